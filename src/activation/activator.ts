@@ -1,0 +1,467 @@
+/**
+ * Owns the life of one target. Everybody who needs the target acquires a lease; the activator starts the target for
+ * the first, keeps it up while any is held, and puts it to sleep when none was held for the idle timeout.
+ *
+ * State changes in `#dispatch` and nowhere else. A start belongs to the activator: the client that caused it may leave.
+ * What the target says of itself is never believed as told: each hint leads to a look, and the look decides.
+ */
+
+import type { Target } from "../target/target.ts";
+import type { ActivationReport, Observer, SleepReason } from "../telemetry/observer.ts";
+import { Cooldown } from "./cooldown.ts";
+import { ClosedError, CooldownError, ExitedError, StartFailedError, StartTimeoutError } from "./errors.ts";
+import { IdleTimer } from "./idle-timer.ts";
+import { Lease } from "./lease.ts";
+import { type EffectName, type EventName, initialState, type State, type StateName, transition } from "./machine.ts";
+import { type Probe, Run, type UpSight } from "./run.ts";
+import { outcomeOf, sleepReasonOf } from "./verdicts.ts";
+
+/** Added to a target's own grace when waiting for a stop to end; targets give up before that by themselves. */
+const STOP_MARGIN_MS = 20_000;
+/** For a look, or for the last lines of a target that failed. */
+const LOOK_MS = 5_000;
+const LAST_LINES_MS = 2_000;
+const LONGEST_STOP_RETRY_MS = 30_000;
+
+/** All in milliseconds. */
+export interface Policy {
+  readonly idleTimeoutMs: number;
+  readonly minUptimeMs: number;
+  readonly startTimeoutMs: number;
+}
+
+export interface ActivatorOptions {
+  readonly target: Target;
+  readonly probe: Probe;
+  readonly policy: Policy;
+  /** The services that use the target, for reports. */
+  readonly services: readonly string[];
+  readonly observer: Observer;
+}
+
+/** What an activator knows of itself at this moment. Times are Unix milliseconds. */
+export interface ActivatorView {
+  readonly target: string;
+  readonly state: StateName;
+  readonly held: number;
+  readonly waiting: number;
+  readonly idleDeadline?: number;
+  readonly lastActivity?: number;
+  readonly cooldownUntil?: number;
+  readonly lastError?: string;
+  /** Milliseconds the target was awake in all, as far as this process saw. */
+  readonly awakeMs: number;
+}
+
+/** What came with an event. */
+interface Circumstance {
+  readonly newcomer?: Lease;
+  readonly error?: Error;
+}
+
+export class Activator {
+  readonly target: Target;
+  readonly #probe: Probe;
+  readonly #policy: Policy;
+  readonly #services: readonly string[];
+  readonly #observer: Observer;
+
+  #state: State = initialState;
+  /** Changes with every change of state, so that a look begun before it is known to be stale. */
+  #epoch = 0;
+  readonly #waiting = new Set<Lease>();
+  readonly #held = new Set<Lease>();
+
+  #run: Run | undefined;
+  #up: UpSight | undefined;
+  #readyAt = 0;
+  readonly #idle = new IdleTimer(() => this.#dispatch("idle"));
+  readonly #cooldown = new Cooldown();
+  #check: { readonly done: Promise<void>; readonly limit: AbortController } | undefined;
+
+  #watch: Disposable | undefined;
+  #looking = false;
+  #lookAgain = false;
+
+  #stopRetries = 0;
+  #stopTimer: NodeJS.Timeout | undefined;
+  #sleep: { readonly reason: SleepReason; readonly since: number } | undefined;
+
+  #leaveRunning = false;
+  #drainTimer: NodeJS.Timeout | undefined;
+  readonly #closed = Promise.withResolvers<void>();
+
+  #awakeMs = 0;
+  #awakeSince: number | undefined;
+  #lastActivity: number | undefined;
+  #lastError: string | undefined;
+
+  constructor(options: ActivatorOptions) {
+    this.target = options.target;
+    this.#probe = options.probe;
+    this.#policy = options.policy;
+    this.#services = options.services;
+    this.#observer = options.observer;
+  }
+
+  /** Begins to follow the target; one that is up already is adopted. */
+  open(): void {
+    this.#watch = this.target.watch(() => this.#changed());
+    this.#changed();
+  }
+
+  /**
+   * Claims the target, starting it when it sleeps. Claims are granted in the order in which they came.
+   *
+   * @param signal gives the claim up while it waits; its reason is thrown
+   * @throws StartTimeoutError, StartFailedError, ExitedError, CooldownError, ClosedError
+   */
+  async acquire(signal: AbortSignal): Promise<Lease> {
+    signal.throwIfAborted();
+    this.#refuseInCooldown();
+    const lease = new Lease((released) => this.#released(released));
+    this.#waiting.add(lease);
+    const patience = setTimeout(() => lease.abandon(this.#timeoutError()), this.#patienceMs());
+    const leave = (): void => lease.abandon(signal.reason);
+    signal.addEventListener("abort", leave, { once: true });
+    try {
+      this.#dispatch("acquire", { newcomer: lease });
+      await lease.granted;
+      return lease;
+    } finally {
+      clearTimeout(patience);
+      signal.removeEventListener("abort", leave);
+    }
+  }
+
+  /**
+   * For a lease whose target does not take a connection although it is ready: looks whether it is still up, then
+   * waits until it answers again. One check serves all who ask meanwhile.
+   *
+   * @throws the reason of the lease's signal when the target turns out to be down, StartTimeoutError when it stays silent
+   */
+  async verify(lease: Lease): Promise<void> {
+    this.#check ??= this.#checkUpstream();
+    const check = this.#check;
+    await check.done.finally(() => {
+      if (this.#check === check) this.#check = undefined;
+    });
+    lease.signal.throwIfAborted();
+  }
+
+  /**
+   * Ends the service of this target: nobody is admitted any more, those who hold may finish until the deadline, then
+   * the target is stopped. Idempotent; resolves when the target sleeps, or is left alone.
+   */
+  close(options: { readonly drainMs: number; readonly leaveRunning: boolean }): Promise<void> {
+    if (this.#state.closing) return this.#closed.promise;
+    this.#leaveRunning = options.leaveRunning;
+    this.#watch?.[Symbol.dispose]();
+    this.#dispatch("close");
+    if (this.#state.name === "draining") {
+      this.#drainTimer = setTimeout(() => this.#dispatch("deadline"), options.drainMs);
+    }
+    if (this.#stopTimer !== undefined) this.#takeDown();
+    return this.#closed.promise;
+  }
+
+  get view(): ActivatorView {
+    const idleDeadline = this.#idle.deadline;
+    const cooldownUntil = this.#cooldown.until;
+    return {
+      target: this.target.name,
+      state: this.#state.name,
+      held: this.#held.size,
+      waiting: this.#waiting.size,
+      awakeMs: this.#awakeMs + (this.#awakeSince === undefined ? 0 : performance.now() - this.#awakeSince),
+      ...(idleDeadline !== undefined && { idleDeadline }),
+      ...(cooldownUntil !== undefined && { cooldownUntil }),
+      ...(this.#lastActivity !== undefined && { lastActivity: this.#lastActivity }),
+      ...(this.#lastError !== undefined && { lastError: this.#lastError }),
+    };
+  }
+
+  #dispatch(event: EventName, circumstance: Circumstance = {}): void {
+    const from = this.#state.name;
+    const { state, effects } = transition(this.#state, event);
+    this.#state = state;
+    if (state.name !== from) this.#moved(from, state.name, event);
+    for (const effect of effects) this.#perform(effect, circumstance);
+    if (state.closing && state.name === "asleep") this.#finish();
+  }
+
+  #moved(from: StateName, to: StateName, event: EventName): void {
+    this.#epoch += 1;
+    this.#observer.state({ target: this.target.name, services: this.#services, from, to, event });
+    if (from === "asleep") this.#awakeSince = performance.now();
+    if (from === "draining") clearTimeout(this.#drainTimer);
+    if (to === "asleep" && this.#awakeSince !== undefined) {
+      this.#awakeMs += performance.now() - this.#awakeSince;
+      this.#awakeSince = undefined;
+    }
+  }
+
+  #perform(effect: EffectName, { newcomer, error }: Circumstance): void {
+    switch (effect) {
+      case "start":
+      case "adopt":
+        return this.#begin(effect === "adopt");
+      case "abort":
+        return this.#run?.abort(error ?? new ClosedError(`${this.target.name} is being shut down`));
+      case "stop":
+        return this.#putToSleep(error);
+      case "stop-again":
+        return this.#stopAgain();
+      case "grant":
+        return this.#grant();
+      case "refuse":
+        if (newcomer !== undefined) this.#refuse([newcomer], undefined);
+        return;
+      case "reject":
+        return this.#refuse([...this.#waiting], error);
+      case "cut":
+        return this.#cut(error);
+      case "arm":
+        return this.#arm();
+      case "disarm":
+        return this.#idle.cancel();
+    }
+  }
+
+  // Leases
+
+  #grant(): void {
+    this.#lastActivity = Date.now();
+    for (const lease of this.#waiting) {
+      this.#waiting.delete(lease);
+      this.#held.add(lease);
+      lease.grant(this.#up?.address ?? "");
+    }
+  }
+
+  #refuse(leases: readonly Lease[], error: Error | undefined): void {
+    const reason = error ?? new ClosedError(`${this.target.name} is being shut down`);
+    for (const lease of leases) {
+      this.#waiting.delete(lease);
+      lease.reject(reason);
+    }
+  }
+
+  #cut(error: Error | undefined): void {
+    const reason = error ?? new ClosedError(`${this.target.name} was still in use at the end of the drain`);
+    this.#check?.limit.abort(reason);
+    this.#check = undefined;
+    const leases = [...this.#held];
+    this.#held.clear();
+    for (const lease of leases) lease.cut(reason);
+  }
+
+  #released(lease: Lease): void {
+    this.#waiting.delete(lease);
+    if (this.#held.delete(lease)) this.#lastActivity = Date.now();
+    this.#dispatch("release");
+  }
+
+  #refuseInCooldown(): void {
+    const wouldStart = this.#state.name === "asleep" || this.#state.name === "stopping";
+    if (!this.#cooldown.isActive || !wouldStart) return;
+    const seconds = Math.max(0, ((this.#cooldown.until ?? 0) - Date.now()) / 1000).toFixed(1);
+    throw new CooldownError(`${this.target.name} failed to start a moment ago; next attempt in ${seconds} s`);
+  }
+
+  /** How long one claim waits at most: a start, and the end of the stop under way when it comes in the middle of one. */
+  #patienceMs(): number {
+    const stopMs = this.#state.name === "stopping" ? this.target.graceMs + STOP_MARGIN_MS : 0;
+    return stopMs + this.#policy.startTimeoutMs;
+  }
+
+  #timeoutError(): StartTimeoutError {
+    const seconds = this.#policy.startTimeoutMs / 1000;
+    return new StartTimeoutError(`${this.target.name} was not ready within ${seconds} s`);
+  }
+
+  #arm(): void {
+    const uptimeMs = performance.now() - this.#readyAt;
+    this.#idle.start(Math.max(this.#policy.idleTimeoutMs, this.#policy.minUptimeMs - uptimeMs));
+  }
+
+  // Bringing it up
+
+  #begin(adopt: boolean): void {
+    // Whoever started the target without us gets to keep it, ready or not, for as long as an unused one is kept.
+    const timeoutMs = this.#policy.startTimeoutMs + (adopt ? this.#policy.idleTimeoutMs : 0);
+    const { target } = this;
+    const run = new Run({ target, probe: this.#probe, adopt, timeoutMs, timeoutError: () => this.#timeoutError() });
+    this.#run = run;
+    run.bringUp().then(
+      (up) => this.#broughtUp(run, up),
+      (error) => this.#notBroughtUp(run, error),
+    );
+  }
+
+  #broughtUp(run: Run, up: UpSight): void {
+    if (run !== this.#run) return;
+    this.#run = undefined;
+    this.#up = up;
+    this.#readyAt = performance.now();
+    this.#lastError = undefined;
+    this.#cooldown.reset();
+    this.#dispatch("started");
+    this.#report(run, { outcome: "ready" });
+    // What changed while nobody looked, between the last look of the run and now, is seen here.
+    this.#changed();
+  }
+
+  #notBroughtUp(run: Run, reason: unknown): void {
+    if (run !== this.#run) return;
+    this.#run = undefined;
+    const error = reason instanceof Error ? reason : new Error(String(reason));
+    const { outcome, exit } = outcomeOf(error);
+    if (this.#state.name !== "starting") return this.#report(run, { outcome, error });
+    this.#lastError = error.message;
+    const cooldown = run.adopt ? {} : { cooldownMs: this.#cooldown.begin() };
+    this.#dispatch(exit === undefined ? "failed" : "exited", { error: startError(this.target, error) });
+    void this.#lastLines().then((lastLines) =>
+      this.#report(run, { outcome, error, lastLines, ...cooldown, ...(exit && { exit }) }),
+    );
+  }
+
+  async #lastLines(): Promise<readonly string[]> {
+    return this.target.lastLines(AbortSignal.timeout(LAST_LINES_MS));
+  }
+
+  #report(run: Run, result: Pick<ActivationReport, "outcome"> & Partial<ActivationReport>): void {
+    this.#observer.activation({
+      target: this.target.name,
+      services: this.#services,
+      adopted: run.adopt,
+      durationMs: run.elapsedMs,
+      ...(run.startMs !== undefined && { startMs: run.startMs }),
+      ...result,
+    });
+  }
+
+  // Taking it down
+
+  #putToSleep(error: Error | undefined): void {
+    const reason = this.#state.closing ? "shutdown" : "idle";
+    // A start that failed was never awake: taking its remains away is no sleep.
+    this.#sleep = error === undefined ? { reason, since: performance.now() } : undefined;
+    this.#stopRetries = 0;
+    this.#takeDown();
+  }
+
+  #takeDown(): void {
+    clearTimeout(this.#stopTimer);
+    this.#stopTimer = undefined;
+    const stopped = this.#leaveRunning ? Promise.resolve() : this.target.stop(AbortSignal.timeout(this.#stopMs()));
+    stopped.then(
+      () => this.#takenDown(),
+      (error) => this.#notTakenDown(error),
+    );
+  }
+
+  #stopMs(): number {
+    return this.target.graceMs + STOP_MARGIN_MS;
+  }
+
+  #takenDown(): void {
+    if (this.#sleep !== undefined && !this.#leaveRunning) {
+      const { reason, since } = this.#sleep;
+      this.#reportSleep(reason, performance.now() - since);
+    }
+    this.#sleep = undefined;
+    this.#up = undefined;
+    this.#dispatch("stopped");
+    // Somebody may have started it while it went down.
+    if (!this.#state.closing) this.#changed();
+  }
+
+  async #notTakenDown(reason: unknown): Promise<void> {
+    const sight = await this.target.look(AbortSignal.timeout(LOOK_MS)).catch(() => undefined);
+    if (sight !== undefined && !sight.up) return this.#takenDown();
+    const error = reason instanceof Error ? reason : new Error(String(reason));
+    this.#lastError = error.message;
+    this.#observer.stopFailed(this.target.name, error, this.#state.closing ? 0 : this.#stopRetryMs());
+    this.#dispatch("failed");
+  }
+
+  #stopAgain(): void {
+    this.#stopTimer = setTimeout(() => this.#takeDown(), this.#stopRetryMs());
+    this.#stopRetries += 1;
+  }
+
+  #stopRetryMs(): number {
+    return Math.min(1000 * 2 ** this.#stopRetries, LONGEST_STOP_RETRY_MS);
+  }
+
+  #reportSleep(reason: SleepReason, durationMs: number, exit: ExitedError["exit"] | undefined = undefined): void {
+    this.#observer.sleep({
+      target: this.target.name,
+      services: this.#services,
+      reason,
+      action: exit === undefined ? "stop" : "none",
+      durationMs,
+      ...(exit && { exit }),
+    });
+  }
+
+  #finish(): void {
+    this.#cooldown.reset();
+    this.#closed.resolve();
+  }
+
+  // Looking
+
+  #changed(): void {
+    if (this.#state.name === "starting") return this.#run?.notice();
+    this.#lookAgain = true;
+    if (!this.#looking) void this.#look();
+  }
+
+  /** Looks until a look was begun after the last hint and not overtaken by a change of state. Never rejects. */
+  async #look(): Promise<void> {
+    this.#looking = true;
+    while (this.#lookAgain) {
+      this.#lookAgain = false;
+      const epoch = this.#epoch;
+      const sight = await this.target.look(AbortSignal.timeout(LOOK_MS)).catch(() => undefined);
+      // Who cannot look is told by the engine's own watch, and looks again when the engine is back.
+      if (sight === undefined) continue;
+      if (epoch !== this.#epoch) this.#lookAgain = true;
+      else this.#saw(sight);
+    }
+    this.#looking = false;
+  }
+
+  #saw(sight: UpSight | { readonly up: false; readonly exit?: ExitedError["exit"] }): void {
+    const { name } = this.#state;
+    if (name === "asleep" && sight.up) return this.#dispatch("found");
+    if (name !== "ready" && name !== "draining") return;
+    if (sight.up && sight.life === this.#up?.life) return;
+    const exit = sight.up ? {} : (sight.exit ?? {});
+    this.#up = undefined;
+    this.#reportSleep(sleepReasonOf(exit), 0, exit);
+    this.#dispatch("exited", { error: new ExitedError(this.target.name, exit) });
+    if (sight.up && !this.#state.closing) this.#dispatch("found");
+  }
+
+  /** Is the target still up, and does it answer within the start timeout? */
+  #checkUpstream(): { readonly done: Promise<void>; readonly limit: AbortController } {
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(this.#timeoutError()), this.#policy.startTimeoutMs);
+    const check = async (): Promise<void> => {
+      const epoch = this.#epoch;
+      const sight = await this.target.look(AbortSignal.timeout(LOOK_MS)).catch(() => undefined);
+      if (sight !== undefined && epoch === this.#epoch) this.#saw(sight);
+      limit.signal.throwIfAborted();
+      if (this.#up !== undefined) await this.#probe(this.#up.address, limit.signal);
+    };
+    return { done: check().finally(() => clearTimeout(timer)), limit };
+  }
+}
+
+function startError(target: Target, error: Error): Error {
+  if (error instanceof ExitedError || error instanceof StartTimeoutError) return error;
+  return new StartFailedError(`${target.name} could not be started: ${error.message}`, { cause: error });
+}

@@ -1,0 +1,78 @@
+/** Called by a lease to tell the Activator that its claim ended. */
+type OnRelease = (lease: Lease) => void;
+
+/**
+ * One claim that keeps a target up. It waits until the target is ready, is held until it is disposed, and is void
+ * once the Activator rejected or cut it: a void lease disposes silently.
+ *
+ *     using lease = await activator.acquire(signal);
+ */
+export class Lease implements Disposable {
+  readonly #onRelease: OnRelease;
+  readonly #granted = Promise.withResolvers<void>();
+  readonly #cut = new AbortController();
+  #status: "waiting" | "held" | "over" = "waiting";
+  #address = "";
+
+  constructor(onRelease: OnRelease) {
+    this.#onRelease = onRelease;
+    // A refused claim is told through `granted`; when nobody waits for it any more, that is no unhandled rejection.
+    this.#granted.promise.catch(() => {});
+  }
+
+  /** Resolves when the target is ready for this claim; rejects with the reason when it will not be. */
+  get granted(): Promise<void> {
+    return this.#granted.promise;
+  }
+
+  /** Host or IP address of the target in the life that this lease holds. */
+  get address(): string {
+    return this.#address;
+  }
+
+  /** Aborted, with the reason, when the target went down under the lease. */
+  get signal(): AbortSignal {
+    return this.#cut.signal;
+  }
+
+  get isWaiting(): boolean {
+    return this.#status === "waiting";
+  }
+
+  get isHeld(): boolean {
+    return this.#status === "held";
+  }
+
+  /** For the Activator: the claim now holds the target at `address`. */
+  grant(address: string): void {
+    this.#status = "held";
+    this.#address = address;
+    this.#granted.resolve();
+  }
+
+  /** For the Activator: the claim will not be served. */
+  reject(reason: Error): void {
+    this.#status = "over";
+    this.#granted.reject(reason);
+  }
+
+  /** For the Activator: the target is gone, or goes now. */
+  cut(reason: Error): void {
+    this.#status = "over";
+    this.#cut.abort(reason);
+  }
+
+  /** Gives the claim up while it waits; `reason` is what `granted` rejects with. */
+  abandon(reason: unknown): void {
+    if (!this.isWaiting) return;
+    this.#status = "over";
+    this.#onRelease(this);
+    this.#granted.reject(reason);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#status === "over") return;
+    this.#status = "over";
+    this.#onRelease(this);
+  }
+}

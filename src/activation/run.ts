@@ -1,0 +1,126 @@
+/**
+ * One attempt to bring a target up: start it (or, for an adoption, find it up), look where it answers, probe it there.
+ * A target that goes down meanwhile ends the attempt at once, unless it was already on its way down when we asked.
+ */
+import type { Sight, Target } from "../target/target.ts";
+import { abortable } from "./abortable.ts";
+import { ExitedError } from "./errors.ts";
+
+/** Resolves once `address` really answers; must stop at once, rejecting with the reason, when `signal` is aborted. */
+export type Probe = (address: string, signal: AbortSignal) => Promise<void>;
+
+export type UpSight = Extract<Sight, { up: true }>;
+
+/** Between two attempts at a target that went down just after it claimed to be up. */
+const AGAIN_MS = 20;
+
+export interface RunOptions {
+  readonly target: Target;
+  readonly probe: Probe;
+  /** Whether it is up already, so that only the probe is left to do. */
+  readonly adopt: boolean;
+  /** How long the whole attempt may take, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Makes the error for an attempt that took longer. */
+  readonly timeoutError: () => Error;
+}
+
+/** A probe under way, of the target in one of its lives. */
+interface Watched {
+  readonly life: string;
+  readonly over: AbortController;
+  /** The look that told the end: the target is down, or up in another life. */
+  last?: Sight;
+}
+
+export class Run {
+  readonly adopt: boolean;
+  readonly #target: Target;
+  readonly #aborted = new AbortController();
+  readonly #options: RunOptions;
+  readonly #began = performance.now();
+  #startMs: number | undefined;
+  #watched: Watched | undefined;
+  #noticed = false;
+
+  constructor(options: RunOptions) {
+    this.adopt = options.adopt;
+    this.#target = options.target;
+    this.#options = options;
+  }
+
+  /** Milliseconds since the attempt began. */
+  get elapsedMs(): number {
+    return performance.now() - this.#began;
+  }
+
+  /** Milliseconds until the target was up, readiness apart; undefined when it did not come that far. */
+  get startMs(): number | undefined {
+    return this.#startMs;
+  }
+
+  /**
+   * Does all of it, once.
+   *
+   * @throws ExitedError when the target went down; whatever `target` or `probe` throw; the reason of `abort`
+   */
+  async bringUp(): Promise<UpSight> {
+    const { timeoutMs, timeoutError } = this.#options;
+    const { signal } = this.#aborted;
+    const timer = setTimeout(() => this.#aborted.abort(timeoutError()), timeoutMs);
+    try {
+      for (;;) {
+        const verdict = this.adopt ? "started" : await abortable(this.#target.start(signal), signal);
+        this.#noticed = false;
+        const sight = await abortable(this.#target.look(signal), signal);
+        this.#startMs ??= this.elapsedMs;
+        const last = sight.up ? await this.#probeLife(sight) : sight;
+        if (last.up && last === sight) return last;
+        if (!last.up && verdict === "started") throw new ExitedError(this.#target.name, last.exit ?? {});
+        await abortable(new Promise((resolve) => setTimeout(resolve, AGAIN_MS)), signal);
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Something about the target may have changed: the attempt looks for itself. */
+  notice(): void {
+    this.#noticed = true;
+    void this.#lookWhileProbing();
+  }
+
+  /** Gives the attempt up; `bringUp` rejects with `reason`. */
+  abort(reason: Error): void {
+    this.#aborted.abort(reason);
+  }
+
+  /** Probes until the target answers (then `sight` itself is returned) or this life of it is over (then the look that told). */
+  async #probeLife(sight: UpSight): Promise<Sight> {
+    const watched: Watched = { life: sight.life, over: new AbortController() };
+    this.#watched = watched;
+    void this.#lookWhileProbing();
+    try {
+      await this.#options.probe(sight.address, AbortSignal.any([this.#aborted.signal, watched.over.signal]));
+      return sight;
+    } catch (error) {
+      this.#aborted.signal.throwIfAborted();
+      if (watched.last === undefined) throw error;
+      return watched.last;
+    } finally {
+      this.#watched = undefined;
+    }
+  }
+
+  /** Never rejects: a look that fails tells nothing, and the probe goes on. */
+  async #lookWhileProbing(): Promise<void> {
+    const watched = this.#watched;
+    if (watched === undefined || !this.#noticed) return;
+    this.#noticed = false;
+    const sight = await this.#target.look(this.#aborted.signal).catch(() => undefined);
+    if (sight === undefined || watched !== this.#watched) return;
+    if (sight.up && sight.life === watched.life) return void (await this.#lookWhileProbing());
+    watched.last = sight;
+    watched.over.abort();
+  }
+}

@@ -1,0 +1,50 @@
+/** Faults of the world around wakeport, each translated where it enters. Activation has its own (activation/errors.ts). */
+
+/** Why a target could not be looked at, started or stopped. */
+export type TargetFault =
+  | "missing" // no such container, no such command
+  | "unreachable" // the engine does not answer
+  | "denied" // answered, but not allowed: file permissions, a socket proxy
+  | "no_route" // up, but on no network that we share
+  | "conflict" // something else is in its place
+  | "invalid" // cannot work as it is configured
+  | "failed"; // the engine or the system tried and failed
+
+/** A target or the engine behind it does not do as asked. The message says what, the remedy what to do about it. */
+export class TargetError extends Error {
+  override readonly name = "TargetError";
+  readonly fault: TargetFault;
+  readonly remedy: string | undefined;
+
+  constructor(fault: TargetFault, message: string, options: { remedy?: string; cause?: unknown } = {}) {
+    super(message, { cause: options.cause });
+    this.fault = fault;
+    this.remedy = options.remedy;
+  }
+}
+
+/** The target is up but said itself that it will not serve: an unhealthy container. */
+export class UnhealthyError extends Error {
+  override readonly name = "UnhealthyError";
+}
+
+/** A front or admin address could not be bound. */
+export class BindError extends Error {
+  override readonly name = "BindError";
+}
+
+/** Something took longer than it may. */
+export class DeadlineError extends Error {
+  override readonly name = "DeadlineError";
+}
+
+/** The message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The system's error code (`ECONNREFUSED`), where there is one. */
+export function codeOf(error: unknown): string | undefined {
+  const code: unknown = error instanceof Error && "code" in error ? error.code : undefined;
+  return typeof code === "string" ? code : undefined;
+}

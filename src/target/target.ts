@@ -1,0 +1,46 @@
+import type { Exit } from "../activation/errors.ts";
+
+/** What is true of a target at the moment of looking. */
+export type Sight =
+  | { readonly up: false; readonly exit?: Exit }
+  | {
+      readonly up: true;
+      /** Host or IP address where its ports answer. It may be another one in the target's next life. */
+      readonly address: string;
+      /** Differs between two lives of the same target: a restart that nobody saw happen still shows. */
+      readonly life: string;
+      /** What the target says of its own health; absent when it says nothing. */
+      readonly health?: "starting" | "healthy" | "unhealthy";
+    };
+
+/**
+ * Something that can be brought up and taken down: a container, a process. It knows no clients and no timers.
+ * Methods are idempotent and keep no promises beyond their answer: whoever cares looks again.
+ */
+export interface Target {
+  /** For people: `container vsftpd`, `process node`. */
+  readonly name: string;
+
+  /** How long a stop may take, in milliseconds, before the target is killed. */
+  readonly graceMs: number;
+
+  /** Looks at the target as it is now. @throws TargetError when that cannot be known */
+  look(signal: AbortSignal): Promise<Sight>;
+
+  /**
+   * Brings it up; does not wait until it answers anybody.
+   *
+   * @returns "already" when it was up, or on its way down, before the call: only a later look can tell which
+   * @throws TargetError when it cannot be brought up
+   */
+  start(signal: AbortSignal): Promise<"started" | "already">;
+
+  /** Takes it down and resolves when it is down. A target that is gone is down. @throws TargetError */
+  stop(signal: AbortSignal): Promise<void>;
+
+  /** What it last printed, oldest line first; empty where that cannot be read. Never throws. */
+  lastLines(signal: AbortSignal): Promise<readonly string[]>;
+
+  /** Calls back whenever a look might tell something new. Callbacks may be late, doubled or missing. */
+  watch(onChange: () => void): Disposable;
+}

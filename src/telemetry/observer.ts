@@ -1,0 +1,131 @@
+import type { Exit } from "../activation/errors.ts";
+import type { EventName, StateName } from "../activation/machine.ts";
+
+/** One change of a target's state. Reported once, by the one place that changes it. */
+export interface StateChange {
+  readonly target: string;
+  readonly services: readonly string[];
+  readonly from: StateName;
+  readonly to: StateName;
+  readonly event: EventName;
+}
+
+export type ActivationOutcome = "ready" | "timeout" | "exited" | "unhealthy" | "engine_error" | "cancelled";
+
+/** How one attempt to bring a target up, or to adopt a running one, ended. */
+export interface ActivationReport {
+  readonly target: string;
+  readonly services: readonly string[];
+  readonly outcome: ActivationOutcome;
+  readonly adopted: boolean;
+  readonly durationMs: number;
+  /** The part spent in starting it; the rest went into readiness. Absent when the start itself did not end. */
+  readonly startMs?: number;
+  readonly error?: Error;
+  readonly exit?: Exit;
+  /** What the target last printed, oldest first, after a failure. */
+  readonly lastLines?: readonly string[];
+  /** How long nobody may ask again, after a failure. */
+  readonly cooldownMs?: number;
+}
+
+export type SleepReason = "idle" | "shutdown" | "external" | "crash";
+
+/** A target that was awake no longer is. */
+export interface SleepReport {
+  readonly target: string;
+  readonly services: readonly string[];
+  readonly reason: SleepReason;
+  /** What was done to it; "none" when it went down by itself or was left running. */
+  readonly action: "stop" | "none";
+  readonly durationMs: number;
+  readonly exit?: Exit;
+}
+
+export type ConnectionOutcome =
+  | "relayed"
+  | "denied_limit"
+  | "start_failed"
+  | "start_timeout"
+  | "dial_failed"
+  | "client_gone";
+
+/** One accepted client, told when it is over. */
+export interface ConnectionReport {
+  readonly service: string;
+  readonly id: number;
+  readonly client: string;
+  readonly front: string;
+  readonly outcome: ConnectionOutcome;
+  /** Whether the target had to be woken, or was being woken, when the client came. */
+  readonly start: "cold" | "warm";
+  /** From accept until the path to the upstream was open. */
+  readonly waitMs?: number;
+  readonly durationMs: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** How a relayed connection ended. */
+  readonly end?: string;
+  readonly error?: Error;
+}
+
+/** One call to the engine. `code` is the HTTP status, "timeout", or "error" when there was no answer. */
+export interface EngineCall {
+  readonly operation: string;
+  readonly code: string;
+  readonly durationMs: number;
+}
+
+/** Everything that happens, told once each. Logs and metrics are made from this and from nothing else. */
+export interface Observer {
+  state(change: StateChange): void;
+  activation(report: ActivationReport): void;
+  sleep(report: SleepReport): void;
+  /** A stop did not work and will be tried again. */
+  stopFailed(target: string, error: Error, retryMs: number): void;
+  connection(report: ConnectionReport): void;
+  engineCall(call: EngineCall): void;
+  engineUp(description: string): void;
+  engineDown(error: Error): void;
+  eventsReconnected(): void;
+  /** A line that a process target printed. */
+  output(target: string, line: string): void;
+  /** Something the person who runs this should know, once. */
+  warning(event: string, message: string): void;
+}
+
+const silent: Observer = {
+  state: () => {},
+  activation: () => {},
+  sleep: () => {},
+  stopFailed: () => {},
+  connection: () => {},
+  engineCall: () => {},
+  engineUp: () => {},
+  engineDown: () => {},
+  eventsReconnected: () => {},
+  output: () => {},
+  warning: () => {},
+};
+
+/** An observer that does what `parts` has and is silent about the rest. */
+export function observer(parts: Partial<Observer> = {}): Observer {
+  return { ...silent, ...parts };
+}
+
+/** Tells each of `observers`, in order. */
+export function fanOut(...observers: readonly Observer[]): Observer {
+  return {
+    state: (change) => observers.forEach((o) => o.state(change)),
+    activation: (report) => observers.forEach((o) => o.activation(report)),
+    sleep: (report) => observers.forEach((o) => o.sleep(report)),
+    stopFailed: (target, error, retryMs) => observers.forEach((o) => o.stopFailed(target, error, retryMs)),
+    connection: (report) => observers.forEach((o) => o.connection(report)),
+    engineCall: (call) => observers.forEach((o) => o.engineCall(call)),
+    engineUp: (description) => observers.forEach((o) => o.engineUp(description)),
+    engineDown: (error) => observers.forEach((o) => o.engineDown(error)),
+    eventsReconnected: () => observers.forEach((o) => o.eventsReconnected()),
+    output: (target, line) => observers.forEach((o) => o.output(target, line)),
+    warning: (event, message) => observers.forEach((o) => o.warning(event, message)),
+  };
+}

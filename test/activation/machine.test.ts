@@ -1,0 +1,224 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { InvariantError } from "../../src/activation/errors.ts";
+import {
+  type EffectName,
+  type EventName,
+  eventNames,
+  type State,
+  type StateName,
+  stateNames,
+  transition,
+} from "../../src/activation/machine.ts";
+
+/** `state: leases, closing?` → `state: leases; effects`. "never" is an InvariantError. */
+type Cell = readonly [to: StateName, leases: number, ...effects: EffectName[]] | "never";
+
+const state = (name: StateName, leases = 0, closing = false): State => ({ name, leases, closing });
+
+/** One row a state and circumstance, one cell an event: a new event needs a decision in every row. */
+const grid: readonly { readonly from: State; readonly cells: Record<EventName, Cell> }[] = [
+  {
+    from: state("asleep"),
+    cells: {
+      acquire: ["starting", 1, "start"],
+      release: "never",
+      found: ["starting", 0, "adopt"],
+      started: "never",
+      failed: "never",
+      idle: "never",
+      exited: ["asleep", 0],
+      stopped: "never",
+      close: ["asleep", 0],
+      deadline: "never",
+    },
+  },
+  {
+    from: state("asleep", 0, true),
+    cells: {
+      acquire: ["asleep", 0, "refuse"],
+      release: "never",
+      found: ["asleep", 0],
+      started: "never",
+      failed: "never",
+      idle: "never",
+      exited: ["asleep", 0],
+      stopped: "never",
+      close: ["asleep", 0],
+      deadline: "never",
+    },
+  },
+  {
+    from: state("starting", 2),
+    cells: {
+      acquire: ["starting", 3],
+      release: ["starting", 1],
+      found: ["starting", 2],
+      started: ["ready", 2, "grant"],
+      failed: ["stopping", 0, "reject", "stop"],
+      idle: "never",
+      exited: ["stopping", 0, "reject", "abort", "stop"],
+      stopped: "never",
+      close: ["stopping", 0, "reject", "abort", "stop"],
+      deadline: "never",
+    },
+  },
+  {
+    from: state("starting", 0),
+    cells: {
+      acquire: ["starting", 1],
+      release: "never",
+      found: ["starting", 0],
+      started: ["ready", 0, "arm"],
+      failed: ["stopping", 0, "reject", "stop"],
+      idle: "never",
+      exited: ["stopping", 0, "reject", "abort", "stop"],
+      stopped: "never",
+      close: ["stopping", 0, "reject", "abort", "stop"],
+      deadline: "never",
+    },
+  },
+  {
+    from: state("ready", 0),
+    cells: {
+      acquire: ["ready", 1, "disarm", "grant"],
+      release: "never",
+      found: ["ready", 0],
+      started: "never",
+      failed: "never",
+      idle: ["stopping", 0, "stop"],
+      exited: ["asleep", 0, "disarm", "cut"],
+      stopped: "never",
+      close: ["stopping", 0, "disarm", "stop"],
+      deadline: "never",
+    },
+  },
+  {
+    from: state("ready", 1),
+    cells: {
+      acquire: ["ready", 2, "disarm", "grant"],
+      release: ["ready", 0, "arm"],
+      found: ["ready", 1],
+      started: "never",
+      failed: "never",
+      idle: "never",
+      exited: ["asleep", 0, "disarm", "cut"],
+      stopped: "never",
+      close: ["draining", 1, "disarm"],
+      deadline: "never",
+    },
+  },
+  {
+    from: state("ready", 2),
+    cells: {
+      acquire: ["ready", 3, "disarm", "grant"],
+      release: ["ready", 1],
+      found: ["ready", 2],
+      started: "never",
+      failed: "never",
+      idle: "never",
+      exited: ["asleep", 0, "disarm", "cut"],
+      stopped: "never",
+      close: ["draining", 2, "disarm"],
+      deadline: "never",
+    },
+  },
+  {
+    from: state("draining", 1, true),
+    cells: {
+      acquire: ["draining", 1, "refuse"],
+      release: ["stopping", 0, "stop"],
+      found: ["draining", 1],
+      started: "never",
+      failed: "never",
+      idle: "never",
+      exited: ["asleep", 0, "cut"],
+      stopped: "never",
+      close: ["draining", 1],
+      deadline: ["stopping", 0, "cut", "stop"],
+    },
+  },
+  {
+    from: state("draining", 2, true),
+    cells: {
+      acquire: ["draining", 2, "refuse"],
+      release: ["draining", 1],
+      found: ["draining", 2],
+      started: "never",
+      failed: "never",
+      idle: "never",
+      exited: ["asleep", 0, "cut"],
+      stopped: "never",
+      close: ["draining", 2],
+      deadline: ["stopping", 0, "cut", "stop"],
+    },
+  },
+  {
+    from: state("stopping", 0),
+    cells: {
+      acquire: ["stopping", 1],
+      release: "never",
+      found: ["stopping", 0],
+      started: "never",
+      failed: ["stopping", 0, "stop-again"],
+      idle: "never",
+      exited: ["stopping", 0],
+      stopped: ["asleep", 0],
+      close: ["stopping", 0, "reject"],
+      deadline: "never",
+    },
+  },
+  {
+    from: state("stopping", 2),
+    cells: {
+      acquire: ["stopping", 3],
+      release: ["stopping", 1],
+      found: ["stopping", 2],
+      started: "never",
+      failed: ["stopping", 2, "stop-again"],
+      idle: "never",
+      exited: ["stopping", 2],
+      stopped: ["starting", 2, "start"],
+      close: ["stopping", 0, "reject"],
+      deadline: "never",
+    },
+  },
+  {
+    from: state("stopping", 0, true),
+    cells: {
+      acquire: ["stopping", 0, "refuse"],
+      release: "never",
+      found: ["stopping", 0],
+      started: "never",
+      failed: ["asleep", 0],
+      idle: "never",
+      exited: ["stopping", 0],
+      stopped: ["asleep", 0],
+      close: ["stopping", 0, "reject"],
+      deadline: "never",
+    },
+  },
+];
+
+suite("transition()", () => {
+  for (const { from, cells } of grid) {
+    for (const event of eventNames) {
+      const cell = cells[event];
+      const where = `${from.name}, ${from.leases} leases${from.closing ? ", closing" : ""}`;
+      test(`${event} in ${where}`, () => {
+        if (cell === "never") {
+          assert.throws(() => transition(from, event), InvariantError);
+          return;
+        }
+        const [name, leases, ...effects] = cell;
+        const result = transition(from, event);
+        assert.deepEqual(result.state, { name, leases, closing: from.closing || event === "close" });
+        assert.deepEqual(result.effects, effects);
+      });
+    }
+  }
+
+  test("the grid has every state", () => {
+    assert.deepEqual([...new Set(grid.map(({ from }) => from.name))].sort(), [...stateNames].sort());
+  });
+});

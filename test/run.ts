@@ -1,0 +1,26 @@
+/**
+ * Runs the tests: everything that this machine can. Tests of a real engine are skipped, loudly, where there is none;
+ * with WAKEPORT_TEST_ENGINE=required a missing engine is a failure. Arguments name files, default: all.
+ */
+import { spawnSync } from "node:child_process";
+import { globSync } from "node:fs";
+import process from "node:process";
+import { engineVersion } from "./support/engine.ts";
+
+const engine = await engineVersion();
+const isRequired = process.env["WAKEPORT_TEST_ENGINE"] === "required";
+if (engine === undefined && isRequired) {
+  console.error("No Docker engine answers, and WAKEPORT_TEST_ENGINE=required: see test/engine/README.md");
+  process.exit(1);
+}
+const notice =
+  engine === undefined
+    ? "NO DOCKER ENGINE: the tests that need one are SKIPPED. As root on Debian, test/engine/up brings one."
+    : `Docker engine ${engine}: all tests run.`;
+
+console.log(notice);
+const named = process.argv.slice(2);
+const files = named.length > 0 ? named : globSync("test/**/*.test.ts").sort();
+const { status } = spawnSync(process.execPath, ["--test", "--test-timeout=300000", ...files], { stdio: "inherit" });
+if (engine === undefined) console.log(notice);
+process.exit(status ?? 1);
