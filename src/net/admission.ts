@@ -1,0 +1,44 @@
+/** Descriptors kept for everything that is not a client: the engine, the admin server, logs, children, probes. */
+const RESERVE = 64;
+/** A client and its upstream. */
+const PER_CONNECTION = 2;
+
+/** A client was turned away because a limit is reached. */
+export class LimitError extends Error {
+  override readonly name = "LimitError";
+}
+
+/**
+ * Counts places. Past the process's limit of open files the system would accept clients and drop them without a word,
+ * so wakeport stays below it and refuses by itself.
+ */
+export class Seats {
+  readonly #limit: number;
+  readonly #what: string;
+  #taken = 0;
+
+  constructor(limit: number, what: string) {
+    this.#limit = limit;
+    this.#what = what;
+  }
+
+  get taken(): number {
+    return this.#taken;
+  }
+
+  /** Takes a place, given back by disposing the answer. @throws LimitError */
+  take(): Disposable {
+    if (this.#taken >= this.#limit) throw new LimitError(`${this.#what}: limit of ${this.#limit} reached`);
+    this.#taken += 1;
+    return {
+      [Symbol.dispose]: () => {
+        this.#taken -= 1;
+      },
+    };
+  }
+}
+
+/** How many connections fit under a limit of `openFiles` descriptors (RLIMIT_NOFILE), `listeners` apart. At least 1. */
+export function connectionLimit(openFiles: number, listeners: number): number {
+  return Math.max(1, Math.floor((openFiles - RESERVE - listeners) / PER_CONNECTION));
+}

@@ -1,0 +1,89 @@
+import net from "node:net";
+import { BindError, codeOf, messageOf } from "../errors.ts";
+import { KEEP_ALIVE_MS } from "./dial.ts";
+
+/** Held by the kernel while we are busy accepting others. */
+const BACKLOG = 1_024;
+
+/** Where a service listens. Without an address: on every address of the machine, IPv6 and IPv4. */
+export interface Front {
+  readonly address?: string;
+  readonly port: number;
+}
+
+/** One bound front socket of a service. */
+export class Listener {
+  readonly service: string;
+  readonly #front: Front;
+  readonly #server: net.Server;
+
+  constructor(service: string, front: Front, onConnection: (client: net.Socket) => void) {
+    this.service = service;
+    this.#front = front;
+    this.#server = net.createServer(
+      { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
+      onConnection,
+    );
+  }
+
+  /** The port it is bound to; differs from the configured one only for port 0. */
+  get port(): number {
+    const address = this.#server.address();
+    return address === null || typeof address === "string" ? this.#front.port : address.port;
+  }
+
+  /** Binds. @throws BindError that names the service, the address and the reason */
+  async open(): Promise<void> {
+    const { address, port } = this.#front;
+    try {
+      if (address !== undefined) await this.#listen(address, net.isIPv6(address), port);
+      else await this.#listen("::", false, port).catch((error) => this.#listenWithoutIPv6(error, port));
+    } catch (error) {
+      const where = formatFront(this.#front);
+      throw new BindError(`service "${this.service}" cannot listen on ${where}: ${reasonOf(error)}`, { cause: error });
+    }
+  }
+
+  /** Stops accepting; connections that are open stay. Idempotent. */
+  close(): void {
+    this.#server.close(() => {});
+  }
+
+  #listen(host: string, ipv6Only: boolean, port: number): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#server.once("error", reject);
+    this.#server.listen({ host, port, ipv6Only, backlog: BACKLOG, exclusive: true }, () => {
+      this.#server.off("error", reject);
+      resolve();
+    });
+    return promise.catch((error) => {
+      this.#server.off("error", reject);
+      throw error;
+    });
+  }
+
+  #listenWithoutIPv6(error: unknown, port: number): Promise<void> {
+    const code = codeOf(error);
+    if (code !== "EAFNOSUPPORT" && code !== "EADDRNOTAVAIL") throw error;
+    return this.#listen("0.0.0.0", false, port);
+  }
+}
+
+/** `*:2121`, `127.0.0.1:2121`, `[::1]:2121` */
+export function formatFront({ address, port }: Front): string {
+  if (address === undefined) return `*:${port}`;
+  return net.isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+function reasonOf(error: unknown): string {
+  switch (codeOf(error)) {
+    case "EADDRINUSE":
+      return "the port is in use (ss -ltnp shows by what)";
+    case "EACCES":
+      return "ports below 1024 need root or the capability NET_BIND_SERVICE";
+    case "EADDRNOTAVAIL":
+      return "this machine does not have that address";
+    default:
+      return messageOf(error);
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * Copies between a client and an upstream until both directions are done.
+ *
+ * Hand-written, because what a reset means must survive the relay. An end of stream is passed on as a half-close, a
+ * reset as a reset after what was received before it: a truncated file must not look whole. `pipe` twice hangs on a
+ * reset, `stream.pipeline` turns it into a clean end.
+ */
+import type net from "node:net";
+import { finished } from "node:stream";
+import { ExitedError } from "../activation/errors.ts";
+
+/** How long what we hold for one side may take to leave, once the other side was reset. */
+const FLUSH_MS = 1_000;
+/** How long a dead upstream may stay silent before we stop waiting for the end of its stream. */
+const SILENCE_MS = 1_000;
+/** How long a client may take to close, once a dead upstream's last words are delivered. */
+const LINGER_MS = 30_000;
+
+/** Written behind all else, its callback tells when everything before it has left. */
+const NOTHING = Buffer.alloc(0);
+
+/** Bytes relayed so far, kept up to date while it happens. */
+export interface Meter {
+  /** From clients to upstreams. */
+  in: number;
+  /** From upstreams to clients. */
+  out: number;
+}
+
+/** Who ended a connection: both in good order, one with a reset, or wakeport because the target went down. */
+export type RelayEnd = "clean" | "client_reset" | "upstream_reset" | "target_gone" | "drained";
+
+export interface RelayOptions {
+  readonly client: net.Socket;
+  readonly upstream: net.Socket;
+  /** Counts this connection, and what is counted with it. */
+  readonly meters: readonly Meter[];
+  /** Aborted when the target is lost: with ExitedError when it went down, with any other reason to end now. */
+  readonly lost: AbortSignal;
+}
+
+/** Relays between two sockets that are open at this moment; resolves when both are closed. Never rejects. */
+export function relay(options: RelayOptions): Promise<RelayEnd> {
+  return new Relay(options).done;
+}
+
+class Relay {
+  readonly #client: net.Socket;
+  readonly #upstream: net.Socket;
+  readonly #meters: readonly Meter[];
+  readonly #result = Promise.withResolvers<RelayEnd>();
+  #end: RelayEnd = "clean";
+  #open = 2;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor({ client, upstream, meters, lost }: RelayOptions) {
+    this.#client = client;
+    this.#upstream = upstream;
+    this.#meters = meters;
+
+    const onLost = (): void => (lost.reason instanceof ExitedError ? this.#targetGone() : this.#resetBoth("drained"));
+    lost.addEventListener("abort", onLost, { once: true });
+    this.#result.promise.finally(() => {
+      clearTimeout(this.#timer);
+      lost.removeEventListener("abort", onLost);
+    });
+
+    this.#copy(client, upstream, "in");
+    this.#copy(upstream, client, "out");
+    this.#watch(client, upstream, "client_reset");
+    this.#watch(upstream, client, "upstream_reset");
+    if (lost.aborted) onLost();
+  }
+
+  get done(): Promise<RelayEnd> {
+    return this.#result.promise;
+  }
+
+  #copy(from: net.Socket, to: net.Socket, direction: keyof Meter): void {
+    from.on("data", (chunk: Buffer) => {
+      this.#count(direction, chunk.length);
+      if (!to.write(chunk)) from.pause();
+    });
+    to.on("drain", () => from.resume());
+    from.on("end", () => to.end());
+    from.resume();
+  }
+
+  #watch(socket: net.Socket, other: net.Socket, end: RelayEnd): void {
+    socket.on("error", () => {
+      if (this.#end === "clean") this.#end = end;
+      this.#forwardReceived(socket, other);
+      resetAfterFlush(other);
+    });
+    socket.on("close", () => {
+      // Closed by us, before its stream ended: the other side must not take that for an end.
+      if (!socket.readableEnded) resetAfterFlush(other);
+      this.#open -= 1;
+      if (this.#open === 0) this.#result.resolve(this.#end);
+    });
+  }
+
+  /** What a broken socket had received before it broke still belongs to the other side. */
+  #forwardReceived(broken: net.Socket, other: net.Socket): void {
+    const direction = broken === this.#client ? "in" : "out";
+    for (let chunk = broken.read(); chunk !== null && other.writable; chunk = broken.read()) {
+      this.#count(direction, chunk.length);
+      other.write(chunk);
+    }
+  }
+
+  #count(direction: keyof Meter, bytes: number): void {
+    for (const meter of this.#meters) meter[direction] += bytes;
+  }
+
+  #resetBoth(end: RelayEnd): void {
+    this.#end = end;
+    reset(this.#client);
+    reset(this.#upstream);
+  }
+
+  /**
+   * The target is down. What it sent may still be on its way to a slow client, so nothing is thrown away; but the end
+   * of its stream may never arrive, because the network went with the container.
+   */
+  #targetGone(): void {
+    if (this.#upstream.readableEnded) return this.#linger();
+    this.#upstream.once("end", () => this.#linger());
+    let received = this.#upstream.bytesRead;
+    this.#timer = setInterval(() => {
+      const delivers = this.#upstream.bytesRead > received || this.#client.writableNeedDrain;
+      received = this.#upstream.bytesRead;
+      if (!delivers) this.#resetBoth("target_gone");
+    }, SILENCE_MS);
+  }
+
+  /** The client gets all there is; what it still says reaches nobody, and it has a while to hang up. */
+  #linger(): void {
+    clearTimeout(this.#timer);
+    this.#upstream.destroy();
+    this.#client.removeAllListeners("data");
+    this.#client.resume();
+    finished(this.#client, { readable: false }, () => {
+      this.#timer = setTimeout(() => this.#resetBoth("target_gone"), LINGER_MS);
+    });
+  }
+}
+
+/** Resets a connection once what was written to it has left for the kernel, or after a second. */
+function resetAfterFlush(socket: net.Socket): void {
+  if (socket.writableLength === 0) return reset(socket);
+  const timer = setTimeout(() => reset(socket), FLUSH_MS);
+  finished(socket, () => clearTimeout(timer));
+  if (socket.writableEnded) socket.once("finish", () => reset(socket));
+  else socket.write(NOTHING, () => reset(socket));
+}
+
+function reset(socket: net.Socket): void {
+  if (!socket.destroyed) socket.resetAndDestroy();
+}
