@@ -1,0 +1,58 @@
+/** A configuration as the rest of the program sees it: complete, checked, durations in milliseconds. Data only. */
+export interface Config {
+  /** The file it came from, for people. */
+  readonly source: string;
+  readonly services: readonly Service[];
+  readonly admin: { readonly host: string; readonly port: number };
+  readonly docker: { readonly host?: string; readonly project?: string };
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+  readonly shutdown: { readonly targets: "stop" | "leave"; readonly drainMs: number };
+}
+
+export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "silent";
+export type LogFormat = "auto" | "json" | "pretty";
+
+/** A named entry of `services`. */
+export interface Service {
+  readonly name: string;
+  readonly ports: readonly ServicePort[];
+  readonly target: TargetSpec;
+  readonly ready: readonly ReadySpec[];
+  readonly idleTimeoutMs: number;
+  readonly minUptimeMs: number;
+  readonly startTimeoutMs: number;
+  /** Absent: the container's own, or 10 s for a process. */
+  readonly stopGraceMs?: number;
+  readonly releasePace: number;
+  readonly limits: { readonly waiting: number };
+  readonly enabled: boolean;
+}
+
+export interface ServicePort {
+  readonly address?: string;
+  readonly front: number;
+  readonly target: number;
+}
+
+/** Which container: by name, or the first of a compose service. Without a project: wakeport's own. */
+export type ContainerReference = { readonly name: string } | { readonly service: string; readonly project?: string };
+
+export type TargetSpec =
+  | { readonly kind: "container"; readonly reference: ContainerReference; readonly network: string }
+  | ({ readonly kind: "process" } & ProcessSpec);
+
+export interface ProcessSpec {
+  readonly command: readonly [string, ...string[]];
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly cwd?: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** Names or numbers. */
+  readonly user?: string | number;
+  readonly group?: string | number;
+}
+
+export type ReadySpec =
+  | { readonly kind: "tcp" }
+  | { readonly kind: "healthy" }
+  | { readonly kind: "banner"; readonly banner: string }
+  | { readonly kind: "http"; readonly path: string };

@@ -1,0 +1,73 @@
+import type Dockerode from "dockerode";
+
+/** One of a container's networks, as far as it is known now: a stopped container has no addresses. */
+export interface ContainerNetwork {
+  readonly name: string;
+  readonly id: string;
+  readonly ipv4?: string;
+  readonly ipv6?: string;
+}
+
+/** What wakeport keeps of an inspected container. The rest, its environment above all, is dropped at this boundary. */
+export interface ContainerFacts {
+  readonly id: string;
+  readonly name: string;
+  readonly isRunning: boolean;
+  readonly isPaused: boolean;
+  readonly startedAt: string;
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+  readonly health?: "starting" | "healthy" | "unhealthy";
+  readonly networkMode: string;
+  readonly networks: readonly ContainerNetwork[];
+  readonly hasTty: boolean;
+  readonly restartPolicy: string;
+  /** Seconds from stop signal to SIGKILL; absent when the container does not set it. */
+  readonly stopTimeoutS?: number;
+  readonly project?: string;
+  readonly composeService?: string;
+}
+
+export const projectLabel = "com.docker.compose.project";
+export const serviceLabel = "com.docker.compose.service";
+
+/** Takes the facts out of an answer of `GET /containers/{id}/json`. */
+export function factsOf(info: Dockerode.ContainerInspectInfo): ContainerFacts {
+  const { State: state, Config: config, HostConfig: host } = info;
+  const health = healthOf(state.Health?.Status);
+  const labels = config.Labels ?? {};
+  const project = labels[projectLabel];
+  const composeService = labels[serviceLabel];
+  // The type package does not know this field; the engine sends it where it is set.
+  const stopTimeoutS = "StopTimeout" in config ? config.StopTimeout : undefined;
+  return {
+    id: info.Id,
+    name: info.Name.replace(/^\//, ""),
+    isRunning: state.Running && !state.Restarting,
+    isPaused: state.Paused,
+    startedAt: state.StartedAt,
+    exitCode: state.ExitCode,
+    oomKilled: state.OOMKilled,
+    networkMode: host.NetworkMode ?? "default",
+    networks: networksOf(info),
+    hasTty: config.Tty ?? false,
+    restartPolicy: host.RestartPolicy?.Name ?? "no",
+    ...(health !== undefined && { health }),
+    ...(typeof stopTimeoutS === "number" && { stopTimeoutS }),
+    ...(project !== undefined && { project }),
+    ...(composeService !== undefined && { composeService }),
+  };
+}
+
+function networksOf(info: Dockerode.ContainerInspectInfo): ContainerNetwork[] {
+  return Object.entries(info.NetworkSettings.Networks ?? {}).map(([name, network]) => ({
+    name,
+    id: network.NetworkID,
+    ...(network.IPAddress && { ipv4: network.IPAddress }),
+    ...(network.GlobalIPv6Address && { ipv6: network.GlobalIPv6Address }),
+  }));
+}
+
+function healthOf(status: string | undefined): ContainerFacts["health"] {
+  return status === "starting" || status === "healthy" || status === "unhealthy" ? status : undefined;
+}

@@ -1,0 +1,181 @@
+/**
+ * The Docker daemon behind dockerode. Every call has a deadline of its own: a daemon that dies in the middle of an
+ * answer leaves dockerode's promise pending for ever, abort signal or not.
+ */
+import http from "node:http";
+import https from "node:https";
+import Dockerode from "dockerode";
+import { within } from "../async.ts";
+import type { TargetError } from "../errors.ts";
+import type { Observer } from "../telemetry/observer.ts";
+import { type ContainerFacts, factsOf, projectLabel, serviceLabel } from "./container-facts.ts";
+import { callCode, engineFault, type Operation, statusOf } from "./faults.ts";
+import type { EngineHost } from "./host.ts";
+
+/** For calls that the engine answers from memory. */
+const QUICK_MS = 10_000;
+const PING_MS = 5_000;
+/** Added to a container's grace when it is stopped, for the engine's own work. */
+const STOP_MARGIN_MS = 15_000;
+/** The longest a timer can run, 24.8 days: for a call that its caller's signal limits. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** How a call is told about, and how long it may take. */
+interface CallOptions {
+  readonly operation: Operation;
+  readonly subject: string;
+  readonly deadlineMs: number;
+  readonly signal?: AbortSignal;
+}
+
+export class Engine {
+  readonly url: string;
+  readonly #observer: Observer;
+  readonly #agent: http.Agent;
+  readonly #docker: Dockerode;
+
+  constructor(host: EngineHost, observer: Observer) {
+    this.url = host.url;
+    this.#observer = observer;
+    this.#agent = host.tls === undefined ? new http.Agent({ keepAlive: true }) : new https.Agent({ keepAlive: true });
+    // Given whole, even where undefined: dockerode fills what is left out from the environment.
+    const options = {
+      socketPath: host.socketPath,
+      host: host.host,
+      port: host.port,
+      protocol: host.tls === undefined ? ("http" as const) : ("https" as const),
+      agent: this.#agent,
+      ...host.tls,
+    };
+    this.#docker = new Dockerode(options);
+  }
+
+  /** @throws TargetError */
+  async ping(): Promise<void> {
+    await this.#call({ operation: "ping", subject: "engine", deadlineMs: PING_MS }, () => this.#docker.ping());
+  }
+
+  /** For people: `docker 26.1.5 (API 1.45)`. @throws TargetError */
+  async version(): Promise<string> {
+    const options = { operation: "version", subject: "engine", deadlineMs: QUICK_MS } as const;
+    const { Version, ApiVersion } = await this.#call(options, () => this.#docker.version());
+    return `docker ${Version} (API ${ApiVersion})`;
+  }
+
+  /** @param reference a container's name or id @throws TargetError, "missing" when there is none */
+  async inspect(reference: string, signal?: AbortSignal): Promise<ContainerFacts> {
+    const options = callOn("inspect", reference, QUICK_MS, signal);
+    return factsOf(await this.#call(options, () => this.#docker.getContainer(reference).inspect()));
+  }
+
+  /** The ids of the containers of a compose service, the lowest container number first; stopped ones too. @throws TargetError */
+  async findComposeService(project: string, service: string, signal?: AbortSignal): Promise<readonly string[]> {
+    const label = [`${projectLabel}=${project}`, `${serviceLabel}=${service}`, "com.docker.compose.oneoff=False"];
+    const options = callOn("list", `${project}/${service}`, QUICK_MS, signal);
+    const found = await this.#call(options, () => this.#docker.listContainers({ all: true, filters: { label } }));
+    return found.toSorted((a, b) => containerNumber(a) - containerNumber(b)).map((container) => container.Id);
+  }
+
+  /**
+   * Starts a container, or unpauses it when it is paused. May take as long as `signal` allows.
+   *
+   * @returns "already" when it was running, or was on its way down, before the call
+   * @throws TargetError
+   */
+  async start(reference: string, signal: AbortSignal): Promise<"started" | "already"> {
+    const container = this.#docker.getContainer(reference);
+    const options = callOn("start", reference, MAX_TIMER_MS, signal);
+    try {
+      await this.#call(options, () => container.start());
+      return "started";
+    } catch (error) {
+      const status = statusOf((error as TargetError).cause);
+      if (status === 304) return "already";
+      if (status !== 409) throw error;
+      // The one conflict a start has: "cannot start a paused container, try unpause instead".
+      await this.#call(callOn("unpause", reference, QUICK_MS, signal), () => container.unpause());
+      return "started";
+    }
+  }
+
+  /**
+   * Stops a container and resolves when it is down. One that is down, or gone, is down.
+   *
+   * @param graceMs from the stop signal to SIGKILL
+   * @param ownGrace whether `graceMs` is the container's own, so that the engine need not be told
+   * @throws TargetError
+   */
+  async stop(reference: string, graceMs: number, ownGrace: boolean, signal: AbortSignal): Promise<void> {
+    const options = callOn("stop", reference, graceMs + STOP_MARGIN_MS, signal);
+    const grace = ownGrace ? {} : { t: Math.ceil(graceMs / 1000) };
+    try {
+      await this.#call(options, () => this.#docker.getContainer(reference).stop(grace));
+    } catch (error) {
+      const status = statusOf((error as TargetError).cause);
+      if (status !== 304 && status !== 404) throw error;
+    }
+  }
+
+  /** The last `lines` lines of a container's output, oldest first. @throws TargetError where the engine does not tell */
+  async logTail(container: ContainerFacts, lines: number, signal: AbortSignal): Promise<readonly string[]> {
+    const options = callOn("logs", container.name, QUICK_MS, signal);
+    const log = await this.#call(options, () =>
+      this.#docker.getContainer(container.id).logs({ stdout: true, stderr: true, tail: lines, follow: false }),
+    );
+    const text = container.hasTty ? log.toString() : withoutFrames(log);
+    return text.split(/\r?\n/).filter((line) => line !== "");
+  }
+
+  /** Opens the stream of container events since `since` (Unix seconds): newline-delimited JSON. @throws TargetError */
+  async events(since: number, actions: readonly string[], signal: AbortSignal): Promise<NodeJS.ReadableStream> {
+    const options = { operation: "events", subject: "containers", deadlineMs: QUICK_MS, signal } as const;
+    const query = { since, filters: { type: ["container" as const], event: [...actions] }, abortSignal: signal };
+    return this.#call(options, () => this.#docker.getEvents(query));
+  }
+
+  /** Gives up the connections that are kept open. */
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  async #call<T>(options: CallOptions, ask: () => Promise<T>): Promise<T> {
+    const { operation, subject, deadlineMs, signal } = options;
+    const began = performance.now();
+    let code = "2xx";
+    try {
+      return await within(deadlineMs, operation, ask(), signal);
+    } catch (error) {
+      if (signal?.aborted) {
+        code = "cancelled";
+        throw signal.reason;
+      }
+      code = callCode(error);
+      throw engineFault(error, operation, subject, this.url);
+    } finally {
+      this.#observer.engineCall({ operation, code, durationMs: performance.now() - began });
+    }
+  }
+}
+
+function callOn(operation: Operation, reference: string, deadlineMs: number, signal?: AbortSignal): CallOptions {
+  return { operation, subject: `container ${reference}`, deadlineMs, ...(signal && { signal }) };
+}
+
+function containerNumber(container: Dockerode.ContainerInfo): number {
+  return Number(container.Labels["com.docker.compose.container-number"] ?? Number.MAX_SAFE_INTEGER);
+}
+
+/**
+ * Strips the 8-byte headers between which output without a terminal comes: stream, 3 zero bytes, length.
+ *
+ * @see https://docs.docker.com/reference/api/engine/version/v1.45/#tag/Container/operation/ContainerAttach
+ */
+function withoutFrames(log: Buffer): string {
+  const parts: Buffer[] = [];
+  for (let at = 0; at + 8 <= log.length; ) {
+    const length = log.readUInt32BE(at + 4);
+    parts.push(log.subarray(at + 8, at + 8 + length));
+    at += 8 + length;
+  }
+  return Buffer.concat(parts).toString();
+}

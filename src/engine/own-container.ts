@@ -1,0 +1,41 @@
+import { readFile } from "node:fs/promises";
+import type { ContainerFacts } from "./container-facts.ts";
+import type { Engine } from "./engine.ts";
+
+/** Docker mounts these three files of its own over the image's, from a folder named by the container's id. */
+const MOUNT = /\/containers\/([0-9a-f]{64})\/(?:resolv\.conf|hostname|hosts) \/etc\/(?:resolv\.conf|hostname|hosts) /;
+
+/** The container that this process runs in, from the text of /proc/self/mountinfo; undefined outside of one. */
+export function containerIdIn(mountinfo: string): string | undefined {
+  return MOUNT.exec(mountinfo)?.[1];
+}
+
+/** Knows the container that wakeport itself runs in. */
+export class OwnContainer {
+  readonly #engine: Engine;
+  #facts: ContainerFacts | undefined;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /**
+   * Looks at it: undefined when wakeport runs on the host, or in a container of some other engine.
+   *
+   * @throws TargetError when the engine cannot tell
+   */
+  async look(signal: AbortSignal): Promise<ContainerFacts | undefined> {
+    const id = containerIdIn(await readFile("/proc/self/mountinfo", "utf8").catch(() => ""));
+    if (id === undefined) return undefined;
+    this.#facts = await this.#engine.inspect(id, signal).catch((error) => {
+      if (error.fault === "missing") return undefined;
+      throw error;
+    });
+    return this.#facts;
+  }
+
+  /** What the last look told, or a first look. @throws TargetError */
+  async known(signal: AbortSignal): Promise<ContainerFacts | undefined> {
+    return this.#facts ?? this.look(signal);
+  }
+}

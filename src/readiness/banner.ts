@@ -1,0 +1,46 @@
+import type net from "node:net";
+import { dial } from "../net/dial.ts";
+import { type NamedProbe, until } from "./probe.ts";
+import { PROBE_DIAL_MS } from "./tcp.ts";
+
+/** A server may accept long before it greets. */
+const GREETING_MS = 10_000;
+
+/** Ready when what accepts on `port` greets with `banner`: an FTP server's "220". */
+export function bannerProbe(port: number, banner: string): NamedProbe {
+  const expected = Buffer.from(banner);
+  return {
+    name: `banner ${JSON.stringify(banner)} on ${port}`,
+    check: (host, signal) =>
+      until(async (attemptSignal) => {
+        const socket = await dial({ host, port, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
+        try {
+          const limit = AbortSignal.any([attemptSignal, AbortSignal.timeout(GREETING_MS)]);
+          if (!(await greets(socket, expected, limit))) throw new Error(`greets otherwise than with "${banner}"`);
+        } finally {
+          socket.destroy();
+        }
+      }, signal),
+  };
+}
+
+/** Whether the first bytes that arrive are `expected`. */
+function greets(socket: net.Socket, expected: Buffer, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    let received = Buffer.alloc(0);
+    const giveUp = (): void => reject(signal.reason);
+    signal.addEventListener("abort", giveUp, { once: true });
+    socket.on("data", (chunk: Buffer) => {
+      received = Buffer.concat([received, chunk]);
+      const known = received.subarray(0, expected.length);
+      if (!expected.subarray(0, known.length).equals(known)) resolve(false);
+      else if (known.length === expected.length) resolve(true);
+    });
+    socket.on("error", reject);
+    socket.on("end", () => resolve(false));
+    socket.on("close", () => {
+      signal.removeEventListener("abort", giveUp);
+      resolve(false);
+    });
+  });
+}

@@ -1,0 +1,197 @@
+/**
+ * A local process as a target. It runs in a process group of its own, without a shell, with an environment of its own;
+ * stopping it means the whole group, so that nothing it started outlives it.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { kill } from "node:process";
+import type { Exit } from "../activation/errors.ts";
+import { delay } from "../async.ts";
+import { codeOf, messageOf, TargetError } from "../errors.ts";
+import { dial } from "../net/dial.ts";
+import { LineReader } from "./lines.ts";
+import type { Sight, Target } from "./target.ts";
+
+/** Between two looks whether a process group is gone. */
+const GROUP_POLL_MS = 20;
+/** After SIGKILL nothing but the kernel itself can keep a group alive. */
+const KILL_MS = 2_000;
+/** Enough to see that somebody else listens where the process should. */
+const OCCUPIED_DIAL_MS = 500;
+const LAST_LINES = 10;
+
+export interface ProcessOptions {
+  readonly name: string;
+  readonly command: readonly [string, ...string[]];
+  /** Where the process listens. */
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly cwd?: string;
+  /** The whole environment of the process. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly uid?: number;
+  readonly gid?: number;
+  /** From SIGTERM to SIGKILL, in milliseconds. */
+  readonly graceMs: number;
+  /** Told each line that the process prints. */
+  readonly onLine: (line: string) => void;
+}
+
+interface Life {
+  readonly child: ChildProcess;
+  readonly pid: number;
+  isStopping: boolean;
+  exit?: Exit;
+}
+
+export class ProcessTarget implements Target {
+  readonly name: string;
+  readonly graceMs: number;
+  readonly #options: ProcessOptions;
+  readonly #watchers = new Set<() => void>();
+  readonly #last: string[] = [];
+  #life: Life | undefined;
+
+  constructor(options: ProcessOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.graceMs = options.graceMs;
+  }
+
+  async look(): Promise<Sight> {
+    const life = this.#life;
+    if (life === undefined) return { up: false };
+    if (life.exit !== undefined) return { up: false, exit: life.exit };
+    return { up: true, address: this.#options.listen.host, life: String(life.pid) };
+  }
+
+  async start(signal: AbortSignal): Promise<"started" | "already"> {
+    if (this.#life !== undefined && this.#life.exit === undefined) return "already";
+    await this.#refuseOccupied(signal);
+    this.#last.length = 0;
+    this.#life = await this.#spawn();
+    return "started";
+  }
+
+  async stop(signal: AbortSignal): Promise<void> {
+    const life = this.#life;
+    if (life === undefined || (life.exit !== undefined && !life.isStopping)) return;
+    life.isStopping = true;
+    signalGroup(life.pid, "SIGTERM");
+    if (!(await this.#groupGone(life.pid, this.graceMs, signal))) {
+      signalGroup(life.pid, "SIGKILL");
+      if (!(await this.#groupGone(life.pid, KILL_MS, signal)) && life.exit === undefined) {
+        throw new TargetError("failed", `${this.name} (pid ${life.pid}) survived SIGKILL`);
+      }
+    }
+    if (this.#life === life) this.#life = undefined;
+  }
+
+  async lastLines(): Promise<readonly string[]> {
+    return [...this.#last];
+  }
+
+  watch(onChange: () => void): Disposable {
+    this.#watchers.add(onChange);
+    return { [Symbol.dispose]: () => this.#watchers.delete(onChange) };
+  }
+
+  /** Ends the whole group at once, without waiting: for a program that is itself about to end. */
+  kill(): void {
+    if (this.#life !== undefined) signalGroup(this.#life.pid, "SIGKILL");
+  }
+
+  async #spawn(): Promise<Life> {
+    const { command, cwd, env, uid, gid } = this.#options;
+    const [file, ...args] = command;
+    const child = spawn(file, args, {
+      cwd,
+      env,
+      uid,
+      gid,
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const spawned = Promise.withResolvers<void>();
+    child.once("spawn", spawned.resolve);
+    child.on("error", spawned.reject);
+    try {
+      await spawned.promise;
+    } catch (error) {
+      throw this.#cannotSpawn(error);
+    }
+    const life: Life = { child, pid: child.pid ?? 0, isStopping: false };
+    for (const stream of [child.stdout, child.stderr]) this.#read(stream);
+    child.once("exit", (code, killedBy) => this.#exited(life, code, killedBy));
+    return life;
+  }
+
+  #read(stream: NodeJS.ReadableStream | null): void {
+    const reader = new LineReader((line) => {
+      this.#last.push(line);
+      if (this.#last.length > LAST_LINES) this.#last.shift();
+      this.#options.onLine(line);
+    });
+    stream?.on("data", (chunk: Buffer) => reader.push(chunk));
+    stream?.on("end", () => reader.end());
+    stream?.on("error", () => {});
+  }
+
+  #exited(life: Life, code: number | null, killedBy: string | null): void {
+    life.exit = { ...(code !== null && { code }), ...(killedBy !== null && { signal: killedBy }) };
+    // What a crashed process leaves behind would hold its port. In a stop, the rest of the group has its grace.
+    if (!life.isStopping) signalGroup(life.pid, "SIGKILL");
+    for (const onChange of this.#watchers) onChange();
+  }
+
+  /** A stranger on the port would be taken for the process, and would get its clients. */
+  async #refuseOccupied(signal: AbortSignal): Promise<void> {
+    const { host, port } = this.#options.listen;
+    const socket = await dial({ host, port, timeoutMs: OCCUPIED_DIAL_MS, signal }).catch(() => undefined);
+    signal.throwIfAborted();
+    if (socket === undefined) return;
+    socket.on("error", () => {});
+    socket.destroy();
+    throw new TargetError("conflict", `something else already listens on ${host}:${port}`, {
+      remedy: `find it with "ss -ltnp", end it, or give ${this.name} another port in "listen"`,
+    });
+  }
+
+  /** Waits until no process of the group is left, at most `ms` milliseconds. */
+  async #groupGone(pid: number, ms: number, signal: AbortSignal): Promise<boolean> {
+    const limit = performance.now() + ms;
+    while (signalGroup(pid, 0)) {
+      if (performance.now() >= limit) return false;
+      await delay(GROUP_POLL_MS, signal);
+    }
+    return true;
+  }
+
+  #cannotSpawn(error: unknown): TargetError {
+    const [file] = this.#options.command;
+    switch (codeOf(error)) {
+      case "ENOENT":
+        return new TargetError("missing", `cannot run "${file}": no such command, or no such cwd`, {
+          remedy: 'give the full path in "command", and check "cwd"',
+          cause: error,
+        });
+      case "EACCES":
+        return new TargetError("denied", `cannot run "${file}": not executable for this user`, { cause: error });
+      case "EPERM":
+        return new TargetError("denied", `cannot run "${file}" as another user`, {
+          remedy: 'run wakeport as root, or leave out "user" and "group"',
+          cause: error,
+        });
+      default:
+        return new TargetError("failed", `cannot run "${file}": ${messageOf(error)}`, { cause: error });
+    }
+  }
+}
+
+/** Sends `name` to a process group; 0 only asks. @returns whether there was anybody to receive it */
+function signalGroup(pid: number, name: NodeJS.Signals | 0): boolean {
+  try {
+    return kill(-pid, name);
+  } catch (error) {
+    // A process that changed its user is alive, and out of our reach.
+    return codeOf(error) === "EPERM";
+  }
+}
