@@ -1,0 +1,83 @@
+import net from "node:net";
+import { UnitError } from "./units.ts";
+
+/** One entry of `ports`: where wakeport listens, and on which port of the target it ends. */
+export interface PortMapping {
+  /** IP address to listen on; absent: all, IPv4 and IPv6. */
+  readonly address?: string;
+  readonly front: number;
+  /** Absent when only the front is given: then the target says, or it is the same. */
+  readonly target?: number;
+}
+
+/** An IP address comes first, or a name that should have been one; then the front's port, then the target's. */
+const ENTRY = /^(?:(?<address>\[[^\]]*\]|[\d.]*\.[\d.]*|[^:[\]]+(?=:[^:]+:)):)?(?<front>[^:]+)(?::(?<target>[^:]+))?$/;
+
+/**
+ * Reads one entry in the short syntax of Docker Compose: `2121`, `2121:21`, `127.0.0.1:2121:21`, `[::1]:2121:21`.
+ * Other than there, `127.0.0.1:2121` names the front: wakeport does not hand out ports.
+ *
+ * @throws UnitError
+ * @see https://docs.docker.com/reference/compose-file/services/#short-syntax-4
+ */
+export function parsePort(text: string): PortMapping {
+  const [ports = "", protocol, ...more] = text.split("/");
+  if (protocol !== undefined && (protocol !== "tcp" || more.length > 0)) {
+    throw new UnitError(`"${text}": only TCP is served`);
+  }
+  const groups = splitEntry(ports);
+  if (groups === undefined) throw new UnitError(`"${text}" is no port mapping: write "2121:21" or "127.0.0.1:2121:21"`);
+  const address = groups.address === undefined ? undefined : parseAddress(groups.address, text);
+  return {
+    front: parseNumber(groups.front, text),
+    ...(groups.target !== undefined && { target: parseNumber(groups.target, text) }),
+    ...(address !== undefined && { address }),
+  };
+}
+
+function splitEntry(ports: string): { address?: string; front: string; target?: string } | undefined {
+  const found = ENTRY.exec(ports)?.groups;
+  if (found?.["front"] === undefined) return undefined;
+  const { address, front, target } = found;
+  return { front, ...(address !== undefined && { address }), ...(target !== undefined && { target }) };
+}
+
+function parseAddress(text: string, entry: string): string {
+  const address = text.replace(/^\[|\]$/g, "");
+  if (net.isIP(address) === 0) {
+    throw new UnitError(`"${entry}": "${address}" is no IP address; wakeport listens on addresses, not on names`);
+  }
+  if (net.isIPv6(address) !== text.startsWith("["))
+    throw new UnitError(`"${entry}": write an IPv6 address in brackets`);
+  return address;
+}
+
+function parseNumber(text: string, entry: string): number {
+  if (/^\d+-\d+$/.test(text)) {
+    throw new UnitError(`"${entry}": ranges are not supported yet: list the ports one by one`);
+  }
+  if (!/^\d+$/.test(text)) throw new UnitError(`"${entry}": "${text}" is no port number`);
+  const port = Number(text);
+  if (port < 1 || port > 65_535) throw new UnitError(`"${entry}": a port is a number from 1 to 65535`);
+  return port;
+}
+
+/**
+ * Reads `host:port`, for addresses that are dialled or that the admin server listens on.
+ *
+ * @throws UnitError
+ */
+export function parseHostPort(text: string): { host: string; port: number } {
+  const match = /^(\[[^\]]+\]|[^:[\]\s]+):(\d+)$/.exec(text);
+  if (match === null) throw new UnitError(`"${text}" is no address: write "127.0.0.1:9000"`);
+  return { host: match[1]!.replace(/^\[|\]$/g, ""), port: parseNumber(match[2]!, text) };
+}
+
+/** Whether two fronts cannot both be bound. */
+export function clash(a: PortMapping, b: PortMapping): boolean {
+  if (a.front !== b.front) return false;
+  if (a.address === undefined || b.address === undefined) return true;
+  if (net.isIPv6(a.address) !== net.isIPv6(b.address)) return false;
+  const isWildcard = (address: string): boolean => address === "0.0.0.0" || /^[0:]+$/.test(address);
+  return a.address === b.address || isWildcard(a.address) || isWildcard(b.address);
+}

@@ -1,0 +1,212 @@
+/** Makes a Config of a file that has the right shape: defaults filled in, and checked for what only the whole can tell. */
+import type { Config, ReadySpec, Service, ServicePort, TargetSpec } from "./config.ts";
+import type { Located } from "./issues.ts";
+import { clash, type PortMapping } from "./ports.ts";
+import type { ParsedConfig, ParsedPolicies, ParsedReady, ParsedService } from "./schema.ts";
+
+/** What comes from outside of the file. */
+export interface ResolveContext {
+  /** Where the admin server listens when the file does not say. */
+  readonly adminListen: { readonly host: string; readonly port: number };
+}
+
+/** The values of the keys that neither a service nor `defaults` sets. Durations in milliseconds. */
+export const builtIn: {
+  readonly [Key in
+    | "network"
+    | "idle_timeout"
+    | "min_uptime"
+    | "start_timeout"
+    | "release_pace"
+    | "enabled"]-?: NonNullable<ParsedPolicies[Key]>;
+} & { readonly ready: ParsedReady; readonly waiting: number; readonly process_stop_grace: number } = {
+  network: "auto",
+  ready: "tcp",
+  idle_timeout: 5 * 60_000,
+  min_uptime: 0,
+  start_timeout: 60_000,
+  process_stop_grace: 10_000,
+  release_pace: 32,
+  waiting: 1_000,
+  enabled: true,
+};
+
+type Report = (problem: Located) => void;
+
+export function resolve(
+  parsed: ParsedConfig,
+  source: string,
+  context: ResolveContext,
+): { config: Config; problems: Located[] } {
+  const problems: Located[] = [];
+  const report: Report = (problem) => problems.push(problem);
+  const entries = Object.entries(parsed.services);
+  if (entries.length === 0) report({ path: ["services"], message: "there is no service" });
+  const services = entries.flatMap(([name, service]) => resolveService(name, service, parsed.defaults, report));
+  const admin = parsed.admin.listen ?? context.adminListen;
+  const { host, project } = parsed.docker;
+  checkFronts(services, admin, report);
+  checkSharing(services, report);
+  return {
+    problems,
+    config: {
+      source,
+      services: services.map((service) => withProject(service, project)),
+      admin,
+      docker: { ...(host !== undefined && { host }), ...(project !== undefined && { project }) },
+      log: parsed.log,
+      shutdown: { targets: parsed.shutdown.targets, drainMs: parsed.shutdown.drain },
+    },
+  };
+}
+
+function resolveService(name: string, own: ParsedService, defaults: ParsedPolicies, report: Report): Service[] {
+  const target = targetOf(name, own, defaults, report);
+  if (target === undefined) return [];
+  const ports = own.ports.map((port, index) => resolvePort(name, port, index, target, report));
+  const ready = readySpecs(own.ready ?? defaults.ready ?? builtIn.ready);
+  const stopGraceMs = own.stop_grace ?? defaults.stop_grace;
+  const startTimeoutMs = own.start_timeout ?? defaults.start_timeout ?? builtIn.start_timeout;
+  const path = ["services", name];
+  if (startTimeoutMs === 0)
+    report({ path: [...path, "start_timeout"], message: "with a start_timeout of 0 nothing can start" });
+  if (target.kind === "process" && ready.some(({ kind }) => kind === "healthy")) {
+    const message = `service "${name}": a process has no health check: "ready: healthy" is for containers`;
+    report({ path: [...path, "ready"], message, hint: 'use "tcp", {banner: …} or {http: …}' });
+  }
+  return [
+    {
+      name,
+      target,
+      ready,
+      startTimeoutMs,
+      ports: ports.filter((port) => port !== undefined),
+      idleTimeoutMs: own.idle_timeout ?? defaults.idle_timeout ?? builtIn.idle_timeout,
+      minUptimeMs: own.min_uptime ?? defaults.min_uptime ?? builtIn.min_uptime,
+      releasePace: own.release_pace ?? defaults.release_pace ?? builtIn.release_pace,
+      limits: { waiting: own.limits?.waiting ?? defaults.limits?.waiting ?? builtIn.waiting },
+      enabled: own.enabled ?? defaults.enabled ?? builtIn.enabled,
+      ...(stopGraceMs !== undefined && { stopGraceMs }),
+    },
+  ];
+}
+
+function targetOf(name: string, own: ParsedService, defaults: ParsedPolicies, report: Report): TargetSpec | undefined {
+  const { container, process } = own;
+  const path = ["services", name];
+  if (container !== undefined && process !== undefined) {
+    report({ path, key: "process", message: `service "${name}" has a container and a process: exactly one is woken` });
+    return undefined;
+  }
+  if (container !== undefined) {
+    const reference =
+      typeof container === "string"
+        ? { name: container }
+        : { service: container.service, ...(container.project !== undefined && { project: container.project }) };
+    return { kind: "container", reference, network: own.network ?? defaults.network ?? builtIn.network };
+  }
+  if (process === undefined) {
+    report({ path, message: `service "${name}" needs a target`, hint: 'add "container:" or "process:"' });
+    return undefined;
+  }
+  if (own.network !== undefined) {
+    report({ path: [...path, "network"], message: `service "${name}": "network" is for containers` });
+  }
+  const { command, listen, cwd, env, user, group } = process;
+  const port = listen?.port ?? own.ports[0]?.target;
+  if (port === undefined) {
+    const message = `service "${name}": it is not said on which port the process listens`;
+    report({
+      path: [...path, "process"],
+      message,
+      hint: 'add listen: "127.0.0.1:PORT", or write ports as "FRONT:PORT"',
+    });
+    return undefined;
+  }
+  return {
+    kind: "process",
+    command,
+    env,
+    listen: { host: listen?.host ?? "127.0.0.1", port },
+    ...(cwd !== undefined && { cwd }),
+    ...(user !== undefined && { user }),
+    ...(group !== undefined && { group }),
+  };
+}
+
+function resolvePort(
+  name: string,
+  port: PortMapping,
+  index: number,
+  target: TargetSpec,
+  report: Report,
+): ServicePort | undefined {
+  const path = ["services", name, "ports", index];
+  const resolved = { ...port, target: port.target ?? (target.kind === "process" ? target.listen.port : port.front) };
+  if (target.kind === "container") return resolved;
+  if (clash(port, { address: target.listen.host, front: resolved.target })) {
+    const message = `service "${name}": port ${port.front} is wakeport's own front, so the process cannot listen there`;
+    report({ path, message, hint: 'let the process listen on another port ("listen")' });
+    return undefined;
+  }
+  return resolved;
+}
+
+function readySpecs(ready: ParsedReady | readonly ParsedReady[]): ReadySpec[] {
+  const parts = Array.isArray(ready) ? (ready as readonly ParsedReady[]) : [ready as ParsedReady];
+  return parts.map((part) => {
+    if (typeof part === "string") return { kind: part };
+    return "banner" in part ? { kind: "banner", banner: part.banner } : { kind: "http", path: part.http };
+  });
+}
+
+interface BoundFront extends PortMapping {
+  readonly owner: string;
+}
+
+/** No two listeners on one port, the admin server's among them. */
+function checkFronts(services: readonly Service[], admin: { host: string; port: number }, report: Report): void {
+  const bound: BoundFront[] = [{ owner: "the admin server", address: admin.host, front: admin.port }];
+  for (const service of services.filter(({ enabled }) => enabled)) {
+    for (const [index, port] of service.ports.entries()) {
+      const other = bound.find((one) => clash(one, port));
+      if (other === undefined) bound.push({ ...port, owner: `service "${service.name}"` });
+      else {
+        const message = `service "${service.name}": port ${port.front} is taken by ${other.owner} already`;
+        report({
+          path: ["services", service.name, "ports", index],
+          message,
+          hint: "each front port can be bound once",
+        });
+      }
+    }
+  }
+}
+
+/** Services that share a target must agree on what cannot differ. */
+function checkSharing(services: readonly Service[], report: Report): void {
+  for (const [index, service] of services.entries()) {
+    for (const other of services.slice(0, index)) {
+      if (service.target.kind === "container" && other.target.kind === "container") {
+        const isSame = JSON.stringify(service.target.reference) === JSON.stringify(other.target.reference);
+        if (!isSame || service.target.network === other.target.network) continue;
+        const message = `services "${other.name}" and "${service.name}" wake the same container, but over different networks`;
+        report({ path: ["services", service.name, "network"], message });
+      }
+      if (service.target.kind === "process" && other.target.kind === "process") {
+        const { host, port } = service.target.listen;
+        if (port !== other.target.listen.port || host !== other.target.listen.host) continue;
+        const message = `services "${other.name}" and "${service.name}" have processes that both listen on ${host}:${port}`;
+        report({ path: ["services", service.name, "process"], message, hint: "give them different ports" });
+      }
+    }
+  }
+}
+
+/** `docker.project` is what containers that name only their service belong to. */
+function withProject(service: Service, project: string | undefined): Service {
+  const { target } = service;
+  if (project === undefined || target.kind !== "container") return service;
+  if ("name" in target.reference || target.reference.project !== undefined) return service;
+  return { ...service, target: { ...target, reference: { ...target.reference, project } } };
+}

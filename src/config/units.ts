@@ -1,0 +1,53 @@
+/** A value that cannot be read; the message completes "… is wrong: ". */
+export class UnitError extends Error {
+  override readonly name = "UnitError";
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+/** The longest delay that a timer of Node takes is 2³¹ − 1 ms. */
+const LONGEST_MS = 24 * 24 * UNIT_MS["h"]!;
+const PART = /(\d+(?:\.\d+)?)(ms|s|m|h)/y;
+
+/**
+ * Reads a duration as Go, Docker Compose and Prometheus write it: `500ms`, `90s`, `1h30m`.
+ *
+ * @returns milliseconds, 0 to 24 days
+ * @throws UnitError
+ * @see https://pkg.go.dev/time#ParseDuration
+ */
+export function parseDuration(text: string): number {
+  let ms = 0;
+  PART.lastIndex = 0;
+  if (text === "0") return 0;
+  while (PART.lastIndex < text.length || text === "") {
+    const at = PART.lastIndex;
+    const part = PART.exec(text);
+    if (part === null) throw new UnitError(hintFor(text, at));
+    ms += Number(part[1]) * UNIT_MS[part[2]!]!;
+  }
+  if (ms > LONGEST_MS) throw new UnitError(`"${text}" is more than the longest time, 24 days (576h)`);
+  return Math.round(ms);
+}
+
+function hintFor(text: string, at: number): string {
+  if (/^\d+(\.\d+)?$/.test(text)) return `"${text}" has no unit: write "${text}s" or "${text}m"`;
+  if (/^\d+d$/.test(text)) return `"${text}": days are not a unit here: write "${Number.parseInt(text, 10) * 24}h"`;
+  if (text.startsWith("-")) return `"${text}" is negative`;
+  const rest = at === 0 ? "" : ` from "${text.slice(at)}" on`;
+  return `"${text}" is no duration${rest}: write it like "500ms", "90s", "5m" or "1h30m"`;
+}
+
+/** Writes milliseconds the way `parseDuration` reads them, in the largest units that fit: `1h30m`. */
+export function formatDuration(ms: number): string {
+  if (ms === 0) return "0s";
+  const hours = Math.floor(ms / UNIT_MS["h"]!);
+  const minutes = Math.floor((ms % UNIT_MS["h"]!) / UNIT_MS["m"]!);
+  const seconds = Math.floor((ms % UNIT_MS["m"]!) / UNIT_MS["s"]!);
+  const parts = [
+    hours && `${hours}h`,
+    minutes && `${minutes}m`,
+    seconds && `${seconds}s`,
+    ms % 1_000 && `${ms % 1_000}ms`,
+  ];
+  return parts.filter(Boolean).join("");
+}
