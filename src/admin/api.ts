@@ -1,0 +1,65 @@
+/** What wakeport tells about its services: the answer of /api/v1/services, which `wakeport status` prints. */
+import type { ActivatorView } from "../activation/activator.ts";
+import type { StateName } from "../activation/machine.ts";
+import type { Service } from "../config/config.ts";
+import { formatFront } from "../net/listener.ts";
+
+/** One service. Times are RFC 3339, durations milliseconds. */
+export interface ServiceStatus {
+  readonly name: string;
+  readonly state: StateName | "disabled";
+  readonly target: string;
+  /** Front addresses, each with the target's port. */
+  readonly ports: readonly { readonly front: string; readonly target: number }[];
+  readonly connections: number;
+  readonly waiting: number;
+  readonly idle_timeout_ms: number;
+  readonly start_timeout_ms: number;
+  /** When it will go to sleep; absent while it is in use or asleep. */
+  readonly idle_deadline?: string;
+  readonly last_activity?: string;
+  /** Until when no start is tried, after one that failed. */
+  readonly cooldown_until?: string;
+  readonly last_error?: string;
+}
+
+export interface StatusReport {
+  readonly version: string;
+  /** Absent when no service needs an engine. */
+  readonly engine?: { readonly url: string; readonly up: boolean };
+  readonly services: readonly ServiceStatus[];
+}
+
+/** The part of a service that lives; absent for one that is not enabled. */
+export interface LivePart {
+  readonly view: ActivatorView;
+  readonly connections: number;
+  readonly waiting: number;
+}
+
+/** Puts together what is told of one service. */
+export function serviceStatus(service: Service, target: string, live: LivePart | undefined): ServiceStatus {
+  const view = live?.view;
+  return {
+    name: service.name,
+    state: view?.state ?? "disabled",
+    target,
+    ports: service.ports.map((port) => ({ front: frontOf(port), target: port.target })),
+    connections: live?.connections ?? 0,
+    waiting: live?.waiting ?? 0,
+    idle_timeout_ms: service.idleTimeoutMs,
+    start_timeout_ms: service.startTimeoutMs,
+    ...(view?.idleDeadline !== undefined && { idle_deadline: rfc3339(view.idleDeadline) }),
+    ...(view?.lastActivity !== undefined && { last_activity: rfc3339(view.lastActivity) }),
+    ...(view?.cooldownUntil !== undefined && { cooldown_until: rfc3339(view.cooldownUntil) }),
+    ...(view?.lastError !== undefined && { last_error: view.lastError }),
+  };
+}
+
+export function frontOf({ address, front }: Service["ports"][number]): string {
+  return formatFront({ port: front, ...(address !== undefined && { address }) });
+}
+
+function rfc3339(unixMs: number): string {
+  return new Date(unixMs).toISOString();
+}

@@ -1,0 +1,103 @@
+import http from "node:http";
+import { BindError, messageOf } from "../errors.ts";
+import type { StatusReport } from "./api.ts";
+
+/** Metrics and status are small; a client that takes longer to ask is none. */
+const REQUEST_MS = 10_000;
+
+export interface AdminOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly metrics: { readonly contentType: string; text(): Promise<string> };
+  readonly status: () => StatusReport;
+  /** Undefined when ready, else what is missing. */
+  readonly notReady: () => string | undefined;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+/** Serves metrics, health and status. Nothing that is asked here wakes or holds a target. */
+export class AdminServer {
+  readonly #options: AdminOptions;
+  readonly #server: http.Server;
+
+  constructor(options: AdminOptions) {
+    this.#options = options;
+    this.#server = http.createServer({ requestTimeout: REQUEST_MS }, (request, response) => {
+      void this.#answer(request)
+        .catch((error: unknown) => text(500, messageOf(error)))
+        .then(({ status, type, body }) => {
+          response.writeHead(status, { "content-type": type, "cache-control": "no-store" });
+          response.end(request.method === "HEAD" ? undefined : body);
+        });
+    });
+  }
+
+  /** The port it is bound to; differs from the configured one only for port 0. */
+  get port(): number {
+    const address = this.#server.address();
+    return address === null || typeof address === "string" ? this.#options.port : address.port;
+  }
+
+  /** @throws BindError */
+  async open(): Promise<void> {
+    const { host, port } = this.#options;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#server.once("error", reject);
+    this.#server.listen({ host, port, exclusive: true }, resolve);
+    try {
+      await promise;
+    } catch (cause) {
+      const message = `the admin server cannot listen on ${host}:${port}: ${messageOf(cause)} (admin.listen)`;
+      throw new BindError(message, { cause });
+    } finally {
+      this.#server.off("error", reject);
+    }
+  }
+
+  async close(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#server.close(() => resolve());
+    this.#server.closeAllConnections();
+    await promise;
+  }
+
+  async #answer(request: http.IncomingMessage): Promise<Answer> {
+    const { metrics, status, notReady } = this.#options;
+    if (request.method !== "GET" && request.method !== "HEAD") return text(405, "only GET is answered");
+    const path = (request.url ?? "/").split("?")[0] ?? "/";
+    switch (path) {
+      case "/metrics":
+        return { status: 200, type: metrics.contentType, body: await metrics.text() };
+      case "/healthz":
+        return text(200, "ok");
+      case "/readyz": {
+        const missing = notReady();
+        return missing === undefined ? text(200, "ready") : text(503, missing);
+      }
+      case "/api/v1/services":
+        return json(200, status());
+      default:
+        return this.#oneService(path);
+    }
+  }
+
+  #oneService(path: string): Answer {
+    const name = /^\/api\/v1\/services\/([^/]+)$/.exec(path)?.[1];
+    const service = this.#options.status().services.find((one) => encodeURIComponent(one.name) === name);
+    if (service !== undefined) return json(200, service);
+    return text(404, "known here: /metrics /healthz /readyz /api/v1/services[/NAME]");
+  }
+}
+
+function text(status: number, body: string): Answer {
+  return { status, type: "text/plain; charset=utf-8", body: `${body}\n` };
+}
+
+function json(status: number, body: unknown): Answer {
+  return { status, type: "application/json", body: `${JSON.stringify(body)}\n` };
+}

@@ -1,0 +1,27 @@
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
+import type { ParseContext } from "../config/parse.ts";
+import { parseHostPort } from "../config/ports.ts";
+import { UnitError } from "../config/units.ts";
+import { TargetError } from "../errors.ts";
+import type { Context, Options } from "./command.ts";
+
+/** Only this machine, unless somebody says otherwise. */
+const ADMIN_LISTEN = "127.0.0.1:9464";
+
+/** Loads the configuration that the options and the environment name. @throws ConfigError, NoConfigError */
+export async function configOf(options: Options, context: Context): Promise<Config> {
+  const named = options["config"] ?? (context.env["WAKEPORT_CONFIG"] || undefined);
+  return loadConfig(typeof named === "string" ? named : undefined, parseContext(context));
+}
+
+/** @throws TargetError "invalid" when WAKEPORT_ADMIN_LISTEN cannot be read */
+export function parseContext({ env }: Context): ParseContext {
+  const listen = env["WAKEPORT_ADMIN_LISTEN"] || ADMIN_LISTEN;
+  try {
+    return { env, adminListen: parseHostPort(listen) };
+  } catch (error) {
+    if (!(error instanceof UnitError)) throw error;
+    throw new TargetError("invalid", `WAKEPORT_ADMIN_LISTEN: ${error.message}`);
+  }
+}

@@ -1,0 +1,30 @@
+import type { ServiceStatus } from "../admin/api.ts";
+import { formatDuration } from "../config/units.ts";
+
+/** One line a port: where it listens and where that leads; on a service's first line its state, if known, and times. */
+export function planLines(services: readonly PlannedService[]): string[] {
+  return table(services.flatMap(rowsOf)).map((line) => `  ${line}`);
+}
+
+type PlannedService = Omit<ServiceStatus, "state"> & { readonly state?: ServiceStatus["state"] };
+
+function rowsOf({ name, ports, target, state, idle_timeout_ms, start_timeout_ms }: PlannedService): string[][] {
+  const idle = `idle ${formatDuration(idle_timeout_ms)}`;
+  const start = `start ≤ ${formatDuration(start_timeout_ms)}`;
+  return ports.map((port, index) =>
+    index === 0
+      ? [name, `${port.front} → ${target}:${port.target}`, ...(state === undefined ? [] : [state]), idle, start]
+      : ["", `${port.front} → ${target}:${port.target}`],
+  );
+}
+
+/** Pads columns to the same width. */
+export function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("   ")
+      .trimEnd(),
+  );
+}

@@ -1,0 +1,79 @@
+import type { Config } from "../config/config.ts";
+import { parseConfig } from "../config/parse.ts";
+import { demoConfig, demoHint } from "../demo/demo.ts";
+import { Sidecar } from "../sidecar.ts";
+import { isPretty, type Log, logObserver, openLog } from "../telemetry/log.ts";
+import { type Command, type Context, configOption, configOptionHelp, exitCode, type Options } from "./command.ts";
+import { configOf, parseContext } from "./config.ts";
+import { planLines } from "./plan.ts";
+
+/** How long the plan waits for the engine's first answer. */
+const ENGINE_ANSWER_MS = 2_000;
+
+export const command: Command = {
+  usage: "[-c FILE | --demo]",
+  options: { ...configOption, demo: { type: "boolean" } },
+  help: `Listens on the ports of the configuration until SIGTERM or SIGINT; a second one ends it at once.
+
+${configOptionHelp}
+      --demo          two local processes instead of a configuration, to look around`,
+  run,
+};
+
+async function run(options: Options, context: Context): Promise<number> {
+  const isDemo = options["demo"] === true;
+  const config = isDemo ? demo(context) : await configOf(options, context);
+  const { log, close } = openLog({ ...config.log, isTerminal: context.isTerminal });
+  try {
+    await serve(config, log, context, isDemo ? demoHint : undefined);
+  } finally {
+    await close();
+  }
+  return exitCode.ok;
+}
+
+async function serve(config: Config, log: Log, context: Context, hint: string | undefined): Promise<void> {
+  const { version, revision, nodeVersion, shutdown } = context;
+  const build = { version, revision, nodeVersion };
+  const sidecar = new Sidecar({ ...context, config, build, observer: logObserver(log) });
+  context.atExit(() => sidecar.kill());
+  await sidecar.open();
+
+  await Promise.race([sidecar.settled(), aborted(AbortSignal.timeout(ENGINE_ANSWER_MS)), aborted(shutdown)]);
+  announce(sidecar, config, log, context);
+  if (hint !== undefined) context.printError(hint);
+
+  await aborted(shutdown);
+  log.info({ event: "shutdown.begin" }, "going down: no new connections");
+  await sidecar.close();
+  log.info({ event: "shutdown.done" }, "bye");
+}
+
+function demo(context: Context): Config {
+  return parseConfig(Buffer.from(demoConfig(context.execPath)), "demo", parseContext(context));
+}
+
+/** Says what is served: a plan for people, one line for machines. */
+function announce(sidecar: Sidecar, config: Config, log: Log, context: Context): void {
+  const { services } = sidecar.status;
+  const engine = sidecar.engineDescription;
+  if (!isPretty({ ...config.log, isTerminal: context.isTerminal })) {
+    const facts = {
+      event: "started",
+      version: context.version,
+      config: config.source,
+      services,
+      admin: sidecar.adminUrl,
+    };
+    log.info({ ...facts, ...(engine && { engine }) }, `wakeport ${context.version} serves ${services.length} services`);
+    return;
+  }
+  const count = services.length === 1 ? "1 service" : `${services.length} services`;
+  const head = [`wakeport ${context.version}`, engine, `${config.source} (${count})`].filter(Boolean).join("   ");
+  context.print([head, ...planLines(services), `admin ${sidecar.adminUrl}   (/metrics /healthz /readyz)`].join("\n"));
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}

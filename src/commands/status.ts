@@ -1,0 +1,52 @@
+import type { ServiceStatus, StatusReport } from "../admin/api.ts";
+import { formatDuration } from "../config/units.ts";
+import { askAdmin, NoAnswerError } from "./ask-admin.ts";
+import { type Command, configOption, configOptionHelp, exitCode } from "./command.ts";
+import { configOf } from "./config.ts";
+import { table } from "./plan.ts";
+
+const HEAD = ["SERVICE", "STATE", "TARGET", "CONNS", "WAITING", "IDLE IN", "LAST ACTIVITY"];
+
+export const command: Command = {
+  usage: "[-c FILE] [--json]",
+  options: { ...configOption, json: { type: "boolean" } },
+  help: `Tells what the running wakeport of this configuration is doing. Exits 1 when none answers.
+
+${configOptionHelp}
+      --json          as the API tells it`,
+  run: async (options, context) => {
+    try {
+      const { body } = await askAdmin(await configOf(options, context), "/api/v1/services");
+      const report = JSON.parse(body) as StatusReport;
+      context.print(options["json"] === true ? JSON.stringify(report, null, 2) : format(report, Date.now()));
+      return exitCode.ok;
+    } catch (error) {
+      if (!(error instanceof NoAnswerError)) throw error;
+      context.printError(`wakeport: ${error.message}`);
+      return exitCode.failed;
+    }
+  },
+};
+
+/** A table for people; `now` is Unix time in milliseconds. */
+export function format({ engine, services }: StatusReport, now: number): string {
+  const rows = services.map((service) => rowOf(service, now));
+  const down = engine !== undefined && !engine.up ? [`the engine at ${engine.url} does not answer`] : [];
+  const failures = services.flatMap(({ name, last_error }) =>
+    last_error === undefined ? [] : [`${name}: ${last_error}`],
+  );
+  return [...table([HEAD, ...rows]), ...down, ...failures].join("\n");
+}
+
+function rowOf(
+  { name, state, target, connections, waiting, idle_deadline, last_activity }: ServiceStatus,
+  now: number,
+): string[] {
+  const idleIn = idle_deadline === undefined ? "-" : duration(Date.parse(idle_deadline) - now);
+  const last = last_activity === undefined ? "-" : `${duration(now - Date.parse(last_activity))} ago`;
+  return [name, state, target, String(connections), String(waiting), idleIn, last];
+}
+
+function duration(ms: number): string {
+  return formatDuration(Math.max(0, Math.round(ms / 1000) * 1000));
+}

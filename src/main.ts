@@ -1,0 +1,63 @@
+/** The edge to the process: arguments, environment, signals, exit codes. The only file that touches `process`. */
+import { readFileSync } from "node:fs";
+import process from "node:process";
+import { type Context, runCommand } from "./commands/command.ts";
+
+const UNKNOWN_OPEN_FILES = 1_024;
+
+function context(): Context {
+  const shutdown = new AbortController();
+  for (const name of ["SIGTERM", "SIGINT"] as const) {
+    process.on(name, () => {
+      // Somebody who asks twice does not want to wait.
+      if (shutdown.signal.aborted) process.exit(1);
+      shutdown.abort();
+    });
+  }
+  const env = { ...process.env };
+  // dockerode reads these by itself, and otherwise than the docker command does: engine/host.ts is to do it alone.
+  for (const name of Object.keys(process.env)) if (name.startsWith("DOCKER_")) delete process.env[name];
+  return {
+    env,
+    version: version(),
+    revision: env["WAKEPORT_REVISION"] ?? "unknown",
+    nodeVersion: process.version,
+    execPath: process.execPath,
+    uid: process.getuid?.() ?? 0,
+    gid: process.getgid?.() ?? 0,
+    openFiles: openFiles(),
+    isTerminal: process.stdout.isTTY,
+    shutdown: shutdown.signal,
+    print: (text) => process.stdout.write(`${text}\n`),
+    printError: (text) => process.stderr.write(`${text}\n`),
+    atExit: (act) => process.on("exit", act),
+  };
+}
+
+function version(): string {
+  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  const parsed: unknown = JSON.parse(text);
+  const found = typeof parsed === "object" && parsed !== null && "version" in parsed ? parsed.version : undefined;
+  return typeof found === "string" ? found : "unknown";
+}
+
+/** The limit in force: Node raises the soft limit to the hard one when it starts. */
+function openFiles(): number {
+  try {
+    const found = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
+    return found === null ? UNKNOWN_OPEN_FILES : Number(found[1]);
+  } catch {
+    return UNKNOWN_OPEN_FILES;
+  }
+}
+
+// What nobody caught is a bug: the state is not to be trusted any more. Whoever runs us starts us again.
+process.on("uncaughtException", (error) => {
+  process.stderr.write(`wakeport: internal error, please report it: ${error.stack ?? error.message}\n`);
+  process.exit(1);
+});
+
+// A reader that is gone (wakeport check | head) is no reason to fail.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+
+process.exit(await runCommand(process.argv.slice(2), context()));

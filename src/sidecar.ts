@@ -1,0 +1,217 @@
+/** The composition root: makes live objects of a configuration, opens them all or none, and closes them in reverse. */
+import type net from "node:net";
+import { Activator } from "./activation/activator.ts";
+import { type StatusReport, serviceStatus } from "./admin/api.ts";
+import { AdminServer } from "./admin/server.ts";
+import { Gate } from "./async.ts";
+import type { Config, Service } from "./config/config.ts";
+import { describeTarget } from "./config/describe.ts";
+import { BindError, messageOf } from "./errors.ts";
+import { connectionLimit, Seats } from "./net/admission.ts";
+import { Connection, type Route, type Traffic } from "./net/connection.ts";
+import { formatFront, Listener } from "./net/listener.ts";
+import { ProcessTarget } from "./target/process.ts";
+import { createEngine, type EngineParts, planTargets, type Surroundings } from "./targets.ts";
+import { type BuildInfo, Metrics, type ServiceGauges } from "./telemetry/metrics.ts";
+import { fanOut, type Observer } from "./telemetry/observer.ts";
+
+/** Fewer connections than this at a time is hardly meant. */
+const FEW_CONNECTIONS = 256;
+
+export interface SidecarOptions extends Surroundings {
+  readonly config: Config;
+  readonly build: BuildInfo;
+  /** RLIMIT_NOFILE. */
+  readonly openFiles: number;
+  readonly observer: Observer;
+}
+
+/** An enabled service with what it shares and what it counts. */
+interface LiveService {
+  readonly service: Service;
+  readonly activator: Activator;
+  readonly traffic: Traffic;
+}
+
+export class Sidecar {
+  readonly #config: Config;
+  readonly #build: BuildInfo;
+  readonly #observer: Observer;
+  readonly #metrics: Metrics;
+  readonly #engine: EngineParts | undefined;
+  readonly #activators: readonly Activator[];
+  readonly #services: ReadonlyMap<string, LiveService>;
+  readonly #listeners: readonly Listener[];
+  readonly #admin: AdminServer;
+  readonly #openFiles: number;
+  readonly #seats: Seats;
+  readonly #connections = new Map<Connection, Promise<void>>();
+  #connectionCount = 0;
+  #closed: Promise<void> | undefined;
+
+  /** @throws TargetError for an engine address or an account that cannot be used */
+  constructor(options: SidecarOptions) {
+    const { config, build } = options;
+    this.#config = config;
+    this.#build = build;
+    this.#metrics = new Metrics(build, () => this.#gauges());
+    this.#observer = fanOut(this.#metrics.observer, options.observer);
+
+    const enabled = config.services.filter(({ enabled }) => enabled);
+    const needsEngine = enabled.some(({ target }) => target.kind === "container");
+    this.#engine = needsEngine ? createEngine(config.docker.host, options, this.#observer) : undefined;
+
+    const plans = planTargets(enabled, this.#engine, options, this.#observer);
+    const live = plans.flatMap(({ services, target, probe, policy }) => {
+      const names = services.map(({ name }) => name);
+      const activator = new Activator({ target, probe, policy, services: names, observer: this.#observer });
+      return services.map((service) => ({ service, activator, traffic: newTraffic(service) }));
+    });
+    this.#services = new Map(live.map((one) => [one.service.name, one]));
+    this.#activators = [...new Set(live.map(({ activator }) => activator))];
+    this.#listeners = live.flatMap((one) => this.#listenersOf(one));
+    this.#openFiles = options.openFiles;
+    this.#seats = new Seats(this.#connectionLimit, "connections in all");
+
+    this.#admin = new AdminServer({
+      ...config.admin,
+      metrics: this.#metrics,
+      status: () => this.status,
+      notReady: () => this.#notReady(),
+    });
+    for (const name of this.#services.keys()) this.#metrics.addService(name);
+    if (this.#engine !== undefined) this.#metrics.addEngine();
+  }
+
+  /**
+   * Binds every port, then begins to follow engine and targets. An engine that is down does not keep it from opening.
+   *
+   * @throws BindError that names each address that cannot be bound; nothing is left open then
+   */
+  async open(): Promise<void> {
+    const opened = await Promise.allSettled([...this.#listeners, this.#admin].map((one) => one.open()));
+    const failures = opened.filter((result) => result.status === "rejected").map(({ reason }) => messageOf(reason));
+    if (failures.length > 0) {
+      for (const listener of this.#listeners) listener.close();
+      await this.#admin.close();
+      throw new BindError(failures.join("\n"));
+    }
+    if (this.#connectionLimit < FEW_CONNECTIONS) this.#warnOfLimit();
+    this.#engine?.events.open();
+    for (const activator of this.#activators) activator.open();
+  }
+
+  /** Resolves when it is known whether the engine answers; at once when none is needed. */
+  async settled(): Promise<void> {
+    await this.#engine?.events.known;
+  }
+
+  /**
+   * Drains: no new connections, those that are relayed may finish until `shutdown.drain`, then targets are put to
+   * sleep, or left running. Idempotent.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  /** For an end without a drain: processes would outlive us. */
+  kill(): void {
+    for (const { target } of this.#activators) if (target instanceof ProcessTarget) target.kill();
+  }
+
+  get status(): StatusReport {
+    const engine = this.#engine && { url: this.#engine.engine.url, up: this.#engine.events.isUp };
+    return {
+      version: this.#build.version,
+      ...(engine && { engine }),
+      services: this.#config.services.map((service) => {
+        const live = this.#services.get(service.name);
+        return serviceStatus(service, describeTarget(service.target), live && liveStatus(live));
+      }),
+    };
+  }
+
+  /** For people: the engine in use and its address; undefined when none is needed, or none answered yet. */
+  get engineDescription(): string | undefined {
+    return this.#engine?.events.description;
+  }
+
+  /** The address of the admin server, as bound. */
+  get adminUrl(): string {
+    const { host } = this.#config.admin;
+    return `http://${formatFront({ address: host, port: this.#admin.port })}`;
+  }
+
+  async #close(): Promise<void> {
+    const { targets, drainMs } = this.#config.shutdown;
+    for (const listener of this.#listeners) listener.close();
+    await Promise.all(
+      this.#activators.map((activator) => {
+        // Nobody could adopt a process that we leave.
+        const leaveRunning = targets === "leave" && !(activator.target instanceof ProcessTarget);
+        return activator.close({ drainMs, leaveRunning });
+      }),
+    );
+    for (const connection of this.#connections.keys()) connection.reset();
+    await Promise.all(this.#connections.values());
+    await this.#admin.close();
+    await this.#engine?.events.close();
+    this.#engine?.engine.close();
+  }
+
+  #listenersOf({ service, activator, traffic }: LiveService): Listener[] {
+    return service.ports.map((port) => {
+      const front = { port: port.front, ...(port.address !== undefined && { address: port.address }) };
+      const route = { service: service.name, front: formatFront(front), activator, targetPort: port.target, traffic };
+      return new Listener(service.name, front, (client) => this.#accept(client, route));
+    });
+  }
+
+  #accept(client: net.Socket, route: Route): void {
+    this.#connectionCount += 1;
+    const id = this.#connectionCount;
+    const connection = new Connection({ id, client, route, seats: this.#seats, observer: this.#observer });
+    this.#connections.set(
+      connection,
+      connection.run().finally(() => this.#connections.delete(connection)),
+    );
+  }
+
+  #gauges(): ServiceGauges[] {
+    return [...this.#services.values()].map(({ service, activator, traffic }) => ({
+      service: service.name,
+      view: activator.view,
+      waiting: traffic.waiting.taken,
+      active: traffic.active,
+      meter: traffic.meter,
+    }));
+  }
+
+  #notReady(): string | undefined {
+    if (this.#engine === undefined || this.#engine.events.isUp) return undefined;
+    return `the engine at ${this.#engine.engine.url} does not answer`;
+  }
+
+  get #connectionLimit(): number {
+    return connectionLimit(this.#openFiles, this.#listeners.length);
+  }
+
+  #warnOfLimit(): void {
+    const allowed = `the limit of ${this.#openFiles} open files allows ${this.#connectionLimit} connections at a time`;
+    this.#observer.warning("limits.open_files", `${allowed}: raise it (ulimit -n)`);
+  }
+}
+
+function newTraffic({ name, limits, releasePace }: Service): Traffic {
+  return {
+    waiting: new Seats(limits.waiting, `clients waiting for service "${name}"`),
+    active: 0,
+    meter: { in: 0, out: 0 },
+    pace: new Gate(releasePace),
+  };
+}
+
+function liveStatus({ activator, traffic }: LiveService): Parameters<typeof serviceStatus>[2] {
+  return { view: activator.view, connections: traffic.active, waiting: traffic.waiting.taken };
+}

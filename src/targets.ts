@@ -1,0 +1,158 @@
+/** Makes targets, their probes and policies of the services that name them. Services that share a target share one. */
+import type { Policy } from "./activation/activator.ts";
+import type { Probe } from "./activation/run.ts";
+import type { ProcessSpec, Service } from "./config/config.ts";
+import { describeTarget } from "./config/describe.ts";
+import { builtIn } from "./config/resolve.ts";
+import { Engine } from "./engine/engine.ts";
+import { EngineEvents } from "./engine/events.ts";
+import { parseEngineHost } from "./engine/host.ts";
+import { OwnContainer } from "./engine/own-container.ts";
+import { bannerProbe } from "./readiness/banner.ts";
+import { healthyProbe } from "./readiness/healthy.ts";
+import { httpProbe } from "./readiness/http.ts";
+import { all, type NamedProbe } from "./readiness/probe.ts";
+import { tcpProbe } from "./readiness/tcp.ts";
+import { accountOf } from "./target/accounts.ts";
+import { ContainerTarget } from "./target/container.ts";
+import { ProcessTarget } from "./target/process.ts";
+import type { Target } from "./target/target.ts";
+import type { Observer } from "./telemetry/observer.ts";
+
+/** What the process around gives us. */
+export interface Surroundings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** The engine with everything that follows it. */
+export interface EngineParts {
+  readonly engine: Engine;
+  readonly events: EngineEvents;
+  readonly own: OwnContainer;
+}
+
+/** Services that share a target, with all that an activator needs. */
+export interface TargetPlan {
+  readonly services: readonly Service[];
+  readonly target: Target;
+  readonly probe: Probe;
+  readonly policy: Policy;
+}
+
+/** @throws TargetError when the engine's address cannot be understood */
+export function createEngine(host: string | undefined, { env }: Surroundings, observer: Observer): EngineParts {
+  const engine = new Engine(parseEngineHost(host, env), observer);
+  return { engine, events: new EngineEvents(engine, observer), own: new OwnContainer(engine) };
+}
+
+/** @throws TargetError for a user or group that does not exist */
+export function planTargets(
+  services: readonly Service[],
+  engine: EngineParts | undefined,
+  around: Surroundings,
+  observer: Observer,
+): TargetPlan[] {
+  const shared = Map.groupBy(services, (service) => keyOf(service));
+  return [...shared.values()].map((sharing) => {
+    const target = createTarget(sharing, engine, around, observer);
+    return { services: sharing, target, probe: probeOf(sharing, target), policy: policyOf(sharing) };
+  });
+}
+
+/** Two services with the same key wake the same thing. */
+function keyOf({ name, target }: Service): string {
+  return target.kind === "container" ? `container ${JSON.stringify(target.reference)}` : `process ${name}`;
+}
+
+function createTarget(
+  services: readonly [Service, ...Service[]] | readonly Service[],
+  engine: EngineParts | undefined,
+  around: Surroundings,
+  observer: Observer,
+): Target {
+  const [{ target: spec, name }] = services as readonly [Service];
+  const graces = services.flatMap(({ stopGraceMs }) => stopGraceMs ?? []);
+  const graceMs = graces.length === 0 ? undefined : Math.max(...graces);
+  if (spec.kind === "process")
+    return createProcess(name, spec, graceMs ?? builtIn.process_stop_grace, around, observer);
+  if (engine === undefined) throw new Error("a container target needs an engine");
+  return new ContainerTarget({
+    name: describeTarget(spec),
+    reference: spec.reference,
+    network: spec.network,
+    graceMs,
+    ...engine,
+  });
+}
+
+function createProcess(
+  service: string,
+  spec: ProcessSpec,
+  graceMs: number,
+  around: Surroundings,
+  observer: Observer,
+): ProcessTarget {
+  const { user, group, command, listen, cwd } = spec;
+  const who = { ...(user !== undefined && { user }), ...(group !== undefined && { group }) };
+  const account = accountOf(who, around);
+  return new ProcessTarget({
+    name: describeTarget({ kind: "process", ...spec }),
+    command,
+    listen,
+    graceMs,
+    env: environmentOf(spec, around.env, account?.home),
+    onLine: (line) => observer.output(service, line),
+    ...(cwd !== undefined && { cwd }),
+    ...(account !== undefined && { uid: account.uid, gid: account.gid }),
+  });
+}
+
+/** Nothing of wakeport's own environment reaches a child but what every program needs. */
+function environmentOf(
+  { env }: ProcessSpec,
+  own: Readonly<Record<string, string | undefined>>,
+  home: string | undefined,
+): Record<string, string> {
+  const { PATH, LANG, TZ, HOME } = own;
+  const inherited = Object.entries({ PATH, LANG, TZ, HOME: home ?? HOME });
+  return {
+    ...Object.fromEntries(inherited.filter((entry): entry is [string, string] => entry[1] !== undefined)),
+    ...env,
+  };
+}
+
+/** All that any of the services asks for must hold. */
+function probeOf(services: readonly Service[], target: Target): Probe {
+  const probes = services.flatMap((service) => probesOf(service, target));
+  return all([...new Map(probes.map((probe) => [probe.name, probe])).values()]);
+}
+
+/** A service with several ports answers on its first one: the others may be data ports, open only at times. */
+function probesOf({ ready, ports }: Service, target: Target): NamedProbe[] {
+  const port = ports[0]?.target;
+  if (port === undefined) return [];
+  return ready.map((part) => {
+    switch (part.kind) {
+      case "tcp":
+        return tcpProbe(port);
+      case "banner":
+        return bannerProbe(port, part.banner);
+      case "http":
+        return httpProbe(port, part.path);
+      case "healthy":
+        return healthyProbe(target);
+    }
+  });
+}
+
+/** Where services that share a target differ, the longest time holds: none of them is served worse than it asked. */
+function policyOf(services: readonly Service[]): Policy {
+  const longest = (time: (service: Service) => number): number => Math.max(...services.map(time));
+  return {
+    idleTimeoutMs: longest(({ idleTimeoutMs }) => idleTimeoutMs),
+    minUptimeMs: longest(({ minUptimeMs }) => minUptimeMs),
+    startTimeoutMs: longest(({ startTimeoutMs }) => startTimeoutMs),
+  };
+}

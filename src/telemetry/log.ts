@@ -1,0 +1,183 @@
+/** What happens, for people and for log stores: one line each, with a stable `event` name. */
+import pino from "pino";
+import pretty from "pino-pretty";
+import { within } from "../async.ts";
+import type { LogFormat, LogLevel } from "../config/config.ts";
+import type { ActivationReport, ConnectionReport, Observer, SleepReport, StateChange } from "./observer.ts";
+
+export type Log = pino.Logger;
+
+/** A log with its way out. */
+export interface OpenLog {
+  readonly log: Log;
+  /** Waits, for a short time, until what was logged is written. */
+  close(): Promise<void>;
+}
+
+export interface LogOptions {
+  readonly level: LogLevel;
+  readonly format: LogFormat;
+  readonly isTerminal: boolean;
+}
+
+/** Whether people read the log on a terminal, rather than a machine. */
+export function isPretty({ format, isTerminal }: Pick<LogOptions, "format" | "isTerminal">): boolean {
+  return format === "pretty" || (format === "auto" && isTerminal);
+}
+
+/** What may wait for a reader of the log that does not keep up, in bytes; lines beyond it are dropped. */
+const LONGEST_BACKLOG = 1024 * 1024;
+const CLOSE_MS = 1_000;
+
+/** Writes to standard output. A reader that is slow, or gone, costs lines of the log, never the relaying. */
+export function openLog(options: LogOptions): OpenLog {
+  const shape = {
+    level: options.level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+  };
+  const output = pino.destination({ dest: 1, sync: false, maxLength: LONGEST_BACKLOG });
+  output.on("error", () => {});
+  // pino calls this when the process ends. It never returns when the reader is gone; we wait in `close` instead.
+  output.flushSync = () => {};
+  const close = (): Promise<void> =>
+    within(CLOSE_MS, "the log", new Promise<void>((resolve) => output.flush(() => resolve()))).catch(() => {});
+  if (!isPretty(options)) return { log: pino(shape, output), close };
+  const stream = pretty({
+    destination: output,
+    colorize: options.isTerminal,
+    translateTime: "SYS:HH:MM:ss.l",
+    hideObject: true,
+  });
+  return { log: pino(shape, stream), close };
+}
+
+/** An observer that logs. */
+export function logObserver(log: Log): Observer {
+  return {
+    state: (change) => logState(log, change),
+    activation: (report) => logActivation(log, report),
+    sleep: (report) => logSleep(log, report),
+    stopFailed: (target, error, retryMs) => {
+      const next = retryMs > 0 ? `; trying again in ${seconds(retryMs)}` : "";
+      log.error(
+        { event: "target.stop_failed", target, error: error.message },
+        `${target} could not be stopped: ${error.message}${next}`,
+      );
+    },
+    connection: (report) => logConnection(log, report),
+    engineCall: ({ operation, code, durationMs }) => {
+      log.trace(
+        { event: "engine.call", operation, code, duration_ms: round(durationMs) },
+        `engine: ${operation} ${code}`,
+      );
+    },
+    engineUp: (description) => log.info({ event: "engine.up" }, `the engine answers: ${description}`),
+    engineDown: (error) => {
+      log.error({ event: "engine.down", error: error.message, ...remedyOf(error) }, withRemedy(error.message, error));
+    },
+    eventsReconnected: () => log.debug({ event: "engine.events_reconnected" }, "the engine's event stream is back"),
+    output: (target, line) => log.info({ event: "target.output", target }, `${target} | ${line}`),
+    warning: (event, message) => log.warn({ event }, message),
+  };
+}
+
+function logState(log: Log, { target, services, from, to, event }: StateChange): void {
+  log.debug(
+    { event: "target.state", target, services, from, to, cause: event },
+    `${target}: ${from} → ${to} (${event})`,
+  );
+  if (to === "starting") log.info({ event: "target.starting", target, services }, `${target} is starting`);
+  if (to === "stopping" && from !== "starting") {
+    log.info({ event: "target.stopping", target, services, cause: event }, `${target} is going to sleep (${event})`);
+  }
+}
+
+function logActivation(log: Log, report: ActivationReport): void {
+  const { target, services, outcome, adopted, durationMs, startMs, error, exit, lastLines, cooldownMs } = report;
+  const facts = {
+    target,
+    services,
+    outcome,
+    adopted,
+    duration_ms: round(durationMs),
+    ...(startMs !== undefined && { start_ms: round(startMs) }),
+  };
+  if (outcome === "ready") {
+    const how = adopted ? "was running already and answers" : "is ready";
+    log.info({ event: "target.ready", ...facts }, `${target} ${how} after ${seconds(durationMs)}`);
+    return;
+  }
+  if (outcome === "cancelled") {
+    log.info({ event: "target.cancelled", ...facts }, `the start of ${target} was given up`);
+    return;
+  }
+  const message = withRemedy(error?.message ?? outcome, error);
+  const next = cooldownMs === undefined ? "" : `; next attempt in ${seconds(cooldownMs)} at the earliest`;
+  const words = lastLines === undefined || lastLines.length === 0 ? "" : `; its last output: ${lastLines.join(" ⏎ ")}`;
+  const details = {
+    error: error?.message,
+    ...remedyOf(error),
+    ...(exit?.code !== undefined && { exit_code: exit.code }),
+    ...(exit?.signal !== undefined && { exit_signal: exit.signal }),
+    ...(exit?.oomKilled && { oom: true }),
+    ...(lastLines && { last_lines: lastLines }),
+    ...(cooldownMs !== undefined && { cooldown_ms: cooldownMs }),
+  };
+  log.error({ event: "target.failed", ...facts, ...details }, `${target} failed to start: ${message}${next}${words}`);
+}
+
+function logSleep(log: Log, { target, services, reason, action, durationMs, exit }: SleepReport): void {
+  const facts = { event: "target.asleep", target, services, reason, action, duration_ms: round(durationMs) };
+  if (reason === "crash") {
+    log.error(
+      { ...facts, exit_code: exit?.code, exit_signal: exit?.signal },
+      `${target} crashed (${exit?.code ?? exit?.signal})`,
+    );
+  } else if (reason === "external") {
+    log.warn({ ...facts, exit_code: exit?.code }, `${target} was stopped by somebody else`);
+  } else log.info(facts, `${target} is asleep (${reason})`);
+}
+
+function logConnection(log: Log, report: ConnectionReport): void {
+  const { service, id, client, front, outcome, start, waitMs, durationMs, bytesIn, bytesOut, end, error } = report;
+  const facts = {
+    event: "connection.closed",
+    service,
+    conn: id,
+    client,
+    front,
+    outcome,
+    start,
+    duration_ms: round(durationMs),
+    ...(waitMs !== undefined && { wait_ms: round(waitMs) }),
+    bytes_in: bytesIn,
+    bytes_out: bytesOut,
+    ...(end !== undefined && { end }),
+    ...(error !== undefined && { error: error.message }),
+  };
+  const waited = waitMs === undefined ? "" : `, waited ${seconds(waitMs)} (${start})`;
+  const moved =
+    outcome === "relayed" ? `, ${bytesIn} bytes in, ${bytesOut} out${end === "clean" ? "" : `, ${end}`}` : "";
+  const why = error === undefined || outcome === "client_gone" ? "" : `: ${error.message}`;
+  log.info(facts, `${service}: ${client} ${outcome} in ${seconds(durationMs)}${waited}${moved}${why}`);
+}
+
+function remedyOf(error: Error | undefined): { remedy?: string } {
+  const remedy: unknown = error !== undefined && "remedy" in error ? error.remedy : undefined;
+  return typeof remedy === "string" ? { remedy } : {};
+}
+
+function withRemedy(message: string, error: Error | undefined): string {
+  const { remedy } = remedyOf(error);
+  return remedy === undefined ? message : `${message}: ${remedy}`;
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
+function seconds(ms: number): string {
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}

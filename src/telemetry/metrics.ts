@@ -1,0 +1,277 @@
+/** Everything Prometheus sees of wakeport: all names and labels in one place. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { ActivatorView } from "../activation/activator.ts";
+import { stateNames } from "../activation/machine.ts";
+import type { Meter } from "../net/relay.ts";
+import {
+  type ActivationOutcome,
+  type ConnectionOutcome,
+  type Observer,
+  observer,
+  type SleepReason,
+} from "./observer.ts";
+
+/** From an unpaused container (10 ms) to a slow start (2 minutes). */
+const START_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120];
+const CONNECTION_BUCKETS = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400];
+const SLEEP_BUCKETS = [0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60];
+const ENGINE_BUCKETS = [0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30];
+
+const connectionOutcomes: readonly ConnectionOutcome[] = [
+  "relayed",
+  "denied_limit",
+  "start_failed",
+  "start_timeout",
+  "dial_failed",
+  "client_gone",
+];
+const activationOutcomes: readonly ActivationOutcome[] = [
+  "ready",
+  "timeout",
+  "exited",
+  "unhealthy",
+  "engine_error",
+  "cancelled",
+];
+const sleepReasons: readonly SleepReason[] = ["idle", "shutdown", "external", "crash"];
+
+/** Gauges of prom-client whose names end in _total, which is for counters: promtool refuses them. */
+const MISNAMED = ["nodejs_active_handles_total", "nodejs_active_requests_total", "nodejs_active_resources_total"];
+
+/** What is read at the moment of a scrape. */
+export interface ServiceGauges {
+  readonly service: string;
+  readonly view: ActivatorView;
+  readonly waiting: number;
+  readonly active: number;
+  readonly meter: Readonly<Meter>;
+}
+
+export interface BuildInfo {
+  readonly version: string;
+  readonly revision: string;
+  readonly nodeVersion: string;
+}
+
+export class Metrics {
+  readonly observer: Observer;
+  readonly #registry = new Registry();
+  readonly #connections = this.#counter("connections_total", "Accepted connections, by how they ended", [
+    "service",
+    "outcome",
+  ]);
+  readonly #waits = this.#histogram(
+    "connection_wait_seconds",
+    "From accept to an open path to the target",
+    START_BUCKETS,
+    ["service", "start"],
+  );
+  readonly #durations = this.#histogram("connection_duration_seconds", "From accept to close", CONNECTION_BUCKETS);
+  readonly #activations = this.#counter("activations_total", "Attempts to bring a target up, by how they ended", [
+    "service",
+    "outcome",
+  ]);
+  readonly #activationTimes = this.#histogram("activation_duration_seconds", "From asleep to ready", START_BUCKETS);
+  readonly #phases = this.#histogram(
+    "activation_phase_duration_seconds",
+    "Parts of an activation: the start itself, then the wait until it answers",
+    START_BUCKETS,
+    ["service", "phase"],
+  );
+  readonly #sleeps = this.#counter("sleeps_total", "Targets that went to sleep, by reason and by what was done", [
+    "service",
+    "reason",
+    "action",
+  ]);
+  readonly #sleepTimes = this.#histogram(
+    "sleep_duration_seconds",
+    "How long putting a target to sleep took",
+    SLEEP_BUCKETS,
+  );
+  readonly #engineCalls = this.#counter("engine_requests_total", "Calls to the engine, by the status of the answer", [
+    "operation",
+    "code",
+  ]);
+  readonly #engineTimes = this.#histogram("engine_request_duration_seconds", "Calls to the engine", ENGINE_BUCKETS, [
+    "operation",
+  ]);
+  readonly #engineUp = this.#gauge("engine_up", "Whether the engine answers", []);
+  readonly #reconnects = this.#counter("engine_events_reconnects_total", "Reconnects of the engine's event stream", []);
+
+  /** @param services all services, read at each scrape */
+  constructor(build: BuildInfo, services: () => readonly ServiceGauges[]) {
+    collectDefaultMetrics({ register: this.#registry });
+    for (const name of MISNAMED) this.#registry.removeSingleMetric(name);
+    this.#build(build);
+    this.#states(services);
+    this.#clients(services);
+    this.#times(services);
+    this.observer = this.#observe();
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** The text format of Prometheus, 0.0.4. */
+  async text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  /** Makes all series of a service exist, at 0. */
+  addService(service: string): void {
+    for (const outcome of connectionOutcomes) this.#connections.inc({ service, outcome }, 0);
+    for (const outcome of activationOutcomes) this.#activations.inc({ service, outcome }, 0);
+    for (const reason of sleepReasons) this.#sleeps.inc({ service, reason, action: actionOf(reason) }, 0);
+    for (const start of ["cold", "warm"]) this.#waits.zero({ service, start });
+    for (const phase of ["start", "readiness"]) this.#phases.zero({ service, phase });
+    for (const histogram of [this.#durations, this.#activationTimes, this.#sleepTimes]) histogram.zero({ service });
+  }
+
+  /** Makes the series of the engine exist; only where there is one to talk to. */
+  addEngine(): void {
+    this.#engineUp.set(0);
+  }
+
+  #observe(): Observer {
+    return observer({
+      connection: ({ service, outcome, start, waitMs, durationMs }) => {
+        this.#connections.inc({ service, outcome });
+        if (waitMs !== undefined) this.#waits.observe({ service, start }, waitMs / 1000);
+        if (outcome === "relayed") this.#durations.observe({ service }, durationMs / 1000);
+      },
+      activation: ({ services, outcome, durationMs, startMs }) => {
+        for (const service of services) {
+          this.#activations.inc({ service, outcome });
+          if (outcome !== "ready") continue;
+          this.#activationTimes.observe({ service }, durationMs / 1000);
+          if (startMs === undefined) continue;
+          this.#phases.observe({ service, phase: "start" }, startMs / 1000);
+          this.#phases.observe({ service, phase: "readiness" }, (durationMs - startMs) / 1000);
+        }
+      },
+      sleep: ({ services, reason, action, durationMs }) => {
+        for (const service of services) {
+          this.#sleeps.inc({ service, reason, action });
+          if (action !== "none") this.#sleepTimes.observe({ service }, durationMs / 1000);
+        }
+      },
+      engineCall: ({ operation, code, durationMs }) => {
+        this.#engineCalls.inc({ operation, code });
+        this.#engineTimes.observe({ operation }, durationMs / 1000);
+      },
+      engineUp: () => this.#engineUp.set(1),
+      engineDown: () => this.#engineUp.set(0),
+      eventsReconnected: () => this.#reconnects.inc(),
+    });
+  }
+
+  #build({ version, revision, nodeVersion }: BuildInfo): void {
+    const labels = { version, revision, node_version: nodeVersion };
+    this.#gauge("build_info", "The running program", Object.keys(labels)).set(labels, 1);
+    const loaded = this.#gauge(
+      "config_last_reload_successful",
+      "Whether the last load of the configuration worked",
+      [],
+    );
+    loaded.set(1);
+    const at = "config_last_reload_success_timestamp_seconds";
+    this.#gauge(at, "When the configuration in force was loaded", []).setToCurrentTime();
+  }
+
+  #states(services: () => readonly ServiceGauges[]): void {
+    this.#scraped("service_state", "1 for the state that the service's target is in", ["service", "state"], (gauge) => {
+      for (const { service, view } of services()) {
+        for (const state of stateNames) gauge.set({ service, state }, view.state === state ? 1 : 0);
+      }
+    });
+  }
+
+  #clients(services: () => readonly ServiceGauges[]): void {
+    this.#scraped("connections_active", "Connections that are being relayed", ["service"], (gauge) => {
+      for (const { service, active } of services()) gauge.set({ service }, active);
+    });
+    this.#scraped("connections_waiting", "Clients that wait for their target", ["service"], (gauge) => {
+      for (const { service, waiting } of services()) gauge.set({ service }, waiting);
+    });
+    this.#followed("transferred_bytes_total", "Bytes relayed, in: from clients", ["service", "direction"], () =>
+      services().flatMap(({ service, meter }) => [
+        { labels: { service, direction: "in" }, value: meter.in },
+        { labels: { service, direction: "out" }, value: meter.out },
+      ]),
+    );
+  }
+
+  #times(services: () => readonly ServiceGauges[]): void {
+    this.#followed("target_running_seconds_total", "How long targets were awake", ["service"], () =>
+      services().map(({ service, view }) => ({ labels: { service }, value: view.awakeMs / 1000 })),
+    );
+    this.#scraped("idle_deadline_timestamp_seconds", "When an idle target goes to sleep", ["service"], (gauge) => {
+      gauge.reset();
+      for (const { service, view } of services()) {
+        if (view.idleDeadline !== undefined) gauge.set({ service }, view.idleDeadline / 1000);
+      }
+    });
+    this.#scraped("last_activity_timestamp_seconds", "When a connection last began or ended", ["service"], (gauge) => {
+      gauge.reset();
+      for (const { service, view } of services()) {
+        if (view.lastActivity !== undefined) gauge.set({ service }, view.lastActivity / 1000);
+      }
+    });
+  }
+
+  #counter(name: string, help: string, labelNames: readonly string[]): Counter {
+    return new Counter({ name: `wakeport_${name}`, help, labelNames: [...labelNames], registers: [this.#registry] });
+  }
+
+  #gauge(name: string, help: string, labelNames: readonly string[]): Gauge {
+    return new Gauge({ name: `wakeport_${name}`, help, labelNames: [...labelNames], registers: [this.#registry] });
+  }
+
+  #histogram(name: string, help: string, buckets: number[], labelNames: readonly string[] = ["service"]): Histogram {
+    const registers = [this.#registry];
+    return new Histogram({ name: `wakeport_${name}`, help, labelNames: [...labelNames], buckets, registers });
+  }
+
+  /** A gauge whose values are read when somebody scrapes. */
+  #scraped(name: string, help: string, labelNames: readonly string[], collect: (gauge: Gauge) => void): void {
+    const registers = [this.#registry];
+    new Gauge({
+      name: `wakeport_${name}`,
+      help,
+      labelNames: [...labelNames],
+      registers,
+      collect() {
+        collect(this);
+      },
+    });
+  }
+
+  /** A counter that follows totals kept elsewhere, so that it moves with them and not only when something ends. */
+  #followed(
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    totals: () => readonly { readonly labels: Record<string, string>; readonly value: number }[],
+  ): void {
+    const seen = new Map<string, number>();
+    const registers = [this.#registry];
+    new Counter({
+      name: `wakeport_${name}`,
+      help,
+      labelNames: [...labelNames],
+      registers,
+      collect() {
+        for (const { labels, value } of totals()) {
+          const key = JSON.stringify(labels);
+          this.inc(labels, value - (seen.get(key) ?? 0));
+          seen.set(key, value);
+        }
+      },
+    });
+  }
+}
+
+function actionOf(reason: SleepReason): "stop" | "none" {
+  return reason === "idle" || reason === "shutdown" ? "stop" : "none";
+}
