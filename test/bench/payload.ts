@@ -1,0 +1,18 @@
+import { createCipheriv, hash } from "node:crypto";
+
+export const KIB = 1024;
+export const MIB: number = 1024 * KIB;
+
+/**
+ * Bytes that look random yet are the same in every process, so that neither side has to tell the other what it sent.
+ * A shorter payload is the beginning of a longer one, which lets a truncated transfer be told from a corrupt one.
+ */
+export function payload(bytes: number, seed = 0): Buffer {
+  const counter = Buffer.alloc(16);
+  counter.writeUInt32BE(seed);
+  return createCipheriv("aes-128-ctr", Buffer.alloc(16), counter).update(Buffer.alloc(bytes));
+}
+
+export function sha256(bytes: Buffer): string {
+  return hash("sha256", bytes);
+}

@@ -1,0 +1,54 @@
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createConnection, createServer, type Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+
+const HOST = "127.0.0.1";
+const RETRY_MS = 20;
+const LISTEN_STATE = "0A";
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, HOST);
+  await once(server, "listening");
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("Cannot find a free port");
+  server.close();
+  await once(server, "close");
+  return address.port;
+}
+
+export function dial(port: number): Socket {
+  return createConnection({ host: HOST, port, allowHalfOpen: true });
+}
+
+/** Connects as soon as somebody listens. */
+export async function dialWhenOpen(port: number, signal: AbortSignal): Promise<Socket> {
+  for (;;) {
+    if (signal.aborted) throw new Error(`Cannot connect to port ${port}: ${String(signal.reason)}`);
+    const socket = dial(port);
+    try {
+      await once(socket, "connect");
+      return socket;
+    } catch {
+      await delay(RETRY_MS);
+    }
+  }
+}
+
+/**
+ * Counts the sockets a relay holds: those it accepted on `front` and those it dialled to `upstream`. Sockets that no
+ * process owns any more (TIME_WAIT and other remains, inode 0) are the kernel's.
+ */
+export async function relaySockets(front: number, upstream: number): Promise<number> {
+  const table = await readFile("/proc/net/tcp", "latin1");
+  const rows = table.trim().split("\n").slice(1);
+  return rows.filter((row) => {
+    const [, local = "", remote = "", state, , , , , , inode] = row.trim().split(/\s+/);
+    const isRelayed = portOf(local) === front || portOf(remote) === upstream;
+    return isRelayed && state !== LISTEN_STATE && inode !== "0";
+  }).length;
+}
+
+function portOf(address: string): number {
+  return Number.parseInt(address.slice(address.indexOf(":") + 1), 16);
+}

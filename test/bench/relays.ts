@@ -1,0 +1,216 @@
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { freePort } from "./ports.ts";
+import { Program } from "./program.ts";
+
+/** The server program: where it listens and how to start it. */
+export interface Upstream {
+  readonly port: number;
+  readonly command: readonly string[];
+}
+
+export interface RunningRelay {
+  readonly port: number;
+  /** Null when nothing stands between client and server. */
+  readonly program: Program | null;
+  stop(): Promise<void>;
+}
+
+export interface Relay {
+  readonly name: string;
+  /** Whether the relay itself starts the upstream, on demand. */
+  readonly startsUpstream: boolean;
+  /** What has to be installed and is not, in words for the reader; null when all is there. */
+  missing(): string | null;
+  start(upstream: Upstream): Promise<RunningRelay>;
+}
+
+interface Requirement {
+  readonly file: string;
+  readonly comesFrom: string;
+}
+
+interface Setting {
+  readonly front: number;
+  readonly upstream: Upstream;
+  readonly folder: string;
+  readonly configFile: string;
+}
+
+interface ConfigFile {
+  readonly name: string;
+  text(setting: Setting): string | Promise<string>;
+}
+
+/** A relay that is a program, told what to do by its arguments and perhaps a configuration file. */
+interface Recipe {
+  readonly name: string;
+  readonly needs: readonly Requirement[];
+  readonly startsUpstream?: boolean;
+  readonly config?: ConfigFile;
+  command(setting: Setting): readonly string[];
+}
+
+const SYSTEM_FOLDERS = ["/usr/sbin", "/usr/lib/systemd", "/lib/systemd", "/usr/lib/nginx/modules"];
+const WAKEPORT = join(import.meta.dirname, "../../bin/wakeport");
+
+/** The control of the experiment: what fails here is a fault of the harness. */
+const direct: Relay = {
+  name: "direct",
+  startsUpstream: false,
+  missing: () => null,
+  start: ({ port }) => Promise.resolve({ port, program: null, stop: () => Promise.resolve() }),
+};
+
+const haproxy: Recipe = {
+  name: "haproxy",
+  needs: [{ file: "haproxy", comesFrom: "Debian package haproxy" }],
+  config: {
+    name: "haproxy.cfg",
+    text: ({ front, upstream }) => `
+global
+  maxconn 1000
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 1m
+  timeout server 1m
+listen bench
+  bind 127.0.0.1:${front}
+  server upstream 127.0.0.1:${upstream.port}
+`,
+  },
+  command: ({ configFile }) => [locate("haproxy"), "-db", "-f", configFile],
+};
+
+const nginx: Recipe = {
+  name: "nginx",
+  needs: [
+    { file: "nginx", comesFrom: "Debian package nginx-light" },
+    { file: "ngx_stream_module.so", comesFrom: "Debian package libnginx-mod-stream" },
+  ],
+  config: {
+    name: "nginx.conf",
+    text: ({ front, upstream, folder }) => `
+load_module ${locate("ngx_stream_module.so")};
+daemon off;
+pid ${folder}/nginx.pid;
+error_log stderr;
+events { worker_connections 4096; }
+stream {
+  server {
+    listen 127.0.0.1:${front};
+    proxy_pass 127.0.0.1:${upstream.port};
+    proxy_half_close on;
+  }
+}
+`,
+  },
+  command: ({ configFile }) => [locate("nginx"), "-e", "stderr", "-c", configFile],
+};
+
+const socat: Recipe = {
+  name: "socat",
+  needs: [{ file: "socat", comesFrom: "Debian package socat" }],
+  command: ({ front, upstream }) => [
+    locate("socat"),
+    // Once one direction has ended the other gets 0.5 s by default, which no slow answer survives.
+    "-t60",
+    `TCP-LISTEN:${front},bind=127.0.0.1,reuseaddr,fork,backlog=1024`,
+    `TCP:127.0.0.1:${upstream.port}`,
+  ],
+};
+
+const socketProxyd: Recipe = {
+  name: "socket-proxyd",
+  needs: [
+    { file: "systemd-socket-activate", comesFrom: "Debian package systemd" },
+    { file: "systemd-socket-proxyd", comesFrom: "Debian package systemd" },
+  ],
+  command: ({ front, upstream }) => [
+    locate("systemd-socket-activate"),
+    `--listen=127.0.0.1:${front}`,
+    locate("systemd-socket-proxyd"),
+    "--connections-max=4096",
+    `127.0.0.1:${upstream.port}`,
+  ],
+};
+
+const wakeport: Recipe = {
+  name: "wakeport",
+  needs: [{ file: WAKEPORT, comesFrom: "this repository" }],
+  startsUpstream: true,
+  config: {
+    name: "wakeport.yaml",
+    text: async ({ front, upstream }) => `
+admin: { listen: 127.0.0.1:${await freePort()} }
+services:
+  bench:
+    ports: ["127.0.0.1:${front}"]
+    process: { command: ${JSON.stringify(upstream.command)}, listen: 127.0.0.1:${upstream.port} }
+    idle_timeout: 10m
+`,
+  },
+  command: ({ configFile }) => [WAKEPORT, "run", "--config", configFile],
+};
+
+export const relays: readonly Relay[] = [direct, ...[haproxy, nginx, socat, socketProxyd, wakeport].map(toRelay)];
+
+export function relayNamed(name: string): Relay {
+  const relay = relays.find((candidate) => candidate.name === name);
+  if (relay !== undefined) return relay;
+  throw new Error(`Unknown relay "${name}", expected one of: ${relays.map((known) => known.name).join(", ")}`);
+}
+
+function toRelay(recipe: Recipe): Relay {
+  return {
+    name: recipe.name,
+    startsUpstream: recipe.startsUpstream ?? false,
+    missing: () => missingOf(recipe.needs),
+    start: (upstream) => startRecipe(recipe, upstream),
+  };
+}
+
+async function startRecipe(recipe: Recipe, upstream: Upstream): Promise<RunningRelay> {
+  await using undo = new AsyncDisposableStack();
+  const folder = temporaryFolder(undo);
+  const { config } = recipe;
+  const setting = { front: await freePort(), upstream, folder, configFile: join(folder, config?.name ?? "none") };
+  if (config !== undefined) await writeFile(setting.configFile, await config.text(setting));
+  const program = await Program.start(recipe.command(setting));
+  undo.defer(() => program.stop());
+
+  const running = undo.move();
+  return { port: setting.front, program, stop: () => running.disposeAsync() };
+}
+
+/** Removed when the relay stops, or with this process if that comes first. */
+function temporaryFolder(owner: AsyncDisposableStack): string {
+  const folder = mkdtempSync(join(tmpdir(), "relay-bench-"));
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  process.once("exit", remove);
+  owner.defer(() => {
+    process.off("exit", remove);
+    remove();
+  });
+  return folder;
+}
+
+function missingOf(needs: readonly Requirement[]): string | null {
+  const absent = needs.filter(({ file }) => find(file) === null);
+  if (absent.length === 0) return null;
+  return [...new Set(absent.map(({ comesFrom }) => comesFrom))].join(", ");
+}
+
+function locate(file: string): string {
+  const path = find(file);
+  if (path === null) throw new Error(`Cannot find "${file}"`);
+  return path;
+}
+
+function find(file: string): string | null {
+  const folders = [...(process.env["PATH"] ?? "").split(":"), ...SYSTEM_FOLDERS];
+  return folders.map((folder) => resolve(folder, file)).find((path) => existsSync(path)) ?? null;
+}
