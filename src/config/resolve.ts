@@ -26,7 +26,7 @@ export const builtIn: {
   min_uptime: 0,
   start_timeout: 60_000,
   process_stop_grace: 10_000,
-  release_pace: 32,
+  release_pace: 4,
   waiting: 1_000,
   enabled: true,
 };

@@ -131,7 +131,11 @@ const policies = {
   min_uptime: duration.describe("How long a target stays up at least, once it is ready"),
   start_timeout: duration.describe("How long a start may take before the waiting clients are refused"),
   stop_grace: duration.describe("From the stop signal to the kill; default: the container's own, or 10s for a process"),
-  release_pace: z.int().min(1).max(10_000).describe("How many waiting clients are connected to the target at a time"),
+  release_pace: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .describe("How many dials to the target are under way at a time; more than its listen backlog can lose clients"),
   limits: z.strictObject({
     waiting: z.int().min(1).max(1_000_000).optional().describe("How many clients may wait for the target"),
   }),
