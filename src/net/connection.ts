@@ -63,7 +63,7 @@ export class Connection {
     this.#options = options;
     this.#client = options.client;
     this.#route = options.route;
-    this.#address = `${options.client.remoteAddress ?? "unknown"}:${options.client.remotePort ?? 0}`;
+    this.#address = clientAddress(options.client);
     this.#isCold = options.route.activator.view.state !== "ready";
   }
 
@@ -156,6 +156,12 @@ export class Connection {
       ...ending,
     });
   }
+}
+
+/** A dual-stack listener shows IPv4 clients as IPv6 addresses: people know them otherwise. */
+function clientAddress({ remoteAddress, remotePort }: net.Socket): string {
+  const address = remoteAddress?.replace(/^::ffff:/, "") ?? "unknown";
+  return address.includes(":") ? `[${address}]:${remotePort}` : `${address}:${remotePort ?? 0}`;
 }
 
 function outcomeOf(error: unknown): ConnectionOutcome {
