@@ -128,7 +128,7 @@ class Relay {
     this.#upstream.once("end", () => this.#linger());
     let received = this.#upstream.bytesRead;
     this.#timer = setInterval(() => {
-      const delivers = this.#upstream.bytesRead > received || this.#client.writableNeedDrain;
+      const delivers = this.#upstream.bytesRead > received || this.#client.writableLength > 0;
       received = this.#upstream.bytesRead;
       if (!delivers) this.#resetBoth("target_gone");
     }, SILENCE_MS);
