@@ -1,7 +1,8 @@
 /** The edge to the process: arguments, environment, signals, exit codes. The only file that touches `process`. */
 import { readFileSync } from "node:fs";
 import process from "node:process";
-import { type Context, runCommand } from "./commands/command.ts";
+import { runCommand } from "./commands/cli.ts";
+import type { Context } from "./commands/command.ts";
 
 const UNKNOWN_OPEN_FILES = 1_024;
 

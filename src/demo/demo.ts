@@ -18,6 +18,7 @@ export function demoConfig(execPath: string): string {
   };
   const node = JSON.stringify(execPath);
   return `
+log: { format: pretty }
 defaults: { idle_timeout: 10s, start_timeout: 15s }
 services:
   web:
