@@ -81,7 +81,7 @@ const dockerName = z
     "a name has letters, digits, dots, dashes and underscores, and starts with a letter or digit",
   );
 
-const container = z
+const containerTarget = z
   .union([
     dockerName.describe("The container's name"),
     z.strictObject({
@@ -93,7 +93,7 @@ const container = z
 
 const account = z.union([z.string().min(1), z.int().min(0)]);
 
-const process = z
+const processTarget = z
   .strictObject({
     command: z
       .tuple([z.string().min(1)], z.string(), {
@@ -146,8 +146,8 @@ const service = z.strictObject({
   ports: z
     .union([port.transform((one) => [one]), z.array(port).min(1)])
     .describe("Where to listen, as in compose: [address:]front[:target]"),
-  container: container.optional(),
-  process: process.optional(),
+  container: containerTarget.optional(),
+  process: processTarget.optional(),
   ...z.strictObject(policies).partial().shape,
 });
 

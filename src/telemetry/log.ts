@@ -41,16 +41,18 @@ export function openLog(options: LogOptions): OpenLog {
   output.on("error", () => {});
   // pino calls this when the process ends. It never returns when the reader is gone; we wait in `close` instead.
   output.flushSync = () => {};
-  const close = (): Promise<void> =>
-    within(CLOSE_MS, "the log", new Promise<void>((resolve) => output.flush(() => resolve()))).catch(() => {});
-  if (!isPretty(options)) return { log: pino(shape, output), close };
-  const stream = pretty({
-    destination: output,
-    colorize: options.isTerminal,
-    translateTime: "SYS:HH:MM:ss.l",
-    hideObject: true,
-  });
-  return { log: pino(shape, stream), close };
+  const log = pino(shape, isPretty(options) ? forPeople(output, options.isTerminal) : output);
+  const close = async (): Promise<void> => {
+    log.level = "silent";
+    const ended = new Promise<void>((resolve) => output.once("close", resolve));
+    output.end();
+    await within(CLOSE_MS, "the end of the log", ended).catch(() => {});
+  };
+  return { log, close };
+}
+
+function forPeople(destination: pino.DestinationStream, colorize: boolean): pino.DestinationStream {
+  return pretty({ destination, colorize, translateTime: "SYS:HH:MM:ss.l", hideObject: true });
 }
 
 /** An observer that logs. */

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import type { StatusReport } from "../../src/admin/api.ts";
+import { AdminServer } from "../../src/admin/server.ts";
+import { BindError } from "../../src/errors.ts";
+
+const report: StatusReport = {
+  version: "1",
+  services: [
+    {
+      name: "ftp",
+      state: "asleep",
+      target: "container vsftpd",
+      ports: [{ front: "*:2121", target: 21 }],
+      connections: 0,
+      waiting: 0,
+      idle_timeout_ms: 1,
+      start_timeout_ms: 1,
+    },
+  ],
+};
+
+interface Running extends AsyncDisposable {
+  readonly port: number;
+  missing: string | undefined;
+  ask(path: string, init?: RequestInit): Promise<{ status: number; type: string | null; body: string }>;
+}
+
+async function running(): Promise<Running> {
+  const state: { missing: string | undefined } = { missing: undefined };
+  const server = new AdminServer({
+    host: "127.0.0.1",
+    port: 0,
+    metrics: { contentType: "text/plain; version=0.0.4; charset=utf-8", text: async () => "some_metric 1\n" },
+    status: () => report,
+    notReady: () => state.missing,
+  });
+  await server.open();
+  return Object.assign(state, {
+    port: server.port,
+    ask: async (path: string, init?: RequestInit) => {
+      const response = await fetch(`http://127.0.0.1:${server.port}${path}`, init ?? {});
+      return { status: response.status, type: response.headers.get("content-type"), body: await response.text() };
+    },
+    [Symbol.asyncDispose]: () => server.close(),
+  });
+}
+
+suite("AdminServer", () => {
+  test("serves metrics with the content type that Prometheus needs", async () => {
+    await using admin = await running();
+    const { status, type, body } = await admin.ask("/metrics?x=1");
+    assert.deepEqual([status, type, body], [200, "text/plain; version=0.0.4; charset=utf-8", "some_metric 1\n"]);
+  });
+
+  test("is healthy while it lives, ready while nothing is missing", async () => {
+    await using admin = await running();
+    assert.equal((await admin.ask("/healthz")).status, 200);
+    assert.equal((await admin.ask("/readyz")).status, 200);
+    admin.missing = "the engine at X does not answer";
+    assert.deepEqual(await admin.ask("/readyz"), {
+      status: 503,
+      type: "text/plain; charset=utf-8",
+      body: "the engine at X does not answer\n",
+    });
+    assert.equal((await admin.ask("/healthz")).status, 200);
+  });
+
+  test("tells of all services, of one, and of none that is not there", async () => {
+    await using admin = await running();
+    assert.deepEqual(JSON.parse((await admin.ask("/api/v1/services")).body), report);
+    assert.deepEqual(JSON.parse((await admin.ask("/api/v1/services/ftp")).body), report.services[0]);
+    assert.equal((await admin.ask("/api/v1/services/nope")).status, 404);
+  });
+
+  test("answers 404 with what there is, 405 to what is no GET, HEAD without a body", async () => {
+    await using admin = await running();
+    const unknown = await admin.ask("/");
+    assert.equal(unknown.status, 404);
+    assert.match(unknown.body, /\/metrics/);
+    assert.equal((await admin.ask("/metrics", { method: "POST" })).status, 405);
+    assert.deepEqual((await admin.ask("/healthz", { method: "HEAD" })).body, "");
+  });
+
+  test("open() names the address that is taken", async () => {
+    await using admin = await running();
+    const second = new AdminServer({
+      host: "127.0.0.1",
+      port: admin.port,
+      metrics: { contentType: "", text: async () => "" },
+      status: () => report,
+      notReady: () => undefined,
+    });
+    await assert.rejects(second.open(), (error: unknown) => {
+      assert.ok(error instanceof BindError);
+      assert.match(
+        error.message,
+        new RegExp(`admin server cannot listen on 127\\.0\\.0\\.1:${admin.port}.*EADDRINUSE`),
+      );
+      return true;
+    });
+  });
+});

@@ -1,0 +1,103 @@
+/** The commands that end by themselves, as a person calls them. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { freePort, temporaryFile, wakeport } from "../support/program.ts";
+
+const good = `
+services:
+  ftp: { ports: ["2121:21", "127.0.0.1:30000:30000"], container: vsftpd, idle_timeout: 10m }
+  off: { ports: [7000], container: { service: x, project: y }, enabled: false }
+`;
+
+suite("wakeport", () => {
+  for (const command of ["run", "check", "status", "healthcheck", "schema", "version"]) {
+    test(`${command} --help tells how it is called`, async () => {
+      const { code, stdout } = await wakeport([command, "--help"]);
+      assert.equal(code, 0);
+      assert.match(stdout, new RegExp(`^usage: wakeport ${command}`));
+    });
+  }
+
+  test("without a command tells which there are, and exits 2", async () => {
+    const { code, stdout } = await wakeport([]);
+    assert.equal(code, 2);
+    assert.match(stdout, /^usage: wakeport COMMAND/);
+    assert.equal((await wakeport(["--help"])).code, 0);
+  });
+
+  test("an unknown command is answered with the nearest one, and 2", async () => {
+    const { code, stderr } = await wakeport(["stauts"]);
+    assert.equal(code, 2);
+    assert.match(stderr, /there is no command "stauts": did you mean "status"\?/);
+  });
+
+  test("an unknown option is answered with the usage, and 2", async () => {
+    const { code, stderr } = await wakeport(["check", "--confg", "x"]);
+    assert.equal(code, 2);
+    assert.match(stderr, /--confg[\s\S]*usage: wakeport check/);
+  });
+
+  test("version names wakeport and Node", async () => {
+    const { stdout } = await wakeport(["version"]);
+    assert.match(stdout, /^wakeport \d+\.\d+\.\d+ \(.+\) node v\d+/);
+  });
+
+  test("schema prints a JSON Schema, draft-07", async () => {
+    const schema = JSON.parse((await wakeport(["schema"])).stdout);
+    assert.equal(schema.$schema, "http://json-schema.org/draft-07/schema#");
+    assert.ok(schema.properties.services);
+  });
+});
+
+suite("wakeport check", () => {
+  test("prints the plan of a good file", async () => {
+    await using file = await temporaryFile("wakeport.yaml", good);
+    const { code, stdout } = await wakeport(["check", "-c", file.path]);
+    assert.equal(code, 0);
+    assert.match(stdout, /ftp\s+\*:2121 → container vsftpd:21\s+idle 10m/);
+    assert.match(stdout, /127\.0\.0\.1:30000 → container vsftpd:30000/);
+    assert.match(stdout, /off\s+\*:7000 → container y\/x:7000\s+disabled/);
+  });
+
+  test("names every problem of a bad one, and exits 2", async () => {
+    await using file = await temporaryFile(
+      "wakeport.yaml",
+      "services:\n  a: {ports: 1}\n  b: {port: 2, container: c}\n",
+    );
+    const { code, stderr } = await wakeport(["check", "-c", file.path]);
+    assert.equal(code, 2);
+    assert.match(stderr, /wakeport\.yaml:2:3 error: service "a" needs a target/);
+    assert.match(stderr, /wakeport\.yaml:3:7 error: unknown key "port"[\s\S]*did you mean "ports"\?/);
+  });
+
+  test("takes the file from WAKEPORT_CONFIG, and variables from the environment", async () => {
+    await using file = await temporaryFile("w.yaml", "services: { a: { ports: '${FRONT}:7', container: c } }\n");
+    const { stdout } = await wakeport(["check"], { WAKEPORT_CONFIG: file.path, FRONT: "4711" });
+    assert.match(stdout, /\*:4711 → container c:7/);
+  });
+
+  test("without any configuration says where it looked and what to write, and exits 2", async () => {
+    const { code, stderr } = await wakeport(["check"]);
+    assert.equal(code, 2);
+    assert.match(stderr, /\.\/wakeport\.yaml, \/etc\/wakeport\/wakeport\.yaml[\s\S]*services:/);
+  });
+
+  test("a file that is not there, and a directory, are told as such", async () => {
+    assert.match(
+      (await wakeport(["check", "-c", "nowhere.yaml"])).stderr,
+      /nowhere\.yaml error: there is no such file/,
+    );
+    assert.match((await wakeport(["check", "-c", "/"])).stderr, /is a directory/);
+  });
+});
+
+suite("wakeport status and healthcheck", () => {
+  test("exit 1 where no wakeport answers", async () => {
+    await using file = await temporaryFile("w.yaml", `admin: { listen: "127.0.0.1:${await freePort()}" }\n${good}`);
+    for (const command of ["status", "healthcheck"]) {
+      const { code, stderr } = await wakeport([command, "-c", file.path]);
+      assert.equal(code, 1);
+      assert.match(stderr, /no wakeport answers at 127\.0\.0\.1:\d+/);
+    }
+  });
+});

@@ -1,0 +1,131 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { suite, test } from "node:test";
+import type { ActivatorView } from "../../src/activation/activator.ts";
+import { Metrics, type ServiceGauges } from "../../src/telemetry/metrics.ts";
+import type { ConnectionReport } from "../../src/telemetry/observer.ts";
+
+const asleep: ActivatorView = { target: "container a", state: "asleep", held: 0, waiting: 0, awakeMs: 0 };
+
+function metricsOf(gauges: Partial<ServiceGauges> = {}): { metrics: Metrics; gauges: { current: ServiceGauges } } {
+  const current = { service: "a", view: asleep, waiting: 0, active: 0, meter: { in: 0, out: 0 }, ...gauges };
+  const holder = { current };
+  const metrics = new Metrics({ version: "1", revision: "r", nodeVersion: "n" }, () => [holder.current]);
+  metrics.addService("a");
+  metrics.addEngine();
+  return { metrics, gauges: holder };
+}
+
+/** The value of a series in the text format. */
+async function valueOf(metrics: Metrics, series: string): Promise<number | undefined> {
+  const line = (await metrics.text()).split("\n").find((one) => one.startsWith(`${series} `));
+  return line === undefined ? undefined : Number(line.slice(series.length + 1));
+}
+
+const connection: ConnectionReport = {
+  service: "a",
+  id: 1,
+  client: "c",
+  front: "f",
+  outcome: "relayed",
+  start: "cold",
+  waitMs: 300,
+  durationMs: 900,
+  bytesIn: 1,
+  bytesOut: 2,
+};
+
+suite("Metrics", () => {
+  test("all series of a service exist at 0 from the start", async () => {
+    const { metrics } = metricsOf();
+    const outcomes = ["relayed", "denied_limit", "start_failed", "start_timeout", "dial_failed", "client_gone"];
+    for (const outcome of outcomes) {
+      assert.equal(await valueOf(metrics, `wakeport_connections_total{service="a",outcome="${outcome}"}`), 0);
+    }
+    for (const outcome of ["ready", "timeout", "exited", "unhealthy", "engine_error", "cancelled"]) {
+      assert.equal(await valueOf(metrics, `wakeport_activations_total{service="a",outcome="${outcome}"}`), 0);
+    }
+    assert.equal(await valueOf(metrics, `wakeport_sleeps_total{service="a",reason="idle",action="stop"}`), 0);
+    assert.equal(await valueOf(metrics, `wakeport_connection_wait_seconds_count{service="a",start="cold"}`), 0);
+    assert.equal(await valueOf(metrics, `wakeport_transferred_bytes_total{service="a",direction="in"}`), 0);
+    assert.equal(await valueOf(metrics, `wakeport_target_running_seconds_total{service="a"}`), 0);
+    assert.equal(await valueOf(metrics, "wakeport_engine_up"), 0);
+    assert.equal(await valueOf(metrics, "wakeport_engine_events_reconnects_total"), 0);
+  });
+
+  test("service_state is 1 for the state it is in, and 0 for the others", async () => {
+    const { metrics, gauges } = metricsOf();
+    assert.equal(await valueOf(metrics, `wakeport_service_state{service="a",state="asleep"}`), 1);
+    gauges.current = { ...gauges.current, view: { ...asleep, state: "ready" } };
+    assert.equal(await valueOf(metrics, `wakeport_service_state{service="a",state="asleep"}`), 0);
+    assert.equal(await valueOf(metrics, `wakeport_service_state{service="a",state="ready"}`), 1);
+  });
+
+  test("a connection is counted by its outcome, its wait by how it found the target", async () => {
+    const { metrics } = metricsOf();
+    metrics.observer.connection(connection);
+    metrics.observer.connection({ ...connection, outcome: "start_failed" });
+    assert.equal(await valueOf(metrics, `wakeport_connections_total{service="a",outcome="relayed"}`), 1);
+    assert.equal(await valueOf(metrics, `wakeport_connections_total{service="a",outcome="start_failed"}`), 1);
+    assert.equal(
+      await valueOf(metrics, `wakeport_connection_wait_seconds_bucket{le="0.25",service="a",start="cold"}`),
+      0,
+    );
+    assert.equal(
+      await valueOf(metrics, `wakeport_connection_wait_seconds_bucket{le="0.5",service="a",start="cold"}`),
+      2,
+    );
+    assert.equal(await valueOf(metrics, `wakeport_connection_duration_seconds_sum{service="a"}`), 0.9);
+  });
+
+  test("bytes and running time move while they pass, not only at the end", async () => {
+    const { metrics, gauges } = metricsOf();
+    gauges.current = { ...gauges.current, meter: { in: 10, out: 20 }, view: { ...asleep, awakeMs: 1500 } };
+    assert.equal(await valueOf(metrics, `wakeport_transferred_bytes_total{service="a",direction="out"}`), 20);
+    gauges.current = { ...gauges.current, meter: { in: 11, out: 25 } };
+    assert.equal(await valueOf(metrics, `wakeport_transferred_bytes_total{service="a",direction="in"}`), 11);
+    assert.equal(await valueOf(metrics, `wakeport_transferred_bytes_total{service="a",direction="out"}`), 25);
+    assert.equal(await valueOf(metrics, `wakeport_target_running_seconds_total{service="a"}`), 1.5);
+  });
+
+  test("the idle deadline is there only while there is one", async () => {
+    const { metrics, gauges } = metricsOf();
+    const series = `wakeport_idle_deadline_timestamp_seconds{service="a"}`;
+    assert.equal(await valueOf(metrics, series), undefined);
+    gauges.current = { ...gauges.current, view: { ...asleep, state: "ready", idleDeadline: 5000 } };
+    assert.equal(await valueOf(metrics, series), 5);
+    gauges.current = { ...gauges.current, view: asleep };
+    assert.equal(await valueOf(metrics, series), undefined);
+  });
+
+  test("services that share a target count its activation each", async () => {
+    const { metrics } = metricsOf();
+    metrics.addService("b");
+    const report = {
+      target: "t",
+      services: ["a", "b"],
+      outcome: "ready",
+      adopted: false,
+      durationMs: 400,
+      startMs: 100,
+    } as const;
+    metrics.observer.activation(report);
+    for (const service of ["a", "b"]) {
+      assert.equal(await valueOf(metrics, `wakeport_activations_total{service="${service}",outcome="ready"}`), 1);
+      const phase = `wakeport_activation_phase_duration_seconds_sum{service="${service}",phase="readiness"}`;
+      assert.ok(Math.abs(((await valueOf(metrics, phase)) ?? 0) - 0.3) < 1e-9);
+    }
+  });
+
+  test("promtool finds nothing to complain about", async (t) => {
+    if (spawnSync("promtool", ["--version"]).error !== undefined) {
+      t.skip("promtool is not installed: test/engine/tools brings it");
+      return;
+    }
+    const { metrics } = metricsOf();
+    metrics.observer.connection(connection);
+    metrics.observer.engineCall({ operation: "start", code: "2xx", durationMs: 5 });
+    const { status, stdout, stderr } = spawnSync("promtool", ["check", "metrics"], { input: await metrics.text() });
+    assert.equal(status, 0, `${stdout}${stderr}`);
+  });
+});
