@@ -26,6 +26,8 @@ export function explain(issue: Issue, value: unknown): Located[] {
       return [wrongType(issue, value)];
     case "invalid_value":
       return [wrongValue(issue, value)];
+    case "invalid_key":
+      return issue.issues.map(({ message }) => ({ path: issue.path, message: `${place(issue.path)}: ${message}` }));
     default:
       return [{ path: issue.path, message: `${place(issue.path)}: ${issue.message}` }];
   }

@@ -1,4 +1,5 @@
-import { type Document, isAlias, parseDocument, visit } from "yaml";
+import { type Document, type ErrorCode, isAlias, parseDocument, visit } from "yaml";
+import type { z } from "zod";
 import type { Config } from "./config.ts";
 import { interpolate } from "./interpolate.ts";
 import { explain, type Located } from "./issues.ts";
@@ -10,6 +11,7 @@ import { configSchema } from "./schema.ts";
 /** The YAML parser takes time quadratic in the number of keys: more than any real configuration, 0.3 s. */
 const LARGEST_FILE = 256 * 1024;
 const MOST_ALIASES = 100;
+const MOST_SYNTAX_PROBLEMS = 5;
 
 export interface ParseContext extends ResolveContext {
   /** For `${VAR}`. */
@@ -33,7 +35,7 @@ export function parseConfig(bytes: Uint8Array, source: string, context: ParseCon
   const fail = (problems: readonly Problem[]): never => {
     throw new ConfigError(source, text, problems);
   };
-  const syntax = [...syntaxProblems(document), ...aliasProblems(document)];
+  const syntax = [...syntaxProblems(document, text), ...aliasProblems(document)];
   if (syntax.length > 0) fail(syntax);
   if (document.contents === null) {
     fail([{ message: "the file is empty", hint: 'it needs at least "services:" with one service' }]);
@@ -56,14 +58,33 @@ function decode(bytes: Uint8Array, source: string): string {
   }
 }
 
-function syntaxProblems(document: Document.Parsed): Problem[] {
-  return [...document.errors, ...document.warnings].map(({ code, message, pos }) => ({
-    message: code === "MULTIPLE_DOCS" ? "the file holds several documents; only one is read" : message,
-    span: { start: pos[0], end: pos[1] },
-    ...(code === "MULTIPLE_DOCS" && { hint: 'remove the "---" and what follows' }),
-    ...(code === "TAB_AS_INDENT" && { hint: "indent with spaces" }),
-    ...(code === "DUPLICATE_KEY" && { hint: "each key may be there once" }),
-  }));
+/** One a line, and not many: after the first mistake in the syntax most of what follows is its consequence. */
+function syntaxProblems(document: Document.Parsed, text: string): Problem[] {
+  const lineOf = (offset: number): number => text.slice(0, offset).split("\n").length;
+  const faults = [...document.errors, ...document.warnings];
+  const firsts = faults.filter(
+    ({ pos }, index) => faults.findIndex((one) => lineOf(one.pos[0]) === lineOf(pos[0])) === index,
+  );
+  return firsts.slice(0, MOST_SYNTAX_PROBLEMS).map(({ code, message, pos: [start, end] }) => {
+    const hint = syntaxHint(code, text.slice(text.lastIndexOf("\n", start) + 1, start + 1));
+    const words = code === "MULTIPLE_DOCS" ? "the file holds several documents; only one is read" : message;
+    return { message: words, span: { start, end }, ...(hint !== undefined && { hint }) };
+  });
+}
+
+function syntaxHint(code: ErrorCode, before: string): string | undefined {
+  switch (code) {
+    case "MULTIPLE_DOCS":
+      return 'remove the "---" and what follows';
+    case "TAB_AS_INDENT":
+      return "indent with spaces";
+    case "DUPLICATE_KEY":
+      return "each key may be there once";
+    default:
+      return before.endsWith("${") || before.endsWith("$")
+        ? 'between braces a variable needs quotes: "${VAR}"'
+        : undefined;
+  }
 }
 
 function aliasProblems(document: Document.Parsed): Problem[] {
@@ -96,22 +117,30 @@ function contentOf(document: Document.Parsed, fail: (problems: readonly Problem[
   }
 }
 
-/** Shape first, then what only the whole can tell; services of the wrong shape do not hide what is wrong with others. */
+/** Shape first, then what only the whole can tell; a part of the wrong shape does not hide what is wrong elsewhere. */
 function check(value: unknown, source: string, context: ParseContext): { config?: Config; problems: Located[] } {
   const shaped = configSchema.safeParse(value);
   if (shaped.success) return resolve(shaped.data, source, context);
   const { issues } = shaped.error;
   const problems = issues.flatMap((issue) => explain(issue, value));
-  const rest = configSchema.safeParse(withoutServices(value, issues));
+  const rest = configSchema.safeParse(withoutBroken(value, issues));
   const isWorthIt = rest.success && Object.keys(rest.data.services).length > 0;
   return { problems: isWorthIt ? [...problems, ...resolve(rest.data, source, context).problems] : problems };
 }
 
-function withoutServices(value: unknown, issues: readonly { readonly path: readonly PropertyKey[] }[]): unknown {
+/** Leaves out the services and sections that have a problem of their own. */
+function withoutBroken(value: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
   if (typeof value !== "object" || value === null || !("services" in value)) return value;
   const { services } = value;
   if (typeof services !== "object" || services === null) return value;
-  const broken = new Set(issues.filter(({ path }) => path[0] === "services").map(({ path }) => String(path[1])));
-  const whole = Object.entries(services).filter(([name]) => !broken.has(name));
-  return { ...value, services: Object.fromEntries(whole) };
+  const isBroken = (...path: string[]): boolean =>
+    issues.some((issue) => path.every((part, at) => issue.path[at] === part));
+  const unknown = issues.flatMap((issue) =>
+    issue.code === "unrecognized_keys" && issue.path.length === 0 ? issue.keys : [],
+  );
+  const sections = Object.entries(value).filter(
+    ([name]) => name !== "services" && !isBroken(name) && !unknown.includes(name),
+  );
+  const whole = Object.entries(services).filter(([name]) => !isBroken("services", name));
+  return { ...Object.fromEntries(sections), services: Object.fromEntries(whole) };
 }

@@ -1,0 +1,293 @@
+/** What is wrong with a file is told all at once, each problem with its place and a way out. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import type { Config } from "../../src/config/config.ts";
+import { parseConfig } from "../../src/config/parse.ts";
+import { ConfigError } from "../../src/config/problem.ts";
+
+const context = { env: { PORT: "2121", EMPTY: "", NAME: "vsftpd" }, adminListen: { host: "127.0.0.1", port: 9464 } };
+
+function parse(text: string | Uint8Array): Config {
+  return parseConfig(typeof text === "string" ? Buffer.from(text) : text, "w.yaml", context);
+}
+
+/** The message of the ConfigError, one problem a line: places, messages and hints without the excerpts' text. */
+function complaints(text: string | Uint8Array): string {
+  try {
+    parse(text);
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error));
+    return error.message;
+  }
+  assert.fail("the file was accepted");
+}
+
+const service = (more: string): string =>
+  `services:\n  a: { ports: [2121], container: c${more === "" ? "" : `, ${more}`} }\n`;
+
+/** A file, and what its complaint must say. */
+const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expected: RegExp[]]>> = {
+  "an empty file": ["", /^w\.yaml error: the file is empty/],
+  "a file of comments": ["# nothing\n", /the file is empty/],
+  "a list": ["- a\n", /the file is a list: expected a mapping/],
+  "a word": ["hello", /w\.yaml:1:1 error: the file is "hello": expected a mapping/],
+  "bytes that are no UTF-8": [Uint8Array.of(0x61, 0xff), /not UTF-8/],
+  "a file beyond all bounds": ["x".repeat(300_000), /300000 bytes; at most 262144/],
+  "a tab": ["services:\n\ta: 1\n", /w\.yaml:2:1 error: Tabs[\s\S]*indent with spaces/],
+  "a key twice": ["services:\n  a: {}\n  a: {}\n", /w\.yaml:3:3 error: .*unique/],
+  "two documents": ["a: 1\n---\nb: 2\n", /w\.yaml:2:1 error: the file holds several documents/],
+  "an unclosed list": ["services: {a: {ports: [1,\n", /w\.yaml:2:1 error/],
+  "an alias without an anchor": ["services: *x\n", /w\.yaml:1:11 error: there is no anchor "&x"/],
+  "an unknown tag": ["services: !!foo 1\n", /w\.yaml:1:11 error: Unresolved tag/],
+  "aliases that multiply": [
+    "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c]\n",
+    /alias/i,
+  ],
+  "no services": ["admin: {}\n", /the file needs "services"/],
+  "no service": ["services: {}\n", /there is no service/],
+  "a service at the top": [
+    "ftp:\n  ports: 21\n  container: x\n",
+    /unknown key "ftp"[\s\S]*services go under "services:"/,
+  ],
+  "an unknown key at the top": [
+    `adminn: {}\n${service("")}`,
+    /w\.yaml:1:1 error: unknown key "adminn"[\s\S]*did you mean "admin"/,
+  ],
+  "an unknown key in a service": [
+    service("idle_timout: 5m"),
+    /w\.yaml:2:37 error: unknown key "idle_timout" in service "a"[\s\S]*\^{11} did you mean "idle_timeout"\?/,
+  ],
+  "a key with a dash": [service("idle-timeout: 5m"), /did you mean "idle_timeout"/],
+  "an unknown key in a process": [
+    "services: { a: { ports: '1:2', process: { comand: [x] } } }",
+    /unknown key "comand" in "process" of service "a"[\s\S]*did you mean "command"/,
+  ],
+  "an unknown key in log": [
+    `log: { levl: info }\n${service("")}`,
+    /unknown key "levl" in "log"[\s\S]*did you mean "level"/,
+  ],
+  "a service in defaults": [
+    `defaults: { a: { idle_timeout: 3m } }\n${service("")}`,
+    /unknown key "a" in "defaults"[\s\S]*put "a" under "services"/,
+  ],
+  "ports in defaults": [`defaults: { ports: [1] }\n${service("")}`, /"ports" belongs to one service/],
+  "a bad name": ["services: { 'a b': { ports: 1, container: c } }", /a service's name has letters/],
+  "no ports": ["services: { a: { container: c } }", /service "a" needs "ports"/],
+  "an empty list of ports": ["services: { a: { ports: [], container: c } }", /"ports" of service "a"/],
+  "no target": ["services: { a: { ports: 1 } }", /service "a" needs a target[\s\S]*"container:" or "process:"/],
+  "two targets": [
+    "services: { a: { ports: '1:2', container: c, process: { command: [x] } } }",
+    /has a container and a process: exactly one/,
+  ],
+  "a container's name with a slash": [
+    "services: { a: { ports: 1, container: ../x } }",
+    /"container" of service "a": a name has/,
+  ],
+  "a command as text": ["services: { a: { ports: '1:2', process: { command: x y } } }", /the command is a list/],
+  "a process of unknown port": [
+    "services: { a: { ports: 1, process: { command: [x] } } }",
+    /not said on which port the process listens[\s\S]*listen:/,
+  ],
+  "a process on its own front": [
+    "services: { a: { ports: 9000, process: { command: [x], listen: '127.0.0.1:9000' } } }",
+    /port 9000 is wakeport's own front/,
+  ],
+  "a number as duration": [service("idle_timeout: 90"), /a duration has a unit: write "90s"/],
+  "a word as duration": [service("idle_timeout: soon"), /"soon" is no duration/],
+  days: [service("idle_timeout: 5d"), /write "120h"/],
+  "a start_timeout of nothing": [service("start_timeout: 0s"), /with a start_timeout of 0 nothing can start/],
+  "yes for true": [service("enabled: yes"), /"enabled" of service "a" is "yes": expected true or false/],
+  "an unknown readiness": [service("ready: helthy"), /"helthy": expected[\s\S]*did you mean "healthy"/],
+  "a readiness with a slip": [service("ready: [tcp, { htttp: / }]"), /unknown key "htttp"[\s\S]*did you mean "http"/],
+  "a health check of a process": [
+    "services: { a: { ports: '1:2', process: { command: [x] }, ready: healthy } }",
+    /a process has no health check/,
+  ],
+  "a network for a process": [
+    "services: { a: { ports: '1:2', process: { command: [x] }, network: n } }",
+    /"network" is for containers/,
+  ],
+  "a range of ports": ["services: { a: { ports: 30000-30009, container: c } }", /ranges are not supported yet/],
+  UDP: ["services: { a: { ports: 53/udp, container: c } }", /only TCP is served/],
+  "the same front twice": [
+    "services:\n  a: { ports: 2121, container: c }\n  b: { ports: '127.0.0.1:2121', container: d }\n",
+    /w\.yaml:3:15 error: service "b": port 2121 is taken by service "a" already/,
+  ],
+  "the admin server's port": ["services: { a: { ports: 9464, container: c } }", /taken by the admin server already/],
+  "one container over two networks": [
+    "services: { a: { ports: 1, container: c, network: n }, b: { ports: 2, container: c } }",
+    /wake the same container, but over different networks/,
+  ],
+  "two processes on one port": [
+    "services: { a: { ports: '1:9', process: { command: [x] } }, b: { ports: '2:9', process: { command: [x] } } }",
+    /processes that both listen on 127\.0\.0\.1:9/,
+  ],
+  "a variable that is not set": [
+    "services: { a: { ports: 1, container: '${NOPE}' } }",
+    /w\.yaml:1:39 error: variable "NOPE" is not set[\s\S]*\$\{NOPE:-…\}/,
+  ],
+  "a variable without quotes between braces": [
+    "services: { a: { ports: 1, container: ${NAME} } }",
+    /w\.yaml:1:40 error[\s\S]*between braces a variable needs quotes/,
+  ],
+  "half a variable": ["services: { a: { ports: 1, container: 'x${' } }", /cannot read "\$\{" here/],
+};
+
+suite("parseConfig()", () => {
+  for (const [what, [text, ...expected]] of Object.entries(bad)) {
+    test(`refuses ${what}`, () => {
+      for (const pattern of expected) assert.match(complaints(text), pattern);
+    });
+  }
+
+  test("names every problem at once, in the order of the file, and counts them", () => {
+    const text = `services:
+  a: { ports: 1, container: c, idle_timout: 5m }
+  b: { ports: 2 }
+  c: { ports: [3, 9464], container: d }
+log: { level: loud }
+`;
+    const places = complaints(text)
+      .split("\n")
+      .filter((line) => line.startsWith("w.yaml"));
+    assert.deepEqual(
+      places.map((line) => line.replace(/ error:.*/, "")),
+      ["w.yaml:2:32", "w.yaml:3:3", "w.yaml:4:19", "w.yaml:5:15", "w.yaml: 4 problems"],
+    );
+  });
+
+  test("an unset variable is one problem, whatever its place should have held", () => {
+    assert.equal(complaints("services: { a: { ports: '${NOPE}', container: c } }").match(/ error: /g)?.length, 1);
+  });
+
+  test("takes defaults where a service is silent, and built-in values where both are", () => {
+    const { services } = parse(`
+defaults: { idle_timeout: 1m, ready: healthy }
+services:
+  a: { ports: 1, container: c }
+  b: { ports: 2, container: d, idle_timeout: 2m, ready: tcp }
+`);
+    assert.deepEqual(
+      services.map(({ idleTimeoutMs, ready }) => [idleTimeoutMs, ready]),
+      [
+        [60_000, [{ kind: "healthy" }]],
+        [120_000, [{ kind: "tcp" }]],
+      ],
+    );
+    assert.equal(services[0]?.startTimeoutMs, 60_000);
+  });
+
+  test("infers the target's port: the same for a container, where it listens for a process", () => {
+    const { services } = parse(`
+services:
+  a: { ports: [80, "81:8081"], container: c }
+  b: { ports: 82, process: { command: [x], listen: "127.0.0.1:9000" } }
+  c: { ports: "83:9001", process: { command: [x] } }
+`);
+    assert.deepEqual(
+      services.map(({ ports }) => ports.map(({ front, target }) => [front, target])),
+      [
+        [
+          [80, 80],
+          [81, 8081],
+        ],
+        [[82, 9000]],
+        [[83, 9001]],
+      ],
+    );
+    assert.deepEqual(services[2]?.target.kind === "process" && services[2].target.listen, {
+      host: "127.0.0.1",
+      port: 9001,
+    });
+  });
+
+  test("puts variables into values, never structure", () => {
+    const { services } = parse(`
+services:
+  a: { ports: "\${PORT}:21", container: "\${NAME}", idle_timeout: "\${EMPTY:-7s}" }
+  b:
+    ports: 1
+    container: "a\${EMPTY}b"
+    enabled: \${ON:-false}
+`);
+    const [a, b] = services;
+    assert.deepEqual(a?.ports, [{ front: 2121, target: 21 }]);
+    assert.deepEqual([b?.enabled, a?.idleTimeoutMs], [false, 7_000]);
+    assert.deepEqual(a?.target.kind === "container" && a.target.reference, { name: "vsftpd" });
+    assert.deepEqual(b?.target.kind === "container" && b.target.reference, { name: "ab" });
+    const injected = { ...context, env: { NAME: "x, idle_timeout: 1s" } };
+    const text = Buffer.from("services: { a: { ports: 1, container: '${NAME}' } }");
+    assert.throws(() => parseConfig(text, "w.yaml", injected), /"container" of service "a": a name has/);
+  });
+
+  test("gives docker.project to containers that name only their service", () => {
+    const { services } = parse(`
+docker: { project: shop }
+services:
+  a: { ports: 1, container: { service: s } }
+  b: { ports: 2, container: { service: s, project: other } }
+`);
+    const projects = services.map(({ target }) => target.kind === "container" && target.reference);
+    assert.deepEqual(projects, [
+      { service: "s", project: "shop" },
+      { service: "s", project: "other" },
+    ]);
+  });
+
+  test("takes WAKEPORT_ADMIN_LISTEN's address only where the file is silent", () => {
+    assert.deepEqual(parse(service("")).admin, { host: "127.0.0.1", port: 9464 });
+    assert.deepEqual(parse(`admin: { listen: "[::1]:7" }\n${service("")}`).admin, { host: "::1", port: 7 });
+  });
+
+  test("a prototype's name is no way in", () => {
+    assert.throws(() => parse("services: { __proto__: { ports: 1, container: c } }"), ConfigError);
+    assert.throws(
+      () => parse("services: { a: { ports: 1, container: c, constructor: 1 } }"),
+      /unknown key "constructor"/,
+    );
+  });
+
+  test("throws nothing but ConfigError, whatever the text", () => {
+    const words = [
+      "services",
+      "a",
+      ":",
+      "{",
+      "}",
+      "[",
+      "]",
+      "-",
+      " ",
+      "\n",
+      "  ",
+      "ports",
+      "2121:21",
+      "container",
+      "*x",
+      "&x",
+      "!!t",
+      "${A",
+      "|",
+      "'",
+      '"',
+      "#",
+      "\t",
+      "~",
+    ];
+    const text = fc.oneof(
+      fc.string({ unit: "binary" }),
+      fc.array(fc.constantFrom(...words)).map((parts) => parts.join("")),
+    );
+    fc.assert(
+      fc.property(text, (content) => {
+        try {
+          parse(content);
+        } catch (error) {
+          assert.ok(error instanceof ConfigError, String(error));
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
