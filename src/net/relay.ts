@@ -82,7 +82,9 @@ class Relay {
       if (!to.write(chunk)) from.pause();
     });
     to.on("drain", () => from.resume());
-    from.on("end", () => to.end());
+    // A client that half-closed while it waited, without a word, has told so before anybody listened.
+    if (from.readableEnded) to.end();
+    else from.on("end", () => to.end());
     from.resume();
   }
 
@@ -93,8 +95,11 @@ class Relay {
       resetAfterFlush(other);
     });
     socket.on("close", () => {
-      // Closed by us, before its stream ended: the other side must not take that for an end.
-      if (!socket.readableEnded) resetAfterFlush(other);
+      // Closed before its stream ended, if only by us: the other side must not take that for an end.
+      if (!socket.readableEnded) {
+        if (this.#end === "clean") this.#end = end;
+        resetAfterFlush(other);
+      }
       this.#open -= 1;
       if (this.#open === 0) this.#result.resolve(this.#end);
     });

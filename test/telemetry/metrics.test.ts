@@ -17,7 +17,7 @@ function metricsOf(gauges: Partial<ServiceGauges> = {}): { metrics: Metrics; gau
 }
 
 /** The value of a series in the text format. */
-async function valueOf(metrics: Metrics, series: string): Promise<number | undefined> {
+async function seriesValue(metrics: Metrics, series: string): Promise<number | undefined> {
   const line = (await metrics.text()).split("\n").find((one) => one.startsWith(`${series} `));
   return line === undefined ? undefined : Number(line.slice(series.length + 1));
 }
@@ -40,62 +40,62 @@ suite("Metrics", () => {
     const { metrics } = metricsOf();
     const outcomes = ["relayed", "denied_limit", "start_failed", "start_timeout", "dial_failed", "client_gone"];
     for (const outcome of outcomes) {
-      assert.equal(await valueOf(metrics, `wakeport_connections_total{service="a",outcome="${outcome}"}`), 0);
+      assert.equal(await seriesValue(metrics, `wakeport_connections_total{service="a",outcome="${outcome}"}`), 0);
     }
     for (const outcome of ["ready", "timeout", "exited", "unhealthy", "engine_error", "cancelled"]) {
-      assert.equal(await valueOf(metrics, `wakeport_activations_total{service="a",outcome="${outcome}"}`), 0);
+      assert.equal(await seriesValue(metrics, `wakeport_activations_total{service="a",outcome="${outcome}"}`), 0);
     }
-    assert.equal(await valueOf(metrics, `wakeport_sleeps_total{service="a",reason="idle",action="stop"}`), 0);
-    assert.equal(await valueOf(metrics, `wakeport_connection_wait_seconds_count{service="a",start="cold"}`), 0);
-    assert.equal(await valueOf(metrics, `wakeport_transferred_bytes_total{service="a",direction="in"}`), 0);
-    assert.equal(await valueOf(metrics, `wakeport_target_running_seconds_total{service="a"}`), 0);
-    assert.equal(await valueOf(metrics, "wakeport_engine_up"), 0);
-    assert.equal(await valueOf(metrics, "wakeport_engine_events_reconnects_total"), 0);
+    assert.equal(await seriesValue(metrics, `wakeport_sleeps_total{service="a",reason="idle",action="stop"}`), 0);
+    assert.equal(await seriesValue(metrics, `wakeport_connection_wait_seconds_count{service="a",start="cold"}`), 0);
+    assert.equal(await seriesValue(metrics, `wakeport_transferred_bytes_total{service="a",direction="in"}`), 0);
+    assert.equal(await seriesValue(metrics, `wakeport_target_running_seconds_total{service="a"}`), 0);
+    assert.equal(await seriesValue(metrics, "wakeport_engine_up"), 0);
+    assert.equal(await seriesValue(metrics, "wakeport_engine_events_reconnects_total"), 0);
   });
 
   test("service_state is 1 for the state it is in, and 0 for the others", async () => {
     const { metrics, gauges } = metricsOf();
-    assert.equal(await valueOf(metrics, `wakeport_service_state{service="a",state="asleep"}`), 1);
+    assert.equal(await seriesValue(metrics, `wakeport_service_state{service="a",state="asleep"}`), 1);
     gauges.current = { ...gauges.current, view: { ...asleep, state: "ready" } };
-    assert.equal(await valueOf(metrics, `wakeport_service_state{service="a",state="asleep"}`), 0);
-    assert.equal(await valueOf(metrics, `wakeport_service_state{service="a",state="ready"}`), 1);
+    assert.equal(await seriesValue(metrics, `wakeport_service_state{service="a",state="asleep"}`), 0);
+    assert.equal(await seriesValue(metrics, `wakeport_service_state{service="a",state="ready"}`), 1);
   });
 
   test("a connection is counted by its outcome, its wait by how it found the target", async () => {
     const { metrics } = metricsOf();
     metrics.observer.connection(connection);
     metrics.observer.connection({ ...connection, outcome: "start_failed" });
-    assert.equal(await valueOf(metrics, `wakeport_connections_total{service="a",outcome="relayed"}`), 1);
-    assert.equal(await valueOf(metrics, `wakeport_connections_total{service="a",outcome="start_failed"}`), 1);
+    assert.equal(await seriesValue(metrics, `wakeport_connections_total{service="a",outcome="relayed"}`), 1);
+    assert.equal(await seriesValue(metrics, `wakeport_connections_total{service="a",outcome="start_failed"}`), 1);
     assert.equal(
-      await valueOf(metrics, `wakeport_connection_wait_seconds_bucket{le="0.25",service="a",start="cold"}`),
+      await seriesValue(metrics, `wakeport_connection_wait_seconds_bucket{le="0.25",service="a",start="cold"}`),
       0,
     );
     assert.equal(
-      await valueOf(metrics, `wakeport_connection_wait_seconds_bucket{le="0.5",service="a",start="cold"}`),
+      await seriesValue(metrics, `wakeport_connection_wait_seconds_bucket{le="0.5",service="a",start="cold"}`),
       2,
     );
-    assert.equal(await valueOf(metrics, `wakeport_connection_duration_seconds_sum{service="a"}`), 0.9);
+    assert.equal(await seriesValue(metrics, `wakeport_connection_duration_seconds_sum{service="a"}`), 0.9);
   });
 
   test("bytes and running time move while they pass, not only at the end", async () => {
     const { metrics, gauges } = metricsOf();
     gauges.current = { ...gauges.current, meter: { in: 10, out: 20 }, view: { ...asleep, awakeMs: 1500 } };
-    assert.equal(await valueOf(metrics, `wakeport_transferred_bytes_total{service="a",direction="out"}`), 20);
+    assert.equal(await seriesValue(metrics, `wakeport_transferred_bytes_total{service="a",direction="out"}`), 20);
     gauges.current = { ...gauges.current, meter: { in: 11, out: 25 } };
-    assert.equal(await valueOf(metrics, `wakeport_transferred_bytes_total{service="a",direction="in"}`), 11);
-    assert.equal(await valueOf(metrics, `wakeport_transferred_bytes_total{service="a",direction="out"}`), 25);
-    assert.equal(await valueOf(metrics, `wakeport_target_running_seconds_total{service="a"}`), 1.5);
+    assert.equal(await seriesValue(metrics, `wakeport_transferred_bytes_total{service="a",direction="in"}`), 11);
+    assert.equal(await seriesValue(metrics, `wakeport_transferred_bytes_total{service="a",direction="out"}`), 25);
+    assert.equal(await seriesValue(metrics, `wakeport_target_running_seconds_total{service="a"}`), 1.5);
   });
 
   test("the idle deadline is there only while there is one", async () => {
     const { metrics, gauges } = metricsOf();
     const series = `wakeport_idle_deadline_timestamp_seconds{service="a"}`;
-    assert.equal(await valueOf(metrics, series), undefined);
+    assert.equal(await seriesValue(metrics, series), undefined);
     gauges.current = { ...gauges.current, view: { ...asleep, state: "ready", idleDeadline: 5000 } };
-    assert.equal(await valueOf(metrics, series), 5);
+    assert.equal(await seriesValue(metrics, series), 5);
     gauges.current = { ...gauges.current, view: asleep };
-    assert.equal(await valueOf(metrics, series), undefined);
+    assert.equal(await seriesValue(metrics, series), undefined);
   });
 
   test("services that share a target count its activation each", async () => {
@@ -111,9 +111,9 @@ suite("Metrics", () => {
     } as const;
     metrics.observer.activation(report);
     for (const service of ["a", "b"]) {
-      assert.equal(await valueOf(metrics, `wakeport_activations_total{service="${service}",outcome="ready"}`), 1);
+      assert.equal(await seriesValue(metrics, `wakeport_activations_total{service="${service}",outcome="ready"}`), 1);
       const phase = `wakeport_activation_phase_duration_seconds_sum{service="${service}",phase="readiness"}`;
-      assert.ok(Math.abs(((await valueOf(metrics, phase)) ?? 0) - 0.3) < 1e-9);
+      assert.ok(Math.abs(((await seriesValue(metrics, phase)) ?? 0) - 0.3) < 1e-9);
     }
   });
 

@@ -1,0 +1,130 @@
+/** A service as a client meets it: a listener, real connections, and a target whose life the test decides. */
+import type net from "node:net";
+import { Activator } from "../../src/activation/activator.ts";
+import { Gate } from "../../src/async.ts";
+import { Seats } from "../../src/net/admission.ts";
+import { Connection, type Traffic } from "../../src/net/connection.ts";
+import { Listener } from "../../src/net/listener.ts";
+import type { Sight } from "../../src/target/target.ts";
+import { type ActivationReport, type ConnectionReport, observer } from "../../src/telemetry/observer.ts";
+import { FakeTarget, openCalls } from "../support/fake-target.ts";
+import { connecting, eventually, type Peer } from "../support/tcp.ts";
+
+/** A fake target whose ports are real ones of this machine. */
+class LocalTarget extends FakeTarget {
+  override async look(signal: AbortSignal): Promise<Sight> {
+    const sight = await super.look(signal);
+    return sight.up ? { ...sight, address: "127.0.0.1" } : sight;
+  }
+}
+
+export interface FrontOptions {
+  /** Where the target's server listens. */
+  readonly upstream: number;
+  readonly startTimeoutMs?: number;
+  readonly waiting?: number;
+  readonly seats?: number;
+  readonly pace?: number;
+  /** Resolves when the target answers; default: at once. */
+  readonly probe?: () => Promise<void>;
+}
+
+export class Front implements AsyncDisposable {
+  readonly target: LocalTarget = new LocalTarget();
+  readonly activator: Activator;
+  readonly traffic: Traffic;
+  readonly seats: Seats;
+  /** One for each connection that is over. */
+  readonly reports: ConnectionReport[] = [];
+  readonly activations: ActivationReport[] = [];
+  /** The accepted sockets and connections, in order. */
+  readonly accepted: net.Socket[] = [];
+  readonly connections: Connection[] = [];
+  readonly #listener: Listener;
+  readonly #running: Promise<void>[] = [];
+
+  private constructor({ upstream, startTimeoutMs = 30_000, waiting = 100, ...rest }: FrontOptions) {
+    const { seats = 100, pace = 32, probe = () => Promise.resolve() } = rest;
+    this.seats = new Seats(seats, "connections in all");
+    this.traffic = {
+      waiting: new Seats(waiting, "clients waiting"),
+      active: 0,
+      meter: { in: 0, out: 0 },
+      pace: new Gate(pace),
+    };
+    const told = observer({
+      connection: (report) => this.reports.push(report),
+      activation: (report) => this.activations.push(report),
+    });
+    this.activator = new Activator({
+      target: this.target,
+      probe,
+      policy: { idleTimeoutMs: 60_000, minUptimeMs: 0, startTimeoutMs },
+      services: ["web"],
+      observer: told,
+    });
+    this.#listener = new Listener("web", { address: "127.0.0.1", port: 0 }, (client) => {
+      const { activator, traffic, seats: places } = this;
+      const route = { service: "web", front: "127.0.0.1:80", activator, targetPort: upstream, traffic };
+      const id = this.accepted.push(client);
+      const connection = new Connection({ id, client, route, seats: places, observer: told });
+      this.connections.push(connection);
+      this.#running.push(connection.run());
+    });
+  }
+
+  static async open(options: FrontOptions): Promise<Front> {
+    const front = new Front(options);
+    await front.#listener.open();
+    front.activator.open();
+    return front;
+  }
+
+  get state(): string {
+    return this.activator.view.state;
+  }
+
+  /** Connects, and waits until wakeport has noticed. */
+  async client(): Promise<Peer> {
+    const before = this.accepted.length;
+    const peer = connecting(this.#listener.port);
+    await eventually("the client is accepted", () => this.accepted.length > before);
+    return peer;
+  }
+
+  async clients(count: number): Promise<Peer[]> {
+    const peers: Peer[] = [];
+    while (peers.length < count) peers.push(await this.client());
+    return peers;
+  }
+
+  /** Waits until the start is under way, then lets it succeed. */
+  async start(): Promise<void> {
+    await this.starting();
+    this.target.finishStart();
+  }
+
+  /** Waits until a start is under way that the test has to answer. */
+  async starting(): Promise<void> {
+    await eventually("a start is under way", () => openCalls(this.target.starts).length > 0);
+  }
+
+  async becomes(state: string): Promise<void> {
+    await eventually(`the state is ${state}`, () => this.state === state);
+  }
+
+  /** Waits until `count` connections are over. */
+  async reported(count: number): Promise<readonly ConnectionReport[]> {
+    await eventually(`${count} connections are over`, () => this.reports.length >= count);
+    return this.reports;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
+    this.target.isPrompt = true;
+    for (const stop of openCalls(this.target.stops)) stop.resolve();
+    await this.activator.close({ drainMs: 0, leaveRunning: true });
+    for (const client of this.accepted) client.destroy();
+    await Promise.all(this.#running);
+  }
+}

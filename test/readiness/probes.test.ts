@@ -1,0 +1,280 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import http from "node:http";
+import type net from "node:net";
+import { suite, test } from "node:test";
+import { TargetError, UnhealthyError } from "../../src/errors.ts";
+import { bannerProbe } from "../../src/readiness/banner.ts";
+import { healthyProbe } from "../../src/readiness/healthy.ts";
+import { httpProbe } from "../../src/readiness/http.ts";
+import type { NamedProbe } from "../../src/readiness/probe.ts";
+import { tcpProbe } from "../../src/readiness/tcp.ts";
+import type { Sight, Target } from "../../src/target/target.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { deafPort, eventually, freePort, PeerServer } from "../support/tcp.ts";
+
+checkLeaks();
+
+/** A probe under way. */
+class Running {
+  state: "pending" | "ready" | "failed" = "pending";
+  error: unknown;
+  readonly #abort = new AbortController();
+
+  constructor({ check }: NamedProbe) {
+    check("127.0.0.1", this.#abort.signal).then(
+      () => {
+        this.state = "ready";
+      },
+      (error: unknown) => {
+        this.state = "failed";
+        this.error = error;
+      },
+    );
+  }
+
+  async ends(): Promise<string> {
+    await eventually("the probe ended", () => this.state !== "pending");
+    return this.state;
+  }
+
+  /** Gives it up; it must reject with the reason at once. */
+  async isGivenUp(): Promise<void> {
+    assert.equal(this.state, "pending");
+    const reason = new Error("the start was given up");
+    this.#abort.abort(reason);
+    assert.equal(await this.ends(), "failed");
+    assert.equal(this.error, reason);
+  }
+}
+
+suite("tcpProbe()", () => {
+  test("is ready when something accepts, and goes away without a word", async () => {
+    await using server = await PeerServer.open();
+    assert.equal(await new Running(tcpProbe(server.port)).ends(), "ready");
+    const peer = await server.accepted();
+    await peer.ends();
+    assert.equal(peer.received, 0);
+  });
+
+  test("tries again until something accepts", async () => {
+    const port = await freePort();
+    const probe = new Running(tcpProbe(port));
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    assert.equal(probe.state, "pending");
+    await using _server = await PeerServer.open({ port });
+    assert.equal(await probe.ends(), "ready");
+  });
+
+  test("is given up while it waits between two attempts", async () => {
+    const probe = new Running(tcpProbe(await freePort()));
+    await probe.isGivenUp();
+  });
+
+  test("is given up while an attempt hangs", async () => {
+    await using deaf = await deafPort();
+    await new Running(tcpProbe(deaf.port)).isGivenUp();
+  });
+
+  test("has a name for people", () => {
+    assert.equal(tcpProbe(21).name, "tcp 21");
+  });
+});
+
+suite("bannerProbe()", () => {
+  test("is ready when the greeting begins as expected, even one byte at a time", async () => {
+    await using server = await PeerServer.open({ onPeer: (peer) => void trickle(peer.socket, "220 welcome\r\n") });
+    assert.equal(await new Running(bannerProbe(server.port, "220 w")).ends(), "ready");
+  });
+
+  test("tries again after another greeting", async () => {
+    const greetings = ["421 too busy\r\n", "22", "220 welcome\r\n"];
+    await using server = await PeerServer.open({ onPeer: (peer) => peer.end(greetings.shift()) });
+    assert.equal(await new Running(bannerProbe(server.port, "220")).ends(), "ready");
+    assert.equal(server.peers.length, 3);
+  });
+
+  test("tries again when the server hangs up before it greets", async () => {
+    const acts = [
+      (socket: net.Socket) => socket.resetAndDestroy(),
+      (socket: net.Socket) => socket.end(),
+      (socket: net.Socket) => socket.end("220 welcome\r\n"),
+    ];
+    await using server = await PeerServer.open({ onPeer: ({ socket }) => acts.shift()?.(socket) });
+    assert.equal(await new Running(bannerProbe(server.port, "220")).ends(), "ready");
+  });
+
+  test("does not take a greeting for another that it begins with", async () => {
+    await using server = await PeerServer.open({ onPeer: (peer) => peer.send("22") });
+    const probe = new Running(bannerProbe(server.port, "220"));
+    const peer = await server.accepted();
+    assert.equal(probe.state, "pending");
+    peer.send("0 welcome");
+    assert.equal(await probe.ends(), "ready");
+  });
+
+  test("waits for a silent server, and is given up at once", async () => {
+    await using server = await PeerServer.open();
+    const probe = new Running(bannerProbe(server.port, "220"));
+    const peer = await server.accepted();
+    await probe.isGivenUp();
+    await peer.ends();
+  });
+
+  test("has a name for people", () => {
+    assert.equal(bannerProbe(21, "220").name, 'banner "220" on 21');
+  });
+});
+
+suite("httpProbe()", () => {
+  test("asks again until it is answered with 200", async () => {
+    await using server = await WebServer.open([503, 404, 500, 200]);
+    assert.equal(await new Running(httpProbe(server.port, "/health?deep=1")).ends(), "ready");
+    assert.deepEqual(server.asked, Array(4).fill("GET /health?deep=1"));
+  });
+
+  for (const status of [204, 301, 399]) {
+    test(`takes ${status} for ready, without following anything`, async () => {
+      await using server = await WebServer.open([status]);
+      assert.equal(await new Running(httpProbe(server.port, "/")).ends(), "ready");
+      assert.equal(server.asked.length, 1);
+    });
+  }
+
+  test("does not wait for the end of the answer", async () => {
+    await using server = await PeerServer.open({ onPeer: (peer) => peer.send("HTTP/1.1 200 OK\r\n\r\nfor ever and") });
+    assert.equal(await new Running(httpProbe(server.port, "/")).ends(), "ready");
+    await (await server.accepted()).ends();
+  });
+
+  test("waits for a server that hangs, and is given up at once", async () => {
+    await using server = await PeerServer.open();
+    const probe = new Running(httpProbe(server.port, "/"));
+    const peer = await server.accepted();
+    await peer.receives(10);
+    await probe.isGivenUp();
+    await peer.ends();
+  });
+
+  test("asks again after an answer that is no HTTP", async () => {
+    const answers = ["220 welcome\r\n", "HTTP/1.1 200 OK\r\n\r\n"];
+    await using server = await PeerServer.open({ onPeer: (peer) => peer.end(answers.shift()) });
+    assert.equal(await new Running(httpProbe(server.port, "/")).ends(), "ready");
+  });
+});
+
+suite("healthyProbe()", () => {
+  test("is ready when the container says so, after starting", async () => {
+    const target = new SelfReporting(["down", "starting", "starting", "healthy"]);
+    assert.equal(await new Running(healthyProbe(target)).ends(), "ready");
+    assert.equal(target.looks, 4);
+  });
+
+  test("fails at once when the container says that it is unhealthy", async () => {
+    const target = new SelfReporting(["starting", "unhealthy"]);
+    const probe = new Running(healthyProbe(target));
+    assert.equal(await probe.ends(), "failed");
+    assert.ok(probe.error instanceof UnhealthyError);
+    assert.equal(probe.error.message, "container db says that it is unhealthy");
+    assert.equal(target.looks, 2);
+  });
+
+  test("fails at once, saying what to do, when the container has no health check", async () => {
+    const target = new SelfReporting(["none"]);
+    const probe = new Running(healthyProbe(target));
+    assert.equal(await probe.ends(), "failed");
+    assert.ok(probe.error instanceof TargetError);
+    assert.equal(probe.error.message, 'container db has no HEALTHCHECK, so it never says "healthy"');
+    assert.match(probe.error.remedy ?? "", /ready: tcp/);
+  });
+
+  test("looks again when the engine does not answer for a moment", async () => {
+    const target = new SelfReporting(["away", "away", "healthy"]);
+    assert.equal(await new Running(healthyProbe(target)).ends(), "ready");
+  });
+
+  test("is given up while the container goes on starting", async () => {
+    const target = new SelfReporting(["starting"]);
+    const probe = new Running(healthyProbe(target));
+    await eventually("it has looked", () => target.looks > 2);
+    await probe.isGivenUp();
+  });
+});
+
+type Health = "down" | "none" | "away" | "starting" | "healthy" | "unhealthy";
+
+/** A container that tells one health after the other, and the last one for ever. */
+class SelfReporting implements Target {
+  readonly name = "container db";
+  readonly graceMs = 0;
+  looks = 0;
+  readonly #story: readonly [Health, ...Health[]];
+
+  constructor(story: readonly [Health, ...Health[]]) {
+    this.#story = story;
+  }
+
+  async look(): Promise<Sight> {
+    const health = this.#story[Math.min(this.looks, this.#story.length - 1)] ?? "none";
+    this.looks += 1;
+    if (health === "away") throw new TargetError("unreachable", "the engine does not answer");
+    if (health === "down") return { up: false };
+    const sight = { up: true, address: "127.0.0.1", life: "1" } as const;
+    return health === "none" ? sight : { ...sight, health };
+  }
+
+  async start(): Promise<"already"> {
+    return "already";
+  }
+
+  async stop(): Promise<void> {}
+
+  async lastLines(): Promise<readonly string[]> {
+    return [];
+  }
+
+  watch(): Disposable {
+    return { [Symbol.dispose]: () => {} };
+  }
+}
+
+/** Answers one request after the other with the next status. */
+class WebServer implements AsyncDisposable {
+  /** Method and path of each request. */
+  readonly asked: string[] = [];
+  readonly #server: http.Server;
+
+  private constructor(statuses: readonly number[]) {
+    this.#server = http.createServer((request, response) => {
+      response.statusCode = statuses[this.asked.length] ?? 500;
+      this.asked.push(`${request.method} ${request.url}`);
+      response.end();
+    });
+  }
+
+  static async open(statuses: readonly number[]): Promise<WebServer> {
+    const server = new WebServer(statuses);
+    server.#server.listen(0, "127.0.0.1");
+    await once(server.#server, "listening");
+    return server;
+  }
+
+  get port(): number {
+    return (this.#server.address() as net.AddressInfo).port;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await once(this.#server, "close");
+  }
+}
+
+/** Sends `text` in as many packets as it has bytes. */
+async function trickle(socket: net.Socket, text: string): Promise<void> {
+  for (const byte of Buffer.from(text)) {
+    if (!socket.writable) return;
+    socket.write(Buffer.of(byte));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}

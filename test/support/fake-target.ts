@@ -1,0 +1,187 @@
+/**
+ * A target to which nothing happens but what the test says. Calls stay open until the test finishes or fails them, so
+ * that every order of events can be forced. What is true of the target is apart from what was asked of it: somebody
+ * else may bring it up or take it down at any time.
+ */
+import type { Exit } from "../../src/activation/errors.ts";
+import type { Sight, Target } from "../../src/target/target.ts";
+
+/** One call, open until it is answered, or until its signal is aborted. */
+export class Call<T> {
+  readonly signal: AbortSignal;
+  /** What was true when the call came. */
+  readonly before: Sight;
+  readonly #answer = Promise.withResolvers<T>();
+  #isOpen = true;
+  #hasFailed = false;
+
+  /** @param givesUpAfterMs from the abort to the rejection; 0 is at once, Infinity never */
+  constructor(signal: AbortSignal, options: { readonly before: Sight; readonly givesUpAfterMs: number }) {
+    this.signal = signal;
+    this.before = options.before;
+    const giveUp = (): void => this.#giveUp(options.givesUpAfterMs);
+    if (signal.aborted) giveUp();
+    signal.addEventListener("abort", giveUp, { once: true });
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  get hasFailed(): boolean {
+    return this.#hasFailed;
+  }
+
+  get promise(): Promise<T> {
+    return this.#answer.promise;
+  }
+
+  resolve(value: T): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#answer.resolve(value);
+  }
+
+  reject(reason: unknown): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#hasFailed = true;
+    this.#answer.reject(reason);
+  }
+
+  #giveUp(afterMs: number): void {
+    const rejectNow = (): void => this.reject(this.signal.reason);
+    if (afterMs === 0) rejectNow();
+    else if (afterMs !== Number.POSITIVE_INFINITY) setTimeout(rejectNow, afterMs);
+  }
+}
+
+export class FakeTarget implements Target {
+  readonly name = "fake";
+  graceMs = 10_000;
+
+  /** All calls so far, in order; their number is the count. */
+  readonly starts: Call<"started" | "already">[] = [];
+  readonly stops: Call<void>[] = [];
+  readonly looks: Call<Sight>[] = [];
+
+  /** Starts succeed at once, stops after `stopTakesMs`. */
+  isPrompt = false;
+  stopTakesMs = 0;
+  /** Looks are answered at once, with what is true then. */
+  answersLooks = true;
+  /** How long an aborted call stays open: a target may take its time to give up. */
+  givesUpAfterMs = 0;
+  /** Each change of what is true is hinted at, once. */
+  hintsChanges = true;
+
+  /** What `lastLines` answers. */
+  lines: readonly string[] = [];
+
+  /** Runs in each stop, before anything else: for what must hold whenever a target is stopped. */
+  onStop: () => void = () => {};
+  /** Runs before each change of what is true. */
+  onChange: (before: Sight) => void = () => {};
+
+  readonly #watchers = new Set<() => void>();
+  #truth: Sight = { up: false };
+  #lives = 0;
+
+  get truth(): Sight {
+    return this.#truth;
+  }
+
+  get watchers(): number {
+    return this.#watchers.size;
+  }
+
+  /** Whoever did it: it is up now, in a new life with an address of its own, and its ports answer. */
+  comeUp(): void {
+    this.#lives += 1;
+    this.#become({ up: true, address: `10.0.0.${this.#lives}`, life: `life ${this.#lives}` });
+  }
+
+  /** Whoever did it: it is down now. */
+  goDown(exit?: Exit): void {
+    this.#become({ up: false, ...(exit && { exit }) });
+  }
+
+  hint(): void {
+    for (const onChange of [...this.#watchers]) onChange();
+  }
+
+  /** Lets the open start succeed. */
+  finishStart(): void {
+    const call = theOpen(this.starts, "start");
+    if (this.#truth.up) return call.resolve("already");
+    this.comeUp();
+    call.resolve("started");
+  }
+
+  failStart(error: Error): void {
+    theOpen(this.starts, "start").reject(error);
+  }
+
+  /** Lets the open stop succeed. */
+  finishStop(): void {
+    const call = theOpen(this.stops, "stop");
+    if (this.#truth.up) this.goDown();
+    call.resolve();
+  }
+
+  failStop(error: Error): void {
+    theOpen(this.stops, "stop").reject(error);
+  }
+
+  look(signal: AbortSignal): Promise<Sight> {
+    const call = this.#open(this.looks, signal);
+    if (this.answersLooks && call.isOpen) call.resolve(this.#truth);
+    return call.promise;
+  }
+
+  start(signal: AbortSignal): Promise<"started" | "already"> {
+    const call = this.#open(this.starts, signal);
+    if (this.isPrompt && call.isOpen) this.finishStart();
+    return call.promise;
+  }
+
+  stop(signal: AbortSignal): Promise<void> {
+    this.onStop();
+    const call = this.#open(this.stops, signal);
+    if (this.isPrompt && this.stopTakesMs === 0 && call.isOpen) this.finishStop();
+    else if (this.isPrompt) setTimeout(() => call.isOpen && this.finishStop(), this.stopTakesMs);
+    return call.promise;
+  }
+
+  async lastLines(): Promise<readonly string[]> {
+    return this.lines;
+  }
+
+  watch(onChange: () => void): Disposable {
+    this.#watchers.add(onChange);
+    return { [Symbol.dispose]: () => this.#watchers.delete(onChange) };
+  }
+
+  #open<T>(calls: Call<T>[], signal: AbortSignal): Call<T> {
+    const call = new Call<T>(signal, { before: this.#truth, givesUpAfterMs: this.givesUpAfterMs });
+    calls.push(call);
+    return call;
+  }
+
+  #become(truth: Sight): void {
+    this.onChange(this.#truth);
+    this.#truth = truth;
+    if (this.hintsChanges) this.hint();
+  }
+}
+
+/** The calls that wait for an answer. */
+export function openCalls<T>(calls: readonly Call<T>[]): Call<T>[] {
+  return calls.filter((call) => call.isOpen);
+}
+
+function theOpen<T>(calls: readonly Call<T>[], what: string): Call<T> {
+  const [call] = openCalls(calls);
+  if (call === undefined) throw new Error(`no ${what} is under way`);
+  return call;
+}

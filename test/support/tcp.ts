@@ -1,0 +1,226 @@
+/** Real sockets for tests, on free ports of this machine. Every wait has an end: a test fails rather than hang. */
+import { once } from "node:events";
+import net from "node:net";
+import { scheduler } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
+
+const PATIENCE_MS = 10_000;
+const POLL_MS = 2;
+
+/** Waits until `holds`; fails, saying `what` did not come true, after ten seconds. */
+export async function eventually(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  const limit = performance.now() + PATIENCE_MS;
+  while (!(await holds())) {
+    if (performance.now() > limit) throw new Error(`did not come true within ${PATIENCE_MS / 1000} s: ${what}`);
+    // Not setTimeout, so that a test may put a mock in its place.
+    await scheduler.wait(POLL_MS);
+  }
+}
+
+/** One end of a connection: keeps what it receives, and notes how the other side ended it. */
+export class Peer implements Disposable {
+  readonly socket: net.Socket;
+  readonly #chunks: Buffer[] = [];
+  #received = 0;
+  #ended = false;
+  #error: string | undefined;
+  #closed = false;
+
+  /** The socket must allow half-open connections: the test decides when this side ends. */
+  constructor(socket: net.Socket) {
+    this.socket = socket;
+    socket.on("data", (chunk: Buffer) => {
+      this.#chunks.push(chunk);
+      this.#received += chunk.length;
+    });
+    socket.on("end", () => {
+      this.#ended = true;
+    });
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      this.#error = error.code ?? error.message;
+    });
+    socket.on("close", () => {
+      this.#closed = true;
+    });
+  }
+
+  /** Bytes received so far. */
+  get received(): number {
+    return this.#received;
+  }
+
+  get data(): Buffer {
+    return Buffer.concat(this.#chunks);
+  }
+
+  get text(): string {
+    return this.data.toString();
+  }
+
+  /** What the other side did: nothing yet, a half-close, or what broke the connection (`ECONNRESET`). */
+  get fate(): string {
+    return this.#error ?? (this.#ended ? "ended" : "open");
+  }
+
+  send(data: string | Buffer): void {
+    this.socket.write(data);
+  }
+
+  end(data: string | Buffer = ""): void {
+    this.socket.end(data);
+  }
+
+  /** Sends without end, as fast as the other side reads. */
+  flood(chunk: Buffer): void {
+    const fill = (): void => {
+      // By way of the event loop: a reader that never makes the writes wait must not shut out everything else.
+      if (this.socket.writable) this.socket.write(chunk, () => setImmediate(fill));
+    };
+    fill();
+  }
+
+  reset(): void {
+    this.socket.resetAndDestroy();
+  }
+
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
+
+  async receives(bytes: number): Promise<void> {
+    await eventually(`${bytes} bytes received, so far ${this.#received}`, () => this.#received >= bytes);
+  }
+
+  /** Waits until the other side did anything final. @returns what */
+  async ends(): Promise<string> {
+    await eventually("the connection ended", () => this.fate !== "open");
+    return this.fate;
+  }
+
+  async closes(): Promise<void> {
+    await eventually("the socket closed", () => this.#closed);
+  }
+
+  [Symbol.dispose](): void {
+    this.socket.destroy();
+  }
+}
+
+export interface PeerServerOptions {
+  readonly host?: string;
+  readonly port?: number;
+  /** Told each connection at once. */
+  readonly onPeer?: (peer: Peer) => void;
+}
+
+/** A server whose connections are peers. */
+export class PeerServer implements AsyncDisposable {
+  /** All connections that were accepted, in order. */
+  readonly peers: Peer[] = [];
+  readonly #server: net.Server;
+  #handedOut = 0;
+
+  private constructor(onPeer: (peer: Peer) => void) {
+    this.#server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      const peer = new Peer(socket);
+      this.peers.push(peer);
+      onPeer(peer);
+    });
+  }
+
+  static async open({ host = "127.0.0.1", port = 0, onPeer = () => {} }: PeerServerOptions = {}): Promise<PeerServer> {
+    const server = new PeerServer(onPeer);
+    server.#server.listen({ host, port });
+    await once(server.#server, "listening");
+    return server;
+  }
+
+  get port(): number {
+    return (this.#server.address() as net.AddressInfo).port;
+  }
+
+  /** The next connection in order, as soon as it is there. */
+  async accepted(): Promise<Peer> {
+    const index = this.#handedOut;
+    this.#handedOut += 1;
+    await eventually(`connection ${index + 1} accepted`, () => this.peers.length > index);
+    return this.peers[index]!;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const peer of this.peers) peer.socket.destroy();
+    const closed = once(this.#server, "close");
+    this.#server.close();
+    await closed;
+  }
+}
+
+/** Begins to connect to a port of this machine: whatever becomes of that is the peer's fate. */
+export function connecting(port: number, host = "127.0.0.1"): Peer {
+  return new Peer(net.connect({ port, host, allowHalfOpen: true, noDelay: true }));
+}
+
+/** Connects to a port of this machine. @throws the system's error */
+export async function connect(port: number, host?: string): Promise<Peer> {
+  const peer = connecting(port, host);
+  await once(peer.socket, "connect");
+  return peer;
+}
+
+/** Two ends of one connection: `near` is for the code under test, `far` for the test. */
+export interface Pair extends Disposable {
+  readonly near: net.Socket;
+  readonly far: Peer;
+}
+
+/** A connection whose near end is still untouched, as a listener or a dial hands it over. */
+export async function pair(): Promise<Pair> {
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const accepted = once(server, "connection");
+  const far = await connect((server.address() as net.AddressInfo).port);
+  const [near] = (await accepted) as [net.Socket];
+  server.close();
+  return {
+    near,
+    far,
+    [Symbol.dispose]: () => {
+      near.destroy();
+      far.socket.destroy();
+    },
+  };
+}
+
+/** A port that neither accepts nor refuses: whoever dials it waits. */
+export async function deafPort(): Promise<AsyncDisposable & { readonly port: number }> {
+  // Listens, then blocks its thread for good, so that nothing is taken out of a backlog that two clients fill.
+  const program = `
+    const { parentPort } = require("node:worker_threads");
+    const server = require("node:net").createServer();
+    server.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => {
+      parentPort.postMessage(server.address().port);
+      setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0));
+    });`;
+  const worker = new Worker(program, { eval: true });
+  const [port] = (await once(worker, "message")) as [number];
+  const fillers = [0, 1, 2].map(() => new Peer(net.connect({ port, host: "127.0.0.1" })));
+  await eventually("the backlog is full", () => fillers.filter(({ socket }) => !socket.connecting).length >= 2);
+  return {
+    port,
+    [Symbol.asyncDispose]: async () => {
+      for (const filler of fillers) filler[Symbol.dispose]();
+      await worker.terminate();
+    },
+  };
+}
+
+/** A port on which nobody listens. */
+export async function freePort(): Promise<number> {
+  await using server = await PeerServer.open();
+  return server.port;
+}
