@@ -8,6 +8,7 @@
 
 import type { Target } from "../target/target.ts";
 import type { ActivationReport, Observer, SleepReason } from "../telemetry/observer.ts";
+import { abortable } from "./abortable.ts";
 import { Cooldown } from "./cooldown.ts";
 import { ClosedError, CooldownError, ExitedError, StartFailedError, StartTimeoutError } from "./errors.ts";
 import { IdleTimer } from "./idle-timer.ts";
@@ -18,6 +19,8 @@ import { outcomeOf, sleepReasonOf } from "./verdicts.ts";
 
 /** Added to a target's own grace when waiting for a stop to end; targets give up before that by themselves. */
 const STOP_MARGIN_MS = 20_000;
+/** How long a stop waits for a start that was given up and is not over yet. */
+const GIVEN_UP_MS = 5_000;
 /** For a look, or for the last lines of a target that failed. */
 const LOOK_MS = 5_000;
 const LAST_LINES_MS = 2_000;
@@ -72,6 +75,7 @@ export class Activator {
   readonly #waiting = new Set<Lease>();
   readonly #held = new Set<Lease>();
 
+  /** The run under way, or the last one. */
   #run: Run | undefined;
   #up: UpSight | undefined;
   #readyAt = 0;
@@ -156,7 +160,6 @@ export class Activator {
   close(options: { readonly drainMs: number; readonly leaveRunning: boolean }): Promise<void> {
     if (this.#state.closing) return this.#closed.promise;
     this.#leaveRunning = options.leaveRunning;
-    this.#watch?.[Symbol.dispose]();
     this.#dispatch("close");
     if (this.#state.name === "draining") {
       this.#drainTimer = setTimeout(() => this.#dispatch("deadline"), options.drainMs);
@@ -207,9 +210,9 @@ export class Activator {
       case "adopt":
         return this.#begin(effect === "adopt");
       case "abort":
-        return this.#run?.abort(error ?? new ClosedError(`${this.target.name} is being shut down`));
+        return this.#run?.abort(error ?? this.#closedError());
       case "stop":
-        return this.#putToSleep(error);
+        return this.#putToSleep();
       case "stop-again":
         return this.#stopAgain();
       case "grant":
@@ -240,7 +243,7 @@ export class Activator {
   }
 
   #refuse(leases: readonly Lease[], error: Error | undefined): void {
-    const reason = error ?? new ClosedError(`${this.target.name} is being shut down`);
+    const reason = error ?? this.#closedError();
     for (const lease of leases) {
       this.#waiting.delete(lease);
       lease.reject(reason);
@@ -249,8 +252,7 @@ export class Activator {
 
   #cut(error: Error | undefined): void {
     const reason = error ?? new ClosedError(`${this.target.name} was still in use at the end of the drain`);
-    this.#check?.limit.abort(reason);
-    this.#check = undefined;
+    this.#endCheck(reason);
     const leases = [...this.#held];
     this.#held.clear();
     for (const lease of leases) lease.cut(reason);
@@ -273,6 +275,10 @@ export class Activator {
   #patienceMs(): number {
     const stopMs = this.#state.name === "stopping" ? this.target.graceMs + STOP_MARGIN_MS : 0;
     return stopMs + this.#policy.startTimeoutMs;
+  }
+
+  #closedError(): ClosedError {
+    return new ClosedError(`${this.target.name} is being shut down`);
   }
 
   #timeoutError(): StartTimeoutError {
@@ -301,7 +307,8 @@ export class Activator {
 
   #broughtUp(run: Run, up: UpSight): void {
     if (run !== this.#run) return;
-    this.#run = undefined;
+    // Closed in the very moment in which it succeeded.
+    if (this.#state.name !== "starting") return this.#notBroughtUp(run, this.#closedError());
     this.#up = up;
     this.#readyAt = performance.now();
     this.#lastError = undefined;
@@ -314,13 +321,14 @@ export class Activator {
 
   #notBroughtUp(run: Run, reason: unknown): void {
     if (run !== this.#run) return;
-    this.#run = undefined;
     const error = reason instanceof Error ? reason : new Error(String(reason));
     const { outcome, exit } = outcomeOf(error);
     if (this.#state.name !== "starting") return this.#report(run, { outcome, error });
     this.#lastError = error.message;
     const cooldown = run.adopt ? {} : { cooldownMs: this.#cooldown.begin() };
-    this.#dispatch(exit === undefined ? "failed" : "exited", { error: startError(this.target, error) });
+    const event = exit === undefined ? "failed" : run.adopt ? "lost" : "exited";
+    this.#dispatch(event, { error: startError(this.target, error) });
+    if (event === "lost") this.#changed();
     void this.#lastLines().then((lastLines) =>
       this.#report(run, { outcome, error, lastLines, ...cooldown, ...(exit && { exit }) }),
     );
@@ -343,10 +351,11 @@ export class Activator {
 
   // Taking it down
 
-  #putToSleep(error: Error | undefined): void {
+  #putToSleep(): void {
+    this.#endCheck();
     const reason = this.#state.closing ? "shutdown" : "idle";
-    // A start that failed was never awake: taking its remains away is no sleep.
-    this.#sleep = error === undefined ? { reason, since: performance.now() } : undefined;
+    // What never was ready was never awake: taking the remains of a start away is no sleep.
+    this.#sleep = this.#up === undefined ? undefined : { reason, since: performance.now() };
     this.#stopRetries = 0;
     this.#takeDown();
   }
@@ -354,19 +363,24 @@ export class Activator {
   #takeDown(): void {
     clearTimeout(this.#stopTimer);
     this.#stopTimer = undefined;
-    const stopped = this.#leaveRunning ? Promise.resolve() : this.target.stop(AbortSignal.timeout(this.#stopMs()));
+    if (this.#leaveRunning) this.#sleep = undefined;
+    const stopped = this.#leaveRunning ? Promise.resolve() : this.#stop();
     stopped.then(
       () => this.#takenDown(),
       (error) => this.#notTakenDown(error),
     );
   }
 
-  #stopMs(): number {
-    return this.target.graceMs + STOP_MARGIN_MS;
+  #stop(): Promise<void> {
+    const stop = (): Promise<void> => this.target.stop(AbortSignal.timeout(this.target.graceMs + STOP_MARGIN_MS));
+    const startCall = this.#run?.startCall;
+    if (startCall === undefined) return stop();
+    // Given up, but not over: it would undo a stop that overtakes it.
+    return abortable(startCall, AbortSignal.timeout(GIVEN_UP_MS)).then(stop, stop);
   }
 
   #takenDown(): void {
-    if (this.#sleep !== undefined && !this.#leaveRunning) {
+    if (this.#sleep !== undefined) {
       const { reason, since } = this.#sleep;
       this.#reportSleep(reason, performance.now() - since);
     }
@@ -407,6 +421,7 @@ export class Activator {
   }
 
   #finish(): void {
+    this.#watch?.[Symbol.dispose]();
     this.#cooldown.reset();
     this.#closed.resolve();
   }
@@ -452,12 +467,18 @@ export class Activator {
     const timer = setTimeout(() => limit.abort(this.#timeoutError()), this.#policy.startTimeoutMs);
     const check = async (): Promise<void> => {
       const epoch = this.#epoch;
-      const sight = await this.target.look(AbortSignal.timeout(LOOK_MS)).catch(() => undefined);
+      const signal = AbortSignal.any([limit.signal, AbortSignal.timeout(LOOK_MS)]);
+      const sight = await this.target.look(signal).catch(() => undefined);
       if (sight !== undefined && epoch === this.#epoch) this.#saw(sight);
       limit.signal.throwIfAborted();
       if (this.#up !== undefined) await this.#probe(this.#up.address, limit.signal);
     };
     return { done: check().finally(() => clearTimeout(timer)), limit };
+  }
+
+  #endCheck(reason?: Error): void {
+    this.#check?.limit.abort(reason);
+    this.#check = undefined;
   }
 }
 

@@ -18,6 +18,7 @@ export const eventNames = [
   "failed", // our start, or our stop, did not succeed
   "idle", // the idle timer ran out
   "exited", // went down by itself
+  "lost", // went down by itself while it was being adopted
   "stopped", // our stop is done
   "close", // the service ends
   "deadline", // the drain took too long
@@ -67,6 +68,8 @@ const table = {
     started: (s) => (s.leases > 0 ? go("ready", "grant") : go("ready", "arm")),
     failed: () => go("stopping", "reject", "stop"),
     exited: () => go("stopping", "reject", "abort", "stop"),
+    // Not ours to stop: whoever took it down may be about to start it again.
+    lost: (s) => (s.leases > 0 ? go("starting", "start") : go("asleep")),
     close: () => go("stopping", "reject", "abort", "stop"),
   },
   ready: {

@@ -40,6 +40,7 @@ export class Run {
   readonly #options: RunOptions;
   readonly #began = performance.now();
   #startMs: number | undefined;
+  #startCall: Promise<void> | undefined;
   #watched: Watched | undefined;
   #noticed = false;
 
@@ -59,6 +60,11 @@ export class Run {
     return this.#startMs;
   }
 
+  /** Pending while a call to start the target is, even one that was given up; undefined when there is none. */
+  get startCall(): Promise<void> | undefined {
+    return this.#startCall;
+  }
+
   /**
    * Does all of it, once.
    *
@@ -70,14 +76,14 @@ export class Run {
     const timer = setTimeout(() => this.#aborted.abort(timeoutError()), timeoutMs);
     try {
       for (;;) {
-        const verdict = this.adopt ? "started" : await abortable(this.#target.start(signal), signal);
+        const verdict = this.adopt ? "started" : await abortable(this.#start(), signal);
         this.#noticed = false;
         const sight = await abortable(this.#target.look(signal), signal);
         this.#startMs ??= this.elapsedMs;
         const last = sight.up ? await this.#probeLife(sight) : sight;
         if (last.up && last === sight) return last;
         if (!last.up && verdict === "started") throw new ExitedError(this.#target.name, last.exit ?? {});
-        await abortable(new Promise((resolve) => setTimeout(resolve, AGAIN_MS)), signal);
+        await this.#pause();
       }
     } finally {
       clearTimeout(timer);
@@ -93,6 +99,25 @@ export class Run {
   /** Gives the attempt up; `bringUp` rejects with `reason`. */
   abort(reason: Error): void {
     this.#aborted.abort(reason);
+  }
+
+  #start(): Promise<"started" | "already"> {
+    const verdict = this.#target.start(this.#aborted.signal);
+    const over = (): void => {
+      this.#startCall = undefined;
+    };
+    this.#startCall = verdict.then(over, over);
+    return verdict;
+  }
+
+  async #pause(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, AGAIN_MS);
+    try {
+      await abortable(promise, this.#aborted.signal);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Probes until the target answers (then `sight` itself is returned) or this life of it is over (then the look that told). */

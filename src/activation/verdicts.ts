@@ -2,7 +2,7 @@ import type { ActivationOutcome, SleepReason } from "../telemetry/observer.ts";
 import { ClosedError, type Exit, ExitedError, StartTimeoutError } from "./errors.ts";
 
 /** 128 + SIGKILL and SIGTERM: what a container shows that somebody stopped. */
-const STOPPED_CODES: ReadonlySet<number | undefined> = new Set([0, 137, 143]);
+const STOPPED_CODES: ReadonlySet<number> = new Set([0, 137, 143]);
 
 /** Names the outcome of a failed activation, for reports. */
 export function outcomeOf(error: Error): { outcome: ActivationOutcome; exit?: Exit } {
@@ -16,6 +16,6 @@ export function outcomeOf(error: Error): { outcome: ActivationOutcome; exit?: Ex
 /** Tells somebody's stop from a crash, by how the target ended. */
 export function sleepReasonOf(exit: Exit): SleepReason {
   if (exit.oomKilled) return "crash";
-  const wasStopped = exit.signal === undefined ? STOPPED_CODES.has(exit.code) : exit.signal === "SIGTERM";
-  return wasStopped || exit.code === undefined ? "external" : "crash";
+  if (exit.signal !== undefined) return exit.signal === "SIGTERM" ? "external" : "crash";
+  return exit.code === undefined || STOPPED_CODES.has(exit.code) ? "external" : "crash";
 }

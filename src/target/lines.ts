@@ -3,15 +3,12 @@ const LONGEST_LINE = 4_096;
 /** What one program may print in a second before lines are left out. */
 const LINES_PER_SECOND = 200;
 
-/** Splits output into lines, bounded in length and number. */
+/** Splits output into lines of bounded length. */
 export class LineReader {
   readonly #onLine: (line: string) => void;
   readonly #decoder = new TextDecoder();
   #partial = "";
   #isOverlong = false;
-  #second = 0;
-  #lines = 0;
-  #left = 0;
 
   constructor(onLine: (line: string) => void) {
     this.#onLine = onLine;
@@ -29,7 +26,6 @@ export class LineReader {
   /** The output ended, perhaps within a line. */
   end(): void {
     if (this.#partial !== "") this.#emit();
-    this.#tellLeftOut();
   }
 
   #append(piece: string): void {
@@ -41,8 +37,29 @@ export class LineReader {
     const line = this.#partial.replace(/\r$/, "") + (this.#isOverlong ? " […]" : "");
     this.#partial = "";
     this.#isOverlong = false;
+    this.#onLine(line);
+  }
+}
+
+/** Passes lines on, bounded in number, and tells how many it left out. */
+export class LineLimit {
+  readonly #onLine: (line: string) => void;
+  #second = 0;
+  #lines = 0;
+  #left = 0;
+
+  constructor(onLine: (line: string) => void) {
+    this.#onLine = onLine;
+  }
+
+  push(line: string): void {
     if (this.#isAllowed()) this.#onLine(line);
     else this.#left += 1;
+  }
+
+  /** No line follows. */
+  end(): void {
+    this.#tellLeftOut();
   }
 
   #isAllowed(): boolean {

@@ -2,13 +2,15 @@
  * A local process as a target. It runs in a process group of its own, without a shell, with an environment of its own;
  * stopping it means the whole group, so that nothing it started outlives it.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { kill } from "node:process";
+import { abortable } from "../activation/abortable.ts";
 import type { Exit } from "../activation/errors.ts";
 import { delay } from "../async.ts";
 import { codeOf, messageOf, TargetError } from "../errors.ts";
 import { dial } from "../net/dial.ts";
-import { LineReader } from "./lines.ts";
+import { LineLimit, LineReader } from "./lines.ts";
 import type { Sight, Target } from "./target.ts";
 
 /** Between two looks whether a process group is gone. */
@@ -36,7 +38,6 @@ export interface ProcessOptions {
 }
 
 interface Life {
-  readonly child: ChildProcess;
   readonly pid: number;
   isStopping: boolean;
   exit?: Exit;
@@ -49,6 +50,8 @@ export class ProcessTarget implements Target {
   readonly #watchers = new Set<() => void>();
   readonly #last: string[] = [];
   #life: Life | undefined;
+  /** All that the last life printed was read. */
+  #outputRead: Promise<void> = Promise.resolve();
 
   constructor(options: ProcessOptions) {
     this.#options = options;
@@ -76,16 +79,18 @@ export class ProcessTarget implements Target {
     if (life === undefined || (life.exit !== undefined && !life.isStopping)) return;
     life.isStopping = true;
     signalGroup(life.pid, "SIGTERM");
-    if (!(await this.#groupGone(life.pid, this.graceMs, signal))) {
+    if (!(await this.#groupGone(life, this.graceMs, signal))) {
       signalGroup(life.pid, "SIGKILL");
-      if (!(await this.#groupGone(life.pid, KILL_MS, signal)) && life.exit === undefined) {
+      if (!(await this.#groupGone(life, KILL_MS, signal)) && life.exit === undefined) {
         throw new TargetError("failed", `${this.name} (pid ${life.pid}) survived SIGKILL`);
       }
     }
     if (this.#life === life) this.#life = undefined;
   }
 
-  async lastLines(): Promise<readonly string[]> {
+  async lastLines(signal: AbortSignal): Promise<readonly string[]> {
+    // The exit is known before the last output is read. Whoever took our pipe elsewhere may hold it open: not for ever.
+    if (!(await this.look()).up) await abortable(this.#outputRead, signal).catch(() => {});
     return [...this.#last];
   }
 
@@ -102,36 +107,36 @@ export class ProcessTarget implements Target {
   async #spawn(): Promise<Life> {
     const { command, cwd, env, uid, gid } = this.#options;
     const [file, ...args] = command;
-    const child = spawn(file, args, {
-      cwd,
-      env,
-      uid,
-      gid,
-      detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
-    });
     const spawned = Promise.withResolvers<void>();
-    child.once("spawn", spawned.resolve);
-    child.on("error", spawned.reject);
+    let child: ReturnType<typeof spawn>;
     try {
+      // Some errors are thrown here, others are told by an event.
+      child = spawn(file, args, { cwd, env, uid, gid, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+      child.once("spawn", spawned.resolve);
+      child.on("error", spawned.reject);
       await spawned.promise;
     } catch (error) {
       throw this.#cannotSpawn(error);
     }
-    const life: Life = { child, pid: child.pid ?? 0, isStopping: false };
+    const life: Life = { pid: child.pid ?? 0, isStopping: false };
+    this.#outputRead = new Promise((resolve) => child.once("close", () => resolve()));
     for (const stream of [child.stdout, child.stderr]) this.#read(stream);
     child.once("exit", (code, killedBy) => this.#exited(life, code, killedBy));
     return life;
   }
 
   #read(stream: NodeJS.ReadableStream | null): void {
+    const limit = new LineLimit(this.#options.onLine);
     const reader = new LineReader((line) => {
       this.#last.push(line);
       if (this.#last.length > LAST_LINES) this.#last.shift();
-      this.#options.onLine(line);
+      limit.push(line);
     });
     stream?.on("data", (chunk: Buffer) => reader.push(chunk));
-    stream?.on("end", () => reader.end());
+    stream?.on("end", () => {
+      reader.end();
+      limit.end();
+    });
     stream?.on("error", () => {});
   }
 
@@ -155,10 +160,10 @@ export class ProcessTarget implements Target {
     });
   }
 
-  /** Waits until no process of the group is left, at most `ms` milliseconds. */
-  async #groupGone(pid: number, ms: number, signal: AbortSignal): Promise<boolean> {
+  /** Waits until no process of the group is left alive, at most `ms` milliseconds. */
+  async #groupGone(life: Life, ms: number, signal: AbortSignal): Promise<boolean> {
     const limit = performance.now() + ms;
-    while (signalGroup(pid, 0)) {
+    while (signalGroup(life.pid, 0) && !(life.exit !== undefined && isDead(life.pid))) {
       if (performance.now() >= limit) return false;
       await delay(GROUP_POLL_MS, signal);
     }
@@ -193,5 +198,38 @@ function signalGroup(pid: number, name: NodeJS.Signals | 0): boolean {
   } catch (error) {
     // A process that changed its user is alive, and out of our reach.
     return codeOf(error) === "EPERM";
+  }
+}
+
+/**
+ * Whether all that is left of a process group are members that died and were not reaped. Those that outlived their
+ * parent fall to PID 1, which in a container may be wakeport itself, or anything else that does not reap.
+ */
+function isDead(group: number): boolean {
+  const states = processes()
+    .filter((process) => process.group === group)
+    .map(({ state }) => state);
+  return states.length > 0 && states.every((state) => state === "Z" || state === "X");
+}
+
+/** All that can be seen of the processes of this system; nothing where there is no /proc. */
+function processes(): { readonly state: string | undefined; readonly group: number }[] {
+  try {
+    return readdirSync("/proc")
+      .filter((name) => /^\d+$/.test(name))
+      .flatMap(readStat);
+  } catch {
+    return [];
+  }
+}
+
+function readStat(pid: string): { readonly state: string | undefined; readonly group: number }[] {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // After the name, which is in parentheses and may itself hold some: state, parent, group.
+    const [state, , group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return [{ state, group: Number(group) }];
+  } catch {
+    return []; // It ended meanwhile.
   }
 }

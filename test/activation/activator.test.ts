@@ -1,0 +1,541 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { ExitedError, StartFailedError, StartTimeoutError } from "../../src/activation/errors.ts";
+import { TargetError, UnhealthyError } from "../../src/errors.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { policy, Stage } from "./stage.ts";
+
+checkLeaks();
+
+const clientLeft = new Error("the client left");
+
+suite("acquire()", () => {
+  test("starts a sleeping target once for many claims, and grants them in the order in which they came", async () => {
+    using stage = new Stage();
+    stage.activator.open();
+    const order: number[] = [];
+    const claims = Array.from({ length: 50 }, (_, i) => stage.claim(() => order.push(i)));
+    await stage.settle();
+    assert.equal(stage.target.starts.length, 1);
+    assert.ok(claims.every((claim) => claim.isWaiting));
+
+    stage.target.finishStart();
+    await stage.settle();
+    assert.ok(claims.every((claim) => claim.isHeld));
+    assert.deepEqual(
+      order,
+      claims.map((_, i) => i),
+    );
+    assert.equal(stage.target.starts.length, 1);
+  });
+
+  test("waits for the probe: up is not ready", async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    const claim = await stage.wake();
+    await stage.advance(policy.startTimeoutMs - 1);
+    assert.ok(claim.isWaiting);
+
+    stage.probes[0]?.resolve();
+    await stage.settle();
+    assert.ok(claim.isHeld);
+  });
+
+  test("gives the address that the target has in this life", async () => {
+    using stage = new Stage();
+    const first = await stage.wake();
+    assert.equal(first.lease?.address, "10.0.0.1");
+    stage.target.goDown();
+    await stage.settle();
+    const second = await stage.wake();
+    assert.equal(second.lease?.address, "10.0.0.2");
+  });
+
+  test("on a ready target is granted without a call to the target", async () => {
+    using stage = new Stage();
+    await stage.wake();
+    const looksBefore = stage.target.looks.length;
+    const second = stage.claim();
+    await stage.settle();
+    assert.ok(second.isHeld);
+    assert.equal(stage.target.starts.length, 1);
+    assert.equal(stage.target.looks.length, looksBefore);
+  });
+
+  test("while stopping waits, and is served by the next activation", async () => {
+    using stage = new Stage();
+    await stage.wakeAndIdle();
+    assert.equal(stage.state, "stopping");
+    const claim = stage.claim();
+    await stage.settle();
+    assert.ok(claim.isWaiting);
+    assert.equal(stage.target.starts.length, 1, "no start overtakes the stop");
+
+    stage.target.finishStop();
+    await stage.settle();
+    assert.equal(stage.target.starts.length, 2);
+    stage.target.finishStart();
+    await stage.settle();
+    assert.ok(claim.isHeld);
+    assert.equal(claim.lease?.address, "10.0.0.2");
+  });
+
+  test("while stopping waits for a stop that takes all its time, and for a whole start after it", async () => {
+    using stage = new Stage();
+    await stage.wakeAndIdle();
+    const claim = stage.claim();
+    await stage.advance(stage.target.graceMs);
+    stage.target.finishStop();
+    await stage.advance(policy.startTimeoutMs - 1);
+    stage.target.finishStart();
+    await stage.settle();
+    assert.ok(claim.isHeld);
+  });
+
+  test("given up while stopping by everyone who waits: the target stays asleep", async () => {
+    using stage = new Stage();
+    await stage.wakeAndIdle();
+    const claim = stage.claim();
+    claim.leave(clientLeft);
+    stage.target.finishStop();
+    await stage.settle();
+    assert.equal(claim.error, clientLeft);
+    assert.equal(stage.state, "asleep");
+    assert.equal(stage.target.starts.length, 1);
+  });
+
+  test("given up by the client that caused the start: the start goes on, then the target idles", async () => {
+    using stage = new Stage();
+    stage.activator.open();
+    const claim = stage.claim();
+    await stage.settle();
+    claim.leave(clientLeft);
+    await stage.settle();
+    assert.equal(claim.error, clientLeft);
+    assert.equal(stage.state, "starting");
+    assert.equal(stage.target.starts[0]?.signal.aborted, false);
+
+    stage.target.finishStart();
+    await stage.settle();
+    assert.equal(stage.state, "ready");
+    await stage.advance(policy.idleTimeoutMs);
+    assert.equal(stage.target.stops.length, 1);
+  });
+
+  test("given up by one of many: rejects with that client's reason, the others are served", async () => {
+    using stage = new Stage();
+    stage.activator.open();
+    const [first, second, third] = [stage.claim(), stage.claim(), stage.claim()];
+    await stage.settle();
+    second.leave(clientLeft);
+    await stage.settle();
+    assert.equal(second.error, clientLeft);
+    assert.equal(stage.activator.view.waiting, 2);
+    stage.target.finishStart();
+    await stage.settle();
+    assert.ok(first.isHeld && third.isHeld);
+    assert.equal(stage.activator.view.held, 2);
+  });
+
+  test("given up before it began: rejects, and starts nothing", async () => {
+    using stage = new Stage();
+    await assert.rejects(stage.activator.acquire(AbortSignal.abort(clientLeft)), clientLeft);
+    assert.equal(stage.target.starts.length, 0);
+  });
+
+  test("rejects everyone with StartTimeoutError, and stops the target, when it is not ready in time", async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    const first = await stage.wake();
+    await stage.advance(10_000);
+    const second = stage.claim();
+    await stage.advance(policy.startTimeoutMs - 10_001);
+    assert.ok(first.isWaiting && second.isWaiting);
+
+    await stage.advance(1);
+    assert.ok(first.error instanceof StartTimeoutError);
+    assert.ok(second.error instanceof StartTimeoutError);
+    assert.equal(stage.target.stops.length, 1);
+    stage.target.finishStop();
+    await stage.settle();
+    assert.equal(stage.state, "asleep");
+  });
+
+  test("rejects with StartTimeoutError when the start call itself never ends", async () => {
+    using stage = new Stage();
+    stage.activator.open();
+    const claim = stage.claim();
+    await stage.advance(policy.startTimeoutMs);
+    assert.ok(claim.error instanceof StartTimeoutError);
+    assert.equal(stage.target.stops.length, 1, "what the start may have begun is taken away");
+  });
+
+  test("rejects at once with ExitedError and the exit code when the target exits while it starts", async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    const claim = await stage.wake();
+    stage.target.goDown({ code: 3 });
+    await stage.settle();
+    assert.ok(claim.error instanceof ExitedError);
+    assert.deepEqual(claim.error.exit, { code: 3 });
+    assert.equal(claim.error.message, "fake exited with code 3");
+  });
+
+  test("rejects with ExitedError when the target is down by the first look after its start", async () => {
+    using stage = new Stage();
+    stage.activator.open();
+    const claim = stage.claim();
+    await stage.settle();
+    stage.target.answersLooks = false;
+    stage.target.finishStart();
+    await stage.settle();
+    stage.target.looks.at(-1)?.resolve({ up: false, exit: { code: 127 } });
+    await stage.settle();
+    assert.ok(claim.error instanceof ExitedError);
+  });
+
+  test("rejects with StartFailedError and its cause when the target cannot be started", async () => {
+    using stage = new Stage();
+    stage.activator.open();
+    const claim = stage.claim();
+    await stage.settle();
+    const fault = new TargetError("missing", "there is no container fake");
+    stage.target.failStart(fault);
+    await stage.settle();
+    assert.ok(claim.error instanceof StartFailedError);
+    assert.equal(claim.error.cause, fault);
+    assert.match(claim.error.message, /fake could not be started: there is no container fake/);
+  });
+
+  test('starts again a target that was "already" up, and went down: it was on its way', async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    stage.target.comeUp();
+    const claim = stage.claim();
+    stage.activator.open();
+    await stage.settle();
+    stage.target.finishStart();
+    await stage.settle();
+    assert.equal(stage.probes.length, 1);
+    stage.target.goDown({ code: 143 });
+    await stage.advance(100);
+    assert.ok(claim.isWaiting);
+    assert.equal(stage.target.starts.length, 2);
+
+    stage.answersProbes = true;
+    stage.target.finishStart();
+    await stage.settle();
+    assert.ok(claim.isHeld);
+    assert.equal(claim.lease?.address, "10.0.0.2");
+  });
+
+  test("probes the new life of a target that somebody restarts while it starts", async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    const claim = await stage.wake();
+    stage.target.comeUp();
+    await stage.advance(100);
+    stage.target.finishStart();
+    await stage.settle();
+    assert.equal(stage.probes.length, 2);
+    assert.equal(stage.probes[0]?.isOpen, false);
+    stage.probes[1]?.resolve();
+    await stage.settle();
+    assert.equal(claim.lease?.address, "10.0.0.2");
+  });
+});
+
+suite("adoption", () => {
+  test("open() adopts a target that is up, without a start, and puts it to sleep when nobody uses it", async () => {
+    using stage = new Stage();
+    stage.target.comeUp();
+    stage.activator.open();
+    await stage.settle();
+    assert.equal(stage.state, "ready");
+    assert.equal(stage.target.starts.length, 0);
+    assert.equal(stage.activations[0]?.adopted, true);
+
+    await stage.advance(policy.idleTimeoutMs);
+    assert.equal(stage.target.stops.length, 1);
+  });
+
+  test("a later hint leads to it as well", async () => {
+    using stage = new Stage();
+    stage.activator.open();
+    await stage.settle();
+    stage.target.comeUp();
+    await stage.settle();
+    assert.equal(stage.state, "ready");
+    assert.equal(stage.changes[0]?.event, "found");
+    assert.equal(stage.target.starts.length, 0);
+  });
+
+  test("a hint that turns out to be empty changes nothing", async () => {
+    using stage = new Stage();
+    stage.activator.open();
+    stage.target.hint();
+    stage.target.hint();
+    await stage.settle();
+    assert.deepEqual(stage.path, ["asleep"]);
+  });
+
+  test("serves those who come meanwhile", async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    stage.target.comeUp();
+    stage.activator.open();
+    await stage.settle();
+    const claim = stage.claim();
+    stage.probes[0]?.resolve();
+    await stage.settle();
+    assert.ok(claim.isHeld);
+    assert.equal(stage.target.starts.length, 0);
+  });
+
+  test("leaves a silent target as long as an unused one, beyond the start timeout", async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    stage.target.comeUp();
+    stage.activator.open();
+    await stage.settle();
+    const claim = stage.claim();
+    await stage.advance(policy.startTimeoutMs);
+    assert.ok(claim.error instanceof StartTimeoutError, "a client waits no longer for it than for a start");
+    await stage.advance(policy.idleTimeoutMs - 1);
+    assert.equal(stage.target.stops.length, 0);
+    await stage.advance(1);
+    assert.equal(stage.target.stops.length, 1);
+  });
+
+  test("that fails begins no cooldown", async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    stage.target.comeUp();
+    stage.activator.open();
+    await stage.settle();
+    stage.probes[0]?.reject(new UnhealthyError("unhealthy"));
+    await stage.settle();
+    assert.equal(stage.activator.view.cooldownUntil, undefined);
+    assert.equal(stage.activations[0]?.outcome, "unhealthy");
+  });
+
+  test("of a target that goes down again: it is not stopped, and somebody else may start it right then", async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    stage.target.comeUp();
+    stage.activator.open();
+    await stage.settle();
+    stage.target.goDown({ code: 143 });
+    await stage.settle();
+    assert.equal(stage.state, "asleep");
+    assert.equal(stage.target.stops.length, 0);
+    assert.equal(stage.activations[0]?.outcome, "exited");
+  });
+
+  test("of a target that goes down, and comes up again before that was seen, is followed by another", async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    stage.target.comeUp();
+    stage.activator.open();
+    await stage.settle();
+    stage.target.answersLooks = false;
+    stage.target.goDown();
+    const look = stage.target.looks.at(-1);
+    stage.target.comeUp();
+    stage.target.answersLooks = true;
+    stage.answersProbes = true;
+    look?.resolve(look.before);
+    await stage.settle();
+    assert.equal(stage.state, "ready");
+    assert.equal(stage.target.stops.length + stage.target.starts.length, 0);
+  });
+
+  test("of a target that goes down again while clients wait for it: it is started for them", async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    stage.target.comeUp();
+    stage.activator.open();
+    await stage.settle();
+    const claim = stage.claim();
+    stage.target.goDown({ code: 143 });
+    await stage.settle();
+    assert.ok(claim.isWaiting);
+    stage.answersProbes = true;
+    stage.target.finishStart();
+    await stage.settle();
+    assert.ok(claim.isHeld);
+    assert.equal(stage.target.stops.length, 0);
+  });
+});
+
+suite("a ready target", () => {
+  test("that exits cuts its leases with ExitedError and is asleep", async () => {
+    using stage = new Stage();
+    const claim = await stage.wake();
+    stage.target.goDown({ code: 1 });
+    await stage.settle();
+    assert.ok(claim.cutBy instanceof ExitedError);
+    assert.deepEqual(claim.cutBy.exit, { code: 1 });
+    assert.equal(stage.state, "asleep");
+    assert.equal(stage.target.stops.length, 0);
+  });
+
+  test("that exits while nobody uses it is asleep, and its idle timer is off", async () => {
+    using stage = new Stage();
+    const claim = await stage.wake();
+    claim.release();
+    stage.target.goDown({ code: 0 });
+    await stage.settle();
+    assert.equal(stage.state, "asleep");
+    assert.equal(stage.clock.pending, 0);
+  });
+
+  test("that somebody restarts cuts the leases of its old life and is adopted in its new one", async () => {
+    using stage = new Stage();
+    const claim = await stage.wake();
+    stage.target.hintsChanges = false;
+    stage.target.goDown();
+    stage.target.comeUp();
+    stage.target.hint();
+    await stage.settle();
+    assert.ok(claim.cutBy instanceof ExitedError);
+    assert.deepEqual(stage.path, ["asleep", "starting", "ready", "asleep", "starting", "ready"]);
+    assert.equal(stage.target.starts.length, 1);
+
+    const next = stage.claim();
+    await stage.settle();
+    assert.equal(next.lease?.address, "10.0.0.2");
+  });
+
+  test("is not given up for a look that fails", async () => {
+    using stage = new Stage();
+    const claim = await stage.wake();
+    stage.target.answersLooks = false;
+    stage.target.hint();
+    stage.target.looks.at(-1)?.reject(new TargetError("unreachable", "the engine does not answer"));
+    await stage.settle();
+    assert.ok(claim.isHeld);
+    assert.equal(stage.state, "ready");
+  });
+
+  test("that exited just before it became ready is noticed without another hint", async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    stage.target.hintsChanges = false;
+    const claim = await stage.wake();
+    stage.target.goDown({ code: 1 });
+    stage.probes[0]?.resolve();
+    await stage.settle();
+    assert.ok(claim.cutBy instanceof ExitedError);
+    assert.equal(stage.state, "asleep");
+  });
+
+  test("is looked at again after a hint in the middle of a look", async () => {
+    using stage = new Stage();
+    const claim = await stage.wake();
+    stage.target.answersLooks = false;
+    stage.target.hint();
+    const look = stage.target.looks.at(-1);
+    stage.target.answersLooks = true;
+    stage.target.goDown({ code: 1 });
+    look?.resolve(look.before);
+    await stage.settle();
+    assert.ok(claim.cutBy instanceof ExitedError);
+  });
+
+  test("disposing a lease that was cut, or twice, releases nothing twice", async () => {
+    using stage = new Stage();
+    const first = await stage.wake();
+    const second = stage.claim();
+    await stage.settle();
+    first.release();
+    first.release();
+    assert.equal(stage.activator.view.held, 1);
+    stage.target.goDown();
+    await stage.settle();
+    second.release();
+    assert.equal(stage.state, "asleep");
+  });
+
+  test("whose lease is cut may be acquired again from within the cut", async () => {
+    using stage = new Stage();
+    const claim = await stage.wake();
+    let next: ReturnType<Stage["claim"]> | undefined;
+    claim.lease?.signal.addEventListener("abort", () => {
+      next = stage.claim();
+    });
+    stage.target.goDown();
+    await stage.settle();
+    stage.target.finishStart();
+    await stage.settle();
+    assert.ok(next?.isHeld);
+  });
+});
+
+suite("a late answer", () => {
+  test("of a look from before a stop is dropped, and the target is looked at again", async () => {
+    using stage = new Stage({ idleTimeoutMs: 1_000 });
+    const claim = await stage.wake();
+    claim.release();
+    stage.target.answersLooks = false;
+    stage.target.hint();
+    const late = stage.target.looks.at(-1);
+    stage.target.answersLooks = true;
+    await stage.advance(1_000);
+    stage.target.finishStop();
+    await stage.settle();
+    assert.equal(stage.state, "asleep");
+
+    late?.resolve(late.before);
+    await stage.settle();
+    assert.equal(stage.state, "asleep");
+    assert.equal(stage.activations.length, 1);
+    assert.deepEqual(stage.target.looks.at(-1)?.before, { up: false });
+  });
+
+  test("of the start of a run that timed out changes nothing", async () => {
+    using stage = new Stage();
+    stage.target.givesUpAfterMs = Number.POSITIVE_INFINITY;
+    stage.activator.open();
+    stage.claim();
+    await stage.advance(policy.startTimeoutMs);
+    stage.target.failStart(new TargetError("failed", "too late"));
+    await stage.settle();
+    stage.target.finishStop();
+    await stage.settle();
+    assert.deepEqual(stage.path, ["asleep", "starting", "stopping", "asleep"]);
+    assert.deepEqual(
+      stage.activations.map(({ outcome }) => outcome),
+      ["timeout"],
+    );
+  });
+
+  test("of a start that was given up holds the stop back, which it could otherwise undo", async () => {
+    using stage = new Stage();
+    stage.target.givesUpAfterMs = Number.POSITIVE_INFINITY;
+    stage.activator.open();
+    stage.claim();
+    await stage.advance(policy.startTimeoutMs);
+    assert.equal(stage.state, "stopping");
+    assert.equal(stage.target.stops.length, 0);
+
+    stage.target.finishStart();
+    await stage.settle();
+    stage.target.finishStop();
+    await stage.settle();
+    assert.equal(stage.state, "asleep");
+    assert.equal(stage.target.truth.up, false);
+  });
+
+  test("of a start that never comes holds the stop back for 5 s at most", async () => {
+    using stage = new Stage();
+    stage.target.givesUpAfterMs = Number.POSITIVE_INFINITY;
+    stage.activator.open();
+    stage.claim();
+    await stage.advance(policy.startTimeoutMs);
+    await stage.advance(5_000);
+    stage.target.finishStop();
+    await stage.settle();
+    assert.equal(stage.state, "asleep");
+  });
+});

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { Lease } from "../../src/activation/lease.ts";
+
+const reason = new Error("reason");
+
+/** A lease, and how often it told that its claim ended. */
+function newLease(): { lease: Lease; ends: () => number } {
+  let ends = 0;
+  const lease = new Lease(() => {
+    ends += 1;
+  });
+  return { lease, ends: () => ends };
+}
+
+suite("Lease", () => {
+  test("that is disposed while it waits, or while it is held, tells so once", () => {
+    for (const isGranted of [false, true]) {
+      const { lease, ends } = newLease();
+      if (isGranted) lease.grant("10.0.0.1");
+      lease[Symbol.dispose]();
+      lease[Symbol.dispose]();
+      assert.equal(ends(), 1);
+      assert.ok(!lease.isWaiting && !lease.isHeld);
+    }
+  });
+
+  test("that was rejected or cut disposes silently", () => {
+    const rejected = newLease();
+    rejected.lease.reject(reason);
+    const cut = newLease();
+    cut.lease.grant("10.0.0.1");
+    cut.lease.cut(reason);
+    for (const { lease, ends } of [rejected, cut]) {
+      lease[Symbol.dispose]();
+      assert.equal(ends(), 0);
+    }
+  });
+
+  test("that is abandoned while it waits rejects with the reason, and tells so once", async () => {
+    const { lease, ends } = newLease();
+    lease.abandon(reason);
+    lease.abandon(new Error("another"));
+    await assert.rejects(lease.granted, reason);
+    assert.equal(ends(), 1);
+  });
+
+  test("that is held cannot be abandoned any more", () => {
+    const { lease, ends } = newLease();
+    lease.grant("10.0.0.1");
+    lease.abandon(reason);
+    assert.ok(lease.isHeld);
+    assert.equal(ends(), 0);
+  });
+
+  test("that is refused while nobody waits for it is no unhandled rejection", async () => {
+    newLease().lease.reject(reason);
+    await new Promise((resolve) => setImmediate(resolve));
+  });
+
+  test("that is cut aborts its signal with the reason", () => {
+    const { lease } = newLease();
+    lease.grant("10.0.0.1");
+    assert.equal(lease.signal.aborted, false);
+    lease.cut(reason);
+    assert.equal(lease.signal.reason, reason);
+  });
+});

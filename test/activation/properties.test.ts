@@ -1,0 +1,225 @@
+/**
+ * The life of a target under random events. WAKEPORT_TEST_RUNS sets the number of sequences (100000 takes some
+ * minutes), WAKEPORT_TEST_SEED replays.
+ */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import { InvariantError } from "../../src/activation/errors.ts";
+import {
+  type EffectName,
+  type EventName,
+  eventNames,
+  initialState,
+  type State,
+  transition,
+} from "../../src/activation/machine.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { randomRuns } from "./random.ts";
+import { type Act, actNames, World } from "./world.ts";
+
+checkLeaks();
+
+const length = { minLength: 30, maxLength: 80, size: "max" } as const;
+
+suite("transition()", () => {
+  test("keeps claims, timer, starts and stops in order in any sequence of events, or raises InvariantError", (t) => {
+    const sequences = fc.array(fc.constantFrom(...eventNames), length);
+    fc.assert(
+      fc.property(sequences, (events) => {
+        const books = new Books();
+        for (const event of events) books.enter(event);
+      }),
+      randomRuns(t, 2_000),
+    );
+  });
+});
+
+suite("Activator", () => {
+  test("loses no claim and stops no target under one, in any order of events", async (t) => {
+    const property = fc.asyncProperty(schedules(), async ({ steps }) => {
+      using world = new World();
+      for (const { act, pick, ticks } of steps) await world.step(act, pick, ticks);
+      await world.calmDown();
+    });
+    await fc.assert(property, randomRuns(t, 1_000));
+  });
+});
+
+/** Keeps account of what the effects of a target's life amount to, and finds contradictions. */
+class Books {
+  #state: State = Object.freeze(initialState);
+  #waiting = 0;
+  #held = 0;
+  #isArmed = false;
+  #isStarting = false;
+  #isStopping = false;
+
+  enter(event: EventName): void {
+    if (!this.#isPossible(event)) {
+      assert.throws(() => transition(this.#state, event), InvariantError);
+      return;
+    }
+    const before = this.#state;
+    const { state, effects } = transition(before, event);
+    this.#state = Object.freeze(state);
+    this.#count(event, before);
+    for (const effect of effects) this.#apply(effect, event);
+    assert.equal(state.closing, before.closing || event === "close");
+    this.#assertBalanced();
+  }
+
+  #isPossible(event: EventName): boolean {
+    switch (event) {
+      case "acquire":
+      case "found":
+      case "exited":
+      case "close":
+        return true;
+      case "release":
+        return this.#waiting + this.#held > 0;
+      case "started":
+      case "lost":
+        return this.#isStarting;
+      case "failed":
+        return this.#isStarting || this.#isStopping;
+      case "stopped":
+        return this.#isStopping;
+      case "idle":
+        return this.#isArmed;
+      case "deadline":
+        return this.#state.name === "draining";
+    }
+  }
+
+  #count(event: EventName, before: State): void {
+    if (event === "acquire") this.#waiting += 1;
+    if (event === "release") {
+      if (this.#held > 0) this.#held -= 1;
+      else this.#waiting -= 1;
+    }
+    if (event === "idle") this.#isArmed = false;
+    if (event === "stopped" || (event === "failed" && before.name === "stopping")) this.#isStopping = false;
+    if (event === "started" || event === "lost" || (event === "failed" && before.name === "starting")) {
+      this.#isStarting = false;
+    }
+  }
+
+  #apply(effect: EffectName, event: EventName): void {
+    const isBusy = this.#isStarting || this.#isStopping;
+    switch (effect) {
+      case "start":
+      case "adopt":
+        assert.ok(!isBusy);
+        this.#isStarting = true;
+        return;
+      case "abort":
+        assert.ok(this.#isStarting);
+        this.#isStarting = false;
+        return;
+      case "stop":
+        assert.ok(!isBusy);
+        assert.equal(this.#waiting + this.#held, 0, "stopped under a claim");
+        this.#isStopping = true;
+        return;
+      case "stop-again":
+        assert.ok(!isBusy);
+        this.#isStopping = true;
+        return;
+      case "grant":
+        assert.ok(this.#waiting > 0);
+        this.#held += this.#waiting;
+        this.#waiting = 0;
+        return;
+      case "refuse":
+        assert.equal(event, "acquire");
+        this.#waiting -= 1;
+        return;
+      case "reject":
+        this.#waiting = 0;
+        return;
+      case "cut":
+        this.#held = 0;
+        return;
+      case "arm":
+        assert.ok(!this.#isArmed);
+        this.#isArmed = true;
+        return;
+      case "disarm":
+        this.#isArmed = false;
+        return;
+    }
+  }
+
+  #assertBalanced(): void {
+    const { name, leases, closing } = this.#state;
+    assert.equal(leases, this.#waiting + this.#held);
+    assert.ok(this.#waiting >= 0 && this.#held >= 0);
+    assert.equal(this.#isStarting, name === "starting");
+    assert.equal(this.#isStopping, name === "stopping");
+    assert.equal(this.#isArmed, name === "ready" && leases === 0);
+    if (this.#held > 0) assert.ok(name === "ready" || name === "draining");
+    if (this.#waiting > 0) assert.ok(name === "starting" || name === "stopping");
+    if (name === "draining") assert.ok(closing && this.#held > 0);
+    if (closing) assert.ok(name !== "starting" && name !== "ready");
+  }
+}
+
+interface Step {
+  readonly act: Act;
+  readonly pick: number;
+  readonly ticks: number | undefined;
+}
+
+/** A sequence of steps that shows, when it fails, without the steps in which nothing happens. */
+class Schedule {
+  readonly steps: readonly Step[];
+
+  constructor(steps: readonly Step[]) {
+    this.steps = steps;
+  }
+
+  [fc.toStringMethod](): string {
+    const told = this.steps.filter(({ act }) => act !== "nothing");
+    return told
+      .map(({ act, pick, ticks }) => `\n  ${act} (${pick})${ticks === undefined ? "" : ` +${ticks}`}`)
+      .join("");
+  }
+}
+
+function schedules(): fc.Arbitrary<Schedule> {
+  const step = fc.record({
+    act: fc.oneof(
+      { withCrossShrink: true },
+      ...actNames.map((act) => ({ arbitrary: fc.constant(act), weight: weightOf(act) })),
+    ),
+    pick: fc.nat(7),
+    // Mostly everything settles between two steps; else the next one comes in the middle of it.
+    ticks: fc.option(fc.nat(6), { nil: undefined, freq: 2 }),
+  });
+  return fc.array(step, length).map((steps) => new Schedule(steps));
+}
+
+/** What brings life on comes often, what disturbs it now and then, what ends it rarely. */
+function weightOf(act: Act): number {
+  switch (act) {
+    case "acquire":
+    case "release":
+    case "start answers":
+    case "stop answers":
+    case "probe answers":
+    case "look answers":
+    case "time passes":
+      return 40;
+    case "start fails":
+    case "stop fails":
+    case "look fails":
+    case "probe fails":
+      return 5;
+    case "close":
+    case "close, leave running":
+      return 1;
+    default:
+      return 12;
+  }
+}

@@ -1,0 +1,129 @@
+/** An activator between a fake target and virtual time, with a record of all that it tells. */
+import { Activator, type Policy } from "../../src/activation/activator.ts";
+import type { Lease } from "../../src/activation/lease.ts";
+import { type ActivationReport, observer, type SleepReport, type StateChange } from "../../src/telemetry/observer.ts";
+import { Call, FakeTarget } from "../support/fake-target.ts";
+import { VirtualClock } from "./virtual-clock.ts";
+
+export const policy: Policy = { idleTimeoutMs: 60_000, minUptimeMs: 0, startTimeoutMs: 30_000 };
+
+/** One client's claim, from acquire() to its end. */
+export class Claim {
+  readonly #leave = new AbortController();
+  lease: Lease | undefined;
+  error: unknown;
+
+  constructor(activator: Activator, onSettled: (claim: Claim) => void = () => {}) {
+    activator
+      .acquire(this.#leave.signal)
+      .then(
+        (lease) => {
+          this.lease = lease;
+        },
+        (error) => {
+          this.error = error;
+        },
+      )
+      .finally(() => onSettled(this));
+  }
+
+  get isWaiting(): boolean {
+    return this.lease === undefined && this.error === undefined;
+  }
+
+  get isHeld(): boolean {
+    return this.lease?.isHeld === true;
+  }
+
+  /** Why the lease was cut; undefined while it was not. */
+  get cutBy(): unknown {
+    return this.lease?.signal.reason;
+  }
+
+  leave(reason: Error): void {
+    this.#leave.abort(reason);
+  }
+
+  release(): void {
+    this.lease?.[Symbol.dispose]();
+  }
+}
+
+export class Stage implements Disposable {
+  readonly clock: VirtualClock = new VirtualClock();
+  readonly target: FakeTarget = new FakeTarget();
+  readonly activator: Activator;
+
+  readonly probes: Call<void>[] = [];
+  /** Probes of a target that is up succeed at once. */
+  answersProbes = true;
+
+  readonly changes: StateChange[] = [];
+  readonly activations: ActivationReport[] = [];
+  readonly sleeps: SleepReport[] = [];
+  readonly stopFailures: { readonly error: Error; readonly retryMs: number }[] = [];
+
+  constructor(changes: Partial<Policy> = {}) {
+    this.activator = new Activator({
+      target: this.target,
+      probe: (_address, signal) => this.#probe(signal),
+      policy: { ...policy, ...changes },
+      services: ["web", "api"],
+      observer: observer({
+        state: (change) => this.changes.push(change),
+        activation: (report) => this.activations.push(report),
+        sleep: (report) => this.sleeps.push(report),
+        stopFailed: (_target, error, retryMs) => this.stopFailures.push({ error, retryMs }),
+      }),
+    });
+  }
+
+  get state(): string {
+    return this.activator.view.state;
+  }
+
+  /** The states that it went through, from the first. */
+  get path(): string[] {
+    return ["asleep", ...this.changes.map(({ to }) => to)];
+  }
+
+  claim(onSettled?: (claim: Claim) => void): Claim {
+    return new Claim(this.activator, onSettled);
+  }
+
+  settle(): Promise<void> {
+    return this.clock.settle();
+  }
+
+  advance(ms: number): Promise<void> {
+    return this.clock.advance(ms);
+  }
+
+  /** Opens the activator, brings its target up for one claim, and returns the claim. */
+  async wake(): Promise<Claim> {
+    this.activator.open();
+    const claim = this.claim();
+    await this.settle();
+    this.target.finishStart();
+    await this.settle();
+    return claim;
+  }
+
+  /** Wakes the target, then lets it idle until it is being stopped. */
+  async wakeAndIdle(): Promise<void> {
+    const claim = await this.wake();
+    claim.release();
+    await this.advance(policy.idleTimeoutMs);
+  }
+
+  [Symbol.dispose](): void {
+    this.clock[Symbol.dispose]();
+  }
+
+  #probe(signal: AbortSignal): Promise<void> {
+    const call = new Call<void>(signal, { before: this.target.truth, givesUpAfterMs: this.target.givesUpAfterMs });
+    this.probes.push(call);
+    if (this.answersProbes && this.target.truth.up && call.isOpen) call.resolve();
+    return call.promise;
+  }
+}

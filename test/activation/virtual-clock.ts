@@ -1,0 +1,97 @@
+/**
+ * Time that passes only when a test says so: stands in for the timers and clocks of the process until it is disposed.
+ * Unlike the mock timers of node:test it lets promises settle between two timers, as a real event loop does, knows
+ * which timers are left, and covers performance.now().
+ */
+
+interface Timer {
+  readonly at: number;
+  readonly fire: () => void;
+  /** Whether it alone keeps a program alive; an AbortSignal.timeout does not. */
+  readonly isCounted: boolean;
+}
+
+/** What setTimeout returns, as far as our code uses it. */
+class Handle {
+  unref(): this {
+    return this;
+  }
+}
+
+const real = {
+  setTimeout,
+  clearTimeout,
+  now: Date.now,
+  sinceStart: performance.now,
+  limit: AbortSignal.timeout,
+};
+
+export class VirtualClock implements Disposable {
+  readonly #timers = new Map<Handle, Timer>();
+  #nowMs = 0;
+
+  constructor() {
+    const setTimeout = (fire: () => void, delayMs = 0): Handle => this.#set(fire, delayMs, true);
+    const clearTimeout = (handle: Handle): boolean => this.#timers.delete(handle);
+    Object.assign(globalThis, { setTimeout, clearTimeout });
+    Date.now = () => this.#nowMs;
+    performance.now = () => this.#nowMs;
+    AbortSignal.timeout = (delayMs) => this.#limit(delayMs);
+  }
+
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  /** How many timers are left. */
+  get pending(): number {
+    return [...this.#timers.values()].filter(({ isCounted }) => isCounted).length;
+  }
+
+  /** Lets everything happen that needs no time. */
+  async settle(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** Lets `ms` milliseconds pass: fires what falls due, in order, settling after each. */
+  async advance(ms: number): Promise<void> {
+    const until = this.#nowMs + ms;
+    await this.settle();
+    for (let next = this.#next(until); next !== undefined; next = this.#next(until)) {
+      const [handle, { at, fire }] = next;
+      this.#timers.delete(handle);
+      this.#nowMs = at;
+      fire();
+      await this.settle();
+    }
+    this.#nowMs = until;
+  }
+
+  [Symbol.dispose](): void {
+    Object.assign(globalThis, { setTimeout: real.setTimeout, clearTimeout: real.clearTimeout });
+    Date.now = real.now;
+    performance.now = real.sinceStart;
+    AbortSignal.timeout = real.limit;
+  }
+
+  #set(fire: () => void, delayMs: number, isCounted: boolean): Handle {
+    const handle = new Handle();
+    this.#timers.set(handle, { at: this.#nowMs + Math.max(delayMs, 1), fire, isCounted });
+    return handle;
+  }
+
+  #limit(delayMs: number): AbortSignal {
+    const limit = new AbortController();
+    this.#set(() => limit.abort(new DOMException("The operation timed out", "TimeoutError")), delayMs, false);
+    return limit.signal;
+  }
+
+  /** The timer due first, at the latest at `until`; of two at the same time the one set first. */
+  #next(until: number): [Handle, Timer] | undefined {
+    let first: [Handle, Timer] | undefined;
+    for (const entry of this.#timers) {
+      if (entry[1].at <= until && (first === undefined || entry[1].at < first[1].at)) first = entry;
+    }
+    return first;
+  }
+}
