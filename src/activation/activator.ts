@@ -6,25 +6,20 @@
  * What the target says of itself is never believed as told: each hint leads to a look, and the look decides.
  */
 
-import type { Target } from "../target/target.ts";
+import type { Sight, Target } from "../target/target.ts";
 import type { ActivationReport, Observer, SleepReason } from "../telemetry/observer.ts";
-import { abortable } from "./abortable.ts";
+import { Claims } from "./claims.ts";
 import { Cooldown } from "./cooldown.ts";
-import { ClosedError, CooldownError, ExitedError, StartFailedError, StartTimeoutError } from "./errors.ts";
+import { ClosedError, CooldownError, type Exit, ExitedError, StartFailedError, StartTimeoutError } from "./errors.ts";
 import { IdleTimer } from "./idle-timer.ts";
 import { Lease } from "./lease.ts";
+import { LOOK_MS, Lookout } from "./lookout.ts";
 import { type EffectName, type EventName, initialState, type State, type StateName, transition } from "./machine.ts";
 import { type Probe, Run, type UpSight } from "./run.ts";
+import { Stopper } from "./stopper.ts";
 import { outcomeOf, sleepReasonOf } from "./verdicts.ts";
 
-/** Added to a target's own grace when waiting for a stop to end; targets give up before that by themselves. */
-const STOP_MARGIN_MS = 20_000;
-/** How long a stop waits for a start that was given up and is not over yet. */
-const GIVEN_UP_MS = 5_000;
-/** For a look, or for the last lines of a target that failed. */
-const LOOK_MS = 5_000;
 const LAST_LINES_MS = 2_000;
-const LONGEST_STOP_RETRY_MS = 30_000;
 
 /** All in milliseconds. */
 export interface Policy {
@@ -72,8 +67,7 @@ export class Activator {
   #state: State = initialState;
   /** Changes with every change of state, so that a look begun before it is known to be stale. */
   #epoch = 0;
-  readonly #waiting = new Set<Lease>();
-  readonly #held = new Set<Lease>();
+  readonly #claims = new Claims();
 
   /** The run under way, or the last one. */
   #run: Run | undefined;
@@ -84,11 +78,8 @@ export class Activator {
   #check: { readonly done: Promise<void>; readonly limit: AbortController } | undefined;
 
   #watch: Disposable | undefined;
-  #looking = false;
-  #lookAgain = false;
-
-  #stopRetries = 0;
-  #stopTimer: NodeJS.Timeout | undefined;
+  readonly #lookout: Lookout;
+  readonly #stopper: Stopper;
   #sleep: { readonly reason: SleepReason; readonly since: number } | undefined;
 
   #leaveRunning = false;
@@ -106,6 +97,13 @@ export class Activator {
     this.#policy = options.policy;
     this.#services = options.services;
     this.#observer = options.observer;
+    const { target } = options;
+    this.#lookout = new Lookout({ target, epoch: () => this.#epoch, onSight: (sight) => this.#saw(sight) });
+    this.#stopper = new Stopper({
+      target,
+      onDown: () => this.#takenDown(),
+      onFailure: (error, retryMs) => this.#notTakenDown(error, retryMs),
+    });
   }
 
   /** Begins to follow the target; one that is up already is adopted. */
@@ -124,7 +122,7 @@ export class Activator {
     signal.throwIfAborted();
     this.#refuseInCooldown();
     const lease = new Lease((released) => this.#released(released));
-    this.#waiting.add(lease);
+    this.#claims.add(lease);
     const patience = setTimeout(() => lease.abandon(this.#timeoutError()), this.#patienceMs());
     const leave = (): void => lease.abandon(signal.reason);
     signal.addEventListener("abort", leave, { once: true });
@@ -164,7 +162,7 @@ export class Activator {
     if (this.#state.name === "draining") {
       this.#drainTimer = setTimeout(() => this.#dispatch("deadline"), options.drainMs);
     }
-    if (this.#stopTimer !== undefined) this.#takeDown();
+    this.#stopper.hurry();
     return this.#closed.promise;
   }
 
@@ -174,8 +172,8 @@ export class Activator {
     return {
       target: this.target.name,
       state: this.#state.name,
-      held: this.#held.size,
-      waiting: this.#waiting.size,
+      held: this.#claims.held,
+      waiting: this.#claims.waiting,
       awakeMs: this.#awakeMs + (this.#awakeSince === undefined ? 0 : performance.now() - this.#awakeSince),
       ...(idleDeadline !== undefined && { idleDeadline }),
       ...(cooldownUntil !== undefined && { cooldownUntil }),
@@ -214,14 +212,14 @@ export class Activator {
       case "stop":
         return this.#putToSleep();
       case "stop-again":
-        return this.#stopAgain();
+        return this.#stopper.again();
       case "grant":
         return this.#grant();
       case "refuse":
-        if (newcomer !== undefined) this.#refuse([newcomer], undefined);
+        if (newcomer !== undefined) this.#claims.reject(this.#closedError(), [newcomer]);
         return;
       case "reject":
-        return this.#refuse([...this.#waiting], error);
+        return this.#claims.reject(error ?? this.#closedError());
       case "cut":
         return this.#cut(error);
       case "arm":
@@ -235,32 +233,17 @@ export class Activator {
 
   #grant(): void {
     this.#lastActivity = Date.now();
-    for (const lease of this.#waiting) {
-      this.#waiting.delete(lease);
-      this.#held.add(lease);
-      lease.grant(this.#up?.address ?? "");
-    }
-  }
-
-  #refuse(leases: readonly Lease[], error: Error | undefined): void {
-    const reason = error ?? this.#closedError();
-    for (const lease of leases) {
-      this.#waiting.delete(lease);
-      lease.reject(reason);
-    }
+    this.#claims.grant(this.#up?.address ?? "");
   }
 
   #cut(error: Error | undefined): void {
     const reason = error ?? new ClosedError(`${this.target.name} was still in use at the end of the drain`);
     this.#endCheck(reason);
-    const leases = [...this.#held];
-    this.#held.clear();
-    for (const lease of leases) lease.cut(reason);
+    this.#claims.cut(reason);
   }
 
   #released(lease: Lease): void {
-    this.#waiting.delete(lease);
-    if (this.#held.delete(lease)) this.#lastActivity = Date.now();
+    if (this.#claims.release(lease)) this.#lastActivity = Date.now();
     this.#dispatch("release");
   }
 
@@ -273,7 +256,7 @@ export class Activator {
 
   /** How long one claim waits at most: a start, and the end of the stop under way when it comes in the middle of one. */
   #patienceMs(): number {
-    const stopMs = this.#state.name === "stopping" ? this.target.graceMs + STOP_MARGIN_MS : 0;
+    const stopMs = this.#state.name === "stopping" ? this.#stopper.limitMs : 0;
     return stopMs + this.#policy.startTimeoutMs;
   }
 
@@ -356,27 +339,9 @@ export class Activator {
     const reason = this.#state.closing ? "shutdown" : "idle";
     // What never was ready was never awake: taking the remains of a start away is no sleep.
     this.#sleep = this.#up === undefined ? undefined : { reason, since: performance.now() };
-    this.#stopRetries = 0;
-    this.#takeDown();
-  }
-
-  #takeDown(): void {
-    clearTimeout(this.#stopTimer);
-    this.#stopTimer = undefined;
-    if (this.#leaveRunning) this.#sleep = undefined;
-    const stopped = this.#leaveRunning ? Promise.resolve() : this.#stop();
-    stopped.then(
-      () => this.#takenDown(),
-      (error) => this.#notTakenDown(error),
-    );
-  }
-
-  #stop(): Promise<void> {
-    const stop = (): Promise<void> => this.target.stop(AbortSignal.timeout(this.target.graceMs + STOP_MARGIN_MS));
-    const startCall = this.#run?.startCall;
-    if (startCall === undefined) return stop();
-    // Given up, but not over: it would undo a stop that overtakes it.
-    return abortable(startCall, AbortSignal.timeout(GIVEN_UP_MS)).then(stop, stop);
+    if (!this.#leaveRunning) return this.#stopper.begin(this.#run?.startCall);
+    this.#sleep = undefined;
+    queueMicrotask(() => this.#takenDown());
   }
 
   #takenDown(): void {
@@ -391,25 +356,13 @@ export class Activator {
     if (!this.#state.closing) this.#changed();
   }
 
-  async #notTakenDown(reason: unknown): Promise<void> {
-    const sight = await this.target.look(AbortSignal.timeout(LOOK_MS)).catch(() => undefined);
-    if (sight !== undefined && !sight.up) return this.#takenDown();
-    const error = reason instanceof Error ? reason : new Error(String(reason));
+  #notTakenDown(error: Error, retryMs: number): void {
     this.#lastError = error.message;
-    this.#observer.stopFailed(this.target.name, error, this.#state.closing ? 0 : this.#stopRetryMs());
+    this.#observer.stopFailed(this.target.name, error, this.#state.closing ? 0 : retryMs);
     this.#dispatch("failed");
   }
 
-  #stopAgain(): void {
-    this.#stopTimer = setTimeout(() => this.#takeDown(), this.#stopRetryMs());
-    this.#stopRetries += 1;
-  }
-
-  #stopRetryMs(): number {
-    return Math.min(1000 * 2 ** this.#stopRetries, LONGEST_STOP_RETRY_MS);
-  }
-
-  #reportSleep(reason: SleepReason, durationMs: number, exit: ExitedError["exit"] | undefined = undefined): void {
+  #reportSleep(reason: SleepReason, durationMs: number, exit?: Exit): void {
     this.#observer.sleep({
       target: this.target.name,
       services: this.#services,
@@ -430,26 +383,10 @@ export class Activator {
 
   #changed(): void {
     if (this.#state.name === "starting") return this.#run?.notice();
-    this.#lookAgain = true;
-    if (!this.#looking) void this.#look();
+    this.#lookout.hint();
   }
 
-  /** Looks until a look was begun after the last hint and not overtaken by a change of state. Never rejects. */
-  async #look(): Promise<void> {
-    this.#looking = true;
-    while (this.#lookAgain) {
-      this.#lookAgain = false;
-      const epoch = this.#epoch;
-      const sight = await this.target.look(AbortSignal.timeout(LOOK_MS)).catch(() => undefined);
-      // Who cannot look is told by the engine's own watch, and looks again when the engine is back.
-      if (sight === undefined) continue;
-      if (epoch !== this.#epoch) this.#lookAgain = true;
-      else this.#saw(sight);
-    }
-    this.#looking = false;
-  }
-
-  #saw(sight: UpSight | { readonly up: false; readonly exit?: ExitedError["exit"] }): void {
+  #saw(sight: Sight): void {
     const { name } = this.#state;
     if (name === "asleep" && sight.up) return this.#dispatch("found");
     if (name !== "ready" && name !== "draining") return;

@@ -1,0 +1,49 @@
+import type { Lease } from "./lease.ts";
+
+/** Who waits for a target and who holds it, in the order in which they came. */
+export class Claims {
+  readonly #waiting = new Set<Lease>();
+  readonly #held = new Set<Lease>();
+
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  get held(): number {
+    return this.#held.size;
+  }
+
+  add(lease: Lease): void {
+    this.#waiting.add(lease);
+  }
+
+  /** Those who wait now hold the target at `address`. */
+  grant(address: string): void {
+    for (const lease of this.#waiting) {
+      this.#waiting.delete(lease);
+      this.#held.add(lease);
+      lease.grant(address);
+    }
+  }
+
+  /** Turns one away, or all who wait. */
+  reject(reason: Error, leases: readonly Lease[] = [...this.#waiting]): void {
+    for (const lease of leases) {
+      this.#waiting.delete(lease);
+      lease.reject(reason);
+    }
+  }
+
+  /** Takes the target from all who hold it. */
+  cut(reason: Error): void {
+    const leases = [...this.#held];
+    this.#held.clear();
+    for (const lease of leases) lease.cut(reason);
+  }
+
+  /** One was given back. @returns whether it was held */
+  release(lease: Lease): boolean {
+    this.#waiting.delete(lease);
+    return this.#held.delete(lease);
+  }
+}

@@ -1,0 +1,44 @@
+import type { Sight, Target } from "../target/target.ts";
+
+/** For one look at a target. */
+export const LOOK_MS = 5_000;
+
+export interface LookoutOptions {
+  readonly target: Target;
+  /** Changes whenever a look that was begun before is not to be believed any more. */
+  readonly epoch: () => number;
+  readonly onSight: (sight: Sight) => void;
+}
+
+/** Turns hints about a target into looks, one at a time; the last look begins after the last hint. */
+export class Lookout {
+  readonly #options: LookoutOptions;
+  #isLooking = false;
+  #isHinted = false;
+
+  constructor(options: LookoutOptions) {
+    this.#options = options;
+  }
+
+  /** Something about the target may have changed. */
+  hint(): void {
+    this.#isHinted = true;
+    if (!this.#isLooking) void this.#look();
+  }
+
+  /** Rejects only when `onSight` throws. */
+  async #look(): Promise<void> {
+    const { target, epoch, onSight } = this.#options;
+    this.#isLooking = true;
+    while (this.#isHinted) {
+      this.#isHinted = false;
+      const before = epoch();
+      const sight = await target.look(AbortSignal.timeout(LOOK_MS)).catch(() => undefined);
+      // Who cannot look is told by the engine's own watch, and looks again when the engine is back.
+      if (sight === undefined) continue;
+      if (before === epoch()) onSight(sight);
+      else this.#isHinted = true;
+    }
+    this.#isLooking = false;
+  }
+}
