@@ -22,7 +22,7 @@ export interface LogLine {
   readonly [fact: string]: unknown;
 }
 
-/** A running `wakeport`; killed at the end if it is still there. */
+/** A running `wakeport`; ended at the end if it is still there. */
 export class Program implements AsyncDisposable {
   readonly child: ChildProcessByStdio<null, Readable, Readable>;
   readonly #exited: Promise<unknown>;
@@ -65,7 +65,12 @@ export class Program implements AsyncDisposable {
     return { code, signal, stdout: this.stdout, stderr: this.stderr };
   }
 
+  /** In good order, where it still runs: its processes would outlive a kill. A second signal is for one that drains. */
   async [Symbol.asyncDispose](): Promise<void> {
+    for (let signals = 0; signals < 2 && this.child.exitCode === null && this.child.signalCode === null; signals += 1) {
+      this.child.kill("SIGTERM");
+      await Promise.race([this.#exited, new Promise((resolve) => setTimeout(resolve, 1_000).unref())]);
+    }
     this.child.kill("SIGKILL");
     await this.#exited;
   }
