@@ -26,6 +26,10 @@ export function explain(issue: Issue, value: unknown): Located[] {
       return [wrongType(issue, value)];
     case "invalid_value":
       return [wrongValue(issue, value)];
+    case "too_small":
+      return [tooSmall(issue, value)];
+    case "too_big":
+      return [wrong(issue.path, value, `at most ${issue.maximum}`)];
     case "invalid_key":
       return issue.issues.map(({ message }) => ({ path: issue.path, message: `${place(issue.path)}: ${message}` }));
     default:
@@ -52,12 +56,13 @@ function unknownKey(path: Path, key: string, value: unknown): Located {
 function unknownKeyHint(path: Path, key: string, value: unknown): string | undefined {
   const isTop = path.length === 0;
   if (path.length === 1 && path[0] === "defaults") {
-    if (key in record(record(value)["services"]) || isMapping(at(value, [...path, key]))) {
+    if (Object.hasOwn(record(at(value, ["services"])), key) || isMapping(at(value, [...path, key]))) {
       return `"defaults" holds settings, not services: put "${key}" under "services"`;
     }
     if (serviceKeys.has(key)) return `"${key}" belongs to one service: it cannot have a default`;
   }
   const near = suggest(key, keysAt(path));
+  if (near === key) return "not together with the other keys here";
   if (near !== undefined) return `did you mean "${near}"?`;
   if (isTop && isMapping(at(value, [key]))) return `services go under "services:"`;
   if (path.length === 2 && path[0] === "services" && defaultsKeys.has(key.replaceAll("-", "_"))) {
@@ -68,7 +73,7 @@ function unknownKeyHint(path: Path, key: string, value: unknown): string | undef
 }
 
 function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, value: unknown): Located[] {
-  const branches = issue.errors.map((issues) =>
+  const branches = branchesOf(issue).map((issues) =>
     issues.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] })),
   );
   // The branch whose type was right is the one that was meant.
@@ -87,17 +92,23 @@ function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, value: u
   return [{ path: issue.path, message, ...hintOf(near && `did you mean "${near}"?`) }];
 }
 
+/** What each alternative finds wrong; an alternative that has alternatives itself counts as each of them. */
+function branchesOf(issue: Extract<Issue, { code: "invalid_union" }>): Issue[][] {
+  return issue.errors.flatMap((issues) => {
+    const [only, ...others] = issues;
+    const isUnion = only?.code === "invalid_union" && only.path.length === 0 && others.length === 0;
+    return isUnion ? branchesOf(only) : [issues];
+  });
+}
+
 function isWrongKind(issue: Issue, path: Path): boolean {
   const isAboutWhole = issue.path.length === path.length;
-  return (
-    isAboutWhole && (issue.code === "invalid_type" || issue.code === "invalid_value" || issue.code === "invalid_union")
-  );
+  return isAboutWhole && (issue.code === "invalid_type" || issue.code === "invalid_value");
 }
 
 function expectedBy(issue: Issue): string[] {
   if (issue.code === "invalid_type") return [typeName(issue.expected)];
   if (issue.code === "invalid_value") return issue.values.map((value) => JSON.stringify(value));
-  if (issue.code === "invalid_union") return issue.errors.flatMap((inner) => inner.flatMap(expectedBy));
   return [];
 }
 
@@ -107,7 +118,19 @@ function wrongType(issue: Extract<Issue, { code: "invalid_type" }>, value: unkno
   if (!issue.message.startsWith("Invalid input")) {
     return { path: issue.path, message: `${place(issue.path)}: ${issue.message}` };
   }
-  return { path: issue.path, message: `${place(issue.path)} is ${kindOf(got)}: expected ${typeName(issue.expected)}` };
+  const isBare = issue.expected === "string" && (typeof got === "number" || typeof got === "boolean");
+  const hint = isBare ? `in quotes it is text: "${String(got)}"` : undefined;
+  return { ...wrong(issue.path, value, typeName(issue.expected)), ...hintOf(hint) };
+}
+
+function tooSmall({ path, origin, minimum }: Extract<Issue, { code: "too_small" }>, value: unknown): Located {
+  if (origin === "array") return { path, message: `${place(path)} is an empty list` };
+  if (origin === "string") return { path, message: `${place(path)} is empty` };
+  return wrong(path, value, `at least ${minimum}`);
+}
+
+function wrong(path: Path, value: unknown, expected: string): Located {
+  return { path, message: `${place(path)} is ${kindOf(at(value, path))}: expected ${expected}` };
 }
 
 function wrongValue(issue: Extract<Issue, { code: "invalid_value" }>, value: unknown): Located {
@@ -120,6 +143,7 @@ function wrongValue(issue: Extract<Issue, { code: "invalid_value" }>, value: unk
 
 function missing(path: Path): Located {
   const parent = path.slice(0, -1);
+  if (typeof path.at(-1) === "number") return { path: parent, message: `${place(parent)} is an empty list` };
   return { path: parent, message: `${place(parent)} needs "${String(path.at(-1))}"` };
 }
 
@@ -127,26 +151,30 @@ function hintOf(hint: string | undefined): { hint?: string } {
   return hint ? { hint } : {};
 }
 
+const schema = jsonSchema();
+
 /** The keys that the schema knows at `path`. */
 function keysAt(path: Path): string[] {
-  let found: unknown[] = [jsonSchema()];
+  let found: unknown[] = [schema];
   for (const part of path) {
-    found = found.flatMap(alternatives).flatMap((schema) => {
-      const properties = record(record(schema)["properties"]);
-      const next = properties[String(part)] ?? record(schema)["additionalProperties"] ?? record(schema)["items"];
+    found = found.flatMap(alternatives).flatMap((one) => {
+      const next = at(one, ["properties", part]) ?? at(one, ["additionalProperties"]) ?? at(one, ["items"]);
       return next === undefined ? [] : [next];
     });
   }
-  return found.flatMap(alternatives).flatMap((schema) => Object.keys(record(record(schema)["properties"])));
+  return found.flatMap(alternatives).flatMap((one) => Object.keys(record(at(one, ["properties"]))));
 }
 
-function alternatives(schema: unknown): unknown[] {
-  const anyOf = record(schema)["anyOf"];
-  return Array.isArray(anyOf) ? anyOf.flatMap(alternatives) : [schema];
+function alternatives(one: unknown): unknown[] {
+  const anyOf = at(one, ["anyOf"]);
+  return Array.isArray(anyOf) ? anyOf.flatMap(alternatives) : [one];
 }
 
 function at(value: unknown, path: Path): unknown {
-  return path.reduce((current: unknown, part) => record(current)[String(part)], value);
+  return path.reduce((current: unknown, part) => {
+    const found = record(current);
+    return Object.hasOwn(found, part) ? found[String(part)] : undefined;
+  }, value);
 }
 
 function record(value: unknown): Record<string, unknown> {
@@ -170,6 +198,7 @@ function typeName(expected: string): string {
     object: "a mapping",
     record: "a mapping",
     array: "a list",
+    int: "a whole number",
     tuple: "a list",
   };
   return names[expected] ?? `a ${expected}`;

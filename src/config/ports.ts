@@ -11,7 +11,7 @@ export interface PortMapping {
 }
 
 /** An IP address comes first, or a name that should have been one; then the front's port, then the target's. */
-const ENTRY = /^(?:(?<address>\[[^\]]*\]|[\d.]*\.[\d.]*|[^:[\]]+(?=:[^:]+:)):)?(?<front>[^:]+)(?::(?<target>[^:]+))?$/;
+const ENTRY = /^(?:(?<address>\[[^\]]*\]|\d*\.[\d.]*|[^:[\]]+(?=:[^:]+:)):)?(?<front>[^:]+)(?::(?<target>[^:]+))?$/;
 
 /**
  * Reads one entry in the short syntax of Docker Compose: `2121`, `2121:21`, `127.0.0.1:2121:21`, `[::1]:2121:21`.

@@ -21,34 +21,65 @@ export class ConfigError extends Error {
   constructor(source: string, text: string, problems: readonly Problem[], options?: ErrorOptions) {
     const sorted = problems.toSorted((a, b) => (a.span?.start ?? 0) - (b.span?.start ?? 0));
     const count = sorted.length === 1 ? "1 problem" : `${sorted.length} problems`;
-    super([...sorted.map((problem) => format(problem, source, text)), `${source}: ${count}`].join("\n"), options);
+    const lines = new Lines(text);
+    super([...sorted.map((problem) => format(problem, source, lines)), `${source}: ${count}`].join("\n"), options);
     this.problems = sorted;
   }
 }
 
 const LONGEST_EXCERPT = 160;
+/** What is shown before a place too far to the right for the excerpt to begin at the line's start. */
+const LEAD = 40;
+
+/** The lines of a text, so that places in it are found fast however many are asked for. */
+class Lines {
+  readonly #text: string;
+  readonly #starts: readonly number[];
+
+  constructor(text: string) {
+    this.#text = text;
+    this.#starts = [0, ...[...text.matchAll(/\n/g)].map(({ index }) => index + 1)];
+  }
+
+  /** Line and column, from 1, and the line itself. */
+  at(offset: number): { line: number; column: number; content: string } {
+    let [low, high] = [0, this.#starts.length];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (this.#starts[middle]! <= offset) low = middle;
+      else high = middle;
+    }
+    const start = this.#starts[low]!;
+    const next = this.#starts[low + 1];
+    const content = this.#text.slice(start, next === undefined ? undefined : next - 1);
+    return { line: low + 1, column: offset - start + 1, content };
+  }
+}
 
 /** `file:line:col error: …`, the line, and carets under the place. */
-function format({ message, span, hint }: Problem, source: string, text: string): string {
-  if (span === undefined) return `${source} error: ${message}${hint === undefined ? "" : `\n  ${hint}`}`;
-  const { line, column, content } = lineAt(text, span.start);
+function format({ message, span, hint }: Problem, source: string, lines: Lines): string {
+  const words = visible(message);
+  if (span === undefined) return `${source} error: ${words}${hint === undefined ? "" : `\n  ${visible(hint)}`}`;
+  const { line, column, content } = lines.at(span.start);
   const number = String(line);
-  const length = Math.max(1, Math.min(span.end - span.start, content.length - column + 1));
-  const gap = " ".repeat(column - 1);
+  const { excerpt, gap, width } = excerptOf(content, column - 1, span.end - span.start);
   return [
-    `${source}:${line}:${column} error: ${message}`,
-    `  ${number} | ${content.slice(0, LONGEST_EXCERPT)}`,
-    `  ${" ".repeat(number.length)} | ${gap}${"^".repeat(length)}${hint === undefined ? "" : ` ${hint}`}`,
+    `${source}:${line}:${column} error: ${words}`,
+    `  ${number} | ${excerpt}`,
+    `  ${" ".repeat(number.length)} | ${" ".repeat(gap)}${"^".repeat(width)}${hint === undefined ? "" : ` ${visible(hint)}`}`,
   ].join("\n");
 }
 
-function lineAt(text: string, offset: number): { line: number; column: number; content: string } {
-  const before = text.slice(0, offset);
-  const start = before.lastIndexOf("\n") + 1;
-  const end = text.indexOf("\n", start);
-  return {
-    line: before.split("\n").length,
-    column: offset - start + 1,
-    content: text.slice(start, end === -1 ? undefined : end).replace(/[\t\r]/g, " "),
-  };
+/** The part of a line around `length` characters from `index` on; `gap` and `width` are their place in it. */
+function excerptOf(line: string, index: number, length: number): { excerpt: string; gap: number; width: number } {
+  const from = index + length <= LONGEST_EXCERPT ? 0 : Math.max(0, index - LEAD);
+  const part = line.slice(from, from + LONGEST_EXCERPT);
+  const gap = index - from;
+  const excerpt = visible(from === 0 ? part : `…${part.slice(1)}`);
+  return { excerpt, gap, width: Math.max(1, Math.min(length, part.length - gap)) };
+}
+
+/** One column a character: what would move the cursor, or do worse to a terminal, is shown as a space. */
+function visible(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, " ");
 }

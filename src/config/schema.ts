@@ -117,7 +117,10 @@ const readyPart = z.union([
   z.enum(["tcp", "healthy"]),
   z.strictObject({ banner: z.string().min(1).describe("What the server greets with") }),
   z.strictObject({
-    http: z.string().startsWith("/", 'a path starts with "/"').describe("A path that answers 200 to 399"),
+    http: z
+      .string()
+      .regex(/^\/[!-~]*$/, 'a path starts with "/" and has no spaces')
+      .describe("A path that answers 200 to 399"),
   }),
 ]);
 

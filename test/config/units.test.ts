@@ -55,6 +55,14 @@ suite("parsePort()", () => {
     test(`refuses "${text}" with a UnitError`, () => assert.throws(() => parsePort(text), UnitError));
   }
 
+  test("refuses an endless entry at once", () => {
+    const began = performance.now();
+    for (const part of ["1.", "1:", ":", "[", "1", "1.1:"]) {
+      assert.throws(() => parsePort(part.repeat(100_000)), UnitError);
+    }
+    assert.ok(performance.now() - began < 2_000);
+  });
+
   test("throws nothing but UnitError, whatever the text", () => {
     const text = fc.oneof(
       fc.string(),

@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { chdir, cwd, execPath, getuid } from "node:process";
+import { suite, test } from "node:test";
+import { promisify } from "node:util";
+import { loadConfig, NoConfigError } from "../../src/config/load.ts";
+import { ConfigError } from "../../src/config/problem.ts";
+
+const run = promisify(execFile);
+const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
+const good = "services: { ftp: { ports: [2121], container: vsftpd } }\n";
+
+/** A folder that is the working directory meanwhile. */
+async function workingDirectory(): Promise<{ readonly folder: string } & AsyncDisposable> {
+  const before = cwd();
+  const folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
+  chdir(folder);
+  return {
+    folder,
+    [Symbol.asyncDispose]: () => {
+      chdir(before);
+      return rm(folder, { recursive: true });
+    },
+  };
+}
+
+async function complaint(named?: string): Promise<string> {
+  try {
+    await loadConfig(named, context);
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error));
+    return error.message;
+  }
+  assert.fail("it was loaded");
+}
+
+suite("loadConfig()", () => {
+  test("loads the file that is named, and calls it so", async () => {
+    await using here = await workingDirectory();
+    await writeFile("other.yaml", good);
+    const named = path.join(here.folder, "other.yaml");
+    const { source, services } = await loadConfig(named, context);
+    assert.equal(source, named);
+    assert.equal(services[0]?.name, "ftp");
+  });
+
+  test("takes ./wakeport.yaml when none is named", async () => {
+    await using _here = await workingDirectory();
+    await writeFile("wakeport.yaml", good);
+    assert.equal((await loadConfig(undefined, context)).source, "./wakeport.yaml");
+  });
+
+  test("says that there is none, when none is named and none is there", async () => {
+    await using _here = await workingDirectory();
+    await assert.rejects(loadConfig(undefined, context), NoConfigError);
+  });
+
+  test("does not pass over a file of the usual name that it cannot use", async () => {
+    await using _here = await workingDirectory();
+    await mkdir("wakeport.yaml");
+    assert.match(await complaint(), /^\.\/wakeport\.yaml error: that is a directory: name the file in it/);
+  });
+
+  test("says when the named file is not there, is a directory, or is empty", async () => {
+    await using here = await workingDirectory();
+    assert.equal(await complaint("nope.yaml"), "nope.yaml error: there is no such file\nnope.yaml: 1 problem");
+    assert.match(await complaint(here.folder), / error: that is a directory: name the file in it\n/);
+    await writeFile("empty.yaml", "");
+    assert.match(await complaint("empty.yaml"), /^empty\.yaml error: the file is empty\n/);
+  });
+
+  test("says when the file may not be read", async () => {
+    await using here = await workingDirectory();
+    const file = path.join(here.folder, "secret.yaml");
+    await writeFile(file, good, { mode: 0o600 });
+    const expected = `${file} error: no permission to read it\n${file}: 1 problem`;
+    if (getuid?.() !== 0) {
+      await chmod(file, 0);
+      assert.equal(await complaint(file), expected);
+      return;
+    }
+    await chmod(here.folder, 0o755);
+    const program = `
+      process.setuid(65534);
+      const { loadConfig } = await import(${JSON.stringify(import.meta.resolve("../../src/config/load.ts"))});
+      await loadConfig(${JSON.stringify(file)}, {}).catch((error) => console.log(error.message));`;
+    const { stdout } = await run(execPath, ["--input-type=module", "--eval", program], { timeout: 20_000 });
+    assert.equal(stdout, `${expected}\n`);
+  });
+});
