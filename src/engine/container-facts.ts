@@ -14,6 +14,8 @@ export interface ContainerFacts {
   readonly name: string;
   readonly isRunning: boolean;
   readonly isPaused: boolean;
+  /** Down, and about to be started again by its restart policy. */
+  readonly isRestarting: boolean;
   readonly startedAt: string;
   readonly exitCode: number;
   readonly oomKilled: boolean;
@@ -45,6 +47,7 @@ export function factsOf(info: Dockerode.ContainerInspectInfo): ContainerFacts {
     name: info.Name.replace(/^\//, ""),
     isRunning: state.Running && !state.Restarting,
     isPaused: state.Paused,
+    isRestarting: state.Restarting,
     startedAt: state.StartedAt,
     exitCode: state.ExitCode,
     oomKilled: state.OOMKilled,

@@ -2,13 +2,13 @@
  * The Docker daemon behind dockerode. Every call has a deadline of its own: a daemon that dies in the middle of an
  * answer leaves dockerode's promise pending for ever, abort signal or not.
  */
-import http from "node:http";
-import https from "node:https";
-import { inspect } from "node:util";
+import type http from "node:http";
 import Dockerode from "dockerode";
+import { LONGEST_TIMER_MS, timerMs } from "../activation/timers.ts";
 import { within } from "../async.ts";
-import type { TargetError } from "../errors.ts";
+import { TargetError } from "../errors.ts";
 import type { Observer } from "../telemetry/observer.ts";
+import { engineAgent } from "./agent.ts";
 import { type ContainerFacts, factsOf, projectLabel, serviceLabel } from "./container-facts.ts";
 import { callCode, engineFault, type Operation, statusOf } from "./faults.ts";
 import type { EngineHost } from "./host.ts";
@@ -18,8 +18,6 @@ const QUICK_MS = 10_000;
 const PING_MS = 5_000;
 /** Added to a container's grace when it is stopped, for the engine's own work. */
 const STOP_MARGIN_MS = 15_000;
-/** The longest a timer can run, 24.8 days: for a call that its caller's signal limits. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** How a call is told about, and how long it may take. */
 interface CallOptions {
@@ -29,19 +27,24 @@ interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Calls whose options dockerode has and its type package has not. */
+interface SystemCalls {
+  ping(options: { abortSignal: AbortSignal }): Promise<unknown>;
+  version(options: { abortSignal: AbortSignal }): Promise<Dockerode.DockerVersion>;
+}
+
 export class Engine {
   readonly url: string;
   readonly #observer: Observer;
   readonly #agent: http.Agent;
   readonly #docker: Dockerode;
+  readonly #system: SystemCalls;
+  #isClosed = false;
 
   constructor(host: EngineHost, observer: Observer) {
     this.url = host.url;
     this.#observer = observer;
-    this.#agent = host.tls === undefined ? new http.Agent({ keepAlive: true }) : new https.Agent({ keepAlive: true });
-    // dockerode's HTTP layer formats each request for a debug log that nobody reads, all sockets of the agent included:
-    // nine tenths of what a call costs.
-    Object.defineProperty(this.#agent, inspect.custom, { value: () => "Agent" });
+    this.#agent = engineAgent(host.tls !== undefined);
     // Given whole, even where undefined: dockerode fills what is left out from the environment.
     const options = {
       socketPath: host.socketPath,
@@ -52,32 +55,37 @@ export class Engine {
       ...host.tls,
     };
     this.#docker = new Dockerode(options);
+    this.#system = this.#docker as SystemCalls;
   }
 
   /** @throws TargetError */
   async ping(): Promise<void> {
-    await this.#call({ operation: "ping", subject: "engine", deadlineMs: PING_MS }, () => this.#docker.ping());
+    await this.#call({ operation: "ping", subject: "engine", deadlineMs: PING_MS }, (abort) =>
+      this.#system.ping(abort),
+    );
   }
 
   /** For people: `docker 26.1.5 (API 1.45)`. @throws TargetError */
   async version(): Promise<string> {
     const options = { operation: "version", subject: "engine", deadlineMs: QUICK_MS } as const;
-    const { Version, ApiVersion } = await this.#call(options, () => this.#docker.version());
+    const { Version, ApiVersion } = await this.#call(options, (abort) => this.#system.version(abort));
     return `docker ${Version} (API ${ApiVersion})`;
   }
 
   /** @param reference a container's name or id @throws TargetError, "missing" when there is none */
   async inspect(reference: string, signal?: AbortSignal): Promise<ContainerFacts> {
     const options = callOn("inspect", reference, QUICK_MS, signal);
-    return factsOf(await this.#call(options, () => this.#docker.getContainer(reference).inspect()));
+    return this.#call(options, async (abort) => factsOf(await this.#docker.getContainer(reference).inspect(abort)));
   }
 
   /** The ids of the containers of a compose service, the lowest container number first; stopped ones too. @throws TargetError */
   async findComposeService(project: string, service: string, signal?: AbortSignal): Promise<readonly string[]> {
     const label = [`${projectLabel}=${project}`, `${serviceLabel}=${service}`, "com.docker.compose.oneoff=False"];
     const options = callOn("list", `${project}/${service}`, QUICK_MS, signal);
-    const found = await this.#call(options, () => this.#docker.listContainers({ all: true, filters: { label } }));
-    return found.toSorted((a, b) => containerNumber(a) - containerNumber(b)).map((container) => container.Id);
+    return this.#call(options, async (abort) => {
+      const found = await this.#docker.listContainers({ all: true, filters: { label }, ...abort });
+      return found.toSorted((a, b) => containerNumber(a) - containerNumber(b)).map((container) => container.Id);
+    });
   }
 
   /**
@@ -88,16 +96,16 @@ export class Engine {
    */
   async start(reference: string, signal: AbortSignal): Promise<"started" | "already"> {
     const container = this.#docker.getContainer(reference);
-    const options = callOn("start", reference, MAX_TIMER_MS, signal);
+    const options = callOn("start", reference, LONGEST_TIMER_MS, signal);
     try {
-      await this.#call(options, () => container.start());
+      await this.#call(options, (abort) => container.start(abort));
       return "started";
     } catch (error) {
       const status = statusOf((error as TargetError).cause);
       if (status === 304) return "already";
-      if (status !== 409) throw error;
-      // The one conflict a start has: "cannot start a paused container, try unpause instead".
-      await this.#call(callOn("unpause", reference, QUICK_MS, signal), () => container.unpause());
+      if (status !== 409 || !(await this.inspect(reference, signal)).isPaused) throw error;
+      // "Cannot start a paused container, try unpause instead."
+      await this.#call(callOn("unpause", reference, QUICK_MS, signal), (abort) => container.unpause(abort));
       return "started";
     }
   }
@@ -110,10 +118,10 @@ export class Engine {
    * @throws TargetError
    */
   async stop(reference: string, graceMs: number, ownGrace: boolean, signal: AbortSignal): Promise<void> {
-    const options = callOn("stop", reference, graceMs + STOP_MARGIN_MS, signal);
+    const options = callOn("stop", reference, timerMs(graceMs + STOP_MARGIN_MS), signal);
     const grace = ownGrace ? {} : { t: Math.ceil(graceMs / 1000) };
     try {
-      await this.#call(options, () => this.#docker.getContainer(reference).stop(grace));
+      await this.#call(options, (abort) => this.#docker.getContainer(reference).stop({ ...grace, ...abort }));
     } catch (error) {
       const status = statusOf((error as TargetError).cause);
       if (status !== 304 && status !== 404) throw error;
@@ -123,8 +131,9 @@ export class Engine {
   /** The last `lines` lines of a container's output, oldest first. @throws TargetError where the engine does not tell */
   async logTail(container: ContainerFacts, lines: number, signal: AbortSignal): Promise<readonly string[]> {
     const options = callOn("logs", container.name, QUICK_MS, signal);
-    const log = await this.#call(options, () =>
-      this.#docker.getContainer(container.id).logs({ stdout: true, stderr: true, tail: lines, follow: false }),
+    const query = { stdout: true, stderr: true, tail: lines, follow: false } as const;
+    const log = await this.#call(options, (abort) =>
+      this.#docker.getContainer(container.id).logs({ ...query, ...abort }),
     );
     const text = container.hasTty ? log.toString() : withoutFrames(log);
     return text.split(/\r?\n/).filter((line) => line !== "");
@@ -137,18 +146,26 @@ export class Engine {
     return this.#call(options, () => this.#docker.getEvents(query));
   }
 
-  /** Gives up the connections that are kept open. */
+  /** Gives up all connections; whoever still asks gets no answer. */
   close(): void {
+    this.#isClosed = true;
     this.#agent.destroy();
   }
 
-  async #call<T>(options: CallOptions, ask: () => Promise<T>): Promise<T> {
+  /** `ask` is given the option that takes its request back: one that is not waited for any more must not stay open. */
+  async #call<T>(options: CallOptions, ask: (abort: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
     const { operation, subject, deadlineMs, signal } = options;
+    // What is given up before it is asked must not be done all the same.
+    signal?.throwIfAborted();
+    // A new connection would stay open for ever.
+    if (this.#isClosed) throw new TargetError("unreachable", `the engine at ${this.url} is not asked any more`);
     const began = performance.now();
+    const given = new AbortController();
     let code = "2xx";
     try {
-      return await within(deadlineMs, operation, ask(), signal);
+      return await within(deadlineMs, operation, ask({ abortSignal: given.signal }), signal);
     } catch (error) {
+      given.abort();
       if (signal?.aborted) {
         code = "cancelled";
         throw signal.reason;

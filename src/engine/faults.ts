@@ -63,6 +63,12 @@ function connectionFault(error: unknown, url: string): TargetError {
   if (error instanceof DeadlineError) {
     return new TargetError("unreachable", `the engine at ${url} does not answer: ${error.message}`, options);
   }
+  if (error instanceof TypeError) {
+    return new TargetError("unreachable", `what answers at ${url} is not a Docker engine: ${error.message}`, {
+      ...options,
+      remedy: "check docker.host, or DOCKER_HOST",
+    });
+  }
   switch (codeOf(error)) {
     case "EACCES":
       return new TargetError("denied", `no permission to use the engine's socket at ${url}`, {

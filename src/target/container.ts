@@ -1,4 +1,5 @@
 /** A Docker container as a target: found by name or by compose labels each time, never remembered by id. */
+import { LONGEST_TIMER_MS, timerMs } from "../activation/timers.ts";
 import { delay } from "../async.ts";
 import type { ContainerReference } from "../config/config.ts";
 import { addressOf } from "../engine/address.ts";
@@ -26,6 +27,8 @@ export interface ContainerOptions {
   readonly engine: Engine;
   readonly events: EngineEvents;
   readonly own: OwnContainer;
+  /** Which target each container, by id, belongs to; shared by all targets of an engine. */
+  readonly owners: Map<string, ContainerTarget>;
 }
 
 export class ContainerTarget implements Target {
@@ -41,14 +44,18 @@ export class ContainerTarget implements Target {
 
   get graceMs(): number {
     const own = this.#seen?.stopTimeoutS;
-    return this.#options.graceMs ?? (own === undefined ? DEFAULT_GRACE_MS : own * 1000);
+    if (this.#options.graceMs !== undefined) return this.#options.graceMs;
+    if (own === undefined) return DEFAULT_GRACE_MS;
+    // Docker takes a negative number for "as long as it takes".
+    return own < 0 ? LONGEST_TIMER_MS : timerMs(own * 1000);
   }
 
   async look(signal: AbortSignal): Promise<Sight> {
     const facts = await this.#inspectIfThere(signal);
     if (facts === undefined) return { up: false };
     if (!facts.isRunning || facts.isPaused) {
-      return { up: false, exit: { code: facts.exitCode, oomKilled: facts.oomKilled } };
+      const exit = { code: facts.exitCode, oomKilled: facts.oomKilled };
+      return { up: false, exit, comesBack: facts.isRestarting };
     }
     return {
       up: true,
@@ -92,8 +99,22 @@ export class ContainerTarget implements Target {
   }
 
   async #inspect(signal: AbortSignal): Promise<ContainerFacts> {
-    this.#seen = await this.#options.engine.inspect(await this.#find(signal), signal);
-    return this.#seen;
+    const facts = await this.#options.engine.inspect(await this.#find(signal), signal);
+    this.#own(facts);
+    this.#seen = facts;
+    return facts;
+  }
+
+  /** Two targets that are one container would stop it under each other: the second one is refused. */
+  #own({ id, name }: ContainerFacts): void {
+    const { owners } = this.#options;
+    const owner = owners.get(id);
+    if (owner !== undefined && owner !== this && owner.#seen?.id === id) {
+      throw new TargetError("invalid", `${this.name} and ${owner.name} are the same container, ${name}`, {
+        remedy: "name it in the same way in all services: they then share it",
+      });
+    }
+    owners.set(id, this);
   }
 
   async #inspectIfThere(signal: AbortSignal): Promise<ContainerFacts | undefined> {

@@ -101,7 +101,9 @@ export class ProcessTarget implements Target {
 
   /** Ends the whole group at once, without waiting: for a program that is itself about to end. */
   kill(): void {
-    if (this.#life !== undefined) signalGroup(this.#life.pid, "SIGKILL");
+    const life = this.#life;
+    // Of a life that is over the number may be somebody else's by now.
+    if (life !== undefined && (life.exit === undefined || life.isStopping)) signalGroup(life.pid, "SIGKILL");
   }
 
   async #spawn(): Promise<Life> {
@@ -207,7 +209,7 @@ function signalGroup(pid: number, name: NodeJS.Signals | 0): boolean {
  */
 function isDead(group: number): boolean {
   const states = processes()
-    .filter((process) => process.group === group)
+    .filter((one) => one.group === group)
     .map(({ state }) => state);
   return states.length > 0 && states.every((state) => state === "Z" || state === "X");
 }

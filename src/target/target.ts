@@ -2,7 +2,12 @@ import type { Exit } from "../activation/errors.ts";
 
 /** What is true of a target at the moment of looking. */
 export type Sight =
-  | { readonly up: false; readonly exit?: Exit }
+  | {
+      readonly up: false;
+      readonly exit?: Exit;
+      /** Whether somebody else, a restart policy, brings it up again by itself. */
+      readonly comesBack?: boolean;
+    }
   | {
       readonly up: true;
       /** Host or IP address where its ports answer. It may be another one in the target's next life. */

@@ -78,7 +78,8 @@ export class FakeTarget implements Target {
   /** What `lastLines` answers. */
   lines: readonly string[] = [];
 
-  /** Runs in each stop, before anything else: for what must hold whenever a target is stopped. */
+  /** Run in each call, before anything else: for what must hold whenever a target is started or stopped. */
+  onStart: () => void = () => {};
   onStop: () => void = () => {};
   /** Runs before each change of what is true. */
   onChange: (before: Sight) => void = () => {};
@@ -140,6 +141,7 @@ export class FakeTarget implements Target {
   }
 
   start(signal: AbortSignal): Promise<"started" | "already"> {
+    this.onStart();
     const call = this.#open(this.starts, signal);
     if (this.isPrompt && call.isOpen) this.finishStart();
     return call.promise;

@@ -1,0 +1,25 @@
+import http from "node:http";
+import https from "node:https";
+import { inspect } from "node:util";
+
+/** The engine is asked for one thing at a time by each target; more at once means that it does not answer. */
+const MOST_SOCKETS = 64;
+
+type AddRequest = (request: http.ClientRequest, ...rest: unknown[]) => void;
+
+/** Keeps connections to the engine open, and keeps two habits of dockerode's HTTP layer in check. */
+export function engineAgent(isSecure: boolean): http.Agent {
+  const options = { keepAlive: true, maxSockets: MOST_SOCKETS };
+  const agent = isSecure ? new https.Agent(options) : new http.Agent(options);
+  const addRequest: AddRequest = Reflect.get(agent, "addRequest");
+  const value: AddRequest = (request, ...rest) => {
+    // It would follow a redirect, and throw where nobody can catch when that leads nowhere. An engine has none to give.
+    request.prependListener("response", (response) => Reflect.deleteProperty(response.headers, "location"));
+    addRequest.call(agent, request, ...rest);
+  };
+  Object.defineProperty(agent, "addRequest", { value });
+  // It formats each request for a debug log that nobody reads, all sockets of the agent included: nine tenths of what a
+  // call costs.
+  Object.defineProperty(agent, inspect.custom, { value: () => "Agent" });
+  return agent;
+}
