@@ -31,6 +31,7 @@ export interface EngineParts {
   readonly engine: Engine;
   readonly events: EngineEvents;
   readonly own: OwnContainer;
+  readonly owners: Map<string, ContainerTarget>;
 }
 
 /** Services that share a target, with all that an activator needs. */
@@ -44,7 +45,7 @@ export interface TargetPlan {
 /** @throws TargetError when the engine's address cannot be understood */
 export function createEngine(host: string | undefined, { env }: Surroundings, observer: Observer): EngineParts {
   const engine = new Engine(parseEngineHost(host, env), observer);
-  return { engine, events: new EngineEvents(engine, observer), own: new OwnContainer(engine) };
+  return { engine, events: new EngineEvents(engine, observer), own: new OwnContainer(engine), owners: new Map() };
 }
 
 /** @throws TargetError for a user or group that does not exist */

@@ -17,7 +17,8 @@ import { LOOK_MS, Lookout } from "./lookout.ts";
 import { type EffectName, type EventName, initialState, type State, type StateName, transition } from "./machine.ts";
 import { type Probe, Run, type UpSight } from "./run.ts";
 import { Stopper } from "./stopper.ts";
-import { outcomeOf, sleepReasonOf } from "./verdicts.ts";
+import { timerMs } from "./timers.ts";
+import { isDenial, outcomeOf, sleepReasonOf } from "./verdicts.ts";
 
 const LAST_LINES_MS = 2_000;
 
@@ -213,6 +214,8 @@ export class Activator {
         return this.#putToSleep();
       case "stop-again":
         return this.#stopper.again();
+      case "hurry":
+        return this.#stopper.hurry();
       case "grant":
         return this.#grant();
       case "refuse":
@@ -257,7 +260,7 @@ export class Activator {
   /** How long one claim waits at most: a start, and the end of the stop under way when it comes in the middle of one. */
   #patienceMs(): number {
     const stopMs = this.#state.name === "stopping" ? this.#stopper.limitMs : 0;
-    return stopMs + this.#policy.startTimeoutMs;
+    return timerMs(stopMs + this.#policy.startTimeoutMs);
   }
 
   #closedError(): ClosedError {
@@ -292,6 +295,8 @@ export class Activator {
     if (run !== this.#run) return;
     // Closed in the very moment in which it succeeded.
     if (this.#state.name !== "starting") return this.#notBroughtUp(run, this.#closedError());
+    // It stayed awake through a stop that failed, but not in the same life.
+    if (this.#up?.life !== up.life) this.#wentDown({});
     this.#up = up;
     this.#readyAt = performance.now();
     this.#lastError = undefined;
@@ -308,6 +313,7 @@ export class Activator {
     const { outcome, exit } = outcomeOf(error);
     if (this.#state.name !== "starting") return this.#report(run, { outcome, error });
     this.#lastError = error.message;
+    if (exit !== undefined) this.#wentDown(exit);
     const cooldown = run.adopt ? {} : { cooldownMs: this.#cooldown.begin() };
     const event = exit === undefined ? "failed" : run.adopt ? "lost" : "exited";
     this.#dispatch(event, { error: startError(this.target, error) });
@@ -359,7 +365,14 @@ export class Activator {
   #notTakenDown(error: Error, retryMs: number): void {
     this.#lastError = error.message;
     this.#observer.stopFailed(this.target.name, error, this.#state.closing ? 0 : retryMs);
-    this.#dispatch("failed");
+    this.#dispatch(isDenial(error) ? "denied" : "failed");
+  }
+
+  /** By itself, or by somebody else. */
+  #wentDown(exit: Exit): void {
+    if (this.#up === undefined) return;
+    this.#up = undefined;
+    this.#reportSleep(sleepReasonOf(exit), 0, exit);
   }
 
   #reportSleep(reason: SleepReason, durationMs: number, exit?: Exit): void {
@@ -392,8 +405,7 @@ export class Activator {
     if (name !== "ready" && name !== "draining") return;
     if (sight.up && sight.life === this.#up?.life) return;
     const exit = sight.up ? {} : (sight.exit ?? {});
-    this.#up = undefined;
-    this.#reportSleep(sleepReasonOf(exit), 0, exit);
+    this.#wentDown(exit);
     this.#dispatch("exited", { error: new ExitedError(this.target.name, exit) });
     if (sight.up && !this.#state.closing) this.#dispatch("found");
   }

@@ -1,3 +1,5 @@
+import { timerMs } from "./timers.ts";
+
 /** Fires once when nobody used the target for long enough. Starting it again moves the deadline. */
 export class IdleTimer {
   readonly #onIdle: () => void;
@@ -19,7 +21,7 @@ export class IdleTimer {
     this.#timer = setTimeout(() => {
       this.cancel();
       this.#onIdle();
-    }, delayMs);
+    }, timerMs(delayMs));
   }
 
   cancel(): void {

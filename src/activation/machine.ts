@@ -20,6 +20,7 @@ export const eventNames = [
   "exited", // went down by itself
   "lost", // went down by itself while it was being adopted
   "stopped", // our stop is done
+  "denied", // our stop was refused, and will not happen
   "close", // the service ends
   "deadline", // the drain took too long
 ] as const;
@@ -31,6 +32,7 @@ export type EffectName =
   | "abort" // give up the start under way
   | "stop" // take it down
   | "stop-again" // the same, after a pause
+  | "hurry" // do not wait for that pause
   | "grant" // those who wait now hold
   | "refuse"
   | "reject"
@@ -89,10 +91,12 @@ const table = {
     deadline: () => go("stopping", "cut", "stop"),
   },
   stopping: {
-    acquire: (s) => (s.closing ? go("stopping", "refuse") : go("stopping")),
+    acquire: (s) => (s.closing ? go("stopping", "refuse") : go("stopping", "hurry")),
     release: () => go("stopping"),
     found: () => go("stopping"),
     failed: (s) => (s.closing ? go("asleep") : go("stopping", "stop-again")),
+    // It stays up: those who wait for it are to have it.
+    denied: (s) => (s.closing ? go("asleep") : s.leases > 0 ? go("starting", "adopt") : go("stopping", "stop-again")),
     exited: () => go("stopping"),
     stopped: (s) => (s.leases > 0 ? go("starting", "start") : go("asleep")),
     close: () => go("stopping", "reject"),

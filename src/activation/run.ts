@@ -5,6 +5,8 @@
 import type { Sight, Target } from "../target/target.ts";
 import { abortable } from "./abortable.ts";
 import { ExitedError } from "./errors.ts";
+import { timerMs } from "./timers.ts";
+import { isStop } from "./verdicts.ts";
 
 /** Resolves once `address` really answers; must stop at once, rejecting with the reason, when `signal` is aborted. */
 export type Probe = (address: string, signal: AbortSignal) => Promise<void>;
@@ -12,7 +14,8 @@ export type Probe = (address: string, signal: AbortSignal) => Promise<void>;
 export type UpSight = Extract<Sight, { up: true }>;
 
 /** Between two attempts at a target that went down just after it claimed to be up. */
-const AGAIN_MS = 20;
+const FIRST_AGAIN_MS = 20;
+const LONGEST_AGAIN_MS = 500;
 
 export interface RunOptions {
   readonly target: Target;
@@ -43,6 +46,8 @@ export class Run {
   #startCall: Promise<void> | undefined;
   #watched: Watched | undefined;
   #noticed = false;
+  #wasStopped = false;
+  #againMs = FIRST_AGAIN_MS;
 
   constructor(options: RunOptions) {
     this.adopt = options.adopt;
@@ -73,7 +78,7 @@ export class Run {
   async bringUp(): Promise<UpSight> {
     const { timeoutMs, timeoutError } = this.#options;
     const { signal } = this.#aborted;
-    const timer = setTimeout(() => this.#aborted.abort(timeoutError()), timeoutMs);
+    const timer = setTimeout(() => this.#aborted.abort(timeoutError()), timerMs(timeoutMs));
     try {
       for (;;) {
         const verdict = this.adopt ? "started" : await abortable(this.#start(), signal);
@@ -82,7 +87,9 @@ export class Run {
         this.#startMs ??= this.elapsedMs;
         const last = sight.up ? await this.#probeLife(sight) : sight;
         if (last.up && last === sight) return last;
-        if (!last.up && verdict === "started") throw new ExitedError(this.#target.name, last.exit ?? {});
+        if (!last.up && verdict === "started" && !this.#isWorthAnother(last)) {
+          throw new ExitedError(this.#target.name, last.exit ?? {});
+        }
         await this.#pause();
       }
     } finally {
@@ -110,9 +117,18 @@ export class Run {
     return verdict;
   }
 
+  /** A crash ends the attempt. A restart does not: by a restart policy, or, once, by somebody who stopped it. */
+  #isWorthAnother({ exit, comesBack }: Extract<Sight, { up: false }>): boolean {
+    if (comesBack) return true;
+    if (this.adopt || this.#wasStopped || !isStop(exit ?? {})) return false;
+    this.#wasStopped = true;
+    return true;
+  }
+
   async #pause(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, AGAIN_MS);
+    const timer = setTimeout(resolve, this.#againMs);
+    this.#againMs = Math.min(this.#againMs * 2, LONGEST_AGAIN_MS);
     try {
       await abortable(promise, this.#aborted.signal);
     } finally {

@@ -1,6 +1,7 @@
 import type { Target } from "../target/target.ts";
 import { abortable } from "./abortable.ts";
 import { LOOK_MS } from "./lookout.ts";
+import { timerMs } from "./timers.ts";
 
 /** Added to a target's own grace when waiting for a stop to end; targets give up before that by themselves. */
 const STOP_MARGIN_MS = 20_000;
@@ -28,7 +29,7 @@ export class Stopper {
 
   /** How long an attempt may take, in milliseconds. */
   get limitMs(): number {
-    return this.#options.target.graceMs + STOP_MARGIN_MS;
+    return timerMs(this.#options.target.graceMs + STOP_MARGIN_MS);
   }
 
   /** Makes the first attempt. `startCall` is a start that was given up but is not over: it would undo a quick stop. */

@@ -2,7 +2,7 @@ import type { ActivationOutcome, SleepReason } from "../telemetry/observer.ts";
 import { ClosedError, type Exit, ExitedError, StartTimeoutError } from "./errors.ts";
 
 /** 128 + SIGKILL and SIGTERM: what a container shows that somebody stopped. */
-const STOPPED_CODES: ReadonlySet<number> = new Set([0, 137, 143]);
+const SIGNAL_CODES: ReadonlySet<number> = new Set([137, 143]);
 
 /** Names the outcome of a failed activation, for reports. */
 export function outcomeOf(error: Error): { outcome: ActivationOutcome; exit?: Exit } {
@@ -13,9 +13,19 @@ export function outcomeOf(error: Error): { outcome: ActivationOutcome; exit?: Ex
   return { outcome: "engine_error" };
 }
 
+/** Whether it was ended by a signal as somebody sends it to stop a target. */
+export function isStop({ code, signal, oomKilled }: Exit): boolean {
+  if (oomKilled) return false;
+  return signal === "SIGTERM" || (code !== undefined && SIGNAL_CODES.has(code));
+}
+
 /** Tells somebody's stop from a crash, by how the target ended. */
 export function sleepReasonOf(exit: Exit): SleepReason {
-  if (exit.oomKilled) return "crash";
-  if (exit.signal !== undefined) return exit.signal === "SIGTERM" ? "external" : "crash";
-  return exit.code === undefined || STOPPED_CODES.has(exit.code) ? "external" : "crash";
+  const endedWell = exit.signal === undefined && !exit.oomKilled && (exit.code === undefined || exit.code === 0);
+  return endedWell || isStop(exit) ? "external" : "crash";
+}
+
+/** Whether a target was asked, and answered that it will not do it: what else fails may yet happen. */
+export function isDenial(error: Error): boolean {
+  return "fault" in error && error.fault === "denied";
 }

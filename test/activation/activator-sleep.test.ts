@@ -97,6 +97,24 @@ suite("a stop", () => {
     assert.equal(stage.sleeps.length, 1);
   });
 
+  test("that fails is tried again after 1 s at first, however often an earlier one failed", async () => {
+    using stage = new Stage();
+    await stage.wakeAndIdle();
+    stage.target.failStop(engineAway);
+    await stage.advance(1_000);
+    stage.target.failStop(engineAway);
+    await stage.advance(2_000);
+    stage.target.finishStop();
+    await stage.settle();
+    await stage.wakeAndIdle();
+    stage.target.failStop(engineAway);
+    await stage.settle();
+    assert.deepEqual(
+      stage.stopFailures.map(({ retryMs }) => retryMs),
+      [1_000, 2_000, 1_000],
+    );
+  });
+
   test("that fails counts as done when a look says that the target is down", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
@@ -119,12 +137,48 @@ suite("a stop", () => {
     assert.equal(stage.target.stops.length, 2);
   });
 
-  test("that fails keeps those who came meanwhile waiting, and serves them after the next attempt", async () => {
+  test("that fails leaves the target to those who came meanwhile, since it may well be up", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     const claim = stage.claim();
     stage.target.failStop(engineAway);
-    await stage.advance(1_000);
+    await stage.settle();
+    assert.ok(claim.isHeld);
+    assert.equal(claim.lease?.address, "10.0.0.1");
+    assert.equal(stage.target.starts.length, 1);
+
+    claim.release();
+    await stage.advance(policy.idleTimeoutMs);
+    assert.equal(stage.target.stops.length, 2);
+    stage.target.finishStop();
+    await stage.settle();
+    assert.equal(stage.sleeps.length, 1, "it slept once");
+  });
+
+  test("that fails, and takes effect all the same, is followed by a start for those who came meanwhile", async () => {
+    using stage = new Stage();
+    await stage.wakeAndIdle();
+    const claim = stage.claim();
+    stage.answersProbes = false;
+    stage.target.failStop(engineAway);
+    await stage.settle();
+    stage.target.goDown({ code: 0 });
+    await stage.settle();
+    assert.equal(stage.sleeps.length, 1, "what was awake went to sleep");
+    stage.answersProbes = true;
+    stage.target.finishStart();
+    await stage.settle();
+    assert.ok(claim.isHeld);
+    assert.equal(claim.lease?.address, "10.0.0.2");
+  });
+
+  test("that is due again is made at once for somebody who comes", async () => {
+    using stage = new Stage();
+    await stage.wakeAndIdle();
+    stage.target.failStop(engineAway);
+    await stage.settle();
+    const claim = stage.claim();
+    assert.equal(stage.target.stops.length, 2);
     stage.target.finishStop();
     await stage.settle();
     stage.target.finishStart();
@@ -132,10 +186,31 @@ suite("a stop", () => {
     assert.ok(claim.isHeld);
   });
 
-  test("that never ends gives those who wait StartTimeoutError in the end", async () => {
+  test("that is denied leaves the target to those who came meanwhile", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
+    const claim = stage.claim();
+    stage.target.failStop(new TargetError("denied", "a socket proxy says no"));
+    await stage.settle();
+    assert.ok(claim.isHeld);
+    assert.equal(stage.target.starts.length, 1);
+  });
+
+  test("that failed is tried again at once when somebody comes", async () => {
+    using stage = new Stage();
+    await stage.wakeAndIdle();
+    stage.target.failStop(engineAway);
+    await stage.settle();
+    const stops = stage.target.stops.length;
+    stage.claim();
+    await stage.settle();
+    assert.equal(stage.target.stops.length, stops + 1);
+  });
+
+  test("that never ends gives those who wait StartTimeoutError in the end", async () => {
+    using stage = new Stage();
     stage.target.givesUpAfterMs = Number.POSITIVE_INFINITY;
+    await stage.wakeAndIdle();
     const claim = stage.claim();
     await stage.advance(stage.target.graceMs + 20_000 + policy.startTimeoutMs);
     assert.ok(claim.error instanceof StartTimeoutError);
@@ -240,6 +315,20 @@ suite("close()", () => {
     await stage.activator.close(drain);
     assert.equal(stage.target.stops.length, 0);
     assert.equal(stage.target.watchers, 0);
+    assert.equal(stage.clock.pending, 0);
+  });
+
+  test("of a target in its cooldown leaves no timer", async () => {
+    using stage = new Stage();
+    stage.activator.open();
+    stage.claim();
+    await stage.settle();
+    stage.target.failStart(engineAway);
+    await stage.settle();
+    stage.target.finishStop();
+    await stage.settle();
+    assert.equal(stage.clock.pending, 1);
+    await stage.activator.close(drain);
     assert.equal(stage.clock.pending, 0);
   });
 

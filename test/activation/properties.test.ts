@@ -84,6 +84,7 @@ class Books {
       case "failed":
         return this.#isStarting || this.#isStopping;
       case "stopped":
+      case "denied":
         return this.#isStopping;
       case "idle":
         return this.#isArmed;
@@ -99,7 +100,8 @@ class Books {
       else this.#waiting -= 1;
     }
     if (event === "idle") this.#isArmed = false;
-    if (event === "stopped" || (event === "failed" && before.name === "stopping")) this.#isStopping = false;
+    if (event === "stopped" || event === "denied" || (event === "failed" && before.name === "stopping"))
+      this.#isStopping = false;
     if (event === "started" || event === "lost" || (event === "failed" && before.name === "starting")) {
       this.#isStarting = false;
     }
@@ -125,6 +127,9 @@ class Books {
       case "stop-again":
         assert.ok(!isBusy);
         this.#isStopping = true;
+        return;
+      case "hurry":
+        assert.ok(this.#isStopping);
         return;
       case "grant":
         assert.ok(this.#waiting > 0);

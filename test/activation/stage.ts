@@ -10,21 +10,21 @@ export const policy: Policy = { idleTimeoutMs: 60_000, minUptimeMs: 0, startTime
 /** One client's claim, from acquire() to its end. */
 export class Claim {
   readonly #leave = new AbortController();
+  readonly sinceMs: number = Date.now();
   lease: Lease | undefined;
   error: unknown;
 
   constructor(activator: Activator, onSettled: (claim: Claim) => void = () => {}) {
-    activator
-      .acquire(this.#leave.signal)
-      .then(
-        (lease) => {
-          this.lease = lease;
-        },
-        (error) => {
-          this.error = error;
-        },
-      )
-      .finally(() => onSettled(this));
+    void activator.acquire(this.#leave.signal).then(
+      (lease) => {
+        this.lease = lease;
+        onSettled(this);
+      },
+      (error) => {
+        this.error = error;
+        onSettled(this);
+      },
+    );
   }
 
   get isWaiting(): boolean {
@@ -33,6 +33,10 @@ export class Claim {
 
   get isHeld(): boolean {
     return this.lease?.isHeld === true;
+  }
+
+  get hasLeft(): boolean {
+    return this.#leave.signal.aborted;
   }
 
   /** Why the lease was cut; undefined while it was not. */
@@ -59,6 +63,10 @@ export class Stage implements Disposable {
   answersProbes = true;
 
   readonly changes: StateChange[] = [];
+  changedAtMs = 0;
+  /** The addresses of the target in all lives in which it was ready. */
+  readonly readyLives: Set<string> = new Set();
+  #probed = "";
   readonly activations: ActivationReport[] = [];
   readonly sleeps: SleepReport[] = [];
   readonly stopFailures: { readonly error: Error; readonly retryMs: number }[] = [];
@@ -66,11 +74,11 @@ export class Stage implements Disposable {
   constructor(changes: Partial<Policy> = {}) {
     this.activator = new Activator({
       target: this.target,
-      probe: (_address, signal) => this.#probe(signal),
+      probe: (address, signal) => this.#probe(address, signal),
       policy: { ...policy, ...changes },
       services: ["web", "api"],
       observer: observer({
-        state: (change) => this.changes.push(change),
+        state: (change) => this.#changed(change),
         activation: (report) => this.activations.push(report),
         sleep: (report) => this.sleeps.push(report),
         stopFailed: (_target, error, retryMs) => this.stopFailures.push({ error, retryMs }),
@@ -120,7 +128,14 @@ export class Stage implements Disposable {
     this.clock[Symbol.dispose]();
   }
 
-  #probe(signal: AbortSignal): Promise<void> {
+  #changed(change: StateChange): void {
+    this.changes.push(change);
+    this.changedAtMs = this.clock.nowMs;
+    if (change.to === "ready") this.readyLives.add(this.#probed);
+  }
+
+  #probe(address: string, signal: AbortSignal): Promise<void> {
+    this.#probed = address;
     const call = new Call<void>(signal, { before: this.target.truth, givesUpAfterMs: this.target.givesUpAfterMs });
     this.probes.push(call);
     if (this.answersProbes && this.target.truth.up && call.isOpen) call.resolve();

@@ -4,25 +4,24 @@
  * the target. What must hold all the same is asserted after each step, and at the end, when the world has calmed down.
  */
 import assert from "node:assert/strict";
-import {
-  ActivationError,
-  ClosedError,
-  CooldownError,
-  type Exit,
-  ExitedError,
-  StartTimeoutError,
-} from "../../src/activation/errors.ts";
+import type { Exit } from "../../src/activation/errors.ts";
 import { TargetError, UnhealthyError } from "../../src/errors.ts";
 import type { Sight } from "../../src/target/target.ts";
 import { type Call, openCalls } from "../support/fake-target.ts";
+import { clientLeft, type Limits, Referee } from "./referee.ts";
 import { type Claim, policy, Stage } from "./stage.ts";
 
-const clientLeft = new Error("the client left");
 const failure = new TargetError("failed", "it did not work");
-const drainMs = 10_000;
 const exits: readonly (Exit | undefined)[] = [undefined, { code: 0 }, { code: 3 }, { code: 137, oomKilled: true }];
-/** Shorter than a look may take, so that a look can outlast a whole activation. */
-const idleTimeoutMs = 3_000;
+/** The idle timeout is shorter than a look may take, so that a look can outlast a whole activation. */
+const limits: Limits = {
+  idleTimeoutMs: 3_000,
+  startTimeoutMs: policy.startTimeoutMs,
+  drainMs: 10_000,
+  lateMs: 2_000,
+};
+const { idleTimeoutMs, drainMs } = limits;
+const minUptimeMs = 4_000;
 const times = [1, 20, 500, 1_000, idleTimeoutMs, 5_000, 10_000, policy.startTimeoutMs];
 /** The longest pause between two attempts to stop, and between two to start. */
 const longestRetryMs = 30_000;
@@ -99,7 +98,7 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
     world.stage.answersProbes = true;
   },
   "calls give up late": (world) => {
-    world.stage.target.givesUpAfterMs = 2_000;
+    world.stage.target.givesUpAfterMs = limits.lateMs;
   },
   "calls give up at once": (world) => {
     world.stage.target.givesUpAfterMs = 0;
@@ -109,47 +108,22 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
   "close, leave running": (world) => world.close(true),
 };
 
-/** Collects what nobody handles: a contradiction in the activator shows as a rejection, which must fail the sequence. */
-class Rejections implements Disposable {
-  readonly #seen: unknown[] = [];
-  readonly #usual = process.listeners("unhandledRejection");
-
-  constructor() {
-    process.removeAllListeners("unhandledRejection");
-    process.on("unhandledRejection", (reason) => this.#seen.push(reason));
-  }
-
-  throwAny(): void {
-    if (this.#seen.length > 0) throw this.#seen[0];
-  }
-
-  [Symbol.dispose](): void {
-    process.removeAllListeners("unhandledRejection");
-    for (const listener of this.#usual) process.on("unhandledRejection", listener);
-  }
-}
-
 export class World implements Disposable {
-  readonly stage: Stage = new Stage({ idleTimeoutMs });
+  readonly stage: Stage = new Stage({ idleTimeoutMs, minUptimeMs });
   readonly claims: Claim[] = [];
-  readonly #rejections = new Rejections();
-  readonly #endedLives = new Set<string>();
+  readonly #referee: Referee = new Referee(this.stage, this.claims, limits);
   /** The starts and stops that took effect. */
   readonly #took = new WeakSet<object>();
   /** The looks that the last hint led to, or may have; undefined when something changed after it. */
   #lookedSince: (() => readonly Call<Sight>[]) | undefined;
   #openVerifies = 0;
-  /** How many changes of state there had been when the target was last stopped. */
-  #stopsDecided = 0;
-  #closed: { readonly atMs: number; readonly done: Promise<void> } | undefined;
   #isClosed = false;
 
   constructor() {
     const { target } = this.stage;
     target.hintsChanges = false;
-    target.onStop = () => this.#assertMayStop();
     target.onChange = (before) => {
-      if (before.up) this.#endedLives.add(before.address);
+      if (before.up) this.#referee.endedLives.add(before.address);
       this.#lookedSince = undefined;
     };
     this.stage.activator.open();
@@ -165,11 +139,13 @@ export class World implements Disposable {
 
   /** @param ticks how many promises may settle before the next step; undefined: all of them */
   async step(act: Act, pick: number, ticks: number | undefined): Promise<void> {
+    this.#referee.noteUse();
     await acts[act](this, pick);
-    this.#assertAlways();
+    this.#referee.noteUse();
+    this.#referee.assertAlways();
     if (ticks === undefined) return this.#settle();
     for (let tick = 0; tick < ticks; tick += 1) await Promise.resolve();
-    this.#assertAlways();
+    this.#referee.assertAlways();
   }
 
   hint(): void {
@@ -181,7 +157,7 @@ export class World implements Disposable {
   }
 
   acquire(): void {
-    this.claims.push(this.stage.claim());
+    this.claims.push(this.stage.claim((claim) => this.#referee.assertInTurn(claim)));
   }
 
   verify(claim: Claim | undefined): void {
@@ -234,9 +210,10 @@ export class World implements Disposable {
   }
 
   close(leaveRunning: boolean): void {
+    const changes = this.stage.changes.length;
     const done = this.stage.activator.close({ drainMs, leaveRunning });
-    if (this.#closed !== undefined) return assert.equal(done, this.#closed.done);
-    this.#closed = { atMs: this.stage.clock.nowMs, done };
+    if (this.#referee.closing !== undefined) return assert.equal(done, this.#referee.closing.done);
+    this.#referee.closing = { atMs: this.stage.clock.nowMs, leaveRunning, changes, done };
     void done.then(() => {
       this.#isClosed = true;
     });
@@ -258,7 +235,7 @@ export class World implements Disposable {
     await stage.advance(5_000);
     this.#answerEverything();
     await stage.advance(longestRetryMs);
-    this.#assertSettled();
+    this.#referee.assertSettled();
     assert.deepEqual(
       claims.filter((claim) => claim.isWaiting),
       [],
@@ -266,14 +243,15 @@ export class World implements Disposable {
     );
     assert.equal(this.#openVerifies, 0);
 
-    if (this.#closed === undefined) await this.#live();
+    if (this.#referee.closing === undefined) await this.#live();
     for (const claim of this.held) claim.release();
     await stage.advance(drainMs);
-    this.#assertEnd();
+    assert.ok(this.#isClosed, "close() does not resolve");
+    this.#referee.assertEnd();
   }
 
   [Symbol.dispose](): void {
-    this.#rejections[Symbol.dispose]();
+    this.#referee[Symbol.dispose]();
     this.stage[Symbol.dispose]();
   }
 
@@ -282,12 +260,12 @@ export class World implements Disposable {
     const { stage } = this;
     assert.equal(stage.state, stage.target.truth.up ? "ready" : "asleep", "its state is not what is true");
     for (const { lease } of this.held)
-      assert.ok(!this.#endedLives.has(lease?.address ?? ""), "holds a life that is over");
+      assert.ok(!this.#referee.endedLives.has(lease?.address ?? ""), "holds a life that is over");
     for (const claim of this.held) claim.release();
-    await stage.advance(idleTimeoutMs);
+    await stage.advance(Math.max(idleTimeoutMs, minUptimeMs));
     assert.equal(stage.state, "asleep", "an unused target was not put to sleep");
     assert.equal(stage.target.truth.up, false);
-    assert.equal(stage.sleeps.length, stage.path.filter((state) => state === "ready").length);
+    assert.equal(stage.sleeps.length, stage.readyLives.size, "each life that was ready ends in one sleep");
 
     await stage.advance(longestCooldownMs);
     this.acquire();
@@ -308,76 +286,7 @@ export class World implements Disposable {
 
   async #settle(): Promise<void> {
     await this.stage.settle();
-    this.#assertSettled();
-  }
-
-  /** When the target is stopped, nobody may hold it, and nobody may have been waiting for it when that was decided. */
-  #assertMayStop(): void {
-    assert.equal(this.held.length, 0, "stopped under a lease");
-    const { starts, stops } = this.stage.target;
-    const decided = this.stage.changes.at(-1);
-    assert.equal(decided?.to, "stopping");
-    const isRetry = this.#stopsDecided === this.stage.changes.length;
-    this.#stopsDecided = this.stage.changes.length;
-    // Whoever came after the decision waits for the end of it, and for the next start.
-    const wasHeldBack = starts.at(-1)?.signal.aborted === true;
-    if (!isRetry && !wasHeldBack) assert.equal(this.stage.activator.view.waiting, 0, "stopped although somebody waits");
-    assert.equal(openCalls(starts).length, 0, "stopped in the middle of a start");
-    assert.equal(openCalls(stops).length, 0, "stopped twice at a time");
-  }
-
-  #assertAlways(): void {
-    const { starts, stops } = this.stage.target;
-    const [starting, stopping] = [openCalls(starts).length, openCalls(stops).length];
-    assert.ok(starting + stopping <= 1, `${starting} starts and ${stopping} stops at a time`);
-    const { view } = this.stage.activator;
-    assert.equal(view.idleDeadline !== undefined, view.state === "ready" && view.held === 0, "idle timer");
-    if (view.state === "asleep") assert.equal(view.held + view.waiting, 0);
-    if (view.held > 0) assert.ok(view.state === "ready" || view.state === "draining", `held while ${view.state}`);
-    if (view.waiting > 0)
-      assert.ok(view.state === "starting" || view.state === "stopping", `waits while ${view.state}`);
-  }
-
-  #assertSettled(): void {
-    this.#rejections.throwAny();
-    this.#assertAlways();
-    const { view } = this.stage.activator;
-    assert.equal(view.held, this.held.length);
-    assert.equal(view.waiting, this.waiting.length);
-    for (const claim of this.claims) this.#assertFair(claim);
-  }
-
-  /** Whoever was refused or cut was so for a reason that is true. */
-  #assertFair({ error, lease, cutBy }: Claim): void {
-    const { nowMs } = this.stage.clock;
-    if (error !== undefined && error !== clientLeft) {
-      assert.ok(error instanceof ActivationError, String(error));
-      if (error instanceof ClosedError) assert.ok(this.#closed, "refused as closed");
-      if (error instanceof ExitedError) assert.ok(this.#endedLives.size > 0, "refused as exited");
-      if (error instanceof StartTimeoutError) assert.ok(nowMs >= policy.startTimeoutMs, "refused as too late");
-      if (error instanceof CooldownError) assert.ok(this.stage.target.starts.length > 0, "refused without a failure");
-    }
-    if (lease === undefined || cutBy === undefined) return;
-    if (cutBy instanceof ExitedError) assert.ok(this.#endedLives.has(lease.address), "cut although it lives");
-    else assert.ok(this.#closed && nowMs >= this.#closed.atMs + drainMs, `cut by ${cutBy}`);
-  }
-
-  #assertEnd(): void {
-    const { stage } = this;
-    assert.ok(this.#isClosed, "close() does not resolve");
-    assert.equal(stage.clock.pending, 0, "timers are left");
-    assert.equal(stage.target.watchers, 0, "a watch is left");
-    this.#assertSettled();
-    let from = "asleep";
-    for (const change of stage.changes) {
-      assert.equal(change.from, from);
-      assert.notEqual(change.to, from);
-      from = change.to;
-    }
-    const lost = stage.activations.filter(({ adopted, outcome }) => adopted && outcome === "exited");
-    const begun = stage.changes.filter(({ to }) => to === "starting");
-    const givenBack = stage.changes.filter(({ event }) => event === "lost");
-    assert.equal(stage.activations.length, begun.length + lost.length - givenBack.length, "activations told");
+    this.#referee.assertSettled();
   }
 }
 
