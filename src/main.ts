@@ -1,20 +1,24 @@
 /** The edge to the process: arguments, environment, signals, exit codes. The only file that touches `process`. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { runCommand } from "./commands/cli.ts";
 import type { Context } from "./commands/command.ts";
 
 const UNKNOWN_OPEN_FILES = 1_024;
+const USUAL_OWN_FILES = 32;
 
 function context(): Context {
   const shutdown = new AbortController();
-  for (const name of ["SIGTERM", "SIGINT"] as const) {
+  // SIGHUP: the terminal was closed. Without a handler it would end us, and leave our processes behind.
+  for (const name of ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"] as const) {
     process.on(name, () => {
       // Somebody who asks twice does not want to wait.
       if (shutdown.signal.aborted) process.exit(1);
       shutdown.abort();
     });
   }
+  // Means nothing yet, and must not end us.
+  process.on("SIGUSR2", () => {});
   const env = { ...process.env };
   // dockerode reads these by itself, and otherwise than the docker command does: engine/host.ts is to do it alone.
   for (const name of Object.keys(process.env)) if (name.startsWith("DOCKER_")) delete process.env[name];
@@ -27,6 +31,7 @@ function context(): Context {
     uid: process.getuid?.() ?? 0,
     gid: process.getgid?.() ?? 0,
     openFiles: openFiles(),
+    ownFiles: ownFiles(),
     isTerminal: process.stdout.isTTY,
     shutdown: shutdown.signal,
     print: (text) => process.stdout.write(`${text}\n`),
@@ -49,6 +54,15 @@ function openFiles(): number {
     return found === null ? UNKNOWN_OPEN_FILES : Number(found[1]);
   } catch {
     return UNKNOWN_OPEN_FILES;
+  }
+}
+
+/** Descriptors in use before anything was opened on purpose. */
+function ownFiles(): number {
+  try {
+    return readdirSync("/proc/self/fd").length;
+  } catch {
+    return USUAL_OWN_FILES;
   }
 }
 

@@ -2,7 +2,7 @@
 import type net from "node:net";
 import { Activator } from "./activation/activator.ts";
 import { type StatusReport, serviceStatus } from "./admin/api.ts";
-import { AdminServer } from "./admin/server.ts";
+import { AdminServer, MOST_ADMIN_CLIENTS } from "./admin/server.ts";
 import { Gate } from "./async.ts";
 import type { Config, Service } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
@@ -15,14 +15,20 @@ import { createEngine, type EngineParts, planTargets, type Surroundings } from "
 import { type BuildInfo, Metrics, type ServiceGauges } from "./telemetry/metrics.ts";
 import { fanOut, type Observer } from "./telemetry/observer.ts";
 
+/** Descriptors of one target at a time: a process's two pipes while it runs, six while it starts; calls and probes. */
+const FILES_PER_TARGET = 6;
+/** The event stream, a ping, files that are read. */
+const FILES_IN_PASSING = 16;
+
 /** Fewer connections than this at a time is hardly meant. */
 const FEW_CONNECTIONS = 256;
 
 export interface SidecarOptions extends Surroundings {
   readonly config: Config;
   readonly build: BuildInfo;
-  /** RLIMIT_NOFILE. */
+  /** RLIMIT_NOFILE, and how many descriptors are in use before anything is opened. */
   readonly openFiles: number;
+  readonly ownFiles: number;
   readonly observer: Observer;
 }
 
@@ -44,6 +50,7 @@ export class Sidecar {
   readonly #listeners: readonly Listener[];
   readonly #admin: AdminServer;
   readonly #openFiles: number;
+  readonly #reservedFiles: number;
   readonly #seats: Seats;
   readonly #connections = new Map<Connection, Promise<void>>();
   #connectionCount = 0;
@@ -71,6 +78,12 @@ export class Sidecar {
     this.#activators = [...new Set(live.map(({ activator }) => activator))];
     this.#listeners = live.flatMap((one) => this.#listenersOf(one));
     this.#openFiles = options.openFiles;
+    this.#reservedFiles =
+      options.ownFiles +
+      this.#listeners.length +
+      this.#activators.length * FILES_PER_TARGET +
+      MOST_ADMIN_CLIENTS +
+      FILES_IN_PASSING;
     this.#seats = new Seats(this.#connectionLimit, "connections in all");
 
     this.#admin = new AdminServer({
@@ -194,7 +207,7 @@ export class Sidecar {
   }
 
   get #connectionLimit(): number {
-    return connectionLimit(this.#openFiles, this.#listeners.length);
+    return connectionLimit(this.#openFiles, this.#reservedFiles);
   }
 
   #warnOfLimit(): void {

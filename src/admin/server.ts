@@ -2,8 +2,11 @@ import http from "node:http";
 import { BindError, messageOf } from "../errors.ts";
 import type { StatusReport } from "./api.ts";
 
-/** Metrics and status are small; a client that takes longer to ask is none. */
-const REQUEST_MS = 10_000;
+/** More clients at a time are turned away: they would take the descriptors that the services need. */
+export const MOST_ADMIN_CLIENTS = 16;
+/** Metrics and status are small; a client that takes longer to ask, or to take the answer, is none. */
+const REQUEST_MS = 5_000;
+const CHECK_MS = 1_000;
 
 export interface AdminOptions {
   readonly host: string;
@@ -27,7 +30,8 @@ export class AdminServer {
 
   constructor(options: AdminOptions) {
     this.#options = options;
-    this.#server = http.createServer({ requestTimeout: REQUEST_MS }, (request, response) => {
+    const limits = { requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS, connectionsCheckingInterval: CHECK_MS };
+    this.#server = http.createServer(limits, (request, response) => {
       void this.#answer(request)
         .catch((error: unknown) => text(500, messageOf(error)))
         .then(({ status, type, body }) => {
@@ -35,6 +39,8 @@ export class AdminServer {
           response.end(request.method === "HEAD" ? undefined : body);
         });
     });
+    this.#server.maxConnections = MOST_ADMIN_CLIENTS;
+    this.#server.setTimeout(REQUEST_MS);
   }
 
   /** The port it is bound to; differs from the configured one only for port 0. */

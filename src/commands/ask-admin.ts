@@ -1,9 +1,10 @@
 import http from "node:http";
+import type { StatusReport } from "../admin/api.ts";
 import type { Config } from "../config/config.ts";
 
 const ANSWER_MS = 3_000;
 
-/** No wakeport answers at the address of the configuration. */
+/** No wakeport answers at the address of the configuration: nobody does, or somebody else. */
 export class NoAnswerError extends Error {
   override readonly name = "NoAnswerError";
 }
@@ -14,7 +15,7 @@ export class NoAnswerError extends Error {
  * @throws NoAnswerError when there is none
  */
 export function askAdmin({ admin }: Config, path: string): Promise<{ status: number; body: string }> {
-  const host = admin.host === "0.0.0.0" ? "127.0.0.1" : admin.host === "::" ? "::1" : admin.host;
+  const host = reachable(admin.host);
   return new Promise((resolve, reject) => {
     const fail = (error: Error): void =>
       reject(new NoAnswerError(`no wakeport answers at ${host}:${admin.port}: ${error.message}`, { cause: error }));
@@ -27,4 +28,29 @@ export function askAdmin({ admin }: Config, path: string): Promise<{ status: num
     });
     request.on("error", fail);
   });
+}
+
+/** What a running wakeport tells of its services. @throws NoAnswerError when there is none */
+export async function askStatus(config: Config): Promise<StatusReport> {
+  const { status, body } = await askAdmin(config, "/api/v1/services");
+  const report = status === 200 ? parseReport(body) : undefined;
+  if (report !== undefined) return report;
+  const { host, port } = config.admin;
+  throw new NoAnswerError(`what answers at ${reachable(host)}:${port} is not wakeport`);
+}
+
+/** An address to dial, of one to listen on. */
+function reachable(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  return host === "::" ? "::1" : host;
+}
+
+function parseReport(body: string): StatusReport | undefined {
+  try {
+    const parsed: unknown = JSON.parse(body);
+    const isReport = typeof parsed === "object" && parsed !== null && "services" in parsed;
+    return isReport && Array.isArray(parsed.services) ? (parsed as StatusReport) : undefined;
+  } catch {
+    return undefined;
+  }
 }

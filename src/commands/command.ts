@@ -10,7 +10,9 @@ export interface Context {
   readonly execPath: string;
   readonly uid: number;
   readonly gid: number;
+  /** How many descriptors the process may have open, and how many it has from its start. */
   readonly openFiles: number;
+  readonly ownFiles: number;
   readonly isTerminal: boolean;
   /** Aborted when the process is asked to end. */
   readonly shutdown: AbortSignal;

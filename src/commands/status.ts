@@ -1,6 +1,6 @@
 import type { ServiceStatus, StatusReport } from "../admin/api.ts";
 import { formatDuration } from "../config/units.ts";
-import { askAdmin, NoAnswerError } from "./ask-admin.ts";
+import { askStatus, NoAnswerError } from "./ask-admin.ts";
 import { type Command, configOption, configOptionHelp, exitCode } from "./command.ts";
 import { configOf } from "./config.ts";
 import { table } from "./plan.ts";
@@ -16,8 +16,7 @@ ${configOptionHelp}
       --json          as the API tells it`,
   run: async (options, context) => {
     try {
-      const { body } = await askAdmin(await configOf(options, context), "/api/v1/services");
-      const report = JSON.parse(body) as StatusReport;
+      const report = await askStatus(await configOf(options, context));
       context.print(options["json"] === true ? JSON.stringify(report, null, 2) : format(report, Date.now()));
       return exitCode.ok;
     } catch (error) {

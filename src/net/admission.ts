@@ -1,5 +1,3 @@
-/** Descriptors kept for everything that is not a client: the engine, the admin server, logs, children, probes. */
-const RESERVE = 64;
 /** A client and its upstream. */
 const PER_CONNECTION = 2;
 
@@ -38,7 +36,10 @@ export class Seats {
   }
 }
 
-/** How many connections fit under a limit of `openFiles` descriptors (RLIMIT_NOFILE), `listeners` apart. At least 1. */
-export function connectionLimit(openFiles: number, listeners: number): number {
-  return Math.max(1, Math.floor((openFiles - RESERVE - listeners) / PER_CONNECTION));
+/**
+ * How many connections fit under a limit of open descriptors (RLIMIT_NOFILE), of which `reserved` are for everything
+ * that is not a client. At least 1.
+ */
+export function connectionLimit(openFiles: number, reserved: number): number {
+  return Math.max(1, Math.floor((openFiles - reserved) / PER_CONNECTION));
 }

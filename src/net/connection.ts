@@ -5,6 +5,7 @@ import type { Activator } from "../activation/activator.ts";
 import { ActivationError, StartTimeoutError } from "../activation/errors.ts";
 import type { Lease } from "../activation/lease.ts";
 import type { Gate } from "../async.ts";
+import { DeadlineError } from "../errors.ts";
 import type { ConnectionOutcome, ConnectionReport, Observer } from "../telemetry/observer.ts";
 import { LimitError, type Seats } from "./admission.ts";
 import { dial } from "./dial.ts";
@@ -12,6 +13,8 @@ import { type Meter, type RelayEnd, relay } from "./relay.ts";
 
 /** Long enough for the kernel to try again when the upstream's backlog is full (after 1 s and 3 s). */
 const DIAL_MS = 10_000;
+/** A client that stands in line behind a target that takes nobody is let go after this. */
+const REACH_MS = 60_000;
 /** How often a client may lose the target between the grant and the dial before it is let go. */
 const ATTEMPTS = 3;
 
@@ -119,7 +122,7 @@ export class Connection {
     for (let attempt = 1; ; attempt += 1) {
       const lease = await this.#route.activator.acquire(signal);
       try {
-        return { upstream: await this.#dial(lease), lease };
+        return { upstream: await this.#reachUpstream(lease), lease };
       } catch (error) {
         lease[Symbol.dispose]();
         signal.throwIfAborted();
@@ -128,17 +131,25 @@ export class Connection {
     }
   }
 
-  async #dial(lease: Lease): Promise<net.Socket> {
-    const signal = AbortSignal.any([this.#gone.signal, lease.signal]);
-    using _place = await this.#route.traffic.pace.enter(signal);
-    const upstream = { host: lease.address, port: this.#route.targetPort, timeoutMs: DIAL_MS, signal };
+  /** From the grant to an open path, in line with the others. */
+  async #reachUpstream(lease: Lease): Promise<net.Socket> {
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(new DeadlineError("the target takes no more connections")), REACH_MS);
+    const signal = AbortSignal.any([this.#gone.signal, lease.signal, late.signal]);
     try {
-      return await dial(upstream);
+      return await this.#dial(lease, signal);
     } catch {
       signal.throwIfAborted();
       await abortable(this.#route.activator.verify(lease), signal);
-      return await dial(upstream);
+      return await this.#dial(lease, signal);
+    } finally {
+      clearTimeout(timer);
     }
+  }
+
+  async #dial(lease: Lease, signal: AbortSignal): Promise<net.Socket> {
+    using _place = await this.#route.traffic.pace.enter(signal);
+    return await dial({ host: lease.address, port: this.#route.targetPort, timeoutMs: DIAL_MS, signal });
   }
 
   #report(outcome: ConnectionOutcome, ending: Pick<ConnectionReport, "end" | "error">): void {

@@ -13,7 +13,7 @@ import { ExitedError } from "../activation/errors.ts";
 const FLUSH_MS = 1_000;
 /** How long a dead upstream may stay silent before we stop waiting for the end of its stream. */
 const SILENCE_MS = 1_000;
-/** How long a client may take to close, once a dead upstream's last words are delivered. */
+/** How long a client of a dead upstream may take to read the next of its last words, and then to close. */
 const LINGER_MS = 30_000;
 
 /** Written behind all else, its callback tells when everything before it has left. */
@@ -125,29 +125,32 @@ class Relay {
   }
 
   /**
-   * The target is down. What it sent may still be on its way to a slow client, so nothing is thrown away; but the end
-   * of its stream may never arrive, because the network went with the container.
+   * The target is down. What it sent may still be on its way to a slow client, so nothing is thrown away as long as that
+   * moves; but the end of its stream may never arrive, because the network went with the container.
    */
   #targetGone(): void {
-    if (this.#upstream.readableEnded) return this.#linger();
-    this.#upstream.once("end", () => this.#linger());
-    let received = this.#upstream.bytesRead;
+    if (this.#upstream.readableEnded) this.#hearNobody();
+    else this.#upstream.once("end", () => this.#hearNobody());
+    let moved = this.#moved;
+    let idleMs = 0;
     this.#timer = setInterval(() => {
-      const delivers = this.#upstream.bytesRead > received || this.#client.writableLength > 0;
-      received = this.#upstream.bytesRead;
-      if (!delivers) this.#resetBoth("target_gone");
+      idleMs = this.#moved === moved ? idleMs + SILENCE_MS : 0;
+      moved = this.#moved;
+      const isOwed = this.#upstream.readableEnded || this.#client.writableLength > 0;
+      if (idleMs >= (isOwed ? LINGER_MS : SILENCE_MS)) this.#resetBoth("target_gone");
     }, SILENCE_MS);
   }
 
-  /** The client gets all there is; what it still says reaches nobody, and it has a while to hang up. */
-  #linger(): void {
-    clearTimeout(this.#timer);
+  /** Bytes that came from the upstream, and bytes that left for the client. */
+  get #moved(): number {
+    return this.#upstream.bytesRead + this.#client.bytesWritten - this.#client.writableLength;
+  }
+
+  /** All that the upstream had to say is known; what the client still says reaches nobody. */
+  #hearNobody(): void {
     this.#upstream.destroy();
     this.#client.removeAllListeners("data");
     this.#client.resume();
-    finished(this.#client, { readable: false }, () => {
-      this.#timer = setTimeout(() => this.#resetBoth("target_gone"), LINGER_MS);
-    });
   }
 }
 

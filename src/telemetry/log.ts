@@ -1,4 +1,5 @@
 /** What happens, for people and for log stores: one line each, with a stable `event` name. */
+import { constants, fstatSync, openSync } from "node:fs";
 import pino from "pino";
 import pretty from "pino-pretty";
 import { within } from "../async.ts";
@@ -28,6 +29,7 @@ export function isPretty({ format, isTerminal }: Pick<LogOptions, "format" | "is
 /** What may wait for a reader of the log that does not keep up, in bytes; lines beyond it are dropped. */
 const LONGEST_BACKLOG = 1024 * 1024;
 const CLOSE_MS = 1_000;
+const STDOUT = 1;
 
 /** Writes to standard output. A reader that is slow, or gone, costs lines of the log, never the relaying. */
 export function openLog(options: LogOptions): OpenLog {
@@ -37,7 +39,7 @@ export function openLog(options: LogOptions): OpenLog {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  const output = pino.destination({ dest: 1, sync: false, maxLength: LONGEST_BACKLOG });
+  const output = pino.destination({ dest: standardOutput(), sync: false, maxLength: LONGEST_BACKLOG });
   output.on("error", () => {});
   // pino calls this when the process ends. It never returns when the reader is gone; we wait in `close` instead.
   output.flushSync = () => {};
@@ -49,6 +51,16 @@ export function openLog(options: LogOptions): OpenLog {
     await within(CLOSE_MS, "the end of the log", ended).catch(() => {});
   };
   return { log, close };
+}
+
+/** Standard output; where it is a pipe, one that never waits: Node cannot end as long as a write waits for its reader. */
+function standardOutput(): number {
+  try {
+    if (fstatSync(STDOUT).isFIFO()) return openSync("/proc/self/fd/1", constants.O_WRONLY | constants.O_NONBLOCK);
+  } catch {
+    // The reader is gone, or there is no /proc: then as it is.
+  }
+  return STDOUT;
 }
 
 function forPeople(destination: pino.DestinationStream, colorize: boolean): pino.DestinationStream {
@@ -64,8 +76,8 @@ export function logObserver(log: Log): Observer {
     stopFailed: (target, error, retryMs) => {
       const next = retryMs > 0 ? `; trying again in ${seconds(retryMs)}` : "";
       log.error(
-        { event: "target.stop_failed", target, error: error.message },
-        `${target} could not be stopped: ${error.message}${next}`,
+        { event: "target.stop_failed", target, error: error.message, ...remedyOf(error) },
+        `${target} could not be stopped: ${withRemedy(error.message, error)}${next}`,
       );
     },
     connection: (report) => logConnection(log, report),

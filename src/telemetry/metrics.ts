@@ -98,7 +98,8 @@ export class Metrics {
   readonly #engineTimes = this.#histogram("engine_request_duration_seconds", "Calls to the engine", ENGINE_BUCKETS, [
     "operation",
   ]);
-  readonly #engineUp = this.#gauge("engine_up", "Whether the engine answers", []);
+  /** Made by `addEngine`: a gauge without labels is at 0 from the moment it is made. */
+  #engineUp: Gauge | undefined;
   readonly #reconnects = this.#counter("engine_events_reconnects_total", "Reconnects of the engine's event stream", []);
 
   /** @param services all services, read at each scrape */
@@ -133,7 +134,7 @@ export class Metrics {
 
   /** Makes the series of the engine exist; only where there is one to talk to. */
   addEngine(): void {
-    this.#engineUp.set(0);
+    this.#engineUp = this.#gauge("engine_up", "Whether the engine answers", []);
   }
 
   #observe(): Observer {
@@ -163,8 +164,8 @@ export class Metrics {
         this.#engineCalls.inc({ operation, code });
         this.#engineTimes.observe({ operation }, durationMs / 1000);
       },
-      engineUp: () => this.#engineUp.set(1),
-      engineDown: () => this.#engineUp.set(0),
+      engineUp: () => this.#engineUp?.set(1),
+      engineDown: () => this.#engineUp?.set(0),
       eventsReconnected: () => this.#reconnects.inc(),
     });
   }

@@ -26,23 +26,15 @@ suite("Seats", () => {
 });
 
 suite("connectionLimit()", () => {
-  const cases: readonly { readonly openFiles: number; readonly listeners: number; readonly limit: number }[] = [
-    { openFiles: 1024, listeners: 10, limit: 475 },
-    { openFiles: 1024, listeners: 11, limit: 474 },
-    { openFiles: 1_048_576, listeners: 1, limit: 524_255 },
-    { openFiles: 67, listeners: 1, limit: 1 },
-    { openFiles: 32, listeners: 50, limit: 1 },
+  const cases: readonly { readonly openFiles: number; readonly reserved: number; readonly limit: number }[] = [
+    { openFiles: 1024, reserved: 74, limit: 475 },
+    { openFiles: 1024, reserved: 75, limit: 474 },
+    { openFiles: 67, reserved: 65, limit: 1 },
+    { openFiles: 32, reserved: 114, limit: 1 },
   ];
-  for (const { openFiles, listeners, limit } of cases) {
-    test(`of ${openFiles} open files and ${listeners} listeners is ${limit}`, () => {
-      assert.equal(connectionLimit(openFiles, listeners), limit);
+  for (const { openFiles, reserved, limit } of cases) {
+    test(`of ${openFiles} open files, ${reserved} of them reserved, is ${limit}`, () => {
+      assert.equal(connectionLimit(openFiles, reserved), limit);
     });
   }
-
-  test("never needs more descriptors than there are, above the smallest limits", () => {
-    for (let openFiles = 80; openFiles < 5_000; openFiles += 7) {
-      const needed = 2 * connectionLimit(openFiles, 5) + 5 + 64;
-      assert.ok(needed <= openFiles, `${needed} of ${openFiles}`);
-    }
-  });
 });

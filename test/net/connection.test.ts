@@ -241,11 +241,16 @@ suite("Connection to a target that is ready", () => {
   });
 
   test("that refuses: probes once, and resets the client when it refuses again", async () => {
-    await using front = await awake(await freePort());
+    let probes = 0;
+    const probe = async (): Promise<void> => {
+      probes += 1;
+    };
+    await using front = await awake(await freePort(), { probe });
     using client = await front.client();
     assert.equal(await client.ends(), "ECONNRESET");
     const [report] = await front.reported(1);
     assert.equal(report?.outcome, "dial_failed");
+    assert.equal(probes, 2, "one when it came up, one for the client");
     assert.match(String(report?.error), /ECONNREFUSED/);
     assert.equal(front.state, "ready");
     assert.equal(front.activator.view.held, 0);
@@ -295,6 +300,20 @@ suite("Connection to a target that is ready", () => {
     const [report] = await front.reported(1);
     assert.equal(report?.outcome, "start_failed");
     assert.equal(front.target.starts.length, 2);
+  });
+
+  test("lets a client go that has stood in line for a minute", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    await using front = await awake(await freePort(), { pace: 1 });
+    using _place = await front.traffic.pace.enter(new AbortController().signal);
+    using client = await front.client();
+    await eventually("the lease is granted", () => front.activator.view.held === 1);
+    t.mock.timers.tick(59_999);
+    assert.equal(client.fate, "open");
+    t.mock.timers.tick(1);
+    assert.equal(await client.ends(), "ECONNRESET");
+    const [report] = await front.reported(1);
+    assert.deepEqual([report?.outcome, front.activator.view.held], ["dial_failed", 0]);
   });
 
   test("that dies under the connection: passes its last words on", async () => {

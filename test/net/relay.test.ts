@@ -157,6 +157,7 @@ suite("relay()", () => {
 
   test("delivers what it still holds itself before it passes a reset on", async () => {
     await using link = await Link.open();
+    const timers = timersActive();
     // As when the kernel takes no more for the moment.
     link.near.client.cork();
     link.upstream.send(payload(60 * KIB));
@@ -167,6 +168,8 @@ suite("relay()", () => {
     link.near.client.uncork();
     assert.equal(await link.client.ends(), "ECONNRESET");
     assertReceived(link.client, 60 * KIB);
+    await link.ends();
+    assert.equal(timersActive(), timers, "it still waits to give the client up");
   });
 
   test("passes on what a broken upstream had sent, also when only a write shows that it broke", async () => {
@@ -325,12 +328,26 @@ suite("relay() when the target is lost", () => {
     link.upstream.end();
     t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
     link.lost.abort(new ExitedError("container a", { code: 0 }));
-    t.mock.timers.tick(60_000);
+    t.mock.timers.tick(20_000);
     link.client.resume();
     assert.equal(await link.client.ends(), "ended");
     assertReceived(link.client, sent);
+    await eventually("the upstream is let go", () => link.near.upstream.closed);
+    assert.equal(link.end, undefined);
     link.client.end();
     assert.equal(await link.ends(), "clean");
+  });
+
+  test("resets a client that takes none of the last words for 30 s", async (t) => {
+    await using link = await Link.open();
+    await link.clog();
+    t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+    link.lost.abort(new ExitedError("container a", { code: 0 }));
+    t.mock.timers.tick(29_999);
+    await scheduler.wait(20);
+    assert.equal(link.end, undefined);
+    t.mock.timers.tick(1);
+    assert.equal(await link.ends(), "target_gone");
   });
 
   test("delivers the last words of an upstream whose end had been seen before", async () => {
@@ -403,9 +420,20 @@ suite("relay() when the target is lost", () => {
     link.near.client.uncork();
     await link.client.receives(14);
     await eventually("nothing is held", () => link.near.client.writableLength === 0);
+    t.mock.timers.tick(2_000);
     t.mock.timers.tick(1_000);
     assert.equal(await link.ends(), "target_gone");
     assert.equal(link.client.text, "the last of it");
+  });
+
+  test("resets a client that reads nothing of the last words for 30 s", async (t) => {
+    await using link = await Link.open();
+    await link.clog();
+    link.upstream.end();
+    t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+    link.lost.abort(new ExitedError("container a", { code: 0 }));
+    t.mock.timers.tick(31_000);
+    assert.equal(await link.ends(), "target_gone");
   });
 
   test("resets both at once for any other reason", async () => {

@@ -53,6 +53,55 @@ suite("Metrics", () => {
     assert.equal(await seriesValue(metrics, "wakeport_engine_events_reconnects_total"), 0);
   });
 
+  test("says nothing of an engine where none is needed", async () => {
+    const metrics = new Metrics({ version: "1", revision: "r", nodeVersion: "n" }, () => []);
+    assert.doesNotMatch(await metrics.text(), /^wakeport_engine_up/m);
+  });
+
+  test("engine_up follows the engine", async () => {
+    const { metrics } = metricsOf();
+    metrics.observer.engineUp("docker 26.1");
+    assert.equal(await seriesValue(metrics, "wakeport_engine_up"), 1);
+    metrics.observer.engineDown(new Error("gone"));
+    assert.equal(await seriesValue(metrics, "wakeport_engine_up"), 0);
+    metrics.observer.eventsReconnected();
+    assert.equal(await seriesValue(metrics, "wakeport_engine_events_reconnects_total"), 1);
+  });
+
+  test("names, labels and types are the ones that dashboards rely on", async () => {
+    const { metrics } = metricsOf({ view: { ...asleep, idleDeadline: 1_000, lastActivity: 1_000 } });
+    metrics.observer.engineCall({ operation: "start", code: "204", durationMs: 5 });
+    const families = (await metrics.text()).matchAll(/^# TYPE (wakeport_\S+) (\S+)\n((?:\1.*\n)*)/gm);
+    const found = [...families].map(([, name, type, series = ""]) => {
+      const labels = new Set([...series.matchAll(/([a-z_]+)="/g)].map(([, label]) => label));
+      return `${name} ${type} ${[...labels].filter((label) => label !== "le").join()}`.trim();
+    });
+    assert.deepEqual(found.toSorted(), [
+      "wakeport_activation_duration_seconds histogram service",
+      "wakeport_activation_phase_duration_seconds histogram service,phase",
+      "wakeport_activations_total counter service,outcome",
+      "wakeport_build_info gauge version,revision,node_version",
+      "wakeport_config_last_reload_success_timestamp_seconds gauge",
+      "wakeport_config_last_reload_successful gauge",
+      "wakeport_connection_duration_seconds histogram service",
+      "wakeport_connection_wait_seconds histogram service,start",
+      "wakeport_connections_active gauge service",
+      "wakeport_connections_total counter service,outcome",
+      "wakeport_connections_waiting gauge service",
+      "wakeport_engine_events_reconnects_total counter",
+      "wakeport_engine_request_duration_seconds histogram operation",
+      "wakeport_engine_requests_total counter operation,code",
+      "wakeport_engine_up gauge",
+      "wakeport_idle_deadline_timestamp_seconds gauge service",
+      "wakeport_last_activity_timestamp_seconds gauge service",
+      "wakeport_service_state gauge service,state",
+      "wakeport_sleep_duration_seconds histogram service",
+      "wakeport_sleeps_total counter service,reason,action",
+      "wakeport_target_running_seconds_total counter service",
+      "wakeport_transferred_bytes_total counter service,direction",
+    ]);
+  });
+
   test("service_state is 1 for the state it is in, and 0 for the others", async () => {
     const { metrics, gauges } = metricsOf();
     assert.equal(await seriesValue(metrics, `wakeport_service_state{service="a",state="asleep"}`), 1);

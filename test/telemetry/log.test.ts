@@ -1,0 +1,285 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, type ChildProcessByStdio, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, constants, openSync } from "node:fs";
+import { execPath } from "node:process";
+import type { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { suite, test } from "node:test";
+import pino from "pino";
+import { TargetError } from "../../src/errors.ts";
+import { isPretty, logObserver } from "../../src/telemetry/log.ts";
+import type { ActivationReport, ConnectionReport, Observer, SleepReport } from "../../src/telemetry/observer.ts";
+import { temporaryFile } from "../support/program.ts";
+
+type Line = Readonly<Record<string, unknown>>;
+
+/** What `tell` has logged, without the times. */
+function logged(tell: (observer: Observer) => void): Line[] {
+  const lines: Line[] = [];
+  const shape = { level: "trace", base: null, timestamp: false } as const;
+  const formatters = { level: (level: string) => ({ level }) };
+  const log = pino({ ...shape, formatters }, { write: (line) => void lines.push(JSON.parse(line)) });
+  tell(logObserver(log));
+  return lines;
+}
+
+const subject = { target: "container db", services: ["db"] } as const;
+const activation: ActivationReport = {
+  ...subject,
+  outcome: "ready",
+  adopted: false,
+  durationMs: 1_234.56,
+  startMs: 200,
+};
+const sleep: SleepReport = { ...subject, reason: "idle", action: "stop", durationMs: 80 };
+const connection: ConnectionReport = {
+  service: "db",
+  id: 7,
+  client: "192.0.2.1:5000",
+  front: "*:5432",
+  outcome: "relayed",
+  start: "cold",
+  waitMs: 1_300,
+  durationMs: 2_500,
+  bytesIn: 10,
+  bytesOut: 20,
+  end: "clean",
+};
+
+suite("logObserver()", () => {
+  test("tells a connection in one line, with everything a log store needs", () => {
+    assert.deepEqual(
+      logged((observer) => observer.connection(connection)),
+      [
+        {
+          level: "info",
+          event: "connection.closed",
+          service: "db",
+          conn: 7,
+          client: "192.0.2.1:5000",
+          front: "*:5432",
+          outcome: "relayed",
+          start: "cold",
+          duration_ms: 2500,
+          wait_ms: 1300,
+          bytes_in: 10,
+          bytes_out: 20,
+          end: "clean",
+          msg: "db: 192.0.2.1:5000 relayed in 2.5 s, waited 1.3 s (cold), 10 bytes in, 20 out",
+        },
+      ],
+    );
+  });
+
+  const { waitMs: _waitMs, end: _end, ...unserved } = connection;
+  const tellings: readonly (readonly [
+    tell: (observer: Observer) => void,
+    level: string,
+    event: string,
+    msg: string,
+  ])[] = [
+    [
+      (observer) => observer.connection({ ...connection, end: "upstream_reset", start: "warm", waitMs: 2 }),
+      "info",
+      "connection.closed",
+      "db: 192.0.2.1:5000 relayed in 2.5 s, waited 2 ms (warm), 10 bytes in, 20 out, upstream_reset",
+    ],
+    [
+      (observer) =>
+        observer.connection({ ...unserved, outcome: "start_failed", error: new Error("no such container") }),
+      "info",
+      "connection.closed",
+      "db: 192.0.2.1:5000 start_failed in 2.5 s: no such container",
+    ],
+    [
+      (observer) => observer.connection({ ...unserved, outcome: "client_gone", error: new Error("the client left") }),
+      "info",
+      "connection.closed",
+      "db: 192.0.2.1:5000 client_gone in 2.5 s",
+    ],
+    [(observer) => observer.activation(activation), "info", "target.ready", "container db is ready after 1.2 s"],
+    [
+      (observer) => observer.activation({ ...activation, adopted: true }),
+      "info",
+      "target.ready",
+      "container db was running already and answers after 1.2 s",
+    ],
+    [
+      (observer) => observer.activation({ ...activation, outcome: "cancelled" }),
+      "info",
+      "target.cancelled",
+      "the start of container db was given up",
+    ],
+    [
+      (observer) =>
+        observer.activation({
+          ...activation,
+          outcome: "exited",
+          error: new Error("container db exited with code 3"),
+          exit: { code: 3 },
+          lastLines: ["no", "luck"],
+          cooldownMs: 2_000,
+        }),
+      "error",
+      "target.failed",
+      "container db failed to start: container db exited with code 3; next attempt in 2.0 s at the earliest; its last output: no ⏎ luck",
+    ],
+    [
+      (observer) =>
+        observer.activation({
+          ...activation,
+          outcome: "engine_error",
+          error: new TargetError("missing", "there is no container db", { remedy: "create it" }),
+        }),
+      "error",
+      "target.failed",
+      "container db failed to start: there is no container db: create it",
+    ],
+    [(observer) => observer.sleep(sleep), "info", "target.asleep", "container db is asleep (idle)"],
+    [
+      (observer) => observer.sleep({ ...sleep, reason: "external", action: "none" }),
+      "warn",
+      "target.asleep",
+      "container db was stopped by somebody else",
+    ],
+    [
+      (observer) => observer.sleep({ ...sleep, reason: "crash", action: "none", exit: { code: 139 } }),
+      "error",
+      "target.asleep",
+      "container db crashed (139)",
+    ],
+    [
+      (observer) => observer.stopFailed("container db", new Error("timeout"), 4_000),
+      "error",
+      "target.stop_failed",
+      "container db could not be stopped: timeout; trying again in 4.0 s",
+    ],
+    [
+      (observer) => observer.stopFailed("container db", new Error("timeout"), 0),
+      "error",
+      "target.stop_failed",
+      "container db could not be stopped: timeout",
+    ],
+    [
+      (observer) => observer.engineCall({ operation: "start", code: "204", durationMs: 1 }),
+      "trace",
+      "engine.call",
+      "engine: start 204",
+    ],
+    [(observer) => observer.engineUp("docker 26.1"), "info", "engine.up", "the engine answers: docker 26.1"],
+    [
+      (observer) => observer.engineDown(new TargetError("denied", "no access", { remedy: "join the group" })),
+      "error",
+      "engine.down",
+      "no access: join the group",
+    ],
+    [
+      (observer) => observer.eventsReconnected(),
+      "debug",
+      "engine.events_reconnected",
+      "the engine's event stream is back",
+    ],
+    [(observer) => observer.output("web", "listening"), "info", "target.output", "web | listening"],
+    [(observer) => observer.warning("limits.open_files", "too few"), "warn", "limits.open_files", "too few"],
+  ];
+  for (const [tell, level, event, msg] of tellings) {
+    test(`says: ${msg}`, () => {
+      const lines = logged(tell).map((line) => [line["level"], line["event"], line["msg"]]);
+      assert.deepEqual(lines, [[level, event, msg]]);
+    });
+  }
+
+  test("tells each change of state to who looks closely, beginning and end to everybody", () => {
+    const lines = logged((observer) => {
+      observer.state({ ...subject, from: "asleep", to: "starting", event: "acquire" });
+      observer.state({ ...subject, from: "ready", to: "stopping", event: "idle" });
+      observer.state({ ...subject, from: "starting", to: "stopping", event: "failed" });
+    });
+    assert.deepEqual(
+      lines.map(({ level, event }) => `${level} ${event}`),
+      [
+        "debug target.state",
+        "info target.starting",
+        "debug target.state",
+        "info target.stopping",
+        "debug target.state",
+      ],
+    );
+  });
+
+  test("keeps each line a line, whatever it is about", () => {
+    const nasty = "a\nb\u001b[31m\u0000";
+    const lines = logged((observer) => observer.output("web", nasty));
+    assert.equal(lines[0]?.["msg"], `web | ${nasty}`);
+  });
+});
+
+suite("isPretty()", () => {
+  test("is true on a terminal, unless the configuration says otherwise", () => {
+    const cases = [
+      { format: "auto", isTerminal: true, pretty: true },
+      { format: "auto", isTerminal: false, pretty: false },
+      { format: "json", isTerminal: true, pretty: false },
+      { format: "pretty", isTerminal: false, pretty: true },
+    ] as const;
+    for (const { pretty, ...options } of cases) assert.equal(isPretty(options), pretty, JSON.stringify(options));
+  });
+});
+
+suite("openLog()", () => {
+  test("has everything written when it is closed", async () => {
+    const child = program("json", 'for (let i = 0; i < 5_000; i += 1) log.info({ event: "x", i }, "line");');
+    const lines = (await text(child.stdout)).trimEnd().split("\n");
+    assert.equal(lines.length, 5_000);
+    const last = JSON.parse(lines.at(-1)!);
+    assert.deepEqual([last.event, last.i, last.level, last.msg], ["x", 4_999, "info", "line"]);
+    assert.match(last.time, /^\d{4}-\d\d-\d\dT/);
+  });
+
+  test("writes for people where that is asked for", async () => {
+    const child = program("pretty", 'log.info({ event: "x", secret: 1 }, "it is up");');
+    assert.match(await text(child.stdout), /^\[?\d\d:\d\d:\d\d\.\d+\]? INFO: it is up\n$/);
+  });
+
+  test("does not wait for a reader that reads nothing, nor keep what it misses", async () => {
+    await using folder = await temporaryFile("unused", "");
+    const fifo = `${folder.path}.fifo`;
+    execFileSync("mkfifo", [fifo]);
+    const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
+    const writer = openSync(fifo, constants.O_WRONLY);
+    const child = program(
+      "json",
+      `for (let i = 0; i < 100_000; i += 1) log.info({ event: "x", i }, "x".repeat(100));
+       process.stderr.write(String(process.memoryUsage.rss()));`,
+      writer,
+    );
+    closeSync(writer);
+    const [rss, [code]] = await Promise.all([text(child.stderr), once(child, "exit")]);
+    closeSync(reader);
+    assert.equal(code, 0);
+    assert.ok(Number(rss) < 200 * 1024 * 1024, `${rss} bytes`);
+  });
+
+  test("does not mind a reader that is gone", async () => {
+    const child = program("json", 'await new Promise((r) => setTimeout(r, 50)); log.info("x"); process.exitCode = 7;');
+    child.stdout.destroy();
+    assert.deepEqual(await once(child, "exit"), [7, null]);
+  });
+});
+
+/** A program that opens a log, does `work` with it and closes it. */
+function program(format: string, work: string): ChildProcessByStdio<null, Readable, Readable>;
+function program(format: string, work: string, stdout: number): ChildProcessByStdio<null, null, Readable>;
+function program(format: string, work: string, stdout: number | "pipe" = "pipe"): ChildProcess {
+  const source = `
+    import { openLog } from ${JSON.stringify(import.meta.resolve("../../src/telemetry/log.ts"))};
+    const { log, close } = openLog({ level: "info", format: "${format}", isTerminal: false });
+    ${work}
+    await close();
+    process.exit();`;
+  return spawn(execPath, ["--input-type=module", "--eval", source], {
+    stdio: ["ignore", stdout, "pipe"],
+    timeout: 20_000,
+  });
+}
