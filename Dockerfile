@@ -1,0 +1,43 @@
+# The dependencies that run, and no others.
+FROM node:24-bookworm-slim AS dependencies
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --no-audit --no-fund
+
+FROM node:24-bookworm-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY tsconfig.json tsconfig.build.json ./
+COPY src src
+RUN npm run build
+
+FROM node:24-bookworm-slim
+# As PID 1, because the processes that wakeport starts may leave children behind.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends tini \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
+ && ln -s /app/bin/wakeport /usr/local/bin/wakeport
+WORKDIR /app
+COPY package.json ./
+COPY bin bin
+COPY --from=dependencies /app/node_modules node_modules
+COPY --from=build /app/dist dist
+
+# The configuration is looked for in /etc/wakeport: mount a directory there, because a file that an editor replaces
+# would stay the old one in here.
+ENV NODE_ENV=production WAKEPORT_ADMIN_LISTEN=0.0.0.0:9464
+EXPOSE 9464
+USER 65532:65532
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["node", "/app/dist/main.js", "healthcheck"]
+# Without that flag SIGUSR1 would open a debugger.
+ENTRYPOINT ["tini", "--", "node", "--disable-sigusr1", "/app/dist/main.js"]
+CMD ["run"]
+
+ARG REVISION=unknown
+ENV WAKEPORT_REVISION=$REVISION
+LABEL org.opencontainers.image.title="wakeport" \
+      org.opencontainers.image.description="A super-server for containers: wakes what is behind a port when somebody connects, and puts it back to sleep" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision=$REVISION

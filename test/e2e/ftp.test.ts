@@ -1,0 +1,208 @@
+/** The FTP example of compose/, for real: its images, its configuration, and clients that people use. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, before, suite, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import { engineVersion } from "../support/engine.ts";
+
+const exec = promisify(execFile);
+const EXAMPLE = path.join(import.meta.dirname, "../../compose/ftp/compose.yaml");
+const SERVER = "ftp://127.0.0.1:2121";
+const ADMIN = "http://127.0.0.1:9464";
+const COMMAND_MS = 60_000;
+const BUILD_MS = 280_000;
+/** The example's idle timeout is 30 s. */
+const SLEEP_MS = 60_000;
+const project = `wakeport-test-${process.pid}`;
+
+const isRequired = process.env["WAKEPORT_TEST_ENGINE"] === "required";
+const skip = !isRequired && (await missing());
+
+/** Why the example cannot run here; false when it can. */
+async function missing(): Promise<string | false> {
+  if ((await engineVersion()) === undefined) return "NO DOCKER ENGINE: as root on Debian, test/engine/up brings one";
+  const tools: readonly (readonly [string, ...string[]])[] = [
+    ["docker", "compose", "version"],
+    ["curl", "--version"],
+    ["lftp", "--version"],
+  ];
+  for (const [file, ...args] of tools) {
+    if (!(await succeeds(file, ...args))) return `NO ${file} ${args[0]}: test/engine/up and test/engine/tools bring it`;
+  }
+  return false;
+}
+
+async function run(file: string, args: readonly string[], timeout: number = COMMAND_MS): Promise<string> {
+  const { stdout } = await exec(file, args, { timeout, maxBuffer: 64 << 20 });
+  return stdout;
+}
+
+async function succeeds(file: string, ...args: string[]): Promise<boolean> {
+  return run(file, args).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function poll(what: string, ms: number, holds: () => Promise<boolean>): Promise<void> {
+  const limit = performance.now() + ms;
+  while (!(await holds())) {
+    assert.ok(performance.now() < limit, `did not come true within ${ms / 1000} s: ${what}`);
+    await delay(200);
+  }
+}
+
+/** The example plus the label by which test/engine/up finds what a test left. */
+class Example {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  async writeLabels(): Promise<void> {
+    const labels = { "wakeport.test": "e2e" };
+    const override = {
+      services: { wakeport: { labels }, ftp: { labels } },
+      networks: { default: { labels } },
+      volumes: { files: { labels } },
+    };
+    await writeFile(this.#override, JSON.stringify(override));
+  }
+
+  compose(...args: string[]): Promise<string> {
+    return run("docker", ["compose", "-p", project, "-f", EXAMPLE, "-f", this.#override, ...args], BUILD_MS);
+  }
+
+  /** A field of one of its containers, by docker's own template language. */
+  async inspect(service: string, field: string): Promise<string> {
+    return (await run("docker", ["inspect", "-f", `{{${field}}}`, `${project}-${service}-1`])).trim();
+  }
+
+  get #override(): string {
+    return path.join(this.#folder, "labels.json");
+  }
+}
+
+function curl(...args: string[]): Promise<string> {
+  return run("curl", ["--silent", "--show-error", "--max-time", "30", ...args]);
+}
+
+async function metric(sample: string): Promise<number> {
+  const lines = (await curl(`${ADMIN}/metrics`)).split("\n");
+  const line = lines.find((one) => one.startsWith(`${sample} `));
+  assert.ok(line, `there is no ${sample}`);
+  return Number(line.slice(sample.length + 1));
+}
+
+const isAsleep = async (): Promise<boolean> =>
+  (await metric('wakeport_service_state{service="ftp",state="asleep"}')) === 1;
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+suite("the FTP example", { skip }, () => {
+  let folder: string;
+  let example: Example;
+  const local = (name: string): string => path.join(folder, name);
+
+  before(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
+    example = new Example(folder);
+    await example.writeLabels();
+    await example.compose("up", "--build", "--detach");
+    await poll("wakeport is ready", COMMAND_MS, () => succeeds("curl", "--silent", "--fail", `${ADMIN}/readyz`));
+  });
+
+  after(async () => {
+    await example.compose("down", "--volumes", "--rmi", "local", "--timeout", "5");
+    await rm(folder, { recursive: true });
+  });
+
+  test("curl lists and fetches", async () => {
+    assert.match(await curl(`${SERVER}/`), /welcome\.txt/);
+    assert.match(await curl(`${SERVER}/welcome.txt`), /until you asked/);
+  });
+
+  const modes = [
+    { name: "EPSV", flags: [] },
+    { name: "PASV, with a client that takes only the port", flags: ["--disable-epsv"] },
+    { name: "PASV, with a client that believes the address", flags: ["--disable-epsv", "--no-ftp-skip-pasv-ip"] },
+  ];
+  for (const [index, { name, flags }] of modes.entries()) {
+    test(`curl puts and fetches 8 MB by ${name}`, async () => {
+      const bytes = randomBytes(8 << 20);
+      await writeFile(local("big"), bytes);
+      await curl(...flags, "--upload-file", local("big"), `${SERVER}/incoming/big-${index}`);
+      await curl(...flags, "--output", local("back"), `${SERVER}/incoming/big-${index}`);
+      assert.equal(sha256(await readFile(local("back"))), sha256(bytes));
+    });
+  }
+
+  test("lftp mirrors a tree there and back", async () => {
+    await mkdir(local("tree/deep"), { recursive: true });
+    const names = ["one", "two", "deep/three"];
+    for (const name of names) await writeFile(local(`tree/${name}`), randomBytes(100_000));
+    const upload = `mirror --reverse ${local("tree")} tree`;
+    const download = `mirror tree ${local("copy")}`;
+    const settings = "set net:timeout 20; set net:max-retries 2";
+    await run("lftp", ["-c", `${settings}; open ${SERVER}/incoming; ${upload}; ${download}`]);
+    for (const name of names) {
+      assert.equal(sha256(await readFile(local(`copy/${name}`))), sha256(await readFile(local(`tree/${name}`))));
+    }
+  });
+
+  test("Python's ftplib works", async (t) => {
+    if (!(await succeeds("python3", "-c", "import ftplib"))) return t.skip("no python3 here");
+    const script = `
+import ftplib, io
+ftp = ftplib.FTP()
+ftp.connect("127.0.0.1", 2121, timeout=20)
+ftp.login()
+ftp.storbinary("STOR incoming/python.bin", io.BytesIO(b"x" * 1_000_000))
+received = bytearray()
+ftp.retrbinary("RETR incoming/python.bin", received.extend)
+print(len(received), ftp.nlst("incoming").count("incoming/python.bin"))
+ftp.quit()
+`;
+    assert.equal((await run("python3", ["-c", script])).trim(), "1000000 1");
+  });
+
+  test("it is as little as it can be: no capability, a read-only root, no new privileges", async () => {
+    assert.equal(await example.inspect("wakeport", ".HostConfig.CapDrop"), "[ALL]");
+    assert.equal(await example.inspect("wakeport", ".HostConfig.ReadonlyRootfs"), "true");
+    assert.equal(await example.inspect("wakeport", ".HostConfig.SecurityOpt"), "[no-new-privileges:true]");
+  });
+
+  test("wakeport answers inside of its container", async () => {
+    await example.compose("exec", "-T", "wakeport", "wakeport", "healthcheck");
+    assert.match(await example.compose("exec", "-T", "wakeport", "wakeport", "status"), /ftp +ready +container ftp/);
+  });
+
+  test("nobody uses it: it goes to sleep, and the metrics show it", async () => {
+    await poll("it sleeps", SLEEP_MS, isAsleep);
+    assert.equal(await example.inspect("ftp", ".State.Status"), "exited");
+    assert.equal(await metric('wakeport_sleeps_total{service="ftp",reason="idle",action="stop"}'), 1);
+    assert.ok((await metric('wakeport_connections_total{service="ftp",outcome="relayed"}')) > 10);
+    assert.equal(await metric('wakeport_connections_total{service="ftp",outcome="dial_failed"}'), 0);
+  });
+
+  test("several clients at once wake it, and find what was left there", async () => {
+    const fetched = await Promise.all([0, 1, 2].map((index) => curl("--head", `${SERVER}/incoming/big-${index}`)));
+    for (const head of fetched) assert.match(head, /Content-Length: 8388608/);
+    assert.equal(await example.inspect("ftp", ".State.Status"), "running");
+    assert.equal(await metric('wakeport_activations_total{service="ftp",outcome="ready"}'), 2);
+  });
+
+  test("docker compose stop: it ends in good order, and puts the server to sleep", async () => {
+    await example.compose("stop", "wakeport");
+    assert.equal(await example.inspect("wakeport", ".State.ExitCode"), "0");
+    assert.equal(await example.inspect("ftp", ".State.Status"), "exited");
+  });
+});

@@ -1,0 +1,80 @@
+/** A container as a target does what every target must do. */
+import { suite } from "node:test";
+import { Engine } from "../../src/engine/engine.ts";
+import { EngineEvents } from "../../src/engine/events.ts";
+import { parseEngineHost } from "../../src/engine/host.ts";
+import { OwnContainer } from "../../src/engine/own-container.ts";
+import { ContainerTarget } from "../../src/target/container.ts";
+import { observer } from "../../src/telemetry/observer.ts";
+import { type TestContainer, TestEngine } from "../support/containers.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { type Subject, type Temper, targetContract } from "../support/target-contract.ts";
+import { eventually } from "../support/tcp.ts";
+import { skip } from "./lab.ts";
+
+/** The engine counts whole seconds. */
+const GRACE_MS = 1_000;
+
+const reactions: Readonly<Record<Temper, string>> = { obedient: "exit 0", stubborn: "" };
+
+function script(temper: Temper): string {
+  return `
+    trap '${reactions[temper]}' TERM
+    trap 'echo last words; exit 7' USR2
+    echo at work
+    while :; do sleep 60 & wait; done
+  `;
+}
+
+class ContainerSubject implements Subject {
+  readonly target: ContainerTarget;
+  readonly #containers: TestEngine;
+  readonly #container: TestContainer;
+  readonly #engine: Engine;
+  readonly #events: EngineEvents;
+
+  private constructor(containers: TestEngine, container: TestContainer) {
+    this.#containers = containers;
+    this.#container = container;
+    this.#engine = new Engine(parseEngineHost(undefined, {}), observer());
+    this.#events = new EngineEvents(this.#engine, observer());
+    this.target = new ContainerTarget({
+      name: `container ${container.name}`,
+      reference: { name: container.name },
+      network: "auto",
+      graceMs: GRACE_MS,
+      engine: this.#engine,
+      events: this.#events,
+      own: new OwnContainer(this.#engine),
+      owners: new Map(),
+    });
+  }
+
+  static async make(temper: Temper): Promise<ContainerSubject> {
+    const containers = new TestEngine();
+    const container = await containers.container({ command: ["sh", "-c", script(temper)] });
+    const subject = new ContainerSubject(containers, container);
+    subject.#events.open();
+    await subject.#events.known;
+    return subject;
+  }
+
+  async atWork(): Promise<void> {
+    await eventually("it is at work", async () => (await this.#container.output()).includes("at work"));
+  }
+
+  async crash(): Promise<void> {
+    await this.#container.kill("SIGUSR2");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#events.close();
+    this.#engine.close();
+    await this.#containers[Symbol.asyncDispose]();
+  }
+}
+
+suite("on a real engine", { skip }, () => {
+  checkLeaks();
+  targetContract("a container", (temper) => ContainerSubject.make(temper));
+});

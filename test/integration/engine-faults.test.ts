@@ -1,0 +1,163 @@
+/** The engine goes away, comes back, hangs. A private one, because nobody else may suffer. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { openSockets, violations } from "../support/invariants.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { eventually, type Peer } from "../support/tcp.ts";
+import { cannotHaveEngine, PrivateEngine } from "./private-engine.ts";
+import { type ServiceSpec, Wakeport } from "./wakeport.ts";
+
+checkLeaks();
+
+/** A ping every 10 s, with 5 s for the answer, and some for a busy machine. */
+const SEEN_TO_HANG_MS = 20_000;
+
+/** Containers outlive this engine, as they do where `live-restore` is on. */
+const LIVE_RESTORE = "--live-restore";
+
+function faultTest(name: string, flags: readonly string[], body: (stage: Stage) => Promise<void>): void {
+  test(name, { skip: cannotHaveEngine }, async () => {
+    const before = openSockets();
+    {
+      await using stage = new Stage(await PrivateEngine.open(...flags));
+      await body(stage);
+      await stage.check();
+    }
+    await eventually("I5: no socket is left open", () => openSockets() <= before);
+  });
+}
+
+class Stage implements AsyncDisposable {
+  readonly engine: PrivateEngine;
+  #wakeport: Wakeport | undefined;
+
+  constructor(engine: PrivateEngine) {
+    this.engine = engine;
+  }
+
+  async wakeport(services: Readonly<Record<string, ServiceSpec>>): Promise<Wakeport> {
+    this.#wakeport = await Wakeport.open(services, { docker: { host: this.engine.host } });
+    return this.#wakeport;
+  }
+
+  async check(): Promise<void> {
+    await this.#wakeport?.settle();
+    await this.#wakeport?.close();
+    if (this.#wakeport !== undefined) assert.deepEqual(violations(this.#wakeport.evidence), []);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#wakeport?.close();
+    await this.engine[Symbol.asyncDispose]();
+  }
+}
+
+async function hearsItself(peer: Peer, word: string): Promise<void> {
+  peer.send(word);
+  await eventually(`an echo of "${word}"`, () => peer.text.endsWith(word) || peer.fate !== "open");
+  assert.ok(peer.text.endsWith(word), `instead of an echo: ${peer.fate}`);
+}
+
+faultTest("an engine that is down at boot: who comes waits for it, and is served", [], async (stage) => {
+  const { engine } = stage;
+  const target = await engine.echo();
+  await engine.kill("SIGTERM");
+  const wakeport = await stage.wakeport({ echo: { to: target } });
+  await eventually("it is reported down", () => wakeport.record.engine.at(-1)?.isUp === false);
+  using client = await wakeport.connect("echo");
+  await wakeport.until("echo", "starting");
+  await engine.start();
+  await hearsItself(client, "patience");
+  assert.ok(wakeport.isEngineUp);
+});
+
+faultTest("an engine that is killed and started again: what is relayed lives on", [LIVE_RESTORE], async (stage) => {
+  const { engine } = stage;
+  const target = await engine.echo();
+  const wakeport = await stage.wakeport({ echo: { to: target, idle_timeout: "200ms" } });
+  using client = await wakeport.connect("echo");
+  await hearsItself(client, "before");
+  await engine.kill();
+  await eventually("it is reported down", () => !wakeport.isEngineUp);
+  await hearsItself(client, "without an engine");
+  using newcomer = await wakeport.connect("echo");
+  await hearsItself(newcomer, "a warm target needs no engine");
+  await engine.start();
+  await eventually("it is reported up", () => wakeport.isEngineUp);
+  await hearsItself(client, "after");
+  for (const peer of [client, newcomer]) {
+    peer.end();
+    await peer.closes();
+  }
+  await wakeport.until("echo", "asleep");
+  using next = await wakeport.connect("echo");
+  await hearsItself(next, "the next wake");
+});
+
+faultTest("a target that dies while no engine is there is known as soon as one is", [LIVE_RESTORE], async (stage) => {
+  const { engine } = stage;
+  const target = await engine.echo();
+  const wakeport = await stage.wakeport({ echo: { to: target } });
+  using client = await wakeport.connect("echo");
+  await hearsItself(client, "before");
+  const state = await target.state();
+  await engine.kill();
+  process.kill(state?.Pid ?? 0, "SIGKILL");
+  assert.notEqual(await client.ends(), "open");
+  client.end();
+  await engine.start();
+  await wakeport.until("echo", "asleep");
+  using next = await wakeport.connect("echo");
+  await hearsItself(next, "the next wake");
+});
+
+faultTest(
+  "an engine that is restarted with its containers: clients end, the next one waits and is served",
+  [],
+  async (stage) => {
+    const { engine } = stage;
+    const target = await engine.echo();
+    const wakeport = await stage.wakeport({ echo: { to: target } });
+    using client = await wakeport.connect("echo");
+    await hearsItself(client, "before");
+    await engine.kill("SIGTERM");
+    assert.notEqual(await client.ends(), "open");
+    client.end();
+    await wakeport.until("echo", "asleep");
+    using next = await wakeport.connect("echo");
+    await engine.start();
+    await hearsItself(next, "after");
+  },
+);
+
+faultTest("an engine that hangs: calls end, it is told, and all is well when it goes on", [], async (stage) => {
+  const { engine } = stage;
+  const [awake, asleep] = [await engine.echo(), await engine.echo()];
+  const wakeport = await stage.wakeport({
+    awake: { to: awake },
+    asleep: { to: asleep, start_timeout: "2s", idle_timeout: "200ms" },
+  });
+  using client = await wakeport.connect("awake");
+  await hearsItself(client, "before");
+  engine.freeze();
+  try {
+    using unlucky = await wakeport.connect("asleep");
+    using warm = await wakeport.connect("awake");
+    await hearsItself(warm, "a warm target needs no engine");
+    assert.equal(await unlucky.ends(), "ECONNRESET");
+    const limit = performance.now() + SEEN_TO_HANG_MS;
+    while (wakeport.isEngineUp && performance.now() < limit) await delay(50);
+    assert.equal(wakeport.isEngineUp, false);
+    assert.equal((await wakeport.metric("wakeport_engine_up")).get(""), 0);
+    assert.match(wakeport.record.engine.at(-1)?.error?.message ?? "", /ping took longer than 5 s/);
+    await hearsItself(client, "while it hangs");
+  } finally {
+    engine.thaw();
+  }
+  await eventually("it is reported up", () => wakeport.isEngineUp);
+  // The start that nobody waited for was carried out after all.
+  await wakeport.until("asleep", "asleep");
+  using next = await wakeport.connect("asleep");
+  await hearsItself(next, "after");
+});

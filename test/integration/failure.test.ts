@@ -1,0 +1,185 @@
+/** Targets that cannot be brought up, or do not stay up. */
+import assert from "node:assert/strict";
+import { type EngineEvent, echo, now, type TestContainer } from "../support/containers.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { eventually, type Peer } from "../support/tcp.ts";
+import { engineTest, type Lab, startsOf } from "./lab.ts";
+import type { Wakeport } from "./wakeport.ts";
+
+checkLeaks();
+
+/** From the death of a target until its clients know. */
+const REFUSED_MS = 100;
+/** The best of several: what else runs on this machine is not the subject. */
+const ATTEMPTS = [1, 2, 3, 4, 5, 6];
+
+/** Unix milliseconds at which a connection ended, and how. */
+async function endOf(peer: Peer): Promise<{ readonly fate: string; readonly at: number }> {
+  const closed = new Promise<number>((resolve) => peer.socket.once("close", () => resolve(now())));
+  return { at: await closed, fate: peer.fate };
+}
+
+/** When anybody could know that it died; the engine takes its time before. */
+async function knownDeadAt({ engine }: Lab, { id }: TestContainer): Promise<number> {
+  const death = (): EngineEvent | undefined => engine.events.find((event) => event.id === id && event.action === "die");
+  await eventually("it died", () => death() !== undefined);
+  return death()!.heardAt;
+}
+
+/** The error of the only activation, with what a person is told. */
+async function failure(wakeport: Wakeport): Promise<{ readonly outcome: string; readonly told: string }> {
+  const { outcome, error } = await wakeport.activation();
+  const remedy = error !== undefined && "remedy" in error ? `: ${error.remedy}` : "";
+  return { outcome, told: `${error?.message}${remedy}` };
+}
+
+engineTest("a target that crashes while it starts: clients are refused at once, the report says why", async (lab) => {
+  const script = 'echo "reading the settings"; echo "no database"; sleep 0.5; exit 3';
+  const targets = await Promise.all(ATTEMPTS.map(() => lab.container({ command: ["sh", "-c", script] })));
+  const wakeport = await lab.wakeport(Object.fromEntries(targets.map((target) => [target.name, { to: target }])));
+  const delays: number[] = [];
+  for (const target of targets) {
+    using first = await wakeport.connect(target.name);
+    using second = await wakeport.connect(target.name);
+    const [one, two] = await Promise.all([endOf(first), endOf(second)]);
+    assert.deepEqual([one.fate, two.fate], ["ECONNRESET", "ECONNRESET"]);
+    delays.push(Math.max(one.at, two.at) - (await knownDeadAt(lab, target)));
+    if (Math.min(...delays) <= REFUSED_MS) break;
+  }
+  assert.ok(Math.min(...delays) <= REFUSED_MS, `refused ${delays.map(Math.round)} ms after it was known to be dead`);
+  const { outcome, exit, lastLines, error } = await wakeport.activation();
+  assert.equal(outcome, "exited");
+  assert.deepEqual(exit, { code: 3, oomKilled: false });
+  assert.deepEqual(lastLines, ["reading the settings", "no database"]);
+  assert.match(error?.message ?? "", /exited with code 3/);
+});
+
+engineTest("after a crash nobody may ask for a while; then the next client is the next attempt", async (lab) => {
+  const target = await lab.container({ command: ["sh", "-c", "exit 3"] });
+  const wakeport = await lab.wakeport({ crash: { to: target } });
+  using first = await wakeport.connect("crash");
+  assert.equal(await first.ends(), "ECONNRESET");
+  await wakeport.until("crash", "asleep");
+  using hasty = await wakeport.connect("crash");
+  assert.equal(await hasty.ends(), "ECONNRESET");
+  assert.equal(await startsOf(lab, target), 1, "a start in the cooldown");
+  await eventually("the next attempt", async () => {
+    using peer = await wakeport.connect("crash");
+    await peer.ends();
+    return (await startsOf(lab, target)) === 2;
+  });
+  await eventually("it is reported", () => wakeport.record.activations.length === 2);
+  const [one, two] = wakeport.record.activations;
+  assert.equal(one?.cooldownMs, 1_000);
+  assert.equal(two?.cooldownMs, 2_000);
+});
+
+engineTest("a target that never listens: clients are refused at the timeout, and it is stopped", async (lab) => {
+  const target = await lab.container({
+    program: "process.on('SIGTERM', () => process.exit(0)); setInterval(() => {}, 1e6)",
+  });
+  const wakeport = await lab.wakeport({ deaf: { to: target, start_timeout: "1s" } });
+  const began = now();
+  using peer = await wakeport.connect("deaf");
+  const { fate, at } = await endOf(peer);
+  assert.equal(fate, "ECONNRESET");
+  assert.ok(at - began >= 998 && at - began < 2_500, `refused after ${at - began} ms instead of 1000`);
+  assert.equal((await wakeport.activation()).outcome, "timeout");
+  await wakeport.until("deaf", "asleep");
+  assert.equal(await target.isAwake(), false);
+  await eventually("the connection is reported", () => wakeport.record.connections.length === 1);
+  assert.equal(wakeport.record.connections[0]?.outcome, "start_timeout");
+});
+
+engineTest("a missing container: a message that helps, and it works once it exists", async (lab) => {
+  const name = `wakeport-test-late-${process.pid}`;
+  // Its name is free again when it is removed.
+  const placeholder = await lab.container({ program: echo(), name });
+  await placeholder.remove();
+  const wakeport = await lab.wakeport({ echo: { to: placeholder } });
+  using early = await wakeport.connect("echo");
+  assert.equal(await early.ends(), "ECONNRESET");
+  const { outcome, told } = await failure(wakeport);
+  assert.equal(outcome, "engine_error");
+  assert.match(told, new RegExp(`container ${name} does not exist: create it`));
+
+  const late = await lab.container({ program: echo(), name });
+  wakeport.mayUse("echo", late);
+  await eventually("it is served", async () => {
+    using peer = await wakeport.connect("echo");
+    await eventually("an answer", () => peer.received > 0 || peer.fate !== "open");
+    return peer.received > 0;
+  });
+  assert.ok(await late.isAwake());
+});
+
+engineTest("a compose service without a container says so", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const container = { service: "ghost", project: "wakeport-test-none" };
+  const wakeport = await lab.wakeport({ ghost: { to: target, container } });
+  using peer = await wakeport.connect("ghost");
+  assert.equal(await peer.ends(), "ECONNRESET");
+  const { told } = await failure(wakeport);
+  assert.match(told, /compose project "wakeport-test-none" has no container of service "ghost": create it/);
+});
+
+engineTest("a command that does not exist: the engine's words are passed on", async (lab) => {
+  const target = await lab.container({ command: ["/no/such/program"] });
+  const wakeport = await lab.wakeport({ wrong: { to: target } });
+  using peer = await wakeport.connect("wrong");
+  assert.equal(await peer.ends(), "ECONNRESET");
+  const { outcome, told } = await failure(wakeport);
+  assert.equal(outcome, "engine_error");
+  assert.match(told, /could not start container .*\/no\/such\/program/s);
+});
+
+engineTest("a target that runs out of memory while it starts is told from one that crashes", async (lab) => {
+  const target = await lab.container({ command: ["sh", "-c", "tail /dev/zero"], memoryBytes: 8 << 20 });
+  const wakeport = await lab.wakeport({ hungry: { to: target } });
+  using peer = await wakeport.connect("hungry");
+  assert.equal(await peer.ends(), "ECONNRESET");
+  const { outcome, exit, error } = await wakeport.activation();
+  assert.equal(outcome, "exited");
+  assert.equal(exit?.oomKilled, true);
+  assert.match(error?.message ?? "", /out of memory/);
+});
+
+engineTest("a target that crashes in use: its clients are told, the next one wakes it again", async (lab) => {
+  const program = `${echo()} process.on("SIGUSR2", () => process.exit(5));`;
+  const target = await lab.container({ program });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  using peer = await wakeport.connect("echo");
+  await eventually("a greeting", () => peer.received > 0);
+  await target.kill("SIGUSR2");
+  assert.notEqual(await peer.ends(), "open");
+  await wakeport.until("echo", "asleep");
+  const [sleep] = wakeport.record.sleeps;
+  assert.equal(sleep?.reason, "crash");
+  assert.equal(sleep.exit?.code, 5);
+  peer.end();
+  assert.notEqual(await wakeport.greeted("echo"), peer.text);
+});
+
+engineTest("clients that leave while it starts are gone; the start goes on for the others", async (lab) => {
+  const target = await lab.container({ program: echo({ delayMs: 600 }) });
+  const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "100ms" } });
+  const leaving = await Promise.all(Array.from({ length: 20 }, () => wakeport.connect("echo")));
+  const staying = wakeport.greeted("echo");
+  await wakeport.until("echo", "starting");
+  for (const peer of leaving) peer.reset();
+  await eventually("they are reported", () => wakeport.record.connections.length === 20);
+  assert.ok(wakeport.record.connections.every(({ outcome }) => outcome === "client_gone"));
+  await staying;
+  await wakeport.until("echo", "asleep");
+});
+
+engineTest("a start that nobody waits for any more ends in sleep", async (lab) => {
+  const target = await lab.container({ program: echo({ delayMs: 300 }) });
+  const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "100ms" } });
+  const peer = await wakeport.connect("echo");
+  await wakeport.until("echo", "starting");
+  peer.reset();
+  await wakeport.until("echo", "ready");
+  await wakeport.until("echo", "asleep");
+  assert.equal(await target.isAwake(), false);
+});

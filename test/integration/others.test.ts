@@ -1,0 +1,127 @@
+/** Somebody else starts, stops, kills, pauses, renames, removes: wakeport follows, and serves whoever comes next. */
+import assert from "node:assert/strict";
+import { echo } from "../support/containers.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { eventually, type Peer } from "../support/tcp.ts";
+import { engineTest, startsOf } from "./lab.ts";
+import type { Wakeport } from "./wakeport.ts";
+
+checkLeaks();
+
+/** A client that was greeted and stays. */
+async function guest(wakeport: Wakeport): Promise<Peer> {
+  const peer = await wakeport.connect("echo");
+  await eventually("a greeting", () => peer.text.endsWith("\n"));
+  return peer;
+}
+
+engineTest("docker stop: clients end, the target is asleep, the next connection wakes it", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  const clients = await Promise.all([1, 2, 3].map(() => guest(wakeport)));
+  await target.stop();
+  for (const client of clients) {
+    assert.notEqual(await client.ends(), "open");
+    client.end();
+  }
+  await wakeport.until("echo", "asleep");
+  assert.deepEqual(
+    wakeport.record.sleeps.map(({ reason, action }) => ({ reason, action })),
+    [{ reason: "external", action: "none" }],
+  );
+  assert.notEqual(await wakeport.greeted("echo"), clients[0]?.text);
+});
+
+engineTest("docker start: the target is adopted, and put to sleep in time", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "300ms" } });
+  await target.start();
+  await wakeport.until("echo", "ready");
+  assert.equal((await wakeport.activation()).adopted, true);
+  await wakeport.until("echo", "asleep");
+  assert.equal(await target.isAwake(), false);
+});
+
+engineTest("docker start during a wake: one life, one start", async (lab) => {
+  const target = await lab.container({ program: echo({ delayMs: 200 }) });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  await Promise.all([wakeport.greeted("echo"), target.start().catch(() => {}), wakeport.greeted("echo")]);
+  assert.equal(await startsOf(lab, target), 1);
+});
+
+engineTest("docker kill: what was sent arrives, the connection ends, the next one wakes it", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  using client = await guest(wakeport);
+  client.send("last words\n");
+  await eventually("an echo", () => client.text.endsWith("last words\n"));
+  await target.kill();
+  assert.notEqual(await client.ends(), "open");
+  client.end();
+  await wakeport.until("echo", "asleep");
+  assert.equal(wakeport.record.sleeps[0]?.exit?.code, 137);
+  await wakeport.greeted("echo");
+});
+
+engineTest("docker restart: the old life's clients end, the new life is adopted", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  using client = await guest(wakeport);
+  await target.restart();
+  assert.notEqual(await client.ends(), "open");
+  client.end();
+  await wakeport.until("echo", "ready");
+  assert.notEqual(await wakeport.greeted("echo"), client.text);
+});
+
+engineTest("docker pause and unpause: the target is asleep, then adopted", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  const greeting = await wakeport.greeted("echo");
+  await target.pause();
+  await wakeport.until("echo", "asleep");
+  await target.unpause();
+  await wakeport.until("echo", "ready");
+  assert.equal(await wakeport.greeted("echo"), greeting);
+});
+
+engineTest("a container that is recreated under its name is the same target", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  await wakeport.greeted("echo");
+  await target.remove();
+  await wakeport.until("echo", "asleep");
+  const next = await lab.container({ program: echo(), name: target.name });
+  wakeport.mayUse("echo", next);
+  await wakeport.greeted("echo");
+  assert.ok(await next.isAwake());
+});
+
+engineTest("compose recreates a container: the new one serves, the old one is not started again", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  using client = await guest(wakeport);
+  // As compose does it: create beside, stop, remove, rename, start.
+  const next = await lab.container({ program: echo(), name: `${target.id.slice(0, 12)}_${target.name}` });
+  await target.stop();
+  await client.ends();
+  client.end();
+  await target.remove();
+  await next.rename(target.name);
+  wakeport.mayUse("echo", next);
+  await wakeport.until("echo", "asleep");
+  assert.notEqual(await wakeport.greeted("echo"), client.text);
+  assert.equal(await startsOf(lab, target), 1);
+});
+
+engineTest("a container that is renamed away is no target any more, and is left alone", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "500ms" } });
+  await wakeport.greeted("echo");
+  await target.rename(`${target.name}-renamed`);
+  await wakeport.until("echo", "asleep");
+  using client = await wakeport.connect("echo");
+  assert.equal(await client.ends(), "ECONNRESET");
+  assert.ok(await target.isAwake(), "a container that the configuration does not name was stopped");
+  wakeport.mayNotUse("echo");
+});

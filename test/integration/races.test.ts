@@ -1,0 +1,94 @@
+/** Clients that come while the target is being stopped: none is lost, whatever the moment. */
+import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
+import { type EchoOptions, echo } from "../support/containers.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { eventually } from "../support/tcp.ts";
+import { engineTest, startsOf } from "./lab.ts";
+import type { Wakeport } from "./wakeport.ts";
+
+checkLeaks();
+
+/** How often each race is run; 500 for a thorough look. */
+const CYCLES = Number(process.env["WAKEPORT_TEST_CYCLES"] ?? 20);
+/** A stop takes 50 to 300 ms here: a little more than that. */
+const LONGEST_STOP_MS = 400;
+const ARRIVALS = 3;
+
+/** Resolves at the beginning of the target's next stop. */
+async function stopping(wakeport: Wakeport, service: string, stops: number): Promise<void> {
+  const seen = (): number => wakeport.record.states.filter((change) => change.to === "stopping").length;
+  await eventually(`${service} goes to sleep for the ${stops}. time`, () => seen() >= stops);
+}
+
+/** Lets clients come at random moments of each of many stops, and checks that each of them is served. */
+async function arriveInStops(wakeport: Wakeport, cycles: number, longestMs: number): Promise<void> {
+  await wakeport.greeted("echo");
+  for (let cycle = 1; cycle <= cycles; cycle += 1) {
+    await stopping(wakeport, "echo", cycle);
+    const moments = Array.from({ length: ARRIVALS }, () => Math.random() * longestMs);
+    const arrivals = moments.map(async (moment) => {
+      await delay(moment);
+      await wakeport.greeted("echo");
+    });
+    await Promise.all(arrivals).catch((error: unknown) => {
+      throw new Error(`lost in cycle ${cycle}, arrivals after ${moments.map(Math.round)} ms`, { cause: error });
+    });
+    // A late one may have slept and woken once more.
+    await wakeport.until("echo", "ready").catch(() => {});
+  }
+}
+
+const ways: readonly { readonly name: string; readonly options: EchoOptions }[] = [
+  { name: "ends at once", options: { onTerm: "exit" } },
+  { name: "closes its listener first", options: { onTerm: "close" } },
+];
+
+for (const { name, options } of ways) {
+  engineTest(`arrivals at random moments of the stop of a target that ${name}`, async (lab) => {
+    const target = await lab.container({ program: echo(options) });
+    const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "50ms" } });
+    await arriveInStops(wakeport, CYCLES, LONGEST_STOP_MS);
+  });
+}
+
+engineTest("arrivals during the grace of a target that ignores SIGTERM wait for its next life", async (lab) => {
+  const target = await lab.container({ program: echo({ onTerm: "ignore" }) });
+  const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "50ms", stop_grace: "1s" } });
+  const cycles = Math.ceil(CYCLES / 5);
+  await arriveInStops(wakeport, cycles, 1_000 + LONGEST_STOP_MS);
+  assert.ok(
+    wakeport.record.sleeps.every(({ durationMs }) => durationMs >= 900),
+    "it did not ignore SIGTERM",
+  );
+});
+
+engineTest("arrivals while somebody else stops the target are served by its next life", async (lab) => {
+  const target = await lab.container({ program: echo({ onTerm: "close" }) });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  for (let cycle = 1; cycle <= CYCLES / 4; cycle += 1) {
+    await wakeport.greeted("echo");
+    const stopped = target.stop();
+    await delay(Math.random() * LONGEST_STOP_MS);
+    await Promise.all([stopped, servedInTheEnd(wakeport)]);
+  }
+});
+
+/** While it goes down on its own it may still greet, and then end: that is its own doing. But nobody is refused. */
+async function servedInTheEnd(wakeport: Wakeport): Promise<void> {
+  using client = await wakeport.connect("echo");
+  await eventually("an answer", () => client.received > 0 || client.fate !== "open");
+  assert.notEqual(client.received, 0, `refused: ${client.fate}`);
+}
+
+engineTest("arrivals in the last moment before sleep keep the target awake, or wake it again", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "40ms" } });
+  for (let cycle = 0; cycle < CYCLES; cycle += 1) {
+    await wakeport.greeted("echo");
+    await delay(36 + Math.random() * 8);
+    await wakeport.greeted("echo");
+  }
+  const sleeps = wakeport.record.sleeps.length;
+  assert.ok((await startsOf(lab, target)) <= sleeps + 1, "a start without need");
+});

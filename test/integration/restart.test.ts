@@ -1,0 +1,76 @@
+/** The real program is killed and started again: what it left awake is found, and sleeps in time. */
+import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
+import { echo, type TestContainer } from "../support/containers.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { Program, temporaryFile } from "../support/program.ts";
+import { connect, eventually, freePort } from "../support/tcp.ts";
+import { engineTest, startsOf } from "./lab.ts";
+import { PORT } from "./wakeport.ts";
+
+checkLeaks();
+
+const KILLS = 4;
+
+/** A configuration of one service, and where that listens. */
+async function settings(target: TestContainer, idleTimeout: string): Promise<Settings> {
+  const front = await freePort();
+  const service = { ports: [`127.0.0.1:${front}:${PORT}`], container: target.name, idle_timeout: idleTimeout };
+  const admin = { listen: `127.0.0.1:${await freePort()}` };
+  // JSON is YAML.
+  const file = await temporaryFile("wakeport.yaml", JSON.stringify({ admin, services: { echo: service } }));
+  return Object.assign(file, { front });
+}
+
+type Settings = Awaited<ReturnType<typeof temporaryFile>> & { readonly front: number };
+
+async function run({ path }: Settings): Promise<Program> {
+  const program = new Program(["run", "-c", path]);
+  await program.logged("started");
+  return program;
+}
+
+async function kill(program: Program): Promise<void> {
+  program.child.kill("SIGKILL");
+  await program.finished();
+}
+
+engineTest("SIGKILL with a target awake: the next wakeport adopts it, and it sleeps in time", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  await using file = await settings(target, "1s");
+  await using first = await run(file);
+  using client = await connect(file.front);
+  await eventually("a greeting", () => client.received > 0);
+  await kill(first);
+  assert.notEqual(await client.ends(), "open");
+  assert.ok(await target.isAwake());
+
+  await using second = await run(file);
+  const { adopted } = await second.logged("target.ready");
+  assert.equal(adopted, true);
+  using next = await connect(file.front);
+  await eventually("a greeting", () => next.received > 0);
+  assert.equal(next.text, client.text, "it was started again");
+  next.reset();
+  const { reason } = await second.logged("target.asleep");
+  assert.equal(reason, "idle");
+  assert.equal(await target.isAwake(), false);
+  assert.equal(await startsOf(lab, target), 1);
+});
+
+engineTest("SIGKILL at random moments of a wake: nothing is started twice, nothing stays awake", async (lab) => {
+  const target = await lab.container({ program: echo({ delayMs: 200 }) });
+  await using file = await settings(target, "200ms");
+  for (let killed = 1; killed <= KILLS; killed += 1) {
+    await using first = await run(file);
+    using _client = await connect(file.front);
+    await delay(Math.random() * 700);
+    await kill(first);
+    // What it asked of the engine is done, seen or not.
+    const starts = await startsOf(lab, target);
+    assert.ok(starts <= killed, `${starts} starts for ${killed} clients`);
+    await using second = await run(file);
+    if (await target.isAwake()) await second.logged("target.asleep");
+    assert.equal(await target.isAwake(), false);
+  }
+});
