@@ -9,6 +9,7 @@ import { type Claim, policy, Stage } from "./stage.ts";
 checkLeaks();
 
 const engineAway = new TargetError("unreachable", "the engine does not answer");
+const denial = new TargetError("denied", "a socket proxy says no");
 const drain = { drainMs: 10_000, leaveRunning: false };
 const leave = { drainMs: 10_000, leaveRunning: true };
 
@@ -137,42 +138,20 @@ suite("a stop", () => {
     assert.equal(stage.target.stops.length, 2);
   });
 
-  test("that fails leaves the target to those who came meanwhile, since it may well be up", async () => {
+  test("that fails keeps those who came meanwhile waiting, and serves them after the next attempt", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     const claim = stage.claim();
     stage.target.failStop(engineAway);
-    await stage.settle();
-    assert.ok(claim.isHeld);
-    assert.equal(claim.lease?.address, "10.0.0.1");
-    assert.equal(stage.target.starts.length, 1);
-
-    claim.release();
-    await stage.advance(policy.idleTimeoutMs);
-    assert.equal(stage.target.stops.length, 2);
+    await stage.advance(1_000);
     stage.target.finishStop();
     await stage.settle();
-    assert.equal(stage.sleeps.length, 1, "it slept once");
-  });
-
-  test("that fails, and takes effect all the same, is followed by a start for those who came meanwhile", async () => {
-    using stage = new Stage();
-    await stage.wakeAndIdle();
-    const claim = stage.claim();
-    stage.answersProbes = false;
-    stage.target.failStop(engineAway);
-    await stage.settle();
-    stage.target.goDown({ code: 0 });
-    await stage.settle();
-    assert.equal(stage.sleeps.length, 1, "what was awake went to sleep");
-    stage.answersProbes = true;
     stage.target.finishStart();
     await stage.settle();
     assert.ok(claim.isHeld);
-    assert.equal(claim.lease?.address, "10.0.0.2");
   });
 
-  test("that is due again is made at once for somebody who comes", async () => {
+  test("that failed is tried again at once when somebody comes", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     stage.target.failStop(engineAway);
@@ -190,21 +169,35 @@ suite("a stop", () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     const claim = stage.claim();
-    stage.target.failStop(new TargetError("denied", "a socket proxy says no"));
+    stage.target.failStop(denial);
     await stage.settle();
     assert.ok(claim.isHeld);
+    assert.equal(claim.lease?.address, "10.0.0.1");
     assert.equal(stage.target.starts.length, 1);
+
+    claim.release();
+    await stage.advance(policy.idleTimeoutMs);
+    assert.equal(stage.target.stops.length, 2);
+    stage.target.finishStop();
+    await stage.settle();
+    assert.equal(stage.sleeps.length, 1, "it slept once");
   });
 
-  test("that failed is tried again at once when somebody comes", async () => {
+  test("that is denied is followed by a start for those who came, when the target goes down then", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
-    stage.target.failStop(engineAway);
+    const claim = stage.claim();
+    stage.answersProbes = false;
+    stage.target.failStop(denial);
     await stage.settle();
-    const stops = stage.target.stops.length;
-    stage.claim();
+    stage.target.goDown({ code: 0 });
     await stage.settle();
-    assert.equal(stage.target.stops.length, stops + 1);
+    assert.equal(stage.sleeps.length, 1, "what was awake went to sleep");
+    stage.answersProbes = true;
+    stage.target.finishStart();
+    await stage.settle();
+    assert.ok(claim.isHeld);
+    assert.equal(claim.lease?.address, "10.0.0.2");
   });
 
   test("that never ends gives those who wait StartTimeoutError in the end", async () => {

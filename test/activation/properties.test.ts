@@ -218,6 +218,7 @@ function weightOf(act: Act): number {
       return 40;
     case "start fails":
     case "stop fails":
+    case "stop is denied":
     case "look fails":
     case "probe fails":
       return 5;

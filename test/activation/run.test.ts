@@ -89,6 +89,36 @@ suite("Run", () => {
     assert.equal(clock.pending, 0);
   });
 
+  test("a target that somebody stops while it starts is started again, once", async () => {
+    using attempt = new Attempt();
+    const { clock, target, run } = attempt;
+    const up = assert.rejects(run.bringUp(), ExitedError);
+    target.finishStart();
+    await clock.settle();
+    target.goDown({ code: 143 });
+    await clock.advance(20);
+    assert.equal(target.starts.length, 2);
+    target.finishStart();
+    await clock.settle();
+    target.goDown({ code: 143 });
+    await up;
+  });
+
+  test("a target that comes back by itself is waited for", async () => {
+    using attempt = new Attempt({ adopt: true });
+    const { clock, target, run, probes } = attempt;
+    target.comeUp();
+    const up = run.bringUp();
+    await clock.settle();
+    target.goDown({ code: 1 }, { comesBack: true });
+    await clock.advance(20);
+    target.comeUp();
+    await clock.advance(500);
+    probes.at(-1)?.resolve();
+    assert.equal((await up).life, "life 2");
+    assert.equal(target.starts.length, 0);
+  });
+
   test("abort() ends it at once with the reason, and leaves no timer, at each of its waits", async () => {
     const reason = new Error("shut down");
     const waits: readonly ((attempt: Attempt) => Promise<void>)[] = [

@@ -12,6 +12,7 @@ import { clientLeft, type Limits, Referee } from "./referee.ts";
 import { type Claim, policy, Stage } from "./stage.ts";
 
 const failure = new TargetError("failed", "it did not work");
+const denial = new TargetError("denied", "it may not be done");
 const exits: readonly (Exit | undefined)[] = [undefined, { code: 0 }, { code: 3 }, { code: 137, oomKilled: true }];
 /** The idle timeout is shorter than a look may take, so that a look can outlast a whole activation. */
 const limits: Limits = {
@@ -44,6 +45,7 @@ export const actNames = [
   "stop takes effect",
   "stop answers",
   "stop fails",
+  "stop is denied",
   "look answers",
   "look fails",
   "probe answers",
@@ -81,6 +83,7 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
   "stop takes effect": (world) => world.stopTakesEffect(),
   "stop answers": (world) => world.stopAnswers(),
   "stop fails": (world) => choose(openCalls(world.stage.target.stops), 0)?.reject(failure),
+  "stop is denied": (world) => choose(openCalls(world.stage.target.stops), 0)?.reject(denial),
   "look answers": (world, pick) => world.lookAnswers(pick),
   "look fails": (world, pick) => choose(openCalls(world.stage.target.looks), pick)?.reject(failure),
   "probe answers": (world, pick) => world.probeAnswers(pick),

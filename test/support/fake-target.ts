@@ -103,8 +103,8 @@ export class FakeTarget implements Target {
   }
 
   /** Whoever did it: it is down now. */
-  goDown(exit?: Exit): void {
-    this.#become({ up: false, ...(exit && { exit }) });
+  goDown(exit?: Exit, options: { readonly comesBack?: boolean } = {}): void {
+    this.#become({ up: false, ...(exit && { exit }), ...options });
   }
 
   hint(): void {

@@ -99,12 +99,17 @@ export async function until(holds: () => boolean | Promise<boolean>, what: strin
   }
 }
 
-/** A port that nobody listens on at this moment. */
+/** Handed out already: the system may give a port again as soon as it is free. */
+const given = new Set<number>();
+
+/** A port that nobody listens on at this moment, and that was not given before. */
 export async function freePort(): Promise<number> {
   const server = net.createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as net.AddressInfo;
   server.close();
   await once(server, "close");
+  if (given.has(port)) return freePort();
+  given.add(port);
   return port;
 }
