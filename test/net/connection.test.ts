@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
 import { TargetError } from "../../src/errors.ts";
 import { KIB, MIB, payload } from "../bench/payload.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { deafPort, eventually, freePort, type Peer, PeerServer } from "../support/tcp.ts";
+import { countDialling, deafPort, eventually, freePort, type Peer, PeerServer } from "../support/tcp.ts";
 import { Front, type FrontOptions } from "./front.ts";
 
 checkLeaks();
@@ -54,6 +53,18 @@ suite("Connection of a client that comes while the target sleeps", () => {
     upstream.end("answer");
     assert.equal(await client.ends(), "ended");
     assert.equal(client.text, "answer");
+  });
+
+  test("is told with an IPv4 client's address as people know it, also from a dual-stack listener", async () => {
+    await using server = await PeerServer.open({ onPeer: (peer) => peer.end() });
+    await using both = await Front.open({ upstream: server.port, address: undefined });
+    using overIPv4 = await both.client();
+    assert.equal(both.accepted[0]?.remoteAddress, "::ffff:127.0.0.1");
+    await both.start();
+    const { localPort } = overIPv4.socket;
+    overIPv4.end();
+    const [report] = await both.reported(1);
+    assert.equal(report?.client, `127.0.0.1:${localPort}`);
   });
 
   test("gives the client the first word of a server that speaks first", async () => {
@@ -363,18 +374,18 @@ suite("Connection of many who waited", () => {
 
   test("dials for no more than the pace at a time", async () => {
     await using deaf = await deafPort();
-    const others = dialling(deaf.port);
+    const others = countDialling(deaf.port);
     await using front = await Front.open({ upstream: deaf.port, pace: 4 });
     const clients = await front.clients(12);
     await front.start();
     await front.becomes("ready");
-    await eventually("four are being dialled for", () => dialling(deaf.port) - others === 4);
+    await eventually("four are being dialled for", () => countDialling(deaf.port) - others === 4);
     for (const [index, client] of clients.entries()) {
       client.reset();
       await front.reported(index + 1);
-      assert.ok(dialling(deaf.port) - others <= 4);
+      assert.ok(countDialling(deaf.port) - others <= 4);
     }
-    await eventually("no dial is left", () => dialling(deaf.port) <= others);
+    await eventually("no dial is left", () => countDialling(deaf.port) <= others);
   });
 
   test("reports each exactly once, however it ends", async () => {
@@ -413,15 +424,4 @@ function resetAll(clients: readonly Peer[]): void {
 function countOutcomes({ reports }: Front): Record<string, number> {
   const groups = Object.entries(Object.groupBy(reports, ({ outcome }) => outcome));
   return Object.fromEntries(groups.map(([outcome, all]) => [outcome, all.length]).toSorted());
-}
-
-/** How many sockets of this machine wait for `port` to take their connection. */
-function dialling(port: number): number {
-  const remote = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
-  const SYN_SENT = "02";
-  const sockets = readFileSync("/proc/net/tcp", "utf8").split("\n");
-  return sockets.filter((line) => {
-    const [, , to, state] = line.trim().split(/\s+/);
-    return to?.endsWith(remote) && state === SYN_SENT;
-  }).length;
 }

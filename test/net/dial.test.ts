@@ -4,7 +4,7 @@ import { suite, test } from "node:test";
 import { DeadlineError } from "../../src/errors.ts";
 import { type DialOptions, dial } from "../../src/net/dial.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { connect, deafPort, freePort, PeerServer } from "../support/tcp.ts";
+import { connect, countDialling, deafPort, eventually, freePort, PeerServer } from "../support/tcp.ts";
 
 checkLeaks();
 
@@ -33,20 +33,25 @@ suite("dial()", () => {
 
   test("rejects with a DeadlineError when nobody answers in time", async () => {
     await using deaf = await deafPort();
+    const others = countDialling(deaf.port);
     await assert.rejects(dialling(deaf.port, { timeoutMs: 50 }), (error: unknown) => {
       assert.ok(error instanceof DeadlineError);
       assert.equal(error.message, `127.0.0.1:${deaf.port} did not accept within 0.05 s`);
       return true;
     });
+    await eventually("it no longer tries", () => countDialling(deaf.port) <= others);
   });
 
   test("rejects with the signal's reason when it is aborted on the way", async () => {
     await using deaf = await deafPort();
     const abort = new AbortController();
+    const others = countDialling(deaf.port);
     const reason = new Error("the client left");
     const rejected = assert.rejects(dialling(deaf.port, { signal: abort.signal }), reason);
+    await eventually("it is on the way", () => countDialling(deaf.port) > others);
     abort.abort(reason);
     await rejected;
+    await eventually("it no longer tries", () => countDialling(deaf.port) <= others);
   });
 
   test("does not even try when the signal is aborted before", async () => {

@@ -25,6 +25,8 @@ export interface FrontOptions {
   readonly waiting?: number;
   readonly seats?: number;
   readonly pace?: number;
+  /** Where it listens; undefined: everywhere. */
+  readonly address?: string | undefined;
   /** Resolves when the target answers; default: at once. */
   readonly probe?: () => Promise<void>;
 }
@@ -63,7 +65,9 @@ export class Front implements AsyncDisposable {
       services: ["web"],
       observer: told,
     });
-    this.#listener = new Listener("web", { address: "127.0.0.1", port: 0 }, (client) => {
+    const address = "address" in rest ? rest.address : "127.0.0.1";
+    const front = { port: 0, ...(address !== undefined && { address }) };
+    this.#listener = new Listener("web", front, (client) => {
       const { activator, traffic, seats: places } = this;
       const route = { service: "web", front: "127.0.0.1:80", activator, targetPort: upstream, traffic };
       const id = this.accepted.push(client);

@@ -54,7 +54,10 @@ suite("until()", () => {
       abort.abort(reason);
       throw new Error("connection lost");
     };
-    await assert.rejects(until(attempt, abort.signal), reason);
+    await assert.rejects(
+      until(attempt, abort.signal, () => true),
+      reason,
+    );
   });
 
   test("pauses a twentieth of the time that has passed, from 2 ms to 250 ms", async (t) => {

@@ -143,8 +143,10 @@ suite("httpProbe()", () => {
 
   test("does not wait for the end of the answer", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("HTTP/1.1 200 OK\r\n\r\nfor ever and") });
+    const began = performance.now();
     assert.equal(await new Running(httpProbe(server.port, "/")).ends(), "ready");
     await (await server.accepted()).ends();
+    assert.ok(performance.now() - began < 3_000, "it hung up only when its patience was over");
   });
 
   test("waits for a server that hangs, and is given up at once", async () => {

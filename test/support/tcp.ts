@@ -1,5 +1,6 @@
 /** Real sockets for tests, on free ports of this machine. Every wait has an end: a test fails rather than hang. */
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import net from "node:net";
 import { scheduler } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
@@ -217,6 +218,17 @@ export async function deafPort(): Promise<AsyncDisposable & { readonly port: num
       await worker.terminate();
     },
   };
+}
+
+/** How many sockets of this machine wait for `port` to take their connection. */
+export function countDialling(port: number): number {
+  const remote = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  const SYN_SENT = "02";
+  const sockets = readFileSync("/proc/net/tcp", "utf8").split("\n");
+  return sockets.filter((line) => {
+    const [, , to, state] = line.trim().split(/\s+/);
+    return to?.endsWith(remote) && state === SYN_SENT;
+  }).length;
 }
 
 /** A port on which nobody listens. */
