@@ -145,8 +145,8 @@ export class Run {
       await this.#options.probe(sight.address, AbortSignal.any([this.#aborted.signal, watched.over.signal]));
       return sight;
     } catch (error) {
-      this.#aborted.signal.throwIfAborted();
-      if (watched.last === undefined) throw error;
+      // Given up: the probe may know better than the reason itself what was missing.
+      if (this.#aborted.signal.aborted || watched.last === undefined) throw error;
       return watched.last;
     } finally {
       this.#watched = undefined;

@@ -14,7 +14,7 @@ export class NoAnswerError extends Error {
  *
  * @throws NoAnswerError when there is none
  */
-export function askAdmin({ admin }: Config, path: string): Promise<{ status: number; body: string }> {
+export function askAdmin({ admin }: Pick<Config, "admin">, path: string): Promise<{ status: number; body: string }> {
   const host = reachable(admin.host);
   return new Promise((resolve, reject) => {
     const fail = (error: Error): void =>
@@ -31,7 +31,7 @@ export function askAdmin({ admin }: Config, path: string): Promise<{ status: num
 }
 
 /** What a running wakeport tells of its services. @throws NoAnswerError when there is none */
-export async function askStatus(config: Config): Promise<StatusReport> {
+export async function askStatus(config: Pick<Config, "admin">): Promise<StatusReport> {
   const { status, body } = await askAdmin(config, "/api/v1/services");
   const report = status === 200 ? parseReport(body) : undefined;
   if (report !== undefined) return report;

@@ -1,5 +1,5 @@
 import type { Config } from "../config/config.ts";
-import { loadConfig } from "../config/load.ts";
+import { loadConfig, NoConfigError } from "../config/load.ts";
 import type { ParseContext } from "../config/parse.ts";
 import { parseHostPort } from "../config/ports.ts";
 import { UnitError } from "../config/units.ts";
@@ -13,6 +13,16 @@ const ADMIN_LISTEN = "127.0.0.1:9464";
 export async function configOf(options: Options, context: Context): Promise<Config> {
   const named = options["config"] ?? (context.env["WAKEPORT_CONFIG"] || undefined);
   return loadConfig(typeof named === "string" ? named : undefined, parseContext(context));
+}
+
+/** Where to ask a running wakeport; without any configuration, where it listens when nothing says otherwise. */
+export async function adminOf(options: Options, context: Context): Promise<Pick<Config, "admin">> {
+  try {
+    return await configOf(options, context);
+  } catch (error) {
+    if (!(error instanceof NoConfigError)) throw error;
+    return { admin: parseContext(context).adminListen };
+  }
 }
 
 /** @throws TargetError "invalid" when WAKEPORT_ADMIN_LISTEN cannot be read */

@@ -1,6 +1,6 @@
 import { askAdmin, NoAnswerError } from "./ask-admin.ts";
 import { type Command, configOption, configOptionHelp, exitCode } from "./command.ts";
-import { configOf } from "./config.ts";
+import { adminOf } from "./config.ts";
 
 export const command: Command = {
   usage: "[-c FILE]",
@@ -11,7 +11,7 @@ A sleeping target, or an engine that is down, does not make wakeport unhealthy.
 ${configOptionHelp}`,
   run: async (options, context) => {
     try {
-      const { status } = await askAdmin(await configOf(options, context), "/healthz");
+      const { status } = await askAdmin(await adminOf(options, context), "/healthz");
       if (status === 200) return exitCode.ok;
       context.printError(`wakeport: /healthz answered ${status}`);
     } catch (error) {

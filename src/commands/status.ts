@@ -2,7 +2,7 @@ import type { ServiceStatus, StatusReport } from "../admin/api.ts";
 import { formatDuration } from "../config/units.ts";
 import { askStatus, NoAnswerError } from "./ask-admin.ts";
 import { type Command, configOption, configOptionHelp, exitCode } from "./command.ts";
-import { configOf } from "./config.ts";
+import { adminOf } from "./config.ts";
 import { table } from "./plan.ts";
 
 const HEAD = ["SERVICE", "STATE", "TARGET", "CONNS", "WAITING", "IDLE IN", "LAST ACTIVITY"];
@@ -16,7 +16,7 @@ ${configOptionHelp}
       --json          as the API tells it`,
   run: async (options, context) => {
     try {
-      const report = await askStatus(await configOf(options, context));
+      const report = await askStatus(await adminOf(options, context));
       context.print(options["json"] === true ? JSON.stringify(report, null, 2) : format(report, Date.now()));
       return exitCode.ok;
     } catch (error) {

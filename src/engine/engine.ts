@@ -39,7 +39,7 @@ export class Engine {
   readonly #agent: http.Agent;
   readonly #docker: Dockerode;
   readonly #system: SystemCalls;
-  #isClosed = false;
+  readonly #closing = new AbortController();
 
   constructor(host: EngineHost, observer: Observer) {
     this.url = host.url;
@@ -148,17 +148,17 @@ export class Engine {
 
   /** Gives up all connections; whoever still asks gets no answer. */
   close(): void {
-    this.#isClosed = true;
+    // A connection that breaks in the middle of an answer would leave the call waiting for its deadline.
+    this.#closing.abort(new TargetError("unreachable", `the engine at ${this.url} is not asked any more`));
     this.#agent.destroy();
   }
 
   /** `ask` is given the option that takes its request back: one that is not waited for any more must not stay open. */
   async #call<T>(options: CallOptions, ask: (abort: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
-    const { operation, subject, deadlineMs, signal } = options;
+    const { operation, subject, deadlineMs } = options;
+    const signal = options.signal ? AbortSignal.any([options.signal, this.#closing.signal]) : this.#closing.signal;
     // What is given up before it is asked must not be done all the same.
-    signal?.throwIfAborted();
-    // A new connection would stay open for ever.
-    if (this.#isClosed) throw new TargetError("unreachable", `the engine at ${this.url} is not asked any more`);
+    signal.throwIfAborted();
     const began = performance.now();
     const given = new AbortController();
     let code = "2xx";
@@ -166,7 +166,7 @@ export class Engine {
       return await within(deadlineMs, operation, ask({ abortSignal: given.signal }), signal);
     } catch (error) {
       given.abort();
-      if (signal?.aborted) {
+      if (signal.aborted) {
         code = "cancelled";
         throw signal.reason;
       }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { scheduler } from "node:timers/promises";
+import { StartTimeoutError } from "../../src/activation/errors.ts";
 import { all, type NamedProbe, until } from "../../src/readiness/probe.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { eventually } from "../support/tcp.ts";
@@ -130,3 +131,19 @@ suite("all()", () => {
 function probe(check: NamedProbe["check"]): NamedProbe {
   return { name: "a probe", check };
 }
+
+suite("until() that is given up by a timeout", () => {
+  test("says what the last attempt met", async () => {
+    const limit = new AbortController();
+    let count = 0;
+    const attempt = async (): Promise<void> => {
+      count += 1;
+      if (count === 2) limit.abort(new StartTimeoutError("a was not ready within 1 s"));
+      throw new Error("connect ECONNREFUSED 10.0.0.1:81");
+    };
+    await assert.rejects(until(attempt, limit.signal), {
+      name: "StartTimeoutError",
+      message: "a was not ready within 1 s: connect ECONNREFUSED 10.0.0.1:81",
+    });
+  });
+});
