@@ -8,10 +8,8 @@ import type { Wakeport } from "./wakeport.ts";
 
 checkLeaks();
 
-/** From the death of a target until its clients know. */
-const REFUSED_MS = 100;
-/** The best of several: what else runs on this machine is not the subject. */
-const ATTEMPTS = [1, 2, 3, 4, 5, 6];
+/** Far from the start timeout; how soon it is in fact, test/bench/crash.ts measures. */
+const REFUSED_MS = 5_000;
 
 /** Unix milliseconds at which a connection ended, and how. */
 async function endOf(peer: Peer): Promise<{ readonly fate: string; readonly at: number }> {
@@ -35,18 +33,14 @@ async function failure(wakeport: Wakeport): Promise<{ readonly outcome: string; 
 
 engineTest("a target that crashes while it starts: clients are refused at once, the report says why", async (lab) => {
   const script = 'echo "reading the settings"; echo "no database"; sleep 0.5; exit 3';
-  const targets = await Promise.all(ATTEMPTS.map(() => lab.container({ command: ["sh", "-c", script] })));
-  const wakeport = await lab.wakeport(Object.fromEntries(targets.map((target) => [target.name, { to: target }])));
-  const delays: number[] = [];
-  for (const target of targets) {
-    using first = await wakeport.connect(target.name);
-    using second = await wakeport.connect(target.name);
-    const [one, two] = await Promise.all([endOf(first), endOf(second)]);
-    assert.deepEqual([one.fate, two.fate], ["ECONNRESET", "ECONNRESET"]);
-    delays.push(Math.max(one.at, two.at) - (await knownDeadAt(lab, target)));
-    if (Math.min(...delays) <= REFUSED_MS) break;
-  }
-  assert.ok(Math.min(...delays) <= REFUSED_MS, `refused ${delays.map(Math.round)} ms after it was known to be dead`);
+  const target = await lab.container({ command: ["sh", "-c", script] });
+  const wakeport = await lab.wakeport({ crash: { to: target } });
+  using first = await wakeport.connect("crash");
+  using second = await wakeport.connect("crash");
+  const [one, two] = await Promise.all([endOf(first), endOf(second)]);
+  assert.deepEqual([one.fate, two.fate], ["ECONNRESET", "ECONNRESET"]);
+  const delay = Math.max(one.at, two.at) - (await knownDeadAt(lab, target));
+  assert.ok(delay <= REFUSED_MS, `refused ${Math.round(delay)} ms after it was known to be dead`);
   const { outcome, exit, lastLines, error } = await wakeport.activation();
   assert.equal(outcome, "exited");
   assert.deepEqual(exit, { code: 3, oomKilled: false });
