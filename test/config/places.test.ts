@@ -298,13 +298,11 @@ w.yaml: 1 problem`,
     assert.match(errorOf(crlf).message, /^w\.yaml:5:5 error/);
   });
 
-  test("stays small, and quick, however much is wrong", () => {
+  test("stays small, however much is wrong", () => {
     const keys = Array.from({ length: 4_000 }, (_, index) => `k${index}: 1`);
-    const began = performance.now();
     const { message, problems } = errorOf(`{ ${keys.join(", ")} }`);
     assert.equal(problems.length, 4_001);
     assert.ok(message.length < 2_000_000, `${message.length} characters`);
-    assert.ok(performance.now() - began < 5_000);
   });
 });
 
