@@ -84,6 +84,7 @@ function createTarget(
     reference: spec.reference,
     network: spec.network,
     graceMs,
+    onWarning: (event, message) => observer.warning(event, message),
     ...engine,
   });
 }
@@ -151,7 +152,10 @@ function probesOf({ ready, ports }: Service, target: Target): NamedProbe[] {
 /** Where services that share a target differ, the longest time holds: none of them is served worse than it asked. */
 function policyOf(services: readonly Service[]): Policy {
   const longest = (time: (service: Service) => number): number => Math.max(...services.map(time));
+  const { sleep, deeper } = services[0] as Service;
   return {
+    sleep,
+    ...(deeper && { deeper }),
     idleTimeoutMs: longest(({ idleTimeoutMs }) => idleTimeoutMs),
     minUptimeMs: longest(({ minUptimeMs }) => minUptimeMs),
     startTimeoutMs: longest(({ startTimeoutMs }) => startTimeoutMs),

@@ -6,25 +6,41 @@
  * What the target says of itself is never believed as told: each hint leads to a look, and the look decides.
  */
 
-import type { Sight, Target } from "../target/target.ts";
+import type { Sight, SleepAction, Target } from "../target/target.ts";
 import type { ActivationReport, Observer, SleepReason } from "../telemetry/observer.ts";
-import { Claims } from "./claims.ts";
+import { abortable } from "./abortable.ts";
+import { Chronicle, type Circumstances } from "./chronicle.ts";
+import { CLIENT, Claims } from "./claims.ts";
 import { Cooldown } from "./cooldown.ts";
-import { ClosedError, CooldownError, type Exit, ExitedError, StartFailedError, StartTimeoutError } from "./errors.ts";
+import {
+  ActivationError,
+  ClosedError,
+  CooldownError,
+  type Exit,
+  ExitedError,
+  StartFailedError,
+  StartTimeoutError,
+} from "./errors.ts";
 import { IdleTimer } from "./idle-timer.ts";
 import { Lease } from "./lease.ts";
-import { LOOK_MS, Lookout } from "./lookout.ts";
+import { Lookout } from "./lookout.ts";
 import { type EffectName, type EventName, initialState, type State, type StateName, transition } from "./machine.ts";
+import type { Needs } from "./needs.ts";
 import { type Probe, Run, type UpSight } from "./run.ts";
 import { Stopper } from "./stopper.ts";
 import { timerMs } from "./timers.ts";
+import { UpstreamCheck } from "./upstream-check.ts";
 import { isDenial, outcomeOf, sleepReasonOf } from "./verdicts.ts";
 
 const LAST_LINES_MS = 2_000;
 
 /** All in milliseconds. */
 export interface Policy {
+  /** From the end of the last lease until the target is put to sleep. */
   readonly idleTimeoutMs: number;
+  readonly sleep: SleepAction;
+  /** What becomes of a target that sleeps by a pause, so long after the pause; absent: it stays paused. */
+  readonly deeper?: { readonly afterMs: number; readonly action: "stop" | "kill" };
   readonly minUptimeMs: number;
   readonly startTimeoutMs: number;
 }
@@ -35,13 +51,23 @@ export interface ActivatorOptions {
   readonly policy: Policy;
   /** The services that use the target, for reports. */
   readonly services: readonly string[];
+  /** What the target depends on; absent: nothing. */
+  readonly needs?: Needs;
   readonly observer: Observer;
 }
 
 /** What an activator knows of itself at this moment. Times are Unix milliseconds. */
 export interface ActivatorView {
   readonly target: string;
+  /** "paused" also for a target that somebody paused under its connections. */
   readonly state: StateName;
+  /** Why, and since when, it is in this state. */
+  readonly cause: string;
+  readonly since: number;
+  /** What does not exist, when the target does not. */
+  readonly missing?: string;
+  /** What else needs the target at this moment, besides clients. */
+  readonly dependents: readonly string[];
   readonly held: number;
   readonly waiting: number;
   readonly idleDeadline?: number;
@@ -53,9 +79,8 @@ export interface ActivatorView {
 }
 
 /** What came with an event. */
-interface Circumstance {
+interface Circumstance extends Circumstances {
   readonly newcomer?: Lease;
-  readonly error?: Error;
 }
 
 export class Activator {
@@ -63,6 +88,7 @@ export class Activator {
   readonly #probe: Probe;
   readonly #policy: Policy;
   readonly #services: readonly string[];
+  readonly #needs: Needs | undefined;
   readonly #observer: Observer;
 
   #state: State = initialState;
@@ -73,37 +99,49 @@ export class Activator {
   /** The run under way, or the last one. */
   #run: Run | undefined;
   #up: UpSight | undefined;
+  /** Somebody paused it while it is in use. */
+  #isFrozen = false;
+  #missing: string | undefined;
   #readyAt = 0;
+  #becameReady = Promise.withResolvers<void>();
   readonly #idle = new IdleTimer(() => this.#dispatch("idle"));
   readonly #cooldown = new Cooldown();
-  #check: { readonly done: Promise<void>; readonly limit: AbortController } | undefined;
+  readonly #check: UpstreamCheck;
 
   #watch: Disposable | undefined;
   readonly #lookout: Lookout;
   readonly #stopper: Stopper;
-  #sleep: { readonly reason: SleepReason; readonly since: number } | undefined;
+  #sleep: { readonly reason: SleepReason; readonly action: SleepAction; readonly since: number } | undefined;
 
   #leaveRunning = false;
   #drainTimer: NodeJS.Timeout | undefined;
   readonly #closed = Promise.withResolvers<void>();
 
-  #awakeMs = 0;
-  #awakeSince: number | undefined;
-  #lastActivity: number | undefined;
-  #lastError: string | undefined;
+  readonly #chronicle = new Chronicle();
 
   constructor(options: ActivatorOptions) {
     this.target = options.target;
     this.#probe = options.probe;
     this.#policy = options.policy;
     this.#services = options.services;
+    this.#needs = options.needs;
     this.#observer = options.observer;
     const { target } = options;
     this.#lookout = new Lookout({ target, epoch: () => this.#epoch, onSight: (sight) => this.#saw(sight) });
     this.#stopper = new Stopper({
       target,
-      onDown: () => this.#takenDown(),
-      onFailure: (error, retryMs) => this.#notTakenDown(error, retryMs),
+      onDone: (isPaused) => this.#putAway(isPaused),
+      onFailure: (error, retryMs) => this.#notPutAway(error, retryMs),
+    });
+    this.#check = new UpstreamCheck({
+      target,
+      probe: () => this.#probe,
+      limitMs: () => this.#policy.startTimeoutMs,
+      timeoutError: () => this.#timeoutError(),
+      onSight: (sight) => {
+        if (sight !== undefined) this.#saw(sight);
+        return this.#up?.address;
+      },
     });
   }
 
@@ -117,24 +155,36 @@ export class Activator {
    * Claims the target, starting it when it sleeps. Claims are granted in the order in which they came.
    *
    * @param signal gives the claim up while it waits; its reason is thrown
-   * @throws StartTimeoutError, StartFailedError, ExitedError, CooldownError, ClosedError
+   * @param holder who claims, where that is no client: the name of what needs the target
+   * @throws StartTimeoutError, StartFailedError, ExitedError, DependencyError, CooldownError, ClosedError
    */
-  async acquire(signal: AbortSignal): Promise<Lease> {
+  async acquire(signal: AbortSignal, holder: string = CLIENT): Promise<Lease> {
     signal.throwIfAborted();
     this.#refuseInCooldown();
-    const lease = new Lease((released) => this.#released(released));
+    const lease = new Lease(holder, (released) => this.#released(released));
     this.#claims.add(lease);
-    const patience = setTimeout(() => lease.abandon(this.#timeoutError()), this.#patienceMs());
+    const late = new AbortController();
+    const patience = setTimeout(() => {
+      late.abort(this.#timeoutError());
+      lease.abandon(late.signal.reason);
+    }, this.#patienceMs());
     const leave = (): void => lease.abandon(signal.reason);
     signal.addEventListener("abort", leave, { once: true });
     try {
-      this.#dispatch("acquire", { newcomer: lease });
+      this.#dispatch("acquire", { newcomer: lease, holder });
       await lease.granted;
+      if (this.#isFrozen || this.#needs?.isLacking) await this.#complete(lease, AbortSignal.any([signal, late.signal]));
       return lease;
     } finally {
       clearTimeout(patience);
       signal.removeEventListener("abort", leave);
     }
+  }
+
+  /** Waits until the target is ready by somebody else's doing, then claims it. Starts nothing. */
+  async join(signal: AbortSignal, holder: string): Promise<Lease> {
+    while (this.#state.name !== "ready") await abortable(this.#becameReady.promise, signal);
+    return this.acquire(signal, holder);
   }
 
   /**
@@ -144,10 +194,8 @@ export class Activator {
    * @throws the reason of the lease's signal when the target turns out to be down, StartTimeoutError when it stays silent
    */
   async verify(lease: Lease): Promise<void> {
-    this.#check ??= this.#checkUpstream();
-    const check = this.#check;
-    await check.done.finally(() => {
-      if (this.#check === check) this.#check = undefined;
+    await this.#check.run().finally(() => {
+      if (this.#isFrozen) this.#changed();
     });
     lease.signal.throwIfAborted();
   }
@@ -170,16 +218,21 @@ export class Activator {
   get view(): ActivatorView {
     const idleDeadline = this.#idle.deadline;
     const cooldownUntil = this.#cooldown.until;
+    const { lastActivity, lastError } = this.#chronicle;
     return {
       target: this.target.name,
-      state: this.#state.name,
+      state: this.#isFrozen && this.#state.name === "ready" ? "paused" : this.#state.name,
+      cause: this.#chronicle.cause,
+      since: this.#chronicle.since,
+      dependents: this.#claims.dependents,
       held: this.#claims.held,
       waiting: this.#claims.waiting,
-      awakeMs: this.#awakeMs + (this.#awakeSince === undefined ? 0 : performance.now() - this.#awakeSince),
+      awakeMs: this.#chronicle.awakeMs,
+      ...(this.#missing !== undefined && { missing: this.#missing }),
       ...(idleDeadline !== undefined && { idleDeadline }),
       ...(cooldownUntil !== undefined && { cooldownUntil }),
-      ...(this.#lastActivity !== undefined && { lastActivity: this.#lastActivity }),
-      ...(this.#lastError !== undefined && { lastError: this.#lastError }),
+      ...(lastActivity !== undefined && { lastActivity }),
+      ...(lastError !== undefined && { lastError }),
     };
   }
 
@@ -187,31 +240,31 @@ export class Activator {
     const from = this.#state.name;
     const { state, effects } = transition(this.#state, event);
     this.#state = state;
-    if (state.name !== from) this.#moved(from, state.name, event);
-    for (const effect of effects) this.#perform(effect, circumstance);
+    if (state.name !== from) this.#moved(from, state.name, event, circumstance);
+    for (const effect of effects) this.#perform(effect, from, circumstance);
     if (state.closing && state.name === "asleep") this.#finish();
   }
 
-  #moved(from: StateName, to: StateName, event: EventName): void {
+  #moved(from: StateName, to: StateName, event: EventName, circumstance: Circumstance): void {
     this.#epoch += 1;
+    this.#isFrozen = false;
+    this.#chronicle.moved(from, to, event, circumstance);
     this.#observer.state({ target: this.target.name, services: this.#services, from, to, event });
-    if (from === "asleep") this.#awakeSince = performance.now();
     if (from === "draining") clearTimeout(this.#drainTimer);
-    if (to === "asleep" && this.#awakeSince !== undefined) {
-      this.#awakeMs += performance.now() - this.#awakeSince;
-      this.#awakeSince = undefined;
-    }
+    if (to === "asleep" || to === "paused") this.#needs?.release();
   }
 
-  #perform(effect: EffectName, { newcomer, error }: Circumstance): void {
+  #perform(effect: EffectName, from: StateName, { newcomer, error }: Circumstance): void {
     switch (effect) {
       case "start":
       case "adopt":
         return this.#begin(effect === "adopt");
       case "abort":
         return this.#run?.abort(error ?? this.#closedError());
+      case "sleep":
+        return this.#putToSleep(from === "paused" ? (this.#policy.deeper?.action ?? "stop") : this.#policy.sleep, from);
       case "stop":
-        return this.#putToSleep();
+        return this.#putToSleep("stop", from);
       case "stop-again":
         return this.#stopper.again();
       case "hurry":
@@ -235,23 +288,41 @@ export class Activator {
   // Leases
 
   #grant(): void {
-    this.#lastActivity = Date.now();
+    this.#chronicle.lastActivity = Date.now();
     this.#claims.grant(this.#up?.address ?? "");
   }
 
   #cut(error: Error | undefined): void {
     const reason = error ?? new ClosedError(`${this.target.name} was still in use at the end of the drain`);
-    this.#endCheck(reason);
+    this.#check.end(reason);
     this.#claims.cut(reason);
   }
 
+  /** A newcomer thaws what somebody paused, and wakes what the target needs and has lost. */
+  async #complete(lease: Lease, signal: AbortSignal): Promise<void> {
+    const all = Promise.all([
+      this.#isFrozen ? this.verify(lease) : undefined,
+      this.#needs?.isLacking ? this.#needs.claim(AbortSignal.any([signal, lease.signal])) : undefined,
+    ]);
+    try {
+      await abortable(all, AbortSignal.any([signal, lease.signal]));
+    } catch (error) {
+      // Who holds a target that went down meanwhile finds out, and claims it again.
+      if (lease.signal.aborted) return;
+      lease[Symbol.dispose]();
+      signal.throwIfAborted();
+      throw startError(this.target, error as Error);
+    }
+  }
+
   #released(lease: Lease): void {
-    if (this.#claims.release(lease)) this.#lastActivity = Date.now();
+    if (this.#claims.release(lease)) this.#chronicle.lastActivity = Date.now();
     this.#dispatch("release");
+    if (this.#isFrozen && this.#state.leases === 0) this.#pausedUnused();
   }
 
   #refuseInCooldown(): void {
-    const wouldStart = this.#state.name === "asleep" || this.#state.name === "stopping";
+    const wouldStart = ["asleep", "paused", "stopping"].includes(this.#state.name);
     if (!this.#cooldown.isActive || !wouldStart) return;
     const seconds = Math.max(0, ((this.#cooldown.until ?? 0) - Date.now()) / 1000).toFixed(1);
     throw new CooldownError(`${this.target.name} failed to start a moment ago; next attempt in ${seconds} s`);
@@ -273,6 +344,11 @@ export class Activator {
   }
 
   #arm(): void {
+    const { sleep, deeper } = this.#policy;
+    if (this.#state.name === "paused") {
+      if (sleep === "pause" && deeper !== undefined) this.#idle.start(deeper.afterMs);
+      return;
+    }
     const uptimeMs = performance.now() - this.#readyAt;
     this.#idle.start(Math.max(this.#policy.idleTimeoutMs, this.#policy.minUptimeMs - uptimeMs));
   }
@@ -283,8 +359,12 @@ export class Activator {
     // Whoever started the target without us gets to keep it, ready or not, for as long as an unused one is kept.
     const timeoutMs = this.#policy.startTimeoutMs + (adopt ? this.#policy.idleTimeoutMs : 0);
     const { target } = this;
-    const run = new Run({ target, probe: this.#probe, adopt, timeoutMs, timeoutError: () => this.#timeoutError() });
+    const needs = this.#needs;
+    const prepare = needs && { prepare: (signal: AbortSignal) => needs.claim(signal) };
+    const timeoutError = (): Error => this.#timeoutError();
+    const run = new Run({ target, probe: this.#probe, adopt, ...prepare, timeoutMs, timeoutError });
     this.#run = run;
+    if (adopt) needs?.join();
     run.bringUp().then(
       (up) => this.#broughtUp(run, up),
       (error) => this.#notBroughtUp(run, error),
@@ -299,9 +379,12 @@ export class Activator {
     if (this.#up?.life !== up.life) this.#wentDown({});
     this.#up = up;
     this.#readyAt = performance.now();
-    this.#lastError = undefined;
+    this.#missing = undefined;
+    this.#chronicle.lastError = undefined;
     this.#cooldown.reset();
     this.#dispatch("started");
+    this.#becameReady.resolve();
+    this.#becameReady = Promise.withResolvers();
     this.#report(run, { outcome: "ready" });
     // What changed while nobody looked, between the last look of the run and now, is seen here.
     this.#changed();
@@ -312,11 +395,11 @@ export class Activator {
     const error = reason instanceof Error ? reason : new Error(String(reason));
     const { outcome, exit } = outcomeOf(error);
     if (this.#state.name !== "starting") return this.#report(run, { outcome, error });
-    this.#lastError = error.message;
+    this.#chronicle.lastError = error.message;
     if (exit !== undefined) this.#wentDown(exit);
     const cooldown = run.adopt ? {} : { cooldownMs: this.#cooldown.begin() };
     const event = exit === undefined ? "failed" : run.adopt ? "lost" : "exited";
-    this.#dispatch(event, { error: startError(this.target, error) });
+    this.#dispatch(event, { error: startError(this.target, error), ...(exit && { exit }) });
     if (event === "lost") this.#changed();
     void this.#lastLines().then((lastLines) =>
       this.#report(run, { outcome, error, lastLines, ...cooldown, ...(exit && { exit }) }),
@@ -340,30 +423,33 @@ export class Activator {
 
   // Taking it down
 
-  #putToSleep(): void {
-    this.#endCheck();
+  #putToSleep(action: SleepAction, from: StateName): void {
+    this.#check.end();
     const reason = this.#state.closing ? "shutdown" : "idle";
     // What never was ready was never awake: taking the remains of a start away is no sleep.
-    this.#sleep = this.#up === undefined ? undefined : { reason, since: performance.now() };
-    if (!this.#leaveRunning) return this.#stopper.begin(this.#run?.startCall);
+    const isSleep = this.#up !== undefined || from === "paused";
+    this.#sleep = isSleep ? { reason, action, since: performance.now() } : undefined;
+    if (!this.#leaveRunning) return this.#stopper.begin(action, this.#run?.startCall ?? this.#check.startCall);
     this.#sleep = undefined;
-    queueMicrotask(() => this.#takenDown());
+    queueMicrotask(() => this.#putAway(false));
   }
 
-  #takenDown(): void {
+  #putAway(isPaused: boolean): void {
     if (this.#sleep !== undefined) {
-      const { reason, since } = this.#sleep;
-      this.#reportSleep(reason, performance.now() - since);
+      const { reason, action, since } = this.#sleep;
+      this.#reportSleep(reason, isPaused ? "pause" : action, performance.now() - since);
     }
     this.#sleep = undefined;
     this.#up = undefined;
-    this.#dispatch("stopped");
+    this.#dispatch(isPaused ? "paused" : "stopped");
     // Somebody may have started it while it went down.
     if (!this.#state.closing) this.#changed();
   }
 
-  #notTakenDown(error: Error, retryMs: number): void {
-    this.#lastError = error.message;
+  #notPutAway(error: Error, retryMs: number): void {
+    // Nobody is there any more to thaw it.
+    if (this.#state.closing && this.#stopper.action === "pause") return this.#putToSleep("stop", "paused");
+    this.#chronicle.lastError = error.message;
     this.#observer.stopFailed(this.target.name, error, this.#state.closing ? 0 : retryMs);
     this.#dispatch(isDenial(error) ? "denied" : "failed");
   }
@@ -372,15 +458,15 @@ export class Activator {
   #wentDown(exit: Exit): void {
     if (this.#up === undefined) return;
     this.#up = undefined;
-    this.#reportSleep(sleepReasonOf(exit), 0, exit);
+    this.#reportSleep(sleepReasonOf(exit), "none", 0, exit);
   }
 
-  #reportSleep(reason: SleepReason, durationMs: number, exit?: Exit): void {
+  #reportSleep(reason: SleepReason, action: SleepAction | "none", durationMs: number, exit?: Exit): void {
     this.#observer.sleep({
       target: this.target.name,
       services: this.#services,
       reason,
-      action: exit === undefined ? "stop" : "none",
+      action,
       durationMs,
       ...(exit && { exit }),
     });
@@ -400,38 +486,65 @@ export class Activator {
   }
 
   #saw(sight: Sight): void {
-    const { name } = this.#state;
-    if (name === "asleep" && sight.up) return this.#dispatch("found");
-    if (name !== "ready" && name !== "draining") return;
-    if (sight.up && sight.life === this.#up?.life) return;
+    const missing = sight.up ? undefined : sight.missing;
+    // What did not exist could not start. Now it does.
+    if (this.#missing !== undefined && missing === undefined) this.#cooldown.reset();
+    this.#missing = missing;
+    switch (this.#state.name) {
+      case "asleep":
+      case "paused":
+        return this.#sawAsleep(sight);
+      case "ready":
+      case "draining":
+        return this.#sawAwake(sight);
+      case "starting":
+      case "stopping":
+        return;
+    }
+  }
+
+  #sawAsleep(sight: Sight): void {
+    if (sight.up) return this.#dispatch("found");
+    const isPaused = sight.pausedLife !== undefined;
+    if (isPaused === (this.#state.name === "paused")) return;
+    if (isPaused) return this.#dispatch("paused");
+    const exit = sight.exit ?? {};
+    this.#wentDown(exit);
+    this.#dispatch("exited", { exit, missing: sight.missing });
+  }
+
+  #sawAwake(sight: Sight): void {
+    const life = this.#up?.life;
+    if (sight.up && sight.life === life) return this.#thawed();
+    if (!sight.up && sight.pausedLife !== undefined && sight.pausedLife === life) return this.#frozen();
     const exit = sight.up ? {} : (sight.exit ?? {});
     this.#wentDown(exit);
-    this.#dispatch("exited", { error: new ExitedError(this.target.name, exit) });
-    if (sight.up && !this.#state.closing) this.#dispatch("found");
+    const error = new ExitedError(this.target.name, exit);
+    this.#dispatch("exited", { error, exit, missing: sight.up ? undefined : sight.missing });
+    if (!this.#state.closing) this.#sawAsleep(sight);
   }
 
-  /** Is the target still up, and does it answer within the start timeout? */
-  #checkUpstream(): { readonly done: Promise<void>; readonly limit: AbortController } {
-    const limit = new AbortController();
-    const timer = setTimeout(() => limit.abort(this.#timeoutError()), this.#policy.startTimeoutMs);
-    const check = async (): Promise<void> => {
-      const epoch = this.#epoch;
-      const signal = AbortSignal.any([limit.signal, AbortSignal.timeout(LOOK_MS)]);
-      const sight = await this.target.look(signal).catch(() => undefined);
-      if (sight !== undefined && epoch === this.#epoch) this.#saw(sight);
-      limit.signal.throwIfAborted();
-      if (this.#up !== undefined) await this.#probe(this.#up.address, limit.signal);
-    };
-    return { done: check().finally(() => clearTimeout(timer)), limit };
+  #frozen(): void {
+    if (!this.#isFrozen) this.#chronicle.note("paused by somebody else");
+    this.#isFrozen = true;
+    if (this.#state.leases > 0) this.#dispatch("paused");
+    else this.#pausedUnused();
   }
 
-  #endCheck(reason?: Error): void {
-    this.#check?.limit.abort(reason);
-    this.#check = undefined;
+  /** One that is being thawed for somebody who has left comes up all the same. */
+  #pausedUnused(): void {
+    if (this.#check.isUnderWay) return;
+    this.#wentDown({ wasAsked: true });
+    this.#dispatch("paused");
+  }
+
+  #thawed(): void {
+    if (this.#isFrozen) this.#chronicle.note("thawed");
+    this.#isFrozen = false;
   }
 }
 
 function startError(target: Target, error: Error): Error {
-  if (error instanceof ExitedError || error instanceof StartTimeoutError) return error;
+  if (error instanceof ActivationError) return error;
   return new StartFailedError(`${target.name} could not be started: ${error.message}`, { cause: error });
 }

@@ -1,5 +1,8 @@
 import type { Lease } from "./lease.ts";
 
+/** The holder of a claim that a connection makes. */
+export const CLIENT = "a client";
+
 /** Who waits for a target and who holds it, in the order in which they came. */
 export class Claims {
   readonly #waiting = new Set<Lease>();
@@ -11,6 +14,12 @@ export class Claims {
 
   get held(): number {
     return this.#held.size;
+  }
+
+  /** Who claims the target besides clients, each once. */
+  get dependents(): string[] {
+    const holders = [...this.#held, ...this.#waiting].map(({ holder }) => holder);
+    return [...new Set(holders)].filter((holder) => holder !== CLIENT);
   }
 
   add(lease: Lease): void {

@@ -22,6 +22,8 @@ export interface Exit {
   readonly code?: number;
   readonly signal?: string;
   readonly oomKilled?: boolean;
+  /** Somebody had asked for it, as opposed to an end of its own. */
+  readonly wasAsked?: boolean;
 }
 
 /** The target went down by itself, while it was starting or in use. */
@@ -33,6 +35,11 @@ export class ExitedError extends ActivationError {
     super(`${target} exited${describeExit(exit)}`);
     this.exit = exit;
   }
+}
+
+/** Something that the target depends on could not be had; `cause` says why. */
+export class DependencyError extends ActivationError {
+  readonly code = "start_failed";
 }
 
 /** A start failed a moment ago; the next attempt is not due yet. */
@@ -50,7 +57,8 @@ export class InvariantError extends Error {
   override readonly name = "InvariantError";
 }
 
-function describeExit(exit: Exit): string {
+/** In words, with a space before them: ` with code 3`, ` on SIGTERM`; nothing where nothing is known. */
+export function describeExit(exit: Exit): string {
   if (exit.oomKilled) return " (out of memory)";
   if (exit.signal !== undefined) return ` on ${exit.signal}`;
   return exit.code === undefined ? "" : ` with code ${exit.code}`;

@@ -8,13 +8,16 @@ type OnRelease = (lease: Lease) => void;
  *     using lease = await activator.acquire(signal);
  */
 export class Lease implements Disposable {
+  /** Who claims: "a client", or the name of what needs the target. */
+  readonly holder: string;
   readonly #onRelease: OnRelease;
   readonly #granted = Promise.withResolvers<void>();
   readonly #cut = new AbortController();
   #status: "waiting" | "held" | "over" = "waiting";
   #address = "";
 
-  constructor(onRelease: OnRelease) {
+  constructor(holder: string, onRelease: OnRelease) {
+    this.holder = holder;
     this.#onRelease = onRelease;
     // A refused claim is told through `granted`; when nobody waits for it any more, that is no unhandled rejection.
     this.#granted.promise.catch(() => {});

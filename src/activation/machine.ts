@@ -7,7 +7,7 @@
  */
 import { InvariantError } from "./errors.ts";
 
-export const stateNames = ["asleep", "starting", "ready", "draining", "stopping"] as const;
+export const stateNames = ["asleep", "paused", "starting", "ready", "draining", "stopping"] as const;
 export type StateName = (typeof stateNames)[number];
 
 export const eventNames = [
@@ -17,6 +17,7 @@ export const eventNames = [
   "started", // our start, or the adoption of a running target, is through its probe
   "failed", // our start, or our stop, did not succeed
   "idle", // the idle timer ran out
+  "paused", // is frozen: by our own sleep, or by somebody else
   "exited", // went down by itself
   "lost", // went down by itself while it was being adopted
   "stopped", // our stop is done
@@ -30,14 +31,15 @@ export type EffectName =
   | "start" // bring the target up, then probe it
   | "adopt" // it is up already: probe it
   | "abort" // give up the start under way
+  | "sleep" // put it away as its next sleep says
   | "stop" // take it down
-  | "stop-again" // the same, after a pause
-  | "hurry" // do not wait for that pause
+  | "stop-again" // what was tried last, after a while
+  | "hurry" // do not wait for that while
   | "grant" // those who wait now hold
   | "refuse"
   | "reject"
   | "cut"
-  | "arm" // the idle timer
+  | "arm" // the idle timer; what is paused already may have a deeper sleep to come, or none
   | "disarm";
 
 export interface State {
@@ -61,7 +63,16 @@ const table = {
     acquire: (s) => (s.closing ? go("asleep", "refuse") : go("starting", "start")),
     found: (s) => (s.closing ? go("asleep") : go("starting", "adopt")),
     exited: () => go("asleep"),
+    paused: (s) => (s.closing ? go("asleep") : go("paused", "arm")),
     close: () => go("asleep"),
+  },
+  paused: {
+    acquire: () => go("starting", "disarm", "start"),
+    found: () => go("starting", "disarm", "adopt"),
+    paused: () => go("paused"),
+    exited: () => go("asleep", "disarm"),
+    idle: () => go("stopping", "sleep"),
+    close: () => go("stopping", "disarm", "stop"),
   },
   starting: {
     acquire: () => go("starting"),
@@ -78,7 +89,9 @@ const table = {
     acquire: () => go("ready", "disarm", "grant"),
     release: (s) => (s.leases > 0 ? go("ready") : go("ready", "arm")),
     found: () => go("ready"),
-    idle: () => go("stopping", "stop"),
+    idle: () => go("stopping", "sleep"),
+    // Somebody else's pause ends no connection: what it froze goes on when it thaws.
+    paused: (s) => (s.leases > 0 ? go("ready") : go("paused", "disarm", "arm")),
     exited: () => go("asleep", "disarm", "cut"),
     close: (s) => (s.leases > 0 ? go("draining", "disarm") : go("stopping", "disarm", "stop")),
   },
@@ -87,6 +100,7 @@ const table = {
     release: (s) => (s.leases > 0 ? go("draining") : go("stopping", "stop")),
     found: () => go("draining"),
     exited: () => go("asleep", "cut"),
+    paused: () => go("draining"),
     close: () => go("draining"),
     deadline: () => go("stopping", "cut", "stop"),
   },
@@ -99,6 +113,8 @@ const table = {
     denied: (s) => (s.closing ? go("asleep") : s.leases > 0 ? go("starting", "adopt") : go("stopping", "stop-again")),
     exited: () => go("stopping"),
     stopped: (s) => (s.leases > 0 ? go("starting", "start") : go("asleep")),
+    // Its sleep is a pause, and done.
+    paused: (s) => (s.closing ? go("stopping", "stop") : s.leases > 0 ? go("starting", "start") : go("paused", "arm")),
     close: () => go("stopping", "reject"),
   },
 } satisfies Record<StateName, Partial<Record<EventName, Rule>>>;

@@ -22,6 +22,8 @@ export interface RunOptions {
   readonly probe: Probe;
   /** Whether it is up already, so that only the probe is left to do. */
   readonly adopt: boolean;
+  /** Brings up what the target depends on; before each start. */
+  readonly prepare?: (signal: AbortSignal) => Promise<void>;
   /** How long the whole attempt may take, in milliseconds. */
   readonly timeoutMs: number;
   /** Makes the error for an attempt that took longer. */
@@ -76,11 +78,12 @@ export class Run {
    * @throws ExitedError when the target went down; whatever `target` or `probe` throw; the reason of `abort`
    */
   async bringUp(): Promise<UpSight> {
-    const { timeoutMs, timeoutError } = this.#options;
+    const { prepare, timeoutMs, timeoutError } = this.#options;
     const { signal } = this.#aborted;
     const timer = setTimeout(() => this.#aborted.abort(timeoutError()), timerMs(timeoutMs));
     try {
       for (;;) {
+        if (!this.adopt && prepare !== undefined) await abortable(prepare(signal), signal);
         const verdict = this.adopt ? "started" : await abortable(this.#start(), signal);
         this.#noticed = false;
         const sight = await abortable(this.#target.look(signal), signal);
@@ -117,10 +120,12 @@ export class Run {
     return verdict;
   }
 
-  /** A crash ends the attempt. A restart does not: by a restart policy, or, once, by somebody who stopped it. */
-  #isWorthAnother({ exit, comesBack }: Extract<Sight, { up: false }>): boolean {
+  /** A crash ends the attempt. A restart does not: by a restart policy, or, once, by somebody who stopped or replaced it. */
+  #isWorthAnother({ exit, comesBack, pausedLife, missing }: Extract<Sight, { up: false }>): boolean {
     if (comesBack) return true;
-    if (this.adopt || this.#wasStopped || !isStop(exit ?? {})) return false;
+    if (this.adopt) return false;
+    if (pausedLife !== undefined) return true;
+    if (this.#wasStopped || (missing === undefined && !isStop(exit ?? {}))) return false;
     this.#wasStopped = true;
     return true;
   }

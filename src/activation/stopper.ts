@@ -1,4 +1,4 @@
-import type { Target } from "../target/target.ts";
+import type { SleepAction, Target } from "../target/target.ts";
 import { abortable } from "./abortable.ts";
 import { LOOK_MS } from "./lookout.ts";
 import { timerMs } from "./timers.ts";
@@ -12,19 +12,26 @@ const LONGEST_RETRY_MS = 30_000;
 
 export interface StopperOptions {
   readonly target: Target;
-  readonly onDown: () => void;
+  /** It is put away: frozen, or down. */
+  readonly onDone: (isPaused: boolean) => void;
   /** An attempt did not work; `again` repeats it after `retryMs`. */
   readonly onFailure: (error: Error, retryMs: number) => void;
 }
 
-/** Takes a target down, in as many attempts as it needs. */
+/** Puts a target away, in as many attempts as it needs. */
 export class Stopper {
   readonly #options: StopperOptions;
+  #action: SleepAction = "stop";
   #attempts = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: StopperOptions) {
     this.#options = options;
+  }
+
+  /** What is being done, or was done last. */
+  get action(): SleepAction {
+    return this.#action;
   }
 
   /** How long an attempt may take, in milliseconds. */
@@ -33,7 +40,8 @@ export class Stopper {
   }
 
   /** Makes the first attempt. `startCall` is a start that was given up but is not over: it would undo a quick stop. */
-  begin(startCall: Promise<void> | undefined): void {
+  begin(action: SleepAction, startCall: Promise<void> | undefined): void {
+    this.#action = action;
     this.#attempts = 0;
     if (startCall === undefined) return this.#attempt();
     const attempt = (): void => this.#attempt();
@@ -58,15 +66,20 @@ export class Stopper {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#attempts += 1;
-    const { target, onDown } = this.#options;
-    target.stop(AbortSignal.timeout(this.limitMs)).then(onDown, (error) => this.#failed(error));
+    const { target, onDone } = this.#options;
+    const isPause = this.#action === "pause";
+    target.sleep(this.#action, AbortSignal.timeout(this.limitMs)).then(
+      () => onDone(isPause),
+      (error) => this.#failed(error),
+    );
   }
 
-  /** What could not be stopped may be down all the same. */
+  /** What could not be put away may be away all the same. */
   async #failed(reason: unknown): Promise<void> {
-    const { target, onDown, onFailure } = this.#options;
+    const { target, onDone, onFailure } = this.#options;
     const sight = await target.look(AbortSignal.timeout(LOOK_MS)).catch(() => undefined);
-    if (sight !== undefined && !sight.up) return onDown();
+    const isPaused = sight?.up === false && sight.pausedLife !== undefined;
+    if (sight?.up === false && (!isPaused || this.#action === "pause")) return onDone(isPaused);
     onFailure(reason instanceof Error ? reason : new Error(String(reason)), this.#retryMs);
   }
 }

@@ -13,10 +13,10 @@ export function outcomeOf(error: Error): { outcome: ActivationOutcome; exit?: Ex
   return { outcome: "engine_error" };
 }
 
-/** Whether it was ended by a signal as somebody sends it to stop a target. */
-export function isStop({ code, signal, oomKilled }: Exit): boolean {
+/** Whether somebody stopped it: as far as that is known, or by a signal as people send it. */
+export function isStop({ code, signal, oomKilled, wasAsked }: Exit): boolean {
   if (oomKilled) return false;
-  return signal === "SIGTERM" || (code !== undefined && SIGNAL_CODES.has(code));
+  return wasAsked === true || signal === "SIGTERM" || (code !== undefined && SIGNAL_CODES.has(code));
 }
 
 /** Tells somebody's stop from a crash, by how the target ended. */

@@ -1,4 +1,6 @@
 /** A configuration as the rest of the program sees it: complete, checked, durations in milliseconds. Data only. */
+import type { SleepAction } from "../target/target.ts";
+
 export interface Config {
   /** The file it came from, for people. */
   readonly source: string;
@@ -19,6 +21,9 @@ export interface Service {
   readonly target: TargetSpec;
   readonly ready: readonly ReadySpec[];
   readonly idleTimeoutMs: number;
+  readonly sleep: SleepAction;
+  /** The second step of a ladder, so long after the first, which is a pause. */
+  readonly deeper?: { readonly afterMs: number; readonly action: "stop" | "kill" };
   readonly minUptimeMs: number;
   readonly startTimeoutMs: number;
   /** Absent: the container's own, or 10 s for a process. */

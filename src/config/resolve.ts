@@ -2,7 +2,7 @@
 import type { Config, ReadySpec, Service, ServicePort, TargetSpec } from "./config.ts";
 import type { Located } from "./issues.ts";
 import { clash, type PortMapping } from "./ports.ts";
-import type { ParsedConfig, ParsedPolicies, ParsedReady, ParsedService } from "./schema.ts";
+import type { ParsedConfig, ParsedPolicies, ParsedReady, ParsedService, ParsedSleepStep } from "./schema.ts";
 
 /** What comes from outside of the file. */
 export interface ResolveContext {
@@ -15,6 +15,7 @@ export const builtIn: {
   readonly [Key in
     | "network"
     | "idle_timeout"
+    | "sleep"
     | "min_uptime"
     | "start_timeout"
     | "release_pace"
@@ -23,6 +24,7 @@ export const builtIn: {
   network: "auto",
   ready: "tcp",
   idle_timeout: 5 * 60_000,
+  sleep: "stop",
   min_uptime: 0,
   start_timeout: 60_000,
   process_stop_grace: 10_000,
@@ -81,7 +83,7 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
       ready,
       startTimeoutMs,
       ports: ports.filter((port) => port !== undefined),
-      idleTimeoutMs: own.idle_timeout ?? defaults.idle_timeout ?? builtIn.idle_timeout,
+      ...resolveSleep(name, own, defaults, target, report),
       minUptimeMs: own.min_uptime ?? defaults.min_uptime ?? builtIn.min_uptime,
       releasePace: own.release_pace ?? defaults.release_pace ?? builtIn.release_pace,
       limits: { waiting: own.limits?.waiting ?? defaults.limits?.waiting ?? builtIn.waiting },
@@ -89,6 +91,42 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
       ...(stopGraceMs !== undefined && { stopGraceMs }),
     },
   ];
+}
+
+type SleepPolicy = Pick<Service, "idleTimeoutMs" | "sleep" | "deeper">;
+
+function resolveSleep(
+  name: string,
+  own: ParsedService,
+  defaults: ParsedPolicies,
+  target: TargetSpec,
+  report: Report,
+): SleepPolicy {
+  const idleTimeoutMs = own.idle_timeout ?? defaults.idle_timeout ?? builtIn.idle_timeout;
+  const sleep = own.sleep ?? defaults.sleep ?? builtIn.sleep;
+  const path = ["services", name];
+  const steps = typeof sleep === "string" ? [{ after: idleTimeoutMs, do: sleep }] : sleep;
+  const [first, second, ...more] = steps as readonly [ParsedSleepStep, ...ParsedSleepStep[]];
+  const isOwn = own.sleep !== undefined;
+  const complain = (message: string, hint?: string): void =>
+    report({ path: isOwn ? [...path, "sleep"] : ["defaults", "sleep"], message, ...(hint && { hint }) });
+  if (typeof sleep !== "string" && isOwn && own.idle_timeout !== undefined) {
+    const message = `service "${name}": the steps of "sleep" say when, so "idle_timeout" has no meaning`;
+    report({ path: [...path, "idle_timeout"], message, hint: `remove it, or write "sleep: ${first.do}"` });
+  }
+  if (target.kind === "process" && steps.some((step) => step.do === "pause")) {
+    complain(`service "${name}": a process cannot be paused`, 'use "stop" or "kill"');
+  }
+  if (more.length > 0 || (second !== undefined && (first.do !== "pause" || second.do === "pause"))) {
+    const example = "[{ after: 1m, do: pause }, { after: 30m, do: stop }]";
+    complain(`service "${name}": a ladder goes from pause to stop or kill, one step each`, `like ${example}`);
+  }
+  if (second !== undefined && second.after <= first.after) {
+    complain(`service "${name}": the second step of "sleep" comes after the first: its "after" must be longer`);
+  }
+  const policy = { idleTimeoutMs: first.after, sleep: first.do };
+  if (second === undefined || second.do === "pause") return policy;
+  return { ...policy, deeper: { afterMs: Math.max(0, second.after - first.after), action: second.do } };
 }
 
 function targetOf(name: string, own: ParsedService, defaults: ParsedPolicies, report: Report): TargetSpec | undefined {
@@ -189,6 +227,10 @@ function checkSharing(services: readonly Service[], report: Report): void {
     for (const other of services.slice(0, index)) {
       if (service.target.kind === "container" && other.target.kind === "container") {
         const isSame = JSON.stringify(service.target.reference) === JSON.stringify(other.target.reference);
+        if (isSame && !sleepsAlike(service, other)) {
+          const message = `services "${other.name}" and "${service.name}" wake the same container, but put it to sleep differently`;
+          report({ path: ["services", service.name], message, hint: 'give both the same "sleep"' });
+        }
         if (!isSame || service.target.network === other.target.network) continue;
         const message = `services "${other.name}" and "${service.name}" wake the same container, but over different networks`;
         report({ path: ["services", service.name, "network"], message });
@@ -201,6 +243,10 @@ function checkSharing(services: readonly Service[], report: Report): void {
       }
     }
   }
+}
+
+function sleepsAlike(a: Service, b: Service): boolean {
+  return a.sleep === b.sleep && JSON.stringify(a.deeper) === JSON.stringify(b.deeper);
 }
 
 /** `docker.project` is what containers that name only their service belong to. */

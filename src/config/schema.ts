@@ -3,6 +3,7 @@
  * Schema that editors use. What one key alone cannot tell is checked in resolve.ts.
  */
 import { z } from "zod";
+import type { SleepAction } from "../target/target.ts";
 import type { LogFormat, LogLevel } from "./config.ts";
 import { type PortMapping, parseHostPort, parsePort } from "./ports.ts";
 import { parseDuration, UnitError } from "./units.ts";
@@ -23,11 +24,19 @@ export interface ParsedPolicies {
   readonly idle_timeout?: number | undefined;
   readonly min_uptime?: number | undefined;
   readonly start_timeout?: number | undefined;
+  readonly sleep?: ParsedSleep | undefined;
   readonly stop_grace?: number | undefined;
   readonly release_pace?: number | undefined;
   readonly limits?: { readonly waiting?: number | undefined } | undefined;
   readonly enabled?: boolean | undefined;
 }
+
+export interface ParsedSleepStep {
+  readonly after: number;
+  readonly do: SleepAction;
+}
+
+export type ParsedSleep = SleepAction | readonly ParsedSleepStep[];
 
 export type ParsedReady = "tcp" | "healthy" | { readonly banner: string } | { readonly http: string };
 
@@ -124,6 +133,13 @@ const readyPart = z.union([
   }),
 ]);
 
+const sleepAction = z.enum(["stop", "pause", "kill"]);
+
+const sleepStep = z.strictObject({
+  after: duration.describe("How long after the target's last connection"),
+  do: sleepAction,
+});
+
 /** The keys that `defaults` may hold as well. */
 const policies = {
   network: z.string().min(1).describe('The network whose address is dialled; "auto" takes one that wakeport shares'),
@@ -131,6 +147,9 @@ const policies = {
     .union([readyPart, z.array(readyPart).min(1)])
     .describe("When the target counts as ready; of a list, all must hold"),
   idle_timeout: duration.describe("How long after its last connection a target goes to sleep"),
+  sleep: z
+    .union([sleepAction, z.array(sleepStep).min(1)])
+    .describe("How an idle target is put away; a list has its own times, and goes from pause to stop"),
   min_uptime: duration.describe("How long a target stays up at least, once it is ready"),
   start_timeout: duration.describe("How long a start may take before the waiting clients are refused"),
   stop_grace: duration.describe("From the stop signal to the kill; default: the container's own, or 10s for a process"),

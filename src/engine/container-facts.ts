@@ -16,7 +16,10 @@ export interface ContainerFacts {
   readonly isPaused: boolean;
   /** Down, and about to be started again by its restart policy. */
   readonly isRestarting: boolean;
+  readonly createdAt: string;
   readonly startedAt: string;
+  /** When its last life ended, as Unix time in milliseconds by the engine's clock; absent when it never ran. */
+  readonly endedAt?: number;
   readonly exitCode: number;
   readonly oomKilled: boolean;
   readonly health?: "starting" | "healthy" | "unhealthy";
@@ -28,16 +31,30 @@ export interface ContainerFacts {
   readonly stopTimeoutS?: number;
   readonly project?: string;
   readonly composeService?: string;
+  /** What compose says that it depends on. */
+  readonly dependsOn: readonly ComposeDependency[];
+}
+
+export const conditions = ["service_started", "service_healthy", "service_completed_successfully"] as const;
+/** When a dependency is there, in the words of compose. */
+export type Condition = (typeof conditions)[number];
+
+export interface ComposeDependency {
+  readonly service: string;
+  readonly condition: Condition;
 }
 
 export const projectLabel = "com.docker.compose.project";
 export const serviceLabel = "com.docker.compose.service";
+const dependsOnLabel = "com.docker.compose.depends_on";
 
 /** Takes the facts out of an answer of `GET /containers/{id}/json`. */
 export function factsOf(info: Dockerode.ContainerInspectInfo): ContainerFacts {
   const { State: state, Config: config, HostConfig: host } = info;
   const health = healthOf(state.Health?.Status);
   const labels = config.Labels ?? {};
+  // The engine says "0001-01-01T00:00:00Z" for never.
+  const endedAt = Date.parse(state.FinishedAt);
   const project = labels[projectLabel];
   const composeService = labels[serviceLabel];
   // The type package does not know this field; the engine sends it where it is set.
@@ -48,6 +65,7 @@ export function factsOf(info: Dockerode.ContainerInspectInfo): ContainerFacts {
     isRunning: state.Running && !state.Restarting,
     isPaused: state.Paused,
     isRestarting: state.Restarting,
+    createdAt: info.Created,
     startedAt: state.StartedAt,
     exitCode: state.ExitCode,
     oomKilled: state.OOMKilled,
@@ -55,6 +73,8 @@ export function factsOf(info: Dockerode.ContainerInspectInfo): ContainerFacts {
     networks: networksOf(info),
     hasTty: config.Tty ?? false,
     restartPolicy: host.RestartPolicy?.Name ?? "no",
+    dependsOn: dependenciesIn(labels[dependsOnLabel] ?? ""),
+    ...(endedAt > 0 && { endedAt }),
     ...(health !== undefined && { health }),
     ...(typeof stopTimeoutS === "number" && { stopTimeoutS }),
     ...(project !== undefined && { project }),
@@ -69,6 +89,15 @@ function networksOf(info: Dockerode.ContainerInspectInfo): ContainerNetwork[] {
     ...(network.IPAddress && { ipv4: network.IPAddress }),
     ...(network.GlobalIPv6Address && { ipv6: network.GlobalIPv6Address }),
   }));
+}
+
+/** `db:service_healthy:false,cache:service_started:true`: service, condition, and whether a restart of it restarts this one. */
+function dependenciesIn(label: string): ComposeDependency[] {
+  const parts = label.split(",").filter((part) => part !== "");
+  return parts.map((part) => {
+    const [service = "", said] = part.split(":");
+    return { service, condition: conditions.find((one) => one === said) ?? "service_started" };
+  });
 }
 
 function healthOf(status: string | undefined): ContainerFacts["health"] {

@@ -27,6 +27,11 @@ interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A container to act on: by its id, and told by its name. */
+type Named = Pick<ContainerFacts, "id" | "name">;
+
+type Ask<T> = (abort: { abortSignal: AbortSignal }) => Promise<T>;
+
 /** Calls whose options dockerode has and its type package has not. */
 interface SystemCalls {
   ping(options: { abortSignal: AbortSignal }): Promise<unknown>;
@@ -78,36 +83,31 @@ export class Engine {
     return this.#call(options, async (abort) => factsOf(await this.#docker.getContainer(reference).inspect(abort)));
   }
 
-  /** The ids of the containers of a compose service, the lowest container number first; stopped ones too. @throws TargetError */
+  /**
+   * The ids of the containers of a compose service, stopped ones too: the lowest container number first, and of two with
+   * one number, as there are while compose replaces one by the other, the one that runs, or else the newer one.
+   *
+   * @throws TargetError
+   */
   async findComposeService(project: string, service: string, signal?: AbortSignal): Promise<readonly string[]> {
     const label = [`${projectLabel}=${project}`, `${serviceLabel}=${service}`, "com.docker.compose.oneoff=False"];
     const options = callOn("list", `${project}/${service}`, QUICK_MS, signal);
     return this.#call(options, async (abort) => {
       const found = await this.#docker.listContainers({ all: true, filters: { label }, ...abort });
-      return found.toSorted((a, b) => containerNumber(a) - containerNumber(b)).map((container) => container.Id);
+      return found.toSorted(byNumber).map((container) => container.Id);
     });
   }
 
   /**
-   * Starts a container, or unpauses it when it is paused. May take as long as `signal` allows.
+   * Starts a container. May take as long as `signal` allows.
    *
    * @returns "already" when it was running, or was on its way down, before the call
-   * @throws TargetError
+   * @throws TargetError, "conflict" for one that is paused, or is being removed
    */
-  async start(reference: string, signal: AbortSignal): Promise<"started" | "already"> {
-    const container = this.#docker.getContainer(reference);
-    const options = callOn("start", reference, LONGEST_TIMER_MS, signal);
-    try {
-      await this.#call(options, (abort) => container.start(abort));
-      return "started";
-    } catch (error) {
-      const status = statusOf((error as TargetError).cause);
-      if (status === 304) return "already";
-      if (status !== 409 || !(await this.inspect(reference, signal)).isPaused) throw error;
-      // "Cannot start a paused container, try unpause instead."
-      await this.#call(callOn("unpause", reference, QUICK_MS, signal), (abort) => container.unpause(abort));
-      return "started";
-    }
+  async start(container: Named, signal: AbortSignal): Promise<"started" | "already"> {
+    const options = callOn("start", container.name, LONGEST_TIMER_MS, signal);
+    const isDone = await this.#act(options, (abort) => this.#docker.getContainer(container.id).start(abort), [304]);
+    return isDone ? "started" : "already";
   }
 
   /**
@@ -117,15 +117,32 @@ export class Engine {
    * @param ownGrace whether `graceMs` is the container's own, so that the engine need not be told
    * @throws TargetError
    */
-  async stop(reference: string, graceMs: number, ownGrace: boolean, signal: AbortSignal): Promise<void> {
-    const options = callOn("stop", reference, timerMs(graceMs + STOP_MARGIN_MS), signal);
+  async stop(container: Named, graceMs: number, ownGrace: boolean, signal: AbortSignal): Promise<void> {
+    const options = callOn("stop", container.name, timerMs(graceMs + STOP_MARGIN_MS), signal);
     const grace = ownGrace ? {} : { t: Math.ceil(graceMs / 1000) };
-    try {
-      await this.#call(options, (abort) => this.#docker.getContainer(reference).stop({ ...grace, ...abort }));
-    } catch (error) {
-      const status = statusOf((error as TargetError).cause);
-      if (status !== 304 && status !== 404) throw error;
-    }
+    await this.#act(
+      options,
+      (abort) => this.#docker.getContainer(container.id).stop({ ...grace, ...abort }),
+      [304, 404],
+    );
+  }
+
+  /** Ends a container with SIGKILL. One that is gone is down. @throws TargetError, "conflict" for one that is down */
+  async kill(container: Named, signal: AbortSignal): Promise<void> {
+    const options = callOn("kill", container.name, QUICK_MS, signal);
+    await this.#act(options, (abort) => this.#docker.getContainer(container.id).kill(abort), [404]);
+  }
+
+  /** Freezes a container. @throws TargetError, "conflict" for one that is down, or paused already */
+  async pause(container: Named, signal: AbortSignal): Promise<void> {
+    const options = callOn("pause", container.name, QUICK_MS, signal);
+    await this.#act(options, (abort) => this.#docker.getContainer(container.id).pause(abort));
+  }
+
+  /** Thaws a container. @throws TargetError for one that is not paused */
+  async unpause(container: Named, signal: AbortSignal): Promise<void> {
+    const options = callOn("unpause", container.name, QUICK_MS, signal);
+    await this.#act(options, (abort) => this.#docker.getContainer(container.id).unpause(abort));
   }
 
   /** The last `lines` lines of a container's output, oldest first. @throws TargetError where the engine does not tell */
@@ -153,8 +170,20 @@ export class Engine {
     this.#agent.destroy();
   }
 
+  /** @returns false when the answer was one of `needless`: there was nothing to do */
+  async #act(options: CallOptions, ask: Ask<unknown>, needless: readonly number[] = []): Promise<boolean> {
+    try {
+      await this.#call(options, ask);
+      return true;
+    } catch (error) {
+      const status = error instanceof TargetError ? statusOf(error.cause) : undefined;
+      if (status === undefined || !needless.includes(status)) throw error;
+      return false;
+    }
+  }
+
   /** `ask` is given the option that takes its request back: one that is not waited for any more must not stay open. */
-  async #call<T>(options: CallOptions, ask: (abort: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
+  async #call<T>(options: CallOptions, ask: Ask<T>): Promise<T> {
     const { operation, subject, deadlineMs } = options;
     const signal = options.signal ? AbortSignal.any([options.signal, this.#closing.signal]) : this.#closing.signal;
     // What is given up before it is asked must not be done all the same.
@@ -180,6 +209,11 @@ export class Engine {
 
 function callOn(operation: Operation, reference: string, deadlineMs: number, signal?: AbortSignal): CallOptions {
   return { operation, subject: `container ${reference}`, deadlineMs, ...(signal && { signal }) };
+}
+
+function byNumber(a: Dockerode.ContainerInfo, b: Dockerode.ContainerInfo): number {
+  const running = (container: Dockerode.ContainerInfo): number => (container.State === "running" ? 0 : 1);
+  return containerNumber(a) - containerNumber(b) || running(a) - running(b) || b.Created - a.Created;
 }
 
 function containerNumber(container: Dockerode.ContainerInfo): number {

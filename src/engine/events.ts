@@ -13,8 +13,19 @@ import type { Observer } from "../telemetry/observer.ts";
 import type { Engine } from "./engine.ts";
 import { JsonLines } from "./json-lines.ts";
 
-/** What moves the state of a container. `stop` and `kill` do not: they may arrive after the next start. */
-const ACTIONS = ["create", "start", "die", "pause", "unpause", "destroy", "rename", "oom", "health_status"] as const;
+/** What moves the state of a container, and `kill`, which tells who did it. `stop` may arrive after the next start. */
+const ACTIONS = [
+  "create",
+  "start",
+  "kill",
+  "die",
+  "pause",
+  "unpause",
+  "destroy",
+  "rename",
+  "oom",
+  "health_status",
+] as const;
 /** The daemon answers before it has subscribed us: what happens in between is asked for again. */
 const OVERLAP_S = 5;
 const PING_EVERY_MS = 10_000;
@@ -30,10 +41,8 @@ export interface ContainerEvent {
   readonly attributes: Readonly<Record<string, string>>;
 }
 
-interface Watcher {
-  readonly concerns: (event: ContainerEvent) => boolean;
-  readonly onHint: () => void;
-}
+/** Called with each event; with undefined whenever events may have been missed. */
+type Watcher = (event: ContainerEvent | undefined) => void;
 
 export class EngineEvents {
   readonly #engine: Engine;
@@ -75,11 +84,12 @@ export class EngineEvents {
     await this.#running;
   }
 
-  /** Calls `onHint` for each event that concerns the watcher, and whenever events may have been missed. */
-  watch(concerns: (event: ContainerEvent) => boolean, onHint: () => void): Disposable {
-    const watcher = { concerns, onHint };
-    this.#watchers.add(watcher);
-    return { [Symbol.dispose]: () => this.#watchers.delete(watcher) };
+  /** Calls back for each event, and with undefined whenever events may have been missed. */
+  watch(watcher: Watcher): Disposable {
+    // Each call counts, also with a function that watches already.
+    const own: Watcher = (event) => watcher(event);
+    this.#watchers.add(own);
+    return { [Symbol.dispose]: () => this.#watchers.delete(own) };
   }
 
   /** Connects for ever. Never rejects. */
@@ -138,12 +148,11 @@ export class EngineEvents {
 
   #received(value: unknown): void {
     const event = eventOf(value);
-    if (event === undefined) return;
-    for (const { concerns, onHint } of this.#watchers) if (concerns(event)) onHint();
+    if (event !== undefined) for (const watcher of this.#watchers) watcher(event);
   }
 
   #hintAll(): void {
-    for (const { onHint } of this.#watchers) onHint();
+    for (const watcher of this.#watchers) watcher(undefined);
   }
 
   async #up(): Promise<void> {

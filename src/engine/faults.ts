@@ -11,6 +11,7 @@ export type Operation =
   | "stop"
   | "pause"
   | "unpause"
+  | "kill"
   | "logs";
 
 /** The status of an answer that dockerode throws, where there was an answer. */
@@ -102,6 +103,8 @@ function proxyRemedy(operation: Operation): string {
     case "pause":
     case "unpause":
       return `allow it: for linuxserver/socket-proxy set ALLOW_${operation.toUpperCase()}=1`;
+    case "kill":
+      return 'few socket proxies allow it alone: use "sleep: stop", or allow all of CONTAINERS and POST';
     case "inspect":
     case "list":
     case "logs":

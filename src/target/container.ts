@@ -8,13 +8,15 @@ import type { Engine } from "../engine/engine.ts";
 import type { ContainerEvent, EngineEvents } from "../engine/events.ts";
 import type { OwnContainer } from "../engine/own-container.ts";
 import { TargetError } from "../errors.ts";
-import type { Sight, Target } from "./target.ts";
+import { Succession } from "./succession.ts";
+import type { Sight, SleepAction, Target } from "./target.ts";
 
 /** The engine's own, for a container that does not set one. */
 const DEFAULT_GRACE_MS = 10_000;
 /** How long a start waits for an engine that does not answer: a restart of the daemon takes a few seconds. */
 const ENGINE_PATIENCE_MS = 10_000;
 const ENGINE_RETRY_MS = 100;
+const SUCCESSOR_RETRY_MS = 50;
 const LAST_LINES = 10;
 
 export interface ContainerOptions {
@@ -29,11 +31,14 @@ export interface ContainerOptions {
   readonly own: OwnContainer;
   /** Which target each container, by id, belongs to; shared by all targets of an engine. */
   readonly owners: Map<string, ContainerTarget>;
+  /** Something about the container that the person who runs this should know. */
+  readonly onWarning: (event: string, message: string) => void;
 }
 
 export class ContainerTarget implements Target {
   readonly name: string;
   readonly #options: ContainerOptions;
+  readonly #succession = new Succession();
   /** As the last look found it: for its grace, and to know its events by. */
   #seen: ContainerFacts | undefined;
 
@@ -51,43 +56,50 @@ export class ContainerTarget implements Target {
   }
 
   async look(signal: AbortSignal): Promise<Sight> {
-    const facts = await this.#inspectIfThere(signal);
-    if (facts === undefined) return { up: false };
-    if (!facts.isRunning || facts.isPaused) {
-      const exit = { code: facts.exitCode, oomKilled: facts.oomKilled };
-      return { up: false, exit, comesBack: facts.isRestarting };
-    }
-    return {
-      up: true,
-      address: await this.#addressOf(facts, signal),
-      life: `${facts.id} ${facts.startedAt}`,
-      ...(facts.health !== undefined && { health: facts.health }),
-    };
+    const facts = await this.#lookFor(signal);
+    if (facts instanceof TargetError) return { up: false, missing: missingIn(facts) };
+    if (!facts.isRunning) return this.#down(facts);
+    const life = `${facts.id} ${facts.startedAt}`;
+    if (facts.isPaused) return { up: false, pausedLife: life };
+    const address = await this.#addressOf(facts, signal);
+    return { up: true, address, life, ...(facts.health !== undefined && { health: facts.health }) };
+  }
+
+  /** Everything that is known of the container now. @throws TargetError */
+  async facts(signal: AbortSignal): Promise<ContainerFacts> {
+    const facts = await this.#find(signal);
+    if (facts instanceof TargetError) throw facts;
+    return facts;
   }
 
   async start(signal: AbortSignal): Promise<"started" | "already"> {
     const limit = performance.now() + ENGINE_PATIENCE_MS;
     for (;;) {
       try {
-        return await this.#options.engine.start(await this.#find(signal), signal);
+        const facts = await this.#successor(signal);
+        return await this.#bringUp(facts, signal);
       } catch (error) {
-        const isAway = error instanceof TargetError && error.fault === "unreachable";
-        if (!isAway || performance.now() >= limit) throw error;
-        await delay(ENGINE_RETRY_MS, signal);
+        const pauseMs = this.#pauseAfter(error, limit);
+        if (pauseMs === undefined) throw error;
+        await delay(pauseMs, signal);
       }
     }
   }
 
-  async stop(signal: AbortSignal): Promise<void> {
+  async sleep(action: SleepAction, signal: AbortSignal): Promise<void> {
     const { engine, graceMs } = this.#options;
-    // Looked up at this moment, so that only a container that the configuration names now is ever stopped.
-    const facts = await this.#inspectIfThere(signal);
-    if (facts !== undefined) await engine.stop(facts.id, this.graceMs, graceMs === undefined, signal);
+    // Looked up at this moment, so that only a container that the configuration names now is ever put away.
+    const facts = await this.#find(signal);
+    if (facts instanceof TargetError) return;
+    if (action === "pause") return engine.pause(facts, signal);
+    this.#succession.weEnd(facts.id);
+    if (action === "kill" && facts.isRunning) return engine.kill(facts, signal);
+    await engine.stop(facts, this.graceMs, graceMs === undefined, signal);
   }
 
   async lastLines(signal: AbortSignal): Promise<readonly string[]> {
     try {
-      return await this.#options.engine.logTail(await this.#inspect(signal), LAST_LINES, signal);
+      return await this.#options.engine.logTail(await this.facts(signal), LAST_LINES, signal);
     } catch {
       // A socket proxy rarely allows to read logs; the failure itself is told without them.
       return [];
@@ -95,12 +107,72 @@ export class ContainerTarget implements Target {
   }
 
   watch(onChange: () => void): Disposable {
-    return this.#options.events.watch((event) => this.#concerns(event), onChange);
+    return this.#options.events.watch((event) => {
+      if (event !== undefined && !this.#concerns(event)) return;
+      if (event !== undefined) this.#succession.note(event);
+      onChange();
+    });
   }
 
-  async #inspect(signal: AbortSignal): Promise<ContainerFacts> {
-    const facts = await this.#options.engine.inspect(await this.#find(signal), signal);
+  #down(facts: ContainerFacts): Sight {
+    const wasAsked = this.#succession.isTheirs(facts.id);
+    const exit = { code: facts.exitCode, oomKilled: facts.oomKilled, ...(wasAsked && { wasAsked }) };
+    const { endedAt, isRestarting: comesBack } = facts;
+    return { up: false, exit, comesBack, ...(endedAt !== undefined && { endedAt }) };
+  }
+
+  async #bringUp(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
+    const { engine } = this.#options;
+    if (!facts.isPaused) return engine.start(facts, signal);
+    try {
+      await engine.unpause(facts, signal);
+      return "started";
+    } catch (error) {
+      // Somebody was quicker.
+      if ((await engine.inspect(facts.id, signal)).isPaused) throw error;
+      return engine.start(facts, signal);
+    }
+  }
+
+  /** The container to start: one that somebody took away a moment ago is not started again before its time is over. */
+  async #successor(signal: AbortSignal): Promise<ContainerFacts> {
+    const facts = await this.facts(signal);
+    const { waitMs } = this.#succession;
+    if (facts.isRunning || waitMs === 0 || this.#succession.isSuccessor(facts.id)) return facts;
+    await delay(Math.min(SUCCESSOR_RETRY_MS, waitMs), signal);
+    return this.#successor(signal);
+  }
+
+  /** How long to wait before a start that failed is tried again, in milliseconds; undefined: it is not. */
+  #pauseAfter(error: unknown, limit: number): number | undefined {
+    if (!(error instanceof TargetError)) return undefined;
+    if (error.fault === "unreachable") return performance.now() < limit ? ENGINE_RETRY_MS : undefined;
+    // Compose, say, is between removing a container and making the next one of that name.
+    const isPassing = error.fault === "missing" || error.fault === "conflict";
+    return isPassing && this.#succession.waitMs > 0 ? SUCCESSOR_RETRY_MS : undefined;
+  }
+
+  /** As `#find`; a container that was renamed while it is up is still the one that it was. */
+  async #lookFor(signal: AbortSignal): Promise<ContainerFacts | TargetError> {
+    const facts = await this.#find(signal);
+    const seen = this.#seen;
+    if (!(facts instanceof TargetError) || seen === undefined) return facts;
+    const astray = seen.isRunning ? await orMissing(this.#options.engine.inspect(seen.id, signal)) : facts;
+    if (!(astray instanceof TargetError) && astray.isRunning) return astray;
+    // Also when its events were lost.
+    this.#succession.isGone(seen.id);
+    this.#seen = undefined;
+    return facts;
+  }
+
+  /** The container that the configuration names at this moment; the reason where there is none. @throws TargetError */
+  async #find(signal: AbortSignal): Promise<ContainerFacts | TargetError> {
+    const { engine } = this.#options;
+    const reference = await this.#reference(signal);
+    const facts = reference instanceof TargetError ? reference : await orMissing(engine.inspect(reference, signal));
+    if (facts instanceof TargetError) return facts;
     this.#own(facts);
+    if (facts.id !== this.#seen?.id) this.#warnOf(facts);
     this.#seen = facts;
     return facts;
   }
@@ -117,29 +189,25 @@ export class ContainerTarget implements Target {
     owners.set(id, this);
   }
 
-  async #inspectIfThere(signal: AbortSignal): Promise<ContainerFacts | undefined> {
-    try {
-      return await this.#inspect(signal);
-    } catch (error) {
-      if (error instanceof TargetError && error.fault === "missing") return undefined;
-      throw error;
-    }
+  #warnOf({ name, restartPolicy }: ContainerFacts): void {
+    if (restartPolicy !== "always") return;
+    const message =
+      `container ${name} has "restart: always": it comes back by itself when the Docker daemon restarts, asleep or not; ` +
+      'set restart: "no" (or unless-stopped) and create it again';
+    this.#options.onWarning("target.restart_policy", message);
   }
 
   /** The name or id to ask the engine for. */
-  async #find(signal: AbortSignal): Promise<string> {
+  async #reference(signal: AbortSignal): Promise<string | TargetError> {
     const { reference, engine } = this.#options;
     if ("name" in reference) return reference.name;
     const project = reference.project ?? (await this.#ownProject(signal));
     const [id] = await engine.findComposeService(project, reference.service, signal);
     if (id !== undefined) return id;
-    throw new TargetError(
-      "missing",
-      `compose project "${project}" has no container of service "${reference.service}"`,
-      {
-        remedy: "create it (docker compose up --no-start), or correct the names in the configuration",
-      },
-    );
+    const message = `compose project "${project}" has no container of service "${reference.service}"`;
+    return new TargetError("missing", message, {
+      remedy: "create it (docker compose up --no-start), or correct the names in the configuration",
+    });
   }
 
   async #ownProject(signal: AbortSignal): Promise<string> {
@@ -168,4 +236,18 @@ export class ContainerTarget implements Target {
     const isService = attributes[serviceLabel] === reference.service;
     return isService && (reference.project === undefined || attributes[projectLabel] === reference.project);
   }
+}
+
+/** A container that does not exist is an answer, not a failure. */
+async function orMissing(facts: Promise<ContainerFacts>): Promise<ContainerFacts | TargetError> {
+  try {
+    return await facts;
+  } catch (error) {
+    if (error instanceof TargetError && error.fault === "missing") return error;
+    throw error;
+  }
+}
+
+function missingIn({ message, remedy }: TargetError): string {
+  return remedy === undefined ? message : `${message}: ${remedy}`;
 }

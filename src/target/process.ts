@@ -11,7 +11,7 @@ import { delay } from "../async.ts";
 import { codeOf, messageOf, TargetError } from "../errors.ts";
 import { dial } from "../net/dial.ts";
 import { LineLimit, LineReader } from "./lines.ts";
-import type { Sight, Target } from "./target.ts";
+import type { Sight, SleepAction, Target } from "./target.ts";
 
 /** Between two looks whether a process group is gone. */
 const GROUP_POLL_MS = 20;
@@ -74,12 +74,14 @@ export class ProcessTarget implements Target {
     return "started";
   }
 
-  async stop(signal: AbortSignal): Promise<void> {
+  async sleep(action: SleepAction, signal: AbortSignal): Promise<void> {
+    if (action === "pause") throw new TargetError("invalid", `${this.name}: a process cannot be paused`);
+    const graceMs = action === "kill" ? 0 : this.graceMs;
     const life = this.#life;
     if (life === undefined || (life.exit !== undefined && !life.isStopping)) return;
     life.isStopping = true;
-    signalGroup(life.pid, "SIGTERM");
-    if (!(await this.#groupGone(life, this.graceMs, signal))) {
+    if (action === "stop") signalGroup(life.pid, "SIGTERM");
+    if (!(await this.#groupGone(life, graceMs, signal))) {
       signalGroup(life.pid, "SIGKILL");
       if (!(await this.#groupGone(life, KILL_MS, signal)) && life.exit === undefined) {
         throw new TargetError("failed", `${this.name} (pid ${life.pid}) survived SIGKILL`);

@@ -5,8 +5,14 @@ export type Sight =
   | {
       readonly up: false;
       readonly exit?: Exit;
+      /** When it ended, as Unix time in milliseconds of the machine that it runs on; absent when it never ran. */
+      readonly endedAt?: number;
       /** Whether somebody else, a restart policy, brings it up again by itself. */
       readonly comesBack?: boolean;
+      /** Frozen in this life: neither down nor of use. */
+      readonly pausedLife?: string;
+      /** It does not exist: what is missing, and what to do about it. */
+      readonly missing?: string;
     }
   | {
       readonly up: true;
@@ -17,6 +23,9 @@ export type Sight =
       /** What the target says of its own health; absent when it says nothing. */
       readonly health?: "starting" | "healthy" | "unhealthy";
     };
+
+/** How a target is put away: taken down with its grace or without, or frozen where it is. */
+export type SleepAction = "stop" | "kill" | "pause";
 
 /**
  * Something that can be brought up and taken down: a container, a process. It knows no clients and no timers.
@@ -33,15 +42,19 @@ export interface Target {
   look(signal: AbortSignal): Promise<Sight>;
 
   /**
-   * Brings it up; does not wait until it answers anybody.
+   * Brings it up, or thaws it; does not wait until it answers anybody.
    *
    * @returns "already" when it was up, or on its way down, before the call: only a later look can tell which
    * @throws TargetError when it cannot be brought up
    */
   start(signal: AbortSignal): Promise<"started" | "already">;
 
-  /** Takes it down and resolves when it is down. A target that is gone is down. @throws TargetError */
-  stop(signal: AbortSignal): Promise<void>;
+  /**
+   * Puts it away and resolves when that is done. A target that is gone is down; one that is down cannot be paused.
+   *
+   * @throws TargetError
+   */
+  sleep(action: SleepAction, signal: AbortSignal): Promise<void>;
 
   /** What it last printed, oldest line first; empty where that cannot be read. Never throws. */
   lastLines(signal: AbortSignal): Promise<readonly string[]>;

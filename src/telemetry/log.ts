@@ -150,7 +150,7 @@ function logSleep(log: Log, { target, services, reason, action, durationMs, exit
       `${target} crashed (${exit?.code ?? exit?.signal})`,
     );
   } else if (reason === "external") {
-    log.warn({ ...facts, exit_code: exit?.code }, `${target} was stopped by somebody else`);
+    log.warn({ ...facts, exit_code: exit?.code }, `${target} was put away by somebody else`);
   } else log.info(facts, `${target} is asleep (${reason})`);
 }
 

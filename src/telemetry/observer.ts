@@ -36,8 +36,8 @@ export interface SleepReport {
   readonly target: string;
   readonly services: readonly string[];
   readonly reason: SleepReason;
-  /** What was done to it; "none" when it went down by itself or was left running. */
-  readonly action: "stop" | "none";
+  /** What was done to it; "none" when it went down by itself, or somebody else put it away. */
+  readonly action: "stop" | "kill" | "pause" | "none";
   readonly durationMs: number;
   readonly exit?: Exit;
 }

@@ -7,7 +7,7 @@ const reason = new Error("reason");
 /** A lease, and how often it told that its claim ended. */
 function newLease(): { lease: Lease; ends: () => number } {
   let ends = 0;
-  const lease = new Lease(() => {
+  const lease = new Lease("a client", () => {
     ends += 1;
   });
   return { lease, ends: () => ends };

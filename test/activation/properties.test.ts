@@ -37,8 +37,8 @@ suite("transition()", () => {
 
 suite("Activator", () => {
   test("loses no claim and stops no target under one, in any order of events", async (t) => {
-    const property = fc.asyncProperty(schedules(), async ({ steps }) => {
-      using world = new World();
+    const property = fc.asyncProperty(schedules(), fc.boolean(), async ({ steps }, hasLadder) => {
+      using world = new World(hasLadder);
       for (const { act, pick, ticks } of steps) await world.step(act, pick, ticks);
       await world.calmDown();
     });
@@ -86,6 +86,8 @@ class Books {
       case "stopped":
       case "denied":
         return this.#isStopping;
+      case "paused":
+        return !this.#isStarting;
       case "idle":
         return this.#isArmed;
       case "deadline":
@@ -100,7 +102,12 @@ class Books {
       else this.#waiting -= 1;
     }
     if (event === "idle") this.#isArmed = false;
-    if (event === "stopped" || event === "denied" || (event === "failed" && before.name === "stopping"))
+    if (
+      event === "stopped" ||
+      event === "denied" ||
+      event === "paused" ||
+      (event === "failed" && before.name === "stopping")
+    )
       this.#isStopping = false;
     if (event === "started" || event === "lost" || (event === "failed" && before.name === "starting")) {
       this.#isStarting = false;
@@ -119,6 +126,7 @@ class Books {
         assert.ok(this.#isStarting);
         this.#isStarting = false;
         return;
+      case "sleep":
       case "stop":
         assert.ok(!isBusy);
         assert.equal(this.#waiting + this.#held, 0, "stopped under a claim");
@@ -162,7 +170,7 @@ class Books {
     assert.ok(this.#waiting >= 0 && this.#held >= 0);
     assert.equal(this.#isStarting, name === "starting");
     assert.equal(this.#isStopping, name === "stopping");
-    assert.equal(this.#isArmed, name === "ready" && leases === 0);
+    assert.equal(this.#isArmed, (name === "ready" || name === "paused") && leases === 0);
     if (this.#held > 0) assert.ok(name === "ready" || name === "draining");
     if (this.#waiting > 0) assert.ok(name === "starting" || name === "stopping");
     if (name === "draining") assert.ok(closing && this.#held > 0);

@@ -40,6 +40,8 @@ export interface Limits {
   readonly drainMs: number;
   /** How long a call that was given up may go on. */
   readonly lateMs: number;
+  /** Whether an idle target is paused first, and stopped later. */
+  readonly hasLadder: boolean;
 }
 
 /** How the activator was closed. */
@@ -94,12 +96,19 @@ export class Referee implements Disposable {
   assertInTurn(claim: Claim): void {
     if (claim.lease === undefined) return;
     const earlier = this.#claims.slice(0, this.#claims.indexOf(claim));
+    // Who was granted a target that somebody paused may wait longer, until it is thawed.
+    if (this.#stage.activator.view.waiting === 0) return;
     assert.ok(!earlier.some((other) => other.isWaiting), "granted before one that waits longer");
   }
 
   #assertMayStart(): void {
     const { changes, activator } = this.#stage;
     const cause = changes.at(-1);
+    // What somebody paused under its connections is thawed without a change of state.
+    const isInUse = cause?.to === "ready" || cause?.to === "draining";
+    const { truth } = this.#stage.target;
+    const isPaused = activator.view.state === "paused" || (!truth.up && truth.pausedLife !== undefined);
+    if (isInUse && isPaused) return;
     assert.equal(cause?.to, "starting");
     if (cause?.event !== "found") assert.equal(activator.view.cooldownUntil, undefined, "started in the cooldown");
   }
@@ -112,7 +121,7 @@ export class Referee implements Disposable {
     const isLeft = this.closing?.leaveRunning && this.#stage.changes.length > this.closing.changes;
     assert.ok(!isLeft, "stopped although it was to be left");
     assert.equal(decided?.to, "stopping");
-    if (decided?.event === "idle") {
+    if (decided?.event === "idle" && decided.from === "ready") {
       const idleMs = this.#stage.changedAtMs - this.#lastHeldMs;
       assert.ok(idleMs >= this.#limits.idleTimeoutMs, `stopped ${idleMs} ms after its last use`);
     }
@@ -129,12 +138,16 @@ export class Referee implements Disposable {
   assertAlways(): void {
     if (this.#contradictions.length > 0) throw this.#contradictions[0];
     const { starts, stops } = this.#stage.target;
-    const [starting, stopping] = [openCalls(starts).length, openCalls(stops).length];
+    const meant = openCalls(starts).filter(({ signal }) => !signal.aborted);
+    const [starting, stopping] = [meant.length, openCalls(stops).length];
     assert.ok(starting + stopping <= 1, `${starting} starts and ${stopping} stops at a time`);
     const { view } = this.#stage.activator;
-    assert.equal(view.idleDeadline !== undefined, view.state === "ready" && view.held === 0, "idle timer");
+    const isIdle = view.held === 0 && (view.state === "ready" || view.state === "paused");
+    // What somebody paused for good waits for nothing, unless it is being thawed for a client who has left meanwhile.
+    const mayWait = view.state === "paused" && !this.#limits.hasLadder;
+    if (!mayWait) assert.equal(view.idleDeadline !== undefined, isIdle, "idle timer");
     if (view.state === "asleep") assert.equal(view.held + view.waiting, 0);
-    if (view.held > 0) assert.ok(view.state === "ready" || view.state === "draining", `held while ${view.state}`);
+    if (view.held > 0) assert.ok(["ready", "draining", "paused"].includes(view.state), `held while ${view.state}`);
     if (view.waiting > 0)
       assert.ok(view.state === "starting" || view.state === "stopping", `waits while ${view.state}`);
   }
@@ -151,8 +164,9 @@ export class Referee implements Disposable {
     }
     if (this.closing && nowMs >= this.closing.atMs + this.#limits.drainMs)
       assert.equal(view.held, 0, "held after the deadline");
-    assert.equal(view.held, this.#held.length);
-    assert.equal(view.waiting, this.#waiting.length);
+    assert.equal(view.held + view.waiting, this.#held.length + this.#waiting.length);
+    // Who was granted a target that somebody paused waits until it is thawed.
+    assert.ok(view.waiting <= this.#waiting.length);
     for (const claim of this.#claims) this.#assertFair(claim);
   }
 

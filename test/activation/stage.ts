@@ -5,7 +5,7 @@ import { type ActivationReport, observer, type SleepReport, type StateChange } f
 import { Call, FakeTarget } from "../support/fake-target.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
-export const policy: Policy = { idleTimeoutMs: 60_000, minUptimeMs: 0, startTimeoutMs: 30_000 };
+export const policy: Policy = { idleTimeoutMs: 60_000, sleep: "stop", minUptimeMs: 0, startTimeoutMs: 30_000 };
 
 /** One client's claim, from acquire() to its end. */
 export class Claim {

@@ -47,6 +47,7 @@ class ContainerSubject implements Subject {
       events: this.#events,
       own: new OwnContainer(this.#engine),
       owners: new Map(),
+      onWarning: () => {},
     });
   }
 

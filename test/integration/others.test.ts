@@ -74,12 +74,12 @@ engineTest("docker restart: the old life's clients end, the new life is adopted"
   assert.notEqual(await wakeport.greeted("echo"), client.text);
 });
 
-engineTest("docker pause and unpause: the target is asleep, then adopted", async (lab) => {
+engineTest("docker pause and unpause: the target is paused, then adopted", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target } });
   const greeting = await wakeport.greeted("echo");
   await target.pause();
-  await wakeport.until("echo", "asleep");
+  await wakeport.until("echo", "paused");
   await target.unpause();
   await wakeport.until("echo", "ready");
   assert.equal(await wakeport.greeted("echo"), greeting);

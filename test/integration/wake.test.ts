@@ -106,7 +106,7 @@ engineTest("a paused container is unpaused for the next client, in the same life
   await wakeport.until("echo", "ready");
   const before = await wakeport.greeted("echo");
   await target.pause();
-  await wakeport.until("echo", "asleep");
+  await wakeport.until("echo", "paused");
   assert.equal(await wakeport.greeted("echo"), before);
   assert.equal(await startsOf(lab, target), 1, "the test's own");
 });

@@ -61,7 +61,7 @@ export class Front implements AsyncDisposable {
     this.activator = new Activator({
       target: this.target,
       probe,
-      policy: { idleTimeoutMs: 60_000, minUptimeMs: 0, startTimeoutMs },
+      policy: { idleTimeoutMs: 60_000, sleep: "stop", minUptimeMs: 0, startTimeoutMs },
       services: ["web"],
       observer: told,
     });

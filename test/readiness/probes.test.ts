@@ -229,7 +229,7 @@ class SelfReporting implements Target {
     return "already";
   }
 
-  async stop(): Promise<void> {}
+  async sleep(): Promise<void> {}
 
   async lastLines(): Promise<readonly string[]> {
     return [];

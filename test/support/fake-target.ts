@@ -4,7 +4,7 @@
  * else may bring it up or take it down at any time.
  */
 import type { Exit } from "../../src/activation/errors.ts";
-import type { Sight, Target } from "../../src/target/target.ts";
+import type { Sight, SleepAction, Target } from "../../src/target/target.ts";
 
 /** One call, open until it is answered, or until its signal is aborted. */
 export class Call<T> {
@@ -63,6 +63,8 @@ export class FakeTarget implements Target {
   /** All calls so far, in order; their number is the count. */
   readonly starts: Call<"started" | "already">[] = [];
   readonly stops: Call<void>[] = [];
+  /** What each of the stops was to do. */
+  readonly sleeps: SleepAction[] = [];
   readonly looks: Call<Sight>[] = [];
 
   /** Starts succeed at once, stops after `stopTakesMs`. */
@@ -83,9 +85,12 @@ export class FakeTarget implements Target {
   onStop: () => void = () => {};
   /** Runs before each change of what is true. */
   onChange: (before: Sight) => void = () => {};
+  /** Runs when a life ends; what is frozen lives. */
+  onLifeOver: (address: string) => void = () => {};
 
   readonly #watchers = new Set<() => void>();
   #truth: Sight = { up: false };
+  #frozen: Sight | undefined;
   #lives = 0;
 
   get truth(): Sight {
@@ -102,6 +107,18 @@ export class FakeTarget implements Target {
     this.#become({ up: true, address: `10.0.0.${this.#lives}`, life: `life ${this.#lives}` });
   }
 
+  /** Whoever did it: it is paused now, if it was up. */
+  freeze(): void {
+    if (!this.#truth.up) return;
+    this.#become({ up: false, pausedLife: this.#truth.life });
+  }
+
+  /** Whoever did it: it goes on, if it was paused. */
+  thaw(): void {
+    if (this.#truth.up || this.#truth.pausedLife === undefined || this.#frozen === undefined) return;
+    this.#become(this.#frozen);
+  }
+
   /** Whoever did it: it is down now. */
   goDown(exit?: Exit, options: { readonly comesBack?: boolean } = {}): void {
     this.#become({ up: false, ...(exit && { exit }), ...options });
@@ -115,8 +132,15 @@ export class FakeTarget implements Target {
   finishStart(): void {
     const call = theOpen(this.starts, "start");
     if (this.#truth.up) return call.resolve("already");
-    this.comeUp();
+    this.takeStart();
     call.resolve("started");
+  }
+
+  /** The open start takes effect, though it is not answered yet. */
+  takeStart(): void {
+    if (this.#truth.up) return;
+    if (this.#truth.pausedLife === undefined) this.comeUp();
+    else this.thaw();
   }
 
   failStart(error: Error): void {
@@ -126,8 +150,14 @@ export class FakeTarget implements Target {
   /** Lets the open stop succeed. */
   finishStop(): void {
     const call = theOpen(this.stops, "stop");
-    if (this.#truth.up) this.goDown();
+    this.takeStop();
     call.resolve();
+  }
+
+  /** The last stop takes effect, though it is not answered yet. */
+  takeStop(): void {
+    if (this.sleeps.at(-1) === "pause") this.freeze();
+    else if (this.#truth.up || this.#truth.pausedLife !== undefined) this.goDown();
   }
 
   failStop(error: Error): void {
@@ -147,8 +177,9 @@ export class FakeTarget implements Target {
     return call.promise;
   }
 
-  stop(signal: AbortSignal): Promise<void> {
+  sleep(action: SleepAction, signal: AbortSignal): Promise<void> {
     this.onStop();
+    this.sleeps.push(action);
     const call = this.#open(this.stops, signal);
     if (this.isPrompt && this.stopTakesMs === 0 && call.isOpen) this.finishStop();
     else if (this.isPrompt) setTimeout(() => call.isOpen && this.finishStop(), this.stopTakesMs);
@@ -172,6 +203,10 @@ export class FakeTarget implements Target {
 
   #become(truth: Sight): void {
     this.onChange(this.#truth);
+    const before = this.#truth.up ? this.#truth : this.#frozen;
+    const isOver = before?.up && before !== truth && (truth.up || truth.pausedLife !== before.life);
+    if (isOver) this.onLifeOver(before.address);
+    this.#frozen = truth.up || truth.pausedLife === undefined ? undefined : before;
     this.#truth = truth;
     if (this.hintsChanges) this.hint();
   }

@@ -69,16 +69,16 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       await using subject = await make("obedient");
       await subject.target.start(unlimited);
       await subject.atWork();
-      await subject.target.stop(unlimited);
+      await subject.target.sleep("stop", unlimited);
       assert.equal((await subject.target.look(unlimited)).up, false);
     });
 
     test("stop() of one that is down does nothing, before its first start and after a stop", async () => {
       await using subject = await make("obedient");
-      await subject.target.stop(unlimited);
+      await subject.target.sleep("stop", unlimited);
       await subject.target.start(unlimited);
-      await subject.target.stop(unlimited);
-      await subject.target.stop(unlimited);
+      await subject.target.sleep("stop", unlimited);
+      await subject.target.sleep("stop", unlimited);
       assert.equal((await subject.target.look(unlimited)).up, false);
     });
 
@@ -86,7 +86,7 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       await using subject = await make("obedient");
       await subject.target.start(unlimited);
       await subject.atWork();
-      await Promise.all([subject.target.stop(unlimited), subject.target.stop(unlimited)]);
+      await Promise.all([subject.target.sleep("stop", unlimited), subject.target.sleep("stop", unlimited)]);
       assert.equal((await subject.target.look(unlimited)).up, false);
     });
 
@@ -96,7 +96,7 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       await target.start(unlimited);
       await subject.atWork();
       const began = performance.now();
-      await target.stop(unlimited);
+      await target.sleep("stop", unlimited);
       const tookMs = performance.now() - began;
       assert.equal((await target.look(unlimited)).up, false);
       assert.ok(tookMs >= target.graceMs * 0.9, `it had ${tookMs} ms of its ${target.graceMs} ms`);
@@ -110,10 +110,10 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       await subject.atWork();
       const giveUp = new AbortController();
       const reason = new Error("given up");
-      const stopped = assert.rejects(target.stop(giveUp.signal), reason);
+      const stopped = assert.rejects(target.sleep("stop", giveUp.signal), reason);
       giveUp.abort(reason);
       await stopped;
-      await target.stop(unlimited);
+      await target.sleep("stop", unlimited);
       assert.equal((await target.look(unlimited)).up, false);
     });
 
@@ -121,7 +121,7 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       await using subject = await make("obedient");
       await subject.target.start(unlimited);
       const first = await lookUp(subject.target);
-      await subject.target.stop(unlimited);
+      await subject.target.sleep("stop", unlimited);
       assert.equal(await subject.target.start(unlimited), "started");
       assert.notEqual((await lookUp(subject.target)).life, first.life);
     });

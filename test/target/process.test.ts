@@ -49,7 +49,7 @@ suite("the process group", () => {
     await using subject = await ProcessSubject.of([fixture("family.sh"), "stay"], { env });
     const family = await startFamily(subject);
     assert.ok(family.every(runs));
-    await subject.target.stop(unlimited);
+    await subject.target.sleep("stop", unlimited);
     assert.deepEqual(family.filter(runs), []);
   });
 
@@ -60,7 +60,7 @@ suite("the process group", () => {
     await subject.target.start(unlimited);
     const outsider = Number(await subject.untilPrinted(/^\d+$/));
     await until(() => readFileSync(`/proc/${outsider}/comm`, "utf8") === "sleep\n", "it does not leave the group");
-    await subject.target.stop(AbortSignal.timeout(5_000));
+    await subject.target.sleep("stop", AbortSignal.timeout(5_000));
     kill(outsider, "SIGKILL");
   });
 
@@ -68,7 +68,7 @@ suite("the process group", () => {
     await using subject = await ProcessSubject.of([fixture("family.sh"), "stubborn"], { env });
     const family = await startFamily(subject);
     const began = performance.now();
-    await subject.target.stop(unlimited);
+    await subject.target.sleep("stop", unlimited);
     assert.ok(performance.now() - began >= subject.target.graceMs * 0.9);
     assert.deepEqual(family.filter(runs), []);
   });

@@ -141,7 +141,7 @@ suite("logObserver()", () => {
       (observer) => observer.sleep({ ...sleep, reason: "external", action: "none" }),
       "warn",
       "target.asleep",
-      "container db was stopped by somebody else",
+      "container db was put away by somebody else",
     ],
     [
       (observer) => observer.sleep({ ...sleep, reason: "crash", action: "none", exit: { code: 139 } }),

@@ -5,7 +5,16 @@ import type { ActivatorView } from "../../src/activation/activator.ts";
 import { Metrics, type ServiceGauges } from "../../src/telemetry/metrics.ts";
 import type { ConnectionReport } from "../../src/telemetry/observer.ts";
 
-const asleep: ActivatorView = { target: "container a", state: "asleep", held: 0, waiting: 0, awakeMs: 0 };
+const asleep: ActivatorView = {
+  target: "container a",
+  state: "asleep",
+  cause: "idle",
+  since: 0,
+  dependents: [],
+  held: 0,
+  waiting: 0,
+  awakeMs: 0,
+};
 
 function metricsOf(gauges: Partial<ServiceGauges> = {}): { metrics: Metrics; gauges: { current: ServiceGauges } } {
   const current = { service: "a", view: asleep, waiting: 0, active: 0, meter: { in: 0, out: 0 }, ...gauges };

@@ -1,0 +1,99 @@
+import { describeExit, type Exit } from "./errors.ts";
+import type { EventName, StateName } from "./machine.ts";
+import { isStop, sleepReasonOf } from "./verdicts.ts";
+
+/** What is known of a change of state besides its names. */
+export interface Circumstances {
+  /** Who claims the target: "a client", or the name of what needs it. */
+  readonly holder?: string;
+  readonly exit?: Exit;
+  readonly error?: Error;
+  /** What does not exist any more. */
+  readonly missing?: string | undefined;
+}
+
+const awakeStates: ReadonlySet<StateName> = new Set(["starting", "ready", "draining", "stopping"]);
+
+/** What an activator remembers of its target's life, to explain itself. Times are Unix milliseconds. */
+export class Chronicle {
+  lastActivity: number | undefined;
+  lastError: string | undefined;
+  #cause = "not seen yet";
+  #since: number = Date.now();
+  #awakeMs = 0;
+  #awakeSince: number | undefined;
+
+  /** Why the target is as it is: "idle", "woken for a client", "stopped by somebody else (exit code 143)". */
+  get cause(): string {
+    return this.#cause;
+  }
+
+  /** Since when it is as it is. */
+  get since(): number {
+    return this.#since;
+  }
+
+  /** Milliseconds the target was awake in all, as far as this process saw. A paused one sleeps. */
+  get awakeMs(): number {
+    return this.#awakeMs + (this.#awakeSince === undefined ? 0 : performance.now() - this.#awakeSince);
+  }
+
+  /** Something about the target changed that is no change of its state. */
+  note(cause: string): void {
+    this.#cause = cause;
+    this.#since = Date.now();
+  }
+
+  moved(from: StateName, to: StateName, event: EventName, circumstances: Circumstances): void {
+    this.#since = Date.now();
+    this.#cause = causeOf(from, to, event, circumstances) ?? this.#cause;
+    if (awakeStates.has(to)) this.#awakeSince ??= performance.now();
+    else if (this.#awakeSince !== undefined) {
+      this.#awakeMs += performance.now() - this.#awakeSince;
+      this.#awakeSince = undefined;
+    }
+  }
+}
+
+/** Undefined where the cause stays what it was: a target that was idle is asleep because it was idle. */
+function causeOf(
+  from: StateName,
+  to: StateName,
+  event: EventName,
+  { holder, exit, error, missing }: Circumstances,
+): string | undefined {
+  switch (event) {
+    case "acquire":
+      return `woken for ${holder ?? "a client"}`;
+    case "stopped":
+      return to === "starting" ? "woken for a client" : undefined;
+    case "found":
+      return "started by somebody else";
+    case "lost":
+      return "went down while it was being adopted";
+    case "idle":
+      return "idle";
+    case "close":
+    case "deadline":
+      return "shutdown";
+    case "paused":
+      return from === "stopping" ? undefined : "paused by somebody else";
+    case "failed":
+    case "denied":
+      return from === "starting" ? `failed to start: ${error?.message ?? "unknown"}` : undefined;
+    case "exited":
+      return missing === undefined ? endOf(exit ?? {}) : "removed by somebody else";
+    default:
+      return undefined;
+  }
+}
+
+/** How a target ended that nobody here put to sleep. */
+function endOf(exit: Exit): string {
+  const end = isStop(exit)
+    ? "stopped by somebody else"
+    : sleepReasonOf(exit) === "crash"
+      ? "crashed"
+      : "ended by itself";
+  return `${end}${describeExit(exit)}`;
+}

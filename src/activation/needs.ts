@@ -1,0 +1,119 @@
+/**
+ * What a target depends on, claimed for as long as the target is awake. A dependency that goes down under its claim is
+ * claimed again: at once when it crashed; as soon as somebody brings it up when somebody took it down; and in any case
+ * for the next client of the target.
+ */
+import { DependencyError, ExitedError } from "./errors.ts";
+import { isStop } from "./verdicts.ts";
+
+/** Keeps a dependency up until it is disposed. */
+export interface Hold extends Disposable {
+  /** Aborted, with the reason, when the dependency went down all the same. */
+  readonly signal?: AbortSignal;
+}
+
+export interface Dependency {
+  /** For people: `container db`. */
+  readonly name: string;
+  /** Wakes it and resolves when it is there, as the condition under which it is needed says. */
+  claim(signal: AbortSignal): Promise<Hold>;
+  /** Starts nothing: resolves once it is there by somebody else's doing. */
+  join(signal: AbortSignal): Promise<Hold>;
+}
+
+export interface NeedsOptions {
+  /** Tells what is needed at this moment. */
+  readonly resolve: (signal: AbortSignal) => Promise<readonly Dependency[]>;
+  /** Something that is needed could not be had in the background. */
+  readonly onFailure: (error: Error) => void;
+}
+
+export class Needs {
+  readonly #options: NeedsOptions;
+  readonly #held = new Map<string, Hold>();
+  #released = new AbortController();
+  #isLacking = true;
+
+  constructor(options: NeedsOptions) {
+    this.#options = options;
+  }
+
+  /** Whether something may be missing, so that `claim` has something to do. */
+  get isLacking(): boolean {
+    return this.#isLacking;
+  }
+
+  /**
+   * Claims all that is needed, all at once; each brings up what it needs itself first. Resolves when all of it is there.
+   *
+   * @throws DependencyError that names the first one that failed; the reason of `signal`
+   */
+  async claim(signal: AbortSignal): Promise<void> {
+    const scope = AbortSignal.any([signal, this.#released.signal]);
+    const dependencies = await this.#options.resolve(scope);
+    await Promise.all(dependencies.map((dependency) => this.#claimOne(dependency, scope)));
+    scope.throwIfAborted();
+    this.#isLacking = dependencies.some(({ name }) => !this.#held.has(name));
+  }
+
+  /** Holds what is up, and what comes up later: for a target that somebody else started. */
+  join(): void {
+    const { signal } = this.#released;
+    this.#options.resolve(signal).then(
+      (dependencies) => dependencies.forEach((dependency) => void this.#rejoin(dependency)),
+      (error) => {
+        if (!signal.aborted) this.#options.onFailure(error);
+      },
+    );
+  }
+
+  /** Gives all of it back. */
+  release(): void {
+    this.#released.abort();
+    this.#released = new AbortController();
+    this.#isLacking = true;
+    const holds = [...this.#held.values()];
+    this.#held.clear();
+    for (const hold of holds) hold[Symbol.dispose]();
+  }
+
+  async #claimOne(dependency: Dependency, signal: AbortSignal): Promise<void> {
+    if (this.#held.has(dependency.name)) return;
+    const released = this.#released.signal;
+    const hold = await dependency.claim(signal).catch((cause: Error) => {
+      signal.throwIfAborted();
+      throw new DependencyError(`${dependency.name} is needed: ${cause.message}`, { cause });
+    });
+    this.#keep(dependency, hold, released);
+  }
+
+  #keep(dependency: Dependency, hold: Hold, released: AbortSignal): void {
+    const { name } = dependency;
+    if (released.aborted || this.#held.has(name)) return hold[Symbol.dispose]();
+    this.#held.set(name, hold);
+    const lost = (): void => {
+      if (this.#held.get(name) !== hold) return;
+      this.#held.delete(name);
+      this.#isLacking = true;
+      void this.#regain(dependency, hold.signal?.reason);
+    };
+    hold.signal?.addEventListener("abort", lost, { once: true });
+  }
+
+  async #regain(dependency: Dependency, reason: unknown): Promise<void> {
+    const released = this.#released.signal;
+    if (reason instanceof ExitedError && !isStop(reason.exit)) {
+      // Its own activator tells of the failure.
+      const hold = await dependency.claim(released).catch(() => undefined);
+      if (hold !== undefined) return this.#keep(dependency, hold, released);
+    }
+    await this.#rejoin(dependency);
+  }
+
+  /** Never rejects. */
+  async #rejoin(dependency: Dependency): Promise<void> {
+    const released = this.#released.signal;
+    const hold = await dependency.join(released).catch(() => undefined);
+    if (hold !== undefined) this.#keep(dependency, hold, released);
+  }
+}

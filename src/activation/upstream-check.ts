@@ -1,0 +1,88 @@
+import type { Sight, Target } from "../target/target.ts";
+import { abortable } from "./abortable.ts";
+import { LOOK_MS } from "./lookout.ts";
+import type { Probe } from "./run.ts";
+
+export interface UpstreamCheckOptions {
+  readonly target: Target;
+  readonly probe: () => Probe;
+  /** What the check may take in all, in milliseconds. */
+  readonly limitMs: () => number;
+  readonly timeoutError: () => Error;
+  /** Called with what a look told; answers where the target is to be probed, undefined when it is down. */
+  readonly onSight: (sight: Sight | undefined) => string | undefined;
+}
+
+/**
+ * Is a target that does not take connections, although it is ready, still up, and does it answer in time? One that
+ * somebody paused is thawed. One check serves all who ask meanwhile.
+ */
+export class UpstreamCheck {
+  readonly #options: UpstreamCheckOptions;
+  #startCall: Promise<void> | undefined;
+  #underWay: { readonly done: Promise<void>; readonly limit: AbortController } | undefined;
+
+  constructor(options: UpstreamCheckOptions) {
+    this.#options = options;
+  }
+
+  get isUnderWay(): boolean {
+    return this.#underWay !== undefined;
+  }
+
+  /** Pending while a call to thaw the target is, even one that was given up; undefined when there is none. */
+  get startCall(): Promise<void> | undefined {
+    return this.#startCall;
+  }
+
+  /** Resolves when the target answers, or is known to be down. @throws the error of the timeout; the reason of `end` */
+  run(): Promise<void> {
+    this.#underWay ??= this.#begin();
+    const check = this.#underWay;
+    return check.done.finally(() => {
+      if (this.#underWay === check) this.#underWay = undefined;
+    });
+  }
+
+  /** Gives the check under way up. */
+  end(reason?: Error): void {
+    this.#underWay?.limit.abort(reason);
+    this.#underWay = undefined;
+  }
+
+  #begin(): { readonly done: Promise<void>; readonly limit: AbortController } {
+    const { limitMs, timeoutError } = this.#options;
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(timeoutError()), limitMs());
+    return { done: this.#check(limit.signal).finally(() => clearTimeout(timer)), limit };
+  }
+
+  async #check(limit: AbortSignal): Promise<void> {
+    const { probe, onSight } = this.#options;
+    const sight = await this.#look(limit);
+    limit.throwIfAborted();
+    let address = onSight(sight);
+    limit.throwIfAborted();
+    if (sight?.up === false && sight.pausedLife !== undefined) {
+      await abortable(this.#thaw(limit), limit);
+      const thawed = await this.#look(limit);
+      limit.throwIfAborted();
+      address = onSight(thawed);
+    }
+    if (address !== undefined) await probe()(address, limit);
+  }
+
+  #thaw(limit: AbortSignal): Promise<unknown> {
+    const call = this.#options.target.start(limit);
+    const over = (): void => {
+      this.#startCall = undefined;
+    };
+    this.#startCall = call.then(over, over);
+    return call;
+  }
+
+  #look(limit: AbortSignal): Promise<Sight | undefined> {
+    const signal = AbortSignal.any([limit, AbortSignal.timeout(LOOK_MS)]);
+    return this.#options.target.look(signal).catch(() => undefined);
+  }
+}
