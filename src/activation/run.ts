@@ -4,7 +4,7 @@
  */
 import type { Sight, Target } from "../target/target.ts";
 import { abortable } from "./abortable.ts";
-import { ExitedError } from "./errors.ts";
+import { ExitedError, StartTimeoutError } from "./errors.ts";
 import { timerMs } from "./timers.ts";
 import { isStop } from "./verdicts.ts";
 
@@ -151,7 +151,7 @@ export class Run {
       return sight;
     } catch (error) {
       // Given up: the probe may know better than the reason itself what was missing.
-      if (this.#aborted.signal.aborted || watched.last === undefined) throw error;
+      if (this.#aborted.signal.aborted || watched.last === undefined) throw withCaveat(error, sight);
       return watched.last;
     } finally {
       this.#watched = undefined;
@@ -169,4 +169,10 @@ export class Run {
     watched.last = sight;
     watched.over.abort();
   }
+}
+
+/** A timeout at a special address says what is special about it. */
+function withCaveat(error: unknown, { caveat }: UpSight): unknown {
+  if (!(error instanceof StartTimeoutError) || caveat === undefined) return error;
+  return new StartTimeoutError(`${error.message} (${caveat})`, { cause: error });
 }

@@ -5,7 +5,10 @@ export interface ContainerNetwork {
   readonly name: string;
   readonly id: string;
   readonly ipv4?: string;
+  /** Never a link-local one: that means nothing without the interface it is on. */
   readonly ipv6?: string;
+  /** The host, as it is seen from there. */
+  readonly gateway?: string;
 }
 
 /** What wakeport keeps of an inspected container. The rest, its environment above all, is dropped at this boundary. */
@@ -24,6 +27,8 @@ export interface ContainerFacts {
   readonly oomKilled: boolean;
   readonly health?: "starting" | "healthy" | "unhealthy";
   readonly networkMode: string;
+  /** The id of the container whose network it uses instead of one of its own: `network_mode: service:…` in compose. */
+  readonly networkOf?: string;
   readonly networks: readonly ContainerNetwork[];
   readonly hasTty: boolean;
   readonly restartPolicy: string;
@@ -57,6 +62,8 @@ export function factsOf(info: Dockerode.ContainerInspectInfo): ContainerFacts {
   const endedAt = Date.parse(state.FinishedAt);
   const project = labels[projectLabel];
   const composeService = labels[serviceLabel];
+  const networkMode = host.NetworkMode ?? "default";
+  const networkOf = /^container:(.+)/.exec(networkMode)?.[1];
   // The type package does not know this field; the engine sends it where it is set.
   const stopTimeoutS = "StopTimeout" in config ? config.StopTimeout : undefined;
   return {
@@ -69,12 +76,13 @@ export function factsOf(info: Dockerode.ContainerInspectInfo): ContainerFacts {
     startedAt: state.StartedAt,
     exitCode: state.ExitCode,
     oomKilled: state.OOMKilled,
-    networkMode: host.NetworkMode ?? "default",
+    networkMode,
     networks: networksOf(info),
     hasTty: config.Tty ?? false,
     restartPolicy: host.RestartPolicy?.Name ?? "no",
     dependsOn: dependenciesIn(labels[dependsOnLabel] ?? ""),
     ...(endedAt > 0 && { endedAt }),
+    ...(networkOf !== undefined && { networkOf }),
     ...(health !== undefined && { health }),
     ...(typeof stopTimeoutS === "number" && { stopTimeoutS }),
     ...(project !== undefined && { project }),
@@ -83,12 +91,22 @@ export function factsOf(info: Dockerode.ContainerInspectInfo): ContainerFacts {
 }
 
 function networksOf(info: Dockerode.ContainerInspectInfo): ContainerNetwork[] {
-  return Object.entries(info.NetworkSettings.Networks ?? {}).map(([name, network]) => ({
-    name,
-    id: network.NetworkID,
-    ...(network.IPAddress && { ipv4: network.IPAddress }),
-    ...(network.GlobalIPv6Address && { ipv6: network.GlobalIPv6Address }),
-  }));
+  return Object.entries(info.NetworkSettings.Networks ?? {}).map(([name, network]) => {
+    const ipv6 = routable(network.GlobalIPv6Address);
+    const gateway = network.Gateway || routable(network.IPv6Gateway);
+    return {
+      name,
+      id: network.NetworkID,
+      ...(network.IPAddress && { ipv4: network.IPAddress }),
+      ...(ipv6 && { ipv6 }),
+      ...(gateway && { gateway }),
+    };
+  });
+}
+
+/** Not fe80::/10. @param ipv6 absent or empty where there is none */
+function routable(ipv6: string | undefined): string | undefined {
+  return ipv6 && !/^fe[89ab]/i.test(ipv6) ? ipv6 : undefined;
 }
 
 /** `db:service_healthy:false,cache:service_started:true`: service, condition, and whether a restart of it restarts this one. */

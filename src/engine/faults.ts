@@ -48,6 +48,14 @@ export function engineFault(error: unknown, operation: Operation, subject: strin
         const remedy = "pull or build the image again, then recreate the container";
         return new TargetError("missing", `the image of ${subject} is missing: ${said}`, { ...options, remedy });
       }
+      if (operation === "start" && !isAbout(said, subject)) {
+        // The container whose network it uses: its own is there, or it would be the one that is named.
+        const remedy = "recreate it: docker compose up -d --force-recreate SERVICE";
+        return new TargetError("no_route", `${subject} depends on one that does not exist: ${said}`, {
+          ...options,
+          remedy,
+        });
+      }
       return new TargetError("missing", `${subject} does not exist`, {
         ...options,
         remedy: "create it (docker compose up --no-start), or correct its name in the configuration",
@@ -87,6 +95,12 @@ function connectionFault(error: unknown, url: string): TargetError {
     default:
       return new TargetError("unreachable", `the engine at ${url} cannot be reached: ${messageOf(error)}`, options);
   }
+}
+
+/** Whether the engine misses the very container that it was asked about. */
+function isAbout(said: string, subject: string): boolean {
+  const named = /no such container: (\S+)/i.exec(said)?.[1];
+  return named === undefined || subject.endsWith(named);
 }
 
 /** dockerode wraps the engine's words in "(HTTP code 500) server error - … ". */

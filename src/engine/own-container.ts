@@ -5,12 +5,16 @@ import type { Engine } from "./engine.ts";
 /** Docker mounts these three files of its own over the image's, from a folder named by the container's id. */
 const MOUNT = /\/containers\/([0-9a-f]{64})\/(?:resolv\.conf|hostname|hosts) \/etc\/(?:resolv\.conf|hostname|hosts) /;
 
-/** The container that this process runs in, from the text of /proc/self/mountinfo; undefined outside of one. */
+/**
+ * The container that this process runs in, from the text of /proc/self/mountinfo; undefined outside of one. Of a
+ * container that uses another one's network Docker mounts the other one's files, so that is the one that is named:
+ * right for addresses, and, within one compose project, for the project.
+ */
 export function containerIdIn(mountinfo: string): string | undefined {
   return MOUNT.exec(mountinfo)?.[1];
 }
 
-/** Knows the container that wakeport itself runs in. */
+/** Knows the container that wakeport itself runs in, or whose network it uses. */
 export class OwnContainer {
   readonly #engine: Engine;
   #facts: ContainerFacts | undefined;

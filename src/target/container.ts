@@ -2,10 +2,10 @@
 import { LONGEST_TIMER_MS, timerMs } from "../activation/timers.ts";
 import { delay } from "../async.ts";
 import type { ContainerReference } from "../config/config.ts";
-import { addressOf } from "../engine/address.ts";
 import { type ContainerFacts, projectLabel, serviceLabel } from "../engine/container-facts.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { ContainerEvent, EngineEvents } from "../engine/events.ts";
+import { checkRoute, findRoute } from "../engine/find-route.ts";
 import type { OwnContainer } from "../engine/own-container.ts";
 import { TargetError } from "../errors.ts";
 import { Succession } from "./succession.ts";
@@ -59,10 +59,11 @@ export class ContainerTarget implements Target {
     const facts = await this.#lookFor(signal);
     if (facts instanceof TargetError) return { up: false, missing: missingIn(facts) };
     if (!facts.isRunning) return this.#down(facts);
-    const life = `${facts.id} ${facts.startedAt}`;
+    const { address, caveat, holderLife = "" } = await findRoute(facts, this.#options, signal);
+    const life = `${facts.id} ${facts.startedAt} ${holderLife}`;
     if (facts.isPaused) return { up: false, pausedLife: life };
-    const address = await this.#addressOf(facts, signal);
-    return { up: true, address, life, ...(facts.health !== undefined && { health: facts.health }) };
+    const { health } = facts;
+    return { up: true, address, life, ...(caveat !== undefined && { caveat }), ...(health !== undefined && { health }) };
   }
 
   /** Everything that is known of the container now. @throws TargetError */
@@ -123,6 +124,7 @@ export class ContainerTarget implements Target {
 
   async #bringUp(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
     const { engine } = this.#options;
+    await checkRoute(facts, this.#options, signal);
     if (!facts.isPaused) return engine.start(facts, signal);
     try {
       await engine.unpause(facts, signal);
@@ -218,19 +220,9 @@ export class ContainerTarget implements Target {
     });
   }
 
-  /** Networks may have been connected since wakeport last looked at itself. */
-  async #addressOf(facts: ContainerFacts, signal: AbortSignal): Promise<string> {
-    const { own, network } = this.#options;
-    try {
-      return addressOf(facts, await own.known(signal), network);
-    } catch {
-      return addressOf(facts, await own.look(signal), network);
-    }
-  }
-
   #concerns({ id, attributes }: ContainerEvent): boolean {
     const { reference } = this.#options;
-    if (id === this.#seen?.id) return true;
+    if (id === this.#seen?.id || id === this.#seen?.networkOf) return true;
     if ("name" in reference)
       return attributes["name"] === reference.name || attributes["oldName"] === `/${reference.name}`;
     const isService = attributes[serviceLabel] === reference.service;

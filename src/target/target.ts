@@ -18,6 +18,8 @@ export type Sight =
       readonly up: true;
       /** Host or IP address where its ports answer. It may be another one in the target's next life. */
       readonly address: string;
+      /** What to think of when nobody answers there, for people; absent where nothing is special about it. */
+      readonly caveat?: string;
       /** Differs between two lives of the same target: a restart that nobody saw happen still shows. */
       readonly life: string;
       /** What the target says of its own health; absent when it says nothing. */
