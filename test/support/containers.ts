@@ -17,6 +17,7 @@ const images = { busybox: "wakeport-test/busybox:latest", node: "node:24-bookwor
 
 export interface ContainerSpec {
   /** Default: busybox for `command`, node for `program`. */
+  readonly image?: keyof typeof images;
   readonly command?: readonly string[];
   /** A program that Node runs as PID 1. */
   readonly program?: string;
@@ -25,6 +26,8 @@ export interface ContainerSpec {
   readonly labels?: Readonly<Record<string, string>>;
   readonly memoryBytes?: number;
   readonly network?: string;
+  /** As `docker run --volume` has them. */
+  readonly binds?: readonly string[];
   /** A shell command, asked every 200 ms, and how often in a row it must fail before that counts. */
   readonly healthcheck?: { readonly command: string; readonly retries: number };
 }
@@ -92,11 +95,11 @@ export class TestEngine implements AsyncDisposable {
     return container;
   }
 
-  /** Makes a bridge network. @returns its name */
-  async network(): Promise<string> {
+  /** Makes a bridge network. @param settings besides its name and label, as the engine has them @returns its name */
+  async network(settings: Omit<Dockerode.NetworkCreateOptions, "Name" | "Labels"> = {}): Promise<string> {
     this.#count += 1;
     const name = `wakeport-test-${run}-net-${this.#count}`;
-    this.#networks.push(await this.docker.createNetwork({ Name: name, Labels: { [LABEL]: run } }));
+    this.#networks.push(await this.docker.createNetwork({ ...settings, Name: name, Labels: { [LABEL]: run } }));
     return name;
   }
 
@@ -163,6 +166,17 @@ export class TestContainer {
     });
   }
 
+  /** Connects it to one more network. */
+  async join(network: string): Promise<void> {
+    await this.#engine.docker.getNetwork(network).connect({ Container: this.id });
+  }
+
+  /** Its address in the network of that name, while it runs. */
+  async address(network: string): Promise<string> {
+    const { NetworkSettings } = await this.#engine.docker.getContainer(this.id).inspect();
+    return NetworkSettings.Networks[network]?.IPAddress ?? "";
+  }
+
   /** What is true of it; undefined when it is gone. */
   async state(): Promise<Dockerode.ContainerInspectInfo["State"] | undefined> {
     const info = await this.#engine.docker
@@ -196,6 +210,8 @@ export class TestContainer {
 }
 
 export interface EchoOptions {
+  /** Default: all addresses. */
+  readonly host?: string;
   /** Before it listens. */
   readonly delayMs?: number;
   /** At SIGTERM: end at once, end after closing the listener for a while, or go on. */
@@ -204,7 +220,7 @@ export interface EchoOptions {
 }
 
 /** A server that greets with a number of its own life, then echoes. */
-export function echo({ delayMs = 0, onTerm = "exit", port = 7000 }: EchoOptions = {}): string {
+export function echo({ delayMs = 0, onTerm = "exit", port = 7000, host }: EchoOptions = {}): string {
   const reactions = {
     exit: "process.exit(0)",
     close: "server.close(); setTimeout(() => process.exit(0), 200)",
@@ -217,17 +233,18 @@ export function echo({ delayMs = 0, onTerm = "exit", port = 7000 }: EchoOptions 
       socket.write("220 " + life + "\\n");
       socket.pipe(socket);
     });
-    setTimeout(() => server.listen(${port}), ${delayMs});
+    setTimeout(() => server.listen(${JSON.stringify({ port, host })}), ${delayMs});
     process.on("SIGTERM", () => { ${reactions[onTerm]} });
   `;
 }
 
 function createOptions(name: string, spec: ContainerSpec): Dockerode.ContainerCreateOptions {
-  const { program, command = [], labels, memoryBytes, network, healthcheck } = spec;
+  const { program, command = [], labels, memoryBytes, network, binds = [], healthcheck } = spec;
+  const image = spec.image ?? (program === undefined ? "busybox" : "node");
   return {
     name,
     Labels: { [LABEL]: run, ...labels },
-    Image: program === undefined ? images.busybox : images.node,
+    Image: images[image],
     Entrypoint: [],
     Cmd: program === undefined ? [...command] : ["node", "-e", program],
     ...(healthcheck !== undefined && {
@@ -241,6 +258,7 @@ function createOptions(name: string, spec: ContainerSpec): Dockerode.ContainerCr
     HostConfig: {
       ...(memoryBytes !== undefined && { Memory: memoryBytes, MemorySwap: memoryBytes }),
       ...(network !== undefined && { NetworkMode: network }),
+      Binds: [...binds],
     },
   };
 }

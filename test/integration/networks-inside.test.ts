@@ -1,0 +1,97 @@
+/** Targets in all sorts of networks, woken by a wakeport that runs in a container itself. */
+import assert from "node:assert/strict";
+import { echo } from "../support/containers.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { eventually, freePort } from "../support/tcp.ts";
+import { Inside } from "./inside.ts";
+import { engineTest } from "./lab.ts";
+
+checkLeaks();
+
+const GREETING = /^220 \d+\n$/;
+
+engineTest("in a container: the network that both are in", async (lab) => {
+  const [alone, shared] = [await lab.engine.network(), await lab.engine.network()];
+  const target = await lab.container({ program: echo(), network: alone });
+  await target.join(shared);
+  await using inside = await Inside.open(lab, { to: target.name, network: shared });
+  assert.match(await inside.greeting(await inside.container.address(shared)), GREETING);
+});
+
+engineTest(
+  "in a container: no shared network; the log says which line helps, and what it says does help",
+  async (lab) => {
+    const [ours, theirs] = [await lab.engine.network(), await lab.engine.network()];
+    const target = await lab.container({ program: echo(), network: theirs });
+    const labels = { "com.docker.compose.project": "demo", "com.docker.compose.service": "porter" };
+    await using inside = await Inside.open(lab, { to: target.name, network: ours, labels });
+    const address = await inside.container.address(ours);
+    const told = await inside.refusal(address);
+    assert.ok(told.includes(`(in ${theirs}) shares no network with wakeport (in ${ours})`), told);
+    const declared = `networks: { ${theirs}: { external: true } }`;
+    assert.ok(
+      told.includes(`under porter:, write  networks: [${ours}, ${theirs}] and at the top level  ${declared}`),
+      told,
+    );
+    assert.ok(told.includes(`docker network connect ${theirs} ${inside.container.name}`), told);
+    await inside.container.join(theirs);
+    await eventually("it is served", async () => {
+      using peer = inside.connect(address);
+      await eventually("a greeting or a refusal", () => peer.text !== "" || peer.fate !== "open");
+      return GREETING.test(peer.text);
+    });
+  },
+);
+
+engineTest("in a container: a target in the host's network is dialled at the gateway", async (lab) => {
+  const port = await freePort();
+  const target = await lab.container({ program: echo({ port }), network: "host" });
+  await using inside = await Inside.open(lab, { to: target.name, port });
+  assert.match(await inside.greeting(await inside.container.address("bridge")), GREETING);
+});
+
+engineTest(
+  "in a container: a target that listens on the host's loopback alone; the timeout explains itself",
+  async (lab) => {
+    const port = await freePort();
+    const target = await lab.container({ program: echo({ port, host: "127.0.0.1" }), network: "host" });
+    await using inside = await Inside.open(lab, { to: target.name, port, service: { start_timeout: "2s" } });
+    const told = await inside.refusal(await inside.container.address("bridge"));
+    assert.match(told, /was not ready within 2 s: .*is in the host's network, which is .*must listen on all addresses/);
+  },
+);
+
+engineTest("in the host's network: every bridge network is reached", async (lab) => {
+  const network = await lab.engine.network();
+  const target = await lab.container({ program: echo(), network });
+  await using inside = await Inside.open(lab, { to: target.name, network: "host" });
+  assert.match(await inside.greeting("127.0.0.1"), GREETING);
+});
+
+engineTest("in another container's network: the networks of that one count", async (lab) => {
+  const network = await lab.engine.network();
+  const holder = await lab.container({ command: ["sleep", "3600"], network });
+  await holder.start();
+  const target = await lab.container({ program: echo(), network });
+  await using inside = await Inside.open(lab, { to: target.name, network: `container:${holder.id}` });
+  assert.match(await inside.greeting(await holder.address(network)), GREETING);
+});
+
+engineTest(
+  "in a container: a target that uses wakeport's own network may listen on the loopback alone",
+  async (lab) => {
+    const name = `wakeport-test-neighbour-${process.pid}`;
+    await using inside = await Inside.open(lab, { to: name });
+    const network = `container:${inside.container.id}`;
+    await lab.container({ name, program: echo({ host: "127.0.0.1" }), network });
+    assert.match(await inside.greeting(await inside.container.address("bridge")), GREETING);
+  },
+);
+
+engineTest("in the network of its own target: refused, because it would go away with the target", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  await target.start();
+  await using inside = await Inside.open(lab, { to: target.name, network: `container:${target.id}` });
+  const told = await inside.refusal(await target.address("bridge"));
+  assert.match(told, /wakeport uses the network of container .*, and loses it when that sleeps/);
+});
