@@ -70,6 +70,8 @@ export interface ActivatorView {
   readonly dependents: readonly string[];
   readonly held: number;
   readonly waiting: number;
+  /** While the target is up but not ready: what is still missing. */
+  readonly pending?: readonly string[];
   readonly idleDeadline?: number;
   readonly lastActivity?: number;
   readonly cooldownUntil?: number;
@@ -219,6 +221,7 @@ export class Activator {
     const idleDeadline = this.#idle.deadline;
     const cooldownUntil = this.#cooldown.until;
     const { lastActivity, lastError } = this.#chronicle;
+    const pending = this.#pending;
     return {
       target: this.target.name,
       state: this.#isFrozen && this.#state.name === "ready" ? "paused" : this.#state.name,
@@ -229,6 +232,7 @@ export class Activator {
       waiting: this.#claims.waiting,
       awakeMs: this.#chronicle.awakeMs,
       ...(this.#missing !== undefined && { missing: this.#missing }),
+      ...(pending.length > 0 && { pending }),
       ...(idleDeadline !== undefined && { idleDeadline }),
       ...(cooldownUntil !== undefined && { cooldownUntil }),
       ...(lastActivity !== undefined && { lastActivity }),
@@ -340,7 +344,12 @@ export class Activator {
 
   #timeoutError(): StartTimeoutError {
     const seconds = this.#policy.startTimeoutMs / 1000;
-    return new StartTimeoutError(`${this.target.name} was not ready within ${seconds} s`);
+    const missing = this.#pending.length === 0 ? "" : `, waiting for ${this.#pending.join(", ")}`;
+    return new StartTimeoutError(`${this.target.name} was not ready within ${seconds} s${missing}`);
+  }
+
+  get #pending(): readonly string[] {
+    return this.#state.name === "starting" ? (this.#run?.pending ?? []) : [];
   }
 
   #arm(): void {

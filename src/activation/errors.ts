@@ -6,7 +6,7 @@ export abstract class ActivationError extends Error {
   }
 }
 
-/** The target did not become ready within its start timeout. `pending` names what was still missing. */
+/** The target did not become ready within its start timeout. The message names what was still missing. */
 export class StartTimeoutError extends ActivationError {
   readonly code = "start_timeout";
 }

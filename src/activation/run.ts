@@ -8,8 +8,15 @@ import { ExitedError, StartTimeoutError } from "./errors.ts";
 import { timerMs } from "./timers.ts";
 import { isStop } from "./verdicts.ts";
 
-/** Resolves once `address` really answers; must stop at once, rejecting with the reason, when `signal` is aborted. */
-export type Probe = (address: string, signal: AbortSignal) => Promise<void>;
+/**
+ * Resolves once `address` really answers; must stop at once, rejecting with the reason, when `signal` is aborted.
+ * `onPending` is told, for people, what is still missing: at the beginning, and whenever that changes.
+ */
+export type Probe = (
+  address: string,
+  signal: AbortSignal,
+  onPending?: (pending: readonly string[]) => void,
+) => Promise<void>;
 
 export type UpSight = Extract<Sight, { up: true }>;
 
@@ -34,6 +41,8 @@ export interface RunOptions {
 interface Watched {
   readonly life: string;
   readonly over: AbortController;
+  /** What is still missing, as the probe tells it. */
+  pending: readonly string[];
   /** The look that told the end: the target is down, or up in another life. */
   last?: Sight;
 }
@@ -65,6 +74,11 @@ export class Run {
   /** Milliseconds until the target was up, readiness apart; undefined when it did not come that far. */
   get startMs(): number | undefined {
     return this.#startMs;
+  }
+
+  /** What the probe under way still misses; empty when none is. */
+  get pending(): readonly string[] {
+    return this.#watched?.pending ?? [];
   }
 
   /** Pending while a call to start the target is, even one that was given up; undefined when there is none. */
@@ -143,11 +157,14 @@ export class Run {
 
   /** Probes until the target answers (then `sight` itself is returned) or this life of it is over (then the look that told). */
   async #probeLife(sight: UpSight): Promise<Sight> {
-    const watched: Watched = { life: sight.life, over: new AbortController() };
+    const watched: Watched = { life: sight.life, over: new AbortController(), pending: [] };
     this.#watched = watched;
     void this.#lookWhileProbing();
     try {
-      await this.#options.probe(sight.address, AbortSignal.any([this.#aborted.signal, watched.over.signal]));
+      const signal = AbortSignal.any([this.#aborted.signal, watched.over.signal]);
+      await this.#options.probe(sight.address, signal, (pending) => {
+        watched.pending = pending;
+      });
       return sight;
     } catch (error) {
       // Given up: the probe may know better than the reason itself what was missing.

@@ -13,6 +13,8 @@ export interface ServiceStatus {
   readonly ports: readonly { readonly front: string; readonly target: number }[];
   readonly connections: number;
   readonly waiting: number;
+  /** While it is starting: the parts of `ready` that do not hold yet, once the target is up. */
+  readonly pending?: readonly string[];
   readonly idle_timeout_ms: number;
   readonly start_timeout_ms: number;
   /** When it will go to sleep; absent while it is in use or asleep. */
@@ -47,6 +49,7 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
     ports: service.ports.map((port) => ({ front: frontOf(port), target: port.target })),
     connections: live?.connections ?? 0,
     waiting: live?.waiting ?? 0,
+    ...(view?.pending !== undefined && { pending: view.pending }),
     idle_timeout_ms: service.idleTimeoutMs,
     start_timeout_ms: service.startTimeoutMs,
     ...(view?.idleDeadline !== undefined && { idle_deadline: rfc3339(view.idleDeadline) }),

@@ -1,6 +1,6 @@
 import type net from "node:net";
 import { dial } from "../net/dial.ts";
-import { type NamedProbe, until } from "./probe.ts";
+import { AnsweredError, type NamedProbe, until } from "./probe.ts";
 import { PROBE_DIAL_MS } from "./tcp.ts";
 
 /** A server may accept long before it greets. */
@@ -16,7 +16,8 @@ export function bannerProbe(port: number, banner: string): NamedProbe {
         const socket = await dial({ host, port, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
         try {
           const limit = AbortSignal.any([attemptSignal, AbortSignal.timeout(GREETING_MS)]);
-          if (!(await greets(socket, expected, limit))) throw new Error(`greets otherwise than with "${banner}"`);
+          if (!(await greets(socket, expected, limit)))
+            throw new AnsweredError(`greets otherwise than with "${banner}"`);
         } finally {
           socket.destroy();
         }

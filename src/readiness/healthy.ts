@@ -1,6 +1,6 @@
 import { TargetError, UnhealthyError } from "../errors.ts";
 import type { Target } from "../target/target.ts";
-import { type NamedProbe, until } from "./probe.ts";
+import { AnsweredError, type NamedProbe, until } from "./probe.ts";
 
 /** Ready when the container's own HEALTHCHECK says so. One without a HEALTHCHECK would never be: that fails at once. */
 export function healthyProbe(target: Target): NamedProbe {
@@ -10,7 +10,7 @@ export function healthyProbe(target: Target): NamedProbe {
       until(
         async (attemptSignal) => {
           const sight = await target.look(attemptSignal);
-          if (!sight.up || sight.health === "starting") throw new Error("health: starting");
+          if (!sight.up || sight.health === "starting") throw new AnsweredError("health: starting");
           if (sight.health === "unhealthy") throw new UnhealthyError(`${target.name} says that it is unhealthy`);
           if (sight.health === undefined) throw noHealthcheck(target);
         },

@@ -49,6 +49,41 @@ suite("view", () => {
     assert.equal(stage.activator.view.lastActivity, 500);
   });
 
+  test("has what the probe still misses, from the start to the end of the probe", async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    stage.activator.open();
+    const claim = stage.claim();
+    await stage.settle();
+    assert.equal(stage.activator.view.pending, undefined);
+    stage.target.finishStart();
+    await stage.settle();
+    stage.tellPending(["tcp 21", "healthy"]);
+    assert.deepEqual(stage.activator.view.pending, ["tcp 21", "healthy"]);
+    stage.tellPending(["healthy"]);
+    assert.deepEqual(stage.activator.view.pending, ["healthy"]);
+    stage.probes[0]?.resolve();
+    await stage.settle();
+    assert.equal(stage.activator.view.pending, undefined);
+    assert.ok(claim.lease !== undefined);
+  });
+
+  test("has nothing that a probe missed in a life that is over", async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    stage.activator.open();
+    stage.claim();
+    await stage.settle();
+    stage.target.finishStart();
+    await stage.settle();
+    stage.tellPending(["tcp 21"]);
+    stage.target.goDown({}, { comesBack: true });
+    await stage.settle();
+    stage.tellPending(["too late"]);
+    assert.equal(stage.state, "starting");
+    assert.equal(stage.activator.view.pending, undefined);
+  });
+
   test("has the last error and the end of the cooldown until a start succeeds", async () => {
     using stage = new Stage();
     stage.activator.open();
@@ -121,9 +156,10 @@ suite("the observer", () => {
   test("is told of a target that exited while it started: its exit, and its last words", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
-    stage.target.lines = ["loading", "no such database"];
     const report = await failedActivation(stage, async () => {
       stage.target.finishStart();
+      stage.target.say("loading");
+      stage.target.say("no such database");
       await stage.settle();
       stage.target.goDown({ code: 3 });
     });

@@ -147,14 +147,17 @@ suite("acquire()", () => {
     using stage = new Stage();
     stage.answersProbes = false;
     const first = await stage.wake();
+    stage.tellPending(["http /health on 80", "healthy"]);
     await stage.advance(10_000);
     const second = stage.claim();
     await stage.advance(policy.startTimeoutMs - 10_001);
     assert.ok(first.isWaiting && second.isWaiting);
 
     await stage.advance(1);
-    assert.ok(first.error instanceof StartTimeoutError);
-    assert.ok(second.error instanceof StartTimeoutError);
+    for (const { error } of [first, second]) {
+      assert.ok(error instanceof StartTimeoutError);
+      assert.equal(error.message, "fake was not ready within 30 s, waiting for http /health on 80, healthy");
+    }
     assert.equal(stage.target.stops.length, 1);
     stage.target.finishStop();
     await stage.settle();

@@ -1,6 +1,7 @@
 /** An activator between a fake target and virtual time, with a record of all that it tells. */
 import { Activator, type Policy } from "../../src/activation/activator.ts";
 import type { Lease } from "../../src/activation/lease.ts";
+import type { Probe } from "../../src/activation/run.ts";
 import { type ActivationReport, observer, type SleepReport, type StateChange } from "../../src/telemetry/observer.ts";
 import { Call, FakeTarget } from "../support/fake-target.ts";
 import { VirtualClock } from "./virtual-clock.ts";
@@ -62,6 +63,9 @@ export class Stage implements Disposable {
   /** Probes of a target that is up succeed at once. */
   answersProbes = true;
 
+  /** As the last probe would tell what it still misses. */
+  tellPending: (pending: readonly string[]) => void = () => {};
+
   readonly changes: StateChange[] = [];
   changedAtMs = 0;
   /** The addresses of the target in all lives in which it was ready. */
@@ -74,7 +78,7 @@ export class Stage implements Disposable {
   constructor(changes: Partial<Policy> = {}) {
     this.activator = new Activator({
       target: this.target,
-      probe: (address, signal) => this.#probe(address, signal),
+      probe: (address, signal, onPending) => this.#probe(address, signal, onPending),
       policy: { ...policy, ...changes },
       services: ["web", "api"],
       observer: observer({
@@ -134,8 +138,9 @@ export class Stage implements Disposable {
     if (change.to === "ready") this.readyLives.add(this.#probed);
   }
 
-  #probe(address: string, signal: AbortSignal): Promise<void> {
+  #probe(address: string, signal: AbortSignal, onPending: Parameters<Probe>[2]): Promise<void> {
     this.#probed = address;
+    this.tellPending = onPending ?? (() => {});
     const call = new Call<void>(signal, { before: this.target.truth, givesUpAfterMs: this.target.givesUpAfterMs });
     this.probes.push(call);
     if (this.answersProbes && this.target.truth.up && call.isOpen) call.resolve();

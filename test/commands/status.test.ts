@@ -54,6 +54,12 @@ api       ready    process node       2       1         4m30s     40s ago`,
     ]);
   });
 
+  test("tells what a target that is starting still misses", () => {
+    const services = [{ ...asleep, state: "starting" as const, pending: ["http /health on 80", "healthy"] }];
+    const lines = format({ version: "1", services }, now).split("\n");
+    assert.deepEqual(lines.slice(2), ["ftp: waiting for http /health on 80, healthy"]);
+  });
+
   test("counts no time backwards", () => {
     const services = [{ ...asleep, idle_deadline: "2026-01-01T11:59:59Z", last_activity: "2026-01-01T12:00:05Z" }];
     assert.match(format({ version: "1", services }, now), / 0s +0s ago$/);

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { suite, test } from "node:test";
+import { suite, type TestContext, test } from "node:test";
 import { scheduler } from "node:timers/promises";
 import { StartTimeoutError } from "../../src/activation/errors.ts";
-import { all, type NamedProbe, until } from "../../src/readiness/probe.ts";
+import { AnsweredError, all, type NamedProbe, until } from "../../src/readiness/probe.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { eventually } from "../support/tcp.ts";
 
@@ -61,26 +61,38 @@ suite("until()", () => {
     );
   });
 
-  test("pauses a twentieth of the time that has passed, from 2 ms to 250 ms", async (t) => {
-    const pauses: number[] = [];
-    const sinceBegin = [0, 10, 40, 100, 1_000, 4_000, 5_000, 5_001, 60_000];
-    let nowMs = 0;
-    t.mock.method(performance, "now", () => nowMs);
-    t.mock.method(globalThis, "setTimeout", (wake: () => void, ms: number) => {
-      pauses.push(ms);
-      setImmediate(wake);
-    });
-    let attempts = 0;
-    await until(async () => {
-      const passed = sinceBegin[attempts];
-      attempts += 1;
-      if (passed === undefined) return;
-      nowMs = passed;
-      throw new Error("not yet");
-    }, never);
-    assert.deepEqual(pauses, [2, 2, 2, 5, 50, 200, 250, 250, 250]);
+  const sinceBegin = [0, 10, 99, 120, 1_000, 4_000, 5_000, 5_001, 60_000];
+
+  test("pauses a twentieth of the time that has passed, from 5 ms to 250 ms", async (t) => {
+    const pauses = await pausesOf(t, sinceBegin, () => new Error("refused"));
+    assert.deepEqual(pauses, [5, 5, 5, 6, 50, 200, 250, 250, 250]);
+  });
+
+  test("pauses no less than 50 ms after an answer, which may be a line in a log", async (t) => {
+    const pauses = await pausesOf(t, sinceBegin, () => new AnsweredError("503"));
+    assert.deepEqual(pauses, [50, 50, 50, 50, 50, 200, 250, 250, 250]);
   });
 });
+
+/** How long it pauses after attempts that fail so many milliseconds after the beginning. */
+async function pausesOf(t: TestContext, failAt: readonly number[], error: () => Error): Promise<number[]> {
+  const pauses: number[] = [];
+  let nowMs = 0;
+  t.mock.method(performance, "now", () => nowMs);
+  t.mock.method(globalThis, "setTimeout", (wake: () => void, ms: number) => {
+    pauses.push(ms);
+    setImmediate(wake);
+  });
+  let attempts = 0;
+  await until(async () => {
+    const passed = failAt[attempts];
+    attempts += 1;
+    if (passed === undefined) return;
+    nowMs = passed;
+    throw error();
+  }, never);
+  return pauses;
+}
 
 suite("all()", () => {
   test("holds when each has held once, in any order", async () => {
@@ -101,6 +113,27 @@ suite("all()", () => {
     const note = async (address: string): Promise<void> => void seen.push(address);
     await all([probe(note), probe(note)])("10.0.0.7", never);
     assert.deepEqual(seen, ["10.0.0.7", "10.0.0.7"]);
+  });
+
+  test("of nothing is ready at once", async () => {
+    const told: unknown[] = [];
+    await all([])("address", never, (pending) => told.push(pending));
+    assert.deepEqual(told, [[]]);
+  });
+
+  test("tells what is missing: all at first, then less and less", async () => {
+    const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const parts = [
+      { name: "tcp 21", check: () => first.promise },
+      { name: "healthy", check: () => second.promise },
+    ];
+    const told: (readonly string[])[] = [];
+    const ready = all(parts)("address", never, (pending) => told.push(pending));
+    second.resolve();
+    await eventually("the second holds", () => told.length === 2);
+    first.resolve();
+    await ready;
+    assert.deepEqual(told, [["tcp 21", "healthy"], ["tcp 21"], []]);
   });
 
   test("fails when one fails for good, and gives the others up", async () => {

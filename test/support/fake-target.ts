@@ -3,6 +3,7 @@
  * that every order of events can be forced. What is true of the target is apart from what was asked of it: somebody
  * else may bring it up or take it down at any time.
  */
+import { abortable } from "../../src/activation/abortable.ts";
 import type { Exit } from "../../src/activation/errors.ts";
 import type { Sight, SleepAction, Target } from "../../src/target/target.ts";
 
@@ -77,7 +78,7 @@ export class FakeTarget implements Target {
   /** Each change of what is true is hinted at, once. */
   hintsChanges = true;
 
-  /** What `lastLines` answers. */
+  /** What it has printed in its present life. */
   lines: readonly string[] = [];
 
   /** Run in each call, before anything else: for what must hold whenever a target is started or stopped. */
@@ -89,6 +90,7 @@ export class FakeTarget implements Target {
   onLifeOver: (address: string) => void = () => {};
 
   readonly #watchers = new Set<() => void>();
+  readonly #followers = new Set<{ readonly onLine: (line: string) => void; readonly end: () => void }>();
   #truth: Sight = { up: false };
   #frozen: Sight | undefined;
   #lives = 0;
@@ -104,6 +106,7 @@ export class FakeTarget implements Target {
   /** Whoever did it: it is up now, in a new life with an address of its own, and its ports answer. */
   comeUp(): void {
     this.#lives += 1;
+    this.lines = [];
     this.#become({ up: true, address: `10.0.0.${this.#lives}`, life: `life ${this.#lives}` });
   }
 
@@ -190,6 +193,21 @@ export class FakeTarget implements Target {
     return this.lines;
   }
 
+  /** Prints a line more. */
+  say(line: string): void {
+    this.lines = [...this.lines, line];
+    for (const { onLine } of this.#followers) onLine(line);
+  }
+
+  async follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+    if (!this.#truth.up || this.#truth.life !== life) return;
+    for (const line of this.lines) onLine(line);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const follower = { onLine, end: resolve };
+    this.#followers.add(follower);
+    await abortable(promise, signal).finally(() => this.#followers.delete(follower));
+  }
+
   watch(onChange: () => void): Disposable {
     this.#watchers.add(onChange);
     return { [Symbol.dispose]: () => this.#watchers.delete(onChange) };
@@ -208,6 +226,7 @@ export class FakeTarget implements Target {
     if (isOver) this.onLifeOver(before.address);
     this.#frozen = truth.up || truth.pausedLife === undefined ? undefined : before;
     this.#truth = truth;
+    for (const { end } of this.#followers) end();
     if (this.hintsChanges) this.hint();
   }
 }
