@@ -11,6 +11,7 @@ import { OwnContainer } from "./engine/own-container.ts";
 import { bannerProbe } from "./readiness/banner.ts";
 import { healthyProbe } from "./readiness/healthy.ts";
 import { httpProbe } from "./readiness/http.ts";
+import { logProbe } from "./readiness/log.ts";
 import { all, type NamedProbe } from "./readiness/probe.ts";
 import { tcpProbe } from "./readiness/tcp.ts";
 import { accountOf } from "./target/accounts.ts";
@@ -142,7 +143,9 @@ function probesOf({ ready, ports }: Service, target: Target): NamedProbe[] {
       case "banner":
         return bannerProbe(port, part.banner);
       case "http":
-        return httpProbe(port, part.path);
+        return httpProbe(port, part.path, part.status);
+      case "log":
+        return logProbe(target, part.pattern);
       case "healthy":
         return healthyProbe(target);
     }

@@ -60,4 +60,12 @@ export type ReadySpec =
   | { readonly kind: "tcp" }
   | { readonly kind: "healthy" }
   | { readonly kind: "banner"; readonly banner: string }
-  | { readonly kind: "http"; readonly path: string };
+  | { readonly kind: "http"; readonly path: string; readonly status: StatusRange }
+  /** The source of a JavaScript regular expression that is known to be valid. */
+  | { readonly kind: "log"; readonly pattern: string };
+
+/** Statuses of HTTP, both ends included. */
+export interface StatusRange {
+  readonly from: number;
+  readonly to: number;
+}

@@ -1,5 +1,5 @@
 /** Makes a Config of a file that has the right shape: defaults filled in, and checked for what only the whole can tell. */
-import type { Config, ReadySpec, Service, ServicePort, TargetSpec } from "./config.ts";
+import type { Config, ReadySpec, Service, ServicePort, StatusRange, TargetSpec } from "./config.ts";
 import type { Located } from "./issues.ts";
 import { clash, type PortMapping } from "./ports.ts";
 import type { ParsedConfig, ParsedPolicies, ParsedReady, ParsedService, ParsedSleepStep } from "./schema.ts";
@@ -20,9 +20,15 @@ export const builtIn: {
     | "start_timeout"
     | "release_pace"
     | "enabled"]-?: NonNullable<ParsedPolicies[Key]>;
-} & { readonly ready: ParsedReady; readonly waiting: number; readonly process_stop_grace: number } = {
+} & {
+  readonly ready: ParsedReady;
+  readonly status: StatusRange;
+  readonly waiting: number;
+  readonly process_stop_grace: number;
+} = {
   network: "auto",
   ready: "tcp",
+  status: { from: 200, to: 399 },
   idle_timeout: 5 * 60_000,
   sleep: "stop",
   min_uptime: 0,
@@ -74,7 +80,7 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
     report({ path: [...path, "start_timeout"], message: "with a start_timeout of 0 nothing can start" });
   if (target.kind === "process" && ready.some(({ kind }) => kind === "healthy")) {
     const message = `service "${name}": a process has no health check: "ready: healthy" is for containers`;
-    report({ path: [...path, "ready"], message, hint: 'use "tcp", {banner: …} or {http: …}' });
+    report({ path: [...path, "ready"], message, hint: 'use "tcp", {banner: …}, {http: …} or {log: …}' });
   }
   return [
     {
@@ -194,7 +200,9 @@ function readySpecs(ready: ParsedReady | readonly ParsedReady[]): ReadySpec[] {
   const parts = Array.isArray(ready) ? (ready as readonly ParsedReady[]) : [ready as ParsedReady];
   return parts.map((part) => {
     if (typeof part === "string") return { kind: part };
-    return "banner" in part ? { kind: "banner", banner: part.banner } : { kind: "http", path: part.http };
+    if ("banner" in part) return { kind: "banner", banner: part.banner };
+    if ("log" in part) return { kind: "log", pattern: part.log };
+    return { kind: "http", path: part.http, status: part.status ?? builtIn.status };
   });
 }
 

@@ -4,8 +4,9 @@
  */
 import { z } from "zod";
 import type { SleepAction } from "../target/target.ts";
-import type { LogFormat, LogLevel } from "./config.ts";
+import type { LogFormat, LogLevel, StatusRange } from "./config.ts";
 import { type PortMapping, parseHostPort, parsePort } from "./ports.ts";
+import { parsePattern, parseStatus } from "./readiness.ts";
 import { parseDuration, UnitError } from "./units.ts";
 
 /** The file's content after the schema: shaped and read, not yet cross-checked. Durations are in milliseconds. */
@@ -38,7 +39,12 @@ export interface ParsedSleepStep {
 
 export type ParsedSleep = SleepAction | readonly ParsedSleepStep[];
 
-export type ParsedReady = "tcp" | "healthy" | { readonly banner: string } | { readonly http: string };
+export type ParsedReady =
+  | "tcp"
+  | "healthy"
+  | { readonly banner: string }
+  | { readonly http: string; readonly status?: StatusRange | undefined }
+  | { readonly log: string };
 
 export interface ParsedService extends ParsedPolicies {
   readonly ports: readonly PortMapping[];
@@ -129,7 +135,20 @@ const readyPart = z.union([
     http: z
       .string()
       .regex(/^\/[!-~]*$/, 'a path starts with "/" and has no spaces')
-      .describe("A path that answers 200 to 399"),
+      .describe("A path that is asked for with GET"),
+    status: z
+      .union([z.number(), z.string()])
+      .transform((value) => String(value))
+      .transform(reading(parseStatus))
+      .optional()
+      .describe('The status that it answers when it is ready, or a range of them; default: "200-399"'),
+  }),
+  z.strictObject({
+    log: z
+      .string()
+      .min(1)
+      .transform(reading(parsePattern))
+      .describe("A JavaScript regular expression that matches a line of the target's output"),
   }),
 ]);
 

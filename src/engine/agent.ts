@@ -8,8 +8,8 @@ const MOST_SOCKETS = 64;
 type AddRequest = (request: http.ClientRequest, ...rest: unknown[]) => void;
 
 /** Keeps connections to the engine open, and keeps two habits of dockerode's HTTP layer in check. */
-export function engineAgent(isSecure: boolean): http.Agent {
-  const options = { keepAlive: true, maxSockets: MOST_SOCKETS };
+export function engineAgent(isSecure: boolean, mostSockets: number = MOST_SOCKETS): http.Agent {
+  const options = { keepAlive: true, maxSockets: mostSockets };
   const agent = isSecure ? new https.Agent(options) : new http.Agent(options);
   const addRequest: AddRequest = Reflect.get(agent, "addRequest");
   const value: AddRequest = (request, ...rest) => {

@@ -21,8 +21,8 @@ export interface ContainerFacts {
   readonly isRestarting: boolean;
   readonly createdAt: string;
   readonly startedAt: string;
-  /** When its last life ended, as Unix time in milliseconds by the engine's clock; absent when it never ran. */
-  readonly endedAt?: number;
+  /** When its last life ended; in the year 1 when it had none. */
+  readonly finishedAt: string;
   readonly exitCode: number;
   readonly oomKilled: boolean;
   readonly health?: "starting" | "healthy" | "unhealthy";
@@ -58,8 +58,6 @@ export function factsOf(info: Dockerode.ContainerInspectInfo): ContainerFacts {
   const { State: state, Config: config, HostConfig: host } = info;
   const health = healthOf(state.Health?.Status);
   const labels = config.Labels ?? {};
-  // The engine says "0001-01-01T00:00:00Z" for never.
-  const endedAt = Date.parse(state.FinishedAt);
   const project = labels[projectLabel];
   const composeService = labels[serviceLabel];
   const networkMode = host.NetworkMode ?? "default";
@@ -74,6 +72,7 @@ export function factsOf(info: Dockerode.ContainerInspectInfo): ContainerFacts {
     isRestarting: state.Restarting,
     createdAt: info.Created,
     startedAt: state.StartedAt,
+    finishedAt: state.FinishedAt,
     exitCode: state.ExitCode,
     oomKilled: state.OOMKilled,
     networkMode,
@@ -81,7 +80,6 @@ export function factsOf(info: Dockerode.ContainerInspectInfo): ContainerFacts {
     hasTty: config.Tty ?? false,
     restartPolicy: host.RestartPolicy?.Name ?? "no",
     dependsOn: dependenciesIn(labels[dependsOnLabel] ?? ""),
-    ...(endedAt > 0 && { endedAt }),
     ...(networkOf !== undefined && { networkOf }),
     ...(health !== undefined && { health }),
     ...(typeof stopTimeoutS === "number" && { stopTimeoutS }),

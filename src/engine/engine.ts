@@ -12,6 +12,7 @@ import { engineAgent } from "./agent.ts";
 import { type ContainerFacts, factsOf, projectLabel, serviceLabel } from "./container-facts.ts";
 import { callCode, engineFault, type Operation, statusOf } from "./faults.ts";
 import type { EngineHost } from "./host.ts";
+import { LogFrames } from "./log-frames.ts";
 
 /** For calls that the engine answers from memory. */
 const QUICK_MS = 10_000;
@@ -42,7 +43,10 @@ export class Engine {
   readonly url: string;
   readonly #observer: Observer;
   readonly #agent: http.Agent;
+  /** Logs that are followed have connections of their own: many at a time must not keep other calls waiting. */
+  readonly #logAgent: http.Agent;
   readonly #docker: Dockerode;
+  readonly #logs: Dockerode;
   readonly #system: SystemCalls;
   readonly #closing = new AbortController();
 
@@ -50,17 +54,19 @@ export class Engine {
     this.url = host.url;
     this.#observer = observer;
     this.#agent = engineAgent(host.tls !== undefined);
+    this.#logAgent = engineAgent(host.tls !== undefined, Number.POSITIVE_INFINITY);
     // Given whole, even where undefined: dockerode fills what is left out from the environment.
-    const options = {
+    const through = (agent: http.Agent) => ({
       socketPath: host.socketPath,
       host: host.host,
       port: host.port,
       protocol: host.tls === undefined ? ("http" as const) : ("https" as const),
-      agent: this.#agent,
+      agent,
       ...host.tls,
-    };
-    this.#docker = new Dockerode(options);
+    });
+    this.#docker = new Dockerode(through(this.#agent));
     this.#system = this.#docker as SystemCalls;
+    this.#logs = new Dockerode(through(this.#logAgent));
   }
 
   /** @throws TargetError */
@@ -156,6 +162,20 @@ export class Engine {
     return text.split(/\r?\n/).filter((line) => line !== "");
   }
 
+  /**
+   * Opens the stream of what a container printed since `since` (Unix seconds) and prints from now on, in frames where
+   * it has no terminal. It ends with the container's life, or earlier.
+   *
+   * @throws TargetError, "denied" or "invalid" where the log can never be read
+   */
+  async followLog(container: ContainerFacts, since: number, signal: AbortSignal): Promise<NodeJS.ReadableStream> {
+    const options = callOn("logs", container.name, QUICK_MS, signal);
+    const query = { stdout: true, stderr: true, follow: true, since: since.toFixed(3) } as const;
+    return this.#call(options, ({ abortSignal }) =>
+      this.#logs.getContainer(container.id).logs({ ...query, abortSignal: AbortSignal.any([abortSignal, signal]) }),
+    );
+  }
+
   /** Opens the stream of container events since `since` (Unix seconds): newline-delimited JSON. @throws TargetError */
   async events(since: number, actions: readonly string[], signal: AbortSignal): Promise<NodeJS.ReadableStream> {
     const options = { operation: "events", subject: "containers", deadlineMs: QUICK_MS, signal } as const;
@@ -168,6 +188,7 @@ export class Engine {
     // A connection that breaks in the middle of an answer would leave the call waiting for its deadline.
     this.#closing.abort(new TargetError("unreachable", `the engine at ${this.url} is not asked any more`));
     this.#agent.destroy();
+    this.#logAgent.destroy();
   }
 
   /** @returns false when the answer was one of `needless`: there was nothing to do */
@@ -220,17 +241,9 @@ function containerNumber(container: Dockerode.ContainerInfo): number {
   return Number(container.Labels["com.docker.compose.container-number"] ?? Number.MAX_SAFE_INTEGER);
 }
 
-/**
- * Strips the 8-byte headers between which output without a terminal comes: stream, 3 zero bytes, length.
- *
- * @see https://docs.docker.com/reference/api/engine/version/v1.45/#tag/Container/operation/ContainerAttach
- */
+/** What was printed, without the headers between its pieces. */
 function withoutFrames(log: Buffer): string {
-  const parts: Buffer[] = [];
-  for (let at = 0; at + 8 <= log.length; ) {
-    const length = log.readUInt32BE(at + 4);
-    parts.push(log.subarray(at + 8, at + 8 + length));
-    at += 8 + length;
-  }
+  const parts: Uint8Array[] = [];
+  new LogFrames((bytes) => parts.push(bytes)).push(log);
   return Buffer.concat(parts).toString();
 }

@@ -62,9 +62,21 @@ export function engineFault(error: unknown, operation: Operation, subject: strin
       });
     case 409:
       return new TargetError("conflict", `the engine cannot ${operation} ${subject} now: ${said}`, options);
+    case 501:
+      return notSupported(operation, subject, said, options);
     default:
       return new TargetError("failed", `the engine could not ${operation} ${subject}: ${said}`, options);
   }
+}
+
+/** Only logs are known to meet this: a driver that keeps nothing has nothing to read. */
+function notSupported(operation: Operation, subject: string, said: string, options: { cause: unknown }): TargetError {
+  if (operation !== "logs")
+    return new TargetError("failed", `the engine cannot ${operation} ${subject}: ${said}`, options);
+  return new TargetError("invalid", `the log of ${subject} cannot be read: ${said}`, {
+    ...options,
+    remedy: 'give it a logging driver that keeps its output (json-file, local), or use another kind of "ready"',
+  });
 }
 
 function connectionFault(error: unknown, url: string): TargetError {
@@ -121,8 +133,9 @@ function proxyRemedy(operation: Operation): string {
       return 'few socket proxies allow it alone: use "sleep: stop", or allow all of CONTAINERS and POST';
     case "inspect":
     case "list":
-    case "logs":
       return "allow it: for most socket proxies set CONTAINERS=1";
+    case "logs":
+      return "allow it: for linuxserver/socket-proxy set ALLOW_LOGS=1, for others LOGS=1 or CONTAINERS=1";
     default:
       return `allow it: for most socket proxies set ${operation.toUpperCase()}=1`;
   }

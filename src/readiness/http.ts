@@ -1,24 +1,32 @@
 import http from "node:http";
-import { type NamedProbe, until } from "./probe.ts";
+import type { StatusRange } from "../config/config.ts";
+import { AnsweredError, type NamedProbe, until } from "./probe.ts";
 
 const ANSWER_MS = 5_000;
 
-/** Ready when GET `path` on `port` answers with a status from 200 to 399. */
-export function httpProbe(port: number, path: string): NamedProbe {
+interface Request {
+  readonly host: string;
+  readonly port: number;
+  readonly path: string;
+}
+
+/** Ready when GET `path` on `port` answers with one of the statuses of `expected`, both ends included. */
+export function httpProbe(port: number, path: string, expected: StatusRange): NamedProbe {
   return {
     name: `http ${path} on ${port}`,
-    check: (host, signal) => until((attemptSignal) => answersWell({ host, port, path }, attemptSignal), signal),
+    check: (host, signal) => until((attemptSignal) => answers({ host, port, path }, expected, attemptSignal), signal),
   };
 }
 
-function answersWell(options: { host: string; port: number; path: string }, signal: AbortSignal): Promise<void> {
+function answers(asked: Request, { from, to }: StatusRange, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
-    const request = http.get({ ...options, agent: false, signal: limit }, (response) => {
+    const request = http.get({ ...asked, agent: false, signal: limit }, (response) => {
       const status = response.statusCode ?? 0;
       response.destroy();
-      if (status >= 200 && status < 400) resolve();
-      else reject(new Error(`${options.path} answered ${status}`));
+      if (status >= from && status <= to) return resolve();
+      const wanted = from === to ? `${from}` : `${from}-${to}`;
+      reject(new AnsweredError(`${asked.path} answered ${status}, not ${wanted}`));
     });
     request.on("error", reject);
   });

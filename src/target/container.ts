@@ -8,6 +8,7 @@ import type { ContainerEvent, EngineEvents } from "../engine/events.ts";
 import { checkRoute, findRoute } from "../engine/find-route.ts";
 import type { OwnContainer } from "../engine/own-container.ts";
 import { TargetError } from "../errors.ts";
+import { followLog } from "./container-log.ts";
 import { Succession } from "./succession.ts";
 import type { Sight, SleepAction, Target } from "./target.ts";
 
@@ -60,10 +61,16 @@ export class ContainerTarget implements Target {
     if (facts instanceof TargetError) return { up: false, missing: missingIn(facts) };
     if (!facts.isRunning) return this.#down(facts);
     const { address, caveat, holderLife = "" } = await findRoute(facts, this.#options, signal);
-    const life = `${facts.id} ${facts.startedAt} ${holderLife}`;
+    const life = `${lifeOf(facts)} ${holderLife}`;
     if (facts.isPaused) return { up: false, pausedLife: life };
     const { health } = facts;
-    return { up: true, address, life, ...(caveat !== undefined && { caveat }), ...(health !== undefined && { health }) };
+    return {
+      up: true,
+      address,
+      life,
+      ...(caveat !== undefined && { caveat }),
+      ...(health !== undefined && { health }),
+    };
   }
 
   /** Everything that is known of the container now. @throws TargetError */
@@ -107,6 +114,11 @@ export class ContainerTarget implements Target {
     }
   }
 
+  async follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+    const facts = await this.facts(signal);
+    if (life.startsWith(lifeOf(facts))) await followLog(this.#options.engine, facts, onLine, signal);
+  }
+
   watch(onChange: () => void): Disposable {
     return this.#options.events.watch((event) => {
       if (event !== undefined && !this.#concerns(event)) return;
@@ -118,8 +130,9 @@ export class ContainerTarget implements Target {
   #down(facts: ContainerFacts): Sight {
     const wasAsked = this.#succession.isTheirs(facts.id);
     const exit = { code: facts.exitCode, oomKilled: facts.oomKilled, ...(wasAsked && { wasAsked }) };
-    const { endedAt, isRestarting: comesBack } = facts;
-    return { up: false, exit, comesBack, ...(endedAt !== undefined && { endedAt }) };
+    // The engine says the year 1 for never.
+    const endedAt = Date.parse(facts.finishedAt);
+    return { up: false, exit, comesBack: facts.isRestarting, ...(endedAt > 0 && { endedAt }) };
   }
 
   async #bringUp(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
@@ -242,4 +255,8 @@ async function orMissing(facts: Promise<ContainerFacts>): Promise<ContainerFacts
 
 function missingIn({ message, remedy }: TargetError): string {
   return remedy === undefined ? message : `${message}: ${remedy}`;
+}
+
+function lifeOf({ id, startedAt }: ContainerFacts): string {
+  return `${id} ${startedAt}`;
 }

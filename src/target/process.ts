@@ -11,6 +11,7 @@ import { delay } from "../async.ts";
 import { codeOf, messageOf, TargetError } from "../errors.ts";
 import { dial } from "../net/dial.ts";
 import { LineLimit, LineReader } from "./lines.ts";
+import { Output } from "./output.ts";
 import type { Sight, SleepAction, Target } from "./target.ts";
 
 /** Between two looks whether a process group is gone. */
@@ -48,10 +49,9 @@ export class ProcessTarget implements Target {
   readonly graceMs: number;
   readonly #options: ProcessOptions;
   readonly #watchers = new Set<() => void>();
-  readonly #last: string[] = [];
   #life: Life | undefined;
-  /** All that the last life printed was read. */
-  #outputRead: Promise<void> = Promise.resolve();
+  /** Of the present life, or of the last one. */
+  #output: Output | undefined;
 
   constructor(options: ProcessOptions) {
     this.#options = options;
@@ -63,13 +63,13 @@ export class ProcessTarget implements Target {
     const life = this.#life;
     if (life === undefined) return { up: false };
     if (life.exit !== undefined) return { up: false, exit: life.exit };
-    return { up: true, address: this.#options.listen.host, life: String(life.pid) };
+    return { up: true, address: this.#options.listen.host, life: lifeOf(life) };
   }
 
   async start(signal: AbortSignal): Promise<"started" | "already"> {
     if (this.#life !== undefined && this.#life.exit === undefined) return "already";
     await this.#refuseOccupied(signal);
-    this.#last.length = 0;
+    this.#output = undefined;
     this.#life = await this.#spawn();
     return "started";
   }
@@ -92,8 +92,15 @@ export class ProcessTarget implements Target {
 
   async lastLines(signal: AbortSignal): Promise<readonly string[]> {
     // The exit is known before the last output is read. Whoever took our pipe elsewhere may hold it open: not for ever.
-    if (!(await this.look()).up) await abortable(this.#outputRead, signal).catch(() => {});
-    return [...this.#last];
+    const output = this.#output;
+    if (output === undefined) return [];
+    if (!(await this.look()).up) await abortable(output.ended, signal).catch(() => {});
+    return output.last(LAST_LINES);
+  }
+
+  async follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+    if (this.#life === undefined || lifeOf(this.#life) !== life) return;
+    await this.#output?.follow(onLine, signal);
   }
 
   watch(onChange: () => void): Disposable {
@@ -123,17 +130,18 @@ export class ProcessTarget implements Target {
       throw this.#cannotSpawn(error);
     }
     const life: Life = { pid: child.pid ?? 0, isStopping: false };
-    this.#outputRead = new Promise((resolve) => child.once("close", () => resolve()));
-    for (const stream of [child.stdout, child.stderr]) this.#read(stream);
+    const output = new Output();
+    this.#output = output;
+    child.once("close", () => output.end());
+    for (const stream of [child.stdout, child.stderr]) this.#read(stream, output);
     child.once("exit", (code, killedBy) => this.#exited(life, code, killedBy));
     return life;
   }
 
-  #read(stream: NodeJS.ReadableStream | null): void {
+  #read(stream: NodeJS.ReadableStream | null, output: Output): void {
     const limit = new LineLimit(this.#options.onLine);
     const reader = new LineReader((line) => {
-      this.#last.push(line);
-      if (this.#last.length > LAST_LINES) this.#last.shift();
+      output.push(line);
       limit.push(line);
     });
     stream?.on("data", (chunk: Buffer) => reader.push(chunk));
@@ -193,6 +201,10 @@ export class ProcessTarget implements Target {
         return new TargetError("failed", `cannot run "${file}": ${messageOf(error)}`, { cause: error });
     }
   }
+}
+
+function lifeOf({ pid }: Life): string {
+  return String(pid);
 }
 
 /** Sends `name` to a process group; 0 only asks. @returns whether there was anybody to receive it */

@@ -61,6 +61,16 @@ export interface Target {
   /** What it last printed, oldest line first; empty where that cannot be read. Never throws. */
   lastLines(signal: AbortSignal): Promise<readonly string[]>;
 
+  /**
+   * Tells each line, of bounded length, that it has printed in `life` since its beginning, as far as that is still
+   * kept, and each that it prints from now on.
+   *
+   * @returns when no more can be read now: that life is over, or the reading was cut off. Whoever asks again is told
+   *   all of it again
+   * @throws TargetError, "denied" or "invalid" where its output never can be read; the reason of `signal`
+   */
+  follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void>;
+
   /** Calls back whenever a look might tell something new. Callbacks may be late, doubled or missing. */
   watch(onChange: () => void): Disposable;
 }

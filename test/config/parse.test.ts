@@ -100,6 +100,31 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
   "yes for true": [service("enabled: yes"), /"enabled" of service "a" is "yes": expected true or false/],
   "an unknown readiness": [service("ready: helthy"), /"helthy": expected[\s\S]*did you mean "healthy"/],
   "a readiness with a slip": [service("ready: [tcp, { htttp: / }]"), /unknown key "htttp"[\s\S]*did you mean "http"/],
+  "a status without a path": [service("ready: { status: 204 }"), /"ready" of service "a" needs "http"/],
+  "a status beside a banner": [
+    service("ready: { banner: x, status: 204 }"),
+    /unknown key "status" in "ready" of service "a"[\s\S]*not together with the other keys here/,
+  ],
+  "a status of a family": [service("ready: { http: /, status: 2xx }"), /"2xx" is no status: write "200-299"/],
+  "a word as status": [service("ready: { http: /, status: ok }"), /"ok" is no status: write 204 or "200-399"/],
+  "a status that no answer has": [
+    service("ready: { http: /, status: 99 }"),
+    /"ready.status" of service "a": "99": an answer's status is a number from 200 to 599/,
+  ],
+  "a range of statuses without an end": [service("ready: { http: /, status: 200-999 }"), /from 200 to 599/],
+  "a range of statuses that is turned round": [
+    service("ready: { http: /, status: 399-200 }"),
+    /"399-200" ends before it begins: write "200-399"/,
+  ],
+  "a broken regular expression": [
+    service("ready: { log: 'listening on (\\d+' }"),
+    /w\.yaml:2:\d+ error: "ready.log" of service "a": "listening on \(\\d\+" is no regular expression: unterminated group/,
+  ],
+  "a regular expression between slashes": [
+    service("ready: { log: /ready/i }"),
+    /"\/ready\/i" has slashes around it[\s\S]*write '\(\?i:ready\)'/,
+  ],
+  "an empty regular expression": [service("ready: [{ log: '' }]"), /"ready.log" of service "a" is empty/],
   "a health check of a process": [
     "services: { a: { ports: '1:2', process: { command: [x] }, ready: healthy } }",
     /a process has no health check/,
@@ -176,6 +201,35 @@ services:
       ],
     );
     assert.equal(services[0]?.startTimeoutMs, 60_000);
+  });
+
+  test("reads every kind of readiness; statuses are a number or a range, from 200 to 399 by default", () => {
+    const { services } = parse(`
+services:
+  a:
+    ports: 1
+    container: c
+    ready: [tcp, healthy, { banner: "220" }, { log: 'ready on \\d+$' }, { http: / }]
+  b:
+    ports: 2
+    container: d
+    ready: [{ http: /, status: 204 }, { http: /, status: "401" }, { http: /, status: 200 - 299 }]
+`);
+    assert.deepEqual(services[0]?.ready, [
+      { kind: "tcp" },
+      { kind: "healthy" },
+      { kind: "banner", banner: "220" },
+      { kind: "log", pattern: "ready on \\d+$" },
+      { kind: "http", path: "/", status: { from: 200, to: 399 } },
+    ]);
+    assert.deepEqual(
+      services[1]?.ready.map((part) => part.kind === "http" && part.status),
+      [
+        { from: 204, to: 204 },
+        { from: 401, to: 401 },
+        { from: 200, to: 299 },
+      ],
+    );
   });
 
   test("infers the target's port: the same for a container, where it listens for a process", () => {

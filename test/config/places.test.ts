@@ -309,7 +309,7 @@ w.yaml: 1 problem`,
 suite("parseConfig() of anything", () => {
   const word = fc.constantFrom(
     ...["services", "a", "b", "ports", "container", "process", "command", "listen", "env", "user", "service"],
-    ...["project", "network", "ready", "banner", "http", "idle_timeout", "limits", "waiting", "release_pace"],
+    ...["project", "network", "ready", "banner", "http", "status", "idle_timeout", "limits", "waiting", "release_pace"],
     ...["defaults", "admin", "docker", "host", "log", "level", "shutdown", "targets", "drain", "__proto__", "toString"],
   );
   const value = fc.letrec((tie) => ({

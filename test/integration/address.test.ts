@@ -19,6 +19,7 @@ function container(name: string, networks: readonly ContainerNetwork[], networkM
     isPaused: false,
     isRestarting: false,
     createdAt: "",
+    finishedAt: "",
     startedAt: "",
     dependsOn: [],
     exitCode: 0,

@@ -9,7 +9,7 @@ import { observer } from "../../src/telemetry/observer.ts";
 import { openSockets, violations } from "../support/invariants.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { eventually } from "../support/tcp.ts";
-import { dieMidAnswer, eventLine, FakeEngine, json } from "./fake-engine.ts";
+import { type Answer, dieMidAnswer, eventLine, FakeEngine, json } from "./fake-engine.ts";
 import { type ServiceSpec, Wakeport } from "./wakeport.ts";
 
 checkLeaks();
@@ -147,6 +147,65 @@ fakeTest("a socket proxy without the right to read logs: a crash is told without
   assert.equal(outcome, "exited");
   assert.deepEqual(lastLines, []);
 });
+
+fakeTest(
+  "a socket proxy without the right to read logs: a target that is ready by its log is refused at once, with the way out",
+  async (engine, wakeport) => {
+    engine.once("GET logs", (response) => void response.writeHead(403).end("<html>no</html>"));
+    using peer = await wakeport.connect("echo");
+    assert.equal(await peer.ends(), "ECONNRESET");
+    const { error } = await wakeport.activation();
+    assert.match(error?.message ?? "", /^the socket proxy at .* refuses "logs" of container fake$/);
+    assert.ok(error instanceof TargetError);
+    assert.match(error.remedy ?? "", /ALLOW_LOGS=1.*\bLOGS=1/);
+  },
+  { ready: { log: "ready" } },
+);
+
+fakeTest(
+  "a log that breaks off, in the middle of a line and of a header, is read anew",
+  async (engine, wakeport) => {
+    const [header, line] = [Buffer.from([1, 0, 0, 0, 0, 0, 0, 10]), "not ready\n"];
+    const breakAfter = (...parts: (Buffer | string)[]): Answer => {
+      return (response) => {
+        response.writeHead(200);
+        for (const part of parts) response.write(part);
+        setTimeout(() => response.destroy(), 20);
+      };
+    };
+    engine.once("GET logs", breakAfter(header.subarray(0, 5)));
+    engine.once("GET logs", breakAfter(header, line, header, "ready"));
+    engine.once("GET logs", (response) => void response.writeHead(500).end());
+    const fourth = Promise.withResolvers<void>();
+    engine.once("GET logs", (response) => {
+      response.writeHead(200).write(header);
+      void fourth.promise.then(() => response.destroy());
+    });
+    engine.once("GET logs", breakAfter(Buffer.from([2, 0, 0, 0, 0, 0, 0, 6]), "ready\n"));
+    const served = wakeport.greeted("echo");
+    const reads = (): number => engine.requests.filter((one) => one.endsWith("/logs")).length;
+    await eventually("it reads a fourth time", () => reads() === 4);
+    assert.equal(wakeport.state("echo"), "starting", "ready by half a line");
+    fourth.resolve();
+    await served;
+    assert.equal(reads(), 5);
+  },
+  { ready: { log: "^ready$" } },
+);
+
+fakeTest(
+  "a log that never answers costs a client no more than its start timeout, and the request is taken back",
+  async (engine, wakeport) => {
+    const closed = Promise.withResolvers<void>();
+    engine.once("GET logs", (response) => response.once("close", () => closed.resolve()));
+    using peer = await wakeport.connect("echo");
+    assert.equal(await peer.ends(), "ECONNRESET");
+    await closed.promise;
+    const { error } = await wakeport.activation();
+    assert.equal(error?.message, "container fake was not ready within 0.5 s, waiting for log /ready/");
+  },
+  { ready: { log: "ready" }, start_timeout: "500ms" },
+);
 
 fakeTest(
   "no socket: the engine is down, in words; a client waits and is served when it is there",

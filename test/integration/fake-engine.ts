@@ -179,6 +179,7 @@ export class FakeContainer implements Upstream, AsyncDisposable {
         Restarting: false,
         OOMKilled: false,
         ExitCode: 0,
+        FinishedAt: "0001-01-01T00:00:00Z",
         StartedAt: `2026-01-01T00:00:0${this.#starts}Z`,
       },
       Config: { Labels: {}, Tty: false },

@@ -1,9 +1,12 @@
 /** When a real container counts as ready. */
 import assert from "node:assert/strict";
+import { isDeepStrictEqual } from "node:util";
+import type { ServiceStatus } from "../../src/admin/api.ts";
 import { echo } from "../support/containers.ts";
 import { checkLeaks } from "../support/leaks.ts";
+import { eventually } from "../support/tcp.ts";
 import { engineTest } from "./lab.ts";
-import { PORT } from "./wakeport.ts";
+import { PORT, type Wakeport } from "./wakeport.ts";
 
 checkLeaks();
 
@@ -77,4 +80,132 @@ engineTest("several: all must hold", async (lab) => {
   const wakeport = await lab.wakeport({ echo: { to: target, ready: ["tcp", { banner: "220" }, "healthy"] } });
   await wakeport.greeted("echo");
   assert.ok((await wakeport.activation()).durationMs >= 700);
+});
+
+/** What `wakeport status` is told of a service. */
+async function statusOf(wakeport: Wakeport, service: string): Promise<ServiceStatus> {
+  return JSON.parse((await wakeport.ask(`/api/v1/services/${service}`)).body);
+}
+
+engineTest("http: only the status that was asked for counts", async (lab) => {
+  const program = `
+    const began = Date.now();
+    require("node:http").createServer((request, response) => {
+      response.statusCode = Date.now() - began < 500 ? 200 : 204;
+      response.end();
+    }).listen(${PORT});
+    process.on("SIGTERM", () => process.exit(0));
+  `;
+  const target = await lab.container({ program });
+  const wakeport = await lab.wakeport({ web: { to: target, ready: { http: "/health", status: 204 } } });
+  using peer = await wakeport.connect("web");
+  peer.send("GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n");
+  await peer.ends();
+  assert.match(peer.text, /^HTTP\/1.1 204/);
+});
+
+for (const tty of [false, true]) {
+  engineTest(
+    `log: ready by a line, of this life and not of the one before, ${tty ? "with" : "without"} a terminal`,
+    async (lab) => {
+      const program = `${echo()}
+      console.log("booting");
+      setTimeout(() => process.${tty ? "stdout" : "stderr"}.write("server is re"), 300);
+      setTimeout(() => process.${tty ? "stdout" : "stderr"}.write("ady\\n"), 600);
+    `;
+      const target = await lab.container({ program, tty });
+      const ready = [{ log: "^server is ready$" }, "tcp"];
+      const wakeport = await lab.wakeport({ echo: { to: target, ready, idle_timeout: "50ms" } });
+      for (const life of [1, 2]) {
+        await wakeport.greeted("echo");
+        assert.equal(wakeport.record.activations.length, life);
+        assert.ok((wakeport.record.activations.at(-1)?.durationMs ?? 0) >= 600, "ready before the line was printed");
+        await wakeport.until("echo", "asleep");
+      }
+    },
+  );
+}
+
+engineTest("log: a line that was printed before anybody read is found, the very first one too", async (lab) => {
+  const target = await lab.container({
+    command: ["sh", "-c", `echo ready; trap "exit 0" TERM; nc -ll -p ${PORT} -e cat & wait`],
+  });
+  const wakeport = await lab.wakeport({
+    echo: { to: target, ready: [{ log: "^ready$" }, "tcp"], idle_timeout: "50ms" },
+  });
+  for (const _life of [1, 2, 3, 4, 5]) {
+    using peer = await wakeport.connect("echo");
+    peer.end("hello");
+    await peer.ends();
+    assert.equal(peer.text, "hello");
+    await wakeport.until("echo", "asleep");
+  }
+});
+
+engineTest("log: a container that somebody else started long ago is adopted by the line in its log", async (lab) => {
+  const target = await lab.container({ program: `${echo()} console.log("ready");` });
+  await target.start();
+  await eventually("it is ready", async () => (await target.output()).includes("ready"));
+  const wakeport = await lab.wakeport({ echo: { to: target, ready: { log: "^ready$" } } });
+  await wakeport.until("echo", "ready");
+  await wakeport.greeted("echo");
+});
+
+engineTest("log: a logging driver that keeps nothing is refused at once, with the way out", async (lab) => {
+  const target = await lab.container({ program: echo(), logDriver: "none" });
+  const wakeport = await lab.wakeport({ echo: { to: target, ready: { log: "ready" } } });
+  using peer = await wakeport.connect("echo");
+  assert.equal(await peer.ends(), "ECONNRESET");
+  const { error } = await wakeport.activation();
+  assert.match(error?.message ?? "", /^the log of container \S+ cannot be read: configured logging driver/);
+  assert.ok(error !== undefined && "remedy" in error);
+  assert.match(String(error.remedy), /json-file/);
+});
+
+const silent = "setInterval(() => {}, 1000);";
+const lists = { http: { http: "/health" }, log: { log: "ready" }, banner: { banner: "220" }, tcp: "tcp" };
+for (const [kind, part] of Object.entries(lists)) {
+  engineTest(`${kind}: a container that exits while it is awaited is refused at once`, async (lab) => {
+    const target = await lab.container({ program: `${silent} setTimeout(() => process.exit(3), 500);` });
+    const wakeport = await lab.wakeport({ web: { to: target, ready: ["tcp", part] } });
+    using peer = await wakeport.connect("web");
+    assert.equal(await peer.ends(), "ECONNRESET");
+    const { outcome, exit } = await wakeport.activation();
+    assert.deepEqual([outcome, exit?.code], ["exited", 3]);
+  });
+
+  engineTest(`${kind}: an unhealthy container is given up at once, when "healthy" is in the list`, async (lab) => {
+    const target = await lab.container({ program: silent, healthcheck: { command: "false", retries: 2 } });
+    const wakeport = await lab.wakeport({ web: { to: target, ready: [part, "healthy"] } });
+    using peer = await wakeport.connect("web");
+    assert.equal(await peer.ends(), "ECONNRESET");
+    assert.equal((await wakeport.activation()).outcome, "unhealthy");
+  });
+}
+
+engineTest(`unhealthy matters to nobody when "healthy" is not in the list`, async (lab) => {
+  const target = await lab.container({
+    program: echo({ delayMs: 1_000 }),
+    healthcheck: { command: "false", retries: 1 },
+  });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  await wakeport.greeted("echo");
+  await eventually("it is unhealthy", async () => (await target.state())?.Health?.Status === "unhealthy");
+  await wakeport.greeted("echo");
+});
+
+engineTest("status says what is still missing, and so does the error of a start that timed out", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const ready = ["tcp", { http: "/health" }, { log: "ready" }];
+  const wakeport = await lab.wakeport({ web: { to: target, ready, start_timeout: "2s" } });
+  using peer = await wakeport.connect("web");
+  const pending = ["http /health on 7000", "log /ready/"];
+  await eventually("status knows", async () => isDeepStrictEqual((await statusOf(wakeport, "web")).pending, pending));
+  assert.equal(await peer.ends(), "ECONNRESET");
+  await wakeport.until("web", "asleep");
+  const { pending: left, last_error } = await statusOf(wakeport, "web");
+  assert.equal(left, undefined);
+  const said = `${target.name} was not ready within 2 s, waiting for http /health on 7000, log /ready/`;
+  assert.ok(last_error?.startsWith(`container ${said}: `), last_error);
+  assert.equal(wakeport.record.connections[0]?.outcome, "start_timeout");
 });

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import http from "node:http";
 import type net from "node:net";
 import { suite, test } from "node:test";
+import { StartTimeoutError } from "../../src/activation/errors.ts";
 import { TargetError, UnhealthyError } from "../../src/errors.ts";
 import { bannerProbe } from "../../src/readiness/banner.ts";
 import { healthyProbe } from "../../src/readiness/healthy.ts";
@@ -126,32 +127,50 @@ suite("bannerProbe()", () => {
   });
 });
 
+/** What `status` is by default. */
+const usual = { from: 200, to: 399 };
+
 suite("httpProbe()", () => {
   test("asks again until it is answered with 200", async () => {
     await using server = await WebServer.open([503, 404, 500, 200]);
-    assert.equal(await new Running(httpProbe(server.port, "/health?deep=1")).ends(), "ready");
+    assert.equal(await new Running(httpProbe(server.port, "/health?deep=1", usual)).ends(), "ready");
     assert.deepEqual(server.asked, Array(4).fill("GET /health?deep=1"));
   });
 
   for (const status of [204, 301, 399]) {
     test(`takes ${status} for ready, without following anything`, async () => {
       await using server = await WebServer.open([status]);
-      assert.equal(await new Running(httpProbe(server.port, "/")).ends(), "ready");
+      assert.equal(await new Running(httpProbe(server.port, "/", usual)).ends(), "ready");
       assert.equal(server.asked.length, 1);
     });
   }
 
+  test("asks again until the answer has the status that was asked for, and says what it was instead", async () => {
+    await using server = await WebServer.open([200, 500, 301, 204]);
+    assert.equal(await new Running(httpProbe(server.port, "/", { from: 204, to: 204 })).ends(), "ready");
+    assert.equal(server.asked.length, 4);
+    const limit = new AbortController();
+    await using refusing = await WebServer.open([401, 401, 401]);
+    const rejected = assert.rejects(
+      httpProbe(refusing.port, "/health", usual).check("127.0.0.1", limit.signal),
+      /^StartTimeoutError: too late: \/health answered (401|500), not 200-399$/,
+    );
+    await eventually("it asked", () => refusing.asked.length > 1);
+    limit.abort(new StartTimeoutError("too late"));
+    await rejected;
+  });
+
   test("does not wait for the end of the answer", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("HTTP/1.1 200 OK\r\n\r\nfor ever and") });
     const began = performance.now();
-    assert.equal(await new Running(httpProbe(server.port, "/")).ends(), "ready");
+    assert.equal(await new Running(httpProbe(server.port, "/", usual)).ends(), "ready");
     await (await server.accepted()).ends();
     assert.ok(performance.now() - began < 3_000, "it hung up only when its patience was over");
   });
 
   test("waits for a server that hangs, and is given up at once", async () => {
     await using server = await PeerServer.open();
-    const probe = new Running(httpProbe(server.port, "/"));
+    const probe = new Running(httpProbe(server.port, "/", usual));
     const peer = await server.accepted();
     await peer.receives(10);
     await probe.isGivenUp();
@@ -161,7 +180,7 @@ suite("httpProbe()", () => {
   test("asks again after an answer that is no HTTP", async () => {
     const answers = ["220 welcome\r\n", "HTTP/1.1 200 OK\r\n\r\n"];
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end(answers.shift()) });
-    assert.equal(await new Running(httpProbe(server.port, "/")).ends(), "ready");
+    assert.equal(await new Running(httpProbe(server.port, "/", usual)).ends(), "ready");
   });
 });
 
@@ -234,6 +253,8 @@ class SelfReporting implements Target {
   async lastLines(): Promise<readonly string[]> {
     return [];
   }
+
+  async follow(): Promise<void> {}
 
   watch(): Disposable {
     return { [Symbol.dispose]: () => {} };

@@ -28,6 +28,9 @@ export interface ContainerSpec {
   readonly network?: string;
   /** As `docker run --volume` has them. */
   readonly binds?: readonly string[];
+  readonly tty?: boolean;
+  /** Default: the engine's own. */
+  readonly logDriver?: string;
   /** A shell command, asked every 200 ms, and how often in a row it must fail before that counts. */
   readonly healthcheck?: { readonly command: string; readonly retries: number };
 }
@@ -239,13 +242,14 @@ export function echo({ delayMs = 0, onTerm = "exit", port = 7000, host }: EchoOp
 }
 
 function createOptions(name: string, spec: ContainerSpec): Dockerode.ContainerCreateOptions {
-  const { program, command = [], labels, memoryBytes, network, binds = [], healthcheck } = spec;
+  const { program, command = [], labels, memoryBytes, network, binds = [], healthcheck, tty = false, logDriver } = spec;
   const image = spec.image ?? (program === undefined ? "busybox" : "node");
   return {
     name,
     Labels: { [LABEL]: run, ...labels },
     Image: images[image],
     Entrypoint: [],
+    Tty: tty,
     Cmd: program === undefined ? [...command] : ["node", "-e", program],
     ...(healthcheck !== undefined && {
       Healthcheck: {
@@ -259,6 +263,7 @@ function createOptions(name: string, spec: ContainerSpec): Dockerode.ContainerCr
       ...(memoryBytes !== undefined && { Memory: memoryBytes, MemorySwap: memoryBytes }),
       ...(network !== undefined && { NetworkMode: network }),
       Binds: [...binds],
+      ...(logDriver !== undefined && { LogConfig: { Type: logDriver, Config: {} } }),
     },
   };
 }

@@ -156,6 +156,61 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       assert.notEqual((await lookUp(target)).life, first.life);
     });
 
+    test("follow() tells what is printed in a life, from its beginning to its end", async () => {
+      await using subject = await make("obedient");
+      const { target } = subject;
+      await target.start(unlimited);
+      const { life } = await lookUp(target);
+      await subject.atWork();
+      const lines: string[] = [];
+      const over = target.follow(life, (line) => lines.push(line), unlimited);
+      await untilTold(lines, "at work");
+      await subject.crash();
+      await inTime(over, "it follows a life that is over");
+      assert.deepEqual(lines, ["at work", "last words"]);
+    });
+
+    test("follow() is given up at once, and tells everything again to whoever asks again", async () => {
+      await using subject = await make("obedient");
+      const { target } = subject;
+      await target.start(unlimited);
+      const { life } = await lookUp(target);
+      await subject.atWork();
+      for (const reason of [new Error("once"), new Error("twice")]) {
+        const giveUp = new AbortController();
+        const lines: string[] = [];
+        const rejected = assert.rejects(
+          target.follow(life, (line) => lines.push(line), giveUp.signal),
+          reason,
+        );
+        await untilTold(lines, "at work");
+        giveUp.abort(reason);
+        await inTime(rejected, "it goes on");
+        assert.deepEqual(lines, ["at work"]);
+      }
+    });
+
+    test("follow() tells nothing of the life before, even when that ended a moment ago", async () => {
+      await using subject = await make("obedient");
+      const { target } = subject;
+      await target.start(unlimited);
+      await subject.atWork();
+      const before = await lookUp(target);
+      await subject.crash();
+      await untilDown(target);
+      await target.start(unlimited);
+      const { life } = await lookUp(target);
+      await subject.atWork();
+      await target.follow(before.life, (line) => assert.fail(`of a life that is over: ${line}`), unlimited);
+      const enough = new AbortController();
+      const lines: string[] = [];
+      const followed = target.follow(life, (line) => lines.push(line), enough.signal).catch(() => {});
+      await untilTold(lines, "at work");
+      enough.abort();
+      await followed;
+      assert.deepEqual(lines, ["at work"]);
+    });
+
     test("a watch that was disposed hears nothing more, another one still does", async () => {
       await using subject = await make("obedient");
       const { target } = subject;
@@ -189,6 +244,14 @@ async function untilDown(target: Target): Promise<void> {
     await delay(POLL_MS);
   }
   assert.fail("it does not go down");
+}
+
+async function untilTold(lines: readonly string[], line: string): Promise<void> {
+  for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += POLL_MS) {
+    if (lines.includes(line)) return;
+    await delay(POLL_MS);
+  }
+  assert.fail(`it was not told "${line}", but ${JSON.stringify(lines)}`);
 }
 
 /** @throws AssertionError with `complaint` when `promise` takes too long */

@@ -15,9 +15,11 @@ targetContract("FakeTarget", async (temper): Promise<Subject> => {
   if (temper === "stubborn") target.stopTakesMs = GRACE_MS;
   return {
     target,
-    atWork: async () => {},
+    atWork: async () => {
+      target.say("at work");
+    },
     crash: async () => {
-      target.lines = ["at work", "last words"];
+      target.say("last words");
       target.goDown({ code: 7 });
     },
     [Symbol.asyncDispose]: async () => {},

@@ -1,0 +1,150 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { StartTimeoutError } from "../../src/activation/errors.ts";
+import { TargetError, type TargetFault } from "../../src/errors.ts";
+import { logProbe } from "../../src/readiness/log.ts";
+import type { Target } from "../../src/target/target.ts";
+import { FakeTarget } from "../support/fake-target.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { eventually } from "../support/tcp.ts";
+import { ProcessSubject } from "../target/process-subject.ts";
+
+checkLeaks();
+
+const never = new AbortController().signal;
+
+/** A target that is up, and how often its output was read. */
+class Printing extends FakeTarget {
+  reads = 0;
+  /** Each reading meets the next of these, then none. */
+  readonly troubles: (Error | "cut")[] = [];
+
+  constructor() {
+    super();
+    this.comeUp();
+  }
+
+  override async follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+    this.reads += 1;
+    const trouble = this.troubles.shift();
+    if (trouble === "cut") return;
+    if (trouble !== undefined) throw trouble;
+    await super.follow(life, onLine, signal);
+  }
+}
+
+/** @returns whether it is ready */
+function isReady(target: Target, pattern: string, signal: AbortSignal = never): { is: boolean; done: Promise<void> } {
+  const progress = { is: false, done: Promise.resolve() };
+  progress.done = logProbe(target, pattern)
+    .check("127.0.0.1", signal)
+    .then(() => {
+      progress.is = true;
+    });
+  return progress;
+}
+
+suite("logProbe()", () => {
+  test("is ready by a line that was printed before", async () => {
+    const target = new Printing();
+    target.say("booting");
+    target.say("listening on 8080");
+    await isReady(target, "listening on \\d+$").done;
+  });
+
+  test("waits for the line", async () => {
+    const target = new Printing();
+    const ready = isReady(target, "^ready$");
+    await eventually("it reads", () => target.reads === 1);
+    target.say("not ready");
+    target.say("ready soon");
+    assert.equal(ready.is, false);
+    target.say("ready");
+    await ready.done;
+  });
+
+  test("matches what a terminal shows, not how it colours it", async () => {
+    const target = new Printing();
+    target.say("\u001b[32mre\u001b[1mady\u001b[0m in 300 ms");
+    await isReady(target, "^ready in").done;
+  });
+
+  test("reads anew, from the beginning, when the reading is cut off or fails", async () => {
+    const target = new Printing();
+    target.troubles.push("cut", new TargetError("unreachable", "the engine does not answer"), "cut");
+    target.say("ready");
+    await isReady(target, "ready").done;
+    assert.equal(target.reads, 4);
+  });
+
+  test("reads anew after a long silence: a stream that was cut without a word is silent too", async (t) => {
+    const target = new Printing();
+    const follow = t.mock.method(target, "follow", (_life: string, _onLine: unknown, signal: AbortSignal) => {
+      return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    });
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const ready = isReady(target, "ready");
+    while (follow.mock.callCount() === 0) await new Promise(setImmediate);
+    follow.mock.restore();
+    target.say("ready");
+    while (!ready.is) {
+      t.mock.timers.tick(1_000);
+      await new Promise(setImmediate);
+    }
+    assert.equal(target.reads, 1);
+  });
+
+  test("looks for the line in the present life only", async () => {
+    const target = new Printing();
+    target.say("ready");
+    target.goDown();
+    const ready = isReady(target, "ready");
+    target.comeUp();
+    await eventually("it reads", () => target.reads > 0);
+    assert.equal(ready.is, false);
+    target.say("ready");
+    await ready.done;
+  });
+
+  test("asked again in the same life, needs no log any more: it may have been rotated", async () => {
+    const target = new Printing();
+    const probe = logProbe(target, "ready");
+    target.say("ready");
+    await probe.check("127.0.0.1", never);
+    target.lines = [];
+    await probe.check("127.0.0.1", never);
+    assert.equal(target.reads, 1);
+  });
+
+  for (const fault of ["denied", "invalid"] as const satisfies readonly TargetFault[]) {
+    test(`fails at once when the log can never be read: ${fault}`, async () => {
+      const target = new Printing();
+      const error = new TargetError(fault, "no log for you");
+      target.troubles.push(error);
+      await assert.rejects(isReady(target, "ready").done, error);
+    });
+  }
+
+  test("is given up at once, and says what was missing", async () => {
+    const target = new Printing();
+    target.troubles.push("cut");
+    const limit = new AbortController();
+    const ready = isReady(target, "ready", limit.signal);
+    await eventually("it reads again", () => target.reads === 2);
+    limit.abort(new StartTimeoutError("too late"));
+    await assert.rejects(ready.done, /^StartTimeoutError: too late: no line of the log matches \/ready\/$/);
+  });
+
+  test("reads what a real process prints, on either stream", async () => {
+    for (const stream of [1, 2]) {
+      const script = `echo booting; sleep 0.1; echo ready >&${stream}; exec sleep 60`;
+      await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], { env: { PATH: "/usr/bin:/bin" } });
+      await subject.target.start(never);
+      await isReady(subject.target, "^ready$").done;
+    }
+  });
+
+  test("has a name for people", () => {
+    assert.equal(logProbe(new FakeTarget(), "ready|up").name, "log /ready|up/");
+  });
+});
