@@ -1,11 +1,12 @@
 /** The composition root: makes live objects of a configuration, opens them all or none, and closes them in reverse. */
 import type net from "node:net";
 import { Activator } from "./activation/activator.ts";
-import { type StatusReport, serviceStatus } from "./admin/api.ts";
+import { type EngineStatus, type StatusReport, serviceStatus } from "./admin/api.ts";
 import { AdminServer, MOST_ADMIN_CLIENTS } from "./admin/server.ts";
 import { Gate } from "./async.ts";
 import type { Config, Service } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
+import { sentenceOf } from "./engine/refusals.ts";
 import { BindError, messageOf } from "./errors.ts";
 import { connectionLimit, Seats } from "./net/admission.ts";
 import { Connection, type Route, type Traffic } from "./net/connection.ts";
@@ -134,7 +135,7 @@ export class Sidecar {
   }
 
   get status(): StatusReport {
-    const engine = this.#engine && { url: this.#engine.engine.url, up: this.#engine.events.isUp };
+    const engine = this.#engine && engineStatus(this.#engine);
     return {
       version: this.#build.version,
       ...(engine && { engine }),
@@ -203,7 +204,8 @@ export class Sidecar {
 
   #notReady(): string | undefined {
     if (this.#engine === undefined || this.#engine.events.isUp) return undefined;
-    return `the engine at ${this.#engine.engine.url} does not answer`;
+    const [problem] = engineStatus(this.#engine).problems ?? [];
+    return problem ?? `the engine at ${this.#engine.engine.url} does not answer`;
   }
 
   get #connectionLimit(): number {
@@ -214,6 +216,12 @@ export class Sidecar {
     const allowed = `the limit of ${this.#openFiles} open files allows ${this.#connectionLimit} connections at a time`;
     this.#observer.warning("limits.open_files", `${allowed}: raise it (ulimit -n)`);
   }
+}
+
+function engineStatus({ engine, events }: EngineParts): EngineStatus {
+  const trouble = events.trouble === undefined ? [] : [sentenceOf(events.trouble)];
+  const problems = [...new Set([...trouble, ...engine.refusals.sentences])];
+  return { url: engine.url, up: events.isUp, ...(problems.length > 0 && { problems }) };
 }
 
 function newTraffic({ name, limits, releasePace }: Service): Traffic {

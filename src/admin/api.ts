@@ -25,10 +25,18 @@ export interface ServiceStatus {
   readonly last_error?: string;
 }
 
+/** The engine behind the containers. */
+export interface EngineStatus {
+  readonly url: string;
+  readonly up: boolean;
+  /** Why it is not up, and what a socket proxy refuses; each with what to do about it. Absent when all is well. */
+  readonly problems?: readonly string[];
+}
+
 export interface StatusReport {
   readonly version: string;
   /** Absent when no service needs an engine. */
-  readonly engine?: { readonly url: string; readonly up: boolean };
+  readonly engine?: EngineStatus;
   readonly services: readonly ServiceStatus[];
 }
 

@@ -30,14 +30,15 @@ ${configOptionHelp}
 /** A table for people; `now` is Unix time in milliseconds. */
 export function format({ engine, services }: StatusReport, now: number): string {
   const rows = services.map((service) => rowOf(service, now));
-  const down = engine !== undefined && !engine.up ? [`the engine at ${engine.url} does not answer`] : [];
+  const down = engine === undefined || engine.up ? [] : [`the engine at ${engine.url} does not answer`];
+  const problems = engine?.problems ?? down;
   const starting = services.flatMap(({ name, pending = [] }) =>
     pending.length === 0 ? [] : [`${name}: waiting for ${pending.join(", ")}`],
   );
   const failures = services.flatMap(({ name, last_error }) =>
     last_error === undefined ? [] : [`${name}: ${last_error}`],
   );
-  return [...table([HEAD, ...rows]), ...down, ...starting, ...failures].join("\n");
+  return [...table([HEAD, ...rows]), ...problems, ...starting, ...failures].join("\n");
 }
 
 function rowOf(

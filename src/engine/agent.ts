@@ -4,12 +4,14 @@ import { inspect } from "node:util";
 
 /** The engine is asked for one thing at a time by each target; more at once means that it does not answer. */
 const MOST_SOCKETS = 64;
+/** Proxies close connections that idle for 5 s or more, and what is asked in that very moment is lost: be first. */
+const IDLE_MS = 4_000;
 
 type AddRequest = (request: http.ClientRequest, ...rest: unknown[]) => void;
 
 /** Keeps connections to the engine open, and keeps two habits of dockerode's HTTP layer in check. */
 export function engineAgent(isSecure: boolean, mostSockets: number = MOST_SOCKETS): http.Agent {
-  const options = { keepAlive: true, maxSockets: mostSockets };
+  const options = { keepAlive: true, maxSockets: mostSockets, timeout: IDLE_MS };
   const agent = isSecure ? new https.Agent(options) : new http.Agent(options);
   const addRequest: AddRequest = Reflect.get(agent, "addRequest");
   const value: AddRequest = (request, ...rest) => {

@@ -10,9 +10,10 @@ import { TargetError } from "../errors.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { engineAgent } from "./agent.ts";
 import { type ContainerFacts, factsOf, projectLabel, serviceLabel } from "./container-facts.ts";
-import { callCode, engineFault, type Operation, statusOf } from "./faults.ts";
+import { callCode, engineFault, isRefusal, type Operation, statusOf } from "./faults.ts";
 import type { EngineHost } from "./host.ts";
 import { LogFrames } from "./log-frames.ts";
+import { Refusals } from "./refusals.ts";
 
 /** For calls that the engine answers from memory. */
 const QUICK_MS = 10_000;
@@ -24,6 +25,8 @@ const STOP_MARGIN_MS = 15_000;
 interface CallOptions {
   readonly operation: Operation;
   readonly subject: string;
+  /** The container's id, where it is asked for by that. */
+  readonly id?: string;
   readonly deadlineMs: number;
   readonly signal?: AbortSignal;
 }
@@ -41,6 +44,9 @@ interface SystemCalls {
 
 export class Engine {
   readonly url: string;
+  /** What a socket proxy in front of the engine refuses. */
+  readonly refusals: Refusals;
+  readonly #host: EngineHost;
   readonly #observer: Observer;
   readonly #agent: http.Agent;
   /** Logs that are followed have connections of their own: many at a time must not keep other calls waiting. */
@@ -52,6 +58,8 @@ export class Engine {
 
   constructor(host: EngineHost, observer: Observer) {
     this.url = host.url;
+    this.#host = host;
+    this.refusals = new Refusals((sentence) => observer.warning("engine.refuses", sentence));
     this.#observer = observer;
     this.#agent = engineAgent(host.tls !== undefined);
     this.#logAgent = engineAgent(host.tls !== undefined, Number.POSITIVE_INFINITY);
@@ -71,14 +79,12 @@ export class Engine {
 
   /** @throws TargetError */
   async ping(): Promise<void> {
-    await this.#call({ operation: "ping", subject: "engine", deadlineMs: PING_MS }, (abort) =>
-      this.#system.ping(abort),
-    );
+    await this.#call({ operation: "ping", subject: "", deadlineMs: PING_MS }, (abort) => this.#system.ping(abort));
   }
 
   /** For people: `docker 26.1.5 (API 1.45)`. @throws TargetError */
   async version(): Promise<string> {
-    const options = { operation: "version", subject: "engine", deadlineMs: QUICK_MS } as const;
+    const options = { operation: "version", subject: "", deadlineMs: QUICK_MS } as const;
     const { Version, ApiVersion } = await this.#call(options, (abort) => this.#system.version(abort));
     return `docker ${Version} (API ${ApiVersion})`;
   }
@@ -111,7 +117,9 @@ export class Engine {
    * @throws TargetError, "conflict" for one that is paused, or is being removed
    */
   async start(container: Named, signal: AbortSignal): Promise<"started" | "already"> {
-    const options = callOn("start", container.name, LONGEST_TIMER_MS, signal);
+    // What may not be looked at could not be relayed to when it is up, nor stopped again.
+    if (this.refusals.has("inspect")) await this.inspect(container.id, signal);
+    const options = callOn("start", container, LONGEST_TIMER_MS, signal);
     const isDone = await this.#act(options, (abort) => this.#docker.getContainer(container.id).start(abort), [304]);
     return isDone ? "started" : "already";
   }
@@ -124,7 +132,7 @@ export class Engine {
    * @throws TargetError
    */
   async stop(container: Named, graceMs: number, ownGrace: boolean, signal: AbortSignal): Promise<void> {
-    const options = callOn("stop", container.name, timerMs(graceMs + STOP_MARGIN_MS), signal);
+    const options = callOn("stop", container, timerMs(graceMs + STOP_MARGIN_MS), signal);
     const grace = ownGrace ? {} : { t: Math.ceil(graceMs / 1000) };
     await this.#act(
       options,
@@ -135,25 +143,25 @@ export class Engine {
 
   /** Ends a container with SIGKILL. One that is gone is down. @throws TargetError, "conflict" for one that is down */
   async kill(container: Named, signal: AbortSignal): Promise<void> {
-    const options = callOn("kill", container.name, QUICK_MS, signal);
+    const options = callOn("kill", container, QUICK_MS, signal);
     await this.#act(options, (abort) => this.#docker.getContainer(container.id).kill(abort), [404]);
   }
 
   /** Freezes a container. @throws TargetError, "conflict" for one that is down, or paused already */
   async pause(container: Named, signal: AbortSignal): Promise<void> {
-    const options = callOn("pause", container.name, QUICK_MS, signal);
+    const options = callOn("pause", container, QUICK_MS, signal);
     await this.#act(options, (abort) => this.#docker.getContainer(container.id).pause(abort));
   }
 
   /** Thaws a container. @throws TargetError for one that is not paused */
   async unpause(container: Named, signal: AbortSignal): Promise<void> {
-    const options = callOn("unpause", container.name, QUICK_MS, signal);
+    const options = callOn("unpause", container, QUICK_MS, signal);
     await this.#act(options, (abort) => this.#docker.getContainer(container.id).unpause(abort));
   }
 
   /** The last `lines` lines of a container's output, oldest first. @throws TargetError where the engine does not tell */
   async logTail(container: ContainerFacts, lines: number, signal: AbortSignal): Promise<readonly string[]> {
-    const options = callOn("logs", container.name, QUICK_MS, signal);
+    const options = callOn("logs", container, QUICK_MS, signal);
     const query = { stdout: true, stderr: true, tail: lines, follow: false } as const;
     const log = await this.#call(options, (abort) =>
       this.#docker.getContainer(container.id).logs({ ...query, ...abort }),
@@ -169,7 +177,7 @@ export class Engine {
    * @throws TargetError, "denied" or "invalid" where the log can never be read
    */
   async followLog(container: ContainerFacts, since: number, signal: AbortSignal): Promise<NodeJS.ReadableStream> {
-    const options = callOn("logs", container.name, QUICK_MS, signal);
+    const options = callOn("logs", container, QUICK_MS, signal);
     const query = { stdout: true, stderr: true, follow: true, since: since.toFixed(3) } as const;
     return this.#call(options, ({ abortSignal }) =>
       this.#logs.getContainer(container.id).logs({ ...query, abortSignal: AbortSignal.any([abortSignal, signal]) }),
@@ -178,7 +186,7 @@ export class Engine {
 
   /** Opens the stream of container events since `since` (Unix seconds): newline-delimited JSON. @throws TargetError */
   async events(since: number, actions: readonly string[], signal: AbortSignal): Promise<NodeJS.ReadableStream> {
-    const options = { operation: "events", subject: "containers", deadlineMs: QUICK_MS, signal } as const;
+    const options = { operation: "events", subject: "", deadlineMs: QUICK_MS, signal } as const;
     const query = { since, filters: { type: ["container" as const], event: [...actions] }, abortSignal: signal };
     return this.#call(options, () => this.#docker.getEvents(query));
   }
@@ -213,7 +221,9 @@ export class Engine {
     const given = new AbortController();
     let code = "2xx";
     try {
-      return await within(deadlineMs, operation, ask({ abortSignal: given.signal }), signal);
+      const answer = await within(deadlineMs, operation, ask({ abortSignal: given.signal }), signal);
+      this.refusals.worked(operation);
+      return answer;
     } catch (error) {
       given.abort();
       if (signal.aborted) {
@@ -221,15 +231,19 @@ export class Engine {
         throw signal.reason;
       }
       code = callCode(error);
-      throw engineFault(error, operation, subject, this.url);
+      const fault = engineFault(error, options, this.#host);
+      if (isRefusal(error)) this.refusals.refused(operation, fault);
+      throw fault;
     } finally {
       this.#observer.engineCall({ operation, code, durationMs: performance.now() - began });
     }
   }
 }
 
-function callOn(operation: Operation, reference: string, deadlineMs: number, signal?: AbortSignal): CallOptions {
-  return { operation, subject: `container ${reference}`, deadlineMs, ...(signal && { signal }) };
+function callOn(operation: Operation, on: string | Named, deadlineMs: number, signal?: AbortSignal): CallOptions {
+  const called =
+    typeof on === "string" ? { subject: `container ${on}` } : { subject: `container ${on.name}`, id: on.id };
+  return { operation, ...called, deadlineMs, ...(signal && { signal }) };
 }
 
 function byNumber(a: Dockerode.ContainerInfo, b: Dockerode.ContainerInfo): number {

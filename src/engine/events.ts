@@ -8,7 +8,7 @@
  */
 import { abortable } from "../activation/abortable.ts";
 import { delay } from "../async.ts";
-import { DeadlineError } from "../errors.ts";
+import { DeadlineError, TargetError } from "../errors.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import type { Engine } from "./engine.ts";
 import { JsonLines } from "./json-lines.ts";
@@ -32,6 +32,8 @@ const PING_EVERY_MS = 10_000;
 const LOOK_EVERY_MS = 30_000;
 const FIRST_BACKOFF_MS = 100;
 const LONGEST_BACKOFF_MS = 5_000;
+/** A stream that lasted this long worked: its end is no failure, but what proxies do to those that are silent. */
+const STEADY_MS = 1_000;
 
 /** One event, as far as wakeport needs it. */
 export interface ContainerEvent {
@@ -51,6 +53,7 @@ export class EngineEvents {
   readonly #closing = new AbortController();
   readonly #known = Promise.withResolvers<void>();
   #isUp: boolean | undefined;
+  #trouble: Error | undefined;
   #description: string | undefined;
   #running: Promise<void> | undefined;
 
@@ -62,6 +65,11 @@ export class EngineEvents {
   /** Whether the engine answers. */
   get isUp(): boolean {
     return this.#isUp === true;
+  }
+
+  /** Why it does not, or cannot be followed; undefined when all is well, or nothing is known yet. */
+  get trouble(): Error | undefined {
+    return this.#trouble;
   }
 
   /** For people: `docker 26.1.5 (API 1.45) via unix:///var/run/docker.sock`, once it answered. */
@@ -100,7 +108,7 @@ export class EngineEvents {
       const error = await this.#subscribe(signal).catch((reason: unknown) => reason);
       if (signal.aborted) return;
       this.#down(error instanceof Error ? error : new Error(String(error)));
-      if (performance.now() - began > LONGEST_BACKOFF_MS) failures = 0;
+      if (performance.now() - began > STEADY_MS) failures = 0;
       const backoffMs = Math.min(FIRST_BACKOFF_MS * 2 ** failures, LONGEST_BACKOFF_MS);
       await delay(backoffMs * (0.5 + Math.random() / 2), signal).catch(() => {});
     }
@@ -160,6 +168,7 @@ export class EngineEvents {
     const version = await this.#engine.version().catch(() => "docker");
     if (this.#isUp === false) this.#observer.eventsReconnected();
     this.#isUp = true;
+    this.#trouble = undefined;
     this.#description = `${version} via ${this.#engine.url}`;
     this.#observer.engineUp(this.#description);
     this.#known.resolve();
@@ -168,10 +177,16 @@ export class EngineEvents {
   #down(error: Error): void {
     // A stream that merely ended says nothing against the engine: the ping before the next one will.
     if (this.#isUp === true && !isFatal(error)) return;
-    if (this.#isUp !== false) this.#observer.engineDown(error);
+    if (this.#isUp !== false || faultOf(error) !== faultOf(this.#trouble)) this.#observer.engineDown(error);
     this.#isUp = false;
+    this.#trouble = error;
     this.#known.resolve();
   }
+}
+
+/** Away and refused are two things to be told; away for this reason or that is one. */
+function faultOf(error: Error | undefined): string {
+  return error instanceof TargetError ? error.fault : "unreachable";
 }
 
 function isFatal(error: Error): boolean {

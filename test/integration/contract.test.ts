@@ -8,10 +8,12 @@ import { ContainerTarget } from "../../src/target/container.ts";
 import { observer } from "../../src/telemetry/observer.ts";
 import { type TestContainer, TestEngine } from "../support/containers.ts";
 import { checkLeaks } from "../support/leaks.ts";
+import { engineHost, isProxied } from "../support/narrow-proxy.ts";
 import { type Subject, type Temper, targetContract } from "../support/target-contract.ts";
 import { eventually } from "../support/tcp.ts";
 import { skip } from "./lab.ts";
 
+const host = await engineHost();
 /** The engine counts whole seconds. */
 const GRACE_MS = 1_000;
 
@@ -28,6 +30,7 @@ function script(temper: Temper): string {
 
 class ContainerSubject implements Subject {
   readonly target: ContainerTarget;
+  readonly hidesOutput: boolean = isProxied;
   readonly #containers: TestEngine;
   readonly #container: TestContainer;
   readonly #engine: Engine;
@@ -36,7 +39,7 @@ class ContainerSubject implements Subject {
   private constructor(containers: TestEngine, container: TestContainer) {
     this.#containers = containers;
     this.#container = container;
-    this.#engine = new Engine(parseEngineHost(undefined, {}), observer());
+    this.#engine = new Engine(parseEngineHost(host, {}), observer());
     this.#events = new EngineEvents(this.#engine, observer());
     this.target = new ContainerTarget({
       name: `container ${container.name}`,

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { openSockets, violations } from "../support/invariants.ts";
 import { checkLeaks } from "../support/leaks.ts";
+import { isProxied, NarrowProxy } from "../support/narrow-proxy.ts";
 import { eventually, type Peer } from "../support/tcp.ts";
 import { cannotHaveEngine, PrivateEngine } from "./private-engine.ts";
 import { type ServiceSpec, Wakeport } from "./wakeport.ts";
@@ -31,13 +32,16 @@ function faultTest(name: string, flags: readonly string[], body: (stage: Stage) 
 class Stage implements AsyncDisposable {
   readonly engine: PrivateEngine;
   #wakeport: Wakeport | undefined;
+  #proxy: NarrowProxy | undefined;
 
   constructor(engine: PrivateEngine) {
     this.engine = engine;
   }
 
   async wakeport(services: Readonly<Record<string, ServiceSpec>>): Promise<Wakeport> {
-    this.#wakeport = await Wakeport.open(services, { docker: { host: this.engine.host } });
+    const { host, socketPath } = this.engine;
+    if (isProxied) this.#proxy = await NarrowProxy.open({ socketPath });
+    this.#wakeport = await Wakeport.open(services, { docker: { host: this.#proxy?.host ?? host } });
     return this.#wakeport;
   }
 
@@ -49,6 +53,7 @@ class Stage implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#wakeport?.close();
+    await this.#proxy?.[Symbol.asyncDispose]();
     await this.engine[Symbol.asyncDispose]();
   }
 }

@@ -138,6 +138,34 @@ fakeTest("a socket proxy that answers 403 with a page: denied, with the switch t
   assert.match(error.remedy ?? "", /ALLOW_START=1/);
 });
 
+fakeTest(
+  "a socket proxy whose engine is away: a client waits, and is served when it is back",
+  async (engine, wakeport) => {
+    const away: Answer = (response) => {
+      response.writeHead(503, { "content-type": "text/html" });
+      response.end("<html><body><h1>503 Service Unavailable</h1></body></html>");
+    };
+    for (let i = 0; i < 3; i += 1) engine.once("POST start", away);
+    await wakeport.greeted("echo");
+    assert.equal((await wakeport.activation()).outcome, "ready");
+  },
+);
+
+fakeTest("an authorization plugin of the engine: its own words, not those for a proxy", async (engine, wakeport) => {
+  engine.once("POST start", json(403, { message: "authorization denied by plugin gate: not at night" }));
+  using peer = await wakeport.connect("echo");
+  assert.equal(await peer.ends(), "ECONNRESET");
+  const { error } = await wakeport.activation();
+  assert.match(error?.message ?? "", /the engine at .* refuses "start" of container fake: .*plugin gate: not at night/);
+});
+
+test("a connection that idles is closed by us, before a proxy does that while something is being asked", async () => {
+  await using engine = await FakeEngine.open();
+  using client = new DisposableEngine(engine);
+  await client.ping();
+  await eventually("it is closed", async () => (await engine.connections()) === 0);
+});
+
 fakeTest("a socket proxy without the right to read logs: a crash is told without them", async (engine, wakeport) => {
   engine.once("POST start", (response) => void response.writeHead(204).end());
   engine.once("GET logs", (response) => void response.writeHead(403).end("<html>no</html>"));

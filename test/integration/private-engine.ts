@@ -38,7 +38,7 @@ export class PrivateEngine implements AsyncDisposable {
     this.#flags = flags;
     const number = 1 + (process.pid % 250);
     this.#link = { here: `wpt${number}h`, there: `wpt${number}t`, net: `10.213.${number}` };
-    this.containers = new TestEngine(this.#socketPath);
+    this.containers = new TestEngine(this.socketPath);
   }
 
   /** Starts one, with a small image. @param flags of dockerd */
@@ -57,7 +57,7 @@ export class PrivateEngine implements AsyncDisposable {
 
   /** As `docker.host` has it. */
   get host(): string {
-    return `unix://${this.#socketPath}`;
+    return `unix://${this.socketPath}`;
   }
 
   /** Starts it, for the first time or again. */
@@ -103,7 +103,7 @@ export class PrivateEngine implements AsyncDisposable {
     await rm(this.#folder, { recursive: true, force: true });
   }
 
-  get #socketPath(): string {
+  get socketPath(): string {
     return path.join(this.#folder, "docker.sock");
   }
 

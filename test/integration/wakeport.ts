@@ -5,11 +5,13 @@ import http from "node:http";
 import net from "node:net";
 import { text } from "node:stream/consumers";
 import type { StateName } from "../../src/activation/machine.ts";
+import type { StatusReport } from "../../src/admin/api.ts";
 import type { Config } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { Sidecar } from "../../src/sidecar.ts";
 import type { ActivationReport } from "../../src/telemetry/observer.ts";
 import { contradiction, type Evidence, Recorder, type Timed } from "../support/invariants.ts";
+import { engineHost } from "../support/narrow-proxy.ts";
 import { eventually, freePort, Peer } from "../support/tcp.ts";
 
 /** The port on which the programs of these tests listen. */
@@ -67,8 +69,9 @@ export class Wakeport implements AsyncDisposable {
     const record = new Recorder();
     const ports = new Map<string, number>();
     for (const name of Object.keys(services)) ports.set(name, await freePort());
+    const host = options.docker?.host ?? (await engineHost());
     const sidecar = new Sidecar({
-      config: configOf(services, ports, options),
+      config: configOf(services, ports, { ...options, ...(host !== undefined && { docker: { host } }) }),
       observer: record.observer,
       build: { version: "test", revision: "test", nodeVersion: process.version },
       env: {},
@@ -145,6 +148,11 @@ export class Wakeport implements AsyncDisposable {
     const request = http.get(`${this.#sidecar.adminUrl}${path}`, { agent: false });
     const [answer] = (await once(request, "response")) as [http.IncomingMessage];
     return { status: answer.statusCode ?? 0, body: await text(answer) };
+  }
+
+  /** What it tells about itself and its services. */
+  get status(): StatusReport {
+    return this.#sidecar.status;
   }
 
   /** The samples of one metric, labels as they are written: `{service="echo",state="ready"}` → 1. */

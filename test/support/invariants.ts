@@ -26,6 +26,7 @@ export class Recorder {
   readonly stopFailures: Timed<{ readonly target: string; readonly error: Error }>[] = [];
   readonly connections: Timed<ConnectionReport>[] = [];
   readonly calls: Timed<EngineCall>[] = [];
+  readonly warnings: Timed<{ readonly event: string; readonly message: string }>[] = [];
   readonly engine: Timed<{ readonly isUp: boolean; readonly error?: Error }>[] = [];
 
   readonly observer: Observer = observer({
@@ -36,6 +37,7 @@ export class Recorder {
     connection: (report) => this.connections.push(timed(report)),
     engineCall: (call) => this.calls.push(timed(call)),
     engineUp: () => this.engine.push(timed({ isUp: true })),
+    warning: (event, message) => this.warnings.push(timed({ event, message })),
     engineDown: (error) => this.engine.push(timed({ isUp: false, error })),
   });
 }

@@ -15,6 +15,8 @@ export interface Subject extends AsyncDisposable {
   atWork(): Promise<void>;
   /** Makes the program print "last words" and exit by itself with code 7. */
   crash(): Promise<void>;
+  /** Whether its output cannot be read: a narrow socket proxy forbids that. */
+  readonly hidesOutput?: boolean;
 }
 
 /** An obedient program ends when it is told to; a stubborn one has to be killed. */
@@ -141,7 +143,7 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       await subject.crash();
       const { exit, lines } = await inTime(ending.promise, "no hint at the exit");
       assert.equal(exit?.code, 7);
-      assert.equal(lines.at(-1), "last words");
+      assert.equal(lines.at(-1), subject.hidesOutput ? undefined : "last words");
     });
 
     test("start() after an exit by itself is a new life", async () => {
