@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { TargetError } from "../errors.ts";
+import { readCertificates, type TlsFiles } from "./certificates.ts";
 
 /** How to reach the engine, in the terms of an HTTP client. */
 export interface EngineHost {
@@ -9,70 +10,115 @@ export interface EngineHost {
   readonly socketPath?: string;
   readonly host?: string;
   readonly port?: number;
-  readonly tls?: { readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer };
+  readonly tls?: TlsFiles;
+  /** What to look at where no engine answers there. */
+  readonly hint?: string;
 }
+
+type Environment = Readonly<Record<string, string | undefined>>;
 
 const DEFAULT_URL = "unix:///var/run/docker.sock";
 const PORT = 2375;
 const TLS_PORT = 2376;
 
+const FORMS = 'write it as "unix:///path/to/docker.sock" or "tcp://host:2375"';
+
 /**
- * Reads what DOCKER_HOST means, as the docker CLI does: `unix:///path`, `tcp://host[:port]`, with DOCKER_TLS_VERIFY
- * and DOCKER_CERT_PATH for the latter.
+ * Reads what DOCKER_HOST means, as the docker command does: `unix:///path`, `tcp://host[:port]`, with DOCKER_TLS_VERIFY
+ * and DOCKER_CERT_PATH for the latter. Contexts of the docker command are not followed.
  *
  * @param configured `docker.host` of the configuration, which goes before the environment
- * @throws TargetError "invalid" for a form that wakeport does not speak, or for certificates that cannot be read
+ * @throws TargetError "invalid" for a form that wakeport does not speak, or for certificates that cannot be used
  * @see https://docs.docker.com/reference/cli/docker/#environment-variables
  */
-export function parseEngineHost(
-  configured: string | undefined,
-  env: Readonly<Record<string, string | undefined>>,
-): EngineHost {
-  if (configured === undefined && env["DOCKER_HOST"] === undefined && env["DOCKER_CONTEXT"] !== undefined) {
-    throw invalid(
-      `DOCKER_CONTEXT=${env["DOCKER_CONTEXT"]} is not followed`,
-      "set DOCKER_HOST or docker.host to its address",
-    );
+export function parseEngineHost(configured: string | undefined, env: Environment): EngineHost {
+  // An empty variable is one that is not set: compose passes on what is not there as "".
+  const url = configured ?? (env["DOCKER_HOST"] || undefined);
+  if (url === undefined) return defaultHost(env);
+  const scheme = /^([a-z]+):\/\//i.exec(url)?.[1]?.toLowerCase();
+  switch (scheme) {
+    case "unix":
+      return parseUnix(url);
+    case "tcp":
+    case "http":
+    case "https":
+      return parseTcp(url, scheme, env);
+    case "ssh":
+      throw invalid(
+        `the engine address "${url}" needs ssh, which wakeport does not speak`,
+        "forward the socket (ssh -N -L /tmp/docker.sock:/var/run/docker.sock HOST) and use unix:///tmp/docker.sock",
+      );
+    case "npipe":
+      throw invalid(
+        `the engine address "${url}" is a pipe of Windows, which wakeport does not use`,
+        "run wakeport in a Linux container and mount /var/run/docker.sock",
+      );
+    default:
+      throw invalid(`the engine address "${url}" is of an unknown form`, FORMS);
   }
-  const url = configured ?? (env["DOCKER_HOST"] || DEFAULT_URL);
-  if (url.startsWith("unix://")) return { url, socketPath: url.slice("unix://".length) };
-  if (!/^(tcp|http|https):\/\//.test(url)) {
-    const remedy = 'use "unix:///path/to/docker.sock" or "tcp://host:2375"; for ssh, forward the socket with ssh -L';
-    throw invalid(`the engine address "${url}" is of an unknown form`, remedy);
-  }
-  return parseTcp(url, env);
 }
 
-function parseTcp(url: string, env: Readonly<Record<string, string | undefined>>): EngineHost {
-  if (!URL.canParse(url)) throw invalid(`the engine address "${url}" cannot be read`, 'write it as "tcp://host:2375"');
-  // Only special schemes have host and port parsed the way we need.
-  const { hostname, port, protocol } = new URL(url.replace(/^tcp:/, "http:"));
-  const host = hostname.replace(/^\[|\]$/g, "");
-  const wantsTls = protocol === "https:" || Boolean(env["DOCKER_TLS_VERIFY"]);
+function defaultHost(env: Environment): EngineHost {
+  const context = env["DOCKER_CONTEXT"];
+  if (context && context !== "default") {
+    throw invalid(
+      `DOCKER_CONTEXT=${context} is not followed`,
+      `set DOCKER_HOST or docker.host to its address: docker context inspect ${context}`,
+    );
+  }
+  const current = currentContext(env);
+  const hint = `the docker command uses its context "${current}" here, which wakeport does not follow`;
+  return { url: DEFAULT_URL, socketPath: pathIn(DEFAULT_URL), ...(current !== undefined && { hint }) };
+}
+
+/** The context that `docker context use` chose, where that is not the default one. */
+function currentContext(env: Environment): string | undefined {
+  const folder = env["DOCKER_CONFIG"] || (env["HOME"] && path.join(env["HOME"], ".docker"));
+  if (!folder) return undefined;
+  try {
+    const settings: unknown = JSON.parse(readFileSync(path.join(folder, "config.json"), "utf8"));
+    if (typeof settings !== "object" || settings === null || !("currentContext" in settings)) return undefined;
+    const { currentContext: name } = settings;
+    return typeof name === "string" && name !== "" && name !== "default" ? name : undefined;
+  } catch {
+    // There is none, or it is none of our business.
+    return undefined;
+  }
+}
+
+function parseUnix(url: string): EngineHost {
+  const socketPath = pathIn(url);
+  if (!socketPath.startsWith("/")) {
+    throw invalid(
+      `the engine address "${url}" has no absolute path`,
+      "write three slashes: unix:///path/to/docker.sock",
+    );
+  }
+  return { url, socketPath };
+}
+
+function pathIn(url: string): string {
+  return url.slice("unix://".length);
+}
+
+function parseTcp(url: string, scheme: "tcp" | "http" | "https", env: Environment): EngineHost {
+  // By a scheme without a port of its own, because http would hide an explicit 80.
+  const parsed = URL.parse(url.replace(/^[a-z]+:/i, "tcp:"));
+  if (parsed === null || parsed.hostname === "") {
+    const remedy = `${FORMS}; an IPv6 address goes into brackets: tcp://[fd00::1]:2375`;
+    throw invalid(`the engine address "${url}" cannot be read`, remedy);
+  }
+  const { hostname, port, pathname, search, hash, username } = parsed;
+  if (!["", "/"].includes(pathname) || search !== "" || hash !== "" || username !== "") {
+    throw invalid(`the engine address "${url}" has more than a host and a port`, FORMS);
+  }
+  if (port === "0") throw invalid(`the engine address "${url}" has no port that anybody could listen on`, FORMS);
+  const wantsTls = scheme === "https" || (scheme === "tcp" && Boolean(env["DOCKER_TLS_VERIFY"]));
   const number = port === "" ? (wantsTls ? TLS_PORT : PORT) : Number(port);
+  const host = hostname.replace(/^\[|\]$/g, "");
   return { url, host, port: number, ...(wantsTls && { tls: readCertificates(env["DOCKER_CERT_PATH"]) }) };
 }
 
-function readCertificates(directory: string | undefined): NonNullable<EngineHost["tls"]> {
-  if (directory === undefined)
-    throw invalid(
-      "TLS is asked for, but DOCKER_CERT_PATH is not set",
-      "set it to the folder with ca.pem, cert.pem and key.pem",
-    );
-  const read = (name: string): Buffer => {
-    try {
-      return readFileSync(path.join(directory, name));
-    } catch (cause) {
-      throw invalid(
-        `cannot read ${path.join(directory, name)}`,
-        "DOCKER_CERT_PATH must hold ca.pem, cert.pem and key.pem",
-        cause,
-      );
-    }
-  };
-  return { ca: read("ca.pem"), cert: read("cert.pem"), key: read("key.pem") };
-}
-
-function invalid(message: string, remedy: string, cause?: unknown): TargetError {
-  return new TargetError("invalid", message, { remedy, cause });
+function invalid(message: string, remedy: string): TargetError {
+  return new TargetError("invalid", message, { remedy });
 }

@@ -30,14 +30,13 @@ export class PrivateEngine implements AsyncDisposable {
   readonly containers: TestEngine;
   readonly #folder: string;
   readonly #flags: readonly string[];
-  readonly #link: { readonly here: string; readonly there: string; readonly net: string };
+  readonly #link: Link;
   #pid = 0;
 
   private constructor(folder: string, flags: readonly string[]) {
     this.#folder = folder;
     this.#flags = flags;
-    const number = 1 + (process.pid % 250);
-    this.#link = { here: `wpt${number}h`, there: `wpt${number}t`, net: `10.213.${number}` };
+    this.#link = link();
     this.containers = new TestEngine(this.socketPath);
   }
 
@@ -53,6 +52,11 @@ export class PrivateEngine implements AsyncDisposable {
       throw error;
     }
     return engine;
+  }
+
+  /** Its address as seen from here, for flags that let it listen (`-H tcp://0.0.0.0:2375`): no others are there. */
+  static get address(): string {
+    return `${link().net}.2`;
   }
 
   /** As `docker.host` has it. */
@@ -121,6 +125,19 @@ export class PrivateEngine implements AsyncDisposable {
   async #loadImage(): Promise<void> {
     await run("sh", "-c", `docker save ${IMAGE} | docker -H ${this.host} load`);
   }
+}
+
+/** A pair of interfaces and the network between them. */
+interface Link {
+  readonly here: string;
+  readonly there: string;
+  readonly net: string;
+}
+
+/** One for each process. */
+function link(): Link {
+  const number = 1 + (process.pid % 250);
+  return { here: `wpt${number}h`, there: `wpt${number}t`, net: `10.213.${number}` };
 }
 
 async function run(file: string, ...args: string[]): Promise<void> {

@@ -38,6 +38,7 @@ export interface ServiceSpec {
 
 export interface WakeportOptions {
   readonly docker?: { readonly host: string };
+  readonly env?: Readonly<Record<string, string>>;
   readonly shutdown?: { readonly targets?: "stop" | "leave"; readonly drain?: string };
 }
 
@@ -74,7 +75,7 @@ export class Wakeport implements AsyncDisposable {
       config: configOf(services, ports, { ...options, ...(host !== undefined && { docker: { host } }) }),
       observer: record.observer,
       build: { version: "test", revision: "test", nodeVersion: process.version },
-      env: {},
+      env: options.env ?? {},
       uid: 0,
       gid: 0,
       ownFiles: 32,

@@ -137,8 +137,8 @@ export class NarrowProxy implements AsyncDisposable {
 }
 
 function addressOf(bind: string): net.TcpNetConnectOpts {
-  const { hostname: host, port } = new URL(`tcp://${bind}`);
-  return { host, port: Number(port) };
+  const { hostname, port } = new URL(`tcp://${bind}`);
+  return { host: hostname.replace(/^\[|\]$/g, ""), port: Number(port) };
 }
 
 /** Whether the wakeports of tests go through a narrow proxy; what the proxy refuses (logs) is then not expected. */

@@ -1,0 +1,159 @@
+/** An engine that is reached over TCP, plain and with TLS. A private one, because the usual one listens on a socket. */
+import assert from "node:assert/strict";
+import { after, before, suite, test } from "node:test";
+import { Engine } from "../../src/engine/engine.ts";
+import { parseEngineHost } from "../../src/engine/host.ts";
+import { sentenceOf } from "../../src/engine/refusals.ts";
+import { TargetError } from "../../src/errors.ts";
+import { observer } from "../../src/telemetry/observer.ts";
+import { Authority } from "../support/certificates.ts";
+import { echo } from "../support/containers.ts";
+import { violations } from "../support/invariants.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { cannotProxy, NarrowProxy } from "../support/narrow-proxy.ts";
+import { eventually, freePort } from "../support/tcp.ts";
+import { Lab, skip } from "./lab.ts";
+import { cannotHaveEngine, PrivateEngine } from "./private-engine.ts";
+import { Wakeport } from "./wakeport.ts";
+
+checkLeaks();
+
+type Environment = Readonly<Record<string, string>>;
+
+const { address } = PrivateEngine;
+
+/** Wakes a target of a private engine, hears it and sees it asleep again. */
+async function serves(engine: PrivateEngine, host: string, env: Environment = {}): Promise<void> {
+  const target = await engine.echo();
+  await using wakeport = await Wakeport.open({ echo: { to: target, idle_timeout: "50ms" } }, { docker: { host }, env });
+  await eventually("the engine answers", () => wakeport.isEngineUp);
+  {
+    using peer = await wakeport.connect("echo");
+    peer.send("word");
+    await eventually("an echo", () => peer.text === "word" || peer.fate !== "open");
+    assert.equal(peer.text, "word", peer.fate);
+  }
+  await wakeport.until("echo", "asleep");
+  await wakeport.settle();
+  await wakeport.close();
+  assert.deepEqual(violations(wakeport.evidence), []);
+}
+
+/** What a ping is answered with, in words. */
+async function complaint(host: string, env: Environment = {}): Promise<string> {
+  const engine = new Engine(parseEngineHost(host, env), observer());
+  try {
+    await engine.ping();
+  } catch (error) {
+    assert.ok(error instanceof TargetError, String(error));
+    return sentenceOf(error);
+  } finally {
+    engine.close();
+  }
+  throw new assert.AssertionError({ message: "it answers" });
+}
+
+suite("a plain one", { skip: cannotHaveEngine }, () => {
+  let engine: PrivateEngine;
+  let authority: Authority;
+  before(async () => {
+    authority = new Authority();
+    engine = await PrivateEngine.open("-H", "tcp://0.0.0.0:2375", "-H", "tcp://0.0.0.0:4243", "--tls=false");
+  });
+  after(async () => {
+    authority[Symbol.dispose]();
+    await engine[Symbol.asyncDispose]();
+  });
+
+  test("without a port, 2375 is meant", () => serves(engine, `tcp://${address}`));
+  test("with a port", () => serves(engine, `tcp://${address}:4243`));
+
+  test("asked for TLS: the message says that it speaks none", async () => {
+    const env = { DOCKER_TLS_VERIFY: "1", DOCKER_CERT_PATH: authority.issue() };
+    assert.match(await complaint(`tcp://${address}:2375`, env), /does not speak TLS there: unset DOCKER_TLS_VERIFY/);
+  });
+
+  test("a port where nobody listens: the message says so", async () => {
+    assert.match(await complaint(`tcp://${address}:1`), /no engine answers at tcp:\S+ \(ECONNREFUSED\): start Docker/);
+  });
+
+  test("a name that nobody knows: the message says so", async () => {
+    assert.match(
+      await complaint("tcp://engine.invalid"),
+      /host name in tcp:\/\/engine\.invalid is not known .*share a net/,
+    );
+  });
+});
+
+suite("one with TLS", { skip: cannotHaveEngine }, () => {
+  let engine: PrivateEngine;
+  let authority: Authority;
+  let stranger: Authority;
+  const host = `tcp://${address}`;
+  const verify = (folder: string): Environment => ({ DOCKER_TLS_VERIFY: "1", DOCKER_CERT_PATH: folder });
+
+  before(async () => {
+    authority = new Authority();
+    stranger = new Authority();
+    const own = authority.issue({ names: `IP:${address}` });
+    const files = [`--tlscacert=${own}/ca.pem`, `--tlscert=${own}/cert.pem`, `--tlskey=${own}/key.pem`];
+    engine = await PrivateEngine.open("-H", "tcp://0.0.0.0:2376", "--tlsverify", ...files);
+  });
+  after(async () => {
+    authority[Symbol.dispose]();
+    stranger[Symbol.dispose]();
+    await engine[Symbol.asyncDispose]();
+  });
+
+  test("without a port, 2376 is meant", () => serves(engine, host, verify(authority.issue())));
+  test("with a port", () => serves(engine, `${host}:2376`, verify(authority.issue())));
+
+  test("asked without TLS: the message says what to set", async () => {
+    assert.match(await complaint(`${host}:2376`), /speaks TLS, and was asked without: set DOCKER_TLS_VERIFY=1/);
+  });
+
+  test("a client certificate that expired: the message names it", async () => {
+    const told = await complaint(host, verify(authority.issue({ days: -1 })));
+    assert.match(told, /does not accept cert\.pem in DOCKER_CERT_PATH: renew it/);
+  });
+
+  test("a client certificate of another CA: the message names it", async () => {
+    const told = await complaint(host, verify(stranger.issue({ trusts: authority })));
+    assert.match(told, /does not accept cert\.pem in DOCKER_CERT_PATH: .*signed by its CA/);
+  });
+
+  test("an engine of another CA: the message names ca.pem", async () => {
+    const told = await complaint(host, verify(authority.issue({ trusts: stranger })));
+    assert.match(told, /ca\.pem in DOCKER_CERT_PATH must be the CA that signed/);
+  });
+});
+
+suite("a certificate of the engine's that is of no use", { skip: cannotHaveEngine }, () => {
+  const cases = [
+    { name: "it expired", spec: { names: `IP:${address}`, days: -1 }, told: /renew the engine's certificate/ },
+    { name: "it is for another name", spec: { names: "DNS:elsewhere" }, told: /its certificate is for other names/ },
+  ];
+  for (const { name, spec, told } of cases) {
+    test(`${name}: the message says so`, async () => {
+      using authority = new Authority();
+      const own = authority.issue(spec);
+      const files = [`--tlscacert=${own}/ca.pem`, `--tlscert=${own}/cert.pem`, `--tlskey=${own}/key.pem`];
+      await using _engine = await PrivateEngine.open("-H", "tcp://0.0.0.0:2376", "--tlsverify", ...files);
+      const env = { DOCKER_TLS_VERIFY: "1", DOCKER_CERT_PATH: authority.issue() };
+      assert.match(await complaint(`tcp://${address}`, env), told);
+    });
+  }
+});
+
+for (const bind of ["127.0.0.1", "[::1]"]) {
+  test(`a socket proxy on ${bind}`, { skip: skip || cannotProxy }, async () => {
+    await using lab = await Lab.open();
+    await using proxy = await NarrowProxy.open({ bind: `${bind}:${await freePort()}` });
+    const target = await lab.container({ program: echo() });
+    const services = { echo: { to: target, idle_timeout: "50ms" } };
+    const wakeport = await lab.wakeport(services, { docker: { host: proxy.host } });
+    await wakeport.greeted("echo");
+    await wakeport.until("echo", "asleep");
+    await lab.check();
+  });
+}
