@@ -1,61 +1,20 @@
 /** The FTP example of compose/, for real: its images, its configuration, and clients that people use. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
-import { promisify } from "node:util";
-import { engineVersion } from "../support/engine.ts";
+import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds } from "../support/compose.ts";
 
-const exec = promisify(execFile);
 const EXAMPLE = path.join(import.meta.dirname, "../../compose/ftp/compose.yaml");
 const SERVER = "ftp://127.0.0.1:2121";
 const ADMIN = "http://127.0.0.1:9464";
-const COMMAND_MS = 60_000;
-const BUILD_MS = 280_000;
 /** The example's idle timeout is 30 s. */
 const SLEEP_MS = 60_000;
 const project = `wakeport-test-${process.pid}`;
 
-const isRequired = process.env["WAKEPORT_TEST_ENGINE"] === "required";
-const skip = !isRequired && (await missing());
-
-/** Why the example cannot run here; false when it can. */
-async function missing(): Promise<string | false> {
-  if ((await engineVersion()) === undefined) return "NO DOCKER ENGINE: as root on Debian, test/engine/up brings one";
-  const tools: readonly (readonly [string, ...string[]])[] = [
-    ["docker", "compose", "version"],
-    ["curl", "--version"],
-    ["lftp", "--version"],
-  ];
-  for (const [file, ...args] of tools) {
-    if (!(await succeeds(file, ...args))) return `NO ${file} ${args[0]}: test/engine/up and test/engine/tools bring it`;
-  }
-  return false;
-}
-
-async function run(file: string, args: readonly string[], timeout: number = COMMAND_MS): Promise<string> {
-  const { stdout } = await exec(file, args, { timeout, maxBuffer: 64 << 20 });
-  return stdout;
-}
-
-async function succeeds(file: string, ...args: string[]): Promise<boolean> {
-  return run(file, args).then(
-    () => true,
-    () => false,
-  );
-}
-
-async function poll(what: string, ms: number, holds: () => Promise<boolean>): Promise<void> {
-  const limit = performance.now() + ms;
-  while (!(await holds())) {
-    assert.ok(performance.now() < limit, `did not come true within ${ms / 1000} s: ${what}`);
-    await delay(200);
-  }
-}
+const skip = await cannotCompose(["curl", "--version"], ["lftp", "--version"]);
 
 /** The example plus the label by which test/engine/up finds what a test left. */
 class Example {

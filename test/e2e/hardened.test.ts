@@ -1,0 +1,148 @@
+/** The example compose/hardened, for real, but for the image of the socket proxy: one of our own stands in for it. */
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, before, suite, test } from "node:test";
+import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds } from "../support/compose.ts";
+import { freePort } from "../support/tcp.ts";
+
+const EXAMPLE = path.join(import.meta.dirname, "../../compose/hardened/compose.yaml");
+const STAND_IN = path.join(import.meta.dirname, "../engine/socket-proxy");
+/** The example's idle timeout is 10 s. */
+const SLEEP_MS = 40_000;
+const project = `wakeport-test-hardened-${process.pid}`;
+
+const skip = await cannotCompose(["curl", "--version"]);
+
+suite("the hardened example", { skip }, () => {
+  let override: string;
+  let web: string;
+  let admin: string;
+
+  const compose = (...args: string[]): Promise<string> =>
+    run("docker", ["compose", "-p", project, "-f", EXAMPLE, "-f", override, ...args], BUILD_MS);
+  /** A field of one of its containers, by docker's own template language. */
+  const inspect = async (service: string, field: string): Promise<string> =>
+    (await run("docker", ["inspect", "-f", `{{${field}}}`, `${project}-${service}-1`])).trim();
+  const state = (): Promise<string> => inspect("web", ".State.Status");
+
+  before(async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
+    override = path.join(folder, "override.yaml");
+    const [webPort, adminPort] = [await freePort(), await freePort()];
+    web = `http://127.0.0.1:${webPort}`;
+    admin = `http://127.0.0.1:${adminPort}`;
+    await writeFile(override, overrides(webPort, adminPort));
+    await compose("up", "--build", "--detach");
+    await poll("wakeport is ready", COMMAND_MS, () => succeeds("curl", "--silent", "--fail", `${admin}/readyz`));
+  });
+
+  after(async () => {
+    await compose("down", "--volumes", "--rmi", "local", "--timeout", "5");
+    await rm(path.dirname(override), { recursive: true });
+  });
+
+  test("a client is served, and a while later the server sleeps", async () => {
+    assert.equal(await run("curl", ["--silent", "--max-time", "30", web]), "awake\n");
+    await poll("it sleeps", SLEEP_MS, async () => (await state()) === "exited");
+  });
+
+  test("the next client wakes it", async () => {
+    assert.equal(await run("curl", ["--silent", "--max-time", "30", web]), "awake\n");
+    assert.equal(await state(), "running");
+  });
+
+  test("nothing is refused that it needs, and the healthcheck agrees", async () => {
+    const status = await compose("exec", "-T", "wakeport", "wakeport", "status");
+    assert.match(status, /web +ready +container web/);
+    assert.doesNotMatch(status, /refuses|does not answer/);
+    await compose("exec", "-T", "wakeport", "wakeport", "healthcheck");
+  });
+
+  test("wakeport is as little as it can be", async () => {
+    assert.equal(await inspect("wakeport", ".Config.User"), "65532:65532");
+    assert.equal(await inspect("wakeport", ".HostConfig.CapDrop"), "[ALL]");
+    assert.equal(await inspect("wakeport", ".HostConfig.ReadonlyRootfs"), "true");
+    assert.equal(await inspect("wakeport", ".HostConfig.SecurityOpt"), "[no-new-privileges:true]");
+    const mounts = await inspect("wakeport", "range .Mounts}}{{.Destination}} {{.RW}};{{end");
+    assert.equal(mounts, "/etc/wakeport false;");
+  });
+
+  test("from wakeport's container the proxy refuses everything else", async () => {
+    const id = await inspect("web", ".Id");
+    const forbidden = [
+      `POST /containers/${id}/exec`,
+      `POST /v1.41/containers/${id}/exec`,
+      "POST /containers/create",
+      "POST /v1.41/containers/create?name=evil",
+      `DELETE /containers/${id}`,
+      `DELETE /v1.41/containers/${id}?force=1`,
+      `POST /containers/${id}/kill`,
+      `POST /containers/${id}/update`,
+      `POST /containers/${id}/rename?name=evil`,
+      `POST /containers/${id}/wait`,
+      `PUT /containers/${id}/archive?path=/`,
+      `GET /containers/${id}/logs?stdout=1`,
+      "POST /images/create?fromImage=evil",
+      "POST /build",
+      "GET /images/json",
+      "GET /networks",
+      "GET /info",
+      `POST /containers/${id}/start/../exec`,
+      `POST /containers/create/start/x`,
+    ];
+    const allowed = ["GET /_ping", "GET /v1.41/version", "GET /containers/json", `GET /v1.41/containers/${id}/json`];
+    const answers = await asWakeport([...forbidden, ...allowed]);
+    for (const request of forbidden) assert.equal(answers[request], 403, request);
+    for (const request of allowed) assert.equal(answers[request], 200, request);
+    assert.equal(await state(), "running");
+  });
+
+  test("the target does not see the proxy", async () => {
+    const program = `
+      const answer = fetch("http://socket-proxy:2375/_ping", { signal: AbortSignal.timeout(5_000) });
+      answer.then(() => console.log("it answers"), (error) => console.log(error.cause?.code ?? error.name));
+    `;
+    const told = await compose("exec", "-T", "web", "node", "-e", program);
+    assert.match(told.trim(), /^(ENOTFOUND|EAI_AGAIN)$/);
+  });
+
+  /** The statuses that requests get from inside wakeport's container, paths sent as they are. */
+  async function asWakeport(requests: readonly string[]): Promise<Readonly<Record<string, number>>> {
+    const program = `
+      const http = require("node:http");
+      const statuses = {};
+      const ask = (request) => new Promise((resolve, reject) => {
+        const [method, path] = request.split(" ");
+        const call = http.request({ host: "socket-proxy", port: 2375, method, path, agent: false }, (answer) => {
+          answer.resume();
+          statuses[request] = answer.statusCode;
+          resolve();
+        });
+        call.on("error", reject).end();
+      });
+      Promise.all(${JSON.stringify(requests)}.map(ask)).then(() => console.log(JSON.stringify(statuses)));
+    `;
+    return JSON.parse(await compose("exec", "-T", "wakeport", "node", "-e", program));
+  }
+});
+
+/** Other ports than the example's, so that tests do not meet; our own proxy; and the label by which test/engine/up finds what a test left. */
+function overrides(webPort: number, adminPort: number): string {
+  const labels = 'labels: { wakeport.test: "e2e" }';
+  return `
+services:
+  socket-proxy:
+    image: !reset null
+    build: ${STAND_IN}
+    ${labels}
+  wakeport:
+    ports: !override ["127.0.0.1:${webPort}:8080", "127.0.0.1:${adminPort}:9464"]
+    ${labels}
+  web: { ${labels} }
+networks:
+  docker-api: { ${labels} }
+  targets: { ${labels} }
+`;
+}

@@ -1,0 +1,45 @@
+/** What the tests of compose/ share: running commands, and waiting for what containers take their time for. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import { engineVersion } from "./engine.ts";
+
+const exec = promisify(execFile);
+export const COMMAND_MS = 60_000;
+/** Images may have to be built. */
+export const BUILD_MS = 280_000;
+
+const isRequired = process.env["WAKEPORT_TEST_ENGINE"] === "required";
+
+/** Why an example cannot run here; false when it can, or must. @param tools programs that it needs, with arguments that they answer */
+export async function cannotCompose(...tools: readonly (readonly [string, ...string[]])[]): Promise<string | false> {
+  if (isRequired) return false;
+  if ((await engineVersion()) === undefined) return "NO DOCKER ENGINE: as root on Debian, test/engine/up brings one";
+  for (const [file, ...args] of [["docker", "compose", "version"] as const, ...tools]) {
+    if (!(await succeeds(file, ...args))) return `NO ${file} ${args[0]}: test/engine/up and test/engine/tools bring it`;
+  }
+  return false;
+}
+
+/** What a command prints. @throws when it fails, or takes longer than `timeout` milliseconds */
+export async function run(file: string, args: readonly string[], timeout: number = COMMAND_MS): Promise<string> {
+  const { stdout } = await exec(file, args, { timeout, maxBuffer: 64 << 20 });
+  return stdout;
+}
+
+export async function succeeds(file: string, ...args: string[]): Promise<boolean> {
+  return run(file, args).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Waits until `holds`, for `ms` milliseconds at most. */
+export async function poll(what: string, ms: number, holds: () => Promise<boolean>): Promise<void> {
+  const limit = performance.now() + ms;
+  while (!(await holds())) {
+    assert.ok(performance.now() < limit, `did not come true within ${ms / 1000} s: ${what}`);
+    await delay(200);
+  }
+}
