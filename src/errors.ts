@@ -43,6 +43,12 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** A fault and what to do about it, in one line. */
+export function sentenceOf(error: Error): string {
+  const remedy: unknown = "remedy" in error ? error.remedy : undefined;
+  return typeof remedy === "string" ? `${error.message}: ${remedy}` : error.message;
+}
+
 /** The system's error code (`ECONNREFUSED`), where there is one. */
 export function codeOf(error: unknown): string | undefined {
   const code: unknown = error instanceof Error && "code" in error ? error.code : undefined;

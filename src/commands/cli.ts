@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { NoConfigError } from "../config/load.ts";
 import { ConfigError } from "../config/problem.ts";
 import { suggest } from "../config/suggest.ts";
-import { BindError, codeOf, messageOf, TargetError } from "../errors.ts";
+import { BindError, codeOf, messageOf, sentenceOf, TargetError } from "../errors.ts";
 import { type Command, type Context, exitCode, type Options } from "./command.ts";
 import { noConfigHelp } from "./no-config.ts";
 
@@ -67,7 +67,7 @@ function explainFailure(error: unknown, context: Context): number {
     return exitCode.usage;
   }
   if (error instanceof TargetError) {
-    context.printError(`wakeport: ${error.message}${error.remedy === undefined ? "" : `: ${error.remedy}`}`);
+    context.printError(`wakeport: ${sentenceOf(error)}`);
     return error.fault === "invalid" ? exitCode.usage : exitCode.failed;
   }
   if (error instanceof BindError || codeOf(error) === "EPIPE") {

@@ -1,4 +1,4 @@
-import type { TargetError } from "../errors.ts";
+import { sentenceOf, type TargetError } from "../errors.ts";
 import type { Operation } from "./faults.ts";
 
 /** Operations whose refusal nobody would be told of otherwise: what needs them gets by without, or looks again later. */
@@ -38,10 +38,4 @@ export class Refusals {
   get sentences(): string[] {
     return [...this.#refused.values()].map(sentenceOf);
   }
-}
-
-/** A fault and what to do about it, in one line. */
-export function sentenceOf(error: Error): string {
-  const remedy: unknown = "remedy" in error ? error.remedy : undefined;
-  return typeof remedy === "string" ? `${error.message}: ${remedy}` : error.message;
 }

@@ -4,6 +4,7 @@ import pino from "pino";
 import pretty from "pino-pretty";
 import { within } from "../async.ts";
 import type { LogFormat, LogLevel } from "../config/config.ts";
+import { sentenceOf } from "../errors.ts";
 import type { ActivationReport, ConnectionReport, Observer, SleepReport, StateChange } from "./observer.ts";
 
 export type Log = pino.Logger;
@@ -77,7 +78,7 @@ export function logObserver(log: Log): Observer {
       const next = retryMs > 0 ? `; trying again in ${seconds(retryMs)}` : "";
       log.error(
         { event: "target.stop_failed", target, error: error.message, ...remedyOf(error) },
-        `${target} could not be stopped: ${withRemedy(error.message, error)}${next}`,
+        `${target} could not be stopped: ${sentenceOf(error)}${next}`,
       );
     },
     connection: (report) => logConnection(log, report),
@@ -89,7 +90,7 @@ export function logObserver(log: Log): Observer {
     },
     engineUp: (description) => log.info({ event: "engine.up" }, `the engine answers: ${description}`),
     engineDown: (error) => {
-      log.error({ event: "engine.down", error: error.message, ...remedyOf(error) }, withRemedy(error.message, error));
+      log.error({ event: "engine.down", error: error.message, ...remedyOf(error) }, sentenceOf(error));
     },
     eventsReconnected: () => log.debug({ event: "engine.events_reconnected" }, "the engine's event stream is back"),
     output: (target, line) => log.info({ event: "target.output", target }, `${target} | ${line}`),
@@ -127,7 +128,7 @@ function logActivation(log: Log, report: ActivationReport): void {
     log.info({ event: "target.cancelled", ...facts }, `the start of ${target} was given up`);
     return;
   }
-  const message = withRemedy(error?.message ?? outcome, error);
+  const message = error === undefined ? outcome : sentenceOf(error);
   const next = cooldownMs === undefined ? "" : `; next attempt in ${seconds(cooldownMs)} at the earliest`;
   const words = lastLines === undefined || lastLines.length === 0 ? "" : `; its last output: ${lastLines.join(" ⏎ ")}`;
   const details = {
@@ -181,11 +182,6 @@ function logConnection(log: Log, report: ConnectionReport): void {
 function remedyOf(error: Error | undefined): { remedy?: string } {
   const remedy: unknown = error !== undefined && "remedy" in error ? error.remedy : undefined;
   return typeof remedy === "string" ? { remedy } : {};
-}
-
-function withRemedy(message: string, error: Error | undefined): string {
-  const { remedy } = remedyOf(error);
-  return remedy === undefined ? message : `${message}: ${remedy}`;
 }
 
 function round(ms: number): number {

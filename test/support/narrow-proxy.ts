@@ -103,8 +103,10 @@ export class NarrowProxy implements AsyncDisposable {
     const { socketPath = SOCKET, idle = "10m", bind = `unix@${this.#socketPath}` } = this.#options;
     const surroundings = { PATH, SOCKET: socketPath, BIND: bind, IDLE: idle };
     const env = { ...surroundings, ...rights, ...(without && { [without]: "0" }) };
-    const child = spawn("haproxy", ["-db", "-f", CONFIG], { env, stdio: ["ignore", "ignore", "inherit"] });
-    // It is no reason to keep a test's process.
+    // It dies with this process, however that ends.
+    const command = ["--pdeathsig", "KILL", "haproxy", "-db", "-f", CONFIG];
+    const child = spawn("setpriv", command, { env, stdio: ["ignore", "ignore", "inherit"] });
+    // And is no reason to keep it.
     child.unref();
     this.#child = child;
     await eventually("the proxy listens", async () => {

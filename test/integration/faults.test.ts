@@ -1,0 +1,74 @@
+/** What the answers of engines, and of what stands before them, are called. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { engineFault, isRefusal, type Operation } from "../../src/engine/faults.ts";
+import { sentenceOf } from "../../src/errors.ts";
+
+const AT = { url: "tcp://proxy:2375" };
+const PAGE = "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n";
+
+/** An answer as dockerode throws it. */
+function answer(statusCode: number, said: string, json: unknown = Buffer.from(said)): Error {
+  return Object.assign(new Error(`(HTTP code ${statusCode}) unexpected - ${said} `), { statusCode, json });
+}
+
+suite("a refusal names the switch", () => {
+  const switches: Readonly<Record<Operation, string>> = {
+    ping: "PING=1",
+    version: "VERSION=1",
+    events: "EVENTS=1",
+    list: "CONTAINERS=1",
+    inspect: "CONTAINERS=1",
+    start: "ALLOW_START=1",
+    stop: "ALLOW_STOP=1",
+    pause: "ALLOW_PAUSE=1",
+    unpause: "ALLOW_UNPAUSE=1",
+    logs: "ALLOW_LOGS=1",
+  };
+  for (const [operation, name] of Object.entries(switches) as [Operation, string][]) {
+    test(`of ${operation}: ${name}`, () => {
+      const fault = engineFault(answer(403, PAGE), operation, "container ftp", AT);
+      assert.equal(fault.fault, "denied");
+      assert.match(
+        fault.message,
+        new RegExp(`^the socket proxy at tcp://proxy:2375 refuses "${operation}" of container ftp$`),
+      );
+      assert.match(fault.remedy ?? "", new RegExp(name));
+    });
+  }
+
+  test("by whatever status proxies refuse with", () => {
+    for (const status of [401, 403, 405]) {
+      assert.ok(isRefusal(answer(status, "no")));
+      assert.equal(engineFault(answer(status, "no"), "start", "container ftp", AT).fault, "denied");
+    }
+    for (const status of [400, 404, 409, 500, 503]) assert.ok(!isRefusal(answer(status, "no")));
+  });
+
+  test("of something that is about no container in particular", () => {
+    const { message } = engineFault(answer(403, PAGE), "ping", "", AT);
+    assert.equal(message, 'the socket proxy at tcp://proxy:2375 refuses "ping"');
+  });
+
+  test("by the engine itself, in its own words", () => {
+    const said = "authorization denied by plugin gate: no";
+    const { message, fault } = engineFault(answer(403, said, { message: said }), "stop", "container ftp", AT);
+    assert.equal(fault, "denied");
+    assert.equal(message, `the engine at tcp://proxy:2375 refuses "stop" of container ftp: ${said}`);
+  });
+});
+
+test("a proxy whose engine is away is an engine that is away", () => {
+  for (const status of [502, 503, 504]) {
+    const fault = engineFault(answer(status, PAGE), "inspect", "container ftp", AT);
+    assert.equal(fault.fault, "unreachable");
+    assert.match(sentenceOf(fault), /proxy at tcp:\S+ gets no answer from the engine \(\d+\): start Docker, or check/);
+    assert.doesNotMatch(fault.message, /</);
+  }
+});
+
+test("a context that is not followed is mentioned where no engine answers", () => {
+  const refused = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
+  const fault = engineFault(refused, "ping", "", { url: "unix:///s", hint: "the docker command goes elsewhere" });
+  assert.match(sentenceOf(fault), /no engine answers at unix:\/\/\/s .*; the docker command goes elsewhere$/);
+});
