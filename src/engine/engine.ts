@@ -241,9 +241,10 @@ export class Engine {
 }
 
 function callOn(operation: Operation, on: string | Named, deadlineMs: number, signal?: AbortSignal): CallOptions {
-  const called =
-    typeof on === "string" ? { subject: `container ${on}` } : { subject: `container ${on.name}`, id: on.id };
-  return { operation, ...called, deadlineMs, ...(signal && { signal }) };
+  const { name, id } = typeof on === "string" ? { name: on, id: on } : on;
+  // An id as people write it.
+  const subject = `container ${/^[0-9a-f]{64}$/.test(name) ? name.slice(0, 12) : name}`;
+  return { operation, subject, id, deadlineMs, ...(signal && { signal }) };
 }
 
 function byNumber(a: Dockerode.ContainerInfo, b: Dockerode.ContainerInfo): number {
