@@ -5,6 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { globSync } from "node:fs";
 import process from "node:process";
+import { cannotHavePodman } from "./integration/podman-engine.ts";
 import { engineVersion } from "./support/engine.ts";
 
 const engine = await engineVersion();
@@ -13,14 +14,16 @@ if (engine === undefined && isRequired) {
   console.error("No Docker engine answers, and WAKEPORT_TEST_ENGINE=required: see test/engine/README.md");
   process.exit(1);
 }
+const noPodman = await cannotHavePodman();
+const isLess = engine === undefined || noPodman !== false;
 const notice =
   engine === undefined
     ? "NO DOCKER ENGINE: the tests that need one are SKIPPED. As root on Debian, test/engine/up brings one."
-    : `Docker engine ${engine}: all tests run.`;
+    : `Docker engine ${engine}: ${noPodman === false ? "all tests run." : `all tests run but these. ${noPodman}`}`;
 
 console.log(notice);
 const named = process.argv.slice(2);
 const files = named.length > 0 ? named : globSync("test/**/*.test.ts").sort();
 const { status } = spawnSync(process.execPath, ["--test", "--test-timeout=300000", ...files], { stdio: "inherit" });
-if (engine === undefined) console.log(notice);
+if (isLess) console.log(notice);
 process.exit(status ?? 1);

@@ -9,14 +9,24 @@ const IDLE_MS = 4_000;
 
 type AddRequest = (request: http.ClientRequest, ...rest: unknown[]) => void;
 
+export interface AgentOptions {
+  readonly isSecure: boolean;
+  readonly mostSockets?: number;
+  /** Is given the headers of each answer, before anybody else is. */
+  readonly onAnswer?: (headers: http.IncomingHttpHeaders) => void;
+}
+
 /** Keeps connections to the engine open, and keeps two habits of dockerode's HTTP layer in check. */
-export function engineAgent(isSecure: boolean, mostSockets: number = MOST_SOCKETS): http.Agent {
+export function engineAgent({ isSecure, mostSockets = MOST_SOCKETS, onAnswer = () => {} }: AgentOptions): http.Agent {
   const options = { keepAlive: true, maxSockets: mostSockets, timeout: IDLE_MS };
   const agent = isSecure ? new https.Agent(options) : new http.Agent(options);
   const addRequest: AddRequest = Reflect.get(agent, "addRequest");
   const value: AddRequest = (request, ...rest) => {
-    // It would follow a redirect, and throw where nobody can catch when that leads nowhere. An engine has none to give.
-    request.prependListener("response", (response) => Reflect.deleteProperty(response.headers, "location"));
+    request.prependListener("response", ({ headers }) => {
+      onAnswer(headers);
+      // It would follow a redirect, and throw where nobody can catch when that leads nowhere. An engine has none to give.
+      Reflect.deleteProperty(headers, "location");
+    });
     addRequest.call(agent, request, ...rest);
   };
   Object.defineProperty(agent, "addRequest", { value });

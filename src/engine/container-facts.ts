@@ -1,4 +1,5 @@
 import type Dockerode from "dockerode";
+import { graceOf, runs } from "./podman.ts";
 
 /** One of a container's networks, as far as it is known now: a stopped container has no addresses. */
 export interface ContainerNetwork {
@@ -54,7 +55,7 @@ export const serviceLabel = "com.docker.compose.service";
 const dependsOnLabel = "com.docker.compose.depends_on";
 
 /** Takes the facts out of an answer of `GET /containers/{id}/json`. */
-export function factsOf(info: Dockerode.ContainerInspectInfo): ContainerFacts {
+export function factsOf(info: Dockerode.ContainerInspectInfo, isPodman: boolean): ContainerFacts {
   const { State: state, Config: config, HostConfig: host } = info;
   const health = healthOf(state.Health?.Status);
   const labels = config.Labels ?? {};
@@ -63,11 +64,11 @@ export function factsOf(info: Dockerode.ContainerInspectInfo): ContainerFacts {
   const networkMode = host.NetworkMode ?? "default";
   const networkOf = /^container:(.+)/.exec(networkMode)?.[1];
   // The type package does not know this field; the engine sends it where it is set.
-  const stopTimeoutS = "StopTimeout" in config ? config.StopTimeout : undefined;
+  const stopTimeoutS = graceOf("StopTimeout" in config ? config.StopTimeout : undefined, isPodman);
   return {
     id: info.Id,
     name: info.Name.replace(/^\//, ""),
-    isRunning: state.Running && !state.Restarting,
+    isRunning: runs(state) && !state.Restarting,
     isPaused: state.Paused,
     isRestarting: state.Restarting,
     createdAt: info.Created,
@@ -82,7 +83,7 @@ export function factsOf(info: Dockerode.ContainerInspectInfo): ContainerFacts {
     dependsOn: dependenciesIn(labels[dependsOnLabel] ?? ""),
     ...(networkOf !== undefined && { networkOf }),
     ...(health !== undefined && { health }),
-    ...(typeof stopTimeoutS === "number" && { stopTimeoutS }),
+    ...(stopTimeoutS !== undefined && { stopTimeoutS }),
     ...(project !== undefined && { project }),
     ...(composeService !== undefined && { composeService }),
   };

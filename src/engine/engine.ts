@@ -1,5 +1,5 @@
 /**
- * The Docker daemon behind dockerode. Every call has a deadline of its own: a daemon that dies in the middle of an
+ * The Docker daemon, or Podman, behind dockerode. Every call has a deadline of its own: a daemon that dies in the middle of an
  * answer leaves dockerode's promise pending for ever, abort signal or not.
  */
 import type http from "node:http";
@@ -13,6 +13,7 @@ import { type ContainerFacts, factsOf, projectLabel, serviceLabel } from "./cont
 import { callCode, engineFault, isRefusal, type Operation, statusOf } from "./faults.ts";
 import type { EngineHost } from "./host.ts";
 import { LogFrames } from "./log-frames.ts";
+import { eventFilter, isPodmanAnswer } from "./podman.ts";
 import { Refusals } from "./refusals.ts";
 
 /** For calls that the engine answers from memory. */
@@ -20,6 +21,8 @@ const QUICK_MS = 10_000;
 const PING_MS = 5_000;
 /** Added to a container's grace when it is stopped, for the engine's own work. */
 const STOP_MARGIN_MS = 15_000;
+/** One that finds its container on its way down, and the container down when it looks, is worth another. */
+const MOST_STARTS = 3;
 
 /** How a call is told about, and how long it may take. */
 interface CallOptions {
@@ -55,14 +58,19 @@ export class Engine {
   readonly #logs: Dockerode;
   readonly #system: SystemCalls;
   readonly #closing = new AbortController();
+  #isPodman = false;
 
   constructor(host: EngineHost, observer: Observer) {
     this.url = host.url;
     this.#host = host;
     this.refusals = new Refusals((sentence) => observer.warning("engine.refuses", sentence));
     this.#observer = observer;
-    this.#agent = engineAgent(host.tls !== undefined);
-    this.#logAgent = engineAgent(host.tls !== undefined, Number.POSITIVE_INFINITY);
+    const isSecure = host.tls !== undefined;
+    const onAnswer = (headers: http.IncomingHttpHeaders): void => {
+      this.#isPodman = isPodmanAnswer(headers) ?? this.#isPodman;
+    };
+    this.#agent = engineAgent({ isSecure, onAnswer });
+    this.#logAgent = engineAgent({ isSecure, mostSockets: Number.POSITIVE_INFINITY });
     // Given whole, even where undefined: dockerode fills what is left out from the environment.
     const through = (agent: http.Agent) => ({
       socketPath: host.socketPath,
@@ -77,6 +85,11 @@ export class Engine {
     this.#logs = new Dockerode(through(this.#logAgent));
   }
 
+  /** Whether it is Podman, as its last answer told. */
+  get isPodman(): boolean {
+    return this.#isPodman;
+  }
+
   /** @throws TargetError */
   async ping(): Promise<void> {
     await this.#call({ operation: "ping", subject: "", deadlineMs: PING_MS }, (abort) => this.#system.ping(abort));
@@ -86,13 +99,16 @@ export class Engine {
   async version(): Promise<string> {
     const options = { operation: "version", subject: "", deadlineMs: QUICK_MS } as const;
     const { Version, ApiVersion } = await this.#call(options, (abort) => this.#system.version(abort));
-    return `docker ${Version} (API ${ApiVersion})`;
+    return `${this.#isPodman ? "podman" : "docker"} ${Version} (API ${ApiVersion})`;
   }
 
   /** @param reference a container's name or id @throws TargetError, "missing" when there is none */
   async inspect(reference: string, signal?: AbortSignal): Promise<ContainerFacts> {
     const options = callOn("inspect", reference, QUICK_MS, signal);
-    return this.#call(options, async (abort) => factsOf(await this.#docker.getContainer(reference).inspect(abort)));
+    return this.#call(options, async (abort) => {
+      const info = await this.#docker.getContainer(reference).inspect(abort);
+      return factsOf(info, this.#isPodman);
+    });
   }
 
   /**
@@ -102,11 +118,14 @@ export class Engine {
    * @throws TargetError
    */
   async findComposeService(project: string, service: string, signal?: AbortSignal): Promise<readonly string[]> {
-    const label = [`${projectLabel}=${project}`, `${serviceLabel}=${service}`, "com.docker.compose.oneoff=False"];
+    const label = [`${projectLabel}=${project}`, `${serviceLabel}=${service}`];
     const options = callOn("list", `${project}/${service}`, QUICK_MS, signal);
     return this.#call(options, async (abort) => {
       const found = await this.#docker.listContainers({ all: true, filters: { label }, ...abort });
-      return found.toSorted(byNumber).map((container) => container.Id);
+      return found
+        .filter((container) => !isOneOff(container))
+        .toSorted(byNumber)
+        .map((container) => container.Id);
     });
   }
 
@@ -120,8 +139,18 @@ export class Engine {
     // What may not be looked at could not be relayed to when it is up, nor stopped again.
     if (this.refusals.has("inspect")) await this.inspect(container.id, signal);
     const options = callOn("start", container, LONGEST_TIMER_MS, signal);
-    const isDone = await this.#act(options, (abort) => this.#docker.getContainer(container.id).start(abort), [304]);
-    return isDone ? "started" : "already";
+    for (let starts = 1; ; starts += 1) {
+      try {
+        const isDone = await this.#act(options, (abort) => this.#docker.getContainer(container.id).start(abort), [304]);
+        return isDone ? "started" : "already";
+      } catch (error) {
+        // Podman says so of one that is on its way down, and may be down by now.
+        if (!this.#isPodman || !isConflict(error) || starts === MOST_STARTS) throw error;
+        const { isPaused, isRunning } = await this.inspect(container.id, signal);
+        if (isPaused) throw error;
+        if (isRunning) return "already";
+      }
+    }
   }
 
   /**
@@ -133,12 +162,17 @@ export class Engine {
    */
   async stop(container: Named, graceMs: number, ownGrace: boolean, signal: AbortSignal): Promise<void> {
     const options = callOn("stop", container, timerMs(graceMs + STOP_MARGIN_MS), signal);
-    const grace = ownGrace ? {} : { t: Math.ceil(graceMs / 1000) };
-    await this.#act(
-      options,
-      (abort) => this.#docker.getContainer(container.id).stop({ ...grace, ...abort }),
-      [304, 404],
-    );
+    // Podman does not always know it.
+    const grace = ownGrace && !this.#isPodman ? {} : { t: Math.ceil(graceMs / 1000) };
+    const ask: Ask<unknown> = (abort) => this.#docker.getContainer(container.id).stop({ ...grace, ...abort });
+    try {
+      await this.#act(options, ask, [304, 404]);
+    } catch (error) {
+      if (!this.#isPodman || !isConflict(error) || !(await this.inspect(container.id, signal)).isPaused) throw error;
+      // Docker would have stopped it.
+      await this.unpause(container, signal);
+      await this.stop(container, graceMs, ownGrace, signal);
+    }
   }
 
   /** Ends a container with SIGKILL. One that is gone is down. @throws TargetError, "conflict" for one that is down */
@@ -184,10 +218,18 @@ export class Engine {
     );
   }
 
-  /** Opens the stream of container events since `since` (Unix seconds): newline-delimited JSON. @throws TargetError */
+  /**
+   * Opens the stream of container events since `since` (Unix seconds): newline-delimited JSON. Podman answers when it
+   * has one to tell.
+   *
+   * @param actions by Docker's names
+   * @throws TargetError
+   */
   async events(since: number, actions: readonly string[], signal: AbortSignal): Promise<NodeJS.ReadableStream> {
-    const options = { operation: "events", subject: "", deadlineMs: QUICK_MS, signal } as const;
-    const query = { since, filters: { type: ["container" as const], event: [...actions] }, abortSignal: signal };
+    const deadlineMs = this.#isPodman ? LONGEST_TIMER_MS : QUICK_MS;
+    const options = { operation: "events", subject: "", deadlineMs, signal } as const;
+    const filters = { type: ["container" as const], event: eventFilter(actions) };
+    const query = { since, filters, abortSignal: signal };
     return this.#call(options, () => this.#docker.getEvents(query));
   }
 
@@ -250,6 +292,15 @@ function callOn(operation: Operation, on: string | Named, deadlineMs: number, si
 function byNumber(a: Dockerode.ContainerInfo, b: Dockerode.ContainerInfo): number {
   const running = (container: Dockerode.ContainerInfo): number => (container.State === "running" ? 0 : 1);
   return containerNumber(a) - containerNumber(b) || running(a) - running(b) || b.Created - a.Created;
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof TargetError && error.fault === "conflict";
+}
+
+/** Made by `docker compose run`. podman-compose does not have the label at all. */
+function isOneOff(container: Dockerode.ContainerInfo): boolean {
+  return container.Labels["com.docker.compose.oneoff"] === "True";
 }
 
 function containerNumber(container: Dockerode.ContainerInfo): number {

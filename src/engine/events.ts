@@ -12,6 +12,7 @@ import { DeadlineError, TargetError } from "../errors.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import type { Engine } from "./engine.ts";
 import { JsonLines } from "./json-lines.ts";
+import { dockerAction } from "./podman.ts";
 
 /** What moves the state of a container, and `kill`, which tells who did it. `stop` may arrive after the next start. */
 const ACTIONS = [
@@ -120,8 +121,10 @@ export class EngineEvents {
     const over = new AbortController();
     const signal = AbortSignal.any([closing, over.signal]);
     try {
-      const stream = await this.#engine.events(Math.floor(Date.now() / 1000) - OVERLAP_S, ACTIONS, signal);
-      const ended = this.#drain(stream);
+      const opening = this.#engine.events(Math.floor(Date.now() / 1000) - OVERLAP_S, ACTIONS, signal);
+      const ended = this.#drain(opening);
+      // What Podman has to tell from now on will come, but it does not say so before.
+      if (!this.#engine.isPodman) await opening;
       await this.#up();
       this.#hintAll();
       return await Promise.race([ended, this.#ping(signal), this.#remind(signal)]);
@@ -130,8 +133,11 @@ export class EngineEvents {
     }
   }
 
-  #drain(stream: NodeJS.ReadableStream): Promise<Error> {
+  /** Resolves with the reason why the stream ended. */
+  async #drain(opening: Promise<NodeJS.ReadableStream>): Promise<Error> {
     const lines = new JsonLines((value) => this.#received(value));
+    const stream = await opening.catch((error: Error) => error);
+    if (stream instanceof Error) return stream;
     return new Promise((resolve) => {
       stream.on("data", (chunk: Buffer) => lines.push(chunk));
       stream.on("error", resolve);
@@ -198,7 +204,11 @@ function eventOf(value: unknown): ContainerEvent | undefined {
   const { Action: action, Actor: actor } = value;
   if (typeof action !== "string" || typeof actor !== "object" || actor === null || !("ID" in actor)) return undefined;
   const attributes = "Attributes" in actor ? actor.Attributes : undefined;
-  return { action, id: String(actor.ID), attributes: isStringRecord(attributes) ? attributes : {} };
+  return {
+    action: dockerAction(action),
+    id: String(actor.ID),
+    attributes: isStringRecord(attributes) ? attributes : {},
+  };
 }
 
 function isStringRecord(value: unknown): value is Record<string, string> {

@@ -1,4 +1,5 @@
 import { codeOf, DeadlineError, messageOf, TargetError } from "../errors.ts";
+import { isWrongState } from "./podman.ts";
 
 /** What the engine is asked to do, in the words of its API. */
 export type Operation =
@@ -92,7 +93,7 @@ export function engineFault(error: unknown, asked: Asked, at: EngineAddress): Ta
     });
   }
   if (status === 501) return notSupported(operation, subject, said, options);
-  if (status === 409) return new TargetError("conflict", `the engine cannot ${what} now: ${said}`, options);
+  if (isWrongState(status, said)) return new TargetError("conflict", `the engine cannot ${what} now: ${said}`, options);
   return new TargetError("failed", `the engine could not ${what}: ${said}`, options);
 }
 

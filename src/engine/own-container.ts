@@ -2,8 +2,12 @@ import { readFile } from "node:fs/promises";
 import type { ContainerFacts } from "./container-facts.ts";
 import type { Engine } from "./engine.ts";
 
-/** Docker mounts these three files of its own over the image's, from a folder named by the container's id. */
-const MOUNT = /\/containers\/([0-9a-f]{64})\/(?:resolv\.conf|hostname|hosts) \/etc\/(?:resolv\.conf|hostname|hosts) /;
+/**
+ * Docker and Podman mount these three files of their own over the image's, from a folder named by the container's id:
+ * `…/containers/ID/hostname`, `…/overlay-containers/ID/userdata/hostname`.
+ */
+const MOUNT =
+  /[/-]containers\/([0-9a-f]{64})\/(?:userdata\/)?(?:resolv\.conf|hostname|hosts) \/etc\/(?:resolv\.conf|hostname|hosts) /;
 
 /**
  * The container that this process runs in, from the text of /proc/self/mountinfo; undefined outside of one. Of a

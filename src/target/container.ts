@@ -138,14 +138,15 @@ export class ContainerTarget implements Target {
   async #bringUp(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
     const { engine } = this.#options;
     await checkRoute(facts, this.#options, signal);
-    if (!facts.isPaused) return engine.start(facts, signal);
     try {
+      if (!facts.isPaused) return await engine.start(facts, signal);
       await engine.unpause(facts, signal);
       return "started";
     } catch (error) {
       // Somebody was quicker.
-      if ((await engine.inspect(facts.id, signal)).isPaused) throw error;
-      return engine.start(facts, signal);
+      const now = await engine.inspect(facts.id, signal).catch(() => facts);
+      if (now.isPaused === facts.isPaused) throw error;
+      return this.#bringUp(now, signal);
     }
   }
 

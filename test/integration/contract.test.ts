@@ -7,6 +7,7 @@ import { OwnContainer } from "../../src/engine/own-container.ts";
 import { ContainerTarget } from "../../src/target/container.ts";
 import { observer } from "../../src/telemetry/observer.ts";
 import { type TestContainer, TestEngine } from "../support/containers.ts";
+import { engineEnv } from "../support/engine.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { engineHost, isProxied } from "../support/narrow-proxy.ts";
 import { type Subject, type Temper, targetContract } from "../support/target-contract.ts";
@@ -39,7 +40,7 @@ class ContainerSubject implements Subject {
   private constructor(containers: TestEngine, container: TestContainer) {
     this.#containers = containers;
     this.#container = container;
-    this.#engine = new Engine(parseEngineHost(host, {}), observer());
+    this.#engine = new Engine(parseEngineHost(host, engineEnv()), observer());
     this.#events = new EngineEvents(this.#engine, observer());
     this.target = new ContainerTarget({
       name: `container ${container.name}`,

@@ -44,10 +44,10 @@ export class Lab implements AsyncDisposable {
   /** @param socketPath of an engine other than the default one */
   static async open(socketPath: string | undefined = undefined): Promise<Lab> {
     const engine = new TestEngine(socketPath);
-    await engine.open();
+    const opened = engine.open();
     // Nobody names it, so nobody may touch it.
     const bystander = await engine.container({ command: ["sleep", "3600"] });
-    await bystander.start();
+    await Promise.all([opened, bystander.start()]);
     return new Lab(engine, bystander);
   }
 

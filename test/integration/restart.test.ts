@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import { echo, type TestContainer } from "../support/containers.ts";
+import { engineEnv } from "../support/engine.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { Program, temporaryFile } from "../support/program.ts";
 import { connect, eventually, freePort } from "../support/tcp.ts";
@@ -25,7 +26,7 @@ async function settings(target: TestContainer, idleTimeout: string): Promise<Set
 type Settings = Awaited<ReturnType<typeof temporaryFile>> & { readonly front: number };
 
 async function run({ path }: Settings): Promise<Program> {
-  const program = new Program(["run", "-c", path]);
+  const program = new Program(["run", "-c", path], engineEnv());
   await program.logged("started");
   return program;
 }

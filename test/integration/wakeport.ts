@@ -10,6 +10,7 @@ import type { Config } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { Sidecar } from "../../src/sidecar.ts";
 import type { ActivationReport } from "../../src/telemetry/observer.ts";
+import { engineEnv } from "../support/engine.ts";
 import { contradiction, type Evidence, Recorder, type Timed } from "../support/invariants.ts";
 import { engineHost } from "../support/narrow-proxy.ts";
 import { eventually, freePort, Peer } from "../support/tcp.ts";
@@ -75,7 +76,7 @@ export class Wakeport implements AsyncDisposable {
       config: configOf(services, ports, { ...options, ...(host !== undefined && { docker: { host } }) }),
       observer: record.observer,
       build: { version: "test", revision: "test", nodeVersion: process.version },
-      env: options.env ?? {},
+      env: { ...engineEnv(), ...options.env },
       uid: 0,
       gid: 0,
       ownFiles: 32,

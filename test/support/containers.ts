@@ -79,11 +79,12 @@ export class TestEngine implements AsyncDisposable {
     this.docker = new Dockerode(options);
   }
 
-  /** Begins the journal. */
+  /** Begins the journal with what happens from now on. On Podman this resolves when something has happened. */
   async open(): Promise<void> {
     const lines = new JsonLines((value) => this.events.push(eventOf(value as RawEvent)));
     const filters = { type: ["container" as const], label: [`${LABEL}=${run}`] };
-    const stream = await this.docker.getEvents({ filters, abortSignal: this.#ended.signal });
+    const since = Date.now() / 1000;
+    const stream = await this.docker.getEvents({ since, filters, abortSignal: this.#ended.signal });
     stream.on("data", (chunk: Buffer) => lines.push(chunk));
     stream.on("error", () => {});
   }

@@ -1,0 +1,178 @@
+/**
+ * Podman's Docker-compatible socket: the core of this suite, and what is particular to Podman. No daemon holds its
+ * containers, and some answers are others than Docker's: see src/engine/podman.ts.
+ */
+import assert from "node:assert/strict";
+import http from "node:http";
+import { after, suite, test } from "node:test";
+import { Engine } from "../../src/engine/engine.ts";
+import { parseEngineHost } from "../../src/engine/host.ts";
+import { containerIdIn } from "../../src/engine/own-container.ts";
+import { observer } from "../../src/telemetry/observer.ts";
+import { echo } from "../support/containers.ts";
+import { Program, temporaryFile } from "../support/program.ts";
+import { connect, eventually, freePort, type Peer } from "../support/tcp.ts";
+import { cannotHavePodman, PodmanEngine } from "./podman-engine.ts";
+
+const unlimited = new AbortController().signal;
+const skip = await cannotHavePodman();
+
+suite("on podman", { skip }, async () => {
+  const podman = await PodmanEngine.open();
+  after(() => podman[Symbol.asyncDispose]());
+  // From here on the tests mean Podman by "the engine": these modules look at it when they are loaded.
+  process.env["DOCKER_HOST"] = podman.host;
+  const { engineTest } = await import("./lab.ts");
+  const { PORT } = await import("./wakeport.ts");
+  for (const core of ["contract", "wake", "others"]) await import(`./${core}.test.ts`);
+
+  /** The engine as wakeport sees it. */
+  async function asked<T>(ask: (engine: Engine) => Promise<T>): Promise<T> {
+    const engine = new Engine(parseEngineHost(podman.host, {}), observer());
+    try {
+      // Whose answers these are is known from the first one.
+      await engine.ping();
+      return await ask(engine);
+    } finally {
+      engine.close();
+    }
+  }
+
+  test("it says that it is podman", async () => {
+    assert.match(await asked((engine) => engine.version()), /^podman \d+\.\d+\.\d+ \(API 1\.\d+\)$/);
+  });
+
+  engineTest("the service is killed and started again: what is relayed lives on, what comes is served", async (lab) => {
+    const target = await lab.container({ program: echo() });
+    const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "300ms" } });
+    using client = await wakeport.connect("echo");
+    await hears(client, "before");
+    await podman.kill();
+    await hears(client, "without");
+    await eventually("it is reported down", () => !wakeport.isEngineUp);
+    using other = await wakeport.connect("echo");
+    await hears(other, "without");
+    await podman.start();
+    await eventually("it is reported up", () => wakeport.isEngineUp);
+    await hears(client, "after");
+    for (const peer of [client, other]) {
+      peer.end();
+      await peer.closes();
+    }
+    await wakeport.until("echo", "asleep");
+    assert.equal(await target.isAwake(), false);
+    // The test's journal ended with the service.
+    await Promise.all([lab.engine.open(), wakeport.greeted("echo")]);
+  });
+
+  engineTest("a stop of a paused container takes it down", async (lab) => {
+    const target = await lab.container({ program: echo() });
+    await target.start();
+    await target.pause();
+    await asked((engine) => engine.stop(target.id, 0, false, unlimited));
+    assert.equal((await target.state())?.Status, "exited");
+  });
+
+  engineTest("a container that sets no grace has the usual one, not none", async (lab) => {
+    const target = await lab.container({ command: ["sh", "-c", 'trap "exit 5" TERM; echo up; sleep 60 & wait'] });
+    await target.start();
+    await eventually("it is at work", async () => (await target.output()).includes("up"));
+    await asked(async (engine) => {
+      assert.equal((await engine.inspect(target.id)).stopTimeoutS, undefined);
+      await engine.stop(target.id, 10_000, true, unlimited);
+    });
+    assert.equal((await target.state())?.ExitCode, 5, "it was killed");
+  });
+
+  engineTest(
+    "one that somebody else is stopping counts as running, and is not started again too early",
+    async (lab) => {
+      const target = await lab.container({ program: echo({ onTerm: "ignore" }) });
+      await target.start();
+      const stopped = target.stop(1);
+      await eventually("it is being stopped", async () => (await target.state())?.Status === "stopping");
+      await asked(async (engine) => {
+        assert.equal((await engine.inspect(target.id)).isRunning, true);
+        assert.equal(await engine.start(target.id, unlimited), "already");
+      });
+      await stopped;
+    },
+  );
+
+  engineTest("who comes while somebody else stops the target is served by its next life", async (lab) => {
+    const target = await lab.container({ program: echo({ onTerm: "close" }) });
+    const wakeport = await lab.wakeport({ echo: { to: target } });
+    const first = await wakeport.greeted("echo");
+    const { NetworkSettings: network } = await lab.engine.docker.getContainer(target.id).inspect();
+    const address = Object.values(network.Networks)[0]?.IPAddress ?? "";
+    // It is told that the container runs again, where that is so before podman has tidied up.
+    const stopped = target.stop().catch((error) => assert.equal(error.statusCode, 500));
+    await eventually("it listens no more", () => refuses(address, PORT));
+    assert.notEqual(await wakeport.greeted("echo"), first);
+    await stopped;
+  });
+
+  engineTest("health: ready when podman has found it healthy", async (lab) => {
+    // Asked by hand: podman leaves it to systemd's timers.
+    const target = await lab.container({ program: echo(), healthcheck: { command: "true", retries: 1 } });
+    const wakeport = await lab.wakeport({ echo: { to: target, ready: "healthy" } });
+    using client = await wakeport.connect("echo");
+    await eventually("it is up", () => target.isAwake());
+    assert.equal((await asked((engine) => engine.inspect(target.id))).health, "starting");
+    assert.equal(wakeport.state("echo"), "starting");
+    await get(podman.host, `/v4.0.0/libpod/containers/${target.id}/healthcheck`);
+    await hears(client, "well");
+  });
+
+  engineTest("a container finds itself", async (lab) => {
+    const target = await lab.container({ command: ["cat", "/proc/self/mountinfo"] });
+    await target.start();
+    await eventually("it ended", async () => (await target.state())?.Status === "exited");
+    assert.equal(containerIdIn(await target.output()), target.id);
+  });
+
+  engineTest("the real program: wake, relay, sleep", async (lab) => {
+    const target = await lab.container({ program: echo() });
+    const front = await freePort();
+    const settings = {
+      docker: { host: podman.host },
+      admin: { listen: `127.0.0.1:${await freePort()}` },
+      services: { echo: { ports: [`127.0.0.1:${front}:${PORT}`], container: target.name, idle_timeout: "300ms" } },
+    };
+    await using file = await temporaryFile("wakeport.yaml", JSON.stringify(settings));
+    await using program = new Program(["run", "-c", file.path]);
+    await program.logged("started");
+    using client = await connect(front);
+    await hears(client, "word");
+    client.reset();
+    const { reason } = await program.logged("target.asleep");
+    assert.equal(reason, "idle");
+    assert.equal(await target.isAwake(), false);
+  });
+});
+
+/** Says a word and waits for its echo. */
+async function hears(peer: Peer, word: string): Promise<void> {
+  peer.send(word);
+  await eventually(`an echo of "${word}"`, () => peer.text.endsWith(word) || peer.fate !== "open");
+  assert.ok(peer.text.endsWith(word), `instead of an echo: ${peer.fate}`);
+}
+
+/** Whether nobody listens there. */
+async function refuses(host: string, port: number): Promise<boolean> {
+  try {
+    using _peer = await connect(port, host);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+async function get(host: string, path: string): Promise<void> {
+  const socketPath = host.slice("unix://".length);
+  const answer = Promise.withResolvers<void>();
+  http
+    .get({ socketPath, path, agent: false }, (response) => response.resume().on("end", answer.resolve))
+    .on("error", answer.reject);
+  await answer.promise;
+}
