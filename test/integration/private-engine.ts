@@ -40,13 +40,13 @@ export class PrivateEngine implements AsyncDisposable {
     this.containers = new TestEngine(this.socketPath);
   }
 
-  /** Starts one, with a small image. @param flags of dockerd */
+  /** Starts one, with a small image. @param flags of dockerd, and before them "--newer" for a newer one than the machine's */
   static async open(...flags: string[]): Promise<PrivateEngine> {
     const engine = new PrivateEngine(await mkdtemp(FOLDER), flags);
     try {
       await engine.start();
       await engine.#connectNetworks();
-      await engine.#loadImage();
+      await engine.load(IMAGE);
     } catch (error) {
       await engine[Symbol.asyncDispose]();
       throw error;
@@ -68,12 +68,17 @@ export class PrivateEngine implements AsyncDisposable {
   async start(): Promise<void> {
     // Forwarding from here to its containers is all that iptables would prevent.
     const bridge = ["--bip", `${this.#link.net}.129/25`, "--iptables=false"];
-    const child = spawn(SCRIPT, ["start", this.#folder, ...bridge, ...this.#flags], {
+    const child = spawn(SCRIPT, ["start", this.#folder, ...this.#flags, ...bridge], {
       stdio: ["ignore", "ignore", "inherit"],
     });
     const [code] = await once(child, "exit");
     if (code !== 0) throw new Error("the private engine does not start");
     this.#pid = Number(await readFile(path.join(this.#folder, "netns.pid"), "utf8"));
+  }
+
+  /** Takes an image from the engine that is there. */
+  async load(image: string): Promise<void> {
+    await run("sh", "-c", `docker save ${image} | docker -H ${this.host} load`);
   }
 
   /** A stopped container that echoes on port 7000. */
@@ -120,10 +125,6 @@ export class PrivateEngine implements AsyncDisposable {
     await run("ip", "-n", namespace, "addr", "add", `${net}.2/30`, "dev", there);
     await run("ip", "-n", namespace, "link", "set", there, "up");
     await run("ip", "route", "add", `${net}.128/25`, "via", `${net}.2`);
-  }
-
-  async #loadImage(): Promise<void> {
-    await run("sh", "-c", `docker save ${IMAGE} | docker -H ${this.host} load`);
   }
 }
 
