@@ -52,6 +52,11 @@ export class PodmanEngine implements AsyncDisposable {
     return `unix://${this.#folder}/podman.sock`;
   }
 
+  /** A subnet of IPv6 addresses that is routed to from here. */
+  get subnet6(): string {
+    return `${this.#prefix}:6::/64`;
+  }
+
   /** Starts its service, for the first time or again. */
   async start(): Promise<void> {
     await run(SCRIPT, "start", this.#folder, `${this.#link.net}.128/25`);
@@ -71,6 +76,11 @@ export class PodmanEngine implements AsyncDisposable {
     await rm(this.#folder, { recursive: true, force: true });
   }
 
+  /** Of its IPv6 addresses. */
+  get #prefix(): string {
+    return `fd10:214:${this.#link.net.split(".").at(-1)}`;
+  }
+
   async #connectNetworks(): Promise<void> {
     const { here, there, net } = this.#link;
     const namespace = path.basename((await readFile(path.join(this.#folder, "netns"), "utf8")).trim());
@@ -80,6 +90,9 @@ export class PodmanEngine implements AsyncDisposable {
     await run("ip", "-n", namespace, "addr", "add", `${net}.2/30`, "dev", there);
     await run("ip", "-n", namespace, "link", "set", there, "up");
     await run("ip", "route", "add", `${net}.128/25`, "via", `${net}.2`);
+    await run("ip", "addr", "add", `${this.#prefix}::1/64`, "dev", here, "nodad");
+    await run("ip", "-n", namespace, "addr", "add", `${this.#prefix}::2/64`, "dev", there, "nodad");
+    await run("ip", "route", "add", this.subnet6, "via", `${this.#prefix}::2`);
   }
 }
 

@@ -47,6 +47,8 @@ suite("on podman", { skip }, async () => {
     const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "300ms" } });
     using client = await wakeport.connect("echo");
     await hears(client, "before");
+    // The test's journal ends with the service.
+    await lab.engine.catchUp();
     await podman.kill();
     await hears(client, "without");
     await eventually("it is reported down", () => !wakeport.isEngineUp);
@@ -61,8 +63,9 @@ suite("on podman", { skip }, async () => {
     }
     await wakeport.until("echo", "asleep");
     assert.equal(await target.isAwake(), false);
-    // The test's journal ended with the service.
-    await Promise.all([lab.engine.open(), wakeport.greeted("echo")]);
+    // A new one needs something to tell.
+    await Promise.all([lab.engine.open(), lab.container({ command: ["true"] })]);
+    await wakeport.greeted("echo");
   });
 
   engineTest("a stop of a paused container takes it down", async (lab) => {
@@ -122,6 +125,18 @@ suite("on podman", { skip }, async () => {
     assert.equal(wakeport.state("echo"), "starting");
     await get(podman.host, `/v4.0.0/libpod/containers/${target.id}/healthcheck`);
     await hears(client, "well");
+  });
+
+  engineTest("a target in a network of IPv6 alone is dialled there", async (lab) => {
+    const network = await lab.engine.network(podman.subnet6);
+    const target = await lab.container({ program: echo(), network });
+    const wakeport = await lab.wakeport({ echo: { to: target } });
+    await wakeport.greeted("echo");
+    const { networks } = await asked((engine) => engine.inspect(target.id));
+    assert.deepEqual(
+      networks.map(({ name, ipv4, ipv6 }) => ({ name, ipv4, ipv6: ipv6 !== undefined })),
+      [{ name: network, ipv4: undefined, ipv6: true }],
+    );
   });
 
   engineTest("a container finds itself", async (lab) => {
