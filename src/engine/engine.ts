@@ -1,6 +1,6 @@
 /**
- * The Docker daemon, or Podman, behind dockerode. Every call has a deadline of its own: a daemon that dies in the middle of an
- * answer leaves dockerode's promise pending for ever, abort signal or not.
+ * The Docker daemon, or Podman, behind dockerode. Every call has a deadline of its own: a daemon that dies in the
+ * middle of an answer leaves dockerode's promise pending for ever, abort signal or not.
  */
 import type http from "node:http";
 import Dockerode from "dockerode";
