@@ -255,7 +255,7 @@ export class Engine {
 
   /** `ask` is given the option that takes its request back: one that is not waited for any more must not stay open. */
   async #call<T>(options: CallOptions, ask: Ask<T>): Promise<T> {
-    const { operation, subject, deadlineMs } = options;
+    const { operation, deadlineMs } = options;
     const signal = options.signal ? AbortSignal.any([options.signal, this.#closing.signal]) : this.#closing.signal;
     // What is given up before it is asked must not be done all the same.
     signal.throwIfAborted();

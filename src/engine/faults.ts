@@ -218,14 +218,12 @@ function proxyRemedy(operation: Operation): string {
       return 'few socket proxies allow it alone: use "sleep: stop", or allow all of CONTAINERS and POST';
     case "logs":
       return (
-        "the last lines of targets that fail are not shown without it; to see them, for linuxserver/socket-proxy set " +
-        "ALLOW_LOGS=1, for most others CONTAINERS=1"
+        '"ready: { log: … }" and the last lines of targets that fail need it: for linuxserver/socket-proxy set ' +
+        "ALLOW_LOGS=1, for most others LOGS=1 or CONTAINERS=1"
       );
     case "inspect":
     case "list":
       return "allow it: for most socket proxies set CONTAINERS=1";
-    case "logs":
-      return "allow it: for linuxserver/socket-proxy set ALLOW_LOGS=1, for others LOGS=1 or CONTAINERS=1";
     default:
       return `allow it: for most socket proxies set ${operation.toUpperCase()}=1`;
   }

@@ -23,11 +23,12 @@ suite("a refusal names the switch", () => {
     stop: "ALLOW_STOP=1",
     pause: "ALLOW_PAUSE=1",
     unpause: "ALLOW_UNPAUSE=1",
+    kill: "CONTAINERS and POST",
     logs: "ALLOW_LOGS=1",
   };
   for (const [operation, name] of Object.entries(switches) as [Operation, string][]) {
     test(`of ${operation}: ${name}`, () => {
-      const fault = engineFault(answer(403, PAGE), operation, "container ftp", AT);
+      const fault = engineFault(answer(403, PAGE), { operation, subject: "container ftp" }, AT);
       assert.equal(fault.fault, "denied");
       assert.match(
         fault.message,
@@ -40,19 +41,26 @@ suite("a refusal names the switch", () => {
   test("by whatever status proxies refuse with", () => {
     for (const status of [401, 403, 405]) {
       assert.ok(isRefusal(answer(status, "no")));
-      assert.equal(engineFault(answer(status, "no"), "start", "container ftp", AT).fault, "denied");
+      assert.equal(
+        engineFault(answer(status, "no"), { operation: "start", subject: "container ftp" }, AT).fault,
+        "denied",
+      );
     }
     for (const status of [400, 404, 409, 500, 503]) assert.ok(!isRefusal(answer(status, "no")));
   });
 
   test("of something that is about no container in particular", () => {
-    const { message } = engineFault(answer(403, PAGE), "ping", "", AT);
+    const { message } = engineFault(answer(403, PAGE), { operation: "ping", subject: "" }, AT);
     assert.equal(message, 'the socket proxy at tcp://proxy:2375 refuses "ping"');
   });
 
   test("by the engine itself, in its own words", () => {
     const said = "authorization denied by plugin gate: no";
-    const { message, fault } = engineFault(answer(403, said, { message: said }), "stop", "container ftp", AT);
+    const { message, fault } = engineFault(
+      answer(403, said, { message: said }),
+      { operation: "stop", subject: "container ftp" },
+      AT,
+    );
     assert.equal(fault, "denied");
     assert.equal(message, `the engine at tcp://proxy:2375 refuses "stop" of container ftp: ${said}`);
   });
@@ -60,7 +68,7 @@ suite("a refusal names the switch", () => {
 
 test("a proxy whose engine is away is an engine that is away", () => {
   for (const status of [502, 503, 504]) {
-    const fault = engineFault(answer(status, PAGE), "inspect", "container ftp", AT);
+    const fault = engineFault(answer(status, PAGE), { operation: "inspect", subject: "container ftp" }, AT);
     assert.equal(fault.fault, "unreachable");
     assert.match(sentenceOf(fault), /proxy at tcp:\S+ gets no answer from the engine \(\d+\): start Docker, or check/);
     assert.doesNotMatch(fault.message, /</);
@@ -69,6 +77,10 @@ test("a proxy whose engine is away is an engine that is away", () => {
 
 test("a context that is not followed is mentioned where no engine answers", () => {
   const refused = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
-  const fault = engineFault(refused, "ping", "", { url: "unix:///s", hint: "the docker command goes elsewhere" });
+  const fault = engineFault(
+    refused,
+    { operation: "ping", subject: "" },
+    { url: "unix:///s", hint: "the docker command goes elsewhere" },
+  );
   assert.match(sentenceOf(fault), /no engine answers at unix:\/\/\/s .*; the docker command goes elsewhere$/);
 });

@@ -72,7 +72,7 @@ suite("on podman", { skip }, async () => {
     const target = await lab.container({ program: echo() });
     await target.start();
     await target.pause();
-    await asked((engine) => engine.stop(target.id, 0, false, unlimited));
+    await asked((engine) => engine.stop(target, 0, false, unlimited));
     assert.equal((await target.state())?.Status, "exited");
   });
 
@@ -82,7 +82,7 @@ suite("on podman", { skip }, async () => {
     await eventually("it is at work", async () => (await target.output()).includes("up"));
     await asked(async (engine) => {
       assert.equal((await engine.inspect(target.id)).stopTimeoutS, undefined);
-      await engine.stop(target.id, 10_000, true, unlimited);
+      await engine.stop(target, 10_000, true, unlimited);
     });
     assert.equal((await target.state())?.ExitCode, 5, "it was killed");
   });
@@ -96,7 +96,7 @@ suite("on podman", { skip }, async () => {
       await eventually("it is being stopped", async () => (await target.state())?.Status === "stopping");
       await asked(async (engine) => {
         assert.equal((await engine.inspect(target.id)).isRunning, true);
-        assert.equal(await engine.start(target.id, unlimited), "already");
+        assert.equal(await engine.start(target, unlimited), "already");
       });
       await stopped;
     },
@@ -128,7 +128,7 @@ suite("on podman", { skip }, async () => {
   });
 
   engineTest("a target in a network of IPv6 alone is dialled there", async (lab) => {
-    const network = await lab.engine.network(podman.subnet6);
+    const network = await lab.engine.network({ IPAM: { Config: [{ Subnet: podman.subnet6 }] } });
     const target = await lab.container({ program: echo(), network });
     const wakeport = await lab.wakeport({ echo: { to: target } });
     await wakeport.greeted("echo");
