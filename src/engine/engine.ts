@@ -102,9 +102,10 @@ export class Engine {
     return `${this.#isPodman ? "podman" : "docker"} ${Version} (API ${ApiVersion})`;
   }
 
-  /** @param reference a container's name or id @throws TargetError, "missing" when there is none */
-  async inspect(reference: string, signal?: AbortSignal): Promise<ContainerFacts> {
-    const options = callOn("inspect", reference, QUICK_MS, signal);
+  /** @param on a container, or its name or id @throws TargetError, "missing" when there is none */
+  async inspect(on: string | Named, signal?: AbortSignal): Promise<ContainerFacts> {
+    const options = callOn("inspect", on, QUICK_MS, signal);
+    const reference = typeof on === "string" ? on : on.id;
     return this.#call(options, async (abort) => {
       const info = await this.#docker.getContainer(reference).inspect(abort);
       return factsOf(info, this.#isPodman);
@@ -137,7 +138,7 @@ export class Engine {
    */
   async start(container: Named, signal: AbortSignal): Promise<"started" | "already"> {
     // What may not be looked at could not be relayed to when it is up, nor stopped again.
-    if (this.refusals.has("inspect")) await this.inspect(container.id, signal);
+    if (this.refusals.has("inspect")) await this.inspect(container, signal);
     const options = callOn("start", container, LONGEST_TIMER_MS, signal);
     for (let starts = 1; ; starts += 1) {
       try {
@@ -146,7 +147,7 @@ export class Engine {
       } catch (error) {
         // Podman says so of one that is on its way down, and may be down by now.
         if (!this.#isPodman || !isConflict(error) || starts === MOST_STARTS) throw error;
-        const { isPaused, isRunning } = await this.inspect(container.id, signal);
+        const { isPaused, isRunning } = await this.inspect(container, signal);
         if (isPaused) throw error;
         if (isRunning) return "already";
       }
@@ -168,7 +169,7 @@ export class Engine {
     try {
       await this.#act(options, ask, [304, 404]);
     } catch (error) {
-      if (!this.#isPodman || !isConflict(error) || !(await this.inspect(container.id, signal)).isPaused) throw error;
+      if (!this.#isPodman || !isConflict(error) || !(await this.inspect(container, signal)).isPaused) throw error;
       // Docker would have stopped it.
       await this.unpause(container, signal);
       await this.stop(container, graceMs, ownGrace, signal);

@@ -144,7 +144,7 @@ export class ContainerTarget implements Target {
       return "started";
     } catch (error) {
       // Somebody was quicker.
-      const now = await engine.inspect(facts.id, signal).catch(() => facts);
+      const now = await engine.inspect(facts, signal).catch(() => facts);
       if (now.isPaused === facts.isPaused) throw error;
       return this.#bringUp(now, signal);
     }
@@ -173,7 +173,7 @@ export class ContainerTarget implements Target {
     const facts = await this.#find(signal);
     const seen = this.#seen;
     if (!(facts instanceof TargetError) || seen === undefined) return facts;
-    const astray = seen.isRunning ? await orMissing(this.#options.engine.inspect(seen.id, signal)) : facts;
+    const astray = seen.isRunning ? await orMissing(this.#options.engine.inspect(seen, signal)) : facts;
     if (!(astray instanceof TargetError) && astray.isRunning) return astray;
     // Also when its events were lost.
     this.#succession.isGone(seen.id);

@@ -114,7 +114,8 @@ export class FakeEngine implements AsyncDisposable {
       response.once("close", () => this.streams.delete(response));
     },
     "GET json": (response, request) => {
-      const exists = request.url?.includes(this.container.name) === true;
+      const { name, id } = this.container;
+      const exists = [name, id].some((reference) => request.url?.includes(`/${reference}/`) === true);
       const answer = exists ? json(200, this.container.inspected) : json(404, { message: "No such container" });
       answer(response, request);
     },

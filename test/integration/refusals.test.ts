@@ -175,7 +175,7 @@ refusalTest(
     await wakeport.greeted("echo");
     await told(wakeport, "stop", /set ALLOW_STOP=1/);
     await eventually("it is reported", () => wakeport.record.stopFailures.length > 0);
-    assert.match(wakeport.record.stopFailures[0]?.error.message ?? "", /refuses "stop" of container [0-9a-f]{12}$/);
+    assert.match(wakeport.record.stopFailures[0]?.error.message ?? "", /refuses "stop" of container \S+$/);
     assert.ok(await target.isAwake());
     await wakeport.greeted("echo");
     await proxy.allowAll();
