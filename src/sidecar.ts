@@ -1,6 +1,6 @@
 /** The composition root: makes live objects of a configuration, opens them all or none, and closes them in reverse. */
 import type net from "node:net";
-import { Activator } from "./activation/activator.ts";
+import type { Activator } from "./activation/activator.ts";
 import { type EngineStatus, type StatusReport, serviceStatus } from "./admin/api.ts";
 import { AdminServer, MOST_ADMIN_CLIENTS } from "./admin/server.ts";
 import { Gate } from "./async.ts";
@@ -10,8 +10,8 @@ import { BindError, messageOf, sentenceOf } from "./errors.ts";
 import { connectionLimit, Seats } from "./net/admission.ts";
 import { Connection, type Route, type Traffic } from "./net/connection.ts";
 import { formatFront, Listener } from "./net/listener.ts";
-import { ProcessTarget } from "./target/process.ts";
-import { createEngine, type EngineParts, planTargets, type Surroundings } from "./targets.ts";
+import { Roster } from "./roster.ts";
+import { createEngine, type EngineParts, type Surroundings } from "./targets.ts";
 import { type BuildInfo, Metrics, type ServiceGauges } from "./telemetry/metrics.ts";
 import { fanOut, type Observer } from "./telemetry/observer.ts";
 
@@ -45,7 +45,7 @@ export class Sidecar {
   readonly #observer: Observer;
   readonly #metrics: Metrics;
   readonly #engine: EngineParts | undefined;
-  readonly #activators: readonly Activator[];
+  readonly #roster: Roster;
   readonly #services: ReadonlyMap<string, LiveService>;
   readonly #listeners: readonly Listener[];
   readonly #admin: AdminServer;
@@ -68,20 +68,21 @@ export class Sidecar {
     const needsEngine = enabled.some(({ target }) => target.kind === "container");
     this.#engine = needsEngine ? createEngine(config.docker.host, options, this.#observer) : undefined;
 
-    const plans = planTargets(enabled, this.#engine, options, this.#observer);
-    const live = plans.flatMap(({ services, target, probe, policy }) => {
-      const names = services.map(({ name }) => name);
-      const activator = new Activator({ target, probe, policy, services: names, observer: this.#observer });
-      return services.map((service) => ({ service, activator, traffic: newTraffic(service) }));
-    });
+    const { dependencyPolicy } = config;
+    this.#roster = new Roster({ engine: this.#engine, around: options, observer: this.#observer, dependencyPolicy });
+    const activators = this.#roster.add(enabled);
+    const live = enabled.map((service, index) => ({
+      service,
+      activator: activators[index] as Activator,
+      traffic: newTraffic(service),
+    }));
     this.#services = new Map(live.map((one) => [one.service.name, one]));
-    this.#activators = [...new Set(live.map(({ activator }) => activator))];
     this.#listeners = live.flatMap((one) => this.#listenersOf(one));
     this.#openFiles = options.openFiles;
     this.#reservedFiles =
       options.ownFiles +
       this.#listeners.length +
-      this.#activators.length * FILES_PER_TARGET +
+      this.#roster.activators.length * FILES_PER_TARGET +
       MOST_ADMIN_CLIENTS +
       FILES_IN_PASSING;
     this.#seats = new Seats(this.#connectionLimit, "connections in all");
@@ -111,7 +112,7 @@ export class Sidecar {
     }
     if (this.#connectionLimit < FEW_CONNECTIONS) this.#warnOfLimit();
     this.#engine?.events.open();
-    for (const activator of this.#activators) activator.open();
+    this.#roster.open();
   }
 
   /** Resolves when it is known whether the engine answers; at once when none is needed. */
@@ -130,7 +131,7 @@ export class Sidecar {
 
   /** For an end without a drain: processes would outlive us. */
   kill(): void {
-    for (const { target } of this.#activators) if (target instanceof ProcessTarget) target.kill();
+    this.#roster.kill();
   }
 
   get status(): StatusReport {
@@ -159,13 +160,7 @@ export class Sidecar {
   async #close(): Promise<void> {
     const { targets, drainMs } = this.#config.shutdown;
     for (const listener of this.#listeners) listener.close();
-    await Promise.all(
-      this.#activators.map((activator) => {
-        // Nobody could adopt a process that we leave.
-        const leaveRunning = targets === "leave" && !(activator.target instanceof ProcessTarget);
-        return activator.close({ drainMs, leaveRunning });
-      }),
-    );
+    await this.#roster.close({ drainMs, targets });
     for (const connection of this.#connections.keys()) connection.reset();
     await Promise.all(this.#connections.values());
     await this.#admin.close();

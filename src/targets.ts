@@ -35,48 +35,30 @@ export interface EngineParts {
   readonly owners: Map<string, ContainerTarget>;
 }
 
-/** Services that share a target, with all that an activator needs. */
-export interface TargetPlan {
-  readonly services: readonly Service[];
-  readonly target: Target;
-  readonly probe: Probe;
-  readonly policy: Policy;
-}
-
 /** @throws TargetError when the engine's address cannot be understood */
 export function createEngine(host: string | undefined, { env }: Surroundings, observer: Observer): EngineParts {
   const engine = new Engine(parseEngineHost(host, env), observer);
   return { engine, events: new EngineEvents(engine, observer), own: new OwnContainer(engine), owners: new Map() };
 }
 
-/** @throws TargetError for a user or group that does not exist */
-export function planTargets(
-  services: readonly Service[],
-  engine: EngineParts | undefined,
-  around: Surroundings,
-  observer: Observer,
-): TargetPlan[] {
-  const shared = Map.groupBy(services, (service) => keyOf(service));
-  return [...shared.values()].map((sharing) => {
-    const target = createTarget(sharing, engine, around, observer);
-    return { services: sharing, target, probe: probeOf(sharing, target), policy: policyOf(sharing) };
-  });
-}
-
 /** Two services with the same key wake the same thing. */
-function keyOf({ name, target }: Service): string {
+export function keyOf({ name, target }: Service): string {
   return target.kind === "container" ? `container ${JSON.stringify(target.reference)}` : `process ${name}`;
 }
 
-function createTarget(
-  services: readonly [Service, ...Service[]] | readonly Service[],
+/**
+ * Makes the target that all of `services` name.
+ *
+ * @throws TargetError for a user or group that does not exist
+ */
+export function createTarget(
+  services: readonly Service[],
   engine: EngineParts | undefined,
   around: Surroundings,
   observer: Observer,
 ): Target {
   const [{ target: spec, name }] = services as readonly [Service];
-  const graces = services.flatMap(({ stopGraceMs }) => stopGraceMs ?? []);
-  const graceMs = graces.length === 0 ? undefined : Math.max(...graces);
+  const graceMs = graceOf(services);
   if (spec.kind === "process")
     return createProcess(name, spec, graceMs ?? builtIn.process_stop_grace, around, observer);
   if (engine === undefined) throw new Error("a container target needs an engine");
@@ -88,6 +70,12 @@ function createTarget(
     onWarning: (event, message) => observer.warning(event, message),
     ...engine,
   });
+}
+
+/** The longest that any of the services sets, in milliseconds. */
+export function graceOf(services: readonly Service[]): number | undefined {
+  const graces = services.flatMap(({ stopGraceMs }) => stopGraceMs ?? []);
+  return graces.length === 0 ? undefined : Math.max(...graces);
 }
 
 function createProcess(
@@ -127,7 +115,7 @@ function environmentOf(
 }
 
 /** All that any of the services asks for must hold. */
-function probeOf(services: readonly Service[], target: Target): Probe {
+export function probeOf(services: readonly Service[], target: Target): Probe {
   const probes = services.flatMap((service) => probesOf(service, target));
   return all([...new Map(probes.map((probe) => [probe.name, probe])).values()]);
 }
@@ -153,7 +141,7 @@ function probesOf({ ready, ports }: Service, target: Target): NamedProbe[] {
 }
 
 /** Where services that share a target differ, the longest time holds: none of them is served worse than it asked. */
-function policyOf(services: readonly Service[]): Policy {
+export function policyOf(services: readonly Service[]): Policy {
   const longest = (time: (service: Service) => number): number => Math.max(...services.map(time));
   const { sleep, deeper } = services[0] as Service;
   return {

@@ -45,6 +45,8 @@ const levels: Readonly<Record<string, number>> = {
   demo: 3,
   "sidecar.ts": 3,
   "targets.ts": 3,
+  "roster.ts": 3,
+  "dependencies.ts": 3,
   net: 2,
   admin: 2,
   telemetry: 2,

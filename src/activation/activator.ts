@@ -21,6 +21,7 @@ import {
   StartFailedError,
   StartTimeoutError,
 } from "./errors.ts";
+import type { Group } from "./group.ts";
 import { IdleTimer } from "./idle-timer.ts";
 import { Lease } from "./lease.ts";
 import { Lookout } from "./lookout.ts";
@@ -53,6 +54,8 @@ export interface ActivatorOptions {
   readonly services: readonly string[];
   /** What the target depends on; absent: nothing. */
   readonly needs?: Needs;
+  /** What is awake together with it. */
+  readonly group?: Group;
   readonly observer: Observer;
 }
 
@@ -87,10 +90,11 @@ interface Circumstance extends Circumstances {
 
 export class Activator {
   readonly target: Target;
-  readonly #probe: Probe;
-  readonly #policy: Policy;
-  readonly #services: readonly string[];
+  #probe: Probe;
+  #policy: Policy;
+  #services: readonly string[];
   readonly #needs: Needs | undefined;
+  readonly #group: Group | undefined;
   readonly #observer: Observer;
 
   #state: State = initialState;
@@ -127,6 +131,7 @@ export class Activator {
     this.#policy = options.policy;
     this.#services = options.services;
     this.#needs = options.needs;
+    this.#group = options.group;
     this.#observer = options.observer;
     const { target } = options;
     this.#lookout = new Lookout({ target, epoch: () => this.#epoch, onSight: (sight) => this.#saw(sight) });
@@ -147,6 +152,14 @@ export class Activator {
     });
   }
 
+  /** From now on other services use it, or the same ones in another way. What is under way goes on as it began. */
+  configure({ probe, policy, services }: Pick<ActivatorOptions, "probe" | "policy" | "services">): void {
+    this.#probe = probe;
+    this.#policy = policy;
+    this.#services = services;
+    if (this.#idle.deadline !== undefined) this.#arm();
+  }
+
   /** Begins to follow the target; one that is up already is adopted. */
   open(): void {
     this.#watch = this.target.watch(() => this.#changed());
@@ -164,6 +177,7 @@ export class Activator {
     signal.throwIfAborted();
     this.#refuseInCooldown();
     const lease = new Lease(holder, (released) => this.#released(released));
+    this.#enterGroup(lease);
     this.#claims.add(lease);
     const late = new AbortController();
     const patience = setTimeout(() => {
@@ -300,6 +314,15 @@ export class Activator {
     const reason = error ?? new ClosedError(`${this.target.name} was still in use at the end of the drain`);
     this.#check.end(reason);
     this.#claims.cut(reason);
+  }
+
+  /** The group's own claims do not count for it. */
+  #enterGroup(lease: Lease): void {
+    const group = this.#group;
+    if (group === undefined || lease.holder === group.name) return;
+    // Later: a claim may end in the middle of a change of state.
+    lease.onOver(() => queueMicrotask(() => group.leave()));
+    group.enter();
   }
 
   /** A newcomer thaws what somebody paused, and wakes what the target needs and has lost. */

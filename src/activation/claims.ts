@@ -19,7 +19,7 @@ export class Claims {
   /** Who claims the target besides clients, each once. */
   get dependents(): string[] {
     const holders = [...this.#held, ...this.#waiting].map(({ holder }) => holder);
-    return [...new Set(holders)].filter((holder) => holder !== CLIENT);
+    return [...new Set(holders)].filter((holder) => holder !== CLIENT && !holder.startsWith("group "));
   }
 
   add(lease: Lease): void {

@@ -15,6 +15,7 @@ export class Lease implements Disposable {
   readonly #cut = new AbortController();
   #status: "waiting" | "held" | "over" = "waiting";
   #address = "";
+  #onOver: (() => void) | undefined;
 
   constructor(holder: string, onRelease: OnRelease) {
     this.holder = holder;
@@ -46,6 +47,11 @@ export class Lease implements Disposable {
     return this.#status === "held";
   }
 
+  /** Calls back once, when the claim is over, however it ends. */
+  onOver(callback: () => void): void {
+    this.#onOver = callback;
+  }
+
   /** For the Activator: the claim now holds the target at `address`. */
   grant(address: string): void {
     this.#status = "held";
@@ -55,27 +61,32 @@ export class Lease implements Disposable {
 
   /** For the Activator: the claim will not be served. */
   reject(reason: Error): void {
-    this.#status = "over";
+    this.#end();
     this.#granted.reject(reason);
   }
 
   /** For the Activator: the target is gone, or goes now. */
   cut(reason: Error): void {
-    this.#status = "over";
+    this.#end();
     this.#cut.abort(reason);
   }
 
   /** Gives the claim up while it waits; `reason` is what `granted` rejects with. */
   abandon(reason: unknown): void {
     if (!this.isWaiting) return;
-    this.#status = "over";
+    this.#end();
     this.#onRelease(this);
     this.#granted.reject(reason);
   }
 
   [Symbol.dispose](): void {
     if (this.#status === "over") return;
-    this.#status = "over";
+    this.#end();
     this.#onRelease(this);
+  }
+
+  #end(): void {
+    this.#status = "over";
+    this.#onOver?.();
   }
 }

@@ -7,7 +7,14 @@ import { formatFront } from "../net/listener.ts";
 /** One service. Times are RFC 3339, durations milliseconds. */
 export interface ServiceStatus {
   readonly name: string;
-  readonly state: StateName | "disabled";
+  /** "missing" when it sleeps because its container does not exist. */
+  readonly state: StateName | "disabled" | "missing";
+  /** Why the target is in this state, in words. */
+  readonly cause?: string;
+  /** Since when it is in this state. */
+  readonly since?: string;
+  /** Targets that need this one at this moment. */
+  readonly dependents: readonly string[];
   readonly target: string;
   /** Front addresses, each with the target's port. */
   readonly ports: readonly { readonly front: string; readonly target: number }[];
@@ -52,7 +59,9 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
   const view = live?.view;
   return {
     name: service.name,
-    state: view?.state ?? "disabled",
+    state: stateOf(view),
+    dependents: view?.dependents ?? [],
+    ...(view !== undefined && { cause: view.missing ?? view.cause, since: rfc3339(view.since) }),
     target,
     ports: service.ports.map((port) => ({ front: frontOf(port), target: port.target })),
     connections: live?.connections ?? 0,
@@ -65,6 +74,11 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
     ...(view?.cooldownUntil !== undefined && { cooldown_until: rfc3339(view.cooldownUntil) }),
     ...(view?.lastError !== undefined && { last_error: view.lastError }),
   };
+}
+
+function stateOf(view: ActivatorView | undefined): ServiceStatus["state"] {
+  if (view?.state === "asleep" && view.missing !== undefined) return "missing";
+  return view?.state ?? "disabled";
 }
 
 export function frontOf({ address, front }: Service["ports"][number]): string {

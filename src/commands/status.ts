@@ -5,7 +5,7 @@ import { type Command, configOption, configOptionHelp, exitCode } from "./comman
 import { adminOf } from "./config.ts";
 import { table } from "./plan.ts";
 
-const HEAD = ["SERVICE", "STATE", "TARGET", "CONNS", "WAITING", "IDLE IN", "LAST ACTIVITY"];
+const HEAD = ["SERVICE", "STATE", "TARGET", "CONNS", "WAITING", "IDLE IN", "LAST ACTIVITY", "CAUSE"];
 
 export const command: Command = {
   usage: "[-c FILE] [--json]",
@@ -35,19 +35,22 @@ export function format({ engine, services }: StatusReport, now: number): string 
   const starting = services.flatMap(({ name, pending = [] }) =>
     pending.length === 0 ? [] : [`${name}: waiting for ${pending.join(", ")}`],
   );
+  const needed = services.flatMap(({ name, dependents }) =>
+    dependents.length === 0 ? [] : [`${name}: needed by ${dependents.join(", ")}`],
+  );
   const failures = services.flatMap(({ name, last_error }) =>
     last_error === undefined ? [] : [`${name}: ${last_error}`],
   );
-  return [...table([HEAD, ...rows]), ...problems, ...starting, ...failures].join("\n");
+  return [...table([HEAD, ...rows]), ...problems, ...starting, ...needed, ...failures].join("\n");
 }
 
 function rowOf(
-  { name, state, target, connections, waiting, idle_deadline, last_activity }: ServiceStatus,
+  { name, state, target, connections, waiting, idle_deadline, last_activity, cause = "-" }: ServiceStatus,
   now: number,
 ): string[] {
   const idleIn = idle_deadline === undefined ? "-" : duration(Date.parse(idle_deadline) - now);
   const last = last_activity === undefined ? "-" : `${duration(now - Date.parse(last_activity))} ago`;
-  return [name, state, target, String(connections), String(waiting), idleIn, last];
+  return [name, state, target, String(connections), String(waiting), idleIn, last, cause];
 }
 
 function duration(ms: number): string {

@@ -5,6 +5,14 @@ export interface Config {
   /** The file it came from, for people. */
   readonly source: string;
   readonly services: readonly Service[];
+  /** How containers are put to sleep that no service names, but that a container of a service depends on. */
+  readonly dependencyPolicy: {
+    readonly idleTimeoutMs: number;
+    readonly minUptimeMs: number;
+    readonly startTimeoutMs: number;
+    readonly sleep: SleepAction;
+    readonly deeper?: { readonly afterMs: number; readonly action: "stop" | "kill" };
+  };
   readonly admin: { readonly host: string; readonly port: number };
   readonly docker: { readonly host?: string; readonly project?: string };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
@@ -30,6 +38,10 @@ export interface Service {
   readonly stopGraceMs?: number;
   readonly releasePace: number;
   readonly limits: { readonly waiting: number };
+  /** Names of services whose targets are up while this one is awake. */
+  readonly dependsOn: readonly string[];
+  /** Services of one group are awake together. */
+  readonly group?: string;
   readonly enabled: boolean;
 }
 

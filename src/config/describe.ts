@@ -1,13 +1,17 @@
-import type { Service, TargetSpec } from "./config.ts";
+import type { ContainerReference, Service, TargetSpec } from "./config.ts";
 import { formatDuration } from "./units.ts";
 
 /** For people: `container vsftpd`, `process node server.js`. */
 export function describeTarget(spec: TargetSpec): string {
   if (spec.kind === "process") return `process ${spec.command.map((part) => part.split("/").pop()).join(" ")}`;
-  const { reference } = spec;
-  return "name" in reference
-    ? `container ${reference.name}`
-    : `container ${[reference.project, reference.service].filter(Boolean).join("/")}`;
+  return describeReference(spec.reference);
+}
+
+/** For people: `container vsftpd`, `container shop/db`. */
+export function describeReference(reference: ContainerReference): string {
+  if ("service" in reference) return `container ${[reference.project, reference.service].filter(Boolean).join("/")}`;
+  // An id as people write it.
+  return `container ${/^[0-9a-f]{64}$/.test(reference.name) ? reference.name.slice(0, 12) : reference.name}`;
 }
 
 /** The times of a service in words. */

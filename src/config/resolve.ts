@@ -3,6 +3,7 @@ import type { Config, ReadySpec, Service, ServicePort, StatusRange, TargetSpec }
 import type { Located } from "./issues.ts";
 import { clash, type PortMapping } from "./ports.ts";
 import type { ParsedConfig, ParsedPolicies, ParsedReady, ParsedService, ParsedSleepStep } from "./schema.ts";
+import { suggest } from "./suggest.ts";
 
 /** What comes from outside of the file. */
 export interface ResolveContext {
@@ -55,11 +56,14 @@ export function resolve(
   const { host, project } = parsed.docker;
   checkFronts(services, admin, report);
   checkSharing(services, report);
+  checkDependencies(services, Object.keys(parsed.services), report);
+  checkGroups(services, report);
   return {
     problems,
     config: {
       source,
       services: services.map((service) => withProject(service, project)),
+      dependencyPolicy: dependencyPolicy(parsed.defaults),
       admin,
       docker: { ...(host !== undefined && { host }), ...(project !== undefined && { project }) },
       log: parsed.log,
@@ -94,6 +98,8 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
       releasePace: own.release_pace ?? defaults.release_pace ?? builtIn.release_pace,
       limits: { waiting: own.limits?.waiting ?? defaults.limits?.waiting ?? builtIn.waiting },
       enabled: own.enabled ?? defaults.enabled ?? builtIn.enabled,
+      dependsOn: own.depends_on,
+      ...(own.group !== undefined && { group: own.group }),
       ...(stopGraceMs !== undefined && { stopGraceMs }),
     },
   ];
@@ -108,15 +114,13 @@ function resolveSleep(
   target: TargetSpec,
   report: Report,
 ): SleepPolicy {
-  const idleTimeoutMs = own.idle_timeout ?? defaults.idle_timeout ?? builtIn.idle_timeout;
-  const sleep = own.sleep ?? defaults.sleep ?? builtIn.sleep;
   const path = ["services", name];
-  const steps = typeof sleep === "string" ? [{ after: idleTimeoutMs, do: sleep }] : sleep;
-  const [first, second, ...more] = steps as readonly [ParsedSleepStep, ...ParsedSleepStep[]];
+  const steps = stepsOf(own, defaults);
+  const [first, second, ...more] = steps;
   const isOwn = own.sleep !== undefined;
   const complain = (message: string, hint?: string): void =>
     report({ path: isOwn ? [...path, "sleep"] : ["defaults", "sleep"], message, ...(hint && { hint }) });
-  if (typeof sleep !== "string" && isOwn && own.idle_timeout !== undefined) {
+  if (typeof own.sleep === "object" && own.idle_timeout !== undefined) {
     const message = `service "${name}": the steps of "sleep" say when, so "idle_timeout" has no meaning`;
     report({ path: [...path, "idle_timeout"], message, hint: `remove it, or write "sleep: ${first.do}"` });
   }
@@ -130,6 +134,29 @@ function resolveSleep(
   if (second !== undefined && second.after <= first.after) {
     complain(`service "${name}": the second step of "sleep" comes after the first: its "after" must be longer`);
   }
+  return policyOfSteps(first, second);
+}
+
+/** As of a service that sets nothing itself. */
+function dependencyPolicy(defaults: ParsedPolicies): Config["dependencyPolicy"] {
+  const [first, second] = stepsOf({}, defaults);
+  return {
+    ...policyOfSteps(first, second),
+    minUptimeMs: defaults.min_uptime ?? builtIn.min_uptime,
+    startTimeoutMs: defaults.start_timeout ?? builtIn.start_timeout,
+  };
+}
+
+type Steps = readonly [ParsedSleepStep, ...ParsedSleepStep[]];
+
+/** A sleep that is no list has one step, after the idle timeout. */
+function stepsOf(own: ParsedPolicies, defaults: ParsedPolicies): Steps {
+  const sleep = own.sleep ?? defaults.sleep ?? builtIn.sleep;
+  if (typeof sleep !== "string") return sleep as Steps;
+  return [{ after: own.idle_timeout ?? defaults.idle_timeout ?? builtIn.idle_timeout, do: sleep }];
+}
+
+function policyOfSteps(first: ParsedSleepStep, second: ParsedSleepStep | undefined): SleepPolicy {
   const policy = { idleTimeoutMs: first.after, sleep: first.do };
   if (second === undefined || second.do === "pause") return policy;
   return { ...policy, deeper: { afterMs: Math.max(0, second.after - first.after), action: second.do } };
@@ -250,6 +277,55 @@ function checkSharing(services: readonly Service[], report: Report): void {
         report({ path: ["services", service.name, "process"], message, hint: "give them different ports" });
       }
     }
+  }
+}
+
+/** Each dependency is a service that can be woken, and none depends on itself in the end. */
+function checkDependencies(services: readonly Service[], names: readonly string[], report: Report): void {
+  const byName = new Map(services.map((service) => [service.name, service]));
+  for (const { name, dependsOn } of services) {
+    for (const [index, other] of dependsOn.entries()) {
+      const path = ["services", name, "depends_on", index];
+      if (byName.get(other)?.enabled === false) {
+        report({ path, message: `service "${name}" depends on "${other}", which is not enabled` });
+      } else if (!names.includes(other)) {
+        const near = suggest(other, names);
+        const hint = near === undefined ? "it names services of this file" : `did you mean "${near}"?`;
+        report({ path, message: `service "${name}" depends on "${other}", which does not exist`, hint });
+      }
+    }
+  }
+  for (const circle of circles(services)) {
+    const path = ["services", circle[0] ?? "", "depends_on"];
+    const hint = "one of them must do without the other";
+    report({ path, message: `services depend on each other in a circle: ${circle.join(" → ")}`, hint });
+  }
+}
+
+/** Each circle of `depends_on` once, with its first service at both ends. */
+function circles(services: readonly Service[]): string[][] {
+  const byName = new Map(services.map((service) => [service.name, service]));
+  const found: string[][] = [];
+  const done = new Set<string>();
+  const visit = (name: string, way: readonly string[]): void => {
+    const start = way.indexOf(name);
+    if (start >= 0) found.push([...way.slice(start), name]);
+    if (start >= 0 || done.has(name)) return;
+    for (const other of byName.get(name)?.dependsOn ?? []) visit(other, [...way, name]);
+    done.add(name);
+  };
+  for (const { name } of services) visit(name, []);
+  return found;
+}
+
+/** What wakes and sleeps together must agree on when. */
+function checkGroups(services: readonly Service[], report: Report): void {
+  for (const [index, service] of services.entries()) {
+    const first = services.slice(0, index).find(({ group }) => group !== undefined && group === service.group);
+    if (first === undefined) continue;
+    if (first.idleTimeoutMs === service.idleTimeoutMs && sleepsAlike(first, service)) continue;
+    const message = `services "${first.name}" and "${service.name}" are of one group, but sleep at different times`;
+    report({ path: ["services", service.name], message, hint: 'give them the same "idle_timeout" and "sleep"' });
   }
 }
 

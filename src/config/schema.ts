@@ -47,6 +47,8 @@ export type ParsedReady =
   | { readonly log: string };
 
 export interface ParsedService extends ParsedPolicies {
+  readonly depends_on: readonly string[];
+  readonly group?: string | undefined;
   readonly ports: readonly PortMapping[];
   readonly container?: string | { readonly service: string; readonly project?: string | undefined } | undefined;
   readonly process?: ParsedProcess | undefined;
@@ -189,6 +191,11 @@ const service = z.strictObject({
     .describe("Where to listen, as in compose: [address:]front[:target]"),
   container: containerTarget.optional(),
   process: processTarget.optional(),
+  depends_on: z
+    .array(z.string().min(1))
+    .default([])
+    .describe("Services whose targets are ready before this one starts, and stay up as long as it is awake"),
+  group: dockerName.optional().describe("Services of one group wake and sleep together"),
   ...z.strictObject(policies).partial().shape,
 });
 

@@ -5,7 +5,7 @@ import type { ContainerReference } from "../config/config.ts";
 import { type ContainerFacts, projectLabel, serviceLabel } from "../engine/container-facts.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { ContainerEvent, EngineEvents } from "../engine/events.ts";
-import { checkRoute, findRoute } from "../engine/find-route.ts";
+import { checkRoute, findRoute, type LivingRoute } from "../engine/find-route.ts";
 import type { OwnContainer } from "../engine/own-container.ts";
 import { TargetError } from "../errors.ts";
 import { followLog } from "./container-log.ts";
@@ -23,8 +23,8 @@ const LAST_LINES = 10;
 export interface ContainerOptions {
   readonly name: string;
   readonly reference: ContainerReference;
-  /** A network's name, or "auto". */
-  readonly network: string;
+  /** A network's name, or "auto"; undefined: nobody dials it. */
+  readonly network: string | undefined;
   /** From the stop signal to SIGKILL, in milliseconds; undefined: the container's own. */
   readonly graceMs: number | undefined;
   readonly engine: Engine;
@@ -38,7 +38,7 @@ export interface ContainerOptions {
 
 export class ContainerTarget implements Target {
   readonly name: string;
-  readonly #options: ContainerOptions;
+  #options: ContainerOptions;
   readonly #succession = new Succession();
   /** As the last look found it: for its grace, and to know its events by. */
   #seen: ContainerFacts | undefined;
@@ -46,6 +46,17 @@ export class ContainerTarget implements Target {
   constructor(options: ContainerOptions) {
     this.#options = options;
     this.name = options.name;
+  }
+
+  /** From now on its container is reached, and put away, like this. */
+  configure({ network, graceMs }: Pick<ContainerOptions, "network" | "graceMs">): void {
+    this.#options = { ...this.#options, network, graceMs };
+  }
+
+  /** Lets another target be this container. */
+  disown(): void {
+    const { owners } = this.#options;
+    for (const [id, owner] of owners) if (owner === this) owners.delete(id);
   }
 
   get graceMs(): number {
@@ -60,7 +71,7 @@ export class ContainerTarget implements Target {
     const facts = await this.#lookFor(signal);
     if (facts instanceof TargetError) return { up: false, missing: missingIn(facts) };
     if (!facts.isRunning) return this.#down(facts);
-    const { address, caveat, holderLife = "" } = await findRoute(facts, this.#options, signal);
+    const { address, caveat, holderLife = "" } = await this.#route(facts, signal);
     const life = `${lifeOf(facts)} ${holderLife}`;
     if (facts.isPaused) return { up: false, pausedLife: life };
     const { health } = facts;
@@ -81,11 +92,32 @@ export class ContainerTarget implements Target {
   }
 
   async start(signal: AbortSignal): Promise<"started" | "already"> {
+    return this.#patiently(async () => this.#bringUp(await this.#successor(signal), signal), signal);
+  }
+
+  /** The container that a start would start. One that is just being replaced, or asked for in vain, is waited for. @throws TargetError */
+  async expected(signal: AbortSignal): Promise<ContainerFacts> {
+    return this.#patiently(() => this.#successor(signal), signal);
+  }
+
+  /** Whether a look has found its container. */
+  get isKnown(): boolean {
+    return this.#seen !== undefined;
+  }
+
+  /** Which container it is at this moment; undefined when there is none. Remembers nothing. @throws TargetError */
+  async id(signal: AbortSignal): Promise<string | undefined> {
+    const reference = await this.#reference(signal);
+    const facts =
+      reference instanceof TargetError ? reference : await orMissing(this.#options.engine.inspect(reference, signal));
+    return facts instanceof TargetError ? undefined : facts.id;
+  }
+
+  async #patiently<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const limit = performance.now() + ENGINE_PATIENCE_MS;
     for (;;) {
       try {
-        const facts = await this.#successor(signal);
-        return await this.#bringUp(facts, signal);
+        return await attempt();
       } catch (error) {
         const pauseMs = this.#pauseAfter(error, limit);
         if (pauseMs === undefined) throw error;
@@ -127,6 +159,11 @@ export class ContainerTarget implements Target {
     });
   }
 
+  async #route(facts: ContainerFacts, signal: AbortSignal): Promise<LivingRoute> {
+    const { network } = this.#options;
+    return network === undefined ? { address: "" } : findRoute(facts, { ...this.#options, network }, signal);
+  }
+
   #down(facts: ContainerFacts): Sight {
     const wasAsked = this.#succession.isTheirs(facts.id);
     const exit = { code: facts.exitCode, oomKilled: facts.oomKilled, ...(wasAsked && { wasAsked }) };
@@ -137,7 +174,8 @@ export class ContainerTarget implements Target {
 
   async #bringUp(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
     const { engine } = this.#options;
-    await checkRoute(facts, this.#options, signal);
+    const { network } = this.#options;
+    if (network !== undefined) await checkRoute(facts, { ...this.#options, network }, signal);
     try {
       if (!facts.isPaused) return await engine.start(facts, signal);
       await engine.unpause(facts, signal);

@@ -14,6 +14,7 @@ const report: StatusReport = {
       ports: [{ front: "*:2121", target: 21 }],
       connections: 0,
       waiting: 0,
+      dependents: [],
       idle_timeout_ms: 1,
       start_timeout_ms: 1,
     },

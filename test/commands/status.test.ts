@@ -21,6 +21,8 @@ const asleep: ServiceStatus = {
   waiting: 0,
   idle_timeout_ms: 600_000,
   start_timeout_ms: 60_000,
+  cause: "idle",
+  dependents: [],
 };
 
 suite("format() of a status", () => {
@@ -36,12 +38,15 @@ suite("format() of a status", () => {
       waiting: 1,
       idle_deadline: "2026-01-01T12:04:30.400Z",
       last_activity: "2026-01-01T11:59:20Z",
+      cause: "woken for a client",
+      dependents: ["container web"],
     };
     assert.equal(
       format({ version: "1", services: [asleep, ready] }, now),
-      `SERVICE   STATE    TARGET             CONNS   WAITING   IDLE IN   LAST ACTIVITY
-ftp       asleep   container vsftpd   0       0         -         -
-api       ready    process node       2       1         4m30s     40s ago`,
+      `SERVICE   STATE    TARGET             CONNS   WAITING   IDLE IN   LAST ACTIVITY   CAUSE
+ftp       asleep   container vsftpd   0       0         -         -               idle
+api       ready    process node       2       1         4m30s     40s ago         woken for a client
+api: needed by container web`,
     );
   });
 
@@ -62,7 +67,7 @@ api       ready    process node       2       1         4m30s     40s ago`,
 
   test("counts no time backwards", () => {
     const services = [{ ...asleep, idle_deadline: "2026-01-01T11:59:59Z", last_activity: "2026-01-01T12:00:05Z" }];
-    assert.match(format({ version: "1", services }, now), / 0s +0s ago$/);
+    assert.match(format({ version: "1", services }, now), / 0s +0s ago +idle$/);
   });
 });
 

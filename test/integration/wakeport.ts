@@ -4,8 +4,7 @@ import { once } from "node:events";
 import http from "node:http";
 import net from "node:net";
 import { text } from "node:stream/consumers";
-import type { StateName } from "../../src/activation/machine.ts";
-import type { StatusReport } from "../../src/admin/api.ts";
+import type { ServiceStatus, StatusReport } from "../../src/admin/api.ts";
 import type { Config } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { Sidecar } from "../../src/sidecar.ts";
@@ -40,6 +39,7 @@ export interface ServiceSpec {
 export interface WakeportOptions {
   readonly docker?: { readonly host: string };
   readonly env?: Readonly<Record<string, string>>;
+  readonly defaults?: Readonly<Record<string, unknown>>;
   readonly shutdown?: { readonly targets?: "stop" | "leave"; readonly drain?: string };
 }
 
@@ -98,6 +98,11 @@ export class Wakeport implements AsyncDisposable {
     this.#targets.set(container.id, nameOf(spec));
   }
 
+  /** A container that services of this wakeport depend on. */
+  mayWake(container: Upstream, targetName: string): void {
+    this.#targets.set(container.id, targetName);
+  }
+
   /** The container of a service is its target no longer. */
   mayNotUse(service: string): void {
     this.#services.delete(service);
@@ -122,13 +127,13 @@ export class Wakeport implements AsyncDisposable {
     return peer.text.slice(0, -"word\n".length);
   }
 
-  state(service: string): StateName | "disabled" {
+  state(service: string): ServiceStatus["state"] {
     const found = this.#sidecar.status.services.find(({ name }) => name === service);
     assert.ok(found, `there is no service ${service}`);
     return found.state;
   }
 
-  async until(service: string, state: StateName): Promise<void> {
+  async until(service: string, state: ServiceStatus["state"]): Promise<void> {
     await eventually(`${service} is ${state}`, () => this.state(service) === state);
   }
 
@@ -206,7 +211,7 @@ export class Wakeport implements AsyncDisposable {
 function configOf(
   services: Readonly<Record<string, ServiceSpec>>,
   ports: ReadonlyMap<string, number>,
-  { docker, shutdown }: WakeportOptions,
+  { docker, defaults, shutdown }: WakeportOptions,
 ): Config {
   const written = Object.entries(services).map(([name, { to, port = PORT, ...settings }]) => {
     const front = `127.0.0.1:${ports.get(name)}:${port}`;
@@ -215,7 +220,7 @@ function configOf(
   const file = {
     services: Object.fromEntries(written),
     // A program that is stopped before it could listen to SIGTERM should not cost a test ten seconds.
-    defaults: { stop_grace: "2s" },
+    defaults: { stop_grace: "2s", ...defaults },
     // Containers are removed by force in the end.
     shutdown: { targets: "leave", drain: "1s", ...shutdown },
     ...(docker && { docker }),

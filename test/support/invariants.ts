@@ -4,6 +4,7 @@
  */
 import { readdirSync, readlinkSync } from "node:fs";
 import type { StateName } from "../../src/activation/machine.ts";
+import type { ServiceStatus } from "../../src/admin/api.ts";
 import {
   type ActivationReport,
   type ConnectionReport,
@@ -140,10 +141,11 @@ function foreignStops({ targets }: Evidence, { events, acts }: Journal): string[
 }
 
 /** I7: what wakeport says of a target is what the engine says. */
-export function contradiction(target: string, state: StateName | "disabled", isAwake: boolean): string | undefined {
+export function contradiction(target: string, state: ServiceStatus["state"], isAwake: boolean): string | undefined {
+  const isCalledAsleep = state === "asleep" || state === "paused" || state === "missing";
   if (state === "ready" && !isAwake) return `I7: ${target} is called ready, and does not run`;
-  if (state === "asleep" && isAwake) return `I7: ${target} is called asleep, and runs`;
-  if (state !== "ready" && state !== "asleep") return `I7: ${target} is still ${state}`;
+  if (isCalledAsleep && isAwake) return `I7: ${target} is called ${state}, and runs`;
+  if (state !== "ready" && !isCalledAsleep) return `I7: ${target} is still ${state}`;
   return undefined;
 }
 

@@ -1,0 +1,68 @@
+import type { Activator } from "./activator.ts";
+import type { Lease } from "./lease.ts";
+
+/** A member of the group that is up for it, or on its way. */
+interface Membership {
+  readonly left: AbortController;
+  lease?: Lease;
+}
+
+/**
+ * Targets that are awake together: whoever claims one of them from outside makes the group claim all of them, until
+ * nobody claims any of them any more. A member that fails fails alone, and is tried again for the next claim.
+ */
+export class Group {
+  /** For people: `group shop`. */
+  readonly name: string;
+  readonly #members = new Set<Activator>();
+  readonly #claims = new Map<Activator, Membership>();
+  #users = 0;
+
+  constructor(name: string) {
+    this.name = `group ${name}`;
+  }
+
+  add(member: Activator): void {
+    this.#members.add(member);
+    if (this.#users > 0) this.#claim(member);
+  }
+
+  delete(member: Activator): void {
+    this.#members.delete(member);
+    this.#giveBack(member);
+  }
+
+  /** Somebody claims a member; to be told by `leave` when that is over. */
+  enter(): void {
+    this.#users += 1;
+    for (const member of this.#members) this.#claim(member);
+  }
+
+  leave(): void {
+    this.#users -= 1;
+    if (this.#users === 0) for (const member of [...this.#claims.keys()]) this.#giveBack(member);
+  }
+
+  #claim(member: Activator): void {
+    if (this.#claims.has(member)) return;
+    const membership: Membership = { left: new AbortController() };
+    this.#claims.set(member, membership);
+    const forget = (): void => {
+      if (this.#claims.get(member) === membership) this.#claims.delete(member);
+    };
+    const held = (lease: Lease): void => {
+      membership.lease = lease;
+      if (membership.left.signal.aborted) return lease[Symbol.dispose]();
+      lease.signal.addEventListener("abort", forget, { once: true });
+    };
+    // Why a member fails is told by its own activator.
+    member.acquire(membership.left.signal, this.name).then(held, forget);
+  }
+
+  #giveBack(member: Activator): void {
+    const membership = this.#claims.get(member);
+    this.#claims.delete(member);
+    membership?.left.abort();
+    membership?.lease?.[Symbol.dispose]();
+  }
+}

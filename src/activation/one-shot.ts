@@ -1,0 +1,94 @@
+/**
+ * A target that does its work and ends: a migration, a seed. It is run when what depends on it asks and its last result
+ * is too old, or was none.
+ */
+import type { Target } from "../target/target.ts";
+import type { ActivationReport, Observer } from "../telemetry/observer.ts";
+import { abortable } from "./abortable.ts";
+import { type Exit, ExitedError, StartTimeoutError } from "./errors.ts";
+import type { Needs } from "./needs.ts";
+
+/** One that takes longer is not waited for. */
+const LONGEST_RUN_MS = 3_600_000;
+const LOOK_EVERY_MS = 1_000;
+const LAST_LINES_MS = 2_000;
+
+export interface OneShotOptions {
+  readonly target: Target;
+  /** What it depends on itself. */
+  readonly needs: Needs;
+  readonly observer: Observer;
+}
+
+export class OneShot {
+  readonly target: Target;
+  readonly #options: OneShotOptions;
+  #underWay: Promise<void> | undefined;
+
+  constructor(options: OneShotOptions) {
+    this.target = options.target;
+    this.#options = options;
+  }
+
+  /**
+   * Resolves when there is a good result that is not older than `since` (Unix milliseconds, by the clock of the machine
+   * that the target runs on). One run serves all who ask meanwhile; it goes on when they leave.
+   *
+   * @throws ExitedError when it ended with anything but 0; whatever the target throws; the reason of `signal`
+   */
+  async done(since: number, signal: AbortSignal): Promise<void> {
+    if (this.#underWay === undefined) {
+      const sight = await this.target.look(signal);
+      const isGood = !sight.up && sight.exit?.code === 0 && (sight.endedAt ?? 0) >= since;
+      if (isGood) return;
+    }
+    this.#underWay ??= this.#run().finally(() => {
+      this.#underWay = undefined;
+    });
+    await abortable(this.#underWay, signal);
+  }
+
+  async #run(): Promise<void> {
+    const { target, needs } = this.#options;
+    const began = performance.now();
+    const signal = AbortSignal.timeout(LONGEST_RUN_MS);
+    try {
+      await needs.claim(signal);
+      await target.start(signal);
+      const exit = await this.#end(signal);
+      if (exit.code !== 0) throw new ExitedError(target.name, exit);
+      this.#report(began, { outcome: "ready" });
+    } catch (error) {
+      const exit = error instanceof ExitedError ? { exit: error.exit } : {};
+      const lastLines = await target.lastLines(AbortSignal.timeout(LAST_LINES_MS));
+      this.#report(began, { outcome: "exited", error: error as Error, lastLines, ...exit });
+      throw signal.aborted ? new StartTimeoutError(`${target.name} did not end within an hour`) : error;
+    } finally {
+      needs.release();
+    }
+  }
+
+  async #end(signal: AbortSignal): Promise<Exit> {
+    const { target } = this.#options;
+    let hinted = Promise.withResolvers<void>();
+    using _watch = target.watch(() => hinted.resolve());
+    for (;;) {
+      const sight = await target.look(signal);
+      if (!sight.up && sight.pausedLife === undefined && sight.comesBack !== true) return sight.exit ?? {};
+      const timer = setTimeout(() => hinted.resolve(), LOOK_EVERY_MS);
+      await abortable(hinted.promise, signal).finally(() => clearTimeout(timer));
+      hinted = Promise.withResolvers();
+    }
+  }
+
+  #report(began: number, result: Pick<ActivationReport, "outcome"> & Partial<ActivationReport>): void {
+    const durationMs = performance.now() - began;
+    this.#options.observer.activation({
+      target: this.target.name,
+      services: [],
+      adopted: false,
+      durationMs,
+      ...result,
+    });
+  }
+}

@@ -1,0 +1,106 @@
+/** What the target of a service needs: what the configuration says, and what compose has written on its container. */
+import type { Activator } from "./activation/activator.ts";
+import type { Dependency, Hold } from "./activation/needs.ts";
+import type { OneShot } from "./activation/one-shot.ts";
+import type { ContainerReference } from "./config/config.ts";
+import type { Condition, ContainerFacts } from "./engine/container-facts.ts";
+import { TargetError } from "./errors.ts";
+import { healthyProbe } from "./readiness/healthy.ts";
+import { ContainerTarget } from "./target/container.ts";
+import type { Target } from "./target/target.ts";
+
+/** Who can wake what is depended on. */
+export interface Wakers {
+  /** @throws TargetError when there is no such service */
+  ofService(name: string): Activator;
+  ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator>;
+  oneShot(reference: ContainerReference): OneShot;
+}
+
+export class Dependencies {
+  readonly #wakers: Wakers;
+  /** What each target, by name, was last seen to depend on: a circle would wait for itself. */
+  readonly #edges = new Map<string, readonly string[]>();
+
+  constructor(wakers: Wakers) {
+    this.#wakers = wakers;
+  }
+
+  /**
+   * Tells what a target depends on at this moment.
+   *
+   * @param services names of services of the configuration that it depends on
+   * @throws TargetError "invalid" for a circle; what the engine's calls throw
+   */
+  async of(target: Target, services: readonly string[], signal: AbortSignal): Promise<Dependency[]> {
+    const configured = services.map((name) => this.#ready(target, this.#wakers.ofService(name)));
+    const compose = target instanceof ContainerTarget ? await this.#ofContainer(target, signal) : [];
+    const all = new Map([...compose, ...configured].map((dependency) => [dependency.name, dependency]));
+    all.delete(target.name);
+    this.#edges.set(target.name, [...all.keys()]);
+    this.#refuseCircle(target.name);
+    return [...all.values()];
+  }
+
+  async #ofContainer(target: ContainerTarget, signal: AbortSignal): Promise<Dependency[]> {
+    const facts = await target.expected(signal);
+    const { project, dependsOn, networkOf } = facts;
+    const holder = networkOf === undefined ? [] : [await this.#wakers.ofContainer({ name: networkOf }, signal)];
+    const first = holder.map((activator) => this.#ready(target, activator));
+    if (project === undefined) return first;
+    const others = dependsOn.map(async ({ service, condition }) => {
+      const reference = { project, service };
+      if (condition === "service_completed_successfully") return this.#completed(facts, reference);
+      return this.#ready(target, await this.#wakers.ofContainer(reference, signal), condition);
+    });
+    return [...first, ...(await Promise.all(others))];
+  }
+
+  /** Ready as its own services say; and healthy, where that is asked for. */
+  #ready(dependent: Target, activator: Activator, condition?: Condition): Dependency {
+    const { target } = activator;
+    const holder = dependent.name;
+    const checked = async (lease: Hold, signal: AbortSignal): Promise<Hold> => {
+      if (condition !== "service_healthy") return lease;
+      try {
+        await healthyProbe(target).check("", signal);
+        return lease;
+      } catch (error) {
+        lease[Symbol.dispose]();
+        throw error;
+      }
+    };
+    return {
+      name: target.name,
+      claim: async (signal) => checked(await activator.acquire(signal, holder), signal),
+      join: (signal) => activator.join(signal, holder),
+    };
+  }
+
+  /** A result that is older than the container that needs it is none. */
+  #completed({ createdAt }: ContainerFacts, reference: ContainerReference): Dependency {
+    const oneShot = this.#wakers.oneShot(reference);
+    const done: Hold = { [Symbol.dispose]: () => {} };
+    return {
+      name: oneShot.target.name,
+      claim: async (signal) => {
+        await oneShot.done(Date.parse(createdAt), signal);
+        return done;
+      },
+      join: () => Promise.resolve(done),
+    };
+  }
+
+  #refuseCircle(name: string): void {
+    const visit = (one: string, way: readonly string[]): void => {
+      if (way.includes(one) && one !== name) return;
+      if (way.length > 0 && one === name) {
+        throw new TargetError("invalid", `containers depend on each other in a circle: ${[...way, one].join(" → ")}`, {
+          remedy: 'one "depends_on" must go, in the configuration or in the compose file',
+        });
+      }
+      for (const other of this.#edges.get(one) ?? []) visit(other, [...way, one]);
+    };
+    visit(name, []);
+  }
+}

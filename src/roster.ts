@@ -1,0 +1,247 @@
+/**
+ * All targets with their activators, one for each: those of the services, and those that nobody but another container
+ * needs. Services come and go; a target stays as long as something uses it.
+ */
+import { Activator, type Policy } from "./activation/activator.ts";
+import { Group } from "./activation/group.ts";
+import { Needs } from "./activation/needs.ts";
+import { OneShot } from "./activation/one-shot.ts";
+import type { Probe } from "./activation/run.ts";
+import type { ContainerReference, Service } from "./config/config.ts";
+import { describeReference } from "./config/describe.ts";
+import { Dependencies, type Wakers } from "./dependencies.ts";
+import { TargetError } from "./errors.ts";
+import { all } from "./readiness/probe.ts";
+import { ContainerTarget } from "./target/container.ts";
+import { ProcessTarget } from "./target/process.ts";
+import type { Target } from "./target/target.ts";
+import { createTarget, type EngineParts, graceOf, keyOf, policyOf, probeOf, type Surroundings } from "./targets.ts";
+import type { Observer } from "./telemetry/observer.ts";
+
+export interface RosterOptions {
+  /** Undefined when no service needs one. */
+  readonly engine: EngineParts | undefined;
+  readonly around: Surroundings;
+  readonly observer: Observer;
+  /** How containers are put to sleep that no service names. */
+  readonly dependencyPolicy: Policy;
+}
+
+interface Entry {
+  readonly target: Target;
+  readonly activator: Activator;
+  /** None for a container that is only depended on. */
+  services: readonly Service[];
+}
+
+export interface CloseOptions {
+  readonly drainMs: number;
+  readonly targets: "stop" | "leave";
+}
+
+/** What needs no service to be ready is ready when it is up. */
+const up: Probe = all([]);
+
+export class Roster {
+  readonly #options: RosterOptions;
+  readonly #entries = new Map<string, Entry>();
+  readonly #groups = new Map<string, Group>();
+  readonly #oneShots = new Map<string, OneShot>();
+  readonly #dependencies: Dependencies;
+  #isOpen = false;
+
+  constructor(options: RosterOptions) {
+    this.#options = options;
+    const wakers: Wakers = {
+      ofService: (name) => this.#ofService(name),
+      ofContainer: (reference, signal) => this.#ofContainer(reference, signal),
+      oneShot: (reference) => this.#oneShot(reference),
+    };
+    this.#dependencies = new Dependencies(wakers);
+  }
+
+  get activators(): Activator[] {
+    return [...this.#entries.values()].map(({ activator }) => activator);
+  }
+
+  /** Containers that no service names, but that others depend on. */
+  get unnamed(): Activator[] {
+    return [...this.#entries.values()].flatMap(({ services, activator }) => (services.length === 0 ? activator : []));
+  }
+
+  /**
+   * Takes services in; those that name the same target share its activator.
+   *
+   * @returns the activator of each, in order
+   * @throws TargetError for a user or group that does not exist
+   */
+  add(services: readonly Service[]): Activator[] {
+    for (const [key, sharing] of Map.groupBy(services, keyOf)) {
+      const entry = this.#entries.get(key);
+      if (entry === undefined) this.#enter(key, sharing);
+      else this.#configure(entry, [...entry.services, ...sharing]);
+    }
+    return services.map((service) => this.#entries.get(keyOf(service))!.activator);
+  }
+
+  /** Begins to follow all targets, and from now on each that comes. */
+  open(): void {
+    this.#isOpen = true;
+    for (const activator of this.activators) activator.open();
+  }
+
+  /** Lets a service go. What nobody else uses is left as it is, and followed no more. */
+  async remove(service: Service): Promise<void> {
+    const key = keyOf(service);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    const rest = entry.services.filter(({ name }) => name !== service.name);
+    if (rest.length > 0 || entry.activator.view.dependents.length > 0) return this.#configure(entry, rest);
+    this.#entries.delete(key);
+    for (const group of this.#groups.values()) group.delete(entry.activator);
+    await entry.activator.close({ drainMs: 0, leaveRunning: true });
+    if (entry.target instanceof ContainerTarget) entry.target.disown();
+  }
+
+  /** Puts everything to sleep, or leaves it running: what others depend on after those others. */
+  async close({ drainMs, targets }: CloseOptions): Promise<void> {
+    let remaining = [...this.#entries.values()];
+    while (remaining.length > 0) {
+      const free = remaining.filter(({ activator }) => activator.view.dependents.length === 0);
+      const next = free.length > 0 ? free : remaining;
+      await Promise.all(
+        next.map(({ activator, target }) => {
+          // Nobody could adopt a process that we leave.
+          const leaveRunning = targets === "leave" && !(target instanceof ProcessTarget);
+          return activator.close({ drainMs, leaveRunning });
+        }),
+      );
+      remaining = remaining.filter((entry) => !next.includes(entry));
+    }
+  }
+
+  /** For an end without a drain: processes would outlive us. */
+  kill(): void {
+    for (const { target } of this.#entries.values()) if (target instanceof ProcessTarget) target.kill();
+  }
+
+  #enter(key: string, services: readonly Service[]): Entry {
+    const { engine, around, observer } = this.#options;
+    const target = createTarget(services, engine, around, observer);
+    return this.#keep(key, target, services, { probe: probeOf(services, target), policy: policyOf(services) });
+  }
+
+  #keep(
+    key: string,
+    target: Target,
+    services: readonly Service[],
+    { probe, policy }: { readonly probe: Probe; readonly policy: Policy },
+  ): Entry {
+    const { observer } = this.#options;
+    const needs = this.#needsOf(target, () => this.#entries.get(key)?.services ?? []);
+    const name = services.find(({ group }) => group !== undefined)?.group;
+    const group = name === undefined ? undefined : this.#group(name);
+    const names = services.map((service) => service.name);
+    const activator = new Activator({
+      target,
+      probe,
+      policy,
+      services: names,
+      needs,
+      observer,
+      ...(group && { group }),
+    });
+    group?.add(activator);
+    const entry = { target, activator, services };
+    this.#entries.set(key, entry);
+    if (this.#isOpen) activator.open();
+    return entry;
+  }
+
+  #configure(entry: Entry, services: readonly Service[]): void {
+    const { target, activator } = entry;
+    const isNamed = services.length > 0;
+    entry.services = services;
+    if (target instanceof ContainerTarget) {
+      const spec = services[0]?.target;
+      const network = spec?.kind === "container" ? spec.network : undefined;
+      target.configure({ network, graceMs: graceOf(services) });
+    }
+    activator.configure({
+      services: services.map(({ name }) => name),
+      probe: isNamed ? probeOf(services, target) : up,
+      policy: isNamed ? policyOf(services) : this.#options.dependencyPolicy,
+    });
+  }
+
+  #needsOf(target: Target, services: () => readonly Service[]): Needs {
+    const { observer } = this.#options;
+    return new Needs({
+      resolve: (signal) => {
+        const names = services().flatMap(({ dependsOn }) => dependsOn);
+        return this.#dependencies.of(target, names, signal);
+      },
+      onFailure: (error) => observer.warning("target.dependencies", `${target.name}: ${error.message}`),
+    });
+  }
+
+  #group(name: string): Group {
+    const group = this.#groups.get(name) ?? new Group(name);
+    this.#groups.set(name, group);
+    return group;
+  }
+
+  #ofService(name: string): Activator {
+    const entry = [...this.#entries.values()].find(({ services }) => services.some((service) => service.name === name));
+    if (entry === undefined) throw new TargetError("invalid", `there is no service "${name}" any more`);
+    return entry.activator;
+  }
+
+  /** A container may be known already under another name. */
+  async #ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator> {
+    const key = containerKey(reference);
+    const { target } = this.#entries.get(key) ?? { target: this.#newTarget(reference) };
+    const id = target instanceof ContainerTarget ? await target.id(signal) : undefined;
+    const known = (id === undefined ? undefined : await this.#ownerOf(id, signal)) ?? this.#entries.get(key);
+    return (known ?? this.#keep(key, target, [], { probe: up, policy: this.#options.dependencyPolicy })).activator;
+  }
+
+  /** Whose container it is; also of those that have not looked for theirs yet. */
+  async #ownerOf(id: string, signal: AbortSignal): Promise<Entry | undefined> {
+    const owner = this.#options.engine?.owners.get(id);
+    for (const entry of this.#entries.values()) {
+      const { target } = entry;
+      if (!(target instanceof ContainerTarget)) continue;
+      if (target === owner || (!target.isKnown && (await target.id(signal)) === id)) return entry;
+    }
+    return undefined;
+  }
+
+  #oneShot(reference: ContainerReference): OneShot {
+    const key = containerKey(reference);
+    const known = this.#oneShots.get(key);
+    if (known !== undefined) return known;
+    const target = this.#newTarget(reference);
+    const oneShot = new OneShot({ target, needs: this.#needsOf(target, () => []), observer: this.#options.observer });
+    this.#oneShots.set(key, oneShot);
+    return oneShot;
+  }
+
+  /** A container that nobody dials. */
+  #newTarget(reference: ContainerReference): ContainerTarget {
+    const { engine, observer } = this.#options;
+    if (engine === undefined) throw new Error("a container needs an engine");
+    return new ContainerTarget({
+      ...engine,
+      reference,
+      name: describeReference(reference),
+      network: undefined,
+      graceMs: undefined,
+      onWarning: (event, message) => observer.warning(event, message),
+    });
+  }
+}
+
+function containerKey(reference: ContainerReference): string {
+  return `container ${JSON.stringify(reference)}`;
+}

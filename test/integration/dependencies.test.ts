@@ -1,0 +1,213 @@
+/** Containers that need others, as compose writes it on them and as wakeport.yaml says it. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { type ContainerSpec, echo, type TestContainer } from "../support/containers.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { eventually } from "../support/tcp.ts";
+import { engineTest, type Lab, startsOf } from "./lab.ts";
+import type { Wakeport } from "./wakeport.ts";
+
+checkLeaks();
+
+const SHORT = { idle_timeout: "200ms" };
+
+/** A compose project of containers, made as compose would make them. */
+class Project {
+  readonly name: string = `wakeport-test-${randomBytes(4).toString("hex")}`;
+  readonly #lab: Lab;
+
+  constructor(lab: Lab) {
+    this.#lab = lab;
+  }
+
+  make(service: string, spec: ContainerSpec, dependsOn = ""): Promise<TestContainer> {
+    const labels = {
+      "com.docker.compose.project": this.name,
+      "com.docker.compose.service": service,
+      "com.docker.compose.container-number": "1",
+      "com.docker.compose.oneoff": "False",
+      ...(dependsOn !== "" && { "com.docker.compose.depends_on": dependsOn }),
+    };
+    return this.#lab.container({ ...spec, labels });
+  }
+
+  /** As wakeport calls a container that it knows by its labels. */
+  nameOf(service: string): string {
+    return `container ${this.name}/${service}`;
+  }
+}
+
+/** The order in which the engine saw something happen to containers. */
+async function orderOf(
+  lab: Lab,
+  action: string,
+  containers: Readonly<Record<string, TestContainer>>,
+): Promise<string[]> {
+  await lab.engine.catchUp();
+  const names = new Map(Object.entries(containers).map(([name, { id }]) => [id, name]));
+  return lab.engine.events.flatMap((event) => (event.action === action ? (names.get(event.id) ?? []) : []));
+}
+
+async function allAsleep(...containers: readonly TestContainer[]): Promise<void> {
+  for (const container of containers)
+    await eventually(`${container.name} sleeps`, async () => !(await container.isAwake()));
+}
+
+const sleeper: ContainerSpec = { command: ["sh", "-c", 'trap "exit 0" TERM; sleep 600 & wait'] };
+
+engineTest("a chain starts from its end, and sleeps from its beginning", async (lab) => {
+  const project = new Project(lab);
+  const healthcheck = { command: "test -f /tmp/ok", retries: 100 };
+  const program = `${echo()} setTimeout(() => require("node:fs").writeFileSync("/tmp/ok", ""), 400);`;
+  const db = await project.make("db", { program, healthcheck });
+  const api = await project.make("api", sleeper, "db:service_healthy:false");
+  const web = await project.make("web", { program: echo() }, "api:service_started:false");
+  const wakeport = await lab.wakeport({ web: { to: web, ...SHORT }, db: { to: db, ...SHORT } }, { defaults: SHORT });
+  wakeport.mayWake(api, project.nameOf("api"));
+  await wakeport.greeted("web");
+  assert.deepEqual(await orderOf(lab, "start", { web, api, db }), ["db", "api", "web"]);
+  const health = await orderOf(lab, "health_status: healthy", { db });
+  assert.deepEqual(health, ["db"], "api did not wait for db to be healthy");
+  await allAsleep(web, api, db);
+  assert.deepEqual(await orderOf(lab, "die", { web, api, db }), ["web", "api", "db"]);
+});
+
+engineTest("what is depended on can be woken alone", async (lab) => {
+  const project = new Project(lab);
+  const db = await project.make("db", { program: echo() });
+  const web = await project.make("web", { program: echo() }, "db:service_started:false");
+  const wakeport = await lab.wakeport({ web: { to: web, ...SHORT }, db: { to: db, ...SHORT } });
+  await wakeport.greeted("db");
+  await allAsleep(db);
+  assert.equal(await startsOf(lab, web), 0);
+});
+
+engineTest("depends_on of the configuration: each is ready first, and stays up while it is needed", async (lab) => {
+  const [slow, quick, app] = [
+    await lab.container({ program: echo({ delayMs: 400 }) }),
+    await lab.container({ program: echo() }),
+    await lab.container({ program: echo() }),
+  ];
+  const wakeport = await lab.wakeport({
+    app: { to: app, depends_on: ["slow", "quick"], ...SHORT },
+    slow: { to: slow, ...SHORT },
+    quick: { to: quick, idle_timeout: "10ms" },
+  });
+  using client = await wakeport.connect("app");
+  await eventually("a greeting", () => client.text.startsWith("220"));
+  assert.equal((await orderOf(lab, "start", { slow, quick, app })).at(-1), "app");
+  const { services } = wakeport.status;
+  assert.deepEqual(services.find(({ name }) => name === "slow")?.dependents, [`container ${app.name}`]);
+  client.end();
+  await allAsleep(app, slow, quick);
+  assert.equal((await orderOf(lab, "die", { slow, quick, app }))[0], "app", "one was stopped although it was needed");
+});
+
+engineTest(
+  "a one-shot is run to its end first, and again only for a container that is newer than its result",
+  async (lab) => {
+    const project = new Project(lab);
+    const migrate = await project.make("migrate", { command: ["sh", "-c", "sleep 0.3; exit 0"] });
+    const condition = "migrate:service_completed_successfully:false";
+    const web = await project.make("web", { program: echo() }, condition);
+    const container = { project: project.name, service: "web" };
+    const wakeport = await lab.wakeport({ web: { to: web, container, ...SHORT } });
+    wakeport.mayWake(migrate, project.nameOf("migrate"));
+    await wakeport.greeted("web");
+    assert.equal((await migrate.state())?.Running, false, "it was not waited for");
+    await allAsleep(web);
+    await wakeport.greeted("web");
+    assert.equal(await startsOf(lab, migrate), 1, "run again");
+    await allAsleep(web);
+    await web.remove();
+    const next = await project.make("web", { program: echo() }, condition);
+    wakeport.mayUse("web", next);
+    await wakeport.greeted("web");
+    assert.equal(await startsOf(lab, migrate), 2, "not run for the new container");
+  },
+);
+
+engineTest("a one-shot that fails refuses the clients, and says which it was", async (lab) => {
+  const project = new Project(lab);
+  const migrate = await project.make("migrate", { command: ["sh", "-c", "echo no such table; exit 3"] });
+  const web = await project.make("web", { program: echo() }, "migrate:service_completed_successfully:false");
+  const wakeport = await lab.wakeport({ web: { to: web } });
+  wakeport.mayWake(migrate, project.nameOf("migrate"));
+  using client = await wakeport.connect("web");
+  assert.equal(await client.ends(), "ECONNRESET");
+  assert.equal(await startsOf(lab, web), 0);
+  const error = wakeport.status.services[0]?.last_error ?? "";
+  assert.match(error, /migrate is needed: .*migrate exited with code 3/);
+});
+
+engineTest("a dependency that crashes comes back while it is needed", async (lab) => {
+  const program = `${echo()} process.on("SIGUSR2", () => process.exit(3));`;
+  const [db, app] = [await lab.container({ program }), await lab.container({ program: echo() })];
+  const wakeport = await lab.wakeport({ app: { to: app, depends_on: ["db"] }, db: { to: db } });
+  using client = await wakeport.connect("app");
+  await eventually("a greeting", () => client.text.startsWith("220"));
+  await db.kill("SIGUSR2");
+  await eventually("it is back", async () => (await startsOf(lab, db)) === 2);
+  await wakeport.until("db", "ready");
+  client.end();
+});
+
+engineTest("a dependency that somebody stops stays down until a client needs it", async (lab) => {
+  const [db, app] = [await lab.container({ program: echo() }), await lab.container({ program: echo() })];
+  const wakeport = await lab.wakeport({ app: { to: app, depends_on: ["db"] }, db: { to: db } });
+  using client = await wakeport.connect("app");
+  await eventually("a greeting", () => client.text.startsWith("220"));
+  await db.stop();
+  await wakeport.until("db", "asleep");
+  client.send("still there?");
+  await eventually("the connection goes on", () => client.text.endsWith("still there?"));
+  assert.equal(await startsOf(lab, db), 1);
+  await wakeport.greeted("app");
+  assert.ok(await db.isAwake());
+  client.end();
+});
+
+engineTest("what somebody else started keeps what it needs up", async (lab) => {
+  const [db, app] = [await lab.container({ program: echo() }), await lab.container({ program: echo() })];
+  await db.start();
+  await app.start();
+  const wakeport = await lab.wakeport({
+    app: { to: app, depends_on: ["db"], idle_timeout: "1s" },
+    db: { to: db, idle_timeout: "1ms" },
+  });
+  await wakeport.until("app", "ready");
+  await eventually("app holds db", () => statusOf(wakeport, "db").dependents.length === 1);
+  await allAsleep(app, db);
+  assert.deepEqual(await orderOf(lab, "die", { app, db }), ["app", "db"]);
+});
+
+engineTest("containers that depend on each other are refused, with the circle", async (lab) => {
+  const project = new Project(lab);
+  const a = await project.make("a", { program: echo() }, "b:service_started:false");
+  const b = await project.make("b", sleeper, "a:service_started:false");
+  const wakeport = await lab.wakeport({ a: { to: a } });
+  wakeport.mayWake(b, project.nameOf("b"));
+  using client = await wakeport.connect("a");
+  assert.equal(await client.ends(), "ECONNRESET");
+  assert.match(statusOf(wakeport, "a").last_error ?? "", /depend on each other in a circle: .* → .* → /);
+});
+
+engineTest("a group wakes and sleeps together", async (lab) => {
+  const [one, two] = [await lab.container({ program: echo() }), await lab.container({ program: echo() })];
+  const group = { group: "shop", idle_timeout: "300ms" };
+  const wakeport = await lab.wakeport({ one: { to: one, ...group }, two: { to: two, ...group } });
+  using client = await wakeport.connect("one");
+  await eventually("a greeting", () => client.text.startsWith("220"));
+  await wakeport.until("two", "ready");
+  const readyMs = (): number => Date.now() - Date.parse(statusOf(wakeport, "two").since ?? "");
+  await eventually("several idle timeouts have passed", () => readyMs() > 800);
+  assert.equal(wakeport.state("two"), "ready", "one of the group was stopped although the other is in use");
+  client.end();
+  await allAsleep(one, two);
+});
+
+function statusOf(wakeport: Wakeport, service: string): Wakeport["status"]["services"][number] {
+  const found = wakeport.status.services.find(({ name }) => name === service);
+  assert.ok(found);
+  return found;
+}
