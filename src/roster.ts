@@ -60,6 +60,10 @@ export class Roster {
     this.#dependencies = new Dependencies(wakers);
   }
 
+  get size(): number {
+    return this.#entries.size;
+  }
+
   get activators(): Activator[] {
     return [...this.#entries.values()].map(({ activator }) => activator);
   }
@@ -90,8 +94,8 @@ export class Roster {
     for (const activator of this.activators) activator.open();
   }
 
-  /** Lets a service go. What nobody else uses is left as it is, and followed no more. */
-  async remove(service: Service): Promise<void> {
+  /** Lets a service go, once its connections are over. What nobody else uses is left as it is, and followed no more. */
+  async remove(service: Service, drainMs: number): Promise<void> {
     const key = keyOf(service);
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
@@ -99,7 +103,7 @@ export class Roster {
     if (rest.length > 0 || entry.activator.view.dependents.length > 0) return this.#configure(entry, rest);
     this.#entries.delete(key);
     for (const group of this.#groups.values()) group.delete(entry.activator);
-    await entry.activator.close({ drainMs: 0, leaveRunning: true });
+    await entry.activator.close({ drainMs, leaveRunning: true });
     if (entry.target instanceof ContainerTarget) entry.target.disown();
   }
 

@@ -1,11 +1,12 @@
 /** The composition root: makes live objects of a configuration, opens them all or none, and closes them in reverse. */
 import type net from "node:net";
 import type { Activator } from "./activation/activator.ts";
-import { type EngineStatus, type StatusReport, serviceStatus } from "./admin/api.ts";
+import { type EngineStatus, type StatusReport, serviceStatus, unnamedStatus } from "./admin/api.ts";
 import { AdminServer, MOST_ADMIN_CLIENTS } from "./admin/server.ts";
 import { Gate } from "./async.ts";
 import type { Config, Service } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
+import { Discovery } from "./discovery.ts";
 import { BindError, messageOf, sentenceOf } from "./errors.ts";
 import { connectionLimit, Seats } from "./net/admission.ts";
 import { Connection, type Route, type Traffic } from "./net/connection.ts";
@@ -37,6 +38,7 @@ interface LiveService {
   readonly service: Service;
   readonly activator: Activator;
   readonly traffic: Traffic;
+  readonly listeners: readonly Listener[];
 }
 
 export class Sidecar {
@@ -46,11 +48,11 @@ export class Sidecar {
   readonly #metrics: Metrics;
   readonly #engine: EngineParts | undefined;
   readonly #roster: Roster;
-  readonly #services: ReadonlyMap<string, LiveService>;
-  readonly #listeners: readonly Listener[];
+  readonly #discovery: Discovery | undefined;
+  readonly #services = new Map<string, LiveService>();
   readonly #admin: AdminServer;
   readonly #openFiles: number;
-  readonly #reservedFiles: number;
+  readonly #ownFiles: number;
   readonly #seats: Seats;
   readonly #connections = new Map<Connection, Promise<void>>();
   #connectionCount = 0;
@@ -65,27 +67,17 @@ export class Sidecar {
     this.#observer = fanOut(this.#metrics.observer, options.observer);
 
     const enabled = config.services.filter(({ enabled }) => enabled);
-    const needsEngine = enabled.some(({ target }) => target.kind === "container");
+    const needsEngine = config.discover !== undefined || enabled.some(({ target }) => target.kind === "container");
     this.#engine = needsEngine ? createEngine(config.docker.host, options, this.#observer) : undefined;
 
     const { dependencyPolicy } = config;
     this.#roster = new Roster({ engine: this.#engine, around: options, observer: this.#observer, dependencyPolicy });
     const activators = this.#roster.add(enabled);
-    const live = enabled.map((service, index) => ({
-      service,
-      activator: activators[index] as Activator,
-      traffic: newTraffic(service),
-    }));
-    this.#services = new Map(live.map((one) => [one.service.name, one]));
-    this.#listeners = live.flatMap((one) => this.#listenersOf(one));
+    for (const [index, service] of enabled.entries()) this.#enter(service, activators[index] as Activator);
+    this.#discovery = this.#engine && config.discover && this.#discover(this.#engine);
     this.#openFiles = options.openFiles;
-    this.#reservedFiles =
-      options.ownFiles +
-      this.#listeners.length +
-      this.#roster.activators.length * FILES_PER_TARGET +
-      MOST_ADMIN_CLIENTS +
-      FILES_IN_PASSING;
-    this.#seats = new Seats(this.#connectionLimit, "connections in all");
+    this.#ownFiles = options.ownFiles;
+    this.#seats = new Seats(() => this.#connectionLimit, "connections in all");
 
     this.#admin = new AdminServer({
       ...config.admin,
@@ -93,7 +85,6 @@ export class Sidecar {
       status: () => this.status,
       notReady: () => this.#notReady(),
     });
-    for (const name of this.#services.keys()) this.#metrics.addService(name);
     if (this.#engine !== undefined) this.#metrics.addEngine();
   }
 
@@ -103,16 +94,18 @@ export class Sidecar {
    * @throws BindError that names each address that cannot be bound; nothing is left open then
    */
   async open(): Promise<void> {
-    const opened = await Promise.allSettled([...this.#listeners, this.#admin].map((one) => one.open()));
+    const listeners = [...this.#services.values()].flatMap((live) => live.listeners);
+    const opened = await Promise.allSettled([...listeners, this.#admin].map((one) => one.open()));
     const failures = opened.filter((result) => result.status === "rejected").map(({ reason }) => messageOf(reason));
     if (failures.length > 0) {
-      for (const listener of this.#listeners) listener.close();
+      for (const listener of listeners) listener.close();
       await this.#admin.close();
       throw new BindError(failures.join("\n"));
     }
     if (this.#connectionLimit < FEW_CONNECTIONS) this.#warnOfLimit();
     this.#engine?.events.open();
     this.#roster.open();
+    this.#discovery?.open();
   }
 
   /** Resolves when it is known whether the engine answers; at once when none is needed. */
@@ -139,7 +132,9 @@ export class Sidecar {
     return {
       version: this.#build.version,
       ...(engine && { engine }),
-      services: this.#config.services.map((service) => {
+      ...(this.#discovery && { label_problems: this.#discovery.problems }),
+      unnamed: this.#roster.unnamed.map(({ view }) => unnamedStatus(view)),
+      services: [...this.#config.services, ...(this.#discovery?.services ?? [])].map((service) => {
         const live = this.#services.get(service.name);
         return serviceStatus(service, describeTarget(service.target), live && liveStatus(live));
       }),
@@ -159,7 +154,8 @@ export class Sidecar {
 
   async #close(): Promise<void> {
     const { targets, drainMs } = this.#config.shutdown;
-    for (const listener of this.#listeners) listener.close();
+    await this.#discovery?.close();
+    for (const { listeners } of this.#services.values()) for (const listener of listeners) listener.close();
     await this.#roster.close({ drainMs, targets });
     for (const connection of this.#connections.keys()) connection.reset();
     await Promise.all(this.#connections.values());
@@ -168,7 +164,42 @@ export class Sidecar {
     this.#engine?.engine.close();
   }
 
-  #listenersOf({ service, activator, traffic }: LiveService): Listener[] {
+  #discover(engine: EngineParts): Discovery {
+    return new Discovery({
+      config: this.#config,
+      engine,
+      observer: this.#observer,
+      onAppear: (service) => this.#appear(service),
+      onVanish: (service) => this.#vanish(service),
+    });
+  }
+
+  async #appear(service: Service): Promise<void> {
+    const [activator] = this.#roster.add([service]);
+    const { listeners } = this.#enter(service, activator as Activator);
+    const opened = await Promise.allSettled(listeners.map((listener) => listener.open()));
+    const failures = opened.filter((result) => result.status === "rejected").map(({ reason }) => messageOf(reason));
+    if (failures.length === 0) return;
+    await this.#vanish(service);
+    throw new BindError(failures.join("; "));
+  }
+
+  /** Its connections may finish; its target is left as it is. */
+  async #vanish(service: Service): Promise<void> {
+    for (const listener of this.#services.get(service.name)?.listeners ?? []) listener.close();
+    this.#services.delete(service.name);
+    await this.#roster.remove(service, this.#config.shutdown.drainMs);
+  }
+
+  #enter(service: Service, activator: Activator): LiveService {
+    const traffic = newTraffic(service);
+    const live = { service, activator, traffic, listeners: this.#listenersOf(service, activator, traffic) };
+    this.#services.set(service.name, live);
+    this.#metrics.addService(service.name);
+    return live;
+  }
+
+  #listenersOf(service: Service, activator: Activator, traffic: Traffic): Listener[] {
     return service.ports.map((port) => {
       const front = { port: port.front, ...(port.address !== undefined && { address: port.address }) };
       const route = { service: service.name, front: formatFront(front), activator, targetPort: port.target, traffic };
@@ -203,7 +234,11 @@ export class Sidecar {
   }
 
   get #connectionLimit(): number {
-    return connectionLimit(this.#openFiles, this.#reservedFiles);
+    const services = [...this.#services.values()];
+    const listeners = services.reduce((count, live) => count + live.listeners.length, 0);
+    const targets = this.#roster.size * FILES_PER_TARGET;
+    const reserved = this.#ownFiles + listeners + targets + MOST_ADMIN_CLIENTS + FILES_IN_PASSING;
+    return connectionLimit(this.#openFiles, reserved);
   }
 
   #warnOfLimit(): void {

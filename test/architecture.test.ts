@@ -46,6 +46,7 @@ const levels: Readonly<Record<string, number>> = {
   "sidecar.ts": 3,
   "targets.ts": 3,
   "roster.ts": 3,
+  "discovery.ts": 3,
   "dependencies.ts": 3,
   net: 2,
   admin: 2,

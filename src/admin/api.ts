@@ -40,11 +40,24 @@ export interface EngineStatus {
   readonly problems?: readonly string[];
 }
 
+/** A container that no service names, but that others depend on. */
+export interface UnnamedStatus {
+  readonly target: string;
+  readonly state: StateName | "missing";
+  readonly cause: string;
+  readonly since: string;
+  readonly dependents: readonly string[];
+  readonly idle_deadline?: string;
+}
+
 export interface StatusReport {
   readonly version: string;
   /** Absent when no service needs an engine. */
   readonly engine?: EngineStatus;
+  /** What is wrong with labels that should make services; absent when labels are not looked at. */
+  readonly label_problems?: readonly { readonly container: string; readonly problem: string }[];
   readonly services: readonly ServiceStatus[];
+  readonly unnamed?: readonly UnnamedStatus[];
 }
 
 /** The part of a service that lives; absent for one that is not enabled. */
@@ -59,7 +72,7 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
   const view = live?.view;
   return {
     name: service.name,
-    state: stateOf(view),
+    state: view === undefined ? "disabled" : stateOf(view),
     dependents: view?.dependents ?? [],
     ...(view !== undefined && { cause: view.missing ?? view.cause, since: rfc3339(view.since) }),
     target,
@@ -76,9 +89,21 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
   };
 }
 
-function stateOf(view: ActivatorView | undefined): ServiceStatus["state"] {
-  if (view?.state === "asleep" && view.missing !== undefined) return "missing";
-  return view?.state ?? "disabled";
+function stateOf(view: ActivatorView): StateName | "missing" {
+  return view.state === "asleep" && view.missing !== undefined ? "missing" : view.state;
+}
+
+/** What is told of a container that no service names. */
+export function unnamedStatus(view: ActivatorView): UnnamedStatus {
+  const { target, cause, missing, since, dependents, idleDeadline } = view;
+  return {
+    target,
+    dependents,
+    state: stateOf(view),
+    cause: missing ?? cause,
+    since: rfc3339(since),
+    ...(idleDeadline !== undefined && { idle_deadline: rfc3339(idleDeadline) }),
+  };
 }
 
 export function frontOf({ address, front }: Service["ports"][number]): string {

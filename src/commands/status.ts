@@ -28,24 +28,34 @@ ${configOptionHelp}
 };
 
 /** A table for people; `now` is Unix time in milliseconds. */
-export function format({ engine, services }: StatusReport, now: number): string {
+export function format({ engine, services, unnamed = [], label_problems = [] }: StatusReport, now: number): string {
   const rows = services.map((service) => rowOf(service, now));
+  const others = unnamed.map((one) => rowOf({ ...one, name: "-", ...NO_CLIENTS }, now));
   const down = engine === undefined || engine.up ? [] : [`the engine at ${engine.url} does not answer`];
   const problems = engine?.problems ?? down;
   const starting = services.flatMap(({ name, pending = [] }) =>
     pending.length === 0 ? [] : [`${name}: waiting for ${pending.join(", ")}`],
   );
-  const needed = services.flatMap(({ name, dependents }) =>
-    dependents.length === 0 ? [] : [`${name}: needed by ${dependents.join(", ")}`],
+  const needed = [...services, ...unnamed].flatMap(({ target, dependents }) =>
+    dependents.length === 0 ? [] : [`${target}: needed by ${dependents.join(", ")}`],
   );
   const failures = services.flatMap(({ name, last_error }) =>
     last_error === undefined ? [] : [`${name}: ${last_error}`],
   );
-  return [...table([HEAD, ...rows]), ...problems, ...starting, ...needed, ...failures].join("\n");
+  const labels = label_problems.map(({ container, problem }) => `${container}: ${problem}`);
+  return [...table([HEAD, ...rows, ...others]), ...problems, ...starting, ...needed, ...failures, ...labels].join("\n");
 }
 
+/** A row has no more of a service than this. */
+type Row = Pick<ServiceStatus, "name" | "state" | "target" | "idle_deadline" | "last_activity" | "cause"> & {
+  readonly connections: number | "-";
+  readonly waiting: number | "-";
+};
+
+const NO_CLIENTS = { connections: "-", waiting: "-" } as const;
+
 function rowOf(
-  { name, state, target, connections, waiting, idle_deadline, last_activity, cause = "-" }: ServiceStatus,
+  { name, state, target, connections, waiting, idle_deadline, last_activity, cause = "-" }: Row,
   now: number,
 ): string[] {
   const idleIn = idle_deadline === undefined ? "-" : duration(Date.parse(idle_deadline) - now);

@@ -15,6 +15,8 @@ export interface Config {
   };
   readonly admin: { readonly host: string; readonly port: number };
   readonly docker: { readonly host?: string; readonly project?: string };
+  /** Whose labels make services, and the section `defaults` as it is written, for them; absent: nobody's. */
+  readonly discover?: { readonly scope: "project" | "all"; readonly defaults: unknown };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   readonly shutdown: { readonly targets: "stop" | "leave"; readonly drainMs: number };
 }

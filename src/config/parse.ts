@@ -69,12 +69,16 @@ function contentOf(document: Document.Parsed, fail: (problems: readonly Problem[
 /** Shape first, then what only the whole can tell; a part of the wrong shape does not hide what is wrong elsewhere. */
 function check(value: unknown, source: string, context: ParseContext): { config?: Config; problems: Located[] } {
   const shaped = configSchema.safeParse(value);
-  if (shaped.success) return resolve(shaped.data, source, context);
+  if (shaped.success) return resolve(shaped.data, source, { ...context, writtenDefaults: defaultsIn(value) });
   const { issues } = shaped.error;
   const problems = issues.flatMap((issue) => explain(issue, value));
   const rest = configSchema.safeParse(withoutBroken(value, issues));
   const isWorthIt = rest.success && Object.keys(rest.data.services).length > 0;
   return { problems: isWorthIt ? [...problems, ...resolve(rest.data, source, context).problems] : problems };
+}
+
+function defaultsIn(value: unknown): unknown {
+  return typeof value === "object" && value !== null && "defaults" in value ? value.defaults : {};
 }
 
 /** Leaves out the services and sections that have a problem of their own. */

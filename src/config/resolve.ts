@@ -9,6 +9,8 @@ import { suggest } from "./suggest.ts";
 export interface ResolveContext {
   /** Where the admin server listens when the file does not say. */
   readonly adminListen: { readonly host: string; readonly port: number };
+  /** The section `defaults` as it is written. */
+  readonly writtenDefaults?: unknown;
 }
 
 /** The values of the keys that neither a service nor `defaults` sets. Durations in milliseconds. */
@@ -50,7 +52,11 @@ export function resolve(
   const problems: Located[] = [];
   const report: Report = (problem) => problems.push(problem);
   const entries = Object.entries(parsed.services);
-  if (entries.length === 0) report({ path: ["services"], message: "there is no service" });
+  const { discover } = parsed.docker;
+  if (entries.length === 0 && discover === false) {
+    const hint = 'write one under "services:", or let labels make them: "docker: { discover: true }"';
+    report({ path: ["services"], message: "there is no service", hint });
+  }
   const services = entries.flatMap(([name, service]) => resolveService(name, service, parsed.defaults, report));
   const admin = parsed.admin.listen ?? context.adminListen;
   const { host, project } = parsed.docker;
@@ -65,6 +71,9 @@ export function resolve(
       services: services.map((service) => withProject(service, project)),
       dependencyPolicy: dependencyPolicy(parsed.defaults),
       admin,
+      ...(discover !== false && {
+        discover: { scope: discover === "all" ? "all" : "project", defaults: context.writtenDefaults ?? {} },
+      }),
       docker: { ...(host !== undefined && { host }), ...(project !== undefined && { project }) },
       log: parsed.log,
       shutdown: { targets: parsed.shutdown.targets, drainMs: parsed.shutdown.drain },

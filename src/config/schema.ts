@@ -14,7 +14,11 @@ export interface ParsedConfig {
   readonly services: Readonly<Record<string, ParsedService>>;
   readonly defaults: ParsedPolicies;
   readonly admin: { readonly listen?: { readonly host: string; readonly port: number } | undefined };
-  readonly docker: { readonly host?: string | undefined; readonly project?: string | undefined };
+  readonly docker: {
+    readonly host?: string | undefined;
+    readonly project?: string | undefined;
+    readonly discover: boolean | "all";
+  };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   readonly shutdown: { readonly targets: "stop" | "leave"; readonly drain: number };
 }
@@ -208,7 +212,7 @@ const serviceName = z
 
 export const configSchema: z.ZodType<ParsedConfig> = z
   .strictObject({
-    services: z.record(serviceName, service).describe("What to listen for, by name"),
+    services: z.record(serviceName, service).default({}).describe("What to listen for, by name"),
     defaults: z
       .strictObject(policies)
       .partial()
@@ -221,8 +225,12 @@ export const configSchema: z.ZodType<ParsedConfig> = z
       .strictObject({
         host: z.string().min(1).optional().describe("The engine; default: DOCKER_HOST, or unix:///var/run/docker.sock"),
         project: dockerName.optional().describe("The compose project of containers that name only a service"),
+        discover: z
+          .union([z.boolean(), z.literal("all")])
+          .default(false)
+          .describe("Whether labels of containers make services: of the own project, or of all"),
       })
-      .default({}),
+      .default({ discover: false }),
     log: z
       .strictObject({
         level: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"),

@@ -41,6 +41,13 @@ export interface ContainerFacts {
   readonly dependsOn: readonly ComposeDependency[];
 }
 
+/** A container as a list of them tells it. */
+export interface ListedContainer {
+  readonly id: string;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
 export const conditions = ["service_started", "service_healthy", "service_completed_successfully"] as const;
 /** When a dependency is there, in the words of compose. */
 export type Condition = (typeof conditions)[number];

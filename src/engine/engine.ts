@@ -9,7 +9,7 @@ import { within } from "../async.ts";
 import { TargetError } from "../errors.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { engineAgent } from "./agent.ts";
-import { type ContainerFacts, factsOf, projectLabel, serviceLabel } from "./container-facts.ts";
+import { type ContainerFacts, factsOf, type ListedContainer, projectLabel, serviceLabel } from "./container-facts.ts";
 import { callCode, engineFault, isRefusal, type Operation, statusOf } from "./faults.ts";
 import type { EngineHost } from "./host.ts";
 import { LogFrames } from "./log-frames.ts";
@@ -109,6 +109,23 @@ export class Engine {
     return this.#call(options, async (abort) => {
       const info = await this.#docker.getContainer(reference).inspect(abort);
       return factsOf(info, this.#isPodman);
+    });
+  }
+
+  /** All containers with a label, stopped ones too, in the order of compose's container numbers. @throws TargetError */
+  async listLabelled(label: string, signal: AbortSignal): Promise<ListedContainer[]> {
+    const options = {
+      operation: "list",
+      subject: `containers with label ${label}`,
+      deadlineMs: QUICK_MS,
+      signal,
+    } as const;
+    return this.#call(options, async (abort) => {
+      const found = await this.#docker.listContainers({ all: true, filters: { label: [label] }, ...abort });
+      return found
+        .filter((container) => !isOneOff(container))
+        .toSorted(byNumber)
+        .map(({ Id, Names, Labels }) => ({ id: Id, name: nameOf(Names), labels: Labels }));
     });
   }
 
@@ -293,6 +310,12 @@ function callOn(operation: Operation, on: string | Named, deadlineMs: number, si
 function byNumber(a: Dockerode.ContainerInfo, b: Dockerode.ContainerInfo): number {
   const running = (container: Dockerode.ContainerInfo): number => (container.State === "running" ? 0 : 1);
   return containerNumber(a) - containerNumber(b) || running(a) - running(b) || b.Created - a.Created;
+}
+
+/** A container has more names where others link to it: `/web/db`. */
+function nameOf(names: readonly string[]): string {
+  const own = names.find((name) => name.lastIndexOf("/") === 0) ?? names[0] ?? "";
+  return own.replace(/^\//, "");
 }
 
 function isConflict(error: unknown): boolean {

@@ -11,12 +11,13 @@ export class LimitError extends Error {
  * so wakeport stays below it and refuses by itself.
  */
 export class Seats {
-  readonly #limit: number;
+  readonly #limit: () => number;
   readonly #what: string;
   #taken = 0;
 
-  constructor(limit: number, what: string) {
-    this.#limit = limit;
+  /** @param limit how many places there are; a function is asked whenever one is taken */
+  constructor(limit: number | (() => number), what: string) {
+    this.#limit = typeof limit === "number" ? () => limit : limit;
     this.#what = what;
   }
 
@@ -26,7 +27,8 @@ export class Seats {
 
   /** Takes a place, given back by disposing the answer. @throws LimitError */
   take(): Disposable {
-    if (this.#taken >= this.#limit) throw new LimitError(`${this.#what}: limit of ${this.#limit} reached`);
+    const limit = this.#limit();
+    if (this.#taken >= limit) throw new LimitError(`${this.#what}: limit of ${limit} reached`);
     this.#taken += 1;
     return {
       [Symbol.dispose]: () => {

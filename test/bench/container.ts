@@ -14,7 +14,7 @@ export class Container implements AsyncDisposable {
 
   /** Creates one that runs `script` with Node as its PID 1. */
   static async createNode(name: string, script: string, options: readonly string[] = []): Promise<Container> {
-    const label = ["--label", "wakeport.test=bench"];
+    const label = ["--label", "wakeport-test=bench"];
     await docker("create", "--name", name, ...label, ...options, "node:24-bookworm-slim", "node", "-e", script);
     return new Container(name);
   }

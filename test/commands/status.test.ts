@@ -46,7 +46,7 @@ suite("format() of a status", () => {
       `SERVICE   STATE    TARGET             CONNS   WAITING   IDLE IN   LAST ACTIVITY   CAUSE
 ftp       asleep   container vsftpd   0       0         -         -               idle
 api       ready    process node       2       1         4m30s     40s ago         woken for a client
-api: needed by container web`,
+process node: needed by container web`,
     );
   });
 

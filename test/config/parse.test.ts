@@ -44,7 +44,7 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
     "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c]\n",
     /alias/i,
   ],
-  "no services": ["admin: {}\n", /the file needs "services"/],
+  "no services": ["admin: {}\n", /there is no service/],
   "no service": ["services: {}\n", /there is no service/],
   "a service at the top": [
     "ftp:\n  ports: 21\n  container: x\n",

@@ -118,7 +118,6 @@ d: [*c,*c,*c,*c,*c,*c,*c,*c,*c]
   ],
   "a service at the top": [
     'web:\n  ports: ["1"]\n  container: c\n',
-    'the file needs "services"',
     '1:1 unknown key "web" in the file | services go under "services:"',
   ],
   "a service's name in defaults": [
@@ -301,7 +300,7 @@ w.yaml: 1 problem`,
   test("stays small, however much is wrong", () => {
     const keys = Array.from({ length: 4_000 }, (_, index) => `k${index}: 1`);
     const { message, problems } = errorOf(`{ ${keys.join(", ")} }`);
-    assert.equal(problems.length, 4_001);
+    assert.equal(problems.length, 4_000);
     assert.ok(message.length < 2_000_000, `${message.length} characters`);
   });
 });

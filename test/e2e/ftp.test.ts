@@ -25,7 +25,7 @@ class Example {
   }
 
   async writeLabels(): Promise<void> {
-    const labels = { "wakeport.test": "e2e" };
+    const labels = { "wakeport-test": "e2e" };
     const override = {
       services: { wakeport: { labels }, ftp: { labels } },
       networks: { default: { labels } },

@@ -130,7 +130,7 @@ suite("the hardened example", { skip }, () => {
 
 /** Other ports than the example's, so that tests do not meet; our own proxy; and the label by which test/engine/up finds what a test left. */
 function overrides(webPort: number, adminPort: number): string {
-  const labels = 'labels: { wakeport.test: "e2e" }';
+  const labels = 'labels: { wakeport-test: "e2e" }';
   return `
 services:
   socket-proxy:

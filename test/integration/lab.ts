@@ -59,7 +59,7 @@ export class Lab implements AsyncDisposable {
   async wakeport(services: Readonly<Record<string, ServiceSpec>>, options: WakeportOptions = {}): Promise<Wakeport> {
     const wakeport = await Wakeport.open(services, options);
     this.#wakeports.push(wakeport);
-    if (options.docker === undefined) await eventually("the engine answers", () => wakeport.isEngineUp);
+    if (options.docker?.host === undefined) await eventually("the engine answers", () => wakeport.isEngineUp);
     return wakeport;
   }
 

@@ -37,7 +37,7 @@ export interface ServiceSpec {
 }
 
 export interface WakeportOptions {
-  readonly docker?: { readonly host: string };
+  readonly docker?: { readonly host?: string; readonly project?: string; readonly discover?: boolean | "all" };
   readonly env?: Readonly<Record<string, string>>;
   readonly defaults?: Readonly<Record<string, unknown>>;
   readonly shutdown?: { readonly targets?: "stop" | "leave"; readonly drain?: string };
@@ -72,8 +72,9 @@ export class Wakeport implements AsyncDisposable {
     const ports = new Map<string, number>();
     for (const name of Object.keys(services)) ports.set(name, await freePort());
     const host = options.docker?.host ?? (await engineHost());
+    const docker = { ...options.docker, ...(host !== undefined && { host }) };
     const sidecar = new Sidecar({
-      config: configOf(services, ports, { ...options, ...(host !== undefined && { docker: { host } }) }),
+      config: configOf(services, ports, { ...options, docker }),
       observer: record.observer,
       build: { version: "test", revision: "test", nodeVersion: process.version },
       env: { ...engineEnv(), ...options.env },
@@ -202,10 +203,16 @@ export class Wakeport implements AsyncDisposable {
   }
 
   #port(service: string): number {
-    const port = this.#ports.get(service);
+    const port = this.#ports.get(service) ?? discoveredPort(this.status, service);
     assert.ok(port !== undefined, `there is no service ${service}`);
     return port;
   }
+}
+
+/** Of a service that labels made. */
+function discoveredPort({ services }: StatusReport, service: string): number | undefined {
+  const front = services.find(({ name }) => name === service)?.ports[0]?.front;
+  return front === undefined ? undefined : Number(front.split(":").at(-1));
 }
 
 function configOf(

@@ -9,7 +9,7 @@ import { JsonLines } from "../../src/engine/json-lines.ts";
 import { eventually } from "./tcp.ts";
 
 /** test/engine/up removes whatever carries it. The value is this process's own. */
-const LABEL = "wakeport.test";
+const LABEL = "wakeport-test";
 const MS_IN_NS = 1_000_000;
 const run = `${process.pid}-${randomBytes(3).toString("hex")}`;
 

@@ -1,0 +1,135 @@
+/** A service as the labels of its container have it: the words of wakeport.yaml, with dots where that nests. */
+import { parseDocument } from "yaml";
+import type { Config, ContainerReference, Service } from "./config.ts";
+import { explain, type Located } from "./issues.ts";
+import { resolve } from "./resolve.ts";
+import { configSchema } from "./schema.ts";
+import { suggest } from "./suggest.ts";
+
+export const LABEL_PREFIX = "wakeport.";
+/** Containers that carry it are looked at. */
+export const ENABLE_LABEL: string = `${LABEL_PREFIX}enable`;
+
+/** Longer than anything that a label may say here. */
+const LONGEST_VALUE = 4 * 1024;
+/** What a container may say of itself. What else it is made of, or depends on, is not for its labels to decide. */
+const known: ReadonlySet<string> = new Set([
+  "enable",
+  "name",
+  "ports",
+  "network",
+  "ready",
+  "idle_timeout",
+  "sleep",
+  "min_uptime",
+  "start_timeout",
+  "stop_grace",
+  "release_pace",
+  "limits",
+  "group",
+]);
+/** Their values are lists of ports, which YAML would take for something else. */
+const PORTS = "ports";
+const text: ReadonlySet<string> = new Set(["name", "network", "group"]);
+
+export interface LabelledContainer {
+  readonly reference: ContainerReference;
+  /** For a service that has no `wakeport.name`. */
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** Either a service, or every reason why there is none, each with the label that it is about. */
+export type LabelledService = { readonly service: Service } | { readonly problems: readonly string[] };
+
+/** Reads the labels of a container; undefined when it does not want to be a service. Throws nothing. */
+export function serviceOfLabels(container: LabelledContainer, config: Config): LabelledService | undefined {
+  const own = Object.entries(container.labels).filter(([label]) => label.startsWith(LABEL_PREFIX));
+  const enable = container.labels[ENABLE_LABEL]?.trim().toLowerCase();
+  if (enable === undefined || enable === "false") return undefined;
+  if (enable !== "true") return { problems: [`label ${ENABLE_LABEL} is ${quoted(enable)}: expected true or false`] };
+  const problems: string[] = [];
+  const raw: Record<string, unknown> = {};
+  for (const [label, value] of own) {
+    const path = label.slice(LABEL_PREFIX.length).split(".");
+    const [key = ""] = path;
+    const fault = known.has(key) ? put(raw, path, value) : unknownLabel(label, key);
+    if (fault !== undefined) problems.push(fault);
+  }
+  if (problems.length > 0) return { problems };
+  return shaped(container, raw, config);
+}
+
+function shaped({ reference, name }: LabelledContainer, raw: Record<string, unknown>, config: Config): LabelledService {
+  const { enable: _enable, name: ownName = name, ...settings } = raw;
+  const serviceName = String(ownName);
+  const container = "name" in reference ? reference.name : reference;
+  const value = {
+    defaults: config.discover?.defaults ?? {},
+    services: { [serviceName]: { ...settings, container } },
+  };
+  const parsed = configSchema.safeParse(value);
+  if (!parsed.success) {
+    const located = parsed.error.issues.flatMap((issue) => explain(issue, value));
+    return { problems: located.map((problem) => inWords(problem, serviceName)) };
+  }
+  const { config: resolved, problems } = resolve(parsed.data, "labels", { adminListen: config.admin });
+  if (problems.length > 0) return { problems: problems.map((problem) => inWords(problem, serviceName)) };
+  return { service: resolved.services[0] as Service };
+}
+
+/** @returns what is wrong with the value */
+function put(into: Record<string, unknown>, path: readonly string[], value: string): string | undefined {
+  const label = `${LABEL_PREFIX}${path.join(".")}`;
+  if (value.length > LONGEST_VALUE) return `label ${label} is longer than ${LONGEST_VALUE} characters`;
+  const read = readValue(path[0] ?? "", value);
+  if (read === undefined) return `label ${label} is ${quoted(value)}, which cannot be read`;
+  let place = into;
+  for (const part of path.slice(0, -1)) {
+    const inner = Object.hasOwn(place, part) ? place[part] : {};
+    if (typeof inner !== "object" || inner === null || Array.isArray(inner))
+      return `label ${label} and ${LABEL_PREFIX}${path[0]} exclude each other`;
+    define(place, part, inner);
+    place = inner as Record<string, unknown>;
+  }
+  const last = path.at(-1) ?? "";
+  if (Object.hasOwn(place, last)) return `label ${label} is there twice, or together with one that it is part of`;
+  define(place, last, read.value);
+  return undefined;
+}
+
+/** A label may be called `wakeport.limits.__proto__`. */
+function define(place: Record<string, unknown>, key: string, value: unknown): void {
+  Object.defineProperty(place, key, { value, enumerable: true, configurable: true, writable: true });
+}
+
+/** As in wakeport.yaml: `{http: /health}`, `[tcp, healthy]`. Ports may be a list with commas. */
+function readValue(key: string, value: string): { readonly value: unknown } | undefined {
+  if (text.has(key)) return { value: value.trim() };
+  if (key === PORTS && !value.trim().startsWith("[")) return { value: value.split(",").map((port) => port.trim()) };
+  const document = parseDocument(value, { resolveKnownTags: false, stringKeys: true, prettyErrors: false });
+  if (document.errors.length > 0) return undefined;
+  try {
+    return { value: document.toJS({ maxAliasCount: 0 }) };
+  } catch {
+    return undefined;
+  }
+}
+
+function unknownLabel(label: string, key: string): string {
+  const near = suggest(key, known);
+  const hint = near === undefined ? `known are ${[...known].join(", ")}` : `did you mean ${LABEL_PREFIX}${near}?`;
+  return `unknown label ${label}: ${hint}`;
+}
+
+function inWords({ path, message, hint }: Located, service: string): string {
+  const [section, name, ...rest] = path;
+  const words = rest.filter((part) => typeof part === "string");
+  const label =
+    section === "services" && name === service && words.length > 0 ? `label ${LABEL_PREFIX}${words.join(".")}: ` : "";
+  return `${label}${message}${hint === undefined ? "" : ` (${hint})`}`;
+}
+
+function quoted(value: string): string {
+  return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
+}

@@ -1,0 +1,220 @@
+/**
+ * Services that containers declare by their labels, followed live. Each hint of the engine leads to one list of all
+ * labelled containers, and the list decides. What the configuration names itself is left to it.
+ */
+import { delay } from "./async.ts";
+import type { Config, Service } from "./config/config.ts";
+import { ENABLE_LABEL, type LabelledContainer, serviceOfLabels } from "./config/labels.ts";
+import { clash } from "./config/ports.ts";
+import { type ListedContainer, projectLabel, serviceLabel } from "./engine/container-facts.ts";
+import type { ContainerEvent } from "./engine/events.ts";
+import { messageOf } from "./errors.ts";
+import type { EngineParts } from "./targets.ts";
+import type { Observer } from "./telemetry/observer.ts";
+
+/** A container that is recreated is away for about a second; its ports stay bound for longer than that. */
+const LINGER_MS = 10_000;
+/** The first container that comes is looked at, at once; more that come with it are looked at together. */
+const GATHER_MS = 50;
+const LOOK_MS = 10_000;
+
+export interface DiscoveryOptions {
+  readonly config: Config;
+  readonly engine: EngineParts;
+  readonly observer: Observer;
+  /** A service appeared. @throws when it cannot be had: its port is taken */
+  readonly onAppear: (service: Service) => Promise<void>;
+  readonly onVanish: (service: Service) => Promise<void>;
+}
+
+/** What is wrong with the labels of one container. */
+export interface LabelProblem {
+  readonly container: string;
+  readonly problem: string;
+}
+
+interface Found {
+  readonly service: Service;
+  /** For people. */
+  readonly container: string;
+  /** Since when its container is gone, by the monotonic clock. */
+  goneSince?: number;
+}
+
+export class Discovery {
+  readonly #options: DiscoveryOptions;
+  readonly #found = new Map<string, Found>();
+  #problems: readonly LabelProblem[] = [];
+  readonly #told = new Set<string>();
+  #watch: Disposable | undefined;
+  #looking: Promise<void> = Promise.resolve();
+  #isLooking = false;
+  #isHinted = false;
+  #lingering: NodeJS.Timeout | undefined;
+  readonly #closing = new AbortController();
+
+  constructor(options: DiscoveryOptions) {
+    this.#options = options;
+  }
+
+  get services(): Service[] {
+    return [...this.#found.values()].map(({ service }) => service);
+  }
+
+  get problems(): readonly LabelProblem[] {
+    return this.#problems;
+  }
+
+  /** Begins to follow the engine. */
+  open(): void {
+    this.#watch = this.#options.engine.events.watch((event) => {
+      if (event === undefined || concerns(event)) this.#hint();
+    });
+    this.#hint();
+  }
+
+  /** What was found stays; nothing is followed any more. */
+  async close(): Promise<void> {
+    this.#watch?.[Symbol.dispose]();
+    this.#closing.abort();
+    clearTimeout(this.#lingering);
+    await this.#looking;
+  }
+
+  #hint(): void {
+    this.#isHinted = true;
+    if (!this.#isLooking) this.#looking = this.#look();
+  }
+
+  /** Never rejects: an engine that is away hints when it is back. */
+  async #look(): Promise<void> {
+    const { signal } = this.#closing;
+    this.#isLooking = true;
+    while (this.#isHinted && !signal.aborted) {
+      this.#isHinted = false;
+      const containers = await this.#list().catch(() => undefined);
+      if (containers !== undefined) await this.#take(containers);
+      await delay(GATHER_MS, signal).catch(() => {});
+    }
+    this.#isLooking = false;
+  }
+
+  async #list(): Promise<ListedContainer[]> {
+    const { engine, own } = this.#options.engine;
+    const { docker, discover } = this.#options.config;
+    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(LOOK_MS)]);
+    const all = await engine.listLabelled(ENABLE_LABEL, signal);
+    if (discover?.scope === "all") return all;
+    const project = docker.project ?? (await own.known(signal))?.project;
+    if (project !== undefined) return all.filter(({ labels }) => labels[projectLabel] === project);
+    const message = "wakeport is in no compose project: nothing is discovered";
+    this.#tell({ container: "docker.discover", problem: `${message}; set docker.project, or "docker.discover: all"` });
+    return [];
+  }
+
+  async #take(containers: readonly ListedContainer[]): Promise<void> {
+    const problems: LabelProblem[] = [];
+    const wanted = new Map<string, Found>();
+    for (const container of this.#firsts(containers)) {
+      const labelled = labelledOf(container);
+      const read = serviceOfLabels(labelled, this.#options.config);
+      if (read === undefined || this.#isConfigured(container)) continue;
+      const faults = "problems" in read ? read.problems : this.#conflicts(read.service, wanted);
+      problems.push(...faults.map((problem) => ({ container: container.name, problem })));
+      if ("service" in read && faults.length === 0)
+        wanted.set(read.service.name, { service: read.service, container: container.name });
+    }
+    await this.#become(wanted, problems);
+    this.#problems = problems;
+    for (const problem of problems) this.#tell(problem);
+    for (const told of this.#told) if (!problems.some((one) => key(one) === told)) this.#told.delete(told);
+  }
+
+  async #become(wanted: ReadonlyMap<string, Found>, problems: LabelProblem[]): Promise<void> {
+    const { onAppear, onVanish } = this.#options;
+    const now = performance.now();
+    for (const [name, found] of this.#found) {
+      const next = wanted.get(name);
+      const isSame = next !== undefined && JSON.stringify(next.service) === JSON.stringify(found.service);
+      if (isSame) {
+        delete found.goneSince;
+        continue;
+      }
+      found.goneSince ??= now;
+      if (next === undefined && now - found.goneSince < LINGER_MS) {
+        this.#comeBack(LINGER_MS - (now - found.goneSince));
+        continue;
+      }
+      this.#found.delete(name);
+      await onVanish(found.service);
+    }
+    for (const [name, found] of wanted) {
+      if (this.#found.has(name)) continue;
+      try {
+        await onAppear(found.service);
+        this.#found.set(name, found);
+      } catch (error) {
+        problems.push({ container: found.container, problem: messageOf(error) });
+      }
+    }
+  }
+
+  /** A service that lingers is looked at again when its time is over. */
+  #comeBack(afterMs: number): void {
+    clearTimeout(this.#lingering);
+    this.#lingering = setTimeout(() => this.#hint(), afterMs);
+  }
+
+  /** Of a compose service with several containers the first stands for all. */
+  #firsts(containers: readonly ListedContainer[]): ListedContainer[] {
+    const byTarget = Map.groupBy(containers, (container) => JSON.stringify(labelledOf(container).reference));
+    return [...byTarget.values()].flatMap((same) => same.slice(0, 1));
+  }
+
+  /** The configuration goes first. */
+  #isConfigured({ name, labels }: ListedContainer): boolean {
+    return this.#options.config.services.some(({ target }) => {
+      if (target.kind !== "container") return false;
+      if ("name" in target.reference) return target.reference.name === name;
+      const { service, project } = target.reference;
+      return labels[serviceLabel] === service && (project === undefined || labels[projectLabel] === project);
+    });
+  }
+
+  #conflicts(service: Service, wanted: ReadonlyMap<string, Found>): string[] {
+    const { services, admin } = this.#options.config;
+    const others = [...services.filter(({ enabled }) => enabled), ...[...wanted.values()].map((one) => one.service)];
+    const namesake = others.find(({ name }) => name === service.name);
+    if (namesake !== undefined)
+      return [`there is a service "${service.name}" already: choose another one with label wakeport.name`];
+    return service.ports.flatMap((port) => {
+      if (clash(port, { address: admin.host, front: admin.port }))
+        return [`label wakeport.ports: port ${port.front} is taken by the admin server`];
+      const other = others.find(({ ports }) => ports.some((one) => clash(one, port)));
+      return other === undefined
+        ? []
+        : [`label wakeport.ports: port ${port.front} is taken by service "${other.name}"`];
+    });
+  }
+
+  /** Once, for as long as it lasts. */
+  #tell(problem: LabelProblem): void {
+    if (this.#told.has(key(problem))) return;
+    this.#told.add(key(problem));
+    this.#options.observer.warning("labels.problem", `${problem.container}: ${problem.problem}`);
+  }
+}
+
+function concerns({ attributes, action }: ContainerEvent): boolean {
+  return attributes[ENABLE_LABEL] !== undefined && ["create", "start", "destroy", "rename"].includes(action);
+}
+
+function labelledOf({ name, labels }: ListedContainer): LabelledContainer {
+  const [project, service] = [labels[projectLabel], labels[serviceLabel]];
+  if (project === undefined || service === undefined) return { reference: { name }, name, labels };
+  return { reference: { service, project }, name: service, labels };
+}
+
+function key({ container, problem }: LabelProblem): string {
+  return `${container} ${problem}`;
+}

@@ -1,0 +1,157 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import type { Config, Service } from "../../src/config/config.ts";
+import { type LabelledService, serviceOfLabels } from "../../src/config/labels.ts";
+import { parseConfig } from "../../src/config/parse.ts";
+
+function configOf(text: string): Config {
+  return parseConfig(Buffer.from(text), "w.yaml", { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } });
+}
+
+const config = configOf("docker: { discover: true }\ndefaults: { idle_timeout: 7m }\n");
+
+function read(labels: Readonly<Record<string, string>>, from: Config = config): LabelledService | undefined {
+  const reference = { service: "web", project: "demo" };
+  return serviceOfLabels({ reference, name: "web", labels: { "wakeport.enable": "true", ...labels } }, from);
+}
+
+function serviceOf(labels: Readonly<Record<string, string>>): Service {
+  const found = read(labels);
+  assert.ok(found !== undefined && "service" in found, JSON.stringify(found));
+  return found.service;
+}
+
+function problemsOf(labels: Readonly<Record<string, string>>): readonly string[] {
+  const found = read(labels);
+  assert.ok(found !== undefined && "problems" in found, "no problem is found");
+  return found.problems;
+}
+
+suite("labels of a container", () => {
+  test("make a service, in the words of wakeport.yaml", () => {
+    const service = serviceOf({
+      "wakeport.ports": "2121:21, 127.0.0.1:2122:22",
+      "wakeport.ready": "[tcp, { http: /health }]",
+      "wakeport.limits.waiting": "10",
+      "wakeport.sleep": "[{ after: 1m, do: pause }, { after: 30m, do: stop }]",
+      "com.example": "not ours",
+    });
+    assert.equal(service.name, "web");
+    assert.deepEqual(service.ports, [
+      { front: 2121, target: 21 },
+      { address: "127.0.0.1", front: 2122, target: 22 },
+    ]);
+    assert.deepEqual(
+      service.ready.map(({ kind }) => kind),
+      ["tcp", "http"],
+    );
+    assert.deepEqual([service.idleTimeoutMs, service.sleep, service.limits.waiting], [60_000, "pause", 10]);
+  });
+
+  test("take names, text and lists as they are", () => {
+    const service = serviceOf({
+      "wakeport.ports": "2121",
+      "wakeport.name": "ftp",
+      "wakeport.network": "yes",
+      "wakeport.group": "1",
+    });
+    assert.deepEqual([service.name, service.group], ["ftp", "1"]);
+    assert.deepEqual(service.target, {
+      kind: "container",
+      reference: { service: "web", project: "demo" },
+      network: "yes",
+    });
+    assert.deepEqual(service.ports, [{ front: 2121, target: 2121 }]);
+  });
+
+  test("fall back on the defaults of the file", () => {
+    assert.equal(serviceOf({ "wakeport.ports": "2121" }).idleTimeoutMs, 7 * 60_000);
+  });
+
+  test("make nothing when they say false, or nothing", () => {
+    assert.equal(read({ "wakeport.enable": "false" }), undefined);
+    assert.equal(
+      serviceOfLabels({ reference: { name: "a" }, name: "a", labels: { "wakeport.ports": "1" } }, config),
+      undefined,
+    );
+  });
+
+  const wrong: Readonly<Record<string, readonly [labels: Record<string, string>, problem: RegExp]>> = {
+    "a switch that is neither": [
+      { "wakeport.enable": "yes" },
+      /^label wakeport\.enable is "yes": expected true or false$/,
+    ],
+    "no ports": [{}, /service "web" needs "ports"/],
+    "a port that is none": [{ "wakeport.ports": "ftp" }, /^label wakeport\.ports: .*"ftp" is no port number/],
+    "a duration without a unit": [
+      { "wakeport.ports": "1", "wakeport.idle_timeout": "300" },
+      /^label wakeport\.idle_timeout: .*write "300s"/,
+    ],
+    "a slip": [{ "wakeport.port": "1" }, /^unknown label wakeport\.port: did you mean wakeport\.ports\?/],
+    "a key within a key": [{ "wakeport.ports": "1", "wakeport.limits.wating": "1" }, /unknown key "wating".*waiting/],
+    "a process": [
+      { "wakeport.ports": "1", "wakeport.process.command": "[sh]" },
+      /^unknown label wakeport\.process\.command/,
+    ],
+    "another container": [
+      { "wakeport.ports": "1", "wakeport.container": "other" },
+      /^unknown label wakeport\.container/,
+    ],
+    "a prototype": [{ "wakeport.ports": "1", "wakeport.limits.__proto__": "1" }, /__proto__/],
+    "no YAML": [
+      { "wakeport.ports": "1", "wakeport.ready": "{ http: " },
+      /^label wakeport\.ready is "\{ http: ", which cannot be read$/,
+    ],
+    aliases: [{ "wakeport.ports": "1", "wakeport.ready": "[&a tcp, *a]" }, /^label wakeport\.ready .*cannot be read$/],
+    "too much": [{ "wakeport.ports": "1".repeat(5_000) }, /longer than 4096 characters/],
+    "two that exclude each other": [
+      { "wakeport.ports": "1", "wakeport.limits": "5", "wakeport.limits.waiting": "1" },
+      /exclude each other|twice/,
+    ],
+    "a name that is none": [{ "wakeport.ports": "1", "wakeport.name": "../x" }, /name has letters, digits/],
+  };
+  for (const [what, [labels, problem]] of Object.entries(wrong)) {
+    test(`are a problem with a name: ${what}`, () => {
+      assert.match(problemsOf(labels).join("\n"), problem);
+    });
+  }
+
+  test("never throw, whatever they are", () => {
+    const label = fc.oneof(
+      fc.constantFrom("ports", "ready", "sleep", "limits", "limits.waiting", "name", "idle_timeout", "group", "", "."),
+      fc.string(),
+    );
+    const value = fc.oneof(
+      fc.string(),
+      fc.constantFrom("1", "2121:21", "[tcp]", "{http: /}", "5m", "true", "*a", "!!js x"),
+    );
+    const labels = fc.dictionary(
+      label.map((name) => `wakeport.${name}`),
+      value,
+      { maxKeys: 6 },
+    );
+    fc.assert(
+      fc.property(labels, (some) => {
+        const found = read(some);
+        if (found === undefined) return;
+        if ("problems" in found) assert.ok(found.problems.length > 0);
+        else assert.deepEqual(found.service.target.kind, "container");
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+suite("docker.discover", () => {
+  test("does without services in the file, and only then", () => {
+    assert.deepEqual(config.services, []);
+    assert.throws(() => configOf("docker: { discover: false }\n"), /there is no service/);
+  });
+
+  test("is true, false or all", () => {
+    assert.equal(config.discover?.scope, "project");
+    assert.equal(configOf("docker: { discover: all }\n").discover?.scope, "all");
+    assert.throws(() => configOf("docker: { discover: some }\n"), /"docker.discover" is "some": expected/);
+  });
+});

@@ -1,0 +1,166 @@
+/** Services that containers declare by their labels. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { type ContainerSpec, echo, type TestContainer } from "../support/containers.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { eventually, freePort } from "../support/tcp.ts";
+import { engineTest, type Lab, startsOf } from "./lab.ts";
+import { PORT, type Wakeport } from "./wakeport.ts";
+
+checkLeaks();
+
+/** A name that no other test has. */
+function unique(): string {
+  return `wakeport-test-${randomBytes(4).toString("hex")}`;
+}
+
+function composeLabels(project: string, service: string): Record<string, string> {
+  return {
+    "com.docker.compose.project": project,
+    "com.docker.compose.service": service,
+    "com.docker.compose.container-number": "1",
+    "com.docker.compose.oneoff": "False",
+  };
+}
+
+interface Labelled {
+  readonly project: string;
+  readonly service: string;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+async function make(
+  lab: Lab,
+  { project, service, labels = {} }: Labelled,
+  spec: Partial<ContainerSpec> = {},
+): Promise<TestContainer> {
+  const ports = labels["wakeport.ports"] ?? `127.0.0.1:${await freePort()}:${PORT}`;
+  const wakeportLabels = {
+    "wakeport.enable": "true",
+    "wakeport.ports": ports,
+    "wakeport.idle_timeout": "300ms",
+    ...labels,
+  };
+  return lab.container({ program: echo(), labels: { ...composeLabels(project, service), ...wakeportLabels }, ...spec });
+}
+
+function has(wakeport: Wakeport, service: string): boolean {
+  return wakeport.status.services.some(({ name }) => name === service);
+}
+
+engineTest("a labelled container is a service: one that is there, and one that comes later", async (lab) => {
+  const project = unique();
+  const [first, second] = [`a-${project}`, `b-${project}`];
+  const early = await make(lab, { project, service: "one", labels: { "wakeport.name": first } });
+  const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
+  wakeport.mayWake(early, `container ${project}/one`);
+  await eventually("the first is found", () => has(wakeport, first));
+  await wakeport.greeted(first);
+  await eventually("it sleeps by its label", async () => !(await early.isAwake()));
+  const late = await make(lab, { project, service: "two", labels: { "wakeport.name": second } });
+  wakeport.mayWake(late, `container ${project}/two`);
+  await eventually("the second is found", () => has(wakeport, second));
+  await wakeport.greeted(second);
+});
+
+engineTest("only containers of the own project, unless it says all", async (lab) => {
+  const [project, other] = [unique(), unique()];
+  const mine = await make(lab, { project, service: `mine-${project}` });
+  const theirs = await make(lab, { project: other, service: `theirs-${other}` });
+  const own = await lab.wakeport({}, { docker: { project, discover: true } });
+  await eventually("the own one is found", () => has(own, `mine-${project}`));
+  assert.ok(!has(own, `theirs-${other}`));
+  await own.close();
+  const every = await lab.wakeport({}, { docker: { project, discover: "all" } });
+  await eventually("both are found", () => has(every, `mine-${project}`) && has(every, `theirs-${other}`));
+  assert.ok(!(await mine.isAwake()) && !(await theirs.isAwake()));
+});
+
+engineTest("a wrong label is a problem of that container, and of no other", async (lab) => {
+  const project = unique();
+  const good = await make(lab, { project, service: "good" });
+  const bad = await make(lab, { project, service: "bad", labels: { "wakeport.idle_timout": "5m" } });
+  const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
+  wakeport.mayWake(good, `container ${project}/good`);
+  await eventually("it is told", () => wakeport.status.label_problems?.length === 1);
+  const [problem] = wakeport.status.label_problems ?? [];
+  assert.deepEqual(problem, {
+    container: bad.name,
+    problem: "unknown label wakeport.idle_timout: did you mean wakeport.idle_timeout?",
+  });
+  await wakeport.greeted("good");
+  assert.ok(!has(wakeport, "bad"));
+  await bad.remove();
+  await eventually("it is told no longer", () => wakeport.status.label_problems?.length === 0);
+});
+
+engineTest("the configuration goes before labels", async (lab) => {
+  const project = unique();
+  const port = await freePort();
+  const target = await make(lab, {
+    project,
+    service: "web",
+    labels: { "wakeport.ports": `127.0.0.1:${port}:${PORT}` },
+  });
+  const wakeport = await lab.wakeport({ mine: { to: target } }, { docker: { project, discover: true } });
+  const other = await make(lab, { project, service: "other" });
+  wakeport.mayWake(other, `container ${project}/other`);
+  await eventually("labels were read", () => has(wakeport, "other"));
+  assert.ok(!has(wakeport, "web"));
+  assert.deepEqual(wakeport.status.label_problems, []);
+});
+
+engineTest("a port that is taken is a problem, and is tried again when something changes", async (lab) => {
+  const project = unique();
+  const port = await freePort();
+  const labels = { "wakeport.ports": `127.0.0.1:${port}:${PORT}` };
+  const first = await make(lab, { project, service: "first", labels });
+  const second = await make(lab, { project, service: "second", labels });
+  const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
+  wakeport.mayWake(first, `container ${project}/first`);
+  wakeport.mayWake(second, `container ${project}/second`);
+  await eventually("one of them has it", () => has(wakeport, "first") !== has(wakeport, "second"));
+  const [problem] = wakeport.status.label_problems ?? [];
+  assert.match(problem?.problem ?? "", new RegExp(`port ${port} is taken by service "(first|second)"`));
+});
+
+engineTest(
+  "a container that is recreated with other labels is another service on the same container name",
+  async (lab) => {
+    const project = unique();
+    const before = await make(lab, { project, service: "web" });
+    const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
+    wakeport.mayWake(before, `container ${project}/web`);
+    await eventually("it is found", () => has(wakeport, "web"));
+    const greeting = await wakeport.greeted("web");
+    const front = wakeport.status.services[0]?.ports[0]?.front;
+    await before.remove();
+    const after = await make(lab, { project, service: "web" });
+    wakeport.mayWake(after, `container ${project}/web`);
+    await eventually("its new port is served", () => {
+      const now = wakeport.status.services[0]?.ports[0]?.front;
+      return now !== undefined && now !== front;
+    });
+    assert.notEqual(await wakeport.greeted("web"), greeting);
+    assert.equal(await startsOf(lab, after), 1);
+  },
+);
+
+engineTest("a container that others depend on becomes a service of its own when it is labelled", async (lab) => {
+  const project = unique();
+  const db = await make(lab, { project, service: "db" });
+  const web = await make(lab, {
+    project,
+    service: "web",
+    labels: { "com.docker.compose.depends_on": "db:service_started:false" },
+  });
+  const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
+  wakeport.mayWake(db, `container ${project}/db`);
+  wakeport.mayWake(web, `container ${project}/web`);
+  await eventually("both are found", () => has(wakeport, "web") && has(wakeport, "db"));
+  await wakeport.greeted("web");
+  assert.equal(await startsOf(lab, db), 1);
+  await eventually("both sleep", async () => !(await web.isAwake()) && !(await db.isAwake()));
+  await wakeport.greeted("db");
+  assert.equal(await startsOf(lab, web), 1);
+});
