@@ -13,7 +13,8 @@ import type { Target } from "./target/target.ts";
 export interface Wakers {
   /** @throws TargetError when there is no such service */
   ofService(name: string): Activator;
-  ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator>;
+  /** Undefined when it is asked for by an id that is gone. */
+  ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator | undefined>;
   oneShot(reference: ContainerReference): OneShot;
 }
 
@@ -45,15 +46,17 @@ export class Dependencies {
   async #ofContainer(target: ContainerTarget, signal: AbortSignal): Promise<Dependency[]> {
     const facts = await target.expected(signal);
     const { project, dependsOn, networkOf } = facts;
-    const holder = networkOf === undefined ? [] : [await this.#wakers.ofContainer({ name: networkOf }, signal)];
-    const first = holder.map((activator) => this.#ready(target, activator));
+    // One whose network is gone for good is refused when it is started, with the remedy.
+    const holder = networkOf === undefined ? undefined : await this.#wakers.ofContainer({ name: networkOf }, signal);
+    const first = holder === undefined ? [] : [this.#ready(target, holder)];
     if (project === undefined) return first;
     const others = dependsOn.map(async ({ service, condition }) => {
       const reference = { project, service };
       if (condition === "service_completed_successfully") return this.#completed(facts, reference);
-      return this.#ready(target, await this.#wakers.ofContainer(reference, signal), condition);
+      const activator = await this.#wakers.ofContainer(reference, signal);
+      return activator === undefined ? [] : this.#ready(target, activator, condition);
     });
-    return [...first, ...(await Promise.all(others))];
+    return [...first, ...(await Promise.all(others)).flat()];
   }
 
   /** Ready as its own services say; and healthy, where that is asked for. */

@@ -10,6 +10,7 @@ import type { Probe } from "./activation/run.ts";
 import type { ContainerReference, Service } from "./config/config.ts";
 import { describeReference } from "./config/describe.ts";
 import { Dependencies, type Wakers } from "./dependencies.ts";
+import type { ContainerFacts } from "./engine/container-facts.ts";
 import { TargetError } from "./errors.ts";
 import { all } from "./readiness/probe.ts";
 import { ContainerTarget } from "./target/container.ts";
@@ -201,13 +202,16 @@ export class Roster {
     return entry.activator;
   }
 
-  /** A container may be known already under another name. */
-  async #ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator> {
-    const key = containerKey(reference);
-    const { target } = this.#entries.get(key) ?? { target: this.#newTarget(reference) };
-    const id = target instanceof ContainerTarget ? await target.id(signal) : undefined;
-    const known = (id === undefined ? undefined : await this.#ownerOf(id, signal)) ?? this.#entries.get(key);
-    return (known ?? this.#keep(key, target, [], { probe: up, policy: this.#options.dependencyPolicy })).activator;
+  /** A container may be known already under another name; one that is asked for by its id has a name that lasts. */
+  async #ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator | undefined> {
+    const facts = await this.#newTarget(reference).glimpse(signal);
+    if (facts === undefined && isId(reference)) return undefined;
+    const lasting = facts !== undefined && isId(reference) ? referenceTo(facts) : reference;
+    const key = containerKey(lasting);
+    const known = (facts === undefined ? undefined : await this.#ownerOf(facts.id, signal)) ?? this.#entries.get(key);
+    if (known !== undefined) return known.activator;
+    return this.#keep(key, this.#newTarget(lasting), [], { probe: up, policy: this.#options.dependencyPolicy })
+      .activator;
   }
 
   /** Whose container it is; also of those that have not looked for theirs yet. */
@@ -216,7 +220,7 @@ export class Roster {
     for (const entry of this.#entries.values()) {
       const { target } = entry;
       if (!(target instanceof ContainerTarget)) continue;
-      if (target === owner || (!target.isKnown && (await target.id(signal)) === id)) return entry;
+      if (target === owner || (!target.isKnown && (await target.glimpse(signal))?.id === id)) return entry;
     }
     return undefined;
   }
@@ -248,4 +252,12 @@ export class Roster {
 
 function containerKey(reference: ContainerReference): string {
   return `container ${JSON.stringify(reference)}`;
+}
+
+function isId(reference: ContainerReference): boolean {
+  return "name" in reference && /^[0-9a-f]{64}$/.test(reference.name);
+}
+
+function referenceTo({ name, project, composeService }: ContainerFacts): ContainerReference {
+  return project === undefined || composeService === undefined ? { name } : { service: composeService, project };
 }

@@ -31,7 +31,7 @@ import { type Probe, Run, type UpSight } from "./run.ts";
 import { Stopper } from "./stopper.ts";
 import { timerMs } from "./timers.ts";
 import { UpstreamCheck } from "./upstream-check.ts";
-import { isDenial, outcomeOf, sleepReasonOf } from "./verdicts.ts";
+import { isDenial, outcomeOf, sleepReasonOf, wasRefused } from "./verdicts.ts";
 
 const LAST_LINES_MS = 2_000;
 
@@ -86,6 +86,8 @@ export interface ActivatorView {
 /** What came with an event. */
 interface Circumstance extends Circumstances {
   readonly newcomer?: Lease;
+  /** The start was refused before it began. */
+  readonly wasNotStarted?: boolean;
 }
 
 export class Activator {
@@ -272,7 +274,7 @@ export class Activator {
     if (to === "asleep" || to === "paused") this.#needs?.release();
   }
 
-  #perform(effect: EffectName, from: StateName, { newcomer, error }: Circumstance): void {
+  #perform(effect: EffectName, from: StateName, { newcomer, error, wasNotStarted }: Circumstance): void {
     switch (effect) {
       case "start":
       case "adopt":
@@ -282,7 +284,7 @@ export class Activator {
       case "sleep":
         return this.#putToSleep(from === "paused" ? (this.#policy.deeper?.action ?? "stop") : this.#policy.sleep, from);
       case "stop":
-        return this.#putToSleep("stop", from);
+        return wasNotStarted ? this.#leave() : this.#putToSleep("stop", from);
       case "stop-again":
         return this.#stopper.again();
       case "hurry":
@@ -431,7 +433,8 @@ export class Activator {
     if (exit !== undefined) this.#wentDown(exit);
     const cooldown = run.adopt ? {} : { cooldownMs: this.#cooldown.begin() };
     const event = exit === undefined ? "failed" : run.adopt ? "lost" : "exited";
-    this.#dispatch(event, { error: startError(this.target, error), ...(exit && { exit }) });
+    const wasNotStarted = !run.didStart && wasRefused(error);
+    this.#dispatch(event, { error: startError(this.target, error), wasNotStarted, ...(exit && { exit }) });
     if (event === "lost") this.#changed();
     void this.#lastLines().then((lastLines) =>
       this.#report(run, { outcome, error, lastLines, ...cooldown, ...(exit && { exit }) }),
@@ -461,7 +464,12 @@ export class Activator {
     // What never was ready was never awake: taking the remains of a start away is no sleep.
     const isSleep = this.#up !== undefined || from === "paused";
     this.#sleep = isSleep ? { reason, action, since: performance.now() } : undefined;
-    if (!this.#leaveRunning) return this.#stopper.begin(action, this.#run?.startCall ?? this.#check.startCall);
+    if (this.#leaveRunning) this.#leave();
+    else this.#stopper.begin(action, this.#run?.startCall ?? this.#check.startCall);
+  }
+
+  /** Done with it as it is. */
+  #leave(): void {
     this.#sleep = undefined;
     queueMicrotask(() => this.#putAway(false));
   }
@@ -553,7 +561,8 @@ export class Activator {
     this.#wentDown(exit);
     const error = new ExitedError(this.target.name, exit);
     this.#dispatch("exited", { error, exit, missing: sight.up ? undefined : sight.missing });
-    if (!this.#state.closing) this.#sawAsleep(sight);
+    // Unless somebody who needs it has claimed it again at once.
+    if (this.#state.name === "asleep" && !this.#state.closing) this.#sawAsleep(sight);
   }
 
   #frozen(): void {

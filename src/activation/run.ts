@@ -58,6 +58,7 @@ export class Run {
   #watched: Watched | undefined;
   #noticed = false;
   #wasStopped = false;
+  #didStart = false;
   #againMs = FIRST_AGAIN_MS;
 
   constructor(options: RunOptions) {
@@ -86,6 +87,11 @@ export class Run {
     return this.#startCall;
   }
 
+  /** Whether the target is up by this attempt's doing, or was meanwhile. */
+  get didStart(): boolean {
+    return this.#didStart;
+  }
+
   /**
    * Does all of it, once.
    *
@@ -99,6 +105,7 @@ export class Run {
       for (;;) {
         if (!this.adopt && prepare !== undefined) await abortable(prepare(signal), signal);
         const verdict = this.adopt ? "started" : await abortable(this.#start(), signal);
+        if (!this.adopt) this.#didStart = true;
         this.#noticed = false;
         const sight = await abortable(this.#target.look(signal), signal);
         this.#startMs ??= this.elapsedMs;

@@ -1,5 +1,5 @@
 import type { ActivationOutcome, SleepReason } from "../telemetry/observer.ts";
-import { ClosedError, type Exit, ExitedError, StartTimeoutError } from "./errors.ts";
+import { ClosedError, DependencyError, type Exit, ExitedError, StartTimeoutError } from "./errors.ts";
 
 /** 128 + SIGKILL and SIGTERM: what a container shows that somebody stopped. */
 const SIGNAL_CODES: ReadonlySet<number> = new Set([137, 143]);
@@ -23,6 +23,14 @@ export function isStop({ code, signal, oomKilled, wasAsked }: Exit): boolean {
 export function sleepReasonOf(exit: Exit): SleepReason {
   const endedWell = exit.signal === undefined && !exit.oomKilled && (exit.code === undefined || exit.code === 0);
   return endedWell || isStop(exit) ? "external" : "crash";
+}
+
+/** Faults that show before anything is started. */
+const REFUSALS: ReadonlySet<unknown> = new Set(["missing", "denied", "invalid", "no_route"]);
+
+/** Whether a start was refused, so that there is nothing of it to take away. */
+export function wasRefused(error: Error): boolean {
+  return error instanceof DependencyError || ("fault" in error && REFUSALS.has(error.fault));
 }
 
 /** Whether a target was asked, and answered that it will not do it: what else fails may yet happen. */

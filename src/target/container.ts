@@ -40,6 +40,8 @@ export class ContainerTarget implements Target {
   readonly name: string;
   #options: ContainerOptions;
   readonly #succession = new Succession();
+  /** A look that was under way must not take the container back. */
+  #isDisowned = false;
   /** As the last look found it: for its grace, and to know its events by. */
   #seen: ContainerFacts | undefined;
 
@@ -56,6 +58,7 @@ export class ContainerTarget implements Target {
   /** Lets another target be this container. */
   disown(): void {
     const { owners } = this.#options;
+    this.#isDisowned = true;
     for (const [id, owner] of owners) if (owner === this) owners.delete(id);
   }
 
@@ -105,12 +108,12 @@ export class ContainerTarget implements Target {
     return this.#seen !== undefined;
   }
 
-  /** Which container it is at this moment; undefined when there is none. Remembers nothing. @throws TargetError */
-  async id(signal: AbortSignal): Promise<string | undefined> {
+  /** As it is at this moment; undefined when there is none. Remembers nothing. @throws TargetError */
+  async glimpse(signal: AbortSignal): Promise<ContainerFacts | undefined> {
     const reference = await this.#reference(signal);
     const facts =
       reference instanceof TargetError ? reference : await orMissing(this.#options.engine.inspect(reference, signal));
-    return facts instanceof TargetError ? undefined : facts.id;
+    return facts instanceof TargetError ? undefined : facts;
   }
 
   async #patiently<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
@@ -234,6 +237,7 @@ export class ContainerTarget implements Target {
   /** Two targets that are one container would stop it under each other: the second one is refused. */
   #own({ id, name }: ContainerFacts): void {
     const { owners } = this.#options;
+    if (this.#isDisowned) return;
     const owner = owners.get(id);
     if (owner !== undefined && owner !== this && owner.#seen?.id === id) {
       throw new TargetError("invalid", `${this.name} and ${owner.name} are the same container, ${name}`, {

@@ -91,13 +91,15 @@ engineTest("a target that uses another one's network is dialled there, wherever 
   assert.ok(told.some((message) => message.includes(`${holder.name}, whose network it uses, was started after it`)));
 });
 
-engineTest("a target that uses the network of a container that is down is refused at once, by name", async (lab) => {
+engineTest("a target that uses the network of a container that is down: that one is woken first", async (lab) => {
   const holder = await lab.container({ command: ["sleep", "3600"] });
   const target = await lab.container({ program: echo(), network: `container:${holder.id}` });
-  const told = await refused(lab, target);
-  assert.ok(told.includes(`uses the network of container ${holder.name}, which is not running`), told);
-  assert.ok(told.endsWith(`docker start ${holder.name}`), told);
-  assert.equal(await startsOf(lab, target), 0);
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  wakeport.mayWake(holder, `container ${holder.name}`);
+  await wakeport.greeted("echo");
+  await lab.engine.catchUp();
+  const started = lab.engine.events.filter(({ action }) => action === "start").map(({ id }) => id);
+  assert.deepEqual(started.slice(-2), [holder.id, target.id]);
 });
 
 engineTest("a target whose network went away with a container has to be recreated, and is told so", async (lab) => {

@@ -124,7 +124,8 @@ export class Wakeport implements AsyncDisposable {
     using peer = await this.connect(service);
     peer.send("word\n");
     await eventually("an echo", () => peer.text.endsWith("word\n") || peer.fate !== "open");
-    assert.match(peer.text, /^220 \d+\nword\n$/, `instead of an echo: ${peer.fate}`);
+    const why = this.record.activations.map(({ error }) => error?.message).join("; ");
+    assert.match(peer.text, /^220 \d+\nword\n$/, `instead of an echo: ${peer.fate} (${why})`);
     return peer.text.slice(0, -"word\n".length);
   }
 
