@@ -34,12 +34,15 @@ export class Wakeport implements AsyncDisposable {
     this.#end = parts.end;
   }
 
-  /** Starts it with these services (YAML below `services:`) and waits until it serves. */
-  static async start(services: string): Promise<Wakeport> {
+  /** Starts it with these services (YAML below `services:`), and other sections, and waits until it serves. */
+  static async start(services: string, sections = ""): Promise<Wakeport> {
     const adminPort = await freePort();
     const folder = await mkdtemp(join(tmpdir(), "wakeport-bench-"));
     const file = join(folder, "wakeport.yaml");
-    await writeFile(file, `admin: { listen: "127.0.0.1:${adminPort}" }\nservices:\n${services}`);
+    await writeFile(
+      file,
+      `admin: { listen: "127.0.0.1:${adminPort}" }\n${sections}services:${services === "" ? " {}" : `\n${services}`}\n`,
+    );
     const env = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env["PATH"] ?? ""}` };
     const child = spawn(PROGRAM, ["run", "-c", file], { stdio: ["ignore", "pipe", "inherit"], env });
     const log: LogRecord[] = [];
