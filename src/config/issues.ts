@@ -78,7 +78,7 @@ function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, value: u
   );
   // The branch whose type was right is the one that was meant.
   const meant = branches.filter((issues) => !issues.some((inner) => isWrongKind(inner, issue.path)));
-  const chosen = meant.toSorted((a, b) => a.length - b.length)[0];
+  const chosen = meant.toSorted((a, b) => strangersIn(a) - strangersIn(b) || a.length - b.length)[0];
   if (chosen !== undefined) {
     // With a key misspelt, that the right one is missing goes without saying.
     const unknown = chosen.filter((inner) => inner.code === "unrecognized_keys");
@@ -90,6 +90,11 @@ function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, value: u
   const message = `${place(issue.path)} is ${kindOf(got)}: expected ${listOf(wanted)}`;
   const near = typeof got === "string" ? suggest(got, wanted.map(unquote)) : undefined;
   return [{ path: issue.path, message, ...hintOf(near && `did you mean "${near}"?`) }];
+}
+
+/** How many keys an alternative does not know: of two kinds of mapping, the one that knows more of them was meant. */
+function strangersIn(issues: readonly Issue[]): number {
+  return issues.flatMap((issue) => (issue.code === "unrecognized_keys" ? issue.keys : [])).length;
 }
 
 /** What each alternative finds wrong; an alternative that has alternatives itself counts as each of them. */
