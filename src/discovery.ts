@@ -7,6 +7,7 @@ import type { Config, Service } from "./config/config.ts";
 import { ENABLE_LABEL, type LabelledContainer, serviceOfLabels } from "./config/labels.ts";
 import { clash } from "./config/ports.ts";
 import { type ListedContainer, projectLabel, serviceLabel } from "./engine/container-facts.ts";
+import { createdLabel } from "./engine/created.ts";
 import type { ContainerEvent } from "./engine/events.ts";
 import { messageOf } from "./errors.ts";
 import type { EngineParts } from "./targets.ts";
@@ -171,8 +172,9 @@ export class Discovery {
     return [...byTarget.values()].flatMap((same) => same.slice(0, 1));
   }
 
-  /** The configuration goes first. */
+  /** The configuration goes first, also for what is created as it says: labels may come with an image. */
   #isConfigured({ name, labels }: ListedContainer): boolean {
+    if (labels[createdLabel] !== undefined) return true;
     return this.#options.config.services.some(({ target }) => {
       if (target.kind !== "container") return false;
       if ("name" in target.reference) return target.reference.name === name;

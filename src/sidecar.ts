@@ -12,6 +12,7 @@ import { connectionLimit, Seats } from "./net/admission.ts";
 import { Connection, type Route, type Traffic } from "./net/connection.ts";
 import { formatFront, Listener } from "./net/listener.ts";
 import { Roster } from "./roster.ts";
+import { Orphans } from "./target/orphans.ts";
 import { createEngine, type EngineParts, type Surroundings } from "./targets.ts";
 import { type BuildInfo, Metrics, type ServiceGauges } from "./telemetry/metrics.ts";
 import { fanOut, type Observer } from "./telemetry/observer.ts";
@@ -47,6 +48,7 @@ export class Sidecar {
   readonly #observer: Observer;
   readonly #metrics: Metrics;
   readonly #engine: EngineParts | undefined;
+  readonly #orphans: Orphans | undefined;
   readonly #roster: Roster;
   readonly #discovery: Discovery | undefined;
   readonly #services = new Map<string, LiveService>();
@@ -67,8 +69,10 @@ export class Sidecar {
     this.#observer = fanOut(this.#metrics.observer, options.observer);
 
     const enabled = config.services.filter(({ enabled }) => enabled);
-    const needsEngine = config.discover !== undefined || enabled.some(({ target }) => target.kind === "container");
-    this.#engine = needsEngine ? createEngine(config.docker.host, options, this.#observer) : undefined;
+    const needsEngine = config.discover !== undefined || enabled.some(({ target }) => target.kind !== "process");
+    this.#engine = needsEngine ? createEngine(config, options, this.#observer) : undefined;
+    this.#orphans =
+      this.#engine && new Orphans({ ...this.#engine, services: createdIn(config), observer: this.#observer });
 
     const { dependencyPolicy } = config;
     this.#roster = new Roster({ engine: this.#engine, around: options, observer: this.#observer, dependencyPolicy });
@@ -103,6 +107,7 @@ export class Sidecar {
       throw new BindError(failures.join("\n"));
     }
     if (this.#connectionLimit < FEW_CONNECTIONS) this.#warnOfLimit();
+    this.#orphans?.open();
     this.#engine?.events.open();
     this.#roster.open();
     this.#discovery?.open();
@@ -156,6 +161,8 @@ export class Sidecar {
     const { targets, drainMs } = this.#config.shutdown;
     await this.#discovery?.close();
     for (const { listeners } of this.#services.values()) for (const listener of listeners) listener.close();
+    this.#engine?.pulls.close();
+    await this.#orphans?.close();
     await this.#roster.close({ drainMs, targets });
     for (const connection of this.#connections.keys()) connection.reset();
     await Promise.all(this.#connections.values());
@@ -245,6 +252,11 @@ export class Sidecar {
     const allowed = `the limit of ${this.#openFiles} open files allows ${this.#connectionLimit} connections at a time`;
     this.#observer.warning("limits.open_files", `${allowed}: raise it (ulimit -n)`);
   }
+}
+
+/** The services whose containers wakeport makes, those that are not enabled among them. */
+function createdIn({ services }: Config): ReadonlySet<string> {
+  return new Set(services.filter(({ target }) => target.kind === "created").map(({ name }) => name));
 }
 
 function engineStatus({ engine, events }: EngineParts): EngineStatus {

@@ -1,13 +1,14 @@
 /** Makes targets, their probes and policies of the services that name them. Services that share a target share one. */
 import type { Policy } from "./activation/activator.ts";
 import type { Probe } from "./activation/run.ts";
-import type { ProcessSpec, Service } from "./config/config.ts";
+import type { Config, ProcessSpec, Service } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
 import { builtIn } from "./config/resolve.ts";
 import { Engine } from "./engine/engine.ts";
 import { EngineEvents } from "./engine/events.ts";
 import { parseEngineHost } from "./engine/host.ts";
 import { OwnContainer } from "./engine/own-container.ts";
+import { Pulls } from "./engine/pulls.ts";
 import { bannerProbe } from "./readiness/banner.ts";
 import { healthyProbe } from "./readiness/healthy.ts";
 import { httpProbe } from "./readiness/http.ts";
@@ -15,7 +16,9 @@ import { logProbe } from "./readiness/log.ts";
 import { all, type NamedProbe } from "./readiness/probe.ts";
 import { tcpProbe } from "./readiness/tcp.ts";
 import { accountOf } from "./target/accounts.ts";
-import { ContainerTarget } from "./target/container.ts";
+import { type ContainerOptions, ContainerTarget } from "./target/container.ts";
+import { CreatedContainer } from "./target/created-container.ts";
+import { Owner } from "./target/owner.ts";
 import { ProcessTarget } from "./target/process.ts";
 import type { Target } from "./target/target.ts";
 import type { Observer } from "./telemetry/observer.ts";
@@ -33,17 +36,27 @@ export interface EngineParts {
   readonly events: EngineEvents;
   readonly own: OwnContainer;
   readonly owners: Map<string, ContainerTarget>;
+  readonly owner: Owner;
+  readonly pulls: Pulls;
 }
 
 /** @throws TargetError when the engine's address cannot be understood */
-export function createEngine(host: string | undefined, { env }: Surroundings, observer: Observer): EngineParts {
-  const engine = new Engine(parseEngineHost(host, env), observer);
-  return { engine, events: new EngineEvents(engine, observer), own: new OwnContainer(engine), owners: new Map() };
+export function createEngine({ docker, source }: Config, { env }: Surroundings, observer: Observer): EngineParts {
+  const engine = new Engine(parseEngineHost(docker.host, env), observer);
+  const own = new OwnContainer(engine);
+  return {
+    engine,
+    own,
+    events: new EngineEvents(engine, observer),
+    owners: new Map(),
+    owner: new Owner({ own, source, project: docker.project }),
+    pulls: new Pulls({ engine, observer }),
+  };
 }
 
 /** Two services with the same key wake the same thing. */
 export function keyOf({ name, target }: Service): string {
-  return target.kind === "container" ? `container ${JSON.stringify(target.reference)}` : `process ${name}`;
+  return target.kind === "container" ? `container ${JSON.stringify(target.reference)}` : `${target.kind} ${name}`;
 }
 
 /**
@@ -62,14 +75,10 @@ export function createTarget(
   if (spec.kind === "process")
     return createProcess(name, spec, graceMs ?? builtIn.process_stop_grace, around, observer);
   if (engine === undefined) throw new Error("a container target needs an engine");
-  return new ContainerTarget({
-    name: describeTarget(spec),
-    reference: spec.reference,
-    network: spec.network,
-    graceMs,
-    onWarning: (event, message) => observer.warning(event, message),
-    ...engine,
-  });
+  const onWarning: ContainerOptions["onWarning"] = (event, message) => observer.warning(event, message);
+  const common = { name: describeTarget(spec), network: spec.network, graceMs, onWarning, ...engine };
+  if (spec.kind === "created") return new CreatedContainer({ ...common, service: spec.service, spec });
+  return new ContainerTarget({ ...common, reference: spec.reference });
 }
 
 /** The longest that any of the services sets, in milliseconds. */

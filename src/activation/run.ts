@@ -77,9 +77,10 @@ export class Run {
     return this.#startMs;
   }
 
-  /** What the probe under way still misses; empty when none is. */
+  /** What the start or the probe under way still misses; empty when that is not known. */
   get pending(): readonly string[] {
-    return this.#watched?.pending ?? [];
+    const { pending } = this.#target;
+    return this.#watched?.pending ?? (pending === undefined ? [] : [pending]);
   }
 
   /** Pending while a call to start the target is, even one that was given up; undefined when there is none. */

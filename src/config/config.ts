@@ -58,7 +58,27 @@ export type ContainerReference = { readonly name: string } | { readonly service:
 
 export type TargetSpec =
   | { readonly kind: "container"; readonly reference: ContainerReference; readonly network: string }
+  | ({ readonly kind: "created"; readonly service: string; readonly network: string } & CreatedSpec)
   | ({ readonly kind: "process" } & ProcessSpec);
+
+/** A container that wakeport makes itself, one for each service that has it. */
+export interface CreatedSpec {
+  /** With its tag or digest. */
+  readonly image: string;
+  /** Absent: the image's own. */
+  readonly command?: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** As `docker run --volume` has them; a path alone is an anonymous one. */
+  readonly volumes: readonly string[];
+  /** Empty: the one that wakeport is in, or on the host the engine's default one. */
+  readonly networks: readonly string[];
+  readonly user?: string;
+  readonly memoryBytes?: number;
+  readonly cpus?: number;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Whether it is removed when it is stopped. */
+  readonly remove: boolean;
+}
 
 export interface ProcessSpec {
   readonly command: readonly [string, ...string[]];

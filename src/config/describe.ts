@@ -1,9 +1,10 @@
 import type { ContainerReference, Service, TargetSpec } from "./config.ts";
 import { formatDuration } from "./units.ts";
 
-/** For people: `container vsftpd`, `process node server.js`. */
+/** For people: `container vsftpd`, `container web (nginx:1.27)` for one made on demand, `process node server.js`. */
 export function describeTarget(spec: TargetSpec): string {
   if (spec.kind === "process") return `process ${spec.command.map((part) => part.split("/").pop()).join(" ")}`;
+  if (spec.kind === "created") return `container ${spec.service} (${spec.image})`;
   return describeReference(spec.reference);
 }
 

@@ -2,7 +2,14 @@
 import type { Config, ReadySpec, Service, ServicePort, StatusRange, TargetSpec } from "./config.ts";
 import type { Located } from "./issues.ts";
 import { clash, type PortMapping } from "./ports.ts";
-import type { ParsedConfig, ParsedPolicies, ParsedReady, ParsedService, ParsedSleepStep } from "./schema.ts";
+import type {
+  ParsedConfig,
+  ParsedCreated,
+  ParsedPolicies,
+  ParsedReady,
+  ParsedService,
+  ParsedSleepStep,
+} from "./schema.ts";
 import { suggest } from "./suggest.ts";
 
 /** What comes from outside of the file. */
@@ -178,6 +185,9 @@ function targetOf(name: string, own: ParsedService, defaults: ParsedPolicies, re
     report({ path, key: "process", message: `service "${name}" has a container and a process: exactly one is woken` });
     return undefined;
   }
+  if (typeof container === "object" && "image" in container) {
+    return createdOf(name, container, own.network ?? defaults.network ?? builtIn.network);
+  }
   if (container !== undefined) {
     const reference =
       typeof container === "string"
@@ -214,6 +224,20 @@ function targetOf(name: string, own: ParsedService, defaults: ParsedPolicies, re
   };
 }
 
+function createdOf(service: string, container: ParsedCreated, network: string): TargetSpec {
+  const { command, user, memory, cpus, ...rest } = container;
+  return {
+    kind: "created",
+    service,
+    network,
+    ...rest,
+    ...(command !== undefined && { command }),
+    ...(user !== undefined && { user: String(user) }),
+    ...(memory !== undefined && { memoryBytes: memory }),
+    ...(cpus !== undefined && { cpus }),
+  };
+}
+
 function resolvePort(
   name: string,
   port: PortMapping,
@@ -223,7 +247,7 @@ function resolvePort(
 ): ServicePort | undefined {
   const path = ["services", name, "ports", index];
   const resolved = { ...port, target: port.target ?? (target.kind === "process" ? target.listen.port : port.front) };
-  if (target.kind === "container") return resolved;
+  if (target.kind !== "process") return resolved;
   if (clash(port, { address: target.listen.host, front: resolved.target })) {
     const message = `service "${name}": port ${port.front} is wakeport's own front, so the process cannot listen there`;
     report({ path, message, hint: 'let the process listen on another port ("listen")' });

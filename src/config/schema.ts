@@ -5,6 +5,7 @@
 import { z } from "zod";
 import type { SleepAction } from "../target/target.ts";
 import type { LogFormat, LogLevel, StatusRange } from "./config.ts";
+import { parseImage, parseLabels, parseMemory, parseVolume } from "./created.ts";
 import { type PortMapping, parseHostPort, parsePort } from "./ports.ts";
 import { parsePattern, parseStatus } from "./readiness.ts";
 import { parseDuration, UnitError } from "./units.ts";
@@ -54,8 +55,26 @@ export interface ParsedService extends ParsedPolicies {
   readonly depends_on: readonly string[];
   readonly group?: string | undefined;
   readonly ports: readonly PortMapping[];
-  readonly container?: string | { readonly service: string; readonly project?: string | undefined } | undefined;
+  readonly container?:
+    | string
+    | { readonly service: string; readonly project?: string | undefined }
+    | ParsedCreated
+    | undefined;
   readonly process?: ParsedProcess | undefined;
+}
+
+export interface ParsedCreated {
+  readonly image: string;
+  readonly command?: readonly string[] | undefined;
+  readonly env: Readonly<Record<string, string>>;
+  readonly volumes: readonly string[];
+  readonly networks: readonly string[];
+  readonly user?: string | number | undefined;
+  /** In bytes. */
+  readonly memory?: number | undefined;
+  readonly cpus?: number | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly remove: boolean;
 }
 
 export interface ParsedProcess {
@@ -68,10 +87,10 @@ export interface ParsedProcess {
 }
 
 /** Turns a parser that throws UnitError into a step of the schema. */
-function reading<T>(parse: (text: string) => T): (text: string, context: z.RefinementCtx) => T {
-  return (text, context) => {
+function reading<From, T>(parse: (value: From) => T): (value: From, context: z.RefinementCtx) => T {
+  return (value, context) => {
     try {
-      return parse(text);
+      return parse(value);
     } catch (error) {
       if (!(error instanceof UnitError)) throw error;
       context.addIssue({ code: "custom", message: error.message });
@@ -102,6 +121,40 @@ const dockerName = z
     "a name has letters, digits, dots, dashes and underscores, and starts with a letter or digit",
   );
 
+const environment = z
+  .record(z.string().min(1), z.union([z.string(), z.number(), z.boolean()]).transform(String))
+  .default({});
+
+const account = z.union([z.string().min(1), z.int().min(0)]);
+
+const createdTarget = z.strictObject({
+  image: z.string().transform(reading(parseImage)).describe("The image to create it of; pulled where it is missing"),
+  command: z
+    .array(z.string(), { error: () => 'the command is a list: ["nginx", "-g", "daemon off;"]; there is no shell' })
+    .min(1)
+    .optional()
+    .describe("Instead of the image's own command (after its entrypoint, where it has one)"),
+  env: environment.describe("Its environment, besides the image's own"),
+  volumes: z
+    .array(z.string().transform(reading(parseVolume)))
+    .default([])
+    .describe("As in compose: /folder/of/the/host:/folder[:ro], or volume:/folder"),
+  networks: z
+    .array(dockerName)
+    .default([])
+    .describe("Its networks, by name; default: the one that wakeport is in, on the host the engine's default one"),
+  user: account.optional().describe("Runs as this user of the image, or user:group"),
+  memory: z
+    .union([z.string(), z.number()])
+    .transform(String)
+    .transform(reading(parseMemory))
+    .optional()
+    .describe("How much memory it may have: 512m, 1.5g"),
+  cpus: z.number().min(0.01).max(10_000).optional().describe("How many processors it may use: 1.5"),
+  labels: environment.transform(reading(parseLabels)).describe("Its labels, besides wakeport's own"),
+  remove: z.boolean().default(false).describe("Whether it is removed when it is stopped, with all that it wrote"),
+});
+
 const containerTarget = z
   .union([
     dockerName.describe("The container's name"),
@@ -109,10 +162,9 @@ const containerTarget = z
       service: dockerName.describe("Its service in a compose project"),
       project: dockerName.optional().describe("The compose project; default: wakeport's own, or docker.project"),
     }),
+    createdTarget,
   ])
-  .describe("The container to wake: a name, or a service of a compose project");
-
-const account = z.union([z.string().min(1), z.int().min(0)]);
+  .describe("The container to wake: a name, a service of a compose project, or an image to create it of");
 
 const processTarget = z
   .strictObject({
@@ -125,10 +177,9 @@ const processTarget = z
       .optional()
       .describe("Where the program listens; default: 127.0.0.1 and the target's part of the port"),
     cwd: z.string().min(1).optional().describe("Its working directory"),
-    env: z
-      .record(z.string().min(1), z.union([z.string(), z.number(), z.boolean()]).transform(String))
-      .default({})
-      .describe("Its environment, besides PATH, LANG, TZ and HOME; nothing else of wakeport's own is passed on"),
+    env: environment.describe(
+      "Its environment, besides PATH, LANG, TZ and HOME; nothing else of wakeport's own is passed on",
+    ),
     user: account.optional().describe("Runs as this user (name or number)"),
     group: account.optional().describe("Runs as this group (name or number); default: the user's own"),
   })

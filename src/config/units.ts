@@ -37,6 +37,22 @@ function hintFor(text: string, at: number): string {
   return `"${text}" is no duration${rest}: write it like "500ms", "90s", "5m" or "1h30m"`;
 }
 
+const UNIT_BYTES: Readonly<Record<string, number>> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
+
+/**
+ * Reads a size as compose writes it: `512m`, `1.5g`, `2gb`.
+ *
+ * @returns bytes
+ * @throws UnitError
+ */
+export function parseSize(text: string): number {
+  const [, number, unit = ""] = /^(\d+(?:\.\d+)?)(?:(b|[kmg])b?)?$/i.exec(text) ?? [];
+  if (number === undefined) throw new UnitError(`"${text}" is no size: write it like "512m" or "1.5g"`);
+  const factor = UNIT_BYTES[unit.toLowerCase()];
+  if (factor === undefined) throw new UnitError(`"${text}" has no unit: write "${text}m" or "${text}g"`);
+  return Math.round(Number(number) * factor);
+}
+
 /** Writes milliseconds the way `parseDuration` reads them, in the largest units that fit: `1h30m`. */
 export function formatDuration(ms: number): string {
   if (ms === 0) return "0s";

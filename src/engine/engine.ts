@@ -10,7 +10,8 @@ import { TargetError } from "../errors.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { engineAgent } from "./agent.ts";
 import { type ContainerFacts, factsOf, type ListedContainer, projectLabel, serviceLabel } from "./container-facts.ts";
-import { callCode, engineFault, isRefusal, type Operation, statusOf } from "./faults.ts";
+import { type Creation, type Listed, listedOf, ownerLabel, type RawListed } from "./created.ts";
+import { callCode, engineFault, isImageMissing, isRefusal, type Operation, statusOf } from "./faults.ts";
 import type { EngineHost } from "./host.ts";
 import { LogFrames } from "./log-frames.ts";
 import { eventFilter, isPodmanAnswer } from "./podman.ts";
@@ -19,6 +20,8 @@ import { Refusals } from "./refusals.ts";
 /** For calls that the engine answers from memory. */
 const QUICK_MS = 10_000;
 const PING_MS = 5_000;
+/** For what it has to do on its disk: to make a container, or remove one with all that it wrote. */
+const THOROUGH_MS = 60_000;
 /** Added to a container's grace when it is stopped, for the engine's own work. */
 const STOP_MARGIN_MS = 15_000;
 /** One that finds its container on its way down, and the container down when it looks, is worth another. */
@@ -37,12 +40,15 @@ interface CallOptions {
 /** A container to act on: by its id, and told by its name. */
 type Named = Pick<ContainerFacts, "id" | "name">;
 
-type Ask<T> = (abort: { abortSignal: AbortSignal }) => Promise<T>;
+type Abortable = { abortSignal: AbortSignal };
+type Ask<T> = (abort: Abortable) => Promise<T>;
 
 /** Calls whose options dockerode has and its type package has not. */
 interface SystemCalls {
   ping(options: { abortSignal: AbortSignal }): Promise<unknown>;
   version(options: { abortSignal: AbortSignal }): Promise<Dockerode.DockerVersion>;
+  /** Without the two parts apart, all of the body would be in the address as well. */
+  createContainer(options: Abortable & { _query: object; _body: object }): Promise<{ readonly id: string }>;
 }
 
 export class Engine {
@@ -211,6 +217,60 @@ export class Engine {
     await this.#act(options, (abort) => this.#docker.getContainer(container.id).unpause(abort));
   }
 
+  /** The containers that the wakeport called `owner` made, stopped ones too: the newest first. @throws TargetError */
+  async findCreated(owner: string, signal: AbortSignal): Promise<readonly Listed[]> {
+    const options = { operation: "list", subject: "containers", deadlineMs: QUICK_MS, signal } as const;
+    return this.#call(options, async (abort) => {
+      const label = [`${ownerLabel}=${owner}`];
+      const found = await this.#docker.listContainers({ all: true, filters: { label }, ...abort });
+      return found.toSorted((a, b) => b.Created - a.Created).map((one: RawListed) => listedOf(one));
+    });
+  }
+
+  /**
+   * Makes a container, down, in the first of its networks.
+   *
+   * @returns its id; undefined when the engine does not have the image
+   * @throws TargetError, "conflict" where another container has the name
+   */
+  async create({ name, body }: Creation, signal: AbortSignal): Promise<string | undefined> {
+    const options = callOn("create", name, THOROUGH_MS, signal);
+    const parts = { _query: { name }, _body: body };
+    try {
+      return (await this.#call(options, (abort) => this.#system.createContainer({ ...parts, ...abort }))).id;
+    } catch (error) {
+      if (error instanceof TargetError && isImageMissing(error.cause)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Puts a container into one more network. @throws TargetError */
+  async connect(container: Named, network: string, signal: AbortSignal): Promise<void> {
+    const options = callOn("connect", container, QUICK_MS, signal);
+    await this.#call(options, (abort) =>
+      this.#docker.getNetwork(network).connect({ Container: container.id, ...abort }),
+    );
+  }
+
+  /** Removes a container that is down, and its anonymous volumes. @throws TargetError, "conflict" for one that runs */
+  async remove(container: Named, signal: AbortSignal): Promise<void> {
+    const options = callOn("remove", container, THOROUGH_MS, signal);
+    await this.#act(options, (abort) => this.#docker.getContainer(container.id).remove({ v: true, ...abort }), [404]);
+  }
+
+  /**
+   * Begins to pull an image, and answers with the engine's report: newline-delimited JSON, errors among it. The pull
+   * ends when `signal` is aborted.
+   *
+   * @throws TargetError
+   */
+  async pull(image: string, signal: AbortSignal): Promise<NodeJS.ReadableStream> {
+    const options = { operation: "pull", subject: image, deadlineMs: LONGEST_TIMER_MS, signal } as const;
+    return this.#call(options, ({ abortSignal }) =>
+      this.#logs.createImage({ fromImage: image, abortSignal: AbortSignal.any([abortSignal, signal]) }),
+    );
+  }
+
   /** The last `lines` lines of a container's output, oldest first. @throws TargetError where the engine does not tell */
   async logTail(container: ContainerFacts, lines: number, signal: AbortSignal): Promise<readonly string[]> {
     const options = callOn("logs", container, QUICK_MS, signal);
@@ -292,7 +352,7 @@ export class Engine {
       }
       code = callCode(error);
       const fault = engineFault(error, options, this.#host);
-      if (isRefusal(error)) this.refusals.refused(operation, fault);
+      if (isRefusal(error) && fault.fault === "denied") this.refusals.refused(operation, fault);
       throw fault;
     } finally {
       this.#observer.engineCall({ operation, code, durationMs: performance.now() - began });

@@ -1,5 +1,6 @@
 import { codeOf, DeadlineError, messageOf, TargetError } from "../errors.ts";
 import { isWrongState } from "./podman.ts";
+import { pullFault } from "./pull-faults.ts";
 
 /** What the engine is asked to do, in the words of its API. */
 export type Operation =
@@ -13,10 +14,17 @@ export type Operation =
   | "pause"
   | "unpause"
   | "kill"
+  | "create"
+  | "connect"
+  | "remove"
+  | "pull"
   | "logs";
 
 /** How socket proxies say no; 405 where they know methods and paths apart. */
 const REFUSED: ReadonlySet<number> = new Set([401, 403, 405]);
+/** Docker and Podman. */
+const NO_IMAGE = /no such image|image not known/i;
+
 /** How proxies say that they got nowhere themselves. */
 const UNREACHED: ReadonlySet<number> = new Set([502, 503, 504]);
 
@@ -30,6 +38,11 @@ export function statusOf(error: unknown): number | undefined {
 export function callCode(error: unknown): string {
   if (error instanceof DeadlineError) return "timeout";
   return String(statusOf(error) ?? "error");
+}
+
+/** Whether the engine answered that it does not have an image. */
+export function isImageMissing(error: unknown): boolean {
+  return statusOf(error) === 404 && NO_IMAGE.test(answerOf(error));
 }
 
 /** What the engine was asked to do. */
@@ -63,6 +76,7 @@ export function engineFault(error: unknown, asked: Asked, at: EngineAddress): Ta
   if (error instanceof TargetError) return error;
   const status = statusOf(error);
   if (status === undefined) return connectionFault(error, at);
+  if (operation === "pull" && isOfRegistry(error)) return pullFault(subject, answerOf(error), error);
   if (isRefusal(error)) return refusal(error, operation, subject, at);
   if (UNREACHED.has(status)) return unreached(error, status, at);
   const said = answerOf(error);
@@ -74,7 +88,19 @@ export function engineFault(error: unknown, asked: Asked, at: EngineAddress): Ta
       remedy: "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem",
     });
   }
-  if (status === 404 && /no such image/i.test(said)) {
+  if (operation === "create" || operation === "connect") {
+    const fault = creationFault(status, said, subject, options);
+    if (fault !== undefined) return fault;
+  }
+  const network = status === 404 ? /network (\S+) not found/i.exec(said)?.[1] : undefined;
+  if (network !== undefined) {
+    const remedy = `create it (docker network create ${network}), or correct its name in "networks"`;
+    return new TargetError("no_route", `${subject} is to be in the network ${network}, which does not exist`, {
+      ...options,
+      remedy,
+    });
+  }
+  if (status === 404 && NO_IMAGE.test(said)) {
     const remedy = "pull or build the image again, then recreate the container";
     return new TargetError("missing", `the image of ${subject} is missing: ${said}`, { ...options, remedy });
   }
@@ -95,6 +121,34 @@ export function engineFault(error: unknown, asked: Asked, at: EngineAddress): Ta
   if (status === 501) return notSupported(operation, subject, said, options);
   if (isWrongState(status, said)) return new TargetError("conflict", `the engine cannot ${what} now: ${said}`, options);
   return new TargetError("failed", `the engine could not ${what}: ${said}`, options);
+}
+
+/** Whether it is a registry that said no to a pull, rather than something between us and the engine. */
+function isOfRegistry(error: unknown): boolean {
+  const said = answerOf(error);
+  if (isRefusal(error)) return /unauthorized|authentication required|pull access|requested access/i.test(said);
+  return !UNREACHED.has(statusOf(error) ?? 0) && !said.startsWith("<");
+}
+
+/** What is special about making a container; undefined where nothing is. */
+function creationFault(
+  status: number,
+  said: string,
+  subject: string,
+  options: { cause: unknown },
+): TargetError | undefined {
+  if (status === 409 && /already in use/i.test(said)) {
+    return new TargetError(
+      "conflict",
+      `${subject} cannot be created: another one has that name, not made by this wakeport`,
+      {
+        ...options,
+        remedy: "remove or rename that one",
+      },
+    );
+  }
+  if (status !== 400) return undefined;
+  return new TargetError("invalid", `the engine does not take ${subject} as it is configured: ${said}`, options);
 }
 
 /** Only logs are known to meet this: a driver that keeps nothing has nothing to read. */
@@ -221,6 +275,13 @@ function proxyRemedy(operation: Operation): string {
         '"ready: { log: … }" and the last lines of targets that fail need it: for linuxserver/socket-proxy set ' +
         "ALLOW_LOGS=1, for most others LOGS=1 or CONTAINERS=1"
       );
+    case "create":
+    case "remove":
+      return "containers that are created on demand need it: for most socket proxies set CONTAINERS=1 and POST=1";
+    case "connect":
+      return "containers that are created in several networks need it: for most socket proxies set NETWORKS=1 and POST=1";
+    case "pull":
+      return "allow it (for most socket proxies set IMAGES=1 and POST=1), or pull it by hand";
     case "inspect":
     case "list":
       return "allow it: for most socket proxies set CONTAINERS=1";

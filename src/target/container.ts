@@ -3,6 +3,7 @@ import { LONGEST_TIMER_MS, timerMs } from "../activation/timers.ts";
 import { delay } from "../async.ts";
 import type { ContainerReference } from "../config/config.ts";
 import { type ContainerFacts, projectLabel, serviceLabel } from "../engine/container-facts.ts";
+import { isFor } from "../engine/created.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { ContainerEvent, EngineEvents } from "../engine/events.ts";
 import { checkRoute, findRoute, type LivingRoute } from "../engine/find-route.ts";
@@ -20,9 +21,18 @@ const ENGINE_RETRY_MS = 100;
 const SUCCESSOR_RETRY_MS = 50;
 const LAST_LINES = 10;
 
+/** A container that is found by its labels: the one that we made for a service. */
+export interface MadeReference {
+  readonly madeFor: string;
+  /** Its id; undefined when there is none. @throws TargetError */
+  readonly find: (signal: AbortSignal) => Promise<string | undefined>;
+}
+
 export interface ContainerOptions {
   readonly name: string;
-  readonly reference: ContainerReference;
+  readonly reference: ContainerReference | MadeReference;
+  /** Before each attempt to start it: sees to it that there is one. */
+  readonly prepare?: (signal: AbortSignal) => Promise<void>;
   /** A network's name, or "auto"; undefined: nobody dials it. */
   readonly network: string | undefined;
   /** From the stop signal to SIGKILL, in milliseconds; undefined: the container's own. */
@@ -63,11 +73,7 @@ export class ContainerTarget implements Target {
   }
 
   get graceMs(): number {
-    const own = this.#seen?.stopTimeoutS;
-    if (this.#options.graceMs !== undefined) return this.#options.graceMs;
-    if (own === undefined) return DEFAULT_GRACE_MS;
-    // Docker takes a negative number for "as long as it takes".
-    return own < 0 ? LONGEST_TIMER_MS : timerMs(own * 1000);
+    return this.#options.graceMs ?? ownGraceMs(this.#seen?.stopTimeoutS);
   }
 
   async look(signal: AbortSignal): Promise<Sight> {
@@ -95,7 +101,11 @@ export class ContainerTarget implements Target {
   }
 
   async start(signal: AbortSignal): Promise<"started" | "already"> {
-    return this.#patiently(async () => this.#bringUp(await this.#successor(signal), signal), signal);
+    const attempt = async (): Promise<"started" | "already"> => {
+      await this.#options.prepare?.(signal);
+      return this.#bringUp(await this.#successor(signal), signal);
+    };
+    return this.#patiently(attempt, signal);
   }
 
   /** The container that a start would start. One that is just being replaced, or asked for in vain, is waited for. @throws TargetError */
@@ -259,6 +269,10 @@ export class ContainerTarget implements Target {
   async #reference(signal: AbortSignal): Promise<string | TargetError> {
     const { reference, engine } = this.#options;
     if ("name" in reference) return reference.name;
+    if ("madeFor" in reference) {
+      const message = `no container was created for service "${reference.madeFor}"`;
+      return (await reference.find(signal)) ?? new TargetError("missing", message);
+    }
     const project = reference.project ?? (await this.#ownProject(signal));
     const [id] = await engine.findComposeService(project, reference.service, signal);
     if (id !== undefined) return id;
@@ -281,9 +295,17 @@ export class ContainerTarget implements Target {
     if (id === this.#seen?.id || id === this.#seen?.networkOf) return true;
     if ("name" in reference)
       return attributes["name"] === reference.name || attributes["oldName"] === `/${reference.name}`;
+    if ("madeFor" in reference) return isFor(reference.madeFor, attributes);
     const isService = attributes[serviceLabel] === reference.service;
     return isService && (reference.project === undefined || attributes[projectLabel] === reference.project);
   }
+}
+
+/** A container's own grace, in milliseconds. @param stopTimeoutS undefined where it does not set one */
+export function ownGraceMs(stopTimeoutS: number | undefined): number {
+  if (stopTimeoutS === undefined) return DEFAULT_GRACE_MS;
+  // Docker takes a negative number for "as long as it takes".
+  return stopTimeoutS < 0 ? LONGEST_TIMER_MS : timerMs(stopTimeoutS * 1000);
 }
 
 /** A container that does not exist is an answer, not a failure. */

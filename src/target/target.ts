@@ -40,6 +40,9 @@ export interface Target {
   /** How long a stop may take, in milliseconds, before the target is killed. */
   readonly graceMs: number;
 
+  /** For people: what a start under way waits for before the target can be up; absent where it waits for nothing. */
+  readonly pending?: string | undefined;
+
   /** Looks at the target as it is now. @throws TargetError when that cannot be known */
   look(signal: AbortSignal): Promise<Sight>;
 

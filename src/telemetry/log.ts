@@ -4,8 +4,9 @@ import pino from "pino";
 import pretty from "pino-pretty";
 import { within } from "../async.ts";
 import type { LogFormat, LogLevel } from "../config/config.ts";
+import { progressWords } from "../engine/pull-progress.ts";
 import { sentenceOf } from "../errors.ts";
-import type { ActivationReport, ConnectionReport, Observer, SleepReport, StateChange } from "./observer.ts";
+import type { ActivationReport, ConnectionReport, Observer, PullReport, SleepReport, StateChange } from "./observer.ts";
 
 export type Log = pino.Logger;
 
@@ -93,6 +94,11 @@ export function logObserver(log: Log): Observer {
       log.error({ event: "engine.down", error: error.message, ...remedyOf(error) }, sentenceOf(error));
     },
     eventsReconnected: () => log.debug({ event: "engine.events_reconnected" }, "the engine's event stream is back"),
+    pull: (report) => logPull(log, report),
+    orphanRemoved: (container, service) => {
+      const why = `it was made for service "${service}", which the configuration does not have any more`;
+      log.info({ event: "container.orphan_removed", container, service }, `${container} was removed: ${why}`);
+    },
     output: (target, line) => log.info({ event: "target.output", target }, `${target} | ${line}`),
     warning: (event, message) => log.warn({ event }, message),
   };
@@ -141,6 +147,20 @@ function logActivation(log: Log, report: ActivationReport): void {
     ...(cooldownMs !== undefined && { cooldown_ms: cooldownMs }),
   };
   log.error({ event: "target.failed", ...facts, ...details }, `${target} failed to start: ${message}${next}${words}`);
+}
+
+function logPull(log: Log, { image, stage, durationMs, doneBytes, totalBytes, error }: PullReport): void {
+  const facts = { image, duration_ms: round(durationMs), done_bytes: doneBytes, total_bytes: totalBytes };
+  if (stage === "failed") {
+    const message = error === undefined ? "failed" : sentenceOf(error);
+    log.error({ event: "image.pull_failed", ...facts, error: error?.message, ...remedyOf(error) }, message);
+  } else if (stage === "done") {
+    log.info({ event: "image.pulled", ...facts }, `image ${image} is here after ${seconds(durationMs)}`);
+  } else {
+    const words = progressWords(doneBytes, totalBytes);
+    const far = words === "" ? "" : `: ${words}`;
+    log.info({ event: "image.pulling", ...facts }, `image ${image} is being pulled${far}`);
+  }
 }
 
 function logSleep(log: Log, { target, services, reason, action, durationMs, exit }: SleepReport): void {

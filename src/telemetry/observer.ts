@@ -76,6 +76,17 @@ export interface EngineCall {
   readonly durationMs: number;
 }
 
+/** How far the pull of an image is. Told when it begins, every few seconds, and once at its end. */
+export interface PullReport {
+  readonly image: string;
+  readonly stage: "begun" | "under way" | "done" | "failed";
+  readonly durationMs: number;
+  /** Of what the engine has begun to fetch; 0 before it tells. */
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  readonly error?: Error;
+}
+
 /** Everything that happens, told once each. Logs and metrics are made from this and from nothing else. */
 export interface Observer {
   state(change: StateChange): void;
@@ -88,6 +99,9 @@ export interface Observer {
   engineUp(description: string): void;
   engineDown(error: Error): void;
   eventsReconnected(): void;
+  pull(report: PullReport): void;
+  /** A container of our own that nothing names any more is gone. */
+  orphanRemoved(container: string, service: string): void;
   /** A line that a process target printed. */
   output(target: string, line: string): void;
   /** Something the person who runs this should know, once. */
@@ -104,6 +118,8 @@ const silent: Observer = {
   engineUp: () => {},
   engineDown: () => {},
   eventsReconnected: () => {},
+  pull: () => {},
+  orphanRemoved: () => {},
   output: () => {},
   warning: () => {},
 };
@@ -125,6 +141,8 @@ export function fanOut(...observers: readonly Observer[]): Observer {
     engineUp: (description) => observers.forEach((o) => o.engineUp(description)),
     engineDown: (error) => observers.forEach((o) => o.engineDown(error)),
     eventsReconnected: () => observers.forEach((o) => o.eventsReconnected()),
+    pull: (report) => observers.forEach((o) => o.pull(report)),
+    orphanRemoved: (container, service) => observers.forEach((o) => o.orphanRemoved(container, service)),
     output: (target, line) => observers.forEach((o) => o.output(target, line)),
     warning: (event, message) => observers.forEach((o) => o.warning(event, message)),
   };

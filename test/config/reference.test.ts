@@ -22,7 +22,7 @@ suite("compose/wakeport.reference.yaml", () => {
     const { services } = parseConfig(bytes, file, context);
     assert.deepEqual(
       services.map(({ name }) => name),
-      ["ftp", "api", "search"],
+      ["ftp", "api", "search", "docs"],
     );
   });
 
@@ -45,6 +45,12 @@ suite("compose/wakeport.reference.yaml", () => {
     assert.equal(service?.startTimeoutMs, 60_000);
     assert.equal(told("release_pace"), String(service?.releasePace));
     assert.equal(told("waiting"), String(service?.limits.waiting));
+    const created = parseConfig(
+      Buffer.from("services: { a: { ports: 1, container: { image: a } } }"),
+      "w.yaml",
+      context,
+    ).services[0]?.target;
+    assert.equal(told("remove"), String(created?.kind === "created" && created.remove));
     assert.equal(told("enabled"), String(service?.enabled));
     assert.equal(told("listen"), `${admin.host}:${admin.port}`);
     assert.equal(told("level"), log.level);

@@ -71,7 +71,7 @@ fakeTest("the warm path asks the engine nothing", async (engine, wakeport) => {
 fakeTest("a wakeport that is closed asks nothing more, and keeps no connection", async (engine, wakeport) => {
   await wakeport.settle();
   await eventually("it listens to events", () => engine.streams.size > 0);
-  const looks = (): number => engine.requests.filter((request) => request.endsWith("/json")).length;
+  const looks = (): number => engine.requests.filter((request) => request.endsWith("/fake/json")).length;
   const before = looks();
   engine.once("GET json", () => {});
   engine.emit(eventLine(engine.container, "start"));

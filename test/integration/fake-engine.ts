@@ -98,7 +98,7 @@ export class FakeEngine implements AsyncDisposable {
   #answer(request: http.IncomingMessage, response: http.ServerResponse): void {
     const { pathname } = new URL(request.url ?? "/", "http://engine");
     this.requests.push(`${request.method} ${pathname}`);
-    const route = `${request.method} ${pathname.split("/").at(-1)}`;
+    const route = pathname === "/containers/json" ? "GET list" : `${request.method} ${pathname.split("/").at(-1)}`;
     const answer = this.#answers.get(route)?.shift() ?? this.#usual[route];
     if (answer === undefined) json(404, { message: "page not found" })(response, request);
     else answer(response, request);
@@ -119,6 +119,7 @@ export class FakeEngine implements AsyncDisposable {
       const answer = exists ? json(200, this.container.inspected) : json(404, { message: "No such container" });
       answer(response, request);
     },
+    "GET list": json(200, []),
     "GET logs": (response) => void response.end(),
     "POST start": (response) => {
       const status = this.container.isRunning ? 304 : 204;

@@ -25,6 +25,10 @@ suite("a refusal names the switch", () => {
     unpause: "ALLOW_UNPAUSE=1",
     kill: "CONTAINERS and POST",
     logs: "ALLOW_LOGS=1",
+    create: "CONTAINERS=1 and POST=1",
+    remove: "CONTAINERS=1 and POST=1",
+    connect: "NETWORKS=1 and POST=1",
+    pull: "IMAGES=1 and POST=1",
   };
   for (const [operation, name] of Object.entries(switches) as [Operation, string][]) {
     test(`of ${operation}: ${name}`, () => {

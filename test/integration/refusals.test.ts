@@ -7,6 +7,7 @@ import { openSockets } from "../support/invariants.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { cannotProxy, NarrowProxy, type Right } from "../support/narrow-proxy.ts";
 import { eventually } from "../support/tcp.ts";
+import { Made } from "./created.ts";
 import { FakeEngine } from "./fake-engine.ts";
 import { Lab, skip } from "./lab.ts";
 import { Wakeport } from "./wakeport.ts";
@@ -215,6 +216,16 @@ refusalTest(
     assert.deepEqual(wakeport.record.warnings, []);
   },
 );
+
+refusalTest("no create: what an image on demand needs more is named", {}, async ({ lab, proxy }) => {
+  await using made = new Made(lab.engine);
+  const spec = made.spec({ image: "wakeport-test/busybox", command: ["sleep", "3600"] });
+  await using other = await lab.wakeport({ [made.name]: spec }, { docker: { host: proxy.host } });
+  using peer = await other.connect(made.name);
+  assert.equal(await peer.ends(), "ECONNRESET");
+  await told(other, "create", /set CONTAINERS=1 and POST=1/);
+  assert.match((await other.activation()).error?.message ?? "", /refuses "create" of container wakeport-made-/);
+});
 
 // With an engine of its own: on a real one something happens all the time while other tests run.
 test("a proxy that cuts silent connections: nothing is missed, and nobody is bothered", {

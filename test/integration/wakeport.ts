@@ -1,5 +1,6 @@
 /** A wakeport in this process, with everything that it reports. */
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import http from "node:http";
 import net from "node:net";
@@ -32,7 +33,10 @@ export interface ServiceSpec {
   /** Where that listens; default: PORT. */
   readonly port?: number;
   /** Default: the container's name. */
-  readonly container?: string | { readonly service: string; readonly project?: string };
+  readonly container?:
+    | string
+    | { readonly service: string; readonly project?: string }
+    | { readonly image: string; readonly [setting: string]: unknown };
   readonly [setting: string]: unknown;
 }
 
@@ -40,6 +44,9 @@ export interface WakeportOptions {
   readonly docker?: { readonly host?: string; readonly project?: string; readonly discover?: boolean | "all" };
   readonly env?: Readonly<Record<string, string>>;
   readonly defaults?: Readonly<Record<string, unknown>>;
+
+  /** The name of its configuration, by which it knows what it created; default: one that nobody else has. */
+  readonly source?: string;
   readonly shutdown?: { readonly targets?: "stop" | "leave"; readonly drain?: string };
 }
 
@@ -219,7 +226,7 @@ function discoveredPort({ services }: StatusReport, service: string): number | u
 function configOf(
   services: Readonly<Record<string, ServiceSpec>>,
   ports: ReadonlyMap<string, number>,
-  { docker, defaults, shutdown }: WakeportOptions,
+  { docker, defaults, shutdown, source = `test-${randomUUID()}.yaml` }: WakeportOptions,
 ): Config {
   const written = Object.entries(services).map(([name, { to, port = PORT, ...settings }]) => {
     const front = `127.0.0.1:${ports.get(name)}:${port}`;
@@ -235,11 +242,12 @@ function configOf(
   };
   // JSON is YAML.
   const bytes = Buffer.from(JSON.stringify(file));
-  return parseConfig(bytes, "test.yaml", { env: {}, adminListen: { host: "127.0.0.1", port: 0 } });
+  return parseConfig(bytes, source, { env: {}, adminListen: { host: "127.0.0.1", port: 0 } });
 }
 
 /** As reports name the target. */
 function nameOf({ to, container = to.name }: ServiceSpec): string {
+  if (typeof container === "object" && "image" in container) return `container ${to.name}`;
   const parts = typeof container === "string" ? [container] : [container.project, container.service];
   return `container ${parts.filter(Boolean).join("/")}`;
 }

@@ -11,6 +11,7 @@ import {
   type EngineCall,
   type Observer,
   observer,
+  type PullReport,
   type SleepReport,
   type StateChange,
 } from "../../src/telemetry/observer.ts";
@@ -28,6 +29,7 @@ export class Recorder {
   readonly connections: Timed<ConnectionReport>[] = [];
   readonly calls: Timed<EngineCall>[] = [];
   readonly warnings: Timed<{ readonly event: string; readonly message: string }>[] = [];
+  readonly pulls: Timed<PullReport>[] = [];
   readonly engine: Timed<{ readonly isUp: boolean; readonly error?: Error }>[] = [];
 
   readonly observer: Observer = observer({
@@ -37,6 +39,7 @@ export class Recorder {
     stopFailed: (target, error) => this.stopFailures.push(timed({ target, error })),
     connection: (report) => this.connections.push(timed(report)),
     engineCall: (call) => this.calls.push(timed(call)),
+    pull: (report) => this.pulls.push(timed(report)),
     engineUp: () => this.engine.push(timed({ isUp: true })),
     warning: (event, message) => this.warnings.push(timed({ event, message })),
     engineDown: (error) => this.engine.push(timed({ isUp: false, error })),

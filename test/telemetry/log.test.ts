@@ -283,3 +283,31 @@ function program(format: string, work: string, stdout: number | "pipe" = "pipe")
     timeout: 20_000,
   });
 }
+
+suite("logObserver() on images", () => {
+  const pull = { image: "web:1", durationMs: 2_000, doneBytes: 15e6, totalBytes: 30e6 } as const;
+
+  test("a pull is told from its beginning to its end", () => {
+    const lines = logged((observer) => {
+      observer.pull({ ...pull, stage: "begun", doneBytes: 0, totalBytes: 0 });
+      observer.pull({ ...pull, stage: "under way" });
+      observer.pull({ ...pull, stage: "done" });
+    });
+    assert.deepEqual(
+      lines.map(({ level, event, msg }) => [level, event, msg]),
+      [
+        ["info", "image.pulling", "image web:1 is being pulled"],
+        ["info", "image.pulling", "image web:1 is being pulled: 50 %, 15 of 30 MB"],
+        ["info", "image.pulled", "image web:1 is here after 2.0 s"],
+      ],
+    );
+  });
+
+  test("one that failed says why, with the remedy", () => {
+    const error = new TargetError("missing", "the image web:1 could not be pulled", { remedy: "push it" });
+    const [line] = logged((observer) => observer.pull({ ...pull, stage: "failed", error }));
+    assert.equal(line?.["event"], "image.pull_failed");
+    assert.equal(line?.["remedy"], "push it");
+    assert.equal(line?.["msg"], "the image web:1 could not be pulled: push it");
+  });
+});

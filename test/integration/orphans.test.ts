@@ -1,0 +1,70 @@
+/** What a killed wakeport created: adopted by the next one, or removed where its configuration has it no longer. */
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { echo } from "../support/containers.ts";
+import { engineEnv } from "../support/engine.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { Program, temporaryFile } from "../support/program.ts";
+import { connect, eventually, freePort } from "../support/tcp.ts";
+import { type Made, madeTest } from "./created.ts";
+import { PORT } from "./wakeport.ts";
+
+checkLeaks();
+
+async function run(path: string): Promise<Program> {
+  const program = new Program(["run", "-c", path], engineEnv());
+  await program.logged("started");
+  return program;
+}
+
+/** A configuration with one service: the one that is made, or another one. */
+async function settings(made: Made | undefined): Promise<{ readonly text: string; readonly front: number }> {
+  const front = await freePort();
+  const ports = [`127.0.0.1:${front}:${PORT}`];
+  const container = { image: "node:24-bookworm-slim", command: ["node", "-e", echo()] };
+  const services =
+    made === undefined
+      ? { other: { ports, container: "nobody" } }
+      : { [made.name]: { ports, container: made.container(container), idle_timeout: "5s" } };
+  // JSON is YAML.
+  return { front, text: JSON.stringify({ admin: { listen: `127.0.0.1:${await freePort()}` }, services }) };
+}
+
+madeTest(
+  "SIGKILL: the next wakeport adopts what it finds, and removes what is not named any more",
+  async (lab, made) => {
+    const owned = { "wakeport.created": "1", "wakeport.owner": "host:elsewhere:/wakeport.yaml" };
+    const foreign = await lab.container({
+      command: ["sleep", "3600"],
+      labels: { ...owned, "wakeport.service": made.name },
+    });
+    await foreign.start();
+    const { text, front } = await settings(made);
+    await using file = await temporaryFile("wakeport.yaml", text);
+
+    await using first = await run(file.path);
+    using client = await connect(front);
+    await eventually("a greeting", () => client.received > 0);
+    first.child.kill("SIGKILL");
+    await first.finished();
+    const { Id: id } = await made.inspect();
+
+    await using second = await run(file.path);
+    const { adopted } = await second.logged("target.ready");
+    assert.equal(adopted, true);
+    using next = await connect(front);
+    await eventually("a greeting", () => next.received > 0);
+    assert.equal(next.text, client.text, "it was started again");
+    assert.equal((await made.inspect()).Id, id);
+    second.child.kill("SIGKILL");
+    await second.finished();
+    assert.ok(await made.isAwake());
+
+    await writeFile(file.path, (await settings(undefined)).text);
+    await using third = await run(file.path);
+    const { service, container } = await third.logged("container.orphan_removed");
+    assert.deepEqual([service, container], [made.name, `container wakeport-${made.name}`]);
+    await eventually("it is removed", async () => (await made.all()).length === 0);
+    assert.ok(await foreign.isAwake(), "another wakeport's container was touched");
+  },
+);
