@@ -49,20 +49,22 @@ export class Needs {
    * @throws DependencyError that names the first one that failed; the reason of `signal`
    */
   async claim(signal: AbortSignal): Promise<void> {
-    const scope = AbortSignal.any([signal, this.#released.signal]);
+    const released = this.#released.signal;
+    const scope = AbortSignal.any([signal, released]);
     const dependencies = await this.#options.resolve(scope);
-    await Promise.all(dependencies.map((dependency) => this.#claimOne(dependency, scope)));
+    scope.throwIfAborted();
+    await Promise.all(dependencies.map((dependency) => this.#claimOne(dependency, scope, released)));
     scope.throwIfAborted();
     this.#isLacking = dependencies.some(({ name }) => !this.#held.has(name));
   }
 
   /** Holds what is up, and what comes up later: for a target that somebody else started. */
   join(): void {
-    const { signal } = this.#released;
-    this.#options.resolve(signal).then(
-      (dependencies) => dependencies.forEach((dependency) => void this.#rejoin(dependency)),
+    const released = this.#released.signal;
+    this.#options.resolve(released).then(
+      (dependencies) => dependencies.forEach((dependency) => void this.#rejoin(dependency, released)),
       (error) => {
-        if (!signal.aborted) this.#options.onFailure(error);
+        if (!released.aborted) this.#options.onFailure(error);
       },
     );
   }
@@ -77,9 +79,10 @@ export class Needs {
     for (const hold of holds) hold[Symbol.dispose]();
   }
 
-  async #claimOne(dependency: Dependency, signal: AbortSignal): Promise<void> {
+  // Each of these belongs to the time until the next release, and is told by its signal when that is over.
+
+  async #claimOne(dependency: Dependency, signal: AbortSignal, released: AbortSignal): Promise<void> {
     if (this.#held.has(dependency.name)) return;
-    const released = this.#released.signal;
     const hold = await dependency.claim(signal).catch((cause: Error) => {
       signal.throwIfAborted();
       throw new DependencyError(`${dependency.name} is needed: ${cause.message}`, { cause });
@@ -95,24 +98,26 @@ export class Needs {
       if (this.#held.get(name) !== hold) return;
       this.#held.delete(name);
       this.#isLacking = true;
-      void this.#regain(dependency, hold.signal?.reason);
+      void this.#regain(dependency, hold.signal?.reason, released);
     };
+    // It may have gone down since it was granted.
+    if (hold.signal?.aborted) return lost();
     hold.signal?.addEventListener("abort", lost, { once: true });
   }
 
-  async #regain(dependency: Dependency, reason: unknown): Promise<void> {
-    const released = this.#released.signal;
+  /** Never rejects. */
+  async #regain(dependency: Dependency, reason: unknown, released: AbortSignal): Promise<void> {
     if (reason instanceof ExitedError && !isStop(reason.exit)) {
       // Its own activator tells of the failure.
       const hold = await dependency.claim(released).catch(() => undefined);
       if (hold !== undefined) return this.#keep(dependency, hold, released);
     }
-    await this.#rejoin(dependency);
+    await this.#rejoin(dependency, released);
   }
 
   /** Never rejects. */
-  async #rejoin(dependency: Dependency): Promise<void> {
-    const released = this.#released.signal;
+  async #rejoin(dependency: Dependency, released: AbortSignal): Promise<void> {
+    if (released.aborted) return;
     const hold = await dependency.join(released).catch(() => undefined);
     if (hold !== undefined) this.#keep(dependency, hold, released);
   }
