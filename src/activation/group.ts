@@ -53,6 +53,8 @@ export class Group {
     const held = (lease: Lease): void => {
       membership.lease = lease;
       if (membership.left.signal.aborted) return lease[Symbol.dispose]();
+      // The member may have gone down since it was granted.
+      if (lease.signal.aborted) return forget();
       lease.signal.addEventListener("abort", forget, { once: true });
     };
     // Why a member fails is told by its own activator.

@@ -1,5 +1,5 @@
 /** An activator between a fake target and virtual time, with a record of all that it tells. */
-import { Activator, type Policy } from "../../src/activation/activator.ts";
+import { Activator, type ActivatorOptions, type Policy } from "../../src/activation/activator.ts";
 import type { Lease } from "../../src/activation/lease.ts";
 import type { Probe } from "../../src/activation/run.ts";
 import { type ActivationReport, observer, type SleepReport, type StateChange } from "../../src/telemetry/observer.ts";
@@ -54,8 +54,13 @@ export class Claim {
   }
 }
 
+export interface StageParts extends Pick<ActivatorOptions, "needs" | "group"> {
+  /** That of another stage, for several activators in one time. */
+  readonly clock?: VirtualClock;
+}
+
 export class Stage implements Disposable {
-  readonly clock: VirtualClock = new VirtualClock();
+  readonly clock: VirtualClock;
   readonly target: FakeTarget = new FakeTarget();
   readonly activator: Activator;
 
@@ -75,8 +80,10 @@ export class Stage implements Disposable {
   readonly sleeps: SleepReport[] = [];
   readonly stopFailures: { readonly error: Error; readonly retryMs: number }[] = [];
 
-  constructor(changes: Partial<Policy> = {}) {
+  constructor(changes: Partial<Policy> = {}, { clock, ...parts }: StageParts = {}) {
+    this.clock = clock ?? new VirtualClock();
     this.activator = new Activator({
+      ...parts,
       target: this.target,
       probe: (address, signal, onPending) => this.#probe(address, signal, onPending),
       policy: { ...policy, ...changes },
