@@ -7,6 +7,7 @@ import type { ActivationReport, Observer } from "../telemetry/observer.ts";
 import { abortable } from "./abortable.ts";
 import { type Exit, ExitedError, StartTimeoutError } from "./errors.ts";
 import type { Needs } from "./needs.ts";
+import { outcomeOf } from "./verdicts.ts";
 
 /** One that takes longer is not waited for. */
 const LONGEST_RUN_MS = 3_600_000;
@@ -24,6 +25,8 @@ export class OneShot {
   readonly target: Target;
   readonly #options: OneShotOptions;
   #underWay: Promise<void> | undefined;
+  /** How many were begun. */
+  #runs = 0;
 
   constructor(options: OneShotOptions) {
     this.target = options.target;
@@ -37,15 +40,23 @@ export class OneShot {
    * @throws ExitedError when it ended with anything but 0; whatever the target throws; the reason of `signal`
    */
   async done(since: number, signal: AbortSignal): Promise<void> {
-    if (this.#underWay === undefined) {
+    while (this.#underWay === undefined) {
+      const before = this.#runs;
       const sight = await this.target.look(signal);
+      signal.throwIfAborted();
       const isGood = !sight.up && sight.exit?.code === 0 && (sight.endedAt ?? 0) >= since;
       if (isGood) return;
+      // What was seen may be from before a run that began and ended meanwhile.
+      if (before === this.#runs) this.#begin();
     }
-    this.#underWay ??= this.#run().finally(() => {
+    await abortable(this.#underWay, signal);
+  }
+
+  #begin(): void {
+    this.#runs += 1;
+    this.#underWay = this.#run().finally(() => {
       this.#underWay = undefined;
     });
-    await abortable(this.#underWay, signal);
   }
 
   async #run(): Promise<void> {
@@ -58,11 +69,11 @@ export class OneShot {
       const exit = await this.#end(signal);
       if (exit.code !== 0) throw new ExitedError(target.name, exit);
       this.#report(began, { outcome: "ready" });
-    } catch (error) {
-      const exit = error instanceof ExitedError ? { exit: error.exit } : {};
+    } catch (reason) {
+      const error = signal.aborted ? new StartTimeoutError(`${target.name} did not end within an hour`) : reason;
       const lastLines = await target.lastLines(AbortSignal.timeout(LAST_LINES_MS));
-      this.#report(began, { outcome: "exited", error: error as Error, lastLines, ...exit });
-      throw signal.aborted ? new StartTimeoutError(`${target.name} did not end within an hour`) : error;
+      this.#report(began, { ...outcomeOf(error as Error), error: error as Error, lastLines });
+      throw error;
     } finally {
       needs.release();
     }

@@ -1,0 +1,298 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { DependencyError, ExitedError, StartTimeoutError } from "../../src/activation/errors.ts";
+import { Needs } from "../../src/activation/needs.ts";
+import { OneShot } from "../../src/activation/one-shot.ts";
+import { TargetError } from "../../src/errors.ts";
+import { type ActivationReport, observer } from "../../src/telemetry/observer.ts";
+import { FakeDependency } from "../support/fake-dependency.ts";
+import { FakeTarget } from "../support/fake-target.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { VirtualClock } from "./virtual-clock.ts";
+
+checkLeaks();
+
+const clientLeft = new Error("the client left");
+const HOUR_MS = 3_600_000;
+/** When the container that needs the result was created. */
+const SINCE = 1_000;
+
+/** A question for a result, and what became of it. */
+class Asking {
+  readonly #leave = new AbortController();
+  outcome: unknown;
+
+  constructor(oneShot: OneShot) {
+    oneShot.done(SINCE, this.#leave.signal).then(
+      () => {
+        this.outcome = "done";
+      },
+      (error) => {
+        this.outcome = error;
+      },
+    );
+  }
+
+  leave(): void {
+    this.#leave.abort(clientLeft);
+  }
+}
+
+class Scene implements Disposable {
+  readonly clock: VirtualClock = new VirtualClock();
+  readonly target: FakeTarget = new FakeTarget();
+  readonly dependencies: FakeDependency[] = [];
+  readonly reports: ActivationReport[] = [];
+  readonly oneShot: OneShot = new OneShot({
+    target: this.target,
+    needs: new Needs({ resolve: async () => this.dependencies, onFailure: () => {} }),
+    observer: observer({ activation: (report) => this.reports.push(report) }),
+  });
+
+  async ask(): Promise<Asking> {
+    const asking = new Asking(this.oneShot);
+    await this.clock.settle();
+    return asking;
+  }
+
+  /** It ends now, and did its work if `code` is 0. */
+  async end(code: number): Promise<void> {
+    this.target.goDown({ code }, { endedAt: SINCE + 1 });
+    await this.clock.settle();
+  }
+
+  async started(): Promise<void> {
+    this.target.finishStart();
+    await this.clock.settle();
+  }
+
+  [Symbol.dispose](): void {
+    this.clock[Symbol.dispose]();
+  }
+}
+
+suite("a one-shot is not run", () => {
+  test("when its last result is good and new enough", async () => {
+    using scene = new Scene();
+    scene.target.goDown({ code: 0 }, { endedAt: SINCE });
+    const asking = await scene.ask();
+    assert.equal(asking.outcome, "done");
+    assert.equal(scene.target.starts.length, 0);
+  });
+
+  test("for somebody who left while it was looked at", async () => {
+    using scene = new Scene();
+    scene.target.answersLooks = false;
+    scene.target.givesUpAfterMs = Number.POSITIVE_INFINITY;
+    const asking = await scene.ask();
+    asking.leave();
+    scene.target.looks[0]?.resolve({ up: false });
+    await scene.clock.settle();
+    assert.equal(asking.outcome, clientLeft);
+    assert.equal(scene.target.starts.length, 0);
+  });
+
+  test("when it cannot be looked at: that is the error", async () => {
+    using scene = new Scene();
+    scene.target.answersLooks = false;
+    const asking = await scene.ask();
+    const error = new TargetError("unreachable", "the engine does not answer");
+    scene.target.looks[0]?.reject(error);
+    await scene.clock.settle();
+    assert.equal(asking.outcome, error);
+  });
+});
+
+suite("a one-shot is run", () => {
+  const results = [
+    { name: "never ran", exit: undefined, endedAt: undefined },
+    { name: "ran before the container was created", exit: { code: 0 }, endedAt: SINCE - 1 },
+    { name: "failed", exit: { code: 1 }, endedAt: SINCE + 1 },
+    { name: "ended nobody knows when", exit: { code: 0 }, endedAt: undefined },
+  ];
+  for (const { name, exit, endedAt } of results) {
+    test(`when it ${name}`, async () => {
+      using scene = new Scene();
+      if (exit !== undefined) scene.target.goDown(exit, endedAt === undefined ? {} : { endedAt });
+      const asking = await scene.ask();
+      assert.equal(scene.target.starts.length, 1);
+      await scene.started();
+      assert.equal(asking.outcome, undefined);
+      await scene.end(0);
+      assert.equal(asking.outcome, "done");
+      assert.equal(scene.reports[0]?.outcome, "ready");
+      assert.equal(scene.target.watchers, 0);
+      assert.equal(scene.clock.pending, 0);
+    });
+  }
+
+  test("once for all who ask meanwhile, and not again for the next", async () => {
+    using scene = new Scene();
+    const first = [await scene.ask(), await scene.ask()];
+    await scene.started();
+    const second = await scene.ask();
+    await scene.end(0);
+    const third = await scene.ask();
+    assert.deepEqual(
+      [...first, second, third].map(({ outcome }) => outcome),
+      Array(4).fill("done"),
+    );
+    assert.equal(scene.target.starts.length, 1);
+  });
+
+  test("not again for somebody whose look began before the run and ended after it", async () => {
+    using scene = new Scene();
+    scene.target.answersLooks = false;
+    const [quick, slow] = [await scene.ask(), await scene.ask()];
+    const before = scene.target.truth;
+    scene.target.looks[0]?.resolve(before);
+    await scene.clock.settle();
+    scene.target.answersLooks = true;
+    await scene.started();
+    await scene.end(0);
+    assert.equal(quick.outcome, "done");
+    scene.target.looks[1]?.resolve(before);
+    await scene.clock.settle();
+    assert.equal(scene.target.starts.length, 1);
+    assert.equal(slow.outcome, "done");
+  });
+
+  test("to its end, although whoever asked for it leaves", async () => {
+    using scene = new Scene();
+    const asking = await scene.ask();
+    await scene.started();
+    asking.leave();
+    await scene.clock.settle();
+    assert.equal(asking.outcome, clientLeft);
+    const next = await scene.ask();
+    await scene.end(0);
+    assert.equal(next.outcome, "done");
+    assert.equal(scene.target.starts.length, 1);
+  });
+
+  test("and joined when somebody else runs it already", async () => {
+    using scene = new Scene();
+    scene.target.comeUp();
+    const asking = await scene.ask();
+    scene.target.finishStart();
+    await scene.clock.settle();
+    assert.equal(asking.outcome, undefined);
+    await scene.end(0);
+    assert.equal(asking.outcome, "done");
+  });
+
+  test("and seen to end although no hint comes", async () => {
+    using scene = new Scene();
+    scene.target.hintsChanges = false;
+    const asking = await scene.ask();
+    await scene.started();
+    await scene.end(0);
+    assert.equal(asking.outcome, undefined);
+    await scene.clock.advance(1_000);
+    assert.equal(asking.outcome, "done");
+  });
+
+  test("and waited for while somebody pauses it in between", async () => {
+    using scene = new Scene();
+    const asking = await scene.ask();
+    await scene.started();
+    scene.target.freeze();
+    await scene.clock.advance(60_000);
+    assert.equal(asking.outcome, undefined);
+    scene.target.thaw();
+    await scene.end(0);
+    assert.equal(asking.outcome, "done");
+  });
+
+  test("and waited for while its restart policy brings it back", async () => {
+    using scene = new Scene();
+    const asking = await scene.ask();
+    await scene.started();
+    scene.target.goDown({ code: 3 }, { comesBack: true });
+    await scene.clock.advance(2_000);
+    assert.equal(asking.outcome, undefined);
+    scene.target.comeUp();
+    await scene.end(0);
+    assert.equal(asking.outcome, "done");
+  });
+});
+
+suite("a one-shot that fails", () => {
+  test("tells its exit code and last lines, and is run again for the next who asks", async () => {
+    using scene = new Scene();
+    const asking = await scene.ask();
+    await scene.started();
+    scene.target.say("no such table");
+    await scene.end(3);
+    assert.ok(asking.outcome instanceof ExitedError);
+    assert.deepEqual(asking.outcome.exit, { code: 3 });
+    const [report] = scene.reports;
+    assert.equal(report?.outcome, "exited");
+    assert.deepEqual(report.lastLines, ["no such table"]);
+
+    const next = await scene.ask();
+    assert.equal(scene.target.starts.length, 2);
+    await scene.started();
+    await scene.end(0);
+    assert.equal(next.outcome, "done");
+  });
+
+  test("to start is no exit: the report names what it was", async () => {
+    using scene = new Scene();
+    const asking = await scene.ask();
+    const error = new TargetError("failed", "no such image");
+    scene.target.failStart(error);
+    await scene.clock.settle();
+    assert.equal(asking.outcome, error);
+    assert.equal(scene.reports[0]?.outcome, "engine_error");
+  });
+
+  test("when everybody has left fails for nobody, and is told all the same", async () => {
+    using scene = new Scene();
+    const asking = await scene.ask();
+    await scene.started();
+    asking.leave();
+    await scene.end(3);
+    assert.equal(scene.reports.length, 1);
+  });
+
+  test("to end within an hour is not waited for", async () => {
+    using scene = new Scene();
+    const asking = await scene.ask();
+    await scene.started();
+    await scene.clock.advance(HOUR_MS);
+    assert.ok(asking.outcome instanceof StartTimeoutError);
+    assert.equal(scene.reports[0]?.outcome, "timeout");
+    assert.equal(scene.clock.pending, 0);
+    assert.equal(scene.target.watchers, 0);
+  });
+});
+
+suite("what a one-shot needs", () => {
+  test("is there before it starts, and is given back when it has ended", async () => {
+    using scene = new Scene();
+    const db = new FakeDependency("db");
+    scene.dependencies.push(db);
+    const asking = await scene.ask();
+    assert.equal(scene.target.starts.length, 0);
+    db.claims[0]?.grant();
+    await scene.clock.settle();
+    await scene.started();
+    assert.equal(db.held, 1);
+    await scene.end(0);
+    assert.equal(asking.outcome, "done");
+    assert.equal(db.held, 0);
+  });
+
+  test("and cannot be had fails it, without a start", async () => {
+    using scene = new Scene();
+    const db = new FakeDependency("db");
+    scene.dependencies.push(db);
+    const asking = await scene.ask();
+    db.claims[0]?.fail(new StartTimeoutError("it was not ready within 60 s"));
+    await scene.clock.settle();
+    assert.ok(asking.outcome instanceof DependencyError);
+    assert.equal(scene.target.starts.length, 0);
+    assert.equal(db.held, 0);
+  });
+});
