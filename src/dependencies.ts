@@ -1,5 +1,6 @@
 /** What the target of a service needs: what the configuration says, and what compose has written on its container. */
 import type { Activator } from "./activation/activator.ts";
+import type { Lease } from "./activation/lease.ts";
 import type { Dependency, Hold } from "./activation/needs.ts";
 import type { OneShot } from "./activation/one-shot.ts";
 import type { ContainerReference } from "./config/config.ts";
@@ -63,19 +64,23 @@ export class Dependencies {
   #ready(dependent: Target, activator: Activator, condition?: Condition): Dependency {
     const { target } = activator;
     const holder = dependent.name;
-    const checked = async (lease: Hold, signal: AbortSignal): Promise<Hold> => {
-      if (condition !== "service_healthy") return lease;
-      try {
-        await healthyProbe(target).check("", signal);
-        return lease;
-      } catch (error) {
-        lease[Symbol.dispose]();
-        throw error;
+    const acquire = (signal: AbortSignal): Promise<Lease> => activator.acquire(signal, holder);
+    const healthy = async (signal: AbortSignal): Promise<Lease> => {
+      for (;;) {
+        const lease = await acquire(signal);
+        try {
+          await healthyProbe(target).check("", AbortSignal.any([signal, lease.signal]));
+          return lease;
+        } catch (error) {
+          lease[Symbol.dispose]();
+          // One that went down may be back, by its restart policy.
+          if (signal.aborted || !lease.signal.aborted || !(await comesBack(target, signal))) throw error;
+        }
       }
     };
     return {
       name: target.name,
-      claim: async (signal) => checked(await activator.acquire(signal, holder), signal),
+      claim: condition === "service_healthy" ? healthy : acquire,
       join: (signal) => activator.join(signal, holder),
     };
   }
@@ -106,4 +111,9 @@ export class Dependencies {
     };
     visit(name, []);
   }
+}
+
+async function comesBack(target: Target, signal: AbortSignal): Promise<boolean> {
+  const sight = await target.look(signal);
+  return sight.up || sight.comesBack === true;
 }

@@ -1,7 +1,7 @@
 /** Containers that need others, as compose writes it on them and as wakeport.yaml says it. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { type ContainerSpec, echo, type TestContainer } from "../support/containers.ts";
+import { type ContainerSpec, echo, now, type TestContainer } from "../support/containers.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { eventually } from "../support/tcp.ts";
 import { engineTest, type Lab, startsOf } from "./lab.ts";
@@ -70,6 +70,36 @@ engineTest("a chain starts from its end, and sleeps from its beginning", async (
   assert.deepEqual(health, ["db"], "api did not wait for db to be healthy");
   await allAsleep(web, api, db);
   assert.deepEqual(await orderOf(lab, "die", { web, api, db }), ["web", "api", "db"]);
+});
+
+engineTest("a dependency that ends before it is healthy refuses the clients at once", async (lab) => {
+  const project = new Project(lab);
+  const healthcheck = { command: "false", retries: 100 };
+  const db = await project.make("db", { command: ["sh", "-c", "sleep 0.5; exit 3"], healthcheck });
+  const web = await project.make("web", { program: echo() }, "db:service_healthy:false");
+  const wakeport = await lab.wakeport({ web: { to: web } });
+  wakeport.mayWake(db, project.nameOf("db"));
+  using client = await wakeport.connect("web");
+  assert.equal(await client.ends(), "ECONNRESET");
+  assert.equal(await startsOf(lab, web), 0);
+  assert.match(statusOf(wakeport, "web").last_error ?? "", /db is needed: .*db exited with code 3/);
+});
+
+engineTest("a dependency that its restart policy brings back is waited for until it is healthy", async (lab) => {
+  const project = new Project(lab);
+  const healthcheck = { command: "test -f /tmp/ok", retries: 100 };
+  const program = `${echo()} const fs = require("node:fs");
+    if (fs.existsSync("/tmp/once")) fs.writeFileSync("/tmp/ok", "");
+    else { fs.writeFileSync("/tmp/once", ""); setTimeout(() => process.exit(3), 300); }`;
+  const db = await project.make("db", { program, healthcheck, restart: "on-failure" });
+  const web = await project.make("web", { program: echo() }, "db:service_healthy:false");
+  const wakeport = await lab.wakeport({ web: { to: web, ...SHORT } }, { defaults: SHORT });
+  wakeport.mayWake(db, project.nameOf("db"));
+  const from = now();
+  await wakeport.greeted("web");
+  // The engine itself may have started it, as the policy says.
+  lab.engine.acts.push({ verb: "start", id: db.id, from, to: now() });
+  await allAsleep(web, db);
 });
 
 engineTest("what is depended on can be woken alone", async (lab) => {

@@ -31,6 +31,8 @@ export interface ContainerSpec {
   readonly tty?: boolean;
   /** Default: the engine's own. */
   readonly logDriver?: string;
+  /** Its restart policy. Default: none. */
+  readonly restart?: "on-failure";
   /** A shell command, asked every 200 ms, and how often in a row it must fail before that counts. */
   readonly healthcheck?: { readonly command: string; readonly retries: number };
 }
@@ -243,7 +245,8 @@ export function echo({ delayMs = 0, onTerm = "exit", port = 7000, host }: EchoOp
 }
 
 function createOptions(name: string, spec: ContainerSpec): Dockerode.ContainerCreateOptions {
-  const { program, command = [], labels, memoryBytes, network, binds = [], healthcheck, tty = false, logDriver } = spec;
+  const { program, command = [], labels, memoryBytes, network, binds = [], healthcheck, tty = false } = spec;
+  const { logDriver, restart } = spec;
   const image = spec.image ?? (program === undefined ? "busybox" : "node");
   return {
     name,
@@ -264,6 +267,7 @@ function createOptions(name: string, spec: ContainerSpec): Dockerode.ContainerCr
       ...(memoryBytes !== undefined && { Memory: memoryBytes, MemorySwap: memoryBytes }),
       ...(network !== undefined && { NetworkMode: network }),
       Binds: [...binds],
+      ...(restart !== undefined && { RestartPolicy: { Name: restart } }),
       ...(logDriver !== undefined && { LogConfig: { Type: logDriver, Config: {} } }),
     },
   };
