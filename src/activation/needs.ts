@@ -1,10 +1,15 @@
 /**
  * What a target depends on, claimed for as long as the target is awake. A dependency that goes down under its claim is
- * claimed again: at once when it crashed; as soon as somebody brings it up when somebody took it down; and in any case
- * for the next client of the target.
+ * claimed again: when it crashed, at once, and after growing pauses when it keeps crashing; when somebody took it down,
+ * as soon as somebody brings it up; and in any case for the next client of the target.
  */
 import { DependencyError, ExitedError } from "./errors.ts";
 import { isStop } from "./verdicts.ts";
+
+/** A dependency that was held for so long does not crash again and again. */
+const STEADY_MS = 10_000;
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 60_000;
 
 /** Keeps a dependency up until it is disposed. */
 export interface Hold extends Disposable {
@@ -33,6 +38,8 @@ export class Needs {
   readonly #held = new Map<string, Hold>();
   #released = new AbortController();
   #isLacking = true;
+  /** How often in a row each of them crashed soon after it had been claimed. */
+  readonly #crashes = new Map<string, number>();
 
   constructor(options: NeedsOptions) {
     this.#options = options;
@@ -74,6 +81,7 @@ export class Needs {
     this.#released.abort();
     this.#released = new AbortController();
     this.#isLacking = true;
+    this.#crashes.clear();
     const holds = [...this.#held.values()];
     this.#held.clear();
     for (const hold of holds) hold[Symbol.dispose]();
@@ -94,10 +102,12 @@ export class Needs {
     const { name } = dependency;
     if (released.aborted || this.#held.has(name)) return hold[Symbol.dispose]();
     this.#held.set(name, hold);
+    const since = performance.now();
     const lost = (): void => {
       if (this.#held.get(name) !== hold) return;
       this.#held.delete(name);
       this.#isLacking = true;
+      if (performance.now() - since >= STEADY_MS) this.#crashes.delete(name);
       void this.#regain(dependency, hold.signal?.reason, released);
     };
     // It may have gone down since it was granted.
@@ -108,11 +118,24 @@ export class Needs {
   /** Never rejects. */
   async #regain(dependency: Dependency, reason: unknown, released: AbortSignal): Promise<void> {
     if (reason instanceof ExitedError && !isStop(reason.exit)) {
+      await this.#pause(dependency.name, released);
+      if (released.aborted || this.#held.has(dependency.name)) return;
       // Its own activator tells of the failure.
       const hold = await dependency.claim(released).catch(() => undefined);
       if (hold !== undefined) return this.#keep(dependency, hold, released);
     }
     await this.#rejoin(dependency, released);
+  }
+
+  /** Waits before a dependency that crashed is claimed again: nothing the first time. Ends early with `released`. */
+  async #pause(name: string, released: AbortSignal): Promise<void> {
+    const crashes = this.#crashes.get(name) ?? 0;
+    this.#crashes.set(name, crashes + 1);
+    if (crashes === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, Math.min(FIRST_PAUSE_MS * 2 ** (crashes - 1), LONGEST_PAUSE_MS));
+    released.addEventListener("abort", () => resolve(), { once: true });
+    await promise.finally(() => clearTimeout(timer));
   }
 
   /** Never rejects. */

@@ -5,6 +5,7 @@ import { DependencyError, ExitedError, StartTimeoutError } from "../../src/activ
 import { Needs } from "../../src/activation/needs.ts";
 import { FakeDependency } from "../support/fake-dependency.ts";
 import { checkLeaks } from "../support/leaks.ts";
+import { VirtualClock } from "./virtual-clock.ts";
 
 checkLeaks();
 
@@ -231,6 +232,7 @@ suite("a dependency that goes down while it is held", () => {
     const scene = new Scene();
     await scene.have();
     scene.db.claims[0]?.hold.cut(crash);
+    await settle();
     scene.db.claims[1]?.fail(crash);
     await settle();
     assert.equal(scene.db.claims.length, 2);
@@ -307,18 +309,59 @@ suite("a dependency that goes down while it is held", () => {
     });
   }
 
-  test("more than once is claimed again each time", async () => {
+  test("again and again is claimed again after growing pauses, and at once when it had been steady", async () => {
+    using clock = new VirtualClock();
     const scene = new Scene();
     await scene.have();
-    for (let round = 0; round < 5; round += 1) {
+    for (const [round, pauseMs] of [0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000].entries()) {
       scene.db.claims[round]?.hold.cut(crash);
-      await settle();
+      await clock.advance(Math.max(pauseMs - 1, 0));
+      if (pauseMs > 0) assert.equal(scene.db.claims.length, round + 1);
+      await clock.advance(1);
+      assert.equal(scene.db.claims.length, round + 2);
       scene.db.claims[round + 1]?.grant();
-      await settle();
+      await clock.settle();
       assert.equal(scene.db.held, 1);
     }
+    await clock.advance(10_000);
+    scene.db.claims.at(-1)?.hold.cut(crash);
+    await clock.settle();
+    scene.db.claims.at(-1)?.grant();
+    await clock.settle();
+    assert.equal(scene.db.held, 1);
     scene.needs.release();
     assert.equal(scene.held, 0);
+  });
+
+  test("again and again is had by a client who comes in the pause, once, and a release ends the pause", async () => {
+    using clock = new VirtualClock();
+    const scene = new Scene();
+    await scene.have();
+    for (const round of [0, 1]) {
+      scene.db.claims[round]?.hold.cut(crash);
+      await clock.settle();
+      if (round === 0) scene.db.claims[1]?.grant();
+      await clock.settle();
+    }
+    const { outcome } = await scene.claim();
+    scene.db.claims[2]?.grant();
+    await clock.settle();
+    assert.equal(outcome(), "there");
+    await clock.advance(60_000);
+    assert.equal(scene.db.claims.length, 3);
+
+    for (const round of [2, 3]) {
+      scene.db.claims[round]?.hold.cut(crash);
+      await clock.settle();
+      if (round === 2) scene.db.claims[3]?.grant();
+      await clock.settle();
+    }
+    assert.equal(clock.pending, 1);
+    scene.needs.release();
+    await clock.settle();
+    assert.equal(clock.pending, 0);
+    assert.equal(scene.db.claims.length, 4);
+    assert.equal(scene.db.joins.length, 0);
   });
 });
 
