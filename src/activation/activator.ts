@@ -529,9 +529,12 @@ export class Activator {
     const missing = sight.up ? undefined : sight.missing;
     // What did not exist could not start. Now it does.
     if (this.#missing !== undefined && missing === undefined) this.#cooldown.reset();
+    const isNews = (missing === undefined) !== (this.#missing === undefined);
     this.#missing = missing;
     switch (this.#state.name) {
       case "asleep":
+        if (isNews) this.#chronicle.noteExistence(missing === undefined);
+        return this.#sawAsleep(sight);
       case "paused":
         return this.#sawAsleep(sight);
       case "ready":

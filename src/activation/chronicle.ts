@@ -12,13 +12,15 @@ export interface Circumstances {
   readonly missing?: string | undefined;
 }
 
+const NOT_SEEN = "not seen yet";
+
 const awakeStates: ReadonlySet<StateName> = new Set(["starting", "ready", "draining", "stopping"]);
 
 /** What an activator remembers of its target's life, to explain itself. Times are Unix milliseconds. */
 export class Chronicle {
   lastActivity: number | undefined;
   lastError: string | undefined;
-  #cause = "not seen yet";
+  #cause = NOT_SEEN;
   #since: number = Date.now();
   #awakeMs = 0;
   #awakeSince: number | undefined;
@@ -42,6 +44,13 @@ export class Chronicle {
   note(cause: string): void {
     this.#cause = cause;
     this.#since = Date.now();
+  }
+
+  /** While it sleeps it was made, or taken away. */
+  noteExistence(exists: boolean): void {
+    this.note(
+      exists ? "created by somebody else" : this.#cause === NOT_SEEN ? "does not exist" : "removed by somebody else",
+    );
   }
 
   moved(from: StateName, to: StateName, event: EventName, circumstances: Circumstances): void {

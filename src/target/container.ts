@@ -20,6 +20,10 @@ const ENGINE_PATIENCE_MS = 10_000;
 const ENGINE_RETRY_MS = 100;
 const SUCCESSOR_RETRY_MS = 50;
 const LAST_LINES = 10;
+/** 128 + SIGKILL: somebody's kill, or the kernel's when memory ran out. */
+const KILLED = 137;
+/** The engine may note that memory ran out after it noted the end. */
+const MEMORY_NOTED_MS = 100;
 
 /** A container that is found by its labels: the one that we made for a service. */
 export interface MadeReference {
@@ -54,6 +58,8 @@ export class ContainerTarget implements Target {
   #isDisowned = false;
   /** As the last look found it: for its grace, and to know its events by. */
   #seen: ContainerFacts | undefined;
+  /** The last life whose end by SIGKILL was looked at twice. */
+  #lookedTwiceAt: string | undefined;
 
   constructor(options: ContainerOptions) {
     this.#options = options;
@@ -77,7 +83,8 @@ export class ContainerTarget implements Target {
   }
 
   async look(signal: AbortSignal): Promise<Sight> {
-    const facts = await this.#lookFor(signal);
+    const first = await this.#lookFor(signal);
+    const facts = first instanceof TargetError ? first : await this.#lookTwice(first, signal);
     if (facts instanceof TargetError) return { up: false, missing: missingIn(facts) };
     if (!facts.isRunning) return this.#down(facts);
     const { address, caveat, holderLife = "" } = await this.#route(facts, signal);
@@ -230,6 +237,15 @@ export class ContainerTarget implements Target {
     this.#succession.isGone(seen.id);
     this.#seen = undefined;
     return facts;
+  }
+
+  /** As the engine has it a moment later, for an end by SIGKILL that nobody is known to have asked for. */
+  async #lookTwice(facts: ContainerFacts, signal: AbortSignal): Promise<ContainerFacts | TargetError> {
+    const isUnclear = !facts.isRunning && facts.exitCode === KILLED && !facts.oomKilled;
+    if (!isUnclear || this.#succession.isAsked(facts.id) || this.#lookedTwiceAt === lifeOf(facts)) return facts;
+    this.#lookedTwiceAt = lifeOf(facts);
+    await delay(MEMORY_NOTED_MS, signal);
+    return this.#lookFor(signal);
   }
 
   /** The container that the configuration names at this moment; the reason where there is none. @throws TargetError */

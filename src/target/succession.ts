@@ -60,6 +60,11 @@ export class Succession {
     return this.#theirs === id;
   }
 
+  /** Whether anybody, we or somebody else, asked for the end of this container. */
+  isAsked(id: string): boolean {
+    return this.#ours === id || this.#theirs === id;
+  }
+
   /** How long to wait for a successor before the container itself is started again, in milliseconds; 0: not at all. */
   get waitMs(): number {
     return Math.max(0, this.#settledAt - performance.now());

@@ -1,5 +1,6 @@
 /** Somebody else starts, stops, kills, pauses, renames, removes: wakeport follows, and serves whoever comes next. */
 import assert from "node:assert/strict";
+import type { ServiceStatus } from "../../src/admin/api.ts";
 import { echo } from "../support/containers.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { eventually, type Peer } from "../support/tcp.ts";
@@ -13,6 +14,13 @@ async function guest(wakeport: Wakeport): Promise<Peer> {
   const peer = await wakeport.connect("echo");
   await eventually("a greeting", () => peer.text.endsWith("\n"));
   return peer;
+}
+
+/** What the status says of it. */
+function statusOf(wakeport: Wakeport): ServiceStatus {
+  const [status] = wakeport.status.services;
+  assert.ok(status);
+  return status;
 }
 
 engineTest("docker stop: clients end, the target is asleep, the next connection wakes it", async (lab) => {
@@ -124,4 +132,48 @@ engineTest("a container that is renamed away is no target any more, and is left 
   assert.equal(await client.ends(), "ECONNRESET");
   assert.ok(await target.isAwake(), "a container that the configuration does not name was stopped");
   wakeport.mayNotUse("echo");
+});
+
+engineTest(
+  "docker rename under a connection: it goes on; later clients are served by who bears the name",
+  async (lab) => {
+    const target = await lab.container({ program: echo() });
+    const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "300ms" } });
+    using client = await guest(wakeport);
+    await target.rename(`${target.name}-renamed`);
+    const next = await lab.container({ program: echo(), name: target.name });
+    wakeport.mayUse("echo", next);
+    await eventually("another life serves", async () => (await wakeport.greeted("echo")) !== client.text);
+    client.send("still here\n");
+    await eventually("an echo", () => client.text.endsWith("still here\n") || client.fate !== "open");
+    assert.match(client.text, /still here\n$/, `instead of an echo: ${client.fate}`);
+    client.end();
+    await client.closes();
+    await wakeport.until("echo", "asleep");
+    assert.ok(await target.isAwake(), "a container that the configuration does not name was stopped");
+  },
+);
+
+engineTest("docker rm -f under connections: they end, it is missing, and served when it exists again", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  const clients = await Promise.all([1, 2, 3].map(() => guest(wakeport)));
+  await target.remove();
+  for (const client of clients) {
+    assert.notEqual(await client.ends(), "open");
+    client.end();
+  }
+  await eventually("it is called missing", () => statusOf(wakeport).missing !== undefined);
+  assert.match(statusOf(wakeport).missing ?? "", new RegExp(`${target.name} does not exist: create it`));
+  await eventually("it says why", () => statusOf(wakeport).cause === "removed by somebody else");
+  // Who takes it away may be about to replace it: the first one waits for that.
+  using early = await wakeport.connect("echo");
+  assert.equal(await early.ends(), "ECONNRESET");
+  using hasty = await wakeport.connect("echo");
+  assert.equal(await hasty.ends(), "ECONNRESET");
+  assert.ok(statusOf(wakeport).cooldown_until !== undefined, "no cooldown that could be ended");
+  const next = await lab.container({ program: echo(), name: target.name });
+  wakeport.mayUse("echo", next);
+  await eventually("it is missing no more", () => statusOf(wakeport).missing === undefined);
+  await wakeport.greeted("echo");
 });

@@ -29,10 +29,10 @@ export interface ContainerSpec {
   /** As `docker run --volume` has them. */
   readonly binds?: readonly string[];
   readonly tty?: boolean;
+  /** Default: "no". */
+  readonly restart?: "always" | "on-failure";
   /** Default: the engine's own. */
   readonly logDriver?: string;
-  /** Its restart policy. Default: none. */
-  readonly restart?: "on-failure";
   /** A shell command, asked every 200 ms, and how often in a row it must fail before that counts. */
   readonly healthcheck?: { readonly command: string; readonly retries: number };
 }
