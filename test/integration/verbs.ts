@@ -54,9 +54,8 @@ export class Victim {
     return this.#container;
   }
 
-  /** Whether nothing bears the name. */
-  get isGone(): boolean {
-    return this.#isAway || this.#isRemoved;
+  get isRemoved(): boolean {
+    return this.#isRemoved;
   }
 
   /** Does it, or fails as the command would. */
@@ -117,7 +116,9 @@ export async function doRandomly(
   const done = new Map<string, number>();
   for (let i = 0; i < count; i += 1) {
     const victim = victims[Math.floor(random() * victims.length)]!;
-    const verb = verbs[Math.floor(random() * verbs.length)]!;
+    const chosen = verbs[Math.floor(random() * verbs.length)]!;
+    // To what is gone for good nothing else can be done.
+    const verb = victim.isRemoved ? "recreate" : chosen;
     const told = await victim.suffer(verb).then(
       () => verb,
       // As people are told when they stop what is gone, or pause what is down.

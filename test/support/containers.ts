@@ -66,6 +66,8 @@ export function now(): number {
 export class TestEngine implements AsyncDisposable {
   readonly acts: Act[] = [];
   readonly events: EngineEvent[] = [];
+  /** Containers with a restart policy. */
+  readonly selfStarting: Set<string> = new Set();
   readonly docker: Dockerode;
   readonly #containers: TestContainer[] = [];
   readonly #networks: Dockerode.Network[] = [];
@@ -98,6 +100,7 @@ export class TestEngine implements AsyncDisposable {
     const made = await this.docker.createContainer(createOptions(name, spec));
     const container = new TestContainer(this, made.id, name);
     this.#containers.push(container);
+    if (spec.restart !== undefined) this.selfStarting.add(made.id);
     return container;
   }
 

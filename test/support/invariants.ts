@@ -65,6 +65,8 @@ export interface Journal {
   readonly events: readonly EngineEvent[];
   /** What the test itself did to them. */
   readonly acts: readonly Act[];
+  /** Containers that the engine starts by itself, by their restart policy. */
+  readonly selfStarting?: ReadonlySet<string>;
 }
 
 /** Everything that does not hold, in words; empty when all is well. The numbers are those of the project's invariants. */
@@ -94,22 +96,30 @@ function unaccounted({ record, clients, counted }: Evidence): string[] {
 }
 
 /** I3: the engine saw the starts that wakeport asked for, no others, and at most one for each activation. */
-function wrongStarts({ record, targets }: Evidence, { events, acts }: Journal): string[] {
-  const isStart = ({ action }: EngineEvent): boolean => action === "start" || action === "unpause";
-  const seen = events.filter((event) => isStart(event) && targets.has(event.id));
+function wrongStarts({ record, targets }: Evidence, { events, acts, selfStarting }: Journal): string[] {
+  const seen = events.filter((event) => isStart(event, events) && targets.has(event.id));
   // While the test itself starts a container, the engine does not say whose start it was.
-  const surely = seen.filter((event) => !isOurs(event, acts)).length;
+  const surely = seen.filter((event) => !isOurs(event, acts) && selfStarting?.has(event.id) !== true).length;
   const calls = record.calls.filter(({ operation }) => operation === "start" || operation === "unpause");
   const asked = calls.filter(({ code }) => code === "2xx").length;
   // Nobody waited for the answer: they may have worked or not.
   const unknown = calls.filter(({ code }) => code === "cancelled" || code === "timeout").length;
-  const needed = record.activations.filter(({ adopted }) => !adopted).length;
+  // What the test pauses under its clients is thawed for the next one within its activation.
+  const thaws = acts.filter(({ verb, id }) => verb === "pause" && targets.has(id)).length;
+  const needed = record.activations.filter(({ adopted }) => !adopted).length + thaws;
   const found: string[] = [];
   if (asked > seen.length || surely > asked + unknown) {
     found.push(`I3: ${asked} starts worked, the engine saw ${surely} to ${seen.length}`);
   }
   if (asked > needed) found.push(`I3: ${asked} starts for ${needed} activations`);
   return found;
+}
+
+function isStart({ action, id, at }: EngineEvent, events: readonly EngineEvent[]): boolean {
+  if (action !== "unpause") return action === "start";
+  // The engine thaws what it stops.
+  const before = events.filter((event) => event.id === id && event.at <= at);
+  return before.findLast((event) => event.action === "pause" || event.action === "kill")?.action !== "kill";
 }
 
 /** I4, as wakeport tells it: no target goes to sleep while a connection of its services waits or is open. */

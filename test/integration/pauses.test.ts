@@ -1,0 +1,122 @@
+/** Targets that sleep by pause or kill, in one step or two, and targets that somebody else pauses. */
+import assert from "node:assert/strict";
+import type { ServiceStatus } from "../../src/admin/api.ts";
+import { echo } from "../support/containers.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { isProxied } from "../support/narrow-proxy.ts";
+import { eventually, type Peer } from "../support/tcp.ts";
+import { engineTest, startsOf } from "./lab.ts";
+import type { Wakeport } from "./wakeport.ts";
+
+checkLeaks();
+
+/** A client that was greeted and stays. */
+async function guest(wakeport: Wakeport): Promise<Peer> {
+  const peer = await wakeport.connect("echo");
+  await eventually("a greeting", () => peer.text.endsWith("\n"));
+  return peer;
+}
+
+async function hears(peer: Peer, word: string): Promise<void> {
+  await eventually(`an echo of ${word}`, () => peer.text.endsWith(word) || peer.fate !== "open");
+  assert.ok(peer.text.endsWith(word), `instead of an echo: ${peer.fate}`);
+}
+
+function statusOf(wakeport: Wakeport): ServiceStatus {
+  const [status] = wakeport.status.services;
+  assert.ok(status);
+  return status;
+}
+
+/** What it did to put the target to sleep, in order. */
+function actions(wakeport: Wakeport): string[] {
+  return wakeport.record.sleeps.map(({ action }) => action);
+}
+
+engineTest("somebody pauses a target with ten connections: they stay, and go on when he thaws it", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "300ms" } });
+  const clients = await Promise.all(Array.from({ length: 10 }, () => guest(wakeport)));
+  await target.pause();
+  await wakeport.until("echo", "paused");
+  assert.equal(statusOf(wakeport).cause, "paused by somebody else");
+  assert.equal(statusOf(wakeport).connections, 10);
+  for (const client of clients) client.send("while it is frozen\n");
+  assert.equal((await target.state())?.Paused, true, "thawed without need");
+  await target.unpause();
+  for (const client of clients) await hears(client, "while it is frozen\n");
+  await wakeport.until("echo", "ready");
+  for (const client of clients) {
+    client.end();
+    await client.closes();
+  }
+  await wakeport.until("echo", "asleep");
+  assert.equal(await startsOf(lab, target), 1);
+});
+
+engineTest("somebody pauses a target with ten connections: a new client thaws it for all", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  const clients = await Promise.all(Array.from({ length: 10 }, () => guest(wakeport)));
+  await target.pause();
+  await wakeport.until("echo", "paused");
+  for (const client of clients) client.send("frozen\n");
+  assert.equal(await wakeport.greeted("echo"), clients[0]?.text.split("\n")[0] + "\n");
+  for (const client of clients) {
+    await hears(client, "frozen\n");
+    client.end();
+    await client.closes();
+  }
+  await wakeport.until("echo", "ready");
+  assert.equal(await startsOf(lab, target), 1);
+});
+
+engineTest("sleep: pause, and the next client is served by the same life", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "100ms", sleep: "pause" } });
+  const greeting = await wakeport.greeted("echo");
+  await wakeport.until("echo", "paused");
+  assert.equal((await target.state())?.Paused, true);
+  assert.equal(statusOf(wakeport).cause, "idle");
+  assert.equal(await wakeport.greeted("echo"), greeting);
+  // What is paused in the end is none of the checks' states.
+  await wakeport.until("echo", "paused");
+  await target.stop();
+  await wakeport.until("echo", "asleep");
+});
+
+engineTest("a ladder: paused first, stopped later, and woken from either", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const sleep = [
+    { after: "300ms", do: "pause" },
+    { after: "1s", do: "stop" },
+  ];
+  const wakeport = await lab.wakeport({ echo: { to: target, sleep } });
+  const greeting = await wakeport.greeted("echo");
+  await wakeport.until("echo", "paused");
+  assert.equal(await wakeport.greeted("echo"), greeting);
+  await wakeport.until("echo", "paused");
+  await wakeport.until("echo", "asleep");
+  assert.equal(await target.isAwake(), false);
+  assert.deepEqual(actions(wakeport), ["pause", "pause", "stop"]);
+  assert.notEqual(await wakeport.greeted("echo"), greeting);
+  await wakeport.until("echo", "paused");
+  await wakeport.until("echo", "asleep");
+  assert.equal(await startsOf(lab, target), 2);
+});
+
+// Few socket proxies let anybody kill.
+if (!isProxied) {
+  engineTest("sleep: kill ends a target that takes its time", async (lab) => {
+    const target = await lab.container({ program: echo({ onTerm: "ignore" }) });
+    const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "100ms", sleep: "kill" } });
+    const greeting = await wakeport.greeted("echo");
+    await wakeport.until("echo", "asleep");
+    const [sleep] = wakeport.record.sleeps;
+    assert.deepEqual([sleep?.action, sleep?.reason], ["kill", "idle"]);
+    assert.ok(!wakeport.record.calls.some(({ operation }) => operation === "stop"), "it was stopped");
+    assert.equal((await target.state())?.ExitCode, 137);
+    assert.notEqual(await wakeport.greeted("echo"), greeting);
+    await wakeport.until("echo", "asleep");
+  });
+}

@@ -1,0 +1,67 @@
+/** Targets with a restart policy of the engine's own. */
+import assert from "node:assert/strict";
+import { echo } from "../support/containers.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { eventually } from "../support/tcp.ts";
+import { engineTest, startsOf } from "./lab.ts";
+
+checkLeaks();
+
+engineTest('"restart: always" is warned about, once, with the remedy', async (lab) => {
+  const target = await lab.container({ program: echo(), restart: "always" });
+  const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "100ms" } });
+  for (let wake = 0; wake < 2; wake += 1) {
+    await wakeport.greeted("echo");
+    await wakeport.until("echo", "asleep");
+  }
+  const [warning, ...more] = wakeport.record.warnings;
+  assert.equal(warning?.event, "target.restart_policy");
+  assert.match(warning.message, /restart: always.*set restart: "no"/);
+  assert.deepEqual(more, []);
+});
+
+engineTest("a crash that a restart policy mends costs the client nothing but time", async (lab) => {
+  // The first life leaves a mark and dies, the second one finds it and serves.
+  const program = `
+    const fs = require("node:fs");
+    if (fs.existsSync("/mark")) { ${echo()} } else { fs.writeFileSync("/mark", ""); setTimeout(() => process.exit(3), 100); }
+  `;
+  const target = await lab.container({ program, restart: "on-failure" });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  await wakeport.greeted("echo");
+  assert.deepEqual(
+    wakeport.record.activations.map(({ outcome }) => outcome),
+    ["ready"],
+  );
+  assert.equal(await startsOf(lab, target), 2);
+});
+
+engineTest("a crash loop under a restart policy ends with the start timeout, and is stopped", async (lab) => {
+  const target = await lab.container({ command: ["sh", "-c", "exit 3"], restart: "always" });
+  const wakeport = await lab.wakeport({ loop: { to: target, start_timeout: "1s" } });
+  using client = await wakeport.connect("loop");
+  assert.equal(await client.ends(), "ECONNRESET");
+  assert.equal((await wakeport.activation()).outcome, "timeout");
+  await wakeport.until("loop", "asleep");
+  const state = await target.state();
+  assert.deepEqual([state?.Running, state?.Restarting], [false, false]);
+});
+
+engineTest("a crash in use that a restart policy mends: the new life is adopted", async (lab) => {
+  // The engine does not restart what was sent a signal through it.
+  const crash = 'require("node:net").createServer((one) => one.on("data", () => process.exit(5))).listen(7001);';
+  const target = await lab.container({ program: `${echo()} ${crash}`, restart: "always" });
+  const wakeport = await lab.wakeport({ echo: { to: target }, crash: { to: target, port: 7001 } });
+  using client = await wakeport.connect("echo");
+  await eventually("a greeting", () => client.text.endsWith("\n"));
+  using killer = await wakeport.connect("crash");
+  killer.send("now");
+  for (const peer of [client, killer]) {
+    assert.notEqual(await peer.ends(), "open");
+    peer.end();
+  }
+  await eventually("it is adopted", () => wakeport.record.activations.some(({ adopted }) => adopted));
+  assert.equal(wakeport.record.sleeps[0]?.reason, "crash");
+  await wakeport.until("echo", "ready");
+  assert.notEqual(await wakeport.greeted("echo"), client.text);
+});
