@@ -94,7 +94,8 @@ export class Victim {
   async #recreate(): Promise<void> {
     const old = this.#container;
     if (!this.#isRemoved) {
-      await old.stop(2);
+      // It may be down.
+      await old.stop(2).catch(() => {});
       await old.rename(`${old.id.slice(0, 12)}_${this.name}`);
     }
     const next = await this.#lab.container({ command: ECHO, name: this.name });
@@ -102,7 +103,8 @@ export class Victim {
     this.#container = next;
     this.#isAway = false;
     this.#isRemoved = false;
-    await next.start();
+    // A client may have woken it.
+    await next.start().catch(() => {});
     await old.remove();
   }
 }

@@ -83,6 +83,11 @@ export class TestEngine implements AsyncDisposable {
     this.docker = new Dockerode(options);
   }
 
+  /** The label by which the journal knows this process's containers: for those that others make. */
+  get label(): Readonly<Record<string, string>> {
+    return { [LABEL]: run };
+  }
+
   /** Begins the journal with what happens from now on. On Podman this resolves when something has happened. */
   async open(): Promise<void> {
     const lines = new JsonLines((value) => this.events.push(eventOf(value as RawEvent)));

@@ -104,9 +104,9 @@ function wrongStarts({ record, targets }: Evidence, { events, acts, selfStarting
   const asked = calls.filter(({ code }) => code === "2xx").length;
   // Nobody waited for the answer: they may have worked or not.
   const unknown = calls.filter(({ code }) => code === "cancelled" || code === "timeout").length;
-  // What the test pauses under its clients is thawed for the next one within its activation.
-  const thaws = acts.filter(({ verb, id }) => verb === "pause" && targets.has(id)).length;
-  const needed = record.activations.filter(({ adopted }) => !adopted).length + thaws;
+  // What the test pauses is thawed for the next client, and what it stops during a start is started once more.
+  const undone = acts.filter(({ verb, id }) => targets.has(id) && effects[verb].some((one) => one !== "start")).length;
+  const needed = record.activations.filter(({ adopted }) => !adopted).length + undone;
   const found: string[] = [];
   if (asked > seen.length || surely > asked + unknown) {
     found.push(`I3: ${asked} starts worked, the engine saw ${surely} to ${seen.length}`);

@@ -1,0 +1,46 @@
+/** Compose replaces a container under its clients: the successor serves, and the old one is left to its end. */
+import assert from "node:assert/strict";
+import { cannotCompose } from "../support/compose.ts";
+import { echo } from "../support/containers.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { eventually } from "../support/tcp.ts";
+import { ComposeProject, SERVICE } from "./compose-project.ts";
+import { engineTest, startsOf } from "./lab.ts";
+
+checkLeaks();
+
+const WAITING = 20;
+/** Long enough for compose to come while it starts. */
+const SLOW_MS = 1_500;
+
+const references = {
+  "its name": (project: ComposeProject) => `${project.name}-named`,
+  "its labels": (project: ComposeProject) => ({ project: project.name, service: SERVICE }),
+};
+
+if ((await cannotCompose()) === false) {
+  for (const [by, reference] of Object.entries(references)) {
+    engineTest(`compose recreates a target, known by ${by}, while clients wait for it`, async (lab) => {
+      await using project = await ComposeProject.create(lab, echo({ delayMs: SLOW_MS }), by === "its name");
+      const old = await project.container();
+      const wakeport = await lab.wakeport({ echo: { to: old, container: reference(project), start_timeout: "20s" } });
+      const clients = await Promise.all(Array.from({ length: WAITING }, () => wakeport.connect("echo")));
+      await eventually("it is started", () => old.isAwake());
+      await project.compose("up", "--detach", "--force-recreate");
+      const next = await project.container();
+      wakeport.mayUse("echo", next);
+      assert.notEqual(next.id, old.id);
+      for (const client of clients) {
+        await eventually("an answer", () => client.received > 0 || client.fate !== "open");
+        assert.match(client.text, /^220 /, `instead of a greeting: ${client.fate}`);
+        client.end();
+        await client.closes();
+      }
+      assert.equal(new Set(clients.map(({ text }) => text)).size, 1, "served by two lives");
+      assert.equal(await startsOf(lab, old), 1, "the old one was started again");
+      await wakeport.greeted("echo");
+      await wakeport.settle();
+      await wakeport.close();
+    });
+  }
+}
