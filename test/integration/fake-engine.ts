@@ -63,7 +63,7 @@ export class FakeEngine implements AsyncDisposable {
     await once(this.#server, "listening");
   }
 
-  /** Answers the next request of a route (`POST start`, `GET json`) otherwise; later ones again as usual. */
+  /** Answers the next request of a route (`POST start`, `GET json`, `GET list`) otherwise; later ones again as usual. */
   once(route: string, answer: Answer): void {
     this.#answers.set(route, [...(this.#answers.get(route) ?? []), answer]);
   }
@@ -98,10 +98,20 @@ export class FakeEngine implements AsyncDisposable {
   #answer(request: http.IncomingMessage, response: http.ServerResponse): void {
     const { pathname } = new URL(request.url ?? "/", "http://engine");
     this.requests.push(`${request.method} ${pathname}`);
-    const route = pathname === "/containers/json" ? "GET list" : `${request.method} ${pathname.split("/").at(-1)}`;
+    const route = pathname.endsWith("/containers/json")
+      ? "GET list"
+      : `${request.method} ${pathname.split("/").at(-1)}`;
     const answer = this.#answers.get(route)?.shift() ?? this.#usual[route];
     if (answer === undefined) json(404, { message: "page not found" })(response, request);
     else answer(response, request);
+  }
+
+  #turnTo(isPaused: boolean, response: http.ServerResponse, request: http.IncomingMessage): void {
+    if (isPaused ? !this.container.isAwakeNow : !this.container.isPaused) {
+      return json(isPaused ? 409 : 500, { message: `Container is ${isPaused ? "" : "not "}paused` })(response, request);
+    }
+    this.container.isPaused = isPaused;
+    response.writeHead(204).end();
   }
 
   readonly #usual: Readonly<Record<string, Answer>> = {
@@ -119,13 +129,15 @@ export class FakeEngine implements AsyncDisposable {
       const answer = exists ? json(200, this.container.inspected) : json(404, { message: "No such container" });
       answer(response, request);
     },
-    "GET list": json(200, []),
+    "GET list": (response, request) => json(200, [this.container.listed])(response, request),
     "GET logs": (response) => void response.end(),
     "POST start": (response) => {
       const status = this.container.isRunning ? 304 : 204;
       this.container.isRunning = true;
       response.writeHead(status).end();
     },
+    "POST pause": (response, request) => this.#turnTo(true, response, request),
+    "POST unpause": (response, request) => this.#turnTo(false, response, request),
     "POST stop": (response) => {
       const status = this.container.isRunning ? 204 : 304;
       this.container.isRunning = false;
@@ -139,6 +151,7 @@ export class FakeContainer implements Upstream, AsyncDisposable {
   readonly id: string = "f".repeat(64);
   readonly name = "fake";
   readonly #server: PeerServer;
+  isPaused = false;
   #isRunning = false;
   #starts = 0;
 
@@ -165,10 +178,19 @@ export class FakeContainer implements Upstream, AsyncDisposable {
   set isRunning(isRunning: boolean) {
     if (isRunning && !this.#isRunning) this.#starts += 1;
     this.#isRunning = isRunning;
+    if (!isRunning) this.isPaused = false;
+  }
+
+  get isAwakeNow(): boolean {
+    return this.#isRunning && !this.isPaused;
   }
 
   async isAwake(): Promise<boolean> {
-    return this.#isRunning;
+    return this.isAwakeNow;
+  }
+
+  get listed(): object {
+    return { Id: this.name, Labels: {}, State: this.#isRunning ? "running" : "exited", Created: 0 };
   }
 
   get inspected(): object {
@@ -177,7 +199,7 @@ export class FakeContainer implements Upstream, AsyncDisposable {
       Name: `/${this.name}`,
       State: {
         Running: this.#isRunning,
-        Paused: false,
+        Paused: this.isPaused,
         Restarting: false,
         OOMKilled: false,
         ExitCode: 0,

@@ -163,9 +163,8 @@ engineTest("docker rm -f under connections: they end, it is missing, and served 
     assert.notEqual(await client.ends(), "open");
     client.end();
   }
-  await eventually("it is called missing", () => statusOf(wakeport).missing !== undefined);
-  assert.match(statusOf(wakeport).missing ?? "", new RegExp(`${target.name} does not exist: create it`));
-  await eventually("it says why", () => statusOf(wakeport).cause === "removed by somebody else");
+  await wakeport.until("echo", "missing");
+  assert.match(statusOf(wakeport).cause ?? "", new RegExp(`${target.name} does not exist: create it`));
   // Who takes it away may be about to replace it: the first one waits for that.
   using early = await wakeport.connect("echo");
   assert.equal(await early.ends(), "ECONNRESET");
@@ -174,6 +173,7 @@ engineTest("docker rm -f under connections: they end, it is missing, and served 
   assert.ok(statusOf(wakeport).cooldown_until !== undefined, "no cooldown that could be ended");
   const next = await lab.container({ program: echo(), name: target.name });
   wakeport.mayUse("echo", next);
-  await eventually("it is missing no more", () => statusOf(wakeport).missing === undefined);
+  await wakeport.until("echo", "asleep");
+  assert.equal(statusOf(wakeport).cause, "created by somebody else");
   await wakeport.greeted("echo");
 });

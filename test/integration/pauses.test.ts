@@ -61,7 +61,7 @@ engineTest("somebody pauses a target with ten connections: a new client thaws it
   await target.pause();
   await wakeport.until("echo", "paused");
   for (const client of clients) client.send("frozen\n");
-  assert.equal(await wakeport.greeted("echo"), clients[0]?.text.split("\n")[0] + "\n");
+  assert.equal(await wakeport.greeted("echo"), `${clients[0]?.text.split("\n")[0]}\n`);
   for (const client of clients) {
     await hears(client, "frozen\n");
     client.end();

@@ -48,14 +48,14 @@ async function truthOf(lab: Lab, victim: Victim): Promise<Truth> {
 }
 
 /** What is wrong about what is said; undefined when nothing is. */
-function lie({ state, missing }: ServiceStatus, { isThere, isRunning, isPaused }: Truth): string | undefined {
+function lie({ state }: ServiceStatus, { isThere, isRunning, isPaused }: Truth): string | undefined {
   // What passes has limits of its own.
   if (state === "starting" || state === "stopping") return undefined;
-  if (isThere && missing !== undefined) return "called missing, and exists";
+  if (state === "missing") return isThere ? "called missing, and exists" : undefined;
   if (state === "ready") return isRunning && !isPaused ? undefined : "called ready, and does not run";
   if (state === "paused") return isPaused ? undefined : "called paused, and is not";
   // Not a target any more, and nobody's business, as long as it bears another name.
-  if (!isThere) return missing === undefined ? "not called missing, and not there" : undefined;
+  if (!isThere) return `called ${state}, and missing`;
   return isRunning ? "called asleep, and runs" : undefined;
 }
 
@@ -83,7 +83,7 @@ class Auditor {
       this.#found(said, `still ${said.state} after ${Math.round(passingMs)} ms`);
     }
     // It changed while the engine was asked.
-    if (before.state !== said.state || before.missing !== said.missing) return;
+    if (before.state !== said.state) return;
     const found = lie(said, truth);
     if (found === undefined) return;
     const forMs = now - Math.max(this.#trueSince, this.#stateSince);
