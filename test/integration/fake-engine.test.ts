@@ -325,6 +325,27 @@ fakeTest("start says that it runs already, and it dies: the next start counts", 
   assert.equal(engine.requests.filter((request) => request.endsWith("/start")).length, 2);
 });
 
+fakeTest(
+  "an engine that notes a moment late that memory ran out: it is no stop, and not tried again",
+  async (engine, wakeport) => {
+    const { container } = engine;
+    const inspected = (oomKilled: boolean): Answer => {
+      const { State: state, ...rest } = container.inspected as { readonly State: object };
+      return json(200, { ...rest, State: { ...state, ExitCode: 137, OOMKilled: oomKilled } });
+    };
+    const before = engine.requests.length;
+    engine.once("GET json", inspected(false));
+    engine.once("POST start", (response) => void response.writeHead(204).end());
+    engine.once("GET json", inspected(false));
+    engine.once("GET json", inspected(true));
+    using peer = await wakeport.connect("echo");
+    assert.equal(await peer.ends(), "ECONNRESET");
+    const { outcome, exit } = await wakeport.activation();
+    assert.deepEqual([outcome, exit?.oomKilled], ["exited", true]);
+    assert.equal(engine.requests.slice(before).filter((request) => request.endsWith("/start")).length, 1);
+  },
+);
+
 fakeTest("an image that is gone: the message says so", async (engine, wakeport) => {
   engine.once("POST start", json(404, { message: "No such image: registry.example/app:1" }));
   using peer = await wakeport.connect("echo");
