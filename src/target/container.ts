@@ -10,6 +10,7 @@ import { checkRoute, findRoute, type LivingRoute } from "../engine/find-route.ts
 import type { OwnContainer } from "../engine/own-container.ts";
 import { TargetError } from "../errors.ts";
 import { followLog } from "./container-log.ts";
+import { restartWarning, stopWarning } from "./container-warnings.ts";
 import { Succession } from "./succession.ts";
 import type { Sight, SleepAction, Target } from "./target.ts";
 
@@ -58,6 +59,8 @@ export class ContainerTarget implements Target {
   #isDisowned = false;
   /** As the last look found it: for its grace, and to know its events by. */
   #seen: ContainerFacts | undefined;
+  /** The last container that had to be killed because it ignores its stop signal. */
+  #killed: string | undefined;
   /** The last life whose end by SIGKILL was looked at twice. */
   #lookedTwiceAt: string | undefined;
 
@@ -154,7 +157,9 @@ export class ContainerTarget implements Target {
     if (action === "pause") return engine.pause(facts, signal);
     this.#succession.weEnd(facts.id);
     if (action === "kill" && facts.isRunning) return engine.kill(facts, signal);
+    const began = performance.now();
     await engine.stop(facts, this.graceMs, graceMs === undefined, signal);
+    if (performance.now() - began >= this.graceMs) await this.#checkStop(facts, signal);
   }
 
   async lastLines(signal: AbortSignal): Promise<readonly string[]> {
@@ -273,12 +278,18 @@ export class ContainerTarget implements Target {
     owners.set(id, this);
   }
 
-  #warnOf({ name, restartPolicy }: ContainerFacts): void {
-    if (restartPolicy !== "always") return;
-    const message =
-      `container ${name} has "restart: always": it comes back by itself when the Docker daemon restarts, asleep or not; ` +
-      'set restart: "no" (or unless-stopped) and create it again';
-    this.#options.onWarning("target.restart_policy", message);
+  #warnOf(facts: ContainerFacts): void {
+    const message = restartWarning(facts);
+    if (message !== undefined) this.#options.onWarning("target.restart_policy", message);
+  }
+
+  /** A program that does not know its stop signal costs each sleep the whole grace, and is told of once. */
+  async #checkStop({ id, name }: ContainerFacts, signal: AbortSignal): Promise<void> {
+    if (this.graceMs === 0 || this.#killed === id) return;
+    const facts = await this.#options.engine.inspect({ id, name }, signal).catch(() => undefined);
+    if (facts === undefined || facts.isRunning || facts.exitCode !== KILLED) return;
+    this.#killed = id;
+    this.#options.onWarning("target.ignores_stop", stopWarning(facts, this.graceMs));
   }
 
   /** The name or id to ask the engine for. */

@@ -257,6 +257,26 @@ fakeTest(
   { isThere: false },
 );
 
+test("events are asked for from before the moment, and without the noise of healthchecks", async () => {
+  await using engine = await FakeEngine.open();
+  const asked = Promise.withResolvers<URLSearchParams>();
+  engine.once("GET events", (response, request) => {
+    asked.resolve(new URL(request.url ?? "", "http://engine").searchParams);
+    response.writeHead(200).flushHeaders();
+  });
+  const service: ServiceSpec = { to: engine.container, port: engine.container.port };
+  await using _wakeport = await Wakeport.open({ echo: service }, { docker: { host: engine.host } });
+  const query = await asked.promise;
+  assert.ok(Number(query.get("since")) <= Date.now() / 1000 - 5, "what happens before it is subscribed is lost");
+  const { type, event } = JSON.parse(query.get("filters") ?? "") as Record<string, string[]>;
+  assert.deepEqual(type, ["container"]);
+  assert.deepEqual(
+    event?.filter((action) => action.startsWith("exec")),
+    [],
+  );
+  assert.ok(event?.includes("die"));
+});
+
 fakeTest("events in pieces of one byte, between garbage, are understood", async (engine, wakeport) => {
   await eventually("it listens to events", () => engine.streams.size > 0);
   engine.container.isRunning = true;

@@ -79,10 +79,18 @@ engineTest("sleep: pause, and the next client is served by the same life", async
   assert.equal((await target.state())?.Paused, true);
   assert.equal(statusOf(wakeport).cause, "idle");
   assert.equal(await wakeport.greeted("echo"), greeting);
-  // What is paused in the end is none of the checks' states.
   await wakeport.until("echo", "paused");
-  await target.stop();
-  await wakeport.until("echo", "asleep");
+});
+
+engineTest("a hundred clients of a paused target: all are served, by one thaw", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "500ms", sleep: "pause" } });
+  const greeting = await wakeport.greeted("echo");
+  await wakeport.until("echo", "paused");
+  const greetings = await Promise.all(Array.from({ length: 100 }, () => wakeport.greeted("echo")));
+  assert.deepEqual([...new Set(greetings)], [greeting]);
+  assert.equal(wakeport.record.calls.filter(({ operation }) => operation === "unpause").length, 1);
+  await wakeport.until("echo", "paused");
 });
 
 engineTest("a ladder: paused first, stopped later, and woken from either", async (lab) => {

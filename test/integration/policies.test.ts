@@ -1,4 +1,4 @@
-/** Targets with a restart policy of the engine's own. */
+/** Targets with a restart policy of the engine's own, or a stop signal that they do not obey. */
 import assert from "node:assert/strict";
 import { echo } from "../support/containers.ts";
 import { checkLeaks } from "../support/leaks.ts";
@@ -64,4 +64,17 @@ engineTest("a crash in use that a restart policy mends: the new life is adopted"
   assert.equal(wakeport.record.sleeps[0]?.reason, "crash");
   await wakeport.until("echo", "ready");
   assert.notEqual(await wakeport.greeted("echo"), client.text);
+});
+
+engineTest("a target that ignores its stop signal is warned about, once, with the remedy", async (lab) => {
+  const target = await lab.container({ program: echo({ onTerm: "ignore" }) });
+  const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "100ms", stop_grace: "1s" } });
+  for (let wake = 0; wake < 2; wake += 1) {
+    await wakeport.greeted("echo");
+    await wakeport.until("echo", "asleep");
+  }
+  const [warning, ...more] = wakeport.record.warnings;
+  assert.equal(warning?.event, "target.ignores_stop");
+  assert.match(warning.message, /did not end within 1 s of its stop signal and was killed.*init: true/);
+  assert.deepEqual(more, []);
 });

@@ -43,4 +43,22 @@ if ((await cannotCompose()) === false) {
       await wakeport.close();
     });
   }
+
+  engineTest("compose takes a project down and brings it up: missing meanwhile, and served again", async (lab) => {
+    await using project = await ComposeProject.create(lab, echo(), false);
+    const old = await project.container();
+    const container = references["its labels"](project);
+    const wakeport = await lab.wakeport({ echo: { to: old, container } });
+    const greeting = await wakeport.greeted("echo");
+    await project.compose("down");
+    await wakeport.until("echo", "missing");
+    using early = await wakeport.connect("echo");
+    assert.equal(await early.ends(), "ECONNRESET");
+    await project.compose("up", "--no-start");
+    await wakeport.until("echo", "asleep");
+    wakeport.mayUse("echo", await project.container());
+    assert.notEqual(await wakeport.greeted("echo"), greeting);
+    await wakeport.settle();
+    await wakeport.close();
+  });
 }
