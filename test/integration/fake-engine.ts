@@ -129,7 +129,11 @@ export class FakeEngine implements AsyncDisposable {
       const answer = exists ? json(200, this.container.inspected) : json(404, { message: "No such container" });
       answer(response, request);
     },
-    "GET list": (response, request) => json(200, [this.container.listed])(response, request),
+    "GET list": (response, request) => {
+      // It was made by nobody who labels what he makes.
+      const isCreated = decodeURIComponent(request.url ?? "").includes("wakeport.owner");
+      json(200, isCreated ? [] : [this.container.listed])(response, request);
+    },
     "GET logs": (response) => void response.end(),
     "POST start": (response) => {
       const status = this.container.isRunning ? 304 : 204;

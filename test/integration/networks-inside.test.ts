@@ -57,7 +57,10 @@ engineTest(
     const target = await lab.container({ program: echo({ port, host: "127.0.0.1" }), network: "host" });
     await using inside = await Inside.open(lab, { to: target.name, port, service: { start_timeout: "2s" } });
     const told = await inside.refusal(await inside.container.address("bridge"));
-    assert.match(told, /was not ready within 2 s.*: .*is in the host's network, which is .*must listen on all addresses/);
+    assert.match(
+      told,
+      /was not ready within 2 s.*: .*is in the host's network, which is .*must listen on all addresses/,
+    );
   },
 );
 
