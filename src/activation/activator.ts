@@ -318,10 +318,10 @@ export class Activator {
     this.#claims.cut(reason);
   }
 
-  /** The group's own claims do not count for it. */
+  /** What the group itself claims, or one member needs of another, does not count for it: it would keep itself awake. */
   #enterGroup(lease: Lease): void {
     const group = this.#group;
-    if (group === undefined || lease.holder === group.name) return;
+    if (group === undefined || group.isInside(lease.holder)) return;
     // Later: a claim may end in the middle of a change of state.
     lease.onOver(() => queueMicrotask(() => group.leave()));
     group.enter();

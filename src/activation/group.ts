@@ -32,6 +32,11 @@ export class Group {
     this.#giveBack(member);
   }
 
+  /** Whether a claim by `holder` comes from the group: from itself, or from a member that needs another one. */
+  isInside(holder: string): boolean {
+    return holder === this.name || [...this.#members].some(({ target }) => target.name === holder);
+  }
+
   /** Somebody claims a member; to be told by `leave` when that is over. */
   enter(): void {
     this.#users += 1;

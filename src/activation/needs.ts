@@ -37,7 +37,8 @@ export class Needs {
   readonly #options: NeedsOptions;
   readonly #held = new Map<string, Hold>();
   #released = new AbortController();
-  #isLacking = true;
+  /** The names of all that is needed; undefined while that is not known. */
+  #wanted: readonly string[] | undefined;
   /** How often in a row each of them crashed soon after it had been claimed. */
   readonly #crashes = new Map<string, number>();
 
@@ -47,7 +48,7 @@ export class Needs {
 
   /** Whether something may be missing, so that `claim` has something to do. */
   get isLacking(): boolean {
-    return this.#isLacking;
+    return this.#wanted === undefined || this.#wanted.some((name) => !this.#held.has(name));
   }
 
   /**
@@ -62,14 +63,18 @@ export class Needs {
     scope.throwIfAborted();
     await Promise.all(dependencies.map((dependency) => this.#claimOne(dependency, scope, released)));
     scope.throwIfAborted();
-    this.#isLacking = dependencies.some(({ name }) => !this.#held.has(name));
+    this.#wanted = dependencies.map(({ name }) => name);
   }
 
   /** Holds what is up, and what comes up later: for a target that somebody else started. */
   join(): void {
     const released = this.#released.signal;
     this.#options.resolve(released).then(
-      (dependencies) => dependencies.forEach((dependency) => void this.#rejoin(dependency, released)),
+      (dependencies) => {
+        if (released.aborted) return;
+        this.#wanted = dependencies.map(({ name }) => name);
+        for (const dependency of dependencies) void this.#rejoin(dependency, released);
+      },
       (error) => {
         if (!released.aborted) this.#options.onFailure(error);
       },
@@ -80,7 +85,7 @@ export class Needs {
   release(): void {
     this.#released.abort();
     this.#released = new AbortController();
-    this.#isLacking = true;
+    this.#wanted = undefined;
     this.#crashes.clear();
     const holds = [...this.#held.values()];
     this.#held.clear();
@@ -106,7 +111,6 @@ export class Needs {
     const lost = (): void => {
       if (this.#held.get(name) !== hold) return;
       this.#held.delete(name);
-      this.#isLacking = true;
       if (performance.now() - since >= STEADY_MS) this.#crashes.delete(name);
       void this.#regain(dependency, hold.signal?.reason, released);
     };

@@ -1,0 +1,172 @@
+/** What is lost in the very moment in which it is granted or claimed again, and what claims itself. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { abortable } from "../../src/activation/abortable.ts";
+import { Activator } from "../../src/activation/activator.ts";
+import { ExitedError } from "../../src/activation/errors.ts";
+import { Group } from "../../src/activation/group.ts";
+import { type Dependency, type Hold, Needs } from "../../src/activation/needs.ts";
+import { observer } from "../../src/telemetry/observer.ts";
+import { FakeTarget } from "../support/fake-target.ts";
+import { policy, Stage } from "./stage.ts";
+import { VirtualClock } from "./virtual-clock.ts";
+
+/** A dependency that is there at once, as often as it is asked for. */
+class Fickle implements Dependency {
+  readonly name = "container db";
+  readonly holds: AbortController[] = [];
+  claims = 0;
+  /** Each hold is void before anybody has it. */
+  isLostAtOnce = false;
+
+  /** A claim stays open until it is given up. */
+  isSlow = false;
+
+  claim(signal: AbortSignal): Promise<Hold> {
+    this.claims += 1;
+    return this.isSlow ? abortable(new Promise(() => {}), signal) : this.join(signal);
+  }
+
+  join(_signal: AbortSignal): Promise<Hold> {
+    const lost = new AbortController();
+    this.holds.push(lost);
+    if (this.isLostAtOnce) lost.abort(crash);
+    return Promise.resolve({ signal: lost.signal, [Symbol.dispose]: () => {} });
+  }
+
+  crash(): void {
+    this.holds.at(-1)?.abort(crash);
+  }
+}
+
+const crash = new ExitedError("container db", { code: 1 });
+const patience = new AbortController().signal;
+
+function needsOf(...dependencies: Dependency[]): Needs {
+  return new Needs({ resolve: () => Promise.resolve(dependencies), onFailure: (error) => assert.fail(error) });
+}
+
+suite("what is needed and lost", () => {
+  test("between the grant and the answer is claimed again", async () => {
+    using clock = new VirtualClock();
+    const db = new Fickle();
+    const needs = needsOf(db);
+    db.isLostAtOnce = true;
+    await needs.claim(patience);
+    assert.ok(needs.isLacking, "a void claim passes for one that is held");
+    db.isLostAtOnce = false;
+    await clock.advance(1_000);
+    assert.ok(db.claims > 1);
+    assert.ok(!needs.isLacking);
+    needs.release();
+  });
+
+  test("and had again is not asked for by the next client", async () => {
+    using clock = new VirtualClock();
+    const db = new Fickle();
+    const needs = needsOf(db);
+    await needs.claim(patience);
+    db.crash();
+    assert.ok(needs.isLacking);
+    await clock.settle();
+    assert.ok(!needs.isLacking);
+    needs.release();
+  });
+
+  test("again and again is claimed less and less often", async () => {
+    using clock = new VirtualClock();
+    const db = new Fickle();
+    const needs = needsOf(db);
+    await needs.claim(patience);
+    for (let second = 0; second < 60; second += 1) {
+      db.crash();
+      await clock.advance(1_000);
+    }
+    assert.ok(db.claims <= 8, `${db.claims} starts in a minute`);
+    await clock.advance(120_000);
+    assert.ok(!needs.isLacking, "it was given up");
+    const before = db.claims;
+    db.crash();
+    await clock.settle();
+    assert.equal(db.claims, before + 1, "a first crash after a long time is no crash in a row");
+    needs.release();
+  });
+
+  test("is not claimed any more once it is released", async () => {
+    using clock = new VirtualClock();
+    const db = new Fickle();
+    const needs = needsOf(db);
+    await needs.claim(patience);
+    db.isSlow = true;
+    db.crash();
+    await clock.settle();
+    needs.release();
+    const before = db.holds.length;
+    await clock.advance(60_000);
+    assert.equal(db.holds.length, before, "somebody who sleeps holds it");
+  });
+});
+
+test("what was adopted asks for nothing when all that it needs is held", async () => {
+  using clock = new VirtualClock();
+  const needs = needsOf(new Fickle());
+  needs.join();
+  await clock.settle();
+  assert.ok(!needs.isLacking);
+  needs.release();
+});
+
+test("a target that was restarted and paused may be claimed again in the moment in which its loss is told", async () => {
+  using stage = new Stage();
+  const first = await stage.wake();
+  stage.target.hintsChanges = false;
+  stage.target.comeUp();
+  stage.target.freeze();
+  const next: ReturnType<Stage["claim"]>[] = [];
+  first.lease?.signal.addEventListener("abort", () => next.push(stage.claim()));
+  stage.target.hint();
+  await stage.settle();
+  assert.equal(stage.state, "starting");
+  stage.target.finishStart();
+  await stage.settle();
+  assert.ok(next[0]?.isHeld);
+});
+
+test("a group whose members need each other goes to sleep", async () => {
+  using clock = new VirtualClock();
+  const group = new Group("shop");
+  const [web, db] = ["web", "db"].map((name): Activator => {
+    const target = Object.assign(new FakeTarget(), { name, isPrompt: true });
+    const needs = new Needs({
+      resolve: () => Promise.resolve(name === "web" ? [needOf(() => db)] : []),
+      onFailure: (error) => assert.fail(error),
+    });
+    const probe = (): Promise<void> => Promise.resolve();
+    return new Activator({ target, probe, policy, services: [name], needs, group, observer: observer({}) });
+  });
+  assert.ok(web && db);
+  for (const activator of [web, db]) group.add(activator);
+  for (const activator of [web, db]) activator.open();
+  const lease = await web.acquire(patience);
+  await clock.settle();
+  assert.deepEqual(
+    [web, db].map(({ view }) => view.state),
+    ["ready", "ready"],
+  );
+  lease[Symbol.dispose]();
+  await clock.advance(policy.idleTimeoutMs);
+  await clock.advance(policy.idleTimeoutMs);
+  assert.deepEqual(
+    [web, db].map(({ view }) => view.state),
+    ["asleep", "asleep"],
+  );
+});
+
+function needOf(activator: () => Activator | undefined): Dependency {
+  const db = (): Activator => activator() ?? assert.fail();
+  return {
+    name: "db",
+    claim: (signal) => db().acquire(signal, "web"),
+    join: (signal) => db().join(signal, "web"),
+  };
+}
