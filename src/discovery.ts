@@ -78,8 +78,9 @@ export class Discovery {
   async close(): Promise<void> {
     this.#watch?.[Symbol.dispose]();
     this.#closing.abort();
-    clearTimeout(this.#lingering);
     await this.#looking;
+    // The last look may have set it.
+    clearTimeout(this.#lingering);
   }
 
   #hint(): void {
@@ -116,7 +117,7 @@ export class Discovery {
   async #take(containers: readonly ListedContainer[]): Promise<void> {
     const problems: LabelProblem[] = [];
     const wanted = new Map<string, Found>();
-    for (const container of this.#firsts(containers)) {
+    for (const container of this.#establishedFirst(this.#firsts(containers))) {
       const labelled = labelledOf(container);
       const read = serviceOfLabels(labelled, this.#options.config);
       if (read === undefined || this.#isConfigured(container)) continue;
@@ -170,6 +171,12 @@ export class Discovery {
   #firsts(containers: readonly ListedContainer[]): ListedContainer[] {
     const byTarget = Map.groupBy(containers, (container) => JSON.stringify(labelledOf(container).reference));
     return [...byTarget.values()].flatMap((same) => same.slice(0, 1));
+  }
+
+  /** No newcomer takes the name or the port of a service that is served already. */
+  #establishedFirst(containers: readonly ListedContainer[]): ListedContainer[] {
+    const served = new Set([...this.#found.values()].map(({ container }) => container));
+    return containers.toSorted((a, b) => Number(served.has(b.name)) - Number(served.has(a.name)));
   }
 
   /** The configuration goes first, also for what is created as it says: labels may come with an image. */

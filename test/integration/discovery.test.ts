@@ -124,6 +124,20 @@ engineTest("a port that is taken is a problem, and is tried again when something
   assert.match(problem?.problem ?? "", new RegExp(`port ${port} is taken by service "(first|second)"`));
 });
 
+engineTest("no newcomer takes the name or the port of a service", async (lab) => {
+  const project = unique();
+  const labels = { "wakeport.ports": `127.0.0.1:${await freePort()}:${PORT}`, "wakeport.name": `web-${project}` };
+  const first = await make(lab, { project, service: "first", labels });
+  const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
+  wakeport.mayWake(first, `container ${project}/first`);
+  const target = (): string | undefined => wakeport.status.services[0]?.target;
+  await eventually("it is served", () => target() === `container ${project}/first`);
+  const second = await make(lab, { project, service: "second", labels });
+  wakeport.mayWake(second, `container ${project}/second`);
+  await eventually("the other one was looked at", () => (wakeport.status.label_problems ?? []).length > 0);
+  assert.equal(target(), `container ${project}/first`, "another container took its name");
+});
+
 engineTest(
   "a container that is recreated with other labels is another service on the same container name",
   async (lab) => {
