@@ -14,7 +14,11 @@ import type { Target } from "./target/target.ts";
 export interface Wakers {
   /** @throws TargetError when there is no such service */
   ofService(name: string): Activator;
-  /** Undefined when it is asked for by an id that is gone. */
+  /**
+   * Undefined when it is asked for by an id that is gone.
+   *
+   * @throws TargetError "missing" for a container that nobody knows yet and that does not exist
+   */
   ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator | undefined>;
   oneShot(reference: ContainerReference): OneShot;
 }
@@ -37,7 +41,8 @@ export class Dependencies {
   async of(target: Target, services: readonly string[], signal: AbortSignal): Promise<Dependency[]> {
     const configured = services.map((name) => this.#ready(target, this.#wakers.ofService(name)));
     const compose = target instanceof ContainerTarget ? await this.#ofContainer(target, signal) : [];
-    const all = new Map([...compose, ...configured].map((dependency) => [dependency.name, dependency]));
+    // Where both name the same one, compose's condition asks for more.
+    const all = new Map([...configured, ...compose].map((dependency) => [dependency.name, dependency]));
     all.delete(target.name);
     this.#edges.set(target.name, [...all.keys()]);
     this.#refuseCircle(target.name);
@@ -52,7 +57,7 @@ export class Dependencies {
     const first = holder === undefined ? [] : [this.#ready(target, holder)];
     if (project === undefined) return first;
     const others = dependsOn.map(async ({ service, condition }) => {
-      const reference = { project, service };
+      const reference = { service, project };
       if (condition === "service_completed_successfully") return this.#completed(facts, reference);
       const activator = await this.#wakers.ofContainer(reference, signal);
       return activator === undefined ? [] : this.#ready(target, activator, condition);
@@ -100,13 +105,16 @@ export class Dependencies {
   }
 
   #refuseCircle(name: string): void {
+    const seen = new Set<string>();
     const visit = (one: string, way: readonly string[]): void => {
-      if (way.includes(one) && one !== name) return;
       if (way.length > 0 && one === name) {
         throw new TargetError("invalid", `containers depend on each other in a circle: ${[...way, one].join(" → ")}`, {
           remedy: 'one "depends_on" must go, in the configuration or in the compose file',
         });
       }
+      // Each once: there may be very many ways through a few containers.
+      if (seen.has(one)) return;
+      seen.add(one);
       for (const other of this.#edges.get(one) ?? []) visit(other, [...way, one]);
     };
     visit(name, []);

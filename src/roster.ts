@@ -110,18 +110,22 @@ export class Roster {
 
   /** Puts everything to sleep, or leaves it running: what others depend on after those others. */
   async close({ drainMs, targets }: CloseOptions): Promise<void> {
-    let remaining = [...this.#entries.values()];
-    while (remaining.length > 0) {
+    const end = performance.now() + drainMs;
+    const closed = new Set<Entry>();
+    // A start that was under way may have made another one meanwhile.
+    const rest = (): Entry[] => [...this.#entries.values()].filter((entry) => !closed.has(entry));
+    for (let remaining = rest(); remaining.length > 0; remaining = rest()) {
       const free = remaining.filter(({ activator }) => activator.view.dependents.length === 0);
       const next = free.length > 0 ? free : remaining;
       await Promise.all(
         next.map(({ activator, target }) => {
           // Nobody could adopt a process that we leave.
           const leaveRunning = targets === "leave" && !(target instanceof ProcessTarget);
-          return activator.close({ drainMs, leaveRunning });
+          // Those who were let in at the same time have the same time to finish.
+          return activator.close({ drainMs: Math.max(0, end - performance.now()), leaveRunning });
         }),
       );
-      remaining = remaining.filter((entry) => !next.includes(entry));
+      for (const entry of next) closed.add(entry);
     }
   }
 
@@ -132,7 +136,8 @@ export class Roster {
 
   #enter(key: string, services: readonly Service[]): Entry {
     const { engine, around, observer } = this.#options;
-    const target = createTarget(services, engine, around, observer);
+    const names = new Set([...this.#entries.values()].map((entry) => entry.target.name));
+    const target = createTarget(services, engine, around, observer, names);
     return this.#keep(key, target, services, { probe: probeOf(services, target), policy: policyOf(services) });
   }
 
@@ -210,6 +215,8 @@ export class Roster {
     const key = containerKey(lasting);
     const known = (facts === undefined ? undefined : await this.#ownerOf(facts.id, signal)) ?? this.#entries.get(key);
     if (known !== undefined) return known.activator;
+    // It may turn out to be the container of a service, under another name, as soon as it is there.
+    if (facts === undefined) throw notThere(reference);
     return this.#keep(key, this.#newTarget(lasting), [], { probe: up, policy: this.#options.dependencyPolicy })
       .activator;
   }
@@ -220,7 +227,7 @@ export class Roster {
     for (const entry of this.#entries.values()) {
       const { target } = entry;
       if (!(target instanceof ContainerTarget)) continue;
-      if (target === owner || (!target.isKnown && (await target.glimpse(signal))?.id === id)) return entry;
+      if (target === owner || (!target.isKnown && (await idOf(target, signal)) === id)) return entry;
     }
     return undefined;
   }
@@ -248,6 +255,22 @@ export class Roster {
       onWarning: (event, message) => observer.warning(event, message),
     });
   }
+}
+
+/** Undefined also where its service is configured wrongly: that is told when it is woken, and is no matter of others. */
+async function idOf(target: ContainerTarget, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    return (await target.glimpse(signal))?.id;
+  } catch (error) {
+    if (error instanceof TargetError && error.fault === "invalid") return undefined;
+    throw error;
+  }
+}
+
+function notThere(reference: ContainerReference): TargetError {
+  return new TargetError("missing", `${describeReference(reference)} does not exist`, {
+    remedy: "create it (docker compose up --no-start)",
+  });
 }
 
 function containerKey(reference: ContainerReference): string {

@@ -62,6 +62,7 @@ export function keyOf({ name, target }: Service): string {
 /**
  * Makes the target that all of `services` name.
  *
+ * @param taken names of other targets: what depends on what is told by their names, so that no two may be alike
  * @throws TargetError for a user or group that does not exist
  */
 export function createTarget(
@@ -69,11 +70,12 @@ export function createTarget(
   engine: EngineParts | undefined,
   around: Surroundings,
   observer: Observer,
+  taken: ReadonlySet<string> = new Set(),
 ): Target {
   const [{ target: spec, name }] = services as readonly [Service];
   const graceMs = graceOf(services);
   if (spec.kind === "process")
-    return createProcess(name, spec, graceMs ?? builtIn.process_stop_grace, around, observer);
+    return createProcess(name, spec, graceMs ?? builtIn.process_stop_grace, around, observer, taken);
   if (engine === undefined) throw new Error("a container target needs an engine");
   const onWarning: ContainerOptions["onWarning"] = (event, message) => observer.warning(event, message);
   const common = { name: describeTarget(spec), network: spec.network, graceMs, onWarning, ...engine };
@@ -93,12 +95,14 @@ function createProcess(
   graceMs: number,
   around: Surroundings,
   observer: Observer,
+  taken: ReadonlySet<string>,
 ): ProcessTarget {
+  const inShort = describeTarget({ kind: "process", ...spec });
   const { user, group, command, listen, cwd } = spec;
   const who = { ...(user !== undefined && { user }), ...(group !== undefined && { group }) };
   const account = accountOf(who, around);
   return new ProcessTarget({
-    name: describeTarget({ kind: "process", ...spec }),
+    name: taken.has(inShort) ? `${inShort} (${service})` : inShort,
     command,
     listen,
     graceMs,
