@@ -98,9 +98,7 @@ export class FakeEngine implements AsyncDisposable {
   #answer(request: http.IncomingMessage, response: http.ServerResponse): void {
     const { pathname } = new URL(request.url ?? "/", "http://engine");
     this.requests.push(`${request.method} ${pathname}`);
-    const route = pathname.endsWith("/containers/json")
-      ? "GET list"
-      : `${request.method} ${pathname.split("/").at(-1)}`;
+    const route = pathname === "/containers/json" ? "GET list" : `${request.method} ${pathname.split("/").at(-1)}`;
     const answer = this.#answers.get(route)?.shift() ?? this.#usual[route];
     if (answer === undefined) json(404, { message: "page not found" })(response, request);
     else answer(response, request);
@@ -130,9 +128,8 @@ export class FakeEngine implements AsyncDisposable {
       answer(response, request);
     },
     "GET list": (response, request) => {
-      // It was made by nobody who labels what he makes.
-      const isCreated = decodeURIComponent(request.url ?? "").includes("wakeport.owner");
-      json(200, isCreated ? [] : [this.container.listed])(response, request);
+      const isAsked = request.url?.includes("compose.service%3Dservice") === true;
+      json(200, isAsked ? [this.container.listed] : [])(response, request);
     },
     "GET logs": (response) => void response.end(),
     "POST start": (response) => {

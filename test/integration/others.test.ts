@@ -98,7 +98,7 @@ engineTest("a container that is recreated under its name is the same target", as
   const wakeport = await lab.wakeport({ echo: { to: target } });
   await wakeport.greeted("echo");
   await target.remove();
-  await wakeport.until("echo", "asleep");
+  await wakeport.until("echo", "missing");
   const next = await lab.container({ program: echo(), name: target.name });
   wakeport.mayUse("echo", next);
   await wakeport.greeted("echo");
