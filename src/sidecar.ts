@@ -159,8 +159,8 @@ export class Sidecar {
 
   async #close(): Promise<void> {
     const { targets, drainMs } = this.#config.shutdown;
-    await this.#discovery?.close();
     for (const { listeners } of this.#services.values()) for (const listener of listeners) listener.close();
+    await this.#discovery?.close();
     this.#engine?.pulls.close();
     await this.#orphans?.close();
     await this.#roster.close({ drainMs, targets });

@@ -75,7 +75,19 @@ function shaped({ reference, name }: LabelledContainer, raw: Record<string, unkn
   }
   const { config: resolved, problems } = resolve(parsed.data, "labels", { adminListen: config.admin });
   if (problems.length > 0) return { problems: problems.map((problem) => inWords(problem, serviceName)) };
-  return { service: resolved.services[0] as Service };
+  const service = resolved.services[0] as Service;
+  if (config.discover?.scope === "all" && service.ready.some(({ kind }) => kind === "log")) {
+    // A pattern can keep the whole program busy; here it would be anybody's.
+    const problem = `label ${LABEL_PREFIX}ready: patterns are for wakeport.yaml, or for labels of the own project`;
+    return { problems: [problem] };
+  }
+  return { service: { ...service, ...groupOf(service, reference) } };
+}
+
+/** What somebody's labels call a group is one of their own project, and never one of the file. */
+function groupOf({ group }: Service, reference: ContainerReference): Pick<Service, "group"> {
+  if (group === undefined) return {};
+  return { group: `labels ${"service" in reference ? (reference.project ?? "") : ""}/${group}` };
 }
 
 /** @returns what is wrong with the value */

@@ -172,7 +172,7 @@ function logSleep(log: Log, { target, services, reason, action, durationMs, exit
     );
   } else if (reason === "external") {
     log.warn({ ...facts, exit_code: exit?.code }, `${target} was put away by somebody else`);
-  } else log.info(facts, `${target} is asleep (${reason})`);
+  } else log.info(facts, `${target} is ${action === "pause" ? "paused" : "asleep"} (${reason})`);
 }
 
 function logConnection(log: Log, report: ConnectionReport): void {

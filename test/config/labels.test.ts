@@ -56,7 +56,7 @@ suite("labels of a container", () => {
       "wakeport.network": "yes",
       "wakeport.group": "1",
     });
-    assert.deepEqual([service.name, service.group], ["ftp", "1"]);
+    assert.deepEqual([service.name, service.group], ["ftp", "labels demo/1"]);
     assert.deepEqual(service.target, {
       kind: "container",
       reference: { service: "web", project: "demo" },
@@ -116,6 +116,14 @@ suite("labels of a container", () => {
       assert.match(problemsOf(labels).join("\n"), problem);
     });
   }
+
+  test("may hold no pattern when they are anybody's", () => {
+    const everybody = configOf("docker: { discover: all }\n");
+    const found = read({ "wakeport.ports": "1", "wakeport.ready": "{ log: ready }" }, everybody);
+    assert.ok(found !== undefined && "problems" in found);
+    assert.match(found.problems[0] ?? "", /^label wakeport\.ready: patterns are for wakeport\.yaml/);
+    assert.equal(serviceOf({ "wakeport.ports": "1", "wakeport.ready": "{ log: ready }" }).ready[0]?.kind, "log");
+  });
 
   test("never throw, whatever they are", () => {
     const label = fc.oneof(

@@ -18,6 +18,8 @@ const AT_ONCE = 4;
 /** How many bytes a word has. */
 const WORD = 8;
 const PAUSE_MS = 50;
+/** The engine makes its network rules anew when it starts: what is lost meanwhile TCP sends again, after longer and longer. */
+const PATIENCE_MS = 60_000;
 
 /** A connection on which a word goes there and back again and again, and is compared. */
 class Talk {
@@ -47,7 +49,8 @@ class Talk {
       const word = String(number).padStart(WORD, "0");
       this.#sent += word;
       this.#peer.send(word);
-      await eventually("a word is back", () => this.#peer.received >= this.#sent.length || this.#peer.fate !== "open");
+      const isBack = (): boolean => this.#peer.received >= this.#sent.length || this.#peer.fate !== "open";
+      await eventually("a word is back", isBack, PATIENCE_MS);
       await delay(PAUSE_MS);
     }
   }
@@ -62,9 +65,9 @@ class Talk {
 /** Waits until two more words have come back on every connection: sent and received after this moment. */
 async function flowing(talks: readonly Talk[]): Promise<void> {
   const before = talks.map(({ words }) => words);
-  await eventually("data flows on all connections", () =>
-    talks.every((talk, index) => talk.fault !== undefined || talk.words >= before[index]! + 2),
-  );
+  const isFlowing = (talk: Talk, index: number): boolean =>
+    talk.fault !== undefined || talk.words >= before[index]! + 2;
+  await eventually("data flows on all connections", () => talks.every(isFlowing), PATIENCE_MS);
   const faults = talks.map(({ fault }) => fault).filter((fault) => fault !== undefined);
   assert.deepEqual(faults, [], `${faults.length} of ${talks.length} are broken`);
 }

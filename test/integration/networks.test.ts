@@ -16,7 +16,8 @@ checkLeaks();
 
 /** Greets with the address at which it was dialled. */
 const WHERE = `
-  require("node:net").createServer((socket) => socket.end(socket.localAddress)).listen(${PORT});
+  const greet = (socket) => socket.on("error", () => {}).end(socket.localAddress);
+  require("node:net").createServer(greet).listen(${PORT});
   process.on("SIGTERM", () => process.exit(0));
 `;
 

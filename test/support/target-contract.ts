@@ -136,9 +136,12 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       const ending = Promise.withResolvers<{ exit: Exit | undefined; lines: readonly string[] }>();
       using _watch = target.watch(() => {
         // As early as anybody can ask.
-        void Promise.all([target.look(unlimited), target.lastLines(unlimited)]).then(([sight, lines]) => {
-          if (!sight.up) ending.resolve({ exit: sight.exit, lines });
-        });
+        Promise.all([target.look(unlimited), target.lastLines(unlimited)])
+          .then(([sight, lines]) => {
+            if (!sight.up) ending.resolve({ exit: sight.exit, lines });
+          })
+          // One that is still asked when the test is over is nobody's.
+          .catch(() => {});
       });
       await subject.crash();
       const { exit, lines } = await inTime(ending.promise, "no hint at the exit");

@@ -9,10 +9,14 @@ const PATIENCE_MS = 10_000;
 const POLL_MS = 2;
 
 /** Waits until `holds`; fails, saying `what` did not come true, after ten seconds. */
-export async function eventually(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const limit = performance.now() + PATIENCE_MS;
+export async function eventually(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  patienceMs: number = PATIENCE_MS,
+): Promise<void> {
+  const limit = performance.now() + patienceMs;
   while (!(await holds())) {
-    if (performance.now() > limit) throw new Error(`did not come true within ${PATIENCE_MS / 1000} s: ${what}`);
+    if (performance.now() > limit) throw new Error(`did not come true within ${patienceMs / 1000} s: ${what}`);
     // Not setTimeout, so that a test may put a mock in its place.
     await scheduler.wait(POLL_MS);
   }
