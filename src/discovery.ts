@@ -3,7 +3,7 @@
  * labelled containers, and the list decides. What the configuration names itself is left to it.
  */
 import { delay } from "./async.ts";
-import type { Config, Service } from "./config/config.ts";
+import type { Config, WokenService } from "./config/config.ts";
 import { ENABLE_LABEL, type LabelledContainer, serviceOfLabels } from "./config/labels.ts";
 import { clash } from "./config/ports.ts";
 import { type ListedContainer, projectLabel, serviceLabel } from "./engine/container-facts.ts";
@@ -24,8 +24,8 @@ export interface DiscoveryOptions {
   readonly engine: EngineParts;
   readonly observer: Observer;
   /** A service appeared. @throws when it cannot be had: its port is taken */
-  readonly onAppear: (service: Service) => Promise<void>;
-  readonly onVanish: (service: Service) => Promise<void>;
+  readonly onAppear: (service: WokenService) => Promise<void>;
+  readonly onVanish: (service: WokenService) => Promise<void>;
 }
 
 /** What is wrong with the labels of one container. */
@@ -35,7 +35,7 @@ export interface LabelProblem {
 }
 
 interface Found {
-  readonly service: Service;
+  readonly service: WokenService;
   /** For people. */
   readonly container: string;
   /** Since when its container is gone, by the monotonic clock. */
@@ -58,7 +58,7 @@ export class Discovery {
     this.#options = options;
   }
 
-  get services(): Service[] {
+  get services(): WokenService[] {
     return [...this.#found.values()].map(({ service }) => service);
   }
 
@@ -190,7 +190,7 @@ export class Discovery {
     });
   }
 
-  #conflicts(service: Service, wanted: ReadonlyMap<string, Found>): string[] {
+  #conflicts(service: WokenService, wanted: ReadonlyMap<string, Found>): string[] {
     const { services, admin } = this.#options.config;
     const others = [...services.filter(({ enabled }) => enabled), ...[...wanted.values()].map((one) => one.service)];
     const namesake = others.find(({ name }) => name === service.name);

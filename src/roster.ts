@@ -7,7 +7,7 @@ import { Group } from "./activation/group.ts";
 import { Needs } from "./activation/needs.ts";
 import { OneShot } from "./activation/one-shot.ts";
 import type { Probe } from "./activation/run.ts";
-import type { ContainerReference, Service } from "./config/config.ts";
+import type { ContainerReference, WokenService } from "./config/config.ts";
 import { describeReference } from "./config/describe.ts";
 import { Dependencies, type Wakers } from "./dependencies.ts";
 import type { ContainerFacts } from "./engine/container-facts.ts";
@@ -32,7 +32,7 @@ interface Entry {
   readonly target: Target;
   readonly activator: Activator;
   /** None for a container that is only depended on. */
-  services: readonly Service[];
+  services: readonly WokenService[];
 }
 
 export interface CloseOptions {
@@ -77,16 +77,19 @@ export class Roster {
   /**
    * Takes services in; those that name the same target share its activator.
    *
-   * @returns the activator of each, in order
    * @throws TargetError for a user or group that does not exist
    */
-  add(services: readonly Service[]): Activator[] {
+  add(services: readonly WokenService[]): void {
     for (const [key, sharing] of Map.groupBy(services, keyOf)) {
       const entry = this.#entries.get(key);
       if (entry === undefined) this.#enter(key, sharing);
       else this.#configure(entry, [...entry.services, ...sharing]);
     }
-    return services.map((service) => this.#entries.get(keyOf(service))!.activator);
+  }
+
+  /** Of a service that was taken in. */
+  activatorOf(service: WokenService): Activator {
+    return this.#entries.get(keyOf(service))!.activator;
   }
 
   /** Begins to follow all targets, and from now on each that comes. */
@@ -96,7 +99,7 @@ export class Roster {
   }
 
   /** Lets a service go, once its connections are over. What nobody else uses is left as it is, and followed no more. */
-  async remove(service: Service, drainMs: number): Promise<void> {
+  async remove(service: WokenService, drainMs: number): Promise<void> {
     const key = keyOf(service);
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
@@ -134,7 +137,7 @@ export class Roster {
     for (const { target } of this.#entries.values()) if (target instanceof ProcessTarget) target.kill();
   }
 
-  #enter(key: string, services: readonly Service[]): Entry {
+  #enter(key: string, services: readonly WokenService[]): Entry {
     const { engine, around, observer } = this.#options;
     const names = new Set([...this.#entries.values()].map((entry) => entry.target.name));
     const target = createTarget(services, engine, around, observer, names);
@@ -144,7 +147,7 @@ export class Roster {
   #keep(
     key: string,
     target: Target,
-    services: readonly Service[],
+    services: readonly WokenService[],
     { probe, policy }: { readonly probe: Probe; readonly policy: Policy },
   ): Entry {
     const { observer } = this.#options;
@@ -168,7 +171,7 @@ export class Roster {
     return entry;
   }
 
-  #configure(entry: Entry, services: readonly Service[]): void {
+  #configure(entry: Entry, services: readonly WokenService[]): void {
     const { target, activator } = entry;
     const isNamed = services.length > 0;
     entry.services = services;
@@ -184,7 +187,7 @@ export class Roster {
     });
   }
 
-  #needsOf(target: Target, services: () => readonly Service[]): Needs {
+  #needsOf(target: Target, services: () => readonly WokenService[]): Needs {
     const { observer } = this.#options;
     return new Needs({
       resolve: (signal) => {

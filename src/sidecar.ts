@@ -3,9 +3,9 @@ import type net from "node:net";
 import type { Activator } from "./activation/activator.ts";
 import { type EngineStatus, type StatusReport, serviceStatus, unnamedStatus } from "./admin/api.ts";
 import { AdminServer, MOST_ADMIN_CLIENTS } from "./admin/server.ts";
-import { Gate } from "./async.ts";
-import type { Config, Service } from "./config/config.ts";
+import { type Config, isWoken, type Service, type WokenService } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
+import { type DestinationOf, destinationsOf } from "./destinations.ts";
 import { Discovery } from "./discovery.ts";
 import { BindError, messageOf, sentenceOf } from "./errors.ts";
 import { connectionLimit, Seats } from "./net/admission.ts";
@@ -37,7 +37,8 @@ export interface SidecarOptions extends Surroundings {
 /** An enabled service with what it shares and what it counts. */
 interface LiveService {
   readonly service: Service;
-  readonly activator: Activator;
+  /** Undefined where there is nothing to wake. */
+  readonly activator: Activator | undefined;
   readonly traffic: Traffic;
   readonly listeners: readonly Listener[];
 }
@@ -69,15 +70,17 @@ export class Sidecar {
     this.#observer = fanOut(this.#metrics.observer, options.observer);
 
     const enabled = config.services.filter(({ enabled }) => enabled);
-    const needsEngine = config.discover !== undefined || enabled.some(({ target }) => target.kind !== "process");
+    const woken = enabled.filter(isWoken);
+    const needsEngine = config.discover !== undefined || woken.some(({ target }) => target.kind !== "process");
     this.#engine = needsEngine ? createEngine(config, options, this.#observer) : undefined;
     this.#orphans =
       this.#engine && new Orphans({ ...this.#engine, services: createdIn(config), observer: this.#observer });
 
     const { dependencyPolicy } = config;
     this.#roster = new Roster({ engine: this.#engine, around: options, observer: this.#observer, dependencyPolicy });
-    const activators = this.#roster.add(enabled);
-    for (const [index, service] of enabled.entries()) this.#enter(service, activators[index] as Activator);
+    // All at once, because those that share a target are to be told so from the beginning.
+    this.#roster.add(woken);
+    for (const service of enabled) this.#enter(service);
     this.#discovery = this.#engine && config.discover && this.#discover(this.#engine);
     this.#openFiles = options.openFiles;
     this.#ownFiles = options.ownFiles;
@@ -181,9 +184,9 @@ export class Sidecar {
     });
   }
 
-  async #appear(service: Service): Promise<void> {
-    const [activator] = this.#roster.add([service]);
-    const { listeners } = this.#enter(service, activator as Activator);
+  async #appear(service: WokenService): Promise<void> {
+    this.#roster.add([service]);
+    const { listeners } = this.#enter(service);
     const opened = await Promise.allSettled(listeners.map((listener) => listener.open()));
     const failures = opened.filter((result) => result.status === "rejected").map(({ reason }) => messageOf(reason));
     if (failures.length === 0) return;
@@ -192,24 +195,26 @@ export class Sidecar {
   }
 
   /** Its connections may finish; its target is left as it is. */
-  async #vanish(service: Service): Promise<void> {
+  async #vanish(service: WokenService): Promise<void> {
     for (const listener of this.#services.get(service.name)?.listeners ?? []) listener.close();
     this.#services.delete(service.name);
     await this.#roster.remove(service, this.#config.shutdown.drainMs);
   }
 
-  #enter(service: Service, activator: Activator): LiveService {
+  #enter(service: Service): LiveService {
     const traffic = newTraffic(service);
-    const live = { service, activator, traffic, listeners: this.#listenersOf(service, activator, traffic) };
+    const activator = isWoken(service) ? this.#roster.activatorOf(service) : undefined;
+    const listeners = this.#listenersOf(service, destinationsOf(service, activator), traffic);
+    const live = { service, activator, traffic, listeners };
     this.#services.set(service.name, live);
-    this.#metrics.addService(service.name);
+    this.#metrics.addService(service.name, activator !== undefined);
     return live;
   }
 
-  #listenersOf(service: Service, activator: Activator, traffic: Traffic): Listener[] {
+  #listenersOf(service: Service, destinationOf: DestinationOf, traffic: Traffic): Listener[] {
     return service.ports.map((port) => {
       const front = { port: port.front, ...(port.address !== undefined && { address: port.address }) };
-      const route = { service: service.name, front: formatFront(front), activator, targetPort: port.target, traffic };
+      const route = { service: service.name, front: formatFront(front), destination: destinationOf(port), traffic };
       return new Listener(service.name, front, (client) => this.#accept(client, route));
     });
   }
@@ -227,7 +232,7 @@ export class Sidecar {
   #gauges(): ServiceGauges[] {
     return [...this.#services.values()].map(({ service, activator, traffic }) => ({
       service: service.name,
-      view: activator.view,
+      view: activator?.view,
       waiting: traffic.waiting.taken,
       active: traffic.active,
       meter: traffic.meter,
@@ -265,15 +270,14 @@ function engineStatus({ engine, events }: EngineParts): EngineStatus {
   return { url: engine.url, up: events.isUp, ...(problems.length > 0 && { problems }) };
 }
 
-function newTraffic({ name, limits, releasePace }: Service): Traffic {
+function newTraffic({ name, limits }: Service): Traffic {
   return {
     waiting: new Seats(limits.waiting, `clients waiting for service "${name}"`),
     active: 0,
     meter: { in: 0, out: 0 },
-    pace: new Gate(releasePace),
   };
 }
 
 function liveStatus({ activator, traffic }: LiveService): Parameters<typeof serviceStatus>[2] {
-  return { view: activator.view, connections: traffic.active, waiting: traffic.waiting.taken };
+  return { view: activator?.view, connections: traffic.active, waiting: traffic.waiting.taken };
 }

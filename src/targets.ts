@@ -1,9 +1,9 @@
 /** Makes targets, their probes and policies of the services that name them. Services that share a target share one. */
 import type { Policy } from "./activation/activator.ts";
 import type { Probe } from "./activation/run.ts";
-import type { Config, ProcessSpec, Service } from "./config/config.ts";
+import { builtIn } from "./config/built-in.ts";
+import type { Config, ProcessSpec, WokenService } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
-import { builtIn } from "./config/resolve.ts";
 import { Engine } from "./engine/engine.ts";
 import { EngineEvents } from "./engine/events.ts";
 import { parseEngineHost } from "./engine/host.ts";
@@ -55,7 +55,7 @@ export function createEngine({ docker, source }: Config, { env }: Surroundings, 
 }
 
 /** Two services with the same key wake the same thing. */
-export function keyOf({ name, target }: Service): string {
+export function keyOf({ name, target }: WokenService): string {
   return target.kind === "container" ? `container ${JSON.stringify(target.reference)}` : `${target.kind} ${name}`;
 }
 
@@ -66,13 +66,13 @@ export function keyOf({ name, target }: Service): string {
  * @throws TargetError for a user or group that does not exist
  */
 export function createTarget(
-  services: readonly Service[],
+  services: readonly WokenService[],
   engine: EngineParts | undefined,
   around: Surroundings,
   observer: Observer,
   taken: ReadonlySet<string> = new Set(),
 ): Target {
-  const [{ target: spec, name }] = services as readonly [Service];
+  const [{ target: spec, name }] = services as readonly [WokenService];
   const graceMs = graceOf(services);
   if (spec.kind === "process")
     return createProcess(name, spec, graceMs ?? builtIn.process_stop_grace, around, observer, taken);
@@ -84,7 +84,7 @@ export function createTarget(
 }
 
 /** The longest that any of the services sets, in milliseconds. */
-export function graceOf(services: readonly Service[]): number | undefined {
+export function graceOf(services: readonly WokenService[]): number | undefined {
   const graces = services.flatMap(({ stopGraceMs }) => stopGraceMs ?? []);
   return graces.length === 0 ? undefined : Math.max(...graces);
 }
@@ -128,13 +128,13 @@ function environmentOf(
 }
 
 /** All that any of the services asks for must hold. */
-export function probeOf(services: readonly Service[], target: Target): Probe {
+export function probeOf(services: readonly WokenService[], target: Target): Probe {
   const probes = services.flatMap((service) => probesOf(service, target));
   return all([...new Map(probes.map((probe) => [probe.name, probe])).values()]);
 }
 
 /** A service with several ports answers on its first one: the others may be data ports, open only at times. */
-function probesOf({ ready, ports }: Service, target: Target): NamedProbe[] {
+function probesOf({ ready, ports }: WokenService, target: Target): NamedProbe[] {
   const port = ports[0]?.target;
   if (port === undefined) return [];
   return ready.map((part) => {
@@ -154,9 +154,9 @@ function probesOf({ ready, ports }: Service, target: Target): NamedProbe[] {
 }
 
 /** Where services that share a target differ, the longest time holds: none of them is served worse than it asked. */
-export function policyOf(services: readonly Service[]): Policy {
-  const longest = (time: (service: Service) => number): number => Math.max(...services.map(time));
-  const { sleep, deeper } = services[0] as Service;
+export function policyOf(services: readonly WokenService[]): Policy {
+  const longest = (time: (service: WokenService) => number): number => Math.max(...services.map(time));
+  const { sleep, deeper } = services[0] as WokenService;
   return {
     sleep,
     ...(deeper && { deeper }),

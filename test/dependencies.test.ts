@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { Activator } from "../src/activation/activator.ts";
+import { isWoken } from "../src/config/config.ts";
 import { parseConfig } from "../src/config/parse.ts";
 import { Dependencies } from "../src/dependencies.ts";
 import { Roster } from "../src/roster.ts";
@@ -43,7 +44,8 @@ suite("dependencies", () => {
     const { dependencyPolicy, services } = config;
     const around = { env: {}, uid: 0, gid: 0 };
     const roster = new Roster({ engine: undefined, around, observer: silent, dependencyPolicy });
-    const names = roster.add(services).map(({ target }) => target.name);
+    roster.add(services.filter(isWoken));
+    const names = roster.activators.map(({ target }) => target.name);
     assert.deepEqual(names, ["process node server.js", "process node server.js (b)"]);
   });
 });

@@ -1,14 +1,14 @@
 /** What wakeport tells about its services: the answer of /api/v1/services, which `wakeport status` prints. */
 import type { ActivatorView } from "../activation/activator.ts";
 import type { StateName } from "../activation/machine.ts";
-import type { Service } from "../config/config.ts";
+import { isWoken, type Service } from "../config/config.ts";
 import { formatFront } from "../net/listener.ts";
 
 /** One service. Times are RFC 3339, durations milliseconds. */
 export interface ServiceStatus {
   readonly name: string;
-  /** "missing" when it sleeps because its container does not exist. */
-  readonly state: StateName | "disabled" | "missing";
+  /** "missing" when it sleeps because its container does not exist; "listening" where there is nothing to wake. */
+  readonly state: StateName | "disabled" | "missing" | "listening";
   /** Why the target is in this state, in words. */
   readonly cause?: string;
   /** Since when it is in this state. */
@@ -16,14 +16,15 @@ export interface ServiceStatus {
   /** Targets that need this one at this moment. */
   readonly dependents: readonly string[];
   readonly target: string;
-  /** Front addresses, each with the target's port. */
-  readonly ports: readonly { readonly front: string; readonly target: number }[];
+  /** Front addresses, each with the port of the target that is woken for it. */
+  readonly ports: readonly { readonly front: string; readonly target?: number }[];
   readonly connections: number;
   readonly waiting: number;
   /** While it is starting: the parts of `ready` that do not hold yet, once the target is up. */
   readonly pending?: readonly string[];
-  readonly idle_timeout_ms: number;
-  readonly start_timeout_ms: number;
+  /** Absent where there is nothing to wake. */
+  readonly idle_timeout_ms?: number;
+  readonly start_timeout_ms?: number;
   /** When it will go to sleep; absent while it is in use or asleep. */
   readonly idle_deadline?: string;
   readonly last_activity?: string;
@@ -62,7 +63,8 @@ export interface StatusReport {
 
 /** The part of a service that lives; absent for one that is not enabled. */
 export interface LivePart {
-  readonly view: ActivatorView;
+  /** Undefined where there is nothing to wake. */
+  readonly view: ActivatorView | undefined;
   readonly connections: number;
   readonly waiting: number;
 }
@@ -72,16 +74,18 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
   const view = live?.view;
   return {
     name: service.name,
-    state: view === undefined ? "disabled" : stateOf(view),
+    state: live === undefined ? "disabled" : view === undefined ? "listening" : stateOf(view),
     dependents: view?.dependents ?? [],
     ...(view !== undefined && { cause: view.missing ?? view.cause, since: rfc3339(view.since) }),
     target,
-    ports: service.ports.map((port) => ({ front: frontOf(port), target: port.target })),
+    ports: service.ports.map((port) => ({ front: frontOf(port), ...(isWoken(service) && { target: port.target }) })),
     connections: live?.connections ?? 0,
     waiting: live?.waiting ?? 0,
     ...(view?.pending !== undefined && { pending: view.pending }),
-    idle_timeout_ms: service.idleTimeoutMs,
-    start_timeout_ms: service.startTimeoutMs,
+    ...(isWoken(service) && {
+      idle_timeout_ms: service.idleTimeoutMs,
+      start_timeout_ms: service.startTimeoutMs,
+    }),
     ...(view?.idleDeadline !== undefined && { idle_deadline: rfc3339(view.idleDeadline) }),
     ...(view?.lastActivity !== undefined && { last_activity: rfc3339(view.lastActivity) }),
     ...(view?.cooldownUntil !== undefined && { cooldown_until: rfc3339(view.cooldownUntil) }),

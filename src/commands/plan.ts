@@ -9,13 +9,12 @@ export function planLines(services: readonly PlannedService[]): string[] {
 type PlannedService = Omit<ServiceStatus, "state"> & { readonly state?: ServiceStatus["state"] };
 
 function rowsOf({ name, ports, target, state, idle_timeout_ms, start_timeout_ms }: PlannedService): string[][] {
-  const idle = `idle ${formatDuration(idle_timeout_ms)}`;
-  const start = `start ≤ ${formatDuration(start_timeout_ms)}`;
-  return ports.map((port, index) =>
-    index === 0
-      ? [name, `${port.front} → ${target}:${port.target}`, ...(state === undefined ? [] : [state]), idle, start]
-      : ["", `${port.front} → ${target}:${port.target}`],
-  );
+  const idle = idle_timeout_ms === undefined ? "" : `idle ${formatDuration(idle_timeout_ms)}`;
+  const start = start_timeout_ms === undefined ? "" : `start ≤ ${formatDuration(start_timeout_ms)}`;
+  return ports.map((port, index) => {
+    const way = `${port.front} → ${target}${port.target === undefined ? "" : `:${port.target}`}`;
+    return index === 0 ? [name, way, ...(state === undefined ? [] : [state]), idle, start] : ["", way];
+  });
 }
 
 /** Pads columns to the same width. */

@@ -47,6 +47,13 @@ export interface Service {
   readonly enabled: boolean;
 }
 
+/** A service whose target is woken. */
+export type WokenService = Service & { readonly target: WokenSpec };
+
+export function isWoken(service: Service): service is WokenService {
+  return service.target.kind !== "forward" && service.target.kind !== "builtin";
+}
+
 export interface ServicePort {
   readonly address?: string;
   readonly front: number;
@@ -56,10 +63,22 @@ export interface ServicePort {
 /** Which container: by name, or the first of a compose service. Without a project: wakeport's own. */
 export type ContainerReference = { readonly name: string } | { readonly service: string; readonly project?: string };
 
-export type TargetSpec =
+export type TargetSpec = WokenSpec | DirectSpec;
+
+/** What is woken for clients, and put to sleep after them. */
+export type WokenSpec =
   | { readonly kind: "container"; readonly reference: ContainerReference; readonly network: string }
   | ({ readonly kind: "created"; readonly service: string; readonly network: string } & CreatedSpec)
   | ({ readonly kind: "process" } & ProcessSpec);
+
+/** What serves clients without being woken. */
+export type DirectSpec =
+  | { readonly kind: "forward"; readonly host: string; readonly port: number }
+  | { readonly kind: "builtin"; readonly builtin: BuiltinName };
+
+/** The small services of RFC 862 to 868. */
+export const builtinNames = ["echo", "discard", "daytime", "time", "chargen"] as const;
+export type BuiltinName = (typeof builtinNames)[number];
 
 /** A container that wakeport makes itself, one for each service that has it. */
 export interface CreatedSpec {

@@ -1,10 +1,11 @@
-import type { ContainerReference, Service, TargetSpec } from "./config.ts";
-import { formatDuration } from "./units.ts";
+import type { ContainerReference, TargetSpec } from "./config.ts";
 
-/** For people: `container vsftpd`, `container web (nginx:1.27)` for one made on demand, `process node server.js`. */
+/** For people: `container vsftpd`, `container web (nginx:1.27)` for one made on demand, `process node server.js`, `builtin echo`. */
 export function describeTarget(spec: TargetSpec): string {
   if (spec.kind === "process") return `process ${spec.command.map((part) => part.split("/").pop()).join(" ")}`;
   if (spec.kind === "created") return `container ${spec.service} (${spec.image})`;
+  if (spec.kind === "forward") return `${spec.host.includes(":") ? `[${spec.host}]` : spec.host}:${spec.port}`;
+  if (spec.kind === "builtin") return `builtin ${spec.builtin}`;
   return describeReference(spec.reference);
 }
 
@@ -13,9 +14,4 @@ export function describeReference(reference: ContainerReference): string {
   if ("service" in reference) return `container ${[reference.project, reference.service].filter(Boolean).join("/")}`;
   // An id as people write it.
   return `container ${/^[0-9a-f]{64}$/.test(reference.name) ? reference.name.slice(0, 12) : reference.name}`;
-}
-
-/** The times of a service in words. */
-export function describePolicy({ idleTimeoutMs, startTimeoutMs }: Service): string {
-  return `idle ${formatDuration(idleTimeoutMs)}   start ≤ ${formatDuration(startTimeoutMs)}`;
 }

@@ -13,6 +13,9 @@ export interface Located {
   readonly hint?: string;
 }
 
+/** Takes a problem down. */
+export type Report = (problem: Located) => void;
+
 type Issue = z.core.$ZodIssue;
 
 /** The problems that one issue of the schema stands for. `value` is the whole file's content. */

@@ -1,6 +1,6 @@
 /** A service as the labels of its container have it: the words of wakeport.yaml, with dots where that nests. */
 import { parseDocument } from "yaml";
-import type { Config, ContainerReference, Service } from "./config.ts";
+import type { Config, ContainerReference, Service, WokenService } from "./config.ts";
 import { explain, type Located } from "./issues.ts";
 import { resolve } from "./resolve.ts";
 import { configSchema } from "./schema.ts";
@@ -40,7 +40,7 @@ export interface LabelledContainer {
 }
 
 /** Either a service, or every reason why there is none, each with the label that it is about. */
-export type LabelledService = { readonly service: Service } | { readonly problems: readonly string[] };
+export type LabelledService = { readonly service: WokenService } | { readonly problems: readonly string[] };
 
 /** Reads the labels of a container; undefined when it does not want to be a service. Throws nothing. */
 export function serviceOfLabels(container: LabelledContainer, config: Config): LabelledService | undefined {
@@ -75,7 +75,8 @@ function shaped({ reference, name }: LabelledContainer, raw: Record<string, unkn
   }
   const { config: resolved, problems } = resolve(parsed.data, "labels", { adminListen: config.admin });
   if (problems.length > 0) return { problems: problems.map((problem) => inWords(problem, serviceName)) };
-  const service = resolved.services[0] as Service;
+  // Its target is the container that has the labels.
+  const service = resolved.services[0] as WokenService;
   if (config.discover?.scope === "all" && service.ready.some(({ kind }) => kind === "log")) {
     // A pattern can keep the whole program busy; here it would be anybody's.
     const problem = `label ${LABEL_PREFIX}ready: patterns are for wakeport.yaml, or for labels of the own project`;

@@ -1,40 +1,25 @@
-/** One accepted client, from accept to close: claims the target, dials it, relays. Every way out ends in `run`. */
+/** One accepted client, from accept to close: let in, served by what its front leads to, reported. */
 import type net from "node:net";
-import { abortable } from "../activation/abortable.ts";
-import type { Activator } from "../activation/activator.ts";
 import { ActivationError, StartTimeoutError } from "../activation/errors.ts";
-import type { Lease } from "../activation/lease.ts";
-import type { Gate } from "../async.ts";
-import { DeadlineError } from "../errors.ts";
-import type { ConnectionOutcome, ConnectionReport, Observer } from "../telemetry/observer.ts";
+import type { ConnectionFacts, ConnectionOutcome, ConnectionReport, Observer } from "../telemetry/observer.ts";
 import { LimitError, type Seats } from "./admission.ts";
-import { dial } from "./dial.ts";
-import { type Meter, type RelayEnd, relay } from "./relay.ts";
-
-/** Long enough for the kernel to try again when the upstream's backlog is full (after 1 s and 3 s). */
-const DIAL_MS = 10_000;
-/** A client that stands in line behind a target that takes nobody is let go after this. */
-const REACH_MS = 60_000;
-/** How often a client may lose the target between the grant and the dial before it is let go. */
-const ATTEMPTS = 3;
+import type { Destination, OpenedFacts, Served } from "./destination.ts";
+import type { Meter } from "./relay.ts";
 
 /** What all connections of a service share. */
 export interface Traffic {
-  /** Clients that are not connected to the target yet. */
+  /** Clients that are not served yet. */
   readonly waiting: Seats;
   /** Clients that are. */
   active: number;
   readonly meter: Meter;
-  /** At most so many dials at a time: an app with a short backlog drops more. */
-  readonly pace: Gate;
 }
 
 /** Where the connections of one listener lead. */
 export interface Route {
   readonly service: string;
   readonly front: string;
-  readonly activator: Activator;
-  readonly targetPort: number;
+  readonly destination: Destination;
   readonly traffic: Traffic;
 }
 
@@ -61,13 +46,14 @@ export class Connection {
   readonly #gone = new AbortController();
   readonly #meter: Meter = { in: 0, out: 0 };
   #waitMs: number | undefined;
+  #pid: number | undefined;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
     this.#client = options.client;
     this.#route = options.route;
     this.#address = clientAddress(options.client);
-    this.#isCold = options.route.activator.view.state !== "ready";
+    this.#isCold = options.route.destination.isCold;
   }
 
   /** Serves the client to the end. Never rejects. */
@@ -78,8 +64,8 @@ export class Connection {
     this.#client.once("close", () => this.#gone.abort(new ClientGoneError("the client left")));
     try {
       using _seat = this.#options.seats.take();
-      const end = await this.#serve();
-      this.#report("relayed", { end });
+      const { outcome, ...ending } = await this.#serve();
+      this.#report(outcome, ending);
     } catch (error) {
       this.#client.resetAndDestroy();
       this.#report(outcomeOf(error), error instanceof Error ? { error } : {});
@@ -91,73 +77,43 @@ export class Connection {
     this.#client.resetAndDestroy();
   }
 
-  async #serve(): Promise<RelayEnd> {
-    const waiting = this.#route.traffic.waiting.take();
-    let upstream: net.Socket;
-    let lease: Lease;
+  async #serve(): Promise<Served> {
+    const { destination, traffic } = this.#route;
+    const waiting = traffic.waiting.take();
+    let isOpen = false;
+    const end = (): void => {
+      if (isOpen) traffic.active -= 1;
+      else waiting[Symbol.dispose]();
+    };
+    const opened = (facts: OpenedFacts = {}): void => {
+      end();
+      isOpen = true;
+      traffic.active += 1;
+      this.#waitMs = performance.now() - this.#began;
+      this.#pid = facts.pid;
+      this.#options.observer.connectionOpened(this.#facts);
+    };
     try {
-      ({ upstream, lease } = await this.#reach());
+      const { signal } = this.#gone;
+      return await destination.serve({ socket: this.#client, signal, meters: [this.#meter, traffic.meter], opened });
     } finally {
-      waiting[Symbol.dispose]();
-    }
-    using held = lease;
-    this.#waitMs = performance.now() - this.#began;
-    const { traffic } = this.#route;
-    traffic.active += 1;
-    try {
-      return await relay({
-        client: this.#client,
-        upstream,
-        meters: [this.#meter, traffic.meter],
-        lost: held.signal,
-      });
-    } finally {
-      traffic.active -= 1;
+      end();
     }
   }
 
-  /** A target that goes down between the grant and the dial costs the client nothing but time: the next one serves it. */
-  async #reach(): Promise<{ upstream: net.Socket; lease: Lease }> {
-    const { signal } = this.#gone;
-    for (let attempt = 1; ; attempt += 1) {
-      const lease = await this.#route.activator.acquire(signal);
-      try {
-        return { upstream: await this.#reachUpstream(lease), lease };
-      } catch (error) {
-        lease[Symbol.dispose]();
-        signal.throwIfAborted();
-        if (!lease.signal.aborted || attempt === ATTEMPTS) throw error;
-      }
-    }
-  }
-
-  /** From the grant to an open path, in line with the others. */
-  async #reachUpstream(lease: Lease): Promise<net.Socket> {
-    const late = new AbortController();
-    const timer = setTimeout(() => late.abort(new DeadlineError("the target takes no more connections")), REACH_MS);
-    const signal = AbortSignal.any([this.#gone.signal, lease.signal, late.signal]);
-    try {
-      return await this.#dial(lease, signal);
-    } catch {
-      signal.throwIfAborted();
-      await abortable(this.#route.activator.verify(lease), signal);
-      return await this.#dial(lease, signal);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  async #dial(lease: Lease, signal: AbortSignal): Promise<net.Socket> {
-    using _place = await this.#route.traffic.pace.enter(signal);
-    return await dial({ host: lease.address, port: this.#route.targetPort, timeoutMs: DIAL_MS, signal });
-  }
-
-  #report(outcome: ConnectionOutcome, ending: Pick<ConnectionReport, "end" | "error">): void {
-    this.#options.observer.connection({
+  get #facts(): ConnectionFacts {
+    return {
       service: this.#route.service,
       id: this.#options.id,
       client: this.#address,
       front: this.#route.front,
+      ...(this.#pid !== undefined && { pid: this.#pid }),
+    };
+  }
+
+  #report(outcome: ConnectionOutcome, ending: Pick<ConnectionReport, "end" | "error" | "exit">): void {
+    this.#options.observer.connection({
+      ...this.#facts,
       outcome,
       start: this.#isCold ? "cold" : "warm",
       durationMs: performance.now() - this.#began,

@@ -82,6 +82,10 @@ export function logObserver(log: Log): Observer {
         `${target} could not be stopped: ${sentenceOf(error)}${next}`,
       );
     },
+    connectionOpened: ({ service, id, client, front, pid }) => {
+      const facts = { event: "connection.opened", service, conn: id, client, front, ...(pid !== undefined && { pid }) };
+      log.debug(facts, `${service}: ${client} is being served`);
+    },
     connection: (report) => logConnection(log, report),
     engineCall: ({ operation, code, durationMs }) => {
       log.trace(

@@ -19,6 +19,7 @@ const ENGINE_BUCKETS = [0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30];
 
 const connectionOutcomes: readonly ConnectionOutcome[] = [
   "relayed",
+  "served",
   "denied_limit",
   "start_failed",
   "start_timeout",
@@ -44,7 +45,8 @@ const MISNAMED = ["nodejs_active_handles_total", "nodejs_active_requests_total",
 /** What is read at the moment of a scrape. */
 export interface ServiceGauges {
   readonly service: string;
-  readonly view: ActivatorView;
+  /** Undefined where nothing is woken. */
+  readonly view: ActivatorView | undefined;
   readonly waiting: number;
   readonly active: number;
   readonly meter: Readonly<Meter>;
@@ -122,14 +124,17 @@ export class Metrics {
     return this.#registry.metrics();
   }
 
-  /** Makes all series of a service exist, at 0. */
-  addService(service: string): void {
+  /** Makes all series of a service exist, at 0; those of starts and sleeps where its target is woken. */
+  addService(service: string, isWoken: boolean): void {
     for (const outcome of connectionOutcomes) this.#connections.inc({ service, outcome }, 0);
+    this.#waits.zero({ service, start: "warm" });
+    this.#durations.zero({ service });
+    if (!isWoken) return;
+    this.#waits.zero({ service, start: "cold" });
     for (const outcome of activationOutcomes) this.#activations.inc({ service, outcome }, 0);
     for (const reason of sleepReasons) this.#sleeps.inc({ service, reason, action: actionOf(reason) }, 0);
-    for (const start of ["cold", "warm"]) this.#waits.zero({ service, start });
     for (const phase of ["start", "readiness"]) this.#phases.zero({ service, phase });
-    for (const histogram of [this.#durations, this.#activationTimes, this.#sleepTimes]) histogram.zero({ service });
+    for (const histogram of [this.#activationTimes, this.#sleepTimes]) histogram.zero({ service });
   }
 
   /** Makes the series of the engine exist; only where there is one to talk to. */
@@ -142,7 +147,7 @@ export class Metrics {
       connection: ({ service, outcome, start, waitMs, durationMs }) => {
         this.#connections.inc({ service, outcome });
         if (waitMs !== undefined) this.#waits.observe({ service, start }, waitMs / 1000);
-        if (outcome === "relayed") this.#durations.observe({ service }, durationMs / 1000);
+        if (outcome === "relayed" || outcome === "served") this.#durations.observe({ service }, durationMs / 1000);
       },
       activation: ({ services, outcome, durationMs, startMs }) => {
         for (const service of services) {
@@ -186,13 +191,14 @@ export class Metrics {
   #states(services: () => readonly ServiceGauges[]): void {
     this.#scraped("service_state", "1 for the state that the service's target is in", ["service", "state"], (gauge) => {
       for (const { service, view } of services()) {
+        if (view === undefined) continue;
         for (const state of stateNames) gauge.set({ service, state }, view.state === state ? 1 : 0);
       }
     });
   }
 
   #clients(services: () => readonly ServiceGauges[]): void {
-    this.#scraped("connections_active", "Connections that are being relayed", ["service"], (gauge) => {
+    this.#scraped("connections_active", "Connections that are being served", ["service"], (gauge) => {
       for (const { service, active } of services()) gauge.set({ service }, active);
     });
     this.#scraped("connections_waiting", "Clients that wait for their target", ["service"], (gauge) => {
@@ -208,18 +214,20 @@ export class Metrics {
 
   #times(services: () => readonly ServiceGauges[]): void {
     this.#followed("target_running_seconds_total", "How long targets were awake", ["service"], () =>
-      services().map(({ service, view }) => ({ labels: { service }, value: view.awakeMs / 1000 })),
+      services().flatMap(({ service, view }) =>
+        view === undefined ? [] : { labels: { service }, value: view.awakeMs / 1000 },
+      ),
     );
     this.#scraped("idle_deadline_timestamp_seconds", "When an idle target goes to sleep", ["service"], (gauge) => {
       gauge.reset();
       for (const { service, view } of services()) {
-        if (view.idleDeadline !== undefined) gauge.set({ service }, view.idleDeadline / 1000);
+        if (view?.idleDeadline !== undefined) gauge.set({ service }, view.idleDeadline / 1000);
       }
     });
     this.#scraped("last_activity_timestamp_seconds", "When a connection last began or ended", ["service"], (gauge) => {
       gauge.reset();
       for (const { service, view } of services()) {
-        if (view.lastActivity !== undefined) gauge.set({ service }, view.lastActivity / 1000);
+        if (view?.lastActivity !== undefined) gauge.set({ service }, view.lastActivity / 1000);
       }
     });
   }

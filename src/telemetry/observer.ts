@@ -44,18 +44,26 @@ export interface SleepReport {
 
 export type ConnectionOutcome =
   | "relayed"
+  /** By a process of its own, or by wakeport itself. */
+  | "served"
   | "denied_limit"
   | "start_failed"
   | "start_timeout"
   | "dial_failed"
   | "client_gone";
 
-/** One accepted client, told when it is over. */
-export interface ConnectionReport {
+/** Which client it is. */
+export interface ConnectionFacts {
   readonly service: string;
   readonly id: number;
   readonly client: string;
   readonly front: string;
+  /** Of the process that serves this client alone. */
+  readonly pid?: number;
+}
+
+/** One accepted client, told when it is over. */
+export interface ConnectionReport extends ConnectionFacts {
   readonly outcome: ConnectionOutcome;
   /** Whether the target had to be woken, or was being woken, when the client came. */
   readonly start: "cold" | "warm";
@@ -64,8 +72,10 @@ export interface ConnectionReport {
   readonly durationMs: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
-  /** How a relayed connection ended. */
+  /** How a connection ended that was served. */
   readonly end?: string;
+  /** Of the process that served this client alone. */
+  readonly exit?: Exit;
   readonly error?: Error;
 }
 
@@ -94,6 +104,8 @@ export interface Observer {
   sleep(report: SleepReport): void;
   /** A stop did not work and will be tried again. */
   stopFailed(target: string, error: Error, retryMs: number): void;
+  /** A client waits no longer: the way to what serves it is open. */
+  connectionOpened(facts: ConnectionFacts): void;
   connection(report: ConnectionReport): void;
   engineCall(call: EngineCall): void;
   engineUp(description: string): void;
@@ -113,6 +125,7 @@ const silent: Observer = {
   activation: () => {},
   sleep: () => {},
   stopFailed: () => {},
+  connectionOpened: () => {},
   connection: () => {},
   engineCall: () => {},
   engineUp: () => {},
@@ -136,6 +149,7 @@ export function fanOut(...observers: readonly Observer[]): Observer {
     activation: (report) => observers.forEach((o) => o.activation(report)),
     sleep: (report) => observers.forEach((o) => o.sleep(report)),
     stopFailed: (target, error, retryMs) => observers.forEach((o) => o.stopFailed(target, error, retryMs)),
+    connectionOpened: (facts) => observers.forEach((o) => o.connectionOpened(facts)),
     connection: (report) => observers.forEach((o) => o.connection(report)),
     engineCall: (call) => observers.forEach((o) => o.engineCall(call)),
     engineUp: (description) => observers.forEach((o) => o.engineUp(description)),

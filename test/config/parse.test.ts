@@ -28,6 +28,25 @@ const service = (more: string): string =>
 
 /** A file, and what its complaint must say. */
 const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expected: RegExp[]]>> = {
+  "a forward that sleeps": [
+    "services: { a: { ports: 1, forward: 'h:2', idle_timeout: 5m, sleep: kill } }\n",
+    /1:44 error: service "a": "idle_timeout" has no meaning for a target of the kind "forward"[\s\S]*remove it/,
+    /"sleep" has no meaning/,
+  ],
+  "a forward without a port": ["services: { a: { ports: 1, forward: host } }\n", /"host" is no address/],
+  "a forward's port in two places": [
+    "services: { a: { ports: '1:2', forward: 'h:3' } }\n",
+    /a target of the kind "forward" has no ports to choose from[\s\S]*write only where to listen: "1"/,
+  ],
+  "a builtin that nobody knows": ["services: { a: { ports: 1, builtin: echoo } }\n", /did you mean "echo"/],
+  "a builtin with dependencies": [
+    "services: { a: { ports: 1, builtin: echo, depends_on: [b] }, b: { ports: 2, container: c } }\n",
+    /a target of the kind "builtin" is not started, so it depends on nothing/,
+  ],
+  "a dependency on a forward": [
+    "services: { a: { ports: 1, container: c, depends_on: [b] }, b: { ports: 2, forward: 'h:2' } }\n",
+    /service "a" depends on "b", which has nothing to start/,
+  ],
   "an empty file": ["", /^w\.yaml error: the file is empty/],
   "a file of comments": ["# nothing\n", /the file is empty/],
   "a list": ["- a\n", /the file is a list: expected a mapping/],
@@ -78,7 +97,7 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
   "no target": ["services: { a: { ports: 1 } }", /service "a" needs a target[\s\S]*"container:" or "process:"/],
   "two targets": [
     "services: { a: { ports: '1:2', container: c, process: { command: [x] } } }",
-    /has a container and a process: exactly one/,
+    /has both "container" and "process": it leads to exactly one target/,
   ],
   "a container's name with a slash": [
     "services: { a: { ports: 1, container: ../x } }",
@@ -131,7 +150,7 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
   ],
   "a network for a process": [
     "services: { a: { ports: '1:2', process: { command: [x] }, network: n } }",
-    /"network" is for containers/,
+    /"network" has no meaning for a target of the kind "process"/,
   ],
   "a range of ports": ["services: { a: { ports: 30000-30009, container: c } }", /ranges are not supported yet/],
   UDP: ["services: { a: { ports: 53/udp, container: c } }", /only TCP is served/],

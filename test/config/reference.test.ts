@@ -22,7 +22,7 @@ suite("compose/wakeport.reference.yaml", () => {
     const { services } = parseConfig(bytes, file, context);
     assert.deepEqual(
       services.map(({ name }) => name),
-      ["ftp", "api", "search", "docs"],
+      ["ftp", "api", "search", "docs", "legacy", "ping"],
     );
   });
 

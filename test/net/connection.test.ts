@@ -285,7 +285,7 @@ suite("Connection to a target that is ready", () => {
   test("that goes down between the grant and the dial: the next life of it serves the client", async () => {
     await using server = await PeerServer.open();
     await using front = await awake(server.port, { pace: 1 });
-    const place = await front.traffic.pace.enter(new AbortController().signal);
+    const place = await front.pace.enter(new AbortController().signal);
     using client = await front.client();
     await eventually("the lease is granted", () => front.activator.view.held === 1);
     front.target.goDown({ code: 137 });
@@ -300,7 +300,7 @@ suite("Connection to a target that is ready", () => {
 
   test("that goes down each time before the dial: gives up after the third life", async () => {
     await using front = await awake(await freePort(), { pace: 1 });
-    using _place = await front.traffic.pace.enter(new AbortController().signal);
+    using _place = await front.pace.enter(new AbortController().signal);
     using client = await front.client();
     for (let life = 1; life <= 3; life += 1) {
       await eventually("the lease is granted", () => front.activator.view.held === 1);
@@ -316,7 +316,7 @@ suite("Connection to a target that is ready", () => {
   test("lets a client go that has stood in line for a minute", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout"] });
     await using front = await awake(await freePort(), { pace: 1 });
-    using _place = await front.traffic.pace.enter(new AbortController().signal);
+    using _place = await front.pace.enter(new AbortController().signal);
     using client = await front.client();
     await eventually("the lease is granted", () => front.activator.view.held === 1);
     t.mock.timers.tick(59_999);

@@ -4,7 +4,9 @@ import { Activator } from "../../src/activation/activator.ts";
 import { Gate } from "../../src/async.ts";
 import { Seats } from "../../src/net/admission.ts";
 import { Connection, type Traffic } from "../../src/net/connection.ts";
+import type { Destination } from "../../src/net/destination.ts";
 import { Listener } from "../../src/net/listener.ts";
+import { ToTarget } from "../../src/net/to-target.ts";
 import type { Sight } from "../../src/target/target.ts";
 import { type ActivationReport, type ConnectionReport, observer } from "../../src/telemetry/observer.ts";
 import { FakeTarget, openCalls } from "../support/fake-target.ts";
@@ -35,6 +37,7 @@ export class Front implements AsyncDisposable {
   readonly target: LocalTarget = new LocalTarget();
   readonly activator: Activator;
   readonly traffic: Traffic;
+  readonly pace: Gate;
   readonly seats: Seats;
   /** One for each connection that is over. */
   readonly reports: ConnectionReport[] = [];
@@ -52,8 +55,8 @@ export class Front implements AsyncDisposable {
       waiting: new Seats(waiting, "clients waiting"),
       active: 0,
       meter: { in: 0, out: 0 },
-      pace: new Gate(pace),
     };
+    this.pace = new Gate(pace);
     const told = observer({
       connection: (report) => this.reports.push(report),
       activation: (report) => this.activations.push(report),
@@ -66,10 +69,11 @@ export class Front implements AsyncDisposable {
       observer: told,
     });
     const address = "address" in rest ? rest.address : "127.0.0.1";
+    const destination = new ToTarget({ activator: this.activator, targetPort: upstream, pace: this.pace });
     const front = { port: 0, ...(address !== undefined && { address }) };
     this.#listener = new Listener("web", front, (client) => {
-      const { activator, traffic, seats: places } = this;
-      const route = { service: "web", front: "127.0.0.1:80", activator, targetPort: upstream, traffic };
+      const { traffic, seats: places } = this;
+      const route = { service: "web", front: "127.0.0.1:80", destination, traffic };
       const id = this.accepted.push(client);
       const connection = new Connection({ id, client, route, seats: places, observer: told });
       this.connections.push(connection);
@@ -130,5 +134,47 @@ export class Front implements AsyncDisposable {
     await this.activator.close({ drainMs: 0, leaveRunning: true });
     for (const client of this.accepted) client.destroy();
     await Promise.all(this.#running);
+  }
+}
+
+/** A listener whose clients are served by one destination, without a target. */
+export class DirectFront implements AsyncDisposable {
+  /** One for each connection that is over. */
+  readonly reports: ConnectionReport[] = [];
+  readonly traffic: Traffic = { waiting: new Seats(100, "waiting"), active: 0, meter: { in: 0, out: 0 } };
+  readonly #listener: Listener;
+  readonly #running = new Map<Connection, Promise<void>>();
+
+  private constructor(destination: Destination) {
+    const told = observer({ connection: (report) => this.reports.push(report) });
+    const seats = new Seats(100, "connections in all");
+    const front = { address: "127.0.0.1", port: 0 };
+    this.#listener = new Listener("direct", front, (client) => {
+      const route = { service: "direct", front: "127.0.0.1:0", destination, traffic: this.traffic };
+      const connection = new Connection({ id: this.#running.size + 1, client, route, seats, observer: told });
+      this.#running.set(connection, connection.run());
+    });
+  }
+
+  static async open(destination: Destination): Promise<DirectFront> {
+    const front = new DirectFront(destination);
+    await front.#listener.open();
+    return front;
+  }
+
+  connect(): Peer {
+    return connecting(this.#listener.port);
+  }
+
+  /** Waits until `count` connections are over. */
+  async reported(count: number): Promise<readonly ConnectionReport[]> {
+    await eventually(`${count} connections are over`, () => this.reports.length >= count);
+    return this.reports;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
+    for (const connection of this.#running.keys()) connection.reset();
+    await Promise.all(this.#running.values());
   }
 }

@@ -20,7 +20,7 @@ function metricsOf(gauges: Partial<ServiceGauges> = {}): { metrics: Metrics; gau
   const current = { service: "a", view: asleep, waiting: 0, active: 0, meter: { in: 0, out: 0 }, ...gauges };
   const holder = { current };
   const metrics = new Metrics({ version: "1", revision: "r", nodeVersion: "n" }, () => [holder.current]);
-  metrics.addService("a");
+  metrics.addService("a", true);
   metrics.addEngine();
   return { metrics, gauges: holder };
 }
@@ -158,7 +158,7 @@ suite("Metrics", () => {
 
   test("services that share a target count its activation each", async () => {
     const { metrics } = metricsOf();
-    metrics.addService("b");
+    metrics.addService("b", true);
     const report = {
       target: "t",
       services: ["a", "b"],

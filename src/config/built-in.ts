@@ -1,0 +1,31 @@
+import type { StatusRange } from "./config.ts";
+import type { ParsedPolicies, ParsedReady } from "./schema-policies.ts";
+
+/** The values of the keys that neither a service nor `defaults` sets. Durations in milliseconds. */
+export const builtIn: {
+  readonly [Key in
+    | "network"
+    | "idle_timeout"
+    | "sleep"
+    | "min_uptime"
+    | "start_timeout"
+    | "release_pace"
+    | "enabled"]-?: NonNullable<ParsedPolicies[Key]>;
+} & {
+  readonly ready: ParsedReady;
+  readonly status: StatusRange;
+  readonly waiting: number;
+  readonly process_stop_grace: number;
+} = {
+  network: "auto",
+  ready: "tcp",
+  status: { from: 200, to: 399 },
+  idle_timeout: 5 * 60_000,
+  sleep: "stop",
+  min_uptime: 0,
+  start_timeout: 60_000,
+  process_stop_grace: 10_000,
+  release_pace: 4,
+  waiting: 1_000,
+  enabled: true,
+};

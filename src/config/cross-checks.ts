@@ -1,0 +1,107 @@
+/** What only the whole of a configuration can tell. */
+import { isWoken, type Service } from "./config.ts";
+import type { Report } from "./issues.ts";
+import { clash, type PortMapping } from "./ports.ts";
+import { suggest } from "./suggest.ts";
+
+interface BoundFront extends PortMapping {
+  readonly owner: string;
+}
+
+/** No two listeners on one port, the admin server's among them. */
+export function checkFronts(services: readonly Service[], admin: { host: string; port: number }, report: Report): void {
+  const bound: BoundFront[] = [{ owner: "the admin server", address: admin.host, front: admin.port }];
+  for (const service of services.filter(({ enabled }) => enabled)) {
+    for (const [index, port] of service.ports.entries()) {
+      const other = bound.find((one) => clash(one, port));
+      if (other === undefined) bound.push({ ...port, owner: `service "${service.name}"` });
+      else {
+        const message = `service "${service.name}": port ${port.front} is taken by ${other.owner} already`;
+        report({
+          path: ["services", service.name, "ports", index],
+          message,
+          hint: "each front port can be bound once",
+        });
+      }
+    }
+  }
+}
+
+/** Services that share a target must agree on what cannot differ. */
+export function checkSharing(services: readonly Service[], report: Report): void {
+  for (const [index, service] of services.entries()) {
+    for (const other of services.slice(0, index)) {
+      if (service.target.kind === "container" && other.target.kind === "container") {
+        const isSame = JSON.stringify(service.target.reference) === JSON.stringify(other.target.reference);
+        if (isSame && !sleepsAlike(service, other)) {
+          const message = `services "${other.name}" and "${service.name}" wake the same container, but put it to sleep differently`;
+          report({ path: ["services", service.name], message, hint: 'give both the same "sleep"' });
+        }
+        if (!isSame || service.target.network === other.target.network) continue;
+        const message = `services "${other.name}" and "${service.name}" wake the same container, but over different networks`;
+        report({ path: ["services", service.name, "network"], message });
+      }
+      if (service.target.kind === "process" && other.target.kind === "process") {
+        const { host, port } = service.target.listen;
+        if (port !== other.target.listen.port || host !== other.target.listen.host) continue;
+        const message = `services "${other.name}" and "${service.name}" have processes that both listen on ${host}:${port}`;
+        report({ path: ["services", service.name, "process"], message, hint: "give them different ports" });
+      }
+    }
+  }
+}
+
+/** Each dependency is a service that can be woken, and none depends on itself in the end. */
+export function checkDependencies(services: readonly Service[], names: readonly string[], report: Report): void {
+  const byName = new Map(services.map((service) => [service.name, service]));
+  for (const { name, dependsOn } of services) {
+    for (const [index, other] of dependsOn.entries()) {
+      const path = ["services", name, "depends_on", index];
+      if (byName.get(other)?.enabled === false) {
+        report({ path, message: `service "${name}" depends on "${other}", which is not enabled` });
+      } else if (byName.get(other) !== undefined && !isWoken(byName.get(other) as Service)) {
+        report({ path, message: `service "${name}" depends on "${other}", which has nothing to start` });
+      } else if (!names.includes(other)) {
+        const near = suggest(other, names);
+        const hint = near === undefined ? "it names services of this file" : `did you mean "${near}"?`;
+        report({ path, message: `service "${name}" depends on "${other}", which does not exist`, hint });
+      }
+    }
+  }
+  for (const circle of circles(services)) {
+    const path = ["services", circle[0] ?? "", "depends_on"];
+    const hint = "one of them must do without the other";
+    report({ path, message: `services depend on each other in a circle: ${circle.join(" → ")}`, hint });
+  }
+}
+
+/** Each circle of `depends_on` once, with its first service at both ends. */
+function circles(services: readonly Service[]): string[][] {
+  const byName = new Map(services.map((service) => [service.name, service]));
+  const found: string[][] = [];
+  const done = new Set<string>();
+  const visit = (name: string, way: readonly string[]): void => {
+    const start = way.indexOf(name);
+    if (start >= 0) found.push([...way.slice(start), name]);
+    if (start >= 0 || done.has(name)) return;
+    for (const other of byName.get(name)?.dependsOn ?? []) visit(other, [...way, name]);
+    done.add(name);
+  };
+  for (const { name } of services) visit(name, []);
+  return found;
+}
+
+/** What wakes and sleeps together must agree on when. */
+export function checkGroups(services: readonly Service[], report: Report): void {
+  for (const [index, service] of services.entries()) {
+    const first = services.slice(0, index).find(({ group }) => group !== undefined && group === service.group);
+    if (first === undefined) continue;
+    if (first.idleTimeoutMs === service.idleTimeoutMs && sleepsAlike(first, service)) continue;
+    const message = `services "${first.name}" and "${service.name}" are of one group, but sleep at different times`;
+    report({ path: ["services", service.name], message, hint: 'give them the same "idle_timeout" and "sleep"' });
+  }
+}
+
+function sleepsAlike(a: Service, b: Service): boolean {
+  return a.sleep === b.sleep && JSON.stringify(a.deeper) === JSON.stringify(b.deeper);
+}

@@ -1,0 +1,142 @@
+/** What a service leads to, of what is written in the section of its kind. */
+import { builtIn } from "./built-in.ts";
+import type { ReadySpec, ServicePort, TargetSpec } from "./config.ts";
+import type { Report } from "./issues.ts";
+import { clash, type PortMapping } from "./ports.ts";
+import type { ParsedService } from "./schema.ts";
+import type { ParsedPolicies, ParsedReady } from "./schema-policies.ts";
+import { type ParsedCreated, type ParsedProcess, type TargetKind, targetKinds } from "./schema-targets.ts";
+
+/** Keys that mean something only for some kinds of targets. */
+const meaningful: Readonly<Partial<Record<keyof ParsedService, readonly TargetKind[]>>> = {
+  network: ["container"],
+  ready: ["container", "process"],
+  idle_timeout: ["container", "process"],
+  min_uptime: ["container", "process"],
+  sleep: ["container", "process"],
+  stop_grace: ["container", "process"],
+  release_pace: ["container", "process"],
+  start_timeout: ["container", "process", "forward"],
+  group: ["container", "process"],
+};
+
+/** What the service leads to; undefined, and reported, when that cannot be told. */
+export function resolveTarget(
+  name: string,
+  own: ParsedService,
+  defaults: ParsedPolicies,
+  report: Report,
+): TargetSpec | undefined {
+  const path = ["services", name];
+  const [kind, second] = targetKinds.filter((one) => own[one] !== undefined);
+  if (kind === undefined) {
+    const hint = 'add "container:" or "process:"; "wakeport schema" knows all kinds';
+    report({ path, message: `service "${name}" needs a target`, hint });
+    return undefined;
+  }
+  if (second !== undefined) {
+    const message = `service "${name}" has both "${kind}" and "${second}": it leads to exactly one target`;
+    report({ path, key: second, message });
+    return undefined;
+  }
+  for (const [key, kinds] of Object.entries(meaningful)) {
+    if (own[key as keyof ParsedService] === undefined || kinds.includes(kind)) continue;
+    const message = `service "${name}": "${key}" has no meaning for a target of the kind "${kind}"`;
+    report({ path, key, message, hint: "remove it" });
+  }
+  if (own.depends_on.length > 0 && kind !== "container" && kind !== "process") {
+    const message = `service "${name}": a target of the kind "${kind}" is not started, so it depends on nothing`;
+    report({ path, key: "depends_on", message, hint: "remove it" });
+  }
+  return readTarget(name, own, own.network ?? defaults.network ?? builtIn.network, report);
+}
+
+function readTarget(
+  name: string,
+  { container, process, forward, builtin, ports }: ParsedService,
+  network: string,
+  report: Report,
+): TargetSpec | undefined {
+  if (forward !== undefined) return { kind: "forward", ...forward };
+  if (builtin !== undefined) return { kind: "builtin", builtin };
+  if (process !== undefined) return processOf(name, process, ports, report);
+  if (typeof container === "string") return { kind: "container", reference: { name: container }, network };
+  if (container === undefined) return undefined;
+  if ("image" in container) return createdOf(name, container, network);
+  const { service, project } = container;
+  return { kind: "container", reference: { service, ...(project !== undefined && { project }) }, network };
+}
+
+function processOf(
+  name: string,
+  process: ParsedProcess,
+  ports: readonly PortMapping[],
+  report: Report,
+): TargetSpec | undefined {
+  const { command, listen, cwd, env, user, group } = process;
+  const port = listen?.port ?? ports[0]?.target;
+  if (port === undefined) {
+    const message = `service "${name}": it is not said on which port the process listens`;
+    const hint = 'add listen: "127.0.0.1:PORT", or write ports as "FRONT:PORT"';
+    report({ path: ["services", name, "process"], message, hint });
+    return undefined;
+  }
+  return {
+    kind: "process",
+    command,
+    env,
+    listen: { host: listen?.host ?? "127.0.0.1", port },
+    ...(cwd !== undefined && { cwd }),
+    ...(user !== undefined && { user }),
+    ...(group !== undefined && { group }),
+  };
+}
+
+function createdOf(service: string, container: ParsedCreated, network: string): TargetSpec {
+  const { command, user, memory, cpus, ...rest } = container;
+  return {
+    kind: "created",
+    service,
+    network,
+    ...rest,
+    ...(command !== undefined && { command }),
+    ...(user !== undefined && { user: String(user) }),
+    ...(memory !== undefined && { memoryBytes: memory }),
+    ...(cpus !== undefined && { cpus }),
+  };
+}
+
+export function resolvePort(
+  name: string,
+  port: PortMapping,
+  index: number,
+  target: TargetSpec,
+  report: Report,
+): ServicePort | undefined {
+  const path = ["services", name, "ports", index];
+  if (target.kind === "forward" || target.kind === "builtin") {
+    if (port.target !== undefined) {
+      const message = `service "${name}": a target of the kind "${target.kind}" has no ports to choose from`;
+      report({ path, message, hint: `write only where to listen: "${port.front}"` });
+    }
+    return { ...port, target: target.kind === "forward" ? target.port : port.front };
+  }
+  const resolved = { ...port, target: port.target ?? (target.kind === "process" ? target.listen.port : port.front) };
+  if (target.kind !== "process") return resolved;
+  if (clash(port, { address: target.listen.host, front: resolved.target })) {
+    const message = `service "${name}": port ${port.front} is wakeport's own front, so the process cannot listen there`;
+    report({ path, message, hint: 'let the process listen on another port ("listen")' });
+    return undefined;
+  }
+  return resolved;
+}
+
+export function readySpecs(ready: ParsedReady | readonly ParsedReady[]): ReadySpec[] {
+  const parts = Array.isArray(ready) ? (ready as readonly ParsedReady[]) : [ready as ParsedReady];
+  return parts.map((part) => {
+    if (typeof part === "string") return { kind: part };
+    if ("banner" in part) return { kind: "banner", banner: part.banner };
+    if ("log" in part) return { kind: "log", pattern: part.log };
+    return { kind: "http", path: part.http, status: part.status ?? builtIn.status };
+  });
+}

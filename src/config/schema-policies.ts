@@ -1,0 +1,88 @@
+/** The shapes of the keys that `defaults` may hold as well. */
+import { z } from "zod";
+import type { SleepAction } from "../target/target.ts";
+import type { StatusRange } from "./config.ts";
+import { parsePattern, parseStatus } from "./readiness.ts";
+import { duration, reading } from "./schema-parts.ts";
+
+export interface ParsedPolicies {
+  readonly network?: string | undefined;
+  readonly ready?: ParsedReady | readonly ParsedReady[] | undefined;
+  readonly idle_timeout?: number | undefined;
+  readonly min_uptime?: number | undefined;
+  readonly start_timeout?: number | undefined;
+  readonly sleep?: ParsedSleep | undefined;
+  readonly stop_grace?: number | undefined;
+  readonly release_pace?: number | undefined;
+  readonly limits?: { readonly waiting?: number | undefined } | undefined;
+  readonly enabled?: boolean | undefined;
+}
+
+export interface ParsedSleepStep {
+  readonly after: number;
+  readonly do: SleepAction;
+}
+
+export type ParsedSleep = SleepAction | readonly ParsedSleepStep[];
+
+export type ParsedReady =
+  | "tcp"
+  | "healthy"
+  | { readonly banner: string }
+  | { readonly http: string; readonly status?: StatusRange | undefined }
+  | { readonly log: string };
+
+const readyPart = z.union([
+  z.enum(["tcp", "healthy"]),
+  z.strictObject({ banner: z.string().min(1).describe("What the server greets with") }),
+  z.strictObject({
+    http: z
+      .string()
+      .regex(/^\/[!-~]*$/, 'a path starts with "/" and has no spaces')
+      .describe("A path that is asked for with GET"),
+    status: z
+      .union([z.number(), z.string()])
+      .transform((value) => String(value))
+      .transform(reading(parseStatus))
+      .optional()
+      .describe('The status that it answers when it is ready, or a range of them; default: "200-399"'),
+  }),
+  z.strictObject({
+    log: z
+      .string()
+      .min(1)
+      .transform(reading(parsePattern))
+      .describe("A JavaScript regular expression that matches a line of the target's output"),
+  }),
+]);
+
+const sleepAction = z.enum(["stop", "pause", "kill"]);
+
+const sleepStep = z.strictObject({
+  after: duration.describe("How long after the target's last connection"),
+  do: sleepAction,
+});
+
+/** The keys that `defaults` may hold as well. */
+export const policies: { readonly [Key in keyof ParsedPolicies]-?: z.ZodType<NonNullable<ParsedPolicies[Key]>> } = {
+  network: z.string().min(1).describe('The network whose address is dialled; "auto" takes one that wakeport shares'),
+  ready: z
+    .union([readyPart, z.array(readyPart).min(1)])
+    .describe("When the target counts as ready; of a list, all must hold"),
+  idle_timeout: duration.describe("How long after its last connection a target goes to sleep"),
+  sleep: z
+    .union([sleepAction, z.array(sleepStep).min(1)])
+    .describe("How an idle target is put away; a list has its own times, and goes from pause to stop"),
+  min_uptime: duration.describe("How long a target stays up at least, once it is ready"),
+  start_timeout: duration.describe("How long a start may take before the waiting clients are refused"),
+  stop_grace: duration.describe("From the stop signal to the kill; default: the container's own, or 10s for a process"),
+  release_pace: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .describe("How many dials to the target are under way at a time; more than its listen backlog can lose clients"),
+  limits: z.strictObject({
+    waiting: z.int().min(1).max(1_000_000).optional().describe("How many clients may wait for the target"),
+  }),
+  enabled: z.boolean().describe("false: the service is not listened for"),
+};

@@ -1,0 +1,43 @@
+import type net from "node:net";
+import type { Exit } from "../activation/errors.ts";
+import type { Meter } from "./relay.ts";
+
+/** One accepted client, as what serves it sees it. */
+export interface Client {
+  /** Not being read: what has arrived is still in it. */
+  readonly socket: net.Socket;
+  /** Aborted when the client leaves before it is served. */
+  readonly signal: AbortSignal;
+  /** Count the bytes of this connection, and what is counted with it. */
+  readonly meters: readonly Meter[];
+  /** To be called when the way to what serves it is open: it no longer waits. */
+  opened(facts?: OpenedFacts): void;
+}
+
+export interface OpenedFacts {
+  /** Of the process that serves this client alone. */
+  readonly pid?: number;
+}
+
+/** How a client was served that was served at all. */
+export interface Served {
+  /** By a target behind a relay, or by a process of its own, or by wakeport itself. */
+  readonly outcome: "relayed" | "served";
+  /** How it ended, in a word. */
+  readonly end: string;
+  /** Of the process that served this client alone. */
+  readonly exit?: Exit;
+}
+
+/** What the clients of one front get once they are let in. */
+export interface Destination {
+  /** Whether a client that comes now has to wait for a start. */
+  readonly isCold: boolean;
+
+  /**
+   * Serves one client to the end. The socket may still be open when it rejects, and is the caller's then.
+   *
+   * @throws the reason of the client's signal, an ActivationError, or what the system says of a dial
+   */
+  serve(client: Client): Promise<Served>;
+}

@@ -1,0 +1,79 @@
+/** Serves clients by a target that is woken for them: claims it, dials it, relays. */
+import type net from "node:net";
+import { abortable } from "../activation/abortable.ts";
+import type { Activator } from "../activation/activator.ts";
+import type { Lease } from "../activation/lease.ts";
+import type { Gate } from "../async.ts";
+import { DeadlineError } from "../errors.ts";
+import type { Client, Destination, Served } from "./destination.ts";
+import { dial } from "./dial.ts";
+import { relay } from "./relay.ts";
+
+/** Long enough for the kernel to try again when the upstream's backlog is full (after 1 s and 3 s). */
+const DIAL_MS = 10_000;
+/** A client that stands in line behind a target that takes nobody is let go after this. */
+const REACH_MS = 60_000;
+/** How often a client may lose the target between the grant and the dial before it is let go. */
+const ATTEMPTS = 3;
+
+export interface ToTargetOptions {
+  readonly activator: Activator;
+  readonly targetPort: number;
+  /** At most so many dials at a time: an app with a short backlog drops more. */
+  readonly pace: Gate;
+}
+
+export class ToTarget implements Destination {
+  readonly #options: ToTargetOptions;
+
+  constructor(options: ToTargetOptions) {
+    this.#options = options;
+  }
+
+  get isCold(): boolean {
+    return this.#options.activator.view.state !== "ready";
+  }
+
+  async serve(client: Client): Promise<Served> {
+    const { upstream, lease } = await this.#reach(client.signal);
+    using held = lease;
+    client.opened();
+    const end = await relay({ client: client.socket, upstream, meters: client.meters, lost: held.signal });
+    return { outcome: "relayed", end };
+  }
+
+  /** A target that goes down between the grant and the dial costs the client nothing but time: the next one serves it. */
+  async #reach(gone: AbortSignal): Promise<{ upstream: net.Socket; lease: Lease }> {
+    for (let attempt = 1; ; attempt += 1) {
+      const lease = await this.#options.activator.acquire(gone);
+      try {
+        return { upstream: await this.#reachUpstream(lease, gone), lease };
+      } catch (error) {
+        lease[Symbol.dispose]();
+        gone.throwIfAborted();
+        if (!lease.signal.aborted || attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /** From the grant to an open path, in line with the others. */
+  async #reachUpstream(lease: Lease, gone: AbortSignal): Promise<net.Socket> {
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(new DeadlineError("the target takes no more connections")), REACH_MS);
+    const signal = AbortSignal.any([gone, lease.signal, late.signal]);
+    try {
+      return await this.#dial(lease, signal);
+    } catch {
+      signal.throwIfAborted();
+      await abortable(this.#options.activator.verify(lease), signal);
+      return await this.#dial(lease, signal);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #dial(lease: Lease, signal: AbortSignal): Promise<net.Socket> {
+    using _place = await this.#options.pace.enter(signal);
+    return await dial({ host: lease.address, port: this.#options.targetPort, timeoutMs: DIAL_MS, signal });
+  }
+}
