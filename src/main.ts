@@ -1,6 +1,7 @@
 /** The edge to the process: arguments, environment, signals, exit codes. The only file that touches `process`. */
 import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
+import { isatty } from "node:tty";
 import { runCommand } from "./commands/cli.ts";
 import type { Context } from "./commands/command.ts";
 
@@ -9,14 +10,20 @@ const USUAL_OWN_FILES = 32;
 
 function context(): Context {
   const shutdown = new AbortController();
-  // SIGHUP: the terminal was closed. Without a handler it would end us, and leave our processes behind.
-  for (const name of ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"] as const) {
-    process.on(name, () => {
-      // Somebody who asks twice does not want to wait.
-      if (shutdown.signal.aborted) process.exit(1);
-      shutdown.abort();
-    });
-  }
+  const end = (): void => {
+    // Somebody who asks twice does not want to wait.
+    if (shutdown.signal.aborted) process.exit(1);
+    shutdown.abort();
+  };
+  for (const name of ["SIGTERM", "SIGINT", "SIGQUIT"] as const) process.on(name, end);
+  const reloads = new Set<() => void>();
+  const terminals = [0, 1, 2].filter((fd) => isatty(fd));
+  process.on("SIGHUP", () => {
+    // Sent by the kernel when the terminal was closed; by somebody else it means: read the configuration anew.
+    const isHungUp = terminals.some((fd) => !isatty(fd));
+    if (isHungUp || reloads.size === 0) end();
+    else for (const act of reloads) act();
+  });
   // Means nothing yet, and must not end us.
   process.on("SIGUSR2", () => {});
   const env = { ...process.env };
@@ -34,6 +41,7 @@ function context(): Context {
     ownFiles: ownFiles(),
     isTerminal: process.stdout.isTTY,
     shutdown: shutdown.signal,
+    onReload: (act) => reloads.add(act),
     print: (text) => process.stdout.write(`${text}\n`),
     printError: (text) => process.stderr.write(`${text}\n`),
     atExit: (act) => process.on("exit", act),

@@ -16,6 +16,8 @@ export interface Context {
   readonly isTerminal: boolean;
   /** Aborted when the process is asked to end. */
   readonly shutdown: AbortSignal;
+  /** Has `act` done whenever the process is asked to read its configuration anew. */
+  readonly onReload: (act: () => void) => void;
   readonly print: (text: string) => void;
   readonly printError: (text: string) => void;
   /** Has `act` done, synchronously, however the process ends short of SIGKILL. */

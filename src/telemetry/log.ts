@@ -6,7 +6,15 @@ import { within } from "../async.ts";
 import type { LogFormat, LogLevel } from "../config/config.ts";
 import { progressWords } from "../engine/pull-progress.ts";
 import { sentenceOf } from "../errors.ts";
-import type { ActivationReport, ConnectionReport, Observer, PullReport, SleepReport, StateChange } from "./observer.ts";
+import type {
+  ActivationReport,
+  ConnectionReport,
+  Observer,
+  PullReport,
+  ReloadReport,
+  SleepReport,
+  StateChange,
+} from "./observer.ts";
 
 export type Log = pino.Logger;
 
@@ -103,6 +111,7 @@ export function logObserver(log: Log): Observer {
       const why = `it was made for service "${service}", which the configuration does not have any more`;
       log.info({ event: "container.orphan_removed", container, service }, `${container} was removed: ${why}`);
     },
+    reload: (report) => logReload(log, report),
     output: (target, line) => log.info({ event: "target.output", target }, `${target} | ${line}`),
     warning: (event, message) => log.warn({ event }, message),
   };
@@ -165,6 +174,24 @@ function logPull(log: Log, { image, stage, durationMs, doneBytes, totalBytes, er
     const far = words === "" ? "" : `: ${words}`;
     log.info({ event: "image.pulling", ...facts }, `image ${image} is being pulled${far}`);
   }
+}
+
+function logReload(log: Log, report: ReloadReport): void {
+  if (report.outcome === "failure") {
+    const message = `the configuration was not read anew, the one before goes on: ${sentenceOf(report.error)}`;
+    log.error({ event: "config.reload_failed", error: report.error.message, ...remedyOf(report.error) }, message);
+    return;
+  }
+  const { outcome: _outcome, ...facts } = report;
+  const { added, removed, changed, unchanged, afterRestart } = report;
+  const counts = `${added.length} new, ${removed.length} gone, ${changed.length} changed, ${unchanged} as before`;
+  log.info({ event: "config.reloaded", ...facts }, `the configuration was read anew: ${counts}`);
+  if (afterRestart.length === 0) return;
+  const keys = afterRestart.join(", ");
+  log.warn(
+    { event: "config.needs_restart", keys: afterRestart },
+    `changed, but only a restart makes it count: ${keys}`,
+  );
 }
 
 function logSleep(log: Log, { target, services, reason, action, durationMs, exit }: SleepReport): void {

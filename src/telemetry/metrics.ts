@@ -104,6 +104,14 @@ export class Metrics {
   #engineUp: Gauge | undefined;
   readonly #reconnects = this.#counter("engine_events_reconnects_total", "Reconnects of the engine's event stream", []);
 
+  readonly #reloads = this.#counter("config_reloads_total", "How often the configuration was read anew", ["result"]);
+  readonly #loaded = this.#gauge("config_last_reload_successful", "Whether the last load of it worked", []);
+  readonly #loadedAt = this.#gauge(
+    "config_last_reload_success_timestamp_seconds",
+    "When the configuration in force was loaded",
+    [],
+  );
+
   /** @param services all services, read at each scrape */
   constructor(build: BuildInfo, services: () => readonly ServiceGauges[]) {
     collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: LAG_SAMPLE_MS });
@@ -172,20 +180,20 @@ export class Metrics {
       engineUp: () => this.#engineUp?.set(1),
       engineDown: () => this.#engineUp?.set(0),
       eventsReconnected: () => this.#reconnects.inc(),
+      reload: ({ outcome }) => {
+        this.#reloads.inc({ result: outcome });
+        this.#loaded.set(outcome === "success" ? 1 : 0);
+        if (outcome === "success") this.#loadedAt.setToCurrentTime();
+      },
     });
   }
 
   #build({ version, revision, nodeVersion }: BuildInfo): void {
     const labels = { version, revision, node_version: nodeVersion };
     this.#gauge("build_info", "The running program", Object.keys(labels)).set(labels, 1);
-    const loaded = this.#gauge(
-      "config_last_reload_successful",
-      "Whether the last load of the configuration worked",
-      [],
-    );
-    loaded.set(1);
-    const at = "config_last_reload_success_timestamp_seconds";
-    this.#gauge(at, "When the configuration in force was loaded", []).setToCurrentTime();
+    this.#loaded.set(1);
+    this.#loadedAt.setToCurrentTime();
+    for (const result of ["success", "failure"]) this.#reloads.inc({ result }, 0);
   }
 
   #states(services: () => readonly ServiceGauges[]): void {

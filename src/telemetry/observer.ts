@@ -97,6 +97,19 @@ export interface PullReport {
   readonly error?: Error;
 }
 
+/** What became of reading the configuration anew. Services are told by their names. */
+export type ReloadReport =
+  | {
+      readonly outcome: "success";
+      readonly added: readonly string[];
+      readonly removed: readonly string[];
+      readonly changed: readonly string[];
+      readonly unchanged: number;
+      /** Keys whose new values count only after a restart. */
+      readonly afterRestart: readonly string[];
+    }
+  | { readonly outcome: "failure"; readonly error: Error };
+
 /** Everything that happens, told once each. Logs and metrics are made from this and from nothing else. */
 export interface Observer {
   state(change: StateChange): void;
@@ -114,6 +127,7 @@ export interface Observer {
   pull(report: PullReport): void;
   /** A container of our own that nothing names any more is gone. */
   orphanRemoved(container: string, service: string): void;
+  reload(report: ReloadReport): void;
   /** A line that a process target printed. */
   output(target: string, line: string): void;
   /** Something the person who runs this should know, once. */
@@ -133,6 +147,7 @@ const silent: Observer = {
   eventsReconnected: () => {},
   pull: () => {},
   orphanRemoved: () => {},
+  reload: () => {},
   output: () => {},
   warning: () => {},
 };
@@ -157,6 +172,7 @@ export function fanOut(...observers: readonly Observer[]): Observer {
     eventsReconnected: () => observers.forEach((o) => o.eventsReconnected()),
     pull: (report) => observers.forEach((o) => o.pull(report)),
     orphanRemoved: (container, service) => observers.forEach((o) => o.orphanRemoved(container, service)),
+    reload: (report) => observers.forEach((o) => o.reload(report)),
     output: (target, line) => observers.forEach((o) => o.output(target, line)),
     warning: (event, message) => observers.forEach((o) => o.warning(event, message)),
   };

@@ -1,0 +1,46 @@
+/** What differs between the configuration in force and the one that shall take its place. */
+import { isDeepStrictEqual } from "node:util";
+import type { Config, Service } from "./config.ts";
+
+export interface Changes {
+  readonly added: readonly Service[];
+  readonly removed: readonly Service[];
+  readonly changed: readonly { readonly from: Service; readonly to: Service }[];
+  /** How many services stay as they are. */
+  readonly unchanged: number;
+  /** Keys whose new values count only after a restart. */
+  readonly afterRestart: readonly string[];
+}
+
+/** Services are the same when they have the same name; one that is not enabled is none. */
+export function changesBetween(before: Config, after: Config): Changes {
+  const old = new Map(enabledOf(before).map((service) => [service.name, service]));
+  const added: Service[] = [];
+  const changed: { from: Service; to: Service }[] = [];
+  const kept = enabledOf(after);
+  for (const to of kept) {
+    const from = old.get(to.name);
+    old.delete(to.name);
+    if (from === undefined) added.push(to);
+    else if (!isDeepStrictEqual(from, to)) changed.push({ from, to });
+  }
+  return {
+    added,
+    changed,
+    removed: [...old.values()],
+    unchanged: kept.length - added.length - changed.length,
+    afterRestart: Object.keys(fixed).filter((key) => !isDeepStrictEqual(fixed[key]?.(before), fixed[key]?.(after))),
+  };
+}
+
+/** What everything else is built on when wakeport starts. */
+const fixed: Readonly<Record<string, (config: Config) => unknown>> = {
+  admin: ({ admin }) => admin,
+  docker: ({ docker }) => docker,
+  "docker.discover": ({ discover }) => discover?.scope,
+  "log.format": ({ log }) => log.format,
+};
+
+function enabledOf({ services }: Config): Service[] {
+  return services.filter(({ enabled }) => enabled);
+}
