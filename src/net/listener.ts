@@ -40,7 +40,9 @@ export class Listener {
       else await this.#listen("::", false, port).catch((error) => this.#listenWithoutIPv6(error, port));
     } catch (error) {
       const where = formatFront(this.#front);
-      throw new BindError(`service "${this.service}" cannot listen on ${where}: ${reasonOf(error)}`, { cause: error });
+      throw new BindError(`service "${this.service}" cannot listen on ${where}: ${bindReason(error, "ss -ltnp")}`, {
+        cause: error,
+      });
     }
   }
 
@@ -75,10 +77,11 @@ export function formatFront({ address, port }: Front): string {
   return net.isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-function reasonOf(error: unknown): string {
+/** Why an address cannot be bound, in words; `look` is the command that shows who has the port. */
+export function bindReason(error: unknown, look: string): string {
   switch (codeOf(error)) {
     case "EADDRINUSE":
-      return "the port is in use (ss -ltnp shows by what)";
+      return `the port is in use (${look} shows by what)`;
     case "EACCES":
       return "ports below 1024 need root or the capability NET_BIND_SERVICE";
     case "EADDRNOTAVAIL":

@@ -1,0 +1,34 @@
+/** Why a datagram went no further. */
+export type DropReason =
+  | "denied" // its sender may not, or there are too many
+  | "flows" // every flow of the service is in use
+  | "held" // more than is held for one client while the target starts
+  | "not_started" // the target did not come up for those that were held
+  | "refused" // nothing listens on the target's port
+  | "unsent" // the system did not take it
+  | "closing"; // the service ends
+
+export const dropReasons: readonly DropReason[] = [
+  "denied",
+  "flows",
+  "held",
+  "not_started",
+  "refused",
+  "unsent",
+  "closing",
+];
+
+/** Datagrams of a service so far. */
+export interface DatagramCount {
+  /** From clients, those among them that were dropped. */
+  in: number;
+  /** From targets. */
+  out: number;
+  readonly dropped: Record<DropReason, number>;
+}
+
+/** A count that begins. */
+export function noDatagrams(): DatagramCount {
+  const dropped = Object.fromEntries(dropReasons.map((reason) => [reason, 0])) as Record<DropReason, number>;
+  return { in: 0, out: 0, dropped };
+}

@@ -1,0 +1,89 @@
+import { isIP } from "node:net";
+import { delay, Gate } from "../../async.ts";
+import type { Verdict } from "./upstream.ts";
+
+/** From one knock to the next: at first, then twice as long each time, at most. */
+const FIRST_PAUSE_MS = 10;
+const LONGEST_PAUSE_MS = 250;
+
+/**
+ * Linux tells one sender of refusals six times in a row and then once a second, but for its own loopback. To knock more
+ * often than that would be to take silence for a welcome.
+ */
+const REFUSALS = 5;
+const REFUSAL_MS = 1_100;
+
+/**
+ * Whether the target takes datagrams, for all flows of one activation. "Up" does not say it: the program may still be
+ * about to open its port, and what comes before that is refused and lost. So the first datagram knocks alone, again and
+ * again until it is not refused, and all others wait behind it.
+ */
+export class Door {
+  readonly #line = new Gate(1);
+  readonly #budget: RefusalBudget;
+  #isOpen = false;
+
+  /** @param budget of refusals that the target has for us; one for all its doors */
+  constructor(budget: RefusalBudget) {
+    this.#budget = budget;
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** From now on one must knock again. */
+  close(): void {
+    this.#isOpen = false;
+  }
+
+  /**
+   * Waits until the door is open, and knocks when it is one's turn.
+   *
+   * @param host of the target
+   * @returns what the own knock met; undefined when another one's opened it
+   * @throws the reason of `signal`; then the next in line knocks
+   */
+  async pass(
+    host: string,
+    knock: (signal: AbortSignal) => Promise<Verdict>,
+    signal: AbortSignal,
+  ): Promise<Verdict | undefined> {
+    if (this.#isOpen) return undefined;
+    using _place = await this.#line.enter(signal);
+    for (let pauseMs = FIRST_PAUSE_MS; !this.#isOpen; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+      if (!isLoopback(host)) await this.#budget.take(signal);
+      const verdict = await knock(signal);
+      if (verdict !== "refused") {
+        this.#isOpen = true;
+        return verdict;
+      }
+      await delay(pauseMs, signal);
+    }
+    return undefined;
+  }
+}
+
+/** How many knocks would be answered with a refusal, as the kernel behind the door counts. */
+export class RefusalBudget {
+  #tokens = REFUSALS;
+  #at = performance.now();
+
+  /** Waits until there is one. @throws the reason of `signal` */
+  async take(signal: AbortSignal): Promise<void> {
+    this.#refill();
+    // Taken before the wait: whoever comes meanwhile stands behind.
+    this.#tokens -= 1;
+    if (this.#tokens < 0) await delay(-this.#tokens * REFUSAL_MS, signal);
+  }
+
+  #refill(): void {
+    const now = performance.now();
+    this.#tokens = Math.min(REFUSALS, this.#tokens + (now - this.#at) / REFUSAL_MS);
+    this.#at = now;
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}

@@ -1,0 +1,92 @@
+import type dgram from "node:dgram";
+import net from "node:net";
+import { BindError, codeOf } from "../../errors.ts";
+import { bindReason, type Front, formatFront } from "../listener.ts";
+import { enlargeBuffer, isCongested, newSocket, ready } from "./socket.ts";
+
+/** Where a datagram came from, and where its answer goes. */
+export interface Client {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface UdpFrontOptions {
+  readonly service: string;
+  readonly front: Front;
+  readonly onDatagram: (datagram: Buffer, client: Client) => void;
+  /** An answer could not be sent. */
+  readonly onUnsent: () => void;
+}
+
+/** One bound datagram socket of a service: all its clients write to it, and every answer leaves by it. */
+export class UdpFront {
+  readonly #options: UdpFrontOptions;
+  #socket: dgram.Socket | undefined;
+
+  constructor(options: UdpFrontOptions) {
+    this.#options = options;
+  }
+
+  /** `*:53/udp` */
+  get name(): string {
+    return `${formatFront(this.#options.front)}/udp`;
+  }
+
+  /** The port it is bound to; differs from the configured one only for port 0. */
+  get port(): number {
+    return this.#socket?.address().port ?? this.#options.front.port;
+  }
+
+  /** Binds. @throws BindError that names the service, the address and the reason */
+  async open(): Promise<void> {
+    const { address, port } = this.#options.front;
+    try {
+      if (address !== undefined) await this.#bind(address, net.isIPv6(address), port);
+      else await this.#bind("::", false, port).catch((error) => this.#bindWithoutIPv6(error, port));
+    } catch (error) {
+      const reason = bindReason(error, "ss -lunp");
+      throw new BindError(`service "${this.#options.service}" cannot listen on ${this.name}: ${reason}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Sends an answer to a client, as far as the system takes it. */
+  answer(datagram: Buffer, { address, port }: Client): void {
+    const socket = this.#socket;
+    if (socket === undefined) return;
+    if (isCongested(socket)) return this.#options.onUnsent();
+    socket.send(datagram, port, address, (error) => {
+      if (error !== null) this.#options.onUnsent();
+    });
+  }
+
+  /** Receives and sends nothing more. Idempotent. */
+  close(): void {
+    this.#socket?.close();
+    this.#socket = undefined;
+  }
+
+  async #bind(host: string, ipv6Only: boolean, port: number): Promise<void> {
+    const socket = newSocket(net.isIPv6(host) ? "udp6" : "udp4", ipv6Only);
+    try {
+      const bound = ready(socket, "listening");
+      socket.bind({ address: host, port, exclusive: true });
+      await bound;
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+    enlargeBuffer(socket);
+    socket.on("message", this.#options.onDatagram);
+    // What may go wrong with one datagram does not concern the next.
+    socket.on("error", () => {});
+    this.#socket = socket;
+  }
+
+  #bindWithoutIPv6(error: unknown, port: number): Promise<void> {
+    const code = codeOf(error);
+    if (code !== "EAFNOSUPPORT" && code !== "EADDRNOTAVAIL") throw error;
+    return this.#bind("0.0.0.0", false, port);
+  }
+}

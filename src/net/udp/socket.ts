@@ -1,0 +1,39 @@
+import dgram from "node:dgram";
+import { once } from "node:events";
+import { isIP } from "node:net";
+
+/** Bursts must wait somewhere while we are busy; the system gives what it allows (net.core.rmem_max). */
+const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
+/** More than this, not taken by the system, is no burst: the way out is blocked. */
+const SEND_QUEUE_BYTES = 1024 * 1024;
+
+/** A datagram socket whose addresses are numbers: nothing is looked up for each datagram that is sent. */
+export function newSocket(type: dgram.SocketType, ipv6Only = false): dgram.Socket {
+  const family = type === "udp6" ? 6 : 4;
+  const lookup: dgram.SocketOptions["lookup"] = (address, _options, callback) => callback(null, address, family);
+  return dgram.createSocket({ type, ipv6Only, lookup });
+}
+
+/** The kind of socket for a numeric address. */
+export function typeFor(address: string): dgram.SocketType {
+  return isIP(address) === 6 ? "udp6" : "udp4";
+}
+
+/** Resolves when `event` comes; to be called before it can. @throws the error that comes first */
+export async function ready(socket: dgram.Socket, event: "listening" | "connect"): Promise<void> {
+  await once(socket, event);
+}
+
+/** As far as the system allows it. */
+export function enlargeBuffer(socket: dgram.Socket): void {
+  try {
+    socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES);
+  } catch {
+    // Then it is as large as it is.
+  }
+}
+
+/** Whether what was sent before piles up, so that nothing more should be. */
+export function isCongested(socket: dgram.Socket): boolean {
+  return socket.getSendQueueSize() > SEND_QUEUE_BYTES;
+}

@@ -1,0 +1,103 @@
+import type dgram from "node:dgram";
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import { abortable } from "../../activation/abortable.ts";
+import { codeOf } from "../../errors.ts";
+import { isCongested, newSocket, ready, typeFor } from "./socket.ts";
+
+/** A refusal of this machine comes at once; a container's, or one from another machine, may take its time. */
+const QUIET_MS = 25;
+
+/** What the other side said to one datagram: something, that nobody is there, or nothing for a while. */
+export type Verdict = "answered" | "refused" | "quiet";
+
+export interface UpstreamOptions {
+  /** Host or IP address. */
+  readonly host: string;
+  readonly port: number;
+  readonly signal: AbortSignal;
+  readonly onAnswer: (datagram: Buffer) => void;
+  /** A datagram did not arrive: nobody listens there, or the system did not take it. */
+  readonly onLoss: (reason: "refused" | "unsent") => void;
+}
+
+/**
+ * One connected datagram socket: it hears only its target, and learns of refusals. Those are events here and no faults;
+ * one that nobody listened to would end the process.
+ */
+export class Upstream implements Disposable {
+  readonly #socket: dgram.Socket;
+  readonly #onLoss: UpstreamOptions["onLoss"];
+  #knock: ((verdict: Verdict) => void) | undefined;
+  #isClosed = false;
+
+  private constructor(socket: dgram.Socket, { onAnswer, onLoss }: UpstreamOptions) {
+    this.#socket = socket;
+    this.#onLoss = onLoss;
+    socket.on("error", (error) => this.#lost(error));
+    socket.on("message", (datagram) => {
+      this.#knock?.("answered");
+      onAnswer(datagram);
+    });
+  }
+
+  /** @throws the system's error, or the reason of `signal` */
+  static async open(options: UpstreamOptions): Promise<Upstream> {
+    const { host, port, signal } = options;
+    const address = isIP(host) === 0 ? (await abortable(lookup(host), signal)).address : host;
+    signal.throwIfAborted();
+    const socket = newSocket(typeFor(address));
+    try {
+      const connected = ready(socket, "connect");
+      socket.connect(port, address);
+      await abortable(connected, signal);
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+    return new Upstream(socket, options);
+  }
+
+  send(datagram: Buffer): void {
+    if (this.#isClosed) return;
+    if (isCongested(this.#socket)) return this.#onLoss("unsent");
+    this.#socket.send(datagram, (error) => {
+      if (error === null || this.#isClosed) return;
+      this.#lost(error);
+      // What was told is the refusal of one that went before. This one was not sent at all.
+      if (codeOf(error) === "ECONNREFUSED") this.#socket.send(datagram, (again) => again && this.#lost(again));
+    });
+  }
+
+  /** Sends a datagram and waits for what becomes of it. @throws the reason of `signal` */
+  async knock(datagram: Buffer, signal: AbortSignal): Promise<Verdict> {
+    const { promise, resolve } = Promise.withResolvers<Verdict>();
+    // A program that was busy must first see what came meanwhile: timers run before that, immediates after it.
+    const timer = setTimeout(() => setImmediate(resolve, "quiet"), QUIET_MS);
+    this.#knock = resolve;
+    try {
+      this.#socket.send(datagram, (error) => error && resolve("refused"));
+      return await abortable(promise, signal);
+    } finally {
+      clearTimeout(timer);
+      this.#knock = undefined;
+    }
+  }
+
+  /** Idempotent. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#socket.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #lost(error: Error): void {
+    if (this.#isClosed) return;
+    if (this.#knock !== undefined) this.#knock("refused");
+    else this.#onLoss(codeOf(error) === "ECONNREFUSED" ? "refused" : "unsent");
+  }
+}

@@ -1,0 +1,106 @@
+/** Real datagram sockets for tests, on free ports of this machine. */
+import dgram from "node:dgram";
+import { once } from "node:events";
+import { eventually } from "./tcp.ts";
+
+/** A client that is connected to a port: keeps what it receives, as text, in order. */
+export class UdpClient implements Disposable {
+  readonly received: string[] = [];
+  /** Errors that the system told: refusals above all. */
+  readonly errors: string[] = [];
+  readonly #socket: dgram.Socket;
+
+  private constructor(socket: dgram.Socket) {
+    this.#socket = socket;
+    socket.on("message", (datagram) => this.received.push(datagram.toString()));
+    socket.on("error", (error: NodeJS.ErrnoException) => this.errors.push(error.code ?? error.message));
+  }
+
+  static async open(port: number, host = "127.0.0.1", type: dgram.SocketType = "udp4"): Promise<UdpClient> {
+    const socket = dgram.createSocket(type);
+    const connected = once(socket, "connect");
+    socket.connect(port, host);
+    await connected;
+    return new UdpClient(socket);
+  }
+
+  get port(): number {
+    return this.#socket.address().port;
+  }
+
+  send(...texts: readonly string[]): void {
+    for (const text of texts) this.#socket.send(text, () => {});
+  }
+
+  /** Waits until it has received so many datagrams. @returns all of them */
+  async receives(count: number): Promise<readonly string[]> {
+    await eventually(`${count} datagrams received`, () => this.received.length >= count);
+    return this.received;
+  }
+
+  /** Sends one and waits for its echo. */
+  async echoed(text: string): Promise<void> {
+    this.send(text);
+    await eventually(`an echo of ${text}`, () => this.received.includes(text));
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.close();
+  }
+}
+
+export interface UdpServerOptions {
+  readonly host?: string;
+  readonly port?: number;
+  /** What it answers; default: the same. */
+  readonly answer?: (text: string) => string | undefined;
+}
+
+/** A server that notes what it receives, and answers. */
+export class UdpServer implements Disposable {
+  /** All that it received, in order. */
+  readonly received: string[] = [];
+  /** The ports that wrote to it. */
+  readonly ports: Set<number> = new Set();
+  readonly #socket: dgram.Socket;
+
+  private constructor(socket: dgram.Socket, answer: (text: string) => string | undefined) {
+    this.#socket = socket;
+    socket.on("message", (datagram, { address, port }) => {
+      this.received.push(datagram.toString());
+      this.ports.add(port);
+      const text = answer(datagram.toString());
+      if (text !== undefined) socket.send(text, port, address, () => {});
+    });
+  }
+
+  static async open({
+    host = "127.0.0.1",
+    port = 0,
+    answer = (text) => text,
+  }: UdpServerOptions = {}): Promise<UdpServer> {
+    const socket = dgram.createSocket(host.includes(":") ? "udp6" : "udp4");
+    socket.bind(port, host);
+    await once(socket, "listening");
+    return new UdpServer(socket, answer);
+  }
+
+  get port(): number {
+    return this.#socket.address().port;
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.close();
+  }
+}
+
+/** A port at which nobody receives datagrams. */
+export async function freeUdpPort(): Promise<number> {
+  using server = await UdpServer.open();
+  return server.port;
+}
+
+/** `one 1`, `one 2` … */
+export function numbered(name: string, count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `${name} ${index + 1}`);
+}
