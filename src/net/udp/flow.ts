@@ -2,8 +2,8 @@ import { ExitedError } from "../../activation/errors.ts";
 import { DeadlineError } from "../../errors.ts";
 import type { Meter } from "../relay.ts";
 import type { DatagramCount, DropReason } from "./datagrams.ts";
-import type { Door } from "./door.ts";
 import { Held } from "./held.ts";
+import type { Knocker } from "./knocker.ts";
 import type { Pace } from "./pace.ts";
 import { Upstream, type Verdict } from "./upstream.ts";
 
@@ -47,7 +47,7 @@ export interface FlowResult {
 /** Shared by all flows to one port of a target. */
 export interface Passage {
   readonly port: number;
-  readonly door: Door;
+  readonly knocker: Knocker;
   readonly pace: Pace;
 }
 
@@ -147,10 +147,10 @@ export class Flow {
 
   async #serveWith(claim: Claim): Promise<FlowEnd> {
     const late = new AbortController();
-    const { port, door } = this.#options.passage;
+    const { port, knocker } = this.#options.passage;
     const refused = (): void => late.abort(new DeadlineError(`the target takes no datagrams on port ${port}`));
     const timer = setTimeout(refused, this.#options.refusedMs);
-    const lost = (): void => door.close();
+    const lost = (): void => knocker.forget();
     claim.signal.addEventListener("abort", lost, { once: true });
     try {
       const signal = AbortSignal.any([this.#over.signal, claim.signal, late.signal]);
@@ -183,7 +183,7 @@ export class Flow {
       isFirst = false;
       return verdict;
     };
-    const opened = await this.#options.passage.door.pass(claim.address, knock, signal);
+    const opened = await this.#options.passage.knocker.pass(claim.address, knock, signal);
     if (opened !== undefined) this.#sent(this.#held.shift());
   }
 

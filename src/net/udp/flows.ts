@@ -1,8 +1,8 @@
 import type { Meter } from "../relay.ts";
 import { type DatagramCount, type DropReason, noDatagrams } from "./datagrams.ts";
-import { Door, RefusalBudget } from "./door.ts";
 import { Flow, type Passage, type Visit } from "./flow.ts";
-import type { Client } from "./front.ts";
+import type { Sender } from "./front.ts";
+import { Knocker, RefusalBudget } from "./knocker.ts";
 import { Pace } from "./pace.ts";
 
 /** A flow that has been silent for this long makes room for a new one when all are in use. */
@@ -27,7 +27,7 @@ export interface FlowsOptions {
   /** How long a target that is up may refuse before its clients are given up, in milliseconds. */
   readonly refusedMs: number;
   /** Decides about a client that has no flow yet. @returns undefined to turn it away, without a word */
-  readonly admit: (client: Client, way: Way) => Visit | undefined;
+  readonly admit: (client: Sender, way: Way) => Visit | undefined;
   readonly meter: Meter;
 }
 
@@ -36,7 +36,7 @@ export interface Way {
   /** The front, for people. */
   readonly name: string;
   readonly targetPort: number;
-  readonly answer: (datagram: Buffer, client: Client) => void;
+  readonly answer: (datagram: Buffer, client: Sender) => void;
 }
 
 interface Entry {
@@ -66,7 +66,7 @@ export class Flows {
   }
 
   /** A client sent a datagram to a front. */
-  receive(way: Way, datagram: Buffer, client: Client): void {
+  receive(way: Way, datagram: Buffer, client: Sender): void {
     this.count.in += 1;
     const key = `${way.name} ${client.address} ${client.port}`;
     const flow = this.#entries.get(key)?.flow ?? this.#begin(key, way, client);
@@ -91,7 +91,7 @@ export class Flows {
     this.#entries.clear();
   }
 
-  #begin(key: string, way: Way, client: Client): Flow | undefined {
+  #begin(key: string, way: Way, client: Sender): Flow | undefined {
     const { limits, admit, refusedMs, meter } = this.#options;
     if (this.#draining.has(way)) return this.#refuse("closing");
     const silent = this.size < limits.flows ? undefined : this.#silentOne();
@@ -154,7 +154,7 @@ export class Flows {
   #passage(port: number): Passage {
     const known = this.#passages.get(port);
     if (known !== undefined) return known;
-    const passage = { port, door: new Door(this.#budget), pace: new Pace() };
+    const passage = { port, knocker: new Knocker(this.#budget), pace: new Pace() };
     this.#passages.set(port, passage);
     return passage;
   }

@@ -5,7 +5,7 @@ import { bindReason, type Front, formatFront } from "../listener.ts";
 import { enlargeBuffer, isCongested, newSocket, ready } from "./socket.ts";
 
 /** Where a datagram came from, and where its answer goes. */
-export interface Client {
+export interface Sender {
   readonly address: string;
   readonly port: number;
 }
@@ -13,7 +13,7 @@ export interface Client {
 export interface UdpFrontOptions {
   readonly service: string;
   readonly front: Front;
-  readonly onDatagram: (datagram: Buffer, client: Client) => void;
+  readonly onDatagram: (datagram: Buffer, client: Sender) => void;
   /** An answer could not be sent. */
   readonly onUnsent: () => void;
 }
@@ -52,7 +52,7 @@ export class UdpFront {
   }
 
   /** Sends an answer to a client, as far as the system takes it. */
-  answer(datagram: Buffer, { address, port }: Client): void {
+  answer(datagram: Buffer, { address, port }: Sender): void {
     const socket = this.#socket;
     if (socket === undefined) return;
     if (isCongested(socket)) return this.#options.onUnsent();

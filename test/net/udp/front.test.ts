@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { BindError } from "../../../src/errors.ts";
-import { type Client, UdpFront } from "../../../src/net/udp/front.ts";
+import { type Sender, UdpFront } from "../../../src/net/udp/front.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { eventually, PeerServer } from "../../support/tcp.ts";
 import { UdpClient, UdpServer } from "../../support/udp.ts";
@@ -20,7 +20,7 @@ const skip = hasIPv6 ? false : "this machine has no IPv6";
 /** A front that answers each datagram with where it came from. */
 class Telling implements Disposable {
   readonly front: UdpFront;
-  readonly clients: Client[] = [];
+  readonly clients: Sender[] = [];
 
   constructor(address: string | undefined, port = 0) {
     this.front = new UdpFront({

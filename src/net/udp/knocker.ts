@@ -18,12 +18,12 @@ const REFUSAL_MS = 1_100;
  * about to open its port, and what comes before that is refused and lost. So the first datagram knocks alone, again and
  * again until it is not refused, and all others wait behind it.
  */
-export class Door {
+export class Knocker {
   readonly #line = new Gate(1);
   readonly #budget: RefusalBudget;
   #isOpen = false;
 
-  /** @param budget of refusals that the target has for us; one for all its doors */
+  /** @param budget of refusals that the target's machine has for us; one for all ports of the target */
   constructor(budget: RefusalBudget) {
     this.#budget = budget;
   }
@@ -33,15 +33,15 @@ export class Door {
   }
 
   /** From now on one must knock again. */
-  close(): void {
+  forget(): void {
     this.#isOpen = false;
   }
 
   /**
-   * Waits until the door is open, and knocks when it is one's turn.
+   * Waits until the port is open, and knocks when it is one's turn.
    *
    * @param host of the target
-   * @returns what the own knock met; undefined when another one's opened it
+   * @returns what the own knock met; undefined when another one found it open
    * @throws the reason of `signal`; then the next in line knocks
    */
   async pass(
@@ -64,7 +64,7 @@ export class Door {
   }
 }
 
-/** How many knocks would be answered with a refusal, as the kernel behind the door counts. */
+/** How many knocks would be answered with a refusal, as the kernel at the other end counts. */
 export class RefusalBudget {
   #tokens = REFUSALS;
   #at = performance.now();
