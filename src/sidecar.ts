@@ -11,6 +11,7 @@ import { BindError, messageOf, sentenceOf } from "./errors.ts";
 import { connectionLimit, Seats } from "./net/admission.ts";
 import { Connection, type Route, type Traffic } from "./net/connection.ts";
 import { formatFront, Listener } from "./net/listener.ts";
+import { type UdpListener, UdpService } from "./net/udp/service.ts";
 import { Roster } from "./roster.ts";
 import { Orphans } from "./target/orphans.ts";
 import { createEngine, type EngineParts, type Surroundings } from "./targets.ts";
@@ -40,7 +41,9 @@ interface LiveService {
   /** Undefined where there is nothing to wake. */
   readonly activator: Activator | undefined;
   readonly traffic: Traffic;
-  readonly listeners: readonly Listener[];
+  /** Of a service that has ports for datagrams. */
+  readonly udp: UdpService | undefined;
+  readonly listeners: readonly (Listener | UdpListener)[];
 }
 
 export class Sidecar {
@@ -168,7 +171,7 @@ export class Sidecar {
     await this.#orphans?.close();
     await this.#roster.close({ drainMs, targets });
     for (const connection of this.#connections.keys()) connection.reset();
-    await Promise.all(this.#connections.values());
+    await Promise.all([...this.#connections.values(), ...[...this.#services.values()].map(({ udp }) => udp?.close())]);
     await this.#admin.close();
     await this.#engine?.events.close();
     this.#engine?.engine.close();
@@ -196,26 +199,47 @@ export class Sidecar {
 
   /** Its connections may finish; its target is left as it is. */
   async #vanish(service: WokenService): Promise<void> {
-    for (const listener of this.#services.get(service.name)?.listeners ?? []) listener.close();
+    const live = this.#services.get(service.name);
+    for (const listener of live?.listeners ?? []) listener.close();
     this.#services.delete(service.name);
     await this.#roster.remove(service, this.#config.shutdown.drainMs);
+    await live?.udp?.close();
   }
 
   #enter(service: Service): LiveService {
     const traffic = newTraffic(service);
     const activator = isWoken(service) ? this.#roster.activatorOf(service) : undefined;
-    const listeners = this.#listenersOf(service, destinationsOf(service, activator), traffic);
-    const live = { service, activator, traffic, listeners };
+    const tcp = this.#listenersOf(service, destinationsOf(service, activator), traffic);
+    const udp = activator && this.#udpOf(service, activator, traffic);
+    const live = { service, activator, traffic, udp, listeners: [...tcp, ...(udp?.listeners ?? [])] };
     this.#services.set(service.name, live);
     this.#metrics.addService(service.name, activator !== undefined);
     return live;
   }
 
   #listenersOf(service: Service, destinationOf: DestinationOf, traffic: Traffic): Listener[] {
-    return service.ports.map((port) => {
+    const ports = service.ports.filter(({ protocol }) => protocol !== "udp");
+    return ports.map((port) => {
       const front = { port: port.front, ...(port.address !== undefined && { address: port.address }) };
       const route = { service: service.name, front: formatFront(front), destination: destinationOf(port), traffic };
       return new Listener(service.name, front, (client) => this.#accept(client, route));
+    });
+  }
+
+  #udpOf(
+    { name, ports, udp, startTimeoutMs }: Service,
+    activator: Activator,
+    traffic: Traffic,
+  ): UdpService | undefined {
+    const forDatagrams = ports.filter(({ protocol }) => protocol === "udp");
+    if (forDatagrams.length === 0) return undefined;
+    const admit = (): Disposable => this.#seats.take();
+    return new UdpService({
+      route: { service: name, activator, traffic, observer: this.#observer, admit },
+      ports: forDatagrams,
+      limits: udp,
+      refusedMs: startTimeoutMs,
+      nextId: () => ++this.#connectionCount,
     });
   }
 
@@ -230,12 +254,13 @@ export class Sidecar {
   }
 
   #gauges(): ServiceGauges[] {
-    return [...this.#services.values()].map(({ service, activator, traffic }) => ({
+    return [...this.#services.values()].map(({ service, activator, traffic, udp }) => ({
       service: service.name,
       view: activator?.view,
       waiting: traffic.waiting.taken,
       active: traffic.active,
       meter: traffic.meter,
+      udp,
     }));
   }
 

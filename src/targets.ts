@@ -133,10 +133,11 @@ export function probeOf(services: readonly WokenService[], target: Target): Prob
   return all([...new Map(probes.map((probe) => [probe.name, probe])).values()]);
 }
 
-/** A service with several ports answers on its first one: the others may be data ports, open only at times. */
+/** A service with several TCP ports answers on its first one: the others may be data ports, open only at times. */
 function probesOf({ ready, ports }: WokenService, target: Target): NamedProbe[] {
-  const port = ports[0]?.target;
-  if (port === undefined) return [];
+  const connectable = ports.find(({ protocol }) => protocol !== "udp") ?? ports[0];
+  if (connectable === undefined) return [];
+  const port = connectable.target;
   return ready.map((part) => {
     switch (part.kind) {
       case "tcp":

@@ -110,8 +110,8 @@ export function unnamedStatus(view: ActivatorView): UnnamedStatus {
   };
 }
 
-export function frontOf({ address, front }: Service["ports"][number]): string {
-  return formatFront({ port: front, ...(address !== undefined && { address }) });
+export function frontOf({ address, front, protocol }: Service["ports"][number]): string {
+  return formatFront({ port: front, ...(address !== undefined && { address }), ...(protocol && { protocol }) });
 }
 
 function rfc3339(unixMs: number): string {

@@ -1,4 +1,4 @@
-import type { StatusRange } from "./config.ts";
+import type { StatusRange, UdpPolicy } from "./config.ts";
 import type { ParsedPolicies, ParsedReady } from "./schema-policies.ts";
 
 /** The values of the keys that neither a service nor `defaults` sets. Durations in milliseconds. */
@@ -15,6 +15,7 @@ export const builtIn: {
   readonly ready: ParsedReady;
   readonly status: StatusRange;
   readonly waiting: number;
+  readonly udp: UdpPolicy;
   readonly process_stop_grace: number;
 } = {
   network: "auto",
@@ -27,5 +28,6 @@ export const builtIn: {
   process_stop_grace: 10_000,
   release_pace: 4,
   waiting: 1_000,
+  udp: { flowTimeoutMs: 30_000, flows: 1_000, heldBytes: 64 * 1024 },
   enabled: true,
 };

@@ -40,6 +40,8 @@ export interface Service {
   readonly stopGraceMs?: number;
   readonly releasePace: number;
   readonly limits: { readonly waiting: number };
+  /** What is kept for clients that send datagrams. */
+  readonly udp: UdpPolicy;
   /** Names of services whose targets are up while this one is awake. */
   readonly dependsOn: readonly string[];
   /** Services of one group are awake together. */
@@ -58,6 +60,17 @@ export interface ServicePort {
   readonly address?: string;
   readonly front: number;
   readonly target: number;
+  /** Absent: TCP. */
+  readonly protocol?: "udp";
+}
+
+export interface UdpPolicy {
+  /** Silence after which a flow ends, in milliseconds. */
+  readonly flowTimeoutMs: number;
+  /** How many flows there are at a time. */
+  readonly flows: number;
+  /** Bytes that are held for each while the target starts. */
+  readonly heldBytes: number;
 }
 
 /** Which container: by name, or the first of a compose service. Without a project: wakeport's own. */

@@ -16,7 +16,8 @@ export function checkFronts(services: readonly Service[], admin: { host: string;
       const other = bound.find((one) => clash(one, port));
       if (other === undefined) bound.push({ ...port, owner: `service "${service.name}"` });
       else {
-        const message = `service "${service.name}": port ${port.front} is taken by ${other.owner} already`;
+        const number = `${port.front}${port.protocol === "udp" ? "/udp" : ""}`;
+        const message = `service "${service.name}": port ${number} is taken by ${other.owner} already`;
         report({
           path: ["services", service.name, "ports", index],
           message,
@@ -44,11 +45,17 @@ export function checkSharing(services: readonly Service[], report: Report): void
       if (service.target.kind === "process" && other.target.kind === "process") {
         const { host, port } = service.target.listen;
         if (port !== other.target.listen.port || host !== other.target.listen.host) continue;
+        if (!shareProtocol(service, other)) continue;
         const message = `services "${other.name}" and "${service.name}" have processes that both listen on ${host}:${port}`;
         report({ path: ["services", service.name, "process"], message, hint: "give them different ports" });
       }
     }
   }
+}
+
+/** Whether both have ports of TCP, or both of UDP. */
+function shareProtocol(a: Service, b: Service): boolean {
+  return a.ports.some((port) => b.ports.some(({ protocol }) => protocol === port.protocol));
 }
 
 /** Each dependency is a service that can be woken, and none depends on itself in the end. */

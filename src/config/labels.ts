@@ -26,6 +26,7 @@ const known: ReadonlySet<string> = new Set([
   "stop_grace",
   "release_pace",
   "limits",
+  "udp",
   "group",
 ]);
 /** Their values are lists of ports, which YAML would take for something else. */

@@ -8,13 +8,16 @@ export interface PortMapping {
   readonly front: number;
   /** Absent when only the front is given: then the target says, or it is the same. */
   readonly target?: number;
+  /** Absent: TCP. */
+  readonly protocol?: "udp";
 }
 
 /** An IP address comes first, or a name that should have been one; then the front's port, then the target's. */
 const ENTRY = /^(?:(?<address>\[[^\]]*\]|\d*\.[\d.]*|[^:[\]]+(?=:[^:]+:)):)?(?<front>[^:]+)(?::(?<target>[^:]+))?$/;
 
 /**
- * Reads one entry in the short syntax of Docker Compose: `2121`, `2121:21`, `127.0.0.1:2121:21`, `[::1]:2121:21`.
+ * Reads one entry in the short syntax of Docker Compose: `2121`, `2121:21`, `127.0.0.1:2121:21`, `[::1]:2121:21`,
+ * `53/udp`.
  * Other than there, `127.0.0.1:2121` names the front: wakeport does not hand out ports.
  *
  * @throws UnitError
@@ -22,8 +25,8 @@ const ENTRY = /^(?:(?<address>\[[^\]]*\]|\d*\.[\d.]*|[^:[\]]+(?=:[^:]+:)):)?(?<f
  */
 export function parsePort(text: string): PortMapping {
   const [ports = "", protocol, ...more] = text.split("/");
-  if (protocol !== undefined && (protocol !== "tcp" || more.length > 0)) {
-    throw new UnitError(`"${text}": only TCP is served`);
+  if ((protocol !== undefined && protocol !== "tcp" && protocol !== "udp") || more.length > 0) {
+    throw new UnitError(`"${text}": the protocol is tcp or udp: write "53:53/udp"`);
   }
   const groups = splitEntry(ports);
   if (groups === undefined) throw new UnitError(`"${text}" is no port mapping: write "2121:21" or "127.0.0.1:2121:21"`);
@@ -32,6 +35,7 @@ export function parsePort(text: string): PortMapping {
     front: parseNumber(groups.front, text),
     ...(groups.target !== undefined && { target: parseNumber(groups.target, text) }),
     ...(address !== undefined && { address }),
+    ...(protocol === "udp" && { protocol }),
   };
 }
 
@@ -75,7 +79,7 @@ export function parseHostPort(text: string): { host: string; port: number } {
 
 /** Whether two fronts cannot both be bound. */
 export function clash(a: PortMapping, b: PortMapping): boolean {
-  if (a.front !== b.front) return false;
+  if (a.front !== b.front || a.protocol !== b.protocol) return false;
   if (a.address === undefined || b.address === undefined) return true;
   if (net.isIPv6(a.address) !== net.isIPv6(b.address)) return false;
   const isWildcard = (address: string): boolean => address === "0.0.0.0" || /^[0:]+$/.test(address);

@@ -1,6 +1,6 @@
 /** What a service leads to, of what is written in the section of its kind. */
 import { builtIn } from "./built-in.ts";
-import type { ReadySpec, ServicePort, TargetSpec } from "./config.ts";
+import type { ReadySpec, ServicePort, TargetSpec, UdpPolicy } from "./config.ts";
 import type { Report } from "./issues.ts";
 import { clash, type PortMapping } from "./ports.ts";
 import type { ParsedService } from "./schema.ts";
@@ -18,6 +18,7 @@ const meaningful: Readonly<Partial<Record<keyof ParsedService, readonly TargetKi
   release_pace: ["container", "process"],
   start_timeout: ["container", "process", "forward"],
   group: ["container", "process"],
+  udp: ["container", "process"],
 };
 
 /** What the service leads to; undefined, and reported, when that cannot be told. */
@@ -106,6 +107,12 @@ function createdOf(service: string, container: ParsedCreated, network: string): 
   };
 }
 
+/** Why a kind of target has no ports for datagrams. */
+const noDatagrams: Readonly<Partial<Record<TargetSpec["kind"], string>>> = {
+  forward: "a forward passes connections on; datagrams would wake nothing, and can be sent there without wakeport",
+  builtin: "over UDP the builtin services answer to forged senders, as amplifiers for attacks on others",
+};
+
 export function resolvePort(
   name: string,
   port: PortMapping,
@@ -114,6 +121,11 @@ export function resolvePort(
   report: Report,
 ): ServicePort | undefined {
   const path = ["services", name, "ports", index];
+  const why = port.protocol === "udp" ? noDatagrams[target.kind] : undefined;
+  if (why !== undefined) {
+    report({ path, message: `service "${name}": ${why}`, hint: 'UDP is for containers and processes: remove "/udp"' });
+    return undefined;
+  }
   if (target.kind === "forward" || target.kind === "builtin") {
     if (port.target !== undefined) {
       const message = `service "${name}": a target of the kind "${target.kind}" has no ports to choose from`;
@@ -123,7 +135,8 @@ export function resolvePort(
   }
   const resolved = { ...port, target: port.target ?? (target.kind === "process" ? target.listen.port : port.front) };
   if (target.kind !== "process") return resolved;
-  if (clash(port, { address: target.listen.host, front: resolved.target })) {
+  const { protocol } = port;
+  if (clash(port, { address: target.listen.host, front: resolved.target, ...(protocol && { protocol }) })) {
     const message = `service "${name}": port ${port.front} is wakeport's own front, so the process cannot listen there`;
     report({ path, message, hint: 'let the process listen on another port ("listen")' });
     return undefined;
@@ -131,7 +144,41 @@ export function resolvePort(
   return resolved;
 }
 
-export function readySpecs(ready: ParsedReady | readonly ParsedReady[]): ReadySpec[] {
+/** Parts of `ready` that connect to a port. */
+const connecting: ReadonlySet<ReadySpec["kind"]> = new Set(["tcp", "banner", "http"]);
+
+/** With nothing but ports for datagrams there is none to connect to: then the target is ready when it is up. */
+export function resolveReady(name: string, own: ParsedService, defaults: ParsedPolicies, report: Report): ReadySpec[] {
+  const ready = readySpecs(own.ready ?? defaults.ready ?? builtIn.ready);
+  if (own.ports.some(({ protocol }) => protocol !== "udp")) return ready;
+  const wrong = ready.find(({ kind }) => connecting.has(kind));
+  if (wrong !== undefined && own.ready !== undefined) {
+    const message = `service "${name}": "ready: ${wrong.kind}" connects to a TCP port, and all its ports are for UDP`;
+    const hint = 'remove it, or use {log: …} or "healthy": without "ready" the first datagram finds out';
+    report({ path: ["services", name, "ready"], message, hint });
+  }
+  return ready.filter(({ kind }) => !connecting.has(kind));
+}
+
+/** Each key for itself. */
+export function resolveUdp(
+  name: string,
+  { udp: own, ports }: ParsedService,
+  { udp: defaults }: ParsedPolicies,
+  report: Report,
+): UdpPolicy {
+  if (own !== undefined && ports.every(({ protocol }) => protocol !== "udp")) {
+    const message = `service "${name}": "udp" has no meaning without a port for it`;
+    report({ path: ["services", name], key: "udp", message, hint: 'remove it, or write a port as "53/udp"' });
+  }
+  return {
+    flowTimeoutMs: own?.flow_timeout ?? defaults?.flow_timeout ?? builtIn.udp.flowTimeoutMs,
+    flows: own?.flows ?? defaults?.flows ?? builtIn.udp.flows,
+    heldBytes: own?.held ?? defaults?.held ?? builtIn.udp.heldBytes,
+  };
+}
+
+function readySpecs(ready: ParsedReady | readonly ParsedReady[]): ReadySpec[] {
   const parts = Array.isArray(ready) ? (ready as readonly ParsedReady[]) : [ready as ParsedReady];
   return parts.map((part) => {
     if (typeof part === "string") return { kind: part };

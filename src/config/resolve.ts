@@ -4,7 +4,7 @@ import type { Config, Service } from "./config.ts";
 import { checkDependencies, checkFronts, checkGroups, checkSharing } from "./cross-checks.ts";
 import type { Located, Report } from "./issues.ts";
 import { dependencyPolicy, resolveSleep } from "./resolve-sleep.ts";
-import { readySpecs, resolvePort, resolveTarget } from "./resolve-target.ts";
+import { resolvePort, resolveReady, resolveTarget, resolveUdp } from "./resolve-target.ts";
 import type { ParsedConfig, ParsedService } from "./schema.ts";
 import type { ParsedPolicies } from "./schema-policies.ts";
 
@@ -57,7 +57,7 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
   const target = resolveTarget(name, own, defaults, report);
   if (target === undefined) return [];
   const ports = own.ports.map((port, index) => resolvePort(name, port, index, target, report));
-  const ready = readySpecs(own.ready ?? defaults.ready ?? builtIn.ready);
+  const ready = resolveReady(name, own, defaults, report);
   const stopGraceMs = own.stop_grace ?? defaults.stop_grace;
   const startTimeoutMs = own.start_timeout ?? defaults.start_timeout ?? builtIn.start_timeout;
   const path = ["services", name];
@@ -78,6 +78,7 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
       minUptimeMs: own.min_uptime ?? defaults.min_uptime ?? builtIn.min_uptime,
       releasePace: own.release_pace ?? defaults.release_pace ?? builtIn.release_pace,
       limits: { waiting: own.limits?.waiting ?? defaults.limits?.waiting ?? builtIn.waiting },
+      udp: resolveUdp(name, own, defaults, report),
       enabled: own.enabled ?? defaults.enabled ?? builtIn.enabled,
       dependsOn: own.depends_on,
       ...(own.group !== undefined && { group: own.group }),

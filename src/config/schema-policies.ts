@@ -4,6 +4,7 @@ import type { SleepAction } from "../target/target.ts";
 import type { StatusRange } from "./config.ts";
 import { parsePattern, parseStatus } from "./readiness.ts";
 import { duration, reading } from "./schema-parts.ts";
+import { parseSize } from "./units.ts";
 
 export interface ParsedPolicies {
   readonly network?: string | undefined;
@@ -15,6 +16,13 @@ export interface ParsedPolicies {
   readonly stop_grace?: number | undefined;
   readonly release_pace?: number | undefined;
   readonly limits?: { readonly waiting?: number | undefined } | undefined;
+  readonly udp?:
+    | {
+        readonly flow_timeout?: number | undefined;
+        readonly flows?: number | undefined;
+        readonly held?: number | undefined;
+      }
+    | undefined;
   readonly enabled?: boolean | undefined;
 }
 
@@ -83,6 +91,19 @@ export const policies: { readonly [Key in keyof ParsedPolicies]-?: z.ZodType<Non
     .describe("How many dials to the target are under way at a time; more than its listen backlog can lose clients"),
   limits: z.strictObject({
     waiting: z.int().min(1).max(1_000_000).optional().describe("How many clients may wait for the target"),
+  }),
+  udp: z.strictObject({
+    flow_timeout: duration
+      .refine((ms) => ms > 0, "a flow lasts longer than that")
+      .optional()
+      .describe("Silence after which a client of a UDP port is forgotten"),
+    flows: z.int().min(1).max(100_000).optional().describe("How many clients of UDP ports are known at a time"),
+    held: z
+      .union([z.string(), z.number()])
+      .transform(String)
+      .transform(reading(parseSize))
+      .optional()
+      .describe("How many bytes are held for each of them while the target starts: 64k"),
   }),
   enabled: z.boolean().describe("false: the service is not listened for"),
 };

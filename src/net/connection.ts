@@ -52,7 +52,7 @@ export class Connection {
     this.#options = options;
     this.#client = options.client;
     this.#route = options.route;
-    this.#address = clientAddress(options.client);
+    this.#address = formatPeer(options.client.remoteAddress, options.client.remotePort);
     this.#isCold = options.route.destination.isCold;
   }
 
@@ -126,12 +126,13 @@ export class Connection {
 }
 
 /** A dual-stack listener shows IPv4 clients as IPv6 addresses: people know them otherwise. */
-function clientAddress({ remoteAddress, remotePort }: net.Socket): string {
+export function formatPeer(remoteAddress: string | undefined, port: number | undefined): string {
   const address = remoteAddress?.replace(/^::ffff:/, "") ?? "unknown";
-  return address.includes(":") ? `[${address}]:${remotePort}` : `${address}:${remotePort ?? 0}`;
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port ?? 0}`;
 }
 
-function outcomeOf(error: unknown): ConnectionOutcome {
+/** What a connection ends as that was not served. */
+export function outcomeOf(error: unknown): ConnectionOutcome {
   if (error instanceof LimitError) return "denied_limit";
   if (error instanceof ClientGoneError) return "client_gone";
   if (error instanceof StartTimeoutError) return "start_timeout";

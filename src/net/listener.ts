@@ -9,6 +9,8 @@ const BACKLOG = 1_024;
 export interface Front {
   readonly address?: string;
   readonly port: number;
+  /** Absent: TCP. */
+  readonly protocol?: "udp";
 }
 
 /** One bound front socket of a service. */
@@ -71,10 +73,10 @@ export class Listener {
   }
 }
 
-/** `*:2121`, `127.0.0.1:2121`, `[::1]:2121` */
-export function formatFront({ address, port }: Front): string {
-  if (address === undefined) return `*:${port}`;
-  return net.isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`;
+/** `*:2121`, `127.0.0.1:2121`, `[::1]:2121`, `*:53/udp` */
+export function formatFront({ address, port, protocol }: Front): string {
+  const host = address === undefined ? "*" : net.isIPv6(address) ? `[${address}]` : address;
+  return `${host}:${port}${protocol === "udp" ? "/udp" : ""}`;
 }
 
 /** Why an address cannot be bound, in words; `look` is the command that shows who has the port. */

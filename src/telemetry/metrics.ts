@@ -3,6 +3,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import type { ActivatorView } from "../activation/activator.ts";
 import { stateNames } from "../activation/machine.ts";
 import type { Meter } from "../net/relay.ts";
+import { type DatagramCount, dropReasons } from "../net/udp/datagrams.ts";
 import {
   type ActivationOutcome,
   type ConnectionOutcome,
@@ -50,6 +51,8 @@ export interface ServiceGauges {
   readonly waiting: number;
   readonly active: number;
   readonly meter: Readonly<Meter>;
+  /** Only of services that have ports for datagrams. */
+  readonly udp?: { readonly flows: number; readonly count: Readonly<DatagramCount> } | undefined;
 }
 
 export interface BuildInfo {
@@ -119,6 +122,7 @@ export class Metrics {
     this.#build(build);
     this.#states(services);
     this.#clients(services);
+    this.#datagrams(services);
     this.#times(services);
     this.observer = this.#observe();
   }
@@ -220,6 +224,26 @@ export class Metrics {
     );
   }
 
+  #datagrams(services: () => readonly ServiceGauges[]): void {
+    const live = (): WithDatagrams[] => services().filter(hasDatagrams);
+    this.#scraped("flows_active", "Clients of UDP ports that are known at this moment", ["service"], (gauge) => {
+      gauge.reset();
+      for (const { service, udp } of live()) gauge.set({ service }, udp.flows);
+    });
+    const help = "Datagrams, in: from clients, also those that were dropped; out: from targets";
+    this.#followed("datagrams_total", help, ["service", "direction"], () =>
+      live().flatMap(({ service, udp }) => [
+        { labels: { service, direction: "in" }, value: udp.count.in },
+        { labels: { service, direction: "out" }, value: udp.count.out },
+      ]),
+    );
+    this.#followed("datagrams_dropped_total", "Datagrams that went no further", ["service", "reason"], () =>
+      live().flatMap(({ service, udp }) =>
+        dropReasons.map((reason) => ({ labels: { service, reason }, value: udp.count.dropped[reason] })),
+      ),
+    );
+  }
+
   #times(services: () => readonly ServiceGauges[]): void {
     this.#followed("target_running_seconds_total", "How long targets were awake", ["service"], () =>
       services().flatMap(({ service, view }) =>
@@ -284,12 +308,20 @@ export class Metrics {
       collect() {
         for (const { labels, value } of totals()) {
           const key = JSON.stringify(labels);
-          this.inc(labels, value - (seen.get(key) ?? 0));
+          const before = seen.get(key) ?? 0;
+          // A service that labels make may go and come again, with a total that begins anew.
+          this.inc(labels, value < before ? value : value - before);
           seen.set(key, value);
         }
       },
     });
   }
+}
+
+type WithDatagrams = ServiceGauges & { readonly udp: NonNullable<ServiceGauges["udp"]> };
+
+function hasDatagrams(service: ServiceGauges): service is WithDatagrams {
+  return service.udp !== undefined;
 }
 
 function actionOf(reason: SleepReason): "stop" | "none" {

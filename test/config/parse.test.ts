@@ -153,7 +153,7 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
     /"network" has no meaning for a target of the kind "process"/,
   ],
   "a range of ports": ["services: { a: { ports: 30000-30009, container: c } }", /ranges are not supported yet/],
-  UDP: ["services: { a: { ports: 53/udp, container: c } }", /only TCP is served/],
+  "a protocol that is not served": ["services: { a: { ports: 53/sctp, container: c } }", /the protocol is tcp or udp/],
   "the same front twice": [
     "services:\n  a: { ports: 2121, container: c }\n  b: { ports: '127.0.0.1:2121', container: d }\n",
     /w\.yaml:3:15 error: service "b": port 2121 is taken by service "a" already/,

@@ -48,7 +48,7 @@ suite("parsePort()", () => {
     "localhost:2121:21",
     "1:2:3:4",
     "1-5",
-    "53/udp",
+    "53/sctp",
     "1/tcp/x",
   ];
   for (const text of bad) {

@@ -14,6 +14,7 @@ import { engineEnv } from "../support/engine.ts";
 import { contradiction, type Evidence, Recorder, type Timed } from "../support/invariants.ts";
 import { engineHost } from "../support/narrow-proxy.ts";
 import { eventually, freePort, Peer } from "../support/tcp.ts";
+import { UdpClient } from "../support/udp.ts";
 
 /** The port on which the programs of these tests listen. */
 export const PORT = 7000;
@@ -32,6 +33,8 @@ export interface ServiceSpec {
   readonly to: Upstream;
   /** Where that listens; default: PORT. */
   readonly port?: number;
+  /** What its front is for; default: TCP. */
+  readonly front?: "tcp" | "udp" | "both";
   /** Default: the container's name. */
   readonly container?:
     | string
@@ -124,6 +127,12 @@ export class Wakeport implements AsyncDisposable {
     assert.notEqual(peer.fate, "ECONNREFUSED", "I6: a front refuses");
     this.#clients += 1;
     return peer;
+  }
+
+  /** Sends datagrams to it, as one client; each of its flows counts. */
+  async sender(service: string, flows = 1): Promise<UdpClient> {
+    this.#clients += flows;
+    return UdpClient.open(this.#port(service));
   }
 
   /** Connects, waits for the greeting of an echo server and hears one word back. @returns the greeting */
@@ -228,9 +237,10 @@ function configOf(
   ports: ReadonlyMap<string, number>,
   { docker, defaults, shutdown, source = `test-${randomUUID()}.yaml` }: WakeportOptions,
 ): Config {
-  const written = Object.entries(services).map(([name, { to, port = PORT, ...settings }]) => {
-    const front = `127.0.0.1:${ports.get(name)}:${port}`;
-    return [name, { ports: [front], container: to.name, ...settings }];
+  const written = Object.entries(services).map(([name, { to, port = PORT, front = "tcp", ...settings }]) => {
+    const protocols = front === "both" ? ["tcp", "udp"] : [front];
+    const fronts = protocols.map((protocol) => `127.0.0.1:${ports.get(name)}:${port}/${protocol}`);
+    return [name, { ports: fronts, container: to.name, ...settings }];
   });
   const file = {
     services: Object.fromEntries(written),

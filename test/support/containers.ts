@@ -252,6 +252,27 @@ export function echo({ delayMs = 0, onTerm = "exit", port = 7000, host }: EchoOp
   `;
 }
 
+export interface UdpEchoOptions {
+  /** From the start of the program to the moment it takes datagrams. */
+  readonly delayMs?: number;
+  /** Port for datagrams; default: 7000. */
+  readonly port?: number;
+  /** Listens for connections on the same port too, and greets them. */
+  readonly tcp?: boolean;
+}
+
+/** A program for Node that sends each datagram back, with a word that tells one life from another: `<life> <text>`. */
+export function udpEcho({ delayMs = 0, port = 7000, tcp = false }: UdpEchoOptions = {}): string {
+  return `
+    const life = process.hrtime.bigint();
+    const socket = require("node:dgram").createSocket("udp4");
+    socket.on("message", (datagram, from) => socket.send(life + " " + datagram, from.port, from.address));
+    setTimeout(() => socket.bind(${port}), ${delayMs});
+    ${tcp ? `require("node:net").createServer((client) => client.end("220 " + life + "\\n")).listen(${port});` : ""}
+    process.on("SIGTERM", () => process.exit(0));
+  `;
+}
+
 function createOptions(name: string, spec: ContainerSpec): Dockerode.ContainerCreateOptions {
   const { program, command = [], labels, memoryBytes, network, binds = [], healthcheck, tty = false } = spec;
   const { logDriver, restart } = spec;

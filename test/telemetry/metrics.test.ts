@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { suite, test } from "node:test";
 import type { ActivatorView } from "../../src/activation/activator.ts";
+import { noDatagrams } from "../../src/net/udp/datagrams.ts";
 import { Metrics, type ServiceGauges } from "../../src/telemetry/metrics.ts";
 import type { ConnectionReport } from "../../src/telemetry/observer.ts";
 
@@ -78,7 +79,10 @@ suite("Metrics", () => {
   });
 
   test("names, labels and types are the ones that dashboards rely on", async () => {
-    const { metrics } = metricsOf({ view: { ...asleep, idleDeadline: 1_000, lastActivity: 1_000 } });
+    const { metrics } = metricsOf({
+      view: { ...asleep, idleDeadline: 1_000, lastActivity: 1_000 },
+      udp: { flows: 0, count: noDatagrams() },
+    });
     metrics.observer.engineCall({ operation: "start", code: "204", durationMs: 5 });
     const families = (await metrics.text()).matchAll(/^# TYPE (wakeport_\S+) (\S+)\n((?:\1.*\n)*)/gm);
     const found = [...families].map(([, name, type, series = ""]) => {
@@ -97,10 +101,13 @@ suite("Metrics", () => {
       "wakeport_connections_active gauge service",
       "wakeport_connections_total counter service,outcome",
       "wakeport_connections_waiting gauge service",
+      "wakeport_datagrams_dropped_total counter service,reason",
+      "wakeport_datagrams_total counter service,direction",
       "wakeport_engine_events_reconnects_total counter",
       "wakeport_engine_request_duration_seconds histogram operation",
       "wakeport_engine_requests_total counter operation,code",
       "wakeport_engine_up gauge",
+      "wakeport_flows_active gauge service",
       "wakeport_idle_deadline_timestamp_seconds gauge service",
       "wakeport_last_activity_timestamp_seconds gauge service",
       "wakeport_service_state gauge service,state",
@@ -144,6 +151,18 @@ suite("Metrics", () => {
     assert.equal(await seriesValue(metrics, `wakeport_transferred_bytes_total{service="a",direction="in"}`), 11);
     assert.equal(await seriesValue(metrics, `wakeport_transferred_bytes_total{service="a",direction="out"}`), 25);
     assert.equal(await seriesValue(metrics, `wakeport_target_running_seconds_total{service="a"}`), 1.5);
+  });
+
+  test("datagrams are counted of services that have ports for them, and of no others", async () => {
+    const { metrics, gauges } = metricsOf();
+    assert.equal(await seriesValue(metrics, `wakeport_flows_active{service="a"}`), undefined);
+    const count = { ...noDatagrams(), in: 7 };
+    gauges.current = { ...gauges.current, udp: { flows: 2, count } };
+    count.dropped.held = 3;
+    assert.equal(await seriesValue(metrics, `wakeport_flows_active{service="a"}`), 2);
+    assert.equal(await seriesValue(metrics, `wakeport_datagrams_total{service="a",direction="in"}`), 7);
+    assert.equal(await seriesValue(metrics, `wakeport_datagrams_dropped_total{service="a",reason="held"}`), 3);
+    assert.equal(await seriesValue(metrics, `wakeport_datagrams_dropped_total{service="a",reason="denied"}`), 0);
   });
 
   test("the idle deadline is there only while there is one", async () => {

@@ -1,4 +1,4 @@
-import { ExitedError } from "../../activation/errors.ts";
+import { ClosedError, ExitedError } from "../../activation/errors.ts";
 import { DeadlineError } from "../../errors.ts";
 import type { Meter } from "../relay.ts";
 import type { DatagramCount, DropReason } from "./datagrams.ts";
@@ -123,7 +123,7 @@ export class Flow {
   /** Ends it at once. */
   end(end: FlowEnd): void {
     this.#ended.resolve(end);
-    this.#over.abort(new Error(`the flow is over: ${end}`));
+    this.#over.abort(new ClosedError("the service ends"));
   }
 
   /** Ends it as soon as it has been silent for a second. */

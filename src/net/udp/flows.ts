@@ -1,3 +1,4 @@
+import type { UdpPolicy } from "../../config/config.ts";
 import type { Meter } from "../relay.ts";
 import { type DatagramCount, type DropReason, noDatagrams } from "./datagrams.ts";
 import { Flow, type Passage, type Visit } from "./flow.ts";
@@ -12,18 +13,8 @@ const LOOKED_AT = 16;
 /** How long the datagrams of a client are dropped that could not be served. */
 const LINGER_MS = 1_000;
 
-/** How much of what one service keeps for its clients. */
-export interface UdpLimits {
-  /** Silence after which a flow ends, in milliseconds. */
-  readonly flowTimeoutMs: number;
-  /** How many flows there are at a time. */
-  readonly flows: number;
-  /** Bytes that are held for each while the target starts. */
-  readonly heldBytes: number;
-}
-
 export interface FlowsOptions {
-  readonly limits: UdpLimits;
+  readonly limits: UdpPolicy;
   /** How long a target that is up may refuse before its clients are given up, in milliseconds. */
   readonly refusedMs: number;
   /** Decides about a client that has no flow yet. @returns undefined to turn it away, without a word */
@@ -71,6 +62,11 @@ export class Flows {
     const key = `${way.name} ${client.address} ${client.port}`;
     const flow = this.#entries.get(key)?.flow ?? this.#begin(key, way, client);
     flow?.take(datagram);
+  }
+
+  /** An answer could not be sent. */
+  unsent(): void {
+    this.count.dropped.unsent += 1;
   }
 
   /** Admits nobody from this front any more; resolves when the flows that there are have ended. */

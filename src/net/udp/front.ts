@@ -29,7 +29,7 @@ export class UdpFront {
 
   /** `*:53/udp` */
   get name(): string {
-    return `${formatFront(this.#options.front)}/udp`;
+    return formatFront({ ...this.#options.front, protocol: "udp" });
   }
 
   /** The port it is bound to; differs from the configured one only for port 0. */

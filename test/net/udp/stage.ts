@@ -1,6 +1,8 @@
 /** A service as a client of datagrams meets it: a front, real sockets, and a target whose life the test decides. */
+
+import type { UdpPolicy } from "../../../src/config/config.ts";
 import type { Claim, FlowResult } from "../../../src/net/udp/flow.ts";
-import { Flows, type FlowsOptions, type UdpLimits, type Way } from "../../../src/net/udp/flows.ts";
+import { Flows, type FlowsOptions, type Way } from "../../../src/net/udp/flows.ts";
 import { UdpFront } from "../../../src/net/udp/front.ts";
 import { eventually } from "../../support/tcp.ts";
 import { UdpClient } from "../../support/udp.ts";
@@ -31,7 +33,7 @@ class StagedClaim implements Claim {
   }
 }
 
-export interface StageOptions extends Partial<UdpLimits> {
+export interface StageOptions extends Partial<UdpPolicy> {
   /** Where the target listens. */
   readonly upstream: number;
   readonly refusedMs?: number;

@@ -1,0 +1,72 @@
+import type { ServicePort, UdpPolicy } from "../../config/config.ts";
+import type { DatagramCount } from "./datagrams.ts";
+import { Flows, type Way } from "./flows.ts";
+import { UdpFront } from "./front.ts";
+import { type FlowRoute, FlowVisit } from "./visit.ts";
+
+export interface UdpServiceOptions {
+  readonly route: FlowRoute;
+  /** Those that are for datagrams. */
+  readonly ports: readonly ServicePort[];
+  readonly limits: UdpPolicy;
+  /** How long a target that is up may refuse, in milliseconds. */
+  readonly refusedMs: number;
+  /** Numbers all clients of wakeport. */
+  readonly nextId: () => number;
+}
+
+/** One bound port. */
+export interface UdpListener {
+  /** @throws BindError */
+  open(): Promise<void>;
+  /** Admits nobody any more. The port is free when its flows have ended. Idempotent. */
+  close(): void;
+}
+
+/** The datagram side of one service: its fronts, and the flows that they share. */
+export class UdpService {
+  readonly listeners: readonly UdpListener[];
+  readonly #flows: Flows;
+
+  constructor({ route, ports, limits, refusedMs, nextId }: UdpServiceOptions) {
+    this.#flows = new Flows({
+      limits,
+      refusedMs,
+      meter: route.traffic.meter,
+      admit: (sender, { name }) => {
+        const visit = new FlowVisit(route, { id: nextId(), sender, front: name });
+        return visit.enter() ? visit : undefined;
+      },
+    });
+    this.listeners = ports.map((port) => this.#listener(route.service, port));
+  }
+
+  /** How many flows there are. */
+  get flows(): number {
+    return this.#flows.size;
+  }
+
+  get count(): Readonly<DatagramCount> {
+    return this.#flows.count;
+  }
+
+  /** Ends all flows at once. Resolves when they have ended; the fronts are closed then, if they were told to. */
+  close(): Promise<void> {
+    return this.#flows.close();
+  }
+
+  #listener(service: string, { address, front: port, target }: ServicePort): UdpListener {
+    const flows = this.#flows;
+    const front = new UdpFront({
+      service,
+      front: { port, ...(address !== undefined && { address }) },
+      onDatagram: (datagram, sender) => flows.receive(way, datagram, sender),
+      onUnsent: () => flows.unsent(),
+    });
+    const way: Way = { name: front.name, targetPort: target, answer: (datagram, to) => front.answer(datagram, to) };
+    return {
+      open: () => front.open(),
+      close: () => void flows.drain(way).then(() => front.close()),
+    };
+  }
+}

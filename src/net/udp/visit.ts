@@ -1,0 +1,99 @@
+import type { Activator } from "../../activation/activator.ts";
+import type { ConnectionFacts, ConnectionOutcome, ConnectionReport, Observer } from "../../telemetry/observer.ts";
+import { formatPeer, outcomeOf, type Traffic } from "../connection.ts";
+import type { Claim, FlowResult, Visit } from "./flow.ts";
+import type { Sender } from "./front.ts";
+
+/** What the flows of one service share with its connections. */
+export interface FlowRoute {
+  readonly service: string;
+  readonly activator: Activator;
+  readonly traffic: Traffic;
+  readonly observer: Observer;
+  /**
+   * Lets a client in, until the answer is disposed of: the same admission that connections go through.
+   *
+   * @throws what connections that are turned away end with
+   */
+  readonly admit: (address: string) => Disposable;
+}
+
+/** A flow as the rest of wakeport sees it: one client that is let in, holds a lease, and is reported at its end. */
+export class FlowVisit implements Visit {
+  readonly #route: FlowRoute;
+  readonly #sender: Sender;
+  readonly #facts: ConnectionFacts;
+  readonly #began = performance.now();
+  readonly #isCold: boolean;
+  readonly #places = new DisposableStack();
+  #waiting: Disposable | undefined;
+  #waitMs: number | undefined;
+
+  /** @param front the front's name, for people */
+  constructor(route: FlowRoute, { id, sender, front }: { id: number; sender: Sender; front: string }) {
+    const { service, activator } = route;
+    this.#route = route;
+    this.#sender = sender;
+    this.#facts = { service, id, client: formatPeer(sender.address, sender.port), front };
+    this.#isCold = activator.view.state !== "ready";
+  }
+
+  /** @returns whether the client was let in; one that was not is reported */
+  enter(): boolean {
+    try {
+      this.#places.use(this.#route.admit(this.#sender.address));
+      this.#waiting = this.#route.traffic.waiting.take();
+      return true;
+    } catch (error) {
+      this.#leave(outcomeOf(error), { in: 0, out: 0 }, error instanceof Error ? { error } : {});
+      return false;
+    }
+  }
+
+  async reach(signal: AbortSignal): Promise<Claim> {
+    const { activator } = this.#route;
+    const lease = await activator.acquire(signal);
+    return {
+      address: lease.address,
+      signal: lease.signal,
+      verify: () => activator.verify(lease),
+      [Symbol.dispose]: () => lease[Symbol.dispose](),
+    };
+  }
+
+  opened(): void {
+    const { traffic, observer } = this.#route;
+    this.#waiting?.[Symbol.dispose]();
+    this.#waiting = undefined;
+    traffic.active += 1;
+    this.#places.defer(() => {
+      traffic.active -= 1;
+    });
+    this.#waitMs = performance.now() - this.#began;
+    observer.connectionOpened(this.#facts);
+  }
+
+  over({ end, error, meter }: FlowResult): void {
+    if (end !== undefined) this.#leave("relayed", meter, { end });
+    else this.#leave(outcomeOf(error), meter, error instanceof Error ? { error } : {});
+  }
+
+  #leave(
+    outcome: ConnectionOutcome,
+    meter: FlowResult["meter"],
+    ending: Pick<ConnectionReport, "end" | "error">,
+  ): void {
+    this.#waiting?.[Symbol.dispose]();
+    this.#places.dispose();
+    this.#route.observer.connection({
+      ...this.#facts,
+      outcome,
+      start: this.#isCold ? "cold" : "warm",
+      durationMs: performance.now() - this.#began,
+      bytesIn: meter.in,
+      bytesOut: meter.out,
+      ...(this.#waitMs !== undefined && { waitMs: this.#waitMs }),
+      ...ending,
+    });
+  }
+}

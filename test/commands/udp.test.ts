@@ -1,0 +1,126 @@
+/** `wakeport run` with processes that serve datagrams: one that echoes, and a real DNS server. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { Resolver } from "node:dns/promises";
+import { suite, test } from "node:test";
+import { promisify } from "node:util";
+import { freePort, Program, temporaryFile, until } from "../support/program.ts";
+import { freeUdpPort, numbered, UdpClient } from "../support/udp.ts";
+
+/** Echoes datagrams, 200 ms after its start, and on "die" dies. */
+const echo = `const socket = require("dgram").createSocket("udp4");
+socket.on("message", (datagram, from) => {
+  if (datagram.toString() === "die") process.exit(3);
+  socket.send(datagram, from.port, from.address);
+});
+setTimeout(() => socket.bind(Number(process.argv[1]), "127.0.0.1"), 200);`;
+
+interface Bench extends AsyncDisposable {
+  readonly program: Program;
+  readonly front: number;
+  metric(sample: string): Promise<number | undefined>;
+}
+
+/** A wakeport with one service on a port that is free for connections and datagrams. */
+async function start(service: (ports: { front: number; upstream: number }) => string, more = ""): Promise<Bench> {
+  await using stack = new AsyncDisposableStack();
+  const [front, upstream, admin] = [await freeUdpPort(), await freeUdpPort(), await freePort()];
+  const yaml = `admin: { listen: "127.0.0.1:${admin}" }\nservices:\n  dns: ${service({ front, upstream })}\n${more}`;
+  const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
+  const program = stack.use(new Program(["run", "-c", file.path]));
+  await program.logged("started");
+  const owned = stack.move();
+  const metric = async (sample: string): Promise<number | undefined> => {
+    const answer = await fetch(`http://127.0.0.1:${admin}/metrics`, { signal: AbortSignal.timeout(5_000) });
+    const line = (await answer.text()).split("\n").find((one) => one.startsWith(`${sample} `));
+    return line === undefined ? undefined : Number(line.slice(sample.length + 1));
+  };
+  return { program, front, metric, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+function echoService({ front, upstream }: { front: number; upstream: number }): string {
+  const command = JSON.stringify([process.execPath, "-e", echo, String(upstream)]);
+  const process_ = `process: { command: ${command}, listen: "127.0.0.1:${upstream}" }`;
+  return `{ ports: ["127.0.0.1:${front}/udp"], ${process_}, idle_timeout: 200ms, udp: { flow_timeout: 300ms } }`;
+}
+
+suite("wakeport run with a process that serves datagrams", () => {
+  test("wakes it, loses nothing, puts it to sleep, and wakes it again", async () => {
+    await using bench = await start(echoService);
+    using client = await UdpClient.open(bench.front);
+    for (const round of ["first", "second"]) {
+      const before = client.received.length;
+      const sent = numbered(round, 50);
+      client.send(...sent);
+      assert.deepEqual((await client.receives(before + 50)).slice(before), sent);
+      const turn = round === "first" ? 1 : 2;
+      await bench.program.logged("target.asleep", turn);
+      const { outcome, end, start: how, front } = await bench.program.logged("connection.closed", turn);
+      const expected = { outcome: "relayed", end: "idle", how: "cold", front: `127.0.0.1:${bench.front}/udp` };
+      assert.deepEqual({ outcome, end, how, front }, expected);
+    }
+    assert.equal(await bench.metric(`wakeport_datagrams_total{service="dns",direction="in"}`), 100);
+    assert.equal(await bench.metric(`wakeport_datagrams_total{service="dns",direction="out"}`), 100);
+    assert.equal(await bench.metric(`wakeport_flows_active{service="dns"}`), 0);
+  });
+
+  test("ends the flow of one that dies; its next datagram wakes the next one", async () => {
+    await using bench = await start(echoService);
+    using client = await UdpClient.open(bench.front);
+    await client.echoed("one");
+    client.send("die");
+    const { end } = await bench.program.logged("connection.closed");
+    assert.equal(end, "target_gone");
+    await client.echoed("two");
+    assert.equal(bench.program.log.filter(({ event }) => event === "target.starting").length, 2);
+  });
+
+  test("says where it listens, and drains on a signal in a second", async () => {
+    const keeping = (ports: { front: number; upstream: number }): string =>
+      echoService(ports).replace("flow_timeout: 300ms", "flow_timeout: 1h");
+    await using bench = await start(keeping, "shutdown: { drain: 10s }\n");
+    using client = await UdpClient.open(bench.front);
+    await client.echoed("one");
+    const began = performance.now();
+    bench.program.child.kill("SIGTERM");
+    await client.echoed("a last word");
+    const { code } = await bench.program.finished();
+    assert.equal(code, 0);
+    assert.ok(performance.now() - began < 5_000, "a flow that is silent does not hold up the end");
+    assert.equal((await bench.program.logged("connection.closed"))["end"], "idle");
+  });
+});
+
+const hasDnsmasq = await promisify(execFile)("dnsmasq", ["--version"]).then(
+  () => true,
+  () => false,
+);
+
+suite("wakeport run with dnsmasq", { skip: hasDnsmasq ? false : "needs dnsmasq: test/engine/tools brings it" }, () => {
+  test("answers over UDP and TCP by one server, which sleeps afterwards", async () => {
+    const long = "x".repeat(250);
+    await using bench = await start(({ front, upstream }) => {
+      const records = [
+        "--address=/wakeport.test/192.0.2.7",
+        ...[1, 2, 3, 4].map((n) => `--txt-record=long.test,${n}${long}`),
+      ];
+      const modes = ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--bind-interfaces"];
+      const listen = ["--listen-address=127.0.0.1", `--port=${upstream}`, "--pid-file=", "--user=root"];
+      const command = JSON.stringify(["dnsmasq", ...modes, ...listen, ...records]);
+      const ports = `ports: ["127.0.0.1:${front}/udp", "127.0.0.1:${front}/tcp"]`;
+      const target = `process: { command: ${command}, listen: "127.0.0.1:${upstream}" }`;
+      return `{ ${ports}, ${target}, idle_timeout: 200ms, udp: { flow_timeout: 300ms } }`;
+    });
+    const resolver = new Resolver({ timeout: 5_000, tries: 1 });
+    resolver.setServers([`127.0.0.1:${bench.front}`]);
+    const answers = await Promise.all(["a", "b", "c", "d"].map((name) => resolver.resolve4(`${name}.wakeport.test`)));
+    assert.deepEqual(answers, Array(4).fill(["192.0.2.7"]));
+    // Too long for a datagram: the client asks again over TCP.
+    assert.equal((await resolver.resolveTxt("long.test")).length, 4);
+    await bench.program.logged("target.asleep");
+    const fronts = bench.program.log.filter(({ event }) => event === "connection.closed").map(({ front }) => front);
+    assert.deepEqual([...new Set(fronts)].toSorted(), [`127.0.0.1:${bench.front}`, `127.0.0.1:${bench.front}/udp`]);
+    assert.equal(bench.program.log.filter(({ event }) => event === "target.starting").length, 1);
+    await until(async () => (await bench.metric(`wakeport_flows_active{service="dns"}`)) === 0, "an empty flow table");
+  });
+});

@@ -1,0 +1,149 @@
+/** Datagrams for real containers: held while they start, in order, in flows that keep the target awake and then end. */
+import assert from "node:assert/strict";
+import { udpEcho } from "../support/containers.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { eventually } from "../support/tcp.ts";
+import { numbered } from "../support/udp.ts";
+import { engineTest, startsOf } from "./lab.ts";
+import type { Wakeport } from "./wakeport.ts";
+
+checkLeaks();
+
+/** Echoes without the word that tells the life. */
+function texts(received: readonly string[]): string[] {
+  return received.map((text) => text.slice(text.indexOf(" ") + 1));
+}
+
+async function flowsOf(wakeport: Wakeport, service: string): Promise<number | undefined> {
+  return (await wakeport.metric("wakeport_flows_active")).get(`{service="${service}"}`);
+}
+
+async function dropped(wakeport: Wakeport): Promise<Record<string, number>> {
+  const samples = await wakeport.metric("wakeport_datagrams_dropped_total");
+  const counted = [...samples].filter(([, count]) => count > 0);
+  return Object.fromEntries(counted.map(([labels, count]) => [/reason="(\w+)"/.exec(labels)?.[1], count]));
+}
+
+engineTest("a sleeping container gets all datagrams in order, those too that came before it listened", async (lab) => {
+  const target = await lab.container({ program: udpEcho({ delayMs: 300 }) });
+  const udp = { flow_timeout: "300ms" };
+  const wakeport = await lab.wakeport({ echo: { to: target, front: "udp", udp, idle_timeout: "300ms" } });
+  using client = await wakeport.sender("echo");
+  const sent = numbered("word", 100);
+  client.send(...sent);
+  assert.deepEqual(texts(await client.receives(100)), sent);
+  const activation = await wakeport.activation();
+  assert.equal(activation.outcome, "ready");
+
+  await eventually("the flow is reported", () => wakeport.record.connections.length === 1);
+  const { id, at, durationMs, waitMs, client: name, front, ...report } = wakeport.record.connections[0]!;
+  assert.deepEqual(report, {
+    service: "echo",
+    outcome: "relayed",
+    start: "cold",
+    bytesIn: sent.join("").length,
+    bytesOut: client.received.join("").length,
+    end: "idle",
+  });
+  assert.equal(name, `127.0.0.1:${client.port}`);
+  assert.match(front, /^127\.0\.0\.1:\d+\/udp$/);
+  await wakeport.until("echo", "asleep");
+  assert.equal(await flowsOf(wakeport, "echo"), 0);
+  assert.deepEqual(await dropped(wakeport), {});
+  assert.equal(await startsOf(lab, target), 1);
+});
+
+engineTest("a container that takes seconds to listen gets them all the same: refusals become rare", async (lab) => {
+  const target = await lab.container({ program: udpEcho({ delayMs: 3_000 }) });
+  const wakeport = await lab.wakeport({ echo: { to: target, front: "udp" } });
+  using client = await wakeport.sender("echo");
+  using other = await wakeport.sender("echo");
+  client.send(...numbered("one", 20));
+  other.send(...numbered("other", 20));
+  assert.deepEqual(texts(await client.receives(20)), numbered("one", 20));
+  assert.deepEqual(texts(await other.receives(20)), numbered("other", 20));
+  await endFlows(wakeport);
+});
+
+engineTest("fifty clients at once cost one start and one flow each", async (lab) => {
+  const target = await lab.container({ program: udpEcho({ delayMs: 100 }) });
+  const wakeport = await lab.wakeport({ echo: { to: target, front: "udp", udp: { flow_timeout: "500ms" } } });
+  const clients = await Promise.all(Array.from({ length: 50 }, () => wakeport.sender("echo")));
+  for (const [index, client] of clients.entries()) client.send(...numbered(`client ${index}`, 20));
+  for (const [index, client] of clients.entries()) {
+    assert.deepEqual(texts(await client.receives(20)), numbered(`client ${index}`, 20));
+  }
+  await eventually("the flow table is empty", async () => (await flowsOf(wakeport, "echo")) === 0);
+  for (const client of clients) client[Symbol.dispose]();
+  assert.equal(await startsOf(lab, target), 1);
+  assert.deepEqual(await dropped(wakeport), {});
+});
+
+engineTest("connections and datagrams of one service share one target, and each keeps it awake", async (lab) => {
+  const target = await lab.container({ program: udpEcho({ tcp: true }) });
+  const settings = { to: target, front: "both", idle_timeout: "200ms", udp: { flow_timeout: "1s" } } as const;
+  const wakeport = await lab.wakeport({ echo: settings });
+  using client = await wakeport.sender("echo");
+  client.send("word");
+  using peer = await wakeport.connect("echo");
+  await peer.ends();
+  peer.end();
+  await client.receives(1);
+  const [life] = client.received[0]?.split(" ") ?? [];
+  assert.equal(peer.text, `220 ${life}\n`);
+  await eventually("the connection is over", () => wakeport.record.connections.length === 1);
+  assert.equal(wakeport.state("echo"), "ready", "the flow is not over");
+  await wakeport.until("echo", "asleep");
+  assert.equal(await startsOf(lab, target), 1);
+});
+
+engineTest("a container that dies under a flow ends it, and the next datagram wakes it again", async (lab) => {
+  const target = await lab.container({ program: udpEcho() });
+  const wakeport = await lab.wakeport({ echo: { to: target, front: "udp" } });
+  using client = await wakeport.sender("echo", 2);
+  client.send("before");
+  await client.receives(1);
+  await target.kill();
+  await eventually("the flow is over", () => wakeport.record.connections[0]?.end === "target_gone");
+  await wakeport.until("echo", "asleep");
+  client.send("after");
+  const received = await client.receives(2);
+  assert.deepEqual(texts(received), ["before", "after"]);
+  assert.notEqual(received[0]?.split(" ")[0], received[1]?.split(" ")[0], "another life");
+  await endFlows(wakeport);
+});
+
+engineTest("more sources than there may be flows are dropped and counted, and start nothing more", async (lab) => {
+  const target = await lab.container({ program: udpEcho({ delayMs: 200 }) });
+  const wakeport = await lab.wakeport({ echo: { to: target, front: "udp", udp: { flows: 5 } } });
+  const clients = await Promise.all(
+    Array.from({ length: 40 }, (_, index) => wakeport.sender("echo", index < 5 ? 1 : 0)),
+  );
+  for (const client of clients) client.send("word");
+  await eventually("the others are dropped", async () => (await dropped(wakeport))["flows"] === 35);
+  await eventually("five are answered", () => clients.filter(({ received }) => received.length > 0).length === 5);
+  assert.equal(await flowsOf(wakeport, "echo"), 5);
+  for (const client of clients) client[Symbol.dispose]();
+  assert.equal(await startsOf(lab, target), 1);
+  await endFlows(wakeport);
+});
+
+engineTest("a container that cannot be started costs its clients their datagrams, and nothing else", async (lab) => {
+  const target = await lab.container({ command: ["sh", "-c", "exit 3"] });
+  const wakeport = await lab.wakeport({ echo: { to: target, front: "udp", start_timeout: "2s" } });
+  using client = await wakeport.sender("echo");
+  client.send("one", "two");
+  await eventually("the flow is reported", () => wakeport.record.connections.length === 1);
+  const { outcome } = wakeport.record.connections[0]!;
+  assert.ok(["start_failed", "dial_failed"].includes(outcome), outcome);
+  await eventually("both are dropped", async () => (await dropped(wakeport))["not_started"] === 2);
+  await wakeport.until("echo", "asleep");
+});
+
+/** Closes it: flows that would last for half a minute end a second later. */
+async function endFlows(wakeport: Wakeport): Promise<void> {
+  const flows = (await flowsOf(wakeport, "echo")) ?? 0;
+  const before = wakeport.record.connections.length;
+  await wakeport.close();
+  await eventually("its flows are over", () => wakeport.record.connections.length === before + flows);
+}
