@@ -176,9 +176,11 @@ export class Flow {
 
   /** Waits until the target takes datagrams: the first one finds out. */
   async #knock(upstream: Upstream, claim: Claim, signal: AbortSignal): Promise<void> {
+    const { first } = this.#held;
+    if (first === undefined) return;
     let isFirst = true;
     const knock = async (): Promise<Verdict> => {
-      const verdict = await upstream.knock(this.#held.first ?? Buffer.alloc(0), signal);
+      const verdict = await upstream.knock(first, signal);
       if (verdict === "refused" && isFirst) claim.verify().catch(() => {});
       isFirst = false;
       return verdict;

@@ -55,7 +55,8 @@ export class UdpFront {
   answer(datagram: Buffer, { address, port }: Sender): void {
     const socket = this.#socket;
     if (socket === undefined) return;
-    if (isCongested(socket)) return this.#options.onUnsent();
+    // A sender without a port wants no answer; there would be no way to send it one.
+    if (port === 0 || isCongested(socket)) return this.#options.onUnsent();
     socket.send(datagram, port, address, (error) => {
       if (error !== null) this.#options.onUnsent();
     });

@@ -44,7 +44,7 @@ export class Upstream implements Disposable {
   /** @throws the system's error, or the reason of `signal` */
   static async open(options: UpstreamOptions): Promise<Upstream> {
     const { host, port, signal } = options;
-    const address = isIP(host) === 0 ? (await abortable(lookup(host), signal)).address : host;
+    const address = isIP(host) === 0 ? await abortable(addressOf(host), signal) : host;
     signal.throwIfAborted();
     const socket = newSocket(typeFor(address));
     try {
@@ -100,4 +100,10 @@ export class Upstream implements Disposable {
     if (this.#knock !== undefined) this.#knock("refused");
     else this.#onLoss(codeOf(error) === "ECONNREFUSED" ? "refused" : "unsent");
   }
+}
+
+/** IPv4 first: of "localhost" programs without a word about it listen there. */
+async function addressOf(host: string): Promise<string> {
+  const { address } = await lookup(host, { family: 4 }).catch(() => lookup(host));
+  return address;
 }

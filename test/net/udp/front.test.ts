@@ -85,6 +85,23 @@ suite("UdpFront", () => {
     });
   });
 
+  test("answers nobody who has no port", async () => {
+    let unsent = 0;
+    const onUnsent = (): void => {
+      unsent += 1;
+    };
+    const front = new UdpFront({
+      service: "a",
+      front: { port: 0, address: "127.0.0.1" },
+      onDatagram: () => {},
+      onUnsent,
+    });
+    await front.open();
+    front.answer(Buffer.from("word"), { address: "127.0.0.1", port: 0 });
+    front.close();
+    assert.equal(unsent, 1);
+  });
+
   test("close() may be called twice, and before it was ever open", async () => {
     using telling = new Telling("127.0.0.1");
     telling.front.close();

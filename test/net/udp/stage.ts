@@ -55,6 +55,7 @@ export class Stage implements AsyncDisposable {
   verified = 0;
   readonly #front: UdpFront;
   readonly #way: Way;
+  #isUp = false;
   #up = Promise.withResolvers<void>();
 
   private constructor({ upstream, refusedMs = 5_000, admit = () => true, isUp = false, ...rest }: StageOptions) {
@@ -75,7 +76,7 @@ export class Stage implements AsyncDisposable {
       },
     };
     this.flows = new Flows(options);
-    if (isUp) this.#up.resolve();
+    if (isUp) this.comeUp();
     const address = "address" in rest ? rest.address : "127.0.0.1";
     this.#front = new UdpFront({
       service: "dns",
@@ -110,12 +111,15 @@ export class Stage implements AsyncDisposable {
 
   /** The target is up from now on. */
   comeUp(): void {
+    this.#isUp = true;
     this.#up.resolve();
   }
 
   /** It is down from now on, for the reason that is given to those who hold it. */
   goDown(reason: Error): void {
-    this.#up = Promise.withResolvers();
+    // Those who wait for it go on waiting.
+    if (this.#isUp) this.#up = Promise.withResolvers();
+    this.#isUp = false;
     for (const claim of [...this.claims]) claim.lose(reason);
   }
 
