@@ -108,10 +108,13 @@ function createdOf(service: string, container: ParsedCreated, network: string): 
 }
 
 /** Why a kind of target has no ports for datagrams. */
-const noDatagrams: Readonly<Partial<Record<TargetSpec["kind"], string>>> = {
+const noDatagrams: Readonly<Record<string, string>> = {
   forward: "a forward passes connections on; datagrams would wake nothing, and can be sent there without wakeport",
   builtin: "over UDP the builtin services answer to forged senders, as amplifiers for attacks on others",
+  inetd: "a process is started for each connection, and datagrams have none",
+  sensor: "the sender of a datagram can be forged, and a sensor would ban whomever somebody else names",
 };
+const takesDatagrams: ReadonlySet<TargetSpec["kind"]> = new Set(["container", "created", "process"]);
 
 export function resolvePort(
   name: string,
@@ -121,8 +124,8 @@ export function resolvePort(
   report: Report,
 ): ServicePort | undefined {
   const path = ["services", name, "ports", index];
-  const why = port.protocol === "udp" ? noDatagrams[target.kind] : undefined;
-  if (why !== undefined) {
+  if (port.protocol === "udp" && !takesDatagrams.has(target.kind)) {
+    const why = noDatagrams[target.kind] ?? `a target of the kind "${target.kind}" takes no datagrams`;
     report({ path, message: `service "${name}": ${why}`, hint: 'UDP is for containers and processes: remove "/udp"' });
     return undefined;
   }
