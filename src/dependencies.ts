@@ -74,7 +74,7 @@ export class Dependencies {
       for (;;) {
         const lease = await acquire(signal);
         try {
-          await healthyProbe(target).check("", AbortSignal.any([signal, lease.signal]));
+          await healthyProbe(target).check({ address: "" }, AbortSignal.any([signal, lease.signal]));
           return lease;
         } catch (error) {
           lease[Symbol.dispose]();

@@ -109,7 +109,7 @@ function createProcess(
     env: environmentOf(spec, around.env, account?.home),
     onLine: (line) => observer.output(service, line),
     ...(cwd !== undefined && { cwd }),
-    ...(account !== undefined && { uid: account.uid, gid: account.gid }),
+    ...(account !== undefined && { account }),
   });
 }
 

@@ -69,9 +69,9 @@ const doors: Readonly<Record<string, RegExp>> = {
   "pino-pretty": /^telemetry\/log\.ts$/,
   yaml: /^config\//,
   zod: /^config\//,
-  "node:child_process": /^target\/process\.ts$/,
-  // The default import is the whole process; named functions are what a process target and the demo's programs need.
-  "node:process": /^(main|target\/process|demo\/.*)\.ts$/,
+  "node:child_process": /^target\/spawn\.ts$/,
+  // The default import is the whole process; named functions are what a process group and the demo's programs need.
+  "node:process": /^(main|target\/process-group|demo\/.*)\.ts$/,
 };
 
 function levelOf(file: string): number | undefined {

@@ -149,7 +149,7 @@ export class Activator {
       timeoutError: () => this.#timeoutError(),
       onSight: (sight) => {
         if (sight !== undefined) this.#saw(sight);
-        return this.#up?.address;
+        return this.#up;
       },
     });
   }
@@ -309,7 +309,7 @@ export class Activator {
 
   #grant(): void {
     this.#chronicle.lastActivity = Date.now();
-    this.#claims.grant(this.#up?.address ?? "");
+    this.#claims.grant(this.#up ?? { address: "" });
   }
 
   #cut(error: Error | undefined): void {

@@ -1,4 +1,5 @@
 import type { Lease } from "./lease.ts";
+import type { Upstream } from "./run.ts";
 
 /** The holder of a claim that a connection makes. */
 export const CLIENT = "a client";
@@ -26,12 +27,12 @@ export class Claims {
     this.#waiting.add(lease);
   }
 
-  /** Those who wait now hold the target at `address`. */
-  grant(address: string): void {
+  /** Those who wait now hold the target at `upstream`. */
+  grant(upstream: Upstream): void {
     for (const lease of this.#waiting) {
       this.#waiting.delete(lease);
       this.#held.add(lease);
-      lease.grant(address);
+      lease.grant(upstream);
     }
   }
 

@@ -1,3 +1,5 @@
+import type { Upstream } from "./run.ts";
+
 /** Called by a lease to tell the Activator that its claim ended. */
 type OnRelease = (lease: Lease) => void;
 
@@ -14,7 +16,7 @@ export class Lease implements Disposable {
   readonly #granted = Promise.withResolvers<void>();
   readonly #cut = new AbortController();
   #status: "waiting" | "held" | "over" = "waiting";
-  #address = "";
+  #upstream: Upstream = { address: "" };
   #onOver: (() => void) | undefined;
 
   constructor(holder: string, onRelease: OnRelease) {
@@ -31,7 +33,12 @@ export class Lease implements Disposable {
 
   /** Host or IP address of the target in the life that this lease holds. */
   get address(): string {
-    return this.#address;
+    return this.#upstream.address;
+  }
+
+  /** The one port where all of the target's ports end, where there is one. */
+  get port(): number | undefined {
+    return this.#upstream.port;
   }
 
   /** Aborted, with the reason, when the target went down under the lease. */
@@ -52,10 +59,10 @@ export class Lease implements Disposable {
     this.#onOver = callback;
   }
 
-  /** For the Activator: the claim now holds the target at `address`. */
-  grant(address: string): void {
+  /** For the Activator: the claim now holds the target at `upstream`. */
+  grant(upstream: Upstream): void {
     this.#status = "held";
-    this.#address = address;
+    this.#upstream = upstream;
     this.#granted.resolve();
   }
 

@@ -9,14 +9,17 @@ import { timerMs } from "./timers.ts";
 import { isStop } from "./verdicts.ts";
 
 /**
- * Resolves once `address` really answers; must stop at once, rejecting with the reason, when `signal` is aborted.
+ * Resolves once `upstream` really answers; must stop at once, rejecting with the reason, when `signal` is aborted.
  * `onPending` is told, for people, what is still missing: at the beginning, and whenever that changes.
  */
 export type Probe = (
-  address: string,
+  upstream: Upstream,
   signal: AbortSignal,
   onPending?: (pending: readonly string[]) => void,
 ) => Promise<void>;
+
+/** Where a target answers in its present life; without a port, where the mapping of ports says. */
+export type Upstream = Pick<UpSight, "address" | "port" | "isUntried">;
 
 export type UpSight = Extract<Sight, { up: true }>;
 
@@ -170,7 +173,7 @@ export class Run {
     void this.#lookWhileProbing();
     try {
       const signal = AbortSignal.any([this.#aborted.signal, watched.over.signal]);
-      await this.#options.probe(sight.address, signal, (pending) => {
+      await this.#options.probe(sight, signal, (pending) => {
         watched.pending = pending;
       });
       return sight;

@@ -1,7 +1,7 @@
 import type { Sight, Target } from "../target/target.ts";
 import { abortable } from "./abortable.ts";
 import { LOOK_MS } from "./lookout.ts";
-import type { Probe } from "./run.ts";
+import type { Probe, Upstream } from "./run.ts";
 
 export interface UpstreamCheckOptions {
   readonly target: Target;
@@ -10,7 +10,7 @@ export interface UpstreamCheckOptions {
   readonly limitMs: () => number;
   readonly timeoutError: () => Error;
   /** Called with what a look told; answers where the target is to be probed, undefined when it is down. */
-  readonly onSight: (sight: Sight | undefined) => string | undefined;
+  readonly onSight: (sight: Sight | undefined) => Upstream | undefined;
 }
 
 /**
@@ -61,15 +61,15 @@ export class UpstreamCheck {
     const { probe, onSight } = this.#options;
     const sight = await this.#look(limit);
     limit.throwIfAborted();
-    let address = onSight(sight);
+    let upstream = onSight(sight);
     limit.throwIfAborted();
     if (sight?.up === false && sight.pausedLife !== undefined) {
       await abortable(this.#thaw(limit), limit);
       const thawed = await this.#look(limit);
       limit.throwIfAborted();
-      address = onSight(thawed);
+      upstream = onSight(thawed);
     }
-    if (address !== undefined) await probe()(address, limit);
+    if (upstream !== undefined) await probe()(upstream, limit);
   }
 
   #thaw(limit: AbortSignal): Promise<unknown> {

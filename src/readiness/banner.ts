@@ -11,9 +11,9 @@ export function bannerProbe(port: number, banner: string): NamedProbe {
   const expected = Buffer.from(banner);
   return {
     name: `banner ${JSON.stringify(banner)} on ${port}`,
-    check: (host, signal) =>
+    check: ({ address: host, port: own = port }, signal) =>
       until(async (attemptSignal) => {
-        const socket = await dial({ host, port, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
+        const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
         try {
           const limit = AbortSignal.any([attemptSignal, AbortSignal.timeout(GREETING_MS)]);
           if (!(await greets(socket, expected, limit)))

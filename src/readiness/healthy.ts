@@ -6,7 +6,7 @@ import { AnsweredError, type NamedProbe, until } from "./probe.ts";
 export function healthyProbe(target: Target): NamedProbe {
   return {
     name: "healthy",
-    check: (_address, signal) =>
+    check: (_upstream, signal) =>
       until(
         async (attemptSignal) => {
           const sight = await target.look(attemptSignal);

@@ -14,7 +14,8 @@ interface Request {
 export function httpProbe(port: number, path: string, expected: StatusRange): NamedProbe {
   return {
     name: `http ${path} on ${port}`,
-    check: (host, signal) => until((attemptSignal) => answers({ host, port, path }, expected, attemptSignal), signal),
+    check: ({ address: host, port: own = port }, signal) =>
+      until((attemptSignal) => answers({ host, port: own, path }, expected, attemptSignal), signal),
   };
 }
 

@@ -17,7 +17,7 @@ export function logProbe(target: Target, pattern: string): NamedProbe {
   let matchedLife: string | undefined;
   return {
     name: `log /${pattern}/`,
-    check: (_address, signal) =>
+    check: (_upstream, signal) =>
       until(
         async (attemptSignal) => {
           const sight = await target.look(attemptSignal);

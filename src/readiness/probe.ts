@@ -64,14 +64,14 @@ function explained(error: unknown, last: unknown): unknown {
 
 /** All of `probes` must hold, each at least once, in any order; the first that fails for good ends all. */
 export function all(probes: readonly NamedProbe[]): Probe {
-  return async (address, signal, onPending = () => {}) => {
+  return async (upstream, signal, onPending = () => {}) => {
     const failed = new AbortController();
     const both = AbortSignal.any([signal, failed.signal]);
     const pending = new Set(probes);
     const tell = (): void => onPending([...pending].map(({ name }) => name));
     const hold = async (probe: NamedProbe): Promise<void> => {
       try {
-        await probe.check(address, both);
+        await probe.check(upstream, both);
         pending.delete(probe);
         tell();
       } catch (error) {

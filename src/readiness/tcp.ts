@@ -8,9 +8,9 @@ export const PROBE_DIAL_MS = 1_000;
 export function tcpProbe(port: number): NamedProbe {
   return {
     name: `tcp ${port}`,
-    check: (host, signal) =>
+    check: ({ address: host, port: own = port }, signal) =>
       until(async (attemptSignal) => {
-        const socket = await dial({ host, port, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
+        const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
         socket.on("error", () => {});
         socket.destroy();
       }, signal),

@@ -5,8 +5,13 @@ import { TargetError } from "../errors.ts";
 export interface Account {
   readonly uid: number;
   readonly gid: number;
+  /** Supplementary groups. */
+  readonly groups: readonly number[];
   readonly home?: string;
 }
+
+/** Which supplementary groups: none, those that the user is a member of, or these. */
+export type Groups = "none" | "init" | readonly (string | number)[];
 
 /** Fields of a line of /etc/passwd or /etc/group. */
 type Entry = readonly string[];
@@ -15,32 +20,53 @@ type Entry = readonly string[];
  * Looks up who a process shall run as, by name or number, in /etc/passwd and /etc/group.
  *
  * @param own who wakeport itself runs as: where only a group is given, the user stays
- * @returns undefined when neither is given
+ * @returns undefined when nothing is given
  * @throws TargetError "invalid" for a name that the system does not know
  */
 export function accountOf(
-  { user, group }: { readonly user?: string | number; readonly group?: string | number },
+  {
+    user,
+    group,
+    groups,
+  }: { readonly user?: string | number; readonly group?: string | number; readonly groups?: Groups },
   own: { readonly uid: number; readonly gid: number },
 ): Account | undefined {
-  if (user === undefined && group === undefined) return undefined;
+  if (user === undefined && group === undefined && groups === undefined) return undefined;
   const passwd = user === undefined ? undefined : find("/etc/passwd", user);
   const uid = user === undefined ? own.uid : numberOf(user, passwd, "user");
   const home = passwd?.[5];
-  const gid = group === undefined ? primaryGroup(uid, passwd) : numberOf(group, find("/etc/group", group), "group");
-  return { uid, gid, ...(home !== undefined && { home }) };
+  const gid =
+    group === undefined ? primaryGroup(user, passwd, own) : numberOf(group, find("/etc/group", group), "group");
+  return { uid, gid, groups: supplementaryGroups(groups, uid, gid), ...(home !== undefined && { home }) };
+}
+
+function supplementaryGroups(groups: Groups = "none", uid: number, gid: number): readonly number[] {
+  if (groups === "none") return [];
+  if (groups !== "init") return groups.map((group) => numberOf(group, find("/etc/group", group), "group"));
+  const name = find("/etc/passwd", uid)?.[0];
+  const memberships = entriesOf("/etc/group").filter(([, , , members = ""]) => members.split(",").includes(name ?? ""));
+  return [...new Set([gid, ...memberships.map(([, , number]) => Number(number))])];
 }
 
 /** A number without an entry is its own group: the usual case in a container. */
-function primaryGroup(uid: number, passwd: Entry | undefined): number {
-  return passwd?.[3] === undefined ? uid : Number(passwd[3]);
+function primaryGroup(
+  user: string | number | undefined,
+  passwd: Entry | undefined,
+  own: { readonly gid: number },
+): number {
+  if (user === undefined) return own.gid;
+  return passwd?.[3] === undefined ? Number(user) : Number(passwd[3]);
 }
 
 function find(file: "/etc/passwd" | "/etc/group", wanted: string | number): Entry | undefined {
   const column = isNumber(wanted) ? 2 : 0;
-  const entries = readFileSync(file, "utf8")
+  return entriesOf(file).find((entry) => entry[column] === String(wanted));
+}
+
+function entriesOf(file: "/etc/passwd" | "/etc/group"): Entry[] {
+  return readFileSync(file, "utf8")
     .split("\n")
     .map((line) => line.split(":"));
-  return entries.find((entry) => entry[column] === String(wanted));
 }
 
 function numberOf(wanted: string | number, entry: Entry | undefined, kind: "user" | "group"): number {

@@ -18,6 +18,10 @@ export type Sight =
       readonly up: true;
       /** Host or IP address where its ports answer. It may be another one in the target's next life. */
       readonly address: string;
+      /** Where all of its ports end, whatever the mapping of ports says; absent: the mapping holds. */
+      readonly port?: number;
+      /** Nothing of it has been tried: it may turn out not to serve anybody, though it takes connections already. */
+      readonly isUntried?: boolean;
       /** What to think of when nobody answers there, for people; absent where nothing is special about it. */
       readonly caveat?: string;
       /** Differs between two lives of the same target: a restart that nobody saw happen still shows. */

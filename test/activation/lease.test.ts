@@ -17,7 +17,7 @@ suite("Lease", () => {
   test("that is disposed while it waits, or while it is held, tells so once", () => {
     for (const isGranted of [false, true]) {
       const { lease, ends } = newLease();
-      if (isGranted) lease.grant("10.0.0.1");
+      if (isGranted) lease.grant({ address: "10.0.0.1" });
       lease[Symbol.dispose]();
       lease[Symbol.dispose]();
       assert.equal(ends(), 1);
@@ -29,7 +29,7 @@ suite("Lease", () => {
     const rejected = newLease();
     rejected.lease.reject(reason);
     const cut = newLease();
-    cut.lease.grant("10.0.0.1");
+    cut.lease.grant({ address: "10.0.0.1" });
     cut.lease.cut(reason);
     for (const { lease, ends } of [rejected, cut]) {
       lease[Symbol.dispose]();
@@ -47,7 +47,7 @@ suite("Lease", () => {
 
   test("that is held cannot be abandoned any more", () => {
     const { lease, ends } = newLease();
-    lease.grant("10.0.0.1");
+    lease.grant({ address: "10.0.0.1" });
     lease.abandon(reason);
     assert.ok(lease.isHeld);
     assert.equal(ends(), 0);
@@ -60,7 +60,7 @@ suite("Lease", () => {
 
   test("that is cut aborts its signal with the reason", () => {
     const { lease } = newLease();
-    lease.grant("10.0.0.1");
+    lease.grant({ address: "10.0.0.1" });
     assert.equal(lease.signal.aborted, false);
     lease.cut(reason);
     assert.equal(lease.signal.reason, reason);

@@ -15,7 +15,7 @@ class Attempt implements Disposable {
 
   constructor(options: Partial<RunOptions> = {}) {
     const { target } = this;
-    const probe: Probe = (_address, signal) => {
+    const probe: Probe = (_upstream, signal) => {
       const call = new Call<void>(signal, { before: target.truth, givesUpAfterMs: 0 });
       this.probes.push(call);
       return call.promise;

@@ -85,7 +85,7 @@ export class Stage implements Disposable {
     this.activator = new Activator({
       ...parts,
       target: this.target,
-      probe: (address, signal, onPending) => this.#probe(address, signal, onPending),
+      probe: (upstream, signal, onPending) => this.#probe(upstream.address, signal, onPending),
       policy: { ...policy, ...changes },
       services: ["web", "api"],
       observer: observer({

@@ -37,7 +37,7 @@ class Printing extends FakeTarget {
 function isReady(target: Target, pattern: string, signal: AbortSignal = never): { is: boolean; done: Promise<void> } {
   const progress = { is: false, done: Promise.resolve() };
   progress.done = logProbe(target, pattern)
-    .check("127.0.0.1", signal)
+    .check({ address: "127.0.0.1" }, signal)
     .then(() => {
       progress.is = true;
     });
@@ -110,9 +110,9 @@ suite("logProbe()", () => {
     const target = new Printing();
     const probe = logProbe(target, "ready");
     target.say("ready");
-    await probe.check("127.0.0.1", never);
+    await probe.check({ address: "127.0.0.1" }, never);
     target.lines = [];
-    await probe.check("127.0.0.1", never);
+    await probe.check({ address: "127.0.0.1" }, never);
     assert.equal(target.reads, 1);
   });
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { suite, type TestContext, test } from "node:test";
 import { scheduler } from "node:timers/promises";
 import { StartTimeoutError } from "../../src/activation/errors.ts";
+import type { Upstream } from "../../src/activation/run.ts";
 import { AnsweredError, all, type NamedProbe, until } from "../../src/readiness/probe.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { eventually } from "../support/tcp.ts";
@@ -98,7 +99,7 @@ suite("all()", () => {
   test("holds when each has held once, in any order", async () => {
     const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     let holds = false;
-    void all([probe(() => first.promise), probe(() => second.promise)])("address", never).then(() => {
+    void all([probe(() => first.promise), probe(() => second.promise)])({ address: "address" }, never).then(() => {
       holds = true;
     });
     second.resolve();
@@ -110,14 +111,14 @@ suite("all()", () => {
 
   test("hands the address to each", async () => {
     const seen: string[] = [];
-    const note = async (address: string): Promise<void> => void seen.push(address);
-    await all([probe(note), probe(note)])("10.0.0.7", never);
+    const note = async ({ address }: Upstream): Promise<void> => void seen.push(address);
+    await all([probe(note), probe(note)])({ address: "10.0.0.7" }, never);
     assert.deepEqual(seen, ["10.0.0.7", "10.0.0.7"]);
   });
 
   test("of nothing is ready at once", async () => {
     const told: unknown[] = [];
-    await all([])("address", never, (pending) => told.push(pending));
+    await all([])({ address: "address" }, never, (pending) => told.push(pending));
     assert.deepEqual(told, [[]]);
   });
 
@@ -128,7 +129,7 @@ suite("all()", () => {
       { name: "healthy", check: () => second.promise },
     ];
     const told: (readonly string[])[] = [];
-    const ready = all(parts)("address", never, (pending) => told.push(pending));
+    const ready = all(parts)({ address: "address" }, never, (pending) => told.push(pending));
     second.resolve();
     await eventually("the second holds", () => told.length === 2);
     first.resolve();
@@ -139,7 +140,7 @@ suite("all()", () => {
   test("fails when one fails for good, and gives the others up", async () => {
     const final = new Error("unhealthy");
     let givenUp: unknown;
-    const patient = probe((_address, signal) => {
+    const patient = probe((_upstream, signal) => {
       const { promise, reject } = Promise.withResolvers<void>();
       signal.addEventListener("abort", () => {
         givenUp = signal.reason;
@@ -147,15 +148,16 @@ suite("all()", () => {
       });
       return promise;
     });
-    await assert.rejects(all([patient, probe(() => Promise.reject(final))])("address", never), final);
+    await assert.rejects(all([patient, probe(() => Promise.reject(final))])({ address: "address" }, never), final);
     assert.equal(givenUp, final);
   });
 
   test("gives all up when it is given up", async () => {
     const abort = new AbortController();
     const reason = new Error("the start was given up");
-    const waiting = (): NamedProbe => probe((_address, signal) => until(() => Promise.reject(new Error("no")), signal));
-    const rejected = assert.rejects(all([waiting(), waiting()])("address", abort.signal), reason);
+    const waiting = (): NamedProbe =>
+      probe((_upstream, signal) => until(() => Promise.reject(new Error("no")), signal));
+    const rejected = assert.rejects(all([waiting(), waiting()])({ address: "address" }, abort.signal), reason);
     abort.abort(reason);
     await rejected;
   });

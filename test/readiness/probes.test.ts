@@ -23,7 +23,7 @@ class Running {
   readonly #abort = new AbortController();
 
   constructor({ check }: NamedProbe) {
-    check("127.0.0.1", this.#abort.signal).then(
+    check({ address: "127.0.0.1" }, this.#abort.signal).then(
       () => {
         this.state = "ready";
       },
@@ -152,7 +152,7 @@ suite("httpProbe()", () => {
     const limit = new AbortController();
     await using refusing = await WebServer.open([401, 401, 401]);
     const rejected = assert.rejects(
-      httpProbe(refusing.port, "/health", usual).check("127.0.0.1", limit.signal),
+      httpProbe(refusing.port, "/health", usual).check({ address: "127.0.0.1" }, limit.signal),
       /^StartTimeoutError: too late: \/health answered (401|500), not 200-399$/,
     );
     await eventually("it asked", () => refusing.asked.length > 1);

@@ -14,6 +14,7 @@ import { fixture, ProcessSubject, runs, unlimited, until } from "./process-subje
 checkLeaks();
 
 const env = { PATH: "/usr/bin:/bin" };
+const nobody = { uid: 65_534, gid: 65_534, groups: [] };
 
 /** Starts test/fixtures/family.sh and waits for the pids that it prints: of itself, a child and a grandchild. */
 async function startFamily(subject: ProcessSubject): Promise<number[]> {
@@ -206,7 +207,7 @@ suite("the surroundings of a process", () => {
 
   const asRoot = { skip: process.getuid?.() !== 0 && "needs root" };
   test("are those of the user and group asked for, without our own groups", asRoot, async () => {
-    await using subject = await ProcessSubject.of(["cat", "/proc/self/status"], { env, uid: 65_534, gid: 65_534 });
+    await using subject = await ProcessSubject.of(["cat", "/proc/self/status"], { env, account: nobody });
     const status = new Map((await outputOf(subject)).map((line) => line.split(/:\s*/, 2) as [string, string]));
     assert.equal(status.get("Uid"), "65534\t65534\t65534\t65534");
     assert.equal(status.get("Gid"), "65534\t65534\t65534\t65534");

@@ -1,0 +1,111 @@
+/** The only place that starts local programs. */
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
+import { once } from "node:events";
+import { accessSync, constants } from "node:fs";
+import path from "node:path";
+import { codeOf, messageOf, TargetError } from "../errors.ts";
+import { type Program, type Spawnable, spawnable } from "./shim.ts";
+
+/** Where the small programs of a system are, whatever PATH a service has. */
+const SYSTEM_PATH = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/** What each of them is part of, where that is not obvious. */
+const PACKAGES: Readonly<Record<string, string>> = { setpriv: "util-linux", nice: "coreutils" };
+
+/** A program that runs, leader of a process group of its own. */
+export interface Child {
+  readonly child: ChildProcess;
+  readonly pid: number;
+}
+
+/** Starts programs of one kind. What they need is looked up once, so that each start costs as little as it can. */
+export class Launcher {
+  readonly #program: Program;
+  #spawnable: Spawnable | undefined;
+
+  constructor(program: Program) {
+    this.#program = program;
+  }
+
+  /**
+   * Starts it, in a process group of its own. Even before the answer, as soon as this returns its promise, the program
+   * has what `stdio` names or never will: the caller may close its own copies.
+   *
+   * @param env added to the environment of this one start
+   * @throws TargetError that names the file and the remedy
+   */
+  async launch(stdio: StdioOptions, env: Readonly<Record<string, string>> = {}): Promise<Child> {
+    const { cwd } = this.#program;
+    this.#spawnable ??= spawnable(this.#program, find);
+    const { file, args, isShim, ...rest } = this.#spawnable;
+    if (isShim) this.#check();
+    try {
+      // Some errors are thrown here, others are told by an event.
+      const child = spawn(file, args, { ...rest, cwd, env: { ...rest.env, ...env }, detached: true, stdio });
+      if (child.pid === undefined) throw (await once(child, "error"))[0];
+      child.on("error", () => {});
+      return { child, pid: child.pid };
+    } catch (error) {
+      throw this.#explain(error);
+    }
+  }
+
+  /** Behind a shim nobody would tell, but by an exit status, that the program is not there. */
+  #check(): void {
+    const { command, env, cwd } = this.#program;
+    const [file] = command;
+    const names = file.includes("/")
+      ? [path.resolve(cwd ?? "", file)]
+      : (env["PATH"] ?? SYSTEM_PATH.join(":")).split(":").map((folder) => path.join(folder, file));
+    const errors = names.map(accessError);
+    if (errors.includes(undefined)) return;
+    throw this.#explain(errors.find((error) => codeOf(error) === "EACCES") ?? errors[0]);
+  }
+
+  #explain(error: unknown): TargetError {
+    if (error instanceof TargetError) return error;
+    const [file] = this.#program.command;
+    switch (codeOf(error)) {
+      case "ENOENT":
+        return new TargetError("missing", `cannot run "${file}": no such command, or no such cwd`, {
+          remedy: 'give the full path in "command", and check "cwd"',
+          cause: error,
+        });
+      case "EACCES":
+        return new TargetError("denied", `cannot run "${file}": not executable for this user`, {
+          remedy: `check the rights of the file and its folders ("namei -l ${file}")`,
+          cause: error,
+        });
+      case "EPERM":
+        return new TargetError("denied", `cannot run "${file}" as another user`, {
+          remedy: 'run wakeport as root, or leave out "user" and "group"',
+          cause: error,
+        });
+      case "EAGAIN":
+        return new TargetError("failed", `cannot run "${file}": the limit of processes is reached`, {
+          remedy: 'raise it (ulimit -u, or pids_limit of the container), or lower "limits.connections"',
+          cause: error,
+        });
+      default:
+        return new TargetError("failed", `cannot run "${file}": ${messageOf(error)}`, { cause: error });
+    }
+  }
+}
+
+function accessError(file: string): unknown {
+  try {
+    accessSync(file, constants.X_OK);
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+function find(name: string, purpose: string): string {
+  const found = SYSTEM_PATH.map((folder) => path.join(folder, name)).find((file) => accessError(file) === undefined);
+  if (found !== undefined) return found;
+  const owner = PACKAGES[name] ?? name;
+  throw new TargetError("missing", `this system has no "${name}", which ${purpose} needs`, {
+    remedy: `install ${owner} (in ${SYSTEM_PATH.join(", ")}), or leave out what needs it`,
+  });
+}
