@@ -4,6 +4,7 @@ import process from "node:process";
 import { isatty } from "node:tty";
 import { runCommand } from "./commands/cli.ts";
 import type { Context } from "./commands/command.ts";
+import { listenFds } from "./net/inherited.ts";
 
 const UNKNOWN_OPEN_FILES = 1_024;
 const USUAL_OWN_FILES = 32;
@@ -26,6 +27,9 @@ function context(): Context {
   });
   // Means nothing yet, and must not end us.
   process.on("SIGUSR2", () => {});
+  const inheritedFds = listenFds(process.env, process.pid);
+  // They are for us, and for nobody that we start.
+  for (const name of ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"]) delete process.env[name];
   const env = { ...process.env };
   // dockerode reads these by itself, and otherwise than the docker command does: engine/host.ts is to do it alone.
   for (const name of Object.keys(process.env)) if (name.startsWith("DOCKER_")) delete process.env[name];
@@ -39,6 +43,7 @@ function context(): Context {
     gid: process.getgid?.() ?? 0,
     openFiles: openFiles(),
     ownFiles: ownFiles(),
+    inheritedFds,
     isTerminal: process.stdout.isTTY,
     shutdown: shutdown.signal,
     onReload: (act) => reloads.add(act),

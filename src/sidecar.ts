@@ -10,6 +10,7 @@ import { Discovery } from "./discovery.ts";
 import { BindError, messageOf, sentenceOf } from "./errors.ts";
 import { connectionLimit, Seats } from "./net/admission.ts";
 import { Connection, type Route, type Traffic } from "./net/connection.ts";
+import { claimInherited } from "./net/inherited.ts";
 import { formatFront, Listener } from "./net/listener.ts";
 import { type UdpListener, UdpService } from "./net/udp/service.ts";
 import { Roster } from "./roster.ts";
@@ -32,6 +33,8 @@ export interface SidecarOptions extends Surroundings {
   /** RLIMIT_NOFILE, and how many descriptors are in use before anything is opened. */
   readonly openFiles: number;
   readonly ownFiles: number;
+  /** Sockets that are bound already; what fits no front is closed. */
+  readonly inheritedFds: readonly number[];
   readonly observer: Observer;
 }
 
@@ -59,6 +62,7 @@ export class Sidecar {
   readonly #admin: AdminServer;
   readonly #openFiles: number;
   readonly #ownFiles: number;
+  readonly #inheritedFds: readonly number[];
   readonly #seats: Seats;
   readonly #connections = new Map<Connection, Promise<void>>();
   #connectionCount = 0;
@@ -87,6 +91,7 @@ export class Sidecar {
     this.#discovery = this.#engine && config.discover && this.#discover(this.#engine);
     this.#openFiles = options.openFiles;
     this.#ownFiles = options.ownFiles;
+    this.#inheritedFds = options.inheritedFds;
     this.#seats = new Seats(() => this.#connectionLimit, "connections in all");
 
     this.#admin = new AdminServer({
@@ -105,7 +110,8 @@ export class Sidecar {
    */
   async open(): Promise<void> {
     const listeners = [...this.#services.values()].flatMap((live) => live.listeners);
-    const opened = await Promise.allSettled([...listeners, this.#admin].map((one) => one.open()));
+    const opening = [...this.#openListeners(listeners), this.#admin.open()];
+    const opened = await Promise.allSettled(opening);
     const failures = opened.filter((result) => result.status === "rejected").map(({ reason }) => messageOf(reason));
     if (failures.length > 0) {
       for (const listener of listeners) listener.close();
@@ -117,6 +123,14 @@ export class Sidecar {
     this.#engine?.events.open();
     this.#roster.open();
     this.#discovery?.open();
+  }
+
+  /** Those whose sockets were inherited need not bind. */
+  #openListeners(listeners: readonly Listener[]): Promise<void>[] {
+    const fronts = listeners.map(({ front }) => front);
+    const onStray = (message: string): void => this.#observer.warning("listen_fds.stray", message);
+    const inherited = claimInherited(this.#inheritedFds, fronts, onStray);
+    return listeners.map((listener) => listener.open(inherited.get(listener.front)?.fd));
   }
 
   /** Resolves when it is known whether the engine answers; at once when none is needed. */

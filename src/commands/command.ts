@@ -13,6 +13,8 @@ export interface Context {
   /** How many descriptors the process may have open, and how many it has from its start. */
   readonly openFiles: number;
   readonly ownFiles: number;
+  /** Sockets that whoever started us has bound for us. */
+  readonly inheritedFds: readonly number[];
   readonly isTerminal: boolean;
   /** Aborted when the process is asked to end. */
   readonly shutdown: AbortSignal;

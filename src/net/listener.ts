@@ -34,11 +34,20 @@ export class Listener {
     return address === null || typeof address === "string" ? this.#front.port : address.port;
   }
 
-  /** Binds. @throws BindError that names the service, the address and the reason */
-  async open(): Promise<void> {
+  get front(): Front {
+    return this.#front;
+  }
+
+  /**
+   * Binds, or listens on the descriptor `fd`, which is bound already.
+   *
+   * @throws BindError that names the service, the address and the reason
+   */
+  async open(fd?: number): Promise<void> {
     const { address, port } = this.#front;
     try {
-      if (address !== undefined) await this.#listen(address, net.isIPv6(address), port);
+      if (fd !== undefined) await this.#listenOn({ fd, backlog: BACKLOG });
+      else if (address !== undefined) await this.#listen(address, net.isIPv6(address), port);
       else await this.#listen("::", false, port).catch((error) => this.#listenWithoutIPv6(error, port));
     } catch (error) {
       const where = formatFront(this.#front);
@@ -54,9 +63,13 @@ export class Listener {
   }
 
   #listen(host: string, ipv6Only: boolean, port: number): Promise<void> {
+    return this.#listenOn({ host, port, ipv6Only, backlog: BACKLOG, exclusive: true });
+  }
+
+  #listenOn(where: net.ListenOptions & { readonly fd?: number }): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#server.once("error", reject);
-    this.#server.listen({ host, port, ipv6Only, backlog: BACKLOG, exclusive: true }, () => {
+    this.#server.listen(where, () => {
       this.#server.off("error", reject);
       resolve();
     });

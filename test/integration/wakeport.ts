@@ -91,6 +91,7 @@ export class Wakeport implements AsyncDisposable {
       uid: 0,
       gid: 0,
       ownFiles: 32,
+      inheritedFds: [],
       openFiles: 20_000,
     });
     await sidecar.open();
