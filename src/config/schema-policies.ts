@@ -94,7 +94,7 @@ export const policies: { readonly [Key in keyof ParsedPolicies]-?: z.ZodType<Non
   }),
   udp: z.strictObject({
     flow_timeout: duration
-      .refine((ms) => ms > 0, "a flow lasts longer than that")
+      .refine((ms) => ms > 0, "with 0s every flow would end at once")
       .optional()
       .describe("Silence after which a client of a UDP port is forgotten"),
     flows: z.int().min(1).max(100_000).optional().describe("How many clients of UDP ports are known at a time"),

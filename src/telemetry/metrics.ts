@@ -3,7 +3,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import type { ActivatorView } from "../activation/activator.ts";
 import { stateNames } from "../activation/machine.ts";
 import type { Meter } from "../net/relay.ts";
-import { type DatagramCount, dropReasons } from "../net/udp/datagrams.ts";
+import { type DatagramView, dropReasons } from "../net/udp/datagrams.ts";
 import {
   type ActivationOutcome,
   type ConnectionOutcome,
@@ -52,7 +52,7 @@ export interface ServiceGauges {
   readonly active: number;
   readonly meter: Readonly<Meter>;
   /** Only of services that have ports for datagrams. */
-  readonly udp?: { readonly flows: number; readonly count: Readonly<DatagramCount> } | undefined;
+  readonly udp?: DatagramView | undefined;
 }
 
 export interface BuildInfo {
@@ -233,14 +233,15 @@ export class Metrics {
     const help = "Datagrams, in: from clients, also those that were dropped; out: from targets";
     this.#followed("datagrams_total", help, ["service", "direction"], () =>
       live().flatMap(({ service, udp }) => [
-        { labels: { service, direction: "in" }, value: udp.count.in },
-        { labels: { service, direction: "out" }, value: udp.count.out },
+        { labels: { service, direction: "in" }, value: udp.in },
+        { labels: { service, direction: "out" }, value: udp.out },
       ]),
     );
     this.#followed("datagrams_dropped_total", "Datagrams that went no further", ["service", "reason"], () =>
-      live().flatMap(({ service, udp }) =>
-        dropReasons.map((reason) => ({ labels: { service, reason }, value: udp.count.dropped[reason] })),
-      ),
+      live().flatMap(({ service, udp }) => {
+        const dropped = udp.dropped();
+        return dropReasons.map((reason) => ({ labels: { service, reason }, value: dropped[reason] }));
+      }),
     );
   }
 

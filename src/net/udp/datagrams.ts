@@ -5,6 +5,7 @@ export type DropReason =
   | "held" // more than is held for one client while the target starts
   | "not_started" // the target did not come up for those that were held
   | "refused" // nothing listens on the target's port
+  | "overflow" // they came faster than they could be received; not counted as received
   | "unsent" // the system did not take it
   | "closing"; // the service ends
 
@@ -14,6 +15,7 @@ export const dropReasons: readonly DropReason[] = [
   "held",
   "not_started",
   "refused",
+  "overflow",
   "unsent",
   "closing",
 ];
@@ -25,6 +27,16 @@ export interface DatagramCount {
   /** From targets. */
   out: number;
   readonly dropped: Record<DropReason, number>;
+}
+
+/** What is told of the datagrams of a service. */
+export interface DatagramView {
+  /** Clients that are known at this moment. */
+  readonly flows: number;
+  readonly in: number;
+  readonly out: number;
+  /** By reason, so far. Asks the system as well. */
+  dropped(): Readonly<Record<DropReason, number>>;
 }
 
 /** A count that begins. */

@@ -2,6 +2,7 @@ import type dgram from "node:dgram";
 import net from "node:net";
 import { BindError, codeOf } from "../../errors.ts";
 import { bindReason, type Front, formatFront } from "../listener.ts";
+import { droppedBySystem, ownSockets } from "./overflow.ts";
 import { enlargeBuffer, isCongested, newSocket, ready } from "./socket.ts";
 
 /** Where a datagram came from, and where its answer goes. */
@@ -22,6 +23,9 @@ export interface UdpFrontOptions {
 export class UdpFront {
   readonly #options: UdpFrontOptions;
   #socket: dgram.Socket | undefined;
+  /** By the system's numbers. */
+  #sockets: ReadonlySet<string> = new Set();
+  #overflowed = 0;
 
   constructor(options: UdpFrontOptions) {
     this.#options = options;
@@ -51,6 +55,12 @@ export class UdpFront {
     }
   }
 
+  /** How many datagrams the system dropped so far, because they came faster than they could be received. */
+  get overflowed(): number {
+    this.#overflowed = Math.max(this.#overflowed, droppedBySystem(this.#sockets));
+    return this.#overflowed;
+  }
+
   /** Sends an answer to a client, as far as the system takes it. */
   answer(datagram: Buffer, { address, port }: Sender): void {
     const socket = this.#socket;
@@ -64,6 +74,7 @@ export class UdpFront {
 
   /** Receives and sends nothing more. Idempotent. */
   close(): void {
+    void this.overflowed;
     this.#socket?.close();
     this.#socket = undefined;
   }
@@ -83,6 +94,7 @@ export class UdpFront {
     // What may go wrong with one datagram does not concern the next.
     socket.on("error", () => {});
     this.#socket = socket;
+    this.#sockets = ownSockets(this.port);
   }
 
   #bindWithoutIPv6(error: unknown, port: number): Promise<void> {

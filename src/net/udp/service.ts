@@ -1,5 +1,5 @@
 import type { ServicePort, UdpPolicy } from "../../config/config.ts";
-import type { DatagramCount } from "./datagrams.ts";
+import type { DatagramView, DropReason } from "./datagrams.ts";
 import { Flows, type Way } from "./flows.ts";
 import { UdpFront } from "./front.ts";
 import { type FlowRoute, FlowVisit } from "./visit.ts";
@@ -24,9 +24,10 @@ export interface UdpListener {
 }
 
 /** The datagram side of one service: its fronts, and the flows that they share. */
-export class UdpService {
+export class UdpService implements DatagramView {
   readonly listeners: readonly UdpListener[];
   readonly #flows: Flows;
+  readonly #fronts: UdpFront[] = [];
 
   constructor({ route, ports, limits, refusedMs, nextId }: UdpServiceOptions) {
     this.#flows = new Flows({
@@ -41,13 +42,21 @@ export class UdpService {
     this.listeners = ports.map((port) => this.#listener(route.service, port));
   }
 
-  /** How many flows there are. */
   get flows(): number {
     return this.#flows.size;
   }
 
-  get count(): Readonly<DatagramCount> {
-    return this.#flows.count;
+  get in(): number {
+    return this.#flows.count.in;
+  }
+
+  get out(): number {
+    return this.#flows.count.out;
+  }
+
+  dropped(): Readonly<Record<DropReason, number>> {
+    const overflow = this.#fronts.reduce((sum, front) => sum + front.overflowed, 0);
+    return { ...this.#flows.count.dropped, overflow };
   }
 
   /** Ends all flows at once. Resolves when they have ended; the fronts are closed then, if they were told to. */
@@ -63,6 +72,7 @@ export class UdpService {
       onDatagram: (datagram, sender) => flows.receive(way, datagram, sender),
       onUnsent: () => flows.unsent(),
     });
+    this.#fronts.push(front);
     const way: Way = { name: front.name, targetPort: target, answer: (datagram, to) => front.answer(datagram, to) };
     return {
       open: () => front.open(),
