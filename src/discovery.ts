@@ -43,7 +43,7 @@ interface Found {
 }
 
 export class Discovery {
-  readonly #options: DiscoveryOptions;
+  #options: DiscoveryOptions;
   readonly #found = new Map<string, Found>();
   #problems: readonly LabelProblem[] = [];
   readonly #told = new Set<string>();
@@ -71,6 +71,12 @@ export class Discovery {
     this.#watch = this.#options.engine.events.watch((event) => {
       if (event === undefined || concerns(event)) this.#hint();
     });
+    this.#hint();
+  }
+
+  /** Another configuration is in force. */
+  configure(config: Config): void {
+    this.#options = { ...this.#options, config };
     this.#hint();
   }
 

@@ -7,13 +7,14 @@ import { Group } from "./activation/group.ts";
 import { Needs } from "./activation/needs.ts";
 import { OneShot } from "./activation/one-shot.ts";
 import type { Probe } from "./activation/run.ts";
-import type { ContainerReference, WokenService } from "./config/config.ts";
+import { type ContainerReference, isWoken, type Service, type WokenService } from "./config/config.ts";
 import { describeReference } from "./config/describe.ts";
 import { Dependencies, type Wakers } from "./dependencies.ts";
 import type { ContainerFacts } from "./engine/container-facts.ts";
 import { TargetError } from "./errors.ts";
 import { all } from "./readiness/probe.ts";
 import { ContainerTarget } from "./target/container.ts";
+import { CreatedContainer } from "./target/created-container.ts";
 import { ProcessTarget } from "./target/process.ts";
 import type { Target } from "./target/target.ts";
 import { createTarget, type EngineParts, graceOf, keyOf, policyOf, probeOf, type Surroundings } from "./targets.ts";
@@ -44,8 +45,10 @@ export interface CloseOptions {
 const up: Probe = all([]);
 
 export class Roster {
-  readonly #options: RosterOptions;
+  #options: RosterOptions;
   readonly #entries = new Map<string, Entry>();
+  /** Those that nobody uses any more, as long as they are being let go of. */
+  readonly #leaving = new Set<Entry>();
   readonly #groups = new Map<string, Group>();
   readonly #oneShots = new Map<string, OneShot>();
   readonly #dependencies: Dependencies;
@@ -98,16 +101,53 @@ export class Roster {
     for (const activator of this.activators) activator.open();
   }
 
-  /** Lets a service go, once its connections are over. What nobody else uses is left as it is, and followed no more. */
+  /** Of containers that no service names, from now on. */
+  configure({ dependencyPolicy }: Pick<RosterOptions, "dependencyPolicy">): void {
+    this.#options = { ...this.#options, dependencyPolicy };
+    for (const entry of this.#entries.values()) if (entry.services.length === 0) this.#configure(entry, []);
+  }
+
+  /**
+   * Takes in what services have become. What still leads to the same target goes on there, in its new way; what led
+   * elsewhere is let go of.
+   *
+   * @returns when that is done, at most after `drainMs` and the time that a stop takes
+   * @throws TargetError for a user or group that does not exist
+   */
+  change(
+    changes: readonly { readonly from: Service | undefined; readonly to: Service }[],
+    drainMs: number,
+  ): Promise<void> {
+    const letGo: Promise<void>[] = [];
+    for (const { from, to } of changes) {
+      const isSame = from && isWoken(from) && isWoken(to) && keyOf(from) === keyOf(to);
+      if (isSame) this.#exchange(from, to);
+      else if (isWoken(to)) this.add([to]);
+      if (isSame || from === undefined || !isWoken(from)) continue;
+      const ended = this.remove(from, drainMs);
+      letGo.push(ended);
+      const successor = isWoken(to) ? this.#entries.get(keyOf(to))?.target : undefined;
+      // It may want the same port.
+      if (successor instanceof ProcessTarget) successor.succeed(ended);
+    }
+    return Promise.all(letGo).then(() => {});
+  }
+
+  /**
+   * Lets a service go, once its connections are over. A container that nobody else uses is left as it is, and followed
+   * no more; a process ends.
+   */
   async remove(service: WokenService, drainMs: number): Promise<void> {
     const key = keyOf(service);
     const entry = this.#entries.get(key);
-    if (entry === undefined) return;
-    const rest = entry.services.filter(({ name }) => name !== service.name);
+    if (entry?.services.includes(service) !== true) return;
+    const rest = entry.services.filter((one) => one !== service);
     if (rest.length > 0 || entry.activator.view.dependents.length > 0) return this.#configure(entry, rest);
     this.#entries.delete(key);
     for (const group of this.#groups.values()) group.delete(entry.activator);
-    await entry.activator.close({ drainMs, leaveRunning: true });
+    this.#leaving.add(entry);
+    await entry.activator.close({ drainMs, leaveRunning: entry.target instanceof ContainerTarget });
+    this.#leaving.delete(entry);
     if (entry.target instanceof ContainerTarget) entry.target.disown();
   }
 
@@ -134,7 +174,8 @@ export class Roster {
 
   /** For an end without a drain: processes would outlive us. */
   kill(): void {
-    for (const { target } of this.#entries.values()) if (target instanceof ProcessTarget) target.kill();
+    for (const { target } of [...this.#entries.values(), ...this.#leaving])
+      if (target instanceof ProcessTarget) target.kill();
   }
 
   #enter(key: string, services: readonly WokenService[]): Entry {
@@ -175,16 +216,25 @@ export class Roster {
     const { target, activator } = entry;
     const isNamed = services.length > 0;
     entry.services = services;
+    const spec = services[0]?.target;
     if (target instanceof ContainerTarget) {
-      const spec = services[0]?.target;
       const network = spec?.kind === "container" ? spec.network : undefined;
       target.configure({ network, graceMs: graceOf(services) });
+    }
+    if (target instanceof CreatedContainer && spec?.kind === "created") {
+      target.configure({ spec, network: spec.network, graceMs: graceOf(services) });
     }
     activator.configure({
       services: services.map(({ name }) => name),
       probe: isNamed ? probeOf(services, target) : up,
       policy: isNamed ? policyOf(services) : this.#options.dependencyPolicy,
     });
+  }
+
+  #exchange(from: WokenService, to: WokenService): void {
+    const entry = this.#entries.get(keyOf(to));
+    const services = entry?.services.map((service) => (service === from ? to : service));
+    if (entry !== undefined && services !== undefined) this.#configure(entry, services);
   }
 
   #needsOf(target: Target, services: () => readonly WokenService[]): Needs {

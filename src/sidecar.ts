@@ -1,22 +1,25 @@
 /** The composition root: makes live objects of a configuration, opens them all or none, and closes them in reverse. */
 import type net from "node:net";
-import type { Activator } from "./activation/activator.ts";
 import { type EngineStatus, type StatusReport, serviceStatus, unnamedStatus } from "./admin/api.ts";
 import { AdminServer, MOST_ADMIN_CLIENTS } from "./admin/server.ts";
+import { type Changes, changesBetween } from "./config/changes.ts";
 import { type Config, isWoken, type Service, type WokenService } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
-import { type DestinationOf, destinationsOf } from "./destinations.ts";
+import { NoConfigError } from "./config/load.ts";
+import { ConfigError } from "./config/problem.ts";
 import { Discovery } from "./discovery.ts";
-import { BindError, messageOf, sentenceOf } from "./errors.ts";
+import { BindError, messageOf, sentenceOf, TargetError } from "./errors.ts";
+import { LiveService, wantedBy } from "./live-service.ts";
 import { connectionLimit, Seats } from "./net/admission.ts";
 import { Connection, type Route, type Traffic } from "./net/connection.ts";
+import { Fronts, type Opening } from "./net/fronts.ts";
 import { claimInherited } from "./net/inherited.ts";
-import { formatFront, Listener } from "./net/listener.ts";
-import { type UdpListener, UdpService } from "./net/udp/service.ts";
+import { formatFront } from "./net/listener.ts";
+import { openAll, type UdpListener, type UdpService } from "./net/udp/service.ts";
 import { Roster } from "./roster.ts";
 import { Orphans } from "./target/orphans.ts";
 import { createEngine, type EngineParts, type Surroundings } from "./targets.ts";
-import { type BuildInfo, Metrics, type ServiceGauges } from "./telemetry/metrics.ts";
+import { type BuildInfo, Metrics } from "./telemetry/metrics.ts";
 import { fanOut, type Observer } from "./telemetry/observer.ts";
 
 /** Descriptors of one target at a time: a process's two pipes while it runs, six while it starts; calls and probes. */
@@ -38,19 +41,8 @@ export interface SidecarOptions extends Surroundings {
   readonly observer: Observer;
 }
 
-/** An enabled service with what it shares and what it counts. */
-interface LiveService {
-  readonly service: Service;
-  /** Undefined where there is nothing to wake. */
-  readonly activator: Activator | undefined;
-  readonly traffic: Traffic;
-  /** Of a service that has ports for datagrams. */
-  readonly udp: UdpService | undefined;
-  readonly listeners: readonly (Listener | UdpListener)[];
-}
-
 export class Sidecar {
-  readonly #config: Config;
+  #config: Config;
   readonly #build: BuildInfo;
   readonly #observer: Observer;
   readonly #metrics: Metrics;
@@ -59,6 +51,7 @@ export class Sidecar {
   readonly #roster: Roster;
   readonly #discovery: Discovery | undefined;
   readonly #services = new Map<string, LiveService>();
+  readonly #fronts = new Fronts((client, route) => this.#accept(client, route));
   readonly #admin: AdminServer;
   readonly #openFiles: number;
   readonly #ownFiles: number;
@@ -66,6 +59,7 @@ export class Sidecar {
   readonly #seats: Seats;
   readonly #connections = new Map<Connection, Promise<void>>();
   #connectionCount = 0;
+  readonly #ending = new Set<Promise<void>>();
   #closed: Promise<void> | undefined;
 
   /** @throws TargetError for an engine address or an account that cannot be used */
@@ -73,26 +67,24 @@ export class Sidecar {
     const { config, build } = options;
     this.#config = config;
     this.#build = build;
-    this.#metrics = new Metrics(build, () => this.#gauges());
+    this.#metrics = new Metrics(build, () => [...this.#services.values()].map(({ gauges }) => gauges));
     this.#observer = fanOut(this.#metrics.observer, options.observer);
 
-    const enabled = config.services.filter(({ enabled }) => enabled);
-    const woken = enabled.filter(isWoken);
-    const needsEngine = config.discover !== undefined || woken.some(({ target }) => target.kind !== "process");
-    this.#engine = needsEngine ? createEngine(config, options, this.#observer) : undefined;
+    this.#openFiles = options.openFiles;
+    this.#ownFiles = options.ownFiles;
+    this.#inheritedFds = options.inheritedFds;
+    this.#seats = new Seats(() => this.#connectionLimit, "connections in all");
+    this.#engine = needsEngine(config) ? createEngine(config, options, this.#observer) : undefined;
     this.#orphans =
       this.#engine && new Orphans({ ...this.#engine, services: createdIn(config), observer: this.#observer });
 
     const { dependencyPolicy } = config;
     this.#roster = new Roster({ engine: this.#engine, around: options, observer: this.#observer, dependencyPolicy });
     // All at once, because those that share a target are to be told so from the beginning.
-    this.#roster.add(woken);
+    const enabled = config.services.filter(({ enabled }) => enabled);
+    this.#roster.add(enabled.filter(isWoken));
     for (const service of enabled) this.#enter(service);
     this.#discovery = this.#engine && config.discover && this.#discover(this.#engine);
-    this.#openFiles = options.openFiles;
-    this.#ownFiles = options.ownFiles;
-    this.#inheritedFds = options.inheritedFds;
-    this.#seats = new Seats(() => this.#connectionLimit, "connections in all");
 
     this.#admin = new AdminServer({
       ...config.admin,
@@ -109,12 +101,13 @@ export class Sidecar {
    * @throws BindError that names each address that cannot be bound; nothing is left open then
    */
   async open(): Promise<void> {
-    const listeners = [...this.#services.values()].flatMap((live) => live.listeners);
-    const opening = [...this.#openListeners(listeners), this.#admin.open()];
+    const { openings, udpListeners } = this.#all;
+    const opening = [this.#bind(openings), ...udpListeners.map((listener) => listener.open()), this.#admin.open()];
     const opened = await Promise.allSettled(opening);
     const failures = opened.filter((result) => result.status === "rejected").map(({ reason }) => messageOf(reason));
     if (failures.length > 0) {
-      for (const listener of listeners) listener.close();
+      this.#fronts.close();
+      for (const listener of udpListeners) listener.close();
       await this.#admin.close();
       throw new BindError(failures.join("\n"));
     }
@@ -126,11 +119,16 @@ export class Sidecar {
   }
 
   /** Those whose sockets were inherited need not bind. */
-  #openListeners(listeners: readonly Listener[]): Promise<void>[] {
-    const fronts = listeners.map(({ front }) => front);
+  async #bind(openings: readonly Opening[]): Promise<void> {
+    const fronts = openings.map(({ front }) => front);
     const onStray = (message: string): void => this.#observer.warning("listen_fds.stray", message);
     const inherited = claimInherited(this.#inheritedFds, fronts, onStray);
-    return listeners.map((listener) => listener.open(inherited.get(listener.front)?.fd));
+    using trial = await this.#fronts.bind(
+      openings.map(({ front, route: { service } }) => ({ service, front })),
+      inherited,
+    );
+    trial.keep();
+    this.#fronts.lead(openings);
   }
 
   /** Resolves when it is known whether the engine answers; at once when none is needed. */
@@ -152,6 +150,27 @@ export class Sidecar {
     this.#roster.kill();
   }
 
+  /**
+   * Puts another configuration in the place of the one in force, or leaves everything as it is; reports which. What did
+   * not change is not touched. Connections that are open go on as they began, and a front that both have stays bound.
+   */
+  async reload(read: () => Promise<Config>): Promise<void> {
+    try {
+      const { added, changed, removed, unchanged, afterRestart } = await this.#become(await read());
+      this.#observer.reload({
+        outcome: "success",
+        added: added.map(({ name }) => name),
+        changed: changed.map(({ to }) => to.name),
+        removed: removed.map(({ name }) => name),
+        unchanged,
+        afterRestart,
+      });
+    } catch (error) {
+      if (!isExpected(error)) throw error;
+      this.#observer.reload({ outcome: "failure", error });
+    }
+  }
+
   get status(): StatusReport {
     const engine = this.#engine && engineStatus(this.#engine);
     return {
@@ -161,7 +180,7 @@ export class Sidecar {
       unnamed: this.#roster.unnamed.map(({ view }) => unnamedStatus(view)),
       services: [...this.#config.services, ...(this.#discovery?.services ?? [])].map((service) => {
         const live = this.#services.get(service.name);
-        return serviceStatus(service, describeTarget(service.target), live && liveStatus(live));
+        return serviceStatus(service, describeTarget(service.target), live?.part);
       }),
     };
   }
@@ -179,11 +198,13 @@ export class Sidecar {
 
   async #close(): Promise<void> {
     const { targets, drainMs } = this.#config.shutdown;
-    for (const { listeners } of this.#services.values()) for (const listener of listeners) listener.close();
+    this.#fronts.close();
+    for (const listener of this.#all.udpListeners) listener.close();
     await this.#discovery?.close();
     this.#engine?.pulls.close();
     await this.#orphans?.close();
     await this.#roster.close({ drainMs, targets });
+    await Promise.all(this.#ending);
     for (const connection of this.#connections.keys()) connection.reset();
     await Promise.all([...this.#connections.values(), ...[...this.#services.values()].map(({ udp }) => udp?.close())]);
     await this.#admin.close();
@@ -203,58 +224,96 @@ export class Sidecar {
 
   async #appear(service: WokenService): Promise<void> {
     this.#roster.add([service]);
-    const { listeners } = this.#enter(service);
-    const opened = await Promise.allSettled(listeners.map((listener) => listener.open()));
-    const failures = opened.filter((result) => result.status === "rejected").map(({ reason }) => messageOf(reason));
-    if (failures.length === 0) return;
-    await this.#vanish(service);
-    throw new BindError(failures.join("; "));
+    const live = this.#enter(service);
+    try {
+      using trial = await this.#fronts.bind(wantedBy(service));
+      await openAll(live.udp?.listeners ?? []);
+      trial.keep();
+    } catch (error) {
+      await this.#vanish(service);
+      throw error;
+    }
+    this.#fronts.lead(live.openings);
   }
 
-  /** Its connections may finish; its target is left as it is. */
-  async #vanish(service: WokenService): Promise<void> {
-    const live = this.#services.get(service.name);
-    for (const listener of live?.listeners ?? []) listener.close();
-    this.#services.delete(service.name);
-    await this.#roster.remove(service, this.#config.shutdown.drainMs);
+  /** Its connections may finish. A container is left as it is. */
+  async #vanish(service: Service): Promise<void> {
+    const current = this.#services.get(service.name);
+    // Another one may have its name by now.
+    const live = current?.service === service ? current : undefined;
+    if (live !== undefined) {
+      this.#fronts.release(service.name);
+      for (const listener of live.udp?.listeners ?? []) listener.close();
+      this.#services.delete(service.name);
+    }
+    if (isWoken(service)) await this.#roster.remove(service, this.#config.shutdown.drainMs);
     await live?.udp?.close();
   }
 
+  /** @throws BindError, TargetError; everything is as before then */
+  async #become(next: Config): Promise<Changes> {
+    const changes = changesBetween(this.#config, next);
+    const { added, changed, removed } = changes;
+    if (this.#engine === undefined && needsEngine(next)) {
+      const message = "no service needed the engine when wakeport was started";
+      throw new TargetError("invalid", message, { remedy: "restart it, now that there is a container" });
+    }
+    const arriving = [...added.map((to) => ({ from: undefined, to })), ...changed];
+    using trial = await this.#fronts.bind(arriving.flatMap(({ to }) => wantedBy(to)));
+    this.#letGo(this.#roster.change(arriving, next.shutdown.drainMs));
+    trial.keep();
+    this.#config = next;
+    this.#roster.configure(next);
+    for (const { to } of arriving) this.#take(to);
+    for (const service of removed) this.#letGo(this.#vanish(service));
+    this.#discovery?.configure(next);
+    return changes;
+  }
+
+  /** A service that is new, or other than it was. */
+  #take(service: Service): void {
+    const before = this.#services.get(service.name)?.udp;
+    const { openings, udp } = this.#enter(service);
+    this.#fronts.lead(openings);
+    this.#fronts.release(service.name, openings);
+    if (udp !== before) this.#letGo(this.#exchangeUdp(service.name, before, udp));
+  }
+
+  /** Datagrams find their way again; those of the moment in between are lost, as datagrams are. */
+  async #exchangeUdp(service: string, before: UdpService | undefined, after: UdpService | undefined): Promise<void> {
+    for (const listener of before?.listeners ?? []) listener.close();
+    await before?.close();
+    await openAll(after?.listeners ?? []).catch((error: unknown) => {
+      this.#observer.warning("config.udp", `service "${service}": ${messageOf(error)}`);
+    });
+  }
+
+  /** What ends in its own time, but before wakeport does. */
+  #letGo(ending: Promise<void>): void {
+    const done = ending.finally(() => this.#ending.delete(done));
+    this.#ending.add(done);
+  }
+
   #enter(service: Service): LiveService {
-    const traffic = newTraffic(service);
-    const activator = isWoken(service) ? this.#roster.activatorOf(service) : undefined;
-    const tcp = this.#listenersOf(service, destinationsOf(service, activator), traffic);
-    const udp = activator && this.#udpOf(service, activator, traffic);
-    const live = { service, activator, traffic, udp, listeners: [...tcp, ...(udp?.listeners ?? [])] };
-    this.#services.set(service.name, live);
-    this.#metrics.addService(service.name, activator !== undefined);
+    const { name } = service;
+    const before = this.#services.get(name);
+    const live = new LiveService({
+      service,
+      before,
+      activator: isWoken(service) ? this.#roster.activatorOf(service) : undefined,
+      traffic: before?.traffic ?? this.#newTraffic(name),
+      seats: this.#seats,
+      observer: this.#observer,
+      nextId: () => ++this.#connectionCount,
+    });
+    this.#services.set(name, live);
+    this.#metrics.addService(name, live.activator !== undefined);
     return live;
   }
 
-  #listenersOf(service: Service, destinationOf: DestinationOf, traffic: Traffic): Listener[] {
-    const ports = service.ports.filter(({ protocol }) => protocol !== "udp");
-    return ports.map((port) => {
-      const front = { port: port.front, ...(port.address !== undefined && { address: port.address }) };
-      const route = { service: service.name, front: formatFront(front), destination: destinationOf(port), traffic };
-      return new Listener(service.name, front, (client) => this.#accept(client, route));
-    });
-  }
-
-  #udpOf(
-    { name, ports, udp, startTimeoutMs }: Service,
-    activator: Activator,
-    traffic: Traffic,
-  ): UdpService | undefined {
-    const forDatagrams = ports.filter(({ protocol }) => protocol === "udp");
-    if (forDatagrams.length === 0) return undefined;
-    const admit = (): Disposable => this.#seats.take();
-    return new UdpService({
-      route: { service: name, activator, traffic, observer: this.#observer, admit },
-      ports: forDatagrams,
-      limits: udp,
-      refusedMs: startTimeoutMs,
-      nextId: () => ++this.#connectionCount,
-    });
+  #newTraffic(name: string): Traffic {
+    const limit = (): number => this.#services.get(name)?.service.limits.waiting ?? 0;
+    return { waiting: new Seats(limit, `clients waiting for service "${name}"`), active: 0, meter: { in: 0, out: 0 } };
   }
 
   #accept(client: net.Socket, route: Route): void {
@@ -267,15 +326,12 @@ export class Sidecar {
     );
   }
 
-  #gauges(): ServiceGauges[] {
-    return [...this.#services.values()].map(({ service, activator, traffic, udp }) => ({
-      service: service.name,
-      view: activator?.view,
-      waiting: traffic.waiting.taken,
-      active: traffic.active,
-      meter: traffic.meter,
-      udp,
-    }));
+  get #all(): { readonly openings: readonly Opening[]; readonly udpListeners: readonly UdpListener[] } {
+    const services = [...this.#services.values()];
+    return {
+      openings: services.flatMap(({ openings }) => openings),
+      udpListeners: services.flatMap(({ udp }) => udp?.listeners ?? []),
+    };
   }
 
   #notReady(): string | undefined {
@@ -285,8 +341,7 @@ export class Sidecar {
   }
 
   get #connectionLimit(): number {
-    const services = [...this.#services.values()];
-    const listeners = services.reduce((count, live) => count + live.listeners.length, 0);
+    const listeners = this.#fronts.size + this.#all.udpListeners.length;
     const targets = this.#roster.size * FILES_PER_TARGET;
     const reserved = this.#ownFiles + listeners + targets + MOST_ADMIN_CLIENTS + FILES_IN_PASSING;
     return connectionLimit(this.#openFiles, reserved);
@@ -298,6 +353,16 @@ export class Sidecar {
   }
 }
 
+function needsEngine({ services, discover }: Config): boolean {
+  const woken = services.filter(({ enabled }) => enabled).filter(isWoken);
+  return discover !== undefined || woken.some(({ target }) => target.kind !== "process");
+}
+
+/** What makes a configuration unusable, as opposed to a fault of wakeport's own. */
+function isExpected(error: unknown): error is Error {
+  return [ConfigError, NoConfigError, BindError, TargetError].some((kind) => error instanceof kind);
+}
+
 /** The services whose containers wakeport makes, those that are not enabled among them. */
 function createdIn({ services }: Config): ReadonlySet<string> {
   return new Set(services.filter(({ target }) => target.kind === "created").map(({ name }) => name));
@@ -307,16 +372,4 @@ function engineStatus({ engine, events }: EngineParts): EngineStatus {
   const trouble = events.trouble === undefined ? [] : [sentenceOf(events.trouble)];
   const problems = [...new Set([...trouble, ...engine.refusals.sentences])];
   return { url: engine.url, up: events.isUp, ...(problems.length > 0 && { problems }) };
-}
-
-function newTraffic({ name, limits }: Service): Traffic {
-  return {
-    waiting: new Seats(limits.waiting, `clients waiting for service "${name}"`),
-    active: 0,
-    meter: { in: 0, out: 0 },
-  };
-}
-
-function liveStatus({ activator, traffic }: LiveService): Parameters<typeof serviceStatus>[2] {
-  return { view: activator?.view, connections: traffic.active, waiting: traffic.waiting.taken };
 }

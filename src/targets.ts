@@ -56,7 +56,9 @@ export function createEngine({ docker, source }: Config, { env }: Surroundings, 
 
 /** Two services with the same key wake the same thing. */
 export function keyOf({ name, target }: WokenService): string {
-  return target.kind === "container" ? `container ${JSON.stringify(target.reference)}` : `${target.kind} ${name}`;
+  if (target.kind === "container") return `container ${JSON.stringify(target.reference)}`;
+  // A container on demand is found by its service; a process that is run in another way is another one.
+  return target.kind === "created" ? `created ${name}` : `process ${name} ${JSON.stringify(target)}`;
 }
 
 /**

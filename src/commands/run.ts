@@ -1,6 +1,7 @@
 import type { Config } from "../config/config.ts";
 import { parseConfig } from "../config/parse.ts";
 import { demoConfig, demoHint } from "../demo/demo.ts";
+import { TargetError } from "../errors.ts";
 import { Sidecar } from "../sidecar.ts";
 import { isPretty, type Log, logObserver, openLog } from "../telemetry/log.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode, type Options } from "./command.ts";
@@ -13,7 +14,8 @@ const ENGINE_ANSWER_MS = 2_000;
 export const command: Command = {
   usage: "[-c FILE | --demo]",
   options: { ...configOption, demo: { type: "boolean" } },
-  help: `Listens on the ports of the configuration until SIGTERM or SIGINT; a second one ends it at once.
+  help: `Listens on the ports of the configuration until SIGTERM or SIGINT; a second one ends it at once. SIGHUP has it
+read the configuration anew; one that cannot be used leaves everything as it is.
 
 ${configOptionHelp}
       --demo          two local processes instead of a configuration, to look around`,
@@ -24,15 +26,28 @@ async function run(options: Options, context: Context): Promise<number> {
   const isDemo = options["demo"] === true;
   const config = isDemo ? demo(context) : await configOf(options, context);
   const { log, close } = openLog({ ...config.log, isTerminal: context.isTerminal });
+  const read = async (): Promise<Config> => {
+    if (isDemo) throw new TargetError("invalid", "the demo has no configuration to read");
+    const next = await configOf(options, context);
+    log.level = next.log.level;
+    return next;
+  };
   try {
-    await serve(config, log, context, isDemo ? demoHint : undefined);
+    await serve(config, log, context, { read, ...(isDemo && { hint: demoHint }) });
   } finally {
     await close();
   }
   return exitCode.ok;
 }
 
-async function serve(config: Config, log: Log, context: Context, hint: string | undefined): Promise<void> {
+interface Manner {
+  /** Reads the configuration anew. */
+  readonly read: () => Promise<Config>;
+  /** For people, once it serves. */
+  readonly hint?: string;
+}
+
+async function serve(config: Config, log: Log, context: Context, { read, hint }: Manner): Promise<void> {
   const { version, revision, nodeVersion, shutdown } = context;
   const build = { version, revision, nodeVersion };
   const sidecar = new Sidecar({ ...context, config, build, observer: logObserver(log) });
@@ -42,8 +57,14 @@ async function serve(config: Config, log: Log, context: Context, hint: string | 
   await Promise.race([sidecar.settled(), aborted(AbortSignal.timeout(ENGINE_ANSWER_MS)), aborted(shutdown)]);
   announce(sidecar, config, log, context);
   if (hint !== undefined) context.printError(hint);
+  let reloading = Promise.resolve();
+  context.onReload(() => {
+    // One after the other, and none in the middle of the end.
+    reloading = reloading.then(() => (shutdown.aborted ? undefined : sidecar.reload(read)));
+  });
 
   await aborted(shutdown);
+  await reloading;
   log.info({ event: "shutdown.begin" }, "going down: no new connections");
   await sidecar.close();
   log.info({ event: "shutdown.done" }, "bye");

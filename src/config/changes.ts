@@ -29,7 +29,7 @@ export function changesBetween(before: Config, after: Config): Changes {
     changed,
     removed: [...old.values()],
     unchanged: kept.length - added.length - changed.length,
-    afterRestart: Object.keys(fixed).filter((key) => !isDeepStrictEqual(fixed[key]?.(before), fixed[key]?.(after))),
+    afterRestart: [...changed.flatMap(changedGroup), ...changedKeys(before, after)],
   };
 }
 
@@ -40,6 +40,15 @@ const fixed: Readonly<Record<string, (config: Config) => unknown>> = {
   "docker.discover": ({ discover }) => discover?.scope,
   "log.format": ({ log }) => log.format,
 };
+
+function changedKeys(before: Config, after: Config): string[] {
+  return Object.entries(fixed).flatMap(([key, value]) => (isDeepStrictEqual(value(before), value(after)) ? [] : key));
+}
+
+/** Who is awake together is settled when a target is first heard of. */
+function changedGroup({ from, to }: { readonly from: Service; readonly to: Service }): string[] {
+  return from.group === to.group ? [] : [`services.${to.name}.group`];
+}
 
 function enabledOf({ services }: Config): Service[] {
   return services.filter(({ enabled }) => enabled);

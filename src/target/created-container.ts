@@ -20,7 +20,7 @@ export interface CreatedContainerOptions extends Omit<ContainerOptions, "referen
 
 export class CreatedContainer implements Target {
   readonly name: string;
-  readonly #options: CreatedContainerOptions;
+  #options: CreatedContainerOptions;
   readonly #container: ContainerTarget;
   #isPulling = false;
   /** A reading of its log, which a removal has to wait for. */
@@ -33,6 +33,12 @@ export class CreatedContainer implements Target {
     const find = async (signal: AbortSignal): Promise<string | undefined> => (await this.#find(signal))?.id;
     const prepare = (signal: AbortSignal): Promise<void> => this.#make(signal);
     this.#container = new ContainerTarget({ ...options, reference: { madeFor: service, find }, prepare });
+  }
+
+  /** From now on it is made, reached and put away like this; one that is awake is made anew when it has slept. */
+  configure({ spec, network, graceMs }: Pick<CreatedContainerOptions, "spec" | "network" | "graceMs">): void {
+    this.#options = { ...this.#options, spec, network, graceMs };
+    this.#container.configure({ network, graceMs });
   }
 
   get graceMs(): number {

@@ -42,6 +42,7 @@ export class ProcessTarget implements Target {
   readonly #options: ProcessOptions;
   readonly #launcher: Launcher;
   readonly #watchers = new Set<() => void>();
+  #predecessor: Promise<void> = Promise.resolve();
   #life: Life | undefined;
   /** Of the present life, or of the last one. */
   #output: Output | undefined;
@@ -62,8 +63,14 @@ export class ProcessTarget implements Target {
     return { up: true, address: this.#options.listen.host, ...listener, life: lifeOf(life) };
   }
 
+  /** For one that takes another's place: it is not started before `ended`, which never rejects. */
+  succeed(ended: Promise<void>): void {
+    this.#predecessor = ended;
+  }
+
   async start(signal: AbortSignal): Promise<"started" | "already"> {
     if (this.#life !== undefined && this.#life.exit === undefined) return "already";
+    await abortable(this.#predecessor, signal);
     if (this.#options.listenerName === undefined) await this.#refuseOccupied(signal);
     this.#output = undefined;
     this.#life = await this.#spawn();

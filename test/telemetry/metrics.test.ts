@@ -96,6 +96,7 @@ suite("Metrics", () => {
       "wakeport_build_info gauge version,revision,node_version",
       "wakeport_config_last_reload_success_timestamp_seconds gauge",
       "wakeport_config_last_reload_successful gauge",
+      "wakeport_config_reloads_total counter result",
       "wakeport_connection_duration_seconds histogram service",
       "wakeport_connection_wait_seconds histogram service,start",
       "wakeport_connections_active gauge service",

@@ -1,0 +1,108 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Activator } from "./activation/activator.ts";
+import type { LivePart } from "./admin/api.ts";
+import type { Service, ServicePort } from "./config/config.ts";
+import { destinationsOf } from "./destinations.ts";
+import type { Seats } from "./net/admission.ts";
+import type { Traffic } from "./net/connection.ts";
+import type { Opening } from "./net/fronts.ts";
+import { type Front, formatFront } from "./net/listener.ts";
+import { UdpService } from "./net/udp/service.ts";
+import type { ServiceGauges } from "./telemetry/metrics.ts";
+import type { Observer } from "./telemetry/observer.ts";
+
+export interface LiveServiceOptions {
+  readonly service: Service;
+  /** Of the service's target; undefined where nothing is woken. */
+  readonly activator: Activator | undefined;
+  /** Shared with what the service was before its configuration was changed. */
+  readonly traffic: Traffic;
+  /** What it was before. */
+  readonly before: LiveService | undefined;
+  /** Places of the whole process. */
+  readonly seats: Seats;
+  readonly observer: Observer;
+  /** Numbers all clients of wakeport. */
+  readonly nextId: () => number;
+}
+
+/** One service that is listened for: where its fronts lead, what its clients share, what it counts. */
+export class LiveService {
+  readonly service: Service;
+  readonly activator: Activator | undefined;
+  readonly traffic: Traffic;
+  /** Of a service that has ports for datagrams. */
+  readonly udp: UdpService | undefined;
+  /** Its TCP fronts. */
+  readonly openings: readonly Opening[];
+
+  constructor(options: LiveServiceOptions) {
+    const { service, activator, traffic, before } = options;
+    this.service = service;
+    this.activator = activator;
+    this.traffic = traffic;
+    this.openings = openingsOf(options);
+    const isAsBefore = before !== undefined && before.activator === activator && sameForUdp(before.service, service);
+    this.udp = isAsBefore ? before.udp : newUdp(options);
+  }
+
+  get gauges(): ServiceGauges {
+    const { service, activator, traffic, udp } = this;
+    return {
+      service: service.name,
+      view: activator?.view,
+      waiting: traffic.waiting.taken,
+      active: traffic.active,
+      meter: traffic.meter,
+      udp,
+    };
+  }
+
+  /** What is told of it besides its configuration. */
+  get part(): LivePart {
+    const { activator, traffic } = this;
+    return { view: activator?.view, connections: traffic.active, waiting: traffic.waiting.taken };
+  }
+}
+
+/** The TCP fronts that a service has, or would have. */
+export function wantedBy({ name, ports }: Service): { readonly service: string; readonly front: Front }[] {
+  const forConnections = ports.filter(({ protocol }) => protocol !== "udp");
+  return forConnections.map((port) => ({ service: name, front: frontOf(port) }));
+}
+
+function frontOf({ front, address }: ServicePort): Front {
+  return { port: front, ...(address !== undefined && { address }) };
+}
+
+function openingsOf({ service, activator, traffic }: LiveServiceOptions): Opening[] {
+  const destinationOf = destinationsOf(service, activator);
+  const ports = service.ports.filter(({ protocol }) => protocol !== "udp");
+  return ports.map((port) => {
+    const front = frontOf(port);
+    const route = { service: service.name, front: formatFront(front), destination: destinationOf(port), traffic };
+    return { front, route };
+  });
+}
+
+function newUdp({ service, activator, traffic, seats, observer, nextId }: LiveServiceOptions): UdpService | undefined {
+  const ports = udpPortsOf(service);
+  if (ports.length === 0 || activator === undefined) return undefined;
+  const admit = (): Disposable => seats.take();
+  return new UdpService({
+    route: { service: service.name, activator, traffic, observer, admit },
+    ports,
+    limits: service.udp,
+    refusedMs: service.startTimeoutMs,
+    nextId,
+  });
+}
+
+function sameForUdp(before: Service, after: Service): boolean {
+  const relevant = (service: Service): unknown => [udpPortsOf(service), service.udp, service.startTimeoutMs];
+  return isDeepStrictEqual(relevant(before), relevant(after));
+}
+
+function udpPortsOf({ ports }: Service): ServicePort[] {
+  return ports.filter(({ protocol }) => protocol === "udp");
+}

@@ -1,0 +1,215 @@
+/** SIGHUP to the real program: what changes, what goes on, and what a wrong file costs. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import net from "node:net";
+import { suite, test } from "node:test";
+import { freePort, Program, temporaryFile, until } from "../support/program.ts";
+import { connect, connecting, type Peer, PeerServer } from "../support/tcp.ts";
+
+/** Says who it is and its word, then echoes. */
+const echo = `require("net").createServer((s) => { s.on("error", () => {}); s.write(process.pid + " " + process.argv[2] + "\\n"); s.pipe(s); })
+.listen(Number(process.argv[1]), "127.0.0.1")`;
+
+class Bench implements AsyncDisposable {
+  readonly program: Program;
+  readonly #file: string;
+  readonly #admin: number;
+  readonly #stack: AsyncDisposableStack;
+  #reloads = 0;
+
+  private constructor(program: Program, file: string, admin: number, stack: AsyncDisposableStack) {
+    this.program = program;
+    this.#file = file;
+    this.#admin = admin;
+    this.#stack = stack;
+  }
+
+  static async start(services: string): Promise<Bench> {
+    await using stack = new AsyncDisposableStack();
+    const admin = await freePort();
+    const file = stack.use(await temporaryFile("wakeport.yaml", fileOf(services, admin)));
+    const program = stack.use(new Program(["run", "-c", file.path]));
+    await program.logged("started");
+    return new Bench(program, file.path, admin, stack.move());
+  }
+
+  /** Puts other services in the file and waits until that has had its effect. */
+  async reload(services: string, event = "config.reloaded"): Promise<Record<string, unknown>> {
+    await writeFile(this.#file, fileOf(services, this.#admin));
+    this.program.child.kill("SIGHUP");
+    this.#reloads += event === "config.reloaded" ? 1 : 0;
+    return await this.program.logged(event, event === "config.reloaded" ? this.#reloads : 1);
+  }
+
+  async metric(name: string): Promise<string | undefined> {
+    const text = await (await fetch(`http://127.0.0.1:${this.#admin}/metrics`)).text();
+    return text
+      .split("\n")
+      .find((line) => line.startsWith(`${name} `))
+      ?.split(" ")[1];
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync();
+  }
+}
+
+function fileOf(services: string, admin: number): string {
+  return `admin: { listen: "127.0.0.1:${admin}" }\nservices:\n${services}\n`;
+}
+
+function echoService(name: string, front: number, upstream: number, word = "one", more = ""): string {
+  const command = JSON.stringify([process.execPath, "-e", echo, String(upstream), word]);
+  return `  ${name}: { ports: ["127.0.0.1:${front}"], process: { command: ${command}, listen: "127.0.0.1:${upstream}" }${more} }\n`;
+}
+
+async function greeting(peer: Peer): Promise<string> {
+  await until(() => peer.text.includes("\n") || peer.fate !== "open", "a greeting");
+  return peer.text.trim();
+}
+
+async function isRefused(port: number): Promise<boolean> {
+  const socket = net.connect({ port, host: "127.0.0.1" });
+  try {
+    await once(socket, "connect");
+    return false;
+  } catch {
+    return true;
+  } finally {
+    socket.destroy();
+  }
+}
+
+suite("wakeport run, told to read its configuration anew", () => {
+  test("listens for what is new, and no longer for what is gone; its process ends", async () => {
+    const [a, b, up, up2] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    using first = await connect(a);
+    const pid = Number.parseInt(await greeting(first), 10);
+    first.end();
+    await first.ends();
+
+    const report = await bench.reload(echoService("b", b, up2));
+    assert.deepEqual([report["added"], report["removed"]], [["b"], ["a"]]);
+    using second = await connect(b);
+    assert.match(await greeting(second), /one$/);
+    await until(() => isRefused(a), "nobody listening on the old port");
+    await until(() => !isAlive(pid), "the end of the old process");
+    assert.equal(await bench.metric('wakeport_config_reloads_total{result="success"}'), "1");
+  });
+
+  test("a connection goes on through it, and what did not change is not touched", async () => {
+    const [a, b, up, up2] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    const same = echoService("a", a, up);
+    await using bench = await Bench.start(same);
+    using client = await connect(a);
+    const first = await greeting(client);
+    const report = await bench.reload(same + echoService("b", b, up2));
+    assert.deepEqual([report["unchanged"], report["changed"]], [1, []]);
+    client.send("still there?\n");
+    await until(() => client.text.endsWith("still there?\n"), "an echo");
+    using other = await connect(a);
+    assert.equal(await greeting(other), first);
+  });
+
+  test("a policy that changed counts from then on, for the same target", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    using client = await connect(a);
+    const first = await greeting(client);
+    const report = await bench.reload(echoService("a", a, up, "one", ", idle_timeout: 100ms"));
+    assert.deepEqual(report["changed"], ["a"]);
+    using other = await connect(a);
+    assert.equal(await greeting(other), first);
+    client.end();
+    other.end();
+    await bench.program.logged("target.asleep");
+  });
+
+  test("a command that changed: who is being served is, and newcomers wait for the new one, on the same front", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    using client = await connect(a);
+    const first = await greeting(client);
+    await bench.reload(echoService("a", a, up, "two"));
+    using newcomer = connecting(a);
+    await until(() => !newcomer.socket.connecting, "the front");
+    client.send("word\n");
+    await until(() => client.text.endsWith("word\n"), "an echo");
+    assert.equal(newcomer.text, "");
+    client.end();
+    assert.match(await greeting(newcomer), / two$/);
+    assert.notEqual(await greeting(newcomer), first);
+  });
+
+  test("a front goes to another service without anybody being refused", async () => {
+    await using other = await PeerServer.open();
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    const fates: Promise<boolean>[] = [];
+    let isOver = false;
+    const knocking = (async () => {
+      while (!isOver) {
+        fates.push(isRefused(a));
+        await Promise.allSettled(fates.slice(-1));
+      }
+    })();
+    await bench.reload(`  b: { ports: ["127.0.0.1:${a}"], forward: "127.0.0.1:${other.port}" }\n`);
+    using client = await connect(a);
+    client.send("hello");
+    await until(() => other.peers.some((peer) => peer.text === "hello"), "the new upstream");
+    isOver = true;
+    await knocking;
+    assert.equal((await Promise.all(fates)).filter(Boolean).length, 0);
+  });
+
+  test("a file that cannot be used changes nothing, and is told with its place", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    const { error } = await bench.reload("  a: { ports: [1], contaner: x }\n", "config.reload_failed");
+    assert.match(String(error), /wakeport\.yaml:3:20 error: unknown key "contaner"/);
+    using client = await connect(a);
+    assert.match(await greeting(client), /one$/);
+    assert.equal(await bench.metric("wakeport_config_last_reload_successful"), "0");
+    await bench.reload(echoService("a", a, up));
+    assert.equal(await bench.metric("wakeport_config_last_reload_successful"), "1");
+  });
+
+  test("a port that cannot be bound changes nothing either", async () => {
+    await using taken = await PeerServer.open();
+    const [a, b, up, up2] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    const wrong = echoService("b", b, up2) + echoService("c", taken.port, up);
+    const { error } = await bench.reload(wrong, "config.reload_failed");
+    assert.match(String(error), /service "c" cannot listen on .* the port is in use/);
+    using client = await connect(a);
+    assert.match(await greeting(client), /one$/);
+    assert.equal(await isRefused(b), true);
+  });
+
+  test("what only a restart can change is named", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    await bench.reload(`${echoService("a", a, up)}docker: { project: other }\nlog: { format: pretty }\n`);
+    const { keys } = await bench.program.logged("config.needs_restart");
+    assert.deepEqual(keys, ["docker", "log.format"]);
+  });
+
+  test("twice at once is once after the other", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    for (let signals = 0; signals < 20; signals += 1) bench.program.child.kill("SIGHUP");
+    await bench.program.logged("config.reloaded");
+    using client = await connect(a);
+    assert.match(await greeting(client), /one$/);
+  });
+});
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
