@@ -13,9 +13,9 @@ COPY src src
 RUN npm run build
 
 FROM node:24-bookworm-slim
-# As PID 1, because the processes that wakeport starts may leave children behind.
+# tini as PID 1, because the processes that wakeport starts may leave children behind; netbase for the names of ports.
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends tini \
+ && apt-get install --yes --no-install-recommends netbase tini \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
  && ln -s /app/bin/wakeport /usr/local/bin/wakeport
 WORKDIR /app

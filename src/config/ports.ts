@@ -1,4 +1,5 @@
 import net from "node:net";
+import { type PortNames, type Protocol, systemPortNames } from "./service-names.ts";
 import { UnitError } from "./units.ts";
 
 /** One entry of `ports`: where wakeport listens, and on which port of the target it ends. */
@@ -18,12 +19,14 @@ const ENTRY = /^(?:(?<address>\[[^\]]*\]|\d*\.[\d.]*|[^:[\]]+(?=:[^:]+:)):)?(?<f
 /**
  * Reads one entry in the short syntax of Docker Compose: `2121`, `2121:21`, `127.0.0.1:2121:21`, `[::1]:2121:21`,
  * `53/udp`.
- * Other than there, `127.0.0.1:2121` names the front: wakeport does not hand out ports.
+ * Other than there, `127.0.0.1:2121` names the front: wakeport does not hand out ports; and a port may be a name of
+ * /etc/services, `ftp`.
  *
+ * @param names where names of ports are looked up
  * @throws UnitError
  * @see https://docs.docker.com/reference/compose-file/services/#short-syntax-4
  */
-export function parsePort(text: string): PortMapping {
+export function parsePort(text: string, names: PortNames = systemPortNames): PortMapping {
   const [ports = "", protocol, ...more] = text.split("/");
   if ((protocol !== undefined && protocol !== "tcp" && protocol !== "udp") || more.length > 0) {
     throw new UnitError(`"${text}": the protocol is tcp or udp: write "53:53/udp"`);
@@ -31,9 +34,10 @@ export function parsePort(text: string): PortMapping {
   const groups = splitEntry(ports);
   if (groups === undefined) throw new UnitError(`"${text}" is no port mapping: write "2121:21" or "127.0.0.1:2121:21"`);
   const address = groups.address === undefined ? undefined : parseAddress(groups.address, text);
+  const portOf = (part: string): number => parseNumberOrName(part, text, protocol ?? "tcp", names);
   return {
-    front: parseNumber(groups.front, text),
-    ...(groups.target !== undefined && { target: parseNumber(groups.target, text) }),
+    front: portOf(groups.front),
+    ...(groups.target !== undefined && { target: portOf(groups.target) }),
     ...(address !== undefined && { address }),
     ...(protocol === "udp" && { protocol }),
   };
@@ -56,11 +60,20 @@ function parseAddress(text: string, entry: string): string {
   return address;
 }
 
+/** What has a letter is a name; that is how they differ from numbers and ranges of them. */
+const NAME = /^(?=.*[a-z])[a-z0-9][a-z0-9_.+-]*$/i;
+/** Longer ones are in no file, and the search for near names would take its time. */
+const LONGEST_NAME = 64;
+
+function parseNumberOrName(text: string, entry: string, protocol: Protocol, names: PortNames): number {
+  return text.length <= LONGEST_NAME && NAME.test(text) ? names(text, protocol) : parseNumber(text, entry);
+}
+
 function parseNumber(text: string, entry: string): number {
   if (/^\d+-\d+$/.test(text)) {
     throw new UnitError(`"${entry}": ranges are not supported yet: list the ports one by one`);
   }
-  if (!/^\d+$/.test(text)) throw new UnitError(`"${entry}": "${text}" is no port number`);
+  if (!/^\d+$/.test(text)) throw new UnitError(`"${entry}": "${text}" is no port`);
   const port = Number(text);
   if (port < 1 || port > 65_535) throw new UnitError(`"${entry}": a port is a number from 1 to 65535`);
   return port;

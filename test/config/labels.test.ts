@@ -83,7 +83,7 @@ suite("labels of a container", () => {
       /^label wakeport\.enable is "yes": expected true or false$/,
     ],
     "no ports": [{}, /service "web" needs "ports"/],
-    "a port that is none": [{ "wakeport.ports": "ftp" }, /^label wakeport\.ports: .*"ftp" is no port number/],
+    "a port that is none": [{ "wakeport.ports": "21!" }, /^label wakeport\.ports: .*"21!" is no port/],
     "a duration without a unit": [
       { "wakeport.ports": "1", "wakeport.idle_timeout": "300" },
       /^label wakeport\.idle_timeout: .*write "300s"/,

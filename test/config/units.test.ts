@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import net from "node:net";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { clash, parseHostPort, parsePort } from "../../src/config/ports.ts";
+import { portNames } from "../../src/config/service-names.ts";
 import { suggest } from "../../src/config/suggest.ts";
 import { formatDuration, parseDuration, UnitError } from "../../src/config/units.ts";
 
@@ -24,6 +27,23 @@ suite("parseDuration()", () => {
   });
 });
 
+/** As in /etc/services. */
+const servicesFile = `
+# Network services
+tcpmux\t1/tcp\t\t\t# multiplexer
+ftp-data\t20/tcp
+ftp\t\t21/tcp
+fsp\t\t21/udp\t\tfspd
+domain\t\t53/tcp
+domain\t\t53/udp
+http\t\t80/tcp\t\twww\t# WorldWideWeb HTTP
+www 81/tcp
+broken
+broken 1000000/tcp
+sctp 9/sctp
+`;
+const names = portNames(() => servicesFile);
+
 suite("parsePort()", () => {
   const good = {
     "2121": { front: 2121 },
@@ -36,6 +56,56 @@ suite("parsePort()", () => {
   for (const [text, expected] of Object.entries(good)) {
     test(`reads "${text}"`, () => assert.deepEqual(parsePort(text), expected));
   }
+
+  const named = {
+    ftp: { front: 21 },
+    "2121:ftp": { front: 2121, target: 21 },
+    "127.0.0.1:ftp:ftp": { front: 21, target: 21, address: "127.0.0.1" },
+    "[::1]:ftp-data": { front: 20, address: "::1" },
+    "www/tcp": { front: 80 },
+    "domain/udp": { front: 53, protocol: "udp" },
+    "2121:fspd/udp": { front: 2121, target: 21, protocol: "udp" },
+  };
+  for (const [text, expected] of Object.entries(named)) {
+    test(`looks up the names of "${text}"`, () => assert.deepEqual(parsePort(text, names), expected));
+  }
+
+  const unknown: Readonly<Record<string, RegExp>> = {
+    fpt: /there is no port "fpt" for tcp in \/etc\/services: did you mean "ftp"\?/,
+    elephant: /there is no port "elephant" for tcp in \/etc\/services: write the number/,
+    fspd: /"fspd" has no port for tcp in \/etc\/services, only 21\/udp/,
+    broken: /there is no port "broken"/,
+    FTP: /did you mean "ftp"\?/,
+  };
+  for (const [text, message] of Object.entries(unknown)) {
+    test(`tells that "${text}" is unknown`, () => assert.throws(() => parsePort(text, names), { message }));
+  }
+
+  test("the same name may have another port for udp", () => {
+    assert.equal(names("domain", "udp"), 53);
+    assert.equal(names("fspd", "udp"), 21);
+  });
+
+  test("reads the file of names once, and only when a name is looked up", () => {
+    let count = 0;
+    const counted = portNames(() => {
+      count += 1;
+      return servicesFile;
+    });
+    parsePort("21:21", counted);
+    assert.equal(count, 0);
+    for (let i = 0; i < 3; i += 1) parsePort("ftp:www", counted);
+    assert.equal(count, 1);
+  });
+
+  test("without the file of names says so, and what to do", () => {
+    const missing = portNames(() => readFileSync("/nowhere/services", "utf8"));
+    const remedy = /the port "ftp" is a name, and .* is missing .*Debian: the package netbase.*or write the number/;
+    assert.throws(() => parsePort("2121:ftp", missing), { name: "UnitError", message: remedy });
+    const unreadable = portNames(() => readFileSync("/", "utf8"));
+    assert.throws(() => parsePort("ftp", unreadable), { name: "UnitError", message: /cannot be read: .*EISDIR/ });
+    assert.equal(parsePort("2121:21", missing).front, 2121);
+  });
 
   const bad = [
     "",
@@ -66,16 +136,23 @@ suite("parsePort()", () => {
   test("throws nothing but UnitError, whatever the text", () => {
     const text = fc.oneof(
       fc.string(),
-      fc.array(fc.constantFrom("1", "21", ":", "[", "]", "/", "-", "tcp", ".")).map((parts) => parts.join("")),
+      fc
+        .array(
+          fc.constantFrom("1", "21", "99999", ":", "[", "]", "/", "-", "tcp", "udp", ".", "ftp", "fpt", "::1", "é"),
+        )
+        .map((parts) => parts.join("")),
     );
     fc.assert(
       fc.property(text, (entry) => {
         try {
-          parsePort(entry);
+          const { front, target = front, address = "::" } = parsePort(entry, names);
+          assert.ok(front >= 1 && front <= 65_535 && target >= 1 && target <= 65_535);
+          assert.ok(net.isIP(address) !== 0);
         } catch (error) {
           assert.ok(error instanceof UnitError, String(error));
         }
       }),
+      { numRuns: 10_000 },
     );
   });
 });
