@@ -57,6 +57,7 @@ const levels: Readonly<Record<string, number>> = {
   engine: 2,
   readiness: 2,
   config: 2,
+  import: 2,
   "errors.ts": 1,
   "async.ts": 1,
   activation: 0,
@@ -68,7 +69,7 @@ const doors: Readonly<Record<string, RegExp>> = {
   "prom-client": /^telemetry\/metrics\.ts$/,
   pino: /^telemetry\/log\.ts$/,
   "pino-pretty": /^telemetry\/log\.ts$/,
-  yaml: /^config\//,
+  yaml: /^(config|import)\//,
   zod: /^config\//,
   "node:child_process": /^target\/spawn\.ts$/,
   // The default import is the whole process; named functions are what a process group and the demo's programs need.

@@ -13,6 +13,7 @@ const commands: Readonly<
   run: { summary: "listen, wake, relay, put to sleep", load: () => import("./run.ts") },
   check: { summary: "check the configuration and print the plan", load: () => import("./check.ts") },
   status: { summary: "tell what a running wakeport is doing", load: () => import("./status.ts") },
+  import: { summary: "make a configuration of xinetd's or inetd's", load: () => import("./import.ts") },
   healthcheck: { summary: "exit 0 when a running wakeport answers", load: () => import("./healthcheck.ts") },
   schema: { summary: "print the JSON Schema of the configuration", load: () => import("./schema.ts") },
   version: { summary: "print the version", load: () => import("./version.ts") },
@@ -38,9 +39,12 @@ export async function runCommand(args: readonly string[], context: Context): Pro
 
 async function runParsed(name: string, command: Command, args: string[], context: Context): Promise<number> {
   let options: Options;
+  let words: readonly string[];
   try {
-    options = parseArgs({ args, options: { ...command.options, help: { type: "boolean", short: "h" } } })
-      .values as Options;
+    const known = { ...command.options, help: { type: "boolean", short: "h" } } as const;
+    const parsed = parseArgs({ args, options: known, allowPositionals: command.takesArguments === true });
+    options = parsed.values as Options;
+    words = parsed.positionals;
   } catch (error) {
     context.printError(`wakeport ${name}: ${messageOf(error)}\nusage: wakeport ${name} ${command.usage}`);
     return exitCode.usage;
@@ -50,7 +54,7 @@ async function runParsed(name: string, command: Command, args: string[], context
     return exitCode.ok;
   }
   try {
-    return await command.run(options, context);
+    return await command.run(options, context, words);
   } catch (error) {
     return explainFailure(error, context);
   }

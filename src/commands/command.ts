@@ -33,9 +33,11 @@ export interface Command {
   /** What comes after the command's name: options in brackets. */
   readonly usage: string;
   readonly options: NonNullable<ParseArgsConfig["options"]>;
+  /** Whether it takes words that are no options. */
+  readonly takesArguments?: boolean;
   readonly help: string;
-  /** @returns the exit code */
-  run(options: Options, context: Context): Promise<number>;
+  /** @param words those that are no options @returns the exit code */
+  run(options: Options, context: Context, words: readonly string[]): Promise<number>;
 }
 
 /** 0 done, 1 failed at run time, 2 wrong usage or configuration. */

@@ -10,7 +10,7 @@ services:
 `;
 
 suite("wakeport", () => {
-  for (const command of ["run", "check", "status", "healthcheck", "schema", "version"]) {
+  for (const command of ["run", "check", "status", "import", "healthcheck", "schema", "version"]) {
     test(`${command} --help tells how it is called`, async () => {
       const { code, stdout } = await wakeport([command, "--help"]);
       assert.equal(code, 0);

@@ -1,0 +1,320 @@
+/** xinetd.conf as wakeport.yaml: what behaves the same, and a warning wherever something does not. */
+import { parsePort } from "../config/ports.ts";
+import { UnitError } from "../config/units.ts";
+import { Conversion, entryOf, Fronts, omitted, ServiceNames } from "./conversion.ts";
+import {
+  type Draft,
+  type Entries,
+  type Entry,
+  placeOf,
+  type ServiceDraft,
+  type Warning,
+  warningLine,
+} from "./draft.ts";
+import { splitAddress } from "./xinetd-addresses.ts";
+import type { XinetdEntry } from "./xinetd-entries.ts";
+import { accessOf, bannerOf, limitsOf, wholeNumber } from "./xinetd-limits.ts";
+import { type Setting, type Settings, settle, type XinetdService } from "./xinetd-settings.ts";
+import { type Surroundings, targetOf, wordsOf } from "./xinetd-target.ts";
+
+/** What is different for every service; it is said once. */
+const GENERAL: readonly string[] = [
+  "The environment of a server is PATH, LANG, TZ, HOME and what env says; without passenv xinetd passes on all of its own.",
+  "/etc/hosts.allow and /etc/hosts.deny (libwrap) are not read: say it in access.",
+  "A service with too many connections a second (cps) is not closed for a while: only who is too much is refused.",
+  "log_on_success and log_on_failure choose nothing but USERID: all of it is logged, always.",
+];
+
+/** Makes a draft of the entries of xinetd's files. @param found what was wrong with their form */
+export function convertXinetd(entries: readonly XinetdEntry[], found: readonly Warning[], around: Surroundings): Draft {
+  const split = (name: string, text: string): readonly { text: string; key: string }[] =>
+    name === "only_from" || name === "no_access" ? splitAddress(text) : [{ text, key: text }];
+  const { services, defaults, warnings } = settle(entries, split);
+  const names = new ServiceNames();
+  const fronts = new Fronts(around.names);
+  const converted = services.map((service) => convert(service, defaults, { ...around, serviceNames: names, fronts }));
+  const all = [...found, ...warnings, ...logTypeWarnings([defaults, ...services.map(({ settings }) => settings)])];
+  return {
+    remarks: [
+      "What is different from xinetd:",
+      ...GENERAL.map((line) => `- ${line}`),
+      ...all.map((one) => `warning: ${warningLine(one)}`),
+    ],
+    sections: sectionsOf(services),
+    services: converted.map(({ draft }) => draft),
+    warnings: [...all, ...converted.flatMap((one) => one.warnings)],
+  };
+}
+
+interface Work extends Surroundings {
+  readonly serviceNames: ServiceNames;
+  readonly fronts: Fronts;
+}
+
+interface Converted {
+  readonly draft: ServiceDraft;
+  readonly warnings: readonly Warning[];
+}
+
+function convert(service: XinetdService, defaults: Settings, work: Work): Converted {
+  const { name, place, settings, lines, fault } = service;
+  const made = new Conversion(settings);
+  const id = wordsOf(made.take("id"))[0] ?? name;
+  const none = (reason: string, warnings: readonly Warning[]): Converted => ({
+    draft: omitted(`service ${id}`, reason, placeOf(place), lines),
+    warnings: [...warnings, { place, message: `service ${id} is not imported: ${reason}` }],
+  });
+  if (fault !== undefined) return none(warningLine(fault), []);
+  const isOff = disabledAt(made, id, defaults);
+  const flags = flagsOf(made);
+  const unsupported = unsupportedKind(made, flags);
+  if (unsupported !== undefined) return none(unsupported, service.warnings);
+  const port = portsOf(name, flags, made, work);
+  if ("reason" in port) return none(port.reason, service.warnings);
+  const target = targetOf(name, flags, made, work);
+  if ("reason" in target) return none(target.reason, service.warnings);
+  const access = accessOf(made);
+  const keys: Record<string, Entry> = { ports: port.entry, [target.key]: target.entry };
+  const isQuiet = flags.has("SENSOR") && target.key === "builtin";
+  const sections = {
+    access: isQuiet ? { allow: { value: [] as string[] } } : access,
+    limits: limitsOf(made),
+    banner: bannerOf(made),
+  };
+  for (const [key, value] of Object.entries(sections)) if (value !== undefined) keys[key] = { value };
+  warnOfTheRest(made, flags, target.key);
+  if (isOff === undefined) checkFront(id, port, made, work);
+  const enabled = enabledEntry(isOff, made.reasons);
+  const own = [...service.warnings, ...made.warnings];
+  const safe = work.serviceNames.give(id);
+  return {
+    draft: {
+      name: safe,
+      remarks: [`service ${id}, ${placeOf(place)}`, ...own.map((one) => `warning: ${warningLine(one)}`)],
+      keys: enabled === undefined ? keys : { ports: port.entry, enabled, ...keys },
+    },
+    warnings: own.map((one) => ({ ...one, place: one.place ?? place, message: `service ${id}: ${one.message}` })),
+  };
+}
+
+function enabledEntry(off: Off | undefined, reasons: readonly string[]): Entry | undefined {
+  if (off !== undefined) return entryOf(false, off.name, off.setting);
+  return reasons.length === 0 ? undefined : { value: false, note: reasons.join("; ") };
+}
+
+interface Off {
+  readonly name: string;
+  readonly setting: Setting;
+}
+
+/** Which attribute says that the service is off. */
+function disabledAt(made: Conversion, id: string, defaults: Settings): Off | undefined {
+  const setting = made.take("disable");
+  const [word] = wordsOf(setting);
+  if (setting !== undefined && word === "yes") return { name: "disable", setting };
+  if (setting !== undefined && word !== "no") {
+    made.disable(setting.places[0], `disable: "${word}" is neither yes nor no, for which xinetd disables the service`);
+  }
+  const enabled = defaults.get("enabled");
+  if (enabled !== undefined && !wordsOf(enabled).includes(id)) return { name: "not in enabled", setting: enabled };
+  const disabled = defaults.get("disabled");
+  return disabled !== undefined && wordsOf(disabled).includes(id) ? { name: "disabled", setting: disabled } : undefined;
+}
+
+const knownFlags = [
+  ...[
+    "REUSE",
+    "INTERCEPT",
+    "NORETRY",
+    "IDONLY",
+    "NAMEINARGS",
+    "NODELAY",
+    "KEEPALIVE",
+    "NOLIBWRAP",
+    "SENSOR",
+    "IPv4",
+    "IPv6",
+  ],
+  "LABELED",
+];
+const knownTypes = ["RPC", "INTERNAL", "UNLISTED", "SPECIAL", "TCPMUX", "TCPMUXPLUS"];
+
+function flagsOf(made: Conversion): ReadonlySet<string> {
+  for (const [name, known] of Object.entries({ flags: knownFlags, type: knownTypes })) {
+    const setting = made.take(name);
+    const [wrong] = wordsOf(setting).filter((word) => !known.includes(word));
+    if (setting === undefined || (wrong === undefined && setting.parts.length > 0)) continue;
+    const what = wrong === undefined ? `${name} without a word` : `${name}: "${wrong}" is unknown`;
+    made.disable(setting.places[0], `${what}, for which xinetd disables the service`);
+  }
+  return new Set(wordsOf(made.take("flags")));
+}
+
+/** What wakeport does not do at all. */
+function unsupportedKind(made: Conversion, flags: ReadonlySet<string>): string | undefined {
+  const [socket] = wordsOf(made.take("socket_type"));
+  const [protocol] = wordsOf(made.take("protocol"));
+  const types = wordsOf(made.take("type"));
+  if (types.includes("RPC")) return "SunRPC is not supported";
+  if (types.includes("TCPMUX") || types.includes("TCPMUXPLUS")) return "services behind tcpmux are not supported";
+  if (types.includes("SPECIAL")) return "it is internal to xinetd";
+  if (socket === "dgram" || (socket === undefined && protocol === "udp")) {
+    return flags.has("SENSOR") || types.includes("INTERNAL")
+      ? "builtins and sensors for UDP are not supported"
+      : 'a UDP server that takes over the socket is not supported; one that listens by itself can be a "process"';
+  }
+  if (socket === undefined && protocol === undefined)
+    return '"socket_type" is missing, for which xinetd disables the service';
+  if (socket !== undefined && socket !== "stream") return `sockets of type "${socket}" are not supported`;
+  return protocol === undefined || protocol === "tcp" ? undefined : `the protocol "${protocol}" is not supported`;
+}
+
+type Port = { readonly entry: Entry; readonly text: string } | { readonly reason: string };
+
+function portsOf(name: string, flags: ReadonlySet<string>, made: Conversion, { names }: Work): Port {
+  const port = made.take("port");
+  const bind = made.take("bind");
+  const v6only = made.take("v6only");
+  const isUnlisted = wordsOf(made.take("type")).includes("UNLISTED");
+  const [written] = port?.parts ?? [];
+  const number = written && wholeNumber(written.text);
+  if (written !== undefined && (number === undefined || number < 1 || number > 65_535)) {
+    return { reason: `port: "${written.text}" is no port` };
+  }
+  let listed: number | undefined;
+  try {
+    listed = isUnlisted ? undefined : names(name, "tcp");
+  } catch (error) {
+    if (!(error instanceof UnitError)) throw error;
+    if (number === undefined) return { reason: error.message };
+    made.disable(written?.place, `${error.message}; without the type UNLISTED xinetd disables the service`);
+  }
+  if (number === undefined && listed === undefined) return { reason: "it is UNLISTED, and has no port" };
+  if (number !== undefined && listed !== undefined && number !== listed) {
+    made.disable(
+      written?.place,
+      `port: "${name}" has the port ${listed} in /etc/services, so xinetd disables the service`,
+    );
+  }
+  const front = number === undefined && /^(?=.*[a-z])[\w.+-]+$/i.test(name) ? name : String(number ?? listed);
+  const address = addressOf(bind, v6only, flags, made);
+  const text = address === undefined ? front : `${address}:${front}`;
+  const places = [port, bind, v6only].flatMap((one) => one?.places ?? []);
+  const origin = [port && "port", bind && "bind", v6only && "v6only"].filter(Boolean).join(", ");
+  const entry =
+    origin === "" ? { value: [text], note: "the name of the service" } : entryOf([text], origin, { parts: [], places });
+  return { entry, text };
+}
+
+function addressOf(
+  bind: Setting | undefined,
+  v6only: Setting | undefined,
+  flags: ReadonlySet<string>,
+  made: Conversion,
+): string | undefined {
+  const [host] = wordsOf(bind);
+  const [only] = wordsOf(v6only);
+  if (only !== undefined && only !== "yes") {
+    made.warn(v6only?.places[0], `v6only = ${only}: xinetd takes it for yes, whatever it says`);
+  }
+  if (host !== undefined) {
+    const address = host.includes(":") ? `[${host}]` : host;
+    try {
+      parsePort(`${address}:1`);
+      return address;
+    } catch (error) {
+      if (!(error instanceof UnitError)) throw error;
+      made.disable(bind?.places[0], `bind: "${host}" is a name: put its address before the port`);
+      return undefined;
+    }
+  }
+  if (flags.has("IPv4") && !flags.has("IPv6")) return "0.0.0.0";
+  return v6only === undefined ? undefined : "[::]";
+}
+
+/** Of several services with one port xinetd serves the first. */
+function checkFront(id: string, { text }: { readonly text: string }, made: Conversion, { fronts }: Work): void {
+  if (made.reasons.length > 0) return;
+  const other = fronts.claim(id, text);
+  if (other !== undefined) made.disable(undefined, `the port of "${text}" is taken by the service ${other}`);
+}
+
+const meaningless: Readonly<Record<string, string>> = {
+  libwrap: "/etc/hosts.allow and /etc/hosts.deny are not read",
+  rpc_version: "SunRPC is not supported",
+  rpc_number: "SunRPC is not supported",
+  mdns: "xinetd itself knows it on macOS only",
+  deny_time: "it means something to a SENSOR only",
+};
+
+const flagRemarks: Readonly<Record<string, string>> = {
+  INTERCEPT: "every client is checked anyway",
+  NORETRY: "a server that cannot be started is not tried again for the same client",
+  NODELAY: "the socket is handed over as it is: a server that needs TCP_NODELAY sets it itself",
+  KEEPALIVE: "the socket is handed over as it is: a server that needs SO_KEEPALIVE sets it itself",
+  LABELED: "SELinux contexts are not followed",
+};
+
+/** Nothing is lost silently. */
+function warnOfTheRest(made: Conversion, flags: ReadonlySet<string>, target: string): void {
+  const setting = made.take("flags");
+  for (const flag of flags) {
+    if (flag === "IDONLY") identOnly(made, setting);
+    else if (Object.hasOwn(flagRemarks, flag))
+      made.warn(setting?.places[0], `the flag ${flag} is left out: ${flagRemarks[flag]}`);
+  }
+  const success = made.take("log_on_success");
+  if (target !== "forward" && wordsOf(success).includes("TRAFFIC")) {
+    made.disable(
+      success?.parts.find(({ text }) => text === "TRAFFIC")?.place,
+      "TRAFFIC in log_on_success: xinetd disables a service with it that is not redirected",
+    );
+  }
+  made.take("log_on_failure");
+  made.take("log_type");
+  for (const [name, { places }] of made.left) {
+    made.warn(places[0], `${name} is left out${Object.hasOwn(meaningless, name) ? `: ${meaningless[name]}` : ""}`);
+  }
+}
+
+/** It keeps clients out, but only where their identity is asked for. */
+function identOnly(made: Conversion, setting: Setting | undefined): void {
+  const [place] = setting?.places ?? [];
+  if (wordsOf(made.take("log_on_success")).includes("USERID")) {
+    made.disable(place, "the flag IDONLY cannot be had: clients without an identity would get in");
+  } else made.warn(place, "the flag IDONLY is left out: without USERID in log_on_success it has no effect");
+}
+
+/** Where xinetd's services have a setting each, or another default, and wakeport one for all. */
+function sectionsOf(services: readonly XinetdService[]): Entries {
+  const asking = services.flatMap(({ settings }) =>
+    ["log_on_success", "log_on_failure"].flatMap((name) => {
+      const setting = settings.get(name);
+      return setting !== undefined && wordsOf(setting).includes("USERID") ? [{ name, setting }] : [];
+    }),
+  );
+  const [first] = asking;
+  return {
+    log: {
+      value: {
+        format: { value: "xinetd", note: "the lines of xinetd, on standard output; json says more" },
+        ...(first && { user_id: entryOf(true, "USERID", first.setting, "for all services") }),
+      },
+    },
+    defaults: { value: { on_deny: { value: "close", note: "as xinetd does; reset is the default" } } },
+  };
+}
+
+/** Each line with a log_type once, however many services it holds for. */
+function logTypeWarnings(all: readonly Settings[]): Warning[] {
+  const found = new Map(
+    all.flatMap((settings) => {
+      const setting = settings.get("log_type");
+      const [place] = setting?.places ?? [];
+      if (setting === undefined || place === undefined) return [];
+      const message = `log_type = ${wordsOf(setting).join(" ")} is left out: the log goes to standard output`;
+      return [[placeOf(place), { place, message }]];
+    }),
+  );
+  return [...found.values()];
+}

@@ -1,0 +1,123 @@
+/** Whatever a file holds, an import ends soon, and with YAML that can be read. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import { attributeNames } from "../../src/import/xinetd-settings.ts";
+import { importInetd, importXinetd } from "./imported.ts";
+
+const numRuns = 10_000;
+
+const word = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.constantFrom(
+      "yes",
+      "no",
+      "root",
+      "stream",
+      "tcp",
+      "dgram",
+      "INTERNAL",
+      "UNLISTED",
+      "SENSOR",
+      "/usr/bin/x",
+    ),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom(
+      "10.0.0.0",
+      "1.2.{3,4}",
+      "::1/64",
+      "a=b",
+      "UNLIMITED",
+      "8:00-24:00",
+      "ftp",
+      "echo",
+      "$x",
+      "${x",
+    ),
+  },
+  { weight: 1, arbitrary: fc.nat({ max: 70_000 }).map(String) },
+  { weight: 1, arbitrary: fc.string({ maxLength: 12, unit: "binary" }) },
+);
+const attribute = fc
+  .tuple(
+    fc.oneof({ weight: 9, arbitrary: fc.constantFrom(...attributeNames) }, word),
+    fc.oneof({ weight: 9, arbitrary: fc.constantFrom(" =", " +=", " -=") }, fc.constantFrom("=", "", " ~")),
+    fc.array(word, { maxLength: 4 }),
+  )
+  .map(([name, operator, values]) => `\t${name}${operator} ${values.join(" ")}`);
+const entry = fc
+  .tuple(
+    fc.constantFrom(
+      "service echo",
+      "service ftp",
+      "service x",
+      "defaults",
+      "include x",
+      "includedir d",
+      "servce",
+      "service",
+    ),
+    fc.array(attribute, { maxLength: 8 }),
+    fc.constantFrom("}", "}", "}", "", "} x"),
+  )
+  .map(([head, lines, end]) =>
+    head.startsWith("inc")
+      ? head
+      : `${head}\n{\n socket_type = stream\n wait = no\n user = root\n server = /usr/bin/x\n${lines.join("\n")}\n${end}`,
+  );
+const xinetdFile = fc.array(entry, { maxLength: 4 }).map((entries) => entries.join("\n"));
+
+const inetdFile = fc
+  .array(
+    fc
+      .tuple(
+        fc.constantFrom("ftp", "127.0.0.1:echo", "*:", "[::1],10.0.0.1:2121", ":", "#x", " y", "a:b:c"),
+        fc.constantFrom("stream", "dgram", "raw"),
+        fc.constantFrom("tcp", "tcp6", "tcp,sndbuf=1", "udp", "unix", "rpc/tcp", ""),
+        fc.constantFrom("nowait", "wait", "nowait.5", "nowait/1/2/3", "nowait/", "nowait."),
+        fc.constantFrom("root", "a.b", "a:b/c", ".", "1000"),
+        fc.array(word, { maxLength: 4 }),
+      )
+      .map(([front, type, protocol, wait, user, words]) => [front, type, protocol, wait, user, ...words].join(" ")),
+    { maxLength: 6 },
+  )
+  .map((lines) => lines.join("\n"));
+
+suite("imports of anything", () => {
+  const importers = {
+    xinetd: { near: xinetdFile, run: (text: string | Uint8Array) => importXinetd({ x: text, "d/y": text }) },
+    inetd: { near: inetdFile, run: importInetd },
+  };
+  for (const [name, { near, run }] of Object.entries(importers)) {
+    test(`${name}: random bytes`, () => {
+      fc.assert(
+        fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => void run(bytes)),
+        { numRuns },
+      );
+    });
+
+    test(`${name}: nearly right files`, () => {
+      fc.assert(
+        fc.property(near, (text) => void run(text)),
+        { numRuns },
+      );
+    });
+
+    test(`${name}: big files are read soon`, () => {
+      const parts = ["a", "=", "{", "}", " ", "\n", "service x\n{\n", "1.{1,", "only_from += 1\n", "\t", ":", ",", "#"];
+      const began = performance.now();
+      for (const part of parts) {
+        try {
+          run(part.repeat(Math.floor(100_000 / part.length)));
+          run(`service echo\n{\nonly_from = ${part.replaceAll("\n", " ").repeat(50_000)}\n}\n`);
+        } catch (error) {
+          assert.equal(error instanceof Error && error.name, "ImportError", String(error));
+        }
+      }
+      assert.ok(performance.now() - began < 30_000, `took ${performance.now() - began} ms`);
+    });
+  }
+});
