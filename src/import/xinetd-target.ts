@@ -50,6 +50,10 @@ export function targetOf(name: string, flags: ReadonlySet<string>, made: Convers
 }
 
 function withoutProcess(target: Target, made: Conversion): Target {
+  // A value that xinetd cannot read disables the service all the same.
+  for (const check of [umaskOf, niceOf, rlimitsOf, envOf]) check(made);
+  groupsOf(undefined, made);
+  argumentsOf(made);
   const idle = PROCESS_ONLY.flatMap((name) => {
     const setting = made.take(name);
     return setting === undefined ? [] : [`${name} (${setting.places.map(placeOf).join(", ")})`];
@@ -71,8 +75,7 @@ function sensor(made: Conversion): Target {
   const setting = made.take("deny_time");
   const [part] = setting?.parts ?? [];
   const flags = made.take("flags");
-  const minutes =
-    part === undefined || part.text === "NEVER" ? 0 : part.text === "FOREVER" ? -1 : wholeNumber(part.text);
+  const minutes = part === undefined ? 0 : minutesOf(part.text);
   const onlyFrom = made.take("only_from");
   if (onlyFrom !== undefined)
     made.warn(onlyFrom.places[0], "only_from means nothing to a sensor: whoever connects is banned");
@@ -85,6 +88,12 @@ function sensor(made: Conversion): Target {
   if (isLong) made.warn(part?.place, "deny_time: a ban lasts 24 days at most, or until wakeport ends");
   const ban = entryOf(`${isLong ? LONGEST_MINUTES : minutes}m`, "deny_time", setting);
   return { key: "sensor", entry: { value: { ban }, note: entryOf("", "flags = SENSOR", flags).note ?? "" } };
+}
+
+/** A deny_time: -1 for ever, 0 not at all. */
+export function minutesOf(text: string): number | undefined {
+  if (text === "NEVER") return 0;
+  return text === "FOREVER" ? -1 : wholeNumber(text);
 }
 
 /** The longest duration of wakeport.yaml, 24 days. */
@@ -124,13 +133,11 @@ function inetd(
       `server: "${path}" is no program that can be run on this machine, where xinetd would disable the service`,
     );
   }
-  const args = made.take("server_args");
+  const args = argumentsOf(made);
   const words = wordsOf(args);
   const hasName = flags.has("NAMEINARGS");
-  if (hasName && words.length === 0) {
-    made.disable(args?.places[0], "the flag NAMEINARGS needs server_args, else xinetd disables the service");
-  } else if (args !== undefined && words.length === 0) {
-    made.disable(args.places[0], "server_args without a word, for which xinetd disables the service");
+  if (hasName && args === undefined) {
+    made.disable(undefined, "the flag NAMEINARGS needs server_args, else xinetd disables the service");
   }
   const command = [path, ...(hasName ? words.slice(1) : words)];
   const [argv0] = hasName ? words : [];
@@ -155,6 +162,14 @@ function inetd(
     wait: waits ? entryOf(true, "wait", wait) : undefined,
   });
   return { key: "inetd", entry: { value: value ?? {} } };
+}
+
+function argumentsOf(made: Conversion): Setting | undefined {
+  const setting = made.take("server_args");
+  if (setting?.parts.length === 0) {
+    made.disable(setting.places[0], "server_args without a word, for which xinetd disables the service");
+  }
+  return setting;
 }
 
 function plain(name: string, setting: Setting | undefined): Entry | undefined {

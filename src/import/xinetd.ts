@@ -15,7 +15,7 @@ import { splitAddress } from "./xinetd-addresses.ts";
 import type { XinetdEntry } from "./xinetd-entries.ts";
 import { accessOf, bannerOf, limitsOf, wholeNumber } from "./xinetd-limits.ts";
 import { type Setting, type Settings, settle, type XinetdService } from "./xinetd-settings.ts";
-import { type Surroundings, targetOf, wordsOf } from "./xinetd-target.ts";
+import { minutesOf, type Surroundings, targetOf, wordsOf } from "./xinetd-target.ts";
 
 /** What is different for every service; it is said once. */
 const GENERAL: readonly string[] = [
@@ -214,8 +214,10 @@ function addressOf(
 ): string | undefined {
   const [host] = wordsOf(bind);
   const [only] = wordsOf(v6only);
-  if (only !== undefined && only !== "yes") {
-    made.warn(v6only?.places[0], `v6only = ${only}: xinetd takes it for yes, whatever it says`);
+  if (only !== undefined && only !== "yes" && only !== "no") {
+    made.disable(v6only?.places[0], `v6only: "${only}" is neither yes nor no, for which xinetd disables the service`);
+  } else if (only === "no") {
+    made.warn(v6only?.places[0], "v6only = no: xinetd takes it for yes, whatever it says");
   }
   if (host !== undefined) {
     const address = host.includes(":") ? `[${host}]` : host;
@@ -270,10 +272,39 @@ function warnOfTheRest(made: Conversion, flags: ReadonlySet<string>, target: str
       "TRAFFIC in log_on_success: xinetd disables a service with it that is not redirected",
     );
   }
-  made.take("log_on_failure");
-  made.take("log_type");
+  checkLog(made);
+  // A sensor has taken its own before.
+  const [time] = made.left.find(([name]) => name === "deny_time")?.[1].parts ?? [];
+  if (time !== undefined && minutesOf(time.text) === undefined) {
+    made.disable(
+      time.place,
+      `deny_time: "${time.text}" is no number of minutes, for which xinetd disables the service`,
+    );
+  }
   for (const [name, { places }] of made.left) {
     made.warn(places[0], `${name} is left out${Object.hasOwn(meaningless, name) ? `: ${meaningless[name]}` : ""}`);
+  }
+}
+
+const logFlags: Readonly<Record<string, readonly string[]>> = {
+  log_on_success: ["PID", "HOST", "USERID", "EXIT", "DURATION", "TRAFFIC"],
+  log_on_failure: ["HOST", "USERID", "ATTEMPT"],
+};
+const LOG_TYPE = /^(SYSLOG \S+( \S+)?|FILE \S+( \d+[kKmM]?){0,2})$/;
+
+function checkLog(made: Conversion): void {
+  for (const [name, known] of Object.entries(logFlags)) {
+    const wrong = made.take(name)?.parts.find(({ text }) => !known.includes(text));
+    if (wrong !== undefined) {
+      made.disable(wrong.place, `${name}: "${wrong.text}" is unknown, for which xinetd disables the service`);
+    }
+  }
+  const type = made.take("log_type");
+  if (type !== undefined && !LOG_TYPE.test(wordsOf(type).join(" "))) {
+    made.disable(
+      type.places[0],
+      "log_type is neither SYSLOG FACILITY nor FILE PATH, for which xinetd disables the service",
+    );
   }
 }
 
