@@ -205,6 +205,17 @@ function targetOf(
   return { key: "inetd", entry: { value: value ?? {} } };
 }
 
+/** One source alone would get half of the rate. */
+function both(rate: Entry | undefined): Record<string, Entry> {
+  return rate === undefined
+    ? {}
+    : { rate, rate_per_source: { value: rate.value, note: "one source may have all of it" } };
+}
+
+function single(rate: Entry | undefined): Record<string, Entry> {
+  return rate === undefined ? {} : { rate_per_source: rate };
+}
+
 /** `.max` starts a minute; `/most/per source and minute/most per source`, where 0 is no limit. */
 function limitsOf(text: string, made: Conversion, place: Place): Entry | undefined {
   const words = text.slice(1).split(text.startsWith("/") ? "/" : ".");
@@ -219,8 +230,8 @@ function limitsOf(text: string, made: Conversion, place: Place): Entry | undefin
   const fallback = { value: "256/m", note: "inetd's default" };
   const perSource = of(third, "");
   const found = text.startsWith("/")
-    ? { connections: of(first, ""), per_source: perSource, rate: fallback, rate_per_source: of(second, "/m") }
-    : { rate: first === undefined ? fallback : of(first, "/m") };
+    ? { connections: of(first, ""), per_source: perSource, ...both(fallback), ...single(of(second, "/m")) }
+    : both(first === undefined ? fallback : of(first, "/m"));
   if (!text.startsWith("/") && first !== undefined && first > 0) {
     made.warn(place, `who comes beyond ${first} a minute is refused, but the port is not closed for ten minutes`);
   }

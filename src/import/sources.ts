@@ -14,6 +14,8 @@ export interface Sources {
   list(path: string): string[];
   /** The lines of a file, each up to its first NUL. @throws ImportError, or what the system throws */
   lines(path: string): string[];
+  /** How many bytes a file has; undefined where there is none that may be read. */
+  sizeOf(path: string): number | undefined;
   /** Whether a program is there that may be run. */
   isProgram(path: string): boolean;
 }
@@ -31,15 +33,21 @@ export const systemSources: Sources = {
   },
   list: (path) => readdirSync(path),
   lines: (path) => linesOf(readFileSync(path), path),
-  isProgram(path) {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
+  sizeOf(path) {
+    const found = mayBe(path, constants.R_OK) ? statSync(path, { throwIfNoEntry: false }) : undefined;
+    return found?.isFile() === true ? found.size : undefined;
   },
+  isProgram: (path) => mayBe(path, constants.X_OK),
 };
+
+function mayBe(path: string, mode: number): boolean {
+  try {
+    accessSync(path, mode);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** @throws ImportError when the file is too big to be a configuration */
 export function linesOf(bytes: Uint8Array, path: string): string[] {

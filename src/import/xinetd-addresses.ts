@@ -27,7 +27,7 @@ export function readAddress(word: string): AddressRule[] {
   if (word.includes(",") && !word.includes("{")) throw new AddressError(`"${word}" has a comma in it`);
   if (word.includes("{")) return factorised(word);
   if (word.includes("/")) return withMask(word);
-  if (word.includes(":")) return net.isIPv6(word) ? [sixth(word, 128)] : [];
+  if (word.includes(":")) return isSixth(word) ? [sixth(word, 128)] : named(word);
   const number = fourth(word);
   return number === undefined ? named(word) : [wildcard(word, number)];
 }
@@ -78,7 +78,7 @@ function withMask(word: string): AddressRule[] {
   const digits = /^\d+/.exec(mask)?.[0];
   if (digits === undefined) return [];
   const given = Number(digits);
-  if (net.isIPv6(address)) {
+  if (isSixth(address)) {
     // Taken for a name without any text, as it seems: it was tried with ::1/128.
     if (given >= 128) return [{ key: word, networks: [], trap: `"${word}" matches nobody: "${address}" matches` }];
     return [sixth(address, given)];
@@ -103,15 +103,40 @@ function dottedMask(word: string, number: number, mask: string): string {
 
 /** A prefix of IPv6 is compared with all of an address, and IPv4 clients have one like ::ffff:10.0.0.1. */
 function sixth(address: string, length: number): AddressRule {
-  const networks = length === 128 ? [address] : [`${address}/${length}`];
-  const mapped = mappedFourth(address);
-  const key = `6 ${address.toLowerCase()}/${length}`;
+  const groups = groupsOf(address);
+  const network = `${masked(groups, length)}/${length}`;
+  const key = `6 ${masked(groups, 128)}/${length}`;
+  const mapped = groups.slice(0, 6).join(" ") === "0 0 0 0 0 65535" ? groups[6]! * 2 ** 16 + groups[7]! : undefined;
   if (mapped !== undefined && length >= 96) return { key, networks: [written(mapped, length - 96)] };
-  if (address === "::" && length === 128) {
-    return { key, networks, trap: '"::" matches nobody: "::/0" matches everybody' };
+  if (length === 128) {
+    const isZero = groups.every((group) => group === 0);
+    const networks = [address.endsWith("::") ? network : address];
+    return { key, networks, ...(isZero && { trap: '"::" matches nobody: "::/0" matches everybody' }) };
   }
-  const isCovering = length <= 96 && covers(address, length);
-  return { key, networks: isCovering ? [...networks, "0.0.0.0/0"] : networks };
+  return { key, networks: length <= 96 && covers(address, length) ? [network, "0.0.0.0/0"] : [network] };
+}
+
+/** The eight numbers of an address of IPv6, without its zone. */
+function groupsOf(address: string): number[] {
+  const fourth = /(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(address);
+  const [a = 0, b = 0, c = 0, d = 0] = fourth?.slice(1).map(Number) ?? [];
+  const plain =
+    fourth === null
+      ? address
+      : address.replace(fourth[0], `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`);
+  const [head = [], tail = []] = plain.split("::").map((half) => half.split(":").filter(Boolean));
+  const zeros = Array<string>(8 - head.length - tail.length).fill("0");
+  return [...head, ...zeros, ...tail].map((group) => Number.parseInt(group, 16));
+}
+
+/** The first `length` bits, the rest zero, as an address. */
+function masked(groups: readonly number[], length: number): string {
+  const kept = groups.map((group, at) => {
+    const bits = Math.min(16, Math.max(0, length - 16 * at));
+    return (group >> (16 - bits)) << (16 - bits);
+  });
+  const text = kept.map((group) => group.toString(16)).join(":");
+  return text.replace(/(?:(?:^|:)0)+$/, "::");
 }
 
 function covers(address: string, length: number): boolean {
@@ -121,9 +146,9 @@ function covers(address: string, length: number): boolean {
   return list.check("::ffff:0:0", "ipv6");
 }
 
-function mappedFourth(address: string): number | undefined {
-  const rest = /^(?:0{0,4}:){0,5}:?:?ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  return rest === undefined ? undefined : fourth(rest);
+/** A zone is something that only the machine itself knows. */
+function isSixth(text: string): boolean {
+  return net.isIPv6(text) && !text.includes("%");
 }
 
 /** What comes back from the reverse lookup is compared with these. */

@@ -1,10 +1,13 @@
 /** Who may connect, how often and when: the attributes of xinetd as sections of a service. */
 import { type Conversion, entryOf, mappingOf } from "./conversion.ts";
 import type { Entries, Entry } from "./draft.ts";
+import type { Sources } from "./sources.ts";
 import { AddressError, readAddress } from "./xinetd-addresses.ts";
 import type { Part, Setting } from "./xinetd-settings.ts";
 
 const UNLIMITED = "UNLIMITED";
+/** The largest number that a limit may have here; more is no limit. */
+const MOST = 1_000_000;
 
 /** The whole number that a value is. */
 export function wholeNumber(text: string): number | undefined {
@@ -99,7 +102,7 @@ export function limitsOf(made: Conversion): Entries | undefined {
     per_source: perSource,
     // xinetd counts whole addresses; an IPv6 client has as many of them as it likes.
     ipv6_prefix: perSource && { value: 128, note: "xinetd counts single addresses; 64 would count networks" },
-    rate: rateOf(made),
+    ...ratesOf(made),
     max_load: loadOf(made),
   });
 }
@@ -113,24 +116,30 @@ function countOf(name: "instances" | "per_source", made: Conversion): Entry | un
     made.disable(part.place, `${name}: "${part.text}" is no number, for which xinetd disables the service`);
     return undefined;
   }
+  if (count > MOST) return undefined;
   if (count > 0) return entryOf(count, name, setting);
   made.disable(part.place, `${name} = 0: xinetd refuses everybody`);
   return undefined;
 }
 
 /** A number of connections a second; what xinetd does beyond it is not done here. */
-function rateOf(made: Conversion): Entry | undefined {
+function ratesOf(made: Conversion): Record<string, Entry> {
   const setting = made.take("cps");
-  if (setting === undefined) return entryOf("50/s", "cps", undefined, "cps = 50 10; but the port stays open");
+  if (setting === undefined) return both(entryOf("50/s", "cps", undefined, "cps = 50 10; but the port stays open"));
   const [count, wait] = setting.parts.map(({ text }) => wholeNumber(text));
   const [place] = setting.places;
   if (count === undefined || wait === undefined || count < 0 || wait < 0) {
     made.disable(place, "cps takes two numbers, else xinetd disables the service");
-    return undefined;
+    return {};
   }
-  if (count === 0) return undefined;
+  if (count === 0 || count > MOST) return {};
   made.warn(place, `cps: who comes beyond ${count} a second is refused, but the port is not closed for ${wait} s`);
-  return entryOf(`${count}/s`, "cps", setting);
+  return both(entryOf(`${count}/s`, "cps", setting));
+}
+
+/** One source alone would get half of the rate. */
+function both(rate: Entry): Record<string, Entry> {
+  return { rate, rate_per_source: { value: rate.value, note: "one source may have all of it, as in xinetd" } };
 }
 
 function loadOf(made: Conversion): Entry | undefined {
@@ -138,17 +147,26 @@ function loadOf(made: Conversion): Entry | undefined {
   const [part] = setting?.parts ?? [];
   if (setting === undefined || part === undefined) return undefined;
   const load = Number(/^[+]?\d{0,6}(\.\d{0,9})?/.exec(part.text)?.[0] || Number.NaN);
-  if (load > 0) return entryOf(load, "max_load", setting);
+  if (load > 0) return entryOf(Math.max(0.01, load), "max_load", setting);
   made.disable(part.place, `max_load: "${part.text}" is no load, for which xinetd disables the service`);
   return undefined;
 }
 
 /** `banner`: files, sent as they are. */
-export function bannerOf(made: Conversion): Entries | undefined {
+export function bannerOf(made: Conversion, sources: Sources): Entries | undefined {
   const fileOf = (name: string): Entry | undefined => {
     const setting = made.take(name);
     const [part] = setting?.parts ?? [];
-    return part && { value: { file: entryOf(part.text, name, setting) } };
+    if (part === undefined) return undefined;
+    const size = sources.sizeOf(part.text);
+    if (size !== undefined && size > 0 && size <= LONGEST_BANNER) {
+      return { value: { file: entryOf(part.text, name, setting) } };
+    }
+    const what = size === undefined ? "is no file that can be read on this machine" : `has ${size} bytes`;
+    made.warn(part.place, `${name}: "${part.text}" ${what}: it is left out`);
+    return undefined;
   };
   return mappingOf({ connect: fileOf("banner"), accept: fileOf("banner_success"), deny: fileOf("banner_fail") });
 }
+
+const LONGEST_BANNER = 64 * 1024;

@@ -79,7 +79,7 @@ function convert(service: XinetdService, defaults: Settings, work: Work): Conver
   const sections = {
     access: isQuiet ? { allow: { value: [] as string[] } } : access,
     limits: limitsOf(made),
-    banner: bannerOf(made),
+    banner: bannerOf(made, work.sources),
   };
   for (const [key, value] of Object.entries(sections)) if (value !== undefined) keys[key] = { value };
   warnOfTheRest(made, flags, target.key);

@@ -12,7 +12,9 @@ suite("wakeport import", () => {
     await using file = await temporaryFile("xinetd.conf", echo);
     const { code, stdout, stderr } = await wakeport(["import", "xinetd", file.path]);
     assert.equal(code, 0);
-    assert.deepEqual(parse(stdout).services, { e: { ports: ["7007"], builtin: "echo", limits: { rate: "5/s" } } });
+    assert.deepEqual(parse(stdout).services, {
+      e: { ports: ["7007"], builtin: "echo", limits: { rate: "5/s", rate_per_source: "5/s" } },
+    });
     assert.match(stdout, new RegExp(`^# Made by wakeport .* of ${file.path}\\.`));
     assert.match(
       stderr,

@@ -4,7 +4,7 @@ import { importInetd } from "./imported.ts";
 
 const vsftpd = "/usr/sbin/vsftpd vsftpd /etc/vsftpd.conf";
 const inetd = { command: ["/usr/sbin/vsftpd", "/etc/vsftpd.conf"], user: "root", groups: "init", stderr: "socket" };
-const limits = { rate: "256/m" };
+const limits = { rate: "256/m", rate_per_source: "256/m" };
 
 suite("import inetd", () => {
   /** Each line, the one service that it makes, and what is said. */
@@ -24,7 +24,7 @@ suite("import inetd", () => {
       /"localhost" is no address/,
     ],
     [`ftp stream tcp nowait.30 root ${vsftpd}`]: [
-      { ports: ["ftp"], inetd, limits: { rate: "30/m" } },
+      { ports: ["ftp"], inetd, limits: { rate: "30/m", rate_per_source: "30/m" } },
       /beyond 30 a minute is refused, but the port is not closed for ten minutes/,
     ],
     [`ftp stream tcp nowait/10/20/5 root ${vsftpd}`]: [

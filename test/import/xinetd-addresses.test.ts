@@ -23,6 +23,10 @@ suite("readAddress()", () => {
     "0.0.0.0/0": ["0.0.0.0/0"],
     "::1": ["::1"],
     "fd00::/8": ["fd00::/8"],
+    "fe80::1:2/64": ["fe80::/64"],
+    "1:2:3:4:5:6:7:8/20": ["1::/20"],
+    "fd00::": ["fd00::/128"],
+    "::ffff:102:304": ["1.2.3.4"],
     "::ffff:1.2.3.4": ["1.2.3.4"],
     "::ffff:10.0.0.0/104": ["10.0.0.0/8"],
     // Clients of IPv4 have addresses in there.
@@ -46,7 +50,7 @@ suite("readAddress()", () => {
     "127": [["0.0.0.127"], /"127" is the address 0\.0\.0\.127, no network/],
     "127/8": [["0.0.0.0/8"], /"127" of "127\/8" is the address 0\.0\.0\.127: it matches 0\.0\.0\.0\/8/],
     "::1/128": [[], /"::1\/128" matches nobody/],
-    "::": [["::"], /"::" matches nobody/],
+    "::": [["::/128"], /"::" matches nobody/],
   };
   for (const [word, [expected, message]] of Object.entries(traps)) {
     test(`tells the trap in ${word}`, () => {
@@ -61,13 +65,14 @@ suite("readAddress()", () => {
   });
 
   test("takes words for names of hosts and networks", () => {
-    for (const word of ["host", ".example.org", "1.2.3.999", "1.2.3.4.5"]) {
+    for (const word of ["host", ".example.org", "1.2.3.999", "1.2.3.4.5", "fe80::1%eth0", "::x"]) {
       assert.deepEqual(readAddress(word), [{ key: `name ${word}`, networks: [], isName: true }]);
     }
   });
 
   test("leaves out what xinetd leaves out", () => {
-    for (const word of ["10.0.0.0/abc", "host/8", "::x", "10.0.0.0/"]) assert.deepEqual(readAddress(word), []);
+    for (const word of ["10.0.0.0/abc", "host/8", "fe80::1%eth0/64", "10.0.0.0/"])
+      assert.deepEqual(readAddress(word), []);
   });
 
   for (const word of ["1.2.3.4,", "1.2.3.{4", "{}", "1.2.3.{4,}", "1.2.3.{400}", "1.2.3.4.{5}", "a.{1}", "1..{2}"]) {

@@ -14,6 +14,7 @@ const plain = {
 
 /** With the value of a key of `inetd`. */
 const inetd = (more: Record<string, unknown>): object => ({ inetd: { ...plain, ...more } });
+const rate = (value: string): object => ({ rate: value, rate_per_source: value });
 const internal = (...more: string[]): string[] => [
   "type = INTERNAL UNLISTED",
   "protocol = tcp",
@@ -35,7 +36,7 @@ suite("import xinetd", () => {
 }
 `,
     });
-    assert.deepEqual(services, { ftp: { ports: ["ftp"], inetd: plain, limits: { rate: "50/s" } } });
+    assert.deepEqual(services, { ftp: { ports: ["ftp"], inetd: plain, limits: { ...rate("50/s") } } });
     assert.deepEqual(whole["log"], { format: "xinetd", user_id: true });
     assert.deepEqual(whole["defaults"], { on_deny: "close" });
     assert.deepEqual(warnings, []);
@@ -149,26 +150,29 @@ suite("import xinetd", () => {
     ],
     banner: [[["banner = /etc/motd"], { banner: { connect: { file: "/etc/motd" } } }]],
     banner_success: [[["banner_success = /etc/yes"], { banner: { accept: { file: "/etc/yes" } } }]],
-    banner_fail: [[["banner_fail = /etc/no"], { banner: { deny: { file: "/etc/no" } } }]],
+    banner_fail: [
+      [["banner_fail = /etc/no"], { banner: { deny: { file: "/etc/no" } } }],
+      [["banner_fail = /nowhere"], { banner: undefined }, /"\/nowhere" is no file that can be read on this machine/],
+    ],
     instances: [
-      [["instances = 30"], { limits: { connections: 30, rate: "50/s" } }],
-      [["instances = UNLIMITED"], { limits: { rate: "50/s" } }],
+      [["instances = 30"], { limits: { connections: 30, ...rate("50/s") } }],
+      [["instances = UNLIMITED"], { limits: { ...rate("50/s") } }],
       [["instances = 0"], { enabled: false }, /xinetd refuses everybody/],
-      [["instances = 5 # five"], { limits: { rate: "50/s" } }, /"instances" takes one value, not 3/],
+      [["instances = 5 # five"], { limits: { ...rate("50/s") } }, /"instances" takes one value, not 3/],
       [["instances = -5"], { enabled: false }, /"-5" is no number/],
     ],
-    per_source: [[["per_source = 5"], { limits: { per_source: 5, ipv6_prefix: 128, rate: "50/s" } }]],
+    per_source: [[["per_source = 5"], { limits: { per_source: 5, ipv6_prefix: 128, ...rate("50/s") } }]],
     cps: [
       [
         ["cps = 25 30"],
-        { limits: { rate: "25/s" } },
+        { limits: { ...rate("25/s") } },
         /beyond 25 a second is refused, but the port is not closed for 30 s/,
       ],
       [["cps = 0 5"], { limits: undefined }],
       [["cps = many 5"], { enabled: false }, /cps takes two numbers/],
     ],
     max_load: [
-      [["max_load = 2.5"], { limits: { rate: "50/s", max_load: 2.5 } }],
+      [["max_load = 2.5"], { limits: { ...rate("50/s"), max_load: 2.5 } }],
       [["max_load = 0"], { enabled: false }, /no load/],
     ],
     access_times: [
@@ -258,7 +262,7 @@ suite("import xinetd", () => {
 
   test("an unknown attribute is told with its place and what it may have been", () => {
     const { service, warnings } = serviceWith("instnces = 5");
-    assert.deepEqual(service["limits"], { rate: "50/s" });
+    assert.deepEqual(service["limits"], { ...rate("50/s") });
     assert.deepEqual(warnings, [
       'x:3: service ftp: unknown attribute "instnces" (was "instances" meant?): xinetd leaves the line out',
     ]);
@@ -299,12 +303,12 @@ suite("import xinetd: defaults", () => {
   };
 
   test("fill in what a service does not say", () => {
-    const text = "instances = 60\nper_source = 5\ncps = 25 30\nmax_load = 4\nbanner_fail = /no\nbind = 127.0.0.1";
+    const text = "instances = 60\nper_source = 5\ncps = 25 30\nmax_load = 4\nbanner_fail = /etc/no\nbind = 127.0.0.1";
     assert.deepEqual(withDefaults(text, "instances = 5"), {
       ports: ["127.0.0.1:echo"],
       builtin: "echo",
-      limits: { connections: 5, per_source: 5, ipv6_prefix: 128, rate: "25/s", max_load: 4 },
-      banner: { deny: { file: "/no" } },
+      limits: { connections: 5, per_source: 5, ipv6_prefix: 128, ...rate("25/s"), max_load: 4 },
+      banner: { deny: { file: "/etc/no" } },
     });
   });
 
@@ -322,7 +326,7 @@ suite("import xinetd: defaults", () => {
   test("lists that stand after a service are not for it, single values are", () => {
     const { services } = importXinetd({ x: `${echo()}defaults\n{\nonly_from = 10.0.0.0\ninstances = 7\n}\n` });
     assert.equal(services["echo"]?.["access"], undefined);
-    assert.deepEqual(services["echo"]?.["limits"], { connections: 7, rate: "50/s" });
+    assert.deepEqual(services["echo"]?.["limits"], { connections: 7, ...rate("50/s") });
   });
 
   test("disabled and enabled name services by their ids", () => {
