@@ -156,11 +156,13 @@ function portsOf(
   const any = { tcp4: ["0.0.0.0:"], tcp6: ["[::]:"] }[protocol] ?? [""];
   const hosts = addresses.filter((address) => address !== "").map((address) => address.replace(/^\[|\]$/g, ""));
   if (hosts.length === 0 || hosts.includes("*")) return any.map((address) => `${address}${service}`);
-  const known = hosts.filter((host) => net.isIP(host) !== 0);
-  for (const host of hosts) {
-    if (!known.includes(host))
-      made.disable(place, `"${host}" is no address: put the address of that name before the port`);
-  }
+  const unknown = hosts.filter((host) => net.isIP(host) === 0);
+  for (const host of unknown)
+    made.disable(place, `"${host}" is no address: put the address of that name before the port`);
+  const family = { tcp4: 4, tcp6: 6 }[protocol];
+  const known = hosts.filter((host) => net.isIP(host) === (family ?? net.isIP(host)) && !unknown.includes(host));
+  if (known.length === 0 && unknown.length === 0)
+    made.disable(place, `${protocol} and ${hosts.join(", ")} do not match`);
   if (known.length === 0) return [service];
   return [...new Set(known)].map((host) => `${net.isIPv6(host) ? `[${host}]` : host}:${service}`);
 }

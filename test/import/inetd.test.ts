@@ -18,6 +18,11 @@ suite("import inetd", () => {
     [`127.0.0.1,[::1]:ftp stream tcp nowait root ${vsftpd}`]: [
       { ports: ["127.0.0.1:ftp", "[::1]:ftp"], inetd, limits },
     ],
+    [`127.0.0.1,[::1]:ftp stream tcp6 nowait root ${vsftpd}`]: [{ ports: ["[::1]:ftp"], inetd, limits }],
+    [`127.0.0.1:ftp stream tcp6 nowait root ${vsftpd}`]: [
+      { ports: ["ftp"], enabled: false, inetd, limits },
+      /tcp6 and 127\.0\.0\.1 do not match/,
+    ],
     [`*:ftp stream tcp nowait root ${vsftpd}`]: [{ ports: ["ftp"], inetd, limits }],
     [`localhost:ftp stream tcp nowait root ${vsftpd}`]: [
       { ports: ["ftp"], enabled: false, inetd, limits },
