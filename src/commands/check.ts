@@ -1,6 +1,9 @@
 import { serviceStatus } from "../admin/api.ts";
+import type { Config, Service } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";
-import { type Command, configOption, configOptionHelp, exitCode } from "./command.ts";
+import { sentenceOf, TargetError } from "../errors.ts";
+import { accountOf } from "../target/accounts.ts";
+import { type Command, type Context, configOption, configOptionHelp, exitCode } from "./command.ts";
 import { configOf } from "./config.ts";
 import { planLines } from "./plan.ts";
 
@@ -8,11 +11,16 @@ export const command: Command = {
   usage: "[-c FILE]",
   options: configOption,
   help: `Checks the configuration and prints what would be served. Nothing is started, no port is bound, no engine asked.
-Exits 2 when the configuration cannot be used.
+Users and groups are looked up on this machine. Exits 2 when the configuration cannot be used.
 
 ${configOptionHelp}`,
   run: async (options, context) => {
     const config = await configOf(options, context);
+    const unknown = unknownAccounts(config, context);
+    if (unknown.length > 0) {
+      for (const problem of unknown) context.printError(`${config.source} error: ${problem}`);
+      return exitCode.usage;
+    }
     const services = config.services.map((service) => {
       const { state, ...planned } = serviceStatus(service, describeTarget(service.target), undefined);
       return service.enabled ? planned : { ...planned, state };
@@ -21,3 +29,24 @@ ${configOptionHelp}`,
     return exitCode.ok;
   },
 };
+
+/** The users and groups of processes that this machine does not have. */
+function unknownAccounts({ services }: Config, own: Pick<Context, "uid" | "gid">): string[] {
+  return services.flatMap(({ name, enabled, target }) => {
+    const problem = enabled && target.kind === "process" ? accountProblem(target, own) : undefined;
+    return problem === undefined ? [] : [`service "${name}": ${problem}`];
+  });
+}
+
+function accountProblem(
+  target: Extract<Service["target"], { readonly kind: "process" }>,
+  own: Pick<Context, "uid" | "gid">,
+): string | undefined {
+  try {
+    accountOf(target, own);
+    return undefined;
+  } catch (error) {
+    if (error instanceof TargetError) return sentenceOf(error);
+    throw error;
+  }
+}

@@ -70,6 +70,24 @@ suite("wakeport check", () => {
     assert.match(stderr, /wakeport\.yaml:3:7 error: unknown key "port"[\s\S]*did you mean "ports"\?/);
   });
 
+  test("names users and groups that this machine does not have, and exits 2", async () => {
+    const process = (port: number, who: string): string =>
+      `ports: ${port}, process: { command: [x], listen: "127.0.0.1:1${port}", ${who} }`;
+    const services = [
+      `a: { ${process(7001, "user: nobody-here")} }`,
+      `b: { ${process(7002, "group: nothing-here")} }`,
+      `c: { ${process(7003, "user: root, group: 4711")} }`,
+      `d: { enabled: false, ${process(7004, "user: nobody-here")} }`,
+    ];
+    await using file = await temporaryFile("wakeport.yaml", `services:\n  ${services.join("\n  ")}\n`);
+    const { code, stderr } = await wakeport(["check", "-c", file.path]);
+    assert.equal(code, 2);
+    assert.deepEqual(stderr.trim().split("\n"), [
+      `${file.path} error: service "a": there is no user "nobody-here" on this system: correct "user", or give its number`,
+      `${file.path} error: service "b": there is no group "nothing-here" on this system: correct "group", or give its number`,
+    ]);
+  });
+
   test("takes the file from WAKEPORT_CONFIG, and variables from the environment", async () => {
     await using file = await temporaryFile("w.yaml", "services: { a: { ports: '${FRONT}:7', container: c } }\n");
     const { stdout } = await wakeport(["check"], { WAKEPORT_CONFIG: file.path, FRONT: "4711" });
