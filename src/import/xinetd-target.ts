@@ -139,6 +139,10 @@ function inetd(
   if (hasName && args === undefined) {
     made.disable(undefined, "the flag NAMEINARGS needs server_args, else xinetd disables the service");
   }
+  const [nameAt] = made.take("flags")?.places ?? [];
+  if (hasName && (args?.places[0]?.line ?? 0) < (nameAt?.line ?? 0)) {
+    made.disable(nameAt, "the flag NAMEINARGS behind server_args: xinetd crashes when a client comes");
+  }
   const command = [path, ...(hasName ? words.slice(1) : words)];
   const [argv0] = hasName ? words : [];
   const lines = { parts: [], places: [...(server?.places ?? []), ...(args?.places ?? [])] };

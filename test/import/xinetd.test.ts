@@ -61,6 +61,7 @@ suite("import xinetd", () => {
         ["flags = NAMEINARGS", "server_args = in.ftpd -l"],
         inetd({ command: ["/usr/sbin/vsftpd", "-l"], argv0: "in.ftpd" }),
       ],
+      [["server_args = x", "flags = NAMEINARGS"], { enabled: false }, /xinetd crashes when a client comes/],
       [["flags = NAMEINARGS"], { enabled: false }, /NAMEINARGS needs server_args/],
       [["flags = IPv4"], { ports: ["0.0.0.0:ftp"] }],
       [["flags = IPv6"], { ports: ["ftp"] }],
