@@ -1,6 +1,3 @@
-/** xinetd.conf as wakeport.yaml: what behaves the same, and a warning wherever something does not. */
-import { parsePort } from "../config/ports.ts";
-import { UnitError } from "../config/units.ts";
 import { Conversion, entryOf, Fronts, omitted, ServiceNames } from "./conversion.ts";
 import {
   type Draft,
@@ -13,9 +10,11 @@ import {
 } from "./draft.ts";
 import { splitAddress } from "./xinetd-addresses.ts";
 import type { XinetdEntry } from "./xinetd-entries.ts";
-import { accessOf, bannerOf, limitsOf, wholeNumber } from "./xinetd-limits.ts";
+import { accessOf, bannerOf, limitsOf } from "./xinetd-limits.ts";
+import { portsOf } from "./xinetd-ports.ts";
+import { warnOfTheRest } from "./xinetd-rest.ts";
 import { type Setting, type Settings, settle, type XinetdService } from "./xinetd-settings.ts";
-import { minutesOf, type Surroundings, targetOf, wordsOf } from "./xinetd-target.ts";
+import { type Surroundings, targetOf, wordsOf } from "./xinetd-target.ts";
 
 /** What is different for every service; it is said once. */
 const GENERAL: readonly string[] = [
@@ -69,7 +68,7 @@ function convert(service: XinetdService, defaults: Settings, work: Work): Conver
   const flags = flagsOf(made);
   const unsupported = unsupportedKind(made, flags);
   if (unsupported !== undefined) return none(unsupported, service.warnings);
-  const port = portsOf(name, flags, made, work);
+  const port = portsOf(name, flags, made, work.names);
   if ("reason" in port) return none(port.reason, service.warnings);
   const target = targetOf(name, flags, made, work);
   if ("reason" in target) return none(target.reason, service.warnings);
@@ -169,151 +168,11 @@ function unsupportedKind(made: Conversion, flags: ReadonlySet<string>): string |
   return protocol === undefined || protocol === "tcp" ? undefined : `the protocol "${protocol}" is not supported`;
 }
 
-type Port = { readonly entry: Entry; readonly text: string } | { readonly reason: string };
-
-function portsOf(name: string, flags: ReadonlySet<string>, made: Conversion, { names }: Work): Port {
-  const port = made.take("port");
-  const bind = made.take("bind");
-  const v6only = made.take("v6only");
-  const isUnlisted = wordsOf(made.take("type")).includes("UNLISTED");
-  const [written] = port?.parts ?? [];
-  const number = written && wholeNumber(written.text);
-  if (written !== undefined && (number === undefined || number < 1 || number > 65_535)) {
-    return { reason: `port: "${written.text}" is no port` };
-  }
-  let listed: number | undefined;
-  try {
-    listed = isUnlisted ? undefined : names(name, "tcp");
-  } catch (error) {
-    if (!(error instanceof UnitError)) throw error;
-    if (number === undefined) return { reason: error.message };
-    made.disable(written?.place, `${error.message}; without the type UNLISTED xinetd disables the service`);
-  }
-  if (number === undefined && listed === undefined) return { reason: "it is UNLISTED, and has no port" };
-  if (number !== undefined && listed !== undefined && number !== listed) {
-    made.disable(
-      written?.place,
-      `port: "${name}" has the port ${listed} in /etc/services, so xinetd disables the service`,
-    );
-  }
-  const front = number === undefined && /^(?=.*[a-z])[\w.+-]+$/i.test(name) ? name : String(number ?? listed);
-  const address = addressOf(bind, v6only, flags, made);
-  const text = address === undefined ? front : `${address}:${front}`;
-  const places = [port, bind, v6only].flatMap((one) => one?.places ?? []);
-  const origin = [port && "port", bind && "bind", v6only && "v6only"].filter(Boolean).join(", ");
-  const entry =
-    origin === "" ? { value: [text], note: "the name of the service" } : entryOf([text], origin, { parts: [], places });
-  return { entry, text };
-}
-
-function addressOf(
-  bind: Setting | undefined,
-  v6only: Setting | undefined,
-  flags: ReadonlySet<string>,
-  made: Conversion,
-): string | undefined {
-  const [host] = wordsOf(bind);
-  const [only] = wordsOf(v6only);
-  if (only !== undefined && only !== "yes" && only !== "no") {
-    made.disable(v6only?.places[0], `v6only: "${only}" is neither yes nor no, for which xinetd disables the service`);
-  } else if (only === "no") {
-    made.warn(v6only?.places[0], "v6only = no: xinetd takes it for yes, whatever it says");
-  }
-  if (host !== undefined) {
-    const address = host.includes(":") ? `[${host}]` : host;
-    try {
-      parsePort(`${address}:1`);
-      return address;
-    } catch (error) {
-      if (!(error instanceof UnitError)) throw error;
-      made.disable(bind?.places[0], `bind: "${host}" is a name: put its address before the port`);
-      return undefined;
-    }
-  }
-  if (flags.has("IPv4") && !flags.has("IPv6")) return "0.0.0.0";
-  return v6only === undefined ? undefined : "[::]";
-}
-
 /** Of several services with one port xinetd serves the first. */
 function checkFront(id: string, { text }: { readonly text: string }, made: Conversion, { fronts }: Work): void {
   if (made.reasons.length > 0) return;
   const other = fronts.claim(id, text);
   if (other !== undefined) made.disable(undefined, `the port of "${text}" is taken by the service ${other}`);
-}
-
-const meaningless: Readonly<Record<string, string>> = {
-  libwrap: "/etc/hosts.allow and /etc/hosts.deny are not read",
-  rpc_version: "SunRPC is not supported",
-  rpc_number: "SunRPC is not supported",
-  mdns: "xinetd itself knows it on macOS only",
-  deny_time: "it means something to a SENSOR only",
-};
-
-const flagRemarks: Readonly<Record<string, string>> = {
-  INTERCEPT: "every client is checked anyway",
-  NORETRY: "a server that cannot be started is not tried again for the same client",
-  NODELAY: "the socket is handed over as it is: a server that needs TCP_NODELAY sets it itself",
-  KEEPALIVE: "the socket is handed over as it is: a server that needs SO_KEEPALIVE sets it itself",
-  LABELED: "SELinux contexts are not followed",
-};
-
-/** Nothing is lost silently. */
-function warnOfTheRest(made: Conversion, flags: ReadonlySet<string>, target: string): void {
-  const setting = made.take("flags");
-  for (const flag of flags) {
-    if (flag === "IDONLY") identOnly(made, setting);
-    else if (Object.hasOwn(flagRemarks, flag))
-      made.warn(setting?.places[0], `the flag ${flag} is left out: ${flagRemarks[flag]}`);
-  }
-  const success = made.take("log_on_success");
-  if (target !== "forward" && wordsOf(success).includes("TRAFFIC")) {
-    made.disable(
-      success?.parts.find(({ text }) => text === "TRAFFIC")?.place,
-      "TRAFFIC in log_on_success: xinetd disables a service with it that is not redirected",
-    );
-  }
-  checkLog(made);
-  // A sensor has taken its own before.
-  const [time] = made.left.find(([name]) => name === "deny_time")?.[1].parts ?? [];
-  if (time !== undefined && minutesOf(time.text) === undefined) {
-    made.disable(
-      time.place,
-      `deny_time: "${time.text}" is no number of minutes, for which xinetd disables the service`,
-    );
-  }
-  for (const [name, { places }] of made.left) {
-    made.warn(places[0], `${name} is left out${Object.hasOwn(meaningless, name) ? `: ${meaningless[name]}` : ""}`);
-  }
-}
-
-const logFlags: Readonly<Record<string, readonly string[]>> = {
-  log_on_success: ["PID", "HOST", "USERID", "EXIT", "DURATION", "TRAFFIC"],
-  log_on_failure: ["HOST", "USERID", "ATTEMPT"],
-};
-const LOG_TYPE = /^(SYSLOG \S+( \S+)?|FILE \S+( \d+[kKmM]?){0,2})$/;
-
-function checkLog(made: Conversion): void {
-  for (const [name, known] of Object.entries(logFlags)) {
-    const wrong = made.take(name)?.parts.find(({ text }) => !known.includes(text));
-    if (wrong !== undefined) {
-      made.disable(wrong.place, `${name}: "${wrong.text}" is unknown, for which xinetd disables the service`);
-    }
-  }
-  const type = made.take("log_type");
-  if (type !== undefined && !LOG_TYPE.test(wordsOf(type).join(" "))) {
-    made.disable(
-      type.places[0],
-      "log_type is neither SYSLOG FACILITY nor FILE PATH, for which xinetd disables the service",
-    );
-  }
-}
-
-/** It keeps clients out, but only where their identity is asked for. */
-function identOnly(made: Conversion, setting: Setting | undefined): void {
-  const [place] = setting?.places ?? [];
-  if (wordsOf(made.take("log_on_success")).includes("USERID")) {
-    made.disable(place, "the flag IDONLY cannot be had: clients without an identity would get in");
-  } else made.warn(place, "the flag IDONLY is left out: without USERID in log_on_success it has no effect");
 }
 
 /** Where xinetd's services have a setting each, or another default, and wakeport one for all. */
