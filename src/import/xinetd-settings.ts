@@ -124,6 +124,8 @@ export interface XinetdService {
   readonly settings: Settings;
   readonly lines: readonly string[];
   readonly warnings: readonly Warning[];
+  /** For which xinetd disables the service. */
+  readonly reasons: readonly Warning[];
   readonly fault?: Warning;
 }
 
@@ -148,8 +150,13 @@ export function settle(
       });
       const settings = new Map(early);
       const own: Warning[] = [];
-      apply(settings, attributes, serviceArity, { split, report: (warning) => own.push(warning), isDefaults: false });
-      services.push({ name, place, settings, lines, warnings: own, ...(fault && { fault }) });
+      const reasons: Warning[] = [];
+      apply(settings, attributes, serviceArity, {
+        split,
+        report: (warning, isReason) => (isReason ? reasons : own).push(warning),
+        isDefaults: false,
+      });
+      services.push({ name, place, settings, lines, warnings: own, reasons, ...(fault && { fault }) });
       continue;
     }
     if (fault !== undefined) warnings.push(fault);
@@ -168,7 +175,8 @@ export function settle(
 
 interface Rules {
   readonly split: Split;
-  readonly report: (warning: Warning) => void;
+  /** @param isReason whether xinetd disables the service for it */
+  readonly report: (warning: Warning, isReason?: boolean) => void;
   readonly isDefaults: boolean;
 }
 
@@ -212,7 +220,7 @@ function combine(
   if (operator === "=" && !isDefaults) return { parts, places: [place] };
   if (operator !== "-=") return { parts: [...(before?.parts ?? []), ...parts], places };
   if (name === "env") {
-    report({ place, message: '"env" does not know "-=": xinetd disables the service' });
+    report({ place, message: '"env" does not know "-=", for which xinetd disables the service' }, true);
     return { parts: before?.parts ?? [], places };
   }
   const keyOf = ({ text }: Part): string => split(name, text)[0]?.key ?? text;

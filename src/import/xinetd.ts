@@ -1,4 +1,4 @@
-import { Conversion, entryOf, Fronts, omitted, ServiceNames } from "./conversion.ts";
+import { Conversion, entryOf, Fronts, mappingOf, omitted, ServiceNames } from "./conversion.ts";
 import {
   type Draft,
   type Entries,
@@ -64,6 +64,7 @@ function convert(service: XinetdService, defaults: Settings, work: Work): Conver
     warnings: [...warnings, { place, message: `service ${id} is not imported: ${reason}` }],
   });
   if (fault !== undefined) return none(warningLine(fault), []);
+  for (const reason of service.reasons) made.disable(reason.place, reason.message);
   const isOff = disabledAt(made, id, defaults);
   const flags = flagsOf(made);
   const unsupported = unsupportedKind(made, flags);
@@ -72,11 +73,13 @@ function convert(service: XinetdService, defaults: Settings, work: Work): Conver
   if ("reason" in port) return none(port.reason, service.warnings);
   const target = targetOf(name, flags, made, work);
   if ("reason" in target) return none(target.reason, service.warnings);
-  const access = accessOf(made);
+  const { allow, ...access } = accessOf(made) ?? {};
   const keys: Record<string, Entry> = { ports: port.entry, [target.key]: target.entry };
-  const isQuiet = flags.has("SENSOR") && target.key === "builtin";
+  // Whom a sensor meets is banned, whatever only_from says.
+  const isSensor = flags.has("SENSOR");
+  const nobody = isSensor && target.key === "builtin" ? { value: [] } : undefined;
   const sections = {
-    access: isQuiet ? { allow: { value: [] as string[] } } : access,
+    access: mappingOf({ allow: isSensor ? nobody : allow, ...access }),
     limits: limitsOf(made),
     banner: bannerOf(made, work.sources),
   };
@@ -120,22 +123,8 @@ function disabledAt(made: Conversion, id: string, defaults: Settings): Off | und
   return disabled !== undefined && wordsOf(disabled).includes(id) ? { name: "disabled", setting: disabled } : undefined;
 }
 
-const knownFlags = [
-  ...[
-    "REUSE",
-    "INTERCEPT",
-    "NORETRY",
-    "IDONLY",
-    "NAMEINARGS",
-    "NODELAY",
-    "KEEPALIVE",
-    "NOLIBWRAP",
-    "SENSOR",
-    "IPv4",
-    "IPv6",
-  ],
-  "LABELED",
-];
+const knownFlags =
+  "REUSE INTERCEPT NORETRY IDONLY NAMEINARGS NODELAY KEEPALIVE NOLIBWRAP SENSOR IPv4 IPv6 LABELED".split(" ");
 const knownTypes = ["RPC", "INTERNAL", "UNLISTED", "SPECIAL", "TCPMUX", "TCPMUXPLUS"];
 
 function flagsOf(made: Conversion): ReadonlySet<string> {

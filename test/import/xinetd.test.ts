@@ -127,7 +127,7 @@ suite("import xinetd", () => {
       [["env = A=b", "env += C=d=e F="], inetd({ env: { A: "b", C: "d=e", F: "" } })],
       [["env = A=1", "env = B=2"], inetd({ env: { B: "2" } })],
       [["env = noequals"], { enabled: false }, /has no "="/],
-      [["env = A=1", "env -= A=1"], inetd({ env: { A: "1" } }), /"env" does not know "-="/],
+      [["env = A=1", "env -= A=1"], { enabled: false, ...inetd({ env: { A: "1" } }) }, /"env" does not know "-="/],
     ],
     passenv: [
       [["passenv = PATH EDITOR"], inetd({ env: { EDITOR: "${EDITOR:-}" } })],
@@ -198,6 +198,11 @@ suite("import xinetd", () => {
     deny_time: [
       [["deny_time = 60"], inetd({}), /deny_time is left out: it means something to a SENSOR only/],
       [internal("flags = SENSOR", "deny_time = FOREVER"), { sensor: { ban: "34560m" } }, /24 days at most/],
+      [
+        internal("flags = SENSOR", "deny_time = 5", "only_from = 1.2.3.4", "no_access = 5.6.7.8", "user = root"),
+        { sensor: { ban: "5m" }, access: { deny: ["5.6.7.8"] } },
+        /only_from means nothing to a sensor/,
+      ],
       [
         internal("flags = SENSOR", "deny_time = NEVER"),
         { builtin: "discard", access: { allow: [] } },
