@@ -1,0 +1,56 @@
+/** The real xinetd, beside which wakeport is held. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { until } from "./program.ts";
+
+/** Why there is no xinetd to compare with; false when there is one. */
+export function withoutXinetd(): string | false {
+  const isHere = spawnSync("xinetd", ["-version"]).error === undefined;
+  return isHere ? false : "xinetd is not installed: test/engine/tools does that";
+}
+
+/** A xinetd with this configuration, once it has begun to work. */
+export class Xinetd implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  readonly #folder: string;
+  log = "";
+
+  private constructor(child: ChildProcess, folder: string) {
+    this.#child = child;
+    this.#folder = folder;
+  }
+
+  static async start(configuration: string): Promise<Xinetd> {
+    const folder = await mkdtemp(path.join(tmpdir(), "wakeport-xinetd-"));
+    const [file, log] = [path.join(folder, "xinetd.conf"), path.join(folder, "log")];
+    await writeFile(file, configuration);
+    await writeFile(log, "");
+    const options = ["-f", file, "-filelog", log, "-pidfile", path.join(folder, "pid")];
+    const child = spawn("xinetd", ["-dontfork", "-stayalive", ...options], { stdio: "ignore" });
+    const started = new Xinetd(child, folder);
+    try {
+      await until(async () => {
+        started.log = await readFile(log, "utf8");
+        return /Started working|exit/i.test(started.log);
+      }, "xinetd to start");
+    } catch (error) {
+      await started[Symbol.asyncDispose]();
+      throw error;
+    }
+    return started;
+  }
+
+  /** How many services it serves. */
+  get served(): number {
+    return Number(/Started working: (\d+) available/.exec(this.log)?.[1] ?? Number.NaN);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const exited = once(this.#child, "exit");
+    if (this.#child.exitCode === null && this.#child.kill("SIGKILL")) await exited;
+    await rm(this.#folder, { recursive: true });
+  }
+}
