@@ -1,10 +1,11 @@
 /** inetd.conf, as OpenBSD's inetd (Debian's openbsd-inetd) and its elder relatives read it, as wakeport.yaml. */
 import net from "node:net";
+import { builtinNames } from "../config/config.ts";
 import { UnitError } from "../config/units.ts";
 import { Conversion, Fronts, mappingOf, omitted, ServiceNames } from "./conversion.ts";
 import { type Draft, type Entry, type Place, placeOf, type ServiceDraft, type Warning, warningLine } from "./draft.ts";
 import { ImportError, reasonOf } from "./sources.ts";
-import { builtins, type Surroundings } from "./xinetd-target.ts";
+import { isBuiltin, type Surroundings } from "./xinetd-target.ts";
 
 const GENERAL: readonly string[] = [
   "The environment of a server is PATH, LANG, TZ and HOME.",
@@ -184,8 +185,7 @@ function targetOf(
   { sources }: Surroundings,
 ): Target {
   if (server === "internal") {
-    if (!builtins.includes(service))
-      return { reason: `wakeport has no builtin "${service}", only ${builtins.join(", ")}` };
+    if (!isBuiltin(service)) return { reason: `wakeport has no builtin "${service}", only ${builtinNames.join(", ")}` };
     return { key: "builtin", entry: { value: service } };
   }
   if (!sources.isProgram(server)) made.warn(place, `"${server}" is no program that can be run on this machine`);

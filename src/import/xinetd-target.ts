@@ -1,4 +1,5 @@
 /** What answers a service: the attributes of xinetd as the one target that a service has here. */
+import { builtinNames } from "../config/config.ts";
 import type { PortNames } from "../config/service-names.ts";
 import { UnitError } from "../config/units.ts";
 import { type Conversion, entryOf, mappingOf } from "./conversion.ts";
@@ -16,8 +17,10 @@ export interface Surroundings {
 /** A target by the key that it has, or why there cannot be one. */
 export type Target = { readonly key: string; readonly entry: Entry } | { readonly reason: string };
 
-/** The services that need no program. */
-export const builtins: readonly string[] = ["echo", "discard", "daytime", "time", "chargen"];
+/** Whether that is a service that needs no program. */
+export function isBuiltin(name: string): boolean {
+  return builtinNames.some((one) => one === name);
+}
 
 /** Attributes that say how a process is started; without one they mean nothing. */
 const PROCESS_ONLY = [
@@ -63,7 +66,7 @@ function withoutProcess(target: Target, made: Conversion): Target {
 }
 
 function builtin(name: string, type: Setting | undefined, made: Conversion): Target {
-  if (!builtins.includes(name)) return { reason: `wakeport has no builtin "${name}", only ${builtins.join(", ")}` };
+  if (!isBuiltin(name)) return { reason: `wakeport has no builtin "${name}", only ${builtinNames.join(", ")}` };
   const flags = made.take("flags");
   if (wordsOf(flags).includes("NAMEINARGS")) {
     made.disable(flags?.places[0], "xinetd disables a builtin with the flag NAMEINARGS");
