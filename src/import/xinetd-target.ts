@@ -1,4 +1,5 @@
 /** What answers a service: the attributes of xinetd as the one target that a service has here. */
+import net from "node:net";
 import { builtinNames } from "../config/config.ts";
 import type { PortNames } from "../config/service-names.ts";
 import { UnitError } from "../config/units.ts";
@@ -106,7 +107,7 @@ function forward(redirect: Setting, names: PortNames): Target {
   const [host = "", port = ""] = wordsOf(redirect);
   const number = wholeNumber(port) ?? portOf(port, names);
   if (number === undefined || number < 1 || number > 65_535) return { reason: `redirect: "${port}" is no port` };
-  if (!/^[\w.:-]+$/.test(host)) return { reason: `redirect: "${host}" is no host` };
+  if (!/^[\w.-]+$/.test(host) && !net.isIPv6(host)) return { reason: `redirect: "${host}" is no host` };
   const address = host.includes(":") ? `[${host}]` : host;
   return { key: "forward", entry: entryOf(`${address}:${number}`, "redirect", redirect) };
 }

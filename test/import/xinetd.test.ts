@@ -266,6 +266,18 @@ suite("import xinetd", () => {
     }
   });
 
+  test("a redirect to nowhere is no service", () => {
+    for (const [value, reason] of Object.entries({
+      "10.0.0.1 nowhere": /"nowhere" is no port/,
+      "10.0.0.1 0": /"0" is no port/,
+      "a:b 80": /"a:b" is no host/,
+      "fe80::1%eth0 x": /"x" is no port/,
+    })) {
+      const text = `service ftp\n{\nsocket_type = stream\nwait = no\nredirect = ${value}\n}`;
+      assert.match(importXinetd({ x: text }).warnings.join("\n"), new RegExp(`^x:1: .*redirect: ${reason.source}`));
+    }
+  });
+
   test("an unknown attribute is told with its place and what it may have been", () => {
     const { service, warnings } = serviceWith("instnces = 5");
     assert.deepEqual(service["limits"], { ...rate("50/s") });
