@@ -17,7 +17,7 @@ const needsRoot = { skip: process.getuid?.() !== 0 ? "needs root" : needsActivat
 const PROGRAM = path.join(import.meta.dirname, "../../bin/wakeport");
 
 /** Says which variables of the protocol it sees, then echoes. */
-const target = `require("net").createServer((s) => { s.write(Object.keys(process.env).filter((name) => name.startsWith("LISTEN_")).join() + "\\n"); s.pipe(s); })
+const target = `require("net").createServer((s) => { s.on("error", () => {}); s.write(Object.keys(process.env).filter((name) => name.startsWith("LISTEN_")).join() + "\\n"); s.pipe(s); })
 .listen(Number(process.argv[1]), "127.0.0.1")`;
 
 /** A wakeport that is started with its first connection. */

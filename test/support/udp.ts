@@ -1,6 +1,7 @@
 /** Real datagram sockets for tests, on free ports of this machine. */
 import dgram from "node:dgram";
 import { once } from "node:events";
+import { freePort } from "./program.ts";
 import { eventually } from "./tcp.ts";
 
 /** A client that is connected to a port: keeps what it receives, as text, in order. */
@@ -94,10 +95,19 @@ export class UdpServer implements Disposable {
   }
 }
 
-/** A port at which nobody receives datagrams. */
+/** A port that is free for datagrams and for connections. */
 export async function freeUdpPort(): Promise<number> {
-  using server = await UdpServer.open();
-  return server.port;
+  const port = await freePort();
+  const socket = dgram.createSocket("udp4");
+  try {
+    socket.bind({ port, address: "127.0.0.1", exclusive: true });
+    await once(socket, "listening");
+    return port;
+  } catch {
+    return await freeUdpPort();
+  } finally {
+    socket.close();
+  }
 }
 
 /** `one 1`, `one 2` … */
