@@ -13,8 +13,8 @@ import { LiveService, wantedBy } from "./live-service.ts";
 import { connectionLimit, Seats } from "./net/admission.ts";
 import { Connection, type Route, type Traffic } from "./net/connection.ts";
 import { Fronts, type Opening } from "./net/fronts.ts";
-import { claimInherited } from "./net/inherited.ts";
-import { formatFront } from "./net/listener.ts";
+import { claimInherited, type InheritedSocket } from "./net/inherited.ts";
+import { type Front, formatFront } from "./net/listener.ts";
 import { openAll, type UdpListener, type UdpService } from "./net/udp/service.ts";
 import { Roster } from "./roster.ts";
 import { Orphans } from "./target/orphans.ts";
@@ -102,7 +102,13 @@ export class Sidecar {
    */
   async open(): Promise<void> {
     const { openings, udpListeners } = this.#all;
-    const opening = [this.#bind(openings), ...udpListeners.map((listener) => listener.open()), this.#admin.open()];
+    // Those whose sockets were inherited need not bind.
+    const inherited = this.#inherited([...openings, ...udpListeners].map(({ front }) => front));
+    const opening = [
+      this.#bind(openings, inherited),
+      ...udpListeners.map((listener) => listener.open(inherited.get(listener.front)?.fd)),
+      this.#admin.open(),
+    ];
     const opened = await Promise.allSettled(opening);
     const failures = opened.filter((result) => result.status === "rejected").map(({ reason }) => messageOf(reason));
     if (failures.length > 0) {
@@ -118,11 +124,12 @@ export class Sidecar {
     this.#discovery?.open();
   }
 
-  /** Those whose sockets were inherited need not bind. */
-  async #bind(openings: readonly Opening[]): Promise<void> {
-    const fronts = openings.map(({ front }) => front);
+  #inherited(fronts: readonly Front[]): ReadonlyMap<Front, InheritedSocket> {
     const onStray = (message: string): void => this.#observer.warning("listen_fds.stray", message);
-    const inherited = claimInherited(this.#inheritedFds, fronts, onStray);
+    return claimInherited(this.#inheritedFds, fronts, onStray);
+  }
+
+  async #bind(openings: readonly Opening[], inherited: ReadonlyMap<Front, InheritedSocket>): Promise<void> {
     using trial = await this.#fronts.bind(
       openings.map(({ front, route: { service } }) => ({ service, front })),
       inherited,

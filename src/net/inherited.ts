@@ -1,13 +1,13 @@
 /** Listening sockets that whoever started us has bound for us, as systemd does: ports below 1024 without being root. */
-import { closeSync, fstatSync, readFileSync } from "node:fs";
+import { closeSync, fstatSync } from "node:fs";
 import net from "node:net";
 import { messageOf } from "../errors.ts";
 import { type Front, formatFront } from "./listener.ts";
+import { LISTENING, type SocketRow, socketRows, UNCONNECTED } from "./socket-table.ts";
 
 const FIRST_FD = 3;
-const LISTENING = "0A";
 
-/** A socket that listens already. Without an address: on every address of the machine. */
+/** A socket that listens already, or is bound for datagrams. Without an address: on every address of the machine. */
 export interface InheritedSocket extends Front {
   readonly fd: number;
   /** The address as it is bound: `::` and `0.0.0.0` are both no address to a front. */
@@ -46,8 +46,8 @@ export function claimInherited<T extends Front>(
   return claimed;
 }
 
-function fits(socket: InheritedSocket, { address, port }: Front): boolean {
-  if (port !== socket.port) return false;
+function fits(socket: InheritedSocket, { address, port, protocol }: Front): boolean {
+  if (port !== socket.port || protocol !== socket.protocol) return false;
   if (address === undefined || socket.address === undefined) {
     return address === socket.address || address === socket.bound;
   }
@@ -55,7 +55,8 @@ function fits(socket: InheritedSocket, { address, port }: Front): boolean {
 }
 
 function discard(fd: number, socket: InheritedSocket | undefined, onStray: (message: string) => void): void {
-  const what = socket === undefined ? "is no TCP socket that listens" : `listens on ${boundAt(socket)}`;
+  const what =
+    socket === undefined ? "is no socket of TCP that listens, and none of UDP" : `listens on ${boundAt(socket)}`;
   const remedy =
     socket === undefined ? "" : ', which is no front: name it in "ports", or take it out of the socket unit';
   onStray(`the inherited descriptor ${fd} ${what}${remedy}; it is closed`);
@@ -66,34 +67,31 @@ function discard(fd: number, socket: InheritedSocket | undefined, onStray: (mess
   }
 }
 
-function boundAt({ bound, port }: InheritedSocket): string {
-  return formatFront({ address: bound, port });
+function boundAt({ bound, port, protocol }: InheritedSocket): string {
+  return formatFront({ address: bound, port, ...(protocol && { protocol }) });
 }
 
 /** What a descriptor listens on, as the kernel lists it. */
 function socketOf(fd: number): InheritedSocket | undefined {
   try {
     const { ino } = fstatSync(fd);
-    const rows = ["tcp", "tcp6"].flatMap((name) => rowsOf(`/proc/self/net/${name}`));
-    const local = rows.find(([, , , state, , , , , , inode]) => state === LISTENING && Number(inode) === ino)?.[1];
-    if (local === undefined) return undefined;
-    const [address = "", port = ""] = local.split(":");
+    const isIt = ({ inode }: SocketRow): boolean => inode === ino;
+    const tcp = [...socketRows("tcp"), ...socketRows("tcp6")].find((row) => row.state === LISTENING && isIt(row));
+    const udp = [...socketRows("udp"), ...socketRows("udp6")].find((row) => row.state === UNCONNECTED && isIt(row));
+    const row = tcp ?? udp;
+    if (row === undefined) return undefined;
+    const [address = "", port = ""] = row.local.split(":");
     const bound = readAddress(address);
     const isWildcard = bound === "::" || bound === "0.0.0.0";
-    return { fd, bound, port: Number.parseInt(port, 16), ...(!isWildcard && { address: bound }) };
+    return {
+      fd,
+      bound,
+      port: Number.parseInt(port, 16),
+      ...(!isWildcard && { address: bound }),
+      ...(row === udp && { protocol: "udp" as const }),
+    };
   } catch {
     return undefined;
-  }
-}
-
-function rowsOf(file: string): string[][] {
-  try {
-    return readFileSync(file, "utf8")
-      .split("\n")
-      .slice(1)
-      .map((row) => row.trim().split(/\s+/));
-  } catch {
-    return []; // No IPv6 here.
   }
 }
 

@@ -1,11 +1,16 @@
 /** `wakeport run` with processes that serve datagrams: one that echoes, and a real DNS server. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { Resolver } from "node:dns/promises";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import path from "node:path";
 import { suite, test } from "node:test";
 import { promisify } from "node:util";
 import { freePort, Program, temporaryFile, until } from "../support/program.ts";
 import { freeUdpPort, numbered, UdpClient } from "../support/udp.ts";
+
+const PROGRAM = path.join(import.meta.dirname, "../../bin/wakeport");
 
 /** Echoes datagrams, 200 ms after its start, and on "die" dies. */
 const echo = `const socket = require("dgram").createSocket("udp4");
@@ -122,5 +127,37 @@ suite("wakeport run with dnsmasq", { skip: hasDnsmasq ? false : "needs dnsmasq: 
     assert.deepEqual([...new Set(fronts)].toSorted(), [`127.0.0.1:${bench.front}`, `127.0.0.1:${bench.front}/udp`]);
     assert.equal(bench.program.log.filter(({ event }) => event === "target.starting").length, 1);
     await until(async () => (await bench.metric(`wakeport_flows_active{service="dns"}`)) === 0, "an empty flow table");
+  });
+});
+
+const ACTIVATE = "/usr/bin/systemd-socket-activate";
+const noActivate = existsSync(ACTIVATE) ? false : `needs ${ACTIVATE}: test/engine/tools brings it`;
+
+suite("wakeport under systemd-socket-activate --datagram", { skip: noActivate }, () => {
+  test("answers the datagram that caused its start", async () => {
+    const [front, upstream, admin] = [await freeUdpPort(), await freeUdpPort(), await freePort()];
+    const yaml = `admin: { listen: "127.0.0.1:${admin}" }\nservices: { dns: ${echoService({ front, upstream })} }\n`;
+    await using file = await temporaryFile("wakeport.yaml", yaml);
+    const environment = ["-E", `PATH=${process.env["PATH"]}`, "-E", "HOME=/tmp"];
+    const args = ["--datagram", "-l", `127.0.0.1:${front}`, ...environment, PROGRAM, "run", "-c", file.path];
+    const child = spawn(ACTIVATE, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const exited = once(child, "exit");
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (chunk: Buffer) => {
+        output += chunk.toString();
+      });
+    }
+    try {
+      await until(() => output.includes("Listening on"), "systemd-socket-activate listens");
+      using client = await UdpClient.open(front);
+      await client.echoed("the first");
+      await client.echoed("another");
+      assert.deepEqual(client.received, ["the first", "another"]);
+      assert.doesNotMatch(output, /listen_fds/);
+    } finally {
+      child.kill("SIGTERM");
+      await exited;
+    }
   });
 });

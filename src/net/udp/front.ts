@@ -3,7 +3,7 @@ import net from "node:net";
 import { BindError, codeOf } from "../../errors.ts";
 import { bindReason, type Front, formatFront } from "../listener.ts";
 import { droppedBySystem, ownSockets } from "./overflow.ts";
-import { enlargeBuffer, isCongested, newSocket, ready } from "./socket.ts";
+import { enlargeBuffer, isCongested, isIPv6Socket, newSocket, ready } from "./socket.ts";
 
 /** Where a datagram came from, and where its answer goes. */
 export interface Sender {
@@ -24,7 +24,7 @@ export class UdpFront {
   readonly #options: UdpFrontOptions;
   #socket: dgram.Socket | undefined;
   /** By the system's numbers. */
-  #sockets: ReadonlySet<string> = new Set();
+  #sockets: ReadonlySet<number> = new Set();
   #overflowed = 0;
 
   constructor(options: UdpFrontOptions) {
@@ -41,11 +41,16 @@ export class UdpFront {
     return this.#socket?.address().port ?? this.#options.front.port;
   }
 
-  /** Binds. @throws BindError that names the service, the address and the reason */
-  async open(): Promise<void> {
+  /**
+   * Binds, or receives on the descriptor `fd`, which is bound already.
+   *
+   * @throws BindError that names the service, the address and the reason
+   */
+  async open(fd?: number): Promise<void> {
     const { address, port } = this.#options.front;
     try {
-      if (address !== undefined) await this.#bind(address, net.isIPv6(address), port);
+      if (fd !== undefined) await this.#receive(newSocket(isIPv6Socket(fd) ? "udp6" : "udp4"), { fd });
+      else if (address !== undefined) await this.#bind(address, net.isIPv6(address), port);
       else await this.#bind("::", false, port).catch((error) => this.#bindWithoutIPv6(error, port));
     } catch (error) {
       const reason = bindReason(error, "ss -lunp");
@@ -81,9 +86,13 @@ export class UdpFront {
 
   async #bind(host: string, ipv6Only: boolean, port: number): Promise<void> {
     const socket = newSocket(net.isIPv6(host) ? "udp6" : "udp4", ipv6Only);
+    await this.#receive(socket, { address: host, port, exclusive: true });
+  }
+
+  async #receive(socket: dgram.Socket, where: dgram.BindOptions): Promise<void> {
     try {
       const bound = ready(socket, "listening");
-      socket.bind({ address: host, port, exclusive: true });
+      socket.bind(where);
       await bound;
     } catch (error) {
       socket.close();

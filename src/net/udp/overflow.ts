@@ -1,54 +1,31 @@
-/**
- * What the system dropped before wakeport saw it: a socket's receive buffer was full. Only Linux tells, in the tables of
- * its sockets; elsewhere nothing is known.
- */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+/** What the system dropped before wakeport saw it: a socket's receive buffer was full. */
+import { readdirSync, readlinkSync } from "node:fs";
+import { socketRows, UNCONNECTED } from "../socket-table.ts";
 
-const TABLES = ["/proc/self/net/udp", "/proc/self/net/udp6"];
 const OWN_FILES = "/proc/self/fd";
-const UNCONNECTED = "07";
 
-interface Row {
-  readonly port: number;
-  readonly state: string;
-  /** The number by which the system knows the socket. */
-  readonly inode: string;
-  readonly dropped: number;
-}
-
-/** The numbers of this process's sockets that receive on `port` from anybody: one, or where two addresses share it, more. */
-export function ownSockets(port: number): ReadonlySet<string> {
-  const found = rows().filter((row) => row.port === port && row.state === UNCONNECTED);
+/** The system's numbers of this process's sockets that receive on `port` from anybody. */
+export function ownSockets(port: number): ReadonlySet<number> {
+  const found = udpRows().filter(({ local, state }) => state === UNCONNECTED && portOf(local) === port);
   if (found.length === 0) return new Set();
   const own = new Set(ownFiles());
   return new Set(found.map(({ inode }) => inode).filter((inode) => own.has(`socket:[${inode}]`)));
 }
 
-/** How many datagrams each socket was too full for. */
-export function droppedBySystem(sockets: ReadonlySet<string>): number {
+/** How many datagrams found one of these sockets full. */
+export function droppedBySystem(sockets: ReadonlySet<number>): number {
   if (sockets.size === 0) return 0;
-  return rows()
+  return udpRows()
     .filter(({ inode }) => sockets.has(inode))
     .reduce((sum, { dropped }) => sum + dropped, 0);
 }
 
-function rows(): Row[] {
-  return TABLES.flatMap((table) => {
-    const lines = textOf(table).trim().split("\n").slice(1);
-    return lines.map((line) => {
-      const fields = line.trim().split(/\s+/);
-      const [, local = "", , state = "", , , , , , inode = "", , , dropped] = fields;
-      return { port: Number.parseInt(local.split(":").at(-1) ?? "", 16), state, inode, dropped: Number(dropped) };
-    });
-  });
+function udpRows(): ReturnType<typeof socketRows> {
+  return [...socketRows("udp"), ...socketRows("udp6")];
 }
 
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, "latin1");
-  } catch {
-    return "";
-  }
+function portOf(local: string): number {
+  return Number.parseInt(local.split(":")[1] ?? "", 16);
 }
 
 function ownFiles(): string[] {

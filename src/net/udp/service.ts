@@ -1,5 +1,6 @@
 import type { ServicePort, UdpPolicy } from "../../config/config.ts";
 import { BindError, messageOf } from "../../errors.ts";
+import type { Front } from "../listener.ts";
 import type { DatagramView, DropReason } from "./datagrams.ts";
 import { Flows, type Way } from "./flows.ts";
 import { UdpFront } from "./front.ts";
@@ -18,8 +19,9 @@ export interface UdpServiceOptions {
 
 /** One bound port. */
 export interface UdpListener {
-  /** @throws BindError */
-  open(): Promise<void>;
+  readonly front: Front;
+  /** @param fd a socket that is bound already @throws BindError */
+  open(fd?: number): Promise<void>;
   /** Admits nobody any more. The port is free when its flows have ended. Idempotent. */
   close(): void;
 }
@@ -76,16 +78,18 @@ export class UdpService implements DatagramView {
 
   #listener(service: string, { address, front: port, target }: ServicePort): UdpListener {
     const flows = this.#flows;
+    const where: Front = { port, protocol: "udp", ...(address !== undefined && { address }) };
     const front = new UdpFront({
       service,
-      front: { port, ...(address !== undefined && { address }) },
+      front: where,
       onDatagram: (datagram, sender) => flows.receive(way, datagram, sender),
       onUnsent: () => flows.unsent(),
     });
     this.#fronts.push(front);
     const way: Way = { name: front.name, targetPort: target, answer: (datagram, to) => front.answer(datagram, to) };
     return {
-      open: () => front.open(),
+      front: where,
+      open: (fd) => front.open(fd),
       close: () => void flows.drain(way).then(() => front.close()),
     };
   }

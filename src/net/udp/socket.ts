@@ -1,6 +1,8 @@
 import dgram from "node:dgram";
 import { once } from "node:events";
+import { fstatSync } from "node:fs";
 import { isIP } from "node:net";
+import { socketRows } from "../socket-table.ts";
 
 /** Bursts must wait somewhere while we are busy; the system gives what it allows (net.core.rmem_max). */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
@@ -17,6 +19,12 @@ export function newSocket(type: dgram.SocketType, ipv6Only = false): dgram.Socke
 /** The kind of socket for a numeric address. */
 export function typeFor(address: string): dgram.SocketType {
   return isIP(address) === 6 ? "udp6" : "udp4";
+}
+
+/** Whether a datagram socket that somebody else has made is one of IPv6. */
+export function isIPv6Socket(fd: number): boolean {
+  const { ino } = fstatSync(fd);
+  return socketRows("udp6").some(({ inode }) => inode === ino);
 }
 
 /** Resolves when `event` comes; to be called before it can. @throws the error that comes first */
