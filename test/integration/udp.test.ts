@@ -1,9 +1,10 @@
 /** Datagrams for real containers: held while they start, in order, in flows that keep the target awake and then end. */
 import assert from "node:assert/strict";
-import { udpEcho } from "../support/containers.ts";
+import { randomBytes } from "node:crypto";
+import { type TestContainer, udpEcho } from "../support/containers.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { eventually } from "../support/tcp.ts";
-import { numbered } from "../support/udp.ts";
+import { freeUdpPort, numbered } from "../support/udp.ts";
 import { engineTest, startsOf } from "./lab.ts";
 import type { Wakeport } from "./wakeport.ts";
 
@@ -139,6 +140,44 @@ engineTest("a container that cannot be started costs its clients their datagrams
   await eventually("both are dropped", async () => (await dropped(wakeport))["not_started"] === 2);
   await wakeport.until("echo", "asleep");
 });
+
+engineTest(
+  "labels say /udp as well; who changes them gets the same port anew",
+  async (lab) => {
+    const project = `wakeport-test-${randomBytes(4).toString("hex")}`;
+    const front = await freeUdpPort();
+    const make = (more: Readonly<Record<string, string>>): Promise<TestContainer> =>
+      lab.container({
+        program: udpEcho(),
+        labels: {
+          "com.docker.compose.project": project,
+          "com.docker.compose.service": "echo",
+          "com.docker.compose.container-number": "1",
+          "com.docker.compose.oneoff": "False",
+          "wakeport.enable": "true",
+          "wakeport.ports": `127.0.0.1:${front}:7000/udp`,
+          "wakeport.udp.flow_timeout": "500ms",
+          ...more,
+        },
+      });
+    const first = await make({});
+    const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
+    wakeport.mayWake(first, `container ${project}/echo`);
+    await eventually("it is a service", () => wakeport.status.services.length === 1);
+    using client = await wakeport.sender("echo", 2);
+    client.send("before");
+    await client.receives(1);
+    await first.remove();
+    await eventually("the flow is over", () => wakeport.record.connections.length === 1);
+    const second = await make({ "wakeport.idle_timeout": "400ms" });
+    wakeport.mayWake(second, `container ${project}/echo`);
+    await eventually("it is the other one's", () => wakeport.status.services[0]?.idle_timeout_ms === 400);
+    client.send("after");
+    await eventually("the other one answers", () => texts(client.received).includes("after"));
+    await eventually("its flow is over", () => wakeport.record.connections.length === 2);
+  },
+  { isJournalled: false },
+);
 
 /** Closes it: flows that would last for half a minute end a second later. */
 async function endFlows(wakeport: Wakeport): Promise<void> {

@@ -230,7 +230,7 @@ export class Wakeport implements AsyncDisposable {
 /** Of a service that labels made. */
 function discoveredPort({ services }: StatusReport, service: string): number | undefined {
   const front = services.find(({ name }) => name === service)?.ports[0]?.front;
-  return front === undefined ? undefined : Number(front.split(":").at(-1));
+  return front === undefined ? undefined : Number.parseInt(front.split(":").at(-1) ?? "", 10);
 }
 
 function configOf(

@@ -71,9 +71,10 @@ export class UdpService implements DatagramView {
     return { ...this.#flows.count.dropped, overflow };
   }
 
-  /** Ends all flows at once. Resolves when they have ended; the fronts are closed then, if they were told to. */
-  close(): Promise<void> {
-    return this.#flows.close();
+  /** Ends all flows at once. Resolves when they have ended, and the ports are free. */
+  async close(): Promise<void> {
+    await this.#flows.close();
+    for (const front of this.#fronts) front.close();
   }
 
   #listener(service: string, { address, front: port, target }: ServicePort): UdpListener {
