@@ -1,23 +1,48 @@
 /** What the fronts of a service lead to. */
 import type { Activator } from "./activation/activator.ts";
 import { Gate } from "./async.ts";
-import type { Service, ServicePort } from "./config/config.ts";
+import { builtIn } from "./config/built-in.ts";
+import type { InetdSpec, Service, ServicePort } from "./config/config.ts";
+import { describeTarget } from "./config/describe.ts";
 import { Builtin } from "./net/builtin.ts";
 import type { Destination } from "./net/destination.ts";
 import { Forward } from "./net/forward.ts";
+import { HandOff } from "./net/hand-off.ts";
+import { ListenerHandOff } from "./net/listener-hand-off.ts";
 import { ToTarget } from "./net/to-target.ts";
+import { accountOf } from "./target/accounts.ts";
+import type { Program } from "./target/shim.ts";
+import { Launcher } from "./target/spawn.ts";
+import { Workers } from "./target/worker.ts";
+import { environmentOf, type Surroundings } from "./targets.ts";
+import type { Observer } from "./telemetry/observer.ts";
+
+export interface InetdSurroundings extends Surroundings {
+  /** Those that have anybody at work, to be ended with wakeport. */
+  readonly busy: Set<Workers>;
+}
 
 /** Gives each port of one service its destination. */
 export type DestinationOf = (port: ServicePort) => Destination;
 
-/** @param activator of the service's target; undefined where nothing is woken */
-export function destinationsOf(service: Service, activator: Activator | undefined): DestinationOf {
+/**
+ * @param activator of the service's target; undefined where nothing is woken
+ * @throws TargetError for a user or group that does not exist
+ */
+export function destinationsOf(
+  service: Service,
+  activator: Activator | undefined,
+  around: InetdSurroundings,
+  observer: Observer,
+): DestinationOf {
   const { target, releasePace, startTimeoutMs } = service;
   switch (target.kind) {
     case "forward":
       return always(new Forward({ host: target.host, port: target.port, timeoutMs: startTimeoutMs }));
     case "builtin":
       return always(new Builtin(target.builtin));
+    case "inetd":
+      return handOffs(service, target, around, observer);
     default: {
       if (activator === undefined) throw new Error(`service "${service.name}" has no activator`);
       // The ports of a service share its pace.
@@ -25,6 +50,36 @@ export function destinationsOf(service: Service, activator: Activator | undefine
       return (port) => new ToTarget({ activator, targetPort: port.target, pace });
     }
   }
+}
+
+function handOffs(
+  { name, target, stopGraceMs: graceMs = builtIn.process_stop_grace }: Service,
+  spec: InetdSpec,
+  around: InetdSurroundings,
+  observer: Observer,
+): DestinationOf {
+  const launcher = new Launcher(programOf(spec, around));
+  const onLine = (line: string): void => observer.output(name, line);
+  const newWorkers = (): Workers => new Workers({ launcher, graceMs, onLine, busy: around.busy });
+  if (!spec.wait) return always(new HandOff(newWorkers(), spec.stderr));
+  const onTrouble = (message: string): void => observer.warning("inetd.listener", message);
+  // Each port is a listener of its own, and so has a program of its own.
+  return () => new ListenerHandOff({ name: describeTarget(target), workers: newWorkers(), onTrouble });
+}
+
+function programOf(spec: InetdSpec, around: Surroundings): Program {
+  const { command, argv0, cwd, umask, nice, rlimits } = spec;
+  const account = accountOf(spec, around);
+  return {
+    command,
+    env: environmentOf(spec, around.env, account?.home),
+    ...(account !== undefined && { account }),
+    ...(argv0 !== undefined && { argv0 }),
+    ...(cwd !== undefined && { cwd }),
+    ...(umask !== undefined && { umask }),
+    ...(nice !== undefined && { nice }),
+    ...(rlimits !== undefined && { limits: rlimits }),
+  };
 }
 
 function always(destination: Destination): DestinationOf {

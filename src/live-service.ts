@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Activator } from "./activation/activator.ts";
 import type { LivePart } from "./admin/api.ts";
 import type { Service, ServicePort } from "./config/config.ts";
-import { destinationsOf } from "./destinations.ts";
+import { destinationsOf, type InetdSurroundings } from "./destinations.ts";
 import type { Seats } from "./net/admission.ts";
 import type { Traffic } from "./net/connection.ts";
 import type { Opening } from "./net/fronts.ts";
@@ -22,6 +22,7 @@ export interface LiveServiceOptions {
   /** Places of the whole process. */
   readonly seats: Seats;
   readonly observer: Observer;
+  readonly around: InetdSurroundings;
   /** Numbers all clients of wakeport. */
   readonly nextId: () => number;
 }
@@ -44,6 +45,12 @@ export class LiveService {
     this.openings = openingsOf(options);
     const isAsBefore = before !== undefined && before.activator === activator && sameForUdp(before.service, service);
     this.udp = isAsBefore ? before.udp : newUdp(options);
+  }
+
+  /** Another one is in its place, or none: see Destination.retire. */
+  async retire(drainMs: number): Promise<void> {
+    const destinations = new Set(this.openings.map(({ route }) => route.destination));
+    await Promise.all([...destinations].map((destination) => destination.retire?.(drainMs)));
   }
 
   get gauges(): ServiceGauges {
@@ -75,8 +82,8 @@ function frontOf({ front, address }: ServicePort): Front {
   return { port: front, ...(address !== undefined && { address }) };
 }
 
-function openingsOf({ service, activator, traffic }: LiveServiceOptions): Opening[] {
-  const destinationOf = destinationsOf(service, activator);
+function openingsOf({ service, activator, traffic, around, observer }: LiveServiceOptions): Opening[] {
+  const destinationOf = destinationsOf(service, activator, around, observer);
   const ports = service.ports.filter(({ protocol }) => protocol !== "udp");
   return ports.map((port) => {
     const front = frontOf(port);

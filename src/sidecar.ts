@@ -7,6 +7,7 @@ import { type Config, isWoken, type Service, type WokenService } from "./config/
 import { describeTarget } from "./config/describe.ts";
 import { NoConfigError } from "./config/load.ts";
 import { ConfigError } from "./config/problem.ts";
+import type { InetdSurroundings } from "./destinations.ts";
 import { Discovery } from "./discovery.ts";
 import { BindError, messageOf, sentenceOf, TargetError } from "./errors.ts";
 import { LiveService, wantedBy } from "./live-service.ts";
@@ -14,7 +15,7 @@ import { connectionLimit, Seats } from "./net/admission.ts";
 import { Connection, type Route, type Traffic } from "./net/connection.ts";
 import { Fronts, type Opening } from "./net/fronts.ts";
 import { claimInherited, type InheritedSocket } from "./net/inherited.ts";
-import { type Front, formatFront } from "./net/listener.ts";
+import { type Front, formatFront, type Listener } from "./net/listener.ts";
 import { openAll, type UdpListener, type UdpService } from "./net/udp/service.ts";
 import { Roster } from "./roster.ts";
 import { Orphans } from "./target/orphans.ts";
@@ -51,12 +52,13 @@ export class Sidecar {
   readonly #roster: Roster;
   readonly #discovery: Discovery | undefined;
   readonly #services = new Map<string, LiveService>();
-  readonly #fronts = new Fronts((client, route) => this.#accept(client, route));
+  readonly #fronts = new Fronts((client, route, listener) => this.#accept(client, route, listener));
   readonly #admin: AdminServer;
   readonly #openFiles: number;
   readonly #ownFiles: number;
   readonly #inheritedFds: readonly number[];
   readonly #seats: Seats;
+  readonly #around: InetdSurroundings;
   readonly #connections = new Map<Connection, Promise<void>>();
   #connectionCount = 0;
   readonly #ending = new Set<Promise<void>>();
@@ -66,6 +68,7 @@ export class Sidecar {
   constructor(options: SidecarOptions) {
     const { config, build } = options;
     this.#config = config;
+    this.#around = { ...options, busy: new Set() };
     this.#build = build;
     this.#metrics = new Metrics(build, () => [...this.#services.values()].map(({ gauges }) => gauges));
     this.#observer = fanOut(this.#metrics.observer, options.observer);
@@ -155,6 +158,7 @@ export class Sidecar {
   /** For an end without a drain: processes would outlive us. */
   kill(): void {
     this.#roster.kill();
+    for (const workers of this.#around.busy) workers.kill();
   }
 
   /**
@@ -210,7 +214,10 @@ export class Sidecar {
     await this.#discovery?.close();
     this.#engine?.pulls.close();
     await this.#orphans?.close();
-    await this.#roster.close({ drainMs, targets });
+    await Promise.all([
+      this.#roster.close({ drainMs, targets }),
+      ...[...this.#around.busy].map((workers) => workers.close(drainMs)),
+    ]);
     await Promise.all(this.#ending);
     for (const connection of this.#connections.keys()) connection.reset();
     await Promise.all([...this.#connections.values(), ...[...this.#services.values()].map(({ udp }) => udp?.close())]);
@@ -254,7 +261,7 @@ export class Sidecar {
       this.#services.delete(service.name);
     }
     if (isWoken(service)) await this.#roster.remove(service, this.#config.shutdown.drainMs);
-    await live?.udp?.close();
+    await Promise.all([live?.udp?.close(), live?.retire(this.#config.shutdown.drainMs)]);
   }
 
   /** @throws BindError, TargetError; everything is as before then */
@@ -279,10 +286,12 @@ export class Sidecar {
 
   /** A service that is new, or other than it was. */
   #take(service: Service): void {
-    const before = this.#services.get(service.name)?.udp;
+    const live = this.#services.get(service.name);
+    const before = live?.udp;
     const { openings, udp } = this.#enter(service);
     this.#fronts.lead(openings);
     this.#fronts.release(service.name, openings);
+    if (live !== undefined) this.#letGo(live.retire(this.#config.shutdown.drainMs));
     if (udp !== before) this.#letGo(this.#exchangeUdp(service.name, before, udp));
   }
 
@@ -311,6 +320,7 @@ export class Sidecar {
       traffic: before?.traffic ?? this.#newTraffic(name),
       seats: this.#seats,
       observer: this.#observer,
+      around: this.#around,
       nextId: () => ++this.#connectionCount,
     });
     this.#services.set(name, live);
@@ -323,10 +333,10 @@ export class Sidecar {
     return { waiting: new Seats(limit, `clients waiting for service "${name}"`), active: 0, meter: { in: 0, out: 0 } };
   }
 
-  #accept(client: net.Socket, route: Route): void {
+  #accept(client: net.Socket, route: Route, listener: Listener): void {
     this.#connectionCount += 1;
     const id = this.#connectionCount;
-    const connection = new Connection({ id, client, route, seats: this.#seats, observer: this.#observer });
+    const connection = new Connection({ id, client, listener, route, seats: this.#seats, observer: this.#observer });
     this.#connections.set(
       connection,
       connection.run().finally(() => this.#connections.delete(connection)),

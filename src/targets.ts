@@ -108,6 +108,7 @@ function createProcess(
     command,
     listen,
     graceMs,
+    ...(spec.isHandedListener && { listenerName: service }),
     env: environmentOf(spec, around.env, account?.home),
     onLine: (line) => observer.output(service, line),
     ...(cwd !== undefined && { cwd }),
@@ -116,8 +117,8 @@ function createProcess(
 }
 
 /** Nothing of wakeport's own environment reaches a child but what every program needs. */
-function environmentOf(
-  { env }: ProcessSpec,
+export function environmentOf(
+  { env }: Pick<ProcessSpec, "env">,
   own: Readonly<Record<string, string | undefined>>,
   home: string | undefined,
 ): Record<string, string> {

@@ -34,6 +34,8 @@ import { UpstreamCheck } from "./upstream-check.ts";
 import { isDenial, outcomeOf, sleepReasonOf, wasRefused } from "./verdicts.ts";
 
 const LAST_LINES_MS = 2_000;
+/** How long what was not tried has to stay up to count as started. */
+const TRIAL_MS = 10_000;
 
 /** All in milliseconds. */
 export interface Policy {
@@ -415,7 +417,7 @@ export class Activator {
     this.#readyAt = performance.now();
     this.#missing = undefined;
     this.#chronicle.lastError = undefined;
-    this.#cooldown.reset();
+    if (!up.isUntried) this.#cooldown.reset();
     this.#dispatch("started");
     this.#becameReady.resolve();
     this.#becameReady = Promise.withResolvers();
@@ -557,15 +559,25 @@ export class Activator {
   }
 
   #sawAwake(sight: Sight): void {
-    const life = this.#up?.life;
+    const up = this.#up;
+    const life = up?.life;
     if (sight.up && sight.life === life) return this.#thawed();
     if (!sight.up && sight.pausedLife !== undefined && sight.pausedLife === life) return this.#frozen();
     const exit = sight.up ? {} : (sight.exit ?? {});
     this.#wentDown(exit);
     const error = new ExitedError(this.target.name, exit);
+    if (up?.isUntried) this.#judge(error);
     this.#dispatch("exited", { error, exit, missing: sight.up ? undefined : sight.missing });
     // Unless somebody who needs it has claimed it again at once.
     if (this.#state.name === "asleep" && !this.#state.closing) this.#sawAsleep(sight);
+  }
+
+  /** What was taken for ready without a trial, and crashed soon, has failed to start. */
+  #judge(error: ExitedError): void {
+    const isEarly = performance.now() - this.#readyAt < TRIAL_MS;
+    if (!isEarly || sleepReasonOf(error.exit) !== "crash") return this.#cooldown.reset();
+    this.#chronicle.lastError = error.message;
+    this.#cooldown.begin();
   }
 
   #frozen(): void {

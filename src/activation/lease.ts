@@ -41,6 +41,11 @@ export class Lease implements Disposable {
     return this.#upstream.port;
   }
 
+  /** Whether nothing has shown yet that the target serves anybody in this life. */
+  get isUntried(): boolean {
+    return this.#upstream.isUntried === true;
+  }
+
   /** Aborted, with the reason, when the target went down under the lease. */
   get signal(): AbortSignal {
     return this.#cut.signal;

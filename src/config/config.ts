@@ -1,5 +1,7 @@
 /** A configuration as the rest of the program sees it: complete, checked, durations in milliseconds. Data only. */
+
 import type { SleepAction } from "../target/target.ts";
+import type { ProgramLimits } from "./program.ts";
 
 export interface Config {
   /** The file it came from, for people. */
@@ -53,7 +55,8 @@ export interface Service {
 export type WokenService = Service & { readonly target: WokenSpec };
 
 export function isWoken(service: Service): service is WokenService {
-  return service.target.kind !== "forward" && service.target.kind !== "builtin";
+  const { kind } = service.target;
+  return kind !== "forward" && kind !== "builtin" && kind !== "inetd";
 }
 
 export interface ServicePort {
@@ -87,7 +90,8 @@ export type WokenSpec =
 /** What serves clients without being woken. */
 export type DirectSpec =
   | { readonly kind: "forward"; readonly host: string; readonly port: number }
-  | { readonly kind: "builtin"; readonly builtin: BuiltinName };
+  | { readonly kind: "builtin"; readonly builtin: BuiltinName }
+  | ({ readonly kind: "inetd" } & InetdSpec);
 
 /** The small services of RFC 862 to 868. */
 export const builtinNames = ["echo", "discard", "daytime", "time", "chargen"] as const;
@@ -114,12 +118,32 @@ export interface CreatedSpec {
 
 export interface ProcessSpec {
   readonly command: readonly [string, ...string[]];
-  readonly listen: { readonly host: string; readonly port: number };
+  readonly listen: { readonly host: string; readonly port?: number };
   readonly cwd?: string;
   readonly env: Readonly<Record<string, string>>;
   /** Names or numbers. */
   readonly user?: string | number;
   readonly group?: string | number;
+  /** It is handed its listener: then a `listen` without a port means any that is free. */
+  readonly isHandedListener?: true;
+}
+
+/** A program that is started for each client, or for a listener with all its clients. */
+export interface InetdSpec {
+  readonly command: readonly [string, ...string[]];
+  readonly argv0?: string;
+  /** Names or numbers. */
+  readonly user?: string | number;
+  readonly group?: string | number;
+  readonly groups?: "none" | "init" | readonly (string | number)[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  readonly umask?: number;
+  readonly nice?: number;
+  readonly rlimits?: ProgramLimits;
+  readonly stderr: "log" | "socket";
+  /** Whether it is handed the listener. */
+  readonly wait: boolean;
 }
 
 export type ReadySpec =

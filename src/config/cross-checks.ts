@@ -44,7 +44,7 @@ export function checkSharing(services: readonly Service[], report: Report): void
       }
       if (service.target.kind === "process" && other.target.kind === "process") {
         const { host, port } = service.target.listen;
-        if (port !== other.target.listen.port || host !== other.target.listen.host) continue;
+        if (port === undefined || port !== other.target.listen.port || host !== other.target.listen.host) continue;
         if (!shareProtocol(service, other)) continue;
         const message = `services "${other.name}" and "${service.name}" have processes that both listen on ${host}:${port}`;
         report({ path: ["services", service.name, "process"], message, hint: "give them different ports" });

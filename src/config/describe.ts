@@ -2,11 +2,16 @@ import type { ContainerReference, TargetSpec } from "./config.ts";
 
 /** For people: `container vsftpd`, `container web (nginx:1.27)` for one made on demand, `process node server.js`, `builtin echo`. */
 export function describeTarget(spec: TargetSpec): string {
-  if (spec.kind === "process") return `process ${spec.command.map((part) => part.split("/").pop()).join(" ")}`;
+  if (spec.kind === "process") return `process ${inShort(spec.command)}`;
+  if (spec.kind === "inetd") return `inetd ${inShort(spec.command)}`;
   if (spec.kind === "created") return `container ${spec.service} (${spec.image})`;
   if (spec.kind === "forward") return `${spec.host.includes(":") ? `[${spec.host}]` : spec.host}:${spec.port}`;
   if (spec.kind === "builtin") return `builtin ${spec.builtin}`;
   return describeReference(spec.reference);
+}
+
+function inShort(command: readonly string[]): string {
+  return command.map((part) => part.split("/").pop()).join(" ");
 }
 
 /** For people: `container vsftpd`, `container shop/db`. */

@@ -14,7 +14,7 @@ const meaningful: Readonly<Partial<Record<keyof ParsedService, readonly TargetKi
   idle_timeout: ["container", "process"],
   min_uptime: ["container", "process"],
   sleep: ["container", "process"],
-  stop_grace: ["container", "process"],
+  stop_grace: ["container", "process", "inetd"],
   release_pace: ["container", "process"],
   start_timeout: ["container", "process", "forward"],
   group: ["container", "process"],
@@ -54,11 +54,12 @@ export function resolveTarget(
 
 function readTarget(
   name: string,
-  { container, process, forward, builtin, ports }: ParsedService,
+  { container, process, inetd, forward, builtin, ports }: ParsedService,
   network: string,
   report: Report,
 ): TargetSpec | undefined {
   if (forward !== undefined) return { kind: "forward", ...forward };
+  if (inetd !== undefined) return { kind: "inetd", ...present(inetd) };
   if (builtin !== undefined) return { kind: "builtin", builtin };
   if (process !== undefined) return processOf(name, process, ports, report);
   if (typeof container === "string") return { kind: "container", reference: { name: container }, network };
@@ -74,9 +75,10 @@ function processOf(
   ports: readonly PortMapping[],
   report: Report,
 ): TargetSpec | undefined {
-  const { command, listen, cwd, env, user, group } = process;
-  const port = listen?.port ?? ports[0]?.target;
-  if (port === undefined) {
+  const { command, listen, cwd, env, user, group, activation } = process;
+  const isHandedListener = activation === "listen_fds";
+  const port = listen?.port ?? (isHandedListener ? undefined : ports[0]?.target);
+  if (port === undefined && !isHandedListener) {
     const message = `service "${name}": it is not said on which port the process listens`;
     const hint = 'add listen: "127.0.0.1:PORT", or write ports as "FRONT:PORT"';
     report({ path: ["services", name, "process"], message, hint });
@@ -86,11 +88,17 @@ function processOf(
     kind: "process",
     command,
     env,
-    listen: { host: listen?.host ?? "127.0.0.1", port },
+    listen: { host: listen?.host ?? "127.0.0.1", ...(port !== undefined && { port }) },
+    ...(isHandedListener && { isHandedListener }),
     ...(cwd !== undefined && { cwd }),
     ...(user !== undefined && { user }),
     ...(group !== undefined && { group }),
   };
+}
+
+/** What is written, without what is not. */
+function present<T extends object>(written: T): { [Key in keyof T]: Exclude<T[Key], undefined> } {
+  return Object.fromEntries(Object.entries(written).filter(([, value]) => value !== undefined)) as never;
 }
 
 function createdOf(service: string, container: ParsedCreated, network: string): TargetSpec {
@@ -129,15 +137,16 @@ export function resolvePort(
     report({ path, message: `service "${name}": ${why}`, hint: 'UDP is for containers and processes: remove "/udp"' });
     return undefined;
   }
-  if (target.kind === "forward" || target.kind === "builtin") {
+  if (target.kind === "forward" || target.kind === "builtin" || target.kind === "inetd") {
     if (port.target !== undefined) {
       const message = `service "${name}": a target of the kind "${target.kind}" has no ports to choose from`;
       report({ path, message, hint: `write only where to listen: "${port.front}"` });
     }
     return { ...port, target: target.kind === "forward" ? target.port : port.front };
   }
-  const resolved = { ...port, target: port.target ?? (target.kind === "process" ? target.listen.port : port.front) };
-  if (target.kind !== "process") return resolved;
+  const own = target.kind === "process" ? target.listen.port : undefined;
+  const resolved = { ...port, target: port.target ?? own ?? port.front };
+  if (target.kind !== "process" || (target.isHandedListener && own === undefined)) return resolved;
   const { protocol } = port;
   if (clash(port, { address: target.listen.host, front: resolved.target, ...(protocol && { protocol }) })) {
     const message = `service "${name}": port ${port.front} is wakeport's own front, so the process cannot listen there`;
@@ -153,6 +162,9 @@ const connecting: ReadonlySet<ReadySpec["kind"]> = new Set(["tcp", "banner", "ht
 /** With nothing but ports for datagrams there is none to connect to: then the target is ready when it is up. */
 export function resolveReady(name: string, own: ParsedService, defaults: ParsedPolicies, report: Report): ReadySpec[] {
   const ready = readySpecs(own.ready ?? defaults.ready ?? builtIn.ready);
+  // What is handed its listener takes connections before it runs: only who asks for more waits for more.
+  const isSaid = own.ready !== undefined || defaults.ready !== undefined;
+  if (hasListener(own) && !isSaid) return [];
   if (own.ports.some(({ protocol }) => protocol !== "udp")) return ready;
   const wrong = ready.find(({ kind }) => connecting.has(kind));
   if (wrong !== undefined && own.ready !== undefined) {
@@ -189,4 +201,8 @@ function readySpecs(ready: ParsedReady | readonly ParsedReady[]): ReadySpec[] {
     if ("log" in part) return { kind: "log", pattern: part.log };
     return { kind: "http", path: part.http, status: part.status ?? builtIn.status };
   });
+}
+
+function hasListener({ process: program }: ParsedService): boolean {
+  return program?.activation === "listen_fds";
 }

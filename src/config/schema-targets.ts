@@ -2,10 +2,11 @@
 import { z } from "zod";
 import { type BuiltinName, builtinNames } from "./config.ts";
 import { parseImage, parseLabels, parseMemory, parseVolume } from "./created.ts";
+import { limitUnits, type ProgramLimit, type ProgramLimits, parseLimit, parseUmask } from "./program.ts";
 import { account, address, dockerName, environment, reading } from "./schema-parts.ts";
 
 /** The keys of a service of which it has exactly one. */
-export const targetKinds = ["container", "process", "forward", "builtin"] as const;
+export const targetKinds = ["container", "process", "inetd", "forward", "builtin"] as const;
 export type TargetKind = (typeof targetKinds)[number];
 
 /** What a container target may be written as. */
@@ -35,6 +36,22 @@ export interface ParsedProcess {
   readonly env: Readonly<Record<string, string>>;
   readonly user?: string | number | undefined;
   readonly group?: string | number | undefined;
+  readonly activation: "none" | "listen_fds";
+}
+
+export interface ParsedInetd {
+  readonly command: readonly [string, ...string[]];
+  readonly argv0?: string | undefined;
+  readonly user?: string | number | undefined;
+  readonly group?: string | number | undefined;
+  readonly groups?: "none" | "init" | readonly (string | number)[] | undefined;
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd?: string | undefined;
+  readonly umask?: number | undefined;
+  readonly nice?: number | undefined;
+  readonly rlimits?: ProgramLimits | undefined;
+  readonly stderr: "log" | "socket";
+  readonly wait: boolean;
 }
 
 const createdTarget = z.strictObject({
@@ -76,13 +93,16 @@ export const containerTarget: z.ZodType<ParsedContainer> = z
   ])
   .describe("The container to wake: a name, a service of a compose project, or an image to create it of");
 
+/** @param example a list as it may be written */
+function command(example: string): z.ZodType<[string, ...string[]]> {
+  return z
+    .tuple([z.string().min(1)], z.string(), { error: () => `the command is a list: ${example}; there is no shell` })
+    .describe("The program and its arguments; there is no shell in between");
+}
+
 export const processTarget: z.ZodType<ParsedProcess> = z
   .strictObject({
-    command: z
-      .tuple([z.string().min(1)], z.string(), {
-        error: () => 'the command is a list: ["node", "server.js"]; there is no shell',
-      })
-      .describe("The program and its arguments; there is no shell in between"),
+    command: command('["node", "server.js"]'),
     listen: address
       .optional()
       .describe("Where the program listens; default: 127.0.0.1 and the target's part of the port"),
@@ -92,8 +112,59 @@ export const processTarget: z.ZodType<ParsedProcess> = z
     ),
     user: account.optional().describe("Runs as this user (name or number)"),
     group: account.optional().describe("Runs as this group (name or number); default: the user's own"),
+    activation: z
+      .enum(["none", "listen_fds"])
+      .default("none")
+      .describe("listen_fds: it is handed its listener, as systemd does it, and needs no port of its own"),
   })
   .describe("The local program to wake");
+
+const limit = (unit: "number" | "size"): z.ZodType<ProgramLimit | undefined> =>
+  z
+    .union([z.string(), z.number()])
+    .transform(String)
+    .transform(reading((text: string) => parseLimit(text, unit)))
+    .optional();
+
+const limits: z.ZodType<ProgramLimits> = z.strictObject({
+  nofile: limit(limitUnits.nofile).describe("Open files"),
+  as: limit(limitUnits.as).describe("Address space"),
+  cpu: limit(limitUnits.cpu).describe("Seconds of processor time"),
+  data: limit(limitUnits.data).describe("Data segment"),
+  stack: limit(limitUnits.stack).describe("Stack"),
+  rss: limit(limitUnits.rss).describe("Memory in use; Linux does not enforce it"),
+  core: limit(limitUnits.core).describe("Core dump"),
+});
+
+export const inetdTarget: z.ZodType<ParsedInetd> = z
+  .strictObject({
+    command: command('["/usr/sbin/vsftpd", "/etc/vsftpd.conf"]'),
+    argv0: z.string().min(1).optional().describe("How the program is told that it is called; default: by its path"),
+    user: account.optional().describe("Runs as this user (name or number)"),
+    group: account.optional().describe("Runs as this group (name or number); default: the user's own"),
+    groups: z
+      .union([z.enum(["none", "init"]), z.array(account)])
+      .optional()
+      .describe("Supplementary groups: none, those that the user is a member of (init), or a list"),
+    env: environment.describe("Its environment, besides PATH, LANG, TZ and HOME, and who its client is"),
+    cwd: z.string().min(1).optional().describe("Its working directory"),
+    umask: z
+      .string({ error: () => 'a umask is octal, in quotes: "027"' })
+      .transform(reading(parseUmask))
+      .optional()
+      .describe('Which rights new files do not have, in octal: "027"'),
+    nice: z.int().min(-20).max(19).optional().describe("Added to wakeport's own: the higher, the less it gets"),
+    rlimits: limits.optional().describe('A number or a size ("512m"), "unlimited", or two of them, "soft:hard"'),
+    stderr: z
+      .enum(["log", "socket"])
+      .default("log")
+      .describe("Where what it complains of goes: the log, or its client"),
+    wait: z
+      .boolean()
+      .default(false)
+      .describe("true: the listening socket is handed over, to one program that serves all clients until it ends"),
+  })
+  .describe("The local program that is started for each client, with the connection as its stdin and stdout");
 
 export const forwardTarget: z.ZodType<{ readonly host: string; readonly port: number }> = address.describe(
   "Where clients are passed on to, host:port; a name is looked up for each of them",

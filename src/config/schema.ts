@@ -11,7 +11,9 @@ import {
   builtinTarget,
   containerTarget,
   forwardTarget,
+  inetdTarget,
   type ParsedContainer,
+  type ParsedInetd,
   type ParsedProcess,
   processTarget,
 } from "./schema-targets.ts";
@@ -36,6 +38,7 @@ export interface ParsedService extends ParsedPolicies {
   readonly ports: readonly PortMapping[];
   readonly container?: ParsedContainer | undefined;
   readonly process?: ParsedProcess | undefined;
+  readonly inetd?: ParsedInetd | undefined;
   readonly forward?: { readonly host: string; readonly port: number } | undefined;
   readonly builtin?: BuiltinName | undefined;
 }
@@ -46,6 +49,7 @@ const service = z.strictObject({
     .describe("Where to listen, as in compose: [address:]front[:target]"),
   container: containerTarget.optional(),
   process: processTarget.optional(),
+  inetd: inetdTarget.optional(),
   forward: forwardTarget.optional(),
   builtin: builtinTarget.optional(),
   depends_on: z

@@ -1,9 +1,10 @@
 /** One accepted client, from accept to close: let in, served by what its front leads to, reported. */
 import type net from "node:net";
 import { ActivationError, StartTimeoutError } from "../activation/errors.ts";
+import { TargetError } from "../errors.ts";
 import type { ConnectionFacts, ConnectionOutcome, ConnectionReport, Observer } from "../telemetry/observer.ts";
 import { LimitError, type Seats } from "./admission.ts";
-import type { Destination, OpenedFacts, Served } from "./destination.ts";
+import type { Client, Destination, OpenedFacts, Served } from "./destination.ts";
 import type { Meter } from "./relay.ts";
 
 /** What all connections of a service share. */
@@ -26,6 +27,8 @@ export interface Route {
 export interface ConnectionOptions {
   readonly id: number;
   readonly client: net.Socket;
+  /** Where it came in. */
+  readonly listener: Client["listener"];
   readonly route: Route;
   /** Places of the whole process. */
   readonly seats: Seats;
@@ -59,6 +62,7 @@ export class Connection {
   /** Serves the client to the end. Never rejects. */
   async run(): Promise<void> {
     // Reading goes on into a bounded buffer while the client waits: a reset is seen at once, an end of stream is kept.
+    if (!this.#route.destination.takesSocket) this.#client.read(0);
     this.#client.pause();
     this.#client.on("error", () => {});
     this.#client.once("close", () => this.#gone.abort(new ClientGoneError("the client left")));
@@ -95,7 +99,14 @@ export class Connection {
     };
     try {
       const { signal } = this.#gone;
-      return await destination.serve({ socket: this.#client, signal, meters: [this.#meter, traffic.meter], opened });
+      const meters = [this.#meter, traffic.meter];
+      return await destination.serve({
+        socket: this.#client,
+        listener: this.#options.listener,
+        signal,
+        meters,
+        opened,
+      });
     } finally {
       end();
     }
@@ -136,6 +147,6 @@ export function outcomeOf(error: unknown): ConnectionOutcome {
   if (error instanceof LimitError) return "denied_limit";
   if (error instanceof ClientGoneError) return "client_gone";
   if (error instanceof StartTimeoutError) return "start_timeout";
-  if (error instanceof ActivationError) return "start_failed";
+  if (error instanceof ActivationError || error instanceof TargetError) return "start_failed";
   return "dial_failed";
 }

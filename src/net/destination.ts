@@ -1,11 +1,14 @@
 import type net from "node:net";
 import type { Exit } from "../activation/errors.ts";
+import type { Listener } from "./listener.ts";
 import type { Meter } from "./relay.ts";
 
 /** One accepted client, as what serves it sees it. */
 export interface Client {
   /** Not being read: what has arrived is still in it. */
   readonly socket: net.Socket;
+  /** Where it came in. */
+  readonly listener: Pick<Listener, "handOver" | "takeBack">;
   /** Aborted when the client leaves before it is served. */
   readonly signal: AbortSignal;
   /** Count the bytes of this connection, and what is counted with it. */
@@ -33,6 +36,8 @@ export interface Served {
 export interface Destination {
   /** Whether a client that comes now has to wait for a start. */
   readonly isCold: boolean;
+  /** Whether it passes the socket itself on, so that nobody may have read from it; absent: it does not. */
+  readonly takesSocket?: boolean;
 
   /**
    * Serves one client to the end. The socket may still be open when it rejects, and is the caller's then.
@@ -40,4 +45,10 @@ export interface Destination {
    * @throws the reason of the client's signal, an ActivationError, or what the system says of a dial
    */
   serve(client: Client): Promise<Served>;
+
+  /**
+   * Its service was changed or removed: ends what would keep the port from another, once it had `drainMs` milliseconds.
+   * Absent: there is nothing of that kind, and clients that are served may finish.
+   */
+  retire?(drainMs: number): Promise<void>;
 }

@@ -14,6 +14,8 @@ export interface Trial extends Disposable {
   keep(): void;
 }
 
+type OnClient = (client: net.Socket, route: Route, listener: Listener) => void;
+
 interface Bound {
   readonly listener: Listener;
   route: Route | undefined;
@@ -27,9 +29,9 @@ interface Bound {
  */
 export class Fronts {
   readonly #bound = new Map<string, Bound>();
-  readonly #onClient: (client: net.Socket, route: Route) => void;
+  readonly #onClient: OnClient;
 
-  constructor(onClient: (client: net.Socket, route: Route) => void) {
+  constructor(onClient: OnClient) {
     this.#onClient = onClient;
   }
 
@@ -76,7 +78,7 @@ export class Fronts {
       const bound = this.#bound.get(formatFront(front));
       if (bound === undefined) continue;
       bound.route = route;
-      for (const client of bound.early.splice(0)) this.#onClient(client, route);
+      for (const client of bound.early.splice(0)) this.#onClient(client, route, bound.listener);
     }
   }
 
@@ -98,7 +100,7 @@ export class Fronts {
       route: undefined,
       early: [],
       listener: new Listener(service, front, (client) => {
-        if (bound.route !== undefined) return this.#onClient(client, bound.route);
+        if (bound.route !== undefined) return this.#onClient(client, bound.route, bound.listener);
         client.pause().on("error", () => {});
         bound.early.push(client);
       }),

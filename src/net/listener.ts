@@ -1,9 +1,15 @@
 import net from "node:net";
+import { delay } from "../async.ts";
 import { BindError, codeOf, messageOf } from "../errors.ts";
+import { listenerFd } from "../target/descriptor.ts";
 import { KEEP_ALIVE_MS } from "./dial.ts";
 
 /** Held by the kernel while we are busy accepting others. */
 const BACKLOG = 1_024;
+/** Between two attempts to have back what was handed over: somebody may still hold it. */
+const FIRST_AGAIN_MS = 5;
+const LONGEST_AGAIN_MS = 5_000;
+const PATIENCE_MS = 5_000;
 
 /** Where a service listens. Without an address: on every address of the machine, IPv6 and IPv4. */
 export interface Front {
@@ -19,19 +25,23 @@ export class Listener {
   readonly #front: Front;
   readonly #server: net.Server;
 
+  #boundPort: number | undefined;
+  readonly #closed = new AbortController();
+
+  /** @param onConnection told of clients of which nothing is read before somebody asks for it */
   constructor(service: string, front: Front, onConnection: (client: net.Socket) => void) {
     this.service = service;
     this.#front = front;
-    this.#server = net.createServer(
-      { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
-      onConnection,
-    );
+    const keepAlive = { keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
+    const options = { allowHalfOpen: true, noDelay: true, pauseOnConnect: true, ...keepAlive };
+    this.#server = net.createServer(options, onConnection);
   }
 
   /** The port it is bound to; differs from the configured one only for port 0. */
   get port(): number {
     const address = this.#server.address();
-    return address === null || typeof address === "string" ? this.#front.port : address.port;
+    const unbound = this.#boundPort ?? this.#front.port;
+    return address === null || typeof address === "string" ? unbound : address.port;
   }
 
   get front(): Front {
@@ -44,7 +54,8 @@ export class Listener {
    * @throws BindError that names the service, the address and the reason
    */
   async open(fd?: number): Promise<void> {
-    const { address, port } = this.#front;
+    const { address } = this.#front;
+    const { port } = this;
     try {
       if (fd !== undefined) await this.#listenOn({ fd, backlog: BACKLOG });
       else if (address !== undefined) await this.#listen(address, net.isIPv6(address), port);
@@ -57,8 +68,43 @@ export class Listener {
     }
   }
 
+  /** Lets `use` have the descriptor, and listens no more: from now on whoever has a copy of it does. */
+  handOver<T>(use: (fd: number) => T): T {
+    this.#boundPort = this.port;
+    try {
+      return use(listenerFd(this.#server));
+    } finally {
+      this.#server.close(() => {});
+    }
+  }
+
+  /**
+   * Listens again after `handOver`, as soon as nobody else does; unless it was closed meanwhile.
+   *
+   * @param onTrouble told, once, in words, what keeps it from that for longer than it should
+   */
+  async takeBack(onTrouble: (message: string) => void): Promise<void> {
+    const { signal } = this.#closed;
+    const began = performance.now();
+    let isTold = false;
+    for (let pauseMs = FIRST_AGAIN_MS; !signal.aborted; pauseMs = Math.min(pauseMs * 2, LONGEST_AGAIN_MS)) {
+      try {
+        await this.open();
+        if (signal.aborted) this.close();
+        return;
+      } catch (error) {
+        if (!isTold && performance.now() - began > PATIENCE_MS) {
+          isTold = true;
+          onTrouble(messageOf(error));
+        }
+        await delay(pauseMs, signal).catch(() => {});
+      }
+    }
+  }
+
   /** Stops accepting; connections that are open stay. Idempotent. */
   close(): void {
+    this.#closed.abort();
     this.#server.close(() => {});
   }
 

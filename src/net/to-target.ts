@@ -2,8 +2,9 @@
 import type net from "node:net";
 import { abortable } from "../activation/abortable.ts";
 import type { Activator } from "../activation/activator.ts";
+import { ExitedError } from "../activation/errors.ts";
 import type { Lease } from "../activation/lease.ts";
-import type { Gate } from "../async.ts";
+import { delay, type Gate } from "../async.ts";
 import { DeadlineError } from "../errors.ts";
 import type { Client, Destination, Served } from "./destination.ts";
 import { dial } from "./dial.ts";
@@ -23,6 +24,9 @@ export interface ToTargetOptions {
   readonly pace: Gate;
 }
 
+/** Between the reset of a client and the news that its target has ended. */
+const NEWS_MS = 250;
+
 export class ToTarget implements Destination {
   readonly #options: ToTargetOptions;
 
@@ -39,6 +43,8 @@ export class ToTarget implements Destination {
     using held = lease;
     client.opened();
     const end = await relay({ client: client.socket, upstream, meters: client.meters, lost: held.signal });
+    const isWordless = client.meters[0]?.out === 0;
+    if (held.isUntried && isWordless && (end === "upstream_reset" || end === "target_gone")) await throwIfLost(held);
     return { outcome: "relayed", end };
   }
 
@@ -74,6 +80,13 @@ export class ToTarget implements Destination {
 
   async #dial(lease: Lease, signal: AbortSignal): Promise<net.Socket> {
     using _place = await this.#options.pace.enter(signal);
-    return await dial({ host: lease.address, port: this.#options.targetPort, timeoutMs: DIAL_MS, signal });
+    const { address: host, port = this.#options.targetPort } = lease;
+    return await dial({ host, port, timeoutMs: DIAL_MS, signal });
   }
+}
+
+/** A target that ended before it said a word to a client has not served it. @throws the reason why it was lost */
+async function throwIfLost({ signal }: Lease): Promise<void> {
+  await delay(NEWS_MS, signal).catch(() => {});
+  if (signal.reason instanceof ExitedError) throw signal.reason;
 }

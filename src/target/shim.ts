@@ -3,18 +3,8 @@
  * protocol LISTEN_FDS wants it. Each is given by a small program that replaces itself by the next, so that the pid
  * stays and nothing is left in between. What is not asked for costs nothing.
  */
+import type { LimitName, ProgramLimit, ProgramLimits } from "../config/program.ts";
 import type { Account } from "./accounts.ts";
-
-/** The limits of a program that can be set, as setrlimit(2) calls them. */
-export type LimitName = "nofile" | "as" | "cpu" | "data" | "stack" | "rss" | "core";
-
-/** In files, bytes or seconds. */
-export interface Limit {
-  readonly soft: number | "unlimited";
-  readonly hard: number | "unlimited";
-}
-
-export type Limits = { readonly [Name in LimitName]?: Limit };
 
 /** A local program and all that it is given. */
 export interface Program {
@@ -29,7 +19,7 @@ export interface Program {
   readonly umask?: number;
   /** Added to our own priority: the higher, the less it gets. */
   readonly nice?: number;
-  readonly limits?: Limits;
+  readonly limits?: ProgramLimits;
   /** Its stdin becomes descriptor 3, a listener of that name in LISTEN_FDNAMES, and its stdin is empty. */
   readonly listenerName?: string;
 }
@@ -91,9 +81,10 @@ function scriptOf({ umask, limits, listenerName }: Program): string {
   // Taken for descriptor 0 first, a listener is made blocking on the way, as whoever receives it expects.
   if (listenerName !== undefined) steps.push("export LISTEN_PID=$$", "exec 3<&0 </dev/null");
   if (umask !== undefined) steps.push(`umask ${umask.toString(8).padStart(3, "0")}`);
-  for (const [name, limit] of Object.entries(limits ?? {}) as [LimitName, Limit][]) {
+  for (const [name, limit] of Object.entries(limits ?? {}) as [LimitName, ProgramLimit][]) {
     const { flag, unit } = ULIMIT[name];
-    const count = (value: Limit["soft"]): string => (value === "unlimited" ? value : String(Math.ceil(value / unit)));
+    const count = (value: ProgramLimit["soft"]): string =>
+      value === "unlimited" ? value : String(Math.ceil(value / unit));
     const [soft, hard] = [`ulimit -S -${flag} ${count(limit.soft)}`, `ulimit -H -${flag} ${count(limit.hard)}`];
     // The soft limit must not be above the hard one at any moment: down it goes first, up it cannot until the hard one is.
     steps.push(`{ ${soft} 2>/dev/null || :; }`, hard, soft);

@@ -6,6 +6,8 @@ import path from "node:path";
 import { codeOf, messageOf, TargetError } from "../errors.ts";
 import { type Program, type Spawnable, spawnable } from "./shim.ts";
 
+export type { StdioOptions };
+
 /** Where the small programs of a system are, whatever PATH a service has. */
 const SYSTEM_PATH = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
 

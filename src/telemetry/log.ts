@@ -208,6 +208,7 @@ function logSleep(log: Log, { target, services, reason, action, durationMs, exit
 
 function logConnection(log: Log, report: ConnectionReport): void {
   const { service, id, client, front, outcome, start, waitMs, durationMs, bytesIn, bytesOut, end, error } = report;
+  const { pid, exit } = report;
   const facts = {
     event: "connection.closed",
     service,
@@ -221,12 +222,16 @@ function logConnection(log: Log, report: ConnectionReport): void {
     bytes_in: bytesIn,
     bytes_out: bytesOut,
     ...(end !== undefined && { end }),
+    ...(pid !== undefined && { pid }),
+    ...(exit?.code !== undefined && { exit_code: exit.code }),
+    ...(exit?.signal !== undefined && { exit_signal: exit.signal }),
     ...(error !== undefined && { error: error.message }),
+    ...remedyOf(error),
   };
   const waited = waitMs === undefined ? "" : `, waited ${seconds(waitMs)} (${start})`;
   const moved =
     outcome === "relayed" ? `, ${bytesIn} bytes in, ${bytesOut} out${end === "clean" ? "" : `, ${end}`}` : "";
-  const why = error === undefined || outcome === "client_gone" ? "" : `: ${error.message}`;
+  const why = error === undefined || outcome === "client_gone" ? "" : `: ${sentenceOf(error)}`;
   log.info(facts, `${service}: ${client} ${outcome} in ${seconds(durationMs)}${waited}${moved}${why}`);
 }
 

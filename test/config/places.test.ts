@@ -35,7 +35,7 @@ function told(text: string): string[] {
 
 const anEmptyFile = 'the file is empty | it needs at least "services:" with one service';
 const allServiceKeys =
-  "known here: ports, container, process, forward, builtin, depends_on, group, network, ready, idle_timeout, sleep, min_uptime, start_timeout, stop_grace, release_pace, limits, udp, enabled";
+  "known here: ports, container, process, inetd, forward, builtin, depends_on, group, network, ready, idle_timeout, sleep, min_uptime, start_timeout, stop_grace, release_pace, limits, udp, enabled";
 
 const cases: Readonly<Record<string, readonly [text: string, ...told: string[]]>> = {
   "no text": ["", anEmptyFile],

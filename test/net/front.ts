@@ -75,7 +75,7 @@ export class Front implements AsyncDisposable {
       const { traffic, seats: places } = this;
       const route = { service: "web", front: "127.0.0.1:80", destination, traffic };
       const id = this.accepted.push(client);
-      const connection = new Connection({ id, client, route, seats: places, observer: told });
+      const connection = new Connection({ id, client, listener: this.#listener, route, seats: places, observer: told });
       this.connections.push(connection);
       this.#running.push(connection.run());
     });
@@ -151,7 +151,14 @@ export class DirectFront implements AsyncDisposable {
     const front = { address: "127.0.0.1", port: 0 };
     this.#listener = new Listener("direct", front, (client) => {
       const route = { service: "direct", front: "127.0.0.1:0", destination, traffic: this.traffic };
-      const connection = new Connection({ id: this.#running.size + 1, client, route, seats, observer: told });
+      const connection = new Connection({
+        id: this.#running.size + 1,
+        client,
+        listener: this.#listener,
+        route,
+        seats,
+        observer: told,
+      });
       this.#running.set(connection, connection.run());
     });
   }
