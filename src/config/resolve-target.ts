@@ -49,7 +49,29 @@ export function resolveTarget(
     const message = `service "${name}": a target of the kind "${kind}" is not started, so it depends on nothing`;
     report({ path, key: "depends_on", message, hint: "remove it" });
   }
+  if (own.inetd?.wait) checkHandedListener(name, own, defaults, report);
   return readTarget(name, own, own.network ?? defaults.network ?? builtIn.network, report);
+}
+
+/** What can be done only by who accepts the clients. */
+const byAccepting: readonly string[] = ["access", "limits", "banner", "on_deny"];
+
+/** With `wait` the program accepts them, all but the first: a limit that held for nobody else would be a trap. */
+function checkHandedListener(name: string, own: ParsedService, defaults: ParsedPolicies, report: Report): void {
+  const path = ["services", name];
+  const hint = 'use "process: { activation: listen_fds }", which keeps them, or "wait: false"';
+  for (const key of byAccepting) {
+    const isOwn = Object.hasOwn(own, key) && own[key as keyof ParsedService] !== undefined;
+    // What is for all services and says who may come, nobody expects to fail in silence.
+    const isInherited = key === "access" && Object.hasOwn(defaults, key);
+    if (!isOwn && !isInherited) continue;
+    const message = `service "${name}": with "wait: true" the program accepts its clients itself: "${key}" cannot hold for more than the first client`;
+    report({ path, ...(isOwn && { key }), message, hint });
+  }
+  if (own.inetd?.stderr === "socket") {
+    const message = `service "${name}": with "wait: true" there is no one client that stderr could go to`;
+    report({ path: [...path, "inetd"], key: "stderr", message, hint: 'remove "stderr: socket"' });
+  }
 }
 
 function readTarget(
