@@ -115,7 +115,10 @@ function convert({ place, words }: Line, addresses: readonly string[], work: Wor
   const note = placeOf(place);
   const target = targetOf({ service, account, server, args, isWaiting: mode === "wait" }, made, place, work);
   if ("reason" in target) return none(target.reason);
-  const limit = limitsOf(limits, made, place);
+  // A server that is handed the listener accepts its clients itself.
+  const limit = mode === "wait" ? undefined : limitsOf(limits, made, place);
+  if (mode === "wait" && limits !== "")
+    made.warn(place, `"${limits}" is left out: the server accepts its clients itself`);
   if (made.reasons.length === 0) {
     const taken = ports.map((port) => work.fronts.claim(name, port)).find((other) => other !== undefined);
     if (taken !== undefined) made.disable(place, `the port is taken by ${taken}`);
@@ -201,7 +204,7 @@ function targetOf(
     user: { value: user },
     group: group === "" ? undefined : { value: group },
     groups: { value: "init", note: "as in inetd" },
-    stderr: { value: "socket", note: "as in inetd, where it is the connection too" },
+    stderr: isWaiting ? undefined : { value: "socket", note: "as in inetd, where it is the connection too" },
     wait: isWaiting ? { value: true } : undefined,
   });
   return { key: "inetd", entry: { value: value ?? {} } };

@@ -12,7 +12,7 @@ const meaningless: Readonly<Record<string, string>> = {
 };
 
 const flagRemarks: Readonly<Record<string, string>> = {
-  INTERCEPT: "every client is checked anyway",
+  INTERCEPT: "clients are checked where wakeport accepts them, which it does but for wait = yes",
   NORETRY: "a server that cannot be started is not tried again for the same client",
   NODELAY: "the socket is handed over as it is: a server that needs TCP_NODELAY sets it itself",
   KEEPALIVE: "the socket is handed over as it is: a server that needs SO_KEEPALIVE sets it itself",

@@ -150,11 +150,6 @@ function inetd(
   const command = [path, ...(hasName ? words.slice(1) : words)];
   const [argv0] = hasName ? words : [];
   const lines = { parts: [], places: [...(server?.places ?? []), ...(args?.places ?? [])] };
-  if (waits)
-    made.warn(
-      wait?.places[0],
-      "wait = yes: only_from and no_access, which xinetd does not heed here, hold for the first client",
-    );
   const user = made.take("user");
   if (user === undefined) made.disable(undefined, '"user" is missing, for which xinetd disables the service');
   const value = mappingOf({
@@ -166,7 +161,8 @@ function inetd(
     umask: umaskOf(made),
     nice: niceOf(made),
     rlimits: rlimitsOf(made),
-    stderr: { value: "socket", note: "as in xinetd, where it is the connection too" },
+    // The server has no connection yet that its stderr could be.
+    stderr: waits ? undefined : { value: "socket", note: "as in xinetd, where it is the connection too" },
     wait: waits ? entryOf(true, "wait", wait) : undefined,
   });
   return { key: "inetd", entry: { value: value ?? {} } };

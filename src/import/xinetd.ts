@@ -73,15 +73,17 @@ function convert(service: XinetdService, defaults: Settings, work: Work): Conver
   if ("reason" in port) return none(port.reason, service.warnings);
   const target = targetOf(name, flags, made, work);
   if ("reason" in target) return none(target.reason, service.warnings);
-  const { allow, ...access } = accessOf(made) ?? {};
+  const takesListener = target.key === "inetd" && wordsOf(made.take("wait")).includes("yes");
+  if (takesListener) dropForListener(made, flags);
+  const { allow, ...access } = (takesListener ? undefined : accessOf(made)) ?? {};
   const keys: Record<string, Entry> = { ports: port.entry, [target.key]: target.entry };
   // Whom a sensor meets is banned, whatever only_from says.
   const isSensor = flags.has("SENSOR");
   const nobody = isSensor && target.key === "builtin" ? { value: [] } : undefined;
   const sections = {
     access: mappingOf({ allow: isSensor ? nobody : allow, ...access }),
-    limits: limitsOf(made),
-    banner: bannerOf(made, work.sources),
+    limits: takesListener ? undefined : limitsOf(made),
+    banner: takesListener ? undefined : bannerOf(made, work.sources),
   };
   for (const [key, value] of Object.entries(sections)) if (value !== undefined) keys[key] = { value };
   warnOfTheRest(made, flags, target.key);
@@ -97,6 +99,23 @@ function convert(service: XinetdService, defaults: Settings, work: Work): Conver
     },
     warnings: own.map((one) => ({ ...one, place: one.place ?? place, message: `service ${id}: ${one.message}` })),
   };
+}
+
+/** A server that is handed the listener accepts its clients itself: what xinetd did about them is little. */
+function dropForListener(made: Conversion, flags: ReadonlySet<string>): void {
+  for (const name of ["only_from", "no_access"]) {
+    const place = made.take(name)?.places[0];
+    const without = `wait = yes: ${name} is left out: the server accepts its clients itself`;
+    if (place !== undefined && flags.has("INTERCEPT"))
+      made.disable(place, `${without}, and nothing can INTERCEPT them`);
+    else if (place !== undefined) made.warn(place, `${without}, and xinetd does not heed it either`);
+  }
+  const times = made.take("access_times");
+  if (times !== undefined) made.disable(times.places[0], "wait = yes: access_times cannot be had");
+  for (const name of ["instances", "per_source", "cps", "max_load", "banner", "banner_success", "banner_fail"]) {
+    const place = made.take(name)?.places[0];
+    if (place !== undefined) made.warn(place, `wait = yes: ${name} is left out: the server accepts its clients itself`);
+  }
 }
 
 function enabledEntry(off: Off | undefined, reasons: readonly string[]): Entry | undefined {

@@ -4,6 +4,7 @@ import { importInetd } from "./imported.ts";
 
 const vsftpd = "/usr/sbin/vsftpd vsftpd /etc/vsftpd.conf";
 const inetd = { command: ["/usr/sbin/vsftpd", "/etc/vsftpd.conf"], user: "root", groups: "init", stderr: "socket" };
+const waiting = { command: inetd.command, user: "root", groups: "init", wait: true };
 const limits = { rate: "256/m", rate_per_source: "256/m" };
 
 suite("import inetd", () => {
@@ -37,7 +38,8 @@ suite("import inetd", () => {
     ],
     [`ftp stream tcp nowait/0 root ${vsftpd}`]: [{ ports: ["ftp"], inetd, limits }],
     [`ftp stream tcp nowait.x root ${vsftpd}`]: [{ ports: ["ftp"], enabled: false, inetd }, /"\.x" is no limit/],
-    [`ftp stream tcp wait root ${vsftpd}`]: [{ ports: ["ftp"], inetd: { ...inetd, wait: true }, limits }],
+    [`ftp stream tcp wait root ${vsftpd}`]: [{ ports: ["ftp"], inetd: waiting }],
+    [`ftp stream tcp wait.5 root ${vsftpd}`]: [{ ports: ["ftp"], inetd: waiting }, /"\.5" is left out/],
     [`ftp stream tcp nowait ftp.adm ${vsftpd}`]: [
       { ports: ["ftp"], inetd: { ...inetd, user: "ftp", group: "adm" }, limits },
     ],

@@ -12,6 +12,8 @@ const plain = {
   stderr: "socket",
 };
 
+const { stderr: _, ...nobodysStderr } = plain;
+
 /** With the value of a key of `inetd`. */
 const inetd = (more: Record<string, unknown>): object => ({ inetd: { ...plain, ...more } });
 const rate = (value: string): object => ({ rate: value, rate_per_source: value });
@@ -65,7 +67,7 @@ suite("import xinetd", () => {
       [["flags = NAMEINARGS"], { enabled: false }, /NAMEINARGS needs server_args/],
       [["flags = IPv4"], { ports: ["0.0.0.0:ftp"] }],
       [["flags = IPv6"], { ports: ["ftp"] }],
-      [["flags = INTERCEPT NORETRY"], inetd({}), /INTERCEPT is left out: every client is checked/],
+      [["flags = INTERCEPT NORETRY"], inetd({}), /INTERCEPT is left out: clients are checked where/],
       [["flags = NODELAY KEEPALIVE LABELED"], inetd({}), /KEEPALIVE is left out/],
       [["flags = IDONLY"], inetd({}), /IDONLY is left out: without USERID .* it has no effect/],
       [["flags = IDONLY", "log_on_success = USERID"], { enabled: false }, /IDONLY cannot be had/],
@@ -79,7 +81,15 @@ suite("import xinetd", () => {
     socket_type: [[["socket_type = stream"], inetd({})]],
     protocol: [[["protocol = tcp"], inetd({})]],
     wait: [
-      [["wait = yes"], inetd({ wait: true }), /only_from and no_access, which xinetd does not heed/],
+      [["wait = yes"], { inetd: { ...nobodysStderr, wait: true }, limits: undefined }],
+      [
+        ["wait = yes", "only_from = 1.2.3.4"],
+        { access: undefined },
+        /only_from is left out: .* xinetd does not heed it/,
+      ],
+      [["wait = yes", "no_access = 1.2.3.4", "flags = REUSE"], { access: undefined }, /no_access is left out/],
+      [["wait = yes", "access_times = 8:00-9:00"], { enabled: false, access: undefined }, /access_times cannot be had/],
+      [["wait = yes", "instances = 5", "cps = 5 5"], { limits: undefined }, /cps is left out: the server accepts/],
       [["wait = sometimes"], { enabled: false }, /neither yes nor no/],
     ],
     user: [
