@@ -10,6 +10,7 @@ export class Conversion {
   readonly #warnings: Warning[] = [];
   /** Why it is not served: xinetd did not, or what kept clients out cannot be had here. */
   readonly #reasons: string[] = [];
+  #isQuiet = false;
 
   constructor(settings: Settings) {
     this.#settings = settings;
@@ -34,13 +35,20 @@ export class Conversion {
     return [...this.#settings].filter(([name]) => !this.#used.has(name));
   }
 
+  /** Does something for its reasons alone: what it warns of is nobody's business. */
+  checkOnly(act: () => unknown): void {
+    this.#isQuiet = true;
+    act();
+    this.#isQuiet = false;
+  }
+
   warn(place: Place | undefined, message: string): void {
-    this.#warnings.push({ ...(place && { place }), message });
+    if (!this.#isQuiet) this.#warnings.push({ ...(place && { place }), message });
   }
 
   /** Says why the service is not to be served as it was written, and that. */
   disable(place: Place | undefined, reason: string): void {
-    this.warn(place, `${reason}: imported with "enabled: false"`);
+    this.#warnings.push({ ...(place && { place }), message: `${reason}: imported with "enabled: false"` });
     this.#reasons.push(reason);
   }
 }

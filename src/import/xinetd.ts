@@ -8,6 +8,7 @@ import {
   type Warning,
   warningLine,
 } from "./draft.ts";
+import type { Sources } from "./sources.ts";
 import { splitAddress } from "./xinetd-addresses.ts";
 import type { XinetdEntry } from "./xinetd-entries.ts";
 import { accessOf, bannerOf, limitsOf } from "./xinetd-limits.ts";
@@ -74,7 +75,7 @@ function convert(service: XinetdService, defaults: Settings, work: Work): Conver
   const target = targetOf(name, flags, made, work);
   if ("reason" in target) return none(target.reason, service.warnings);
   const takesListener = target.key === "inetd" && wordsOf(made.take("wait")).includes("yes");
-  if (takesListener) dropForListener(made, flags);
+  if (takesListener) dropForListener(made, flags, work.sources);
   const { allow, ...access } = (takesListener ? undefined : accessOf(made)) ?? {};
   const keys: Record<string, Entry> = { ports: port.entry, [target.key]: target.entry };
   // Whom a sensor meets is banned, whatever only_from says.
@@ -102,7 +103,9 @@ function convert(service: XinetdService, defaults: Settings, work: Work): Conver
 }
 
 /** A server that is handed the listener accepts its clients itself: what xinetd did about them is little. */
-function dropForListener(made: Conversion, flags: ReadonlySet<string>): void {
+function dropForListener(made: Conversion, flags: ReadonlySet<string>, sources: Sources): void {
+  // What xinetd cannot read disables the service all the same.
+  made.checkOnly(() => [accessOf(made), limitsOf(made), bannerOf(made, sources)]);
   for (const name of ["only_from", "no_access"]) {
     const place = made.take(name)?.places[0];
     const without = `wait = yes: ${name} is left out: the server accepts its clients itself`;
