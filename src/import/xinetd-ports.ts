@@ -1,5 +1,5 @@
 /** Where a service listens: the attributes port, bind and v6only, and the name of the service itself. */
-import { parsePort } from "../config/ports.ts";
+import net from "node:net";
 import type { PortNames } from "../config/service-names.ts";
 import { UnitError } from "../config/units.ts";
 import { type Conversion, entryOf } from "./conversion.ts";
@@ -60,15 +60,9 @@ function addressOf(
     made.warn(v6only?.places[0], "v6only = no: xinetd takes it for yes, whatever it says");
   }
   if (host !== undefined) {
-    const address = host.includes(":") ? `[${host}]` : host;
-    try {
-      parsePort(`${address}:1`);
-      return address;
-    } catch (error) {
-      if (!(error instanceof UnitError)) throw error;
-      made.disable(bind?.places[0], `bind: "${host}" is a name: put its address before the port`);
-      return undefined;
-    }
+    if (net.isIP(host) !== 0) return net.isIPv6(host) ? `[${host}]` : host;
+    made.disable(bind?.places[0], `bind: "${host}" is a name: put its address before the port`);
+    return undefined;
   }
   if (flags.has("IPv4") && !flags.has("IPv6")) return "0.0.0.0";
   return v6only === undefined ? undefined : "[::]";

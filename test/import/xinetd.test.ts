@@ -149,6 +149,7 @@ suite("import xinetd", () => {
       [["port = 2121"], { enabled: false }, /"ftp" has the port 21 in \/etc\/services/],
     ],
     bind: [
+      [["bind = 1"], { ports: ["ftp"], enabled: false }, /"1" is a name/],
       [["bind = 127.0.0.1"], { ports: ["127.0.0.1:ftp"] }],
       [["bind = ::1"], { ports: ["[::1]:ftp"] }],
       [["bind = localhost"], { ports: ["ftp"], enabled: false }, /"localhost" is a name/],
