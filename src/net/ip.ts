@@ -1,0 +1,87 @@
+/** Addresses of the Internet Protocol as bytes, so that they can be compared by prefix. */
+import net from "node:net";
+
+export type IpFamily = "ipv4" | "ipv6";
+
+export interface Ip {
+  readonly family: IpFamily;
+  /** 4 or 16 of them. */
+  readonly bytes: readonly number[];
+}
+
+/** All addresses that begin with the same `prefix` bits. */
+export interface Network extends Ip {
+  readonly prefix: number;
+}
+
+/** What a dual-stack listener puts before the four bytes of an IPv4 client. */
+const MAPPED: readonly number[] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255];
+
+/** How many bits an address of that family has. */
+export const BITS: Readonly<Record<IpFamily, number>> = { ipv4: 32, ipv6: 128 };
+
+/**
+ * Reads an address as the system writes it. An IPv4 address that is mapped into IPv6 (`::ffff:10.1.2.3`) is the IPv4
+ * address; the zone of a link-local one (`fe80::1%eth0`) is left out.
+ *
+ * @returns undefined for what is no address
+ */
+export function readIp(text: string): Ip | undefined {
+  if (net.isIPv4(text)) return { family: "ipv4", bytes: text.split(".").map(Number) };
+  if (!net.isIPv6(text)) return undefined;
+  const bytes = ipv6Bytes(text.replace(/%.*$/s, ""));
+  return isMapped(bytes) ? { family: "ipv4", bytes: bytes.slice(MAPPED.length) } : { family: "ipv6", bytes };
+}
+
+/** Whether the bytes are those of an IPv4 address within IPv6. */
+export function isMapped(bytes: readonly number[]): boolean {
+  return bytes.length === 16 && MAPPED.every((byte, index) => bytes[index] === byte);
+}
+
+/** The bytes of a valid IPv6 address, mapped ones as they are. */
+export function ipv6Bytes(text: string): number[] {
+  const [head = "", tail] = text.split("::");
+  const first = groupBytes(head);
+  const last = tail === undefined ? [] : groupBytes(tail);
+  return [...first, ...new Array<number>(16 - first.length - last.length).fill(0), ...last];
+}
+
+function groupBytes(text: string): number[] {
+  if (text === "") return [];
+  return text.split(":").flatMap((group) => {
+    if (group.includes(".")) return group.split(".").map(Number);
+    const value = Number.parseInt(group, 16);
+    return [value >> 8, value & 255];
+  });
+}
+
+/** The address with all bits after the first `prefix` ones cleared. */
+export function networkOf({ family, bytes }: Ip, prefix: number): Network {
+  return { family, prefix, bytes: bytes.map((byte, index) => byte & maskAt(index, prefix)) };
+}
+
+/** Whether the address is one of that network. */
+export function isIn({ family, bytes }: Ip, network: Network): boolean {
+  if (family !== network.family) return false;
+  return bytes.every((byte, index) => ((byte ^ (network.bytes[index] ?? 0)) & maskAt(index, network.prefix)) === 0);
+}
+
+/** As people write it: `10.1.2.3`, `fd00::1`. */
+export function formatIp({ family, bytes }: Ip): string {
+  if (family === "ipv4") return bytes.join(".");
+  const groups = Array.from({ length: 8 }, (_, index) => ((bytes[2 * index] ?? 0) << 8) | (bytes[2 * index + 1] ?? 0));
+  const address = groups.map((group) => group.toString(16)).join(":");
+  return new net.SocketAddress({ address, family }).address;
+}
+
+/** `10.0.0.0/8`; a single address without its prefix. */
+export function formatNetwork(network: Network): string {
+  const address = formatIp(network);
+  return network.prefix === BITS[network.family] ? address : `${address}/${network.prefix}`;
+}
+
+/** Which bits of the byte at `index` belong to the first `prefix` bits. */
+function maskAt(index: number, prefix: number): number {
+  const bits = Math.min(8, Math.max(0, prefix - 8 * index));
+  return (0xff << (8 - bits)) & 0xff;
+}
