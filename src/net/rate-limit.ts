@@ -15,8 +15,11 @@ export interface RateLimitOptions {
   readonly mostSources?: number;
 }
 
-/** Who has to wait: one source, or everybody. */
-export type RateAnswer = { readonly waitMs: 0 } | { readonly waitMs: number; readonly limits: "source" | "service" };
+/** How long a client has to wait, and who has to: those of its source, or everybody. */
+export interface RateWait {
+  readonly waitMs: number;
+  readonly limits: "source" | "service";
+}
 
 /**
  * How many clients may come in a time, in all and from each source. A source is asked for its own share first, and what
@@ -41,12 +44,12 @@ export class RateLimit {
     return this.#sources.size;
   }
 
-  /** Whether a client of `source` may come now, and how long it has to wait when not. Takes nothing. */
-  ask(source: string, now: number): RateAnswer {
+  /** How long a client of `source` has to wait; undefined when it may come now. Takes nothing. */
+  ask(source: string, now: number): RateWait | undefined {
     const ownWait = this.#bucketOf(source, now)?.waitMs(now) ?? 0;
     if (ownWait > 0) return { waitMs: ownWait, limits: "source" };
     const wait = this.#service?.waitMs(now) ?? 0;
-    return wait > 0 ? { waitMs: wait, limits: "service" } : { waitMs: 0 };
+    return wait > 0 ? { waitMs: wait, limits: "service" } : undefined;
   }
 
   /** Counts a client of `source` that is let in, after `ask` has said that it may. */

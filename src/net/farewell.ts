@@ -1,0 +1,79 @@
+/** The end of clients that are turned away. */
+import type net from "node:net";
+
+/** From the client's own end to a reset: time for what it was told to arrive. */
+const AFTER_END_MS = 200;
+
+export interface FarewellOptions {
+  /** How many may take leave at a time; each holds a descriptor. */
+  readonly most: number;
+  /** How long one may take to read what it was told, in milliseconds. */
+  readonly patienceMs: number;
+}
+
+export interface LastWords {
+  /** What the client is told, if anything. */
+  readonly banner?: Buffer | undefined;
+  /** Whether its connection then ends in good order, or is broken off. */
+  readonly way: "close" | "reset";
+}
+
+/**
+ * A socket that is closed while there is something unread in it is reset by the kernel, and a reset may overtake what
+ * was written before it. So what the client sends is read, and dropped, until it has ended or its time is over.
+ */
+export class Farewell {
+  readonly #options: FarewellOptions;
+  /** In the order in which they came, each with what ends it. */
+  readonly #leaving = new Map<net.Socket, () => void>();
+
+  constructor(options: FarewellOptions = { most: 64, patienceMs: 2_000 }) {
+    this.#options = options;
+  }
+
+  /** How many take leave at this moment. */
+  get size(): number {
+    return this.#leaving.size;
+  }
+
+  /** Ends a connection; resolves when it is closed. When too many take leave, the one that began first is ended. */
+  async bid(client: net.Socket, { banner, way }: LastWords): Promise<void> {
+    if (client.destroyed) return;
+    const end = (): void => {
+      if (way === "reset") client.resetAndDestroy();
+      else client.destroy();
+    };
+    const isUntold = banner === undefined && client.bytesWritten === 0;
+    if (way === "reset" && isUntold) return end();
+    this.#makeRoom();
+    this.#leaving.set(client, end);
+    let timer = setTimeout(end, this.#options.patienceMs);
+    const closed = new Promise<void>((resolve) => client.once("close", () => resolve()));
+    client.on("error", () => {});
+    if (banner !== undefined) client.write(banner);
+    if (way === "close") client.end();
+    else {
+      client.once("end", () => {
+        clearTimeout(timer);
+        timer = setTimeout(end, AFTER_END_MS);
+      });
+    }
+    client.resume();
+    await closed;
+    clearTimeout(timer);
+    this.#leaving.delete(client);
+  }
+
+  /** Ends all at once. */
+  close(): void {
+    for (const end of this.#leaving.values()) end();
+  }
+
+  #makeRoom(): void {
+    for (const [client, end] of this.#leaving) {
+      if (this.#leaving.size < this.#options.most) return;
+      this.#leaving.delete(client);
+      end();
+    }
+  }
+}
