@@ -51,7 +51,7 @@ export class Door {
     this.#limits = new Limits(limits, options.around);
     if (limits.onLimit === "queue") {
       const attempt = (client: Waiting) => this.#attempt(client);
-      this.#line = new Line({ places: limits.waiting, patienceMs, attempt });
+      this.#line = new Line({ places: limits.waiting, patienceMs, attempt, now: options.around.now });
     }
   }
 

@@ -11,6 +11,8 @@ export interface LineOptions {
   readonly patienceMs: number;
   /** Lets somebody in, or says what is in the way. @throws DeniedError for one that may not come at all any more */
   readonly attempt: (client: Waiting) => Disposable | Obstacle;
+  /** Milliseconds of a clock that never goes back. */
+  readonly now: () => number;
 }
 
 export interface Waiting {
@@ -18,12 +20,9 @@ export interface Waiting {
   readonly source: string;
 }
 
-const OTHERS: Pick<Obstacle, "reason" | "message"> = { reason: "waiting_limit", message: "others were first" };
-
 interface Place extends Waiting {
   readonly admit: (pass: Disposable) => void;
   readonly refuse: (error: unknown) => void;
-  obstacle: Obstacle | undefined;
 }
 
 /**
@@ -37,6 +36,8 @@ export class Line {
   /** What is in the way of everybody, as of the last look. */
   #obstacle: Obstacle | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** When the timer goes off. */
+  #dueAt = Number.POSITIVE_INFINITY;
 
   constructor(options: LineOptions) {
     this.#options = options;
@@ -54,81 +55,99 @@ export class Line {
    */
   async wait(client: Waiting, signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted();
+    const first = this.#pass(client);
+    if (first !== undefined && Symbol.dispose in first) return first;
+    using _counted = this.#countIn(client);
     const { promise, resolve: admit, reject: refuse } = Promise.withResolvers<Disposable>();
-    const place: Place = { ...client, admit, refuse, obstacle: undefined };
+    const place: Place = { ...client, admit, refuse };
     this.#places.add(place);
-    this.advance();
-    if (!this.#places.has(place)) return promise;
+    this.#note(first);
     const giveUp = (error: unknown): void => {
-      this.#places.delete(place);
+      this.#leave(place);
       refuse(error);
     };
     const leave = (): void => giveUp(signal.reason);
-    const timer = setTimeout(() => giveUp(this.#tooLate(place)), this.#options.patienceMs);
+    const timer = setTimeout(() => {
+      const obstacle = this.#attempt(place);
+      if (obstacle !== undefined) giveUp(new DeniedError(obstacle.reason, `waited too long: ${obstacle.message}`));
+    }, this.#options.patienceMs);
     signal.addEventListener("abort", leave, { once: true });
     try {
-      using _counted = this.#countIn(place);
       return await promise;
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", leave);
-      this.#places.delete(place);
-      if (this.#places.size === 0) this.#rest();
     }
   }
 
   /** Lets in who can be let in now. To be called whenever there may be room. */
   advance(): void {
     this.#rest();
-    this.#obstacle = undefined;
     const blocked = new Set<string>();
-    let againMs = Number.POSITIVE_INFINITY;
     for (const place of this.#places) {
       if (blocked.has(place.source)) continue;
-      const answer = this.#attempt(place);
-      if (answer === undefined) continue;
-      place.obstacle = answer;
-      againMs = Math.min(againMs, answer.waitMs ?? againMs);
-      if (answer.limits === "service") {
-        this.#obstacle = answer;
-        break;
-      }
+      const obstacle = this.#attempt(place);
+      if (obstacle === undefined) continue;
+      if (obstacle.limits === "service") break;
       blocked.add(place.source);
     }
-    if (Number.isFinite(againMs)) this.#timer = setTimeout(() => this.advance(), againMs);
+  }
+
+  /** For a newcomer that is behind nobody. Undefined: it is behind somebody. @throws DeniedError */
+  #pass(client: Waiting): Disposable | Obstacle | undefined {
+    if (this.#obstacle !== undefined || this.#sources.of(client.source) > 0) return undefined;
+    return this.#options.attempt(client);
   }
 
   #attempt(place: Place): Obstacle | undefined {
     try {
       const answer = this.#options.attempt(place);
-      if (!(Symbol.dispose in answer)) return answer;
+      if (!(Symbol.dispose in answer)) {
+        this.#note(answer);
+        return answer;
+      }
       place.admit(answer);
     } catch (error) {
       place.refuse(error);
     }
-    this.#places.delete(place);
+    this.#leave(place);
     return undefined;
   }
 
+  #leave(place: Place): void {
+    this.#places.delete(place);
+    if (this.#places.size === 0) this.#rest();
+  }
+
   /** @throws DeniedError when there is no place to wait */
-  #countIn({ source }: Place): Disposable {
+  #countIn({ source }: Waiting): Disposable {
     const { places } = this.#options;
     const share = Math.max(1, Math.floor(places / 2));
     if (this.#sources.of(source) >= share) {
       throw new DeniedError("waiting_limit", `limit of ${share} waiting clients of ${source} reached`);
     }
-    if (this.#places.size > places)
+    if (this.#places.size >= places) {
       throw new DeniedError("waiting_limit", `limit of ${places} waiting clients reached`);
+    }
     return this.#sources.add(source);
+  }
+
+  #note(obstacle: Obstacle | undefined): void {
+    if (obstacle?.limits === "service") this.#obstacle = obstacle;
+    if (obstacle?.waitMs !== undefined) this.#lookAgainIn(obstacle.waitMs);
+  }
+
+  #lookAgainIn(ms: number): void {
+    const dueAt = this.#options.now() + ms;
+    if (dueAt >= this.#dueAt) return;
+    clearTimeout(this.#timer);
+    this.#dueAt = dueAt;
+    this.#timer = setTimeout(() => this.advance(), ms);
   }
 
   #rest(): void {
     clearTimeout(this.#timer);
-    this.#timer = undefined;
-  }
-
-  #tooLate({ obstacle }: Place): DeniedError {
-    const { reason, message } = this.#obstacle ?? obstacle ?? OTHERS;
-    return new DeniedError(reason, `waited too long: ${message}`);
+    this.#dueAt = Number.POSITIVE_INFINITY;
+    this.#obstacle = undefined;
   }
 }
