@@ -6,9 +6,11 @@ import type { InetdSpec, Service, ServicePort } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
 import { Builtin } from "./net/builtin.ts";
 import type { Destination } from "./net/destination.ts";
+import type { Gatehouse } from "./net/entrance.ts";
 import { Forward } from "./net/forward.ts";
 import { HandOff } from "./net/hand-off.ts";
 import { ListenerHandOff } from "./net/listener-hand-off.ts";
+import { Sensor } from "./net/sensor.ts";
 import { ToTarget } from "./net/to-target.ts";
 import { accountOf } from "./target/accounts.ts";
 import type { Program } from "./target/shim.ts";
@@ -22,6 +24,12 @@ export interface InetdSurroundings extends Surroundings {
   readonly busy: Set<Workers>;
 }
 
+export interface DestinationSurroundings {
+  readonly gatehouse: Gatehouse;
+  readonly around: InetdSurroundings;
+  readonly observer: Observer;
+}
+
 /** Gives each port of one service its destination. */
 export type DestinationOf = (port: ServicePort) => Destination;
 
@@ -32,8 +40,7 @@ export type DestinationOf = (port: ServicePort) => Destination;
 export function destinationsOf(
   service: Service,
   activator: Activator | undefined,
-  around: InetdSurroundings,
-  observer: Observer,
+  { gatehouse, around, observer }: DestinationSurroundings,
 ): DestinationOf {
   const { target, releasePace, startTimeoutMs } = service;
   switch (target.kind) {
@@ -43,6 +50,14 @@ export function destinationsOf(
       return always(new Builtin(target.builtin));
     case "inetd":
       return handOffs(service, target, around, observer);
+    case "sensor": {
+      const { bans, farewell, around: clock } = gatehouse;
+      const words = { banner: service.banner.deny, way: service.onDeny };
+      const { unixTime } = clock;
+      const { ipv6Prefix } = service.limits;
+      const sensor = { service: service.name, banMs: target.banMs, ipv6Prefix, bans, farewell, words };
+      return always(new Sensor({ ...sensor, unixTime, observer }));
+    }
     default: {
       if (activator === undefined) throw new Error(`service "${service.name}" has no activator`);
       // The ports of a service share its pace.

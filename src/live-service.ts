@@ -3,9 +3,10 @@ import type { Activator } from "./activation/activator.ts";
 import type { LivePart } from "./admin/api.ts";
 import type { Service, ServicePort } from "./config/config.ts";
 import { destinationsOf, type InetdSurroundings } from "./destinations.ts";
-import type { Seats } from "./net/admission.ts";
 import type { Traffic } from "./net/connection.ts";
+import { type Entrance, entranceOf, type Gatehouse } from "./net/entrance.ts";
 import type { Opening } from "./net/fronts.ts";
+import { readIp } from "./net/ip.ts";
 import { type Front, formatFront } from "./net/listener.ts";
 import { UdpService } from "./net/udp/service.ts";
 import type { ServiceGauges } from "./telemetry/metrics.ts";
@@ -19,8 +20,8 @@ export interface LiveServiceOptions {
   readonly traffic: Traffic;
   /** What it was before. */
   readonly before: LiveService | undefined;
-  /** Places of the whole process. */
-  readonly seats: Seats;
+  /** What the entrances of all services share. */
+  readonly gatehouse: Gatehouse;
   readonly observer: Observer;
   readonly around: InetdSurroundings;
   /** Numbers all clients of wakeport. */
@@ -32,19 +33,21 @@ export class LiveService {
   readonly service: Service;
   readonly activator: Activator | undefined;
   readonly traffic: Traffic;
+  readonly entrance: Entrance;
   /** Of a service that has ports for datagrams. */
   readonly udp: UdpService | undefined;
   /** Its TCP fronts. */
   readonly openings: readonly Opening[];
 
   constructor(options: LiveServiceOptions) {
-    const { service, activator, traffic, before } = options;
+    const { service, activator, traffic, before, gatehouse } = options;
     this.service = service;
     this.activator = activator;
     this.traffic = traffic;
-    this.openings = openingsOf(options);
+    this.entrance = entranceOf(service, gatehouse, before?.entrance);
+    this.openings = openingsOf(options, this.entrance);
     const isAsBefore = before !== undefined && before.activator === activator && sameForUdp(before.service, service);
-    this.udp = isAsBefore ? before.udp : newUdp(options);
+    this.udp = isAsBefore ? before.udp : newUdp(options, this.entrance);
   }
 
   /** Another one is in its place, or none: see Destination.retire. */
@@ -58,7 +61,7 @@ export class LiveService {
     return {
       service: service.name,
       view: activator?.view,
-      waiting: traffic.waiting.taken,
+      waiting: this.#waiting,
       active: traffic.active,
       meter: traffic.meter,
       udp,
@@ -68,7 +71,12 @@ export class LiveService {
   /** What is told of it besides its configuration. */
   get part(): LivePart {
     const { activator, traffic } = this;
-    return { view: activator?.view, connections: traffic.active, waiting: traffic.waiting.taken };
+    return { view: activator?.view, connections: traffic.active, waiting: this.#waiting };
+  }
+
+  /** For room, or for the target. */
+  get #waiting(): number {
+    return this.entrance.door.waiting + this.traffic.waiting.taken;
   }
 }
 
@@ -82,20 +90,22 @@ function frontOf({ front, address }: ServicePort): Front {
   return { port: front, ...(address !== undefined && { address }) };
 }
 
-function openingsOf({ service, activator, traffic, around, observer }: LiveServiceOptions): Opening[] {
-  const destinationOf = destinationsOf(service, activator, around, observer);
+function openingsOf(options: LiveServiceOptions, entrance: Entrance): Opening[] {
+  const { service, activator, traffic } = options;
+  const destinationOf = destinationsOf(service, activator, options);
   const ports = service.ports.filter(({ protocol }) => protocol !== "udp");
   return ports.map((port) => {
     const front = frontOf(port);
-    const route = { service: service.name, front: formatFront(front), destination: destinationOf(port), traffic };
-    return { front, route };
+    const destination = destinationOf(port);
+    return { front, route: { service: service.name, front: formatFront(front), entrance, destination, traffic } };
   });
 }
 
-function newUdp({ service, activator, traffic, seats, observer, nextId }: LiveServiceOptions): UdpService | undefined {
+function newUdp(options: LiveServiceOptions, { door }: Entrance): UdpService | undefined {
+  const { service, activator, traffic, observer, nextId } = options;
   const ports = udpPortsOf(service);
   if (ports.length === 0 || activator === undefined) return undefined;
-  const admit = (): Disposable => seats.take();
+  const admit = (address: string): Disposable => door.enterNow(readIp(address));
   return new UdpService({
     route: { service: service.name, activator, traffic, observer, admit },
     ports,

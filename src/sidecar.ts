@@ -1,6 +1,6 @@
 /** The composition root: makes live objects of a configuration, opens them all or none, and closes them in reverse. */
 import type net from "node:net";
-import { type EngineStatus, type StatusReport, serviceStatus, unnamedStatus } from "./admin/api.ts";
+import { bansStatus, type EngineStatus, type StatusReport, serviceStatus, unnamedStatus } from "./admin/api.ts";
 import { AdminServer, MOST_ADMIN_CLIENTS } from "./admin/server.ts";
 import { type Changes, changesBetween } from "./config/changes.ts";
 import { type Config, isWoken, type Service, type WokenService } from "./config/config.ts";
@@ -13,6 +13,8 @@ import { BindError, messageOf, sentenceOf, TargetError } from "./errors.ts";
 import { LiveService, wantedBy } from "./live-service.ts";
 import { connectionLimit, Seats } from "./net/admission.ts";
 import { Connection, type Route, type Traffic } from "./net/connection.ts";
+import { type Gatehouse, gatehouse } from "./net/entrance.ts";
+import { MOST_LEAVING } from "./net/farewell.ts";
 import { Fronts, type Opening } from "./net/fronts.ts";
 import { claimInherited, type InheritedSocket } from "./net/inherited.ts";
 import { type Front, formatFront, type Listener } from "./net/listener.ts";
@@ -57,7 +59,7 @@ export class Sidecar {
   readonly #openFiles: number;
   readonly #ownFiles: number;
   readonly #inheritedFds: readonly number[];
-  readonly #seats: Seats;
+  readonly #gatehouse: Gatehouse;
   readonly #around: InetdSurroundings;
   readonly #connections = new Map<Connection, Promise<void>>();
   #connectionCount = 0;
@@ -76,7 +78,7 @@ export class Sidecar {
     this.#openFiles = options.openFiles;
     this.#ownFiles = options.ownFiles;
     this.#inheritedFds = options.inheritedFds;
-    this.#seats = new Seats(() => this.#connectionLimit, "connections in all");
+    this.#gatehouse = gatehouse(new Seats(() => this.#connectionLimit, "connections in all", "process_limit"));
     this.#engine = needsEngine(config) ? createEngine(config, options, this.#observer) : undefined;
     this.#orphans =
       this.#engine && new Orphans({ ...this.#engine, services: createdIn(config), observer: this.#observer });
@@ -188,6 +190,7 @@ export class Sidecar {
       version: this.#build.version,
       ...(engine && { engine }),
       ...(this.#discovery && { label_problems: this.#discovery.problems }),
+      ...bansStatus(this.#gatehouse.bans.list(Date.now())),
       unnamed: this.#roster.unnamed.map(({ view }) => unnamedStatus(view)),
       services: [...this.#config.services, ...(this.#discovery?.services ?? [])].map((service) => {
         const live = this.#services.get(service.name);
@@ -219,6 +222,7 @@ export class Sidecar {
       ...[...this.#around.busy].map((workers) => workers.close(drainMs)),
     ]);
     await Promise.all(this.#ending);
+    this.#gatehouse.farewell.close();
     for (const connection of this.#connections.keys()) connection.reset();
     await Promise.all([...this.#connections.values(), ...[...this.#services.values()].map(({ udp }) => udp?.close())]);
     await this.#admin.close();
@@ -318,7 +322,7 @@ export class Sidecar {
       before,
       activator: isWoken(service) ? this.#roster.activatorOf(service) : undefined,
       traffic: before?.traffic ?? this.#newTraffic(name),
-      seats: this.#seats,
+      gatehouse: this.#gatehouse,
       observer: this.#observer,
       around: this.#around,
       nextId: () => ++this.#connectionCount,
@@ -336,7 +340,7 @@ export class Sidecar {
   #accept(client: net.Socket, route: Route, listener: Listener): void {
     this.#connectionCount += 1;
     const id = this.#connectionCount;
-    const connection = new Connection({ id, client, listener, route, seats: this.#seats, observer: this.#observer });
+    const connection = new Connection({ id, client, listener, route, observer: this.#observer });
     this.#connections.set(
       connection,
       connection.run().finally(() => this.#connections.delete(connection)),
@@ -360,7 +364,7 @@ export class Sidecar {
   get #connectionLimit(): number {
     const listeners = this.#fronts.size + this.#all.udpListeners.length;
     const targets = this.#roster.size * FILES_PER_TARGET;
-    const reserved = this.#ownFiles + listeners + targets + MOST_ADMIN_CLIENTS + FILES_IN_PASSING;
+    const reserved = this.#ownFiles + listeners + targets + MOST_ADMIN_CLIENTS + MOST_LEAVING + FILES_IN_PASSING;
     return connectionLimit(this.#openFiles, reserved);
   }
 

@@ -2,6 +2,7 @@
 import type { ActivatorView } from "../activation/activator.ts";
 import type { StateName } from "../activation/machine.ts";
 import { isWoken, type Service } from "../config/config.ts";
+import type { Ban } from "../net/bans.ts";
 import { formatFront } from "../net/listener.ts";
 
 /** One service. Times are RFC 3339, durations milliseconds. */
@@ -51,6 +52,13 @@ export interface UnnamedStatus {
   readonly idle_deadline?: string;
 }
 
+/** Sources that sensors have banned from all services. */
+export interface BansStatus {
+  readonly count: number;
+  /** The latest, at most 100. */
+  readonly latest: readonly { readonly source: string; readonly until: string; readonly service: string }[];
+}
+
 export interface StatusReport {
   readonly version: string;
   /** Absent when no service needs an engine. */
@@ -59,6 +67,8 @@ export interface StatusReport {
   readonly label_problems?: readonly { readonly container: string; readonly problem: string }[];
   readonly services: readonly ServiceStatus[];
   readonly unnamed?: readonly UnnamedStatus[];
+  /** Absent when nobody is banned. */
+  readonly bans?: BansStatus;
 }
 
 /** The part of a service that lives; absent for one that is not enabled. */
@@ -95,6 +105,15 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
 
 function stateOf(view: ActivatorView): StateName | "missing" {
   return view.state === "asleep" && view.missing !== undefined ? "missing" : view.state;
+}
+
+const MOST_BANS_TOLD = 100;
+
+/** What is told of bans, oldest first. */
+export function bansStatus(bans: readonly Ban[]): Pick<StatusReport, "bans"> {
+  if (bans.length === 0) return {};
+  const latest = bans.slice(-MOST_BANS_TOLD).toReversed();
+  return { bans: { count: bans.length, latest: latest.map((ban) => ({ ...ban, until: rfc3339(ban.until) })) } };
 }
 
 /** What is told of a container that no service names. */

@@ -3,6 +3,7 @@ import { parseConfig } from "../config/parse.ts";
 import { demoConfig, demoHint } from "../demo/demo.ts";
 import { TargetError } from "../errors.ts";
 import { Sidecar } from "../sidecar.ts";
+import { QuietDenials } from "../telemetry/denials.ts";
 import { isPretty, type Log, logObserver, openLog } from "../telemetry/log.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode, type Options } from "./command.ts";
 import { configOf, parseContext } from "./config.ts";
@@ -50,7 +51,8 @@ interface Manner {
 async function serve(config: Config, log: Log, context: Context, { read, hint }: Manner): Promise<void> {
   const { version, revision, nodeVersion, shutdown } = context;
   const build = { version, revision, nodeVersion };
-  const sidecar = new Sidecar({ ...context, config, build, observer: logObserver(log) });
+  using quiet = new QuietDenials(logObserver(log));
+  const sidecar = new Sidecar({ ...context, config, build, observer: quiet.observer });
   context.atExit(() => sidecar.kill());
   await sidecar.open();
 

@@ -5,6 +5,7 @@ import { type Command, configOption, configOptionHelp, exitCode } from "./comman
 import { adminOf } from "./config.ts";
 import { table } from "./plan.ts";
 
+const MOST_BANS_SHOWN = 10;
 const HEAD = ["SERVICE", "STATE", "TARGET", "CONNS", "WAITING", "IDLE IN", "LAST ACTIVITY", "CAUSE"];
 
 export const command: Command = {
@@ -28,7 +29,10 @@ ${configOptionHelp}
 };
 
 /** A table for people; `now` is Unix time in milliseconds. */
-export function format({ engine, services, unnamed = [], label_problems = [] }: StatusReport, now: number): string {
+export function format(
+  { engine, services, unnamed = [], label_problems = [], bans }: StatusReport,
+  now: number,
+): string {
   const rows = services.map((service) => rowOf(service, now));
   const others = unnamed.map((one) => rowOf({ ...one, name: "-", ...NO_CLIENTS }, now));
   const down = engine === undefined || engine.up ? [] : [`the engine at ${engine.url} does not answer`];
@@ -43,7 +47,20 @@ export function format({ engine, services, unnamed = [], label_problems = [] }: 
     last_error === undefined ? [] : [`${name}: ${last_error}`],
   );
   const labels = label_problems.map(({ container, problem }) => `${container}: ${problem}`);
-  return [...table([HEAD, ...rows, ...others]), ...problems, ...starting, ...needed, ...failures, ...labels].join("\n");
+  const lines = [...problems, ...starting, ...needed, ...failures, ...labels, ...banLines(bans, now)];
+  return [...table([HEAD, ...rows, ...others]), ...lines].join("\n");
+}
+
+function banLines(bans: StatusReport["bans"], now: number): string[] {
+  if (bans === undefined) return [];
+  const shown = bans.latest.slice(0, MOST_BANS_SHOWN);
+  const more = bans.count - shown.length;
+  return [
+    ...shown.map(({ source, until, service }) => {
+      return `${source}: banned by ${service} for another ${duration(Date.parse(until) - now)}`;
+    }),
+    ...(more > 0 ? [`and ${more} more are banned`] : []),
+  ];
 }
 
 /** A row has no more of a service than this. */

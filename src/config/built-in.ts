@@ -10,12 +10,15 @@ export const builtIn: {
     | "min_uptime"
     | "start_timeout"
     | "release_pace"
+    | "on_deny"
     | "enabled"]-?: NonNullable<ParsedPolicies[Key]>;
 } & {
   readonly ready: ParsedReady;
   readonly status: StatusRange;
   readonly waiting: number;
   readonly udp: UdpPolicy;
+  readonly ipv6_prefix: number;
+  readonly on_limit: "reject" | "queue";
   readonly process_stop_grace: number;
 } = {
   network: "auto",
@@ -29,5 +32,8 @@ export const builtIn: {
   release_pace: 4,
   waiting: 1_000,
   udp: { flowTimeoutMs: 30_000, flows: 1_000, heldBytes: 64 * 1024 },
+  ipv6_prefix: 64,
+  on_limit: "reject",
+  on_deny: "reset",
   enabled: true,
 };

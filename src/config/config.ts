@@ -1,5 +1,5 @@
 /** A configuration as the rest of the program sees it: complete, checked, durations in milliseconds. Data only. */
-
+import type { DoorOptions } from "../net/door.ts";
 import type { SleepAction } from "../target/target.ts";
 import type { ProgramLimits } from "./program.ts";
 
@@ -18,7 +18,12 @@ export interface Config {
   readonly admin: { readonly host: string; readonly port: number };
   readonly docker: { readonly host?: string; readonly project?: string };
   /** Whose labels make services, and the section `defaults` as it is written, for them; absent: nobody's. */
-  readonly discover?: { readonly scope: "project" | "all"; readonly defaults: unknown };
+  readonly discover?: {
+    readonly scope: "project" | "all";
+    readonly defaults: unknown;
+    /** Those of the defaults, which may be files: they are read with the configuration. */
+    readonly banner: Banners;
+  };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   readonly shutdown: { readonly targets: "stop" | "leave"; readonly drainMs: number };
 }
@@ -41,7 +46,11 @@ export interface Service {
   /** Absent: the container's own, or 10 s for a process. */
   readonly stopGraceMs?: number;
   readonly releasePace: number;
-  readonly limits: { readonly waiting: number };
+  readonly access: DoorOptions["access"];
+  readonly limits: DoorOptions["limits"];
+  readonly banner: Banners;
+  /** How the connection of a client ends that is refused. */
+  readonly onDeny: "reset" | "close";
   /** What is kept for clients that send datagrams. */
   readonly udp: UdpPolicy;
   /** Names of services whose targets are up while this one is awake. */
@@ -51,12 +60,18 @@ export interface Service {
   readonly enabled: boolean;
 }
 
+/** What clients are told: all of them, those that are let in, those that are refused. Absent: nothing. */
+export interface Banners {
+  readonly connect?: Buffer;
+  readonly accept?: Buffer;
+  readonly deny?: Buffer;
+}
+
 /** A service whose target is woken. */
 export type WokenService = Service & { readonly target: WokenSpec };
 
 export function isWoken(service: Service): service is WokenService {
-  const { kind } = service.target;
-  return kind !== "forward" && kind !== "builtin" && kind !== "inetd";
+  return service.target.kind === "container" || service.target.kind === "created" || service.target.kind === "process";
 }
 
 export interface ServicePort {
@@ -91,6 +106,7 @@ export type WokenSpec =
 export type DirectSpec =
   | { readonly kind: "forward"; readonly host: string; readonly port: number }
   | { readonly kind: "builtin"; readonly builtin: BuiltinName }
+  | { readonly kind: "sensor"; readonly banMs: number }
   | ({ readonly kind: "inetd" } & InetdSpec);
 
 /** The small services of RFC 862 to 868. */

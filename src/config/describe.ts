@@ -1,4 +1,5 @@
 import type { ContainerReference, TargetSpec } from "./config.ts";
+import { formatDuration } from "./units.ts";
 
 /** For people: `container vsftpd`, `container web (nginx:1.27)` for one made on demand, `process node server.js`, `builtin echo`. */
 export function describeTarget(spec: TargetSpec): string {
@@ -7,6 +8,7 @@ export function describeTarget(spec: TargetSpec): string {
   if (spec.kind === "created") return `container ${spec.service} (${spec.image})`;
   if (spec.kind === "forward") return `${spec.host.includes(":") ? `[${spec.host}]` : spec.host}:${spec.port}`;
   if (spec.kind === "builtin") return `builtin ${spec.builtin}`;
+  if (spec.kind === "sensor") return `sensor (ban ${formatDuration(spec.banMs)})`;
   return describeReference(spec.reference);
 }
 

@@ -4,6 +4,7 @@ import type { Config, ContainerReference, Service, WokenService } from "./config
 import { explain, type Located } from "./issues.ts";
 import { resolve } from "./resolve.ts";
 import { configSchema } from "./schema.ts";
+import type { ParsedBanners } from "./schema-admission.ts";
 import { suggest } from "./suggest.ts";
 
 export const LABEL_PREFIX = "wakeport.";
@@ -25,12 +26,17 @@ const known: ReadonlySet<string> = new Set([
   "start_timeout",
   "stop_grace",
   "release_pace",
+  "access",
   "limits",
+  "banner",
+  "on_deny",
   "udp",
   "group",
 ]);
 /** Their values are lists of ports, which YAML would take for something else. */
 const PORTS = "ports";
+/** What stands below it is text, to the last blank. */
+const BANNER = "banner";
 const text: ReadonlySet<string> = new Set(["name", "network", "group"]);
 
 export interface LabelledContainer {
@@ -66,7 +72,7 @@ function shaped({ reference, name }: LabelledContainer, raw: Record<string, unkn
   const serviceName = String(ownName);
   const container = "name" in reference ? reference.name : reference;
   const value = {
-    defaults: config.discover?.defaults ?? {},
+    defaults: withoutBanner(config.discover?.defaults ?? {}),
     services: { [serviceName]: { ...settings, container } },
   };
   const parsed = configSchema.safeParse(value);
@@ -74,6 +80,8 @@ function shaped({ reference, name }: LabelledContainer, raw: Record<string, unkn
     const located = parsed.error.issues.flatMap((issue) => explain(issue, value));
     return { problems: located.map((problem) => inWords(problem, serviceName)) };
   }
+  const files = fileLabels(parsed.data.services[serviceName]?.banner);
+  if (files.length > 0) return { problems: files };
   const { config: resolved, problems } = resolve(parsed.data, "labels", { adminListen: config.admin });
   if (problems.length > 0) return { problems: problems.map((problem) => inWords(problem, serviceName)) };
   // Its target is the container that has the labels.
@@ -83,7 +91,22 @@ function shaped({ reference, name }: LabelledContainer, raw: Record<string, unkn
     const problem = `label ${LABEL_PREFIX}ready: patterns are for wakeport.yaml, or for labels of the own project`;
     return { problems: [problem] };
   }
-  return { service: { ...service, ...groupOf(service, reference) } };
+  const banner = { ...config.discover?.banner, ...service.banner };
+  return { service: { ...service, banner, ...groupOf(service, reference) } };
+}
+
+/** The configuration's files are read with it, and what a container names would be read to whoever connects. */
+function withoutBanner(defaults: unknown): unknown {
+  if (typeof defaults !== "object" || defaults === null || !("banner" in defaults)) return defaults;
+  const { banner: _banner, ...others } = defaults;
+  return others;
+}
+
+/** A container must not have files of the host read to its clients. */
+function fileLabels(banners: ParsedBanners = {}): string[] {
+  return Object.entries(banners)
+    .filter(([, banner]) => typeof banner === "object")
+    .map(([moment]) => `label ${LABEL_PREFIX}${BANNER}.${moment}: files are for wakeport.yaml: write the text itself`);
 }
 
 /** What somebody's labels call a group is one of their own project, and never one of the file. */
@@ -96,7 +119,7 @@ function groupOf({ group }: Service, reference: ContainerReference): Pick<Servic
 function put(into: Record<string, unknown>, path: readonly string[], value: string): string | undefined {
   const label = `${LABEL_PREFIX}${path.join(".")}`;
   if (value.length > LONGEST_VALUE) return `label ${label} is longer than ${LONGEST_VALUE} characters`;
-  const read = readValue(path[0] ?? "", value);
+  const read = readValue(path, value);
   if (read === undefined) return `label ${label} is ${quoted(value)}, which cannot be read`;
   let place = into;
   for (const part of path.slice(0, -1)) {
@@ -118,7 +141,9 @@ function define(place: Record<string, unknown>, key: string, value: unknown): vo
 }
 
 /** As in wakeport.yaml: `{http: /health}`, `[tcp, healthy]`. Ports may be a list with commas. */
-function readValue(key: string, value: string): { readonly value: unknown } | undefined {
+function readValue(path: readonly string[], value: string): { readonly value: unknown } | undefined {
+  const [key = ""] = path;
+  if (key === BANNER && path.length > 1) return { value };
   if (text.has(key)) return { value: value.trim() };
   if (key === PORTS && !value.trim().startsWith("[")) return { value: value.split(",").map((port) => port.trim()) };
   const document = parseDocument(value, { resolveKnownTags: false, stringKeys: true, prettyErrors: false });

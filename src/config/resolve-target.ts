@@ -16,7 +16,7 @@ const meaningful: Readonly<Partial<Record<keyof ParsedService, readonly TargetKi
   sleep: ["container", "process"],
   stop_grace: ["container", "process", "inetd"],
   release_pace: ["container", "process"],
-  start_timeout: ["container", "process", "forward"],
+  start_timeout: ["container", "process", "forward", "builtin"],
   group: ["container", "process"],
   udp: ["container", "process"],
 };
@@ -50,6 +50,11 @@ export function resolveTarget(
     report({ path, key: "depends_on", message, hint: "remove it" });
   }
   if (own.inetd?.wait) checkHandedListener(name, own, defaults, report);
+  const limits = kind === "sensor" ? Object.keys(own.limits ?? {}).filter((key) => key !== "ipv6_prefix") : [];
+  for (const key of limits) {
+    const message = `service "${name}": a sensor has no limits: whoever connects is banned`;
+    report({ path: [...path, "limits"], key, message, hint: "remove it" });
+  }
   return readTarget(name, own, own.network ?? defaults.network ?? builtIn.network, report);
 }
 
@@ -76,13 +81,14 @@ function checkHandedListener(name: string, own: ParsedService, defaults: ParsedP
 
 function readTarget(
   name: string,
-  { container, process, inetd, forward, builtin, ports }: ParsedService,
+  { container, process, inetd, forward, builtin, sensor, ports }: ParsedService,
   network: string,
   report: Report,
 ): TargetSpec | undefined {
   if (forward !== undefined) return { kind: "forward", ...forward };
   if (inetd !== undefined) return { kind: "inetd", ...present(inetd) };
   if (builtin !== undefined) return { kind: "builtin", builtin };
+  if (sensor !== undefined) return { kind: "sensor", banMs: sensor.ban };
   if (process !== undefined) return processOf(name, process, ports, report);
   if (typeof container === "string") return { kind: "container", reference: { name: container }, network };
   if (container === undefined) return undefined;
@@ -159,7 +165,7 @@ export function resolvePort(
     report({ path, message: `service "${name}": ${why}`, hint: 'UDP is for containers and processes: remove "/udp"' });
     return undefined;
   }
-  if (target.kind === "forward" || target.kind === "builtin" || target.kind === "inetd") {
+  if (!["container", "created", "process"].includes(target.kind)) {
     if (port.target !== undefined) {
       const message = `service "${name}": a target of the kind "${target.kind}" has no ports to choose from`;
       report({ path, message, hint: `write only where to listen: "${port.front}"` });

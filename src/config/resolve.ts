@@ -3,6 +3,7 @@ import { builtIn } from "./built-in.ts";
 import type { Config, Service } from "./config.ts";
 import { checkDependencies, checkFronts, checkGroups, checkSharing } from "./cross-checks.ts";
 import type { Located, Report } from "./issues.ts";
+import { readBanners, resolveAdmission } from "./resolve-admission.ts";
 import { dependencyPolicy, resolveSleep } from "./resolve-sleep.ts";
 import { resolvePort, resolveReady, resolveTarget, resolveUdp } from "./resolve-target.ts";
 import type { ParsedConfig, ParsedService } from "./schema.ts";
@@ -29,7 +30,12 @@ export function resolve(
     const hint = 'write one under "services:", or let labels make them: "docker: { discover: true }"';
     report({ path: ["services"], message: "there is no service", hint });
   }
-  const services = entries.flatMap(([name, service]) => resolveService(name, service, parsed.defaults, report));
+  const banner = readBanners(parsed.defaults.banner, ["defaults", "banner"], source, report);
+  const services = entries.flatMap(([name, service]) => {
+    const resolved = resolveService(name, service, parsed.defaults, report);
+    const admission = resolveAdmission(name, service, { parsed: parsed.defaults, banner }, source, report);
+    return resolved.map((one) => ({ ...one, ...admission }));
+  });
   const admin = parsed.admin.listen ?? context.adminListen;
   const { host, project } = parsed.docker;
   checkFronts(services, admin, report);
@@ -44,7 +50,7 @@ export function resolve(
       dependencyPolicy: dependencyPolicy(parsed.defaults),
       admin,
       ...(discover !== false && {
-        discover: { scope: discover === "all" ? "all" : "project", defaults: context.writtenDefaults ?? {} },
+        discover: { scope: discover === "all" ? "all" : "project", defaults: context.writtenDefaults ?? {}, banner },
       }),
       docker: { ...(host !== undefined && { host }), ...(project !== undefined && { project }) },
       log: parsed.log,
@@ -53,7 +59,9 @@ export function resolve(
   };
 }
 
-function resolveService(name: string, own: ParsedService, defaults: ParsedPolicies, report: Report): Service[] {
+type Unadmitted = Omit<Service, keyof ReturnType<typeof resolveAdmission>>;
+
+function resolveService(name: string, own: ParsedService, defaults: ParsedPolicies, report: Report): Unadmitted[] {
   const target = resolveTarget(name, own, defaults, report);
   if (target === undefined) return [];
   const ports = own.ports.map((port, index) => resolvePort(name, port, index, target, report));
@@ -77,7 +85,6 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
       ...resolveSleep(name, own, defaults, target, report),
       minUptimeMs: own.min_uptime ?? defaults.min_uptime ?? builtIn.min_uptime,
       releasePace: own.release_pace ?? defaults.release_pace ?? builtIn.release_pace,
-      limits: { waiting: own.limits?.waiting ?? defaults.limits?.waiting ?? builtIn.waiting },
       udp: resolveUdp(name, own, defaults, report),
       enabled: own.enabled ?? defaults.enabled ?? builtIn.enabled,
       dependsOn: own.depends_on,

@@ -3,10 +3,11 @@ import { z } from "zod";
 import type { SleepAction } from "../target/target.ts";
 import type { StatusRange } from "./config.ts";
 import { parsePattern, parseStatus } from "./readiness.ts";
+import { admission, type ParsedAdmission } from "./schema-admission.ts";
 import { duration, reading } from "./schema-parts.ts";
 import { parseSize } from "./units.ts";
 
-export interface ParsedPolicies {
+export interface ParsedPolicies extends ParsedAdmission {
   readonly network?: string | undefined;
   readonly ready?: ParsedReady | readonly ParsedReady[] | undefined;
   readonly idle_timeout?: number | undefined;
@@ -15,7 +16,6 @@ export interface ParsedPolicies {
   readonly sleep?: ParsedSleep | undefined;
   readonly stop_grace?: number | undefined;
   readonly release_pace?: number | undefined;
-  readonly limits?: { readonly waiting?: number | undefined } | undefined;
   readonly udp?:
     | {
         readonly flow_timeout?: number | undefined;
@@ -89,9 +89,7 @@ export const policies: { readonly [Key in keyof ParsedPolicies]-?: z.ZodType<Non
     .min(1)
     .max(10_000)
     .describe("How many dials to the target are under way at a time; more than its listen backlog can lose clients"),
-  limits: z.strictObject({
-    waiting: z.int().min(1).max(1_000_000).optional().describe("How many clients may wait for the target"),
-  }),
+  ...admission,
   udp: z.strictObject({
     flow_timeout: duration
       .refine((ms) => ms > 0, "with 0s every flow would end at once")

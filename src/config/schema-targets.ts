@@ -3,10 +3,10 @@ import { z } from "zod";
 import { type BuiltinName, builtinNames } from "./config.ts";
 import { parseImage, parseLabels, parseMemory, parseVolume } from "./created.ts";
 import { limitUnits, type ProgramLimit, type ProgramLimits, parseLimit, parseUmask } from "./program.ts";
-import { account, address, dockerName, environment, reading } from "./schema-parts.ts";
+import { account, address, dockerName, duration, environment, reading } from "./schema-parts.ts";
 
 /** The keys of a service of which it has exactly one. */
-export const targetKinds = ["container", "process", "inetd", "forward", "builtin"] as const;
+export const targetKinds = ["container", "process", "inetd", "forward", "builtin", "sensor"] as const;
 export type TargetKind = (typeof targetKinds)[number];
 
 /** What a container target may be written as. */
@@ -173,3 +173,9 @@ export const forwardTarget: z.ZodType<{ readonly host: string; readonly port: nu
 export const builtinTarget: z.ZodType<BuiltinName> = z
   .enum(builtinNames)
   .describe("A small service of wakeport itself, for tests");
+
+export const sensorTarget: z.ZodType<{ readonly ban: number }> = z
+  .strictObject({
+    ban: duration.refine((ms) => ms > 0, "a ban lasts longer than that").describe("For how long"),
+  })
+  .describe("A tripwire: whoever connects may use no service for a time");

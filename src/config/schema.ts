@@ -16,6 +16,7 @@ import {
   type ParsedInetd,
   type ParsedProcess,
   processTarget,
+  sensorTarget,
 } from "./schema-targets.ts";
 
 /** The file's content after the schema: shaped and read, not yet cross-checked. Durations are in milliseconds. */
@@ -41,6 +42,7 @@ export interface ParsedService extends ParsedPolicies {
   readonly inetd?: ParsedInetd | undefined;
   readonly forward?: { readonly host: string; readonly port: number } | undefined;
   readonly builtin?: BuiltinName | undefined;
+  readonly sensor?: { readonly ban: number } | undefined;
 }
 
 const service = z.strictObject({
@@ -52,6 +54,7 @@ const service = z.strictObject({
   inetd: inetdTarget.optional(),
   forward: forwardTarget.optional(),
   builtin: builtinTarget.optional(),
+  sensor: sensorTarget.optional(),
   depends_on: z
     .array(z.string().min(1))
     .default([])

@@ -1,8 +1,10 @@
+import { type DenialReason, DeniedError } from "./denial.ts";
+
 /** A client and its upstream. */
 const PER_CONNECTION = 2;
 
 /** A client was turned away because a limit is reached. */
-export class LimitError extends Error {
+export class LimitError extends DeniedError {
   override readonly name = "LimitError";
 }
 
@@ -13,12 +15,17 @@ export class LimitError extends Error {
 export class Seats {
   readonly #limit: () => number;
   readonly #what: string;
+  readonly #reason: DenialReason;
   #taken = 0;
 
-  /** @param limit how many places there are; a function is asked whenever one is taken */
-  constructor(limit: number | (() => number), what: string) {
+  /**
+   * @param limit how many places there are; a function is asked whenever one is taken
+   * @param reason what clients are refused for when there is none
+   */
+  constructor(limit: number | (() => number), what: string, reason: DenialReason = "waiting_limit") {
     this.#limit = typeof limit === "number" ? () => limit : limit;
     this.#what = what;
+    this.#reason = reason;
   }
 
   get taken(): number {
@@ -28,7 +35,7 @@ export class Seats {
   /** Takes a place, given back by disposing the answer. @throws LimitError */
   take(): Disposable {
     const limit = this.#limit();
-    if (this.#taken >= limit) throw new LimitError(`${this.#what}: limit of ${limit} reached`);
+    if (this.#taken >= limit) throw new LimitError(this.#reason, `${this.#what}: limit of ${limit} reached`);
     this.#taken += 1;
     return {
       [Symbol.dispose]: () => {

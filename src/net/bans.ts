@@ -8,13 +8,15 @@ export interface Ban {
   readonly source: string;
   /** Unix time in milliseconds. */
   readonly until: number;
+  /** The sensor that saw it. */
+  readonly service: string;
 }
 
 /** Who may use no service for a time, because a sensor saw them. Times are Unix time in milliseconds, and given. */
 export class Bans {
   readonly #most: number;
-  /** Until when, by source, the oldest first. */
-  readonly #bans = new Map<string, number>();
+  /** By source, the oldest first. */
+  readonly #bans = new Map<string, Ban>();
   /** By how many bits of an IPv6 address bans were made. */
   readonly #prefixes = new Set<number>();
 
@@ -25,25 +27,26 @@ export class Bans {
   /** Whether this source is banned. One that is not known is not. */
   has(ip: Ip | undefined, now: number): boolean {
     if (ip === undefined || this.#bans.size === 0) return false;
-    return this.#sourcesOf(ip).some((source) => (this.#bans.get(source) ?? 0) > now);
+    return this.#sourcesOf(ip).some((source) => (this.#bans.get(source)?.until ?? 0) > now);
   }
 
   /**
    * Bans a source; of IPv6 with all that share its first `ipv6Prefix` bits. When there are too many, those that are over
    * are forgotten, then the oldest.
    */
-  add(ip: Ip, ipv6Prefix: number, until: number, now: number): Ban {
+  add(ip: Ip, { service, ipv6Prefix, until }: Omit<Ban, "source"> & { readonly ipv6Prefix: number }, now: number): Ban {
     if (ip.family === "ipv6") this.#prefixes.add(ipv6Prefix);
     const source = sourceOf(ip, ipv6Prefix);
+    const ban = { source, until, service };
     this.#bans.delete(source);
     if (this.#bans.size >= this.#most) this.#forget(now);
-    this.#bans.set(source, until);
-    return { source, until };
+    this.#bans.set(source, ban);
+    return ban;
   }
 
   /** Those that hold at `now`. */
   list(now: number): Ban[] {
-    return [...this.#bans].filter(([, until]) => until > now).map(([source, until]) => ({ source, until }));
+    return [...this.#bans.values()].filter(({ until }) => until > now);
   }
 
   #sourcesOf(ip: Ip): string[] {
@@ -52,7 +55,7 @@ export class Bans {
   }
 
   #forget(now: number): void {
-    for (const [source, until] of this.#bans) if (until <= now) this.#bans.delete(source);
+    for (const [source, { until }] of this.#bans) if (until <= now) this.#bans.delete(source);
     for (const source of this.#bans.keys()) {
       if (this.#bans.size < this.#most) return;
       this.#bans.delete(source);

@@ -1,11 +1,18 @@
 /** One accepted client, from accept to close: let in, served by what its front leads to, reported. */
 import type net from "node:net";
-import { ActivationError, StartTimeoutError } from "../activation/errors.ts";
-import { TargetError } from "../errors.ts";
-import type { ConnectionFacts, ConnectionOutcome, ConnectionReport, Observer } from "../telemetry/observer.ts";
-import { LimitError, type Seats } from "./admission.ts";
+import { within } from "../async.ts";
+import { DeadlineError } from "../errors.ts";
+import type { ConnectionFacts, ConnectionReport, Observer } from "../telemetry/observer.ts";
+import type { Seats } from "./admission.ts";
+import { DeniedError } from "./denial.ts";
 import type { Client, Destination, OpenedFacts, Served } from "./destination.ts";
+import { type Entrance, flushed } from "./entrance.ts";
+import { readIp } from "./ip.ts";
+import { ClientGoneError, failureOf } from "./outcome.ts";
 import type { Meter } from "./relay.ts";
+
+/** How long a client may take to read what it is told before it is served. */
+const TELL_MS = 10_000;
 
 /** What all connections of a service share. */
 export interface Traffic {
@@ -20,6 +27,7 @@ export interface Traffic {
 export interface Route {
   readonly service: string;
   readonly front: string;
+  readonly entrance: Entrance;
   readonly destination: Destination;
   readonly traffic: Traffic;
 }
@@ -30,13 +38,7 @@ export interface ConnectionOptions {
   /** Where it came in. */
   readonly listener: Client["listener"];
   readonly route: Route;
-  /** Places of the whole process. */
-  readonly seats: Seats;
   readonly observer: Observer;
-}
-
-class ClientGoneError extends Error {
-  override readonly name = "ClientGoneError";
 }
 
 export class Connection {
@@ -67,18 +69,39 @@ export class Connection {
     this.#client.on("error", () => {});
     this.#client.once("close", () => this.#gone.abort(new ClientGoneError("the client left")));
     try {
-      using _seat = this.#options.seats.take();
-      const { outcome, ...ending } = await this.#serve();
-      this.#report(outcome, ending);
+      const { door, banners } = this.#route.entrance;
+      this.#tell(banners.connect);
+      using _pass = await door.enter(readIp(this.#client.remoteAddress ?? ""), this.#gone.signal);
+      this.#tell(banners.accept);
+      await this.#told();
+      this.#report(await this.#serve());
     } catch (error) {
-      this.#client.resetAndDestroy();
-      this.#report(outcomeOf(error), error instanceof Error ? { error } : {});
+      this.#report(failureOf(error));
+      await this.#turnAway(error);
     }
   }
 
   /** Ends it at once. */
   reset(): void {
     this.#client.resetAndDestroy();
+  }
+
+  #tell(words: Buffer | undefined): void {
+    if (words !== undefined) this.#client.write(words);
+  }
+
+  /** Whoever serves the client may take the socket away: nothing of ours may be left in it. */
+  async #told(): Promise<void> {
+    if (this.#client.writableLength === 0) return;
+    await within(TELL_MS, "the banner", flushed(this.#client), this.#gone.signal).catch((error: unknown) => {
+      throw error instanceof DeadlineError ? new ClientGoneError("the client does not read its banner") : error;
+    });
+  }
+
+  async #turnAway(error: unknown): Promise<void> {
+    const { banners, onDeny, farewell } = this.#route.entrance;
+    if (error instanceof DeniedError) await farewell.bid(this.#client, { banner: banners.deny, way: onDeny });
+    else this.#client.resetAndDestroy();
   }
 
   async #serve(): Promise<Served> {
@@ -122,10 +145,9 @@ export class Connection {
     };
   }
 
-  #report(outcome: ConnectionOutcome, ending: Pick<ConnectionReport, "end" | "error" | "exit">): void {
+  #report(ending: Pick<ConnectionReport, "outcome" | "reason" | "end" | "error" | "exit">): void {
     this.#options.observer.connection({
       ...this.#facts,
-      outcome,
       start: this.#isCold ? "cold" : "warm",
       durationMs: performance.now() - this.#began,
       bytesIn: this.#meter.in,
@@ -140,13 +162,4 @@ export class Connection {
 export function formatPeer(remoteAddress: string | undefined, port: number | undefined): string {
   const address = remoteAddress?.replace(/^::ffff:/, "") ?? "unknown";
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port ?? 0}`;
-}
-
-/** What a connection ends as that was not served. */
-export function outcomeOf(error: unknown): ConnectionOutcome {
-  if (error instanceof LimitError) return "denied_limit";
-  if (error instanceof ClientGoneError) return "client_gone";
-  if (error instanceof StartTimeoutError) return "start_timeout";
-  if (error instanceof ActivationError || error instanceof TargetError) return "start_failed";
-  return "dial_failed";
 }

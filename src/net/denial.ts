@@ -15,7 +15,7 @@ export const denialReasons = [
 
 /** A client was turned away; the message is a sentence for the log. */
 export class DeniedError extends Error {
-  override readonly name = "DeniedError";
+  override readonly name: string = "DeniedError";
   readonly reason: DenialReason;
 
   constructor(reason: DenialReason, message: string) {

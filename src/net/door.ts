@@ -1,6 +1,7 @@
 /** Who may come in to a service: asked for every client, before anything is started for it. */
 import type { OpenTimes } from "../config/times.ts";
 import { type AccessRules, mayEnter } from "./access-list.ts";
+import type { Seats } from "./admission.ts";
 import { type Bans, sourceOf } from "./bans.ts";
 import { DeniedError } from "./denial.ts";
 import { formatIp, type Ip } from "./ip.ts";
@@ -8,7 +9,8 @@ import { Limits, type LimitsOptions, type LimitsSurroundings, type Obstacle } fr
 import { Line, type Waiting } from "./line.ts";
 import { OpeningHours } from "./opening-hours.ts";
 
-export interface DoorOptions {
+/** What a configuration says. */
+export interface DoorRules {
   readonly access: AccessRules & {
     /** Absent: always. */
     readonly times?: readonly OpenTimes[];
@@ -24,8 +26,13 @@ export interface DoorOptions {
   };
   /** How long a client may wait for room, in milliseconds. */
   readonly patienceMs: number;
+}
+
+export interface DoorOptions extends DoorRules {
   /** Shared by all services. */
   readonly bans: Bans;
+  /** Places of the whole process. */
+  readonly seats: Seats;
   readonly around: DoorSurroundings;
 }
 
@@ -35,29 +42,41 @@ export interface DoorSurroundings extends LimitsSurroundings {
 }
 
 /**
- * The order is: bans and addresses, times, rates, load, connections of the source, connections in all. Addresses come
- * first because they cost nothing, and so that who is kept out uses up nothing.
+ * The order is: bans and addresses, times, rates, load, connections of the source, connections in all, places of the
+ * process. Addresses come first because they cost nothing, and so that who is kept out uses up nothing.
  */
 export class Door {
   readonly #options: DoorOptions;
-  readonly #hours: OpeningHours | undefined;
   readonly #limits: Limits;
-  readonly #line: Line | undefined;
+  /** Empty where nobody may wait. */
+  readonly #line: Line;
+  #rules: DoorRules;
+  #hours: OpeningHours | undefined;
 
   constructor(options: DoorOptions) {
-    const { access, limits, patienceMs } = options;
     this.#options = options;
-    this.#hours = access.times && new OpeningHours(access.times, access.timeZone);
-    this.#limits = new Limits(limits, options.around);
-    if (limits.onLimit === "queue") {
-      const attempt = (client: Waiting) => this.#attempt(client);
-      this.#line = new Line({ places: limits.waiting, patienceMs, attempt, now: options.around.now });
-    }
+    this.#rules = options;
+    this.#hours = hoursOf(options);
+    this.#limits = new Limits(options.limits, options.around);
+    this.#line = new Line({
+      rules: () => ({ places: this.#rules.limits.waiting, patienceMs: this.#rules.patienceMs }),
+      attempt: (client, seat) => this.#attempt(client, seat),
+      sit: () => options.seats.take(),
+      now: options.around.now,
+    });
   }
 
   /** How many wait for room. */
   get waiting(): number {
-    return this.#line?.length ?? 0;
+    return this.#line.length;
+  }
+
+  /** From now on other rules hold. Who is in stays in, and counts. */
+  configure(rules: DoorRules): void {
+    this.#rules = rules;
+    this.#hours = hoursOf(rules);
+    this.#limits.configure(rules.limits);
+    this.#line.advance();
   }
 
   /**
@@ -67,7 +86,7 @@ export class Door {
    * @throws DeniedError with the reason; the reason of `signal` when the client leaves while it waits
    */
   async enter(ip: Ip | undefined, signal: AbortSignal): Promise<Disposable> {
-    if (this.#line === undefined) return this.enterNow(ip);
+    if (this.#rules.limits.onLimit === "reject") return this.enterNow(ip);
     this.#checkAccess(ip);
     return await this.#line.wait({ ip, source: this.#sourceOf(ip) }, signal);
   }
@@ -82,38 +101,35 @@ export class Door {
 
   /** @throws DeniedError */
   #checkAccess(ip: Ip | undefined): void {
-    const { access, around } = this.#options;
-    const now = around.unixTime();
-    this.#checkBan(ip, now);
-    if (!mayEnter(access, ip)) throw new DeniedError("address", `${nameOf(ip)} may not use this service`);
+    const now = this.#options.around.unixTime();
+    if (this.#options.bans.has(ip, now)) throw new DeniedError("banned", `${nameOf(ip)} is banned for a time`);
+    if (!mayEnter(this.#rules.access, ip)) throw new DeniedError("address", `${nameOf(ip)} may not use this service`);
     if (this.#hours?.isOpen(now) === false) throw new DeniedError("time", "the service is closed at this time");
   }
 
-  /** @throws DeniedError */
-  #checkBan(ip: Ip | undefined, now: number): void {
-    if (this.#options.bans.has(ip, now)) throw new DeniedError("banned", `${nameOf(ip)} is banned for a time`);
+  /** For one that waits: it may have been banned meanwhile, or the time is over. @throws DeniedError */
+  #attempt({ ip, source }: Waiting, seat: Disposable | undefined): Disposable | Obstacle {
+    this.#checkAccess(ip);
+    return this.#admit(source, seat);
   }
 
-  /** For one that waits: it may have been banned meanwhile. @throws DeniedError */
-  #attempt({ ip, source }: Waiting): Disposable | Obstacle {
-    this.#checkBan(ip, this.#options.around.unixTime());
-    return this.#admit(source);
-  }
-
-  #admit(source: string): Disposable | Obstacle {
+  /** @param seat of one that has waited @throws DeniedError when the process has no place left */
+  #admit(source: string, seat?: Disposable): Disposable | Obstacle {
     const obstacle = this.#limits.obstacle(source);
     if (obstacle !== undefined) return obstacle;
+    const ownSeat = seat ?? this.#options.seats.take();
     const place = this.#limits.take(source);
     return {
       [Symbol.dispose]: () => {
         place[Symbol.dispose]();
-        this.#line?.advance();
+        ownSeat[Symbol.dispose]();
+        this.#line.advance();
       },
     };
   }
 
   #sourceOf(ip: Ip | undefined): string {
-    return ip === undefined ? UNKNOWN : sourceOf(ip, this.#options.limits.ipv6Prefix);
+    return ip === undefined ? UNKNOWN : sourceOf(ip, this.#rules.limits.ipv6Prefix);
   }
 }
 
@@ -121,4 +137,8 @@ const UNKNOWN = "an unknown source";
 
 function nameOf(ip: Ip | undefined): string {
   return ip === undefined ? UNKNOWN : formatIp(ip);
+}
+
+function hoursOf({ access }: DoorRules): OpeningHours | undefined {
+  return access.times && new OpeningHours(access.times, access.timeZone);
 }

@@ -1,6 +1,9 @@
 /** The end of clients that are turned away. */
 import type net from "node:net";
 
+/** How many take leave at a time, unless somebody says otherwise. */
+export const MOST_LEAVING = 64;
+
 /** From the client's own end to a reset: time for what it was told to arrive. */
 const AFTER_END_MS = 200;
 
@@ -27,7 +30,7 @@ export class Farewell {
   /** In the order in which they came, each with what ends it. */
   readonly #leaving = new Map<net.Socket, () => void>();
 
-  constructor(options: FarewellOptions = { most: 64, patienceMs: 2_000 }) {
+  constructor(options: FarewellOptions = { most: MOST_LEAVING, patienceMs: 2_000 }) {
     this.#options = options;
   }
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Rate } from "../config/rates.ts";
 import type { DenialReason } from "./denial.ts";
 import { RateLimit } from "./rate-limit.ts";
@@ -36,17 +37,24 @@ export interface Obstacle {
 
 /** How many clients of a service may be there, and come, in all and of each source. */
 export class Limits {
-  readonly #options: LimitsOptions;
   readonly #around: LimitsSurroundings;
-  readonly #rate: RateLimit;
+  #options: LimitsOptions;
+  #rate: RateLimit;
   readonly #sources = new SourceCount();
   #inside = 0;
 
   constructor(options: LimitsOptions, around: LimitsSurroundings) {
-    const { rate, ratePerSource: perSource } = options;
     this.#options = options;
     this.#around = around;
-    this.#rate = new RateLimit({ ...(rate && { rate }), ...(perSource && { perSource }) }, around.now());
+    this.#rate = rateLimitOf(options, around.now());
+  }
+
+  /** From now on other limits hold. Who is there counts; what came in a time does where its rates are as they were. */
+  configure(options: LimitsOptions): void {
+    const { rate, ratePerSource } = this.#options;
+    const isAsBefore = isDeepStrictEqual([rate, ratePerSource], [options.rate, options.ratePerSource]);
+    if (!isAsBefore) this.#rate = rateLimitOf(options, this.#around.now());
+    this.#options = options;
   }
 
   /** The first limit that is in the way of one more client of `source`. Takes nothing. */
@@ -91,6 +99,10 @@ export class Limits {
     if (connections === undefined || this.#inside < connections) return undefined;
     return { reason: "service_limit", message: `limit of ${connections} connections reached`, limits: "service" };
   }
+}
+
+function rateLimitOf({ rate, ratePerSource: perSource }: LimitsOptions, now: number): RateLimit {
+  return new RateLimit({ ...(rate && { rate }), ...(perSource && { perSource }) }, now);
 }
 
 const RATE = "too many connections in a time";

@@ -4,13 +4,24 @@ import type { Ip } from "./ip.ts";
 import type { Obstacle } from "./limits.ts";
 import { SourceCount } from "./source-count.ts";
 
-export interface LineOptions {
+export interface LineRules {
   /** How many may wait. One source gets half of the places at most. */
   readonly places: number;
   /** How long each may wait, in milliseconds. */
   readonly patienceMs: number;
-  /** Lets somebody in, or says what is in the way. @throws DeniedError for one that may not come at all any more */
-  readonly attempt: (client: Waiting) => Disposable | Obstacle;
+}
+
+export interface LineOptions {
+  /** Asked for each newcomer. */
+  readonly rules: () => LineRules;
+  /**
+   * Lets somebody in, or says what is in the way. The seat is of one that has waited, and goes with it.
+   *
+   * @throws DeniedError for one that may not come at all any more
+   */
+  readonly attempt: (client: Waiting, seat?: Disposable) => Disposable | Obstacle;
+  /** Takes a place of the process, which one that waits needs as well. @throws DeniedError */
+  readonly sit: () => Disposable;
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number;
 }
@@ -21,6 +32,7 @@ export interface Waiting {
 }
 
 interface Place extends Waiting {
+  readonly seat: Disposable;
   readonly admit: (pass: Disposable) => void;
   readonly refuse: (error: unknown) => void;
 }
@@ -59,18 +71,15 @@ export class Line {
     if (first !== undefined && Symbol.dispose in first) return first;
     using _counted = this.#countIn(client);
     const { promise, resolve: admit, reject: refuse } = Promise.withResolvers<Disposable>();
-    const place: Place = { ...client, admit, refuse };
+    const place: Place = { ...client, admit, refuse, seat: this.#options.sit() };
     this.#places.add(place);
     this.#note(first);
-    const giveUp = (error: unknown): void => {
-      this.#leave(place);
-      refuse(error);
-    };
-    const leave = (): void => giveUp(signal.reason);
+    const leave = (): void => this.#refuse(place, signal.reason);
     const timer = setTimeout(() => {
       const obstacle = this.#attempt(place);
-      if (obstacle !== undefined) giveUp(new DeniedError(obstacle.reason, `waited too long: ${obstacle.message}`));
-    }, this.#options.patienceMs);
+      if (obstacle === undefined) return;
+      this.#refuse(place, new DeniedError(obstacle.reason, `waited too long: ${obstacle.message}`));
+    }, this.#options.rules().patienceMs);
     signal.addEventListener("abort", leave, { once: true });
     try {
       return await promise;
@@ -101,17 +110,23 @@ export class Line {
 
   #attempt(place: Place): Obstacle | undefined {
     try {
-      const answer = this.#options.attempt(place);
+      const answer = this.#options.attempt(place, place.seat);
       if (!(Symbol.dispose in answer)) {
         this.#note(answer);
         return answer;
       }
+      this.#leave(place);
       place.admit(answer);
     } catch (error) {
-      place.refuse(error);
+      this.#refuse(place, error);
     }
-    this.#leave(place);
     return undefined;
+  }
+
+  #refuse(place: Place, error: unknown): void {
+    this.#leave(place);
+    place.seat[Symbol.dispose]();
+    place.refuse(error);
   }
 
   #leave(place: Place): void {
@@ -121,7 +136,7 @@ export class Line {
 
   /** @throws DeniedError when there is no place to wait */
   #countIn({ source }: Waiting): Disposable {
-    const { places } = this.#options;
+    const { places } = this.#options.rules();
     const share = Math.max(1, Math.floor(places / 2));
     if (this.#sources.of(source) >= share) {
       throw new DeniedError("waiting_limit", `limit of ${share} waiting clients of ${source} reached`);

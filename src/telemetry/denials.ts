@@ -1,4 +1,9 @@
 import type { DenialReason } from "../net/denial.ts";
+import type { Observer } from "./observer.ts";
+
+/** Refusals of a service and reason that the log tells one by one, within `WINDOW_MS`. */
+const MOST_TOLD = 5;
+const WINDOW_MS = 10_000;
 
 /** Refusals that were not told one by one. */
 export interface DenialSummary {
@@ -51,6 +56,7 @@ export class DenialDigest {
     }
     window.untold += 1;
     window.timer ??= setTimeout(() => this.#end(service, reason), Math.max(0, window.began + windowMs - now()));
+    window.timer.unref?.();
     return false;
   }
 
@@ -67,5 +73,32 @@ export class DenialDigest {
     if (window === undefined || window.untold === 0) return;
     clearTimeout(window.timer);
     this.#options.onSummary({ service, reason, count: window.untold, overMs: this.#options.now() - window.began });
+  }
+}
+
+/** An observer that passes on what it is told, but of many refusals only the first few and how many more there were. */
+export class QuietDenials implements Disposable {
+  readonly observer: Observer;
+  readonly #digest: DenialDigest;
+
+  constructor(to: Observer) {
+    this.#digest = new DenialDigest({
+      most: MOST_TOLD,
+      windowMs: WINDOW_MS,
+      now: () => performance.now(),
+      onSummary: (summary) => to.denials(summary),
+    });
+    this.observer = {
+      ...to,
+      connection: (report) => {
+        const { service, reason } = report;
+        if (reason === undefined || this.#digest.note(service, reason)) to.connection(report);
+      },
+    };
+  }
+
+  /** Tells what is not told yet. */
+  [Symbol.dispose](): void {
+    this.#digest.close();
   }
 }

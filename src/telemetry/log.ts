@@ -95,6 +95,17 @@ export function logObserver(log: Log): Observer {
       log.debug(facts, `${service}: ${client} is being served`);
     },
     connection: (report) => logConnection(log, report),
+    denials: ({ service, reason, count, overMs }) => {
+      const facts = { event: "connection.denials", service, reason, count, over_ms: round(overMs) };
+      log.info(facts, `${service}: ${count} more refused within ${seconds(overMs)} (${reason})`);
+    },
+    banned: ({ service, source, until }) => {
+      const end = new Date(until).toISOString();
+      log.warn(
+        { event: "source.banned", service, source, until: end },
+        `${source} is banned until ${end} (${service})`,
+      );
+    },
     engineCall: ({ operation, code, durationMs }) => {
       log.trace(
         { event: "engine.call", operation, code, duration_ms: round(durationMs) },
@@ -208,7 +219,7 @@ function logSleep(log: Log, { target, services, reason, action, durationMs, exit
 
 function logConnection(log: Log, report: ConnectionReport): void {
   const { service, id, client, front, outcome, start, waitMs, durationMs, bytesIn, bytesOut, end, error } = report;
-  const { pid, exit } = report;
+  const { pid, exit, reason } = report;
   const facts = {
     event: "connection.closed",
     service,
@@ -225,6 +236,7 @@ function logConnection(log: Log, report: ConnectionReport): void {
     ...(pid !== undefined && { pid }),
     ...(exit?.code !== undefined && { exit_code: exit.code }),
     ...(exit?.signal !== undefined && { exit_signal: exit.signal }),
+    ...(reason !== undefined && { reason }),
     ...(error !== undefined && { error: error.message }),
     ...remedyOf(error),
   };

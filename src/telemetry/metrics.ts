@@ -2,6 +2,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { ActivatorView } from "../activation/activator.ts";
 import { stateNames } from "../activation/machine.ts";
+import { denialReasons } from "../net/denial.ts";
 import type { Meter } from "../net/relay.ts";
 import { type DatagramView, dropReasons } from "../net/udp/datagrams.ts";
 import {
@@ -21,6 +22,9 @@ const ENGINE_BUCKETS = [0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30];
 const connectionOutcomes: readonly ConnectionOutcome[] = [
   "relayed",
   "served",
+  "denied_address",
+  "denied_time",
+  "denied_rate",
   "denied_limit",
   "start_failed",
   "start_timeout",
@@ -67,6 +71,10 @@ export class Metrics {
   readonly #connections = this.#counter("connections_total", "Accepted connections, by how they ended", [
     "service",
     "outcome",
+  ]);
+  readonly #denials = this.#counter("connections_denied_total", "Clients that were refused, by why", [
+    "service",
+    "reason",
   ]);
   readonly #waits = this.#histogram(
     "connection_wait_seconds",
@@ -139,6 +147,7 @@ export class Metrics {
   /** Makes all series of a service exist, at 0; those of starts and sleeps where its target is woken. */
   addService(service: string, isWoken: boolean): void {
     for (const outcome of connectionOutcomes) this.#connections.inc({ service, outcome }, 0);
+    for (const reason of denialReasons) this.#denials.inc({ service, reason }, 0);
     this.#waits.zero({ service, start: "warm" });
     this.#durations.zero({ service });
     if (!isWoken) return;
@@ -156,8 +165,9 @@ export class Metrics {
 
   #observe(): Observer {
     return observer({
-      connection: ({ service, outcome, start, waitMs, durationMs }) => {
+      connection: ({ service, outcome, reason, start, waitMs, durationMs }) => {
         this.#connections.inc({ service, outcome });
+        if (reason !== undefined) this.#denials.inc({ service, reason });
         if (waitMs !== undefined) this.#waits.observe({ service, start }, waitMs / 1000);
         if (outcome === "relayed" || outcome === "served") this.#durations.observe({ service }, durationMs / 1000);
       },

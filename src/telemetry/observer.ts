@@ -1,5 +1,7 @@
 import type { Exit } from "../activation/errors.ts";
 import type { EventName, StateName } from "../activation/machine.ts";
+import type { DenialReason } from "../net/denial.ts";
+import type { DenialSummary } from "./denials.ts";
 
 /** One change of a target's state. Reported once, by the one place that changes it. */
 export interface StateChange {
@@ -46,6 +48,9 @@ export type ConnectionOutcome =
   | "relayed"
   /** By a process of its own, or by wakeport itself. */
   | "served"
+  | "denied_address"
+  | "denied_time"
+  | "denied_rate"
   | "denied_limit"
   | "start_failed"
   | "start_timeout"
@@ -76,7 +81,18 @@ export interface ConnectionReport extends ConnectionFacts {
   readonly end?: string;
   /** Of the process that served this client alone. */
   readonly exit?: Exit;
+  /** Why the client was refused, where it was. */
+  readonly reason?: DenialReason;
   readonly error?: Error;
+}
+
+/** A source that a sensor has banned from all services. */
+export interface BanReport {
+  /** The sensor. */
+  readonly service: string;
+  readonly source: string;
+  /** Unix time in milliseconds. */
+  readonly until: number;
 }
 
 /** One call to the engine. `code` is the HTTP status, "timeout", or "error" when there was no answer. */
@@ -120,6 +136,9 @@ export interface Observer {
   /** A client waits no longer: the way to what serves it is open. */
   connectionOpened(facts: ConnectionFacts): void;
   connection(report: ConnectionReport): void;
+  /** Refusals of which the log has no lines of their own. */
+  denials(summary: DenialSummary): void;
+  banned(report: BanReport): void;
   engineCall(call: EngineCall): void;
   engineUp(description: string): void;
   engineDown(error: Error): void;
@@ -141,6 +160,8 @@ const silent: Observer = {
   stopFailed: () => {},
   connectionOpened: () => {},
   connection: () => {},
+  denials: () => {},
+  banned: () => {},
   engineCall: () => {},
   engineUp: () => {},
   engineDown: () => {},
@@ -166,6 +187,8 @@ export function fanOut(...observers: readonly Observer[]): Observer {
     stopFailed: (target, error, retryMs) => observers.forEach((o) => o.stopFailed(target, error, retryMs)),
     connectionOpened: (facts) => observers.forEach((o) => o.connectionOpened(facts)),
     connection: (report) => observers.forEach((o) => o.connection(report)),
+    denials: (summary) => observers.forEach((o) => o.denials(summary)),
+    banned: (report) => observers.forEach((o) => o.banned(report)),
     engineCall: (call) => observers.forEach((o) => o.engineCall(call)),
     engineUp: (description) => observers.forEach((o) => o.engineUp(description)),
     engineDown: (error) => observers.forEach((o) => o.engineDown(error)),

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import type { Config, Service } from "../../src/config/config.ts";
 import { type LabelledService, serviceOfLabels } from "../../src/config/labels.ts";
+import { parseNetwork } from "../../src/config/networks.ts";
 import { parseConfig } from "../../src/config/parse.ts";
+import { parseTimes } from "../../src/config/times.ts";
 
 function configOf(text: string): Config {
   return parseConfig(Buffer.from(text), "w.yaml", { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } });
@@ -47,6 +50,44 @@ suite("labels of a container", () => {
       ["tcp", "http"],
     );
     assert.deepEqual([service.idleTimeoutMs, service.sleep, service.limits.waiting], [60_000, "pause", 10]);
+  });
+
+  test("may say who connects, and what clients are told", () => {
+    const service = serviceOf({
+      "wakeport.ports": "2121",
+      "wakeport.access.allow": "[10.0.0.0/8]",
+      "wakeport.access.times": "mon-fri 08:00-20:00",
+      "wakeport.limits.rate": "5/m",
+      "wakeport.banner.deny": "421 no\r\n",
+      "wakeport.on_deny": "close",
+    });
+    assert.deepEqual(service.access.allow, [parseNetwork("10.0.0.0/8")]);
+    assert.deepEqual(service.access.times, [parseTimes("mon-fri 08:00-20:00")]);
+    assert.deepEqual(service.limits.rate, { count: 5, perMs: 60_000 });
+    assert.equal(service.banner.deny?.toString(), "421 no\r\n");
+    assert.equal(service.onDeny, "close");
+  });
+
+  for (const labels of [
+    { "wakeport.banner": "{ deny: { file: /etc/hostname } }" },
+    { "wakeport.banner.deny": "x", "wakeport.banner.accept.file": "/etc/hostname" },
+  ]) {
+    test(`have no file of the host read to clients: ${JSON.stringify(labels)}`, () => {
+      const [problem, ...more] = problemsOf({ "wakeport.ports": "2121", ...labels });
+      assert.match(problem ?? "", /label wakeport\.banner\.(deny|accept): files are for wakeport\.yaml/);
+      assert.deepEqual(more, []);
+    });
+  }
+
+  test("have the banners of the defaults, which are read with the configuration", () => {
+    const from = configOf(
+      `docker: { discover: true }\ndefaults: { banner: { deny: { file: ${import.meta.filename} }, accept: hello } }\n`,
+    );
+    const found = read({ "wakeport.ports": "2121", "wakeport.banner.accept": "welcome" }, from);
+    assert.ok(found !== undefined && "service" in found, JSON.stringify(found));
+    const { deny, accept } = found.service.banner;
+    assert.ok(deny?.equals(readFileSync(import.meta.filename)));
+    assert.equal(accept?.toString(), "welcome");
   });
 
   test("take names, text and lists as they are", () => {

@@ -22,7 +22,7 @@ suite("compose/wakeport.reference.yaml", () => {
     const { services } = parseConfig(bytes, file, context);
     assert.deepEqual(
       services.map(({ name }) => name),
-      ["ftp", "api", "classic", "search", "dns", "docs", "legacy", "ping"],
+      ["ftp", "api", "classic", "search", "dns", "docs", "legacy", "ping", "trap"],
     );
   });
 
@@ -45,6 +45,9 @@ suite("compose/wakeport.reference.yaml", () => {
     assert.equal(service?.startTimeoutMs, 60_000);
     assert.equal(told("release_pace"), String(service?.releasePace));
     assert.equal(told("waiting"), String(service?.limits.waiting));
+    assert.equal(told("ipv6_prefix"), String(service?.limits.ipv6Prefix));
+    assert.equal(told("on_limit"), service?.limits.onLimit);
+    assert.equal(told("on_deny"), service?.onDeny);
     assert.equal(told("flow_timeout"), `${(service?.udp.flowTimeoutMs ?? 0) / 1000}s`);
     assert.equal(told("flows"), String(service?.udp.flows));
     assert.equal(told("held"), `${(service?.udp.heldBytes ?? 0) / 1024}k`);

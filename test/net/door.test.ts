@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { parseNetwork } from "../../src/config/networks.ts";
 import { parseRate } from "../../src/config/rates.ts";
 import { parseTimes } from "../../src/config/times.ts";
+import { Seats } from "../../src/net/admission.ts";
 import { Bans } from "../../src/net/bans.ts";
 import { DeniedError } from "../../src/net/denial.ts";
 import { Door, type DoorOptions } from "../../src/net/door.ts";
@@ -17,6 +18,7 @@ class Stage {
   unix: number = Date.parse("2026-11-23T12:00Z");
   load = 0;
   readonly bans: Bans = new Bans();
+  readonly seats: Seats;
   readonly door: Door;
   readonly #context: TestContext;
   #now = 0;
@@ -25,7 +27,9 @@ class Stage {
     context: TestContext,
     limits: Partial<DoorOptions["limits"]> = {},
     access: Partial<DoorOptions["access"]> = {},
+    seats = 1_000,
   ) {
+    this.seats = new Seats(seats, "connections in all", "process_limit");
     this.#context = context;
     context.mock.timers.enable({ apis: ["setTimeout"] });
     this.door = new Door({
@@ -33,8 +37,13 @@ class Stage {
       limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", ...limits },
       patienceMs: 60_000,
       bans: this.bans,
+      seats: this.seats,
       around: { now: () => this.#now, unixTime: () => this.unix, loadAverage: () => this.load },
     });
+  }
+
+  ban(source: string, until: number): void {
+    this.bans.add(ip(source), { service: "trap", ipv6Prefix: 64, until }, this.unix);
   }
 
   pass(ms: number): void {
@@ -116,7 +125,7 @@ suite("Door", () => {
     stage.unix += 12 * 3_600_000;
     assert.equal(stage.knock("10.0.0.2"), "time");
     assert.equal(stage.knock("10.9.0.1"), "address");
-    stage.bans.add(ip("10.9.0.1"), 64, stage.unix + 1, stage.unix);
+    stage.ban("10.9.0.1", stage.unix + 1);
     assert.equal(stage.knock("10.9.0.1"), "banned");
   });
 
@@ -144,6 +153,45 @@ suite("Door", () => {
     assert.equal(stage.knock("fd00:0:0:1::1"), "in");
     assert.equal(stage.knock("fd00:0:0:1::2"), "per_source_limit");
     assert.equal(stage.knock("fd00:0:0:2::1"), "in");
+  });
+
+  test("other rules hold at once, and who is in stays in and counts", async (t) => {
+    const stage = new Stage(t, { connections: 1, onLimit: "queue" });
+    const first = await stage.arrive("10.0.0.1");
+    const [second, third] = [await stage.arrive("10.0.0.2"), await stage.arrive("10.0.0.3")];
+    stage.door.configure({
+      access: { deny: [parseNetwork("10.0.0.2")] },
+      limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", connections: 2 },
+      patienceMs: 60_000,
+    });
+    await settle();
+    assert.deepEqual([first.fate, second.fate, third.fate], ["in", "address", "in"]);
+    assert.equal((await stage.arrive("10.0.0.4")).fate, "service_limit");
+    await first.leave();
+    assert.equal((await stage.arrive("10.0.0.4")).fate, "in");
+  });
+
+  test("rates that stay as they are go on counting", (t) => {
+    const stage = new Stage(t, { rate: parseRate("2/h") });
+    const rules = { access: { deny: [] }, patienceMs: 1 };
+    const limits = { ipv6Prefix: 64, waiting: 1, onLimit: "reject" } as const;
+    assert.equal(stage.knock("10.0.0.1"), "in");
+    stage.door.configure({ ...rules, limits: { ...limits, rate: parseRate("2/h"), perSource: 9 } });
+    assert.equal(stage.knock("10.0.0.1"), "rate");
+    stage.door.configure({ ...rules, limits });
+    assert.equal(stage.knock("10.0.0.1"), "in");
+  });
+
+  test("places of the process come last, and one that waits has one", async (t) => {
+    const stage = new Stage(t, { onLimit: "queue", connections: 1 }, {}, 2);
+    const first = await stage.arrive("10.0.0.1");
+    const second = await stage.arrive("10.0.0.2");
+    assert.deepEqual([second.fate, stage.seats.taken], ["waiting", 2]);
+    assert.equal((await stage.arrive("10.0.0.3")).fate, "process_limit");
+    await first.leave();
+    assert.deepEqual([second.fate, stage.seats.taken], ["in", 1]);
+    await second.leave();
+    assert.equal(stage.seats.taken, 0);
   });
 
   test("an unknown source is let in where everybody is", (t) => {
@@ -263,7 +311,7 @@ suite("Door, with a queue", () => {
     const first = await stage.arrive("10.0.0.1");
     const second = await stage.arrive("10.0.0.2");
     const third = await stage.arrive("10.0.0.3");
-    stage.bans.add(ip("10.0.0.2"), 64, stage.unix + 1_000, stage.unix);
+    stage.ban("10.0.0.2", stage.unix + 1_000);
     await first.leave();
     assert.deepEqual([second.fate, third.fate], ["banned", "in"]);
   });
@@ -306,6 +354,7 @@ suite("Door, with a queue", () => {
             const isIdle = !isRated && fate === "waiting" && inside().length < 3 && inside(source).length < 2;
             assert.ok(!isIdle, `${source} waits although there is room`);
           }
+          assert.equal(stage.seats.taken, inside().length + stage.door.waiting);
           assert.equal(stage.door.waiting, clients.filter(({ fate }) => fate === "waiting").length);
         }
         for (const client of clients.filter(({ fate }) => fate === "waiting")) await client.leave();

@@ -11,6 +11,7 @@ import type { Sight } from "../../src/target/target.ts";
 import { type ActivationReport, type ConnectionReport, observer } from "../../src/telemetry/observer.ts";
 import { FakeTarget, openCalls } from "../support/fake-target.ts";
 import { connecting, eventually, type Peer } from "../support/tcp.ts";
+import { type EntranceOptions, openEntrance } from "./open-entrance.ts";
 
 /** A fake target whose ports are real ones of this machine. */
 class LocalTarget extends FakeTarget {
@@ -26,6 +27,8 @@ export interface FrontOptions {
   readonly startTimeoutMs?: number;
   readonly waiting?: number;
   readonly seats?: number;
+  /** Who may come in, and what clients are told; default: everybody, nothing. */
+  readonly entrance?: EntranceOptions;
   readonly pace?: number;
   /** Where it listens; undefined: everywhere. */
   readonly address?: string | undefined;
@@ -50,7 +53,8 @@ export class Front implements AsyncDisposable {
 
   private constructor({ upstream, startTimeoutMs = 30_000, waiting = 100, ...rest }: FrontOptions) {
     const { seats = 100, pace = 32, probe = () => Promise.resolve() } = rest;
-    this.seats = new Seats(seats, "connections in all");
+    this.seats = new Seats(seats, "connections in all", "process_limit");
+    const entrance = openEntrance({ seats: this.seats, ...rest.entrance });
     this.traffic = {
       waiting: new Seats(waiting, "clients waiting"),
       active: 0,
@@ -72,10 +76,10 @@ export class Front implements AsyncDisposable {
     const destination = new ToTarget({ activator: this.activator, targetPort: upstream, pace: this.pace });
     const front = { port: 0, ...(address !== undefined && { address }) };
     this.#listener = new Listener("web", front, (client) => {
-      const { traffic, seats: places } = this;
-      const route = { service: "web", front: "127.0.0.1:80", destination, traffic };
+      const { traffic } = this;
+      const route = { service: "web", front: "127.0.0.1:80", entrance, destination, traffic };
       const id = this.accepted.push(client);
-      const connection = new Connection({ id, client, listener: this.#listener, route, seats: places, observer: told });
+      const connection = new Connection({ id, client, listener: this.#listener, route, observer: told });
       this.connections.push(connection);
       this.#running.push(connection.run());
     });
@@ -147,18 +151,12 @@ export class DirectFront implements AsyncDisposable {
 
   private constructor(destination: Destination) {
     const told = observer({ connection: (report) => this.reports.push(report) });
-    const seats = new Seats(100, "connections in all");
+    const entrance = openEntrance();
     const front = { address: "127.0.0.1", port: 0 };
     this.#listener = new Listener("direct", front, (client) => {
-      const route = { service: "direct", front: "127.0.0.1:0", destination, traffic: this.traffic };
-      const connection = new Connection({
-        id: this.#running.size + 1,
-        client,
-        listener: this.#listener,
-        route,
-        seats,
-        observer: told,
-      });
+      const route = { service: "direct", front: "127.0.0.1:0", entrance, destination, traffic: this.traffic };
+      const id = this.#running.size + 1;
+      const connection = new Connection({ id, client, listener: this.#listener, route, observer: told });
       this.#running.set(connection, connection.run());
     });
   }

@@ -100,6 +100,7 @@ suite("Metrics", () => {
       "wakeport_connection_duration_seconds histogram service",
       "wakeport_connection_wait_seconds histogram service,start",
       "wakeport_connections_active gauge service",
+      "wakeport_connections_denied_total counter service,reason",
       "wakeport_connections_total counter service,outcome",
       "wakeport_connections_waiting gauge service",
       "wakeport_datagrams_dropped_total counter service,reason",

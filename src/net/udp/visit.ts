@@ -1,6 +1,7 @@
 import type { Activator } from "../../activation/activator.ts";
-import type { ConnectionFacts, ConnectionOutcome, ConnectionReport, Observer } from "../../telemetry/observer.ts";
-import { formatPeer, outcomeOf, type Traffic } from "../connection.ts";
+import type { ConnectionFacts, ConnectionReport, Observer } from "../../telemetry/observer.ts";
+import { formatPeer, type Traffic } from "../connection.ts";
+import { failureOf } from "../outcome.ts";
 import type { Claim, FlowResult, Visit } from "./flow.ts";
 import type { Sender } from "./front.ts";
 
@@ -45,7 +46,7 @@ export class FlowVisit implements Visit {
       this.#waiting = this.#route.traffic.waiting.take();
       return true;
     } catch (error) {
-      this.#leave(outcomeOf(error), { in: 0, out: 0 }, error instanceof Error ? { error } : {});
+      this.#leave({ in: 0, out: 0 }, failureOf(error));
       return false;
     }
   }
@@ -74,20 +75,14 @@ export class FlowVisit implements Visit {
   }
 
   over({ end, error, meter }: FlowResult): void {
-    if (end !== undefined) this.#leave("relayed", meter, { end });
-    else this.#leave(outcomeOf(error), meter, error instanceof Error ? { error } : {});
+    this.#leave(meter, end === undefined ? failureOf(error) : { outcome: "relayed", end });
   }
 
-  #leave(
-    outcome: ConnectionOutcome,
-    meter: FlowResult["meter"],
-    ending: Pick<ConnectionReport, "end" | "error">,
-  ): void {
+  #leave(meter: FlowResult["meter"], ending: Pick<ConnectionReport, "outcome" | "reason" | "end" | "error">): void {
     this.#waiting?.[Symbol.dispose]();
     this.#places.dispose();
     this.#route.observer.connection({
       ...this.#facts,
-      outcome,
       start: this.#isCold ? "cold" : "warm",
       durationMs: performance.now() - this.#began,
       bytesIn: meter.in,

@@ -1,0 +1,59 @@
+/** What clients meet before they are served. */
+import type net from "node:net";
+import os from "node:os";
+import type { Banners, Service } from "../config/config.ts";
+import type { Seats } from "./admission.ts";
+import { Bans } from "./bans.ts";
+import { Door, type DoorSurroundings } from "./door.ts";
+import { Farewell } from "./farewell.ts";
+
+export interface Entrance {
+  readonly door: Door;
+  readonly banners: Banners;
+  /** How the connection of a client ends that is refused. */
+  readonly onDeny: "reset" | "close";
+  /** Shared by all services. */
+  readonly farewell: Farewell;
+}
+
+/** What the entrances of all services share. */
+export interface Gatehouse {
+  readonly bans: Bans;
+  readonly farewell: Farewell;
+  readonly seats: Seats;
+  readonly around: DoorSurroundings;
+}
+
+/** Of this machine. @param seats places of the whole process */
+export function gatehouse(seats: Seats): Gatehouse {
+  const around = {
+    now: () => performance.now(),
+    unixTime: () => Date.now(),
+    loadAverage: () => os.loadavg()[0] ?? 0,
+  };
+  return { bans: new Bans(), farewell: new Farewell(), seats, around };
+}
+
+/** @param before what it was before its configuration was changed: the door stays, with all that it has counted */
+export function entranceOf(service: Service, { farewell, ...shared }: Gatehouse, before?: Entrance): Entrance {
+  const { access, limits, startTimeoutMs: patienceMs, target } = service;
+  // Nothing that others do may keep a sensor from seeing who comes.
+  const { ipv6Prefix, waiting } = limits;
+  const own = target.kind === "sensor" ? { ipv6Prefix, waiting, onLimit: "reject" as const } : limits;
+  const rules = { access, limits: own, patienceMs };
+  before?.door.configure(rules);
+  return {
+    door: before?.door ?? new Door({ ...rules, ...shared }),
+    banners: service.banner,
+    onDeny: service.onDeny,
+    farewell,
+  };
+}
+
+/** Resolves when the system has taken all that was written; a socket may then be handed to somebody else. */
+export function flushed(socket: net.Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.once("close", () => resolve());
+    socket.write("", () => resolve());
+  });
+}

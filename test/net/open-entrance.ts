@@ -1,0 +1,31 @@
+/** An entrance for tests: everybody is let in, unless the test says otherwise. */
+import type { Banners } from "../../src/config/config.ts";
+import { Seats } from "../../src/net/admission.ts";
+import { Bans } from "../../src/net/bans.ts";
+import { Door, type DoorOptions } from "../../src/net/door.ts";
+import type { Entrance } from "../../src/net/entrance.ts";
+import { Farewell } from "../../src/net/farewell.ts";
+
+export interface EntranceOptions {
+  readonly seats?: Seats;
+  readonly bans?: Bans;
+  readonly access?: Partial<DoorOptions["access"]>;
+  readonly limits?: Partial<DoorOptions["limits"]>;
+  readonly patienceMs?: number;
+  readonly loadAverage?: () => number;
+  readonly banners?: Banners;
+  readonly onDeny?: "reset" | "close";
+}
+
+export function openEntrance(options: EntranceOptions = {}): Entrance {
+  const { banners = {}, onDeny = "reset", patienceMs = 30_000, loadAverage = () => 0 } = options;
+  const door = new Door({
+    access: { deny: [], ...options.access },
+    limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", ...options.limits },
+    patienceMs,
+    bans: options.bans ?? new Bans(),
+    seats: options.seats ?? new Seats(100, "connections in all", "process_limit"),
+    around: { now: () => performance.now(), unixTime: () => Date.now(), loadAverage },
+  });
+  return { door, banners, onDeny, farewell: new Farewell() };
+}
