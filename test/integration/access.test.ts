@@ -1,0 +1,173 @@
+/** Who may connect, and how many: the whole program, and clients from several addresses of this machine. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import http from "node:http";
+import net from "node:net";
+import { text } from "node:stream/consumers";
+import { suite, test } from "node:test";
+import type { StatusReport } from "../../src/admin/api.ts";
+import { freePort, Program, temporaryFile, until, wakeport } from "../support/program.ts";
+import { Peer } from "../support/tcp.ts";
+
+const ABUSER = "127.0.0.2";
+const INNOCENT = "127.0.0.3";
+const OWNER = "127.0.0.4";
+
+/** Greets, then answers with what it hears. */
+const echo = `require("net").createServer({ allowHalfOpen: true }, (s) => { s.on("error", () => {}); s.write("hello\\n"); s.pipe(s); })
+.listen(Number(process.argv[1]), "127.0.0.1")`;
+
+class Bench implements AsyncDisposable {
+  readonly program: Program;
+  readonly file: string;
+  readonly #admin: number;
+  readonly #ports: ReadonlyMap<string, number>;
+  readonly #stack: AsyncDisposableStack;
+
+  private constructor(
+    parts: { admin: number; ports: ReadonlyMap<string, number>; file: string; program: Program },
+    stack: AsyncDisposableStack,
+  ) {
+    this.program = parts.program;
+    this.file = parts.file;
+    this.#admin = parts.admin;
+    this.#ports = parts.ports;
+    this.#stack = stack;
+  }
+
+  /** Services by name, each with what stands beside its ports. PROCESS is a program that greets. */
+  static async open(services: Readonly<Record<string, string>>): Promise<Bench> {
+    await using stack = new AsyncDisposableStack();
+    const [admin, upstream] = [await freePort(), await freePort()];
+    const command = JSON.stringify([process.execPath, "-e", echo, String(upstream)]);
+    const target = `process: { command: ${command}, listen: "127.0.0.1:${upstream}" }`;
+    const ports = new Map<string, number>();
+    let yaml = `admin: { listen: "127.0.0.1:${admin}" }\nservices:\n`;
+    for (const [name, own] of Object.entries(services)) {
+      const port = await freePort();
+      ports.set(name, port);
+      // Without an address: IPv4 clients come in by IPv6.
+      yaml += `  ${name}: { ports: [${port}], ${own.replace("PROCESS", target)} }\n`;
+    }
+    const { path: file } = stack.use(await temporaryFile("wakeport.yaml", yaml));
+    const program = stack.use(new Program(["run", "-c", file]));
+    await program.logged("started");
+    return new Bench({ admin, ports, file, program }, stack.move());
+  }
+
+  connect(service: string, from: string): Peer {
+    const port = this.#ports.get(service) ?? 0;
+    return new Peer(net.connect({ port, host: "127.0.0.1", localAddress: from, allowHalfOpen: true }));
+  }
+
+  /** Says a word and waits for it. @returns what came back, or how the connection ended */
+  async hears(service: string, from: string, word = "word"): Promise<string> {
+    using peer = this.connect(service, from);
+    peer.send(word);
+    await until(() => peer.text.endsWith(word) || peer.fate !== "open", `an answer of ${service}`);
+    return peer.text.endsWith(word) ? peer.text : peer.fate;
+  }
+
+  async metric(name: string): Promise<number> {
+    const request = http.get({ port: this.#admin, path: "/metrics" });
+    const [answer] = (await once(request, "response")) as [http.IncomingMessage];
+    const line = (await text(answer)).split("\n").find((one) => one.startsWith(`${name} `));
+    assert.ok(line !== undefined, `there is no ${name}`);
+    return Number(line.slice(name.length));
+  }
+
+  denied(service: string, reason: string): Promise<number> {
+    return this.metric(`wakeport_connections_denied_total{service="${service}",reason="${reason}"}`);
+  }
+
+  events(name: string): number {
+    return this.program.log.filter(({ event }) => event === name).length;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync();
+  }
+}
+
+suite("access", () => {
+  test("who may not come starts nothing; who may is served", async () => {
+    await using bench = await Bench.open({
+      ftp: `PROCESS, access: { allow: [127.0.0.0/8], deny: [${ABUSER}] }, banner: { deny: "421 no\\r\\n" }, on_deny: close`,
+    });
+    for (const reason of ["address", "banned", "time", "rate", "load", "service_limit", "process_limit"]) {
+      assert.equal(await bench.denied("ftp", reason), 0);
+    }
+    using refused = bench.connect("ftp", ABUSER);
+    refused.end("USER me\r\n");
+    assert.equal(await refused.ends(), "ended");
+    assert.equal(refused.text, "421 no\r\n");
+    const line = await bench.program.logged("connection.closed");
+    assert.deepEqual([line["outcome"], line["reason"]], ["denied_address", "address"]);
+    assert.equal(bench.events("target.starting"), 0);
+    assert.equal(await bench.denied("ftp", "address"), 1);
+    assert.equal(await bench.metric('wakeport_connections_total{service="ftp",outcome="denied_address"}'), 1);
+    assert.equal(await bench.hears("ftp", INNOCENT), "hello\nword");
+  });
+
+  test("an abuser shuts nobody out, and does not fill the log", async () => {
+    await using bench = await Bench.open({ echo: "builtin: echo, limits: { rate: 20/m }" });
+    const fates = await Promise.all(Array.from({ length: 300 }, () => bench.hears("echo", ABUSER)));
+    assert.equal(fates.filter((fate) => fate === "word").length, 10);
+    for (let count = 0; count < 5; count += 1) assert.equal(await bench.hears("echo", INNOCENT), "word");
+    assert.equal(await bench.denied("echo", "rate"), 290);
+    bench.program.child.kill("SIGTERM");
+    await bench.program.finished();
+    const lines = bench.program.log.filter(({ reason }) => reason === "rate");
+    const told = lines.filter(({ event }) => event === "connection.closed");
+    const summed = lines.filter(({ event }) => event === "connection.denials");
+    assert.ok(told.length <= 10, `${told.length} lines`);
+    assert.equal(told.length + summed.reduce((sum, line) => sum + Number(line["count"]), 0), 290);
+  });
+
+  test("a sensor bans from all services, but not whom it denies", async () => {
+    await using bench = await Bench.open({
+      trap: `sensor: { ban: 1h }, access: { deny: [${OWNER}] }, banner: { deny: "bye\\r\\n" }`,
+      echo: "builtin: echo",
+      ftp: "PROCESS",
+    });
+    assert.equal(await bench.hears("echo", ABUSER), "word");
+    for (let count = 0; count < 3; count += 1) {
+      using tripped = bench.connect("trap", ABUSER);
+      await tripped.receives(5);
+      assert.equal(tripped.text, "bye\r\n");
+    }
+    assert.equal(await bench.hears("echo", ABUSER), "ECONNRESET");
+    assert.equal(await bench.hears("ftp", ABUSER), "ECONNRESET");
+    assert.equal(bench.events("target.starting"), 0);
+    using owner = bench.connect("trap", OWNER);
+    await owner.ends();
+    assert.equal(await bench.hears("echo", OWNER), "word");
+    assert.equal(await bench.hears("ftp", INNOCENT), "hello\nword");
+
+    assert.deepEqual([await bench.denied("echo", "banned"), await bench.denied("trap", "banned")], [1, 2]);
+    assert.equal(bench.events("source.banned"), 1);
+    const { stdout } = await wakeport(["status", "-c", bench.file, "--json"]);
+    const { bans } = JSON.parse(stdout) as StatusReport;
+    assert.equal(bans?.count, 1);
+    assert.deepEqual([bans.latest[0]?.source, bans.latest[0]?.service], [ABUSER, "trap"]);
+    const shown = await wakeport(["status", "-c", bench.file]);
+    assert.match(shown.stdout, /127\.0\.0\.2: banned by trap for another (59m|1h)/);
+  });
+
+  test("a queue serves one after the other, and status counts those who wait", async () => {
+    await using bench = await Bench.open({ echo: "builtin: echo, limits: { connections: 1, on_limit: queue }" });
+    using first = bench.connect("echo", ABUSER);
+    first.send("1");
+    await first.receives(1);
+    const waiting = [ABUSER, INNOCENT, OWNER].map((from) => bench.connect("echo", from));
+    for (const peer of waiting) peer.send("2");
+    await until(async () => (await bench.metric('wakeport_connections_waiting{service="echo"}')) === 3, "three wait");
+    first.end();
+    for (const peer of waiting) {
+      await peer.receives(1);
+      peer.end();
+    }
+    await until(async () => (await bench.metric('wakeport_connections_active{service="echo"}')) === 0, "all are gone");
+    assert.equal(await bench.metric('wakeport_connections_total{service="echo",outcome="served"}'), 4);
+  });
+});
