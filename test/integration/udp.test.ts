@@ -186,3 +186,25 @@ async function endFlows(wakeport: Wakeport): Promise<void> {
   await wakeport.close();
   await eventually("its flows are over", () => wakeport.record.connections.length === before + flows);
 }
+
+engineTest("datagrams of who may not come, or of one too many, start nothing and are told", async (lab) => {
+  const [closed, narrow] = [await lab.container({ program: udpEcho() }), await lab.container({ program: udpEcho() })];
+  const wakeport = await lab.wakeport({
+    closed: { to: closed, front: "udp", access: { deny: ["127.0.0.0/8"] } },
+    narrow: { to: narrow, front: "udp", limits: { connections: 1 }, udp: { flow_timeout: "1s" } },
+  });
+  using denied = await wakeport.sender("closed", 3);
+  denied.send(...numbered("word", 3));
+  await eventually("three are refused", () => wakeport.record.connections.length === 3);
+  assert.deepEqual(new Set(wakeport.record.connections.map(({ reason }) => reason)), new Set(["address"]));
+  assert.equal(await startsOf(lab, closed), 0);
+
+  using first = await wakeport.sender("narrow");
+  first.send("word");
+  await first.receives(1);
+  using second = await wakeport.sender("narrow");
+  second.send("word");
+  await eventually("one more is refused", () => wakeport.record.connections.length === 4);
+  assert.equal(wakeport.record.connections[3]?.reason, "service_limit");
+  assert.deepEqual(second.received, []);
+});
