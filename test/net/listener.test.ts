@@ -17,7 +17,10 @@ class Accepting implements Disposable {
   readonly listener: Listener;
 
   constructor(front: Front) {
-    this.listener = new Listener("ftp", front, (client) => this.clients.push(new Peer(client)));
+    this.listener = new Listener("ftp", front, (client) => {
+      this.clients.push(new Peer(client));
+      client.resume();
+    });
   }
 
   static async open(front: Front): Promise<Accepting> {
