@@ -24,7 +24,7 @@ type Admission = Pick<Service, "access" | "limits" | "banner" | "onDeny">;
 /** Each key by itself: a list of a service takes the place of that of the defaults. @param source the file's name */
 export function resolveAdmission(
   name: string,
-  own: ParsedAdmission,
+  own: ParsedAdmission & { readonly sensor?: unknown },
   defaults: AdmissionDefaults,
   source: string,
   report: Report,
@@ -42,10 +42,15 @@ export function resolveAdmission(
       ...(times !== undefined && { times }),
       ...(timezone !== undefined && { timeZone: timezone }),
     },
-    limits: resolveLimits(merged(defaults.parsed.limits, own.limits)),
+    limits: resolveLimits(merged(limitsFor(own, defaults.parsed.limits), own.limits)),
     banner: { ...defaults.banner, ...readBanners(own.banner, [...place, "banner"], source, report) },
     onDeny: own.on_deny ?? defaults.parsed.on_deny ?? builtIn.on_deny,
   };
+}
+
+/** What is meant for services that do something must not keep a sensor from seeing who comes. */
+function limitsFor(own: { readonly sensor?: unknown }, defaults: ParsedLimits = {}): ParsedLimits {
+  return own.sensor === undefined ? defaults : { ipv6_prefix: defaults.ipv6_prefix };
 }
 
 function resolveLimits(limits: ParsedLimits): Service["limits"] {

@@ -36,11 +36,8 @@ export function gatehouse(seats: Seats): Gatehouse {
 
 /** @param before what it was before its configuration was changed: the door stays, with all that it has counted */
 export function entranceOf(service: Service, { farewell, ...shared }: Gatehouse, before?: Entrance): Entrance {
-  const { access, limits, startTimeoutMs: patienceMs, target } = service;
-  // Nothing that others do may keep a sensor from seeing who comes.
-  const { ipv6Prefix, waiting } = limits;
-  const own = target.kind === "sensor" ? { ipv6Prefix, waiting, onLimit: "reject" as const } : limits;
-  const rules = { access, limits: own, patienceMs };
+  const { access, limits, startTimeoutMs: patienceMs } = service;
+  const rules = { access, limits, patienceMs };
   before?.door.configure(rules);
   return {
     door: before?.door ?? new Door({ ...rules, ...shared }),

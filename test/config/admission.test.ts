@@ -90,6 +90,12 @@ suite("access, limits, banner, on_deny", () => {
     assert.deepEqual(service?.target, { kind: "sensor", banMs: 3_600_000 });
   });
 
+  test("a sensor has the limits that it says itself, and none of the defaults", () => {
+    const [service] = parse(`defaults: { limits: { rate: 1/s, max_load: 1, ipv6_prefix: 48 } }
+services: { trap: { ports: 1, sensor: { ban: 60m }, limits: { connections: 5 } } }\n`).services;
+    assert.deepEqual(service?.limits, { waiting: 1_000, ipv6Prefix: 48, onLimit: "reject", connections: 5 });
+  });
+
   const bad: Readonly<Record<string, readonly [text: string, expected: RegExp]>> = {
     "an ambiguous network": [
       "services:\n  a:\n    ports: 1\n    container: c\n    access:\n      allow:\n        - 10.1.0.0\n",
@@ -140,10 +146,6 @@ suite("access, limits, banner, on_deny", () => {
       /"banner\.deny" of service "a" is a list: expected text or a mapping/,
     ],
     "a ban of no time": ["services: { a: { ports: 1, sensor: { ban: 0s } } }\n", /a ban lasts longer than that/],
-    "a sensor with limits": [
-      "services: { a: { ports: 1, sensor: { ban: 1h }, limits: { rate: 1/s, ipv6_prefix: 48 } } }\n",
-      /1:59 error: service "a": a sensor has no limits: whoever connects is banned[\s\S]*: 1 problem$/,
-    ],
     "a sensor that leads somewhere": [
       "services: { a: { ports: '1:2', sensor: { ban: 1h } } }\n",
       /a target of the kind "sensor" has no ports to choose from/,
