@@ -109,6 +109,30 @@ suite("access", () => {
     assert.equal(await bench.hears("ftp", INNOCENT), "hello\nword");
   });
 
+  test("a program that takes the socket itself is spared who is refused, and finds the banner written", async () => {
+    await using bench = await Bench.open({
+      cat: `inetd: { command: [/bin/cat] }, access: { deny: [${ABUSER}] }, limits: { connections: 1, on_limit: queue },
+        banner: { connect: "220-", accept: "in\\r\\n", deny: "no\\r\\n" }, on_deny: close`,
+    });
+    using refused = bench.connect("cat", ABUSER);
+    refused.send("early words");
+    assert.equal(await refused.ends(), "ended");
+    assert.equal(refused.text, "220-no\r\n");
+    using first = bench.connect("cat", INNOCENT);
+    first.send("one");
+    await first.receives(11);
+    assert.equal(first.text, "220-in\r\none");
+    using second = bench.connect("cat", INNOCENT);
+    second.send("two");
+    await until(async () => (await bench.metric('wakeport_connections_waiting{service="cat"}')) === 1, "it waits");
+    first.end();
+    await second.receives(11);
+    assert.equal(second.text, "220-in\r\ntwo");
+    second.end();
+    assert.equal(await second.ends(), "ended");
+    assert.equal(await bench.denied("cat", "address"), 1);
+  });
+
   test("an abuser shuts nobody out, and does not fill the log", async () => {
     await using bench = await Bench.open({ echo: "builtin: echo, limits: { rate: 20/m }" });
     const fates = await Promise.all(Array.from({ length: 300 }, () => bench.hears("echo", ABUSER)));
