@@ -389,6 +389,98 @@ except TimeoutError: pass`;
   });
 });
 
+suite("a configuration that is read anew", () => {
+  test("changes the program for the next client, and leaves the present one alone", async () => {
+    await using stack = new AsyncDisposableStack();
+    const [port, admin] = [await freePort(), await freePort()];
+    const yaml = (command: string): string =>
+      `admin: { listen: "127.0.0.1:${admin}" }\nservices: { it: { ports: ["${port}"], inetd: { command: ${command} } } }\n`;
+    const file = stack.use(await temporaryFile("wakeport.yaml", yaml("[/bin/cat]")));
+    const program = stack.use(new Program(["run", "-c", file.path]));
+    await program.logged("started");
+    const old = await connect(port);
+    old.send("one");
+    await old.receives(3);
+    await writeFile(file.path, yaml("[/bin/echo, new]"));
+    program.child.kill("SIGHUP");
+    await until(async () => (await spoken(port, "")).text === "new\n", "the new program");
+    old.end(" two");
+    await old.ends();
+    assert.equal(old.text, "one two");
+  });
+
+  test("ends a program that has the listener, and its successor has it", async () => {
+    await using stack = new AsyncDisposableStack();
+    const [port, admin] = [await freePort(), await freePort()];
+    const server = `import socket, os, sys
+s = socket.socket(fileno=0)
+while True:
+    c, a = s.accept(); c.sendall((sys.argv[1] + "\\n").encode()); c.close()`;
+    const yaml = (name: string): string => `admin: { listen: "127.0.0.1:${admin}" }
+shutdown: { drain: 100ms }
+services: { it: { ports: ["${port}"], inetd: { command: [python3, -c, ${JSON.stringify(server)}, ${name}], wait: true } } }\n`;
+    const file = stack.use(await temporaryFile("wakeport.yaml", yaml("old")));
+    const program = stack.use(new Program(["run", "-c", file.path]));
+    await program.logged("started");
+    assert.equal((await spoken(port)).text, "old\n");
+    await writeFile(file.path, yaml("new"));
+    program.child.kill("SIGHUP");
+    await until(async () => {
+      const peer = connecting(port);
+      await peer.ends();
+      peer.end();
+      return peer.text === "new\n";
+    }, "the new program");
+  });
+});
+
+suite("process: { activation: listen_fds }", () => {
+  const proxyd = "/lib/systemd/systemd-socket-proxyd";
+
+  test("needs no port of its own, serves at once, and sleeps like another", {
+    skip: !existsSync(proxyd) && "needs systemd: run test/engine/tools",
+  }, async () => {
+    await using stack = new AsyncDisposableStack();
+    const [port, behind, admin] = [await freePort(), await freePort(), await freePort()];
+    const yaml = `admin: { listen: "127.0.0.1:${admin}" }
+services:
+  cat: { ports: ["127.0.0.1:${behind}"], inetd: { command: [/bin/cat] } }
+  it: { ports: ["${port}"], process: { command: [${proxyd}, "127.0.0.1:${behind}"], activation: listen_fds }, idle_timeout: 100ms }\n`;
+    const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
+    const program = stack.use(new Program(["run", "-c", file.path]));
+    await program.logged("started");
+    for (let life = 1; life <= 2; life += 1) {
+      const peers = await Promise.all(Array.from({ length: 10 }, () => connect(port)));
+      for (const peer of peers) peer.send("hello");
+      for (const peer of peers) await peer.receives(5);
+      for (const peer of peers) peer.end();
+      await program.logged("target.asleep", life);
+    }
+    assert.equal(program.log.filter(({ event }) => event === "target.starting").length, 2);
+  });
+
+  test("refuses the clients of one that dies at its start, and does not start it again and again", async () => {
+    await using stack = new AsyncDisposableStack();
+    const [port, admin] = [await freePort(), await freePort()];
+    const yaml = `admin: { listen: "127.0.0.1:${admin}" }
+services: { it: { ports: ["${port}"], process: { command: [/bin/sh, -c, "sleep 0.1; echo oops; exit 3"], activation: listen_fds } } }\n`;
+    const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
+    const program = stack.use(new Program(["run", "-c", file.path]));
+    await program.logged("started");
+    const began = performance.now();
+    const first = await connect(port);
+    assert.equal(await first.ends(), "ECONNRESET");
+    assert.ok(performance.now() - began < 2_000);
+    const refused = await program.logged("connection.closed");
+    assert.equal(refused["outcome"], "start_failed");
+    assert.match(String(refused["error"]), /exited with code 3/);
+    const second = await connect(port);
+    assert.equal(await second.ends(), "ECONNRESET");
+    assert.match(String((await program.logged("connection.closed", 2))["error"]), /next attempt in/);
+    assert.equal(program.log.filter(({ event }) => event === "target.starting").length, 1);
+  });
+});
+
 suite("wakeport check", () => {
   test("names what cannot be had together with a handed listener", async () => {
     await using file = await temporaryFile(
