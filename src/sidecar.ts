@@ -299,8 +299,9 @@ export class Sidecar {
     if (udp !== before) this.#letGo(this.#exchangeUdp(service.name, before, udp));
   }
 
-  /** Datagrams find their way again; those of the moment in between are lost, as datagrams are. */
+  /** Flows end, and those who go on sending begin new ones. A front that both have stays bound. */
   async #exchangeUdp(service: string, before: UdpService | undefined, after: UdpService | undefined): Promise<void> {
+    if (before !== undefined) after?.takeOver(before);
     for (const listener of before?.listeners ?? []) listener.close();
     await before?.close();
     await openAll(after?.listeners ?? []).catch((error: unknown) => {

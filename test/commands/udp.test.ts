@@ -4,6 +4,7 @@ import { execFile, spawn } from "node:child_process";
 import { Resolver } from "node:dns/promises";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { suite, test } from "node:test";
 import { promisify } from "node:util";
@@ -23,13 +24,15 @@ setTimeout(() => socket.bind(Number(process.argv[1]), "127.0.0.1"), 200);`;
 interface Bench extends AsyncDisposable {
   readonly program: Program;
   readonly front: number;
+  readonly file: string;
   metric(sample: string): Promise<number | undefined>;
 }
 
 /** A wakeport with one service on a port that is free for connections and datagrams. */
 async function start(service: (ports: { front: number; upstream: number }) => string, more = ""): Promise<Bench> {
   await using stack = new AsyncDisposableStack();
-  const [front, upstream, admin] = [await freeUdpPort(), await freeUdpPort(), await freePort()];
+  // Free for connections: what is free for datagrams alone may be in use for those. The other way round it hardly is.
+  const [front, upstream, admin] = [await freePort(), await freePort(), await freePort()];
   const yaml = `admin: { listen: "127.0.0.1:${admin}" }\nservices:\n  dns: ${service({ front, upstream })}\n${more}`;
   const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
   const program = stack.use(new Program(["run", "-c", file.path]));
@@ -40,7 +43,7 @@ async function start(service: (ports: { front: number; upstream: number }) => st
     const line = (await answer.text()).split("\n").find((one) => one.startsWith(`${sample} `));
     return line === undefined ? undefined : Number(line.slice(sample.length + 1));
   };
-  return { program, front, metric, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { program, front, file: file.path, metric, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 function echoService({ front, upstream }: { front: number; upstream: number }): string {
@@ -93,6 +96,23 @@ suite("wakeport run with a process that serves datagrams", () => {
     assert.equal(code, 0);
     assert.ok(performance.now() - began < 5_000, "a flow that is silent does not hold up the end");
     assert.equal((await bench.program.logged("connection.closed"))["end"], "idle");
+  });
+});
+
+suite("SIGHUP with another flow_timeout", () => {
+  test("keeps the port bound: no datagram is refused meanwhile", async () => {
+    await using bench = await start(echoService);
+    using client = await UdpClient.open(bench.front);
+    await client.echoed("before");
+    const yaml = await readFile(bench.file, "utf8");
+    await writeFile(bench.file, yaml.replace("flow_timeout: 300ms", "flow_timeout: 1h"));
+    const sending = setInterval(() => client.send("meanwhile"), 1);
+    bench.program.child.kill("SIGHUP");
+    await bench.program.logged("connection.closed").finally(() => clearInterval(sending));
+    await client.echoed("after");
+    assert.deepEqual(client.errors, []);
+    const ends = bench.program.log.filter(({ event }) => event === "connection.closed").map(({ end }) => end);
+    assert.deepEqual(ends, ["drained"], "the flow that began before; the other one lasts");
   });
 });
 

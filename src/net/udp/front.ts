@@ -11,17 +11,21 @@ export interface Sender {
   readonly port: number;
 }
 
-export interface UdpFrontOptions {
-  readonly service: string;
-  readonly front: Front;
+export interface UdpReceiver {
   readonly onDatagram: (datagram: Buffer, client: Sender) => void;
   /** An answer could not be sent. */
   readonly onUnsent: () => void;
 }
 
+export interface UdpFrontOptions extends UdpReceiver {
+  readonly service: string;
+  readonly front: Front;
+}
+
 /** One bound datagram socket of a service: all its clients write to it, and every answer leaves by it. */
 export class UdpFront {
   readonly #options: UdpFrontOptions;
+  #receiver: UdpReceiver;
   #socket: dgram.Socket | undefined;
   /** By the system's numbers. */
   #sockets: ReadonlySet<number> = new Set();
@@ -29,6 +33,7 @@ export class UdpFront {
 
   constructor(options: UdpFrontOptions) {
     this.#options = options;
+    this.#receiver = options;
   }
 
   /** `*:53/udp` */
@@ -42,12 +47,13 @@ export class UdpFront {
   }
 
   /**
-   * Binds, or receives on the descriptor `fd`, which is bound already.
+   * Binds, or receives on the descriptor `fd`, which is bound already. Does nothing when it is open.
    *
    * @throws BindError that names the service, the address and the reason
    */
   async open(fd?: number): Promise<void> {
     const { address, port } = this.#options.front;
+    if (this.#socket !== undefined) return;
     try {
       if (fd !== undefined) await this.#receive(newSocket(isIPv6Socket(fd) ? "udp6" : "udp4"), { fd });
       else if (address !== undefined) await this.#bind(address, net.isIPv6(address), port);
@@ -58,6 +64,11 @@ export class UdpFront {
         cause: error,
       });
     }
+  }
+
+  /** What comes from now on is for somebody else. */
+  lead(receiver: UdpReceiver): void {
+    this.#receiver = receiver;
   }
 
   /** How many datagrams the system dropped so far, because they came faster than they could be received. */
@@ -71,9 +82,9 @@ export class UdpFront {
     const socket = this.#socket;
     if (socket === undefined) return;
     // A sender without a port wants no answer; there would be no way to send it one.
-    if (port === 0 || isCongested(socket)) return this.#options.onUnsent();
+    if (port === 0 || isCongested(socket)) return this.#receiver.onUnsent();
     socket.send(datagram, port, address, (error) => {
-      if (error !== null) this.#options.onUnsent();
+      if (error !== null) this.#receiver.onUnsent();
     });
   }
 
@@ -99,7 +110,7 @@ export class UdpFront {
       throw error;
     }
     enlargeBuffer(socket);
-    socket.on("message", this.#options.onDatagram);
+    socket.on("message", (datagram, sender) => this.#receiver.onDatagram(datagram, sender));
     // What may go wrong with one datagram does not concern the next.
     socket.on("error", () => {});
     this.#socket = socket;

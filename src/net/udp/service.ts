@@ -1,9 +1,10 @@
+import { isDeepStrictEqual } from "node:util";
 import type { ServicePort, UdpPolicy } from "../../config/config.ts";
 import { BindError, messageOf } from "../../errors.ts";
 import type { Front } from "../listener.ts";
 import type { DatagramView, DropReason } from "./datagrams.ts";
 import { Flows, type Way } from "./flows.ts";
-import { UdpFront } from "./front.ts";
+import { UdpFront, type UdpReceiver } from "./front.ts";
 import { type FlowRoute, FlowVisit } from "./visit.ts";
 
 export interface UdpServiceOptions {
@@ -39,7 +40,7 @@ export async function openAll(listeners: readonly UdpListener[]): Promise<void> 
 export class UdpService implements DatagramView {
   readonly listeners: readonly UdpListener[];
   readonly #flows: Flows;
-  readonly #fronts: UdpFront[] = [];
+  readonly #fronts: OwnFront[] = [];
 
   constructor({ route, ports, limits, refusedMs, nextId }: UdpServiceOptions) {
     this.#flows = new Flows({
@@ -67,31 +68,56 @@ export class UdpService implements DatagramView {
   }
 
   dropped(): Readonly<Record<DropReason, number>> {
-    const overflow = this.#fronts.reduce((sum, front) => sum + front.overflowed, 0);
+    const overflow = this.#fronts.reduce((sum, { front }) => sum + front.overflowed, 0);
     return { ...this.#flows.count.dropped, overflow };
+  }
+
+  /**
+   * Takes the fronts that `before`, which this takes the place of, has at the same address: they stay bound, and what
+   * comes there is for this one now. Answers to flows of `before` can leave by them no more.
+   */
+  takeOver(before: UdpService): void {
+    for (const own of this.#fronts) {
+      const index = before.#fronts.findIndex(({ where }) => isDeepStrictEqual(where, own.where));
+      const [other] = index < 0 ? [] : before.#fronts.splice(index, 1);
+      if (other === undefined) continue;
+      other.front.lead(own.receiver);
+      own.front = other.front;
+    }
   }
 
   /** Ends all flows at once. Resolves when they have ended, and the ports are free. */
   async close(): Promise<void> {
     await this.#flows.close();
-    for (const front of this.#fronts) front.close();
+    for (const { front } of this.#fronts) front.close();
   }
 
   #listener(service: string, { address, front: port, target }: ServicePort): UdpListener {
     const flows = this.#flows;
     const where: Front = { port, protocol: "udp", ...(address !== undefined && { address }) };
-    const front = new UdpFront({
-      service,
-      front: where,
+    const receiver: UdpReceiver = {
       onDatagram: (datagram, sender) => flows.receive(way, datagram, sender),
       onUnsent: () => flows.unsent(),
-    });
-    this.#fronts.push(front);
-    const way: Way = { name: front.name, targetPort: target, answer: (datagram, to) => front.answer(datagram, to) };
+    };
+    const own: OwnFront = { where, receiver, front: new UdpFront({ service, front: where, ...receiver }) };
+    this.#fronts.push(own);
+    const isOurs = (): boolean => this.#fronts.includes(own);
+    const way: Way = {
+      name: own.front.name,
+      targetPort: target,
+      answer: (datagram, to) => isOurs() && own.front.answer(datagram, to),
+    };
     return {
       front: where,
-      open: (fd) => front.open(fd),
-      close: () => void flows.drain(way).then(() => front.close()),
+      open: (fd) => own.front.open(fd),
+      close: () => void flows.drain(way).then(() => isOurs() && own.front.close()),
     };
   }
+}
+
+/** A front that is this service's as long as nobody took it over. */
+interface OwnFront {
+  readonly where: Front;
+  readonly receiver: UdpReceiver;
+  front: UdpFront;
 }
