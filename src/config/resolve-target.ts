@@ -160,6 +160,11 @@ export function resolvePort(
   report: Report,
 ): ServicePort | undefined {
   const path = ["services", name, "ports", index];
+  if (port.protocol === "udp" && target.kind === "process" && target.isHandedListener) {
+    const message = `service "${name}": "activation: listen_fds" hands over a listener for connections, and none for UDP`;
+    report({ path, message, hint: 'leave "activation" out, and say in "listen" where the program listens' });
+    return undefined;
+  }
   if (port.protocol === "udp" && !takesDatagrams.has(target.kind)) {
     const why = noDatagrams[target.kind] ?? `a target of the kind "${target.kind}" takes no datagrams`;
     report({ path, message: `service "${name}": ${why}`, hint: 'UDP is for containers and processes: remove "/udp"' });

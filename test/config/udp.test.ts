@@ -65,6 +65,20 @@ suite("ports for UDP", () => {
     assert.equal(problems(`services: { a: { ports: 7/udp, forward: "10.0.0.5:7000" } }`).length, 1);
   });
 
+  test("are not for a program for each connection, nor for one that is handed its listener", () => {
+    const [inetd] = problems("services: { a: { ports: 7/udp, inetd: { command: [/bin/cat] } } }");
+    assert.match(inetd ?? "", /a process is started for each connection, and datagrams have none/);
+    const [handed] = problems("services: { a: { ports: 7/udp, process: { command: [a], activation: listen_fds } } }");
+    assert.match(handed ?? "", /hands over a listener for connections, and none for UDP \| leave "activation" out/);
+  });
+
+  test("may be names of /etc/services", () => {
+    assert.deepEqual(service("ports: [domain/udp, domain], container: c").ports, [
+      { front: 53, target: 53, protocol: "udp" },
+      { front: 53, target: 53 },
+    ]);
+  });
+
   test("have no other protocol", () => {
     const [problem] = problems("services: { a: { ports: 7/sctp, container: c } }");
     assert.match(problem ?? "", /"7\/sctp": the protocol is tcp or udp: write "53:53\/udp"/);
