@@ -116,6 +116,60 @@ suite("SIGHUP with another flow_timeout", () => {
   });
 });
 
+suite("who may send datagrams", () => {
+  /** The echo service with one more key. */
+  function guarded(key: string): (ports: { front: number; upstream: number }) => string {
+    return (ports) => echoService(ports).replace("idle_timeout:", `${key}, idle_timeout:`);
+  }
+
+  function denied(reason: string): string {
+    return `wakeport_connections_denied_total{service="dns",reason="${reason}"}`;
+  }
+
+  const droppedAsDenied = `wakeport_datagrams_dropped_total{service="dns",reason="denied"}`;
+
+  test("is asked before anything is started", async () => {
+    await using bench = await start(guarded("access: { deny: [127.0.0.0/8] }"));
+    using client = await UdpClient.open(bench.front);
+    client.send("one", "two");
+    await until(async () => (await bench.metric(droppedAsDenied)) === 2, "both are dropped");
+    assert.equal(await bench.metric(denied("address")), 2);
+    assert.equal(await bench.metric(`wakeport_flows_active{service="dns"}`), 0);
+    assert.deepEqual(
+      bench.program.log.filter(({ event }) => event === "target.starting"),
+      [],
+    );
+    const { outcome, reason } = await bench.program.logged("connection.closed");
+    assert.deepEqual({ outcome, reason }, { outcome: "denied_address", reason: "address" });
+  });
+
+  test("is limited by the same numbers as connections: a flow counts until it ends", async () => {
+    await using bench = await start(guarded("limits: { per_source: 1 }"));
+    using client = await UdpClient.open(bench.front);
+    using other = await UdpClient.open(bench.front);
+    await client.echoed("one");
+    other.send("too many");
+    await until(async () => (await bench.metric(denied("per_source_limit"))) === 1, "the other one is refused");
+    assert.equal(await bench.metric(droppedAsDenied), 1);
+    await bench.program.logged("target.asleep");
+    await other.echoed("now");
+  });
+
+  test("is asked anew when the configuration is: the flow that is there goes on, others are refused", async () => {
+    await using bench = await start((ports) => echoService(ports).replace("flow_timeout: 300ms", "flow_timeout: 1h"));
+    using client = await UdpClient.open(bench.front);
+    using other = await UdpClient.open(bench.front);
+    await client.echoed("before");
+    const yaml = await readFile(bench.file, "utf8");
+    await writeFile(bench.file, yaml.replace("idle_timeout:", "access: { deny: [127.0.0.0/8] }, idle_timeout:"));
+    bench.program.child.kill("SIGHUP");
+    await bench.program.logged("config.reloaded");
+    other.send("nobody hears this");
+    await until(async () => (await bench.metric(denied("address"))) === 1, "the other one is refused");
+    await client.echoed("after");
+  });
+});
+
 const hasDnsmasq = await promisify(execFile)("dnsmasq", ["--version"]).then(
   () => true,
   () => false,
