@@ -262,7 +262,7 @@ function rlimitsOf(made: Conversion): Entry | undefined {
     const setting = made.take(name);
     const [word] = wordsOf(setting);
     if (word === undefined) return [];
-    const value = limitOf(word, name === "rlimit_cpu");
+    const value = limitOf(word, name);
     if (value === undefined) {
       made.disable(setting?.places[0], `${name}: "${word}" is no limit, for which xinetd disables the service`);
     } else if (value === 0) {
@@ -274,9 +274,14 @@ function rlimitsOf(made: Conversion): Entry | undefined {
   return entriesOf(found);
 }
 
-function limitOf(word: string, isPlain: boolean): Plain | undefined {
+const UNITS: Readonly<Record<string, number>> = { "": 1, k: 1024, m: 1024 ** 2 };
+
+function limitOf(word: string, name: string): Plain | undefined {
   if (word === "UNLIMITED") return "unlimited";
-  const [, digits, unit = ""] = /^0*(\d{1,15})([kKmM]?)$/.exec(word) ?? [];
-  if (digits === undefined || (isPlain && unit !== "")) return undefined;
-  return unit === "" || Number(digits) === 0 ? Number(digits) : `${Number(digits)}${unit.toLowerCase()}`;
+  const [, digits, letter = ""] = /^0*(\d{1,15})([kKmM]?)$/.exec(word) ?? [];
+  const unit = letter.toLowerCase();
+  if (digits === undefined || (name === "rlimit_cpu" && unit !== "")) return undefined;
+  const count = Number(digits);
+  if (name === "rlimit_cpu" || name === "rlimit_files" || count === 0) return count * (UNITS[unit] ?? 1);
+  return `${count}${unit === "" ? "b" : unit}`;
 }

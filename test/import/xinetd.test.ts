@@ -122,9 +122,12 @@ suite("import xinetd", () => {
       [["rlimit_cpu = 2K"], { enabled: false }, /rlimit_cpu: "2K"/],
     ],
     rlimit_data: [[["rlimit_data = 1024k"], inetd({ rlimits: { data: "1024k" } })]],
-    rlimit_rss: [[["rlimit_rss = 4096"], inetd({ rlimits: { rss: 4096 } }), /no effect on Linux/]],
+    rlimit_rss: [[["rlimit_rss = 4096"], inetd({ rlimits: { rss: "4096b" } }), /no effect on Linux/]],
     rlimit_stack: [[["rlimit_stack = UNLIMITED"], inetd({ rlimits: { stack: "unlimited" } })]],
-    rlimit_files: [[["rlimit_files = 77"], inetd({ rlimits: { nofile: 77 } })]],
+    rlimit_files: [
+      [["rlimit_files = 77"], inetd({ rlimits: { nofile: 77 } })],
+      [["rlimit_files = 2K"], inetd({ rlimits: { nofile: 2048 } })],
+    ],
     server: [
       [["server = /usr/sbin/in.ftpd"], inetd({ command: ["/usr/sbin/in.ftpd"] })],
       [["server = /nowhere"], inetd({ command: ["/nowhere"] }), /no program that can be run on this machine/],
