@@ -1,5 +1,5 @@
 import { serviceStatus } from "../admin/api.ts";
-import type { Config, Service } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";
 import { sentenceOf, TargetError } from "../errors.ts";
 import { accountOf } from "../target/accounts.ts";
@@ -30,16 +30,17 @@ ${configOptionHelp}`,
   },
 };
 
-/** The users and groups of processes that this machine does not have. */
+/** The users and groups of local programs that this machine does not have. */
 function unknownAccounts({ services }: Config, own: Pick<Context, "uid" | "gid">): string[] {
   return services.flatMap(({ name, enabled, target }) => {
-    const problem = enabled && target.kind === "process" ? accountProblem(target, own) : undefined;
+    const isProgram = target.kind === "process" || target.kind === "inetd";
+    const problem = enabled && isProgram ? accountProblem(target, own) : undefined;
     return problem === undefined ? [] : [`service "${name}": ${problem}`];
   });
 }
 
 function accountProblem(
-  target: Extract<Service["target"], { readonly kind: "process" }>,
+  target: Parameters<typeof accountOf>[0],
   own: Pick<Context, "uid" | "gid">,
 ): string | undefined {
   try {

@@ -79,12 +79,14 @@ suite("wakeport check", () => {
       `c: { ${process(7003, "user: root, group: 4711")} }`,
       `d: { enabled: false, ${process(7004, "user: nobody-here")} }`,
     ];
+    services.push("e: { ports: 7005, inetd: { command: [x], user: root, groups: [others-here] } }");
     await using file = await temporaryFile("wakeport.yaml", `services:\n  ${services.join("\n  ")}\n`);
     const { code, stderr } = await wakeport(["check", "-c", file.path]);
     assert.equal(code, 2);
     assert.deepEqual(stderr.trim().split("\n"), [
       `${file.path} error: service "a": there is no user "nobody-here" on this system: correct "user", or give its number`,
       `${file.path} error: service "b": there is no group "nothing-here" on this system: correct "group", or give its number`,
+      `${file.path} error: service "e": there is no group "others-here" on this system: correct "group", or give its number`,
     ]);
   });
 

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
+import { parse, stringify } from "yaml";
+import { parseConfig } from "../../src/config/parse.ts";
 import { attributeNames } from "../../src/import/xinetd-settings.ts";
 import { importInetd, importXinetd } from "./imported.ts";
 
@@ -93,6 +95,14 @@ const inetdFile = fc
   )
   .map((lines) => lines.join("\n"));
 
+/** What is imported is a configuration. @throws ConfigError */
+function checked(yaml: string): void {
+  const { log, ...rest } = parse(yaml);
+  // No port of a service is the admin server's.
+  const adminListen = { host: "127.0.0.1", port: Number.MAX_SAFE_INTEGER };
+  parseConfig(Buffer.from(stringify(rest)), "wakeport.yaml", { env: {}, adminListen });
+}
+
 suite("imports of anything", () => {
   const importers = {
     xinetd: { near: xinetdFile, run: (text: string | Uint8Array) => importXinetd({ x: text, "d/y": text }) },
@@ -110,7 +120,9 @@ suite("imports of anything", () => {
       let made = 0;
       fc.assert(
         fc.property(near, (text) => {
-          made += Object.keys(run(text).services).length;
+          const { services, yaml } = run(text);
+          made += Object.keys(services).length;
+          if (Object.keys(services).length > 0) checked(yaml);
         }),
         { numRuns },
       );

@@ -163,10 +163,10 @@ suite("import xinetd", () => {
       [["redirect = ::1 www"], { forward: "[::1]:80" }, /no process/],
       [["redirect = host 80", "wait = yes"], { enabled: false }, /does not redirect/],
     ],
-    banner: [[["banner = /etc/motd"], { banner: { connect: { file: "/etc/motd" } } }]],
-    banner_success: [[["banner_success = /etc/yes"], { banner: { accept: { file: "/etc/yes" } } }]],
+    banner: [[["banner = /etc/hostname"], { banner: { connect: { file: "/etc/hostname" } } }]],
+    banner_success: [[["banner_success = /etc/hostname"], { banner: { accept: { file: "/etc/hostname" } } }]],
     banner_fail: [
-      [["banner_fail = /etc/no"], { banner: { deny: { file: "/etc/no" } } }],
+      [["banner_fail = /etc/hostname"], { banner: { deny: { file: "/etc/hostname" } } }],
       [["banner_fail = /nowhere"], { banner: undefined }, /"\/nowhere" is no file that can be read on this machine/],
     ],
     instances: [
@@ -335,12 +335,13 @@ suite("import xinetd: defaults", () => {
   };
 
   test("fill in what a service does not say", () => {
-    const text = "instances = 60\nper_source = 5\ncps = 25 30\nmax_load = 4\nbanner_fail = /etc/no\nbind = 127.0.0.1";
+    const text =
+      "instances = 60\nper_source = 5\ncps = 25 30\nmax_load = 4\nbanner_fail = /etc/hostname\nbind = 127.0.0.1";
     assert.deepEqual(withDefaults(text, "instances = 5"), {
       ports: ["127.0.0.1:echo"],
       builtin: "echo",
       limits: { connections: 5, per_source: 5, ipv6_prefix: 128, ...rate("25/s"), max_load: 4 },
-      banner: { deny: { file: "/etc/no" } },
+      banner: { deny: { file: "/etc/hostname" } },
     });
   });
 
