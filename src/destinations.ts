@@ -91,7 +91,8 @@ function programOf(spec: InetdSpec, around: Surroundings): Program {
     ...(account !== undefined && { account }),
     ...(argv0 !== undefined && { argv0 }),
     ...(cwd !== undefined && { cwd }),
-    ...(umask !== undefined && { umask }),
+    // What it has anyhow need not be set, which would cost a shell for each client.
+    ...(umask !== undefined && umask !== around.umask && { umask }),
     ...(nice !== undefined && { nice }),
     ...(rlimits !== undefined && { limits: rlimits }),
   };

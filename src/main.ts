@@ -41,6 +41,7 @@ function context(): Context {
     execPath: process.execPath,
     uid: process.getuid?.() ?? 0,
     gid: process.getgid?.() ?? 0,
+    umask: process.umask(),
     openFiles: openFiles(),
     ownFiles: ownFiles(),
     inheritedFds,

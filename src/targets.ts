@@ -28,6 +28,8 @@ export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly uid: number;
   readonly gid: number;
+  /** What programs that we start get without further ado; absent: not known. */
+  readonly umask?: number;
 }
 
 /** The engine with everything that follows it. */

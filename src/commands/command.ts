@@ -10,6 +10,7 @@ export interface Context {
   readonly execPath: string;
   readonly uid: number;
   readonly gid: number;
+  readonly umask: number;
   /** How many descriptors the process may have open, and how many it has from its start. */
   readonly openFiles: number;
   readonly ownFiles: number;
