@@ -50,11 +50,6 @@ export function resolveTarget(
     report({ path, key: "depends_on", message, hint: "remove it" });
   }
   if (own.inetd?.wait) checkHandedListener(name, own, defaults, report);
-  const limits = kind === "sensor" ? Object.keys(own.limits ?? {}).filter((key) => key !== "ipv6_prefix") : [];
-  for (const key of limits) {
-    const message = `service "${name}": a sensor has no limits: whoever connects is banned`;
-    report({ path: [...path, "limits"], key, message, hint: "remove it" });
-  }
   return readTarget(name, own, own.network ?? defaults.network ?? builtIn.network, report);
 }
 
