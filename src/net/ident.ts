@@ -1,0 +1,107 @@
+/**
+ * Asks the machine of a client which of its users has opened a connection.
+ *
+ * @see RFC 1413
+ */
+import net from "node:net";
+import { codeOf, messageOf } from "../errors.ts";
+
+const IDENT_PORT = 113;
+/** From the question to the end of the answer. */
+const ANSWER_MS = 5_000;
+/** As many as xinetd asks. What comes while so many questions are open is not asked. */
+export const MOST_QUESTIONS = 15;
+/** The longest answer of RFC 1413. */
+const LONGEST_BYTES = 1_000;
+
+/** Both ends of a connection, as the system writes them. */
+export interface Ends {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+}
+
+/** What the machine said: the kind of its system and the user, as it has written them (`UNIX : alice`). */
+export type IdentAnswer = { readonly answer: string } | { readonly trouble: string };
+
+export class Ident {
+  readonly #port: number;
+  readonly #answerMs: number;
+  readonly #open = new Set<net.Socket>();
+
+  /** @param port where ident servers listen */
+  constructor(port: number = IDENT_PORT, answerMs: number = ANSWER_MS) {
+    this.#port = port;
+    this.#answerMs = answerMs;
+  }
+
+  /** Asks about one connection. Never rejects; who does not answer in time has not answered. */
+  ask(ends: Ends): Promise<IdentAnswer> {
+    const { promise, resolve } = Promise.withResolvers<IdentAnswer>();
+    if (this.#open.size >= MOST_QUESTIONS) {
+      return Promise.resolve({ trouble: `not asked: ${MOST_QUESTIONS} questions are open already` });
+    }
+    const socket = this.#connect(ends);
+    this.#open.add(socket);
+    let received = "";
+    const end = (answer: IdentAnswer): void => {
+      clearTimeout(timer);
+      this.#open.delete(socket);
+      socket.destroy();
+      resolve(answer);
+    };
+    const timer = setTimeout(() => end({ trouble: `no answer within ${this.#answerMs / 1000} s` }), this.#answerMs);
+    socket.setEncoding("latin1");
+    socket.on("connect", () => socket.write(`${ends.remotePort},${ends.localPort}\r\n`));
+    socket.on("data", (chunk: string) => {
+      received += chunk;
+      const lineEnd = received.search(/[\r\n]/);
+      if (lineEnd >= 0 && lineEnd <= LONGEST_BYTES) end(readAnswer(received.slice(0, lineEnd), ends));
+      else if (received.length > LONGEST_BYTES) end({ trouble: `the answer is longer than ${LONGEST_BYTES} bytes` });
+    });
+    socket.on("end", () => end(received === "" ? { trouble: "no answer" } : readAnswer(received, ends)));
+    socket.on("error", (error) => end({ trouble: codeOf(error) ?? messageOf(error) }));
+    socket.on("close", () => end({ trouble: "no answer" }));
+    return promise;
+  }
+
+  /** Leaves every question that is open without an answer. */
+  close(): void {
+    for (const socket of this.#open) socket.destroy();
+  }
+
+  /** From the address that the client talks to: its machine tells nobody else. */
+  #connect({ remoteAddress, localAddress }: Ends): net.Socket {
+    return net.connect({ host: plain(remoteAddress), port: this.#port, localAddress: plain(localAddress) });
+  }
+}
+
+/** Both ends of a client's connection; undefined when it is gone already. */
+export function endsOf({ remoteAddress, remotePort, localAddress, localPort }: net.Socket): Ends | undefined {
+  const isKnown =
+    remoteAddress !== undefined && remotePort !== undefined && localAddress !== undefined && localPort !== undefined;
+  return isKnown ? { remoteAddress, remotePort, localAddress, localPort } : undefined;
+}
+
+/** `6193, 23 : USERID : UNIX : alice` */
+export function readAnswer(line: string, { remotePort, localPort }: Ends): IdentAnswer {
+  const shown = escaped(line);
+  const [, remote, local, kind = "", rest = ""] =
+    /^\s*(\d+)\s*,\s*(\d+)\s*:\s*([^:]*?)\s*(?::\s*(.*))?$/s.exec(line) ?? [];
+  if (remote === undefined) return { trouble: `no answer of RFC 1413: ${shown}` };
+  if (Number(remote) !== remotePort || Number(local) !== localPort) {
+    return { trouble: `the answer is about another connection: ${shown}` };
+  }
+  if (kind.toUpperCase() !== "USERID" || !rest.includes(":")) return { trouble: shown };
+  return { answer: escaped(rest) };
+}
+
+/** The line comes from somebody else: nothing in it may end ours, or speak to a terminal. */
+function escaped(text: string): string {
+  return text.replaceAll(/[^\x20-\x7e]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`);
+}
+
+function plain(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/, "");
+}

@@ -1,0 +1,93 @@
+/** Questions to real ident servers, good ones and others. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import { type Ends, endsOf, Ident, MOST_QUESTIONS, readAnswer } from "../../src/net/ident.ts";
+import { eventually, freePort, PeerServer, pair } from "../support/tcp.ts";
+
+const ends: Ends = { remoteAddress: "127.0.0.1", remotePort: 6193, localAddress: "127.0.0.1", localPort: 23 };
+
+suite("Ident", () => {
+  test("asks from the address that the client talks to, and tells what is answered", async () => {
+    await using server = await PeerServer.open({ host: "127.0.0.1" });
+    const asked = new Ident(server.port).ask({ ...ends, localAddress: "::ffff:127.0.0.9" });
+    const peer = await server.accepted();
+    await peer.receives("6193,23\r\n".length);
+    assert.equal(peer.text, "6193,23\r\n");
+    assert.equal(peer.socket.remoteAddress, "127.0.0.9");
+    peer.send("6193, 23 : USERID : UNIX : al");
+    peer.send("ice\r\n");
+    assert.deepEqual(await asked, { answer: "UNIX : alice" });
+    assert.equal(await peer.ends(), "ended");
+  });
+
+  for (const [what, answer, trouble] of [
+    ["nothing", "", "no answer"],
+    ["an error", "6193,23:ERROR:HIDDEN-USER\r\n", "6193,23:ERROR:HIDDEN-USER"],
+    ["nonsense", "hello\r\n", "no answer of RFC 1413: hello"],
+    [
+      "for somebody else",
+      "6193,24:USERID:UNIX:bob\r\n",
+      "the answer is about another connection: 6193,24:USERID:UNIX:bob",
+    ],
+    ["more than there is to say", "x".repeat(1_001), "the answer is longer than 1000 bytes"],
+    ["a line that is too long", `6193,23:USERID:UNIX:${"x".repeat(1_000)}\r\n`, "the answer is longer than 1000 bytes"],
+  ] as const) {
+    test(`a machine that says ${what} has not told`, async () => {
+      await using server = await PeerServer.open({ onPeer: (peer) => peer.end(answer) });
+      assert.deepEqual(await new Ident(server.port).ask(ends), { trouble });
+    });
+  }
+
+  test("an answer may end with the connection", async () => {
+    await using server = await PeerServer.open({ onPeer: (peer) => peer.end("6193,23:USERID:OTHER:st") });
+    assert.deepEqual(await new Ident(server.port).ask(ends), { answer: "OTHER:st" });
+  });
+
+  test("a machine without an ident server has not told", async () => {
+    assert.deepEqual(await new Ident(await freePort()).ask(ends), { trouble: "ECONNREFUSED" });
+  });
+
+  test("waits no longer than it may", async () => {
+    await using server = await PeerServer.open({ onPeer: (peer) => peer.send("6193,23") });
+    const { trouble } = (await new Ident(server.port, 50).ask(ends)) as { trouble: string };
+    assert.equal(trouble, "no answer within 0.05 s");
+  });
+
+  test("asks no more than so many questions at a time, and again when there is room", async () => {
+    await using server = await PeerServer.open();
+    const ident = new Ident(server.port);
+    const asked = Array.from({ length: MOST_QUESTIONS }, () => ident.ask(ends));
+    assert.deepEqual(await ident.ask(ends), { trouble: "not asked: 15 questions are open already" });
+    await eventually("all are asked", () => server.peers.length === MOST_QUESTIONS);
+    server.peers[0]?.end("6193,23:USERID:UNIX:alice\r\n");
+    await Promise.race(asked);
+    const another = ident.ask(ends);
+    await eventually("one more is asked", () => server.peers.length === MOST_QUESTIONS + 1);
+    ident.close();
+    assert.deepEqual(await another, { trouble: "no answer" });
+    await Promise.all(asked);
+  });
+
+  test("endsOf() knows a connection until it is gone", async () => {
+    using connection = await pair();
+    const { localPort } = connection.far.socket;
+    assert.equal(endsOf(connection.near)?.remotePort, localPort);
+    connection.near.destroy();
+    assert.equal(endsOf(connection.near), undefined);
+  });
+});
+
+suite("readAnswer()", () => {
+  test("keeps what it quotes to one line of plain characters, whatever was sent", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), (text) => {
+        for (const line of [text, `6193,23:USERID:UNIX:${text}`]) {
+          const answer = readAnswer(line, ends);
+          assert.match("answer" in answer ? answer.answer : answer.trouble, /^[\x20-\x7e]*$/);
+        }
+      }),
+      { numRuns: 10_000 },
+    );
+  });
+});
