@@ -16,31 +16,39 @@ export function withoutXinetd(): string | false {
 export class Xinetd implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #folder: string;
+  readonly #file: string;
   log = "";
 
-  private constructor(child: ChildProcess, folder: string) {
+  private constructor(child: ChildProcess, folder: string, file: string) {
     this.#child = child;
     this.#folder = folder;
+    this.#file = file;
   }
 
+  /** @param configuration in which @LOG@ stands for the log's file */
   static async start(configuration: string): Promise<Xinetd> {
     const folder = await mkdtemp(path.join(tmpdir(), "wakeport-xinetd-"));
     const [file, log] = [path.join(folder, "xinetd.conf"), path.join(folder, "log")];
-    await writeFile(file, configuration);
+    await writeFile(file, configuration.replaceAll("@LOG@", log));
     await writeFile(log, "");
     const options = ["-f", file, "-filelog", log, "-pidfile", path.join(folder, "pid")];
     const child = spawn("xinetd", ["-dontfork", "-stayalive", ...options], { stdio: "ignore" });
-    const started = new Xinetd(child, folder);
+    const started = new Xinetd(child, folder, log);
     try {
       await until(async () => {
-        started.log = await readFile(log, "utf8");
-        return /Started working|exit/i.test(started.log);
+        return /Started working|exit/i.test(await started.read());
       }, "xinetd to start");
     } catch (error) {
       await started[Symbol.asyncDispose]();
       throw error;
     }
     return started;
+  }
+
+  /** What it has logged so far. */
+  async read(): Promise<string> {
+    this.log = await readFile(this.#file, "utf8");
+    return this.log;
   }
 
   /** How many services it serves. */
