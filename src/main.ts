@@ -25,7 +25,7 @@ function context(): Context {
     if (isHungUp || reloads.size === 0) end();
     else for (const act of reloads) act();
   });
-  // Means nothing yet, and must not end us.
+  // Without this it would end us, whatever the command makes of it.
   process.on("SIGUSR2", () => {});
   const inheritedFds = listenFds(process.env, process.pid);
   // They are for us, and for nobody that we start.
@@ -42,12 +42,14 @@ function context(): Context {
     uid: process.getuid?.() ?? 0,
     gid: process.getgid?.() ?? 0,
     umask: process.umask(),
+    pid: process.pid,
     openFiles: openFiles(),
     ownFiles: ownFiles(),
     inheritedFds,
     isTerminal: process.stdout.isTTY,
     shutdown: shutdown.signal,
     onReload: (act) => reloads.add(act),
+    onStateRequest: (act) => process.on("SIGUSR2", act),
     print: (text) => process.stdout.write(`${text}\n`),
     printError: (text) => process.stderr.write(`${text}\n`),
     atExit: (act) => process.on("exit", act),

@@ -1,9 +1,18 @@
 /** The composition root: makes live objects of a configuration, opens them all or none, and closes them in reverse. */
 import type net from "node:net";
-import { bansStatus, type EngineStatus, type StatusReport, serviceStatus, unnamedStatus } from "./admin/api.ts";
+import {
+  bansStatus,
+  type EngineStatus,
+  type OpenConnection,
+  openConnection,
+  type StatusReport,
+  serviceStatus,
+  unnamedStatus,
+} from "./admin/api.ts";
 import { AdminServer, MOST_ADMIN_CLIENTS } from "./admin/server.ts";
+import { type StateReport, stateReport } from "./admin/state.ts";
 import { type Changes, changesBetween } from "./config/changes.ts";
-import { type Config, isWoken, type Service, type WokenService } from "./config/config.ts";
+import { type Config, isWoken, type Service, type TargetSpec, type WokenService } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
 import { NoConfigError } from "./config/load.ts";
 import { ConfigError } from "./config/problem.ts";
@@ -16,6 +25,7 @@ import { Connection, type Route, type Traffic } from "./net/connection.ts";
 import { type Gatehouse, gatehouse } from "./net/entrance.ts";
 import { MOST_LEAVING } from "./net/farewell.ts";
 import { Fronts, type Opening } from "./net/fronts.ts";
+import { Ident, MOST_QUESTIONS } from "./net/ident.ts";
 import { claimInherited, type InheritedSocket } from "./net/inherited.ts";
 import { type Front, formatFront, type Listener } from "./net/listener.ts";
 import { openAll, type UdpListener, type UdpService } from "./net/udp/service.ts";
@@ -24,6 +34,7 @@ import { Orphans } from "./target/orphans.ts";
 import { createEngine, type EngineParts, type Surroundings } from "./targets.ts";
 import { type BuildInfo, Metrics } from "./telemetry/metrics.ts";
 import { fanOut, type Observer } from "./telemetry/observer.ts";
+import { Tally } from "./telemetry/tally.ts";
 
 /** Descriptors of one target at a time: a process's two pipes while it runs, six while it starts; calls and probes. */
 const FILES_PER_TARGET = 6;
@@ -42,6 +53,10 @@ export interface SidecarOptions extends Surroundings {
   /** Sockets that are bound already; what fits no front is closed. */
   readonly inheritedFds: readonly number[];
   readonly observer: Observer;
+  /** Of this process. */
+  readonly pid: number;
+  /** Where the ident servers of clients listen; default: 113. */
+  readonly identPort?: number;
 }
 
 export class Sidecar {
@@ -61,6 +76,10 @@ export class Sidecar {
   readonly #inheritedFds: readonly number[];
   readonly #gatehouse: Gatehouse;
   readonly #around: InetdSurroundings;
+  readonly #pid: number;
+  readonly #since: number = Date.now();
+  readonly #tally = new Tally();
+  readonly #ident: Ident;
   readonly #connections = new Map<Connection, Promise<void>>();
   #connectionCount = 0;
   readonly #ending = new Set<Promise<void>>();
@@ -72,8 +91,10 @@ export class Sidecar {
     this.#config = config;
     this.#around = { ...options, busy: new Set() };
     this.#build = build;
+    this.#pid = options.pid;
+    this.#ident = new Ident(options.identPort);
     this.#metrics = new Metrics(build, () => [...this.#services.values()].map(({ gauges }) => gauges));
-    this.#observer = fanOut(this.#metrics.observer, options.observer);
+    this.#observer = fanOut(this.#metrics.observer, this.#tally.observer, options.observer);
 
     this.#openFiles = options.openFiles;
     this.#ownFiles = options.ownFiles;
@@ -95,6 +116,7 @@ export class Sidecar {
       ...config.admin,
       metrics: this.#metrics,
       status: () => this.status,
+      open: (service, most) => this.#openOf(service, most),
       notReady: () => this.#notReady(),
     });
     if (this.#engine !== undefined) this.#metrics.addEngine();
@@ -192,11 +214,30 @@ export class Sidecar {
       ...(this.#discovery && { label_problems: this.#discovery.problems }),
       ...bansStatus(this.#gatehouse.bans.list(Date.now())),
       unnamed: this.#roster.unnamed.map(({ view }) => unnamedStatus(view)),
-      services: [...this.#config.services, ...(this.#discovery?.services ?? [])].map((service) => {
+      services: this.#configured.map((service) => {
         const live = this.#services.get(service.name);
         return serviceStatus(service, describeTarget(service.target), live?.part);
       }),
     };
+  }
+
+  /** What serves the clients of a service that is listened for. */
+  targetOf(service: string): TargetSpec | undefined {
+    return this.#services.get(service)?.service.target;
+  }
+
+  /** All that is known at this moment. */
+  get state(): StateReport {
+    return stateReport({
+      status: this.status,
+      pid: this.#pid,
+      since: this.#since,
+      connections: this.#gatehouse.seats.taken,
+      connectionLimit: this.#connectionLimit,
+      services: this.#configured,
+      tallied: (service) => this.#tally.of(service),
+      open: (service, most) => this.#openOf(service, most),
+    });
   }
 
   /** For people: the engine in use and its address; undefined when none is needed, or none answered yet. */
@@ -224,10 +265,21 @@ export class Sidecar {
     await Promise.all(this.#ending);
     this.#gatehouse.farewell.close();
     for (const connection of this.#connections.keys()) connection.reset();
+    this.#ident.close();
     await Promise.all([...this.#connections.values(), ...[...this.#services.values()].map(({ udp }) => udp?.close())]);
     await this.#admin.close();
     await this.#engine?.events.close();
     this.#engine?.engine.close();
+  }
+
+  get #configured(): readonly Service[] {
+    return [...this.#config.services, ...(this.#discovery?.services ?? [])];
+  }
+
+  /** The first `most` connections of a service. */
+  #openOf(service: string, most: number): OpenConnection[] {
+    const open = this.#services.get(service)?.traffic.open.values() ?? [].values();
+    return [...open.take(most).map(({ view }) => openConnection(view))];
   }
 
   #discover(engine: EngineParts): Discovery {
@@ -335,13 +387,19 @@ export class Sidecar {
 
   #newTraffic(name: string): Traffic {
     const limit = (): number => this.#services.get(name)?.service.limits.waiting ?? 0;
-    return { waiting: new Seats(limit, `clients waiting for service "${name}"`), active: 0, meter: { in: 0, out: 0 } };
+    return {
+      waiting: new Seats(limit, `clients waiting for service "${name}"`),
+      active: 0,
+      open: new Set(),
+      meter: { in: 0, out: 0 },
+    };
   }
 
   #accept(client: net.Socket, route: Route, listener: Listener): void {
     this.#connectionCount += 1;
     const id = this.#connectionCount;
-    const connection = new Connection({ id, client, listener, route, observer: this.#observer });
+    const ident = this.#config.log.userId ? this.#ident : undefined;
+    const connection = new Connection({ id, client, listener, route, observer: this.#observer, ident });
     this.#connections.set(
       connection,
       connection.run().finally(() => this.#connections.delete(connection)),
@@ -365,7 +423,10 @@ export class Sidecar {
   get #connectionLimit(): number {
     const listeners = this.#fronts.size + this.#all.udpListeners.length;
     const targets = this.#roster.size * FILES_PER_TARGET;
-    const reserved = this.#ownFiles + listeners + targets + MOST_ADMIN_CLIENTS + MOST_LEAVING + FILES_IN_PASSING;
+    // A question, and the refused client who is kept until it is answered.
+    const questions = this.#config.log.userId ? 2 * MOST_QUESTIONS : 0;
+    const passing = MOST_ADMIN_CLIENTS + MOST_LEAVING + questions + FILES_IN_PASSING;
+    const reserved = this.#ownFiles + listeners + targets + passing;
     return connectionLimit(this.#openFiles, reserved);
   }
 

@@ -3,6 +3,7 @@ import type { ActivatorView } from "../activation/activator.ts";
 import type { StateName } from "../activation/machine.ts";
 import { isWoken, type Service } from "../config/config.ts";
 import type { Ban } from "../net/bans.ts";
+import type { ConnectionView } from "../net/connection.ts";
 import { formatFront } from "../net/listener.ts";
 
 /** One service. Times are RFC 3339, durations milliseconds. */
@@ -32,6 +33,23 @@ export interface ServiceStatus {
   /** Until when no start is tried, after one that failed. */
   readonly cooldown_until?: string;
   readonly last_error?: string;
+}
+
+/** One client at this moment. */
+export interface OpenConnection {
+  readonly conn: number;
+  /** With its port. */
+  readonly client: string;
+  /** Since when it is connected. */
+  readonly since: string;
+  readonly state: "waiting" | "served";
+  /** Of the process that serves this client alone. */
+  readonly pid?: number;
+}
+
+/** One service with who is connected to it, the oldest first and no more than a thousand. */
+export interface ServiceDetails extends ServiceStatus {
+  readonly open: readonly OpenConnection[];
 }
 
 /** The engine behind the containers. */
@@ -126,6 +144,17 @@ export function unnamedStatus(view: ActivatorView): UnnamedStatus {
     cause: missing ?? cause,
     since: rfc3339(since),
     ...(idleDeadline !== undefined && { idle_deadline: rfc3339(idleDeadline) }),
+  };
+}
+
+/** What is told of one connection. */
+export function openConnection({ id, client, since, isServed, pid }: ConnectionView): OpenConnection {
+  return {
+    conn: id,
+    client,
+    since: rfc3339(since),
+    state: isServed ? "served" : "waiting",
+    ...(pid !== undefined && { pid }),
   };
 }
 

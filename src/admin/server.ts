@@ -1,18 +1,22 @@
 import http from "node:http";
 import { BindError, messageOf } from "../errors.ts";
-import type { StatusReport } from "./api.ts";
+import type { OpenConnection, ServiceDetails, StatusReport } from "./api.ts";
 
 /** More clients at a time are turned away: they would take the descriptors that the services need. */
 export const MOST_ADMIN_CLIENTS = 16;
 /** Metrics and status are small; a client that takes longer to ask, or to take the answer, is none. */
 const REQUEST_MS = 5_000;
 const CHECK_MS = 1_000;
+/** As many of a service's connections are told one by one. */
+const MOST_OPEN = 1_000;
 
 export interface AdminOptions {
   readonly host: string;
   readonly port: number;
   readonly metrics: { readonly contentType: string; text(): Promise<string> };
   readonly status: () => StatusReport;
+  /** The first `most` of a service's connections. */
+  readonly open: (service: string, most: number) => readonly OpenConnection[];
   /** Undefined when ready, else what is missing. */
   readonly notReady: () => string | undefined;
 }
@@ -94,8 +98,12 @@ export class AdminServer {
 
   #oneService(path: string): Answer {
     const name = /^\/api\/v1\/services\/([^/]+)$/.exec(path)?.[1];
-    const service = this.#options.status().services.find((one) => encodeURIComponent(one.name) === name);
-    if (service !== undefined) return json(200, service);
+    const { status, open } = this.#options;
+    const service = status().services.find((one) => encodeURIComponent(one.name) === name);
+    if (service !== undefined) {
+      const details: ServiceDetails = { ...service, open: open(service.name, MOST_OPEN) };
+      return json(200, details);
+    }
     return text(404, "known here: /metrics /healthz /readyz /api/v1/services[/NAME]");
   }
 }

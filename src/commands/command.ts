@@ -11,6 +11,7 @@ export interface Context {
   readonly uid: number;
   readonly gid: number;
   readonly umask: number;
+  readonly pid: number;
   /** How many descriptors the process may have open, and how many it has from its start. */
   readonly openFiles: number;
   readonly ownFiles: number;
@@ -21,6 +22,8 @@ export interface Context {
   readonly shutdown: AbortSignal;
   /** Has `act` done whenever the process is asked to read its configuration anew. */
   readonly onReload: (act: () => void) => void;
+  /** Has `act` done whenever somebody asks for the state (SIGUSR2). */
+  readonly onStateRequest: (act: () => void) => void;
   readonly print: (text: string) => void;
   readonly printError: (text: string) => void;
   /** Has `act` done, synchronously, however the process ends short of SIGKILL. */

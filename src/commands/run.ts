@@ -1,10 +1,11 @@
+import { stateLines } from "../admin/state.ts";
 import type { Config } from "../config/config.ts";
 import { parseConfig } from "../config/parse.ts";
 import { demoConfig, demoHint } from "../demo/demo.ts";
 import { TargetError } from "../errors.ts";
 import { Sidecar } from "../sidecar.ts";
 import { QuietDenials } from "../telemetry/denials.ts";
-import { isPretty, type Log, logObserver, openLog } from "../telemetry/log.ts";
+import { isJson, isPretty, type Log, type OpenLog, openLog } from "../telemetry/log.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode, type Options } from "./command.ts";
 import { configOf, parseContext } from "./config.ts";
 import { planLines } from "./plan.ts";
@@ -26,17 +27,18 @@ ${configOptionHelp}
 async function run(options: Options, context: Context): Promise<number> {
   const isDemo = options["demo"] === true;
   const config = isDemo ? demo(context) : await configOf(options, context);
-  const { log, close } = openLog({ ...config.log, isTerminal: context.isTerminal });
+  const { isTerminal, pid } = context;
+  const opened = openLog({ ...config.log, isTerminal, pid });
   const read = async (): Promise<Config> => {
     if (isDemo) throw new TargetError("invalid", "the demo has no configuration to read");
     const next = await configOf(options, context);
-    log.level = next.log.level;
+    opened.log.level = next.log.level;
     return next;
   };
   try {
-    await serve(config, log, context, { read, ...(isDemo && { hint: demoHint }) });
+    await serve(config, opened, context, { read, ...(isDemo && { hint: demoHint }) });
   } finally {
-    await close();
+    await opened.close();
   }
   return exitCode.ok;
 }
@@ -48,13 +50,19 @@ interface Manner {
   readonly hint?: string;
 }
 
-async function serve(config: Config, log: Log, context: Context, { read, hint }: Manner): Promise<void> {
+async function serve(
+  config: Config,
+  { log, observer }: OpenLog,
+  context: Context,
+  { read, hint }: Manner,
+): Promise<void> {
   const { version, revision, nodeVersion, shutdown } = context;
   const build = { version, revision, nodeVersion };
-  using quiet = new QuietDenials(logObserver(log));
-  const sidecar = new Sidecar({ ...context, config, build, observer: quiet.observer });
+  using quiet = new QuietDenials(observer((service) => sidecar.targetOf(service)));
+  const sidecar: Sidecar = new Sidecar({ ...context, config, build, observer: quiet.observer });
   context.atExit(() => sidecar.kill());
   await sidecar.open();
+  context.onStateRequest(() => dumpState(sidecar, config, log, context));
 
   await Promise.race([sidecar.settled(), aborted(AbortSignal.timeout(ENGINE_ANSWER_MS)), aborted(shutdown)]);
   announce(sidecar, config, log, context);
@@ -94,6 +102,13 @@ function announce(sidecar: Sidecar, config: Config, log: Log, context: Context):
   const count = services.length === 1 ? "1 service" : `${services.length} services`;
   const head = [`wakeport ${context.version}`, engine, `${config.source} (${count})`].filter(Boolean).join("   ");
   context.print([head, ...planLines(services), `admin ${sidecar.adminUrl}   (/metrics /healthz /readyz)`].join("\n"));
+}
+
+/** As xinetd did for SIGUSR1: all that is known, for people as text. */
+function dumpState(sidecar: Sidecar, config: Config, log: Log, { isTerminal }: Context): void {
+  const { state } = sidecar;
+  if (isJson({ ...config.log, isTerminal })) log.info({ event: "state", ...state }, "the state, for SIGUSR2");
+  else log.info({ event: "state" }, stateLines(state).join("\n"));
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -24,12 +24,12 @@ export interface Config {
     /** Those of the defaults, which may be files: they are read with the configuration. */
     readonly banner: Banners;
   };
-  readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat; readonly userId: boolean };
   readonly shutdown: { readonly targets: "stop" | "leave"; readonly drainMs: number };
 }
 
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "silent";
-export type LogFormat = "auto" | "json" | "pretty";
+export type LogFormat = "auto" | "json" | "pretty" | "xinetd";
 
 /** A named entry of `services`. */
 export interface Service {

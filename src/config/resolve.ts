@@ -53,7 +53,7 @@ export function resolve(
         discover: { scope: discover === "all" ? "all" : "project", defaults: context.writtenDefaults ?? {}, banner },
       }),
       docker: { ...(host !== undefined && { host }), ...(project !== undefined && { project }) },
-      log: parsed.log,
+      log: { level: parsed.log.level, format: parsed.log.format, userId: parsed.log.user_id },
       shutdown: { targets: parsed.shutdown.targets, drainMs: parsed.shutdown.drain },
     },
   };

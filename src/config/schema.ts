@@ -29,7 +29,7 @@ export interface ParsedConfig {
     readonly project?: string | undefined;
     readonly discover: boolean | "all";
   };
-  readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat; readonly user_id: boolean };
   readonly shutdown: { readonly targets: "stop" | "leave"; readonly drain: number };
 }
 
@@ -94,9 +94,13 @@ export const configSchema: z.ZodType<ParsedConfig> = z
     log: z
       .strictObject({
         level: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"),
-        format: z.enum(["auto", "json", "pretty"]).default("auto").describe("auto: pretty on a terminal, else JSON"),
+        format: z
+          .enum(["auto", "json", "pretty", "xinetd"])
+          .default("auto")
+          .describe("auto: pretty on a terminal, else JSON; xinetd: its lines"),
+        user_id: z.boolean().default(false).describe("Whether the clients' ident servers are asked (RFC 1413)"),
       })
-      .default({ level: "info", format: "auto" }),
+      .default({ level: "info", format: "auto", user_id: false }),
     shutdown: z
       .strictObject({
         targets: z.enum(["stop", "leave"]).default("stop").describe("What becomes of containers when wakeport ends"),

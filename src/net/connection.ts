@@ -1,5 +1,6 @@
 /** One accepted client, from accept to close: let in, served by what its front leads to, reported. */
 import type net from "node:net";
+import { abortable } from "../activation/abortable.ts";
 import { within } from "../async.ts";
 import { DeadlineError } from "../errors.ts";
 import type { ConnectionFacts, ConnectionReport, Observer } from "../telemetry/observer.ts";
@@ -7,6 +8,7 @@ import type { Seats } from "./admission.ts";
 import { DeniedError } from "./denial.ts";
 import type { Client, Destination, OpenedFacts, Served } from "./destination.ts";
 import { type Entrance, flushed } from "./entrance.ts";
+import { endsOf, type Ident, type IdentAnswer } from "./ident.ts";
 import { readIp } from "./ip.ts";
 import { ClientGoneError, failureOf } from "./outcome.ts";
 import type { Meter } from "./relay.ts";
@@ -20,6 +22,8 @@ export interface Traffic {
   readonly waiting: Seats;
   /** Clients that are. */
   active: number;
+  /** All of them, in the order in which they came. */
+  readonly open: Set<{ readonly view: ConnectionView }>;
   readonly meter: Meter;
 }
 
@@ -39,6 +43,15 @@ export interface ConnectionOptions {
   readonly listener: Client["listener"];
   readonly route: Route;
   readonly observer: Observer;
+  /** Asks the client's machine who the client is; undefined: nobody asks. */
+  readonly ident?: Ident | undefined;
+}
+
+/** A connection that is not over. */
+export interface ConnectionView extends ConnectionFacts {
+  /** When it was accepted: Unix time in milliseconds. */
+  readonly since: number;
+  readonly isServed: boolean;
 }
 
 export class Connection {
@@ -47,9 +60,11 @@ export class Connection {
   readonly #route: Route;
   readonly #address: string;
   readonly #began = performance.now();
+  readonly #since: number = Date.now();
   readonly #isCold: boolean;
   readonly #gone = new AbortController();
   readonly #meter: Meter = { in: 0, out: 0 };
+  readonly #user: Promise<IdentAnswer> | undefined;
   #waitMs: number | undefined;
   #pid: number | undefined;
 
@@ -59,6 +74,13 @@ export class Connection {
     this.#route = options.route;
     this.#address = formatPeer(options.client.remoteAddress, options.client.remotePort);
     this.#isCold = options.route.destination.isCold;
+    const ends = options.ident && endsOf(options.client);
+    // At once: a machine knows who has a connection only as long as it is there.
+    this.#user = ends && options.ident?.ask(ends);
+  }
+
+  get view(): ConnectionView {
+    return { ...this.#facts, since: this.#since, isServed: this.#waitMs !== undefined };
   }
 
   /** Serves the client to the end. Never rejects. */
@@ -68,6 +90,8 @@ export class Connection {
     this.#client.pause();
     this.#client.on("error", () => {});
     this.#client.once("close", () => this.#gone.abort(new ClientGoneError("the client left")));
+    const { open } = this.#route.traffic;
+    open.add(this);
     try {
       const { door, banners } = this.#route.entrance;
       this.#tell(banners.connect);
@@ -78,6 +102,8 @@ export class Connection {
     } catch (error) {
       this.#report(failureOf(error));
       await this.#turnAway(error);
+    } finally {
+      open.delete(this);
     }
   }
 
@@ -99,9 +125,16 @@ export class Connection {
   }
 
   async #turnAway(error: unknown): Promise<void> {
-    const { banners, onDeny, farewell } = this.#route.entrance;
-    if (error instanceof DeniedError) await farewell.bid(this.#client, { banner: banners.deny, way: onDeny });
-    else this.#client.resetAndDestroy();
+    const { banners, onDeny: way, farewell } = this.#route.entrance;
+    if (!(error instanceof DeniedError)) {
+      this.#client.resetAndDestroy();
+    } else if (this.#user === undefined) {
+      await farewell.bid(this.#client, { banner: banners.deny, way });
+    } else {
+      this.#tell(banners.deny);
+      await this.#refusedUser(this.#user);
+      await farewell.bid(this.#client, { way });
+    }
   }
 
   async #serve(): Promise<Served> {
@@ -119,6 +152,7 @@ export class Connection {
       this.#waitMs = performance.now() - this.#began;
       this.#pid = facts.pid;
       this.#options.observer.connectionOpened(this.#facts);
+      void this.#user?.then((answer) => this.#tellUser(answer));
     };
     try {
       const { signal } = this.#gone;
@@ -133,6 +167,18 @@ export class Connection {
     } finally {
       end();
     }
+  }
+
+  #tellUser(answer: IdentAnswer): void {
+    this.#options.observer.userId({ ...this.#facts, ...answer });
+  }
+
+  /** Who is turned away is kept until it is known who that was, for seconds, or until it leaves. */
+  async #refusedUser(user: Promise<IdentAnswer>): Promise<void> {
+    await abortable(
+      user.then((answer) => this.#tellUser(answer)),
+      this.#gone.signal,
+    ).catch(() => {});
   }
 
   get #facts(): ConnectionFacts {

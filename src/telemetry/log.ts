@@ -1,4 +1,4 @@
-/** What happens, for people and for log stores: one line each, with a stable `event` name. */
+/** What happens, for people and for log stores: one line each, with a stable `event` name. Or as xinetd told it. */
 import { constants, fstatSync, openSync } from "node:fs";
 import pino from "pino";
 import pretty from "pino-pretty";
@@ -14,13 +14,17 @@ import type {
   ReloadReport,
   SleepReport,
   StateChange,
+  UserIdReport,
 } from "./observer.ts";
+import { messageLines, type XinetdLogOptions, xinetdObserver } from "./xinetd-log.ts";
 
 export type Log = pino.Logger;
 
 /** A log with its way out. */
 export interface OpenLog {
   readonly log: Log;
+  /** Logs what happens. xinetd's form is for who knows what serves the clients of a service. */
+  readonly observer: (servedBy: XinetdLogOptions["servedBy"]) => Observer;
   /** Waits, for a short time, until what was logged is written. */
   close(): Promise<void>;
 }
@@ -29,11 +33,18 @@ export interface LogOptions {
   readonly level: LogLevel;
   readonly format: LogFormat;
   readonly isTerminal: boolean;
+  /** Of this process: xinetd's form names it. */
+  readonly pid: number;
 }
 
 /** Whether people read the log on a terminal, rather than a machine. */
 export function isPretty({ format, isTerminal }: Pick<LogOptions, "format" | "isTerminal">): boolean {
   return format === "pretty" || (format === "auto" && isTerminal);
+}
+
+/** Whether machines read the log, one object a line. */
+export function isJson(options: Pick<LogOptions, "format" | "isTerminal">): boolean {
+  return !isPretty(options) && options.format !== "xinetd";
 }
 
 /** What may wait for a reader of the log that does not keep up, in bytes; lines beyond it are dropped. */
@@ -53,14 +64,14 @@ export function openLog(options: LogOptions): OpenLog {
   output.on("error", () => {});
   // pino calls this when the process ends. It never returns when the reader is gone; we wait in `close` instead.
   output.flushSync = () => {};
-  const log = pino(shape, isPretty(options) ? forPeople(output, options.isTerminal) : output);
+  const log = pino(shape, formOf(output, options));
   const close = async (): Promise<void> => {
     log.level = "silent";
     const ended = new Promise<void>((resolve) => output.once("close", resolve));
     output.end();
     await within(CLOSE_MS, "the end of the log", ended).catch(() => {});
   };
-  return { log, close };
+  return { log, observer: (servedBy) => observerOf(log, output, options, servedBy), close };
 }
 
 /** Standard output; where it is a pipe, one that never waits: Node cannot end as long as a write waits for its reader. */
@@ -71,6 +82,32 @@ function standardOutput(): number {
     // The reader is gone, or there is no /proc: then as it is.
   }
   return STDOUT;
+}
+
+/** What makes the log's lines on their way to `output`. */
+function formOf(output: pino.DestinationStream, options: LogOptions): pino.DestinationStream {
+  if (isPretty(options)) return forPeople(output, options.isTerminal);
+  if (options.format !== "xinetd") return output;
+  return {
+    write: (line) => {
+      const { level, msg }: { level: LogLevel; msg: string } = JSON.parse(line);
+      for (const message of messageLines(msg, level, options.pid)) output.write(`${message}\n`);
+    },
+  };
+}
+
+function observerOf(
+  log: Log,
+  output: pino.DestinationStream,
+  { format }: LogOptions,
+  servedBy: XinetdLogOptions["servedBy"],
+): Observer {
+  const others = logObserver(log);
+  if (format !== "xinetd") return others;
+  const write = (line: string): void => {
+    if (log.isLevelEnabled("info")) output.write(`${line}\n`);
+  };
+  return xinetdObserver({ write, servedBy, others });
 }
 
 function forPeople(destination: pino.DestinationStream, colorize: boolean): pino.DestinationStream {
@@ -106,6 +143,7 @@ export function logObserver(log: Log): Observer {
         `${source} is banned until ${end} (${service})`,
       );
     },
+    userId: (report) => logUserId(log, report),
     engineCall: ({ operation, code, durationMs }) => {
       log.trace(
         { event: "engine.call", operation, code, duration_ms: round(durationMs) },
@@ -229,6 +267,9 @@ function logConnection(log: Log, report: ConnectionReport): void {
     outcome,
     start,
     duration_ms: round(durationMs),
+    ...(pid !== undefined && { pid }),
+    ...(exit?.code !== undefined && { exit_code: exit.code }),
+    ...(exit?.signal !== undefined && { exit_signal: exit.signal }),
     ...(waitMs !== undefined && { wait_ms: round(waitMs) }),
     bytes_in: bytesIn,
     bytes_out: bytesOut,
@@ -245,6 +286,17 @@ function logConnection(log: Log, report: ConnectionReport): void {
     outcome === "relayed" ? `, ${bytesIn} bytes in, ${bytesOut} out${end === "clean" ? "" : `, ${end}`}` : "";
   const why = error === undefined || outcome === "client_gone" ? "" : `: ${sentenceOf(error)}`;
   log.info(facts, `${service}: ${client} ${outcome} in ${seconds(durationMs)}${waited}${moved}${why}`);
+}
+
+function logUserId(log: Log, { service, id, client, front, answer, trouble }: UserIdReport): void {
+  const facts = { event: "connection.user_id", service, conn: id, client, front };
+  if (answer === undefined) {
+    log.debug({ ...facts, error: trouble }, `${service}: who ${client} is was not told: ${trouble}`);
+    return;
+  }
+  // The kind of the system, then the user, who may have a colon.
+  const [, system = "", user = ""] = /^(.*?)\s*:\s*(.*)$/s.exec(answer) ?? [];
+  log.info({ ...facts, system, user }, `${service}: ${client} says that it is ${answer}`);
 }
 
 function remedyOf(error: Error | undefined): { remedy?: string } {

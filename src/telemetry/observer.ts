@@ -95,6 +95,14 @@ export interface BanReport {
   readonly until: number;
 }
 
+/** What the machine of a client said when it was asked who the client is (RFC 1413). */
+export interface UserIdReport extends ConnectionFacts {
+  /** Its system and the user, as it has written them: `UNIX : alice`. Absent when it did not tell. */
+  readonly answer?: string;
+  /** Why it did not. */
+  readonly trouble?: string;
+}
+
 /** One call to the engine. `code` is the HTTP status, "timeout", or "error" when there was no answer. */
 export interface EngineCall {
   readonly operation: string;
@@ -139,6 +147,8 @@ export interface Observer {
   /** Refusals of which the log has no lines of their own. */
   denials(summary: DenialSummary): void;
   banned(report: BanReport): void;
+  /** The machine of a client has answered who it is, or will not. */
+  userId(report: UserIdReport): void;
   engineCall(call: EngineCall): void;
   engineUp(description: string): void;
   engineDown(error: Error): void;
@@ -162,6 +172,7 @@ const silent: Observer = {
   connection: () => {},
   denials: () => {},
   banned: () => {},
+  userId: () => {},
   engineCall: () => {},
   engineUp: () => {},
   engineDown: () => {},
@@ -189,6 +200,7 @@ export function fanOut(...observers: readonly Observer[]): Observer {
     connection: (report) => observers.forEach((o) => o.connection(report)),
     denials: (summary) => observers.forEach((o) => o.denials(summary)),
     banned: (report) => observers.forEach((o) => o.banned(report)),
+    userId: (report) => observers.forEach((o) => o.userId(report)),
     engineCall: (call) => observers.forEach((o) => o.engineCall(call)),
     engineUp: (description) => observers.forEach((o) => o.engineUp(description)),
     engineDown: (error) => observers.forEach((o) => o.engineDown(error)),

@@ -21,6 +21,10 @@ const report: StatusReport = {
   ],
 };
 
+const open = [
+  { conn: 1, client: "192.0.2.1:5000", since: "2026-11-22T07:00:00.000Z", state: "served", pid: 7 },
+] as const;
+
 interface Running extends AsyncDisposable {
   readonly port: number;
   missing: string | undefined;
@@ -34,6 +38,7 @@ async function running(): Promise<Running> {
     port: 0,
     metrics: { contentType: "text/plain; version=0.0.4; charset=utf-8", text: async () => "some_metric 1\n" },
     status: () => report,
+    open: () => open,
     notReady: () => state.missing,
   });
   await server.open();
@@ -67,10 +72,10 @@ suite("AdminServer", () => {
     assert.equal((await admin.ask("/healthz")).status, 200);
   });
 
-  test("tells of all services, of one, and of none that is not there", async () => {
+  test("tells of all services, of one with who is connected, and of none that is not there", async () => {
     await using admin = await running();
     assert.deepEqual(JSON.parse((await admin.ask("/api/v1/services")).body), report);
-    assert.deepEqual(JSON.parse((await admin.ask("/api/v1/services/ftp")).body), report.services[0]);
+    assert.deepEqual(JSON.parse((await admin.ask("/api/v1/services/ftp")).body), { ...report.services[0], open });
     assert.equal((await admin.ask("/api/v1/services/nope")).status, 404);
   });
 
@@ -90,6 +95,7 @@ suite("AdminServer", () => {
       port: admin.port,
       metrics: { contentType: "", text: async () => "" },
       status: () => report,
+      open: () => [],
       notReady: () => undefined,
     });
     await assert.rejects(second.open(), (error: unknown) => {

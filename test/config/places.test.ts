@@ -210,7 +210,7 @@ d: [*c,*c,*c,*c,*c,*c,*c,*c,*c]
   "one of a few words": [
     `${ftp}log: { level: loud, format: jsn }\n`,
     '5:15 "log.level" is "loud": expected "trace", "debug", "info", "warn", "error" or "silent"',
-    '5:29 "log.format" is "jsn": expected "auto", "json" or "pretty" | did you mean "json"?',
+    '5:29 "log.format" is "jsn": expected "auto", "json", "pretty" or "xinetd" | did you mean "json"?',
   ],
   "the same front twice in one service": [
     'services:\n  a:\n    ports: ["80", "80:81"]\n    container: c\n',

@@ -61,6 +61,7 @@ suite("compose/wakeport.reference.yaml", () => {
     assert.equal(told("listen"), `${admin.host}:${admin.port}`);
     assert.equal(told("level"), log.level);
     assert.equal(told("format"), log.format);
+    assert.equal(told("user_id"), String(log.userId));
     assert.equal(told("targets"), shutdown.targets);
     assert.equal(told("drain"), `${shutdown.drainMs / 1000}s`);
   });

@@ -58,6 +58,7 @@ export class Front implements AsyncDisposable {
     this.traffic = {
       waiting: new Seats(waiting, "clients waiting"),
       active: 0,
+      open: new Set(),
       meter: { in: 0, out: 0 },
     };
     this.pace = new Gate(pace);
@@ -145,7 +146,12 @@ export class Front implements AsyncDisposable {
 export class DirectFront implements AsyncDisposable {
   /** One for each connection that is over. */
   readonly reports: ConnectionReport[] = [];
-  readonly traffic: Traffic = { waiting: new Seats(100, "waiting"), active: 0, meter: { in: 0, out: 0 } };
+  readonly traffic: Traffic = {
+    waiting: new Seats(100, "waiting"),
+    active: 0,
+    open: new Set(),
+    meter: { in: 0, out: 0 },
+  };
   readonly #listener: Listener;
   readonly #running = new Map<Connection, Promise<void>>();
 

@@ -72,6 +72,34 @@ suite("logObserver()", () => {
     );
   });
 
+  test("tells of a process that served one client alone how it ended", () => {
+    const [line] = logged((observer) => observer.connection({ ...connection, pid: 7, exit: { code: 2 } }));
+    assert.deepEqual([line?.["pid"], line?.["exit_code"]], [7, 2]);
+  });
+
+  test("tells who a client is, and to who looks closely why that was not told", () => {
+    const lines = logged((observer) => {
+      observer.userId({ ...connection, answer: "UNIX,US-ASCII : al:ice" });
+      observer.userId({ ...connection, trouble: "ECONNREFUSED" });
+    });
+    const facts = { event: "connection.user_id", service: "db", conn: 7, client: "192.0.2.1:5000", front: "*:5432" };
+    assert.deepEqual(lines, [
+      {
+        ...facts,
+        level: "info",
+        system: "UNIX,US-ASCII",
+        user: "al:ice",
+        msg: "db: 192.0.2.1:5000 says that it is UNIX,US-ASCII : al:ice",
+      },
+      {
+        ...facts,
+        level: "debug",
+        error: "ECONNREFUSED",
+        msg: "db: who 192.0.2.1:5000 is was not told: ECONNREFUSED",
+      },
+    ]);
+  });
+
   const { waitMs: _waitMs, end: _end, ...unserved } = connection;
   const tellings: readonly (readonly [
     tell: (observer: Observer) => void,
@@ -242,24 +270,50 @@ suite("openLog()", () => {
     assert.match(await text(child.stdout), /^\[?\d\d:\d\d:\d\d\.\d+\]? INFO: it is up\n$/);
   });
 
-  test("does not wait for a reader that reads nothing, nor keep what it misses", async () => {
-    await using folder = await temporaryFile("unused", "");
-    const fifo = `${folder.path}.fifo`;
-    execFileSync("mkfifo", [fifo]);
-    const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
-    const writer = openSync(fifo, constants.O_WRONLY);
+  test("writes as xinetd does where that is asked for, what happens and what there is to say alike", async () => {
     const child = program(
-      "json",
-      `for (let i = 0; i < 100_000; i += 1) log.info({ event: "x", i }, "x".repeat(100));
-       process.stderr.write(String(process.memoryUsage.rss()));`,
-      writer,
+      "xinetd",
+      `
+      observer.connectionOpened(${JSON.stringify(connection)});
+      log.warn({ event: "x" }, "what is\\nup\\u001b");
+      observer.connection(${JSON.stringify(connection)});
+      log.level = "warn";
+      observer.connection(${JSON.stringify(connection)});`,
     );
-    closeSync(writer);
-    const [rss, [code]] = await Promise.all([text(child.stderr), once(child, "exit")]);
-    closeSync(reader);
-    assert.equal(code, 0);
-    assert.ok(Number(rss) < 200 * 1024 * 1024, `${rss} bytes`);
+    const at = "\\d\\d/\\d\\d/\\d\\d@\\d\\d:\\d\\d:\\d\\d";
+    const lines = [
+      `${at}: START: db pid=0 from=192\\.0\\.2\\.1`,
+      `${at} wakeport\\[7847\\]: WARNING: what is`,
+      `${at} wakeport\\[7847\\]: WARNING: up\\\\x1b`,
+      `${at}: TRAFFIC: db in=10\\(bytes\\) out=20\\(bytes\\)`,
+      `${at}: EXIT: db status=0 pid=0 duration=1\\(sec\\)`,
+    ];
+    assert.match(await text(child.stdout), new RegExp(`^${lines.join("\n")}\n$`));
   });
+
+  for (const [format, work] of [
+    ["json", `log.info({ event: "x", i }, "x".repeat(100))`],
+    ["xinetd", `observer.connection(${JSON.stringify(connection)})`],
+  ] as const) {
+    test(`does not wait for a reader of ${format} that reads nothing, nor keep what it misses`, async () => {
+      await using folder = await temporaryFile("unused", "");
+      const fifo = `${folder.path}.fifo`;
+      execFileSync("mkfifo", [fifo]);
+      const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
+      const writer = openSync(fifo, constants.O_WRONLY);
+      const child = program(
+        format,
+        `for (let i = 0; i < 100_000; i += 1) ${work};
+       process.stderr.write(String(process.memoryUsage.rss()));`,
+        writer,
+      );
+      closeSync(writer);
+      const [rss, [code]] = await Promise.all([text(child.stderr), once(child, "exit")]);
+      closeSync(reader);
+      assert.equal(code, 0);
+      assert.ok(Number(rss) < 200 * 1024 * 1024, `${rss} bytes`);
+    });
+  }
 
   test("does not mind a reader that is gone", async () => {
     const child = program("json", 'await new Promise((r) => setTimeout(r, 50)); log.info("x"); process.exitCode = 7;');
@@ -274,7 +328,8 @@ function program(format: string, work: string, stdout: number): ChildProcessBySt
 function program(format: string, work: string, stdout: number | "pipe" = "pipe"): ChildProcess {
   const source = `
     import { openLog } from ${JSON.stringify(import.meta.resolve("../../src/telemetry/log.ts"))};
-    const { log, close } = openLog({ level: "info", format: "${format}", isTerminal: false });
+    const { log, observer: observerFor, close } = openLog({ level: "info", format: "${format}", isTerminal: false, pid: 7847 });
+    const observer = observerFor(() => ({ kind: "container" }));
     ${work}
     await close();
     process.exit();`;

@@ -1,6 +1,6 @@
 import type { Activator } from "../../activation/activator.ts";
 import type { ConnectionFacts, ConnectionReport, Observer } from "../../telemetry/observer.ts";
-import { formatPeer, type Traffic } from "../connection.ts";
+import { type ConnectionView, formatPeer, type Traffic } from "../connection.ts";
 import { failureOf } from "../outcome.ts";
 import type { Claim, FlowResult, Visit } from "./flow.ts";
 import type { Sender } from "./front.ts";
@@ -25,6 +25,7 @@ export class FlowVisit implements Visit {
   readonly #sender: Sender;
   readonly #facts: ConnectionFacts;
   readonly #began = performance.now();
+  readonly #since: number = Date.now();
   readonly #isCold: boolean;
   readonly #places = new DisposableStack();
   #waiting: Disposable | undefined;
@@ -39,11 +40,16 @@ export class FlowVisit implements Visit {
     this.#isCold = activator.view.state !== "ready";
   }
 
+  get view(): ConnectionView {
+    return { ...this.#facts, since: this.#since, isServed: this.#waitMs !== undefined };
+  }
+
   /** @returns whether the client was let in; one that was not is reported */
   enter(): boolean {
     try {
       this.#places.use(this.#route.admit(this.#sender.address));
       this.#waiting = this.#route.traffic.waiting.take();
+      this.#route.traffic.open.add(this);
       return true;
     } catch (error) {
       this.#leave({ in: 0, out: 0 }, failureOf(error));
@@ -81,6 +87,7 @@ export class FlowVisit implements Visit {
   #leave(meter: FlowResult["meter"], ending: Pick<ConnectionReport, "outcome" | "reason" | "end" | "error">): void {
     this.#waiting?.[Symbol.dispose]();
     this.#places.dispose();
+    this.#route.traffic.open.delete(this);
     this.#route.observer.connection({
       ...this.#facts,
       start: this.#isCold ? "cold" : "warm",

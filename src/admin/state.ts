@@ -1,0 +1,180 @@
+/** Everything that wakeport knows of itself at one moment: what SIGUSR2 logs, as xinetd's state dump. */
+import { isWoken, type Service } from "../config/config.ts";
+import { formatDuration } from "../config/units.ts";
+import { formatNetwork, type Network } from "../net/ip.ts";
+import type { Counts, Tallied } from "../telemetry/tally.ts";
+import type { OpenConnection, ServiceStatus, StatusReport } from "./api.ts";
+
+/** More connections than this are counted, not listed, in all: the dump is written in one piece. */
+const MOST_LISTED = 1_000;
+
+/** How much of a banner is told, in characters. */
+const LONGEST_BANNER = 200;
+
+/** What a service without a target to wake has no use for. */
+const WOKEN_ONLY: ReadonlySet<string> = new Set([
+  "ready",
+  "idleTimeoutMs",
+  "sleep",
+  "deeper",
+  "minUptimeMs",
+  "stopGraceMs",
+  "releasePace",
+  "udp",
+  "dependsOn",
+  "group",
+]);
+
+export interface StateReport extends Omit<StatusReport, "services"> {
+  readonly pid: number;
+  /** Since when it serves. */
+  readonly since: string;
+  readonly connections: number;
+  readonly connection_limit: number;
+  readonly services: readonly ServiceState[];
+}
+
+export interface ServiceState extends ServiceStatus {
+  /** As the configuration has them; durations end in "Ms" and are milliseconds. */
+  readonly policies: Readonly<Record<string, unknown>>;
+  /** How connections ended so far. */
+  readonly outcomes: Counts;
+  /** Why clients were turned away so far. */
+  readonly denials: Counts;
+  /** Connections under way; of all services together no more than a thousand are listed. */
+  readonly open: readonly OpenConnection[];
+}
+
+/** What is put together to a StateReport. */
+export interface StateParts {
+  readonly status: StatusReport;
+  readonly pid: number;
+  /** Unix time in milliseconds. */
+  readonly since: number;
+  readonly connections: number;
+  readonly connectionLimit: number;
+  readonly services: readonly Service[];
+  readonly tallied: (service: string) => Tallied;
+  /** The first `most` of a service's connections. */
+  readonly open: (service: string, most: number) => readonly OpenConnection[];
+}
+
+export function stateReport(parts: StateParts): StateReport {
+  const { status, pid, since, connections, connectionLimit, tallied } = parts;
+  const configured = new Map(parts.services.map((service) => [service.name, service]));
+  let places = MOST_LISTED;
+  const services = status.services.map((service): ServiceState => {
+    const open = parts.open(service.name, places);
+    places -= open.length;
+    return { ...service, policies: policiesOf(configured.get(service.name)), ...tallied(service.name), open };
+  });
+  const at = new Date(since).toISOString();
+  return { ...status, pid, since: at, connections, connection_limit: connectionLimit, services };
+}
+
+/** The report for people, a line each. */
+export function stateLines(report: StateReport): string[] {
+  const { version, pid, since, connections, connection_limit: limit, engine, services } = report;
+  const { label_problems: labels = [], unnamed = [], bans } = report;
+  return [
+    `state of wakeport ${version}, pid ${pid}, which serves since ${since}`,
+    `connections = ${connections} of at most ${limit}`,
+    ...(engine === undefined ? [] : [`engine = ${engine.url}, ${engine.up ? "up" : "down"}`]),
+    ...(engine?.problems ?? []).map((problem) => `engine problem = ${problem}`),
+    ...(bans === undefined ? [] : [`bans = ${bans.count}`]),
+    ...indented((bans?.latest ?? []).map(({ source, until }) => `${source} until ${until}`)),
+    ...services.flatMap(serviceLines),
+    ...unnamed.flatMap(({ target, state, cause, since: at, dependents }) => [
+      target,
+      ...indented([`state = ${state}: ${cause}, since ${at}`, ...list("needed by", dependents)]),
+    ]),
+    ...labels.map(({ container, problem }) => `label problem = ${container}: ${problem}`),
+    "end of state",
+  ];
+}
+
+function serviceLines(service: ServiceState): string[] {
+  const { name, state, cause, since, target, ports, policies, connections, waiting, open } = service;
+  const fronts = ports.map((port) => (port.target === undefined ? port.front : `${port.front} to ${port.target}`));
+  const rest = connections + waiting - open.length;
+  return [
+    `service ${name}`,
+    ...indented([
+      `state = ${state}${cause === undefined ? "" : `: ${cause}`}${since === undefined ? "" : `, since ${since}`}`,
+      `target = ${target}`,
+      ...list("ports", fronts),
+      ...list("needed by", service.dependents),
+      ...list("waits for", service.pending ?? []),
+      ...optional("sleeps at", service.idle_deadline),
+      ...optional("last activity", service.last_activity),
+      ...optional("no start before", service.cooldown_until),
+      ...optional("last error", service.last_error),
+      ...Object.entries(policies).map(([key, value]) => policyLine(key, value)),
+      `ended = ${counted(service.outcomes)}`,
+      `refused = ${counted(service.denials)}`,
+      `connections = ${connections} served, ${waiting} waiting`,
+      ...indented(open.map(connectionLine)),
+      ...(rest > 0 && open.length > 0 ? indented([`and ${rest} more`]) : []),
+    ]),
+  ];
+}
+
+function connectionLine({ conn, client, state, since, pid }: OpenConnection): string {
+  return `${client} ${state} since ${since}, conn ${conn}${pid === undefined ? "" : `, pid ${pid}`}`;
+}
+
+/** What the configuration says of a service besides where it listens and what it leads to. */
+function policiesOf(service: Service | undefined): Readonly<Record<string, unknown>> {
+  if (service === undefined) return {};
+  const { name: _name, ports: _ports, target: _target, enabled: _enabled, ...policies } = service;
+  const meant = Object.entries(policies).filter(([key]) => isWoken(service) || !WOKEN_ONLY.has(key));
+  return Object.fromEntries(meant.map(([key, value]) => [key, written(value)]));
+}
+
+/** As somebody would write it: networks as text, and the beginning of banners. */
+function written(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (Buffer.isBuffer(value)) return value.toString().slice(0, LONGEST_BANNER);
+  if (isNetwork(value)) return formatNetwork(value);
+  if (Array.isArray(value)) return value.map(written);
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, written(one)]));
+}
+
+/** `idleTimeoutMs: 300000` is "idle timeout = 5m". */
+function policyLine(key: string, value: unknown): string {
+  return `${keyWords(key)} = ${valueWords(key, value)}`;
+}
+
+function keyWords(key: string): string {
+  return key.replace(/Ms$/, "").replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
+function valueWords(key: string, value: unknown): string {
+  if (typeof value === "number" && key.endsWith("Ms")) return formatDuration(value);
+  if (typeof value === "string" && key !== "") return /\s/.test(value) ? JSON.stringify(value) : value;
+  if (typeof value !== "object" || value === null) return String(value);
+  if (Array.isArray(value)) return value.length === 0 ? "none" : value.map((one) => valueWords("", one)).join("; ");
+  const entries = Object.entries(value).map(([name, one]) => `${keyWords(name)} ${valueWords(name, one)}`);
+  return entries.length === 0 ? "none" : entries.join(", ");
+}
+
+function isNetwork(value: object): value is Network {
+  return "bytes" in value && "family" in value && "prefix" in value;
+}
+
+function counted(counts: Counts): string {
+  const entries = Object.entries(counts);
+  return entries.length === 0 ? "none" : entries.map(([key, count]) => `${key} ${count}`).join(", ");
+}
+
+function list(key: string, values: readonly string[]): string[] {
+  return values.length === 0 ? [] : [`${key} = ${values.join(", ")}`];
+}
+
+function optional(key: string, value: string | undefined): string[] {
+  return value === undefined ? [] : [`${key} = ${value}`];
+}
+
+function indented(lines: readonly string[]): string[] {
+  return lines.map((line) => `    ${line}`);
+}
