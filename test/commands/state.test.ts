@@ -142,4 +142,22 @@ suite("SIGUSR2", () => {
     last.end("still here");
     assert.equal(String((await once(last, "data"))[0]), "still here");
   });
+
+  test("names the process that serves one client alone", async () => {
+    const [cat, admin] = [await freePort(), await freePort()];
+    const text = `admin: { listen: "127.0.0.1:${admin}" }
+services: { cat: { ports: ["127.0.0.1:${cat}"], inetd: { command: [/bin/cat] } } }\n`;
+    await using file = await temporaryFile("wakeport.yaml", text);
+    await using program = new Program(["run", "-c", file.path]);
+    await program.logged("started");
+    using client = await connected(cat);
+    client.write("words");
+    await once(client, "data");
+    program.child.kill("SIGUSR2");
+    const { services } = (await program.logged("state")) as unknown as StateReport;
+    client.end();
+    const { pid } = await program.logged("connection.closed");
+    assert.equal(typeof pid, "number");
+    assert.equal(services[0]?.open[0]?.pid, pid);
+  });
 });
