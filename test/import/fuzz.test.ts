@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { parse, stringify } from "yaml";
 import { parseConfig } from "../../src/config/parse.ts";
 import { attributeNames } from "../../src/import/xinetd-settings.ts";
 import { importInetd, importXinetd } from "./imported.ts";
@@ -97,10 +96,9 @@ const inetdFile = fc
 
 /** What is imported is a configuration. @throws ConfigError */
 function checked(yaml: string): void {
-  const { log, ...rest } = parse(yaml);
   // No port of a service is the admin server's.
   const adminListen = { host: "127.0.0.1", port: Number.MAX_SAFE_INTEGER };
-  parseConfig(Buffer.from(stringify(rest)), "wakeport.yaml", { env: {}, adminListen });
+  parseConfig(Buffer.from(yaml), "wakeport.yaml", { env: {}, adminListen });
 }
 
 suite("imports of anything", () => {
