@@ -345,13 +345,13 @@ services: { it: { ports: ["${port}"], process: { command: [/bin/sh, -c, "sleep 0
     const program = stack.use(new Program(["run", "-c", file.path]));
     await program.logged("started");
     const began = performance.now();
-    const first = await connect(port);
+    const first = connecting(port);
     assert.equal(await first.ends(), "ECONNRESET");
     assert.ok(performance.now() - began < 2_000);
     const refused = await program.logged("connection.closed");
     assert.equal(refused["outcome"], "start_failed");
     assert.match(String(refused["error"]), /exited with code 3/);
-    const second = await connect(port);
+    const second = connecting(port);
     assert.equal(await second.ends(), "ECONNRESET");
     assert.match(String((await program.logged("connection.closed", 2))["error"]), /next attempt in/);
     assert.equal(program.log.filter(({ event }) => event === "target.starting").length, 1);
