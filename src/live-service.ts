@@ -86,8 +86,13 @@ export function wantedBy({ name, ports }: Service): { readonly service: string; 
   return forConnections.map((port) => ({ service: name, front: frontOf(port) }));
 }
 
-function frontOf({ front, address }: ServicePort): Front {
-  return { port: front, ...(address !== undefined && { address }) };
+/** The fronts for datagrams that a service has, or would have. */
+export function wantedForUdp(service: Service): { readonly service: string; readonly front: Front }[] {
+  return udpPortsOf(service).map((port) => ({ service: service.name, front: frontOf(port) }));
+}
+
+function frontOf({ front, address, protocol }: ServicePort): Front {
+  return { port: front, ...(address !== undefined && { address }), ...(protocol !== undefined && { protocol }) };
 }
 
 function openingsOf(options: LiveServiceOptions, entrance: Entrance): Opening[] {

@@ -47,8 +47,8 @@ const up: Probe = all([]);
 export class Roster {
   #options: RosterOptions;
   readonly #entries = new Map<string, Entry>();
-  /** Those that nobody uses any more, as long as they are being let go of. */
-  readonly #leaving = new Set<Entry>();
+  /** Those that nobody uses any more, as long as they are being let go of, each with its end. */
+  readonly #leaving = new Map<Entry, Promise<void>>();
   readonly #groups = new Map<string, Group>();
   readonly #oneShots = new Map<string, OneShot>();
   readonly #dependencies: Dependencies;
@@ -124,11 +124,7 @@ export class Roster {
       if (isSame) this.#exchange(from, to);
       else if (isWoken(to)) this.add([to]);
       if (isSame || from === undefined || !isWoken(from)) continue;
-      const ended = this.remove(from, drainMs);
-      letGo.push(ended);
-      const successor = isWoken(to) ? this.#entries.get(keyOf(to))?.target : undefined;
-      // It may want the same port.
-      if (successor instanceof ProcessTarget) successor.succeed(ended);
+      letGo.push(this.remove(from, drainMs));
     }
     return Promise.all(letGo).then(() => {});
   }
@@ -145,9 +141,9 @@ export class Roster {
     if (rest.length > 0 || entry.activator.view.dependents.length > 0) return this.#configure(entry, rest);
     this.#entries.delete(key);
     for (const group of this.#groups.values()) group.delete(entry.activator);
-    this.#leaving.add(entry);
-    await entry.activator.close({ drainMs, leaveRunning: entry.target instanceof ContainerTarget });
-    this.#leaving.delete(entry);
+    const closed = entry.activator.close({ drainMs, leaveRunning: entry.target instanceof ContainerTarget });
+    this.#leaving.set(entry, closed);
+    await closed.finally(() => this.#leaving.delete(entry));
     if (entry.target instanceof ContainerTarget) entry.target.disown();
   }
 
@@ -174,7 +170,7 @@ export class Roster {
 
   /** For an end without a drain: processes would outlive us. */
   kill(): void {
-    for (const { target } of [...this.#entries.values(), ...this.#leaving])
+    for (const { target } of [...this.#entries.values(), ...this.#leaving.keys()])
       if (target instanceof ProcessTarget) target.kill();
   }
 
@@ -206,10 +202,21 @@ export class Roster {
       ...(group && { group }),
     });
     group?.add(activator);
-    const entry = { target, activator, services };
+    const entry: Entry = { target, activator, services };
+    if (target instanceof ProcessTarget) target.succeed(() => this.#othersGone(entry, target));
     this.#entries.set(key, entry);
     if (this.#isOpen) activator.open();
     return entry;
+  }
+
+  /** Of the same service, or with the same port: a process starts when the ones before it have ended. */
+  #othersGone({ services }: Entry, { port }: ProcessTarget): Promise<unknown> {
+    const names = new Set(services.map(({ name }) => name));
+    const before = [...this.#leaving].filter(([other]) => {
+      const isSamePort = port !== undefined && other.target instanceof ProcessTarget && other.target.port === port;
+      return isSamePort || other.services.some(({ name }) => names.has(name));
+    });
+    return Promise.allSettled(before.map(([, ended]) => ended));
   }
 
   #configure(entry: Entry, services: readonly WokenService[]): void {

@@ -19,7 +19,7 @@ import { ConfigError } from "./config/problem.ts";
 import type { InetdSurroundings } from "./destinations.ts";
 import { Discovery } from "./discovery.ts";
 import { BindError, messageOf, sentenceOf, TargetError } from "./errors.ts";
-import { LiveService, wantedBy } from "./live-service.ts";
+import { LiveService, wantedBy, wantedForUdp } from "./live-service.ts";
 import { connectionLimit, Seats } from "./net/admission.ts";
 import { Connection, type Route, type Traffic } from "./net/connection.ts";
 import { type Gatehouse, gatehouse } from "./net/entrance.ts";
@@ -28,10 +28,12 @@ import { Fronts, type Opening } from "./net/fronts.ts";
 import { Ident, MOST_QUESTIONS } from "./net/ident.ts";
 import { claimInherited, type InheritedSocket } from "./net/inherited.ts";
 import { type Front, formatFront, type Listener } from "./net/listener.ts";
+import type { UdpFront } from "./net/udp/front.ts";
 import { openAll, type UdpListener, type UdpService } from "./net/udp/service.ts";
+import { bindOnTrial } from "./net/udp/trial.ts";
 import { Roster } from "./roster.ts";
 import { Orphans } from "./target/orphans.ts";
-import { createEngine, type EngineParts, type Surroundings } from "./targets.ts";
+import { checkAccount, createEngine, type EngineParts, type Surroundings } from "./targets.ts";
 import { type BuildInfo, Metrics } from "./telemetry/metrics.ts";
 import { fanOut, type Observer } from "./telemetry/observer.ts";
 import { Tally } from "./telemetry/tally.ts";
@@ -323,42 +325,55 @@ export class Sidecar {
   /** @throws BindError, TargetError; everything is as before then */
   async #become(next: Config): Promise<Changes> {
     const changes = changesBetween(this.#config, next);
-    const { added, changed, removed } = changes;
+    const { config, added, changed, removed } = changes;
     if (this.#engine === undefined && needsEngine(next)) {
       const message = "no service needed the engine when wakeport was started";
       throw new TargetError("invalid", message, { remedy: "restart it, now that there is a container" });
     }
     const arriving = [...added.map((to) => ({ from: undefined, to })), ...changed];
+    // All that can fail comes before the first thing that changes.
+    for (const { to } of arriving) checkAccount(to, this.#around);
     using trial = await this.#fronts.bind(arriving.flatMap(({ to }) => wantedBy(to)));
-    this.#letGo(this.#roster.change(arriving, next.shutdown.drainMs));
+    const bound = new Set(this.#all.udpListeners.map(({ front }) => formatFront(front)));
+    const unbound = arriving
+      .flatMap(({ to }) => wantedForUdp(to))
+      .filter(({ front }) => !bound.has(formatFront(front)));
+    using udpTrial = await bindOnTrial(unbound);
+    this.#letGo(this.#roster.change(arriving, config.shutdown.drainMs));
     trial.keep();
-    this.#config = next;
-    this.#roster.configure(next);
-    for (const { to } of arriving) this.#take(to);
+    udpTrial.keep();
+    this.#config = config;
+    this.#roster.configure(config);
+    this.#exchange(
+      arriving.map(({ to }) => to),
+      udpTrial.fronts,
+    );
     for (const service of removed) this.#letGo(this.#vanish(service));
-    this.#discovery?.configure(next);
+    this.#discovery?.configure(config);
     return changes;
   }
 
-  /** A service that is new, or other than it was. */
-  #take(service: Service): void {
-    const live = this.#services.get(service.name);
-    const before = live?.udp;
-    const { openings, udp } = this.#enter(service);
-    this.#fronts.lead(openings);
-    this.#fronts.release(service.name, openings);
-    if (live !== undefined) this.#letGo(live.retire(this.#config.shutdown.drainMs));
-    if (udp !== before) this.#letGo(this.#exchangeUdp(service.name, before, udp));
-  }
-
-  /** Flows end, and those who go on sending begin new ones. A front that both have stays bound. */
-  async #exchangeUdp(service: string, before: UdpService | undefined, after: UdpService | undefined): Promise<void> {
-    if (before !== undefined) after?.takeOver(before);
-    for (const listener of before?.listeners ?? []) listener.close();
-    await before?.close();
-    await openAll(after?.listeners ?? []).catch((error: unknown) => {
-      this.#observer.warning("config.udp", `service "${service}": ${messageOf(error)}`);
+  /**
+   * Has services that are new, or other than they were, in the place of what was there. No front is let go of before all
+   * are led where they belong: one may have changed its owner.
+   */
+  #exchange(services: readonly Service[], fresh: readonly UdpFront[]): void {
+    const { drainMs } = this.#config.shutdown;
+    const udpBefore = [...this.#services.values()].flatMap(({ udp }) => udp ?? []);
+    const pairs = services.map((service) => {
+      const before = this.#services.get(service.name);
+      return { before, after: this.#enter(service) };
     });
+    for (const { after } of pairs) {
+      this.#fronts.lead(after.openings);
+      if (after.udp !== undefined && !udpBefore.includes(after.udp)) after.udp.takeOver(udpBefore, fresh);
+    }
+    for (const { before, after } of pairs) {
+      this.#fronts.release(after.service.name, after.openings);
+      if (before === undefined) continue;
+      this.#letGo(before.retire(drainMs));
+      if (before.udp !== after.udp) this.#letGo(endUdp(before.udp));
+    }
   }
 
   /** What ends in its own time, but before wakeport does. */
@@ -444,6 +459,12 @@ function needsEngine({ services, discover }: Config): boolean {
 /** What makes a configuration unusable, as opposed to a fault of wakeport's own. */
 function isExpected(error: unknown): error is Error {
   return [ConfigError, NoConfigError, BindError, TargetError].some((kind) => error instanceof kind);
+}
+
+/** Flows end, and those who go on sending begin new ones. */
+async function endUdp(udp: UdpService | undefined): Promise<void> {
+  for (const listener of udp?.listeners ?? []) listener.close();
+  await udp?.close();
 }
 
 /** The services whose containers wakeport makes, those that are not enabled among them. */

@@ -2,7 +2,7 @@
 import type { Policy } from "./activation/activator.ts";
 import type { Probe } from "./activation/run.ts";
 import { builtIn } from "./config/built-in.ts";
-import type { Config, ProcessSpec, WokenService } from "./config/config.ts";
+import type { Config, ProcessSpec, Service, WokenService } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
 import { Engine } from "./engine/engine.ts";
 import { EngineEvents } from "./engine/events.ts";
@@ -22,6 +22,11 @@ import { Owner } from "./target/owner.ts";
 import { ProcessTarget } from "./target/process.ts";
 import type { Target } from "./target/target.ts";
 import type { Observer } from "./telemetry/observer.ts";
+
+/** @throws TargetError for a user or group that does not exist */
+export function checkAccount({ target }: Service, around: Surroundings): void {
+  if (target.kind === "process" || target.kind === "inetd") accountOf(target, around);
+}
 
 /** What the process around gives us. */
 export interface Surroundings {

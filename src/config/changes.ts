@@ -3,6 +3,8 @@ import { isDeepStrictEqual } from "node:util";
 import type { Config, Service } from "./config.ts";
 
 export interface Changes {
+  /** The configuration to come, in which what stays as it is is the very same object: whoever has it knows it again. */
+  readonly config: Config;
   readonly added: readonly Service[];
   readonly removed: readonly Service[];
   readonly changed: readonly { readonly from: Service; readonly to: Service }[];
@@ -18,17 +20,20 @@ export function changesBetween(before: Config, after: Config): Changes {
   const added: Service[] = [];
   const changed: { from: Service; to: Service }[] = [];
   const kept = enabledOf(after);
+  const same = new Map<Service, Service>();
   for (const to of kept) {
     const from = old.get(to.name);
     old.delete(to.name);
     if (from === undefined) added.push(to);
-    else if (!isDeepStrictEqual(from, to)) changed.push({ from, to });
+    else if (isDeepStrictEqual(from, to)) same.set(to, from);
+    else changed.push({ from, to });
   }
   return {
+    config: { ...after, services: after.services.map((service) => same.get(service) ?? service) },
     added,
     changed,
     removed: [...old.values()],
-    unchanged: kept.length - added.length - changed.length,
+    unchanged: same.size,
     afterRestart: [...changed.flatMap(changedGroup), ...changedKeys(before, after)],
   };
 }

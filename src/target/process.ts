@@ -42,7 +42,7 @@ export class ProcessTarget implements Target {
   readonly #options: ProcessOptions;
   readonly #launcher: Launcher;
   readonly #watchers = new Set<() => void>();
-  #predecessor: Promise<void> = Promise.resolve();
+  #othersGone: () => Promise<unknown> = () => Promise.resolve();
   #life: Life | undefined;
   /** Of the present life, or of the last one. */
   #output: Output | undefined;
@@ -63,14 +63,19 @@ export class ProcessTarget implements Target {
     return { up: true, address: this.#options.listen.host, ...listener, life: lifeOf(life) };
   }
 
-  /** For one that takes another's place: it is not started before `ended`, which never rejects. */
-  succeed(ended: Promise<void>): void {
-    this.#predecessor = ended;
+  /** The port that it says it listens on; undefined where it is told. */
+  get port(): number | undefined {
+    return this.#options.listen.port;
+  }
+
+  /** For one that takes the place of others: no start before the answer of `othersGone`, which never rejects. */
+  succeed(othersGone: () => Promise<unknown>): void {
+    this.#othersGone = othersGone;
   }
 
   async start(signal: AbortSignal): Promise<"started" | "already"> {
     if (this.#life !== undefined && this.#life.exit === undefined) return "already";
-    await abortable(this.#predecessor, signal);
+    await abortable(this.#othersGone(), signal);
     if (this.#options.listenerName === undefined) await this.#refuseOccupied(signal);
     this.#output = undefined;
     this.#life = await this.#spawn();

@@ -73,17 +73,23 @@ export class UdpService implements DatagramView {
   }
 
   /**
-   * Takes the fronts that `before`, which this takes the place of, has at the same address: they stay bound, and what
-   * comes there is for this one now. Answers to flows of `before` can leave by them no more.
+   * Takes the fronts that others have at the same address, and those that were bound for it: they stay bound, and what
+   * comes there is for this one now. Answers to flows of the others can leave by them no more.
    */
-  takeOver(before: UdpService): void {
+  takeOver(others: readonly UdpService[], fresh: readonly UdpFront[] = []): void {
     for (const own of this.#fronts) {
-      const index = before.#fronts.findIndex(({ where }) => isDeepStrictEqual(where, own.where));
-      const [other] = index < 0 ? [] : before.#fronts.splice(index, 1);
-      if (other === undefined) continue;
-      other.front.lead(own.receiver);
-      own.front = other.front;
+      const front =
+        others.map((other) => other.#giveUp(own.where)).find((one) => one !== undefined) ??
+        fresh.find(({ name }) => name === own.front.name);
+      if (front === undefined) continue;
+      front.lead(own.receiver);
+      own.front = front;
     }
+  }
+
+  #giveUp(front: Front): UdpFront | undefined {
+    const index = this.#fronts.findIndex(({ where }) => isDeepStrictEqual(where, front));
+    return index < 0 ? undefined : this.#fronts.splice(index, 1)[0]?.front;
   }
 
   /** Ends all flows at once. Resolves when they have ended, and the ports are free. */
