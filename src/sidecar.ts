@@ -1,5 +1,6 @@
 /** The composition root: makes live objects of a configuration, opens them all or none, and closes them in reverse. */
 import type net from "node:net";
+import { ClosedError } from "./activation/errors.ts";
 import {
   bansStatus,
   type EngineStatus,
@@ -11,6 +12,7 @@ import {
 } from "./admin/api.ts";
 import { AdminServer, MOST_ADMIN_CLIENTS } from "./admin/server.ts";
 import { type StateReport, stateReport } from "./admin/state.ts";
+import { within } from "./async.ts";
 import { type Changes, changesBetween } from "./config/changes.ts";
 import { type Config, isWoken, type Service, type TargetSpec, type WokenService } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
@@ -18,7 +20,7 @@ import { NoConfigError } from "./config/load.ts";
 import { ConfigError } from "./config/problem.ts";
 import type { InetdSurroundings } from "./destinations.ts";
 import { Discovery } from "./discovery.ts";
-import { BindError, messageOf, sentenceOf, TargetError } from "./errors.ts";
+import { BindError, DeadlineError, messageOf, sentenceOf, TargetError } from "./errors.ts";
 import { LiveService, wantedBy, wantedForUdp } from "./live-service.ts";
 import { connectionLimit, Seats } from "./net/admission.ts";
 import { Connection, type Route, type Traffic } from "./net/connection.ts";
@@ -257,12 +259,14 @@ export class Sidecar {
     const { targets, drainMs } = this.#config.shutdown;
     this.#fronts.close();
     for (const listener of this.#all.udpListeners) listener.close();
+    for (const connection of this.#connections.keys()) connection.refuse(new ClosedError("wakeport ends"));
     await this.#discovery?.close();
     this.#engine?.pulls.close();
     await this.#orphans?.close();
     await Promise.all([
       this.#roster.close({ drainMs, targets }),
       ...[...this.#around.busy].map((workers) => workers.close(drainMs)),
+      this.#finished(drainMs),
     ]);
     await Promise.all(this.#ending);
     this.#gatehouse.farewell.close();
@@ -272,6 +276,14 @@ export class Sidecar {
     await this.#admin.close();
     await this.#engine?.events.close();
     this.#engine?.engine.close();
+  }
+
+  /** Waits for those that nothing else waits for: they lead to nothing that wakeport has started. */
+  async #finished(drainMs: number): Promise<void> {
+    const open = Promise.all(this.#connections.values());
+    await within(drainMs, "connections", open).catch((error: unknown) => {
+      if (!(error instanceof DeadlineError)) throw error;
+    });
   }
 
   get #configured(): readonly Service[] {

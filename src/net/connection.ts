@@ -66,6 +66,7 @@ export class Connection {
   readonly #meter: Meter = { in: 0, out: 0 };
   readonly #user: Promise<IdentAnswer> | undefined;
   #waitMs: number | undefined;
+  #isIn = false;
   #pid: number | undefined;
 
   constructor(options: ConnectionOptions) {
@@ -98,6 +99,8 @@ export class Connection {
       using _pass = await door.enter(readIp(this.#client.remoteAddress ?? ""), this.#gone.signal);
       this.#tell(banners.accept);
       await this.#told();
+      this.#gone.signal.throwIfAborted();
+      this.#isIn = true;
       this.#report(await this.#serve());
     } catch (error) {
       this.#report(failureOf(error));
@@ -105,6 +108,11 @@ export class Connection {
     } finally {
       open.delete(this);
     }
+  }
+
+  /** Refuses a client that was not let in yet, because nobody is any more. */
+  refuse(reason: Error): void {
+    if (!this.#isIn) this.#gone.abort(reason);
   }
 
   /** Ends it at once. */
