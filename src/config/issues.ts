@@ -1,5 +1,6 @@
 /** Puts what the schema found into words that a person can act on. */
 import type { z } from "zod";
+import { foreignWord } from "./foreign-words.ts";
 import { defaultsKeys, jsonSchema, serviceKeys } from "./schema.ts";
 import { suggest } from "./suggest.ts";
 
@@ -66,6 +67,10 @@ function unknownKeyHint(path: Path, key: string, value: unknown): string | undef
   }
   const near = suggest(key, keysAt(path));
   if (near === key) return "not together with the other keys here";
+  const home = homeOf(path, key, value);
+  if (home !== undefined) return home;
+  const meant = isTop ? undefined : foreignWord(key);
+  if (meant !== undefined) return `here that is ${meant}`;
   if (near !== undefined) return `did you mean "${near}"?`;
   if (isTop && isMapping(at(value, [key]))) return `services go under "services:"`;
   if (path.length === 2 && path[0] === "services" && defaultsKeys.has(key.replaceAll("-", "_"))) {
@@ -73,6 +78,20 @@ function unknownKeyHint(path: Path, key: string, value: unknown): string | undef
   }
   const known = keysAt(path);
   return known.length > 0 ? `known here: ${known.join(", ")}` : undefined;
+}
+
+/** Where else in the same service a key of that name stands. */
+function homeOf(path: Path, key: string, value: unknown): string | undefined {
+  const owner = path[0] === "services" ? path.slice(0, 2) : path[0] === "defaults" ? path.slice(0, 1) : [];
+  if (owner.length === 0) return undefined;
+  if (path.length > owner.length && keysAt(owner).includes(key)) {
+    return `it stands beside "${String(path[owner.length])}", not in it`;
+  }
+  const homes = keysAt(owner).filter((section) => keysAt([...owner, section]).includes(key));
+  const present = homes.filter((section) => at(value, [...owner, section]) !== undefined);
+  const found = present.length > 0 ? present : homes;
+  if (found.length === 0 || found.includes(String(path[owner.length]))) return undefined;
+  return `it belongs in ${listOf(found.map((section) => `"${section}"`))}`;
 }
 
 function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, value: unknown): Located[] {
@@ -92,7 +111,9 @@ function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, value: u
   if (got === undefined) return [missing(issue.path)];
   const message = `${place(issue.path)} is ${kindOf(got)}: expected ${listOf(wanted)}`;
   const near = typeof got === "string" ? suggest(got, wanted.map(unquote)) : undefined;
-  return [{ path: issue.path, message, ...hintOf(near && `did you mean "${near}"?`) }];
+  const isBare = wanted.includes("text") && (typeof got === "number" || typeof got === "boolean");
+  const hint = isBare ? inQuotes(got) : near && `did you mean "${near}"?`;
+  return [{ path: issue.path, message, ...hintOf(hint) }];
 }
 
 /** How many keys an alternative does not know: of two kinds of mapping, the one that knows more of them was meant. */
@@ -126,9 +147,34 @@ function wrongType(issue: Extract<Issue, { code: "invalid_type" }>, value: unkno
   if (!issue.message.startsWith("Invalid input")) {
     return { path: issue.path, message: `${place(issue.path)}: ${issue.message}` };
   }
-  const isBare = issue.expected === "string" && (typeof got === "number" || typeof got === "boolean");
-  const hint = isBare ? `in quotes it is text: "${String(got)}"` : undefined;
+  const hint = remedyOf(issue.expected, issue.path, got);
   return { ...wrong(issue.path, value, typeName(issue.expected)), ...hintOf(hint) };
+}
+
+/** How to write a value of another kind as the expected one. */
+function remedyOf(expected: string, path: Path, got: unknown): string | undefined {
+  if (expected === "string") {
+    return typeof got === "number" || typeof got === "boolean" ? inQuotes(got) : undefined;
+  }
+  const word = typeof got === "string" ? got.trim().toLowerCase() : undefined;
+  if (expected === "boolean" && word !== undefined) {
+    if (["yes", "on", "true"].includes(word)) return "write true";
+    return ["no", "off", "false"].includes(word) ? "write false" : undefined;
+  }
+  if ((expected === "number" || expected === "int") && word !== undefined) {
+    if (/^-?\d+(\.\d+)?$/.test(word)) return `without quotes it is a number: ${word}`;
+    return ["unlimited", "infinity", "none"].includes(word) ? "leave it out where there is no limit" : undefined;
+  }
+  // Of the file, or of a service, there would be too many.
+  const isSmall = path.length > (path[0] === "services" ? 2 : 0);
+  if (!isSmall || (expected !== "object" && expected !== "record")) return undefined;
+  const keys = keysAt(path);
+  if (keys.length > 0) return `its keys: ${keys.join(", ")}`;
+  return path.length > 1 ? "write it as { NAME: value }" : undefined;
+}
+
+function inQuotes(value: number | boolean): string {
+  return `in quotes it is text: "${String(value)}"`;
 }
 
 function tooSmall({ path, origin, minimum }: Extract<Issue, { code: "too_small" }>, value: unknown): Located {

@@ -27,12 +27,16 @@ const ENTRY = /^(?:(?<address>\[[^\]]*\]|\d*\.[\d.]*|[^:[\]]+(?=:[^:]+:)):)?(?<f
  * @see https://docs.docker.com/reference/compose-file/services/#short-syntax-4
  */
 export function parsePort(text: string, names: PortNames = systemPortNames): PortMapping {
+  if (/[\s,]/.test(text.trim())) throw new UnitError(`"${text}": of several ports write a list: [21, "2121:21"]`);
+  if (text.includes("://") || /^unix:|^\//.test(text)) {
+    throw new UnitError(`"${text}": wakeport listens on ports, not on paths: write "2121:21" or "127.0.0.1:2121:21"`);
+  }
   const [ports = "", protocol, ...more] = text.split("/");
   if ((protocol !== undefined && protocol !== "tcp" && protocol !== "udp") || more.length > 0) {
-    throw new UnitError(`"${text}": the protocol is tcp or udp: write "53:53/udp"`);
+    throw new UnitError(`"${text}": the protocol is tcp or udp: write "${ports}" or "${ports}/udp"`);
   }
   const groups = splitEntry(ports);
-  if (groups === undefined) throw new UnitError(`"${text}" is no port mapping: write "2121:21" or "127.0.0.1:2121:21"`);
+  if (groups === undefined) throw new UnitError(mappingHint(text, ports));
   const address = groups.address === undefined ? undefined : parseAddress(groups.address, text);
   const portOf = (part: string): number => parseNumberOrName(part, text, protocol ?? "tcp", names);
   return {
@@ -41,6 +45,13 @@ export function parsePort(text: string, names: PortNames = systemPortNames): Por
     ...(address !== undefined && { address }),
     ...(protocol === "udp" && { protocol }),
   };
+}
+
+function mappingHint(text: string, ports: string): string {
+  const [, ipv6 = "", port = ""] = /^([\da-f:]*:):?(\w+)$/i.exec(ports) ?? [];
+  const address = net.isIPv6(ipv6) ? ipv6 : ipv6.slice(0, -1);
+  if (net.isIPv6(address)) return `"${text}": write an IPv6 address in brackets: "[${address}]:${port}"`;
+  return `"${text}" is no port mapping: write "2121:21" or "127.0.0.1:2121:21"`;
 }
 
 function splitEntry(ports: string): { address?: string; front: string; target?: string } | undefined {
@@ -86,8 +97,19 @@ function parseNumber(text: string, entry: string): number {
  */
 export function parseHostPort(text: string): { host: string; port: number } {
   const match = /^(\[[^\]]+\]|[^:[\]\s]+):(\d+)$/.exec(text);
-  if (match === null) throw new UnitError(`"${text}" is no address: write "127.0.0.1:9000"`);
+  if (match === null) throw new UnitError(addressHint(text));
   return { host: match[1]!.replace(/^\[|\]$/g, ""), port: parseNumber(match[2]!, text) };
+}
+
+function addressHint(text: string): string {
+  const [, host, port] = /^(?:[a-z]+:\/\/)?([\w.-]+)?(?:[: ](\w+))?\/*$/i.exec(text) ?? [];
+  if (net.isIPv6(text)) return `"${text}" has no port, or no brackets: write "[${text}]:9000"`;
+  if (port !== undefined && /^\d+$/.test(port))
+    return `"${text}" is no address: write "${host ?? "127.0.0.1"}:${port}"`;
+  if (port !== undefined && host !== undefined) return `"${text}": "${port}" is no port: write its number`;
+  if (host !== undefined && /^\d+$/.test(host)) return `"${text}" has no host: write "127.0.0.1:${host}"`;
+  if (host !== undefined) return `"${text}" has no port: write "${host}:9000"`;
+  return `"${text}" is no address: write "127.0.0.1:9000"`;
 }
 
 /** Whether two fronts cannot both be bound. */

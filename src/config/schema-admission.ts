@@ -97,6 +97,8 @@ const text = z
   .min(1)
   .transform(
     reading((words: string) => {
+      if (/^\.{0,2}\/\S+$/.test(words))
+        throw new UnitError(`"${words}" is a text here; for that file write { file: ${words} }`);
       if (Buffer.byteLength(words) > LONGEST_BANNER) throw new UnitError(`longer than ${LONGEST_BANNER} bytes`);
       return words;
     }),

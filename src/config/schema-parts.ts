@@ -24,7 +24,10 @@ export const duration: z.ZodType<number> = z
   .meta({ examples: ["500ms", "90s", "5m", "1h30m"] });
 
 export const address: z.ZodType<{ readonly host: string; readonly port: number }> = z
-  .string()
+  .string({
+    error: ({ input }) =>
+      typeof input === "number" ? `an address has a host and a port: write "127.0.0.1:${input}"` : undefined,
+  })
   .transform(reading(parseHostPort));
 
 export const port: z.ZodType<PortMapping> = z

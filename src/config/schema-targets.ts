@@ -149,7 +149,10 @@ export const inetdTarget: z.ZodType<ParsedInetd> = z
     env: environment.describe("Its environment, besides PATH, LANG, TZ and HOME, and who its client is"),
     cwd: z.string().min(1).optional().describe("Its working directory"),
     umask: z
-      .string({ error: () => 'a umask is octal, in quotes: "027"' })
+      .string({
+        error: ({ input }) =>
+          `a umask is octal, in quotes: "${/^[0-7]{2,3}$/.test(String(input)) && input !== 23 ? String(input).padStart(3, "0") : "027"}"`,
+      })
       .transform(reading(parseUmask))
       .optional()
       .describe('Which rights new files do not have, in octal: "027"'),

@@ -46,6 +46,15 @@ export function parseTimes(text: string): OpenTimes {
     : { days: readDays(first, text), spans: [{ from: 0, to: DAY }] };
 }
 
+/** Writes what `parseTimes` has read: `mon,tue,wed 08:00-20:00`. */
+export function formatTimes({ days, spans }: OpenTimes): string {
+  const clock = (minutes: number): string =>
+    `${String(Math.floor(minutes / 60)).padStart(2, "0")}:${String(minutes % 60).padStart(2, "0")}`;
+  const end = (minutes: number): string => clock(minutes > DAY ? minutes - DAY : minutes);
+  const times = spans.map(({ from, to }) => `${clock(from)}-${end(to)}`).join(",");
+  return days.length === EVERY_DAY.length ? times : `${days.map((day) => NAMES[day]).join(",")} ${times}`;
+}
+
 function readDays(words: string, text: string): number[] {
   const days = words.split(",").flatMap((word) => {
     const [first = "", last = first, ...more] = word.split("-");

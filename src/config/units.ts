@@ -33,6 +33,9 @@ function hintFor(text: string, at: number): string {
   if (/^\d+(\.\d+)?$/.test(text)) return `"${text}" has no unit: write "${text}s" or "${text}m"`;
   if (/^\d+d$/.test(text)) return `"${text}": days are not a unit here: write "${Number.parseInt(text, 10) * 24}h"`;
   if (text.startsWith("-")) return `"${text}" is negative`;
+  if (/^(forever|never|infinite|infinity|unlimited)$/i.test(text)) {
+    return `"${text}" is no duration: the longest is "576h"`;
+  }
   const rest = at === 0 ? "" : ` from "${text.slice(at)}" on`;
   return `"${text}" is no duration${rest}: write it like "500ms", "90s", "5m" or "1h30m"`;
 }

@@ -33,7 +33,10 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
     /1:44 error: service "a": "idle_timeout" has no meaning for a target of the kind "forward"[\s\S]*remove it/,
     /"sleep" has no meaning/,
   ],
-  "a forward without a port": ["services: { a: { ports: 1, forward: host } }\n", /"host" is no address/],
+  "a forward without a port": [
+    "services: { a: { ports: 1, forward: host } }\n",
+    /"host" has no port: write "host:9000"/,
+  ],
   "a forward's port in two places": [
     "services: { a: { ports: '1:2', forward: 'h:3' } }\n",
     /a target of the kind "forward" has no ports to choose from[\s\S]*write only where to listen: "1"/,
@@ -86,6 +89,73 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
     `log: { levl: info }\n${service("")}`,
     /unknown key "levl" in "log"[\s\S]*did you mean "level"/,
   ],
+  "a key of another section": [service("rate: 50/s"), /unknown key "rate" in service "a"[\s\S]*it belongs in "limits"/],
+  "a key of another section, of several": [service("user: ftp"), /unknown key "user"[\s\S]*it belongs in "container"/],
+  "a key of another section, in a section": [
+    service("access: { rate: 50/s }"),
+    /unknown key "rate" in "access" of service "a"[\s\S]*it belongs in "limits"/,
+  ],
+  "a key of the service in a section": [
+    service("limits: { on_deny: close }"),
+    /unknown key "on_deny" in "limits"[\s\S]*it stands beside "limits", not in it/,
+  ],
+  "a key of another section in the defaults": [
+    "defaults: { allow: [10.0.0.1] }",
+    /unknown key "allow"[\s\S]*it belongs in "access"/,
+  ],
+  "a word of xinetd": [
+    service("only_from: [10.0.0.1]"),
+    /unknown key "only_from"[\s\S]*here that is access: \{ allow: \[…\] \}/,
+  ],
+  "a word of xinetd in a section": [
+    service("limits: { instances: 5 }"),
+    /unknown key "instances"[\s\S]*here that is limits: \{ connections: … \}/,
+  ],
+  "a number in quotes": [
+    service("limits: { connections: '50' }"),
+    /expected a number[\s\S]*without quotes it is a number: 50/,
+  ],
+  "no limit as a word": [service("limits: { per_source: unlimited }"), /expected a number[\s\S]*leave it out/],
+  "a boolean of old": [service("enabled: no"), /expected true or false[\s\S]*write false/],
+  "a section as text": [service("banner: hello"), /expected a mapping[\s\S]*its keys: connect, accept, deny/],
+  "variables as a list": [
+    "services: { a: { ports: 1, inetd: { command: [x], env: [A=b] } } }",
+    /expected a mapping[\s\S]*write it as \{ NAME: value \}/,
+  ],
+  "a banner of digits": [
+    service("banner: { connect: 421 }"),
+    /expected text or a mapping[\s\S]*in quotes it is text: "421"/,
+  ],
+  "a banner's file as text": [
+    service("banner: { connect: /etc/banner }"),
+    /"\/etc\/banner" is a text here; for that file write \{ file: \/etc\/banner \}/,
+  ],
+  "a ban for ever": ["services: { a: { ports: 1, sensor: { ban: forever } } }", /the longest is "576h"/],
+  "a umask as a number": [
+    "services: { a: { ports: 1, inetd: { command: [x], umask: 22 } } }",
+    /octal, in quotes: "022"/,
+  ],
+  "no limit as -1": [
+    "services: { a: { ports: 1, inetd: { command: [x], rlimits: { as: -1 } } } }",
+    /"-1" is no limit: write "unlimited"/,
+  ],
+  "ports in one text": ["services: { a: { ports: '21, 22', container: c } }", /of several ports write a list/],
+  "a path instead of a port": ["services: { a: { ports: 'unix:/run/x', container: c } }", /on ports, not on paths/],
+  "a protocol misspelt": ["services: { a: { ports: 53/upd, container: c } }", /write "53" or "53\/udp"/],
+  "an IPv6 address without brackets": [
+    "services: { a: { ports: '::1:21', container: c } }",
+    /in brackets: "\[::1\]:21"/,
+  ],
+  "a forward to a port alone": [
+    "services: { a: { ports: 1, forward: 8080 } }",
+    /a host and a port: write "127\.0\.0\.1:8080"/,
+  ],
+  "a forward to a URL": ["services: { a: { ports: 1, forward: 'http://a.b:80/' } }", /is no address: write "a\.b:80"/],
+  "a forward to a port's name": [
+    "services: { a: { ports: 1, forward: 'a.b:http' } }",
+    /"http" is no port: write its number/,
+  ],
+  "a forward to IPv6": ["services: { a: { ports: 1, forward: 'fd00::1' } }", /write "\[fd00::1\]:9000"/],
   "a service in defaults": [
     `defaults: { a: { idle_timeout: 3m } }\n${service("")}`,
     /unknown key "a" in "defaults"[\s\S]*put "a" under "services"/,

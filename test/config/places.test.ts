@@ -150,7 +150,7 @@ d: [*c,*c,*c,*c,*c,*c,*c,*c,*c]
   ],
   "a container by number": [
     "services:\n  a:\n    ports: [80]\n    container: 5\n",
-    '4:16 "container" of service "a" is 5: expected text or a mapping',
+    '4:16 "container" of service "a" is 5: expected text or a mapping | in quotes it is text: "5"',
   ],
   "a container of no service": [
     "services:\n  a:\n    ports: [80]\n    container: { project: p }\n",
@@ -205,7 +205,7 @@ d: [*c,*c,*c,*c,*c,*c,*c,*c,*c]
   ],
   "an address that is none": [
     `${ftp}admin: { listen: here }\n`,
-    '5:18 "admin.listen": "here" is no address: write "127.0.0.1:9000"',
+    '5:18 "admin.listen": "here" has no port: write "here:9000"',
   ],
   "one of a few words": [
     `${ftp}log: { level: loud, format: jsn }\n`,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { parseRate } from "../../src/config/rates.ts";
+import { formatRate, parseRate } from "../../src/config/rates.ts";
 import { UnitError } from "../../src/config/units.ts";
 
 suite("parseRate()", () => {
@@ -11,13 +11,20 @@ suite("parseRate()", () => {
     assert.deepEqual(parseRate(" 100 / h"), { count: 100, perMs: 3_600_000 });
   });
 
+  test("reads what formatRate() writes", () => {
+    for (const text of ["50/s", "10/m", "100/h"]) assert.equal(formatRate(parseRate(text)), text);
+  });
+
   const bad: Readonly<Record<string, RegExp>> = {
     "50": /has no unit: write "50\/s" or "50\/m"/,
     "50/": /per s, m or h/,
     "50/d": /per s, m or h: write "50\/s"/,
     "50/10s": /per s, m or h/,
     "0/s": /lets nobody in: write "1\/s"/,
-    "1.5/s": /no rate/,
+    "50/min": /per s, m or h: write "50\/m"/,
+    "50/hour": /per s, m or h: write "50\/h"/,
+    "50/month": /per s, m or h: write "50\/s"/,
+    "1.5/s": /a whole number: write "90\/m"/,
     "-1/s": /no rate/,
     "50 10": /no rate/,
     "": /no rate/,

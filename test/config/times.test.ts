@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { parseTimes, parseTimeZone } from "../../src/config/times.ts";
+import { formatTimes, parseTimes, parseTimeZone } from "../../src/config/times.ts";
 import { UnitError } from "../../src/config/units.ts";
 
 const all = [0, 1, 2, 3, 4, 5, 6];
@@ -29,7 +29,11 @@ suite("parseTimes()", () => {
     "mon-mon": { days: [1], spans: whole },
   };
   for (const [text, expected] of Object.entries(good)) {
-    test(`reads "${text}"`, () => assert.deepEqual(parseTimes(text), expected));
+    test(`reads "${text}", and what formatTimes() makes of it`, () => {
+      const times = parseTimes(text);
+      assert.deepEqual(times, expected);
+      assert.deepEqual(parseTimes(formatTimes(times)), expected);
+    });
   }
 
   const bad: Readonly<Record<string, RegExp>> = {
