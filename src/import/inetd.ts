@@ -204,6 +204,7 @@ function targetOf(
     user: { value: user },
     group: group === "" ? undefined : { value: group },
     groups: { value: "init", note: "as in inetd" },
+    cwd: { value: "/", note: "inetd's own" },
     stderr: isWaiting ? undefined : { value: "socket", note: "as in inetd, where it is the connection too" },
     wait: isWaiting ? { value: true } : undefined,
   });

@@ -44,7 +44,12 @@ export function targetOf(name: string, flags: ReadonlySet<string>, made: Convers
   else if (waits !== "yes" && waits !== "no") {
     made.disable(wait?.places[0], `wait: "${waits}" is neither yes nor no, for which xinetd disables the service`);
   }
-  if (flags.has("SENSOR")) return withoutProcess(sensor(made), made);
+  if (flags.has("SENSOR")) {
+    if (!types.includes("INTERNAL") && redirect === undefined && made.take("server") === undefined) {
+      made.disable(undefined, "it has neither type = INTERNAL nor a server, for which xinetd disables the service");
+    }
+    return withoutProcess(sensor(made), made);
+  }
   if (types.includes("INTERNAL")) return withoutProcess(builtin(name, type, made), made);
   if (redirect !== undefined) {
     if (waits === "yes") made.disable(wait?.places[0], "xinetd does not redirect a service with wait = yes");
@@ -158,6 +163,7 @@ function inetd(
     user: plain("user", user),
     ...groupsOf(user, made),
     env: envOf(made),
+    cwd: { value: "/", note: "xinetd's own" },
     umask: umaskOf(made),
     nice: niceOf(made),
     rlimits: rlimitsOf(made),

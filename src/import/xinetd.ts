@@ -42,8 +42,20 @@ export function convertXinetd(entries: readonly XinetdEntry[], found: readonly W
     ],
     sections: sectionsOf(services),
     services: converted.map(({ draft }) => draft),
-    warnings: [...all, ...converted.flatMap((one) => one.warnings)],
+    warnings: [...all, ...told(converted.flatMap((one) => one.warnings))],
   };
+}
+
+/** What a line of the defaults means for every service is told of the first one, and of how many others. */
+function told(warnings: readonly Warning[]): Warning[] {
+  const groups = Map.groupBy(warnings, ({ place, message }, index) =>
+    place === undefined ? String(index) : `${placeOf(place)} ${message.replace(/^service \S+: /, "")}`,
+  );
+  return [...groups.values()].map(([first, ...others]) => {
+    const { place, message } = first!;
+    const count = others.length === 0 ? "" : ` (and ${others.length} more services)`;
+    return { ...(place && { place }), message: message.replace(/^(service \S+)(?=: )/, `$1${count}`) };
+  });
 }
 
 interface Work extends Surroundings {

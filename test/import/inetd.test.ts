@@ -3,8 +3,9 @@ import { suite, test } from "node:test";
 import { importInetd } from "./imported.ts";
 
 const vsftpd = "/usr/sbin/vsftpd vsftpd /etc/vsftpd.conf";
-const inetd = { command: ["/usr/sbin/vsftpd", "/etc/vsftpd.conf"], user: "root", groups: "init", stderr: "socket" };
-const waiting = { command: inetd.command, user: "root", groups: "init", wait: true };
+const command = ["/usr/sbin/vsftpd", "/etc/vsftpd.conf"];
+const inetd = { command, user: "root", groups: "init", cwd: "/", stderr: "socket" };
+const waiting = { command, user: "root", groups: "init", cwd: "/", wait: true };
 const limits = { rate: "256/m", rate_per_source: "256/m" };
 
 suite("import inetd", () => {

@@ -8,6 +8,7 @@ const plain = {
   command: ["/usr/sbin/vsftpd"],
   user: "root",
   groups: "none",
+  cwd: "/",
   umask: "022",
   stderr: "socket",
 };
@@ -456,5 +457,28 @@ suite("import xinetd: files", () => {
       'x:1: "sevice" is no entry of xinetd.conf: skipped to the next line with only "}"',
       'x:4: "service" without a name: skipped to the next line with only "}"',
     ]);
+  });
+
+  test("disables a sensor that is neither internal nor has a server, as xinetd does", () => {
+    const text = (more: string): string =>
+      `service telnet\n{\nflags = SENSOR\nsocket_type = stream\nwait = no\nuser = root\ndeny_time = 5\n${more}\n}\n`;
+    const without = importXinetd({ x: text("") });
+    assert.equal(without.services["telnet"]?.["enabled"], false);
+    assert.match(without.warnings.join("\n"), /neither type = INTERNAL nor a server/);
+    for (const more of ["type = INTERNAL", "server = /usr/sbin/x"]) {
+      assert.equal(importXinetd({ x: text(more) }).services["telnet"]?.["enabled"], undefined, more);
+    }
+  });
+
+  test("tells what the defaults mean once, and of how many services", () => {
+    const service = (name: string): string =>
+      `service ${name}\n{\nsocket_type = stream\nwait = no\nuser = root\nserver = /usr/sbin/x\n}\n`;
+    const { warnings, yaml } = importXinetd({
+      x: `defaults\n{\ncps = 25 30\n}\n${["ftp", "http", "time"].map(service).join("")}`,
+    });
+    const told = warnings.filter((warning) => warning.includes("the port is not closed"));
+    assert.equal(told.length, 1);
+    assert.match(told[0] ?? "", /service ftp \(and 2 more services\): cps: /);
+    assert.equal([...yaml.matchAll(/the port is not closed/g)].length, 3);
   });
 });
