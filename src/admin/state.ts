@@ -1,5 +1,7 @@
 /** Everything that wakeport knows of itself at one moment: what SIGUSR2 logs, as xinetd's state dump. */
 import { isWoken, type Service } from "../config/config.ts";
+import { formatRate, type Rate } from "../config/rates.ts";
+import { formatTimes, type OpenTimes } from "../config/times.ts";
 import { formatDuration } from "../config/units.ts";
 import { formatNetwork, type Network } from "../net/ip.ts";
 import type { Counts, Tallied } from "../telemetry/tally.ts";
@@ -131,11 +133,13 @@ function policiesOf(service: Service | undefined): Readonly<Record<string, unkno
   return Object.fromEntries(meant.map(([key, value]) => [key, written(value)]));
 }
 
-/** As somebody would write it: networks as text, and the beginning of banners. */
+/** As somebody would write it: networks, times and rates as text, and the beginning of banners. */
 function written(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   if (Buffer.isBuffer(value)) return value.toString().slice(0, LONGEST_BANNER);
   if (isNetwork(value)) return formatNetwork(value);
+  if (isTimes(value)) return formatTimes(value);
+  if (isRate(value)) return formatRate(value);
   if (Array.isArray(value)) return value.map(written);
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, written(one)]));
 }
@@ -156,6 +160,14 @@ function valueWords(key: string, value: unknown): string {
   if (Array.isArray(value)) return value.length === 0 ? "none" : value.map((one) => valueWords("", one)).join("; ");
   const entries = Object.entries(value).map(([name, one]) => `${keyWords(name)} ${valueWords(name, one)}`);
   return entries.length === 0 ? "none" : entries.join(", ");
+}
+
+function isTimes(value: object): value is OpenTimes {
+  return "days" in value && "spans" in value;
+}
+
+function isRate(value: object): value is Rate {
+  return "count" in value && "perMs" in value;
 }
 
 function isNetwork(value: object): value is Network {

@@ -1,3 +1,4 @@
+import type { ServiceStatus } from "../admin/api.ts";
 import { stateLines } from "../admin/state.ts";
 import type { Config } from "../config/config.ts";
 import { parseConfig } from "../config/parse.ts";
@@ -96,12 +97,20 @@ function announce(sidecar: Sidecar, config: Config, log: Log, context: Context):
       services,
       admin: sidecar.adminUrl,
     };
-    log.info({ ...facts, ...(engine && { engine }) }, `wakeport ${context.version} serves ${services.length} services`);
+    log.info({ ...facts, ...(engine && { engine }) }, `wakeport ${context.version} serves ${servicesOf(services)}`);
     return;
   }
-  const count = services.length === 1 ? "1 service" : `${services.length} services`;
-  const head = [`wakeport ${context.version}`, engine, `${config.source} (${count})`].filter(Boolean).join("   ");
+  const head = [`wakeport ${context.version}`, engine, `${config.source} (${servicesOf(services)})`]
+    .filter(Boolean)
+    .join("   ");
   context.print([head, ...planLines(services), `admin ${sidecar.adminUrl}   (/metrics /healthz /readyz)`].join("\n"));
+}
+
+/** `2 services`, `1 service, 3 disabled` */
+function servicesOf(services: readonly Pick<ServiceStatus, "state">[]): string {
+  const disabled = services.filter(({ state }) => state === "disabled").length;
+  const count = services.length - disabled;
+  return `${count} ${count === 1 ? "service" : "services"}${disabled === 0 ? "" : `, ${disabled} disabled`}`;
 }
 
 /** As xinetd did for SIGUSR1: all that is known, for people as text. */
