@@ -106,7 +106,10 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
     dependents: view?.dependents ?? [],
     ...(view !== undefined && { cause: view.missing ?? view.cause, since: rfc3339(view.since) }),
     target,
-    ports: service.ports.map((port) => ({ front: frontOf(port), ...(isWoken(service) && { target: port.target }) })),
+    ports: service.ports.map((port) => ({
+      front: frontOf(port),
+      ...(hasFixedPort(service) && { target: port.target }),
+    })),
     connections: live?.connections ?? 0,
     waiting: live?.waiting ?? 0,
     ...(view?.pending !== undefined && { pending: view.pending }),
@@ -119,6 +122,12 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
     ...(view?.cooldownUntil !== undefined && { cooldown_until: rfc3339(view.cooldownUntil) }),
     ...(view?.lastError !== undefined && { last_error: view.lastError }),
   };
+}
+
+/** A process that is handed its listener may have it on any free port. */
+function hasFixedPort(service: Service): boolean {
+  const { target } = service;
+  return isWoken(service) && !(target.kind === "process" && target.listen.port === undefined);
 }
 
 function stateOf(view: ActivatorView): StateName | "missing" {

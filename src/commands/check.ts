@@ -3,15 +3,18 @@ import type { Config } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";
 import { sentenceOf, TargetError } from "../errors.ts";
 import { accountOf } from "../target/accounts.ts";
+import { admissionWords } from "./admission-words.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode } from "./command.ts";
 import { configOf } from "./config.ts";
 import { planLines } from "./plan.ts";
+import { missingPrograms } from "./programs.ts";
 
 export const command: Command = {
   usage: "[-c FILE]",
   options: configOption,
   help: `Checks the configuration and prints what would be served. Nothing is started, no port is bound, no engine asked.
-Users and groups are looked up on this machine. Exits 2 when the configuration cannot be used.
+Users, groups and programs are looked up on this machine; that a program is missing is a warning. Exits 2 when the
+configuration cannot be used.
 
 ${configOptionHelp}`,
   run: async (options, context) => {
@@ -25,10 +28,22 @@ ${configOptionHelp}`,
       const { state, ...planned } = serviceStatus(service, describeTarget(service.target), undefined);
       return service.enabled ? planned : { ...planned, state };
     });
-    context.print([`${config.source} is valid`, ...planLines(services)].join("\n"));
+    context.print([`${config.source} is valid`, ...planLines(services), ...admissionLines(config)].join("\n"));
+    for (const problem of missingPrograms(config, context.env)) {
+      context.printError(`${config.source} warning: ${problem}`);
+    }
     return exitCode.ok;
   },
 };
+
+/** Who may connect, of each service that does not let everybody in. */
+function admissionLines({ services }: Config): string[] {
+  const lines = services.flatMap((service) => {
+    const words = service.enabled ? admissionWords(service) : undefined;
+    return words === undefined ? [] : [`  ${service.name}: ${words}`];
+  });
+  return lines.length === 0 ? [] : ["who may connect, and how many:", ...lines];
+}
 
 /** The users and groups of local programs that this machine does not have. */
 function unknownAccounts({ services }: Config, own: Pick<Context, "uid" | "gid">): string[] {

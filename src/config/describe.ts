@@ -1,6 +1,9 @@
 import type { ContainerReference, TargetSpec } from "./config.ts";
 import { formatDuration } from "./units.ts";
 
+/** In characters; it is one column of tables, and in many lines of the log. */
+const LONGEST_COMMAND = 50;
+
 /** For people: `container vsftpd`, `container web (nginx:1.27)` for one made on demand, `process node server.js`, `builtin echo`. */
 export function describeTarget(spec: TargetSpec): string {
   if (spec.kind === "process") return `process ${inShort(spec.command)}`;
@@ -13,7 +16,8 @@ export function describeTarget(spec: TargetSpec): string {
 }
 
 function inShort(command: readonly string[]): string {
-  return command.map((part) => part.split("/").pop()).join(" ");
+  const words = command.map((part) => part.split("/").pop()).join(" ");
+  return words.length > LONGEST_COMMAND ? `${words.slice(0, LONGEST_COMMAND - 1)}…` : words;
 }
 
 /** For people: `container vsftpd`, `container shop/db`. */

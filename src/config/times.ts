@@ -46,13 +46,26 @@ export function parseTimes(text: string): OpenTimes {
     : { days: readDays(first, text), spans: [{ from: 0, to: DAY }] };
 }
 
-/** Writes what `parseTimes` has read: `mon,tue,wed 08:00-20:00`. */
+/** Writes what `parseTimes` has read: `mon-fri 08:00-20:00`. */
 export function formatTimes({ days, spans }: OpenTimes): string {
   const clock = (minutes: number): string =>
     `${String(Math.floor(minutes / 60)).padStart(2, "0")}:${String(minutes % 60).padStart(2, "0")}`;
   const end = (minutes: number): string => clock(minutes > DAY ? minutes - DAY : minutes);
   const times = spans.map(({ from, to }) => `${clock(from)}-${end(to)}`).join(",");
-  return days.length === EVERY_DAY.length ? times : `${days.map((day) => NAMES[day]).join(",")} ${times}`;
+  return days.length === EVERY_DAY.length ? times : `${daysWords(days)} ${times}`;
+}
+
+/** `mon-wed,fri` */
+function daysWords(days: readonly number[]): string {
+  const runs: { first: number; last: number }[] = [];
+  for (const day of days) {
+    const run = runs.at(-1);
+    if (run !== undefined && run.last === day - 1) run.last = day;
+    else runs.push({ first: day, last: day });
+  }
+  return runs
+    .map(({ first, last }) => (first === last ? `${NAMES[first]}` : `${NAMES[first]}-${NAMES[last]}`))
+    .join(",");
 }
 
 function readDays(words: string, text: string): number[] {
