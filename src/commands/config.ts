@@ -2,6 +2,7 @@ import type { Config } from "../config/config.ts";
 import { loadConfig, NoConfigError } from "../config/load.ts";
 import type { ParseContext } from "../config/parse.ts";
 import { parseHostPort } from "../config/ports.ts";
+import { ConfigError } from "../config/problem.ts";
 import { UnitError } from "../config/units.ts";
 import { TargetError } from "../errors.ts";
 import type { Context, Options } from "./command.ts";
@@ -15,11 +16,20 @@ export async function configOf(options: Options, context: Context): Promise<Conf
   return loadConfig(typeof named === "string" ? named : undefined, parseContext(context));
 }
 
-/** Where to ask a running wakeport; without any configuration, where it listens when nothing says otherwise. */
+/**
+ * Where to ask a running wakeport; without any configuration, where it listens when nothing says otherwise. One that was
+ * started before somebody made a mistake in the file is still asked.
+ *
+ * @throws ConfigError when the file cannot be read
+ */
 export async function adminOf(options: Options, context: Context): Promise<Pick<Config, "admin">> {
   try {
     return await configOf(options, context);
   } catch (error) {
+    if (error instanceof ConfigError && error.admin !== undefined) {
+      context.printError("wakeport: the configuration has a mistake by now; wakeport check tells which");
+      return { admin: error.admin };
+    }
     if (!(error instanceof NoConfigError)) throw error;
     return { admin: parseContext(context).adminListen };
   }

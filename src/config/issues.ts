@@ -67,6 +67,7 @@ function unknownKeyHint(path: Path, key: string, value: unknown): string | undef
   }
   const near = suggest(key, keysAt(path));
   if (near === key) return "not together with the other keys here";
+  if (key === "name" && path.at(-1) === "container") return "a name stands alone: container: NAME";
   const home = homeOf(path, key, value);
   if (home !== undefined) return home;
   const meant = isTop ? undefined : foreignWord(key);

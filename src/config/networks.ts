@@ -67,6 +67,7 @@ function maskLength(mask: string): number | undefined {
 function strangerHint(text: string, address: string): string {
   const word = text.trim().toLowerCase();
   if (word === "") return 'an empty entry: write an address like "10.1.2.3", or a network like "10.0.0.0/8"';
+  if (/[\s,]/.test(word) && !word.includes("{")) return `"${text}": of several write a list: ["10.1.2.3", "10.1.2.4"]`;
   if (["all", "any", "*"].includes(word)) {
     return `"${text}": everybody is "0.0.0.0/0" and "::/0" (without "allow" everybody is let in)`;
   }

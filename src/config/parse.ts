@@ -7,6 +7,7 @@ import { locate } from "./locate.ts";
 import { ConfigError, type Problem } from "./problem.ts";
 import { type ResolveContext, resolve } from "./resolve.ts";
 import { configSchema } from "./schema.ts";
+import { address } from "./schema-parts.ts";
 import { MOST_ALIASES, readYaml } from "./syntax.ts";
 
 /** More than any real configuration. Reading that much takes a second or two at worst. */
@@ -31,8 +32,9 @@ export function parseConfig(bytes: Uint8Array, source: string, context: ParseCon
   }
   const text = decode(bytes, source);
   const { document, problems: faults } = readYaml(text);
+  let admin = context.adminListen;
   const fail = (problems: readonly Problem[]): never => {
-    throw new ConfigError(source, text, problems);
+    throw new ConfigError(source, text, problems, { admin });
   };
   if (faults.length > 0) fail(faults);
   if (document.contents === null) {
@@ -41,6 +43,7 @@ export function parseConfig(bytes: Uint8Array, source: string, context: ParseCon
 
   const unset = interpolate(document, context.env);
   const value = contentOf(document, fail);
+  admin = adminIn(value) ?? admin;
   const { config, problems } = check(value, source, context);
   const unsetAt = new Set(unset.map(({ span }) => span?.start));
   const located = problems.map((problem) => locate(document, problem)).filter(({ span }) => !unsetAt.has(span?.start));
@@ -75,6 +78,14 @@ function check(value: unknown, source: string, context: ParseContext): { config?
   const rest = configSchema.safeParse(withoutBroken(value, issues));
   const isWorthIt = rest.success && Object.keys(rest.data.services).length > 0;
   return { problems: isWorthIt ? [...problems, ...resolve(rest.data, source, context).problems] : problems };
+}
+
+/** Where the admin server is to listen, also in a file that cannot be used. */
+function adminIn(value: unknown): ParseContext["adminListen"] | undefined {
+  const admin = typeof value === "object" && value !== null && "admin" in value ? value.admin : undefined;
+  const listen = typeof admin === "object" && admin !== null && "listen" in admin ? admin.listen : undefined;
+  const read = address.safeParse(listen);
+  return read.success ? read.data : undefined;
 }
 
 function defaultsIn(value: unknown): unknown {

@@ -18,12 +18,21 @@ export class ConfigError extends Error {
   override readonly name = "ConfigError";
   readonly problems: readonly Problem[];
 
-  constructor(source: string, text: string, problems: readonly Problem[], options?: ErrorOptions) {
+  /** Where that file has the admin server listen, as far as it can be told; absent when there is no such file. */
+  readonly admin?: { readonly host: string; readonly port: number };
+
+  constructor(
+    source: string,
+    text: string,
+    problems: readonly Problem[],
+    options: ErrorOptions & Pick<ConfigError, "admin"> = {},
+  ) {
     const sorted = problems.toSorted((a, b) => (a.span?.start ?? 0) - (b.span?.start ?? 0));
     const count = sorted.length === 1 ? "1 problem" : `${sorted.length} problems`;
     const lines = new Lines(text);
     super([...sorted.map((problem) => format(problem, source, lines)), `${source}: ${count}`].join("\n"), options);
     this.problems = sorted;
+    if (options.admin !== undefined) this.admin = options.admin;
   }
 }
 

@@ -31,7 +31,7 @@ export function resolveTarget(
   const path = ["services", name];
   const [kind, second] = targetKinds.filter((one) => own[one] !== undefined);
   if (kind === undefined) {
-    const hint = 'add "container:" or "process:"; "wakeport schema" knows all kinds';
+    const hint = `add one of ${targetKinds.map((one) => `"${one}:"`).join(", ")}`;
     report({ path, message: `service "${name}" needs a target`, hint });
     return undefined;
   }

@@ -18,6 +18,15 @@ export interface Span {
 const NAMES: readonly string[] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 const EVERY_DAY: readonly number[] = [0, 1, 2, 3, 4, 5, 6];
 const DAY: number = 24 * 60;
+/** What people say, and how it is written. */
+const SPOKEN: Readonly<Record<string, string>> = {
+  weekdays: 'write "mon-fri"',
+  workdays: 'write "mon-fri"',
+  weekend: 'write "sat,sun"',
+  weekends: 'write "sat,sun"',
+  daily: "without days it is every day",
+  everyday: "without days it is every day",
+};
 /** Longer than any entry that says something. */
 const LONGEST = 1_000;
 
@@ -39,6 +48,9 @@ export function parseTimes(text: string): OpenTimes {
   if (first === "") throw new UnitError('an empty entry: write it like "mon-fri 08:00-20:00"');
   if (more.length > 0) {
     throw new UnitError(`"${text}" has too many words: write days, then times, like "mon-fri 08:00-12:00,13:00-17:00"`);
+  }
+  if (second !== undefined && /^[a-z_]+\/[a-z_]+|^utc$/.test(second)) {
+    throw new UnitError(`"${text}": the zone stands beside the times, in "timezone"`);
   }
   if (second !== undefined) return { days: readDays(first, text), spans: readSpans(second, text) };
   return /^\d/.test(first)
@@ -83,6 +95,8 @@ function readDay(word: string, text: string): number {
   if (day >= 0) return day;
   if (/^\d/.test(word)) throw new UnitError(`"${text}": days come before times, like "mon-fri 08:00-20:00"`);
   if (word === "") throw new UnitError(`"${text}": a day is missing beside "," or "-"`);
+  const meant = Object.hasOwn(SPOKEN, word) ? SPOKEN[word] : undefined;
+  if (meant !== undefined) throw new UnitError(`"${text}": "${word}" is no day: ${meant}`);
   const near = NAMES.find((name) => word.startsWith(name)) ?? suggest(word, NAMES);
   const hint = near === undefined ? "mon, tue, wed, thu, fri, sat or sun" : `did you mean "${near}"?`;
   throw new UnitError(`"${text}": "${word}" is no day: ${hint}`);

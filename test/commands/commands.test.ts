@@ -1,5 +1,8 @@
 /** The commands that end by themselves, as a person calls them. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import http from "node:http";
+import type { AddressInfo } from "node:net";
 import { suite, test } from "node:test";
 import { freePort, temporaryFile, wakeport } from "../support/program.ts";
 
@@ -148,5 +151,28 @@ suite("wakeport status and healthcheck", () => {
       assert.equal(code, 1);
       assert.match(stderr, /no wakeport answers at 127\.0\.0\.1:\d+/);
     }
+  });
+
+  for (const [what, mistake] of Object.entries({
+    "an unknown key": "nonsense: true\n",
+    "no YAML": "log: { level: info\n",
+  })) {
+    test(`ask the wakeport that runs although the file has a mistake by now (${what})`, async () => {
+      const answers = http.createServer((_, response) => response.end('{"services":[]}')).listen(0, "127.0.0.1");
+      await once(answers, "listening");
+      const { port } = answers.address() as AddressInfo;
+      const listen = `127.0.0.1:${port}`;
+      await using file = await temporaryFile("w.yaml", `admin: { listen: "${listen}" }\n${mistake}${good}`);
+      for (const command of ["status", "healthcheck"]) {
+        const { code, stderr } = await wakeport([command, "-c", file.path], { WAKEPORT_ADMIN_LISTEN: listen });
+        assert.equal(code, 0, stderr);
+        assert.match(stderr, /has a mistake by now; wakeport check tells which/);
+      }
+      answers.close();
+    });
+  }
+
+  test("a file that is not there is told, whoever answers", async () => {
+    assert.equal((await wakeport(["status", "-c", "nowhere.yaml"])).code, 2);
   });
 });

@@ -111,6 +111,8 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
     service("limits: { instances: 5 }"),
     /unknown key "instances"[\s\S]*here that is limits: \{ connections: … \}/,
   ],
+  "a container's name as a key": ["services: { a: { ports: 1, container: { name: x } } }", /container: NAME/],
+  "addresses in one text": [service("access: { deny: '10.0.0.1, 10.0.0.2' }"), /of several write a list/],
   "a number in quotes": [
     service("limits: { connections: '50' }"),
     /expected a number[\s\S]*without quotes it is a number: 50/,
@@ -164,7 +166,10 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
   "a bad name": ["services: { 'a b': { ports: 1, container: c } }", /a service's name has letters/],
   "no ports": ["services: { a: { container: c } }", /service "a" needs "ports"/],
   "an empty list of ports": ["services: { a: { ports: [], container: c } }", /"ports" of service "a"/],
-  "no target": ["services: { a: { ports: 1 } }", /service "a" needs a target[\s\S]*"container:" or "process:"/],
+  "no target": [
+    "services: { a: { ports: 1 } }",
+    /service "a" needs a target[\s\S]*add one of "container:", "process:", "inetd:"/,
+  ],
   "two targets": [
     "services: { a: { ports: '1:2', container: c, process: { command: [x] } } }",
     /has both "container" and "process": it leads to exactly one target/,
