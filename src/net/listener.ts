@@ -114,15 +114,10 @@ export class Listener {
 
   #listenOn(where: net.ListenOptions & { readonly fd?: number }): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#server.once("error", reject);
-    this.#server.listen(where, () => {
-      this.#server.off("error", reject);
-      resolve();
-    });
-    return promise.catch((error) => {
-      this.#server.off("error", reject);
-      throw error;
-    });
+    const server = this.#server;
+    server.once("error", reject).once("listening", resolve).listen(where);
+    // Both, whichever it was: it may be tried many times.
+    return promise.finally(() => server.off("error", reject).off("listening", resolve));
   }
 
   #listenWithoutIPv6(error: unknown, port: number): Promise<void> {

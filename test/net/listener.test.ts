@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { execPath, getuid } from "node:process";
+import process, { execPath, getuid } from "node:process";
 import { suite, test } from "node:test";
 import { promisify } from "node:util";
 import { BindError } from "../../src/errors.ts";
@@ -140,6 +140,17 @@ suite("Listener.open() that fails", () => {
       stdout,
       'service "ftp" cannot listen on 127.0.0.1:1: ports below 1024 need root or the capability NET_BIND_SERVICE\n',
     );
+  });
+
+  test("can be tried again and again, and keeps nothing of what failed", async () => {
+    using first = await Accepting.open({ address: "127.0.0.1", port: 0 });
+    using second = new Accepting({ address: "127.0.0.1", port: first.listener.port });
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error): void => void warnings.push(warning);
+    process.on("warning", onWarning);
+    for (let attempts = 0; attempts < 12; attempts += 1) await assert.rejects(second.listener.open());
+    process.off("warning", onWarning);
+    assert.deepEqual(warnings, []);
   });
 
   test("can be tried again once the port is free", async () => {
