@@ -170,6 +170,11 @@ export function resolvePort(
       const message = `service "${name}": a target of the kind "${target.kind}" has no ports to choose from`;
       report({ path, message, hint: `write only where to listen: "${port.front}"` });
     }
+    if (target.kind === "forward" && leadsToItself(port, target)) {
+      const message = `service "${name}": port ${port.front} is wakeport's own front, and would be passed on to itself without end`;
+      report({ path, message, hint: "forward it to another port, or to another machine" });
+      return undefined;
+    }
     return { ...port, target: target.kind === "forward" ? target.port : port.front };
   }
   const own = target.kind === "process" ? target.listen.port : undefined;
@@ -182,6 +187,17 @@ export function resolvePort(
     return undefined;
   }
   return resolved;
+}
+
+/** As far as addresses tell: of others nobody knows whether they are this machine's. */
+function leadsToItself({ address, front }: PortMapping, { host, port }: { host: string; port: number }): boolean {
+  const here = host === "localhost" ? "127.0.0.1" : host;
+  const isLoopback = here.startsWith("127.") || here === "::1";
+  return (
+    front === port &&
+    (address === here ||
+      (isLoopback && clash({ front, address: here }, { front, ...(address !== undefined && { address }) })))
+  );
 }
 
 /** Parts of `ready` that connect to a port. */

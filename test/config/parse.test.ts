@@ -46,6 +46,10 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
     "services: { a: { ports: 1, builtin: echo, depends_on: [b] }, b: { ports: 2, container: c } }\n",
     /a target of the kind "builtin" is not started, so it depends on nothing/,
   ],
+  "a forward to its own front": [
+    "services: { a: { ports: 1, forward: 'localhost:1' } }\n",
+    /port 1 is wakeport's own front, and would be passed on to itself without end/,
+  ],
   "a dependency on a forward": [
     "services: { a: { ports: 1, container: c, depends_on: [b] }, b: { ports: 2, forward: 'h:2' } }\n",
     /service "a" depends on "b", which has nothing to start/,
