@@ -78,6 +78,7 @@ export class Sidecar {
   readonly #openFiles: number;
   readonly #ownFiles: number;
   readonly #inheritedFds: readonly number[];
+  readonly #inheritedFronts = new Set<string>();
   readonly #gatehouse: Gatehouse;
   readonly #around: InetdSurroundings;
   readonly #pid: number;
@@ -161,12 +162,28 @@ export class Sidecar {
   }
 
   async #bind(openings: readonly Opening[], inherited: ReadonlyMap<Front, InheritedSocket>): Promise<void> {
+    for (const front of inherited.keys()) this.#inheritedFronts.add(formatFront(front));
+    this.#checkInherited([...this.#services.values()].map(({ service }) => service));
     using trial = await this.#fronts.bind(
       openings.map(({ front, route: { service } }) => ({ service, front })),
       inherited,
     );
     trial.keep();
     this.#fronts.lead(openings);
+  }
+
+  /**
+   * A port that somebody else has bound for us can be handed on once, but never bound again: they still have it.
+   *
+   * @throws BindError
+   */
+  #checkInherited(services: readonly Service[]): void {
+    const fronts = services.filter(({ target }) => target.kind === "inetd" && target.wait).flatMap(wantedBy);
+    const [wrong] = fronts.filter(({ front }) => this.#inheritedFronts.has(formatFront(front)));
+    if (wrong === undefined) return;
+    const remedy = 'use "process: { activation: listen_fds }", or take it out of the socket unit';
+    const what = `with "wait: true" ${formatFront(wrong.front)} cannot be an inherited socket`;
+    throw new BindError(`service "${wrong.service}": ${what}: ${remedy}`);
   }
 
   /** Resolves when it is known whether the engine answers; at once when none is needed. */
@@ -192,8 +209,10 @@ export class Sidecar {
   /**
    * Puts another configuration in the place of the one in force, or leaves everything as it is; reports which. What did
    * not change is not touched. Connections that are open go on as they began, and a front that both have stays bound.
+   *
+   * @returns whether it did
    */
-  async reload(read: () => Promise<Config>): Promise<void> {
+  async reload(read: () => Promise<Config>): Promise<boolean> {
     try {
       const { added, changed, removed, unchanged, afterRestart } = await this.#become(await read());
       this.#observer.reload({
@@ -204,9 +223,11 @@ export class Sidecar {
         unchanged,
         afterRestart,
       });
+      return true;
     } catch (error) {
       if (!isExpected(error)) throw error;
       this.#observer.reload({ outcome: "failure", error });
+      return false;
     }
   }
 
@@ -345,6 +366,7 @@ export class Sidecar {
     const arriving = [...added.map((to) => ({ from: undefined, to })), ...changed];
     // All that can fail comes before the first thing that changes.
     for (const { to } of arriving) checkAccount(to, this.#around);
+    this.#checkInherited(arriving.map(({ to }) => to));
     using trial = await this.#fronts.bind(arriving.flatMap(({ to }) => wantedBy(to)));
     const bound = new Set(this.#all.udpListeners.map(({ front }) => formatFront(front)));
     const unbound = arriving

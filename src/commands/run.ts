@@ -32,9 +32,7 @@ async function run(options: Options, context: Context): Promise<number> {
   const opened = openLog({ ...config.log, isTerminal, pid });
   const read = async (): Promise<Config> => {
     if (isDemo) throw new TargetError("invalid", "the demo has no configuration to read");
-    const next = await configOf(options, context);
-    opened.log.level = next.log.level;
-    return next;
+    return await configOf(options, context);
   };
   try {
     await serve(config, opened, context, { read, ...(isDemo && { hint: demoHint }) });
@@ -62,23 +60,36 @@ async function serve(
   using quiet = new QuietDenials(observer((service) => sidecar.targetOf(service)));
   const sidecar: Sidecar = new Sidecar({ ...context, config, build, observer: quiet.observer });
   context.atExit(() => sidecar.kill());
+  const started = Promise.withResolvers<void>();
+  let reloading = started.promise;
+  context.onReload(() => {
+    // One after the other, and none in the middle of the beginning or the end.
+    reloading = reloading.then(() => (shutdown.aborted ? undefined : reload(sidecar, log, read)));
+  });
   await sidecar.open();
   context.onStateRequest(() => dumpState(sidecar, config, log, context));
 
   await Promise.race([sidecar.settled(), aborted(AbortSignal.timeout(ENGINE_ANSWER_MS)), aborted(shutdown)]);
   announce(sidecar, config, log, context);
   if (hint !== undefined) context.printError(hint);
-  let reloading = Promise.resolve();
-  context.onReload(() => {
-    // One after the other, and none in the middle of the end.
-    reloading = reloading.then(() => (shutdown.aborted ? undefined : sidecar.reload(read)));
-  });
+  started.resolve();
 
   await aborted(shutdown);
   await reloading;
   log.info({ event: "shutdown.begin" }, "going down: no new connections");
   await sidecar.close();
   log.info({ event: "shutdown.done" }, "bye");
+}
+
+/** What is told of it is told at the new level already; when it fails, the one before holds. */
+async function reload(sidecar: Sidecar, log: Log, read: Manner["read"]): Promise<void> {
+  const { level } = log;
+  const isDone = await sidecar.reload(async () => {
+    const next = await read();
+    log.level = next.log.level;
+    return next;
+  });
+  if (!isDone) log.level = level;
 }
 
 function demo(context: Context): Config {

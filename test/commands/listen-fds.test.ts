@@ -3,11 +3,13 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { suite, test } from "node:test";
-import { freePort, until } from "../support/program.ts";
+import { listenerFd } from "../../src/target/descriptor.ts";
+import { freePort, temporaryFile, until } from "../support/program.ts";
 import { connect } from "../support/tcp.ts";
 
 const ACTIVATE = "/usr/bin/systemd-socket-activate";
@@ -110,5 +112,30 @@ suite("wakeport under systemd-socket-activate", () => {
     await using activated = new Activated([`127.0.0.1:${front}`], `["127.0.0.1:${front}"]`, upstream, admin, as);
     await activated.listening();
     assert.equal(await served(front), "\nhello", activated.output);
+  });
+});
+
+suite("wakeport run with an inherited socket that it would have to hand on", () => {
+  test("does not begin: it could never listen there again", async () => {
+    const port = await freePort();
+    const server = net.createServer().listen(port, "127.0.0.1");
+    await once(server, "listening");
+    const service = `a: { ports: ["127.0.0.1:${port}"], inetd: { command: [/bin/cat], wait: true } }`;
+    await using file = await temporaryFile("wakeport.yaml", `services: { ${service} }\n`);
+    const script = 'LISTEN_PID=$$ exec "$0" run -c "$1"';
+    const child = spawn("/bin/sh", ["-c", script, PROGRAM, file.path], {
+      stdio: ["ignore", "ignore", "pipe", listenerFd(server)],
+      env: { ...process.env, LISTEN_FDS: "1", WAKEPORT_ADMIN_LISTEN: `127.0.0.1:${await freePort()}` },
+    });
+    let errors = "";
+    child.stderr?.on("data", (chunk: Buffer) => {
+      errors += chunk.toString();
+    });
+    const late = setTimeout(() => child.kill("SIGKILL"), 10_000);
+    await once(child, "close");
+    clearTimeout(late);
+    server.close();
+    assert.equal(child.exitCode, 1);
+    assert.match(errors, /with "wait: true" 127\.0\.0\.1:\d+ cannot be an inherited socket: use "process/);
   });
 });

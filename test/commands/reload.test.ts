@@ -1,7 +1,7 @@
 /** SIGHUP to the real program: what changes, what goes on, and what a wrong file costs. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { freePort, until } from "../support/program.ts";
+import { freePort, Program, temporaryFile, until } from "../support/program.ts";
 import { Bench, echoService, greeting, isAlive, isRefused } from "../support/reloading.ts";
 import { connect, connecting, PeerServer } from "../support/tcp.ts";
 
@@ -118,6 +118,36 @@ suite("wakeport run, told to read its configuration anew", () => {
     await bench.reload(`${echoService("a", a, up)}docker: { project: other }\nlog: { format: pretty }\n`);
     const { keys } = await bench.program.logged("config.needs_restart");
     assert.deepEqual(keys, ["docker", "log.format"]);
+  });
+
+  test("a level of the log that came with a wrong port does not hold", async () => {
+    await using taken = await PeerServer.open();
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    const wrong = `${echoService("c", taken.port, up)}log: { level: error }`;
+    await bench.reload(wrong, "config.reload_failed");
+    using client = await connect(a);
+    await greeting(client);
+    client.end();
+    await bench.program.logged("connection.closed");
+  });
+
+  test("as it begins: when it has begun, and not by its end", async () => {
+    await using silent = await PeerServer.open();
+    const [a, up] = [await freePort(), await freePort()];
+    const admin = await freePort();
+    const services = `services:\n${echoService("a", a, up)}  c: { ports: ["127.0.0.1:${await freePort()}:80"], container: c }\n`;
+    const engine = `docker: { host: "tcp://127.0.0.1:${silent.port}" }\n`;
+    await using file = await temporaryFile(
+      "wakeport.yaml",
+      `admin: { listen: "127.0.0.1:${admin}" }\n${engine}${services}`,
+    );
+    await using program = new Program(["run", "-c", file.path]);
+    await until(() => silent.peers.length > 0, "a question to the engine");
+    program.child.kill("SIGHUP");
+    await program.logged("config.reloaded");
+    const [first] = program.log.filter(({ event }) => event === "started" || event === "config.reloaded");
+    assert.equal(first?.event, "started");
   });
 
   test("twice at once is once after the other", async () => {
