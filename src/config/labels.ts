@@ -33,6 +33,8 @@ const known: ReadonlySet<string> = new Set([
   "udp",
   "group",
 ]);
+/** What the flows of one container may hold in all, in bytes: the memory is everybody's. */
+const MOST_HELD = 128 * 1024 ** 2;
 /** Their values are lists of ports, which YAML would take for something else. */
 const PORTS = "ports";
 /** What stands below it is text, to the last blank. */
@@ -89,6 +91,11 @@ function shaped({ reference, name }: LabelledContainer, raw: Record<string, unkn
   if (config.discover?.scope === "all" && service.ready.some(({ kind }) => kind === "log")) {
     // A pattern can keep the whole program busy; here it would be anybody's.
     const problem = `label ${LABEL_PREFIX}ready: patterns are for wakeport.yaml, or for labels of the own project`;
+    return { problems: [problem] };
+  }
+  const { flows, heldBytes } = service.udp;
+  if (flows * heldBytes > MOST_HELD) {
+    const problem = `label ${LABEL_PREFIX}udp: of one container ${MOST_HELD} bytes may be held (flows × held), not more`;
     return { problems: [problem] };
   }
   const banner = { ...config.discover?.banner, ...service.banner };

@@ -219,6 +219,9 @@ export function resolveReady(name: string, own: ParsedService, defaults: ParsedP
   return ready.filter(({ kind }) => !connecting.has(kind));
 }
 
+/** What the flows of a service may hold in all: senders are easily forged. */
+const MOST_HELD = 1024 ** 3;
+
 /** Each key for itself. */
 export function resolveUdp(
   name: string,
@@ -230,11 +233,18 @@ export function resolveUdp(
     const message = `service "${name}": "udp" has no meaning without a port for it`;
     report({ path: ["services", name], key: "udp", message, hint: 'remove it, or write a port as "53/udp"' });
   }
-  return {
-    flowTimeoutMs: own?.flow_timeout ?? defaults?.flow_timeout ?? builtIn.udp.flowTimeoutMs,
-    flows: own?.flows ?? defaults?.flows ?? builtIn.udp.flows,
-    heldBytes: own?.held ?? defaults?.held ?? builtIn.udp.heldBytes,
-  };
+  const flows = own?.flows ?? defaults?.flows ?? builtIn.udp.flows;
+  const heldBytes = own?.held ?? defaults?.held ?? builtIn.udp.heldBytes;
+  if (flows * heldBytes > MOST_HELD) {
+    const message = `service "${name}": ${flows} flows of which ${heldBytes} bytes are held may fill the memory`;
+    report({
+      path: ["services", name],
+      message,
+      hint: 'together they may have 1 GiB: lower "udp.flows" or "udp.held"',
+    });
+  }
+  const flowTimeoutMs = own?.flow_timeout ?? defaults?.flow_timeout ?? builtIn.udp.flowTimeoutMs;
+  return { flowTimeoutMs, flows, heldBytes };
 }
 
 function readySpecs(ready: ParsedReady | readonly ParsedReady[]): ReadySpec[] {

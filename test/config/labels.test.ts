@@ -79,6 +79,12 @@ suite("labels of a container", () => {
     });
   }
 
+  test("cannot have the memory of all filled", () => {
+    const found = read({ "wakeport.ports": "53/udp", "wakeport.udp.held": "256k" });
+    assert.ok(found !== undefined && "problems" in found);
+    assert.match(found.problems.join(), /label wakeport\.udp: .* bytes may be held/);
+  });
+
   test("have the banners of the defaults, which are read with the configuration", () => {
     const from = configOf(
       `docker: { discover: true }\ndefaults: { banner: { deny: { file: ${import.meta.filename} }, accept: hello } }\n`,

@@ -50,6 +50,10 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
     "services: { a: { ports: 1, forward: 'localhost:1' } }\n",
     /port 1 is wakeport's own front, and would be passed on to itself without end/,
   ],
+  "more held datagrams than fit into memory": [
+    "services: { a: { ports: 53/udp, container: c, udp: { held: 99999g } } }\n",
+    /may fill the memory[\s\S]*lower "udp\.flows" or "udp\.held"/,
+  ],
   "a dependency on a forward": [
     "services: { a: { ports: 1, container: c, depends_on: [b] }, b: { ports: 2, forward: 'h:2' } }\n",
     /service "a" depends on "b", which has nothing to start/,
