@@ -73,7 +73,7 @@ export class Sidecar {
   readonly #roster: Roster;
   readonly #discovery: Discovery | undefined;
   readonly #services = new Map<string, LiveService>();
-  readonly #fronts = new Fronts((client, route, listener) => this.#accept(client, route, listener));
+  readonly #fronts = new Fronts((...client) => this.#accept(...client));
   readonly #admin: AdminServer;
   readonly #openFiles: number;
   readonly #ownFiles: number;
@@ -444,11 +444,11 @@ export class Sidecar {
     };
   }
 
-  #accept(client: net.Socket, route: Route, listener: Listener): void {
+  #accept(client: net.Socket, route: Route, listener: Listener, current: () => Route | undefined): void {
     this.#connectionCount += 1;
     const id = this.#connectionCount;
     const ident = this.#config.log.userId ? this.#ident : undefined;
-    const connection = new Connection({ id, client, listener, route, observer: this.#observer, ident });
+    const connection = new Connection({ id, client, listener, route, current, observer: this.#observer, ident });
     this.#connections.set(
       connection,
       connection.run().finally(() => this.#connections.delete(connection)),

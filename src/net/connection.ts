@@ -1,6 +1,7 @@
 /** One accepted client, from accept to close: let in, served by what its front leads to, reported. */
 import type net from "node:net";
 import { abortable } from "../activation/abortable.ts";
+import { ClosedError } from "../activation/errors.ts";
 import { within } from "../async.ts";
 import { DeadlineError } from "../errors.ts";
 import type { ConnectionFacts, ConnectionReport, Observer } from "../telemetry/observer.ts";
@@ -42,6 +43,8 @@ export interface ConnectionOptions {
   /** Where it came in. */
   readonly listener: Client["listener"];
   readonly route: Route;
+  /** Where those are led who come in there now; undefined when nobody does. */
+  readonly current: () => Route | undefined;
   readonly observer: Observer;
   /** Asks the client's machine who the client is; undefined: nobody asks. */
   readonly ident?: Ident | undefined;
@@ -146,7 +149,7 @@ export class Connection {
   }
 
   async #serve(): Promise<Served> {
-    const { destination, traffic } = this.#route;
+    const { traffic } = this.#route;
     const waiting = traffic.waiting.take();
     let isOpen = false;
     const end = (): void => {
@@ -165,16 +168,28 @@ export class Connection {
     try {
       const { signal } = this.#gone;
       const meters = [this.#meter, traffic.meter];
-      return await destination.serve({
-        socket: this.#client,
-        listener: this.#options.listener,
-        signal,
-        meters,
-        opened,
-      });
+      const { listener } = this.#options;
+      const client = { socket: this.#client, listener, signal, meters, opened };
+      for (let { destination } = this.#route; ; ) {
+        try {
+          return await destination.serve(client);
+        } catch (error) {
+          const next = error instanceof ClosedError && !isOpen ? this.#successorOf(destination) : undefined;
+          if (next === undefined) throw error;
+          destination = next;
+        }
+      }
     } finally {
       end();
     }
+  }
+
+  /** What serves newcomers now, where the service was changed while this client waited for what it was before. */
+  #successorOf(destination: Destination): Destination | undefined {
+    const route = this.#options.current();
+    if (route?.service !== this.#route.service || route.destination === destination) return undefined;
+    // Something may have been read from it already.
+    return route.destination.takesSocket && !this.#route.destination.takesSocket ? undefined : route.destination;
   }
 
   #tellUser(answer: IdentAnswer): void {

@@ -14,7 +14,8 @@ export interface Trial extends Disposable {
   keep(): void;
 }
 
-type OnClient = (client: net.Socket, route: Route, listener: Listener) => void;
+/** `current` tells where clients of the same front are led at any later time; undefined when it is gone. */
+type OnClient = (client: net.Socket, route: Route, listener: Listener, current: () => Route | undefined) => void;
 
 interface Bound {
   readonly listener: Listener;
@@ -78,7 +79,7 @@ export class Fronts {
       const bound = this.#bound.get(formatFront(front));
       if (bound === undefined) continue;
       bound.route = route;
-      for (const client of bound.early.splice(0)) this.#onClient(client, route, bound.listener);
+      for (const client of bound.early.splice(0)) this.#onClient(client, route, bound.listener, () => bound.route);
     }
   }
 
@@ -100,7 +101,7 @@ export class Fronts {
       route: undefined,
       early: [],
       listener: new Listener(service, front, (client) => {
-        if (bound.route !== undefined) return this.#onClient(client, bound.route, bound.listener);
+        if (bound.route !== undefined) return this.#onClient(client, bound.route, bound.listener, () => bound.route);
         client.pause().on("error", () => {});
         bound.early.push(client);
       }),
@@ -112,6 +113,7 @@ export class Fronts {
   #drop(key: string): void {
     const bound = this.#bound.get(key);
     bound?.listener.close();
+    if (bound !== undefined) bound.route = undefined;
     for (const client of bound?.early ?? []) client.resetAndDestroy();
     this.#bound.delete(key);
   }

@@ -124,6 +124,17 @@ suite("wakeport run, told to read its configuration again and again", () => {
     assert.match(await greeting(newcomer), / three$/);
   });
 
+  test("who waits for a process that is changed meanwhile is served by the new one", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    const lasting = JSON.stringify([process.execPath, "-e", "setInterval(() => {}, 1000)"]);
+    const deaf = `  a: { ports: ["127.0.0.1:${a}"], process: { command: ${lasting}, listen: "127.0.0.1:${up}" } }\n`;
+    await using bench = await Bench.start(deaf);
+    using client = connecting(a);
+    await bench.program.logged("target.starting");
+    await bench.reload(echoService("a", a, up, "two"));
+    assert.match(await greeting(client), / two$/);
+  });
+
   test("also where its service had another name", async () => {
     const [a, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", a, up));

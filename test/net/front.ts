@@ -80,7 +80,14 @@ export class Front implements AsyncDisposable {
       const { traffic } = this;
       const route = { service: "web", front: "127.0.0.1:80", entrance, destination, traffic };
       const id = this.accepted.push(client);
-      const connection = new Connection({ id, client, listener: this.#listener, route, observer: told });
+      const connection = new Connection({
+        id,
+        client,
+        listener: this.#listener,
+        route,
+        current: () => route,
+        observer: told,
+      });
       this.connections.push(connection);
       this.#running.push(connection.run());
     });
@@ -162,7 +169,14 @@ export class DirectFront implements AsyncDisposable {
     this.#listener = new Listener("direct", front, (client) => {
       const route = { service: "direct", front: "127.0.0.1:0", entrance, destination, traffic: this.traffic };
       const id = this.#running.size + 1;
-      const connection = new Connection({ id, client, listener: this.#listener, route, observer: told });
+      const connection = new Connection({
+        id,
+        client,
+        listener: this.#listener,
+        route,
+        current: () => route,
+        observer: told,
+      });
       this.#running.set(connection, connection.run());
     });
   }
