@@ -8,6 +8,7 @@ import { progressWords } from "../engine/pull-progress.ts";
 import { sentenceOf } from "../errors.ts";
 import type {
   ActivationReport,
+  ConnectionOutcome,
   ConnectionReport,
   Observer,
   PullReport,
@@ -255,6 +256,9 @@ function logSleep(log: Log, { target, services, reason, action, durationMs, exit
   } else log.info(facts, `${target} is ${action === "pause" ? "paused" : "asleep"} (${reason})`);
 }
 
+/** A client got nothing, through no fault of its own. */
+const failures: ReadonlySet<ConnectionOutcome> = new Set(["start_failed", "start_timeout", "dial_failed"]);
+
 function logConnection(log: Log, report: ConnectionReport): void {
   const { service, id, client, front, outcome, start, waitMs, durationMs, bytesIn, bytesOut, end, error } = report;
   const { pid, exit, reason } = report;
@@ -285,7 +289,9 @@ function logConnection(log: Log, report: ConnectionReport): void {
   const moved =
     outcome === "relayed" ? `, ${bytesIn} bytes in, ${bytesOut} out${end === "clean" ? "" : `, ${end}`}` : "";
   const why = error === undefined || outcome === "client_gone" ? "" : `: ${sentenceOf(error)}`;
-  log.info(facts, `${service}: ${client} ${outcome} in ${seconds(durationMs)}${waited}${moved}${why}`);
+  const sentence = `${service}: ${client} ${outcome} in ${seconds(durationMs)}${waited}${moved}${why}`;
+  if (failures.has(outcome)) log.warn(facts, sentence);
+  else log.info(facts, sentence);
 }
 
 function logUserId(log: Log, { service, id, client, front, answer, trouble }: UserIdReport): void {

@@ -116,7 +116,7 @@ suite("logObserver()", () => {
     [
       (observer) =>
         observer.connection({ ...unserved, outcome: "start_failed", error: new Error("no such container") }),
-      "info",
+      "warn",
       "connection.closed",
       "db: 192.0.2.1:5000 start_failed in 2.5 s: no such container",
     ],
