@@ -187,7 +187,7 @@ services:
   test("passes nothing of its own environment to a process", async () => {
     const front = await freePort();
     const upstream = await freePort();
-    const show = `require("net").createServer((s) => s.end(JSON.stringify(process.env))).listen(${upstream}, "127.0.0.1")`;
+    const show = `require("net").createServer((s) => s.on("error", () => {}).end(JSON.stringify(process.env))).listen(${upstream}, "127.0.0.1")`;
     await using file = await temporaryFile(
       "w.yaml",
       `admin: { listen: "127.0.0.1:${await freePort()}" }

@@ -46,10 +46,11 @@ async function start(service: (ports: { front: number; upstream: number }) => st
   return { program, front, file: file.path, metric, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
+/** Flows last longer than the program is ever kept from answering by what else this machine does. */
 function echoService({ front, upstream }: { front: number; upstream: number }): string {
   const command = JSON.stringify([process.execPath, "-e", echo, String(upstream)]);
   const process_ = `process: { command: ${command}, listen: "127.0.0.1:${upstream}" }`;
-  return `{ ports: ["127.0.0.1:${front}/udp"], ${process_}, idle_timeout: 200ms, udp: { flow_timeout: 300ms } }`;
+  return `{ ports: ["127.0.0.1:${front}/udp"], ${process_}, idle_timeout: 200ms, udp: { flow_timeout: 1500ms } }`;
 }
 
 suite("wakeport run with a process that serves datagrams", () => {
@@ -85,7 +86,7 @@ suite("wakeport run with a process that serves datagrams", () => {
 
   test("says where it listens, and drains on a signal in a second", async () => {
     const keeping = (ports: { front: number; upstream: number }): string =>
-      echoService(ports).replace("flow_timeout: 300ms", "flow_timeout: 1h");
+      echoService(ports).replace("flow_timeout: 1500ms", "flow_timeout: 1h");
     await using bench = await start(keeping, "shutdown: { drain: 10s }\n");
     using client = await UdpClient.open(bench.front);
     await client.echoed("one");
@@ -105,7 +106,7 @@ suite("SIGHUP with another flow_timeout", () => {
     using client = await UdpClient.open(bench.front);
     await client.echoed("before");
     const yaml = await readFile(bench.file, "utf8");
-    await writeFile(bench.file, yaml.replace("flow_timeout: 300ms", "flow_timeout: 1h"));
+    await writeFile(bench.file, yaml.replace("flow_timeout: 1500ms", "flow_timeout: 1h"));
     const sending = setInterval(() => client.send("meanwhile"), 1);
     bench.program.child.kill("SIGHUP");
     await bench.program.logged("connection.closed").finally(() => clearInterval(sending));
@@ -156,7 +157,7 @@ suite("who may send datagrams", () => {
   });
 
   test("is asked anew when the configuration is: the flow that is there goes on, others are refused", async () => {
-    await using bench = await start((ports) => echoService(ports).replace("flow_timeout: 300ms", "flow_timeout: 1h"));
+    await using bench = await start((ports) => echoService(ports).replace("flow_timeout: 1500ms", "flow_timeout: 1h"));
     using client = await UdpClient.open(bench.front);
     using other = await UdpClient.open(bench.front);
     await client.echoed("before");
@@ -188,7 +189,7 @@ suite("wakeport run with dnsmasq", { skip: hasDnsmasq ? false : "needs dnsmasq: 
       const command = JSON.stringify(["dnsmasq", ...modes, ...listen, ...records]);
       const ports = `ports: ["127.0.0.1:${front}/udp", "127.0.0.1:${front}/tcp"]`;
       const target = `process: { command: ${command}, listen: "127.0.0.1:${upstream}" }`;
-      return `{ ${ports}, ${target}, idle_timeout: 200ms, udp: { flow_timeout: 300ms } }`;
+      return `{ ${ports}, ${target}, idle_timeout: 200ms, udp: { flow_timeout: 1500ms } }`;
     });
     const resolver = new Resolver({ timeout: 5_000, tries: 1 });
     resolver.setServers([`127.0.0.1:${bench.front}`]);
