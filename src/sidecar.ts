@@ -88,6 +88,7 @@ export class Sidecar {
   readonly #connections = new Map<Connection, Promise<void>>();
   #connectionCount = 0;
   readonly #ending = new Set<Promise<void>>();
+  readonly #udpLeaving = new Set<UdpService>();
   #closed: Promise<void> | undefined;
 
   /** @throws TargetError for an engine address or an account that cannot be used */
@@ -349,10 +350,12 @@ export class Sidecar {
     if (live !== undefined) {
       this.#fronts.release(service.name);
       for (const listener of live.udp?.listeners ?? []) listener.close();
+      if (live.udp !== undefined) this.#udpLeaving.add(live.udp);
       this.#services.delete(service.name);
     }
     if (isWoken(service)) await this.#roster.remove(service, this.#config.shutdown.drainMs);
     await Promise.all([live?.udp?.close(), live?.retire(this.#config.shutdown.drainMs)]);
+    if (live?.udp !== undefined) this.#udpLeaving.delete(live.udp);
   }
 
   /** @throws BindError, TargetError; everything is as before then */
@@ -368,10 +371,8 @@ export class Sidecar {
     for (const { to } of arriving) checkAccount(to, this.#around);
     this.#checkInherited(arriving.map(({ to }) => to));
     using trial = await this.#fronts.bind(arriving.flatMap(({ to }) => wantedBy(to)));
-    const bound = new Set(this.#all.udpListeners.map(({ front }) => formatFront(front)));
-    const unbound = arriving
-      .flatMap(({ to }) => wantedForUdp(to))
-      .filter(({ front }) => !bound.has(formatFront(front)));
+    const wanted = arriving.flatMap(({ to }) => wantedForUdp(to));
+    const unbound = wanted.filter(({ front }) => !this.#udpServices.some((udp) => udp.holds(front)));
     using udpTrial = await bindOnTrial(unbound);
     this.#letGo(this.#roster.change(arriving, config.shutdown.drainMs));
     trial.keep();
@@ -393,7 +394,7 @@ export class Sidecar {
    */
   #exchange(services: readonly Service[], fresh: readonly UdpFront[]): void {
     const { drainMs } = this.#config.shutdown;
-    const udpBefore = [...this.#services.values()].flatMap(({ udp }) => udp ?? []);
+    const udpBefore = this.#udpServices;
     const pairs = services.map((service) => {
       const before = this.#services.get(service.name);
       return { before, after: this.#enter(service) };
@@ -408,6 +409,21 @@ export class Sidecar {
       this.#letGo(before.retire(drainMs));
       if (before.udp !== after.udp) this.#letGo(endUdp(before.udp));
     }
+    for (const { after } of pairs) this.#letGo(this.#openRest(after));
+  }
+
+  /** A front of one that leaves may have been closed in the very moment in which it was to be taken over. */
+  async #openRest({ service: { name }, udp }: LiveService): Promise<void> {
+    for (const listener of udp?.listeners ?? []) {
+      await listener.open().catch((error: unknown) => {
+        this.#observer.warning("config.udp", `service "${name}": ${messageOf(error)}`);
+      });
+    }
+  }
+
+  /** Also of services that are gone, as long as flows of them are not over. */
+  get #udpServices(): UdpService[] {
+    return [...[...this.#services.values()].flatMap(({ udp }) => udp ?? []), ...this.#udpLeaving];
   }
 
   /** What ends in its own time, but before wakeport does. */

@@ -73,6 +73,16 @@ suite("wakeport run, told to read its configuration again and again", () => {
     assert.equal(await answer(b), "one?");
   });
 
+  test("and one whose flows are not over may be had again at once", async () => {
+    const [a, up, other] = [await freeUdpPort(), await freeUdpPort(), await freePort()];
+    const rest = `  z: { ports: ["127.0.0.1:${other}"], builtin: echo }\n`;
+    await using bench = await Bench.start(udpService("a", [a], up, "one") + rest);
+    assert.equal(await answer(a), "one?");
+    await bench.reload(rest);
+    await bench.reload(udpService("b", [a], up, "two") + rest);
+    assert.equal(await answer(a), "two?");
+  });
+
   test("a port for datagrams that cannot be bound changes nothing", async () => {
     const [a, up] = [await freeUdpPort(), await freeUdpPort()];
     const taken = dgram.createSocket("udp4").bind(0, "127.0.0.1");

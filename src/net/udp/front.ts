@@ -41,6 +41,10 @@ export class UdpFront {
     return formatFront({ ...this.#options.front, protocol: "udp" });
   }
 
+  get isOpen(): boolean {
+    return this.#socket !== undefined;
+  }
+
   /** The port it is bound to; differs from the configured one only for port 0. */
   get port(): number {
     return this.#socket?.address().port ?? this.#options.front.port;

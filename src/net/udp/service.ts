@@ -87,7 +87,13 @@ export class UdpService implements DatagramView {
     }
   }
 
+  /** Whether it has this front, and it is bound. */
+  holds(front: Front): boolean {
+    return this.#fronts.some(({ where, front: { isOpen } }) => isOpen && isDeepStrictEqual(where, front));
+  }
+
   #giveUp(front: Front): UdpFront | undefined {
+    if (!this.holds(front)) return undefined;
     const index = this.#fronts.findIndex(({ where }) => isDeepStrictEqual(where, front));
     return index < 0 ? undefined : this.#fronts.splice(index, 1)[0]?.front;
   }
