@@ -7,6 +7,7 @@
  * its own: the program makes it blocking, and an accept of ours could then stop everything for good.
  */
 import type net from "node:net";
+import { abortable } from "../activation/abortable.ts";
 import { Cooldown } from "../activation/cooldown.ts";
 import { CooldownError, type Exit, ExitedError } from "../activation/errors.ts";
 import type { Worker, Workers } from "../target/worker.ts";
@@ -50,7 +51,7 @@ export class ListenerHandOff implements Destination {
   async serve(client: Client): Promise<Served> {
     // At once for the first: the more are accepted before the program has the socket, the more have to be relayed.
     const isFirst = this.#shift === undefined && this.#takingBack === undefined;
-    if (!isFirst) await this.#takingBack;
+    if (!isFirst) await abortable(this.#takingBack ?? Promise.resolve(), client.signal);
     const shift = this.#shift ?? this.#begin(client.listener);
     const worker = await shift.worker;
     const upstream = await this.#reach(client, worker);
