@@ -2,7 +2,7 @@
 import type { ActivatorView } from "../activation/activator.ts";
 import type { StateName } from "../activation/machine.ts";
 import { isWoken, type Service } from "../config/config.ts";
-import type { Ban } from "../net/bans.ts";
+import type { Ban } from "../net/admission/bans.ts";
 import type { ConnectionView } from "../net/connection.ts";
 import { formatFront } from "../net/listener.ts";
 

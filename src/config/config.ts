@@ -1,5 +1,5 @@
 /** A configuration as the rest of the program sees it: complete, checked, durations in milliseconds. Data only. */
-import type { DoorOptions } from "../net/door.ts";
+import type { DoorOptions } from "../net/admission/door.ts";
 import type { SleepAction } from "../target/target.ts";
 import type { ProgramLimits } from "./program.ts";
 

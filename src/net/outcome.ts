@@ -2,7 +2,7 @@
 import { ActivationError, StartTimeoutError } from "../activation/errors.ts";
 import { TargetError } from "../errors.ts";
 import type { ConnectionOutcome, ConnectionReport } from "../telemetry/observer.ts";
-import { type DenialReason, DeniedError } from "./denial.ts";
+import { type DenialReason, DeniedError } from "./admission/denial.ts";
 
 export class ClientGoneError extends Error {
   override readonly name = "ClientGoneError";

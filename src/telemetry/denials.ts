@@ -1,4 +1,4 @@
-import type { DenialReason } from "../net/denial.ts";
+import type { DenialReason } from "../net/admission/denial.ts";
 import type { Observer } from "./observer.ts";
 
 /** Refusals of a service and reason that the log tells one by one, within `WINDOW_MS`. */

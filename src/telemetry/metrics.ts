@@ -2,7 +2,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { ActivatorView } from "../activation/activator.ts";
 import { stateNames } from "../activation/machine.ts";
-import { denialReasons } from "../net/denial.ts";
+import { denialReasons } from "../net/admission/denial.ts";
 import type { Meter } from "../net/relay.ts";
 import { type DatagramView, dropReasons } from "../net/udp/datagrams.ts";
 import {

@@ -1,6 +1,6 @@
 import type { Exit } from "../activation/errors.ts";
 import type { EventName, StateName } from "../activation/machine.ts";
-import type { DenialReason } from "../net/denial.ts";
+import type { DenialReason } from "../net/admission/denial.ts";
 import type { DenialSummary } from "./denials.ts";
 
 /** One change of a target's state. Reported once, by the one place that changes it. */

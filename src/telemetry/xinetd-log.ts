@@ -4,7 +4,7 @@
  */
 import { constants } from "node:os";
 import type { LogLevel } from "../config/config.ts";
-import type { DenialReason } from "../net/denial.ts";
+import type { DenialReason } from "../net/admission/denial.ts";
 import type { ConnectionFacts, ConnectionReport, Observer, UserIdReport } from "./observer.ts";
 
 /** What serves the clients of a service: a TargetSpec of the configuration has both. */

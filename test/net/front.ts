@@ -2,16 +2,16 @@
 import type net from "node:net";
 import { Activator } from "../../src/activation/activator.ts";
 import { Gate } from "../../src/async.ts";
-import { Seats } from "../../src/net/admission.ts";
+import { Seats } from "../../src/net/admission/seats.ts";
 import { Connection, type Traffic } from "../../src/net/connection.ts";
-import type { Destination } from "../../src/net/destination.ts";
+import type { Destination } from "../../src/net/destinations/destination.ts";
+import { ToTarget } from "../../src/net/destinations/to-target.ts";
 import { Listener } from "../../src/net/listener.ts";
-import { ToTarget } from "../../src/net/to-target.ts";
 import type { Sight } from "../../src/target/target.ts";
 import { type ActivationReport, type ConnectionReport, observer } from "../../src/telemetry/observer.ts";
 import { FakeTarget, openCalls } from "../support/fake-target.ts";
 import { connecting, eventually, type Peer } from "../support/tcp.ts";
-import { type EntranceOptions, openEntrance } from "./open-entrance.ts";
+import { type EntranceOptions, openEntrance } from "./admission/open-entrance.ts";
 
 /** A fake target whose ports are real ones of this machine. */
 class LocalTarget extends FakeTarget {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { connectionLimit, LimitError, Seats } from "../../src/net/admission.ts";
+import { connectionLimit, LimitError, Seats } from "../../../src/net/admission/seats.ts";
 
 suite("Seats", () => {
   test("refuses one more than its limit, by name", () => {

@@ -1,9 +1,9 @@
 /** A forward, between real sockets. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { Forward } from "../../src/net/forward.ts";
-import { countDialling, deafPort, eventually, freePort, PeerServer } from "../support/tcp.ts";
-import { DirectFront } from "./front.ts";
+import { Forward } from "../../../src/net/destinations/forward.ts";
+import { countDialling, deafPort, eventually, freePort, PeerServer } from "../../support/tcp.ts";
+import { DirectFront } from "../front.ts";
 
 suite("a forward", () => {
   test("relays both ways, and a half-close as a half-close", async () => {

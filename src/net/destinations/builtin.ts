@@ -6,9 +6,9 @@
  */
 import type net from "node:net";
 import { Readable } from "node:stream";
-import type { BuiltinName } from "../config/config.ts";
+import type { BuiltinName } from "../../config/config.ts";
+import type { Meter } from "../relay.ts";
 import type { Client, Destination, Served } from "./destination.ts";
-import type { Meter } from "./relay.ts";
 
 /** How long a client that was told all may take to close. */
 const LINGER_MS = 2_000;

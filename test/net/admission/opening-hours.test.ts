@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { type OpenTimes, parseTimes } from "../../src/config/times.ts";
-import { isOpenAt, OpeningHours } from "../../src/net/opening-hours.ts";
+import { type OpenTimes, parseTimes } from "../../../src/config/times.ts";
+import { isOpenAt, OpeningHours } from "../../../src/net/admission/opening-hours.ts";
 
 const at = (utc: string): number => Date.parse(`${utc}Z`);
 const hours = (zone: string, ...entries: string[]) => new OpeningHours(entries.map(parseTimes), zone);

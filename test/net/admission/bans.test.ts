@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { Bans, sourceOf } from "../../src/net/bans.ts";
-import { readIp } from "../../src/net/ip.ts";
-import { SourceCount } from "../../src/net/source-count.ts";
+import { Bans, sourceOf } from "../../../src/net/admission/bans.ts";
+import { SourceCount } from "../../../src/net/admission/source-count.ts";
+import { readIp } from "../../../src/net/ip.ts";
 
 const ip = (text: string) => readIp(text)!;
 

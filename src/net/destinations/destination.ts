@@ -1,7 +1,7 @@
 import type net from "node:net";
-import type { Exit } from "../activation/errors.ts";
-import type { Listener } from "./listener.ts";
-import type { Meter } from "./relay.ts";
+import type { Exit } from "../../activation/errors.ts";
+import type { Listener } from "../listener.ts";
+import type { Meter } from "../relay.ts";
 
 /** One accepted client, as what serves it sees it. */
 export interface Client {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { parseRate } from "../../src/config/rates.ts";
-import { Bucket } from "../../src/net/bucket.ts";
-import { RateLimit } from "../../src/net/rate-limit.ts";
+import { parseRate } from "../../../src/config/rates.ts";
+import { Bucket } from "../../../src/net/admission/bucket.ts";
+import { RateLimit } from "../../../src/net/admission/rate-limit.ts";
 
 /** How many of `tries` clients of a source get in at `now`. */
 function admitted(limit: RateLimit, source: string, tries: number, now: number): number {

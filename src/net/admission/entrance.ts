@@ -1,11 +1,11 @@
 /** What clients meet before they are served. */
 import type net from "node:net";
 import os from "node:os";
-import type { Banners, Service } from "../config/config.ts";
-import type { Seats } from "./admission.ts";
+import type { Banners, Service } from "../../config/config.ts";
 import { Bans } from "./bans.ts";
 import { Door, type DoorSurroundings } from "./door.ts";
 import { Farewell } from "./farewell.ts";
+import type { Seats } from "./seats.ts";
 
 export interface Entrance {
   readonly door: Door;

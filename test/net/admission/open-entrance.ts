@@ -1,10 +1,10 @@
 /** An entrance for tests: everybody is let in, unless the test says otherwise. */
-import type { Banners } from "../../src/config/config.ts";
-import { Seats } from "../../src/net/admission.ts";
-import { Bans } from "../../src/net/bans.ts";
-import { Door, type DoorOptions } from "../../src/net/door.ts";
-import type { Entrance } from "../../src/net/entrance.ts";
-import { Farewell } from "../../src/net/farewell.ts";
+import type { Banners } from "../../../src/config/config.ts";
+import { Bans } from "../../../src/net/admission/bans.ts";
+import { Door, type DoorOptions } from "../../../src/net/admission/door.ts";
+import type { Entrance } from "../../../src/net/admission/entrance.ts";
+import { Farewell } from "../../../src/net/admission/farewell.ts";
+import { Seats } from "../../../src/net/admission/seats.ts";
 
 export interface EntranceOptions {
   readonly seats?: Seats;

@@ -1,8 +1,8 @@
 /** The builtins, each spoken to over a real socket. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { Builtin, daytime, lines, time } from "../../src/net/builtin.ts";
-import { DirectFront } from "./front.ts";
+import { Builtin, daytime, lines, time } from "../../../src/net/destinations/builtin.ts";
+import { DirectFront } from "../front.ts";
 
 suite("a builtin", () => {
   test("echo sends back what it receives, until the client has said all", async () => {

@@ -7,14 +7,14 @@
  * its own: the program makes it blocking, and an accept of ours could then stop everything for good.
  */
 import type net from "node:net";
-import { abortable } from "../activation/abortable.ts";
-import { Cooldown } from "../activation/cooldown.ts";
-import { CooldownError, type Exit, ExitedError } from "../activation/errors.ts";
-import type { Worker, Workers } from "../target/worker.ts";
+import { abortable } from "../../activation/abortable.ts";
+import { Cooldown } from "../../activation/cooldown.ts";
+import { CooldownError, type Exit, ExitedError } from "../../activation/errors.ts";
+import type { Worker, Workers } from "../../target/worker.ts";
+import { dial } from "../dial.ts";
+import { relay } from "../relay.ts";
 import type { Client, Destination, Served } from "./destination.ts";
-import { dial } from "./dial.ts";
 import { plainAddress } from "./hand-off.ts";
-import { relay } from "./relay.ts";
 
 const DIAL_MS = 10_000;
 /** A program that fails sooner than that has served nobody: the next start waits, longer each time. */

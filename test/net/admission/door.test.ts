@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { suite, type TestContext, test } from "node:test";
 import fc from "fast-check";
-import { parseNetwork } from "../../src/config/networks.ts";
-import { parseRate } from "../../src/config/rates.ts";
-import { parseTimes } from "../../src/config/times.ts";
-import { Seats } from "../../src/net/admission.ts";
-import { Bans } from "../../src/net/bans.ts";
-import { DeniedError } from "../../src/net/denial.ts";
-import { Door, type DoorOptions } from "../../src/net/door.ts";
-import { readIp } from "../../src/net/ip.ts";
+import { parseNetwork } from "../../../src/config/networks.ts";
+import { parseRate } from "../../../src/config/rates.ts";
+import { parseTimes } from "../../../src/config/times.ts";
+import { Bans } from "../../../src/net/admission/bans.ts";
+import { DeniedError } from "../../../src/net/admission/denial.ts";
+import { Door, type DoorOptions } from "../../../src/net/admission/door.ts";
+import { Seats } from "../../../src/net/admission/seats.ts";
+import { readIp } from "../../../src/net/ip.ts";
 
 const ip = (text: string) => readIp(text)!;
 

@@ -1,4 +1,4 @@
-import { type Ip, isIn, type Network } from "./ip.ts";
+import { type Ip, isIn, type Network } from "../ip.ts";
 
 export interface AccessRules {
   /** Who may come; absent: everybody, empty: nobody. */

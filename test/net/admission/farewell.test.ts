@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { Farewell } from "../../src/net/farewell.ts";
-import { eventually, type Pair, pair } from "../support/tcp.ts";
+import { Farewell } from "../../../src/net/admission/farewell.ts";
+import { eventually, type Pair, pair } from "../../support/tcp.ts";
 
 const BANNER = Buffer.from("421 Too many users.\r\n");
 

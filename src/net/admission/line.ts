@@ -1,6 +1,7 @@
 /** Clients that wait for room. */
+
+import type { Ip } from "../ip.ts";
 import { DeniedError } from "./denial.ts";
-import type { Ip } from "./ip.ts";
 import type { Obstacle } from "./limits.ts";
 import { SourceCount } from "./source-count.ts";
 

@@ -4,7 +4,7 @@
  * then on between the two.
  */
 import type net from "node:net";
-import type { Worker, Workers } from "../target/worker.ts";
+import type { Worker, Workers } from "../../target/worker.ts";
 import type { Client, Destination, Served } from "./destination.ts";
 
 export class HandOff implements Destination {

@@ -1,6 +1,6 @@
+import { dial } from "../dial.ts";
+import { relay } from "../relay.ts";
 import type { Client, Destination, Served } from "./destination.ts";
-import { dial } from "./dial.ts";
-import { relay } from "./relay.ts";
 
 export interface ForwardOptions {
   /** A name is looked up for each client: its address may change. */

@@ -1,13 +1,13 @@
 /** Who may come in to a service: asked for every client, before anything is started for it. */
-import type { OpenTimes } from "../config/times.ts";
+import type { OpenTimes } from "../../config/times.ts";
+import { formatIp, type Ip } from "../ip.ts";
 import { type AccessRules, mayEnter } from "./access-list.ts";
-import type { Seats } from "./admission.ts";
 import { type Bans, sourceOf } from "./bans.ts";
 import { DeniedError } from "./denial.ts";
-import { formatIp, type Ip } from "./ip.ts";
 import { Limits, type LimitsOptions, type LimitsSurroundings, type Obstacle } from "./limits.ts";
 import { Line, type Waiting } from "./line.ts";
 import { OpeningHours } from "./opening-hours.ts";
+import type { Seats } from "./seats.ts";
 
 /** What a configuration says. */
 export interface DoorRules {

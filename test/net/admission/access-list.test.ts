@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { parseNetwork } from "../../src/config/networks.ts";
-import { isDenied, mayEnter } from "../../src/net/access-list.ts";
-import { BITS, formatIp, formatNetwork, networkOf, readIp } from "../../src/net/ip.ts";
+import { parseNetwork } from "../../../src/config/networks.ts";
+import { isDenied, mayEnter } from "../../../src/net/admission/access-list.ts";
+import { BITS, formatIp, formatNetwork, networkOf, readIp } from "../../../src/net/ip.ts";
 
 const networks = (...texts: string[]) => texts.map(parseNetwork);
 

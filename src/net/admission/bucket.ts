@@ -1,4 +1,4 @@
-import type { Rate } from "../config/rates.ts";
+import type { Rate } from "../../config/rates.ts";
 
 /** Sums of fractions come out a little short. */
 const WHOLE = 1 - 1e-9;

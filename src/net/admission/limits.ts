@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import type { Rate } from "../config/rates.ts";
+import type { Rate } from "../../config/rates.ts";
 import type { DenialReason } from "./denial.ts";
 import { RateLimit } from "./rate-limit.ts";
 import { SourceCount } from "./source-count.ts";

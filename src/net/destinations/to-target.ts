@@ -1,14 +1,14 @@
 /** Serves clients by a target that is woken for them: claims it, dials it, relays. */
 import type net from "node:net";
-import { abortable } from "../activation/abortable.ts";
-import type { Activator } from "../activation/activator.ts";
-import { ExitedError } from "../activation/errors.ts";
-import type { Lease } from "../activation/lease.ts";
-import { delay, type Gate } from "../async.ts";
-import { DeadlineError } from "../errors.ts";
+import { abortable } from "../../activation/abortable.ts";
+import type { Activator } from "../../activation/activator.ts";
+import { ExitedError } from "../../activation/errors.ts";
+import type { Lease } from "../../activation/lease.ts";
+import { delay, type Gate } from "../../async.ts";
+import { DeadlineError } from "../../errors.ts";
+import { dial } from "../dial.ts";
+import { relay } from "../relay.ts";
 import type { Client, Destination, Served } from "./destination.ts";
-import { dial } from "./dial.ts";
-import { relay } from "./relay.ts";
 
 /** Long enough for the kernel to try again when the upstream's backlog is full (after 1 s and 3 s). */
 const DIAL_MS = 10_000;

@@ -1,9 +1,9 @@
 /** A tripwire: whoever is let in to it may use no service for a time. */
-import type { Observer } from "../telemetry/observer.ts";
-import type { Bans } from "./bans.ts";
+import type { Observer } from "../../telemetry/observer.ts";
+import type { Bans } from "../admission/bans.ts";
+import type { Farewell, LastWords } from "../admission/farewell.ts";
+import { readIp } from "../ip.ts";
 import type { Client, Destination, Served } from "./destination.ts";
-import type { Farewell, LastWords } from "./farewell.ts";
-import { readIp } from "./ip.ts";
 
 export interface SensorOptions {
   readonly service: string;

@@ -1,14 +1,14 @@
 /** What clients meet before they are served: real sockets, a target whose life the test decides. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { parseNetwork } from "../../src/config/networks.ts";
-import { parseRate } from "../../src/config/rates.ts";
-import { parseTimes } from "../../src/config/times.ts";
-import { Seats } from "../../src/net/admission.ts";
-import { Bans } from "../../src/net/bans.ts";
-import { readIp } from "../../src/net/ip.ts";
-import { eventually, PeerServer } from "../support/tcp.ts";
-import { Front } from "./front.ts";
+import { parseNetwork } from "../../../src/config/networks.ts";
+import { parseRate } from "../../../src/config/rates.ts";
+import { parseTimes } from "../../../src/config/times.ts";
+import { Bans } from "../../../src/net/admission/bans.ts";
+import { Seats } from "../../../src/net/admission/seats.ts";
+import { readIp } from "../../../src/net/ip.ts";
+import { eventually, PeerServer } from "../../support/tcp.ts";
+import { Front } from "../front.ts";
 import type { EntranceOptions } from "./open-entrance.ts";
 
 const DENY = Buffer.from("421 Come back later.\r\n");

@@ -1,4 +1,4 @@
-import type { OpenTimes } from "../config/times.ts";
+import type { OpenTimes } from "../../config/times.ts";
 
 const MINUTE_MS = 60_000;
 const DAY = 24 * 60;

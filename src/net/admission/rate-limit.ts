@@ -1,4 +1,4 @@
-import type { Rate } from "../config/rates.ts";
+import type { Rate } from "../../config/rates.ts";
 import { Bucket } from "./bucket.ts";
 
 /** About 200 bytes each. */

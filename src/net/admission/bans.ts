@@ -1,4 +1,4 @@
-import { BITS, formatNetwork, type Ip, networkOf } from "./ip.ts";
+import { BITS, formatNetwork, type Ip, networkOf } from "../ip.ts";
 
 /** As many as xinetd's sensor keeps. */
 const MOST_BANS = 10_240;
