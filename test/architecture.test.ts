@@ -46,6 +46,7 @@ const levels: Readonly<Record<string, number>> = {
   "sidecar.ts": 3,
   "targets.ts": 3,
   "live-service.ts": 3,
+  "services.ts": 3,
   "destinations.ts": 3,
   "roster.ts": 3,
   "discovery.ts": 3,

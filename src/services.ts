@@ -1,0 +1,297 @@
+/** The services that are listened for, with their fronts and clients, as they come, change and go. */
+import type net from "node:net";
+import { ClosedError } from "./activation/errors.ts";
+import { type OpenConnection, openConnection } from "./admin/api.ts";
+import { within } from "./async.ts";
+import type { Changes } from "./config/changes.ts";
+import { isWoken, type Service, type WokenService } from "./config/config.ts";
+import type { InetdSurroundings } from "./destinations.ts";
+import { BindError, DeadlineError, messageOf } from "./errors.ts";
+import { LiveService, wantedBy, wantedForUdp } from "./live-service.ts";
+import type { Gatehouse } from "./net/admission/entrance.ts";
+import { Seats } from "./net/admission/seats.ts";
+import { Connection, type Route, type Traffic } from "./net/connection.ts";
+import { Fronts, type Opening } from "./net/fronts.ts";
+import type { Ident } from "./net/ident.ts";
+import { claimInherited, type InheritedSocket } from "./net/inherited.ts";
+import { type Front, formatFront, type Listener } from "./net/listener.ts";
+import type { UdpFront } from "./net/udp/front.ts";
+import { openAll, type UdpListener, type UdpService } from "./net/udp/service.ts";
+import { bindOnTrial } from "./net/udp/trial.ts";
+import type { Roster } from "./roster.ts";
+import { checkAccount } from "./targets.ts";
+import type { Observer } from "./telemetry/observer.ts";
+
+export interface ServicesOptions {
+  readonly roster: Roster;
+  readonly gatehouse: Gatehouse;
+  readonly around: InetdSurroundings;
+  readonly observer: Observer;
+  /** Told each service that comes. */
+  readonly onEnter: (service: Service) => void;
+  /** Whom to ask who a client is; undefined: nobody. */
+  readonly ident: () => Ident | undefined;
+  /** Sockets that are bound already; what fits no front is closed. */
+  readonly inheritedFds: readonly number[];
+}
+
+export class Services {
+  readonly #options: ServicesOptions;
+  readonly #live = new Map<string, LiveService>();
+  readonly #fronts = new Fronts((...client) => this.#accept(...client));
+  readonly #inheritedFronts = new Set<string>();
+  readonly #udpLeaving = new Set<UdpService>();
+  readonly #connections = new Map<Connection, Promise<void>>();
+  #connectionCount = 0;
+  readonly #ending = new Set<Promise<void>>();
+
+  constructor(options: ServicesOptions) {
+    this.#options = options;
+  }
+
+  get all(): LiveService[] {
+    return [...this.#live.values()];
+  }
+
+  get(name: string): LiveService | undefined {
+    return this.#live.get(name);
+  }
+
+  /** How many sockets listen. */
+  get listeners(): number {
+    return this.#fronts.size + this.#all.udpListeners.length;
+  }
+
+  /** Takes a service in whose target the roster has; its fronts are not bound yet. */
+  enter(service: Service): LiveService {
+    const { name } = service;
+    const { roster, onEnter, ...shared } = this.#options;
+    const before = this.#live.get(name);
+    const live = new LiveService({
+      service,
+      before,
+      activator: isWoken(service) ? roster.activatorOf(service) : undefined,
+      traffic: before?.traffic ?? this.#newTraffic(name),
+      ...shared,
+      nextId: () => ++this.#connectionCount,
+    });
+    this.#live.set(name, live);
+    onEnter(service);
+    return live;
+  }
+
+  /** Binds every front, those of inherited sockets excepted. @throws BindError with a line for each that cannot be bound */
+  async open(): Promise<void> {
+    const { openings, udpListeners } = this.#all;
+    const inherited = this.#inherited([...openings, ...udpListeners].map(({ front }) => front));
+    const opened = await Promise.allSettled([
+      this.#bind(openings, inherited),
+      ...udpListeners.map((listener) => listener.open(inherited.get(listener.front)?.fd)),
+    ]);
+    const failures = opened.filter((result) => result.status === "rejected").map(({ reason }) => messageOf(reason));
+    if (failures.length === 0) return;
+    this.#letGoOfFronts();
+    throw new BindError(failures.join("\n"));
+  }
+
+  /** One that labels make. @throws BindError; it is gone again then */
+  async appear(service: WokenService, drainMs: number): Promise<void> {
+    this.#options.roster.add([service]);
+    const live = this.enter(service);
+    try {
+      using trial = await this.#fronts.bind(wantedBy(service));
+      await openAll(live.udp?.listeners ?? []);
+      trial.keep();
+    } catch (error) {
+      await this.vanish(service, drainMs);
+      throw error;
+    }
+    this.#fronts.lead(live.openings);
+  }
+
+  /** Its connections may finish. A container is left as it is. */
+  async vanish(service: Service, drainMs: number): Promise<void> {
+    const current = this.#live.get(service.name);
+    // Another one may have its name by now.
+    const live = current?.service === service ? current : undefined;
+    if (live !== undefined) {
+      this.#fronts.release(service.name);
+      for (const listener of live.udp?.listeners ?? []) listener.close();
+      if (live.udp !== undefined) this.#udpLeaving.add(live.udp);
+      this.#live.delete(service.name);
+    }
+    if (isWoken(service)) await this.#options.roster.remove(service, drainMs);
+    await Promise.all([live?.udp?.close(), live?.retire(drainMs)]);
+    if (live?.udp !== undefined) this.#udpLeaving.delete(live.udp);
+  }
+
+  /**
+   * Has services come, change and go: all of them, or none.
+   *
+   * @param commit called when nothing can fail any more, before the first client meets the change
+   * @throws BindError, TargetError; everything is as before then
+   */
+  async change({ added, changed, removed }: Changes, drainMs: number, commit: () => void): Promise<void> {
+    const { roster, around } = this.#options;
+    const arriving = [...added.map((to) => ({ from: undefined, to })), ...changed];
+    // All that can fail comes before the first thing that changes.
+    for (const { to } of arriving) checkAccount(to, around);
+    this.#checkInherited(arriving.map(({ to }) => to));
+    using trial = await this.#fronts.bind(arriving.flatMap(({ to }) => wantedBy(to)));
+    const wanted = arriving.flatMap(({ to }) => wantedForUdp(to));
+    const unbound = wanted.filter(({ front }) => !this.#udpServices.some((udp) => udp.holds(front)));
+    using udpTrial = await bindOnTrial(unbound);
+    this.#letGo(roster.change(arriving, drainMs));
+    trial.keep();
+    udpTrial.keep();
+    commit();
+    this.#exchange(
+      arriving.map(({ to }) => to),
+      udpTrial.fronts,
+      drainMs,
+    );
+    for (const service of removed) this.#letGo(this.vanish(service, drainMs));
+  }
+
+  /** Accepts nobody any more, and refuses those who are not served yet. */
+  close(): void {
+    this.#letGoOfFronts();
+    for (const connection of this.#connections.keys()) connection.refuse(new ClosedError("wakeport ends"));
+  }
+
+  /** Waits for those that nothing else waits for: they lead to nothing that wakeport has started. */
+  async finished(drainMs: number): Promise<void> {
+    const open = Promise.all(this.#connections.values());
+    await within(drainMs, "connections", open).catch((error: unknown) => {
+      if (!(error instanceof DeadlineError)) throw error;
+    });
+  }
+
+  /** Waits for what was let go of, and ends all connections that there are. */
+  async end(): Promise<void> {
+    await Promise.all(this.#ending);
+    this.#options.gatehouse.farewell.close();
+    for (const connection of this.#connections.keys()) connection.reset();
+    await Promise.all([...this.#connections.values(), ...this.all.map(({ udp }) => udp?.close())]);
+  }
+
+  /** The first `most` connections of a service. */
+  openOf(service: string, most: number): OpenConnection[] {
+    const open = this.#live.get(service)?.traffic.open.values() ?? [].values();
+    return [...open.take(most).map(({ view }) => openConnection(view))];
+  }
+
+  #letGoOfFronts(): void {
+    this.#fronts.close();
+    for (const listener of this.#all.udpListeners) listener.close();
+  }
+
+  #inherited(fronts: readonly Front[]): ReadonlyMap<Front, InheritedSocket> {
+    const onStray = (message: string): void => this.#options.observer.warning("listen_fds.stray", message);
+    return claimInherited(this.#options.inheritedFds, fronts, onStray);
+  }
+
+  async #bind(openings: readonly Opening[], inherited: ReadonlyMap<Front, InheritedSocket>): Promise<void> {
+    for (const front of inherited.keys()) this.#inheritedFronts.add(formatFront(front));
+    this.#checkInherited(this.all.map(({ service }) => service));
+    using trial = await this.#fronts.bind(
+      openings.map(({ front, route: { service } }) => ({ service, front })),
+      inherited,
+    );
+    trial.keep();
+    this.#fronts.lead(openings);
+  }
+
+  /**
+   * A port that somebody else has bound for us can be handed on once, but never bound again: they still have it.
+   *
+   * @throws BindError
+   */
+  #checkInherited(services: readonly Service[]): void {
+    const fronts = services.filter(({ target }) => target.kind === "inetd" && target.wait).flatMap(wantedBy);
+    const [wrong] = fronts.filter(({ front }) => this.#inheritedFronts.has(formatFront(front)));
+    if (wrong === undefined) return;
+    const remedy = 'use "process: { activation: listen_fds }", or take it out of the socket unit';
+    const what = `with "wait: true" ${formatFront(wrong.front)} cannot be an inherited socket`;
+    throw new BindError(`service "${wrong.service}": ${what}: ${remedy}`);
+  }
+
+  /**
+   * Has services that are new, or other than they were, in the place of what was there. No front is let go of before all
+   * are led where they belong: one may have changed its owner.
+   */
+  #exchange(services: readonly Service[], fresh: readonly UdpFront[], drainMs: number): void {
+    const udpBefore = this.#udpServices;
+    const pairs = services.map((service) => {
+      const before = this.#live.get(service.name);
+      return { before, after: this.enter(service) };
+    });
+    for (const { after } of pairs) {
+      this.#fronts.lead(after.openings);
+      if (after.udp !== undefined && !udpBefore.includes(after.udp)) after.udp.takeOver(udpBefore, fresh);
+    }
+    for (const { before, after } of pairs) {
+      this.#fronts.release(after.service.name, after.openings);
+      if (before === undefined) continue;
+      this.#letGo(before.retire(drainMs));
+      if (before.udp !== after.udp) this.#letGo(endUdp(before.udp));
+    }
+    for (const { after } of pairs) this.#letGo(this.#openRest(after));
+  }
+
+  /** A front of one that leaves may have been closed in the very moment in which it was to be taken over. */
+  async #openRest({ service: { name }, udp }: LiveService): Promise<void> {
+    for (const listener of udp?.listeners ?? []) {
+      await listener.open().catch((error: unknown) => {
+        this.#options.observer.warning("config.udp", `service "${name}": ${messageOf(error)}`);
+      });
+    }
+  }
+
+  /** Also of services that are gone, as long as flows of them are not over. */
+  get #udpServices(): UdpService[] {
+    return [...[...this.#live.values()].flatMap(({ udp }) => udp ?? []), ...this.#udpLeaving];
+  }
+
+  /** What ends in its own time, but before wakeport does. */
+  #letGo(ending: Promise<void>): void {
+    const done = ending.finally(() => this.#ending.delete(done));
+    this.#ending.add(done);
+  }
+
+  #newTraffic(name: string): Traffic {
+    const limit = (): number => this.#live.get(name)?.service.limits.waiting ?? 0;
+    return {
+      waiting: new Seats(limit, `clients waiting for service "${name}"`),
+      active: 0,
+      open: new Set(),
+      meter: { in: 0, out: 0 },
+    };
+  }
+
+  #accept(client: net.Socket, route: Route, listener: Listener, current: () => Route | undefined): void {
+    this.#connectionCount += 1;
+    const id = this.#connectionCount;
+    const { observer } = this.#options;
+    const ident = this.#options.ident();
+    const connection = new Connection({ id, client, listener, route, current, observer, ident });
+    this.#connections.set(
+      connection,
+      connection.run().finally(() => this.#connections.delete(connection)),
+    );
+  }
+
+  get #all(): { readonly openings: readonly Opening[]; readonly udpListeners: readonly UdpListener[] } {
+    const services = [...this.#live.values()];
+    return {
+      openings: services.flatMap(({ openings }) => openings),
+      udpListeners: services.flatMap(({ udp }) => udp?.listeners ?? []),
+    };
+  }
+}
+
+/** Flows end, and those who go on sending begin new ones. */
+async function endUdp(udp: UdpService | undefined): Promise<void> {
+  for (const listener of udp?.listeners ?? []) listener.close();
+  await udp?.close();
+}
