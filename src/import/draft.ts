@@ -53,11 +53,10 @@ export function warningLine({ place, message }: Warning): string {
 
 /** Writes the draft as YAML. */
 export function renderDraft({ remarks, sections, services }: Draft): string {
-  const document = new Document({});
   const root = new YAMLMap();
   for (const [key, entry] of Object.entries(sections)) root.items.push(pairOf(key, entry));
   root.items.push(new Pair(new Scalar("services"), servicesNode(services)));
-  document.contents = root as unknown as typeof document.contents;
+  const document = new Document(root);
   document.commentBefore = comment(remarks);
   return document.toString({ lineWidth: 0, flowCollectionPadding: false });
 }
