@@ -8,7 +8,7 @@ import type { ConnectionFacts, ConnectionReport, Observer } from "../telemetry/o
 import { DeniedError } from "./admission/denial.ts";
 import { type Entrance, flushed } from "./admission/entrance.ts";
 import type { Seats } from "./admission/seats.ts";
-import type { Client, Destination, OpenedFacts, Served } from "./destinations/destination.ts";
+import type { Client, Destination, LastWords, OpenedFacts, Served } from "./destinations/destination.ts";
 import { endsOf, type Ident, type IdentAnswer } from "./ident.ts";
 import { readIp } from "./ip.ts";
 import { ClientGoneError, failureOf } from "./outcome.ts";
@@ -68,6 +68,7 @@ export class Connection {
   readonly #gone = new AbortController();
   readonly #meter: Meter = { in: 0, out: 0 };
   readonly #user: Promise<IdentAnswer> | undefined;
+  #lastWords: LastWords | undefined;
   #waitMs: number | undefined;
   #isIn = false;
   #pid: number | undefined;
@@ -138,7 +139,9 @@ export class Connection {
   async #turnAway(error: unknown): Promise<void> {
     const { banners, onDeny: way, farewell } = this.#route.entrance;
     if (!(error instanceof DeniedError)) {
-      this.#client.resetAndDestroy();
+      const banner = this.#waitMs === undefined ? await this.#lastWords?.(error) : undefined;
+      if (banner === undefined) this.#client.resetAndDestroy();
+      else await farewell.bid(this.#client, { banner, way: "close" });
     } else if (this.#user === undefined) {
       await farewell.bid(this.#client, { banner: banners.deny, way });
     } else {
@@ -169,7 +172,10 @@ export class Connection {
       const { signal } = this.#gone;
       const meters = [this.#meter, traffic.meter];
       const { listener } = this.#options;
-      const client = { socket: this.#client, listener, signal, meters, opened };
+      const partsWith = (lastWords: LastWords): void => {
+        this.#lastWords = lastWords;
+      };
+      const client = { socket: this.#client, listener, signal, meters, opened, partsWith };
       for (let { destination } = this.#route; ; ) {
         try {
           return await destination.serve(client);

@@ -7,6 +7,8 @@ import { Connection, type Traffic } from "../../src/net/connection.ts";
 import type { Destination } from "../../src/net/destinations/destination.ts";
 import { ToTarget } from "../../src/net/destinations/to-target.ts";
 import { Listener } from "../../src/net/listener.ts";
+import type { Protocol } from "../../src/net/protocols/protocol.ts";
+import { raw } from "../../src/net/protocols/raw.ts";
 import type { Sight } from "../../src/target/target.ts";
 import { type ActivationReport, type ConnectionReport, observer } from "../../src/telemetry/observer.ts";
 import { FakeTarget, openCalls } from "../support/fake-target.ts";
@@ -34,6 +36,8 @@ export interface FrontOptions {
   readonly address?: string | undefined;
   /** Resolves when the target answers; default: at once. */
   readonly probe?: () => Promise<void>;
+  /** Default: raw. */
+  readonly protocol?: Protocol;
 }
 
 export class Front implements AsyncDisposable {
@@ -52,7 +56,7 @@ export class Front implements AsyncDisposable {
   readonly #running: Promise<void>[] = [];
 
   private constructor({ upstream, startTimeoutMs = 30_000, waiting = 100, ...rest }: FrontOptions) {
-    const { seats = 100, pace = 32, probe = () => Promise.resolve() } = rest;
+    const { seats = 100, pace = 32, probe = () => Promise.resolve(), protocol = raw } = rest;
     this.seats = new Seats(seats, "connections in all", "process_limit");
     const entrance = openEntrance({ seats: this.seats, ...rest.entrance });
     this.traffic = {
@@ -74,7 +78,13 @@ export class Front implements AsyncDisposable {
       observer: told,
     });
     const address = "address" in rest ? rest.address : "127.0.0.1";
-    const destination = new ToTarget({ activator: this.activator, targetPort: upstream, pace: this.pace });
+    const destination = new ToTarget({
+      service: "web",
+      activator: this.activator,
+      targetPort: upstream,
+      pace: this.pace,
+      protocol,
+    });
     const front = { port: 0, ...(address !== undefined && { address }) };
     this.#listener = new Listener("web", front, (client) => {
       const { traffic } = this;

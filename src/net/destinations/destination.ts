@@ -13,9 +13,14 @@ export interface Client {
   readonly signal: AbortSignal;
   /** Count the bytes of this connection, and what is counted with it. */
   readonly meters: readonly Meter[];
+  /** Tells how to part from the client if it is not served in the end; absent: with a reset. */
+  partsWith(lastWords: LastWords): void;
   /** To be called when the way to what serves it is open: it no longer waits. */
   opened(facts?: OpenedFacts): void;
 }
+
+/** What a client is told that is not served, for that reason; undefined: nothing. Never rejects. */
+export type LastWords = (reason: unknown) => Promise<Buffer | undefined>;
 
 export interface OpenedFacts {
   /** Of the process that serves this client alone. */

@@ -7,7 +7,7 @@ import type { Lease } from "../../activation/lease.ts";
 import { delay, type Gate } from "../../async.ts";
 import { DeadlineError } from "../../errors.ts";
 import { dial } from "../dial.ts";
-import { relay } from "../relay.ts";
+import type { Progress, Protocol } from "../protocols/protocol.ts";
 import type { Client, Destination, Served } from "./destination.ts";
 
 /** Long enough for the kernel to try again when the upstream's backlog is full (after 1 s and 3 s). */
@@ -18,10 +18,13 @@ const REACH_MS = 60_000;
 const ATTEMPTS = 3;
 
 export interface ToTargetOptions {
+  readonly service: string;
   readonly activator: Activator;
   readonly targetPort: number;
   /** At most so many dials at a time: an app with a short backlog drops more. */
   readonly pace: Gate;
+  /** What the clients speak. */
+  readonly protocol: Protocol;
 }
 
 /** Between the reset of a client and the news that its target has ended. */
@@ -39,13 +42,41 @@ export class ToTarget implements Destination {
   }
 
   async serve(client: Client): Promise<Served> {
-    const { upstream, lease } = await this.#reach(client.signal);
+    const { socket, signal, meters } = client;
+    using conversation = this.#options.protocol.meet({ socket, signal, progress: this.#progress });
+    client.partsWith((reason) => conversation.refuse(reason));
+    const { upstream, lease } = await this.#reach(signal);
     using held = lease;
+    const served = await conversation.ready().catch((error: unknown) => {
+      upstream.destroy();
+      throw error;
+    });
+    if (served !== undefined) {
+      upstream.destroy();
+      return served;
+    }
     client.opened();
-    const end = await relay({ client: client.socket, upstream, meters: client.meters, lost: held.signal });
-    const isWordless = client.meters[0]?.out === 0;
+    const end = await conversation.relay({ client: socket, upstream, meters, lost: held.signal });
+    const isWordless = meters[0]?.out === 0;
     if (held.isUntried && isWordless && (end === "upstream_reset" || end === "target_gone")) await throwIfLost(held);
     return { outcome: "relayed", end };
+  }
+
+  get #progress(): Progress {
+    const { service, activator } = this.#options;
+    return {
+      service,
+      get state() {
+        return activator.view.state;
+      },
+      get pending() {
+        return activator.view.pending ?? [];
+      },
+      get since() {
+        return activator.view.since;
+      },
+      lastLines: (signal) => activator.target.lastLines(signal),
+    };
   }
 
   /** A target that goes down between the grant and the dial costs the client nothing but time: the next one serves it. */

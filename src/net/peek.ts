@@ -1,0 +1,87 @@
+/** Reads what a client says first, and gives it back: whoever serves the client finds its stream untouched. */
+import type net from "node:net";
+
+/** Why nothing came of it. */
+export type PeekTrouble = "ended" | "too_long" | "too_late";
+
+export class PeekError extends Error {
+  override readonly name = "PeekError";
+  readonly trouble: PeekTrouble;
+
+  constructor(trouble: PeekTrouble) {
+    super(sentences[trouble]);
+    this.trouble = trouble;
+  }
+}
+
+const sentences: Readonly<Record<PeekTrouble, string>> = {
+  ended: "the client ended before it had said enough",
+  too_long: "the client said too much before it said enough",
+  too_late: "the client did not say enough in time",
+};
+
+/** What the first bytes mean. */
+export interface Found<T> {
+  readonly value: T;
+  /** How many bytes were for us alone, and are not given back. */
+  readonly used: number;
+}
+
+export interface PeekOptions<T> {
+  /** Tells what all bytes so far mean; undefined when that takes more. What it throws is thrown. */
+  readonly read: (bytes: Buffer) => Found<T> | undefined;
+  /** In bytes. With so many and no answer there will be none. */
+  readonly most: number;
+  /** In milliseconds. */
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Resolves when the first bytes of a socket mean something. Whatever comes of it, the socket is paused afterwards, with
+ * all in it that nobody used; only of a client that has ended it may be lost, with what can be said to nobody.
+ *
+ * @throws PeekError, what `read` throws, or the reason of `signal`
+ */
+export function peek<T>(socket: net.Socket, { read, most, deadlineMs, signal }: PeekOptions<T>): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  let bytes: Buffer = Buffer.alloc(0);
+
+  // All of it within one turn: a stream that was found empty at its end tells its end in the next one, for good.
+  const settle = (used: number): void => {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+    socket.off("readable", onReadable).off("end", onEnd).off("close", onEnd);
+    if (used < bytes.length && !socket.readableEnded && !socket.destroyed) socket.unshift(bytes.subarray(used));
+    socket.pause();
+  };
+  const fail = (error: unknown): void => {
+    settle(0);
+    reject(error);
+  };
+  const onReadable = (): void => {
+    const chunk: Buffer | null = socket.read();
+    if (chunk === null) return;
+    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
+    try {
+      const found = read(bytes);
+      if (found !== undefined) {
+        settle(found.used);
+        resolve(found.value);
+      } else if (bytes.length >= most) fail(new PeekError("too_long"));
+    } catch (error) {
+      fail(error);
+    }
+  };
+  const onEnd = (): void => fail(signal.aborted ? signal.reason : new PeekError("ended"));
+  const onAbort = (): void => fail(signal.reason);
+  const timer = setTimeout(() => fail(new PeekError("too_late")), deadlineMs);
+
+  if (signal.aborted) onAbort();
+  else if (socket.readableEnded || socket.destroyed) onEnd();
+  else {
+    signal.addEventListener("abort", onAbort, { once: true });
+    socket.on("readable", onReadable).once("end", onEnd).once("close", onEnd);
+  }
+  return promise;
+}
