@@ -12,7 +12,7 @@ import { HandOff } from "./net/destinations/hand-off.ts";
 import { ListenerHandOff } from "./net/destinations/listener-hand-off.ts";
 import { Sensor } from "./net/destinations/sensor.ts";
 import { ToTarget } from "./net/destinations/to-target.ts";
-import { raw } from "./net/protocols/raw.ts";
+import { protocolOf } from "./net/protocols/protocols.ts";
 import { accountOf } from "./target/accounts.ts";
 import type { Program } from "./target/shim.ts";
 import { Launcher } from "./target/spawn.ts";
@@ -63,7 +63,7 @@ export function destinationsOf(
       if (activator === undefined) throw new Error(`service "${service.name}" has no activator`);
       // The ports of a service share its pace.
       const pace = new Gate(releasePace);
-      const shared = { service: service.name, activator, pace, protocol: raw };
+      const shared = { service: service.name, activator, pace, protocol: protocolOf(service) };
       return (port) => new ToTarget({ ...shared, targetPort: port.target });
     }
   }

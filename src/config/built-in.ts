@@ -10,6 +10,7 @@ export const builtIn: {
     | "min_uptime"
     | "start_timeout"
     | "release_pace"
+    | "protocol"
     | "on_deny"
     | "enabled"]-?: NonNullable<ParsedPolicies[Key]>;
 } & {
@@ -30,6 +31,7 @@ export const builtIn: {
   start_timeout: 60_000,
   process_stop_grace: 10_000,
   release_pace: 4,
+  protocol: "raw",
   waiting: 1_000,
   udp: { flowTimeoutMs: 30_000, flows: 1_000, heldBytes: 64 * 1024 },
   ipv6_prefix: 64,

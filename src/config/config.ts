@@ -46,6 +46,8 @@ export interface Service {
   /** Absent: the container's own, or 10 s for a process. */
   readonly stopGraceMs?: number;
   readonly releasePace: number;
+  /** What its clients speak. */
+  readonly protocol: ProtocolName;
   readonly access: DoorOptions["access"];
   readonly limits: DoorOptions["limits"];
   readonly banner: Banners;
@@ -108,6 +110,10 @@ export type DirectSpec =
   | { readonly kind: "builtin"; readonly builtin: BuiltinName }
   | { readonly kind: "sensor"; readonly banMs: number }
   | ({ readonly kind: "inetd" } & InetdSpec);
+
+/** What clients may speak. */
+export const protocolNames = ["raw"] as const;
+export type ProtocolName = (typeof protocolNames)[number];
 
 /** The small services of RFC 862 to 868. */
 export const builtinNames = ["echo", "discard", "daytime", "time", "chargen"] as const;

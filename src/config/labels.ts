@@ -26,6 +26,7 @@ const known: ReadonlySet<string> = new Set([
   "start_timeout",
   "stop_grace",
   "release_pace",
+  "protocol",
   "access",
   "limits",
   "banner",

@@ -85,6 +85,7 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
       ...resolveSleep(name, own, defaults, target, report),
       minUptimeMs: own.min_uptime ?? defaults.min_uptime ?? builtIn.min_uptime,
       releasePace: own.release_pace ?? defaults.release_pace ?? builtIn.release_pace,
+      protocol: own.protocol ?? defaults.protocol ?? builtIn.protocol,
       udp: resolveUdp(name, own, defaults, report),
       enabled: own.enabled ?? defaults.enabled ?? builtIn.enabled,
       dependsOn: own.depends_on,

@@ -1,7 +1,7 @@
 /** The shapes of the keys that `defaults` may hold as well. */
 import { z } from "zod";
 import type { SleepAction } from "../target/target.ts";
-import type { StatusRange } from "./config.ts";
+import { type ProtocolName, protocolNames, type StatusRange } from "./config.ts";
 import { parsePattern, parseStatus } from "./readiness.ts";
 import { admission, type ParsedAdmission } from "./schema-admission.ts";
 import { duration, reading } from "./schema-parts.ts";
@@ -16,6 +16,7 @@ export interface ParsedPolicies extends ParsedAdmission {
   readonly sleep?: ParsedSleep | undefined;
   readonly stop_grace?: number | undefined;
   readonly release_pace?: number | undefined;
+  readonly protocol?: ProtocolName | undefined;
   readonly udp?:
     | {
         readonly flow_timeout?: number | undefined;
@@ -89,6 +90,9 @@ export const policies: { readonly [Key in keyof ParsedPolicies]-?: z.ZodType<Non
     .min(1)
     .max(10_000)
     .describe("How many dials to the target are under way at a time; more than its listen backlog can lose clients"),
+  protocol: z
+    .enum(protocolNames)
+    .describe("What clients speak: it decides how they are held while the target starts, and what they are told"),
   ...admission,
   udp: z.strictObject({
     flow_timeout: duration
