@@ -11,6 +11,7 @@ export const builtIn: {
     | "start_timeout"
     | "release_pace"
     | "protocol"
+    | "hold"
     | "on_deny"
     | "enabled"]-?: NonNullable<ParsedPolicies[Key]>;
 } & {
@@ -21,6 +22,7 @@ export const builtIn: {
   readonly ipv6_prefix: number;
   readonly on_limit: "reject" | "queue";
   readonly process_stop_grace: number;
+  readonly log_lines: number;
 } = {
   network: "auto",
   ready: "tcp",
@@ -32,6 +34,8 @@ export const builtIn: {
   process_stop_grace: 10_000,
   release_pace: 4,
   protocol: "raw",
+  hold: "auto",
+  log_lines: 0,
   waiting: 1_000,
   udp: { flowTimeoutMs: 30_000, flows: 1_000, heldBytes: 64 * 1024 },
   ipv6_prefix: 64,

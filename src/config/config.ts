@@ -48,6 +48,8 @@ export interface Service {
   readonly releasePace: number;
   /** What its clients speak. */
   readonly protocol: ProtocolName;
+  /** What they get while the target starts. */
+  readonly hold: HoldSpec;
   readonly access: DoorOptions["access"];
   readonly limits: DoorOptions["limits"];
   readonly banner: Banners;
@@ -112,8 +114,18 @@ export type DirectSpec =
   | ({ readonly kind: "inetd" } & InetdSpec);
 
 /** What clients may speak. */
-export const protocolNames = ["raw"] as const;
+export const protocolNames = ["raw", "smtp", "ssh", "mysql", "redis", "postgres"] as const;
 export type ProtocolName = (typeof protocolNames)[number];
+
+/** Those in which the server has the first word: from their clients nothing comes before it. */
+export const serverFirst: ReadonlySet<ProtocolName> = new Set<ProtocolName>(["smtp", "ssh", "mysql"]);
+
+/** What clients get that wait for a target. */
+export type HoldSpec =
+  /** Whatever suits their protocol, nothing, or answers that tell to come again. */
+  | { readonly kind: "auto" | "silent" | "loading" }
+  /** A page in the browser, with so many of the last lines that the target printed. */
+  | { readonly kind: "page"; readonly logLines: number };
 
 /** The small services of RFC 862 to 868. */
 export const builtinNames = ["echo", "discard", "daytime", "time", "chargen"] as const;

@@ -27,6 +27,7 @@ const known: ReadonlySet<string> = new Set([
   "stop_grace",
   "release_pace",
   "protocol",
+  "hold",
   "access",
   "limits",
   "banner",

@@ -17,6 +17,7 @@ const meaningful: Readonly<Partial<Record<keyof ParsedService, readonly TargetKi
   stop_grace: ["container", "process", "inetd"],
   release_pace: ["container", "process"],
   protocol: ["container", "process"],
+  hold: ["container", "process"],
   start_timeout: ["container", "process", "forward", "builtin"],
   group: ["container", "process"],
   udp: ["container", "process"],

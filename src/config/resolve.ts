@@ -4,6 +4,7 @@ import type { Config, Service } from "./config.ts";
 import { checkDependencies, checkFronts, checkGroups, checkSharing } from "./cross-checks.ts";
 import type { Located, Report } from "./issues.ts";
 import { readBanners, resolveAdmission } from "./resolve-admission.ts";
+import { resolveHold } from "./resolve-hold.ts";
 import { dependencyPolicy, resolveSleep } from "./resolve-sleep.ts";
 import { resolvePort, resolveReady, resolveTarget, resolveUdp } from "./resolve-target.ts";
 import type { ParsedConfig, ParsedService } from "./schema.ts";
@@ -85,7 +86,7 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
       ...resolveSleep(name, own, defaults, target, report),
       minUptimeMs: own.min_uptime ?? defaults.min_uptime ?? builtIn.min_uptime,
       releasePace: own.release_pace ?? defaults.release_pace ?? builtIn.release_pace,
-      protocol: own.protocol ?? defaults.protocol ?? builtIn.protocol,
+      ...resolveHold(name, own, defaults, report),
       udp: resolveUdp(name, own, defaults, report),
       enabled: own.enabled ?? defaults.enabled ?? builtIn.enabled,
       dependsOn: own.depends_on,

@@ -17,6 +17,7 @@ export interface ParsedPolicies extends ParsedAdmission {
   readonly stop_grace?: number | undefined;
   readonly release_pace?: number | undefined;
   readonly protocol?: ProtocolName | undefined;
+  readonly hold?: ParsedHold | undefined;
   readonly udp?:
     | {
         readonly flow_timeout?: number | undefined;
@@ -26,6 +27,13 @@ export interface ParsedPolicies extends ParsedAdmission {
     | undefined;
   readonly enabled?: boolean | undefined;
 }
+
+export type ParsedHold =
+  | "auto"
+  | "silent"
+  | "loading"
+  | "page"
+  | { readonly page: { readonly log_lines?: number | undefined } };
 
 export interface ParsedSleepStep {
   readonly after: number;
@@ -93,6 +101,21 @@ export const policies: { readonly [Key in keyof ParsedPolicies]-?: z.ZodType<Non
   protocol: z
     .enum(protocolNames)
     .describe("What clients speak: it decides how they are held while the target starts, and what they are told"),
+  hold: z
+    .union([
+      z.enum(["auto", "silent", "loading", "page"]),
+      z.strictObject({
+        page: z.strictObject({
+          log_lines: z
+            .int()
+            .min(0)
+            .max(100)
+            .optional()
+            .describe("How many of the last lines that the target printed the page shows, to whoever opens it"),
+        }),
+      }),
+    ])
+    .describe("What clients get while the target starts: whatever suits their protocol, nothing, or another answer"),
   ...admission,
   udp: z.strictObject({
     flow_timeout: duration

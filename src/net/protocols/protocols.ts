@@ -5,6 +5,11 @@ import { raw } from "./raw.ts";
 /** Each makes what the clients of one service are spoken to with. */
 const protocols: Readonly<Record<ProtocolName, (service: Service) => Protocol>> = {
   raw: () => raw,
+  smtp: () => raw,
+  ssh: () => raw,
+  mysql: () => raw,
+  redis: () => raw,
+  postgres: () => raw,
 };
 
 export function protocolOf(service: Service): Protocol {

@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import type { HoldSpec } from "../../src/config/config.ts";
+import { parseConfig } from "../../src/config/parse.ts";
+
+const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
+
+function holdOf(settings: string, defaults = "{}"): HoldSpec | undefined {
+  const text = `services: { a: { ports: 1, container: c, ${settings} } }\ndefaults: ${defaults}\n`;
+  return parseConfig(Buffer.from(text), "w.yaml", context).services[0]?.hold;
+}
+
+suite("hold", () => {
+  test("is auto, unless somebody says otherwise", () => {
+    assert.deepEqual(holdOf("enabled: true"), { kind: "auto" });
+    assert.deepEqual(holdOf("hold: silent"), { kind: "silent" });
+    assert.deepEqual(holdOf("protocol: smtp", "{ hold: silent }"), { kind: "silent" });
+    assert.deepEqual(holdOf("protocol: smtp, hold: auto", "{ hold: silent }"), { kind: "auto" });
+    assert.deepEqual(holdOf("protocol: redis, hold: loading"), { kind: "loading" });
+  });
+
+  test("of the defaults is for services that can use it", () => {
+    assert.deepEqual(holdOf("protocol: redis", "{ hold: loading }"), { kind: "loading" });
+    assert.deepEqual(holdOf("protocol: postgres", "{ hold: loading }"), { kind: "auto" });
+    assert.deepEqual(holdOf("protocol: postgres", "{ hold: { page: { log_lines: 5 } } }"), { kind: "auto" });
+  });
+
+  const wrong: Readonly<Record<string, readonly [settings: string, message: RegExp]>> = {
+    "loading without Redis": [
+      "hold: loading",
+      /w\.yaml:1:\d+ .*"hold: loading" answers the commands of Redis, and its protocol is "raw".*protocol: redis/s,
+    ],
+    "a page without HTTP": [
+      "protocol: redis, hold: page",
+      /"hold: page" is a page for browsers, and its protocol is "redis".*protocol: http/s,
+    ],
+    "a page with lines without HTTP": ["hold: { page: { log_lines: 3 } }", /"hold: page" is a page for browsers/],
+    "a way that is none": ["hold: slient", /did you mean "silent"/],
+    "too many lines": ["hold: { page: { log_lines: 101 } }", /at most 100/],
+    "a number of lines that is none": ["hold: { page: { log_lines: many } }", /expected a number/],
+    "a key that is none": ["hold: { page: { lines: 3 } }", /unknown key "lines"/],
+  };
+  for (const [name, [settings, message]] of Object.entries(wrong)) {
+    test(`is refused: ${name}`, () => {
+      assert.throws(() => holdOf(settings), message);
+    });
+  }
+
+  test("means nothing where nothing is woken", () => {
+    const text = Buffer.from("services: { a: { ports: 1, builtin: echo, hold: silent } }");
+    assert.throws(
+      () => parseConfig(text, "w.yaml", context),
+      /"hold" has no meaning for a target of the kind "builtin"/,
+    );
+  });
+});
