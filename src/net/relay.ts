@@ -8,6 +8,7 @@
 import type net from "node:net";
 import { finished } from "node:stream";
 import { ExitedError } from "../activation/errors.ts";
+import { Course, type Filter } from "./course.ts";
 
 /** How long what we hold for one side may take to leave, once the other side was reset. */
 const FLUSH_MS = 1_000;
@@ -33,6 +34,8 @@ export type RelayEnd = "clean" | "client_reset" | "upstream_reset" | "target_gon
 export interface RelayOptions {
   readonly client: net.Socket;
   readonly upstream: net.Socket;
+  /** Of what clients say, and of what they are told. Absent: it is passed on as it is. */
+  readonly filters?: Readonly<Partial<Record<keyof Meter, Filter>>>;
   /** Counts this connection, and what is counted with it. */
   readonly meters: readonly Meter[];
   /** Aborted when the target is lost: with ExitedError when it went down, with any other reason to end now. */
@@ -48,15 +51,17 @@ class Relay {
   readonly #client: net.Socket;
   readonly #upstream: net.Socket;
   readonly #meters: readonly Meter[];
+  readonly #courses: Readonly<Record<keyof Meter, Course>>;
   readonly #result = Promise.withResolvers<RelayEnd>();
   #end: RelayEnd = "clean";
   #open = 2;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor({ client, upstream, meters, lost }: RelayOptions) {
+  constructor({ client, upstream, meters, lost, filters = {} }: RelayOptions) {
     this.#client = client;
     this.#upstream = upstream;
     this.#meters = meters;
+    this.#courses = { in: new Course(client, upstream, filters.in), out: new Course(upstream, client, filters.out) };
 
     const onLost = (): void => (lost.reason instanceof ExitedError ? this.#targetGone() : this.#resetBoth("drained"));
     lost.addEventListener("abort", onLost, { once: true });
@@ -65,8 +70,8 @@ class Relay {
       lost.removeEventListener("abort", onLost);
     });
 
-    this.#copy(client, upstream, "in");
-    this.#copy(upstream, client, "out");
+    this.#copy("in");
+    this.#copy("out");
     this.#watch(client, upstream, "client_reset");
     this.#watch(upstream, client, "upstream_reset");
     if (lost.aborted) onLost();
@@ -76,16 +81,8 @@ class Relay {
     return this.#result.promise;
   }
 
-  #copy(from: net.Socket, to: net.Socket, direction: keyof Meter): void {
-    from.on("data", (chunk: Buffer) => {
-      this.#count(direction, chunk.length);
-      if (!to.write(chunk)) from.pause();
-    });
-    to.on("drain", () => from.resume());
-    // A client that half-closed while it waited, without a word, has told so before anybody listened.
-    if (from.readableEnded) to.end();
-    else from.on("end", () => to.end());
-    from.resume();
+  #copy(direction: keyof Meter): void {
+    this.#courses[direction].run((bytes) => this.#count(direction, bytes));
   }
 
   #watch(socket: net.Socket, other: net.Socket, end: RelayEnd): void {
@@ -108,6 +105,7 @@ class Relay {
   /** What a broken socket had received before it broke still belongs to the other side. */
   #forwardReceived(broken: net.Socket, other: net.Socket): void {
     const direction = broken === this.#client ? "in" : "out";
+    this.#courses[direction].giveUp();
     for (let chunk = broken.read(); chunk !== null && other.writable; chunk = broken.read()) {
       this.#count(direction, chunk.length);
       other.write(chunk);

@@ -1,0 +1,77 @@
+/** One direction of a relay: passes on what a socket receives, no faster than the other one takes it. */
+import type net from "node:net";
+
+/** Changes what one side says on its way to the other. */
+export interface Filter {
+  /**
+   * Takes what was received; what becomes of it goes to `write`, in order.
+   *
+   * @returns when it takes its time: then nothing more is received before. Never rejects
+   */
+  take(chunk: Buffer, write: (bytes: Buffer) => void): Promise<void> | undefined;
+
+  /** The stream is over, in whatever way, and so is what was being waited for: passes on all that is left. Called once. */
+  end(write: (bytes: Buffer) => void): void;
+}
+
+/** What one side says, on its way to the other. */
+export class Course {
+  readonly #from: net.Socket;
+  readonly #to: net.Socket;
+  readonly #filter: Filter | undefined;
+  /** What the filter takes its time for. */
+  #busy: Promise<void> | undefined;
+  #isOver = false;
+
+  constructor(from: net.Socket, to: net.Socket, filter: Filter | undefined) {
+    this.#from = from;
+    this.#to = to;
+    this.#filter = filter;
+  }
+
+  /** @param count told how many bytes were received */
+  run(count: (bytes: number) => void): void {
+    const from = this.#from;
+    from.on("data", (chunk: Buffer) => {
+      count(chunk.length);
+      if (this.#filter === undefined || this.#isOver) this.#write(chunk);
+      else this.#wait(this.#filter.take(chunk, this.#write));
+    });
+    this.#to.on("drain", () => this.#goOn());
+    // A client that half-closed while it waited, without a word, has told so before anybody listened.
+    if (from.readableEnded) this.#end();
+    else from.on("end", () => this.#end());
+    from.resume();
+  }
+
+  /** Nothing more is changed: what was held back goes as it is. Idempotent. */
+  giveUp(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#filter?.end(this.#write);
+  }
+
+  /** A filter may be done after the other side is gone. */
+  readonly #write = (bytes: Buffer): void => {
+    if (this.#to.writable && !this.#to.write(bytes)) this.#from.pause();
+  };
+
+  #wait(busy: Promise<void> | undefined): void {
+    if (busy === undefined) return;
+    this.#from.pause();
+    this.#busy = busy.then(() => {
+      this.#busy = undefined;
+      if (!this.#to.writableNeedDrain) this.#goOn();
+    });
+  }
+
+  #goOn(): void {
+    if (this.#busy === undefined) this.#from.resume();
+  }
+
+  #end(): void {
+    if (this.#busy !== undefined) return void this.#busy.then(() => this.#end());
+    this.giveUp();
+    this.#to.end();
+  }
+}
