@@ -139,9 +139,8 @@ export class Connection {
   async #turnAway(error: unknown): Promise<void> {
     const { banners, onDeny: way, farewell } = this.#route.entrance;
     if (!(error instanceof DeniedError)) {
-      const banner = this.#waitMs === undefined ? await this.#lastWords?.(error) : undefined;
-      if (banner === undefined) this.#client.resetAndDestroy();
-      else await farewell.bid(this.#client, { banner, way: "close" });
+      if (this.#waitMs !== undefined || this.#lastWords === undefined) this.#client.resetAndDestroy();
+      else await farewell.part(this.#client, this.#lastWords(error));
     } else if (this.#user === undefined) {
       await farewell.bid(this.#client, { banner: banners.deny, way });
     } else {

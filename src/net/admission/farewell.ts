@@ -7,6 +7,8 @@ export const MOST_LEAVING = 64;
 /** From the client's own end to a reset: time for what it was told to arrive. */
 const AFTER_END_MS = 200;
 
+const NOT_YET = Promise.resolve("not yet" as const);
+
 export interface FarewellOptions {
   /** How many may take leave at a time; each holds a descriptor. */
   readonly most: number;
@@ -65,6 +67,25 @@ export class Farewell {
     await closed;
     clearTimeout(timer);
     this.#leaving.delete(client);
+  }
+
+  /**
+   * Ends the connection of one that is told something which may depend on what it says itself, in good order; it takes
+   * leave meanwhile. Without words it is reset.
+   *
+   * @param words never rejects, and ends by itself, also when the client is gone
+   */
+  async part(client: net.Socket, words: Promise<Buffer | undefined>): Promise<void> {
+    // Most know at once.
+    let banner = await Promise.race([words, NOT_YET]);
+    if (banner === "not yet") {
+      this.#makeRoom();
+      this.#leaving.set(client, () => client.destroy());
+      banner = await words;
+      this.#leaving.delete(client);
+    }
+    if (banner === undefined) client.resetAndDestroy();
+    else await this.bid(client, { banner, way: "close" });
   }
 
   /** Ends all at once. */

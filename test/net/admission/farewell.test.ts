@@ -90,6 +90,36 @@ suite("Farewell", () => {
     await eventually("all were told", () => pairs.every(({ far }) => far.text === BANNER.toString()));
   });
 
+  test("who is still listened to takes leave already, and may have to make room", async () => {
+    const farewell = new Farewell({ most: 1, patienceMs: 60_000 });
+    using first = await pair();
+    using second = await pair();
+    const told = Promise.withResolvers<Buffer | undefined>();
+    first.near.once("close", () => told.resolve(undefined));
+    const parting = farewell.part(first.near, told.promise);
+    await eventually("it takes leave", () => farewell.size === 1);
+    const other = farewell.part(second.near, Promise.resolve(BANNER));
+    await parting;
+    assert.ok(first.near.destroyed);
+    assert.equal(await second.far.ends(), "ended");
+    assert.equal(second.far.text, BANNER.toString());
+    second.far.end();
+    await other;
+    assert.equal(farewell.size, 0);
+  });
+
+  test("who is told nothing is reset, and takes nobody's place", async () => {
+    const farewell = new Farewell({ most: 1, patienceMs: 60_000 });
+    using first = await pair();
+    using second = await pair();
+    const bid = farewell.bid(first.near, { banner: BANNER, way: "close" });
+    await farewell.part(second.near, Promise.resolve(undefined));
+    assert.equal(await second.far.ends(), "ECONNRESET");
+    assert.equal(first.near.destroyed, false);
+    farewell.close();
+    await bid;
+  });
+
   test("a client that is gone needs none", async () => {
     using two = await pair();
     two.near.destroy();
