@@ -1,16 +1,20 @@
 import type { ProtocolName, Service } from "../../config/config.ts";
+import { mysql } from "./mysql.ts";
+import { postgres } from "./postgres.ts";
 import type { Protocol } from "./protocol.ts";
 import { raw } from "./raw.ts";
+import { redis } from "./redis.ts";
 import { smtp } from "./smtp.ts";
+import { ssh } from "./ssh.ts";
 
 /** Each makes what the clients of one service are spoken to with. */
 const protocols: Readonly<Record<ProtocolName, (service: Service) => Protocol>> = {
   raw: () => raw,
   smtp: ({ hold }) => smtp(hold),
-  ssh: () => raw,
-  mysql: () => raw,
-  redis: () => raw,
-  postgres: () => raw,
+  ssh: () => ssh,
+  mysql: () => mysql,
+  redis: ({ hold }) => redis(hold),
+  postgres: () => postgres,
 };
 
 export function protocolOf(service: Service): Protocol {

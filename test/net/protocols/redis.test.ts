@@ -1,0 +1,225 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import { redis } from "../../../src/net/protocols/redis.ts";
+import { type RedisCommand, readCommand } from "../../../src/net/protocols/redis-command.ts";
+import { answerable } from "../../../src/net/protocols/redis-loading.ts";
+import { randomRuns } from "../../activation/random.ts";
+import { checkLeaks } from "../../support/leaks.ts";
+import { eventually, PeerServer } from "../../support/tcp.ts";
+import { Front } from "../front.ts";
+
+checkLeaks();
+
+const LOADING = "-LOADING web is starting, try again later\r\n";
+
+/** A command as an array of bulk strings; each character is a byte. */
+function array(...words: string[]): string {
+  return `*${words.length}\r\n${words.map((word) => `$${word.length}\r\n${word}\r\n`).join("")}`;
+}
+
+function reading(text: string): RedisCommand | "unknown" | undefined {
+  return readCommand(Buffer.from(text, "latin1"));
+}
+
+suite("readCommand()", () => {
+  const cases: Readonly<Record<string, string>> = {
+    "*1\r\n$4\r\nPING\r\n": "PING",
+    "*2\r\n$3\r\nget\r\n$0\r\n\r\n": "GET",
+    "*2\r\n$4\r\necho\r\n$4\r\n\r\n*1\r\n": "ECHO",
+    "*0\r\n": "",
+    "*-1\r\n": "",
+    "PING\r\n": "PING",
+    "ping\n": "PING",
+    "  set a 'b c'\r\n": "SET",
+    "\r\n": "",
+    " \n": "",
+  };
+  for (const [text, name] of Object.entries(cases)) {
+    test(`${JSON.stringify(text)} is ${name === "" ? "nothing" : name}, and nothing less is`, () => {
+      assert.deepEqual(reading(text), { length: text.length, name });
+      assert.deepEqual(reading(`${text}*1\r\n`), { length: text.length, name });
+      for (let length = 0; length < text.length; length += 1) assert.equal(reading(text.slice(0, length)), undefined);
+    });
+  }
+
+  const unknown = [
+    "*1\r\n:4\r\n",
+    "*1\r\n$-1\r\n",
+    "*01\r\n",
+    "*+1\r\n",
+    "* 1\r\n",
+    "*\r\n",
+    "*1\rx",
+    "*999999999999",
+    "*1\r\n$4x\r\n",
+    "*1\r\n$999999999999",
+    '"PING"\r\n',
+    "\x16\x03\x01",
+    "p\xffng\r\n",
+  ];
+  for (const text of unknown) {
+    test(`${JSON.stringify(text)} is left to Redis`, () => assert.equal(reading(text), "unknown"));
+  }
+
+  const bytes = fc.uint8Array({ maxLength: 12 }).map((word) => Buffer.from(word).toString("latin1"));
+  const word = fc.stringMatching(/^[a-zA-Z0-9]{1,8}$/);
+  const commands: fc.Arbitrary<{ readonly text: string; readonly name: string }> = fc.oneof(
+    fc.array(bytes, { minLength: 1, maxLength: 4 }).map((words) => ({ text: array(...words), name: words[0] ?? "" })),
+    fc.tuple(word, fc.array(word), fc.constantFrom("\r\n", "\n")).map(([name, words, end]) => ({
+      text: [name, ...words].join(" ") + end,
+      name,
+    })),
+  );
+
+  test("finds each command that was sent, and nothing before it is complete", (t) => {
+    fc.assert(
+      fc.property(fc.array(commands, { minLength: 1, maxLength: 5 }), fc.nat(), (sent, cut) => {
+        const text = sent.map((command) => command.text).join("");
+        let at = 0;
+        for (const command of sent) {
+          assert.equal(reading(text.slice(at, at + (cut % command.text.length))), undefined);
+          assert.deepEqual(reading(text.slice(at)), { length: command.text.length, name: command.name.toUpperCase() });
+          at += command.text.length;
+        }
+      }),
+      randomRuns(t, 2_000),
+    );
+  });
+
+  test("says something of whatever comes, and never of more than came", (t) => {
+    const part = fc.constantFrom(
+      "*",
+      "$",
+      "0",
+      "1",
+      "-",
+      "9",
+      "\r\n",
+      "\r",
+      "\n",
+      "AUTH",
+      "get",
+      "'",
+      " ",
+      "\x16",
+      "\xff",
+    );
+    fc.assert(
+      fc.property(fc.array(fc.oneof(part, bytes), { maxLength: 30 }), (parts) => {
+        const sent = Buffer.from(parts.join(""), "latin1");
+        const found = readCommand(sent);
+        if (typeof found === "object") assert.ok(found.length > 0 && found.length <= sent.length);
+        const { length, answers, isOver } = answerable(sent);
+        assert.ok(length <= sent.length && answers <= length);
+        // What is left is what is answered to somebody who sends it later.
+        const rest = answerable(sent.subarray(length));
+        assert.deepEqual(rest, { length: 0, answers: 0, isOver });
+      }),
+      randomRuns(t, 2_000),
+    );
+  });
+});
+
+suite("redis, while it loads", () => {
+  test("every complete command is answered at once, in order, and the rest goes to the target whole", async () => {
+    await using server = await PeerServer.open();
+    await using front = await Front.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
+    using client = await front.client();
+    await front.starting();
+    client.send(`${array("PING")}${array("SET", "a", "AUTH\r\n")}GET a\r\n`);
+    await client.receives(3 * LOADING.length);
+    client.send("\r\n*2\r\n$3\r\nGET");
+    client.send("\r\n$1");
+    await eventually("it has arrived", () => front.accepted[0]?.bytesRead === client.socket.bytesWritten);
+    assert.equal(client.text, LOADING.repeat(3));
+    front.target.finishStart();
+    const upstream = await server.accepted();
+    client.send("\r\nb\r\n");
+    await upstream.receives(array("GET", "b").length);
+    assert.equal(upstream.text, array("GET", "b"));
+    upstream.send("$-1\r\n");
+    upstream.end();
+    assert.equal(await client.ends(), "ended");
+    assert.equal(client.text, `${LOADING.repeat(3)}$-1\r\n`);
+    client.end();
+    assert.equal((await front.reported(1))[0]?.outcome, "relayed");
+  });
+
+  for (const held of ["AUTH", "hello", "SELECT", "CLIENT", "SUBSCRIBE", "MULTI", "QUIT"]) {
+    test(`what sets how the connection goes on waits, and all behind it: ${held}`, async () => {
+      await using server = await PeerServer.open();
+      await using front = await Front.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
+      using client = await front.client();
+      await front.starting();
+      const behind = `${array(held, "x")}${array("PING")}`;
+      client.send(array("PING") + behind);
+      await client.receives(LOADING.length);
+      client.send(array("GET", "a"));
+      await eventually("it has arrived", () => front.accepted[0]?.bytesRead === client.socket.bytesWritten);
+      front.target.finishStart();
+      const upstream = await server.accepted();
+      await upstream.receives(behind.length + array("GET", "a").length);
+      assert.equal(upstream.text, behind + array("GET", "a"));
+      assert.equal(client.text, LOADING);
+    });
+  }
+
+  test("what is too long to be looked at, or no command, waits", async () => {
+    const long = `*2\r\n$3\r\nGET\r\n$100000\r\n${"x".repeat(99_000)}`;
+    for (const text of [long, '"PING"\r\nPING\r\n']) {
+      await using server = await PeerServer.open();
+      await using front = await Front.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
+      using client = await front.client();
+      client.send(text);
+      await front.starting();
+      await eventually("it is looked at", () => front.accepted[0]?.readableLength !== 0);
+      front.target.finishStart();
+      const upstream = await server.accepted();
+      await upstream.receives(text.length);
+      assert.equal(upstream.text, text);
+      assert.equal(client.received, 0);
+    }
+  });
+
+  test("one that is ready is not loading", async () => {
+    await using server = await PeerServer.open();
+    await using front = await Front.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
+    using first = await front.client();
+    await front.start();
+    await server.accepted();
+    using second = await front.client();
+    second.send(array("PING"));
+    const upstream = await server.accepted();
+    await upstream.receives(array("PING").length);
+    assert.deepEqual([first.received, second.received], [0, 0]);
+  });
+
+  test("one that asks without reading is asked to stop", async () => {
+    await using front = await Front.open({ upstream: 1, protocol: redis({ kind: "loading" }) });
+    using client = await front.client();
+    client.pause();
+    await front.starting();
+    client.flood(Buffer.from("a\n".repeat(32 * 1024)));
+    const [socket] = front.accepted;
+    let before = -1;
+    await eventually("it stands still", async () => {
+      const stands = socket!.bytesRead > 0 && socket!.bytesRead === before;
+      before = socket!.bytesRead;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return stands;
+    });
+    assert.ok(socket!.writableLength < 80 * 1024, `${socket!.writableLength} bytes of answers wait`);
+    assert.ok(socket!.readableLength <= 128 * 1024);
+  });
+
+  test("one that leaves is forgotten", async () => {
+    await using front = await Front.open({ upstream: 1, protocol: redis({ kind: "loading" }) });
+    using client = await front.client();
+    await front.starting();
+    client.send(array("PING"));
+    await client.receives(LOADING.length);
+    client.reset();
+    assert.equal((await front.reported(1))[0]?.outcome, "client_gone");
+  });
+});
