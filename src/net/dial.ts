@@ -10,6 +10,8 @@ export interface DialOptions {
   /** How long connecting may take, in milliseconds. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
+  /** Which of this machine's addresses it is to come from; absent: whichever leads there. */
+  readonly localAddress?: string;
 }
 
 /**
@@ -17,12 +19,13 @@ export interface DialOptions {
  *
  * @throws the system's error (ECONNREFUSED, EHOSTUNREACH …), DeadlineError, or the reason of `signal`
  */
-export function dial({ host, port, timeoutMs, signal }: DialOptions): Promise<net.Socket> {
+export function dial({ host, port, timeoutMs, signal, localAddress }: DialOptions): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
     const socket = net.connect({
       host,
       port,
+      ...(localAddress !== undefined && { localAddress }),
       allowHalfOpen: true,
       noDelay: true,
       keepAlive: true,

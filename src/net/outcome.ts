@@ -18,6 +18,7 @@ const ofReason: Readonly<Record<DenialReason, ConnectionOutcome>> = {
   service_limit: "denied_limit",
   waiting_limit: "denied_limit",
   process_limit: "denied_limit",
+  no_control: "denied_address",
 };
 
 /** The part of its report that tells why. */

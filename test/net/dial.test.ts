@@ -27,6 +27,14 @@ suite("dial()", () => {
     assert.equal(await peer.ends(), "ended");
   });
 
+  test("comes from the address that it is told to", async () => {
+    await using server = await PeerServer.open();
+    const socket = await dial({ host, port: server.port, localAddress: "127.0.0.9", timeoutMs: 10_000, signal: never });
+    const peer = await server.accepted();
+    assert.equal(peer.socket.remoteAddress, "127.0.0.9");
+    socket.destroy();
+  });
+
   test("rejects with the system's error when nobody listens", async () => {
     await assert.rejects(dialling(await freePort()), { code: "ECONNREFUSED" });
   });

@@ -94,6 +94,7 @@ suite("xinetdObserver()", () => {
       service_limit: "service_limit",
       waiting_limit: "service_limit",
       process_limit: "process_limit",
+      no_control: "no_control",
     };
     for (const reason of denialReasons) {
       const lines = told((log) => log.connection({ ...unserved, outcome: "denied_limit", reason }));

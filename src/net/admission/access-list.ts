@@ -1,4 +1,6 @@
-import { type Ip, isIn, type Network } from "../ip.ts";
+import { formatIp, type Ip, isIn, type Network } from "../ip.ts";
+import type { Bans } from "./bans.ts";
+import { DeniedError } from "./denial.ts";
 
 export interface AccessRules {
   /** Who may come; absent: everybody, empty: nobody. */
@@ -20,4 +22,18 @@ export function mayEnter(rules: AccessRules, source: Ip | undefined): boolean {
   if (isDenied(rules, source)) return false;
   if (rules.allow === undefined) return true;
   return source !== undefined && rules.allow.some((network) => isIn(source, network));
+}
+
+const UNKNOWN = "an unknown source";
+
+/**
+ * Asks the bans, then the list.
+ *
+ * @param now Unix time in milliseconds
+ * @throws DeniedError for a source that may not connect
+ */
+export function checkSource(rules: AccessRules, bans: Bans, source: Ip | undefined, now: number): void {
+  const name = source === undefined ? UNKNOWN : formatIp(source);
+  if (bans.has(source, now)) throw new DeniedError("banned", `${name} is banned for a time`);
+  if (!mayEnter(rules, source)) throw new DeniedError("address", `${name} may not use this service`);
 }

@@ -11,6 +11,7 @@ export const denialReasons = [
   "service_limit",
   "waiting_limit",
   "process_limit",
+  "no_control",
 ] as const;
 
 /** A client was turned away; the message is a sentence for the log. */

@@ -1,7 +1,7 @@
 /** Who may come in to a service: asked for every client, before anything is started for it. */
 import type { OpenTimes } from "../../config/times.ts";
-import { formatIp, type Ip } from "../ip.ts";
-import { type AccessRules, mayEnter } from "./access-list.ts";
+import type { Ip } from "../ip.ts";
+import { type AccessRules, checkSource } from "./access-list.ts";
 import { type Bans, sourceOf } from "./bans.ts";
 import { DeniedError } from "./denial.ts";
 import { Limits, type LimitsOptions, type LimitsSurroundings, type Obstacle } from "./limits.ts";
@@ -102,8 +102,7 @@ export class Door {
   /** @throws DeniedError */
   #checkAccess(ip: Ip | undefined): void {
     const now = this.#options.around.unixTime();
-    if (this.#options.bans.has(ip, now)) throw new DeniedError("banned", `${nameOf(ip)} is banned for a time`);
-    if (!mayEnter(this.#rules.access, ip)) throw new DeniedError("address", `${nameOf(ip)} may not use this service`);
+    checkSource(this.#rules.access, this.#options.bans, ip, now);
     if (this.#hours?.isOpen(now) === false) throw new DeniedError("time", "the service is closed at this time");
   }
 
@@ -134,10 +133,6 @@ export class Door {
 }
 
 const UNKNOWN = "an unknown source";
-
-function nameOf(ip: Ip | undefined): string {
-  return ip === undefined ? UNKNOWN : formatIp(ip);
-}
 
 function hoursOf({ access }: DoorRules): OpeningHours | undefined {
   return access.times && new OpeningHours(access.times, access.timeZone);

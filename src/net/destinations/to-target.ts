@@ -6,7 +6,9 @@ import { ExitedError } from "../../activation/errors.ts";
 import type { Lease } from "../../activation/lease.ts";
 import { delay, type Gate } from "../../async.ts";
 import { DeadlineError } from "../../errors.ts";
+import type { Control, DataPorts } from "../data-ports.ts";
 import { dial } from "../dial.ts";
+import { readIp } from "../ip.ts";
 import type { Progress, Protocol } from "../protocols/protocol.ts";
 import type { Client, Destination, Served } from "./destination.ts";
 
@@ -25,6 +27,8 @@ export interface ToTargetOptions {
   readonly pace: Gate;
   /** What the clients speak. */
   readonly protocol: Protocol;
+  /** Of a service that has data ports: its clients may use them as long as they are served. */
+  readonly dataPorts?: DataPorts | undefined;
 }
 
 /** Between the reset of a client and the news that its target has ended. */
@@ -46,7 +50,8 @@ export class ToTarget implements Destination {
     using conversation = this.#options.protocol.meet({ socket, signal, progress: this.#progress });
     client.partsWith((reason) => conversation.refuse(reason));
     const { upstream, lease } = await this.#reach(signal);
-    using held = lease;
+    const control = this.#join(socket, upstream, lease);
+    using _held = control ?? lease;
     const served = await conversation.ready().catch((error: unknown) => {
       upstream.destroy();
       throw error;
@@ -56,10 +61,25 @@ export class ToTarget implements Destination {
       return served;
     }
     client.opened();
-    const end = await conversation.relay({ client: socket, upstream, meters, lost: held.signal });
+    const end = await conversation.relay({
+      client: socket,
+      upstream,
+      meters,
+      lost: lease.signal,
+      ...(control && { control }),
+    });
     const isWordless = meters[0]?.out === 0;
-    if (held.isUntried && isWordless && (end === "upstream_reset" || end === "target_gone")) await throwIfLost(held);
+    if (lease.isUntried && isWordless && (end === "upstream_reset" || end === "target_gone")) await throwIfLost(lease);
     return { outcome: "relayed", end };
+  }
+
+  #join(client: net.Socket, upstream: net.Socket, hold: Lease): Control | undefined {
+    const { dataPorts } = this.#options;
+    const ip = readIp(client.remoteAddress ?? "");
+    const { remoteAddress: upstreamAddress, localAddress } = upstream;
+    // One of the two has left in this very moment: then there is nothing to be had at other ports.
+    if (ip === undefined || upstreamAddress === undefined || localAddress === undefined) return undefined;
+    return dataPorts?.join({ ip, upstreamAddress, localAddress, hold });
   }
 
   get #progress(): Progress {

@@ -4,6 +4,7 @@
  */
 import type net from "node:net";
 import type { StateName } from "../../activation/machine.ts";
+import type { Control } from "../data-ports.ts";
 import type { Served } from "../destinations/destination.ts";
 import type { RelayEnd, RelayOptions } from "../relay.ts";
 
@@ -32,6 +33,11 @@ export interface Protocol {
   meet(client: Waiter): Conversation;
 }
 
+export interface ConversationRelayOptions extends RelayOptions {
+  /** The client's place at the data ports of the service; absent where it has none. */
+  readonly control?: Control;
+}
+
 /** What is said to one client. Once it is disposed of, only `refuse` may say anything. */
 export interface Conversation extends Disposable {
   /**
@@ -44,7 +50,7 @@ export interface Conversation extends Disposable {
   ready(): Promise<Served | undefined>;
 
   /** Passes on what both say until both are done. Never rejects. */
-  relay(options: RelayOptions): Promise<RelayEnd>;
+  relay(options: ConversationRelayOptions): Promise<RelayEnd>;
 
   /**
    * The target will not serve it, for this reason.

@@ -1,0 +1,46 @@
+/** Who may come in on the data ports of a service. */
+import type { DataPorts } from "../data-ports.ts";
+import { formatIp, type Ip } from "../ip.ts";
+import { type AccessRules, checkSource } from "./access-list.ts";
+import type { Bans } from "./bans.ts";
+import { DeniedError } from "./denial.ts";
+import type { Seats } from "./seats.ts";
+
+export interface DataDoorOptions {
+  readonly access: AccessRules;
+  readonly dataPorts: DataPorts;
+  /** Shared by all services. */
+  readonly bans: Bans;
+  /** Places of the whole process. */
+  readonly seats: Seats;
+  /** Unix time in milliseconds. */
+  readonly unixTime: () => number;
+}
+
+/**
+ * Lets in whoever has a control connection that is being served, which was let in before. So neither times nor limits
+ * are asked again: a transfer is a part of what was let in. Addresses and bans hold.
+ */
+export class DataDoor {
+  readonly #options: DataDoorOptions;
+
+  constructor(options: DataDoorOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * A client is in until the answer is disposed of.
+   *
+   * @param ip undefined for a client that left before anybody looked
+   * @throws DeniedError with the reason
+   */
+  async enter(ip: Ip | undefined): Promise<Disposable> {
+    const { access, bans, dataPorts, seats, unixTime } = this.#options;
+    checkSource(access, bans, ip, unixTime());
+    if (ip === undefined || !dataPorts.has(ip)) {
+      const who = ip === undefined ? "a client" : formatIp(ip);
+      throw new DeniedError("no_control", `${who} came to a data port without an open control connection`);
+    }
+    return seats.take();
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * Which data connections of a service belong to which of its control connections, as FTP has them: a client that is
+ * being served opens more connections, on other ports.
+ *
+ * @see RFC 959, section 3.2
+ */
+import { formatIp, type Ip } from "./ip.ts";
+
+/** How long a reserved port is kept for a client that does not come. */
+const EXPECTED_MS = 60_000;
+
+/** What holds the target up for a control connection. */
+export interface Hold extends Disposable {
+  /** Aborted, with the reason, when the target went down under it. */
+  readonly signal: AbortSignal;
+}
+
+export interface ControlFacts {
+  /** Of the client. */
+  readonly ip: Ip;
+  /** The two ends of the connection to the target. */
+  readonly upstreamAddress: string;
+  readonly localAddress: string;
+  /** Is given back when the control connection and all its data connections are over. */
+  readonly hold: Hold;
+}
+
+/** One control connection that is being served, until it is disposed of. */
+export interface Control extends Disposable {
+  /**
+   * Reserves a data port for one connection of this client, within a minute, which is led to `targetPort` of the target.
+   *
+   * @returns the port, reserved until it is used, disposed of, or the control connection ends; undefined when none is free
+   */
+  expect(targetPort: number): (Disposable & { readonly front: number }) | undefined;
+}
+
+/** Where one data connection is led. To be disposed of when it is over. */
+export interface DataWay extends Disposable {
+  readonly host: string;
+  readonly port: number;
+  /** Servers refuse data connections that come from elsewhere than their control connection. */
+  readonly localAddress: string;
+  /** Aborted when the target went down. */
+  readonly lost: AbortSignal;
+}
+
+interface Expected {
+  readonly control: Joined;
+  readonly targetPort: number;
+  /** By the clock that was given. */
+  readonly until: number;
+}
+
+/** The data ports of one service, and the control connections that may use them. */
+export class DataPorts {
+  readonly #now: () => number;
+  #ports: readonly number[] = [];
+  /** Where the search for a free port goes on: one that was used a moment ago may still be on somebody's mind. */
+  #next = 0;
+  /** By the address of the client, in the order in which they came. */
+  readonly #controls = new Map<string, Set<Joined>>();
+  /** By the address of the client and the port. */
+  readonly #expected = new Map<string, Expected>();
+
+  /** @param now milliseconds of a clock that never goes back */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  /** From now on these are the ports. Control connections stay. */
+  configure(ports: readonly number[]): void {
+    this.#ports = [...new Set(ports)];
+  }
+
+  /** Takes in a control connection that is being served from now on. */
+  join(facts: ControlFacts): Control {
+    const source = formatIp(facts.ip);
+    const joined = new Joined(facts);
+    const ofSource = this.#controls.get(source) ?? new Set();
+    this.#controls.set(source, ofSource.add(joined));
+    return {
+      expect: (targetPort) => this.#expect(source, joined, targetPort),
+      [Symbol.dispose]: () => {
+        if (!ofSource.delete(joined)) return;
+        if (ofSource.size === 0) this.#controls.delete(source);
+        for (const [key, { control }] of this.#expected) if (control === joined) this.#expected.delete(key);
+        joined.release();
+      },
+    };
+  }
+
+  /** Whether a client of that address has a control connection that is being served. */
+  has(ip: Ip): boolean {
+    return this.#latest(formatIp(ip)) !== undefined;
+  }
+
+  /**
+   * Leads a data connection that came in on `front`: as it was reserved, else to the same port of the target.
+   *
+   * @returns undefined when its client has no control connection
+   */
+  lead(ip: Ip, front: number): DataWay | undefined {
+    const source = formatIp(ip);
+    const expected = this.#expectedAt(source, front);
+    this.#expected.delete(keyOf(source, front));
+    if (expected?.control.isUp) return expected.control.way(expected.targetPort);
+    return this.#latest(source)?.way(front);
+  }
+
+  #latest(source: string): Joined | undefined {
+    return [...(this.#controls.get(source) ?? [])].findLast(({ isUp }) => isUp);
+  }
+
+  #expect(source: string, control: Joined, targetPort: number): ReturnType<Control["expect"]> {
+    if (this.#controls.get(source)?.has(control) !== true) return undefined;
+    const front = this.#free(source, targetPort);
+    if (front === undefined) return undefined;
+    const key = keyOf(source, front);
+    const expected = { control, targetPort, until: this.#now() + EXPECTED_MS };
+    this.#expected.set(key, expected);
+    return {
+      front,
+      [Symbol.dispose]: () => {
+        if (this.#expected.get(key) === expected) this.#expected.delete(key);
+      },
+    };
+  }
+
+  /**
+   * The same number, where that can be: another client behind the same address, whose talk nobody can read, may be told
+   * a number by the server itself.
+   */
+  #free(source: string, wanted: number): number | undefined {
+    const isFree = (port: number): boolean => this.#expectedAt(source, port) === undefined;
+    if (this.#ports.includes(wanted) && isFree(wanted)) return wanted;
+    const count = this.#ports.length;
+    for (let step = 0; step < count; step += 1) {
+      const port = this.#ports[(this.#next + step) % count]!;
+      if (!isFree(port)) continue;
+      this.#next = (this.#next + step + 1) % count;
+      return port;
+    }
+    return undefined;
+  }
+
+  #expectedAt(source: string, port: number): Expected | undefined {
+    const expected = this.#expected.get(keyOf(source, port));
+    return expected !== undefined && expected.until > this.#now() ? expected : undefined;
+  }
+}
+
+/** A control connection with the data connections that hang on it: together they hold the target. */
+class Joined {
+  readonly #facts: ControlFacts;
+  #users = 1;
+
+  constructor(facts: ControlFacts) {
+    this.#facts = facts;
+  }
+
+  get isUp(): boolean {
+    return !this.#facts.hold.signal.aborted;
+  }
+
+  way(port: number): DataWay {
+    const { upstreamAddress: host, localAddress, hold } = this.#facts;
+    this.#users += 1;
+    let isOver = false;
+    return {
+      host,
+      port,
+      localAddress,
+      lost: hold.signal,
+      [Symbol.dispose]: () => {
+        if (!isOver) this.release();
+        isOver = true;
+      },
+    };
+  }
+
+  release(): void {
+    this.#users -= 1;
+    if (this.#users === 0) this.#facts.hold[Symbol.dispose]();
+  }
+}
+
+function keyOf(source: string, port: number): string {
+  return `${source} ${port}`;
+}

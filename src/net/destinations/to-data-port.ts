@@ -1,0 +1,42 @@
+/** Serves the data connections of clients whose control connections are being served. Wakes nothing. */
+import { DeniedError } from "../admission/denial.ts";
+import type { DataPorts } from "../data-ports.ts";
+import { dial } from "../dial.ts";
+import { readIp } from "../ip.ts";
+import { relay } from "../relay.ts";
+import type { Client, Destination, Served } from "./destination.ts";
+
+/** The server listens already: its client was told the port. */
+const DIAL_MS = 10_000;
+
+export interface ToDataPortOptions {
+  readonly dataPorts: DataPorts;
+  /** The port that the clients come to. */
+  readonly front: number;
+}
+
+export class ToDataPort implements Destination {
+  readonly isCold = false;
+  readonly #options: ToDataPortOptions;
+
+  constructor(options: ToDataPortOptions) {
+    this.#options = options;
+  }
+
+  async serve({ socket, signal, meters, opened }: Client): Promise<Served> {
+    const { dataPorts, front } = this.#options;
+    const ip = readIp(socket.remoteAddress ?? "");
+    using way = ip && dataPorts.lead(ip, front);
+    if (way === undefined) throw new DeniedError("no_control", "its control connection has ended");
+    const { host, port, localAddress, lost } = way;
+    const upstream = await dial({
+      host,
+      port,
+      localAddress,
+      timeoutMs: DIAL_MS,
+      signal: AbortSignal.any([signal, lost]),
+    });
+    opened();
+    return { outcome: "relayed", end: await relay({ client: socket, upstream, meters, lost }) };
+  }
+}

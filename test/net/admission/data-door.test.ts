@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { parseNetwork } from "../../../src/config/networks.ts";
+import { Bans } from "../../../src/net/admission/bans.ts";
+import { DataDoor, type DataDoorOptions } from "../../../src/net/admission/data-door.ts";
+import { DeniedError } from "../../../src/net/admission/denial.ts";
+import { Seats } from "../../../src/net/admission/seats.ts";
+import { DataPorts } from "../../../src/net/data-ports.ts";
+import { type Ip, readIp } from "../../../src/net/ip.ts";
+
+const alice = readIp("10.0.0.1")!;
+const bob = readIp("10.0.0.2")!;
+
+function stage(rest: Partial<DataDoorOptions> = {}): { readonly door: DataDoor; readonly seats: Seats } {
+  const dataPorts = new DataPorts();
+  const hold = { signal: new AbortController().signal, [Symbol.dispose]: () => {} };
+  dataPorts.join({ ip: alice, upstreamAddress: "172.17.0.2", localAddress: "172.17.0.1", hold });
+  const seats = new Seats(1, "connections in all", "process_limit");
+  const options = { access: { deny: [] }, dataPorts, bans: new Bans(), seats, unixTime: () => 0, ...rest };
+  return { door: new DataDoor(options), seats: options.seats };
+}
+
+async function refused(door: DataDoor, ip: Ip | undefined): Promise<string> {
+  const error = await door.enter(ip).then(
+    () => assert.fail("it was let in"),
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof DeniedError);
+  return error.reason;
+}
+
+suite("the door of data ports", () => {
+  test("lets in who has a control connection, on a seat of the process", async () => {
+    const { door, seats } = stage();
+    const pass = await door.enter(alice);
+    assert.equal(seats.taken, 1);
+    assert.equal(await refused(door, alice), "process_limit");
+    pass[Symbol.dispose]();
+    assert.equal(seats.taken, 0);
+  });
+
+  test("keeps out everybody else, without a seat", async () => {
+    const { door, seats } = stage();
+    assert.equal(await refused(door, bob), "no_control");
+    assert.equal(await refused(door, undefined), "no_control");
+    assert.equal(seats.taken, 0);
+  });
+
+  test("keeps out whom the service keeps out, though they are being served", async () => {
+    assert.equal(await refused(stage({ access: { deny: [parseNetwork("10.0.0.1")] } }).door, alice), "address");
+    assert.equal(await refused(stage({ access: { deny: [], allow: [] } }).door, alice), "address");
+    const bans = new Bans();
+    bans.add(alice, { service: "trap", ipv6Prefix: 64, until: 1 }, 0);
+    assert.equal(await refused(stage({ bans }).door, alice), "banned");
+  });
+});
