@@ -5,7 +5,7 @@
 import { delay } from "./async.ts";
 import type { Config, WokenService } from "./config/config.ts";
 import { ENABLE_LABEL, type LabelledContainer, serviceOfLabels } from "./config/labels.ts";
-import { clash } from "./config/ports.ts";
+import { clashingPort } from "./config/ports.ts";
 import { type ListedContainer, projectLabel, serviceLabel } from "./engine/container-facts.ts";
 import { createdLabel } from "./engine/created.ts";
 import type { ContainerEvent } from "./engine/events.ts";
@@ -202,13 +202,14 @@ export class Discovery {
     const namesake = others.find(({ name }) => name === service.name);
     if (namesake !== undefined)
       return [`there is a service "${service.name}" already: choose another one with label wakeport.name`];
+    const bound = [
+      { owner: "the admin server", address: admin.host, front: admin.port },
+      ...others.flatMap(({ name, ports }) => ports.map((port) => ({ ...port, owner: `service "${name}"` }))),
+    ];
     return service.ports.flatMap((port) => {
-      if (clash(port, { address: admin.host, front: admin.port }))
-        return [`label wakeport.ports: port ${port.front} is taken by the admin server`];
-      const other = others.find(({ ports }) => ports.some((one) => clash(one, port)));
-      return other === undefined
-        ? []
-        : [`label wakeport.ports: port ${port.front} is taken by service "${other.name}"`];
+      const other = bound.find((one) => clashingPort(one, port) !== undefined);
+      if (other === undefined) return [];
+      return [`label wakeport.ports: port ${clashingPort(other, port)} is taken by ${other.owner}`];
     });
   }
 

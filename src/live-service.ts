@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Activator } from "./activation/activator.ts";
 import type { LivePart } from "./admin/api.ts";
 import type { Service, ServicePort } from "./config/config.ts";
+import { eachPort } from "./config/ports.ts";
 import { destinationsOf, type InetdSurroundings } from "./destinations.ts";
 import { type Entrance, entranceOf, type Gatehouse } from "./net/admission/entrance.ts";
 import type { Traffic } from "./net/connection.ts";
@@ -82,7 +83,7 @@ export class LiveService {
 
 /** The TCP fronts that a service has, or would have. */
 export function wantedBy({ name, ports }: Service): { readonly service: string; readonly front: Front }[] {
-  const forConnections = ports.filter(({ protocol }) => protocol !== "udp");
+  const forConnections = ports.filter(({ protocol }) => protocol !== "udp").flatMap(eachPort);
   return forConnections.map((port) => ({ service: name, front: frontOf(port) }));
 }
 
@@ -98,7 +99,7 @@ function frontOf({ front, address, protocol }: ServicePort): Front {
 function openingsOf(options: LiveServiceOptions, entrance: Entrance): Opening[] {
   const { service, activator, traffic } = options;
   const destinationOf = destinationsOf(service, activator, options);
-  const ports = service.ports.filter(({ protocol }) => protocol !== "udp");
+  const ports = service.ports.filter(({ protocol }) => protocol !== "udp").flatMap(eachPort);
   return ports.map((port) => {
     const front = frontOf(port);
     const destination = destinationOf(port);
@@ -126,5 +127,5 @@ function sameForUdp(before: Service, after: Service): boolean {
 }
 
 function udpPortsOf({ ports }: Service): ServicePort[] {
-  return ports.filter(({ protocol }) => protocol === "udp");
+  return ports.filter(({ protocol }) => protocol === "udp").flatMap(eachPort);
 }

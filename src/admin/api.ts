@@ -2,6 +2,7 @@
 import type { ActivatorView } from "../activation/activator.ts";
 import type { StateName } from "../activation/machine.ts";
 import { isWoken, type Service } from "../config/config.ts";
+import { formatRange } from "../config/ports.ts";
 import type { Ban } from "../net/admission/bans.ts";
 import type { ConnectionView } from "../net/connection.ts";
 import { formatFront } from "../net/listener.ts";
@@ -19,7 +20,7 @@ export interface ServiceStatus {
   readonly dependents: readonly string[];
   readonly target: string;
   /** Front addresses, each with the port of the target that is woken for it. */
-  readonly ports: readonly { readonly front: string; readonly target?: number }[];
+  readonly ports: readonly PortStatus[];
   readonly connections: number;
   readonly waiting: number;
   /** While it is starting: the parts of `ready` that do not hold yet, once the target is up. */
@@ -33,6 +34,16 @@ export interface ServiceStatus {
   /** Until when no start is tried, after one that failed. */
   readonly cooldown_until?: string;
   readonly last_error?: string;
+}
+
+/** An entry of `ports`. */
+export interface PortStatus {
+  /** Of several in a row: `*:30000-30009`. */
+  readonly front: string;
+  /** The first one, of several. */
+  readonly target?: number;
+  /** How many, of several in a row. */
+  readonly count?: number;
 }
 
 /** One client at this moment. */
@@ -109,6 +120,7 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
     ports: service.ports.map((port) => ({
       front: frontOf(port),
       ...(hasFixedPort(service) && { target: port.target }),
+      ...(port.count !== undefined && { count: port.count }),
     })),
     connections: live?.connections ?? 0,
     waiting: live?.waiting ?? 0,
@@ -167,8 +179,9 @@ export function openConnection({ id, client, since, isServed, pid }: ConnectionV
   };
 }
 
-export function frontOf({ address, front, protocol }: Service["ports"][number]): string {
-  return formatFront({ port: front, ...(address !== undefined && { address }), ...(protocol && { protocol }) });
+export function frontOf({ address, front, count, protocol }: Service["ports"][number]): string {
+  const host = formatFront({ port: front, ...(address !== undefined && { address }) }).replace(/\d+$/, "");
+  return `${host}${formatRange(front, count)}${protocol === "udp" ? "/udp" : ""}`;
 }
 
 function rfc3339(unixMs: number): string {

@@ -1,5 +1,6 @@
 /** Everything that wakeport knows of itself at one moment: what SIGUSR2 logs, as xinetd's state dump. */
 import { isWoken, type Service } from "../config/config.ts";
+import { formatRange } from "../config/ports.ts";
 import { formatRate, type Rate } from "../config/rates.ts";
 import { formatTimes, type OpenTimes } from "../config/times.ts";
 import { formatDuration } from "../config/units.ts";
@@ -97,7 +98,9 @@ export function stateLines(report: StateReport): string[] {
 
 function serviceLines(service: ServiceState): string[] {
   const { name, state, cause, since, target, ports, policies, connections, waiting, open } = service;
-  const fronts = ports.map((port) => (port.target === undefined ? port.front : `${port.front} to ${port.target}`));
+  const fronts = ports.map((port) =>
+    port.target === undefined ? port.front : `${port.front} to ${formatRange(port.target, port.count)}`,
+  );
   const rest = connections + waiting - open.length;
   return [
     `service ${name}`,

@@ -1,4 +1,5 @@
 import type { ServiceStatus } from "../admin/api.ts";
+import { formatRange } from "../config/ports.ts";
 import { formatDuration } from "../config/units.ts";
 
 /** One line a port: where it listens and where that leads; on a service's first line its state, if known, and times. */
@@ -12,7 +13,7 @@ function rowsOf({ name, ports, target, state, idle_timeout_ms, start_timeout_ms 
   const idle = idle_timeout_ms === undefined ? "" : `idle ${formatDuration(idle_timeout_ms)}`;
   const start = start_timeout_ms === undefined ? "" : `start ≤ ${formatDuration(start_timeout_ms)}`;
   return ports.map((port, index) => {
-    const way = `${port.front} → ${target}${port.target === undefined ? "" : `:${port.target}`}`;
+    const way = `${port.front} → ${target}${port.target === undefined ? "" : `:${formatRange(port.target, port.count)}`}`;
     return index === 0 ? [name, way, ...(state === undefined ? [] : [state]), idle, start] : ["", way];
   });
 }

@@ -78,10 +78,13 @@ export function isWoken(service: Service): service is WokenService {
   return service.target.kind === "container" || service.target.kind === "created" || service.target.kind === "process";
 }
 
+/** Where wakeport listens: a port, or several in a row, each of which leads to the target's in the same place. */
 export interface ServicePort {
   readonly address?: string;
   readonly front: number;
   readonly target: number;
+  /** How many; absent: one. */
+  readonly count?: number;
   /** Absent: TCP. */
   readonly protocol?: "udp";
 }

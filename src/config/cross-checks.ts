@@ -1,7 +1,7 @@
 /** What only the whole of a configuration can tell. */
 import { isWoken, type Service } from "./config.ts";
 import type { Report } from "./issues.ts";
-import { clash, type PortMapping } from "./ports.ts";
+import { clashingPort, type PortMapping } from "./ports.ts";
 import { suggest } from "./suggest.ts";
 
 interface BoundFront extends PortMapping {
@@ -13,10 +13,10 @@ export function checkFronts(services: readonly Service[], admin: { host: string;
   const bound: BoundFront[] = [{ owner: "the admin server", address: admin.host, front: admin.port }];
   for (const service of services.filter(({ enabled }) => enabled)) {
     for (const [index, port] of service.ports.entries()) {
-      const other = bound.find((one) => clash(one, port));
+      const other = bound.find((one) => clashingPort(one, port) !== undefined);
       if (other === undefined) bound.push({ ...port, owner: `service "${service.name}"` });
       else {
-        const number = `${port.front}${port.protocol === "udp" ? "/udp" : ""}`;
+        const number = `${clashingPort(other, port)}${port.protocol === "udp" ? "/udp" : ""}`;
         const message = `service "${service.name}": port ${number} is taken by ${other.owner} already`;
         report({
           path: ["services", service.name, "ports", index],

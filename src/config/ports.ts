@@ -2,6 +2,9 @@ import net from "node:net";
 import { type PortNames, type Protocol, systemPortNames } from "./service-names.ts";
 import { UnitError } from "./units.ts";
 
+/** More listeners than this are no service. */
+export const MOST_PORTS = 1_000;
+
 /** One entry of `ports`: where wakeport listens, and on which port of the target it ends. */
 export interface PortMapping {
   /** IP address to listen on; absent: all, IPv4 and IPv6. */
@@ -9,6 +12,8 @@ export interface PortMapping {
   readonly front: number;
   /** Absent when only the front is given: then the target says, or it is the same. */
   readonly target?: number;
+  /** How many ports in a row these are, of which `front` and `target` are the first; absent: one. */
+  readonly count?: number;
   /** Absent: TCP. */
   readonly protocol?: "udp";
 }
@@ -18,7 +23,7 @@ const ENTRY = /^(?:(?<address>\[[^\]]*\]|\d*\.[\d.]*|[^:[\]]+(?=:[^:]+:)):)?(?<f
 
 /**
  * Reads one entry in the short syntax of Docker Compose: `2121`, `2121:21`, `127.0.0.1:2121:21`, `[::1]:2121:21`,
- * `53/udp`.
+ * `53/udp`; or a range of ports, each of which leads to the one in the same place: `30000-30009`, `30000-30009:40000-40009`.
  * Other than there, `127.0.0.1:2121` names the front: wakeport does not hand out ports; and a port may be a name of
  * /etc/services, `ftp`.
  *
@@ -38,10 +43,14 @@ export function parsePort(text: string, names: PortNames = systemPortNames): Por
   const groups = splitEntry(ports);
   if (groups === undefined) throw new UnitError(mappingHint(text, ports));
   const address = groups.address === undefined ? undefined : parseAddress(groups.address, text);
-  const portOf = (part: string): number => parseNumberOrName(part, text, protocol ?? "tcp", names);
+  const rangeOf = (part: string): Range => parseRange(part, text, protocol ?? "tcp", names);
+  const front = rangeOf(groups.front);
+  const target = groups.target === undefined ? undefined : rangeOf(groups.target);
+  checkLengths(text, front, target);
   return {
-    front: portOf(groups.front),
-    ...(groups.target !== undefined && { target: portOf(groups.target) }),
+    front: front.first,
+    ...(target !== undefined && { target: target.first }),
+    ...(front.count > 1 && { count: front.count }),
     ...(address !== undefined && { address }),
     ...(protocol === "udp" && { protocol }),
   };
@@ -76,17 +85,58 @@ const NAME = /^(?=.*[a-z])[a-z0-9][a-z0-9_.+-]*$/i;
 /** Longer ones are in no file, and the search for near names would take its time. */
 const LONGEST_NAME = 64;
 
-function parseNumberOrName(text: string, entry: string, protocol: Protocol, names: PortNames): number {
-  return text.length <= LONGEST_NAME && NAME.test(text) ? names(text, protocol) : parseNumber(text, entry);
+/** Ports in a row; of a single one the count is 1. */
+interface Range {
+  readonly first: number;
+  readonly count: number;
 }
 
-function parseNumber(text: string, entry: string): number {
-  if (/^\d+-\d+$/.test(text)) {
-    throw new UnitError(`"${entry}": ranges are not supported yet: list the ports one by one`);
+function parseRange(text: string, entry: string, protocol: Protocol, names: PortNames): Range {
+  const [, from, to] = /^(\d+)-(\d+)$/.exec(text) ?? [];
+  if (from === undefined || to === undefined)
+    return { first: parseNumberOrName(text, entry, protocol, names), count: 1 };
+  const [first, last] = [parseNumber(from, entry), parseNumber(to, entry)];
+  if (last < first) {
+    throw new UnitError(`"${entry}": a range begins with the lower port: write "${last}-${first}"`);
   }
+  const count = last - first + 1;
+  if (count > MOST_PORTS) {
+    throw new UnitError(`"${entry}": these are ${count} ports, and a service has ${MOST_PORTS} at most`);
+  }
+  return { first, count };
+}
+
+/** @throws UnitError */
+function checkLengths(entry: string, front: Range, target: Range | undefined): void {
+  if (target === undefined || target.count === front.count) return;
+  const end = target.first + front.count - 1;
+  const match = front.count === 1 ? target.first : `${target.first}-${end}`;
+  const what = `${portsOf(front.count)} cannot lead to ${target.count}`;
+  const remedy = end > LAST_PORT ? "let the range of the target begin lower" : `the target's part would be "${match}"`;
+  throw new UnitError(`"${entry}": ${what}: ${remedy}`);
+}
+
+function portsOf(count: number): string {
+  return count === 1 ? "1 port" : `${count} ports`;
+}
+
+function parseNumberOrName(text: string, entry: string, protocol: Protocol, names: PortNames): number {
+  if (text.length > LONGEST_NAME || !NAME.test(text)) return parseNumber(text, entry);
+  try {
+    return names(text, protocol);
+  } catch (error) {
+    // Names may have dashes, and digits.
+    if (!/^(\d+-.+|.+-\d+)$/.test(text)) throw error;
+    throw new UnitError(`"${entry}": "${text}" is no name of a port, and a range has numbers at both ends`);
+  }
+}
+
+const LAST_PORT = 65_535;
+
+function parseNumber(text: string, entry: string): number {
   if (!/^\d+$/.test(text)) throw new UnitError(`"${entry}": "${text}" is no port`);
   const port = Number(text);
-  if (port < 1 || port > 65_535) throw new UnitError(`"${entry}": a port is a number from 1 to 65535`);
+  if (port < 1 || port > LAST_PORT) throw new UnitError(`"${entry}": a port is a number from 1 to 65535`);
   return port;
 }
 
@@ -112,11 +162,39 @@ function addressHint(text: string): string {
   return `"${text}" is no address: write "127.0.0.1:9000"`;
 }
 
-/** Whether two fronts cannot both be bound. */
+/** Whether two entries have fronts that cannot both be bound. */
 export function clash(a: PortMapping, b: PortMapping): boolean {
-  if (a.front !== b.front || a.protocol !== b.protocol) return false;
-  if (a.address === undefined || b.address === undefined) return true;
-  if (net.isIPv6(a.address) !== net.isIPv6(b.address)) return false;
+  return clashingPort(a, b) !== undefined;
+}
+
+/** The first port that two entries cannot both bind. */
+export function clashingPort(a: PortMapping, b: PortMapping): number | undefined {
+  const first = Math.max(a.front, b.front);
+  return first <= Math.min(lastFront(a), lastFront(b)) && a.protocol === b.protocol && meet(a, b) ? first : undefined;
+}
+
+function meet({ address: a }: PortMapping, { address: b }: PortMapping): boolean {
+  if (a === undefined || b === undefined) return true;
+  if (net.isIPv6(a) !== net.isIPv6(b)) return false;
   const isWildcard = (address: string): boolean => address === "0.0.0.0" || /^[0:]+$/.test(address);
-  return a.address === b.address || isWildcard(a.address) || isWildcard(b.address);
+  return a === b || isWildcard(a) || isWildcard(b);
+}
+
+function lastFront({ front, count = 1 }: Pick<PortMapping, "front" | "count">): number {
+  return front + count - 1;
+}
+
+/** The ports of an entry one by one, each leading to the one in the same place. */
+export function eachPort<T extends PortMapping & { readonly target: number }>(entry: T): Omit<T, "count">[] {
+  const { count = 1, ...first } = entry;
+  return Array.from({ length: count }, (_, index) => ({
+    ...first,
+    front: first.front + index,
+    target: first.target + index,
+  }));
+}
+
+/** `30000-30009` from 30000 on; of one port its number. */
+export function formatRange(first: number, count: number = 1): string {
+  return count === 1 ? String(first) : `${first}-${first + count - 1}`;
 }

@@ -2,7 +2,7 @@
 import { builtIn } from "./built-in.ts";
 import type { ReadySpec, ServicePort, TargetSpec, UdpPolicy } from "./config.ts";
 import type { Report } from "./issues.ts";
-import { clash, type PortMapping } from "./ports.ts";
+import { clash, clashingPort, formatRange, type PortMapping } from "./ports.ts";
 import type { ParsedService } from "./schema.ts";
 import type { ParsedPolicies, ParsedReady } from "./schema-policies.ts";
 import { type ParsedCreated, type ParsedProcess, type TargetKind, targetKinds } from "./schema-targets.ts";
@@ -170,33 +170,42 @@ export function resolvePort(
   if (!["container", "created", "process"].includes(target.kind)) {
     if (port.target !== undefined) {
       const message = `service "${name}": a target of the kind "${target.kind}" has no ports to choose from`;
-      report({ path, message, hint: `write only where to listen: "${port.front}"` });
+      report({ path, message, hint: `write only where to listen: "${formatRange(port.front, port.count)}"` });
     }
     if (target.kind === "forward" && leadsToItself(port, target)) {
-      const message = `service "${name}": port ${port.front} is wakeport's own front, and would be passed on to itself without end`;
+      const message = `service "${name}": port ${target.port} is wakeport's own front, and would be passed on to itself without end`;
       report({ path, message, hint: "forward it to another port, or to another machine" });
       return undefined;
     }
     return { ...port, target: target.kind === "forward" ? target.port : port.front };
   }
   const own = target.kind === "process" ? target.listen.port : undefined;
-  const resolved = { ...port, target: port.target ?? own ?? port.front };
+  // Ten ports that all lead to one are not what somebody means by a range.
+  const resolved = { ...port, target: port.target ?? (port.count === undefined ? own : undefined) ?? port.front };
   if (target.kind !== "process" || (target.isHandedListener && own === undefined)) return resolved;
-  const { protocol } = port;
-  if (clash(port, { address: target.listen.host, front: resolved.target, ...(protocol && { protocol }) })) {
-    const message = `service "${name}": port ${port.front} is wakeport's own front, so the process cannot listen there`;
-    report({ path, message, hint: 'let the process listen on another port ("listen")' });
+  const { protocol, count } = port;
+  const there = { address: target.listen.host, front: resolved.target, ...(count !== undefined && { count }) };
+  const shared = clashingPort(port, { ...there, ...(protocol && { protocol }) });
+  if (shared !== undefined) {
+    const message = `service "${name}": port ${shared} is wakeport's own front, so the process cannot listen there`;
+    const hint = 'let the process listen on another port ("listen")';
+    const hintOfRange = 'let the process and this front have another address each: "192.0.2.1:30000-30009"';
+    report({ path, message, hint: count === undefined ? hint : hintOfRange });
     return undefined;
   }
   return resolved;
 }
 
 /** As far as addresses tell: of others nobody knows whether they are this machine's. */
-function leadsToItself({ address, front }: PortMapping, { host, port }: { host: string; port: number }): boolean {
+function leadsToItself(
+  { address, front: first, count = 1 }: PortMapping,
+  { host, port: front }: { host: string; port: number },
+): boolean {
   const here = host === "localhost" ? "127.0.0.1" : host;
   const isLoopback = here.startsWith("127.") || here === "::1";
   return (
-    front === port &&
+    front >= first &&
+    front < first + count &&
     (address === here ||
       (isLoopback && clash({ front, address: here }, { front, ...(address !== undefined && { address }) })))
   );

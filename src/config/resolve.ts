@@ -3,6 +3,7 @@ import { builtIn } from "./built-in.ts";
 import type { Config, Service } from "./config.ts";
 import { checkDependencies, checkFronts, checkGroups, checkSharing } from "./cross-checks.ts";
 import type { Located, Report } from "./issues.ts";
+import { MOST_PORTS, type PortMapping } from "./ports.ts";
 import { readBanners, resolveAdmission } from "./resolve-admission.ts";
 import { resolveHold } from "./resolve-hold.ts";
 import { dependencyPolicy, resolveSleep } from "./resolve-sleep.ts";
@@ -66,6 +67,7 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
   const target = resolveTarget(name, own, defaults, report);
   if (target === undefined) return [];
   const ports = own.ports.map((port, index) => resolvePort(name, port, index, target, report));
+  checkCount(name, own.ports, report);
   const ready = resolveReady(name, own, defaults, report);
   const stopGraceMs = own.stop_grace ?? defaults.stop_grace;
   const startTimeoutMs = own.start_timeout ?? defaults.start_timeout ?? builtIn.start_timeout;
@@ -94,6 +96,14 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
       ...(stopGraceMs !== undefined && { stopGraceMs }),
     },
   ];
+}
+
+/** Each port is a listener. */
+function checkCount(name: string, ports: readonly PortMapping[], report: Report): void {
+  const count = ports.reduce((sum, port) => sum + (port.count ?? 1), 0);
+  if (count <= MOST_PORTS) return;
+  const message = `service "${name}" has ${count} ports: ${MOST_PORTS} are the most`;
+  report({ path: ["services", name, "ports"], message, hint: "each is a listener of its own" });
 }
 
 /** `docker.project` is what containers that name only their service belong to. */

@@ -48,7 +48,7 @@ export interface ParsedService extends ParsedPolicies {
 const service = z.strictObject({
   ports: z
     .union([port.transform((one) => [one]), z.array(port).min(1)])
-    .describe("Where to listen, as in compose: [address:]front[:target]"),
+    .describe("Where to listen, as in compose: [address:]front[:target], of which both may be ranges"),
   container: containerTarget.optional(),
   process: processTarget.optional(),
   inetd: inetdTarget.optional(),

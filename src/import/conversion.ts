@@ -1,6 +1,7 @@
 /** The making of one service: what was read of it, what was said about it, and whether it may be served. */
 import { clash, type PortMapping, parsePort } from "../config/ports.ts";
 import type { PortNames } from "../config/service-names.ts";
+import { UnitError } from "../config/units.ts";
 import { type Entries, type Entry, type Place, type Plain, placeOf, type ServiceDraft, type Warning } from "./draft.ts";
 import type { Setting, Settings } from "./xinetd-settings.ts";
 
@@ -91,7 +92,9 @@ export class Fronts {
 
   /** @throws UnitError when that is no entry of `ports` */
   read(text: string): PortMapping {
-    return parsePort(text, this.#names);
+    const port = parsePort(text, this.#names);
+    if (port.count !== undefined) throw new UnitError(`"${text}" is no port`);
+    return port;
   }
 
   /** @returns who has it already @throws UnitError when that is no entry of `ports` */

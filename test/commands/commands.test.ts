@@ -8,7 +8,7 @@ import { freePort, temporaryFile, wakeport } from "../support/program.ts";
 
 const good = `
 services:
-  ftp: { ports: ["2121:21", "127.0.0.1:30000:30000"], container: vsftpd, idle_timeout: 10m }
+  ftp: { ports: ["2121:21", "127.0.0.1:30000:30000", "31000-31009:32000-32009"], container: vsftpd, idle_timeout: 10m }
   off: { ports: [7000], container: { service: x, project: y }, enabled: false }
 `;
 
@@ -59,6 +59,8 @@ suite("wakeport check", () => {
     assert.equal(code, 0);
     assert.match(stdout, /ftp\s+\*:2121 → container vsftpd:21\s+idle 10m/);
     assert.match(stdout, /127\.0\.0\.1:30000 → container vsftpd:30000/);
+    assert.match(stdout, /^ +\*:31000-31009 → container vsftpd:32000-32009$/m);
+    assert.equal(stdout.trim().split("\n").length, 5, "a line for a range");
     assert.match(stdout, /off\s+\*:7000 → container y\/x:7000\s+disabled/);
   });
 

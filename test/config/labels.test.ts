@@ -34,7 +34,7 @@ function problemsOf(labels: Readonly<Record<string, string>>): readonly string[]
 suite("labels of a container", () => {
   test("make a service, in the words of wakeport.yaml", () => {
     const service = serviceOf({
-      "wakeport.ports": "2121:21, 127.0.0.1:2122:22",
+      "wakeport.ports": "2121:21, 127.0.0.1:2122:22, 30000-30009",
       "wakeport.ready": "[tcp, { http: /health }]",
       "wakeport.limits.waiting": "10",
       "wakeport.sleep": "[{ after: 1m, do: pause }, { after: 30m, do: stop }]",
@@ -44,6 +44,7 @@ suite("labels of a container", () => {
     assert.deepEqual(service.ports, [
       { front: 2121, target: 21 },
       { address: "127.0.0.1", front: 2122, target: 22 },
+      { front: 30_000, target: 30_000, count: 10 },
     ]);
     assert.deepEqual(
       service.ready.map(({ kind }) => kind),

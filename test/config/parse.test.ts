@@ -235,7 +235,63 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
     "services: { a: { ports: '1:2', process: { command: [x] }, network: n } }",
     /"network" has no meaning for a target of the kind "process"/,
   ],
-  "a range of ports": ["services: { a: { ports: 30000-30009, container: c } }", /ranges are not supported yet/],
+  "a range of ports that is turned round": [
+    "services: { a: { ports: 30009-30000, container: c } }",
+    /w\.yaml:1:25 error: .*"30009-30000": a range begins with the lower port: write "30000-30009"/,
+  ],
+  "a range without an end": ["services: { a: { ports: '30000-', container: c } }", /"30000-": "30000-" is no port/],
+  "a range beyond the last port": [
+    "services: { a: { ports: 65530-65536, container: c } }",
+    /a port is a number from 1 to 65535/,
+  ],
+  "a range of a name": [
+    "services: { a: { ports: nobody-30000, container: c } }",
+    /"nobody-30000" is no name of a port, and a range has numbers at both ends/,
+  ],
+  "a range that leads to a shorter one": [
+    'services: { a: { ports: "30000-30009:40000-40008", container: c } }',
+    /10 ports cannot lead to 9: the target's part would be "40000-40009"/,
+  ],
+  "a range that leads to one port": [
+    'services: { a: { ports: "[::1]:30000-30009:21", container: c } }',
+    /10 ports cannot lead to 1: the target's part would be "21-30"/,
+  ],
+  "a range that leads past the last port": [
+    'services: { a: { ports: "30000-30009:65530-65535", container: c } }',
+    /10 ports cannot lead to 6: let the range of the target begin lower/,
+  ],
+  "one port that leads to a range": [
+    'services: { a: { ports: "21:30000-30009", container: c } }',
+    /1 port cannot lead to 10: the target's part would be "30000"/,
+  ],
+  "a range of more ports than a service may have": [
+    "services: { a: { ports: 1024-65535, container: c } }",
+    /"1024-65535": these are 64512 ports, and a service has 1000 at most/,
+  ],
+  "more ports in all than a service may have": [
+    "services: { a: { ports: [21, 30000-30999], container: c } }",
+    /w\.yaml:1:18 error: service "a" has 1001 ports: 1000 are the most/,
+  ],
+  "a port that is within a range": [
+    "services:\n  a: { ports: [21, 30000-30009], container: c }\n  b: { ports: [80, 30005-30015], container: d }\n",
+    /w\.yaml:3:20 error: service "b": port 30005 is taken by service "a" already/,
+  ],
+  "ranges of one service that overlap": [
+    "services: { a: { ports: [30000-30009, 30009/tcp], container: c } }",
+    /w\.yaml:1:39 error: service "a": port 30009 is taken by service "a" already/,
+  ],
+  "the admin server's port within a range": [
+    "services: { a: { ports: 9460-9469, container: c } }",
+    /port 9464 is taken by the admin server already/,
+  ],
+  "a range where its process has to listen itself": [
+    'services: { a: { ports: ["2121:21", "30000-30009:30009-30018"], process: { command: [x] } } }',
+    /port 30009 is wakeport's own front, so the process cannot listen there[\s\S]*another address/,
+  ],
+  "a range that is forwarded to one of its own ports": [
+    'services: { a: { ports: 30000-30009, forward: "127.0.0.1:30004" } }',
+    /port 30004 is wakeport's own front, and would be passed on to itself/,
+  ],
   "a protocol that is not served": ["services: { a: { ports: 53/sctp, container: c } }", /the protocol is tcp or udp/],
   "the same front twice": [
     "services:\n  a: { ports: 2121, container: c }\n  b: { ports: '127.0.0.1:2121', container: d }\n",

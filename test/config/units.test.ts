@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import net from "node:net";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { clash, parseHostPort, parsePort } from "../../src/config/ports.ts";
+import { clash, MOST_PORTS, parseHostPort, parsePort } from "../../src/config/ports.ts";
 import { portNames } from "../../src/config/service-names.ts";
 import { suggest } from "../../src/config/suggest.ts";
 import { formatDuration, parseDuration, UnitError } from "../../src/config/units.ts";
@@ -117,7 +117,10 @@ suite("parsePort()", () => {
     "::1:2121:21",
     "localhost:2121:21",
     "1:2:3:4",
-    "1-5",
+    "1-",
+    "-5",
+    "1-2-3",
+    "0-5",
     "53/sctp",
     "1/tcp/x",
   ];
@@ -145,8 +148,9 @@ suite("parsePort()", () => {
     fc.assert(
       fc.property(text, (entry) => {
         try {
-          const { front, target = front, address = "::" } = parsePort(entry, names);
-          assert.ok(front >= 1 && front <= 65_535 && target >= 1 && target <= 65_535);
+          const { front, target = front, count = 1, address = "::" } = parsePort(entry, names);
+          assert.ok(count >= 1 && count <= MOST_PORTS);
+          assert.ok(front >= 1 && target >= 1 && Math.max(front, target) + count - 1 <= 65_535);
           assert.ok(net.isIP(address) !== 0);
         } catch (error) {
           assert.ok(error instanceof UnitError, String(error));

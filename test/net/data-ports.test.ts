@@ -3,9 +3,7 @@ import { suite, test } from "node:test";
 import fc from "fast-check";
 import { type Control, type ControlFacts, DataPorts, type DataWay } from "../../src/net/data-ports.ts";
 import { type Ip, readIp } from "../../src/net/ip.ts";
-
-/** How many cases each property is tried with; WAKEPORT_TEST_CASES=100000 takes a minute. */
-const numRuns = Number(process.env["WAKEPORT_TEST_CASES"] ?? 2_000);
+import { randomRuns } from "../activation/random.ts";
 
 const ip = (text: string): Ip => readIp(text)!;
 const alice = ip("10.0.0.1");
@@ -151,14 +149,14 @@ suite("a reserved data port", () => {
     assert.equal(control.expect(8), undefined, "it is over");
   });
 
-  test("is never given to two at a time, and every lease is given back once, whatever happens in which order", () => {
+  test("is never given to two at a time, and every lease is given back once, whatever happens in which order", (t) => {
     const step = fc.oneof(
       fc.record({ do: fc.constant("join" as const), client: fc.nat(2) }),
       fc.record({ do: fc.constantFrom("end", "expect", "giveBack", "lead", "over"), which: fc.nat(8) }),
       fc.record({ do: fc.constant("wait" as const), ms: fc.nat(40_000) }),
     );
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      fc.property(fc.array(step, { maxLength: 60, size: "max" }), (steps) => {
         const model = new Model();
         for (const one of steps) {
           if (one.do === "join") model.join(one.client);
@@ -167,7 +165,7 @@ suite("a reserved data port", () => {
         }
         model.finish();
       }),
-      { numRuns },
+      randomRuns(t, 2_000),
     );
   });
 });
