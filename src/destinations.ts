@@ -5,6 +5,7 @@ import { builtIn } from "./config/built-in.ts";
 import type { InetdSpec, Service, ServicePort } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
 import type { Gatehouse } from "./net/admission/entrance.ts";
+import type { DataPorts } from "./net/data-ports.ts";
 import { Builtin } from "./net/destinations/builtin.ts";
 import type { Destination } from "./net/destinations/destination.ts";
 import { Forward } from "./net/destinations/forward.ts";
@@ -29,6 +30,8 @@ export interface DestinationSurroundings {
   readonly gatehouse: Gatehouse;
   readonly around: InetdSurroundings;
   readonly observer: Observer;
+  /** Of a service that has any. */
+  readonly dataPorts?: DataPorts | undefined;
 }
 
 /** Gives each port of one service its destination. */
@@ -41,7 +44,7 @@ export type DestinationOf = (port: ServicePort) => Destination;
 export function destinationsOf(
   service: Service,
   activator: Activator | undefined,
-  { gatehouse, around, observer }: DestinationSurroundings,
+  { gatehouse, around, observer, dataPorts }: DestinationSurroundings,
 ): DestinationOf {
   const { target, releasePace, startTimeoutMs } = service;
   switch (target.kind) {
@@ -63,7 +66,7 @@ export function destinationsOf(
       if (activator === undefined) throw new Error(`service "${service.name}" has no activator`);
       // The ports of a service share its pace.
       const pace = new Gate(releasePace);
-      const shared = { service: service.name, activator, pace, protocol: protocolOf(service) };
+      const shared = { service: service.name, activator, pace, protocol: protocolOf(service), dataPorts };
       return (port) => new ToTarget({ ...shared, targetPort: port.target });
     }
   }

@@ -204,13 +204,17 @@ export class Discovery {
       return [`there is a service "${service.name}" already: choose another one with label wakeport.name`];
     const bound = [
       { owner: "the admin server", address: admin.host, front: admin.port },
-      ...others.flatMap(({ name, ports }) => ports.map((port) => ({ ...port, owner: `service "${name}"` }))),
+      ...others.flatMap(({ name, ports, data }) =>
+        [...ports, ...data].map((port) => ({ ...port, owner: `service "${name}"` })),
+      ),
     ];
-    return service.ports.flatMap((port) => {
-      const other = bound.find((one) => clashingPort(one, port) !== undefined);
-      if (other === undefined) return [];
-      return [`label wakeport.ports: port ${clashingPort(other, port)} is taken by ${other.owner}`];
-    });
+    return (["ports", "data"] as const).flatMap((key) =>
+      service[key].flatMap((port) => {
+        const other = bound.find((one) => clashingPort(one, port) !== undefined);
+        if (other === undefined) return [];
+        return [`label wakeport.${key}: port ${clashingPort(other, port)} is taken by ${other.owner}`];
+      }),
+    );
   }
 
   /** Once, for as long as it lasts. */

@@ -4,8 +4,10 @@ import type { LivePart } from "./admin/api.ts";
 import type { Service, ServicePort } from "./config/config.ts";
 import { eachPort } from "./config/ports.ts";
 import { destinationsOf, type InetdSurroundings } from "./destinations.ts";
-import { type Entrance, entranceOf, type Gatehouse } from "./net/admission/entrance.ts";
-import type { Traffic } from "./net/connection.ts";
+import { dataEntranceOf, entranceOf, type Gatehouse, type ServiceEntrance } from "./net/admission/entrance.ts";
+import { besideWaiting, type Traffic } from "./net/connection.ts";
+import { DataPorts } from "./net/data-ports.ts";
+import { ToDataPort } from "./net/destinations/to-data-port.ts";
 import type { Opening } from "./net/fronts.ts";
 import { readIp } from "./net/ip.ts";
 import { type Front, formatFront } from "./net/listener.ts";
@@ -34,11 +36,14 @@ export class LiveService {
   readonly service: Service;
   readonly activator: Activator | undefined;
   readonly traffic: Traffic;
-  readonly entrance: Entrance;
+  readonly entrance: ServiceEntrance;
   /** Of a service that has ports for datagrams. */
   readonly udp: UdpService | undefined;
-  /** Its TCP fronts. */
-  readonly openings: readonly Opening[];
+  /** Its TCP fronts, those for data excepted. */
+  readonly controlOpenings: readonly Opening[];
+  readonly dataOpenings: readonly Opening[];
+  /** Of a service that has, or had, any: with all who may use them. */
+  readonly dataPorts: DataPorts | undefined;
 
   constructor(options: LiveServiceOptions) {
     const { service, activator, traffic, before, gatehouse } = options;
@@ -46,14 +51,23 @@ export class LiveService {
     this.activator = activator;
     this.traffic = traffic;
     this.entrance = entranceOf(service, gatehouse, before?.entrance);
-    this.openings = openingsOf(options, this.entrance);
+    const hasData = service.data.length > 0;
+    this.dataPorts = before?.dataPorts ?? (hasData ? new DataPorts() : undefined);
+    this.controlOpenings = openingsOf(options, this.entrance, hasData ? this.dataPorts : undefined);
+    this.dataOpenings = this.dataPorts === undefined ? [] : dataOpeningsOf(options, this.dataPorts);
+    this.dataPorts?.configure(service.data.flatMap(eachPort).map(({ front }) => front));
     const isAsBefore = before !== undefined && before.activator === activator && sameForUdp(before.service, service);
     this.udp = isAsBefore ? before.udp : newUdp(options, this.entrance);
   }
 
+  /** All its TCP fronts. */
+  get openings(): readonly Opening[] {
+    return [...this.controlOpenings, ...this.dataOpenings];
+  }
+
   /** Another one is in its place, or none: see Destination.retire. */
   async retire(drainMs: number): Promise<void> {
-    const destinations = new Set(this.openings.map(({ route }) => route.destination));
+    const destinations = new Set(this.controlOpenings.map(({ route }) => route.destination));
     await Promise.all([...destinations].map((destination) => destination.retire?.(drainMs)));
   }
 
@@ -82,8 +96,8 @@ export class LiveService {
 }
 
 /** The TCP fronts that a service has, or would have. */
-export function wantedBy({ name, ports }: Service): { readonly service: string; readonly front: Front }[] {
-  const forConnections = ports.filter(({ protocol }) => protocol !== "udp").flatMap(eachPort);
+export function wantedBy({ name, ports, data }: Service): { readonly service: string; readonly front: Front }[] {
+  const forConnections = [...ports.filter(({ protocol }) => protocol !== "udp"), ...data].flatMap(eachPort);
   return forConnections.map((port) => ({ service: name, front: frontOf(port) }));
 }
 
@@ -96,9 +110,13 @@ function frontOf({ front, address, protocol }: ServicePort): Front {
   return { port: front, ...(address !== undefined && { address }), ...(protocol !== undefined && { protocol }) };
 }
 
-function openingsOf(options: LiveServiceOptions, entrance: Entrance): Opening[] {
+function openingsOf(
+  options: LiveServiceOptions,
+  entrance: ServiceEntrance,
+  dataPorts: DataPorts | undefined,
+): Opening[] {
   const { service, activator, traffic } = options;
-  const destinationOf = destinationsOf(service, activator, options);
+  const destinationOf = destinationsOf(service, activator, { ...options, dataPorts });
   const ports = service.ports.filter(({ protocol }) => protocol !== "udp").flatMap(eachPort);
   return ports.map((port) => {
     const front = frontOf(port);
@@ -107,7 +125,17 @@ function openingsOf(options: LiveServiceOptions, entrance: Entrance): Opening[] 
   });
 }
 
-function newUdp(options: LiveServiceOptions, { door }: Entrance): UdpService | undefined {
+function dataOpeningsOf({ service, traffic, gatehouse }: LiveServiceOptions, dataPorts: DataPorts): Opening[] {
+  const entrance = dataEntranceOf(service, dataPorts, gatehouse);
+  const shared = { service: service.name, entrance, traffic: besideWaiting(traffic) };
+  return service.data.flatMap(eachPort).map((port) => {
+    const front = frontOf(port);
+    const destination = new ToDataPort({ dataPorts, front: port.front });
+    return { front, route: { ...shared, front: formatFront(front), destination } };
+  });
+}
+
+function newUdp(options: LiveServiceOptions, { door }: ServiceEntrance): UdpService | undefined {
   const { service, activator, traffic, observer, nextId } = options;
   const ports = udpPortsOf(service);
   if (ports.length === 0 || activator === undefined) return undefined;

@@ -153,9 +153,12 @@ export class Services {
     for (const service of removed) this.#letGo(this.vanish(service, drainMs));
   }
 
-  /** Accepts nobody any more, and refuses those who are not served yet. */
+  /**
+   * Accepts nobody any more, and refuses those who are not served yet. Who is being served may go on as before, at data
+   * ports as well.
+   */
   close(): void {
-    this.#letGoOfFronts();
+    this.#letGoOfFronts(this.all.flatMap(({ dataOpenings }) => dataOpenings));
     for (const connection of this.#connections.keys()) connection.refuse(new ClosedError("wakeport ends"));
   }
 
@@ -170,6 +173,7 @@ export class Services {
   /** Waits for what was let go of, and ends all connections that there are. */
   async end(): Promise<void> {
     await Promise.all(this.#ending);
+    this.#fronts.close();
     this.#options.gatehouse.farewell.close();
     for (const connection of this.#connections.keys()) connection.reset();
     await Promise.all([...this.#connections.values(), ...this.all.map(({ udp }) => udp?.close())]);
@@ -181,8 +185,8 @@ export class Services {
     return [...open.take(most).map(({ view }) => openConnection(view))];
   }
 
-  #letGoOfFronts(): void {
-    this.#fronts.close();
+  #letGoOfFronts(kept: readonly Opening[] = []): void {
+    this.#fronts.close(kept);
     for (const listener of this.#all.udpListeners) listener.close();
   }
 

@@ -1,7 +1,7 @@
 /** What wakeport tells about its services: the answer of /api/v1/services, which `wakeport status` prints. */
 import type { ActivatorView } from "../activation/activator.ts";
 import type { StateName } from "../activation/machine.ts";
-import { isWoken, type Service } from "../config/config.ts";
+import { isWoken, type Service, type ServicePort } from "../config/config.ts";
 import { formatRange } from "../config/ports.ts";
 import type { Ban } from "../net/admission/bans.ts";
 import type { ConnectionView } from "../net/connection.ts";
@@ -36,7 +36,7 @@ export interface ServiceStatus {
   readonly last_error?: string;
 }
 
-/** An entry of `ports`. */
+/** An entry of `ports` or `data`. */
 export interface PortStatus {
   /** Of several in a row: `*:30000-30009`. */
   readonly front: string;
@@ -44,6 +44,8 @@ export interface PortStatus {
   readonly target?: number;
   /** How many, of several in a row. */
   readonly count?: number;
+  /** Whether it is for clients that are being served. */
+  readonly data?: true;
 }
 
 /** One client at this moment. */
@@ -117,11 +119,10 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
     dependents: view?.dependents ?? [],
     ...(view !== undefined && { cause: view.missing ?? view.cause, since: rfc3339(view.since) }),
     target,
-    ports: service.ports.map((port) => ({
-      front: frontOf(port),
-      ...(hasFixedPort(service) && { target: port.target }),
-      ...(port.count !== undefined && { count: port.count }),
-    })),
+    ports: [
+      ...service.ports.map((port) => portStatus(port, hasFixedPort(service))),
+      ...service.data.map((port) => ({ ...portStatus(port, true), data: true as const })),
+    ],
     connections: live?.connections ?? 0,
     waiting: live?.waiting ?? 0,
     ...(view?.pending !== undefined && { pending: view.pending }),
@@ -134,6 +135,11 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
     ...(view?.cooldownUntil !== undefined && { cooldown_until: rfc3339(view.cooldownUntil) }),
     ...(view?.lastError !== undefined && { last_error: view.lastError }),
   };
+}
+
+function portStatus(port: ServicePort, hasTarget: boolean): PortStatus {
+  const { target, count } = port;
+  return { front: frontOf(port), ...(hasTarget && { target }), ...(count !== undefined && { count }) };
 }
 
 /** A process that is handed its listener may have it on any free port. */
@@ -179,7 +185,7 @@ export function openConnection({ id, client, since, isServed, pid }: ConnectionV
   };
 }
 
-export function frontOf({ address, front, count, protocol }: Service["ports"][number]): string {
+export function frontOf({ address, front, count, protocol }: ServicePort): string {
   const host = formatFront({ port: front, ...(address !== undefined && { address }) }).replace(/\d+$/, "");
   return `${host}${formatRange(front, count)}${protocol === "udp" ? "/udp" : ""}`;
 }

@@ -6,7 +6,7 @@ import { formatTimes, type OpenTimes } from "../config/times.ts";
 import { formatDuration } from "../config/units.ts";
 import { formatNetwork, type Network } from "../net/ip.ts";
 import type { Counts, Tallied } from "../telemetry/tally.ts";
-import type { OpenConnection, ServiceStatus, StatusReport } from "./api.ts";
+import type { OpenConnection, PortStatus, ServiceStatus, StatusReport } from "./api.ts";
 
 /** More connections than this are counted, not listed, in all: the dump is written in one piece. */
 const MOST_LISTED = 1_000;
@@ -98,9 +98,7 @@ export function stateLines(report: StateReport): string[] {
 
 function serviceLines(service: ServiceState): string[] {
   const { name, state, cause, since, target, ports, policies, connections, waiting, open } = service;
-  const fronts = ports.map((port) =>
-    port.target === undefined ? port.front : `${port.front} to ${formatRange(port.target, port.count)}`,
-  );
+  const fronts = ports.map(frontWords);
   const rest = connections + waiting - open.length;
   return [
     `service ${name}`,
@@ -124,6 +122,11 @@ function serviceLines(service: ServiceState): string[] {
   ];
 }
 
+function frontWords({ front, target, count, data }: PortStatus): string {
+  const way = target === undefined ? front : `${front} to ${formatRange(target, count)}`;
+  return data ? `${way} (data)` : way;
+}
+
 function connectionLine({ conn, client, state, since, pid }: OpenConnection): string {
   return `${client} ${state} since ${since}, conn ${conn}${pid === undefined ? "" : `, pid ${pid}`}`;
 }
@@ -131,7 +134,7 @@ function connectionLine({ conn, client, state, since, pid }: OpenConnection): st
 /** What the configuration says of a service besides where it listens and what it leads to. */
 function policiesOf(service: Service | undefined): Readonly<Record<string, unknown>> {
   if (service === undefined) return {};
-  const { name: _name, ports: _ports, target: _target, enabled: _enabled, ...policies } = service;
+  const { name: _name, ports: _ports, data: _data, target: _target, enabled: _enabled, ...policies } = service;
   const meant = Object.entries(policies).filter(([key]) => isWoken(service) || !WOKEN_ONLY.has(key));
   return Object.fromEntries(meant.map(([key, value]) => [key, written(value)]));
 }

@@ -6,6 +6,7 @@ import { accountOf } from "../target/accounts.ts";
 import { admissionWords } from "./admission-words.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode } from "./command.ts";
 import { configOf } from "./config.ts";
+import { ftpSettings } from "./ftp-settings.ts";
 import { planLines } from "./plan.ts";
 import { missingPrograms } from "./programs.ts";
 
@@ -13,8 +14,8 @@ export const command: Command = {
   usage: "[-c FILE]",
   options: configOption,
   help: `Checks the configuration and prints what would be served. Nothing is started, no port is bound, no engine asked.
-Users, groups and programs are looked up on this machine; that a program is missing is a warning. Exits 2 when the
-configuration cannot be used.
+Users, groups and programs are looked up on this machine; that a program is missing is a warning. Of services with data
+ports it prints what their FTP servers have to say of them. Exits 2 when the configuration cannot be used.
 
 ${configOptionHelp}`,
   run: async (options, context) => {
@@ -28,7 +29,8 @@ ${configOptionHelp}`,
       const { state, ...planned } = serviceStatus(service, describeTarget(service.target), undefined);
       return service.enabled ? planned : { ...planned, state };
     });
-    context.print([`${config.source} is valid`, ...planLines(services), ...admissionLines(config)].join("\n"));
+    const lines = [...planLines(services), ...admissionLines(config), ...ftpSettings(config.services)];
+    context.print([`${config.source} is valid`, ...lines].join("\n"));
     for (const problem of missingPrograms(config, context.env)) {
       context.printError(`${config.source} warning: ${problem}`);
     }

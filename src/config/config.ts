@@ -35,6 +35,8 @@ export type LogFormat = "auto" | "json" | "pretty" | "xinetd";
 export interface Service {
   readonly name: string;
   readonly ports: readonly ServicePort[];
+  /** Where clients that are being served may come once more, each port to the same one of the target. TCP. */
+  readonly data: readonly ServicePort[];
   readonly target: TargetSpec;
   readonly ready: readonly ReadySpec[];
   readonly idleTimeoutMs: number;
@@ -129,6 +131,8 @@ export type HoldSpec =
   | { readonly kind: "auto" | "silent" | "loading" }
   /** A page in the browser, with so many of the last lines that the target printed. */
   | { readonly kind: "page"; readonly logLines: number };
+/** Those of which wakeport tells clients itself where their data ports are. */
+export const tellsDataPorts: ReadonlySet<string> = new Set(["ftp"]);
 
 /** The small services of RFC 862 to 868. */
 export const builtinNames = ["echo", "discard", "daytime", "time", "chargen"] as const;

@@ -12,20 +12,25 @@ interface BoundFront extends PortMapping {
 export function checkFronts(services: readonly Service[], admin: { host: string; port: number }, report: Report): void {
   const bound: BoundFront[] = [{ owner: "the admin server", address: admin.host, front: admin.port }];
   for (const service of services.filter(({ enabled }) => enabled)) {
-    for (const [index, port] of service.ports.entries()) {
+    for (const { key, index, port } of entriesOf(service)) {
       const other = bound.find((one) => clashingPort(one, port) !== undefined);
       if (other === undefined) bound.push({ ...port, owner: `service "${service.name}"` });
       else {
         const number = `${clashingPort(other, port)}${port.protocol === "udp" ? "/udp" : ""}`;
         const message = `service "${service.name}": port ${number} is taken by ${other.owner} already`;
         report({
-          path: ["services", service.name, "ports", index],
+          path: ["services", service.name, key, index],
           message,
           hint: "each front port can be bound once",
         });
       }
     }
   }
+}
+
+function entriesOf({ ports, data }: Service): { key: string; index: number; port: PortMapping }[] {
+  const lists = Object.entries({ ports, data });
+  return lists.flatMap(([key, entries]) => entries.map((port, index) => ({ key, index, port })));
 }
 
 /** Services that share a target must agree on what cannot differ. */

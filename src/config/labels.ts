@@ -18,6 +18,7 @@ const known: ReadonlySet<string> = new Set([
   "enable",
   "name",
   "ports",
+  "data",
   "network",
   "ready",
   "idle_timeout",
@@ -38,7 +39,7 @@ const known: ReadonlySet<string> = new Set([
 /** What the flows of one container may hold in all, in bytes: the memory is everybody's. */
 const MOST_HELD = 128 * 1024 ** 2;
 /** Their values are lists of ports, which YAML would take for something else. */
-const PORTS = "ports";
+const portLists: ReadonlySet<string> = new Set(["ports", "data"]);
 /** What stands below it is text, to the last blank. */
 const BANNER = "banner";
 const text: ReadonlySet<string> = new Set(["name", "network", "group"]);
@@ -154,7 +155,8 @@ function readValue(path: readonly string[], value: string): { readonly value: un
   const [key = ""] = path;
   if (key === BANNER && path.length > 1) return { value };
   if (text.has(key)) return { value: value.trim() };
-  if (key === PORTS && !value.trim().startsWith("[")) return { value: value.split(",").map((port) => port.trim()) };
+  if (portLists.has(key) && !value.trim().startsWith("["))
+    return { value: value.split(",").map((port) => port.trim()) };
   const document = parseDocument(value, { resolveKnownTags: false, stringKeys: true, prettyErrors: false });
   if (document.errors.length > 0) return undefined;
   try {

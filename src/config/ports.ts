@@ -56,6 +56,20 @@ export function parsePort(text: string, names: PortNames = systemPortNames): Por
   };
 }
 
+/**
+ * Reads one entry of `data`: as an entry of `ports`, but of TCP alone, and always leading to the same number.
+ *
+ * @throws UnitError
+ */
+export function parseDataPort(text: string): PortMapping {
+  const port = parsePort(text);
+  if (port.protocol === "udp") throw new UnitError(`"${text}": data ports are for TCP: remove "/udp"`);
+  if (port.target !== undefined && port.target !== port.front) {
+    throw new UnitError(`"${text}": a data port has the same number at the target, because servers tell it to clients`);
+  }
+  return port;
+}
+
 function mappingHint(text: string, ports: string): string {
   const [, ipv6 = "", port = ""] = /^([\da-f:]*:):?(\w+)$/i.exec(ports) ?? [];
   const address = net.isIPv6(ipv6) ? ipv6 : ipv6.slice(0, -1);

@@ -5,6 +5,7 @@ import { checkDependencies, checkFronts, checkGroups, checkSharing } from "./cro
 import type { Located, Report } from "./issues.ts";
 import { MOST_PORTS, type PortMapping } from "./ports.ts";
 import { readBanners, resolveAdmission } from "./resolve-admission.ts";
+import { resolveData } from "./resolve-data.ts";
 import { resolveHold } from "./resolve-hold.ts";
 import { dependencyPolicy, resolveSleep } from "./resolve-sleep.ts";
 import { resolvePort, resolveReady, resolveTarget, resolveUdp } from "./resolve-target.ts";
@@ -67,7 +68,8 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
   const target = resolveTarget(name, own, defaults, report);
   if (target === undefined) return [];
   const ports = own.ports.map((port, index) => resolvePort(name, port, index, target, report));
-  checkCount(name, own.ports, report);
+  checkCount(name, [...own.ports, ...(own.data ?? [])], report);
+  const { protocol, hold } = resolveHold(name, own, defaults, report);
   const ready = resolveReady(name, own, defaults, report);
   const stopGraceMs = own.stop_grace ?? defaults.stop_grace;
   const startTimeoutMs = own.start_timeout ?? defaults.start_timeout ?? builtIn.start_timeout;
@@ -88,7 +90,9 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
       ...resolveSleep(name, own, defaults, target, report),
       minUptimeMs: own.min_uptime ?? defaults.min_uptime ?? builtIn.min_uptime,
       releasePace: own.release_pace ?? defaults.release_pace ?? builtIn.release_pace,
-      ...resolveHold(name, own, defaults, report),
+      protocol,
+      hold,
+      data: resolveData(name, own, target, protocol, report),
       udp: resolveUdp(name, own, defaults, report),
       enabled: own.enabled ?? defaults.enabled ?? builtIn.enabled,
       dependsOn: own.depends_on,

@@ -1,6 +1,6 @@
 /** What many keys of wakeport.yaml are made of. */
 import { z } from "zod";
-import { type PortMapping, parseHostPort, parsePort } from "./ports.ts";
+import { type PortMapping, parseDataPort, parseHostPort, parsePort } from "./ports.ts";
 import { parseDuration, UnitError } from "./units.ts";
 
 /** Turns a parser that throws UnitError into a step of the schema. */
@@ -34,6 +34,11 @@ export const port: z.ZodType<PortMapping> = z
   .union([z.number(), z.string()])
   .transform((value) => String(value))
   .transform(reading(parsePort));
+
+export const dataPort: z.ZodType<PortMapping> = z
+  .union([z.number(), z.string()])
+  .transform((value) => String(value))
+  .transform(reading(parseDataPort));
 
 /** Names as Docker has them, so that none can mean anything else within an address of its API. */
 export const dockerName: z.ZodType<string> = z

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { BuiltinName, LogFormat, LogLevel } from "./config.ts";
 import type { PortMapping } from "./ports.ts";
-import { address, dockerName, duration, port } from "./schema-parts.ts";
+import { address, dataPort, dockerName, duration, port } from "./schema-parts.ts";
 import { type ParsedPolicies, policies } from "./schema-policies.ts";
 import {
   builtinTarget,
@@ -37,6 +37,7 @@ export interface ParsedService extends ParsedPolicies {
   readonly depends_on: readonly string[];
   readonly group?: string | undefined;
   readonly ports: readonly PortMapping[];
+  readonly data?: readonly PortMapping[] | undefined;
   readonly container?: ParsedContainer | undefined;
   readonly process?: ParsedProcess | undefined;
   readonly inetd?: ParsedInetd | undefined;
@@ -49,6 +50,10 @@ const service = z.strictObject({
   ports: z
     .union([port.transform((one) => [one]), z.array(port).min(1)])
     .describe("Where to listen, as in compose: [address:]front[:target], of which both may be ranges"),
+  data: z
+    .union([dataPort.transform((one) => [one]), z.array(dataPort).min(1)])
+    .optional()
+    .describe("FTP's data ports: for whoever has a connection to one of `ports`; they wake nothing"),
   container: containerTarget.optional(),
   process: processTarget.optional(),
   inetd: inetdTarget.optional(),

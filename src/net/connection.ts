@@ -7,7 +7,7 @@ import { DeadlineError } from "../errors.ts";
 import type { ConnectionFacts, ConnectionReport, Observer } from "../telemetry/observer.ts";
 import { DeniedError } from "./admission/denial.ts";
 import { type Entrance, flushed } from "./admission/entrance.ts";
-import type { Seats } from "./admission/seats.ts";
+import { Seats } from "./admission/seats.ts";
 import type { Client, Destination, LastWords, OpenedFacts, Served } from "./destinations/destination.ts";
 import { endsOf, type Ident, type IdentAnswer } from "./ident.ts";
 import { readIp } from "./ip.ts";
@@ -26,6 +26,24 @@ export interface Traffic {
   /** All of them, in the order in which they came. */
   readonly open: Set<{ readonly view: ConnectionView }>;
   readonly meter: Meter;
+}
+
+/**
+ * What the data connections of a service share: they count as its others do, but wait in nobody's place. The target is
+ * up, so they wait no longer than a dial.
+ */
+export function besideWaiting(traffic: Traffic): Traffic {
+  return {
+    waiting: new Seats(Number.POSITIVE_INFINITY, "data connections"),
+    open: traffic.open,
+    meter: traffic.meter,
+    get active() {
+      return traffic.active;
+    },
+    set active(count) {
+      traffic.active = count;
+    },
+  };
 }
 
 /** Where the connections of one listener lead. */

@@ -91,9 +91,10 @@ export class Fronts {
     }
   }
 
-  /** Lets go of all. Connections that are open stay. */
-  close(): void {
-    for (const key of this.#bound.keys()) this.#drop(key);
+  /** Lets go of all but those that are named. Connections that are open stay. */
+  close(kept: readonly Opening[] = []): void {
+    const keep = new Set(kept.map(({ front }) => formatFront(front)));
+    for (const key of this.#bound.keys()) if (!keep.has(key)) this.#drop(key);
   }
 
   #add(service: string, front: Front): Listener {

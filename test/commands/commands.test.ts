@@ -93,6 +93,39 @@ suite("wakeport check", () => {
     assert.match(missing[0] ?? "", /warning: service "fds": this machine has no program "\/nowhere\/fds"/);
   });
 
+  test("prints what FTP servers have to say of data ports, where there are any", async () => {
+    await using file = await temporaryFile(
+      "wakeport.yaml",
+      `services:
+  one: { ports: ["192.0.2.1:2121:21"], data: [30001-30009, 30000], container: a }
+  all: { ports: ["2122:21"], data: "31000", container: b }
+  six: { ports: ["[fd00::1]:2123:21"], data: 32000-32001, container: c }
+  gap: { ports: ["2124:21"], data: [33000, 33002], container: d }
+  off: { ports: ["2125:21"], data: 34000, container: e, enabled: false }
+`,
+    );
+    const { code, stdout, stderr } = await wakeport(["check", "-c", file.path]);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^ +\*:30001-30009 → container a:30001-30009 \(data\)$/m);
+    const [, words = ""] = stdout.split(/^what FTP servers have to say of data ports/m);
+    assert.deepEqual(words.trimEnd().split("\n"), [
+      " (ADDRESS: the one at which clients reach wakeport):",
+      "  one: 30001-30009, 30000",
+      "    vsftpd      pasv_min_port=30000   pasv_max_port=30009   pasv_address=192.0.2.1",
+      "    ProFTPD     PassivePorts 30000 30009   MasqueradeAddress 192.0.2.1",
+      "    pure-ftpd   PassivePortRange 30000 30009   ForcePassiveIP 192.0.2.1",
+      "  all: 31000",
+      "    vsftpd      pasv_min_port=31000   pasv_max_port=31000   pasv_address=ADDRESS",
+      "    ProFTPD     PassivePorts 31000 31000   MasqueradeAddress ADDRESS",
+      "    pure-ftpd   PassivePortRange 31000 31000   ForcePassiveIP ADDRESS",
+      "  six: 32000-32001",
+      "    vsftpd      pasv_min_port=32000   pasv_max_port=32001",
+      "    ProFTPD     PassivePorts 32000 32001",
+      "    pure-ftpd   PassivePortRange 32000 32001",
+      '  gap: 33000, 33002: servers know one range of ports: write "data" as one',
+    ]);
+  });
+
   test("names every problem of a bad one, and exits 2", async () => {
     await using file = await temporaryFile(
       "wakeport.yaml",

@@ -2,18 +2,25 @@
 import type net from "node:net";
 import os from "node:os";
 import type { Banners, Service } from "../../config/config.ts";
+import type { DataPorts } from "../data-ports.ts";
 import { Bans } from "./bans.ts";
+import { DataDoor } from "./data-door.ts";
 import { Door, type DoorSurroundings } from "./door.ts";
 import { Farewell } from "./farewell.ts";
 import type { Seats } from "./seats.ts";
 
 export interface Entrance {
-  readonly door: Door;
+  readonly door: Pick<Door, "enter">;
   readonly banners: Banners;
   /** How the connection of a client ends that is refused. */
   readonly onDeny: "reset" | "close";
   /** Shared by all services. */
   readonly farewell: Farewell;
+}
+
+/** The entrance of a service, but for its data ports. */
+export interface ServiceEntrance extends Entrance {
+  readonly door: Door;
 }
 
 /** What the entrances of all services share. */
@@ -35,7 +42,11 @@ export function gatehouse(seats: Seats): Gatehouse {
 }
 
 /** @param before what it was before its configuration was changed: the door stays, with all that it has counted */
-export function entranceOf(service: Service, { farewell, ...shared }: Gatehouse, before?: Entrance): Entrance {
+export function entranceOf(
+  service: Service,
+  { farewell, ...shared }: Gatehouse,
+  before?: ServiceEntrance,
+): ServiceEntrance {
   const { access, limits, startTimeoutMs: patienceMs } = service;
   const rules = { access, limits, patienceMs };
   before?.door.configure(rules);
@@ -45,6 +56,14 @@ export function entranceOf(service: Service, { farewell, ...shared }: Gatehouse,
     onDeny: service.onDeny,
     farewell,
   };
+}
+
+/** The entrance of a service's data ports: nobody speaks there before the target does. */
+export function dataEntranceOf(service: Service, dataPorts: DataPorts, gatehouse: Gatehouse): Entrance {
+  const { bans, farewell, seats, around } = gatehouse;
+  const { access, onDeny } = service;
+  const door = new DataDoor({ access, dataPorts, bans, seats, unixTime: around.unixTime });
+  return { door, banners: {}, onDeny, farewell };
 }
 
 /** Resolves when the system has taken all that was written; a socket may then be handed to somebody else. */

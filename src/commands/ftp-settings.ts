@@ -1,0 +1,49 @@
+/** What FTP servers behind data ports have to be told, so that they tell their clients the right thing. */
+import net from "node:net";
+import { type Service, type ServicePort, tellsDataPorts } from "../config/config.ts";
+import { formatRange } from "../config/ports.ts";
+
+/** Where it cannot be known at which address clients reach wakeport. */
+const SOMEWHERE = "ADDRESS";
+
+/** For each service with data ports, the lines of its server's configuration. */
+export function ftpSettings(services: readonly Service[]): string[] {
+  const concerned = services.filter(({ enabled, data }) => enabled && data.length > 0);
+  if (concerned.length === 0) return [];
+  const isUnknown = concerned.some((service) => addressOf(service) === SOMEWHERE);
+  const where = isUnknown ? ` (${SOMEWHERE}: the one at which clients reach wakeport)` : "";
+  return [`what FTP servers have to say of data ports${where}:`, ...concerned.flatMap(linesOf)];
+}
+
+function linesOf(service: Service): string[] {
+  const { name, data, protocol } = service;
+  const told = data.map(({ front, count }) => formatRange(front, count)).join(", ");
+  const range = rangeOf(data);
+  if (range === undefined) return [`  ${name}: ${told}: servers know one range of ports: write "data" as one`];
+  const [first, last] = range;
+  const address = addressOf(service);
+  const when = tellsDataPorts.has(protocol) ? " (for clients that use TLS: the others are told by wakeport)" : "";
+  const settings = {
+    vsftpd: [`pasv_min_port=${first}`, `pasv_max_port=${last}`, ...(address ? [`pasv_address=${address}`] : [])],
+    ProFTPD: [`PassivePorts ${first} ${last}`, ...(address ? [`MasqueradeAddress ${address}`] : [])],
+    "pure-ftpd": [`PassivePortRange ${first} ${last}`, ...(address ? [`ForcePassiveIP ${address}`] : [])],
+  };
+  const lines = Object.entries(settings).map(([server, words]) => `    ${server.padEnd(9)}   ${words.join("   ")}`);
+  return [`  ${name}: ${told}${when}`, ...lines];
+}
+
+/** From the first to the last, when nothing is missing between them. */
+function rangeOf(data: readonly ServicePort[]): readonly [number, number] | undefined {
+  const ports = new Set(data.flatMap(({ front, count = 1 }) => Array.from({ length: count }, (_, at) => front + at)));
+  const [first, last] = [Math.min(...ports), Math.max(...ports)];
+  return last - first + 1 === ports.size ? [first, last] : undefined;
+}
+
+/** What PASV tells; undefined where all clients come by IPv6, for which servers tell the port alone (RFC 2428). */
+function addressOf({ ports }: Service): string | undefined {
+  const fronts = new Set(ports.filter(({ protocol }) => protocol !== "udp").map(({ address }) => address ?? "0.0.0.0"));
+  if ([...fronts].every((address) => net.isIPv6(address) && !/^[0:]+$/.test(address))) return undefined;
+  const four = [...fronts].filter((address) => net.isIPv4(address));
+  const [only] = four;
+  return only === undefined || four.length > 1 || only === "0.0.0.0" ? SOMEWHERE : only;
+}
