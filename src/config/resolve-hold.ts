@@ -2,6 +2,8 @@
 import { builtIn } from "./built-in.ts";
 import type { HoldSpec, ProtocolName, Service } from "./config.ts";
 import type { Report } from "./issues.ts";
+import type { PortMapping } from "./ports.ts";
+import type { ParsedService } from "./schema.ts";
 import type { ParsedHold, ParsedPolicies } from "./schema-policies.ts";
 
 /** Ways that only one protocol has words for, and why. */
@@ -10,15 +12,19 @@ const ways: Readonly<Partial<Record<HoldSpec["kind"], { readonly protocol: strin
   page: { protocol: "http", why: "is a page for browsers" },
 };
 
+/** Ports at which TLS comes first, so that clients take lines of text for a broken server. */
+const tlsFirst: Readonly<Partial<Record<ProtocolName, number>>> = { smtp: 465 };
+
 /** What a service inherits and cannot use counts as not said: `defaults` are for services of more than one kind. */
 export function resolveHold(
   name: string,
-  own: ParsedPolicies,
+  own: ParsedService,
   defaults: ParsedPolicies,
   report: Report,
 ): Pick<Service, "protocol" | "hold"> {
   const protocol: ProtocolName = own.protocol ?? defaults.protocol ?? builtIn.protocol;
   const hold = holdOf(own.hold ?? defaults.hold ?? builtIn.hold);
+  if (hold.kind === "auto") checkPorts(name, own.ports, protocol, report);
   const way = ways[hold.kind];
   if (way === undefined || way.protocol === protocol) return { protocol, hold };
   if (own.hold !== undefined) {
@@ -27,6 +33,16 @@ export function resolveHold(
     report({ path: ["services", name, "hold"], message, hint });
   }
   return { protocol, hold: { kind: "auto" } };
+}
+
+function checkPorts(name: string, ports: readonly PortMapping[], protocol: ProtocolName, report: Report): void {
+  for (const [index, { front, target = front }] of ports.entries()) {
+    if (tlsFirst[protocol] === undefined || ![front, target].includes(tlsFirst[protocol])) continue;
+    const message = `service "${name}": clients of port ${tlsFirst[protocol]} speak TLS, in which "protocol: ${protocol}" has no words for those who wait`;
+    const hint =
+      'give that port a service of its own, with "protocol: raw" and the same target, or write "hold: silent"';
+    report({ path: ["services", name, "ports", index], message, hint });
+  }
 }
 
 function holdOf(parsed: ParsedHold): HoldSpec {

@@ -46,6 +46,17 @@ suite("hold", () => {
     });
   }
 
+  test("says nothing to those who wait for TLS", () => {
+    const service = (settings: string): Buffer =>
+      Buffer.from(`services: { a: { container: c, protocol: smtp, ${settings} } }\n`);
+    for (const port of ["465", "4650:465", "465:25"]) {
+      const parse = () => parseConfig(service(`ports: [25, "${port}"]`), "w.yaml", context);
+      assert.throws(parse, /clients of port 465 speak TLS.*hold: silent/s, port);
+    }
+    parseConfig(service("ports: [465], hold: silent"), "w.yaml", context);
+    parseConfig(service("ports: [25, 587]"), "w.yaml", context);
+  });
+
   test("means nothing where nothing is woken", () => {
     const text = Buffer.from("services: { a: { ports: 1, builtin: echo, hold: silent } }");
     assert.throws(
