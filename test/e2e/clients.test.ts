@@ -1,0 +1,220 @@
+/**
+ * Clients of their own kind, of real servers that take their time to start, and of some that do not start at all: who waits,
+ * and who is told what. With WAKEPORT_TEST_START_S=20 the servers take that many seconds.
+ */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import process from "node:process";
+import { after, before, suite, test } from "node:test";
+import { freePort, Program, temporaryFile, until } from "../support/program.ts";
+import { cannotServe, PYTHON, type ServerName, Servers } from "./servers.ts";
+
+const START_S = Number(process.env["WAKEPORT_TEST_START_S"] ?? 3);
+const waited = new Set(["relayed, cold"]);
+const LONGEST_MS = 60_000 + START_S * 1_000;
+
+const smtplib = `
+import smtplib, sys
+smtp = smtplib.SMTP("127.0.0.1", int(sys.argv[1]), timeout=60)
+print("EHLO", smtp.ehlo())
+print("sent", smtp.sendmail("a@b.test", ["c@d.test"], "Subject: hello\\r\\n\\r\\nby smtplib\\r\\n"))
+`;
+
+interface Said {
+  readonly code: number;
+  /** On both outputs. */
+  readonly text: string;
+}
+
+function say(program: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Said> {
+  const options = { timeout: LONGEST_MS, env: { ...process.env, ...env } };
+  return new Promise((resolve) => {
+    const child = execFile(program, args, options, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code ?? -1), text: `${stdout}${stderr}` });
+    });
+    child.stdin?.end();
+  });
+}
+
+suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: true }, () => {
+  const names: readonly ServerName[] = ["smtp", "ssh", "mysql", "redis", "postgres"];
+  const ports = new Map<string, number>();
+  const stack = new AsyncDisposableStack();
+  let program: Program;
+  let servers: Servers;
+
+  const port = (service: string): string => String(ports.get(service));
+
+  /** How the connections of a service ended, as soon as `count` have. */
+  const ends = async (service: string, count: number): Promise<Set<string>> => {
+    const closed = () =>
+      program.log.filter((line) => line.event === "connection.closed" && line["service"] === service);
+    await until(() => closed().length >= count, `the end of ${count} connections of ${service}`);
+    return new Set(closed().map(({ outcome, start }) => `${outcome}, ${start}`));
+  };
+
+  before(async () => {
+    servers = stack.use(await Servers.make());
+    const services: Record<string, unknown> = {};
+    const add = async (service: string, name: ServerName, command: (port: number) => readonly string[], more = {}) => {
+      const upstream = await freePort();
+      ports.set(service, await freePort());
+      const { user, ...settings } = { ...more } as { readonly user?: string };
+      services[service] = {
+        ports: [`127.0.0.1:${port(service)}`],
+        protocol: name,
+        process: { command: command(upstream), listen: `127.0.0.1:${upstream}`, ...(user && { user }) },
+        start_timeout: "90s",
+        ...settings,
+      };
+    };
+    const slow = (command: readonly string[]) => ["/bin/sh", "-c", `sleep ${START_S}; exec "$@"`, "sh", ...command];
+    const broken = ["/bin/sh", "-c", `sleep ${START_S}; exit 1`];
+    for (const name of names) {
+      const { settings } = servers.of(name, 0);
+      await add(name, name, (upstream) => slow(servers.of(name, upstream).command), settings);
+      await add(`broken-${name}`, name, () => broken);
+    }
+    await add("loading", "redis", (upstream) => slow(servers.of("redis", upstream).command), { hold: "loading" });
+    const yaml = JSON.stringify({ admin: { listen: `127.0.0.1:${await freePort()}` }, services });
+    const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
+    program = stack.use(new Program(["run", "-c", file.path]));
+    await program.logged("started");
+  });
+  after(() => stack.disposeAsync());
+
+  const mailers = (service: string): Promise<readonly Said[]> => {
+    const message = ["--from", "a@b.test", "--to", "c@d.test", "--body", "by swaks"];
+    const envelope = ["--mail-from", "a@b.test", "--mail-rcpt", "c@d.test", "-T", servers.key];
+    return Promise.all([
+      say(PYTHON, ["-c", smtplib, port(service)]),
+      say("swaks", ["--server", "127.0.0.1", "--port", port(service), ...message]),
+      say("curl", ["-sSv", "-m", "60", `smtp://127.0.0.1:${port(service)}`, ...envelope]),
+    ]);
+  };
+
+  test("SMTP: smtplib, swaks and curl wait, begin to be greeted meanwhile, and deliver", async () => {
+    const [python, swaks, curl] = await mailers("smtp");
+    assert.match(python!.text, /EHLO \(250.*\nsent \{\}/);
+    assert.match(swaks!.text, /220-smtp is starting, please wait\r?\n(?:.*220-.*\n)*.*220 .*\n.*EHLO/);
+    assert.match(curl!.text, /< 220-smtp is starting, please wait\s.*< 220 .*> EHLO/s);
+    assert.deepEqual([python!.code, swaks!.code, curl!.code], [0, 0, 0]);
+    assert.deepEqual(await ends("smtp", 3), waited);
+  });
+
+  test("SMTP: are told to come again when it does not start", async () => {
+    const told = await mailers("broken-smtp");
+    for (const { code, text } of told) {
+      assert.notEqual(code, 0, text);
+      assert.match(text, /421,? .*4\.3\.2 broken-smtp is not available, try again later/, text);
+    }
+  });
+
+  const ssh = (service: string, ...options: string[]): Promise<Said> => {
+    const trust = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"];
+    return say("ssh", [
+      "-F",
+      "none",
+      "-i",
+      servers.key,
+      ...trust,
+      ...options,
+      "-p",
+      port(service),
+      "root@127.0.0.1",
+      "echo",
+      "in",
+    ]);
+  };
+
+  test("SSH: ssh waits, and logs in", async () => {
+    assert.match((await ssh("ssh")).text, /^in$/m);
+    assert.deepEqual(await ends("ssh", 1), waited);
+  });
+
+  test("SSH: is told why by who asks for it, when it does not start", async () => {
+    const [plain, verbose] = await Promise.all([ssh("broken-ssh"), ssh("broken-ssh", "-v")]);
+    assert.deepEqual([plain!.code, verbose!.code], [255, 255]);
+    assert.match(plain!.text, /Connection closed by remote host/);
+    assert.match(verbose!.text, /banner line 0: broken-ssh is not available, try again later/);
+  });
+
+  const mysql = (service: string): Promise<Said> => {
+    return say("mariadb", [
+      "--no-defaults",
+      "-h",
+      "127.0.0.1",
+      "-P",
+      port(service),
+      "-u",
+      "root",
+      "-Ne",
+      "select 6 * 7",
+    ]);
+  };
+
+  test("MySQL: mariadb waits, and is served", async () => {
+    assert.deepEqual(await mysql("mysql"), { code: 0, text: "42\n" });
+    assert.deepEqual(await ends("mysql", 1), waited);
+  });
+
+  test("MySQL: is told an error of its own when it does not start", async () => {
+    const { code, text } = await mysql("broken-mysql");
+    assert.equal(code, 1);
+    assert.match(text, /1053.*broken-mysql is not available, try again later/);
+  });
+
+  const redis = (service: string, ...args: string[]): Promise<Said> => {
+    return say("redis-cli", ["-h", "127.0.0.1", "-p", port(service), ...args]);
+  };
+
+  test("Redis: redis-cli waits, and is served", async () => {
+    const [ping, set] = await Promise.all([redis("redis", "PING"), redis("redis", "SET", "a", "b")]);
+    assert.deepEqual([ping!.text.trim(), set!.text.trim()], ["PONG", "OK"]);
+    assert.deepEqual(await ends("redis", 2), waited);
+  });
+
+  test("Redis: is told that it loads where that is wanted; who selects a database waits all the same", async () => {
+    const [ping, selecting] = await Promise.all([redis("loading", "PING"), redis("loading", "-n", "3", "PING")]);
+    assert.match(ping!.text, /^LOADING loading is starting, try again later/);
+    assert.equal(selecting!.text.trim(), "PONG");
+    assert.equal((await redis("loading", "PING")).text.trim(), "PONG");
+  });
+
+  test("Redis: is told an error when it does not start", async () => {
+    assert.match((await redis("broken-redis", "PING")).text, /^ERR broken-redis is not available, try again later/);
+  });
+
+  const isEncrypted = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+  const modes = ["disable", "prefer", "require"] as const;
+  const psql = (service: string): Promise<Said[]> => {
+    const query = (mode: string): Promise<Said> =>
+      say("psql", [
+        "-AtXc",
+        isEncrypted,
+        `host=127.0.0.1 port=${port(service)} user=postgres dbname=postgres sslmode=${mode}`,
+      ]);
+    return Promise.all(modes.map(query));
+  };
+
+  test("PostgreSQL: psql waits in every mode of TLS, and is served in it", async () => {
+    assert.deepEqual(
+      await psql("postgres"),
+      ["f\n", "t\n", "t\n"].map((text) => ({ code: 0, text })),
+    );
+    assert.deepEqual(await ends("postgres", 3), waited);
+  });
+
+  test("PostgreSQL: is told that it is not up when it does not start, and without TLS no more than that", async () => {
+    const told = await psql("broken-postgres");
+    assert.deepEqual(
+      told.map(({ code }) => code),
+      [2, 2, 2],
+    );
+    for (const { text } of told.slice(0, 2))
+      assert.match(text, /FATAL: {2}broken-postgres is not available, try again later\n/);
+    assert.match(told[2]!.text, /server does not support SSL, but SSL was required/);
+    const ready = await say("pg_isready", ["-h", "127.0.0.1", "-p", port("broken-postgres")]);
+    assert.match(ready.text, /rejecting connections/);
+  });
+});
