@@ -1,0 +1,63 @@
+/** Heads of HTTP requests, whole and in pieces. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { HttpHeadError, readHttpHead, valuesOf } from "../../../src/net/names/http-head.ts";
+
+function read(text: string): ReturnType<typeof readHttpHead> {
+  return readHttpHead(Buffer.from(text, "latin1"));
+}
+
+suite("the head of an HTTP request", () => {
+  test("is its first line and its fields, up to the blank line", () => {
+    const head = "GET /a?b=c HTTP/1.1\r\nHost: app.test\r\nX-Empty:\r\nAccept: text/html, */*;q=0.1 \t\r\n\r\n";
+    const found = read(`${head}the body\r\n\r\n`);
+    assert.deepEqual(found, {
+      method: "GET",
+      target: "/a?b=c",
+      version: "1.1",
+      headers: [
+        { name: "host", value: "app.test" },
+        { name: "x-empty", value: "" },
+        { name: "accept", value: "text/html, */*;q=0.1" },
+      ],
+      length: head.length,
+    });
+  });
+
+  test("may have no fields, lines that end in LF alone, and blank lines before it", () => {
+    assert.deepEqual(read("GET / HTTP/1.0\n\n")?.headers, []);
+    assert.equal(read("\r\n\nGET / HTTP/1.1\nHost: a\r\n\n")?.headers[0]?.value, "a");
+    assert.equal(read("OPTIONS * HTTP/1.1\r\n\r\n")?.target, "*");
+    assert.equal(read("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?.version, "2.0");
+    assert.deepEqual(valuesOf(read("GET / HTTP/1.1\nA: 1\nB: 2\na: 3\n\n") ?? { headers: [] }, "a"), ["1", "3"]);
+  });
+
+  test("is not there before its last byte", () => {
+    const head = "\r\nPOST /form HTTP/1.1\r\nHost: app.test\r\nContent-Length: 3\r\n\r\n";
+    for (let length = 0; length < head.length; length += 1) assert.equal(read(head.slice(0, length)), undefined);
+    assert.equal(read(head)?.method, "POST");
+    assert.equal(read(head)?.length, head.length);
+  });
+
+  const wrong: Readonly<Record<string, string>> = {
+    "TLS, from its first byte on": "\x16\x03\x01",
+    "a blank before the method": " GET / HTTP/1.1\r\n",
+    "no version": "GET /\r\n",
+    "two blanks": "GET  / HTTP/1.1\r\n",
+    "a blank in the target": "GET /a b HTTP/1.1\r\n",
+    "a control in the target": "GET /\x00 HTTP/1.1\r\n",
+    "CR within the line": "GET /\r HTTP/1.1\r\n",
+    "HTTP/2 that is not its preface": "GET / HTTP/2.0\r\n",
+    "HTTP/0.9 with a version": "GET / HTTP/0.9\r\n",
+    "another protocol": "SSH-2.0-OpenSSH_9.2\r\n",
+    "a blank before the colon": "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+    "a folded line": "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
+    "no colon": "GET / HTTP/1.1\r\nHost\r\n\r\n",
+    "no name": "GET / HTTP/1.1\r\n: a\r\n\r\n",
+    "a NUL in a value": "GET / HTTP/1.1\r\nHost: a\x00b\r\n\r\n",
+    "CR within a value": "GET / HTTP/1.1\r\nHost: a\rHost: b\r\n\r\n",
+  };
+  for (const [what, bytes] of Object.entries(wrong)) {
+    test(`is not: ${what}`, () => assert.throws(() => read(bytes), HttpHeadError));
+  }
+});
