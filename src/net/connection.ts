@@ -9,7 +9,8 @@ import { DeniedError } from "./admission/denial.ts";
 import { type Entrance, flushed } from "./admission/entrance.ts";
 import { Seats } from "./admission/seats.ts";
 import type { Client, Destination, LastWords, OpenedFacts, Served } from "./destinations/destination.ts";
-import { endsOf, type Ident, type IdentAnswer } from "./ident.ts";
+import { type Endpoint, type Ends, endsOf } from "./ends.ts";
+import type { Ident, IdentAnswer } from "./ident.ts";
 import { readIp } from "./ip.ts";
 import { ClientGoneError, failureOf } from "./outcome.ts";
 import type { Meter } from "./relay.ts";
@@ -58,6 +59,8 @@ export interface Route {
 export interface ConnectionOptions {
   readonly id: number;
   readonly client: net.Socket;
+  /** Who talks to whom, where a proxy that is trusted has said so; default: as the system tells it. */
+  readonly ends?: Ends | undefined;
   /** Where it came in. */
   readonly listener: Client["listener"];
   readonly route: Route;
@@ -79,7 +82,7 @@ export class Connection {
   readonly #options: ConnectionOptions;
   readonly #client: net.Socket;
   readonly #route: Route;
-  readonly #address: string;
+  readonly #ends: Ends;
   readonly #began = performance.now();
   readonly #since: number = Date.now();
   readonly #isCold: boolean;
@@ -95,11 +98,12 @@ export class Connection {
     this.#options = options;
     this.#client = options.client;
     this.#route = options.route;
-    this.#address = formatPeer(options.client.remoteAddress, options.client.remotePort);
+    this.#ends = options.ends ?? endsOf(options.client);
     this.#isCold = options.route.destination.isCold;
-    const ends = options.ident && endsOf(options.client);
-    // At once: a machine knows who has a connection only as long as it is there.
-    this.#user = ends && options.ident?.ask(ends);
+    // At once: a machine knows who has a connection only as long as it is there. Of one that a proxy has passed on, the
+    // client's machine knows another port than we do.
+    const isDirect = options.ends === undefined && this.#ends.peer.address !== "";
+    this.#user = isDirect ? options.ident?.ask(this.#ends) : undefined;
   }
 
   get view(): ConnectionView {
@@ -118,7 +122,7 @@ export class Connection {
     try {
       const { door, banners } = this.#route.entrance;
       this.#tell(banners.connect);
-      using _pass = await door.enter(readIp(this.#client.remoteAddress ?? ""), this.#gone.signal);
+      using _pass = await door.enter(readIp(this.#ends.peer.address), this.#gone.signal);
       this.#tell(banners.accept);
       await this.#told();
       this.#gone.signal.throwIfAborted();
@@ -192,7 +196,7 @@ export class Connection {
       const partsWith = (lastWords: LastWords): void => {
         this.#lastWords = lastWords;
       };
-      const client = { socket: this.#client, listener, signal, meters, opened, partsWith };
+      const client = { socket: this.#client, ...this.#ends, listener, signal, meters, opened, partsWith };
       for (let { destination } = this.#route; ; ) {
         try {
           return await destination.serve(client);
@@ -231,7 +235,7 @@ export class Connection {
     return {
       service: this.#route.service,
       id: this.#options.id,
-      client: this.#address,
+      client: formatPeer(this.#ends.peer),
       front: this.#route.front,
       ...(this.#pid !== undefined && { pid: this.#pid }),
     };
@@ -251,7 +255,7 @@ export class Connection {
 }
 
 /** A dual-stack listener shows IPv4 clients as IPv6 addresses: people know them otherwise. */
-export function formatPeer(remoteAddress: string | undefined, port: number | undefined): string {
-  const address = remoteAddress?.replace(/^::ffff:/, "") ?? "unknown";
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port ?? 0}`;
+export function formatPeer({ address: written, port }: Endpoint): string {
+  const address = written === "" ? "unknown" : written.replace(/^::ffff:/, "");
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }

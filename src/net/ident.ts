@@ -5,6 +5,8 @@
  */
 import net from "node:net";
 import { codeOf, messageOf } from "../errors.ts";
+import type { Ends } from "./ends.ts";
+import { escaped } from "./escaped.ts";
 
 const IDENT_PORT = 113;
 /** From the question to the end of the answer. */
@@ -13,14 +15,6 @@ const ANSWER_MS = 5_000;
 export const MOST_QUESTIONS = 15;
 /** The longest answer of RFC 1413. */
 const LONGEST_BYTES = 1_000;
-
-/** Both ends of a connection, as the system writes them. */
-export interface Ends {
-  readonly remoteAddress: string;
-  readonly remotePort: number;
-  readonly localAddress: string;
-  readonly localPort: number;
-}
 
 /** What the machine said: the kind of its system and the user, as it has written them (`UNIX : alice`). */
 export type IdentAnswer = { readonly answer: string } | { readonly trouble: string };
@@ -53,7 +47,7 @@ export class Ident {
     };
     const timer = setTimeout(() => end({ trouble: `no answer within ${this.#answerMs / 1000} s` }), this.#answerMs);
     socket.setEncoding("latin1");
-    socket.on("connect", () => socket.write(`${ends.remotePort},${ends.localPort}\r\n`));
+    socket.on("connect", () => socket.write(`${ends.peer.port},${ends.local.port}\r\n`));
     socket.on("data", (chunk: string) => {
       received += chunk;
       const lineEnd = received.search(/[\r\n]/);
@@ -72,34 +66,22 @@ export class Ident {
   }
 
   /** From the address that the client talks to: its machine tells nobody else. */
-  #connect({ remoteAddress, localAddress }: Ends): net.Socket {
-    return net.connect({ host: plain(remoteAddress), port: this.#port, localAddress: plain(localAddress) });
+  #connect({ peer, local }: Ends): net.Socket {
+    return net.connect({ host: plain(peer.address), port: this.#port, localAddress: plain(local.address) });
   }
 }
 
-/** Both ends of a client's connection; undefined when it is gone already. */
-export function endsOf({ remoteAddress, remotePort, localAddress, localPort }: net.Socket): Ends | undefined {
-  const isKnown =
-    remoteAddress !== undefined && remotePort !== undefined && localAddress !== undefined && localPort !== undefined;
-  return isKnown ? { remoteAddress, remotePort, localAddress, localPort } : undefined;
-}
-
 /** `6193, 23 : USERID : UNIX : alice` */
-export function readAnswer(line: string, { remotePort, localPort }: Ends): IdentAnswer {
+export function readAnswer(line: string, { peer, local }: Ends): IdentAnswer {
   const shown = escaped(line);
-  const [, remote, local, kind = "", rest = ""] =
+  const [, remotePort, localPort, kind = "", rest = ""] =
     /^\s*(\d+)\s*,\s*(\d+)\s*:\s*([^:]*?)\s*(?::\s*(.*))?$/s.exec(line) ?? [];
-  if (remote === undefined) return { trouble: `no answer of RFC 1413: ${shown}` };
-  if (Number(remote) !== remotePort || Number(local) !== localPort) {
+  if (remotePort === undefined) return { trouble: `no answer of RFC 1413: ${shown}` };
+  if (Number(remotePort) !== peer.port || Number(localPort) !== local.port) {
     return { trouble: `the answer is about another connection: ${shown}` };
   }
   if (kind.toUpperCase() !== "USERID" || !rest.includes(":")) return { trouble: shown };
   return { answer: escaped(rest) };
-}
-
-/** The line comes from somebody else: nothing in it may end ours, or speak to a terminal. */
-function escaped(text: string): string {
-  return text.replaceAll(/[^\x20-\x7e]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
 function plain(address: string): string {

@@ -1,5 +1,6 @@
 import type net from "node:net";
 import type { Exit } from "../../activation/errors.ts";
+import type { Endpoint } from "../ends.ts";
 import type { Listener } from "../listener.ts";
 import type { Meter } from "../relay.ts";
 
@@ -7,6 +8,9 @@ import type { Meter } from "../relay.ts";
 export interface Client {
   /** Not being read: what has arrived is still in it. */
   readonly socket: net.Socket;
+  /** Who it is, and what it has connected to: not what the socket says where a proxy has passed it on. */
+  readonly peer: Endpoint;
+  readonly local: Endpoint;
   /** Where it came in. */
   readonly listener: Pick<Listener, "handOver" | "takeBack">;
   /** Aborted when the client leaves before it is served. */

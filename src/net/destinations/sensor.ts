@@ -25,10 +25,10 @@ export class Sensor implements Destination {
     this.#options = options;
   }
 
-  async serve({ socket, opened }: Client): Promise<Served> {
+  async serve({ socket, peer, opened }: Client): Promise<Served> {
     const { farewell, words } = this.#options;
     opened();
-    this.#ban(socket.remoteAddress ?? "");
+    this.#ban(peer.address);
     await farewell.bid(socket, words);
     return { outcome: "served", end: "banned" };
   }

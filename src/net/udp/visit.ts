@@ -36,7 +36,7 @@ export class FlowVisit implements Visit {
     const { service, activator } = route;
     this.#route = route;
     this.#sender = sender;
-    this.#facts = { service, id, client: formatPeer(sender.address, sender.port), front };
+    this.#facts = { service, id, client: formatPeer(sender), front };
     this.#isCold = activator.view.state !== "ready";
   }
 
