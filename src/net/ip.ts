@@ -38,6 +38,11 @@ export function isMapped(bytes: readonly number[]): boolean {
   return bytes.length === 16 && MAPPED.every((byte, index) => bytes[index] === byte);
 }
 
+/** An IPv4 address within IPv6: `::ffff:10.1.2.3`; one of IPv6 as it is. */
+export function inIpv6({ family, bytes }: Ip): Ip {
+  return { family: "ipv6", bytes: family === "ipv6" ? bytes : [...MAPPED, ...bytes] };
+}
+
 /** The bytes of a valid IPv6 address, mapped ones as they are. */
 export function ipv6Bytes(text: string): number[] {
   const [head = "", tail] = text.split("::");

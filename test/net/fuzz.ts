@@ -1,0 +1,68 @@
+/** What all readers of first bytes have in common: they come in pieces, and nobody knows what they are. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+
+/** 100,000 in a long run: WAKEPORT_TEST_FUZZ. */
+export const numRuns: number = Number(process.env["WAKEPORT_TEST_FUZZ"] ?? 2_000);
+
+/** What a reader made of bytes: not enough yet, a value, or an error of its own kind. */
+export type Reading = { readonly value: unknown } | { readonly error: string } | undefined;
+
+type Refusal = abstract new (...parameters: never[]) => Error;
+
+function readingOf(read: (bytes: Buffer) => unknown, bytes: Buffer, refusal: Refusal): Reading {
+  try {
+    const value = read(bytes);
+    return value === undefined ? undefined : { value };
+  } catch (error) {
+    assert.ok(error instanceof refusal, `threw ${String(error)}`);
+    return { error: error.message };
+  }
+}
+
+/**
+ * Reads more and more of the bytes, cut at these places (from 0 to 1), and last all of them.
+ *
+ * @returns what came of it; asserted to stay as it is once it is something
+ */
+export function readInPieces(
+  read: (bytes: Buffer) => unknown,
+  bytes: Buffer,
+  cuts: readonly number[],
+  refusal: Refusal,
+): Reading {
+  let known: Reading;
+  const lengths = cuts.map((cut) => Math.floor(cut * bytes.length)).toSorted((a, b) => a - b);
+  for (const length of [...lengths, bytes.length]) {
+    const reading = readingOf(read, bytes.subarray(0, length), refusal);
+    if (known !== undefined) assert.deepEqual(reading, known);
+    known = reading;
+  }
+  return known;
+}
+
+/** Places at which something is cut. */
+export const cuts: fc.Arbitrary<number[]> = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 6 });
+
+/** A few changes to bytes: some become others, some are left out, some come twice, or the rest is missing. */
+export const damage: fc.Arbitrary<(bytes: Buffer) => Buffer> = fc
+  .array(
+    fc.record({
+      kind: fc.constantFrom("set", "set", "cut", "repeat", "end"),
+      at: fc.double({ min: 0, max: 1, noNaN: true }),
+      byte: fc.nat(255),
+    }),
+    { minLength: 1, maxLength: 4 },
+  )
+  .map((changes) => (bytes) => {
+    let changed: Buffer = Buffer.from(bytes);
+    for (const { kind, at, byte } of changes) {
+      const place = Math.floor(at * changed.length);
+      const [before, after] = [changed.subarray(0, place), changed.subarray(place)];
+      if (kind === "set") changed = Buffer.concat([before, Buffer.from([byte]), after.subarray(1)]);
+      else if (kind === "cut") changed = Buffer.concat([before, after.subarray(1 + (byte % 8))]);
+      else if (kind === "repeat") changed = Buffer.concat([before, after.subarray(0, 1 + (byte % 8)), after]);
+      else changed = before;
+    }
+    return changed;
+  });
