@@ -1,0 +1,134 @@
+/**
+ * The name that a client of TLS asks for in its first message, of which nothing is changed and nothing is decrypted.
+ * With an encrypted ClientHello (ECH) that is the outer name: the inner one is for the server alone.
+ *
+ * @see RFC 8446, sections 4.1.2 and 5.1 (TLS 1.3), RFC 5246, sections 6.2.1 and 7.4.1.2 (TLS 1.2), RFC 6066, section 3
+ */
+import { readName } from "./name.ts";
+
+/** The bytes are no ClientHello. */
+export class ClientHelloError extends Error {
+  override readonly name = "ClientHelloError";
+  /** Whether they are no TLS at all. */
+  readonly isStranger: boolean;
+
+  constructor(message: string, isStranger = false) {
+    super(message);
+    this.isStranger = isStranger;
+  }
+}
+
+export interface ClientHello {
+  /** As `readName` gives it; absent when the client says none. */
+  readonly serverName?: string;
+}
+
+const HANDSHAKE = 22;
+const CLIENT_HELLO = 1;
+const LONGEST_RECORD = 2 ** 14;
+const SERVER_NAME = 0;
+const HOST_NAME = 0;
+
+/**
+ * Reads the ClientHello that the bytes begin with, over as many records as it takes.
+ *
+ * @returns undefined while its end is missing
+ * @throws ClientHelloError, as soon as that can be told
+ */
+export function readClientHello(bytes: Buffer): ClientHello | undefined {
+  const message = messageIn(bytes);
+  return message && helloOf(new Reader(message));
+}
+
+/** The first message of the handshake, without its own four bytes of head. What follows it is none of our business. */
+function messageIn(bytes: Buffer): Buffer | undefined {
+  let message: Buffer = Buffer.alloc(0);
+  for (let at = 0; at < bytes.length; ) {
+    checkRecord(bytes, at);
+    if (bytes.length < at + 5) return undefined;
+    const size = bytes.readUInt16BE(at + 3);
+    if (size === 0 || size > LONGEST_RECORD) throw new ClientHelloError("a record of TLS has a wrong length");
+    const fragment = bytes.subarray(at + 5, at + 5 + size);
+    message = message.length === 0 ? fragment : Buffer.concat([message, fragment]);
+    if (message.length > 0 && message[0] !== CLIENT_HELLO) {
+      throw new ClientHelloError("the first message of TLS is no ClientHello");
+    }
+    const end = message.length < 4 ? Number.POSITIVE_INFINITY : 4 + message.readUIntBE(1, 3);
+    if (message.length >= end) return message.subarray(4, end);
+    at += 5 + size;
+  }
+  return undefined;
+}
+
+/** A record's kind and version, as far as they have come. */
+function checkRecord(bytes: Buffer, at: number): void {
+  const isStranger = at === 0;
+  if (bytes[at] !== HANDSHAKE) throw new ClientHelloError("this is no handshake of TLS", isStranger);
+  const major = bytes[at + 1];
+  if (major !== undefined && major !== 3) throw new ClientHelloError("this is no version of TLS", isStranger);
+}
+
+function helloOf(hello: Reader): ClientHello {
+  hello.take(2 + 32); // the version of old, the random bytes
+  hello.vector(1); // the session
+  hello.vector(2); // ciphers
+  hello.vector(1); // compressions
+  if (hello.isAtEnd) return {};
+  const extensions = new Reader(hello.vector(2));
+  hello.checkEnd();
+  let found: ClientHello | undefined;
+  while (!extensions.isAtEnd) {
+    const type = extensions.number(2);
+    const content = extensions.vector(2);
+    if (type !== SERVER_NAME) continue;
+    if (found !== undefined) throw new ClientHelloError("the ClientHello says its name twice");
+    found = { serverName: serverNameOf(new Reader(content)) };
+  }
+  return found ?? {};
+}
+
+function serverNameOf(content: Reader): string {
+  const list = new Reader(content.vector(2));
+  content.checkEnd();
+  const type = list.number(1);
+  const text = list.vector(2).toString("latin1");
+  list.checkEnd();
+  const name = type === HOST_NAME ? readName(text) : undefined;
+  if (name === undefined) throw new ClientHelloError("the server's name in the ClientHello is none");
+  return name;
+}
+
+/** Walks through a message; whatever is missing in it makes it none. */
+class Reader {
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at === this.#bytes.length;
+  }
+
+  take(length: number): Buffer {
+    const end = this.#at + length;
+    if (end > this.#bytes.length) throw new ClientHelloError("the ClientHello is shorter than it says");
+    const taken = this.#bytes.subarray(this.#at, end);
+    this.#at = end;
+    return taken;
+  }
+
+  number(bytes: number): number {
+    return this.take(bytes).readUIntBE(0, bytes);
+  }
+
+  /** What follows its own length, of so many bytes. */
+  vector(lengthBytes: number): Buffer {
+    return this.take(this.number(lengthBytes));
+  }
+
+  checkEnd(): void {
+    if (!this.isAtEnd) throw new ClientHelloError("the ClientHello is longer than it says");
+  }
+}
