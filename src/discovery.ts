@@ -5,7 +5,7 @@
 import { delay } from "./async.ts";
 import type { Config, WokenService } from "./config/config.ts";
 import { ENABLE_LABEL, type LabelledContainer, serviceOfLabels } from "./config/labels.ts";
-import { clashingPort } from "./config/ports.ts";
+import { conflictOn, entriesOf } from "./config/shared-fronts.ts";
 import { type ListedContainer, projectLabel, serviceLabel } from "./engine/container-facts.ts";
 import { createdLabel } from "./engine/created.ts";
 import type { ContainerEvent } from "./engine/events.ts";
@@ -203,18 +203,13 @@ export class Discovery {
     if (namesake !== undefined)
       return [`there is a service "${service.name}" already: choose another one with label wakeport.name`];
     const bound = [
-      { owner: "the admin server", address: admin.host, front: admin.port },
-      ...others.flatMap(({ name, ports, data }) =>
-        [...ports, ...data].map((port) => ({ ...port, owner: `service "${name}"` })),
-      ),
+      { address: admin.host, front: admin.port },
+      ...others.flatMap((other) => entriesOf(other).map(({ key, port }) => ({ ...port, service: other, key }))),
     ];
-    return (["ports", "data"] as const).flatMap((key) =>
-      service[key].flatMap((port) => {
-        const other = bound.find((one) => clashingPort(one, port) !== undefined);
-        if (other === undefined) return [];
-        return [`label wakeport.${key}: port ${clashingPort(other, port)} is taken by ${other.owner}`];
-      }),
-    );
+    return entriesOf(service).flatMap(({ key, port }) => {
+      const [conflict] = bound.flatMap((other) => conflictOn({ ...port, service, key }, other) ?? []);
+      return conflict === undefined ? [] : [`label wakeport.${key}: ${conflict.message} (${conflict.hint})`];
+    });
   }
 
   /** Once, for as long as it lasts. */

@@ -8,9 +8,9 @@ import { dataEntranceOf, entranceOf, type Gatehouse, type ServiceEntrance } from
 import { besideWaiting, type Traffic } from "./net/connection.ts";
 import { DataPorts } from "./net/data-ports.ts";
 import { ToDataPort } from "./net/destinations/to-data-port.ts";
-import type { Opening } from "./net/fronts.ts";
 import { readIp } from "./net/ip.ts";
 import { type Front, formatFront } from "./net/listener.ts";
+import type { Opening } from "./net/signpost.ts";
 import { UdpService } from "./net/udp/service.ts";
 import type { ServiceGauges } from "./telemetry/metrics.ts";
 import type { Observer } from "./telemetry/observer.ts";
@@ -101,6 +101,14 @@ export function wantedBy({ name, ports, data }: Service): { readonly service: st
   return forConnections.map((port) => ({ service: name, front: frontOf(port) }));
 }
 
+/** Its fronts at which clients may have to say something before they are led to a service. */
+export function frontsThatAsk(service: Service): Front[] {
+  const { names, proxyProtocol } = service;
+  if (names === undefined && proxyProtocol.receive.length === 0) return [];
+  const asking = proxyProtocol.receive.length > 0 ? service : { ...service, data: [] };
+  return wantedBy(asking).map(({ front }) => front);
+}
+
 /** The fronts for datagrams that a service has, or would have. */
 export function wantedForUdp(service: Service): { readonly service: string; readonly front: Front }[] {
   return udpPortsOf(service).map((port) => ({ service: service.name, front: frontOf(port) }));
@@ -121,7 +129,8 @@ function openingsOf(
   return ports.map((port) => {
     const front = frontOf(port);
     const destination = destinationOf(port);
-    return { front, route: { service: service.name, front: formatFront(front), entrance, destination, traffic } };
+    const route = { service: service.name, front: formatFront(front), entrance, destination, traffic };
+    return { front, route, names: service.names, receive: service.proxyProtocol.receive };
   });
 }
 
@@ -131,7 +140,11 @@ function dataOpeningsOf({ service, traffic, gatehouse }: LiveServiceOptions, dat
   return service.data.flatMap(eachPort).map((port) => {
     const front = frontOf(port);
     const destination = new ToDataPort({ dataPorts, front: port.front });
-    return { front, route: { ...shared, front: formatFront(front), destination } };
+    return {
+      front,
+      route: { ...shared, front: formatFront(front), destination },
+      receive: service.proxyProtocol.receive,
+    };
   });
 }
 

@@ -10,11 +10,14 @@ import { BindError, DeadlineError, messageOf } from "./errors.ts";
 import { LiveService, wantedBy, wantedForUdp } from "./live-service.ts";
 import type { Gatehouse } from "./net/admission/entrance.ts";
 import { Seats } from "./net/admission/seats.ts";
+import type { Arrived } from "./net/arrival.ts";
+import { Arrivals } from "./net/arrivals.ts";
 import { Connection, type Route, type Traffic } from "./net/connection.ts";
-import { Fronts, type Opening } from "./net/fronts.ts";
+import { Fronts } from "./net/fronts.ts";
 import type { Ident } from "./net/ident.ts";
 import { claimInherited, type InheritedSocket } from "./net/inherited.ts";
 import { type Front, formatFront, type Listener } from "./net/listener.ts";
+import type { Opening, Signpost } from "./net/signpost.ts";
 import type { UdpFront } from "./net/udp/front.ts";
 import { openAll, type UdpListener, type UdpService } from "./net/udp/service.ts";
 import { bindOnTrial } from "./net/udp/trial.ts";
@@ -39,6 +42,7 @@ export class Services {
   readonly #options: ServicesOptions;
   readonly #live = new Map<string, LiveService>();
   readonly #fronts = new Fronts((...client) => this.#accept(...client));
+  readonly #arrivals: Arrivals;
   readonly #inheritedFronts = new Set<string>();
   readonly #udpLeaving = new Set<UdpService>();
   readonly #connections = new Map<Connection, Promise<void>>();
@@ -47,6 +51,7 @@ export class Services {
 
   constructor(options: ServicesOptions) {
     this.#options = options;
+    this.#arrivals = new Arrivals(options);
   }
 
   get all(): LiveService[] {
@@ -159,6 +164,7 @@ export class Services {
    */
   close(): void {
     this.#letGoOfFronts(this.all.flatMap(({ dataOpenings }) => dataOpenings));
+    this.#arrivals.close();
     for (const connection of this.#connections.keys()) connection.refuse(new ClosedError("wakeport ends"));
   }
 
@@ -174,8 +180,10 @@ export class Services {
   async end(): Promise<void> {
     await Promise.all(this.#ending);
     this.#fronts.close();
+    this.#arrivals.close();
     this.#options.gatehouse.farewell.close();
     for (const connection of this.#connections.keys()) connection.reset();
+    await this.#arrivals.finished();
     await Promise.all([...this.#connections.values(), ...this.all.map(({ udp }) => udp?.close())]);
   }
 
@@ -230,8 +238,9 @@ export class Services {
       const before = this.#live.get(service.name);
       return { before, after: this.enter(service) };
     });
+    // Together: of a front that they share, all names are known from the first client on.
+    this.#fronts.lead(pairs.flatMap(({ after }) => after.openings));
     for (const { after } of pairs) {
-      this.#fronts.lead(after.openings);
       if (after.udp !== undefined && !udpBefore.includes(after.udp)) after.udp.takeOver(udpBefore, fresh);
     }
     for (const { before, after } of pairs) {
@@ -273,12 +282,18 @@ export class Services {
     };
   }
 
-  #accept(client: net.Socket, route: Route, listener: Listener, current: () => Route | undefined): void {
+  #accept(client: net.Socket, listener: Listener, signpost: () => Signpost | undefined): void {
+    const front = formatFront(listener.front);
+    this.#arrivals.receive(client, { front, signpost }, (arrived) => this.#serve(client, arrived, listener, signpost));
+  }
+
+  #serve(client: net.Socket, { route, ends }: Arrived, listener: Listener, signpost: () => Signpost | undefined): void {
     this.#connectionCount += 1;
     const id = this.#connectionCount;
     const { observer } = this.#options;
     const ident = this.#options.ident();
-    const connection = new Connection({ id, client, listener, route, current, observer, ident });
+    const current = (): Route | undefined => signpost()?.routeOf(route.service);
+    const connection = new Connection({ id, client, ends, listener, route, current, observer, ident });
     this.#connections.set(
       connection,
       connection.run().finally(() => this.#connections.delete(connection)),

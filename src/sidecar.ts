@@ -9,6 +9,7 @@ import { ConfigError } from "./config/problem.ts";
 import type { InetdSurroundings } from "./destinations.ts";
 import { Discovery } from "./discovery.ts";
 import { BindError, messageOf, sentenceOf, TargetError } from "./errors.ts";
+import { frontsThatAsk } from "./live-service.ts";
 import { type Gatehouse, gatehouse } from "./net/admission/entrance.ts";
 import { MOST_LEAVING } from "./net/admission/farewell.ts";
 import { connectionLimit, Seats } from "./net/admission/seats.ts";
@@ -91,7 +92,7 @@ export class Sidecar {
       gatehouse: this.#gatehouse,
       around: this.#around,
       observer: this.#observer,
-      onEnter: (service) => this.#metrics.addService(service.name, isWoken(service)),
+      onEnter: (service) => this.#countFor(service),
       ident: () => (this.#config.log.userId ? this.#ident : undefined),
       inheritedFds: options.inheritedFds,
     });
@@ -237,6 +238,11 @@ export class Sidecar {
     await this.#admin.close();
     await this.#engine?.events.close();
     this.#engine?.engine.close();
+  }
+
+  #countFor(service: Service): void {
+    this.#metrics.addService(service.name, isWoken(service));
+    for (const front of frontsThatAsk(service)) this.#metrics.addFront(formatFront(front));
   }
 
   get #configured(): readonly Service[] {

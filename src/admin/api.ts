@@ -46,6 +46,9 @@ export interface PortStatus {
   readonly count?: number;
   /** Whether it is for clients that are being served. */
   readonly data?: true;
+  /** Of whom it gets only those who ask for these hosts, or names of TLS. */
+  readonly host?: readonly string[];
+  readonly sni?: readonly string[];
 }
 
 /** One client at this moment. */
@@ -120,7 +123,7 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
     ...(view !== undefined && { cause: view.missing ?? view.cause, since: rfc3339(view.since) }),
     target,
     ports: [
-      ...service.ports.map((port) => portStatus(port, hasFixedPort(service))),
+      ...service.ports.map((port) => ({ ...portStatus(port, hasFixedPort(service)), ...namesOf(service, port) })),
       ...service.data.map((port) => ({ ...portStatus(port, true), data: true as const })),
     ],
     connections: live?.connections ?? 0,
@@ -140,6 +143,11 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
 function portStatus(port: ServicePort, hasTarget: boolean): PortStatus {
   const { target, count } = port;
   return { front: frontOf(port), ...(hasTarget && { target }), ...(count !== undefined && { count }) };
+}
+
+/** The names by which a port leads to a service, where there are any. */
+function namesOf({ names }: Service, { protocol }: ServicePort): Pick<PortStatus, "host" | "sni"> {
+  return names === undefined || protocol === "udp" ? {} : { [names.kind]: names.patterns };
 }
 
 /** A process that is handed its listener may have it on any free port. */
@@ -183,6 +191,17 @@ export function openConnection({ id, client, since, isServed, pid }: ConnectionV
     state: isServed ? "served" : "waiting",
     ...(pid !== undefined && { pid }),
   };
+}
+
+/** How many names are told in a line. */
+const MOST_NAMES_TOLD = 3;
+
+/** A front with the names by which it leads to a service: `*:80`, `*:80 host app.localhost, *.app.localhost`. */
+export function frontWords({ front, host, sni }: PortStatus): string {
+  const [kind, names] = host !== undefined ? ["host", host] : ["sni", sni ?? []];
+  if (names.length === 0) return front;
+  const more = names.length - MOST_NAMES_TOLD;
+  return `${front} ${kind} ${names.slice(0, MOST_NAMES_TOLD).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
 export function frontOf({ address, front, count, protocol }: ServicePort): string {

@@ -6,7 +6,7 @@ import { formatTimes, type OpenTimes } from "../config/times.ts";
 import { formatDuration } from "../config/units.ts";
 import { formatNetwork, type Network } from "../net/ip.ts";
 import type { Counts, Tallied } from "../telemetry/tally.ts";
-import type { OpenConnection, PortStatus, ServiceStatus, StatusReport } from "./api.ts";
+import { frontWords, type OpenConnection, type PortStatus, type ServiceStatus, type StatusReport } from "./api.ts";
 
 /** More connections than this are counted, not listed, in all: the dump is written in one piece. */
 const MOST_LISTED = 1_000;
@@ -98,7 +98,7 @@ export function stateLines(report: StateReport): string[] {
 
 function serviceLines(service: ServiceState): string[] {
   const { name, state, cause, since, target, ports, policies, connections, waiting, open } = service;
-  const fronts = ports.map(frontWords);
+  const fronts = ports.map(wayWords);
   const rest = connections + waiting - open.length;
   return [
     `service ${name}`,
@@ -122,8 +122,9 @@ function serviceLines(service: ServiceState): string[] {
   ];
 }
 
-function frontWords({ front, target, count, data }: PortStatus): string {
-  const way = target === undefined ? front : `${front} to ${formatRange(target, count)}`;
+function wayWords(port: PortStatus): string {
+  const { target, count, data } = port;
+  const way = `${frontWords(port)}${target === undefined ? "" : ` to ${formatRange(target, count)}`}`;
   return data ? `${way} (data)` : way;
 }
 
@@ -134,7 +135,15 @@ function connectionLine({ conn, client, state, since, pid }: OpenConnection): st
 /** What the configuration says of a service besides where it listens and what it leads to. */
 function policiesOf(service: Service | undefined): Readonly<Record<string, unknown>> {
   if (service === undefined) return {};
-  const { name: _name, ports: _ports, data: _data, target: _target, enabled: _enabled, ...policies } = service;
+  const {
+    name: _name,
+    ports: _ports,
+    names: _names,
+    data: _data,
+    target: _target,
+    enabled: _enabled,
+    ...policies
+  } = service;
   const meant = Object.entries(policies).filter(([key]) => isWoken(service) || !WOKEN_ONLY.has(key));
   return Object.fromEntries(meant.map(([key, value]) => [key, written(value)]));
 }

@@ -5,7 +5,11 @@ import { formatTimes } from "../config/times.ts";
 import { formatNetwork, type Network } from "../net/ip.ts";
 
 /** Undefined where everybody may connect, always, and as often as he likes. */
-export function admissionWords({ access, limits }: Pick<Service, "access" | "limits">): string | undefined {
+export function admissionWords({
+  access,
+  limits,
+  proxyProtocol,
+}: Pick<Service, "access" | "limits" | "proxyProtocol">): string | undefined {
   const { allow, deny, times = [], timeZone } = access;
   const { connections, perSource, rate, ratePerSource, maxLoad, onLimit } = limits;
   const bounds = [
@@ -15,8 +19,10 @@ export function admissionWords({ access, limits }: Pick<Service, "access" | "lim
     ratePerSource !== undefined && `${formatRate(ratePerSource)} of a source`,
     maxLoad !== undefined && `a load of ${maxLoad}`,
   ].filter((bound) => bound !== false);
+  const { receive } = proxyProtocol;
   const rules = [
     (allow !== undefined || deny.length > 0) && sourceWords(allow, deny),
+    receive.length > 0 && `for others by proxies of ${listed(receive)}`,
     times.length > 0 && `${times.map(formatTimes).join(" or ")}${timeZone === undefined ? "" : ` (${timeZone})`}`,
     bounds.length > 0 && `up to ${bounds.join(", ")}${onLimit === "queue" ? ", others wait" : ""}`,
   ].filter((rule) => rule !== false);

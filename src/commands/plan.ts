@@ -1,4 +1,4 @@
-import type { ServiceStatus } from "../admin/api.ts";
+import { frontWords, type ServiceStatus } from "../admin/api.ts";
 import { formatRange } from "../config/ports.ts";
 import { formatDuration } from "../config/units.ts";
 
@@ -13,7 +13,7 @@ function rowsOf({ name, ports, target, state, idle_timeout_ms, start_timeout_ms 
   const idle = idle_timeout_ms === undefined ? "" : `idle ${formatDuration(idle_timeout_ms)}`;
   const start = start_timeout_ms === undefined ? "" : `start ≤ ${formatDuration(start_timeout_ms)}`;
   return ports.map((port, index) => {
-    const way = `${port.front} → ${target}${port.target === undefined ? "" : `:${formatRange(port.target, port.count)}`}${port.data ? " (data)" : ""}`;
+    const way = `${frontWords(port)} → ${target}${port.target === undefined ? "" : `:${formatRange(port.target, port.count)}`}${port.data ? " (data)" : ""}`;
     return index === 0 ? [name, way, ...(state === undefined ? [] : [state]), idle, start] : ["", way];
   });
 }

@@ -1,5 +1,8 @@
 /** A configuration as the rest of the program sees it: complete, checked, durations in milliseconds. Data only. */
 import type { DoorOptions } from "../net/admission/door.ts";
+import type { Network } from "../net/ip.ts";
+import type { Names } from "../net/names/name.ts";
+import type { ProxyVersion } from "../net/proxy-header.ts";
 import type { SleepAction } from "../target/target.ts";
 import type { ProgramLimits } from "./program.ts";
 
@@ -37,6 +40,8 @@ export interface Service {
   readonly ports: readonly ServicePort[];
   /** Where clients that are being served may come once more, each port to the same one of the target. TCP. */
   readonly data: readonly ServicePort[];
+  /** Whom clients of its TCP ports must ask for; absent: they need not. */
+  readonly names?: Names;
   readonly target: TargetSpec;
   readonly ready: readonly ReadySpec[];
   readonly idleTimeoutMs: number;
@@ -52,6 +57,7 @@ export interface Service {
   readonly protocol: ProtocolName;
   /** What they get while the target starts. */
   readonly hold: HoldSpec;
+  readonly proxyProtocol: ProxyProtocolPolicy;
   readonly access: DoorOptions["access"];
   readonly limits: DoorOptions["limits"];
   readonly banner: Banners;
@@ -89,6 +95,14 @@ export interface ServicePort {
   readonly count?: number;
   /** Absent: TCP. */
   readonly protocol?: "udp";
+}
+
+/** Headers that say for whom a proxy connects. */
+export interface ProxyProtocolPolicy {
+  /** Whether the target gets one; absent: no. */
+  readonly send?: ProxyVersion;
+  /** Who has to send one. */
+  readonly receive: readonly Network[];
 }
 
 export interface UdpPolicy {

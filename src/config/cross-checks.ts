@@ -1,36 +1,20 @@
 /** What only the whole of a configuration can tell. */
 import { isWoken, type Service } from "./config.ts";
 import type { Report } from "./issues.ts";
-import { clashingPort, type PortMapping } from "./ports.ts";
+import { conflictOn, entriesOf, type PortOwner } from "./shared-fronts.ts";
 import { suggest } from "./suggest.ts";
 
-interface BoundFront extends PortMapping {
-  readonly owner: string;
-}
-
-/** No two listeners on one port, the admin server's among them. */
+/** No two listeners on one port, the admin server's among them; services may share one by name. */
 export function checkFronts(services: readonly Service[], admin: { host: string; port: number }, report: Report): void {
-  const bound: BoundFront[] = [{ owner: "the admin server", address: admin.host, front: admin.port }];
+  const bound: PortOwner[] = [{ address: admin.host, front: admin.port }];
   for (const service of services.filter(({ enabled }) => enabled)) {
     for (const { key, index, port } of entriesOf(service)) {
-      const other = bound.find((one) => clashingPort(one, port) !== undefined);
-      if (other === undefined) bound.push({ ...port, owner: `service "${service.name}"` });
-      else {
-        const number = `${clashingPort(other, port)}${port.protocol === "udp" ? "/udp" : ""}`;
-        const message = `service "${service.name}": port ${number} is taken by ${other.owner} already`;
-        report({
-          path: ["services", service.name, key, index],
-          message,
-          hint: "each front port can be bound once",
-        });
-      }
+      const entry = { ...port, service, key };
+      const [trouble] = bound.flatMap((other) => conflictOn(entry, other) ?? []);
+      if (trouble === undefined) bound.push(entry);
+      else report({ path: ["services", service.name, key, index], ...trouble });
     }
   }
-}
-
-function entriesOf({ ports, data }: Service): { key: string; index: number; port: PortMapping }[] {
-  const lists = Object.entries({ ports, data });
-  return lists.flatMap(([key, entries]) => entries.map((port, index) => ({ key, index, port })));
 }
 
 /** Services that share a target must agree on what cannot differ. */

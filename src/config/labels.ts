@@ -29,6 +29,9 @@ const known: ReadonlySet<string> = new Set([
   "release_pace",
   "protocol",
   "hold",
+  "proxy_protocol",
+  "host",
+  "sni",
   "access",
   "limits",
   "banner",
@@ -38,8 +41,8 @@ const known: ReadonlySet<string> = new Set([
 ]);
 /** What the flows of one container may hold in all, in bytes: the memory is everybody's. */
 const MOST_HELD = 128 * 1024 ** 2;
-/** Their values are lists of ports, which YAML would take for something else. */
-const portLists: ReadonlySet<string> = new Set(["ports", "data"]);
+/** Their values may be lists with commas. Of a port YAML would make something else, and of a `*` nothing at all. */
+const lists: ReadonlySet<string> = new Set(["ports", "data", "host", "sni"]);
 /** What stands below it is text, to the last blank. */
 const BANNER = "banner";
 const text: ReadonlySet<string> = new Set(["name", "network", "group"]);
@@ -150,13 +153,12 @@ function define(place: Record<string, unknown>, key: string, value: unknown): vo
   Object.defineProperty(place, key, { value, enumerable: true, configurable: true, writable: true });
 }
 
-/** As in wakeport.yaml: `{http: /health}`, `[tcp, healthy]`. Ports may be a list with commas. */
+/** As in wakeport.yaml: `{http: /health}`, `[tcp, healthy]`. Ports and names may be a list with commas. */
 function readValue(path: readonly string[], value: string): { readonly value: unknown } | undefined {
   const [key = ""] = path;
   if (key === BANNER && path.length > 1) return { value };
   if (text.has(key)) return { value: value.trim() };
-  if (portLists.has(key) && !value.trim().startsWith("["))
-    return { value: value.split(",").map((port) => port.trim()) };
+  if (lists.has(key) && !value.trim().startsWith("[")) return { value: value.split(",").map((one) => one.trim()) };
   const document = parseDocument(value, { resolveKnownTags: false, stringKeys: true, prettyErrors: false });
   if (document.errors.length > 0) return undefined;
   try {

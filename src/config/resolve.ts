@@ -7,6 +7,8 @@ import { MOST_PORTS, type PortMapping } from "./ports.ts";
 import { readBanners, resolveAdmission } from "./resolve-admission.ts";
 import { resolveData } from "./resolve-data.ts";
 import { resolveHold } from "./resolve-hold.ts";
+import { resolveNames } from "./resolve-names.ts";
+import { resolveProxyProtocol } from "./resolve-proxy-protocol.ts";
 import { dependencyPolicy, resolveSleep } from "./resolve-sleep.ts";
 import { resolvePort, resolveReady, resolveTarget, resolveUdp } from "./resolve-target.ts";
 import type { ParsedConfig, ParsedService } from "./schema.ts";
@@ -74,6 +76,7 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
   const stopGraceMs = own.stop_grace ?? defaults.stop_grace;
   const startTimeoutMs = own.start_timeout ?? defaults.start_timeout ?? builtIn.start_timeout;
   const path = ["services", name];
+  const names = resolveNames(name, own, target, protocol, report);
   if (startTimeoutMs === 0)
     report({ path: [...path, "start_timeout"], message: "with a start_timeout of 0 nothing can start" });
   if (target.kind === "process" && ready.some(({ kind }) => kind === "healthy")) {
@@ -93,9 +96,11 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
       protocol,
       hold,
       data: resolveData(name, own, target, protocol, report),
+      proxyProtocol: resolveProxyProtocol(name, own, defaults, target, report),
       udp: resolveUdp(name, own, defaults, report),
       enabled: own.enabled ?? defaults.enabled ?? builtIn.enabled,
       dependsOn: own.depends_on,
+      ...(names !== undefined && { names }),
       ...(own.group !== undefined && { group: own.group }),
       ...(stopGraceMs !== undefined && { stopGraceMs }),
     },

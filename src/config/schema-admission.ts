@@ -41,7 +41,7 @@ export type ParsedBanner = string | { readonly file: string };
 export type ParsedBanners = { readonly [Moment in BannerMoment]?: ParsedBanner | undefined };
 
 const network = z.string().transform(reading(parseNetwork));
-const networks = z.union([network.transform((one) => [one]), z.array(network)]);
+export const networks: z.ZodType<readonly Network[]> = z.union([network.transform((one) => [one]), z.array(network)]);
 const openTimes = z.string().transform(reading(parseTimes));
 
 const access = z.strictObject({

@@ -1,5 +1,7 @@
 /** What many keys of wakeport.yaml are made of. */
 import { z } from "zod";
+import type { NameKind } from "../net/names/name.ts";
+import { parseName } from "./names.ts";
 import { type PortMapping, parseDataPort, parseHostPort, parsePort } from "./ports.ts";
 import { parseDuration, UnitError } from "./units.ts";
 
@@ -53,3 +55,9 @@ export const environment: z.ZodType<Readonly<Record<string, string>>> = z
   .default({});
 
 export const account: z.ZodType<string | number> = z.union([z.string().min(1), z.int().min(0)]);
+
+/** One name or several. */
+export function names(kind: NameKind): z.ZodType<readonly string[]> {
+  const name = z.string().transform(reading((text: string) => parseName(text, kind)));
+  return z.union([name.transform((one) => [one]), z.array(name).min(1)]);
+}

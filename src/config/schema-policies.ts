@@ -1,9 +1,11 @@
 /** The shapes of the keys that `defaults` may hold as well. */
 import { z } from "zod";
+import type { Network } from "../net/ip.ts";
+import { type ProxyVersion, proxyVersions } from "../net/proxy-header.ts";
 import type { SleepAction } from "../target/target.ts";
 import { type ProtocolName, protocolNames, type StatusRange } from "./config.ts";
 import { parsePattern, parseStatus } from "./readiness.ts";
-import { admission, type ParsedAdmission } from "./schema-admission.ts";
+import { admission, networks, type ParsedAdmission } from "./schema-admission.ts";
 import { duration, reading } from "./schema-parts.ts";
 import { parseSize } from "./units.ts";
 
@@ -18,6 +20,9 @@ export interface ParsedPolicies extends ParsedAdmission {
   readonly release_pace?: number | undefined;
   readonly protocol?: ProtocolName | undefined;
   readonly hold?: ParsedHold | undefined;
+  readonly proxy_protocol?:
+    | { readonly send?: ProxyVersion | undefined; readonly receive?: readonly Network[] | undefined }
+    | undefined;
   readonly udp?:
     | {
         readonly flow_timeout?: number | undefined;
@@ -116,6 +121,14 @@ export const policies: { readonly [Key in keyof ParsedPolicies]-?: z.ZodType<Non
       }),
     ])
     .describe("What clients get while the target starts: whatever suits their protocol, nothing, or another answer"),
+  proxy_protocol: z
+    .strictObject({
+      send: z.enum(proxyVersions).optional().describe("Whether the target is told, in a header, who each client is"),
+      receive: networks
+        .optional()
+        .describe("Addresses and networks of proxies: who connects from there must say, in a header, for whom"),
+    })
+    .describe("The PROXY protocol: real addresses of clients, to the target and from a proxy in front"),
   ...admission,
   udp: z.strictObject({
     flow_timeout: duration

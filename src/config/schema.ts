@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { BuiltinName, LogFormat, LogLevel } from "./config.ts";
 import type { PortMapping } from "./ports.ts";
-import { address, dataPort, dockerName, duration, port } from "./schema-parts.ts";
+import { address, dataPort, dockerName, duration, names, port } from "./schema-parts.ts";
 import { type ParsedPolicies, policies } from "./schema-policies.ts";
 import {
   builtinTarget,
@@ -38,6 +38,8 @@ export interface ParsedService extends ParsedPolicies {
   readonly group?: string | undefined;
   readonly ports: readonly PortMapping[];
   readonly data?: readonly PortMapping[] | undefined;
+  readonly host?: readonly string[] | undefined;
+  readonly sni?: readonly string[] | undefined;
   readonly container?: ParsedContainer | undefined;
   readonly process?: ParsedProcess | undefined;
   readonly inetd?: ParsedInetd | undefined;
@@ -54,6 +56,12 @@ const service = z.strictObject({
     .union([dataPort.transform((one) => [one]), z.array(dataPort).min(1)])
     .optional()
     .describe("FTP's data ports: for whoever has a connection to one of `ports`; they wake nothing"),
+  host: names("host")
+    .optional()
+    .describe('Hosts of HTTP whose requests it gets: "app.test", "*.app.test", "*"; several services may share a port'),
+  sni: names("sni")
+    .optional()
+    .describe('Names in TLS whose clients it gets: "app.test", "*.app.test", "*"; several services may share a port'),
   container: containerTarget.optional(),
   process: processTarget.optional(),
   inetd: inetdTarget.optional(),

@@ -1,31 +1,27 @@
 import type net from "node:net";
 import { BindError, messageOf } from "../errors.ts";
-import type { Route } from "./connection.ts";
 import { type Front, formatFront, Listener } from "./listener.ts";
-
-/** A front, and where its clients are led. */
-export interface Opening {
-  readonly front: Front;
-  readonly route: Route;
-}
+import { type Opening, Signpost } from "./signpost.ts";
 
 /** Fronts that are bound on trial: they are let go of again unless they are kept. */
 export interface Trial extends Disposable {
   keep(): void;
 }
 
-/** `current` tells where clients of the same front are led at any later time; undefined when it is gone. */
-type OnClient = (client: net.Socket, route: Route, listener: Listener, current: () => Route | undefined) => void;
+/** `signpost` tells how clients of the same front are led at any later time; undefined when it is gone. */
+type OnClient = (client: net.Socket, listener: Listener, signpost: () => Signpost | undefined) => void;
 
 interface Bound {
   readonly listener: Listener;
-  route: Route | undefined;
+  /** By the service whose clients are led there, the latest last. */
+  readonly openings: Map<string, Opening>;
+  signpost: Signpost | undefined;
   /** Clients that came before it was known where they are led. */
   readonly early: net.Socket[];
 }
 
 /**
- * The TCP fronts that are bound. A front may be led elsewhere, even to another service, while it listens: nobody is
+ * The TCP fronts that are bound. A front may lead to several services, and be led elsewhere while it listens: nobody is
  * refused meanwhile, and who was let in stays where they are.
  */
 export class Fronts {
@@ -41,8 +37,8 @@ export class Fronts {
   }
 
   /**
-   * Binds those of a service's fronts that are not bound yet, all or none; the others stay as they are. Until `lead` says
-   * where, their clients wait.
+   * Binds those of the fronts that are not bound yet, all or none; the others stay as they are. Until `lead` says where,
+   * their clients wait.
    *
    * @param inherited descriptors that are bound already
    * @throws BindError with a line for each address that cannot be bound
@@ -51,7 +47,8 @@ export class Fronts {
     wanted: readonly { readonly service: string; readonly front: Front }[],
     inherited: ReadonlyMap<Front, { readonly fd: number }> = new Map(),
   ): Promise<Trial> {
-    const fresh = wanted.filter(({ front }) => !this.#bound.has(formatFront(front)));
+    const byFront = new Map(wanted.toReversed().map((one) => [formatFront(one.front), one]));
+    const fresh = [...byFront].filter(([key]) => !this.#bound.has(key)).map(([, one]) => one);
     const opening = fresh.map(({ service, front }) => this.#add(service, front).open(inherited.get(front)?.fd));
     const release = (): void => {
       for (const { front } of fresh) this.#drop(formatFront(front));
@@ -73,21 +70,30 @@ export class Fronts {
     };
   }
 
-  /** From now on clients of these fronts, which are bound, are led there. */
+  /** From now on clients of these fronts, which are bound, are led there, or those of them who say the names. */
   lead(openings: readonly Opening[]): void {
-    for (const { front, route } of openings) {
-      const bound = this.#bound.get(formatFront(front));
+    const led = new Set<Bound>();
+    for (const opening of openings) {
+      const bound = this.#bound.get(formatFront(opening.front));
       if (bound === undefined) continue;
-      bound.route = route;
-      for (const client of bound.early.splice(0)) this.#onClient(client, route, bound.listener, () => bound.route);
+      const { service } = opening.route;
+      bound.openings.delete(service);
+      bound.openings.set(service, opening);
+      led.add(bound);
+    }
+    for (const bound of led) {
+      point(bound);
+      for (const client of bound.early.splice(0)) this.#onClient(client, bound.listener, () => bound.signpost);
     }
   }
 
-  /** Lets go of the fronts that lead to a service, but for those that are named. */
+  /** Clients of a service are no longer led to it, but by the fronts that are named. A front without any is let go of. */
   release(service: string, kept: readonly Opening[] = []): void {
     const keep = new Set(kept.map(({ front }) => formatFront(front)));
-    for (const [key, { route }] of this.#bound) {
-      if (route?.service === service && !keep.has(key)) this.#drop(key);
+    for (const [key, bound] of this.#bound) {
+      if (keep.has(key) || !bound.openings.delete(service)) continue;
+      point(bound);
+      if (bound.signpost === undefined) this.#drop(key);
     }
   }
 
@@ -99,10 +105,11 @@ export class Fronts {
 
   #add(service: string, front: Front): Listener {
     const bound: Bound = {
-      route: undefined,
+      openings: new Map(),
+      signpost: undefined,
       early: [],
       listener: new Listener(service, front, (client) => {
-        if (bound.route !== undefined) return this.#onClient(client, bound.route, bound.listener, () => bound.route);
+        if (bound.signpost !== undefined) return this.#onClient(client, bound.listener, () => bound.signpost);
         client.pause().on("error", () => {});
         bound.early.push(client);
       }),
@@ -114,8 +121,13 @@ export class Fronts {
   #drop(key: string): void {
     const bound = this.#bound.get(key);
     bound?.listener.close();
-    if (bound !== undefined) bound.route = undefined;
+    if (bound !== undefined) bound.signpost = undefined;
     for (const client of bound?.early ?? []) client.resetAndDestroy();
     this.#bound.delete(key);
   }
+}
+
+function point(bound: Bound): void {
+  const [first, ...others] = bound.openings.values();
+  bound.signpost = first === undefined ? undefined : new Signpost([first, ...others]);
 }

@@ -1,25 +1,35 @@
 import type { DenialReason } from "../net/admission/denial.ts";
+import type { UnroutedReason } from "../net/unrouted.ts";
 import type { Observer } from "./observer.ts";
 
-/** Refusals of a service and reason that the log tells one by one, within `WINDOW_MS`. */
+/** Refusals of a place and reason that the log tells one by one, within `WINDOW_MS`. */
 const MOST_TOLD = 5;
 const WINDOW_MS = 10_000;
 
 /** Refusals that were not told one by one. */
-export interface DenialSummary {
+export interface DenialSummary extends Untold {
   readonly service: string;
   readonly reason: DenialReason;
+}
+
+/** The same of clients that were led to no service. */
+export interface UnroutedSummary extends Untold {
+  readonly front: string;
+  readonly reason: UnroutedReason;
+}
+
+interface Untold {
   readonly count: number;
   /** In how long a time, in milliseconds. */
   readonly overMs: number;
 }
 
-export interface DenialDigestOptions {
-  /** How many of a service and reason are told one by one, within `windowMs` milliseconds. */
+export interface DenialDigestOptions<Reason> {
+  /** How many of a place and reason are told one by one, within `windowMs` milliseconds. */
   readonly most: number;
   readonly windowMs: number;
   /** Told once for each window in which there were more. */
-  readonly onSummary: (summary: DenialSummary) => void;
+  readonly onSummary: (where: string, reason: Reason, untold: Untold) => void;
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number;
 }
@@ -31,20 +41,23 @@ interface Window {
   timer: NodeJS.Timeout | undefined;
 }
 
-/** Keeps refusals from filling the disk: the first few of a service and reason are told, the rest in one number. */
-export class DenialDigest {
-  readonly #options: DenialDigestOptions;
-  readonly #windows = new Map<string, Map<DenialReason, Window>>();
+/**
+ * Keeps refusals from filling the disk: the first few of a place (a service, a front) and reason are told, the rest in
+ * one number.
+ */
+export class DenialDigest<Reason extends string> {
+  readonly #options: DenialDigestOptions<Reason>;
+  readonly #windows = new Map<string, Map<Reason, Window>>();
 
-  constructor(options: DenialDigestOptions) {
+  constructor(options: DenialDigestOptions<Reason>) {
     this.#options = options;
   }
 
   /** Notes a refusal. @returns whether it is to be told by itself */
-  note(service: string, reason: DenialReason): boolean {
+  note(where: string, reason: Reason): boolean {
     const { most, windowMs, now } = this.#options;
-    const reasons = this.#windows.get(service) ?? new Map<DenialReason, Window>();
-    this.#windows.set(service, reasons);
+    const reasons = this.#windows.get(where) ?? new Map<Reason, Window>();
+    this.#windows.set(where, reasons);
     let window = reasons.get(reason);
     if (window === undefined || (window.timer === undefined && now() - window.began >= windowMs)) {
       window = { began: now(), told: 0, untold: 0, timer: undefined };
@@ -55,50 +68,58 @@ export class DenialDigest {
       return true;
     }
     window.untold += 1;
-    window.timer ??= setTimeout(() => this.#end(service, reason), Math.max(0, window.began + windowMs - now()));
+    window.timer ??= setTimeout(() => this.#end(where, reason), Math.max(0, window.began + windowMs - now()));
     window.timer.unref?.();
     return false;
   }
 
   /** Tells now what is not told yet. */
   close(): void {
-    for (const [service, reasons] of this.#windows) for (const reason of reasons.keys()) this.#end(service, reason);
+    for (const [where, reasons] of this.#windows) for (const reason of reasons.keys()) this.#end(where, reason);
   }
 
-  #end(service: string, reason: DenialReason): void {
-    const reasons = this.#windows.get(service);
+  #end(where: string, reason: Reason): void {
+    const reasons = this.#windows.get(where);
     const window = reasons?.get(reason);
     reasons?.delete(reason);
-    if (reasons?.size === 0) this.#windows.delete(service);
+    if (reasons?.size === 0) this.#windows.delete(where);
     if (window === undefined || window.untold === 0) return;
     clearTimeout(window.timer);
-    this.#options.onSummary({ service, reason, count: window.untold, overMs: this.#options.now() - window.began });
+    this.#options.onSummary(where, reason, { count: window.untold, overMs: this.#options.now() - window.began });
   }
 }
 
 /** An observer that passes on what it is told, but of many refusals only the first few and how many more there were. */
 export class QuietDenials implements Disposable {
   readonly observer: Observer;
-  readonly #digest: DenialDigest;
+  readonly #denied: DenialDigest<DenialReason>;
+  readonly #unrouted: DenialDigest<UnroutedReason>;
 
   constructor(to: Observer) {
-    this.#digest = new DenialDigest({
-      most: MOST_TOLD,
-      windowMs: WINDOW_MS,
-      now: () => performance.now(),
-      onSummary: (summary) => to.denials(summary),
+    const bounds = { most: MOST_TOLD, windowMs: WINDOW_MS, now: () => performance.now() };
+    this.#denied = new DenialDigest({
+      ...bounds,
+      onSummary: (service, reason, untold) => to.denials({ service, reason, ...untold }),
+    });
+    this.#unrouted = new DenialDigest({
+      ...bounds,
+      onSummary: (front, reason, untold) => to.moreUnrouted({ front, reason, ...untold }),
     });
     this.observer = {
       ...to,
       connection: (report) => {
         const { service, reason } = report;
-        if (reason === undefined || this.#digest.note(service, reason)) to.connection(report);
+        if (reason === undefined || this.#denied.note(service, reason)) to.connection(report);
+      },
+      unrouted: (report) => {
+        if (this.#unrouted.note(report.front, report.error.reason)) to.unrouted(report);
       },
     };
   }
 
   /** Tells what is not told yet. */
   [Symbol.dispose](): void {
-    this.#digest.close();
+    this.#denied.close();
+    this.#unrouted.close();
   }
 }

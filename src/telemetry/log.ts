@@ -15,6 +15,7 @@ import type {
   ReloadReport,
   SleepReport,
   StateChange,
+  UnroutedReport,
   UserIdReport,
 } from "./observer.ts";
 import { messageLines, type XinetdLogOptions, xinetdObserver } from "./xinetd-log.ts";
@@ -136,6 +137,11 @@ export function logObserver(log: Log): Observer {
     denials: ({ service, reason, count, overMs }) => {
       const facts = { event: "connection.denials", service, reason, count, over_ms: round(overMs) };
       log.info(facts, `${service}: ${count} more refused within ${seconds(overMs)} (${reason})`);
+    },
+    unrouted: (report) => logUnrouted(log, report),
+    moreUnrouted: ({ front, reason, count, overMs }) => {
+      const facts = { event: "client.more_unrouted", front, reason, count, over_ms: round(overMs) };
+      log.info(facts, `${front}: ${count} more led nowhere within ${seconds(overMs)} (${reason})`);
     },
     banned: ({ service, source, until }) => {
       const end = new Date(until).toISOString();
@@ -292,6 +298,24 @@ function logConnection(log: Log, report: ConnectionReport): void {
   const sentence = `${service}: ${client} ${outcome} in ${seconds(durationMs)}${waited}${moved}${why}`;
   if (failures.has(outcome)) log.warn(facts, sentence);
   else log.info(facts, sentence);
+}
+
+function logUnrouted(log: Log, { front, client, error, durationMs, name, said }: UnroutedReport): void {
+  const { reason, message } = error;
+  const facts = {
+    event: "client.unrouted",
+    front,
+    client,
+    reason,
+    duration_ms: round(durationMs),
+    ...(name !== undefined && { name }),
+    ...(said !== undefined && { said }),
+    error: message,
+  };
+  const words = `${front}: ${client} was led nowhere (${reason}): ${message}${said === undefined ? "" : `: "${said}"`}`;
+  // A proxy that looks whether the port is open comes and goes without a word.
+  if (reason === "gone") log.debug(facts, words);
+  else log.info(facts, words);
 }
 
 function logUserId(log: Log, { service, id, client, front, answer, trouble }: UserIdReport): void {

@@ -5,6 +5,7 @@ import { stateNames } from "../activation/machine.ts";
 import { denialReasons } from "../net/admission/denial.ts";
 import type { Meter } from "../net/relay.ts";
 import { type DatagramView, dropReasons } from "../net/udp/datagrams.ts";
+import { unroutedReasons } from "../net/unrouted.ts";
 import {
   type ActivationOutcome,
   type ConnectionOutcome,
@@ -74,6 +75,10 @@ export class Metrics {
   ]);
   readonly #denials = this.#counter("connections_denied_total", "Clients that were refused, by why", [
     "service",
+    "reason",
+  ]);
+  readonly #unrouted = this.#counter("unrouted_total", "Clients that were led to no service, by why", [
+    "front",
     "reason",
   ]);
   readonly #waits = this.#histogram(
@@ -158,6 +163,11 @@ export class Metrics {
     for (const histogram of [this.#activationTimes, this.#sleepTimes]) histogram.zero({ service });
   }
 
+  /** Makes the series of a front exist at which clients have to say for whom they come. */
+  addFront(front: string): void {
+    for (const reason of unroutedReasons) this.#unrouted.inc({ front, reason }, 0);
+  }
+
   /** Makes the series of the engine exist; only where there is one to talk to. */
   addEngine(): void {
     this.#engineUp = this.#gauge("engine_up", "Whether the engine answers", []);
@@ -171,6 +181,7 @@ export class Metrics {
         if (waitMs !== undefined) this.#waits.observe({ service, start }, waitMs / 1000);
         if (outcome === "relayed" || outcome === "served") this.#durations.observe({ service }, durationMs / 1000);
       },
+      unrouted: ({ front, error }) => this.#unrouted.inc({ front, reason: error.reason }),
       activation: ({ services, outcome, durationMs, startMs }) => {
         for (const service of services) {
           this.#activations.inc({ service, outcome });

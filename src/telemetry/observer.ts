@@ -1,7 +1,8 @@
 import type { Exit } from "../activation/errors.ts";
 import type { EventName, StateName } from "../activation/machine.ts";
 import type { DenialReason } from "../net/admission/denial.ts";
-import type { DenialSummary } from "./denials.ts";
+import type { UnroutedError } from "../net/unrouted.ts";
+import type { DenialSummary, UnroutedSummary } from "./denials.ts";
 
 /** One change of a target's state. Reported once, by the one place that changes it. */
 export interface StateChange {
@@ -86,6 +87,19 @@ export interface ConnectionReport extends ConnectionFacts {
   readonly error?: Error;
 }
 
+/** A client that was led to no service. */
+export interface UnroutedReport {
+  /** As it is configured. */
+  readonly front: string;
+  readonly client: string;
+  readonly error: UnroutedError;
+  readonly durationMs: number;
+  /** Which it said, where that was understood. */
+  readonly name?: string;
+  /** How it began, where it was not, in plain characters. */
+  readonly said?: string;
+}
+
 /** A source that a sensor has banned from all services. */
 export interface BanReport {
   /** The sensor. */
@@ -146,6 +160,10 @@ export interface Observer {
   connection(report: ConnectionReport): void;
   /** Refusals of which the log has no lines of their own. */
   denials(summary: DenialSummary): void;
+  /** A client came for no service that is known. */
+  unrouted(report: UnroutedReport): void;
+  /** Such clients of which the log has no lines of their own. */
+  moreUnrouted(summary: UnroutedSummary): void;
   banned(report: BanReport): void;
   /** The machine of a client has answered who it is, or will not. */
   userId(report: UserIdReport): void;
@@ -171,6 +189,8 @@ const silent: Observer = {
   connectionOpened: () => {},
   connection: () => {},
   denials: () => {},
+  unrouted: () => {},
+  moreUnrouted: () => {},
   banned: () => {},
   userId: () => {},
   engineCall: () => {},
@@ -199,6 +219,8 @@ export function fanOut(...observers: readonly Observer[]): Observer {
     connectionOpened: (facts) => observers.forEach((o) => o.connectionOpened(facts)),
     connection: (report) => observers.forEach((o) => o.connection(report)),
     denials: (summary) => observers.forEach((o) => o.denials(summary)),
+    unrouted: (report) => observers.forEach((o) => o.unrouted(report)),
+    moreUnrouted: (summary) => observers.forEach((o) => o.moreUnrouted(summary)),
     banned: (report) => observers.forEach((o) => o.banned(report)),
     userId: (report) => observers.forEach((o) => o.userId(report)),
     engineCall: (call) => observers.forEach((o) => o.engineCall(call)),

@@ -6,11 +6,11 @@ function stage(context: TestContext) {
   context.mock.timers.enable({ apis: ["setTimeout"] });
   let now = 0;
   const summaries: DenialSummary[] = [];
-  const digest = new DenialDigest({
+  const digest = new DenialDigest<DenialSummary["reason"]>({
     most: 3,
     windowMs: 10_000,
     now: () => now,
-    onSummary: (summary) => summaries.push(summary),
+    onSummary: (service, reason, untold) => summaries.push({ service, reason, ...untold }),
   });
   const pass = (ms: number): void => {
     now += ms;

@@ -32,9 +32,13 @@ export class Seats {
     return this.#taken;
   }
 
+  get limit(): number {
+    return this.#limit();
+  }
+
   /** Takes a place, given back by disposing the answer. @throws LimitError */
   take(): Disposable {
-    const limit = this.#limit();
+    const { limit } = this;
     if (this.#taken >= limit) throw new LimitError(this.#reason, `${this.#what}: limit of ${limit} reached`);
     this.#taken += 1;
     return {

@@ -1,0 +1,57 @@
+/** Where the clients of one front are led: all to one place, or by the name that they say. */
+import type { Route } from "./connection.ts";
+import { isIn, type Network, readIp } from "./ip.ts";
+import type { Front } from "./listener.ts";
+import { Directory } from "./names/directory.ts";
+import type { NameKind, Names } from "./names/name.ts";
+
+/** A front, and where its clients are led, or those of them who say one of the names. */
+export interface Opening {
+  readonly front: Front;
+  readonly route: Route;
+  /** Absent: all of them. */
+  readonly names?: Names | undefined;
+  /** Who has to say, in a header of the PROXY protocol, for whom it connects. */
+  readonly receive: readonly Network[];
+}
+
+export class Signpost {
+  /** What the clients are to say; undefined where all are led to one place. */
+  readonly kind: NameKind | undefined;
+  readonly #openings: readonly Opening[];
+  readonly #last: Opening;
+  readonly #directory: Directory<Route>;
+
+  /** @param openings those of one front, the latest last: it says how all of them are told apart */
+  constructor(openings: readonly [Opening, ...Opening[]]) {
+    this.#openings = openings;
+    this.#last = openings.at(-1) ?? openings[0];
+    this.kind = this.#last.names?.kind;
+    const named = openings.flatMap(({ names, route }) =>
+      names === undefined || names.kind !== this.kind ? [] : names.patterns.map((name) => [name, route] as const),
+    );
+    this.#directory = new Directory(named);
+  }
+
+  /** Where they are led who come from this address, when nothing has to be read for that; otherwise undefined. */
+  directly(address: string): Route | undefined {
+    return this.kind === undefined && !this.trusts(address) ? this.#last.route : undefined;
+  }
+
+  /** Whether who comes from this address is a proxy, and says for whom it connects. */
+  trusts(address: string): boolean {
+    if (this.#last.receive.length === 0) return false;
+    const ip = readIp(address);
+    return ip !== undefined && this.#last.receive.some((network) => isIn(ip, network));
+  }
+
+  /** Where they are led who say this name, or none; undefined when nobody has it. */
+  routeFor(name: string | undefined): Route | undefined {
+    return this.kind === undefined ? this.#last.route : this.#directory.find(name);
+  }
+
+  /** Where the clients of a service are led that come in here. */
+  routeOf(service: string): Route | undefined {
+    return this.#openings.find(({ route }) => route.service === service)?.route;
+  }
+}
