@@ -47,9 +47,10 @@ export function destinationsOf(
   { gatehouse, around, observer, dataPorts }: DestinationSurroundings,
 ): DestinationOf {
   const { target, releasePace, startTimeoutMs } = service;
+  const { send } = service.proxyProtocol;
   switch (target.kind) {
     case "forward":
-      return always(new Forward({ host: target.host, port: target.port, timeoutMs: startTimeoutMs }));
+      return always(new Forward({ host: target.host, port: target.port, timeoutMs: startTimeoutMs, send }));
     case "builtin":
       return always(new Builtin(target.builtin));
     case "inetd":
@@ -66,7 +67,7 @@ export function destinationsOf(
       if (activator === undefined) throw new Error(`service "${service.name}" has no activator`);
       // The ports of a service share its pace.
       const pace = new Gate(releasePace);
-      const shared = { service: service.name, activator, pace, protocol: protocolOf(service), dataPorts };
+      const shared = { service: service.name, activator, pace, protocol: protocolOf(service), dataPorts, send };
       return (port) => new ToTarget({ ...shared, targetPort: port.target });
     }
   }

@@ -144,7 +144,7 @@ export function probeOf(services: readonly WokenService[], target: Target): Prob
 }
 
 /** A service with several TCP ports answers on its first one: the others may be data ports, open only at times. */
-function probesOf({ ready, ports }: WokenService, target: Target): NamedProbe[] {
+function probesOf({ ready, ports, proxyProtocol }: WokenService, target: Target): NamedProbe[] {
   const connectable = ports.find(({ protocol }) => protocol !== "udp") ?? ports[0];
   if (connectable === undefined) return [];
   const port = connectable.target;
@@ -153,9 +153,9 @@ function probesOf({ ready, ports }: WokenService, target: Target): NamedProbe[] 
       case "tcp":
         return tcpProbe(port);
       case "banner":
-        return bannerProbe(port, part.banner);
+        return bannerProbe(port, part.banner, proxyProtocol.send);
       case "http":
-        return httpProbe(port, part.path, part.status);
+        return httpProbe(port, part.path, part.status, proxyProtocol.send);
       case "log":
         return logProbe(target, part.pattern);
       case "healthy":

@@ -1,20 +1,26 @@
 import type net from "node:net";
 import { dial } from "../net/dial.ts";
-import { AnsweredError, type NamedProbe, until } from "./probe.ts";
+import { type ProxyVersion, proxyHeader } from "../net/proxy-header.ts";
+import { AnsweredError, afterHeader, type NamedProbe, until } from "./probe.ts";
 import { PROBE_DIAL_MS } from "./tcp.ts";
 
 /** A server may accept long before it greets. */
 const GREETING_MS = 10_000;
 
-/** Ready when what accepts on `port` greets with `banner`: an FTP server's "220". */
-export function bannerProbe(port: number, banner: string): NamedProbe {
+/**
+ * Ready when what accepts on `port` greets with `banner`: an FTP server's "220".
+ *
+ * @param send what it expects before it greets: a header of the PROXY protocol, here for nobody else than wakeport
+ */
+export function bannerProbe(port: number, banner: string, send?: ProxyVersion): NamedProbe {
   const expected = Buffer.from(banner);
   return {
-    name: `banner ${JSON.stringify(banner)} on ${port}`,
+    name: `banner ${JSON.stringify(banner)} on ${port}${afterHeader(send)}`,
     check: ({ address: host, port: own = port }, signal) =>
       until(async (attemptSignal) => {
         const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
         try {
+          if (send !== undefined) socket.write(proxyHeader(send));
           const limit = AbortSignal.any([attemptSignal, AbortSignal.timeout(GREETING_MS)]);
           if (!(await greets(socket, expected, limit)))
             throw new AnsweredError(`greets otherwise than with "${banner}"`);

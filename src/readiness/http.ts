@@ -1,6 +1,8 @@
 import http from "node:http";
+import net from "node:net";
 import type { StatusRange } from "../config/config.ts";
-import { AnsweredError, type NamedProbe, until } from "./probe.ts";
+import { type ProxyVersion, proxyHeader } from "../net/proxy-header.ts";
+import { AnsweredError, afterHeader, type NamedProbe, until } from "./probe.ts";
 
 const ANSWER_MS = 5_000;
 
@@ -8,26 +10,37 @@ interface Request {
   readonly host: string;
   readonly port: number;
   readonly path: string;
+  readonly send?: ProxyVersion | undefined;
 }
 
-/** Ready when GET `path` on `port` answers with one of the statuses of `expected`, both ends included. */
-export function httpProbe(port: number, path: string, expected: StatusRange): NamedProbe {
+/**
+ * Ready when GET `path` on `port` answers with one of the statuses of `expected`, both ends included.
+ *
+ * @param send what it expects before the request: a header of the PROXY protocol, here for nobody else than wakeport
+ */
+export function httpProbe(port: number, path: string, expected: StatusRange, send?: ProxyVersion): NamedProbe {
   return {
-    name: `http ${path} on ${port}`,
+    name: `http ${path} on ${port}${afterHeader(send)}`,
     check: ({ address: host, port: own = port }, signal) =>
-      until((attemptSignal) => answers({ host, port: own, path }, expected, attemptSignal), signal),
+      until((attemptSignal) => answers({ host, port: own, path, send }, expected, attemptSignal), signal),
   };
 }
 
 function answers(asked: Request, { from, to }: StatusRange, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
-    const request = http.get({ ...asked, agent: false, signal: limit }, (response) => {
+    const { host, port, path, send } = asked;
+    const createConnection = (): net.Socket => {
+      const socket = net.connect({ host, port });
+      if (send !== undefined) socket.write(proxyHeader(send));
+      return socket;
+    };
+    const request = http.get({ host, port, path, createConnection, signal: limit }, (response) => {
       const status = response.statusCode ?? 0;
       response.destroy();
       if (status >= from && status <= to) return resolve();
       const wanted = from === to ? `${from}` : `${from}-${to}`;
-      reject(new AnsweredError(`${asked.path} answered ${status}, not ${wanted}`));
+      reject(new AnsweredError(`${path} answered ${status}, not ${wanted}`));
     });
     request.on("error", reject);
   });

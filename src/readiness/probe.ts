@@ -2,6 +2,7 @@ import { StartTimeoutError } from "../activation/errors.ts";
 import type { Probe } from "../activation/run.ts";
 import { delay } from "../async.ts";
 import { messageOf } from "../errors.ts";
+import type { ProxyVersion } from "../net/proxy-header.ts";
 
 /**
  * Between two attempts: a twentieth of what has passed. So a client waits at most 5 % longer than its target took, on
@@ -17,6 +18,11 @@ const SHORTEST_ANSWERED_MS = 50;
 export interface NamedProbe {
   readonly name: string;
   readonly check: Probe;
+}
+
+/** The end of a probe's name, of those that begin with a header of the PROXY protocol. */
+export function afterHeader(send: ProxyVersion | undefined): string {
+  return send === undefined ? "" : ` (PROXY ${send})`;
 }
 
 /** Somebody answered an attempt, but not as awaited. To ask at once again would only fill a log. */

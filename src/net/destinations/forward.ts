@@ -1,4 +1,5 @@
 import { dial } from "../dial.ts";
+import { type ProxyVersion, proxyHeader } from "../proxy-header.ts";
 import { relay } from "../relay.ts";
 import type { Client, Destination, Served } from "./destination.ts";
 
@@ -8,6 +9,8 @@ export interface ForwardOptions {
   readonly port: number;
   /** How long connecting may take, in milliseconds, the lookup included. */
   readonly timeoutMs: number;
+  /** Whether it is told, in a header of the PROXY protocol, who the client is. */
+  readonly send?: ProxyVersion | undefined;
 }
 
 /** Passes clients on to an address where somebody else sees to it that something listens. */
@@ -19,8 +22,10 @@ export class Forward implements Destination {
     this.#options = options;
   }
 
-  async serve({ socket, signal, meters, opened }: Client): Promise<Served> {
+  async serve(client: Client): Promise<Served> {
+    const { socket, signal, meters, opened } = client;
     const upstream = await dial({ ...this.#options, signal });
+    if (this.#options.send !== undefined) upstream.write(proxyHeader(this.#options.send, client));
     opened();
     const end = await relay({ client: socket, upstream, meters, lost: new AbortController().signal });
     return { outcome: "relayed", end };

@@ -23,9 +23,9 @@ export class ToDataPort implements Destination {
     this.#options = options;
   }
 
-  async serve({ socket, signal, meters, opened }: Client): Promise<Served> {
+  async serve({ socket, peer, signal, meters, opened }: Client): Promise<Served> {
     const { dataPorts, front } = this.#options;
-    const ip = readIp(socket.remoteAddress ?? "");
+    const ip = readIp(peer.address);
     using way = ip && dataPorts.lead(ip, front);
     if (way === undefined) throw new DeniedError("no_control", "its control connection has ended");
     const { host, port, localAddress, lost } = way;

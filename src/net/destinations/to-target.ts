@@ -10,6 +10,7 @@ import type { Control, DataPorts } from "../data-ports.ts";
 import { dial } from "../dial.ts";
 import { readIp } from "../ip.ts";
 import type { Progress, Protocol } from "../protocols/protocol.ts";
+import { type ProxyVersion, proxyHeader } from "../proxy-header.ts";
 import type { Client, Destination, Served } from "./destination.ts";
 
 /** Long enough for the kernel to try again when the upstream's backlog is full (after 1 s and 3 s). */
@@ -29,6 +30,8 @@ export interface ToTargetOptions {
   readonly protocol: Protocol;
   /** Of a service that has data ports: its clients may use them as long as they are served. */
   readonly dataPorts?: DataPorts | undefined;
+  /** Whether the target is told, in a header of the PROXY protocol, who each client is. */
+  readonly send?: ProxyVersion | undefined;
 }
 
 /** Between the reset of a client and the news that its target has ended. */
@@ -50,7 +53,7 @@ export class ToTarget implements Destination {
     using conversation = this.#options.protocol.meet({ socket, signal, progress: this.#progress });
     client.partsWith((reason) => conversation.refuse(reason));
     const { upstream, lease } = await this.#reach(signal);
-    const control = this.#join(socket, upstream, lease);
+    const control = this.#join(client, upstream, lease);
     using _held = control ?? lease;
     const served = await conversation.ready().catch((error: unknown) => {
       upstream.destroy();
@@ -60,6 +63,7 @@ export class ToTarget implements Destination {
       upstream.destroy();
       return served;
     }
+    if (this.#options.send !== undefined) upstream.write(proxyHeader(this.#options.send, client));
     client.opened();
     const end = await conversation.relay({
       client: socket,
@@ -73,9 +77,9 @@ export class ToTarget implements Destination {
     return { outcome: "relayed", end };
   }
 
-  #join(client: net.Socket, upstream: net.Socket, hold: Lease): Control | undefined {
+  #join({ peer }: Client, upstream: net.Socket, hold: Lease): Control | undefined {
     const { dataPorts } = this.#options;
-    const ip = readIp(client.remoteAddress ?? "");
+    const ip = readIp(peer.address);
     const { remoteAddress: upstreamAddress, localAddress } = upstream;
     // One of the two has left in this very moment: then there is nothing to be had at other ports.
     if (ip === undefined || upstreamAddress === undefined || localAddress === undefined) return undefined;
