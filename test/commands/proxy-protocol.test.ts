@@ -6,7 +6,7 @@ import { suite, test } from "node:test";
 import { freePort, temporaryFile, until } from "../support/program.ts";
 import { Bench, isRefused } from "../support/reloading.ts";
 import { run } from "../support/run.ts";
-import { connect, PeerServer } from "../support/tcp.ts";
+import { connect, type Peer, PeerServer } from "../support/tcp.ts";
 
 const HAPROXY = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"].find((file) => existsSync(file));
 const needsHaproxy = { skip: HAPROXY === undefined && "needs haproxy: run test/engine/tools" };
@@ -128,6 +128,42 @@ suite("the PROXY protocol", () => {
     peer.end();
     const { bytes_in: bytesIn } = await bench.program.logged("connection.closed");
     assert.equal(bytesIn, 5);
+  });
+
+  test("limits, bans and the log go by whom a proxy speaks for", async () => {
+    const [echo, trap] = [await freePort(), await freePort()];
+    const receive = "proxy_protocol: { receive: [127.0.0.1] }";
+    await using bench = await Bench.start(
+      `  echo: { ports: ["127.0.0.1:${echo}"], builtin: echo, limits: { per_source: 1 }, ${receive} }
+  trap: { ports: ["127.0.0.1:${trap}"], sensor: { ban: 1m }, ${receive} }`,
+    );
+    const clientOf = async (port: number, address: string): Promise<Peer> => {
+      const client = await connect(port);
+      client.send(`PROXY TCP4 ${address} 198.51.100.1 4711 80\r\nhello`);
+      return client;
+    };
+    const closed = (address: string): unknown[] =>
+      bench.program.log
+        .filter(({ event, client }) => event === "connection.closed" && client === `${address}:4711`)
+        .map(({ reason }) => reason ?? "served");
+    using first = await clientOf(echo, "203.0.113.1");
+    await first.receives(5);
+    using second = await clientOf(echo, "203.0.113.2");
+    await second.receives(5);
+    using again = await clientOf(echo, "203.0.113.1");
+    assert.notEqual(await again.ends(), "open");
+    await until(() => closed("203.0.113.1").includes("per_source_limit"), "a refusal");
+
+    using trapped = await clientOf(trap, "203.0.113.3");
+    assert.notEqual(await trapped.ends(), "open");
+    const { source } = await bench.program.logged("source.banned");
+    assert.equal(source, "203.0.113.3");
+    using banned = await clientOf(echo, "203.0.113.3");
+    assert.notEqual(await banned.ends(), "open");
+    await until(() => closed("203.0.113.3").includes("banned"), "another refusal");
+    // The proxy itself is not: it goes on to speak for others.
+    using third = await clientOf(echo, "203.0.113.4");
+    await third.receives(5);
   });
 
   test("a probe by banner gets past a header that is expected", async () => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { type ContainerSpec, echo, type TestContainer } from "../support/containers.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, freePort } from "../support/tcp.ts";
+import { connect, eventually, freePort, type Peer } from "../support/tcp.ts";
 import { engineTest, type Lab, startsOf } from "./lab.ts";
 import { PORT, type Wakeport } from "./wakeport.ts";
 
@@ -42,6 +42,12 @@ async function make(
     ...labels,
   };
   return lab.container({ program: echo(), labels: { ...composeLabels(project, service), ...wakeportLabels }, ...spec });
+}
+
+/** A client that is not meant to become a connection of any service. */
+async function connectTo(wakeport: Wakeport, service: string): Promise<Peer> {
+  const { ports = [] } = wakeport.status.services.find(({ name }) => name === service) ?? {};
+  return await connect(Number(ports[0]?.front.split(":").at(-1)));
 }
 
 function has(wakeport: Wakeport, service: string): boolean {
@@ -123,6 +129,54 @@ engineTest("a port that is taken is a problem, and is tried again when something
   const [problem] = wakeport.status.label_problems ?? [];
   assert.match(problem?.problem ?? "", new RegExp(`port ${port} is taken by service "(first|second)"`));
 });
+
+engineTest(
+  "labels may share a port by host: each container is woken by its own name, and none by another",
+  async (lab) => {
+    const project = unique();
+    const ports = `127.0.0.1:${await freePort()}:${PORT}`;
+    const site = (service: string, host: string): Promise<TestContainer> =>
+      make(lab, { project, service, labels: { "wakeport.ports": ports, "wakeport.host": host } });
+    const first = await site("first", "first.test, *.first.test");
+    const second = await site("second", "second.test");
+    const third = await site("third", "third.test, second.test");
+    const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
+    wakeport.mayWake(first, `container ${project}/first`);
+    const request = (host: string): string => `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+    const greeted = async (service: string, host: string): Promise<string> => {
+      using peer = await wakeport.connect(service);
+      peer.send(request(host));
+      await eventually("an echo", () => peer.text.endsWith(request(host)) || peer.fate !== "open");
+      return peer.text;
+    };
+    await eventually("all are looked at", () => wakeport.status.label_problems?.length === 1);
+    // Whichever was there first has the name.
+    const [one, other] = has(wakeport, "second") ? ["second", "third"] : ["third", "second"];
+    assert.match(
+      wakeport.status.label_problems?.[0]?.problem ?? "",
+      /the name "second.test" on port \d+ belongs to service/,
+    );
+    assert.match(await greeted("first", "www.first.test"), /^220 /);
+    using lost = await connectTo(wakeport, "first");
+    lost.send(request("nobody.test"));
+    assert.equal(await lost.ends(), "ended");
+    assert.match(lost.text, /^HTTP\/1.1 421 /);
+    assert.ok(!(await second.isAwake()) && !(await third.isAwake()));
+
+    const [winner, loser] = one === "second" ? [second, third] : [third, second];
+    wakeport.mayWake(winner, `container ${project}/${one}`);
+    wakeport.mayWake(loser, `container ${project}/${other}`);
+    assert.match(await greeted(one, "second.test"), /^220 /);
+    await first.remove();
+    await winner.remove();
+    await eventually(
+      "they are gone, and the other one has the name",
+      () => has(wakeport, other) && !has(wakeport, "first"),
+      20_000,
+    );
+    assert.match(await greeted(other, "second.test"), /^220 /);
+  },
+);
 
 engineTest("no newcomer takes the name or the port of a service", async (lab) => {
   const project = unique();

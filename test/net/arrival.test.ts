@@ -3,10 +3,11 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import tls from "node:tls";
 import { parseNetwork } from "../../src/config/networks.ts";
+import { Ident } from "../../src/net/ident.ts";
 import type { NameKind, Names } from "../../src/net/names/name.ts";
 import { proxyHeader } from "../../src/net/proxy-header.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { connecting, eventually } from "../support/tcp.ts";
+import { connecting, eventually, PeerServer } from "../support/tcp.ts";
 import { SharedFront, type SharedFrontOptions } from "./shared-front.ts";
 
 checkLeaks();
@@ -232,6 +233,19 @@ suite("an arrival, by a proxy", () => {
     assert.equal(client.peer.address, "127.0.0.1");
     await peer.receives(header.length);
     assert.deepEqual(peer.data, header);
+  });
+
+  test("is not asked about: its machine knows another connection", async () => {
+    await using asked = await PeerServer.open();
+    const ident = new Ident(asked.port);
+    await using shared = await SharedFront.open({ services: { app: { receive: loopback } }, ident });
+    await shared.guest(header);
+    shared.lead({ app: {} });
+    const { client } = await shared.guest("hello");
+    const question = await asked.accepted();
+    await eventually("a question", () => question.text === `${client.peer.port},${shared.front.port}\r\n`);
+    assert.equal(asked.peers.length, 1);
+    ident.close();
   });
 
   test("and on a listener of both families", async () => {

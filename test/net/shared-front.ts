@@ -6,6 +6,7 @@ import { Arrivals } from "../../src/net/arrivals.ts";
 import { Connection, type Route } from "../../src/net/connection.ts";
 import type { Client, Destination, Served } from "../../src/net/destinations/destination.ts";
 import { Fronts } from "../../src/net/fronts.ts";
+import type { Ident } from "../../src/net/ident.ts";
 import type { Network } from "../../src/net/ip.ts";
 import { type Front, formatFront } from "../../src/net/listener.ts";
 import type { Names } from "../../src/net/names/name.ts";
@@ -32,6 +33,7 @@ export interface SharedFrontOptions {
   readonly services: Readonly<Record<string, Sharer>>;
   readonly deadlineMs?: number;
   readonly seats?: number;
+  readonly ident?: Ident;
   /** Whether it listens everywhere, for both families. */
   readonly isEverywhere?: boolean;
 }
@@ -48,7 +50,7 @@ export class SharedFront implements AsyncDisposable {
   readonly #running = new Map<Connection, Promise<void>>();
   accepted = 0;
 
-  private constructor(front: Front, { deadlineMs, seats = 10_000 }: SharedFrontOptions) {
+  private constructor(front: Front, { deadlineMs, seats = 10_000, ident }: SharedFrontOptions) {
     this.front = front;
     this.seats = new Seats(seats, "connections in all", "process_limit");
     const told = observer({
@@ -65,7 +67,7 @@ export class SharedFront implements AsyncDisposable {
       this.arrivals.receive(client, { front: formatFront(front), signpost }, ({ route, ends }) => {
         const current = (): Route | undefined => signpost()?.routeOf(route.service);
         const id = this.#running.size + 1;
-        const connection = new Connection({ id, client, ends, listener, route, current, observer: told });
+        const connection = new Connection({ id, client, ends, listener, route, current, observer: told, ident });
         this.#running.set(connection, connection.run());
       });
     });

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, type TestContext, test } from "node:test";
-import { DenialDigest, type DenialSummary } from "../../src/telemetry/denials.ts";
+import { UnroutedError, type UnroutedReason } from "../../src/net/unrouted.ts";
+import { DenialDigest, type DenialSummary, QuietDenials } from "../../src/telemetry/denials.ts";
+import { observer } from "../../src/telemetry/observer.ts";
 
 function stage(context: TestContext) {
   context.mock.timers.enable({ apis: ["setTimeout"] });
@@ -59,5 +61,32 @@ suite("DenialDigest", () => {
     assert.deepEqual(summaries, [{ service: "ftp", reason: "rate", count: 1, overMs: 2_000 }]);
     pass(60_000);
     assert.equal(summaries.length, 1);
+  });
+});
+
+suite("QuietDenials", () => {
+  test("tells of many clients that are led nowhere the first few of a front and reason, and how many more", () => {
+    const told: string[] = [];
+    {
+      using quiet = new QuietDenials(
+        observer({
+          unrouted: ({ front, error }) => told.push(`${front} ${error.reason}`),
+          moreUnrouted: ({ front, reason, count }) => told.push(`${front} ${reason} and ${count} more`),
+        }),
+      );
+      const tell = (front: string, reason: UnroutedReason): void => {
+        const error = new UnroutedError(reason, "why");
+        quiet.observer.unrouted({ front, client: "192.0.2.1:5", error, durationMs: 1 });
+      };
+      for (let count = 0; count < 8; count += 1) tell("*:443", "unknown_name");
+      tell("*:443", "no_name");
+      tell("*:80", "unknown_name");
+    }
+    assert.deepEqual(told, [
+      ...new Array<string>(5).fill("*:443 unknown_name"),
+      "*:443 no_name",
+      "*:80 unknown_name",
+      "*:443 unknown_name and 3 more",
+    ]);
   });
 });

@@ -8,6 +8,7 @@ import { text } from "node:stream/consumers";
 import { suite, test } from "node:test";
 import pino from "pino";
 import { TargetError } from "../../src/errors.ts";
+import { UnroutedError } from "../../src/net/unrouted.ts";
 import { isPretty, logObserver } from "../../src/telemetry/log.ts";
 import type { ActivationReport, ConnectionReport, Observer, SleepReport } from "../../src/telemetry/observer.ts";
 import { temporaryFile } from "../support/program.ts";
@@ -232,6 +233,54 @@ suite("logObserver()", () => {
         "debug target.state",
         "info target.stopping",
         "debug target.state",
+      ],
+    );
+  });
+
+  test("tells of clients that were led nowhere what they asked for, and how they began", () => {
+    const report = { front: "*:443", client: "192.0.2.1:5000", durationMs: 3 };
+    const named = new UnroutedError("unknown_name", "no service here has the name a.test");
+    const facts = { event: "client.unrouted", front: "*:443", client: "192.0.2.1:5000", duration_ms: 3 };
+    assert.deepEqual(
+      logged((observer) => {
+        observer.unrouted({ ...report, error: named, name: "a.test" });
+        observer.unrouted({ ...report, error: new UnroutedError("bad_header", "no TLS"), said: "GET / \\x0d" });
+        observer.unrouted({ ...report, error: new UnroutedError("gone", "the client left") });
+        observer.moreUnrouted({ front: "*:443", reason: "unknown_name", count: 95, overMs: 10_000 });
+      }),
+      [
+        {
+          level: "info",
+          ...facts,
+          reason: "unknown_name",
+          name: "a.test",
+          error: named.message,
+          msg: "*:443: 192.0.2.1:5000 was led nowhere (unknown_name): no service here has the name a.test",
+        },
+        {
+          level: "info",
+          ...facts,
+          reason: "bad_header",
+          said: "GET / \\x0d",
+          error: "no TLS",
+          msg: '*:443: 192.0.2.1:5000 was led nowhere (bad_header): no TLS: "GET / \\x0d"',
+        },
+        {
+          level: "debug",
+          ...facts,
+          reason: "gone",
+          error: "the client left",
+          msg: "*:443: 192.0.2.1:5000 was led nowhere (gone): the client left",
+        },
+        {
+          level: "info",
+          event: "client.more_unrouted",
+          front: "*:443",
+          reason: "unknown_name",
+          count: 95,
+          over_ms: 10_000,
+          msg: "*:443: 95 more led nowhere within 10.0 s (unknown_name)",
+        },
       ],
     );
   });
