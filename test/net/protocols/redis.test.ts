@@ -22,6 +22,16 @@ function reading(text: string): RedisCommand | "unknown" | undefined {
   return readCommand(Buffer.from(text, "latin1"));
 }
 
+const bytes = fc.uint8Array({ maxLength: 12 }).map((word) => Buffer.from(word).toString("latin1"));
+const word = fc.stringMatching(/^[a-zA-Z0-9]{1,8}$/);
+const commands: fc.Arbitrary<{ readonly text: string; readonly name: string }> = fc.oneof(
+  fc.array(bytes, { minLength: 1, maxLength: 4 }).map((words) => ({ text: array(...words), name: words[0] ?? "" })),
+  fc.tuple(word, fc.array(word), fc.constantFrom("\r\n", "\n")).map(([name, words, end]) => ({
+    text: [name, ...words].join(" ") + end,
+    name,
+  })),
+);
+
 suite("readCommand()", () => {
   const cases: Readonly<Record<string, string>> = {
     "*1\r\n$4\r\nPING\r\n": "PING",
@@ -61,16 +71,6 @@ suite("readCommand()", () => {
   for (const text of unknown) {
     test(`${JSON.stringify(text)} is left to Redis`, () => assert.equal(reading(text), "unknown"));
   }
-
-  const bytes = fc.uint8Array({ maxLength: 12 }).map((word) => Buffer.from(word).toString("latin1"));
-  const word = fc.stringMatching(/^[a-zA-Z0-9]{1,8}$/);
-  const commands: fc.Arbitrary<{ readonly text: string; readonly name: string }> = fc.oneof(
-    fc.array(bytes, { minLength: 1, maxLength: 4 }).map((words) => ({ text: array(...words), name: words[0] ?? "" })),
-    fc.tuple(word, fc.array(word), fc.constantFrom("\r\n", "\n")).map(([name, words, end]) => ({
-      text: [name, ...words].join(" ") + end,
-      name,
-    })),
-  );
 
   test("finds each command that was sent, and nothing before it is complete", (t) => {
     fc.assert(
@@ -195,6 +195,26 @@ suite("redis, while it loads", () => {
     assert.deepEqual([first.received, second.received], [0, 0]);
   });
 
+  test("one that is up but not yet reached is loading no longer, and who says nothing more is served", async () => {
+    await using server = await PeerServer.open();
+    await using front = await Front.open({ upstream: server.port, pace: 1, protocol: redis({ kind: "loading" }) });
+    const place = await front.pace.enter(new AbortController().signal);
+    using client = await front.client();
+    using silent = await front.client();
+    await front.start();
+    await front.becomes("ready");
+    client.send(array("PING"));
+    await eventually("it has come, and waits", () => front.accepted[0]?.readableLength === array("PING").length);
+    assert.equal(client.received, 0);
+    place[Symbol.dispose]();
+    const [first, second] = [await server.accepted(), await server.accepted()];
+    first.send("+PONG\r\n");
+    second.send("+PONG\r\n");
+    await client.receives(7);
+    await silent.receives(7);
+    assert.deepEqual([client.text, silent.text], ["+PONG\r\n", "+PONG\r\n"]);
+  });
+
   test("one that asks without reading is asked to stop", async () => {
     await using front = await Front.open({ upstream: 1, protocol: redis({ kind: "loading" }) });
     using client = await front.client();
@@ -213,13 +233,57 @@ suite("redis, while it loads", () => {
     assert.ok(socket!.readableLength <= 128 * 1024);
   });
 
-  test("one that leaves is forgotten", async () => {
-    await using front = await Front.open({ upstream: 1, protocol: redis({ kind: "loading" }) });
-    using client = await front.client();
-    await front.starting();
-    client.send(array("PING"));
-    await client.receives(LOADING.length);
-    client.reset();
-    assert.equal((await front.reported(1))[0]?.outcome, "client_gone");
+  for (const [name, commands] of Object.entries({
+    "after an answer": array("PING"),
+    "in the middle of a command": "*1\r\n$4\r\nPI",
+    "behind one that waits": `${array("PING")}${array("AUTH", "x")}${array("PING")}`,
+  })) {
+    test(`one that leaves is forgotten: ${name}`, async () => {
+      await using front = await Front.open({ upstream: 1, protocol: redis({ kind: "loading" }) });
+      using client = await front.client();
+      await front.starting();
+      client.send(commands);
+      await eventually("it has arrived", () => front.accepted[0]?.bytesRead === commands.length);
+      if (commands.includes("PING")) await client.receives(LOADING.length);
+      client.reset();
+      assert.equal((await front.reported(1))[0]?.outcome, "client_gone");
+    });
+  }
+
+  test("each command is either answered or the target's, however the stream is cut, whenever that is ready", async (t) => {
+    const stream = fc.array(
+      fc.oneof(commands, fc.constantFrom({ text: array("AUTH", "x") }, { text: "SELECT 3\r\n" })),
+    );
+    const cuts = fc.array(fc.nat({ max: 120 }), { maxLength: 6 });
+    const property = fc.asyncProperty(stream, cuts, fc.nat({ max: 6 }), async (sent, at, readyAfter) => {
+      const text = sent.map((command) => command.text).join("");
+      const bytes = Buffer.from(text, "latin1");
+      await using server = await PeerServer.open();
+      await using front = await Front.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
+      using client = await front.client();
+      await front.starting();
+      const ends = [...at.filter((cut) => cut < bytes.length).toSorted((a, b) => a - b), bytes.length];
+      let from = 0;
+      for (const [index, end] of ends.entries()) {
+        if (index === readyAfter) front.target.finishStart();
+        client.send(bytes.subarray(from, end));
+        from = end;
+        await new Promise((turn) => setImmediate(turn));
+      }
+      if (readyAfter >= ends.length) front.target.finishStart();
+      client.end();
+      const upstream = await server.accepted();
+      assert.equal(await upstream.ends(), "ended");
+      upstream.end();
+      assert.equal(await client.ends(), "ended");
+      const answered = bytes.subarray(0, bytes.length - upstream.received);
+      assert.ok(upstream.data.equals(bytes.subarray(answered.length)), "the target got the rest, and nothing else");
+      const { length, answers } = answerable(answered);
+      assert.equal(length, answered.length, "what is answered are whole commands");
+      assert.equal(client.text, LOADING.repeat(answers));
+    });
+    const { numRuns, seed } = randomRuns(t, 50);
+    // Each has sockets, which the system takes back only after a minute.
+    await fc.assert(property, { seed, numRuns: Math.min(numRuns, 500) });
   });
 });
