@@ -1,11 +1,9 @@
 /** By which names a service is told apart from others on the same port. */
 import { type NameKind, type Names, nameKinds } from "../net/names/name.ts";
-import type { ProtocolName, TargetSpec } from "./config.ts";
+import { type ProtocolName, serverFirst, type TargetSpec } from "./config.ts";
 import type { Report } from "./issues.ts";
 import type { ParsedService } from "./schema.ts";
 
-/** In which protocols the server speaks first, so that a client would wait for it before it says anything. */
-const serverFirst: ReadonlySet<string> = new Set(["ftp", "smtp", "ssh", "mysql"]);
 /** What may be spoken where clients begin with a request of HTTP, or with TLS. */
 const spoken: Readonly<Record<NameKind, ReadonlySet<string>>> = {
   host: new Set(["raw", "http"]),
