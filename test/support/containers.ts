@@ -13,10 +13,14 @@ const LABEL = "wakeport-test";
 const MS_IN_NS = 1_000_000;
 const run = `${process.pid}-${randomBytes(3).toString("hex")}`;
 
-const images = { busybox: "wakeport-test/busybox:latest", node: "node:24-bookworm-slim" } as const;
+const images = {
+  busybox: "wakeport-test/busybox:latest",
+  node: "node:24-bookworm-slim",
+  vsftpd: "wakeport-test/vsftpd:latest",
+} as const;
 
 export interface ContainerSpec {
-  /** Default: busybox for `command`, node for `program`. */
+  /** Default: busybox for `command`, node for `program`. The one of vsftpd is that of compose/ftp, and has to be built. */
   readonly image?: keyof typeof images;
   readonly command?: readonly string[];
   /** A program that Node runs as PID 1. */
@@ -296,6 +300,8 @@ function createOptions(name: string, spec: ContainerSpec): Dockerode.ContainerCr
       ...(memoryBytes !== undefined && { Memory: memoryBytes, MemorySwap: memoryBytes }),
       ...(network !== undefined && { NetworkMode: network }),
       Binds: [...binds],
+      // As PID 1 it would not hear SIGTERM.
+      ...(image === "vsftpd" && { Init: true }),
       ...(restart !== undefined && { RestartPolicy: { Name: restart } }),
       ...(logDriver !== undefined && { LogConfig: { Type: logDriver, Config: {} } }),
     },
