@@ -21,6 +21,9 @@ import { Workers } from "./target/worker.ts";
 import { environmentOf, type Surroundings } from "./targets.ts";
 import type { Observer } from "./telemetry/observer.ts";
 
+/** How long a client may be silent that wakes its target by its first byte. */
+const SILENCE_MS = 60_000;
+
 export interface InetdSurroundings extends Surroundings {
   /** Those that have anybody at work, to be ended with wakeport. */
   readonly busy: Set<Workers>;
@@ -65,9 +68,18 @@ export function destinationsOf(
     }
     default: {
       if (activator === undefined) throw new Error(`service "${service.name}" has no activator`);
+      const silenceMs = service.wakeOn === "first_byte" ? SILENCE_MS : undefined;
       // The ports of a service share its pace.
       const pace = new Gate(releasePace);
-      const shared = { service: service.name, activator, pace, protocol: protocolOf(service), dataPorts, send };
+      const shared = {
+        service: service.name,
+        activator,
+        pace,
+        protocol: protocolOf(service),
+        dataPorts,
+        send,
+        silenceMs,
+      };
       return (port) => new ToTarget({ ...shared, targetPort: port.target });
     }
   }

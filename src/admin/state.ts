@@ -23,6 +23,7 @@ const WOKEN_ONLY: ReadonlySet<string> = new Set([
   "minUptimeMs",
   "stopGraceMs",
   "releasePace",
+  "wakeOn",
   "udp",
   "dependsOn",
   "group",

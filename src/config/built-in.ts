@@ -12,6 +12,7 @@ export const builtIn: {
     | "release_pace"
     | "protocol"
     | "hold"
+    | "wake_on"
     | "on_deny"
     | "enabled"]-?: NonNullable<ParsedPolicies[Key]>;
 } & {
@@ -36,6 +37,7 @@ export const builtIn: {
   protocol: "raw",
   hold: "auto",
   log_lines: 0,
+  wake_on: "connect",
   waiting: 1_000,
   udp: { flowTimeoutMs: 30_000, flows: 1_000, heldBytes: 64 * 1024 },
   ipv6_prefix: 64,

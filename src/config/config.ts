@@ -58,6 +58,8 @@ export interface Service {
   /** What they get while the target starts. */
   readonly hold: HoldSpec;
   readonly proxyProtocol: ProxyProtocolPolicy;
+  /** What it takes from a client to wake the target. */
+  readonly wakeOn: "connect" | "first_byte";
   readonly access: DoorOptions["access"];
   readonly limits: DoorOptions["limits"];
   readonly banner: Banners;

@@ -32,6 +32,7 @@ const known: ReadonlySet<string> = new Set([
   "proxy_protocol",
   "host",
   "sni",
+  "wake_on",
   "access",
   "limits",
   "banner",

@@ -18,6 +18,7 @@ const meaningful: Readonly<Partial<Record<keyof ParsedService, readonly TargetKi
   release_pace: ["container", "process"],
   protocol: ["container", "process"],
   hold: ["container", "process"],
+  wake_on: ["container", "process"],
   start_timeout: ["container", "process", "forward", "builtin"],
   data: ["container", "process"],
   group: ["container", "process"],

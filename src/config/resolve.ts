@@ -11,6 +11,7 @@ import { resolveNames } from "./resolve-names.ts";
 import { resolveProxyProtocol } from "./resolve-proxy-protocol.ts";
 import { dependencyPolicy, resolveSleep } from "./resolve-sleep.ts";
 import { resolvePort, resolveReady, resolveTarget, resolveUdp } from "./resolve-target.ts";
+import { resolveWakeOn } from "./resolve-wake-on.ts";
 import type { ParsedConfig, ParsedService } from "./schema.ts";
 import type { ParsedPolicies } from "./schema-policies.ts";
 
@@ -97,6 +98,7 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
       hold,
       data: resolveData(name, own, target, protocol, report),
       proxyProtocol: resolveProxyProtocol(name, own, defaults, target, report),
+      wakeOn: resolveWakeOn(name, own, defaults, target, protocol, report),
       udp: resolveUdp(name, own, defaults, report),
       enabled: own.enabled ?? defaults.enabled ?? builtIn.enabled,
       dependsOn: own.depends_on,

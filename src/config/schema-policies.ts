@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Network } from "../net/ip.ts";
 import { type ProxyVersion, proxyVersions } from "../net/proxy-header.ts";
 import type { SleepAction } from "../target/target.ts";
-import { type ProtocolName, protocolNames, type StatusRange } from "./config.ts";
+import { type ProtocolName, protocolNames, type Service, type StatusRange } from "./config.ts";
 import { parsePattern, parseStatus } from "./readiness.ts";
 import { admission, networks, type ParsedAdmission } from "./schema-admission.ts";
 import { duration, reading } from "./schema-parts.ts";
@@ -23,6 +23,7 @@ export interface ParsedPolicies extends ParsedAdmission {
   readonly proxy_protocol?:
     | { readonly send?: ProxyVersion | undefined; readonly receive?: readonly Network[] | undefined }
     | undefined;
+  readonly wake_on?: Service["wakeOn"] | undefined;
   readonly udp?:
     | {
         readonly flow_timeout?: number | undefined;
@@ -129,6 +130,9 @@ export const policies: { readonly [Key in keyof ParsedPolicies]-?: z.ZodType<Non
         .describe("Addresses and networks of proxies: who connects from there must say, in a header, for whom"),
     })
     .describe("The PROXY protocol: real addresses of clients, to the target and from a proxy in front"),
+  wake_on: z
+    .enum(["connect", "first_byte"])
+    .describe("What wakes the target: a connection, or the first byte that a client sends"),
   ...admission,
   udp: z.strictObject({
     flow_timeout: duration

@@ -126,7 +126,6 @@ export class Connection {
       this.#tell(banners.accept);
       await this.#told();
       this.#gone.signal.throwIfAborted();
-      this.#isIn = true;
       this.#report(await this.#serve());
     } catch (error) {
       this.#report(failureOf(error));
@@ -136,7 +135,7 @@ export class Connection {
     }
   }
 
-  /** Refuses a client that was not let in yet, because nobody is any more. */
+  /** Refuses a client for which nothing was done yet, because nothing is done for anybody any more. */
   refuse(reason: Error): void {
     if (!this.#isIn) this.#gone.abort(reason);
   }
@@ -197,6 +196,9 @@ export class Connection {
         this.#lastWords = lastWords;
       };
       const client = { socket: this.#client, ...this.#ends, listener, signal, meters, opened, partsWith };
+      await this.#route.destination.hear?.(client);
+      signal.throwIfAborted();
+      this.#isIn = true;
       for (let { destination } = this.#route; ; ) {
         try {
           return await destination.serve(client);

@@ -46,6 +46,7 @@ suite("compose/wakeport.reference.yaml", () => {
     assert.equal(told("release_pace"), String(service?.releasePace));
     assert.equal(told("protocol"), service?.protocol);
     assert.equal(told("hold"), service?.hold.kind);
+    assert.equal(told("wake_on"), service?.wakeOn);
     assert.equal(told("waiting"), String(service?.limits.waiting));
     assert.equal(told("ipv6_prefix"), String(service?.limits.ipv6Prefix));
     assert.equal(told("on_limit"), service?.limits.onLimit);

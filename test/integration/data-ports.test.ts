@@ -134,7 +134,7 @@ rsa_cert_file=/tls/cert.pem\nrsa_private_key_file=/tls/key.pem\nssl_ciphers=HIGH
     const others = (container: string): string =>
       `  other: { ports: ["127.0.0.1:${port}:21"], container: ${container}, ready: { banner: "220" }, stop_grace: 2s }`;
     await using ftp = await FtpBench.open({ settings: () => ADDRESS, others });
-    const list = (url: string): Promise<boolean> => succeeds("curl", "-s", "-m", "10", "--ftp-skip-pasv-ip", `${url}/`);
+    const list = (url: string): Promise<boolean> => succeeds("curl", "-s", "-m", "5", "--ftp-skip-pasv-ip", `${url}/`);
     assert.equal(await list(`ftp://127.0.0.1:${port}`), false);
     assert.ok((await ftp.metric('wakeport_connections_denied_total{service="ftp",reason="no_control"}')) > 0);
     assert.equal(await list(ftp.url), true);

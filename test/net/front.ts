@@ -38,6 +38,8 @@ export interface FrontOptions {
   readonly probe?: () => Promise<void>;
   /** Default: raw. */
   readonly protocol?: Protocol;
+  /** How long a client may be silent; default: it need not speak. */
+  readonly silenceMs?: number;
 }
 
 export class Front implements AsyncDisposable {
@@ -84,6 +86,7 @@ export class Front implements AsyncDisposable {
       targetPort: upstream,
       pace: this.pace,
       protocol,
+      silenceMs: rest.silenceMs,
     });
     const front = { port: 0, ...(address !== undefined && { address }) };
     this.#listener = new Listener("web", front, (client) => {

@@ -5,6 +5,7 @@
 import { readdirSync, readlinkSync } from "node:fs";
 import type { StateName } from "../../src/activation/machine.ts";
 import type { ServiceStatus } from "../../src/admin/api.ts";
+import { PeekError } from "../../src/net/peek.ts";
 import {
   type ActivationReport,
   type ConnectionReport,
@@ -129,9 +130,15 @@ function sleptUnderClients({ record }: Evidence): string[] {
     .flatMap(({ at, target, services }) =>
       record.connections
         .filter(({ service }) => services.includes(service))
+        .filter(wantedSomething)
         .filter((one) => one.at - one.durationMs < at && at < one.at)
         .map(({ id }) => `I4: ${target} went to sleep while connection ${id} was open`),
     );
+}
+
+/** A probe, or a client that has to speak first and never does, keeps nothing awake. */
+function wantedSomething({ end, error }: ConnectionReport): boolean {
+  return end !== "probe" && !(error?.cause instanceof PeekError);
 }
 
 /** I4, as the engine tells it: targets are stopped and paused only while wakeport says that it does that. */

@@ -49,6 +49,13 @@ export interface Destination {
   readonly takesSocket?: boolean;
 
   /**
+   * Waits until it is worth while to do anything for the client; absent: at once. Nothing that it says is lost.
+   *
+   * @throws ClientGoneError, or the reason of the client's signal
+   */
+  hear?(client: Pick<Client, "socket" | "signal">): Promise<void>;
+
+  /**
    * Serves one client to the end. The socket may still be open when it rejects, and is the caller's then.
    *
    * @throws the reason of the client's signal, an ActivationError, or what the system says of a dial

@@ -8,6 +8,7 @@ import { delay, type Gate } from "../../async.ts";
 import { DeadlineError } from "../../errors.ts";
 import type { Control, DataPorts } from "../data-ports.ts";
 import { dial } from "../dial.ts";
+import { firstByte } from "../first-byte.ts";
 import { readIp } from "../ip.ts";
 import type { Progress, Protocol } from "../protocols/protocol.ts";
 import { type ProxyVersion, proxyHeader } from "../proxy-header.ts";
@@ -28,6 +29,8 @@ export interface ToTargetOptions {
   readonly pace: Gate;
   /** What the clients speak. */
   readonly protocol: Protocol;
+  /** How long a client may be silent that wakes the target by its first byte, in milliseconds; absent: it need not speak. */
+  readonly silenceMs?: number | undefined;
   /** Of a service that has data ports: its clients may use them as long as they are served. */
   readonly dataPorts?: DataPorts | undefined;
   /** Whether the target is told, in a header of the PROXY protocol, who each client is. */
@@ -46,6 +49,11 @@ export class ToTarget implements Destination {
 
   get isCold(): boolean {
     return this.#options.activator.view.state !== "ready";
+  }
+
+  async hear({ socket, signal }: Pick<Client, "socket" | "signal">): Promise<void> {
+    const { silenceMs } = this.#options;
+    if (silenceMs !== undefined) await firstByte(socket, silenceMs, signal);
   }
 
   async serve(client: Client): Promise<Served> {
