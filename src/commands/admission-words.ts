@@ -9,7 +9,8 @@ export function admissionWords({
   access,
   limits,
   proxyProtocol,
-}: Pick<Service, "access" | "limits" | "proxyProtocol">): string | undefined {
+  probes,
+}: Pick<Service, "access" | "limits" | "proxyProtocol" | "probes">): string | undefined {
   const { allow, deny, times = [], timeZone } = access;
   const { connections, perSource, rate, ratePerSource, maxLoad, onLimit } = limits;
   const bounds = [
@@ -25,6 +26,7 @@ export function admissionWords({
     receive.length > 0 && `for others by proxies of ${listed(receive)}`,
     times.length > 0 && `${times.map(formatTimes).join(" or ")}${timeZone === undefined ? "" : ` (${timeZone})`}`,
     bounds.length > 0 && `up to ${bounds.join(", ")}${onLimit === "queue" ? ", others wait" : ""}`,
+    probes.length > 0 && `probes from ${listed(probes)} only look in`,
   ].filter((rule) => rule !== false);
   return rules.length === 0 ? undefined : rules.join("; ");
 }

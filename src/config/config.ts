@@ -62,6 +62,8 @@ export interface Service {
   readonly wakeOn: "connect" | "first_byte";
   readonly access: DoorOptions["access"];
   readonly limits: DoorOptions["limits"];
+  /** Whose connections are accepted and closed, and nothing else. */
+  readonly probes: readonly Network[];
   readonly banner: Banners;
   /** How the connection of a client ends that is refused. */
   readonly onDeny: "reset" | "close";

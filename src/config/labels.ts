@@ -37,6 +37,7 @@ const known: ReadonlySet<string> = new Set([
   "limits",
   "banner",
   "on_deny",
+  "probes",
   "udp",
   "group",
 ]);

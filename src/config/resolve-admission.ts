@@ -19,7 +19,7 @@ export interface AdmissionDefaults {
   readonly banner: Banners;
 }
 
-type Admission = Pick<Service, "access" | "limits" | "banner" | "onDeny">;
+type Admission = Pick<Service, "access" | "limits" | "probes" | "banner" | "onDeny">;
 
 /** Each key by itself: a list of a service takes the place of that of the defaults. @param source the file's name */
 export function resolveAdmission(
@@ -44,6 +44,7 @@ export function resolveAdmission(
     },
     limits: resolveLimits(merged(limitsFor(own, defaults.parsed.limits), own.limits)),
     banner: { ...defaults.banner, ...readBanners(own.banner, [...place, "banner"], source, report) },
+    probes: own.probes ?? defaults.parsed.probes ?? [],
     onDeny: own.on_deny ?? defaults.parsed.on_deny ?? builtIn.on_deny,
   };
 }

@@ -58,7 +58,7 @@ export function resolveTarget(
 }
 
 /** What can be done only by who accepts the clients. */
-const byAccepting: readonly string[] = ["access", "limits", "banner", "on_deny"];
+const byAccepting: readonly string[] = ["access", "limits", "banner", "on_deny", "probes"];
 
 /** With `wait` the program accepts them, all but the first: a limit that held for nobody else would be a trap. */
 function checkHandedListener(name: string, own: ParsedService, defaults: ParsedPolicies, report: Report): void {

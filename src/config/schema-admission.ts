@@ -13,6 +13,7 @@ export interface ParsedAdmission {
   readonly limits?: ParsedLimits | undefined;
   readonly banner?: ParsedBanners | undefined;
   readonly on_deny?: "reset" | "close" | undefined;
+  readonly probes?: readonly Network[] | undefined;
 }
 
 export interface ParsedAccess {
@@ -120,4 +121,5 @@ export const admission: { readonly [Key in keyof ParsedAdmission]-?: z.ZodType<N
   limits: limits.describe("How many may connect"),
   banner: banners.describe("What clients are told: text, or { file: … }"),
   on_deny: z.enum(["reset", "close"]).describe("How the connection of a client ends that is refused"),
+  probes: networks.describe("Monitors: their connections are accepted and closed, and neither wake nor hold anything"),
 };

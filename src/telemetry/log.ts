@@ -296,7 +296,8 @@ function logConnection(log: Log, report: ConnectionReport): void {
     outcome === "relayed" ? `, ${bytesIn} bytes in, ${bytesOut} out${end === "clean" ? "" : `, ${end}`}` : "";
   const why = error === undefined || outcome === "client_gone" ? "" : `: ${sentenceOf(error)}`;
   const sentence = `${service}: ${client} ${outcome} in ${seconds(durationMs)}${waited}${moved}${why}`;
-  if (failures.has(outcome)) log.warn(facts, sentence);
+  if (end === "probe") log.debug(facts, sentence);
+  else if (failures.has(outcome)) log.warn(facts, sentence);
   else log.info(facts, sentence);
 }
 

@@ -175,11 +175,12 @@ export class Metrics {
 
   #observe(): Observer {
     return observer({
-      connection: ({ service, outcome, reason, start, waitMs, durationMs }) => {
+      connection: ({ service, outcome, reason, start, waitMs, durationMs, end }) => {
         this.#connections.inc({ service, outcome });
         if (reason !== undefined) this.#denials.inc({ service, reason });
         if (waitMs !== undefined) this.#waits.observe({ service, start }, waitMs / 1000);
-        if (outcome === "relayed" || outcome === "served") this.#durations.observe({ service }, durationMs / 1000);
+        const isServed = outcome === "relayed" || outcome === "served";
+        if (isServed && end !== "probe") this.#durations.observe({ service }, durationMs / 1000);
       },
       unrouted: ({ front, error }) => this.#unrouted.inc({ front, reason: error.reason }),
       activation: ({ services, outcome, durationMs, startMs }) => {

@@ -90,9 +90,9 @@ function failLine({ service, client }: ConnectionFacts, why: string): string {
 
 /** What there is to say when a connection is over, by what served it. */
 export function endLines(report: ConnectionReport, target: ServedBy | undefined): string[] {
-  const { outcome, reason, waitMs } = report;
+  const { outcome, reason, waitMs, end } = report;
   if (reason !== undefined) return [failLine(report, REASONS[reason] ?? reason)];
-  if (outcome === "client_gone" || target?.kind === "sensor") return [];
+  if (outcome === "client_gone" || target?.kind === "sensor" || end === "probe") return [];
   if (waitMs === undefined) return [failLine(report, FORK)];
   if (target?.kind === "builtin" && FORKLESS.has(target.builtin ?? "")) return [];
   return outcome === "relayed" ? [trafficLine(report), exitLine(report)] : [exitLine(report)];
@@ -115,8 +115,8 @@ function userIdLine({ service, answer }: UserIdReport): string | undefined {
 }
 
 /** Clients whose ends are worth more words than xinetd has for them. */
-function isUnknownToXinetd({ outcome, reason }: ConnectionReport): boolean {
-  return reason === undefined && outcome !== "relayed" && outcome !== "served";
+function isUnknownToXinetd({ outcome, reason, end }: ConnectionReport): boolean {
+  return end === "probe" || (reason === undefined && outcome !== "relayed" && outcome !== "served");
 }
 
 /** Without the port: `[::1]:5000` is `::1`. */

@@ -68,6 +68,15 @@ suite("access, limits, banner, on_deny", () => {
     assert.equal(service.onDeny, "close");
   });
 
+  test("probes are addresses and networks; a service's own take the place of the defaults'", () => {
+    const defaults = "{ probes: [10.0.0.5, 10.1.0.0/16] }";
+    const read = (own: string): unknown => serviceOf(own, defaults).probes;
+    assert.deepEqual(read(""), [parseNetwork("10.0.0.5"), parseNetwork("10.1.0.0/16")]);
+    assert.deepEqual(read('probes: "fd00::5/128"'), [parseNetwork("fd00::5")]);
+    assert.deepEqual(read("probes: []"), []);
+    assert.deepEqual(serviceOf("").probes, []);
+  });
+
   test("an empty list is a list", () => {
     assert.deepEqual(serviceOf("access: { allow: [] }").access.allow, []);
   });

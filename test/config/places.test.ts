@@ -35,7 +35,7 @@ function told(text: string): string[] {
 
 const anEmptyFile = 'the file is empty | it needs at least "services:" with one service';
 const allServiceKeys =
-  "known here: ports, data, host, sni, container, process, inetd, forward, builtin, sensor, depends_on, group, network, ready, idle_timeout, sleep, min_uptime, start_timeout, stop_grace, release_pace, protocol, hold, proxy_protocol, wake_on, access, limits, banner, on_deny, udp, enabled";
+  "known here: ports, data, host, sni, container, process, inetd, forward, builtin, sensor, depends_on, group, network, ready, idle_timeout, sleep, min_uptime, start_timeout, stop_grace, release_pace, protocol, hold, proxy_protocol, wake_on, access, limits, banner, on_deny, probes, udp, enabled";
 
 const cases: Readonly<Record<string, readonly [text: string, ...told: string[]]>> = {
   "no text": ["", anEmptyFile],
@@ -90,7 +90,7 @@ d: [*c,*c,*c,*c,*c,*c,*c,*c,*c]
   ],
   "an unknown key in defaults": [
     `${ftp}defaults: { idle: 5m }\n`,
-    '5:13 unknown key "idle" in "defaults" | known here: network, ready, idle_timeout, sleep, min_uptime, start_timeout, stop_grace, release_pace, protocol, hold, proxy_protocol, wake_on, access, limits, banner, on_deny, udp, enabled',
+    '5:13 unknown key "idle" in "defaults" | known here: network, ready, idle_timeout, sleep, min_uptime, start_timeout, stop_grace, release_pace, protocol, hold, proxy_protocol, wake_on, access, limits, banner, on_deny, probes, udp, enabled',
   ],
   "an unknown key in limits": [
     `${ftp}    limits: { wating: 5 }\n`,

@@ -127,6 +127,12 @@ suite("logObserver()", () => {
       "connection.closed",
       "db: 192.0.2.1:5000 client_gone in 2.5 s",
     ],
+    [
+      (observer) => observer.connection({ ...unserved, outcome: "served", end: "probe" }),
+      "debug",
+      "connection.closed",
+      "db: 192.0.2.1:5000 served in 2.5 s",
+    ],
     [(observer) => observer.activation(activation), "info", "target.ready", "container db is ready after 1.2 s"],
     [
       (observer) => observer.activation({ ...activation, adopted: true }),

@@ -1,13 +1,15 @@
 /** Who may come in on the data ports of a service. */
 import type { DataPorts } from "../data-ports.ts";
-import { formatIp, type Ip } from "../ip.ts";
+import { formatIp, type Ip, type Network } from "../ip.ts";
 import { type AccessRules, checkSource } from "./access-list.ts";
 import type { Bans } from "./bans.ts";
 import { DeniedError } from "./denial.ts";
+import { dismissProbe } from "./probes.ts";
 import type { Seats } from "./seats.ts";
 
 export interface DataDoorOptions {
   readonly access: AccessRules;
+  readonly probes: readonly Network[];
   readonly dataPorts: DataPorts;
   /** Shared by all services. */
   readonly bans: Bans;
@@ -32,10 +34,11 @@ export class DataDoor {
    * A client is in until the answer is disposed of.
    *
    * @param ip undefined for a client that left before anybody looked
-   * @throws DeniedError with the reason
+   * @throws ProbeError; DeniedError with the reason
    */
   async enter(ip: Ip | undefined): Promise<Disposable> {
-    const { access, bans, dataPorts, seats, unixTime } = this.#options;
+    const { access, probes, bans, dataPorts, seats, unixTime } = this.#options;
+    dismissProbe(probes, ip);
     checkSource(access, bans, ip, unixTime());
     if (ip === undefined || !dataPorts.has(ip)) {
       const who = ip === undefined ? "a client" : formatIp(ip);

@@ -1,12 +1,13 @@
 /** Who may come in to a service: asked for every client, before anything is started for it. */
 import type { OpenTimes } from "../../config/times.ts";
-import type { Ip } from "../ip.ts";
+import type { Ip, Network } from "../ip.ts";
 import { type AccessRules, checkSource } from "./access-list.ts";
 import { type Bans, sourceOf } from "./bans.ts";
 import { DeniedError } from "./denial.ts";
 import { Limits, type LimitsOptions, type LimitsSurroundings, type Obstacle } from "./limits.ts";
 import { Line, type Waiting } from "./line.ts";
 import { OpeningHours } from "./opening-hours.ts";
+import { dismissProbe } from "./probes.ts";
 import type { Seats } from "./seats.ts";
 
 /** What a configuration says. */
@@ -24,6 +25,8 @@ export interface DoorRules {
     readonly waiting: number;
     readonly onLimit: "reject" | "queue";
   };
+  /** Who is let in to nothing, and told nothing; absent: nobody. */
+  readonly probes?: readonly Network[];
   /** How long a client may wait for room, in milliseconds. */
   readonly patienceMs: number;
 }
@@ -42,8 +45,9 @@ export interface DoorSurroundings extends LimitsSurroundings {
 }
 
 /**
- * The order is: bans and addresses, times, rates, load, connections of the source, connections in all, places of the
- * process. Addresses come first because they cost nothing, and so that who is kept out uses up nothing.
+ * The order is: probes, bans and addresses, times, rates, load, connections of the source, connections in all, places of the
+ * process. Addresses come first because they cost nothing, and so that who is kept out uses up nothing. Probes come before
+ * them because a monitor asks whether wakeport is there, not whether it may come in.
  */
 export class Door {
   readonly #options: DoorOptions;
@@ -83,7 +87,7 @@ export class Door {
    * Lets a client in, at once or when there is room, as the service says. It is in until the answer is disposed of.
    *
    * @param ip undefined for a client that left before anybody looked
-   * @throws DeniedError with the reason; the reason of `signal` when the client leaves while it waits
+   * @throws ProbeError; DeniedError with the reason; the reason of `signal` when the client leaves while it waits
    */
   async enter(ip: Ip | undefined, signal: AbortSignal): Promise<Disposable> {
     if (this.#rules.limits.onLimit === "reject") return this.enterNow(ip);
@@ -91,7 +95,7 @@ export class Door {
     return await this.#line.wait({ ip, source: this.#sourceOf(ip) }, signal);
   }
 
-  /** As `enter`, but without waiting. @throws DeniedError */
+  /** As `enter`, but without waiting. @throws ProbeError, DeniedError */
   enterNow(ip: Ip | undefined): Disposable {
     this.#checkAccess(ip);
     const answer = this.#admit(this.#sourceOf(ip));
@@ -99,8 +103,9 @@ export class Door {
     throw new DeniedError(answer.reason, answer.message);
   }
 
-  /** @throws DeniedError */
+  /** @throws ProbeError, DeniedError */
   #checkAccess(ip: Ip | undefined): void {
+    dismissProbe(this.#rules.probes ?? [], ip);
     const now = this.#options.around.unixTime();
     checkSource(this.#rules.access, this.#options.bans, ip, now);
     if (this.#hours?.isOpen(now) === false) throw new DeniedError("time", "the service is closed at this time");

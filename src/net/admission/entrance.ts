@@ -47,8 +47,8 @@ export function entranceOf(
   { farewell, ...shared }: Gatehouse,
   before?: ServiceEntrance,
 ): ServiceEntrance {
-  const { access, limits, startTimeoutMs: patienceMs } = service;
-  const rules = { access, limits, patienceMs };
+  const { access, limits, probes, startTimeoutMs: patienceMs } = service;
+  const rules = { access, limits, probes, patienceMs };
   before?.door.configure(rules);
   return {
     door: before?.door ?? new Door({ ...rules, ...shared }),
@@ -61,8 +61,8 @@ export function entranceOf(
 /** The entrance of a service's data ports: nobody speaks there before the target does. */
 export function dataEntranceOf(service: Service, dataPorts: DataPorts, gatehouse: Gatehouse): Entrance {
   const { bans, farewell, seats, around } = gatehouse;
-  const { access, onDeny } = service;
-  const door = new DataDoor({ access, dataPorts, bans, seats, unixTime: around.unixTime });
+  const { access, probes, onDeny } = service;
+  const door = new DataDoor({ access, probes, dataPorts, bans, seats, unixTime: around.unixTime });
   return { door, banners: {}, onDeny, farewell };
 }
 

@@ -4,6 +4,7 @@ import { parseNetwork } from "../../../src/config/networks.ts";
 import { Bans } from "../../../src/net/admission/bans.ts";
 import { DataDoor, type DataDoorOptions } from "../../../src/net/admission/data-door.ts";
 import { DeniedError } from "../../../src/net/admission/denial.ts";
+import { ProbeError } from "../../../src/net/admission/probes.ts";
 import { Seats } from "../../../src/net/admission/seats.ts";
 import { DataPorts } from "../../../src/net/data-ports.ts";
 import { type Ip, readIp } from "../../../src/net/ip.ts";
@@ -16,7 +17,7 @@ function stage(rest: Partial<DataDoorOptions> = {}): { readonly door: DataDoor; 
   const hold = { signal: new AbortController().signal, [Symbol.dispose]: () => {} };
   dataPorts.join({ ip: alice, upstreamAddress: "172.17.0.2", localAddress: "172.17.0.1", hold });
   const seats = new Seats(1, "connections in all", "process_limit");
-  const options = { access: { deny: [] }, dataPorts, bans: new Bans(), seats, unixTime: () => 0, ...rest };
+  const options = { access: { deny: [] }, probes: [], dataPorts, bans: new Bans(), seats, unixTime: () => 0, ...rest };
   return { door: new DataDoor(options), seats: options.seats };
 }
 
@@ -44,6 +45,10 @@ suite("the door of data ports", () => {
     assert.equal(await refused(door, bob), "no_control");
     assert.equal(await refused(door, undefined), "no_control");
     assert.equal(seats.taken, 0);
+  });
+
+  test("dismisses probes, also those that have a control connection", async () => {
+    await assert.rejects(stage({ probes: [parseNetwork("10.0.0.0/31")] }).door.enter(alice), ProbeError);
   });
 
   test("keeps out whom the service keeps out, though they are being served", async () => {

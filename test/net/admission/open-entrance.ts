@@ -13,6 +13,7 @@ export interface EntranceOptions {
   readonly limits?: Partial<DoorOptions["limits"]>;
   readonly patienceMs?: number;
   readonly loadAverage?: () => number;
+  readonly probes?: DoorOptions["probes"];
   readonly banners?: Banners;
   readonly onDeny?: "reset" | "close";
 }
@@ -23,6 +24,7 @@ export function openEntrance(options: EntranceOptions = {}): Entrance {
     access: { deny: [], ...options.access },
     limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", ...options.limits },
     patienceMs,
+    ...(options.probes !== undefined && { probes: options.probes }),
     bans: options.bans ?? new Bans(),
     seats: options.seats ?? new Seats(100, "connections in all", "process_limit"),
     around: { now: () => performance.now(), unixTime: () => Date.now(), loadAverage },
