@@ -54,7 +54,7 @@ export class LiveService {
     const hasData = service.data.length > 0;
     this.dataPorts = before?.dataPorts ?? (hasData ? new DataPorts() : undefined);
     this.controlOpenings = openingsOf(options, this.entrance, hasData ? this.dataPorts : undefined);
-    this.dataOpenings = this.dataPorts === undefined ? [] : dataOpeningsOf(options, this.dataPorts);
+    this.dataOpenings = dataOpeningsOf(options, this.dataPorts);
     this.dataPorts?.configure(service.data.flatMap(eachPort).map(({ front }) => front));
     const isAsBefore = before !== undefined && before.activator === activator && sameForUdp(before.service, service);
     this.udp = isAsBefore ? before.udp : newUdp(options, this.entrance);
@@ -134,12 +134,14 @@ function openingsOf(
   });
 }
 
-function dataOpeningsOf({ service, traffic, gatehouse }: LiveServiceOptions, dataPorts: DataPorts): Opening[] {
+function dataOpeningsOf(options: LiveServiceOptions, dataPorts: DataPorts | undefined): Opening[] {
+  const { service, activator, traffic, gatehouse } = options;
+  if (dataPorts === undefined || activator === undefined) return [];
   const entrance = dataEntranceOf(service, dataPorts, gatehouse);
   const shared = { service: service.name, entrance, traffic: besideWaiting(traffic) };
   return service.data.flatMap(eachPort).map((port) => {
     const front = frontOf(port);
-    const destination = new ToDataPort({ dataPorts, front: port.front });
+    const destination = new ToDataPort({ dataPorts, activator, front: port.front });
     return {
       front,
       route: { ...shared, front: formatFront(front), destination },

@@ -64,7 +64,7 @@ export class Services {
 
   /** How many sockets listen. */
   get listeners(): number {
-    return this.#fronts.size + this.#all.udpListeners.length;
+    return this.all.reduce((count, { udp }) => count + (udp?.listeners.length ?? 0), this.#fronts.size);
   }
 
   /** Takes a service in whose target the roster has; its fronts are not bound yet. */

@@ -207,6 +207,11 @@ export class Activator {
     return this.acquire(signal, holder);
   }
 
+  /** Somebody made more use of a lease that is held already. */
+  noteActivity(): void {
+    this.#chronicle.lastActivity = Date.now();
+  }
+
   /**
    * For a lease whose target does not take a connection although it is ready: looks whether it is still up, then
    * waits until it answers again. One check serves all who ask meanwhile.

@@ -7,7 +7,7 @@ import { DeadlineError } from "../errors.ts";
 import type { ConnectionFacts, ConnectionReport, Observer } from "../telemetry/observer.ts";
 import { DeniedError } from "./admission/denial.ts";
 import { type Entrance, flushed } from "./admission/entrance.ts";
-import { ProbeError } from "./admission/probes.ts";
+import { OnlookerError } from "./admission/onlookers.ts";
 import { Seats } from "./admission/seats.ts";
 import type { Client, Destination, LastWords, OpenedFacts, Served } from "./destinations/destination.ts";
 import { type Endpoint, type Ends, endsOf } from "./ends.ts";
@@ -160,7 +160,7 @@ export class Connection {
 
   async #turnAway(error: unknown): Promise<void> {
     const { banners, onDeny: way, farewell } = this.#route.entrance;
-    if (error instanceof ProbeError) await farewell.bid(this.#client, { way: "close" });
+    if (error instanceof OnlookerError) await farewell.bid(this.#client, { way: "close" });
     else if (!(error instanceof DeniedError)) {
       if (this.#waitMs !== undefined || this.#lastWords === undefined) this.#client.resetAndDestroy();
       else await farewell.part(this.#client, this.#lastWords(error));

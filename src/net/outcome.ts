@@ -3,7 +3,7 @@ import { ActivationError, StartTimeoutError } from "../activation/errors.ts";
 import { TargetError } from "../errors.ts";
 import type { ConnectionOutcome, ConnectionReport } from "../telemetry/observer.ts";
 import { type DenialReason, DeniedError } from "./admission/denial.ts";
-import { ProbeError } from "./admission/probes.ts";
+import { OnlookerError } from "./admission/onlookers.ts";
 
 export class ClientGoneError extends Error {
   override readonly name = "ClientGoneError";
@@ -25,7 +25,7 @@ const ofReason: Readonly<Record<DenialReason, ConnectionOutcome>> = {
 /** The part of its report that tells why. */
 export function failureOf(error: unknown): Pick<ConnectionReport, "outcome" | "reason" | "end" | "error"> {
   // All that it came for.
-  if (error instanceof ProbeError) return { outcome: "served", end: "probe" };
+  if (error instanceof OnlookerError) return { outcome: "served", end: "probe" };
   return {
     outcome: outcomeOf(error),
     ...(error instanceof DeniedError && { reason: error.reason }),

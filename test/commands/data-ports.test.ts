@@ -88,8 +88,16 @@ suite("data ports", () => {
     await greeted(control);
     using data = await connected(own.data[0]!);
     await greeted(data);
+    const activity = async (): Promise<number> =>
+      Number(await bench.metric('wakeport_last_activity_timestamp_seconds{service="ftp"}'));
+    const before = await activity();
+    {
+      using other = await connected(own.data[1]!);
+      await greeted(other);
+    }
+    await until(async () => (await activity()) > before, "news of the last activity");
     control.end();
-    await bench.program.logged("connection.closed");
+    await bench.program.logged("connection.closed", 2);
     // Six times the idle timeout, in which each word has to come back.
     for (let word = 0; word < 6; word += 1) {
       await new Promise((resolve) => setTimeout(resolve, 50));

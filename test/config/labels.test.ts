@@ -37,6 +37,8 @@ suite("labels of a container", () => {
       "wakeport.ports": "2121:21, 127.0.0.1:2122:22, 30000-30009",
       "wakeport.ready": "[tcp, { http: /health }]",
       "wakeport.limits.waiting": "10",
+      "wakeport.wake_on": "first_byte",
+      "wakeport.probes": "[10.0.0.5, 10.1.0.0/16]",
       "wakeport.sleep": "[{ after: 1m, do: pause }, { after: 30m, do: stop }]",
       "com.example": "not ours",
     });
@@ -46,6 +48,8 @@ suite("labels of a container", () => {
       { address: "127.0.0.1", front: 2122, target: 22 },
       { front: 30_000, target: 30_000, count: 10 },
     ]);
+    assert.equal(service.wakeOn, "first_byte");
+    assert.deepEqual(service.probes, [parseNetwork("10.0.0.5"), parseNetwork("10.1.0.0/16")]);
     assert.deepEqual(
       service.ready.map(({ kind }) => kind),
       ["tcp", "http"],

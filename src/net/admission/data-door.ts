@@ -4,7 +4,7 @@ import { formatIp, type Ip, type Network } from "../ip.ts";
 import { type AccessRules, checkSource } from "./access-list.ts";
 import type { Bans } from "./bans.ts";
 import { DeniedError } from "./denial.ts";
-import { dismissProbe } from "./probes.ts";
+import { dismissOnlooker } from "./onlookers.ts";
 import type { Seats } from "./seats.ts";
 
 export interface DataDoorOptions {
@@ -34,11 +34,11 @@ export class DataDoor {
    * A client is in until the answer is disposed of.
    *
    * @param ip undefined for a client that left before anybody looked
-   * @throws ProbeError; DeniedError with the reason
+   * @throws OnlookerError; DeniedError with the reason
    */
   async enter(ip: Ip | undefined): Promise<Disposable> {
     const { access, probes, bans, dataPorts, seats, unixTime } = this.#options;
-    dismissProbe(probes, ip);
+    dismissOnlooker(probes, ip);
     checkSource(access, bans, ip, unixTime());
     if (ip === undefined || !dataPorts.has(ip)) {
       const who = ip === undefined ? "a client" : formatIp(ip);

@@ -6,8 +6,8 @@ import { type Bans, sourceOf } from "./bans.ts";
 import { DeniedError } from "./denial.ts";
 import { Limits, type LimitsOptions, type LimitsSurroundings, type Obstacle } from "./limits.ts";
 import { Line, type Waiting } from "./line.ts";
+import { dismissOnlooker } from "./onlookers.ts";
 import { OpeningHours } from "./opening-hours.ts";
-import { dismissProbe } from "./probes.ts";
 import type { Seats } from "./seats.ts";
 
 /** What a configuration says. */
@@ -45,9 +45,9 @@ export interface DoorSurroundings extends LimitsSurroundings {
 }
 
 /**
- * The order is: probes, bans and addresses, times, rates, load, connections of the source, connections in all, places of the
- * process. Addresses come first because they cost nothing, and so that who is kept out uses up nothing. Probes come before
- * them because a monitor asks whether wakeport is there, not whether it may come in.
+ * The order is: onlookers, bans and addresses, times, rates, load, connections of the source, connections in all, places of the
+ * process. Addresses come first because they cost nothing, and so that who is kept out uses up nothing. Onlookers come
+ * before them because a monitor asks whether wakeport is there, not whether it may come in.
  */
 export class Door {
   readonly #options: DoorOptions;
@@ -87,7 +87,7 @@ export class Door {
    * Lets a client in, at once or when there is room, as the service says. It is in until the answer is disposed of.
    *
    * @param ip undefined for a client that left before anybody looked
-   * @throws ProbeError; DeniedError with the reason; the reason of `signal` when the client leaves while it waits
+   * @throws OnlookerError; DeniedError with the reason; the reason of `signal` when the client leaves while it waits
    */
   async enter(ip: Ip | undefined, signal: AbortSignal): Promise<Disposable> {
     if (this.#rules.limits.onLimit === "reject") return this.enterNow(ip);
@@ -95,7 +95,7 @@ export class Door {
     return await this.#line.wait({ ip, source: this.#sourceOf(ip) }, signal);
   }
 
-  /** As `enter`, but without waiting. @throws ProbeError, DeniedError */
+  /** As `enter`, but without waiting. @throws OnlookerError, DeniedError */
   enterNow(ip: Ip | undefined): Disposable {
     this.#checkAccess(ip);
     const answer = this.#admit(this.#sourceOf(ip));
@@ -103,9 +103,9 @@ export class Door {
     throw new DeniedError(answer.reason, answer.message);
   }
 
-  /** @throws ProbeError, DeniedError */
+  /** @throws OnlookerError, DeniedError */
   #checkAccess(ip: Ip | undefined): void {
-    dismissProbe(this.#rules.probes ?? [], ip);
+    dismissOnlooker(this.#rules.probes ?? [], ip);
     const now = this.#options.around.unixTime();
     checkSource(this.#rules.access, this.#options.bans, ip, now);
     if (this.#hours?.isOpen(now) === false) throw new DeniedError("time", "the service is closed at this time");

@@ -1,4 +1,5 @@
 /** Serves the data connections of clients whose control connections are being served. Wakes nothing. */
+import type { Activator } from "../../activation/activator.ts";
 import { DeniedError } from "../admission/denial.ts";
 import type { DataPorts } from "../data-ports.ts";
 import { dial } from "../dial.ts";
@@ -11,6 +12,8 @@ const DIAL_MS = 10_000;
 
 export interface ToDataPortOptions {
   readonly dataPorts: DataPorts;
+  /** Told that something goes on. */
+  readonly activator: Pick<Activator, "noteActivity">;
   /** The port that the clients come to. */
   readonly front: number;
 }
@@ -24,7 +27,7 @@ export class ToDataPort implements Destination {
   }
 
   async serve({ socket, peer, signal, meters, opened }: Client): Promise<Served> {
-    const { dataPorts, front } = this.#options;
+    const { dataPorts, activator, front } = this.#options;
     const ip = readIp(peer.address);
     using way = ip && dataPorts.lead(ip, front);
     if (way === undefined) throw new DeniedError("no_control", "its control connection has ended");
@@ -37,6 +40,9 @@ export class ToDataPort implements Destination {
       signal: AbortSignal.any([signal, lost]),
     });
     opened();
-    return { outcome: "relayed", end: await relay({ client: socket, upstream, meters, lost }) };
+    activator.noteActivity();
+    const end = await relay({ client: socket, upstream, meters, lost });
+    activator.noteActivity();
+    return { outcome: "relayed", end };
   }
 }

@@ -87,11 +87,12 @@ export class ToTarget implements Destination {
 
   #join({ peer }: Client, upstream: net.Socket, hold: Lease): Control | undefined {
     const { dataPorts } = this.#options;
+    if (dataPorts === undefined) return undefined;
     const ip = readIp(peer.address);
     const { remoteAddress: upstreamAddress, localAddress } = upstream;
     // One of the two has left in this very moment: then there is nothing to be had at other ports.
     if (ip === undefined || upstreamAddress === undefined || localAddress === undefined) return undefined;
-    return dataPorts?.join({ ip, upstreamAddress, localAddress, hold });
+    return dataPorts.join({ ip, upstreamAddress, localAddress, hold });
   }
 
   get #progress(): Progress {

@@ -4,7 +4,7 @@ import { parseNetwork } from "../../../src/config/networks.ts";
 import { Bans } from "../../../src/net/admission/bans.ts";
 import { DataDoor, type DataDoorOptions } from "../../../src/net/admission/data-door.ts";
 import { DeniedError } from "../../../src/net/admission/denial.ts";
-import { ProbeError } from "../../../src/net/admission/probes.ts";
+import { OnlookerError } from "../../../src/net/admission/onlookers.ts";
 import { Seats } from "../../../src/net/admission/seats.ts";
 import { DataPorts } from "../../../src/net/data-ports.ts";
 import { type Ip, readIp } from "../../../src/net/ip.ts";
@@ -48,7 +48,7 @@ suite("the door of data ports", () => {
   });
 
   test("dismisses probes, also those that have a control connection", async () => {
-    await assert.rejects(stage({ probes: [parseNetwork("10.0.0.0/31")] }).door.enter(alice), ProbeError);
+    await assert.rejects(stage({ probes: [parseNetwork("10.0.0.0/31")] }).door.enter(alice), OnlookerError);
   });
 
   test("keeps out whom the service keeps out, though they are being served", async () => {
