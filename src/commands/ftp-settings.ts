@@ -42,8 +42,6 @@ function rangeOf(data: readonly ServicePort[]): readonly [number, number] | unde
 /** What PASV tells; undefined where all clients come by IPv6, for which servers tell the port alone (RFC 2428). */
 function addressOf({ ports }: Service): string | undefined {
   const fronts = new Set(ports.filter(({ protocol }) => protocol !== "udp").map(({ address }) => address ?? "0.0.0.0"));
-  if ([...fronts].every((address) => net.isIPv6(address) && !/^[0:]+$/.test(address))) return undefined;
-  const four = [...fronts].filter((address) => net.isIPv4(address));
-  const [only] = four;
-  return only === undefined || four.length > 1 || only === "0.0.0.0" ? SOMEWHERE : only;
+  const [only, ...others] = [...fronts].filter((address) => net.isIPv4(address));
+  return only === "0.0.0.0" || others.length > 0 ? SOMEWHERE : only;
 }
