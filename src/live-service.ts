@@ -130,7 +130,8 @@ function openingsOf(
     const front = frontOf(port);
     const destination = destinationOf(port);
     const route = { service: service.name, front: formatFront(front), entrance, destination, traffic };
-    return { front, route, names: service.names, receive: service.proxyProtocol.receive };
+    const { names, probes, proxyProtocol } = service;
+    return { front, route, names, receive: proxyProtocol.receive, probes };
   });
 }
 

@@ -13,6 +13,8 @@ export interface Opening {
   readonly names?: Names | undefined;
   /** Who has to say, in a header of the PROXY protocol, for whom it connects. */
   readonly receive: readonly Network[];
+  /** Who only looks whether somebody is there; absent: nobody. */
+  readonly probes?: readonly Network[] | undefined;
 }
 
 export class Signpost {
@@ -35,7 +37,15 @@ export class Signpost {
 
   /** Where they are led who come from this address, when nothing has to be read for that; otherwise undefined. */
   directly(address: string): Route | undefined {
-    return this.kind === undefined && !this.trusts(address) ? this.#last.route : undefined;
+    if (this.trusts(address)) return undefined;
+    return this.kind === undefined || this.#isOnlooker(address) ? this.#last.route : undefined;
+  }
+
+  /** Whether all services here would dismiss it, so that it need not say which one it came for. */
+  #isOnlooker(address: string): boolean {
+    const ip = readIp(address);
+    const dismisses = ({ probes = [] }: Opening): boolean => probes.some((network) => ip && isIn(ip, network));
+    return this.#openings.every(dismisses);
   }
 
   /** Whether who comes from this address is a proxy, and says for whom it connects. */

@@ -69,6 +69,23 @@ suite("probes", () => {
     );
   });
 
+  test("need not say which of the services on one port they came for, when all of them know them", async () => {
+    const [port, one, two] = [await freePort(), await freePort(), await freePort()];
+    const site = (name: string, up: number, more: string): string =>
+      echoService(name, port, up, name, `, host: ${name}.test${more}`);
+    await using bench = await Bench.start(site("a", one, probes) + site("b", two, probes));
+    assert.deepEqual(await looks(port), ["", "ended"]);
+    assert.equal(await bench.metric('wakeport_connections_total{service="b",outcome="served"}'), "1");
+    await bench.reload(site("a", one, probes) + site("b", two, ""));
+    using peer = new Peer(net.connect({ port, host: "127.0.0.1", localAddress: MONITOR, allowHalfOpen: true }));
+    peer.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert.equal(await peer.ends(), "ended");
+    assert.equal(peer.text, "", "the one that it asks for knows it");
+    peer.end();
+    await until(async () => (await bench.metric(served)) === "1", "its report");
+    assert.equal(await bench.metric(starts), "0");
+  });
+
   test("may be others after a reload, for datagrams as well", async () => {
     const [port, up] = [await freePort(), await freePort()];
     const program = `require("dgram").createSocket("udp4").on("message", function (word, from) {
