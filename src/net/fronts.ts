@@ -47,8 +47,9 @@ export class Fronts {
     wanted: readonly { readonly service: string; readonly front: Front }[],
     inherited: ReadonlyMap<Front, { readonly fd: number }> = new Map(),
   ): Promise<Trial> {
-    const byFront = new Map(wanted.toReversed().map((one) => [formatFront(one.front), one]));
-    const fresh = [...byFront].filter(([key]) => !this.#bound.has(key)).map(([, one]) => one);
+    const fresh = [...Map.groupBy(wanted, ({ front }) => formatFront(front))].flatMap(([key, same]) =>
+      this.#bound.has(key) ? [] : same.slice(0, 1),
+    );
     const opening = fresh.map(({ service, front }) => this.#add(service, front).open(inherited.get(front)?.fd));
     const release = (): void => {
       for (const { front } of fresh) this.#drop(formatFront(front));
