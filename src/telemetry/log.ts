@@ -6,6 +6,7 @@ import { within } from "../async.ts";
 import type { LogFormat, LogLevel } from "../config/config.ts";
 import { progressWords } from "../engine/pull-progress.ts";
 import { sentenceOf } from "../errors.ts";
+import type { UnroutedReason } from "../net/unrouted.ts";
 import type {
   ActivationReport,
   ConnectionOutcome,
@@ -141,7 +142,7 @@ export function logObserver(log: Log): Observer {
     unrouted: (report) => logUnrouted(log, report),
     moreUnrouted: ({ front, reason, count, overMs }) => {
       const facts = { event: "client.more_unrouted", front, reason, count, over_ms: round(overMs) };
-      log.info(facts, `${front}: ${count} more led nowhere within ${seconds(overMs)} (${reason})`);
+      log[unroutedLevel(reason)](facts, `${front}: ${count} more led nowhere within ${seconds(overMs)} (${reason})`);
     },
     banned: ({ service, source, until }) => {
       const end = new Date(until).toISOString();
@@ -314,9 +315,12 @@ function logUnrouted(log: Log, { front, client, error, durationMs, name, said }:
     error: message,
   };
   const words = `${front}: ${client} was led nowhere (${reason}): ${message}${said === undefined ? "" : `: "${said}"`}`;
-  // A proxy that looks whether the port is open comes and goes without a word.
-  if (reason === "gone") log.debug(facts, words);
-  else log.info(facts, words);
+  log[unroutedLevel(reason)](facts, words);
+}
+
+/** Who looks whether a port is open comes and goes without a word. */
+function unroutedLevel(reason: UnroutedReason): "debug" | "info" {
+  return reason === "gone" ? "debug" : "info";
 }
 
 function logUserId(log: Log, { service, id, client, front, answer, trouble }: UserIdReport): void {

@@ -253,6 +253,7 @@ suite("logObserver()", () => {
         observer.unrouted({ ...report, error: new UnroutedError("bad_header", "no TLS"), said: "GET / \\x0d" });
         observer.unrouted({ ...report, error: new UnroutedError("gone", "the client left") });
         observer.moreUnrouted({ front: "*:443", reason: "unknown_name", count: 95, overMs: 10_000 });
+        observer.moreUnrouted({ front: "*:443", reason: "gone", count: 2, overMs: 10_000 });
       }),
       [
         {
@@ -286,6 +287,15 @@ suite("logObserver()", () => {
           count: 95,
           over_ms: 10_000,
           msg: "*:443: 95 more led nowhere within 10.0 s (unknown_name)",
+        },
+        {
+          level: "debug",
+          event: "client.more_unrouted",
+          front: "*:443",
+          reason: "gone",
+          count: 2,
+          over_ms: 10_000,
+          msg: "*:443: 2 more led nowhere within 10.0 s (gone)",
         },
       ],
     );
