@@ -59,6 +59,24 @@ suite("data ports", () => {
     assert.deepEqual([line?.["outcome"], line?.["reason"]], ["denied_address", "no_control"]);
   });
 
+  test("are for the client whom a proxy speaks for", async () => {
+    const own = await ports();
+    const more = ", proxy_protocol: { receive: [127.0.0.1] }";
+    await using bench = await Bench.start(serviceOf(own, own.data, more));
+    const speaking = async (port: number | undefined, address: string): Promise<Peer> => {
+      const peer = await connected(port ?? 0);
+      peer.send(`PROXY TCP4 ${address} 198.51.100.1 4711 21\r\n`);
+      return peer;
+    };
+    using control = await speaking(own.control, "203.0.113.1");
+    assert.match(await greeted(control), /^220 /);
+    using data = await speaking(own.data[0], "203.0.113.1");
+    assert.match(await greeted(data), /^220 /);
+    using other = await speaking(own.data[1], "203.0.113.2");
+    await until(() => other.fate !== "open", "the refusal");
+    assert.equal(await bench.metric(denied), "1");
+  });
+
   test("are for the address that has a control connection, and come from the same one", async () => {
     const own = await ports();
     await using bench = await Bench.start(

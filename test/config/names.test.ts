@@ -50,10 +50,11 @@ suite("names", () => {
   test("may share a port of one address, whatever else shares it", () => {
     const lines = services(
       ["a", 'ports: ["127.0.0.1:80", "443/udp"], host: a.test'],
-      ["b", 'ports: ["127.0.0.1:80"], host: ["b.test", "*"], process: { command: [x], listen: "127.0.0.1:81" }'],
+      ["b", 'ports: ["127.0.0.1:80"], host: ["b.test", "*"], process: { command: [x], listen: "127.0.0.1:90" }'],
       ["c", 'ports: ["127.0.0.1:80"], host: c.test, forward: "10.0.0.1:80"'],
       ["d", 'ports: ["127.0.0.1:80"], host: d.test, enabled: false'],
       ["e", 'ports: ["127.0.0.1:80"], host: d.test, sensor: { ban: 1m }'],
+      ["f", 'ports: ["127.0.0.1:79-81"], host: f.test'],
     );
     assert.deepEqual(told(lines), []);
   });
@@ -110,6 +111,22 @@ suite("names", () => {
     "UDP alone": [
       services(["a", "ports: 443/udp, sni: a.test"]),
       '2:24 service "a": "sni" is said on connections, and all its ports are for UDP | remove it',
+    ],
+    "a protocol whose server speaks first": [
+      services(["a", "host: a.test, protocol: smtp"]),
+      '2:19 service "a": with "protocol: smtp" a client waits for the server before it says anything | remove "host", and give it a port alone',
+    ],
+    "a protocol that begins otherwise": [
+      services(["a", "sni: a.test, protocol: postgres"]),
+      '2:19 service "a": clients that speak "postgres" do not begin with TLS | use "protocol: raw"',
+    ],
+    "a data port of another one": [
+      services(["a", "ports: 81, data: 80"], ["b", "host: b.test"]),
+      '3:15 service "b": port 80 is taken by service "a" already | each front port can be bound once',
+    ],
+    "a port in a range of another one": [
+      services(["a", 'ports: "79-81", host: a.test'], ["b", "host: a.test"]),
+      '3:15 service "b": the name "a.test" on port 80 belongs to service "a" already | each name leads to one service',
     ],
     "an empty list": [services(["a", "host: []"]), '2:19 "host" of service "a" is an empty list'],
     "text that is no name": [

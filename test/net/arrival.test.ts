@@ -7,7 +7,7 @@ import { Ident } from "../../src/net/ident.ts";
 import type { NameKind, Names } from "../../src/net/names/name.ts";
 import { proxyHeader } from "../../src/net/proxy-header.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { connecting, eventually, PeerServer } from "../support/tcp.ts";
+import { connecting, eventually, type Peer, PeerServer } from "../support/tcp.ts";
 import { SharedFront, type SharedFrontOptions } from "./shared-front.ts";
 
 checkLeaks();
@@ -296,6 +296,36 @@ suite("many arrivals", () => {
     // The one that is served.
     assert.equal(shared.seats.taken, 1);
     for (const half of halves) half.reset();
+  });
+
+  test("whatever they do, each is either a connection or led nowhere, once", async () => {
+    await using shared = await SharedFront.open({ ...sites, deadlineMs: 500 });
+    const doings: readonly ((client: Peer) => void)[] = [
+      (client) => client.send(request("app.test")),
+      (client) => client.end(request("www.app.test")),
+      (client) => client.send(request("nobody.test")),
+      (client) => client.send("GET / HTTP/1.1\r\nHost: app"),
+      (client) => client.end("GET / "),
+      (client) => client.reset(),
+      (client) => client.send("\0"),
+      () => {},
+    ];
+    const clients = Array.from({ length: 400 }, (_, index) => {
+      const client = shared.connect();
+      doings[index % doings.length]?.(client);
+      return client;
+    });
+    await eventually("all have said what they want", () => clients.every(({ socket }) => !socket.connecting));
+    await eventually("nobody is on the way", () => shared.arrivals.size === 0);
+    for (const { peer } of shared.guests) peer.end();
+    for (const client of clients) client.end();
+    await eventually("all connections are over", () => shared.reports.length === shared.guests.length);
+    assert.equal(shared.guests.length, 100);
+    assert.equal(shared.accepted, shared.reports.length + shared.unrouted.length);
+    // A reset may overtake its own connection: such a client was never accepted.
+    assert.ok(shared.accepted >= 350);
+    assert.equal(shared.seats.taken, 0);
+    for (const client of clients) client.reset();
   });
 
   test("have no more than half of the places: who has been silent for longest makes room", async () => {
