@@ -105,8 +105,7 @@ export function wantedBy({ name, ports, data }: Service): { readonly service: st
 export function frontsThatAsk(service: Service): Front[] {
   const { names, proxyProtocol } = service;
   if (names === undefined && proxyProtocol.receive.length === 0) return [];
-  const asking = proxyProtocol.receive.length > 0 ? service : { ...service, data: [] };
-  return wantedBy(asking).map(({ front }) => front);
+  return wantedBy({ ...service, data: [] }).map(({ front }) => front);
 }
 
 /** The fronts for datagrams that a service has, or would have. */
@@ -143,11 +142,8 @@ function dataOpeningsOf(options: LiveServiceOptions, dataPorts: DataPorts | unde
   return service.data.flatMap(eachPort).map((port) => {
     const front = frontOf(port);
     const destination = new ToDataPort({ dataPorts, activator, front: port.front });
-    return {
-      front,
-      route: { ...shared, front: formatFront(front), destination },
-      receive: service.proxyProtocol.receive,
-    };
+    // Proxies send headers for control connections alone: no FTP server reads one here.
+    return { front, route: { ...shared, front: formatFront(front), destination }, receive: [] };
   });
 }
 

@@ -16,8 +16,8 @@ export interface Hold extends Disposable {
 }
 
 export interface ControlFacts {
-  /** Of the client. */
-  readonly ip: Ip;
+  /** Where its data connections may come from: the client, and the proxy that has brought it. */
+  readonly ips: readonly Ip[];
   /** The two ends of the connection to the target. */
   readonly upstreamAddress: string;
   readonly localAddress: string;
@@ -48,6 +48,8 @@ export interface DataWay extends Disposable {
 interface Expected {
   readonly control: Joined;
   readonly targetPort: number;
+  /** Under which it is known. */
+  readonly keys: readonly string[];
   /** By the clock that was given. */
   readonly until: number;
 }
@@ -75,15 +77,16 @@ export class DataPorts {
 
   /** Takes in a control connection that is being served from now on. */
   join(facts: ControlFacts): Control {
-    const source = formatIp(facts.ip);
+    const sources = [...new Set(facts.ips.map(formatIp))];
     const joined = new Joined(facts);
-    const ofSource = this.#controls.get(source) ?? new Set();
-    this.#controls.set(source, ofSource.add(joined));
+    for (const source of sources) this.#controls.set(source, (this.#controls.get(source) ?? new Set()).add(joined));
+    let isOver = false;
     return {
-      expect: (targetPort) => this.#expect(source, joined, targetPort),
+      expect: (targetPort) => (isOver ? undefined : this.#expect(sources, joined, targetPort)),
       [Symbol.dispose]: () => {
-        if (!ofSource.delete(joined)) return;
-        if (ofSource.size === 0) this.#controls.delete(source);
+        if (isOver) return;
+        isOver = true;
+        for (const source of sources) this.#leave(source, joined);
         for (const [key, { control }] of this.#expected) if (control === joined) this.#expected.delete(key);
         joined.release();
       },
@@ -103,7 +106,7 @@ export class DataPorts {
   lead(ip: Ip, front: number): DataWay | undefined {
     const source = formatIp(ip);
     const expected = this.#expectedAt(source, front);
-    this.#expected.delete(keyOf(source, front));
+    if (expected !== undefined) this.#forget(expected);
     if (expected?.control.isUp) return expected.control.way(expected.targetPort);
     return this.#latest(source)?.way(front);
   }
@@ -112,27 +115,31 @@ export class DataPorts {
     return [...(this.#controls.get(source) ?? [])].findLast(({ isUp }) => isUp);
   }
 
-  #expect(source: string, control: Joined, targetPort: number): ReturnType<Control["expect"]> {
-    if (this.#controls.get(source)?.has(control) !== true) return undefined;
-    const front = this.#free(source, targetPort);
+  #leave(source: string, control: Joined): void {
+    const ofSource = this.#controls.get(source);
+    ofSource?.delete(control);
+    if (ofSource?.size === 0) this.#controls.delete(source);
+  }
+
+  #expect(sources: readonly string[], control: Joined, targetPort: number): ReturnType<Control["expect"]> {
+    const front = this.#free(sources, targetPort);
     if (front === undefined) return undefined;
-    const key = keyOf(source, front);
-    const expected = { control, targetPort, until: this.#now() + EXPECTED_MS };
-    this.#expected.set(key, expected);
-    return {
-      front,
-      [Symbol.dispose]: () => {
-        if (this.#expected.get(key) === expected) this.#expected.delete(key);
-      },
-    };
+    const keys = sources.map((source) => keyOf(source, front));
+    const expected = { control, targetPort, keys, until: this.#now() + EXPECTED_MS };
+    for (const key of keys) this.#expected.set(key, expected);
+    return { front, [Symbol.dispose]: () => this.#forget(expected) };
+  }
+
+  #forget(expected: Expected): void {
+    for (const key of expected.keys) if (this.#expected.get(key) === expected) this.#expected.delete(key);
   }
 
   /**
    * The same number, where that can be: another client behind the same address, whose talk nobody can read, may be told
    * a number by the server itself.
    */
-  #free(source: string, wanted: number): number | undefined {
-    const isFree = (port: number): boolean => this.#expectedAt(source, port) === undefined;
+  #free(sources: readonly string[], wanted: number): number | undefined {
+    const isFree = (port: number): boolean => sources.every((source) => this.#expectedAt(source, port) === undefined);
     if (this.#ports.includes(wanted) && isFree(wanted)) return wanted;
     const count = this.#ports.length;
     for (let step = 0; step < count; step += 1) {

@@ -59,21 +59,19 @@ suite("data ports", () => {
     assert.deepEqual([line?.["outcome"], line?.["reason"]], ["denied_address", "no_control"]);
   });
 
-  test("are for the client whom a proxy speaks for", async () => {
+  test("are for the client whom a proxy speaks for, by the way of the proxy or past it, and have no header", async () => {
     const own = await ports();
-    const more = ", proxy_protocol: { receive: [127.0.0.1] }";
+    const more = ", proxy_protocol: { receive: [127.0.0.3] }";
     await using bench = await Bench.start(serviceOf(own, own.data, more));
-    const speaking = async (port: number | undefined, address: string): Promise<Peer> => {
-      const peer = await connected(port ?? 0);
-      peer.send(`PROXY TCP4 ${address} 198.51.100.1 4711 21\r\n`);
-      return peer;
-    };
-    using control = await speaking(own.control, "203.0.113.1");
-    assert.match(await greeted(control), /^220 /);
-    using data = await speaking(own.data[0], "203.0.113.1");
-    assert.match(await greeted(data), /^220 /);
-    using other = await speaking(own.data[1], "203.0.113.2");
-    await until(() => other.fate !== "open", "the refusal");
+    using control = await connected(own.control, "127.0.0.3");
+    control.send("PROXY TCP4 127.0.0.4 198.51.100.1 4711 21\r\n");
+    const greeting = await greeted(control);
+    using proxied = await connected(own.data[0]!, "127.0.0.3");
+    assert.equal(await greeted(proxied), greeting);
+    using direct = await connected(own.data[1]!, "127.0.0.4");
+    assert.equal(await greeted(direct), greeting);
+    using stranger = await connected(own.data[0]!, "127.0.0.5");
+    await until(() => stranger.fate !== "open", "the refusal");
     assert.equal(await bench.metric(denied), "1");
   });
 

@@ -26,7 +26,7 @@ class Stage {
         this.released += 1;
       },
     };
-    return this.ports.join({ ip: client, upstreamAddress: "172.17.0.2", localAddress: "172.17.0.1", hold, ...rest });
+    return this.ports.join({ ips: [client], upstreamAddress: "172.17.0.2", localAddress: "172.17.0.1", hold, ...rest });
   }
 }
 
@@ -43,6 +43,17 @@ suite("data ports", () => {
     assert.equal(told(stage.ports.lead(alice, 30_001)), "172.17.0.1 > 172.17.0.2:30001");
     assert.equal(stage.ports.has(bob), false);
     assert.equal(stage.ports.lead(bob, 30_000), undefined);
+  });
+
+  test("reserve a port once for all addresses of a client that came by a proxy", () => {
+    const stage = new Stage(30_000, 30_001);
+    using proxied = stage.join(alice, { ips: [alice, bob] });
+    const expected = proxied.expect(30_000);
+    assert.equal(expected?.front, 30_000);
+    using _neighbour = stage.join(bob);
+    assert.equal(_neighbour.expect(30_000)?.front, 30_001, "which is kept from others behind the same proxy");
+    assert.equal(told(stage.ports.lead(bob, 30_000)), "172.17.0.1 > 172.17.0.2:30000");
+    assert.equal(proxied.expect(30_000)?.front, 30_000, "which was used once, and is free again under both");
   });
 
   test("know an IPv4 client in either notation, and no neighbour within an IPv6 prefix", () => {

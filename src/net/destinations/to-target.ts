@@ -10,7 +10,7 @@ import type { Control, DataPorts } from "../data-ports.ts";
 import { dial } from "../dial.ts";
 import { firstByte } from "../first-byte.ts";
 import { readIp } from "../ip.ts";
-import type { Progress, Protocol } from "../protocols/protocol.ts";
+import type { Conversation, Progress, Protocol } from "../protocols/protocol.ts";
 import { type ProxyVersion, proxyHeader } from "../proxy-header.ts";
 import type { Client, Destination, Served } from "./destination.ts";
 
@@ -63,14 +63,8 @@ export class ToTarget implements Destination {
     const { upstream, lease } = await this.#reach(signal);
     const control = this.#join(client, upstream, lease);
     using _held = control ?? lease;
-    const served = await conversation.ready().catch((error: unknown) => {
-      upstream.destroy();
-      throw error;
-    });
-    if (served !== undefined) {
-      upstream.destroy();
-      return served;
-    }
+    const served = await settled(conversation, upstream);
+    if (served !== undefined) return served;
     if (this.#options.send !== undefined) upstream.write(proxyHeader(this.#options.send, client));
     client.opened();
     const end = await conversation.relay({
@@ -85,14 +79,15 @@ export class ToTarget implements Destination {
     return { outcome: "relayed", end };
   }
 
-  #join({ peer }: Client, upstream: net.Socket, hold: Lease): Control | undefined {
+  #join({ peer, socket }: Client, upstream: net.Socket, hold: Lease): Control | undefined {
     const { dataPorts } = this.#options;
     if (dataPorts === undefined) return undefined;
-    const ip = readIp(peer.address);
+    // Data connections have no header that could tell for whom a proxy makes them.
+    const ips = [peer.address, socket.remoteAddress ?? ""].map(readIp).filter((ip) => ip !== undefined);
     const { remoteAddress: upstreamAddress, localAddress } = upstream;
     // One of the two has left in this very moment: then there is nothing to be had at other ports.
-    if (ip === undefined || upstreamAddress === undefined || localAddress === undefined) return undefined;
-    return dataPorts.join({ ip, upstreamAddress, localAddress, hold });
+    if (ips.length === 0 || upstreamAddress === undefined || localAddress === undefined) return undefined;
+    return dataPorts.join({ ips, upstreamAddress, localAddress, hold });
   }
 
   get #progress(): Progress {
@@ -146,6 +141,29 @@ export class ToTarget implements Destination {
     using _place = await this.#options.pace.enter(signal);
     const { address: host, port = this.#options.targetPort } = lease;
     return await dial({ host, port, timeoutMs: DIAL_MS, signal });
+  }
+}
+
+/**
+ * Lets a conversation come to its end, while the way to the target is open already.
+ *
+ * @throws the reason of the client's signal, or what became of the upstream meanwhile
+ */
+async function settled(conversation: Conversation, upstream: net.Socket): Promise<Served | undefined> {
+  let failure: Error | undefined;
+  const onError = (error: Error): void => {
+    failure = error;
+  };
+  upstream.once("error", onError);
+  let isWanted = false;
+  try {
+    const served = await conversation.ready();
+    if (failure !== undefined) throw failure;
+    isWanted = served === undefined;
+    return served;
+  } finally {
+    if (isWanted) upstream.off("error", onError);
+    else upstream.destroy();
   }
 }
 
