@@ -98,17 +98,18 @@ suite("the PROXY protocol", () => {
   test("to a forward, and from a proxy that only looks whether the port is open", needsHaproxy, async () => {
     const [front, back, behind] = [await freePort(), await freePort(), await freePort()];
     await using bench = await Bench.start(
-      `  web: { ports: ["127.0.0.1:${front}"], forward: "127.0.0.1:${back}", proxy_protocol: { receive: [127.0.0.1], send: v2 } }\n`,
+      `  web: { ports: ["127.0.0.1:${front}"], forward: "127.0.0.1:${back}", probes: [127.0.0.1], proxy_protocol: { receive: [127.0.0.1], send: v2 } }\n`,
     );
     await using _tells = await haproxy(telling(back), back);
     const checking = "send-proxy-v2 check check-send-proxy inter 100ms";
     await using _passes = await haproxy(passing(behind, front, checking), behind);
     assert.equal(await curlFrom("127.0.0.5", behind), `127.0.0.5 ${behind}\n`);
     // Its looks are connections of its own.
-    await until(
-      () => bench.program.log.some(({ client }) => String(client).startsWith("127.0.0.1:")),
-      "a look of the proxy",
-    );
+    const looks = async (): Promise<number> =>
+      Number(await bench.metric('wakeport_connections_total{service="web",outcome="served"}'));
+    const before = await looks();
+    await until(async () => (await looks()) > before + 2, "looks of the proxy");
+    assert.equal(await curlFrom("127.0.0.6", behind), `127.0.0.6 ${behind}\n`);
   });
 
   test("the header is the first that a target sees, once for each client, and is not counted", async () => {
