@@ -29,11 +29,14 @@ import { type EffectName, type EventName, initialState, type State, type StateNa
 import type { Needs } from "./needs.ts";
 import { type Probe, Run, type UpSight } from "./run.ts";
 import { Stopper } from "./stopper.ts";
+import { Tail } from "./tail.ts";
 import { timerMs } from "./timers.ts";
 import { UpstreamCheck } from "./upstream-check.ts";
 import { isDenial, outcomeOf, sleepReasonOf, wasRefused } from "./verdicts.ts";
 
 const LAST_LINES_MS = 2_000;
+/** As many as anybody shows. */
+const TAIL_LINES = 100;
 /** How long what was not tried has to stay up to count as started. */
 const TRIAL_MS = 10_000;
 
@@ -128,6 +131,7 @@ export class Activator {
   readonly #closed = Promise.withResolvers<void>();
 
   readonly #chronicle = new Chronicle();
+  readonly #tail: Tail = new Tail(() => this.target.lastLines(AbortSignal.timeout(LAST_LINES_MS), TAIL_LINES));
 
   constructor(options: ActivatorOptions) {
     this.target = options.target;
@@ -240,6 +244,11 @@ export class Activator {
     return this.#closed.promise;
   }
 
+  /** What the target last printed, oldest line first, read about once a second at most for all who ask. Never throws. */
+  lastLines(): Promise<readonly string[]> {
+    return this.#tail.lines();
+  }
+
   get view(): ActivatorView {
     const idleDeadline = this.#idle.deadline;
     const cooldownUntil = this.#cooldown.until;
@@ -275,6 +284,7 @@ export class Activator {
   #moved(from: StateName, to: StateName, event: EventName, circumstance: Circumstance): void {
     this.#epoch += 1;
     this.#isFrozen = false;
+    this.#tail.forget();
     this.#chronicle.moved(from, to, event, circumstance);
     this.#observer.state({ target: this.target.name, services: this.#services, from, to, event });
     if (from === "draining") clearTimeout(this.#drainTimer);

@@ -162,9 +162,9 @@ export class ContainerTarget implements Target {
     if (performance.now() - began >= this.graceMs) await this.#checkStop(facts, signal);
   }
 
-  async lastLines(signal: AbortSignal): Promise<readonly string[]> {
+  async lastLines(signal: AbortSignal, most: number = LAST_LINES): Promise<readonly string[]> {
     try {
-      return await this.#options.engine.logTail(await this.facts(signal), LAST_LINES, signal);
+      return await this.#options.engine.logTail(await this.facts(signal), most, signal);
     } catch {
       // A socket proxy rarely allows to read logs; the failure itself is told without them.
       return [];

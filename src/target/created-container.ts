@@ -23,8 +23,8 @@ export class CreatedContainer implements Target {
   #options: CreatedContainerOptions;
   readonly #container: ContainerTarget;
   #isPulling = false;
-  /** A reading of its log, which a removal has to wait for. */
-  #reading: Promise<readonly string[]> | undefined;
+  /** A Readings of its log, which a removal has to wait for. */
+  #reading: Promise<void> | undefined;
 
   constructor(options: CreatedContainerOptions) {
     this.#options = options;
@@ -76,9 +76,11 @@ export class CreatedContainer implements Target {
     }
   }
 
-  lastLines(signal: AbortSignal): Promise<readonly string[]> {
-    this.#reading = this.#container.lastLines(signal);
-    return this.#reading;
+  lastLines(signal: AbortSignal, most?: number): Promise<readonly string[]> {
+    const lines = this.#container.lastLines(signal, most);
+    const others = this.#reading;
+    this.#reading = lines.then(() => others);
+    return lines;
   }
 
   async follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {

@@ -95,12 +95,12 @@ export class ProcessTarget implements Target {
     if (this.#life === life) this.#life = undefined;
   }
 
-  async lastLines(signal: AbortSignal): Promise<readonly string[]> {
+  async lastLines(signal: AbortSignal, most: number = LAST_LINES): Promise<readonly string[]> {
     // The exit is known before the last output is read. Whoever took our pipe elsewhere may hold it open: not for ever.
     const output = this.#output;
     if (output === undefined) return [];
     if (!(await this.look()).up) await abortable(output.ended, signal).catch(() => {});
-    return output.last(LAST_LINES);
+    return output.last(most);
   }
 
   async follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {

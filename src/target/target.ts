@@ -65,8 +65,12 @@ export interface Target {
    */
   sleep(action: SleepAction, signal: AbortSignal): Promise<void>;
 
-  /** What it last printed, oldest line first; empty where that cannot be read. Never throws. */
-  lastLines(signal: AbortSignal): Promise<readonly string[]>;
+  /**
+   * What it last printed, oldest line first; empty where that cannot be read. Never throws.
+   *
+   * @param most how many lines; default: a few, enough to explain an end
+   */
+  lastLines(signal: AbortSignal, most?: number): Promise<readonly string[]>;
 
   /**
    * Tells each line, of bounded length, that it has printed in `life` since its beginning, as far as that is still

@@ -103,7 +103,10 @@ export class ToTarget implements Destination {
       get since() {
         return activator.view.since;
       },
-      lastLines: (signal) => activator.target.lastLines(signal),
+      get cooldownUntil() {
+        return activator.view.cooldownUntil;
+      },
+      lastLines: (signal) => abortable(activator.lastLines(), signal).catch(() => []),
     };
   }
 

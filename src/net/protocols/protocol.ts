@@ -24,7 +24,11 @@ export interface Progress {
   readonly pending: readonly string[];
   /** Since when it is in this state: Unix time in milliseconds. */
   readonly since: number;
-  /** What it last printed, oldest line first. Never throws. */
+  /** When the next start may be tried, after one that failed: Unix time in milliseconds. */
+  readonly cooldownUntil?: number | undefined;
+  /**
+   * What it last printed, oldest line first: the same list to all who ask within about a second. Never throws.
+   */
   lastLines(signal: AbortSignal): Promise<readonly string[]>;
 }
 
