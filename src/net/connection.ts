@@ -13,7 +13,7 @@ import type { Client, Destination, LastWords, OpenedFacts, Served } from "./dest
 import { type Endpoint, type Ends, endsOf } from "./ends.ts";
 import type { Ident, IdentAnswer } from "./ident.ts";
 import { readIp } from "./ip.ts";
-import { ClientGoneError, failureOf } from "./outcome.ts";
+import { ClientGoneError, failureOf, MovedError } from "./outcome.ts";
 import type { Meter } from "./relay.ts";
 
 /** How long a client may take to read what it is told before it is served. */
@@ -91,6 +91,7 @@ export class Connection {
   readonly #meter: Meter = { in: 0, out: 0 };
   readonly #user: Promise<IdentAnswer> | undefined;
   #lastWords: LastWords | undefined;
+  #isBound: () => boolean = () => false;
   #waitMs: number | undefined;
   #isIn = false;
   #pid: number | undefined;
@@ -194,8 +195,9 @@ export class Connection {
       const { signal } = this.#gone;
       const meters = [this.#meter, traffic.meter];
       const { listener } = this.#options;
-      const partsWith = (lastWords: LastWords): void => {
+      const partsWith = (lastWords: LastWords, isBound = (): boolean => false): void => {
         this.#lastWords = lastWords;
+        this.#isBound = isBound;
       };
       const client = { socket: this.#client, ...this.#ends, listener, signal, meters, opened, partsWith };
       await this.#route.destination.hear?.(client);
@@ -207,6 +209,7 @@ export class Connection {
         } catch (error) {
           const next = error instanceof ClosedError && !isOpen ? this.#successorOf(destination) : undefined;
           if (next === undefined) throw error;
+          if (this.#isBound()) throw new MovedError("the service was changed while the client waited");
           destination = next;
         }
       }

@@ -1,5 +1,5 @@
 /** What a connection ends as that was not served. */
-import { ActivationError, StartTimeoutError } from "../activation/errors.ts";
+import { ActivationError, ClosedError, StartTimeoutError } from "../activation/errors.ts";
 import { TargetError } from "../errors.ts";
 import type { ConnectionOutcome, ConnectionReport } from "../telemetry/observer.ts";
 import { type DenialReason, DeniedError } from "./admission/denial.ts";
@@ -8,6 +8,9 @@ import { OnlookerError } from "./admission/onlookers.ts";
 export class ClientGoneError extends Error {
   override readonly name = "ClientGoneError";
 }
+
+/** What the client waited for is another one now, and it cannot be led on to that: it has to come again. */
+export class MovedError extends ClosedError {}
 
 const ofReason: Readonly<Record<DenialReason, ConnectionOutcome>> = {
   address: "denied_address",

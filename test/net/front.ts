@@ -51,6 +51,8 @@ export class Front implements AsyncDisposable {
   /** One for each connection that is over. */
   readonly reports: ConnectionReport[] = [];
   readonly activations: ActivationReport[] = [];
+  /** What serves those who come from now on, and those who have to move; undefined: what it was from the beginning. */
+  successor: Destination | undefined;
   /** The accepted sockets and connections, in order. */
   readonly accepted: net.Socket[] = [];
   readonly connections: Connection[] = [];
@@ -98,7 +100,7 @@ export class Front implements AsyncDisposable {
         client,
         listener: this.#listener,
         route,
-        current: () => route,
+        current: () => ({ ...route, destination: this.successor ?? destination }),
         observer: told,
       });
       this.connections.push(connection);

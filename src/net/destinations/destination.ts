@@ -17,8 +17,12 @@ export interface Client {
   readonly signal: AbortSignal;
   /** Count the bytes of this connection, and what is counted with it. */
   readonly meters: readonly Meter[];
-  /** Tells how to part from the client if it is not served in the end; absent: with a reset. */
-  partsWith(lastWords: LastWords): void;
+  /**
+   * Tells how to part from the client if it is not served in the end; absent: with a reset.
+   *
+   * @param isBound whether it cannot be led on to another destination, because of what it was told; absent: it can
+   */
+  partsWith(lastWords: LastWords, isBound?: () => boolean): void;
   /** To be called when the way to what serves it is open: it no longer waits. */
   opened(facts?: OpenedFacts): void;
 }

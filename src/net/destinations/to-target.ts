@@ -59,7 +59,10 @@ export class ToTarget implements Destination {
   async serve(client: Client): Promise<Served> {
     const { socket, signal, meters } = client;
     using conversation = this.#options.protocol.meet({ socket, signal, progress: this.#progress });
-    client.partsWith((reason) => conversation.refuse(reason));
+    client.partsWith(
+      (reason) => conversation.refuse(reason),
+      () => conversation.isBound === true,
+    );
     const { upstream, lease } = await this.#reach(signal);
     const control = this.#join(client, upstream, lease);
     using _held = control ?? lease;

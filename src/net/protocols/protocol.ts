@@ -44,6 +44,9 @@ export interface ConversationRelayOptions extends RelayOptions {
 
 /** What is said to one client. Once it is disposed of, only `refuse` may say anything. */
 export interface Conversation extends Disposable {
+  /** Whether what was said keeps the client from being led on to what took the service's place; absent: it does not. */
+  readonly isBound?: boolean;
+
   /**
    * The target serves it from now on: nothing more is said, and what was read but not answered is back in the socket.
    * Called once at most.
