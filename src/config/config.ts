@@ -137,7 +137,7 @@ export type DirectSpec =
   | ({ readonly kind: "inetd" } & InetdSpec);
 
 /** What clients may speak. */
-export const protocolNames = ["raw", "smtp", "ssh", "mysql", "redis", "postgres"] as const;
+export const protocolNames = ["raw", "smtp", "ssh", "mysql", "redis", "postgres", "http"] as const;
 export type ProtocolName = (typeof protocolNames)[number];
 
 /** Those in which the server has the first word: from their clients nothing comes before it. */

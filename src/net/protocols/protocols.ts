@@ -1,4 +1,5 @@
 import type { ProtocolName, Service } from "../../config/config.ts";
+import { Http } from "./http/http.ts";
 import { mysql } from "./mysql.ts";
 import { postgres } from "./postgres.ts";
 import type { Protocol } from "./protocol.ts";
@@ -15,6 +16,7 @@ const protocols: Readonly<Record<ProtocolName, (service: Service) => Protocol>> 
   mysql: () => mysql,
   redis: ({ hold }) => redis(hold),
   postgres: () => postgres,
+  http: ({ hold }) => new Http(hold.kind === "page" ? { page: hold } : {}),
 };
 
 export function protocolOf(service: Service): Protocol {
