@@ -1,0 +1,103 @@
+/** The example compose/web, for real: three sites on one port, of which one has a waiting page. */
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, before, suite, test } from "node:test";
+import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds } from "../support/compose.ts";
+import { freePort } from "../support/tcp.ts";
+
+const EXAMPLE = path.join(import.meta.dirname, "../../compose/web/compose.yaml");
+const SITES = ["app", "docs", "preview"] as const;
+/** Three times the example's idle timeout of 5 s, and a stop. */
+const SLEEP_MS = 60_000;
+const project = `wakeport-test-web-${process.pid}`;
+/** What a browser sends that opens an address. */
+const browser = ["-H", "Accept: text/html,*/*;q=0.8", "-H", "Upgrade-Insecure-Requests: 1"];
+
+const skip = await cannotCompose(["curl", "--version"]);
+
+suite("the web example", { skip }, () => {
+  let override: string;
+  const ports = { web: 0, admin: 0 };
+
+  const compose = (...args: string[]): Promise<string> =>
+    run("docker", ["compose", "-p", project, "-f", EXAMPLE, "-f", override, ...args], BUILD_MS);
+  /** The head and the body of an answer. */
+  const curl = (host: string, ...args: string[]): Promise<string> =>
+    run("curl", ["-si", "--max-time", "50", "-H", `Host: ${host}`, ...args, `http://127.0.0.1:${ports.web}/`]);
+  const states = async (): Promise<Record<string, string>> => {
+    const format = '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}}';
+    const lines = await run("docker", ["inspect", "-f", format, ...SITES.map((site) => `${project}-${site}-1`)]);
+    return Object.fromEntries(
+      lines
+        .trim()
+        .split("\n")
+        .map((line) => line.split(" ") as [string, string]),
+    );
+  };
+  const asleep = { app: "created", docs: "created", preview: "created" };
+
+  before(async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
+    override = path.join(folder, "override.yaml");
+    Object.assign(ports, { web: await freePort(), admin: await freePort() });
+    await writeFile(override, overrides(ports));
+    await compose("up", "--build", "--no-start");
+    await compose("start", "wakeport");
+    const readiness = `http://127.0.0.1:${ports.admin}/readyz`;
+    await poll("wakeport is ready", COMMAND_MS, () => succeeds("curl", "--silent", "--fail", readiness));
+  });
+
+  after(async () => {
+    await compose("down", "--volumes", "--rmi", "local", "--timeout", "5");
+    await rm(path.dirname(override), { recursive: true });
+  });
+
+  test("nothing runs but wakeport, and a name that nobody has wakes nobody", async () => {
+    assert.deepEqual(await states(), asleep);
+    assert.match(await curl("other.localhost"), /^HTTP\/1\.1 421 /);
+    assert.match(await curl("preview.localhost", ...browser), /^HTTP\/1\.1 421 /);
+    assert.deepEqual(await states(), asleep);
+  });
+
+  test("a request for one site wakes that one alone, and is held: a browser sees no page where none is asked for", async () => {
+    assert.match(await curl("docs.localhost", ...browser), /^HTTP\/1\.1 200 [\s\S]*This is the documents/);
+    assert.deepEqual(await states(), { ...asleep, docs: "running" });
+    assert.match(
+      await curl("b.preview.localhost:8080"),
+      /^HTTP\/1\.1 200 [\s\S]*This is a preview[\s\S]*at b\.preview\.localhost:8080/,
+    );
+    assert.equal((await states())["app"], "created");
+  });
+
+  test("a browser sees how far the app is, and curl waits for the same start", async () => {
+    const [page, answer] = await Promise.all([curl("app.localhost", "--no-buffer", ...browser), curl("app.localhost")]);
+    assert.match(page, /^HTTP\/1\.1 503 [\s\S]*<title>Starting app…<\/title>/);
+    assert.match(page, /warming up: \d s to go/);
+    assert.match(page, /<script>location\.reload\(\)<\/script>/);
+    assert.match(answer, /^HTTP\/1\.1 200 [\s\S]*This is the app/);
+    assert.match(await curl("app.localhost", ...browser), /^HTTP\/1\.1 200 [\s\S]*This is the app/);
+  });
+
+  test("nobody uses them: they sleep again", async () => {
+    const areAsleep = async (): Promise<boolean> => Object.values(await states()).every((state) => state === "exited");
+    await poll("all sleep", SLEEP_MS, areAsleep);
+  });
+});
+
+/** Other ports than the example's, so that tests do not meet, and the label by which test/engine/up finds what a test left. */
+function overrides({ web, admin }: { readonly web: number; readonly admin: number }): string {
+  const labels = 'labels: { wakeport.test: "e2e" }';
+  return `
+services:
+  wakeport:
+    ports: !override ["127.0.0.1:${web}:8080", "127.0.0.1:${admin}:9464"]
+    ${labels}
+  app: { ${labels} }
+  docs: { ${labels} }
+  preview: { ${labels} }
+networks:
+  default: { ${labels} }
+`;
+}
