@@ -1,0 +1,76 @@
+/** Lines, in whatever pieces they come. */
+import assert from "node:assert/strict";
+import process from "node:process";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import { Lines, LONGEST_LINE, type Piece } from "../../../../src/net/protocols/ftp/lines.ts";
+
+const numRuns = Number(process.env["WAKEPORT_TEST_FUZZ"] ?? 2_000);
+
+function cut(bytes: Buffer, at: readonly number[]): Buffer[] {
+  const ends = [...at.map((one) => one % (bytes.length + 1)), bytes.length].sort((a, b) => a - b);
+  return ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end));
+}
+
+/** What is told of whole lines and of the beginnings of long ones, which must not depend on the pieces. */
+function told(pieces: readonly Piece[]): string[] {
+  return pieces.flatMap(({ bytes, place }) =>
+    place === "whole" || place === "start" ? [`${place} ${bytes.toString("latin1")}`] : [],
+  );
+}
+
+const long = (length: number): Buffer => Buffer.alloc(length, "x");
+const part = fc.oneof(
+  fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes)),
+  fc
+    .constantFrom("\n", "\r\n", "\r", "\0", "\xff\xf4\xff\xf2", "220 hello\r\n")
+    .map((text) => Buffer.from(text, "latin1")),
+  fc.constantFrom(LONGEST_LINE - 1, LONGEST_LINE, LONGEST_LINE + 1, 3 * LONGEST_LINE).map(long),
+);
+
+suite("Lines", () => {
+  test("end with a newline, with or without a carriage return", () => {
+    const lines = new Lines();
+    assert.deepEqual(told(lines.push(Buffer.from("USER a\r\nPA"))), ["whole USER a\r\n"]);
+    assert.deepEqual(told(lines.push(Buffer.from("SS b\n\nQ"))), ["whole PASS b\n", "whole \n"]);
+    assert.equal(lines.rest().toString(), "Q");
+    assert.equal(lines.rest().length, 0);
+  });
+
+  test("a long one passes in parts, and the next one is whole again", () => {
+    const lines = new Lines();
+    const pieces = [
+      ...lines.push(long(LONGEST_LINE)),
+      ...lines.push(long(1)),
+      ...lines.push(long(5)),
+      ...lines.push(Buffer.from("y\r\nNOOP\r\n")),
+    ];
+    const shape = pieces.map(({ bytes, place }) => [place, bytes.length]);
+    assert.deepEqual(shape.at(0), ["start", LONGEST_LINE]);
+    assert.deepEqual(shape.at(-1), ["whole", 6]);
+    assert.equal(shape.filter(([place]) => place === "end").length, 1);
+  });
+
+  test("however they are cut, nothing is lost, added or held for long", () => {
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 12 }), fc.array(fc.nat(100_000), { maxLength: 8 }), (parts, cuts) => {
+        const bytes = Buffer.concat(parts);
+        const lines = new Lines();
+        const pieces: Piece[] = [];
+        let given = 0;
+        let came = 0;
+        for (const chunk of cut(bytes, cuts)) {
+          const fresh = lines.push(chunk);
+          pieces.push(...fresh);
+          came += chunk.length;
+          given += fresh.reduce((sum, one) => sum + one.bytes.length, 0);
+          assert.ok(came - given <= LONGEST_LINE, "held");
+        }
+        const rest = lines.rest();
+        assert.ok(Buffer.concat([...pieces.map((piece) => piece.bytes), rest]).equals(bytes));
+        assert.deepEqual(told(pieces), told(new Lines().push(bytes)));
+      }),
+      { numRuns },
+    );
+  });
+});
