@@ -56,7 +56,7 @@ export interface Conversation extends Disposable {
    */
   ready(): Promise<Served | undefined>;
 
-  /** Passes on what both say until both are done. Never rejects. */
+  /** Passes on what both say until both are done, and all that belongs to it. Never rejects. */
   relay(options: ConversationRelayOptions): Promise<RelayEnd>;
 
   /**

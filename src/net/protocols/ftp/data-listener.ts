@@ -1,0 +1,72 @@
+import { once } from "node:events";
+import net from "node:net";
+import { KEEP_ALIVE_MS } from "../../dial.ts";
+import { formatIp, readIp } from "../../ip.ts";
+
+/** How long it waits for its one connection. */
+const PATIENCE_MS = 60_000;
+
+export interface DataListenerOptions {
+  readonly address: string;
+  /** The one address from which a connection is taken. */
+  readonly from: string;
+  /** Given the one connection, of which nothing was read. */
+  readonly onConnection: (socket: net.Socket) => void;
+  /** It is closed without one. */
+  readonly onUnused: () => void;
+}
+
+/** Takes one connection, from one address, within a minute. All others are reset. */
+export class DataListener implements Disposable {
+  readonly #options: DataListenerOptions;
+  readonly #server: net.Server;
+  readonly #from: string;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #closed = new AbortController();
+
+  constructor(options: DataListenerOptions) {
+    this.#options = options;
+    this.#from = comparable(options.from);
+    const keepAlive = { keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
+    const accepting = { allowHalfOpen: true, noDelay: true, pauseOnConnect: true, ...keepAlive };
+    this.#server = net.createServer(accepting, (socket) => this.#accept(socket)).on("error", () => {});
+  }
+
+  /** @returns its port @throws what the system says, or that it was closed meanwhile */
+  async open(): Promise<number> {
+    this.#server.listen({ host: this.#options.address, port: 0, exclusive: true });
+    // A close before that may be forgotten by it.
+    this.#server.once("listening", () => this.#isOpen || this.#server.close(() => {}));
+    await once(this.#server, "listening", { signal: this.#closed.signal });
+    this.#timer = setTimeout(() => this[Symbol.dispose](), PATIENCE_MS);
+    return (this.#server.address() as net.AddressInfo).port;
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#isOpen) return;
+    this.#close();
+    this.#options.onUnused();
+  }
+
+  #accept(socket: net.Socket): void {
+    socket.on("error", () => {});
+    if (!this.#isOpen || comparable(socket.remoteAddress ?? "") !== this.#from) return void socket.resetAndDestroy();
+    this.#close();
+    this.#options.onConnection(socket);
+  }
+
+  get #isOpen(): boolean {
+    return !this.#closed.signal.aborted;
+  }
+
+  #close(): void {
+    this.#closed.abort(new Error("the listener was closed"));
+    clearTimeout(this.#timer);
+    this.#server.close(() => {});
+  }
+}
+
+function comparable(address: string): string {
+  const ip = readIp(address);
+  return ip === undefined ? address : formatIp(ip);
+}

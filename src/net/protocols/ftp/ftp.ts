@@ -1,0 +1,113 @@
+/** FTP (RFC 959): data connections lead by way of wakeport, and who waits for the server is told so. */
+import type { HoldSpec } from "../../../config/config.ts";
+import type { Observer } from "../../../telemetry/observer.ts";
+import type { Seats } from "../../admission/seats.ts";
+import { formatPeer } from "../../connection.ts";
+import { type Ip, readIp } from "../../ip.ts";
+import { type RelayEnd, relay } from "../../relay.ts";
+import { Greeting, type GreetingPace, type GreetingWords } from "../greeting.ts";
+import type { Conversation, ConversationRelayOptions, Protocol, Waiter } from "../protocol.ts";
+import { Dialogue } from "./dialogue.ts";
+import { type Endpoint, writeEprt } from "./endpoints.ts";
+import { type Leg, legOf, Transfers } from "./transfers.ts";
+import { wordsOf } from "./words.ts";
+
+/** Nobody hears of a quick start. In between it is less than the ten seconds after which the hastiest clients give up. */
+const PACE: GreetingPace = { firstMs: 1_000, everyMs: 5_000 };
+
+export interface FtpOptions {
+  readonly service: string;
+  /** What PASV tells clients, an IPv4 address; absent: the address that they connected to. */
+  readonly publicAddress?: Ip | undefined;
+  readonly hold: HoldSpec;
+  /** Places of the whole process. */
+  readonly seats: Seats;
+  readonly observer: Pick<Observer, "warning">;
+}
+
+/** Speaks to the clients of one service. */
+export class Ftp implements Protocol {
+  readonly #options: FtpOptions;
+  #hasSteppedAside = false;
+
+  constructor(options: FtpOptions) {
+    this.#options = options;
+  }
+
+  meet({ socket, progress }: Waiter): Conversation {
+    const words = wordsOf(progress.service);
+    const greeting = new Greeting(socket, words, PACE);
+    if (this.#options.hold.kind === "silent") greeting[Symbol.dispose]();
+    return {
+      ready: () => {
+        greeting[Symbol.dispose]();
+        return Promise.resolve(undefined);
+      },
+      relay: (options) => this.#relay(options, greeting.splice && words),
+      refuse: () => Promise.resolve(greeting.lastWords),
+      [Symbol.dispose]: () => greeting[Symbol.dispose](),
+    };
+  }
+
+  async #relay(options: ConversationRelayOptions, begun: GreetingWords | undefined): Promise<RelayEnd> {
+    const [client, upstream] = [legOf(options.client), legOf(options.upstream)];
+    // Over before it began.
+    if (client === undefined || upstream === undefined) return await relay(options);
+    const { meters, lost, control } = options;
+    const { seats } = this.#options;
+    const transfers = new Transfers({ client, upstream, meters, lost, seats, ...(control && { control }) });
+    const end = await this.#speak(options, { client, upstream }, transfers, begun);
+    await transfers.end();
+    return end;
+  }
+
+  async #speak(
+    options: ConversationRelayOptions,
+    { client, upstream }: { readonly client: Leg; readonly upstream: Leg },
+    ways: Transfers,
+    begun: GreetingWords | undefined,
+  ): Promise<RelayEnd> {
+    const peer = formatPeer({ address: client.there, port: options.client.remotePort ?? 0 });
+    let isBounceTold = false;
+    using dialogue = new Dialogue({
+      ways,
+      ...(begun && { begun }),
+      client: ipOf(client.there),
+      upstream: ipOf(upstream.there).family,
+      told: this.#toldTo(client),
+      onAside: () => this.#stepAside(options.control !== undefined),
+      onBounce: (asked) => {
+        if (!isBounceTold) this.#warnOfBounce(peer, asked);
+        isBounceTold = true;
+      },
+    });
+    return await relay({ ...options, filters: dialogue.filters });
+  }
+
+  #toldTo({ here }: Leg): Ip | undefined {
+    const own = ipOf(here);
+    return own.family === "ipv4" ? (this.#options.publicAddress ?? own) : undefined;
+  }
+
+  #stepAside(hasDataPorts: boolean): void {
+    if (this.#hasSteppedAside || hasDataPorts) return;
+    this.#hasSteppedAside = true;
+    const { service, observer } = this.#options;
+    const what = "clients encrypt their control connections, so that passive mode cannot be led by way of wakeport";
+    const remedy = 'give the server a passive range of its own, and the service the same ports as "data:"';
+    observer.warning("ftp.encrypted", `service "${service}": ${what}: ${remedy}`);
+  }
+
+  #warnOfBounce(peer: string, asked: Endpoint | undefined): void {
+    const { service, observer } = this.#options;
+    const where = asked === undefined ? "something that is no address" : writeEprt(asked);
+    const what = `${peer} asked for a data connection to ${where}, which is not its own: refused`;
+    observer.warning("ftp.bounce", `service "${service}": ${what}`);
+  }
+}
+
+function ipOf(address: string): Ip {
+  const ip = readIp(address);
+  if (ip === undefined) throw new TypeError(`no address: ${address}`);
+  return ip;
+}

@@ -1,0 +1,136 @@
+/** The data connections that belong to one control connection (RFC 959, 3.2), and the listeners that await them. */
+import type net from "node:net";
+import type { Seats } from "../../admission/seats.ts";
+import { dial } from "../../dial.ts";
+import { formatIp, readIp } from "../../ip.ts";
+import { relay } from "../../relay.ts";
+import type { ConversationRelayOptions } from "../protocol.ts";
+import { DataListener } from "./data-listener.ts";
+import type { DataWays } from "./dialogue.ts";
+import type { Endpoint } from "./endpoints.ts";
+
+/** A client has one at a time; but what it is done with may still be on its way to a slow server. */
+const MOST_AT_A_TIME = 8;
+/** As for the control connection: the kernel tries again after 1 s and 3 s. */
+const DIAL_MS = 10_000;
+
+/** Both ends of one leg of the control connection: data goes the same way, or servers refuse it. */
+export interface Leg {
+  readonly here: string;
+  readonly there: string;
+}
+
+export interface TransfersOptions extends Pick<ConversationRelayOptions, "meters" | "lost" | "control"> {
+  readonly client: Leg;
+  readonly upstream: Leg;
+  /** Of the whole process: a data connection needs as many descriptors as a client does. */
+  readonly seats: Seats;
+}
+
+export class Transfers implements DataWays {
+  readonly #options: TransfersOptions;
+  readonly #running = new Set<Promise<void>>();
+  /** What waits for its connection. */
+  #awaited: Disposable | undefined;
+  #isOver = false;
+
+  constructor(options: TransfersOptions) {
+    this.#options = options;
+  }
+
+  async passive(targetPort: number): Promise<number | undefined> {
+    this.forget();
+    const { client, upstream, control } = this.#options;
+    if (control === undefined) {
+      return await this.#listen(client, (socket) => this.#serve(socket, "client", upstream, targetPort));
+    }
+    const expected = control.expect(targetPort);
+    this.#awaited = expected;
+    return expected?.front;
+  }
+
+  async active(clientPort: number): Promise<Endpoint | undefined> {
+    this.forget();
+    const { client, upstream } = this.#options;
+    const port = await this.#listen(upstream, (socket) => this.#serve(socket, "upstream", client, clientPort));
+    const ip = readIp(upstream.here);
+    return port === undefined || ip === undefined ? undefined : { ip, port };
+  }
+
+  forget(): void {
+    this.#awaited?.[Symbol.dispose]();
+    this.#awaited = undefined;
+  }
+
+  /** Opens no more, and resolves when those that are open have ended. */
+  async end(): Promise<void> {
+    this.#isOver = true;
+    this.forget();
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  /** @returns the port; undefined when there can be none now */
+  async #listen({ here, there }: Leg, serve: (socket: net.Socket) => Promise<void>): Promise<number | undefined> {
+    const seat = this.#seat();
+    if (seat === undefined) return undefined;
+    const listener = new DataListener({
+      address: here,
+      from: there,
+      onConnection: (socket) => this.#run(serve(socket).finally(() => seat[Symbol.dispose]())),
+      onUnused: () => seat[Symbol.dispose](),
+    });
+    this.#awaited = listener;
+    try {
+      const port = await listener.open();
+      if (!this.#isOver) return port;
+    } catch {
+      // No free port, no such address: the client is told that there is no data connection.
+    }
+    listener[Symbol.dispose]();
+    return undefined;
+  }
+
+  #seat(): Disposable | undefined {
+    if (this.#running.size >= MOST_AT_A_TIME || this.#isOver) return undefined;
+    try {
+      return this.#options.seats.take();
+    } catch {
+      return undefined;
+    }
+  }
+
+  #run(transfer: Promise<void>): void {
+    const running = transfer.finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  /** Leads a data connection on to the other side. Never rejects. */
+  async #serve(socket: net.Socket, side: "client" | "upstream", to: Leg, port: number): Promise<void> {
+    const { meters, lost } = this.#options;
+    const gone = new AbortController();
+    // Read into a bounded buffer, so that a reset is seen at once.
+    socket.once("close", () => gone.abort(new Error("the data connection was closed"))).pause();
+    socket.read(0);
+    try {
+      const signal = AbortSignal.any([gone.signal, lost]);
+      const other = await dial({ host: to.there, port, localAddress: to.here, timeoutMs: DIAL_MS, signal });
+      const ends = side === "client" ? { client: socket, upstream: other } : { client: other, upstream: socket };
+      await relay({ ...ends, meters, lost });
+    } catch {
+      // The side that waits must not take it for the end of a file; the server says the rest on the control connection.
+      socket.resetAndDestroy();
+    }
+  }
+}
+
+/** @returns undefined for a socket that is closed already */
+export function legOf({ localAddress, remoteAddress }: net.Socket): Leg | undefined {
+  const [here, there] = [plain(localAddress), plain(remoteAddress)];
+  return here === undefined || there === undefined ? undefined : { here, there };
+}
+
+/** An IPv4 client of a dual-stack listener is listened for at the IPv4 address; a zone is kept. */
+function plain(address: string | undefined): string | undefined {
+  const ip = readIp(address ?? "");
+  return ip?.family === "ipv4" ? formatIp(ip) : address;
+}
