@@ -75,7 +75,7 @@ export function destinationsOf(
         service: service.name,
         activator,
         pace,
-        protocol: protocolOf(service),
+        protocol: protocolOf(service, { seats: gatehouse.seats, observer }),
         dataPorts,
         send,
         silenceMs,

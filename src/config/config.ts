@@ -1,6 +1,6 @@
 /** A configuration as the rest of the program sees it: complete, checked, durations in milliseconds. Data only. */
 import type { DoorOptions } from "../net/admission/door.ts";
-import type { Network } from "../net/ip.ts";
+import type { Ip, Network } from "../net/ip.ts";
 import type { Names } from "../net/names/name.ts";
 import type { ProxyVersion } from "../net/proxy-header.ts";
 import type { SleepAction } from "../target/target.ts";
@@ -57,6 +57,7 @@ export interface Service {
   readonly protocol: ProtocolName;
   /** What they get while the target starts. */
   readonly hold: HoldSpec;
+  readonly ftp: FtpPolicy;
   readonly proxyProtocol: ProxyProtocolPolicy;
   /** What it takes from a client to wake the target. */
   readonly wakeOn: "connect" | "first_byte";
@@ -109,6 +110,11 @@ export interface ProxyProtocolPolicy {
   readonly receive: readonly Network[];
 }
 
+export interface FtpPolicy {
+  /** What PASV tells clients, of IPv4; absent: the address that they connected to. */
+  readonly publicAddress?: Ip;
+}
+
 export interface UdpPolicy {
   /** Silence after which a flow ends, in milliseconds. */
   readonly flowTimeoutMs: number;
@@ -137,11 +143,11 @@ export type DirectSpec =
   | ({ readonly kind: "inetd" } & InetdSpec);
 
 /** What clients may speak. */
-export const protocolNames = ["raw", "smtp", "ssh", "mysql", "redis", "postgres", "http"] as const;
+export const protocolNames = ["raw", "ftp", "smtp", "ssh", "mysql", "redis", "postgres", "http"] as const;
 export type ProtocolName = (typeof protocolNames)[number];
 
 /** Those in which the server has the first word: from their clients nothing comes before it. */
-export const serverFirst: ReadonlySet<ProtocolName> = new Set<ProtocolName>(["smtp", "ssh", "mysql"]);
+export const serverFirst: ReadonlySet<ProtocolName> = new Set<ProtocolName>(["ftp", "smtp", "ssh", "mysql"]);
 
 /** What clients get that wait for a target. */
 export type HoldSpec =

@@ -33,6 +33,7 @@ const known: ReadonlySet<string> = new Set([
   "host",
   "sni",
   "wake_on",
+  "ftp",
   "access",
   "limits",
   "banner",

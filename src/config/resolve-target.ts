@@ -19,6 +19,7 @@ const meaningful: Readonly<Partial<Record<keyof ParsedService, readonly TargetKi
   protocol: ["container", "process"],
   hold: ["container", "process"],
   wake_on: ["container", "process"],
+  ftp: ["container", "process"],
   start_timeout: ["container", "process", "forward", "builtin"],
   data: ["container", "process"],
   group: ["container", "process"],

@@ -6,6 +6,7 @@ import type { Located, Report } from "./issues.ts";
 import { MOST_PORTS, type PortMapping } from "./ports.ts";
 import { readBanners, resolveAdmission } from "./resolve-admission.ts";
 import { resolveData } from "./resolve-data.ts";
+import { resolveFtp } from "./resolve-ftp.ts";
 import { resolveHold } from "./resolve-hold.ts";
 import { resolveNames } from "./resolve-names.ts";
 import { resolveProxyProtocol } from "./resolve-proxy-protocol.ts";
@@ -96,6 +97,7 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
       releasePace: own.release_pace ?? defaults.release_pace ?? builtIn.release_pace,
       protocol,
       hold,
+      ftp: resolveFtp(name, own, defaults, protocol, report),
       data: resolveData(name, own, target, protocol, report),
       proxyProtocol: resolveProxyProtocol(name, own, defaults, target, report),
       wakeOn: resolveWakeOn(name, own, defaults, target, protocol, report),

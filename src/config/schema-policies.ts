@@ -24,6 +24,7 @@ export interface ParsedPolicies extends ParsedAdmission {
     | { readonly send?: ProxyVersion | undefined; readonly receive?: readonly Network[] | undefined }
     | undefined;
   readonly wake_on?: Service["wakeOn"] | undefined;
+  readonly ftp?: { readonly public_address?: string | undefined } | undefined;
   readonly udp?:
     | {
         readonly flow_timeout?: number | undefined;
@@ -122,6 +123,12 @@ export const policies: { readonly [Key in keyof ParsedPolicies]-?: z.ZodType<Non
       }),
     ])
     .describe("What clients get while the target starts: whatever suits their protocol, nothing, or another answer"),
+  ftp: z.strictObject({
+    public_address: z
+      .ipv4("the reply to PASV has room for an IPv4 address alone, and for no name; EPSV tells clients no address")
+      .optional()
+      .describe("The IPv4 address that PASV tells clients; default: the one that they connected to"),
+  }),
   proxy_protocol: z
     .strictObject({
       send: z.enum(proxyVersions).optional().describe("Whether the target is told, in a header, who each client is"),

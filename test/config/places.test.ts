@@ -35,7 +35,7 @@ function told(text: string): string[] {
 
 const anEmptyFile = 'the file is empty | it needs at least "services:" with one service';
 const allServiceKeys =
-  "known here: ports, data, host, sni, container, process, inetd, forward, builtin, sensor, depends_on, group, network, ready, idle_timeout, sleep, min_uptime, start_timeout, stop_grace, release_pace, protocol, hold, proxy_protocol, wake_on, access, limits, banner, on_deny, probes, udp, enabled";
+  "known here: ports, data, host, sni, container, process, inetd, forward, builtin, sensor, depends_on, group, network, ready, idle_timeout, sleep, min_uptime, start_timeout, stop_grace, release_pace, protocol, hold, ftp, proxy_protocol, wake_on, access, limits, banner, on_deny, probes, udp, enabled";
 
 const cases: Readonly<Record<string, readonly [text: string, ...told: string[]]>> = {
   "no text": ["", anEmptyFile],
@@ -90,7 +90,7 @@ d: [*c,*c,*c,*c,*c,*c,*c,*c,*c]
   ],
   "an unknown key in defaults": [
     `${ftp}defaults: { idle: 5m }\n`,
-    '5:13 unknown key "idle" in "defaults" | known here: network, ready, idle_timeout, sleep, min_uptime, start_timeout, stop_grace, release_pace, protocol, hold, proxy_protocol, wake_on, access, limits, banner, on_deny, probes, udp, enabled',
+    '5:13 unknown key "idle" in "defaults" | known here: network, ready, idle_timeout, sleep, min_uptime, start_timeout, stop_grace, release_pace, protocol, hold, ftp, proxy_protocol, wake_on, access, limits, banner, on_deny, probes, udp, enabled',
   ],
   "an unknown key in limits": [
     `${ftp}    limits: { wating: 5 }\n`,
@@ -121,8 +121,16 @@ d: [*c,*c,*c,*c,*c,*c,*c,*c,*c]
     '1:1 unknown key "web" in the file | services go under "services:"',
   ],
   "a service's name in defaults": [
-    `defaults:\n  ftp: { idle_timeout: 1m }\n${ftp}`,
-    '2:3 unknown key "ftp" in "defaults" | "defaults" holds settings, not services: put "ftp" under "services"',
+    `defaults:\n  files: { idle_timeout: 1m }\n${ftp.replace("ftp:", "files:")}`,
+    '2:3 unknown key "files" in "defaults" | "defaults" holds settings, not services: put "files" under "services"',
+  ],
+  "settings of a protocol that is not spoken": [
+    `${ftp}    ftp: { public_address: 203.0.113.5 }\n`,
+    '5:5 service "ftp": "ftp" has no meaning for the protocol "raw" | add "protocol: ftp", or remove it',
+  ],
+  "a public address that PASV cannot tell": [
+    `${ftp}    protocol: ftp\n    ftp: { public_address: "fd00::1" }\n`,
+    '6:28 "ftp.public_address" of service "ftp": the reply to PASV has room for an IPv4 address alone, and for no name; EPSV tells clients no address',
   ],
   "ports in defaults": [
     `defaults:\n  ports: [1]\n${ftp}`,

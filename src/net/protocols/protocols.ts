@@ -1,4 +1,7 @@
 import type { ProtocolName, Service } from "../../config/config.ts";
+import type { Observer } from "../../telemetry/observer.ts";
+import type { Seats } from "../admission/seats.ts";
+import { Ftp } from "./ftp/ftp.ts";
 import { Http } from "./http/http.ts";
 import { mysql } from "./mysql.ts";
 import { postgres } from "./postgres.ts";
@@ -8,9 +11,16 @@ import { redis } from "./redis.ts";
 import { smtp } from "./smtp.ts";
 import { ssh } from "./ssh.ts";
 
+export interface ProtocolSurroundings {
+  /** Places of the whole process. */
+  readonly seats: Seats;
+  readonly observer: Observer;
+}
+
 /** Each makes what the clients of one service are spoken to with. */
-const protocols: Readonly<Record<ProtocolName, (service: Service) => Protocol>> = {
+const protocols: Readonly<Record<ProtocolName, (service: Service, around: ProtocolSurroundings) => Protocol>> = {
   raw: () => raw,
+  ftp: ({ name: service, hold, ftp }, around) => new Ftp({ service, hold, ...ftp, ...around }),
   smtp: ({ hold }) => smtp(hold),
   ssh: () => ssh,
   mysql: () => mysql,
@@ -19,6 +29,6 @@ const protocols: Readonly<Record<ProtocolName, (service: Service) => Protocol>> 
   http: ({ hold }) => new Http(hold.kind === "page" ? { page: hold } : {}),
 };
 
-export function protocolOf(service: Service): Protocol {
-  return protocols[service.protocol](service);
+export function protocolOf(service: Service, around: ProtocolSurroundings): Protocol {
+  return protocols[service.protocol](service, around);
 }
