@@ -7,6 +7,7 @@ import { admissionWords } from "./admission-words.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode } from "./command.ts";
 import { configOf } from "./config.ts";
 import { ftpSettings } from "./ftp-settings.ts";
+import { ftpWords } from "./ftp-words.ts";
 import { planLines } from "./plan.ts";
 import { missingPrograms } from "./programs.ts";
 
@@ -29,7 +30,12 @@ ${configOptionHelp}`,
       const { state, ...planned } = serviceStatus(service, describeTarget(service.target), undefined);
       return service.enabled ? planned : { ...planned, state };
     });
-    const lines = [...planLines(services), ...admissionLines(config), ...ftpSettings(config.services)];
+    const lines = [
+      ...planLines(services),
+      ...admissionLines(config),
+      ...ftpLines(config),
+      ...ftpSettings(config.services),
+    ];
     context.print([`${config.source} is valid`, ...lines].join("\n"));
     for (const problem of missingPrograms(config, context.env)) {
       context.printError(`${config.source} warning: ${problem}`);
@@ -45,6 +51,14 @@ function admissionLines({ services }: Config): string[] {
     return words === undefined ? [] : [`  ${service.name}: ${words}`];
   });
   return lines.length === 0 ? [] : ["who may connect, and how many:", ...lines];
+}
+
+function ftpLines({ services }: Config): string[] {
+  const lines = services.flatMap((service) => {
+    const words = service.enabled ? ftpWords(service) : undefined;
+    return words === undefined ? [] : [`  ${service.name}: ${words}`];
+  });
+  return lines.length === 0 ? [] : ["FTP:", ...lines];
 }
 
 /** The users and groups of local programs that this machine does not have. */

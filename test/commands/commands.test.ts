@@ -126,6 +126,15 @@ suite("wakeport check", () => {
     ]);
   });
 
+  test("remarks what clients of FTP need that encrypt", async () => {
+    const services =
+      "services: { ftp: { ports: [2121], container: vsftpd, protocol: ftp }, web: { ports: [80], container: web } }";
+    await using file = await temporaryFile("wakeport.yaml", services);
+    const { code, stdout } = await wakeport(["check", "-c", file.path]);
+    assert.equal(code, 0);
+    assert.match(stdout, /\nFTP:\n {2}ftp: [^\n]*AUTH TLS[^\n]*docs\/ftp\.md[^\n]*\n$/);
+  });
+
   test("names every problem of a bad one, and exits 2", async () => {
     await using file = await temporaryFile(
       "wakeport.yaml",
