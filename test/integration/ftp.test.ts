@@ -1,0 +1,341 @@
+/** FTP by way of wakeport with a server that knows nothing of it: every mode of every client. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { before, suite, test } from "node:test";
+import { Authority } from "../support/certificates.ts";
+import { poll } from "../support/compose.ts";
+import { connect, eventually, freePort } from "../support/tcp.ts";
+import {
+  buildVsftpd,
+  cannotServeFtp,
+  FtpBench,
+  type FtpBenchOptions,
+  freeRange,
+  IMAGE_FOLDER,
+  md5,
+} from "./vsftpd-bench.ts";
+
+const MB = 1_000_000;
+const isRoot = process.getuid?.() === 0;
+const skip = await cannotServeFtp();
+if (skip === false) before(buildVsftpd);
+
+const ofCurl = {
+  EPSV: [],
+  "PASV, the address ignored": ["--disable-epsv", "--ftp-skip-pasv-ip"],
+  "PASV, the address believed": ["--disable-epsv", "--no-ftp-skip-pasv-ip"],
+  EPRT: ["--ftp-port", "-"],
+  PORT: ["--disable-eprt", "--ftp-port", "-"],
+} as const;
+
+/** How the server is set up, as in the table of docs/ftp.md. */
+const rows: Readonly<Record<string, FtpBenchOptions>> = {
+  "no passive settings at all": {},
+  "an address that nobody can reach": { settings: { pasv_address: "203.0.113.99" } },
+  "an address that data must come from": {
+    settings: { pasv_promiscuous: "NO", port_promiscuous: "NO", connect_from_port_20: "YES" },
+  },
+};
+
+/** From the engine's own machine a client that believes the server's address would get past wakeport. */
+const pastNobody = { pasv_address: "127.0.0.1" };
+
+suite("vsftpd", { skip }, () => {
+  for (const [name, options] of Object.entries(rows)) {
+    test(`with ${name}: curl in every mode`, async () => {
+      await using ftp = await FtpBench.open(options);
+      for (const [index, [mode, flags]] of Object.entries(ofCurl).entries()) {
+        assert.match(await ftp.curl(...flags, `${ftp.url}/`), /welcome\.txt/, mode);
+        await ftp.there(`file-${index}`, 3 * MB, ...flags);
+      }
+      await poll("it sleeps", 20_000, () => ftp.isAsleep());
+      assert.equal(await ftp.metric('wakeport_connections_total{service="ftp",outcome="relayed"}'), 15);
+      assert.ok((await ftp.metric('wakeport_transferred_bytes_total{service="ftp",direction="in"}')) > 15 * MB);
+      assert.ok((await ftp.metric('wakeport_transferred_bytes_total{service="ftp",direction="out"}')) > 15 * MB);
+    });
+  }
+
+  test("without protocol: ftp no mode works", async () => {
+    await using ftp = await FtpBench.open({ settings: pastNobody, service: { protocol: "raw" } });
+    for (const [mode, flags] of Object.entries(ofCurl)) {
+      const told = await ftp.fails(...flags, `${ftp.url}/`);
+      assert.match(told, /230 Login successful/, mode);
+      assert.doesNotMatch(told, /welcome\.txt/, mode);
+    }
+  });
+
+  test("by a front for IPv4 and IPv6: curl in every mode", async () => {
+    await using ftp = await FtpBench.open({ address: "" });
+    for (const host of ["127.0.0.1", "[::1]"]) {
+      for (const [mode, flags] of Object.entries(ofCurl)) {
+        // By IPv6 curl takes the extended modes, whatever it is told.
+        assert.match(await ftp.curl(...flags, `ftp://${host}:${ftp.port}/`), /welcome\.txt/, `${host} ${mode}`);
+      }
+    }
+  });
+
+  test("lftp in every mode", async () => {
+    await using ftp = await FtpBench.open({ settings: { pasv_address: "203.0.113.99" } });
+    const content = randomBytes(3 * MB);
+    await writeFile(ftp.local("big"), content);
+    for (const [index, mode] of [
+      "passive-mode no",
+      "prefer-epsv yes",
+      "prefer-epsv no",
+      "fix-pasv-address no",
+    ].entries()) {
+      const to = `incoming/lftp-${index}`;
+      await ftp.lftp(
+        `set ftp:${mode}; open ${ftp.url}; put ${ftp.local("big")} -o ${to}; get ${to} -o ${ftp.local("back")}`,
+      );
+      assert.equal(md5(await readFile(ftp.local("back"))), md5(content), mode);
+    }
+  });
+
+  test("Python's ftplib, passive and active", async () => {
+    await using ftp = await FtpBench.open();
+    const script = `
+for passive in (True, False):
+    ftp.set_pasv(passive)
+    ftp.storbinary(f"STOR incoming/python-{passive}", io.BytesIO(b"x" * 1_000_000))
+    received = bytearray()
+    ftp.retrbinary(f"RETR incoming/python-{passive}", received.extend)
+    print(len(received), len(ftp.nlst("incoming")))
+ftp.quit()`;
+    assert.equal(await ftp.python(script), "1000000 1\n1000000 2\n");
+  });
+
+  test("clients of IPv6, of a server that has IPv4 alone", async () => {
+    await using ftp = await FtpBench.open({ address: "::1" });
+    for (const [index, flags] of [ofCurl.EPSV, ofCurl.EPRT].entries()) await ftp.there(`six-${index}`, MB, ...flags);
+    const script = `
+print(ftp.af.name)
+for passive in (True, False):
+    ftp.set_pasv(passive)
+    print(len(ftp.nlst()))
+try:
+    ftp.sendcmd("PASV")
+except ftplib.error_temp as error:
+    print(error)
+print(ftp.sendcmd("NOOP"))`;
+    const told = (await ftp.python(script)).split("\n");
+    assert.deepEqual(told.slice(0, 4), ["AF_INET6", "2", "2", "425 PASV cannot be used here: use EPSV."]);
+    assert.match(told[4] ?? "", /^200/);
+  });
+
+  const needsVsftpd = {
+    skip: !(isRoot && existsSync("/usr/sbin/vsftpd")) && "needs root, and vsftpd: test/engine/tools",
+  };
+  test("clients of IPv4, of a server that has IPv6 alone", needsVsftpd, async () => {
+    // A process of this machine, because an engine gives every container an address of IPv4.
+    const port = await freePort();
+    const root = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
+    await using _folder = { [Symbol.asyncDispose]: () => rm(root, { recursive: true }) };
+    await chmod(root, 0o755);
+    await mkdir(path.join(root, "incoming"));
+    await chmod(path.join(root, "incoming"), 0o777);
+    const settings = { listen: "NO", listen_ipv6: "YES", listen_address6: "::1", listen_port: port, anon_root: root };
+    const words = Object.entries(settings).map(([key, value]) => `-o${key}=${value}`);
+    const command = ["/usr/sbin/vsftpd", path.join(IMAGE_FOLDER, "vsftpd.conf"), ...words];
+    const program = { command, listen: `[::1]:${port}` };
+    await using ftp = await FtpBench.open({ targetPort: port, service: { container: undefined, process: program } });
+    for (const [index, flags] of Object.values(ofCurl).entries()) await ftp.there(`four-${index}`, MB, ...flags);
+  });
+
+  test("a port of somebody else is refused by the server itself, and told in the log", async () => {
+    await using ftp = await FtpBench.open();
+    const script = `
+for command in (b"PORT 127,0,0,2,200,1", b"EPRT |1|10.9.9.9|25|", b"PORT 127,0,0,1,0,25", b"\\xff\\xf4PORT 127,0,0,1,200,1"):
+    try:
+        ftp.sock.sendall(command + b"\\r\\n")
+        print(ftp.getresp())
+    except ftplib.error_perm as error:
+        print(error)
+print(len(ftp.nlst()))`;
+    const told = (await ftp.python(script)).split("\n");
+    assert.deepEqual(
+      told.slice(0, 4),
+      ["PORT", "EPRT", "PORT", "PORT"].map((verb) => `500 Illegal ${verb} command.`),
+    );
+    assert.equal(told[4], "2");
+    const warnings = ftp.program.log.filter(({ event }) => event === "ftp.bounce");
+    assert.equal(warnings.length, 1);
+    assert.match(
+      String(warnings[0]?.["msg"]),
+      /127\.0\.0\.1:\d+ asked for a data connection to \|1\|127\.0\.0\.2\|51201\|/,
+    );
+  });
+
+  test("commands that come all at once are answered in order", async () => {
+    await using ftp = await FtpBench.open();
+    using peer = await connect(ftp.port);
+    peer.send("USER anonymous\r\nPASS x\r\nPASV\r\nPORT 10,9,9,9,1,1\r\nEPSV\r\nNOOP\r\nQUIT\r\n");
+    assert.equal(await peer.ends(), "ended");
+    const codes = [...peer.text.matchAll(/^(\d{3}) /gm)].map(([, code]) => code).join(" ");
+    assert.equal(codes, "220 230 230 227 500 229 200 221");
+    peer.end();
+  });
+
+  test("an upload that is cut off is none on the server", async () => {
+    await using ftp = await FtpBench.open();
+    const script = `
+connection = ftp.transfercmd("STOR incoming/half")
+connection.sendall(b"x" * 1_000_000)
+import socket, struct
+connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+connection.close()
+try:
+    print(ftp.voidresp())
+except ftplib.all_errors as error:
+    print(error)`;
+    assert.match(await ftp.python(script), /^(426|451)/);
+  });
+
+  test("a download that is given up ends on both sides, and the control connection goes on", async () => {
+    await using ftp = await FtpBench.open();
+    const script = `
+ftp.storbinary("STOR incoming/big", io.BytesIO(b"x" * 30_000_000))
+connection = ftp.transfercmd("RETR incoming/big")
+connection.recv(1000)
+connection.close()
+try:
+    print(ftp.voidresp())
+except ftplib.all_errors as error:
+    print(error)
+print(ftp.sendcmd("NOOP"))`;
+    const told = await ftp.python(script);
+    assert.match(told, /^426.*\n200/);
+  });
+
+  test("the end of wakeport does not wait for a transfer for ever", async () => {
+    await using ftp = await FtpBench.open({ settings: { anon_max_rate: "100000" } });
+    await using stack = new AsyncDisposableStack();
+    const content = ftp.local("big");
+    await writeFile(content, randomBytes(10 * MB));
+    for (const flags of [ofCurl.EPSV, ofCurl.EPRT]) {
+      const uploading = ftp.fails(...flags, "--upload-file", content, `${ftp.url}/incoming/${flags.length}`);
+      stack.defer(async () => {
+        assert.doesNotMatch(await uploading, /^< 226/m);
+      });
+    }
+    const moved = 'wakeport_transferred_bytes_total{service="ftp",direction="in"}';
+    await poll("both are uploading", 20_000, async () => (await ftp.metric(moved)) > 2 * 65_536);
+    ftp.program.child.kill("SIGTERM");
+    assert.equal((await ftp.program.finished()).code, 0);
+    assert.equal(ftp.program.log.at(-1)?.event, "shutdown.done");
+  });
+
+  test("passive mode behind AUTH TLS is not ours: said once", async () => {
+    using authority = new Authority();
+    await using ftp = await FtpBench.open({
+      settings: {
+        ...pastNobody,
+        ssl_enable: "YES",
+        allow_anon_ssl: "YES",
+        require_ssl_reuse: "NO",
+        rsa_cert_file: "/tls/cert.pem",
+        rsa_private_key_file: "/tls/key.pem",
+      },
+      binds: [`${authority.issue({ names: "IP:127.0.0.1" })}:/tls:ro`],
+    });
+    for (const [mode, flags] of Object.entries(ofCurl)) {
+      // The control connection works; the data connection leads nowhere, at once.
+      const told = await ftp.fails("--ssl-reqd", "--insecure", ...flags, `${ftp.url}/`);
+      assert.match(told, /230 Login successful/, mode);
+      assert.doesNotMatch(told, /welcome\.txt/, mode);
+    }
+    assert.equal(ftp.program.log.filter(({ event }) => event === "ftp.encrypted").length, 1);
+  });
+});
+
+suite("vsftpd behind data ports", { skip }, () => {
+  /** Its passive range, the same as the data ports, and the address that clients know. */
+  async function ranged(): Promise<{ data: string[]; settings: Readonly<Record<string, string>> }> {
+    const first = await freeRange(10);
+    const range = { pasv_min_port: String(first), pasv_max_port: String(first + 9) };
+    return { data: [`127.0.0.1:${first}-${first + 9}`], settings: { ...range, ...pastNobody } };
+  }
+
+  test("without protocol: ftp its range and its address have to be set, and active modes do not work", async () => {
+    const { data, settings } = await ranged();
+    await using ftp = await FtpBench.open({ settings, service: { protocol: "raw", data } });
+    for (const mode of ["EPSV", "PASV, the address ignored", "PASV, the address believed"] as const) {
+      await ftp.there(`file-${mode.length}`, MB, ...ofCurl[mode]);
+    }
+    for (const flags of [ofCurl.EPRT, ofCurl.PORT]) {
+      assert.doesNotMatch(await ftp.fails(...flags, `${ftp.url}/`), /welcome\.txt/);
+    }
+  });
+
+  test("with protocol: ftp nothing has to be set, and passive modes come in at them alone", async () => {
+    const { data } = await ranged();
+    await using ftp = await FtpBench.open({ service: { data } });
+    for (const [index, flags] of Object.values(ofCurl).entries()) await ftp.there(`file-${index}`, MB, ...flags);
+    const told = await ftp.python('print(ftp.sendcmd("PASV")); print(ftp.sendcmd("EPSV"))');
+    const [high = 0, low = 0] = /,(\d+),(\d+)\)/.exec(told)?.slice(1).map(Number) ?? [];
+    const first = Number(/:(\d+)-/.exec(data[0] ?? "")?.[1]);
+    for (const port of [high * 256 + low, Number(/\|\|\|(\d+)\|/.exec(told)?.[1])]) {
+      assert.ok(port >= first && port < first + 10, `${port} is none of ${data}`);
+    }
+  });
+
+  test("clients that encrypt use them, in every passive mode", async () => {
+    using authority = new Authority();
+    const { data, settings } = await ranged();
+    const tls = { ssl_enable: "YES", allow_anon_ssl: "YES", require_ssl_reuse: "NO" };
+    const files = { rsa_cert_file: "/tls/cert.pem", rsa_private_key_file: "/tls/key.pem" };
+    const binds = [`${authority.issue({ names: "IP:127.0.0.1" })}:/tls:ro`];
+    await using ftp = await FtpBench.open({ settings: { ...settings, ...tls, ...files }, binds, service: { data } });
+    for (const mode of ["EPSV", "PASV, the address ignored", "PASV, the address believed"] as const) {
+      const fetched = await ftp.curl("--ssl-reqd", "--insecure", ...ofCurl[mode], `${ftp.url}/welcome.txt`);
+      assert.match(fetched, /until you asked/, mode);
+    }
+    // curl ends its uploads with a reset when it has not read what TLS 1.3 sends behind the handshake.
+    const script = `
+tls = ftplib.FTP_TLS()
+tls.connect(ftp.host, ftp.port, timeout=30)
+tls.login()
+tls.prot_p()
+print(tls.storbinary("STOR incoming/tls", io.BytesIO(b"x" * 1_000_000)))
+received = bytearray()
+print(tls.retrbinary("RETR incoming/tls", received.extend), len(received))`;
+    assert.match(await ftp.python(script), /^226.*\n226.* 1000000\n$/);
+    assert.equal(ftp.program.log.filter(({ event }) => event === "ftp.encrypted").length, 0);
+  });
+});
+
+suite("a server that takes its time", { skip }, () => {
+  const SLOW_S = 20;
+
+  test(`of ${SLOW_S} s: every client waits, and is served`, async () => {
+    await using ftp = await FtpBench.open({ before: `sleep ${SLOW_S}` });
+    using peer = await connect(ftp.port);
+    const [listed, fetched, counted] = await Promise.all([
+      ftp.curl("--verbose", "--stderr", "-", `${ftp.url}/`),
+      ftp.lftp(`open ${ftp.url}; cat welcome.txt`),
+      ftp.python(`print(ftp.welcome); print(len(ftp.nlst()))`),
+    ]);
+    assert.match(listed, /220-ftp is starting, please wait: \d+ s so far/);
+    assert.match(listed, /welcome\.txt/);
+    assert.match(fetched, /until you asked/);
+    assert.match(counted, /^220-.*\n220 \(vsFTPd[^\n]*\n2\n$/s);
+    await eventually("who says nothing is greeted as well", () => /^(220-ftp is .*\r\n)+220 \(vsFTPd/.test(peer.text));
+  });
+
+  test("and then fails: every client is told 421", async () => {
+    await using ftp = await FtpBench.open({ before: "sleep 3 && false" });
+    const told = (error: { readonly stdout?: string; readonly stderr?: string }): string =>
+      `${error.stdout}${error.stderr}`;
+    const [curl, lftp, python] = await Promise.all([
+      ftp.curl("--verbose", `${ftp.url}/`).then(String, told),
+      ftp.lftp(`debug 9; open ${ftp.url}; ls`).then(String, told),
+      ftp.python("print('?')").then(String, told),
+    ]);
+    for (const words of [curl, lftp, python]) assert.match(words, /421 ftp is not available/);
+  });
+});
