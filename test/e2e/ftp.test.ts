@@ -93,6 +93,8 @@ suite("the FTP example", { skip }, () => {
     { name: "EPSV", flags: [] },
     { name: "PASV, with a client that takes only the port", flags: ["--disable-epsv"] },
     { name: "PASV, with a client that believes the address", flags: ["--disable-epsv", "--no-ftp-skip-pasv-ip"] },
+    { name: "EPRT", flags: ["--ftp-port", "-"] },
+    { name: "PORT", flags: ["--disable-eprt", "--ftp-port", "-"] },
   ];
   for (const [index, { name, flags }] of modes.entries()) {
     test(`curl puts and fetches 8 MB by ${name}`, async () => {
@@ -131,6 +133,13 @@ print(len(received), ftp.nlst("incoming").count("incoming/python.bin"))
 ftp.quit()
 `;
     assert.equal((await run("python3", ["-c", script])).trim(), "1000000 1");
+  });
+
+  test("nothing is published: wakeport is in the host's network, and listens on this machine alone", async () => {
+    for (const service of ["wakeport", "ftp"]) {
+      assert.match(await example.inspect(service, ".HostConfig.PortBindings"), /^map\[\]$/);
+    }
+    assert.equal(await example.inspect("wakeport", ".HostConfig.NetworkMode"), "host");
   });
 
   test("it is as little as it can be: no capability, a read-only root, no new privileges", async () => {
