@@ -32,6 +32,22 @@ suite("the head of an HTTP request", () => {
     assert.deepEqual(valuesOf(read("GET / HTTP/1.1\nA: 1\nB: 2\na: 3\n\n") ?? { headers: [] }, "a"), ["1", "3"]);
   });
 
+  test("has values without the blanks around them, and no less than that", () => {
+    assert.deepEqual(
+      read("GET / HTTP/1.1\r\nA:\t b \t c\t\r\nB: \t \r\nC:\xa0d\xa0\r\n\r\n")?.headers.map(({ value }) => value),
+      ["b \t c", "", "\xa0d\xa0"],
+    );
+  });
+
+  test("is read as fast when it is full of blanks", () => {
+    const blanks = " \t".repeat(30_000);
+    const began = performance.now();
+    assert.throws(() => read(`GET / HTTP/1.1\r\nA:${blanks}\x01\r\n\r\n`), HttpHeadError);
+    assert.throws(() => read(`GET / HTTP/1.1\r\nA: b${blanks}\x01\r\n\r\n`), HttpHeadError);
+    assert.equal(read(`GET / HTTP/1.1\r\nA: b${blanks}c\r\n\r\n`)?.headers[0]?.value.length, blanks.length + 2);
+    assert.ok(performance.now() - began < 1_000, "a client must not keep everybody else waiting");
+  });
+
   test("is not there before its last byte", () => {
     const head = "\r\nPOST /form HTTP/1.1\r\nHost: app.test\r\nContent-Length: 3\r\n\r\n";
     for (let length = 0; length < head.length; length += 1) assert.equal(read(head.slice(0, length)), undefined);
