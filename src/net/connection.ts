@@ -122,6 +122,8 @@ export class Connection {
     const { open } = this.#route.traffic;
     open.add(this);
     try {
+      // It was reset before it was accepted, as monitors do: nobody can tell any more who it was, and so who it may be.
+      if (this.#ends.peer.address === "") throw new ClientGoneError("the client left before anybody looked");
       const { door, banners } = this.#route.entrance;
       this.#tell(banners.connect);
       using _pass = await door.enter(readIp(this.#ends.peer.address), this.#gone.signal);

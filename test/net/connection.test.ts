@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { suite, test } from "node:test";
+import { parseNetwork } from "../../src/config/networks.ts";
 import { TargetError } from "../../src/errors.ts";
 import { KIB, MIB, payload } from "../bench/payload.ts";
 import { checkLeaks } from "../support/leaks.ts";
@@ -74,6 +76,19 @@ suite("Connection of a client that comes while the target sleeps", () => {
     await front.start();
     await client.receives(13);
     assert.equal(client.text, "220 welcome\r\n");
+  });
+
+  test("starts nothing for a client that was reset before it was accepted: nobody knows who it was", async () => {
+    await using server = await PeerServer.open();
+    const probes = [parseNetwork("127.0.0.0/8")];
+    await using front = await Front.open({ upstream: server.port, entrance: { probes } });
+    // Nothing is accepted meanwhile.
+    const look = `net.connect(${front.port}, "127.0.0.1").on("connect", function () { this.resetAndDestroy(); })`;
+    execFileSync(process.execPath, ["-e", look]);
+    const [report] = await front.reported(1);
+    assert.deepEqual([report?.client, report?.outcome], ["unknown:0", "client_gone"]);
+    assert.deepEqual([front.state, front.seats.taken], ["asleep", 0]);
+    assert.equal(front.target.starts.length, 0);
   });
 
   test("forgets a client that resets, and never dials for it", async () => {

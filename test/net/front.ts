@@ -115,6 +115,10 @@ export class Front implements AsyncDisposable {
     return front;
   }
 
+  get port(): number {
+    return this.#listener.port;
+  }
+
   get state(): string {
     return this.activator.view.state;
   }
