@@ -23,12 +23,12 @@ type Answer = (socket: net.Socket) => void;
 
 const answers: Readonly<Record<BuiltinName, Answer>> = {
   echo: (socket) => socket.pipe(socket),
-  discard: (socket) => socket.resume().once("end", () => socket.end()),
+  discard: (socket) => atEnd(socket.resume(), () => socket.end()),
   daytime: (socket) => say(socket, `${daytime(new Date())}\r\n`),
   time: (socket) => say(socket, time(new Date())),
   chargen: (socket) => {
-    socket.resume().once("end", () => socket.destroy());
-    Readable.from(lines()).pipe(socket);
+    atEnd(socket.resume(), () => socket.destroy());
+    if (!socket.destroyed) Readable.from(lines()).pipe(socket);
   },
 };
 
@@ -40,7 +40,7 @@ export class Builtin implements Destination {
     this.#answer = answers[name];
   }
 
-  serve({ socket, meters, opened }: Client): Promise<Served> {
+  serve({ socket, meters, opened }: Pick<Client, "socket" | "meters" | "opened">): Promise<Served> {
     const { promise, resolve } = Promise.withResolvers<Served>();
     opened();
     let isReset = false;
@@ -86,6 +86,12 @@ export function* lines(): Generator<string> {
   for (let start = 0; ; start = (start + 1) % PRINTABLE.length) {
     yield `${(PRINTABLE + PRINTABLE).slice(start, start + LINE_LENGTH)}\r\n`;
   }
+}
+
+/** Calls `then` when a client has said all; at once when it had done so while it waited, without a word. */
+function atEnd(socket: net.Socket, then: () => void): void {
+  if (socket.readableEnded) then();
+  else socket.once("end", then);
 }
 
 /** Says all there is to say. What the client sends is read and ignored: unread, it would turn our end into a reset. */

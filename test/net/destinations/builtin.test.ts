@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { Builtin, daytime, lines, time } from "../../../src/net/destinations/builtin.ts";
+import { connecting, eventually, PeerServer } from "../../support/tcp.ts";
 import { DirectFront } from "../front.ts";
 
 suite("a builtin", () => {
@@ -29,6 +30,20 @@ suite("a builtin", () => {
     assert.equal(peer.received, 0);
     assert.equal((await front.reported(1))[0]?.bytesIn, 300_000);
   });
+
+  for (const name of ["echo", "discard", "chargen"] as const) {
+    test(`${name} ends with a client that has ended while it waited`, async () => {
+      await using server = await PeerServer.open();
+      using peer = connecting(server.port);
+      peer.end();
+      const { socket } = await server.accepted();
+      await eventually("its end is known", () => socket.readableEnded);
+      const served = new Builtin(name).serve({ socket, meters: [], opened: () => {} });
+      assert.equal(await peer.ends(), "ended");
+      assert.equal(peer.received, 0);
+      assert.equal((await served).outcome, "served");
+    });
+  }
 
   test("daytime tells the time and ends, also to a client that talks", async () => {
     await using front = await DirectFront.open(new Builtin("daytime"));
