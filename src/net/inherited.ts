@@ -37,9 +37,11 @@ export function claimInherited<T extends Front>(
   onStray: (message: string) => void,
 ): ReadonlyMap<T, InheritedSocket> {
   const claimed = new Map<T, InheritedSocket>();
+  // Of services that share a front one has the socket for all: a second one would be nobody's, and its clients held for ever.
+  const each = [...Map.groupBy(fronts, formatFront).values()].flatMap((same) => same.slice(0, 1));
   for (const fd of fds) {
     const socket = socketOf(fd);
-    const front = socket && fronts.find((one) => !claimed.has(one) && fits(socket, one));
+    const front = socket && each.find((one) => !claimed.has(one) && fits(socket, one));
     if (front !== undefined) claimed.set(front, socket as InheritedSocket);
     else discard(fd, socket, onStray);
   }

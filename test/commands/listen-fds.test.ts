@@ -115,6 +115,40 @@ suite("wakeport under systemd-socket-activate", () => {
   });
 });
 
+suite("wakeport run with a socket of each family for a front that two services share", () => {
+  test("takes one of them, and closes the other: nobody would accept there", async () => {
+    const port = await freePort();
+    const servers = [
+      net.createServer().listen({ port, host: "0.0.0.0", exclusive: true }),
+      net.createServer().listen({ port, host: "::", ipv6Only: true, exclusive: true }),
+    ];
+    await Promise.all(servers.map((server) => once(server, "listening")));
+    const services = ["a", "b"].map((name) => `${name}: { ports: ["${port}"], host: ${name}.test, builtin: echo }`);
+    await using file = await temporaryFile("wakeport.yaml", `services: { ${services.join(", ")} }\n`);
+    const child = spawn("/bin/sh", ["-c", 'LISTEN_PID=$$ exec "$0" run -c "$1"', PROGRAM, file.path], {
+      stdio: ["ignore", "pipe", "inherit", ...servers.map(listenerFd)],
+      env: { ...process.env, LISTEN_FDS: "2", WAKEPORT_ADMIN_LISTEN: `127.0.0.1:${await freePort()}` },
+    });
+    for (const server of servers) server.close();
+    let output = "";
+    child.stdout?.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+    try {
+      await until(() => output.includes('"started"'), "it listens");
+      using peer = await connect(port);
+      const request = "GET / HTTP/1.1\r\nHost: b.test\r\n\r\n";
+      peer.end(request);
+      await until(() => peer.text === request, "an answer");
+      assert.match(output, new RegExp(`listens on \\[::\\]:${port}, which is no front`));
+      await assert.rejects(connect(port, "::1"), /ECONNREFUSED/);
+    } finally {
+      child.kill("SIGTERM");
+      await once(child, "close");
+    }
+  });
+});
+
 suite("wakeport run with an inherited socket that it would have to hand on", () => {
   test("does not begin: it could never listen there again", async () => {
     const port = await freePort();
