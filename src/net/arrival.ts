@@ -105,6 +105,9 @@ export class Arrival {
   }
 
   async #readName(): Promise<Route> {
+    this.#gone.signal.throwIfAborted();
+    const direct = this.#options.signpost()?.namelessly((this.#ends ?? endsOf(this.#client)).peer.address);
+    if (direct !== undefined) return direct;
     this.#kind = this.#options.signpost()?.kind;
     if (this.#kind !== undefined) this.#name = (await this.#peek(speeches[this.#kind].read, LONGEST_FIRST_WORDS)).name;
     this.#gone.signal.throwIfAborted();

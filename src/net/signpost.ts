@@ -37,7 +37,11 @@ export class Signpost {
 
   /** Where they are led who come from this address, when nothing has to be read for that; otherwise undefined. */
   directly(address: string): Route | undefined {
-    if (this.trusts(address)) return undefined;
+    return this.trusts(address) ? undefined : this.namelessly(address);
+  }
+
+  /** The same for one of whom it is known already for whom it connects. */
+  namelessly(address: string): Route | undefined {
     return this.kind === undefined || this.#isOnlooker(address) ? this.#last.route : undefined;
   }
 

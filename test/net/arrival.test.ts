@@ -214,6 +214,21 @@ suite("an arrival, by a proxy", () => {
     }
   });
 
+  test("and is an onlooker then, if it is one of the probes, before it says any name", async () => {
+    const others = { receive: loopback, probes: loopback };
+    await using shared = await SharedFront.open({ services: { app: { ...named("host", "app.test"), ...others } } });
+    using proxy = shared.connect();
+    proxy.send(proxyHeader("v2"));
+    assert.equal(await proxy.ends(), "ended");
+    assert.equal(proxy.received, 0);
+    proxy.end();
+    await eventually("it is told", () => shared.reports.length === 1);
+    assert.deepEqual([shared.reports[0]?.outcome, shared.reports[0]?.end], ["served", "probe"]);
+    const { client } = await shared.guest(Buffer.concat([header, Buffer.from(request("app.test"))]));
+    assert.equal(client.peer.address, "203.0.113.9");
+    assert.deepEqual(shared.unrouted, []);
+  });
+
   test("without a header, or with half of one, is reset; nothing is guessed", async () => {
     await using shared = await SharedFront.open({ services: { app: { receive: loopback } }, deadlineMs: 50 });
     using bare = shared.connect();

@@ -20,6 +20,7 @@ import { openEntrance } from "./admission/open-entrance.ts";
 export interface Sharer {
   readonly names?: Names;
   readonly receive?: readonly Network[];
+  readonly probes?: readonly Network[];
 }
 
 /** A client as the destination got it. */
@@ -112,7 +113,7 @@ export class SharedFront implements AsyncDisposable {
     await Promise.all([...this.#running.values(), this.arrivals.finished()]);
   }
 
-  #openingOf(service: string, { names, receive = [] }: Sharer): Opening {
+  #openingOf(service: string, { names, receive = [], probes = [] }: Sharer): Opening {
     const destination: Destination = {
       isCold: false,
       serve: (client) => {
@@ -125,8 +126,8 @@ export class SharedFront implements AsyncDisposable {
       },
     };
     const traffic = { waiting: new Seats(100, "waiting"), active: 0, open: new Set<never>(), meter: { in: 0, out: 0 } };
-    const entrance = openEntrance({ seats: this.seats });
+    const entrance = openEntrance({ seats: this.seats, probes });
     const route = { service, front: formatFront(this.front), entrance, destination, traffic };
-    return { front: this.front, route, names, receive };
+    return { front: this.front, route, names, receive, probes };
   }
 }
