@@ -79,6 +79,12 @@ export function formatIp({ family, bytes }: Ip): string {
   return new net.SocketAddress({ address, family }).address;
 }
 
+/** Whether both are one address, however the system writes it. */
+export function isSameAddress(one: string, other: string): boolean {
+  const [ip, otherIp] = [readIp(one), readIp(other)];
+  return ip !== undefined && otherIp !== undefined && formatIp(ip) === formatIp(otherIp);
+}
+
 /** `10.0.0.0/8`; a single address without its prefix. */
 export function formatNetwork(network: Network): string {
   const address = formatIp(network);

@@ -72,6 +72,7 @@ export class ToTarget implements Destination {
     client.opened();
     const end = await conversation.relay({
       client: socket,
+      peer: client.peer,
       upstream,
       meters,
       lost: lease.signal,

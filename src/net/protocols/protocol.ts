@@ -6,6 +6,7 @@ import type net from "node:net";
 import type { StateName } from "../../activation/machine.ts";
 import type { Control } from "../data-ports.ts";
 import type { Served } from "../destinations/destination.ts";
+import type { Endpoint } from "../ends.ts";
 import type { RelayEnd, RelayOptions } from "../relay.ts";
 
 /** A client that may have to wait, of which nothing has been read. */
@@ -38,6 +39,8 @@ export interface Protocol {
 }
 
 export interface ConversationRelayOptions extends RelayOptions {
+  /** Who the client is: not what the socket says where a proxy has passed it on. */
+  readonly peer: Endpoint;
   /** The client's place at the data ports of the service; absent where it has none. */
   readonly control?: Control;
 }

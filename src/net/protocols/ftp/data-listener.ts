@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import net from "node:net";
 import { KEEP_ALIVE_MS } from "../../dial.ts";
-import { formatIp, readIp } from "../../ip.ts";
+import { isSameAddress } from "../../ip.ts";
 
 /** How long it waits for its one connection. */
 const PATIENCE_MS = 60_000;
@@ -20,13 +20,11 @@ export interface DataListenerOptions {
 export class DataListener implements Disposable {
   readonly #options: DataListenerOptions;
   readonly #server: net.Server;
-  readonly #from: string;
   #timer: NodeJS.Timeout | undefined;
   readonly #closed = new AbortController();
 
   constructor(options: DataListenerOptions) {
     this.#options = options;
-    this.#from = comparable(options.from);
     const keepAlive = { keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
     const accepting = { allowHalfOpen: true, noDelay: true, pauseOnConnect: true, ...keepAlive };
     this.#server = net.createServer(accepting, (socket) => this.#accept(socket)).on("error", () => {});
@@ -50,7 +48,8 @@ export class DataListener implements Disposable {
 
   #accept(socket: net.Socket): void {
     socket.on("error", () => {});
-    if (!this.#isOpen || comparable(socket.remoteAddress ?? "") !== this.#from) return void socket.resetAndDestroy();
+    const isAwaited = this.#isOpen && isSameAddress(socket.remoteAddress ?? "", this.#options.from);
+    if (!isAwaited) return void socket.resetAndDestroy();
     this.#close();
     this.#options.onConnection(socket);
   }
@@ -64,9 +63,4 @@ export class DataListener implements Disposable {
     clearTimeout(this.#timer);
     this.#server.close(() => {});
   }
-}
-
-function comparable(address: string): string {
-  const ip = readIp(address);
-  return ip === undefined ? address : formatIp(ip);
 }

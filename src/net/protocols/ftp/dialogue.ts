@@ -36,6 +36,8 @@ export interface DialogueOptions {
   readonly ways: DataWays;
   /** Whose connection it is: data goes to it alone. */
   readonly client: Ip;
+  /** Whether that is a proxy, to which no data connection is made: by its address anybody's services might be reached. */
+  readonly isProxied: boolean;
   /** What 227 tells, an IPv4 address; undefined for a client that cannot be told one. */
   readonly told: Ip | undefined;
   /** Over which protocol the server is spoken to. */
@@ -165,7 +167,7 @@ export class Dialogue implements Disposable {
   }
 
   async #readActive(verb: "PORT" | "EPRT" | "LPRT", argument: string | undefined, say: Say): Promise<void> {
-    const { client, ways, onBounce, upstream } = this.#options;
+    const { client, isProxied, ways, onBounce, upstream } = this.#options;
     const refuse = (words: string): void => {
       this.#ask({ kind: "refused", words });
       // Without its argument no server accepts it.
@@ -173,6 +175,7 @@ export class Dialogue implements Disposable {
     };
     if (verb === "LPRT") return refuse("502 Use EPRT.");
     if (this.#isEpsvAll) return refuse("503 After EPSV ALL there is only EPSV.");
+    if (isProxied) return refuse(`502 ${verb} cannot be used here: use EPSV or PASV.`);
     const asked = argument === undefined ? undefined : (verb === "PORT" ? readPort : readEprt)(argument);
     if (asked === undefined || asked.port < LOWEST_PORT || formatIp(asked.ip) !== formatIp(client)) {
       onBounce(asked);

@@ -3,7 +3,7 @@ import type { HoldSpec } from "../../../config/config.ts";
 import type { Observer } from "../../../telemetry/observer.ts";
 import type { Seats } from "../../admission/seats.ts";
 import { formatPeer } from "../../connection.ts";
-import { type Ip, readIp } from "../../ip.ts";
+import { type Ip, isSameAddress, readIp } from "../../ip.ts";
 import { type RelayEnd, relay } from "../../relay.ts";
 import { Greeting, type GreetingPace, type GreetingWords } from "../greeting.ts";
 import type { Conversation, ConversationRelayOptions, Protocol, Waiter } from "../protocol.ts";
@@ -67,17 +67,18 @@ export class Ftp implements Protocol {
     ways: Transfers,
     begun: GreetingWords | undefined,
   ): Promise<RelayEnd> {
-    const peer = formatPeer({ address: client.there, port: options.client.remotePort ?? 0 });
+    const { peer } = options;
     let isBounceTold = false;
     using dialogue = new Dialogue({
       ways,
       ...(begun && { begun }),
       client: ipOf(client.there),
+      isProxied: !isSameAddress(peer.address, client.there),
       upstream: ipOf(upstream.there).family,
       told: this.#toldTo(client),
       onAside: () => this.#stepAside(options.control !== undefined),
       onBounce: (asked) => {
-        if (!isBounceTold) this.#warnOfBounce(peer, asked);
+        if (!isBounceTold) this.#warnOfBounce(formatPeer(peer), asked);
         isBounceTold = true;
       },
     });

@@ -2,6 +2,7 @@
 import net from "node:net";
 import { Seats } from "../../../../src/net/admission/seats.ts";
 import type { Control } from "../../../../src/net/data-ports.ts";
+import { type Endpoint, endsOf } from "../../../../src/net/ends.ts";
 import { Ftp, type FtpOptions } from "../../../../src/net/protocols/ftp/ftp.ts";
 import type { Progress } from "../../../../src/net/protocols/protocol.ts";
 import type { Meter, RelayEnd } from "../../../../src/net/relay.ts";
@@ -18,6 +19,8 @@ export const progress: Progress = {
 
 export interface CallOptions extends Partial<FtpOptions> {
   readonly control?: Control;
+  /** For whom a proxy has made the connection; absent: nobody. */
+  readonly peer?: Endpoint;
 }
 
 export class Call implements AsyncDisposable {
@@ -31,7 +34,8 @@ export class Call implements AsyncDisposable {
   readonly #pairs: readonly Pair[];
   readonly #done: Promise<void>;
 
-  private constructor(client: Pair, server: Pair, { control, seats = new Seats(100, "seats"), ...rest }: CallOptions) {
+  private constructor(client: Pair, server: Pair, options: CallOptions) {
+    const { control, peer = endsOf(client.near).peer, seats = new Seats(100, "seats"), ...rest } = options;
     this.#pairs = [client, server];
     this.client = client.far;
     this.server = server.far;
@@ -43,7 +47,7 @@ export class Call implements AsyncDisposable {
     const ends = { client: client.near, upstream: server.near };
     const relayed = ftp
       .meet(waiter)
-      .relay({ ...ends, meters: [meter], lost: lost.signal, ...(control && { control }) });
+      .relay({ ...ends, peer, meters: [meter], lost: lost.signal, ...(control && { control }) });
     this.#done = relayed.then((end) => {
       this.end = end;
     });

@@ -19,6 +19,7 @@ function ip(text: string): Ip {
 interface TalkOptions {
   readonly client?: string;
   readonly upstream?: "ipv4" | "ipv6";
+  readonly isProxied?: boolean;
   readonly begun?: GreetingWords;
   readonly ways?: Partial<DataWays>;
 }
@@ -31,10 +32,12 @@ class Talk implements Disposable {
   server = "";
   readonly events: string[] = [];
 
-  constructor({ client = "192.0.2.7", upstream = "ipv4", begun, ways = {} }: TalkOptions = {}) {
+  constructor(options: TalkOptions = {}) {
+    const { client = "192.0.2.7", upstream = "ipv4", isProxied = false, begun, ways = {} } = options;
     const own = ip(client);
     this.dialogue = new Dialogue({
       client: own,
+      isProxied,
       upstream,
       ...(begun && { begun }),
       told: own.family === "ipv4" ? ip("198.51.100.1") : undefined,
@@ -147,6 +150,13 @@ exchanges("an IPv6 client of an IPv4 server", { client: "2001:db8::7" }, [
   ["EPRT |2|2001:db8::7|1024|", "200 ok", "EPRT |1|10.0.0.1|2024|", "200 ok"],
   ["EPRT |2|2001:DB8:0::7|1024|", "200 ok", "EPRT |1|10.0.0.1|2024|", "200 ok"],
   ["PORT 192,0,2,7,4,0", "500 Illegal", "PORT", "500 Illegal PORT command."],
+]);
+
+exchanges("a client that a proxy has brought", { isProxied: true }, [
+  ["PASV", PASV, "PASV", "227 Entering Passive Mode (198,51,100,1,7,232)."],
+  // The proxy's own services, and not the client's.
+  ["PORT 192,0,2,7,4,0", "500 Illegal", "PORT", "502 PORT cannot be used here: use EPSV or PASV."],
+  ["EPRT |1|192.0.2.7|1024|", "500 Illegal", "EPRT", "502 EPRT cannot be used here: use EPSV or PASV."],
 ]);
 
 const none = { passive: async () => undefined, active: async () => undefined };

@@ -141,6 +141,16 @@ suite("active mode", () => {
     assert.equal(call.meter.out, "220 hello\r\n200 ok\r\nlisting".length);
   });
 
+  test("leads nobody to a proxy, whoever it speaks for", async () => {
+    await using call = await Call.open({ peer: { address: "198.51.100.7", port: 4_444 } });
+    for (const own of ["127.0.0.1", "198.51.100.7"]) {
+      const told = await call.exchange(`EPRT |1|${own}|2000|`, "500 what");
+      assert.equal(told, "502 EPRT cannot be used here: use EPSV or PASV.", own);
+    }
+    assert.equal(call.server.text, "EPRT\r\nEPRT\r\n");
+    assert.equal(call.seats.taken, 0);
+  });
+
   test("a client that is not there is a reset for the server", async () => {
     await using call = await Call.open();
     const data = await PeerServer.open();
