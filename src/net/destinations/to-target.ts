@@ -37,6 +37,8 @@ export interface ToTargetOptions {
   readonly send?: ProxyVersion | undefined;
 }
 
+/** From the end of a page to the request with which its browser comes back for the site. */
+const BACK_MS = 2_000;
 /** Between the reset of a client and the news that its target has ended. */
 const NEWS_MS = 250;
 
@@ -65,9 +67,13 @@ export class ToTarget implements Destination {
     );
     const { upstream, lease } = await this.#reach(signal);
     const control = this.#join(client, upstream, lease);
-    using _held = control ?? lease;
+    using held = new DisposableStack();
+    held.use(control ?? lease);
     const served = await settled(conversation, upstream);
-    if (served !== undefined) return served;
+    if (served !== undefined) {
+      void keep(held.move(), lease.signal);
+      return served;
+    }
     if (this.#options.send !== undefined) upstream.write(proxyHeader(this.#options.send, client));
     client.opened();
     const end = await conversation.relay({
@@ -172,6 +178,12 @@ async function settled(conversation: Conversation, upstream: net.Socket): Promis
     if (isWanted) upstream.off("error", onError);
     else upstream.destroy();
   }
+}
+
+/** A browser would never see a site that goes to sleep each time before it is back. */
+async function keep(held: Disposable, lost: AbortSignal): Promise<void> {
+  using _held = held;
+  await delay(BACK_MS, lost).catch(() => {});
 }
 
 /** A target that ended before it said a word to a client has not served it. @throws the reason why it was lost */
