@@ -58,11 +58,18 @@ function hintFor(code: ErrorCode, around: string): string | undefined {
       return 'remove the "---" and what follows';
     case "TAB_AS_INDENT":
       return "indent with spaces";
+    case "BAD_ALIAS":
+      return quotesFor("*");
     default:
       return around.includes("${") || around.endsWith("$")
         ? 'between braces a variable needs quotes: "${VAR}"'
         : undefined;
   }
+}
+
+/** Names of hosts may begin so, and to YAML that is an alias. */
+function quotesFor(text: string): string {
+  return `if the "*" is part of a name, it needs quotes: "${text}"`;
 }
 
 function keyProblems(document: Document.Parsed): Problem[] {
@@ -99,7 +106,8 @@ function aliasProblems(document: Document.Parsed): Problem[] {
       }
       count += 1;
       if (!anchors.has(node.source)) {
-        problems.push({ message: `there is no anchor "&${node.source}" before this alias`, ...spanOf(node) });
+        const message = `there is no anchor "&${node.source}" before this alias`;
+        problems.push({ message, ...spanOf(node), hint: quotesFor(`*${node.source}`) });
       }
       if (count <= MOST_ALIASES) return;
       problems.push({ message: `more than ${MOST_ALIASES} aliases`, ...spanOf(node) });

@@ -63,8 +63,22 @@ const cases: Readonly<Record<string, readonly [text: string, ...told: string[]]>
     "services: !!set { ftp }\n",
     "1:11 Unresolved tag: tag:yaml.org,2002:set",
   ],
-  "an alias of nothing": ["services: *ftp\n", '1:11 there is no anchor "&ftp" before this alias'],
-  "an alias before its anchor": ["a: *x\nb: &x 1\n", '1:4 there is no anchor "&x" before this alias'],
+  "an alias of nothing": [
+    "services: *ftp\n",
+    '1:11 there is no anchor "&ftp" before this alias | if the "*" is part of a name, it needs quotes: "*ftp"',
+  ],
+  "an alias before its anchor": [
+    "a: *x\nb: &x 1\n",
+    '1:4 there is no anchor "&x" before this alias | if the "*" is part of a name, it needs quotes: "*x"',
+  ],
+  "a name with a star, without quotes": [
+    `${ftp}    host: [a.test, *.a.test]\n`,
+    '5:20 there is no anchor "&.a.test" before this alias | if the "*" is part of a name, it needs quotes: "*.a.test"',
+  ],
+  "a star without quotes": [
+    `${ftp}    host: *\n`,
+    '5:11 Alias cannot be an empty string | if the "*" is part of a name, it needs quotes: "*"',
+  ],
   "more than 100 aliases": [`a: &x 1\nb: [${Array(101).fill("*x").join()}]\n`, "2:305 more than 100 aliases"],
   "aliases that multiply": [
     `a: &a [1,1,1,1,1,1,1,1,1]
