@@ -110,6 +110,17 @@ ftp.quit()`;
     assert.equal(await ftp.python(script), "1000000 1\n1000000 2\n");
   });
 
+  test("Python's ftplib gives a transfer up, by urgent data whose last byte is lost", async () => {
+    await using ftp = await FtpBench.open();
+    const script = `
+ftp.storbinary("STOR incoming/big", io.BytesIO(b"x" * 30_000_000))
+data = ftp.transfercmd("RETR incoming/big")
+data.recv(1)
+data.close()
+print(ftp.abort()[:3], ftp.voidresp()[:3], ftp.voidcmd("NOOP")[:3])`;
+    assert.equal(await ftp.python(script), "426 225 200\n");
+  });
+
   test("clients of IPv6, of a server that has IPv4 alone", async () => {
     await using ftp = await FtpBench.open({ address: "::1" });
     for (const [index, flags] of [ofCurl.EPSV, ofCurl.EPRT].entries()) await ftp.there(`six-${index}`, MB, ...flags);

@@ -7,7 +7,7 @@
  */
 import { formatIp, type Ip, type IpFamily } from "../../ip.ts";
 import type { GreetingWords } from "../greeting.ts";
-import { readCommand } from "./commands.ts";
+import { isUrgent, readCommand, wholeCommand } from "./commands.ts";
 import {
   type Endpoint,
   type Found,
@@ -74,6 +74,9 @@ const answeredBy: Readonly<Record<number, readonly Asked["kind"][]>> = {
 /** A server that is busy with something else says so, whatever it was asked. */
 const UNREFUSED: ReadonlySet<number> = new Set([421, 530]);
 
+/** Those that name an address for the server to dial. */
+const ACTIVE_VERBS: ReadonlySet<string> = new Set(["PORT", "EPRT", "LPRT"]);
+
 const NO_WAY = "425 No data connection can be had now.";
 
 export class Dialogue implements Disposable {
@@ -95,7 +98,12 @@ export class Dialogue implements Disposable {
   constructor(options: DialogueOptions) {
     this.#options = options;
     const isAside = (): boolean => this.#isAside;
-    this.#in = new PieceFilter({ isAside, read: (piece, say) => this.#readCommand(piece, say) });
+    this.#in = new PieceFilter({
+      isAside,
+      isWhole: isUrgent,
+      read: (piece, say) => this.#readCommand(piece, say),
+      readRest: (piece, say) => this.#readRest(piece, say),
+    });
     this.#out = new PieceFilter({
       isAside,
       read: (piece, say) => this.#readReply(piece, say),
@@ -111,12 +119,9 @@ export class Dialogue implements Disposable {
     this.#goOn?.();
   }
 
-  #readCommand({ bytes, place }: Piece, say: Say): Promise<void> | undefined {
-    if (place === "middle" || place === "end") {
-      if (!this.#isSwallowing) say(bytes);
-      if (place === "end") this.#isSwallowing = false;
-      return undefined;
-    }
+  #readCommand({ bytes: received, place }: Piece, say: Say): Promise<void> | undefined {
+    if (place === "middle" || place === "end") return void this.#readLong(received, place, say);
+    const bytes = place === "whole" ? wholeCommand(received) : received;
     const line = bytes.toString("latin1");
     const { verb, argument } = readCommand(line);
     switch (verb) {
@@ -145,6 +150,19 @@ export class Dialogue implements Disposable {
     }
     say(bytes);
     return undefined;
+  }
+
+  #readLong(bytes: Buffer, place: "middle" | "end", say: Say): void {
+    if (!this.#isSwallowing) say(bytes);
+    if (place === "end") this.#isSwallowing = false;
+  }
+
+  /** Of a client that is gone: what names an address leads nowhere any more, and must not reach the server unread. */
+  #readRest({ bytes, place }: Piece, say: Say): void {
+    if (place === "middle" || place === "end") return this.#readLong(bytes, place, say);
+    const isActive = ACTIVE_VERBS.has(readCommand(bytes.toString("latin1")).verb);
+    if (!isActive) say(bytes);
+    else if (place === "start") this.#isSwallowing = true;
   }
 
   #readPasv(bytes: Buffer, say: Say): undefined {

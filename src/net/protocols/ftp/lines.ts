@@ -3,7 +3,10 @@
 /** In bytes. A longer line is passed on in parts, and nobody reads it: commands and replies of such a length have no meaning. */
 export const LONGEST_LINE: number = 8 * 1024;
 
-/** A line with its end, or a part of one that is too long. All pieces together are the bytes that came. */
+/**
+ * A line with its end, or a part of one that is too long. All pieces together are the bytes that came, except for the
+ * newline of what was whole without it.
+ */
 export interface Piece {
   readonly bytes: Buffer;
   /** Of a long line, `start` has the first LONGEST_LINE bytes, and `end` the last ones. */
@@ -12,49 +15,62 @@ export interface Piece {
 
 const NEWLINE = 0x0a;
 
+/** Cuts when it is asked to: what waits to be read costs no more than its bytes, however short its lines are. */
 export class Lines {
-  /** The beginning of a line that is not there as a whole. */
-  #held: Buffer = Buffer.alloc(0);
+  readonly #isWhole: (start: Buffer) => boolean;
+  /** What came, of which the first `#given` bytes were given out. */
+  #bytes: Buffer = Buffer.alloc(0);
+  #given = 0;
   /** Whether the start of a long line was given out, and not its end. */
   #isInLong = false;
+  /** Whether the newline of what was given out may yet come. */
+  #isNewlineDue = false;
 
-  /** @returns what can be told of it already, in order */
-  push(chunk: Buffer): Piece[] {
-    const pieces: Piece[] = [];
-    let bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
-    for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE)) {
-      this.#line(bytes.subarray(0, end + 1), pieces);
-      bytes = bytes.subarray(end + 1);
+  /** @param isWhole whether what has come of a line is all of it although the newline is missing */
+  constructor(isWhole: (start: Buffer) => boolean = () => false) {
+    this.#isWhole = isWhole;
+  }
+
+  push(chunk: Buffer): void {
+    const isLate = this.#isNewlineDue && chunk[0] === NEWLINE;
+    this.#isNewlineDue = false;
+    const held = this.#bytes.subarray(this.#given);
+    this.#bytes = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
+    this.#given = isLate ? 1 : 0;
+  }
+
+  /** @returns what comes next; undefined when more has to be there first */
+  next(): Piece | undefined {
+    const newline = this.#bytes.indexOf(NEWLINE, this.#given);
+    const end = newline < 0 ? this.#bytes.length : newline + 1;
+    if (this.#isInLong) return this.#nextOfLong(newline);
+    if (end - this.#given > LONGEST_LINE) {
+      this.#isInLong = true;
+      return this.#give(this.#given + LONGEST_LINE, "start");
     }
-    this.#held = this.#begin(bytes, pieces);
-    return pieces;
+    if (newline >= 0) return this.#give(end, "whole");
+    if (!this.#isWhole(this.#bytes.subarray(this.#given))) return undefined;
+    this.#isNewlineDue = true;
+    return this.#give(end, "whole");
   }
 
   /** What was not given out yet; afterwards it is. */
   rest(): Buffer {
-    const rest = this.#held;
-    this.#held = Buffer.alloc(0);
-    return rest;
+    return this.#give(this.#bytes.length, "whole").bytes;
   }
 
-  #line(bytes: Buffer, pieces: Piece[]): void {
-    const rest = this.#begin(bytes, pieces);
-    pieces.push({ bytes: rest, place: this.#isInLong ? "end" : "whole" });
+  /** The newline is kept back for the end, which is never empty. */
+  #nextOfLong(newline: number): Piece | undefined {
+    const end = newline < 0 ? this.#bytes.length : newline;
+    if (end > this.#given) return this.#give(end, "middle");
+    if (newline < 0) return undefined;
     this.#isInLong = false;
+    return this.#give(newline + 1, "end");
   }
 
-  /** Gives out what is too long to be held. @returns what may be held */
-  #begin(bytes: Buffer, pieces: Piece[]): Buffer {
-    let rest = bytes;
-    if (!this.#isInLong && rest.length > LONGEST_LINE) {
-      pieces.push({ bytes: rest.subarray(0, LONGEST_LINE), place: "start" });
-      rest = rest.subarray(LONGEST_LINE);
-      this.#isInLong = true;
-    }
-    // The newline is kept back for the end, which is never empty.
-    const most = rest.at(-1) === NEWLINE ? rest.length - 1 : rest.length;
-    if (!this.#isInLong || most === 0) return rest;
-    pieces.push({ bytes: rest.subarray(0, most), place: "middle" });
-    return rest.subarray(most);
+  #give(end: number, place: Piece["place"]): Piece {
+    const bytes = this.#bytes.subarray(this.#given, end);
+    this.#given = end;
+    return { bytes, place };
   }
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { readCommand } from "../../../../src/net/protocols/ftp/commands.ts";
+import { isUrgent, readCommand, wholeCommand } from "../../../../src/net/protocols/ftp/commands.ts";
 import { Replies } from "../../../../src/net/protocols/ftp/replies.ts";
 
 suite("readCommand()", () => {
@@ -22,10 +22,34 @@ suite("readCommand()", () => {
     ["NOOP\rEPRT |1|1.2.3.4|5|\r\n", "EPRT", undefined],
     ["PORT 1,2,3,4,5,6\0\r\n", "PORT", undefined],
     ["LP\xff\xf1RT 6\r\n", "LPRT", undefined],
+    ["PO\rRT 1,2,3,4,5,6\r\n", "PORT", undefined],
   ];
   for (const [line, verb, argument] of cases) {
     test(JSON.stringify(line), () => assert.deepEqual(readCommand(line), { verb, argument }));
   }
+});
+
+suite("what is said with urgency", () => {
+  const bytes = (text: string): Buffer => Buffer.from(text, "latin1");
+
+  test("is whole without its newline, and nothing else is", () => {
+    for (const line of ["ABOR\r", "abor\r", "\xf4\xff\xf2ABOR\r", "STAT\r", "QUIT\r"]) {
+      assert.ok(isUrgent(bytes(line)), JSON.stringify(line));
+      assert.equal(wholeCommand(bytes(line)).toString("latin1"), `${line.replace(/^[\xf0-\xff]*/, "")}\n`);
+    }
+    for (const line of ["", "ABOR", "ABO\r", "NOOP\r", "STAT a\r", "RETR ABOR\r", "ABORT\r"]) {
+      assert.ok(!isUrgent(bytes(line)), JSON.stringify(line));
+    }
+  });
+
+  test("loses its marks, of which one may be missing", () => {
+    const known = ["\xff\xf4\xff\xf2ABOR\r\n", "\xf4\xff\xf2ABOR\r\n", "\xff\xf4\xffABOR\r\n", "\xff\xf4\xf2ABOR\r\n"];
+    for (const line of known) assert.equal(wholeCommand(bytes(line)).toString("latin1"), "ABOR\r\n");
+    assert.equal(wholeCommand(bytes("\xff\xf4\xffSTAT a\r\n")).toString("latin1"), "STAT a\r\n");
+    for (const line of ["ABOR\r\n", "RETR \xff\xffy\r\n", "\xffRETR ABOR\r\n", "\xff\xf4PORT 1,2,3,4,5,6\r\n"]) {
+      assert.equal(wholeCommand(bytes(line)).toString("latin1"), line);
+    }
+  });
 });
 
 suite("Replies", () => {

@@ -215,6 +215,44 @@ suite("a dialogue", () => {
     assert.deepEqual(await talk.exchange("EPSV", EPSV), ["EPSV", "229 Extended (|||2024|)"]);
   });
 
+  test("an ABOR is passed on whose newline was urgent data, and so never comes", async () => {
+    using talk = await greeted();
+    for (const late of ["", "\n"]) {
+      talk.server = "";
+      await talk.asks("ABOR\r");
+      assert.equal(talk.server, "ABOR\r\n");
+      await talk.asks(`${late}NOOP\r\n`);
+      assert.equal(talk.server, "ABOR\r\nNOOP\r\n");
+    }
+    talk.server = "";
+    await talk.asks("\xff\xf4\xffABOR\r\n");
+    assert.equal(talk.server, "ABOR\r\n");
+  });
+
+  test("nothing that a client leaves behind makes the server dial anybody", async () => {
+    const cases: readonly (readonly [left: string, kept: string])[] = [
+      ["RETR a\r\nPORT 9,9,9,9,4,0", "RETR a\r\n"],
+      ["EPRT |1|9.9.9.9|1024|\r\nRETR a\r\nSTOR half", "RETR a\r\nSTOR half"],
+      ["x\rPORT 9,9,9,9,4,0\rRETR a", ""],
+      [`PORT 9,9,9,9,4,0${" ".repeat(50_000)}PORT 9,9,9,9,4,0\r\nRETR a`, "RETR a"],
+    ];
+    for (const [left, kept] of cases) {
+      using talk = await greeted();
+      const asked = talk.asks(`AUTH TLS\r\n${left}`);
+      talk.end();
+      await asked;
+      assert.equal(talk.server, `AUTH TLS\r\n${kept}`);
+    }
+  });
+
+  test("what waits costs no more than its bytes, however short its lines are", async () => {
+    const before = process.memoryUsage().heapUsed;
+    const talks = await Promise.all(Array.from({ length: 20 }, () => greeted()));
+    for (const talk of talks) void talk.asks(`AUTH TLS\r\n${"\n".repeat(65_536)}`);
+    assert.ok(process.memoryUsage().heapUsed - before < 50_000_000);
+    for (const talk of talks) talk[Symbol.dispose]();
+  });
+
   test("a long PORT is refused as well, and nothing of it is left", async () => {
     using talk = await greeted();
     await talk.asks(`PORT 192,0,2,7,4,0${" ".repeat(50_000)}\r\nNOOP\r\n`);

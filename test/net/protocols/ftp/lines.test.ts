@@ -19,6 +19,13 @@ function told(pieces: readonly Piece[]): string[] {
   );
 }
 
+function push(lines: Lines, chunk: Buffer): Piece[] {
+  lines.push(chunk);
+  const pieces: Piece[] = [];
+  for (let piece = lines.next(); piece !== undefined; piece = lines.next()) pieces.push(piece);
+  return pieces;
+}
+
 const long = (length: number): Buffer => Buffer.alloc(length, "x");
 const part = fc.oneof(
   fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes)),
@@ -31,8 +38,8 @@ const part = fc.oneof(
 suite("Lines", () => {
   test("end with a newline, with or without a carriage return", () => {
     const lines = new Lines();
-    assert.deepEqual(told(lines.push(Buffer.from("USER a\r\nPA"))), ["whole USER a\r\n"]);
-    assert.deepEqual(told(lines.push(Buffer.from("SS b\n\nQ"))), ["whole PASS b\n", "whole \n"]);
+    assert.deepEqual(told(push(lines, Buffer.from("USER a\r\nPA"))), ["whole USER a\r\n"]);
+    assert.deepEqual(told(push(lines, Buffer.from("SS b\n\nQ"))), ["whole PASS b\n", "whole \n"]);
     assert.equal(lines.rest().toString(), "Q");
     assert.equal(lines.rest().length, 0);
   });
@@ -40,15 +47,25 @@ suite("Lines", () => {
   test("a long one passes in parts, and the next one is whole again", () => {
     const lines = new Lines();
     const pieces = [
-      ...lines.push(long(LONGEST_LINE)),
-      ...lines.push(long(1)),
-      ...lines.push(long(5)),
-      ...lines.push(Buffer.from("y\r\nNOOP\r\n")),
+      ...push(lines, long(LONGEST_LINE)),
+      ...push(lines, long(1)),
+      ...push(lines, long(5)),
+      ...push(lines, Buffer.from("y\r\nNOOP\r\n")),
     ];
     const shape = pieces.map(({ bytes, place }) => [place, bytes.length]);
     assert.deepEqual(shape.at(0), ["start", LONGEST_LINE]);
     assert.deepEqual(shape.at(-1), ["whole", 6]);
     assert.equal(shape.filter(([place]) => place === "end").length, 1);
+  });
+
+  test("one that is whole without its newline is given out at once, and its newline never", () => {
+    for (const late of ["", "\n"]) {
+      const lines = new Lines((start) => start.toString() === "now\r");
+      assert.deepEqual(told(push(lines, Buffer.from("a\nno"))), ["whole a\n"]);
+      assert.deepEqual(told(push(lines, Buffer.from("w\r"))), ["whole now\r"]);
+      assert.deepEqual(told(push(lines, Buffer.from(`${late}then\n\n`))), ["whole then\n", "whole \n"]);
+      assert.deepEqual(told(push(lines, Buffer.from("now\r\n\n"))), ["whole now\r\n", "whole \n"]);
+    }
   });
 
   test("however they are cut, nothing is lost, added or held for long", () => {
@@ -60,7 +77,7 @@ suite("Lines", () => {
         let given = 0;
         let came = 0;
         for (const chunk of cut(bytes, cuts)) {
-          const fresh = lines.push(chunk);
+          const fresh = push(lines, chunk);
           pieces.push(...fresh);
           came += chunk.length;
           given += fresh.reduce((sum, one) => sum + one.bytes.length, 0);
@@ -68,7 +85,7 @@ suite("Lines", () => {
         }
         const rest = lines.rest();
         assert.ok(Buffer.concat([...pieces.map((piece) => piece.bytes), rest]).equals(bytes));
-        assert.deepEqual(told(pieces), told(new Lines().push(bytes)));
+        assert.deepEqual(told(pieces), told(push(new Lines(), bytes)));
       }),
       { numRuns },
     );
