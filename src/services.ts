@@ -121,6 +121,7 @@ export class Services {
     const live = current?.service === service ? current : undefined;
     if (live !== undefined) {
       this.#fronts.release(service.name);
+      live.dataPorts?.configure([]);
       for (const listener of live.udp?.listeners ?? []) listener.close();
       if (live.udp !== undefined) this.#udpLeaving.add(live.udp);
       this.#live.delete(service.name);

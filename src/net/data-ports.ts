@@ -27,6 +27,8 @@ export interface ControlFacts {
 
 /** One control connection that is being served, until it is disposed of. */
 export interface Control extends Disposable {
+  /** Whether the service has data ports. It may have lost them since, or be no longer. */
+  readonly hasPorts: boolean;
   /**
    * Reserves a data port for one connection of this client, within a minute, which is led to `targetPort` of the target.
    *
@@ -70,7 +72,7 @@ export class DataPorts {
     this.#now = now;
   }
 
-  /** From now on these are the ports. Control connections stay. */
+  /** From now on these are the ports, or there are none. Control connections stay. */
   configure(ports: readonly number[]): void {
     this.#ports = [...new Set(ports)];
   }
@@ -81,7 +83,11 @@ export class DataPorts {
     const joined = new Joined(facts);
     for (const source of sources) this.#controls.set(source, (this.#controls.get(source) ?? new Set()).add(joined));
     let isOver = false;
+    const hasPorts = (): boolean => this.#ports.length > 0;
     return {
+      get hasPorts() {
+        return hasPorts();
+      },
       expect: (targetPort) => (isOver ? undefined : this.#expect(sources, joined, targetPort)),
       [Symbol.dispose]: () => {
         if (isOver) return;

@@ -152,6 +152,25 @@ suite("data ports", () => {
     }
   });
 
+  test("are not told by FTP any more when a reload has taken them, or their service, away", async () => {
+    const [own, other] = [await ports(), await ports()];
+    const ftp = ", protocol: ftp";
+    const stays = serviceOf(other, []).replace("ftp:", "other:");
+    for (const services of [serviceOf(own, [], ftp) + stays, stays]) {
+      await using bench = await Bench.start(serviceOf(own, own.data, ftp) + stays);
+      using control = await connected(own.control);
+      await greeted(control);
+      await bench.reload(services);
+      const told = control.received;
+      // The server says whatever it is told.
+      control.send(`229 (|||${own.data[0]}|)\r\n`);
+      await until(() => control.text.slice(told).includes("\n"), "the answer");
+      const [, port] = /^229 \(\|\|\|(\d+)\|\)/.exec(control.text.slice(told)) ?? [];
+      using data = await connected(Number(port));
+      assert.match(await greeted(data), /^220 /);
+    }
+  });
+
   test("keep out whom a reload keeps out, though they are being served", async () => {
     const own = await ports();
     await using bench = await Bench.start(serviceOf(own, own.data));

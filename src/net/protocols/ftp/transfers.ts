@@ -41,7 +41,8 @@ export class Transfers implements DataWays {
   async passive(targetPort: number): Promise<number | undefined> {
     this.forget();
     const { client, upstream, control } = this.#options;
-    if (control === undefined) {
+    // Ports of the moment are also for whoever is still served when a reload has taken the others away.
+    if (control?.hasPorts !== true) {
       return await this.#listen(client, (socket) => this.#serve(socket, "client", upstream, targetPort));
     }
     const expected = control.expect(targetPort);

@@ -12,11 +12,14 @@ import { Call, connectingFrom } from "./call.ts";
 checkLeaks();
 
 /** Control of a service whose one data port is led by what the test does. */
-function controlOf(front: number | undefined): Control & { readonly expected: number[]; disposed: number } {
+function controlOf(
+  front: number | undefined,
+): Control & { hasPorts: boolean; readonly expected: number[]; disposed: number } {
   const forget = (): void => {
     control.disposed += 1;
   };
   const control = {
+    hasPorts: true,
     expected: [] as number[],
     disposed: 0,
     expect: (targetPort: number) => {
@@ -224,6 +227,18 @@ suite("with data ports", () => {
   test("when none is free, it is answered 425", async () => {
     await using call = await Call.open({ control: controlOf(undefined) });
     assert.equal(await call.exchange("PASV", "227 ok (10,0,0,1,4,0)"), "425 No data connection can be had now.");
+  });
+
+  test("when a reload has taken them away, ports of the moment take their place", async () => {
+    const control = controlOf(30_000);
+    await using call = await Call.open({ control });
+    assert.equal(await call.passive(1_024), 30_000);
+    control.hasPorts = false;
+    await using data = await PeerServer.open();
+    using client = connecting(await call.passive(data.port));
+    client.end("whole");
+    assert.equal(await (await data.accepted()).ends(), "ended");
+    assert.deepEqual(control.expected, [1_024]);
   });
 
   test("nobody is warned of AUTH TLS", async () => {
