@@ -11,11 +11,15 @@ const MOST_ANSWERS = 256;
 /** Who waits does so until something is done about it. */
 const NEVER_MS = 2 ** 31 - 1;
 
-/** What sets how the connection goes on: its meaning would be lost with the answer. It waits, and all behind it. */
+/**
+ * What sets how the connection goes on: its meaning would be lost with the answer. It waits, and all behind it. POST and
+ * HOST: are what Redis knows a browser by that somebody else's page makes talk to it: it ends such a connection, and so has
+ * to see them before what comes behind.
+ */
 const held: ReadonlySet<string> = new Set(
   (
     "AUTH HELLO SELECT CLIENT RESET QUIT MULTI EXEC DISCARD WATCH UNWATCH MONITOR SUBSCRIBE PSUBSCRIBE SSUBSCRIBE " +
-    "UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE READONLY READWRITE ASKING SYNC PSYNC REPLCONF"
+    "UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE READONLY READWRITE ASKING SYNC PSYNC REPLCONF POST HOST:"
   ).split(" "),
 );
 

@@ -146,7 +146,7 @@ suite("redis, while it loads", () => {
     assert.equal((await front.reported(1))[0]?.outcome, "relayed");
   });
 
-  for (const held of ["AUTH", "hello", "SELECT", "CLIENT", "SUBSCRIBE", "MULTI", "QUIT"]) {
+  for (const held of ["AUTH", "hello", "SELECT", "CLIENT", "SUBSCRIBE", "MULTI", "QUIT", "post", "Host:"]) {
     test(`what sets how the connection goes on waits, and all behind it: ${held}`, async () => {
       await using server = await PeerServer.open();
       await using front = await Front.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
@@ -164,6 +164,27 @@ suite("redis, while it loads", () => {
       assert.equal(client.text, LOADING);
     });
   }
+
+  test("a browser that somebody's page makes talk to Redis is Redis's to recognise", async () => {
+    const rest = "Host: cache:6379\r\nContent-Length: 18\r\n\r\nSELECT 0\r\nFLUSHALL\r\n";
+    for (const [request, answered] of [
+      [`POST / HTTP/1.1\r\n${rest}`, 0],
+      [`PUT / HTTP/1.1\r\n${rest}`, 1],
+    ] as const) {
+      await using server = await PeerServer.open();
+      await using front = await Front.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
+      using client = await front.client();
+      await front.starting();
+      client.send(request);
+      await eventually("it has arrived", () => front.accepted[0]?.bytesRead === request.length);
+      front.target.finishStart();
+      const upstream = await server.accepted();
+      const left = answered === 0 ? request : rest;
+      await upstream.receives(left.length);
+      assert.equal(upstream.text, left);
+      assert.equal(client.text, LOADING.repeat(answered));
+    }
+  });
 
   test("what is too long to be looked at, or no command, waits", async () => {
     const long = `*2\r\n$3\r\nGET\r\n$100000\r\n${"x".repeat(99_000)}`;
