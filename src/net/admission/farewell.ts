@@ -7,7 +7,7 @@ export const MOST_LEAVING = 64;
 /** From the client's own end to a reset: time for what it was told to arrive. */
 const AFTER_END_MS = 200;
 
-const NOT_YET = Promise.resolve("not yet" as const);
+const NOT_YET = Symbol("not yet");
 
 export interface FarewellOptions {
   /** How many may take leave at a time; each holds a descriptor. */
@@ -76,9 +76,9 @@ export class Farewell {
    * @param words never rejects, and ends by itself, also when the client is gone
    */
   async part(client: net.Socket, words: Promise<Buffer | undefined>): Promise<void> {
-    // Most know at once.
-    let banner = await Promise.race([words, NOT_YET]);
-    if (banner === "not yet") {
+    // Most know at once, or as soon as what the client has said already is read: that takes nobody's place.
+    let banner = await Promise.race([words, nextTurn()]);
+    if (banner === NOT_YET) {
       this.#makeRoom();
       this.#leaving.set(client, () => client.destroy());
       banner = await words;
@@ -100,4 +100,8 @@ export class Farewell {
       end();
     }
   }
+}
+
+function nextTurn(): Promise<typeof NOT_YET> {
+  return new Promise((resolve) => setImmediate(resolve, NOT_YET));
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { Farewell } from "../../../src/net/admission/farewell.ts";
+import { peek } from "../../../src/net/peek.ts";
 import { eventually, type Pair, pair } from "../../support/tcp.ts";
 
 const BANNER = Buffer.from("421 Too many users.\r\n");
@@ -106,6 +107,18 @@ suite("Farewell", () => {
     second.far.end();
     await other;
     assert.equal(farewell.size, 0);
+  });
+
+  test("who has said already what its words depend on is told them, however many take leave", async () => {
+    const farewell = new Farewell({ most: 1, patienceMs: 60_000 });
+    const clients = await Promise.all(Array.from({ length: 4 }, () => speaking(8)));
+    const options = { most: 8, deadlineMs: 60_000, signal: new AbortController().signal };
+    const read = (): { value: Buffer; used: number } => ({ value: BANNER, used: 0 });
+    const partings = clients.map(({ near }) => farewell.part(near, peek(near, { read, ...options })));
+    await eventually("all were told", () => clients.every(({ far }) => far.text === BANNER.toString()));
+    farewell.close();
+    await Promise.all(partings);
+    for (const client of clients) client[Symbol.dispose]();
   });
 
   test("who is told nothing is reset, and takes nobody's place", async () => {
