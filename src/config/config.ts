@@ -87,8 +87,11 @@ export interface Banners {
 /** A service whose target is woken. */
 export type WokenService = Service & { readonly target: WokenSpec };
 
+/** The kinds of targets that are started for their clients. */
+export const wokenKinds: ReadonlySet<TargetSpec["kind"]> = new Set(["container", "created", "process"]);
+
 export function isWoken(service: Service): service is WokenService {
-  return service.target.kind === "container" || service.target.kind === "created" || service.target.kind === "process";
+  return wokenKinds.has(service.target.kind);
 }
 
 /** Where wakeport listens: a port, or several in a row, each of which leads to the target's in the same place. */

@@ -1,6 +1,6 @@
 /** What clients speak, and how they are held: not every way is of use for every protocol. */
 import { builtIn } from "./built-in.ts";
-import type { HoldSpec, ProtocolName, Service } from "./config.ts";
+import { type HoldSpec, type ProtocolName, type Service, type TargetSpec, wokenKinds } from "./config.ts";
 import type { Report } from "./issues.ts";
 import type { PortMapping } from "./ports.ts";
 import type { ParsedService } from "./schema.ts";
@@ -20,8 +20,11 @@ export function resolveHold(
   name: string,
   own: ParsedService,
   defaults: ParsedPolicies,
+  { kind }: TargetSpec,
   report: Report,
 ): Pick<Service, "protocol" | "hold"> {
+  // Nobody waits for it, and what it says itself of these is reported as without a meaning.
+  if (!wokenKinds.has(kind)) return { protocol: builtIn.protocol, hold: { kind: "auto" } };
   const protocol: ProtocolName = own.protocol ?? defaults.protocol ?? builtIn.protocol;
   const hold = holdOf(own.hold ?? defaults.hold ?? builtIn.hold);
   if (hold.kind === "auto") checkPorts(name, own.ports, protocol, report);
@@ -36,9 +39,12 @@ export function resolveHold(
 }
 
 function checkPorts(name: string, ports: readonly PortMapping[], protocol: ProtocolName, report: Report): void {
-  for (const [index, { front, target = front }] of ports.entries()) {
-    if (tlsFirst[protocol] === undefined || ![front, target].includes(tlsFirst[protocol])) continue;
-    const message = `service "${name}": clients of port ${tlsFirst[protocol]} speak TLS, in which "protocol: ${protocol}" has no words for those who wait`;
+  const tlsPort = tlsFirst[protocol];
+  if (tlsPort === undefined) return;
+  for (const [index, { front, target = front, count = 1, protocol: transport }] of ports.entries()) {
+    const isThere = [front, target].some((first) => first <= tlsPort && tlsPort < first + count);
+    if (!isThere || transport === "udp") continue;
+    const message = `service "${name}": clients of port ${tlsPort} speak TLS, in which "protocol: ${protocol}" has no words for those who wait`;
     const hint =
       'give that port a service of its own, with "protocol: raw" and the same target, or write "hold: silent"';
     report({ path: ["services", name, "ports", index], message, hint });

@@ -1,6 +1,6 @@
 /** What it takes from a client to wake the target. */
 import { builtIn } from "./built-in.ts";
-import { type ProtocolName, type Service, serverFirst, type TargetSpec } from "./config.ts";
+import { type ProtocolName, type Service, serverFirst, type TargetSpec, wokenKinds } from "./config.ts";
 import type { Report } from "./issues.ts";
 import type { ParsedService } from "./schema.ts";
 import type { ParsedPolicies } from "./schema-policies.ts";
@@ -16,8 +16,7 @@ export function resolveWakeOn(
 ): Service["wakeOn"] {
   const wakeOn = own.wake_on ?? defaults.wake_on ?? builtIn.wake_on;
   const why = silenceOf(protocol, own);
-  const isWoken = kind === "container" || kind === "created" || kind === "process";
-  if (wakeOn === "first_byte" && why !== undefined && isWoken) {
+  if (wakeOn === "first_byte" && why !== undefined && wokenKinds.has(kind)) {
     const message = `service "${name}" would never be woken by a first byte: ${why}, and its clients wait for that`;
     const hint = own.wake_on === undefined ? 'set "wake_on: connect" here' : 'remove it, or use "connect"';
     report({ path: ["services", name], ...(own.wake_on !== undefined && { key: "wake_on" }), message, hint });

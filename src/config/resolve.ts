@@ -73,7 +73,7 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
   if (target === undefined) return [];
   const ports = own.ports.map((port, index) => resolvePort(name, port, index, target, report));
   checkCount(name, [...own.ports, ...(own.data ?? [])], report);
-  const { protocol, hold } = resolveHold(name, own, defaults, report);
+  const { protocol, hold } = resolveHold(name, own, defaults, target, report);
   const ready = resolveReady(name, own, defaults, report);
   const stopGraceMs = own.stop_grace ?? defaults.stop_grace;
   const startTimeoutMs = own.start_timeout ?? defaults.start_timeout ?? builtIn.start_timeout;

@@ -49,12 +49,20 @@ suite("hold", () => {
   test("says nothing to those who wait for TLS", () => {
     const service = (settings: string): Buffer =>
       Buffer.from(`services: { a: { container: c, protocol: smtp, ${settings} } }\n`);
-    for (const port of ["465", "4650:465", "465:25"]) {
+    for (const port of ["465", "4650:465", "465:25", "460-470", "4060-4069:460-469"]) {
       const parse = () => parseConfig(service(`ports: [25, "${port}"]`), "w.yaml", context);
       assert.throws(parse, /clients of port 465 speak TLS.*hold: silent/s, port);
     }
     parseConfig(service("ports: [465], hold: silent"), "w.yaml", context);
-    parseConfig(service("ports: [25, 587]"), "w.yaml", context);
+    parseConfig(service('ports: [25, 587, "460-464", "466-470", "465/udp"]'), "w.yaml", context);
+  });
+
+  test("of the defaults, and the protocol there, are not for what is not woken", () => {
+    for (const settings of ["ports: 465, builtin: echo", 'ports: 80, host: a.test, forward: "10.0.0.1:80"']) {
+      const text = `defaults: { protocol: smtp, hold: silent }\nservices: { a: { ${settings} } }\n`;
+      const [service] = parseConfig(Buffer.from(text), "w.yaml", context).services;
+      assert.deepEqual([service?.protocol, service?.hold], ["raw", { kind: "auto" }], settings);
+    }
   });
 
   test("means nothing where nothing is woken", () => {
