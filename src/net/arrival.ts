@@ -100,7 +100,9 @@ export class Arrival {
 
   async #readHeader(): Promise<Ends | undefined> {
     const { address } = endsOf(this.#client).peer;
-    if (this.#options.signpost()?.trusts(address) !== true) return undefined;
+    const signpost = this.#options.signpost();
+    if (signpost?.isLost(address) === true) throw new UnroutedError("gone", "the client left");
+    if (signpost?.trusts(address) !== true) return undefined;
     return await this.#peek(readProxyHeader, LONGEST_PROXY_HEADER);
   }
 

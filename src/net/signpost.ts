@@ -37,7 +37,7 @@ export class Signpost {
 
   /** Where they are led who come from this address, when nothing has to be read for that; otherwise undefined. */
   directly(address: string): Route | undefined {
-    return this.trusts(address) ? undefined : this.namelessly(address);
+    return this.trusts(address) || this.isLost(address) ? undefined : this.namelessly(address);
   }
 
   /** The same for one of whom it is known already for whom it connects. */
@@ -57,6 +57,11 @@ export class Signpost {
     if (this.#last.receive.length === 0) return false;
     const ip = readIp(address);
     return ip !== undefined && this.#last.receive.some((network) => isIn(ip, network));
+  }
+
+  /** Whether nobody can tell any more if it was a proxy, so that what it has said could be a header, or not. */
+  isLost(address: string): boolean {
+    return this.#last.receive.length > 0 && readIp(address) === undefined;
   }
 
   /** Where they are led who say this name, or none; undefined when nobody has it. */

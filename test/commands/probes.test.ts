@@ -51,6 +51,28 @@ suite("probes", () => {
     assert.equal(await bench.metric(starts), "1");
   });
 
+  test("may be gone before anybody has looked who they were, and start nothing either", async () => {
+    const [port, up, behind, upToo] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    const proxied = `${probes}, proxy_protocol: { receive: [${MONITOR}] }`;
+    await using bench = await Bench.start(
+      echoService("a", port, up, "one", probes) + echoService("b", behind, upToo, "two", proxied),
+    );
+    bench.program.child.kill("SIGSTOP");
+    // The kernel takes them in, and wakeport sees them when they have left.
+    for (const [at, words] of [[port, "x"] as const, [behind, "PROXY UNKNOWN\r\n"] as const]) {
+      using peer = await connect(at);
+      await new Promise<void>((sent) => peer.socket.write(words, () => sent()));
+      peer.reset();
+    }
+    bench.program.child.kill("SIGCONT");
+    const gone = 'wakeport_connections_total{service="a",outcome="client_gone"}';
+    await until(async () => (await bench.metric(gone)) === "1", "its report");
+    const unrouted = `wakeport_unrouted_total{front="127.0.0.1:${behind}",reason="gone"}`;
+    await until(async () => (await bench.metric(unrouted)) === "1", "the report of what was no proxy's for sure");
+    assert.equal(await bench.metric(starts), "0");
+    assert.equal(await bench.metric(starts.replace('"a"', '"b"')), "0");
+  });
+
   test("are dismissed by every kind of service, and banned by no sensor", async () => {
     const ports = { echo: await freePort(), trap: await freePort(), old: await freePort(), classic: await freePort() };
     const of = (name: keyof typeof ports, rest: string): string =>
