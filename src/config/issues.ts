@@ -73,6 +73,11 @@ function unknownKeyHint(path: Path, key: string, value: unknown): string | undef
   const meant = isTop ? undefined : foreignWord(key);
   if (meant !== undefined) return `here that is ${meant}`;
   if (near !== undefined) return `did you mean "${near}"?`;
+  // A service may be called "ftp".
+  if (isTop && serviceKeys.has(key) && at(value, [key, "ports"]) === undefined) {
+    const orDefaults = defaultsKeys.has(key) ? ', or in "defaults" for all' : "";
+    return `it belongs in a service: services: { NAME: { ${key}: … } }${orDefaults}`;
+  }
   if (isTop && isMapping(at(value, [key]))) return `services go under "services:"`;
   if (path.length === 2 && path[0] === "services" && defaultsKeys.has(key.replaceAll("-", "_"))) {
     return `did you mean "${key.replaceAll("-", "_")}"?`;
@@ -188,11 +193,17 @@ function wrong(path: Path, value: unknown, expected: string): Located {
   return { path, message: `${place(path)} is ${kindOf(at(value, path))}: expected ${expected}` };
 }
 
+/** Protocols that are others inside TLS, whose names look like a misspelling of those. */
+const insideTls: ReadonlySet<unknown> = new Set(["https", "ftps", "smtps", "rediss", "tls", "ssl"]);
+
 function wrongValue(issue: Extract<Issue, { code: "invalid_value" }>, value: unknown): Located {
   const got = at(value, issue.path);
   const known = issue.values.map(String);
   const near = typeof got === "string" ? suggest(got, known) : undefined;
   const message = `${place(issue.path)} is ${kindOf(got)}: expected ${listOf(known.map((word) => `"${word}"`))}`;
+  if (issue.path.at(-1) === "protocol" && insideTls.has(got)) {
+    return { path: issue.path, message, hint: 'write "raw": what is inside TLS passes unread' };
+  }
   return { path: issue.path, message, ...hintOf(near && `did you mean "${near}"?`) };
 }
 

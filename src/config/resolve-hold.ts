@@ -13,7 +13,7 @@ const ways: Readonly<Partial<Record<HoldSpec["kind"], { readonly protocol: strin
 };
 
 /** Ports at which TLS comes first, so that clients take lines of text for a broken server. */
-const tlsFirst: Readonly<Partial<Record<ProtocolName, number>>> = { smtp: 465 };
+const tlsFirst: Readonly<Partial<Record<ProtocolName, number>>> = { smtp: 465, ftp: 990 };
 
 /** What a service inherits and cannot use counts as not said: `defaults` are for services of more than one kind. */
 export function resolveHold(
@@ -27,7 +27,8 @@ export function resolveHold(
   if (!wokenKinds.has(kind)) return { protocol: builtIn.protocol, hold: { kind: "auto" } };
   const protocol: ProtocolName = own.protocol ?? defaults.protocol ?? builtIn.protocol;
   const hold = holdOf(own.hold ?? defaults.hold ?? builtIn.hold);
-  if (hold.kind === "auto") checkPorts(name, own.ports, protocol, report);
+  // FTP is read while it passes, too, and not only while clients wait.
+  if (hold.kind === "auto" || protocol === "ftp") checkPorts(name, own.ports, protocol, report);
   const way = ways[hold.kind];
   if (way === undefined || way.protocol === protocol) return { protocol, hold };
   if (own.hold !== undefined) {
@@ -41,12 +42,14 @@ export function resolveHold(
 function checkPorts(name: string, ports: readonly PortMapping[], protocol: ProtocolName, report: Report): void {
   const tlsPort = tlsFirst[protocol];
   if (tlsPort === undefined) return;
+  const isFtp = protocol === "ftp";
   for (const [index, { front, target = front, count = 1, protocol: transport }] of ports.entries()) {
     const isThere = [front, target].some((first) => first <= tlsPort && tlsPort < first + count);
     if (!isThere || transport === "udp") continue;
-    const message = `service "${name}": clients of port ${tlsPort} speak TLS, in which "protocol: ${protocol}" has no words for those who wait`;
-    const hint =
-      'give that port a service of its own, with "protocol: raw" and the same target, or write "hold: silent"';
+    const what = isFtp ? "reads nothing" : "has no words for those who wait";
+    const message = `service "${name}": clients of port ${tlsPort} speak TLS, in which "protocol: ${protocol}" ${what}`;
+    const own = 'give that port a service of its own, with "protocol: raw" and the same target';
+    const hint = isFtp ? `${own}, and "data:" ports` : `${own}, or write "hold: silent"`;
     report({ path: ["services", name, "ports", index], message, hint });
   }
 }

@@ -54,6 +54,10 @@ suite("hold", () => {
       assert.throws(parse, /clients of port 465 speak TLS.*hold: silent/s, port);
     }
     parseConfig(service("ports: [465], hold: silent"), "w.yaml", context);
+    for (const hold of ["auto", "silent"]) {
+      const implicit = Buffer.from(`services: { a: { ports: [990], protocol: ftp, hold: ${hold}, container: a } }\n`);
+      assert.throws(() => parseConfig(implicit, "w.yaml", context), /clients of port 990 speak TLS.*"data:" ports/s);
+    }
     parseConfig(service('ports: [25, 587, "460-464", "466-470", "465/udp"]'), "w.yaml", context);
   });
 
@@ -63,6 +67,12 @@ suite("hold", () => {
       const [service] = parseConfig(Buffer.from(text), "w.yaml", context).services;
       assert.deepEqual([service?.protocol, service?.hold], ["raw", { kind: "auto" }], settings);
     }
+  });
+
+  test("of a protocol inside TLS is none that wakeport speaks", () => {
+    const parse = () =>
+      parseConfig(Buffer.from("services: { a: { ports: 1, container: c, protocol: https } }\n"), "w.yaml", context);
+    assert.throws(parse, /write "raw": what is inside TLS passes unread/);
   });
 
   test("means nothing where nothing is woken", () => {

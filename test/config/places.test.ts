@@ -88,6 +88,14 @@ d: [*c,*c,*c,*c,*c,*c,*c,*c,*c]
 `,
     "Excessive alias count indicates a resource exhaustion attack | aliases may not multiply",
   ],
+  "a setting of services at the top": [
+    `${ftp}hold: page\n`,
+    '5:1 unknown key "hold" in the file | it belongs in a service: services: { NAME: { hold: … } }, or in "defaults" for all',
+  ],
+  "what one service says, at the top": [
+    `${ftp}host: app.test\n`,
+    '5:1 unknown key "host" in the file | it belongs in a service: services: { NAME: { host: … } }',
+  ],
   "an unknown key at the top": [`${ftp}dockr: {}\n`, '5:1 unknown key "dockr" in the file | did you mean "docker"?'],
   "an unknown key in admin": [
     `${ftp}admin: { lisen: x }\n`,
