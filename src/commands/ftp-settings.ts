@@ -2,6 +2,7 @@
 import net from "node:net";
 import { type Service, type ServicePort, tellsDataPorts } from "../config/config.ts";
 import { formatRange } from "../config/ports.ts";
+import { sharedWithProcess } from "../config/resolve-data.ts";
 
 /** Where it cannot be known at which address clients reach wakeport. */
 const SOMEWHERE = "ADDRESS";
@@ -29,7 +30,15 @@ function linesOf(service: Service): string[] {
     "pure-ftpd": [`PassivePortRange ${first} ${last}`, ...(address ? [`ForcePassiveIP ${address}`] : [])],
   };
   const lines = Object.entries(settings).map(([server, words]) => `    ${server.padEnd(9)}   ${words.join("   ")}`);
-  return [`  ${name}: ${told}${when}`, ...lines];
+  return [`  ${name}: ${told}${when}`, ...lines, ...sharedLines(service)];
+}
+
+/** Where clients of FTP are told ports by wakeport itself, a process may share them: but what it tells those of TLS is its own. */
+function sharedLines({ data, target }: Service): string[] {
+  if (target.kind !== "process" || data.every((port) => sharedWithProcess(port, target) === undefined)) return [];
+  return [
+    `    its process cannot listen there while wakeport does: for TLS let the two have an address each, as with "listen: 127.0.0.2:${target.listen.port ?? 21}" and "data: 127.0.0.1:${formatRange(data[0]?.front ?? 0, data[0]?.count)}"`,
+  ];
 }
 
 /** From the first to the last, when nothing is missing between them. */

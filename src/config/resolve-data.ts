@@ -28,6 +28,6 @@ export function resolveData(
 }
 
 /** The first port that wakeport and the process would both have to bind. */
-function sharedWithProcess(port: PortMapping, target: TargetSpec): number | undefined {
+export function sharedWithProcess(port: PortMapping, target: TargetSpec): number | undefined {
   return target.kind === "process" ? clashingPort(port, { ...port, address: target.listen.host }) : undefined;
 }

@@ -1,14 +1,30 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ftpSettings } from "../../src/commands/ftp-settings.ts";
+import { ftpWords } from "../../src/commands/ftp-words.ts";
 import { type Service, tellsDataPorts } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 
+const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
+
 function service(ports: string): Service {
   const text = `services: { ftp: { ports: ${ports}, data: 30000-30009, container: c } }`;
-  const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
   return parseConfig(Buffer.from(text), "w.yaml", context).services[0]!;
 }
+
+function words(rest: string): string | undefined {
+  const text = `services: { ftp: { protocol: ftp, container: c, ${rest} } }`;
+  return ftpWords(parseConfig(Buffer.from(text), "w.yaml", context).services[0]!);
+}
+
+suite("remarks on FTP", () => {
+  test("say what clients need that encrypt, and which ports are none for sessions", () => {
+    assert.match(words("ports: 21") ?? "", /clients that encrypt .* needs "data:" ports/);
+    assert.equal(words("ports: 21, data: 30000"), undefined);
+    assert.match(words("ports: ['21', '30000-30009', '2020:20']") ?? "", /^30000-30009, 2020 in "ports": /);
+    assert.match(words("ports: ['21', '20'], data: 30000") ?? "", /^20 in "ports": /);
+  });
+});
 
 const addressOf = (ports: string): string | undefined =>
   /pasv_address=(\S+)/.exec(ftpSettings([service(ports)]).join())?.[1];
@@ -36,6 +52,19 @@ suite("settings of FTP servers", () => {
       const [, told] = ftpSettings([{ ...service("21"), protocol } as Service]);
       assert.equal(told, "  ftp: 30000-30009 (for clients that use TLS: the others are told by wakeport)");
     }
+  });
+
+  test("are followed by what a process needs that would listen where wakeport does", () => {
+    const parsed = (listen: string): Service => {
+      const text = `services: { ftp: { ports: "127.0.0.1:2121", protocol: ftp, data: "127.0.0.1:30000-30009", process: { command: [x], listen: "${listen}" } } }`;
+      return parseConfig(Buffer.from(text), "w.yaml", context).services[0]!;
+    };
+    const last = (listen: string): string | undefined => ftpSettings([parsed(listen)]).at(-1);
+    assert.match(
+      last("127.0.0.1:2122") ?? "",
+      /cannot listen there.*listen: 127\.0\.0\.2:2122.*127\.0\.0\.1:30000-30009/,
+    );
+    assert.match(last("127.0.0.2:2122") ?? "", /pure-ftpd/);
   });
 
   test("are told of no service without data ports", () => {
