@@ -271,10 +271,19 @@ export class Engine {
     );
   }
 
-  /** The last `lines` lines of a container's output, oldest first. @throws TargetError where the engine does not tell */
-  async logTail(container: ContainerFacts, lines: number, signal: AbortSignal): Promise<readonly string[]> {
+  /**
+   * The last lines of a container's output, oldest first: so many at most, and of those since `since` (Unix seconds).
+   *
+   * @throws TargetError where the engine does not tell
+   */
+  async logTail(
+    container: ContainerFacts,
+    { lines, since }: { readonly lines: number; readonly since?: number },
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
     const options = callOn("logs", container, QUICK_MS, signal);
-    const query = { stdout: true, stderr: true, tail: lines, follow: false } as const;
+    const begin = since === undefined ? {} : { since: since.toFixed(3) };
+    const query = { stdout: true, stderr: true, tail: lines, follow: false, ...begin } as const;
     const log = await this.#call(options, (abort) =>
       this.#docker.getContainer(container.id).logs({ ...query, ...abort }),
     );

@@ -9,7 +9,7 @@ import type { ContainerEvent, EngineEvents } from "../engine/events.ts";
 import { checkRoute, findRoute, type LivingRoute } from "../engine/find-route.ts";
 import type { OwnContainer } from "../engine/own-container.ts";
 import { TargetError } from "../errors.ts";
-import { followLog } from "./container-log.ts";
+import { beginOfLife, followLog } from "./container-log.ts";
 import { restartWarning, stopWarning } from "./container-warnings.ts";
 import { Succession } from "./succession.ts";
 import type { Sight, SleepAction, Target } from "./target.ts";
@@ -164,7 +164,10 @@ export class ContainerTarget implements Target {
 
   async lastLines(signal: AbortSignal, most: number = LAST_LINES): Promise<readonly string[]> {
     try {
-      return await this.#options.engine.logTail(await this.facts(signal), most, signal);
+      const facts = await this.facts(signal);
+      // One that is up again has nothing to do with what it said before. Of one that is down nobody knows when it began.
+      const begin = facts.isRunning ? { since: beginOfLife(facts) / 1000 } : {};
+      return await this.#options.engine.logTail(facts, { lines: most, ...begin }, signal);
     } catch {
       // A socket proxy rarely allows to read logs; the failure itself is told without them.
       return [];

@@ -214,6 +214,8 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       enough.abort();
       await followed;
       assert.deepEqual(lines, ["at work"]);
+      const last = await target.lastLines(unlimited);
+      assert.deepEqual(last, subject.hidesOutput ? [] : ["at work"], "nothing of the life before");
     });
 
     test("a watch that was disposed hears nothing more, another one still does", async () => {
