@@ -45,6 +45,7 @@ export class Arrival {
   /** What is being read at the moment, if it is a name. */
   #kind: NameKind | undefined;
   #name: string | undefined;
+  /** Of what is being read. */
   #said: Buffer = Buffer.alloc(0);
 
   constructor(options: ArrivalOptions) {
@@ -82,7 +83,10 @@ export class Arrival {
   async refuse({ reason, cause }: UnroutedError): Promise<void> {
     const banner = this.#kind && speeches[this.#kind].refuse(reason, cause);
     this.#client.on("error", () => {});
-    if (banner === undefined) this.#client.resetAndDestroy();
+    // Browsers connect ahead of what they ask: an answer without a question would be taken for one to the next request.
+    const isUnasked = this.#kind !== undefined && reason === "too_late" && this.#said.length === 0;
+    if (isUnasked) await this.#options.farewell.bid(this.#client, { way: "close" });
+    else if (banner === undefined) this.#client.resetAndDestroy();
     else await this.#options.farewell.bid(this.#client, { banner, way: "close" });
   }
 
@@ -122,6 +126,7 @@ export class Arrival {
   }
 
   #peek<T>(read: (bytes: Buffer) => Found<T> | undefined, most: number): Promise<T> {
+    this.#said = Buffer.alloc(0);
     const passed = performance.now() - this.#began;
     return peek(this.#client, {
       read: (bytes) => {

@@ -70,7 +70,7 @@ suite("an arrival, by host", () => {
     });
   }
 
-  test("half a head and silence ends at the deadline, with 408; a client that leaves costs nothing", async () => {
+  test("half a head and silence ends at the deadline, with 408 or without a word; a client that leaves costs nothing", async () => {
     await using shared = await SharedFront.open({ ...sites, deadlineMs: 50 });
     using slow = shared.connect();
     slow.send("GET / HTTP/1.1\r\nHost: app.te");
@@ -78,6 +78,7 @@ suite("an arrival, by host", () => {
     assert.match(slow.text, /^HTTP\/1.1 408 Request Timeout\r\n/);
     using silent = shared.connect();
     assert.equal(await silent.ends(), "ended");
+    assert.equal(silent.text, "", "nothing was asked");
     assert.deepEqual(await shared.reasons(2), ["too_late", "too_late"]);
     assert.match(shared.unrouted[0]?.said ?? "", /^GET \/ HTTP\/1.1\\x0d\\x0aHost: app.te$/);
 
@@ -287,9 +288,18 @@ suite("an arrival, by a proxy", () => {
 
     await using hurried = await SharedFront.open({ services, deadlineMs: 50 });
     using slow = hurried.connect();
-    slow.send(header);
+    slow.send(Buffer.concat([header, Buffer.from("GET ")]));
     assert.equal(await slow.ends(), "ended");
     assert.match(slow.text, /^HTTP\/1.1 408 /);
+    using silent = hurried.connect();
+    silent.send(header);
+    assert.equal(await silent.ends(), "ended");
+    assert.equal(silent.text, "");
+    assert.deepEqual(await hurried.reasons(2), ["too_late", "too_late"]);
+    assert.deepEqual(
+      hurried.unrouted.map(({ said }) => said),
+      ["GET ", undefined],
+    );
   });
 });
 
