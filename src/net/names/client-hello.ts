@@ -42,19 +42,22 @@ export function readClientHello(bytes: Buffer): ClientHello | undefined {
 
 /** The first message of the handshake, without its own four bytes of head. What follows it is none of our business. */
 function messageIn(bytes: Buffer): Buffer | undefined {
-  let message: Buffer = Buffer.alloc(0);
+  const fragments: Buffer[] = [];
+  let [length, end] = [0, Number.POSITIVE_INFINITY];
   for (let at = 0; at < bytes.length; ) {
     checkRecord(bytes, at);
     if (bytes.length < at + 5) return undefined;
     const size = bytes.readUInt16BE(at + 3);
     if (size === 0 || size > LONGEST_RECORD) throw new ClientHelloError("a record of TLS has a wrong length");
     const fragment = bytes.subarray(at + 5, at + 5 + size);
-    message = message.length === 0 ? fragment : Buffer.concat([message, fragment]);
-    if (message.length > 0 && message[0] !== CLIENT_HELLO) {
+    if (length === 0 && fragment.length > 0 && fragment[0] !== CLIENT_HELLO) {
       throw new ClientHelloError("the first message of TLS is no ClientHello");
     }
-    const end = message.length < 4 ? Number.POSITIVE_INFINITY : 4 + message.readUIntBE(1, 3);
-    if (message.length >= end) return message.subarray(4, end);
+    fragments.push(fragment);
+    length += fragment.length;
+    // Put together twice at most, however small the records are: there may be thousands, and they are read with each byte.
+    if (length >= 4 && end === Number.POSITIVE_INFINITY) end = 4 + Buffer.concat(fragments).readUIntBE(1, 3);
+    if (length >= end) return Buffer.concat(fragments).subarray(4, end);
     at += 5 + size;
   }
   return undefined;

@@ -89,6 +89,15 @@ suite("readClientHello()", () => {
     assert.deepEqual(readClientHello(Buffer.from([22, 3, 0, 0, body.length + 4, 1, 0, 0, body.length, ...body])), {});
   });
 
+  test("is put together twice at most, in however many records it comes", (t) => {
+    const long = made([serverName(ascii("app.test")), [21, new Array<number>(2_000).fill(0)]]);
+    const scarce = scattered(long, [1]);
+    const together = t.mock.method(Buffer, "concat").mock;
+    assert.deepEqual(readClientHello(scarce), { serverName: "app.test" });
+    assert.equal(readClientHello(scarce.subarray(0, -1)), undefined);
+    assert.equal(together.callCount(), 3);
+  });
+
   const refused: Readonly<Record<string, readonly [bytes: Buffer, isStranger?: boolean]>> = {
     HTTP: [Buffer.from("GET / HTTP/1.1\r\n"), true],
     "a hello of SSL 2": [Buffer.from([0x80, 0x2e, 1, 3, 1]), true],
