@@ -265,6 +265,6 @@ export class Connection {
 
 /** A dual-stack listener shows IPv4 clients as IPv6 addresses: people know them otherwise. */
 export function formatPeer({ address: written, port }: Endpoint): string {
-  const address = written === "" ? "unknown" : written.replace(/^::ffff:/, "");
+  const address = written === "" ? "unknown" : written.replace(/^::ffff:(?=\d+\.)/, "");
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
