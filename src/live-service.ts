@@ -55,7 +55,7 @@ export class LiveService {
     this.dataPorts = before?.dataPorts ?? (hasData ? new DataPorts() : undefined);
     this.controlOpenings = openingsOf(options, this.entrance, hasData ? this.dataPorts : undefined);
     this.dataOpenings = dataOpeningsOf(options, this.dataPorts);
-    this.dataPorts?.configure(service.data.flatMap(eachPort).map(({ front }) => front));
+    this.dataPorts?.configure(service.data.flatMap(eachPort).map(frontOf));
     const isAsBefore = before !== undefined && before.activator === activator && sameForUdp(before.service, service);
     this.udp = isAsBefore ? before.udp : newUdp(options, this.entrance);
   }

@@ -4,7 +4,7 @@
  *
  * @see RFC 959, section 3.2
  */
-import { formatIp, type Ip } from "./ip.ts";
+import { formatIp, type Ip, isSameAddress, readIp } from "./ip.ts";
 
 /** How long a reserved port is kept for a client that does not come. */
 const EXPECTED_MS = 60_000;
@@ -15,9 +15,18 @@ export interface Hold extends Disposable {
   readonly signal: AbortSignal;
 }
 
+/** Where data connections come in. */
+export interface DataFront {
+  readonly port: number;
+  /** Absent: every address of this machine. */
+  readonly address?: string;
+}
+
 export interface ControlFacts {
   /** Where its data connections may come from: the client, and the proxy that has brought it. */
   readonly ips: readonly Ip[];
+  /** Which of this machine's addresses it came in at: clients connect to that one again. */
+  readonly frontAddress: string;
   /** The two ends of the connection to the target. */
   readonly upstreamAddress: string;
   readonly localAddress: string;
@@ -59,7 +68,7 @@ interface Expected {
 /** The data ports of one service, and the control connections that may use them. */
 export class DataPorts {
   readonly #now: () => number;
-  #ports: readonly number[] = [];
+  #fronts: readonly DataFront[] = [];
   /** Where the search for a free port goes on: one that was used a moment ago may still be on somebody's mind. */
   #next = 0;
   /** By the address of the client, in the order in which they came. */
@@ -73,8 +82,8 @@ export class DataPorts {
   }
 
   /** From now on these are the ports, or there are none. Control connections stay. */
-  configure(ports: readonly number[]): void {
-    this.#ports = [...new Set(ports)];
+  configure(fronts: readonly DataFront[]): void {
+    this.#fronts = fronts;
   }
 
   /** Takes in a control connection that is being served from now on. */
@@ -83,7 +92,7 @@ export class DataPorts {
     const joined = new Joined(facts);
     for (const source of sources) this.#controls.set(source, (this.#controls.get(source) ?? new Set()).add(joined));
     let isOver = false;
-    const hasPorts = (): boolean => this.#ports.length > 0;
+    const hasPorts = (): boolean => this.#fronts.length > 0;
     return {
       get hasPorts() {
         return hasPorts();
@@ -128,7 +137,7 @@ export class DataPorts {
   }
 
   #expect(sources: readonly string[], control: Joined, targetPort: number): ReturnType<Control["expect"]> {
-    const front = this.#free(sources, targetPort);
+    const front = this.#free(sources, targetPort, this.#portsFor(control));
     if (front === undefined) return undefined;
     const keys = sources.map((source) => keyOf(source, front));
     const expected = { control, targetPort, keys, until: this.#now() + EXPECTED_MS };
@@ -144,17 +153,23 @@ export class DataPorts {
    * The same number, where that can be: another client behind the same address, whose talk nobody can read, may be told
    * a number by the server itself.
    */
-  #free(sources: readonly string[], wanted: number): number | undefined {
+  #free(sources: readonly string[], wanted: number, ports: readonly number[]): number | undefined {
     const isFree = (port: number): boolean => sources.every((source) => this.#expectedAt(source, port) === undefined);
-    if (this.#ports.includes(wanted) && isFree(wanted)) return wanted;
-    const count = this.#ports.length;
+    if (ports.includes(wanted) && isFree(wanted)) return wanted;
+    const count = ports.length;
     for (let step = 0; step < count; step += 1) {
-      const port = this.#ports[(this.#next + step) % count]!;
+      const port = ports[(this.#next + step) % count]!;
       if (!isFree(port)) continue;
       this.#next = (this.#next + step + 1) % count;
       return port;
     }
     return undefined;
+  }
+
+  /** Those at the address that its client knows. Where none are, somebody else leads it to the others. */
+  #portsFor({ frontAddress }: Joined): readonly number[] {
+    const near = this.#fronts.filter(({ address }) => isAt(frontAddress, address));
+    return [...new Set((near.length > 0 ? near : this.#fronts).map(({ port }) => port))];
   }
 
   #expectedAt(source: string, port: number): Expected | undefined {
@@ -170,6 +185,10 @@ class Joined {
 
   constructor(facts: ControlFacts) {
     this.#facts = facts;
+  }
+
+  get frontAddress(): string {
+    return this.#facts.frontAddress;
   }
 
   get isUp(): boolean {
@@ -196,6 +215,12 @@ class Joined {
     this.#users -= 1;
     if (this.#users === 0) this.#facts.hold[Symbol.dispose]();
   }
+}
+
+/** Whether what listens at `listened` is to be had at that address. */
+function isAt(address: string, listened: string | undefined): boolean {
+  if (listened === undefined || isSameAddress(address, listened)) return true;
+  return listened === "0.0.0.0" ? readIp(address)?.family === "ipv4" : listened === "::";
 }
 
 function keyOf(source: string, port: number): string {

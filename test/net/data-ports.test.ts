@@ -16,7 +16,11 @@ class Stage {
   readonly ports: DataPorts = new DataPorts(() => this.now);
 
   constructor(...ports: number[]) {
-    this.ports.configure(ports);
+    this.configure(ports);
+  }
+
+  configure(ports: readonly number[]): void {
+    this.ports.configure(ports.map((port) => ({ port })));
   }
 
   join(client: Ip, rest: Partial<ControlFacts> = {}): Control {
@@ -26,7 +30,8 @@ class Stage {
         this.released += 1;
       },
     };
-    return this.ports.join({ ips: [client], upstreamAddress: "172.17.0.2", localAddress: "172.17.0.1", hold, ...rest });
+    const facts = { frontAddress: "10.0.0.9", upstreamAddress: "172.17.0.2", localAddress: "172.17.0.1", hold };
+    return this.ports.join({ ips: [client], ...facts, ...rest });
   }
 }
 
@@ -99,10 +104,10 @@ suite("data ports", () => {
   test("stay with their control connections when they are others", () => {
     const stage = new Stage(30_000);
     using control = stage.join(alice);
-    stage.ports.configure([40_000]);
+    stage.configure([40_000]);
     assert.equal(told(stage.ports.lead(alice, 40_000)), "172.17.0.1 > 172.17.0.2:40000");
     assert.equal(control.expect(1)?.front, 40_000);
-    stage.ports.configure([]);
+    stage.configure([]);
     assert.equal(control.expect(1), undefined);
   });
 });
@@ -136,6 +141,27 @@ suite("a reserved data port", () => {
       return front;
     });
     assert.deepEqual(fronts, [30_000, 30_001, 30_000]);
+  });
+
+  test("is one at the address that the client knows, if there are any", () => {
+    const stage = new Stage();
+    const told = (frontAddress: string): readonly (number | undefined)[] => {
+      using control = stage.join(alice, { frontAddress });
+      const reserved = [control.expect(5), control.expect(5), control.expect(5)];
+      return reserved.map((one) => one?.front);
+    };
+    stage.ports.configure([
+      { port: 1, address: "10.0.0.9" },
+      { port: 2, address: "fd00::9" },
+      { port: 3, address: "0.0.0.0" },
+      { port: 4, address: "::1" },
+    ]);
+    assert.deepEqual(told("::ffff:10.0.0.9").toSorted(), [1, 3, undefined]);
+    assert.deepEqual(told("fd00::9"), [2, undefined, undefined]);
+    assert.deepEqual(told("10.0.0.8"), [3, undefined, undefined]);
+    assert.equal(new Set(told("fd00::8")).size, 3);
+    stage.ports.configure([{ port: 1, address: "10.0.0.9" }, { port: 2, address: "::" }, { port: 3 }]);
+    assert.deepEqual(told("fd00::8").toSorted(), [2, 3, undefined]);
   });
 
   test("is free again when it is given back, after a minute, and with its control connection", () => {

@@ -97,7 +97,7 @@ export class ToTarget implements Destination {
     const { remoteAddress: upstreamAddress, localAddress } = upstream;
     // One of the two has left in this very moment: then there is nothing to be had at other ports.
     if (ips.length === 0 || upstreamAddress === undefined || localAddress === undefined) return undefined;
-    return dataPorts.join({ ips, upstreamAddress, localAddress, hold });
+    return dataPorts.join({ ips, frontAddress: socket.localAddress ?? "", upstreamAddress, localAddress, hold });
   }
 
   get #progress(): Progress {

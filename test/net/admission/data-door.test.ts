@@ -15,7 +15,13 @@ const bob = readIp("10.0.0.2")!;
 function stage(rest: Partial<DataDoorOptions> = {}): { readonly door: DataDoor; readonly seats: Seats } {
   const dataPorts = new DataPorts();
   const hold = { signal: new AbortController().signal, [Symbol.dispose]: () => {} };
-  dataPorts.join({ ips: [alice], upstreamAddress: "172.17.0.2", localAddress: "172.17.0.1", hold });
+  dataPorts.join({
+    ips: [alice],
+    frontAddress: "127.0.0.1",
+    upstreamAddress: "172.17.0.2",
+    localAddress: "172.17.0.1",
+    hold,
+  });
   const seats = new Seats(1, "connections in all", "process_limit");
   const options = { access: { deny: [] }, probes: [], dataPorts, bans: new Bans(), seats, unixTime: () => 0, ...rest };
   return { door: new DataDoor(options), seats: options.seats };

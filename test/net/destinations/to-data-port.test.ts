@@ -23,7 +23,7 @@ interface Stage extends AsyncDisposable {
 
 async function stage(): Promise<Stage> {
   const dataPorts = new DataPorts();
-  dataPorts.configure([FRONT]);
+  dataPorts.configure([{ port: FRONT }]);
   const told = { activity: 0, released: 0 };
   const lost = new AbortController();
   const release = (): void => {
@@ -34,7 +34,13 @@ async function stage(): Promise<Stage> {
   };
   const hold = { signal: lost.signal, [Symbol.dispose]: release };
   const ip = readIp("127.0.0.1")!;
-  const control = dataPorts.join({ ips: [ip], upstreamAddress: "127.0.0.1", localAddress: "127.0.0.9", hold });
+  const control = dataPorts.join({
+    ips: [ip],
+    frontAddress: "127.0.0.1",
+    upstreamAddress: "127.0.0.1",
+    localAddress: "127.0.0.9",
+    hold,
+  });
   const front = await DirectFront.open(new ToDataPort({ dataPorts, activator: { noteActivity }, front: FRONT }));
   return { front, control, lost, told, [Symbol.asyncDispose]: () => front[Symbol.asyncDispose]() };
 }
