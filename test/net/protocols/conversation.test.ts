@@ -54,6 +54,7 @@ suite("a protocol", () => {
     assert.equal(client.text, "come again\n");
     const [report] = await front.reported(1);
     assert.deepEqual([report?.outcome, report?.end], ["served", "page"]);
-    assert.equal(front.activator.view.held, 0);
+    assert.equal(front.activator.view.held, 1, "for who comes again");
+    await eventually("nobody holds the target", () => front.activator.view.held === 0);
   });
 });
