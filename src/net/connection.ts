@@ -202,11 +202,11 @@ export class Connection {
         this.#isBound = isBound;
       };
       const client = { socket: this.#client, ...this.#ends, listener, signal, meters, opened, partsWith };
-      await this.#route.destination.hear?.(client);
-      signal.throwIfAborted();
-      this.#isIn = true;
       for (let { destination } = this.#route; ; ) {
         try {
+          if (!this.#isIn) await destination.hear?.(client);
+          signal.throwIfAborted();
+          this.#isIn = true;
           return await destination.serve(client);
         } catch (error) {
           const next = error instanceof ClosedError && !isOpen ? this.#successorOf(destination) : undefined;

@@ -21,6 +21,24 @@ suite("wake_on: first_byte", () => {
     assert.match(client.text, /^\d+ new\nhello\n$/);
   });
 
+  test("a client that waits for the server to speak is served when a reload says that it may", async () => {
+    const [port, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", port, up, "one", firstByte));
+    using client = await connect(port);
+    await until(async () => (await bench.metric(waiting)) === "1", "a client that waits");
+    await bench.reload(echoService("a", port, up, "one", ", protocol: smtp"));
+    await until(() => client.text.endsWith(" one\n"), "a greeting");
+  });
+
+  test("a client that is silent when its service goes is let go of", async () => {
+    const [port, other, up] = [await freePort(), await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", port, up, "one", firstByte));
+    using client = await connect(port);
+    await until(async () => (await bench.metric(waiting)) === "1", "a client that waits");
+    await bench.reload(echoService("b", other, up));
+    assert.equal(await client.ends(), "ECONNRESET");
+  });
+
   test("the end does not wait for clients that say nothing", async () => {
     const [port, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(`${echoService("a", port, up, "one", firstByte)}shutdown: { drain: 1h }\n`);

@@ -2,7 +2,7 @@
 import type net from "node:net";
 import { abortable } from "../../activation/abortable.ts";
 import type { Activator } from "../../activation/activator.ts";
-import { ExitedError } from "../../activation/errors.ts";
+import { ClosedError, ExitedError } from "../../activation/errors.ts";
 import type { Lease } from "../../activation/lease.ts";
 import { delay, type Gate } from "../../async.ts";
 import { DeadlineError } from "../../errors.ts";
@@ -44,6 +44,7 @@ const NEWS_MS = 250;
 
 export class ToTarget implements Destination {
   readonly #options: ToTargetOptions;
+  readonly #retired = new AbortController();
 
   constructor(options: ToTargetOptions) {
     this.#options = options;
@@ -55,7 +56,13 @@ export class ToTarget implements Destination {
 
   async hear({ socket, signal }: Pick<Client, "socket" | "signal">): Promise<void> {
     const { silenceMs } = this.#options;
-    if (silenceMs !== undefined) await firstByte(socket, silenceMs, signal);
+    if (silenceMs !== undefined) await firstByte(socket, silenceMs, AbortSignal.any([signal, this.#retired.signal]));
+  }
+
+  /** Whoever has not spoken yet need not do so where the service has become one that does not wait for that. */
+  retire(): Promise<void> {
+    this.#retired.abort(new ClosedError("the service was changed or removed"));
+    return Promise.resolve();
   }
 
   async serve(client: Client): Promise<Served> {
