@@ -32,6 +32,9 @@ const ENTRY = /^(?:(?<address>\[[^\]]*\]|\d*\.[\d.]*|[^:[\]]+(?=:[^:]+:)):)?(?<f
  * @see https://docs.docker.com/reference/compose-file/services/#short-syntax-4
  */
 export function parsePort(text: string, names: PortNames = systemPortNames): PortMapping {
+  const range = text.trim().replace(/(\d)\s*-\s*(?=\d)/g, "$1-");
+  if (range !== text.trim() && !/[\s,]/.test(range))
+    throw new UnitError(`"${text}": write a range without blanks: "${range}"`);
   if (/[\s,]/.test(text.trim())) throw new UnitError(`"${text}": of several ports write a list: [21, "2121:21"]`);
   if (text.includes("://") || /^unix:|^\//.test(text)) {
     throw new UnitError(`"${text}": wakeport listens on ports, not on paths: write "2121:21" or "127.0.0.1:2121:21"`);

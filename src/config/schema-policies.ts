@@ -126,6 +126,10 @@ export const policies: { readonly [Key in keyof ParsedPolicies]-?: z.ZodType<Non
   ftp: z.strictObject({
     public_address: z
       .ipv4("the reply to PASV has room for an IPv4 address alone, and for no name; EPSV tells clients no address")
+      .refine(
+        (address) => address !== "0.0.0.0",
+        "0.0.0.0 is nowhere that clients could connect to: write the address that they know",
+      )
       .optional()
       .describe("The IPv4 address that PASV tells clients; default: the one that they connected to"),
   }),

@@ -149,6 +149,10 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
     "services: { a: { ports: 1, inetd: { command: [x], rlimits: { as: -1 } } } }",
     /"-1" is no limit: write "unlimited"/,
   ],
+  "a range with blanks": [
+    "services: { a: { ports: ['30000 - 30009'], container: c } }",
+    /write a range without blanks: "30000-30009"/,
+  ],
   "ports in one text": ["services: { a: { ports: '21, 22', container: c } }", /of several ports write a list/],
   "a path instead of a port": ["services: { a: { ports: 'unix:/run/x', container: c } }", /on ports, not on paths/],
   "a protocol misspelt": ["services: { a: { ports: 53/upd, container: c } }", /write "53" or "53\/udp"/],

@@ -154,6 +154,10 @@ d: [*c,*c,*c,*c,*c,*c,*c,*c,*c]
     `${ftp}    protocol: ftp\n    ftp: { public_address: "fd00::1" }\n`,
     '6:28 "ftp.public_address" of service "ftp": the reply to PASV has room for an IPv4 address alone, and for no name; EPSV tells clients no address',
   ],
+  "a public address that is none": [
+    `${ftp}    protocol: ftp\n    ftp: { public_address: 0.0.0.0 }\n`,
+    '6:28 "ftp.public_address" of service "ftp": 0.0.0.0 is nowhere that clients could connect to: write the address that they know',
+  ],
   "ports in defaults": [
     `defaults:\n  ports: [1]\n${ftp}`,
     '2:3 unknown key "ports" in "defaults" | "ports" belongs to one service: it cannot have a default',
