@@ -41,7 +41,7 @@ class Project implements AsyncDisposable {
   static async create(name: string): Promise<Project> {
     const project = new Project(name, await mkdtemp(join(tmpdir(), "wakeport-bench-")));
     const echo = { image: "node:24-bookworm-slim", command: ["node", "-e", server], container_name: name };
-    const labels = { "wakeport.test": "bench" };
+    const labels = { "wakeport-test": "bench" };
     await writeFile(project.#file, JSON.stringify({ services: { echo: { ...echo, labels } } }));
     await project.compose("up", "--no-start");
     return project;

@@ -115,7 +115,7 @@ suite("the stack example", { skip }, () => {
 
 /** Other ports than the example's, so that tests do not meet, and the label by which test/engine/up finds what a test left. */
 function overrides({ web, db, admin }: { readonly web: number; readonly db: number; readonly admin: number }): string {
-  const labels = 'labels: { wakeport.test: "e2e" }';
+  const labels = 'labels: { wakeport-test: "e2e" }';
   return `
 services:
   wakeport:

@@ -7,7 +7,7 @@ import { isProxied } from "../support/narrow-proxy.ts";
 import { engineTest, type Lab } from "./lab.ts";
 import type { ServiceSpec, Upstream } from "./wakeport.ts";
 
-const LABEL = "wakeport.test.made";
+const LABEL = "wakeport-test.made";
 
 /** A test on a real engine of containers that are created in it. */
 export function madeTest(name: string, body: (lab: Lab, made: Made) => Promise<void>): void {
@@ -37,7 +37,7 @@ export class Made implements Upstream, AsyncDisposable {
 
   /** With the labels by which it is found here, and by test/engine/up. */
   container<T extends object>(settings: T): T & { readonly labels: Readonly<Record<string, string>> } {
-    return { ...settings, labels: { "wakeport.test": this.name, [LABEL]: this.name } };
+    return { ...settings, labels: { "wakeport-test": this.name, [LABEL]: this.name } };
   }
 
   /** What exists of it. */

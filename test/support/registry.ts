@@ -67,7 +67,7 @@ export class Registry implements AsyncDisposable {
     const [repository = "", tag = ""] = image.split(":");
     const repo = `127.0.0.1:${this.#port}/${repository}`;
     const Cmd = ["dd", "if=/dev/urandom", "of=/layer", "bs=1000000", `count=${megabytes}`];
-    const container = await this.#docker.createContainer({ Image: BASE, Cmd, Labels: { "wakeport.test": "registry" } });
+    const container = await this.#docker.createContainer({ Image: BASE, Cmd, Labels: { "wakeport-test": "registry" } });
     await container.start();
     await container.wait();
     await container.commit({ repo, tag });
