@@ -85,10 +85,8 @@ suite("FTP through data ports", { skip }, () => {
   });
 
   test("active transfers need a server that connects to strangers, and go past wakeport", async () => {
-    const gateway = (
-      await run("docker", ["network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Gateway}}"])
-    ).trim();
-    const active = ["--ftp-port", gateway];
+    // The engine's bridge, at whose address containers reach this machine.
+    const active = ["--ftp-port", "docker0"];
     await using strict = await FtpBench.open();
     assert.equal(await succeeds("curl", "-s", "-m", "10", "--ftp-port", "127.0.0.1", `${strict.url}/`), false);
     await using lax = await FtpBench.open({ settings: () => "port_promiscuous=YES" });
