@@ -6,15 +6,21 @@ import net from "node:net";
 import { before, suite, test } from "node:test";
 import { Authority } from "../support/certificates.ts";
 import { run, succeeds } from "../support/compose.ts";
-import { isProxied } from "../support/narrow-proxy.ts";
 import { freePort, until } from "../support/program.ts";
 import { Peer } from "../support/tcp.ts";
-import { buildVsftpd, FtpBench } from "./ftp-bench.ts";
-import { skip as noEngine } from "./lab.ts";
+import { buildVsftpd, cannotServeFtp, FtpBench, type FtpBenchOptions, passiveRange } from "./vsftpd-bench.ts";
 
-const skip = noEngine || (isProxied && "a narrow socket proxy lets no image be built");
-const ADDRESS = "pasv_address=127.0.0.1";
+const skip = await cannotServeFtp();
+const ADDRESS = { pasv_address: "127.0.0.1" };
 const BYTES = 3_000_000;
+
+/** A server that has a passive range, and a service that passes it on and reads nothing. */
+async function openRanged(options: FtpBenchOptions = {}): Promise<FtpBench & { readonly first: number }> {
+  const { first, data, settings } = await passiveRange(5);
+  const service = { protocol: "raw", data, ready: { banner: "220" }, ...options.service };
+  const ftp = await FtpBench.open({ ...options, settings: { ...settings, ...options.settings }, service });
+  return Object.assign(ftp, { first });
+}
 
 const passive = {
   EPSV: [],
@@ -54,7 +60,7 @@ suite("FTP through data ports", { skip }, () => {
   before(buildVsftpd);
 
   test("with a range alone: EPSV and PASV work, a client that believes the address goes past wakeport", async () => {
-    await using ftp = await FtpBench.open();
+    await using ftp = await openRanged();
     await putAndGet(ftp, ...passive.EPSV);
     await putAndGet(ftp, ...passive["PASV, with a client that takes only the port"]);
     assert.match(await ftplib(ftp, { trust: false }), new RegExp(`^${BYTES} 1 221`));
@@ -67,18 +73,18 @@ suite("FTP through data ports", { skip }, () => {
 
   for (const [mode, flags] of Object.entries(passive)) {
     test(`with a range and wakeport's address: ${mode}`, async () => {
-      await using ftp = await FtpBench.open({ settings: () => ADDRESS });
+      await using ftp = await openRanged({ settings: ADDRESS });
       await putAndGet(ftp, ...flags);
       await until(() => ftp.transfers === 3, "three transfers through wakeport");
     });
   }
 
   test("with a range and wakeport's address: lftp, and ftplib whether it believes the address or not", async () => {
-    await using ftp = await FtpBench.open({ settings: () => ADDRESS });
+    await using ftp = await openRanged({ settings: ADDRESS });
     await writeFile(ftp.local("up"), randomBytes(BYTES));
-    const settings = "set net:timeout 20; set net:max-retries 1; set ftp:fix-pasv-address off";
     const transfers = `put ${ftp.local("up")} -o lftp; get lftp -o ${ftp.local("back")}; ls`;
-    assert.match(await run("lftp", ["-c", `${settings}; open ${ftp.url}/incoming; ${transfers}`]), /lftp/);
+    const believed = "set ftp:fix-pasv-address off";
+    assert.match(await ftp.lftp(`${believed}; open ${ftp.url}/incoming; ${transfers}`), /lftp/);
     assert.ok((await readFile(ftp.local("back"))).equals(await readFile(ftp.local("up"))));
     for (const trust of [true, false]) assert.match(await ftplib(ftp, { trust }), new RegExp(`^${BYTES} 1 221`));
     await until(() => ftp.transfers >= 9, "nine transfers through wakeport");
@@ -87,9 +93,11 @@ suite("FTP through data ports", { skip }, () => {
   test("active transfers need a server that connects to strangers, and go past wakeport", async () => {
     // The engine's bridge, at whose address containers reach this machine.
     const active = ["--ftp-port", "docker0"];
-    await using strict = await FtpBench.open();
-    assert.equal(await succeeds("curl", "-s", "-m", "10", "--ftp-port", "127.0.0.1", `${strict.url}/`), false);
-    await using lax = await FtpBench.open({ settings: () => "port_promiscuous=YES" });
+    {
+      await using strict = await openRanged();
+      assert.equal(await succeeds("curl", "-s", "-m", "10", "--ftp-port", "127.0.0.1", `${strict.url}/`), false);
+    }
+    await using lax = await openRanged({ settings: { port_promiscuous: "YES" } });
     assert.match(await lax.curl(...active, `${lax.url}/`), /welcome\.txt/);
     assert.equal(lax.transfers, 0);
   });
@@ -97,29 +105,25 @@ suite("FTP through data ports", { skip }, () => {
   test("over TLS, where nobody on the way can read what the server tells", async () => {
     using authority = new Authority();
     const certificate = authority.issue({ names: "IP:127.0.0.1" });
-    const tls = `ssl_enable=YES\nallow_anon_ssl=YES\nforce_anon_logins_ssl=YES\nforce_anon_data_ssl=YES\nrequire_ssl_reuse=NO
-rsa_cert_file=/tls/cert.pem\nrsa_private_key_file=/tls/key.pem\nssl_ciphers=HIGH\n${ADDRESS}`;
-    await using ftp = await FtpBench.open({ settings: () => tls, binds: [`${certificate}:/tls:ro`] });
+    const allowed = { ssl_enable: "YES", allow_anon_ssl: "YES", require_ssl_reuse: "NO", ssl_ciphers: "HIGH" };
+    const forced = { force_anon_logins_ssl: "YES", force_anon_data_ssl: "YES" };
+    const files = { rsa_cert_file: "/tls/cert.pem", rsa_private_key_file: "/tls/key.pem" };
+    const settings = { ...ADDRESS, ...allowed, ...forced, ...files };
+    await using ftp = await openRanged({ settings, binds: [`${certificate}:/tls:ro`] });
     assert.equal(await succeeds("curl", "-s", "-m", "20", `${ftp.url}/`), false, "the server wants TLS");
     for (const flags of Object.values(passive)) await putAndGet(ftp, "--ssl-reqd", "--insecure", ...flags);
     for (const trust of [true, false]) {
       assert.match(await ftplib(ftp, { trust, tls: true }), new RegExp(`^${BYTES} 1 221`));
     }
-    const settings = "set net:timeout 20; set net:max-retries 1; set ftp:ssl-force yes; set ssl:verify-certificate no";
-    assert.match(
-      await run("lftp", [
-        "-c",
-        `${settings}; set ftp:ssl-protect-data yes; set ftp:ssl-allow-anonymous yes; open ${ftp.url}; ls`,
-      ]),
-      /welcome/,
-    );
+    const encrypted = "set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set ftp:ssl-allow-anonymous yes";
+    assert.match(await ftp.lftp(`set ssl:verify-certificate no; ${encrypted}; open ${ftp.url}; ls`), /welcome/);
     await until(() => ftp.transfers >= 16, "sixteen transfers through wakeport");
   });
 
   test("a transfer outlasts the idle timeout several times, and then the server sleeps", async () => {
-    await using ftp = await FtpBench.open({
-      settings: () => `${ADDRESS}\nanon_max_rate=1000000`,
-      service: "idle_timeout: 300ms",
+    await using ftp = await openRanged({
+      settings: { ...ADDRESS, anon_max_rate: "1000000" },
+      service: { idle_timeout: "300ms" },
     });
     await putAndGet(ftp);
     await ftp.program.logged("target.asleep");
@@ -129,9 +133,9 @@ rsa_cert_file=/tls/cert.pem\nrsa_private_key_file=/tls/key.pem\nssl_ciphers=HIGH
 
   test("clients of another service of the same server have no business at them", async () => {
     const port = await freePort();
-    const others = (container: string): string =>
-      `  other: { ports: ["127.0.0.1:${port}:21"], container: ${container}, ready: { banner: "220" }, stop_grace: 2s }`;
-    await using ftp = await FtpBench.open({ settings: () => ADDRESS, others });
+    const other = { ports: [`127.0.0.1:${port}:21`], ready: { banner: "220" }, stop_grace: "2s" };
+    const others = (container: string) => ({ other: { ...other, container } });
+    await using ftp = await openRanged({ settings: ADDRESS, others });
     const list = (url: string): Promise<boolean> => succeeds("curl", "-s", "-m", "5", "--ftp-skip-pasv-ip", `${url}/`);
     assert.equal(await list(`ftp://127.0.0.1:${port}`), false);
     assert.ok((await ftp.metric('wakeport_connections_denied_total{service="ftp",reason="no_control"}')) > 0);
@@ -139,9 +143,9 @@ rsa_cert_file=/tls/cert.pem\nrsa_private_key_file=/tls/key.pem\nssl_ciphers=HIGH
   });
 
   test("200 scans of the data ports of a sleeping server start nothing, and others are refused when it is awake", async () => {
-    await using ftp = await FtpBench.open({ settings: () => ADDRESS });
+    await using ftp = await openRanged({ settings: ADDRESS });
     const refused = async (from: string): Promise<void> => {
-      const port = ftp.range[0] + Math.floor(Math.random() * 5);
+      const port = ftp.first + Math.floor(Math.random() * 5);
       using peer = new Peer(net.connect({ port, host: "127.0.0.1", localAddress: from, allowHalfOpen: true }));
       await until(() => peer.fate !== "open", "a refusal");
       assert.equal(peer.received, 0);

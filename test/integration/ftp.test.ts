@@ -15,9 +15,9 @@ import {
   cannotServeFtp,
   FtpBench,
   type FtpBenchOptions,
-  freeRange,
   IMAGE_FOLDER,
   md5,
+  passiveRange,
 } from "./vsftpd-bench.ts";
 
 const MB = 1_000_000;
@@ -265,16 +265,12 @@ print(ftp.sendcmd("NOOP"))`;
 });
 
 suite("vsftpd behind data ports", { skip }, () => {
-  /** Its passive range, the same as the data ports, and the address that clients know. */
-  async function ranged(): Promise<{ data: string[]; settings: Readonly<Record<string, string>> }> {
-    const first = await freeRange(10);
-    const range = { pasv_min_port: String(first), pasv_max_port: String(first + 9) };
-    return { data: [`127.0.0.1:${first}-${first + 9}`], settings: { ...range, ...pastNobody } };
-  }
-
   test("without protocol: ftp its range and its address have to be set, and active modes do not work", async () => {
-    const { data, settings } = await ranged();
-    await using ftp = await FtpBench.open({ settings, service: { protocol: "raw", data } });
+    const { data, settings } = await passiveRange();
+    await using ftp = await FtpBench.open({
+      settings: { ...settings, ...pastNobody },
+      service: { protocol: "raw", data },
+    });
     for (const mode of ["EPSV", "PASV, the address ignored", "PASV, the address believed"] as const) {
       await ftp.there(`file-${mode.length}`, MB, ...ofCurl[mode]);
     }
@@ -284,12 +280,11 @@ suite("vsftpd behind data ports", { skip }, () => {
   });
 
   test("with protocol: ftp nothing has to be set, and passive modes come in at them alone", async () => {
-    const { data } = await ranged();
+    const { data, first } = await passiveRange();
     await using ftp = await FtpBench.open({ service: { data } });
     for (const [index, flags] of Object.values(ofCurl).entries()) await ftp.there(`file-${index}`, MB, ...flags);
     const told = await ftp.python('print(ftp.sendcmd("PASV")); print(ftp.sendcmd("EPSV"))');
     const [high = 0, low = 0] = /,(\d+),(\d+)\)/.exec(told)?.slice(1).map(Number) ?? [];
-    const first = Number(/:(\d+)-/.exec(data[0] ?? "")?.[1]);
     for (const port of [high * 256 + low, Number(/\|\|\|(\d+)\|/.exec(told)?.[1])]) {
       assert.ok(port >= first && port < first + 10, `${port} is none of ${data}`);
     }
@@ -297,11 +292,15 @@ suite("vsftpd behind data ports", { skip }, () => {
 
   test("clients that encrypt use them, in every passive mode", async () => {
     using authority = new Authority();
-    const { data, settings } = await ranged();
+    const { data, settings } = await passiveRange();
     const tls = { ssl_enable: "YES", allow_anon_ssl: "YES", require_ssl_reuse: "NO" };
     const files = { rsa_cert_file: "/tls/cert.pem", rsa_private_key_file: "/tls/key.pem" };
     const binds = [`${authority.issue({ names: "IP:127.0.0.1" })}:/tls:ro`];
-    await using ftp = await FtpBench.open({ settings: { ...settings, ...tls, ...files }, binds, service: { data } });
+    await using ftp = await FtpBench.open({
+      settings: { ...settings, ...pastNobody, ...tls, ...files },
+      binds,
+      service: { data },
+    });
     for (const mode of ["EPSV", "PASV, the address ignored", "PASV, the address believed"] as const) {
       const fetched = await ftp.curl("--ssl-reqd", "--insecure", ...ofCurl[mode], `${ftp.url}/welcome.txt`);
       assert.match(fetched, /until you asked/, mode);
