@@ -1,22 +1,25 @@
 /** The FTP example of compose/, for real: its images, its configuration, and clients that people use. */
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
 import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds } from "../support/compose.ts";
+import { freePort } from "../support/tcp.ts";
 
-const EXAMPLE = path.join(import.meta.dirname, "../../compose/ftp/compose.yaml");
-const SERVER = "ftp://127.0.0.1:2121";
-const ADMIN = "http://127.0.0.1:9464";
+const EXAMPLE = path.join(import.meta.dirname, "../../compose/ftp");
+/** Other ports than the example's, so that whoever uses those is not met. */
+const ports = { ftp: await freePort(), admin: await freePort() };
+const SERVER = `ftp://127.0.0.1:${ports.ftp}`;
+const ADMIN = `http://127.0.0.1:${ports.admin}`;
 /** The example's idle timeout is 30 s. */
 const SLEEP_MS = 60_000;
 const project = `wakeport-test-${process.pid}`;
 
 const skip = await cannotCompose(["curl", "--version"], ["lftp", "--version"]);
 
-/** The example plus the label by which test/engine/up finds what a test left. */
+/** The example at its ports of the test, plus the label by which test/engine/up finds what a test left. */
 class Example {
   readonly #folder: string;
 
@@ -24,10 +27,17 @@ class Example {
     this.#folder = folder;
   }
 
-  async writeLabels(): Promise<void> {
+  async write(): Promise<void> {
+    const config = path.join(this.#folder, "config");
+    await mkdir(config);
+    const shown = await readFile(path.join(EXAMPLE, "config/wakeport.yaml"), "utf8");
+    const own = shown.replace(":2121:", `:${ports.ftp}:`).replace(":9464", `:${ports.admin}`);
+    await writeFile(path.join(config, "wakeport.yaml"), own);
+    // mkdtemp lets in nobody else, and wakeport is root without a capability.
+    await chmod(this.#folder, 0o755);
     const labels = { "wakeport-test": "e2e" };
     const override = {
-      services: { wakeport: { labels }, ftp: { labels } },
+      services: { wakeport: { labels, volumes: [`${config}:/etc/wakeport:ro`] }, ftp: { labels } },
       networks: { default: { labels } },
       volumes: { files: { labels } },
     };
@@ -35,7 +45,11 @@ class Example {
   }
 
   compose(...args: string[]): Promise<string> {
-    return run("docker", ["compose", "-p", project, "-f", EXAMPLE, "-f", this.#override, ...args], BUILD_MS);
+    return run(
+      "docker",
+      ["compose", "-p", project, "-f", `${EXAMPLE}/compose.yaml`, "-f", this.#override, ...args],
+      BUILD_MS,
+    );
   }
 
   /** A field of one of its containers, by docker's own template language. */
@@ -44,7 +58,7 @@ class Example {
   }
 
   get #override(): string {
-    return path.join(this.#folder, "labels.json");
+    return path.join(this.#folder, "override.json");
   }
 }
 
@@ -74,7 +88,7 @@ suite("the FTP example", { skip }, () => {
   before(async () => {
     folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
     example = new Example(folder);
-    await example.writeLabels();
+    await example.write();
     await example.compose("up", "--build", "--detach");
     await poll("wakeport is ready", COMMAND_MS, () => succeeds("curl", "--silent", "--fail", `${ADMIN}/readyz`));
   });
@@ -124,7 +138,7 @@ suite("the FTP example", { skip }, () => {
     const script = `
 import ftplib, io
 ftp = ftplib.FTP()
-ftp.connect("127.0.0.1", 2121, timeout=20)
+ftp.connect("127.0.0.1", ${ports.ftp}, timeout=20)
 ftp.login()
 ftp.storbinary("STOR incoming/python.bin", io.BytesIO(b"x" * 1_000_000))
 received = bytearray()
