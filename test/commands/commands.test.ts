@@ -4,7 +4,8 @@ import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { suite, test } from "node:test";
-import { freePort, temporaryFile, wakeport } from "../support/program.ts";
+import { temporaryFile, wakeport } from "../support/program.ts";
+import { freePort } from "../support/tcp.ts";
 
 const good = `
 services:

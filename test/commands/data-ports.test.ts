@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
 import { suite, test } from "node:test";
-import { freePort, until } from "../support/program.ts";
+import { until } from "../support/program.ts";
 import { Bench, isRefused } from "../support/reloading.ts";
-import { Peer } from "../support/tcp.ts";
+import { freePort, Peer } from "../support/tcp.ts";
 
 /** Listens on 127.0.0.2, says on each port where its client comes from, then echoes. */
 const server = `for (const port of process.argv.slice(1)) require("net").createServer((s) => {

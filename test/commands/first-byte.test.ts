@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { suite, test } from "node:test";
-import { freePort, until } from "../support/program.ts";
+import { until } from "../support/program.ts";
 import { Bench, echoService } from "../support/reloading.ts";
-import { connect } from "../support/tcp.ts";
+import { connect, freePort } from "../support/tcp.ts";
 
 const firstByte = ", wake_on: first_byte";
 const waiting = 'wakeport_connections_waiting{service="a"}';

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { suite, test } from "node:test";
-import { freePort, temporaryFile, until } from "../support/program.ts";
+import { temporaryFile, until } from "../support/program.ts";
 import { Bench } from "../support/reloading.ts";
-import { connect, type Peer } from "../support/tcp.ts";
+import { connect, freePort, type Peer } from "../support/tcp.ts";
 
 const WAIT = "220-mail is starting, please wait\r\n";
 const GREETING = "220 mx ESMTP\r\n";

@@ -4,8 +4,8 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import process from "node:process";
 import { suite, test } from "node:test";
-import { freePort, Program, temporaryFile, until, wakeport } from "../support/program.ts";
-import { connect, connecting } from "../support/tcp.ts";
+import { Program, temporaryFile, until, wakeport } from "../support/program.ts";
+import { connect, connecting, freePort } from "../support/tcp.ts";
 import { spoken, start } from "./inetd.ts";
 
 const isRoot = process.getuid?.() === 0;

@@ -1,6 +1,6 @@
 /** A wakeport whose one service is inetd's, for tests. */
-import { freePort, Program, temporaryFile } from "../support/program.ts";
-import { connect, type Peer } from "../support/tcp.ts";
+import { Program, temporaryFile } from "../support/program.ts";
+import { connect, freePort, type Peer } from "../support/tcp.ts";
 
 export interface Bench extends AsyncDisposable {
   readonly program: Program;

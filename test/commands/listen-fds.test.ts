@@ -9,8 +9,8 @@ import path from "node:path";
 import process from "node:process";
 import { suite, test } from "node:test";
 import { listenerFd } from "../../src/target/descriptor.ts";
-import { freePort, temporaryFile, until } from "../support/program.ts";
-import { connect } from "../support/tcp.ts";
+import { temporaryFile, until } from "../support/program.ts";
+import { connect, freePort } from "../support/tcp.ts";
 
 const ACTIVATE = "/usr/bin/systemd-socket-activate";
 const needsActivate = { skip: !existsSync(ACTIVATE) && `needs ${ACTIVATE}: run test/engine/tools` };

@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { suite, test } from "node:test";
 import { Authority } from "../support/certificates.ts";
-import { freePort, until } from "../support/program.ts";
+import { until } from "../support/program.ts";
 import { Bench } from "../support/reloading.ts";
 import { run } from "../support/run.ts";
-import { connect, connecting } from "../support/tcp.ts";
+import { connect, connecting, freePort } from "../support/tcp.ts";
 
 /** Tells its word and whom it was asked for; encrypted where it has a certificate. */
 const site = `const [port, word, folder] = process.argv.slice(1);

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import dgram from "node:dgram";
 import net from "node:net";
 import { suite, test } from "node:test";
-import { freePort, until } from "../support/program.ts";
+import { until } from "../support/program.ts";
 import { Bench, echoService } from "../support/reloading.ts";
-import { connect, Peer } from "../support/tcp.ts";
+import { connect, freePort, Peer } from "../support/tcp.ts";
 
 const MONITOR = "127.0.0.9";
 const probes = `, probes: [${MONITOR}]`;

@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { suite, test } from "node:test";
-import { freePort, temporaryFile, until } from "../support/program.ts";
+import { temporaryFile, until } from "../support/program.ts";
 import { Bench, isRefused } from "../support/reloading.ts";
 import { run } from "../support/run.ts";
-import { connect, type Peer, PeerServer } from "../support/tcp.ts";
+import { connect, freePort, type Peer, PeerServer } from "../support/tcp.ts";
 
 const HAPROXY = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"].find((file) => existsSync(file));
 const needsHaproxy = { skip: HAPROXY === undefined && "needs haproxy: run test/engine/tools" };

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import dgram from "node:dgram";
 import { once } from "node:events";
 import { suite, test } from "node:test";
-import { freePort, until } from "../support/program.ts";
+import { until } from "../support/program.ts";
 import { Bench, echoService, greeting, isAlive, isRefused } from "../support/reloading.ts";
-import { connect, connecting } from "../support/tcp.ts";
+import { connect, connecting, freePort } from "../support/tcp.ts";
 import { freeUdpPort, UdpClient } from "../support/udp.ts";
 
 const echoDatagrams = `const socket = require("dgram").createSocket("udp4");

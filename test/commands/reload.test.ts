@@ -1,9 +1,9 @@
 /** SIGHUP to the real program: what changes, what goes on, and what a wrong file costs. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { freePort, Program, temporaryFile, until } from "../support/program.ts";
+import { Program, temporaryFile, until } from "../support/program.ts";
 import { Bench, echoService, greeting, isAlive, isRefused } from "../support/reloading.ts";
-import { connect, connecting, PeerServer } from "../support/tcp.ts";
+import { connect, connecting, freePort, PeerServer } from "../support/tcp.ts";
 
 suite("wakeport run, told to read its configuration anew", () => {
   test("listens for what is new, and no longer for what is gone; its process ends", async () => {

@@ -4,7 +4,8 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import net from "node:net";
 import { suite, test } from "node:test";
-import { freePort, Program, temporaryFile, until, wakeport } from "../support/program.ts";
+import { Program, temporaryFile, until, wakeport } from "../support/program.ts";
+import { freePort } from "../support/tcp.ts";
 
 /** An echo server that says its pid first. */
 const echo = `require("net").createServer({ allowHalfOpen: true }, (s) => { s.on("error", () => {}); s.write(process.pid + "\\n"); s.pipe(s); })

@@ -1,9 +1,9 @@
 /** The end of the real program, by SIGTERM: who is served may finish, nobody else gets in, and it does end. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { freePort, until } from "../support/program.ts";
+import { until } from "../support/program.ts";
 import { Bench } from "../support/reloading.ts";
-import { connect, PeerServer } from "../support/tcp.ts";
+import { connect, freePort, PeerServer } from "../support/tcp.ts";
 
 suite("wakeport run, told to end", () => {
   test("lets a client finish that it only passes on", async () => {

@@ -5,7 +5,8 @@ import net from "node:net";
 import { suite, test } from "node:test";
 import type { ServiceDetails } from "../../src/admin/api.ts";
 import type { StateReport } from "../../src/admin/state.ts";
-import { freePort, Program, temporaryFile, until } from "../support/program.ts";
+import { Program, temporaryFile, until } from "../support/program.ts";
+import { freePort } from "../support/tcp.ts";
 
 interface Bench extends AsyncDisposable {
   readonly program: Program;

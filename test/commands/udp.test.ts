@@ -8,7 +8,8 @@ import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { suite, test } from "node:test";
 import { promisify } from "node:util";
-import { freePort, Program, temporaryFile, until } from "../support/program.ts";
+import { Program, temporaryFile, until } from "../support/program.ts";
+import { freePort } from "../support/tcp.ts";
 import { freeUdpPort, numbered, UdpClient } from "../support/udp.ts";
 
 const PROGRAM = path.join(import.meta.dirname, "../../bin/wakeport");

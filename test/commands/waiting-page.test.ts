@@ -8,8 +8,8 @@ import http from "node:http";
 import type net from "node:net";
 import { suite, test } from "node:test";
 import { Chromium, cannotBrowse } from "../support/chromium.ts";
-import { freePort, Program, temporaryFile, until } from "../support/program.ts";
-import { eventually } from "../support/tcp.ts";
+import { Program, temporaryFile, until } from "../support/program.ts";
+import { eventually, freePort } from "../support/tcp.ts";
 
 const skip = await cannotBrowse();
 if (skip !== false) console.log(`${skip}; the waiting page is NOT TESTED in one.`);

@@ -6,7 +6,8 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import process from "node:process";
 import { after, before, suite, test } from "node:test";
-import { freePort, Program, temporaryFile, until } from "../support/program.ts";
+import { Program, temporaryFile, until } from "../support/program.ts";
+import { freePort } from "../support/tcp.ts";
 import { cannotServe, PYTHON, type ServerName, Servers } from "./servers.ts";
 
 const START_S = Number(process.env["WAKEPORT_TEST_START_S"] ?? 3);

@@ -8,7 +8,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { suite, test } from "node:test";
 import { promisify } from "node:util";
-import { freePort, Program, until, wakeport } from "../support/program.ts";
+import { Program, until, wakeport } from "../support/program.ts";
+import { freePort } from "../support/tcp.ts";
 import { withoutXinetd, Xinetd } from "../support/xinetd.ts";
 
 const run = promisify(execFile);

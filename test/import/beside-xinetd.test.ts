@@ -4,7 +4,7 @@ import net from "node:net";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { readAddress } from "../../src/import/xinetd-addresses.ts";
-import { freePort } from "../support/program.ts";
+import { freePort } from "../support/tcp.ts";
 import { withoutXinetd, Xinetd } from "../support/xinetd.ts";
 import { importXinetd } from "./imported.ts";
 

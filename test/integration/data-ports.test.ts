@@ -6,8 +6,8 @@ import net from "node:net";
 import { before, suite, test } from "node:test";
 import { Authority } from "../support/certificates.ts";
 import { run, succeeds } from "../support/compose.ts";
-import { freePort, until } from "../support/program.ts";
-import { Peer } from "../support/tcp.ts";
+import { until } from "../support/program.ts";
+import { freePort, Peer } from "../support/tcp.ts";
 import { buildVsftpd, cannotServeFtp, FtpBench, type FtpBenchOptions, passiveRange } from "./vsftpd-bench.ts";
 
 const skip = await cannotServeFtp();

@@ -11,7 +11,8 @@ import { BUILD_MS, run, succeeds } from "../support/compose.ts";
 import { type TestContainer, TestEngine } from "../support/containers.ts";
 import { engineVersion } from "../support/engine.ts";
 import { isProxied } from "../support/narrow-proxy.ts";
-import { freePort, Program, temporaryFile } from "../support/program.ts";
+import { Program, temporaryFile } from "../support/program.ts";
+import { freePort } from "../support/tcp.ts";
 
 export const IMAGE_FOLDER: string = path.join(import.meta.dirname, "../../compose/ftp/vsftpd");
 

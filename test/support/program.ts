@@ -2,7 +2,6 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { Readable } from "node:stream";
@@ -97,19 +96,4 @@ export async function until(holds: () => boolean | Promise<boolean>, what: strin
     if (performance.now() > limit) throw new Error(`waited in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-}
-
-/** Handed out already: the system may give a port again as soon as it is free. */
-const given = new Set<number>();
-
-/** A port that nobody listens on at this moment, and that was not given before. */
-export async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, "close");
-  if (given.has(port)) return freePort();
-  given.add(port);
-  return port;
 }

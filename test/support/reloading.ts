@@ -2,8 +2,8 @@
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import net from "node:net";
-import { freePort, Program, temporaryFile, until } from "./program.ts";
-import type { Peer } from "./tcp.ts";
+import { Program, temporaryFile, until } from "./program.ts";
+import { freePort, type Peer } from "./tcp.ts";
 
 /** Says who it is and its word, then echoes. */
 const echo = `require("net").createServer((s) => { s.on("error", () => {}); s.write(process.pid + " " + process.argv[2] + "\\n"); s.pipe(s); })

@@ -235,8 +235,14 @@ export function countDialling(port: number): number {
   }).length;
 }
 
-/** A port on which nobody listens. */
+/** Handed out already: the system may give a port again as soon as it is free. */
+const given = new Set<number>();
+
+/** A port that nobody listens on at this moment, and that was not given before. */
 export async function freePort(): Promise<number> {
   await using server = await PeerServer.open();
-  return server.port;
+  const { port } = server;
+  if (given.has(port)) return freePort();
+  given.add(port);
+  return port;
 }

@@ -1,8 +1,7 @@
 /** Real datagram sockets for tests, on free ports of this machine. */
 import dgram from "node:dgram";
 import { once } from "node:events";
-import { freePort } from "./program.ts";
-import { eventually } from "./tcp.ts";
+import { eventually, freePort } from "./tcp.ts";
 
 /** A client that is connected to a port: keeps what it receives, as text, in order. */
 export class UdpClient implements Disposable {

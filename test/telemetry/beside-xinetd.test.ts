@@ -5,8 +5,8 @@ import net from "node:net";
 import { loadavg } from "node:os";
 import process from "node:process";
 import { suite, test } from "node:test";
-import { freePort, Program, temporaryFile, until } from "../support/program.ts";
-import { PeerServer } from "../support/tcp.ts";
+import { Program, temporaryFile, until } from "../support/program.ts";
+import { freePort, PeerServer } from "../support/tcp.ts";
 import { withoutXinetd, Xinetd } from "../support/xinetd.ts";
 
 const skip = withoutXinetd() || (process.getuid?.() !== 0 && "needs root, for the port of ident servers");
