@@ -7,8 +7,7 @@ import { type Ip, readIp } from "../../../../src/net/ip.ts";
 import { type DataWays, Dialogue } from "../../../../src/net/protocols/ftp/dialogue.ts";
 import { wordsOf } from "../../../../src/net/protocols/ftp/words.ts";
 import type { GreetingWords } from "../../../../src/net/protocols/greeting.ts";
-
-const numRuns = Number(process.env["WAKEPORT_TEST_FUZZ"] ?? 2_000);
+import { numRuns } from "../../fuzz.ts";
 
 function ip(text: string): Ip {
   const found = readIp(text);

@@ -1,6 +1,5 @@
 /** Addresses and ports in all the forms of FTP. */
 import assert from "node:assert/strict";
-import process from "node:process";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { formatIp, readIp } from "../../../../src/net/ip.ts";
@@ -13,8 +12,7 @@ import {
   writeEprt,
   writePort,
 } from "../../../../src/net/protocols/ftp/endpoints.ts";
-
-const numRuns = Number(process.env["WAKEPORT_TEST_FUZZ"] ?? 2_000);
+import { numRuns } from "../../fuzz.ts";
 
 function told(endpoint: Endpoint | undefined): string | undefined {
   return endpoint && `${formatIp(endpoint.ip)} ${endpoint.port}`;

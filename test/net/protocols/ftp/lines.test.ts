@@ -1,11 +1,9 @@
 /** Lines, in whatever pieces they come. */
 import assert from "node:assert/strict";
-import process from "node:process";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { Lines, LONGEST_LINE, type Piece } from "../../../../src/net/protocols/ftp/lines.ts";
-
-const numRuns = Number(process.env["WAKEPORT_TEST_FUZZ"] ?? 2_000);
+import { numRuns } from "../../fuzz.ts";
 
 function cut(bytes: Buffer, at: readonly number[]): Buffer[] {
   const ends = [...at.map((one) => one % (bytes.length + 1)), bytes.length].sort((a, b) => a - b);
