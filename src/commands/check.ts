@@ -7,9 +7,9 @@ import { admissionWords } from "./admission-words.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode } from "./command.ts";
 import { configOf } from "./config.ts";
 import { ftpSettings } from "./ftp-settings.ts";
-import { ftpWords } from "./ftp-words.ts";
 import { planLines } from "./plan.ts";
 import { missingPrograms } from "./programs.ts";
+import { remarksOn } from "./remarks.ts";
 
 export const command: Command = {
   usage: "[-c FILE]",
@@ -33,7 +33,7 @@ ${configOptionHelp}`,
     const lines = [
       ...planLines(services),
       ...admissionLines(config),
-      ...ftpLines(config),
+      ...remarkLines(config),
       ...ftpSettings(config.services),
     ];
     context.print([`${config.source} is valid`, ...lines].join("\n"));
@@ -53,12 +53,9 @@ function admissionLines({ services }: Config): string[] {
   return lines.length === 0 ? [] : ["who may connect, and how many:", ...lines];
 }
 
-function ftpLines({ services }: Config): string[] {
-  const lines = services.flatMap((service) => {
-    const words = service.enabled ? ftpWords(service) : undefined;
-    return words === undefined ? [] : [`  ${service.name}: ${words}`];
-  });
-  return lines.length === 0 ? [] : ["FTP:", ...lines];
+function remarkLines({ services }: Config): string[] {
+  const lines = services.flatMap((service) => remarksOn(service).map((remark) => `  ${service.name}: ${remark}`));
+  return lines.length === 0 ? [] : ["remarks:", ...lines];
 }
 
 /** The users and groups of local programs that this machine does not have. */

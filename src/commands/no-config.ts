@@ -9,5 +9,6 @@ Write one; this is enough:
     ftp:
       ports: ["2121:21"]
       container: vsftpd
+      protocol: ftp
 
 or look around first, without Docker: wakeport run --demo`;

@@ -1,13 +1,15 @@
-/** What keys of xinetd and systemd are called here, for whoever writes them by habit. */
+/** What keys of xinetd, systemd, compose and others are called here, for whoever writes them by habit. */
 const WORDS: Readonly<Record<string, string>> = {
   access_times: "access: { times: […] }",
   banner_fail: "banner: { deny: { file: … } }",
   banner_success: "banner: { accept: { file: … } }",
   bind: 'ports: ["ADDRESS:PORT"]',
   cps: "limits: { rate: 50/s }",
+  data_ports: 'data: ["30000-30009"]',
   deny_time: "sensor: { ban: 60m }",
   disable: "enabled: false",
   disabled: "enabled: false",
+  environment: '"env", of a process, of inetd, or of a container that is made of an image',
   exec: "inetd: { command: […] }",
   instances: "limits: { connections: … }",
   interface: 'ports: ["ADDRESS:PORT"]',
@@ -15,6 +17,9 @@ const WORDS: Readonly<Record<string, string>> = {
   max_connections: "limits: { connections: … }",
   no_access: "access: { deny: […] }",
   only_from: "access: { allow: […] }",
+  per_ip: "limits: { per_source: … }",
+  passive_ports: 'data: ["30000-30009"]',
+  pasv_ports: 'data: ["30000-30009"]',
   passenv: 'inetd: { env: { NAME: "${NAME:-}" } }',
   redirect: "forward: HOST:PORT",
   rlimit_as: "inetd: { rlimits: { as: … } }",
@@ -25,10 +30,39 @@ const WORDS: Readonly<Record<string, string>> = {
   rlimit_stack: "inetd: { rlimits: { stack: … } }",
   server: "inetd: { command: […] }",
   server_args: "inetd: { command: […] }",
+  server_name: "host: app.test for HTTP, or sni: app.test for TLS",
   socket_type: 'stream, or for datagrams ports: ["PORT/udp"]',
   protocol: 'tcp, or for udp ports: ["PORT/udp"]',
+  timeout: '"idle_timeout" or "start_timeout"',
   type: "builtin: NAME for INTERNAL",
+  virtual_host: "host: app.test for HTTP, or sni: app.test for TLS",
+  "<<": '"defaults", for what several services have in common',
 };
+
+/** Protocols inside TLS, whose names look like a misspelling of those without. */
+const insideTls: ReadonlySet<unknown> = new Set(["https", "ftps", "smtps", "rediss", "tls", "ssl"]);
+/** Servers that go by another name and speak one that is known, and protocols that are known by another name. */
+const otherNames: ReadonlyMap<unknown, string> = new Map([
+  ["mariadb", "mysql"],
+  ["percona", "mysql"],
+  ["valkey", "redis"],
+  ["keydb", "redis"],
+  ["pgsql", "postgres"],
+  ["psql", "postgres"],
+  ["ws", "http"],
+  ["websocket", "http"],
+  ["submission", "smtp"],
+  ["lmtp", "smtp"],
+]);
+
+/** What to write for a protocol that is not known here. @param near the one that it is a slip of, if any */
+export function foreignProtocol(protocol: unknown, near: string | undefined): string | undefined {
+  if (insideTls.has(protocol)) return 'write "raw": what is inside TLS passes unread';
+  if (protocol === "sftp") return 'write "ssh": SFTP is spoken inside of it, and is not FTP';
+  const known = otherNames.get(protocol);
+  if (known !== undefined) return `write "${known}"`;
+  return near === undefined ? 'write "raw": bytes are passed on as they are' : undefined;
+}
 
 /** What a key of somebody else's is here, to be copied; undefined when it is not known. */
 export function foreignWord(key: string): string | undefined {

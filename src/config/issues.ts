@@ -1,6 +1,6 @@
 /** Puts what the schema found into words that a person can act on. */
 import type { z } from "zod";
-import { foreignWord } from "./foreign-words.ts";
+import { foreignProtocol, foreignWord } from "./foreign-words.ts";
 import { defaultsKeys, jsonSchema, serviceKeys } from "./schema.ts";
 import { suggest } from "./suggest.ts";
 
@@ -68,6 +68,8 @@ function unknownKeyHint(path: Path, key: string, value: unknown): string | undef
   const near = suggest(key, keysAt(path));
   if (near === key) return "not together with the other keys here";
   if (key === "name" && path.at(-1) === "container") return "a name stands alone: container: NAME";
+  if (standsAlone.has(key) && path.includes("ready"))
+    return `it stands alone: "${key}", which asks the first of "ports"`;
   const home = homeOf(path, key, value);
   if (home !== undefined) return home;
   const meant = isTop ? undefined : foreignWord(key);
@@ -85,6 +87,14 @@ function unknownKeyHint(path: Path, key: string, value: unknown): string | undef
   const known = keysAt(path);
   return known.length > 0 ? `known here: ${known.join(", ")}` : undefined;
 }
+
+/** Ways to be ready that need nothing said, and those that do. */
+const standsAlone: ReadonlySet<string> = new Set(["tcp", "healthy"]);
+const examples: Readonly<Record<string, string>> = {
+  http: "{ http: /path }",
+  banner: '{ banner: "220" }',
+  log: '{ log: "a line of its output" }',
+};
 
 /** Where else in the same service a key of that name stands. */
 function homeOf(path: Path, key: string, value: unknown): string | undefined {
@@ -112,14 +122,17 @@ function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, value: u
     const unknown = chosen.filter((inner) => inner.code === "unrecognized_keys");
     return (unknown.length > 0 ? unknown : chosen).flatMap((inner) => explain(inner, value));
   }
+  const { path } = issue;
   const wanted = [...new Set(branches.flatMap((issues) => issues.flatMap(expectedBy)))];
-  const got = at(value, issue.path);
-  if (got === undefined) return [missing(issue.path)];
-  const message = `${place(issue.path)} is ${kindOf(got)}: expected ${listOf(wanted)}`;
+  const got = at(value, path);
+  if (got === undefined) return [missing(path)];
+  const message = `${place(path)} is ${kindOf(got)}: expected ${listOf(wanted)}`;
+  const example = path.includes("ready") && typeof got === "string" ? examples[got] : undefined;
   const near = typeof got === "string" ? suggest(got, wanted.map(unquote)) : undefined;
-  const isBare = wanted.includes("text") && (typeof got === "number" || typeof got === "boolean");
-  const hint = isBare ? inQuotes(got) : near && `did you mean "${near}"?`;
-  return [{ path: issue.path, message, ...hintOf(hint) }];
+  // Where there may be several, text is a name or an address, and never a number or "true".
+  const isBare = wanted.includes("text") && !wanted.includes("a list") && ["number", "boolean"].includes(typeof got);
+  const hint = example !== undefined ? `write ${example}` : near && `did you mean "${near}"?`;
+  return [{ path, message, ...hintOf(isBare ? inQuotes(got as number | boolean) : hint) }];
 }
 
 /** How many keys an alternative does not know: of two kinds of mapping, the one that knows more of them was meant. */
@@ -193,18 +206,13 @@ function wrong(path: Path, value: unknown, expected: string): Located {
   return { path, message: `${place(path)} is ${kindOf(at(value, path))}: expected ${expected}` };
 }
 
-/** Protocols that are others inside TLS, whose names look like a misspelling of those. */
-const insideTls: ReadonlySet<unknown> = new Set(["https", "ftps", "smtps", "rediss", "tls", "ssl"]);
-
 function wrongValue(issue: Extract<Issue, { code: "invalid_value" }>, value: unknown): Located {
   const got = at(value, issue.path);
   const known = issue.values.map(String);
   const near = typeof got === "string" ? suggest(got, known) : undefined;
   const message = `${place(issue.path)} is ${kindOf(got)}: expected ${listOf(known.map((word) => `"${word}"`))}`;
-  if (issue.path.at(-1) === "protocol" && insideTls.has(got)) {
-    return { path: issue.path, message, hint: 'write "raw": what is inside TLS passes unread' };
-  }
-  return { path: issue.path, message, ...hintOf(near && `did you mean "${near}"?`) };
+  const foreign = issue.path.at(-1) === "protocol" ? foreignProtocol(got, near) : undefined;
+  return { path: issue.path, message, ...hintOf(foreign ?? (near && `did you mean "${near}"?`)) };
 }
 
 function missing(path: Path): Located {

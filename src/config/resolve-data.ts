@@ -1,20 +1,33 @@
 /** The data ports of a service. */
-import { type ServicePort, type TargetSpec, tellsDataPorts } from "./config.ts";
+import { type ProtocolName, type ServicePort, type TargetSpec, tellsDataPorts } from "./config.ts";
 import type { Report } from "./issues.ts";
 import { clashingPort, type PortMapping } from "./ports.ts";
 import type { ParsedService } from "./schema.ts";
 
+/** Protocols in which clients come once more: FTP, be it read or not. */
+const hasDataPorts: ReadonlySet<ProtocolName> = new Set<ProtocolName>(["ftp", "raw"]);
+
 /** @param protocol what the clients of the service speak */
 export function resolveData(
   name: string,
-  { data = [], ports }: Pick<ParsedService, "data" | "ports">,
+  { data = [], ports, host, sni }: Pick<ParsedService, "data" | "ports" | "host" | "sni">,
   target: TargetSpec,
-  protocol: string,
+  protocol: ProtocolName,
   report: Report,
 ): ServicePort[] {
   if (data.length > 0 && ports.every((port) => port.protocol === "udp")) {
     const message = `service "${name}": data ports are for clients that have a connection to one of its ports, and it has none for TCP`;
     report({ path: ["services", name], key: "data", message, hint: 'write the control port in "ports": "2121:21"' });
+  }
+  if (data.length > 0 && !hasDataPorts.has(protocol)) {
+    const message = `service "${name}": "data" is for FTP, and its protocol is "${protocol}"`;
+    const hint = 'write "protocol: ftp", or "raw" where wakeport is to read nothing, or move these to "ports"';
+    report({ path: ["services", name], key: "data", message, hint });
+  }
+  const named = host !== undefined ? "host" : sni !== undefined ? "sni" : undefined;
+  if (data.length > 0 && named !== undefined && hasDataPorts.has(protocol)) {
+    const message = `service "${name}": "data" is for FTP, whose clients ask for no "${named}"`;
+    report({ path: ["services", name], key: "data", message, hint: `remove "data" or "${named}"` });
   }
   return data.map((port, index) => {
     const shared = tellsDataPorts.has(protocol) ? undefined : sharedWithProcess(port, target);

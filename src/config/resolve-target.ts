@@ -1,10 +1,10 @@
 /** What a service leads to, of what is written in the section of its kind. */
 import { builtIn } from "./built-in.ts";
-import type { ReadySpec, ServicePort, TargetSpec, UdpPolicy } from "./config.ts";
+import type { ServicePort, TargetSpec, UdpPolicy } from "./config.ts";
 import type { Report } from "./issues.ts";
 import { clash, clashingPort, formatRange, type PortMapping } from "./ports.ts";
 import type { ParsedService } from "./schema.ts";
-import type { ParsedPolicies, ParsedReady } from "./schema-policies.ts";
+import type { ParsedPolicies } from "./schema-policies.ts";
 import { type ParsedCreated, type ParsedProcess, type TargetKind, targetKinds } from "./schema-targets.ts";
 
 /** Keys that mean something only for some kinds of targets. */
@@ -50,12 +50,24 @@ export function resolveTarget(
     const message = `service "${name}": "${key}" has no meaning for a target of the kind "${kind}"`;
     report({ path, key, message, hint: "remove it" });
   }
+  checkDatagrams(name, own, report);
   if (own.depends_on.length > 0 && kind !== "container" && kind !== "process") {
     const message = `service "${name}": a target of the kind "${kind}" is not started, so it depends on nothing`;
     report({ path, key: "depends_on", message, hint: "remove it" });
   }
   if (own.inetd?.wait) checkHandedListener(name, own, defaults, report);
   return readTarget(name, own, own.network ?? defaults.network ?? builtIn.network, report);
+}
+
+/** What is about connections. */
+const byConnecting: readonly (keyof ParsedService)[] = ["protocol", "hold", "wake_on", "ftp", "proxy_protocol"];
+
+function checkDatagrams(name: string, own: ParsedService, report: Report): void {
+  if (!own.ports.every(({ protocol }) => protocol === "udp")) return;
+  for (const key of byConnecting.filter((one) => own[one] !== undefined)) {
+    const message = `service "${name}": "${key}" is about connections, and all its ports are for UDP`;
+    report({ path: ["services", name], key, message, hint: "remove it" });
+  }
 }
 
 /** What can be done only by who accepts the clients. */
@@ -214,25 +226,6 @@ function leadsToItself(
   );
 }
 
-/** Parts of `ready` that connect to a port. */
-const connecting: ReadonlySet<ReadySpec["kind"]> = new Set(["tcp", "banner", "http"]);
-
-/** With nothing but ports for datagrams there is none to connect to: then the target is ready when it is up. */
-export function resolveReady(name: string, own: ParsedService, defaults: ParsedPolicies, report: Report): ReadySpec[] {
-  const ready = readySpecs(own.ready ?? defaults.ready ?? builtIn.ready);
-  // What is handed its listener takes connections before it runs: only who asks for more waits for more.
-  const isSaid = own.ready !== undefined || defaults.ready !== undefined;
-  if (hasListener(own) && !isSaid) return [];
-  if (own.ports.some(({ protocol }) => protocol !== "udp")) return ready;
-  const wrong = ready.find(({ kind }) => connecting.has(kind));
-  if (wrong !== undefined && own.ready !== undefined) {
-    const message = `service "${name}": "ready: ${wrong.kind}" connects to a TCP port, and all its ports are for UDP`;
-    const hint = 'remove it, or use {log: …} or "healthy": without "ready" the first datagram finds out';
-    report({ path: ["services", name, "ready"], message, hint });
-  }
-  return ready.filter(({ kind }) => !connecting.has(kind));
-}
-
 /** What the flows of a service may hold in all: senders are easily forged. */
 const MOST_HELD = 1024 ** 3;
 
@@ -259,18 +252,4 @@ export function resolveUdp(
   }
   const flowTimeoutMs = own?.flow_timeout ?? defaults?.flow_timeout ?? builtIn.udp.flowTimeoutMs;
   return { flowTimeoutMs, flows, heldBytes };
-}
-
-function readySpecs(ready: ParsedReady | readonly ParsedReady[]): ReadySpec[] {
-  const parts = Array.isArray(ready) ? (ready as readonly ParsedReady[]) : [ready as ParsedReady];
-  return parts.map((part) => {
-    if (typeof part === "string") return { kind: part };
-    if ("banner" in part) return { kind: "banner", banner: part.banner };
-    if ("log" in part) return { kind: "log", pattern: part.log };
-    return { kind: "http", path: part.http, status: part.status ?? builtIn.status };
-  });
-}
-
-function hasListener({ process: program }: ParsedService): boolean {
-  return program?.activation === "listen_fds";
 }

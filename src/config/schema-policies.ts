@@ -1,4 +1,5 @@
 /** The shapes of the keys that `defaults` may hold as well. */
+import net from "node:net";
 import { z } from "zod";
 import type { Network } from "../net/ip.ts";
 import { type ProxyVersion, proxyVersions } from "../net/proxy-header.ts";
@@ -80,6 +81,21 @@ const readyPart = z.union([
   }),
 ]);
 
+/** Why something is none, and what would be one. */
+function noPublicAddress(input: string): string {
+  const [, address] = /^(\d+\.\d+\.\d+\.\d+)[/:]\d+$/.exec(input) ?? [];
+  if (address !== undefined) return `an address alone is told here: write "${address}"`;
+  const rule = 'PASV tells clients an IPv4 address: write one that they know, like "203.0.113.5"';
+  return net.isIPv6(input) ? `${rule}; those of IPv6 use EPSV, which needs none` : rule;
+}
+
+/** Whether it can be the address of one machine: neither 0.0.0.0 nor of a group or of all. What is no address is told as such. */
+function isOfOne(address: string): boolean {
+  if (!net.isIPv4(address)) return true;
+  const first = Number(address.split(".")[0]);
+  return first > 0 && first < 224;
+}
+
 const sleepAction = z.enum(["stop", "pause", "kill"]);
 
 const sleepStep = z.strictObject({
@@ -125,11 +141,11 @@ export const policies: { readonly [Key in keyof ParsedPolicies]-?: z.ZodType<Non
     .describe("What clients get while the target starts: whatever suits their protocol, nothing, or another answer"),
   ftp: z.strictObject({
     public_address: z
-      .ipv4("the reply to PASV has room for an IPv4 address alone, and for no name; EPSV tells clients no address")
-      .refine(
-        (address) => address !== "0.0.0.0",
-        "0.0.0.0 is nowhere that clients could connect to: write the address that they know",
-      )
+      .ipv4({ error: ({ input }) => noPublicAddress(String(input)) })
+      .refine((address) => isOfOne(address), {
+        error: ({ input }) =>
+          `${String(input)} is nowhere that clients could connect to: write the address that they know`,
+      })
       .optional()
       .describe("The IPv4 address that PASV tells clients; default: the one that they connected to"),
   }),

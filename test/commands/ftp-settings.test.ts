@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ftpSettings } from "../../src/commands/ftp-settings.ts";
-import { ftpWords } from "../../src/commands/ftp-words.ts";
 import { type Service, tellsDataPorts } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 
@@ -11,20 +10,6 @@ function service(ports: string): Service {
   const text = `services: { ftp: { ports: ${ports}, data: 30000-30009, container: c } }`;
   return parseConfig(Buffer.from(text), "w.yaml", context).services[0]!;
 }
-
-function words(rest: string): string | undefined {
-  const text = `services: { ftp: { protocol: ftp, container: c, ${rest} } }`;
-  return ftpWords(parseConfig(Buffer.from(text), "w.yaml", context).services[0]!);
-}
-
-suite("remarks on FTP", () => {
-  test("say what clients need that encrypt, and which ports are none for sessions", () => {
-    assert.match(words("ports: 21") ?? "", /clients that encrypt .* needs "data:" ports/);
-    assert.equal(words("ports: 21, data: 30000"), undefined);
-    assert.match(words("ports: ['21', '30000-30009', '2020:20']") ?? "", /^30000-30009, 2020 in "ports": /);
-    assert.match(words("ports: ['21', '20'], data: 30000") ?? "", /^20 in "ports": /);
-  });
-});
 
 const addressOf = (ports: string): string | undefined =>
   /pasv_address=(\S+)/.exec(ftpSettings([service(ports)]).join())?.[1];

@@ -50,6 +50,10 @@ suite("data ports in a configuration", () => {
       'data: service "ftp": "data" has no meaning for a target of the kind "forward" | remove it',
     'ports: "2121:21", data: 30000-30009, process: { command: [x] }':
       '30000-30009: service "ftp": port 30000 is wakeport\'s own front, so the process cannot listen there | let the process and this front have an address each: "192.0.2.1:30000-30009"',
+    "ports: 21, data: 30000, protocol: http, container: c":
+      'data: service "ftp": "data" is for FTP, and its protocol is "http" | write "protocol: ftp", or "raw" where wakeport is to read nothing, or move these to "ports"',
+    "ports: 21, data: 30000, host: a.test, container: c":
+      'data: service "ftp": "data" is for FTP, whose clients ask for no "host" | remove "data" or "host"',
     "ports: 21, data: 30000-30999, container: c":
       '21: service "ftp" has 1001 ports: 1000 are the most | each is a listener of its own',
   };

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { HoldSpec } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
+import { ConfigError } from "../../src/config/problem.ts";
 
 const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
 
@@ -66,6 +67,26 @@ suite("hold", () => {
       const text = `defaults: { protocol: smtp, hold: silent }\nservices: { a: { ${settings} } }\n`;
       const [service] = parseConfig(Buffer.from(text), "w.yaml", context).services;
       assert.deepEqual([service?.protocol, service?.hold], ["raw", { kind: "auto" }], settings);
+    }
+  });
+
+  test("of a protocol by another name is told which one that is, or that bytes are passed on", () => {
+    const hints: Readonly<Record<string, string>> = {
+      stmp: 'did you mean "smtp"?',
+      sftp: 'write "ssh": SFTP is spoken inside of it, and is not FTP',
+      mariadb: 'write "mysql"',
+      valkey: 'write "redis"',
+      postgresql: 'did you mean "postgres"?',
+      imap: 'write "raw": bytes are passed on as they are',
+      tcp: 'write "raw": bytes are passed on as they are',
+    };
+    for (const [protocol, hint] of Object.entries(hints)) {
+      const text = `services: { a: { ports: 1, container: c, protocol: ${protocol} } }\n`;
+      assert.throws(
+        () => parseConfig(Buffer.from(text), "w.yaml", context),
+        (error) => error instanceof ConfigError && error.problems.length === 1 && error.problems[0]?.hint === hint,
+        protocol,
+      );
     }
   });
 

@@ -75,6 +75,31 @@ const cases: Readonly<Record<string, readonly [text: string, ...told: string[]]>
     `${ftp}    host: [a.test, *.a.test]\n`,
     '5:20 there is no anchor "&.a.test" before this alias | if the "*" is part of a name, it needs quotes: "*.a.test"',
   ],
+  "a public address with a port": [
+    `${ftp}    protocol: ftp\n    ftp: { public_address: "203.0.113.5:21" }\n`,
+    '6:28 "ftp.public_address" of service "ftp": an address alone is told here: write "203.0.113.5"',
+  ],
+  "a public address that is a name": [
+    `${ftp}    protocol: ftp\n    ftp: { public_address: ftp.example.org }\n`,
+    '6:28 "ftp.public_address" of service "ftp": PASV tells clients an IPv4 address: write one that they know, like "203.0.113.5"',
+  ],
+  "a public address of IPv6": [
+    `${ftp}    protocol: ftp\n    ftp: { public_address: "2001:db8::1" }\n`,
+    '6:28 "ftp.public_address" of service "ftp": PASV tells clients an IPv4 address: write one that they know, like "203.0.113.5"; those of IPv6 use EPSV, which needs none',
+  ],
+  "a public address of nobody": [
+    `${ftp}    protocol: ftp\n    ftp: { public_address: 255.255.255.255 }\n`,
+    '6:28 "ftp.public_address" of service "ftp": 255.255.255.255 is nowhere that clients could connect to: write the address that they know',
+  ],
+  "what others call it": [
+    `${ftp}    data_ports: 30000-30009\n    timeout: 5m\n`,
+    '5:5 unknown key "data_ports" in service "ftp" | here that is data: ["30000-30009"]',
+    '6:5 unknown key "timeout" in service "ftp" | here that is "idle_timeout" or "start_timeout"',
+  ],
+  "true, where names are wanted": [
+    `${ftp}    host: true\n`,
+    '5:11 "host" of service "ftp" is true: expected text or a list',
+  ],
   "a star without quotes": [
     `${ftp}    host: *\n`,
     '5:11 Alias cannot be an empty string | if the "*" is part of a name, it needs quotes: "*"',
@@ -149,10 +174,6 @@ d: [*c,*c,*c,*c,*c,*c,*c,*c,*c]
   "settings of a protocol that is not spoken": [
     `${ftp}    ftp: { public_address: 203.0.113.5 }\n`,
     '5:5 service "ftp": "ftp" has no meaning for the protocol "raw" | add "protocol: ftp", or remove it',
-  ],
-  "a public address that PASV cannot tell": [
-    `${ftp}    protocol: ftp\n    ftp: { public_address: "fd00::1" }\n`,
-    '6:28 "ftp.public_address" of service "ftp": the reply to PASV has room for an IPv4 address alone, and for no name; EPSV tells clients no address',
   ],
   "a public address that is none": [
     `${ftp}    protocol: ftp\n    ftp: { public_address: 0.0.0.0 }\n`,

@@ -186,5 +186,8 @@ suite("suggest()", () => {
     assert.equal(suggest("Ports", ["port", "ports"]), "ports");
     assert.equal(suggest("elephant", ["ports"]), undefined);
     assert.equal(suggest("x", ["y"]), undefined);
+    assert.equal(suggest("stmp", ["ftp", "smtp"]), "smtp", "two letters that were exchanged are one slip");
+    assert.equal(suggest("imap", ["ftp", "smtp"]), undefined, "of a short word two slips are another word");
+    assert.equal(suggest("v3", ["v1", "v2"]), undefined, "either is as near");
   });
 });

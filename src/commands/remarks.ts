@@ -1,0 +1,53 @@
+/** What `wakeport check` remarks on what is valid, but may not be all that is needed. */
+import { isWoken, type Service } from "../config/config.ts";
+import { formatRange } from "../config/ports.ts";
+
+/** Where active transfers come from, which no client connects to. */
+const DATA_PORT = 20;
+const FTP_PORT = 21;
+/** Ports of protocols in which the server speaks first, as far as everybody knows them. */
+const serverFirst: Readonly<Record<number, string>> = { 21: "FTP", 22: "SSH", 25: "SMTP", 587: "SMTP", 3306: "MySQL" };
+
+/** A sentence each. */
+export function remarksOn(service: Service): string[] {
+  if (!service.enabled || !isWoken(service)) return [];
+  return service.protocol === "ftp" ? remarksOnFtp(service) : remarksOnRaw(service);
+}
+
+function remarksOnFtp({ data, ports, ftp, proxyProtocol }: Service): string[] {
+  const remarks: string[] = [];
+  // Compose files publish passive ranges, and port 20, beside the port that clients connect to.
+  const mistaken = ports.filter(({ target, count = 1 }) => count > 1 || target === DATA_PORT);
+  if (mistaken.length > 0) {
+    const shown = mistaken.map(({ front, count }) => formatRange(front, count)).join(", ");
+    remarks.push(
+      `${shown} in "ports": clients are taken to begin a session of FTP there. Ports of data connections wake nothing: leave them out, or write those of passive mode in "data:", see docs/ftp.md`,
+    );
+  } else if (data.length === 0) {
+    remarks.push(
+      'data connections lead by way of wakeport, but for clients that encrypt (AUTH TLS): for those passive mode needs "data:" ports, see docs/ftp.md',
+    );
+  }
+  const isReachable = data.length > 0 && ftp.publicAddress !== undefined;
+  if (proxyProtocol.receive.length > 0 && !isReachable) {
+    remarks.push(
+      'whoever comes by way of a proxy (proxy_protocol.receive) has active mode refused, and for passive mode needs "data:" ports that the proxy passes on, and its address as "ftp: { public_address: … }", see docs/ftp.md',
+    );
+  }
+  return remarks;
+}
+
+function remarksOnRaw({ data, ports, names, protocol, wakeOn }: Service): string[] {
+  if (protocol !== "raw" || names !== undefined || data.length > 0) return [];
+  const known = ports.filter((port) => port.protocol !== "udp").map(({ target }) => target);
+  const first = known.find((port) => serverFirst[port] !== undefined);
+  if (wakeOn === "first_byte" && first !== undefined) {
+    return [
+      `port ${first} is that of ${serverFirst[first]}, in which the server speaks first: "wake_on: first_byte" would wake it for nobody`,
+    ];
+  }
+  if (!known.includes(FTP_PORT)) return [];
+  return [
+    'port 21 is that of FTP, whose data connections go past wakeport or nowhere: "protocol: ftp" leads them, see docs/ftp.md',
+  ];
+}
