@@ -2,7 +2,9 @@
  * Services that containers declare by their labels, followed live. Each hint of the engine leads to one list of all
  * labelled containers, and the list decides. What the configuration names itself is left to it.
  */
+import { isDeepStrictEqual } from "node:util";
 import { delay } from "./async.ts";
+import type { Changes } from "./config/changes.ts";
 import type { Config, WokenService } from "./config/config.ts";
 import { ENABLE_LABEL, type LabelledContainer, serviceOfLabels } from "./config/labels.ts";
 import { conflictOn, entriesOf } from "./config/shared-fronts.ts";
@@ -23,10 +25,15 @@ export interface DiscoveryOptions {
   readonly config: Config;
   readonly engine: EngineParts;
   readonly observer: Observer;
-  /** A service appeared. @throws when it cannot be had: its port is taken */
-  readonly onAppear: (service: WokenService) => Promise<void>;
-  readonly onVanish: (service: WokenService) => Promise<void>;
+  /**
+   * Services appear, change and vanish: all of them, or none. `commit` is called when nothing can fail any more.
+   *
+   * @throws when they cannot be had: a port is taken
+   */
+  readonly onChange: (changes: ServiceChanges, commit: () => void) => Promise<void>;
 }
+
+type ServiceChanges = Pick<Changes, "added" | "changed" | "removed">;
 
 /** What is wrong with the labels of one container. */
 export interface LabelProblem {
@@ -41,6 +48,12 @@ interface Found {
   /** Since when its container is gone, by the monotonic clock. */
   goneSince?: number;
 }
+
+/** What becomes of one service. */
+type Step =
+  | { readonly from: Found; readonly to?: undefined }
+  | { readonly from?: undefined; readonly to: Found }
+  | { readonly from: Found; readonly to: Found };
 
 export class Discovery {
   #options: DiscoveryOptions;
@@ -139,32 +152,55 @@ export class Discovery {
   }
 
   async #become(wanted: ReadonlyMap<string, Found>, problems: LabelProblem[]): Promise<void> {
-    const { onAppear, onVanish } = this.#options;
+    const steps = this.#steps(wanted);
+    try {
+      await this.#change(steps);
+    } catch {
+      // One that cannot be had is not to be in the way of the others: each by itself, those that free ports first.
+      for (const step of steps) {
+        await this.#change([step]).catch((error: unknown) => {
+          problems.push({ container: (step.to ?? step.from).container, problem: messageOf(error) });
+        });
+      }
+    }
+  }
+
+  /** From what is served to what is wanted. Who is gone lingers for a while. */
+  #steps(wanted: ReadonlyMap<string, Found>): Step[] {
     const now = performance.now();
-    for (const [name, found] of this.#found) {
-      const next = wanted.get(name);
-      const isSame = next !== undefined && JSON.stringify(next.service) === JSON.stringify(found.service);
-      if (isSame) {
-        delete found.goneSince;
+    const [gone, changed]: [Step[], Step[]] = [[], []];
+    for (const [name, from] of this.#found) {
+      const to = wanted.get(name);
+      if (to !== undefined) {
+        delete from.goneSince;
+        if (!isDeepStrictEqual(from.service, to.service)) changed.push({ from, to });
         continue;
       }
-      found.goneSince ??= now;
-      if (next === undefined && now - found.goneSince < LINGER_MS) {
-        this.#comeBack(LINGER_MS - (now - found.goneSince));
-        continue;
-      }
-      this.#found.delete(name);
-      await onVanish(found.service);
+      from.goneSince ??= now;
+      const restMs = from.goneSince + LINGER_MS - now;
+      if (restMs > 0) this.#comeBack(restMs);
+      else gone.push({ from });
     }
-    for (const [name, found] of wanted) {
-      if (this.#found.has(name)) continue;
-      try {
-        await onAppear(found.service);
-        this.#found.set(name, found);
-      } catch (error) {
-        problems.push({ container: found.container, problem: messageOf(error) });
+    const added = [...wanted.values()].filter(({ service }) => !this.#found.has(service.name));
+    return [...gone, ...changed, ...added.map((to) => ({ to }))];
+  }
+
+  /** @throws when they cannot be had; all is as before then */
+  async #change(steps: readonly Step[]): Promise<void> {
+    if (steps.length === 0) return;
+    const changes: ServiceChanges = {
+      added: steps.flatMap(({ from, to }) => (from === undefined ? [to.service] : [])),
+      changed: steps.flatMap(({ from, to }) =>
+        from === undefined || to === undefined ? [] : [{ from: from.service, to: to.service }],
+      ),
+      removed: steps.flatMap(({ from, to }) => (to === undefined ? [from.service] : [])),
+    };
+    await this.#options.onChange(changes, () => {
+      for (const { from, to } of steps) {
+        if (to === undefined) this.#found.delete(from.service.name);
+        else this.#found.set(to.service.name, to);
       }
-    }
+    });
   }
 
   /** A service that lingers is looked at again when its time is over. */

@@ -4,7 +4,7 @@ import { ClosedError } from "./activation/errors.ts";
 import { type OpenConnection, openConnection } from "./admin/api.ts";
 import { within } from "./async.ts";
 import type { Changes } from "./config/changes.ts";
-import { isWoken, type Service, type WokenService } from "./config/config.ts";
+import { isWoken, type Service } from "./config/config.ts";
 import type { InetdSurroundings } from "./destinations.ts";
 import { BindError, DeadlineError, messageOf } from "./errors.ts";
 import { LiveService, wantedBy, wantedForUdp } from "./live-service.ts";
@@ -19,7 +19,7 @@ import { claimInherited, type InheritedSocket } from "./net/inherited.ts";
 import { type Front, formatFront, type Listener } from "./net/listener.ts";
 import type { Opening, Signpost } from "./net/signpost.ts";
 import type { UdpFront } from "./net/udp/front.ts";
-import { openAll, type UdpListener, type UdpService } from "./net/udp/service.ts";
+import type { UdpListener, UdpService } from "./net/udp/service.ts";
 import { bindOnTrial } from "./net/udp/trial.ts";
 import type { Roster } from "./roster.ts";
 import { checkAccount } from "./targets.ts";
@@ -48,6 +48,8 @@ export class Services {
   readonly #connections = new Map<Connection, Promise<void>>();
   #connectionCount = 0;
   readonly #ending = new Set<Promise<void>>();
+  /** The last change, when it is over. */
+  #changing: Promise<void> = Promise.resolve();
 
   constructor(options: ServicesOptions) {
     this.#options = options;
@@ -99,23 +101,21 @@ export class Services {
     throw new BindError(failures.join("\n"));
   }
 
-  /** One that labels make. @throws BindError; it is gone again then */
-  async appear(service: WokenService, drainMs: number): Promise<void> {
-    this.#options.roster.add([service]);
-    const live = this.enter(service);
-    try {
-      using trial = await this.#fronts.bind(wantedBy(service));
-      await openAll(live.udp?.listeners ?? []);
-      trial.keep();
-    } catch (error) {
-      await this.vanish(service, drainMs);
-      throw error;
-    }
-    this.#fronts.lead(live.openings);
+  /**
+   * Has services come, change and go: all of them, or none. One such change after the other: what one has bound on
+   * trial, another would take for bound.
+   *
+   * @param commit called when nothing can fail any more, before the first client meets the change
+   * @throws BindError, TargetError; everything is as before then
+   */
+  change(changes: Pick<Changes, "added" | "changed" | "removed">, drainMs: number, commit: () => void): Promise<void> {
+    const changed = this.#changing.then(() => this.#change(changes, drainMs, commit));
+    this.#changing = changed.catch(() => {});
+    return changed;
   }
 
   /** Its connections may finish. A container is left as it is. */
-  async vanish(service: Service, drainMs: number): Promise<void> {
+  async #vanish(service: Service, drainMs: number): Promise<void> {
     const current = this.#live.get(service.name);
     // Another one may have its name by now.
     const live = current?.service === service ? current : undefined;
@@ -131,13 +131,11 @@ export class Services {
     if (live?.udp !== undefined) this.#udpLeaving.delete(live.udp);
   }
 
-  /**
-   * Has services come, change and go: all of them, or none.
-   *
-   * @param commit called when nothing can fail any more, before the first client meets the change
-   * @throws BindError, TargetError; everything is as before then
-   */
-  async change({ added, changed, removed }: Changes, drainMs: number, commit: () => void): Promise<void> {
+  async #change(
+    { added, changed, removed }: Pick<Changes, "added" | "changed" | "removed">,
+    drainMs: number,
+    commit: () => void,
+  ): Promise<void> {
     const { roster, around } = this.#options;
     const arriving = [...added.map((to) => ({ from: undefined, to })), ...changed];
     // All that can fail comes before the first thing that changes.
@@ -156,7 +154,7 @@ export class Services {
       udpTrial.fronts,
       drainMs,
     );
-    for (const service of removed) this.#letGo(this.vanish(service, drainMs));
+    for (const service of removed) this.#letGo(this.#vanish(service, drainMs));
   }
 
   /**

@@ -254,8 +254,7 @@ export class Sidecar {
       config: this.#config,
       engine,
       observer: this.#observer,
-      onAppear: (service) => this.#services.appear(service, this.#config.shutdown.drainMs),
-      onVanish: (service) => this.#services.vanish(service, this.#config.shutdown.drainMs),
+      onChange: (changes, commit) => this.#services.change(changes, this.#config.shutdown.drainMs, commit),
     });
   }
 

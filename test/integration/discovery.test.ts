@@ -232,3 +232,46 @@ engineTest("a container that others depend on becomes a service of its own when 
   await wakeport.greeted("db");
   assert.equal(await startsOf(lab, web), 1);
 });
+
+engineTest("a reload of the defaults reaches services of labels, and cuts or refuses nobody there", async (lab) => {
+  const project = unique();
+  const options = { docker: { project, discover: true }, shutdown: { drain: "5s" } } as const;
+  const of = async (service: string, program?: string): Promise<TestContainer> => {
+    const ports = `127.0.0.1:${await freePort()}:${PORT}`;
+    const labels = { ...composeLabels(project, service), "wakeport.enable": "true", "wakeport.ports": ports };
+    return lab.container({ program: program ?? echo(), labels });
+  };
+  const web = await of("web");
+  const slow = await of("slow", `setTimeout(() => { ${echo()} }, 1_000);`);
+  const wakeport = await lab.wakeport({}, { ...options, defaults: { idle_timeout: "1h" } });
+  for (const [name, container] of Object.entries({ web, slow })) {
+    wakeport.mayWake(container, `container ${project}/${name}`);
+    await eventually(`${name} is found`, () => has(wakeport, name));
+  }
+  using open = await wakeport.connect("web");
+  open.send("word\n");
+  await eventually("an echo", () => open.text.endsWith("word\n"));
+  using waiting = await wakeport.connect("slow");
+  await wakeport.until("slow", "starting");
+  await wakeport.reload({ defaults: { idle_timeout: "200ms" } });
+  const isNew = (): boolean =>
+    ["web", "slow"].every((service) => {
+      const status = wakeport.status.services.find(({ name }) => name === service);
+      return status?.idle_timeout_ms === 200;
+    });
+  let visits = 0;
+  await eventually("it is in force, and all are served meanwhile", async () => {
+    await wakeport.greeted("web");
+    visits += 1;
+    return isNew() && visits >= 5;
+  });
+  waiting.send("word\n");
+  await eventually("who waited is served", () => waiting.text.endsWith("word\n"), 10_000);
+  open.send("still there\n");
+  await eventually("who was served still is", () => open.text.endsWith("still there\n"));
+  assert.equal(await startsOf(lab, web), 1);
+  for (const peer of [open, waiting]) peer.end();
+  for (const service of ["web", "slow"]) await wakeport.until(service, "asleep");
+  const outcomes = new Set(wakeport.record.connections.map(({ outcome }) => outcome));
+  assert.deepEqual([...outcomes], ["relayed"]);
+});

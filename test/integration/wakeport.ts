@@ -58,6 +58,7 @@ export class Wakeport implements AsyncDisposable {
   readonly #sidecar: Sidecar;
   readonly #ports: ReadonlyMap<string, number>;
   readonly #services: Map<string, ServiceSpec>;
+  readonly #written: (options: WakeportOptions) => Config;
   /** Containers that it may start and stop, by id. */
   readonly #targets = new Map<string, string>();
   #clients = 0;
@@ -69,10 +70,12 @@ export class Wakeport implements AsyncDisposable {
     sidecar: Sidecar;
     ports: ReadonlyMap<string, number>;
     services: Readonly<Record<string, ServiceSpec>>;
+    written: (options: WakeportOptions) => Config;
   }) {
     this.record = parts.record;
     this.#sidecar = parts.sidecar;
     this.#ports = parts.ports;
+    this.#written = parts.written;
     this.#services = new Map(Object.entries(parts.services));
     for (const spec of this.#services.values()) this.#targets.set(spec.to.id, nameOf(spec));
   }
@@ -83,8 +86,10 @@ export class Wakeport implements AsyncDisposable {
     for (const name of Object.keys(services)) ports.set(name, await freePort());
     const host = options.docker?.host ?? (await engineHost());
     const docker = { ...options.docker, ...(host !== undefined && { host }) };
+    const source = `test-${randomUUID()}.yaml`;
+    const written = (own: WakeportOptions): Config => configOf(services, ports, { source, ...options, ...own, docker });
     const sidecar = new Sidecar({
-      config: configOf(services, ports, { ...options, docker }),
+      config: written({}),
       observer: record.observer,
       build: { version: "test", revision: "test", nodeVersion: process.version },
       env: { ...engineEnv(), ...options.env },
@@ -96,7 +101,12 @@ export class Wakeport implements AsyncDisposable {
       openFiles: 20_000,
     });
     await sidecar.open();
-    return new Wakeport({ record, sidecar, ports, services });
+    return new Wakeport({ record, sidecar, ports, services, written });
+  }
+
+  /** Reads its configuration anew, of which this is what has changed. */
+  async reload(changed: Pick<WakeportOptions, "defaults">): Promise<void> {
+    assert.ok(await this.#sidecar.reload(async () => this.#written(changed)), "the configuration could not be used");
   }
 
   get isEngineUp(): boolean {
@@ -237,7 +247,7 @@ function discoveredPort({ services }: StatusReport, service: string): number | u
 function configOf(
   services: Readonly<Record<string, ServiceSpec>>,
   ports: ReadonlyMap<string, number>,
-  { docker, defaults, shutdown, source = `test-${randomUUID()}.yaml` }: WakeportOptions,
+  { docker, defaults, shutdown, source = "" }: WakeportOptions,
 ): Config {
   const written = Object.entries(services).map(([name, { to, port = PORT, front = "tcp", ...settings }]) => {
     const protocols = front === "both" ? ["tcp", "udp"] : [front];

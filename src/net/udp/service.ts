@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ServicePort, UdpPolicy } from "../../config/config.ts";
-import { BindError, messageOf } from "../../errors.ts";
 import type { Front } from "../listener.ts";
 import type { DatagramView, DropReason } from "./datagrams.ts";
 import { Flows, type Way } from "./flows.ts";
@@ -25,15 +24,6 @@ export interface UdpListener {
   open(fd?: number): Promise<void>;
   /** Admits nobody any more. The port is free when its flows have ended. Idempotent. */
   close(): void;
-}
-
-/** Opens all, or none. @throws BindError with a line for each that cannot be bound */
-export async function openAll(listeners: readonly UdpListener[]): Promise<void> {
-  const opened = await Promise.allSettled(listeners.map((listener) => listener.open()));
-  const failures = opened.filter((result) => result.status === "rejected").map(({ reason }) => messageOf(reason));
-  if (failures.length === 0) return;
-  for (const listener of listeners) listener.close();
-  throw new BindError(failures.join("\n"));
 }
 
 /** The datagram side of one service: its fronts, and the flows that they share. */
