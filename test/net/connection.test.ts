@@ -240,7 +240,7 @@ suite("Connection to a target that is ready", () => {
     assert.deepEqual([front.target.starts.length, front.target.looks.length], [0, looks]);
   });
 
-  test("that refuses: probes once, and serves when it answers then", async () => {
+  test("that refuses: probes once, and serves when it answers then", async (t) => {
     const port = await freePort();
     const answers = Promise.withResolvers<void>();
     let probes = 0;
@@ -249,9 +249,10 @@ suite("Connection to a target that is ready", () => {
       return probes === 1 ? Promise.resolve() : answers.promise;
     };
     await using front = await awake(port, { probe });
+    const verify = t.mock.method(front.activator, "verify");
     const [first, second] = await front.clients(2);
     first?.send("hello");
-    await eventually("the target is probed", () => probes === 2);
+    await eventually("both were refused", () => verify.mock.callCount() === 2 && probes === 2);
     await using server = await PeerServer.open({ port });
     answers.resolve();
     const upstreams = [await server.accepted(), await server.accepted()];
