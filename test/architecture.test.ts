@@ -131,6 +131,11 @@ suite("architecture", () => {
     assert.deepEqual(outward.map(show), []);
   });
 
+  test("connections are reset by net/reset.ts", () => {
+    const resetting = files.filter((file) => /\.resetAndDestroy\(/.test(readFileSync(path.join(src, file), "utf8")));
+    assert.deepEqual(resetting, ["net/reset.ts"]);
+  });
+
   test("only main.ts touches the process", () => {
     const use = /(?<![\w."'`/-])process\.[a-z]/i;
     const touching = files.filter((file) => {

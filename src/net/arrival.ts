@@ -12,6 +12,7 @@ import { isMisspoken, LONGEST_FIRST_WORDS, speeches } from "./names/first-words.
 import type { NameKind } from "./names/name.ts";
 import { type Found, PeekError, peek } from "./peek.ts";
 import { LONGEST_PROXY_HEADER, ProxyHeaderError, readProxyHeader } from "./proxy-header.ts";
+import { reset } from "./reset.ts";
 import type { Signpost } from "./signpost.ts";
 import { UnroutedError } from "./unrouted.ts";
 
@@ -86,7 +87,7 @@ export class Arrival {
     // Browsers connect ahead of what they ask: an answer without a question would be taken for one to the next request.
     const isUnasked = this.#kind !== undefined && reason === "too_late" && this.#said.length === 0;
     if (isUnasked) await this.#options.farewell.bid(this.#client, { way: "close" });
-    else if (banner === undefined) this.#client.resetAndDestroy();
+    else if (banner === undefined) reset(this.#client);
     else await this.#options.farewell.bid(this.#client, { banner, way: "close" });
   }
 

@@ -15,6 +15,7 @@ import type { Ident, IdentAnswer } from "./ident.ts";
 import { readIp } from "./ip.ts";
 import { ClientGoneError, failureOf, MovedError } from "./outcome.ts";
 import type { Meter } from "./relay.ts";
+import { reset } from "./reset.ts";
 
 /** How long a client may take to read what it is told before it is served. */
 const TELL_MS = 10_000;
@@ -146,7 +147,7 @@ export class Connection {
 
   /** Ends it at once. */
   reset(): void {
-    this.#client.resetAndDestroy();
+    reset(this.#client);
   }
 
   #tell(words: Buffer | undefined): void {
@@ -165,7 +166,7 @@ export class Connection {
     const { banners, onDeny: way, farewell } = this.#route.entrance;
     if (error instanceof OnlookerError) await farewell.bid(this.#client, { way: "close" });
     else if (!(error instanceof DeniedError)) {
-      if (this.#waitMs !== undefined || this.#lastWords === undefined) this.#client.resetAndDestroy();
+      if (this.#waitMs !== undefined || this.#lastWords === undefined) reset(this.#client);
       else await farewell.part(this.#client, this.#lastWords(error));
     } else if (this.#user === undefined) {
       await farewell.bid(this.#client, { banner: banners.deny, way });

@@ -1,6 +1,8 @@
 /** One direction of a relay: passes on what a socket receives, no faster than the other one takes it. */
 import type net from "node:net";
 
+const NOTHING = Buffer.alloc(0);
+
 /** Changes what one side says on its way to the other. */
 export interface Filter {
   /**
@@ -10,8 +12,12 @@ export interface Filter {
    */
   take(chunk: Buffer, write: (bytes: Buffer) => void): Promise<void> | undefined;
 
-  /** The stream is over, in whatever way, and so is what was being waited for: passes on all that is left. Called once. */
-  end(write: (bytes: Buffer) => void): void;
+  /**
+   * The stream is over, in whatever way, and so is what was being waited for: passes on all that is left. Called once.
+   *
+   * @param last what was received and not taken yet
+   */
+  end(last: Buffer, write: (bytes: Buffer) => void): void;
 }
 
 /** What one side says, on its way to the other. */
@@ -34,8 +40,8 @@ export class Course {
     const from = this.#from;
     from.on("data", (chunk: Buffer) => {
       count(chunk.length);
-      if (this.#filter === undefined || this.#isOver) this.#write(chunk);
-      else this.#wait(this.#filter.take(chunk, this.#write));
+      if (this.#filter === undefined) this.#write(chunk);
+      else if (!this.#isOver) this.#wait(this.#filter.take(chunk, this.#write));
     });
     this.#to.on("drain", () => this.#goOn());
     // A client that half-closed while it waited, without a word, has told so before anybody listened.
@@ -44,11 +50,12 @@ export class Course {
     from.resume();
   }
 
-  /** Nothing more is changed: what was held back goes as it is. Idempotent. */
-  giveUp(): void {
+  /** Nothing more comes but this: what was held back goes. Idempotent. */
+  giveUp(last: Buffer = NOTHING): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#filter?.end(this.#write);
+    if (this.#filter !== undefined) this.#filter.end(last, this.#write);
+    else if (last.length > 0) this.#write(last);
   }
 
   /** A filter may be done after the other side is gone. */

@@ -1,6 +1,7 @@
 import type net from "node:net";
 import { BindError, messageOf } from "../errors.ts";
 import { type Front, formatFront, Listener } from "./listener.ts";
+import { reset } from "./reset.ts";
 import { type Opening, Signpost } from "./signpost.ts";
 
 /** Fronts that are bound on trial: they are let go of again unless they are kept. */
@@ -123,7 +124,7 @@ export class Fronts {
     const bound = this.#bound.get(key);
     bound?.listener.close();
     if (bound !== undefined) bound.signpost = undefined;
-    for (const client of bound?.early ?? []) client.resetAndDestroy();
+    for (const client of bound?.early ?? []) reset(client);
     this.#bound.delete(key);
   }
 }

@@ -9,6 +9,7 @@ import type net from "node:net";
 import { finished } from "node:stream";
 import { ExitedError } from "../activation/errors.ts";
 import { Course, type Filter } from "./course.ts";
+import { isShuttingDown, reset } from "./reset.ts";
 
 /** How long what we hold for one side may take to leave, once the other side was reset. */
 const FLUSH_MS = 1_000;
@@ -17,7 +18,10 @@ const SILENCE_MS = 1_000;
 /** How long a client of a dead upstream may take to read the next of its last words, and then to close. */
 const LINGER_MS = 30_000;
 
-/** Written behind all else, its callback tells when everything before it has left. */
+/** How often somebody is looked at whose stream has ended. */
+const LOOK_MS = 15_000;
+
+/** Written behind all else, its callback tells when everything before it has left; and it fails where nobody is any more. */
 const NOTHING = Buffer.alloc(0);
 
 /** Bytes relayed so far, kept up to date while it happens. */
@@ -56,6 +60,7 @@ class Relay {
   #end: RelayEnd = "clean";
   #open = 2;
   #timer: NodeJS.Timeout | undefined;
+  #looking: NodeJS.Timeout | undefined;
 
   constructor({ client, upstream, meters, lost, filters = {} }: RelayOptions) {
     this.#client = client;
@@ -67,6 +72,7 @@ class Relay {
     lost.addEventListener("abort", onLost, { once: true });
     this.#result.promise.finally(() => {
       clearTimeout(this.#timer);
+      clearInterval(this.#looking);
       lost.removeEventListener("abort", onLost);
     });
 
@@ -86,6 +92,8 @@ class Relay {
   }
 
   #watch(socket: net.Socket, other: net.Socket, end: RelayEnd): void {
+    if (socket.readableEnded) this.#look();
+    else socket.once("end", () => this.#look());
     socket.on("error", () => {
       if (this.#end === "clean") this.#end = end;
       this.#forwardReceived(socket, other);
@@ -102,14 +110,27 @@ class Relay {
     });
   }
 
+  /**
+   * From now on looks whether who has said all is still there. Node does not listen any more to a socket whose stream has
+   * ended: neither a reset would be seen, nor that keep-alive has found nobody.
+   */
+  #look(): void {
+    this.#looking ??= setInterval(() => {
+      for (const socket of [this.#client, this.#upstream]) {
+        if (socket.readableEnded && socket.writable && socket.writableLength === 0) socket.write(NOTHING);
+      }
+    }, LOOK_MS);
+  }
+
   /** What a broken socket had received before it broke still belongs to the other side. */
   #forwardReceived(broken: net.Socket, other: net.Socket): void {
     const direction = broken === this.#client ? "in" : "out";
-    this.#courses[direction].giveUp();
+    const left: Buffer[] = [];
     for (let chunk = broken.read(); chunk !== null && other.writable; chunk = broken.read()) {
       this.#count(direction, chunk.length);
-      other.write(chunk);
+      left.push(chunk);
     }
+    this.#courses[direction].giveUp(Buffer.concat(left));
   }
 
   #count(direction: keyof Meter, bytes: number): void {
@@ -144,23 +165,29 @@ class Relay {
     return this.#upstream.bytesRead + this.#client.bytesWritten - this.#client.writableLength;
   }
 
-  /** All that the upstream had to say is known; what the client still says reaches nobody. */
+  /**
+   * All that the upstream had to say is known. What the client says now reaches nobody, and neither does what was not sent
+   * yet: it must not take that for said, so it is reset as it would be without us.
+   */
   #hearNobody(): void {
+    const isLost = this.#upstream.writableLength > 0;
     this.#upstream.destroy();
     this.#client.removeAllListeners("data");
+    const onLoss = (): void => {
+      this.#end = "target_gone";
+      resetAfterFlush(this.#client, LINGER_MS);
+    };
+    if (isLost) onLoss();
+    else this.#client.once("data", onLoss);
     this.#client.resume();
   }
 }
 
-/** Resets a connection once what was written to it has left for the kernel, or after a second. */
-function resetAfterFlush(socket: net.Socket): void {
-  if (socket.writableLength === 0) return reset(socket);
-  const timer = setTimeout(() => reset(socket), FLUSH_MS);
+/** Resets a connection once what was written to it, its end included, has left for the system, or after that time. */
+function resetAfterFlush(socket: net.Socket, limitMs = FLUSH_MS): void {
+  if (socket.writableLength === 0 && !isShuttingDown(socket)) return reset(socket);
+  const timer = setTimeout(() => reset(socket), limitMs);
   finished(socket, () => clearTimeout(timer));
   if (socket.writableEnded) socket.once("finish", () => reset(socket));
   else socket.write(NOTHING, () => reset(socket));
-}
-
-function reset(socket: net.Socket): void {
-  if (!socket.destroyed) socket.resetAndDestroy();
 }

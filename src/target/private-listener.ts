@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import net from "node:net";
 import { codeOf, messageOf, TargetError } from "../errors.ts";
+import { reset } from "../net/reset.ts";
 import { listenerFd } from "./descriptor.ts";
 
 /** A listening socket for one program and nobody else: bound here, served there. */
@@ -20,7 +21,7 @@ export class PrivateListener implements Disposable {
    * @throws TargetError when that port is taken
    */
   static async open({ host, port = 0 }: { readonly host: string; readonly port?: number }): Promise<PrivateListener> {
-    const server = net.createServer((stray) => stray.resetAndDestroy());
+    const server = net.createServer((stray) => reset(stray));
     server.listen({ host, port, exclusive: true });
     try {
       await once(server, "listening");

@@ -245,6 +245,48 @@ suite("relay()", () => {
     assert.equal(await link.client.ends(), "ECONNRESET");
   });
 
+  test("is over when a side breaks while the end of the other one is on its way", async () => {
+    for (const side of ["client", "upstream"] as const) {
+      await using link = await Link.open();
+      link.near[side].once("end", () => link.near[side].destroy(new Error("broken in the same turn")));
+      link[side].end("the last words");
+      assert.equal(await link.ends(), `${side}_reset`);
+      const other = link[side === "client" ? "upstream" : "client"];
+      assert.notEqual(await other.ends(), "open");
+      assert.equal(other.text, "the last words");
+      assert.deepEqual([link.near.client.closed, link.near.upstream.closed], [true, true]);
+    }
+  });
+
+  test("notices within 15 s that a side is gone which had ended before", async (t) => {
+    t.mock.timers.enable({ apis: ["setInterval"] });
+    for (const side of ["client", "upstream"] as const) {
+      await using link = await Link.open();
+      const other = link[side === "client" ? "upstream" : "client"];
+      link[side].end();
+      assert.equal(await other.ends(), "ended");
+      link[side].reset();
+      await scheduler.wait(20);
+      t.mock.timers.tick(14_999);
+      await scheduler.wait(20);
+      assert.equal(link.end, undefined);
+      t.mock.timers.tick(1);
+      assert.equal(await link.ends(), `${side}_reset`);
+    }
+  });
+
+  test("looks at a side that has ended without doing it any harm", async (t) => {
+    t.mock.timers.enable({ apis: ["setInterval"] });
+    await using link = await Link.open();
+    link.client.end("all");
+    assert.equal(await link.upstream.ends(), "ended");
+    for (let looks = 0; looks < 5; looks += 1) t.mock.timers.tick(15_000);
+    link.upstream.end(payload(MIB));
+    assert.equal(await link.client.ends(), "ended");
+    assertReceived(link.client, MIB);
+    assert.equal(await link.ends(), "clean");
+  });
+
   test("resolves only when both sides are closed", async () => {
     await using link = await Link.open();
     link.client.end();
@@ -367,10 +409,33 @@ suite("relay() when the target is lost", () => {
     assert.equal(await link.client.ends(), "ended");
     link.lost.abort(new ExitedError("container a", { code: 0 }));
     await eventually("the upstream is let go", () => link.near.upstream.closed);
-    link.client.end(payload(8 * MIB));
+    link.client.end();
     assert.equal(await link.ends(), "clean");
     assert.equal(link.client.text, "bye");
+  });
+
+  test("resets a client that goes on speaking when nobody hears it any more", async () => {
+    await using link = await Link.open();
+    link.upstream.end("bye");
+    assert.equal(await link.client.ends(), "ended");
+    link.lost.abort(new ExitedError("container a", { code: 0 }));
+    await eventually("the upstream is let go", () => link.near.upstream.closed);
+    link.client.flood(payload(64 * KIB));
+    assert.equal(await link.ends(), "target_gone");
+    await eventually("the client is reset", () => /ECONNRESET|EPIPE/.test(link.client.fate));
+    assert.equal(link.client.text, "bye");
     assert.equal(link.meter.in, 0, "what nobody receives is not counted");
+  });
+
+  test("resets a client of which something had not reached the upstream", async () => {
+    await using link = await Link.open();
+    link.upstream.pause();
+    link.client.send(payload(16 * MIB));
+    await eventually("the relay holds it back", () => link.near.upstream.writableLength > 0);
+    link.upstream.end();
+    assert.equal(await link.client.ends(), "ended");
+    link.lost.abort(new ExitedError("container a", { code: 0 }));
+    assert.equal(await link.ends(), "target_gone");
   });
 
   test("resets a client that does not hang up within 30 s of the last words", async (t) => {

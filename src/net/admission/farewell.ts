@@ -1,5 +1,6 @@
 /** The end of clients that are turned away. */
 import type net from "node:net";
+import { reset } from "../reset.ts";
 
 /** How many take leave at a time, unless somebody says otherwise. */
 export const MOST_LEAVING = 64;
@@ -45,7 +46,7 @@ export class Farewell {
   async bid(client: net.Socket, { banner, way }: LastWords): Promise<void> {
     if (client.destroyed) return;
     const end = (): void => {
-      if (way === "reset") client.resetAndDestroy();
+      if (way === "reset") reset(client);
       else client.destroy();
     };
     const isUntold = banner === undefined && client.bytesWritten === 0;
@@ -84,7 +85,7 @@ export class Farewell {
       banner = await words;
       this.#leaving.delete(client);
     }
-    if (banner === undefined) client.resetAndDestroy();
+    if (banner === undefined) reset(client);
     else await this.bid(client, { banner, way: "close" });
   }
 

@@ -100,7 +100,8 @@ export class Splice implements Filter {
   }
 
   /** Nothing more comes. A server that ended without a word has refused the client. */
-  end(write: (bytes: Buffer) => void): void {
+  end(last: Buffer, write: (bytes: Buffer) => void): void {
+    if (last.length > 0) this.take(last, write);
     if (this.#start === undefined) return;
     const { end, refusal } = this.#words;
     write(this.#start.length === 0 ? Buffer.from(end + refusal) : Buffer.concat([Buffer.from(end), this.#start]));

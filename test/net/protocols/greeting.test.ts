@@ -17,13 +17,19 @@ const WAIT = "220-web is starting, please wait\r\n";
 const END = "220 web\r\n";
 const REFUSAL = "421 4.3.2 web is not available, try again later\r\n";
 
-/** What the client hears behind the begun greeting of a server that says `pieces` and ends. */
+/** What the client hears behind the begun greeting of a server that says `pieces` and ends, the last one as it breaks. */
 function spliced(...pieces: readonly string[]): string {
+  const told = splicedAt(pieces, "");
+  assert.equal(splicedAt(pieces.slice(0, -1), pieces.at(-1) ?? ""), told);
+  return told;
+}
+
+function splicedAt(pieces: readonly string[], last: string): string {
   const heard: Buffer[] = [];
   const splice = new Splice(wordsOf("web"));
   const write = (bytes: Buffer): void => void heard.push(bytes);
   for (const piece of pieces) splice.take(Buffer.from(piece, "latin1"), write);
-  splice.end(write);
+  splice.end(Buffer.from(last, "latin1"), write);
   return Buffer.concat(heard).toString("latin1");
 }
 

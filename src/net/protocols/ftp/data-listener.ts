@@ -2,6 +2,7 @@ import { once } from "node:events";
 import net from "node:net";
 import { KEEP_ALIVE_MS } from "../../dial.ts";
 import { isSameAddress } from "../../ip.ts";
+import { reset } from "../../reset.ts";
 
 /** How long it waits for its one connection. */
 const PATIENCE_MS = 60_000;
@@ -49,7 +50,7 @@ export class DataListener implements Disposable {
   #accept(socket: net.Socket): void {
     socket.on("error", () => {});
     const isAwaited = this.#isOpen && isSameAddress(socket.remoteAddress ?? "", this.#options.from);
-    if (!isAwaited) return void socket.resetAndDestroy();
+    if (!isAwaited) return void reset(socket);
     this.#close();
     this.#options.onConnection(socket);
   }

@@ -5,7 +5,7 @@ import type { Seats } from "../../admission/seats.ts";
 import { formatPeer } from "../../connection.ts";
 import { type Ip, isSameAddress, readIp } from "../../ip.ts";
 import { type RelayEnd, relay } from "../../relay.ts";
-import { Greeting, type GreetingPace, type GreetingWords } from "../greeting.ts";
+import { Greeting, type GreetingPace, type GreetingWords, type Splice } from "../greeting.ts";
 import type { Conversation, ConversationRelayOptions, Protocol, Waiter } from "../protocol.ts";
 import { Dialogue } from "./dialogue.ts";
 import { type Endpoint, writeEprt } from "./endpoints.ts";
@@ -43,20 +43,23 @@ export class Ftp implements Protocol {
         greeting[Symbol.dispose]();
         return Promise.resolve(undefined);
       },
-      relay: (options) => this.#relay(options, greeting.splice && words),
+      relay: (options) => this.#relay(options, words, greeting.splice),
       refuse: () => Promise.resolve(greeting.lastWords),
       [Symbol.dispose]: () => greeting[Symbol.dispose](),
     };
   }
 
-  async #relay(options: ConversationRelayOptions, begun: GreetingWords | undefined): Promise<RelayEnd> {
+  /** @param splice of a client whose greeting was begun, in these words */
+  async #relay(options: ConversationRelayOptions, words: GreetingWords, splice: Splice | undefined): Promise<RelayEnd> {
     const [client, upstream] = [legOf(options.client), legOf(options.upstream)];
-    // Over before it began.
-    if (client === undefined || upstream === undefined) return await relay(options);
+    // Over before it began: all that is left is the end of the greeting.
+    if (client === undefined || upstream === undefined) {
+      return await relay({ ...options, ...(splice && { filters: { out: splice } }) });
+    }
     const { meters, lost, control } = options;
     const { seats } = this.#options;
     const transfers = new Transfers({ client, upstream, meters, lost, seats, ...(control && { control }) });
-    const end = await this.#speak(options, { client, upstream }, transfers, begun);
+    const end = await this.#speak(options, { client, upstream }, transfers, splice && words);
     await transfers.end();
     return end;
   }

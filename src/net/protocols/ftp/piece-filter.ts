@@ -36,8 +36,9 @@ export class PieceFilter implements Filter {
   }
 
   /** What a piece that is being worked on would have become is lost: there is nobody any more whom it concerns. */
-  end(write: Say): void {
+  end(last: Buffer, write: Say): void {
     this.#isOver = true;
+    if (last.length > 0) this.#lines.push(last);
     this.#endLines();
     this.#options.onEnd?.(this.#say);
     this.#flush(write);

@@ -4,6 +4,7 @@ import type { Seats } from "../../admission/seats.ts";
 import { dial } from "../../dial.ts";
 import { formatIp, readIp } from "../../ip.ts";
 import { relay } from "../../relay.ts";
+import { reset } from "../../reset.ts";
 import type { ConversationRelayOptions } from "../protocol.ts";
 import { DataListener } from "./data-listener.ts";
 import type { DataWays } from "./dialogue.ts";
@@ -119,7 +120,7 @@ export class Transfers implements DataWays {
       await relay({ ...ends, meters, lost });
     } catch {
       // The side that waits must not take it for the end of a file; the server says the rest on the control connection.
-      socket.resetAndDestroy();
+      reset(socket);
     }
   }
 }

@@ -26,6 +26,8 @@ export interface CallOptions extends Partial<FtpOptions> {
 export class Call implements AsyncDisposable {
   readonly client: Peer;
   readonly server: Peer;
+  /** Our end of the client's connection. */
+  readonly near: net.Socket;
   readonly meter: Meter = { in: 0, out: 0 };
   readonly lost: AbortController = new AbortController();
   readonly warnings: string[] = [];
@@ -39,6 +41,7 @@ export class Call implements AsyncDisposable {
     this.#pairs = [client, server];
     this.client = client.far;
     this.server = server.far;
+    this.near = client.near;
     this.seats = seats;
     const told = observer({ warning: (event) => this.warnings.push(event) });
     const ftp = new Ftp({ service: "ftp", observer: told, seats, hold: { kind: "silent" }, ...rest });

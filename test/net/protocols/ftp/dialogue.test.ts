@@ -9,6 +9,8 @@ import { wordsOf } from "../../../../src/net/protocols/ftp/words.ts";
 import type { GreetingWords } from "../../../../src/net/protocols/greeting.ts";
 import { numRuns } from "../../fuzz.ts";
 
+const NOTHING = Buffer.alloc(0);
+
 function ip(text: string): Ip {
   const found = readIp(text);
   assert.ok(found);
@@ -65,10 +67,10 @@ class Talk implements Disposable {
   }
 
   end(): void {
-    this.dialogue.filters.in.end((out) => {
+    this.dialogue.filters.in.end(NOTHING, (out) => {
       this.server += out.toString("latin1");
     });
-    this.dialogue.filters.out.end((out) => {
+    this.dialogue.filters.out.end(NOTHING, (out) => {
       this.client += out.toString("latin1");
     });
   }
@@ -290,7 +292,7 @@ suite("AUTH", () => {
   test("is not waited for when the server is gone", async () => {
     using talk = await greeted();
     const asked = talk.asks("AUTH TLS\r\nNOOP\r\n");
-    talk.dialogue.filters.out.end(() => {});
+    talk.dialogue.filters.out.end(NOTHING, () => {});
     await asked;
     assert.equal(talk.server, "AUTH TLS\r\nNOOP\r\n");
   });

@@ -8,7 +8,7 @@ import { observer } from "../../../../src/telemetry/observer.ts";
 import { checkLeaks } from "../../../support/leaks.ts";
 import { eventually, PeerServer, pair } from "../../../support/tcp.ts";
 import { Front } from "../../front.ts";
-import { progress } from "./call.ts";
+import { Call, progress } from "./call.ts";
 
 checkLeaks();
 
@@ -119,7 +119,37 @@ suite("a client of FTP that waits", () => {
   });
 });
 
+suite("a client of FTP that is gone", () => {
+  test("leaves no PORT behind that leads its server to somebody else", async () => {
+    await using call = await Call.open();
+    call.client.send("AUTH TLS\r\n");
+    await eventually("the server is asked", () => call.server.text === "AUTH TLS\r\n");
+    const behind = "NOOP\r\nPORT 10,9,9,9,0,25\r\nNOOP\r\n";
+    call.client.send(behind);
+    await eventually("it waits for the answer", () => call.near.readableLength === behind.length);
+    call.client.reset();
+    await call.server.ends();
+    assert.equal(call.server.text, "AUTH TLS\r\nNOOP\r\nNOOP\r\n");
+    await call.ends();
+  });
+});
+
 suite("a client of FTP whose server does not start", () => {
+  test("is told so after the end of what was begun, when the server resets at once", async (t) => {
+    await using server = await PeerServer.open({ onPeer: (peer) => peer.reset() });
+    await using front = await Front.open({ upstream: server.port, startTimeoutMs: 120_000, protocol: ftp() });
+    using clock = new Clock(t);
+    using client = await front.client();
+    await front.starting();
+    clock.passes(1_000);
+    await eventually("it is told to wait", () => client.text !== "");
+    clock[Symbol.dispose]();
+    front.target.finishStart();
+    await client.ends();
+    assert.match(client.text, /^220-.*\r\n220 .*\r\n421 .*\r\n$/);
+    await front.reported(1);
+  });
+
   for (const [name, waitedMs, expected] of [
     ["is told so", 0, /^421 web is not available.*\r\n$/],
     [
