@@ -1,4 +1,5 @@
 import net from "node:net";
+import { formatIp, ipv6Bytes } from "../net/ip.ts";
 import { type PortNames, type Protocol, systemPortNames } from "./service-names.ts";
 import { UnitError } from "./units.ts";
 
@@ -94,7 +95,14 @@ function parseAddress(text: string, entry: string): string {
   }
   if (net.isIPv6(address) !== text.startsWith("["))
     throw new UnitError(`"${entry}": write an IPv6 address in brackets`);
-  return address;
+  return oneSpelling(address);
+}
+
+/** Of an IPv6 address, so that two services that write it differently share it. One with a zone stays as it is. */
+function oneSpelling(address: string): string {
+  return net.isIPv6(address) && !address.includes("%")
+    ? formatIp({ family: "ipv6", bytes: ipv6Bytes(address) })
+    : address;
 }
 
 /** What has a letter is a name; that is how they differ from numbers and ranges of them. */

@@ -114,14 +114,14 @@ export class Arrival {
   async #readName(): Promise<Route> {
     this.#gone.signal.throwIfAborted();
     const direct = this.#options.signpost()?.namelessly((this.#ends ?? endsOf(this.#client)).peer.address);
-    if (direct !== undefined) return direct;
+    if (direct !== undefined) return takingWhatWasRead(direct);
     this.#kind = this.#options.signpost()?.kind;
     if (this.#kind !== undefined) this.#name = (await this.#peek(speeches[this.#kind].read, LONGEST_FIRST_WORDS)).name;
     this.#gone.signal.throwIfAborted();
     const signpost = this.#options.signpost();
     if (signpost === undefined) throw new UnroutedError("closing", "the port is no longer listened on");
     const route = signpost.routeFor(this.#name);
-    if (route !== undefined) return route;
+    if (route !== undefined) return takingWhatWasRead(route);
     if (this.#name === undefined) throw new UnroutedError("no_name", "the client says no name");
     throw new UnroutedError("unknown_name", `no service here has the name ${this.#name}`);
   }
@@ -149,6 +149,15 @@ export class Arrival {
     const reasons = { ended: "gone", too_late: "too_late", too_long: "bad_header" } as const;
     return new UnroutedError(reasons[error.trouble], error.message, { cause: error });
   }
+}
+
+/** By a reload the front may have become one whose clients are handed on unread, which this one was not. */
+function takingWhatWasRead(route: Route): Route {
+  if (!route.destination.takesSocket) return route;
+  throw new UnroutedError(
+    "closing",
+    `the port has become one of service "${route.service}", which takes clients unread`,
+  );
 }
 
 function quote(bytes: Buffer): string {

@@ -16,6 +16,7 @@ import { readIp } from "./ip.ts";
 import { ClientGoneError, failureOf, MovedError } from "./outcome.ts";
 import type { Meter } from "./relay.ts";
 import { reset } from "./reset.ts";
+import { type Place, WaitingRoom } from "./waiting-room.ts";
 
 /** How long a client may take to read what it is told before it is served. */
 const TELL_MS = 10_000;
@@ -23,7 +24,7 @@ const TELL_MS = 10_000;
 /** What all connections of a service share. */
 export interface Traffic {
   /** Clients that are not served yet. */
-  readonly waiting: Seats;
+  readonly waiting: WaitingRoom;
   /** Clients that are. */
   active: number;
   /** All of them, in the order in which they came. */
@@ -37,7 +38,7 @@ export interface Traffic {
  */
 export function besideWaiting(traffic: Traffic): Traffic {
   return {
-    waiting: new Seats(Number.POSITIVE_INFINITY, "data connections"),
+    waiting: new WaitingRoom(new Seats(Number.POSITIVE_INFINITY, "data connections")),
     open: traffic.open,
     meter: traffic.meter,
     get active() {
@@ -205,7 +206,7 @@ export class Connection {
       const client = { socket: this.#client, ...this.#ends, listener, signal, meters, opened, partsWith };
       for (let { destination } = this.#route; ; ) {
         try {
-          if (!this.#isIn) await destination.hear?.(client);
+          if (!this.#isIn) await this.#hear(destination, client, waiting);
           signal.throwIfAborted();
           this.#isIn = true;
           return await destination.serve(client);
@@ -219,6 +220,11 @@ export class Connection {
     } finally {
       end();
     }
+  }
+
+  async #hear(destination: Destination, client: Client, place: Place): Promise<void> {
+    if (destination.hear === undefined) return;
+    await place.listen(destination.hear(client), (reason) => this.#gone.abort(reason));
   }
 
   /** What serves newcomers now, where the service was changed while this client waited for what it was before. */

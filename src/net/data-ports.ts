@@ -220,7 +220,9 @@ class Joined {
 /** Whether what listens at `listened` is to be had at that address. */
 function isAt(address: string, listened: string | undefined): boolean {
   if (listened === undefined || isSameAddress(address, listened)) return true;
-  return listened === "0.0.0.0" ? readIp(address)?.family === "ipv4" : listened === "::";
+  // Where it is written, "::" is for IPv6 alone.
+  const families: Readonly<Record<string, string>> = { "0.0.0.0": "ipv4", "::": "ipv6" };
+  return families[listened] !== undefined && families[listened] === readIp(address)?.family;
 }
 
 function keyOf(source: string, port: number): string {

@@ -30,7 +30,7 @@ export interface Found<T> {
 export interface PeekOptions<T> {
   /** Tells what all bytes so far mean; undefined when that takes more. What it throws is thrown. */
   readonly read: (bytes: Buffer) => Found<T> | undefined;
-  /** In bytes. With so many and no answer there will be none. */
+  /** In bytes. More are not read, also where they are there: what comes of it must not depend on how they came. */
   readonly most: number;
   /** In milliseconds. */
   readonly deadlineMs: number;
@@ -64,7 +64,7 @@ export function peek<T>(socket: net.Socket, { read, most, deadlineMs, signal }: 
     if (chunk === null) return;
     bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
     try {
-      const found = read(bytes);
+      const found = read(bytes.length > most ? bytes.subarray(0, most) : bytes);
       if (found !== undefined) {
         settle(found.used);
         resolve(found.value);

@@ -285,9 +285,6 @@ function logConnection(log: Log, report: ConnectionReport): void {
     bytes_in: bytesIn,
     bytes_out: bytesOut,
     ...(end !== undefined && { end }),
-    ...(pid !== undefined && { pid }),
-    ...(exit?.code !== undefined && { exit_code: exit.code }),
-    ...(exit?.signal !== undefined && { exit_signal: exit.signal }),
     ...(reason !== undefined && { reason }),
     ...(error !== undefined && { error: error.message }),
     ...remedyOf(error),
@@ -296,7 +293,8 @@ function logConnection(log: Log, report: ConnectionReport): void {
   const moved =
     outcome === "relayed" ? `, ${bytesIn} bytes in, ${bytesOut} out${end === "clean" ? "" : `, ${end}`}` : "";
   const why = error === undefined || outcome === "client_gone" ? "" : `: ${sentenceOf(error)}`;
-  const sentence = `${service}: ${client} ${outcome} in ${seconds(durationMs)}${waited}${moved}${why}`;
+  const what = end === "page" ? "saw the waiting page for" : `${outcome} in`;
+  const sentence = `${service}: ${client} ${what} ${seconds(durationMs)}${waited}${moved}${why}`;
   if (end === "probe") log.debug(facts, sentence);
   else if (failures.has(outcome)) log.warn(facts, sentence);
   else log.info(facts, sentence);
@@ -315,12 +313,12 @@ function logUnrouted(log: Log, { front, client, error, durationMs, name, said }:
     error: message,
   };
   const words = `${front}: ${client} was led nowhere (${reason}): ${message}${said === undefined ? "" : `: "${said}"`}`;
-  log[unroutedLevel(reason)](facts, words);
+  log[unroutedLevel(reason, said === undefined)](facts, words);
 }
 
-/** Who looks whether a port is open comes and goes without a word. */
-function unroutedLevel(reason: UnroutedReason): "debug" | "info" {
-  return reason === "gone" ? "debug" : "info";
+/** Who looks whether a port is open comes and goes without a word, and browsers connect ahead of what they ask. */
+function unroutedLevel(reason: UnroutedReason, isWordless = false): "debug" | "info" {
+  return reason === "gone" || (reason === "too_late" && isWordless) ? "debug" : "info";
 }
 
 function logUserId(log: Log, { service, id, client, front, answer, trouble }: UserIdReport): void {

@@ -135,6 +135,21 @@ suite("one port, several sites", () => {
     assert.match(await curl(`http://whatever.test:${front}/`, front), /421$/);
   });
 
+  test("who has begun to say a name is not handed on without it to a program", async () => {
+    const front = await freePort();
+    await using bench = await Bench.start(await sites({ word: "app", front, names: "host: app.test" }));
+    using half = await connect(front);
+    half.send("GET / HTTP/1.1\r\nHost: app");
+    await bench.reload(`  app: { ports: ["127.0.0.1:${front}"], inetd: { command: [/bin/cat] } }\n`);
+    half.send(".test\r\n\r\nand more");
+    assert.equal(await half.ends(), "ECONNRESET");
+    assert.equal(half.text, "");
+    assert.equal((await bench.program.logged("client.unrouted"))["reason"], "closing");
+    using whole = await connect(front);
+    whole.end("all of it");
+    await until(() => whole.text === "all of it", "its echo");
+  });
+
   test("a client that says nothing does not keep wakeport from its end", async () => {
     const front = await freePort();
     await using bench = await Bench.start(await sites({ word: "app", front, names: "host: app.test" }));

@@ -162,6 +162,7 @@ suite("a reserved data port", () => {
     assert.equal(new Set(told("fd00::8")).size, 3);
     stage.ports.configure([{ port: 1, address: "10.0.0.9" }, { port: 2, address: "::" }, { port: 3 }]);
     assert.deepEqual(told("fd00::8").toSorted(), [2, 3, undefined]);
+    assert.deepEqual(told("10.0.0.8"), [3, undefined, undefined], ":: is for IPv6 alone");
   });
 
   test("is free again when it is given back, after a minute, and with its control connection", () => {

@@ -28,6 +28,44 @@ suite("a service that is woken by the first byte", () => {
     for (const client of clients) client.reset();
   });
 
+  test("lets who has been silent for longest go when there is no room for who may speak", async () => {
+    await using server = await PeerServer.open({ onPeer: (peer) => peer.send("hello\n") });
+    await using front = await Front.open({ upstream: server.port, silenceMs, waiting: 3 });
+    const [first, ...others] = await front.clients(3);
+    await eventually("they wait", () => front.traffic.waiting.taken === 3);
+    using client = await front.client();
+    client.send("x");
+    const [report] = await front.reported(1);
+    assert.deepEqual([report?.outcome, report?.reason], ["denied_limit", "waiting_limit"]);
+    assert.equal(await first?.ends(), "ECONNRESET");
+    await front.start();
+    await eventually("it is served", () => client.text === "hello\n");
+    for (const other of others) {
+      assert.equal(other.fate, "open");
+      other.send("x");
+      await eventually("so are the others when they speak", () => other.text === "hello\n");
+    }
+    for (const peer of [client, ...others]) peer.reset();
+    await front.reported(4);
+    assert.equal(front.traffic.waiting.taken, 0);
+  });
+
+  test("refuses a newcomer when all who wait have spoken", async () => {
+    await using front = await Front.open({ upstream: 1, silenceMs, waiting: 2 });
+    const speakers = await front.clients(2);
+    for (const speaker of speakers) speaker.send("x");
+    await front.starting();
+    await eventually("both are heard", () => front.activator.view.waiting === 2);
+    using client = await front.client();
+    client.send("x");
+    assert.equal(await client.ends(), "ECONNRESET");
+    for (const speaker of speakers) {
+      assert.equal(speaker.fate, "open");
+      speaker.reset();
+    }
+    await front.reported(3);
+  });
+
   test("is woken by one that speaks, which loses nothing of what it said", async () => {
     await using server = await PeerServer.open();
     await using front = await Front.open({ upstream: server.port, silenceMs });

@@ -9,6 +9,7 @@ import { ToTarget } from "../../src/net/destinations/to-target.ts";
 import { Listener } from "../../src/net/listener.ts";
 import type { Protocol } from "../../src/net/protocols/protocol.ts";
 import { raw } from "../../src/net/protocols/raw.ts";
+import { WaitingRoom } from "../../src/net/waiting-room.ts";
 import type { Sight } from "../../src/target/target.ts";
 import { type ActivationReport, type ConnectionReport, observer } from "../../src/telemetry/observer.ts";
 import { FakeTarget, openCalls } from "../support/fake-target.ts";
@@ -64,7 +65,7 @@ export class Front implements AsyncDisposable {
     this.seats = new Seats(seats, "connections in all", "process_limit");
     const entrance = openEntrance({ seats: this.seats, ...rest.entrance });
     this.traffic = {
-      waiting: new Seats(waiting, "clients waiting"),
+      waiting: new WaitingRoom(new Seats(waiting, "clients waiting")),
       active: 0,
       open: new Set(),
       meter: { in: 0, out: 0 },
@@ -173,7 +174,7 @@ export class DirectFront implements AsyncDisposable {
   /** One for each connection that is over. */
   readonly reports: ConnectionReport[] = [];
   readonly traffic: Traffic = {
-    waiting: new Seats(100, "waiting"),
+    waiting: new WaitingRoom(new Seats(100, "waiting")),
     active: 0,
     open: new Set(),
     meter: { in: 0, out: 0 },

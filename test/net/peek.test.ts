@@ -54,6 +54,17 @@ function troubled(trouble: string): (error: unknown) => boolean {
 }
 
 suite("peek", () => {
+  test("reads no more than the bound, however much has come at once", async () => {
+    await using ends = await pair();
+    const found = peeking(ends.accepted, { most: 4 });
+    ends.client.send("12345\n");
+    await assert.rejects(found, troubled("too_long"));
+    await using others = await pair();
+    const near = peeking(others.accepted, { most: 6 });
+    others.client.send("12345\n67");
+    assert.equal(await near, "12345");
+  });
+
   test("finds what comes in pieces, and gives all of it back", async () => {
     await using ends = await pair();
     const found = peeking(ends.accepted);

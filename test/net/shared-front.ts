@@ -12,6 +12,7 @@ import { type Front, formatFront } from "../../src/net/listener.ts";
 import type { Names } from "../../src/net/names/name.ts";
 import type { Opening } from "../../src/net/signpost.ts";
 import type { UnroutedReason } from "../../src/net/unrouted.ts";
+import { WaitingRoom } from "../../src/net/waiting-room.ts";
 import { type ConnectionReport, observer, type UnroutedReport } from "../../src/telemetry/observer.ts";
 import { connecting, eventually, freePort, Peer } from "../support/tcp.ts";
 import { openEntrance } from "./admission/open-entrance.ts";
@@ -125,7 +126,8 @@ export class SharedFront implements AsyncDisposable {
         return promise;
       },
     };
-    const traffic = { waiting: new Seats(100, "waiting"), active: 0, open: new Set<never>(), meter: { in: 0, out: 0 } };
+    const waiting = new WaitingRoom(new Seats(100, "waiting"));
+    const traffic = { waiting, active: 0, open: new Set<never>(), meter: { in: 0, out: 0 } };
     const entrance = openEntrance({ seats: this.seats, probes });
     const route = { service, front: formatFront(this.front), entrance, destination, traffic };
     return { front: this.front, route, names, receive, probes };

@@ -45,6 +45,7 @@ export function readCommand(line: string): Command {
     const readings = [
       text.replace(/[\0\xf0-\xff]/g, ""),
       text.replace(TELNET, ""),
+      text.replace(TELNET, "").replace(/\0/g, ""),
       text.replace(/[\0\r\xf0-\xff]/g, ""),
     ];
     const [hidden] = readings.flatMap((reading) => ACTIVE.exec(reading)?.[1] ?? []);

@@ -249,6 +249,7 @@ export class Dialogue implements Disposable {
       this.#isGreeted = true;
       return OTHER;
     }
+    if (!isForRefused(code)) while (this.#asked[0]?.kind === "refused") this.#asked.shift();
     // Whoever answers more, or less, than was asked is understood again at the next reply that can be for one thing only.
     const kinds = answeredBy[code];
     const index = kinds === undefined ? 0 : this.#asked.findIndex(({ kind }) => kinds.includes(kind));
@@ -310,6 +311,11 @@ export class Dialogue implements Disposable {
     if (begun !== undefined && !this.#hasSpoken) say(Buffer.from(begun.end + begun.refusal));
     this.#goOn?.();
   }
+}
+
+/** Whether it can be what a server says to one that is refused. By another reply it has come to what was asked next. */
+function isForRefused(code: number): boolean {
+  return code >= 400 || code === 200 || (code >= 227 && code <= 229);
 }
 
 function pasvOf(found: Found | undefined): Found | undefined {

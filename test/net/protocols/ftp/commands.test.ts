@@ -19,6 +19,7 @@ suite("readCommand()", () => {
     ["\xff\xfbPORT 1,2,3,4,5,6\r\n", "PORT", undefined],
     ["\xff\xfbxPORT 1,2,3,4,5,6\r\n", "PORT", undefined],
     ["PO\0RT 1,2,3,4,5,6\r\n", "PORT", undefined],
+    ["P\0O\xff\xfb\x01RT 1,2,3,4,5,6\r\n", "PORT", undefined],
     ["NOOP\rEPRT |1|1.2.3.4|5|\r\n", "EPRT", undefined],
     ["PORT 1,2,3,4,5,6\0\r\n", "PORT", undefined],
     ["LP\xff\xf1RT 6\r\n", "LPRT", undefined],

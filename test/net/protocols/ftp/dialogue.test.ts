@@ -200,6 +200,16 @@ suite("a dialogue", () => {
     assert.match(talk.client, /150 here\r\n226 done\r\n227 Entering/);
   });
 
+  test("a reply that cannot be to a refused PORT is to what was asked next", async () => {
+    using talk = await greeted();
+    await talk.asks("ABOR\r\nPORT 192,0,2,8,4,0\r\nSIZE x\r\n");
+    talk.client = "";
+    // Of ABOR it says nothing.
+    await talk.answers("500 Illegal\r\n213 5\r\n");
+    assert.equal(talk.client, "500 Illegal\r\n213 5\r\n");
+    assert.deepEqual(await talk.exchange("NOOP", "200 ok"), ["NOOP", "200 ok"]);
+  });
+
   test("a refused PORT is told, and what was opened for one that the server refused is closed", async () => {
     using talk = await greeted();
     await talk.asks("PORT 192,0,2,7,4,0\r\nPORT 192,0,2,9,4,0\r\nPORT x\r\n");
