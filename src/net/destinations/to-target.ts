@@ -175,6 +175,8 @@ async function settled(conversation: Conversation, upstream: net.Socket): Promis
     failure = error;
   };
   upstream.once("error", onError);
+  // Who is bound by what it was told is not led on, and a server that serves one client at a time would serve nobody else.
+  if (conversation.isBound === true) upstream.destroy();
   let isWanted = false;
   try {
     const served = await conversation.ready();

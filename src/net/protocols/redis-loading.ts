@@ -67,6 +67,7 @@ export async function answerLoading({ socket, progress }: Waiter, signal: AbortS
 }
 
 function drained(socket: Waiter["socket"], signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const onAbort = (): void => reject(signal.reason);
   socket.once("drain", resolve);

@@ -73,13 +73,13 @@ export function output(lines: readonly string[]): string {
   return `<pre aria-live="off">${lines.map((line) => escapeHtml(visibleLine(line))).join("\n")}</pre>\n`;
 }
 
-/** The end of a page whose target serves: from now on the site itself does. */
-export const reload: string = `<script>${RELOAD}</script><noscript><meta http-equiv="refresh" content="0"></noscript>\n`;
-
 /** The end of a page whose target does not serve. */
 export function failure(heading: string, sentence: string): string {
   return `${title(heading)}<hr class="still">${status(sentence)}<time hidden></time><a href="">Try again</a>\n<script>${RENAME}</script>\n`;
 }
+
+/** The end of a page whose browser asks anew. It stays to be seen where the answer is no page, as with a download. */
+export const reload: string = `${title("Asking for it again…")}<hr class="still">${status("If nothing follows here, it was a download, or there is nothing to show.")}<time hidden></time>\n<script>${RELOAD}</script><noscript><meta http-equiv="refresh" content="0"></noscript>\n`;
 
 function title(heading: string): string {
   return `<h1>${escapeHtml(heading)}</h1>\n`;

@@ -73,6 +73,9 @@ suite("a waiting page", () => {
     assert.equal(await client.ends(), "ended");
     const whole = pageOf(client);
     assert.equal(whole?.isWhole, true);
+    assert.deepEqual([seen(whole, "h1"), seen(whole, "time")], ["Asking for it again…", ""]);
+    // One that serves a client at a time would serve nobody else meanwhile.
+    await eventually("nothing is kept open to the target", () => server.peers[0]?.fate === "ended");
     assert.match(
       whole?.body ?? "",
       /<script>location\.reload\(\)<\/script><noscript><meta http-equiv="refresh" content="0">/,
