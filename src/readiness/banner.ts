@@ -17,13 +17,17 @@ export function bannerProbe(port: number, banner: string, send?: ProxyVersion): 
   return {
     name: `banner ${JSON.stringify(banner)} on ${port}${afterHeader(send)}`,
     check: ({ address: host, port: own = port }, signal) =>
-      until(async (attemptSignal) => {
+      until(async (attemptSignal, meets) => {
         const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
+        meets("it accepts connections, and has not greeted yet");
+        const late = AbortSignal.timeout(GREETING_MS);
         try {
           if (send !== undefined) socket.write(proxyHeader(send));
-          const limit = AbortSignal.any([attemptSignal, AbortSignal.timeout(GREETING_MS)]);
-          if (!(await greets(socket, expected, limit)))
+          if (!(await greets(socket, expected, AbortSignal.any([attemptSignal, late]))))
             throw new AnsweredError(`greets otherwise than with "${banner}"`);
+        } catch (error) {
+          if (error !== late.reason) throw error;
+          throw new AnsweredError(`it accepts connections, and does not greet within ${GREETING_MS / 1_000} s`);
         } finally {
           socket.destroy();
         }

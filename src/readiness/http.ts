@@ -11,6 +11,7 @@ interface Request {
   readonly port: number;
   readonly path: string;
   readonly send?: ProxyVersion | undefined;
+  readonly onConnect: () => void;
 }
 
 /**
@@ -22,16 +23,20 @@ export function httpProbe(port: number, path: string, expected: StatusRange, sen
   return {
     name: `http ${path} on ${port}${afterHeader(send)}`,
     check: ({ address: host, port: own = port }, signal) =>
-      until((attemptSignal) => answers({ host, port: own, path, send }, expected, attemptSignal), signal),
+      until((attemptSignal, meets) => {
+        const onConnect = (): void => meets(`it accepts connections, and has not answered to ${path} yet`);
+        return answers({ host, port: own, path, send, onConnect }, expected, attemptSignal);
+      }, signal),
   };
 }
 
 function answers(asked: Request, { from, to }: StatusRange, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
-    const { host, port, path, send } = asked;
+    const late = AbortSignal.timeout(ANSWER_MS);
+    const limit = AbortSignal.any([signal, late]);
+    const { host, port, path, send, onConnect } = asked;
     const createConnection = (): net.Socket => {
-      const socket = net.connect({ host, port });
+      const socket = net.connect({ host, port }, onConnect);
       if (send !== undefined) socket.write(proxyHeader(send));
       return socket;
     };
@@ -42,6 +47,9 @@ function answers(asked: Request, { from, to }: StatusRange, signal: AbortSignal)
       const wanted = from === to ? `${from}` : `${from}-${to}`;
       reject(new AnsweredError(`${path} answered ${status}, not ${wanted}`));
     });
-    request.on("error", reject);
+    request.on("error", (error) => {
+      const isLate = late.aborted && !signal.aborted;
+      reject(isLate ? new AnsweredError(`${path} was not answered within ${ANSWER_MS / 1_000} s`) : error);
+    });
   });
 }

@@ -33,21 +33,25 @@ export class AnsweredError extends Error {
 /**
  * Repeats `attempt` until it does not throw.
  *
+ * @param attempt may tell what it has met so far, in case that it is never finished
  * @throws the reason of `signal` when it is aborted, with what the last attempt met where that is a timeout; an error
  *   for which `isFinal` holds
  */
 export async function until(
-  attempt: (signal: AbortSignal) => Promise<void>,
+  attempt: (signal: AbortSignal, meets: (what: string) => void) => Promise<void>,
   signal: AbortSignal,
   isFinal: (error: unknown) => boolean = () => false,
 ): Promise<void> {
   const began = performance.now();
   let last: unknown;
+  const meets = (what: string): void => {
+    last = new AnsweredError(what);
+  };
   try {
     for (;;) {
       signal.throwIfAborted();
       try {
-        return await attempt(signal);
+        return await attempt(signal, meets);
       } catch (error) {
         signal.throwIfAborted();
         if (isFinal(error)) throw error;

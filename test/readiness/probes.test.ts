@@ -39,6 +39,13 @@ class Running {
     return this.state;
   }
 
+  /** Gives it up because it took too long. @returns what it says of that */
+  async isTooLate(): Promise<string> {
+    this.#abort.abort(new StartTimeoutError("too late"));
+    assert.equal(await this.ends(), "failed");
+    return String(this.error);
+  }
+
   /** Gives it up; it must reject with the reason at once. */
   async isGivenUp(): Promise<void> {
     assert.equal(this.state, "pending");
@@ -122,6 +129,20 @@ suite("bannerProbe()", () => {
     await peer.ends();
   });
 
+  test("says of a server that was silent to the end that it was, and not what was met before", async () => {
+    let visits = 0;
+    await using server = await PeerServer.open({
+      onPeer: (peer) => {
+        visits += 1;
+        if (visits === 1) peer.end("421 too busy\r\n");
+      },
+    });
+    const probe = new Running(bannerProbe(server.port, "220"));
+    await eventually("it is asked again", () => visits === 2);
+    const told = "StartTimeoutError: too late: it accepts connections, and has not greeted yet";
+    assert.equal(await probe.isTooLate(), told);
+  });
+
   test("has a name for people", () => {
     assert.equal(bannerProbe(21, "220").name, 'banner "220" on 21');
   });
@@ -158,6 +179,14 @@ suite("httpProbe()", () => {
     await eventually("it asked", () => refusing.asked.length > 1);
     limit.abort(new StartTimeoutError("too late"));
     await rejected;
+  });
+
+  test("says of a server that did not answer to the end that it did not", async () => {
+    await using server = await PeerServer.open();
+    const probe = new Running(httpProbe(server.port, "/health", usual));
+    await (await server.accepted()).receives(10);
+    const told = "StartTimeoutError: too late: it accepts connections, and has not answered to /health yet";
+    assert.equal(await probe.isTooLate(), told);
   });
 
   test("does not wait for the end of the answer", async () => {
