@@ -137,10 +137,16 @@ export function environmentOf(
   };
 }
 
-/** All that any of the services asks for must hold. */
+/** All that any of the services asks for must hold. What not all of them ask for is told with whose wish it is. */
 export function probeOf(services: readonly WokenService[], target: Target): Probe {
-  const probes = services.flatMap((service) => probesOf(service, target));
-  return all([...new Map(probes.map((probe) => [probe.name, probe])).values()]);
+  const asked = services.flatMap((service) => probesOf(service, target).map((probe) => ({ probe, by: service.name })));
+  const byName = Map.groupBy(asked, ({ probe }) => probe.name);
+  const probes = [...byName].flatMap(([name, same]) => {
+    const wishers = new Set(same.map(({ by }) => by));
+    const whose = wishers.size < services.length ? ` (of service ${[...wishers].join(", ")})` : "";
+    return same.slice(0, 1).map(({ probe }) => ({ ...probe, name: `${name}${whose}` }));
+  });
+  return all(probes);
 }
 
 /** A service with several TCP ports answers on its first one: the others may be data ports, open only at times. */

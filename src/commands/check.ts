@@ -9,7 +9,7 @@ import { configOf } from "./config.ts";
 import { ftpSettings } from "./ftp-settings.ts";
 import { planLines } from "./plan.ts";
 import { missingPrograms } from "./programs.ts";
-import { remarksOn } from "./remarks.ts";
+import { remarks } from "./remarks.ts";
 
 export const command: Command = {
   usage: "[-c FILE]",
@@ -54,7 +54,7 @@ function admissionLines({ services }: Config): string[] {
 }
 
 function remarkLines({ services }: Config): string[] {
-  const lines = services.flatMap((service) => remarksOn(service).map((remark) => `  ${service.name}: ${remark}`));
+  const lines = remarks(services).map(({ of, remark }) => `  ${of}: ${remark}`);
   return lines.length === 0 ? [] : ["remarks:", ...lines];
 }
 

@@ -1,6 +1,10 @@
 /** What `wakeport check` remarks on what is valid, but may not be all that is needed. */
-import { isWoken, type Service } from "../config/config.ts";
+import type { Policy } from "../activation/activator.ts";
+import { isWoken, type Service, type WokenService } from "../config/config.ts";
+import { describeTarget } from "../config/describe.ts";
 import { formatRange } from "../config/ports.ts";
+import { formatDuration } from "../config/units.ts";
+import { keyOf, policyOf } from "../targets.ts";
 
 /** Where active transfers come from, which no client connects to. */
 const DATA_PORT = 20;
@@ -8,9 +12,28 @@ const FTP_PORT = 21;
 /** Ports of protocols in which the server speaks first, as far as everybody knows them. */
 const serverFirst: Readonly<Record<number, string>> = { 21: "FTP", 22: "SSH", 25: "SMTP", 587: "SMTP", 3306: "MySQL" };
 
-/** A sentence each. */
-export function remarksOn(service: Service): string[] {
-  if (!service.enabled || !isWoken(service)) return [];
+/** A sentence each, with the services that it is about. */
+export function remarks(services: readonly Service[]): { readonly of: string; readonly remark: string }[] {
+  const enabled = services.filter(({ enabled }) => enabled).filter(isWoken);
+  return [
+    ...enabled.flatMap((service) => remarksOn(service).map((remark) => ({ of: service.name, remark }))),
+    ...[...Map.groupBy(enabled, keyOf).values()].flatMap(remarksOnSharing),
+  ];
+}
+
+/** Services that differ in times that they can only have together. */
+function remarksOnSharing(sharing: readonly WokenService[]): { readonly of: string; readonly remark: string }[] {
+  const times = ({ idleTimeoutMs, minUptimeMs, startTimeoutMs }: Policy | WokenService): string => {
+    const up = minUptimeMs === 0 ? "" : `up ≥ ${formatDuration(minUptimeMs)}, `;
+    return `idle ${formatDuration(idleTimeoutMs)}, ${up}start ≤ ${formatDuration(startTimeoutMs)}`;
+  };
+  if (new Set(sharing.map(times)).size < 2) return [];
+  const [{ target }] = sharing as readonly [WokenService];
+  const remark = `share ${describeTarget(target)}, so that the longest of their times count: ${times(policyOf(sharing))}`;
+  return [{ of: sharing.map(({ name }) => name).join(", "), remark }];
+}
+
+function remarksOn(service: WokenService): string[] {
   return service.protocol === "ftp" ? remarksOnFtp(service) : remarksOnRaw(service);
 }
 
