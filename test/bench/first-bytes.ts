@@ -166,7 +166,9 @@ async function measure(subject: Subject): Promise<boolean> {
   const visitor = async (): Promise<void> => {
     for (const one of all) {
       index += 1;
-      if (!(await say(one, index, front))) hung += 1;
+      if (await say(one, index, front)) continue;
+      hung += 1;
+      console.log(`  not ended in time: ${JSON.stringify({ ...one, bytes: one.bytes.toString("latin1") })}`);
     }
   };
   await Promise.all(Array.from({ length: AT_A_TIME }, visitor));
