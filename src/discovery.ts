@@ -2,21 +2,25 @@
  * Services that containers declare by their labels, followed live. Each hint of the engine leads to one list of all
  * labelled containers, and the list decides. What the configuration names itself is left to it.
  */
-import { isDeepStrictEqual } from "node:util";
 import { delay } from "./async.ts";
-import type { Changes } from "./config/changes.ts";
+import type { ServiceChanges } from "./config/changes.ts";
 import type { Config, WokenService } from "./config/config.ts";
-import { ENABLE_LABEL, type LabelledContainer, serviceOfLabels } from "./config/labels.ts";
-import { conflictOn, entriesOf } from "./config/shared-fronts.ts";
-import { type ListedContainer, projectLabel, serviceLabel } from "./engine/container-facts.ts";
-import { createdLabel } from "./engine/created.ts";
+import { ENABLE_LABEL } from "./config/labels.ts";
+import { type ListedContainer, projectLabel } from "./engine/container-facts.ts";
 import type { ContainerEvent } from "./engine/events.ts";
-import { messageOf } from "./errors.ts";
+import { BindError, messageOf, TargetError } from "./errors.ts";
+import {
+  type Decision,
+  decide,
+  type Found,
+  type LabelProblem,
+  LINGER_MS,
+  nameOf,
+  type Step,
+} from "./labelled-services.ts";
 import type { EngineParts } from "./targets.ts";
 import type { Observer } from "./telemetry/observer.ts";
 
-/** A container that is recreated is away for about a second; its ports stay bound for longer than that. */
-const LINGER_MS = 10_000;
 /** The first container that comes is looked at, at once; more that come with it are looked at together. */
 const GATHER_MS = 50;
 const LOOK_MS = 10_000;
@@ -26,38 +30,18 @@ export interface DiscoveryOptions {
   readonly engine: EngineParts;
   readonly observer: Observer;
   /**
-   * Services appear, change and vanish: all of them, or none. `commit` is called when nothing can fail any more.
+   * Services appear, change and vanish: all of them, or none. `changes` is asked when it is their turn; `commit` is called
+   * when nothing can fail any more.
    *
-   * @throws when they cannot be had: a port is taken
+   * @throws BindError, TargetError when they cannot be had: a port is taken
    */
-  readonly onChange: (changes: ServiceChanges, commit: () => void) => Promise<void>;
+  readonly onChange: (changes: () => ServiceChanges, commit: () => void) => Promise<void>;
 }
-
-type ServiceChanges = Pick<Changes, "added" | "changed" | "removed">;
-
-/** What is wrong with the labels of one container. */
-export interface LabelProblem {
-  readonly container: string;
-  readonly problem: string;
-}
-
-interface Found {
-  readonly service: WokenService;
-  /** For people. */
-  readonly container: string;
-  /** Since when its container is gone, by the monotonic clock. */
-  goneSince?: number;
-}
-
-/** What becomes of one service. */
-type Step =
-  | { readonly from: Found; readonly to?: undefined }
-  | { readonly from?: undefined; readonly to: Found }
-  | { readonly from: Found; readonly to: Found };
 
 export class Discovery {
   #options: DiscoveryOptions;
   readonly #found = new Map<string, Found>();
+  readonly #goneSince = new Map<string, number>();
   #problems: readonly LabelProblem[] = [];
   readonly #told = new Set<string>();
   #watch: Disposable | undefined;
@@ -133,119 +117,65 @@ export class Discovery {
     return [];
   }
 
+  /** Has what is served become what these containers say, or as much of it as can be had. */
   async #take(containers: readonly ListedContainer[]): Promise<void> {
+    // Whenever it is their turn, from what is there by then.
+    const decided = (): Decision => {
+      const [found, goneSince, { config }] = [this.#found, this.#goneSince, this.#options];
+      return decide(containers, { found, goneSince, config, now: performance.now() });
+    };
+    const faults = await this.#change(() => decided().steps).then(
+      () => [],
+      (error: unknown) => (isExpected(error) ? this.#changeEach(decided) : Promise.reject(error)),
+    );
+    const { problems, againInMs } = decided();
+    // Nobody tells when a port is free again that somebody else has.
+    if (againInMs !== undefined || faults.length > 0) this.#comeBack(againInMs ?? LINGER_MS);
+    this.#problems = [...problems, ...faults];
+    for (const problem of this.#problems) this.#tell(problem);
+    for (const told of this.#told) if (!this.#problems.some((one) => key(one) === told)) this.#told.delete(told);
+  }
+
+  /** One that cannot be had is not to be in the way of the others. @returns what is wrong with those that cannot */
+  async #changeEach(decided: () => Decision): Promise<LabelProblem[]> {
     const problems: LabelProblem[] = [];
-    const wanted = new Map<string, Found>();
-    for (const container of this.#establishedFirst(this.#firsts(containers))) {
-      const labelled = labelledOf(container);
-      const read = serviceOfLabels(labelled, this.#options.config);
-      if (read === undefined || this.#isConfigured(container)) continue;
-      const faults = "problems" in read ? read.problems : this.#conflicts(read.service, wanted);
-      problems.push(...faults.map((problem) => ({ container: container.name, problem })));
-      if ("service" in read && faults.length === 0)
-        wanted.set(read.service.name, { service: read.service, container: container.name });
+    for (const step of decided().steps) {
+      const again = (): Step[] => decided().steps.filter((one) => nameOf(one) === nameOf(step));
+      await this.#change(again).catch((error: unknown) => {
+        if (!isExpected(error)) throw error;
+        problems.push({ container: (step.to ?? step.from).container, problem: messageOf(error) });
+      });
     }
-    await this.#become(wanted, problems);
-    this.#problems = problems;
-    for (const problem of problems) this.#tell(problem);
-    for (const told of this.#told) if (!problems.some((one) => key(one) === told)) this.#told.delete(told);
+    return problems;
   }
 
-  async #become(wanted: ReadonlyMap<string, Found>, problems: LabelProblem[]): Promise<void> {
-    const steps = this.#steps(wanted);
-    try {
-      await this.#change(steps);
-    } catch {
-      // One that cannot be had is not to be in the way of the others: each by itself, those that free ports first.
-      for (const step of steps) {
-        await this.#change([step]).catch((error: unknown) => {
-          problems.push({ container: (step.to ?? step.from).container, problem: messageOf(error) });
-        });
-      }
-    }
-  }
-
-  /** From what is served to what is wanted. Who is gone lingers for a while. */
-  #steps(wanted: ReadonlyMap<string, Found>): Step[] {
-    const now = performance.now();
-    const [gone, changed]: [Step[], Step[]] = [[], []];
-    for (const [name, from] of this.#found) {
-      const to = wanted.get(name);
-      if (to !== undefined) {
-        delete from.goneSince;
-        if (!isDeepStrictEqual(from.service, to.service)) changed.push({ from, to });
-        continue;
-      }
-      from.goneSince ??= now;
-      const restMs = from.goneSince + LINGER_MS - now;
-      if (restMs > 0) this.#comeBack(restMs);
-      else gone.push({ from });
-    }
-    const added = [...wanted.values()].filter(({ service }) => !this.#found.has(service.name));
-    return [...gone, ...changed, ...added.map((to) => ({ to }))];
-  }
-
-  /** @throws when they cannot be had; all is as before then */
-  async #change(steps: readonly Step[]): Promise<void> {
-    if (steps.length === 0) return;
-    const changes: ServiceChanges = {
-      added: steps.flatMap(({ from, to }) => (from === undefined ? [to.service] : [])),
-      changed: steps.flatMap(({ from, to }) =>
-        from === undefined || to === undefined ? [] : [{ from: from.service, to: to.service }],
-      ),
-      removed: steps.flatMap(({ from, to }) => (to === undefined ? [from.service] : [])),
+  /** @param steps asked when it is their turn @throws when they cannot be had; all is as before then */
+  async #change(steps: () => readonly Step[]): Promise<void> {
+    let taken: readonly Step[] = [];
+    const changes = (): ServiceChanges => {
+      taken = steps();
+      return {
+        added: taken.flatMap(({ from, to }) => (from === undefined ? [to.service] : [])),
+        changed: taken.flatMap(({ from, to }) =>
+          from === undefined || to === undefined ? [] : [{ from: from.service, to: to.service }],
+        ),
+        removed: taken.flatMap(({ from, to }) => (to === undefined ? [from.service] : [])),
+      };
     };
     await this.#options.onChange(changes, () => {
-      for (const { from, to } of steps) {
-        if (to === undefined) this.#found.delete(from.service.name);
-        else this.#found.set(to.service.name, to);
+      for (const { from, to } of taken) {
+        if (to === undefined) {
+          this.#found.delete(from.service.name);
+          this.#goneSince.delete(from.service.name);
+        } else this.#found.set(to.service.name, to);
       }
     });
   }
 
-  /** A service that lingers is looked at again when its time is over. */
+  /** Looks again when the time of a service that lingers is over, or of one that could not be had. */
   #comeBack(afterMs: number): void {
     clearTimeout(this.#lingering);
     this.#lingering = setTimeout(() => this.#hint(), afterMs);
-  }
-
-  /** Of a compose service with several containers the first stands for all. */
-  #firsts(containers: readonly ListedContainer[]): ListedContainer[] {
-    const byTarget = Map.groupBy(containers, (container) => JSON.stringify(labelledOf(container).reference));
-    return [...byTarget.values()].flatMap((same) => same.slice(0, 1));
-  }
-
-  /** No newcomer takes the name or the port of a service that is served already. */
-  #establishedFirst(containers: readonly ListedContainer[]): ListedContainer[] {
-    const served = new Set([...this.#found.values()].map(({ container }) => container));
-    return containers.toSorted((a, b) => Number(served.has(b.name)) - Number(served.has(a.name)));
-  }
-
-  /** The configuration goes first, also for what is created as it says: labels may come with an image. */
-  #isConfigured({ name, labels }: ListedContainer): boolean {
-    if (labels[createdLabel] !== undefined) return true;
-    return this.#options.config.services.some(({ target }) => {
-      if (target.kind !== "container") return false;
-      if ("name" in target.reference) return target.reference.name === name;
-      const { service, project } = target.reference;
-      return labels[serviceLabel] === service && (project === undefined || labels[projectLabel] === project);
-    });
-  }
-
-  #conflicts(service: WokenService, wanted: ReadonlyMap<string, Found>): string[] {
-    const { services, admin } = this.#options.config;
-    const others = [...services.filter(({ enabled }) => enabled), ...[...wanted.values()].map((one) => one.service)];
-    const namesake = others.find(({ name }) => name === service.name);
-    if (namesake !== undefined)
-      return [`there is a service "${service.name}" already: choose another one with label wakeport.name`];
-    const bound = [
-      { address: admin.host, front: admin.port },
-      ...others.flatMap((other) => entriesOf(other).map(({ key, port }) => ({ ...port, service: other, key }))),
-    ];
-    return entriesOf(service).flatMap(({ key, port }) => {
-      const [conflict] = bound.flatMap((other) => conflictOn({ ...port, service, key }, other) ?? []);
-      return conflict === undefined ? [] : [`label wakeport.${key}: ${conflict.message} (${conflict.hint})`];
-    });
   }
 
   /** Once, for as long as it lasts. */
@@ -256,14 +186,13 @@ export class Discovery {
   }
 }
 
-function concerns({ attributes, action }: ContainerEvent): boolean {
-  return attributes[ENABLE_LABEL] !== undefined && ["create", "start", "destroy", "rename"].includes(action);
+/** What keeps a service from being had, as opposed to a fault of wakeport's own. */
+function isExpected(error: unknown): error is Error {
+  return error instanceof BindError || error instanceof TargetError;
 }
 
-function labelledOf({ name, labels }: ListedContainer): LabelledContainer {
-  const [project, service] = [labels[projectLabel], labels[serviceLabel]];
-  if (project === undefined || service === undefined) return { reference: { name }, name, labels };
-  return { reference: { service, project }, name: service, labels };
+function concerns({ attributes, action }: ContainerEvent): boolean {
+  return attributes[ENABLE_LABEL] !== undefined && ["create", "start", "destroy", "rename"].includes(action);
 }
 
 function key({ container, problem }: LabelProblem): string {

@@ -3,7 +3,7 @@ import type net from "node:net";
 import { ClosedError } from "./activation/errors.ts";
 import { type OpenConnection, openConnection } from "./admin/api.ts";
 import { within } from "./async.ts";
-import type { Changes } from "./config/changes.ts";
+import type { ServiceChanges } from "./config/changes.ts";
 import { isWoken, type Service } from "./config/config.ts";
 import type { InetdSurroundings } from "./destinations.ts";
 import { BindError, DeadlineError, messageOf } from "./errors.ts";
@@ -106,11 +106,12 @@ export class Services {
    * Has services come, change and go: all of them, or none. One such change after the other: what one has bound on
    * trial, another would take for bound.
    *
+   * @param changes asked when it is their turn: from what there is then
    * @param commit called when nothing can fail any more, before the first client meets the change
    * @throws BindError, TargetError; everything is as before then
    */
-  change(changes: Pick<Changes, "added" | "changed" | "removed">, drainMs: number, commit: () => void): Promise<void> {
-    const changed = this.#changing.then(() => this.#change(changes, drainMs, commit));
+  change(changes: () => ServiceChanges, drainMs: number, commit: () => void): Promise<void> {
+    const changed = this.#changing.then(() => this.#change(changes(), drainMs, commit));
     this.#changing = changed.catch(() => {});
     return changed;
   }
@@ -132,11 +133,7 @@ export class Services {
     if (live?.udp !== undefined) this.#udpLeaving.delete(live.udp);
   }
 
-  async #change(
-    { added, changed, removed }: Pick<Changes, "added" | "changed" | "removed">,
-    drainMs: number,
-    commit: () => void,
-  ): Promise<void> {
+  async #change({ added, changed, removed }: ServiceChanges, drainMs: number, commit: () => void): Promise<void> {
     const { roster, around } = this.#options;
     const arriving = [...added.map((to) => ({ from: undefined, to })), ...changed];
     // All that can fail comes before the first thing that changes.

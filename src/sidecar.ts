@@ -266,11 +266,12 @@ export class Sidecar {
       const message = "no service needed the engine when wakeport was started";
       throw new TargetError("invalid", message, { remedy: "restart it, now that there is a container" });
     }
-    await this.#services.change(changes, config.shutdown.drainMs, () => {
+    const commit = (): void => {
       this.#config = config;
       this.#roster.configure(config);
-    });
-    this.#discovery?.configure(config);
+      this.#discovery?.configure(config);
+    };
+    await this.#services.change(() => changes, config.shutdown.drainMs, commit);
     return changes;
   }
 

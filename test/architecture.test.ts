@@ -50,6 +50,7 @@ const levels: Readonly<Record<string, number>> = {
   "destinations.ts": 3,
   "roster.ts": 3,
   "discovery.ts": 3,
+  "labelled-services.ts": 3,
   "dependencies.ts": 3,
   net: 2,
   admin: 2,

@@ -9,8 +9,8 @@ import { keyOf, policyOf } from "../targets.ts";
 /** Where active transfers come from, which no client connects to. */
 const DATA_PORT = 20;
 const FTP_PORT = 21;
-/** Ports of protocols in which the server speaks first, as far as everybody knows them. */
-const serverFirst: Readonly<Record<number, string>> = { 21: "FTP", 22: "SSH", 25: "SMTP", 587: "SMTP", 3306: "MySQL" };
+/** Ports of protocols whose clients wait for the server to speak. Many of SSH do not. */
+const serverFirst: Readonly<Record<number, string>> = { 21: "FTP", 25: "SMTP", 587: "SMTP", 3306: "MySQL" };
 
 /** A sentence each, with the services that it is about. */
 export function remarks(services: readonly Service[]): { readonly of: string; readonly remark: string }[] {

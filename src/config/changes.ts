@@ -2,12 +2,15 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Config, Service } from "./config.ts";
 
-export interface Changes {
-  /** The configuration to come, in which what stays as it is is the very same object: whoever has it knows it again. */
-  readonly config: Config;
+export interface ServiceChanges {
   readonly added: readonly Service[];
   readonly removed: readonly Service[];
   readonly changed: readonly { readonly from: Service; readonly to: Service }[];
+}
+
+export interface Changes extends ServiceChanges {
+  /** The configuration to come, in which what stays as it is is the very same object: whoever has it knows it again. */
+  readonly config: Config;
   /** How many services stay as they are. */
   readonly unchanged: number;
   /** Keys whose new values count only after a restart. */

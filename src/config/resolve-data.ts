@@ -10,7 +10,7 @@ const hasDataPorts: ReadonlySet<ProtocolName> = new Set<ProtocolName>(["ftp", "r
 /** @param protocol what the clients of the service speak */
 export function resolveData(
   name: string,
-  { data = [], ports, host, sni }: Pick<ParsedService, "data" | "ports" | "host" | "sni">,
+  { data = [], ports, host }: Pick<ParsedService, "data" | "ports" | "host">,
   target: TargetSpec,
   protocol: ProtocolName,
   report: Report,
@@ -24,10 +24,10 @@ export function resolveData(
     const hint = 'write "protocol: ftp", or "raw" where wakeport is to read nothing, or move these to "ports"';
     report({ path: ["services", name], key: "data", message, hint });
   }
-  const named = host !== undefined ? "host" : sni !== undefined ? "sni" : undefined;
-  if (data.length > 0 && named !== undefined && hasDataPorts.has(protocol)) {
-    const message = `service "${name}": "data" is for FTP, whose clients ask for no "${named}"`;
-    report({ path: ["services", name], key: "data", message, hint: `remove "data" or "${named}"` });
+  // Of those that begin with TLS (port 990) some do say a name.
+  if (data.length > 0 && host !== undefined && hasDataPorts.has(protocol)) {
+    const message = `service "${name}": "data" is for FTP, whose clients ask for no "host"`;
+    report({ path: ["services", name], key: "data", message, hint: 'remove "data" or "host"' });
   }
   return data.map((port, index) => {
     const shared = tellsDataPorts.has(protocol) ? undefined : sharedWithProcess(port, target);

@@ -59,12 +59,13 @@ export function resolveTarget(
   return readTarget(name, own, own.network ?? defaults.network ?? builtIn.network, report);
 }
 
-/** What is about connections. */
-const byConnecting: readonly (keyof ParsedService)[] = ["protocol", "hold", "wake_on", "ftp", "proxy_protocol"];
+/** What is about connections, and where it may be said what goes without saying. */
+const byConnecting = ["protocol", "hold", "wake_on", "ftp", "proxy_protocol"] as const;
+const unsaid: ReadonlySet<unknown> = new Set([builtIn.protocol, builtIn.hold, builtIn.wake_on]);
 
 function checkDatagrams(name: string, own: ParsedService, report: Report): void {
   if (!own.ports.every(({ protocol }) => protocol === "udp")) return;
-  for (const key of byConnecting.filter((one) => own[one] !== undefined)) {
+  for (const key of byConnecting.filter((one) => own[one] !== undefined && !unsaid.has(own[one]))) {
     const message = `service "${name}": "${key}" is about connections, and all its ports are for UDP`;
     report({ path: ["services", name], key, message, hint: "remove it" });
   }

@@ -167,19 +167,23 @@ class Relay {
 
   /**
    * All that the upstream had to say is known. What the client says now reaches nobody, and neither does what was not sent
-   * yet: it must not take that for said, so it is reset as it would be without us.
+   * yet: it must not take that for said. So it is reset, as it would be without us; but only when it has said all where
+   * there are last words, which a reset might overtake.
    */
   #hearNobody(): void {
+    const client = this.#client;
     const isLost = this.#upstream.writableLength > 0;
+    const isWordless = this.#upstream.bytesRead === 0;
     this.#upstream.destroy();
-    this.#client.removeAllListeners("data");
+    client.removeAllListeners("data");
     const onLoss = (): void => {
       this.#end = "target_gone";
-      resetAfterFlush(this.#client, LINGER_MS);
+      if (isWordless || client.readableEnded) resetAfterFlush(client, LINGER_MS);
+      else client.once("end", () => resetAfterFlush(client, LINGER_MS));
     };
     if (isLost) onLoss();
-    else this.#client.once("data", onLoss);
-    this.#client.resume();
+    else client.once("data", onLoss);
+    client.resume();
   }
 }
 

@@ -16,10 +16,12 @@ export class WaitingRoom {
 
   /** Takes a place, given back by disposing it. @throws LimitError when all are taken by clients that have spoken, or need not */
   take(): Place {
-    const [oldest] = this.#silent;
-    const isFull = this.#seats.taken >= this.#seats.limit;
-    const seat = isFull && oldest !== undefined ? oldest.makeRoom() : this.#seats.take();
-    return new Place(seat, this.#silent);
+    // Several where the limit was lowered meanwhile.
+    for (const place of this.#silent) {
+      if (this.#seats.taken < this.#seats.limit) break;
+      place.makeRoom();
+    }
+    return new Place(this.#seats.take(), this.#silent);
   }
 }
 
@@ -45,14 +47,11 @@ export class Place implements Disposable {
     }
   }
 
-  /** @returns the seat of who leaves, for who comes */
-  makeRoom(): Disposable {
-    const seat = this.#seat;
-    if (seat === undefined) throw new TypeError("the place was given back already");
+  /** For somebody else. */
+  makeRoom(): void {
     this.#silent.delete(this);
-    this.#seat = undefined;
+    this[Symbol.dispose]();
     this.#giveUp(new LimitError("waiting_limit", "another client took the place of this one, which had said nothing"));
-    return seat;
   }
 
   [Symbol.dispose](): void {

@@ -133,6 +133,7 @@ async function say({ bytes, cuts: at, leaving }: Case, index: number, port: numb
   socket.on("error", (error) => {
     isLate ||= error.message === "late";
   });
+  if (leaving === "silence") socket.once("end", () => socket.end());
   socket.resume();
   const lengths = [...at.map((share) => Math.floor(share * bytes.length)).sort((a, b) => a - b), bytes.length];
   for (const [place, length] of lengths.entries()) {
@@ -141,7 +142,6 @@ async function say({ bytes, cuts: at, leaving }: Case, index: number, port: numb
   }
   if (leaving === "end") socket.end();
   else if (leaving === "reset") socket.resetAndDestroy();
-  else socket.once("end", () => socket.end());
   await closed;
   clearTimeout(timer);
   return !isLate;

@@ -40,6 +40,7 @@ suite("remarks()", () => {
     "forward: '192.0.2.1:21', ports: 21": [],
     "container: c, ports: 3306, wake_on: first_byte": [/^a: port 3306 is that of MySQL.* for nobody$/],
     "container: c, ports: 3306": [],
+    "container: c, ports: 22, wake_on: first_byte": [],
     "container: c, ports: 5432, wake_on: first_byte": [],
     "container: c, ports: 22, protocol: ssh": [],
   };

@@ -61,6 +61,10 @@ suite("data ports in a configuration", () => {
     test(`are refused in "${yaml}"`, () => assert.deepEqual(problems(yaml), [problem]));
   }
 
+  test("may be those of FTP inside TLS, whose clients say a name", () => {
+    assert.equal(service("ports: 990, sni: ftp.example.org, data: 30000, container: c").data.length, 1);
+  });
+
   test("may be those of a process that has another address", () => {
     const process = `process: { command: [x], listen: "127.0.0.2:21" }`;
     assert.equal(service(`ports: "127.0.0.1:2121", data: "127.0.0.1:30000", ${process}`).data.length, 1);

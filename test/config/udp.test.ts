@@ -107,13 +107,15 @@ suite("ready of a service that has only ports for UDP", () => {
 
 suite("keys about connections", () => {
   test("have no meaning on ports for UDP alone", () => {
-    const keys = ["protocol: ftp", "hold: silent", "wake_on: connect", "proxy_protocol: { send: v2 }"];
+    const keys = ["protocol: ftp", "hold: silent", "wake_on: first_byte", "proxy_protocol: { send: v2 }"];
     for (const key of keys) {
       const [problem, ...others] = problems(`services: { a: { ports: [53/udp, 54/udp], container: c, ${key} } }`);
       assert.match(problem ?? "", /is about connections, and all its ports are for UDP \| remove it$/, key);
       assert.deepEqual(others, []);
-      assert.deepEqual(problems(`services: { a: { ports: [53/udp, 54], container: c, ${key} } }`), []);
     }
+    const nothing = "protocol: raw, hold: auto, wake_on: connect";
+    assert.deepEqual(problems(`services: { a: { ports: 53/udp, container: c, ${nothing} } }`), []);
+    assert.deepEqual(problems("services: { a: { ports: [53/udp, 54], container: c, protocol: ftp } }"), []);
     assert.deepEqual(
       problems("{ defaults: { protocol: http }, services: { a: { ports: 53/udp, container: c } } }"),
       [],

@@ -50,6 +50,20 @@ suite("a service that is woken by the first byte", () => {
     assert.equal(front.traffic.waiting.taken, 0);
   });
 
+  test("lets as many of the silent go as a lower limit asks for, when the next one comes", async () => {
+    let limit = 4;
+    await using front = await Front.open({ upstream: 1, silenceMs, waiting: () => limit });
+    const clients = await front.clients(4);
+    await eventually("they wait", () => front.traffic.waiting.taken === 4);
+    limit = 2;
+    clients.push(await front.client());
+    await front.reported(3);
+    assert.equal(front.traffic.waiting.taken, 2);
+    for (const client of clients) client.reset();
+    await front.reported(5);
+    assert.equal(front.traffic.waiting.taken, 0);
+  });
+
   test("refuses a newcomer when all who wait have spoken", async () => {
     await using front = await Front.open({ upstream: 1, silenceMs, waiting: 2 });
     const speakers = await front.clients(2);

@@ -28,7 +28,7 @@ export interface FrontOptions {
   /** Where the target's server listens. */
   readonly upstream: number;
   readonly startTimeoutMs?: number;
-  readonly waiting?: number;
+  readonly waiting?: number | (() => number);
   readonly seats?: number;
   /** Who may come in, and what clients are told; default: everybody, nothing. */
   readonly entrance?: EntranceOptions;

@@ -416,15 +416,29 @@ suite("relay() when the target is lost", () => {
 
   test("resets a client that goes on speaking when nobody hears it any more", async () => {
     await using link = await Link.open();
-    link.upstream.end("bye");
+    link.upstream.end();
     assert.equal(await link.client.ends(), "ended");
     link.lost.abort(new ExitedError("container a", { code: 0 }));
     await eventually("the upstream is let go", () => link.near.upstream.closed);
     link.client.flood(payload(64 * KIB));
     assert.equal(await link.ends(), "target_gone");
     await eventually("the client is reset", () => /ECONNRESET|EPIPE/.test(link.client.fate));
-    assert.equal(link.client.text, "bye");
     assert.equal(link.meter.in, 0, "what nobody receives is not counted");
+  });
+
+  test("lets a client read the last words first that goes on speaking, and resets it at the end", async () => {
+    await using link = await Link.open();
+    const sent = await link.clog();
+    link.upstream.end();
+    link.lost.abort(new ExitedError("container a", { code: 0 }));
+    link.client.send("are you there?");
+    await eventually("it is read", () => link.near.client.bytesRead > 0);
+    link.client.resume();
+    assert.equal(await link.client.ends(), "ended");
+    assertReceived(link.client, sent);
+    await eventually("the upstream is let go", () => link.near.upstream.closed);
+    link.client.end("what is lost");
+    assert.equal(await link.ends(), "target_gone");
   });
 
   test("resets a client of which something had not reached the upstream", async () => {

@@ -1,0 +1,150 @@
+/** Which services the labels of containers make, and what becomes of those that there are. */
+import { isDeepStrictEqual } from "node:util";
+import type { Config, WokenService } from "./config/config.ts";
+import { type LabelledContainer, serviceOfLabels } from "./config/labels.ts";
+import { conflictOn, entriesOf } from "./config/shared-fronts.ts";
+import { type ListedContainer, projectLabel, serviceLabel } from "./engine/container-facts.ts";
+import { createdLabel } from "./engine/created.ts";
+
+/** A container that is recreated is away for about a second; its ports stay bound for longer than that. */
+export const LINGER_MS = 10_000;
+
+/** A service that labels have made. */
+export interface Found {
+  readonly service: WokenService;
+  /** For people. */
+  readonly container: string;
+}
+
+/** What is wrong with the labels of one container. */
+export interface LabelProblem {
+  readonly container: string;
+  readonly problem: string;
+}
+
+/** What becomes of one service: it goes, comes, or is another one from now on. */
+export type Step =
+  | { readonly from: Found; readonly to?: undefined }
+  | { readonly from?: undefined; readonly to: Found }
+  | { readonly from: Found; readonly to: Found };
+
+export interface Decision {
+  /** Those that free ports come first. */
+  readonly steps: readonly Step[];
+  readonly problems: readonly LabelProblem[];
+  /** When something changes although nothing happens, in milliseconds; undefined: never. */
+  readonly againInMs: number | undefined;
+}
+
+export interface Circumstances {
+  /** Also those whose container is gone. By name. */
+  readonly found: ReadonlyMap<string, Found>;
+  /** Since when they have been gone that are; kept here from one decision to the next. */
+  readonly goneSince: Map<string, number>;
+  /** In force now. */
+  readonly config: Config;
+  /** By the monotonic clock, in milliseconds. */
+  readonly now: number;
+}
+
+/** What these containers say, and what is to be done for that. */
+export function decide(containers: readonly ListedContainer[], around: Circumstances): Decision {
+  const problems: LabelProblem[] = [];
+  const wanted = new Map<string, Found>();
+  for (const { name: container, read } of readAll(containers, around)) {
+    const faults = "problems" in read ? read.problems : conflicts(read.service, wanted, around);
+    problems.push(...faults.map((problem) => ({ container, problem })));
+    if ("service" in read && faults.length === 0) wanted.set(read.service.name, { service: read.service, container });
+  }
+  return { ...stepsTo(wanted, around), problems };
+}
+
+export function nameOf({ from, to }: Step): string {
+  return (to ?? from).service.name;
+}
+
+type LabelledService = NonNullable<ReturnType<typeof serviceOfLabels>>;
+
+/** Who is served as it wants to be comes first: nobody takes its name or its port. Then who is served, then newcomers. */
+function readAll(
+  containers: readonly ListedContainer[],
+  { found, config }: Circumstances,
+): { readonly name: string; readonly read: LabelledService }[] {
+  const all = firsts(containers).flatMap((container) => {
+    const read = isConfigured(container, config) ? undefined : serviceOfLabels(labelledOf(container), config);
+    return read === undefined ? [] : [{ name: container.name, read }];
+  });
+  const served = new Set([...found.values()].map(({ container }) => container));
+  const rank = ({ name, read }: (typeof all)[number]): number => {
+    if ("service" in read && isDeepStrictEqual(found.get(read.service.name)?.service, read.service)) return 0;
+    return served.has(name) ? 1 : 2;
+  };
+  return all.toSorted((a, b) => rank(a) - rank(b));
+}
+
+/** From what is served to what is wanted. Who is gone lingers for a while, unless somebody has its place. */
+function stepsTo(
+  wanted: ReadonlyMap<string, Found>,
+  around: Circumstances,
+): { readonly steps: Step[]; readonly againInMs: number | undefined } {
+  const { found, goneSince, now } = around;
+  const [gone, changed]: [Step[], Step[]] = [[], []];
+  const rests: number[] = [];
+  for (const [name, from] of found) {
+    const to = wanted.get(name);
+    if (to !== undefined) {
+      goneSince.delete(name);
+      if (!isDeepStrictEqual(from.service, to.service)) changed.push({ from, to });
+      continue;
+    }
+    const since = goneSince.get(name) ?? now;
+    goneSince.set(name, since);
+    const restMs = since + LINGER_MS - now;
+    if (restMs > 0 && conflicts(from.service, wanted, around).length === 0) rests.push(restMs);
+    else gone.push({ from });
+  }
+  const added = [...wanted.values()].filter(({ service }) => !found.has(service.name)).map((to) => ({ to }));
+  return { steps: [...gone, ...changed, ...added], againInMs: rests.length === 0 ? undefined : Math.min(...rests) };
+}
+
+/** Of a compose service with several containers the first stands for all. */
+function firsts(containers: readonly ListedContainer[]): ListedContainer[] {
+  const byTarget = Map.groupBy(containers, (container) => JSON.stringify(labelledOf(container).reference));
+  return [...byTarget.values()].flatMap((same) => same.slice(0, 1));
+}
+
+/** The configuration goes first, also for what is created as it says: labels may come with an image. */
+function isConfigured({ name, labels }: ListedContainer, { services }: Pick<Config, "services">): boolean {
+  if (labels[createdLabel] !== undefined) return true;
+  return services.some(({ target }) => {
+    if (target.kind !== "container") return false;
+    if ("name" in target.reference) return target.reference.name === name;
+    const { service, project } = target.reference;
+    return labels[serviceLabel] === service && (project === undefined || labels[projectLabel] === project);
+  });
+}
+
+function conflicts(
+  service: WokenService,
+  wanted: ReadonlyMap<string, Found>,
+  { config: { services, admin } }: Circumstances,
+): string[] {
+  const others = [...services.filter(({ enabled }) => enabled), ...[...wanted.values()].map((one) => one.service)];
+  const namesake = others.find(({ name }) => name === service.name);
+  if (namesake !== undefined)
+    return [`there is a service "${service.name}" already: choose another one with label wakeport.name`];
+  const bound = [
+    { address: admin.host, front: admin.port },
+    ...others.flatMap((other) => entriesOf(other).map(({ key, port }) => ({ ...port, service: other, key }))),
+  ];
+  return entriesOf(service).flatMap(({ key, port }) => {
+    const [conflict] = bound.flatMap((other) => conflictOn({ ...port, service, key }, other) ?? []);
+    return conflict === undefined ? [] : [`label wakeport.${key}: ${conflict.message} (${conflict.hint})`];
+  });
+}
+
+function labelledOf({ name, labels }: ListedContainer): LabelledContainer {
+  const [project, service] = [labels[projectLabel], labels[serviceLabel]];
+  if (project === undefined || service === undefined) return { reference: { name }, name, labels };
+  return { reference: { service, project }, name: service, labels };
+}

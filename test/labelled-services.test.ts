@@ -1,0 +1,97 @@
+/** Which services labels make, and what becomes of those that there are, without an engine. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import type { Config } from "../src/config/config.ts";
+import { parseConfig } from "../src/config/parse.ts";
+import type { ListedContainer } from "../src/engine/container-facts.ts";
+import { decide, type Found, LINGER_MS } from "../src/labelled-services.ts";
+
+function configOf(services = ""): Config {
+  const text = `docker: { discover: all }\nservices: { ${services} }\n`;
+  return parseConfig(Buffer.from(text), "w.yaml", { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } });
+}
+
+function container(name: string, ports: string, labels: Readonly<Record<string, string>> = {}): ListedContainer {
+  return { id: name, name, labels: { "wakeport.enable": "true", "wakeport.ports": ports, ...labels } };
+}
+
+/** What is served, as containers and configurations come and go. */
+class World {
+  readonly found = new Map<string, Found>();
+  readonly goneSince = new Map<string, number>();
+  config = configOf();
+  now = 0;
+
+  /** @returns what becomes of services, and what is wrong */
+  sees(...containers: readonly ListedContainer[]): string[] {
+    const { steps, problems, againInMs } = decide(containers, this);
+    for (const { from, to } of steps) {
+      if (to !== undefined) this.found.set(to.service.name, to);
+      else this.found.delete(from.service.name);
+    }
+    return [
+      ...steps.map(({ from, to }) =>
+        to === undefined ? `- ${from.service.name}` : `${from ? "~" : "+"} ${to.service.name}`,
+      ),
+      ...problems.map(({ container: of, problem }) => `${of}: ${problem.replace(/ \(.*$/, "")}`),
+      ...(againInMs === undefined ? [] : [`again in ${againInMs}`]),
+    ];
+  }
+}
+
+const [a, b] = [container("a", "80"), container("b", "81")];
+
+suite("services of labels", () => {
+  test("come, change, linger and go", () => {
+    const world = new World();
+    assert.deepEqual(world.sees(a, b), ["+ a", "+ b"]);
+    assert.deepEqual(world.sees(b, a), []);
+    assert.deepEqual(world.sees(container("a", "82"), b), ["~ a"]);
+    assert.deepEqual(world.sees(b), [`again in ${LINGER_MS}`]);
+    world.now += 4_000;
+    assert.deepEqual(world.sees(b), [`again in ${LINGER_MS - 4_000}`]);
+    assert.deepEqual(world.sees(container("a", "82"), b), [], "it is back in time");
+    assert.deepEqual(world.sees(b), [`again in ${LINGER_MS}`]);
+    world.now += LINGER_MS;
+    assert.deepEqual(world.sees(b), ["- a"]);
+  });
+
+  test("do not linger where somebody has their place, and come back when it is free", () => {
+    const world = new World();
+    world.sees(a);
+    assert.deepEqual(world.sees(container("c", "80")), ["- a", "+ c"]);
+    assert.deepEqual(world.sees(a), ["- c", "+ a"]);
+    world.config = configOf("a: { ports: 90, container: other }");
+    const taken = 'a: there is a service "a" already: choose another one with label wakeport.name';
+    assert.deepEqual(world.sees(a), ["- a", taken]);
+    world.config = configOf();
+    assert.deepEqual(world.sees(a), ["+ a"]);
+    world.config = configOf("u: { ports: [80/udp, 80], container: other }");
+    assert.deepEqual(world.sees(a)[0], "- a");
+    world.config = configOf();
+    assert.deepEqual(world.sees(a), ["+ a"]);
+  });
+
+  test("keep their ports before those that ask for them later, in whatever order they are listed", () => {
+    const world = new World();
+    world.sees(a, b);
+    const moved = container("a", "81");
+    const refused = 'a: label wakeport.ports: service "a": port 81 is taken by service "b" already';
+    // Its own port is not the one that it wants any more, but it is nobody else's either.
+    for (const order of [
+      [moved, b],
+      [b, moved],
+      [moved, b],
+    ]) {
+      assert.deepEqual(world.sees(...order), [refused, `again in ${LINGER_MS}`]);
+    }
+    world.now += LINGER_MS;
+    assert.deepEqual(world.sees(moved, b), ["- a", refused]);
+  });
+
+  test("may exchange their ports", () => {
+    const world = new World();
+    world.sees(a, b);
+    assert.deepEqual(world.sees(container("a", "81"), container("b", "80")), ["~ a", "~ b"]);
+  });
+});
