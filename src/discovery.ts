@@ -91,7 +91,7 @@ export class Discovery {
     if (!this.#isLooking) this.#looking = this.#look();
   }
 
-  /** Never rejects: an engine that is away hints when it is back. */
+  /** An engine that is away hints when it is back. @throws only what is a fault of wakeport's own: that ends it */
   async #look(): Promise<void> {
     const { signal } = this.#closing;
     this.#isLooking = true;
