@@ -1,5 +1,5 @@
 import { serviceStatus } from "../admin/api.ts";
-import type { Config } from "../config/config.ts";
+import type { Config, Service } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";
 import { sentenceOf, TargetError } from "../errors.ts";
 import { accountOf } from "../target/accounts.ts";
@@ -7,6 +7,7 @@ import { admissionWords } from "./admission-words.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode } from "./command.ts";
 import { configOf } from "./config.ts";
 import { ftpSettings } from "./ftp-settings.ts";
+import { mannerWords } from "./manner-words.ts";
 import { planLines } from "./plan.ts";
 import { missingPrograms } from "./programs.ts";
 import { remarks } from "./remarks.ts";
@@ -32,7 +33,8 @@ ${configOptionHelp}`,
     });
     const lines = [
       ...planLines(services),
-      ...admissionLines(config),
+      ...linesOf("how clients are met, and targets live:", config, mannerWords),
+      ...linesOf("who may connect, and how many:", config, admissionWords),
       ...remarkLines(config),
       ...ftpSettings(config.services),
     ];
@@ -44,13 +46,13 @@ ${configOptionHelp}`,
   },
 };
 
-/** Who may connect, of each service that does not let everybody in. */
-function admissionLines({ services }: Config): string[] {
+/** A line of each service of which there is something to say. */
+function linesOf(heading: string, { services }: Config, words: (service: Service) => string | undefined): string[] {
   const lines = services.flatMap((service) => {
-    const words = service.enabled ? admissionWords(service) : undefined;
-    return words === undefined ? [] : [`  ${service.name}: ${words}`];
+    const said = service.enabled ? words(service) : undefined;
+    return said === undefined ? [] : [`  ${service.name}: ${said}`];
   });
-  return lines.length === 0 ? [] : ["who may connect, and how many:", ...lines];
+  return lines.length === 0 ? [] : [heading, ...lines];
 }
 
 function remarkLines({ services }: Config): string[] {
