@@ -9,15 +9,7 @@ import { ENABLE_LABEL } from "./config/labels.ts";
 import { type ListedContainer, projectLabel } from "./engine/container-facts.ts";
 import type { ContainerEvent } from "./engine/events.ts";
 import { BindError, messageOf, TargetError } from "./errors.ts";
-import {
-  type Decision,
-  decide,
-  type Found,
-  type LabelProblem,
-  LINGER_MS,
-  nameOf,
-  type Step,
-} from "./labelled-services.ts";
+import { type Decision, decide, type Found, type LabelProblem, LINGER_MS, type Step } from "./labelled-services.ts";
 import type { EngineParts } from "./targets.ts";
 import type { Observer } from "./telemetry/observer.ts";
 
@@ -36,6 +28,14 @@ export interface DiscoveryOptions {
    * @throws BindError, TargetError when they cannot be had: a port is taken
    */
   readonly onChange: (changes: () => ServiceChanges, commit: () => void) => Promise<void>;
+  /** Whether a service could be had beside those that there are. @throws BindError, TargetError when it could not */
+  readonly onTrial: (service: WokenService) => Promise<void>;
+}
+
+interface Listed {
+  readonly containers: readonly ListedContainer[];
+  /** What keeps containers from being looked at. */
+  readonly problems: readonly LabelProblem[];
 }
 
 export class Discovery {
@@ -97,56 +97,70 @@ export class Discovery {
     this.#isLooking = true;
     while (this.#isHinted && !signal.aborted) {
       this.#isHinted = false;
-      const containers = await this.#list().catch(() => undefined);
-      if (containers !== undefined) await this.#take(containers);
+      const listed = await this.#list().catch(() => undefined);
+      if (listed !== undefined) await this.#take(listed);
       await delay(GATHER_MS, signal).catch(() => {});
     }
     this.#isLooking = false;
   }
 
-  async #list(): Promise<ListedContainer[]> {
+  async #list(): Promise<Listed> {
     const { engine, own } = this.#options.engine;
     const { docker, discover } = this.#options.config;
     const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(LOOK_MS)]);
     const all = await engine.listLabelled(ENABLE_LABEL, signal);
-    if (discover?.scope === "all") return all;
+    if (discover?.scope === "all") return { containers: all, problems: [] };
     const project = docker.project ?? (await own.known(signal))?.project;
-    if (project !== undefined) return all.filter(({ labels }) => labels[projectLabel] === project);
+    if (project !== undefined) {
+      return { containers: all.filter(({ labels }) => labels[projectLabel] === project), problems: [] };
+    }
     const message = "wakeport is in no compose project: nothing is discovered";
-    this.#tell({ container: "docker.discover", problem: `${message}; set docker.project, or "docker.discover: all"` });
-    return [];
+    const problem = `${message}; set docker.project, or "docker.discover: all"`;
+    return { containers: [], problems: [{ container: "docker.discover", problem }] };
   }
 
   /** Has what is served become what these containers say, or as much of it as can be had. */
-  async #take(containers: readonly ListedContainer[]): Promise<void> {
+  async #take({ containers, problems: faults }: Listed): Promise<void> {
+    const refused = new Map<string, LabelProblem>();
     // Whenever it is their turn, from what is there by then.
     const decided = (): Decision => {
       const [found, goneSince, { config }] = [this.#found, this.#goneSince, this.#options];
-      return decide(containers, { found, goneSince, config, now: performance.now() });
+      return decide(containers, { found, goneSince, refused, config, now: performance.now() });
     };
-    const faults = await this.#change(() => decided().steps).then(
-      () => [],
-      (error: unknown) => (isExpected(error) ? this.#changeEach(decided) : Promise.reject(error)),
-    );
+    // At most once for each service: one that cannot be had is not to be in the way of the others.
+    for (let isDone = false; !isDone; ) {
+      isDone = await this.#change(() => decided().steps).then(
+        () => true,
+        async (error: unknown) => {
+          const wanted = decided().steps.flatMap(({ to }) => to ?? []);
+          if (!isExpected(error) || wanted.length === 0) throw error;
+          for (const [name, problem] of await this.#refusals(wanted, error)) refused.set(name, problem);
+          return false;
+        },
+      );
+    }
     const { problems, againInMs } = decided();
     // Nobody tells when a port is free again that somebody else has.
-    if (againInMs !== undefined || faults.length > 0) this.#comeBack(againInMs ?? LINGER_MS);
-    this.#problems = [...problems, ...faults];
+    if (againInMs !== undefined || refused.size > 0) this.#comeBack(againInMs ?? LINGER_MS);
+    this.#problems = [...faults, ...problems];
     for (const problem of this.#problems) this.#tell(problem);
     for (const told of this.#told) if (!this.#problems.some((one) => key(one) === told)) this.#told.delete(told);
   }
 
-  /** One that cannot be had is not to be in the way of the others. @returns what is wrong with those that cannot */
-  async #changeEach(decided: () => Decision): Promise<LabelProblem[]> {
-    const problems: LabelProblem[] = [];
-    for (const step of decided().steps) {
-      const again = (): Step[] => decided().steps.filter((one) => nameOf(one) === nameOf(step));
-      await this.#change(again).catch((error: unknown) => {
-        if (!isExpected(error)) throw error;
-        problems.push({ container: (step.to ?? step.from).container, problem: messageOf(error) });
+  /** Which of these cannot be had, and why: those that cannot be by themselves, or all of them when it is none of those. */
+  async #refusals(wanted: readonly Found[], error: Error): Promise<[name: string, LabelProblem][]> {
+    const refusals: [string, LabelProblem][] = [];
+    const refuse = ({ service: { name }, container }: Found, fault: Error): void => {
+      refusals.push([name, { container, problem: messageOf(fault) }]);
+    };
+    for (const found of wanted) {
+      await this.#options.onTrial(found.service).catch((fault: unknown) => {
+        if (!isExpected(fault)) throw fault;
+        refuse(found, fault);
       });
     }
-    return problems;
+    if (refusals.length === 0) for (const found of wanted) refuse(found, error);
+    return refusals;
   }
 
   /** @param steps asked when it is their turn @throws when they cannot be had; all is as before then */

@@ -41,6 +41,8 @@ export interface Circumstances {
   readonly found: ReadonlyMap<string, Found>;
   /** Since when they have been gone that are; kept here from one decision to the next. */
   readonly goneSince: Map<string, number>;
+  /** Those that could not be had just now, by name: they stay as they are, or out. */
+  readonly refused: ReadonlyMap<string, LabelProblem>;
   /** In force now. */
   readonly config: Config;
   /** By the monotonic clock, in milliseconds. */
@@ -51,33 +53,45 @@ export interface Circumstances {
 export function decide(containers: readonly ListedContainer[], around: Circumstances): Decision {
   const problems: LabelProblem[] = [];
   const wanted = new Map<string, Found>();
-  for (const { name: container, read } of readAll(containers, around)) {
-    const faults = "problems" in read ? read.problems : conflicts(read.service, wanted, around);
-    problems.push(...faults.map((problem) => ({ container, problem })));
-    if ("service" in read && faults.length === 0) wanted.set(read.service.name, { service: read.service, container });
+  for (const { container, read } of readAll(containers, around)) {
+    if ("problems" in read) {
+      problems.push(...read.problems.map((problem) => ({ container: container.name, problem })));
+      continue;
+    }
+    const refusal = around.refused.get(read.service.name);
+    if (refusal !== undefined) problems.push(refusal);
+    const own = { service: read.service, container: container.name };
+    const one = refusal === undefined ? own : around.found.get(read.service.name);
+    if (one === undefined) continue;
+    const faults = conflicts(one.service, wanted, around);
+    problems.push(...faults.map((problem) => ({ container: container.name, problem })));
+    if (faults.length === 0) wanted.set(one.service.name, one);
   }
   return { ...stepsTo(wanted, around), problems };
 }
 
-export function nameOf({ from, to }: Step): string {
-  return (to ?? from).service.name;
-}
-
 type LabelledService = NonNullable<ReturnType<typeof serviceOfLabels>>;
 
-/** Who is served as it wants to be comes first: nobody takes its name or its port. Then who is served, then newcomers. */
+/**
+ * Who is served as it wants to be, or has to stay so, comes first: nobody takes its name or its port. Then who is served,
+ * then newcomers.
+ */
 function readAll(
   containers: readonly ListedContainer[],
-  { found, config }: Circumstances,
-): { readonly name: string; readonly read: LabelledService }[] {
+  { found, refused, config }: Circumstances,
+): { readonly container: ListedContainer; readonly read: LabelledService }[] {
   const all = firsts(containers).flatMap((container) => {
     const read = isConfigured(container, config) ? undefined : serviceOfLabels(labelledOf(container), config);
-    return read === undefined ? [] : [{ name: container.name, read }];
+    return read === undefined ? [] : [{ container, read }];
   });
-  const served = new Set([...found.values()].map(({ container }) => container));
-  const rank = ({ name, read }: (typeof all)[number]): number => {
-    if ("service" in read && isDeepStrictEqual(found.get(read.service.name)?.service, read.service)) return 0;
-    return served.has(name) ? 1 : 2;
+  // Not by the container's name: while compose recreates one, it has another.
+  const served = new Set([...found.values()].map(({ service }) => keyOf(service)));
+  const rank = ({ container, read }: (typeof all)[number]): number => {
+    const one = "service" in read ? found.get(read.service.name) : undefined;
+    const staysSo =
+      "service" in read && (refused.has(read.service.name) || isDeepStrictEqual(one?.service, read.service));
+    if (one !== undefined && staysSo) return 0;
+    return served.has(JSON.stringify(labelledOf(container).reference)) ? 1 : 2;
   };
   return all.toSorted((a, b) => rank(a) - rank(b));
 }
@@ -105,6 +119,11 @@ function stepsTo(
   }
   const added = [...wanted.values()].filter(({ service }) => !found.has(service.name)).map((to) => ({ to }));
   return { steps: [...gone, ...changed, ...added], againInMs: rests.length === 0 ? undefined : Math.min(...rests) };
+}
+
+/** Which container a service leads to; labels make none that leads to anything else. */
+function keyOf({ target }: WokenService): string {
+  return target.kind === "container" ? JSON.stringify(target.reference) : "";
 }
 
 /** Of a compose service with several containers the first stands for all. */

@@ -111,9 +111,20 @@ export class Services {
    * @throws BindError, TargetError; everything is as before then
    */
   change(changes: () => ServiceChanges, drainMs: number, commit: () => void): Promise<void> {
-    const changed = this.#changing.then(() => this.#change(changes(), drainMs, commit));
-    this.#changing = changed.catch(() => {});
-    return changed;
+    return this.#inTurn(() => this.#change(changes(), drainMs, commit));
+  }
+
+  /** Whether a service could be had beside those that there are. @throws BindError, TargetError when it could not */
+  tryOut(service: Service): Promise<void> {
+    return this.#inTurn(async () => {
+      using _trials = await this.#bindFor([service]);
+    });
+  }
+
+  #inTurn(act: () => Promise<void>): Promise<void> {
+    const done = this.#changing.then(act);
+    this.#changing = done.catch(() => {});
+    return done;
   }
 
   /** Its connections may finish. A container is left as it is. */
@@ -134,25 +145,33 @@ export class Services {
   }
 
   async #change({ added, changed, removed }: ServiceChanges, drainMs: number, commit: () => void): Promise<void> {
-    const { roster, around } = this.#options;
     const arriving = [...added.map((to) => ({ from: undefined, to })), ...changed];
+    const services = arriving.map(({ to }) => to);
     // All that can fail comes before the first thing that changes.
-    for (const { to } of arriving) checkAccount(to, around);
-    this.#checkInherited(arriving.map(({ to }) => to));
-    using trial = await this.#fronts.bind(arriving.flatMap(({ to }) => wantedBy(to)));
-    const wanted = arriving.flatMap(({ to }) => wantedForUdp(to));
-    const unbound = wanted.filter(({ front }) => !this.#udpServices.some((udp) => udp.holds(front)));
-    using udpTrial = await bindOnTrial(unbound);
-    this.#letGo(roster.change(arriving, drainMs));
-    trial.keep();
-    udpTrial.keep();
+    using bound = await this.#bindFor(services);
+    this.#letGo(this.#options.roster.change(arriving, drainMs));
+    bound.keep();
     commit();
-    this.#exchange(
-      arriving.map(({ to }) => to),
-      udpTrial.fronts,
-      drainMs,
-    );
+    this.#exchange(services, bound.udpFronts, drainMs);
     for (const service of removed) this.#letGo(this.#vanish(service, drainMs));
+  }
+
+  /** What these services need that is not there yet. Let go of again unless it is kept. @throws BindError, TargetError */
+  async #bindFor(
+    services: readonly Service[],
+  ): Promise<{ readonly udpFronts: readonly UdpFront[]; keep(): void } & Disposable> {
+    for (const service of services) checkAccount(service, this.#options.around);
+    this.#checkInherited(services);
+    using stack = new DisposableStack();
+    const trial = stack.use(await this.#fronts.bind(services.flatMap(wantedBy)));
+    const isHeld = (front: Front): boolean => this.#udpServices.some((udp) => udp.holds(front));
+    const udpTrial = stack.use(await bindOnTrial(services.flatMap(wantedForUdp).filter(({ front }) => !isHeld(front))));
+    const keep = (): void => {
+      trial.keep();
+      udpTrial.keep();
+    };
+    const trials = stack.move();
+    return { udpFronts: udpTrial.fronts, keep, [Symbol.dispose]: () => trials.dispose() };
   }
 
   /**

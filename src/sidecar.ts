@@ -255,6 +255,7 @@ export class Sidecar {
       engine,
       observer: this.#observer,
       onChange: (changes, commit) => this.#services.change(changes, this.#config.shutdown.drainMs, commit),
+      onTrial: (service) => this.#services.tryOut(service),
     });
   }
 

@@ -4,7 +4,7 @@ import { suite, test } from "node:test";
 import type { Config } from "../src/config/config.ts";
 import { parseConfig } from "../src/config/parse.ts";
 import type { ListedContainer } from "../src/engine/container-facts.ts";
-import { decide, type Found, LINGER_MS } from "../src/labelled-services.ts";
+import { decide, type Found, type LabelProblem, LINGER_MS } from "../src/labelled-services.ts";
 
 function configOf(services = ""): Config {
   const text = `docker: { discover: all }\nservices: { ${services} }\n`;
@@ -19,6 +19,7 @@ function container(name: string, ports: string, labels: Readonly<Record<string, 
 class World {
   readonly found = new Map<string, Found>();
   readonly goneSince = new Map<string, number>();
+  readonly refused = new Map<string, LabelProblem>();
   config = configOf();
   now = 0;
 
@@ -87,6 +88,40 @@ suite("services of labels", () => {
     }
     world.now += LINGER_MS;
     assert.deepEqual(world.sees(moved, b), ["- a", refused]);
+  });
+
+  test("keep what they have, before newcomers, when what they want cannot be had", () => {
+    const world = new World();
+    world.sees(a);
+    world.refused.set("a", { container: "a", problem: "82 is taken by a stranger" });
+    const [moved, newcomer] = [container("a", "82"), container("c", "80")];
+    const taken = 'c: label wakeport.ports: service "c": port 80 is taken by service "a" already';
+    assert.deepEqual(world.sees(newcomer, moved), ["a: 82 is taken by a stranger", taken]);
+    world.refused.clear();
+    assert.deepEqual(world.sees(newcomer, moved), ["~ a", "+ c"]);
+  });
+
+  test("of newcomers, one that cannot be had is in nobody's way", () => {
+    const world = new World();
+    world.refused.set("x", { container: "x", problem: "83 is taken by a stranger" });
+    assert.deepEqual(world.sees(container("x", "80, 83"), container("y", "80")), [
+      "+ y",
+      "x: 83 is taken by a stranger",
+    ]);
+  });
+
+  test("are known by their compose service while compose gives the container another name", () => {
+    const world = new World();
+    const compose = (service: string): Record<string, string> => ({
+      "com.docker.compose.project": "p",
+      "com.docker.compose.service": service,
+    });
+    const served = container("p-a-1", "80", compose("a"));
+    const newcomer = container("p-b-1", "80", compose("b"));
+    world.sees(served);
+    const successor = container("0123_p-a-1", "80", { ...compose("a"), "wakeport.idle_timeout": "7m" });
+    const taken = 'p-b-1: label wakeport.ports: service "b": port 80 is taken by service "a" already';
+    assert.deepEqual(world.sees(newcomer, successor), ["~ a", taken]);
   });
 
   test("may exchange their ports", () => {

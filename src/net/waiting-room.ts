@@ -16,9 +16,11 @@ export class WaitingRoom {
 
   /** Takes a place, given back by disposing it. @throws LimitError when all are taken by clients that have spoken, or need not */
   take(): Place {
+    const { limit, taken } = this.#seats;
+    const isOfUse = taken - this.#silent.size < limit;
     // Several where the limit was lowered meanwhile.
-    for (const place of this.#silent) {
-      if (this.#seats.taken < this.#seats.limit) break;
+    for (const place of isOfUse ? this.#silent : []) {
+      if (this.#seats.taken < limit) break;
       place.makeRoom();
     }
     return new Place(this.#seats.take(), this.#silent);
