@@ -8,6 +8,7 @@
 import type net from "node:net";
 import { finished } from "node:stream";
 import { ExitedError } from "../activation/errors.ts";
+import { arrived } from "./arrived.ts";
 import { Course, type Filter } from "./course.ts";
 import { isShuttingDown, reset } from "./reset.ts";
 
@@ -187,11 +188,13 @@ class Relay {
   }
 }
 
-/** Resets a connection once what was written to it, its end included, has left for the system, or after that time. */
+/** Resets a connection once what was written to it, its end included, has arrived, or after that time. */
 function resetAfterFlush(socket: net.Socket, limitMs = FLUSH_MS): void {
-  if (socket.writableLength === 0 && !isShuttingDown(socket)) return reset(socket);
+  if (socket.destroyed) return;
   const timer = setTimeout(() => reset(socket), limitMs);
   finished(socket, () => clearTimeout(timer));
-  if (socket.writableEnded) socket.once("finish", () => reset(socket));
-  else socket.write(NOTHING, () => reset(socket));
+  const onFlushed = (): void => void arrived(socket, limitMs).then(() => reset(socket));
+  if (socket.writableLength === 0 && !isShuttingDown(socket)) onFlushed();
+  else if (socket.writableEnded) socket.once("finish", onFlushed);
+  else socket.write(NOTHING, onFlushed);
 }

@@ -111,7 +111,9 @@ suite("FTP through data ports", { skip }, () => {
     const settings = { ...ADDRESS, ...allowed, ...forced, ...files };
     await using ftp = await openRanged({ settings, binds: [`${certificate}:/tls:ro`] });
     assert.equal(await succeeds("curl", "-s", "-m", "20", `${ftp.url}/`), false, "the server wants TLS");
-    for (const flags of Object.values(passive)) await putAndGet(ftp, "--ssl-reqd", "--insecure", ...flags);
+    // By TLS 1.3 curl ends uploads with a reset, over what it has not read, and its own system may throw their end away.
+    const curl = ["--ssl-reqd", "--insecure", "--tls-max", "1.2"];
+    for (const flags of Object.values(passive)) await putAndGet(ftp, ...curl, ...flags);
     for (const trust of [true, false]) {
       assert.match(await ftplib(ftp, { trust, tls: true }), new RegExp(`^${BYTES} 1 221`));
     }

@@ -8,7 +8,7 @@ import { ClosedError, ExitedError } from "../../src/activation/errors.ts";
 import { type Meter, type RelayEnd, relay } from "../../src/net/relay.ts";
 import { KIB, MIB, payload } from "../bench/payload.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, type Pair, type Peer, pair } from "../support/tcp.ts";
+import { eventually, type Pair, type Peer, pair, queuedTo } from "../support/tcp.ts";
 
 /** A running relay: the test holds the far end of each side. */
 class Link implements AsyncDisposable {
@@ -210,6 +210,26 @@ suite("relay()", () => {
     link.upstream.resume();
     assert.equal(await link.upstream.ends(), "ECONNRESET");
     assertReceived(link.upstream, 100 * KIB);
+  });
+
+  test("throws nothing away that was received before a reset, although the upstream reads late", async () => {
+    await using link = await Link.open();
+    link.upstream.pause();
+    const all = payload(16 * MIB);
+    let sent = 0;
+    // Until the system holds something, and the relay nothing, which would keep the reset from being seen.
+    while (queuedTo(link.near.upstream) < 64 * KIB) {
+      link.client.send(all.subarray(sent, sent + 8 * KIB));
+      sent += 8 * KIB;
+      await eventually("it has been read", () => link.meter.in === sent);
+    }
+    link.client.reset();
+    await eventually("it is seen", () => link.near.client.destroyed);
+    link.upstream.resume();
+    assert.equal(await link.upstream.ends(), "ECONNRESET");
+    assert.equal(await link.ends(), "client_reset");
+    assert.equal(link.near.upstream.bytesWritten, sent);
+    assertReceived(link.upstream, sent);
   });
 
   test("resets an upstream that the client left in the middle of a download", async () => {

@@ -235,6 +235,13 @@ export function countDialling(port: number): number {
   }).length;
 }
 
+/** How many bytes the system holds for the other side of a connection, which has not confirmed them. */
+export function queuedTo({ localPort = 0, remotePort = 0 }: net.Socket): number {
+  const hex = (port: number): string => port.toString(16).toUpperCase().padStart(4, "0");
+  const row = new RegExp(`:${hex(localPort)} [0-9A-F]+:${hex(remotePort)} .. ([0-9A-F]+):`);
+  return Number.parseInt(row.exec(readFileSync("/proc/net/tcp", "utf8"))?.[1] ?? "0", 16);
+}
+
 /** Handed out already: the system may give a port again as soon as it is free. */
 const given = new Set<number>();
 
