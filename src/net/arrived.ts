@@ -10,10 +10,14 @@ const POLL_MS = 5;
  * once where the system does not tell (only Linux does). Never rejects.
  */
 export async function arrived(socket: net.Socket, limitMs: number): Promise<void> {
-  const { localPort, remotePort } = socket;
-  if (localPort === undefined || remotePort === undefined) return;
+  const { localAddress, localPort, remotePort } = socket;
+  if (localAddress === undefined || localPort === undefined || remotePort === undefined) return;
+  // Of one that was told nothing there is nothing to look for.
+  if (socket.bytesWritten === 0) return;
+  // Where clients of both families are accepted, IPv4 is a part of IPv6.
+  const table = localAddress.includes(":") ? ipv6 : ipv4;
   const end = performance.now() + limitMs;
-  while (!socket.destroyed && queued(await freshTable(), localPort, remotePort) && performance.now() < end) {
+  while (!socket.destroyed && queued(await table.read(), localPort, remotePort) && performance.now() < end) {
     await pause(POLL_MS);
   }
 }
@@ -28,20 +32,26 @@ function hex(port: number): string {
   return port.toString(16).toUpperCase().padStart(4, "0");
 }
 
-let running: Promise<string> = Promise.resolve("");
-let next: Promise<string> | undefined;
+/** One of the system's tables, read anew for all who ask at the same time. */
+class Table {
+  readonly #file: string;
+  #running: Promise<string> = Promise.resolve("");
+  #next: Promise<string> | undefined;
 
-/** As the system has it from now on: all who ask meanwhile get the same. */
-function freshTable(): Promise<string> {
-  next ??= running.then(() => {
-    next = undefined;
-    running = readTables();
-    return running;
-  });
-  return next;
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  /** As it is from now on. */
+  read(): Promise<string> {
+    this.#next ??= this.#running.then(() => {
+      this.#next = undefined;
+      this.#running = readFile(this.#file, "latin1").catch(() => "");
+      return this.#running;
+    });
+    return this.#next;
+  }
 }
 
-async function readTables(): Promise<string> {
-  const texts = ["tcp", "tcp6"].map((name) => readFile(`/proc/self/net/${name}`, "latin1").catch(() => ""));
-  return (await Promise.all(texts)).join("\n");
-}
+const ipv4 = new Table("/proc/self/net/tcp");
+const ipv6 = new Table("/proc/self/net/tcp6");
