@@ -132,8 +132,9 @@ export class Discovery {
       isDone = await this.#change(() => decided().steps).then(
         () => true,
         async (error: unknown) => {
+          if (!isExpected(error)) throw error;
+          // None where a reload has settled it meanwhile: what is left then takes nothing, and cannot fail.
           const wanted = decided().steps.flatMap(({ to }) => to ?? []);
-          if (!isExpected(error) || wanted.length === 0) throw error;
           for (const [name, problem] of await this.#refusals(wanted, error)) refused.set(name, problem);
           return false;
         },

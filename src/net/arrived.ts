@@ -32,7 +32,10 @@ function hex(port: number): string {
   return port.toString(16).toUpperCase().padStart(4, "0");
 }
 
-/** One of the system's tables, read anew for all who ask at the same time. */
+/**
+ * One of the system's tables, read anew for all who ask at the same time; and, unlike in socket-table.ts, while everything
+ * else goes on: it is long on a busy machine, and many connections may be reset at once.
+ */
 class Table {
   readonly #file: string;
   #running: Promise<string> = Promise.resolve("");
