@@ -23,7 +23,7 @@ import {
 } from "./errors.ts";
 import type { Group } from "./group.ts";
 import { IdleTimer } from "./idle-timer.ts";
-import { Lease } from "./lease.ts";
+import { Lease, type LeaseClient } from "./lease.ts";
 import { Lookout } from "./lookout.ts";
 import { type EffectName, type EventName, initialState, type State, type StateName, transition } from "./machine.ts";
 import type { Needs } from "./needs.ts";
@@ -179,12 +179,13 @@ export class Activator {
    *
    * @param signal gives the claim up while it waits; its reason is thrown
    * @param holder who claims, where that is no client: the name of what needs the target
+   * @param client the client behind the claim, for reports
    * @throws StartTimeoutError, StartFailedError, ExitedError, DependencyError, CooldownError, ClosedError
    */
-  async acquire(signal: AbortSignal, holder: string = CLIENT): Promise<Lease> {
+  async acquire(signal: AbortSignal, holder: string = CLIENT, client?: LeaseClient): Promise<Lease> {
     signal.throwIfAborted();
     this.#refuseInCooldown();
-    const lease = new Lease(holder, (released) => this.#released(released));
+    const lease = new Lease(holder, (released) => this.#released(released), client);
     this.#enterGroup(lease);
     this.#claims.add(lease);
     const late = new AbortController();
@@ -195,7 +196,7 @@ export class Activator {
     const leave = (): void => lease.abandon(signal.reason);
     signal.addEventListener("abort", leave, { once: true });
     try {
-      this.#dispatch("acquire", { newcomer: lease, holder });
+      this.#dispatch("acquire", { newcomer: lease });
       await lease.granted;
       if (this.#isFrozen || this.#needs?.isLacking) await this.#complete(lease, AbortSignal.any([signal, late.signal]));
       return lease;
@@ -285,8 +286,10 @@ export class Activator {
     this.#epoch += 1;
     this.#isFrozen = false;
     this.#tail.forget();
-    this.#chronicle.moved(from, to, event, circumstance);
-    this.#observer.state({ target: this.target.name, services: this.#services, from, to, event });
+    const wokenBy = to === "starting" && event !== "found" ? this.#claims.first : undefined;
+    this.#chronicle.moved(from, to, event, { ...circumstance, wokenBy });
+    const cause = wokenBy && { wokenBy };
+    this.#observer.state({ target: this.target.name, services: this.#services, from, to, event, ...cause });
     if (from === "draining") clearTimeout(this.#drainTimer);
     if (to === "asleep" || to === "paused") this.#needs?.release();
   }
@@ -341,7 +344,7 @@ export class Activator {
     if (group === undefined || group.isInside(lease.holder)) return;
     // Later: a claim may end in the middle of a change of state.
     lease.onOver(() => queueMicrotask(() => group.leave()));
-    group.enter();
+    group.enter(lease.client);
   }
 
   /** A newcomer thaws what somebody paused, and wakes what the target needs and has lost. */

@@ -1,11 +1,12 @@
 import { describeExit, type Exit } from "./errors.ts";
+import type { WokenBy } from "./lease.ts";
 import type { EventName, StateName } from "./machine.ts";
 import { isStop, sleepReasonOf } from "./verdicts.ts";
 
 /** What is known of a change of state besides its names. */
 export interface Circumstances {
-  /** Who claims the target: "a client", or the name of what needs it. */
-  readonly holder?: string;
+  /** The claim that causes a start; undefined if the target was found running. */
+  readonly wokenBy?: WokenBy | undefined;
   readonly exit?: Exit;
   readonly error?: Error;
   /** What does not exist any more. */
@@ -25,7 +26,7 @@ export class Chronicle {
   #awakeMs = 0;
   #awakeSince: number | undefined;
 
-  /** Why the target is as it is: "idle", "woken for a client", "stopped by somebody else (exit code 143)". */
+  /** Why the target is as it is: "idle", "woken by 10.0.0.7:5512 through ftp", "stopped by somebody else (exit code 143)". */
   get cause(): string {
     return this.#cause;
   }
@@ -69,13 +70,12 @@ function causeOf(
   from: StateName,
   to: StateName,
   event: EventName,
-  { holder, exit, error, missing }: Circumstances,
+  { wokenBy, exit, error, missing }: Circumstances,
 ): string | undefined {
   switch (event) {
     case "acquire":
-      return `woken for ${holder ?? "a client"}`;
     case "stopped":
-      return to === "starting" ? "woken for a client" : undefined;
+      return to === "starting" ? wakingCause(wokenBy) : undefined;
     case "found":
       return "started by somebody else";
     case "lost":
@@ -95,6 +95,11 @@ function causeOf(
     default:
       return undefined;
   }
+}
+
+function wakingCause(wokenBy: WokenBy | undefined): string {
+  if (wokenBy?.client === undefined) return `woken for ${wokenBy?.holder ?? "a client"}`;
+  return `woken by ${wokenBy.client.client} through ${wokenBy.client.service}`;
 }
 
 /** How a target ended that nobody here put to sleep. */

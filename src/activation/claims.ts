@@ -1,4 +1,4 @@
-import type { Lease } from "./lease.ts";
+import type { Lease, WokenBy } from "./lease.ts";
 import type { Upstream } from "./run.ts";
 
 /** The holder of a claim that a connection makes. */
@@ -11,6 +11,12 @@ export class Claims {
 
   get waiting(): number {
     return this.#waiting.size;
+  }
+
+  /** The oldest waiting claim, which is the cause of a start; undefined if none waits. */
+  get first(): WokenBy | undefined {
+    const [lease] = this.#waiting;
+    return lease && { holder: lease.holder, ...(lease.client && { client: lease.client }) };
   }
 
   get held(): number {

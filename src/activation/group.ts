@@ -1,5 +1,5 @@
 import type { Activator } from "./activator.ts";
-import type { Lease } from "./lease.ts";
+import type { Lease, LeaseClient } from "./lease.ts";
 
 /** A member of the group that is up for it, or on its way. */
 interface Membership {
@@ -24,7 +24,7 @@ export class Group {
 
   add(member: Activator): void {
     this.#members.add(member);
-    if (this.#users > 0) this.#claim(member);
+    if (this.#users > 0) this.#claim(member, undefined);
   }
 
   delete(member: Activator): void {
@@ -37,10 +37,14 @@ export class Group {
     return holder === this.name || [...this.#members].some(({ target }) => target.name === holder);
   }
 
-  /** Somebody claims a member; to be told by `leave` when that is over. */
-  enter(): void {
+  /**
+   * Somebody claims a member; to be told by `leave` when that is over.
+   *
+   * @param client the client behind the claim, for reports
+   */
+  enter(client?: LeaseClient): void {
     this.#users += 1;
-    for (const member of this.#members) this.#claim(member);
+    for (const member of this.#members) this.#claim(member, client);
   }
 
   leave(): void {
@@ -48,7 +52,7 @@ export class Group {
     if (this.#users === 0) for (const member of [...this.#claims.keys()]) this.#giveBack(member);
   }
 
-  #claim(member: Activator): void {
+  #claim(member: Activator, client: LeaseClient | undefined): void {
     if (this.#claims.has(member)) return;
     const membership: Membership = { left: new AbortController() };
     this.#claims.set(member, membership);
@@ -63,7 +67,7 @@ export class Group {
       lease.signal.addEventListener("abort", forget, { once: true });
     };
     // Why a member fails is told by its own activator.
-    member.acquire(membership.left.signal, this.name).then(held, forget);
+    member.acquire(membership.left.signal, this.name, client).then(held, forget);
   }
 
   #giveBack(member: Activator): void {

@@ -1,5 +1,17 @@
 import type { Upstream } from "./run.ts";
 
+/** The client that needs the target, for reports: its address with the port, and the service it connected to. */
+export interface LeaseClient {
+  readonly client: string;
+  readonly service: string;
+}
+
+/** Why a target is started: the holder of the claim, and the client behind it if there is one. */
+export interface WokenBy {
+  readonly holder: string;
+  readonly client?: LeaseClient;
+}
+
 /** Called by a lease to tell the Activator that its claim ended. */
 type OnRelease = (lease: Lease) => void;
 
@@ -12,6 +24,8 @@ type OnRelease = (lease: Lease) => void;
 export class Lease implements Disposable {
   /** Who claims: "a client", or the name of what needs the target. */
   readonly holder: string;
+  /** The client behind the claim; undefined for a claim of a dependent. */
+  readonly client: LeaseClient | undefined;
   readonly #onRelease: OnRelease;
   readonly #granted = Promise.withResolvers<void>();
   readonly #cut = new AbortController();
@@ -19,8 +33,9 @@ export class Lease implements Disposable {
   #upstream: Upstream = { address: "" };
   #onOver: (() => void) | undefined;
 
-  constructor(holder: string, onRelease: OnRelease) {
+  constructor(holder: string, onRelease: OnRelease, client?: LeaseClient) {
     this.holder = holder;
+    this.client = client;
     this.#onRelease = onRelease;
     // A refused claim is told through `granted`; when nobody waits for it any more, that is no unhandled rejection.
     this.#granted.promise.catch(() => {});

@@ -174,12 +174,20 @@ export function logObserver(log: Log): Observer {
   };
 }
 
-function logState(log: Log, { target, services, from, to, event }: StateChange): void {
+function logState(log: Log, { target, services, from, to, event, wokenBy }: StateChange): void {
   log.debug(
     { event: "target.state", target, services, from, to, cause: event },
     `${target}: ${from} → ${to} (${event})`,
   );
-  if (to === "starting") log.info({ event: "target.starting", target, services }, `${target} is starting`);
+  if (to === "starting") {
+    const { client, holder } = wokenBy ?? {};
+    const cause = client ?? (holder !== undefined && { dependent: holder });
+    const words = client === undefined ? holder : `${client.client} through ${client.service}`;
+    log.info(
+      { event: "target.starting", target, services, ...cause },
+      `${target} is starting${words === undefined ? "" : ` for ${words}`}`,
+    );
+  }
   if (to === "stopping" && from !== "starting") {
     log.info({ event: "target.stopping", target, services, cause: event }, `${target} is going to sleep (${event})`);
   }

@@ -1,4 +1,5 @@
 import type { Exit } from "../activation/errors.ts";
+import type { WokenBy } from "../activation/lease.ts";
 import type { EventName, StateName } from "../activation/machine.ts";
 import type { DenialReason } from "../net/admission/denial.ts";
 import type { UnroutedError } from "../net/unrouted.ts";
@@ -11,6 +12,8 @@ export interface StateChange {
   readonly from: StateName;
   readonly to: StateName;
   readonly event: EventName;
+  /** The claim that caused a start: of a client, or of a dependent. */
+  readonly wokenBy?: WokenBy;
 }
 
 export type ActivationOutcome = "ready" | "timeout" | "exited" | "unhealthy" | "engine_error" | "cancelled";

@@ -124,11 +124,49 @@ suite("the observer", () => {
     stage.target.finishStop();
     await stage.settle();
     assert.deepEqual(stage.changes, [
-      { ...who, from: "asleep", to: "starting", event: "acquire" },
+      { ...who, from: "asleep", to: "starting", event: "acquire", wokenBy: { holder: "a client" } },
       { ...who, from: "starting", to: "ready", event: "started" },
       { ...who, from: "ready", to: "stopping", event: "idle" },
       { ...who, from: "stopping", to: "asleep", event: "stopped" },
     ]);
+  });
+
+  test("is told which client caused a start, also one that came during a stop", async () => {
+    using stage = new Stage();
+    const [first, second] = ["10.0.0.7:5512", "10.0.0.8:40000"].map((client) => ({ client, service: "ftp" }));
+    const { signal } = new AbortController();
+    stage.target.isPrompt = true;
+    stage.activator.open();
+    const leases = [first, second].map((client) => stage.activator.acquire(signal, "a client", client));
+    await stage.settle();
+    assert.deepEqual(stage.changes[0]?.wokenBy, { holder: "a client", client: first });
+    assert.equal(stage.activator.view.cause, "woken by 10.0.0.7:5512 through ftp");
+
+    stage.target.isPrompt = false;
+    for (const lease of leases) (await lease)[Symbol.dispose]();
+    await stage.advance(policy.idleTimeoutMs);
+    assert.equal(stage.state, "stopping");
+    void stage.activator.acquire(signal, "a client", second);
+    void stage.activator.acquire(signal, "a client", first);
+    stage.target.finishStop();
+    await stage.settle();
+    assert.deepEqual(stage.changes.at(-1)?.wokenBy, { holder: "a client", client: second });
+    assert.equal(stage.activator.view.cause, "woken by 10.0.0.8:40000 through ftp");
+  });
+
+  test("is told which dependent caused a start, and of no cause for a target that was found running", async () => {
+    using stage = new Stage();
+    stage.activator.open();
+    void stage.activator.acquire(new AbortController().signal, "container web");
+    await stage.settle();
+    assert.deepEqual(stage.changes[0]?.wokenBy, { holder: "container web" });
+    assert.equal(stage.activator.view.cause, "woken for container web");
+
+    using running = new Stage();
+    running.target.comeUp();
+    running.activator.open();
+    await running.settle();
+    assert.deepEqual([running.changes[0]?.to, running.changes[0]?.wokenBy], ["starting", undefined]);
   });
 
   test("is told of an activation how long the start took, and the readiness after it", async () => {

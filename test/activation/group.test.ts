@@ -71,6 +71,15 @@ suite("a group", () => {
     assert.deepEqual(troupe.states, all("asleep"));
   });
 
+  test("passes the client that woke one member on to the reports of all", async () => {
+    using troupe = new Troupe();
+    const client = { client: "10.0.0.7:5512", service: "ftp" };
+    void troupe.stage(1).activator.acquire(new AbortController().signal, "a client", client);
+    await troupe.settle();
+    const causes = troupe.stages.map(({ activator }) => activator.view.cause);
+    assert.deepEqual(causes, all("woken by 10.0.0.7:5512 through ftp"));
+  });
+
   test("counts its users: many of one, and some of others", async () => {
     using troupe = new Troupe();
     const claims = [0, 0, 1, 2, 1].map((index) => troupe.stage(index).claim());

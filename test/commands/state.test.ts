@@ -91,6 +91,8 @@ suite("SIGUSR2", () => {
     assert.ok(Date.now() - Date.parse(open?.since ?? "") < 60_000);
     assert.deepEqual(echo?.open, (await details(bench, "echo")).open);
     assert.equal(echo?.open[0]?.client, two.served);
+    const starting = await bench.program.logged("target.starting");
+    assert.deepEqual([starting["client"], starting["service"]], [two.waiting, "slow"]);
   });
 
   test("logs it as text, each line in the form of xinetd's messages", async () => {
@@ -115,7 +117,10 @@ suite("SIGUSR2", () => {
     }
     assert.ok(dump.some((line) => line.startsWith(`        ${two.served} served since `)));
     assert.ok(dump.some((line) => line.startsWith(`        ${two.waiting} waiting since `)));
-    assert.ok(dump.some((line) => line.startsWith("    state = starting: woken for a client, since ")));
+    assert.ok(
+      dump.some((line) => line.startsWith(`    state = starting: woken by ${two.waiting} through `)),
+      dump.join("\n"),
+    );
   });
 
   test("logs it as one text for people", async () => {

@@ -68,6 +68,8 @@ suite("wakeport run with a process that serves datagrams", () => {
       const { outcome, end, start: how, front } = await bench.program.logged("connection.closed", turn);
       const expected = { outcome: "relayed", end: "idle", how: "cold", front: `127.0.0.1:${bench.front}/udp` };
       assert.deepEqual({ outcome, end, how, front }, expected);
+      const starting = await bench.program.logged("target.starting", turn);
+      assert.deepEqual([starting["client"], starting["service"]], [`127.0.0.1:${client.port}`, "dns"]);
     }
     assert.equal(await bench.metric(`wakeport_datagrams_total{service="dns",direction="in"}`), 100);
     assert.equal(await bench.metric(`wakeport_datagrams_total{service="dns",direction="out"}`), 100);

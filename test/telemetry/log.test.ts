@@ -243,6 +243,22 @@ suite("logObserver()", () => {
     );
   });
 
+  test("names the client or the dependent that caused a start", () => {
+    const client = { client: "192.0.2.1:5000", service: "sql" };
+    const change = { ...subject, from: "asleep", to: "starting", event: "acquire" } as const;
+    const lines = logged((observer) => {
+      observer.state({ ...change, wokenBy: { holder: "a client", client } });
+      observer.state({ ...change, wokenBy: { holder: "container api" } });
+      observer.state({ ...change, event: "found" });
+    }).filter(({ event }) => event === "target.starting");
+    const facts = { level: "info", event: "target.starting", ...subject };
+    assert.deepEqual(lines, [
+      { ...facts, ...client, msg: "container db is starting for 192.0.2.1:5000 through sql" },
+      { ...facts, dependent: "container api", msg: "container db is starting for container api" },
+      { ...facts, msg: "container db is starting" },
+    ]);
+  });
+
   test("tells of clients that were led nowhere what they asked for, and how they began", () => {
     const report = { front: "*:443", client: "192.0.2.1:5000", durationMs: 3 };
     const named = new UnroutedError("unknown_name", "no service here has the name a.test");

@@ -2,10 +2,12 @@
 import type net from "node:net";
 import { abortable } from "../../activation/abortable.ts";
 import type { Activator } from "../../activation/activator.ts";
+import { CLIENT } from "../../activation/claims.ts";
 import { ClosedError, ExitedError } from "../../activation/errors.ts";
 import type { Lease } from "../../activation/lease.ts";
 import { delay, type Gate } from "../../async.ts";
 import { DeadlineError } from "../../errors.ts";
+import { formatPeer } from "../connection.ts";
 import type { Control, DataPorts } from "../data-ports.ts";
 import { dial } from "../dial.ts";
 import { firstByte } from "../first-byte.ts";
@@ -72,7 +74,7 @@ export class ToTarget implements Destination {
       (reason) => conversation.refuse(reason),
       () => conversation.isBound === true,
     );
-    const { upstream, lease } = await this.#reach(signal);
+    const { upstream, lease } = await this.#reach(client);
     const control = this.#join(client, upstream, lease);
     using held = new DisposableStack();
     held.use(control ?? lease);
@@ -128,9 +130,11 @@ export class ToTarget implements Destination {
   }
 
   /** A target that goes down between the grant and the dial costs the client nothing but time: the next one serves it. */
-  async #reach(gone: AbortSignal): Promise<{ upstream: net.Socket; lease: Lease }> {
+  async #reach({ peer, signal: gone }: Client): Promise<{ upstream: net.Socket; lease: Lease }> {
+    const { activator, service } = this.#options;
+    const facts = { client: formatPeer(peer), service };
     for (let attempt = 1; ; attempt += 1) {
-      const lease = await this.#options.activator.acquire(gone);
+      const lease = await activator.acquire(gone, CLIENT, facts);
       try {
         return { upstream: await this.#reachUpstream(lease, gone), lease };
       } catch (error) {

@@ -1,4 +1,5 @@
 import type { Activator } from "../../activation/activator.ts";
+import { CLIENT } from "../../activation/claims.ts";
 import type { ConnectionFacts, ConnectionReport, Observer } from "../../telemetry/observer.ts";
 import { type ConnectionView, formatPeer, type Traffic } from "../connection.ts";
 import { failureOf } from "../outcome.ts";
@@ -58,8 +59,8 @@ export class FlowVisit implements Visit {
   }
 
   async reach(signal: AbortSignal): Promise<Claim> {
-    const { activator } = this.#route;
-    const lease = await activator.acquire(signal);
+    const { activator, service } = this.#route;
+    const lease = await activator.acquire(signal, CLIENT, { client: this.#facts.client, service });
     return {
       address: lease.address,
       signal: lease.signal,
