@@ -7,7 +7,7 @@
  */
 
 import type { Sight, SleepAction, Target } from "../target/target.ts";
-import type { ActivationReport, Observer, SleepReason } from "../telemetry/observer.ts";
+import type { ActivationReport, Observer, SleepReason, SleepReport } from "../telemetry/observer.ts";
 import { abortable } from "./abortable.ts";
 import { Chronicle, type Circumstances } from "./chronicle.ts";
 import { CLIENT, Claims } from "./claims.ts";
@@ -84,6 +84,8 @@ export interface ActivatorView {
   readonly lastActivity?: number;
   readonly cooldownUntil?: number;
   readonly lastError?: string;
+  /** What the target last printed before it failed or crashed; absent once a start succeeded. */
+  readonly lastLines?: readonly string[];
   /** Milliseconds the target was awake in all, as far as this process saw. */
   readonly awakeMs: number;
 }
@@ -146,7 +148,7 @@ export class Activator {
     this.#stopper = new Stopper({
       target,
       onDone: (isPaused) => this.#putAway(isPaused),
-      onFailure: (error, retryMs) => this.#notPutAway(error, retryMs),
+      onFailure: (error, retryMs, isKnown) => this.#notPutAway(error, retryMs, isKnown),
     });
     this.#check = new UpstreamCheck({
       target,
@@ -253,7 +255,7 @@ export class Activator {
   get view(): ActivatorView {
     const idleDeadline = this.#idle.deadline;
     const cooldownUntil = this.#cooldown.until;
-    const { lastActivity, lastError } = this.#chronicle;
+    const { lastActivity, lastError, lastLines } = this.#chronicle;
     const pending = this.#pending;
     return {
       target: this.target.name,
@@ -270,6 +272,7 @@ export class Activator {
       ...(cooldownUntil !== undefined && { cooldownUntil }),
       ...(lastActivity !== undefined && { lastActivity }),
       ...(lastError !== undefined && { lastError }),
+      ...(lastLines !== undefined && lastLines.length > 0 && { lastLines }),
     };
   }
 
@@ -435,6 +438,7 @@ export class Activator {
     this.#readyAt = performance.now();
     this.#missing = undefined;
     this.#chronicle.lastError = undefined;
+    this.#chronicle.lastLines = undefined;
     if (!up.isUntried) this.#cooldown.reset();
     this.#dispatch("started");
     this.#becameReady.resolve();
@@ -462,7 +466,9 @@ export class Activator {
   }
 
   async #lastLines(): Promise<readonly string[]> {
-    return this.target.lastLines(AbortSignal.timeout(LAST_LINES_MS));
+    const lines = await this.target.lastLines(AbortSignal.timeout(LAST_LINES_MS));
+    this.#chronicle.lastLines = lines;
+    return lines;
   }
 
   #report(run: Run, result: Pick<ActivationReport, "outcome"> & Partial<ActivationReport>): void {
@@ -497,7 +503,7 @@ export class Activator {
   #putAway(isPaused: boolean): void {
     if (this.#sleep !== undefined) {
       const { reason, action, since } = this.#sleep;
-      this.#reportSleep(reason, isPaused ? "pause" : action, performance.now() - since);
+      this.#reportSleep({ reason, action: isPaused ? "pause" : action, durationMs: performance.now() - since });
     }
     this.#sleep = undefined;
     this.#up = undefined;
@@ -506,11 +512,13 @@ export class Activator {
     if (!this.#state.closing) this.#changed();
   }
 
-  #notPutAway(error: Error, retryMs: number): void {
+  #notPutAway(error: Error, retryMs: number, isKnown: boolean): void {
     // Nobody is there any more to thaw it.
     if (this.#state.closing && this.#stopper.action === "pause") return this.#putToSleep("stop", "paused");
     this.#chronicle.lastError = error.message;
-    this.#observer.stopFailed(this.target.name, error, this.#state.closing ? 0 : retryMs);
+    const { closing } = this.#state;
+    const subject = { target: this.target.name, services: this.#services };
+    if (closing || !isKnown) this.#observer.stopFailed({ ...subject, error, retryMs: closing ? 0 : retryMs });
     this.#dispatch(isDenial(error) ? "denied" : "failed");
   }
 
@@ -518,18 +526,14 @@ export class Activator {
   #wentDown(exit: Exit): void {
     if (this.#up === undefined) return;
     this.#up = undefined;
-    this.#reportSleep(sleepReasonOf(exit), "none", 0, exit);
+    const reason = sleepReasonOf(exit);
+    const details = { reason, action: "none", durationMs: 0, exit } as const;
+    if (reason !== "crash") return this.#reportSleep(details);
+    void this.#lastLines().then((lastLines) => this.#reportSleep({ ...details, lastLines }));
   }
 
-  #reportSleep(reason: SleepReason, action: SleepAction | "none", durationMs: number, exit?: Exit): void {
-    this.#observer.sleep({
-      target: this.target.name,
-      services: this.#services,
-      reason,
-      action,
-      durationMs,
-      ...(exit && { exit }),
-    });
+  #reportSleep(details: Omit<SleepReport, "target" | "services">): void {
+    this.#observer.sleep({ target: this.target.name, services: this.#services, ...details });
   }
 
   #finish(): void {

@@ -21,6 +21,8 @@ const awakeStates: ReadonlySet<StateName> = new Set(["starting", "ready", "drain
 export class Chronicle {
   lastActivity: number | undefined;
   lastError: string | undefined;
+  /** The last output before a failure or a crash. */
+  lastLines: readonly string[] | undefined;
   #cause = NOT_SEEN;
   #since: number = Date.now();
   #awakeMs = 0;

@@ -14,8 +14,8 @@ export interface StopperOptions {
   readonly target: Target;
   /** It is put away: frozen, or down. */
   readonly onDone: (isPaused: boolean) => void;
-  /** An attempt did not work; `again` repeats it after `retryMs`. */
-  readonly onFailure: (error: Error, retryMs: number) => void;
+  /** An attempt did not work; `again` repeats it after `retryMs`. `isKnown`: the attempt before failed in the same way. */
+  readonly onFailure: (error: Error, retryMs: number, isKnown: boolean) => void;
 }
 
 /** Puts a target away, in as many attempts as it needs. */
@@ -24,6 +24,8 @@ export class Stopper {
   #action: SleepAction = "stop";
   #attempts = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** The message of the last failed attempt. */
+  #failure: string | undefined;
 
   constructor(options: StopperOptions) {
     this.#options = options;
@@ -43,6 +45,7 @@ export class Stopper {
   begin(action: SleepAction, startCall: Promise<void> | undefined): void {
     this.#action = action;
     this.#attempts = 0;
+    this.#failure = undefined;
     if (startCall === undefined) return this.#attempt();
     const attempt = (): void => this.#attempt();
     abortable(startCall, AbortSignal.timeout(GIVEN_UP_MS)).then(attempt, attempt);
@@ -80,6 +83,9 @@ export class Stopper {
     const sight = await target.look(AbortSignal.timeout(LOOK_MS)).catch(() => undefined);
     const isPaused = sight?.up === false && sight.pausedLife !== undefined;
     if (sight?.up === false && (!isPaused || this.#action === "pause")) return onDone(isPaused);
-    onFailure(reason instanceof Error ? reason : new Error(String(reason)), this.#retryMs);
+    const error = reason instanceof Error ? reason : new Error(String(reason));
+    const isKnown = error.message === this.#failure;
+    this.#failure = error.message;
+    onFailure(error, this.#retryMs, isKnown);
   }
 }

@@ -2,6 +2,7 @@
 import { constants, fstatSync, openSync } from "node:fs";
 import pino from "pino";
 import pretty from "pino-pretty";
+import { describeExit } from "../activation/errors.ts";
 import { within } from "../async.ts";
 import type { LogFormat, LogLevel } from "../config/config.ts";
 import { progressWords } from "../engine/pull-progress.ts";
@@ -16,6 +17,7 @@ import type {
   ReloadReport,
   SleepReport,
   StateChange,
+  StopFailure,
   UnroutedReport,
   UserIdReport,
 } from "./observer.ts";
@@ -123,13 +125,7 @@ export function logObserver(log: Log): Observer {
     state: (change) => logState(log, change),
     activation: (report) => logActivation(log, report),
     sleep: (report) => logSleep(log, report),
-    stopFailed: (target, error, retryMs) => {
-      const next = retryMs > 0 ? `; trying again in ${seconds(retryMs)}` : "";
-      log.error(
-        { event: "target.stop_failed", target, error: error.message, ...remedyOf(error) },
-        `${target} could not be stopped: ${sentenceOf(error)}${next}`,
-      );
-    },
+    stopFailed: (report) => logStopFailure(log, report),
     connectionOpened: ({ service, id, client, front, pid }) => {
       const facts = { event: "connection.opened", service, conn: id, client, front, ...(pid !== undefined && { pid }) };
       log.debug(facts, `${service}: ${client} is being served`);
@@ -179,17 +175,17 @@ function logState(log: Log, { target, services, from, to, event, wokenBy }: Stat
     { event: "target.state", target, services, from, to, cause: event },
     `${target}: ${from} → ${to} (${event})`,
   );
+  const subject = subjectOf({ target, services });
   if (to === "starting") {
     const { client, holder } = wokenBy ?? {};
     const cause = client ?? (holder !== undefined && { dependent: holder });
-    const words = client === undefined ? holder : `${client.client} through ${client.service}`;
-    log.info(
-      { event: "target.starting", target, services, ...cause },
-      `${target} is starting${words === undefined ? "" : ` for ${words}`}`,
-    );
+    const waker = client === undefined ? holder : `${client.client} through ${client.service}`;
+    const starting = `is starting${waker === undefined ? "" : ` for ${waker}`}`;
+    const words = event === "found" ? "was found running, waiting until it is ready" : starting;
+    log.info({ event: "target.starting", target, services, ...cause }, `${subject} ${words}`);
   }
   if (to === "stopping" && from !== "starting") {
-    log.info({ event: "target.stopping", target, services, cause: event }, `${target} is going to sleep (${event})`);
+    log.info({ event: "target.stopping", target, services, cause: event }, `${subject} is going to sleep (${event})`);
   }
 }
 
@@ -203,18 +199,18 @@ function logActivation(log: Log, report: ActivationReport): void {
     duration_ms: round(durationMs),
     ...(startMs !== undefined && { start_ms: round(startMs) }),
   };
+  const subject = subjectOf(report);
   if (outcome === "ready") {
     const how = adopted ? "was running already and answers" : "is ready";
-    log.info({ event: "target.ready", ...facts }, `${target} ${how} after ${seconds(durationMs)}`);
+    log.info({ event: "target.ready", ...facts }, `${subject} ${how} after ${seconds(durationMs)}`);
     return;
   }
   if (outcome === "cancelled") {
-    log.info({ event: "target.cancelled", ...facts }, `the start of ${target} was given up`);
+    log.info({ event: "target.cancelled", ...facts }, `${subject}: the start was cancelled`);
     return;
   }
-  const message = error === undefined ? outcome : sentenceOf(error);
+  const message = error === undefined ? outcome : withoutName(sentenceOf(error), target);
   const next = cooldownMs === undefined ? "" : `; next attempt in ${seconds(cooldownMs)} at the earliest`;
-  const words = lastLines === undefined || lastLines.length === 0 ? "" : `; its last output: ${lastLines.join(" ⏎ ")}`;
   const details = {
     error: error?.message,
     ...remedyOf(error),
@@ -224,7 +220,31 @@ function logActivation(log: Log, report: ActivationReport): void {
     ...(lastLines && { last_lines: lastLines }),
     ...(cooldownMs !== undefined && { cooldown_ms: cooldownMs }),
   };
-  log.error({ event: "target.failed", ...facts, ...details }, `${target} failed to start: ${message}${next}${words}`);
+  log.error(
+    { event: "target.failed", ...facts, ...details },
+    `${subject} failed to start: ${message}${next}${outputOf(lastLines)}`,
+  );
+}
+
+/** What a message is about, with the names that the configuration has for it: `ftp: container vsftpd`. */
+function subjectOf({ target, services }: { readonly target: string; readonly services: readonly string[] }): string {
+  return services.length === 0 ? target : `${services.join(", ")}: ${target}`;
+}
+
+function withoutName(message: string, name: string): string {
+  return message.startsWith(`${name} `) ? message.slice(name.length + 1) : message;
+}
+
+function outputOf(lastLines: readonly string[] = []): string {
+  return lastLines.length === 0 ? "" : `; last output: ${lastLines.join(" ⏎ ")}`;
+}
+
+function logStopFailure(log: Log, { target, services, error, retryMs }: StopFailure): void {
+  const next = retryMs > 0 ? `; retrying in ${seconds(retryMs)}, repeated failures are not logged` : "";
+  log.error(
+    { event: "target.stop_failed", target, services, error: error.message, ...remedyOf(error) },
+    `${subjectOf({ target, services })} could not be stopped: ${sentenceOf(error)}${next}`,
+  );
 }
 
 function logPull(log: Log, { image, stage, durationMs, doneBytes, totalBytes, error }: PullReport): void {
@@ -259,16 +279,18 @@ function logReload(log: Log, report: ReloadReport): void {
   );
 }
 
-function logSleep(log: Log, { target, services, reason, action, durationMs, exit }: SleepReport): void {
+function logSleep(log: Log, report: SleepReport): void {
+  const { target, services, reason, action, durationMs, exit, lastLines } = report;
+  const subject = subjectOf(report);
   const facts = { event: "target.asleep", target, services, reason, action, duration_ms: round(durationMs) };
   if (reason === "crash") {
     log.error(
-      { ...facts, exit_code: exit?.code, exit_signal: exit?.signal },
-      `${target} crashed (${exit?.code ?? exit?.signal})`,
+      { ...facts, exit_code: exit?.code, exit_signal: exit?.signal, ...(lastLines && { last_lines: lastLines }) },
+      `${subject} crashed${describeExit(exit ?? {})}${outputOf(lastLines)}`,
     );
   } else if (reason === "external") {
-    log.warn({ ...facts, exit_code: exit?.code }, `${target} was put away by somebody else`);
-  } else log.info(facts, `${target} is ${action === "pause" ? "paused" : "asleep"} (${reason})`);
+    log.warn({ ...facts, exit_code: exit?.code }, `${subject} was stopped by another process`);
+  } else log.info(facts, `${subject} is ${action === "pause" ? "paused" : "asleep"} (${reason})`);
 }
 
 /** A client got nothing, through no fault of its own. */

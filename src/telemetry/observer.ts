@@ -46,6 +46,17 @@ export interface SleepReport {
   readonly action: "stop" | "kill" | "pause" | "none";
   readonly durationMs: number;
   readonly exit?: Exit;
+  /** What the target last printed, oldest first, after a crash. */
+  readonly lastLines?: readonly string[];
+}
+
+/** A target could not be stopped. Repeated failures with the same message are not reported. */
+export interface StopFailure {
+  readonly target: string;
+  readonly services: readonly string[];
+  readonly error: Error;
+  /** Until the next attempt; 0: there is none. */
+  readonly retryMs: number;
 }
 
 export type ConnectionOutcome =
@@ -156,8 +167,7 @@ export interface Observer {
   state(change: StateChange): void;
   activation(report: ActivationReport): void;
   sleep(report: SleepReport): void;
-  /** A stop did not work and will be tried again. */
-  stopFailed(target: string, error: Error, retryMs: number): void;
+  stopFailed(report: StopFailure): void;
   /** A client waits no longer: the way to what serves it is open. */
   connectionOpened(facts: ConnectionFacts): void;
   connection(report: ConnectionReport): void;
@@ -218,7 +228,7 @@ export function fanOut(...observers: readonly Observer[]): Observer {
     state: (change) => observers.forEach((o) => o.state(change)),
     activation: (report) => observers.forEach((o) => o.activation(report)),
     sleep: (report) => observers.forEach((o) => o.sleep(report)),
-    stopFailed: (target, error, retryMs) => observers.forEach((o) => o.stopFailed(target, error, retryMs)),
+    stopFailed: (report) => observers.forEach((o) => o.stopFailed(report)),
     connectionOpened: (facts) => observers.forEach((o) => o.connectionOpened(facts)),
     connection: (report) => observers.forEach((o) => o.connection(report)),
     denials: (summary) => observers.forEach((o) => o.denials(summary)),

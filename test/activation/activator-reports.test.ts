@@ -243,9 +243,15 @@ suite("the observer", () => {
     test(`is told of a ready target that went down by itself (${JSON.stringify(exit)}): ${reason}`, async () => {
       using stage = new Stage();
       await stage.wake();
+      stage.target.say("out of memory");
       stage.target.goDown(exit);
       await stage.settle();
-      assert.deepEqual(stage.sleeps, [{ ...who, reason, action: "none", durationMs: 0, exit }]);
+      const lastLines = reason === "crash" ? ["out of memory"] : undefined;
+      const output = lastLines && { lastLines };
+      assert.deepEqual(stage.sleeps, [{ ...who, reason, action: "none", durationMs: 0, exit, ...output }]);
+      assert.deepEqual(stage.activator.view.lastLines, lastLines);
+      await stage.wake();
+      assert.equal(stage.activator.view.lastLines, undefined);
     });
   }
 

@@ -90,8 +90,13 @@ suite("a stop", () => {
       assert.equal(stage.target.stops.length, stops);
       await stage.advance(1);
       assert.equal(stage.target.stops.length, stops + 1);
-      assert.deepEqual(stage.stopFailures.at(-1), { error: engineAway, retryMs: pauseMs });
     }
+    assert.deepEqual(stage.stopFailures, [{ error: engineAway, retryMs: 1_000 }], "the same failure is reported once");
+    const denied = new TargetError("failed", "another failure");
+    stage.target.failStop(denied);
+    await stage.advance(30_000);
+    assert.deepEqual(stage.stopFailures.at(-1), { error: denied, retryMs: 30_000 });
+    assert.equal(stage.stopFailures.length, 2);
     stage.target.finishStop();
     await stage.settle();
     assert.equal(stage.state, "asleep");
@@ -112,7 +117,7 @@ suite("a stop", () => {
     await stage.settle();
     assert.deepEqual(
       stage.stopFailures.map(({ retryMs }) => retryMs),
-      [1_000, 2_000, 1_000],
+      [1_000, 1_000],
     );
   });
 

@@ -92,7 +92,7 @@ export class Stage implements Disposable {
         state: (change) => this.#changed(change),
         activation: (report) => this.activations.push(report),
         sleep: (report) => this.sleeps.push(report),
-        stopFailed: (_target, error, retryMs) => this.stopFailures.push({ error, retryMs }),
+        stopFailed: ({ error, retryMs }) => this.stopFailures.push({ error, retryMs }),
       }),
     });
   }

@@ -140,7 +140,7 @@ engineTest("a target that runs out of memory while it starts is told from one th
 });
 
 engineTest("a target that crashes in use: its clients are told, the next one wakes it again", async (lab) => {
-  const program = `${echo()} process.on("SIGUSR2", () => process.exit(5));`;
+  const program = `${echo()} process.on("SIGUSR2", () => { console.error("disk full"); process.exit(5); });`;
   const target = await lab.container({ program });
   const wakeport = await lab.wakeport({ echo: { to: target } });
   using peer = await wakeport.connect("echo");
@@ -148,9 +148,11 @@ engineTest("a target that crashes in use: its clients are told, the next one wak
   await target.kill("SIGUSR2");
   assert.notEqual(await peer.ends(), "open");
   await wakeport.until("echo", "asleep");
-  const [sleep] = wakeport.record.sleeps;
-  assert.equal(sleep?.reason, "crash");
-  assert.equal(sleep.exit?.code, 5);
+  const { sleeps } = wakeport.record;
+  await eventually("the crash is reported with the last output", () => sleeps.length === 1);
+  assert.equal(sleeps[0]?.reason, "crash");
+  assert.equal(sleeps[0].exit?.code, 5);
+  assert.deepEqual(sleeps[0].lastLines?.slice(-1), isProxied ? [] : ["disk full"]);
   peer.end();
   assert.notEqual(await wakeport.greeted("echo"), peer.text);
 });

@@ -61,7 +61,7 @@ engineTest("a crash in use that a restart policy mends: the new life is adopted"
     peer.end();
   }
   await eventually("it is adopted", () => wakeport.record.activations.some(({ adopted }) => adopted));
-  assert.equal(wakeport.record.sleeps[0]?.reason, "crash");
+  await eventually("the crash is reported", () => wakeport.record.sleeps[0]?.reason === "crash");
   await wakeport.until("echo", "ready");
   assert.notEqual(await wakeport.greeted("echo"), client.text);
 });

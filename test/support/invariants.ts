@@ -37,7 +37,7 @@ export class Recorder {
     state: (change) => this.states.push(timed(change)),
     activation: (report) => this.activations.push(timed(report)),
     sleep: (report) => this.sleeps.push(timed(report)),
-    stopFailed: (target, error) => this.stopFailures.push(timed({ target, error })),
+    stopFailed: ({ target, error }) => this.stopFailures.push(timed({ target, error })),
     connection: (report) => this.connections.push(timed(report)),
     engineCall: (call) => this.calls.push(timed(call)),
     pull: (report) => this.pulls.push(timed(report)),

@@ -133,18 +133,18 @@ suite("logObserver()", () => {
       "connection.closed",
       "db: 192.0.2.1:5000 served in 2.5 s",
     ],
-    [(observer) => observer.activation(activation), "info", "target.ready", "container db is ready after 1.2 s"],
+    [(observer) => observer.activation(activation), "info", "target.ready", "db: container db is ready after 1.2 s"],
     [
       (observer) => observer.activation({ ...activation, adopted: true }),
       "info",
       "target.ready",
-      "container db was running already and answers after 1.2 s",
+      "db: container db was running already and answers after 1.2 s",
     ],
     [
       (observer) => observer.activation({ ...activation, outcome: "cancelled" }),
       "info",
       "target.cancelled",
-      "the start of container db was given up",
+      "db: container db: the start was cancelled",
     ],
     [
       (observer) =>
@@ -158,7 +158,7 @@ suite("logObserver()", () => {
         }),
       "error",
       "target.failed",
-      "container db failed to start: container db exited with code 3; next attempt in 2.0 s at the earliest; its last output: no ⏎ luck",
+      "db: container db failed to start: exited with code 3; next attempt in 2.0 s at the earliest; last output: no ⏎ luck",
     ],
     [
       (observer) =>
@@ -169,32 +169,39 @@ suite("logObserver()", () => {
         }),
       "error",
       "target.failed",
-      "container db failed to start: there is no container db: create it",
+      "db: container db failed to start: there is no container db: create it",
     ],
-    [(observer) => observer.sleep(sleep), "info", "target.asleep", "container db is asleep (idle)"],
+    [(observer) => observer.sleep(sleep), "info", "target.asleep", "db: container db is asleep (idle)"],
     [
       (observer) => observer.sleep({ ...sleep, reason: "external", action: "none" }),
       "warn",
       "target.asleep",
-      "container db was put away by somebody else",
+      "db: container db was stopped by another process",
     ],
     [
-      (observer) => observer.sleep({ ...sleep, reason: "crash", action: "none", exit: { code: 139 } }),
+      (observer) =>
+        observer.sleep({
+          ...sleep,
+          reason: "crash",
+          action: "none",
+          exit: { code: 139 },
+          lastLines: ["segmentation", "fault"],
+        }),
       "error",
       "target.asleep",
-      "container db crashed (139)",
+      "db: container db crashed with code 139; last output: segmentation ⏎ fault",
     ],
     [
-      (observer) => observer.stopFailed("container db", new Error("timeout"), 4_000),
+      (observer) => observer.stopFailed({ ...subject, error: new Error("timeout"), retryMs: 4_000 }),
       "error",
       "target.stop_failed",
-      "container db could not be stopped: timeout; trying again in 4.0 s",
+      "db: container db could not be stopped: timeout; retrying in 4.0 s, repeated failures are not logged",
     ],
     [
-      (observer) => observer.stopFailed("container db", new Error("timeout"), 0),
+      (observer) => observer.stopFailed({ ...subject, error: new Error("timeout"), retryMs: 0 }),
       "error",
       "target.stop_failed",
-      "container db could not be stopped: timeout",
+      "db: container db could not be stopped: timeout",
     ],
     [
       (observer) => observer.engineCall({ operation: "start", code: "204", durationMs: 1 }),
@@ -253,9 +260,9 @@ suite("logObserver()", () => {
     }).filter(({ event }) => event === "target.starting");
     const facts = { level: "info", event: "target.starting", ...subject };
     assert.deepEqual(lines, [
-      { ...facts, ...client, msg: "container db is starting for 192.0.2.1:5000 through sql" },
-      { ...facts, dependent: "container api", msg: "container db is starting for container api" },
-      { ...facts, msg: "container db is starting" },
+      { ...facts, ...client, msg: "db: container db is starting for 192.0.2.1:5000 through sql" },
+      { ...facts, dependent: "container api", msg: "db: container db is starting for container api" },
+      { ...facts, msg: "db: container db was found running, waiting until it is ready" },
     ]);
   });
 
