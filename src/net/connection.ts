@@ -180,8 +180,9 @@ export class Connection {
 
   async #serve(): Promise<Served> {
     const { traffic } = this.#route;
-    const waiting = traffic.waiting.take();
+    let waiting = traffic.waiting.take();
     let isOpen = false;
+    let isReported = false;
     const end = (): void => {
       if (isOpen) traffic.active -= 1;
       else waiting[Symbol.dispose]();
@@ -192,8 +193,17 @@ export class Connection {
       traffic.active += 1;
       this.#waitMs = performance.now() - this.#began;
       this.#pid = facts.pid;
+      if (isReported) return;
+      isReported = true;
       this.#options.observer.connectionOpened(this.#facts);
       void this.#user?.then((answer) => this.#tellUser(answer));
+    };
+    const waitAgain = (): void => {
+      if (!isOpen) return;
+      waiting = traffic.waiting.take();
+      end();
+      isOpen = false;
+      this.#waitMs = undefined;
     };
     try {
       const { signal } = this.#gone;
@@ -203,7 +213,7 @@ export class Connection {
         this.#lastWords = lastWords;
         this.#isBound = isBound;
       };
-      const client = { socket: this.#client, ...this.#ends, listener, signal, meters, opened, partsWith };
+      const client = { socket: this.#client, ...this.#ends, listener, signal, meters, opened, waitAgain, partsWith };
       for (let { destination } = this.#route; ; ) {
         try {
           if (!this.#isIn) await this.#hear(destination, client, waiting);

@@ -47,7 +47,7 @@ export interface RelayOptions {
   readonly lost: AbortSignal;
 }
 
-/** Relays between two sockets that are open at this moment; resolves when both are closed. Never rejects. */
+/** Relays between two sockets; resolves when both are closed. Never rejects. */
 export function relay(options: RelayOptions): Promise<RelayEnd> {
   return new Relay(options).done;
 }
@@ -100,7 +100,7 @@ class Relay {
       this.#forwardReceived(socket, other);
       resetAfterFlush(other);
     });
-    socket.on("close", () => {
+    const onClose = (): void => {
       // Closed before its stream ended, if only by us: the other side must not take that for an end.
       if (!socket.readableEnded) {
         if (this.#end === "clean") this.#end = end;
@@ -108,7 +108,9 @@ class Relay {
       }
       this.#open -= 1;
       if (this.#open === 0) this.#result.resolve(this.#end);
-    });
+    };
+    if (socket.closed) onClose();
+    else socket.once("close", onClose);
   }
 
   /**

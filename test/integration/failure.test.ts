@@ -157,6 +157,34 @@ engineTest("a target that crashes in use: its clients are told, the next one wak
   assert.notEqual(await wakeport.greeted("echo"), peer.text);
 });
 
+engineTest("a target that crashes before a byte passed: its clients are served by the next start", async (lab) => {
+  // The first connection is the readiness probe's; the second one of the first life is a client's.
+  const program = `
+    const fs = require("node:fs");
+    const isFirstLife = !fs.existsSync("/tmp/lived");
+    fs.writeFileSync("/tmp/lived", "");
+    let connections = 0;
+    require("node:net").createServer((socket) => {
+      connections += 1;
+      if (isFirstLife && connections === 2) process.exit(3);
+      socket.on("error", () => {});
+      if (!isFirstLife) socket.write("220 hello\\n");
+      socket.pipe(socket);
+    }).listen(7000);
+    process.on("SIGTERM", () => process.exit(0));`;
+  const target = await lab.container({ program });
+  const wakeport = await lab.wakeport({ crash: { to: target } });
+  const peers = await Promise.all([0, 1, 2].map(() => wakeport.connect("crash")));
+  using _peers = new DisposableStack();
+  for (const peer of peers) _peers.use(peer);
+  await eventually("all are served", () => peers.every(({ text, fate }) => text !== "" || fate !== "open"));
+  assert.deepEqual(
+    peers.map(({ text }) => text),
+    peers.map(() => "220 hello\n"),
+  );
+  assert.equal(await startsOf(lab, target), 2);
+});
+
 engineTest("clients that leave while it starts are gone; the start goes on for the others", async (lab) => {
   const target = await lab.container({ program: echo({ delayMs: 600 }) });
   const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "100ms" } });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { suite, test } from "node:test";
+import { scheduler } from "node:timers/promises";
 import { parseNetwork } from "../../src/config/networks.ts";
 import { TargetError } from "../../src/errors.ts";
 import { formatPeer } from "../../src/net/connection.ts";
@@ -330,6 +331,101 @@ suite("Connection to a target that is ready", () => {
     const [report] = await front.reported(1);
     assert.equal(report?.outcome, "start_failed");
     assert.equal(front.target.starts.length, 2);
+  });
+
+  const ends = {
+    "ends the connection": (upstream: Peer) => upstream.end(),
+    "resets the connection": (upstream: Peer) => upstream.reset(),
+    "leaves it as it is": () => {},
+  } as const;
+  for (const [how, end] of Object.entries(ends)) {
+    test(`that dies before a byte passed and ${how}: the next life serves the client`, async () => {
+      await using server = await PeerServer.open();
+      await using front = await awake(server.port);
+      using client = await front.client();
+      const first = await server.accepted();
+      await eventually("it is relayed", () => front.traffic.active === 1);
+      end(first);
+      await scheduler.wait(20);
+      front.target.goDown({ code: 1 });
+      await front.starting();
+      assert.deepEqual([client.fate, front.traffic.active, front.traffic.waiting.taken], ["open", 0, 1]);
+      client.send("hello");
+      front.target.finishStart();
+      const second = await server.accepted();
+      await second.receives(5);
+      second.end("served");
+      assert.equal(await client.ends(), "ended");
+      assert.equal(client.text, "served");
+      client.end();
+      const [report] = await front.reported(1);
+      assert.deepEqual([report?.outcome, report?.end, report?.bytesIn], ["relayed", "clean", 5]);
+      assert.equal(first.received, 0);
+      assert.deepEqual([front.traffic.active, front.traffic.waiting.taken], [0, 0]);
+    });
+  }
+
+  test("that dies before a byte passed, each time: gives up after the third life", async () => {
+    await using server = await PeerServer.open();
+    await using front = await awake(server.port);
+    using client = await front.client();
+    for (let life = 1; life <= 3; life += 1) {
+      (await server.accepted()).reset();
+      front.target.goDown({ code: 1 });
+      if (life < 3) await front.start();
+    }
+    assert.equal(await client.ends(), "ECONNRESET");
+    const [report] = await front.reported(1);
+    assert.deepEqual([report?.outcome, report?.waitMs], ["start_failed", undefined]);
+    assert.match(String(report?.error), /exited with code 1/);
+    assert.equal(front.target.starts.length, 2);
+  });
+
+  test("that lives and ends the connection without a byte: passes that on, and starts nothing", async () => {
+    await using server = await PeerServer.open();
+    await using front = await awake(server.port);
+    for (const [end, fate] of [
+      [ends["ends the connection"], "ended"],
+      [ends["resets the connection"], "ECONNRESET"],
+    ] as const) {
+      using client = await front.client();
+      end(await server.accepted());
+      assert.equal(await client.ends(), fate);
+      client.end();
+    }
+    const reports = await front.reported(2);
+    assert.deepEqual(
+      reports.map(({ outcome, end }) => `${outcome} ${end}`),
+      ["relayed clean", "relayed upstream_reset"],
+    );
+    assert.deepEqual([front.target.starts.length, server.peers.length], [0, 2]);
+  });
+
+  test("that dies after a byte of the client passed: resets the client, which may have been served", async () => {
+    await using server = await PeerServer.open();
+    await using front = await awake(server.port);
+    using client = await front.client();
+    client.send("x");
+    const upstream = await server.accepted();
+    await upstream.receives(1);
+    upstream.reset();
+    front.target.goDown({ code: 1 });
+    assert.equal(await client.ends(), "ECONNRESET");
+    await front.reported(1);
+    assert.equal(front.target.starts.length, 0);
+  });
+
+  test("that is cut at the end of a drain before a byte passed: resets the client at once", async () => {
+    await using server = await PeerServer.open();
+    await using front = await awake(server.port);
+    using client = await front.client();
+    await server.accepted();
+    await eventually("it is relayed", () => front.traffic.active === 1);
+    const closed = front.activator.close({ drainMs: 0, leaveRunning: true });
+    assert.equal(await client.ends(), "ECONNRESET");
+    await closed;
+    const [report] = await front.reported(1);
+    assert.deepEqual([report?.outcome, report?.end], ["relayed", "drained"]);
   });
 
   test("lets a client go that has stood in line for a minute", async (t) => {

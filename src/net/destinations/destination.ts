@@ -25,6 +25,12 @@ export interface Client {
   partsWith(lastWords: LastWords, isBound?: () => boolean): void;
   /** To be called when the way to what serves it is open: it no longer waits. */
   opened(facts?: OpenedFacts): void;
+  /**
+   * To be called when that target was lost before a byte passed: the client waits for the next one.
+   *
+   * @throws LimitError if no waiting place is free
+   */
+  waitAgain(): void;
 }
 
 /** What a client is told that is not served, for that reason; undefined: nothing. Never rejects. */

@@ -3,7 +3,7 @@ import type net from "node:net";
 import { abortable } from "../../activation/abortable.ts";
 import type { Activator } from "../../activation/activator.ts";
 import { CLIENT } from "../../activation/claims.ts";
-import { ClosedError, ExitedError } from "../../activation/errors.ts";
+import { ClosedError, CooldownError, ExitedError } from "../../activation/errors.ts";
 import type { Lease } from "../../activation/lease.ts";
 import { delay, type Gate } from "../../async.ts";
 import { DeadlineError } from "../../errors.ts";
@@ -11,6 +11,7 @@ import { formatPeer } from "../connection.ts";
 import type { Control, DataPorts } from "../data-ports.ts";
 import { dial } from "../dial.ts";
 import { firstByte } from "../first-byte.ts";
+import { firstTraffic } from "../first-traffic.ts";
 import { readIp } from "../ip.ts";
 import type { Conversation, Progress, Protocol } from "../protocols/protocol.ts";
 import { type ProxyVersion, proxyHeader } from "../proxy-header.ts";
@@ -20,7 +21,7 @@ import type { Client, Destination, Served } from "./destination.ts";
 const DIAL_MS = 10_000;
 /** A client that stands in line behind a target that takes nobody is let go after this. */
 const REACH_MS = 60_000;
-/** How often a client may lose the target between the grant and the dial before it is let go. */
+/** How many times a client may lose the target before a byte passed; then it is refused. */
 const ATTEMPTS = 3;
 
 export interface ToTargetOptions {
@@ -41,8 +42,8 @@ export interface ToTargetOptions {
 
 /** From the end of a page to the request with which its browser comes back for the site. */
 const BACK_MS = 2_000;
-/** Between the reset of a client and the news that its target has ended. */
-const NEWS_MS = 250;
+/** Until the engine reports that a target has ended whose connections have. */
+const NEWS_MS = 1_000;
 
 export class ToTarget implements Destination {
   readonly #options: ToTargetOptions;
@@ -67,7 +68,21 @@ export class ToTarget implements Destination {
     return Promise.resolve();
   }
 
+  /** A target that goes down before the first byte passed costs the client only time: the next activation serves it. */
   async serve(client: Client): Promise<Served> {
+    for (let attempt = 1, lost: ExitedError | undefined; ; attempt += 1) {
+      const served = await this.#serveOnce(client).catch((error: unknown) => {
+        throw error instanceof CooldownError ? (lost ?? error) : error;
+      });
+      if (!(served instanceof ExitedError)) return served;
+      lost = served;
+      client.waitAgain();
+      if (attempt === ATTEMPTS) throw lost;
+    }
+  }
+
+  /** @returns why the target went down, if no byte had passed in either direction */
+  async #serveOnce(client: Client): Promise<Served | ExitedError> {
     const { socket, signal, meters } = client;
     using conversation = this.#options.protocol.meet({ socket, signal, progress: this.#progress });
     client.partsWith(
@@ -78,6 +93,8 @@ export class ToTarget implements Destination {
     const control = this.#join(client, upstream, lease);
     using held = new DisposableStack();
     held.use(control ?? lease);
+    // Its close tells the rest.
+    upstream.on("error", () => {});
     const served = await settled(conversation, upstream);
     if (served !== undefined) {
       void keep(held.move(), lease.signal);
@@ -85,6 +102,13 @@ export class ToTarget implements Destination {
     }
     if (this.#options.send !== undefined) upstream.write(proxyHeader(this.#options.send, client));
     client.opened();
+    if (!(await firstTraffic(socket, upstream, lease.signal))) {
+      const exited = await exitOf(lease, signal);
+      if (exited !== undefined) {
+        upstream.destroy();
+        return exited;
+      }
+    }
     const end = await conversation.relay({
       client: socket,
       peer: client.peer,
@@ -94,7 +118,9 @@ export class ToTarget implements Destination {
       ...(control && { control }),
     });
     const isWordless = meters[0]?.out === 0;
-    if (lease.isUntried && isWordless && (end === "upstream_reset" || end === "target_gone")) await throwIfLost(lease);
+    const isLost = end === "upstream_reset" || end === "target_gone";
+    const exited = lease.isUntried && isWordless && isLost ? await exitOf(lease) : undefined;
+    if (exited !== undefined) throw exited;
     return { outcome: "relayed", end };
   }
 
@@ -171,25 +197,18 @@ export class ToTarget implements Destination {
 /**
  * Lets a conversation come to its end, while the way to the target is open already.
  *
- * @throws the reason of the client's signal, or what became of the upstream meanwhile
+ * @throws the reason of the client's signal
  */
 async function settled(conversation: Conversation, upstream: net.Socket): Promise<Served | undefined> {
-  let failure: Error | undefined;
-  const onError = (error: Error): void => {
-    failure = error;
-  };
-  upstream.once("error", onError);
   // Who is bound by what it was told is not led on, and a server that serves one client at a time would serve nobody else.
   if (conversation.isBound === true) upstream.destroy();
   let isWanted = false;
   try {
     const served = await conversation.ready();
-    if (failure !== undefined) throw failure;
     isWanted = served === undefined;
     return served;
   } finally {
-    if (isWanted) upstream.off("error", onError);
-    else upstream.destroy();
+    if (!isWanted) upstream.destroy();
   }
 }
 
@@ -199,8 +218,8 @@ async function keep(held: Disposable, lost: AbortSignal): Promise<void> {
   await delay(BACK_MS, lost).catch(() => {});
 }
 
-/** A target that ended before it said a word to a client has not served it. @throws the reason why it was lost */
-async function throwIfLost({ signal }: Lease): Promise<void> {
-  await delay(NEWS_MS, signal).catch(() => {});
-  if (signal.reason instanceof ExitedError) throw signal.reason;
+/** Why the target went down, if it did, or does within a moment. @param gone aborted when the client leaves */
+async function exitOf({ signal }: Lease, gone?: AbortSignal): Promise<ExitedError | undefined> {
+  await delay(NEWS_MS, gone === undefined ? signal : AbortSignal.any([signal, gone])).catch(() => {});
+  return signal.reason instanceof ExitedError ? signal.reason : undefined;
 }
