@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Config, WokenService } from "./config/config.ts";
 import { type LabelledContainer, serviceOfLabels } from "./config/labels.ts";
 import { conflictOn, entriesOf } from "./config/shared-fronts.ts";
+import { rivals } from "./engine/compose-service.ts";
 import { type ListedContainer, projectLabel, serviceLabel } from "./engine/container-facts.ts";
 import { createdLabel } from "./engine/created.ts";
 
@@ -76,17 +77,11 @@ type LabelledService = NonNullable<ReturnType<typeof serviceOfLabels>>;
  * Who is served as it wants to be, or has to stay so, comes first: nobody takes its name or its port. Then who is served,
  * then newcomers.
  */
-function readAll(
-  containers: readonly ListedContainer[],
-  { found, refused, config }: Circumstances,
-): { readonly container: ListedContainer; readonly read: LabelledService }[] {
-  const all = firsts(containers).flatMap((container) => {
-    const read = isConfigured(container, config) ? undefined : serviceOfLabels(labelledOf(container), config);
-    return read === undefined ? [] : [{ container, read }];
-  });
+function readAll(containers: readonly ListedContainer[], { found, refused, config }: Circumstances): Reading[] {
+  const all = readFirsts(containers, config);
   // Not by the container's name: while compose recreates one, it has another.
   const served = new Set([...found.values()].map(({ service }) => keyOf(service)));
-  const rank = ({ container, read }: (typeof all)[number]): number => {
+  const rank = ({ container, read }: Reading): number => {
     const one = "service" in read ? found.get(read.service.name) : undefined;
     const staysSo =
       "service" in read && (refused.has(read.service.name) || isDeepStrictEqual(one?.service, read.service));
@@ -126,10 +121,29 @@ function keyOf({ target }: WokenService): string {
   return target.kind === "container" ? JSON.stringify(target.reference) : "";
 }
 
-/** Of a compose service with several containers the first stands for all. */
-function firsts(containers: readonly ListedContainer[]): ListedContainer[] {
+interface Reading {
+  readonly container: ListedContainer;
+  readonly read: LabelledService;
+}
+
+/** Reads the labels of the first container of each compose service, which stands for all of them. */
+function readFirsts(containers: readonly ListedContainer[], config: Config): Reading[] {
   const byTarget = Map.groupBy(containers, (container) => JSON.stringify(labelledOf(container).reference));
-  return [...byTarget.values()].flatMap((same) => same.slice(0, 1));
+  return [...byTarget.values()].flatMap((same): Reading[] => {
+    const claims = rivals(same);
+    if (claims.length > 0) return claims.map((container) => ({ container, read: { problems: [copied(claims)] } }));
+    const [container] = same;
+    const read =
+      container === undefined || isConfigured(container, config)
+        ? undefined
+        : serviceOfLabels(labelledOf(container), config);
+    return container === undefined || read === undefined ? [] : [{ container, read }];
+  });
+}
+
+function copied(claims: readonly ListedContainer[]): string {
+  const names = claims.map(({ name }) => name).toSorted();
+  return `the same compose project, service and number as ${names.join(", ")}: remove what compose did not create`;
 }
 
 /** The configuration goes first, also for what is created as it says: labels may come with an image. */

@@ -73,6 +73,21 @@ suite("services of labels", () => {
     assert.deepEqual(world.sees(a), ["+ a"]);
   });
 
+  test("are not made of a container whose compose labels another one has copied", () => {
+    const labels = { "com.docker.compose.project": "p", "com.docker.compose.service": "s" };
+    const number = (value: string) => ({ ...labels, "com.docker.compose.container-number": value });
+    const world = new World();
+    const [real, second] = [container("p-s-1", "80", number("1")), container("p-s-2", "80", number("2"))];
+    assert.deepEqual(world.sees(real, second), ["+ s"]);
+    const copy = container("copy", "81", number("1"));
+    const reason = "the same compose project, service and number as copy, p-s-1: remove what compose did not create";
+    const told = [`p-s-1: ${reason}`, `copy: ${reason}`, `again in ${LINGER_MS}`];
+    assert.deepEqual(world.sees(real, copy), told);
+    world.now += LINGER_MS;
+    assert.deepEqual(world.sees(copy, real)[0], "- s");
+    assert.deepEqual(world.sees(real), ["+ s"]);
+  });
+
   test("keep their ports before those that ask for them later, in whatever order they are listed", () => {
     const world = new World();
     world.sees(a, b);

@@ -9,6 +9,7 @@ import { within } from "../async.ts";
 import { TargetError } from "../errors.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { engineAgent } from "./agent.ts";
+import { inOrder } from "./compose-service.ts";
 import { type ContainerFacts, factsOf, type ListedContainer, projectLabel, serviceLabel } from "./container-facts.ts";
 import { type Creation, type Listed, listedOf, ownerLabel, type RawListed } from "./created.ts";
 import { callCode, engineFault, isImageMissing, isRefusal, type Operation, statusOf } from "./faults.ts";
@@ -128,28 +129,21 @@ export class Engine {
     } as const;
     return this.#call(options, async (abort) => {
       const found = await this.#docker.listContainers({ all: true, filters: { label: [label] }, ...abort });
-      return found
-        .filter((container) => !isOneOff(container))
-        .toSorted(byNumber)
-        .map(({ Id, Names, Labels }) => ({ id: Id, name: nameOf(Names), labels: Labels }));
+      return inOrder(found).map(listedContainer);
     });
   }
 
   /**
-   * The ids of the containers of a compose service, stopped ones too: the lowest container number first, and of two with
-   * one number, as there are while compose replaces one by the other, the one that runs, or else the newer one.
+   * The containers of a compose service, stopped ones too, in the order of compose's container numbers.
    *
    * @throws TargetError
    */
-  async findComposeService(project: string, service: string, signal?: AbortSignal): Promise<readonly string[]> {
+  async findComposeService(project: string, service: string, signal?: AbortSignal): Promise<ListedContainer[]> {
     const label = [`${projectLabel}=${project}`, `${serviceLabel}=${service}`];
     const options = callOn("list", `${project}/${service}`, QUICK_MS, signal);
     return this.#call(options, async (abort) => {
       const found = await this.#docker.listContainers({ all: true, filters: { label }, ...abort });
-      return found
-        .filter((container) => !isOneOff(container))
-        .toSorted(byNumber)
-        .map((container) => container.Id);
+      return inOrder(found).map(listedContainer);
     });
   }
 
@@ -376,28 +370,18 @@ function callOn(operation: Operation, on: string | Named, deadlineMs: number, si
   return { operation, subject, id, deadlineMs, ...(signal && { signal }) };
 }
 
-function byNumber(a: Dockerode.ContainerInfo, b: Dockerode.ContainerInfo): number {
-  const running = (container: Dockerode.ContainerInfo): number => (container.State === "running" ? 0 : 1);
-  return containerNumber(a) - containerNumber(b) || running(a) - running(b) || b.Created - a.Created;
+function listedContainer({ Id, Names, Labels }: Dockerode.ContainerInfo): ListedContainer {
+  return { id: Id, name: nameOf(Names), labels: Labels };
 }
 
 /** A container has more names where others link to it: `/web/db`. */
-function nameOf(names: readonly string[]): string {
+function nameOf(names: readonly string[] = []): string {
   const own = names.find((name) => name.lastIndexOf("/") === 0) ?? names[0] ?? "";
   return own.replace(/^\//, "");
 }
 
 function isConflict(error: unknown): boolean {
   return error instanceof TargetError && error.fault === "conflict";
-}
-
-/** Made by `docker compose run`. podman-compose does not have the label at all. */
-function isOneOff(container: Dockerode.ContainerInfo): boolean {
-  return container.Labels["com.docker.compose.oneoff"] === "True";
-}
-
-function containerNumber(container: Dockerode.ContainerInfo): number {
-  return Number(container.Labels["com.docker.compose.container-number"] ?? Number.MAX_SAFE_INTEGER);
 }
 
 /** What was printed, without the headers between its pieces. */

@@ -2,13 +2,14 @@
 import { LONGEST_TIMER_MS, timerMs } from "../activation/timers.ts";
 import { delay } from "../async.ts";
 import type { ContainerReference } from "../config/config.ts";
-import { type ContainerFacts, projectLabel, serviceLabel } from "../engine/container-facts.ts";
+import { rivals } from "../engine/compose-service.ts";
+import { type ContainerFacts, type ListedContainer, projectLabel, serviceLabel } from "../engine/container-facts.ts";
 import { isFor } from "../engine/created.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { ContainerEvent, EngineEvents } from "../engine/events.ts";
 import { checkRoute, findRoute, type LivingRoute } from "../engine/find-route.ts";
 import type { OwnContainer } from "../engine/own-container.ts";
-import { TargetError } from "../errors.ts";
+import { sentenceOf, TargetError } from "../errors.ts";
 import { beginOfLife, followLog } from "./container-log.ts";
 import { restartWarning, stopWarning } from "./container-warnings.ts";
 import { Succession } from "./succession.ts";
@@ -63,6 +64,8 @@ export class ContainerTarget implements Target {
   #killed: string | undefined;
   /** The last life whose end by SIGKILL was looked at twice. */
   #lookedTwiceAt: string | undefined;
+  /** The last ambiguity, which is reported once. */
+  #ambiguity: string | undefined;
 
   constructor(options: ContainerOptions) {
     this.#options = options;
@@ -304,12 +307,27 @@ export class ContainerTarget implements Target {
       return (await reference.find(signal)) ?? new TargetError("missing", message);
     }
     const project = reference.project ?? (await this.#ownProject(signal));
-    const [id] = await engine.findComposeService(project, reference.service, signal);
-    if (id !== undefined) return id;
+    const containers = await engine.findComposeService(project, reference.service, signal);
+    const claims = rivals(containers);
+    if (claims.length > 0) return this.#ambiguous(claims);
+    const [first] = containers;
+    if (first !== undefined) return first.id;
     const message = `compose project "${project}" has no container of service "${reference.service}"`;
     return new TargetError("missing", message, {
       remedy: "create it (docker compose up --no-start), or correct the names in the configuration",
     });
+  }
+
+  /** No choice between them would be safe: one of them has copied the labels of the other. */
+  #ambiguous(claims: readonly ListedContainer[]): TargetError {
+    const names = claims.map(({ name }) => name).toSorted();
+    const message = `${names.length} containers claim to be ${this.name}: ${names.join(", ")}`;
+    const error = new TargetError("missing", message, {
+      remedy: 'remove the ones that compose did not create, or name the right one: "container: NAME"',
+    });
+    if (this.#ambiguity !== message) this.#options.onWarning("target.ambiguous", sentenceOf(error));
+    this.#ambiguity = message;
+    return error;
   }
 
   async #ownProject(signal: AbortSignal): Promise<string> {
