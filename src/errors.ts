@@ -23,6 +23,11 @@ export class TargetError extends Error {
   }
 }
 
+/** A target was not stopped, because it is in use or is not wakeport's to stop. The message names the reasons. */
+export class KeptError extends Error {
+  override readonly name = "KeptError";
+}
+
 /** The target is up but said itself that it will not serve: an unhealthy container. */
 export class UnhealthyError extends Error {
   override readonly name = "UnhealthyError";

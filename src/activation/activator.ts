@@ -22,7 +22,7 @@ import {
   StartTimeoutError,
 } from "./errors.ts";
 import type { Group } from "./group.ts";
-import { IdleTimer } from "./idle-timer.ts";
+import { IdleCheck } from "./idle-check.ts";
 import { Lease, type LeaseClient } from "./lease.ts";
 import { Lookout } from "./lookout.ts";
 import { type EffectName, type EventName, initialState, type State, type StateName, transition } from "./machine.ts";
@@ -32,7 +32,7 @@ import { Stopper } from "./stopper.ts";
 import { Tail } from "./tail.ts";
 import { timerMs } from "./timers.ts";
 import { UpstreamCheck } from "./upstream-check.ts";
-import { isDenial, outcomeOf, sleepReasonOf, wasRefused } from "./verdicts.ts";
+import { isDenial, outcomeOf, sleepReasonOf, wasKept, wasRefused } from "./verdicts.ts";
 
 const LAST_LINES_MS = 2_000;
 /** As many as anybody shows. */
@@ -76,6 +76,8 @@ export interface ActivatorView {
   readonly missing?: string;
   /** What else needs the target at this moment, besides clients. */
   readonly dependents: readonly string[];
+  /** Use that does not pass through wakeport, found when the idle time was over; empty when there was none. */
+  readonly otherUse: readonly string[];
   readonly held: number;
   readonly waiting: number;
   /** While the target is up but not ready: what is still missing. */
@@ -119,7 +121,7 @@ export class Activator {
   #missing: string | undefined;
   #readyAt = 0;
   #becameReady = Promise.withResolvers<void>();
-  readonly #idle = new IdleTimer(() => this.#dispatch("idle"));
+  readonly #idle: IdleCheck;
   readonly #cooldown = new Cooldown();
   readonly #check: UpstreamCheck;
 
@@ -144,6 +146,11 @@ export class Activator {
     this.#group = options.group;
     this.#observer = options.observer;
     const { target } = options;
+    this.#idle = new IdleCheck({
+      target,
+      onIdle: () => this.#dispatch("idle"),
+      onOtherUse: (uses) => this.#observer.heldAwake({ target: target.name, services: this.#services, uses }),
+    });
     this.#lookout = new Lookout({ target, epoch: () => this.#epoch, onSight: (sight) => this.#saw(sight) });
     this.#stopper = new Stopper({
       target,
@@ -263,6 +270,7 @@ export class Activator {
       cause: this.#chronicle.cause,
       since: this.#chronicle.since,
       dependents: this.#claims.dependents,
+      otherUse: this.#idle.otherUse,
       held: this.#claims.held,
       waiting: this.#claims.waiting,
       awakeMs: this.#chronicle.awakeMs,
@@ -403,11 +411,12 @@ export class Activator {
   #arm(): void {
     const { sleep, deeper } = this.#policy;
     if (this.#state.name === "paused") {
-      if (sleep === "pause" && deeper !== undefined) this.#idle.start(deeper.afterMs);
+      if (sleep === "pause" && deeper !== undefined) this.#idle.start(deeper.afterMs, deeper.afterMs);
       return;
     }
+    const { idleTimeoutMs, minUptimeMs } = this.#policy;
     const uptimeMs = performance.now() - this.#readyAt;
-    this.#idle.start(Math.max(this.#policy.idleTimeoutMs, this.#policy.minUptimeMs - uptimeMs));
+    this.#idle.start(Math.max(idleTimeoutMs, minUptimeMs - uptimeMs), idleTimeoutMs);
   }
 
   // Bringing it up
@@ -450,9 +459,10 @@ export class Activator {
 
   #notBroughtUp(run: Run, reason: unknown): void {
     if (run !== this.#run) return;
+    // The close came first, whatever the attempt would have become.
+    if (this.#state.name !== "starting") return this.#report(run, { outcome: "cancelled", error: this.#closedError() });
     const error = reason instanceof Error ? reason : new Error(String(reason));
     const { outcome, exit } = outcomeOf(error);
-    if (this.#state.name !== "starting") return this.#report(run, { outcome, error });
     this.#chronicle.lastError = error.message;
     if (exit !== undefined) this.#wentDown(exit);
     const cooldown = run.adopt ? {} : { cooldownMs: this.#cooldown.begin() };
@@ -513,6 +523,7 @@ export class Activator {
   }
 
   #notPutAway(error: Error, retryMs: number, isKnown: boolean): void {
+    if (wasKept(error)) return this.#kept(error);
     // Nobody is there any more to thaw it.
     if (this.#state.closing && this.#stopper.action === "pause") return this.#putToSleep("stop", "paused");
     this.#chronicle.lastError = error.message;
@@ -520,6 +531,13 @@ export class Activator {
     const subject = { target: this.target.name, services: this.#services };
     if (closing || !isKnown) this.#observer.stopFailed({ ...subject, error, retryMs: closing ? 0 : retryMs });
     this.#dispatch(isDenial(error) ? "denied" : "failed");
+  }
+
+  /** The target stays up, and is served on. */
+  #kept(error: Error): void {
+    this.#sleep = undefined;
+    this.#observer.heldAwake({ target: this.target.name, services: this.#services, uses: [error.message] });
+    this.#dispatch("kept", { error });
   }
 
   /** By itself, or by somebody else. */

@@ -84,6 +84,8 @@ function causeOf(
       return "went down while it was being adopted";
     case "idle":
       return "idle";
+    case "kept":
+      return `not stopped: ${error?.message ?? "in use"}`;
     case "close":
     case "deadline":
       return "shutdown";

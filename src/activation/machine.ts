@@ -22,6 +22,7 @@ export const eventNames = [
   "lost", // went down by itself while it was being adopted
   "stopped", // our stop is done
   "denied", // our stop was refused, and will not happen
+  "kept", // our stop was not made, because the target may not be stopped now
   "close", // the service ends
   "deadline", // the drain took too long
 ] as const;
@@ -111,6 +112,7 @@ const table = {
     failed: (s) => (s.closing ? go("asleep") : go("stopping", "stop-again")),
     // It stays up: those who wait for it are to have it.
     denied: (s) => (s.closing ? go("asleep") : s.leases > 0 ? go("starting", "adopt") : go("stopping", "stop-again")),
+    kept: (s) => (s.closing ? go("asleep") : go("starting", "adopt")),
     exited: () => go("stopping"),
     stopped: (s) => (s.leases > 0 ? go("starting", "start") : go("asleep")),
     // Its sleep is a pause, and done.

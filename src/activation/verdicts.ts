@@ -37,3 +37,8 @@ export function wasRefused(error: Error): boolean {
 export function isDenial(error: Error): boolean {
   return "fault" in error && error.fault === "denied";
 }
+
+/** Whether a target was left as it is, because it may not be put away now. */
+export function wasKept(error: Error): boolean {
+  return error.name === "KeptError";
+}

@@ -18,6 +18,8 @@ export interface ServiceStatus {
   readonly since?: string;
   /** Targets that need this one at this moment. */
   readonly dependents: readonly string[];
+  /** What keeps it awake although no client uses it: use that bypasses wakeport. Absent when nothing does. */
+  readonly held_by?: readonly string[];
   readonly target: string;
   /** Front addresses, each with the port of the target that is woken for it. */
   readonly ports: readonly PortStatus[];
@@ -83,6 +85,7 @@ export interface UnnamedStatus {
   readonly cause: string;
   readonly since: string;
   readonly dependents: readonly string[];
+  readonly held_by?: readonly string[];
   readonly idle_deadline?: string;
 }
 
@@ -120,6 +123,7 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
     name: service.name,
     state: live === undefined ? "disabled" : view === undefined ? "listening" : stateOf(view),
     dependents: view?.dependents ?? [],
+    ...heldBy(view),
     ...(view !== undefined && { cause: view.missing ?? view.cause, since: rfc3339(view.since) }),
     target,
     ports: [
@@ -138,6 +142,10 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
     ...(view?.cooldownUntil !== undefined && { cooldown_until: rfc3339(view.cooldownUntil) }),
     ...(view?.lastError !== undefined && { last_error: view.lastError }),
   };
+}
+
+function heldBy(view: ActivatorView | undefined): Pick<ServiceStatus, "held_by"> {
+  return view === undefined || view.otherUse.length === 0 ? {} : { held_by: view.otherUse };
 }
 
 function portStatus(port: ServicePort, hasTarget: boolean): PortStatus {
@@ -175,6 +183,7 @@ export function unnamedStatus(view: ActivatorView): UnnamedStatus {
   return {
     target,
     dependents,
+    ...heldBy(view),
     state: stateOf(view),
     cause: missing ?? cause,
     since: rfc3339(since),

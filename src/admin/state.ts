@@ -88,9 +88,13 @@ export function stateLines(report: StateReport): string[] {
     ...(bans === undefined ? [] : [`bans = ${bans.count}`]),
     ...indented((bans?.latest ?? []).map(({ source, until }) => `${source} until ${until}`)),
     ...services.flatMap(serviceLines),
-    ...unnamed.flatMap(({ target, state, cause, since: at, dependents }) => [
+    ...unnamed.flatMap(({ target, state, cause, since: at, dependents, held_by = [] }) => [
       target,
-      ...indented([`state = ${state}: ${cause}, since ${at}`, ...list("needed by", dependents)]),
+      ...indented([
+        `state = ${state}: ${cause}, since ${at}`,
+        ...list("needed by", dependents),
+        ...list("held by", held_by),
+      ]),
     ]),
     ...labels.map(({ container, problem }) => `label problem = ${container}: ${problem}`),
     "end of state",
@@ -108,6 +112,7 @@ function serviceLines(service: ServiceState): string[] {
       `target = ${target}`,
       ...list("ports", fronts),
       ...list("needed by", service.dependents),
+      ...list("held by", service.held_by ?? []),
       ...list("waits for", service.pending ?? []),
       ...optional("sleeps at", service.idle_deadline),
       ...optional("last activity", service.last_activity),

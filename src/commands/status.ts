@@ -43,11 +43,14 @@ export function format(
   const needed = [...services, ...unnamed].flatMap(({ target, dependents }) =>
     dependents.length === 0 ? [] : [`${target}: needed by ${dependents.join(", ")}`],
   );
+  const held = [...services, ...unnamed].flatMap(({ target, held_by = [] }) =>
+    held_by.length === 0 ? [] : [`${target}: kept awake by ${held_by.join("; ")}`],
+  );
   const failures = services.flatMap(({ name, last_error }) =>
     last_error === undefined ? [] : [`${name}: ${last_error}`],
   );
   const labels = label_problems.map(({ container, problem }) => `${container}: ${problem}`);
-  const lines = [...problems, ...starting, ...needed, ...failures, ...labels, ...banLines(bans, now)];
+  const lines = [...problems, ...starting, ...needed, ...held, ...failures, ...labels, ...banLines(bans, now)];
   return [...table([HEAD, ...rows, ...others]), ...lines].join("\n");
 }
 

@@ -59,9 +59,18 @@ export interface Target {
   start(signal: AbortSignal): Promise<"started" | "already">;
 
   /**
+   * Returns what uses the target without passing through wakeport since the previous call, one phrase each ("an exec
+   * session"); empty when nothing does. Called when the target has become idle, to start a measurement, and again
+   * before it is put to sleep. Absent where the target has no such use.
+   *
+   * @throws TargetError when that cannot be known
+   */
+  otherUse?(signal: AbortSignal): Promise<readonly string[]>;
+
+  /**
    * Puts it away and resolves when that is done. A target that is gone is down; one that is down cannot be paused.
    *
-   * @throws TargetError
+   * @throws KeptError when the target may not be put away now; TargetError
    */
   sleep(action: SleepAction, signal: AbortSignal): Promise<void>;
 

@@ -125,6 +125,9 @@ export function logObserver(log: Log): Observer {
     state: (change) => logState(log, change),
     activation: (report) => logActivation(log, report),
     sleep: (report) => logSleep(log, report),
+    heldAwake: ({ target, services, uses }) => {
+      log.info({ event: "target.held_awake", target, services, uses }, `${target} stays awake: ${uses.join("; ")}`);
+    },
     stopFailed: (report) => logStopFailure(log, report),
     connectionOpened: ({ service, id, client, front, pid }) => {
       const facts = { event: "connection.opened", service, conn: id, client, front, ...(pid !== undefined && { pid }) };

@@ -59,6 +59,14 @@ export interface StopFailure {
   readonly retryMs: number;
 }
 
+/** An idle target that is not put to sleep. */
+export interface HeldAwakeReport {
+  readonly target: string;
+  readonly services: readonly string[];
+  /** What holds it: use that does not pass through wakeport, or why wakeport may not stop it. */
+  readonly uses: readonly string[];
+}
+
 export type ConnectionOutcome =
   | "relayed"
   /** By a process of its own, or by wakeport itself. */
@@ -167,6 +175,8 @@ export interface Observer {
   state(change: StateChange): void;
   activation(report: ActivationReport): void;
   sleep(report: SleepReport): void;
+  /** An idle target stays awake. Reported when that begins, and when the reasons change. */
+  heldAwake(report: HeldAwakeReport): void;
   stopFailed(report: StopFailure): void;
   /** A client waits no longer: the way to what serves it is open. */
   connectionOpened(facts: ConnectionFacts): void;
@@ -198,6 +208,7 @@ const silent: Observer = {
   state: () => {},
   activation: () => {},
   sleep: () => {},
+  heldAwake: () => {},
   stopFailed: () => {},
   connectionOpened: () => {},
   connection: () => {},
@@ -228,6 +239,7 @@ export function fanOut(...observers: readonly Observer[]): Observer {
     state: (change) => observers.forEach((o) => o.state(change)),
     activation: (report) => observers.forEach((o) => o.activation(report)),
     sleep: (report) => observers.forEach((o) => o.sleep(report)),
+    heldAwake: (report) => observers.forEach((o) => o.heldAwake(report)),
     stopFailed: (report) => observers.forEach((o) => o.stopFailed(report)),
     connectionOpened: (facts) => observers.forEach((o) => o.connectionOpened(facts)),
     connection: (report) => observers.forEach((o) => o.connection(report)),

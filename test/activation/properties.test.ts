@@ -85,6 +85,7 @@ class Books {
         return this.#isStarting || this.#isStopping;
       case "stopped":
       case "denied":
+      case "kept":
         return this.#isStopping;
       case "paused":
         return !this.#isStarting;
@@ -105,6 +106,7 @@ class Books {
     if (
       event === "stopped" ||
       event === "denied" ||
+      event === "kept" ||
       event === "paused" ||
       (event === "failed" && before.name === "stopping")
     )
@@ -227,6 +229,7 @@ function weightOf(act: Act): number {
     case "start fails":
     case "stop fails":
     case "stop is denied":
+    case "stop is not made":
     case "look fails":
     case "probe fails":
       return 5;

@@ -2,7 +2,13 @@
 import { Activator, type ActivatorOptions, type Policy } from "../../src/activation/activator.ts";
 import type { Lease } from "../../src/activation/lease.ts";
 import type { Probe } from "../../src/activation/run.ts";
-import { type ActivationReport, observer, type SleepReport, type StateChange } from "../../src/telemetry/observer.ts";
+import {
+  type ActivationReport,
+  type HeldAwakeReport,
+  observer,
+  type SleepReport,
+  type StateChange,
+} from "../../src/telemetry/observer.ts";
 import { Call, FakeTarget } from "../support/fake-target.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
@@ -78,6 +84,7 @@ export class Stage implements Disposable {
   #probed = "";
   readonly activations: ActivationReport[] = [];
   readonly sleeps: SleepReport[] = [];
+  readonly heldAwake: HeldAwakeReport[] = [];
   readonly stopFailures: { readonly error: Error; readonly retryMs: number }[] = [];
 
   constructor(changes: Partial<Policy> = {}, { clock, ...parts }: StageParts = {}) {
@@ -92,6 +99,7 @@ export class Stage implements Disposable {
         state: (change) => this.#changed(change),
         activation: (report) => this.activations.push(report),
         sleep: (report) => this.sleeps.push(report),
+        heldAwake: (report) => this.heldAwake.push(report),
         stopFailed: ({ error, retryMs }) => this.stopFailures.push({ error, retryMs }),
       }),
     });

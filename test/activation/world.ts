@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import type { Exit } from "../../src/activation/errors.ts";
-import { TargetError, UnhealthyError } from "../../src/errors.ts";
+import { KeptError, TargetError, UnhealthyError } from "../../src/errors.ts";
 import type { Sight } from "../../src/target/target.ts";
 import { type Call, openCalls } from "../support/fake-target.ts";
 import { clientLeft, type Limits, Referee } from "./referee.ts";
@@ -13,6 +13,7 @@ import { type Claim, policy, Stage } from "./stage.ts";
 
 const failure = new TargetError("failed", "it did not work");
 const denial = new TargetError("denied", "it may not be done");
+const kept = new KeptError("it is in use");
 const exits: readonly (Exit | undefined)[] = [undefined, { code: 0 }, { code: 3 }, { code: 137, oomKilled: true }];
 /** The idle timeout is shorter than a look may take, so that a look can outlast a whole activation. */
 const limits: Omit<Limits, "hasLadder"> = {
@@ -50,6 +51,7 @@ export const actNames = [
   "stop answers",
   "stop fails",
   "stop is denied",
+  "stop is not made",
   "look answers",
   "look fails",
   "probe answers",
@@ -90,6 +92,7 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
   "stop answers": (world) => world.stopAnswers(),
   "stop fails": (world) => choose(openCalls(world.stage.target.stops), 0)?.reject(failure),
   "stop is denied": (world) => choose(openCalls(world.stage.target.stops), 0)?.reject(denial),
+  "stop is not made": (world) => choose(openCalls(world.stage.target.stops), 0)?.reject(kept),
   "look answers": (world, pick) => world.lookAnswers(pick),
   "look fails": (world, pick) => choose(openCalls(world.stage.target.looks), pick)?.reject(failure),
   "probe answers": (world, pick) => world.probeAnswers(pick),

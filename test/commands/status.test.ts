@@ -50,6 +50,18 @@ process node: needed by container web`,
     );
   });
 
+  test("names what keeps an idle target awake", () => {
+    const held: ServiceStatus = {
+      ...asleep,
+      state: "ready",
+      held_by: ["1 exec session", "container worker depends on it"],
+    };
+    const lines = format({ version: "1", services: [held] }, now).split("\n");
+    assert.deepEqual(lines.slice(2), [
+      "container vsftpd: kept awake by 1 exec session; container worker depends on it",
+    ]);
+  });
+
   test("tells of an engine that is down, and of what went wrong", () => {
     const services = [{ ...asleep, last_error: "container vsftpd: no such container" }];
     const lines = format({ version: "1", engine: { url: "unix:///x", up: false }, services }, now).split("\n");

@@ -78,6 +78,9 @@ export class FakeTarget implements Target {
   /** Each change of what is true is hinted at, once. */
   hintsChanges = true;
 
+  /** Answers what uses the target without wakeport; absent: the target has no such use. */
+  otherUse?: (signal: AbortSignal) => Promise<readonly string[]>;
+
   /** What it has printed in its present life. */
   lines: readonly string[] = [];
 

@@ -1,0 +1,148 @@
+/** Use of a target that does not pass through wakeport, and stops that the target refuses. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { KeptError } from "../../src/errors.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { policy, Stage } from "./stage.ts";
+
+checkLeaks();
+
+const { idleTimeoutMs } = policy;
+
+/** Brings the target up for one claim and releases it; `uses` is what the target answers from then on. */
+async function idling(stage: Stage, uses: () => readonly string[]): Promise<void> {
+  stage.target.otherUse = () => Promise.resolve(uses());
+  const claim = await stage.wake();
+  claim.release();
+}
+
+suite("otherUse()", () => {
+  test("that finds something keeps an idle target awake, and status says what", async () => {
+    using stage = new Stage();
+    await idling(stage, () => ["an exec session"]);
+    await stage.advance(idleTimeoutMs * 3);
+    assert.equal(stage.state, "ready");
+    assert.equal(stage.target.stops.length, 0);
+    assert.deepEqual(stage.activator.view.otherUse, ["an exec session"]);
+  });
+
+  test("is asked soon after the last lease and at the end of each idle time, and not in between", async () => {
+    using stage = new Stage();
+    const askedAtMs: number[] = [];
+    await idling(stage, () => {
+      askedAtMs.push(stage.clock.nowMs);
+      return ["an exec session"];
+    });
+    await stage.advance(idleTimeoutMs * 2);
+    assert.deepEqual(askedAtMs, [1_000, idleTimeoutMs, idleTimeoutMs * 2]);
+  });
+
+  test("is not asked while a lease is held", async () => {
+    using stage = new Stage();
+    let asked = 0;
+    stage.target.otherUse = async () => {
+      asked += 1;
+      return [];
+    };
+    await stage.wake();
+    await stage.advance(idleTimeoutMs * 5);
+    assert.equal(asked, 0);
+  });
+
+  test("that finds nothing more lets the target sleep after one more idle time", async () => {
+    using stage = new Stage();
+    let uses: readonly string[] = ["an exec session"];
+    await idling(stage, () => uses);
+    await stage.advance(idleTimeoutMs);
+    uses = [];
+    await stage.advance(idleTimeoutMs - 1);
+    assert.equal(stage.state, "ready");
+    await stage.advance(1);
+    assert.equal(stage.state, "stopping");
+  });
+
+  test("is reported once for as long as the reasons are as many", async () => {
+    using stage = new Stage();
+    let uses: readonly string[] = ["an exec session"];
+    await idling(stage, () => uses);
+    await stage.advance(idleTimeoutMs * 3);
+    uses = ["an exec session", "traffic"];
+    await stage.advance(idleTimeoutMs * 2);
+    assert.deepEqual(
+      stage.heldAwake.map((report) => report.uses),
+      [["an exec session"], ["an exec session", "traffic"]],
+    );
+  });
+
+  test("that cannot be answered keeps the target awake, and status says why", async () => {
+    using stage = new Stage();
+    stage.target.otherUse = () => Promise.reject(new Error("no answer"));
+    const claim = await stage.wake();
+    claim.release();
+    await stage.advance(idleTimeoutMs);
+    assert.equal(stage.state, "ready");
+    assert.deepEqual(stage.activator.view.otherUse, ["its use is not known: no answer"]);
+  });
+
+  test("whose answer comes after the next client does not stop the target under it", async () => {
+    using stage = new Stage();
+    const answer = Promise.withResolvers<readonly string[]>();
+    await idling(stage, () => []);
+    await stage.advance(idleTimeoutMs - 1);
+    stage.target.otherUse = () => answer.promise;
+    await stage.advance(1);
+    const next = stage.claim();
+    await stage.settle();
+    answer.resolve([]);
+    await stage.settle();
+    assert.ok(next.isHeld);
+    assert.equal(stage.state, "ready");
+    assert.equal(stage.target.stops.length, 0);
+  });
+
+  test("is asked again before the second step of a sleep", async () => {
+    using stage = new Stage({ sleep: "pause", deeper: { afterMs: 10_000, action: "stop" } });
+    let uses: readonly string[] = [];
+    await idling(stage, () => uses);
+    await stage.advance(idleTimeoutMs);
+    stage.target.finishStop();
+    await stage.settle();
+    assert.equal(stage.state, "paused");
+    uses = ["container worker depends on it"];
+    await stage.advance(25_000);
+    assert.equal(stage.state, "paused");
+    uses = [];
+    await stage.advance(10_000);
+    assert.equal(stage.state, "stopping");
+  });
+});
+
+suite("a stop that the target refuses because it is in use", () => {
+  const kept = new KeptError("container worker depends on it");
+
+  test("leaves the target ready, for clients and for the next idle time", async () => {
+    using stage = new Stage();
+    await stage.wakeAndIdle();
+    const next = stage.claim();
+    stage.target.failStop(kept);
+    await stage.settle();
+    assert.ok(next.isHeld);
+    assert.equal(stage.state, "ready");
+    assert.equal(stage.target.starts.length, 1);
+    assert.deepEqual(stage.heldAwake.at(-1)?.uses, ["container worker depends on it"]);
+    assert.equal(stage.stopFailures.length, 0);
+  });
+
+  test("at the end leaves it up and ends the activator", async () => {
+    using stage = new Stage();
+    const claim = await stage.wake();
+    claim.release();
+    const closed = stage.activator.close({ drainMs: 1_000, leaveRunning: false });
+    await stage.settle();
+    stage.target.failStop(kept);
+    await closed;
+    assert.equal(stage.state, "asleep");
+    assert.equal(stage.target.truth.up, true);
+    assert.equal(stage.sleeps.length, 0);
+  });
+});
