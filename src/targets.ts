@@ -86,7 +86,8 @@ export function createTarget(
   if (spec.kind === "process")
     return createProcess(name, spec, graceMs ?? builtIn.process_stop_grace, around, observer, taken);
   if (engine === undefined) throw new Error("a container target needs an engine");
-  const onWarning: ContainerOptions["onWarning"] = (event, message) => observer.warning(event, message);
+  const names = services.map((service) => service.name).join(", ");
+  const onWarning: ContainerOptions["onWarning"] = (event, message) => observer.warning(event, `${names}: ${message}`);
   const common = { name: describeTarget(spec), network: spec.network, graceMs, onWarning, ...engine };
   if (spec.kind === "created") return new CreatedContainer({ ...common, service: spec.service, spec });
   return new ContainerTarget({ ...common, reference: spec.reference });

@@ -1,12 +1,22 @@
 /** What the person who runs wakeport should know of a container, each with what to do about it. */
 import type { ContainerFacts } from "../engine/container-facts.ts";
 
-/** Of a container that does not stay asleep; undefined for one that does. */
-export function restartWarning({ name, restartPolicy }: ContainerFacts): string | undefined {
-  if (restartPolicy !== "always") return undefined;
+/** When the Docker daemon, at its own start, starts a container that wakeport has stopped. */
+const STARTED_BY_DAEMON: Readonly<Record<string, string>> = {
+  always: "when the daemon restarts",
+  "on-failure": "when the daemon restarts, if its stop ended with an exit code other than 0",
+};
+
+/** Of a container that the Docker daemon wakes; undefined for one that stays asleep. */
+export function restartWarning({
+  name,
+  restartPolicy,
+}: Pick<ContainerFacts, "name" | "restartPolicy">): string | undefined {
+  const when = STARTED_BY_DAEMON[restartPolicy];
+  if (when === undefined) return undefined;
   return (
-    `container ${name} has "restart: always": it comes back by itself when the Docker daemon restarts, asleep or not; ` +
-    'set restart: "no" (or unless-stopped) and create it again'
+    `container ${name} has "restart: ${restartPolicy}": Docker starts it although it is asleep ${when}; ` +
+    'set restart: "no" (unless-stopped works too) and recreate it'
   );
 }
 

@@ -34,7 +34,7 @@ export interface ContainerSpec {
   readonly binds?: readonly string[];
   readonly tty?: boolean;
   /** Default: "no". */
-  readonly restart?: "always" | "on-failure";
+  readonly restart?: "no" | "unless-stopped" | "on-failure" | "always";
   /** Default: the engine's own. */
   readonly logDriver?: string;
   /** A shell command, asked every 200 ms, and how often in a row it must fail before that counts. */
@@ -109,7 +109,7 @@ export class TestEngine implements AsyncDisposable {
     const made = await this.docker.createContainer(createOptions(name, spec));
     const container = new TestContainer(this, made.id, name);
     this.#containers.push(container);
-    if (spec.restart !== undefined) this.selfStarting.add(made.id);
+    if (spec.restart !== undefined && spec.restart !== "no") this.selfStarting.add(made.id);
     return container;
   }
 
