@@ -116,7 +116,8 @@ export class Arrival {
     const direct = this.#options.signpost()?.namelessly((this.#ends ?? endsOf(this.#client)).peer.address);
     if (direct !== undefined) return takingWhatWasRead(direct);
     this.#kind = this.#options.signpost()?.kind;
-    if (this.#kind !== undefined) this.#name = (await this.#peek(speeches[this.#kind].read, LONGEST_FIRST_WORDS)).name;
+    if (this.#kind !== undefined)
+      this.#name = (await this.#peek(speeches[this.#kind].reader(), LONGEST_FIRST_WORDS)).name;
     this.#gone.signal.throwIfAborted();
     const signpost = this.#options.signpost();
     if (signpost === undefined) throw new UnroutedError("closing", "the port is no longer listened on");

@@ -28,7 +28,10 @@ export interface Found<T> {
 }
 
 export interface PeekOptions<T> {
-  /** Tells what all bytes so far mean; undefined when that takes more. What it throws is thrown. */
+  /**
+   * Tells what all bytes so far mean; undefined when that takes more. What it throws is thrown. It is called for each
+   * piece that arrives, with the same bytes in front: a reader of long input keeps its place and goes on from there.
+   */
   readonly read: (bytes: Buffer) => Found<T> | undefined;
   /** In bytes. More are not read, also where they are there: what comes of it must not depend on how they came. */
   readonly most: number;
@@ -45,13 +48,14 @@ export interface PeekOptions<T> {
  */
 export function peek<T>(socket: net.Socket, { read, most, deadlineMs, signal }: PeekOptions<T>): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  let bytes: Buffer = Buffer.alloc(0);
+  const received = new GrowingBuffer();
 
   // All of it within one turn: a stream that was found empty at its end tells its end in the next one, for good.
   const settle = (used: number): void => {
     clearTimeout(timer);
     signal.removeEventListener("abort", onAbort);
     socket.off("readable", onReadable).off("end", onEnd).off("close", onEnd);
+    const { bytes } = received;
     if (used < bytes.length && !socket.readableEnded && !socket.destroyed) socket.unshift(bytes.subarray(used));
     socket.pause();
   };
@@ -62,7 +66,8 @@ export function peek<T>(socket: net.Socket, { read, most, deadlineMs, signal }: 
   const onReadable = (): void => {
     const chunk: Buffer | null = socket.read();
     if (chunk === null) return;
-    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
+    received.append(chunk);
+    const { bytes } = received;
     try {
       const found = read(bytes.length > most ? bytes.subarray(0, most) : bytes);
       if (found !== undefined) {
@@ -84,4 +89,28 @@ export function peek<T>(socket: net.Socket, { read, most, deadlineMs, signal }: 
     socket.on("readable", onReadable).once("end", onEnd).once("close", onEnd);
   }
   return promise;
+}
+
+/** Bytes that arrive in pieces. Its room doubles, so each byte is copied a few times at most, however small the pieces are. */
+class GrowingBuffer {
+  #room: Buffer = Buffer.alloc(0);
+  #length = 0;
+
+  get bytes(): Buffer {
+    return this.#room.subarray(0, this.#length);
+  }
+
+  append(chunk: Buffer): void {
+    const length = this.#length + chunk.length;
+    if (this.#length === 0) this.#room = chunk;
+    else {
+      if (length > this.#room.length) {
+        const larger = Buffer.allocUnsafe(2 * length);
+        this.#room.copy(larger, 0, 0, this.#length);
+        this.#room = larger;
+      }
+      chunk.copy(this.#room, this.#length);
+    }
+    this.#length = length;
+  }
 }

@@ -21,21 +21,25 @@ function readingOf(read: (bytes: Buffer) => unknown, bytes: Buffer, refusal: Ref
 }
 
 /**
- * Reads more and more of the bytes, cut at these places (from 0 to 1), and last all of them.
+ * Reads more and more of the bytes, cut at these places (from 0 to 1), and last all of them: each time with a new reader,
+ * and with one that has read the pieces before.
  *
- * @returns what came of it; asserted to stay as it is once it is something
+ * @returns what came of it; asserted to be the same for both, and to stay as it is once it is something
  */
 export function readInPieces(
-  read: (bytes: Buffer) => unknown,
+  newReader: () => (bytes: Buffer) => unknown,
   bytes: Buffer,
   cuts: readonly number[],
   refusal: Refusal,
 ): Reading {
   let known: Reading;
+  const first = newReader();
   const lengths = cuts.map((cut) => Math.floor(cut * bytes.length)).toSorted((a, b) => a - b);
   for (const length of [...lengths, bytes.length]) {
-    const reading = readingOf(read, bytes.subarray(0, length), refusal);
-    if (known !== undefined) assert.deepEqual(reading, known);
+    const arrived = bytes.subarray(0, length);
+    const reading = readingOf(newReader(), arrived, refusal);
+    if (known === undefined) assert.deepEqual(readingOf(first, arrived, refusal), reading);
+    else assert.deepEqual(reading, known);
     known = reading;
   }
   return known;

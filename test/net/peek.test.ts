@@ -79,6 +79,32 @@ suite("peek", () => {
     assert.equal(accepted.text, "GET /\nHost: a!");
   });
 
+  test("copies each byte a few times at most, however small the pieces are", async (t) => {
+    await using ends = await pair();
+    const most = 2_000;
+    let copied = 0;
+    const { copy } = Buffer.prototype;
+    t.mock.method(Buffer.prototype, "copy", function count(this: Buffer, ...parameters: Parameters<typeof copy>) {
+      const bytes = copy.apply(this, parameters);
+      copied += bytes;
+      return bytes;
+    });
+    const { concat } = Buffer;
+    t.mock.method(Buffer, "concat", (...parameters: Parameters<typeof concat>) => {
+      const all = concat(...parameters);
+      copied += all.length;
+      return all;
+    });
+    const found = peeking(ends.accepted, { most: most + 1 });
+    for (let sent = 1; sent <= most; sent += 1) {
+      ends.client.send("a");
+      await eventually("it was read", () => ends.accepted.bytesRead === sent && ends.accepted.readableLength === 0);
+    }
+    ends.client.send("\n");
+    assert.equal((await found).length, most);
+    assert.ok(copied <= 4 * most, `${copied} bytes were copied`);
+  });
+
   test("keeps what is for wakeport alone", async () => {
     await using ends = await pair();
     ends.client.end("!mine\nyours");

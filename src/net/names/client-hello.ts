@@ -36,31 +36,73 @@ const HOST_NAME = 0;
  * @throws ClientHelloError, as soon as that can be told
  */
 export function readClientHello(bytes: Buffer): ClientHello | undefined {
-  const message = messageIn(bytes);
-  return message && helloOf(new Reader(message));
+  return new ClientHelloReader().read(bytes);
 }
 
-/** The first message of the handshake, without its own four bytes of head. What follows it is none of our business. */
-function messageIn(bytes: Buffer): Buffer | undefined {
-  const fragments: Buffer[] = [];
-  let [length, end] = [0, Number.POSITIVE_INFINITY];
-  for (let at = 0; at < bytes.length; ) {
-    checkRecord(bytes, at);
-    if (bytes.length < at + 5) return undefined;
-    const size = bytes.readUInt16BE(at + 3);
-    if (size === 0 || size > LONGEST_RECORD) throw new ClientHelloError("a record of TLS has a wrong length");
-    const fragment = bytes.subarray(at + 5, at + 5 + size);
-    if (length === 0 && fragment.length > 0 && fragment[0] !== CLIENT_HELLO) {
-      throw new ClientHelloError("the first message of TLS is no ClientHello");
+/** Bytes before a record's content: kind, version, length. */
+const RECORD_HEAD = 5;
+/** Bytes before a message's content: kind, length. */
+const MESSAGE_HEAD = 4;
+
+/**
+ * Reads one ClientHello that arrives in pieces. What follows it is not looked at. There may be thousands of small records,
+ * so each is looked at once, and they are put together once, when all are there.
+ */
+export class ClientHelloReader {
+  /** Where the record begins that is not complete yet. */
+  #record = 0;
+  /** How many bytes of the message the records before it have. */
+  #length = 0;
+  /** The first bytes of the message, up to its content. */
+  readonly #head: number[] = [];
+
+  /** As `readClientHello`. @param bytes all that have arrived so far */
+  read(bytes: Buffer): ClientHello | undefined {
+    while (this.#record < bytes.length) {
+      checkRecord(bytes, this.#record);
+      const start = this.#record + RECORD_HEAD;
+      if (bytes.length < start) return undefined;
+      const size = bytes.readUInt16BE(start - 2);
+      if (size === 0 || size > LONGEST_RECORD) throw new ClientHelloError("a record of TLS has a wrong length");
+      const fragment = bytes.subarray(start, start + size);
+      this.#readHead(fragment);
+      const end = this.#end;
+      if (end !== undefined && this.#length + fragment.length >= end) return helloOf(new Reader(messageIn(bytes, end)));
+      if (fragment.length < size) return undefined;
+      this.#length += size;
+      this.#record = start + size;
     }
+    return undefined;
+  }
+
+  #readHead(fragment: Buffer): void {
+    while (this.#head.length < MESSAGE_HEAD) {
+      const next = fragment[this.#head.length - this.#length];
+      if (next === undefined) return;
+      this.#head.push(next);
+      if (this.#head[0] !== CLIENT_HELLO) throw new ClientHelloError("the first message of TLS is no ClientHello");
+    }
+  }
+
+  /** Where the message ends, counted from its own beginning. */
+  get #end(): number | undefined {
+    const [kind, high, middle, low] = this.#head;
+    if (kind === undefined || high === undefined || middle === undefined || low === undefined) return undefined;
+    return MESSAGE_HEAD + (high << 16) + (middle << 8) + low;
+  }
+}
+
+/** The content of the message that begins with the first record and ends at `end`, which is there. */
+function messageIn(bytes: Buffer, end: number): Buffer {
+  const fragments: Buffer[] = [];
+  for (let [at, length] = [0, 0]; length < end; ) {
+    const start = at + RECORD_HEAD;
+    const fragment = bytes.subarray(start, start + bytes.readUInt16BE(start - 2));
     fragments.push(fragment);
     length += fragment.length;
-    // Put together twice at most, however small the records are: there may be thousands, and they are read with each byte.
-    if (length >= 4 && end === Number.POSITIVE_INFINITY) end = 4 + Buffer.concat(fragments).readUIntBE(1, 3);
-    if (length >= end) return Buffer.concat(fragments).subarray(4, end);
-    at += 5 + size;
+    at = start + fragment.length;
   }
-  return undefined;
+  return Buffer.concat(fragments).subarray(MESSAGE_HEAD, end);
 }
 
 /** A record's kind and version, as far as they have come. */

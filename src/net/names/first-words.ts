@@ -1,9 +1,9 @@
 /** How each kind of name is read of what a client says first, and what it is told that cannot be led anywhere. */
 import type { Found } from "../peek.ts";
 import type { UnroutedReason } from "../unrouted.ts";
-import { ClientHelloError, readClientHello } from "./client-hello.ts";
+import { ClientHelloError, ClientHelloReader } from "./client-hello.ts";
 import { hostOf } from "./host.ts";
-import { HttpHeadError, readHttpHead } from "./http-head.ts";
+import { HttpHeadError, HttpHeadReader } from "./http-head.ts";
 import type { NameKind } from "./name.ts";
 
 /** A client's name, absent when it says none. */
@@ -15,24 +15,30 @@ export interface Said {
 export const LONGEST_FIRST_WORDS: number = 16 * 1024;
 
 interface Speech {
-  /** Nothing of it is used up: what serves the client gets all of it. */
-  readonly read: (bytes: Buffer) => Found<Said> | undefined;
+  /** A reader for one client. Nothing of what it reads is used up: what serves the client gets all of it. */
+  readonly reader: () => (bytes: Buffer) => Found<Said> | undefined;
   readonly refuse: (reason: UnroutedReason, cause: unknown) => Buffer | undefined;
 }
 
 /** How clients speak that say a name of this kind. */
 export const speeches: Readonly<Record<NameKind, Speech>> = {
   host: {
-    read: (bytes) => {
-      const head = readHttpHead(bytes);
-      return head && { value: { name: hostOf(head) }, used: 0 };
+    reader: () => {
+      const reader = new HttpHeadReader();
+      return (bytes) => {
+        const head = reader.read(bytes);
+        return head && { value: { name: hostOf(head) }, used: 0 };
+      };
     },
     refuse: refuseRequest,
   },
   sni: {
-    read: (bytes) => {
-      const hello = readClientHello(bytes);
-      return hello && { value: { name: hello.serverName }, used: 0 };
+    reader: () => {
+      const reader = new ClientHelloReader();
+      return (bytes) => {
+        const hello = reader.read(bytes);
+        return hello && { value: { name: hello.serverName }, used: 0 };
+      };
     },
     refuse: refuseHello,
   },

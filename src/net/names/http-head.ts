@@ -47,39 +47,82 @@ const CR = 0x0d;
  * @throws HttpHeadError, as soon as that can be told
  */
 export function readHttpHead(bytes: Buffer): HttpHead | undefined {
-  let at = blankLines(bytes);
-  if (at === bytes.length) return undefined;
-  if (!TOKEN_START.test(String.fromCharCode(bytes[at] ?? 0))) throw new HttpHeadError("the request has no method");
-  const first = lineFrom(bytes, at);
-  if (first === undefined) return undefined;
-  const [, method, target, version] = REQUEST_LINE.exec(first.text) ?? [];
+  return new HttpHeadReader().read(bytes);
+}
+
+type RequestLine = Pick<HttpHead, "method" | "target" | "version">;
+
+/** Reads one head that arrives in pieces. Each byte is searched once for the end of its line. */
+export class HttpHeadReader {
+  #request: RequestLine | undefined;
+  /** Where the fields begin. */
+  #fields = 0;
+  /** Where the line begins whose end is missing. */
+  #line = 0;
+  /** All before it has been searched for the end of that line. */
+  #searched = 0;
+
+  /** As `readHttpHead`. @param bytes all that have arrived so far */
+  read(bytes: Buffer): HttpHead | undefined {
+    this.#request ??= this.#readRequestLine(bytes);
+    if (this.#request === undefined) return undefined;
+    for (let end = this.#lineEnd(bytes); end !== undefined; end = this.#lineEnd(bytes)) {
+      const isBlank = end === this.#line || (end === this.#line + 1 && bytes[this.#line] === CR);
+      this.#line = end + 1;
+      if (isBlank) return { ...this.#request, headers: headersIn(bytes, this.#fields), length: this.#line };
+    }
+    return undefined;
+  }
+
+  #readRequestLine(bytes: Buffer): RequestLine | undefined {
+    // A client may have sent blank lines after an earlier request (RFC 9112, section 2.2).
+    while (bytes[this.#line] === CR || bytes[this.#line] === LF) this.#line += 1;
+    this.#searched = Math.max(this.#searched, this.#line);
+    if (this.#line === bytes.length) return undefined;
+    const first = String.fromCharCode(bytes[this.#line] ?? 0);
+    if (!TOKEN_START.test(first)) throw new HttpHeadError("the request has no method");
+    const end = this.#lineEnd(bytes);
+    if (end === undefined) return undefined;
+    const request = requestIn(textOf(bytes, this.#line, end));
+    this.#line = end + 1;
+    this.#fields = this.#line;
+    return request;
+  }
+
+  /** The place of the next LF. */
+  #lineEnd(bytes: Buffer): number | undefined {
+    const end = bytes.indexOf(LF, this.#searched);
+    this.#searched = end < 0 ? bytes.length : end + 1;
+    return end < 0 ? undefined : end;
+  }
+}
+
+function requestIn(line: string): RequestLine {
+  const [, method, target, version] = REQUEST_LINE.exec(line) ?? [];
   if (method === undefined || target === undefined || version === undefined) {
     throw new HttpHeadError("the first line is no request of HTTP");
   }
   if (!version.startsWith("1.") && !(method === "PRI" && target === "*" && version === "2.0")) {
     throw new HttpHeadError("the version of HTTP is not known");
   }
-  at = first.next;
-  const end = endOfFields(bytes, at);
-  if (end === undefined) return undefined;
+  return { method, target, version };
+}
+
+/** All fields from here up to the blank line, which is there. */
+function headersIn(bytes: Buffer, from: number): HttpHeader[] {
   const headers: HttpHeader[] = [];
-  for (let line = lineFrom(bytes, at); line !== undefined && line.text !== ""; line = lineFrom(bytes, at)) {
-    headers.push(readField(line.text));
-    at = line.next;
+  for (let at = from; ; ) {
+    const end = bytes.indexOf(LF, at);
+    const line = textOf(bytes, at, end);
+    if (line === "") return headers;
+    headers.push(readField(line));
+    at = end + 1;
   }
-  return { method, target, version, headers, length: end };
 }
 
 /** All values of a field, whose name is given in lower case. */
 export function valuesOf({ headers }: Pick<HttpHead, "headers">, name: string): string[] {
   return headers.filter((header) => header.name === name).map(({ value }) => value);
-}
-
-/** A client may have sent some after an earlier request. @see RFC 9112, section 2.2 */
-function blankLines(bytes: Buffer): number {
-  let at = 0;
-  while (bytes[at] === CR || bytes[at] === LF) at += 1;
-  return at;
 }
 
 /** @see RFC 9112, section 5 */
@@ -101,20 +144,7 @@ function isBlank(character: string | undefined): boolean {
   return character === " " || character === "\t";
 }
 
-/** Past the first blank line; undefined when there is none. */
-function endOfFields(bytes: Buffer, from: number): number | undefined {
-  for (let at = from; ; ) {
-    const end = bytes.indexOf(LF, at);
-    if (end < 0) return undefined;
-    if (end === at || (end === at + 1 && bytes[at] === CR)) return end + 1;
-    at = end + 1;
-  }
-}
-
-/** A line without its end, and where the next one begins. */
-function lineFrom(bytes: Buffer, from: number): { readonly text: string; readonly next: number } | undefined {
-  const end = bytes.indexOf(LF, from);
-  if (end < 0) return undefined;
-  const last = end > from && bytes[end - 1] === CR ? end - 1 : end;
-  return { text: bytes.toString("latin1", from, last), next: end + 1 };
+/** A line that ends at this LF, without its end. */
+function textOf(bytes: Buffer, from: number, end: number): string {
+  return bytes.toString("latin1", from, end > from && bytes[end - 1] === CR ? end - 1 : end);
 }

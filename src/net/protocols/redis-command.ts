@@ -22,27 +22,45 @@ const CRLF_LENGTH = 2;
  * @returns undefined when it is not complete, "unknown" when it is not for us to understand
  */
 export function readCommand(bytes: Buffer): RedisCommand | "unknown" | undefined {
-  if (bytes.length === 0) return undefined;
-  return bytes[0] === ARRAY ? readArray(bytes) : readLine(bytes);
+  return new RedisCommandReader().read(bytes);
 }
 
-function readArray(bytes: Buffer): RedisCommand | "unknown" | undefined {
-  const count = readNumber(bytes, 1);
-  if (typeof count !== "object") return count;
-  let at = count.end;
-  let name = "";
-  for (let index = 0; index < count.value; index += 1) {
-    if (at >= bytes.length) return undefined;
-    if (bytes[at] !== BULK) return "unknown";
-    const size = readNumber(bytes, at + 1);
-    if (typeof size !== "object") return size;
-    if (size.value < 0) return "unknown";
-    const end = size.end + size.value;
-    if (bytes.length < end + CRLF_LENGTH) return undefined;
-    if (index === 0) name = bytes.toString("latin1", size.end, end).toUpperCase();
-    at = end + CRLF_LENGTH;
+/** Reads one command that arrives in pieces. Each string of an array is looked at once it is complete, and not again. */
+export class RedisCommandReader {
+  /** How many strings the array has. */
+  #count: number | undefined;
+  /** How many of them were read. */
+  #index = 0;
+  /** Where the next one begins. */
+  #at = 0;
+  #name = "";
+
+  /** As `readCommand`. @param bytes all that have arrived so far */
+  read(bytes: Buffer): RedisCommand | "unknown" | undefined {
+    if (bytes.length === 0) return undefined;
+    return bytes[0] === ARRAY ? this.#readArray(bytes) : readLine(bytes);
   }
-  return { length: at, name };
+
+  #readArray(bytes: Buffer): RedisCommand | "unknown" | undefined {
+    if (this.#count === undefined) {
+      const count = readNumber(bytes, 1);
+      if (typeof count !== "object") return count;
+      this.#count = count.value;
+      this.#at = count.end;
+    }
+    for (; this.#index < this.#count; this.#index += 1) {
+      if (this.#at >= bytes.length) return undefined;
+      if (bytes[this.#at] !== BULK) return "unknown";
+      const size = readNumber(bytes, this.#at + 1);
+      if (typeof size !== "object") return size;
+      if (size.value < 0) return "unknown";
+      const end = size.end + size.value;
+      if (bytes.length < end + CRLF_LENGTH) return undefined;
+      if (this.#index === 0) this.#name = bytes.toString("latin1", size.end, end).toUpperCase();
+      this.#at = end + CRLF_LENGTH;
+    }
+    return { length: this.#at, name: this.#name };
+  }
 }
 
 /** Words with blanks between them, up to a newline. Where the first one is quoted, it takes more to know it. */

@@ -1,7 +1,7 @@
 /** Answers the commands of one client of Redis, while the target starts, with the error of a server that loads its data. */
 import { peek } from "../peek.ts";
 import type { Waiter } from "./protocol.ts";
-import { readCommand } from "./redis-command.ts";
+import { RedisCommandReader } from "./redis-command.ts";
 import { starting } from "./words.ts";
 
 /** Longer commands are left to the target. */
@@ -32,12 +32,16 @@ export interface Answerable {
   readonly isOver: boolean;
 }
 
-/** The commands at the start of what a client sent that can be answered now. */
-export function answerable(bytes: Buffer): Answerable {
+/**
+ * The commands at the start of what a client sent that can be answered now.
+ *
+ * @param reader of the first one, which may have read the beginning of it before
+ */
+export function answerable(bytes: Buffer, reader: RedisCommandReader = new RedisCommandReader()): Answerable {
   let length = 0;
   let answers = 0;
   while (answers < MOST_ANSWERS) {
-    const command = readCommand(bytes.subarray(length));
+    const command = (length === 0 ? reader : new RedisCommandReader()).read(bytes.subarray(length));
     if (command === undefined) return { length, answers, isOver: false };
     if (command === "unknown" || held.has(command.name)) return { length, answers, isOver: true };
     length += command.length;
@@ -54,12 +58,16 @@ export function answerable(bytes: Buffer): Answerable {
  */
 export async function answerLoading({ socket, progress }: Waiter, signal: AbortSignal): Promise<void> {
   const answer = `-LOADING ${starting(progress.service)}, try again later\r\n`;
-  const read = (bytes: Buffer): { value: Answerable; used: number } | undefined => {
-    const found: Answerable = progress.state === "ready" ? { length: 0, answers: 0, isOver: true } : answerable(bytes);
-    return found.length > 0 || found.isOver ? { value: found, used: found.length } : undefined;
+  const reading = (): ((bytes: Buffer) => { value: Answerable; used: number } | undefined) => {
+    const reader = new RedisCommandReader();
+    return (bytes) => {
+      const isUp = progress.state === "ready";
+      const found: Answerable = isUp ? { length: 0, answers: 0, isOver: true } : answerable(bytes, reader);
+      return found.length > 0 || found.isOver ? { value: found, used: found.length } : undefined;
+    };
   };
   for (;;) {
-    const { answers, isOver } = await peek(socket, { read, most: LONGEST, deadlineMs: NEVER_MS, signal });
+    const { answers, isOver } = await peek(socket, { read: reading(), most: LONGEST, deadlineMs: NEVER_MS, signal });
     // Who does not read is not read either.
     if (!socket.write(answer.repeat(answers))) await drained(socket, signal);
     if (isOver) return;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { before, suite, test } from "node:test";
 import tls from "node:tls";
 import fc from "fast-check";
-import { ClientHelloError, readClientHello } from "../../../src/net/names/client-hello.ts";
+import { ClientHelloError, ClientHelloReader, readClientHello } from "../../../src/net/names/client-hello.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { eventually, PeerServer } from "../../support/tcp.ts";
 import { cuts, damage, numRuns, readInPieces } from "../fuzz.ts";
@@ -51,6 +51,11 @@ function serverName(...names: readonly (readonly number[])[]): readonly [number,
   return [0, [list.length >> 8, list.length & 255, ...list]];
 }
 
+function newReader(): (bytes: Buffer) => unknown {
+  const reader = new ClientHelloReader();
+  return (bytes) => reader.read(bytes);
+}
+
 const ascii = (text: string): number[] => [...Buffer.from(text, "latin1")];
 
 suite("readClientHello()", () => {
@@ -89,13 +94,20 @@ suite("readClientHello()", () => {
     assert.deepEqual(readClientHello(Buffer.from([22, 3, 0, 0, body.length + 4, 1, 0, 0, body.length, ...body])), {});
   });
 
-  test("is put together twice at most, in however many records it comes", (t) => {
+  test("each record is looked at once, and they are put together once, in whatever pieces they come", (t) => {
     const long = made([serverName(ascii("app.test")), [21, new Array<number>(2_000).fill(0)]]);
     const scarce = scattered(long, [1]);
+    const records = scarce.length / 6;
     const together = t.mock.method(Buffer, "concat").mock;
-    assert.deepEqual(readClientHello(scarce), { serverName: "app.test" });
-    assert.equal(readClientHello(scarce.subarray(0, -1)), undefined);
-    assert.equal(together.callCount(), 3);
+    const lengths = t.mock.method(Buffer.prototype, "readUInt16BE").mock;
+    const reader = new ClientHelloReader();
+    for (let length = 1; length < scarce.length; length += 1) {
+      assert.equal(reader.read(scarce.subarray(0, length)), undefined);
+    }
+    assert.deepEqual(reader.read(scarce), { serverName: "app.test" });
+    assert.equal(together.callCount(), 1);
+    // Of each record once when its head is there, once with its byte, and once when they are put together.
+    assert.ok(lengths.callCount() <= 3 * records, `${lengths.callCount()} looks at ${records} records`);
   });
 
   const refused: Readonly<Record<string, readonly [bytes: Buffer, isStranger?: boolean]>> = {
@@ -133,7 +145,7 @@ suite("readClientHello()", () => {
       fc.property(fc.constantFrom(...Object.keys(wanted)), sizes, cuts, (what, record, places) => {
         const bytes = scattered(hellos.get(what) ?? Buffer.alloc(0), record);
         const name = wanted[what]?.[1];
-        const reading = readInPieces(readClientHello, bytes, places, ClientHelloError);
+        const reading = readInPieces(newReader, bytes, places, ClientHelloError);
         assert.deepEqual(reading, { value: name === undefined ? {} : { serverName: name } });
       }),
       { numRuns },
@@ -144,7 +156,7 @@ suite("readClientHello()", () => {
     fc.assert(
       fc.property(fc.constantFrom(...Object.keys(wanted)), damage, cuts, (what, harm, places) => {
         const bytes = harm(hellos.get(what) ?? Buffer.alloc(0));
-        const reading = readInPieces(readClientHello, bytes, places, ClientHelloError);
+        const reading = readInPieces(newReader, bytes, places, ClientHelloError);
         if (reading === undefined || "error" in reading) return;
         assert.match((reading.value as { serverName?: string }).serverName ?? "", /^[a-z0-9._-]{0,253}$/);
       }),

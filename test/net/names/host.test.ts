@@ -3,17 +3,20 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { hostOf } from "../../../src/net/names/host.ts";
-import { HttpHeadError, readHttpHead } from "../../../src/net/names/http-head.ts";
+import { HttpHeadError, HttpHeadReader } from "../../../src/net/names/http-head.ts";
 import { cuts, damage, numRuns, readInPieces } from "../fuzz.ts";
 
 /** As it is read where services share a port. */
-function readHost(bytes: Buffer): { readonly host: string | undefined } | undefined {
-  const head = readHttpHead(bytes);
-  return head && { host: hostOf(head) };
+function newReader(): (bytes: Buffer) => { readonly host: string | undefined } | undefined {
+  const reader = new HttpHeadReader();
+  return (bytes) => {
+    const head = reader.read(bytes);
+    return head && { host: hostOf(head) };
+  };
 }
 
 function host(head: string): string | undefined {
-  const found = readHost(Buffer.from(`${head}\r\n\r\n`, "latin1"));
+  const found = newReader()(Buffer.from(`${head}\r\n\r\n`, "latin1"));
   assert.ok(found !== undefined);
   return found.host;
 }
@@ -91,7 +94,7 @@ suite("requests at random", () => {
   test("mean the same in whatever pieces they come, or are refused", () => {
     fc.assert(
       fc.property(request, cuts, (bytes, places) => {
-        readInPieces(readHost, bytes, places, HttpHeadError);
+        readInPieces(newReader, bytes, places, HttpHeadError);
       }),
       { numRuns },
     );
@@ -100,7 +103,7 @@ suite("requests at random", () => {
   test("that are damaged, too; no host has anything in it but what names have", () => {
     fc.assert(
       fc.property(request, damage, cuts, (bytes, harm, places) => {
-        const reading = readInPieces(readHost, harm(bytes), places, HttpHeadError);
+        const reading = readInPieces(newReader, harm(bytes), places, HttpHeadError);
         if (reading === undefined || "error" in reading) return;
         assert.match((reading.value as { host?: string }).host ?? "", /^([a-z0-9._-]{0,253}|\[[0-9a-f:.]+\])$/);
       }),

@@ -1,7 +1,7 @@
 /** Heads of HTTP requests, whole and in pieces. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { HttpHeadError, readHttpHead, valuesOf } from "../../../src/net/names/http-head.ts";
+import { HttpHeadError, HttpHeadReader, readHttpHead, valuesOf } from "../../../src/net/names/http-head.ts";
 
 function read(text: string): ReturnType<typeof readHttpHead> {
   return readHttpHead(Buffer.from(text, "latin1"));
@@ -46,6 +46,33 @@ suite("the head of an HTTP request", () => {
     assert.throws(() => read(`GET / HTTP/1.1\r\nA: b${blanks}\x01\r\n\r\n`), HttpHeadError);
     assert.equal(read(`GET / HTTP/1.1\r\nA: b${blanks}c\r\n\r\n`)?.headers[0]?.value.length, blanks.length + 2);
     assert.ok(performance.now() - began < 1_000, "a client must not keep everybody else waiting");
+  });
+
+  test("is searched once, however small its lines and the pieces are in which it arrives", (t) => {
+    const head = Buffer.from(`GET / HTTP/1.1\r\n${"a:\n".repeat(2_000)}\n`);
+    const reader = new HttpHeadReader();
+    let searched = 0;
+    const { indexOf } = Buffer.prototype;
+    t.mock.method(Buffer.prototype, "indexOf", function search(this: Buffer, byte: number, from: number) {
+      const found = indexOf.call(this, byte, from);
+      searched += (found < 0 ? this.length : found + 1) - from;
+      return found;
+    });
+    for (let length = 1; length < head.length; length += 1) {
+      assert.equal(reader.read(head.subarray(0, length)), undefined);
+    }
+    assert.equal(reader.read(head)?.headers.length, 2_000);
+    // Once while it arrives, and once more when its fields are read.
+    assert.ok(searched <= 2 * head.length, `searched ${searched} bytes of a head of ${head.length}`);
+  });
+
+  test("is the same in pieces", () => {
+    const head = "\r\n\nPOST /form HTTP/1.1\r\nHost: app.test\nA:\r\nB: c\r\n\r\nand a body\n\n";
+    for (let cut = 0; cut <= head.length; cut += 1) {
+      const reader = new HttpHeadReader();
+      const early = reader.read(Buffer.from(head.slice(0, cut)));
+      assert.deepEqual(early ?? reader.read(Buffer.from(head)), read(head), `cut at ${cut}`);
+    }
   });
 
   test("is not there before its last byte", () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { redis } from "../../../src/net/protocols/redis.ts";
-import { type RedisCommand, readCommand } from "../../../src/net/protocols/redis-command.ts";
+import { type RedisCommand, RedisCommandReader, readCommand } from "../../../src/net/protocols/redis-command.ts";
 import { answerable } from "../../../src/net/protocols/redis-loading.ts";
 import { randomRuns } from "../../activation/random.ts";
 import { checkLeaks } from "../../support/leaks.ts";
@@ -118,6 +118,18 @@ suite("readCommand()", () => {
       }),
       randomRuns(t, 2_000),
     );
+  });
+
+  test("looks at each string of an array a few times at most, in however many pieces it arrives", (t) => {
+    const command = Buffer.from(array(...new Array<string>(500).fill("a")), "latin1");
+    const texts = t.mock.method(Buffer.prototype, "toString").mock;
+    const reader = new RedisCommandReader();
+    for (let length = 1; length < command.length; length += 1) {
+      assert.equal(reader.read(command.subarray(0, length)), undefined);
+    }
+    assert.deepEqual(reader.read(command), { length: command.length, name: "A" });
+    // Of its seven bytes, at most four come behind its length and before its end.
+    assert.ok(texts.callCount() <= 5 * 500 + 10, `${texts.callCount()} numbers were read`);
   });
 });
 

@@ -6,7 +6,7 @@
  */
 import { delay } from "../../../async.ts";
 import type { Served } from "../../destinations/destination.ts";
-import { HttpHeadError, readHttpHead } from "../../names/http-head.ts";
+import { HttpHeadError, HttpHeadReader } from "../../names/http-head.ts";
 import { MovedError } from "../../outcome.ts";
 import { PeekError, peek } from "../../peek.ts";
 import { relay } from "../../relay.ts";
@@ -107,8 +107,9 @@ class HttpConversation implements Conversation {
 
   /** Undefined also where nobody can tell. */
   async #navigation(signal: AbortSignal): Promise<Navigation | undefined> {
+    const reader = new HttpHeadReader();
     const read = (bytes: Buffer): { value: Navigation | undefined; used: number } | undefined => {
-      const head = readHttpHead(bytes);
+      const head = reader.read(bytes);
       return head && { value: navigationOf(head), used: 0 };
     };
     try {

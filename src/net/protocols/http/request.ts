@@ -1,5 +1,5 @@
 import type net from "node:net";
-import { HttpHeadError, readHttpHead } from "../../names/http-head.ts";
+import { HttpHeadError, HttpHeadReader } from "../../names/http-head.ts";
 import { type Found, PeekError, peek } from "../../peek.ts";
 import type { Request } from "./answer.ts";
 
@@ -17,7 +17,7 @@ export function requestOf(socket: net.Socket): Request | undefined | Promise<Req
   const there: Buffer | null = socket.readableLength === 0 ? null : socket.read();
   if (there === null) return laterRequestOf(socket);
   try {
-    const found = read(there);
+    const found = requestReader()(there);
     if (found !== undefined) return found.value;
   } catch (error) {
     return noneIn(error);
@@ -28,7 +28,8 @@ export function requestOf(socket: net.Socket): Request | undefined | Promise<Req
 
 async function laterRequestOf(socket: net.Socket): Promise<Request | undefined> {
   let begun: Buffer = Buffer.alloc(0);
-  const readMore = (bytes: Buffer): ReturnType<typeof read> => {
+  const read = requestReader();
+  const readMore: typeof read = (bytes) => {
     begun = bytes;
     return read(bytes);
   };
@@ -42,9 +43,12 @@ async function laterRequestOf(socket: net.Socket): Promise<Request | undefined> 
   }
 }
 
-function read(bytes: Buffer): Found<Request | undefined> | undefined {
-  const head = readHttpHead(bytes);
-  return head && { value: head.version.startsWith("1.") ? head : undefined, used: bytes.length };
+function requestReader(): (bytes: Buffer) => Found<Request | undefined> | undefined {
+  const reader = new HttpHeadReader();
+  return (bytes) => {
+    const head = reader.read(bytes);
+    return head && { value: head.version.startsWith("1.") ? head : undefined, used: bytes.length };
+  };
 }
 
 function noneIn(error: unknown): undefined {
