@@ -156,13 +156,12 @@ function newUdp(options: LiveServiceOptions, { door }: ServiceEntrance): UdpServ
     route: { service: service.name, activator, traffic, observer, admit },
     ports,
     limits: service.udp,
-    refusedMs: service.startTimeoutMs,
     nextId,
   });
 }
 
 function sameForUdp(before: Service, after: Service): boolean {
-  const relevant = (service: Service): unknown => [udpPortsOf(service), service.udp, service.startTimeoutMs];
+  const relevant = (service: Service): unknown => [udpPortsOf(service), service.udp];
   return isDeepStrictEqual(relevant(before), relevant(after));
 }
 

@@ -12,6 +12,7 @@ import { abortable } from "./abortable.ts";
 import { Chronicle, type Circumstances } from "./chronicle.ts";
 import { CLIENT, Claims } from "./claims.ts";
 import { Cooldown } from "./cooldown.ts";
+import { Deadline } from "./deadline.ts";
 import {
   ActivationError,
   ClosedError,
@@ -181,6 +182,16 @@ export class Activator {
   open(): void {
     this.#watch = this.target.watch(() => this.#changed());
     this.#changed();
+  }
+
+  /**
+   * The deadline of one client, over all that it waits for: the rest of a stop, a start, and connecting to the target.
+   * A client that acquires more than one lease keeps its first deadline.
+   *
+   * @param limitMs the longest that it may be, in milliseconds
+   */
+  deadline(limitMs: number = Number.POSITIVE_INFINITY): Deadline {
+    return new Deadline(Math.min(this.#patienceMs(), limitMs), () => this.#timeoutError());
   }
 
   /**

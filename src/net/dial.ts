@@ -33,7 +33,8 @@ export function dial({ host, port, timeoutMs, signal, localAddress }: DialOption
     });
     const giveUp = (): void => fail(signal.reason);
     const timer = setTimeout(
-      () => fail(new DeadlineError(`${host}:${port} did not accept within ${timeoutMs / 1000} s`)),
+      () =>
+        fail(new DeadlineError(`${host}:${port} did not accept within ${Number((timeoutMs / 1000).toPrecision(2))} s`)),
       timeoutMs,
     );
     function settle(): void {

@@ -381,6 +381,22 @@ suite("Connection to a target that is ready", () => {
     assert.equal(front.target.starts.length, 2);
   });
 
+  test("that dies before a byte passed: the next start has the rest of the client's time", async () => {
+    await using server = await PeerServer.open();
+    await using front = await Front.open({ upstream: server.port, startTimeoutMs: 800 });
+    using client = await front.client();
+    await front.starting();
+    await scheduler.wait(600);
+    front.target.finishStart();
+    (await server.accepted()).reset();
+    front.target.goDown({ code: 1 });
+    await front.starting();
+    assert.equal(await client.ends(), "ECONNRESET");
+    assert.equal(front.state, "starting", "the start of the target keeps its own timeout");
+    const [report] = await front.reported(1);
+    assert.equal(report?.outcome, "start_timeout");
+  });
+
   test("that lives and ends the connection without a byte: passes that on, and starts nothing", async () => {
     await using server = await PeerServer.open();
     await using front = await awake(server.port);
@@ -428,18 +444,53 @@ suite("Connection to a target that is ready", () => {
     assert.deepEqual([report?.outcome, report?.end], ["relayed", "drained"]);
   });
 
-  test("lets a client go that has stood in line for a minute", async (t) => {
+  test("resets a client that waits in line for a dial until its start timeout has passed", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout"] });
-    await using front = await awake(await freePort(), { pace: 1 });
+    await using front = await awake(await freePort(), { pace: 1, startTimeoutMs: 30_000 });
     using _place = await front.pace.enter(new AbortController().signal);
     using client = await front.client();
     await eventually("the lease is granted", () => front.activator.view.held === 1);
-    t.mock.timers.tick(59_999);
+    t.mock.timers.tick(29_999);
     assert.equal(client.fate, "open");
     t.mock.timers.tick(1);
     assert.equal(await client.ends(), "ECONNRESET");
     const [report] = await front.reported(1);
-    assert.deepEqual([report?.outcome, front.activator.view.held], ["dial_failed", 0]);
+    assert.deepEqual([report?.outcome, front.activator.view.held], ["start_timeout", 0]);
+  });
+
+  test("that does not answer a dial: checks it, and resets the client after one start timeout in all", async () => {
+    await using deaf = await deafPort();
+    let probes = 0;
+    const probe = (): Promise<void> => {
+      probes += 1;
+      return probes === 1 ? Promise.resolve() : new Promise(() => {});
+    };
+    await using front = await awake(deaf.port, { probe, startTimeoutMs: 500 });
+    using client = await front.client();
+    assert.equal(await client.ends(), "ECONNRESET");
+    const [report] = await front.reported(1);
+    assert.equal(report?.outcome, "start_timeout");
+    const told = new RegExp(
+      `^fake was not ready within 0.5 s: 127.0.0.1:${deaf.port} did not accept within 0.2\\d? s$`,
+    );
+    assert.match(report?.error?.message ?? "", told);
+    assert.equal(probes, 2);
+  });
+
+  test("that goes down before the dial: its next start ends with the first deadline of the client", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    await using front = await awake(await freePort(), { pace: 1, startTimeoutMs: 10_000 });
+    using _place = await front.pace.enter(new AbortController().signal);
+    using client = await front.client();
+    await eventually("the lease is granted", () => front.activator.view.held === 1);
+    t.mock.timers.tick(6_000);
+    front.target.goDown({ code: 137 });
+    await front.starting();
+    t.mock.timers.tick(4_000);
+    assert.equal(await client.ends(), "ECONNRESET");
+    const [report] = await front.reported(1);
+    assert.equal(report?.outcome, "start_timeout");
+    assert.equal(front.state, "starting", "the start of the target keeps its own timeout");
   });
 
   test("that dies under the connection: passes its last words on", async () => {

@@ -3,10 +3,11 @@ import type net from "node:net";
 import { abortable } from "../../activation/abortable.ts";
 import type { Activator } from "../../activation/activator.ts";
 import { CLIENT } from "../../activation/claims.ts";
-import { ClosedError, CooldownError, ExitedError } from "../../activation/errors.ts";
+import type { Deadline } from "../../activation/deadline.ts";
+import { ClosedError, CooldownError, ExitedError, StartTimeoutError } from "../../activation/errors.ts";
 import type { Lease } from "../../activation/lease.ts";
 import { delay, type Gate } from "../../async.ts";
-import { DeadlineError } from "../../errors.ts";
+import { messageOf } from "../../errors.ts";
 import { formatPeer } from "../connection.ts";
 import type { Control, DataPorts } from "../data-ports.ts";
 import { dial } from "../dial.ts";
@@ -19,10 +20,15 @@ import type { Client, Destination, Served } from "./destination.ts";
 
 /** Long enough for the kernel to try again when the upstream's backlog is full (after 1 s and 3 s). */
 const DIAL_MS = 10_000;
-/** A client that stands in line behind a target that takes nobody is let go after this. */
-const REACH_MS = 60_000;
 /** How many times a client may lose the target before a byte passed; then it is refused. */
 const ATTEMPTS = 3;
+
+/** The target of a client went down before a byte passed. */
+interface Loss {
+  readonly error: ExitedError;
+  /** How long the client may wait for the next activation: the rest of its first wait, and the time it was connected. */
+  readonly leftMs: number;
+}
 
 export interface ToTargetOptions {
   readonly service: string;
@@ -70,26 +76,30 @@ export class ToTarget implements Destination {
 
   /** A target that goes down before the first byte passed costs the client only time: the next activation serves it. */
   async serve(client: Client): Promise<Served> {
-    for (let attempt = 1, lost: ExitedError | undefined; ; attempt += 1) {
-      const served = await this.#serveOnce(client).catch((error: unknown) => {
-        throw error instanceof CooldownError ? (lost ?? error) : error;
+    for (let attempt = 1, lost: Loss | undefined; ; attempt += 1) {
+      const served = await this.#serveOnce(client, lost?.leftMs).catch((error: unknown) => {
+        throw error instanceof CooldownError ? (lost?.error ?? error) : error;
       });
-      if (!(served instanceof ExitedError)) return served;
+      if (!("error" in served)) return served;
       lost = served;
       client.waitAgain();
-      if (attempt === ATTEMPTS) throw lost;
+      if (attempt === ATTEMPTS) throw lost.error;
     }
   }
 
-  /** @returns why the target went down, if no byte had passed in either direction */
-  async #serveOnce(client: Client): Promise<Served | ExitedError> {
+  /**
+   * @param limitMs how long the client may still wait, at most; default: for one start
+   * @returns a loss if the target went down before a byte passed in either direction
+   */
+  async #serveOnce(client: Client, limitMs?: number): Promise<Served | Loss> {
     const { socket, signal, meters } = client;
     using conversation = this.#options.protocol.meet({ socket, signal, progress: this.#progress });
     client.partsWith(
       (reason) => conversation.refuse(reason),
       () => conversation.isBound === true,
     );
-    const { upstream, lease } = await this.#reach(client);
+    const { upstream, lease, leftMs } = await this.#reach(client, limitMs);
+    const connectedAt = performance.now();
     const control = this.#join(client, upstream, lease);
     using held = new DisposableStack();
     held.use(control ?? lease);
@@ -106,7 +116,7 @@ export class ToTarget implements Destination {
       const exited = await exitOf(lease, signal);
       if (exited !== undefined) {
         upstream.destroy();
-        return exited;
+        return { error: exited, leftMs: leftMs + performance.now() - connectedAt };
       }
     }
     const end = await conversation.relay({
@@ -155,43 +165,55 @@ export class ToTarget implements Destination {
     };
   }
 
-  /** A target that goes down between the grant and the dial costs the client nothing but time: the next one serves it. */
-  async #reach({ peer, signal: gone }: Client): Promise<{ upstream: net.Socket; lease: Lease }> {
+  /** Acquires the target and connects to it, within one deadline. If the target goes down in between, tries again. */
+  async #reach(
+    { peer, signal: gone }: Client,
+    limitMs?: number,
+  ): Promise<{ upstream: net.Socket; lease: Lease; leftMs: number }> {
     const { activator, service } = this.#options;
     const facts = { client: formatPeer(peer), service };
+    using deadline = activator.deadline(limitMs);
+    const signal = AbortSignal.any([gone, deadline.signal]);
     for (let attempt = 1; ; attempt += 1) {
-      const lease = await activator.acquire(gone, CLIENT, facts);
+      const lease = await activator.acquire(signal, CLIENT, facts);
       try {
-        return { upstream: await this.#reachUpstream(lease, gone), lease };
+        const upstream = await this.#reachUpstream(lease, deadline, signal);
+        return { upstream, lease, leftMs: deadline.leftMs };
       } catch (error) {
         lease[Symbol.dispose]();
         gone.throwIfAborted();
-        if (!lease.signal.aborted || attempt === ATTEMPTS) throw error;
+        if (deadline.signal.aborted || !lease.signal.aborted || attempt === ATTEMPTS) throw error;
       }
     }
   }
 
   /** From the grant to an open path, in line with the others. */
-  async #reachUpstream(lease: Lease, gone: AbortSignal): Promise<net.Socket> {
-    const late = new AbortController();
-    const timer = setTimeout(() => late.abort(new DeadlineError("the target takes no more connections")), REACH_MS);
-    const signal = AbortSignal.any([gone, lease.signal, late.signal]);
+  async #reachUpstream(lease: Lease, deadline: Deadline, waiting: AbortSignal): Promise<net.Socket> {
+    const signal = AbortSignal.any([waiting, lease.signal]);
     try {
-      return await this.#dial(lease, signal);
-    } catch {
+      return await this.#dial(lease, deadline, signal);
+    } catch (failure) {
       signal.throwIfAborted();
-      await abortable(this.#options.activator.verify(lease), signal);
-      return await this.#dial(lease, signal);
-    } finally {
-      clearTimeout(timer);
+      try {
+        await abortable(this.#options.activator.verify(lease), signal);
+        return await this.#dial(lease, deadline, signal);
+      } catch (error) {
+        throw error === deadline.signal.reason ? explained(error, failure) : error;
+      }
     }
   }
 
-  async #dial(lease: Lease, signal: AbortSignal): Promise<net.Socket> {
+  /** Takes half of the remaining time at most: a failed dial is followed by a check of the target and another dial. */
+  async #dial(lease: Lease, deadline: Deadline, signal: AbortSignal): Promise<net.Socket> {
     using _place = await this.#options.pace.enter(signal);
     const { address: host, port = this.#options.targetPort } = lease;
-    return await dial({ host, port, timeoutMs: DIAL_MS, signal });
+    return await dial({ host, port, timeoutMs: Math.min(DIAL_MS, deadline.leftMs / 2), signal });
   }
+}
+
+/** The error of a client whose deadline passed after a dial had failed: names that failure. */
+function explained(late: unknown, failure: unknown): StartTimeoutError {
+  return new StartTimeoutError(`${messageOf(late)}: ${messageOf(failure)}`, { cause: failure });
 }
 
 /**

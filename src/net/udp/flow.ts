@@ -1,4 +1,6 @@
+import type { Deadline } from "../../activation/deadline.ts";
 import { ClosedError, ExitedError } from "../../activation/errors.ts";
+import { timerMs } from "../../activation/timers.ts";
 import { DeadlineError } from "../../errors.ts";
 import type { Meter } from "../relay.ts";
 import type { DatagramCount, DropReason } from "./datagrams.ts";
@@ -24,6 +26,8 @@ export interface Claim extends Disposable {
 
 /** What a flow needs of the service behind it, and tells it. */
 export interface Visit {
+  /** Limits how long the client waits in all: for the target, and until that accepts the first datagram. */
+  deadline(): Deadline;
   /** Claims the target. @throws why it cannot be had, or the reason of `signal` */
   reach(signal: AbortSignal): Promise<Claim>;
   /** All that was held has been sent: from now on datagrams pass at once. */
@@ -58,8 +62,6 @@ export interface FlowOptions {
   readonly timeoutMs: number;
   /** Bytes that are held until the target takes them. */
   readonly heldBytes: number;
-  /** How long a target that is up may refuse, in milliseconds. */
-  readonly refusedMs: number;
   readonly answer: (datagram: Buffer) => void;
   readonly count: DatagramCount;
   /** All bytes of the service. */
@@ -134,22 +136,25 @@ export class Flow {
 
   /** A target that goes down before all that was held is sent costs the client nothing but time. */
   async #serve(): Promise<FlowEnd> {
+    using deadline = this.#options.visit.deadline();
+    const signal = AbortSignal.any([this.#over.signal, deadline.signal]);
     for (let attempt = 1; ; attempt += 1) {
-      using claim = await this.#options.visit.reach(this.#over.signal);
+      using claim = await this.#options.visit.reach(signal);
       try {
-        return await this.#serveWith(claim);
+        return await this.#serveWith(claim, deadline.leftMs);
       } catch (error) {
         this.#over.signal.throwIfAborted();
-        if (!claim.signal.aborted || attempt === ATTEMPTS) throw error;
+        if (deadline.signal.aborted || !claim.signal.aborted || attempt === ATTEMPTS) throw error;
       }
     }
   }
 
-  async #serveWith(claim: Claim): Promise<FlowEnd> {
+  /** @param refusedMs how long the target may refuse the first datagram, in milliseconds */
+  async #serveWith(claim: Claim, refusedMs: number): Promise<FlowEnd> {
     const late = new AbortController();
     const { port, knocker } = this.#options.passage;
     const refused = (): void => late.abort(new DeadlineError(`the target takes no datagrams on port ${port}`));
-    const timer = setTimeout(refused, this.#options.refusedMs);
+    const timer = setTimeout(refused, timerMs(refusedMs));
     const lost = (): void => knocker.forget();
     claim.signal.addEventListener("abort", lost, { once: true });
     try {

@@ -15,8 +15,6 @@ const LINGER_MS = 1_000;
 
 export interface FlowsOptions {
   readonly limits: UdpPolicy;
-  /** How long a target that is up may refuse before its clients are given up, in milliseconds. */
-  readonly refusedMs: number;
   /** Decides about a client that has no flow yet. @returns undefined to turn it away, without a word */
   readonly admit: (client: Sender, way: Way) => Visit | undefined;
   readonly meter: Meter;
@@ -88,7 +86,7 @@ export class Flows {
   }
 
   #begin(key: string, way: Way, client: Sender): Flow | undefined {
-    const { limits, admit, refusedMs, meter } = this.#options;
+    const { limits, admit, meter } = this.#options;
     if (this.#draining.has(way)) return this.#refuse("closing");
     const silent = this.size < limits.flows ? undefined : this.#silentOne();
     if (this.size >= limits.flows && silent === undefined) return this.#refuse("flows");
@@ -100,7 +98,6 @@ export class Flows {
       passage: this.#passage(way.targetPort),
       timeoutMs: limits.flowTimeoutMs,
       heldBytes: limits.heldBytes,
-      refusedMs,
       answer: (answer) => way.answer(answer, client),
       count: this.count,
       meter,

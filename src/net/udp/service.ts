@@ -11,8 +11,6 @@ export interface UdpServiceOptions {
   /** Those that are for datagrams. */
   readonly ports: readonly ServicePort[];
   readonly limits: UdpPolicy;
-  /** How long a target that is up may refuse, in milliseconds. */
-  readonly refusedMs: number;
   /** Numbers all clients of wakeport. */
   readonly nextId: () => number;
 }
@@ -32,10 +30,9 @@ export class UdpService implements DatagramView {
   readonly #flows: Flows;
   readonly #fronts: OwnFront[] = [];
 
-  constructor({ route, ports, limits, refusedMs, nextId }: UdpServiceOptions) {
+  constructor({ route, ports, limits, nextId }: UdpServiceOptions) {
     this.#flows = new Flows({
       limits,
-      refusedMs,
       meter: route.traffic.meter,
       admit: (sender, { name }) => {
         const visit = new FlowVisit(route, { id: nextId(), sender, front: name });

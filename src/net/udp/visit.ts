@@ -1,5 +1,6 @@
 import type { Activator } from "../../activation/activator.ts";
 import { CLIENT } from "../../activation/claims.ts";
+import type { Deadline } from "../../activation/deadline.ts";
 import type { ConnectionFacts, ConnectionReport, Observer } from "../../telemetry/observer.ts";
 import { type ConnectionView, formatPeer, type Traffic } from "../connection.ts";
 import { failureOf } from "../outcome.ts";
@@ -56,6 +57,10 @@ export class FlowVisit implements Visit {
       this.#leave({ in: 0, out: 0 }, failureOf(error));
       return false;
     }
+  }
+
+  deadline(): Deadline {
+    return this.#route.activator.deadline();
   }
 
   async reach(signal: AbortSignal): Promise<Claim> {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { ExitedError } from "../../../src/activation/errors.ts";
+import { ExitedError, StartTimeoutError } from "../../../src/activation/errors.ts";
 import { DeadlineError } from "../../../src/errors.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { eventually } from "../../support/tcp.ts";
@@ -205,6 +205,17 @@ suite("A flow whose target sleeps", () => {
     stage.comeUp();
     await client.receives(2);
     assert.deepEqual(server.received, ["one", "two"]);
+  });
+
+  test("waits no longer than one deadline when the target goes down before it takes the first datagram", async () => {
+    await using stage = await Stage.open({ upstream: await freeUdpPort(), isUp: true, refusedMs: 300 });
+    using client = await stage.client();
+    client.send("one");
+    await eventually("it knocks", () => stage.claims.size === 1);
+    stage.goDown(new ExitedError("container dns", {}));
+    const [result] = await stage.over(1);
+    assert.ok(result?.error instanceof StartTimeoutError);
+    assert.equal(stage.reached, 2);
   });
 
   test("loses nothing of a hundred clients at once", async () => {

@@ -1,5 +1,7 @@
 /** A service as a client of datagrams meets it: a front, real sockets, and a target whose life the test decides. */
 
+import { Deadline } from "../../../src/activation/deadline.ts";
+import { StartTimeoutError } from "../../../src/activation/errors.ts";
 import type { UdpPolicy } from "../../../src/config/config.ts";
 import type { Claim, FlowResult } from "../../../src/net/udp/flow.ts";
 import { Flows, type FlowsOptions, type Way } from "../../../src/net/udp/flows.ts";
@@ -62,11 +64,11 @@ export class Stage implements AsyncDisposable {
     const { flowTimeoutMs = 60_000, flows = 100, heldBytes = 65_536 } = rest;
     const options: FlowsOptions = {
       limits: { flowTimeoutMs, flows, heldBytes },
-      refusedMs,
       meter: this.meter,
       admit: () => {
         if (!admit()) return undefined;
         return {
+          deadline: () => new Deadline(refusedMs, () => new StartTimeoutError("not ready in time")),
           reach: (signal) => this.#reach(signal),
           opened: () => {
             this.opened += 1;
