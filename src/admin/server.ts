@@ -1,9 +1,12 @@
 import http from "node:http";
+import type net from "node:net";
 import { BindError, messageOf } from "../errors.ts";
 import type { OpenConnection, ServiceDetails, StatusReport } from "./api.ts";
 
-/** More clients at a time are turned away: they would take the descriptors that the services need. */
+/** How many clients at a time. More would take the descriptors that the services need. */
 export const MOST_ADMIN_CLIENTS = 16;
+/** A client sends its request at once. */
+const HEAD_MS = 2_000;
 /** Metrics and status are small; a client that takes longer to ask, or to take the answer, is none. */
 const REQUEST_MS = 5_000;
 const CHECK_MS = 1_000;
@@ -31,11 +34,16 @@ interface Answer {
 export class AdminServer {
   readonly #options: AdminOptions;
   readonly #server: http.Server;
+  /** Connections without a request, the oldest first. */
+  readonly #idle = new Set<net.Socket>();
+  /** Connections with a request that is not answered yet, the oldest first. */
+  readonly #busy = new Set<net.Socket>();
 
   constructor(options: AdminOptions) {
     this.#options = options;
-    const limits = { requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS, connectionsCheckingInterval: CHECK_MS };
+    const limits = { requestTimeout: REQUEST_MS, headersTimeout: HEAD_MS, connectionsCheckingInterval: CHECK_MS };
     this.#server = http.createServer(limits, (request, response) => {
+      this.#keepBusy(request.socket, response);
       void this.#answer(request)
         .catch((error: unknown) => text(500, messageOf(error)))
         .then(({ status, type, body }) => {
@@ -43,7 +51,7 @@ export class AdminServer {
           response.end(request.method === "HEAD" ? undefined : body);
         });
     });
-    this.#server.maxConnections = MOST_ADMIN_CLIENTS;
+    this.#server.on("connection", (socket) => this.#accept(socket));
     this.#server.setTimeout(REQUEST_MS);
   }
 
@@ -74,6 +82,31 @@ export class AdminServer {
     this.#server.close(() => resolve());
     this.#server.closeAllConnections();
     await promise;
+  }
+
+  /** When too many are open, the oldest one without a request is closed: silent clients keep no other client out. */
+  #accept(socket: net.Socket): void {
+    if (this.#idle.size + this.#busy.size >= MOST_ADMIN_CLIENTS) {
+      const [oldest] = this.#idle.size > 0 ? this.#idle : this.#busy;
+      oldest?.destroy();
+      this.#forget(oldest);
+    }
+    this.#idle.add(socket);
+    socket.once("close", () => this.#forget(socket));
+  }
+
+  #keepBusy(socket: net.Socket, response: http.ServerResponse): void {
+    this.#idle.delete(socket);
+    this.#busy.add(socket);
+    response.once("close", () => {
+      if (this.#busy.delete(socket) && !socket.destroyed) this.#idle.add(socket);
+    });
+  }
+
+  #forget(socket: net.Socket | undefined): void {
+    if (socket === undefined) return;
+    this.#idle.delete(socket);
+    this.#busy.delete(socket);
   }
 
   async #answer(request: http.IncomingMessage): Promise<Answer> {

@@ -1,8 +1,12 @@
 import http from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
 import type { StatusReport } from "../admin/api.ts";
 import type { Config } from "../config/config.ts";
+import { codeOf, messageOf } from "../errors.ts";
 
 const ANSWER_MS = 3_000;
+/** Before the next attempt, after a connection that was closed without an answer. */
+const RETRY_MS = 50;
 
 /** No wakeport answers at the address of the configuration: nobody does, or somebody else. */
 export class NoAnswerError extends Error {
@@ -10,23 +14,37 @@ export class NoAnswerError extends Error {
 }
 
 /**
- * Asks the admin server of a running wakeport.
+ * Asks the admin server of a running wakeport. A connection that is closed without an answer had to make room for others,
+ * so the question is asked again.
  *
  * @throws NoAnswerError when there is none
  */
-export function askAdmin({ admin }: Pick<Config, "admin">, path: string): Promise<{ status: number; body: string }> {
+export async function askAdmin(
+  { admin }: Pick<Config, "admin">,
+  path: string,
+): Promise<{ status: number; body: string }> {
   const host = reachable(admin.host);
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  for (;;) {
+    try {
+      return await ask({ host, port: admin.port, path, agent: false, signal });
+    } catch (error) {
+      if (codeOf(error) === "ECONNRESET" && !signal.aborted) await delay(RETRY_MS);
+      else
+        throw new NoAnswerError(`no wakeport answers at ${host}:${admin.port}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+}
+
+function ask(options: http.RequestOptions): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
-    const fail = (error: Error): void =>
-      reject(new NoAnswerError(`no wakeport answers at ${host}:${admin.port}: ${error.message}`, { cause: error }));
-    const signal = AbortSignal.timeout(ANSWER_MS);
-    const request = http.get({ host, port: admin.port, path, agent: false, signal }, (response) => {
+    const request = http.get(options, (response) => {
       const chunks: Buffer[] = [];
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
-      response.on("error", fail);
+      response.on("error", reject);
       response.on("end", () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }));
     });
-    request.on("error", fail);
+    request.on("error", reject);
   });
 }
 

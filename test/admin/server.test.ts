@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { StatusReport } from "../../src/admin/api.ts";
-import { AdminServer } from "../../src/admin/server.ts";
+import { AdminServer, MOST_ADMIN_CLIENTS } from "../../src/admin/server.ts";
 import { BindError } from "../../src/errors.ts";
+import { connecting, eventually } from "../support/tcp.ts";
 
 const report: StatusReport = {
   version: "1",
@@ -28,15 +29,20 @@ const open = [
 interface Running extends AsyncDisposable {
   readonly port: number;
   missing: string | undefined;
+  /** What metrics wait for. */
+  slow: () => Promise<void>;
   ask(path: string, init?: RequestInit): Promise<{ status: number; type: string | null; body: string }>;
 }
 
 async function running(): Promise<Running> {
-  const state: { missing: string | undefined } = { missing: undefined };
+  const state: Pick<Running, "missing" | "slow"> = { missing: undefined, slow: async () => {} };
   const server = new AdminServer({
     host: "127.0.0.1",
     port: 0,
-    metrics: { contentType: "text/plain; version=0.0.4; charset=utf-8", text: async () => "some_metric 1\n" },
+    metrics: {
+      contentType: "text/plain; version=0.0.4; charset=utf-8",
+      text: () => state.slow().then(() => "some_metric 1\n"),
+    },
     status: () => report,
     open: () => open,
     notReady: () => state.missing,
@@ -86,6 +92,28 @@ suite("AdminServer", () => {
     assert.match(unknown.body, /\/metrics/);
     assert.equal((await admin.ask("/metrics", { method: "POST" })).status, 405);
     assert.deepEqual((await admin.ask("/healthz", { method: "HEAD" })).body, "");
+  });
+
+  test("silent connections make room, the oldest first; one with a request is answered", async (t) => {
+    await using admin = await running();
+    const silent = Array.from({ length: 200 }, () => connecting(admin.port));
+    t.after(() => silent.forEach((client) => client.reset()));
+    const closed = (): number => silent.filter(({ fate }) => fate !== "open").length;
+    await eventually("the oldest are closed", () => closed() === 200 - MOST_ADMIN_CLIENTS);
+    assert.equal(silent.at(-1)?.fate, "open");
+    for (const path of ["/healthz", "/metrics"]) assert.equal((await admin.ask(path)).status, 200);
+    const started = Promise.withResolvers<void>();
+    const finish = Promise.withResolvers<void>();
+    admin.slow = () => {
+      started.resolve();
+      return finish.promise;
+    };
+    const slow = admin.ask("/metrics");
+    await started.promise;
+    silent.push(...Array.from({ length: 200 }, () => connecting(admin.port)));
+    await eventually("the oldest are closed", () => closed() === 400 - (MOST_ADMIN_CLIENTS - 1));
+    finish.resolve();
+    assert.equal((await slow).status, 200);
   });
 
   test("open() names the address that is taken", async () => {

@@ -93,6 +93,27 @@ suite("wakeport run", () => {
     socket.end();
   });
 
+  test("healthcheck and status work beside hundreds of silent connections to the admin port", async () => {
+    await using bench = await start();
+    const silent: net.Socket[] = [];
+    const connect = (): void => {
+      const socket = net.connect(bench.admin, "127.0.0.1");
+      // One that had to make room comes again.
+      socket.on("error", () => {}).once("close", () => !isOver && setTimeout(connect, 100));
+      silent.push(socket);
+    };
+    let isOver = false;
+    for (let count = 0; count < 200; count += 1) connect();
+    try {
+      await until(() => silent.length > 300, "silent connections that come again");
+      assert.equal((await wakeport(["healthcheck", "-c", bench.file])).code, 0);
+      assert.equal((await wakeport(["status", "-c", bench.file])).code, 0);
+    } finally {
+      isOver = true;
+      for (const socket of silent) socket.destroy();
+    }
+  });
+
   test("SIGTERM lets a connection finish, stops the target, and exits 0", async () => {
     await using bench = await start();
     const { socket, pid } = await greeted(bench.front);
