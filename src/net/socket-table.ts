@@ -5,14 +5,19 @@ export type TableName = "tcp" | "tcp6" | "udp" | "udp6";
 
 /** A TCP socket that listens, and a UDP one that is not connected. */
 export const LISTENING = "0A";
+/** A TCP connection that is open in both directions, and one whose other end has sent its FIN. */
+export const ESTABLISHED = "01";
+export const CLOSE_WAIT = "08";
 export const UNCONNECTED = "07";
 
 export interface SocketRow {
   /** Address and port as the kernel writes them: `0100007F:0015`. */
   readonly local: string;
+  /** The other end, in the same form. */
+  readonly remote: string;
   /** A number in two hexadecimal digits. */
   readonly state: string;
-  /** The number by which the system knows the socket. */
+  /** The number by which the system knows the socket; 0 while no process has it. */
   readonly inode: number;
   /** Of UDP: datagrams that found the receive buffer full. */
   readonly dropped: number;
@@ -25,8 +30,8 @@ export function socketRows(name: TableName): SocketRow[] {
     .slice(1)
     .filter((line) => line !== "")
     .map((line) => {
-      const [, local = "", , state = "", , , , , , inode, , , dropped] = line.trim().split(/\s+/);
-      return { local, state, inode: Number(inode), dropped: Number(dropped) || 0 };
+      const [, local = "", remote = "", state = "", , , , , , inode, , , dropped] = line.trim().split(/\s+/);
+      return { local, remote, state, inode: Number(inode), dropped: Number(dropped) || 0 };
     });
 }
 

@@ -1,17 +1,84 @@
-import type net from "node:net";
+/**
+ * Listening sockets below the level of `net.Server`. Node takes a connection in a child's `stdio`, but no listener, and
+ * documents neither its descriptor nor a way to stop accepting without closing it. All use of Node's undocumented
+ * handles is in this file.
+ */
+import net from "node:net";
+import { getSystemErrorName } from "node:util";
+
+/** What is used of the object behind a listening `net.Server`. Methods return 0 or a negative error number. */
+interface Handle {
+  readonly fd: number;
+  /** Sets O_NONBLOCK, and marks the socket as readable. Fails while the event loop watches it. */
+  open(fd: number): number;
+  readStart(): number;
+  readStop(): number;
+}
 
 /**
- * The descriptor of a listening socket, to be handed to a child. Node takes a connection in a child's `stdio`, but no
- * listener, and has no documented way to its number; this one is as old as its own tests of it.
+ * The descriptor of a listening socket, to be handed to a child.
  *
- * A child that takes it as its descriptor 0, 1 or 2 makes it blocking, for us as well: whoever hands it over must
- * close it in the same turn of the event loop, or the next accept may never return.
+ * A child that takes it as its descriptor 0, 1 or 2 makes it blocking, for us as well: an accept of ours that finds no
+ * client would never return. So the caller must close the server or pause it in the same turn of the event loop.
  *
  * @throws Error when the server does not listen
  */
 export function listenerFd(server: net.Server): number {
+  return handleOf(server).fd;
+}
+
+/**
+ * Binds a socket that `pauseAccepting` works on.
+ *
+ * @param address an IP address
+ * @returns for `net.Server.listen`, which reports the port as in use if it is
+ * @throws the system's error, with its `code`
+ */
+export function bindPausable(address: string, port: number): object {
+  const family = net.isIPv6(address) ? 6 : 4;
+  const handle: unknown = internals._createServerHandle?.(address, port, family, undefined, 0);
+  if (typeof handle === "number") throw systemError("bind", handle);
+  if (!isHandle(handle)) throw unsupported();
+  // libuv reads only from sockets that it was given as open. Without this, `readStart` would refuse.
+  check("open", handle.open(handle.fd));
+  return handle;
+}
+
+/**
+ * Stops accepting on a socket of `bindPausable`. It stays bound and listening: the kernel completes the connections of
+ * clients and keeps them in the backlog.
+ *
+ * libuv watches a listener for the same event as a connection that is being read, so the end of reading ends the watch.
+ *
+ * @throws Error when this Node cannot do it
+ */
+export function pauseAccepting(server: net.Server): void {
+  const handle = handleOf(server);
+  check("readStart", handle.readStart());
+  check("readStop", handle.readStop());
+}
+
+const internals: typeof net & { _createServerHandle?(...bind: readonly unknown[]): unknown } = net;
+
+function handleOf(server: net.Server): Handle {
   const handle: unknown = "_handle" in server ? server._handle : undefined;
-  const fd: unknown = typeof handle === "object" && handle !== null && "fd" in handle ? handle.fd : undefined;
-  if (typeof fd !== "number" || fd < 0) throw new Error("a listener without a descriptor");
-  return fd;
+  if (!isHandle(handle)) throw new Error("a listener without a descriptor");
+  return handle;
+}
+
+function isHandle(value: unknown): value is Handle {
+  return typeof value === "object" && value !== null && "fd" in value && typeof value.fd === "number" && value.fd >= 0;
+}
+
+function check(call: string, result: number): void {
+  if (result !== 0) throw systemError(call, result);
+}
+
+function systemError(call: string, number: number): Error {
+  const code = getSystemErrorName(number);
+  return Object.assign(new Error(`${call} ${code}`), { code });
+}
+
+function unsupported(): Error {
+  return new Error(`Node ${process.version} cannot bind a listener that is not accepted on`);
 }

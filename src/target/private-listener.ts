@@ -1,10 +1,15 @@
+import { lookup } from "node:dns/promises";
 import { once } from "node:events";
 import net from "node:net";
 import { codeOf, messageOf, TargetError } from "../errors.ts";
+import { backlogOf } from "../net/backlog.ts";
 import { reset } from "../net/reset.ts";
-import { listenerFd } from "./descriptor.ts";
+import { bindPausable, listenerFd, pauseAccepting } from "./descriptor.ts";
 
-/** A listening socket for one program and nobody else: bound here, served there. */
+/**
+ * A listening socket for one program: bound here, served there. This process keeps it open and never accepts on it, so
+ * that it outlives the program: its clients stay in the backlog until the program's successor accepts them.
+ */
 export class PrivateListener implements Disposable {
   readonly #server: net.Server;
   readonly port: number;
@@ -15,17 +20,19 @@ export class PrivateListener implements Disposable {
   }
 
   /**
-   * Binds it; hand it over before anything else happens, because until then it is we who accept.
-   *
    * @param port absent: any that is free
    * @throws TargetError when that port is taken
    */
   static async open({ host, port = 0 }: { readonly host: string; readonly port?: number }): Promise<PrivateListener> {
     const server = net.createServer((stray) => reset(stray));
-    server.listen({ host, port, exclusive: true });
     try {
+      const { address } = await lookup(host);
+      server.listen(bindPausable(address, port));
       await once(server, "listening");
+      // In the same turn of the event loop as `listen`, so before any accept.
+      pauseAccepting(server);
     } catch (error) {
+      server.close();
       if (codeOf(error) !== "EADDRINUSE") {
         throw new TargetError("failed", `cannot listen on ${host}:${port}: ${messageOf(error)}`, { cause: error });
       }
@@ -42,7 +49,12 @@ export class PrivateListener implements Disposable {
     return listenerFd(this.#server);
   }
 
-  /** Closes our copy, at once. Who has the other one goes on listening. */
+  /** The clients that no program has accepted yet: of each, its address and port. */
+  get waiting(): ReadonlySet<string> {
+    return backlogOf(this.fd);
+  }
+
+  /** Closes it at once. The clients in the backlog are reset unless a program still has a copy. */
   [Symbol.dispose](): void {
     this.#server.close();
   }

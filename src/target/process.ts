@@ -11,7 +11,7 @@ import { Output } from "./output.ts";
 import { PrivateListener } from "./private-listener.ts";
 import { endGroup, signalGroup } from "./process-group.ts";
 import type { Program } from "./shim.ts";
-import { Launcher } from "./spawn.ts";
+import { type Child, Launcher } from "./spawn.ts";
 import type { Sight, SleepAction, Target } from "./target.ts";
 
 /** Enough to see that somebody else listens where the process should. */
@@ -28,12 +28,22 @@ export interface ProcessOptions extends Program {
   readonly onLine: (line: string) => void;
 }
 
+/** From a start to the end of the target; with a listener of ours, processes may follow each other in it. */
 interface Life {
-  readonly pid: number;
-  /** Of the listener that it was given. */
-  readonly port?: number;
+  readonly id: string;
+  /** Of the present process. */
+  pid: number;
+  /** Handed to each process. */
+  readonly listener?: PrivateListener | undefined;
+  readonly output: Output;
+  /** How many processes may still print to it. */
+  printing: number;
   isStopping: boolean;
   exit?: Exit;
+  /** The clients in the backlog when the present process was started as a successor. */
+  awaited: ReadonlySet<string>;
+  /** Pending while a successor is being started. */
+  succession?: Promise<void>;
 }
 
 export class ProcessTarget implements Target {
@@ -58,9 +68,9 @@ export class ProcessTarget implements Target {
     const life = this.#life;
     if (life === undefined) return { up: false };
     if (life.exit !== undefined) return { up: false, exit: life.exit };
-    const { port } = life;
-    const listener = port !== undefined && { port, isUntried: true };
-    return { up: true, address: this.#options.listen.host, ...listener, life: lifeOf(life) };
+    const { listener, id } = life;
+    const handed = listener !== undefined && { port: listener.port, isUntried: true };
+    return { up: true, address: this.#options.listen.host, ...handed, life: id };
   }
 
   /** The port that it says it listens on; undefined where it is told. */
@@ -78,7 +88,7 @@ export class ProcessTarget implements Target {
     await abortable(this.#othersGone(), signal);
     if (this.#options.listenerName === undefined) await this.#refuseOccupied(signal);
     this.#output = undefined;
-    this.#life = await this.#spawn();
+    await this.#begin();
     return "started";
   }
 
@@ -88,6 +98,7 @@ export class ProcessTarget implements Target {
     const life = this.#life;
     if (life === undefined || (life.exit !== undefined && !life.isStopping)) return;
     life.isStopping = true;
+    await life.succession;
     const isGone = await endGroup(life.pid, { graceMs, isReaped: () => life.exit !== undefined, signal });
     if (!isGone && life.exit === undefined) {
       throw new TargetError("failed", `${this.name} (pid ${life.pid}) survived SIGKILL`);
@@ -104,7 +115,7 @@ export class ProcessTarget implements Target {
   }
 
   async follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
-    if (this.#life === undefined || lifeOf(this.#life) !== life) return;
+    if (this.#life?.id !== life) return;
     await this.#output?.follow(onLine, signal);
   }
 
@@ -120,21 +131,38 @@ export class ProcessTarget implements Target {
     if (life !== undefined && (life.exit === undefined || life.isStopping)) signalGroup(life.pid, "SIGKILL");
   }
 
-  async #spawn(): Promise<Life> {
+  async #begin(): Promise<void> {
     const { listen, listenerName } = this.#options;
-    using listener = listenerName === undefined ? undefined : await PrivateListener.open(listen);
-    const launching = this.#launcher.launch([listener?.fd ?? "ignore", "pipe", "pipe"]);
-    const port = listener?.port;
-    // Now, and not after the answer: from here on the listener is the program's alone.
-    listener?.[Symbol.dispose]();
-    const { child, pid } = await launching;
-    const life: Life = { pid, ...(port !== undefined && { port }), isStopping: false };
-    const output = new Output();
-    this.#output = output;
-    child.once("close", () => output.end());
-    for (const stream of [child.stdout, child.stderr]) this.#read(stream, output);
+    using opened = new DisposableStack();
+    const listener = listenerName === undefined ? undefined : opened.use(await PrivateListener.open(listen));
+    const { child, pid } = await this.#spawn(listener);
+    opened.move();
+    const life: Life = {
+      id: String(pid),
+      pid,
+      listener,
+      output: new Output(),
+      printing: 0,
+      isStopping: false,
+      awaited: new Set(),
+    };
+    this.#life = life;
+    this.#output = life.output;
+    this.#follow(life, child);
+  }
+
+  #spawn(listener: PrivateListener | undefined): Promise<Child> {
+    return this.#launcher.launch([listener?.fd ?? "ignore", "pipe", "pipe"]);
+  }
+
+  #follow(life: Life, child: Child["child"]): void {
+    life.printing += 1;
+    child.once("close", () => {
+      life.printing -= 1;
+      if (life.printing === 0 && life.exit !== undefined) life.output.end();
+    });
+    for (const stream of [child.stdout, child.stderr]) this.#read(stream, life.output);
     child.once("exit", (code, killedBy) => this.#exited(life, code, killedBy));
-    return life;
   }
 
   #read(stream: NodeJS.ReadableStream | null, output: Output): void {
@@ -152,9 +180,27 @@ export class ProcessTarget implements Target {
   }
 
   #exited(life: Life, code: number | null, killedBy: string | null): void {
-    life.exit = { ...(code !== null && { code }), ...(killedBy !== null && { signal: killedBy }) };
+    const exit = { ...(code !== null && { code }), ...(killedBy !== null && { signal: killedBy }) };
     // What a crashed process leaves behind would hold its port. In a stop, the rest of the group has its grace.
     if (!life.isStopping) signalGroup(life.pid, "SIGKILL");
+    const waiting = life.listener?.waiting ?? new Set();
+    if (code === 0 && !life.isStopping && isWorthSuccessor(life, waiting)) {
+      life.awaited = waiting;
+      life.succession = this.#succeed(life).catch(() => this.#over(life, exit));
+    } else this.#over(life, exit);
+  }
+
+  /** Starts another process with the same listener, for the clients in its backlog. */
+  async #succeed(life: Life): Promise<void> {
+    const { child, pid } = await this.#spawn(life.listener);
+    life.pid = pid;
+    this.#follow(life, child);
+  }
+
+  #over(life: Life, exit: Exit): void {
+    // In the turn in which its backlog was seen empty: a client that comes later is refused, and tries the next life.
+    life.listener?.[Symbol.dispose]();
+    life.exit = exit;
     for (const onChange of this.#watchers) onChange();
   }
 
@@ -173,6 +219,10 @@ export class ProcessTarget implements Target {
   }
 }
 
-function lifeOf({ pid }: Life): string {
-  return String(pid);
+/**
+ * Whether a process that ended is to be followed by another: clients wait, and it was not itself a successor that
+ * accepted none of those it was started for.
+ */
+function isWorthSuccessor({ awaited }: Life, waiting: ReadonlySet<string>): boolean {
+  return waiting.size > 0 && (awaited.size === 0 || !awaited.isSubsetOf(waiting));
 }

@@ -6,6 +6,7 @@ import process from "node:process";
 import { suite, test } from "node:test";
 import { Program, temporaryFile, until, wakeport } from "../support/program.ts";
 import { connect, connecting, freePort } from "../support/tcp.ts";
+import { fixture } from "../target/process-subject.ts";
 import { spoken, start } from "./inetd.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -334,6 +335,30 @@ services:
       await program.logged("target.asleep", life);
     }
     assert.equal(program.log.filter(({ event }) => event === "target.starting").length, 2);
+  });
+
+  test("serves a client that connects while its server exits", async () => {
+    await using stack = new AsyncDisposableStack();
+    const [port, admin] = [await freePort(), await freePort()];
+    await using end = await temporaryFile("wakeport.yaml", "");
+    const command = JSON.stringify([process.execPath, fixture("one-client.cjs"), `${end.path}.end`, "0"]);
+    const yaml = `admin: { listen: "127.0.0.1:${admin}" }
+log: { level: debug }
+services: { it: { ports: ["${port}"], process: { command: ${command}, activation: listen_fds } } }\n`;
+    const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
+    const program = stack.use(new Program(["run", "-c", file.path]));
+    await program.logged("started");
+    const first = await connect(port);
+    await first.ends();
+    first.end();
+    const second = await connect(port);
+    second.end("hello");
+    await program.logged("connection.opened", 2);
+    await writeFile(`${end.path}.end`, "");
+    assert.equal(await second.ends(), "ended");
+    assert.match(second.text, /^\d+\n$/);
+    assert.notEqual(second.text, first.text);
+    assert.equal(program.log.filter(({ event }) => event === "target.starting").length, 1);
   });
 
   test("refuses the clients of one that dies at its start, and does not start it again and again", async () => {

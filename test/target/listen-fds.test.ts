@@ -7,7 +7,7 @@ import { suite, test } from "node:test";
 import type { Upstream } from "../../src/activation/run.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { connect, connecting, freePort, type Peer, PeerServer } from "../support/tcp.ts";
-import { ProcessSubject, unlimited } from "./process-subject.ts";
+import { fixture, ProcessSubject, unlimited } from "./process-subject.ts";
 
 checkLeaks();
 
@@ -35,6 +35,83 @@ async function echoed(peer: Peer, word: string): Promise<string> {
   peer.end();
   return peer.text;
 }
+
+/** test/fixtures/one-client.cjs behind a listener, and what makes it exit. */
+async function oneClientServer(code: number): Promise<AsyncDisposable & { subject: ProcessSubject; end: () => void }> {
+  const folder = mkdtempSync(path.join(tmpdir(), "wakeport-test-"));
+  const file = path.join(folder, "end");
+  const subject = await ProcessSubject.of([process.execPath, fixture("one-client.cjs"), file, String(code)], anywhere);
+  return {
+    subject,
+    end: () => writeFileSync(file, ""),
+    [Symbol.asyncDispose]: async () => {
+      await subject[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+suite("clients in the backlog when a process exits", () => {
+  test("are served by its successors in the same life", async () => {
+    await using server = await oneClientServer(0);
+    const { subject, end } = server;
+    const { port } = await started(subject);
+    const life = await subject.pid();
+    const first = await connect(port);
+    await first.ends();
+    const answers = [first.text];
+    const others = await Promise.all([connect(port), connect(port)]);
+    for (const peer of others) peer.end("hello");
+    end();
+    for (const peer of others) {
+      assert.equal(await peer.ends(), "ended");
+      answers.push(peer.text);
+    }
+    first.end();
+    assert.equal(new Set(answers).size, 3, `three processes served: ${answers}`);
+    assert.equal(await subject.pid(), life);
+    await subject.untilDown();
+    assert.deepEqual(await subject.target.look(), { up: false, exit: { code: 0 } });
+    assert.equal(await connecting(port).ends(), "ECONNREFUSED");
+  });
+
+  test("are reset when it crashed: that is judged as a failure", async () => {
+    await using server = await oneClientServer(7);
+    const { subject, end } = server;
+    const { port } = await started(subject);
+    const first = await connect(port);
+    await first.receives(2);
+    const second = await connect(port);
+    end();
+    assert.equal(await second.ends(), "ECONNRESET");
+    first.end();
+    await subject.untilDown();
+    assert.deepEqual(await subject.target.look(), { up: false, exit: { code: 7 } });
+  });
+
+  test("are reset when the successor accepts none of them either", async () => {
+    const script = "echo start; sleep 0.1";
+    await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], anywhere);
+    const { port } = await started(subject);
+    const peer = await connect(port);
+    assert.equal(await peer.ends(), "ECONNRESET");
+    await subject.untilDown();
+    assert.deepEqual(subject.lines, ["start", "start"]);
+  });
+
+  test("are reset when the process is stopped", async () => {
+    await using server = await oneClientServer(0);
+    const { subject } = server;
+    const { port } = await started(subject);
+    const first = await connect(port);
+    await first.receives(2);
+    const second = await connect(port);
+    await subject.target.sleep("stop", unlimited);
+    assert.equal(await second.ends(), "ECONNRESET");
+    first.end();
+    assert.deepEqual(await subject.target.look(), { up: false });
+  });
+});
 
 suite("a process that is handed its listener", () => {
   test("is told so as the protocol wants it: descriptor 3, blocking, its pid, its name; and has no input", async () => {
