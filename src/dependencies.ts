@@ -1,6 +1,6 @@
 /** What the target of a service needs: what the configuration says, and what compose has written on its container. */
 import type { Activator } from "./activation/activator.ts";
-import type { Lease } from "./activation/lease.ts";
+import type { Holder, Lease } from "./activation/lease.ts";
 import type { Dependency, Hold } from "./activation/needs.ts";
 import type { OneShot } from "./activation/one-shot.ts";
 import type { ContainerReference } from "./config/config.ts";
@@ -35,12 +35,13 @@ export class Dependencies {
   /**
    * Tells what a target depends on at this moment.
    *
+   * @param holder the target, as the holder of claims on its dependencies
    * @param services names of services of the configuration that it depends on
    * @throws TargetError "invalid" for a circle; what the engine's calls throw
    */
-  async of(target: Target, services: readonly string[], signal: AbortSignal): Promise<Dependency[]> {
-    const configured = services.map((name) => this.#ready(target, this.#wakers.ofService(name)));
-    const compose = target instanceof ContainerTarget ? await this.#ofContainer(target, signal) : [];
+  async of(target: Target, holder: Holder, services: readonly string[], signal: AbortSignal): Promise<Dependency[]> {
+    const configured = services.map((name) => this.#ready(holder, this.#wakers.ofService(name)));
+    const compose = target instanceof ContainerTarget ? await this.#ofContainer(target, holder, signal) : [];
     // Where both name the same one, compose's condition asks for more.
     const all = new Map([...configured, ...compose].map((dependency) => [dependency.name, dependency]));
     all.delete(target.name);
@@ -49,26 +50,25 @@ export class Dependencies {
     return [...all.values()];
   }
 
-  async #ofContainer(target: ContainerTarget, signal: AbortSignal): Promise<Dependency[]> {
+  async #ofContainer(target: ContainerTarget, holder: Holder, signal: AbortSignal): Promise<Dependency[]> {
     const facts = await target.expected(signal);
     const { project, dependsOn, networkOf } = facts;
     // One whose network is gone for good is refused when it is started, with the remedy.
-    const holder = networkOf === undefined ? undefined : await this.#wakers.ofContainer({ name: networkOf }, signal);
-    const first = holder === undefined ? [] : [this.#ready(target, holder)];
+    const owner = networkOf === undefined ? undefined : await this.#wakers.ofContainer({ name: networkOf }, signal);
+    const first = owner === undefined ? [] : [this.#ready(holder, owner)];
     if (project === undefined) return first;
     const others = dependsOn.map(async ({ service, condition }) => {
       const reference = { service, project };
       if (condition === "service_completed_successfully") return this.#completed(facts, reference);
       const activator = await this.#wakers.ofContainer(reference, signal);
-      return activator === undefined ? [] : this.#ready(target, activator, condition);
+      return activator === undefined ? [] : this.#ready(holder, activator, condition);
     });
     return [...first, ...(await Promise.all(others)).flat()];
   }
 
   /** Ready as its own services say; and healthy, where that is asked for. */
-  #ready(dependent: Target, activator: Activator, condition?: Condition): Dependency {
+  #ready(holder: Holder, activator: Activator, condition?: Condition): Dependency {
     const { target } = activator;
-    const holder = dependent.name;
     const acquire = (signal: AbortSignal): Promise<Lease> => activator.acquire(signal, holder);
     const healthy = async (signal: AbortSignal): Promise<Lease> => {
       for (;;) {

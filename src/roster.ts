@@ -4,9 +4,11 @@
  */
 import { Activator, type Policy } from "./activation/activator.ts";
 import { Group } from "./activation/group.ts";
+import type { Holder } from "./activation/lease.ts";
 import { Needs } from "./activation/needs.ts";
 import { OneShot } from "./activation/one-shot.ts";
 import type { Probe } from "./activation/run.ts";
+import { Usage } from "./activation/usage.ts";
 import { type ContainerReference, isWoken, type Service, type WokenService } from "./config/config.ts";
 import { describeReference } from "./config/describe.ts";
 import { Dependencies, type Wakers } from "./dependencies.ts";
@@ -188,11 +190,15 @@ export class Roster {
     { probe, policy }: { readonly probe: Probe; readonly policy: Policy },
   ): Entry {
     const { observer } = this.#options;
-    const needs = this.#needsOf(target, () => this.#entries.get(key)?.services ?? []);
+    const needs = this.#needsOf(
+      target,
+      () => activator.asHolder,
+      () => this.#entries.get(key)?.services ?? [],
+    );
     const name = services.find(({ group }) => group !== undefined)?.group;
     const group = name === undefined ? undefined : this.#group(name);
     const names = services.map((service) => service.name);
-    const activator = new Activator({
+    const activator: Activator = new Activator({
       target,
       probe,
       policy,
@@ -244,12 +250,12 @@ export class Roster {
     if (entry !== undefined && services !== undefined) this.#configure(entry, services);
   }
 
-  #needsOf(target: Target, services: () => readonly WokenService[]): Needs {
+  #needsOf(target: Target, holder: () => Holder, services: () => readonly WokenService[]): Needs {
     const { observer } = this.#options;
     return new Needs({
       resolve: (signal) => {
         const names = services().flatMap(({ dependsOn }) => dependsOn);
-        return this.#dependencies.of(target, names, signal);
+        return this.#dependencies.of(target, holder(), names, signal);
       },
       onFailure: (error) => observer.warning("target.dependencies", `${target.name}: ${error.message}`),
     });
@@ -297,7 +303,16 @@ export class Roster {
     const known = this.#oneShots.get(key);
     if (known !== undefined) return known;
     const target = this.#newTarget(reference);
-    const oneShot = new OneShot({ target, needs: this.#needsOf(target, () => []), observer: this.#options.observer });
+    // It claims its dependencies only while it runs, and it runs because something in use needs its result.
+    const usage = new Usage();
+    usage.addClient();
+    const holder: Holder = { name: target.name, kind: "dependent", usage };
+    const needs = this.#needsOf(
+      target,
+      () => holder,
+      () => [],
+    );
+    const oneShot = new OneShot({ target, needs, observer: this.#options.observer });
     this.#oneShots.set(key, oneShot);
     return oneShot;
   }

@@ -27,10 +27,20 @@ suite("dependencies", () => {
       oneShot: () => assert.fail(),
     });
     for (const [index, name] of names.entries()) {
-      await dependencies.of(ofService(name).target, names.slice(index + 1), AbortSignal.timeout(1_000));
+      await dependencies.of(
+        ofService(name).target,
+        ofService(name).asHolder,
+        names.slice(index + 1),
+        AbortSignal.timeout(1_000),
+      );
     }
     const [first, last] = [names[0] as string, names.at(-1) as string];
-    const closing = dependencies.of(ofService(last).target, [first], AbortSignal.timeout(1_000));
+    const closing = dependencies.of(
+      ofService(last).target,
+      ofService(last).asHolder,
+      [first],
+      AbortSignal.timeout(1_000),
+    );
     await assert.rejects(closing, /in a circle: container 59 → container 0 → .*container 59/);
   });
 

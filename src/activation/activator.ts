@@ -24,7 +24,7 @@ import {
 } from "./errors.ts";
 import type { Group } from "./group.ts";
 import { IdleCheck } from "./idle-check.ts";
-import { Lease, type LeaseClient } from "./lease.ts";
+import { type Holder, Lease, type LeaseClient } from "./lease.ts";
 import { Lookout } from "./lookout.ts";
 import { type EffectName, type EventName, initialState, type State, type StateName, transition } from "./machine.ts";
 import type { Needs } from "./needs.ts";
@@ -33,6 +33,7 @@ import { Stopper } from "./stopper.ts";
 import { Tail } from "./tail.ts";
 import { timerMs } from "./timers.ts";
 import { UpstreamCheck } from "./upstream-check.ts";
+import { Usage } from "./usage.ts";
 import { isDenial, outcomeOf, sleepReasonOf, wasKept, wasRefused } from "./verdicts.ts";
 
 const LAST_LINES_MS = 2_000;
@@ -102,6 +103,7 @@ interface Circumstance extends Circumstances {
 
 export class Activator {
   readonly target: Target;
+  readonly usage: Usage = new Usage((isUsed) => this.#useChanged(isUsed));
   #probe: Probe;
   #policy: Policy;
   #services: readonly string[];
@@ -198,15 +200,15 @@ export class Activator {
    * Claims the target, starting it when it sleeps. Claims are granted in the order in which they came.
    *
    * @param signal gives the claim up while it waits; its reason is thrown
-   * @param holder who claims, where that is no client: the name of what needs the target
+   * @param holder what the claim is made for
    * @param client the client behind the claim, for reports
    * @throws StartTimeoutError, StartFailedError, ExitedError, DependencyError, CooldownError, ClosedError
    */
-  async acquire(signal: AbortSignal, holder: string = CLIENT, client?: LeaseClient): Promise<Lease> {
+  async acquire(signal: AbortSignal, holder: Holder = CLIENT, client?: LeaseClient): Promise<Lease> {
     signal.throwIfAborted();
     this.#refuseInCooldown();
     const lease = new Lease(holder, (released) => this.#released(released), client);
-    this.#enterGroup(lease);
+    this.#countUse(lease);
     this.#claims.add(lease);
     const late = new AbortController();
     const patience = setTimeout(() => {
@@ -227,9 +229,14 @@ export class Activator {
   }
 
   /** Waits until the target is ready by somebody else's doing, then claims it. Starts nothing. */
-  async join(signal: AbortSignal, holder: string): Promise<Lease> {
+  async join(signal: AbortSignal, holder: Holder): Promise<Lease> {
     while (this.#state.name !== "ready") await abortable(this.#becameReady.promise, signal);
     return this.acquire(signal, holder);
+  }
+
+  /** This target as the holder of claims on its dependencies. */
+  get asHolder(): Holder {
+    return { name: this.target.name, kind: "dependent", usage: this.usage };
   }
 
   /** Somebody made more use of a lease that is held already. */
@@ -350,7 +357,8 @@ export class Activator {
   // Leases
 
   #grant(): void {
-    this.#chronicle.lastActivity = Date.now();
+    if (this.usage.isUsed) this.noteActivity();
+    else this.#idle.measure(this.#policy.idleTimeoutMs);
     this.#claims.grant(this.#up ?? { address: "" });
   }
 
@@ -360,13 +368,21 @@ export class Activator {
     this.#claims.cut(reason);
   }
 
-  /** What the group itself claims, or one member needs of another, does not count for it: it would keep itself awake. */
-  #enterGroup(lease: Lease): void {
-    const group = this.#group;
-    if (group === undefined || group.isInside(lease.holder)) return;
-    // Later: a claim may end in the middle of a change of state.
-    lease.onOver(() => queueMicrotask(() => group.leave()));
-    group.enter(lease.client);
+  /** Until the lease is over, the target is in use by a client, or while its holder is in use. */
+  #countUse(lease: Lease): void {
+    const { holder, client } = lease;
+    const use = holder.usage === undefined ? this.usage.addClient() : this.usage.addUser(holder.usage);
+    lease.onOver(() => use[Symbol.dispose]());
+    // The group claims this target as well, and members that failed are tried again.
+    if (holder.kind !== "group" && this.usage.isUsed) this.#group?.wake(client);
+  }
+
+  /** The last client may be one of a dependent that still holds the target. */
+  #useChanged(isUsed: boolean): void {
+    if (isUsed) return this.#idle.cancel();
+    if (this.#claims.held === 0) return;
+    this.noteActivity();
+    if (this.#state.name === "ready") this.#idle.measure(this.#policy.idleTimeoutMs);
   }
 
   /** A newcomer thaws what somebody paused, and wakes what the target needs and has lost. */
@@ -387,7 +403,7 @@ export class Activator {
   }
 
   #released(lease: Lease): void {
-    if (this.#claims.release(lease)) this.#chronicle.lastActivity = Date.now();
+    if (this.#claims.release(lease) && lease.holder.kind === "client") this.noteActivity();
     this.#dispatch("release");
     if (this.#isFrozen && this.#state.leases === 0) this.#pausedUnused();
   }
@@ -426,8 +442,10 @@ export class Activator {
       return;
     }
     const { idleTimeoutMs, minUptimeMs } = this.#policy;
-    const uptimeMs = performance.now() - this.#readyAt;
-    this.#idle.start(Math.max(idleTimeoutMs, minUptimeMs - uptimeMs), idleTimeoutMs);
+    // The last client may have been one of a dependent that went to sleep only now: that idle time has passed already.
+    const idleSince = Math.max(this.usage.lastUsed, this.#readyAt);
+    const sleepsAt = Math.max(idleSince + idleTimeoutMs, this.#readyAt + minUptimeMs);
+    this.#idle.start(Math.max(0, sleepsAt - performance.now()), idleTimeoutMs);
   }
 
   // Bringing it up

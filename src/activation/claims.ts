@@ -1,8 +1,8 @@
-import type { Lease, WokenBy } from "./lease.ts";
+import type { Holder, Lease, WokenBy } from "./lease.ts";
 import type { Upstream } from "./run.ts";
 
 /** The holder of a claim that a connection makes. */
-export const CLIENT = "a client";
+export const CLIENT: Holder = { name: "a client", kind: "client" };
 
 /** Who waits for a target and who holds it, in the order in which they came. */
 export class Claims {
@@ -16,7 +16,7 @@ export class Claims {
   /** The oldest waiting claim, which is the cause of a start; undefined if none waits. */
   get first(): WokenBy | undefined {
     const [lease] = this.#waiting;
-    return lease && { holder: lease.holder, ...(lease.client && { client: lease.client }) };
+    return lease && { holder: lease.holder.name, ...(lease.client && { client: lease.client }) };
   }
 
   get held(): number {
@@ -26,7 +26,7 @@ export class Claims {
   /** Who claims the target besides clients, each once. */
   get dependents(): string[] {
     const holders = [...this.#held, ...this.#waiting].map(({ holder }) => holder);
-    return [...new Set(holders)].filter((holder) => holder !== CLIENT && !holder.startsWith("group "));
+    return [...new Set(holders.filter(({ kind }) => kind === "dependent").map(({ name }) => name))];
   }
 
   add(lease: Lease): void {

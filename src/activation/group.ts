@@ -1,5 +1,6 @@
 import type { Activator } from "./activator.ts";
 import type { Lease, LeaseClient } from "./lease.ts";
+import { Usage } from "./usage.ts";
 
 /** A member of the group that is up for it, or on its way. */
 interface Membership {
@@ -8,48 +9,51 @@ interface Membership {
 }
 
 /**
- * Targets that are awake together: whoever claims one of them from outside makes the group claim all of them, until
- * nobody claims any of them any more. A member that fails fails alone, and is tried again for the next claim.
+ * Targets that are awake together: while one of them is in use, the group claims all of them. A member that fails fails
+ * alone, and is tried again for the next claim.
  */
 export class Group {
   /** For people: `group shop`. */
   readonly name: string;
-  readonly #members = new Set<Activator>();
+  readonly usage: Usage = new Usage(() => this.#useChanged());
+  /** The members, each with its use of the group. */
+  readonly #members = new Map<Activator, Disposable>();
   readonly #claims = new Map<Activator, Membership>();
-  #users = 0;
+  #isUpdateDue = false;
 
   constructor(name: string) {
     this.name = `group ${name}`;
   }
 
   add(member: Activator): void {
-    this.#members.add(member);
-    if (this.#users > 0) this.#claim(member, undefined);
+    this.#members.set(member, this.usage.addUser(member.usage));
+    if (this.usage.isUsed) this.#claim(member, undefined);
   }
 
   delete(member: Activator): void {
+    this.#members.get(member)?.[Symbol.dispose]();
     this.#members.delete(member);
     this.#giveBack(member);
   }
 
-  /** Whether a claim by `holder` comes from the group: from itself, or from a member that needs another one. */
-  isInside(holder: string): boolean {
-    return holder === this.name || [...this.#members].some(({ target }) => target.name === holder);
-  }
-
   /**
-   * Somebody claims a member; to be told by `leave` when that is over.
+   * Claims all members, for a new claim on one of them.
    *
-   * @param client the client behind the claim, for reports
+   * @param client the client behind that claim, for reports
    */
-  enter(client?: LeaseClient): void {
-    this.#users += 1;
-    for (const member of this.#members) this.#claim(member, client);
+  wake(client?: LeaseClient): void {
+    for (const member of this.#members.keys()) this.#claim(member, client);
   }
 
-  leave(): void {
-    this.#users -= 1;
-    if (this.#users === 0) for (const member of [...this.#claims.keys()]) this.#giveBack(member);
+  /** A claim may end during a change of state, and another may begin at once: the group follows after both. */
+  #useChanged(): void {
+    if (this.#isUpdateDue) return;
+    this.#isUpdateDue = true;
+    queueMicrotask(() => {
+      this.#isUpdateDue = false;
+      if (this.usage.isUsed) this.wake();
+      else for (const member of [...this.#claims.keys()]) this.#giveBack(member);
+    });
   }
 
   #claim(member: Activator, client: LeaseClient | undefined): void {
@@ -66,8 +70,9 @@ export class Group {
       if (lease.signal.aborted) return forget();
       lease.signal.addEventListener("abort", forget, { once: true });
     };
+    const holder = { name: this.name, kind: "group", usage: this.usage } as const;
     // Why a member fails is told by its own activator.
-    member.acquire(membership.left.signal, this.name, client).then(held, forget);
+    member.acquire(membership.left.signal, holder, client).then(held, forget);
   }
 
   #giveBack(member: Activator): void {

@@ -16,7 +16,8 @@ export interface IdleCheckOptions {
 
 /**
  * Decides that a target is idle: no lease was held for the idle time, and nothing that bypasses wakeport used it
- * meanwhile. The target is asked twice in each idle time, and never while a lease is held.
+ * meanwhile. The target is asked twice in each idle time, and never while it is in use. Dependents that are idle themselves
+ * may hold it during its idle time.
  */
 export class IdleCheck {
   readonly #options: IdleCheckOptions;
@@ -25,6 +26,7 @@ export class IdleCheck {
   #underWay: AbortController | undefined;
   #otherUse: readonly string[] = [];
   #repeatMs = 0;
+  #isMeasuring = false;
 
   constructor(options: IdleCheckOptions) {
     this.#options = options;
@@ -42,17 +44,22 @@ export class IdleCheck {
   }
 
   /**
-   * Starts an idle time.
+   * Starts an idle time, or the rest of one.
    *
    * @param delayMs until the first check
    * @param repeatMs until the next check, when the target is in use
    */
   start(delayMs: number, repeatMs: number): void {
-    this.cancel();
     this.#repeatMs = repeatMs;
     this.#timer.start(delayMs);
-    if (this.#options.target.otherUse === undefined) return;
-    this.#settle = setTimeout(() => void this.#ask(), Math.min(SETTLE_MS, delayMs / 2));
+    this.measure(delayMs);
+  }
+
+  /** Asks for a first time, soon. Does nothing if that is done or under way in this idle time. */
+  measure(idleMs: number): void {
+    if (this.#options.target.otherUse === undefined || this.#isMeasuring) return;
+    this.#isMeasuring = true;
+    this.#settle = setTimeout(() => void this.#ask(), Math.min(SETTLE_MS, idleMs / 2));
   }
 
   cancel(): void {
@@ -60,13 +67,18 @@ export class IdleCheck {
     clearTimeout(this.#settle);
     this.#underWay?.abort();
     this.#underWay = undefined;
+    this.#isMeasuring = false;
     this.#otherUse = [];
   }
 
   #expired(): void {
     if (this.#options.target.otherUse === undefined) return this.#options.onIdle();
+    clearTimeout(this.#settle);
     void this.#ask((uses) => {
-      if (uses.length === 0) return this.#options.onIdle();
+      if (uses.length === 0) {
+        this.cancel();
+        return this.#options.onIdle();
+      }
       this.#timer.start(this.#repeatMs);
       const isKnown = uses.length === this.#otherUse.length;
       this.#otherUse = uses;

@@ -1,9 +1,19 @@
 import type { Upstream } from "./run.ts";
+import type { Usage } from "./usage.ts";
 
 /** The client that needs the target, for reports: its address with the port, and the service it connected to. */
 export interface LeaseClient {
   readonly client: string;
   readonly service: string;
+}
+
+/** What a claim is made for. */
+export interface Holder {
+  /** For people: "a client", `container web`, `group shop`. */
+  readonly name: string;
+  readonly kind: "client" | "dependent" | "group";
+  /** Of the dependent or the group: while that is in use, so is what it claims. Undefined for a client. */
+  readonly usage?: Usage;
 }
 
 /** Why a target is started: the holder of the claim, and the client behind it if there is one. */
@@ -22,8 +32,7 @@ type OnRelease = (lease: Lease) => void;
  *     using lease = await activator.acquire(signal);
  */
 export class Lease implements Disposable {
-  /** Who claims: "a client", or the name of what needs the target. */
-  readonly holder: string;
+  readonly holder: Holder;
   /** The client behind the claim; undefined for a claim of a dependent. */
   readonly client: LeaseClient | undefined;
   readonly #onRelease: OnRelease;
@@ -33,7 +42,7 @@ export class Lease implements Disposable {
   #upstream: Upstream = { address: "" };
   #onOver: (() => void) | undefined;
 
-  constructor(holder: string, onRelease: OnRelease, client?: LeaseClient) {
+  constructor(holder: Holder, onRelease: OnRelease, client?: LeaseClient) {
     this.holder = holder;
     this.client = client;
     this.#onRelease = onRelease;

@@ -1,8 +1,10 @@
 /** What an activator says of its target: to those who ask, to the observer, to a lease that doubts it. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import { CLIENT } from "../../src/activation/claims.ts";
 import { ExitedError, StartTimeoutError } from "../../src/activation/errors.ts";
-import type { Lease } from "../../src/activation/lease.ts";
+import type { Holder, Lease } from "../../src/activation/lease.ts";
+import { Usage } from "../../src/activation/usage.ts";
 import { TargetError } from "../../src/errors.ts";
 import type { ActivationReport } from "../../src/telemetry/observer.ts";
 import { checkLeaks } from "../support/leaks.ts";
@@ -10,6 +12,7 @@ import { policy, Stage } from "./stage.ts";
 
 checkLeaks();
 
+const web: Holder = { name: "container web", kind: "dependent", usage: new Usage() };
 const who = { target: "fake", services: ["web", "api"] };
 const drain = { drainMs: 10_000, leaveRunning: false };
 
@@ -137,7 +140,7 @@ suite("the observer", () => {
     const { signal } = new AbortController();
     stage.target.isPrompt = true;
     stage.activator.open();
-    const leases = [first, second].map((client) => stage.activator.acquire(signal, "a client", client));
+    const leases = [first, second].map((client) => stage.activator.acquire(signal, CLIENT, client));
     await stage.settle();
     assert.deepEqual(stage.changes[0]?.wokenBy, { holder: "a client", client: first });
     assert.equal(stage.activator.view.cause, "woken by 10.0.0.7:5512 through ftp");
@@ -146,8 +149,8 @@ suite("the observer", () => {
     for (const lease of leases) (await lease)[Symbol.dispose]();
     await stage.advance(policy.idleTimeoutMs);
     assert.equal(stage.state, "stopping");
-    void stage.activator.acquire(signal, "a client", second);
-    void stage.activator.acquire(signal, "a client", first);
+    void stage.activator.acquire(signal, CLIENT, second);
+    void stage.activator.acquire(signal, CLIENT, first);
     stage.target.finishStop();
     await stage.settle();
     assert.deepEqual(stage.changes.at(-1)?.wokenBy, { holder: "a client", client: second });
@@ -157,7 +160,7 @@ suite("the observer", () => {
   test("is told which dependent caused a start, and of no cause for a target that was found running", async () => {
     using stage = new Stage();
     stage.activator.open();
-    void stage.activator.acquire(new AbortController().signal, "container web");
+    void stage.activator.acquire(new AbortController().signal, web);
     await stage.settle();
     assert.deepEqual(stage.changes[0]?.wokenBy, { holder: "container web" });
     assert.equal(stage.activator.view.cause, "woken for container web");

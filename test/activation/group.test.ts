@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import { CLIENT } from "../../src/activation/claims.ts";
 import { Group } from "../../src/activation/group.ts";
 import { Needs } from "../../src/activation/needs.ts";
 import { TargetError } from "../../src/errors.ts";
@@ -74,7 +75,7 @@ suite("a group", () => {
   test("passes the client that woke one member on to the reports of all", async () => {
     using troupe = new Troupe();
     const client = { client: "10.0.0.7:5512", service: "ftp" };
-    void troupe.stage(1).activator.acquire(new AbortController().signal, "a client", client);
+    void troupe.stage(1).activator.acquire(new AbortController().signal, CLIENT, client);
     await troupe.settle();
     const causes = troupe.stages.map(({ activator }) => activator.view.cause);
     assert.deepEqual(causes, all("woken by 10.0.0.7:5512 through ftp"));

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import { CLIENT } from "../../src/activation/claims.ts";
 import { Lease } from "../../src/activation/lease.ts";
 
 const reason = new Error("reason");
@@ -7,7 +8,7 @@ const reason = new Error("reason");
 /** A lease, and how often it told that its claim ended. */
 function newLease(): { lease: Lease; ends: () => number } {
   let ends = 0;
-  const lease = new Lease("a client", () => {
+  const lease = new Lease(CLIENT, () => {
     ends += 1;
   });
   return { lease, ends: () => ends };

@@ -5,7 +5,9 @@ import { abortable } from "../../src/activation/abortable.ts";
 import { Activator } from "../../src/activation/activator.ts";
 import { ExitedError } from "../../src/activation/errors.ts";
 import { Group } from "../../src/activation/group.ts";
+import type { Holder } from "../../src/activation/lease.ts";
 import { type Dependency, type Hold, Needs } from "../../src/activation/needs.ts";
+import { Usage } from "../../src/activation/usage.ts";
 import { observer } from "../../src/telemetry/observer.ts";
 import { FakeTarget } from "../support/fake-target.ts";
 import { policy, Stage } from "./stage.ts";
@@ -162,11 +164,13 @@ test("a group whose members need each other goes to sleep", async () => {
   );
 });
 
+const web: Holder = { name: "web", kind: "dependent", usage: new Usage() };
+
 function needOf(activator: () => Activator | undefined): Dependency {
   const db = (): Activator => activator() ?? assert.fail();
   return {
     name: "db",
-    claim: (signal) => db().acquire(signal, "web"),
-    join: (signal) => db().join(signal, "web"),
+    claim: (signal) => db().acquire(signal, web),
+    join: (signal) => db().join(signal, web),
   };
 }

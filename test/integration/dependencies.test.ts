@@ -236,6 +236,44 @@ engineTest("a group wakes and sleeps together", async (lab) => {
   await allAsleep(one, two);
 });
 
+engineTest("a group with a cycle through containers outside of it sleeps in order, and closes at once", async (lab) => {
+  const project = new Project(lab);
+  const d = await project.make("d", { program: echo() });
+  const c = await project.make("c", sleeper, "d:service_started:false");
+  const b = await project.make("b", sleeper, "c:service_started:false");
+  const a = await project.make("a", { program: echo() }, "b:service_started:false");
+  const group = { group: "shop", ...SHORT };
+  const options = { defaults: SHORT, shutdown: { drain: "60s", targets: "stop" } } as const;
+  const wakeport = await lab.wakeport({ a: { to: a, ...group }, d: { to: d, ...group } }, options);
+  for (const [name, container] of Object.entries({ b, c })) wakeport.mayWake(container, project.nameOf(name));
+  await wakeport.greeted("d");
+  await eventually("a is woken with d", () => wakeport.state("a") === "ready");
+  await allAsleep(a, b, c, d);
+  assert.deepEqual(await orderOf(lab, "die", { a, b, c, d }), ["a", "b", "c", "d"]);
+
+  await wakeport.greeted("a");
+  const began = performance.now();
+  await wakeport.close();
+  assert.ok(performance.now() - began < 50_000, "closed only at the end of the drain");
+  assert.deepEqual(await orderOf(lab, "die", { a, b, c, d }), ["a", "b", "c", "d", "a", "b", "c", "d"]);
+});
+
+engineTest("a chain sleeps at once when the idle time after its last client is over", async (lab) => {
+  const project = new Project(lab);
+  const db = await project.make("db", { program: echo() });
+  const api = await project.make("api", { program: echo() }, "db:service_started:false");
+  const web = await project.make("web", { program: echo() }, "api:service_started:false");
+  const idle = { idle_timeout: "20s" };
+  const services = { web: { to: web, idle_timeout: "4s" }, api: { to: api, ...idle }, db: { to: db, ...idle } };
+  const wakeport = await lab.wakeport(services);
+  await wakeport.greeted("web");
+  const leftAt = Date.now();
+  await allAsleep(web);
+  await eventually("the rest of the idle time runs", () => statusOf(wakeport, "api").idle_deadline !== undefined);
+  const idleMs = Date.parse(statusOf(wakeport, "api").idle_deadline ?? "") - leftAt;
+  assert.ok(idleMs < 23_000, `it sleeps ${idleMs} ms after the last client`);
+});
+
 function statusOf(wakeport: Wakeport, service: string): Wakeport["status"]["services"][number] {
   const found = wakeport.status.services.find(({ name }) => name === service);
   assert.ok(found);

@@ -1,0 +1,265 @@
+/** When chains and groups of targets go to sleep, in which order, and how they are closed. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import type { Policy } from "../../src/activation/activator.ts";
+import { Group } from "../../src/activation/group.ts";
+import { type Dependency, Needs } from "../../src/activation/needs.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { policy, Stage } from "./stage.ts";
+import { VirtualClock } from "./virtual-clock.ts";
+
+checkLeaks();
+
+const { idleTimeoutMs } = policy;
+const drain = { drainMs: 10_000, leaveRunning: false };
+
+interface Part {
+  readonly needs?: readonly string[];
+  readonly group?: Group;
+  readonly policy?: Partial<Policy>;
+}
+
+/** Several targets in one time. All starts and stops succeed at once. */
+class Project implements Disposable {
+  readonly clock: VirtualClock = new VirtualClock();
+  readonly #stages: ReadonlyMap<string, Stage>;
+
+  constructor(parts: Readonly<Record<string, Part>>) {
+    const stages = Object.entries(parts).map(([name, part]) => [name, this.#stage(name, part)] as const);
+    this.#stages = new Map(stages);
+    for (const [name, { group }] of Object.entries(parts)) group?.add(this.stage(name).activator);
+    for (const stage of this.#stages.values()) stage.activator.open();
+  }
+
+  stage(name: string): Stage {
+    return this.#stages.get(name) ?? assert.fail();
+  }
+
+  /** Each target with its state. */
+  get states(): Record<string, string> {
+    return Object.fromEntries([...this.#stages].map(([name, stage]) => [name, stage.state]));
+  }
+
+  /** All that sleep, in the order in which they fell asleep. */
+  get fallenAsleep(): string[] {
+    const asleep = [...this.#stages].filter(([, stage]) => stage.changes.at(-1)?.to === "asleep");
+    return asleep.toSorted(([, a], [, b]) => this.#order.indexOf(a) - this.#order.indexOf(b)).map(([name]) => name);
+  }
+
+  readonly #order: Stage[] = [];
+
+  [Symbol.dispose](): void {
+    this.clock[Symbol.dispose]();
+  }
+
+  #stage(name: string, part: Part): Stage {
+    const needs = new Needs({
+      resolve: () => Promise.resolve((part.needs ?? []).map((other) => this.#dependency(stage, other))),
+      onFailure: (error) => assert.fail(error),
+    });
+    const { group } = part;
+    const stage: Stage = new Stage(part.policy, { needs, clock: this.clock, ...(group && { group }) });
+    Object.assign(stage.target, { name, isPrompt: true, onStop: () => this.#order.push(stage) });
+    return stage;
+  }
+
+  #dependency(stage: Stage, name: string): Dependency {
+    const holder = stage.activator.asHolder;
+    return {
+      name,
+      claim: (signal) => this.stage(name).activator.acquire(signal, holder),
+      join: (signal) => this.stage(name).activator.join(signal, holder),
+    };
+  }
+}
+
+suite("a chain", () => {
+  test("sleeps in order as soon as the idle time after its last client is over", async () => {
+    using project = new Project({ web: { needs: ["api"] }, api: { needs: ["db"] }, db: {} });
+    const client = project.stage("web").claim();
+    await project.clock.advance(200_000);
+    assert.deepEqual(project.states, { web: "ready", api: "ready", db: "ready" });
+    client.release();
+    await project.clock.advance(idleTimeoutMs - 1);
+    assert.deepEqual(project.states, { web: "ready", api: "ready", db: "ready" });
+    await project.clock.advance(20);
+    assert.deepEqual(project.states, { web: "asleep", api: "asleep", db: "asleep" });
+    assert.deepEqual(project.fallenAsleep, ["web", "api", "db"]);
+  });
+
+  test("a longer idle time of a dependency counts from the last client of the chain", async () => {
+    using project = new Project({ web: { needs: ["db"] }, db: { policy: { idleTimeoutMs: 3 * idleTimeoutMs } } });
+    const client = project.stage("web").claim();
+    await project.clock.settle();
+    client.release();
+    await project.clock.advance(idleTimeoutMs + 10);
+    assert.deepEqual(project.states, { web: "asleep", db: "ready" });
+    assert.equal(project.stage("db").activator.view.idleDeadline, 3 * idleTimeoutMs);
+    await project.clock.advance(2 * idleTimeoutMs - 20);
+    assert.deepEqual(project.states, { web: "asleep", db: "ready" });
+    await project.clock.advance(20);
+    assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
+  });
+
+  test("a dependency with a client of its own counts from that one", async () => {
+    using project = new Project({ web: { needs: ["db"] }, db: {} });
+    const [first, second] = [project.stage("web").claim(), project.stage("db").claim()];
+    await project.clock.settle();
+    first.release();
+    await project.clock.advance(idleTimeoutMs / 2);
+    second.release();
+    await project.clock.advance(idleTimeoutMs / 2 + 10);
+    assert.deepEqual(project.states, { web: "asleep", db: "ready" });
+    assert.equal(project.stage("db").activator.view.lastActivity, idleTimeoutMs / 2);
+    await project.clock.advance(idleTimeoutMs / 2 - 20);
+    assert.deepEqual(project.states, { web: "asleep", db: "ready" });
+    await project.clock.advance(20);
+    assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
+  });
+
+  test("min_uptime of a dependency holds", async () => {
+    using project = new Project({ web: { needs: ["db"] }, db: { policy: { minUptimeMs: 2 * idleTimeoutMs } } });
+    project.stage("web").claim((claim) => claim.release());
+    await project.clock.advance(2 * idleTimeoutMs - 10);
+    assert.deepEqual(project.states, { web: "asleep", db: "ready" });
+    await project.clock.advance(20);
+    assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
+  });
+
+  test("a target that started for a client who left meanwhile is kept for its idle time", async () => {
+    using project = new Project({ web: { needs: ["db"] }, db: {} });
+    project.stage("web").target.isPrompt = false;
+    const client = project.stage("web").claim();
+    await project.clock.advance(10_000);
+    client.leave(new Error("the client left"));
+    await project.clock.advance(10_000);
+    project.stage("web").target.finishStart();
+    project.stage("web").target.isPrompt = true;
+    await project.clock.advance(idleTimeoutMs - 10);
+    assert.deepEqual(project.states, { web: "ready", db: "ready" });
+    await project.clock.advance(20);
+    assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
+  });
+});
+
+suite("use that does not pass through wakeport", () => {
+  test("is measured from the last client on, also of a dependency, and keeps it awake", async () => {
+    using project = new Project({ web: { needs: ["db"] }, db: {} });
+    const askedAtMs: number[] = [];
+    const uses = ["an exec session"];
+    project.stage("db").target.otherUse = () => {
+      askedAtMs.push(project.clock.nowMs);
+      return Promise.resolve([...uses]);
+    };
+    const client = project.stage("web").claim();
+    await project.clock.advance(3 * idleTimeoutMs);
+    assert.deepEqual(askedAtMs, []);
+    client.release();
+    await project.clock.advance(idleTimeoutMs + 20);
+    assert.deepEqual(project.states, { web: "asleep", db: "ready" });
+    const [first = 0, second = 0, ...more] = askedAtMs.map((atMs) => atMs - 3 * idleTimeoutMs);
+    assert.ok(first <= 1_000 && second >= idleTimeoutMs, `asked ${askedAtMs}`);
+    assert.deepEqual(more, []);
+    uses.pop();
+    await project.clock.advance(idleTimeoutMs);
+    assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
+    assert.equal(project.clock.pending, 0);
+  });
+
+  test("is not measured while a client of a dependent comes back", async () => {
+    using project = new Project({ web: { needs: ["db"] }, db: {} });
+    let asked = 0;
+    project.stage("db").target.otherUse = async () => {
+      asked += 1;
+      return [];
+    };
+    const first = project.stage("web").claim();
+    await project.clock.settle();
+    first.release();
+    await project.clock.advance(500);
+    const second = project.stage("web").claim();
+    await project.clock.advance(3 * idleTimeoutMs);
+    assert.equal(asked, 0);
+    second.release();
+    await project.clock.advance(idleTimeoutMs + 20);
+    assert.deepEqual([project.states, asked], [{ web: "asleep", db: "asleep" }, 2]);
+  });
+});
+
+suite("a group", () => {
+  const cycle = (group: Group): Readonly<Record<string, Part>> => ({
+    a: { group, needs: ["b"] },
+    b: { needs: ["c"] },
+    c: { needs: ["d"] },
+    d: { group },
+  });
+
+  for (const used of ["a", "b", "c", "d"]) {
+    test(`with a cycle through targets outside of it is woken by ${used}, and sleeps in order`, async () => {
+      using project = new Project(cycle(new Group("shop")));
+      const client = project.stage(used).claim();
+      await project.clock.advance(3 * idleTimeoutMs);
+      assert.deepEqual(project.states, { a: "ready", b: "ready", c: "ready", d: "ready" });
+      client.release();
+      await project.clock.advance(idleTimeoutMs + 20);
+      assert.deepEqual(project.states, { a: "asleep", b: "asleep", c: "asleep", d: "asleep" });
+      assert.deepEqual(project.fallenAsleep, ["a", "b", "c", "d"]);
+      assert.equal(project.clock.pending, 0);
+    });
+  }
+
+  test("sleeps although a target outside that needs a member is kept longer, and that member stays", async () => {
+    const group = new Group("shop");
+    const long = { idleTimeoutMs: 3 * idleTimeoutMs };
+    using project = new Project({ a: { group }, d: { group }, report: { needs: ["d"], policy: long } });
+    const client = project.stage("report").claim();
+    await project.clock.settle();
+    assert.deepEqual(project.states, { a: "ready", d: "ready", report: "ready" });
+    client.release();
+    await project.clock.advance(idleTimeoutMs + 20);
+    assert.deepEqual(project.states, { a: "asleep", d: "ready", report: "ready" });
+    await project.clock.advance(2 * idleTimeoutMs);
+    assert.deepEqual(project.states, { a: "asleep", d: "asleep", report: "asleep" });
+  });
+
+  test("wakes with a member that a member of another group needs, and both sleep after the last client", async () => {
+    const [shop, tools] = [new Group("shop"), new Group("tools")];
+    using project = new Project({
+      web: { group: shop },
+      api: { group: shop, needs: ["mail"] },
+      mail: { group: tools },
+      queue: { group: tools, needs: ["web"] },
+    });
+    const client = project.stage("web").claim();
+    await project.clock.advance(3 * idleTimeoutMs);
+    assert.deepEqual(project.states, { web: "ready", api: "ready", mail: "ready", queue: "ready" });
+    client.release();
+    await project.clock.advance(idleTimeoutMs + 20);
+    assert.deepEqual(project.states, { web: "asleep", api: "asleep", mail: "asleep", queue: "asleep" });
+  });
+
+  test("is not woken by a target that was found running, and holds what that target needs", async () => {
+    const group = new Group("shop");
+    using project = new Project({ a: { group }, d: { group }, report: { needs: ["d"] } });
+    project.stage("d").target.comeUp();
+    project.stage("report").target.comeUp();
+    await project.clock.settle();
+    assert.deepEqual(project.states, { a: "asleep", d: "ready", report: "ready" });
+    assert.deepEqual(project.stage("d").activator.view.dependents, ["report"]);
+    await project.clock.advance(idleTimeoutMs + 20);
+    assert.deepEqual(project.states, { a: "asleep", d: "asleep", report: "asleep" });
+    assert.deepEqual(project.fallenAsleep, ["report", "d"]);
+  });
+
+  test("with a cycle is closed without waiting for the drain", async () => {
+    using project = new Project(cycle(new Group("shop")));
+    project.stage("a").claim((claim) => claim.release());
+    await project.clock.settle();
+    assert.deepEqual(project.states, { a: "ready", b: "ready", c: "ready", d: "ready" });
+    const closed = ["a", "b", "c", "d"].map((name) => project.stage(name).activator.close(drain));
+    await project.clock.settle();
+    assert.deepEqual(project.states, { a: "asleep", b: "asleep", c: "asleep", d: "asleep" });
+    assert.deepEqual(project.fallenAsleep, ["a", "b", "c", "d"]);
+    await Promise.all(closed);
+  });
+});

@@ -1,0 +1,102 @@
+/** Which targets are in use, as clients come and go and claims form chains and cycles. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import { Usage } from "../../src/activation/usage.ts";
+import { randomRuns } from "./random.ts";
+import { VirtualClock } from "./virtual-clock.ts";
+
+suite("Usage", () => {
+  test("follows a chain, and knows when the last client left", async () => {
+    using clock = new VirtualClock();
+    const [web, api, db] = [new Usage(), new Usage(), new Usage()];
+    api.addUser(web);
+    db.addUser(api);
+    const client = web.addClient();
+    assert.deepEqual(
+      [web, api, db].map(({ isUsed }) => isUsed),
+      [true, true, true],
+    );
+    await clock.advance(5_000);
+    client[Symbol.dispose]();
+    await clock.advance(5_000);
+    assert.deepEqual(
+      [web, api, db].map(({ isUsed }) => isUsed),
+      [false, false, false],
+    );
+    assert.deepEqual(
+      [web, api, db].map(({ lastUsed }) => lastUsed),
+      [5_000, 5_000, 5_000],
+    );
+  });
+
+  test("a cycle that no client leads to is not in use", () => {
+    const [a, b, c] = [new Usage(), new Usage(), new Usage()];
+    b.addUser(a);
+    c.addUser(b);
+    a.addUser(c);
+    const [first, second] = [a.addClient(), b.addClient()];
+    first[Symbol.dispose]();
+    assert.deepEqual(
+      [a, b, c].map(({ isUsed }) => isUsed),
+      [true, true, true],
+    );
+    second[Symbol.dispose]();
+    assert.deepEqual(
+      [a, b, c].map(({ isUsed }) => isUsed),
+      [false, false, false],
+    );
+  });
+
+  test("a client or a claim that ended twice is counted once", () => {
+    const [web, db] = [new Usage(), new Usage()];
+    const [first, second] = [web.addClient(), web.addClient()];
+    const [claim, again] = [db.addUser(web), db.addUser(web)];
+    first[Symbol.dispose]();
+    first[Symbol.dispose]();
+    assert.equal(web.isUsed, true);
+    claim[Symbol.dispose]();
+    claim[Symbol.dispose]();
+    assert.equal(db.isUsed, true);
+    again[Symbol.dispose]();
+    assert.equal(db.isUsed, false);
+    second[Symbol.dispose]();
+  });
+
+  test("is what clients lead to, in any order of claims and clients", (t) => {
+    const node = fc.nat(5);
+    const step = fc.oneof(
+      fc.record({ act: fc.constant("client" as const), node }),
+      fc.record({ act: fc.constant("claim" as const), node, user: node }),
+      fc.record({ act: fc.constant("end" as const), pick: fc.nat(20) }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 10, maxLength: 60 }), (steps) => {
+        const told = Array.from({ length: 6 }, () => false);
+        const usages = told.map((_, index) => new Usage((isUsed) => (told[index] = isUsed)));
+        const at = (index: number): Usage => usages[index] ?? assert.fail();
+        const claims: { readonly node: number; readonly user?: number; readonly end: Disposable }[] = [];
+        for (const one of steps) {
+          if (one.act === "client") claims.push({ node: one.node, end: at(one.node).addClient() });
+          else if (one.act === "claim")
+            claims.push({ node: one.node, user: one.user, end: at(one.node).addUser(at(one.user)) });
+          else claims.splice(one.pick % (claims.length || 1), 1)[0]?.end[Symbol.dispose]();
+          const expected = reachable(claims);
+          assert.deepEqual(
+            usages.map(({ isUsed }) => isUsed),
+            expected,
+          );
+          assert.deepEqual(told, expected);
+        }
+      }),
+      randomRuns(t, 2_000),
+    );
+  });
+});
+
+/** Found by following all claims anew, from the clients. */
+function reachable(claims: readonly { readonly node: number; readonly user?: number }[]): boolean[] {
+  const found = new Set(claims.filter(({ user }) => user === undefined).map(({ node }) => node));
+  for (const one of found) for (const { node, user } of claims) if (user === one) found.add(node);
+  return Array.from({ length: 6 }, (_, index) => found.has(index));
+}
