@@ -1,5 +1,6 @@
 /** Everything that wakeport knows of itself at one moment: what SIGUSR2 logs, as xinetd's state dump. */
 import { isWoken, type Service } from "../config/config.ts";
+import { maskUrl } from "../config/mask.ts";
 import { formatRange } from "../config/ports.ts";
 import { formatRate, type Rate } from "../config/rates.ts";
 import { formatTimes, type OpenTimes } from "../config/times.ts";
@@ -156,6 +157,7 @@ function policiesOf(service: Service | undefined): Readonly<Record<string, unkno
 
 /** As somebody would write it: networks, times and rates as text, and the beginning of banners. */
 function written(value: unknown): unknown {
+  if (typeof value === "string") return maskUrl(value);
   if (typeof value !== "object" || value === null) return value;
   if (Buffer.isBuffer(value)) return value.toString().slice(0, LONGEST_BANNER);
   if (isNetwork(value)) return formatNetwork(value);

@@ -1,5 +1,6 @@
 /** How the clients of a service are met, and how its target lives, in a line: what `wakeport check` prints below the plan. */
 import { isWoken, type ReadySpec, type Service } from "../config/config.ts";
+import { maskUrl } from "../config/mask.ts";
 import { formatDuration } from "../config/units.ts";
 
 /** Undefined where it is all as it is when nothing is said. */
@@ -24,7 +25,7 @@ function readyWords(ready: readonly ReadySpec[]): string | false {
       case "banner":
         return `it greets with ${JSON.stringify(part.banner)}`;
       case "http":
-        return `GET ${part.path} answers ${part.status.from === part.status.to ? part.status.from : `${part.status.from}-${part.status.to}`}`;
+        return `GET ${maskUrl(part.path)} answers ${part.status.from === part.status.to ? part.status.from : `${part.status.from}-${part.status.to}`}`;
       case "log":
         return `its log has /${part.pattern}/`;
       case "healthy":

@@ -1,4 +1,5 @@
 import type { ContainerReference, TargetSpec } from "./config.ts";
+import { maskCommand } from "./mask.ts";
 import { formatDuration } from "./units.ts";
 
 /** In characters; it is one column of tables, and in many lines of the log. */
@@ -16,7 +17,9 @@ export function describeTarget(spec: TargetSpec): string {
 }
 
 function inShort(command: readonly string[]): string {
-  const words = command.map((part) => part.split("/").pop()).join(" ");
+  const words = maskCommand(command)
+    .map((part) => part.split("/").pop())
+    .join(" ");
   return words.length > LONGEST_COMMAND ? `${words.slice(0, LONGEST_COMMAND - 1)}…` : words;
 }
 

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
+import { maskUrl } from "../config/mask.ts";
 import { TargetError } from "../errors.ts";
 import { readCertificates, type TlsFiles } from "./certificates.ts";
 
@@ -35,6 +36,7 @@ export function parseEngineHost(configured: string | undefined, env: Environment
   // An empty variable is one that is not set: compose passes on what is not there as "".
   const url = configured ?? (env["DOCKER_HOST"] || undefined);
   if (url === undefined) return defaultHost(env);
+  const shown = maskUrl(url);
   const scheme = /^([a-z]+):\/\//i.exec(url)?.[1]?.toLowerCase();
   switch (scheme) {
     case "unix":
@@ -45,16 +47,16 @@ export function parseEngineHost(configured: string | undefined, env: Environment
       return parseTcp(url, scheme, env);
     case "ssh":
       throw invalid(
-        `the engine address "${url}" needs ssh, which wakeport does not speak`,
+        `the engine address "${shown}" needs ssh, which wakeport does not speak`,
         "forward the socket (ssh -N -L /tmp/docker.sock:/var/run/docker.sock HOST) and use unix:///tmp/docker.sock",
       );
     case "npipe":
       throw invalid(
-        `the engine address "${url}" is a pipe of Windows, which wakeport does not use`,
+        `the engine address "${shown}" is a pipe of Windows, which wakeport does not use`,
         "run wakeport in a Linux container and mount /var/run/docker.sock",
       );
     default:
-      throw invalid(`the engine address "${url}" is of an unknown form`, FORMS);
+      throw invalid(`the engine address "${shown}" is of an unknown form`, FORMS);
   }
 }
 
@@ -102,17 +104,18 @@ function pathIn(url: string): string {
 }
 
 function parseTcp(url: string, scheme: "tcp" | "http" | "https", env: Environment): EngineHost {
+  const shown = maskUrl(url);
   // By a scheme without a port of its own, because http would hide an explicit 80.
   const parsed = URL.parse(url.replace(/^[a-z]+:/i, "tcp:"));
   if (parsed === null || parsed.hostname === "") {
     const remedy = `${FORMS}; an IPv6 address goes into brackets: tcp://[fd00::1]:2375`;
-    throw invalid(`the engine address "${url}" cannot be read`, remedy);
+    throw invalid(`the engine address "${shown}" cannot be read`, remedy);
   }
-  const { hostname, port, pathname, search, hash, username } = parsed;
-  if (!["", "/"].includes(pathname) || search !== "" || hash !== "" || username !== "") {
-    throw invalid(`the engine address "${url}" has more than a host and a port`, FORMS);
+  const { hostname, port, pathname, search, hash, username, password } = parsed;
+  if (!["", "/"].includes(pathname) || search !== "" || hash !== "" || username !== "" || password !== "") {
+    throw invalid(`the engine address "${shown}" has more than a host and a port`, FORMS);
   }
-  if (port === "0") throw invalid(`the engine address "${url}" has no port that anybody could listen on`, FORMS);
+  if (port === "0") throw invalid(`the engine address "${shown}" has no port that anybody could listen on`, FORMS);
   const wantsTls = scheme === "https" || (scheme === "tcp" && Boolean(env["DOCKER_TLS_VERIFY"]));
   const number = port === "" ? (wantsTls ? TLS_PORT : PORT) : Number(port);
   const host = hostname.replace(/^\[|\]$/g, "");

@@ -1,6 +1,7 @@
 import http from "node:http";
 import net from "node:net";
 import type { StatusRange } from "../config/config.ts";
+import { maskUrl } from "../config/mask.ts";
 import { type ProxyVersion, proxyHeader } from "../net/proxy-header.ts";
 import { AnsweredError, afterHeader, type NamedProbe, until } from "./probe.ts";
 
@@ -20,11 +21,12 @@ interface Request {
  * @param send what it expects before the request: a header of the PROXY protocol, here for nobody else than wakeport
  */
 export function httpProbe(port: number, path: string, expected: StatusRange, send?: ProxyVersion): NamedProbe {
+  const shown = maskUrl(path);
   return {
-    name: `http ${path} on ${port}${afterHeader(send)}`,
+    name: `http ${shown} on ${port}${afterHeader(send)}`,
     check: ({ address: host, port: own = port }, signal) =>
       until((attemptSignal, meets) => {
-        const onConnect = (): void => meets(`it accepts connections, and has not answered to ${path} yet`);
+        const onConnect = (): void => meets(`it accepts connections, and has not answered to ${shown} yet`);
         return answers({ host, port: own, path, send, onConnect }, expected, attemptSignal);
       }, signal),
   };
@@ -45,11 +47,11 @@ function answers(asked: Request, { from, to }: StatusRange, signal: AbortSignal)
       response.destroy();
       if (status >= from && status <= to) return resolve();
       const wanted = from === to ? `${from}` : `${from}-${to}`;
-      reject(new AnsweredError(`${path} answered ${status}, not ${wanted}`));
+      reject(new AnsweredError(`${maskUrl(path)} answered ${status}, not ${wanted}`));
     });
     request.on("error", (error) => {
       const isLate = late.aborted && !signal.aborted;
-      reject(isLate ? new AnsweredError(`${path} was not answered within ${ANSWER_MS / 1_000} s`) : error);
+      reject(isLate ? new AnsweredError(`${maskUrl(path)} was not answered within ${ANSWER_MS / 1_000} s`) : error);
     });
   });
 }

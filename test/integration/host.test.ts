@@ -68,6 +68,9 @@ suite("the engine's address", () => {
     "tcp://fd00::1:2375": /cannot be read: .*brackets/,
     "tcp://proxy:2375/v1.41": /more than a host and a port/,
     "tcp://me@proxy": /more than a host and a port/,
+    "tcp://me:hunter2@proxy": /"tcp:\/\/me:\*\*\*@proxy" has more than a host and a port/,
+    "tcp://:hunter2@proxy": /"tcp:\/\/:\*\*\*@proxy" has more than a host and a port/,
+    "ssh://me:hunter2@proxy": /"ssh:\/\/me:\*\*\*@proxy" needs ssh/,
     "": /unknown form/,
   };
   for (const [url, told] of Object.entries(wrong)) {

@@ -1,0 +1,79 @@
+/**
+ * Hides secrets in commands and URLs before they become text for people. It recognises them by the names of options and
+ * variables, and by their place in a URL; it hides too much rather than too little. docs/security.md has the rules.
+ */
+
+const MASK = "***";
+/** In characters; the rest of a longer word is dropped. */
+const LONGEST_WORD = 1_000;
+
+/** The end of a name, in lower case and without separators: `--db-password`, `PGPASSWORD`, `requirepass`. */
+const SECRET_NAME =
+  /(?:pass(?:word|wd|phrase|code)?|pwd|secrets?|token|credentials?|auth|authorization|cookie|bearer|(?:api|access|private|secret|account|encryption|signing|master|license)key|keybase|connectionstring)$/;
+
+/** Programs with a short option for a password. `joined`: the value never is a word of its own. */
+const shortOptions: readonly { readonly program: RegExp; readonly option: string; readonly joined?: true }[] = [
+  { program: /^(?:mysql|mariadb)[a-z-]*$/, option: "-p", joined: true },
+  { program: /^sshpass$/, option: "-p" },
+  { program: /^redis-cli$/, option: "-a" },
+  { program: /^(?:curl|ab)$/, option: "-u" },
+  { program: /^ldap[a-z]+$/, option: "-w" },
+];
+
+/** Words of a shell's text: quoted parts keep their blanks. */
+const WORD = /(?:"(?:[^"\\]|\\.)*"|'[^']*'|\\.|[^\s"'\\]|["'\\])+/gs;
+/** `--name=`, `NAME=`, `name:`, also in quotes. */
+const NAMED = /^(["']?-{0,2}([\w.-]+)["']?\s*[=:]\s*)(.+)$/s;
+const OPTION = /^--?([a-z][\w.-]*)$/i;
+const PASSWORD_IN_URL = /([a-z][a-z0-9+.-]*:\/\/[^\s/'"@:]*:)[^\s'"]*@/gi;
+const TOKEN_IN_URL = /(https?:\/\/)[^\s/'"@:]+@/gi;
+const PAIR_IN_QUERY = /([?&])([\w.-]+)=([^&\s'"#]+)/g;
+const PAIR_IN_TEXT = /([\w.-]+)(["']?\s*[=:]\s*)("(?:[^"\\]|\\.)*"|(?:bearer|basic|token)\s+\S+|[^\s&]+)/gi;
+
+/** The words of a command, each secret replaced by `***`. */
+export function maskCommand(words: readonly string[]): string[] {
+  /** What the word before says about this one. */
+  let next: "secret" | "login" | undefined;
+  let short: (typeof shortOptions)[number] | undefined;
+  return words.map((word) => {
+    const before = next;
+    next = undefined;
+    if (before !== undefined && !word.startsWith("--")) return MASK;
+    short = shortOptions.find(({ program }) => program.test(word.split("/").pop() ?? "")) ?? short;
+    if (short !== undefined && word.startsWith(short.option)) {
+      if (word.length > short.option.length) return `${short.option}${MASK}`;
+      if (short.joined === undefined) next = "secret";
+      return word;
+    }
+    const [, option = ""] = OPTION.exec(word) ?? [];
+    if (isSecret(option)) next = "secret";
+    return maskWord(word.slice(0, LONGEST_WORD));
+  });
+}
+
+/** A URL, or the path of one, without its password and without the secrets of its query. */
+export function maskUrl(url: string): string {
+  return url
+    .replace(PASSWORD_IN_URL, `$1${MASK}@`)
+    .replace(TOKEN_IN_URL, `$1${MASK}@`)
+    .replace(PAIR_IN_QUERY, (all, before, name) => (isSecret(name) ? `${before}${name}=${MASK}` : all));
+}
+
+function maskWord(word: string): string {
+  const [, start = "", name = "", value = ""] = NAMED.exec(word) ?? [];
+  if (isSecret(name)) return `${start}${MASK}`;
+  if (start !== "" && !value.startsWith("//")) return `${start}${maskWord(value)}`;
+  const words = word.match(WORD) ?? [];
+  // The text of a shell, or several settings in one word.
+  if (words.length > 1) {
+    const masked = maskCommand(words)[Symbol.iterator]();
+    return word.replace(WORD, () => masked.next().value ?? "");
+  }
+  const [, quote = "", inner = ""] = /^(["'])(.*\s.*)\1$/s.exec(word) ?? [];
+  if (quote !== "") return `${quote}${maskWord(inner)}${quote}`;
+  return maskUrl(word).replace(PAIR_IN_TEXT, (all, key, sign) => (isSecret(key) ? `${key}${sign}${MASK}` : all));
+}
+
+function isSecret(name: string): boolean {
+  return SECRET_NAME.test(name.toLowerCase().replaceAll(/[-_.]/g, ""));
+}
