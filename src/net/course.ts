@@ -1,5 +1,6 @@
 /** One direction of a relay: passes on what a socket receives, no faster than the other one takes it. */
 import type net from "node:net";
+import { endsWithTlsClose } from "./tls-close.ts";
 
 const NOTHING = Buffer.alloc(0);
 
@@ -28,6 +29,9 @@ export class Course {
   /** What the filter takes its time for. */
   #busy: Promise<void> | undefined;
   #isOver = false;
+  #writes = 0;
+  /** Which write had a TLS close at its end, once that has left for the system. */
+  #tlsClose: number | undefined;
 
   constructor(from: net.Socket, to: net.Socket, filter: Filter | undefined) {
     this.#from = from;
@@ -58,10 +62,24 @@ export class Course {
     else if (last.length > 0) this.#write(last);
   }
 
+  /** Whether the stream ended with a TLS close that was passed on: it is complete without an end of TCP. */
+  get isTlsClosed(): boolean {
+    return this.#writes === this.#tlsClose;
+  }
+
   /** A filter may be done after the other side is gone. */
   readonly #write = (bytes: Buffer): void => {
-    if (this.#to.writable && !this.#to.write(bytes)) this.#from.pause();
+    if (!this.#to.writable) return;
+    this.#writes += 1;
+    const passedOn = endsWithTlsClose(bytes) ? this.#onClosePassed(this.#writes) : undefined;
+    if (!this.#to.write(bytes, passedOn)) this.#from.pause();
   };
+
+  #onClosePassed(write: number): (error?: Error | null) => void {
+    return (error) => {
+      if (!error) this.#tlsClose = write;
+    };
+  }
 
   #wait(busy: Promise<void> | undefined): void {
     if (busy === undefined) return;

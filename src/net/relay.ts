@@ -33,7 +33,10 @@ export interface Meter {
   out: number;
 }
 
-/** Who ended a connection: both in good order, one with a reset, or wakeport because the target went down. */
+/**
+ * Who ended a connection: both in good order, one with a reset, or wakeport because the target went down. A reset after
+ * both sides sent a TLS close is good order.
+ */
 export type RelayEnd = "clean" | "client_reset" | "upstream_reset" | "target_gone" | "drained";
 
 export interface RelayOptions {
@@ -107,10 +110,16 @@ class Relay {
         resetAfterFlush(other);
       }
       this.#open -= 1;
-      if (this.#open === 0) this.#result.resolve(this.#end);
+      if (this.#open === 0) this.#result.resolve(this.#endOfBoth);
     };
     if (socket.closed) onClose();
     else socket.once("close", onClose);
+  }
+
+  /** A reset that comes when both streams had ended by a TLS close cut nothing off. */
+  get #endOfBoth(): RelayEnd {
+    const isReset = this.#end === "client_reset" || this.#end === "upstream_reset";
+    return isReset && this.#courses.in.isTlsClosed && this.#courses.out.isTlsClosed ? "clean" : this.#end;
   }
 
   /**

@@ -11,7 +11,7 @@ import { freePort } from "../support/tcp.ts";
 import { cannotServe, PYTHON, type ServerName, Servers } from "./servers.ts";
 
 const START_S = Number(process.env["WAKEPORT_TEST_START_S"] ?? 3);
-const waited = new Set(["relayed, cold"]);
+const waited = new Set(["relayed, cold, clean"]);
 const LONGEST_MS = 60_000 + START_S * 1_000;
 
 const smtplib = `
@@ -51,7 +51,7 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
     const closed = () =>
       program.log.filter((line) => line.event === "connection.closed" && line["service"] === service);
     await until(() => closed().length >= count, `the end of ${count} connections of ${service}`);
-    return new Set(closed().map(({ outcome, start }) => `${outcome}, ${start}`));
+    return new Set(closed().map(({ outcome, start, end }) => `${outcome}, ${start}, ${end}`));
   };
 
   before(async () => {

@@ -347,6 +347,63 @@ suite("relay()", () => {
   });
 });
 
+/** Data and a close_notify of TLS 1.3, as an observer sees them. */
+const TLS_DATA = Buffer.from(`1703030020${"ab".repeat(32)}`, "hex");
+const TLS_CLOSE = Buffer.from(`1703030013${"cd".repeat(19)}`, "hex");
+
+suite("relay() of TLS", () => {
+  for (const side of ["client", "upstream"] as const) {
+    const otherSide = side === "client" ? "upstream" : "client";
+
+    test(`passes a reset of the ${side} on that comes after both closed, and ends clean`, async () => {
+      await using link = await Link.open();
+      const [one, other] = [link[side], link[otherSide]];
+      one.send(Buffer.concat([TLS_DATA, TLS_CLOSE]));
+      other.send(Buffer.concat([TLS_DATA, TLS_CLOSE]));
+      await one.receives(TLS_DATA.length + TLS_CLOSE.length);
+      await other.receives(TLS_DATA.length + TLS_CLOSE.length);
+      one.reset();
+      assert.equal(await other.ends(), "ECONNRESET");
+      assert.equal(await link.ends(), "clean");
+    });
+
+    test(`ends with a reset of the ${side} if it did not close its stream before`, async () => {
+      await using link = await Link.open();
+      const [one, other] = [link[side], link[otherSide]];
+      other.end(TLS_CLOSE);
+      assert.equal(await one.ends(), "ended");
+      one.send(TLS_DATA);
+      await other.receives(TLS_DATA.length);
+      one.reset();
+      assert.equal(await other.ends(), "ECONNRESET");
+      assert.equal(await link.ends(), `${side}_reset`);
+    });
+
+    test(`ends with a reset of the ${side} if the other one had not closed`, async () => {
+      await using link = await Link.open();
+      const [one, other] = [link[side], link[otherSide]];
+      other.send(TLS_DATA);
+      one.send(TLS_CLOSE);
+      await one.receives(TLS_DATA.length);
+      await other.receives(TLS_CLOSE.length);
+      one.reset();
+      assert.equal(await link.ends(), `${side}_reset`);
+    });
+  }
+
+  test("ends with a reset of an upstream that had not been sent all", async () => {
+    await using link = await Link.open();
+    // As when the kernel takes no more for the moment.
+    link.near.upstream.cork();
+    link.client.send(Buffer.concat([payload(60 * KIB), TLS_CLOSE]));
+    await eventually("the relay has read it all", () => link.meter.in === 60 * KIB + TLS_CLOSE.length);
+    link.upstream.send(TLS_CLOSE);
+    await link.client.receives(TLS_CLOSE.length);
+    link.upstream.reset();
+    assert.equal(await link.ends(), "upstream_reset");
+  });
+});
+
 suite("relay() of much data", () => {
   test("carries 64 MB to a slow reader in flat memory", async () => {
     await using link = await Link.open();

@@ -1,0 +1,26 @@
+/** Recognizes the end of a TLS stream (RFC 8446 section 6.1, RFC 5246 section 7.2.1) without its keys. */
+
+const ALERT = 0x15;
+const APPLICATION_DATA = 0x17;
+const HEADER_LENGTH = 5;
+/** An encrypted alert of TLS 1.3, which looks like data: two bytes, the real type, and 16 bytes of authentication. */
+const HIDDEN_ALERT_LENGTH = 19;
+/** The longest alert of TLS 1.2: two bytes in CBC blocks, with IV and a SHA-384 MAC. */
+const LONGEST_ALERT = 80;
+/** Level and description of a close_notify that is not encrypted: `warning` or, in TLS 1.3, any level; 0. */
+const PLAIN_LENGTH = 2;
+const CLOSE_NOTIFY = 0;
+
+/** Whether bytes of a stream end with a whole TLS record that is an alert: after a close_notify nothing may follow. */
+export function endsWithTlsClose(bytes: Buffer): boolean {
+  const tail = bytes.subarray(-(HEADER_LENGTH + LONGEST_ALERT));
+  for (let at = tail.length - HEADER_LENGTH - PLAIN_LENGTH; at >= 0; at -= 1) {
+    const type = tail[at];
+    if ((type !== ALERT && type !== APPLICATION_DATA) || tail[at + 1] !== 3 || tail[at + 2]! > 4) continue;
+    const length = tail.length - at - HEADER_LENGTH;
+    if (tail.readUInt16BE(at + 3) !== length) continue;
+    if (type === APPLICATION_DATA) return length === HIDDEN_ALERT_LENGTH;
+    return length > PLAIN_LENGTH || tail.at(-1) === CLOSE_NOTIFY;
+  }
+  return false;
+}
