@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { bansStatus, type EngineStatus, type StatusReport, serviceStatus, unnamedStatus } from "./admin/api.ts";
 import { AdminServer, MOST_ADMIN_CLIENTS } from "./admin/server.ts";
 import { type StateReport, stateReport } from "./admin/state.ts";
@@ -56,7 +57,7 @@ export class Sidecar {
   readonly #roster: Roster;
   readonly #discovery: Discovery | undefined;
   readonly #services: Services;
-  readonly #admin: AdminServer;
+  #admin: AdminServer;
   readonly #openFiles: number;
   readonly #ownFiles: number;
   readonly #gatehouse: Gatehouse;
@@ -102,13 +103,7 @@ export class Sidecar {
     for (const service of enabled) this.#services.enter(service);
     this.#discovery = this.#engine && config.discover && this.#discover(this.#engine);
 
-    this.#admin = new AdminServer({
-      ...config.admin,
-      metrics: this.#metrics,
-      status: () => this.status,
-      open: (service, most) => this.#services.openOf(service, most),
-      notReady: () => this.#notReady(),
-    });
+    this.#admin = this.#newAdmin(config.admin);
     if (this.#engine !== undefined) this.#metrics.addEngine();
   }
 
@@ -272,8 +267,40 @@ export class Sidecar {
       this.#roster.configure(config);
       this.#discovery?.configure(config);
     };
-    await this.#services.change(() => changes, config.shutdown.drainMs, commit);
+    await this.#moveAdmin(config.admin, () => this.#services.change(() => changes, config.shutdown.drainMs, commit));
     return changes;
+  }
+
+  #newAdmin(address: Config["admin"]): AdminServer {
+    return new AdminServer({
+      ...address,
+      metrics: this.#metrics,
+      status: () => this.status,
+      open: (service, most) => this.#services.openOf(service, most),
+      notReady: () => this.#notReady(),
+    });
+  }
+
+  /**
+   * Moves the admin server to `address` around a change. The old address is closed first: a service may take it, and the
+   * new one may cover it.
+   *
+   * @throws BindError, and what `change` throws; the admin server listens at the old address then
+   */
+  async #moveAdmin(address: Config["admin"], change: () => Promise<void>): Promise<void> {
+    if (isDeepStrictEqual(address, this.#config.admin)) return change();
+    const before = this.#admin;
+    const admin = this.#newAdmin(address);
+    await before.close();
+    try {
+      await admin.open();
+      await change();
+      this.#admin = admin;
+    } catch (error) {
+      await admin.close();
+      await before.open();
+      throw error;
+    }
   }
 
   #notReady(): string | undefined {

@@ -30,8 +30,10 @@ export async function askAdmin(
       return await ask({ host, port: admin.port, path, agent: false, signal });
     } catch (error) {
       if (codeOf(error) === "ECONNRESET" && !signal.aborted) await delay(RETRY_MS);
-      else
-        throw new NoAnswerError(`no wakeport answers at ${host}:${admin.port}: ${messageOf(error)}`, { cause: error });
+      else {
+        const message = `no wakeport answers at ${host}:${admin.port}: ${messageOf(error)}${hintOf(error)}`;
+        throw new NoAnswerError(message, { cause: error });
+      }
     }
   }
 }
@@ -55,6 +57,11 @@ export async function askStatus(config: Pick<Config, "admin">): Promise<StatusRe
   if (report !== undefined) return report;
   const { host, port } = config.admin;
   throw new NoAnswerError(`what answers at ${reachable(host)}:${port} is not wakeport`);
+}
+
+/** A changed admin.listen takes effect with a reload: until then the old address is served. */
+function hintOf(error: unknown): string {
+  return codeOf(error) === "ECONNREFUSED" ? " (it is not running, or admin.listen was changed without a reload)" : "";
 }
 
 /** An address to dial, of one to listen on. */

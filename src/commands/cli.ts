@@ -22,6 +22,7 @@ const commands: Readonly<
 /** Runs the command that `args` name. @returns the exit code: 0 done, 1 failed at run time, 2 usage or configuration */
 export async function runCommand(args: readonly string[], context: Context): Promise<number> {
   const [name, ...rest] = args;
+  if (name === "help" && rest[0] !== undefined) return runCommand([rest[0], "--help"], context);
   if (name === undefined || name === "--help" || name === "-h" || name === "help") {
     context.print(overview());
     return name === undefined ? exitCode.usage : exitCode.ok;

@@ -5,7 +5,8 @@ export const command: Command = {
   options: {},
   help: "Prints the versions of wakeport and of the Node it runs on.",
   run: async (_options, { version, revision, nodeVersion, print }) => {
-    print(`wakeport ${version} (${revision}) node ${nodeVersion}`);
+    // Only an image that was built with REVISION has one.
+    print(`wakeport ${version}${revision === "unknown" ? "" : ` (${revision})`} node ${nodeVersion}`);
     return exitCode.ok;
   },
 };

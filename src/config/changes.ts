@@ -43,7 +43,6 @@ export function changesBetween(before: Config, after: Config): Changes {
 
 /** What everything else is built on when wakeport starts. */
 const fixed: Readonly<Record<string, (config: Config) => unknown>> = {
-  admin: ({ admin }) => admin,
   docker: ({ docker }) => docker,
   "docker.discover": ({ discover }) => discover?.scope,
   "log.format": ({ log }) => log.format,

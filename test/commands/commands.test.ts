@@ -19,8 +19,15 @@ suite("wakeport", () => {
       const { code, stdout } = await wakeport([command, "--help"]);
       assert.equal(code, 0);
       assert.match(stdout, new RegExp(`^usage: wakeport ${command}`));
+      assert.equal((await wakeport(["help", command])).stdout, stdout);
     });
   }
+
+  test("help with an unknown command names the nearest one, and exits 2", async () => {
+    const { code, stderr } = await wakeport(["help", "stauts"]);
+    assert.equal(code, 2);
+    assert.match(stderr, /there is no command "stauts": did you mean "status"\?/);
+  });
 
   test("without a command tells which there are, and exits 2", async () => {
     const { code, stdout } = await wakeport([]);
@@ -42,8 +49,9 @@ suite("wakeport", () => {
   });
 
   test("version names wakeport and Node", async () => {
-    const { stdout } = await wakeport(["version"]);
-    assert.match(stdout, /^wakeport \d+\.\d+\.\d+ \(.+\) node v\d+/);
+    assert.match((await wakeport(["version"])).stdout, /^wakeport \d+\.\d+\.\d+ node v\d+\.\d+\.\d+\n$/);
+    const built = await wakeport(["version"], { WAKEPORT_REVISION: "abc1234" });
+    assert.match(built.stdout, /^wakeport \d+\.\d+\.\d+ \(abc1234\) node v/);
   });
 
   test("schema prints a JSON Schema, draft-07", async () => {
@@ -196,7 +204,7 @@ suite("wakeport status and healthcheck", () => {
     for (const command of ["status", "healthcheck"]) {
       const { code, stderr } = await wakeport([command, "-c", file.path]);
       assert.equal(code, 1);
-      assert.match(stderr, /no wakeport answers at 127\.0\.0\.1:\d+/);
+      assert.match(stderr, /no wakeport answers at 127\.0\.0\.1:\d+: .*admin\.listen was changed without a reload/);
     }
   });
 

@@ -1,7 +1,8 @@
 /** SIGHUP to the real program: what changes, what goes on, and what a wrong file costs. */
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
 import { suite, test } from "node:test";
-import { Program, temporaryFile, until } from "../support/program.ts";
+import { Program, temporaryFile, until, wakeport } from "../support/program.ts";
 import { Bench, echoService, greeting, isAlive, isRefused } from "../support/reloading.ts";
 import { connect, connecting, freePort, PeerServer } from "../support/tcp.ts";
 
@@ -148,6 +149,32 @@ suite("wakeport run, told to read its configuration anew", () => {
     await program.logged("config.reloaded");
     const [first] = program.log.filter(({ event }) => event === "started" || event === "config.reloaded");
     assert.equal(first?.event, "started");
+  });
+
+  test("moves the admin server, also to an address that covers the old one, and status finds it", async () => {
+    const [a, up, port, other] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    const text = (listen: string): string => `admin: { listen: "${listen}" }\nservices:\n${echoService("a", a, up)}`;
+    await using file = await temporaryFile("wakeport.yaml", text(`127.0.0.1:${port}`));
+    await using program = new Program(["run", "-c", file.path]);
+    await program.logged("started");
+    const isServed = (): Promise<boolean> => wakeport(["status", "-c", file.path]).then(({ code }) => code === 0);
+    let reloads = 0;
+    for (const listen of [`0.0.0.0:${port}`, `127.0.0.1:${other}`]) {
+      await writeFile(file.path, text(listen));
+      program.child.kill("SIGHUP");
+      reloads += 1;
+      const { afterRestart } = await program.logged("config.reloaded", reloads);
+      assert.deepEqual(afterRestart, []);
+      assert.ok(await isServed(), listen);
+    }
+    await assert.rejects(fetch(`http://127.0.0.1:${port}/healthz`), "the old address is closed");
+
+    await using taken = await PeerServer.open();
+    await writeFile(file.path, text(`127.0.0.1:${taken.port}`));
+    program.child.kill("SIGHUP");
+    const { error } = await program.logged("config.reload_failed");
+    assert.match(String(error), /the admin server cannot listen on/);
+    assert.equal((await fetch(`http://127.0.0.1:${other}/healthz`)).status, 200, "it listens as before");
   });
 
   test("twice at once is once after the other", async () => {
