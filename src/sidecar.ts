@@ -277,6 +277,7 @@ export class Sidecar {
       metrics: this.#metrics,
       status: () => this.status,
       open: (service, most) => this.#services.openOf(service, most),
+      tallied: (service) => this.#tally.of(service),
       notReady: () => this.#notReady(),
     });
   }

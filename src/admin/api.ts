@@ -6,6 +6,7 @@ import { formatRange } from "../config/ports.ts";
 import type { Ban } from "../net/admission/bans.ts";
 import type { ConnectionView } from "../net/connection.ts";
 import { formatFront } from "../net/listener.ts";
+import type { Counts } from "../telemetry/tally.ts";
 
 /** One service. Times are RFC 3339, durations milliseconds. */
 export interface ServiceStatus {
@@ -36,6 +37,8 @@ export interface ServiceStatus {
   /** Until when no start is tried, after one that failed. */
   readonly cooldown_until?: string;
   readonly last_error?: string;
+  /** What the target last printed before it failed or crashed, oldest first; absent once a start succeeded. */
+  readonly last_lines?: readonly string[];
 }
 
 /** An entry of `ports` or `data`. */
@@ -67,6 +70,10 @@ export interface OpenConnection {
 
 /** One service with who is connected to it, the oldest first and no more than a thousand. */
 export interface ServiceDetails extends ServiceStatus {
+  /** How many connections ended with each outcome since wakeport was started. */
+  readonly outcomes: Counts;
+  /** Why connections were denied since then. */
+  readonly denials: Counts;
   readonly open: readonly OpenConnection[];
 }
 
@@ -141,6 +148,7 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
     ...(view?.lastActivity !== undefined && { last_activity: rfc3339(view.lastActivity) }),
     ...(view?.cooldownUntil !== undefined && { cooldown_until: rfc3339(view.cooldownUntil) }),
     ...(view?.lastError !== undefined && { last_error: view.lastError }),
+    ...(view?.lastLines !== undefined && { last_lines: view.lastLines }),
   };
 }
 

@@ -1,6 +1,7 @@
 import http from "node:http";
 import type net from "node:net";
 import { BindError, messageOf } from "../errors.ts";
+import type { Tallied } from "../telemetry/tally.ts";
 import type { OpenConnection, ServiceDetails, StatusReport } from "./api.ts";
 
 /** How many clients at a time. More would take the descriptors that the services need. */
@@ -20,6 +21,8 @@ export interface AdminOptions {
   readonly status: () => StatusReport;
   /** The first `most` of a service's connections. */
   readonly open: (service: string, most: number) => readonly OpenConnection[];
+  /** How the connections of a service ended so far. */
+  readonly tallied: (service: string) => Tallied;
   /** Undefined when ready, else what is missing. */
   readonly notReady: () => string | undefined;
 }
@@ -131,10 +134,10 @@ export class AdminServer {
 
   #oneService(path: string): Answer {
     const name = /^\/api\/v1\/services\/([^/]+)$/.exec(path)?.[1];
-    const { status, open } = this.#options;
+    const { status, open, tallied } = this.#options;
     const service = status().services.find((one) => encodeURIComponent(one.name) === name);
     if (service !== undefined) {
-      const details: ServiceDetails = { ...service, open: open(service.name, MOST_OPEN) };
+      const details: ServiceDetails = { ...service, ...tallied(service.name), open: open(service.name, MOST_OPEN) };
       return json(200, details);
     }
     return text(404, "known here: /metrics /healthz /readyz /api/v1/services[/NAME]");

@@ -1,6 +1,6 @@
 import http from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
-import type { StatusReport } from "../admin/api.ts";
+import type { ServiceDetails, StatusReport } from "../admin/api.ts";
 import type { Config } from "../config/config.ts";
 import { codeOf, messageOf } from "../errors.ts";
 
@@ -57,6 +57,17 @@ export async function askStatus(config: Pick<Config, "admin">): Promise<StatusRe
   if (report !== undefined) return report;
   const { host, port } = config.admin;
   throw new NoAnswerError(`what answers at ${reachable(host)}:${port} is not wakeport`);
+}
+
+/**
+ * What a running wakeport tells of one service; undefined if it has no service of this name.
+ *
+ * @throws NoAnswerError when there is none
+ */
+export async function askService(config: Pick<Config, "admin">, name: string): Promise<ServiceDetails | undefined> {
+  const { status, body } = await askAdmin(config, `/api/v1/services/${encodeURIComponent(name)}`);
+  if (status === 404) return undefined;
+  return JSON.parse(body) as ServiceDetails;
 }
 
 /** A changed admin.listen takes effect with a reload: until then the old address is served. */

@@ -1,25 +1,42 @@
 import type { ServiceStatus, StatusReport } from "../admin/api.ts";
+import { suggest } from "../config/suggest.ts";
 import { formatDuration } from "../config/units.ts";
-import { askStatus, NoAnswerError } from "./ask-admin.ts";
+import { askService, askStatus, NoAnswerError } from "./ask-admin.ts";
 import { type Command, configOption, configOptionHelp, exitCode } from "./command.ts";
 import { adminOf } from "./config.ts";
 import { table } from "./plan.ts";
+import { formatDetails } from "./status-details.ts";
 
 const MOST_BANS_SHOWN = 10;
 const HEAD = ["SERVICE", "STATE", "TARGET", "CONNS", "WAITING", "IDLE IN", "LAST ACTIVITY", "CAUSE"];
 
 export const command: Command = {
-  usage: "[-c FILE] [--json]",
+  usage: "[-c FILE] [--json] [SERVICE]",
+  takesArguments: true,
   options: { ...configOption, json: { type: "boolean" } },
-  help: `Tells what the running wakeport of this configuration is doing. Exits 1 when none answers.
+  help: `Tells what the running wakeport of this configuration is doing. Exits 1 when none answers. With the name of a
+service: all that is known about it, with its last error, the last output of its target, and its clients.
 
 ${configOptionHelp}
       --json          as the API tells it`,
-  run: async (options, context) => {
+  run: async (options, context, [name, ...others]) => {
+    if (others.length > 0) {
+      context.printError("wakeport: status takes the name of one service");
+      return exitCode.usage;
+    }
     try {
-      const report = await askStatus(await adminOf(options, context));
-      context.print(options["json"] === true ? JSON.stringify(report, null, 2) : format(report, Date.now()));
-      return exitCode.ok;
+      const admin = await adminOf(options, context);
+      const print = <Report>(report: Report, words: (report: Report, now: number) => string): number => {
+        context.print(options["json"] === true ? JSON.stringify(report, null, 2) : words(report, Date.now()));
+        return exitCode.ok;
+      };
+      // It tells a wakeport from other servers, and knows the names.
+      const report = await askStatus(admin);
+      if (name === undefined) return print(report, format);
+      const details = await askService(admin, name);
+      if (details !== undefined) return print(details, formatDetails);
+      context.printError(`wakeport: there is no service "${name}"${hintOf(name, report.services)}`);
+      return exitCode.usage;
     } catch (error) {
       if (!(error instanceof NoAnswerError)) throw error;
       context.printError(`wakeport: ${error.message}`);
@@ -27,6 +44,13 @@ ${configOptionHelp}
     }
   },
 };
+
+function hintOf(name: string, services: readonly Pick<ServiceStatus, "name">[]): string {
+  const names = services.map((service) => service.name);
+  const near = suggest(name, names);
+  if (near !== undefined) return `: did you mean "${near}"?`;
+  return names.length === 0 ? "" : `: services are ${names.join(", ")}`;
+}
 
 /** A table for people; `now` is Unix time in milliseconds. */
 export function format(

@@ -26,6 +26,8 @@ const open = [
   { conn: 1, client: "192.0.2.1:5000", since: "2026-11-22T07:00:00.000Z", state: "served", pid: 7 },
 ] as const;
 
+const tallied = { outcomes: { relayed: 3 }, denials: { address: 1 } } as const;
+
 interface Running extends AsyncDisposable {
   readonly port: number;
   missing: string | undefined;
@@ -45,6 +47,7 @@ async function running(): Promise<Running> {
     },
     status: () => report,
     open: () => open,
+    tallied: () => tallied,
     notReady: () => state.missing,
   });
   await server.open();
@@ -81,7 +84,11 @@ suite("AdminServer", () => {
   test("tells of all services, of one with who is connected, and of none that is not there", async () => {
     await using admin = await running();
     assert.deepEqual(JSON.parse((await admin.ask("/api/v1/services")).body), report);
-    assert.deepEqual(JSON.parse((await admin.ask("/api/v1/services/ftp")).body), { ...report.services[0], open });
+    assert.deepEqual(JSON.parse((await admin.ask("/api/v1/services/ftp")).body), {
+      ...report.services[0],
+      ...tallied,
+      open,
+    });
     assert.equal((await admin.ask("/api/v1/services/nope")).status, 404);
   });
 
@@ -124,6 +131,7 @@ suite("AdminServer", () => {
       metrics: { contentType: "", text: async () => "" },
       status: () => report,
       open: () => [],
+      tallied: () => tallied,
       notReady: () => undefined,
     });
     await assert.rejects(second.open(), (error: unknown) => {

@@ -6,9 +6,11 @@ import type net from "node:net";
 import path from "node:path";
 import { suite, test } from "node:test";
 import { promisify } from "node:util";
-import type { ServiceStatus } from "../../src/admin/api.ts";
+import type { ServiceDetails, ServiceStatus } from "../../src/admin/api.ts";
 import { format } from "../../src/commands/status.ts";
-import { temporaryFile, wakeport } from "../support/program.ts";
+import { formatDetails } from "../../src/commands/status-details.ts";
+import { Program, temporaryFile, wakeport } from "../support/program.ts";
+import { connect, freePort } from "../support/tcp.ts";
 
 const run = promisify(execFile);
 
@@ -80,6 +82,106 @@ process node: needed by container web`,
   test("counts no time backwards", () => {
     const services = [{ ...asleep, idle_deadline: "2026-01-01T11:59:59Z", last_activity: "2026-01-01T12:00:05Z" }];
     assert.match(format({ version: "1", services }, now), / 0s +0s ago +idle$/);
+  });
+});
+
+suite("formatDetails()", () => {
+  const now = Date.parse("2026-01-01T12:00:00Z");
+
+  test("has one fact per line, and leaves out what a service does not have", () => {
+    const details: ServiceDetails = { ...asleep, since: "2026-01-01T11:58:00Z", outcomes: {}, denials: {}, open: [] };
+    assert.equal(
+      formatDetails(details, now),
+      `ftp
+  state           asleep, idle, for 2m
+  target          container vsftpd
+  ports           *:2121 → 21
+  connections     0 served, 0 waiting
+  idle timeout    10m
+  start timeout   1m`,
+    );
+  });
+
+  test("has what keeps a target awake, why its start failed, and its clients", () => {
+    const details: ServiceDetails = {
+      ...asleep,
+      state: "ready",
+      cause: "woken by 10.0.0.7:5512 through ftp",
+      since: "2026-01-01T11:59:30Z",
+      connections: 30,
+      dependents: ["container web"],
+      held_by: ["an exec session"],
+      pending: ["tcp 21"],
+      idle_deadline: "2026-01-01T12:05:00Z",
+      last_activity: "2026-01-01T11:59:59Z",
+      cooldown_until: "2026-01-01T12:00:04Z",
+      last_error: "container vsftpd exited with code 3",
+      last_lines: ["reading the settings", "no database"],
+      outcomes: { relayed: 12, client_gone: 1 },
+      denials: { address: 2 },
+      open: [{ conn: 1, client: "10.0.0.7:5512", since: "2026-01-01T11:59:30Z", state: "served", pid: 7 }],
+    };
+    assert.deepEqual(
+      formatDetails(details, now)
+        .split("\n")
+        .map((line) => line.trim().replace(/ {3,}/, ": ")),
+      [
+        "ftp",
+        "state: ready, woken by 10.0.0.7:5512 through ftp, for 30s",
+        "target: container vsftpd",
+        "ports: *:2121 → 21",
+        "connections: 30 served, 0 waiting",
+        "waiting for: tcp 21",
+        "held by: an exec session",
+        "needed by: container web",
+        "sleeps in: 5m",
+        "idle timeout: 10m",
+        "start timeout: 1m",
+        "last activity: 1s ago",
+        "next start in: 4s",
+        "last error: container vsftpd exited with code 3",
+        "last output: reading the settings",
+        "no database",
+        "ended so far: 12 relayed, 1 client_gone",
+        "denied so far: 2 address",
+        "clients: 10.0.0.7:5512 served for 30s (pid 7)",
+        "and 29 more",
+      ],
+    );
+  });
+});
+
+suite("wakeport status SERVICE", () => {
+  test("shows one service of a running wakeport, with the last output of a target that crashed", async () => {
+    const [port, up, admin] = [await freePort(), await freePort(), await freePort()];
+    const script = `require("node:net").createServer((client) => client.on("data", () => { console.log("disk full"); process.exit(3); })).listen(${up}, "127.0.0.1")`;
+    const service = {
+      ports: [`127.0.0.1:${port}`],
+      process: { command: [process.execPath, "-e", script], listen: `127.0.0.1:${up}` },
+    };
+    const config = { admin: { listen: `127.0.0.1:${admin}` }, services: { shop: service } };
+    await using file = await temporaryFile("w.yaml", JSON.stringify(config));
+    await using program = new Program(["run", "-c", file.path]);
+    await program.logged("started");
+    using client = await connect(port);
+    client.send("crash");
+    const asleepLine = await program.logged("target.asleep");
+    assert.deepEqual(asleepLine["last_lines"], ["disk full"]);
+    assert.match(String(asleepLine["msg"]), /^shop: process node .* crashed with code 3; last output: disk full$/);
+    client.end();
+    await program.logged("connection.closed");
+    const { code, stdout } = await wakeport(["status", "-c", file.path, "shop"]);
+    assert.equal(code, 0);
+    assert.match(stdout, /^shop\n {2}state +asleep, crashed with code 3, for \d+s\n/);
+    assert.match(stdout, /^ {2}last output +disk full$/m);
+    assert.match(stdout, /^ {2}ended so far +1 relayed$/m);
+    const json = await wakeport(["status", "--json", "-c", file.path, "shop"]);
+    assert.deepEqual(JSON.parse(json.stdout).outcomes, { relayed: 1 });
+    const unknown = await wakeport(["status", "-c", file.path, "shopp"]);
+    assert.deepEqual(
+      [unknown.code, unknown.stderr],
+      [2, 'wakeport: there is no service "shopp": did you mean "shop"?\n'],
+    );
   });
 });
 
