@@ -1,6 +1,7 @@
 /** Which services the labels of containers make, and what becomes of those that there are. */
 import { isDeepStrictEqual } from "node:util";
 import type { Config, WokenService } from "./config/config.ts";
+import { forbiddenClaims } from "./config/label-claims.ts";
 import { type LabelledContainer, serviceOfLabels } from "./config/labels.ts";
 import { conflictOn, entriesOf } from "./config/shared-fronts.ts";
 import { rivals } from "./engine/compose-service.ts";
@@ -74,8 +75,8 @@ export function decide(containers: readonly ListedContainer[], around: Circumsta
 type LabelledService = NonNullable<ReturnType<typeof serviceOfLabels>>;
 
 /**
- * Who is served as it wants to be, or has to stay so, comes first: nobody takes its name or its port. Then who is served,
- * then newcomers.
+ * Services that stay as they are, by choice or because a change failed, come first and keep their names and ports. Then
+ * come services that change, then new ones, the oldest container first: its claim does not depend on a restart of wakeport.
  */
 function readAll(containers: readonly ListedContainer[], { found, refused, config }: Circumstances): Reading[] {
   const all = readFirsts(containers, config);
@@ -88,7 +89,7 @@ function readAll(containers: readonly ListedContainer[], { found, refused, confi
     if (one !== undefined && staysSo) return 0;
     return served.has(JSON.stringify(labelledOf(container).reference)) ? 1 : 2;
   };
-  return all.toSorted((a, b) => rank(a) - rank(b));
+  return all.toSorted((a, b) => rank(a) - rank(b) || a.container.created - b.container.created);
 }
 
 /** From what is served to what is wanted. Who is gone lingers for a while, unless somebody has its place. */
@@ -157,23 +158,30 @@ function isConfigured({ name, labels }: ListedContainer, { services }: Pick<Conf
   });
 }
 
-function conflicts(
-  service: WokenService,
-  wanted: ReadonlyMap<string, Found>,
-  { config: { services, admin } }: Circumstances,
-): string[] {
-  const others = [...services.filter(({ enabled }) => enabled), ...[...wanted.values()].map((one) => one.service)];
-  const namesake = others.find(({ name }) => name === service.name);
+function conflicts(service: WokenService, wanted: ReadonlyMap<string, Found>, { config }: Circumstances): string[] {
+  const { services, admin } = config;
+  const labelled = [...wanted.values()].map((one) => one.service);
+  const others = [...services.filter(({ enabled }) => enabled), ...labelled];
+  const namesake = [...services, ...labelled].find(({ name }) => name === service.name);
   if (namesake !== undefined)
     return [`there is a service "${service.name}" already: choose another one with label wakeport.name`];
   const bound = [
     { address: admin.host, front: admin.port },
     ...others.flatMap((other) => entriesOf(other).map(({ key, port }) => ({ ...port, service: other, key }))),
   ];
-  return entriesOf(service).flatMap(({ key, port }) => {
+  const taken = entriesOf(service).flatMap(({ key, port }) => {
     const [conflict] = bound.flatMap((other) => conflictOn({ ...port, service, key }, other) ?? []);
     return conflict === undefined ? [] : [`label wakeport.${key}: ${conflict.message} (${conflict.hint})`];
   });
+  const strangers = labelled.filter(
+    (other) => projectOf(other) === undefined || projectOf(other) !== projectOf(service),
+  );
+  return [...taken, ...forbiddenClaims(service, config, strangers)];
+}
+
+/** The compose project of the container that a service of labels leads to; undefined if it has none. */
+function projectOf({ target }: WokenService): string | undefined {
+  return target.kind === "container" && "service" in target.reference ? target.reference.project : undefined;
 }
 
 function labelledOf({ name, labels }: ListedContainer): LabelledContainer {

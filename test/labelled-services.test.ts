@@ -7,12 +7,12 @@ import type { ListedContainer } from "../src/engine/container-facts.ts";
 import { decide, type Found, type LabelProblem, LINGER_MS } from "../src/labelled-services.ts";
 
 function configOf(services = ""): Config {
-  const text = `docker: { discover: all }\nservices: { ${services} }\n`;
+  const text = `docker: { discover: all, labels: { ports: 1-65535 } }\nservices: { ${services} }\n`;
   return parseConfig(Buffer.from(text), "w.yaml", { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } });
 }
 
 function container(name: string, ports: string, labels: Readonly<Record<string, string>> = {}): ListedContainer {
-  return { id: name, name, labels: { "wakeport.enable": "true", "wakeport.ports": ports, ...labels } };
+  return { id: name, name, created: 0, labels: { "wakeport.enable": "true", "wakeport.ports": ports, ...labels } };
 }
 
 /** What is served, as containers and configurations come and go. */

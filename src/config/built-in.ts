@@ -1,4 +1,5 @@
 import type { StatusRange, UdpPolicy } from "./config.ts";
+import type { PortRange } from "./ports.ts";
 import type { ParsedPolicies, ParsedReady } from "./schema-policies.ts";
 
 /** The values of the keys that neither a service nor `defaults` sets. Durations in milliseconds. */
@@ -24,6 +25,7 @@ export const builtIn: {
   readonly on_limit: "reject" | "queue";
   readonly process_stop_grace: number;
   readonly log_lines: number;
+  readonly label_ports: PortRange;
 } = {
   network: "auto",
   ready: "tcp",
@@ -37,6 +39,7 @@ export const builtIn: {
   protocol: "raw",
   hold: "auto",
   log_lines: 0,
+  label_ports: { first: 1_024, last: 65_535 },
   wake_on: "connect",
   waiting: 1_000,
   udp: { flowTimeoutMs: 30_000, flows: 1_000, heldBytes: 64 * 1024 },

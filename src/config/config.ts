@@ -4,6 +4,7 @@ import type { Ip, Network } from "../net/ip.ts";
 import type { Names } from "../net/names/name.ts";
 import type { ProxyVersion } from "../net/proxy-header.ts";
 import type { SleepAction } from "../target/target.ts";
+import type { PortRange } from "./ports.ts";
 import type { ProgramLimits } from "./program.ts";
 
 export interface Config {
@@ -26,9 +27,17 @@ export interface Config {
     readonly defaults: unknown;
     /** Those of the defaults, which may be files: they are read with the configuration. */
     readonly banner: Banners;
+    readonly claims: LabelClaims;
   };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat; readonly userId: boolean };
   readonly shutdown: { readonly targets: "stop" | "leave"; readonly drainMs: number };
+}
+
+/** What labels may claim. */
+export interface LabelClaims {
+  readonly ports: readonly PortRange[];
+  /** Patterns; absent: each name that is in no relation to a name of the file. */
+  readonly names?: readonly string[];
 }
 
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "silent";

@@ -187,6 +187,24 @@ function addressHint(text: string): string {
   return `"${text}" is no address: write "127.0.0.1:9000"`;
 }
 
+/** Ports in a row, both ends included. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/**
+ * Reads a range of ports, `8000-8999`, or one port, `443`.
+ *
+ * @throws UnitError
+ */
+export function parsePortRange(text: string): PortRange {
+  const [, from = text, to = from] = /^(\d+)\s*-\s*(\d+)$/.exec(text.trim()) ?? [];
+  const [first, last] = [parseNumber(from.trim(), text), parseNumber(to.trim(), text)];
+  if (last < first) throw new UnitError(`"${text}": a range begins with the lower port: write "${last}-${first}"`);
+  return { first, last };
+}
+
 /** Whether two entries have fronts that cannot both be bound. */
 export function clash(a: PortMapping, b: PortMapping): boolean {
   return clashingPort(a, b) !== undefined;
@@ -203,6 +221,11 @@ function meet({ address: a }: PortMapping, { address: b }: PortMapping): boolean
   if (net.isIPv6(a) !== net.isIPv6(b)) return false;
   const isWildcard = (address: string): boolean => address === "0.0.0.0" || /^[0:]+$/.test(address);
   return a === b || isWildcard(a) || isWildcard(b);
+}
+
+/** Whether two entries have a front port number in common, on any address and protocol. */
+export function haveCommonNumber(a: PortMapping, b: PortMapping): boolean {
+  return Math.max(a.front, b.front) <= Math.min(lastFront(a), lastFront(b));
 }
 
 function lastFront({ front, count = 1 }: Pick<PortMapping, "front" | "count">): number {

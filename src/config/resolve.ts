@@ -45,7 +45,11 @@ export function resolve(
     return resolved.map((one) => ({ ...one, ...admission }));
   });
   const admin = parsed.admin.listen ?? context.adminListen;
-  const { host, project } = parsed.docker;
+  const { host, project, labels } = parsed.docker;
+  const claims = {
+    ports: labels.ports ?? [builtIn.label_ports],
+    ...(labels.names !== undefined && { names: labels.names }),
+  };
   checkFronts(services, admin, report);
   checkSharing(services, report);
   checkDependencies(services, Object.keys(parsed.services), report);
@@ -58,7 +62,12 @@ export function resolve(
       dependencyPolicy: dependencyPolicy(parsed.defaults),
       admin,
       ...(discover !== false && {
-        discover: { scope: discover === "all" ? "all" : "project", defaults: context.writtenDefaults ?? {}, banner },
+        discover: {
+          scope: discover === "all" ? "all" : "project",
+          defaults: context.writtenDefaults ?? {},
+          banner,
+          claims,
+        },
       }),
       docker: { ...(host !== undefined && { host }), ...(project !== undefined && { project }) },
       log: { level: parsed.log.level, format: parsed.log.format, userId: parsed.log.user_id },

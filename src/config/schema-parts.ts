@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { NameKind } from "../net/names/name.ts";
 import { parseName } from "./names.ts";
-import { type PortMapping, parseDataPort, parseHostPort, parsePort } from "./ports.ts";
+import { type PortMapping, type PortRange, parseDataPort, parseHostPort, parsePort, parsePortRange } from "./ports.ts";
 import { parseDuration, UnitError } from "./units.ts";
 
 /** Turns a parser that throws UnitError into a step of the schema. */
@@ -41,6 +41,17 @@ export const dataPort: z.ZodType<PortMapping> = z
   .union([z.number(), z.string()])
   .transform((value) => String(value))
   .transform(reading(parseDataPort));
+
+const portRange = z
+  .union([z.number(), z.string()])
+  .transform((value) => String(value))
+  .transform(reading(parsePortRange));
+
+/** One range of ports or several. */
+export const portRanges: z.ZodType<readonly PortRange[]> = z.union([
+  portRange.transform((one) => [one]),
+  z.array(portRange),
+]);
 
 /** Names as Docker has them, so that none can mean anything else within an address of its API. */
 export const dockerName: z.ZodType<string> = z

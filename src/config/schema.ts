@@ -4,8 +4,8 @@
  */
 import { z } from "zod";
 import type { BuiltinName, LogFormat, LogLevel } from "./config.ts";
-import type { PortMapping } from "./ports.ts";
-import { address, dataPort, dockerName, duration, names, port } from "./schema-parts.ts";
+import type { PortMapping, PortRange } from "./ports.ts";
+import { address, dataPort, dockerName, duration, names, port, portRanges } from "./schema-parts.ts";
 import { type ParsedPolicies, policies } from "./schema-policies.ts";
 import {
   builtinTarget,
@@ -28,6 +28,10 @@ export interface ParsedConfig {
     readonly host?: string | undefined;
     readonly project?: string | undefined;
     readonly discover: boolean | "all";
+    readonly labels: {
+      readonly ports?: readonly PortRange[] | undefined;
+      readonly names?: readonly string[] | undefined;
+    };
   };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat; readonly user_id: boolean };
   readonly shutdown: { readonly targets: "stop" | "leave"; readonly drain: number };
@@ -102,8 +106,19 @@ export const configSchema: z.ZodType<ParsedConfig> = z
           .union([z.boolean(), z.literal("all")])
           .default(false)
           .describe("Whether labels of containers make services: of the own project, or of all"),
+        labels: z
+          .strictObject({
+            ports: portRanges.optional().describe("Ports that labels may claim; default: 1024-65535"),
+            names: names("host")
+              .optional()
+              .describe(
+                "Names that labels may claim as host or sni; default: all that no name of this file covers or is covered by",
+              ),
+          })
+          .default({})
+          .describe("What labels may claim"),
       })
-      .default({ discover: false }),
+      .default({ discover: false, labels: {} }),
     log: z
       .strictObject({
         level: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"),

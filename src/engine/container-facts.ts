@@ -46,6 +46,8 @@ export interface ListedContainer {
   readonly id: string;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** As Unix time in seconds. */
+  readonly created: number;
 }
 
 export const conditions = ["service_started", "service_healthy", "service_completed_successfully"] as const;

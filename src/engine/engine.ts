@@ -370,8 +370,8 @@ function callOn(operation: Operation, on: string | Named, deadlineMs: number, si
   return { operation, subject, id, deadlineMs, ...(signal && { signal }) };
 }
 
-function listedContainer({ Id, Names, Labels }: Dockerode.ContainerInfo): ListedContainer {
-  return { id: Id, name: nameOf(Names), labels: Labels };
+function listedContainer({ Id, Names, Labels, Created }: Dockerode.ContainerInfo): ListedContainer {
+  return { id: Id, name: nameOf(Names), labels: Labels, created: Created };
 }
 
 /** A container has more names where others link to it: `/web/db`. */

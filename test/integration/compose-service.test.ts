@@ -88,6 +88,7 @@ suite("rivals() finds containers that claim the same number", () => {
       const listed = containers.map(([name, id, number]) => ({
         name,
         id,
+        created: 0,
         labels: number === undefined ? {} : { "com.docker.compose.container-number": number },
       }));
       assert.deepEqual(

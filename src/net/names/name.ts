@@ -13,6 +13,11 @@ export interface Names {
 /** For everybody who means nobody else, or says no name at all. */
 export const ANY = "*";
 
+/** Whether each name that `other` matches is matched by `pattern` as well. Both may be names or patterns. */
+export function covers(pattern: string, other: string): boolean {
+  return pattern === ANY || pattern === other || (pattern.startsWith("*.") && other.endsWith(pattern.slice(1)));
+}
+
 /** As long as a name of DNS may be. @see RFC 1035, section 2.3.4 */
 const LONGEST_NAME = 253;
 /** Underscores are no part of a host's name, but of many that people give to containers. */
