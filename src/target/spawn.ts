@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { accessSync, constants } from "node:fs";
 import path from "node:path";
 import { codeOf, messageOf, TargetError } from "../errors.ts";
+import { DescriptorMask, inheritableDescriptors } from "./inherited-descriptors.ts";
 import { type Program, type Spawnable, spawnable } from "./shim.ts";
 
 export type { StdioOptions };
@@ -13,6 +14,9 @@ const SYSTEM_PATH = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/
 
 /** What each of them is part of, where that is not obvious. */
 const PACKAGES: Readonly<Record<string, string>> = { setpriv: "util-linux", nice: "coreutils" };
+
+/** What wakeport inherited does not change while it runs, and what it opens itself is close-on-exec. */
+let mask: DescriptorMask | undefined;
 
 /** A program that runs, leader of a process group of its own. */
 export interface Child {
@@ -27,6 +31,7 @@ export class Launcher {
 
   constructor(program: Program) {
     this.#program = program;
+    mask ??= new DescriptorMask(inheritableDescriptors());
   }
 
   /**
@@ -43,7 +48,13 @@ export class Launcher {
     if (isShim) this.#check();
     try {
       // Some errors are thrown here, others are told by an event.
-      const child = spawn(file, args, { ...rest, cwd, env: { ...rest.env, ...env }, detached: true, stdio });
+      const child = spawn(file, args, {
+        ...rest,
+        cwd,
+        env: { ...rest.env, ...env },
+        detached: true,
+        stdio: mask?.over(typeof stdio === "string" ? [stdio, stdio, stdio] : stdio) ?? stdio,
+      });
       if (child.pid === undefined) throw (await once(child, "error"))[0];
       child.on("error", () => {});
       return { child, pid: child.pid };
