@@ -8,6 +8,7 @@ import { listenFds } from "./net/inherited.ts";
 
 const UNKNOWN_OPEN_FILES = 1_024;
 const USUAL_OWN_FILES = 32;
+const CAP_SETGID = 1n << 6n;
 
 function context(): Context {
   const shutdown = new AbortController();
@@ -41,6 +42,8 @@ function context(): Context {
     execPath: process.execPath,
     uid: process.getuid?.() ?? 0,
     gid: process.getgid?.() ?? 0,
+    groups: process.getgroups?.() ?? [],
+    maySetGroups: maySetGroups(),
     umask: process.umask(),
     pid: process.pid,
     openFiles: openFiles(),
@@ -70,6 +73,19 @@ function openFiles(): number {
     return found === null ? UNKNOWN_OPEN_FILES : Number(found[1]);
   } catch {
     return UNKNOWN_OPEN_FILES;
+  }
+}
+
+/** Whether this process may change the groups of its children: root without the capability may not. */
+function maySetGroups(): boolean {
+  try {
+    const [, capabilities = "0"] = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
+    return (
+      (BigInt(`0x${capabilities}`) & CAP_SETGID) !== 0n &&
+      !readFileSync("/proc/self/setgroups", "utf8").startsWith("deny")
+    );
+  } catch {
+    return process.getuid?.() === 0;
   }
 }
 

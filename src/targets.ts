@@ -15,7 +15,7 @@ import { httpProbe } from "./readiness/http.ts";
 import { logProbe } from "./readiness/log.ts";
 import { all, type NamedProbe } from "./readiness/probe.ts";
 import { tcpProbe } from "./readiness/tcp.ts";
-import { accountOf } from "./target/accounts.ts";
+import { accountOf, type OwnAccount } from "./target/accounts.ts";
 import { type ContainerOptions, ContainerTarget } from "./target/container.ts";
 import { CreatedContainer } from "./target/created-container.ts";
 import { Owner } from "./target/owner.ts";
@@ -29,10 +29,8 @@ export function checkAccount({ target }: Service, around: Surroundings): void {
 }
 
 /** What the process around gives us. */
-export interface Surroundings {
+export interface Surroundings extends OwnAccount {
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly uid: number;
-  readonly gid: number;
   /** What programs that we start get without further ado; absent: not known. */
   readonly umask?: number;
 }

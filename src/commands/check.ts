@@ -6,6 +6,7 @@ import { accountOf } from "../target/accounts.ts";
 import { admissionWords } from "./admission-words.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode } from "./command.ts";
 import { configOf } from "./config.ts";
+import { exposedSocket } from "./exposed-socket.ts";
 import { ftpSettings } from "./ftp-settings.ts";
 import { mannerWords } from "./manner-words.ts";
 import { planLines } from "./plan.ts";
@@ -39,7 +40,8 @@ ${configOptionHelp}`,
       ...ftpSettings(config.services),
     ];
     context.print([`${config.source} is valid`, ...lines].join("\n"));
-    for (const problem of missingPrograms(config, context.env)) {
+    const exposed = exposedSocket(config, context);
+    for (const problem of [...missingPrograms(config, context.env), ...(exposed === undefined ? [] : [exposed])]) {
       context.printError(`${config.source} warning: ${problem}`);
     }
     return exitCode.ok;

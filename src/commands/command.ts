@@ -10,6 +10,9 @@ export interface Context {
   readonly execPath: string;
   readonly uid: number;
   readonly gid: number;
+  /** Supplementary groups, and whether children may be given others. */
+  readonly groups: readonly number[];
+  readonly maySetGroups: boolean;
   readonly umask: number;
   readonly pid: number;
   /** How many descriptors the process may have open, and how many it has from its start. */

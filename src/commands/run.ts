@@ -9,6 +9,7 @@ import { QuietDenials } from "../telemetry/denials.ts";
 import { isJson, isPretty, type Log, type OpenLog, openLog } from "../telemetry/log.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode, type Options } from "./command.ts";
 import { configOf, parseContext } from "./config.ts";
+import { exposedSocket } from "./exposed-socket.ts";
 import { planLines } from "./plan.ts";
 
 /** How long the plan waits for the engine's first answer. */
@@ -67,6 +68,8 @@ async function serve(
     reloading = reloading.then(() => (shutdown.aborted ? undefined : reload(sidecar, log, read)));
   });
   await sidecar.open();
+  const exposed = exposedSocket(config, context);
+  if (exposed !== undefined) quiet.observer.warning("docker.socket_exposed", exposed);
   context.onStateRequest(() => dumpState(sidecar, config, log, context));
 
   await Promise.race([sidecar.settled(), aborted(AbortSignal.timeout(ENGINE_ANSWER_MS)), aborted(shutdown)]);

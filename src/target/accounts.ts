@@ -10,6 +10,16 @@ export interface Account {
   readonly home?: string;
 }
 
+/** As what wakeport itself runs. */
+export interface OwnAccount {
+  readonly uid: number;
+  readonly gid: number;
+  /** Supplementary groups. */
+  readonly groups?: readonly number[];
+  /** Whether it may give its children other groups (CAP_SETGID); absent: not. */
+  readonly maySetGroups?: boolean;
+}
+
 /** Which supplementary groups: none, those that the user is a member of, or these. */
 export type Groups = "none" | "init" | readonly (string | number)[];
 
@@ -17,10 +27,11 @@ export type Groups = "none" | "init" | readonly (string | number)[];
 type Entry = readonly string[];
 
 /**
- * Looks up who a process shall run as, by name or number, in /etc/passwd and /etc/group.
+ * Looks up who a process shall run as, by name or number, in /etc/passwd and /etc/group. It gets none of wakeport's own
+ * supplementary groups, of which one may be that of the engine's socket, unless wakeport may not change them.
  *
- * @param own who wakeport itself runs as: where only a group is given, the user stays
- * @returns undefined when nothing is given
+ * @param own as what wakeport itself runs: where only a group is given, the user stays
+ * @returns undefined when nothing is given and wakeport has no groups to drop, or may not drop them
  * @throws TargetError "invalid" for a name that the system does not know
  */
 export function accountOf(
@@ -29,15 +40,20 @@ export function accountOf(
     group,
     groups,
   }: { readonly user?: string | number; readonly group?: string | number; readonly groups?: Groups },
-  own: { readonly uid: number; readonly gid: number },
+  own: OwnAccount,
 ): Account | undefined {
-  if (user === undefined && group === undefined && groups === undefined) return undefined;
+  if (user === undefined && group === undefined && groups === undefined) return withoutGroups(own);
   const passwd = user === undefined ? undefined : find("/etc/passwd", user);
   const uid = user === undefined ? own.uid : numberOf(user, passwd, "user");
   const home = passwd?.[5];
   const gid =
     group === undefined ? primaryGroup(user, passwd, own) : numberOf(group, find("/etc/group", group), "group");
   return { uid, gid, groups: supplementaryGroups(groups, uid, gid), ...(home !== undefined && { home }) };
+}
+
+function withoutGroups({ uid, gid, groups = [], maySetGroups }: OwnAccount): Account | undefined {
+  const hasOthers = groups.some((group) => group !== gid);
+  return hasOthers && maySetGroups === true ? { uid, gid, groups: [] } : undefined;
 }
 
 function supplementaryGroups(groups: Groups = "none", uid: number, gid: number): readonly number[] {
