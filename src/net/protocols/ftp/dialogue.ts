@@ -10,6 +10,7 @@ import type { GreetingWords } from "../greeting.ts";
 import { isUrgent, readCommand, wholeCommand } from "./commands.ts";
 import {
   type Endpoint,
+  eprtProtocol,
   type Found,
   findEpsv,
   findPasv,
@@ -62,7 +63,7 @@ const OTHER: Asked = { kind: "other" };
 const MOST_ASKED = 1_000;
 /** How long what follows an AUTH waits for the reply, which servers know at once. */
 const AUTH_MS = 60_000;
-/** Ports below are of the system's services, which a data connection has no business with. */
+/** Ports below are of the system's services, which a data connection has no business with (RFC 2577, 3). */
 const LOWEST_PORT = 1_024;
 
 /** Which commands a positive reply of that code can be for. */
@@ -78,6 +79,7 @@ const UNREFUSED: ReadonlySet<number> = new Set([421, 530]);
 const ACTIVE_VERBS: ReadonlySet<string> = new Set(["PORT", "EPRT", "LPRT"]);
 
 const NO_WAY = "425 No data connection can be had now.";
+const EPSV_ALONE = "503 After EPSV ALL there is only EPSV.";
 
 export class Dialogue implements Disposable {
   readonly #options: DialogueOptions;
@@ -168,7 +170,8 @@ export class Dialogue implements Disposable {
   #readPasv(bytes: Buffer, say: Say): undefined {
     const { told, upstream } = this.#options;
     const isHad = told !== undefined && !this.#isEpsvAll;
-    if (!isHad) this.#ask({ kind: "refused", words: "425 PASV cannot be used here: use EPSV." });
+    if (this.#isEpsvAll) this.#ask({ kind: "refused", words: EPSV_ALONE });
+    else if (!isHad) this.#ask({ kind: "refused", words: "425 PASV cannot be used here: use EPSV." });
     else this.#ask({ kind: upstream === "ipv4" ? "pasv" : "epsv_for_pasv" });
     say(isHad && upstream === "ipv6" ? Buffer.from("EPSV\r\n") : bytes);
   }
@@ -177,10 +180,10 @@ export class Dialogue implements Disposable {
   #readEpsv(bytes: Buffer, argument: string, say: Say): undefined {
     const { client, upstream } = this.#options;
     const asked = argument.trim().toUpperCase();
-    const own = client.family === "ipv4" ? "1" : "2";
+    const own = protocolOf(client);
     if (asked === "ALL") this.#ask({ kind: "epsv_all" });
     else if (asked === "" || asked === own) this.#ask({ kind: "epsv" });
-    else this.#ask({ kind: "refused", words: `522 Network protocol not supported, use (${own})` });
+    else this.#ask({ kind: "refused", words: /^\d+$/.test(asked) ? unsupported(own) : syntaxError("EPSV") });
     say(asked === own && upstream !== client.family ? Buffer.from("EPSV\r\n") : bytes);
   }
 
@@ -192,12 +195,20 @@ export class Dialogue implements Disposable {
       say(Buffer.from(`${verb}\r\n`));
     };
     if (verb === "LPRT") return refuse("502 Use EPRT.");
-    if (this.#isEpsvAll) return refuse("503 After EPSV ALL there is only EPSV.");
+    if (this.#isEpsvAll) return refuse(EPSV_ALONE);
     if (isProxied) return refuse(`502 ${verb} cannot be used here: use EPSV or PASV.`);
     const asked = argument === undefined ? undefined : (verb === "PORT" ? readPort : readEprt)(argument);
-    if (asked === undefined || asked.port < LOWEST_PORT || formatIp(asked.ip) !== formatIp(client)) {
+    const isOwn = asked !== undefined && formatIp(asked.ip) === formatIp(client);
+    if (argument !== undefined && !isOwn && verb === "EPRT") {
+      const [named, own] = [eprtProtocol(argument), protocolOf(client)];
+      if (named !== undefined && named !== own) return refuse(unsupported(own));
+    }
+    if (argument !== undefined && asked === undefined) return refuse(syntaxError(verb));
+    if (asked === undefined || !isOwn || asked.port < LOWEST_PORT) {
       onBounce(asked);
-      return refuse(`500 Illegal ${verb} command.`);
+      return refuse(
+        isOwn ? `504 ${verb} is not allowed for ports below ${LOWEST_PORT}.` : `500 Illegal ${verb} command.`,
+      );
     }
     const near = await ways.active(asked.port);
     if (near === undefined) return refuse(NO_WAY);
@@ -316,6 +327,19 @@ export class Dialogue implements Disposable {
 /** Whether it can be what a server says to one that is refused. By another reply it has come to what was asked next. */
 function isForRefused(code: number): boolean {
   return code >= 400 || code === 200 || (code >= 227 && code <= 229);
+}
+
+/** The number of a network protocol (RFC 2428, 2). */
+function protocolOf({ family }: Ip): "1" | "2" {
+  return family === "ipv4" ? "1" : "2";
+}
+
+function unsupported(own: string): string {
+  return `522 Network protocol not supported, use (${own})`;
+}
+
+function syntaxError(verb: string): string {
+  return `501 Syntax error in the argument of ${verb}.`;
 }
 
 function pasvOf(found: Found | undefined): Found | undefined {

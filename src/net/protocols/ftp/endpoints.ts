@@ -35,6 +35,11 @@ export function readEprt(argument: string): Endpoint | undefined {
   return ip !== undefined && isAlike && port <= 65_535 ? { ip, port } : undefined;
 }
 
+/** The network protocol that an argument of EPRT names (RFC 2428, 2). @returns undefined if it names none */
+export function eprtProtocol(argument: string): string | undefined {
+  return /^ *([!-~])(\d+)\1/.exec(argument)?.[2];
+}
+
 /** The argument of PORT, and what 227 has in parentheses. Of IPv4 alone. */
 export function writePort({ ip, port }: Endpoint): string {
   return [...ip.bytes, port >> 8, port & 255].join(",");

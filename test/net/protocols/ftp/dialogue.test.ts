@@ -125,9 +125,23 @@ exchanges("an IPv4 client of an IPv4 server", {}, [
   ["PORT 192,0,2,7,4,0", "500 no", "PORT 10,0,0,1,7,232", "500 no"],
   // The bounce: somebody else, or a service of the client's machine.
   ["PORT 192,0,2,8,4,0", "500 Illegal", "PORT", "500 Illegal PORT command."],
-  ["PORT 192,0,2,7,3,255", "501 Syntax", "PORT", "500 Illegal PORT command."],
-  ["PORT 192,0,2,7,3,255", "200 whatever", "PORT", "500 Illegal PORT command."],
-  ["EPRT |2|fd00::9|1024|", "501 Syntax", "EPRT", "500 Illegal EPRT command."],
+  ["EPRT |1|192.0.2.8|1024|", "501 Syntax", "EPRT", "500 Illegal EPRT command."],
+  // RFC 2577, 3.
+  ["PORT 192,0,2,7,3,255", "501 Syntax", "PORT", "504 PORT is not allowed for ports below 1024."],
+  ["PORT 192,0,2,7,3,255", "200 whatever", "PORT", "504 PORT is not allowed for ports below 1024."],
+  // RFC 2428, 2 and 3.
+  ["EPRT |2|fd00::9|1024|", "501 Syntax", "EPRT", "522 Network protocol not supported, use (1)"],
+  ["EPRT |2|192.0.2.7|1024|", "200 whatever", "EPRT", "522 Network protocol not supported, use (1)"],
+  ["EPRT |3|x|1024|", "500 no", "EPRT", "522 Network protocol not supported, use (1)"],
+  ["EPSV 3", EPSV, "EPSV 3", "522 Network protocol not supported, use (1)"],
+  ["EPSV junk", EPSV, "EPSV junk", "501 Syntax error in the argument of EPSV."],
+  ["PORT", "500 no", "PORT", "501 Syntax error in the argument of PORT."],
+  ["PORT junk", "500 no", "PORT", "501 Syntax error in the argument of PORT."],
+  ["PORT 192,0,2,7,4", "200 whatever", "PORT", "501 Syntax error in the argument of PORT."],
+  ["EPRT", "501 no", "EPRT", "501 Syntax error in the argument of EPRT."],
+  ["EPRT junk", "501 no", "EPRT", "501 Syntax error in the argument of EPRT."],
+  ["EPRT |1|192.0.2.7|99999|", "501 no", "EPRT", "501 Syntax error in the argument of EPRT."],
+  ["EPRT junk", "530 Please login.", "EPRT", "530 Please login."],
   ["PORT 192,0,2,8,4,0", "530 Please login.", "PORT", "530 Please login."],
   ["\xff\xf4PORT 192,0,2,7,4,0", "500 Illegal", "PORT", "500 Illegal PORT command."],
   ["LPRT 4,4,192,0,2,7,2,4,0", "500 what", "LPRT", "502 Use EPRT."],
@@ -151,6 +165,7 @@ exchanges("an IPv6 client of an IPv4 server", { client: "2001:db8::7" }, [
   ["EPRT |2|2001:db8::7|1024|", "200 ok", "EPRT |1|10.0.0.1|2024|", "200 ok"],
   ["EPRT |2|2001:DB8:0::7|1024|", "200 ok", "EPRT |1|10.0.0.1|2024|", "200 ok"],
   ["PORT 192,0,2,7,4,0", "500 Illegal", "PORT", "500 Illegal PORT command."],
+  ["EPRT |1|192.0.2.7|1024|", "500 Illegal", "EPRT", "522 Network protocol not supported, use (2)"],
 ]);
 
 exchanges("a client that a proxy has brought", { isProxied: true }, [
@@ -212,17 +227,19 @@ suite("a dialogue", () => {
 
   test("a refused PORT is told, and what was opened for one that the server refused is closed", async () => {
     using talk = await greeted();
-    await talk.asks("PORT 192,0,2,7,4,0\r\nPORT 192,0,2,9,4,0\r\nPORT x\r\n");
-    await talk.answers("500 no\r\n500 no\r\n500 no\r\n");
+    await talk.asks("PORT 192,0,2,7,4,0\r\nPORT 192,0,2,9,4,0\r\nPORT x\r\n\xff\xf4PORT 1\r\n");
+    await talk.answers("500 no\r\n500 no\r\n500 no\r\n500 no\r\n");
     assert.deepEqual(talk.events, ["bounce 1024", "bounce undefined", "forget"]);
   });
 
   test("EPSV ALL leaves EPSV alone, once the server has agreed", async () => {
     using talk = await greeted({ upstream: "ipv6" });
     await talk.exchange("EPSV ALL", "200 ok");
-    assert.deepEqual(await talk.exchange("PASV", "500 only EPSV"), ["PASV", "425 PASV cannot be used here: use EPSV."]);
     const words = "503 After EPSV ALL there is only EPSV.";
+    assert.deepEqual(await talk.exchange("PASV", "500 only EPSV"), ["PASV", words]);
+    assert.deepEqual(await talk.exchange("PASV", PASV), ["PASV", words]);
     assert.deepEqual(await talk.exchange("PORT 192,0,2,7,4,0", "500 what"), ["PORT", words]);
+    assert.deepEqual(await talk.exchange("EPRT |1|192.0.2.7|1024|", "200 ok"), ["EPRT", words]);
     assert.deepEqual(await talk.exchange("EPSV", EPSV), ["EPSV", "229 Extended (|||2024|)"]);
   });
 
