@@ -274,6 +274,7 @@ export class Sidecar {
   #newAdmin(address: Config["admin"]): AdminServer {
     return new AdminServer({
       ...address,
+      allowedHosts: () => [address.host.toLowerCase(), ...this.#config.adminAllowedHosts],
       metrics: this.#metrics,
       status: () => this.status,
       open: (service, most) => this.#services.openOf(service, most),

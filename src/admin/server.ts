@@ -3,6 +3,7 @@ import type net from "node:net";
 import { BindError, messageOf } from "../errors.ts";
 import type { Tallied } from "../telemetry/tally.ts";
 import type { OpenConnection, ServiceDetails, StatusReport } from "./api.ts";
+import { rejectionOf } from "./guard.ts";
 
 /** How many clients at a time. More would take the descriptors that the services need. */
 export const MOST_ADMIN_CLIENTS = 16;
@@ -17,6 +18,8 @@ const MOST_OPEN = 1_000;
 export interface AdminOptions {
   readonly host: string;
   readonly port: number;
+  /** Names and patterns of hosts that requests may have besides the usual ones. */
+  readonly allowedHosts: () => readonly string[];
   readonly metrics: { readonly contentType: string; text(): Promise<string> };
   readonly status: () => StatusReport;
   /** The first `most` of a service's connections. */
@@ -26,6 +29,15 @@ export interface AdminOptions {
   /** Undefined when ready, else what is missing. */
   readonly notReady: () => string | undefined;
 }
+
+/** An answer is data: a browser neither renders it, nor shows it in a frame, nor gives it to pages of other sites. */
+const securityHeaders = {
+  "cache-control": "no-store",
+  "x-content-type-options": "nosniff",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "x-frame-options": "DENY",
+  "cross-origin-resource-policy": "same-origin",
+};
 
 interface Answer {
   readonly status: number;
@@ -50,7 +62,7 @@ export class AdminServer {
       void this.#answer(request)
         .catch((error: unknown) => text(500, messageOf(error)))
         .then(({ status, type, body }) => {
-          response.writeHead(status, { "content-type": type, "cache-control": "no-store" });
+          response.writeHead(status, { "content-type": type, ...securityHeaders });
           response.end(request.method === "HEAD" ? undefined : body);
         });
     });
@@ -114,6 +126,8 @@ export class AdminServer {
 
   async #answer(request: http.IncomingMessage): Promise<Answer> {
     const { metrics, status, notReady } = this.#options;
+    const rejection = rejectionOf(request, this.#options.allowedHosts());
+    if (rejection !== undefined) return text(rejection.status, rejection.message);
     if (request.method !== "GET" && request.method !== "HEAD") return text(405, "only GET is answered");
     const path = (request.url ?? "/").split("?")[0] ?? "/";
     switch (path) {

@@ -20,6 +20,8 @@ export interface Config {
     readonly deeper?: { readonly afterMs: number; readonly action: "stop" | "kill" };
   };
   readonly admin: { readonly host: string; readonly port: number };
+  /** Names and patterns of hosts that requests to the admin server may have besides the usual ones. */
+  readonly adminAllowedHosts: readonly string[];
   readonly docker: { readonly host?: string; readonly project?: string };
   /** Whose labels make services, and the section `defaults` as it is written, for them; absent: nobody's. */
   readonly discover?: {

@@ -61,6 +61,7 @@ export function resolve(
       services: services.map((service) => withProject(service, project)),
       dependencyPolicy: dependencyPolicy(parsed.defaults),
       admin,
+      adminAllowedHosts: parsed.admin.allowed_hosts ?? [],
       ...(discover !== false && {
         discover: {
           scope: discover === "all" ? "all" : "project",

@@ -23,7 +23,10 @@ import {
 export interface ParsedConfig {
   readonly services: Readonly<Record<string, ParsedService>>;
   readonly defaults: ParsedPolicies;
-  readonly admin: { readonly listen?: { readonly host: string; readonly port: number } | undefined };
+  readonly admin: {
+    readonly listen?: { readonly host: string; readonly port: number } | undefined;
+    readonly allowed_hosts?: readonly string[] | undefined;
+  };
   readonly docker: {
     readonly host?: string | undefined;
     readonly project?: string | undefined;
@@ -96,7 +99,12 @@ export const configSchema: z.ZodType<ParsedConfig> = z
       .default({})
       .describe("For all services that do not set the key themselves"),
     admin: z
-      .strictObject({ listen: address.optional().describe("Where metrics, health and status are served") })
+      .strictObject({
+        listen: address.optional().describe("Where metrics, health and status are served"),
+        allowed_hosts: names("host")
+          .optional()
+          .describe("Host names that requests may have besides addresses, names without a dot and the machine's own"),
+      })
       .default({}),
     docker: z
       .strictObject({

@@ -48,6 +48,7 @@ async function running(): Promise<Running> {
     status: () => report,
     open: () => open,
     tallied: () => tallied,
+    allowedHosts: () => [],
     notReady: () => state.missing,
   });
   await server.open();
@@ -131,6 +132,7 @@ suite("AdminServer", () => {
       metrics: { contentType: "", text: async () => "" },
       status: () => report,
       open: () => [],
+      allowedHosts: () => [],
       tallied: () => tallied,
       notReady: () => undefined,
     });

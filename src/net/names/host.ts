@@ -11,7 +11,7 @@ import { readName } from "./name.ts";
  * @throws HttpHeadError for what means no one host: several fields Host, one that is no name
  * @see RFC 9112, section 3.2
  */
-export function hostOf(head: HttpHead): string | undefined {
+export function hostOf(head: Omit<HttpHead, "length">): string | undefined {
   const [host, ...more] = valuesOf(head, "host");
   if (more.length > 0) throw new HttpHeadError("there are several fields Host");
   const own = host === undefined || host === "" ? undefined : readAuthority(host);
@@ -20,7 +20,7 @@ export function hostOf(head: HttpHead): string | undefined {
 }
 
 /** What a target names besides a path. */
-function authorityIn({ method, target }: HttpHead): string | undefined {
+function authorityIn({ method, target }: Pick<HttpHead, "method" | "target">): string | undefined {
   if (method === "CONNECT") return target;
   if (target.startsWith("/") || target === "*") return undefined;
   const [, authority] = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(target) ?? [];

@@ -1,0 +1,60 @@
+/**
+ * Which requests the admin server answers. A page of another site must not read its answers through a browser: neither by
+ * DNS rebinding, where the name of that site suddenly means this machine, nor by a request across origins.
+ */
+import type http from "node:http";
+import net from "node:net";
+import { hostname } from "node:os";
+import { hostOf } from "../net/names/host.ts";
+import { type HttpHead, HttpHeadError } from "../net/names/http-head.ts";
+import { covers } from "../net/names/name.ts";
+
+/** Names that no public DNS server resolves: RFC 6761, and the private-use top-level domain. */
+const PRIVATE_SUFFIXES = [".localhost", ".internal"];
+
+export interface Rejection {
+  readonly status: 400 | 403 | 421;
+  readonly message: string;
+}
+
+/**
+ * Returns why a request is rejected; undefined if it is answered.
+ *
+ * @param allowedHosts names and patterns that are accepted besides the usual ones
+ */
+export function rejectionOf(request: http.IncomingMessage, allowedHosts: readonly string[]): Rejection | undefined {
+  let host: string | undefined;
+  try {
+    host = hostOf(headOf(request));
+  } catch (error) {
+    if (error instanceof HttpHeadError) return { status: 400, message: error.message };
+    throw error;
+  }
+  if (host !== undefined && !isAccepted(host, allowedHosts)) {
+    return { status: 421, message: `the host "${host}" is not accepted here: add it to admin.allowed_hosts` };
+  }
+  if (isFromElsewhere(request)) return { status: 403, message: "requests of pages of other sites are not answered" };
+  return undefined;
+}
+
+/** Addresses and names without a dot (a compose service) cannot be a name that another site has rebound. */
+function isAccepted(host: string, allowedHosts: readonly string[]): boolean {
+  if (host.startsWith("[") || net.isIPv4(host) || !host.includes(".")) return true;
+  if (PRIVATE_SUFFIXES.some((suffix) => host.endsWith(suffix)) || host === hostname().toLowerCase()) return true;
+  return allowedHosts.some((pattern) => covers(pattern, host));
+}
+
+/** A link that is followed is no danger: the page with the link cannot read the answer. */
+function isFromElsewhere({ headers }: http.IncomingMessage): boolean {
+  const { origin, host } = headers;
+  if (origin !== undefined && URL.parse(origin)?.host !== URL.parse(`http://${host}`)?.host) return true;
+  const site = headers["sec-fetch-site"];
+  const isLink = headers["sec-fetch-mode"] === "navigate" && headers["sec-fetch-dest"] === "document";
+  return site !== undefined && site !== "same-origin" && site !== "none" && !isLink;
+}
+
+function headOf({ method = "", url = "", httpVersion, rawHeaders }: http.IncomingMessage): Omit<HttpHead, "length"> {
+  const names = rawHeaders.filter((_, index) => index % 2 === 0);
+  const headers = names.map((name, index) => ({ name: name.toLowerCase(), value: rawHeaders[2 * index + 1] ?? "" }));
+  return { method, target: url, version: httpVersion, headers };
+}
