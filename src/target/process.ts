@@ -13,6 +13,7 @@ import { endGroup, signalGroup } from "./process-group.ts";
 import type { Program } from "./shim.ts";
 import { type Child, Launcher } from "./spawn.ts";
 import type { Sight, SleepAction, Target } from "./target.ts";
+import { watchdog } from "./watchdog.ts";
 
 /** Enough to see that somebody else listens where the process should. */
 const OCCUPIED_DIAL_MS = 500;
@@ -33,6 +34,8 @@ interface Life {
   readonly id: string;
   /** Of the present process. */
   pid: number;
+  /** Ends its group if wakeport is killed. */
+  watch: Disposable;
   /** Handed to each process. */
   readonly listener?: PrivateListener | undefined;
   readonly output: Output;
@@ -103,6 +106,7 @@ export class ProcessTarget implements Target {
     if (!isGone && life.exit === undefined) {
       throw new TargetError("failed", `${this.name} (pid ${life.pid}) survived SIGKILL`);
     }
+    life.watch[Symbol.dispose]();
     if (this.#life === life) this.#life = undefined;
   }
 
@@ -135,11 +139,12 @@ export class ProcessTarget implements Target {
     const { listen, listenerName } = this.#options;
     using opened = new DisposableStack();
     const listener = listenerName === undefined ? undefined : opened.use(await PrivateListener.open(listen));
-    const { child, pid } = await this.#spawn(listener);
+    const { child, pid, watch } = await this.#spawn(listener);
     opened.move();
     const life: Life = {
       id: String(pid),
       pid,
+      watch,
       listener,
       output: new Output(),
       printing: 0,
@@ -151,8 +156,10 @@ export class ProcessTarget implements Target {
     this.#follow(life, child);
   }
 
-  #spawn(listener: PrivateListener | undefined): Promise<Child> {
-    return this.#launcher.launch([listener?.fd ?? "ignore", "pipe", "pipe"]);
+  async #spawn(listener: PrivateListener | undefined): Promise<Child & Pick<Life, "watch">> {
+    await watchdog.open();
+    const { child, pid } = await this.#launcher.launch([listener?.fd ?? "ignore", "pipe", "pipe"]);
+    return { child, pid, watch: watchdog.watch(pid, this.graceMs) };
   }
 
   #follow(life: Life, child: Child["child"]): void {
@@ -192,14 +199,17 @@ export class ProcessTarget implements Target {
 
   /** Starts another process with the same listener, for the clients in its backlog. */
   async #succeed(life: Life): Promise<void> {
-    const { child, pid } = await this.#spawn(life.listener);
+    life.watch[Symbol.dispose]();
+    const { child, pid, watch } = await this.#spawn(life.listener);
     life.pid = pid;
+    life.watch = watch;
     this.#follow(life, child);
   }
 
   #over(life: Life, exit: Exit): void {
     // In the turn in which its backlog was seen empty: a client that comes later is refused, and tries the next life.
     life.listener?.[Symbol.dispose]();
+    if (!life.isStopping) life.watch[Symbol.dispose]();
     life.exit = exit;
     for (const onChange of this.#watchers) onChange();
   }

@@ -1,0 +1,88 @@
+/**
+ * Ends the processes of targets when wakeport itself was killed, by SIGKILL or for want of memory. Otherwise they would
+ * go on without a parent, and hold their ports against the next wakeport.
+ *
+ * It is a shell at the other end of a pipe. It learns each process group that is to end with wakeport, and ends those that
+ * are left when the pipe closes. A parent-death signal would reach only the leader of a group, and is lost when a program
+ * changes its user.
+ */
+import { type Child, Launcher } from "./spawn.ts";
+
+/** Reads `PID SECONDS` for a group with its grace, and `PID` for one that is gone. */
+const SCRIPT = `trap '' HUP INT QUIT TERM
+groups=
+while read -r pid grace; do
+  kept=
+  for one in $groups; do [ "\${one%:*}" = "$pid" ] || kept="$kept $one"; done
+  groups=$kept
+  [ -z "$grace" ] || groups="$groups $pid:$grace"
+done
+end() {
+  kill -s TERM -- "-$1" || return
+  left=$2
+  while [ "$left" -gt 0 ]; do
+    sleep 1
+    kill -s 0 -- "-$1" || return
+    left=$((left - 1))
+  done
+  kill -s KILL -- "-$1"
+}
+for one in $groups; do end "\${one%:*}" "\${one#*:}" & done
+wait`;
+
+const env = { PATH: "/usr/local/bin:/usr/bin:/bin" };
+
+export class Watchdog {
+  readonly #launcher = new Launcher({ command: ["sh", "-c", SCRIPT], env });
+  /** Seconds of grace, by the leader of each group. */
+  readonly #groups = new Map<number, number>();
+  #child: Promise<Child["child"]> | undefined;
+
+  /** Resolves when it runs; nothing is to be watched before. @throws TargetError when it cannot be started */
+  async open(): Promise<void> {
+    this.#child ??= this.#start();
+    await this.#child;
+  }
+
+  /**
+   * Ends this process group with wakeport, until disposed of.
+   *
+   * @param graceMs from SIGTERM to SIGKILL
+   */
+  watch(pid: number, graceMs: number): Disposable {
+    const seconds = Math.ceil(graceMs / 1_000);
+    this.#groups.set(pid, seconds);
+    this.#tell(`${pid} ${seconds}`);
+    return {
+      [Symbol.dispose]: () => {
+        if (this.#groups.delete(pid)) this.#tell(`${pid}`);
+      },
+    };
+  }
+
+  async #start(): Promise<Child["child"]> {
+    try {
+      const { child } = await this.#launcher.launch(["pipe", "ignore", "ignore"]);
+      // It must not keep this process from its end.
+      child.unref();
+      if (child.stdin !== null && "unref" in child.stdin && typeof child.stdin.unref === "function")
+        child.stdin.unref();
+      child.stdin?.on("error", () => {});
+      child.once("exit", () => {
+        this.#child = undefined;
+      });
+      for (const [pid, seconds] of this.#groups) child.stdin?.write(`${pid} ${seconds}\n`);
+      return child;
+    } catch (error) {
+      this.#child = undefined;
+      throw error;
+    }
+  }
+
+  #tell(line: string): void {
+    void this.#child?.then(({ stdin }) => stdin?.write(`${line}\n`)).catch(() => {});
+  }
+}
+
+/** One for all targets of this process. */
+export const watchdog: Watchdog = new Watchdog();

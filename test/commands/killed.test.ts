@@ -1,0 +1,136 @@
+/** bin/wakeport that is killed with SIGKILL: what becomes of the processes that it started. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import process from "node:process";
+import { suite, test } from "node:test";
+import { Program, temporaryFile, until } from "../support/program.ts";
+import { connect, freePort, type Peer } from "../support/tcp.ts";
+import { runs } from "../target/process-subject.ts";
+
+/** Tells its pid and those of two more members of its group, then serves; the first argument is its port, or 3 for a handed one. */
+const server = `const { spawn } = require("node:child_process");
+const others = [1, 2].map(() => spawn("sleep", ["600"], { stdio: "ignore" }).pid);
+if (process.argv[2] === "stubborn") process.on("SIGTERM", () => {});
+const where = process.argv[1] === "handed" ? { fd: 3 } : { port: Number(process.argv[1]), host: "127.0.0.1" };
+require("node:net").createServer((client) => {
+  client.on("error", () => {});
+  client.write([process.pid, ...others].join(" ") + "\\n");
+}).listen(where);`;
+
+async function start(services: string): Promise<AsyncDisposable & { next: () => Promise<Program> }> {
+  const stack = new AsyncDisposableStack();
+  const admin = await freePort();
+  const file = stack.use(
+    await temporaryFile("wakeport.yaml", `admin: { listen: "127.0.0.1:${admin}" }\nservices:\n${services}`),
+  );
+  return {
+    next: async () => {
+      const program = stack.use(new Program(["run", "-c", file.path]));
+      await program.logged("started");
+      return program;
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+async function kill({ child }: Program): Promise<void> {
+  child.kill("SIGKILL");
+  if (child.signalCode === null) await once(child, "exit");
+}
+
+/** The group that serves a client. */
+async function groupBehind(port: number): Promise<{ readonly pids: readonly number[]; readonly peer: Peer }> {
+  const peer = await connect(port);
+  await until(() => peer.text.includes("\n") || peer.fate !== "open", "the pids of the group");
+  const pids = peer.text.trim().split(" ").map(Number);
+  assert.equal(pids.filter(runs).length, 3, peer.text);
+  return { pids, peer };
+}
+
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);
+}
+
+suite("a wakeport that is killed", () => {
+  for (const [what, target] of [
+    [
+      "a process",
+      (own: number) =>
+        `command: [${process.execPath}, -e, ${JSON.stringify(server)}, "${own}"], listen: "127.0.0.1:${own}"`,
+    ],
+    [
+      "a process with a handed listener",
+      () => `command: [${process.execPath}, -e, ${JSON.stringify(server)}, handed], activation: listen_fds`,
+    ],
+  ] as const) {
+    test(`takes the whole group of ${what} with it, and the next one serves`, async () => {
+      const [port, own] = [await freePort(), await freePort()];
+      await using wakeport = await start(`  it: { ports: ["127.0.0.1:${port}"], process: { ${target(own)} } }\n`);
+      const first = await wakeport.next();
+      const { pids, peer } = await groupBehind(port);
+      using _peer = peer;
+      await kill(first);
+      await until(() => !pids.some(runs), `the end of ${pids}`);
+      await wakeport.next();
+      const after = await groupBehind(port);
+      using _after = after.peer;
+      assert.deepEqual(
+        after.pids.filter((pid) => pids.includes(pid)),
+        [],
+      );
+    });
+  }
+
+  test("has a group that ignores SIGTERM killed after its grace", async () => {
+    const [port, own] = [await freePort(), await freePort()];
+    const command = JSON.stringify([process.execPath, "-e", server, String(own), "stubborn"]);
+    await using wakeport = await start(
+      `  it: { ports: ["127.0.0.1:${port}"], stop_grace: 1s, process: { command: ${command}, listen: "127.0.0.1:${own}" } }\n`,
+    );
+    const first = await wakeport.next();
+    const { pids, peer } = await groupBehind(port);
+    using _peer = peer;
+    await kill(first);
+    await until(() => pids.filter(runs).length === 1, "the end of those that do not ignore it");
+    await until(() => !pids.some(runs), "the end of the others");
+  });
+
+  test("leaves the sessions of inetd alone, and processes that have ended before", async () => {
+    const [port, other, own] = [await freePort(), await freePort(), await freePort()];
+    const command = JSON.stringify([process.execPath, "-e", server, String(own)]);
+    await using wakeport = await start(
+      `  cat: { ports: ["127.0.0.1:${port}"], inetd: { command: [/bin/cat] } }
+  it: { ports: ["127.0.0.1:${other}"], idle_timeout: 1ms, process: { command: ${command}, listen: "127.0.0.1:${own}" } }\n`,
+    );
+    const first = await wakeport.next();
+    using session = await connect(port);
+    const { pids, peer } = await groupBehind(other);
+    peer[Symbol.dispose]();
+    await first.logged("target.asleep");
+    assert.deepEqual(pids.filter(runs), []);
+    await kill(first);
+    session.send("still here");
+    await session.receives(10);
+  });
+
+  test("does so although its watchdog was killed before", async () => {
+    const [port, other, own, otherOwn] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    const command = (listen: number): string => JSON.stringify([process.execPath, "-e", server, String(listen)]);
+    const service = (front: number, listen: number): string =>
+      `{ ports: ["127.0.0.1:${front}"], process: { command: ${command(listen)}, listen: "127.0.0.1:${listen}" } }`;
+    await using wakeport = await start(`  a: ${service(port, own)}\n  b: ${service(other, otherOwn)}\n`);
+    const first = await wakeport.next();
+    const a = await groupBehind(port);
+    using _a = a.peer;
+    const watchdog = childrenOf(first.child.pid ?? 0).filter((pid) => !a.pids.includes(pid));
+    assert.equal(watchdog.length, 1);
+    for (const pid of watchdog) process.kill(pid, "SIGKILL");
+    await until(() => !watchdog.some(runs), "its end");
+    const b = await groupBehind(other);
+    using _b = b.peer;
+    await kill(first);
+    const pids = [...a.pids, ...b.pids];
+    await until(() => !pids.some(runs), `the end of ${pids}`);
+  });
+});
