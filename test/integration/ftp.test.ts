@@ -184,6 +184,34 @@ print(len(ftp.nlst()))`;
     );
   });
 
+  test("active mode to a port that refuses: the server itself answers 425 at once, and the log says why", async () => {
+    await using ftp = await FtpBench.open();
+    const script = `
+import socket
+refusing = socket.socket()
+refusing.bind(("127.0.0.1", 0))
+port = refusing.getsockname()[1]
+for command in ("LIST", "RETR welcome.txt", "STOR incoming/refused"):
+    ftp.sendport("127.0.0.1", port)
+    try:
+        print(ftp.sendcmd(command))
+    except ftplib.error_temp as error:
+        print(error)
+ftp.sendeprt("127.0.0.1", port)
+try:
+    print(ftp.sendcmd("NLST"))
+except ftplib.error_temp as error:
+    print(error)
+ftp.set_pasv(False)
+print(len(ftp.nlst()))
+ftp.quit()`;
+    const direct = "425 Failed to establish connection.";
+    assert.deepEqual((await ftp.python(script)).split("\n"), [direct, direct, direct, direct, "2", ""]);
+    const warnings = ftp.program.log.filter(({ event }) => event === "ftp.data_failed");
+    assert.equal(warnings.length, 1);
+    assert.match(String(warnings[0]?.["msg"]), /to client 127\.0\.0\.1:\d+ in active mode: connect ECONNREFUSED/);
+  });
+
   test("commands that come all at once are answered in order", async () => {
     await using ftp = await FtpBench.open();
     using peer = await connect(ftp.port);

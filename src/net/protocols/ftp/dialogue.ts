@@ -29,6 +29,13 @@ export interface DataWays {
   passive(targetPort: number): Promise<number | undefined>;
   /** For the server to a port of the client. @returns where the server gets to it; undefined when there is none */
   active(clientPort: number): Promise<Endpoint | undefined>;
+  /**
+   * A transfer is about to begin: connects to the port of the client, if it named one. If that fails, the server is refused
+   * as well. Never rejects; undefined if there is nothing to wait for.
+   */
+  reach(): Promise<void> | undefined;
+  /** The server refused the transfer: closes the connection to the client that was made for it. */
+  release(): void;
   /** Closes the one that was opened last, if nobody has come by it. */
   forget(): void;
 }
@@ -53,7 +60,7 @@ export interface DialogueOptions {
 
 /** A command whose reply is to come. */
 interface Asked {
-  readonly kind: "other" | "auth" | "pasv" | "epsv" | "epsv_for_pasv" | "epsv_all" | "active" | "refused";
+  readonly kind: "other" | "auth" | "pasv" | "epsv" | "epsv_for_pasv" | "epsv_all" | "active" | "transfer" | "refused";
   /** What takes the place of the reply to one that is refused. */
   readonly words?: string;
 }
@@ -74,6 +81,9 @@ const answeredBy: Readonly<Record<number, readonly Asked["kind"][]>> = {
 };
 /** A server that is busy with something else says so, whatever it was asked. */
 const UNREFUSED: ReadonlySet<number> = new Set([421, 530]);
+
+/** Those that use a data connection (RFC 959, 4.1.3; RFC 3659, 7). */
+const TRANSFER_VERBS: ReadonlySet<string> = new Set(["RETR", "STOR", "STOU", "APPE", "LIST", "NLST", "MLSD"]);
 
 /** Those that name an address for the server to dial. */
 const ACTIVE_VERBS: ReadonlySet<string> = new Set(["PORT", "EPRT", "LPRT"]);
@@ -148,6 +158,7 @@ export class Dialogue implements Disposable {
         // Some servers answer to nothing, and some do not: see #answered.
         break;
       default:
+        if (TRANSFER_VERBS.has(verb)) return this.#readTransfer(bytes, say);
         this.#ask(OTHER);
     }
     say(bytes);
@@ -217,6 +228,14 @@ export class Dialogue implements Disposable {
     say(Buffer.from(isPort ? `PORT ${writePort(near)}\r\n` : `EPRT ${writeEprt(near)}\r\n`));
   }
 
+  /** The server is told when the client was reached: it cannot announce data that would never arrive. */
+  #readTransfer(bytes: Buffer, say: Say): Promise<void> | undefined {
+    this.#ask({ kind: "transfer" });
+    const reached = this.#options.ways.reach();
+    if (reached === undefined) return void say(bytes);
+    return reached.then(() => say(bytes));
+  }
+
   #ask(asked: Asked): void {
     if (this.#asked.length >= MOST_ASKED) this.#asked.shift();
     this.#asked.push(asked);
@@ -271,6 +290,7 @@ export class Dialogue implements Disposable {
     const isPositive = code < 300;
     if (kind === "epsv_all" && isPositive) this.#isEpsvAll = true;
     if (kind === "active" && !isPositive) this.#options.ways.forget();
+    if (kind === "transfer" && code >= 400) this.#options.ways.release();
     if (code === 234 && this.#hasAskedAuth) {
       this.#isAside = true;
       this.#options.ways.forget();

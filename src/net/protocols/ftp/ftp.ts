@@ -58,7 +58,12 @@ export class Ftp implements Protocol {
     }
     const { meters, lost, control } = options;
     const { seats } = this.#options;
-    const transfers = new Transfers({ client, upstream, meters, lost, seats, ...(control && { control }) });
+    let isFailureTold = false;
+    const onFailure = (side: "client" | "upstream", error: unknown): void => {
+      if (!isFailureTold) this.#warnOfFailure(formatPeer(options.peer), side, error);
+      isFailureTold = true;
+    };
+    const transfers = new Transfers({ client, upstream, meters, lost, seats, onFailure, ...(control && { control }) });
     const end = await this.#speak(options, { client, upstream }, transfers, splice && words);
     await transfers.end();
     return end;
@@ -100,6 +105,19 @@ export class Ftp implements Protocol {
     const what = "clients encrypt their control connections, so that passive mode cannot be led by way of wakeport";
     const remedy = 'give the server a passive range of its own, and the service the same ports as "data:"';
     observer.warning("ftp.encrypted", `service "${service}": ${what}: ${remedy}`);
+  }
+
+  #warnOfFailure(peer: string, side: "client" | "upstream", error: unknown): void {
+    const { service, observer } = this.#options;
+    const isActive = side === "client";
+    const what = isActive
+      ? `cannot open a data connection to client ${peer} in active mode`
+      : `cannot open a data connection to the server for client ${peer} in passive mode`;
+    const remedy = isActive
+      ? "a client that cannot accept connections must use passive mode"
+      : "the server must listen on the port that it announces";
+    const why = error instanceof Error ? error.message : String(error);
+    observer.warning("ftp.data_failed", `service "${service}": ${what}: ${why}: ${remedy}`);
   }
 
   #warnOfBounce(peer: string, asked: Endpoint | undefined): void {

@@ -6,6 +6,7 @@ import { formatIp, readIp } from "../../ip.ts";
 import { relay } from "../../relay.ts";
 import { reset } from "../../reset.ts";
 import type { ConversationRelayOptions } from "../protocol.ts";
+import { ClientDial } from "./client-dial.ts";
 import { DataListener } from "./data-listener.ts";
 import type { DataWays } from "./dialogue.ts";
 import type { Endpoint } from "./endpoints.ts";
@@ -26,6 +27,8 @@ export interface TransfersOptions extends Pick<ConversationRelayOptions, "meters
   readonly upstream: Leg;
   /** Of the whole process: a data connection needs as many descriptors as a client does. */
   readonly seats: Seats;
+  /** A data connection could not be made to this side. */
+  readonly onFailure: (side: "client" | "upstream", error: unknown) => void;
 }
 
 export class Transfers implements DataWays {
@@ -33,6 +36,8 @@ export class Transfers implements DataWays {
   readonly #running = new Set<Promise<void>>();
   /** What waits for its connection. */
   #awaited: Disposable | undefined;
+  /** Of active mode: leads to the client's port until the server connects for it. */
+  #toClient: ClientDial | undefined;
   #isOver = false;
 
   constructor(options: TransfersOptions) {
@@ -41,10 +46,11 @@ export class Transfers implements DataWays {
 
   async passive(targetPort: number): Promise<number | undefined> {
     this.forget();
-    const { client, upstream, control } = this.#options;
+    const { client, control } = this.#options;
     // Ports of the moment are also for whoever is still served when a reload has taken the others away.
     if (control?.hasPorts !== true) {
-      return await this.#listen(client, (socket) => this.#serve(socket, "client", upstream, targetPort));
+      const reach = (signal: AbortSignal): Promise<net.Socket> => this.#dial("upstream", targetPort, signal);
+      return await this.#listen(client, { serve: (socket) => this.#serve(socket, "client", reach) });
     }
     const expected = control.expect(targetPort);
     this.#awaited = expected;
@@ -53,10 +59,33 @@ export class Transfers implements DataWays {
 
   async active(clientPort: number): Promise<Endpoint | undefined> {
     this.forget();
-    const { client, upstream } = this.#options;
-    const port = await this.#listen(upstream, (socket) => this.#serve(socket, "upstream", client, clientPort));
+    const { upstream } = this.#options;
+    const toClient = new ClientDial((signal) => this.#dial("client", clientPort, signal));
+    this.#toClient = toClient;
+    const port = await this.#listen(upstream, {
+      serve: (socket) => {
+        this.#toClient = undefined;
+        return this.#serve(socket, "upstream", (signal) => toClient.take(signal));
+      },
+      onUnused: () => {
+        if (this.#toClient === toClient) this.#toClient = undefined;
+        toClient.close();
+      },
+    });
+    if (port === undefined) this.#toClient = undefined;
     const ip = readIp(upstream.here);
     return port === undefined || ip === undefined ? undefined : { ip, port };
+  }
+
+  reach(): Promise<void> | undefined {
+    const toClient = this.#toClient;
+    return toClient?.open().catch(() => {
+      if (this.#toClient === toClient) this.forget();
+    });
+  }
+
+  release(): void {
+    this.#toClient?.close();
   }
 
   forget(): void {
@@ -72,14 +101,20 @@ export class Transfers implements DataWays {
   }
 
   /** @returns the port; undefined when there can be none now */
-  async #listen({ here, there }: Leg, serve: (socket: net.Socket) => Promise<void>): Promise<number | undefined> {
+  async #listen(
+    { here, there }: Leg,
+    { serve, onUnused }: { readonly serve: (socket: net.Socket) => Promise<void>; readonly onUnused?: () => void },
+  ): Promise<number | undefined> {
     const seat = this.#seat();
     if (seat === undefined) return undefined;
     const listener = new DataListener({
       address: here,
       from: there,
       onConnection: (socket) => this.#run(serve(socket).finally(() => seat[Symbol.dispose]())),
-      onUnused: () => seat[Symbol.dispose](),
+      onUnused: () => {
+        seat[Symbol.dispose]();
+        onUnused?.();
+      },
     });
     this.#awaited = listener;
     try {
@@ -107,20 +142,35 @@ export class Transfers implements DataWays {
   }
 
   /** Leads a data connection on to the other side. Never rejects. */
-  async #serve(socket: net.Socket, side: "client" | "upstream", to: Leg, port: number): Promise<void> {
+  async #serve(
+    socket: net.Socket,
+    side: "client" | "upstream",
+    reach: (signal: AbortSignal) => Promise<net.Socket>,
+  ): Promise<void> {
     const { meters, lost } = this.#options;
     const gone = new AbortController();
     // Read into a bounded buffer, so that a reset is seen at once.
     socket.once("close", () => gone.abort(new Error("the data connection was closed"))).pause();
     socket.read(0);
     try {
-      const signal = AbortSignal.any([gone.signal, lost]);
-      const other = await dial({ host: to.there, port, localAddress: to.here, timeoutMs: DIAL_MS, signal });
+      const other = await reach(AbortSignal.any([gone.signal, lost]));
       const ends = side === "client" ? { client: socket, upstream: other } : { client: other, upstream: socket };
       await relay({ ...ends, meters, lost });
     } catch {
       // The side that waits must not take it for the end of a file; the server says the rest on the control connection.
       reset(socket);
+    }
+  }
+
+  /** @throws the system's error, DeadlineError, or the reason of `signal` */
+  async #dial(side: "client" | "upstream", port: number, signal: AbortSignal): Promise<net.Socket> {
+    const { lost, onFailure, [side]: leg } = this.#options;
+    const either = AbortSignal.any([signal, lost]);
+    try {
+      return await dial({ host: leg.there, port, localAddress: leg.here, timeoutMs: DIAL_MS, signal: either });
+    } catch (error) {
+      if (!either.aborted) onFailure(side, error);
+      throw error;
     }
   }
 }

@@ -47,6 +47,8 @@ class Talk implements Disposable {
       ways: {
         passive: async (port) => port + 1_000,
         active: async (port) => ({ ip: ip(upstream === "ipv4" ? "10.0.0.1" : "fd00::1"), port: port + 1_000 }),
+        reach: () => undefined,
+        release: () => this.events.push("release"),
         forget: () => this.events.push("forget"),
         ...ways,
       },
@@ -230,6 +232,26 @@ suite("a dialogue", () => {
     await talk.asks("PORT 192,0,2,7,4,0\r\nPORT 192,0,2,9,4,0\r\nPORT x\r\n\xff\xf4PORT 1\r\n");
     await talk.answers("500 no\r\n500 no\r\n500 no\r\n500 no\r\n");
     assert.deepEqual(talk.events, ["bounce 1024", "bounce undefined", "forget"]);
+  });
+
+  test("a transfer command waits until the client is reached, and what follows waits behind it", async () => {
+    const reached = Promise.withResolvers<void>();
+    using talk = await greeted({ ways: { reach: () => reached.promise } });
+    const asked = talk.asks("NOOP\r\nSTOR a\r\nQUIT\r\n");
+    await Promise.resolve();
+    assert.equal(talk.server, "NOOP\r\n");
+    reached.resolve();
+    await asked;
+    assert.equal(talk.server, "NOOP\r\nSTOR a\r\nQUIT\r\n");
+  });
+
+  test("a transfer that the server refuses releases its connection, and no other reply does", async () => {
+    using talk = await greeted();
+    await talk.exchange("RETR a", "150 here\r\n226 done");
+    await talk.exchange("SIZE a", "550 no");
+    assert.deepEqual(talk.events, []);
+    await talk.exchange("RETR a", "550 no");
+    assert.deepEqual(talk.events, ["release"]);
   });
 
   test("EPSV ALL leaves EPSV alone, once the server has agreed", async () => {

@@ -94,6 +94,7 @@ suite("passive mode", () => {
     using client = connecting(await call.passive(port));
     assert.equal(await client.ends(), "ECONNRESET");
     await eventually("its place is free", () => call.seats.taken === 0);
+    assert.deepEqual(call.warnings, ["ftp.data_failed"]);
   });
 
   test("without places, or with too many transfers, it is answered 425", async () => {
@@ -161,6 +162,77 @@ suite("active mode", () => {
     await data[Symbol.asyncDispose]();
     using server = connecting(await call.active(port));
     assert.equal(await server.ends(), "ECONNRESET");
+    assert.deepEqual(call.warnings, ["ftp.data_failed"]);
+  });
+
+  test("a client that refuses is refused to the server before the transfer begins, and reported once", async () => {
+    await using call = await Call.open();
+    const data = await PeerServer.open();
+    const { port } = data;
+    await data[Symbol.asyncDispose]();
+    for (const verb of ["LIST", "STOR a"]) {
+      const near = await call.active(port);
+      const before = call.server.received;
+      call.client.send(`${verb}\r\nNOOP\r\n`);
+      await call.server.receives(before + verb.length + 8);
+      using server = connecting(near);
+      assert.equal(await server.ends(), "ECONNREFUSED");
+      assert.equal(call.seats.taken, 0);
+    }
+    assert.deepEqual(call.warnings, ["ftp.data_failed"]);
+  });
+
+  test("the client is connected once, before the server hears of the transfer", async () => {
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    const near = await call.active(data.port);
+    assert.equal(data.peers.length, 0);
+    assert.equal(await call.exchange("RETR a", "150 here"), "150 here");
+    const client = await data.accepted();
+    using server = connecting(near);
+    server.end("content");
+    assert.equal(await client.ends(), "ended");
+    assert.equal(client.text, "content");
+    client.end();
+    assert.equal(await server.ends(), "ended");
+    assert.equal(data.peers.length, 1);
+  });
+
+  test("a transfer that the server refuses resets the client's connection; the next one makes another", async () => {
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    const near = await call.active(data.port);
+    await call.exchange("RETR a", "550 no such file");
+    assert.equal(await (await data.accepted()).ends(), "ECONNRESET");
+    await call.exchange("RETR b", "150 here");
+    const client = await data.accepted();
+    using server = connecting(near);
+    server.end("b");
+    assert.equal(await client.ends(), "ended");
+    assert.equal(client.text, "b");
+  });
+
+  test("a connection that the client resets before the server connects is a reset for the server", async () => {
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    const near = await call.active(data.port);
+    await call.exchange("STOR a", "150 here");
+    const client = await data.accepted();
+    client.reset();
+    await client.closes();
+    using server = connecting(near);
+    assert.equal(await server.ends(), "ECONNRESET");
+  });
+
+  test("a connection that was made for a server that never connects ends with the next command for data", async () => {
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    await call.active(data.port);
+    await call.exchange("RETR a", "226 done");
+    const client = await data.accepted();
+    assert.equal(client.fate, "open");
+    await call.exchange("EPRT |1|127.0.0.1|5000|", "200 ok");
+    assert.equal(await client.ends(), "ECONNRESET");
   });
 
   test("what the server refused is not listened for", async () => {
