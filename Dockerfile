@@ -12,7 +12,9 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY src src
 RUN npm run build
 
-FROM node:24-bookworm-slim
+# Node alone, without npm, corepack and yarn. The shell stays: bin/wakeport and the targets process and inetd need it.
+FROM debian:bookworm-slim
+COPY --from=build /usr/local/bin/node /usr/local/bin/node
 # tini as PID 1, because the processes that wakeport starts may leave children behind; netbase for the names of ports.
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends netbase tini \

@@ -1,5 +1,5 @@
 /**
- * A real filtering proxy (haproxy) before an engine's socket, which lets through what wakeport needs and nothing else.
+ * The real filtering proxy of compose/hardened (haproxy) before an engine's socket, which lets through what wakeport needs and nothing else.
  * With WAKEPORT_TEST_PROXY=1 the wakeports of all tests on an engine go through one, and the tests themselves do not.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { eventually } from "./tcp.ts";
 
-const CONFIG = path.join(import.meta.dirname, "../engine/socket-proxy/haproxy.cfg");
+const CONFIG = path.join(import.meta.dirname, "../../compose/hardened/socket-proxy/haproxy.cfg");
 const SOCKET = "/var/run/docker.sock";
 /** Debian's, which is not in everybody's PATH. */
 const PATH = `${process.env["PATH"] ?? ""}:/usr/sbin`;
@@ -22,6 +22,7 @@ export type Right =
   | "EVENTS"
   | "LIST"
   | "INSPECT"
+  | "STATS"
   | "ALLOW_START"
   | "ALLOW_STOP"
   | "ALLOW_PAUSE"
@@ -33,6 +34,7 @@ const rights: Readonly<Record<Right, "1">> = {
   EVENTS: "1",
   LIST: "1",
   INSPECT: "1",
+  STATS: "1",
   ALLOW_START: "1",
   ALLOW_STOP: "1",
   ALLOW_PAUSE: "1",
