@@ -1,5 +1,6 @@
 /** The kernel's tables of sockets. Only Linux has them; elsewhere they are empty. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 
 export type TableName = "tcp" | "tcp6" | "udp" | "udp6";
 
@@ -25,7 +26,51 @@ export interface SocketRow {
 
 /** All sockets of one kind in the network that this process is in. */
 export function socketRows(name: TableName): SocketRow[] {
-  return textOf(`/proc/self/net/${name}`)
+  try {
+    return parse(readFileSync(fileOf(name), "latin1"));
+  } catch {
+    // No IPv6 here, or no Linux.
+    return [];
+  }
+}
+
+/** The same, read while everything else goes on: the table is long on a busy machine. */
+export async function readSocketRows(name: TableName): Promise<SocketRow[]> {
+  return parse(await readFile(fileOf(name), "latin1").catch(() => ""));
+}
+
+/** @returns the numbers of the sockets that a process has open; empty where this user may not see them */
+export function socketInodes(pid: number | "self"): number[] {
+  const folder = `/proc/${pid}/fd`;
+  return namesIn(folder).flatMap((fd) => {
+    try {
+      return (
+        /^socket:\[(\d+)\]$/
+          .exec(readlinkSync(`${folder}/${fd}`))
+          ?.slice(1)
+          .map(Number) ?? []
+      );
+    } catch {
+      // Closed meanwhile.
+      return [];
+    }
+  });
+}
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+function fileOf(name: TableName): string {
+  return `/proc/self/net/${name}`;
+}
+
+function parse(table: string): SocketRow[] {
+  return table
     .split("\n")
     .slice(1)
     .filter((line) => line !== "")
@@ -33,13 +78,4 @@ export function socketRows(name: TableName): SocketRow[] {
       const [, local = "", remote = "", state = "", , , , , , inode, , , dropped] = line.trim().split(/\s+/);
       return { local, remote, state, inode: Number(inode), dropped: Number(dropped) || 0 };
     });
-}
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, "latin1");
-  } catch {
-    // No IPv6 here, or no Linux.
-    return "";
-  }
 }

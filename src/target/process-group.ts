@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { kill } from "node:process";
 import { delay } from "../async.ts";
 import { codeOf } from "../errors.ts";
+import { socketInodes } from "../net/socket-table.ts";
 
 /** Between two looks whether a process group is gone. */
 const GROUP_POLL_MS = 20;
@@ -61,8 +62,20 @@ function isDead(group: number): boolean {
   return states.length > 0 && states.every((state) => state === "Z" || state === "X");
 }
 
+/** @returns the inodes of all sockets of a process group; empty where this user may not see them */
+export function socketsOf(group: number): ReadonlySet<number> {
+  const members = processes().filter((one) => one.group === group);
+  return new Set(members.flatMap(({ pid }) => socketInodes(pid)));
+}
+
+interface ProcessStat {
+  readonly pid: number;
+  readonly state: string | undefined;
+  readonly group: number;
+}
+
 /** All that can be seen of the processes of this system; nothing where there is no /proc. */
-function processes(): { readonly state: string | undefined; readonly group: number }[] {
+function processes(): ProcessStat[] {
   try {
     return readdirSync("/proc")
       .filter((name) => /^\d+$/.test(name))
@@ -72,12 +85,12 @@ function processes(): { readonly state: string | undefined; readonly group: numb
   }
 }
 
-function readStat(pid: string): { readonly state: string | undefined; readonly group: number }[] {
+function readStat(pid: string): ProcessStat[] {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // After the name, which is in parentheses and may itself hold some: state, parent, group.
     const [state, , group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return [{ state, group: Number(group) }];
+    return [{ pid: Number(pid), state, group: Number(group) }];
   } catch {
     return []; // It ended meanwhile.
   }

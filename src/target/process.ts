@@ -6,10 +6,12 @@ import { abortable } from "../activation/abortable.ts";
 import type { Exit } from "../activation/errors.ts";
 import { TargetError } from "../errors.ts";
 import { dial } from "../net/dial.ts";
+import { directConnections } from "../net/direct-connections.ts";
+import { readSocketRows } from "../net/socket-table.ts";
 import { LineLimit, LineReader } from "./lines.ts";
 import { Output } from "./output.ts";
 import { PrivateListener } from "./private-listener.ts";
-import { endGroup, signalGroup } from "./process-group.ts";
+import { endGroup, signalGroup, socketsOf } from "./process-group.ts";
 import type { Program } from "./shim.ts";
 import { type Child, Launcher } from "./spawn.ts";
 import type { Sight, SleepAction, Target } from "./target.ts";
@@ -93,6 +95,16 @@ export class ProcessTarget implements Target {
     this.#output = undefined;
     await this.#begin();
     return "started";
+  }
+
+  async otherUse(): Promise<readonly string[]> {
+    const life = this.#life;
+    if (life === undefined || life.exit !== undefined) return [];
+    const rows = await Promise.all([readSocketRows("tcp"), readSocketRows("tcp6")]);
+    const port = life.listener?.port ?? this.port;
+    return [...directConnections(rows.flat(), socketsOf(life.pid), port)].map(([at, count]) => {
+      return `${count} direct ${count === 1 ? "connection" : "connections"} to port ${at}`;
+    });
   }
 
   async sleep(action: SleepAction, signal: AbortSignal): Promise<void> {

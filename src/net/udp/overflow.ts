@@ -1,15 +1,12 @@
 /** What the system dropped before wakeport saw it: a socket's receive buffer was full. */
-import { readdirSync, readlinkSync } from "node:fs";
-import { socketRows, UNCONNECTED } from "../socket-table.ts";
-
-const OWN_FILES = "/proc/self/fd";
+import { socketInodes, socketRows, UNCONNECTED } from "../socket-table.ts";
 
 /** The system's numbers of this process's sockets that receive on `port` from anybody. */
 export function ownSockets(port: number): ReadonlySet<number> {
   const found = udpRows().filter(({ local, state }) => state === UNCONNECTED && portOf(local) === port);
   if (found.length === 0) return new Set();
-  const own = new Set(ownFiles());
-  return new Set(found.map(({ inode }) => inode).filter((inode) => own.has(`socket:[${inode}]`)));
+  const own = new Set(socketInodes("self"));
+  return new Set(found.map(({ inode }) => inode).filter((inode) => own.has(inode)));
 }
 
 /** How many datagrams found one of these sockets full. */
@@ -26,15 +23,4 @@ function udpRows(): ReturnType<typeof socketRows> {
 
 function portOf(local: string): number {
   return Number.parseInt(local.split(":")[1] ?? "", 16);
-}
-
-function ownFiles(): string[] {
-  return readdirSync(OWN_FILES).flatMap((file) => {
-    try {
-      return readlinkSync(`${OWN_FILES}/${file}`);
-    } catch {
-      // Closed meanwhile: the folder itself is one of those.
-      return [];
-    }
-  });
 }

@@ -1,0 +1,138 @@
+/** Clients that connect to the port of a process themselves. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { directConnections } from "../../src/net/direct-connections.ts";
+import type { SocketRow } from "../../src/net/socket-table.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { Program, temporaryFile, until as untilTrue } from "../support/program.ts";
+import { connect, freePort } from "../support/tcp.ts";
+import { ProcessSubject, unlimited, until } from "./process-subject.ts";
+
+checkLeaks();
+
+/** Listens as it is told, on several ports if need be, and accepts; with "to itself" it is also its own client. */
+const server = `const net = require("node:net");
+const [, host, ports, own] = process.argv;
+const servers = ports.split(",").map((port) => net.createServer({ allowHalfOpen: true }, (client) => {
+  client.on("error", () => {});
+  client.resume();
+}).listen(Number(port), host));
+Promise.all(servers.map((one) => new Promise((listening) => one.once("listening", listening)))).then(() => {
+  if (own === undefined) console.log("at work");
+  else net.connect(Number(ports), host, () => console.log("at work"));
+});`;
+
+async function listening(host: string, ports: readonly number[], ...more: readonly string[]): Promise<ProcessSubject> {
+  const command = [process.execPath, "-e", server, host, ports.join(","), ...more] as const;
+  const listen = { host: "127.0.0.1", port: ports[0]! };
+  const subject = await ProcessSubject.of(command, { listen });
+  await subject.target.start(unlimited);
+  await subject.untilPrinted("at work");
+  return subject;
+}
+
+const untilUse = (subject: ProcessSubject, uses: readonly string[]): Promise<void> =>
+  until(async () => String(await subject.target.otherUse()) === String(uses), `other use: ${uses}`);
+
+suite("other use of a process", () => {
+  for (const [what, host, from] of [
+    ["IPv4", "127.0.0.1", "127.0.0.1"],
+    ["IPv6", "::1", "::1"],
+    ["both families, by IPv4", "::", "127.0.0.1"],
+    ["both families, by IPv6", "::", "::1"],
+  ] as const) {
+    test(`is a client that is connected to its port: ${what}`, async () => {
+      const port = await freePort();
+      await using subject = await listening(host, [port]);
+      await untilUse(subject, []);
+      using peer = await connect(port, from);
+      await untilUse(subject, [`1 direct connection to port ${port}`]);
+      using _other = await connect(port, from);
+      await untilUse(subject, [`2 direct connections to port ${port}`]);
+      // One that has said all still waits for the answer.
+      peer.end();
+      await untilUse(subject, [`2 direct connections to port ${port}`]);
+    });
+  }
+
+  test("is over when the client has left, though the server keeps its end open", async () => {
+    const port = await freePort();
+    await using subject = await listening("127.0.0.1", [port]);
+    const peer = await connect(port);
+    await untilUse(subject, [`1 direct connection to port ${port}`]);
+    peer.socket.destroy();
+    await untilUse(subject, []);
+  });
+
+  test("is also a client at a port that the configuration does not name", async () => {
+    const [port, other] = [await freePort(), await freePort()];
+    await using subject = await listening("127.0.0.1", [port, other]);
+    using _peer = await connect(other);
+    await untilUse(subject, [`1 direct connection to port ${other}`]);
+  });
+
+  test("is a client that waits in the backlog", async () => {
+    const script = "exec sleep 3600";
+    await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], {
+      listen: { host: "127.0.0.1" },
+      listenerName: "web",
+      env: { PATH: "/usr/bin:/bin" },
+    });
+    await subject.target.start(unlimited);
+    const sight = await subject.target.look();
+    assert.ok(sight.up && sight.port !== undefined);
+    using _peer = await connect(sight.port);
+    await untilUse(subject, [`1 direct connection to port ${sight.port}`]);
+  });
+
+  test("is not a connection that it has with itself", async () => {
+    const port = await freePort();
+    await using subject = await listening("127.0.0.1", [port], "to itself");
+    assert.deepEqual(await subject.target.otherUse(), []);
+  });
+
+  test("is none when it is down", async () => {
+    const port = await freePort();
+    await using subject = await listening("127.0.0.1", [port]);
+    await subject.target.sleep("stop", unlimited);
+    assert.deepEqual(await subject.target.otherUse(), []);
+  });
+
+  test("is counted by the configured port where its sockets cannot be read", () => {
+    const row = (local: string, remote: string, state: string, inode: number): SocketRow => {
+      return { local, remote, state, inode, dropped: 0 };
+    };
+    const rows = [
+      row("0100007F:1538", "00000000:0000", "0A", 1),
+      row("0100007F:1538", "0A00000A:9000", "01", 2),
+      row("0100007F:1539", "0A00000A:9001", "01", 3),
+    ];
+    assert.deepEqual([...directConnections(rows, new Set(), 0x1538)], [[0x1538, 1]]);
+    assert.deepEqual([...directConnections(rows, new Set([4]), 0x1538)], []);
+  });
+});
+
+suite("a wakeport whose process has a direct client", () => {
+  test("keeps it awake until that client leaves, and says why", async () => {
+    const [port, own, admin] = [await freePort(), await freePort(), await freePort()];
+    const command = JSON.stringify([process.execPath, "-e", server, "127.0.0.1", String(own)]);
+    const yaml = `admin: { listen: "127.0.0.1:${admin}" }
+services:
+  it: { ports: ["127.0.0.1:${port}"], idle_timeout: 200ms, process: { command: ${command}, listen: "127.0.0.1:${own}" } }\n`;
+    await using file = await temporaryFile("wakeport.yaml", yaml);
+    await using program = new Program(["run", "-c", file.path]);
+    await program.logged("started");
+    using client = await connect(port);
+    await program.logged("target.ready");
+    using direct = await connect(own);
+    client.reset();
+    const held = async (): Promise<string> => {
+      const answer = await fetch(`http://127.0.0.1:${admin}/api/v1/services/it`);
+      return String(((await answer.json()) as { held_by?: unknown }).held_by);
+    };
+    await untilTrue(async () => (await held()) === `1 direct connection to port ${own}`, "the reason in the status");
+    assert.equal(program.log.filter(({ event }) => event === "target.asleep").length, 0);
+    direct.socket.destroy();
+    await program.logged("target.asleep");
+  });
+});
