@@ -31,6 +31,7 @@ const WORDS: Readonly<Record<string, string>> = {
   server: "inetd: { command: […] }",
   server_args: "inetd: { command: […] }",
   server_name: "host: app.test for HTTP, or sni: app.test for TLS",
+  stop_grace_period: "stop_grace: 30s",
   socket_type: 'stream, or for datagrams ports: ["PORT/udp"]',
   protocol: 'tcp, or for udp ports: ["PORT/udp"]',
   timeout: '"idle_timeout" or "start_timeout"',
@@ -38,6 +39,33 @@ const WORDS: Readonly<Record<string, string>> = {
   virtual_host: "host: app.test for HTTP, or sni: app.test for TLS",
   "<<": '"defaults", for what several services have in common',
 };
+
+/** Keys of compose that stay at the target's service in the compose file. */
+const composeKeys: ReadonlySet<string> = new Set([
+  ...[
+    "build",
+    "cap_add",
+    "cap_drop",
+    "command",
+    "container_name",
+    "cpus",
+    "deploy",
+    "devices",
+    "dns",
+    "entrypoint",
+    "env_file",
+  ],
+  ...["expose", "extra_hosts", "healthcheck", "hostname", "image", "init", "labels", "links", "logging"],
+  ...["mem_limit", "network_mode", "networks", "platform", "privileged", "profiles", "pull_policy", "read_only"],
+  ...["secrets", "security_opt", "shm_size", "stdin_open", "stop_signal", "tmpfs", "tty"],
+  ...["ulimits", "user", "volumes", "working_dir"],
+]);
+
+/** What to do with a key of compose; undefined for other keys. */
+export function composeKey(key: string): string | undefined {
+  if (key === "restart") return 'set restart: "no" (unless-stopped works too) at the container, in the compose file';
+  return composeKeys.has(key) ? "it belongs to the container: leave it in the compose file" : undefined;
+}
 
 /** Protocols inside TLS, whose names look like a misspelling of those without. */
 const insideTls: ReadonlySet<unknown> = new Set(["https", "ftps", "smtps", "rediss", "tls", "ssl"]);

@@ -1,8 +1,11 @@
 /** Puts what the schema found into words that a person can act on. */
 import type { z } from "zod";
-import { foreignProtocol, foreignWord } from "./foreign-words.ts";
+import { composeKey, foreignProtocol, foreignWord } from "./foreign-words.ts";
 import { defaultsKeys, jsonSchema, serviceKeys } from "./schema.ts";
 import { suggest } from "./suggest.ts";
+
+/** Longer lists of keys hide the message that they belong to. */
+const MOST_KEYS_SHOWN = 12;
 
 export type Path = readonly PropertyKey[];
 
@@ -70,6 +73,8 @@ function unknownKeyHint(path: Path, key: string, value: unknown): string | undef
   if (key === "name" && path.at(-1) === "container") return "a name stands alone: container: NAME";
   if (standsAlone.has(key) && path.includes("ready"))
     return `it stands alone: "${key}", which asks the first of "ports"`;
+  const compose = namesContainer(path, value) ? composeKey(key) : undefined;
+  if (compose !== undefined) return compose;
   const home = homeOf(path, key, value);
   if (home !== undefined) return home;
   const meant = isTop ? undefined : foreignWord(key);
@@ -85,7 +90,15 @@ function unknownKeyHint(path: Path, key: string, value: unknown): string | undef
     return `did you mean "${key.replaceAll("-", "_")}"?`;
   }
   const known = keysAt(path);
+  if (known.length > MOST_KEYS_SHOWN) return "see compose/wakeport.reference.yaml, or wakeport schema, for all keys";
   return known.length > 0 ? `known here: ${known.join(", ")}` : undefined;
+}
+
+/** Whether `path` is a service whose container is made by others, usually compose. */
+function namesContainer(path: Path, value: unknown): boolean {
+  if (path.length !== 2 || path[0] !== "services") return false;
+  const container = at(value, [...path, "container"]);
+  return typeof container === "string" || at(container, ["service"]) !== undefined;
 }
 
 /** Ways to be ready that need nothing said, and those that do. */

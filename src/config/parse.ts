@@ -6,6 +6,7 @@ import { explain, type Located } from "./issues.ts";
 import { locate } from "./locate.ts";
 import { ConfigError, type Problem } from "./problem.ts";
 import { type ResolveContext, resolve } from "./resolve.ts";
+import { salvage, withoutServices } from "./salvage.ts";
 import { configSchema } from "./schema.ts";
 import { address } from "./schema-parts.ts";
 import { MOST_ALIASES, readYaml } from "./syntax.ts";
@@ -75,9 +76,25 @@ function check(value: unknown, source: string, context: ParseContext): { config?
   if (shaped.success) return resolve(shaped.data, source, { ...context, writtenDefaults: defaultsIn(value) });
   const { issues } = shaped.error;
   const problems = issues.flatMap((issue) => explain(issue, value));
-  const rest = configSchema.safeParse(withoutBroken(value, issues));
-  const isWorthIt = rest.success && Object.keys(rest.data.services).length > 0;
-  return { problems: isWorthIt ? [...problems, ...resolve(rest.data, source, context).problems] : problems };
+  return { problems: [...problems, ...problemsOfRest(value, issues, source, context)] };
+}
+
+/** What is wrong with the part of the file that the schema accepts. */
+function problemsOfRest(
+  value: unknown,
+  issues: readonly z.core.$ZodIssue[],
+  source: string,
+  context: ParseContext,
+): readonly Located[] {
+  const first = salvage(value, issues);
+  if (first === undefined) return [];
+  const retried = configSchema.safeParse(first.value);
+  // What is refused without the wrong keys as well lacks something: it is left out.
+  const usable = retried.success ? first : withoutServices(first, retried.error.issues);
+  const rest = configSchema.safeParse(usable.value);
+  if (!rest.success || Object.keys(rest.data.services).length === 0) return [];
+  const names = Object.keys((value as { services: object }).services);
+  return resolve(rest.data, source, { ...context, names, trimmed: usable.trimmed }).problems;
 }
 
 /** Where the admin server is to listen, also in a file that cannot be used. */
@@ -90,21 +107,4 @@ function adminIn(value: unknown): ParseContext["adminListen"] | undefined {
 
 function defaultsIn(value: unknown): unknown {
   return typeof value === "object" && value !== null && "defaults" in value ? value.defaults : {};
-}
-
-/** Leaves out the services and sections that have a problem of their own. */
-function withoutBroken(value: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
-  if (typeof value !== "object" || value === null || !("services" in value)) return value;
-  const { services } = value;
-  if (typeof services !== "object" || services === null) return value;
-  const isBroken = (...path: string[]): boolean =>
-    issues.some((issue) => path.every((part, at) => issue.path[at] === part));
-  const unknown = issues.flatMap((issue) =>
-    issue.code === "unrecognized_keys" && issue.path.length === 0 ? issue.keys : [],
-  );
-  const sections = Object.entries(value).filter(
-    ([name]) => name !== "services" && !isBroken(name) && !unknown.includes(name),
-  );
-  const whole = Object.entries(services).filter(([name]) => !isBroken("services", name));
-  return { ...Object.fromEntries(sections), services: Object.fromEntries(whole) };
 }

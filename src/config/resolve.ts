@@ -21,6 +21,10 @@ import type { ParsedPolicies } from "./schema-policies.ts";
 export interface ResolveContext {
   /** Where the admin server listens when the file does not say. */
   readonly adminListen: { readonly host: string; readonly port: number };
+  /** All services of the file, where only a part of them is given; default: those that are given. */
+  readonly names?: readonly string[];
+  /** Services without their refused keys: only what they have in common with others is checked. */
+  readonly trimmed?: ReadonlySet<string>;
   /** The section `defaults` as it is written. */
   readonly writtenDefaults?: unknown;
 }
@@ -40,8 +44,9 @@ export function resolve(
   }
   const banner = readBanners(parsed.defaults.banner, ["defaults", "banner"], source, report);
   const services = entries.flatMap(([name, service]) => {
-    const resolved = resolveService(name, service, parsed.defaults, report);
-    const admission = resolveAdmission(name, service, { parsed: parsed.defaults, banner }, source, report);
+    const tell: Report = context.trimmed?.has(name) === true ? () => {} : report;
+    const resolved = resolveService(name, service, parsed.defaults, tell);
+    const admission = resolveAdmission(name, service, { parsed: parsed.defaults, banner }, source, tell);
     return resolved.map((one) => ({ ...one, ...admission }));
   });
   const admin = parsed.admin.listen ?? context.adminListen;
@@ -52,7 +57,7 @@ export function resolve(
   };
   checkFronts(services, admin, report);
   checkSharing(services, report);
-  checkDependencies(services, Object.keys(parsed.services), report);
+  checkDependencies(services, context.names ?? Object.keys(parsed.services), report);
   checkGroups(services, report);
   return {
     problems,

@@ -34,8 +34,7 @@ function told(text: string): string[] {
 }
 
 const anEmptyFile = 'the file is empty | it needs at least "services:" with one service';
-const allServiceKeys =
-  "known here: ports, data, host, sni, container, process, inetd, forward, builtin, sensor, depends_on, group, network, ready, idle_timeout, sleep, min_uptime, start_timeout, stop_grace, release_pace, protocol, hold, ftp, proxy_protocol, wake_on, access, limits, banner, on_deny, probes, udp, enabled";
+const allServiceKeys = "see compose/wakeport.reference.yaml, or wakeport schema, for all keys";
 
 const cases: Readonly<Record<string, readonly [text: string, ...told: string[]]>> = {
   "no text": ["", anEmptyFile],
@@ -137,7 +136,7 @@ d: [*c,*c,*c,*c,*c,*c,*c,*c,*c]
   ],
   "an unknown key in defaults": [
     `${ftp}defaults: { idle: 5m }\n`,
-    '5:13 unknown key "idle" in "defaults" | known here: network, ready, idle_timeout, sleep, min_uptime, start_timeout, stop_grace, release_pace, protocol, hold, ftp, proxy_protocol, wake_on, access, limits, banner, on_deny, probes, udp, enabled',
+    `5:13 unknown key "idle" in "defaults" | ${allServiceKeys}`,
   ],
   "an unknown key in limits": [
     `${ftp}    limits: { wating: 5 }\n`,
@@ -146,6 +145,31 @@ d: [*c,*c,*c,*c,*c,*c,*c,*c,*c]
   "an unknown key in container": [
     "services:\n  a:\n    ports: [1]\n    container: { service: a, projct: b }\n",
     '4:30 unknown key "projct" in "container" of service "a" | did you mean "project"?',
+  ],
+  "keys of compose": [
+    `${ftp}    restart: always\n    volumes: [a:b]\n    image: vsftpd\n    stop_grace_period: 1s\n`,
+    '5:5 unknown key "restart" in service "ftp" | set restart: "no" (unless-stopped works too) at the container, in the compose file',
+    '6:5 unknown key "volumes" in service "ftp" | it belongs to the container: leave it in the compose file',
+    '7:5 unknown key "image" in service "ftp" | it belongs to the container: leave it in the compose file',
+    '8:5 unknown key "stop_grace_period" in service "ftp" | here that is stop_grace: 30s',
+  ],
+  "what services have in common, beside what is wrong with each": [
+    `services:
+  web: { ports: ["8080:80"], container: web, restart: always, depends_on: [dbb] }
+  api: { ports: ["8080:81"], container: api, idle_timeout: soon, depends_on: [db] }
+  db: { ports: [5432], contaner: db }
+  cache: { ports: ["5432"], container: { nam: cache } }
+  one: { ports: ["90:80"], container: c, hots: a.test }
+  two: { ports: ["90:80"], container: c, host: b.test }
+`,
+    '2:46 unknown key "restart" in service "web" | set restart: "no" (unless-stopped works too) at the container, in the compose file',
+    '2:76 service "web" depends on "dbb", which does not exist | did you mean "db"?',
+    '3:18 service "api": port 8080 is taken by service "web" already | each front port can be bound once; services share one by "host" (HTTP) or "sni" (TLS)',
+    '3:60 "idle_timeout" of service "api": "soon" is no duration: write it like "500ms", "90s", "5m" or "1h30m"',
+    '4:24 unknown key "contaner" in service "db" | did you mean "container"?',
+    '5:20 service "cache": port 5432 is taken by service "db" already | each front port can be bound once; services share one by "host" (HTTP) or "sni" (TLS)',
+    '5:42 unknown key "nam" in "container" of service "cache" | known here: service, project, image, command, env, volumes, networks, user, memory, cpus, labels, remove',
+    '6:42 unknown key "hots" in service "one" | did you mean "host"?',
   ],
   "an unknown key like nothing": [
     `${ftp}    supercalifragilistic: 5m\n`,

@@ -1,0 +1,76 @@
+/** Keeps what is usable of a refused file, so that the checks of the whole file run beside the errors of its shape. */
+import type { z } from "zod";
+import { foreignWord } from "./foreign-words.ts";
+import { serviceKeys } from "./schema.ts";
+import { suggest } from "./suggest.ts";
+
+export interface Salvaged {
+  /** The content without the refused keys, and without services and sections that cannot be used at all. */
+  readonly value: unknown;
+  /** Services that lost a known key: what is wrong with them alone may be a consequence of that. */
+  readonly trimmed: ReadonlySet<string>;
+}
+
+type Issue = z.core.$ZodIssue;
+type Content = Readonly<Record<string, unknown>>;
+
+const targetKeys = ["container", "process", "inetd", "forward", "builtin", "sensor"] as const;
+
+/** Removes what `issues` are about. @returns undefined if there are no services to check */
+export function salvage(value: unknown, issues: readonly Issue[]): Salvaged | undefined {
+  if (!isMapping(value) || !isMapping(value["services"])) return undefined;
+  const broken = new Set(issues.flatMap(({ path: [section] }) => (section === undefined ? [] : [String(section)])));
+  const unknown = new Set(issues.flatMap((issue) => (issue.path.length === 0 ? unknownKeys(issue) : [])));
+  const sections = Object.entries(value).filter(
+    ([name]) => name !== "services" && !broken.has(name) && !unknown.has(name),
+  );
+  const trimmed = new Set<string>();
+  const services = Object.entries(value["services"]).flatMap(([name, service]) => {
+    const own = issues.filter(({ path }) => path[0] === "services" && path[1] === name);
+    const kept = own.length === 0 ? service : withoutRefused(name, service, own, trimmed);
+    return kept === undefined ? [] : [[name, kept]];
+  });
+  return { value: { ...Object.fromEntries(sections), services: Object.fromEntries(services) }, trimmed };
+}
+
+/** Leaves out the services that `issues` are about. */
+export function withoutServices({ value, trimmed }: Salvaged, issues: readonly Issue[]): Salvaged {
+  if (!isMapping(value) || !isMapping(value["services"])) return { value, trimmed };
+  const refused = new Set(issues.map(({ path }) => String(path[1])));
+  const services = Object.entries(value["services"]).filter(([name]) => !refused.has(name));
+  return { value: { ...value, services: Object.fromEntries(services) }, trimmed };
+}
+
+/** Undefined for a service that is refused as a whole. */
+function withoutRefused(name: string, service: unknown, issues: readonly Issue[], trimmed: Set<string>): unknown {
+  if (!isMapping(service)) return undefined;
+  const refused = new Set<string>();
+  for (const issue of issues) {
+    const key = issue.path[2];
+    const keys = key === undefined ? unknownKeys(issue) : [String(key)];
+    if (keys.length === 0) return undefined;
+    if (key !== undefined) trimmed.add(name);
+    for (const one of keys) refused.add(one);
+  }
+  // Without its names the service would seem to take ports that it shares.
+  if ([...refused].some(mayBeNames)) return undefined;
+  const kept = Object.fromEntries(Object.entries(service).filter(([key]) => !refused.has(key)));
+  if (targetKeys.some((key) => key in kept)) return kept;
+  // A service needs a target for its ports to be compared with those of others; no other service has this one.
+  trimmed.add(name);
+  return { ...kept, container: `${name}.unusable` };
+}
+
+/** Whether a refused key is, or was meant as, one by which services share a port. */
+function mayBeNames(key: string): boolean {
+  const meant = suggest(key, [...serviceKeys]) ?? foreignWord(key)?.split(":")[0];
+  return meant === "host" || meant === "sni";
+}
+
+function unknownKeys(issue: Issue): readonly string[] {
+  return issue.code === "unrecognized_keys" ? issue.keys : [];
+}
+
+function isMapping(value: unknown): value is Content {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
