@@ -6,19 +6,22 @@ import { accountOf } from "../target/accounts.ts";
 import { admissionWords } from "./admission-words.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode } from "./command.ts";
 import { configOf } from "./config.ts";
+import { engineReport } from "./engine-report.ts";
 import { exposedSocket } from "./exposed-socket.ts";
 import { ftpSettings } from "./ftp-settings.ts";
 import { mannerWords } from "./manner-words.ts";
 import { planLines } from "./plan.ts";
-import { missingPrograms } from "./programs.ts";
+import { forbiddenAccounts, missingPrograms } from "./programs.ts";
 import { remarks } from "./remarks.ts";
 
 export const command: Command = {
   usage: "[-c FILE]",
   options: configOption,
-  help: `Checks the configuration and prints what would be served. Nothing is started, no port is bound, no engine asked.
-Users, groups and programs are looked up on this machine; that a program is missing is a warning. Of services with data
-ports it prints what their FTP servers have to say of them. Exits 2 when the configuration cannot be used.
+  help: `Checks the configuration and prints what would be served. Nothing is started and no port is bound. Users, groups and
+programs are looked up on this machine; that a program is missing is a warning. The engine is asked whether containers
+exist, about restart policies, and whether their networks are reachable from here: what it answers are remarks, and an
+engine that does not answer is one. Of services with data ports it prints what their FTP servers have to say of them.
+Exits 2 when the configuration cannot be used.
 
 ${configOptionHelp}`,
   run: async (options, context) => {
@@ -36,12 +39,18 @@ ${configOptionHelp}`,
       ...planLines(services),
       ...linesOf("how clients are met, and targets live:", config, mannerWords),
       ...linesOf("who may connect, and how many:", config, admissionWords),
+      ...(await engineReport(config, context)),
       ...remarkLines(config),
       ...ftpSettings(config.services),
     ];
     context.print([`${config.source} is valid`, ...lines].join("\n"));
     const exposed = exposedSocket(config, context);
-    for (const problem of [...missingPrograms(config, context.env), ...(exposed === undefined ? [] : [exposed])]) {
+    const warnings = [
+      ...missingPrograms(config, context.env),
+      ...forbiddenAccounts(config, context),
+      ...(exposed === undefined ? [] : [exposed]),
+    ];
+    for (const problem of warnings) {
       context.printError(`${config.source} warning: ${problem}`);
     }
     return exitCode.ok;

@@ -2,6 +2,7 @@
 import { accessSync, constants, statSync } from "node:fs";
 import path from "node:path";
 import type { Config } from "../config/config.ts";
+import { accountOf } from "../target/accounts.ts";
 
 /**
  * The programs of local services that cannot be run here, a sentence each. They may be there where wakeport will run.
@@ -20,6 +21,25 @@ export function missingPrograms(
       : (target.env["PATH"] ?? env["PATH"] ?? "").split(":").filter(Boolean);
     const isThere = folders.some((folder) => isProgram(path.resolve(folder, program)));
     return isThere ? [] : [`service "${name}": this machine has no program "${program}" that can be run`];
+  });
+}
+
+/**
+ * The services whose user or group wakeport could not change to, a sentence each. It may run as root elsewhere.
+ *
+ * @param own whom wakeport runs as
+ */
+export function forbiddenAccounts(
+  { services }: Pick<Config, "services">,
+  own: { readonly uid: number; readonly gid: number },
+): string[] {
+  if (own.uid === 0) return [];
+  return services.flatMap(({ name, enabled, target }) => {
+    if (!enabled || (target.kind !== "process" && target.kind !== "inetd")) return [];
+    const account = accountOf(target, own);
+    if (account === undefined || (account.uid === own.uid && account.gid === own.gid)) return [];
+    const wanted = target.user === undefined ? `group "${target.group}"` : `user "${target.user}"`;
+    return [`service "${name}": only root can start a program as ${wanted}, and this is uid ${own.uid}`];
   });
 }
 

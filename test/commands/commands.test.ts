@@ -4,6 +4,8 @@ import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { suite, test } from "node:test";
+import { forbiddenAccounts } from "../../src/commands/programs.ts";
+import { parseConfig } from "../../src/config/parse.ts";
 import { temporaryFile, wakeport } from "../support/program.ts";
 import { freePort } from "../support/tcp.ts";
 
@@ -61,6 +63,24 @@ suite("wakeport", () => {
   });
 });
 
+suite("forbiddenAccounts()", () => {
+  const text = `services:
+  root: { ports: [30001], inetd: { command: [cat], user: root } }
+  same: { ports: [30002], inetd: { command: [cat], user: 1000, group: 1000 } }
+  plain: { ports: [30003], inetd: { command: [cat] } }
+  group: { ports: [30004], inetd: { command: [cat], group: root } }
+`;
+  const config = parseConfig(Buffer.from(text), "w.yaml", { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } });
+
+  test("names services whose user only root can change to", () => {
+    assert.deepEqual(forbiddenAccounts(config, { uid: 1000, gid: 1000 }), [
+      'service "root": only root can start a program as user "root", and this is uid 1000',
+      'service "group": only root can start a program as group "root", and this is uid 1000',
+    ]);
+    assert.deepEqual(forbiddenAccounts(config, { uid: 0, gid: 0 }), []);
+  });
+});
+
 suite("wakeport check", () => {
   test("prints the plan of a good file", async () => {
     await using file = await temporaryFile("wakeport.yaml", good);
@@ -71,7 +91,7 @@ suite("wakeport check", () => {
     assert.match(stdout, /^ +\*:31000-31009 → container vsftpd:32000-32009$/m);
     assert.match(
       stdout,
-      /off\s+\*:7000 → container y\/x:7000\s+disabled .*\nremarks:\n {2}ftp: port 21 is that of FTP/,
+      /off\s+\*:7000 → container y\/x:7000\s+disabled [\s\S]*\nremarks:\n {2}ftp: port 21 is that of FTP/,
     );
   });
 
@@ -102,6 +122,15 @@ suite("wakeport check", () => {
     const missing = stderr.trim().split("\n");
     assert.equal(missing.length, 1);
     assert.match(missing[0] ?? "", /warning: service "fds": this machine has no program "\/nowhere\/fds"/);
+  });
+
+  test("says that an engine does not answer, and is successful without it", async () => {
+    await using file = await temporaryFile("wakeport.yaml", good);
+    const { code, stdout } = await wakeport(["check", "-c", file.path], { DOCKER_HOST: "unix:///nowhere/docker.sock" });
+    assert.equal(code, 0);
+    assert.match(stdout, /^containers: not checked: no engine answers at unix:\/\/\/nowhere\/docker\.sock/m);
+    await using none = await temporaryFile("wakeport.yaml", "services: { e: { ports: [7000], builtin: echo } }\n");
+    assert.doesNotMatch((await wakeport(["check", "-c", none.path])).stdout, /containers/);
   });
 
   test("prints what FTP servers have to say of data ports, where there are any", async () => {

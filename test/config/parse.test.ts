@@ -98,7 +98,10 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
     /unknown key "levl" in "log"[\s\S]*did you mean "level"/,
   ],
   "a key of another section": [service("rate: 50/s"), /unknown key "rate" in service "a"[\s\S]*it belongs in "limits"/],
-  "a key of another section, of several": [service("user: ftp"), /unknown key "user"[\s\S]*it belongs to the container: leave it in the compose file/],
+  "a key of another section, of several": [
+    service("user: ftp"),
+    /unknown key "user"[\s\S]*it belongs to the container: leave it in the compose file/,
+  ],
   "a key of another section, in a section": [
     service("access: { rate: 50/s }"),
     /unknown key "rate" in "access" of service "a"[\s\S]*it belongs in "limits"/,

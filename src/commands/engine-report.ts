@@ -1,0 +1,85 @@
+/** What the engine knows about the containers of a configuration, for `wakeport check`. */
+import { within } from "../async.ts";
+import { type Config, isWoken, type TargetSpec, type WokenService } from "../config/config.ts";
+import { checkRoute } from "../engine/find-route.ts";
+import { DeadlineError, messageOf, sentenceOf, TargetError } from "../errors.ts";
+import { ContainerTarget } from "../target/container.ts";
+import { createEngine, createTarget, type EngineParts, keyOf, type Surroundings } from "../targets.ts";
+import { type Observer, observer } from "../telemetry/observer.ts";
+
+const PING_MS = 2_000;
+/** For all containers together. */
+const INSPECT_MS = 5_000;
+
+const NO_PROJECT =
+  "not checked: the compose project is that of wakeport's container; run check there (docker compose exec wakeport wakeport check)";
+
+type ContainerService = WokenService & { readonly target: Extract<TargetSpec, { kind: "container" }> };
+
+/** Lines for people; empty if no service names a container. An engine that does not answer is one line. */
+export async function engineReport(config: Config, around: Surroundings): Promise<string[]> {
+  const services = config.services.filter((service) => service.enabled && isContainerService(service));
+  if (services.length === 0) return [];
+  const problems: string[] = [];
+  const collecting = observer({ warning: (_event, message) => problems.push(message) });
+  try {
+    const parts = createEngine(config, around, collecting);
+    using _engine = { [Symbol.dispose]: () => parts.engine.close() };
+    const { url } = parts.engine;
+    await within(PING_MS, `the answer of the engine at ${url}`, parts.engine.ping());
+    const signal = AbortSignal.timeout(INSPECT_MS);
+    const isInside = (await parts.own.known(signal)) !== undefined;
+    const { known = [], unknown = [] } = Object.groupBy(services as ContainerService[], ({ target }) =>
+      isInside || hasProject(target) ? "known" : "unknown",
+    );
+    if (unknown.length > 0) problems.push(`${namesOf(unknown)}: ${NO_PROJECT}`);
+    // Services that share a container are asked about once.
+    const shared = [...Map.groupBy(known, keyOf).values()];
+    const found = await Promise.all(shared.map((same) => problemOf(same, { parts, around, collecting, signal })));
+    problems.push(...found.flatMap((problem) => problem ?? []));
+    if (problems.length === 0) return [`containers: ${url} knows all of them, and no problem`];
+    return [`containers, as ${url} knows them:`, ...problems.map((problem) => `  ${problem}`)];
+  } catch (error) {
+    if (!(error instanceof TargetError || error instanceof DeadlineError)) throw error;
+    return [`containers: not checked: ${sentenceOf(error)}`];
+  }
+}
+
+interface Asking {
+  readonly parts: EngineParts;
+  readonly around: Surroundings;
+  readonly collecting: Observer;
+  readonly signal: AbortSignal;
+}
+
+/** What would keep the container of these services from being woken; undefined if nothing is known. */
+async function problemOf(
+  services: readonly ContainerService[],
+  { parts, around, collecting, signal }: Asking,
+): Promise<string | undefined> {
+  const names = namesOf(services);
+  const target = createTarget(services, parts, around, collecting);
+  if (!(target instanceof ContainerTarget)) return undefined;
+  try {
+    const facts = await target.facts(signal);
+    if (facts.isRunning) await target.look(signal);
+    else await checkRoute(facts, { ...parts, network: services[0]?.target.network ?? "auto" }, signal);
+    return undefined;
+  } catch (error) {
+    if (signal.aborted) return `${names}: no answer within ${INSPECT_MS / 1000} s`;
+    return `${names}: ${error instanceof Error ? sentenceOf(error) : messageOf(error)}`;
+  }
+}
+
+/** Without a project, a compose service belongs to the project of wakeport's own container. */
+function hasProject({ reference }: ContainerService["target"]): boolean {
+  return "name" in reference || reference.project !== undefined;
+}
+
+function namesOf(services: readonly WokenService[]): string {
+  return services.map(({ name }) => name).join(", ");
+}
+
+function isContainerService(service: Config["services"][number]): service is ContainerService {
+  return isWoken(service) && service.target.kind === "container";
+}

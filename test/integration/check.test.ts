@@ -1,0 +1,60 @@
+/** `wakeport check` on a real engine: what it knows about the containers of the configuration is a remark. */
+import assert from "node:assert/strict";
+import { echo } from "../support/containers.ts";
+import { engineEnv } from "../support/engine.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { temporaryFile, wakeport } from "../support/program.ts";
+import { engineTest } from "./lab.ts";
+
+checkLeaks();
+
+engineTest("check reports missing containers, restart policies and unreachable networks, and exits 0", async (lab) => {
+  const [good, always] = [
+    await lab.container({ program: echo() }),
+    await lab.container({ program: echo(), restart: "always" }),
+  ];
+  const lonely = await lab.container({ program: echo(), network: "none" });
+  const names = {
+    good: good.name,
+    also: good.name,
+    always: always.name,
+    lonely: lonely.name,
+    gone: `${good.name}-gone`,
+  };
+  const services = Object.fromEntries(
+    Object.entries(names).map(([name, container], index) => [
+      name,
+      { ports: [`127.0.0.1:${20_001 + index}`], container },
+    ]),
+  );
+  await using file = await temporaryFile("wakeport.yaml", JSON.stringify({ services }));
+  const { code, stdout } = await wakeport(["check", "-c", file.path], engineEnv());
+  assert.equal(code, 0);
+  const [head = "", ...lines] = (stdout.split(/^containers, /m)[1] ?? "").split("\n").filter((line) => line !== "");
+  assert.match(head, /^as \S+ knows them:$/);
+  const problems = lines.map((line) => line.trim()).toSorted();
+  assert.equal(problems.length, 3, stdout);
+  assert.match(problems[0] ?? "", /^always: container \S+ has "restart: always": .*set restart: "no"/);
+  assert.match(problems[1] ?? "", /^gone: .*-gone/);
+  assert.match(problems[2] ?? "", /^lonely: .*network/);
+});
+
+engineTest(
+  "check says that it found no problem, and leaves services of an unknown project to wakeport's container",
+  async (lab) => {
+    const target = await lab.container({ program: echo() });
+    await target.start();
+    const services = {
+      good: { ports: [20_001], container: target.name },
+      shop: { ports: [20_002], container: { service: "shop" } },
+    };
+    await using file = await temporaryFile("wakeport.yaml", JSON.stringify({ services: { good: services.good } }));
+    assert.match(
+      (await wakeport(["check", "-c", file.path], engineEnv())).stdout,
+      /^containers: \S+ knows all of them, and no problem$/m,
+    );
+    await using both = await temporaryFile("wakeport.yaml", JSON.stringify({ services }));
+    const { stdout } = await wakeport(["check", "-c", both.path], engineEnv());
+    assert.match(stdout, /^containers, as \S+ knows them:\n {2}shop: not checked: the compose project/m);
+  },
+);
