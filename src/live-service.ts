@@ -5,6 +5,7 @@ import type { Service, ServicePort } from "./config/config.ts";
 import { eachPort } from "./config/ports.ts";
 import { destinationsOf, type InetdSurroundings } from "./destinations.ts";
 import { dataEntranceOf, entranceOf, type Gatehouse, type ServiceEntrance } from "./net/admission/entrance.ts";
+import type { Pass } from "./net/admission/seats.ts";
 import { besideWaiting, type Traffic } from "./net/connection.ts";
 import { DataPorts } from "./net/data-ports.ts";
 import { ToDataPort } from "./net/destinations/to-data-port.ts";
@@ -151,9 +152,10 @@ function newUdp(options: LiveServiceOptions, { door }: ServiceEntrance): UdpServ
   const { service, activator, traffic, observer, nextId } = options;
   const ports = udpPortsOf(service);
   if (ports.length === 0 || activator === undefined) return undefined;
-  const admit = (address: string): Disposable => door.enterNow(readIp(address));
+  const admit = (address: string): Pass => door.enterNow(readIp(address));
+  const sourceOf = (address: string): string => door.sourceOf(readIp(address));
   return new UdpService({
-    route: { service: service.name, activator, traffic, observer, admit },
+    route: { service: service.name, activator, traffic, observer, admit, sourceOf },
     ports,
     limits: service.udp,
     nextId,

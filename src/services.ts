@@ -21,7 +21,6 @@ import type { Opening, Signpost } from "./net/signpost.ts";
 import type { UdpFront } from "./net/udp/front.ts";
 import type { UdpListener, UdpService } from "./net/udp/service.ts";
 import { bindOnTrial } from "./net/udp/trial.ts";
-import { WaitingRoom } from "./net/waiting-room.ts";
 import type { Roster } from "./roster.ts";
 import { checkAccount } from "./targets.ts";
 import type { Observer } from "./telemetry/observer.ts";
@@ -59,6 +58,11 @@ export class Services {
 
   get all(): LiveService[] {
     return [...this.#live.values()];
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#live.size;
   }
 
   get(name: string): LiveService | undefined {
@@ -291,7 +295,7 @@ export class Services {
   #newTraffic(name: string): Traffic {
     const limit = (): number => this.#live.get(name)?.service.limits.waiting ?? 0;
     return {
-      waiting: new WaitingRoom(new Seats(limit, `clients waiting for service "${name}"`)),
+      waiting: new Seats({ limit, what: `clients waiting for service "${name}"` }),
       active: 0,
       open: new Set(),
       meter: { in: 0, out: 0 },

@@ -81,7 +81,13 @@ export class Sidecar {
 
     this.#openFiles = options.openFiles;
     this.#ownFiles = options.ownFiles;
-    this.#gatehouse = gatehouse(new Seats(() => this.#connectionLimit, "connections in all", "process_limit"));
+    const seats = new Seats({
+      limit: () => this.#connectionLimit,
+      what: "connections in all",
+      reason: "process_limit",
+      services: () => this.#services.size,
+    });
+    this.#gatehouse = gatehouse(seats);
     this.#engine = needsEngine(config) ? createEngine(config, options, this.#observer) : undefined;
     this.#orphans =
       this.#engine && new Orphans({ ...this.#engine, services: createdIn(config), observer: this.#observer });

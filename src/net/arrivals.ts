@@ -1,16 +1,21 @@
 /** All clients of which it is not known yet who they are, or which service they came for. */
 import type net from "node:net";
 import type { Observer } from "../telemetry/observer.ts";
+import { sourceOf } from "./admission/bans.ts";
 import type { Gatehouse } from "./admission/entrance.ts";
-import { LimitError } from "./admission/seats.ts";
+import { type Holder, LimitError, type Seat, Seats, yields } from "./admission/seats.ts";
 import { Arrival, type ArrivalOptions, type Arrived } from "./arrival.ts";
 import { endsOf } from "./ends.ts";
+import { readIp } from "./ip.ts";
 import { UnroutedError } from "./unrouted.ts";
 
 /** What a client has to say first takes it no longer than this. */
 const ARRIVAL_MS = 5_000;
 /** So many at a time, and no more than half of the places of the process: those who say nothing keep nobody else out. */
 const MOST_ARRIVING = 4_096;
+
+/** How many bits of an IPv6 address tell a source. Services that say otherwise are not known yet. */
+const IPV6_PREFIX = 64;
 
 export interface ArrivalsOptions {
   readonly gatehouse: Pick<Gatehouse, "seats" | "farewell">;
@@ -21,12 +26,16 @@ export interface ArrivalsOptions {
 
 export class Arrivals {
   readonly #options: ArrivalsOptions;
-  /** Each with its place, in the order in which they came. */
-  readonly #open = new Map<Arrival, Disposable>();
+  /** Each with its places. */
+  readonly #open = new Map<Arrival, readonly Seat[]>();
+  readonly #seats: Seats;
   readonly #running = new Set<Promise<void>>();
 
   constructor(options: ArrivalsOptions) {
     this.#options = options;
+    const { seats } = options.gatehouse;
+    const limit = (): number => Math.max(1, Math.min(MOST_ARRIVING, Math.floor(seats.limit / 2)));
+    this.#seats = new Seats({ limit, what: "clients whose service is not known yet" });
   }
 
   /** How many there are at this moment. */
@@ -48,7 +57,7 @@ export class Arrivals {
     if (route !== undefined) return onArrived({ route, ends: undefined });
     const { gatehouse, deadlineMs = ARRIVAL_MS } = this.#options;
     const arrival = new Arrival({ client, front, signpost, deadlineMs, farewell: gatehouse.farewell });
-    const running = this.#run(arrival, onArrived).finally(() => this.#running.delete(running));
+    const running = this.#run(arrival, holderOf(front, client), onArrived).finally(() => this.#running.delete(running));
     this.#running.add(running);
   }
 
@@ -62,9 +71,9 @@ export class Arrivals {
     await Promise.all(this.#running);
   }
 
-  async #run(arrival: Arrival, onArrived: (arrived: Arrived) => void): Promise<void> {
+  async #run(arrival: Arrival, holder: Holder, onArrived: (arrived: Arrived) => void): Promise<void> {
     try {
-      this.#open.set(arrival, this.#takePlace());
+      this.#open.set(arrival, this.#takePlaces(arrival, holder));
       const arrived = await arrival.find();
       this.#leave(arrival);
       onArrived(arrived);
@@ -76,27 +85,36 @@ export class Arrivals {
     }
   }
 
-  /** When there is none left, who has taken longest so far makes room: an honest client says at once what it wants. */
-  #takePlace(): Disposable {
-    const { seats } = this.#options.gatehouse;
-    const most = Math.max(1, Math.min(MOST_ARRIVING, Math.floor(seats.limit / 2)));
-    if (this.#open.size >= most || seats.taken >= seats.limit) this.#sendAwayFirst();
+  /** When there is none left, one that has taken long so far makes room: an honest client says at once what it wants. */
+  #takePlaces(arrival: Arrival, holder: Holder): Seat[] {
+    const taken: Seat[] = [];
     try {
-      return seats.take();
+      for (const seats of [this.#seats, this.#options.gatehouse.seats]) taken.push(seats.take(holder));
     } catch (error) {
+      for (const seat of taken) seat[Symbol.dispose]();
       throw error instanceof LimitError ? new UnroutedError("limit", error.message, { cause: error }) : error;
     }
+    for (const seat of taken)
+      seat.offer(
+        () => yields.idle,
+        () => this.#sendAway(arrival),
+      );
+    return taken;
   }
 
-  #sendAwayFirst(): void {
-    const [first] = this.#open.keys();
-    if (first === undefined) return;
-    this.#leave(first);
-    first.end(new UnroutedError("limit", "the client did not say in time what it wants, and others came"));
+  #sendAway(arrival: Arrival): void {
+    this.#leave(arrival);
+    arrival.end(new UnroutedError("limit", "the client did not say in time what it wants, and others came"));
   }
 
   #leave(arrival: Arrival): void {
-    this.#open.get(arrival)?.[Symbol.dispose]();
+    for (const seat of this.#open.get(arrival) ?? []) seat[Symbol.dispose]();
     this.#open.delete(arrival);
   }
+}
+
+/** Until its service is known, a client counts with those of its front. */
+function holderOf(front: string, client: net.Socket): Holder {
+  const ip = readIp(endsOf(client).peer.address);
+  return { service: front, source: ip === undefined ? "an unknown source" : sourceOf(ip, IPV6_PREFIX) };
 }

@@ -8,7 +8,7 @@ import type { ConnectionFacts, ConnectionReport, Observer } from "../telemetry/o
 import { DeniedError } from "./admission/denial.ts";
 import { type Entrance, flushed } from "./admission/entrance.ts";
 import { OnlookerError } from "./admission/onlookers.ts";
-import { Seats } from "./admission/seats.ts";
+import { type Pass, Seats, type Yield, yields } from "./admission/seats.ts";
 import type { Client, Destination, LastWords, OpenedFacts, Served } from "./destinations/destination.ts";
 import { type Endpoint, type Ends, endsOf } from "./ends.ts";
 import type { Ident, IdentAnswer } from "./ident.ts";
@@ -16,7 +16,6 @@ import { readIp } from "./ip.ts";
 import { ClientGoneError, failureOf, MovedError } from "./outcome.ts";
 import type { Meter } from "./relay.ts";
 import { reset } from "./reset.ts";
-import { type Place, WaitingRoom } from "./waiting-room.ts";
 
 /** How long a client may take to read what it is told before it is served. */
 const TELL_MS = 10_000;
@@ -24,7 +23,7 @@ const TELL_MS = 10_000;
 /** What all connections of a service share. */
 export interface Traffic {
   /** Clients that are not served yet. */
-  readonly waiting: WaitingRoom;
+  readonly waiting: Seats;
   /** Clients that are. */
   active: number;
   /** All of them, in the order in which they came. */
@@ -38,7 +37,7 @@ export interface Traffic {
  */
 export function besideWaiting(traffic: Traffic): Traffic {
   return {
-    waiting: new WaitingRoom(new Seats(Number.POSITIVE_INFINITY, "data connections")),
+    waiting: new Seats({ limit: Number.POSITIVE_INFINITY, what: "data connections" }),
     open: traffic.open,
     meter: traffic.meter,
     get active() {
@@ -96,6 +95,8 @@ export class Connection {
   #isBound: () => boolean = () => false;
   #waitMs: number | undefined;
   #isIn = false;
+  /** Nothing is done for it before it has said something. */
+  #isIdle = false;
   #pid: number | undefined;
 
   constructor(options: ConnectionOptions) {
@@ -128,11 +129,11 @@ export class Connection {
       if (this.#ends.peer.address === "") throw new ClientGoneError("the client left before anybody looked");
       const { door, banners } = this.#route.entrance;
       this.#tell(banners.connect);
-      using _pass = await door.enter(readIp(this.#ends.peer.address), this.#gone.signal);
+      using pass = await door.enter(readIp(this.#ends.peer.address), this.#gone.signal);
       this.#tell(banners.accept);
       await this.#told();
       this.#gone.signal.throwIfAborted();
-      this.#report(await this.#serve());
+      this.#report(await this.#serve(pass));
     } catch (error) {
       this.#report(failureOf(error));
       await this.#turnAway(error);
@@ -166,7 +167,7 @@ export class Connection {
   async #turnAway(error: unknown): Promise<void> {
     const { banners, onDeny: way, farewell } = this.#route.entrance;
     if (error instanceof OnlookerError) await farewell.bid(this.#client, { way: "close" });
-    else if (!(error instanceof DeniedError)) {
+    else if (!(error instanceof DeniedError) || this.#lastWords !== undefined) {
       if (this.#waitMs !== undefined || this.#lastWords === undefined) reset(this.#client);
       else await farewell.part(this.#client, this.#lastWords(error));
     } else if (this.#user === undefined) {
@@ -178,9 +179,18 @@ export class Connection {
     }
   }
 
-  async #serve(): Promise<Served> {
+  async #serve({ seat }: Pass): Promise<Served> {
     const { traffic } = this.#route;
-    let waiting = traffic.waiting.take();
+    const wait = (): Disposable => {
+      const place = traffic.waiting.take(seat.holder);
+      for (const one of [seat, place])
+        one.offer(
+          () => this.#yields,
+          (reason) => this.#gone.abort(reason),
+        );
+      return place;
+    };
+    let waiting = wait();
     let isOpen = false;
     let isReported = false;
     const end = (): void => {
@@ -189,6 +199,7 @@ export class Connection {
     };
     const opened = (facts: OpenedFacts = {}): void => {
       end();
+      seat.keep();
       isOpen = true;
       traffic.active += 1;
       this.#waitMs = performance.now() - this.#began;
@@ -200,8 +211,8 @@ export class Connection {
     };
     const waitAgain = (): void => {
       if (!isOpen) return;
-      waiting = traffic.waiting.take();
-      end();
+      waiting = wait();
+      traffic.active -= 1;
       isOpen = false;
       this.#waitMs = undefined;
     };
@@ -216,7 +227,7 @@ export class Connection {
       const client = { socket: this.#client, ...this.#ends, listener, signal, meters, opened, waitAgain, partsWith };
       for (let { destination } = this.#route; ; ) {
         try {
-          if (!this.#isIn) await this.#hear(destination, client, waiting);
+          if (!this.#isIn) await this.#hear(destination, client);
           signal.throwIfAborted();
           this.#isIn = true;
           return await destination.serve(client);
@@ -232,9 +243,17 @@ export class Connection {
     }
   }
 
-  async #hear(destination: Destination, client: Client, place: Place): Promise<void> {
+  async #hear(destination: Destination, client: Client): Promise<void> {
     if (destination.hear === undefined) return;
-    await place.listen(destination.hear(client), (reason) => this.#gone.abort(reason));
+    this.#isIdle = true;
+    await destination.hear(client);
+    this.#isIdle = false;
+  }
+
+  /** How readily its places are given to another client before it is served. */
+  get #yields(): Yield {
+    if (this.#isIdle) return yields.idle;
+    return this.#client.bytesRead === 0 ? yields.silent : yields.waiting;
   }
 
   /** What serves newcomers now, where the service was changed while this client waited for what it was before. */

@@ -5,13 +5,14 @@
  */
 import net from "node:net";
 import { codeOf, messageOf } from "../errors.ts";
+import { LimitError, type Seat, Seats, yields } from "./admission/seats.ts";
 import type { Ends } from "./ends.ts";
 import { escaped } from "./escaped.ts";
 
 const IDENT_PORT = 113;
 /** From the question to the end of the answer. */
 const ANSWER_MS = 5_000;
-/** As many as xinetd asks. What comes while so many questions are open is not asked. */
+/** As many as xinetd asks. When so many are open, the source with most of them loses its oldest one to another source. */
 export const MOST_QUESTIONS = 15;
 /** The longest answer of RFC 1413. */
 const LONGEST_BYTES = 1_000;
@@ -23,6 +24,7 @@ export class Ident {
   readonly #port: number;
   readonly #answerMs: number;
   readonly #open = new Set<net.Socket>();
+  readonly #seats = new Seats({ limit: MOST_QUESTIONS, what: "questions" });
 
   /** @param port where ident servers listen */
   constructor(port: number = IDENT_PORT, answerMs: number = ANSWER_MS) {
@@ -33,7 +35,11 @@ export class Ident {
   /** Asks about one connection. Never rejects; who does not answer in time has not answered. */
   ask(ends: Ends): Promise<IdentAnswer> {
     const { promise, resolve } = Promise.withResolvers<IdentAnswer>();
-    if (this.#open.size >= MOST_QUESTIONS) {
+    let seat: Seat;
+    try {
+      seat = this.#seats.take({ service: "", source: ends.peer.address });
+    } catch (error) {
+      if (!(error instanceof LimitError)) throw error;
       return Promise.resolve({ trouble: `not asked: ${MOST_QUESTIONS} questions are open already` });
     }
     const socket = this.#connect(ends);
@@ -41,11 +47,16 @@ export class Ident {
     let received = "";
     const end = (answer: IdentAnswer): void => {
       clearTimeout(timer);
+      seat[Symbol.dispose]();
       this.#open.delete(socket);
       socket.destroy();
       resolve(answer);
     };
     const timer = setTimeout(() => end({ trouble: `no answer within ${this.#answerMs / 1000} s` }), this.#answerMs);
+    seat.offer(
+      () => yields.waiting,
+      () => end({ trouble: "given up: another client's question took its place" }),
+    );
     socket.setEncoding("latin1");
     socket.on("connect", () => socket.write(`${ends.peer.port},${ends.local.port}\r\n`));
     socket.on("data", (chunk: string) => {

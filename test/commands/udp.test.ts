@@ -179,20 +179,26 @@ const hasDnsmasq = await promisify(execFile)("dnsmasq", ["--version"]).then(
   () => false,
 );
 
+function dnsService(
+  { front, upstream }: { front: number; upstream: number },
+  udp: string,
+  more: readonly string[] = [],
+): string {
+  const records = ["--address=/wakeport.test/192.0.2.7", ...more];
+  const modes = ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--bind-interfaces"];
+  const listen = ["--listen-address=127.0.0.1", `--port=${upstream}`, "--pid-file=", "--user=root"];
+  const command = JSON.stringify(["dnsmasq", ...modes, ...listen, ...records]);
+  const ports = `ports: ["127.0.0.1:${front}/udp", "127.0.0.1:${front}/tcp"]`;
+  const target = `process: { command: ${command}, listen: "127.0.0.1:${upstream}" }`;
+  return `{ ${ports}, ${target}, idle_timeout: 200ms, udp: { ${udp} } }`;
+}
+
 suite("wakeport run with dnsmasq", { skip: hasDnsmasq ? false : "needs dnsmasq: test/engine/tools brings it" }, () => {
   test("answers over UDP and TCP by one server, which sleeps afterwards", async () => {
     const long = "x".repeat(250);
-    await using bench = await start(({ front, upstream }) => {
-      const records = [
-        "--address=/wakeport.test/192.0.2.7",
-        ...[1, 2, 3, 4].map((n) => `--txt-record=long.test,${n}${long}`),
-      ];
-      const modes = ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--bind-interfaces"];
-      const listen = ["--listen-address=127.0.0.1", `--port=${upstream}`, "--pid-file=", "--user=root"];
-      const command = JSON.stringify(["dnsmasq", ...modes, ...listen, ...records]);
-      const ports = `ports: ["127.0.0.1:${front}/udp", "127.0.0.1:${front}/tcp"]`;
-      const target = `process: { command: ${command}, listen: "127.0.0.1:${upstream}" }`;
-      return `{ ${ports}, ${target}, idle_timeout: 200ms, udp: { flow_timeout: 1500ms } }`;
+    await using bench = await start((ports) => {
+      const records = [1, 2, 3, 4].map((n) => `--txt-record=long.test,${n}${long}`);
+      return dnsService(ports, "flow_timeout: 1500ms", records);
     });
     const resolver = new Resolver({ timeout: 5_000, tries: 1 });
     resolver.setServers([`127.0.0.1:${bench.front}`]);
@@ -205,6 +211,18 @@ suite("wakeport run with dnsmasq", { skip: hasDnsmasq ? false : "needs dnsmasq: 
     assert.deepEqual([...new Set(fronts)].toSorted(), [`127.0.0.1:${bench.front}`, `127.0.0.1:${bench.front}/udp`]);
     assert.equal(bench.program.log.filter(({ event }) => event === "target.starting").length, 1);
     await until(async () => (await bench.metric(`wakeport_flows_active{service="dns"}`)) === 0, "an empty flow table");
+  });
+
+  test("answers each of many questions that come from ports of their own, although few flows are allowed", async () => {
+    await using bench = await start((ports) => dnsService(ports, "flows: 20, flow_timeout: 10m"));
+    for (let question = 0; question < 200; question += 1) {
+      // Each has a socket of its own.
+      const resolver = new Resolver({ timeout: 10_000, tries: 1 });
+      resolver.setServers([`127.0.0.1:${bench.front}`]);
+      assert.deepEqual(await resolver.resolve4(`q${question}.wakeport.test`), ["192.0.2.7"]);
+    }
+    assert.equal(await bench.metric(`wakeport_datagrams_dropped_total{service="dns",reason="flows"}`), 0);
+    assert.equal(await bench.metric(`wakeport_flows_active{service="dns"}`), 20);
   });
 });
 

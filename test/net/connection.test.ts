@@ -5,6 +5,7 @@ import { scheduler } from "node:timers/promises";
 import { parseNetwork } from "../../src/config/networks.ts";
 import { TargetError } from "../../src/errors.ts";
 import { formatPeer } from "../../src/net/connection.ts";
+import { smtp } from "../../src/net/protocols/smtp.ts";
 import { KIB, MIB, payload } from "../bench/payload.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { countDialling, deafPort, eventually, freePort, type Peer, PeerServer } from "../support/tcp.ts";
@@ -209,6 +210,57 @@ suite("Connection at a limit", () => {
     assert.equal(report?.outcome, "denied_limit");
     assert.equal(front.target.starts.length, 0);
     assert.equal(front.state, "asleep");
+  });
+});
+
+suite("Places to wait, when all are taken", () => {
+  const [hog, other] = ["127.0.0.1", "127.0.0.2"];
+
+  for (const limited of ["waiting", "seats"] as const) {
+    test(`(${limited}) go to a source that has fewer: the oldest that has said nothing makes room`, async () => {
+      await using server = await PeerServer.open({ onPeer: (peer) => peer.send("hello\n") });
+      await using front = await Front.open({ upstream: server.port, [limited]: 6 });
+      const peers = await front.clients(6);
+      for (const speaker of peers.slice(0, 2)) speaker.send("x");
+      await eventually("it has arrived", () => front.accepted.slice(0, 2).every(({ bytesRead }) => bytesRead === 1));
+      const newcomers = [await front.client(other), await front.client(other)];
+      await front.reported(2);
+      await eventually("they have to go", () => peers[2]?.fate === "ECONNRESET" && peers[3]?.fate === "ECONNRESET");
+      const reason = limited === "waiting" ? "waiting_limit" : "process_limit";
+      for (const report of front.reports) assert.deepEqual([report.outcome, report.reason], ["denied_limit", reason]);
+      using tooMany = await front.client(hog);
+      assert.equal(await tooMany.ends(), "ECONNRESET");
+      await front.start();
+      const served = [...peers.slice(0, 2), ...peers.slice(4), ...newcomers];
+      for (const peer of served) await peer.receives(6);
+      for (const peer of served) peer.reset();
+      await front.reported(9);
+      assert.deepEqual([front.traffic.waiting.taken, front.traffic.active, front.seats.taken], [0, 0, 0]);
+    });
+  }
+
+  test("are taken from no client that is served", async () => {
+    await using server = await PeerServer.open();
+    await using front = await awake(server.port, { seats: 2 });
+    const served = await front.clients(2);
+    await eventually("they are relayed", () => front.traffic.active === 2);
+    using newcomer = await front.client(other);
+    assert.equal(await newcomer.ends(), "ECONNRESET");
+    for (const peer of served) {
+      assert.equal(peer.fate, "open");
+      peer.reset();
+    }
+  });
+
+  test("who has to go is told so in the words of its protocol", async () => {
+    await using front = await Front.open({ upstream: 1, waiting: 2, protocol: smtp({ kind: "auto" }) });
+    const [first, second] = await front.clients(2);
+    using newcomer = await front.client(other);
+    assert.equal(await first?.ends(), "ended");
+    assert.equal(first?.text, "421 4.3.2 web is not available, try again later\r\n");
+    assert.deepEqual([second?.fate, newcomer.fate], ["open", "open"]);
+    for (const peer of [first, second, newcomer]) peer?.reset();
+    await front.reported(3);
   });
 });
 

@@ -9,7 +9,6 @@ import { ToTarget } from "../../src/net/destinations/to-target.ts";
 import { Listener } from "../../src/net/listener.ts";
 import type { Protocol } from "../../src/net/protocols/protocol.ts";
 import { raw } from "../../src/net/protocols/raw.ts";
-import { WaitingRoom } from "../../src/net/waiting-room.ts";
 import type { Sight } from "../../src/target/target.ts";
 import { type ActivationReport, type ConnectionReport, observer } from "../../src/telemetry/observer.ts";
 import { FakeTarget, openCalls } from "../support/fake-target.ts";
@@ -62,10 +61,10 @@ export class Front implements AsyncDisposable {
 
   private constructor({ upstream, startTimeoutMs = 30_000, waiting = 100, ...rest }: FrontOptions) {
     const { seats = 100, pace = 32, probe = () => Promise.resolve(), protocol = raw } = rest;
-    this.seats = new Seats(seats, "connections in all", "process_limit");
+    this.seats = new Seats({ limit: seats, what: "connections in all", reason: "process_limit" });
     const entrance = openEntrance({ seats: this.seats, ...rest.entrance });
     this.traffic = {
-      waiting: new WaitingRoom(new Seats(waiting, "clients waiting")),
+      waiting: new Seats({ limit: waiting, what: "clients waiting" }),
       active: 0,
       open: new Set(),
       meter: { in: 0, out: 0 },
@@ -124,10 +123,10 @@ export class Front implements AsyncDisposable {
     return this.activator.view.state;
   }
 
-  /** Connects, and waits until wakeport has noticed. */
-  async client(): Promise<Peer> {
+  /** Connects, and waits until wakeport has noticed. @param from its own address; default: the system's choice */
+  async client(from?: string): Promise<Peer> {
     const before = this.accepted.length;
-    const peer = connecting(this.#listener.port);
+    const peer = connecting(this.#listener.port, "127.0.0.1", from);
     await eventually("the client is accepted", () => this.accepted.length > before);
     return peer;
   }
@@ -174,7 +173,7 @@ export class DirectFront implements AsyncDisposable {
   /** One for each connection that is over. */
   readonly reports: ConnectionReport[] = [];
   readonly traffic: Traffic = {
-    waiting: new WaitingRoom(new Seats(100, "waiting")),
+    waiting: new Seats({ limit: 100, what: "waiting" }),
     active: 0,
     open: new Set(),
     meter: { in: 0, out: 0 },

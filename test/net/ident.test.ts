@@ -70,6 +70,20 @@ suite("Ident", () => {
     await Promise.all(asked);
   });
 
+  test("a question about a client of another address takes the place of the oldest one", async () => {
+    await using server = await PeerServer.open({ host: "0.0.0.0" });
+    const ident = new Ident(server.port);
+    const asked = Array.from({ length: MOST_QUESTIONS }, () => ident.ask(ends));
+    await eventually("all are asked", () => server.peers.length === MOST_QUESTIONS);
+    const other = ident.ask({ ...ends, peer: { ...ends.peer, address: "127.0.0.2" } });
+    assert.deepEqual(await asked[0], { trouble: "given up: another client's question took its place" });
+    await eventually("it is asked", () => server.peers.length === MOST_QUESTIONS + 1);
+    server.peers.at(-1)?.end("6193,23:USERID:UNIX:bob\r\n");
+    assert.deepEqual(await other, { answer: "UNIX:bob" });
+    ident.close();
+    await Promise.all(asked);
+  });
+
   test("endsOf() knows a connection, but none that is gone before it is asked", async () => {
     using connection = await pair();
     const { localPort } = connection.far.socket;

@@ -12,7 +12,6 @@ import { type Front, formatFront } from "../../src/net/listener.ts";
 import type { Names } from "../../src/net/names/name.ts";
 import type { Opening } from "../../src/net/signpost.ts";
 import type { UnroutedReason } from "../../src/net/unrouted.ts";
-import { WaitingRoom } from "../../src/net/waiting-room.ts";
 import { type ConnectionReport, observer, type UnroutedReport } from "../../src/telemetry/observer.ts";
 import { connecting, eventually, freePort, Peer } from "../support/tcp.ts";
 import { openEntrance } from "./admission/open-entrance.ts";
@@ -54,7 +53,7 @@ export class SharedFront implements AsyncDisposable {
 
   private constructor(front: Front, { deadlineMs, seats = 10_000, ident }: SharedFrontOptions) {
     this.front = front;
-    this.seats = new Seats(seats, "connections in all", "process_limit");
+    this.seats = new Seats({ limit: seats, what: "connections in all", reason: "process_limit" });
     const told = observer({
       connection: (report) => this.reports.push(report),
       unrouted: (report) => this.unrouted.push(report),
@@ -126,7 +125,7 @@ export class SharedFront implements AsyncDisposable {
         return promise;
       },
     };
-    const waiting = new WaitingRoom(new Seats(100, "waiting"));
+    const waiting = new Seats({ limit: 100, what: "waiting" });
     const traffic = { waiting, active: 0, open: new Set<never>(), meter: { in: 0, out: 0 } };
     const entrance = openEntrance({ seats: this.seats, probes });
     const route = { service, front: formatFront(this.front), entrance, destination, traffic };

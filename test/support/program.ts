@@ -28,10 +28,15 @@ export class Program implements AsyncDisposable {
   stdout = "";
   stderr = "";
 
-  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  /** @param openFiles RLIMIT_NOFILE; default: as it is here */
+  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}, openFiles?: number) {
     const stdio: ["ignore", "pipe", "pipe"] = ["ignore", "pipe", "pipe"];
     const { PATH = "" } = process.env;
-    this.child = spawn(PROGRAM, args, { stdio, env: { PATH, HOME: tmpdir(), ...env }, cwd: tmpdir() });
+    const [file, ...all] =
+      openFiles === undefined
+        ? [PROGRAM, ...args]
+        : ["sh", "-c", `ulimit -n ${openFiles}; exec "$0" "$@"`, PROGRAM, ...args];
+    this.child = spawn(file, all, { stdio, env: { PATH, HOME: tmpdir(), ...env }, cwd: tmpdir() });
     this.#exited = once(this.child, "close");
     this.child.stdout.on("data", (chunk: Buffer) => {
       this.stdout += chunk.toString();

@@ -165,13 +165,14 @@ export class PeerServer implements AsyncDisposable {
 }
 
 /** Begins to connect to a port of this machine: whatever becomes of that is the peer's fate. */
-export function connecting(port: number, host = "127.0.0.1"): Peer {
-  return new Peer(net.connect({ port, host, allowHalfOpen: true, noDelay: true }));
+export function connecting(port: number, host = "127.0.0.1", localAddress?: string): Peer {
+  const own = localAddress !== undefined && { localAddress };
+  return new Peer(net.connect({ port, host, allowHalfOpen: true, noDelay: true, ...own }));
 }
 
 /** Connects to a port of this machine. @throws the system's error */
-export async function connect(port: number, host?: string): Promise<Peer> {
-  const peer = connecting(port, host);
+export async function connect(port: number, host?: string, localAddress?: string): Promise<Peer> {
+  const peer = connecting(port, host, localAddress);
   await once(peer.socket, "connect");
   return peer;
 }
@@ -182,13 +183,17 @@ export interface Pair extends Disposable {
   readonly far: Peer;
 }
 
-/** A connection whose near end is still untouched, as a listener or a dial hands it over. */
-export async function pair(): Promise<Pair> {
+/**
+ * A connection whose near end is still untouched, as a listener or a dial hands it over.
+ *
+ * @param from the address of the far end; default: the system's choice
+ */
+export async function pair(from?: string): Promise<Pair> {
   const server = net.createServer({ allowHalfOpen: true, noDelay: true });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const accepted = once(server, "connection");
-  const far = await connect((server.address() as net.AddressInfo).port);
+  const far = await connect((server.address() as net.AddressInfo).port, "127.0.0.1", from);
   const [near] = (await accepted) as [net.Socket];
   server.close();
   return {

@@ -16,8 +16,15 @@ export class UdpClient implements Disposable {
     socket.on("error", (error: NodeJS.ErrnoException) => this.errors.push(error.code ?? error.message));
   }
 
-  static async open(port: number, host = "127.0.0.1", type: dgram.SocketType = "udp4"): Promise<UdpClient> {
+  /** @param from its own address; default: the system's choice */
+  static async open(
+    port: number,
+    host = "127.0.0.1",
+    type: dgram.SocketType = "udp4",
+    from?: string,
+  ): Promise<UdpClient> {
     const socket = dgram.createSocket(type);
+    if (from !== undefined) await new Promise<void>((bound) => socket.bind({ address: from }, bound));
     const connected = once(socket, "connect");
     socket.connect(port, host);
     await connected;

@@ -2,12 +2,15 @@
 import type { DataPorts } from "../data-ports.ts";
 import { formatIp, type Ip, type Network } from "../ip.ts";
 import { type AccessRules, checkSource } from "./access-list.ts";
-import type { Bans } from "./bans.ts";
+import { type Bans, sourceOf } from "./bans.ts";
 import { DeniedError } from "./denial.ts";
 import { dismissOnlooker } from "./onlookers.ts";
-import type { Seats } from "./seats.ts";
+import type { Pass, Seats } from "./seats.ts";
 
 export interface DataDoorOptions {
+  readonly service: string;
+  /** How many bits of an IPv6 address tell a source. */
+  readonly ipv6Prefix: number;
   readonly access: AccessRules;
   readonly probes: readonly Network[];
   readonly dataPorts: DataPorts;
@@ -36,14 +39,15 @@ export class DataDoor {
    * @param ip undefined for a client that left before anybody looked
    * @throws OnlookerError; DeniedError with the reason
    */
-  async enter(ip: Ip | undefined): Promise<Disposable> {
-    const { access, probes, bans, dataPorts, seats, unixTime } = this.#options;
+  async enter(ip: Ip | undefined): Promise<Pass> {
+    const { service, ipv6Prefix, access, probes, bans, dataPorts, seats, unixTime } = this.#options;
     dismissOnlooker(probes, ip);
     checkSource(access, bans, ip, unixTime());
     if (ip === undefined || !dataPorts.has(ip)) {
       const who = ip === undefined ? "a client" : formatIp(ip);
       throw new DeniedError("no_control", `${who} came to a data port without an open control connection`);
     }
-    return seats.take();
+    const seat = seats.take({ service, source: sourceOf(ip, ipv6Prefix) });
+    return { seat, [Symbol.dispose]: () => seat[Symbol.dispose]() };
   }
 }

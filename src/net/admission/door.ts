@@ -8,7 +8,7 @@ import { Limits, type LimitsOptions, type LimitsSurroundings, type Obstacle } fr
 import { Line, type Waiting } from "./line.ts";
 import { dismissOnlooker } from "./onlookers.ts";
 import { OpeningHours } from "./opening-hours.ts";
-import type { Seats } from "./seats.ts";
+import type { Pass, Seat, Seats } from "./seats.ts";
 
 /** What a configuration says. */
 export interface DoorRules {
@@ -32,6 +32,7 @@ export interface DoorRules {
 }
 
 export interface DoorOptions extends DoorRules {
+  readonly service: string;
   /** Shared by all services. */
   readonly bans: Bans;
   /** Places of the whole process. */
@@ -65,7 +66,7 @@ export class Door {
     this.#line = new Line({
       rules: () => ({ places: this.#rules.limits.waiting, patienceMs: this.#rules.patienceMs }),
       attempt: (client, seat) => this.#attempt(client, seat),
-      sit: () => options.seats.take(),
+      sit: (source) => options.seats.take({ service: options.service, source }),
       now: options.around.now,
     });
   }
@@ -89,18 +90,23 @@ export class Door {
    * @param ip undefined for a client that left before anybody looked
    * @throws OnlookerError; DeniedError with the reason; the reason of `signal` when the client leaves while it waits
    */
-  async enter(ip: Ip | undefined, signal: AbortSignal): Promise<Disposable> {
+  async enter(ip: Ip | undefined, signal: AbortSignal): Promise<Pass> {
     if (this.#rules.limits.onLimit === "reject") return this.enterNow(ip);
     this.#checkAccess(ip);
-    return await this.#line.wait({ ip, source: this.#sourceOf(ip) }, signal);
+    return await this.#line.wait({ ip, source: this.sourceOf(ip) }, signal);
   }
 
   /** As `enter`, but without waiting. @throws OnlookerError, DeniedError */
-  enterNow(ip: Ip | undefined): Disposable {
+  enterNow(ip: Ip | undefined): Pass {
     this.#checkAccess(ip);
-    const answer = this.#admit(this.#sourceOf(ip));
+    const answer = this.#admit(this.sourceOf(ip));
     if (Symbol.dispose in answer) return answer;
     throw new DeniedError(answer.reason, answer.message);
+  }
+
+  /** Whose places those of a client count with. */
+  sourceOf(ip: Ip | undefined): string {
+    return ip === undefined ? UNKNOWN : sourceOf(ip, this.#rules.limits.ipv6Prefix);
   }
 
   /** @throws OnlookerError, DeniedError */
@@ -112,28 +118,25 @@ export class Door {
   }
 
   /** For one that waits: it may have been banned meanwhile, or the time is over. @throws DeniedError */
-  #attempt({ ip, source }: Waiting, seat: Disposable | undefined): Disposable | Obstacle {
+  #attempt({ ip, source }: Waiting, seat: Seat | undefined): Pass | Obstacle {
     this.#checkAccess(ip);
     return this.#admit(source, seat);
   }
 
   /** @param seat of one that has waited @throws DeniedError when the process has no place left */
-  #admit(source: string, seat?: Disposable): Disposable | Obstacle {
+  #admit(source: string, seat?: Seat): Pass | Obstacle {
     const obstacle = this.#limits.obstacle(source);
     if (obstacle !== undefined) return obstacle;
-    const ownSeat = seat ?? this.#options.seats.take();
+    const ownSeat = seat ?? this.#options.seats.take({ service: this.#options.service, source });
     const place = this.#limits.take(source);
     return {
+      seat: ownSeat,
       [Symbol.dispose]: () => {
         place[Symbol.dispose]();
         ownSeat[Symbol.dispose]();
         this.#line.advance();
       },
     };
-  }
-
-  #sourceOf(ip: Ip | undefined): string {
-    return ip === undefined ? UNKNOWN : sourceOf(ip, this.#rules.limits.ipv6Prefix);
   }
 }
 

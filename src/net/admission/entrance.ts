@@ -7,10 +7,10 @@ import { Bans } from "./bans.ts";
 import { DataDoor } from "./data-door.ts";
 import { Door, type DoorSurroundings } from "./door.ts";
 import { Farewell } from "./farewell.ts";
-import type { Seats } from "./seats.ts";
+import type { Pass, Seats } from "./seats.ts";
 
 export interface Entrance {
-  readonly door: Pick<Door, "enter">;
+  readonly door: { enter(...client: Parameters<Door["enter"]>): Promise<Pass> };
   readonly banners: Banners;
   /** How the connection of a client ends that is refused. */
   readonly onDeny: "reset" | "close";
@@ -51,7 +51,7 @@ export function entranceOf(
   const rules = { access, limits, probes, patienceMs };
   before?.door.configure(rules);
   return {
-    door: before?.door ?? new Door({ ...rules, ...shared }),
+    door: before?.door ?? new Door({ service: service.name, ...rules, ...shared }),
     banners: service.banner,
     onDeny: service.onDeny,
     farewell,
@@ -62,7 +62,16 @@ export function entranceOf(
 export function dataEntranceOf(service: Service, dataPorts: DataPorts, gatehouse: Gatehouse): Entrance {
   const { bans, farewell, seats, around } = gatehouse;
   const { access, probes, onDeny } = service;
-  const door = new DataDoor({ access, probes, dataPorts, bans, seats, unixTime: around.unixTime });
+  const door = new DataDoor({
+    service: service.name,
+    ipv6Prefix: service.limits.ipv6Prefix,
+    access,
+    probes,
+    dataPorts,
+    bans,
+    seats,
+    unixTime: around.unixTime,
+  });
   return { door, banners: {}, onDeny, farewell };
 }
 

@@ -1,6 +1,7 @@
 /** The end of clients that are turned away. */
 import type net from "node:net";
 import { reset } from "../reset.ts";
+import { Seats, yields } from "./seats.ts";
 
 /** How many take leave at a time, unless somebody says otherwise. */
 export const MOST_LEAVING = 64;
@@ -30,11 +31,13 @@ export interface LastWords {
  */
 export class Farewell {
   readonly #options: FarewellOptions;
-  /** In the order in which they came, each with what ends it. */
+  readonly #seats: Seats;
+  /** Each with what ends it. */
   readonly #leaving = new Map<net.Socket, () => void>();
 
   constructor(options: FarewellOptions = { most: MOST_LEAVING, patienceMs: 2_000 }) {
     this.#options = options;
+    this.#seats = new Seats({ limit: options.most, what: "clients that take leave" });
   }
 
   /** How many take leave at this moment. */
@@ -42,7 +45,7 @@ export class Farewell {
     return this.#leaving.size;
   }
 
-  /** Ends a connection; resolves when it is closed. When too many take leave, the one that began first is ended. */
+  /** Ends a connection; resolves when it is closed. When too many take leave, the oldest of the source with most is ended. */
   async bid(client: net.Socket, { banner, way }: LastWords): Promise<void> {
     if (client.destroyed) return;
     const end = (): void => {
@@ -51,8 +54,7 @@ export class Farewell {
     };
     const isUntold = banner === undefined && client.bytesWritten === 0;
     if (way === "reset" && isUntold) return end();
-    this.#makeRoom();
-    this.#leaving.set(client, end);
+    using _seat = this.#begin(client, end);
     let timer = setTimeout(end, this.#options.patienceMs);
     const closed = new Promise<void>((resolve) => client.once("close", () => resolve()));
     client.on("error", () => {});
@@ -67,7 +69,6 @@ export class Farewell {
     client.resume();
     await closed;
     clearTimeout(timer);
-    this.#leaving.delete(client);
   }
 
   /**
@@ -80,10 +81,8 @@ export class Farewell {
     // Most know at once, or as soon as what the client has said already is read: that takes nobody's place.
     let banner = await Promise.race([words, nextTurn()]);
     if (banner === NOT_YET) {
-      this.#makeRoom();
-      this.#leaving.set(client, () => client.destroy());
+      using _seat = this.#begin(client, () => client.destroy());
       banner = await words;
-      this.#leaving.delete(client);
     }
     if (banner === undefined) reset(client);
     else await this.bid(client, { banner, way: "close" });
@@ -94,12 +93,21 @@ export class Farewell {
     for (const end of this.#leaving.values()) end();
   }
 
-  #makeRoom(): void {
-    for (const [client, end] of this.#leaving) {
-      if (this.#leaving.size < this.#options.most) return;
+  #begin(client: net.Socket, end: () => void): Disposable {
+    const seat = this.#seats.take({ service: "", source: client.remoteAddress ?? "" });
+    const leave = (): void => {
+      seat[Symbol.dispose]();
       this.#leaving.delete(client);
-      end();
-    }
+    };
+    seat.offer(
+      () => yields.idle,
+      () => {
+        leave();
+        end();
+      },
+    );
+    this.#leaving.set(client, end);
+    return { [Symbol.dispose]: leave };
   }
 }
 

@@ -3,10 +3,11 @@
 import type { Ip } from "../ip.ts";
 import { DeniedError } from "./denial.ts";
 import type { Obstacle } from "./limits.ts";
+import { type Pass, type Seat, Seats, yields } from "./seats.ts";
 import { SourceCount } from "./source-count.ts";
 
 export interface LineRules {
-  /** How many may wait. One source gets half of the places at most. */
+  /** How many may wait. */
   readonly places: number;
   /** How long each may wait, in milliseconds. */
   readonly patienceMs: number;
@@ -20,9 +21,9 @@ export interface LineOptions {
    *
    * @throws DeniedError for one that may not come at all any more
    */
-  readonly attempt: (client: Waiting, seat?: Disposable) => Disposable | Obstacle;
+  readonly attempt: (client: Waiting, seat?: Seat) => Pass | Obstacle;
   /** Takes a place of the process, which one that waits needs as well. @throws DeniedError */
-  readonly sit: () => Disposable;
+  readonly sit: (source: string) => Seat;
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number;
 }
@@ -33,8 +34,8 @@ export interface Waiting {
 }
 
 interface Place extends Waiting {
-  readonly seat: Disposable;
-  readonly admit: (pass: Disposable) => void;
+  readonly seat: Seat;
+  readonly admit: (pass: Pass) => void;
   readonly refuse: (error: unknown) => void;
 }
 
@@ -46,6 +47,7 @@ export class Line {
   readonly #options: LineOptions;
   readonly #places = new Set<Place>();
   readonly #sources = new SourceCount();
+  readonly #room: Seats;
   /** What is in the way of everybody, as of the last look. */
   #obstacle: Obstacle | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -54,6 +56,7 @@ export class Line {
 
   constructor(options: LineOptions) {
     this.#options = options;
+    this.#room = new Seats({ limit: () => options.rules().places, what: "clients waiting for room" });
   }
 
   get length(): number {
@@ -66,14 +69,20 @@ export class Line {
    * @throws DeniedError when too many wait already, or when it took too long; the reason of `signal` when the client
    * leaves
    */
-  async wait(client: Waiting, signal: AbortSignal): Promise<Disposable> {
+  async wait(client: Waiting, signal: AbortSignal): Promise<Pass> {
     signal.throwIfAborted();
     const first = this.#pass(client);
     if (first !== undefined && Symbol.dispose in first) return first;
-    using _counted = this.#countIn(client);
-    const { promise, resolve: admit, reject: refuse } = Promise.withResolvers<Disposable>();
-    const place: Place = { ...client, admit, refuse, seat: this.#options.sit() };
+    using room = this.#room.take({ service: "", source: client.source });
+    const { promise, resolve: admit, reject: refuse } = Promise.withResolvers<Pass>();
+    const place: Place = { ...client, admit, refuse, seat: this.#options.sit(client.source) };
+    using _counted = this.#sources.add(client.source);
     this.#places.add(place);
+    for (const seat of [room, place.seat])
+      seat.offer(
+        () => yields.waiting,
+        (reason) => this.#refuse(place, reason),
+      );
     this.#note(first);
     const leave = (): void => this.#refuse(place, signal.reason);
     const timer = setTimeout(() => {
@@ -104,7 +113,7 @@ export class Line {
   }
 
   /** For a newcomer that is behind nobody. Undefined: it is behind somebody. @throws DeniedError */
-  #pass(client: Waiting): Disposable | Obstacle | undefined {
+  #pass(client: Waiting): Pass | Obstacle | undefined {
     if (this.#obstacle !== undefined || this.#sources.of(client.source) > 0) return undefined;
     return this.#options.attempt(client);
   }
@@ -117,6 +126,7 @@ export class Line {
         return answer;
       }
       this.#leave(place);
+      place.seat.keep();
       place.admit(answer);
     } catch (error) {
       this.#refuse(place, error);
@@ -133,19 +143,6 @@ export class Line {
   #leave(place: Place): void {
     this.#places.delete(place);
     if (this.#places.size === 0) this.#rest();
-  }
-
-  /** @throws DeniedError when there is no place to wait */
-  #countIn({ source }: Waiting): Disposable {
-    const { places } = this.#options.rules();
-    const share = Math.max(1, Math.floor(places / 2));
-    if (this.#sources.of(source) >= share) {
-      throw new DeniedError("waiting_limit", `limit of ${share} waiting clients of ${source} reached`);
-    }
-    if (this.#places.size >= places) {
-      throw new DeniedError("waiting_limit", `limit of ${places} waiting clients reached`);
-    }
-    return this.#sources.add(source);
   }
 
   #note(obstacle: Obstacle | undefined): void {

@@ -2,6 +2,7 @@ import type { Deadline } from "../../activation/deadline.ts";
 import { ClosedError, ExitedError } from "../../activation/errors.ts";
 import { timerMs } from "../../activation/timers.ts";
 import { DeadlineError } from "../../errors.ts";
+import { type LimitError, type Yield, yields } from "../admission/seats.ts";
 import type { Meter } from "../relay.ts";
 import type { DatagramCount, DropReason } from "./datagrams.ts";
 import { Held } from "./held.ts";
@@ -11,6 +12,8 @@ import { Upstream, type Verdict } from "./upstream.ts";
 
 /** How often a flow may lose the target before all that was held is sent. */
 const ATTEMPTS = 3;
+/** A flow that has been silent for this long makes room for another one. */
+const IDLE_MS = 1_000;
 /** While a service ends, a flow that has been silent for this long has nothing more to say. */
 const LAST_WORDS_MS = 1_000;
 
@@ -26,6 +29,8 @@ export interface Claim extends Disposable {
 
 /** What a flow needs of the service behind it, and tells it. */
 export interface Visit {
+  /** Offers the places that it has to other clients. @see Seat.offer */
+  offer(rank: () => Yield | undefined, onTaken: (reason: LimitError) => void): void;
   /** Limits how long the client waits in all: for the target, and until that accepts the first datagram. */
   deadline(): Deadline;
   /** Claims the target. @throws why it cannot be had, or the reason of `signal` */
@@ -78,6 +83,9 @@ export class Flow {
   #upstream: Upstream | undefined;
   #isOpen = false;
   #hasFailed = false;
+  /** Datagrams of the client, and those of the target. */
+  #asked = 0;
+  #answers = 0;
   #timeoutMs: number;
   #lastAt = performance.now();
   #timer: NodeJS.Timeout | undefined;
@@ -88,9 +96,12 @@ export class Flow {
     this.#timeoutMs = options.timeoutMs;
   }
 
-  /** How long it has been silent, in milliseconds; 0 while datagrams of it are held. */
-  get silentMs(): number {
-    return this.#isOpen || this.#hasFailed ? performance.now() - this.#lastAt : 0;
+  /** How readily it makes room for another one; undefined while both sides speak. */
+  get yields(): Yield | undefined {
+    if (this.#isOpen && this.#asked === 1 && this.#answers === 1) return yields.spent;
+    if (!this.#isOpen && !this.#hasFailed) return yields.waiting;
+    if (performance.now() - this.#lastAt >= IDLE_MS) return yields.idle;
+    return this.#answers === 0 ? yields.silent : undefined;
   }
 
   /** It is over, because it could not be served. */
@@ -102,6 +113,7 @@ export class Flow {
   take(datagram: Buffer): void {
     if (this.#hasFailed) return this.#drop("not_started");
     this.#lastAt = performance.now();
+    this.#asked += 1;
     if (this.#isOpen) this.#send(datagram);
     else if (!this.#held.add(datagram)) this.#drop("held");
   }
@@ -126,6 +138,12 @@ export class Flow {
   end(end: FlowEnd): void {
     this.#ended.resolve(end);
     this.#over.abort(new ClosedError("the service ends"));
+  }
+
+  /** Ends it because another client needs its place. */
+  displace(reason: LimitError): void {
+    this.#ended.resolve("displaced");
+    this.#over.abort(reason);
   }
 
   /** Ends it as soon as it has been silent for a second. */
@@ -239,6 +257,7 @@ export class Flow {
 
   #answered(datagram: Buffer): void {
     this.#lastAt = performance.now();
+    this.#answers += 1;
     const { count, meter, passage, answer } = this.#options;
     count.out += 1;
     meter.out += datagram.length;

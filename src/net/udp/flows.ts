@@ -1,4 +1,5 @@
 import type { UdpPolicy } from "../../config/config.ts";
+import { type LimitError, type Seat, Seats, yields } from "../admission/seats.ts";
 import type { Meter } from "../relay.ts";
 import { type DatagramCount, type DropReason, noDatagrams } from "./datagrams.ts";
 import { Flow, type Passage, type Visit } from "./flow.ts";
@@ -6,10 +7,6 @@ import type { Sender } from "./front.ts";
 import { Knocker, RefusalBudget } from "./knocker.ts";
 import { Pace } from "./pace.ts";
 
-/** A flow that has been silent for this long makes room for a new one when all are in use. */
-const DISPLACED_AFTER_MS = 1_000;
-/** How many are looked at to find one, for each newcomer. */
-const LOOKED_AT = 16;
 /** How long the datagrams of a client are dropped that could not be served. */
 const LINGER_MS = 1_000;
 
@@ -17,6 +14,8 @@ export interface FlowsOptions {
   readonly limits: UdpPolicy;
   /** Decides about a client that has no flow yet. @returns undefined to turn it away, without a word */
   readonly admit: (client: Sender, way: Way) => Visit | undefined;
+  /** Whose flows those of a client count with. */
+  readonly sourceOf: (client: Sender) => string;
   readonly meter: Meter;
 }
 
@@ -31,6 +30,7 @@ export interface Way {
 interface Entry {
   readonly flow: Flow;
   readonly way: Way;
+  readonly seat: Seat;
   readonly running: Promise<void>;
 }
 
@@ -38,8 +38,9 @@ interface Entry {
 export class Flows {
   readonly count: DatagramCount = noDatagrams();
   readonly #options: FlowsOptions;
-  /** By front and client. Those at its beginning have not been looked at for longest. */
+  /** By front and client. */
   readonly #entries = new Map<string, Entry>();
+  readonly #seats: Seats;
   readonly #passages = new Map<number, Passage>();
   readonly #budget = new RefusalBudget();
   readonly #draining = new Set<Way>();
@@ -47,6 +48,7 @@ export class Flows {
 
   constructor(options: FlowsOptions) {
     this.#options = options;
+    this.#seats = new Seats({ limit: options.limits.flows, what: "flows" });
   }
 
   /** How many there are. */
@@ -86,13 +88,14 @@ export class Flows {
   }
 
   #begin(key: string, way: Way, client: Sender): Flow | undefined {
-    const { limits, admit, meter } = this.#options;
+    const { limits, admit, sourceOf, meter } = this.#options;
     if (this.#draining.has(way)) return this.#refuse("closing");
-    const silent = this.size < limits.flows ? undefined : this.#silentOne();
-    if (this.size >= limits.flows && silent === undefined) return this.#refuse("flows");
+    // Before it is let in, which uses something up; taken afterwards, so that only a client that is in displaces another.
+    const holder = { service: "", source: sourceOf(client) };
+    if (!this.#seats.hasRoomFor(holder)) return this.#refuse("flows");
     const visit = admit(client, way);
     if (visit === undefined) return this.#refuse("denied");
-    if (silent !== undefined) this.#displace(silent);
+    const seat = this.#seats.take(holder);
     const flow = new Flow({
       visit,
       passage: this.#passage(way.targetPort),
@@ -102,8 +105,15 @@ export class Flows {
       count: this.count,
       meter,
     });
-    const entry = { flow, way, running: flow.run() };
+    const entry = { flow, way, seat, running: flow.run() };
     this.#entries.set(key, entry);
+    const displace = (reason: LimitError): void => {
+      this.#forget(key, entry);
+      flow.displace(reason);
+    };
+    visit.offer(() => flow.yields, displace);
+    // Among its own kind even one that is in use makes room for a source that has fewer.
+    seat.offer(() => flow.yields ?? yields.waiting, displace);
     void entry.running.then(() => this.#ended(key, entry));
     return flow;
   }
@@ -111,7 +121,7 @@ export class Flows {
   /** One that could not be served lingers: its client will say the next word at once, and it would be no use. */
   #ended(key: string, entry: Entry): void {
     const remove = (): void => {
-      if (this.#entries.get(key) === entry) this.#entries.delete(key);
+      this.#forget(key, entry);
       if (this.size === 0) this.#passages.clear();
     };
     if (!entry.flow.hasFailed || this.#draining.has(entry.way)) return remove();
@@ -122,22 +132,9 @@ export class Flows {
     this.#lingering.add(timer);
   }
 
-  /** The key of one that has been silent for a while. Those that are passed over go to the end of the line. */
-  #silentOne(): string | undefined {
-    let looks = LOOKED_AT;
-    for (const [key, entry] of this.#entries) {
-      if (entry.flow.silentMs >= DISPLACED_AFTER_MS) return key;
-      looks -= 1;
-      if (looks === 0) return undefined;
-      this.#entries.delete(key);
-      this.#entries.set(key, entry);
-    }
-    return undefined;
-  }
-
-  #displace(key: string): void {
-    this.#entries.get(key)?.flow.end("displaced");
-    this.#entries.delete(key);
+  #forget(key: string, entry: Entry): void {
+    entry.seat[Symbol.dispose]();
+    if (this.#entries.get(key) === entry) this.#entries.delete(key);
   }
 
   #refuse(reason: DropReason): undefined {

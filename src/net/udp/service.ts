@@ -34,6 +34,7 @@ export class UdpService implements DatagramView {
     this.#flows = new Flows({
       limits,
       meter: route.traffic.meter,
+      sourceOf: ({ address }) => route.sourceOf(address),
       admit: (sender, { name }) => {
         const visit = new FlowVisit(route, { id: nextId(), sender, front: name });
         return visit.enter() ? visit : undefined;

@@ -2,6 +2,7 @@ import type { Activator } from "../../activation/activator.ts";
 import { CLIENT } from "../../activation/claims.ts";
 import type { Deadline } from "../../activation/deadline.ts";
 import type { ConnectionFacts, ConnectionReport, Observer } from "../../telemetry/observer.ts";
+import type { LimitError, Pass, Seat, Yield } from "../admission/seats.ts";
 import { type ConnectionView, formatPeer, type Traffic } from "../connection.ts";
 import { failureOf } from "../outcome.ts";
 import type { Claim, FlowResult, Visit } from "./flow.ts";
@@ -18,7 +19,9 @@ export interface FlowRoute {
    *
    * @throws what connections that are turned away end with
    */
-  readonly admit: (address: string) => Disposable;
+  readonly admit: (address: string) => Pass;
+  /** Whose flows those of a client count with. */
+  readonly sourceOf: (address: string) => string;
 }
 
 /** A flow as the rest of wakeport sees it: one client that is let in, holds a lease, and is reported at its end. */
@@ -30,7 +33,8 @@ export class FlowVisit implements Visit {
   readonly #since: number = Date.now();
   readonly #isCold: boolean;
   readonly #places = new DisposableStack();
-  #waiting: Disposable | undefined;
+  #seat: Seat | undefined;
+  #waiting: Seat | undefined;
   #waitMs: number | undefined;
 
   /** @param front the front's name, for people */
@@ -49,14 +53,19 @@ export class FlowVisit implements Visit {
   /** @returns whether the client was let in; one that was not is reported */
   enter(): boolean {
     try {
-      this.#places.use(this.#route.admit(this.#sender.address));
-      this.#waiting = this.#route.traffic.waiting.take();
+      const { seat } = this.#places.use(this.#route.admit(this.#sender.address));
+      this.#seat = seat;
+      this.#waiting = this.#route.traffic.waiting.take(seat.holder);
       this.#route.traffic.open.add(this);
       return true;
     } catch (error) {
       this.#leave({ in: 0, out: 0 }, failureOf(error));
       return false;
     }
+  }
+
+  offer(rank: () => Yield | undefined, onTaken: (reason: LimitError) => void): void {
+    for (const seat of [this.#seat, this.#waiting]) seat?.offer(rank, onTaken);
   }
 
   deadline(): Deadline {

@@ -22,8 +22,9 @@ function stage(rest: Partial<DataDoorOptions> = {}): { readonly door: DataDoor; 
     localAddress: "172.17.0.1",
     hold,
   });
-  const seats = new Seats(1, "connections in all", "process_limit");
-  const options = { access: { deny: [] }, probes: [], dataPorts, bans: new Bans(), seats, unixTime: () => 0, ...rest };
+  const seats = new Seats({ limit: 1, what: "connections in all", reason: "process_limit" });
+  const counted = { service: "ftp", ipv6Prefix: 64, bans: new Bans(), seats };
+  const options = { access: { deny: [] }, probes: [], dataPorts, unixTime: () => 0, ...counted, ...rest };
   return { door: new DataDoor(options), seats: options.seats };
 }
 

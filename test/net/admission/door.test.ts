@@ -29,10 +29,11 @@ class Stage {
     access: Partial<DoorOptions["access"]> = {},
     seats = 1_000,
   ) {
-    this.seats = new Seats(seats, "connections in all", "process_limit");
+    this.seats = new Seats({ limit: seats, what: "connections in all", reason: "process_limit" });
     this.#context = context;
     context.mock.timers.enable({ apis: ["setTimeout"] });
     this.door = new Door({
+      service: "web",
       access: { deny: [], timeZone: "UTC", ...access },
       limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", ...limits },
       patienceMs: 60_000,
@@ -242,16 +243,23 @@ suite("Door, with a queue", () => {
     assert.equal(abuser[1]!.fate, "in");
   });
 
-  test("one source gets half of the places to wait at most", async (t) => {
+  test("when all places to wait are taken, a source that has more than the newcomer's loses its oldest", async (t) => {
     const stage = new Stage(t, { ...queue, connections: 1, waiting: 4 });
-    const fates = async (source: string, count: number) => {
+    const arrive = async (source: string, count: number) => {
       const clients = [];
       for (let index = 0; index < count; index += 1) clients.push(await stage.arrive(source));
-      return clients.map(({ fate }) => fate);
+      return clients;
     };
-    assert.deepEqual(await fates("10.0.0.1", 4), ["in", "waiting", "waiting", "waiting_limit"]);
-    assert.deepEqual(await fates("10.0.0.2", 3), ["waiting", "waiting", "waiting_limit"]);
-    assert.deepEqual(await fates("10.0.0.3", 1), ["waiting_limit"]);
+    const fates = (clients: Awaited<ReturnType<typeof arrive>>) => clients.map(({ fate }) => fate);
+    const hog = await arrive("10.0.0.1", 6);
+    assert.deepEqual(fates(hog), ["in", "waiting", "waiting", "waiting", "waiting", "waiting_limit"]);
+    const second = await arrive("10.0.0.2", 3);
+    assert.deepEqual(fates(second), ["waiting", "waiting", "waiting_limit"]);
+    assert.deepEqual(fates(hog).slice(1, 5), ["waiting_limit", "waiting_limit", "waiting", "waiting"]);
+    assert.deepEqual(fates(await arrive("10.0.0.3", 2)), ["waiting", "waiting_limit"]);
+    assert.deepEqual([stage.door.waiting, stage.seats.taken], [4, 5]);
+    await hog[0]!.leave();
+    assert.deepEqual(fates(hog).slice(3, 5), ["waiting_limit", "in"]);
   });
 
   test("addresses and times are no matter of waiting", async (t) => {

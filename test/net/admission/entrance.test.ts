@@ -12,7 +12,7 @@ import { Front } from "../front.ts";
 import type { EntranceOptions } from "./open-entrance.ts";
 
 const DENY = Buffer.from("421 Come back later.\r\n");
-const full = new Seats(0, "connections in all", "process_limit");
+const full = new Seats({ limit: 0, what: "connections in all", reason: "process_limit" });
 const banned = new Bans();
 banned.add(readIp("127.0.0.1")!, { service: "trap", ipv6Prefix: 64, until: Date.now() + 3_600_000 }, Date.now());
 

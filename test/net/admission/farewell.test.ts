@@ -91,6 +91,23 @@ suite("Farewell", () => {
     await eventually("all were told", () => pairs.every(({ far }) => far.text === BANNER.toString()));
   });
 
+  test("a source that has most of the places makes room, though another one began earlier", async () => {
+    const farewell = new Farewell({ most: 3, patienceMs: 60_000 });
+    using early = await pair("127.0.0.2");
+    using first = await pair();
+    using second = await pair();
+    using late = await pair("127.0.0.3");
+    const bids = [early, first, second, late].map(({ near }) => farewell.bid(near, { banner: BANNER, way: "close" }));
+    await bids[1];
+    assert.deepEqual(
+      [early, first, second, late].map(({ near }) => near.destroyed),
+      [false, true, false, false],
+    );
+    farewell.close();
+    await Promise.all(bids);
+    assert.equal(farewell.size, 0);
+  });
+
   test("who is still listened to takes leave already, and may have to make room", async () => {
     const farewell = new Farewell({ most: 1, patienceMs: 60_000 });
     using first = await pair();

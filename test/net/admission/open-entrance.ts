@@ -21,12 +21,13 @@ export interface EntranceOptions {
 export function openEntrance(options: EntranceOptions = {}): Entrance {
   const { banners = {}, onDeny = "reset", patienceMs = 30_000, loadAverage = () => 0 } = options;
   const door = new Door({
+    service: "web",
     access: { deny: [], ...options.access },
     limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", ...options.limits },
     patienceMs,
     ...(options.probes !== undefined && { probes: options.probes }),
     bans: options.bans ?? new Bans(),
-    seats: options.seats ?? new Seats(100, "connections in all", "process_limit"),
+    seats: options.seats ?? new Seats({ limit: 100, what: "connections in all", reason: "process_limit" }),
     around: { now: () => performance.now(), unixTime: () => Date.now(), loadAverage },
   });
   return { door, banners, onDeny, farewell: new Farewell() };

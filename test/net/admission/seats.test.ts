@@ -1,27 +1,223 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { connectionLimit, LimitError, Seats } from "../../../src/net/admission/seats.ts";
+import fc from "fast-check";
+import {
+  connectionLimit,
+  LimitError,
+  type Seat,
+  Seats,
+  type SeatsOptions,
+  type Yield,
+  yields,
+} from "../../../src/net/admission/seats.ts";
+import { randomRuns } from "../../activation/random.ts";
+
+interface Taken {
+  readonly name: string;
+  readonly seat: Seat;
+}
+
+/** Places, with the names of those that were taken away. */
+class Stage {
+  readonly seats: Seats;
+  readonly evicted: string[] = [];
+  #count = 0;
+
+  constructor(options: Partial<SeatsOptions>) {
+    this.seats = new Seats({ limit: 4, what: "connections", ...options });
+  }
+
+  /** @param rank how readily it makes room; absent: not at all */
+  take(source: string, rank?: Yield | (() => Yield | undefined), service = "web"): Taken {
+    this.#count += 1;
+    const name = `${source} #${this.#count}`;
+    const seat = this.seats.take({ service, source });
+    if (rank !== undefined) {
+      seat.offer(typeof rank === "function" ? rank : () => rank, () => this.evicted.push(name));
+    }
+    return { name, seat };
+  }
+
+  takeMany(count: number, ...what: Parameters<Stage["take"]>): Taken[] {
+    return Array.from({ length: count }, () => this.take(...what));
+  }
+}
 
 suite("Seats", () => {
-  test("refuses one more than its limit, by name", () => {
-    const seats = new Seats(2, 'clients waiting for service "ftp"');
-    seats.take();
-    seats.take();
-    assert.throws(() => seats.take(), {
+  test("refuse one more than their limit, by name", () => {
+    const { seats } = new Stage({ limit: 2, what: 'clients waiting for service "ftp"' });
+    const holder = { service: "ftp", source: "10.0.0.1" };
+    seats.take(holder);
+    seats.take(holder);
+    assert.equal(seats.hasRoomFor(holder), false);
+    assert.throws(() => seats.take(holder), {
       name: "LimitError",
+      reason: "waiting_limit",
       message: 'clients waiting for service "ftp": limit of 2 reached',
     });
     assert.equal(seats.taken, 2);
   });
 
-  test("has a place again once one was given back", () => {
-    const seats = new Seats(1, "connections");
-    const first = seats.take();
-    assert.throws(() => seats.take(), LimitError);
-    first[Symbol.dispose]();
-    assert.equal(seats.taken, 0);
-    using _second = seats.take();
-    assert.equal(seats.taken, 1);
+  test("have a place again once one was given back, twice or once", () => {
+    const stage = new Stage({ limit: 1 });
+    const first = stage.take("a");
+    assert.throws(() => stage.take("a"), LimitError);
+    first.seat[Symbol.dispose]();
+    first.seat[Symbol.dispose]();
+    assert.equal(stage.seats.taken, 0);
+    stage.take("a");
+    assert.equal(stage.seats.taken, 1);
+  });
+
+  test("take the oldest idle one away, whose source it ever is", () => {
+    const stage = new Stage({ limit: 3 });
+    stage.take("a");
+    const [first, second] = stage.takeMany(2, "a", yields.idle);
+    stage.take("a");
+    stage.take("b");
+    assert.deepEqual(stage.evicted, [first?.name, second?.name]);
+    assert.throws(() => stage.take("c"), LimitError);
+    assert.equal(stage.seats.taken, 3);
+  });
+
+  test("take none of those that wait for as many places as the newcomer would have", () => {
+    const stage = new Stage({ limit: 4 });
+    stage.takeMany(4, "a", yields.silent);
+    assert.throws(() => stage.take("a"), LimitError);
+    stage.takeMany(2, "b", yields.silent);
+    assert.throws(() => stage.take("b"), LimitError);
+    assert.deepEqual(stage.evicted, ["a #1", "a #2"]);
+  });
+
+  test("take what has got all first, then the idle, then the silent", () => {
+    const stage = new Stage({ limit: 8 });
+    const kinds = [yields.waiting, yields.silent, yields.idle, yields.spent];
+    for (const kind of kinds) stage.takeMany(2, "a", kind);
+    stage.takeMany(3, "b");
+    assert.deepEqual(stage.evicted, ["a #7", "a #8", "a #5"]);
+    stage.take("c");
+    stage.take("c");
+    assert.deepEqual(stage.evicted.slice(3), ["a #6", "a #3"]);
+  });
+
+  test("take from the service, and then from the source, that has most", () => {
+    const stage = new Stage({ limit: 7 });
+    stage.takeMany(2, "a", yields.idle, "small");
+    stage.take("b", yields.idle, "large");
+    stage.takeMany(3, "c", yields.idle, "large");
+    stage.take("d", yields.idle, "large");
+    stage.take("e", undefined, "new");
+    assert.deepEqual(stage.evicted, ["c #4"]);
+  });
+
+  test("ask at the moment, and leave what is kept", () => {
+    const stage = new Stage({ limit: 2 });
+    let rank: Yield | undefined;
+    stage.take("a", () => rank);
+    const kept = stage.take("a", yields.idle);
+    kept.seat.keep();
+    assert.throws(() => stage.take("b"), LimitError);
+    rank = yields.idle;
+    stage.take("b");
+    assert.deepEqual(stage.evicted, ["a #1"]);
+  });
+
+  test("examine a bounded number for each newcomer, and all of them in turn", () => {
+    const limit = 2_000;
+    const stage = new Stage({ limit });
+    let asked = 0;
+    const busy = (): undefined => {
+      asked += 1;
+      return undefined;
+    };
+    stage.takeMany(limit - 1, "a", busy);
+    stage.take("b", yields.idle);
+    let refused = 0;
+    while (stage.evicted.length === 0) {
+      asked = 0;
+      try {
+        stage.take("c");
+      } catch {
+        refused += 1;
+      }
+      assert.ok(asked <= 256);
+    }
+    assert.ok(refused <= limit / 256);
+  });
+
+  test("shared by services: no source and no service can take all, and a third one finds a place", () => {
+    const stage = new Stage({ limit: 80, services: () => 3 });
+    const takeAll = (source: string, service: string): number => {
+      for (let count = 0; ; count += 1) {
+        try {
+          stage.take(source, undefined, service);
+        } catch (error) {
+          assert.ok(error instanceof LimitError);
+          return count;
+        }
+      }
+    };
+    assert.equal(takeAll("a", "web"), 61);
+    assert.throws(() => stage.take("a"), /a has 61 of 80, the others are kept for other sources/);
+    assert.equal(takeAll("b", "web"), 10);
+    assert.throws(() => stage.take("c"), /service "web" has 71 of 80, the others are kept for other services/);
+    for (const service of ["dns", "ftp"]) assert.ok(takeAll(`only ${service}`, service) > 0);
+  });
+
+  test("of one service alone can all be taken by several sources", () => {
+    const stage = new Stage({ limit: 8, services: () => 1 });
+    for (let source = 0; source < 8; source += 1) stage.take(`source ${source}`);
+    assert.equal(stage.seats.taken, 8);
+  });
+
+  test("a source that has its share displaces only its own, though others are idle", () => {
+    const stage = new Stage({ limit: 8, services: () => 1 });
+    stage.take("b", yields.idle);
+    const own = stage.takeMany(6, "a", yields.idle);
+    stage.take("a");
+    assert.deepEqual(stage.evicted, [own[0]?.name]);
+  });
+
+  test("at random: never more than there are, and each given back once", (t) => {
+    const sources = ["a", "b", "c"];
+    const services = ["web", "dns"];
+    const step = fc.record({
+      source: fc.constantFrom(...sources),
+      service: fc.constantFrom(...services),
+      rank: fc.constantFrom(undefined, ...Object.values(yields)),
+      leaves: fc.nat(20),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, isShared) => {
+        const limit = 10;
+        const seats = new Seats({ limit, what: "places", ...(isShared && { services: () => services.length }) });
+        const open = new Map<Seat, Yield | undefined>();
+        for (const { source, service, rank, leaves } of steps) {
+          const holder = { source, service };
+          const hasRoom = seats.hasRoomFor(holder);
+          try {
+            const seat = seats.take(holder);
+            assert.ok(hasRoom);
+            open.set(seat, rank);
+            seat.offer(
+              () => rank,
+              () => open.delete(seat),
+            );
+          } catch (error) {
+            assert.ok(error instanceof LimitError && !hasRoom);
+          }
+          assert.equal(seats.taken, open.size);
+          assert.ok(seats.taken <= limit);
+          const leaving = [...open.keys()][leaves];
+          leaving?.[Symbol.dispose]();
+          if (leaving !== undefined) open.delete(leaving);
+        }
+        for (const seat of open.keys()) seat[Symbol.dispose]();
+        assert.equal(seats.taken, 0);
+        assert.ok(seats.hasRoomFor({ source: "a", service: "web" }));
+      }),
+      randomRuns(t, 500),
+    );
   });
 });
 

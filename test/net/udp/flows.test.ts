@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ExitedError, StartTimeoutError } from "../../../src/activation/errors.ts";
 import { DeadlineError } from "../../../src/errors.ts";
+import { LimitError } from "../../../src/net/admission/seats.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { eventually } from "../../support/tcp.ts";
 import { freeUdpPort, numbered, UdpClient, UdpServer } from "../../support/udp.ts";
@@ -261,10 +262,12 @@ suite("Flows", () => {
     using speaker = await stage.client();
     using silent = await stage.client();
     using newcomer = await stage.client();
-    await silent.echoed("one word");
-    await speaker.echoed("word");
+    for (const client of [silent, speaker]) {
+      await client.echoed("one word");
+      await client.echoed("another");
+    }
     newcomer.send("too early");
-    await stage.received(3);
+    await stage.received(5);
     assert.deepEqual(stage.dropped, { flows: 1 });
     for (let word = 1; newcomer.received.length === 0; word += 1) {
       await speaker.echoed(`word ${word}`);
@@ -276,6 +279,43 @@ suite("Flows", () => {
     );
     await speaker.echoed("still here");
     assert.equal(stage.reached, 3);
+  });
+
+  test("whose one question was answered make room at once, before all others", async () => {
+    using server = await UdpServer.open({ answer: (text) => (text === "no answer" ? undefined : text) });
+    await using stage = await Stage.open({ upstream: server.port, flows: 4, isUp: true });
+    using waiter = await stage.client();
+    waiter.send("no answer");
+    using speaker = await stage.client();
+    await speaker.echoed("word");
+    await speaker.echoed("another");
+    for (let question = 0; question < 50; question += 1) {
+      using client = await stage.client();
+      await client.echoed(`question ${question}`);
+    }
+    assert.deepEqual(stage.dropped, {});
+    assert.ok(stage.results.every(({ end }) => end === "displaced"));
+    assert.deepEqual([stage.flows.size, stage.results.length], [4, 48]);
+    await speaker.echoed("still here");
+    assert.equal(stage.reached, 52);
+  });
+
+  test("of a source that has more make room for one that has fewer, although they are in use", async () => {
+    await using stage = await Stage.open({ upstream: 1, flows: 4 });
+    const clients = await Promise.all(Array.from({ length: 6 }, () => stage.client()));
+    using other = await stage.client("127.0.0.1", "127.0.0.2");
+    try {
+      for (const client of clients) client.send("word");
+      await stage.received(6);
+      assert.deepEqual(stage.dropped, { flows: 2 });
+      other.send("word");
+      const [result] = await stage.over(1);
+      assert.ok(result?.error instanceof LimitError);
+      assert.deepEqual([stage.flows.size, stage.reached], [4, 5]);
+      assert.deepEqual(stage.dropped, { flows: 2, not_started: 1 });
+    } finally {
+      for (const client of clients) client[Symbol.dispose]();
+    }
   });
 
   test("admit before they claim: who is turned away costs nothing", async () => {

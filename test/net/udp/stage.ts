@@ -65,9 +65,11 @@ export class Stage implements AsyncDisposable {
     const options: FlowsOptions = {
       limits: { flowTimeoutMs, flows, heldBytes },
       meter: this.meter,
+      sourceOf: ({ address: source }) => source,
       admit: () => {
         if (!admit()) return undefined;
         return {
+          offer: () => {},
           deadline: () => new Deadline(refusedMs, () => new StartTimeoutError("not ready in time")),
           reach: (signal) => this.#reach(signal),
           opened: () => {
@@ -107,8 +109,8 @@ export class Stage implements AsyncDisposable {
     return Object.fromEntries(Object.entries(this.flows.count.dropped).filter(([, count]) => count > 0));
   }
 
-  client(host?: string): Promise<UdpClient> {
-    return UdpClient.open(this.port, host, host?.includes(":") ? "udp6" : "udp4");
+  client(host?: string, from?: string): Promise<UdpClient> {
+    return UdpClient.open(this.port, host, host?.includes(":") ? "udp6" : "udp4", from);
   }
 
   /** The target is up from now on. */

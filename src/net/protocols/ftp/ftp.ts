@@ -57,13 +57,22 @@ export class Ftp implements Protocol {
       return await relay({ ...options, ...(splice && { filters: { out: splice } }) });
     }
     const { meters, lost, control } = options;
-    const { seats } = this.#options;
+    const { service, seats } = this.#options;
     let isFailureTold = false;
     const onFailure = (side: "client" | "upstream", error: unknown): void => {
       if (!isFailureTold) this.#warnOfFailure(formatPeer(options.peer), side, error);
       isFailureTold = true;
     };
-    const transfers = new Transfers({ client, upstream, meters, lost, seats, onFailure, ...(control && { control }) });
+    const transfers = new Transfers({
+      service,
+      client,
+      upstream,
+      meters,
+      lost,
+      seats,
+      onFailure,
+      ...(control && { control }),
+    });
     const end = await this.#speak(options, { client, upstream }, transfers, splice && words);
     await transfers.end();
     return end;

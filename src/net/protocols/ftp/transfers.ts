@@ -23,6 +23,7 @@ export interface Leg {
 }
 
 export interface TransfersOptions extends Pick<ConversationRelayOptions, "meters" | "lost" | "control"> {
+  readonly service: string;
   readonly client: Leg;
   readonly upstream: Leg;
   /** Of the whole process: a data connection needs as many descriptors as a client does. */
@@ -130,7 +131,8 @@ export class Transfers implements DataWays {
   #seat(): Disposable | undefined {
     if (this.#running.size >= MOST_AT_A_TIME || this.#isOver) return undefined;
     try {
-      return this.#options.seats.take();
+      const { service, client, seats } = this.#options;
+      return seats.take({ service, source: client.there });
     } catch {
       return undefined;
     }

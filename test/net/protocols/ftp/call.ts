@@ -37,7 +37,12 @@ export class Call implements AsyncDisposable {
   readonly #done: Promise<void>;
 
   private constructor(client: Pair, server: Pair, options: CallOptions) {
-    const { control, peer = endsOf(client.near).peer, seats = new Seats(100, "seats"), ...rest } = options;
+    const {
+      control,
+      peer = endsOf(client.near).peer,
+      seats = new Seats({ limit: 100, what: "seats" }),
+      ...rest
+    } = options;
     this.#pairs = [client, server];
     this.client = client.far;
     this.server = server.far;

@@ -16,7 +16,7 @@ function ftp(options: Partial<FtpOptions> = {}): Ftp {
   return new Ftp({
     hold: { kind: "auto" },
     service: "ftp",
-    seats: new Seats(10, "seats"),
+    seats: new Seats({ limit: 10, what: "seats" }),
     observer: observer(),
     ...options,
   });

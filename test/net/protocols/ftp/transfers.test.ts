@@ -98,7 +98,7 @@ suite("passive mode", () => {
   });
 
   test("without places, or with too many transfers, it is answered 425", async () => {
-    await using full = await Call.open({ seats: new Seats(0, "seats") });
+    await using full = await Call.open({ seats: new Seats({ limit: 0, what: "seats" }) });
     assert.equal(await full.exchange("EPSV", "229 ok (|||5000|)"), "425 No data connection can be had now.");
     assert.equal(await full.exchange("EPRT |1|127.0.0.1|5000|", "501 what"), "425 No data connection can be had now.");
 
