@@ -50,6 +50,11 @@ export class Dependencies {
     return [...all.values()];
   }
 
+  /** What is woken together with a target, as dependencies of it that it does not wait for. */
+  companions(holder: Holder, activators: readonly Activator[]): Dependency[] {
+    return activators.map((activator) => this.#ready(holder, activator));
+  }
+
   async #ofContainer(target: ContainerTarget, holder: Holder, signal: AbortSignal): Promise<Dependency[]> {
     const facts = await target.expected(signal);
     const { project, dependsOn, networkOf } = facts;

@@ -195,6 +195,10 @@ export class Roster {
       () => activator.asHolder,
       () => this.#entries.get(key)?.services ?? [],
     );
+    const companions = this.#companionsOf(
+      () => activator.asHolder,
+      () => this.#entries.get(key)?.services ?? [],
+    );
     const name = services.find(({ group }) => group !== undefined)?.group;
     const group = name === undefined ? undefined : this.#group(name);
     const names = services.map((service) => service.name);
@@ -204,6 +208,7 @@ export class Roster {
       policy,
       services: names,
       needs,
+      companions,
       observer,
       ...(group && { group }),
     });
@@ -258,6 +263,23 @@ export class Roster {
         return this.#dependencies.of(target, holder(), names, signal);
       },
       onFailure: (error) => observer.warning("target.dependencies", `${target.name}: ${error.message}`),
+    });
+  }
+
+  /** The targets of the services that are `with` one of these services. */
+  #companionsOf(holder: () => Holder, services: () => readonly WokenService[]): Needs {
+    return new Needs({
+      resolve: async () => {
+        const names = new Set(services().map(({ name }) => name));
+        const followers = [...this.#entries.values()].filter((entry) => {
+          const leaders = entry.services.flatMap(({ wakesWith }) => wakesWith);
+          return entry.services.every(({ name }) => !names.has(name)) && leaders.some((name) => names.has(name));
+        });
+        const activators = followers.map(({ activator }) => activator);
+        return this.#dependencies.companions(holder(), activators);
+      },
+      // It does not fail: nothing is asked of an engine.
+      onFailure: () => {},
     });
   }
 

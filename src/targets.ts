@@ -151,8 +151,8 @@ export function probeOf(services: readonly WokenService[], target: Target): Prob
 /** A service with several TCP ports answers on its first one: the others may be data ports, open only at times. */
 function probesOf({ ready, ports, proxyProtocol }: WokenService, target: Target): NamedProbe[] {
   const connectable = ports.find(({ protocol }) => protocol !== "udp") ?? ports[0];
-  if (connectable === undefined) return [];
-  const port = connectable.target;
+  // Without ports nothing that connects is asked for.
+  const port = connectable?.target ?? 0;
   return ready.map((part) => {
     switch (part.kind) {
       case "tcp":

@@ -11,6 +11,7 @@ import type { ActivationReport, Observer, SleepReason, SleepReport } from "../te
 import { abortable } from "./abortable.ts";
 import { Chronicle, type Circumstances } from "./chronicle.ts";
 import { CLIENT, Claims } from "./claims.ts";
+import { Companions } from "./companions.ts";
 import { Cooldown } from "./cooldown.ts";
 import { Deadline } from "./deadline.ts";
 import {
@@ -61,6 +62,8 @@ export interface ActivatorOptions {
   readonly services: readonly string[];
   /** What the target depends on; absent: nothing. */
   readonly needs?: Needs;
+  /** What is awake as long as the target is, without being waited for; absent: nothing. */
+  readonly companions?: Needs;
   /** What is awake together with it. */
   readonly group?: Group;
   readonly observer: Observer;
@@ -108,6 +111,7 @@ export class Activator {
   #policy: Policy;
   #services: readonly string[];
   readonly #needs: Needs | undefined;
+  readonly #companions: Companions | undefined;
   readonly #group: Group | undefined;
   readonly #observer: Observer;
 
@@ -146,6 +150,7 @@ export class Activator {
     this.#policy = options.policy;
     this.#services = options.services;
     this.#needs = options.needs;
+    this.#companions = options.companions && new Companions(options.companions);
     this.#group = options.group;
     this.#observer = options.observer;
     const { target } = options;
@@ -220,6 +225,7 @@ export class Activator {
     try {
       this.#dispatch("acquire", { newcomer: lease });
       await lease.granted;
+      if (this.usage.isUsed) this.#companions?.wake();
       if (this.#isFrozen || this.#needs?.isLacking) await this.#complete(lease, AbortSignal.any([signal, late.signal]));
       return lease;
     } finally {
@@ -265,6 +271,7 @@ export class Activator {
     if (this.#state.closing) return this.#closed.promise;
     this.#leaveRunning = options.leaveRunning;
     this.#dispatch("close");
+    this.#companions?.close(this.usage.isUsed);
     if (this.#state.name === "draining") {
       this.#drainTimer = setTimeout(() => this.#dispatch("deadline"), options.drainMs);
     }
@@ -320,7 +327,9 @@ export class Activator {
     const cause = wokenBy && { wokenBy };
     this.#observer.state({ target: this.target.name, services: this.#services, from, to, event, ...cause });
     if (from === "draining") clearTimeout(this.#drainTimer);
-    if (to === "asleep" || to === "paused") this.#needs?.release();
+    if (to !== "asleep" && to !== "paused") return;
+    this.#needs?.release();
+    this.#companions?.release();
   }
 
   #perform(effect: EffectName, from: StateName, { newcomer, error, wasNotStarted }: Circumstance): void {
@@ -358,7 +367,7 @@ export class Activator {
 
   #grant(): void {
     if (this.usage.isUsed) this.noteActivity();
-    else this.#idle.measure(this.#policy.idleTimeoutMs);
+    else this.#becameUnused();
     this.#claims.grant(this.#up ?? { address: "" });
   }
 
@@ -379,10 +388,14 @@ export class Activator {
 
   /** The last client may be one of a dependent that still holds the target. */
   #useChanged(isUsed: boolean): void {
-    if (isUsed) return this.#idle.cancel();
+    if (isUsed) {
+      this.#idle.cancel();
+      if (this.#state.name === "ready") this.#companions?.wake();
+      return;
+    }
     if (this.#claims.held === 0) return;
     this.noteActivity();
-    if (this.#state.name === "ready") this.#idle.measure(this.#policy.idleTimeoutMs);
+    this.#becameUnused();
   }
 
   /** A newcomer thaws what somebody paused, and wakes what the target needs and has lost. */
@@ -406,6 +419,12 @@ export class Activator {
     if (this.#claims.release(lease) && lease.holder.kind === "client") this.noteActivity();
     this.#dispatch("release");
     if (this.#isFrozen && this.#state.leases === 0) this.#pausedUnused();
+  }
+
+  /** Its idle time begins, although dependents may hold it. */
+  #becameUnused(): void {
+    this.#companions?.releaseIn(this.#idleRestMs, () => this.#claims.held > 0);
+    if (this.#state.name === "ready") this.#idle.measure(this.#policy.idleTimeoutMs);
   }
 
   #refuseInCooldown(): void {
@@ -441,11 +460,15 @@ export class Activator {
       if (sleep === "pause" && deeper !== undefined) this.#idle.start(deeper.afterMs, deeper.afterMs);
       return;
     }
+    this.#idle.start(this.#idleRestMs, this.#policy.idleTimeoutMs);
+  }
+
+  /** The last client may have been one of a dependent that went to sleep only now: that idle time has passed already. */
+  get #idleRestMs(): number {
     const { idleTimeoutMs, minUptimeMs } = this.#policy;
-    // The last client may have been one of a dependent that went to sleep only now: that idle time has passed already.
     const idleSince = Math.max(this.usage.lastUsed, this.#readyAt);
     const sleepsAt = Math.max(idleSince + idleTimeoutMs, this.#readyAt + minUptimeMs);
-    this.#idle.start(Math.max(0, sleepsAt - performance.now()), idleTimeoutMs);
+    return Math.max(0, sleepsAt - performance.now());
   }
 
   // Bringing it up
@@ -460,6 +483,8 @@ export class Activator {
     const run = new Run({ target, probe: this.#probe, adopt, ...prepare, timeoutMs, timeoutError });
     this.#run = run;
     if (adopt) needs?.join();
+    if (adopt) this.#companions?.join();
+    else this.#companions?.wake();
     run.bringUp().then(
       (up) => this.#broughtUp(run, up),
       (error) => this.#notBroughtUp(run, error),

@@ -121,7 +121,8 @@ export class Needs {
 
   /** Never rejects. */
   async #regain(dependency: Dependency, reason: unknown, released: AbortSignal): Promise<void> {
-    if (reason instanceof ExitedError && !isStop(reason.exit)) {
+    // One that ended with 0 has done its work.
+    if (reason instanceof ExitedError && !isStop(reason.exit) && reason.exit.code !== 0) {
       await this.#pause(dependency.name, released);
       if (released.aborted || this.#held.has(dependency.name)) return;
       // Its own activator tells of the failure.

@@ -22,7 +22,10 @@ export interface ServiceStatus {
   /** What keeps it awake although no client uses it: use that bypasses wakeport. Absent when nothing does. */
   readonly held_by?: readonly string[];
   readonly target: string;
-  /** Front addresses, each with the port of the target that is woken for it. */
+  /** Services with which this one is woken; absent if there are none. */
+  readonly with?: readonly string[];
+  readonly group?: string;
+  /** Front addresses, each with the port of the target that is woken for it; empty if no client connects to it. */
   readonly ports: readonly PortStatus[];
   readonly connections: number;
   readonly waiting: number;
@@ -133,6 +136,8 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
     ...heldBy(view),
     ...(view !== undefined && { cause: view.missing ?? view.cause, since: rfc3339(view.since) }),
     target,
+    ...(service.wakesWith.length > 0 && { with: service.wakesWith }),
+    ...(service.group !== undefined && { group: service.group }),
     ports: [
       ...service.ports.map((port) => ({ ...portStatus(port, hasFixedPort(service)), ...namesOf(service, port) })),
       ...service.data.map((port) => ({ ...portStatus(port, true), data: true as const })),

@@ -38,7 +38,9 @@ ${configOptionHelp}`,
     const lines = [
       ...planLines(services),
       ...linesOf("how clients are met, and targets live:", config, mannerWords),
-      ...linesOf("who may connect, and how many:", config, admissionWords),
+      ...linesOf("who may connect, and how many:", config, (service) =>
+        service.ports.length === 0 ? undefined : admissionWords(service),
+      ),
       ...(await engineReport(config, context)),
       ...remarkLines(config),
       ...ftpSettings(config.services),

@@ -9,13 +9,22 @@ export function planLines(services: readonly PlannedService[]): string[] {
 
 type PlannedService = Omit<ServiceStatus, "state"> & { readonly state?: ServiceStatus["state"] };
 
-function rowsOf({ name, ports, target, state, idle_timeout_ms, start_timeout_ms }: PlannedService): string[][] {
+function rowsOf(service: PlannedService): string[][] {
+  const { name, ports, target, state, idle_timeout_ms, start_timeout_ms } = service;
   const idle = idle_timeout_ms === undefined ? "" : `idle ${formatDuration(idle_timeout_ms)}`;
   const start = start_timeout_ms === undefined ? "" : `start ≤ ${formatDuration(start_timeout_ms)}`;
+  const rest = [...(state === undefined ? [] : [state]), idle, start];
+  if (ports.length === 0) return [[name, `${wakersOf(service)} → ${target}`, ...rest]];
   return ports.map((port, index) => {
     const way = `${frontWords(port)} → ${target}${port.target === undefined ? "" : `:${formatRange(port.target, port.count)}`}${port.data ? " (data)" : ""}`;
-    return index === 0 ? [name, way, ...(state === undefined ? [] : [state]), idle, start] : ["", way];
+    return index === 0 ? [name, way, ...rest] : ["", way];
   });
+}
+
+/** What wakes a service that no client connects to. */
+function wakersOf({ with: leaders = [], group }: PlannedService): string {
+  const wakers = [leaders.length > 0 && `with ${leaders.join(", ")}`, group !== undefined && `group ${group}`];
+  return wakers.filter((one) => one !== false).join(", ") || "no ports";
 }
 
 /** Pads columns to the same width. */

@@ -4,6 +4,7 @@ import { isWoken, type Service, type WokenService } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";
 import { formatRange } from "../config/ports.ts";
 import { formatDuration } from "../config/units.ts";
+import { type WakingCycle, wakingCycles } from "../config/waking.ts";
 import { keyOf, policyOf } from "../targets.ts";
 
 /** Where active transfers come from, which no client connects to. */
@@ -18,7 +19,20 @@ export function remarks(services: readonly Service[]): { readonly of: string; re
   return [
     ...enabled.flatMap((service) => remarksOn(service).map((remark) => ({ of: service.name, remark }))),
     ...[...Map.groupBy(enabled, keyOf).values()].flatMap(remarksOnSharing),
+    ...wakingCycles(enabled).map(remarkOnCycle),
   ];
+}
+
+/** Cycles are no mistake, but what happens is not obvious. */
+function remarkOnCycle({ chain, by }: WakingCycle): { readonly of: string; readonly remark: string } {
+  const [first, last] = [chain[0] ?? "", chain.at(-1) ?? ""];
+  const way = chain.join(" → ");
+  if (by === "with") {
+    const remark = `is woken with "${last}" and depends on it (${way}): both sleep when the idle time of "${last}" is over, "${first}" first`;
+    return { of: first, remark };
+  }
+  const why = `"${first}" depends on "${last}" through services outside of group "${by.group}"`;
+  return { of: `${first}, ${last}`, remark: `${why} (${way}): all of these wake together, and sleep in this order` };
 }
 
 /** Services that differ in times that they can only have together. */

@@ -48,6 +48,7 @@ export type LogFormat = "auto" | "json" | "pretty" | "xinetd";
 /** A named entry of `services`. */
 export interface Service {
   readonly name: string;
+  /** Empty for a service that is only woken with others. */
   readonly ports: readonly ServicePort[];
   /** Where clients that are being served may come once more, each port to the same one of the target. TCP. */
   readonly data: readonly ServicePort[];
@@ -83,6 +84,8 @@ export interface Service {
   readonly udp: UdpPolicy;
   /** Names of services whose targets are up while this one is awake. */
   readonly dependsOn: readonly string[];
+  /** Names of services with which this one is awake. */
+  readonly wakesWith: readonly string[];
   /** Services of one group are awake together. */
   readonly group?: string;
   readonly enabled: boolean;

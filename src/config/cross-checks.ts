@@ -3,6 +3,7 @@ import { isWoken, type Service } from "./config.ts";
 import type { Report } from "./issues.ts";
 import { conflictOn, entriesOf, type PortOwner } from "./shared-fronts.ts";
 import { suggest } from "./suggest.ts";
+import { cyclesOf } from "./waking.ts";
 
 /** No two listeners on one port, the admin server's among them; services may share one by name. */
 export function checkFronts(services: readonly Service[], admin: { host: string; port: number }, report: Report): void {
@@ -64,27 +65,12 @@ export function checkDependencies(services: readonly Service[], names: readonly 
       }
     }
   }
-  for (const circle of circles(services)) {
+  const next = (name: string): readonly string[] => byName.get(name)?.dependsOn ?? [];
+  for (const circle of cyclesOf([...byName.keys()], next)) {
     const path = ["services", circle[0] ?? "", "depends_on"];
     const hint = "one of them must do without the other";
     report({ path, message: `services depend on each other in a circle: ${circle.join(" → ")}`, hint });
   }
-}
-
-/** Each circle of `depends_on` once, with its first service at both ends. */
-function circles(services: readonly Service[]): string[][] {
-  const byName = new Map(services.map((service) => [service.name, service]));
-  const found: string[][] = [];
-  const done = new Set<string>();
-  const visit = (name: string, way: readonly string[]): void => {
-    const start = way.indexOf(name);
-    if (start >= 0) found.push([...way.slice(start), name]);
-    if (start >= 0 || done.has(name)) return;
-    for (const other of byName.get(name)?.dependsOn ?? []) visit(other, [...way, name]);
-    done.add(name);
-  };
-  for (const { name } of services) visit(name, []);
-  return found;
 }
 
 /** What wakes and sleeps together must agree on when. */

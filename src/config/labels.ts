@@ -93,7 +93,7 @@ function shaped({ reference, name }: LabelledContainer, raw: Record<string, unkn
   }
   const files = fileLabels(parsed.data.services[serviceName]?.banner);
   if (files.length > 0) return { problems: files };
-  const { config: resolved, problems } = resolve(parsed.data, "labels", { adminListen: config.admin });
+  const { config: resolved, problems } = resolve(parsed.data, "labels", { adminListen: config.admin, hasOthers: true });
   if (problems.length > 0) return { problems: problems.map((problem) => inWords(problem, serviceName)) };
   // Its target is the container that has the labels.
   const service = resolved.services[0] as WokenService;

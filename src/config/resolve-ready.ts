@@ -33,8 +33,11 @@ export function resolveReady(
   }
   const wrong = ready.find(({ kind }) => connecting.has(kind));
   if (wrong !== undefined && own.ready !== undefined) {
-    const message = `service "${name}": "ready: ${wrong.kind}" connects to a TCP port, and all its ports are for UDP`;
-    const hint = 'remove it, or use {log: …} or "healthy": without "ready" the first datagram finds out';
+    const isPortless = own.ports.length === 0;
+    const why = isPortless ? "it has no ports" : "all its ports are for UDP";
+    const message = `service "${name}": "ready: ${wrong.kind}" connects to a TCP port, and ${why}`;
+    const otherwise = isPortless ? "the target is ready when it is up" : "the first datagram finds out";
+    const hint = `remove it, or use {log: …} or "healthy": without "ready" ${otherwise}`;
     report({ path: ["services", name, "ready"], message, hint });
   }
   return ready.filter(({ kind }) => !connecting.has(kind));

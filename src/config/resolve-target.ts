@@ -55,6 +55,10 @@ export function resolveTarget(
     const message = `service "${name}": a target of the kind "${kind}" is not started, so it depends on nothing`;
     report({ path, key: "depends_on", message, hint: "remove it" });
   }
+  if (own.with.length > 0 && kind !== "container" && kind !== "process") {
+    const message = `service "${name}": a target of the kind "${kind}" is not started, so it is woken with nothing`;
+    report({ path, key: "with", message, hint: "remove it" });
+  }
   if (own.inetd?.wait) checkHandedListener(name, own, defaults, report);
   return readTarget(name, own, own.network ?? defaults.network ?? builtIn.network, report);
 }
@@ -64,7 +68,7 @@ const byConnecting = ["protocol", "hold", "wake_on", "ftp", "proxy_protocol"] as
 const unsaid: ReadonlySet<unknown> = new Set([builtIn.protocol, builtIn.hold, builtIn.wake_on]);
 
 function checkDatagrams(name: string, own: ParsedService, report: Report): void {
-  if (!own.ports.every(({ protocol }) => protocol === "udp")) return;
+  if (own.ports.length === 0 || !own.ports.every(({ protocol }) => protocol === "udp")) return;
   for (const key of byConnecting.filter((one) => own[one] !== undefined && !unsaid.has(own[one]))) {
     const message = `service "${name}": "${key}" is about connections, and all its ports are for UDP`;
     report({ path: ["services", name], key, message, hint: "remove it" });
@@ -119,7 +123,7 @@ function processOf(
   const { command, listen, cwd, env, user, group, activation } = process;
   const isHandedListener = activation === "listen_fds";
   const port = listen?.port ?? (isHandedListener ? undefined : ports[0]?.target);
-  if (port === undefined && !isHandedListener) {
+  if (port === undefined && !isHandedListener && ports.length > 0) {
     const message = `service "${name}": it is not said on which port the process listens`;
     const hint = 'add listen: "127.0.0.1:PORT", or write ports as "FRONT:PORT"';
     report({ path: ["services", name, "process"], message, hint });

@@ -9,6 +9,7 @@ import { resolveData } from "./resolve-data.ts";
 import { resolveFtp } from "./resolve-ftp.ts";
 import { resolveHold } from "./resolve-hold.ts";
 import { resolveNames } from "./resolve-names.ts";
+import { resolvePortless } from "./resolve-portless.ts";
 import { resolveProxyProtocol } from "./resolve-proxy-protocol.ts";
 import { resolveReady } from "./resolve-ready.ts";
 import { dependencyPolicy, resolveSleep } from "./resolve-sleep.ts";
@@ -16,6 +17,7 @@ import { resolvePort, resolveTarget, resolveUdp } from "./resolve-target.ts";
 import { resolveWakeOn } from "./resolve-wake-on.ts";
 import type { ParsedConfig, ParsedService } from "./schema.ts";
 import type { ParsedPolicies } from "./schema-policies.ts";
+import { checkWakeable, checkWith } from "./waking.ts";
 
 /** What comes from outside of the file. */
 export interface ResolveContext {
@@ -27,6 +29,8 @@ export interface ResolveContext {
   readonly trimmed?: ReadonlySet<string>;
   /** The section `defaults` as it is written. */
   readonly writtenDefaults?: unknown;
+  /** Whether services that are not in the file may belong to a group of it. */
+  readonly hasOthers?: boolean;
 }
 
 export function resolve(
@@ -57,8 +61,14 @@ export function resolve(
   };
   checkFronts(services, admin, report);
   checkSharing(services, report);
-  checkDependencies(services, context.names ?? Object.keys(parsed.services), report);
+  const names = context.names ?? Object.keys(parsed.services);
+  checkDependencies(services, names, report);
   checkGroups(services, report);
+  checkWith(services, names, report);
+  const { trimmed = new Set() } = context;
+  const isComplete = services.length === names.length && trimmed.size === 0;
+  const hasPorts = ({ name }: Service): boolean => trimmed.has(name) || parsed.services[name]?.ports.length !== 0;
+  checkWakeable(services, { hasPorts, isComplete, hasOthers: context.hasOthers === true }, report);
   return {
     problems,
     config: {
@@ -84,7 +94,16 @@ export function resolve(
 
 type Unadmitted = Omit<Service, keyof ReturnType<typeof resolveAdmission>>;
 
-function resolveService(name: string, own: ParsedService, defaults: ParsedPolicies, report: Report): Unadmitted[] {
+function resolveService(
+  name: string,
+  written: ParsedService,
+  writtenDefaults: ParsedPolicies,
+  report: Report,
+): Unadmitted[] {
+  const { own, defaults } =
+    written.ports.length === 0
+      ? resolvePortless(name, written, writtenDefaults, report)
+      : { own: written, defaults: writtenDefaults };
   const target = resolveTarget(name, own, defaults, report);
   if (target === undefined) return [];
   const ports = own.ports.map((port, index) => resolvePort(name, port, index, target, report));
@@ -120,6 +139,7 @@ function resolveService(name: string, own: ParsedService, defaults: ParsedPolici
       udp: resolveUdp(name, own, defaults, report),
       enabled: own.enabled ?? defaults.enabled ?? builtIn.enabled,
       dependsOn: own.depends_on,
+      wakesWith: own.with,
       ...(names !== undefined && { names }),
       ...(own.group !== undefined && { group: own.group }),
       ...(stopGraceMs !== undefined && { stopGraceMs }),

@@ -43,6 +43,8 @@ export interface ParsedConfig {
 export interface ParsedService extends ParsedPolicies {
   readonly depends_on: readonly string[];
   readonly group?: string | undefined;
+  readonly with: readonly string[];
+  /** Empty for a service that no client connects to. */
   readonly ports: readonly PortMapping[];
   readonly data?: readonly PortMapping[] | undefined;
   readonly host?: readonly string[] | undefined;
@@ -58,7 +60,10 @@ export interface ParsedService extends ParsedPolicies {
 const service = z.strictObject({
   ports: z
     .union([port.transform((one) => [one]), z.array(port).min(1)])
-    .describe("Where to listen, as in compose: [address:]front[:target], of which both may be ranges"),
+    .default([])
+    .describe(
+      "Where to listen, as in compose: [address:]front[:target], of which both may be ranges; default: no port",
+    ),
   data: z
     .union([dataPort.transform((one) => [one]), z.array(dataPort).min(1)])
     .optional()
@@ -80,6 +85,10 @@ const service = z.strictObject({
     .default([])
     .describe("Services whose targets are ready before this one starts, and stay up as long as it is awake"),
   group: dockerName.optional().describe("Services of one group wake and sleep together"),
+  with: z
+    .array(z.string().min(1))
+    .default([])
+    .describe("Services with which this one wakes and sleeps; they neither wait for it nor fail with it"),
   ...z.strictObject(policies).partial().shape,
 });
 

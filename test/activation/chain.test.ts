@@ -4,6 +4,7 @@ import { suite, test } from "node:test";
 import type { Policy } from "../../src/activation/activator.ts";
 import { Group } from "../../src/activation/group.ts";
 import { type Dependency, Needs } from "../../src/activation/needs.ts";
+import { TargetError } from "../../src/errors.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { policy, Stage } from "./stage.ts";
 import { VirtualClock } from "./virtual-clock.ts";
@@ -15,6 +16,8 @@ const drain = { drainMs: 10_000, leaveRunning: false };
 
 interface Part {
   readonly needs?: readonly string[];
+  /** What wakes and sleeps with it. */
+  readonly companions?: readonly string[];
   readonly group?: Group;
   readonly policy?: Partial<Policy>;
 }
@@ -53,12 +56,14 @@ class Project implements Disposable {
   }
 
   #stage(name: string, part: Part): Stage {
-    const needs = new Needs({
-      resolve: () => Promise.resolve((part.needs ?? []).map((other) => this.#dependency(stage, other))),
-      onFailure: (error) => assert.fail(error),
-    });
+    const needsOf = (names: readonly string[] = []): Needs =>
+      new Needs({
+        resolve: () => Promise.resolve(names.map((other) => this.#dependency(stage, other))),
+        onFailure: (error) => assert.fail(error),
+      });
     const { group } = part;
-    const stage: Stage = new Stage(part.policy, { needs, clock: this.clock, ...(group && { group }) });
+    const claims = { needs: needsOf(part.needs), companions: needsOf(part.companions) };
+    const stage: Stage = new Stage(part.policy, { ...claims, clock: this.clock, ...(group && { group }) });
     Object.assign(stage.target, { name, isPrompt: true, onStop: () => this.#order.push(stage) });
     return stage;
   }
@@ -261,5 +266,156 @@ suite("a group", () => {
     assert.deepEqual(project.states, { a: "asleep", b: "asleep", c: "asleep", d: "asleep" });
     assert.deepEqual(project.fallenAsleep, ["a", "b", "c", "d"]);
     await Promise.all(closed);
+  });
+});
+
+suite("a companion", () => {
+  const pair = { web: { companions: ["worker"] }, worker: {} };
+
+  test("wakes with its target, and sleeps after it", async () => {
+    using project = new Project(pair);
+    const client = project.stage("web").claim();
+    await project.clock.advance(3 * idleTimeoutMs);
+    assert.deepEqual(project.states, { web: "ready", worker: "ready" });
+    assert.deepEqual(project.stage("worker").activator.view.dependents, ["web"]);
+    client.release();
+    await project.clock.advance(idleTimeoutMs - 1);
+    assert.deepEqual(project.states, { web: "ready", worker: "ready" });
+    await project.clock.advance(20);
+    assert.deepEqual(project.states, { web: "asleep", worker: "asleep" });
+    assert.deepEqual(project.fallenAsleep, ["web", "worker"]);
+    assert.equal(project.clock.pending, 0);
+  });
+
+  test("is not waited for, and its failure concerns only itself", async () => {
+    using project = new Project(pair);
+    const { target } = project.stage("worker");
+    target.isPrompt = false;
+    const client = project.stage("web").claim();
+    await project.clock.settle();
+    assert.ok(client.isHeld);
+    assert.deepEqual(project.states, { web: "ready", worker: "starting" });
+    target.failStart(new TargetError("failed", "no such image"));
+    await project.clock.settle();
+    target.isPrompt = true;
+    assert.equal(client.cutBy, undefined);
+    assert.equal(project.states["web"], "ready");
+
+    target.finishStop();
+    await project.clock.advance(2_000);
+    assert.equal(project.states["worker"], "asleep", "tried again without a client");
+    const next = project.stage("web").claim();
+    await project.clock.settle();
+    assert.deepEqual(project.states, { web: "ready", worker: "ready" });
+    for (const one of [client, next]) one.release();
+    await project.clock.advance(idleTimeoutMs + 20);
+    assert.deepEqual(project.states, { web: "asleep", worker: "asleep" });
+  });
+
+  test("that crashes is started again, and one that ended with 0 is not", async () => {
+    using project = new Project(pair);
+    const client = project.stage("web").claim();
+    await project.clock.settle();
+    project.stage("worker").target.goDown({ code: 3 });
+    await project.clock.settle();
+    assert.equal(project.states["worker"], "ready");
+    project.stage("worker").target.goDown({ code: 0 });
+    await project.clock.advance(120_000);
+    assert.equal(project.states["worker"], "asleep");
+    client.release();
+    await project.clock.advance(idleTimeoutMs + 20);
+    assert.deepEqual(project.states, { web: "asleep", worker: "asleep" });
+  });
+
+  test("of two targets is awake while one of them is", async () => {
+    using project = new Project({ ...pair, api: { companions: ["worker"] } });
+    const [first, second] = [project.stage("web").claim(), project.stage("api").claim()];
+    await project.clock.settle();
+    first.release();
+    await project.clock.advance(3 * idleTimeoutMs);
+    assert.deepEqual(project.states, { web: "asleep", worker: "ready", api: "ready" });
+    second.release();
+    await project.clock.advance(idleTimeoutMs + 20);
+    assert.deepEqual(project.states, { web: "asleep", worker: "asleep", api: "asleep" });
+  });
+
+  test("stays awake with a target that min_uptime, or use past wakeport, keeps awake", async () => {
+    using project = new Project({ ...pair, web: { ...pair.web, policy: { minUptimeMs: 3 * idleTimeoutMs } } });
+    const uses = ["an exec session"];
+    project.stage("web").target.otherUse = () => Promise.resolve([...uses]);
+    project.stage("web").claim((claim) => claim.release());
+    await project.clock.advance(5 * idleTimeoutMs);
+    assert.deepEqual(project.states, { web: "ready", worker: "ready" });
+    uses.pop();
+    await project.clock.advance(2 * idleTimeoutMs);
+    assert.deepEqual(project.states, { web: "asleep", worker: "asleep" });
+  });
+
+  test("that depends on its target sleeps before it, when the idle time of that is over", async () => {
+    using project = new Project({ ...pair, worker: { needs: ["web"] } });
+    const client = project.stage("web").claim();
+    await project.clock.advance(3 * idleTimeoutMs);
+    assert.deepEqual(project.states, { web: "ready", worker: "ready" });
+    client.release();
+    await project.clock.advance(idleTimeoutMs / 2);
+    const next = project.stage("web").claim();
+    await project.clock.advance(3 * idleTimeoutMs);
+    assert.deepEqual(project.states, { web: "ready", worker: "ready" });
+    next.release();
+    await project.clock.advance(idleTimeoutMs - 1);
+    assert.deepEqual(project.states, { web: "ready", worker: "ready" });
+    await project.clock.advance(20);
+    assert.deepEqual(project.states, { web: "asleep", worker: "asleep" });
+    assert.deepEqual(project.fallenAsleep, ["worker", "web"]);
+    assert.equal(project.clock.pending, 0);
+  });
+
+  test("wakes when a dependency that it is with comes into use again without having slept", async () => {
+    const long = { idleTimeoutMs: 5 * idleTimeoutMs };
+    using project = new Project({
+      site: { needs: ["web"], policy: long },
+      web: { companions: ["worker"] },
+      worker: { needs: ["web"] },
+    });
+    const first = project.stage("site").claim();
+    await project.clock.settle();
+    first.release();
+    await project.clock.advance(2 * idleTimeoutMs);
+    assert.deepEqual(project.states, { site: "ready", web: "ready", worker: "asleep" });
+    const second = project.stage("site").claim();
+    await project.clock.settle();
+    assert.deepEqual(project.states, { site: "ready", web: "ready", worker: "ready" });
+    second.release();
+    await project.clock.advance(5 * idleTimeoutMs + 20);
+    assert.deepEqual(project.states, { site: "asleep", web: "asleep", worker: "asleep" });
+  });
+
+  test("of a target that was found running is held if it runs, and not started", async () => {
+    using project = new Project(pair);
+    project.stage("web").target.comeUp();
+    await project.clock.settle();
+    assert.deepEqual(project.states, { web: "ready", worker: "asleep" });
+    project.stage("worker").target.comeUp();
+    await project.clock.settle();
+    assert.deepEqual(project.stage("worker").activator.view.dependents, ["web"]);
+    await project.clock.advance(idleTimeoutMs + 20);
+    assert.deepEqual(project.states, { web: "asleep", worker: "asleep" });
+  });
+
+  test("that depends on its target is closed with it at once, in the middle of use as soon as that is over", async () => {
+    for (const isUsed of [false, true]) {
+      using project = new Project({ ...pair, worker: { needs: ["web"] } });
+      const client = project.stage("web").claim();
+      await project.clock.settle();
+      if (!isUsed) client.release();
+      const closed = ["web", "worker"].map((name) => project.stage(name).activator.close(drain));
+      await project.clock.settle();
+      if (isUsed) assert.deepEqual(project.states, { web: "draining", worker: "draining" });
+      client.release();
+      await project.clock.settle();
+      assert.deepEqual(project.states, { web: "asleep", worker: "asleep" });
+      await Promise.all(closed);
+      assert.equal(project.clock.pending, 0);
+    }
   });
 });

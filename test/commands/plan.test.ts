@@ -24,6 +24,8 @@ suite("planLines()", () => {
     const text = `services:
   app: { ports: ["80", "443/udp"], host: [app.localhost, "*.app.localhost"], container: app }
   rest: { ports: 80, host: "*", forward: "10.0.0.1:8080" }
+  worker: { container: worker, with: [app], group: shop }
+  cron: { process: { command: [cron, -f] }, group: shop }
 `;
     const { services } = parseConfig(Buffer.from(text), "w.yaml", { env: {}, adminListen: { host: "::1", port: 1 } });
     const planned = services.map((service) => {
@@ -31,9 +33,11 @@ suite("planLines()", () => {
       return rest;
     });
     assert.deepEqual(planLines(planned), [
-      "  app    *:80 host app.localhost, *.app.localhost → container app:80   idle 5m   start ≤ 1m",
-      "         *:443/udp → container app:443",
-      "  rest   *:80 host * → 10.0.0.1:8080",
+      "  app      *:80 host app.localhost, *.app.localhost → container app:80   idle 5m   start ≤ 1m",
+      "           *:443/udp → container app:443",
+      "  rest     *:80 host * → 10.0.0.1:8080",
+      "  worker   with app, group shop → container worker                       idle 5m   start ≤ 1m",
+      "  cron     group shop → process cron -f                                  idle 5m   start ≤ 1m",
     ]);
   });
 });

@@ -21,6 +21,23 @@ suite("remarks()", () => {
     assert.deepEqual(told(`${ftp}, ${web("start_timeout: 6s, enabled: false")}`), []);
   });
 
+  test("show the cycles that groups and `with` close, which wakeport resolves", () => {
+    const outside = "b: { container: b, depends_on: [c] }, c: { container: c, depends_on: [d] }";
+    const members = (group: string): string =>
+      `a: { ports: 1, container: a, group: shop, depends_on: [b] }, d: { ports: 2, container: d, group: ${group} }`;
+    assert.deepEqual(told(`${members("shop")}, ${outside}`), [
+      'a, d: "a" depends on "d" through services outside of group "shop" (a → b → c → d): all of these wake together, and sleep in this order',
+    ]);
+    assert.deepEqual(told(`${members("other")}, ${outside}`), []);
+    const web = "web: { ports: 1, container: web, group: g, depends_on: [db] }, db: { container: db, group: g }";
+    assert.deepEqual(told(web), []);
+    const worker = (more: string): string => `${web}, worker: { container: worker, with: [web], ${more} }`;
+    assert.deepEqual(told(worker("depends_on: [db]")), []);
+    assert.deepEqual(told(worker("depends_on: [web]")), [
+      'worker: is woken with "web" and depends on it (worker → web): both sleep when the idle time of "web" is over, "worker" first',
+    ]);
+  });
+
   const cases: Readonly<Record<string, readonly RegExp[]>> = {
     "protocol: ftp, container: c, ports: 21": [/clients that encrypt .* needs "data:" ports/],
     "protocol: ftp, container: c, ports: 21, data: 30000": [],

@@ -117,6 +117,11 @@ suite("labels of a container", () => {
     assert.deepEqual(service.ports, [{ front: 2121, target: 2121 }]);
   });
 
+  test("make a service without ports of a container that belongs to a group", () => {
+    const { ports, group, ready } = serviceOf({ "wakeport.group": "shop" });
+    assert.deepEqual([ports, group, ready], [[], "labels demo/shop", []]);
+  });
+
   test("fall back on the defaults of the file", () => {
     assert.equal(serviceOf({ "wakeport.ports": "2121" }).idleTimeoutMs, 7 * 60_000);
   });
@@ -134,7 +139,11 @@ suite("labels of a container", () => {
       { "wakeport.enable": "yes" },
       /^label wakeport\.enable is "yes": expected true or false$/,
     ],
-    "no ports": [{}, /service "web" needs "ports"/],
+    "no ports": [
+      {},
+      /service "web" has no "ports", and nothing wakes it \(add "group: NAME" .*or "ports" for clients\)/,
+    ],
+    "with other services": [{ "wakeport.with": "[web]" }, /^unknown label wakeport\.with/],
     "a port that is none": [{ "wakeport.ports": "21!" }, /^label wakeport\.ports: .*"21!" is no port/],
     "a duration without a unit": [
       { "wakeport.ports": "1", "wakeport.idle_timeout": "300" },

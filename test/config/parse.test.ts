@@ -179,7 +179,10 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
   ],
   "ports in defaults": [`defaults: { ports: [1] }\n${service("")}`, /"ports" belongs to one service/],
   "a bad name": ["services: { 'a b': { ports: 1, container: c } }", /a service's name has letters/],
-  "no ports": ["services: { a: { container: c } }", /service "a" needs "ports"/],
+  "no ports": [
+    "services: { a: { container: c } }",
+    /service "a" has no "ports", and nothing wakes it[\s\S]*add "with: \[SERVICE\]" .*"group: NAME" .*"ports"/,
+  ],
   "an empty list of ports": ["services: { a: { ports: [], container: c } }", /"ports" of service "a"/],
   "no target": [
     "services: { a: { ports: 1 } }",

@@ -22,7 +22,21 @@ suite("compose/wakeport.reference.yaml", () => {
     const { services } = parseConfig(bytes, file, context);
     assert.deepEqual(
       services.map(({ name }) => name),
-      ["ftp", "api", "classic", "search", "dns", "docs", "legacy", "ping", "trap", "app", "other-sites", "web"],
+      [
+        "ftp",
+        "api",
+        "classic",
+        "search",
+        "worker",
+        "dns",
+        "docs",
+        "legacy",
+        "ping",
+        "trap",
+        "app",
+        "other-sites",
+        "web",
+      ],
     );
   });
 

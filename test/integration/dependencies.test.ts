@@ -274,6 +274,45 @@ engineTest("a chain sleeps at once when the idle time after its last client is o
   assert.ok(idleMs < 23_000, `it sleeps ${idleMs} ms after the last client`);
 });
 
+engineTest("workers without ports wake and sleep with a service, and with a group", async (lab) => {
+  const project = new Project(lab);
+  const db = await project.make("db", { program: echo() });
+  const web = await project.make("web", { program: echo() }, "db:service_started:false");
+  // As workers in compose files often do, it depends on the service that it works for.
+  const worker = await project.make("worker", sleeper, "web:service_started:false,db:service_started:false");
+  const cron = await project.make("cron", sleeper);
+  const [portless, group] = [
+    { ports: undefined, ...SHORT },
+    { group: "shop", ...SHORT },
+  ];
+  const options = { defaults: SHORT, shutdown: { drain: "60s", targets: "stop" } } as const;
+  const services = {
+    web: { to: web, ...group },
+    cron: { to: cron, ...portless, ...group },
+    worker: { to: worker, ...portless, with: ["web"] },
+  };
+  const wakeport = await lab.wakeport(services, options);
+  wakeport.mayWake(db, project.nameOf("db"));
+  {
+    using client = await wakeport.connect("web");
+    await eventually("a greeting", () => client.text.startsWith("220"));
+    for (const name of ["worker", "cron"]) await wakeport.until(name, "ready");
+    assert.deepEqual(statusOf(wakeport, "worker").dependents, [`container ${web.name}`]);
+    assert.deepEqual(statusOf(wakeport, "worker").ports, []);
+  }
+  await allAsleep(web, worker, cron, db);
+  assert.deepEqual(await orderOf(lab, "die", { web, worker, db }), ["worker", "web", "db"]);
+
+  {
+    using _client = await wakeport.connect("web");
+    for (const name of ["web", "worker", "cron"]) await wakeport.until(name, "ready");
+  }
+  const began = performance.now();
+  await wakeport.close();
+  assert.ok(performance.now() - began < 50_000, "closed only at the end of the drain");
+  await allAsleep(web, worker, cron, db);
+});
+
 function statusOf(wakeport: Wakeport, service: string): Wakeport["status"]["services"][number] {
   const found = wakeport.status.services.find(({ name }) => name === service);
   assert.ok(found);

@@ -1,0 +1,136 @@
+/** Which services wake which: whether each can be woken, and which cycles there are. */
+import { isWoken, type Service } from "./config.ts";
+import type { Report } from "./issues.ts";
+import { suggest } from "./suggest.ts";
+
+/** Each service of a `with` can be woken, and no two services are woken with each other. */
+export function checkWith(services: readonly Service[], names: readonly string[], report: Report): void {
+  const byName = new Map(services.map((service) => [service.name, service]));
+  for (const { name, wakesWith } of services) {
+    for (const [index, other] of wakesWith.entries()) {
+      const path = ["services", name, "with", index];
+      const service = byName.get(other);
+      if (other === name) {
+        const hint = 'name the services that wake it, or write "group: NAME" in all of them';
+        report({ path, message: `service "${name}" is "with" itself`, hint });
+      } else if (service?.enabled === false) {
+        const message = `service "${name}" is woken with "${other}", which is not enabled`;
+        report({ path, message, hint: `enable "${other}", or write "enabled: false" here as well` });
+      } else if (service !== undefined && !isWoken(service)) {
+        report({ path, message: `service "${name}" is woken with "${other}", which has nothing to start` });
+      } else if (!names.includes(other)) {
+        const near = suggest(other, names);
+        const hint = near === undefined ? "it names services of this file" : `did you mean "${near}"?`;
+        report({ path, message: `service "${name}" is woken with "${other}", which does not exist`, hint });
+      }
+    }
+  }
+  const wakesWith = (name: string): readonly string[] =>
+    byName.get(name)?.wakesWith.filter((other) => other !== name) ?? [];
+  for (const cycle of cyclesOf([...byName.keys()], wakesWith)) {
+    const message = `"with" forms a cycle: ${cycle.join(" → ")}`;
+    const hint = 'to wake services with each other write "group: NAME" in all of them';
+    report({ path: ["services", cycle[0] ?? "", "with"], message, hint });
+  }
+}
+
+export interface KnownServices {
+  /** Whether a service was written with ports, right or wrong. */
+  readonly hasPorts: (service: Service) => boolean;
+  /** Whether these are all services of the file. */
+  readonly isComplete: boolean;
+  /** Whether a group may have members from elsewhere. */
+  readonly hasOthers: boolean;
+}
+
+/** Something wakes each service without ports. */
+export function checkWakeable(
+  services: readonly Service[],
+  { hasPorts, isComplete, hasOthers }: KnownServices,
+  report: Report,
+): void {
+  const enabled = services.filter((service) => service.enabled && isWoken(service));
+  const names = new Set(enabled.map(({ name }) => name));
+  // A wrong name is reported by itself.
+  const isKnown = ({ wakesWith }: Service): boolean => wakesWith.every((name) => names.has(name));
+  const woken = new Set(enabled.filter((one) => hasPorts(one) || !isKnown(one) || (hasOthers && one.group)));
+  // The set grows while it is walked.
+  for (const waker of woken) for (const service of enabled) if (wakes(waker, service)) woken.add(service);
+  for (const { name, group, wakesWith } of enabled.filter((service) => !woken.has(service))) {
+    const path = ["services", name];
+    const others = [
+      ...(group === undefined ? [] : [`no service of group "${group}"`]),
+      ...(wakesWith.length === 0 ? [] : [`no service in its "with"`]),
+    ];
+    if (others.length === 0) {
+      const withOne = hasOthers ? "" : '"with: [SERVICE]" to wake it with another service, ';
+      const hint = `add ${withOne}"group: NAME" to wake and sleep with several, or "ports" for clients`;
+      report({ path, message: `service "${name}" has no "ports", and nothing wakes it`, hint });
+    } else if (isComplete) {
+      const message = `nothing wakes service "${name}": ${others.join(" and ")} is woken by clients`;
+      report({ path, message, hint: 'one of them needs "ports"' });
+    }
+  }
+}
+
+function wakes(waker: Service, other: Service): boolean {
+  const isOfSameGroup = waker.group !== undefined && waker.group === other.group;
+  return isOfSameGroup || waker.dependsOn.includes(other.name) || other.wakesWith.includes(waker.name);
+}
+
+/** A service that needs another one that is woken with it, by way of services between them. */
+export interface WakingCycle {
+  /** The services from the one to the other, as they depend on each other. */
+  readonly chain: readonly string[];
+  /** What makes it a cycle: the group of both ends, or the `with` of the first. */
+  readonly by: { readonly group: string } | "with";
+}
+
+/** The chains of `depends_on` that a group or a `with` closes to a cycle: wakeport resolves them, so that all may sleep. */
+export function wakingCycles(services: readonly Service[]): WakingCycle[] {
+  const enabled = services.filter((service) => service.enabled && isWoken(service));
+  return enabled.flatMap((first) =>
+    enabled.flatMap((last): WakingCycle[] => {
+      const isWith = first !== last && first.wakesWith.includes(last.name);
+      const isGroup = first !== last && first.group !== undefined && first.group === last.group;
+      if (!isWith && !isGroup) return [];
+      const chain = chainOf(enabled, first.name, last.name);
+      const isOutside = ({ name, group }: Service): boolean => chain?.includes(name) === true && group !== first.group;
+      // A chain of members alone is no cycle.
+      if (chain === undefined || (!isWith && !enabled.some(isOutside))) return [];
+      return [{ chain, by: isWith ? "with" : { group: first.group ?? "" } }];
+    }),
+  );
+}
+
+/** The shortest chain of `depends_on` from one service to another one; undefined if there is none. */
+function chainOf(services: readonly Service[], from: string, to: string): string[] | undefined {
+  const byName = new Map(services.map((service) => [service.name, service]));
+  const before = new Map<string, string>();
+  const reached = new Set([from]);
+  for (const name of reached) {
+    for (const other of byName.get(name)?.dependsOn ?? []) {
+      if (!reached.has(other)) before.set(other, name);
+      reached.add(other);
+    }
+  }
+  if (!before.has(to)) return undefined;
+  const chain = [to];
+  for (let name = before.get(to); name !== undefined; name = before.get(name)) chain.unshift(name);
+  return chain;
+}
+
+/** Each cycle once, with its first name at both ends. */
+export function cyclesOf(names: readonly string[], next: (name: string) => readonly string[]): string[][] {
+  const found: string[][] = [];
+  const done = new Set<string>();
+  const visit = (name: string, way: readonly string[]): void => {
+    const start = way.indexOf(name);
+    if (start >= 0) found.push([...way.slice(start), name]);
+    if (start >= 0 || done.has(name)) return;
+    for (const other of next(name)) visit(other, [...way, name]);
+    done.add(name);
+  };
+  for (const name of names) visit(name, []);
+  return found;
+}
