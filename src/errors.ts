@@ -33,9 +33,35 @@ export class UnhealthyError extends Error {
   override readonly name = "UnhealthyError";
 }
 
+/** A port that something else on this machine listens on. */
+export interface TakenPort {
+  readonly port: number;
+  readonly protocol: "tcp" | "udp";
+}
+
 /** A front or admin address could not be bound. */
 export class BindError extends Error {
   override readonly name = "BindError";
+  /** The ports that are in use. */
+  readonly taken: readonly TakenPort[];
+
+  constructor(message: string, options: { readonly cause?: unknown; readonly taken?: readonly TakenPort[] } = {}) {
+    super(message, { cause: options.cause });
+    this.taken = options.taken ?? [];
+  }
+}
+
+/** What a failed bind says about its port. */
+export function takenBy(error: unknown, { port, protocol = "tcp" }: Partial<TakenPort>): readonly TakenPort[] {
+  return codeOf(error) === "EADDRINUSE" && port !== undefined ? [{ port, protocol }] : [];
+}
+
+/** One error of all that could not be bound, a line each; undefined if all could. */
+export function bindErrorOf(results: readonly PromiseSettledResult<unknown>[]): BindError | undefined {
+  const reasons = results.flatMap((result) => (result.status === "rejected" ? [result.reason as unknown] : []));
+  if (reasons.length === 0) return undefined;
+  const taken = reasons.flatMap((reason) => (reason instanceof BindError ? reason.taken : []));
+  return new BindError(reasons.map(messageOf).join("\n"), { taken });
 }
 
 /** Something took longer than it may. */

@@ -6,7 +6,7 @@ import { within } from "./async.ts";
 import type { ServiceChanges } from "./config/changes.ts";
 import { isWoken, type Service } from "./config/config.ts";
 import type { InetdSurroundings } from "./destinations.ts";
-import { BindError, DeadlineError, messageOf } from "./errors.ts";
+import { BindError, bindErrorOf, DeadlineError, messageOf } from "./errors.ts";
 import { LiveService, wantedBy, wantedForUdp } from "./live-service.ts";
 import type { Gatehouse } from "./net/admission/entrance.ts";
 import { Seats } from "./net/admission/seats.ts";
@@ -100,10 +100,10 @@ export class Services {
       this.#bind(openings, inherited),
       ...udpListeners.map((listener) => listener.open(inherited.get(listener.front)?.fd)),
     ]);
-    const failures = opened.filter((result) => result.status === "rejected").map(({ reason }) => messageOf(reason));
-    if (failures.length === 0) return;
+    const failure = bindErrorOf(opened);
+    if (failure === undefined) return;
     this.#letGoOfFronts();
-    throw new BindError(failures.join("\n"));
+    throw failure;
   }
 
   /**

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { bansStatus, type EngineStatus, type StatusReport, serviceStatus, unnamedStatus } from "./admin/api.ts";
 import { AdminServer, MOST_ADMIN_CLIENTS } from "./admin/server.ts";
 import { type StateReport, stateReport } from "./admin/state.ts";
+import { within } from "./async.ts";
 import { type Changes, changesBetween } from "./config/changes.ts";
 import { type Config, isWoken, type Service, type TargetSpec } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
@@ -9,7 +10,8 @@ import { NoConfigError } from "./config/load.ts";
 import { ConfigError } from "./config/problem.ts";
 import type { InetdSurroundings } from "./destinations.ts";
 import { Discovery } from "./discovery.ts";
-import { BindError, messageOf, sentenceOf, TargetError } from "./errors.ts";
+import { publishersOf } from "./engine/publishers.ts";
+import { BindError, bindErrorOf, sentenceOf, TargetError } from "./errors.ts";
 import { frontsThatAsk } from "./live-service.ts";
 import { type Gatehouse, gatehouse } from "./net/admission/entrance.ts";
 import { MOST_LEAVING } from "./net/admission/farewell.ts";
@@ -28,6 +30,9 @@ import { Tally } from "./telemetry/tally.ts";
 const FILES_PER_TARGET = 6;
 /** The event stream, a ping, files that are read. */
 const FILES_IN_PASSING = 16;
+
+/** How long the engine is asked which container publishes a port. */
+const PUBLISHERS_MS = 2_000;
 
 /** Fewer connections than this at a time is hardly meant. */
 const FEW_CONNECTIONS = 256;
@@ -120,11 +125,13 @@ export class Sidecar {
    */
   async open(): Promise<void> {
     const opened = await Promise.allSettled([this.#services.open(), this.#admin.open()]);
-    const failures = opened.filter((result) => result.status === "rejected").map(({ reason }) => messageOf(reason));
-    if (failures.length > 0) {
+    const failure = bindErrorOf(opened);
+    if (failure !== undefined) {
       this.#services.close();
       await this.#admin.close();
-      throw new BindError(failures.join("\n"));
+      const explained = await this.#withPublishers(failure);
+      this.#engine?.engine.close();
+      throw explained;
     }
     if (this.#connectionLimit < FEW_CONNECTIONS) this.#warnOfLimit();
     this.#orphans?.open();
@@ -273,8 +280,19 @@ export class Sidecar {
       this.#roster.configure(config);
       this.#discovery?.configure(config);
     };
-    await this.#moveAdmin(config.admin, () => this.#services.change(() => changes, config.shutdown.drainMs, commit));
+    const change = (): Promise<void> => this.#services.change(() => changes, config.shutdown.drainMs, commit);
+    await this.#moveAdmin(config.admin, change).catch(async (error: unknown) => {
+      throw error instanceof BindError ? await this.#withPublishers(error) : error;
+    });
     return changes;
+  }
+
+  /** Adds which containers publish the ports that are in use, if the engine answers. */
+  async #withPublishers(error: BindError): Promise<BindError> {
+    if (error.taken.length === 0 || this.#engine === undefined) return error;
+    const asked = publishersOf(error.taken, this.#engine, AbortSignal.timeout(PUBLISHERS_MS));
+    const lines = await within(PUBLISHERS_MS, "the engine", asked).catch(() => []);
+    return new BindError([error.message, ...lines].join("\n"), { cause: error });
   }
 
   #newAdmin(address: Config["admin"]): AdminServer {

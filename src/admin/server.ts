@@ -1,6 +1,6 @@
 import http from "node:http";
 import type net from "node:net";
-import { BindError, messageOf } from "../errors.ts";
+import { BindError, messageOf, takenBy } from "../errors.ts";
 import type { Tallied } from "../telemetry/tally.ts";
 import type { OpenConnection, ServiceDetails, StatusReport } from "./api.ts";
 import { rejectionOf } from "./guard.ts";
@@ -86,7 +86,7 @@ export class AdminServer {
       await promise;
     } catch (cause) {
       const message = `the admin server cannot listen on ${host}:${port}: ${messageOf(cause)} (admin.listen)`;
-      throw new BindError(message, { cause });
+      throw new BindError(message, { cause, taken: takenBy(cause, { port }) });
     } finally {
       this.#server.off("error", reject);
     }

@@ -38,6 +38,13 @@ interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A port of the host that leads to a container; `port` is undefined for one that is exposed only. */
+export interface PublishedPort {
+  readonly container: string;
+  readonly port: number | undefined;
+  readonly protocol: string;
+}
+
 /** A container to act on: by its id, and told by its name. */
 type Named = Pick<ContainerFacts, "id" | "name">;
 
@@ -130,6 +137,17 @@ export class Engine {
     return this.#call(options, async (abort) => {
       const found = await this.#docker.listContainers({ all: true, filters: { label: [label] }, ...abort });
       return inOrder(found).map(listedContainer);
+    });
+  }
+
+  /** The ports that running containers publish on the host. @throws TargetError */
+  async published(signal: AbortSignal): Promise<PublishedPort[]> {
+    const options = { operation: "list", subject: "published ports", deadlineMs: QUICK_MS, signal } as const;
+    return this.#call(options, async (abort) => {
+      const running = await this.#docker.listContainers(abort);
+      return running.flatMap(({ Names, Ports }) =>
+        Ports.map(({ PublicPort: port, Type: protocol }) => ({ container: nameOf(Names), port, protocol })),
+      );
     });
   }
 

@@ -1,5 +1,5 @@
 import type net from "node:net";
-import { BindError, messageOf } from "../errors.ts";
+import { bindErrorOf } from "../errors.ts";
 import { type Front, formatFront, Listener } from "./listener.ts";
 import { reset } from "./reset.ts";
 import { type Opening, Signpost } from "./signpost.ts";
@@ -56,10 +56,10 @@ export class Fronts {
       for (const { front } of fresh) this.#drop(formatFront(front));
     };
     const opened = await Promise.allSettled(opening);
-    const failures = opened.filter((result) => result.status === "rejected").map(({ reason }) => messageOf(reason));
-    if (failures.length > 0) {
+    const failure = bindErrorOf(opened);
+    if (failure !== undefined) {
       release();
-      throw new BindError(failures.join("\n"));
+      throw failure;
     }
     let isKept = false;
     return {

@@ -1,6 +1,6 @@
 import net from "node:net";
 import { delay } from "../async.ts";
-import { BindError, codeOf, messageOf } from "../errors.ts";
+import { BindError, codeOf, messageOf, takenBy } from "../errors.ts";
 import { listenerFd } from "../target/descriptor.ts";
 import { KEEP_ALIVE_MS } from "./dial.ts";
 
@@ -64,6 +64,7 @@ export class Listener {
       const where = formatFront(this.#front);
       throw new BindError(`service "${this.service}" cannot listen on ${where}: ${bindReason(error, "ss -ltnp")}`, {
         cause: error,
+        taken: takenBy(error, { port }),
       });
     }
   }

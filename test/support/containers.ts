@@ -33,6 +33,8 @@ export interface ContainerSpec {
   /** As `docker run --volume` has them. */
   readonly binds?: readonly string[];
   readonly tty?: boolean;
+  /** Ports of 127.0.0.1 that lead to the same ports of the container, as `8080/tcp`. */
+  readonly published?: readonly string[];
   /** Default: "no". */
   readonly restart?: "no" | "unless-stopped" | "on-failure" | "always";
   /** Default: the engine's own. */
@@ -279,7 +281,7 @@ export function udpEcho({ delayMs = 0, port = 7000, tcp = false }: UdpEchoOption
 
 function createOptions(name: string, spec: ContainerSpec): Dockerode.ContainerCreateOptions {
   const { program, command = [], labels, memoryBytes, network, binds = [], healthcheck, tty = false } = spec;
-  const { logDriver, restart } = spec;
+  const { logDriver, restart, published = [] } = spec;
   const image = spec.image ?? (program === undefined ? "busybox" : "node");
   return {
     name,
@@ -287,6 +289,7 @@ function createOptions(name: string, spec: ContainerSpec): Dockerode.ContainerCr
     Image: images[image],
     Entrypoint: [],
     Tty: tty,
+    ExposedPorts: Object.fromEntries(published.map((port) => [port, {}])),
     Cmd: program === undefined ? [...command] : ["node", "-e", program],
     ...(healthcheck !== undefined && {
       Healthcheck: {
@@ -300,6 +303,9 @@ function createOptions(name: string, spec: ContainerSpec): Dockerode.ContainerCr
       ...(memoryBytes !== undefined && { Memory: memoryBytes, MemorySwap: memoryBytes }),
       ...(network !== undefined && { NetworkMode: network }),
       Binds: [...binds],
+      PortBindings: Object.fromEntries(
+        published.map((port) => [port, [{ HostIp: "127.0.0.1", HostPort: port.split("/")[0] ?? "" }]]),
+      ),
       // As PID 1 it would not hear SIGTERM.
       ...(image === "vsftpd" && { Init: true }),
       ...(restart !== undefined && { RestartPolicy: { Name: restart } }),

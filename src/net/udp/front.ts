@@ -1,6 +1,6 @@
 import type dgram from "node:dgram";
 import net from "node:net";
-import { BindError, codeOf } from "../../errors.ts";
+import { BindError, codeOf, takenBy } from "../../errors.ts";
 import { bindReason, type Front, formatFront } from "../listener.ts";
 import { droppedBySystem, ownSockets } from "./overflow.ts";
 import { enlargeBuffer, isCongested, isIPv6Socket, newSocket, ready } from "./socket.ts";
@@ -66,6 +66,7 @@ export class UdpFront {
       const reason = bindReason(error, "ss -lunp");
       throw new BindError(`service "${this.#options.service}" cannot listen on ${this.name}: ${reason}`, {
         cause: error,
+        taken: takenBy(error, { port, protocol: "udp" }),
       });
     }
   }

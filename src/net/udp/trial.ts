@@ -1,4 +1,4 @@
-import { BindError, messageOf } from "../../errors.ts";
+import { bindErrorOf } from "../../errors.ts";
 import type { Trial } from "../fronts.ts";
 import type { Front } from "../listener.ts";
 import { UdpFront } from "./front.ts";
@@ -22,10 +22,10 @@ export async function bindOnTrial(
     for (const front of fronts) front.close();
   };
   const opened = await Promise.allSettled(fronts.map((front) => front.open()));
-  const failures = opened.filter((result) => result.status === "rejected").map(({ reason }) => messageOf(reason));
-  if (failures.length > 0) {
+  const failure = bindErrorOf(opened);
+  if (failure !== undefined) {
     release();
-    throw new BindError(failures.join("\n"));
+    throw failure;
   }
   let isKept = false;
   return {
