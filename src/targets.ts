@@ -2,13 +2,14 @@
 import type { Policy } from "./activation/activator.ts";
 import type { Probe } from "./activation/run.ts";
 import { builtIn } from "./config/built-in.ts";
-import type { Config, ProcessSpec, Service, WokenService } from "./config/config.ts";
+import type { Config, ProcessSpec, ReadySpec, Service, WokenService } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
 import { Engine } from "./engine/engine.ts";
 import { EngineEvents } from "./engine/events.ts";
 import { parseEngineHost } from "./engine/host.ts";
 import { OwnContainer } from "./engine/own-container.ts";
 import { Pulls } from "./engine/pulls.ts";
+import type { ProxyVersion } from "./net/proxy-header.ts";
 import { bannerProbe } from "./readiness/banner.ts";
 import { healthyProbe } from "./readiness/healthy.ts";
 import { httpProbe } from "./readiness/http.ts";
@@ -138,35 +139,46 @@ export function environmentOf(
 
 /** All that any of the services asks for must hold. What not all of them ask for is told with whose wish it is. */
 export function probeOf(services: readonly WokenService[], target: Target): Probe {
-  const asked = services.flatMap((service) => probesOf(service, target).map((probe) => ({ probe, by: service.name })));
-  const byName = Map.groupBy(asked, ({ probe }) => probe.name);
-  const probes = [...byName].flatMap(([name, same]) => {
+  const asked = services.flatMap((service) => probesOf(service, target).map((one) => ({ ...one, by: service.name })));
+  const probes = [...Map.groupBy(asked, ({ key }) => key).values()].flatMap((same) => {
     const wishers = new Set(same.map(({ by }) => by));
     const whose = wishers.size < services.length ? ` (of service ${[...wishers].join(", ")})` : "";
-    return same.slice(0, 1).map(({ probe }) => ({ ...probe, name: `${name}${whose}` }));
+    return same.slice(0, 1).map(({ probe }) => ({ ...probe, name: `${probe.name}${whose}` }));
   });
   return all(probes);
 }
 
-/** A service with several TCP ports answers on its first one: the others may be data ports, open only at times. */
-function probesOf({ ready, ports, proxyProtocol }: WokenService, target: Target): NamedProbe[] {
+/** A service with several TCP ports is probed on its first one: the others may be data ports, which are open only at times. */
+function probesOf({ ready, ports, proxyProtocol }: WokenService, target: Target): { key: string; probe: NamedProbe }[] {
   const connectable = ports.find(({ protocol }) => protocol !== "udp") ?? ports[0];
   // Without ports nothing that connects is asked for.
   const port = connectable?.target ?? 0;
-  return ready.map((part) => {
-    switch (part.kind) {
-      case "tcp":
-        return tcpProbe(port);
-      case "banner":
-        return bannerProbe(port, part.banner, proxyProtocol.send);
-      case "http":
-        return httpProbe(port, part.path, part.status, proxyProtocol.send);
-      case "log":
-        return logProbe(target, part.pattern);
-      case "healthy":
-        return healthyProbe(target);
-    }
-  });
+  const { send } = proxyProtocol;
+  return ready.map((part) => ({
+    key: JSON.stringify([part, port, send]),
+    probe: probeFor(part, { target, port, send }),
+  }));
+}
+
+function probeFor(part: ReadySpec, { target, port, send }: ProbedTarget): NamedProbe {
+  switch (part.kind) {
+    case "tcp":
+      return tcpProbe(port);
+    case "banner":
+      return bannerProbe(port, part.banner, send);
+    case "http":
+      return httpProbe(port, part, send);
+    case "log":
+      return logProbe(target, part.pattern);
+    case "healthy":
+      return healthyProbe(target);
+  }
+}
+
+interface ProbedTarget {
+  readonly target: Target;
+  readonly port: number;
+  readonly send: ProxyVersion | undefined;
 }
 
 /** Where services that share a target differ, the longest time holds: none of them is served worse than it asked. */

@@ -164,7 +164,10 @@ function written(value: unknown): unknown {
   if (isTimes(value)) return formatTimes(value);
   if (isRate(value)) return formatRate(value);
   if (Array.isArray(value)) return value.map(written);
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, written(one)]));
+  // Values of headers may be secrets.
+  return Object.fromEntries(
+    Object.entries(value).map(([key, one]) => [key, key === "headers" ? Object.keys(one) : written(one)]),
+  );
 }
 
 /** `idleTimeoutMs: 300000` is "idle timeout = 5m". */

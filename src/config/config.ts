@@ -232,7 +232,13 @@ export type ReadySpec =
   | { readonly kind: "tcp" }
   | { readonly kind: "healthy" }
   | { readonly kind: "banner"; readonly banner: string }
-  | { readonly kind: "http"; readonly path: string; readonly status: StatusRange }
+  | {
+      readonly kind: "http";
+      readonly path: string;
+      readonly status: StatusRange;
+      /** Sent with the request; absent: none besides those of every request. */
+      readonly headers?: Readonly<Record<string, string>>;
+    }
   /** The source of a JavaScript regular expression that is known to be valid. */
   | { readonly kind: "log"; readonly pattern: string };
 

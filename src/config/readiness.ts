@@ -19,6 +19,34 @@ export function parseStatus(text: string): StatusRange {
   return { from, to };
 }
 
+/** They frame the request or the connection, which the probe does itself. */
+const framing: ReadonlySet<string> = new Set([
+  "connection",
+  "content-length",
+  "expect",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+/**
+ * Checks headers of an HTTP request and returns them as they are.
+ *
+ * @throws UnitError
+ */
+export function parseHeaders(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const seen = new Set<string>();
+  for (const [name, value] of Object.entries(headers)) {
+    const lower = name.toLowerCase();
+    if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(lower)) throw new UnitError(`${JSON.stringify(name)} is not a header name`);
+    if (framing.has(lower)) throw new UnitError(`header "${name}" is set by the probe itself: remove it`);
+    if (seen.has(lower)) throw new UnitError(`header "${name}" is set twice: names ignore case`);
+    if (!/^[\t -~\x80-\xff]*$/.test(value))
+      throw new UnitError(`header "${name}" has characters that no header may have`);
+    seen.add(lower);
+  }
+  return headers;
+}
+
 /**
  * Checks a regular expression and returns it as it is.
  *

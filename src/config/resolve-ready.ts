@@ -58,7 +58,8 @@ function readySpecs(ready: ParsedReady | readonly ParsedReady[]): ReadySpec[] {
     if (typeof part === "string") return { kind: part };
     if ("banner" in part) return { kind: "banner", banner: part.banner };
     if ("log" in part) return { kind: "log", pattern: part.log };
-    return { kind: "http", path: part.http, status: part.status ?? builtIn.status };
+    const { http: path, status = builtIn.status, headers } = part;
+    return { kind: "http", path, status, ...(headers !== undefined && { headers }) };
   });
 }
 

@@ -61,9 +61,13 @@ export const dockerName: z.ZodType<string> = z
     "a name has letters, digits, dots, dashes and underscores, and starts with a letter or digit",
   );
 
-export const environment: z.ZodType<Readonly<Record<string, string>>> = z
-  .record(z.string().min(1), z.union([z.string(), z.number(), z.boolean()]).transform(String))
-  .default({});
+/** Names with values that are text. */
+export const texts: z.ZodType<Readonly<Record<string, string>>> = z.record(
+  z.string().min(1),
+  z.union([z.string(), z.number(), z.boolean()]).transform(String),
+);
+
+export const environment: z.ZodType<Readonly<Record<string, string>>> = texts.default({});
 
 export const account: z.ZodType<string | number> = z.union([z.string().min(1), z.int().min(0)]);
 

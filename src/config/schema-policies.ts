@@ -5,9 +5,9 @@ import type { Network } from "../net/ip.ts";
 import { type ProxyVersion, proxyVersions } from "../net/proxy-header.ts";
 import type { SleepAction } from "../target/target.ts";
 import { type ProtocolName, protocolNames, type Service, type StatusRange } from "./config.ts";
-import { parsePattern, parseStatus } from "./readiness.ts";
+import { parseHeaders, parsePattern, parseStatus } from "./readiness.ts";
 import { admission, networks, type ParsedAdmission } from "./schema-admission.ts";
-import { duration, reading } from "./schema-parts.ts";
+import { duration, reading, texts } from "./schema-parts.ts";
 import { parseSize } from "./units.ts";
 
 export interface ParsedPolicies extends ParsedAdmission {
@@ -54,7 +54,11 @@ export type ParsedReady =
   | "tcp"
   | "healthy"
   | { readonly banner: string }
-  | { readonly http: string; readonly status?: StatusRange | undefined }
+  | {
+      readonly http: string;
+      readonly status?: StatusRange | undefined;
+      readonly headers?: Readonly<Record<string, string>> | undefined;
+    }
   | { readonly log: string };
 
 const readyPart = z.union([
@@ -71,6 +75,10 @@ const readyPart = z.union([
       .transform(reading(parseStatus))
       .optional()
       .describe('The status that it answers when it is ready, or a range of them; default: "200-399"'),
+    headers: texts
+      .transform(reading(parseHeaders))
+      .optional()
+      .describe('Headers of the request; default: "Host" is the address and port that are dialled'),
   }),
   z.strictObject({
     log: z

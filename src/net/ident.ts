@@ -6,6 +6,7 @@
 import net from "node:net";
 import { codeOf, messageOf } from "../errors.ts";
 import { LimitError, type Seat, Seats, yields } from "./admission/seats.ts";
+import { closeGracefully } from "./close.ts";
 import type { Ends } from "./ends.ts";
 import { escaped } from "./escaped.ts";
 
@@ -46,10 +47,12 @@ export class Ident {
     this.#open.add(socket);
     let received = "";
     const end = (answer: IdentAnswer): void => {
+      if (!this.#open.delete(socket)) return;
       clearTimeout(timer);
       seat[Symbol.dispose]();
-      this.#open.delete(socket);
-      socket.destroy();
+      socket.removeAllListeners("data");
+      if (socket.connecting) socket.destroy();
+      else closeGracefully(socket);
       resolve(answer);
     };
     const timer = setTimeout(() => end({ trouble: `no answer within ${this.#answerMs / 1000} s` }), this.#answerMs);

@@ -11,8 +11,9 @@ import type { ProxyVersion } from "../net/proxy-header.ts";
  */
 const SHORTEST_MS = 5;
 const LONGEST_MS = 250;
-/** What answers may write a line in its log each time: at most 20 in the first second, 4 a second in the long run. */
+/** A server that answers may log each attempt: at most 20 in the first second, 1 a second after 20 s. */
 const SHORTEST_ANSWERED_MS = 50;
+const LONGEST_ANSWERED_MS = 1_000;
 
 /** One part of being ready, with a name for people: `tcp 21`. */
 export interface NamedProbe {
@@ -43,33 +44,52 @@ export async function until(
   isFinal: (error: unknown) => boolean = () => false,
 ): Promise<void> {
   const began = performance.now();
-  let last: unknown;
-  const meets = (what: string): void => {
-    last = new AnsweredError(what);
-  };
+  const known: Known = {};
   try {
     for (;;) {
       signal.throwIfAborted();
+      let isAnswer = false;
       try {
-        return await attempt(signal, meets);
+        return await attempt(signal, (what) => {
+          known.underWay = what;
+        });
       } catch (error) {
         signal.throwIfAborted();
         if (isFinal(error)) throw error;
-        last = error;
+        isAnswer = error instanceof AnsweredError;
+        if (isAnswer) known.answer = error;
+        known.underWay = undefined;
+        known.failure = error;
       }
-      const shortestMs = last instanceof AnsweredError ? SHORTEST_ANSWERED_MS : SHORTEST_MS;
+      const [shortestMs, longestMs] = isAnswer
+        ? [SHORTEST_ANSWERED_MS, LONGEST_ANSWERED_MS]
+        : [SHORTEST_MS, LONGEST_MS];
       const pauseMs = (performance.now() - began) / 20;
-      await delay(Math.min(Math.max(pauseMs, shortestMs), LONGEST_MS), signal);
+      await delay(Math.min(Math.max(pauseMs, shortestMs), longestMs), signal);
     }
   } catch (error) {
-    throw explained(error, last);
+    throw explained(error, known);
   }
 }
 
-/** A timeout that says what it last met: most of them come from a wrong port or path. */
-function explained(error: unknown, last: unknown): unknown {
-  if (!(error instanceof StartTimeoutError) || last === undefined) return error;
-  return new StartTimeoutError(`${error.message}: ${messageOf(last)}`, { cause: last });
+/** What the attempts so far have shown. */
+interface Known {
+  /** The last answer that was not the awaited one. */
+  answer?: unknown;
+  /** How the last finished attempt failed. */
+  failure?: unknown;
+  /** How far the attempt under way has come, if it said so. */
+  underWay?: string | undefined;
+}
+
+/** A timeout names the last answer, and the last attempt if that got none: most timeouts come from a wrong port or path. */
+function explained(error: unknown, { answer, failure, underWay }: Known): unknown {
+  if (!(error instanceof StartTimeoutError)) return error;
+  const last = underWay ?? (failure === undefined ? undefined : messageOf(failure));
+  if (last === undefined) return error;
+  const isLast = answer === undefined || (underWay === undefined && answer === failure);
+  const told = isLast ? last : `${messageOf(answer)}; the last attempt: ${last}`;
+  return new StartTimeoutError(`${error.message}: ${told}`, { cause: failure });
 }
 
 /** All of `probes` must hold, each at least once, in any order; the first that fails for good ends all. */

@@ -1,3 +1,4 @@
+import { closeGracefully } from "../net/close.ts";
 import { dial } from "../net/dial.ts";
 import { type NamedProbe, until } from "./probe.ts";
 
@@ -11,8 +12,7 @@ export function tcpProbe(port: number): NamedProbe {
     check: ({ address: host, port: own = port }, signal) =>
       until(async (attemptSignal) => {
         const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
-        socket.on("error", () => {});
-        socket.destroy();
+        closeGracefully(socket);
       }, signal),
   };
 }

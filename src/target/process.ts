@@ -5,6 +5,7 @@
 import { abortable } from "../activation/abortable.ts";
 import type { Exit } from "../activation/errors.ts";
 import { TargetError } from "../errors.ts";
+import { closeGracefully } from "../net/close.ts";
 import { dial } from "../net/dial.ts";
 import { directConnections } from "../net/direct-connections.ts";
 import { readSocketRows } from "../net/socket-table.ts";
@@ -233,8 +234,7 @@ export class ProcessTarget implements Target {
     const socket = await dial({ host, port, timeoutMs: OCCUPIED_DIAL_MS, signal }).catch(() => undefined);
     signal.throwIfAborted();
     if (socket === undefined) return;
-    socket.on("error", () => {});
-    socket.destroy();
+    closeGracefully(socket);
     throw new TargetError("conflict", `something else already listens on ${host}:${port}`, {
       remedy: `find it with "ss -ltnp", end it, or give ${this.name} another port in "listen"`,
     });

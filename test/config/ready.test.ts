@@ -45,6 +45,18 @@ suite("ready", () => {
     assert.deepEqual(problems("protocol: ssh, ready: { banner: SSH }"), []);
   });
 
+  test("has headers for its request, but none that frame it", () => {
+    const http = (headers: string): string => `ready: { http: /, headers: ${headers} }`;
+    for (const good of ["{ Host: app.test }", '{ Host: "app.test:8080", X-Depth: 2 }', "{}"]) {
+      assert.deepEqual(problems(http(good)), []);
+    }
+    assert.match(problems(http("{ Connection: close }"))[0] ?? "", /header "Connection" is set by the probe itself/);
+    assert.match(problems(http('{ "a b": c }'))[0] ?? "", /"a b" is not a header name/);
+    assert.match(problems(http('{ a: "x\\r\\ny" }'))[0] ?? "", /header "a" has characters that no header may have/);
+    assert.match(problems(http("{ a: b, A: c }"))[0] ?? "", /header "A" is set twice/);
+    assert.match(problems(http("[Host]"))[0] ?? "", /is a list: expected a mapping/);
+  });
+
   test("is written out where only its name was said, and stands alone where nothing is to be said", () => {
     assert.match(problems("ready: http")[0] ?? "", /write \{ http: \/path \}$/);
     assert.match(problems("ready: [tcp, banner]")[0] ?? "", /write \{ banner: "220" \}$/);

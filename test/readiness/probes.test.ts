@@ -3,6 +3,7 @@ import { once } from "node:events";
 import http from "node:http";
 import type net from "node:net";
 import { suite, test } from "node:test";
+import { scheduler } from "node:timers/promises";
 import { StartTimeoutError } from "../../src/activation/errors.ts";
 import { TargetError, UnhealthyError } from "../../src/errors.ts";
 import { bannerProbe } from "../../src/readiness/banner.ts";
@@ -129,7 +130,7 @@ suite("bannerProbe()", () => {
     await peer.ends();
   });
 
-  test("says of a server that was silent to the end that it was, and not what was met before", async () => {
+  test("reports the last greeting of a server that does not greet the last attempt", async () => {
     let visits = 0;
     await using server = await PeerServer.open({
       onPeer: (peer) => {
@@ -139,8 +140,8 @@ suite("bannerProbe()", () => {
     });
     const probe = new Running(bannerProbe(server.port, "220"));
     await eventually("it is asked again", () => visits === 2);
-    const told = "StartTimeoutError: too late: it accepts connections, and has not greeted yet";
-    assert.equal(await probe.isTooLate(), told);
+    const told = 'greets otherwise than with "220"; the last attempt: it accepts connections, and has not greeted yet';
+    assert.equal(await probe.isTooLate(), `StartTimeoutError: too late: ${told}`);
   });
 
   test("has a name for people", () => {
@@ -149,32 +150,35 @@ suite("bannerProbe()", () => {
 });
 
 /** What `status` is by default. */
-const usual = { from: 200, to: 399 };
+const status = { from: 200, to: 399 };
 
 suite("httpProbe()", () => {
   test("asks again until it is answered with 200", async () => {
     await using server = await WebServer.open([503, 404, 500, 200]);
-    assert.equal(await new Running(httpProbe(server.port, "/health?deep=1", usual)).ends(), "ready");
+    assert.equal(await new Running(httpProbe(server.port, { path: "/health?deep=1", status })).ends(), "ready");
     assert.deepEqual(server.asked, Array(4).fill("GET /health?deep=1"));
   });
 
-  for (const status of [204, 301, 399]) {
-    test(`takes ${status} for ready, without following anything`, async () => {
-      await using server = await WebServer.open([status]);
-      assert.equal(await new Running(httpProbe(server.port, "/", usual)).ends(), "ready");
+  for (const answer of [204, 301, 399]) {
+    test(`takes ${answer} for ready, without following anything`, async () => {
+      await using server = await WebServer.open([answer]);
+      assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).ends(), "ready");
       assert.equal(server.asked.length, 1);
     });
   }
 
   test("asks again until the answer has the status that was asked for, and says what it was instead", async () => {
     await using server = await WebServer.open([200, 500, 301, 204]);
-    assert.equal(await new Running(httpProbe(server.port, "/", { from: 204, to: 204 })).ends(), "ready");
+    assert.equal(
+      await new Running(httpProbe(server.port, { path: "/", status: { from: 204, to: 204 } })).ends(),
+      "ready",
+    );
     assert.equal(server.asked.length, 4);
     const limit = new AbortController();
     await using refusing = await WebServer.open([401, 401, 401]);
     const rejected = assert.rejects(
-      httpProbe(refusing.port, "/health", usual).check({ address: "127.0.0.1" }, limit.signal),
-      /^StartTimeoutError: too late: \/health answered (401|500), not 200-399$/,
+      httpProbe(refusing.port, { path: "/health", status }).check({ address: "127.0.0.1" }, limit.signal),
+      /^StartTimeoutError: too late: \/health answered (401|500), not 200-399(; the last attempt: .*)?$/,
     );
     await eventually("it asked", () => refusing.asked.length > 1);
     limit.abort(new StartTimeoutError("too late"));
@@ -183,23 +187,50 @@ suite("httpProbe()", () => {
 
   test("says of a server that did not answer to the end that it did not", async () => {
     await using server = await PeerServer.open();
-    const probe = new Running(httpProbe(server.port, "/health", usual));
+    const probe = new Running(httpProbe(server.port, { path: "/health", status }));
     await (await server.accepted()).receives(10);
     const told = "StartTimeoutError: too late: it accepts connections, and has not answered to /health yet";
     assert.equal(await probe.isTooLate(), told);
   });
 
+  test("sends the headers that are set, in place of its own", async () => {
+    await using server = await PeerServer.open({ onPeer: (peer) => peer.send("HTTP/1.1 200 OK\r\n\r\n") });
+    const headers = { host: "app.test", "X-Probe": "wakeport" };
+    assert.equal(await new Running(httpProbe(server.port, { path: "/", status, headers })).ends(), "ready");
+    const peer = await server.accepted();
+    await peer.receives(30);
+    const lines = peer.text.split("\r\n");
+    assert.deepEqual(lines.slice(0, 3), ["GET / HTTP/1.1", "host: app.test", "X-Probe: wakeport"]);
+    assert.doesNotMatch(peer.text, /127\.0\.0\.1/);
+    peer.end();
+  });
+
+  test("reports the last status when the attempt under way has not been answered", async () => {
+    let visits = 0;
+    await using server = await PeerServer.open({
+      onPeer: (peer) => {
+        visits += 1;
+        if (visits === 1) peer.end("HTTP/1.1 401 Unauthorized\r\n\r\n");
+      },
+    });
+    const probe = new Running(httpProbe(server.port, { path: "/health", status }));
+    await eventually("it is asked again", () => visits === 2);
+    const underWay = "it accepts connections, and has not answered to /health yet";
+    const told = `/health answered 401, not 200-399; the last attempt: ${underWay}`;
+    assert.equal(await probe.isTooLate(), `StartTimeoutError: too late: ${told}`);
+  });
+
   test("does not wait for the end of the answer", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("HTTP/1.1 200 OK\r\n\r\nfor ever and") });
     const began = performance.now();
-    assert.equal(await new Running(httpProbe(server.port, "/", usual)).ends(), "ready");
+    assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).ends(), "ready");
     await (await server.accepted()).ends();
     assert.ok(performance.now() - began < 3_000, "it hung up only when its patience was over");
   });
 
   test("waits for a server that hangs, and is given up at once", async () => {
     await using server = await PeerServer.open();
-    const probe = new Running(httpProbe(server.port, "/", usual));
+    const probe = new Running(httpProbe(server.port, { path: "/", status }));
     const peer = await server.accepted();
     await peer.receives(10);
     await probe.isGivenUp();
@@ -209,8 +240,40 @@ suite("httpProbe()", () => {
   test("asks again after an answer that is no HTTP", async () => {
     const answers = ["220 welcome\r\n", "HTTP/1.1 200 OK\r\n\r\n"];
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end(answers.shift()) });
-    assert.equal(await new Running(httpProbe(server.port, "/", usual)).ends(), "ready");
+    assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).ends(), "ready");
   });
+});
+
+suite("A probe of a server that sends more than the probe reads", () => {
+  const probes: Readonly<Record<string, (port: number) => NamedProbe>> = {
+    tcp: (port) => tcpProbe(port),
+    banner: (port) => bannerProbe(port, "220"),
+    http: (port) => httpProbe(port, { path: "/", status }),
+  };
+  for (const [kind, probe] of Object.entries(probes)) {
+    test(`${kind}: does not reset the connection`, async () => {
+      const bodyBytes = 1_000_000;
+      const begin = kind === "http" ? `HTTP/1.1 200 OK\r\nContent-Length: ${2 * bodyBytes}\r\n\r\n` : "220-welcome\r\n";
+      await using server = await PeerServer.open({
+        onPeer: (peer) => {
+          peer.send(begin);
+          peer.send(Buffer.alloc(bodyBytes, "."));
+        },
+      });
+      assert.equal(await new Running(probe(server.port)).ends(), "ready");
+      const peer = await server.accepted();
+      // The system answers with a reset to what arrives after a close.
+      for (let part = 0; part < 10; part += 1) {
+        peer.send(Buffer.alloc(bodyBytes / 10, "."));
+        await scheduler.wait(5);
+      }
+      assert.notEqual(peer.fate, "ECONNRESET");
+      await eventually("all of it is read", () => peer.socket.writableLength === 0);
+      peer.end();
+      await peer.closes();
+      assert.equal(peer.fate, "ended");
+    });
+  }
 });
 
 suite("healthyProbe()", () => {

@@ -8,6 +8,7 @@ import { ClosedError, CooldownError, ExitedError, StartTimeoutError } from "../.
 import type { Lease } from "../../activation/lease.ts";
 import { delay, type Gate } from "../../async.ts";
 import { messageOf } from "../../errors.ts";
+import { closeGracefully } from "../close.ts";
 import { formatPeer } from "../connection.ts";
 import type { Control, DataPorts } from "../data-ports.ts";
 import { dial } from "../dial.ts";
@@ -223,14 +224,14 @@ function explained(late: unknown, failure: unknown): StartTimeoutError {
  */
 async function settled(conversation: Conversation, upstream: net.Socket): Promise<Served | undefined> {
   // Who is bound by what it was told is not led on, and a server that serves one client at a time would serve nobody else.
-  if (conversation.isBound === true) upstream.destroy();
+  if (conversation.isBound === true) closeGracefully(upstream);
   let isWanted = false;
   try {
     const served = await conversation.ready();
     isWanted = served === undefined;
     return served;
   } finally {
-    if (!isWanted) upstream.destroy();
+    if (!isWanted) closeGracefully(upstream);
   }
 }
 

@@ -1,0 +1,124 @@
+/** What a probe sends to a server and reads from it, over one connection. */
+import type net from "node:net";
+import { closeGracefully } from "../net/close.ts";
+import { dial } from "../net/dial.ts";
+import type { Found } from "../net/peek.ts";
+import { type ProxyVersion, proxyHeader } from "../net/proxy-header.ts";
+import { AnsweredError, afterHeader, type NamedProbe, until } from "./probe.ts";
+import { PROBE_DIAL_MS } from "./tcp.ts";
+
+/** No server sends more before its answer is known. */
+const MOST_BYTES = 64 * 1024;
+/** How long the end of an exchange may take, after the target counts as ready. */
+const LEAVE_MS = 1_000;
+
+/** The server closed the connection before a complete answer. */
+export class ClosedError extends AnsweredError {}
+
+export class Exchange {
+  readonly socket: net.Socket;
+  #received: Buffer = Buffer.alloc(0);
+  #isOver = false;
+  #changed = Promise.withResolvers<void>();
+
+  constructor(socket: net.Socket) {
+    this.socket = socket;
+    socket.on("data", (chunk: Buffer) => {
+      this.#received = Buffer.concat([this.#received, chunk]);
+      // The rest waits in the system until some of it is used.
+      if (this.#received.length > MOST_BYTES) socket.pause();
+      this.#wake();
+    });
+    for (const event of ["end", "error", "close"]) {
+      socket.on(event, () => {
+        this.#isOver = true;
+        this.#wake();
+      });
+    }
+  }
+
+  send(bytes: Buffer | string): void {
+    if (this.socket.writable) this.socket.write(bytes);
+  }
+
+  /**
+   * Reads until the bytes received so far have a meaning.
+   *
+   * @throws ClosedError, AnsweredError after 64 KiB without a meaning, what `read` throws, the reason of `signal`
+   */
+  async receive<T>(read: (bytes: Buffer) => Found<T> | undefined, signal: AbortSignal): Promise<T> {
+    for (;;) {
+      signal.throwIfAborted();
+      const found = read(this.#received);
+      if (found !== undefined) {
+        this.#received = this.#received.subarray(found.used);
+        this.socket.resume();
+        return found.value;
+      }
+      if (this.#isOver) throw new ClosedError("it accepts connections, and closes them without a complete answer");
+      if (this.#received.length > MOST_BYTES) throw new AnsweredError("it sends data that is not an answer");
+      await this.#change(signal);
+    }
+  }
+
+  close(): void {
+    closeGracefully(this.socket);
+  }
+
+  #wake(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
+  }
+
+  async #change(signal: AbortSignal): Promise<void> {
+    const { promise } = this.#changed;
+    const aborted = Promise.withResolvers<never>();
+    const abort = (): void => aborted.reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    await Promise.race([promise, aborted.promise]).finally(() => signal.removeEventListener("abort", abort));
+  }
+}
+
+/** How a probe finds out, by one exchange, whether a server is ready. */
+export interface Question {
+  /** For people: `redis PING`. */
+  readonly name: string;
+  /** What the server has not done yet, after it accepted the connection: `has not greeted`. */
+  readonly missing: string;
+  /** How long the server may take, in milliseconds. */
+  readonly limitMs: number;
+  /** Resolves if the server is ready. @throws AnsweredError if it is not ready yet */
+  ask(exchange: Exchange, signal: AbortSignal): Promise<void>;
+  /** Ends the exchange as the protocol requires, in the background after the target counts as ready. */
+  leave?(exchange: Exchange, signal: AbortSignal): Promise<void>;
+}
+
+/** Asks a question on new connections to `port`, until the server is ready. */
+export function questionProbe(port: number, question: Question, send?: ProxyVersion): NamedProbe {
+  const { name, missing, limitMs } = question;
+  return {
+    name: `${name} on ${port}${afterHeader(send)}`,
+    check: ({ address: host, port: own = port }, signal) =>
+      until(async (attemptSignal, meets) => {
+        const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
+        meets(`it accepts connections, and ${missing} yet`);
+        const exchange = new Exchange(socket);
+        if (send !== undefined) exchange.send(proxyHeader(send));
+        const late = AbortSignal.timeout(limitMs);
+        try {
+          await question.ask(exchange, AbortSignal.any([attemptSignal, late]));
+        } catch (error) {
+          exchange.close();
+          if (error !== late.reason) throw error;
+          throw new AnsweredError(`it accepts connections, and ${missing} within ${limitMs / 1_000} s`);
+        }
+        void leave(exchange, question);
+      }, signal),
+  };
+}
+
+async function leave(exchange: Exchange, question: Question): Promise<void> {
+  exchange.socket.unref();
+  await question.leave?.(exchange, AbortSignal.timeout(LEAVE_MS)).catch(() => {});
+  exchange.close();
+}
