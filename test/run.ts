@@ -24,6 +24,8 @@ const notice =
 console.log(notice);
 const named = process.argv.slice(2);
 const files = named.length > 0 ? named : globSync("test/**/*.test.ts").sort();
-const { status } = spawnSync(process.execPath, ["--test", "--test-timeout=300000", ...files], { stdio: "inherit" });
+const reporter = `--test-reporter=${new URL(`reporter.ts?files=${files.length}`, import.meta.url)}`;
+const options = ["--test", "--test-timeout=300000", reporter, "--test-reporter-destination=stdout"];
+const { status } = spawnSync(process.execPath, [...options, ...files], { stdio: "inherit" });
 if (isLess) console.log(notice);
 process.exit(status ?? 1);
