@@ -19,7 +19,16 @@ import { ContainerTarget } from "./target/container.ts";
 import { CreatedContainer } from "./target/created-container.ts";
 import { ProcessTarget } from "./target/process.ts";
 import type { Target } from "./target/target.ts";
-import { createTarget, type EngineParts, graceOf, keyOf, policyOf, probeOf, type Surroundings } from "./targets.ts";
+import {
+  createTarget,
+  type EngineParts,
+  graceOf,
+  keyOf,
+  networkOf,
+  policyOf,
+  probeOf,
+  type Surroundings,
+} from "./targets.ts";
 import type { Observer } from "./telemetry/observer.ts";
 
 export interface RosterOptions {
@@ -235,13 +244,9 @@ export class Roster {
     const isNamed = services.length > 0;
     entry.services = services;
     const spec = services[0]?.target;
-    if (target instanceof ContainerTarget) {
-      const network = spec?.kind === "container" ? spec.network : undefined;
-      target.configure({ network, graceMs: graceOf(services) });
-    }
-    if (target instanceof CreatedContainer && spec?.kind === "created") {
-      target.configure({ spec, network: spec.network, graceMs: graceOf(services) });
-    }
+    const common = { network: networkOf(services), graceMs: graceOf(services) };
+    if (target instanceof ContainerTarget) target.configure(common);
+    if (target instanceof CreatedContainer && spec?.kind === "created") target.configure({ spec, ...common });
     activator.configure({
       services: services.map(({ name }) => name),
       probe: isNamed ? probeOf(services, target) : up,

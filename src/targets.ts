@@ -87,9 +87,15 @@ export function createTarget(
   if (engine === undefined) throw new Error("a container target needs an engine");
   const names = services.map((service) => service.name).join(", ");
   const onWarning: ContainerOptions["onWarning"] = (event, message) => observer.warning(event, `${names}: ${message}`);
-  const common = { name: describeTarget(spec), network: spec.network, graceMs, onWarning, ...engine };
+  const common = { name: describeTarget(spec), network: networkOf(services), graceMs, onWarning, ...engine };
   if (spec.kind === "created") return new CreatedContainer({ ...common, service: spec.service, spec });
   return new ContainerTarget({ ...common, reference: spec.reference });
+}
+
+/** The network that a container is dialled on; undefined if no service has ports, so that nothing dials it. */
+export function networkOf(services: readonly WokenService[]): string | undefined {
+  const target = services.find(({ ports }) => ports.length > 0)?.target;
+  return target === undefined || target.kind === "process" ? undefined : target.network;
 }
 
 /** The longest that any of the services sets, in milliseconds. */

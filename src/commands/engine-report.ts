@@ -4,7 +4,7 @@ import { type Config, isWoken, type TargetSpec, type WokenService } from "../con
 import { checkRoute } from "../engine/find-route.ts";
 import { DeadlineError, messageOf, sentenceOf, TargetError } from "../errors.ts";
 import { ContainerTarget } from "../target/container.ts";
-import { createEngine, createTarget, type EngineParts, keyOf, type Surroundings } from "../targets.ts";
+import { createEngine, createTarget, type EngineParts, keyOf, networkOf, type Surroundings } from "../targets.ts";
 import { type Observer, observer } from "../telemetry/observer.ts";
 
 const PING_MS = 2_000;
@@ -62,8 +62,9 @@ async function problemOf(
   if (!(target instanceof ContainerTarget)) return undefined;
   try {
     const facts = await target.facts(signal);
+    const network = networkOf(services);
     if (facts.isRunning) await target.look(signal);
-    else await checkRoute(facts, { ...parts, network: services[0]?.target.network ?? "auto" }, signal);
+    else if (network !== undefined) await checkRoute(facts, { ...parts, network }, signal);
     return undefined;
   } catch (error) {
     if (signal.aborted) return `${names}: no answer within ${INSPECT_MS / 1000} s`;

@@ -10,12 +10,14 @@ const MOST_CLIENTS_SHOWN = 20;
 
 /** One fact per line; facts that a service does not have are left out. `now` is Unix time in milliseconds. */
 export function formatDetails(service: ServiceDetails, now: number): string {
-  const { name, state, cause, since, target, ports, connections, waiting, open } = service;
-  const { pending = [], held_by = [], dependents, last_lines = [] } = service;
+  const { name, state, cause, since, target, ports, connections, waiting, open, group } = service;
+  const { with: leaders = [], pending = [], held_by = [], dependents, last_lines = [] } = service;
   const rows = [
     ...row("state", [state, cause !== state && cause, since && `for ${ago(since, now)}`].filter(Boolean).join(", ")),
     ...row("target", target),
     ...rowsOf("ports", ports.map(portWords)),
+    ...row("woken with", leaders.join(", ")),
+    ...row("group", group),
     ...row("connections", `${connections} served, ${waiting} waiting`),
     ...row("waiting for", pending.join(", ")),
     ...row("held by", held_by.join(", ")),

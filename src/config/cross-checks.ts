@@ -28,7 +28,8 @@ export function checkSharing(services: readonly Service[], report: Report): void
           const message = `services "${other.name}" and "${service.name}" wake the same container, but put it to sleep differently`;
           report({ path: ["services", service.name], message, hint: 'give both the same "sleep"' });
         }
-        if (!isSame || service.target.network === other.target.network) continue;
+        const isDialled = service.ports.length > 0 && other.ports.length > 0;
+        if (!isSame || !isDialled || service.target.network === other.target.network) continue;
         const message = `services "${other.name}" and "${service.name}" wake the same container, but over different networks`;
         report({ path: ["services", service.name, "network"], message });
       }

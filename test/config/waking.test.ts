@@ -101,6 +101,11 @@ suite("a service without ports", () => {
   });
 });
 
+test("a service without ports has no network, so it agrees with those that wake the same container", () => {
+  const [more, dialled] = ["more: { container: web, with: [api] }", "web: { ports: 1, container: web, network: back }"];
+  assert.deepEqual(problems(`${dialled}, api: { ports: 2, container: api }, ${more}`), []);
+});
+
 suite("what wakes a service without ports", () => {
   const valid: Readonly<Record<string, string>> = {
     "a service that it is with": "a: { container: a, with: [web] }",

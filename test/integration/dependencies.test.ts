@@ -280,7 +280,8 @@ engineTest("workers without ports wake and sleep with a service, and with a grou
   const web = await project.make("web", { program: echo() }, "db:service_started:false");
   // As workers in compose files often do, it depends on the service that it works for.
   const worker = await project.make("worker", sleeper, "web:service_started:false,db:service_started:false");
-  const cron = await project.make("cron", sleeper);
+  // Nothing dials it, so it need not be reachable.
+  const cron = await project.make("cron", { ...sleeper, network: "none" });
   const [portless, group] = [
     { ports: undefined, ...SHORT },
     { group: "shop", ...SHORT },
