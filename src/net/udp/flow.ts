@@ -63,6 +63,7 @@ export interface Passage {
 export interface FlowOptions {
   readonly visit: Visit;
   readonly passage: Passage;
+  readonly isTftp: boolean;
   /** Silence after which it ends, in milliseconds. */
   readonly timeoutMs: number;
   /** Bytes that are held until the target takes them. */
@@ -98,7 +99,9 @@ export class Flow {
 
   /** How readily it makes room for another one; undefined while both sides speak. */
   get yields(): Yield | undefined {
-    if (this.#isOpen && this.#asked === 1 && this.#answers === 1) return yields.spent;
+    const isSpent = this.#isOpen && this.#asked === 1 && this.#answers === 1;
+    // The first answer of TFTP is the beginning of a transfer.
+    if (isSpent && !this.#options.isTftp) return yields.spent;
     if (!this.#isOpen && !this.#hasFailed) return yields.waiting;
     if (performance.now() - this.#lastAt >= IDLE_MS) return yields.idle;
     return this.#answers === 0 ? yields.silent : undefined;
@@ -170,6 +173,7 @@ export class Flow {
   /** @param refusedMs how long the target may refuse the first datagram, in milliseconds */
   async #serveWith(claim: Claim, refusedMs: number): Promise<FlowEnd> {
     const late = new AbortController();
+    const { isTftp } = this.#options;
     const { port, knocker } = this.#options.passage;
     const refused = (): void => late.abort(new DeadlineError(`the target takes no datagrams on port ${port}`));
     const timer = setTimeout(refused, timerMs(refusedMs));
@@ -180,6 +184,7 @@ export class Flow {
       using upstream = await Upstream.open({
         host: claim.address,
         port,
+        isTftp,
         signal,
         onAnswer: (datagram) => this.#answered(datagram),
         onLoss: (reason) => this.#drop(reason),

@@ -24,6 +24,8 @@ export interface Way {
   /** The front, for people. */
   readonly name: string;
   readonly targetPort: number;
+  /** @see Upstream.open */
+  readonly isTftp: boolean;
   readonly answer: (datagram: Buffer, client: Sender) => void;
 }
 
@@ -99,6 +101,7 @@ export class Flows {
     const flow = new Flow({
       visit,
       passage: this.#passage(way.targetPort),
+      isTftp: way.isTftp,
       timeoutMs: limits.flowTimeoutMs,
       heldBytes: limits.heldBytes,
       answer: (answer) => way.answer(answer, client),

@@ -101,7 +101,7 @@ export class UdpFront {
   }
 
   async #bind(host: string, ipv6Only: boolean, port: number): Promise<void> {
-    const socket = newSocket(net.isIPv6(host) ? "udp6" : "udp4", ipv6Only);
+    const socket = newSocket(net.isIPv6(host) ? "udp6" : "udp4", { ipv6Only });
     await this.#receive(socket, { address: host, port, exclusive: true });
   }
 

@@ -4,6 +4,7 @@ import type { Front } from "../listener.ts";
 import type { DatagramView, DropReason } from "./datagrams.ts";
 import { Flows, type Way } from "./flows.ts";
 import { UdpFront, type UdpReceiver } from "./front.ts";
+import { TFTP_PORT } from "./tftp.ts";
 import { type FlowRoute, FlowVisit } from "./visit.ts";
 
 export interface UdpServiceOptions {
@@ -105,6 +106,7 @@ export class UdpService implements DatagramView {
     const way: Way = {
       name: own.front.name,
       targetPort: target,
+      isTftp: port === TFTP_PORT || target === TFTP_PORT,
       answer: (datagram, to) => isOurs() && own.front.answer(datagram, to),
     };
     return {

@@ -4,6 +4,7 @@ import { isIP } from "node:net";
 import { abortable } from "../../activation/abortable.ts";
 import { codeOf } from "../../errors.ts";
 import { isCongested, newSocket, ready, typeFor } from "./socket.ts";
+import { newRequestSocket, TransferSocket } from "./tftp.ts";
 
 /** A refusal of this machine comes at once; a container's, or one from another machine, may take its time. */
 const QUIET_MS = 25;
@@ -15,6 +16,8 @@ export interface UpstreamOptions {
   /** Host or IP address. */
   readonly host: string;
   readonly port: number;
+  /** Whether it speaks TFTP, and so answers from other ports of its address; default: no. */
+  readonly isTftp?: boolean;
   readonly signal: AbortSignal;
   readonly onAnswer: (datagram: Buffer) => void;
   /** A datagram did not arrive: nobody listens there, or the system did not take it. */
@@ -28,6 +31,8 @@ export interface UpstreamOptions {
 export class Upstream implements Disposable {
   readonly #socket: dgram.Socket;
   readonly #onLoss: UpstreamOptions["onLoss"];
+  readonly #onAnswer: (datagram: Buffer) => void;
+  #transfers: TransferSocket | undefined;
   #knock: ((verdict: Verdict) => void) | undefined;
   #isClosed = false;
 
@@ -35,18 +40,20 @@ export class Upstream implements Disposable {
     this.#socket = socket;
     this.#onLoss = onLoss;
     socket.on("error", (error) => this.#lost(error));
-    socket.on("message", (datagram) => {
+    this.#onAnswer = (datagram) => {
       this.#knock?.("answered");
       onAnswer(datagram);
-    });
+    };
+    socket.on("message", this.#onAnswer);
   }
 
   /** @throws the system's error, or the reason of `signal` */
   static async open(options: UpstreamOptions): Promise<Upstream> {
-    const { host, port, signal } = options;
+    const { host, port, isTftp = false, signal } = options;
     const address = isIP(host) === 0 ? await abortable(addressOf(host), signal) : host;
     signal.throwIfAborted();
-    const socket = newSocket(typeFor(address));
+    const type = typeFor(address);
+    const socket = isTftp ? await newRequestSocket(type) : newSocket(type);
     try {
       const connected = ready(socket, "connect");
       socket.connect(port, address);
@@ -55,11 +62,14 @@ export class Upstream implements Disposable {
       socket.close();
       throw error;
     }
-    return new Upstream(socket, options);
+    const upstream = new Upstream(socket, options);
+    if (isTftp) await upstream.#openTransfers();
+    return upstream;
   }
 
   send(datagram: Buffer): void {
     if (this.#isClosed) return;
+    if (this.#transfers?.send(datagram)) return;
     if (isCongested(this.#socket)) return this.#onLoss("unsent");
     this.#socket.send(datagram, (error) => {
       if (error === null || this.#isClosed) return;
@@ -89,10 +99,25 @@ export class Upstream implements Disposable {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#socket.close();
+    this.#transfers?.[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  async #openTransfers(): Promise<void> {
+    try {
+      this.#transfers = await TransferSocket.open({
+        localPort: this.#socket.address().port,
+        address: this.#socket.remoteAddress().address,
+        onAnswer: this.#onAnswer,
+        onUnsent: () => this.#onLoss("unsent"),
+      });
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   #lost(error: Error): void {

@@ -41,6 +41,7 @@ export interface StageOptions extends Partial<UdpPolicy> {
   readonly refusedMs?: number;
   readonly address?: string | undefined;
   readonly admit?: () => boolean;
+  readonly isTftp?: boolean;
   /** The target is up from the start. */
   readonly isUp?: boolean;
 }
@@ -60,7 +61,14 @@ export class Stage implements AsyncDisposable {
   #isUp = false;
   #up = Promise.withResolvers<void>();
 
-  private constructor({ upstream, refusedMs = 5_000, admit = () => true, isUp = false, ...rest }: StageOptions) {
+  private constructor({
+    upstream,
+    refusedMs = 5_000,
+    admit = () => true,
+    isUp = false,
+    isTftp = false,
+    ...rest
+  }: StageOptions) {
     const { flowTimeoutMs = 60_000, flows = 100, heldBytes = 65_536 } = rest;
     const options: FlowsOptions = {
       limits: { flowTimeoutMs, flows, heldBytes },
@@ -91,6 +99,7 @@ export class Stage implements AsyncDisposable {
     this.#way = {
       name: this.#front.name,
       targetPort: upstream,
+      isTftp,
       answer: (datagram, client) => this.#front.answer(datagram, client),
     };
   }
