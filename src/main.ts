@@ -4,6 +4,7 @@ import process from "node:process";
 import { isatty } from "node:tty";
 import { runCommand } from "./commands/cli.ts";
 import type { Context } from "./commands/command.ts";
+import { printableLines } from "./net/escaped.ts";
 import { listenFds } from "./net/inherited.ts";
 
 const UNKNOWN_OPEN_FILES = 1_024;
@@ -53,8 +54,9 @@ function context(): Context {
     shutdown: shutdown.signal,
     onReload: (act) => reloads.add(act),
     onStateRequest: (act) => process.on("SIGUSR2", act),
-    print: (text) => process.stdout.write(`${text}\n`),
-    printError: (text) => process.stderr.write(`${text}\n`),
+    print: (text) => process.stdout.write(`${printableLines(text)}\n`),
+    printData: (text) => process.stdout.write(`${text}\n`),
+    printError: (text) => process.stderr.write(`${printableLines(text)}\n`),
     atExit: (act) => process.on("exit", act),
   };
 }

@@ -1,6 +1,7 @@
 import http from "node:http";
 import type net from "node:net";
 import { BindError, messageOf, takenBy } from "../errors.ts";
+import { printableJson } from "../net/escaped.ts";
 import type { Tallied } from "../telemetry/tally.ts";
 import type { OpenConnection, ServiceDetails, StatusReport } from "./api.ts";
 import { rejectionOf } from "./guard.ts";
@@ -163,5 +164,5 @@ function text(status: number, body: string): Answer {
 }
 
 function json(status: number, body: unknown): Answer {
-  return { status, type: "application/json", body: `${JSON.stringify(body)}\n` };
+  return { status, type: "application/json", body: `${printableJson(JSON.stringify(body))}\n` };
 }

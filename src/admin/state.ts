@@ -5,6 +5,7 @@ import { formatRange } from "../config/ports.ts";
 import { formatRate, type Rate } from "../config/rates.ts";
 import { formatTimes, type OpenTimes } from "../config/times.ts";
 import { formatDuration } from "../config/units.ts";
+import { printable } from "../net/escaped.ts";
 import { formatNetwork, type Network } from "../net/ip.ts";
 import type { Counts, Tallied } from "../telemetry/tally.ts";
 import { frontWords, type OpenConnection, type PortStatus, type ServiceStatus, type StatusReport } from "./api.ts";
@@ -99,7 +100,7 @@ export function stateLines(report: StateReport): string[] {
     ]),
     ...labels.map(({ container, problem }) => `label problem = ${container}: ${problem}`),
     "end of state",
-  ];
+  ].map(printable);
 }
 
 function serviceLines(service: ServiceState): string[] {

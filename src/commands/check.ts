@@ -2,6 +2,7 @@ import { serviceStatus } from "../admin/api.ts";
 import type { Config, Service } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";
 import { sentenceOf, TargetError } from "../errors.ts";
+import { printable } from "../net/escaped.ts";
 import { accountOf } from "../target/accounts.ts";
 import { admissionWords } from "./admission-words.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode } from "./command.ts";
@@ -63,13 +64,13 @@ ${configOptionHelp}`,
 function linesOf(heading: string, { services }: Config, words: (service: Service) => string | undefined): string[] {
   const lines = services.flatMap((service) => {
     const said = service.enabled ? words(service) : undefined;
-    return said === undefined ? [] : [`  ${service.name}: ${said}`];
+    return said === undefined ? [] : [`  ${service.name}: ${printable(said)}`];
   });
   return lines.length === 0 ? [] : [heading, ...lines];
 }
 
 function remarkLines({ services }: Config): string[] {
-  const lines = remarks(services).map(({ of, remark }) => `  ${of}: ${remark}`);
+  const lines = remarks(services).map(({ of, remark }) => `  ${printable(`${of}: ${remark}`)}`);
   return lines.length === 0 ? [] : ["remarks:", ...lines];
 }
 

@@ -27,7 +27,11 @@ export interface Context {
   readonly onReload: (act: () => void) => void;
   /** Has `act` done whenever somebody asks for the state (SIGUSR2). */
   readonly onStateRequest: (act: () => void) => void;
+  /** Prints text for people: escape sequences and other controls in it are shown, and not obeyed. */
   readonly print: (text: string) => void;
+  /** Prints a file for programs as it is. */
+  readonly printData: (text: string) => void;
+  /** Prints text for people to standard error. */
   readonly printError: (text: string) => void;
   /** Has `act` done, synchronously, however the process ends short of SIGKILL. */
   readonly atExit: (act: () => void) => void;

@@ -52,9 +52,9 @@ function misused(kind: string | undefined, context: Context): number {
   return exitCode.usage;
 }
 
-function write(draft: Draft, paths: readonly string[], { print, printError, version }: Context): number {
+function write(draft: Draft, paths: readonly string[], { printData, printError, version }: Context): number {
   const head = `Made by wakeport ${version} of ${paths.join(" ")}.`;
-  print(renderDraft({ ...draft, remarks: [head, ...draft.remarks] }).trimEnd());
+  printData(renderDraft({ ...draft, remarks: [head, ...draft.remarks] }).trimEnd());
   for (const warning of draft.warnings) printError(`warning: ${warningLine(warning)}`);
   const served = draft.services.filter(({ keys }) => keys !== undefined).length;
   if (served === 0) printError(`wakeport import: there is no service to import in ${paths.join(" ")}`);

@@ -1,6 +1,7 @@
 import { frontWords, type ServiceStatus } from "../admin/api.ts";
 import { formatRange } from "../config/ports.ts";
 import { formatDuration } from "../config/units.ts";
+import { printable } from "../net/escaped.ts";
 
 /** One line a port: where it listens and where that leads; on a service's first line its state, if known, and times. */
 export function planLines(services: readonly PlannedService[]): string[] {
@@ -27,8 +28,9 @@ function wakersOf({ with: leaders = [], group }: PlannedService): string {
   return wakers.filter((one) => one !== false).join(", ") || "no ports";
 }
 
-/** Pads columns to the same width. */
-export function table(rows: readonly (readonly string[])[]): string[] {
+/** Pads columns to the same width. Text of others in a cell cannot break the table. */
+export function table(cells: readonly (readonly string[])[]): string[] {
+  const rows = cells.map((row) => row.map(printable));
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
   return rows.map((row) =>
     row

@@ -9,7 +9,7 @@ export const command: Command = {
   wakeport schema > wakeport.schema.json
   # first line of wakeport.yaml:  # yaml-language-server: $schema=./wakeport.schema.json`,
   run: async (_options, context) => {
-    context.print(JSON.stringify(jsonSchema(), null, 2));
+    context.printData(JSON.stringify(jsonSchema(), null, 2));
     return exitCode.ok;
   },
 };

@@ -2,6 +2,7 @@
 import { frontWords, type OpenConnection, type PortStatus, type ServiceDetails } from "../admin/api.ts";
 import { formatRange } from "../config/ports.ts";
 import { formatDuration } from "../config/units.ts";
+import { printable } from "../net/escaped.ts";
 import type { Counts } from "../telemetry/tally.ts";
 import { table } from "./plan.ts";
 
@@ -33,7 +34,7 @@ export function formatDetails(service: ServiceDetails, now: number): string {
     ...row("denied so far", counted(service.denials)),
     ...rowsOf("clients", clientWords(open, connections + waiting, now)),
   ];
-  return [name, ...table(rows).map((line) => `  ${line}`)].join("\n");
+  return [printable(name), ...table(rows).map((line) => `  ${line}`)].join("\n");
 }
 
 function row(key: string, value: string | 0 | undefined): string[][] {

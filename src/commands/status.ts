@@ -1,6 +1,7 @@
 import type { ServiceStatus, StatusReport } from "../admin/api.ts";
 import { suggest } from "../config/suggest.ts";
 import { formatDuration } from "../config/units.ts";
+import { printable, printableJson } from "../net/escaped.ts";
 import { askService, askStatus, NoAnswerError } from "./ask-admin.ts";
 import { type Command, configOption, configOptionHelp, exitCode } from "./command.ts";
 import { adminOf } from "./config.ts";
@@ -27,7 +28,8 @@ ${configOptionHelp}
     try {
       const admin = await adminOf(options, context);
       const print = <Report>(report: Report, words: (report: Report, now: number) => string): number => {
-        context.print(options["json"] === true ? JSON.stringify(report, null, 2) : words(report, Date.now()));
+        const isJson = options["json"] === true;
+        context.print(isJson ? printableJson(JSON.stringify(report, null, 2)) : words(report, Date.now()));
         return exitCode.ok;
       };
       // It tells a wakeport from other servers, and knows the names.
@@ -75,7 +77,7 @@ export function format(
   );
   const labels = label_problems.map(({ container, problem }) => `${container}: ${problem}`);
   const lines = [...problems, ...starting, ...needed, ...held, ...failures, ...labels, ...banLines(bans, now)];
-  return [...table([HEAD, ...rows, ...others]), ...lines].join("\n");
+  return [...table([HEAD, ...rows, ...others]), ...lines.map(printable)].join("\n");
 }
 
 function banLines(bans: StatusReport["bans"], now: number): string[] {

@@ -1,5 +1,6 @@
 /** A service as the labels of its container have it: the words of wakeport.yaml, with dots where that nests. */
 import { parseDocument } from "yaml";
+import { printable } from "../net/escaped.ts";
 import type { Config, ContainerReference, Service, WokenService } from "./config.ts";
 import { explain, type Located } from "./issues.ts";
 import { resolve } from "./resolve.ts";
@@ -42,6 +43,11 @@ const known: ReadonlySet<string> = new Set([
   "udp",
   "group",
 ]);
+/** In characters: of a label's name or value in a problem, and of a problem. */
+const LONGEST_QUOTE = 80;
+const LONGEST_PROBLEM = 500;
+/** So many problems of one container are reported. */
+const MOST_PROBLEMS = 10;
 /** What the flows of one container may hold in all, in bytes: the memory is everybody's. */
 const MOST_HELD = 128 * 1024 ** 2;
 /** Their values may be lists with commas. Of a port YAML would make something else, and of a `*` nothing at all. */
@@ -74,8 +80,14 @@ export function serviceOfLabels(container: LabelledContainer, config: Config): L
     const fault = known.has(key) ? put(raw, path, value) : unknownLabel(label, key);
     if (fault !== undefined) problems.push(fault);
   }
-  if (problems.length > 0) return { problems };
-  return shaped(container, raw, config);
+  const read = problems.length > 0 ? { problems } : shaped(container, raw, config);
+  return "problems" in read ? { problems: firstOf(read.problems) } : read;
+}
+
+function firstOf(problems: readonly string[]): readonly string[] {
+  const more = problems.length - MOST_PROBLEMS;
+  const first = problems.slice(0, MOST_PROBLEMS).map((problem) => printable(cut(problem, LONGEST_PROBLEM)));
+  return more > 0 ? [...first, `and ${more} more problems with its labels`] : first;
 }
 
 function shaped({ reference, name }: LabelledContainer, raw: Record<string, unknown>, config: Config): LabelledService {
@@ -133,7 +145,7 @@ function groupOf({ group }: Service, reference: ContainerReference): Pick<Servic
 
 /** @returns what is wrong with the value */
 function put(into: Record<string, unknown>, path: readonly string[], value: string): string | undefined {
-  const label = `${LABEL_PREFIX}${path.join(".")}`;
+  const label = shown(`${LABEL_PREFIX}${path.join(".")}`);
   if (value.length > LONGEST_VALUE) return `label ${label} is longer than ${LONGEST_VALUE} characters`;
   const read = readValue(path, value);
   if (read === undefined) return `label ${label} is ${quoted(value)}, which cannot be read`;
@@ -174,17 +186,28 @@ function readValue(path: readonly string[], value: string): { readonly value: un
 function unknownLabel(label: string, key: string): string {
   const near = suggest(key, known);
   const hint = near === undefined ? `known are ${[...known].join(", ")}` : `did you mean ${LABEL_PREFIX}${near}?`;
-  return `unknown label ${label}: ${hint}`;
+  return `unknown label ${shown(label)}: ${hint}`;
 }
 
 function inWords({ path, message, hint }: Located, service: string): string {
   const [section, name, ...rest] = path;
   const words = rest.filter((part) => typeof part === "string");
   const label =
-    section === "services" && name === service && words.length > 0 ? `label ${LABEL_PREFIX}${words.join(".")}: ` : "";
+    section === "services" && name === service && words.length > 0
+      ? `label ${shown(`${LABEL_PREFIX}${words.join(".")}`)}: `
+      : "";
   return `${label}${message}${hint === undefined ? "" : ` (${hint})`}`;
 }
 
 function quoted(value: string): string {
-  return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
+  return JSON.stringify(cut(value));
+}
+
+/** Names of labels are as free as their values. */
+function shown(label: string): string {
+  return printable(cut(label));
+}
+
+function cut(text: string, longest: number = LONGEST_QUOTE): string {
+  return text.length > longest ? `${text.slice(0, longest)}…` : text;
 }

@@ -2,3 +2,31 @@
 export function escaped(text: string): string {
   return text.replaceAll(/[^\x20-\x7e]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
+
+/** Controls, what changes the direction of text or is invisible, line separators, and halves of characters. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu;
+
+/** Text for one line of a terminal: an escape sequence in it is shown, and not obeyed. */
+export function printable(text: string): string {
+  return text.replaceAll(UNPRINTABLE, escapeOf);
+}
+
+/** Text of several lines for a terminal. */
+export function printableLines(text: string): string {
+  return text.split("\n").map(printable).join("\n");
+}
+
+/** The same JSON value, written so that a terminal can show it. @param json as JSON.stringify() writes it */
+export function printableJson(json: string): string {
+  return json.replaceAll(UNPRINTABLE, (char) => {
+    if (char === "\n") return char;
+    const units = Array.from({ length: char.length }, (_, index) => char.charCodeAt(index));
+    return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
+  });
+}
+
+function escapeOf(char: string): string {
+  const code = char.codePointAt(0) ?? 0;
+  if (code <= 0xff) return `\\x${code.toString(16).padStart(2, "0")}`;
+  return code <= 0xffff ? `\\u${code.toString(16).padStart(4, "0")}` : `\\u{${code.toString(16)}}`;
+}

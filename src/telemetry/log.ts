@@ -7,6 +7,7 @@ import { within } from "../async.ts";
 import type { LogFormat, LogLevel } from "../config/config.ts";
 import { progressWords } from "../engine/pull-progress.ts";
 import { sentenceOf } from "../errors.ts";
+import { printable, printableJson, printableLines } from "../net/escaped.ts";
 import type { UnroutedReason } from "../net/unrouted.ts";
 import type {
   ActivationReport,
@@ -92,7 +93,7 @@ function standardOutput(): number {
 /** What makes the log's lines on their way to `output`. */
 function formOf(output: pino.DestinationStream, options: LogOptions): pino.DestinationStream {
   if (isPretty(options)) return forPeople(output, options.isTerminal);
-  if (options.format !== "xinetd") return output;
+  if (options.format !== "xinetd") return { write: (line) => output.write(printableJson(line)) };
   return {
     write: (line) => {
       const { level, msg }: { level: LogLevel; msg: string } = JSON.parse(line);
@@ -115,8 +116,14 @@ function observerOf(
   return xinetdObserver({ write, servedBy, others });
 }
 
+/** Events with a message of several lines; what such a message quotes is in one line already. */
+const severalLines: ReadonlySet<string> = new Set(["state", "config.reload_failed"]);
+
 function forPeople(destination: pino.DestinationStream, colorize: boolean): pino.DestinationStream {
-  return pretty({ destination, colorize, translateTime: "SYS:HH:MM:ss.l", hideObject: true });
+  const messageFormat = ({ event, msg }: Record<string, unknown>): string => {
+    return severalLines.has(String(event)) ? printableLines(String(msg)) : printable(String(msg));
+  };
+  return pretty({ destination, colorize, messageFormat, translateTime: "SYS:HH:MM:ss.l", hideObject: true });
 }
 
 /** An observer that logs. */

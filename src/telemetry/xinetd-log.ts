@@ -2,9 +2,11 @@
  * The log as xinetd 2.3.15 writes it, for what reads that: fail2ban's filters and old scripts. Connections are told in
  * xinetd's own lines, field by field; all else that wakeport has to say is in the form of xinetd's messages.
  */
+
 import { constants } from "node:os";
 import type { LogLevel } from "../config/config.ts";
 import type { DenialReason } from "../net/admission/denial.ts";
+import { printable } from "../net/escaped.ts";
 import type { ConnectionFacts, ConnectionReport, Observer, UserIdReport } from "./observer.ts";
 
 /** What serves the clients of a service: a TargetSpec of the configuration has both. */
@@ -138,9 +140,4 @@ function timestamp(now: Date): string {
 
 function twoDigits(count: number): string {
   return String(count).padStart(2, "0");
-}
-
-/** Nobody who is quoted begins a line of their own, or speaks to the terminal. */
-function printable(text: string): string {
-  return text.replaceAll(/\p{Cc}/gu, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }

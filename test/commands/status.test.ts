@@ -79,6 +79,20 @@ process node: needed by container web`,
     assert.deepEqual(lines.slice(2), ["ftp: waiting for http /health on 80, healthy"]);
   });
 
+  test("shows escape sequences and controls of others, and does not send them", () => {
+    const evil = "\x1b[2J\x9b1m\u202e\u2028\r\nforged: line\u{e0001}";
+    const shown = "\\x1b[2J\\x9b1m\\u202e\\u2028\\x0d\\x0aforged: line\\u{e0001}";
+    const services = [
+      { ...asleep, name: `a${evil}`, target: evil, cause: evil, last_error: evil, dependents: [evil], pending: [evil] },
+    ];
+    const label_problems = [{ container: evil, problem: evil }];
+    const engine = { url: evil, up: true, problems: [evil] };
+    const printed = format({ version: "1", services, label_problems, engine }, now);
+    assert.doesNotMatch(printed, /[^\n\x20-\x7e]/);
+    assert.equal(printed.split("\n").length, 7);
+    assert.equal(printed.split("\n")[6], `${shown}: ${shown}`);
+  });
+
   test("counts no time backwards", () => {
     const services = [{ ...asleep, idle_deadline: "2026-01-01T11:59:59Z", last_activity: "2026-01-01T12:00:05Z" }];
     assert.match(format({ version: "1", services }, now), / 0s +0s ago +idle$/);

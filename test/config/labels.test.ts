@@ -212,6 +212,35 @@ suite("labels of a container", () => {
   });
 });
 
+suite("problems of labels", () => {
+  const problemsOf = (labels: Readonly<Record<string, string>>): readonly string[] => {
+    const all = { "wakeport.enable": "true", "wakeport.ports": "8080", ...labels };
+    const found = serviceOfLabels({ reference: { name: "c" }, name: "c", labels: all }, config);
+    return found !== undefined && "problems" in found ? found.problems : [];
+  };
+
+  test("show escape sequences, and cut what is long", () => {
+    const evil = `\x1b[2J\u202e\n${"x".repeat(10_000)}`;
+    for (const key of [`wakeport.${evil}`, `wakeport.limits.${evil}`, `wakeport.${evil}.x`, `wakeport.ready.${evil}`]) {
+      for (const value of ["1", evil, `"${evil}"`, "{ a: b }"]) {
+        const problems = problemsOf({ [key]: value });
+        assert.ok(problems.length > 0, key);
+        for (const problem of problems) {
+          assert.doesNotMatch(problem, /[\p{Cc}\p{Cf}]/u);
+          assert.ok(problem.length < 1_000, `${problem.length} characters`);
+        }
+      }
+    }
+  });
+
+  test("are reported up to a number", () => {
+    const many = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`wakeport.x${index}`, "1"]));
+    const problems = problemsOf(many);
+    assert.equal(problems.length, 11);
+    assert.equal(problems.at(-1), "and 490 more problems with its labels");
+  });
+});
+
 suite("docker.discover", () => {
   test("does without services in the file, and only then", () => {
     assert.deepEqual(config.services, []);
