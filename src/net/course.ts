@@ -30,7 +30,7 @@ export class Course {
   #busy: Promise<void> | undefined;
   #isOver = false;
   #writes = 0;
-  /** Which write had a TLS close at its end, once that has left for the system. */
+  /** Number of the write that ended with a TLS close, set when the system took it. */
   #tlsClose: number | undefined;
 
   constructor(from: net.Socket, to: net.Socket, filter: Filter | undefined) {
@@ -62,7 +62,7 @@ export class Course {
     else if (last.length > 0) this.#write(last);
   }
 
-  /** Whether the stream ended with a TLS close that was passed on: it is complete without an end of TCP. */
+  /** Whether the stream ended with a TLS close that was passed on. It is complete then, even without a FIN. */
   get isTlsClosed(): boolean {
     return this.#writes === this.#tlsClose;
   }

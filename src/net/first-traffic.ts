@@ -1,4 +1,4 @@
-/** Waits for the first byte between a client and its upstream: before it, another upstream can still take its place. */
+/** Waits for the first byte between a client and its upstream. Until then another upstream can serve the client. */
 import type net from "node:net";
 import { ExitedError } from "../activation/errors.ts";
 
@@ -7,11 +7,11 @@ const END_MS = 1_000;
 const EVENTS = ["readable", "end", "error", "close"] as const;
 
 /**
- * Resolves when there is something to relay, or nothing will come. Reads nothing: both sockets are paused afterwards,
- * with all that was received still in them.
+ * Resolves when a byte can be relayed, or when none will come. Reads nothing: both sockets are paused afterwards, with all
+ * received bytes still in them.
  *
  * @param lost aborted when the upstream's target is lost
- * @returns false if the upstream ended, broke or was lost without a byte: what the client sent is in its socket
+ * @returns false if the upstream ended, broke or was lost and neither side had been sent a byte
  */
 export function firstTraffic(client: net.Socket, upstream: net.Socket, lost: AbortSignal): Promise<boolean> {
   const isUpstreamOver = (): boolean => upstream.readableEnded || upstream.destroyed;

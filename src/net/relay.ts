@@ -35,7 +35,7 @@ export interface Meter {
 
 /**
  * Who ended a connection: both in good order, one with a reset, or wakeport because the target went down. A reset after
- * both sides sent a TLS close is good order.
+ * both sides sent a TLS close is `clean`.
  */
 export type RelayEnd = "clean" | "client_reset" | "upstream_reset" | "target_gone" | "drained";
 
@@ -116,7 +116,7 @@ class Relay {
     else socket.once("close", onClose);
   }
 
-  /** A reset that comes when both streams had ended by a TLS close cut nothing off. */
+  /** A reset after both streams ended with a TLS close cut nothing off. */
   get #endOfBoth(): RelayEnd {
     const isReset = this.#end === "client_reset" || this.#end === "upstream_reset";
     return isReset && this.#courses.in.isTlsClosed && this.#courses.out.isTlsClosed ? "clean" : this.#end;

@@ -7,7 +7,7 @@ const HEADER_LENGTH = 5;
 const HIDDEN_ALERT_LENGTH = 19;
 /** The longest alert of TLS 1.2: two bytes in CBC blocks, with IV and a SHA-384 MAC. */
 const LONGEST_ALERT = 80;
-/** Level and description of a close_notify that is not encrypted: `warning` or, in TLS 1.3, any level; 0. */
+/** A close_notify that is not encrypted: a level, which does not matter, and the description 0. */
 const PLAIN_LENGTH = 2;
 const CLOSE_NOTIFY = 0;
 

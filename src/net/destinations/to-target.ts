@@ -49,7 +49,7 @@ export interface ToTargetOptions {
 
 /** From the end of a page to the request with which its browser comes back for the site. */
 const BACK_MS = 2_000;
-/** Until the engine reports that a target has ended whose connections have. */
+/** How long the engine may take to report the end of a target after its connections ended. */
 const NEWS_MS = 1_000;
 
 export class ToTarget implements Destination {
@@ -104,7 +104,7 @@ export class ToTarget implements Destination {
     const control = this.#join(client, upstream, lease);
     using held = new DisposableStack();
     held.use(control ?? lease);
-    // Its close tells the rest.
+    // A close follows each error, and the relay handles that.
     upstream.on("error", () => {});
     const served = await settled(conversation, upstream);
     if (served !== undefined) {
@@ -241,7 +241,7 @@ async function keep(held: Disposable, lost: AbortSignal): Promise<void> {
   await delay(BACK_MS, lost).catch(() => {});
 }
 
-/** Why the target went down, if it did, or does within a moment. @param gone aborted when the client leaves */
+/** Returns why the target went down, or undefined if it stays up for NEWS_MS. @param gone aborted when the client leaves */
 async function exitOf({ signal }: Lease, gone?: AbortSignal): Promise<ExitedError | undefined> {
   await delay(NEWS_MS, gone === undefined ? signal : AbortSignal.any([signal, gone])).catch(() => {});
   return signal.reason instanceof ExitedError ? signal.reason : undefined;

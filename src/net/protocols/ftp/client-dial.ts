@@ -3,8 +3,8 @@ import { abortable } from "../../../activation/abortable.ts";
 import { reset } from "../../reset.ts";
 
 /**
- * Connects to the data port of a client in active mode. The connection is opened before the server connects, so that a
- * port that refuses is refused to the server as well, and kept until the server has connected.
+ * Connects to the data port of a client in active mode before the server connects. If the client's port refuses, the
+ * server can be refused as well.
  */
 export class ClientDial {
   readonly #dial: (signal: AbortSignal) => Promise<net.Socket>;

@@ -228,7 +228,7 @@ export class Dialogue implements Disposable {
     say(Buffer.from(isPort ? `PORT ${writePort(near)}\r\n` : `EPRT ${writeEprt(near)}\r\n`));
   }
 
-  /** The server is told when the client was reached: it cannot announce data that would never arrive. */
+  /** The server gets the command after the client was reached. Otherwise it could announce data that cannot arrive. */
   #readTransfer(bytes: Buffer, say: Say): Promise<void> | undefined {
     this.#ask({ kind: "transfer" });
     const reached = this.#options.ways.reach();

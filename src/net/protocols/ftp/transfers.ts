@@ -28,7 +28,7 @@ export interface TransfersOptions extends Pick<ConversationRelayOptions, "meters
   readonly upstream: Leg;
   /** Of the whole process: a data connection needs as many descriptors as a client does. */
   readonly seats: Seats;
-  /** A data connection could not be made to this side. */
+  /** A data connection to this side could not be opened. */
   readonly onFailure: (side: "client" | "upstream", error: unknown) => void;
 }
 
@@ -37,7 +37,7 @@ export class Transfers implements DataWays {
   readonly #running = new Set<Promise<void>>();
   /** What waits for its connection. */
   #awaited: Disposable | undefined;
-  /** Of active mode: leads to the client's port until the server connects for it. */
+  /** In active mode: the connection to the client's port, until the server connects. */
   #toClient: ClientDial | undefined;
   #isOver = false;
 
