@@ -192,8 +192,11 @@ export class Dialogue implements Disposable {
     const { client, upstream } = this.#options;
     const asked = argument.trim().toUpperCase();
     const own = protocolOf(client);
-    if (asked === "ALL") this.#ask({ kind: "epsv_all" });
-    else if (asked === "" || asked === own) this.#ask({ kind: "epsv" });
+    if (asked === "ALL") {
+      this.#ask({ kind: "epsv_all" });
+      // At once: the client may send a PASV before it reads the reply.
+      this.#isEpsvAll = true;
+    } else if (asked === "" || asked === own) this.#ask({ kind: "epsv" });
     else this.#ask({ kind: "refused", words: /^\d+$/.test(asked) ? unsupported(own) : syntaxError("EPSV") });
     say(asked === own && upstream !== client.family ? Buffer.from("EPSV\r\n") : bytes);
   }
@@ -288,7 +291,7 @@ export class Dialogue implements Disposable {
 
   #note(kind: Asked["kind"], code: number): void {
     const isPositive = code < 300;
-    if (kind === "epsv_all" && isPositive) this.#isEpsvAll = true;
+    if (kind === "epsv_all") this.#isEpsvAll = isPositive;
     if (kind === "active" && !isPositive) this.#options.ways.forget();
     if (kind === "transfer" && code >= 400) this.#options.ways.release();
     if (code === 234 && this.#hasAskedAuth) {

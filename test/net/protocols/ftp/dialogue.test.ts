@@ -254,7 +254,7 @@ suite("a dialogue", () => {
     assert.deepEqual(talk.events, ["release"]);
   });
 
-  test("EPSV ALL leaves EPSV alone, once the server has agreed", async () => {
+  test("EPSV ALL leaves EPSV alone", async () => {
     using talk = await greeted({ upstream: "ipv6" });
     await talk.exchange("EPSV ALL", "200 ok");
     const words = "503 After EPSV ALL there is only EPSV.";
@@ -263,6 +263,20 @@ suite("a dialogue", () => {
     assert.deepEqual(await talk.exchange("PORT 192,0,2,7,4,0", "500 what"), ["PORT", words]);
     assert.deepEqual(await talk.exchange("EPRT |1|192.0.2.7|1024|", "200 ok"), ["EPRT", words]);
     assert.deepEqual(await talk.exchange("EPSV", EPSV), ["EPSV", "229 Extended (|||2024|)"]);
+  });
+
+  test("EPSV ALL counts for commands that come before its reply, and not if the server refuses it", async () => {
+    using talk = await greeted();
+    await talk.asks("EPSV ALL\r\nPASV\r\nPORT 192,0,2,7,4,0\r\n");
+    assert.equal(talk.server, "EPSV ALL\r\nPASV\r\nPORT\r\n");
+    talk.client = "";
+    await talk.answers(`200 ok\r\n${PASV}\r\n500 no\r\n`);
+    const words = "503 After EPSV ALL there is only EPSV.\r\n";
+    assert.equal(talk.client, `200 ok\r\n${words}${words}`);
+
+    using other = await greeted();
+    await other.exchange("EPSV ALL", "500 no");
+    assert.match((await other.exchange("PASV", PASV))[1], /^227/);
   });
 
   test("an ABOR is passed on whose newline was urgent data, and so never comes", async () => {
