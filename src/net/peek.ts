@@ -1,5 +1,6 @@
 /** Reads what a client says first, and gives it back: whoever serves the client finds its stream untouched. */
 import type net from "node:net";
+import { GrowingBuffer } from "./growing-buffer.ts";
 
 /** Why nothing came of it. */
 export type PeekTrouble = "ended" | "too_long" | "too_late";
@@ -89,28 +90,4 @@ export function peek<T>(socket: net.Socket, { read, most, deadlineMs, signal }: 
     socket.on("readable", onReadable).once("end", onEnd).once("close", onEnd);
   }
   return promise;
-}
-
-/** Bytes that arrive in pieces. Its room doubles, so each byte is copied a few times at most, however small the pieces are. */
-class GrowingBuffer {
-  #room: Buffer = Buffer.alloc(0);
-  #length = 0;
-
-  get bytes(): Buffer {
-    return this.#room.subarray(0, this.#length);
-  }
-
-  append(chunk: Buffer): void {
-    const length = this.#length + chunk.length;
-    if (this.#length === 0) this.#room = chunk;
-    else {
-      if (length > this.#room.length) {
-        const larger = Buffer.allocUnsafe(2 * length);
-        this.#room.copy(larger, 0, 0, this.#length);
-        this.#room = larger;
-      }
-      chunk.copy(this.#room, this.#length);
-    }
-    this.#length = length;
-  }
 }

@@ -56,6 +56,29 @@ suite("Lines", () => {
     assert.equal(shape.filter(([place]) => place === "end").length, 1);
   });
 
+  test("one that arrives byte by byte is searched once, and copied a few times at most", (t) => {
+    let [searched, copied] = [0, 0];
+    const { indexOf, copy } = Buffer.prototype;
+    t.mock.method(Buffer.prototype, "indexOf", function search(this: Buffer, byte: number, from: number) {
+      const found = indexOf.call(this, byte, from);
+      searched += (found < 0 ? this.length : found + 1) - from;
+      return found;
+    });
+    t.mock.method(Buffer.prototype, "copy", function count(this: Buffer, ...parameters: Parameters<typeof copy>) {
+      const bytes = copy.apply(this, parameters);
+      copied += bytes;
+      return bytes;
+    });
+    const together = t.mock.method(Buffer, "concat").mock;
+    const lines = new Lines();
+    const length = 4_000;
+    push(lines, Buffer.from("NOOP\r\n"));
+    for (let count = 0; count < length; count += 1) assert.deepEqual(push(lines, Buffer.from("x")), []);
+    assert.equal(push(lines, Buffer.from("\n"))[0]?.bytes.length, length + 1);
+    assert.ok(searched <= 2 * length && copied <= 4 * length, `${searched} searched, ${copied} copied`);
+    assert.equal(together.callCount(), 0);
+  });
+
   test("one that is whole without its newline is given out at once, and its newline never", () => {
     for (const late of ["", "\n"]) {
       const lines = new Lines((start) => start.toString() === "now\r");
