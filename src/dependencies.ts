@@ -92,6 +92,7 @@ export class Dependencies {
       name: target.name,
       claim: condition === "service_healthy" ? healthy : acquire,
       join: (signal) => activator.join(signal, holder),
+      beforeHolderSleeps: () => activator.beforeDependentSleeps(),
     };
   }
 

@@ -156,6 +156,7 @@ export class Activator {
     const { target } = options;
     this.#idle = new IdleCheck({
       target,
+      ...(options.group && { useOfOthers: () => options.group?.otherUse(this) ?? Promise.resolve([]) }),
       onIdle: () => this.#dispatch("idle"),
       onOtherUse: (uses) => this.#observer.heldAwake({ target: target.name, services: this.#services, uses }),
     });
@@ -238,6 +239,16 @@ export class Activator {
   async join(signal: AbortSignal, holder: Holder): Promise<Lease> {
     while (this.#state.name !== "ready") await abortable(this.#becameReady.promise, signal);
     return this.acquire(signal, holder);
+  }
+
+  /** A dependent that holds this target is about to be put to sleep. */
+  beforeDependentSleeps(): void {
+    if (!this.usage.isUsed) this.#idle.sample();
+  }
+
+  /** Use that does not pass through wakeport, at the end of the idle time; empty before that. */
+  otherUse(): Promise<readonly string[]> {
+    return this.#idle.ownUse();
   }
 
   /** This target as the holder of claims on its dependencies. */
@@ -550,6 +561,7 @@ export class Activator {
 
   #putToSleep(action: SleepAction, from: StateName): void {
     this.#check.end();
+    this.#needs?.beforeSleep();
     const reason = this.#state.closing ? "shutdown" : "idle";
     // What never was ready was never awake: taking the remains of a start away is no sleep.
     const isSleep = this.#up !== undefined || from === "paused";

@@ -45,6 +45,13 @@ export class Group {
     for (const member of this.#members.keys()) this.#claim(member, client);
   }
 
+  /** Use that does not pass through wakeport, of members besides this one: all stay awake for it. */
+  async otherUse(member: Activator): Promise<readonly string[]> {
+    const others = [...this.#members.keys()].filter((other) => other !== member);
+    const uses = await Promise.all(others.map((other) => other.otherUse()));
+    return others.flatMap(({ target }, index) => uses[index]?.map((use) => `${target.name}: ${use}`) ?? []);
+  }
+
   /** A claim may end during a change of state, and another may begin at once: the group follows after both. */
   #useChanged(): void {
     if (this.#isUpdateDue) return;

@@ -5,28 +5,45 @@ import { IdleTimer } from "./idle-timer.ts";
 const SETTLE_MS = 1_000;
 /** For one question to the target. */
 const OTHER_USE_MS = 20_000;
+/** Timers of a group that were started together expire within this time. */
+const TOGETHER_MS = 50;
 
 export interface IdleCheckOptions {
   readonly target: Target;
+  /** Other use of targets that stay awake together with this one; undefined if there are none. */
+  readonly useOfOthers?: () => Promise<readonly string[]>;
   /** The target was idle for its whole idle time. */
   readonly onIdle: () => void;
   /** The idle time is over, and something that bypasses wakeport uses the target. Not repeated for the same uses. */
   readonly onOtherUse: (uses: readonly string[]) => void;
 }
 
+/** Uses, or undefined if the idle time ended before the answer. */
+type Answer = readonly string[] | undefined;
+
 /**
  * Decides that a target is idle: no lease was held for the idle time, and nothing that bypasses wakeport used it
  * meanwhile. The target is asked twice in each idle time, and never while it is in use. Dependents that are idle themselves
- * may hold it during its idle time.
+ * may hold it during its idle time; it is asked before each of them is put to sleep.
  */
 export class IdleCheck {
   readonly #options: IdleCheckOptions;
   readonly #timer: IdleTimer;
   #settle: NodeJS.Timeout | undefined;
-  #underWay: AbortController | undefined;
+  /** Ends with the idle time. */
+  #round = new AbortController();
+  /** The last question; the next one waits for it. */
+  #asked: Promise<unknown> = Promise.resolve();
   #otherUse: readonly string[] = [];
   #repeatMs = 0;
   #isMeasuring = false;
+  /** What was found before dependents were put to sleep; undefined if none was in this idle time. */
+  #sample: Promise<Answer> | undefined;
+  #isSampleEnough = false;
+  /** What the target answered at the end of the last idle time; undefined if that is not over. */
+  #ownUse: readonly string[] | undefined;
+  #isChecking = false;
+  readonly #waiting = new Set<(uses: readonly string[]) => void>();
 
   constructor(options: IdleCheckOptions) {
     this.#options = options;
@@ -52,6 +69,10 @@ export class IdleCheck {
   start(delayMs: number, repeatMs: number): void {
     this.#repeatMs = repeatMs;
     this.#timer.start(delayMs);
+    this.#isSampleEnough = this.#sample !== undefined && delayMs === 0;
+    if (this.#isSampleEnough) return;
+    // What a dependent exchanged in its end does not count.
+    if (this.#sample !== undefined) this.#restartMeasuring();
     this.measure(delayMs);
   }
 
@@ -59,41 +80,104 @@ export class IdleCheck {
   measure(idleMs: number): void {
     if (this.#options.target.otherUse === undefined || this.#isMeasuring) return;
     this.#isMeasuring = true;
-    this.#settle = setTimeout(() => void this.#ask(), Math.min(SETTLE_MS, idleMs / 2));
+    this.#settle = setTimeout(
+      () => {
+        this.#settle = undefined;
+        void this.#ask();
+      },
+      Math.min(SETTLE_MS, idleMs / 2),
+    );
+  }
+
+  /** Asks before a dependent that holds the target is put to sleep: its connections end then, which is no other use. */
+  sample(): void {
+    // Before the first answer there is nothing to compare with.
+    if (!this.#isMeasuring || this.#settle !== undefined) return;
+    this.#sample = bothOf(this.#sample ?? [], this.#ask());
+  }
+
+  /** What the target answered, or is about to answer, at the end of this idle time; empty before that. */
+  async ownUse(): Promise<readonly string[]> {
+    const { deadline } = this.#timer;
+    if (this.#ownUse !== undefined) return this.#ownUse;
+    const isDue = deadline !== undefined && deadline - Date.now() <= TOGETHER_MS;
+    if (this.#isChecking || isDue) return new Promise((resolve) => this.#waiting.add(resolve));
+    // Dependents hold it: what it answered before counted in an idle time of theirs that is over.
+    if (deadline === undefined) {
+      this.#sample = undefined;
+      this.sample();
+    }
+    return (await this.#sample) ?? [];
   }
 
   cancel(): void {
     this.#timer.cancel();
-    clearTimeout(this.#settle);
-    this.#underWay?.abort();
-    this.#underWay = undefined;
-    this.#isMeasuring = false;
+    this.#round.abort();
+    this.#round = new AbortController();
+    this.#restartMeasuring();
+    this.#sample = undefined;
     this.#otherUse = [];
+    this.#answered([]);
+    this.#ownUse = undefined;
+  }
+
+  #restartMeasuring(): void {
+    clearTimeout(this.#settle);
+    this.#settle = undefined;
+    this.#isMeasuring = false;
   }
 
   #expired(): void {
-    if (this.#options.target.otherUse === undefined) return this.#options.onIdle();
-    clearTimeout(this.#settle);
-    void this.#ask((uses) => {
-      if (uses.length === 0) {
-        this.cancel();
-        return this.#options.onIdle();
-      }
-      this.#timer.start(this.#repeatMs);
-      const isKnown = uses.length === this.#otherUse.length;
-      this.#otherUse = uses;
-      if (!isKnown) this.#options.onOtherUse(uses);
-    });
+    const { target, useOfOthers, onIdle } = this.#options;
+    if (target.otherUse === undefined && useOfOthers === undefined) return onIdle();
+    this.#isChecking = true;
+    this.#ownUse = undefined;
+    // Rejects only when `onIdle` throws.
+    void this.#decide(this.#isSampleEnough ? this.#sample : bothOf(this.#sample ?? [], this.#ask()));
   }
 
-  /** Rejects only when `onAnswer` throws. An answer that comes after `cancel` is dropped. */
-  async #ask(onAnswer: (uses: readonly string[]) => void = () => {}): Promise<void> {
-    this.#underWay?.abort();
-    const ask = new AbortController();
-    this.#underWay = ask;
-    const signal = AbortSignal.any([ask.signal, AbortSignal.timeout(OTHER_USE_MS)]);
-    const answer = this.#options.target.otherUse?.(signal) ?? [];
-    const uses = await Promise.resolve(answer).catch((error: Error) => [`its use is not known: ${error.message}`]);
-    if (!ask.signal.aborted) onAnswer(uses);
+  /** An answer that comes after `cancel` is dropped. */
+  async #decide(answer: Promise<Answer> | undefined): Promise<void> {
+    const { signal } = this.#round;
+    const own = await answer;
+    if (own === undefined || signal.aborted) return;
+    this.#answered(own);
+    const uses = own.length > 0 ? own : ((await this.#options.useOfOthers?.()) ?? []);
+    if (signal.aborted) return;
+    if (uses.length === 0) {
+      this.cancel();
+      return this.#options.onIdle();
+    }
+    if (this.#sample !== undefined) this.#restartMeasuring();
+    this.#sample = undefined;
+    this.start(this.#repeatMs, this.#repeatMs);
+    const isKnown = uses.length === this.#otherUse.length;
+    this.#otherUse = uses;
+    if (!isKnown) this.#options.onOtherUse(uses);
   }
+
+  #answered(uses: readonly string[]): void {
+    this.#isChecking = false;
+    this.#ownUse = uses;
+    for (const resolve of this.#waiting) resolve(uses);
+    this.#waiting.clear();
+  }
+
+  #ask(): Promise<Answer> {
+    const { signal } = this.#round;
+    const asked = this.#asked.then(async (): Promise<Answer> => {
+      if (signal.aborted) return undefined;
+      const question = AbortSignal.any([signal, AbortSignal.timeout(OTHER_USE_MS)]);
+      const answer = this.#options.target.otherUse?.(question) ?? [];
+      const uses = await Promise.resolve(answer).catch((error: Error) => [`its use is not known: ${error.message}`]);
+      return signal.aborted ? undefined : uses;
+    });
+    this.#asked = asked;
+    return asked;
+  }
+}
+
+async function bothOf(first: readonly string[] | Promise<Answer>, second: Promise<Answer>): Promise<Answer> {
+  const [before, now] = await Promise.all([first, second]);
+  return before && now && [...new Set([...before, ...now])];
 }

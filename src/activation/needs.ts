@@ -24,6 +24,8 @@ export interface Dependency {
   claim(signal: AbortSignal): Promise<Hold>;
   /** Starts nothing: resolves once it is there by somebody else's doing. */
   join(signal: AbortSignal): Promise<Hold>;
+  /** Called before what holds it is put to sleep, so that it ends its connections. */
+  beforeHolderSleeps?(): void;
 }
 
 export interface NeedsOptions {
@@ -36,6 +38,7 @@ export interface NeedsOptions {
 export class Needs {
   readonly #options: NeedsOptions;
   readonly #held = new Map<string, Hold>();
+  readonly #dependencies = new Map<string, Dependency>();
   #released = new AbortController();
   /** The names of all that is needed; undefined while that is not known. */
   #wanted: readonly string[] | undefined;
@@ -81,6 +84,11 @@ export class Needs {
     );
   }
 
+  /** The target is about to be put to sleep. */
+  beforeSleep(): void {
+    for (const name of this.#held.keys()) this.#dependencies.get(name)?.beforeHolderSleeps?.();
+  }
+
   /** Gives all of it back. */
   release(): void {
     this.#released.abort();
@@ -107,6 +115,7 @@ export class Needs {
     const { name } = dependency;
     if (released.aborted || this.#held.has(name)) return hold[Symbol.dispose]();
     this.#held.set(name, hold);
+    this.#dependencies.set(name, dependency);
     const since = performance.now();
     const lost = (): void => {
       if (this.#held.get(name) !== hold) return;

@@ -74,6 +74,7 @@ class Project implements Disposable {
       name,
       claim: (signal) => this.stage(name).activator.acquire(signal, holder),
       join: (signal) => this.stage(name).activator.join(signal, holder),
+      beforeHolderSleeps: () => this.stage(name).activator.beforeDependentSleeps(),
     };
   }
 }
@@ -169,6 +170,64 @@ suite("use that does not pass through wakeport", () => {
     await project.clock.advance(idleTimeoutMs);
     assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
     assert.equal(project.clock.pending, 0);
+  });
+
+  test("does not count what a dependent exchanges in its end", async () => {
+    const long = { idleTimeoutMs: 2 * idleTimeoutMs };
+    for (const policy of [{}, long]) {
+      using project = new Project({ web: { needs: ["db"] }, db: { policy } });
+      let bytes = 0;
+      project.stage("db").target.otherUse = () => {
+        const uses = bytes === 0 ? [] : [`${bytes} bytes`];
+        bytes = 0;
+        return Promise.resolve(uses);
+      };
+      const { target } = project.stage("web");
+      target.onStop = () => setTimeout(() => (bytes = 10_000), 100);
+      target.stopTakesMs = 200;
+      project.stage("web").claim((claim) => claim.release());
+      await project.clock.advance(idleTimeoutMs + 250);
+      assert.deepEqual(project.states, { web: "asleep", db: policy === long ? "ready" : "asleep" });
+      await project.clock.advance(idleTimeoutMs);
+      assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
+    }
+  });
+
+  test("is found although it ended before the last dependent was put to sleep", async () => {
+    using project = new Project({ web: { needs: ["db"] }, db: {} });
+    let uses: readonly string[] = [];
+    project.stage("db").target.otherUse = () => {
+      const found = uses;
+      uses = [];
+      return Promise.resolve(found);
+    };
+    project.stage("web").claim((claim) => claim.release());
+    await project.clock.advance(idleTimeoutMs / 2);
+    uses = ["12 kB of traffic not through wakeport"];
+    await project.clock.advance(idleTimeoutMs / 2 + 20);
+    assert.deepEqual(project.states, { web: "asleep", db: "ready" });
+    assert.deepEqual(project.stage("db").activator.view.otherUse, ["12 kB of traffic not through wakeport"]);
+    await project.clock.advance(idleTimeoutMs);
+    assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
+  });
+
+  test("of a member keeps its whole group awake, and what that needs", async () => {
+    for (const used of ["web", "worker", "db"]) {
+      const group = new Group("shop");
+      using project = new Project({ web: { group, needs: ["db"] }, worker: { group }, db: { group } });
+      const uses = ["an exec session"];
+      for (const name of ["web", "db"]) project.stage(name).target.otherUse = () => Promise.resolve([]);
+      project.stage(used).target.otherUse = () => Promise.resolve([...uses]);
+      project.stage("web").claim((claim) => claim.release());
+      await project.clock.advance(5 * idleTimeoutMs);
+      assert.deepEqual(project.states, { web: "ready", worker: "ready", db: "ready" }, used);
+      const held = used === "web" ? "worker" : "web";
+      assert.deepEqual(project.stage(held).activator.view.otherUse, [`${used}: an exec session`]);
+      uses.pop();
+      await project.clock.advance(2 * idleTimeoutMs + 100);
+      assert.deepEqual(project.states, { web: "asleep", worker: "asleep", db: "asleep" }, used);
+      assert.equal(project.clock.pending, 0);
+    }
   });
 
   test("is not measured while a client of a dependent comes back", async () => {
