@@ -7,6 +7,15 @@ import { reset } from "../../reset.ts";
 /** How long it waits for its one connection. */
 const PATIENCE_MS = 60_000;
 
+/** Ports to which a server may still connect although their listener is closed. */
+const reserved = new Set<number>();
+
+/** Keeps a port from the listeners of other clients until it is disposed: the server could connect to the wrong one. */
+export function reserve(port: number): Disposable {
+  reserved.add(port);
+  return { [Symbol.dispose]: () => reserved.delete(port) };
+}
+
 export interface DataListenerOptions {
   readonly address: string;
   /** The one address from which a connection is taken. */
@@ -33,11 +42,21 @@ export class DataListener implements Disposable {
 
   /** @returns its port @throws what the system says, or that it was closed meanwhile */
   async open(): Promise<number> {
+    let port = await this.#listen();
+    while (reserved.has(port)) {
+      this.#server.close();
+      await once(this.#server, "close", { signal: this.#closed.signal });
+      port = await this.#listen();
+    }
+    this.#timer = setTimeout(() => this[Symbol.dispose](), PATIENCE_MS);
+    return port;
+  }
+
+  async #listen(): Promise<number> {
     this.#server.listen({ host: this.#options.address, port: 0, exclusive: true });
     // A close before that may be forgotten by it.
     this.#server.once("listening", () => this.#isOpen || this.#server.close(() => {}));
     await once(this.#server, "listening", { signal: this.#closed.signal });
-    this.#timer = setTimeout(() => this[Symbol.dispose](), PATIENCE_MS);
     return (this.#server.address() as net.AddressInfo).port;
   }
 

@@ -7,7 +7,7 @@ import { relay } from "../../relay.ts";
 import { reset } from "../../reset.ts";
 import type { ConversationRelayOptions } from "../protocol.ts";
 import { ClientDial } from "./client-dial.ts";
-import { DataListener } from "./data-listener.ts";
+import { DataListener, reserve } from "./data-listener.ts";
 import type { DataWays } from "./dialogue.ts";
 import type { Endpoint } from "./endpoints.ts";
 
@@ -39,6 +39,8 @@ export class Transfers implements DataWays {
   #awaited: Disposable | undefined;
   /** In active mode: the connection to the client's port, until the server connects. */
   #toClient: ClientDial | undefined;
+  /** The port that the server knows from the last PORT. */
+  #reserved: Disposable | undefined;
   #isOver = false;
 
   constructor(options: TransfersOptions) {
@@ -73,9 +75,15 @@ export class Transfers implements DataWays {
         toClient.close();
       },
     });
-    if (port === undefined) this.#toClient = undefined;
     const ip = readIp(upstream.here);
-    return port === undefined || ip === undefined ? undefined : { ip, port };
+    if (port === undefined || ip === undefined || this.#isOver) {
+      this.#toClient = undefined;
+      return undefined;
+    }
+    const before = this.#reserved;
+    this.#reserved = reserve(port);
+    before?.[Symbol.dispose]();
+    return { ip, port };
   }
 
   reach(): Promise<void> | undefined {
@@ -98,6 +106,7 @@ export class Transfers implements DataWays {
   async end(): Promise<void> {
     this.#isOver = true;
     this.forget();
+    this.#reserved?.[Symbol.dispose]();
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
