@@ -61,6 +61,8 @@ function headOf(type: string, retryAfterS: number, more: readonly string[]): str
     "Cache-Control: no-store",
     "Connection: close",
     "X-Content-Type-Options: nosniff",
+    "X-Frame-Options: SAMEORIGIN",
+    "Referrer-Policy: same-origin",
     "X-Robots-Tag: noindex",
     ...more,
   ];

@@ -38,6 +38,8 @@ export const policy: string = [
   "img-src data:",
   "base-uri 'none'",
   "form-action 'none'",
+  // Pages of other sites must not show it in a frame. Frames of the site itself wait as well.
+  "frame-ancestors 'self'",
 ].join("; ");
 
 /** The page up to where the pieces follow. */

@@ -62,6 +62,10 @@ suite("a waiting page", () => {
     assert.equal(page?.fields.get("cache-control"), "no-store");
     assert.equal(page?.fields.get("retry-after"), "10");
     assert.equal(page?.fields.get("x-robots-tag"), "noindex");
+    assert.equal(page?.fields.get("x-frame-options"), "SAMEORIGIN");
+    assert.equal(page?.fields.get("referrer-policy"), "same-origin");
+    assert.equal(page?.fields.get("x-content-type-options"), "nosniff");
+    assert.match(page?.fields.get("content-security-policy") ?? "", /default-src 'none'.*; frame-ancestors 'self'/);
     assert.equal(page?.isWhole, false);
     assert.equal(seen(page, "title"), "Starting web…");
     assert.equal(seen(page, "h1"), "Starting web…");
