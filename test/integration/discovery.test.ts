@@ -275,3 +275,24 @@ engineTest("a reload of the defaults reaches services of labels, and cuts or ref
   const outcomes = new Set(wakeport.record.connections.map(({ outcome }) => outcome));
   assert.deepEqual([...outcomes], ["relayed"]);
 });
+
+engineTest("a label does not get clients of a name that a pattern of the file covers", async (lab) => {
+  const project = unique();
+  const site = (answer: string): string =>
+    `require("node:http").createServer((_, a) => a.end(${JSON.stringify(answer)})).listen(${PORT})`;
+  const target = await lab.container({ program: site("file") });
+  const app = { to: target, host: "*.app.localhost", idle_timeout: "1m" };
+  const wakeport = await lab.wakeport({ app }, { docker: { project, discover: "all" } });
+  const [port = ""] = wakeport.status.services.flatMap(({ ports }) => ports.map(({ front }) => front));
+  const labels = { "wakeport.ports": `${port}:${PORT}`, "wakeport.host": "login.app.localhost" };
+  const stranger = await make(lab, { project: unique(), service: "login", labels }, { program: site("label") });
+  await eventually("the label is refused", () => {
+    const problems = wakeport.status.label_problems ?? [];
+    return problems.some(({ container, problem }) => container === stranger.name && /is covered by/.test(problem));
+  });
+  using client = await wakeport.connect("app");
+  client.send("GET / HTTP/1.1\r\nHost: login.app.localhost\r\nConnection: close\r\n\r\n");
+  await eventually("an answer", () => client.text.endsWith("file"));
+  assert.equal(await stranger.isAwake(), false);
+  client.end();
+});
