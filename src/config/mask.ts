@@ -30,6 +30,12 @@ const TOKEN_IN_URL = /(https?:\/\/)[^\s/'"@:]+@/gi;
 const PAIR_IN_QUERY = /([?&])([\w.-]+)=([^&\s'"#]+)/g;
 const PAIR_IN_TEXT = /([\w.-]+)(["']?\s*[=:]\s*)("(?:[^"\\]|\\.)*"|(?:bearer|basic|token)\s+\S+|[^\s&]+)/gi;
 
+/** `password: `, `"password": `, `PASSWORD=` */
+const KEY_IN_LINE = /(?<![\w.-])-{0,2}([\w.-]+)["']?(?:\s*:\s+|=)/g;
+/** `--password, `, `--password ` */
+const OPTION_IN_LINE = /(?<![\w-])--?([a-z][\w.-]*)["']?\s*(?:,\s*|\s)/gi;
+const VALUE_IN_LINE = /"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s"',}\]][^,}\]]*/y;
+
 /** The words of a command, each secret replaced by `***`. */
 export function maskCommand(words: readonly string[]): string[] {
   /** What the word before says about this one. */
@@ -57,6 +63,25 @@ export function maskUrl(url: string): string {
     .replace(PASSWORD_IN_URL, `$1${MASK}@`)
     .replace(TOKEN_IN_URL, `$1${MASK}@`)
     .replace(PAIR_IN_QUERY, (all, before, name) => (isSecret(name) ? `${before}${name}=${MASK}` : all));
+}
+
+/** A line of a configuration without its secrets: the values of keys, of variables and of options in a list. */
+export function maskLine(line: string): string {
+  return hideAfter(OPTION_IN_LINE, hideAfter(KEY_IN_LINE, maskUrl(line)));
+}
+
+/** Hides the values that follow the secret names which `name` finds. */
+function hideAfter(name: RegExp, line: string): string {
+  let [shown, from] = ["", 0];
+  for (const found of line.matchAll(name)) {
+    const start = found.index + found[0].length;
+    VALUE_IN_LINE.lastIndex = start;
+    const value = start > from && isSecret(found[1] ?? "") ? VALUE_IN_LINE.exec(line) : null;
+    if (value === null) continue;
+    shown += `${line.slice(from, start)}${MASK}`;
+    from = start + value[0].length;
+  }
+  return shown + line.slice(from);
 }
 
 function maskWord(word: string): string {

@@ -1,3 +1,5 @@
+import { maskLine } from "./mask.ts";
+
 /** Where something is in a file: offsets of its first and past its last character. */
 export interface Span {
   readonly start: number;
@@ -72,10 +74,14 @@ function format({ message, span, hint }: Problem, source: string, lines: Lines):
   const { line, column, content } = lines.at(span.start);
   const number = String(line);
   const { excerpt, gap, width } = excerptOf(content, column - 1, span.end - span.start);
+  const shown = maskLine(excerpt);
+  // Masked, the characters have moved.
+  const carets = shown === excerpt ? `${" ".repeat(gap)}${"^".repeat(width)}` : "";
+  const remedy = hint === undefined ? "" : ` ${visible(hint)}`;
   return [
     `${source}:${line}:${column} error: ${words}`,
-    `  ${number} | ${excerpt}`,
-    `  ${" ".repeat(number.length)} | ${" ".repeat(gap)}${"^".repeat(width)}${hint === undefined ? "" : ` ${visible(hint)}`}`,
+    `  ${number} | ${shown}`,
+    `  ${" ".repeat(number.length)} |${carets && ` ${carets}`}${remedy}`,
   ].join("\n");
 }
 

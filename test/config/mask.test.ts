@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { TargetSpec } from "../../src/config/config.ts";
 import { describeTarget } from "../../src/config/describe.ts";
-import { maskCommand, maskUrl } from "../../src/config/mask.ts";
+import { maskCommand, maskLine, maskUrl } from "../../src/config/mask.ts";
 
 /** Each secret in these contains "hunter". */
 const commands: readonly (readonly [command: readonly string[], shown: string])[] = [
@@ -64,6 +64,27 @@ suite("maskCommand()", () => {
       assert.ok(maskCommand([word.repeat(20_000)]).length === 1);
     }
   });
+});
+
+const lines: readonly (readonly [line: string, shown: string])[] = [
+  ["  env: { DB_PASSWORD: hunter2, PORT: 80 }", "  env: { DB_PASSWORD: ***, PORT: 80 }"],
+  ["  env: { DB_PASSWORD: hunter 2 hunter }", "  env: { DB_PASSWORD: ***}"],
+  ["    DB_PASSWORD: hunter 2", "    DB_PASSWORD: ***"],
+  ["    DB_PASSWORD: 'hunter, 2'", "    DB_PASSWORD: ***"],
+  ['    "api_key": "hunter, 2" # x', '    "api_key": *** # x'],
+  ["    command: [server, --password, hunter2, --port, 80]", "    command: [server, --password, ***, --port, 80]"],
+  ['    command: ["server", "--token", "hunter2"]', '    command: ["server", "--token", ***]'],
+  ["    command: [server, --password=hunter2]", "    command: [server, --password=***]"],
+  ["    command: server --password hunter2", "    command: server --password ***"],
+  ["    - TOKEN=hunter2", "    - TOKEN=***"],
+  ["    url: postgres://a:hunter2@db", "    url: postgres://a:***@db"],
+  ["  ready: { http: '/x?token=hunter2' }", "  ready: { http: '/x?token=***}"],
+  ["    password_file: /run/x", "    password_file: /run/x"],
+  ["    ports: [21, '2121:21']", "    ports: [21, '2121:21']"],
+];
+
+suite("maskLine()", () => {
+  for (const [line, shown] of lines) test(line.trim(), () => assert.equal(maskLine(line), shown));
 });
 
 suite("maskUrl()", () => {
