@@ -79,9 +79,9 @@ async function serve(
 
   await aborted(shutdown);
   await reloading;
-  log.info({ event: "shutdown.begin" }, "going down: no new connections");
+  log.info({ event: "shutdown.begin" }, "shutting down: new connections are refused");
   await sidecar.close();
-  log.info({ event: "shutdown.done" }, "bye");
+  log.info({ event: "shutdown.done" }, "stopped");
 }
 
 /** What is told of it is told at the new level already; when it fails, the one before holds. */
