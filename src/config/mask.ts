@@ -11,13 +11,15 @@ const LONGEST_WORD = 1_000;
 const SECRET_NAME =
   /(?:pass(?:word|wd|phrase|code)?|pwd|secrets?|token|credentials?|auth|authorization|cookie|bearer|(?:api|access|private|secret|account|encryption|signing|master|license)key|keybase|connectionstring)$/;
 
-/** Programs with a short option for a password. `joined`: the value never is a word of its own. */
-const shortOptions: readonly { readonly program: RegExp; readonly option: string; readonly joined?: true }[] = [
-  { program: /^(?:mysql|mariadb)[a-z-]*$/, option: "-p", joined: true },
-  { program: /^sshpass$/, option: "-p" },
-  { program: /^redis-cli$/, option: "-a" },
-  { program: /^(?:curl|ab)$/, option: "-u" },
-  { program: /^ldap[a-z]+$/, option: "-w" },
+/** Programs with options for a password that do not say so. `joined`: the value is never a word of its own. */
+const passwordOptions: readonly { readonly program: RegExp; readonly options: RegExp; readonly joined?: true }[] = [
+  { program: /^(?:mysql|mariadb)[a-z-]*$/, options: /^-p/, joined: true },
+  { program: /^(?:sshpass|mongo[a-z]*)$/, options: /^-p/ },
+  { program: /^redis-cli$/, options: /^-a/ },
+  { program: /^curl$/, options: /^(?:-[uU]|--(?:proxy-)?user(?:=|$))/ },
+  { program: /^ldap[a-z]+$/, options: /^-w/ },
+  { program: /^(?:smb[a-z]+|rpcclient)$/, options: /^-U/ },
+  { program: /^(?:mosquitto_[a-z]+|sqlcmd)$/, options: /^-P/ },
 ];
 
 /** Words of a shell's text: quoted parts keep their blanks. */
@@ -38,21 +40,21 @@ const VALUE_IN_LINE = /"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s"',}\]][^,}\]]*/y;
 
 /** The words of a command, each secret replaced by `***`. */
 export function maskCommand(words: readonly string[]): string[] {
-  /** What the word before says about this one. */
-  let next: "secret" | "login" | undefined;
-  let short: (typeof shortOptions)[number] | undefined;
+  let isNext = false;
+  let known: (typeof passwordOptions)[number] | undefined;
   return words.map((word) => {
-    const before = next;
-    next = undefined;
-    if (before !== undefined && !word.startsWith("--")) return MASK;
-    short = shortOptions.find(({ program }) => program.test(word.split("/").pop() ?? "")) ?? short;
-    if (short !== undefined && word.startsWith(short.option)) {
-      if (word.length > short.option.length) return `${short.option}${MASK}`;
-      if (short.joined === undefined) next = "secret";
+    const isValue = isNext;
+    isNext = false;
+    if (isValue && !word.startsWith("--")) return MASK;
+    known = passwordOptions.find(({ program }) => program.test(word.split("/").pop() ?? "")) ?? known;
+    const [short] = known?.options.exec(word) ?? [];
+    if (short !== undefined) {
+      if (word.length > short.length) return `${short}${MASK}`;
+      isNext = known?.joined === undefined;
       return word;
     }
     const [, option = ""] = OPTION.exec(word) ?? [];
-    if (isSecret(option)) next = "secret";
+    isNext = isSecret(option);
     return maskWord(word.slice(0, LONGEST_WORD));
   });
 }
