@@ -497,44 +497,51 @@ suite("any project", () => {
     ms: fc.constantFrom(0, 1, 1_000, idleTimeoutMs / 2, idleTimeoutMs, 3 * idleTimeoutMs),
   });
 
-  test("serves each client, stops nothing that is needed, and sleeps when the idle time after the last client is over", async (t) => {
-    const property = fc.asyncProperty(shape, fc.array(step, { maxLength: 12 }), async (parts, steps) => {
-      const groups = { shop: new Group("shop"), tools: new Group("tools") };
-      const needsOf = (index: number): string[] => {
-        const pairs = parts.needs.filter(([from, by]) => from === index && from + 1 + by < NAMES.length);
-        return [...new Set(pairs.map(([from, by]) => NAMES[from + 1 + by] ?? ""))];
-      };
-      const project = NAMES.map((one, index): [string, Part] => {
-        const group = parts.groups[index];
-        const companions = parts.companions.filter(([leader, other]) => leader === one && other !== one);
-        const named = { needs: needsOf(index), companions: [...new Set(companions.map(([, other]) => other))] };
-        return [one, { ...named, ...(group && { group: groups[group] }) }];
-      });
-      using all = new Project(Object.fromEntries(project));
-      const isNeeded = (one: string): boolean =>
-        project.some(([other, { needs }]) => needs?.includes(one) && all.states[other] === "ready");
-      for (const one of NAMES) {
-        const { target } = all.stage(one);
-        const { onStop } = target;
-        target.onStop = () => {
-          assert.ok(!isNeeded(one), `${one} was stopped although another target needs it`);
-          onStop();
+  test("serves each client, stops nothing that is needed, and sleeps after its idle time or when it is closed", async (t) => {
+    const property = fc.asyncProperty(
+      shape,
+      fc.array(step, { maxLength: 12 }),
+      fc.boolean(),
+      async (parts, steps, closes) => {
+        const groups = { shop: new Group("shop"), tools: new Group("tools") };
+        const needsOf = (index: number): string[] => {
+          const pairs = parts.needs.filter(([from, by]) => from === index && from + 1 + by < NAMES.length);
+          return [...new Set(pairs.map(([from, by]) => NAMES[from + 1 + by] ?? ""))];
         };
-      }
-      const clients: { readonly name: string; readonly claim: Claim }[] = [];
-      for (const { act, name: one, pick, ms } of steps) {
-        if (act === "come") clients.push({ name: one, claim: all.stage(one).claim() });
-        if (act === "leave") clients.splice(pick % (clients.length || 1), 1)[0]?.claim.release();
-        await all.clock.advance(ms);
-        for (const { claim } of clients) assert.ok(claim.isHeld);
-      }
-      const lastMs = all.clock.nowMs;
-      for (const { claim } of clients) claim.release();
-      await all.clock.advance(idleTimeoutMs + 100);
-      const asleep = Object.fromEntries(NAMES.map((one) => [one, "asleep"]));
-      assert.deepEqual(all.states, asleep, `${all.clock.nowMs - lastMs} ms after the last client`);
-      assert.equal(all.clock.pending, 0);
-    });
+        const project = NAMES.map((one, index): [string, Part] => {
+          const group = parts.groups[index];
+          const companions = parts.companions.filter(([leader, other]) => leader === one && other !== one);
+          const named = { needs: needsOf(index), companions: [...new Set(companions.map(([, other]) => other))] };
+          return [one, { ...named, ...(group && { group: groups[group] }) }];
+        });
+        using all = new Project(Object.fromEntries(project));
+        const isNeeded = (one: string): boolean =>
+          project.some(([other, { needs }]) => needs?.includes(one) && all.states[other] === "ready");
+        for (const one of NAMES) {
+          const { target } = all.stage(one);
+          const { onStop } = target;
+          target.onStop = () => {
+            assert.ok(!isNeeded(one), `${one} was stopped although another target needs it`);
+            onStop();
+          };
+        }
+        const clients: { readonly name: string; readonly claim: Claim }[] = [];
+        for (const { act, name: one, pick, ms } of steps) {
+          if (act === "come") clients.push({ name: one, claim: all.stage(one).claim() });
+          if (act === "leave") clients.splice(pick % (clients.length || 1), 1)[0]?.claim.release();
+          await all.clock.advance(ms);
+          for (const { claim } of clients) assert.ok(claim.isHeld);
+        }
+        const lastMs = all.clock.nowMs;
+        const closed = closes ? NAMES.map((one) => all.stage(one).activator.close(drain)) : [];
+        for (const { claim } of clients) claim.release();
+        await all.clock.advance(closes ? 100 : idleTimeoutMs + 100);
+        const asleep = Object.fromEntries(NAMES.map((one) => [one, "asleep"]));
+        assert.deepEqual(all.states, asleep, `${all.clock.nowMs - lastMs} ms after the last client`);
+        assert.equal(all.clock.pending, 0);
+        await Promise.all(closed);
+      },
+    );
     await fc.assert(property, randomRuns(t, 300));
   });
 });
