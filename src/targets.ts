@@ -15,6 +15,7 @@ import { healthyProbe } from "./readiness/healthy.ts";
 import { httpProbe } from "./readiness/http.ts";
 import { logProbe } from "./readiness/log.ts";
 import { all, type NamedProbe } from "./readiness/probe.ts";
+import { protocolProbe } from "./readiness/protocol.ts";
 import { tcpProbe } from "./readiness/tcp.ts";
 import { accountOf, type OwnAccount } from "./target/accounts.ts";
 import { type ContainerOptions, ContainerTarget } from "./target/container.ts";
@@ -170,6 +171,8 @@ function probeFor(part: ReadySpec, { target, port, send }: ProbedTarget): NamedP
   switch (part.kind) {
     case "tcp":
       return tcpProbe(port);
+    case "protocol":
+      return protocolProbe(port, part.protocol, send);
     case "banner":
       return bannerProbe(port, part.banner, send);
     case "http":

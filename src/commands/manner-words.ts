@@ -1,5 +1,5 @@
 /** How the clients of a service are met, and how its target lives, in a line: what `wakeport check` prints below the plan. */
-import { isWoken, type ReadySpec, type Service } from "../config/config.ts";
+import { isWoken, type ProbedProtocol, type ReadySpec, type Service } from "../config/config.ts";
 import { maskUrl } from "../config/mask.ts";
 import { formatDuration } from "../config/units.ts";
 
@@ -19,6 +19,15 @@ export function mannerWords(service: Service): string | undefined {
   return words.length === 0 ? undefined : words.join("; ");
 }
 
+const protocolWords: Readonly<Record<ProbedProtocol, string>> = {
+  ftp: "it greets with 220",
+  smtp: "it greets with 220",
+  ssh: "it sends its version",
+  mysql: "it sends its handshake",
+  redis: "it answers PING and is not loading",
+  postgres: "it accepts sessions",
+};
+
 function readyWords(ready: readonly ReadySpec[]): string | false {
   const parts = ready.map((part) => {
     switch (part.kind) {
@@ -32,6 +41,8 @@ function readyWords(ready: readonly ReadySpec[]): string | false {
         return "it is healthy";
       case "tcp":
         return "it accepts connections";
+      case "protocol":
+        return protocolWords[part.protocol];
     }
   });
   const isUsual = ready.length === 0 || (ready.length === 1 && ready[0]?.kind === "tcp");

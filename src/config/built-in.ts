@@ -28,7 +28,7 @@ export const builtIn: {
   readonly label_ports: PortRange;
 } = {
   network: "auto",
-  ready: "tcp",
+  ready: "protocol",
   status: { from: 200, to: 399 },
   idle_timeout: 5 * 60_000,
   sleep: "stop",

@@ -163,6 +163,9 @@ export type DirectSpec =
 export const protocolNames = ["raw", "ftp", "smtp", "ssh", "mysql", "redis", "postgres", "http"] as const;
 export type ProtocolName = (typeof protocolNames)[number];
 
+/** Protocols whose servers show by what they send that they are ready. */
+export type ProbedProtocol = Exclude<ProtocolName, "raw" | "http">;
+
 /** Those in which the server has the first word: from their clients nothing comes before it. */
 export const serverFirst: ReadonlySet<ProtocolName> = new Set<ProtocolName>(["ftp", "smtp", "ssh", "mysql"]);
 
@@ -230,6 +233,7 @@ export interface InetdSpec {
 
 export type ReadySpec =
   | { readonly kind: "tcp" }
+  | { readonly kind: "protocol"; readonly protocol: ProbedProtocol }
   | { readonly kind: "healthy" }
   | { readonly kind: "banner"; readonly banner: string }
   | {

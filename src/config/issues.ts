@@ -102,7 +102,7 @@ function namesContainer(path: Path, value: unknown): boolean {
 }
 
 /** Ways to be ready that need nothing said, and those that do. */
-const standsAlone: ReadonlySet<string> = new Set(["tcp", "healthy"]);
+const standsAlone: ReadonlySet<string> = new Set(["protocol", "tcp", "healthy"]);
 const examples: Readonly<Record<string, string>> = {
   http: "{ http: /path }",
   banner: '{ banner: "220" }',

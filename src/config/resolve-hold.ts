@@ -13,7 +13,7 @@ const ways: Readonly<Partial<Record<HoldSpec["kind"], { readonly protocol: strin
 };
 
 /** Ports at which TLS comes first, so that clients take lines of text for a broken server. */
-const tlsFirst: Readonly<Partial<Record<ProtocolName, number>>> = { smtp: 465, ftp: 990 };
+export const tlsFirst: Readonly<Partial<Record<ProtocolName, number>>> = { smtp: 465, ftp: 990 };
 
 /** What a service inherits and cannot use counts as not said: `defaults` are for services of more than one kind. */
 export function resolveHold(

@@ -2,11 +2,12 @@
 import { builtIn } from "./built-in.ts";
 import type { ProtocolName, ReadySpec } from "./config.ts";
 import type { Report } from "./issues.ts";
+import { tlsFirst } from "./resolve-hold.ts";
 import type { ParsedService } from "./schema.ts";
 import type { ParsedPolicies, ParsedReady } from "./schema-policies.ts";
 
 /** Parts of `ready` that connect to a port. */
-const connecting: ReadonlySet<ReadySpec["kind"]> = new Set(["tcp", "banner", "http"]);
+const connecting: ReadonlySet<ReadySpec["kind"]> = new Set(["protocol", "tcp", "banner", "http"]);
 
 /** Protocols whose servers say nothing before a client does, and those that are not asked with GET. */
 const greetsNobody: ReadonlySet<ProtocolName> = new Set<ProtocolName>(["http", "redis", "postgres"]);
@@ -20,7 +21,7 @@ export function resolveReady(
   protocol: ProtocolName,
   report: Report,
 ): ReadySpec[] {
-  const ready = readySpecs(own.ready ?? defaults.ready ?? builtIn.ready);
+  const ready = readySpecs(own.ready ?? defaults.ready ?? builtIn.ready, protocolPart(own, protocol));
   // What is handed its listener takes connections before it runs: only who asks for more waits for more.
   const isSaid = own.ready !== undefined || defaults.ready !== undefined;
   if (hasListener(own) && !isSaid) return [];
@@ -52,9 +53,17 @@ function mismatch({ kind }: ReadySpec, protocol: ProtocolName): string | undefin
   return undefined;
 }
 
-function readySpecs(ready: ParsedReady | readonly ParsedReady[]): ReadySpec[] {
+/** What `ready: protocol` stands for. A server behind a port for TLS sends nothing before the client does. */
+function protocolPart({ ports }: ParsedService, protocol: ProtocolName): ReadySpec {
+  const [first] = ports.filter((port) => port.protocol !== "udp");
+  const isEncrypted = first !== undefined && (first.target ?? first.front) === tlsFirst[protocol];
+  return protocol === "raw" || protocol === "http" || isEncrypted ? { kind: "tcp" } : { kind: "protocol", protocol };
+}
+
+function readySpecs(ready: ParsedReady | readonly ParsedReady[], ofProtocol: ReadySpec): ReadySpec[] {
   const parts = Array.isArray(ready) ? (ready as readonly ParsedReady[]) : [ready as ParsedReady];
   return parts.map((part) => {
+    if (part === "protocol") return ofProtocol;
     if (typeof part === "string") return { kind: part };
     if ("banner" in part) return { kind: "banner", banner: part.banner };
     if ("log" in part) return { kind: "log", pattern: part.log };

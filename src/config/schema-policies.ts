@@ -51,6 +51,7 @@ export interface ParsedSleepStep {
 export type ParsedSleep = SleepAction | readonly ParsedSleepStep[];
 
 export type ParsedReady =
+  | "protocol"
   | "tcp"
   | "healthy"
   | { readonly banner: string }
@@ -62,7 +63,7 @@ export type ParsedReady =
   | { readonly log: string };
 
 const readyPart = z.union([
-  z.enum(["tcp", "healthy"]),
+  z.enum(["protocol", "tcp", "healthy"]),
   z.strictObject({ banner: z.string().min(1).describe("What the server greets with") }),
   z.strictObject({
     http: z

@@ -19,6 +19,7 @@ export class Exchange {
   readonly socket: net.Socket;
   #received: Buffer = Buffer.alloc(0);
   #isOver = false;
+  #error: Error | undefined;
   #changed = Promise.withResolvers<void>();
 
   constructor(socket: net.Socket) {
@@ -30,11 +31,17 @@ export class Exchange {
       this.#wake();
     });
     for (const event of ["end", "error", "close"]) {
-      socket.on(event, () => {
+      socket.on(event, (error: unknown) => {
+        if (error instanceof Error) this.#error ??= error;
         this.#isOver = true;
         this.#wake();
       });
     }
+  }
+
+  /** What broke the connection, if that is known. */
+  get error(): Error | undefined {
+    return this.#error;
   }
 
   send(bytes: Buffer | string): void {
@@ -87,6 +94,8 @@ export interface Question {
   readonly missing: string;
   /** How long the server may take, in milliseconds. */
   readonly limitMs: number;
+  /** Takes the connection over before anything is received, for encryption; absent: it stays as it is. */
+  secure?(socket: net.Socket): net.Socket;
   /** Resolves if the server is ready. @throws AnsweredError if it is not ready yet */
   ask(exchange: Exchange, signal: AbortSignal): Promise<void>;
   /** Ends the exchange as the protocol requires, in the background after the target counts as ready. */
@@ -102,8 +111,8 @@ export function questionProbe(port: number, question: Question, send?: ProxyVers
       until(async (attemptSignal, meets) => {
         const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
         meets(`it accepts connections, and ${missing} yet`);
-        const exchange = new Exchange(socket);
-        if (send !== undefined) exchange.send(proxyHeader(send));
+        if (send !== undefined) socket.write(proxyHeader(send));
+        const exchange = new Exchange(question.secure?.(socket) ?? socket);
         const late = AbortSignal.timeout(limitMs);
         try {
           await question.ask(exchange, AbortSignal.any([attemptSignal, late]));

@@ -26,7 +26,7 @@ suite("wake_on: first_byte", () => {
     await using bench = await Bench.start(echoService("a", port, up, "one", firstByte));
     using client = await connect(port);
     await until(async () => (await bench.metric(waiting)) === "1", "a client that waits");
-    await bench.reload(echoService("a", port, up, "one", ", protocol: smtp"));
+    await bench.reload(echoService("a", port, up, "one", ", protocol: smtp, ready: tcp"));
     await until(() => client.text.endsWith(" one\n"), "a greeting");
   });
 

@@ -11,7 +11,10 @@ suite("mannerWords()", () => {
       "speaks http; browsers see a page; woken by the first byte",
     "container: c, protocol: http, hold: { page: { log_lines: 5 } }":
       "speaks http; browsers see a page, with 5 lines of its log",
-    "container: c, protocol: redis, hold: loading, sleep: pause": "speaks redis; held: loading; sleeps by pause",
+    "container: c, protocol: redis, hold: loading, sleep: pause":
+      "speaks redis; held: loading; ready when it answers PING and is not loading; sleeps by pause",
+    "container: c, protocol: postgres, ready: tcp": "speaks postgres",
+    "container: c, protocol: mysql": "speaks mysql; ready when it sends its handshake",
     "container: c, ready: [tcp, healthy, { log: up }, { http: /a, status: 204 }]":
       "ready when it accepts connections and it is healthy and its log has /up/ and GET /a answers 204",
     "container: c, sleep: [{ after: 1m, do: pause }, { after: 30m, do: stop }]":

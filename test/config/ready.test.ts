@@ -1,6 +1,7 @@
 /** What a target may have to do to count as ready, and what it never could. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import type { ReadySpec } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { ConfigError } from "../../src/config/problem.ts";
 
@@ -18,6 +19,12 @@ function problems(settings: string, defaults = "{}"): string[] {
     );
   }
   return [];
+}
+
+function readyOf(settings: string, defaults = "{}"): readonly ReadySpec[] | undefined {
+  const ports = settings.includes("ports:") ? "" : "ports: 1, ";
+  const text = `defaults: ${defaults}\nservices: { a: { ${ports}container: c, ${settings} } }`;
+  return parseConfig(Buffer.from(text), "w.yaml", context).services[0]?.ready;
 }
 
 suite("ready", () => {
@@ -43,6 +50,25 @@ suite("ready", () => {
       assert.deepEqual(problems(good), []);
     }
     assert.deepEqual(problems("protocol: ssh, ready: { banner: SSH }"), []);
+  });
+
+  test("is the answer of the protocol by default, and tcp where there is none", () => {
+    for (const protocol of ["redis", "postgres", "mysql", "ftp", "smtp", "ssh"]) {
+      assert.deepEqual(readyOf(`protocol: ${protocol}`), [{ kind: "protocol", protocol }]);
+      assert.deepEqual(readyOf(`protocol: ${protocol}, ready: tcp`), [{ kind: "tcp" }]);
+      assert.deepEqual(readyOf(`protocol: ${protocol}`, "{ ready: healthy }"), [{ kind: "healthy" }]);
+    }
+    assert.deepEqual(readyOf("enabled: true"), [{ kind: "tcp" }]);
+    assert.deepEqual(readyOf("protocol: http, ready: protocol"), [{ kind: "tcp" }]);
+    assert.deepEqual(readyOf("ready: [protocol, healthy]", "{ protocol: redis, ready: tcp }"), [
+      { kind: "protocol", protocol: "redis" },
+      { kind: "healthy" },
+    ]);
+  });
+
+  test("is tcp by default where the server expects TLS first, and nothing with UDP alone", () => {
+    assert.deepEqual(readyOf("protocol: smtp, hold: silent, ports: 465"), [{ kind: "tcp" }]);
+    assert.deepEqual(readyOf("ports: 6379/udp", "{ protocol: redis }"), []);
   });
 
   test("has headers for its request, but none that frame it", () => {

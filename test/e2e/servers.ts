@@ -123,8 +123,7 @@ export class Servers implements AsyncDisposable {
           option,
         ]);
         const command = [`${postgresPrograms()}/postgres`, "-D", `${folder}/postgres`, "-p", String(port), ...options];
-        // It takes connections before it is ready for them, and refuses them itself then.
-        return { command, settings: { ready: { log: "ready to accept connections" }, user: "postgres" } };
+        return { command, settings: { user: "postgres" } };
       }
     }
   }

@@ -1,0 +1,82 @@
+/**
+ * PostgreSQL: ready when it answers a startup message with anything but cannot_connect_now, like pg_isready. The probe
+ * closes the connection when the server asks for a password. Its user and database exist on nearly every server: the
+ * server logs unknown ones.
+ */
+import { escaped } from "../net/escaped.ts";
+import type { Found } from "../net/peek.ts";
+import type { Question } from "./exchange.ts";
+import { AnsweredError } from "./probe.ts";
+
+const USER = "postgres";
+const PROTOCOL_3 = 0x0003_0000;
+const CANNOT_CONNECT_NOW = "57P03";
+const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4]);
+/** Type and length. */
+const HEADER_LENGTH = 5;
+/** Longer messages are not sent before a login. */
+const MOST_BYTES = 32 * 1024;
+/** The first byte of a TLS alert, from a server that takes nothing but TLS. */
+const TLS_ALERT = 0x15;
+
+type Answer =
+  | { readonly kind: "session" | "password" | "tls" }
+  | { readonly kind: "error"; readonly code: string; readonly message: string };
+
+export function postgresQuestion(): Question {
+  let answer: Answer | undefined;
+  return {
+    name: "postgres session",
+    missing: "has not answered a startup message",
+    limitMs: 10_000,
+    ask: async (exchange, signal) => {
+      exchange.send(startupMessage(USER));
+      answer = await exchange.receive(readAnswer, signal);
+      if (answer.kind === "error" && answer.code === CANNOT_CONNECT_NOW)
+        throw new AnsweredError(`answers "${escaped(answer.message)}" (${CANNOT_CONNECT_NOW})`);
+    },
+    // A server that waits for a password logs an error for any message but one.
+    leave: async (exchange) => {
+      if (answer?.kind === "session") exchange.send(TERMINATE);
+    },
+  };
+}
+
+export function startupMessage(user: string): Buffer {
+  const parameters = Buffer.from(`user\0${user}\0database\0${user}\0application_name\0wakeport\0\0`);
+  const head = Buffer.alloc(8);
+  head.writeUInt32BE(head.length + parameters.length, 0);
+  head.writeUInt32BE(PROTOCOL_3, 4);
+  return Buffer.concat([head, parameters]);
+}
+
+/** @throws AnsweredError if the bytes are not an answer of PostgreSQL */
+export function readAnswer(bytes: Buffer): Found<Answer> | undefined {
+  if (bytes[0] === TLS_ALERT) return { value: { kind: "tls" }, used: 0 };
+  if (bytes.length < HEADER_LENGTH) return undefined;
+  const used = 1 + bytes.readUInt32BE(1);
+  if (used < HEADER_LENGTH || used > MOST_BYTES) throw new AnsweredError("answers a startup message unlike PostgreSQL");
+  if (bytes.length < used) return undefined;
+  const body = bytes.subarray(HEADER_LENGTH, used);
+  switch (String.fromCharCode(bytes[0] ?? 0)) {
+    case "R":
+      return { value: { kind: body.length >= 4 && body.readUInt32BE(0) === 0 ? "session" : "password" }, used };
+    case "v":
+      return { value: { kind: "password" }, used };
+    case "E":
+      return { value: readError(body), used };
+    default:
+      throw new AnsweredError("answers a startup message unlike PostgreSQL");
+  }
+}
+
+/** Fields of text, each with its letter before and a zero behind. */
+function readError(body: Buffer): Answer {
+  const fields = new Map(
+    body
+      .toString()
+      .split("\0")
+      .map((field) => [field.slice(0, 1), field.slice(1)]),
+  );
+  return { kind: "error", code: fields.get("C") ?? "", message: fields.get("M") ?? "" };
+}

@@ -1,0 +1,46 @@
+/**
+ * Redis: ready when it answers PING. While it loads its data it answers -LOADING; a replica without data of its master
+ * answers -MASTERDOWN. Any other error counts as ready: clients handle -NOAUTH, -BUSY and -DENIED themselves.
+ */
+import type net from "node:net";
+import tls from "node:tls";
+import { escaped } from "../net/escaped.ts";
+import { ClosedError, type Exchange, type Question } from "./exchange.ts";
+import { readLine } from "./lines.ts";
+import { AnsweredError } from "./probe.ts";
+
+const PING = "*1\r\n$4\r\nPING\r\n";
+const NOT_READY = /^-(LOADING|MASTERDOWN)\b/;
+
+/** A server that closes the connection without an answer is asked by TLS next time, and then without again. */
+export function redisQuestion(): Question {
+  let usesTls = false;
+  return {
+    name: "redis PING",
+    missing: "has not answered PING",
+    limitMs: 10_000,
+    secure: (socket) => (usesTls ? encrypted(socket) : socket),
+    ask: async (exchange, signal) => {
+      exchange.send(PING);
+      const answer = await exchange.receive(readLine, signal).catch((error: unknown) => {
+        if (!(error instanceof ClosedError)) throw error;
+        if (usesTls && speaksTls(exchange)) return undefined;
+        usesTls = !usesTls;
+        throw error;
+      });
+      if (answer !== undefined && NOT_READY.test(answer))
+        throw new AnsweredError(`answers PING with "${escaped(answer)}"`);
+    },
+  };
+}
+
+function encrypted(socket: net.Socket): tls.TLSSocket {
+  // PING is not a secret, and its answer decides nothing but readiness.
+  return tls.connect({ socket, rejectUnauthorized: false });
+}
+
+/** Whether a server that closed the connection has taken part in a TLS handshake: it demands a client certificate. */
+function speaksTls({ socket, error }: Exchange): boolean {
+  const isAlert = error !== undefined && "code" in error && /^ERR_SSL_.*ALERT/.test(String(error.code));
+  return isAlert || (socket instanceof tls.TLSSocket && socket.getProtocol() !== null && socket.bytesRead > 0);
+}

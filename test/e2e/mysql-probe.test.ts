@@ -1,0 +1,55 @@
+/** Probes of a real MariaDB must not make it block the host that they come from. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { networkInterfaces } from "node:os";
+import { suite, test } from "node:test";
+import { protocolProbe } from "../../src/readiness/protocol.ts";
+import { tcpProbe } from "../../src/readiness/tcp.ts";
+import { temporaryFile } from "../support/program.ts";
+import { connect, eventually, freePort } from "../support/tcp.ts";
+import { cannotServe, Servers } from "./servers.ts";
+
+const MOST_ERRORS = 5;
+const PROBES = 3 * MOST_ERRORS;
+/** ER_HOST_IS_BLOCKED */
+const BLOCKED = 1129;
+
+/** The server never blocks a loopback address. */
+const address = Object.values(networkInterfaces())
+  .flatMap((addresses) => addresses ?? [])
+  .find(({ internal, family }) => !internal && family === "IPv4")?.address;
+const skip = cannotServe() ?? (address === undefined && "this machine has only loopback addresses");
+
+suite("probes of MariaDB", { skip }, () => {
+  test("do not count as connection errors, unlike connections that are closed after the handshake", async () => {
+    const host = address ?? "";
+    await using servers = await Servers.make();
+    const port = await freePort();
+    const [file = "", ...args] = servers.of("mysql", port).command;
+    // Without a user for the address the server refuses it before it counts anything.
+    await using init = await temporaryFile("init.sql", "CREATE USER 'app'@'%' IDENTIFIED BY 'secret';\n");
+    const more = [`--init-file=${init.path}`, `--bind-address=${host}`, `--max-connect-errors=${MOST_ERRORS}`];
+    const server = spawn(file, [...args, ...more], { stdio: "ignore" });
+    await using stack = new AsyncDisposableStack();
+    stack.defer(async () => {
+      const exited = once(server, "exit");
+      server.kill("SIGKILL");
+      await exited;
+    });
+    const signal = AbortSignal.timeout(60_000);
+    for (let count = 0; count < PROBES; count += 1) {
+      await protocolProbe(port, "mysql").check({ address: host }, signal);
+    }
+    assert.notEqual(await errorOf(port, host), BLOCKED);
+    for (let count = 0; count < PROBES; count += 1) await tcpProbe(port).check({ address: host }, signal);
+    await eventually("the host is blocked", async () => (await errorOf(port, host)) === BLOCKED);
+  });
+});
+
+/** The error with which the server greets; undefined if it sends its handshake. */
+async function errorOf(port: number, host: string): Promise<number | undefined> {
+  using peer = await connect(port, host);
+  await peer.receives(7);
+  return peer.data[4] === 0xff ? peer.data.readUInt16LE(5) : undefined;
+}
