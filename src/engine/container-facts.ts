@@ -12,10 +12,26 @@ export interface ContainerNetwork {
   readonly gateway?: string;
 }
 
+/** Another container that a container needs while it runs. */
+export interface ContainerLink {
+  readonly by: "network" | "IPC namespace" | "PID namespace" | "volumes";
+  /** Id or name. */
+  readonly to: string;
+}
+
+/** A folder or file that is mounted into a container. */
+export interface ContainerMount {
+  /** On the engine's machine. */
+  readonly source: string;
+  readonly destination: string;
+}
+
 /** What wakeport keeps of an inspected container. The rest, its environment above all, is dropped at this boundary. */
 export interface ContainerFacts {
   readonly id: string;
   readonly name: string;
+  /** The image, as the container was created of it. */
+  readonly image: string;
   readonly isRunning: boolean;
   readonly isPaused: boolean;
   /** Down, and about to be started again by its restart policy. */
@@ -31,6 +47,19 @@ export interface ContainerFacts {
   /** The id of the container whose network it uses instead of one of its own: `network_mode: service:…` in compose. */
   readonly networkOf?: string;
   readonly networks: readonly ContainerNetwork[];
+  /** Ports of the engine's machine that lead to it. */
+  readonly publishedPorts: readonly number[];
+  /** Containers whose namespaces or volumes it uses. */
+  readonly links: readonly ContainerLink[];
+  readonly mounts: readonly ContainerMount[];
+  /** The writable layer of its file system on the engine's machine; absent where the storage driver has none. */
+  readonly upperDir?: string;
+  /** Exec sessions that run in it, a running health check among them. */
+  readonly execIds: readonly string[];
+  /** How long its health check may run, in milliseconds; absent when it has none. */
+  readonly healthTimeoutMs?: number;
+  /** The engine removes it and its anonymous volumes as soon as it stops: `docker run --rm`. */
+  readonly isAutoRemoved: boolean;
   readonly hasTty: boolean;
   readonly restartPolicy: string;
   /** Seconds from stop signal to SIGKILL; absent when the container does not set it. */
@@ -63,6 +92,10 @@ export const projectLabel = "com.docker.compose.project";
 export const serviceLabel = "com.docker.compose.service";
 const dependsOnLabel = "com.docker.compose.depends_on";
 
+/** The engine's own, for a health check that does not set one. */
+const DEFAULT_HEALTH_TIMEOUT_MS = 30_000;
+const MS_IN_NS = 1e6;
+
 /** Takes the facts out of an answer of `GET /containers/{id}/json`. */
 export function factsOf(info: Dockerode.ContainerInspectInfo, isPodman: boolean): ContainerFacts {
   const { State: state, Config: config, HostConfig: host } = info;
@@ -72,11 +105,13 @@ export function factsOf(info: Dockerode.ContainerInspectInfo, isPodman: boolean)
   const composeService = labels[serviceLabel];
   const networkMode = host.NetworkMode ?? "default";
   const networkOf = /^container:(.+)/.exec(networkMode)?.[1];
+  const upperDir = upperDirOf(info.GraphDriver?.Data);
   // The type package does not know this field; the engine sends it where it is set.
   const stopTimeoutS = graceOf("StopTimeout" in config ? config.StopTimeout : undefined, isPodman);
   return {
     id: info.Id,
     name: info.Name.replace(/^\//, ""),
+    image: config.Image,
     isRunning: runs(state) && !state.Restarting,
     isPaused: state.Paused,
     isRestarting: state.Restarting,
@@ -87,15 +122,32 @@ export function factsOf(info: Dockerode.ContainerInspectInfo, isPodman: boolean)
     oomKilled: state.OOMKilled,
     networkMode,
     networks: networksOf(info),
+    publishedPorts: publishedPortsOf(info),
+    links: linksOf(host),
+    mounts: (info.Mounts ?? []).map(({ Source, Destination }) => ({ source: Source, destination: Destination })),
+    execIds: info.ExecIDs ?? [],
+    isAutoRemoved: host.AutoRemove ?? false,
     hasTty: config.Tty ?? false,
     restartPolicy: host.RestartPolicy?.Name ?? "no",
     dependsOn: dependenciesIn(labels[dependsOnLabel] ?? ""),
     ...(networkOf !== undefined && { networkOf }),
-    ...(health !== undefined && { health }),
+    ...(health !== undefined && { health, healthTimeoutMs: healthTimeoutOf(config.Healthcheck?.Timeout) }),
+    ...(upperDir !== undefined && { upperDir }),
     ...(stopTimeoutS !== undefined && { stopTimeoutS }),
     ...(project !== undefined && { project }),
     ...(composeService !== undefined && { composeService }),
   };
+}
+
+/** Whether compose starts `container` after `other`, and expects `other` to run meanwhile. */
+export function dependsOn(
+  container: Pick<ContainerFacts, "project" | "dependsOn">,
+  other: Pick<ContainerFacts, "project" | "composeService">,
+): boolean {
+  if (container.project === undefined || container.project !== other.project) return false;
+  return container.dependsOn.some(
+    ({ service, condition }) => service === other.composeService && condition !== "service_completed_successfully",
+  );
 }
 
 function networksOf(info: Dockerode.ContainerInspectInfo): ContainerNetwork[] {
@@ -110,6 +162,39 @@ function networksOf(info: Dockerode.ContainerInspectInfo): ContainerNetwork[] {
       ...(gateway && { gateway }),
     };
   });
+}
+
+/** Podman has null where a port is not published. */
+function publishedPortsOf(info: Dockerode.ContainerInspectInfo): number[] {
+  const bindings = Object.values(info.NetworkSettings.Ports ?? {}).flatMap((ports) => ports ?? []);
+  return [...new Set(bindings.map(({ HostPort }) => Number(HostPort)))];
+}
+
+function linksOf({ NetworkMode, IpcMode, PidMode, VolumesFrom }: Dockerode.HostConfig): ContainerLink[] {
+  const shared = (by: ContainerLink["by"], mode: string | undefined): ContainerLink[] => {
+    const to = /^container:(.+)/.exec(mode ?? "")?.[1];
+    return to === undefined ? [] : [{ by, to }];
+  };
+  // `name`, `name:ro`
+  const volumes = (VolumesFrom ?? []).map((from: string) => ({
+    by: "volumes" as const,
+    to: from.replace(/:(ro|rw|z|Z)$/, ""),
+  }));
+  return [
+    ...shared("network", NetworkMode),
+    ...shared("IPC namespace", IpcMode),
+    ...shared("PID namespace", PidMode),
+    ...volumes,
+  ];
+}
+
+/** The type package has the fields of one storage driver alone. */
+function upperDirOf(data: object | null | undefined): string | undefined {
+  return data && "UpperDir" in data && typeof data.UpperDir === "string" ? data.UpperDir : undefined;
+}
+
+function healthTimeoutOf(ns: number | undefined): number {
+  return ns === undefined || ns === 0 ? DEFAULT_HEALTH_TIMEOUT_MS : ns / MS_IN_NS;
 }
 
 /** Not fe80::/10. @param ipv6 absent or empty where there is none */

@@ -6,6 +6,7 @@ import type { CreatedSpec } from "../config/config.ts";
 export const createdLabel: string = "wakeport.created";
 const serviceLabel = "wakeport.service";
 const specLabel = "wakeport.spec";
+const sealLabel = "wakeport.seal";
 /** Which wakeport made it. */
 export const ownerLabel = "wakeport.owner";
 
@@ -23,6 +24,8 @@ export interface Listed {
   /** Neither running nor paused, nor about to be either. */
   readonly isDown: boolean;
   readonly networks: readonly string[];
+  readonly owner: string;
+  readonly seal: string;
 }
 
 /** Who asks for a container, and for which service. */
@@ -68,7 +71,32 @@ export function creationOf(name: string, spec: CreatedSpec, networks: readonly s
     .update(JSON.stringify([body, labels, networks]))
     .digest("hex")
     .slice(0, 16);
-  return { name, image: spec.image, spec: hash, networks, body: { ...body, Labels: { ...labels, [specLabel]: hash } } };
+  const seal = sealOf({ name, spec: hash, ...origin }, spec.image);
+  const all = { ...labels, [specLabel]: hash, [sealLabel]: seal };
+  return { name, image: spec.image, spec: hash, networks, body: { ...body, Labels: all } };
+}
+
+/**
+ * Returns whether a container is the one that its labels were made for. Labels alone prove nothing: an image with LABEL
+ * and `docker commit` copy them, but not the name and the image.
+ *
+ * @param image as the container was created of it
+ */
+export function isSealed(container: Listed, image: string): boolean {
+  return container.seal === sealOf(container, image);
+}
+
+function sealOf(
+  { name, owner, service, spec }: Pick<Listed, "name" | "owner" | "service" | "spec">,
+  image: string,
+): string {
+  const parts = [name, owner, service, spec, withoutDefaults(image)];
+  return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 32);
+}
+
+/** Podman writes out the registry and the tag that Docker leaves out. */
+function withoutDefaults(image: string): string {
+  return image.replace(/^(docker\.io\/(library\/)?|localhost\/)/, "").replace(/:latest$/, "");
 }
 
 /** One entry of `GET /containers/json`, as far as it matters here. */
@@ -88,6 +116,8 @@ export function listedOf({ Id, Names, State, Labels, NetworkSettings }: RawListe
     spec: Labels[specLabel] ?? "",
     isDown: ["created", "exited", "dead", "configured", "stopped"].includes(State),
     networks: Object.keys(NetworkSettings?.Networks ?? {}),
+    owner: Labels[ownerLabel] ?? "",
+    seal: Labels[sealLabel] ?? "",
   };
 }
 

@@ -12,11 +12,12 @@ import { engineAgent } from "./agent.ts";
 import { inOrder } from "./compose-service.ts";
 import { type ContainerFacts, factsOf, type ListedContainer, projectLabel, serviceLabel } from "./container-facts.ts";
 import { type Creation, type Listed, listedOf, ownerLabel, type RawListed } from "./created.ts";
-import { callCode, engineFault, isImageMissing, isRefusal, type Operation, statusOf } from "./faults.ts";
+import { callCode, engineFault, isImageMissing, isRefusal, missingFault, type Operation, statusOf } from "./faults.ts";
 import type { EngineHost } from "./host.ts";
 import { LogFrames } from "./log-frames.ts";
 import { eventFilter, isPodmanAnswer } from "./podman.ts";
 import { Refusals } from "./refusals.ts";
+import { type Traffic, trafficOf } from "./traffic.ts";
 
 /** For calls that the engine answers from memory. */
 const QUICK_MS = 10_000;
@@ -61,9 +62,9 @@ interface SystemCalls {
 
 export class Engine {
   readonly url: string;
+  readonly host: EngineHost;
   /** What a socket proxy in front of the engine refuses. */
   readonly refusals: Refusals;
-  readonly #host: EngineHost;
   readonly #observer: Observer;
   readonly #agent: http.Agent;
   /** Logs that are followed have connections of their own: many at a time must not keep other calls waiting. */
@@ -76,7 +77,7 @@ export class Engine {
 
   constructor(host: EngineHost, observer: Observer) {
     this.url = host.url;
-    this.#host = host;
+    this.host = host;
     this.refusals = new Refusals((sentence) => observer.warning("engine.refuses", sentence));
     this.#observer = observer;
     const isSecure = host.tls !== undefined;
@@ -116,13 +117,45 @@ export class Engine {
     return `${this.#isPodman ? "podman" : "docker"} ${Version} (API ${ApiVersion})`;
   }
 
-  /** @param on a container, or its name or id @throws TargetError, "missing" when there is none */
+  /**
+   * Inspects a container.
+   *
+   * @param on a container, or its exact name or full id. The engine also takes the beginning of an id for a reference:
+   *   such an answer is about another container, and counts as missing
+   * @throws TargetError, "missing" when there is none
+   */
   async inspect(on: string | Named, signal?: AbortSignal): Promise<ContainerFacts> {
     const options = callOn("inspect", on, QUICK_MS, signal);
     const reference = typeof on === "string" ? on : on.id;
-    return this.#call(options, async (abort) => {
+    const facts = await this.#call(options, async (abort) => {
       const info = await this.#docker.getContainer(reference).inspect(abort);
       return factsOf(info, this.#isPodman);
+    });
+    if (facts.id === reference || facts.name === reference) return facts;
+    throw missingFault(options.subject);
+  }
+
+  /** All containers that run or are paused. @throws TargetError */
+  async listRunning(signal: AbortSignal): Promise<readonly { readonly id: string; readonly isPaused: boolean }[]> {
+    const options = { operation: "list", subject: "running containers", deadlineMs: QUICK_MS, signal } as const;
+    return this.#call(options, async (abort) => {
+      const found = await this.#docker.listContainers({ ...abort });
+      return found.map(({ Id, State }) => ({ id: Id, isPaused: State === "paused" }));
+    });
+  }
+
+  /**
+   * Reads how much a running container has sent and received since it started.
+   *
+   * @returns undefined for a container without a network of its own
+   * @throws TargetError
+   */
+  async traffic(container: Named, signal: AbortSignal): Promise<Traffic | undefined> {
+    const options = callOn("stats", container, QUICK_MS, signal);
+    return this.#call(options, async (abort) => {
+      // Without "one-shot" the engine samples for a second or two.
+      const query = { stream: false, "one-shot": true, ...abort } as const;
+      return trafficOf(await this.#docker.getContainer(container.id).stats(query));
     });
   }
 
@@ -372,7 +405,7 @@ export class Engine {
         throw signal.reason;
       }
       code = callCode(error);
-      const fault = engineFault(error, options, this.#host);
+      const fault = engineFault(error, options, this.host);
       if (isRefusal(error) && fault.fault === "denied") this.refusals.refused(operation, fault);
       throw fault;
     } finally {

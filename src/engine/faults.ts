@@ -9,6 +9,7 @@ export type Operation =
   | "events"
   | "list"
   | "inspect"
+  | "stats"
   | "start"
   | "stop"
   | "pause"
@@ -24,6 +25,8 @@ export type Operation =
 const REFUSED: ReadonlySet<number> = new Set([401, 403, 405]);
 /** Docker and Podman. */
 const NO_IMAGE = /no such image|image not known/i;
+
+const NO_NETWORK = /network (\S+) not found/i;
 
 /** How proxies say that they got nowhere themselves. */
 const UNREACHED: ReadonlySet<number> = new Set([502, 503, 504]);
@@ -43,6 +46,12 @@ export function callCode(error: unknown): string {
 /** Whether the engine answered that it does not have an image. */
 export function isImageMissing(error: unknown): boolean {
   return statusOf(error) === 404 && NO_IMAGE.test(answerOf(error));
+}
+
+/** Whether a start failed because a network of the container was removed: also when there is one of that name again. */
+export function isNetworkMissing(error: unknown): boolean {
+  const cause = error instanceof TargetError ? error.cause : undefined;
+  return statusOf(cause) === 404 && NO_NETWORK.test(answerOf(cause));
 }
 
 /** What the engine was asked to do. */
@@ -92,7 +101,7 @@ export function engineFault(error: unknown, asked: Asked, at: EngineAddress): Ta
     const fault = creationFault(status, said, subject, options);
     if (fault !== undefined) return fault;
   }
-  const network = status === 404 ? /network (\S+) not found/i.exec(said)?.[1] : undefined;
+  const network = status === 404 ? NO_NETWORK.exec(said)?.[1] : undefined;
   if (network !== undefined) {
     const remedy = `create it (docker network create ${network}), or correct its name in "networks"`;
     return new TargetError("no_route", `${subject} is to be in the network ${network}, which does not exist`, {
@@ -112,15 +121,18 @@ export function engineFault(error: unknown, asked: Asked, at: EngineAddress): Ta
       remedy,
     });
   }
-  if (status === 404) {
-    return new TargetError("missing", `${subject} does not exist`, {
-      ...options,
-      remedy: "create it (docker compose up --no-start), or correct its name in the configuration",
-    });
-  }
+  if (status === 404) return missingFault(subject, error);
   if (status === 501) return notSupported(operation, subject, said, options);
   if (isWrongState(status, said)) return new TargetError("conflict", `the engine cannot ${what} now: ${said}`, options);
   return new TargetError("failed", `the engine could not ${what}: ${said}`, options);
+}
+
+/** @param subject `container db` */
+export function missingFault(subject: string, cause?: unknown): TargetError {
+  return new TargetError("missing", `${subject} does not exist`, {
+    cause,
+    remedy: "create it (docker compose up --no-start), or correct its name in the configuration",
+  });
 }
 
 /** Whether it is a registry that said no to a pull, rather than something between us and the engine. */
@@ -283,6 +295,7 @@ function proxyRemedy(operation: Operation): string {
     case "pull":
       return "allow it (for most socket proxies set IMAGES=1 and POST=1), or pull it by hand";
     case "inspect":
+    case "stats":
     case "list":
       return "allow it: for most socket proxies set CONTAINERS=1";
     default:

@@ -18,6 +18,11 @@ export function containerIdIn(mountinfo: string): string | undefined {
   return MOUNT.exec(mountinfo)?.[1];
 }
 
+/** The text of /proc/self/mountinfo; empty where there is none. */
+export function readMounts(): Promise<string> {
+  return readFile("/proc/self/mountinfo", "utf8").catch(() => "");
+}
+
 /** Knows the container that wakeport itself runs in, or whose network it uses. */
 export class OwnContainer {
   readonly #engine: Engine;
@@ -33,7 +38,7 @@ export class OwnContainer {
    * @throws TargetError when the engine cannot tell
    */
   async look(signal: AbortSignal): Promise<ContainerFacts | undefined> {
-    const id = containerIdIn(await readFile("/proc/self/mountinfo", "utf8").catch(() => ""));
+    const id = containerIdIn(await readMounts());
     if (id === undefined) return undefined;
     this.#facts = await this.#engine.inspect(id, signal).catch((error) => {
       if (error.fault === "missing") return undefined;

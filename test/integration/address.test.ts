@@ -26,6 +26,12 @@ function container(name: string, networks: readonly ContainerNetwork[], networkM
     oomKilled: false,
     hasTty: false,
     restartPolicy: "no",
+    image: "busybox",
+    publishedPorts: [],
+    links: [],
+    mounts: [],
+    execIds: [],
+    isAutoRemoved: false,
     project: "demo",
     composeService: name,
   };

@@ -16,7 +16,7 @@ import { Wakeport } from "./wakeport.ts";
 
 checkLeaks();
 
-const calls = ["start", "stop", "inspect", "list", "pause", "unpause"] as const;
+const calls = ["start", "stop", "inspect", "list", "pause", "unpause", "stats"] as const;
 type Call = (typeof calls)[number];
 
 const routes: Readonly<Record<Call, string>> = {
@@ -26,6 +26,7 @@ const routes: Readonly<Record<Call, string>> = {
   list: "GET list",
   pause: "POST pause",
   unpause: "POST unpause",
+  stats: "GET stats",
 };
 
 const said = (status: number): Answer => json(status, { message: `as ${status} says` });
@@ -70,6 +71,8 @@ const verdicts: Readonly<Record<Call, Readonly<Record<string, string>>>> = {
   list: { ...usual, ...told },
   pause: { ...usual, ...done, "304": "failed" },
   unpause: { ...usual, ...done, "304": "failed" },
+  // Without any counters nothing is known about traffic.
+  stats: { ...usual, ...told, "200": "done", garbage: "done" },
 };
 
 /** Longer than any answer of the scripted engine takes. */
@@ -85,6 +88,7 @@ async function verdict(engine: Engine, call: Call): Promise<string> {
     list: () => engine.findComposeService("project", "service", signal),
     pause: () => engine.pause(fake, signal),
     unpause: () => engine.unpause(fake, signal),
+    stats: () => engine.traffic(fake, signal),
   };
   return made[call]().then(
     (result) => (typeof result === "string" ? result : "done"),
@@ -129,6 +133,7 @@ const settings: Readonly<Record<Call, Readonly<Record<string, unknown>>>> = {
   list: { container: { service: "service", project: "project" } },
   pause: { idle_timeout: "20ms", sleep: "pause" },
   unpause: { idle_timeout: "20ms", sleep: "pause" },
+  stats: { idle_timeout: "20ms" },
 };
 
 /** @returns whether it was served; fails when it is neither that nor refused in time */
@@ -155,11 +160,12 @@ async function play({ call, name, answer }: Scene): Promise<void> {
     assert.ok(await visit(wakeport, what));
     await wakeport.until("echo", "paused");
   }
-  const asked = (): number => fake.requests.filter((one) => one.startsWith("POST") && one.endsWith(`/${call}`)).length;
+  const [method = ""] = routes[call].split(" ");
+  const asked = (): number => fake.requests.filter((one) => one.startsWith(method) && one.endsWith(`/${call}`)).length;
   const before = asked();
   fake.once(routes[call], answer);
   await visit(wakeport, what);
-  if (call === "stop" || call === "pause") {
+  if (call === "stop" || call === "pause" || call === "stats") {
     await eventually(`${what}: it is asked`, () => asked() > before);
     await visit(wakeport, what);
   }

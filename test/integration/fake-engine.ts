@@ -15,7 +15,7 @@ export type Answer = (response: http.ServerResponse, request: http.IncomingMessa
 /** All that wakeport may ask of an engine, so that a narrow socket proxy is enough. */
 const ALLOWED = [
   /^GET \/(_ping|version|events|containers\/json)$/,
-  /^GET \/containers\/[\w.-]+\/(json|logs)$/,
+  /^GET \/containers\/[\w.-]+\/(json|logs|stats)$/,
   /^POST \/containers\/[\w.-]+\/(start|stop|pause|unpause)$/,
 ];
 
@@ -131,6 +131,7 @@ export class FakeEngine implements AsyncDisposable {
       const isAsked = request.url?.includes("compose.service%3Dservice") === true;
       json(200, isAsked ? [this.container.listed] : [])(response, request);
     },
+    "GET stats": json(200, { networks: { eth0: { rx_bytes: 0, tx_bytes: 0 } } }),
     "GET logs": (response) => void response.end(),
     "POST start": (response) => {
       const status = this.container.isRunning ? 304 : 204;

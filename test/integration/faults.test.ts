@@ -18,6 +18,7 @@ suite("a refusal names the switch", () => {
     version: "VERSION=1",
     events: "EVENTS=1",
     list: "CONTAINERS=1",
+    stats: "CONTAINERS=1",
     inspect: "CONTAINERS=1",
     start: "ALLOW_START=1",
     stop: "ALLOW_STOP=1",

@@ -1,0 +1,91 @@
+/** The containers that wakeport itself needs: the one it runs in, the one whose network it uses, the engine's proxy. */
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import { abortable } from "../activation/abortable.ts";
+import type { ContainerFacts } from "./container-facts.ts";
+import type { Engine } from "./engine.ts";
+import type { EngineHost } from "./host.ts";
+import { type OwnContainer, readMounts } from "./own-container.ts";
+
+/** Mounts of these contain the engine's socket without providing it. */
+const BROAD: ReadonlySet<string> = new Set(["/", "/run", "/var", "/var/run", "/tmp", "/mnt", "/srv", "/home"]);
+const SOCKET_FILE = /\.sock$/;
+
+export class Essentials {
+  readonly #engine: Engine;
+  readonly #own: OwnContainer;
+
+  constructor(engine: Engine, own: OwnContainer) {
+    this.#engine = engine;
+    this.#own = own;
+  }
+
+  /**
+   * Returns what wakeport needs a running container for: "runs in it"; undefined when it does not need it.
+   *
+   * @throws TargetError when the engine cannot tell
+   */
+  async needFor(container: ContainerFacts, signal: AbortSignal): Promise<string | undefined> {
+    const mountinfo = await readMounts();
+    const upperDir = upperDirIn(mountinfo);
+    if (upperDir !== undefined && upperDir === container.upperDir) return "runs in it";
+    const own = await this.#own.known(signal);
+    if (own?.id === container.id) return upperDir === undefined ? "runs in it or uses its network" : "uses its network";
+    const isProxy =
+      this.#engine.host.socketPath === undefined
+        ? await listensAt(this.#engine.host, container, own, signal)
+        : providesSocket(this.#engine.host.socketPath, container, mountinfo);
+    return isProxy ? "reaches the engine through it" : undefined;
+  }
+}
+
+/** The directory of this process's root file system, as the engine names it; undefined outside of an overlay. */
+export function upperDirIn(mountinfo: string): string | undefined {
+  return /^\d+ \d+ \S+ \S+ \/ .* - overlay \S+ (?:\S*,)?upperdir=([^,\s]+)/m.exec(mountinfo)?.[1];
+}
+
+/**
+ * Returns whether a container mounts the folder that the engine's socket is in. One that mounts the socket itself uses
+ * the engine, as wakeport does.
+ */
+export function providesSocket(
+  socketPath: string,
+  { mounts }: Pick<ContainerFacts, "mounts">,
+  mountinfo: string,
+): boolean {
+  const folder = mountedFolderOf(socketPath, mountinfo);
+  if (folder !== undefined) return mounts.some(({ source }) => source.endsWith(folder));
+  return mounts.some(({ source }) => !BROAD.has(source) && socketPath.startsWith(`${source}/`));
+}
+
+/** The source of the mount that a path is in, from its file system's root; undefined in the root file system. */
+function mountedFolderOf(path: string, mountinfo: string): string | undefined {
+  const mounts = mountinfo.split("\n").map((line) => line.split(" "));
+  const around = mounts.filter(([, , , , point = ""]) => point !== "/" && path.startsWith(`${point}/`));
+  const [closest] = around.toSorted(([, , , , a = ""], [, , , , b = ""]) => b.length - a.length);
+  const source = closest?.[3];
+  return source === undefined || BROAD.has(source) ? undefined : source;
+}
+
+async function listensAt(
+  { host = "", port }: EngineHost,
+  container: ContainerFacts,
+  own: ContainerFacts | undefined,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (port !== undefined && container.publishedPorts.includes(port)) return true;
+  const addresses = await addressesOf(host, signal);
+  if (container.networks.some(({ ipv4, ipv6 }) => addresses.has(ipv4 ?? "") || addresses.has(ipv6 ?? ""))) return true;
+  const isNeighbour = container.networkMode === "host" || (own !== undefined && container.networkOf === own.id);
+  return isNeighbour && container.mounts.some(({ source }) => SOCKET_FILE.test(source));
+}
+
+/** Empty when the name cannot be resolved: then the engine cannot be asked to stop anything either. */
+async function addressesOf(host: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
+  if (isIP(host) !== 0) return new Set([host]);
+  const found = await abortable(
+    lookup(host, { all: true }).catch(() => []),
+    signal,
+  );
+  return new Set(found.map(({ address }) => address));
+}
