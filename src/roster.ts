@@ -244,7 +244,7 @@ export class Roster {
     const isNamed = services.length > 0;
     entry.services = services;
     const spec = services[0]?.target;
-    const common = { network: networkOf(services), graceMs: graceOf(services) };
+    const common = { isNamed, network: networkOf(services), graceMs: graceOf(services) };
     if (target instanceof ContainerTarget) target.configure(common);
     if (target instanceof CreatedContainer && spec?.kind === "created") target.configure({ spec, ...common });
     activator.configure({
@@ -352,6 +352,7 @@ export class Roster {
       ...engine,
       reference,
       name: describeReference(reference),
+      isNamed: false,
       network: undefined,
       graceMs: undefined,
       onWarning: (event, message) => observer.warning(event, message),

@@ -5,6 +5,7 @@ import { builtIn } from "./config/built-in.ts";
 import type { Config, ProcessSpec, ReadySpec, Service, WokenService } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
 import { Engine } from "./engine/engine.ts";
+import { Essentials } from "./engine/essentials.ts";
 import { EngineEvents } from "./engine/events.ts";
 import { parseEngineHost } from "./engine/host.ts";
 import { OwnContainer } from "./engine/own-container.ts";
@@ -20,8 +21,11 @@ import { tcpProbe } from "./readiness/tcp.ts";
 import { accountOf, type OwnAccount } from "./target/accounts.ts";
 import { type ContainerOptions, ContainerTarget } from "./target/container.ts";
 import { CreatedContainer } from "./target/created-container.ts";
+import { Creations } from "./target/creations.ts";
+import { Dependents } from "./target/dependents.ts";
 import { Owner } from "./target/owner.ts";
 import { ProcessTarget } from "./target/process.ts";
+import { StopGuard } from "./target/stop-guard.ts";
 import type { Target } from "./target/target.ts";
 import type { Observer } from "./telemetry/observer.ts";
 
@@ -43,20 +47,31 @@ export interface EngineParts {
   readonly events: EngineEvents;
   readonly own: OwnContainer;
   readonly owners: Map<string, ContainerTarget>;
+  readonly guard: StopGuard;
   readonly owner: Owner;
+  readonly creations: Creations;
   readonly pulls: Pulls;
 }
 
 /** @throws TargetError when the engine's address cannot be understood */
-export function createEngine({ docker, source }: Config, { env }: Surroundings, observer: Observer): EngineParts {
+export function createEngine(
+  { docker, source }: Pick<Config, "docker" | "source">,
+  { env }: Pick<Surroundings, "env">,
+  observer: Observer,
+): EngineParts {
   const engine = new Engine(parseEngineHost(docker.host, env), observer);
   const own = new OwnContainer(engine);
+  const owner = new Owner({ own, source, project: docker.project });
+  const owners = new Map<string, ContainerTarget>();
+  const [essentials, dependents] = [new Essentials(engine, own), new Dependents(engine)];
   return {
     engine,
     own,
     events: new EngineEvents(engine, observer),
-    owners: new Map(),
-    owner: new Owner({ own, source, project: docker.project }),
+    owners,
+    guard: new StopGuard({ own, owners, essentials, dependents }),
+    owner,
+    creations: new Creations({ engine, owner, observer }),
     pulls: new Pulls({ engine, observer }),
   };
 }
@@ -88,7 +103,14 @@ export function createTarget(
   if (engine === undefined) throw new Error("a container target needs an engine");
   const names = services.map((service) => service.name).join(", ");
   const onWarning: ContainerOptions["onWarning"] = (event, message) => observer.warning(event, `${names}: ${message}`);
-  const common = { name: describeTarget(spec), network: networkOf(services), graceMs, onWarning, ...engine };
+  const common = {
+    name: describeTarget(spec),
+    isNamed: true,
+    network: networkOf(services),
+    graceMs,
+    onWarning,
+    ...engine,
+  };
   if (spec.kind === "created") return new CreatedContainer({ ...common, service: spec.service, spec });
   return new ContainerTarget({ ...common, reference: spec.reference });
 }
@@ -194,11 +216,14 @@ interface ProbedTarget {
 export function policyOf(services: readonly WokenService[]): Policy {
   const longest = (time: (service: WokenService) => number): number => Math.max(...services.map(time));
   const { sleep, deeper } = services[0] as WokenService;
+  // One service that is held by direct traffic holds the target.
+  const tolerated = services.flatMap(({ directTrafficBytes }) => directTrafficBytes ?? []);
   return {
     sleep,
     ...(deeper && { deeper }),
     idleTimeoutMs: longest(({ idleTimeoutMs }) => idleTimeoutMs),
     minUptimeMs: longest(({ minUptimeMs }) => minUptimeMs),
     startTimeoutMs: longest(({ startTimeoutMs }) => startTimeoutMs),
+    ...(tolerated.length > 0 && { directTrafficBytes: Math.min(...tolerated) }),
   };
 }

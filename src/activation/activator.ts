@@ -52,6 +52,8 @@ export interface Policy {
   readonly deeper?: { readonly afterMs: number; readonly action: "stop" | "kill" };
   readonly minUptimeMs: number;
   readonly startTimeoutMs: number;
+  /** How many bytes that bypass wakeport an idle target may exchange in one idle time; absent: any number. */
+  readonly directTrafficBytes?: number;
 }
 
 export interface ActivatorOptions {
@@ -156,6 +158,7 @@ export class Activator {
     const { target } = options;
     this.#idle = new IdleCheck({
       target,
+      trafficBytes: () => this.#policy.directTrafficBytes,
       ...(options.group && { useOfOthers: () => options.group?.otherUse(this) ?? Promise.resolve([]) }),
       onIdle: () => this.#dispatch("idle"),
       onOtherUse: (uses) => this.#observer.heldAwake({ target: target.name, services: this.#services, uses }),

@@ -10,6 +10,8 @@ const TOGETHER_MS = 50;
 
 export interface IdleCheckOptions {
   readonly target: Target;
+  /** How many bytes of traffic do not count as use; undefined: traffic does not count at all. */
+  readonly trafficBytes: () => number | undefined;
   /** Other use of targets that stay awake together with this one; undefined if there are none. */
   readonly useOfOthers?: () => Promise<readonly string[]>;
   /** The target was idle for its whole idle time. */
@@ -168,7 +170,8 @@ export class IdleCheck {
     const asked = this.#asked.then(async (): Promise<Answer> => {
       if (signal.aborted) return undefined;
       const question = AbortSignal.any([signal, AbortSignal.timeout(OTHER_USE_MS)]);
-      const answer = this.#options.target.otherUse?.(question) ?? [];
+      const { target, trafficBytes } = this.#options;
+      const answer = target.otherUse?.(trafficBytes(), question) ?? [];
       const uses = await Promise.resolve(answer).catch((error: Error) => [`its use is not known: ${error.message}`]);
       return signal.aborted ? undefined : uses;
     });

@@ -23,6 +23,7 @@ const WOKEN_ONLY: ReadonlySet<string> = new Set([
   "sleep",
   "deeper",
   "minUptimeMs",
+  "directTrafficBytes",
   "stopGraceMs",
   "releasePace",
   "wakeOn",

@@ -24,6 +24,8 @@ export const builtIn: {
   readonly ipv6_prefix: number;
   readonly on_limit: "reject" | "queue";
   readonly process_stop_grace: number;
+  /** In bytes: more than address resolution and keep-alive probes exchange, less than one short request. */
+  readonly direct_traffic_threshold: number;
   readonly log_lines: number;
   readonly label_ports: PortRange;
 } = {
@@ -33,6 +35,7 @@ export const builtIn: {
   idle_timeout: 5 * 60_000,
   sleep: "stop",
   min_uptime: 0,
+  direct_traffic_threshold: 1024,
   start_timeout: 60_000,
   process_stop_grace: 10_000,
   release_pace: 4,

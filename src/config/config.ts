@@ -16,6 +16,7 @@ export interface Config {
     readonly idleTimeoutMs: number;
     readonly minUptimeMs: number;
     readonly startTimeoutMs: number;
+    readonly directTrafficBytes?: number;
     readonly sleep: SleepAction;
     readonly deeper?: { readonly afterMs: number; readonly action: "stop" | "kill" };
   };
@@ -62,6 +63,8 @@ export interface Service {
   readonly deeper?: { readonly afterMs: number; readonly action: "stop" | "kill" };
   readonly minUptimeMs: number;
   readonly startTimeoutMs: number;
+  /** How much traffic that bypasses wakeport an idle target may exchange in one idle timeout; absent: any amount. */
+  readonly directTrafficBytes?: number;
   /** Absent: the container's own, or 10 s for a process. */
   readonly stopGraceMs?: number;
   readonly releasePace: number;

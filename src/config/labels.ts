@@ -25,6 +25,7 @@ const known: ReadonlySet<string> = new Set([
   "idle_timeout",
   "sleep",
   "min_uptime",
+  "direct_traffic",
   "start_timeout",
   "stop_grace",
   "release_pace",

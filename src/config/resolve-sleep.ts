@@ -44,7 +44,18 @@ export function dependencyPolicy(defaults: ParsedPolicies): Config["dependencyPo
     ...policyOfSteps(first, second),
     minUptimeMs: defaults.min_uptime ?? builtIn.min_uptime,
     startTimeoutMs: defaults.start_timeout ?? builtIn.start_timeout,
+    ...directTrafficOf({}, defaults),
   };
+}
+
+/** How much traffic that bypasses wakeport is tolerated, in bytes. */
+export function directTrafficOf(
+  own: ParsedPolicies,
+  defaults: ParsedPolicies,
+): { readonly directTrafficBytes?: number } {
+  const value = own.direct_traffic ?? defaults.direct_traffic ?? "hold";
+  if (value === "ignore") return {};
+  return { directTrafficBytes: value === "hold" ? builtIn.direct_traffic_threshold : value.threshold };
 }
 
 type Steps = readonly [ParsedSleepStep, ...ParsedSleepStep[]];

@@ -13,6 +13,7 @@ const meaningful: Readonly<Partial<Record<keyof ParsedService, readonly TargetKi
   ready: ["container", "process"],
   idle_timeout: ["container", "process"],
   min_uptime: ["container", "process"],
+  direct_traffic: ["container", "process"],
   sleep: ["container", "process"],
   stop_grace: ["container", "process", "inetd"],
   release_pace: ["container", "process"],

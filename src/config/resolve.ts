@@ -12,7 +12,7 @@ import { resolveNames } from "./resolve-names.ts";
 import { resolvePortless } from "./resolve-portless.ts";
 import { resolveProxyProtocol } from "./resolve-proxy-protocol.ts";
 import { resolveReady } from "./resolve-ready.ts";
-import { dependencyPolicy, resolveSleep } from "./resolve-sleep.ts";
+import { dependencyPolicy, directTrafficOf, resolveSleep } from "./resolve-sleep.ts";
 import { resolvePort, resolveTarget, resolveUdp } from "./resolve-target.ts";
 import { resolveWakeOn } from "./resolve-wake-on.ts";
 import type { ParsedConfig, ParsedService } from "./schema.ts";
@@ -128,6 +128,7 @@ function resolveService(
       startTimeoutMs,
       ports: ports.filter((port) => port !== undefined),
       ...resolveSleep(name, own, defaults, target, report),
+      ...directTrafficOf(own, defaults),
       minUptimeMs: own.min_uptime ?? defaults.min_uptime ?? builtIn.min_uptime,
       releasePace: own.release_pace ?? defaults.release_pace ?? builtIn.release_pace,
       protocol,

@@ -16,6 +16,7 @@ export interface ParsedPolicies extends ParsedAdmission {
   readonly idle_timeout?: number | undefined;
   readonly min_uptime?: number | undefined;
   readonly start_timeout?: number | undefined;
+  readonly direct_traffic?: ParsedDirectTraffic | undefined;
   readonly sleep?: ParsedSleep | undefined;
   readonly stop_grace?: number | undefined;
   readonly release_pace?: number | undefined;
@@ -42,6 +43,8 @@ export type ParsedHold =
   | "loading"
   | "page"
   | { readonly page: { readonly log_lines?: number | undefined } };
+
+export type ParsedDirectTraffic = "hold" | "ignore" | { readonly threshold: number };
 
 export interface ParsedSleepStep {
   readonly after: number;
@@ -123,6 +126,18 @@ export const policies: { readonly [Key in keyof ParsedPolicies]-?: z.ZodType<Non
     .union([sleepAction, z.array(sleepStep).min(1)])
     .describe("How an idle target is put away; a list has its own times, and goes from pause to stop"),
   min_uptime: duration.describe("How long a target stays up at least, once it is ready"),
+  direct_traffic: z
+    .union([
+      z.enum(["hold", "ignore"]),
+      z.strictObject({
+        threshold: z
+          .union([z.string(), z.number()])
+          .transform(String)
+          .transform(reading(parseSize))
+          .describe("How much may be exchanged in one idle timeout before it keeps the target awake: 64k"),
+      }),
+    ])
+    .describe("Whether traffic that does not pass through wakeport keeps an idle target awake"),
   start_timeout: duration.describe("How long a start may take before the waiting clients are refused"),
   stop_grace: duration.describe("From the stop signal to the kill; default: the container's own, or 10s for a process"),
   release_pace: z

@@ -9,9 +9,12 @@ import type { Engine } from "../engine/engine.ts";
 import type { ContainerEvent, EngineEvents } from "../engine/events.ts";
 import { checkRoute, findRoute, type LivingRoute } from "../engine/find-route.ts";
 import type { OwnContainer } from "../engine/own-container.ts";
-import { sentenceOf, TargetError } from "../errors.ts";
+import { KeptError, sentenceOf, TargetError } from "../errors.ts";
 import { beginOfLife, followLog } from "./container-log.ts";
 import { restartWarning, stopWarning } from "./container-warnings.ts";
+import { DirectUse } from "./direct-use.ts";
+import type { StopGuard } from "./stop-guard.ts";
+import type { Standing } from "./stop-rule.ts";
 import { Succession } from "./succession.ts";
 import type { Sight, SleepAction, Target } from "./target.ts";
 
@@ -39,6 +42,8 @@ export interface ContainerOptions {
   readonly reference: ContainerReference | MadeReference;
   /** Before each attempt to start it: sees to it that there is one. */
   readonly prepare?: (signal: AbortSignal) => Promise<void>;
+  /** Whether a service names it. Others are containers that dependents need. */
+  readonly isNamed: boolean;
   /** A network's name, or "auto"; undefined: nobody dials it. */
   readonly network: string | undefined;
   /** From the stop signal to SIGKILL, in milliseconds; undefined: the container's own. */
@@ -48,6 +53,7 @@ export interface ContainerOptions {
   readonly own: OwnContainer;
   /** Which target each container, by id, belongs to; shared by all targets of an engine. */
   readonly owners: Map<string, ContainerTarget>;
+  readonly guard: StopGuard;
   /** Something about the container that the person who runs this should know. */
   readonly onWarning: (event: string, message: string) => void;
 }
@@ -62,6 +68,9 @@ export class ContainerTarget implements Target {
   #seen: ContainerFacts | undefined;
   /** The last container that had to be killed because it ignores its stop signal. */
   #killed: string | undefined;
+  readonly #directUse: DirectUse;
+  /** The container that was started for a dependent, and in which life; undefined once others took it over. */
+  #started: { readonly id: string; readonly life: string } | undefined;
   /** The last life whose end by SIGKILL was looked at twice. */
   #lookedTwiceAt: string | undefined;
   /** The last ambiguity, which is reported once. */
@@ -70,11 +79,12 @@ export class ContainerTarget implements Target {
   constructor(options: ContainerOptions) {
     this.#options = options;
     this.name = options.name;
+    this.#directUse = new DirectUse(options.engine);
   }
 
   /** From now on its container is reached, and put away, like this. */
-  configure({ network, graceMs }: Pick<ContainerOptions, "network" | "graceMs">): void {
-    this.#options = { ...this.#options, network, graceMs };
+  configure(changed: Pick<ContainerOptions, "isNamed" | "network" | "graceMs">): void {
+    this.#options = { ...this.#options, ...changed };
   }
 
   /** Lets another target be this container. */
@@ -152,11 +162,23 @@ export class ContainerTarget implements Target {
     }
   }
 
+  async otherUse(trafficBytes: number | undefined, signal: AbortSignal): Promise<readonly string[]> {
+    const facts = await this.#find(signal);
+    if (facts instanceof TargetError || !facts.isRunning) return [];
+    const [reasons, uses] = await Promise.all([
+      this.#reasonsAgainstStop(facts, signal),
+      facts.isPaused ? [] : this.#directUse.find(facts, trafficBytes, signal),
+    ]);
+    return [...reasons, ...uses];
+  }
+
   async sleep(action: SleepAction, signal: AbortSignal): Promise<void> {
     const { engine, graceMs } = this.#options;
     // Looked up at this moment, so that only a container that the configuration names now is ever put away.
     const facts = await this.#find(signal);
     if (facts instanceof TargetError) return;
+    const reasons = await this.#reasonsAgainstStop(facts, signal);
+    if (reasons.length > 0) throw new KeptError(reasons.join("; "));
     if (action === "pause") return engine.pause(facts, signal);
     this.#succession.weEnd(facts.id);
     if (action === "kill" && facts.isRunning) return engine.kill(facts, signal);
@@ -185,9 +207,27 @@ export class ContainerTarget implements Target {
   watch(onChange: () => void): Disposable {
     return this.#options.events.watch((event) => {
       if (event !== undefined && !this.#concerns(event)) return;
-      if (event !== undefined) this.#succession.note(event);
+      if (event !== undefined) this.#note(event);
       onChange();
     });
+  }
+
+  #note(event: ContainerEvent): void {
+    this.#succession.note(event);
+    if (event.id === this.#started?.id && this.#succession.isTheirs(event.id)) this.#started = undefined;
+  }
+
+  #reasonsAgainstStop(facts: ContainerFacts, signal: AbortSignal): Promise<readonly string[]> {
+    return this.#options.guard.reasonsAgainstStop(facts, this.#standing(facts), signal);
+  }
+
+  #standing(facts: ContainerFacts): Standing {
+    const { isNamed, reference } = this.#options;
+    if ("madeFor" in reference) return "created";
+    if (isNamed) return "named";
+    const { id, life } = this.#started ?? {};
+    // What its restart policy brought back is still the container that was started.
+    return id === facts.id && (life === lifeOf(facts) || facts.restartPolicy !== "no") ? "started" : "found";
   }
 
   async #route(facts: ContainerFacts, signal: AbortSignal): Promise<LivingRoute> {
@@ -208,7 +248,7 @@ export class ContainerTarget implements Target {
     const { network } = this.#options;
     if (network !== undefined) await checkRoute(facts, { ...this.#options, network }, signal);
     try {
-      if (!facts.isPaused) return await engine.start(facts, signal);
+      if (!facts.isPaused) return await this.#startContainer(facts, signal);
       await engine.unpause(facts, signal);
       return "started";
     } catch (error) {
@@ -217,6 +257,16 @@ export class ContainerTarget implements Target {
       if (now.isPaused === facts.isPaused) throw error;
       return this.#bringUp(now, signal);
     }
+  }
+
+  async #startContainer(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
+    const { engine, isNamed } = this.#options;
+    const result = await engine.start(facts, signal);
+    // What was started for a dependent may be stopped again.
+    if (result === "started" && !isNamed) {
+      this.#started = { id: facts.id, life: lifeOf(await engine.inspect(facts, signal)) };
+    }
+    return result;
   }
 
   /** The container to start: one that somebody took away a moment ago is not started again before its time is over. */
@@ -266,6 +316,7 @@ export class ContainerTarget implements Target {
     const facts = reference instanceof TargetError ? reference : await orMissing(engine.inspect(reference, signal));
     if (facts instanceof TargetError) return facts;
     this.#own(facts);
+    if (facts.isAutoRemoved && this.#options.isNamed) throw autoRemoved(facts);
     if (facts.id !== this.#seen?.id) this.#warnOf(facts);
     this.#seen = facts;
     return facts;
@@ -347,6 +398,11 @@ export class ContainerTarget implements Target {
     const isService = attributes[serviceLabel] === reference.service;
     return isService && (reference.project === undefined || attributes[projectLabel] === reference.project);
   }
+}
+
+function autoRemoved({ name }: ContainerFacts): TargetError {
+  const message = `container ${name} was created with --rm: a stop would remove it with its data`;
+  return new TargetError("invalid", message, { remedy: "create it again without --rm" });
 }
 
 /** A container's own grace, in milliseconds. @param stopTimeoutS undefined where it does not set one */

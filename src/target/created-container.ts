@@ -4,9 +4,11 @@
  */
 import type { CreatedSpec } from "../config/config.ts";
 import { type Creation, creationOf, type Listed } from "../engine/created.ts";
+import { isNetworkMissing } from "../engine/faults.ts";
 import type { Pulls } from "../engine/pulls.ts";
 import { TargetError } from "../errors.ts";
 import { type ContainerOptions, ContainerTarget } from "./container.ts";
+import type { Creations } from "./creations.ts";
 import type { Owner } from "./owner.ts";
 import type { Sight, SleepAction, Target } from "./target.ts";
 
@@ -15,6 +17,7 @@ export interface CreatedContainerOptions extends Omit<ContainerOptions, "referen
   readonly service: string;
   readonly spec: CreatedSpec;
   readonly owner: Owner;
+  readonly creations: Creations;
   readonly pulls: Pulls;
 }
 
@@ -38,7 +41,7 @@ export class CreatedContainer implements Target {
   /** From now on it is made, reached and put away like this; one that is awake is made anew when it has slept. */
   configure({ spec, network, graceMs }: Pick<CreatedContainerOptions, "spec" | "network" | "graceMs">): void {
     this.#options = { ...this.#options, spec, network, graceMs };
-    this.#container.configure({ network, graceMs });
+    this.#container.configure({ isNamed: true, network, graceMs });
   }
 
   get graceMs(): number {
@@ -56,7 +59,19 @@ export class CreatedContainer implements Target {
   }
 
   async start(signal: AbortSignal): Promise<"started" | "already"> {
-    return this.#container.start(signal);
+    try {
+      return await this.#container.start(signal);
+    } catch (error) {
+      // Its network was removed while it slept (docker compose down). It is wakeport's own, and can be created again.
+      const found = isNetworkMissing(error) ? await this.#find(signal) : undefined;
+      if (found === undefined || !found.isDown) throw error;
+      await this.#options.engine.remove(found, signal);
+      return this.#container.start(signal);
+    }
+  }
+
+  otherUse(trafficBytes: number | undefined, signal: AbortSignal): Promise<readonly string[]> {
+    return this.#container.otherUse(trafficBytes, signal);
   }
 
   async sleep(action: SleepAction, signal: AbortSignal): Promise<void> {
@@ -93,9 +108,8 @@ export class CreatedContainer implements Target {
 
   /** The container as it is now; none that another wakeport, or somebody else, made. */
   async #find(signal: AbortSignal): Promise<Listed | undefined> {
-    const { engine, owner, service } = this.#options;
-    const ours = await engine.findCreated(await owner.name(signal), signal);
-    return ours.find((one) => one.service === service);
+    const { creations, service } = this.#options;
+    return (await creations.find(signal)).find((one) => one.service === service);
   }
 
   /** Sees to it that there is a container to start, and that it is as the configuration has it now. */

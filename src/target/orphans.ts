@@ -2,15 +2,17 @@
 import type { Listed } from "../engine/created.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { EngineEvents } from "../engine/events.ts";
-import { messageOf, sentenceOf, TargetError } from "../errors.ts";
+import { KeptError, messageOf, sentenceOf, TargetError } from "../errors.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { ownGraceMs } from "./container.ts";
-import type { Owner } from "./owner.ts";
+import type { Creations } from "./creations.ts";
+import type { StopGuard } from "./stop-guard.ts";
 
 export interface OrphansOptions {
   readonly engine: Engine;
   readonly events: EngineEvents;
-  readonly owner: Owner;
+  readonly creations: Creations;
+  readonly guard: StopGuard;
   /** The services whose containers are no orphans. */
   readonly services: ReadonlySet<string>;
   readonly observer: Observer;
@@ -46,17 +48,18 @@ export class Orphans {
   }
 
   async #removeAll(signal: AbortSignal): Promise<void> {
-    const { engine, owner, services } = this.#options;
-    const ours = await engine.findCreated(await owner.name(signal), signal);
-    const orphans = ours.filter(({ service }) => !services.has(service));
+    const { creations, services } = this.#options;
+    const orphans = (await creations.find(signal)).filter(({ service }) => !services.has(service));
     await Promise.all(orphans.map((orphan) => this.#remove(orphan, signal).catch((error) => this.#failed(error))));
   }
 
   async #remove(orphan: Listed, signal: AbortSignal): Promise<void> {
-    const { engine, observer } = this.#options;
+    const { engine, guard, observer } = this.#options;
     if (!orphan.isDown) {
-      const { stopTimeoutS } = await engine.inspect(orphan.id, signal);
-      await engine.stop(orphan, ownGraceMs(stopTimeoutS), true, signal);
+      const facts = await engine.inspect(orphan.id, signal);
+      const reasons = await guard.reasonsAgainstStop(facts, "created", signal);
+      if (reasons.length > 0) throw new KeptError(`container ${orphan.name} is not removed: ${reasons.join("; ")}`);
+      await engine.stop(orphan, ownGraceMs(facts.stopTimeoutS), true, signal);
     }
     await engine.remove(orphan, signal);
     observer.orphanRemoved(`container ${orphan.name}`, orphan.service);

@@ -59,13 +59,14 @@ export interface Target {
   start(signal: AbortSignal): Promise<"started" | "already">;
 
   /**
-   * Returns what uses the target without passing through wakeport since the previous call, one phrase each ("an exec
-   * session"); empty when nothing does. Called when the target has become idle, to start a measurement, and again
-   * before it is put to sleep. Absent where the target has no such use.
+   * Returns what uses the target without passing through wakeport since the previous call, and what else forbids to put
+   * it to sleep, one phrase each ("an exec session"); empty when there is nothing. Called when the target has become
+   * idle, to start a measurement, and again at the end of each idle time. Absent where there is no such use.
    *
+   * @param trafficBytes how many bytes of traffic do not count as use; undefined: traffic and connections do not count
    * @throws TargetError when that cannot be known
    */
-  otherUse?(signal: AbortSignal): Promise<readonly string[]>;
+  otherUse?(trafficBytes: number | undefined, signal: AbortSignal): Promise<readonly string[]>;
 
   /**
    * Puts it away and resolves when that is done. A target that is gone is down; one that is down cannot be paused.

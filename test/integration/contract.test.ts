@@ -1,10 +1,7 @@
 /** A container as a target does what every target must do. */
 import { suite } from "node:test";
-import { Engine } from "../../src/engine/engine.ts";
-import { EngineEvents } from "../../src/engine/events.ts";
-import { parseEngineHost } from "../../src/engine/host.ts";
-import { OwnContainer } from "../../src/engine/own-container.ts";
 import { ContainerTarget } from "../../src/target/container.ts";
+import { createEngine, type EngineParts } from "../../src/targets.ts";
 import { observer } from "../../src/telemetry/observer.ts";
 import { type TestContainer, TestEngine } from "../support/containers.ts";
 import { engineEnv } from "../support/engine.ts";
@@ -34,23 +31,20 @@ class ContainerSubject implements Subject {
   readonly hidesOutput: boolean = isProxied;
   readonly #containers: TestEngine;
   readonly #container: TestContainer;
-  readonly #engine: Engine;
-  readonly #events: EngineEvents;
+  readonly #parts: EngineParts;
 
   private constructor(containers: TestEngine, container: TestContainer) {
     this.#containers = containers;
     this.#container = container;
-    this.#engine = new Engine(parseEngineHost(host, engineEnv()), observer());
-    this.#events = new EngineEvents(this.#engine, observer());
+    const docker = host === undefined ? {} : { host };
+    this.#parts = createEngine({ docker, source: "test.yaml" }, { env: engineEnv() }, observer());
     this.target = new ContainerTarget({
+      ...this.#parts,
       name: `container ${container.name}`,
       reference: { name: container.name },
       network: "auto",
       graceMs: GRACE_MS,
-      engine: this.#engine,
-      events: this.#events,
-      own: new OwnContainer(this.#engine),
-      owners: new Map(),
+      isNamed: true,
       onWarning: () => {},
     });
   }
@@ -59,8 +53,8 @@ class ContainerSubject implements Subject {
     const containers = new TestEngine();
     const container = await containers.container({ command: ["sh", "-c", script(temper)] });
     const subject = new ContainerSubject(containers, container);
-    subject.#events.open();
-    await subject.#events.known;
+    subject.#parts.events.open();
+    await subject.#parts.events.known;
     return subject;
   }
 
@@ -73,8 +67,8 @@ class ContainerSubject implements Subject {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#events.close();
-    this.#engine.close();
+    await this.#parts.events.close();
+    this.#parts.engine.close();
     await this.#containers[Symbol.asyncDispose]();
   }
 }

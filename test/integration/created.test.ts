@@ -167,3 +167,25 @@ madeTest("in a container that is in several networks: they have to be said", asy
   });
   assert.deepEqual(await made.all(), []);
 });
+
+madeTest("whose network was removed and made again is created again", async (lab, made) => {
+  const Name = `${made.name}-net`;
+  const network = await lab.engine.docker.createNetwork({ Name, Labels: lab.engine.label });
+  const wakeport = await lab.wakeport({
+    [made.name]: made.spec({ ...server, networks: [Name] }, { idle_timeout: "50ms" }),
+  });
+  await wakeport.greeted(made.name);
+  await wakeport.until(made.name, "asleep");
+  const { Id: id } = await made.inspect();
+  await network.remove();
+  const again = await lab.engine.docker.createNetwork({ Name, Labels: lab.engine.label });
+  try {
+    await wakeport.greeted(made.name);
+    assert.notEqual((await made.inspect()).Id, id);
+  } finally {
+    await wakeport.settle();
+    await wakeport.close();
+    await made[Symbol.asyncDispose]();
+    await again.remove();
+  }
+});

@@ -1,8 +1,8 @@
 /** Containers that need others, as compose writes it on them and as wakeport.yaml says it. */
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { type ContainerSpec, echo, now, type TestContainer } from "../support/containers.ts";
 import { checkLeaks } from "../support/leaks.ts";
+import { Project } from "../support/project.ts";
 import { eventually } from "../support/tcp.ts";
 import { engineTest, type Lab, startsOf } from "./lab.ts";
 import type { Wakeport } from "./wakeport.ts";
@@ -10,32 +10,6 @@ import type { Wakeport } from "./wakeport.ts";
 checkLeaks();
 
 const SHORT = { idle_timeout: "200ms" };
-
-/** A compose project of containers, made as compose would make them. */
-class Project {
-  readonly name: string = `wakeport-test-${randomBytes(4).toString("hex")}`;
-  readonly #lab: Lab;
-
-  constructor(lab: Lab) {
-    this.#lab = lab;
-  }
-
-  make(service: string, spec: ContainerSpec, dependsOn = ""): Promise<TestContainer> {
-    const labels = {
-      "com.docker.compose.project": this.name,
-      "com.docker.compose.service": service,
-      "com.docker.compose.container-number": "1",
-      "com.docker.compose.oneoff": "False",
-      ...(dependsOn !== "" && { "com.docker.compose.depends_on": dependsOn }),
-    };
-    return this.#lab.container({ ...spec, labels });
-  }
-
-  /** As wakeport calls a container that it knows by its labels. */
-  nameOf(service: string): string {
-    return `container ${this.name}/${service}`;
-  }
-}
 
 /** The order in which the engine saw something happen to containers. */
 async function orderOf(

@@ -68,3 +68,34 @@ madeTest(
     assert.ok(await foreign.isAwake(), "another wakeport's container was touched");
   },
 );
+
+madeTest("a container with copied labels is neither served nor stopped nor removed", async (lab, made) => {
+  const { text, front } = await settings(made);
+  await using file = await temporaryFile("wakeport.yaml", text);
+  await using first = await run(file.path);
+  using client = await connect(front);
+  await eventually("a greeting", () => client.received > 0);
+  first.child.kill("SIGKILL");
+  await first.finished();
+  const { Config: config } = await made.inspect();
+  // As a container of an image that `docker commit` made would carry them.
+  const labels = { ...config.Labels, ...lab.engine.label, "wakeport-test.made": "copied" };
+  const copy = await lab.container({ program: "setInterval(() => {}, 1e6)", labels });
+  await copy.start();
+  await made[Symbol.asyncDispose]();
+
+  await using second = await run(file.path);
+  const { msg } = await second.logged("container.foreign");
+  assert.match(String(msg), new RegExp(`^container ${copy.name} carries the labels .* has another name or image`));
+  using next = await connect(front);
+  await eventually("a greeting", () => next.received > 0);
+  assert.equal((await made.all()).length, 1, "it was not created again");
+  next.end();
+  second.child.kill("SIGTERM");
+  await second.finished();
+
+  await writeFile(file.path, (await settings(undefined)).text);
+  await using third = await run(file.path);
+  await third.logged("container.orphan_removed");
+  assert.ok(await copy.isAwake());
+});

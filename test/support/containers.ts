@@ -30,6 +30,8 @@ export interface ContainerSpec {
   readonly labels?: Readonly<Record<string, string>>;
   readonly memoryBytes?: number;
   readonly network?: string;
+  /** What else the engine takes for the container's host. */
+  readonly host?: Dockerode.HostConfig;
   /** As `docker run --volume` has them. */
   readonly binds?: readonly string[];
   readonly tty?: boolean;
@@ -300,6 +302,7 @@ function createOptions(name: string, spec: ContainerSpec): Dockerode.ContainerCr
       },
     }),
     HostConfig: {
+      ...spec.host,
       ...(memoryBytes !== undefined && { Memory: memoryBytes, MemorySwap: memoryBytes }),
       ...(network !== undefined && { NetworkMode: network }),
       Binds: [...binds],

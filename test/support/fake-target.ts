@@ -79,7 +79,7 @@ export class FakeTarget implements Target {
   hintsChanges = true;
 
   /** Answers what uses the target without wakeport; absent: the target has no such use. */
-  otherUse?: (signal: AbortSignal) => Promise<readonly string[]>;
+  otherUse?: NonNullable<Target["otherUse"]>;
 
   /** What it has printed in its present life. */
   lines: readonly string[] = [];

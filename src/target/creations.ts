@@ -1,0 +1,60 @@
+import { isSealed, type Listed } from "../engine/created.ts";
+import type { Engine } from "../engine/engine.ts";
+import { TargetError } from "../errors.ts";
+import type { Observer } from "../telemetry/observer.ts";
+import type { Owner } from "./owner.ts";
+
+export interface CreationsOptions {
+  readonly engine: Engine;
+  readonly owner: Owner;
+  readonly observer: Observer;
+}
+
+/** Finds the containers that this wakeport created, and no others that carry the same labels. */
+export class Creations {
+  readonly #options: CreationsOptions;
+  /** The image of each container, by id: it never changes. */
+  readonly #images = new Map<string, string>();
+  /** Containers with copied labels that were reported, by id. */
+  readonly #reported = new Set<string>();
+
+  constructor(options: CreationsOptions) {
+    this.#options = options;
+  }
+
+  /** Finds them, stopped ones too: the newest first. @throws TargetError */
+  async find(signal: AbortSignal): Promise<readonly Listed[]> {
+    const { engine, owner } = this.#options;
+    const labelled = await engine.findCreated(await owner.name(signal), signal);
+    const found = await Promise.all(
+      labelled.map(async (one) => {
+        const image = this.#images.get(one.id) ?? (await this.#imageOf(one, signal));
+        if (image === undefined) return [];
+        this.#images.set(one.id, image);
+        if (isSealed(one, image)) return [one];
+        this.#report(one);
+        return [];
+      }),
+    );
+    return found.flat();
+  }
+
+  /** Returns undefined for a container that was removed meanwhile. */
+  async #imageOf({ id }: Listed, signal: AbortSignal): Promise<string | undefined> {
+    try {
+      return (await this.#options.engine.inspect(id, signal)).image;
+    } catch (error) {
+      if (error instanceof TargetError && error.fault === "missing") return undefined;
+      throw error;
+    }
+  }
+
+  #report({ id, name, service }: Listed): void {
+    if (this.#reported.has(id)) return;
+    this.#reported.add(id);
+    const message =
+      `container ${name} carries the labels of the container that wakeport created for service "${service}", but has ` +
+      "another name or image: it is left alone; remove it, or its labels wakeport.*";
+    this.#options.observer.warning("container.foreign", message);
+  }
+}

@@ -1,0 +1,70 @@
+import { type ContainerFacts, type ContainerLink, dependsOn } from "../engine/container-facts.ts";
+import type { Engine } from "../engine/engine.ts";
+import { TargetError } from "../errors.ts";
+import type { Dependent } from "./stop-rule.ts";
+
+/** What is fixed when a container is created. */
+type Fixed = Pick<ContainerFacts, "id" | "name" | "project" | "composeService" | "dependsOn" | "links">;
+
+export interface RunningDependent extends Dependent {
+  readonly id: string;
+  readonly isPaused: boolean;
+}
+
+const HOW: Readonly<Record<ContainerLink["by"], string>> = {
+  network: "uses its network",
+  "IPC namespace": "uses its IPC namespace",
+  "PID namespace": "uses its PID namespace",
+  volumes: "uses its volumes",
+};
+
+/** Finds the running containers that need another one, whether a service names them or not. */
+export class Dependents {
+  readonly #engine: Engine;
+  /** The running containers, by id. What a container depends on never changes, so that each is inspected once. */
+  #known: ReadonlyMap<string, Fixed> = new Map();
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /**
+   * Finds the running containers that depend on `container`. Empty where the engine's proxy refuses lists.
+   *
+   * @throws TargetError
+   */
+  async of(container: ContainerFacts, signal: AbortSignal): Promise<readonly RunningDependent[]> {
+    const running = await this.#engine.listRunning(signal).catch(noneIfDenied);
+    const found = await Promise.all(running.map(({ id }) => this.#known.get(id) ?? this.#inspect(id, signal)));
+    this.#known = new Map(found.flatMap((one) => (one === undefined ? [] : [[one.id, one]])));
+    return running.flatMap(({ id, isPaused }) => {
+      const other = id === container.id ? undefined : this.#known.get(id);
+      const how = other && howItNeeds(other, container);
+      return how === undefined ? [] : [{ id, isPaused, name: other?.name ?? id, how }];
+    });
+  }
+
+  /** Returns undefined for a container that was removed meanwhile. */
+  async #inspect(id: string, signal: AbortSignal): Promise<Fixed | undefined> {
+    try {
+      const { name, project, composeService, dependsOn, links } = await this.#engine.inspect(id, signal);
+      return { id, name, dependsOn, links, ...(project && { project }), ...(composeService && { composeService }) };
+    } catch (error) {
+      if (error instanceof TargetError && (error.fault === "missing" || error.fault === "denied")) return undefined;
+      throw error;
+    }
+  }
+}
+
+/** Returns undefined when `one` does not need `other`. */
+function howItNeeds(one: Fixed, other: ContainerFacts): string | undefined {
+  const link = one.links.find(({ to }) => to === other.id || to === other.name);
+  if (link !== undefined) return HOW[link.by];
+  return dependsOn(one, other) ? "depends on it" : undefined;
+}
+
+/** The refusal itself is reported by the engine. */
+function noneIfDenied(error: unknown): [] {
+  if (error instanceof TargetError && error.fault === "denied") return [];
+  throw error;
+}

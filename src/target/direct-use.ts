@@ -1,0 +1,68 @@
+/** Use of a running container that does not pass through wakeport: exec sessions, and traffic on its networks. */
+import { delay } from "../async.ts";
+import type { ContainerFacts } from "../engine/container-facts.ts";
+import type { Engine } from "../engine/engine.ts";
+import { exchangedBytes, type Traffic } from "../engine/traffic.ts";
+import { TargetError } from "../errors.ts";
+
+/** A health check is an exec session too. One that runs for longer than this counts as use, until the next check. */
+const LONGEST_HEALTH_CHECK_MS = 5_000;
+const LOOK_EVERY_MS = 250;
+
+export class DirectUse {
+  readonly #engine: Engine;
+  #last: { readonly life: string; readonly traffic: Traffic } | undefined;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /**
+   * Returns the use since the last call, one phrase each.
+   *
+   * @param most how many bytes may be exchanged before they count; undefined: traffic does not count at all
+   * @throws TargetError
+   */
+  async find(facts: ContainerFacts, most: number | undefined, signal: AbortSignal): Promise<readonly string[]> {
+    const [sessions, bytes] = await Promise.all([
+      this.#sessions(facts, signal),
+      most === undefined ? 0 : this.#exchanged(facts, signal),
+    ]);
+    return [
+      ...(sessions > 0 ? [sessions === 1 ? "an exec session" : `${sessions} exec sessions`] : []),
+      ...(bytes > (most ?? 0) ? [`${formatBytes(bytes)} of traffic not through wakeport`] : []),
+    ];
+  }
+
+  /** How many exec sessions outlast a health check. */
+  async #sessions(facts: ContainerFacts, signal: AbortSignal): Promise<number> {
+    let ids = facts.execIds;
+    const longestMs = Math.min(facts.healthTimeoutMs ?? 0, LONGEST_HEALTH_CHECK_MS);
+    for (let waitedMs = 0; ids.length > 0 && waitedMs < longestMs; waitedMs += LOOK_EVERY_MS) {
+      await delay(LOOK_EVERY_MS, signal);
+      const now = await this.#engine.inspect(facts, signal);
+      ids = ids.filter((id) => now.execIds.includes(id));
+    }
+    return ids.length;
+  }
+
+  /** How many bytes were exchanged since the last call in this life of the container; 0 where that is not known. */
+  async #exchanged(facts: ContainerFacts, signal: AbortSignal): Promise<number> {
+    const life = `${facts.id} ${facts.startedAt}`;
+    const last = this.#last;
+    const traffic = await this.#engine.traffic(facts, signal).catch(undefinedIfRefused);
+    this.#last = traffic && { life, traffic };
+    return traffic === undefined || last?.life !== life ? 0 : exchangedBytes(last.traffic, traffic);
+  }
+}
+
+/** A proxy may refuse statistics, which the engine reports; an engine may not have them. */
+function undefinedIfRefused(error: unknown): undefined {
+  if (error instanceof TargetError && (error.fault === "denied" || error.fault === "missing")) return undefined;
+  throw error;
+}
+
+function formatBytes(bytes: number): string {
+  if (bytes < 1_000) return `${bytes} B`;
+  return bytes < 1_000_000 ? `${Math.round(bytes / 1_000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+}

@@ -1,0 +1,158 @@
+/** Use of a container that does not pass through wakeport keeps it awake; the noise of a quiet network does not. */
+import assert from "node:assert/strict";
+import { type ContainerSpec, echo, type TestContainer } from "../support/containers.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { connecting, eventually, freePort, type Peer } from "../support/tcp.ts";
+import { engineTest, type Lab } from "./lab.ts";
+import { PORT, type Wakeport } from "./wakeport.ts";
+
+checkLeaks();
+
+const IDLE = { idle_timeout: "1s" };
+const NEIGHBOURS = 20;
+const TRAFFIC = /^\d+ (B|kB) of traffic not through wakeport$/;
+
+/** Waits until the target was found to be in use at the end of an idle time. */
+async function heldBy(wakeport: Wakeport): Promise<readonly string[]> {
+  await eventually("it is held awake", () => wakeport.status.services[0]?.held_by !== undefined);
+  return wakeport.status.services[0]?.held_by ?? [];
+}
+
+async function asleep(container: TestContainer): Promise<void> {
+  await eventually(`${container.name} is down`, async () => !(await container.isAwake()));
+}
+
+/** Runs `body` while a client of wakeport holds the target awake. */
+async function withClient<T>(wakeport: Wakeport, body: () => Promise<T>): Promise<T> {
+  const client = await wakeport.connect("echo");
+  try {
+    await eventually("a greeting", () => client.text.endsWith("\n"));
+    return await body();
+  } finally {
+    client.end();
+  }
+}
+
+/** Runs `body` while a client sends something every 100 ms; the client ends its connection then. */
+async function talking(client: Peer, body: () => Promise<void>): Promise<void> {
+  const talk = setInterval(() => client.send("still here\n".repeat(50)), 100);
+  try {
+    await body();
+  } finally {
+    clearInterval(talk);
+    client.end();
+  }
+}
+
+/** A container that keeps one connection to a target and sends `bytes` bytes through it every 100 ms. */
+async function pool(lab: Lab, address: string, network: string, bytes = 64): Promise<TestContainer> {
+  const program = `
+    const socket = require("node:net").connect(${PORT}, ${JSON.stringify(address)});
+    socket.on("error", () => process.exit(1)).resume().on("connect", () => console.log("connected"));
+    setInterval(() => socket.write("x".repeat(${bytes})), 100);
+    process.on("SIGTERM", () => process.exit(0));
+  `;
+  const container = await lab.container({ program, network });
+  await container.start();
+  await eventually("the pool is connected", async () => (await container.output()).includes("connected"));
+  return container;
+}
+
+engineTest("a connection pool in another container keeps a target awake until the pool ends", async (lab) => {
+  const network = await lab.engine.network();
+  const target = await lab.container({ program: echo(), network });
+  const wakeport = await lab.wakeport({ echo: { to: target, ...IDLE } });
+  const other = await withClient(wakeport, async () => pool(lab, await target.address(network), network));
+  const [reason = ""] = await heldBy(wakeport);
+  assert.match(reason, TRAFFIC);
+  assert.ok(await target.isAwake());
+  await other.stop(1);
+  await asleep(target);
+});
+
+engineTest("a download through a published port is not cut", async (lab) => {
+  const published = await freePort();
+  const target = await lab.container({ program: echo({ port: published }), published: [`${published}/tcp`] });
+  const wakeport = await lab.wakeport({ echo: { to: target, port: published, ...IDLE } });
+  using client = await withClient(wakeport, async () => connecting(published));
+  await talking(client, async () => {
+    const [reason = ""] = await heldBy(wakeport);
+    assert.match(reason, TRAFFIC);
+    assert.equal(client.fate, "open");
+  });
+  await asleep(target);
+});
+
+engineTest("an exec session keeps a target awake until it ends", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target, ...IDLE } });
+  const session = await withClient(wakeport, async () => {
+    const exec = await lab.engine.docker.getContainer(target.id).exec({ Cmd: ["sleep", "600"] });
+    await exec.start({ Detach: true });
+    return exec;
+  });
+  assert.deepEqual(await heldBy(wakeport), ["an exec session"]);
+  const { Pid } = await session.inspect();
+  process.kill(Pid, "SIGKILL");
+  await asleep(target);
+});
+
+engineTest("health checks do not keep a target awake", async (lab) => {
+  const healthcheck = { command: "sleep 0.3", retries: 3 };
+  const target = await lab.container({ program: echo(), healthcheck });
+  const wakeport = await lab.wakeport({ echo: { to: target, ...IDLE } });
+  await wakeport.greeted("echo");
+  await asleep(target);
+});
+
+engineTest("a quiet network with twenty neighbours does not keep a target awake", async (lab) => {
+  const network = await lab.engine.network();
+  const target = await lab.container({ program: echo(), network });
+  // Each looks for an address that nobody has: a broadcast a second that the target receives.
+  const chatty: ContainerSpec = {
+    command: ["sh", "-c", 'trap "exit 0" TERM; ping -i 1 $(hostname -i | sed "s/[0-9]*$/254/") & wait'],
+    network,
+  };
+  const neighbours = await Promise.all(Array.from({ length: NEIGHBOURS }, () => lab.container(chatty)));
+  await Promise.all(neighbours.map((neighbour) => neighbour.start()));
+  const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "3s" } });
+  await wakeport.greeted("echo");
+  await asleep(target);
+  assert.deepEqual(wakeport.record.heldAwake, []);
+  for (const neighbour of neighbours) assert.ok(await neighbour.isAwake());
+});
+
+engineTest("direct_traffic: ignore lets a target sleep under traffic", async (lab) => {
+  const network = await lab.engine.network();
+  const target = await lab.container({ program: echo(), network });
+  const wakeport = await lab.wakeport({ echo: { to: target, ...IDLE, direct_traffic: "ignore" } });
+  await withClient(wakeport, async () => pool(lab, await target.address(network), network));
+  await asleep(target);
+});
+
+engineTest("direct_traffic: { threshold } lets a target sleep under less traffic", async (lab) => {
+  const network = await lab.engine.network();
+  const target = await lab.container({ program: echo(), network });
+  const wakeport = await lab.wakeport({ echo: { to: target, ...IDLE, direct_traffic: { threshold: "1m" } } });
+  await withClient(wakeport, async () => pool(lab, await target.address(network), network));
+  await asleep(target);
+});
+
+engineTest(
+  "two wakeports with one container: the second one does not stop it under the client of the first",
+  async (lab) => {
+    const target = await lab.container({ program: echo() });
+    const first = await lab.wakeport({ echo: { to: target, ...IDLE } });
+    const second = await lab.wakeport({ echo: { to: target, ...IDLE } });
+    using client = await first.connect("echo");
+    await talking(client, async () => {
+      await second.until("echo", "ready");
+      const [reason = ""] = await heldBy(second);
+      assert.match(reason, TRAFFIC);
+      assert.equal(client.fate, "open");
+    });
+    await asleep(target);
+  },
+  // Each of the two is told of starts that the other one made.
+  { isJournalled: false },
+);
