@@ -9,6 +9,7 @@ import type { Pass } from "./net/admission/seats.ts";
 import { besideWaiting, type Traffic } from "./net/connection.ts";
 import { DataPorts } from "./net/data-ports.ts";
 import { ToDataPort } from "./net/destinations/to-data-port.ts";
+import type { WantedFront } from "./net/fronts.ts";
 import { readIp } from "./net/ip.ts";
 import { type Front, formatFront } from "./net/listener.ts";
 import type { Opening } from "./net/signpost.ts";
@@ -97,9 +98,15 @@ export class LiveService {
 }
 
 /** The TCP fronts that a service has, or would have. */
-export function wantedBy({ name, ports, data }: Service): { readonly service: string; readonly front: Front }[] {
+export function wantedBy(service: Service): WantedFront[] {
+  const { name, ports, data } = service;
   const forConnections = [...ports.filter(({ protocol }) => protocol !== "udp"), ...data].flatMap(eachPort);
-  return forConnections.map((port) => ({ service: name, front: frontOf(port) }));
+  return forConnections.map((port) => ({ service: name, front: frontOf(port), isHandedOver: handsOver(service) }));
+}
+
+/** Whether its program is handed the listeners themselves. */
+export function handsOver({ target }: Service): boolean {
+  return target.kind === "inetd" && target.wait;
 }
 
 /** Its fronts at which clients may have to say something before they are led to a service. */

@@ -6,8 +6,8 @@ import { within } from "./async.ts";
 import type { ServiceChanges } from "./config/changes.ts";
 import { isWoken, type Service } from "./config/config.ts";
 import type { InetdSurroundings } from "./destinations.ts";
-import { BindError, bindErrorOf, DeadlineError, messageOf } from "./errors.ts";
-import { LiveService, wantedBy, wantedForUdp } from "./live-service.ts";
+import { bindErrorOf, DeadlineError, messageOf } from "./errors.ts";
+import { handsOver, LiveService, wantedBy, wantedForUdp } from "./live-service.ts";
 import type { Gatehouse } from "./net/admission/entrance.ts";
 import { Seats } from "./net/admission/seats.ts";
 import type { Arrived } from "./net/arrival.ts";
@@ -43,7 +43,6 @@ export class Services {
   readonly #live = new Map<string, LiveService>();
   readonly #fronts = new Fronts((...client) => this.#accept(...client));
   readonly #arrivals: Arrivals;
-  readonly #inheritedFronts = new Set<string>();
   readonly #udpLeaving = new Set<UdpService>();
   readonly #connections = new Map<Connection, Promise<void>>();
   #connectionCount = 0;
@@ -165,7 +164,6 @@ export class Services {
     services: readonly Service[],
   ): Promise<{ readonly udpFronts: readonly UdpFront[]; keep(): void } & Disposable> {
     for (const service of services) checkAccount(service, this.#options.around);
-    this.#checkInherited(services);
     using stack = new DisposableStack();
     const trial = stack.use(await this.#fronts.bind(services.flatMap(wantedBy)));
     const isHeld = (front: Front): boolean => this.#udpServices.some((udp) => udp.holds(front));
@@ -224,28 +222,15 @@ export class Services {
   }
 
   async #bind(openings: readonly Opening[], inherited: ReadonlyMap<Front, InheritedSocket>): Promise<void> {
-    for (const front of inherited.keys()) this.#inheritedFronts.add(formatFront(front));
-    this.#checkInherited(this.all.map(({ service }) => service));
     using trial = await this.#fronts.bind(
-      openings.map(({ front, route: { service } }) => ({ service, front })),
+      openings.map(({ front, route: { service } }) => {
+        const known = this.#live.get(service)?.service;
+        return { service, front, isHandedOver: known !== undefined && handsOver(known) };
+      }),
       inherited,
     );
     trial.keep();
     this.#fronts.lead(openings);
-  }
-
-  /**
-   * A port that somebody else has bound for us can be handed on once, but never bound again: they still have it.
-   *
-   * @throws BindError
-   */
-  #checkInherited(services: readonly Service[]): void {
-    const fronts = services.filter(({ target }) => target.kind === "inetd" && target.wait).flatMap(wantedBy);
-    const [wrong] = fronts.filter(({ front }) => this.#inheritedFronts.has(formatFront(front)));
-    if (wrong === undefined) return;
-    const remedy = 'use "process: { activation: listen_fds }", or take it out of the socket unit';
-    const what = `with "wait: true" ${formatFront(wrong.front)} cannot be an inherited socket`;
-    throw new BindError(`service "${wrong.service}": ${what}: ${remedy}`);
   }
 
   /**

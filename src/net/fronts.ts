@@ -9,6 +9,13 @@ export interface Trial extends Disposable {
   keep(): void;
 }
 
+export interface WantedFront {
+  readonly service: string;
+  readonly front: Front;
+  /** Whether a program of the service is handed the listener itself; absent: not. */
+  readonly isHandedOver?: boolean;
+}
+
 /** `signpost` tells how clients of the same front are led at any later time; undefined when it is gone. */
 type OnClient = (client: net.Socket, listener: Listener, signpost: () => Signpost | undefined) => void;
 
@@ -41,17 +48,18 @@ export class Fronts {
    * Binds those of the fronts that are not bound yet, all or none; the others stay as they are. Until `lead` says where,
    * their clients wait.
    *
+   * @param wanted with the service that each is for, and whether its clients' program gets the listener itself
    * @param inherited descriptors that are bound already
    * @throws BindError with a line for each address that cannot be bound
    */
   async bind(
-    wanted: readonly { readonly service: string; readonly front: Front }[],
+    wanted: readonly WantedFront[],
     inherited: ReadonlyMap<Front, { readonly fd: number }> = new Map(),
   ): Promise<Trial> {
     const fresh = [...Map.groupBy(wanted, ({ front }) => formatFront(front))].flatMap(([key, same]) =>
       this.#bound.has(key) ? [] : same.slice(0, 1),
     );
-    const opening = fresh.map(({ service, front }) => this.#add(service, front).open(inherited.get(front)?.fd));
+    const opening = fresh.map((one) => this.#add(one).open(inherited.get(one.front)?.fd));
     const release = (): void => {
       for (const { front } of fresh) this.#drop(formatFront(front));
     };
@@ -105,16 +113,17 @@ export class Fronts {
     for (const key of this.#bound.keys()) if (!keep.has(key)) this.#drop(key);
   }
 
-  #add(service: string, front: Front): Listener {
+  #add({ service, front, isHandedOver }: WantedFront): Listener {
     const bound: Bound = {
       openings: new Map(),
       signpost: undefined,
       early: [],
-      listener: new Listener(service, front, (client) => {
-        if (bound.signpost !== undefined) return this.#onClient(client, bound.listener, () => bound.signpost);
-        client.pause().on("error", () => {});
-        bound.early.push(client);
-      }),
+      listener: new Listener(service, front, (client) => onClient(client), isHandedOver),
+    };
+    const onClient = (client: net.Socket): void => {
+      if (bound.signpost !== undefined) return this.#onClient(client, bound.listener, () => bound.signpost);
+      client.pause().on("error", () => {});
+      bound.early.push(client);
     };
     this.#bound.set(formatFront(front), bound);
     return bound.listener;

@@ -1,12 +1,14 @@
 import net from "node:net";
 import { delay } from "../async.ts";
 import { BindError, codeOf, messageOf, takenBy } from "../errors.ts";
-import { listenerFd } from "../target/descriptor.ts";
+import { bindPausable, listenerFd, pauseAccepting, resumeAccepting } from "../target/descriptor.ts";
 import { KEEP_ALIVE_MS } from "./dial.ts";
+import { reset } from "./reset.ts";
+import { isSharedSocket } from "./socket-table.ts";
 
 /** Held by the kernel while we are busy accepting others. */
 const BACKLOG = 1_024;
-/** Between two attempts to have back what was handed over: somebody may still hold it. */
+/** Between two attempts to take back what was handed over: a process may still hold it. */
 const FIRST_AGAIN_MS = 5;
 const LONGEST_AGAIN_MS = 5_000;
 const PATIENCE_MS = 5_000;
@@ -25,16 +27,33 @@ export class Listener {
   readonly #front: Front;
   readonly #server: net.Server;
 
+  /** Whether it can stop accepting and stay bound. */
+  #isPausable: boolean;
   #boundPort: number | undefined;
+  /** The ends of our own connections to it. */
+  readonly #own = new Set<string>();
   readonly #closed = new AbortController();
 
-  /** @param onConnection told of clients of which nothing is read before somebody asks for it */
-  constructor(service: string, front: Front, onConnection: (client: net.Socket) => void) {
+  /**
+   * @param onConnection told of clients of which nothing is read before somebody asks for it
+   * @param isHandedOver whether it will be handed over: it then stays bound meanwhile
+   */
+  constructor(
+    service: string,
+    front: Front,
+    onConnection: (client: net.Socket) => void,
+    isHandedOver: boolean = false,
+  ) {
     this.service = service;
+    this.#isPausable = isHandedOver;
     this.#front = front;
     const keepAlive = { keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
     const options = { allowHalfOpen: true, noDelay: true, pauseOnConnect: true, ...keepAlive };
-    this.#server = net.createServer(options, onConnection);
+    this.#server = net.createServer(options, (client) => {
+      const isOwn = this.#own.size > 0 && this.#own.has(endOf(client.remoteAddress, client.remotePort));
+      if (isOwn) reset(client);
+      else onConnection(client);
+    });
   }
 
   /** The port it is bound to; differs from the configured one only for port 0. */
@@ -57,7 +76,7 @@ export class Listener {
     const { address } = this.#front;
     const { port } = this;
     try {
-      if (fd !== undefined) await this.#listenOn({ fd, backlog: BACKLOG });
+      if (fd !== undefined) await this.#listenOnDescriptor(fd);
       else if (address !== undefined) await this.#listen(address, net.isIPv6(address), port);
       else await this.#listen("::", false, port).catch((error) => this.#listenWithoutIPv6(error, port));
     } catch (error) {
@@ -69,18 +88,32 @@ export class Listener {
     }
   }
 
-  /** Lets `use` have the descriptor, and listens no more: from now on whoever has a copy of it does. */
+  /**
+   * Lets `use` have the descriptor, and accepts no more: from now on the process that has a copy of it does. One that was
+   * not bound for this closes its own copy.
+   */
   handOver<T>(use: (fd: number) => T): T {
     this.#boundPort = this.port;
     try {
       return use(listenerFd(this.#server));
     } finally {
-      this.#server.close(() => {});
+      if (this.#isPausable) pauseAccepting(this.#server);
+      else this.#server.close(() => {});
     }
   }
 
   /**
-   * Listens again after `handOver`, as soon as nobody else does; unless it was closed meanwhile.
+   * For a connection that was made to reach the program, not wakeport: if it is accepted here after all, it is reset. Ends
+   * when disposed of.
+   */
+  disown({ localAddress, localPort }: net.Socket): Disposable {
+    const end = endOf(localAddress, localPort);
+    this.#own.add(end);
+    return { [Symbol.dispose]: () => this.#own.delete(end) };
+  }
+
+  /**
+   * Accepts again after `handOver`, as soon as no other process does; unless it was closed meanwhile.
    *
    * @param onTrouble told, once, in words, what keeps it from that for longer than it should
    */
@@ -90,8 +123,8 @@ export class Listener {
     let isTold = false;
     for (let pauseMs = FIRST_AGAIN_MS; !signal.aborted; pauseMs = Math.min(pauseMs * 2, LONGEST_AGAIN_MS)) {
       try {
-        await this.open();
-        if (signal.aborted) this.close();
+        if (this.#isPausable) this.#resume();
+        else await this.#bindAgain();
         return;
       } catch (error) {
         if (!isTold && performance.now() - began > PATIENCE_MS) {
@@ -109,14 +142,45 @@ export class Listener {
     this.#server.close(() => {});
   }
 
-  #listen(host: string, ipv6Only: boolean, port: number): Promise<void> {
-    return this.#listenOn({ host, port, ipv6Only, backlog: BACKLOG, exclusive: true });
+  /** @throws Error when a process that outlived the program still has the socket */
+  #resume(): void {
+    if (isSharedSocket(listenerFd(this.#server))) {
+      const where = formatFront(this.#front);
+      throw new Error(`service "${this.service}": what its program left behind still listens on ${where}`);
+    }
+    resumeAccepting(this.#server, BACKLOG);
   }
 
-  #listenOn(where: net.ListenOptions & { readonly fd?: number }): Promise<void> {
+  /** From then on it stays bound. */
+  async #bindAgain(): Promise<void> {
+    this.#isPausable = true;
+    try {
+      await this.open();
+    } catch (error) {
+      this.#isPausable = false;
+      throw error;
+    }
+    if (this.#closed.signal.aborted) this.close();
+  }
+
+  async #listenOnDescriptor(fd: number): Promise<void> {
+    await this.#listening((server) => server.listen({ fd, backlog: BACKLOG }));
+    this.#isPausable = true;
+  }
+
+  async #listen(host: string, ipv6Only: boolean, port: number): Promise<void> {
+    if (this.#isPausable) {
+      const bound = bindPausable(host, port, ipv6Only);
+      return this.#listening((server) => server.listen(bound, BACKLOG));
+    }
+    const where = { host, port, ipv6Only, backlog: BACKLOG, exclusive: true };
+    return this.#listening((server) => server.listen(where));
+  }
+
+  #listening(listen: (server: net.Server) => void): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const server = this.#server;
-    server.once("error", reject).once("listening", resolve).listen(where);
+    listen(server.once("error", reject).once("listening", resolve));
     // Both, whichever it was: it may be tried many times.
     return promise.finally(() => server.off("error", reject).off("listening", resolve));
   }
@@ -126,6 +190,11 @@ export class Listener {
     if (code !== "EAFNOSUPPORT" && code !== "EADDRNOTAVAIL") throw error;
     return this.#listen("0.0.0.0", false, port);
   }
+}
+
+/** A listener of both families shows an IPv4 address as an IPv6 one. */
+function endOf(address: string = "", port: number = 0): string {
+  return `${address.replace(/^::ffff:/, "")} ${port}`;
 }
 
 /** `*:2121`, `127.0.0.1:2121`, `[::1]:2121`, `*:53/udp` */

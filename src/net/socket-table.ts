@@ -1,5 +1,5 @@
 /** The kernel's tables of sockets. Only Linux has them; elsewhere they are empty. */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { fstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 
 export type TableName = "tcp" | "tcp6" | "udp" | "udp6";
@@ -55,6 +55,14 @@ export function socketInodes(pid: number | "self"): number[] {
       return [];
     }
   });
+}
+
+/** @returns whether another process has a copy of one of our descriptors, as far as this user may see */
+export function isSharedSocket(fd: number): boolean {
+  const { ino } = fstatSync(fd);
+  const own = readlinkSync("/proc/self");
+  const others = namesIn("/proc").filter((name) => /^\d+$/.test(name) && name !== own);
+  return others.some((pid) => socketInodes(Number(pid)).includes(ino));
 }
 
 function namesIn(folder: string): readonly string[] {

@@ -13,6 +13,8 @@ interface Handle {
   open(fd: number): number;
   readStart(): number;
   readStop(): number;
+  /** Listens, and has the event loop watch for clients. */
+  listen(backlog: number): number;
 }
 
 /**
@@ -28,15 +30,17 @@ export function listenerFd(server: net.Server): number {
 }
 
 /**
- * Binds a socket that `pauseAccepting` works on.
+ * Binds a socket that `pauseAccepting` works on. It also works on a server that listens on a descriptor.
  *
  * @param address an IP address
+ * @param ipv6Only whether an IPv6 socket refuses clients of IPv4; default: no
  * @returns for `net.Server.listen`, which reports the port as in use if it is
  * @throws the system's error, with its `code`
  */
-export function bindPausable(address: string, port: number): object {
+export function bindPausable(address: string, port: number, ipv6Only: boolean = false): object {
   const family = net.isIPv6(address) ? 6 : 4;
-  const handle: unknown = internals._createServerHandle?.(address, port, family, undefined, 0);
+  const flags = ipv6Only ? UV_TCP_IPV6ONLY : 0;
+  const handle: unknown = internals._createServerHandle?.(address, port, family, undefined, flags);
   if (typeof handle === "number") throw systemError("bind", handle);
   if (!isHandle(handle)) throw unsupported();
   // libuv reads only from sockets that it was given as open. Without this, `readStart` would refuse.
@@ -57,6 +61,21 @@ export function pauseAccepting(server: net.Server): void {
   check("readStart", handle.readStart());
   check("readStop", handle.readStop());
 }
+
+/**
+ * Accepts again after `pauseAccepting`, the clients in the backlog first.
+ *
+ * @throws Error when this Node cannot do it
+ */
+export function resumeAccepting(server: net.Server, backlog: number): void {
+  const handle = handleOf(server);
+  // A child may have made the socket blocking.
+  check("open", handle.open(handle.fd));
+  check("listen", handle.listen(backlog));
+}
+
+/** Of libuv, for IPv6 sockets. */
+const UV_TCP_IPV6ONLY = 1;
 
 const internals: typeof net & { _createServerHandle?(...bind: readonly unknown[]): unknown } = net;
 

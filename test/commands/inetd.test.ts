@@ -212,6 +212,38 @@ except TimeoutError: pass`;
     assert.equal(again, "1");
   });
 
+  test("leaves a client in its backlog to the next one when it ends: the port never refuses", async () => {
+    await using end = await temporaryFile("end", "");
+    const command = JSON.stringify([process.execPath, fixture("one-client.cjs"), `${end.path}.now`, "0", "0"]);
+    await using bench = await start(`{ command: ${command}, wait: true }`);
+    const first = await connect(bench.port);
+    await until(() => first.text.includes("\n"), "the first answer");
+    const second = await connect(bench.port);
+    second.send("hello");
+    await writeFile(`${end.path}.now`, "");
+    assert.equal(await second.ends(), "ended");
+    assert.match(second.text, /^\d+\n$/);
+    assert.notEqual(second.text, first.text);
+    for (const peer of [first, second]) peer.end();
+  });
+
+  test("whose children outlive it has the port until they end", async () => {
+    // It ends when this file is gone.
+    await using alive = await temporaryFile("alive", "");
+    const forking = `import os, socket, sys
+if os.fork() > 0: sys.exit()
+s = socket.socket(fileno=0)
+while os.path.exists(sys.argv[1]):
+    s.settimeout(0.05)
+    try:
+        c, a = s.accept(); c.sendall(b"child\\n"); c.close()
+    except TimeoutError: pass`;
+    const command = JSON.stringify([python, "-c", forking, alive.path]);
+    await using bench = await start(`{ command: ${command}, wait: true }`);
+    for (let client = 0; client < 3; client += 1) assert.equal((await spoken(bench.port)).text, "child\n");
+    assert.equal(bench.program.log.filter(({ event, pid }) => event === "connection.opened" && pid).length, 1);
+  });
+
   test("serves all of a crowd, in one life after the other", async () => {
     await using bench = await start(waiting("0.05"));
     for (let round = 0; round < 10; round += 1) {

@@ -11,6 +11,7 @@ import { suite, test } from "node:test";
 import { listenerFd } from "../../src/target/descriptor.ts";
 import { temporaryFile, until } from "../support/program.ts";
 import { connect, freePort } from "../support/tcp.ts";
+import { fixture } from "../target/process-subject.ts";
 
 const ACTIVATE = "/usr/bin/systemd-socket-activate";
 const needsActivate = { skip: !existsSync(ACTIVATE) && `needs ${ACTIVATE}: run test/engine/tools` };
@@ -149,27 +150,37 @@ suite("wakeport run with a socket of each family for a front that two services s
   });
 });
 
-suite("wakeport run with an inherited socket that it would have to hand on", () => {
-  test("does not begin: it could never listen there again", async () => {
+suite("wakeport run with an inherited socket that it hands on", () => {
+  test("accepts on it again when its program has ended", async () => {
     const port = await freePort();
     const server = net.createServer().listen(port, "127.0.0.1");
     await once(server, "listening");
-    const service = `a: { ports: ["127.0.0.1:${port}"], inetd: { command: [/bin/cat], wait: true } }`;
+    await using end = await temporaryFile("end", "");
+    const command = JSON.stringify([process.execPath, fixture("one-client.cjs"), end.path, "0", "0"]);
+    const service = `a: { ports: ["127.0.0.1:${port}"], inetd: { command: ${command}, wait: true } }`;
     await using file = await temporaryFile("wakeport.yaml", `services: { ${service} }\n`);
     const script = 'LISTEN_PID=$$ exec "$0" run -c "$1"';
     const child = spawn("/bin/sh", ["-c", script, PROGRAM, file.path], {
-      stdio: ["ignore", "ignore", "pipe", listenerFd(server)],
+      stdio: ["ignore", "pipe", "inherit", listenerFd(server)],
       env: { ...process.env, LISTEN_FDS: "1", WAKEPORT_ADMIN_LISTEN: `127.0.0.1:${await freePort()}` },
     });
-    let errors = "";
-    child.stderr?.on("data", (chunk: Buffer) => {
-      errors += chunk.toString();
-    });
-    const late = setTimeout(() => child.kill("SIGKILL"), 10_000);
-    await once(child, "close");
-    clearTimeout(late);
     server.close();
-    assert.equal(child.exitCode, 1);
-    assert.match(errors, /with "wait: true" 127\.0\.0\.1:\d+ cannot be an inherited socket: use "process/);
+    let output = "";
+    child.stdout?.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+    try {
+      await until(() => output.includes('"started"'), "it listens");
+      const answers = new Set<string>();
+      for (let client = 0; client < 3; client += 1) {
+        using peer = await connect(port);
+        await peer.ends();
+        answers.add(peer.text);
+      }
+      assert.equal(answers.size, 3, [...answers].join());
+    } finally {
+      child.kill("SIGTERM");
+      await once(child, "close");
+    }
   });
 });

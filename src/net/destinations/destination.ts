@@ -12,7 +12,7 @@ export interface Client {
   readonly peer: Endpoint;
   readonly local: Endpoint;
   /** Where it came in. */
-  readonly listener: Pick<Listener, "handOver" | "takeBack">;
+  readonly listener: Pick<Listener, "handOver" | "takeBack" | "disown">;
   /** Aborted when the client leaves before it is served. */
   readonly signal: AbortSignal;
   /** Count the bytes of this connection, and what is counted with it. */

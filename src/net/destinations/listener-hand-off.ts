@@ -1,10 +1,10 @@
 /**
  * Hands the listening socket itself to a program, once, as inetd does with "wait": the program accepts the first client
- * and all that follow, until it ends; then wakeport listens again.
+ * and all that follow, until it ends; then wakeport accepts again, the clients in the backlog first.
  *
- * Node tells nobody that a client knocks without accepting it. So the first one is accepted, and reaches the program by
- * a connection of our own to the same port. Our copy of the socket is closed in the very turn in which the program gets
- * its own: the program makes it blocking, and an accept of ours could then stop everything for good.
+ * Node reports no client without accepting it. So the first one is accepted, and reaches the program by a connection of
+ * our own to the same port. Accepting stops in the turn in which the program gets its copy of the socket: the program
+ * makes it blocking, and an accept of ours that finds no client would never return.
  */
 import type net from "node:net";
 import { abortable } from "../../activation/abortable.ts";
@@ -55,6 +55,7 @@ export class ListenerHandOff implements Destination {
     const shift = this.#shift ?? this.#begin(client.listener);
     const worker = await shift.worker;
     const upstream = await this.#reach(client, worker);
+    using _own = client.listener.disown(upstream);
     client.opened(isFirst ? { pid: worker.pid } : {});
     const end = await relay({
       client: client.socket,
