@@ -16,7 +16,7 @@ services:
   slow:
     ports: ["127.0.0.1:${front}:${upstream}"]
     process: { command: ${JSON.stringify(command)} }
-    ready: { http: "/health?token=hunter2" }
+    ready: { http: "/health?token=hunter2", headers: { Authorization: Bearer hunter2 } }
     start_timeout: 1s\n`,
   );
   await using program = new Program(["run", "-c", file.path]);
