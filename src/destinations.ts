@@ -93,7 +93,8 @@ function handOffs(
 ): DestinationOf {
   const launcher = new Launcher(programOf(spec, around));
   const onLine = (line: string): void => observer.output(name, line);
-  const newWorkers = (): Workers => new Workers({ launcher, graceMs, onLine, busy: around.busy });
+  const endWithWakeport = spec.wait;
+  const newWorkers = (): Workers => new Workers({ launcher, graceMs, onLine, busy: around.busy, endWithWakeport });
   if (!spec.wait) return always(new HandOff(newWorkers(), spec.stderr));
   const onTrouble = (message: string): void => observer.warning("inetd.listener", message);
   // Each port is a listener of its own, and so has a program of its own.

@@ -60,9 +60,9 @@ export function socketInodes(pid: number | "self"): number[] {
 /** @returns whether another process has a copy of one of our descriptors, as far as this user may see */
 export function isSharedSocket(fd: number): boolean {
   const { ino } = fstatSync(fd);
-  const own = readlinkSync("/proc/self");
-  const others = namesIn("/proc").filter((name) => /^\d+$/.test(name) && name !== own);
-  return others.some((pid) => socketInodes(Number(pid)).includes(ino));
+  const processes = namesIn("/proc").filter((name) => /^\d+$/.test(name));
+  const own = processes.length === 0 ? undefined : readlinkSync("/proc/self");
+  return processes.some((pid) => pid !== own && socketInodes(Number(pid)).includes(ino));
 }
 
 function namesIn(folder: string): readonly string[] {

@@ -38,21 +38,23 @@ export class Watchdog {
   readonly #groups = new Map<number, number>();
   #child: Promise<Child["child"]> | undefined;
 
-  /** Resolves when it runs; nothing is to be watched before. @throws TargetError when it cannot be started */
+  /** Resolves when it runs. @throws TargetError when it cannot be started */
   async open(): Promise<void> {
     this.#child ??= this.#start();
     await this.#child;
   }
 
   /**
-   * Ends this process group with wakeport, until disposed of.
+   * Ends this process group with wakeport, until disposed of. Starts the watchdog unless it runs; where that fails, the group
+   * is not watched: a caller to which it matters awaits `open` first.
    *
    * @param graceMs from SIGTERM to SIGKILL
    */
   watch(pid: number, graceMs: number): Disposable {
     const seconds = Math.ceil(graceMs / 1_000);
     this.#groups.set(pid, seconds);
-    this.#tell(`${pid} ${seconds}`);
+    if (this.#child === undefined) void this.open().catch(() => {});
+    else this.#tell(`${pid} ${seconds}`);
     return {
       [Symbol.dispose]: () => {
         if (this.#groups.delete(pid)) this.#tell(`${pid}`);

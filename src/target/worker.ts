@@ -4,6 +4,7 @@ import type { Exit } from "../activation/errors.ts";
 import { LineLimit, LineReader } from "./lines.ts";
 import { endGroup, signalGroup } from "./process-group.ts";
 import type { Launcher, StdioOptions } from "./spawn.ts";
+import { watchdog } from "./watchdog.ts";
 
 /** What a program leaves behind may hold its stderr open: it is read no longer than this after the program's end. */
 const LAST_WORDS_MS = 1_000;
@@ -23,6 +24,8 @@ export interface WorkersOptions {
   readonly graceMs: number;
   /** Has this one in it as long as anybody is at work. */
   readonly busy: Set<Workers>;
+  /** Whether they end when wakeport is killed; absent: they go on. For programs that hold a port of ours. */
+  readonly endWithWakeport?: boolean;
   /** Told each line that one of them prints to a stderr that is a pipe. */
   readonly onLine: (line: string) => void;
 }
@@ -42,11 +45,13 @@ export class Workers {
     const { child, pid } = await this.#options.launcher.launch(stdio, env);
     const { promise: exited, resolve } = Promise.withResolvers<Exit>();
     const worker = { pid, startedAt, exited };
+    const watch = this.#options.endWithWakeport ? watchdog.watch(pid, this.#options.graceMs) : undefined;
     this.#running.add(worker);
     this.#options.busy.add(this);
     const stderr = child.stderr === null ? undefined : this.#read(child.stderr);
     // Not 'close', which waits for all that the program has left behind.
     child.once("exit", (code, killedBy) => {
+      watch?.[Symbol.dispose]();
       this.#running.delete(worker);
       if (this.#running.size === 0) this.#options.busy.delete(this);
       stderr?.expire();

@@ -8,11 +8,12 @@ import { Program, temporaryFile, until } from "../support/program.ts";
 import { connect, freePort, type Peer } from "../support/tcp.ts";
 import { runs } from "../target/process-subject.ts";
 
-/** Tells its pid and those of two more members of its group, then serves; the first argument is its port, or 3 for a handed one. */
+/** Tells its pid and those of two more members of its group, then serves; the first argument says where. */
 const server = `const { spawn } = require("node:child_process");
 const others = [1, 2].map(() => spawn("sleep", ["600"], { stdio: "ignore" }).pid);
 if (process.argv[2] === "stubborn") process.on("SIGTERM", () => {});
-const where = process.argv[1] === "handed" ? { fd: 3 } : { port: Number(process.argv[1]), host: "127.0.0.1" };
+const descriptor = { handed: 3, front: 0 }[process.argv[1]];
+const where = descriptor !== undefined ? { fd: descriptor } : { port: Number(process.argv[1]), host: "127.0.0.1" };
 require("node:net").createServer((client) => {
   client.on("error", () => {});
   client.write([process.pid, ...others].join(" ") + "\\n");
@@ -81,6 +82,22 @@ suite("a wakeport that is killed", () => {
       );
     });
   }
+
+  test("takes a program with it that was handed a front: the next one could not bind the port", async () => {
+    const port = await freePort();
+    const command = JSON.stringify([process.execPath, "-e", server, "front"]);
+    await using wakeport = await start(
+      `  it: { ports: ["127.0.0.1:${port}"], inetd: { command: ${command}, wait: true } }\n`,
+    );
+    const first = await wakeport.next();
+    const { pids, peer } = await groupBehind(port);
+    using _peer = peer;
+    await kill(first);
+    await until(() => !pids.some(runs), `the end of ${pids}`);
+    await wakeport.next();
+    const after = await groupBehind(port);
+    after.peer[Symbol.dispose]();
+  });
 
   test("has a group that ignores SIGTERM killed after its grace", async () => {
     const [port, own] = [await freePort(), await freePort()];
