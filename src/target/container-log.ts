@@ -2,7 +2,7 @@ import { abortable } from "../activation/abortable.ts";
 import type { ContainerFacts } from "../engine/container-facts.ts";
 import type { Engine } from "../engine/engine.ts";
 import { LogFrames } from "../engine/log-frames.ts";
-import { LineReader } from "./lines.ts";
+import { LineReader, LONGEST_MATCHED } from "./lines.ts";
 
 /** No start is known that takes longer from its first line to its end. */
 const LONGEST_MARGIN_MS = 5_000;
@@ -20,7 +20,8 @@ export async function followLog(
   signal: AbortSignal,
 ): Promise<void> {
   const stream = await engine.followLog(facts, beginOfLife(facts) / 1000, signal);
-  const [output, errors] = [new LineReader(onLine), new LineReader(onLine)];
+  const newReader = (): LineReader => new LineReader(onLine, { longest: LONGEST_MATCHED, onUnfinished: onLine });
+  const [output, errors] = [newReader(), newReader()];
   const frames = new LogFrames((bytes, isError) => (isError ? errors : output).push(bytes));
   const closed = new Promise<void>((resolve) => stream.once("close", resolve));
   stream.on("error", () => {}); // It is closed then, too.

@@ -1,44 +1,71 @@
-/** A program that prints without line ends must not fill our memory. */
-const LONGEST_LINE = 4_096;
+/** How much of a line is shown, in characters. */
+const LONGEST_SHOWN = 4_096;
+/** How much of a line a readiness pattern may match, in characters: a program that prints no line ends must not fill memory. */
+export const LONGEST_MATCHED: number = 1_024 * 1_024;
+/** An unfinished line is complete enough when the program has printed no more of it for so long: a prompt. */
+const REST_MS = 300;
+const CUT = " […]";
 /** What one program may print in a second before lines are left out. */
 const LINES_PER_SECOND = 200;
+
+export interface LineReaderOptions {
+  /** In characters; default: what is shown of a line. */
+  readonly longest?: number;
+  /** Called with an unfinished line when the output has paused within it; the line may be continued later. */
+  readonly onUnfinished?: (line: string) => void;
+}
 
 /** Splits output into lines of bounded length. */
 export class LineReader {
   readonly #onLine: (line: string) => void;
+  readonly #longest: number;
+  readonly #onUnfinished: ((line: string) => void) | undefined;
   readonly #decoder = new TextDecoder();
   #partial = "";
   #isOverlong = false;
+  #rest: NodeJS.Timeout | undefined;
 
-  constructor(onLine: (line: string) => void) {
+  constructor(onLine: (line: string) => void, { longest = LONGEST_SHOWN, onUnfinished }: LineReaderOptions = {}) {
     this.#onLine = onLine;
+    this.#longest = longest;
+    this.#onUnfinished = onUnfinished;
   }
 
   push(chunk: Uint8Array): void {
+    clearTimeout(this.#rest);
     const [first = "", ...more] = this.#decoder.decode(chunk, { stream: true }).split("\n");
     this.#append(first);
     for (const piece of more) {
       this.#emit();
       this.#append(piece);
     }
+    const onUnfinished = this.#onUnfinished;
+    if (onUnfinished === undefined || this.#partial === "") return;
+    this.#rest = setTimeout(() => onUnfinished(this.#partial), REST_MS).unref();
   }
 
   /** The output ended, perhaps within a line. */
   end(): void {
+    clearTimeout(this.#rest);
     if (this.#partial !== "") this.#emit();
   }
 
   #append(piece: string): void {
-    this.#isOverlong ||= this.#partial.length + piece.length > LONGEST_LINE;
-    this.#partial = (this.#partial + piece).slice(0, LONGEST_LINE);
+    this.#isOverlong ||= this.#partial.length + piece.length > this.#longest;
+    this.#partial = (this.#partial + piece).slice(0, this.#longest);
   }
 
   #emit(): void {
-    const line = this.#partial.replace(/\r$/, "") + (this.#isOverlong ? " […]" : "");
+    const line = this.#partial.replace(/\r$/, "") + (this.#isOverlong ? CUT : "");
     this.#partial = "";
     this.#isOverlong = false;
     this.#onLine(line);
   }
+}
+
+/** The part of a line that is shown. */
+export function shortened(line: string): string {
+  return line.length > LONGEST_SHOWN + CUT.length ? line.slice(0, LONGEST_SHOWN) + CUT : line;
 }
 
 /** Passes lines on, bounded in number, and tells how many it left out. */

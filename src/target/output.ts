@@ -1,11 +1,15 @@
 import { abortable } from "../activation/abortable.ts";
 
-/** Enough for whoever begins to follow just after the start; a program must not fill our memory. */
+/** Enough for a follower that begins just after the start; a program must not fill memory. */
 const KEPT_LINES = 500;
+const KEPT_CHARACTERS = 2 * 1_024 * 1_024;
 
-/** What a process prints in one life: its newest lines, and who is told of those that follow. */
+/** What a process prints in one life: its newest lines, and followers that receive further ones. */
 export class Output {
   readonly #lines: string[] = [];
+  #characters = 0;
+  /** Lines in which the output of a stream has paused. */
+  readonly #unfinished = new Map<object, string>();
   readonly #followers = new Set<(line: string) => void>();
   readonly #ended = Promise.withResolvers<void>();
 
@@ -14,9 +18,19 @@ export class Output {
     return this.#ended.promise;
   }
 
-  push(line: string): void {
+  push(stream: object, line: string): void {
+    this.#unfinished.delete(stream);
     this.#lines.push(line);
-    if (this.#lines.length > KEPT_LINES) this.#lines.shift();
+    this.#characters += line.length;
+    while (this.#lines.length > KEPT_LINES || this.#characters > KEPT_CHARACTERS) {
+      this.#characters -= this.#lines.shift()?.length ?? 0;
+    }
+    for (const onLine of this.#followers) onLine(line);
+  }
+
+  /** The output of a stream has paused within a line. */
+  pause(stream: object, line: string): void {
+    this.#unfinished.set(stream, line);
     for (const onLine of this.#followers) onLine(line);
   }
 
@@ -30,9 +44,9 @@ export class Output {
     return this.#lines.slice(-count);
   }
 
-  /** Tells the lines that are kept, then each new one. Resolves at the end. @throws the reason of `signal` */
+  /** Passes on the lines that are kept, then each new one. Resolves at the end. @throws the reason of `signal` */
   async follow(onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
-    for (const line of this.#lines) onLine(line);
+    for (const line of [...this.#lines, ...this.#unfinished.values()]) onLine(line);
     this.#followers.add(onLine);
     try {
       await abortable(this.ended, signal);

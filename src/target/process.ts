@@ -9,7 +9,7 @@ import { closeGracefully } from "../net/close.ts";
 import { dial } from "../net/dial.ts";
 import { directConnections } from "../net/direct-connections.ts";
 import { readSocketRows } from "../net/socket-table.ts";
-import { LineLimit, LineReader } from "./lines.ts";
+import { LineLimit, LineReader, LONGEST_MATCHED, shortened } from "./lines.ts";
 import { Output } from "./output.ts";
 import { PrivateListener } from "./private-listener.ts";
 import { endGroup, signalGroup, socketsOf } from "./process-group.ts";
@@ -128,7 +128,7 @@ export class ProcessTarget implements Target {
     const output = this.#output;
     if (output === undefined) return [];
     if (!(await this.look()).up) await abortable(output.ended, signal).catch(() => {});
-    return output.last(most);
+    return output.last(most).map(shortened);
   }
 
   async follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
@@ -187,16 +187,19 @@ export class ProcessTarget implements Target {
 
   #read(stream: NodeJS.ReadableStream | null, output: Output): void {
     const limit = new LineLimit(this.#options.onLine);
-    const reader = new LineReader((line) => {
-      output.push(line);
-      limit.push(line);
-    });
-    stream?.on("data", (chunk: Buffer) => reader.push(chunk));
-    stream?.on("end", () => {
+    if (stream === null) return;
+    const onLine = (line: string): void => {
+      output.push(stream, line);
+      limit.push(shortened(line));
+    };
+    const onUnfinished = (line: string): void => output.pause(stream, line);
+    const reader = new LineReader(onLine, { longest: LONGEST_MATCHED, onUnfinished });
+    stream.on("data", (chunk: Buffer) => reader.push(chunk));
+    stream.on("end", () => {
       reader.end();
       limit.end();
     });
-    stream?.on("error", () => {});
+    stream.on("error", () => {});
   }
 
   #exited(life: Life, code: number | null, killedBy: string | null): void {

@@ -83,8 +83,8 @@ export interface Target {
   lastLines(signal: AbortSignal, most?: number): Promise<readonly string[]>;
 
   /**
-   * Tells each line, of bounded length, that it has printed in `life` since its beginning, as far as that is still
-   * kept, and each that it prints from now on.
+   * Passes on each line, of bounded length, that the target has printed in `life` since its beginning, as far as that is
+   * still kept, and each further one. A line in which the output pauses is passed on unfinished, and again when it ends.
    *
    * @returns when no more can be read now: that life is over, or the reading was cut off. Whoever asks again is told
    *   all of it again

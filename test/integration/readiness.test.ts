@@ -142,6 +142,15 @@ engineTest("log: a line that was printed before anybody read is found, the very 
   }
 });
 
+engineTest("log: a match behind 40,000 characters of one line counts", async (lab) => {
+  const target = await lab.container({ program: `${echo()} console.log("x".repeat(40_000) + " ready");` });
+  const wakeport = await lab.wakeport({
+    echo: { to: target, ready: [{ log: "x ready$" }, "tcp"], start_timeout: "15s" },
+  });
+  await wakeport.greeted("echo");
+  assert.equal((await wakeport.activation()).outcome, "ready");
+});
+
 engineTest("log: a container that somebody else started long ago is adopted by the line in its log", async (lab) => {
   const target = await lab.container({ program: `${echo()} console.log("ready");` });
   await target.start();

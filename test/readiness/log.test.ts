@@ -144,6 +144,29 @@ suite("logProbe()", () => {
     }
   });
 
+  test("matches a prompt, which has no line end, when the output pauses", async () => {
+    const script = "printf 'log'; sleep 0.05; printf 'in: '; echo other >&2; exec sleep 60";
+    await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], { env: { PATH: "/usr/bin:/bin" } });
+    await subject.target.start(never);
+    const giveUp = new AbortController();
+    const tooEarly = isReady(subject.target, "^log$", giveUp.signal);
+    await isReady(subject.target, "^login: $", AbortSignal.timeout(10_000)).done;
+    assert.equal(tooEarly.is, false);
+    // The pause is over, and nothing more is printed.
+    await isReady(subject.target, "^login: $", AbortSignal.timeout(10_000)).done;
+    giveUp.abort(new Error("the test is over"));
+    await assert.rejects(tooEarly.done, /the test is over/);
+  });
+
+  test("matches far behind the beginning of a line, which is shown shortened", async () => {
+    const script = "head -c 500000 /dev/zero | tr '\\0' x; echo ready; exec sleep 60";
+    await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], { env: { PATH: "/usr/bin:/bin" } });
+    await subject.target.start(never);
+    await isReady(subject.target, "x{10}ready$", AbortSignal.timeout(10_000)).done;
+    const [shown] = await subject.target.lastLines(never);
+    assert.equal(shown, `${"x".repeat(4_096)} […]`);
+  });
+
   test("has a name for people", () => {
     assert.equal(logProbe(new FakeTarget(), "ready|up").name, "log /ready|up/");
   });
