@@ -230,7 +230,8 @@ export class Activator {
       this.#dispatch("acquire", { newcomer: lease });
       await lease.granted;
       if (this.usage.isUsed) this.#companions?.wake();
-      if (this.#isFrozen || this.#needs?.isLacking) await this.#complete(lease, AbortSignal.any([signal, late.signal]));
+      const isComplete = !this.#isFrozen && this.#up?.noRoute === undefined && !this.#needs?.isLacking;
+      if (!isComplete) await this.#complete(lease, AbortSignal.any([signal, late.signal]));
       return lease;
     } finally {
       clearTimeout(patience);
@@ -412,10 +413,10 @@ export class Activator {
     this.#becameUnused();
   }
 
-  /** A newcomer thaws what somebody paused, and wakes what the target needs and has lost. */
+  /** A newcomer thaws what somebody paused, waits for a route, and wakes what the target needs and has lost. */
   async #complete(lease: Lease, signal: AbortSignal): Promise<void> {
     const all = Promise.all([
-      this.#isFrozen ? this.verify(lease) : undefined,
+      this.#isFrozen || this.#up?.noRoute !== undefined ? this.verify(lease) : undefined,
       this.#needs?.isLacking ? this.#needs.claim(AbortSignal.any([signal, lease.signal])) : undefined,
     ]);
     try {
@@ -658,7 +659,8 @@ export class Activator {
   }
 
   #sawAsleep(sight: Sight): void {
-    if (sight.up) return this.#dispatch("found");
+    // What cannot be dialled is of no use to clients, and is left as it is.
+    if (sight.up) return sight.noRoute === undefined ? this.#dispatch("found") : undefined;
     const isPaused = sight.pausedLife !== undefined;
     if (isPaused === (this.#state.name === "paused")) return;
     if (isPaused) return this.#dispatch("paused");
@@ -670,7 +672,7 @@ export class Activator {
   #sawAwake(sight: Sight): void {
     const up = this.#up;
     const life = up?.life;
-    if (sight.up && sight.life === life) return this.#thawed();
+    if (sight.up && sight.life === life) return this.#sawSameLife(sight);
     if (!sight.up && sight.pausedLife !== undefined && sight.pausedLife === life) return this.#frozen();
     const exit = sight.up ? {} : (sight.exit ?? {});
     this.#wentDown(exit);
@@ -679,6 +681,14 @@ export class Activator {
     this.#dispatch("exited", { error, exit, missing: sight.up ? undefined : sight.missing });
     // Unless somebody who needs it has claimed it again at once.
     if (this.#state.name === "asleep" && !this.#state.closing) this.#sawAsleep(sight);
+  }
+
+  /** Only the way to the target may have changed. Open connections go on as they are. */
+  #sawSameLife(sight: UpSight): void {
+    const before = this.#up;
+    this.#up = sight;
+    if (before?.address !== sight.address || before.port !== sight.port) this.#claims.move(sight);
+    this.#thawed();
   }
 
   /** What was taken for ready without a trial, and crashed soon, has failed to start. */

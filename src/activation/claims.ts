@@ -42,6 +42,11 @@ export class Claims {
     }
   }
 
+  /** The target answers at another address: new connections of those who hold it go there. */
+  move(upstream: Upstream): void {
+    for (const lease of this.#held) lease.move(upstream);
+  }
+
   /** Turns one away, or all who wait. */
   reject(reason: Error, leases: readonly Lease[] = [...this.#waiting]): void {
     for (const lease of leases) {

@@ -52,6 +52,11 @@ export class ClosedError extends ActivationError {
   readonly code = "closed";
 }
 
+/** The target lives on at another address: a client without a connection has to start again. */
+export class MovedAddressError extends Error {
+  override readonly name = "MovedAddressError";
+}
+
 /** The program contradicts itself: a bug in wakeport, not a fault around it. It ends the process. */
 export class InvariantError extends Error {
   override readonly name = "InvariantError";

@@ -1,3 +1,4 @@
+import { MovedAddressError } from "./errors.ts";
 import type { Upstream } from "./run.ts";
 import type { Usage } from "./usage.ts";
 
@@ -38,6 +39,7 @@ export class Lease implements Disposable {
   readonly #onRelease: OnRelease;
   readonly #granted = Promise.withResolvers<void>();
   readonly #cut = new AbortController();
+  #moved = new AbortController();
   #status: "waiting" | "held" | "over" = "waiting";
   #upstream: Upstream = { address: "" };
   #onOver: (() => void) | undefined;
@@ -55,7 +57,7 @@ export class Lease implements Disposable {
     return this.#granted.promise;
   }
 
-  /** Host or IP address of the target in the life that this lease holds. */
+  /** Host or IP address of the target in the life that this lease holds, as it is now. */
   get address(): string {
     return this.#upstream.address;
   }
@@ -73,6 +75,11 @@ export class Lease implements Disposable {
   /** Aborted, with the reason, when the target went down under the lease. */
   get signal(): AbortSignal {
     return this.#cut.signal;
+  }
+
+  /** Aborted at the next change of the address. */
+  get moved(): AbortSignal {
+    return this.#moved.signal;
   }
 
   get isWaiting(): boolean {
@@ -93,6 +100,14 @@ export class Lease implements Disposable {
     this.#status = "held";
     this.#upstream = upstream;
     this.#granted.resolve();
+  }
+
+  /** For the Activator: the target answers at another address from now on. */
+  move(upstream: Upstream): void {
+    const moved = this.#moved;
+    this.#upstream = upstream;
+    this.#moved = new AbortController();
+    moved.abort(new MovedAddressError("the target answers at another address"));
   }
 
   /** For the Activator: the claim will not be served. */

@@ -19,7 +19,7 @@ export type Probe = (
 ) => Promise<void>;
 
 /** Where a target answers in its present life; without a port, where the mapping of ports says. */
-export type Upstream = Pick<UpSight, "address" | "port" | "isUntried">;
+export type Upstream = Pick<UpSight, "address" | "port" | "isUntried" | "noRoute">;
 
 export type UpSight = Extract<Sight, { up: true }>;
 
@@ -40,13 +40,13 @@ export interface RunOptions {
   readonly timeoutError: () => Error;
 }
 
-/** A probe under way, of the target in one of its lives. */
+/** A probe under way, of the target in one of its lives, at one address. */
 interface Watched {
-  readonly life: string;
+  readonly sight: UpSight;
   readonly over: AbortController;
   /** What is still missing, as the probe tells it. */
   pending: readonly string[];
-  /** The look that told the end: the target is down, or up in another life. */
+  /** The look that told the end: the target is down, or up in another life or at another address. */
   last?: Sight;
 }
 
@@ -113,6 +113,7 @@ export class Run {
         this.#noticed = false;
         const sight = await abortable(this.#target.look(signal), signal);
         this.#startMs ??= this.elapsedMs;
+        if (sight.up && sight.noRoute !== undefined) throw sight.noRoute;
         const last = sight.up ? await this.#probeLife(sight) : sight;
         if (last.up && last === sight) return last;
         if (!last.up && verdict === "started" && !this.#isWorthAnother(last)) {
@@ -168,7 +169,7 @@ export class Run {
 
   /** Probes until the target answers (then `sight` itself is returned) or this life of it is over (then the look that told). */
   async #probeLife(sight: UpSight): Promise<Sight> {
-    const watched: Watched = { life: sight.life, over: new AbortController(), pending: [] };
+    const watched: Watched = { sight, over: new AbortController(), pending: [] };
     this.#watched = watched;
     void this.#lookWhileProbing();
     try {
@@ -193,7 +194,8 @@ export class Run {
     this.#noticed = false;
     const sight = await this.#target.look(this.#aborted.signal).catch(() => undefined);
     if (sight === undefined || watched !== this.#watched) return;
-    if (sight.up && sight.life === watched.life) return void (await this.#lookWhileProbing());
+    const { life, address } = watched.sight;
+    if (sight.up && sight.life === life && sight.address === address) return void (await this.#lookWhileProbing());
     watched.last = sight;
     watched.over.abort();
   }

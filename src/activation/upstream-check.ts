@@ -3,6 +3,10 @@ import { abortable } from "./abortable.ts";
 import { LOOK_MS } from "./lookout.ts";
 import type { Probe, Upstream } from "./run.ts";
 
+/** How long a target without a route is waited for. */
+const ROUTE_MS = 3_000;
+const ROUTE_RETRY_MS = 100;
+
 export interface UpstreamCheckOptions {
   readonly target: Target;
   readonly probe: () => Probe;
@@ -11,6 +15,10 @@ export interface UpstreamCheckOptions {
   readonly timeoutError: () => Error;
   /** Called with what a look told; answers where the target is to be probed, undefined when it is down. */
   readonly onSight: (sight: Sight | undefined) => Upstream | undefined;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /**
@@ -69,7 +77,20 @@ export class UpstreamCheck {
       limit.throwIfAborted();
       upstream = onSight(thawed);
     }
+    upstream = await this.#routed(upstream, limit);
     if (upstream !== undefined) await probe()(upstream, limit);
+  }
+
+  /** A container that is moved between networks has no address for a moment. @throws the reason why there is no route */
+  async #routed(first: Upstream | undefined, limit: AbortSignal): Promise<Upstream | undefined> {
+    let upstream = first;
+    for (let waitedMs = 0; upstream?.noRoute !== undefined; waitedMs += ROUTE_RETRY_MS) {
+      if (waitedMs >= ROUTE_MS) throw upstream.noRoute;
+      await abortable(pause(ROUTE_RETRY_MS), limit);
+      upstream = this.#options.onSight(await this.#look(limit));
+      limit.throwIfAborted();
+    }
+    return upstream;
   }
 
   #thaw(limit: AbortSignal): Promise<unknown> {

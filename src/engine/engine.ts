@@ -351,7 +351,7 @@ export class Engine {
   }
 
   /**
-   * Opens the stream of container events since `since` (Unix seconds): newline-delimited JSON. Podman answers when it
+   * Opens the stream of events of containers, and of networks, since `since` (Unix seconds): newline-delimited JSON. Podman answers when it
    * has one to tell.
    *
    * @param actions by Docker's names
@@ -360,7 +360,7 @@ export class Engine {
   async events(since: number, actions: readonly string[], signal: AbortSignal): Promise<NodeJS.ReadableStream> {
     const deadlineMs = this.#isPodman ? LONGEST_TIMER_MS : QUICK_MS;
     const options = { operation: "events", subject: "", deadlineMs, signal } as const;
-    const filters = { type: ["container" as const], event: eventFilter(actions) };
+    const filters = { type: ["container" as const, "network" as const], event: eventFilter(actions) };
     const query = { since, filters, abortSignal: signal };
     return this.#call(options, () => this.#docker.getEvents(query));
   }

@@ -16,6 +16,9 @@ import { dockerAction } from "./podman.ts";
 
 /** What moves the state of a container, and `kill`, which tells who did it. `stop` may arrive after the next start. */
 const ACTIONS = [
+  // Of a network, about one of its containers.
+  "connect",
+  "disconnect",
   "create",
   "start",
   "kill",
@@ -203,12 +206,11 @@ function eventOf(value: unknown): ContainerEvent | undefined {
   if (typeof value !== "object" || value === null || !("Action" in value) || !("Actor" in value)) return undefined;
   const { Action: action, Actor: actor } = value;
   if (typeof action !== "string" || typeof actor !== "object" || actor === null || !("ID" in actor)) return undefined;
-  const attributes = "Attributes" in actor ? actor.Attributes : undefined;
-  return {
-    action: dockerAction(action),
-    id: String(actor.ID),
-    attributes: isStringRecord(attributes) ? attributes : {},
-  };
+  const attributes = "Attributes" in actor && isStringRecord(actor.Attributes) ? actor.Attributes : {};
+  // The name and the labels of such an event are the network's.
+  const isOfNetwork = "Type" in value && value.Type === "network";
+  if (isOfNetwork) return { action, id: attributes["container"] ?? "", attributes: {} };
+  return { action: dockerAction(action), id: String(actor.ID), attributes };
 }
 
 function isStringRecord(value: unknown): value is Record<string, string> {

@@ -21,12 +21,14 @@ export interface RouteOptions {
 export interface LivingRoute extends Route {
   /** The life of the container whose network it uses, if that is another one: with it the route ends. */
   readonly holderLife?: string;
+  /** Why it cannot be dialled; the address is empty then. */
+  readonly noRoute?: TargetError;
 }
 
 /**
  * Finds where a running container is dialled from here.
  *
- * @throws TargetError "no_route" or "invalid" when it cannot be; what the engine's calls throw
+ * @throws TargetError "no_route" when the network that it uses is gone, "invalid"; what the engine's calls throw
  */
 export async function findRoute(
   container: ContainerFacts,
@@ -35,7 +37,7 @@ export async function findRoute(
 ): Promise<LivingRoute> {
   const holder = await holderOf(container, options.engine, signal);
   if (!holder.isRunning) throw holderDown(container, holder);
-  const route = await chooseRoute(container, holder, options, signal);
+  const route = await chooseRoute(container, holder, options, signal).catch(withoutRoute);
   if (holder === container) return route;
   const caveat = lostCaveat(container, holder) ?? route.caveat;
   const holderLife = `${holder.id} ${holder.startedAt}`;
@@ -51,6 +53,11 @@ export async function checkRoute(container: ContainerFacts, options: RouteOption
   const holder = await holderOf(container, options.engine, signal);
   checkNetworks(container, holder, options.network);
   if (holder !== container && !holder.isRunning) throw holderDown(container, holder);
+}
+
+function withoutRoute(error: unknown): LivingRoute {
+  if (error instanceof TargetError && error.fault === "no_route") return { address: "", noRoute: error };
+  throw error;
 }
 
 /** Networks may have been connected since wakeport last looked at itself. */

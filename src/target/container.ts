@@ -103,7 +103,7 @@ export class ContainerTarget implements Target {
     const facts = first instanceof TargetError ? first : await this.#lookTwice(first, signal);
     if (facts instanceof TargetError) return { up: false, missing: missingIn(facts) };
     if (!facts.isRunning) return this.#down(facts);
-    const { address, caveat, holderLife = "" } = await this.#route(facts, signal);
+    const { address, caveat, noRoute, holderLife = "" } = await this.#route(facts, signal);
     const life = `${lifeOf(facts)} ${holderLife}`;
     if (facts.isPaused) return { up: false, pausedLife: life };
     const { health } = facts;
@@ -111,6 +111,7 @@ export class ContainerTarget implements Target {
       up: true,
       address,
       life,
+      ...(noRoute !== undefined && { noRoute }),
       ...(caveat !== undefined && { caveat }),
       ...(health !== undefined && { health }),
     };

@@ -16,10 +16,12 @@ export type Sight =
     }
   | {
       readonly up: true;
-      /** Host or IP address where its ports answer. It may be another one in the target's next life. */
+      /** Host or IP address where its ports answer. It may change, also within a life. */
       readonly address: string;
       /** Where all of its ports end, whatever the mapping of ports says; absent: the mapping holds. */
       readonly port?: number;
+      /** Why it cannot be dialled at the moment; `address` is empty then. Absent when it can be. */
+      readonly noRoute?: Error;
       /** Nothing of it has been tried: it may turn out not to serve anybody, though it takes connections already. */
       readonly isUntried?: boolean;
       /** What to think of when nobody answers there, for people; absent where nothing is special about it. */

@@ -113,6 +113,13 @@ export class FakeTarget implements Target {
     this.#become({ up: true, address: `10.0.0.${this.#lives}`, life: `life ${this.#lives}` });
   }
 
+  /** It answers at another address, in the same life; without one it cannot be dialled, for this reason. */
+  moveTo(address: string, noRoute?: Error): void {
+    if (!this.#truth.up) return;
+    const { life } = this.#truth;
+    this.#become({ up: true, address, life, ...(noRoute && { noRoute }) });
+  }
+
   /** Whoever did it: it is paused now, if it was up. */
   freeze(): void {
     if (!this.#truth.up) return;
@@ -225,7 +232,8 @@ export class FakeTarget implements Target {
   #become(truth: Sight): void {
     this.onChange(this.#truth);
     const before = this.#truth.up ? this.#truth : this.#frozen;
-    const isOver = before?.up && before !== truth && (truth.up || truth.pausedLife !== before.life);
+    const lifeAfter = truth.up ? truth.life : truth.pausedLife;
+    const isOver = before?.up && lifeAfter !== before.life;
     if (isOver) this.onLifeOver(before.address);
     this.#frozen = truth.up || truth.pausedLife === undefined ? undefined : before;
     this.#truth = truth;

@@ -1,5 +1,5 @@
 import type { Deadline } from "../../activation/deadline.ts";
-import { ClosedError, ExitedError } from "../../activation/errors.ts";
+import { ClosedError, ExitedError, MovedAddressError } from "../../activation/errors.ts";
 import { timerMs } from "../../activation/timers.ts";
 import { DeadlineError } from "../../errors.ts";
 import { type LimitError, type Yield, yields } from "../admission/seats.ts";
@@ -41,8 +41,8 @@ export interface Visit {
   over(result: FlowResult): void;
 }
 
-/** Silence; a newcomer's need; the target went down; the service ended. */
-export type FlowEnd = "idle" | "displaced" | "target_gone" | "drained";
+/** Silence; a newcomer's need; the target went down, or answers at another address; the service ended. */
+export type FlowEnd = "idle" | "displaced" | "target_gone" | "target_moved" | "drained";
 
 export interface FlowResult {
   /** How it ended; absent when it could not be served. */
@@ -231,7 +231,7 @@ export class Flow {
   }
 
   async #stay(lost: AbortSignal): Promise<FlowEnd> {
-    const onLost = (): void => this.#ended.resolve(lost.reason instanceof ExitedError ? "target_gone" : "drained");
+    const onLost = (): void => this.#ended.resolve(endOf(lost.reason));
     lost.addEventListener("abort", onLost, { once: true });
     if (lost.aborted) onLost();
     this.#watchSilence();
@@ -274,4 +274,9 @@ export class Flow {
   #drop(reason: DropReason, count = 1): void {
     this.#options.count.dropped[reason] += count;
   }
+}
+
+function endOf(lost: unknown): FlowEnd {
+  if (lost instanceof MovedAddressError) return "target_moved";
+  return lost instanceof ExitedError ? "target_gone" : "drained";
 }

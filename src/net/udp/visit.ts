@@ -77,7 +77,8 @@ export class FlowVisit implements Visit {
     const lease = await activator.acquire(signal, CLIENT, { client: this.#facts.client, service });
     return {
       address: lease.address,
-      signal: lease.signal,
+      // At its old address another container may answer by now.
+      signal: AbortSignal.any([lease.signal, lease.moved]),
       verify: () => activator.verify(lease),
       [Symbol.dispose]: () => lease[Symbol.dispose](),
     };

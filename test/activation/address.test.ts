@@ -1,0 +1,90 @@
+/** A target whose address changes while it lives: a container that is moved between networks. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { MovedAddressError, StartFailedError } from "../../src/activation/errors.ts";
+import { TargetError } from "../../src/errors.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { Stage } from "./stage.ts";
+
+checkLeaks();
+
+const noRoute = new TargetError("no_route", "it shares no network with wakeport");
+
+suite("a target that moves", () => {
+  test("keeps its leases, and those who hold it reach it at the new address", async () => {
+    using stage = new Stage();
+    const claim = await stage.wake();
+    const { moved } = claim.lease!;
+    stage.target.moveTo("10.9.9.9");
+    await stage.settle();
+    assert.ok(claim.isHeld);
+    assert.equal(claim.lease?.address, "10.9.9.9");
+    assert.ok(moved.reason instanceof MovedAddressError);
+    const next = stage.claim();
+    await stage.settle();
+    assert.equal(next.lease?.address, "10.9.9.9");
+    assert.equal(next.lease?.moved.aborted, false);
+    assert.equal(stage.sleeps.length, 0);
+  });
+
+  test("while it is probed is probed again at the new address", async () => {
+    using stage = new Stage();
+    stage.activator.open();
+    stage.answersProbes = false;
+    const claim = stage.claim();
+    await stage.settle();
+    stage.target.finishStart();
+    await stage.settle();
+    stage.target.moveTo("10.9.9.9");
+    stage.answersProbes = true;
+    await stage.advance(1_000);
+    assert.equal(stage.target.starts.length, 2);
+    stage.target.finishStart();
+    await stage.settle();
+    assert.equal(claim.lease?.address, "10.9.9.9");
+  });
+});
+
+suite("a target that loses its address", () => {
+  test("holds new clients until it has one again", async () => {
+    using stage = new Stage();
+    const first = await stage.wake();
+    stage.target.moveTo("", noRoute);
+    await stage.settle();
+    const next = stage.claim();
+    await stage.advance(1_000);
+    assert.ok(next.isWaiting);
+    assert.ok(first.isHeld);
+    stage.target.moveTo("10.9.9.9");
+    await stage.advance(200);
+    assert.ok(next.isHeld);
+    assert.equal(next.lease?.address, "10.9.9.9");
+    assert.equal(next.lease?.moved.aborted, false);
+  });
+
+  test("for longer refuses clients with the reason, and lives on", async () => {
+    using stage = new Stage();
+    const first = await stage.wake();
+    stage.target.moveTo("", noRoute);
+    await stage.settle();
+    const next = stage.claim();
+    await stage.advance(4_000);
+    assert.ok(next.error instanceof StartFailedError);
+    assert.match(next.error.message, /shares no network/);
+    assert.ok(first.isHeld);
+    assert.equal(stage.state, "ready");
+  });
+
+  test("and has none when it is found running is not adopted before it has one", async () => {
+    using stage = new Stage();
+    stage.activator.open();
+    stage.target.comeUp();
+    stage.target.moveTo("", noRoute);
+    await stage.advance(1_000);
+    assert.equal(stage.state, "asleep");
+    stage.target.moveTo("10.9.9.9");
+    await stage.settle();
+    assert.equal(stage.state, "ready");
+    assert.equal(stage.target.stops.length, 0);
+  });
+});

@@ -1,0 +1,110 @@
+/** A target that is moved between networks while it runs: clients reach it, and no container that has its old address. */
+import assert from "node:assert/strict";
+import { echo, type TestContainer, udpEcho } from "../support/containers.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { eventually, type Peer } from "../support/tcp.ts";
+import { engineTest, type Lab } from "./lab.ts";
+import { PORT, type Wakeport } from "./wakeport.ts";
+
+checkLeaks();
+
+/** A network of known addresses, with an address for each use. */
+async function subnet(lab: Lab): Promise<{ readonly name: string; readonly address: (host: number) => string }> {
+  const base = `10.${200 + Math.floor(Math.random() * 50)}.${Math.floor(Math.random() * 250)}`;
+  const name = await lab.engine.network({ IPAM: { Driver: "default", Config: [{ Subnet: `${base}.0/24` }] } });
+  return { name, address: (host) => `${base}.${host}` };
+}
+
+async function join(lab: Lab, network: string, { id }: TestContainer, IPv4Address: string): Promise<void> {
+  const EndpointConfig = { IPAMConfig: { IPv4Address } };
+  await lab.engine.docker.getNetwork(network).connect({ Container: id, EndpointConfig });
+}
+
+async function leave(lab: Lab, network: string, { id }: TestContainer): Promise<void> {
+  await lab.engine.docker.getNetwork(network).disconnect({ Container: id, Force: true });
+}
+
+/** A server that greets with `name` on the port of the tests. */
+function named(name: string): string {
+  return `require("node:net").createServer((client) => client.end(${JSON.stringify(`${name}\n`)})).listen(${PORT});
+    process.on("SIGTERM", () => process.exit(0));`;
+}
+
+async function answer(wakeport: Wakeport): Promise<string> {
+  using peer: Peer = await wakeport.connect("it");
+  await eventually("an answer or an end", () => peer.text !== "" || peer.fate !== "open");
+  return peer.text;
+}
+
+engineTest("a target that gets another address is reached there, not the container at the old one", async (lab) => {
+  const { name: network, address } = await subnet(lab);
+  const target = await lab.container({ program: named("target") });
+  const stranger = await lab.container({ program: named("stranger") });
+  await leave(lab, "bridge", target);
+  await join(lab, network, target, address(10));
+  const wakeport = await lab.wakeport({ it: { to: target, start_timeout: "10s" } });
+  assert.equal(await answer(wakeport), "target\n");
+
+  await leave(lab, network, target);
+  await join(lab, network, stranger, address(10));
+  await stranger.start();
+  const waiting = answer(wakeport);
+  await join(lab, network, target, address(11));
+  assert.equal(await waiting, "target\n");
+  for (let client = 0; client < 5; client += 1) assert.equal(await answer(wakeport), "target\n");
+});
+
+engineTest(
+  "a target without a network refuses clients with the reason, and serves them when it has one",
+  async (lab) => {
+    const { name: network, address } = await subnet(lab);
+    const target = await lab.container({ program: named("target") });
+    await leave(lab, "bridge", target);
+    await join(lab, network, target, address(10));
+    const wakeport = await lab.wakeport({ it: { to: target, start_timeout: "10s" } });
+    assert.equal(await answer(wakeport), "target\n");
+    await leave(lab, network, target);
+    await eventually("clients are refused", async () => (await answer(wakeport)) === "");
+    const { error } = wakeport.record.connections.at(-1) ?? {};
+    assert.match(error?.message ?? "", /has no address|no network/);
+    assert.ok(await target.isAwake());
+    await join(lab, network, target, address(12));
+    await eventually("it is served", async () => (await answer(wakeport)) === "target\n");
+  },
+);
+
+engineTest("an open connection goes on when the target joins one more network", async (lab) => {
+  const other = await lab.engine.network();
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ it: { to: target } });
+  using client = await wakeport.connect("it");
+  await eventually("a greeting", () => client.text.endsWith("\n"));
+  await target.join(other);
+  await wakeport.greeted("it");
+  client.send("still here\n");
+  await eventually("an echo", () => client.text.endsWith("still here\n"));
+  client.end();
+});
+
+engineTest("datagrams go to the target's new address, not to the container at the old one", async (lab) => {
+  const { name: network, address } = await subnet(lab);
+  const target = await lab.container({ program: udpEcho() });
+  const stranger = await lab.container({ program: udpEcho() });
+  await leave(lab, "bridge", target);
+  await join(lab, network, target, address(10));
+  const wakeport = await lab.wakeport({ it: { to: target, front: "udp", udp: { flow_timeout: "5s" } } });
+  using client = await wakeport.sender("it", 2);
+  client.send("one");
+  await eventually("an answer", () => client.received.length === 1);
+  const [life] = String(client.received[0]).split(" ");
+
+  await leave(lab, network, target);
+  await join(lab, network, stranger, address(10));
+  await stranger.start();
+  await join(lab, network, target, address(11));
+  await eventually("the first flow ended", () => wakeport.record.connections.length === 1);
+  assert.equal(wakeport.record.connections[0]?.end, "target_moved");
+  client.send("two");
+  await eventually("an answer", () => client.received.length === 2);
+  assert.equal(String(client.received[1]), `${life} two`);
+});
