@@ -367,6 +367,19 @@ suite("many arrivals", () => {
     for (const other of others) other.reset();
   });
 
+  test("of one address make room for others first, though another one came earlier", async () => {
+    await using shared = await SharedFront.open({ ...sites, seats: 8 });
+    using early = shared.connect("127.0.0.2");
+    await eventually("it is here", () => shared.arrivals.size === 1);
+    const many = [2, 3, 4].map(() => shared.connect());
+    await eventually("they are here", () => shared.arrivals.size === 4);
+    using late = shared.connect("127.0.0.3");
+    assert.deepEqual(await shared.reasons(1), ["limit"]);
+    await eventually("one of many has to go", () => many.filter(({ fate }) => fate !== "open").length === 1);
+    assert.deepEqual([early.fate, late.fate, shared.arrivals.size, shared.seats.taken], ["open", "open", 4, 4]);
+    for (const peer of many) peer.reset();
+  });
+
   test("where there is no place at all nobody is read", async () => {
     await using shared = await SharedFront.open({ ...sites, seats: 2 });
     const { peer } = await shared.guest(request("app.test"));

@@ -87,8 +87,9 @@ export class SharedFront implements AsyncDisposable {
     this.fronts.lead(Object.entries(services).map(([name, sharer]) => this.#openingOf(name, sharer)));
   }
 
-  connect(): Peer {
-    return connecting(this.front.port);
+  /** @param from its own address; default: the system's choice */
+  connect(from?: string): Peer {
+    return connecting(this.front.port, "127.0.0.1", from);
   }
 
   /** Says something, and waits for whoever is led to a service by it. */
