@@ -14,7 +14,7 @@ const ARRIVAL_MS = 5_000;
 /** So many at a time, and no more than half of the places of the process: those who say nothing keep nobody else out. */
 const MOST_ARRIVING = 4_096;
 
-/** How many bits of an IPv6 address tell a source. Services that say otherwise are not known yet. */
+/** How many bits of an IPv6 address identify a source. The service, which may set another number, is not known yet. */
 const IPV6_PREFIX = 64;
 
 export interface ArrivalsOptions {
@@ -85,7 +85,7 @@ export class Arrivals {
     }
   }
 
-  /** When there is none left, one that has taken long so far makes room: an honest client says at once what it wants. */
+  /** When all are taken, an older arrival makes room: well-behaved clients send their first bytes at once. */
   #takePlaces(arrival: Arrival, holder: Holder): Seat[] {
     const taken: Seat[] = [];
     try {

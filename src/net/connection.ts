@@ -95,7 +95,7 @@ export class Connection {
   #isBound: () => boolean = () => false;
   #waitMs: number | undefined;
   #isIn = false;
-  /** Nothing is done for it before it has said something. */
+  /** It has to send something before its target is woken. */
   #isIdle = false;
   #pid: number | undefined;
 
@@ -250,7 +250,7 @@ export class Connection {
     this.#isIdle = false;
   }
 
-  /** How readily its places are given to another client before it is served. */
+  /** In which order its places are taken by other clients before it is served. */
   get #yields(): Yield {
     if (this.#isIdle) return yields.idle;
     return this.#client.bytesRead === 0 ? yields.silent : yields.waiting;

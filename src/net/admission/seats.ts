@@ -6,9 +6,9 @@ import { SourceCount } from "./source-count.ts";
 const PER_CONNECTION = 2;
 
 /**
- * How many free places there must be for each one that a holder has before it gets one more (Choudhury and Hahne, "Dynamic
- * Queue Length Thresholds", 1998). So one source alone gets three quarters of all places, one service seven eighths, and
- * however many of them take all they can, the next one finds a free place.
+ * A holder gets one more place while it has at most this many for each free one (Choudhury and Hahne, "Dynamic Queue Length
+ * Thresholds", 1998). So one source gets three quarters of all places at most, and one service seven eighths. However many
+ * of them take all they can, some places stay free for others.
  */
 const SOURCE_PER_FREE = 3;
 const SERVICE_PER_FREE = 7;
@@ -28,15 +28,15 @@ export interface Holder {
   readonly source: string;
 }
 
-/** In which order places are taken from clients that are not being served, the first ones first. */
+/** In which order offered places are taken: the lowest first. */
 export const yields = {
-  /** It has got what it came for. */
+  /** The client got the answer to its only question. */
   spent: 0,
-  /** It is the client's turn, and it says nothing. */
+  /** The client has to send something, and is silent. */
   idle: 1,
-  /** It waits for wakeport and has sent nothing so far, or has got nothing. */
+  /** The client waits and has sent nothing, or its target has not answered anything. */
   silent: 2,
-  /** It waits for wakeport. */
+  /** The client waits. */
   waiting: 3,
 } as const;
 export type Yield = (typeof yields)[keyof typeof yields];
@@ -49,13 +49,13 @@ export interface SeatsOptions {
   /** What clients are refused for when there is none. */
   readonly reason?: DenialReason;
   /**
-   * How many services share the places. Then some are always kept free for those that have few. Absent: one holder may
-   * have all, because each of its places can be taken away again.
+   * How many services share the places. If present, some places are kept free for holders that have few. Absent: one
+   * holder may have all places, because all of them can be taken away again.
    */
   readonly services?: () => number;
 }
 
-/** Why there is no free place, and whose places may be taken instead. */
+/** Why a holder gets no free place, and whose places may be taken instead. */
 interface Shortage {
   readonly message: string;
   readonly among: (holder: Holder) => boolean;
@@ -65,9 +65,9 @@ interface Shortage {
  * Counts places. Past the process's limit of open files the system would accept clients and drop them without a word,
  * so wakeport stays below it and refuses by itself.
  *
- * When all are taken, a newcomer gets one of those that were offered: in the order of `yields`, then of the service that
- * has most, then of the source that has most, then the oldest. A client that waits for wakeport is displaced only by one
- * whose service or source has fewer places afterwards than its own (max-min fairness).
+ * When all are taken, a new client gets an offered place: the lowest in `yields`, then of the service that has most places,
+ * then of the source that has most, then the oldest. A waiting client is displaced only if its service, or source, keeps at
+ * least as many places as the new client's then has (max-min fairness).
  */
 export class Seats {
   readonly #options: SeatsOptions;
@@ -90,25 +90,39 @@ export class Seats {
     return typeof limit === "number" ? limit : limit();
   }
 
-  /** Whether `take` would succeed. Takes nothing. */
-  hasRoomFor(holder: Holder): boolean {
-    const shortage = this.#shortage(holder);
-    return shortage === undefined || this.#victim(holder, shortage) !== undefined;
-  }
-
   /** Takes a place, given back by disposing the answer; if there is none, from another client. @throws LimitError */
   take(holder: Holder): Seat {
-    const { what, reason = "waiting_limit" } = this.#options;
+    const take = this.prepare(holder);
+    if (take !== undefined) return take();
+    throw this.#error(this.#shortage(holder)?.message ?? "");
+  }
+
+  /**
+   * Chooses a place without taking it.
+   *
+   * @returns takes it, in the same turn of the event loop; undefined when there is none
+   */
+  prepare(holder: Holder): (() => Seat) | undefined {
     const shortage = this.#shortage(holder);
-    if (shortage !== undefined) {
-      // Several where the limit was lowered.
-      do {
-        const victim = this.#victim(holder, shortage);
-        if (victim === undefined) throw new LimitError(reason, `${what}: ${shortage.message}`);
-        victim.evict(new LimitError(reason, `${what}: another client took the place of this one`));
-      } while (this.#taken >= this.limit);
+    if (shortage === undefined) return () => this.#newSeat(holder);
+    const victim = this.#victim(holder, shortage);
+    return victim && (() => this.#takeFrom(victim, holder, shortage));
+  }
+
+  #takeFrom(first: Seat, holder: Holder, shortage: Shortage): Seat {
+    first.evict(this.#error("another client took the place of this one"));
+    // The limit may have been lowered.
+    while (this.#taken >= this.limit) {
+      const next = this.#victim(holder, shortage);
+      if (next === undefined) throw this.#error(shortage.message);
+      next.evict(this.#error("another client took the place of this one"));
     }
     return this.#newSeat(holder);
+  }
+
+  #error(message: string): LimitError {
+    const { what, reason = "waiting_limit" } = this.#options;
+    return new LimitError(reason, `${what}: ${message}`);
   }
 
   #shortage({ service, source }: Holder): Shortage | undefined {
@@ -141,7 +155,7 @@ export class Seats {
     return best?.seat;
   }
 
-  /** The oldest. Where there are more than are looked at, those go to the end, so that all have their turn. */
+  /** The oldest ones. If there are more than are examined at a time, the examined ones go to the end of the order. */
   *#nextOffered(): Generator<Seat> {
     const isLong = this.#offered.size > MOST_LOOKS;
     let looks = 0;
@@ -154,7 +168,7 @@ export class Seats {
     }
   }
 
-  /** Afterwards the holder must have at least as many as the newcomer, or the two would displace each other for ever. */
+  /** The holder must keep at least as many places as the newcomer then has, or the two would displace each other again and again. */
   #mayTake(newcomer: Holder, holder: Holder, place: Yield): boolean {
     if (place <= yields.idle) return true;
     const isSame = newcomer.service === holder.service;
@@ -188,7 +202,7 @@ export class Seat implements Disposable {
     this.#release = release;
   }
 
-  /** How readily it is given away at this moment; undefined: not at all. */
+  /** Its place in the order of `yields` at this moment; undefined: it may not be taken. */
   get yields(): Yield | undefined {
     return this.#offer?.yields();
   }
@@ -197,7 +211,7 @@ export class Seat implements Disposable {
    * From now on it may be taken away for another client.
    *
    * @param rank asked whenever a place is wanted
-   * @param onTaken called when it is taken: the client has to go
+   * @param onTaken called when it is taken: the client must be ended
    */
   offer(rank: () => Yield | undefined, onTaken: (reason: LimitError) => void): void {
     if (this.#isOver) return;

@@ -97,7 +97,7 @@ export class Flow {
     this.#timeoutMs = options.timeoutMs;
   }
 
-  /** How readily it makes room for another one; undefined while both sides speak. */
+  /** In which order its places are taken by other clients; undefined while both sides send. */
   get yields(): Yield | undefined {
     const isSpent = this.#isOpen && this.#asked === 1 && this.#answers === 1;
     // The first answer of TFTP is the beginning of a transfer.

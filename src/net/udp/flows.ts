@@ -92,12 +92,12 @@ export class Flows {
   #begin(key: string, way: Way, client: Sender): Flow | undefined {
     const { limits, admit, sourceOf, meter } = this.#options;
     if (this.#draining.has(way)) return this.#refuse("closing");
-    // Before it is let in, which uses something up; taken afterwards, so that only a client that is in displaces another.
-    const holder = { service: "", source: sourceOf(client) };
-    if (!this.#seats.hasRoomFor(holder)) return this.#refuse("flows");
+    // Chosen before admission, which uses up a token of a rate; taken afterwards, so that a denied client displaces no other.
+    const takeSeat = this.#seats.prepare({ service: "", source: sourceOf(client) });
+    if (takeSeat === undefined) return this.#refuse("flows");
     const visit = admit(client, way);
     if (visit === undefined) return this.#refuse("denied");
-    const seat = this.#seats.take(holder);
+    const seat = takeSeat();
     const flow = new Flow({
       visit,
       passage: this.#passage(way.targetPort),
@@ -115,7 +115,7 @@ export class Flows {
       flow.displace(reason);
     };
     visit.offer(() => flow.yields, displace);
-    // Among its own kind even one that is in use makes room for a source that has fewer.
+    // In the flow table even a flow in use is displaced for a source that has fewer.
     seat.offer(() => flow.yields ?? yields.waiting, displace);
     void entry.running.then(() => this.#ended(key, entry));
     return flow;

@@ -49,7 +49,7 @@ suite("Seats", () => {
     const holder = { service: "ftp", source: "10.0.0.1" };
     seats.take(holder);
     seats.take(holder);
-    assert.equal(seats.hasRoomFor(holder), false);
+    assert.equal(seats.prepare(holder), undefined);
     assert.throws(() => seats.take(holder), {
       name: "LimitError",
       reason: "waiting_limit",
@@ -145,6 +145,19 @@ suite("Seats", () => {
     assert.ok(refused <= limit / 256);
   });
 
+  test("choose first and take afterwards, also when there are more than are examined at a time", () => {
+    const stage = new Stage({ limit: 600 });
+    stage.takeMany(100, "a", () => undefined);
+    const idle = stage.take("a", yields.idle);
+    stage.takeMany(499, "a", () => undefined);
+    const holder = { service: "web", source: "b" };
+    let take: (() => Seat) | undefined;
+    for (let attempt = 0; attempt < 3; attempt += 1) take ??= stage.seats.prepare(holder);
+    assert.deepEqual([stage.evicted, stage.seats.taken], [[], 600]);
+    assert.equal(take?.().holder, holder);
+    assert.deepEqual([stage.evicted, stage.seats.taken], [[idle.name], 600]);
+  });
+
   test("shared by services: no source and no service can take all, and a third one finds a place", () => {
     const stage = new Stage({ limit: 80, services: () => 3 });
     const takeAll = (source: string, service: string): number => {
@@ -194,7 +207,7 @@ suite("Seats", () => {
         const open = new Map<Seat, Yield | undefined>();
         for (const { source, service, rank, leaves } of steps) {
           const holder = { source, service };
-          const hasRoom = seats.hasRoomFor(holder);
+          const hasRoom = seats.prepare(holder) !== undefined;
           try {
             const seat = seats.take(holder);
             assert.ok(hasRoom);
@@ -214,7 +227,7 @@ suite("Seats", () => {
         }
         for (const seat of open.keys()) seat[Symbol.dispose]();
         assert.equal(seats.taken, 0);
-        assert.ok(seats.hasRoomFor({ source: "a", service: "web" }));
+        assert.notEqual(seats.prepare({ source: "a", service: "web" }), undefined);
       }),
       randomRuns(t, 500),
     );
