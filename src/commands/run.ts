@@ -65,11 +65,20 @@ async function serve(
   let reloading = started.promise;
   context.onReload(() => {
     // One after the other, and none in the middle of the beginning or the end.
-    reloading = reloading.then(() => (shutdown.aborted ? undefined : reload(sidecar, log, read)));
+    reloading = reloading.then(async () => {
+      const next = shutdown.aborted ? undefined : await reload(sidecar, log, read);
+      if (next !== undefined) warnOfSocket(next);
+    });
   });
   await sidecar.open();
-  const exposed = exposedSocket(config, context);
-  if (exposed !== undefined) quiet.observer.warning("docker.socket_exposed", exposed);
+  let isWarned = false;
+  const warnOfSocket = (now: Config): void => {
+    const exposed = isWarned ? undefined : exposedSocket(now, context);
+    if (exposed === undefined) return;
+    isWarned = true;
+    quiet.observer.warning("docker.socket_exposed", exposed);
+  };
+  warnOfSocket(config);
   context.onStateRequest(() => dumpState(sidecar, config, log, context));
 
   await Promise.race([sidecar.settled(), aborted(AbortSignal.timeout(ENGINE_ANSWER_MS)), aborted(shutdown)]);
@@ -84,15 +93,21 @@ async function serve(
   log.info({ event: "shutdown.done" }, "stopped");
 }
 
-/** What is told of it is told at the new level already; when it fails, the one before holds. */
-async function reload(sidecar: Sidecar, log: Log, read: Manner["read"]): Promise<void> {
+/**
+ * What is told of it is told at the new level already; when it fails, the one before holds.
+ *
+ * @returns the new configuration; undefined when it failed
+ */
+async function reload(sidecar: Sidecar, log: Log, read: Manner["read"]): Promise<Config | undefined> {
   const { level } = log;
+  let next: Config | undefined;
   const isDone = await sidecar.reload(async () => {
-    const next = await read();
+    next = await read();
     log.level = next.log.level;
     return next;
   });
   if (!isDone) log.level = level;
+  return isDone ? next : undefined;
 }
 
 function demo(context: Context): Config {

@@ -50,6 +50,12 @@ class Lab implements AsyncDisposable {
     return await text(child.stderr);
   }
 
+  /** Has a running wakeport read the file again, with another service in it. */
+  reload(service: string): void {
+    writeFileSync(this.#file, `docker: { host: "unix://${this.socket}" }\nservices: { it: ${service} }\n`);
+    this.#child?.kill("SIGHUP");
+  }
+
   async run(as: readonly string[]): Promise<void> {
     const env = { ...process.env, WAKEPORT_ADMIN_LISTEN: `127.0.0.1:${await freePort()}` };
     const child = spawn(SETPRIV, [...as, PROGRAM, "run", "-c", this.#file], {
@@ -104,6 +110,18 @@ suite("programs of a wakeport that is in the group of the engine's socket", { ..
     const warning = new RegExp(`service \\\\?"it\\\\?" can use ${lab.socket} .* without its own group ${GROUP}\\.`);
     assert.match(lab.output, warning);
     assert.match(await lab.check(as), warning);
+  });
+
+  test("are told of once when a reload brings the first of them", async () => {
+    await using lab = await Lab.with(`{ ports: ["127.0.0.1:${await freePort()}"], builtin: echo }`);
+    await lab.run([...NOBODY, `--groups=${GROUP}`]);
+    const warnings = (): number => lab.output.split("docker.socket_exposed").length - 1;
+    assert.equal(warnings(), 0);
+    for (const reloads of [1, 2]) {
+      lab.reload((await shower()).service);
+      await until(() => lab.output.split("config.reloaded").length - 1 === reloads, "the reload");
+      await until(() => warnings() === 1, "the warning");
+    }
   });
 
   for (const [what, as, way] of [
