@@ -245,9 +245,9 @@ export class Activator {
     return this.acquire(signal, holder);
   }
 
-  /** A dependent that holds this target is about to be put to sleep. */
-  beforeDependentSleeps(): void {
-    if (!this.usage.isUsed) this.#idle.sample();
+  /** A dependent that holds this target is about to be put to sleep. @returns what that waits for */
+  beforeDependentSleeps(): Promise<unknown> | undefined {
+    return this.usage.isUsed ? undefined : this.#idle.sample();
   }
 
   /** Use that does not pass through wakeport, at the end of the idle time; empty before that. */
@@ -565,13 +565,19 @@ export class Activator {
 
   #putToSleep(action: SleepAction, from: StateName): void {
     this.#check.end();
-    this.#needs?.beforeSleep();
     const reason = this.#state.closing ? "shutdown" : "idle";
     // What never was ready was never awake: taking the remains of a start away is no sleep.
     const isSleep = this.#up !== undefined || from === "paused";
     this.#sleep = isSleep ? { reason, action, since: performance.now() } : undefined;
     if (this.#leaveRunning) this.#leave();
-    else this.#stopper.begin(action, this.#run?.startCall ?? this.#check.startCall);
+    else this.#stopper.begin(action, this.#beforeStop());
+  }
+
+  /** What a stop waits for: a start that is not over, and readings of dependencies. Undefined: nothing. */
+  #beforeStop(): Promise<unknown> | undefined {
+    const startCall = this.#run?.startCall ?? this.#check.startCall;
+    const readings = this.#state.closing ? [] : (this.#needs?.beforeSleep() ?? []);
+    return startCall === undefined && readings.length === 0 ? undefined : Promise.all([startCall, ...readings]);
   }
 
   /** Done with it as it is. */

@@ -20,6 +20,12 @@ export interface IdleCheckOptions {
   readonly onOtherUse: (uses: readonly string[]) => void;
 }
 
+interface Question {
+  /** Whether dependents hold the target now. */
+  readonly isHeld?: boolean;
+  readonly isTrafficKnown?: boolean;
+}
+
 /** Uses, or undefined if the idle time ended before the answer. */
 type Answer = readonly string[] | undefined;
 
@@ -41,7 +47,7 @@ export class IdleCheck {
   #isMeasuring = false;
   /** What was found before dependents were put to sleep; undefined if none was in this idle time. */
   #sample: Promise<Answer> | undefined;
-  #isSampleEnough = false;
+  #isTrafficKnown = false;
   /** What the target answered at the end of the last idle time; undefined if that is not over. */
   #ownUse: readonly string[] | undefined;
   #isChecking = false;
@@ -71,8 +77,9 @@ export class IdleCheck {
   start(delayMs: number, repeatMs: number): void {
     this.#repeatMs = repeatMs;
     this.#timer.start(delayMs);
-    this.#isSampleEnough = this.#sample !== undefined && delayMs === 0;
-    if (this.#isSampleEnough) return;
+    // The rest is over at once: the traffic until the end of the last dependent is known.
+    this.#isTrafficKnown = this.#sample !== undefined && delayMs === 0;
+    if (this.#isTrafficKnown) return;
     // What a dependent exchanged in its end does not count.
     if (this.#sample !== undefined) this.#restartMeasuring();
     this.measure(delayMs);
@@ -91,11 +98,16 @@ export class IdleCheck {
     );
   }
 
-  /** Asks before a dependent that holds the target is put to sleep: its connections end then, which is no other use. */
-  sample(): void {
+  /**
+   * Asks before a dependent that holds the target is put to sleep: its connections end then, which is no other use.
+   *
+   * @returns when the target has answered; undefined if it was not asked
+   */
+  sample(): Promise<unknown> | undefined {
     // Before the first answer there is nothing to compare with.
-    if (!this.#isMeasuring || this.#settle !== undefined) return;
-    this.#sample = bothOf(this.#sample ?? [], this.#ask());
+    if (!this.#isMeasuring || this.#settle !== undefined) return undefined;
+    this.#sample = bothOf(this.#sample ?? [], this.#ask({ isHeld: true }));
+    return this.#sample;
   }
 
   /** What the target answered, or is about to answer, at the end of this idle time; empty before that. */
@@ -107,7 +119,7 @@ export class IdleCheck {
     // Dependents hold it: what it answered before counted in an idle time of theirs that is over.
     if (deadline === undefined) {
       this.#sample = undefined;
-      this.sample();
+      void this.sample();
     }
     return (await this.#sample) ?? [];
   }
@@ -135,11 +147,11 @@ export class IdleCheck {
     this.#isChecking = true;
     this.#ownUse = undefined;
     // Rejects only when `onIdle` throws.
-    void this.#decide(this.#isSampleEnough ? this.#sample : bothOf(this.#sample ?? [], this.#ask()));
+    void this.#decide(bothOf(this.#sample ?? [], this.#ask({ isTrafficKnown: this.#isTrafficKnown })));
   }
 
   /** An answer that comes after `cancel` is dropped. */
-  async #decide(answer: Promise<Answer> | undefined): Promise<void> {
+  async #decide(answer: Promise<Answer>): Promise<void> {
     const { signal } = this.#round;
     const own = await answer;
     if (own === undefined || signal.aborted) return;
@@ -165,13 +177,13 @@ export class IdleCheck {
     this.#waiting.clear();
   }
 
-  #ask(): Promise<Answer> {
+  #ask({ isHeld = false, isTrafficKnown = false }: Question = {}): Promise<Answer> {
     const { signal } = this.#round;
     const asked = this.#asked.then(async (): Promise<Answer> => {
       if (signal.aborted) return undefined;
       const question = AbortSignal.any([signal, AbortSignal.timeout(OTHER_USE_MS)]);
       const { target, trafficBytes } = this.#options;
-      const answer = target.otherUse?.(trafficBytes(), question) ?? [];
+      const answer = target.otherUse?.(isTrafficKnown ? undefined : trafficBytes(), question, isHeld) ?? [];
       const uses = await Promise.resolve(answer).catch((error: Error) => [`its use is not known: ${error.message}`]);
       return signal.aborted ? undefined : uses;
     });

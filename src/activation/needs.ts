@@ -24,8 +24,8 @@ export interface Dependency {
   claim(signal: AbortSignal): Promise<Hold>;
   /** Starts nothing: resolves once it is there by somebody else's doing. */
   join(signal: AbortSignal): Promise<Hold>;
-  /** Called before what holds it is put to sleep, so that it ends its connections. */
-  beforeHolderSleeps?(): void;
+  /** Called before what holds it is put to sleep, and ends its connections; that waits for the result if there is one. */
+  beforeHolderSleeps?(): Promise<unknown> | undefined;
 }
 
 export interface NeedsOptions {
@@ -84,9 +84,9 @@ export class Needs {
     );
   }
 
-  /** The target is about to be put to sleep. */
-  beforeSleep(): void {
-    for (const name of this.#held.keys()) this.#dependencies.get(name)?.beforeHolderSleeps?.();
+  /** The target is about to be put to sleep. @returns what that waits for */
+  beforeSleep(): Promise<unknown>[] {
+    return [...this.#held.keys()].flatMap((name) => this.#dependencies.get(name)?.beforeHolderSleeps?.() ?? []);
   }
 
   /** Gives all of it back. */

@@ -41,14 +41,18 @@ export class Stopper {
     return timerMs(this.#options.target.graceMs + STOP_MARGIN_MS);
   }
 
-  /** Makes the first attempt. `startCall` is a start that was given up but is not over: it would undo a quick stop. */
-  begin(action: SleepAction, startCall: Promise<void> | undefined): void {
+  /**
+   * Makes the first attempt.
+   *
+   * @param before what it waits for, for a few seconds: a start that was given up but is not over would undo a quick stop
+   */
+  begin(action: SleepAction, before: Promise<unknown> | undefined): void {
     this.#action = action;
     this.#attempts = 0;
     this.#failure = undefined;
-    if (startCall === undefined) return this.#attempt();
+    if (before === undefined) return this.#attempt();
     const attempt = (): void => this.#attempt();
-    abortable(startCall, AbortSignal.timeout(GIVEN_UP_MS)).then(attempt, attempt);
+    abortable(before, AbortSignal.timeout(GIVEN_UP_MS)).then(attempt, attempt);
   }
 
   /** Makes another attempt, after a pause that grows. */

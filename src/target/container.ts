@@ -163,11 +163,15 @@ export class ContainerTarget implements Target {
     }
   }
 
-  async otherUse(trafficBytes: number | undefined, signal: AbortSignal): Promise<readonly string[]> {
+  async otherUse(
+    trafficBytes: number | undefined,
+    signal: AbortSignal,
+    isHeld: boolean = false,
+  ): Promise<readonly string[]> {
     const facts = await this.#find(signal);
     if (facts instanceof TargetError || !facts.isRunning) return [];
     const [reasons, uses] = await Promise.all([
-      this.#reasonsAgainstStop(facts, signal),
+      isHeld ? [] : this.#reasonsAgainstStop(facts, signal),
       facts.isPaused ? [] : this.#directUse.find(facts, trafficBytes, signal),
     ]);
     return [...reasons, ...uses];

@@ -70,8 +70,8 @@ export class CreatedContainer implements Target {
     }
   }
 
-  otherUse(trafficBytes: number | undefined, signal: AbortSignal): Promise<readonly string[]> {
-    return this.#container.otherUse(trafficBytes, signal);
+  otherUse(trafficBytes: number | undefined, signal: AbortSignal, isHeld: boolean = false): Promise<readonly string[]> {
+    return this.#container.otherUse(trafficBytes, signal, isHeld);
   }
 
   async sleep(action: SleepAction, signal: AbortSignal): Promise<void> {

@@ -66,9 +66,10 @@ export interface Target {
    * idle, to start a measurement, and again at the end of each idle time. Absent where there is no such use.
    *
    * @param trafficBytes how many bytes of traffic do not count as use; undefined: traffic and connections do not count
+   * @param isHeld whether dependents keep it awake now, so that what forbids to put it to sleep does not matter yet
    * @throws TargetError when that cannot be known
    */
-  otherUse?(trafficBytes: number | undefined, signal: AbortSignal): Promise<readonly string[]>;
+  otherUse?(trafficBytes: number | undefined, signal: AbortSignal, isHeld?: boolean): Promise<readonly string[]>;
 
   /**
    * Puts it away and resolves when that is done. A target that is gone is down; one that is down cannot be paused.
