@@ -159,7 +159,7 @@ export class Activator {
     this.#idle = new IdleCheck({
       target,
       trafficBytes: () => this.#policy.directTrafficBytes,
-      ...(options.group && { useOfOthers: () => options.group?.otherUse(this) ?? Promise.resolve([]) }),
+      ...(options.group && { useOfOthers: () => options.group?.sessionsBeside(this) ?? Promise.resolve([]) }),
       onIdle: () => this.#dispatch("idle"),
       onOtherUse: (uses) => this.#observer.heldAwake({ target: target.name, services: this.#services, uses }),
     });
@@ -250,9 +250,9 @@ export class Activator {
     return this.usage.isUsed ? undefined : this.#idle.sample();
   }
 
-  /** Use that does not pass through wakeport, at the end of the idle time; empty before that. */
-  otherUse(): Promise<readonly string[]> {
-    return this.#idle.ownUse();
+  /** Sessions in the target that do not pass through wakeport. */
+  async sessions(): Promise<readonly string[]> {
+    return this.#state.name === "ready" ? this.#idle.sessions() : [];
   }
 
   /** This target as the holder of claims on its dependencies. */

@@ -45,10 +45,13 @@ export class Group {
     for (const member of this.#members.keys()) this.#claim(member, client);
   }
 
-  /** Use that does not pass through wakeport, of members besides this one: all stay awake for it. */
-  async otherUse(member: Activator): Promise<readonly string[]> {
+  /**
+   * Sessions in members besides this one, for which all stay awake. Traffic does not count: it may be that between
+   * members, as of a worker that polls a queue.
+   */
+  async sessionsBeside(member: Activator): Promise<readonly string[]> {
     const others = [...this.#members.keys()].filter((other) => other !== member);
-    const uses = await Promise.all(others.map((other) => other.otherUse()));
+    const uses = await Promise.all(others.map((other) => other.sessions()));
     return others.flatMap(({ target }, index) => uses[index]?.map((use) => `${target.name}: ${use}`) ?? []);
   }
 

@@ -5,14 +5,12 @@ import { IdleTimer } from "./idle-timer.ts";
 const SETTLE_MS = 1_000;
 /** For one question to the target. */
 const OTHER_USE_MS = 20_000;
-/** Timers of a group that were started together expire within this time. */
-const TOGETHER_MS = 50;
 
 export interface IdleCheckOptions {
   readonly target: Target;
   /** How many bytes of traffic do not count as use; undefined: traffic does not count at all. */
   readonly trafficBytes: () => number | undefined;
-  /** Other use of targets that stay awake together with this one; undefined if there are none. */
+  /** Sessions in targets that stay awake together with this one; undefined if there are none. */
   readonly useOfOthers?: () => Promise<readonly string[]>;
   /** The target was idle for its whole idle time. */
   readonly onIdle: () => void;
@@ -48,10 +46,6 @@ export class IdleCheck {
   /** What was found before dependents were put to sleep; undefined if none was in this idle time. */
   #sample: Promise<Answer> | undefined;
   #isTrafficKnown = false;
-  /** What the target answered at the end of the last idle time; undefined if that is not over. */
-  #ownUse: readonly string[] | undefined;
-  #isChecking = false;
-  readonly #waiting = new Set<(uses: readonly string[]) => void>();
 
   constructor(options: IdleCheckOptions) {
     this.#options = options;
@@ -110,18 +104,9 @@ export class IdleCheck {
     return this.#sample;
   }
 
-  /** What the target answered, or is about to answer, at the end of this idle time; empty before that. */
-  async ownUse(): Promise<readonly string[]> {
-    const { deadline } = this.#timer;
-    if (this.#ownUse !== undefined) return this.#ownUse;
-    const isDue = deadline !== undefined && deadline - Date.now() <= TOGETHER_MS;
-    if (this.#isChecking || isDue) return new Promise((resolve) => this.#waiting.add(resolve));
-    // Dependents hold it: what it answered before counted in an idle time of theirs that is over.
-    if (deadline === undefined) {
-      this.#sample = undefined;
-      void this.sample();
-    }
-    return (await this.#sample) ?? [];
+  /** Use that cannot be that of another member of the group: sessions, but no traffic. */
+  async sessions(): Promise<readonly string[]> {
+    return (await this.#ask({ isHeld: true, isTrafficKnown: true })) ?? [];
   }
 
   cancel(): void {
@@ -131,8 +116,6 @@ export class IdleCheck {
     this.#restartMeasuring();
     this.#sample = undefined;
     this.#otherUse = [];
-    this.#answered([]);
-    this.#ownUse = undefined;
   }
 
   #restartMeasuring(): void {
@@ -144,8 +127,6 @@ export class IdleCheck {
   #expired(): void {
     const { target, useOfOthers, onIdle } = this.#options;
     if (target.otherUse === undefined && useOfOthers === undefined) return onIdle();
-    this.#isChecking = true;
-    this.#ownUse = undefined;
     // Rejects only when `onIdle` throws.
     void this.#decide(bothOf(this.#sample ?? [], this.#ask({ isTrafficKnown: this.#isTrafficKnown })));
   }
@@ -155,7 +136,6 @@ export class IdleCheck {
     const { signal } = this.#round;
     const own = await answer;
     if (own === undefined || signal.aborted) return;
-    this.#answered(own);
     const uses = own.length > 0 ? own : ((await this.#options.useOfOthers?.()) ?? []);
     if (signal.aborted) return;
     if (uses.length === 0) {
@@ -168,13 +148,6 @@ export class IdleCheck {
     const isKnown = uses.length === this.#otherUse.length;
     this.#otherUse = uses;
     if (!isKnown) this.#options.onOtherUse(uses);
-  }
-
-  #answered(uses: readonly string[]): void {
-    this.#isChecking = false;
-    this.#ownUse = uses;
-    for (const resolve of this.#waiting) resolve(uses);
-    this.#waiting.clear();
   }
 
   #ask({ isHeld = false, isTrafficKnown = false }: Question = {}): Promise<Answer> {

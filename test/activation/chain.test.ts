@@ -216,7 +216,21 @@ suite("use that does not pass through wakeport", () => {
     assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
   });
 
-  test("of a member keeps its whole group awake, and what that needs", async () => {
+  test("between members of a group keeps none of them awake for longer than one idle time", async () => {
+    const group = new Group("shop");
+    const policy = { directTrafficBytes: 0 };
+    using project = new Project({ web: { group, needs: ["db"] }, worker: { group }, db: { group, policy } });
+    // A worker that polls the database.
+    project.stage("db").target.otherUse = async (most) =>
+      most !== undefined && project.states["worker"] === "ready" ? ["9 kB of traffic"] : [];
+    project.stage("web").claim((claim) => claim.release());
+    await project.clock.advance(idleTimeoutMs + 100);
+    assert.deepEqual(project.states, { web: "asleep", worker: "asleep", db: "ready" });
+    await project.clock.advance(idleTimeoutMs);
+    assert.deepEqual(project.states, { web: "asleep", worker: "asleep", db: "asleep" });
+  });
+
+  test("in a session in a member keeps its whole group awake, and what that needs", async () => {
     for (const used of ["web", "worker", "db"]) {
       const group = new Group("shop");
       using project = new Project({ web: { group, needs: ["db"] }, worker: { group }, db: { group } });
