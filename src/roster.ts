@@ -27,6 +27,7 @@ import {
   networkOf,
   policyOf,
   probeOf,
+  requiredLabelOf,
   type Surroundings,
 } from "./targets.ts";
 import type { Observer } from "./telemetry/observer.ts";
@@ -244,7 +245,8 @@ export class Roster {
     const isNamed = services.length > 0;
     entry.services = services;
     const spec = services[0]?.target;
-    const common = { isNamed, network: networkOf(services), graceMs: graceOf(services) };
+    const requiredLabel = requiredLabelOf(services);
+    const common = { isNamed, requiredLabel, network: networkOf(services), graceMs: graceOf(services) };
     if (target instanceof ContainerTarget) target.configure(common);
     if (target instanceof CreatedContainer && spec?.kind === "created") target.configure({ spec, ...common });
     activator.configure({
@@ -353,6 +355,7 @@ export class Roster {
       reference,
       name: describeReference(reference),
       isNamed: false,
+      requiredLabel: undefined,
       network: undefined,
       graceMs: undefined,
       onWarning: (event, message) => observer.warning(event, message),

@@ -4,6 +4,7 @@ import type { Probe } from "./activation/run.ts";
 import { builtIn } from "./config/built-in.ts";
 import type { Config, ProcessSpec, ReadySpec, Service, WokenService } from "./config/config.ts";
 import { describeTarget } from "./config/describe.ts";
+import { ENABLE_LABEL } from "./config/labels.ts";
 import { Engine } from "./engine/engine.ts";
 import { Essentials } from "./engine/essentials.ts";
 import { EngineEvents } from "./engine/events.ts";
@@ -106,6 +107,7 @@ export function createTarget(
   const common = {
     name: describeTarget(spec),
     isNamed: true,
+    requiredLabel: requiredLabelOf(services),
     network: networkOf(services),
     graceMs,
     onWarning,
@@ -113,6 +115,14 @@ export function createTarget(
   };
   if (spec.kind === "created") return new CreatedContainer({ ...common, service: spec.service, spec });
   return new ContainerTarget({ ...common, reference: spec.reference });
+}
+
+/**
+ * A service of labels leads only to a container that has them. Another container with the same compose labels and a higher
+ * number must not make a service of one that has not opted in.
+ */
+export function requiredLabelOf(services: readonly WokenService[]): string | undefined {
+  return services.some(({ target }) => target.kind === "container" && target.byLabels) ? ENABLE_LABEL : undefined;
 }
 
 /** The network that a container is dialled on; undefined if no service has ports, so that nothing dials it. */

@@ -151,7 +151,13 @@ export type TargetSpec = WokenSpec | DirectSpec;
 
 /** What is woken for clients, and put to sleep after them. */
 export type WokenSpec =
-  | { readonly kind: "container"; readonly reference: ContainerReference; readonly network: string }
+  | {
+      readonly kind: "container";
+      readonly reference: ContainerReference;
+      readonly network: string;
+      /** Whether labels of the container define the service. */
+      readonly byLabels?: true;
+    }
   | ({ readonly kind: "created"; readonly service: string; readonly network: string } & CreatedSpec)
   | ({ readonly kind: "process" } & ProcessSpec);
 

@@ -121,7 +121,8 @@ function shaped({ reference, name }: LabelledContainer, raw: Record<string, unkn
     return { problems: [problem] };
   }
   const banner = { ...config.discover?.banner, ...service.banner };
-  return { service: { ...service, banner, ...groupOf(service, reference) } };
+  const target = service.target.kind === "container" ? { ...service.target, byLabels: true as const } : service.target;
+  return { service: { ...service, target, banner, ...groupOf(service, reference) } };
 }
 
 /** The configuration's files are read with it, and what a container names would be read to whoever connects. */

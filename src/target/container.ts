@@ -44,6 +44,8 @@ export interface ContainerOptions {
   readonly prepare?: (signal: AbortSignal) => Promise<void>;
   /** Whether a service names it. Others are containers that dependents need. */
   readonly isNamed: boolean;
+  /** The label that the container must have with the value "true"; undefined: none. */
+  readonly requiredLabel: string | undefined;
   /** A network's name, or "auto"; undefined: nobody dials it. */
   readonly network: string | undefined;
   /** From the stop signal to SIGKILL, in milliseconds; undefined: the container's own. */
@@ -83,7 +85,7 @@ export class ContainerTarget implements Target {
   }
 
   /** From now on its container is reached, and put away, like this. */
-  configure(changed: Pick<ContainerOptions, "isNamed" | "network" | "graceMs">): void {
+  configure(changed: Pick<ContainerOptions, "isNamed" | "requiredLabel" | "network" | "graceMs">): void {
     this.#options = { ...this.#options, ...changed };
   }
 
@@ -356,7 +358,7 @@ export class ContainerTarget implements Target {
 
   /** The name or id to ask the engine for. */
   async #reference(signal: AbortSignal): Promise<string | TargetError> {
-    const { reference, engine } = this.#options;
+    const { reference, engine, requiredLabel } = this.#options;
     if ("name" in reference) return reference.name;
     if ("madeFor" in reference) {
       const message = `no container was created for service "${reference.madeFor}"`;
@@ -367,6 +369,10 @@ export class ContainerTarget implements Target {
     const claims = rivals(containers);
     if (claims.length > 0) return this.#ambiguous(claims);
     const [first] = containers;
+    if (first !== undefined && requiredLabel !== undefined && !hasLabel(first, requiredLabel)) {
+      const problem = `${first.name} is the first container of ${this.name}, and has no label ${requiredLabel}=true`;
+      return new TargetError("missing", problem, { remedy: "remove the containers that compose did not create" });
+    }
     if (first !== undefined) return first.id;
     const message = `compose project "${project}" has no container of service "${reference.service}"`;
     return new TargetError("missing", message, {
@@ -408,6 +414,10 @@ export class ContainerTarget implements Target {
 function autoRemoved({ name }: ContainerFacts): TargetError {
   const message = `container ${name} was created with --rm: a stop would remove it with its data`;
   return new TargetError("invalid", message, { remedy: "create it again without --rm" });
+}
+
+function hasLabel({ labels }: ListedContainer, label: string): boolean {
+  return labels[label]?.trim().toLowerCase() === "true";
 }
 
 /** A container's own grace, in milliseconds. @param stopTimeoutS undefined where it does not set one */

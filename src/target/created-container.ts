@@ -41,7 +41,7 @@ export class CreatedContainer implements Target {
   /** From now on it is made, reached and put away like this; one that is awake is made anew when it has slept. */
   configure({ spec, network, graceMs }: Pick<CreatedContainerOptions, "spec" | "network" | "graceMs">): void {
     this.#options = { ...this.#options, spec, network, graceMs };
-    this.#container.configure({ isNamed: true, network, graceMs });
+    this.#container.configure({ isNamed: true, requiredLabel: undefined, network, graceMs });
   }
 
   get graceMs(): number {

@@ -113,6 +113,7 @@ suite("labels of a container", () => {
       kind: "container",
       reference: { service: "web", project: "demo" },
       network: "yes",
+      byLabels: true,
     });
     assert.deepEqual(service.ports, [{ front: 2121, target: 2121 }]);
   });

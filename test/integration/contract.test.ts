@@ -45,6 +45,7 @@ class ContainerSubject implements Subject {
       network: "auto",
       graceMs: GRACE_MS,
       isNamed: true,
+      requiredLabel: undefined,
       onWarning: () => {},
     });
   }

@@ -296,3 +296,18 @@ engineTest("a label does not get clients of a name that a pattern of the file co
   assert.equal(await stranger.isAwake(), false);
   client.end();
 });
+
+engineTest("a label makes no service of another container whose compose labels it has copied", async (lab) => {
+  const [project, name] = [unique(), unique()];
+  const target = await lab.container({ program: echo(), labels: composeLabels(project, "db") });
+  const labels = { "wakeport.name": name, "com.docker.compose.container-number": "2" };
+  await make(lab, { project, service: "db", labels });
+  const wakeport = await lab.wakeport({}, { docker: { project, discover: "all" } });
+  await eventually("the service", () => has(wakeport, name));
+  using client = await wakeport.connect(name);
+  assert.equal(await client.ends(), "ECONNRESET");
+  assert.equal(client.received, 0);
+  assert.equal(await target.isAwake(), false);
+  const cause = new RegExp(`${target.name} is the first container of .*/db, and has no label wakeport.enable=true`);
+  await eventually("the reason", () => cause.test(JSON.stringify(wakeport.status.services)));
+});
