@@ -85,7 +85,7 @@ const cases: Readonly<Record<string, Case>> = {
   },
   "a port of the file on IPv6": {
     file: 'app: { ports: "127.0.0.1:8080", container: x }',
-    claim: { ports: '["[::1]:8079-8081"]' },
+    claim: { ports: "[::1]:8079-8081" },
     refused: /port 8080 belongs to/,
   },
   "a port of the file over UDP": {
@@ -98,10 +98,10 @@ const cases: Readonly<Record<string, Case>> = {
     claim: { ports: "8053" },
     refused: /port 8053 belongs to/,
   },
-  "the admin server's port on IPv6": { claim: { ports: '["[::1]:9464"]' }, refused: /belongs to the admin server/ },
+  "the admin server's port on IPv6": { claim: { ports: "[::1]:9464" }, refused: /belongs to the admin server/ },
   "the number of a disabled service": {
     file: "app: { ports: 8080, container: x, enabled: false }",
-    claim: { ports: '["[::1]:8080"]' },
+    claim: { ports: "[::1]:8080" },
   },
   "a name on the file's port, with an address": {
     file: 'app: { ports: "127.0.0.1:8080", host: app.localhost, container: x }',
@@ -231,7 +231,7 @@ suite("labels of different projects", () => {
 
   test("do not take each other's port numbers on another address", () => {
     const older = container("older", { ports: "127.0.0.1:8080", created: 1 });
-    const newer = container("newer", { ports: '["[::1]:8080"]', created: 2 });
+    const newer = container("newer", { ports: "[::1]:8080", created: 2 });
     assert.deepEqual(outcome(config, newer, older).served, ["older"]);
   });
 

@@ -53,6 +53,8 @@ const MOST_PROBLEMS = 10;
 const MOST_HELD = 128 * 1024 ** 2;
 /** Their values may be lists with commas. Of a port YAML would make something else, and of a `*` nothing at all. */
 const lists: ReadonlySet<string> = new Set(["ports", "data", "host", "sni"]);
+/** Brackets around a list, and not around an IPv6 address: `[::1]:8080`. */
+const YAML_LIST = /^\s*\[(?![\da-f:.%]*\]:)/i;
 /** What stands below it is text, to the last blank. */
 const BANNER = "banner";
 const text: ReadonlySet<string> = new Set(["name", "network", "group"]);
@@ -175,7 +177,7 @@ function readValue(path: readonly string[], value: string): { readonly value: un
   const [key = ""] = path;
   if (key === BANNER && path.length > 1) return { value };
   if (text.has(key)) return { value: value.trim() };
-  if (lists.has(key) && !value.trim().startsWith("[")) return { value: value.split(",").map((one) => one.trim()) };
+  if (lists.has(key) && !YAML_LIST.test(value)) return { value: value.split(",").map((one) => one.trim()) };
   const document = parseDocument(value, { resolveKnownTags: false, stringKeys: true, prettyErrors: false });
   if (document.errors.length > 0) return undefined;
   try {
