@@ -75,6 +75,8 @@ export class Seats {
   readonly #sources = new SourceCount();
   /** The oldest first. */
   readonly #offered = new Set<Seat>();
+  /** Where the next examination begins, if there are many. */
+  #hand: Iterator<Seat> = this.#offered.values();
   #taken = 0;
 
   constructor(options: SeatsOptions) {
@@ -155,16 +157,16 @@ export class Seats {
     return best?.seat;
   }
 
-  /** The oldest ones. If there are more than are examined at a time, the examined ones go to the end of the order. */
+  /** From the oldest on. If there are more than are examined at a time, from where the last examination ended. */
   *#nextOffered(): Generator<Seat> {
-    const isLong = this.#offered.size > MOST_LOOKS;
-    let looks = 0;
-    for (const seat of this.#offered) {
-      if (looks === MOST_LOOKS) return;
-      looks += 1;
-      if (isLong) this.#offered.delete(seat);
-      if (isLong) this.#offered.add(seat);
-      yield seat;
+    if (this.#offered.size <= MOST_LOOKS) return yield* this.#offered;
+    for (let looks = 0; looks < MOST_LOOKS; looks += 1) {
+      let next = this.#hand.next();
+      if (next.done) {
+        this.#hand = this.#offered.values();
+        next = this.#hand.next();
+      }
+      if (!next.done) yield next.value;
     }
   }
 
