@@ -133,7 +133,8 @@ export function logObserver(log: Log): Observer {
     activation: (report) => logActivation(log, report),
     sleep: (report) => logSleep(log, report),
     heldAwake: ({ target, services, uses }) => {
-      log.info({ event: "target.held_awake", target, services, uses }, `${target} stays awake: ${uses.join("; ")}`);
+      const words = `${subjectOf({ target, services })} stays awake: ${uses.join("; ")}`;
+      log.info({ event: "target.held_awake", target, services, uses }, words);
     },
     stopFailed: (report) => logStopFailure(log, report),
     connectionOpened: ({ service, id, client, front, pid }) => {

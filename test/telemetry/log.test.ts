@@ -171,6 +171,12 @@ suite("logObserver()", () => {
       "target.failed",
       "db: container db failed to start: there is no container db: create it",
     ],
+    [
+      (observer) => observer.heldAwake({ ...subject, uses: ["an exec session", "2 kB of traffic"] }),
+      "info",
+      "target.held_awake",
+      "db: container db stays awake: an exec session; 2 kB of traffic",
+    ],
     [(observer) => observer.sleep(sleep), "info", "target.asleep", "db: container db is asleep (idle)"],
     [
       (observer) => observer.sleep({ ...sleep, reason: "external", action: "none" }),
