@@ -129,6 +129,36 @@ engineTest("more sources than there may be flows are dropped and counted, and st
   await endFlows(wakeport);
 });
 
+/** Answers each request of TFTP from a new port, with the blocks of a file, the last of which is short. */
+const tftpServer = `
+  const dgram = require("node:dgram");
+  dgram.createSocket("udp4").on("message", (request, from) => {
+    const transfer = dgram.createSocket("udp4");
+    const send = (block) => {
+      const text = block < 20 ? String(block).padStart(512, ".") : "end";
+      transfer.send(Buffer.concat([Buffer.from([0, 3, 0, block]), Buffer.from(text)]), from.port, from.address);
+    };
+    transfer.on("message", (said) => said[1] === 4 && said[3] < 20 && send(said[3] + 1));
+    send(1);
+  }).bind(69);
+  process.on("SIGTERM", () => process.exit(0));
+`;
+
+engineTest("a TFTP server in a container answers from another port, and the file comes whole", async (lab) => {
+  const target = await lab.container({ program: tftpServer });
+  const udp = { flow_timeout: "1s" };
+  const wakeport = await lab.wakeport({ boot: { to: target, front: "udp", port: 69, udp, idle_timeout: "300ms" } });
+  using client = await wakeport.sender("boot");
+  client.send("\0\x01file\0octet\0");
+  for (let block = 1; block <= 20; block += 1) {
+    await client.receives(block);
+    const text = block < 20 ? String(block).padStart(512, ".") : "end";
+    assert.equal(client.received[block - 1], `\0\x03\0${String.fromCharCode(block)}${text}`);
+    client.send(`\0\x04\0${String.fromCharCode(block)}`);
+  }
+  await wakeport.until("boot", "asleep");
+});
+
 engineTest("a container that cannot be started costs its clients their datagrams, and nothing else", async (lab) => {
   const target = await lab.container({ command: ["sh", "-c", "exit 3"] });
   const wakeport = await lab.wakeport({ echo: { to: target, front: "udp", start_timeout: "2s" } });
