@@ -31,5 +31,16 @@ suite("probeOf()", () => {
       `tcp ${one} (of service a)`,
       `tcp ${other} (of service b)`,
     ]);
+    const redis = `b: { ports: '81:${one}', container: c, protocol: redis }`;
+    assert.deepEqual(await pendingOf(`${a}, ${redis}`), [
+      `tcp ${one} (of service a)`,
+      `redis PING on ${one} (of service b)`,
+    ]);
+    const http = (name: string, host: string): string =>
+      `${name}: { ports: '8${host.length}:${one}', container: c, ready: { http: /, headers: { Host: ${host} } } }`;
+    assert.deepEqual(await pendingOf(`${http("a", "a.test")}, ${http("b", "b.local")}`), [
+      `http / on ${one} (of service a)`,
+      `http / on ${one} (of service b)`,
+    ]);
   });
 });
