@@ -4,22 +4,20 @@ import type { Holder, Lease } from "./activation/lease.ts";
 import type { Dependency, Hold } from "./activation/needs.ts";
 import type { OneShot } from "./activation/one-shot.ts";
 import type { ContainerReference } from "./config/config.ts";
+import { describeReference } from "./config/describe.ts";
 import type { Condition, ContainerFacts } from "./engine/container-facts.ts";
 import { TargetError } from "./errors.ts";
 import { healthyProbe } from "./readiness/healthy.ts";
 import { ContainerTarget } from "./target/container.ts";
 import type { Target } from "./target/target.ts";
+import type { Observer } from "./telemetry/observer.ts";
 
 /** Who can wake what is depended on. */
 export interface Wakers {
   /** @throws TargetError when there is no such service */
   ofService(name: string): Activator;
-  /**
-   * Undefined when it is asked for by an id that is gone.
-   *
-   * @throws TargetError "missing" for a container that nobody knows yet and that does not exist
-   */
-  ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator | undefined>;
+  /** "own" for the container that wakeport runs in, or whose network it uses: it is up. */
+  ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator | "own" | "missing">;
   oneShot(reference: ContainerReference): OneShot;
 }
 
@@ -28,8 +26,13 @@ export class Dependencies {
   /** What each target, by name, was last seen to depend on: a circle would wait for itself. */
   readonly #edges = new Map<string, readonly string[]>();
 
-  constructor(wakers: Wakers) {
+  /** Missing dependencies that were reported, each with its dependent. */
+  readonly #missing = new Set<string>();
+  readonly #onWarning: Observer["warning"];
+
+  constructor(wakers: Wakers, onWarning: Observer["warning"]) {
     this.#wakers = wakers;
+    this.#onWarning = onWarning;
   }
 
   /**
@@ -57,18 +60,34 @@ export class Dependencies {
 
   async #ofContainer(target: ContainerTarget, holder: Holder, signal: AbortSignal): Promise<Dependency[]> {
     const facts = await target.expected(signal);
-    const { project, dependsOn, networkOf } = facts;
-    // One whose network is gone for good is refused when it is started, with the remedy.
-    const owner = networkOf === undefined ? undefined : await this.#wakers.ofContainer({ name: networkOf }, signal);
-    const first = owner === undefined ? [] : [this.#ready(holder, owner)];
-    if (project === undefined) return first;
-    const others = dependsOn.map(async ({ service, condition }) => {
+    const { project, dependsOn, links } = facts;
+    const linked = links.map(async ({ to }) => {
+      const activator = await this.#wakers.ofContainer({ name: to }, signal);
+      // The start is refused with the remedy when a namespace is gone for good; volumes outlive their container.
+      return typeof activator === "string" ? [] : this.#ready(holder, activator);
+    });
+    const ordered = dependsOn.map(async ({ service, condition }) => {
+      if (project === undefined) return [];
       const reference = { service, project };
       if (condition === "service_completed_successfully") return this.#completed(facts, reference);
       const activator = await this.#wakers.ofContainer(reference, signal);
-      return activator === undefined ? [] : this.#ready(holder, activator, condition);
+      if (activator === "missing") this.#warnOfMissing(target, reference);
+      return typeof activator === "string" ? [] : this.#ready(holder, activator, condition);
     });
-    return [...first, ...(await Promise.all(others)).flat()];
+    return (await Promise.all([...linked, ...ordered])).flat();
+  }
+
+  /** The label of compose does not tell optional dependencies (`required: false`) from others. */
+  #warnOfMissing(target: Target, reference: ContainerReference): void {
+    const missing = describeReference(reference);
+    const key = `${target.name} ${missing}`;
+    if (this.#missing.has(key)) return;
+    this.#missing.add(key);
+    this.#onWarning(
+      "target.dependency_missing",
+      `${target.name} depends on ${missing}, which does not exist: started without it; ` +
+        "if it is needed, create it (docker compose up --no-start)",
+    );
   }
 
   /** Ready as its own services say; and healthy, where that is asked for. */

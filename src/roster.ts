@@ -73,7 +73,7 @@ export class Roster {
       ofContainer: (reference, signal) => this.#ofContainer(reference, signal),
       oneShot: (reference) => this.#oneShot(reference),
     };
-    this.#dependencies = new Dependencies(wakers);
+    this.#dependencies = new Dependencies(wakers, (event, message) => options.observer.warning(event, message));
   }
 
   get size(): number {
@@ -303,15 +303,16 @@ export class Roster {
   }
 
   /** A container may be known already under another name; one that is asked for by its id has a name that lasts. */
-  async #ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator | undefined> {
+  async #ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator | "own" | "missing"> {
     const facts = await this.#newTarget(reference).glimpse(signal);
-    if (facts === undefined && isId(reference)) return undefined;
-    const lasting = facts !== undefined && isId(reference) ? referenceTo(facts) : reference;
+    // It may be known already, and be recreated at this moment.
+    if (facts === undefined) return this.#entries.get(containerKey(reference))?.activator ?? "missing";
+    if (await this.#options.engine?.own.isOwn(facts, signal)) return "own";
+    // A container that is asked for by its id has a name that lasts.
+    const lasting = isId(reference) ? referenceTo(facts) : reference;
     const key = containerKey(lasting);
-    const known = (facts === undefined ? undefined : await this.#ownerOf(facts.id, signal)) ?? this.#entries.get(key);
+    const known = (await this.#ownerOf(facts.id, signal)) ?? this.#entries.get(key);
     if (known !== undefined) return known.activator;
-    // It may turn out to be the container of a service, under another name, as soon as it is there.
-    if (facts === undefined) throw notThere(reference);
     return this.#keep(key, this.#newTarget(lasting), [], { probe: up, policy: this.#options.dependencyPolicy })
       .activator;
   }
@@ -371,12 +372,6 @@ async function idOf(target: ContainerTarget, signal: AbortSignal): Promise<strin
     if (error instanceof TargetError && error.fault === "invalid") return undefined;
     throw error;
   }
-}
-
-function notThere(reference: ContainerReference): TargetError {
-  return new TargetError("missing", `${describeReference(reference)} does not exist`, {
-    remedy: "create it (docker compose up --no-start)",
-  });
 }
 
 function containerKey(reference: ContainerReference): string {

@@ -21,11 +21,8 @@ suite("dependencies", () => {
     const names = Array.from({ length: 60 }, (_, index) => `container ${index}`);
     const activators = new Map(names.map((name) => [name, activatorOf(name)]));
     const ofService = (name: string): Activator => activators.get(name) ?? assert.fail();
-    const dependencies = new Dependencies({
-      ofService,
-      ofContainer: () => assert.fail(),
-      oneShot: () => assert.fail(),
-    });
+    const wakers = { ofService, ofContainer: () => assert.fail(), oneShot: () => assert.fail() };
+    const dependencies = new Dependencies(wakers, () => assert.fail());
     for (const [index, name] of names.entries()) {
       await dependencies.of(
         ofService(name).target,

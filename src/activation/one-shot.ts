@@ -44,7 +44,9 @@ export class OneShot {
       const before = this.#runs;
       const sight = await this.target.look(signal);
       signal.throwIfAborted();
-      const isGood = !sight.up && sight.exit?.code === 0 && (sight.endedAt ?? 0) >= since;
+      // One that was removed has run: compose does not start the dependent before (docker container prune).
+      const isGone = !sight.up && sight.missing !== undefined;
+      const isGood = isGone || (!sight.up && sight.exit?.code === 0 && (sight.endedAt ?? 0) >= since);
       if (isGood) return;
       // What was seen may be from before a run that began and ended meanwhile.
       if (before === this.#runs) this.#begin();

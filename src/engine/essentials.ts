@@ -26,22 +26,16 @@ export class Essentials {
    * @throws TargetError when the engine cannot tell
    */
   async needFor(container: ContainerFacts, signal: AbortSignal): Promise<string | undefined> {
-    const mountinfo = await readMounts();
-    const upperDir = upperDirIn(mountinfo);
-    if (upperDir !== undefined && upperDir === container.upperDir) return "runs in it";
+    if (await this.#own.isSelf(container, signal)) return "runs in it";
     const own = await this.#own.known(signal);
-    if (own?.id === container.id) return upperDir === undefined ? "runs in it or uses its network" : "uses its network";
+    if (own?.id === container.id) return "uses its network";
+    const { host } = this.#engine;
     const isProxy =
-      this.#engine.host.socketPath === undefined
-        ? await listensAt(this.#engine.host, container, own, signal)
-        : providesSocket(this.#engine.host.socketPath, container, mountinfo);
+      host.socketPath === undefined
+        ? await listensAt(host, container, own, signal)
+        : providesSocket(host.socketPath, container, await readMounts());
     return isProxy ? "reaches the engine through it" : undefined;
   }
-}
-
-/** The directory of this process's root file system, as the engine names it; undefined outside of an overlay. */
-export function upperDirIn(mountinfo: string): string | undefined {
-  return /^\d+ \d+ \S+ \S+ \/ .* - overlay \S+ (?:\S*,)?upperdir=([^,\s]+)/m.exec(mountinfo)?.[1];
 }
 
 /**

@@ -18,6 +18,11 @@ export function containerIdIn(mountinfo: string): string | undefined {
   return MOUNT.exec(mountinfo)?.[1];
 }
 
+/** The directory of this process's root file system, as the engine names it; undefined outside of an overlay. */
+export function upperDirIn(mountinfo: string): string | undefined {
+  return /^\d+ \d+ \S+ \S+ \/ .* - overlay \S+ (?:\S*,)?upperdir=([^,\s]+)/m.exec(mountinfo)?.[1];
+}
+
 /** The text of /proc/self/mountinfo; empty where there is none. */
 export function readMounts(): Promise<string> {
   return readFile("/proc/self/mountinfo", "utf8").catch(() => "");
@@ -45,6 +50,18 @@ export class OwnContainer {
       throw error;
     });
     return this.#facts;
+  }
+
+  /** Whether wakeport runs in this container or uses its network. @throws TargetError */
+  async isOwn(container: ContainerFacts, signal: AbortSignal): Promise<boolean> {
+    return (await this.known(signal))?.id === container.id || this.isSelf(container, signal);
+  }
+
+  /** Whether wakeport runs in this container, as opposed to one whose network it uses. @throws TargetError */
+  async isSelf({ id, upperDir }: Pick<ContainerFacts, "id" | "upperDir">, signal: AbortSignal): Promise<boolean> {
+    const own = upperDirIn(await readMounts());
+    // Storage drivers without an upper directory tell nothing: then the two cases are not distinguished.
+    return own === undefined ? (await this.known(signal))?.id === id : own === upperDir;
   }
 
   /** What the last look told, or a first look. @throws TargetError */

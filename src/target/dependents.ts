@@ -4,10 +4,9 @@ import { TargetError } from "../errors.ts";
 import type { Dependent } from "./stop-rule.ts";
 
 /** What is fixed when a container is created. */
-type Fixed = Pick<ContainerFacts, "id" | "name" | "project" | "composeService" | "dependsOn" | "links">;
+type Fixed = Pick<ContainerFacts, "id" | "name" | "project" | "composeService" | "dependsOn" | "links" | "upperDir">;
 
-export interface RunningDependent extends Dependent {
-  readonly id: string;
+export interface RunningDependent extends Dependent, Pick<ContainerFacts, "id" | "upperDir"> {
   readonly isPaused: boolean;
 }
 
@@ -40,15 +39,14 @@ export class Dependents {
     return running.flatMap(({ id, isPaused }) => {
       const other = id === container.id ? undefined : this.#known.get(id);
       const how = other && howItNeeds(other, container);
-      return how === undefined ? [] : [{ id, isPaused, name: other?.name ?? id, how }];
+      return how === undefined ? [] : [{ ...other, id, isPaused, name: other?.name ?? id, how }];
     });
   }
 
   /** Returns undefined for a container that was removed meanwhile. */
   async #inspect(id: string, signal: AbortSignal): Promise<Fixed | undefined> {
     try {
-      const { name, project, composeService, dependsOn, links } = await this.#engine.inspect(id, signal);
-      return { id, name, dependsOn, links, ...(project && { project }), ...(composeService && { composeService }) };
+      return await this.#engine.inspect(id, signal);
     } catch (error) {
       if (error instanceof TargetError && (error.fault === "missing" || error.fault === "denied")) return undefined;
       throw error;

@@ -98,9 +98,9 @@ export class ProcessTarget implements Target {
     return "started";
   }
 
-  async otherUse(): Promise<readonly string[]> {
+  async otherUse(trafficBytes: number | undefined): Promise<readonly string[]> {
     const life = this.#life;
-    if (life === undefined || life.exit !== undefined) return [];
+    if (trafficBytes === undefined || life === undefined || life.exit !== undefined) return [];
     const rows = await Promise.all([readSocketRows("tcp"), readSocketRows("tcp6")]);
     const port = life.listener?.port ?? this.port;
     return [...directConnections(rows.flat(), socketsOf(life.pid), port)].map(([at, count]) => {

@@ -32,13 +32,15 @@ export class StopGuard {
   ): Promise<readonly string[]> {
     if (!container.isRunning) return [];
     const { essentials, dependents, own, owners } = this.#options;
-    const [essential, needing, self] = await Promise.all([
+    const [essential, running] = await Promise.all([
       essentials.needFor(container, signal),
       dependents.of(container, signal),
-      own.known(signal),
     ]);
-    // wakeport does not use what compose starts before it. A target that sleeps by a pause is woken through wakeport.
-    const using = needing.filter(({ id, isPaused }) => id !== self?.id && !(isPaused && owners.has(id)));
-    return reasonsAgainstStop({ standing, essential, isAutoRemoved: container.isAutoRemoved, dependents: using });
+    // A target that sleeps by a pause is woken through wakeport.
+    const needing = running.filter(({ id, isPaused }) => !(isPaused && owners.has(id)));
+    // wakeport itself does not use what compose starts before it.
+    const isSelf = await Promise.all(needing.map((one) => own.isSelf(one, signal)));
+    const others = needing.filter((_, index) => !isSelf[index]);
+    return reasonsAgainstStop({ standing, essential, isAutoRemoved: container.isAutoRemoved, dependents: others });
   }
 }

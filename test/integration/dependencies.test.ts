@@ -293,3 +293,42 @@ function statusOf(wakeport: Wakeport, service: string): Wakeport["status"]["serv
   assert.ok(found);
   return found;
 }
+
+engineTest("a dependency that does not exist is reported once, and the target is started without it", async (lab) => {
+  const project = new Project(lab);
+  const web = await project.make("web", { program: echo() }, "gone:service_healthy:false");
+  const wakeport = await lab.wakeport({ web: { to: web, ...SHORT } });
+  await wakeport.greeted("web");
+  await allAsleep(web);
+  await wakeport.greeted("web");
+  const told = wakeport.record.warnings.filter(({ event }) => event === "target.dependency_missing");
+  assert.equal(told.length, 1);
+  assert.match(told[0]?.message ?? "", new RegExp(`depends on ${project.nameOf("gone")}, which does not exist`));
+});
+
+engineTest("a one-shot that was removed after its run is not missed", async (lab) => {
+  const project = new Project(lab);
+  const seed = await project.make("seed", { command: ["true"] });
+  const web = await project.make("web", { program: echo() }, "seed:service_completed_successfully:false");
+  const wakeport = await lab.wakeport({ web: { to: web, ...SHORT } });
+  wakeport.mayWake(seed, project.nameOf("seed"));
+  await wakeport.greeted("web");
+  await allAsleep(web);
+  await seed.remove();
+  await wakeport.greeted("web");
+});
+
+for (const [title, mode] of [
+  ["IPC", "IpcMode"],
+  ["PID", "PidMode"],
+] as const) {
+  engineTest(`a container whose ${title} namespace the target uses is started first`, async (lab) => {
+    const holder = await lab.container({ ...sleeper, host: { IpcMode: "shareable" } });
+    const target = await lab.container({ program: echo(), host: { [mode]: `container:${holder.id}` } });
+    const wakeport = await lab.wakeport({ echo: { to: target, ...SHORT } }, { defaults: SHORT });
+    wakeport.mayWake(holder, `container ${holder.name}`);
+    await wakeport.greeted("echo");
+    assert.ok(await holder.isAwake());
+    await allAsleep(target, holder);
+  });
+}

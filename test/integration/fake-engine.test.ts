@@ -269,7 +269,7 @@ test("events are asked for from before the moment, and without the noise of heal
   const query = await asked.promise;
   assert.ok(Number(query.get("since")) <= Date.now() / 1000 - 5, "what happens before it is subscribed is lost");
   const { type, event } = JSON.parse(query.get("filters") ?? "") as Record<string, string[]>;
-  assert.deepEqual(type, ["container"]);
+  assert.deepEqual(type, ["container", "network"]);
   assert.deepEqual(
     event?.filter((action) => action.startsWith("exec")),
     [],

@@ -32,7 +32,7 @@ async function listening(host: string, ports: readonly number[], ...more: readon
 }
 
 const untilUse = (subject: ProcessSubject, uses: readonly string[]): Promise<void> =>
-  until(async () => String(await subject.target.otherUse()) === String(uses), `other use: ${uses}`);
+  until(async () => String(await subject.target.otherUse(0)) === String(uses), `other use: ${uses}`);
 
 suite("other use of a process", () => {
   for (const [what, host, from] of [
@@ -54,6 +54,14 @@ suite("other use of a process", () => {
       await untilUse(subject, [`2 direct connections to port ${port}`]);
     });
   }
+
+  test("does not count where direct traffic is ignored", async () => {
+    const port = await freePort();
+    await using subject = await listening("127.0.0.1", [port]);
+    using _peer = await connect(port, "127.0.0.1");
+    await untilUse(subject, [`1 direct connection to port ${port}`]);
+    assert.deepEqual(await subject.target.otherUse(undefined), []);
+  });
 
   test("is over when the client has left, though the server keeps its end open", async () => {
     const port = await freePort();
@@ -88,14 +96,14 @@ suite("other use of a process", () => {
   test("is not a connection that it has with itself", async () => {
     const port = await freePort();
     await using subject = await listening("127.0.0.1", [port], "to itself");
-    assert.deepEqual(await subject.target.otherUse(), []);
+    assert.deepEqual(await subject.target.otherUse(0), []);
   });
 
   test("is none when it is down", async () => {
     const port = await freePort();
     await using subject = await listening("127.0.0.1", [port]);
     await subject.target.sleep("stop", unlimited);
-    assert.deepEqual(await subject.target.otherUse(), []);
+    assert.deepEqual(await subject.target.otherUse(0), []);
   });
 
   test("is counted by the configured port where its sockets cannot be read", () => {
