@@ -2,10 +2,8 @@
 type OnChange = (isUsed: boolean) => void;
 
 /**
- * Whether a target or a group is in use. A client's claim is use, and what is in use uses all that it claims itself: its
- * dependencies, its group, the members of a group. These claims can form a cycle (a member of a group needs a target that
- * needs another member), so their number does not tell. Whatever no client leads to is not in use, as in a tracing
- * garbage collector.
+ * Whether a target or a group is in use: clients claim it, or something that is in use does. Claims form cycles through
+ * groups, so their number does not tell: they are traced from the clients, as a garbage collector does.
  */
 export class Usage {
   /** The claims of others on this one and of this one on others, with their numbers. */
@@ -58,7 +56,7 @@ export class Usage {
     for (const used of [...this.#uses.keys()]) used.#mark();
   }
 
-  /** Something that used it does not any more: finds out what else is not in use without it. */
+  /** A claim on it ended: finds out what is not in use without that claim. */
   #sweep(): void {
     if (!this.#isUsed || this.#clients > 0) return;
     const doubtful = new Set<Usage>([this]);

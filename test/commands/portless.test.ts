@@ -1,5 +1,6 @@
 /** `wakeport run` with a process that no client connects to, and wakes with one that serves clients. */
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
 import { suite, test } from "node:test";
 import type { ServiceStatus } from "../../src/admin/api.ts";
 import { Program, temporaryFile, until, wakeport } from "../support/program.ts";
@@ -42,6 +43,23 @@ services:
     await program.logged("target.asleep", 2);
     const slept = program.log.filter(({ event }) => event === "target.asleep").map(({ services }) => services);
     assert.deepEqual(slept, [["web"], ["worker"]]);
+
+    // It gets a port, and gives it back.
+    const own = await freePort();
+    const withPort = yaml
+      .replace("worker: {", `worker: { ports: ["127.0.0.1:${own}:${await freePort()}"],`)
+      .replace("{ log: working }", "tcp");
+    for (const [count, [text, fronts]] of [[withPort, [`127.0.0.1:${own}`]] as const, [yaml, []] as const].entries()) {
+      await writeFile(file.path, text);
+      program.child.kill("SIGHUP");
+      await program.logged("config.reloaded", count + 1);
+      const told = await statusOf();
+      assert.deepEqual(
+        told.ports.map(({ front }) => front),
+        fronts,
+      );
+    }
+    await assert.rejects(connect(own), { code: "ECONNREFUSED" });
     program.child.kill("SIGTERM");
     assert.equal((await program.finished()).code, 0);
   });
