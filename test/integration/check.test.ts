@@ -14,7 +14,9 @@ engineTest("check reports missing containers, restart policies and unreachable n
     await lab.container({ program: echo(), restart: "always" }),
   ];
   const lonely = await lab.container({ program: echo(), network: "none" });
+  const passing = await lab.container({ program: echo(), autoRemove: true });
   const names = {
+    passing: passing.name,
     good: good.name,
     also: good.name,
     always: always.name,
@@ -33,10 +35,11 @@ engineTest("check reports missing containers, restart policies and unreachable n
   const [head = "", ...lines] = (stdout.split(/^containers, /m)[1] ?? "").split("\n").filter((line) => line !== "");
   assert.match(head, /^as \S+ knows them:$/);
   const problems = lines.map((line) => line.trim()).toSorted();
-  assert.equal(problems.length, 3, stdout);
+  assert.equal(problems.length, 4, stdout);
   assert.match(problems[0] ?? "", /^always: container \S+ has "restart: always": .*set restart: "no"/);
   assert.match(problems[1] ?? "", /^gone: .*-gone/);
   assert.match(problems[2] ?? "", /^lonely: .*network/);
+  assert.match(problems[3] ?? "", /^passing: .*--rm/);
 });
 
 engineTest(

@@ -37,6 +37,8 @@ export interface ContainerSpec {
   readonly tty?: boolean;
   /** Ports of 127.0.0.1 that lead to the same ports of the container, as `8080/tcp`. */
   readonly published?: readonly string[];
+  /** As `docker run --rm`. */
+  readonly autoRemove?: boolean;
   /** Default: "no". */
   readonly restart?: "no" | "unless-stopped" | "on-failure" | "always";
   /** Default: the engine's own. */
@@ -306,6 +308,7 @@ function createOptions(name: string, spec: ContainerSpec): Dockerode.ContainerCr
       ...(memoryBytes !== undefined && { Memory: memoryBytes, MemorySwap: memoryBytes }),
       ...(network !== undefined && { NetworkMode: network }),
       Binds: [...binds],
+      AutoRemove: spec.autoRemove ?? false,
       PortBindings: Object.fromEntries(
         published.map((port) => [port, [{ HostIp: "127.0.0.1", HostPort: port.split("/")[0] ?? "" }]]),
       ),
