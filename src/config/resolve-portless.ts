@@ -56,9 +56,7 @@ export function resolvePortless(
     const message = `service "${name}": "${listening}" is about clients, and a service without "ports" has none`;
     report({ path: [...path, "process"], key: listening, message, hint: 'remove it, or add "ports"' });
   }
-  // Workers talk to queues and databases while nothing is to be done.
-  const { direct_traffic = "ignore" } = own;
-  return { own: { ...withoutClients(own), direct_traffic }, defaults: withoutClients(defaults) };
+  return { own: withoutClients(own), defaults: withoutClients(defaults) };
 }
 
 function withoutClients<T extends object>(keys: T): T & { readonly [Key in AboutClients]?: undefined } {

@@ -47,15 +47,6 @@ suite("a service without ports", () => {
     );
   });
 
-  test("may have any traffic of its own, unless it says otherwise", () => {
-    const { services } = parse(
-      `${web}, a: { container: a, with: [web] }, b: { container: b, with: [web], direct_traffic: { threshold: 1m } }`,
-      "defaults: { direct_traffic: hold }",
-    );
-    const tolerated = services.map(({ directTrafficBytes }) => directTrafficBytes);
-    assert.deepEqual(tolerated, [1024, undefined, 1024 ** 2]);
-  });
-
   test("may be a container, one that is created, and a process", () => {
     const kinds = ["container: { image: a }", "container: { service: a, project: b }", "process: { command: [a] }"];
     for (const kind of kinds) assert.deepEqual(problems(`${web}, a: { ${kind}, with: [web] }`), []);
