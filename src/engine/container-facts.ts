@@ -32,6 +32,8 @@ export interface ContainerFacts {
   readonly name: string;
   /** The image, as the container was created of it. */
   readonly image: string;
+  /** Of its main process, on the engine's machine; 0 while it does not run. */
+  readonly pid: number;
   readonly isRunning: boolean;
   readonly isPaused: boolean;
   /** Down, and about to be started again by its restart policy. */
@@ -112,6 +114,7 @@ export function factsOf(info: Dockerode.ContainerInspectInfo, isPodman: boolean)
     id: info.Id,
     name: info.Name.replace(/^\//, ""),
     image: config.Image,
+    pid: state.Pid,
     isRunning: runs(state) && !state.Restarting,
     isPaused: state.Paused,
     isRestarting: state.Restarting,

@@ -4,6 +4,9 @@ import { CLOSE_WAIT, ESTABLISHED, LISTENING, type SocketRow } from "./socket-tab
 /** How the kernel writes an IPv4 address in the table of IPv6. */
 const MAPPED = /^0{16}(?:FFFF0000|0000FFFF)(?=[0-9A-F]{8}:)/;
 
+/** 127.0.0.0/8, the first byte of which comes last, and ::1. */
+const LOOPBACK = /^(?:[0-9A-F]{6}7F|0{24}01000000):/;
+
 /**
  * Counts the open connections of each port that one of `sockets` listens on. A connection within the processes does not
  * count, nor does one whose client on this machine has closed it.
@@ -29,6 +32,17 @@ export function directConnections(
     return client === undefined || (client.inode !== 0 && !sockets.has(client.inode));
   });
   return new Map([...Map.groupBy(counted, ({ local }) => portOf(local))].map(([one, all]) => [one, all.length]));
+}
+
+/**
+ * Counts the connections that clients from elsewhere have to the ports that are listened on in a network.
+ *
+ * @param rows of both tables of TCP of that network
+ */
+export function connectionsFromOutside(rows: readonly SocketRow[]): number {
+  const ports = new Set(rows.filter(({ state }) => state === LISTENING).map(({ local }) => portOf(local)));
+  const open = rows.filter(({ state, local }) => state === ESTABLISHED && ports.has(portOf(local)));
+  return open.filter(({ remote }) => !LOOPBACK.test(plain(remote))).length;
 }
 
 function portOf(end: string): number {

@@ -34,9 +34,13 @@ export function socketRows(name: TableName): SocketRow[] {
   }
 }
 
-/** The same, read while everything else goes on: the table is long on a busy machine. */
-export async function readSocketRows(name: TableName): Promise<SocketRow[]> {
-  return parse(await readFile(fileOf(name), "latin1").catch(() => ""));
+/**
+ * The same, read while everything else goes on: the table is long on a busy machine.
+ *
+ * @param pid whose network it is
+ */
+export async function readSocketRows(name: TableName, pid: number | "self" = "self"): Promise<SocketRow[]> {
+  return parse(await readFile(fileOf(name, pid), "latin1").catch(() => ""));
 }
 
 /** @returns the numbers of the sockets that a process has open; empty where this user may not see them */
@@ -73,8 +77,8 @@ function namesIn(folder: string): readonly string[] {
   }
 }
 
-function fileOf(name: TableName): string {
-  return `/proc/self/net/${name}`;
+function fileOf(name: TableName, pid: number | "self" = "self"): string {
+  return `/proc/${pid}/net/${name}`;
 }
 
 function parse(table: string): SocketRow[] {

@@ -1,9 +1,12 @@
-/** Use of a running container that does not pass through wakeport: exec sessions, and traffic on its networks. */
+/** Use of a running container that does not pass through wakeport: exec sessions, traffic, and open connections. */
+import { readFile } from "node:fs/promises";
 import { delay } from "../async.ts";
 import type { ContainerFacts } from "../engine/container-facts.ts";
 import type { Engine } from "../engine/engine.ts";
 import { exchangedBytes, type Traffic } from "../engine/traffic.ts";
 import { TargetError } from "../errors.ts";
+import { connectionsFromOutside } from "../net/direct-connections.ts";
+import { readSocketRows } from "../net/socket-table.ts";
 
 /** A health check is an exec session too. One that runs for longer than this counts as use, until the next check. */
 const LONGEST_HEALTH_CHECK_MS = 5_000;
@@ -24,13 +27,15 @@ export class DirectUse {
    * @throws TargetError
    */
   async find(facts: ContainerFacts, most: number | undefined, signal: AbortSignal): Promise<readonly string[]> {
-    const [sessions, bytes] = await Promise.all([
+    const [sessions, bytes, connections] = await Promise.all([
       this.#sessions(facts, signal),
       most === undefined ? 0 : this.#exchanged(facts, signal),
+      most === undefined ? 0 : openConnections(facts),
     ]);
     return [
-      ...(sessions > 0 ? [sessions === 1 ? "an exec session" : `${sessions} exec sessions`] : []),
+      ...(sessions > 0 ? [counted(sessions, "exec session")] : []),
       ...(bytes > (most ?? 0) ? [`${formatBytes(bytes)} of traffic not through wakeport`] : []),
+      ...(connections > 0 ? [`${counted(connections, "open connection")} not through wakeport`] : []),
     ];
   }
 
@@ -54,6 +59,23 @@ export class DirectUse {
     this.#last = traffic && { life, traffic };
     return traffic === undefined || last?.life !== life ? 0 : exchangedBytes(last.traffic, traffic);
   }
+}
+
+/**
+ * Counts the connections to a container that are open while no client of wakeport is connected, silent ones too. 0 where
+ * its network cannot be seen: from another container, or of another machine's engine.
+ */
+async function openConnections({ id, pid, networkMode, networkOf }: ContainerFacts): Promise<number> {
+  const hasOwnNetwork = networkMode !== "host" && networkOf === undefined;
+  // The same number may be another process here than on the engine's machine.
+  const cgroup = hasOwnNetwork && pid > 0 ? await readFile(`/proc/${pid}/cgroup`, "utf8").catch(() => "") : "";
+  if (!cgroup.includes(id)) return 0;
+  const rows = await Promise.all([readSocketRows("tcp", pid), readSocketRows("tcp6", pid)]);
+  return connectionsFromOutside(rows.flat());
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 /** A proxy may refuse statistics, which the engine reports; an engine may not have them. */

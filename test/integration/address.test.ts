@@ -27,6 +27,7 @@ function container(name: string, networks: readonly ContainerNetwork[], networkM
     hasTty: false,
     restartPolicy: "no",
     image: "busybox",
+    pid: 1,
     publishedPorts: [],
     links: [],
     mounts: [],

@@ -1,6 +1,6 @@
 /** Use of a container that does not pass through wakeport keeps it awake; the noise of a quiet network does not. */
 import assert from "node:assert/strict";
-import { type ContainerSpec, echo, type TestContainer } from "../support/containers.ts";
+import { type ContainerSpec, echo, type TestContainer, udpEcho } from "../support/containers.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { connecting, eventually, freePort, type Peer } from "../support/tcp.ts";
 import { engineTest, type Lab } from "./lab.ts";
@@ -44,12 +44,12 @@ async function talking(client: Peer, body: () => Promise<void>): Promise<void> {
   }
 }
 
-/** A container that keeps one connection to a target and sends `bytes` bytes through it every 100 ms. */
+/** A container that keeps one connection to a target and sends `bytes` bytes through it every 100 ms; 0: it is silent. */
 async function pool(lab: Lab, address: string, network: string, bytes = 64): Promise<TestContainer> {
   const program = `
     const socket = require("node:net").connect(${PORT}, ${JSON.stringify(address)});
     socket.on("error", () => process.exit(1)).resume().on("connect", () => console.log("connected"));
-    setInterval(() => socket.write("x".repeat(${bytes})), 100);
+    setInterval(() => ${bytes} > 0 && socket.write("x".repeat(${bytes})), 100);
     process.on("SIGTERM", () => process.exit(0));
   `;
   const container = await lab.container({ program, network });
@@ -91,7 +91,7 @@ engineTest("an exec session keeps a target awake until it ends", async (lab) => 
     await exec.start({ Detach: true });
     return exec;
   });
-  assert.deepEqual(await heldBy(wakeport), ["an exec session"]);
+  assert.deepEqual(await heldBy(wakeport), ["1 exec session"]);
   const { Pid } = await session.inspect();
   process.kill(Pid, "SIGKILL");
   await asleep(target);
@@ -132,9 +132,28 @@ engineTest("direct_traffic: ignore lets a target sleep under traffic", async (la
 
 engineTest("direct_traffic: { threshold } lets a target sleep under less traffic", async (lab) => {
   const network = await lab.engine.network();
+  const target = await lab.container({ program: udpEcho(), network });
+  const service = { to: target, front: "udp", udp: { flow_timeout: "300ms" } } as const;
+  const wakeport = await lab.wakeport({ echo: { ...service, ...IDLE, direct_traffic: { threshold: "1m" } } });
+  const client = await wakeport.sender("echo");
+  client.send("wake up");
+  await client.receives(1);
+  // Datagrams, because an open connection holds the target whatever it carries.
+  const program = `
+    const socket = require("node:dgram").createSocket("udp4");
+    setInterval(() => socket.send("x".repeat(64), ${PORT}, ${JSON.stringify(await target.address(network))}), 50);
+  `;
+  await (await lab.container({ program, network })).start();
+  await asleep(target);
+});
+
+engineTest("a silent connection from another container keeps a target awake", async (lab) => {
+  const network = await lab.engine.network();
   const target = await lab.container({ program: echo(), network });
-  const wakeport = await lab.wakeport({ echo: { to: target, ...IDLE, direct_traffic: { threshold: "1m" } } });
-  await withClient(wakeport, async () => pool(lab, await target.address(network), network));
+  const wakeport = await lab.wakeport({ echo: { to: target, ...IDLE } });
+  const other = await withClient(wakeport, async () => pool(lab, await target.address(network), network, 0));
+  assert.deepEqual(await heldBy(wakeport), ["1 open connection not through wakeport"]);
+  await other.stop(1);
   await asleep(target);
 });
 
