@@ -174,6 +174,7 @@ export class Activator {
       probe: () => this.#probe,
       limitMs: () => this.#policy.startTimeoutMs,
       timeoutError: () => this.#timeoutError(),
+      mayThaw: () => !this.#state.closing,
       onSight: (sight) => {
         if (sight !== undefined) this.#saw(sight);
         return this.#up;

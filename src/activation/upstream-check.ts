@@ -13,6 +13,8 @@ export interface UpstreamCheckOptions {
   /** What the check may take in all, in milliseconds. */
   readonly limitMs: () => number;
   readonly timeoutError: () => Error;
+  /** Whether a paused target may be unpaused: it is started if it went down since the look. */
+  readonly mayThaw: () => boolean;
   /** Called with what a look told; answers where the target is to be probed, undefined when it is down. */
   readonly onSight: (sight: Sight | undefined) => Upstream | undefined;
 }
@@ -66,12 +68,12 @@ export class UpstreamCheck {
   }
 
   async #check(limit: AbortSignal): Promise<void> {
-    const { probe, onSight } = this.#options;
+    const { probe, onSight, mayThaw } = this.#options;
     const sight = await this.#look(limit);
     limit.throwIfAborted();
     let upstream = onSight(sight);
     limit.throwIfAborted();
-    if (sight?.up === false && sight.pausedLife !== undefined) {
+    if (sight?.up === false && sight.pausedLife !== undefined && mayThaw()) {
       await abortable(this.#thaw(limit), limit);
       const thawed = await this.#look(limit);
       limit.throwIfAborted();

@@ -135,7 +135,7 @@ engineTest("direct_traffic: { threshold } lets a target sleep under less traffic
   const target = await lab.container({ program: udpEcho(), network });
   const service = { to: target, front: "udp", udp: { flow_timeout: "300ms" } } as const;
   const wakeport = await lab.wakeport({ echo: { ...service, ...IDLE, direct_traffic: { threshold: "1m" } } });
-  const client = await wakeport.sender("echo");
+  using client = await wakeport.sender("echo");
   client.send("wake up");
   await client.receives(1);
   // Datagrams, because an open connection holds the target whatever it carries.
