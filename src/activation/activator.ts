@@ -84,7 +84,7 @@ export interface ActivatorView {
   /** What else needs the target at this moment, besides clients. */
   readonly dependents: readonly string[];
   /** Use that does not pass through wakeport, found when the idle time was over; empty when there was none. */
-  readonly otherUse: readonly string[];
+  readonly keptAwakeBy: readonly string[];
   readonly held: number;
   readonly waiting: number;
   /** While the target is up but not ready: what is still missing. */
@@ -161,7 +161,7 @@ export class Activator {
       trafficBytes: () => this.#policy.directTrafficBytes,
       ...(options.group && { useOfOthers: () => options.group?.sessionsBeside(this) ?? Promise.resolve([]) }),
       onIdle: () => this.#dispatch("idle"),
-      onOtherUse: (uses) => this.#observer.heldAwake({ target: target.name, services: this.#services, uses }),
+      onKeptAwake: (uses) => this.#observer.keptAwake({ target: target.name, services: this.#services, uses }),
     });
     this.#lookout = new Lookout({ target, epoch: () => this.#epoch, onSight: (sight) => this.#saw(sight) });
     this.#stopper = new Stopper({
@@ -311,7 +311,7 @@ export class Activator {
       cause: this.#chronicle.cause,
       since: this.#chronicle.since,
       dependents: this.#claims.dependents,
-      otherUse: this.#idle.otherUse,
+      keptAwakeBy: this.#idle.keptAwakeBy,
       held: this.#claims.held,
       waiting: this.#claims.waiting,
       awakeMs: this.#chronicle.awakeMs,
@@ -613,7 +613,7 @@ export class Activator {
   /** The target stays up, and is served on. */
   #kept(error: Error): void {
     this.#sleep = undefined;
-    this.#observer.heldAwake({ target: this.target.name, services: this.#services, uses: [error.message] });
+    this.#observer.keptAwake({ target: this.target.name, services: this.#services, uses: [error.message] });
     this.#dispatch("kept", { error });
   }
 

@@ -15,7 +15,7 @@ export interface IdleCheckOptions {
   /** The target was idle for its whole idle time. */
   readonly onIdle: () => void;
   /** The idle time is over, and something that bypasses wakeport uses the target. Not repeated for the same uses. */
-  readonly onOtherUse: (uses: readonly string[]) => void;
+  readonly onKeptAwake: (uses: readonly string[]) => void;
 }
 
 interface Question {
@@ -40,7 +40,7 @@ export class IdleCheck {
   #round = new AbortController();
   /** The last question; the next one waits for it. */
   #asked: Promise<unknown> = Promise.resolve();
-  #otherUse: readonly string[] = [];
+  #keptAwakeBy: readonly string[] = [];
   #repeatMs = 0;
   #isMeasuring = false;
   /** What was found before dependents were put to sleep; undefined if none was in this idle time. */
@@ -58,8 +58,8 @@ export class IdleCheck {
   }
 
   /** What kept the target awake at the end of the last idle time; empty when nothing did. */
-  get otherUse(): readonly string[] {
-    return this.#otherUse;
+  get keptAwakeBy(): readonly string[] {
+    return this.#keptAwakeBy;
   }
 
   /**
@@ -81,7 +81,7 @@ export class IdleCheck {
 
   /** Asks for a first time, soon. Does nothing if that is done or under way in this idle time. */
   measure(idleMs: number): void {
-    if (this.#options.target.otherUse === undefined || this.#isMeasuring) return;
+    if (this.#options.target.keptAwakeBy === undefined || this.#isMeasuring) return;
     this.#isMeasuring = true;
     this.#settle = setTimeout(
       () => {
@@ -115,7 +115,7 @@ export class IdleCheck {
     this.#round = new AbortController();
     this.#restartMeasuring();
     this.#sample = undefined;
-    this.#otherUse = [];
+    this.#keptAwakeBy = [];
   }
 
   #restartMeasuring(): void {
@@ -126,7 +126,7 @@ export class IdleCheck {
 
   #expired(): void {
     const { target, useOfOthers, onIdle } = this.#options;
-    if (target.otherUse === undefined && useOfOthers === undefined) return onIdle();
+    if (target.keptAwakeBy === undefined && useOfOthers === undefined) return onIdle();
     // Rejects only when `onIdle` throws.
     void this.#decide(bothOf(this.#sample ?? [], this.#ask({ isTrafficKnown: this.#isTrafficKnown })));
   }
@@ -145,9 +145,9 @@ export class IdleCheck {
     if (this.#sample !== undefined) this.#restartMeasuring();
     this.#sample = undefined;
     this.start(this.#repeatMs, this.#repeatMs);
-    const isKnown = uses.length === this.#otherUse.length;
-    this.#otherUse = uses;
-    if (!isKnown) this.#options.onOtherUse(uses);
+    const isKnown = uses.length === this.#keptAwakeBy.length;
+    this.#keptAwakeBy = uses;
+    if (!isKnown) this.#options.onKeptAwake(uses);
   }
 
   #ask({ isHeld = false, isTrafficKnown = false }: Question = {}): Promise<Answer> {
@@ -156,7 +156,7 @@ export class IdleCheck {
       if (signal.aborted) return undefined;
       const question = AbortSignal.any([signal, AbortSignal.timeout(OTHER_USE_MS)]);
       const { target, trafficBytes } = this.#options;
-      const answer = target.otherUse?.(isTrafficKnown ? undefined : trafficBytes(), question, isHeld) ?? [];
+      const answer = target.keptAwakeBy?.(isTrafficKnown ? undefined : trafficBytes(), question, isHeld) ?? [];
       const uses = await Promise.resolve(answer).catch((error: Error) => [`its use is not known: ${error.message}`]);
       return signal.aborted ? undefined : uses;
     });

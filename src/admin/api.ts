@@ -20,7 +20,7 @@ export interface ServiceStatus {
   /** Targets that need this one at this moment. */
   readonly dependents: readonly string[];
   /** What keeps it awake although no client uses it: use that bypasses wakeport. Absent when nothing does. */
-  readonly held_by?: readonly string[];
+  readonly kept_awake_by?: readonly string[];
   readonly target: string;
   /** Services with which this one is woken; absent if there are none. */
   readonly with?: readonly string[];
@@ -95,7 +95,7 @@ export interface UnnamedStatus {
   readonly cause: string;
   readonly since: string;
   readonly dependents: readonly string[];
-  readonly held_by?: readonly string[];
+  readonly kept_awake_by?: readonly string[];
   readonly idle_deadline?: string;
 }
 
@@ -133,7 +133,7 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
     name: service.name,
     state: live === undefined ? "disabled" : view === undefined ? "listening" : stateOf(view),
     dependents: view?.dependents ?? [],
-    ...heldBy(view),
+    ...keptAwakeBy(view),
     ...(view !== undefined && { cause: view.missing ?? view.cause, since: rfc3339(view.since) }),
     target,
     ...(service.wakesWith.length > 0 && { with: service.wakesWith }),
@@ -157,8 +157,8 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
   };
 }
 
-function heldBy(view: ActivatorView | undefined): Pick<ServiceStatus, "held_by"> {
-  return view === undefined || view.otherUse.length === 0 ? {} : { held_by: view.otherUse };
+function keptAwakeBy(view: ActivatorView | undefined): Pick<ServiceStatus, "kept_awake_by"> {
+  return view === undefined || view.keptAwakeBy.length === 0 ? {} : { kept_awake_by: view.keptAwakeBy };
 }
 
 function portStatus(port: ServicePort, hasTarget: boolean): PortStatus {
@@ -196,7 +196,7 @@ export function unnamedStatus(view: ActivatorView): UnnamedStatus {
   return {
     target,
     dependents,
-    ...heldBy(view),
+    ...keptAwakeBy(view),
     state: stateOf(view),
     cause: missing ?? cause,
     since: rfc3339(since),

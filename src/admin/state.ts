@@ -91,12 +91,12 @@ export function stateLines(report: StateReport): string[] {
     ...(bans === undefined ? [] : [`bans = ${bans.count}`]),
     ...indented((bans?.latest ?? []).map(({ source, until }) => `${source} until ${until}`)),
     ...services.flatMap(serviceLines),
-    ...unnamed.flatMap(({ target, state, cause, since: at, dependents, held_by = [] }) => [
+    ...unnamed.flatMap(({ target, state, cause, since: at, dependents, kept_awake_by = [] }) => [
       target,
       ...indented([
         `state = ${state}: ${cause}, since ${at}`,
         ...list("needed by", dependents),
-        ...list("held by", held_by),
+        ...list("kept awake by", kept_awake_by),
       ]),
     ]),
     ...labels.map(({ container, problem }) => `label problem = ${container}: ${problem}`),
@@ -115,7 +115,7 @@ function serviceLines(service: ServiceState): string[] {
       `target = ${target}`,
       ...list("ports", fronts),
       ...list("needed by", service.dependents),
-      ...list("held by", service.held_by ?? []),
+      ...list("kept awake by", service.kept_awake_by ?? []),
       ...list("waits for", service.pending ?? []),
       ...optional("sleeps at", service.idle_deadline),
       ...optional("last activity", service.last_activity),

@@ -12,7 +12,7 @@ const MOST_CLIENTS_SHOWN = 20;
 /** One fact per line; facts that a service does not have are left out. `now` is Unix time in milliseconds. */
 export function formatDetails(service: ServiceDetails, now: number): string {
   const { name, state, cause, since, target, ports, connections, waiting, open, group } = service;
-  const { with: leaders = [], pending = [], held_by = [], dependents, last_lines = [] } = service;
+  const { with: leaders = [], pending = [], kept_awake_by = [], dependents, last_lines = [] } = service;
   const rows = [
     ...row("state", [state, cause !== state && cause, since && `for ${ago(since, now)}`].filter(Boolean).join(", ")),
     ...row("target", target),
@@ -21,7 +21,7 @@ export function formatDetails(service: ServiceDetails, now: number): string {
     ...row("group", group),
     ...row("connections", `${connections} served, ${waiting} waiting`),
     ...row("waiting for", pending.join(", ")),
-    ...row("held by", held_by.join(", ")),
+    ...row("kept awake by", kept_awake_by.join(", ")),
     ...row("needed by", dependents.join(", ")),
     ...row("sleeps in", service.idle_deadline && inTime(service.idle_deadline, now)),
     ...row("idle timeout", service.idle_timeout_ms && formatDuration(service.idle_timeout_ms)),

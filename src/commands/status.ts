@@ -69,8 +69,8 @@ export function format(
   const needed = [...services, ...unnamed].flatMap(({ target, dependents }) =>
     dependents.length === 0 ? [] : [`${target}: needed by ${dependents.join(", ")}`],
   );
-  const held = [...services, ...unnamed].flatMap(({ target, held_by = [] }) =>
-    held_by.length === 0 ? [] : [`${target}: kept awake by ${held_by.join("; ")}`],
+  const held = [...services, ...unnamed].flatMap(({ target, kept_awake_by = [] }) =>
+    kept_awake_by.length === 0 ? [] : [`${target} is kept awake: ${kept_awake_by.join("; ")}`],
   );
   const failures = services.flatMap(({ name, last_error }) =>
     last_error === undefined ? [] : [`${name}: ${last_error}`],

@@ -165,7 +165,7 @@ export class ContainerTarget implements Target {
     }
   }
 
-  async otherUse(
+  async keptAwakeBy(
     trafficBytes: number | undefined,
     signal: AbortSignal,
     isHeld: boolean = false,

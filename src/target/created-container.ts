@@ -70,8 +70,12 @@ export class CreatedContainer implements Target {
     }
   }
 
-  otherUse(trafficBytes: number | undefined, signal: AbortSignal, isHeld: boolean = false): Promise<readonly string[]> {
-    return this.#container.otherUse(trafficBytes, signal, isHeld);
+  keptAwakeBy(
+    trafficBytes: number | undefined,
+    signal: AbortSignal,
+    isHeld: boolean = false,
+  ): Promise<readonly string[]> {
+    return this.#container.keptAwakeBy(trafficBytes, signal, isHeld);
   }
 
   async sleep(action: SleepAction, signal: AbortSignal): Promise<void> {

@@ -34,8 +34,8 @@ export class DirectUse {
     ]);
     return [
       ...(sessions > 0 ? [counted(sessions, "exec session")] : []),
-      ...(bytes > (most ?? 0) ? [`${formatBytes(bytes)} of traffic not through wakeport`] : []),
-      ...(connections > 0 ? [`${counted(connections, "open connection")} not through wakeport`] : []),
+      ...(bytes > (most ?? 0) ? [`${formatBytes(bytes)} of direct traffic`] : []),
+      ...(connections > 0 ? [`${counted(connections, "direct connection")}`] : []),
     ];
   }
 

@@ -98,7 +98,7 @@ export class ProcessTarget implements Target {
     return "started";
   }
 
-  async otherUse(trafficBytes: number | undefined): Promise<readonly string[]> {
+  async keptAwakeBy(trafficBytes: number | undefined): Promise<readonly string[]> {
     const life = this.#life;
     if (trafficBytes === undefined || life === undefined || life.exit !== undefined) return [];
     const rows = await Promise.all([readSocketRows("tcp"), readSocketRows("tcp6")]);

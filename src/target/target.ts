@@ -69,7 +69,7 @@ export interface Target {
    * @param isHeld whether dependents keep it awake now, so that what forbids to put it to sleep does not matter yet
    * @throws TargetError when that cannot be known
    */
-  otherUse?(trafficBytes: number | undefined, signal: AbortSignal, isHeld?: boolean): Promise<readonly string[]>;
+  keptAwakeBy?(trafficBytes: number | undefined, signal: AbortSignal, isHeld?: boolean): Promise<readonly string[]>;
 
   /**
    * Puts it away and resolves when that is done. A target that is gone is down; one that is down cannot be paused.

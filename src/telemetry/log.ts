@@ -132,9 +132,9 @@ export function logObserver(log: Log): Observer {
     state: (change) => logState(log, change),
     activation: (report) => logActivation(log, report),
     sleep: (report) => logSleep(log, report),
-    heldAwake: ({ target, services, uses }) => {
-      const words = `${subjectOf({ target, services })} stays awake: ${uses.join("; ")}`;
-      log.info({ event: "target.held_awake", target, services, uses }, words);
+    keptAwake: ({ target, services, uses }) => {
+      const words = `${subjectOf({ target, services })} is kept awake: ${uses.join("; ")}`;
+      log.info({ event: "target.kept_awake", target, services, uses }, words);
     },
     stopFailed: (report) => logStopFailure(log, report),
     connectionOpened: ({ service, id, client, front, pid }) => {

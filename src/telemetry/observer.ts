@@ -60,7 +60,7 @@ export interface StopFailure {
 }
 
 /** An idle target that is not put to sleep. */
-export interface HeldAwakeReport {
+export interface KeptAwakeReport {
   readonly target: string;
   readonly services: readonly string[];
   /** What holds it: use that does not pass through wakeport, or why wakeport may not stop it. */
@@ -176,7 +176,7 @@ export interface Observer {
   activation(report: ActivationReport): void;
   sleep(report: SleepReport): void;
   /** An idle target stays awake. Reported when that begins, and when the reasons change. */
-  heldAwake(report: HeldAwakeReport): void;
+  keptAwake(report: KeptAwakeReport): void;
   stopFailed(report: StopFailure): void;
   /** A client waits no longer: the way to what serves it is open. */
   connectionOpened(facts: ConnectionFacts): void;
@@ -208,7 +208,7 @@ const silent: Observer = {
   state: () => {},
   activation: () => {},
   sleep: () => {},
-  heldAwake: () => {},
+  keptAwake: () => {},
   stopFailed: () => {},
   connectionOpened: () => {},
   connection: () => {},
@@ -239,7 +239,7 @@ export function fanOut(...observers: readonly Observer[]): Observer {
     state: (change) => observers.forEach((o) => o.state(change)),
     activation: (report) => observers.forEach((o) => o.activation(report)),
     sleep: (report) => observers.forEach((o) => o.sleep(report)),
-    heldAwake: (report) => observers.forEach((o) => o.heldAwake(report)),
+    keptAwake: (report) => observers.forEach((o) => o.keptAwake(report)),
     stopFailed: (report) => observers.forEach((o) => o.stopFailed(report)),
     connectionOpened: (facts) => observers.forEach((o) => o.connectionOpened(facts)),
     connection: (report) => observers.forEach((o) => o.connection(report)),

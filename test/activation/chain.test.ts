@@ -155,7 +155,7 @@ suite("use that does not pass through wakeport", () => {
     using project = new Project({ web: { needs: ["db"] }, db: {} });
     const askedAtMs: number[] = [];
     const uses = ["an exec session"];
-    project.stage("db").target.otherUse = () => {
+    project.stage("db").target.keptAwakeBy = () => {
       askedAtMs.push(project.clock.nowMs);
       return Promise.resolve([...uses]);
     };
@@ -179,7 +179,7 @@ suite("use that does not pass through wakeport", () => {
     for (const policy of [{}, long]) {
       using project = new Project({ web: { needs: ["db"] }, db: { policy: { ...policy, directTrafficBytes: 0 } } });
       let bytes = 0;
-      project.stage("db").target.otherUse = async (most, _signal, isHeld) => {
+      project.stage("db").target.keptAwakeBy = async (most, _signal, isHeld) => {
         if (isHeld !== true && project.states["web"] === "ready") return ["web depends on it"];
         if (most === undefined) return [];
         await new Promise((resolve) => setTimeout(resolve, 300));
@@ -201,17 +201,17 @@ suite("use that does not pass through wakeport", () => {
   test("is found although it ended before the last dependent was put to sleep", async () => {
     using project = new Project({ web: { needs: ["db"] }, db: {} });
     let uses: readonly string[] = [];
-    project.stage("db").target.otherUse = () => {
+    project.stage("db").target.keptAwakeBy = () => {
       const found = uses;
       uses = [];
       return Promise.resolve(found);
     };
     project.stage("web").claim((claim) => claim.release());
     await project.clock.advance(idleTimeoutMs / 2);
-    uses = ["12 kB of traffic not through wakeport"];
+    uses = ["12 kB of direct traffic"];
     await project.clock.advance(idleTimeoutMs / 2 + 20);
     assert.deepEqual(project.states, { web: "asleep", db: "ready" });
-    assert.deepEqual(project.stage("db").activator.view.otherUse, ["12 kB of traffic not through wakeport"]);
+    assert.deepEqual(project.stage("db").activator.view.keptAwakeBy, ["12 kB of direct traffic"]);
     await project.clock.advance(idleTimeoutMs);
     assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
   });
@@ -221,8 +221,8 @@ suite("use that does not pass through wakeport", () => {
     const policy = { directTrafficBytes: 0 };
     using project = new Project({ web: { group, needs: ["db"] }, worker: { group }, db: { group, policy } });
     // A worker that polls the database.
-    project.stage("db").target.otherUse = async (most) =>
-      most !== undefined && project.states["worker"] === "ready" ? ["9 kB of traffic"] : [];
+    project.stage("db").target.keptAwakeBy = async (most) =>
+      most !== undefined && project.states["worker"] === "ready" ? ["9 kB of direct traffic"] : [];
     project.stage("web").claim((claim) => claim.release());
     await project.clock.advance(idleTimeoutMs + 100);
     assert.deepEqual(project.states, { web: "asleep", worker: "asleep", db: "ready" });
@@ -235,13 +235,13 @@ suite("use that does not pass through wakeport", () => {
       const group = new Group("shop");
       using project = new Project({ web: { group, needs: ["db"] }, worker: { group }, db: { group } });
       const uses = ["an exec session"];
-      for (const name of ["web", "db"]) project.stage(name).target.otherUse = () => Promise.resolve([]);
-      project.stage(used).target.otherUse = () => Promise.resolve([...uses]);
+      for (const name of ["web", "db"]) project.stage(name).target.keptAwakeBy = () => Promise.resolve([]);
+      project.stage(used).target.keptAwakeBy = () => Promise.resolve([...uses]);
       project.stage("web").claim((claim) => claim.release());
       await project.clock.advance(5 * idleTimeoutMs);
       assert.deepEqual(project.states, { web: "ready", worker: "ready", db: "ready" }, used);
       const held = used === "web" ? "worker" : "web";
-      assert.deepEqual(project.stage(held).activator.view.otherUse, [`${used}: an exec session`]);
+      assert.deepEqual(project.stage(held).activator.view.keptAwakeBy, [`${used}: an exec session`]);
       uses.pop();
       await project.clock.advance(2 * idleTimeoutMs + 100);
       assert.deepEqual(project.states, { web: "asleep", worker: "asleep", db: "asleep" }, used);
@@ -252,7 +252,7 @@ suite("use that does not pass through wakeport", () => {
   test("is not measured while a client of a dependent comes back", async () => {
     using project = new Project({ web: { needs: ["db"] }, db: {} });
     let asked = 0;
-    project.stage("db").target.otherUse = async () => {
+    project.stage("db").target.keptAwakeBy = async () => {
       asked += 1;
       return [];
     };
@@ -421,7 +421,7 @@ suite("a companion", () => {
   test("stays awake with a target that min_uptime, or use past wakeport, keeps awake", async () => {
     using project = new Project({ ...pair, web: { ...pair.web, policy: { minUptimeMs: 3 * idleTimeoutMs } } });
     const uses = ["an exec session"];
-    project.stage("web").target.otherUse = () => Promise.resolve([...uses]);
+    project.stage("web").target.keptAwakeBy = () => Promise.resolve([...uses]);
     project.stage("web").claim((claim) => claim.release());
     await project.clock.advance(5 * idleTimeoutMs);
     assert.deepEqual(project.states, { web: "ready", worker: "ready" });

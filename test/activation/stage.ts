@@ -4,7 +4,7 @@ import type { Lease } from "../../src/activation/lease.ts";
 import type { Probe } from "../../src/activation/run.ts";
 import {
   type ActivationReport,
-  type HeldAwakeReport,
+  type KeptAwakeReport,
   observer,
   type SleepReport,
   type StateChange,
@@ -84,7 +84,7 @@ export class Stage implements Disposable {
   #probed = "";
   readonly activations: ActivationReport[] = [];
   readonly sleeps: SleepReport[] = [];
-  readonly heldAwake: HeldAwakeReport[] = [];
+  readonly keptAwake: KeptAwakeReport[] = [];
   readonly stopFailures: { readonly error: Error; readonly retryMs: number }[] = [];
 
   constructor(changes: Partial<Policy> = {}, { clock, ...parts }: StageParts = {}) {
@@ -99,7 +99,7 @@ export class Stage implements Disposable {
         state: (change) => this.#changed(change),
         activation: (report) => this.activations.push(report),
         sleep: (report) => this.sleeps.push(report),
-        heldAwake: (report) => this.heldAwake.push(report),
+        keptAwake: (report) => this.keptAwake.push(report),
         stopFailed: ({ error, retryMs }) => this.stopFailures.push({ error, retryMs }),
       }),
     });

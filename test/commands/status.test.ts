@@ -56,11 +56,11 @@ process node: needed by container web`,
     const held: ServiceStatus = {
       ...asleep,
       state: "ready",
-      held_by: ["1 exec session", "container worker depends on it"],
+      kept_awake_by: ["1 exec session", "container worker depends on it"],
     };
     const lines = format({ version: "1", services: [held] }, now).split("\n");
     assert.deepEqual(lines.slice(2), [
-      "container vsftpd: kept awake by 1 exec session; container worker depends on it",
+      "container vsftpd is kept awake: 1 exec session; container worker depends on it",
     ]);
   });
 
@@ -124,7 +124,7 @@ suite("formatDetails()", () => {
       since: "2026-01-01T11:59:30Z",
       connections: 30,
       dependents: ["container web"],
-      held_by: ["an exec session"],
+      kept_awake_by: ["an exec session"],
       pending: ["tcp 21"],
       idle_deadline: "2026-01-01T12:05:00Z",
       last_activity: "2026-01-01T11:59:59Z",
@@ -146,7 +146,7 @@ suite("formatDetails()", () => {
         "ports: *:2121 → 21",
         "connections: 30 served, 0 waiting",
         "waiting for: tcp 21",
-        "held by: an exec session",
+        "kept awake by: an exec session",
         "needed by: container web",
         "sleeps in: 5m",
         "idle timeout: 10m",

@@ -85,7 +85,7 @@ suite("the project example", { skip }, () => {
     await allSleep();
   });
 
-  test("without direct_traffic: ignore the worker is held awake by its own traffic, and status says so", async () => {
+  test("without direct_traffic: ignore the worker is kept awake by its own traffic, and status says so", async () => {
     const file = path.join(path.dirname(override), "config/wakeport.yaml");
     await writeFile(file, (await readFile(file, "utf8")).replace("direct_traffic: ignore", "direct_traffic: hold"));
     await compose("kill", "-s", "HUP", "wakeport");
@@ -93,7 +93,7 @@ suite("the project example", { skip }, () => {
     const status = (service: string): Promise<string> =>
       compose("exec", "-T", "wakeport", "wakeport", "status", service);
     await poll("the traffic holds the worker", SLEEP_MS, async () =>
-      /^ {2}held by +\d+ kB of traffic not through wakeport$/m.test(await status("worker")),
+      /^ {2}kept awake by +\d+ kB of direct traffic$/m.test(await status("worker")),
     );
     await poll("web and api sleep", SLEEP_MS, async () => (await running()).length === 3);
     assert.deepEqual((await running()).toSorted(), ["cache", "db", "worker"]);

@@ -10,12 +10,12 @@ checkLeaks();
 
 const IDLE = { idle_timeout: "1s" };
 const NEIGHBOURS = 20;
-const TRAFFIC = /^\d+ (B|kB) of traffic not through wakeport$/;
+const TRAFFIC = /^\d+ (B|kB) of direct traffic$/;
 
 /** Waits until the target was found to be in use at the end of an idle time. */
-async function heldBy(wakeport: Wakeport): Promise<readonly string[]> {
-  await eventually("it is held awake", () => wakeport.status.services[0]?.held_by !== undefined);
-  return wakeport.status.services[0]?.held_by ?? [];
+async function keptAwakeBy(wakeport: Wakeport): Promise<readonly string[]> {
+  await eventually("it is kept awake", () => wakeport.status.services[0]?.kept_awake_by !== undefined);
+  return wakeport.status.services[0]?.kept_awake_by ?? [];
 }
 
 async function asleep(container: TestContainer): Promise<void> {
@@ -63,7 +63,7 @@ engineTest("a connection pool in another container keeps a target awake until th
   const target = await lab.container({ program: echo(), network });
   const wakeport = await lab.wakeport({ echo: { to: target, ...IDLE } });
   const other = await withClient(wakeport, async () => pool(lab, await target.address(network), network));
-  const [reason = ""] = await heldBy(wakeport);
+  const [reason = ""] = await keptAwakeBy(wakeport);
   assert.match(reason, TRAFFIC);
   assert.ok(await target.isAwake());
   await other.stop(1);
@@ -76,7 +76,7 @@ engineTest("a download through a published port is not cut", async (lab) => {
   const wakeport = await lab.wakeport({ echo: { to: target, port: published, ...IDLE } });
   using client = await withClient(wakeport, async () => connecting(published));
   await talking(client, async () => {
-    const [reason = ""] = await heldBy(wakeport);
+    const [reason = ""] = await keptAwakeBy(wakeport);
     assert.match(reason, TRAFFIC);
     assert.equal(client.fate, "open");
   });
@@ -91,7 +91,7 @@ engineTest("an exec session keeps a target awake until it ends", async (lab) => 
     await exec.start({ Detach: true });
     return exec;
   });
-  assert.deepEqual(await heldBy(wakeport), ["1 exec session"]);
+  assert.deepEqual(await keptAwakeBy(wakeport), ["1 exec session"]);
   const { Pid } = await session.inspect();
   process.kill(Pid, "SIGKILL");
   await asleep(target);
@@ -118,7 +118,7 @@ engineTest("a quiet network with twenty neighbours does not keep a target awake"
   const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "3s" } });
   await wakeport.greeted("echo");
   await asleep(target);
-  assert.deepEqual(wakeport.record.heldAwake, []);
+  assert.deepEqual(wakeport.record.keptAwake, []);
   for (const neighbour of neighbours) assert.ok(await neighbour.isAwake());
 });
 
@@ -152,7 +152,7 @@ engineTest("a silent connection from another container keeps a target awake", as
   const target = await lab.container({ program: echo(), network });
   const wakeport = await lab.wakeport({ echo: { to: target, ...IDLE } });
   const other = await withClient(wakeport, async () => pool(lab, await target.address(network), network, 0));
-  assert.deepEqual(await heldBy(wakeport), ["1 open connection not through wakeport"]);
+  assert.deepEqual(await keptAwakeBy(wakeport), ["1 direct connection"]);
   await other.stop(1);
   await asleep(target);
 });
@@ -166,7 +166,7 @@ engineTest(
     using client = await first.connect("echo");
     await talking(client, async () => {
       await second.until("echo", "ready");
-      const [reason = ""] = await heldBy(second);
+      const [reason = ""] = await keptAwakeBy(second);
       assert.match(reason, TRAFFIC);
       assert.equal(client.fate, "open");
     });

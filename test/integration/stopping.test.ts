@@ -13,11 +13,12 @@ const SHORT = { idle_timeout: "300ms" };
 const sleeper: ContainerSpec = { command: ["sh", "-c", 'trap "exit 0" TERM; sleep 600 & wait'] };
 
 /** Waits until a target was found to be in use at the end of an idle time, and returns what holds it. */
-async function heldBy(wakeport: Wakeport, name = "it"): Promise<readonly string[]> {
+async function keptAwakeBy(wakeport: Wakeport, name = "it"): Promise<readonly string[]> {
   let held: readonly string[] = [];
-  await eventually("it is held awake", () => {
+  await eventually("it is kept awake", () => {
     const { services, unnamed = [] } = wakeport.status;
-    held = [...services, ...unnamed].find((one) => ("name" in one ? one.name : one.target) === name)?.held_by ?? [];
+    held =
+      [...services, ...unnamed].find((one) => ("name" in one ? one.name : one.target) === name)?.kept_awake_by ?? [];
     return held.length > 0;
   });
   return held;
@@ -64,7 +65,7 @@ for (const { title, how, dependent } of links) {
     const other = await lab.container(dependent(target));
     await other.start();
     client.end();
-    assert.deepEqual(await heldBy(wakeport), [`container ${other.name} ${how}`]);
+    assert.deepEqual(await keptAwakeBy(wakeport), [`container ${other.name} ${how}`]);
     assert.ok(await target.isAwake());
     await other.remove();
     await asleep(target);
@@ -78,9 +79,9 @@ engineTest("a running container that compose starts after the target keeps it aw
   await worker.start();
   const wakeport = await lab.wakeport({ it: { to: db, ...SHORT } });
   await wakeport.greeted("it");
-  assert.deepEqual(await heldBy(wakeport), [`container ${worker.name} depends on it`]);
+  assert.deepEqual(await keptAwakeBy(wakeport), [`container ${worker.name} depends on it`]);
   await worker.pause();
-  assert.deepEqual(await heldBy(wakeport), [`container ${worker.name} depends on it`]);
+  assert.deepEqual(await keptAwakeBy(wakeport), [`container ${worker.name} depends on it`]);
   assert.ok(await db.isAwake());
   await worker.kill();
   await asleep(db);
@@ -107,7 +108,7 @@ engineTest("an unnamed dependency that was running stays up, idle and at the end
   );
   await wakeport.greeted("it");
   await asleep(app);
-  const [reason] = await heldBy(wakeport, project.nameOf("db"));
+  const [reason] = await keptAwakeBy(wakeport, project.nameOf("db"));
   assert.equal(reason, "it was started by others, and no service names it");
   await wakeport.settle();
   await wakeport.close();
@@ -135,7 +136,7 @@ engineTest("an unnamed dependency that others restarted is not stopped any more"
   await wakeport.greeted("it");
   await db.restart(1);
   await asleep(app);
-  await heldBy(wakeport, project.nameOf("db"));
+  await keptAwakeBy(wakeport, project.nameOf("db"));
   assert.ok(await db.isAwake());
 });
 
@@ -149,7 +150,7 @@ engineTest("SIGTERM leaves a target up that a running container depends on", asy
   await wakeport.settle();
   await wakeport.close();
   assert.ok(await db.isAwake());
-  assert.match(wakeport.record.heldAwake.at(-1)?.uses.join() ?? "", /worker|depends on it/);
+  assert.match(wakeport.record.keptAwake.at(-1)?.uses.join() ?? "", /worker|depends on it/);
 });
 
 engineTest("a container that was created with --rm is refused, with the remedy", async (lab) => {

@@ -79,7 +79,7 @@ export class FakeTarget implements Target {
   hintsChanges = true;
 
   /** Answers what uses the target without wakeport; absent: the target has no such use. */
-  otherUse?: NonNullable<Target["otherUse"]>;
+  keptAwakeBy?: NonNullable<Target["keptAwakeBy"]>;
 
   /** What it has printed in its present life. */
   lines: readonly string[] = [];

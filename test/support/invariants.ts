@@ -10,7 +10,7 @@ import {
   type ActivationReport,
   type ConnectionReport,
   type EngineCall,
-  type HeldAwakeReport,
+  type KeptAwakeReport,
   type Observer,
   observer,
   type PullReport,
@@ -27,7 +27,7 @@ export class Recorder {
   readonly states: Timed<StateChange>[] = [];
   readonly activations: Timed<ActivationReport>[] = [];
   readonly sleeps: Timed<SleepReport>[] = [];
-  readonly heldAwake: Timed<HeldAwakeReport>[] = [];
+  readonly keptAwake: Timed<KeptAwakeReport>[] = [];
   readonly stopFailures: Timed<{ readonly target: string; readonly error: Error }>[] = [];
   readonly connections: Timed<ConnectionReport>[] = [];
   readonly calls: Timed<EngineCall>[] = [];
@@ -39,7 +39,7 @@ export class Recorder {
     state: (change) => this.states.push(timed(change)),
     activation: (report) => this.activations.push(timed(report)),
     sleep: (report) => this.sleeps.push(timed(report)),
-    heldAwake: (report) => this.heldAwake.push(timed(report)),
+    keptAwake: (report) => this.keptAwake.push(timed(report)),
     stopFailed: ({ target, error }) => this.stopFailures.push(timed({ target, error })),
     connection: (report) => this.connections.push(timed(report)),
     engineCall: (call) => this.calls.push(timed(call)),

@@ -172,10 +172,10 @@ suite("logObserver()", () => {
       "db: container db failed to start: there is no container db: create it",
     ],
     [
-      (observer) => observer.heldAwake({ ...subject, uses: ["an exec session", "2 kB of traffic"] }),
+      (observer) => observer.keptAwake({ ...subject, uses: ["an exec session", "2 kB of direct traffic"] }),
       "info",
-      "target.held_awake",
-      "db: container db stays awake: an exec session; 2 kB of traffic",
+      "target.kept_awake",
+      "db: container db is kept awake: an exec session; 2 kB of direct traffic",
     ],
     [(observer) => observer.sleep(sleep), "info", "target.asleep", "db: container db is asleep (idle)"],
     [

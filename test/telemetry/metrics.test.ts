@@ -13,7 +13,7 @@ const asleep: ActivatorView = {
   cause: "idle",
   since: 0,
   dependents: [],
-  otherUse: [],
+  keptAwakeBy: [],
   held: 0,
   waiting: 0,
   awakeMs: 0,

@@ -32,9 +32,9 @@ async function listening(host: string, ports: readonly number[], ...more: readon
 }
 
 const untilUse = (subject: ProcessSubject, uses: readonly string[]): Promise<void> =>
-  until(async () => String(await subject.target.otherUse(0)) === String(uses), `other use: ${uses}`);
+  until(async () => String(await subject.target.keptAwakeBy(0)) === String(uses), `direct use: ${uses}`);
 
-suite("other use of a process", () => {
+suite("keptAwakeBy() of a process", () => {
   for (const [what, host, from] of [
     ["IPv4", "127.0.0.1", "127.0.0.1"],
     ["IPv6", "::1", "::1"],
@@ -60,7 +60,7 @@ suite("other use of a process", () => {
     await using subject = await listening("127.0.0.1", [port]);
     using _peer = await connect(port, "127.0.0.1");
     await untilUse(subject, [`1 direct connection to port ${port}`]);
-    assert.deepEqual(await subject.target.otherUse(undefined), []);
+    assert.deepEqual(await subject.target.keptAwakeBy(undefined), []);
   });
 
   test("is over when the client has left, though the server keeps its end open", async () => {
@@ -96,14 +96,14 @@ suite("other use of a process", () => {
   test("is not a connection that it has with itself", async () => {
     const port = await freePort();
     await using subject = await listening("127.0.0.1", [port], "to itself");
-    assert.deepEqual(await subject.target.otherUse(0), []);
+    assert.deepEqual(await subject.target.keptAwakeBy(0), []);
   });
 
   test("is none when it is down", async () => {
     const port = await freePort();
     await using subject = await listening("127.0.0.1", [port]);
     await subject.target.sleep("stop", unlimited);
-    assert.deepEqual(await subject.target.otherUse(0), []);
+    assert.deepEqual(await subject.target.keptAwakeBy(0), []);
   });
 
   test("is counted by the configured port where its sockets cannot be read", () => {
@@ -136,7 +136,7 @@ services:
     client.reset();
     const held = async (): Promise<string> => {
       const answer = await fetch(`http://127.0.0.1:${admin}/api/v1/services/it`);
-      return String(((await answer.json()) as { held_by?: unknown }).held_by);
+      return String(((await answer.json()) as { kept_awake_by?: unknown }).kept_awake_by);
     };
     await untilTrue(async () => (await held()) === `1 direct connection to port ${own}`, "the reason in the status");
     assert.equal(program.log.filter(({ event }) => event === "target.asleep").length, 0);

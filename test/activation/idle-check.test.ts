@@ -11,19 +11,19 @@ const { idleTimeoutMs } = policy;
 
 /** Brings the target up for one claim and releases it; `uses` is what the target answers from then on. */
 async function idling(stage: Stage, uses: () => readonly string[]): Promise<void> {
-  stage.target.otherUse = () => Promise.resolve(uses());
+  stage.target.keptAwakeBy = () => Promise.resolve(uses());
   const claim = await stage.wake();
   claim.release();
 }
 
-suite("otherUse()", () => {
+suite("keptAwakeBy()", () => {
   test("that finds something keeps an idle target awake, and status says what", async () => {
     using stage = new Stage();
     await idling(stage, () => ["an exec session"]);
     await stage.advance(idleTimeoutMs * 3);
     assert.equal(stage.state, "ready");
     assert.equal(stage.target.stops.length, 0);
-    assert.deepEqual(stage.activator.view.otherUse, ["an exec session"]);
+    assert.deepEqual(stage.activator.view.keptAwakeBy, ["an exec session"]);
   });
 
   test("is asked soon after the last lease and at the end of each idle time, and not in between", async () => {
@@ -40,7 +40,7 @@ suite("otherUse()", () => {
   test("is not asked while a lease is held", async () => {
     using stage = new Stage();
     let asked = 0;
-    stage.target.otherUse = async () => {
+    stage.target.keptAwakeBy = async () => {
       asked += 1;
       return [];
     };
@@ -69,19 +69,19 @@ suite("otherUse()", () => {
     uses = ["an exec session", "traffic"];
     await stage.advance(idleTimeoutMs * 2);
     assert.deepEqual(
-      stage.heldAwake.map((report) => report.uses),
+      stage.keptAwake.map((report) => report.uses),
       [["an exec session"], ["an exec session", "traffic"]],
     );
   });
 
   test("that cannot be answered keeps the target awake, and status says why", async () => {
     using stage = new Stage();
-    stage.target.otherUse = () => Promise.reject(new Error("no answer"));
+    stage.target.keptAwakeBy = () => Promise.reject(new Error("no answer"));
     const claim = await stage.wake();
     claim.release();
     await stage.advance(idleTimeoutMs);
     assert.equal(stage.state, "ready");
-    assert.deepEqual(stage.activator.view.otherUse, ["its use is not known: no answer"]);
+    assert.deepEqual(stage.activator.view.keptAwakeBy, ["its use is not known: no answer"]);
   });
 
   test("whose answer comes after the next client does not stop the target under it", async () => {
@@ -89,7 +89,7 @@ suite("otherUse()", () => {
     const answer = Promise.withResolvers<readonly string[]>();
     await idling(stage, () => []);
     await stage.advance(idleTimeoutMs - 1);
-    stage.target.otherUse = () => answer.promise;
+    stage.target.keptAwakeBy = () => answer.promise;
     await stage.advance(1);
     const next = stage.claim();
     await stage.settle();
@@ -129,7 +129,7 @@ suite("a stop that the target refuses because it is in use", () => {
     assert.ok(next.isHeld);
     assert.equal(stage.state, "ready");
     assert.equal(stage.target.starts.length, 1);
-    assert.deepEqual(stage.heldAwake.at(-1)?.uses, ["container worker depends on it"]);
+    assert.deepEqual(stage.keptAwake.at(-1)?.uses, ["container worker depends on it"]);
     assert.equal(stage.stopFailures.length, 0);
   });
 
