@@ -52,7 +52,7 @@ export interface Policy {
   readonly deeper?: { readonly afterMs: number; readonly action: "stop" | "kill" };
   readonly minUptimeMs: number;
   readonly startTimeoutMs: number;
-  /** How many bytes that bypass wakeport an idle target may exchange in one idle time; absent: any number. */
+  /** Bytes of direct traffic in one idle timeout that do not keep the target awake; absent: any number. */
   readonly directTrafficBytes?: number;
 }
 
@@ -64,7 +64,7 @@ export interface ActivatorOptions {
   readonly services: readonly string[];
   /** What the target depends on; absent: nothing. */
   readonly needs?: Needs;
-  /** What is awake as long as the target is, without being waited for; absent: nothing. */
+  /** Targets that are awake while this one is. It does not wait for them. Absent: none. */
   readonly companions?: Needs;
   /** What is awake together with it. */
   readonly group?: Group;
@@ -83,7 +83,7 @@ export interface ActivatorView {
   readonly missing?: string;
   /** What else needs the target at this moment, besides clients. */
   readonly dependents: readonly string[];
-  /** Use that does not pass through wakeport, found when the idle time was over; empty when there was none. */
+  /** What kept the idle target awake at the end of the last idle timeout: direct use, or why it must not be stopped. */
   readonly keptAwakeBy: readonly string[];
   readonly held: number;
   readonly waiting: number;
@@ -93,7 +93,7 @@ export interface ActivatorView {
   readonly lastActivity?: number;
   readonly cooldownUntil?: number;
   readonly lastError?: string;
-  /** What the target last printed before it failed or crashed; absent once a start succeeded. */
+  /** The last output before a failed start or a crash; absent after a successful start. */
   readonly lastLines?: readonly string[];
   /** Milliseconds the target was awake in all, as far as this process saw. */
   readonly awakeMs: number;
@@ -197,10 +197,10 @@ export class Activator {
   }
 
   /**
-   * The deadline of one client, over all that it waits for: the rest of a stop, a start, and connecting to the target.
-   * A client that acquires more than one lease keeps its first deadline.
+   * Returns the deadline of one client for all its waits: the rest of a stop, a start, and connecting to the target.
+   * A client that acquires several leases keeps its first deadline.
    *
-   * @param limitMs the longest that it may be, in milliseconds
+   * @param limitMs upper limit, in milliseconds
    */
   deadline(limitMs: number = Number.POSITIVE_INFINITY): Deadline {
     return new Deadline(Math.min(this.#patienceMs(), limitMs), () => this.#timeoutError());
@@ -246,12 +246,12 @@ export class Activator {
     return this.acquire(signal, holder);
   }
 
-  /** A dependent that holds this target is about to be put to sleep. @returns what that waits for */
+  /** Called before a dependent that holds this target is put to sleep. @returns what the dependent's stop waits for */
   beforeDependentSleeps(): Promise<unknown> | undefined {
     return this.usage.isUsed ? undefined : this.#idle.sample();
   }
 
-  /** Sessions in the target that do not pass through wakeport. */
+  /** Exec sessions in the target; empty while it is not ready. */
   async sessions(): Promise<readonly string[]> {
     return this.#state.name === "ready" ? this.#idle.sessions() : [];
   }
@@ -393,7 +393,7 @@ export class Activator {
     this.#claims.cut(reason);
   }
 
-  /** Until the lease is over, the target is in use by a client, or while its holder is in use. */
+  /** Counts a client's lease as use of the target. Any other lease counts while its holder is in use. */
   #countUse(lease: Lease): void {
     const { holder, client } = lease;
     const use = holder.usage === undefined ? this.usage.addClient() : this.usage.addUser(holder.usage);
@@ -414,7 +414,7 @@ export class Activator {
     this.#becameUnused();
   }
 
-  /** A newcomer thaws what somebody paused, waits for a route, and wakes what the target needs and has lost. */
+  /** Completes a ready target for a new lease: unpauses it, waits for a route, and wakes lost dependencies. */
   async #complete(lease: Lease, signal: AbortSignal): Promise<void> {
     const all = Promise.all([
       this.#isFrozen || this.#up?.noRoute !== undefined ? this.verify(lease) : undefined,
@@ -437,7 +437,7 @@ export class Activator {
     if (this.#isFrozen && this.#state.leases === 0) this.#pausedUnused();
   }
 
-  /** Its idle time begins, although dependents may hold it. */
+  /** The idle timeout begins, although idle dependents may still hold the target. */
   #becameUnused(): void {
     this.#companions?.releaseIn(this.#idleRestMs, () => this.#claims.held > 0);
     if (this.#state.name === "ready") this.#idle.measure(this.#policy.idleTimeoutMs);
@@ -479,7 +479,7 @@ export class Activator {
     this.#idle.start(this.#idleRestMs, this.#policy.idleTimeoutMs);
   }
 
-  /** The last client may have been one of a dependent that went to sleep only now: that idle time has passed already. */
+  /** The rest of the idle timeout. It began with the last client, which may have been a client of a dependent. */
   get #idleRestMs(): number {
     const { idleTimeoutMs, minUptimeMs } = this.#policy;
     const idleSince = Math.max(this.usage.lastUsed, this.#readyAt);
@@ -529,7 +529,7 @@ export class Activator {
 
   #notBroughtUp(run: Run, reason: unknown): void {
     if (run !== this.#run) return;
-    // The close came first, whatever the attempt would have become.
+    // The target was closed before the attempt ended.
     if (this.#state.name !== "starting") return this.#report(run, { outcome: "cancelled", error: this.#closedError() });
     const error = reason instanceof Error ? reason : new Error(String(reason));
     const { outcome, exit } = outcomeOf(error);
@@ -574,7 +574,7 @@ export class Activator {
     else this.#stopper.begin(action, this.#beforeStop());
   }
 
-  /** What a stop waits for: a start that is not over, and readings of dependencies. Undefined: nothing. */
+  /** What a stop waits for: a start under way, and measurements of dependencies. Undefined: nothing. */
   #beforeStop(): Promise<unknown> | undefined {
     const startCall = this.#run?.startCall ?? this.#check.startCall;
     const readings = this.#state.closing ? [] : (this.#needs?.beforeSleep() ?? []);
@@ -610,7 +610,7 @@ export class Activator {
     this.#dispatch(isDenial(error) ? "denied" : "failed");
   }
 
-  /** The target stays up, and is served on. */
+  /** The target may not be stopped now. It stays up and is relayed to. */
   #kept(error: Error): void {
     this.#sleep = undefined;
     this.#observer.keptAwake({ target: this.target.name, services: this.#services, uses: [error.message] });
@@ -666,7 +666,7 @@ export class Activator {
   }
 
   #sawAsleep(sight: Sight): void {
-    // What cannot be dialled is of no use to clients, and is left as it is.
+    // A target that cannot be dialled is left as it is: no client can use it.
     if (sight.up) return sight.noRoute === undefined ? this.#dispatch("found") : undefined;
     const isPaused = sight.pausedLife !== undefined;
     if (isPaused === (this.#state.name === "paused")) return;
@@ -690,7 +690,7 @@ export class Activator {
     if (this.#state.name === "asleep" && !this.#state.closing) this.#sawAsleep(sight);
   }
 
-  /** Only the way to the target may have changed. Open connections go on as they are. */
+  /** Only the address may have changed. Open connections continue. */
   #sawSameLife(sight: UpSight): void {
     const before = this.#up;
     this.#up = sight;

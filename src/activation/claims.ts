@@ -42,7 +42,7 @@ export class Claims {
     }
   }
 
-  /** The target answers at another address: new connections of those who hold it go there. */
+  /** Sets the target's new address for the new connections of all leases. */
   move(upstream: Upstream): void {
     for (const lease of this.#held) lease.move(upstream);
   }

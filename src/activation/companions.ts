@@ -2,8 +2,8 @@ import type { Needs } from "./needs.ts";
 import { timerMs } from "./timers.ts";
 
 /**
- * What is awake as long as a target is, without being waited for: workers of a web application. Their failures concern
- * only themselves, and are reported by their own activators.
+ * Targets that are awake while another target is, for example workers of a web application. The target does not wait for
+ * them. Their own activators report their failures.
  */
 export class Companions {
   readonly #needs: Needs;
@@ -14,14 +14,14 @@ export class Companions {
     this.#needs = needs;
   }
 
-  /** Claims, in the background, what is not held. Those that failed are tried again. */
+  /** Claims all companions that are not held, in the background, and retries failed ones. */
   wake(): void {
     this.#cancel();
     if (this.#isClosing || !this.#needs.isLacking) return;
     this.#needs.claim(new AbortController().signal).catch(() => {});
   }
 
-  /** Holds what is up, and what comes up later: for a target that was found running. */
+  /** Holds companions that are up or come up later, for a target that was found running. Starts none. */
   join(): void {
     this.#needs.join();
   }
@@ -32,9 +32,8 @@ export class Companions {
   }
 
   /**
-   * Releases them when the idle time of the target is over, if it is not in use again before. A companion that depends on
-   * the target holds it, so that both would wait for the other one to sleep. A target that nothing holds then decides by
-   * itself, and releases them when it sleeps.
+   * Releases the companions after the idle timeout of the target if it is still held. A companion that depends on the
+   * target holds it, so each would wait for the other to sleep.
    */
   releaseIn(idleMs: number, isHeld: () => boolean): void {
     if (this.#isClosing) return this.release();
@@ -44,7 +43,7 @@ export class Companions {
     }, timerMs(idleMs));
   }
 
-  /** No companion is woken any more. They are released once the target is not in use. */
+  /** Wakes no companion any more, and releases all of them as soon as the target is not in use. */
   close(isUsed: boolean): void {
     this.#isClosing = true;
     if (!isUsed) this.release();

@@ -6,7 +6,7 @@ export class Deadline implements Disposable {
   readonly #timer: NodeJS.Timeout;
   readonly #endsAt: number;
 
-  /** @param reason makes the signal's reason when the time is over */
+  /** @param reason creates the signal's reason at the deadline */
   constructor(ms: number, reason: () => Error) {
     this.#endsAt = performance.now() + ms;
     this.#timer = setTimeout(() => this.#controller.abort(reason()), timerMs(ms));

@@ -52,7 +52,7 @@ export class ClosedError extends ActivationError {
   readonly code = "closed";
 }
 
-/** The target lives on at another address: a client without a connection has to start again. */
+/** The address of the running target changed: a client without a connection has to dial again. */
 export class MovedAddressError extends Error {
   override readonly name = "MovedAddressError";
 }

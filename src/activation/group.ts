@@ -9,14 +9,14 @@ interface Membership {
 }
 
 /**
- * Targets that are awake together: while one of them is in use, the group claims all of them. A member that fails fails
- * alone, and is tried again for the next claim.
+ * Targets that are awake together: while one of them is in use, the group claims all of them. The failure of a member
+ * does not affect the others; the member is retried for the next claim.
  */
 export class Group {
   /** For people: `group shop`. */
   readonly name: string;
   readonly usage: Usage = new Usage(() => this.#useChanged());
-  /** The members, each with its use of the group. */
+  /** Each member with its use of the group. */
   readonly #members = new Map<Activator, Disposable>();
   readonly #claims = new Map<Activator, Membership>();
   #isUpdateDue = false;
@@ -37,7 +37,7 @@ export class Group {
   }
 
   /**
-   * Claims all members, for a new claim on one of them.
+   * Claims all members when one of them is claimed.
    *
    * @param client the client behind that claim, for reports
    */
@@ -46,8 +46,8 @@ export class Group {
   }
 
   /**
-   * Sessions in members besides this one, for which all stay awake. Traffic does not count: it may be that between
-   * members, as of a worker that polls a queue.
+   * Exec sessions in the other members, which keep all members awake. Traffic does not count: it may be traffic between
+   * members, such as a worker that polls a queue.
    */
   async sessionsBeside(member: Activator): Promise<readonly string[]> {
     const others = [...this.#members.keys()].filter((other) => other !== member);
@@ -55,7 +55,7 @@ export class Group {
     return others.flatMap(({ target }, index) => uses[index]?.map((use) => `${target.name}: ${use}`) ?? []);
   }
 
-  /** A claim may end during a change of state, and another may begin at once: the group follows after both. */
+  /** Deferred, because a claim may end during a change of state and another one may begin at once. */
   #useChanged(): void {
     if (this.#isUpdateDue) return;
     this.#isUpdateDue = true;

@@ -1,20 +1,20 @@
 import type { Target } from "../target/target.ts";
 import { IdleTimer } from "./idle-timer.ts";
 
-/** The last connection's closing handshake ends in this time, so that its packets do not count as other use. */
+/** The closing handshake of the last connection ends in this time, so that its packets do not count as direct use. */
 const SETTLE_MS = 1_000;
-/** For one question to the target. */
+/** Deadline of one measurement. */
 const OTHER_USE_MS = 20_000;
 
 export interface IdleCheckOptions {
   readonly target: Target;
-  /** How many bytes of traffic do not count as use; undefined: traffic does not count at all. */
+  /** Bytes of direct traffic that do not count as use; undefined: direct traffic does not count at all. */
   readonly trafficBytes: () => number | undefined;
-  /** Sessions in targets that stay awake together with this one; undefined if there are none. */
+  /** Exec sessions in other members of the target's group; absent without a group. */
   readonly useOfOthers?: () => Promise<readonly string[]>;
-  /** The target was idle for its whole idle time. */
+  /** Called when the target was idle for its whole idle timeout. */
   readonly onIdle: () => void;
-  /** The idle time is over, and something that bypasses wakeport uses the target. Not repeated for the same uses. */
+  /** Called when the idle timeout is over and direct use keeps the target awake. Not repeated for the same use. */
   readonly onKeptAwake: (uses: readonly string[]) => void;
 }
 
@@ -24,26 +24,25 @@ interface Question {
   readonly isTrafficKnown?: boolean;
 }
 
-/** Uses, or undefined if the idle time ended before the answer. */
+/** What keeps the target awake; undefined if the idle timeout was cancelled before the answer. */
 type Answer = readonly string[] | undefined;
 
 /**
- * Decides that a target is idle: no lease was held for the idle time, and nothing that bypasses wakeport used it
- * meanwhile. The target is asked twice in each idle time, and never while it is in use. Dependents that are idle themselves
- * may hold it during its idle time; it is asked before each of them is put to sleep.
+ * Decides that a target is idle: no client used it for the idle timeout, and there was no direct use. Direct use is
+ * measured twice in each idle timeout, and before an idle dependent that holds the target is put to sleep.
  */
 export class IdleCheck {
   readonly #options: IdleCheckOptions;
   readonly #timer: IdleTimer;
   #settle: NodeJS.Timeout | undefined;
-  /** Ends with the idle time. */
+  /** Aborted when the idle timeout is cancelled. */
   #round = new AbortController();
-  /** The last question; the next one waits for it. */
+  /** The last measurement; the next one waits for it. */
   #asked: Promise<unknown> = Promise.resolve();
   #keptAwakeBy: readonly string[] = [];
   #repeatMs = 0;
   #isMeasuring = false;
-  /** What was found before dependents were put to sleep; undefined if none was in this idle time. */
+  /** What was measured before dependents were put to sleep in this idle timeout; undefined if none was. */
   #sample: Promise<Answer> | undefined;
   #isTrafficKnown = false;
 
@@ -52,18 +51,18 @@ export class IdleCheck {
     this.#timer = new IdleTimer(() => this.#expired());
   }
 
-  /** When the target is checked next, in Unix milliseconds; undefined when no idle time runs. */
+  /** When the target is checked next, in Unix milliseconds; undefined when no idle timeout runs. */
   get deadline(): number | undefined {
     return this.#timer.deadline;
   }
 
-  /** What kept the target awake at the end of the last idle time; empty when nothing did. */
+  /** What kept the target awake at the end of the last idle timeout; empty when nothing did. */
   get keptAwakeBy(): readonly string[] {
     return this.#keptAwakeBy;
   }
 
   /**
-   * Starts an idle time, or the rest of one.
+   * Starts an idle timeout, or the rest of one.
    *
    * @param delayMs until the first check
    * @param repeatMs until the next check, when the target is in use
@@ -71,15 +70,15 @@ export class IdleCheck {
   start(delayMs: number, repeatMs: number): void {
     this.#repeatMs = repeatMs;
     this.#timer.start(delayMs);
-    // The rest is over at once: the traffic until the end of the last dependent is known.
+    // No idle timeout remains: the traffic until the end of the last dependent was measured.
     this.#isTrafficKnown = this.#sample !== undefined && delayMs === 0;
     if (this.#isTrafficKnown) return;
-    // What a dependent exchanged in its end does not count.
+    // Traffic of a dependent during its stop does not count.
     if (this.#sample !== undefined) this.#restartMeasuring();
     this.measure(delayMs);
   }
 
-  /** Asks for a first time, soon. Does nothing if that is done or under way in this idle time. */
+  /** Schedules the first measurement of this idle timeout, unless it was scheduled before. */
   measure(idleMs: number): void {
     if (this.#options.target.keptAwakeBy === undefined || this.#isMeasuring) return;
     this.#isMeasuring = true;
@@ -93,18 +92,18 @@ export class IdleCheck {
   }
 
   /**
-   * Asks before a dependent that holds the target is put to sleep: its connections end then, which is no other use.
+   * Measures before a dependent that holds the target is put to sleep: the end of its connections is not direct use.
    *
-   * @returns when the target has answered; undefined if it was not asked
+   * @returns resolves after the measurement; undefined if there is none
    */
   sample(): Promise<unknown> | undefined {
-    // Before the first answer there is nothing to compare with.
+    // There is no first measurement to compare with.
     if (!this.#isMeasuring || this.#settle !== undefined) return undefined;
     this.#sample = bothOf(this.#sample ?? [], this.#ask({ isHeld: true }));
     return this.#sample;
   }
 
-  /** Use that cannot be that of another member of the group: sessions, but no traffic. */
+  /** Direct use except traffic and connections, which may be those of another member of the group. */
   async sessions(): Promise<readonly string[]> {
     return (await this.#ask({ isHeld: true, isTrafficKnown: true })) ?? [];
   }
@@ -157,7 +156,9 @@ export class IdleCheck {
       const question = AbortSignal.any([signal, AbortSignal.timeout(OTHER_USE_MS)]);
       const { target, trafficBytes } = this.#options;
       const answer = target.keptAwakeBy?.(isTrafficKnown ? undefined : trafficBytes(), question, isHeld) ?? [];
-      const uses = await Promise.resolve(answer).catch((error: Error) => [`its use is not known: ${error.message}`]);
+      const uses = await Promise.resolve(answer).catch((error: Error) => [
+        `its direct use is unknown: ${error.message}`,
+      ]);
       return signal.aborted ? undefined : uses;
     });
     this.#asked = asked;

@@ -2,7 +2,7 @@ import { MovedAddressError } from "./errors.ts";
 import type { Upstream } from "./run.ts";
 import type { Usage } from "./usage.ts";
 
-/** The client that needs the target, for reports: its address with the port, and the service it connected to. */
+/** The client that needs the target, for reports: its address with port, and the service that it connected to. */
 export interface LeaseClient {
   readonly client: string;
   readonly service: string;
@@ -10,10 +10,10 @@ export interface LeaseClient {
 
 /** What a claim is made for. */
 export interface Holder {
-  /** For people: "a client", `container web`, `group shop`. */
+  /** For messages: "a client", `container web`, `group shop`. */
   readonly name: string;
   readonly kind: "client" | "dependent" | "group";
-  /** Of the dependent or the group: while that is in use, so is what it claims. Undefined for a client. */
+  /** Use of the dependent or the group, which is use of the targets that it claims. Undefined for a client. */
   readonly usage?: Usage;
 }
 
@@ -57,7 +57,7 @@ export class Lease implements Disposable {
     return this.#granted.promise;
   }
 
-  /** Host or IP address of the target in the life that this lease holds, as it is now. */
+  /** Current host or IP address of the target in the life that this lease holds. */
   get address(): string {
     return this.#upstream.address;
   }
@@ -102,12 +102,12 @@ export class Lease implements Disposable {
     this.#granted.resolve();
   }
 
-  /** For the Activator: the target answers at another address from now on. */
+  /** For the Activator: the target's address changed. */
   move(upstream: Upstream): void {
     const moved = this.#moved;
     this.#upstream = upstream;
     this.#moved = new AbortController();
-    moved.abort(new MovedAddressError("the target answers at another address"));
+    moved.abort(new MovedAddressError("the address of the target changed"));
   }
 
   /** For the Activator: the claim will not be served. */

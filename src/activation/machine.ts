@@ -22,7 +22,7 @@ export const eventNames = [
   "lost", // went down by itself while it was being adopted
   "stopped", // our stop is done
   "denied", // our stop was refused, and will not happen
-  "kept", // our stop was not made, because the target may not be stopped now
+  "kept", // our stop was refused: the target may not be stopped now
   "close", // the service ends
   "deadline", // the drain took too long
 ] as const;

@@ -24,7 +24,7 @@ export interface Dependency {
   claim(signal: AbortSignal): Promise<Hold>;
   /** Starts nothing: resolves once it is there by somebody else's doing. */
   join(signal: AbortSignal): Promise<Hold>;
-  /** Called before what holds it is put to sleep, and ends its connections; that waits for the result if there is one. */
+  /** Called before the holder is put to sleep, which ends its connections. The holder's stop waits for the result. */
   beforeHolderSleeps?(): Promise<unknown> | undefined;
 }
 
@@ -84,7 +84,7 @@ export class Needs {
     );
   }
 
-  /** The target is about to be put to sleep. @returns what that waits for */
+  /** Called before the target is put to sleep. @returns what its stop waits for */
   beforeSleep(): Promise<unknown>[] {
     return [...this.#held.keys()].flatMap((name) => this.#dependencies.get(name)?.beforeHolderSleeps?.() ?? []);
   }
@@ -130,7 +130,7 @@ export class Needs {
 
   /** Never rejects. */
   async #regain(dependency: Dependency, reason: unknown, released: AbortSignal): Promise<void> {
-    // One that ended with 0 has done its work.
+    // A dependency that exited with 0 is complete.
     if (reason instanceof ExitedError && !isStop(reason.exit) && reason.exit.code !== 0) {
       await this.#pause(dependency.name, released);
       if (released.aborted || this.#held.has(dependency.name)) return;

@@ -44,7 +44,7 @@ export class OneShot {
       const before = this.#runs;
       const sight = await this.target.look(signal);
       signal.throwIfAborted();
-      // One that was removed has run: compose does not start the dependent before (docker container prune).
+      // A removed container has run before: compose starts the dependent only after it.
       const isGone = !sight.up && sight.missing !== undefined;
       const isGood = isGone || (!sight.up && sight.exit?.code === 0 && (sight.endedAt ?? 0) >= since);
       if (isGood) return;

@@ -40,13 +40,13 @@ export interface RunOptions {
   readonly timeoutError: () => Error;
 }
 
-/** A probe under way, of the target in one of its lives, at one address. */
+/** A probe under way, for one life and address of the target. */
 interface Watched {
   readonly sight: UpSight;
   readonly over: AbortController;
   /** What is still missing, as the probe tells it. */
   pending: readonly string[];
-  /** The look that told the end: the target is down, or up in another life or at another address. */
+  /** The look that ended the probe: the target is down, or up in another life or at another address. */
   last?: Sight;
 }
 

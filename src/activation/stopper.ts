@@ -14,7 +14,7 @@ export interface StopperOptions {
   readonly target: Target;
   /** It is put away: frozen, or down. */
   readonly onDone: (isPaused: boolean) => void;
-  /** An attempt did not work; `again` repeats it after `retryMs`. `isKnown`: the attempt before failed in the same way. */
+  /** An attempt failed; `again` repeats it after `retryMs`. `isKnown`: the previous attempt failed in the same way. */
   readonly onFailure: (error: Error, retryMs: number, isKnown: boolean) => void;
 }
 
@@ -44,7 +44,7 @@ export class Stopper {
   /**
    * Makes the first attempt.
    *
-   * @param before what it waits for, for a few seconds: a start that was given up but is not over would undo a quick stop
+   * @param before awaited for a few seconds: an aborted start that is still under way would undo an earlier stop
    */
   begin(action: SleepAction, before: Promise<unknown> | undefined): void {
     this.#action = action;

@@ -3,7 +3,7 @@ import { abortable } from "./abortable.ts";
 import { LOOK_MS } from "./lookout.ts";
 import type { Probe, Upstream } from "./run.ts";
 
-/** How long a target without a route is waited for. */
+/** How long a client waits for a route to the target. */
 const ROUTE_MS = 3_000;
 const ROUTE_RETRY_MS = 100;
 
@@ -13,7 +13,7 @@ export interface UpstreamCheckOptions {
   /** What the check may take in all, in milliseconds. */
   readonly limitMs: () => number;
   readonly timeoutError: () => Error;
-  /** Whether a paused target may be unpaused: it is started if it went down since the look. */
+  /** Whether a paused target may be unpaused, which starts it if it went down since the look. */
   readonly mayThaw: () => boolean;
   /** Called with what a look told; answers where the target is to be probed, undefined when it is down. */
   readonly onSight: (sight: Sight | undefined) => Upstream | undefined;
@@ -83,7 +83,7 @@ export class UpstreamCheck {
     if (upstream !== undefined) await probe()(upstream, limit);
   }
 
-  /** A container that is moved between networks has no address for a moment. @throws the reason why there is no route */
+  /** Waits, because a container that is moved between networks has no address for a moment. @throws why there is no route */
   async #routed(first: Upstream | undefined, limit: AbortSignal): Promise<Upstream | undefined> {
     let upstream = first;
     for (let waitedMs = 0; upstream?.noRoute !== undefined; waitedMs += ROUTE_RETRY_MS) {

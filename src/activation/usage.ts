@@ -1,12 +1,12 @@
-/** Called after a target came into use, or went out of use. */
+/** Called after the use of a target began or ended. */
 type OnChange = (isUsed: boolean) => void;
 
 /**
- * Whether a target or a group is in use: clients claim it, or something that is in use does. Claims form cycles through
- * groups, so their number does not tell: they are traced from the clients, as a garbage collector does.
+ * Whether a target or a group is in use: a client, or a target in use, claims it. Claims can form cycles through groups,
+ * so use is traced from the clients, as in a garbage collector.
  */
 export class Usage {
-  /** The claims of others on this one and of this one on others, with their numbers. */
+  /** Claims on this one by others, and by this one on others, with their numbers. */
   readonly #users = new Map<Usage, number>();
   readonly #uses = new Map<Usage, number>();
   readonly #onChange: OnChange;
@@ -22,7 +22,7 @@ export class Usage {
     return this.#isUsed;
   }
 
-  /** When it was last in use, by the monotonic clock in milliseconds; -Infinity if it never was. */
+  /** Time of the last use on the monotonic clock, in milliseconds; -Infinity if there was none. */
   get lastUsed(): number {
     return this.#isUsed ? performance.now() : this.#lastUsed;
   }
@@ -56,11 +56,11 @@ export class Usage {
     for (const used of [...this.#uses.keys()]) used.#mark();
   }
 
-  /** A claim on it ended: finds out what is not in use without that claim. */
+  /** Ends the use of all that depended on a claim that ended. */
   #sweep(): void {
     if (!this.#isUsed || this.#clients > 0) return;
     const doubtful = new Set<Usage>([this]);
-    // The set grows while it is walked.
+    // The loop also visits what it adds.
     for (const one of doubtful) {
       for (const used of one.#uses.keys()) if (used.#clients === 0) doubtful.add(used);
     }
@@ -73,7 +73,7 @@ export class Usage {
     return [...this.#users.keys()].some((user) => user.#isUsed && !doubtful.has(user));
   }
 
-  /** Takes it, and all that it uses, out of those in doubt. */
+  /** Removes this one, and all that it uses, from the doubtful ones. */
   #keep(doubtful: Set<Usage>): void {
     if (!doubtful.delete(this)) return;
     for (const used of this.#uses.keys()) used.#keep(doubtful);

@@ -38,7 +38,7 @@ export function isDenial(error: Error): boolean {
   return "fault" in error && error.fault === "denied";
 }
 
-/** Whether a target was left as it is, because it may not be put away now. */
+/** Whether a target was not stopped because it may not be stopped now. */
 export function wasKept(error: Error): boolean {
   return error.name === "KeptError";
 }

@@ -19,13 +19,13 @@ export interface ServiceStatus {
   readonly since?: string;
   /** Targets that need this one at this moment. */
   readonly dependents: readonly string[];
-  /** What keeps it awake although no client uses it: use that bypasses wakeport. Absent when nothing does. */
+  /** What keeps the idle target awake: direct use, or why it must not be stopped. Absent if nothing does. */
   readonly kept_awake_by?: readonly string[];
   readonly target: string;
   /** Services with which this one is woken; absent if there are none. */
   readonly with?: readonly string[];
   readonly group?: string;
-  /** Front addresses, each with the port of the target that is woken for it; empty if no client connects to it. */
+  /** Front addresses, each with the port of the target; empty for a service without ports. */
   readonly ports: readonly PortStatus[];
   readonly connections: number;
   readonly waiting: number;
@@ -40,7 +40,7 @@ export interface ServiceStatus {
   /** Until when no start is tried, after one that failed. */
   readonly cooldown_until?: string;
   readonly last_error?: string;
-  /** What the target last printed before it failed or crashed, oldest first; absent once a start succeeded. */
+  /** The last output before a failed start or a crash, oldest line first; absent after a successful start. */
   readonly last_lines?: readonly string[];
 }
 
@@ -73,9 +73,9 @@ export interface OpenConnection {
 
 /** One service with who is connected to it, the oldest first and no more than a thousand. */
 export interface ServiceDetails extends ServiceStatus {
-  /** How many connections ended with each outcome since wakeport was started. */
+  /** Number of connections that ended with each outcome since wakeport started. */
   readonly outcomes: Counts;
-  /** Why connections were denied since then. */
+  /** Number of connections that were denied for each reason since wakeport started. */
   readonly denials: Counts;
   readonly open: readonly OpenConnection[];
 }

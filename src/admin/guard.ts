@@ -1,6 +1,6 @@
 /**
- * Which requests the admin server answers. A page of another site must not read its answers through a browser: neither by
- * DNS rebinding, where the name of that site suddenly means this machine, nor by a request across origins.
+ * Decides which requests the admin server answers. A page of another site must not read an answer through a browser, by
+ * DNS rebinding or by a cross-origin request.
  */
 import type http from "node:http";
 import net from "node:net";
@@ -18,9 +18,9 @@ export interface Rejection {
 }
 
 /**
- * Returns why a request is rejected; undefined if it is answered.
+ * Returns why a request is rejected, or undefined if it is allowed.
  *
- * @param allowedHosts names and patterns that are accepted besides the usual ones
+ * @param allowedHosts names and patterns that are accepted in addition to the built-in ones
  */
 export function rejectionOf(request: http.IncomingMessage, allowedHosts: readonly string[]): Rejection | undefined {
   let host: string | undefined;
@@ -31,20 +31,20 @@ export function rejectionOf(request: http.IncomingMessage, allowedHosts: readonl
     throw error;
   }
   if (host !== undefined && !isAccepted(host, allowedHosts)) {
-    return { status: 421, message: `the host "${host}" is not accepted here: add it to admin.allowed_hosts` };
+    return { status: 421, message: `the host "${host}" is not allowed: add it to admin.allowed_hosts` };
   }
-  if (isFromElsewhere(request)) return { status: 403, message: "requests of pages of other sites are not answered" };
+  if (isFromElsewhere(request)) return { status: 403, message: "cross-origin requests are not allowed" };
   return undefined;
 }
 
-/** Addresses and names without a dot (a compose service) cannot be a name that another site has rebound. */
+/** An address, or a name without a dot (a compose service), cannot be rebound by another site. */
 function isAccepted(host: string, allowedHosts: readonly string[]): boolean {
   if (host.startsWith("[") || net.isIPv4(host) || !host.includes(".")) return true;
   if (PRIVATE_SUFFIXES.some((suffix) => host.endsWith(suffix)) || host === hostname().toLowerCase()) return true;
   return allowedHosts.some((pattern) => covers(pattern, host));
 }
 
-/** A link that is followed is no danger: the page with the link cannot read the answer. */
+/** A followed link is allowed, because the page with the link cannot read the answer. */
 function isFromElsewhere({ headers }: http.IncomingMessage): boolean {
   const { origin, host } = headers;
   if (origin !== undefined && URL.parse(origin)?.host !== URL.parse(`http://${host}`)?.host) return true;

@@ -6,9 +6,9 @@ import type { Tallied } from "../telemetry/tally.ts";
 import type { OpenConnection, ServiceDetails, StatusReport } from "./api.ts";
 import { rejectionOf } from "./guard.ts";
 
-/** How many clients at a time. More would take the descriptors that the services need. */
+/** Most clients at a time. More would take descriptors that the services need. */
 export const MOST_ADMIN_CLIENTS = 16;
-/** A client sends its request at once. */
+/** Deadline for the request of a client. */
 const HEAD_MS = 2_000;
 /** Metrics and status are small; a client that takes longer to ask, or to take the answer, is none. */
 const REQUEST_MS = 5_000;
@@ -19,19 +19,19 @@ const MOST_OPEN = 1_000;
 export interface AdminOptions {
   readonly host: string;
   readonly port: number;
-  /** Names and patterns of hosts that requests may have besides the usual ones. */
+  /** Host names and patterns that requests may have in addition to the built-in ones. */
   readonly allowedHosts: () => readonly string[];
   readonly metrics: { readonly contentType: string; text(): Promise<string> };
   readonly status: () => StatusReport;
   /** The first `most` of a service's connections. */
   readonly open: (service: string, most: number) => readonly OpenConnection[];
-  /** How the connections of a service ended so far. */
+  /** Numbers of ended connections of a service. */
   readonly tallied: (service: string) => Tallied;
   /** Undefined when ready, else what is missing. */
   readonly notReady: () => string | undefined;
 }
 
-/** An answer is data: a browser neither renders it, nor shows it in a frame, nor gives it to pages of other sites. */
+/** A browser must neither render an answer, nor show it in a frame, nor give it to pages of other sites. */
 const securityHeaders = {
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
@@ -100,7 +100,7 @@ export class AdminServer {
     await promise;
   }
 
-  /** When too many are open, the oldest one without a request is closed: silent clients keep no other client out. */
+  /** Closes the oldest connection without a request if too many are open, so that silent clients block no other client. */
   #accept(socket: net.Socket): void {
     if (this.#idle.size + this.#busy.size >= MOST_ADMIN_CLIENTS) {
       const [oldest] = this.#idle.size > 0 ? this.#idle : this.#busy;

@@ -5,7 +5,7 @@ import type { Config } from "../config/config.ts";
 import { codeOf, messageOf } from "../errors.ts";
 
 const ANSWER_MS = 3_000;
-/** Before the next attempt, after a connection that was closed without an answer. */
+/** Pause before the next attempt, after a connection that was closed without an answer. */
 const RETRY_MS = 50;
 
 /** No wakeport answers at the address of the configuration: nobody does, or somebody else. */
@@ -14,8 +14,8 @@ export class NoAnswerError extends Error {
 }
 
 /**
- * Asks the admin server of a running wakeport. A connection that is closed without an answer had to make room for others,
- * so the question is asked again.
+ * Sends a request to the admin server of a running wakeport. A connection that is closed without an answer was evicted,
+ * so the request is repeated.
  *
  * @throws NoAnswerError when there is none
  */
@@ -60,7 +60,7 @@ export async function askStatus(config: Pick<Config, "admin">): Promise<StatusRe
 }
 
 /**
- * What a running wakeport tells of one service; undefined if it has no service of this name.
+ * Returns the details of one service, or undefined if the running wakeport has no service of this name.
  *
  * @throws NoAnswerError when there is none
  */
@@ -70,7 +70,7 @@ export async function askService(config: Pick<Config, "admin">, name: string): P
   return JSON.parse(body) as ServiceDetails;
 }
 
-/** A changed admin.listen takes effect with a reload: until then the old address is served. */
+/** A changed admin.listen takes effect with a reload. */
 function hintOf(error: unknown): string {
   return codeOf(error) === "ECONNREFUSED" ? " (it is not running, or admin.listen was changed without a reload)" : "";
 }

@@ -10,7 +10,7 @@ export interface Context {
   readonly execPath: string;
   readonly uid: number;
   readonly gid: number;
-  /** Supplementary groups, and whether children may be given others. */
+  /** Supplementary groups, and whether children can be given others. */
   readonly groups: readonly number[];
   readonly maySetGroups: boolean;
   readonly umask: number;
@@ -27,9 +27,9 @@ export interface Context {
   readonly onReload: (act: () => void) => void;
   /** Has `act` done whenever somebody asks for the state (SIGUSR2). */
   readonly onStateRequest: (act: () => void) => void;
-  /** Prints text for people: escape sequences and other controls in it are shown, and not obeyed. */
+  /** Prints text for people. Escape sequences and other controls in it are escaped. */
   readonly print: (text: string) => void;
-  /** Prints a file for programs as it is. */
+  /** Prints text for programs, unchanged. */
   readonly printData: (text: string) => void;
   /** Prints text for people to standard error. */
   readonly printError: (text: string) => void;

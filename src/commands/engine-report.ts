@@ -1,4 +1,4 @@
-/** What the engine knows about the containers of a configuration, for `wakeport check`. */
+/** Checks the containers of a configuration with the engine, for `wakeport check`. */
 import { within } from "../async.ts";
 import { type Config, isWoken, type TargetSpec, type WokenService } from "../config/config.ts";
 import { checkRoute } from "../engine/find-route.ts";
@@ -8,7 +8,7 @@ import { createEngine, createTarget, type EngineParts, keyOf, networkOf, type Su
 import { type Observer, observer } from "../telemetry/observer.ts";
 
 const PING_MS = 2_000;
-/** For all containers together. */
+/** Deadline for all containers together. */
 const INSPECT_MS = 5_000;
 
 const NO_PROJECT =
@@ -16,7 +16,7 @@ const NO_PROJECT =
 
 type ContainerService = WokenService & { readonly target: Extract<TargetSpec, { kind: "container" }> };
 
-/** Lines for people; empty if no service names a container. An engine that does not answer is one line. */
+/** Returns lines for people; empty if no service names a container. */
 export async function engineReport(config: Config, around: Surroundings): Promise<string[]> {
   const services = config.services.filter((service) => service.enabled && isContainerService(service));
   if (services.length === 0) return [];
@@ -37,7 +37,7 @@ export async function engineReport(config: Config, around: Surroundings): Promis
     const shared = [...Map.groupBy(known, keyOf).values()];
     const found = await Promise.all(shared.map((same) => problemOf(same, { parts, around, collecting, signal })));
     problems.push(...found.flatMap((problem) => problem ?? []));
-    if (problems.length === 0) return [`containers: ${url} knows all of them, and no problem`];
+    if (problems.length === 0) return [`containers: ${url} has all of them; no problems found`];
     return [`containers, as ${url} knows them:`, ...problems.map((problem) => `  ${problem}`)];
   } catch (error) {
     if (!(error instanceof TargetError || error instanceof DeadlineError)) throw error;
@@ -52,7 +52,7 @@ interface Asking {
   readonly signal: AbortSignal;
 }
 
-/** What would keep the container of these services from being woken; undefined if nothing is known. */
+/** Returns why the container of these services could not be woken, or undefined if no reason is known. */
 async function problemOf(
   services: readonly ContainerService[],
   { parts, around, collecting, signal }: Asking,

@@ -1,6 +1,6 @@
 /**
- * Whether programs that wakeport starts can use the engine's socket, which makes them root on the host. They can if
- * wakeport uses it by a user or group of its own and has no right to start them with others.
+ * Warns if programs that wakeport starts can use the engine's socket, which is equivalent to root on the host. They can
+ * if wakeport has access by its own user or group and may not start programs with other ones.
  */
 import { accessSync, constants, readFileSync, type Stats, statSync } from "node:fs";
 import type { Config } from "../config/config.ts";
@@ -13,7 +13,7 @@ type Own = Pick<Context, "env" | "uid" | "gid" | "groups" | "maySetGroups">;
 const OWNER_WRITES = 0o200;
 const GROUP_WRITES = 0o020;
 
-/** @returns what is exposed and the remedy, in one sentence; undefined where nothing is */
+/** Returns a warning with its remedy, or undefined if the socket is not exposed. */
 export function exposedSocket({ services, docker }: Pick<Config, "services" | "docker">, own: Own): string | undefined {
   if (own.maySetGroups) return undefined;
   const programs = services.filter(({ enabled, target }) => enabled && ["process", "inetd"].includes(target.kind));
@@ -23,13 +23,13 @@ export function exposedSocket({ services, docker }: Pick<Config, "services" | "d
   const names = programs.map(({ name }) => `"${name}"`).join(", ");
   const which = programs.length === 1 ? "the program of service" : "the programs of services";
   return (
-    `${which} ${names} can use ${socket.path} and so control this machine: wakeport has no right to start programs ` +
+    `${which} ${names} can use ${socket.path} and so control this machine: wakeport may not start programs ` +
     `without its own ${way}. Connect wakeport to the engine through a socket proxy ("docker.host"), or serve these ` +
-    "programs by another wakeport that has no socket"
+    "programs with another wakeport that has no socket"
   );
 }
 
-/** By what a process of ours may write to it. */
+/** The user or group that gives this process write access. */
 function wayTo({ uid, gid, mode }: Stats, own: Own): string | undefined {
   if (own.uid === uid) return (mode & OWNER_WRITES) === 0 ? undefined : `user ${uid}${nameOf(uid, "/etc/passwd")}`;
   const isMember = own.gid === gid || own.groups.includes(gid);
@@ -43,13 +43,13 @@ function socketOf(host: string | undefined, env: Own["env"]): { path: string; st
     accessSync(socketPath, constants.W_OK);
     return { path: socketPath, stats: statSync(socketPath) };
   } catch (error) {
-    // An address that cannot be used is reported where the engine is needed; a socket that is not there exposes nothing.
+    // An invalid address is reported where the engine is used. A missing socket exposes nothing.
     if (error instanceof TargetError || (error instanceof Error && "code" in error)) return undefined;
     throw error;
   }
 }
 
-/** ` (docker)`, where this system has a name for it. */
+/** ` (docker)`, or empty if the group has no name. */
 function nameOf(id: number, file: "/etc/passwd" | "/etc/group"): string {
   try {
     const entries = readFileSync(file, "utf8").split("\n");

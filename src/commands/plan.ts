@@ -22,13 +22,13 @@ function rowsOf(service: PlannedService): string[][] {
   });
 }
 
-/** What wakes a service that no client connects to. */
+/** What wakes a service without ports. */
 function wakersOf({ with: leaders = [], group }: PlannedService): string {
   const wakers = [leaders.length > 0 && `with ${leaders.join(", ")}`, group !== undefined && `group ${group}`];
   return wakers.filter((one) => one !== false).join(", ") || "no ports";
 }
 
-/** Pads columns to the same width. Text of others in a cell cannot break the table. */
+/** Pads columns to the same width and escapes their text. */
 export function table(cells: readonly (readonly string[])[]): string[] {
   const rows = cells.map((row) => row.map(printable));
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));

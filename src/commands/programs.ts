@@ -25,9 +25,9 @@ export function missingPrograms(
 }
 
 /**
- * The services whose user or group wakeport could not change to, a sentence each. It may run as root elsewhere.
+ * Returns a sentence for each service whose user or group this process cannot change to.
  *
- * @param own whom wakeport runs as
+ * @param own the account of this process
  */
 export function forbiddenAccounts(
   { services }: Pick<Config, "services">,

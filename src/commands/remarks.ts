@@ -23,12 +23,12 @@ export function remarks(services: readonly Service[]): { readonly of: string; re
   ];
 }
 
-/** Cycles are no mistake, but what happens is not obvious. */
+/** Cycles are valid, but the order in which they sleep is not obvious. */
 function remarkOnCycle({ chain, by }: WakingCycle): { readonly of: string; readonly remark: string } {
   const [first, last] = [chain[0] ?? "", chain.at(-1) ?? ""];
   const way = chain.join(" → ");
   if (by === "with") {
-    const remark = `is woken with "${last}" and depends on it (${way}): both sleep when the idle time of "${last}" is over, "${first}" first`;
+    const remark = `is woken with "${last}" and depends on it (${way}): both sleep when the idle timeout of "${last}" is over, "${first}" first`;
     return { of: first, remark };
   }
   const why = `"${first}" depends on "${last}" through services outside of group "${by.group}"`;

@@ -94,9 +94,9 @@ async function serve(
 }
 
 /**
- * What is told of it is told at the new level already; when it fails, the one before holds.
+ * Reports are logged at the new level. If the reload fails, the previous configuration stays in effect.
  *
- * @returns the new configuration; undefined when it failed
+ * @returns the new configuration, or undefined if the reload failed
  */
 async function reload(sidecar: Sidecar, log: Log, read: Manner["read"]): Promise<Config | undefined> {
   const { level } = log;

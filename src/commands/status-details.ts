@@ -6,7 +6,7 @@ import { printable } from "../net/escaped.ts";
 import type { Counts } from "../telemetry/tally.ts";
 import { table } from "./plan.ts";
 
-/** More clients are counted, not listed. */
+/** Further clients are counted, not listed. */
 const MOST_CLIENTS_SHOWN = 20;
 
 /** One fact per line; facts that a service does not have are left out. `now` is Unix time in milliseconds. */

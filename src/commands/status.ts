@@ -15,7 +15,7 @@ export const command: Command = {
   usage: "[-c FILE] [--json] [SERVICE]",
   takesArguments: true,
   options: { ...configOption, json: { type: "boolean" } },
-  help: `Tells what the running wakeport of this configuration is doing. Exits 1 when none answers. With the name of a
+  help: `Shows the state of the running wakeport of this configuration. Exits 1 if none answers. With the name of a
 service: all that is known about it, with its last error, the last output of its target, and its clients.
 
 ${configOptionHelp}
@@ -32,7 +32,7 @@ ${configOptionHelp}
         context.print(isJson ? printableJson(JSON.stringify(report, null, 2)) : words(report, Date.now()));
         return exitCode.ok;
       };
-      // It tells a wakeport from other servers, and knows the names.
+      // The list shows that the server is a wakeport, and has the names for the hint.
       const report = await askStatus(admin);
       if (name === undefined) return print(report, format);
       const details = await askService(admin, name);

@@ -24,7 +24,7 @@ export const builtIn: {
   readonly ipv6_prefix: number;
   readonly on_limit: "reject" | "queue";
   readonly process_stop_grace: number;
-  /** In bytes: more than address resolution and keep-alive probes exchange, less than one short request. */
+  /** In bytes: more than ARP and keep-alive packets of an idle timeout, less than one short request. */
   readonly direct_traffic_threshold: number;
   readonly log_lines: number;
   readonly label_ports: PortRange;

@@ -21,7 +21,7 @@ export interface Config {
     readonly deeper?: { readonly afterMs: number; readonly action: "stop" | "kill" };
   };
   readonly admin: { readonly host: string; readonly port: number };
-  /** Names and patterns of hosts that requests to the admin server may have besides the usual ones. */
+  /** Host names and patterns that requests to the admin server may have in addition to the built-in ones. */
   readonly adminAllowedHosts: readonly string[];
   readonly docker: { readonly host?: string; readonly project?: string };
   /** Whose labels make services, and the section `defaults` as it is written, for them; absent: nobody's. */
@@ -36,10 +36,10 @@ export interface Config {
   readonly shutdown: { readonly targets: "stop" | "leave"; readonly drainMs: number };
 }
 
-/** What labels may claim. */
+/** Ports and names that labels may claim. */
 export interface LabelClaims {
   readonly ports: readonly PortRange[];
-  /** Patterns; absent: each name that is in no relation to a name of the file. */
+  /** Patterns; absent: each name that neither covers a name of the file nor is covered by one. */
   readonly names?: readonly string[];
 }
 
@@ -49,7 +49,7 @@ export type LogFormat = "auto" | "json" | "pretty" | "xinetd";
 /** A named entry of `services`. */
 export interface Service {
   readonly name: string;
-  /** Empty for a service that is only woken with others. */
+  /** Empty for a service that is woken only with others. */
   readonly ports: readonly ServicePort[];
   /** Where clients that are being served may come once more, each port to the same one of the target. TCP. */
   readonly data: readonly ServicePort[];
@@ -63,7 +63,7 @@ export interface Service {
   readonly deeper?: { readonly afterMs: number; readonly action: "stop" | "kill" };
   readonly minUptimeMs: number;
   readonly startTimeoutMs: number;
-  /** How much traffic that bypasses wakeport an idle target may exchange in one idle timeout; absent: any amount. */
+  /** Bytes of direct traffic in one idle timeout that do not keep the target awake; absent: any number. */
   readonly directTrafficBytes?: number;
   /** Absent: the container's own, or 10 s for a process. */
   readonly stopGraceMs?: number;
@@ -87,7 +87,7 @@ export interface Service {
   readonly udp: UdpPolicy;
   /** Names of services whose targets are up while this one is awake. */
   readonly dependsOn: readonly string[];
-  /** Names of services with which this one is awake. */
+  /** Names of services; this one is awake while one of them is. */
   readonly wakesWith: readonly string[];
   /** Services of one group are awake together. */
   readonly group?: string;
@@ -172,7 +172,7 @@ export type DirectSpec =
 export const protocolNames = ["raw", "ftp", "smtp", "ssh", "mysql", "redis", "postgres", "http"] as const;
 export type ProtocolName = (typeof protocolNames)[number];
 
-/** Protocols whose servers show by what they send that they are ready. */
+/** Protocols in which a server shows by its answer that it is ready. */
 export type ProbedProtocol = Exclude<ProtocolName, "raw" | "http">;
 
 /** Those in which the server has the first word: from their clients nothing comes before it. */
@@ -249,7 +249,7 @@ export type ReadySpec =
       readonly kind: "http";
       readonly path: string;
       readonly status: StatusRange;
-      /** Sent with the request; absent: none besides those of every request. */
+      /** Headers of the request in addition to the standard ones. */
       readonly headers?: Readonly<Record<string, string>>;
     }
   /** The source of a JavaScript regular expression that is known to be valid. */

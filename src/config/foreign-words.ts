@@ -40,7 +40,7 @@ const WORDS: Readonly<Record<string, string>> = {
   "<<": '"defaults", for what several services have in common',
 };
 
-/** Keys of compose that stay at the target's service in the compose file. */
+/** Keys that belong to the target's service in the compose file. */
 const composeKeys: ReadonlySet<string> = new Set([
   ...[
     "build",
@@ -61,7 +61,7 @@ const composeKeys: ReadonlySet<string> = new Set([
   ...["ulimits", "user", "volumes", "working_dir"],
 ]);
 
-/** What to do with a key of compose; undefined for other keys. */
+/** Returns a hint for a key of compose, or undefined for other keys. */
 export function composeKey(key: string): string | undefined {
   if (key === "restart") return 'set restart: "no" (unless-stopped works too) at the container, in the compose file';
   return composeKeys.has(key) ? "it belongs to the container: leave it in the compose file" : undefined;

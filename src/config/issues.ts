@@ -4,7 +4,7 @@ import { composeKey, foreignProtocol, foreignWord } from "./foreign-words.ts";
 import { defaultsKeys, jsonSchema, serviceKeys } from "./schema.ts";
 import { suggest } from "./suggest.ts";
 
-/** Longer lists of keys hide the message that they belong to. */
+/** A longer list of keys would hide the message. */
 const MOST_KEYS_SHOWN = 12;
 
 export type Path = readonly PropertyKey[];

@@ -1,4 +1,4 @@
-/** What a service of labels must not claim: ports and names that docker.labels excludes, or that belong to others. */
+/** Checks the claims of a service of labels against docker.labels and the ports and names of other services. */
 import { covers } from "../net/names/name.ts";
 import type { Config, Service } from "./config.ts";
 import { clashingPort, formatRange, haveCommonNumber, type PortMapping, type PortRange } from "./ports.ts";
@@ -6,17 +6,17 @@ import { entriesOf } from "./shared-fronts.ts";
 
 type Entry = ReturnType<typeof entriesOf>[number];
 
-/** A service that has its place already. */
+/** A service that was accepted before. */
 interface Holder {
   readonly service: Service;
-  /** For people: what defines it. */
+  /** What defines it, for messages. */
   readonly source: "wakeport.yaml" | "labels of another project";
 }
 
 /**
- * Returns each reason why a service of labels may not be as it is, with the label that the reason is about.
+ * Returns each reason to reject a service of labels, with the label that causes it.
  *
- * @param strangers services of the labels of other projects, which were there first
+ * @param strangers accepted services of the labels of other projects
  */
 export function forbiddenClaims(
   service: Service,
@@ -51,8 +51,8 @@ function excludedPort({ key, port }: Entry, allowed: readonly PortRange[]): stri
 }
 
 /**
- * A client of `localhost`, or of HTTP/3, may use a port number on another address or protocol than its owner has. So
- * the number belongs to its owner as a whole.
+ * A client of `localhost`, or of HTTP/3, may use a port number on another address or protocol than the owner does. So a
+ * port number belongs to its owner on all addresses and protocols.
  */
 function takenNumber(
   { key, port }: Entry,
@@ -72,7 +72,7 @@ function excludedName({ names }: Service, allowed: readonly string[]): string[] 
   return [`label wakeport.${names.kind}: ${message}: add it there`];
 }
 
-/** Equal names are not reported here: they are a conflict between any two services. */
+/** Equal names are reported elsewhere, as a conflict between any two services. */
 function coveredName(service: Service, { service: holder, source }: Holder, allowed: readonly string[]): string[] {
   const { names } = service;
   if (names === undefined || names.kind !== holder.names?.kind || !sharePort(service, holder)) return [];

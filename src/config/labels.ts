@@ -44,16 +44,16 @@ const known: ReadonlySet<string> = new Set([
   "udp",
   "group",
 ]);
-/** In characters: of a label's name or value in a problem, and of a problem. */
+/** Limits in characters for a label's name or value in a problem, and for a problem. */
 const LONGEST_QUOTE = 80;
 const LONGEST_PROBLEM = 500;
-/** So many problems of one container are reported. */
+/** Most problems that are reported for one container. */
 const MOST_PROBLEMS = 10;
 /** What the flows of one container may hold in all, in bytes: the memory is everybody's. */
 const MOST_HELD = 128 * 1024 ** 2;
 /** Their values may be lists with commas. Of a port YAML would make something else, and of a `*` nothing at all. */
 const lists: ReadonlySet<string> = new Set(["ports", "data", "host", "sni"]);
-/** Brackets around a list, and not around an IPv6 address: `[::1]:8080`. */
+/** Brackets around a list, but not around an IPv6 address: `[::1]:8080`. */
 const YAML_LIST = /^\s*\[(?![\da-f:.%]*\]:)/i;
 /** What stands below it is text, to the last blank. */
 const BANNER = "banner";
@@ -207,7 +207,7 @@ function quoted(value: string): string {
   return JSON.stringify(cut(value));
 }
 
-/** Names of labels are as free as their values. */
+/** Label names are untrusted text, as their values are. */
 function shown(label: string): string {
   return printable(cut(label));
 }

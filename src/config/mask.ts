@@ -1,17 +1,17 @@
 /**
- * Hides secrets in commands and URLs before they become text for people. It recognises them by the names of options and
- * variables, and by their place in a URL; it hides too much rather than too little. docs/security.md has the rules.
+ * Masks secrets in commands and URLs that are shown. They are recognized by the names of options and variables, and by
+ * their position in a URL; in doubt, text is masked. docs/security.md lists the rules.
  */
 
 const MASK = "***";
-/** In characters; the rest of a longer word is dropped. */
+/** Limit of a word, in characters. */
 const LONGEST_WORD = 1_000;
 
 /** The end of a name, in lower case and without separators: `--db-password`, `PGPASSWORD`, `requirepass`. */
 const SECRET_NAME =
   /(?:pass(?:word|wd|phrase|code)?|pwd|secrets?|token|credentials?|auth|authorization|cookie|bearer|(?:api|access|private|secret|account|encryption|signing|master|license)key|keybase|connectionstring)$/;
 
-/** Programs with options for a password that do not say so. `joined`: the value is never a word of its own. */
+/** Programs whose password option has no secret name. `joined`: the value is never a separate word. */
 const passwordOptions: readonly { readonly program: RegExp; readonly options: RegExp; readonly joined?: true }[] = [
   { program: /^(?:mysql|mariadb)[a-z-]*$/, options: /^-p/, joined: true },
   { program: /^(?:sshpass|mongo[a-z]*)$/, options: /^-p/ },
@@ -22,7 +22,7 @@ const passwordOptions: readonly { readonly program: RegExp; readonly options: Re
   { program: /^(?:mosquitto_[a-z]+|sqlcmd)$/, options: /^-P/ },
 ];
 
-/** Words of a shell's text: quoted parts keep their blanks. */
+/** Words of shell text. Blanks in quotes do not separate. */
 const WORD = /(?:"(?:[^"\\]|\\.)*"|'[^']*'|\\.|[^\s"'\\]|["'\\])+/gs;
 /** `--name=`, `NAME=`, `name:`, also in quotes. */
 const NAMED = /^(["']?-{0,2}([\w.-]+)["']?\s*[=:]\s*)(.+)$/s;
@@ -38,7 +38,7 @@ const KEY_IN_LINE = /(?<![\w.-])-{0,2}([\w.-]+)["']?(?:\s*:\s+|=)/g;
 const OPTION_IN_LINE = /(?<![\w-])--?([a-z][\w.-]*)["']?\s*(?:,\s*|\s)/gi;
 const VALUE_IN_LINE = /"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s"',}\]][^,}\]]*/y;
 
-/** The words of a command, each secret replaced by `***`. */
+/** Returns the words of a command with each secret replaced by `***`. */
 export function maskCommand(words: readonly string[]): string[] {
   let isNext = false;
   let known: (typeof passwordOptions)[number] | undefined;
@@ -59,7 +59,7 @@ export function maskCommand(words: readonly string[]): string[] {
   });
 }
 
-/** A URL, or the path of one, without its password and without the secrets of its query. */
+/** Masks the password and the secrets in the query of a URL, or of the path of one. */
 export function maskUrl(url: string): string {
   return url
     .replace(PASSWORD_IN_URL, `$1${MASK}@`)
@@ -67,12 +67,12 @@ export function maskUrl(url: string): string {
     .replace(PAIR_IN_QUERY, (all, before, name) => (isSecret(name) ? `${before}${name}=${MASK}` : all));
 }
 
-/** A line of a configuration without its secrets: the values of keys, of variables and of options in a list. */
+/** Masks the secrets in a line of a configuration: values of keys, variables, and options in a list. */
 export function maskLine(line: string): string {
   return hideAfter(OPTION_IN_LINE, hideAfter(KEY_IN_LINE, maskUrl(line)));
 }
 
-/** Hides the values that follow the secret names which `name` finds. */
+/** Masks the values that follow the secret names which `name` matches. */
 function hideAfter(name: RegExp, line: string): string {
   let [shown, from] = ["", 0];
   for (const found of line.matchAll(name)) {
@@ -91,7 +91,7 @@ function maskWord(word: string): string {
   if (isSecret(name)) return `${start}${MASK}`;
   if (start !== "" && !value.startsWith("//")) return `${start}${maskWord(value)}`;
   const words = word.match(WORD) ?? [];
-  // The text of a shell, or several settings in one word.
+  // Shell text, or several settings in one word.
   if (words.length > 1) {
     const masked = maskCommand(words)[Symbol.iterator]();
     return word.replace(WORD, () => masked.next().value ?? "");

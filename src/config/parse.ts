@@ -79,7 +79,7 @@ function check(value: unknown, source: string, context: ParseContext): { config?
   return { problems: [...problems, ...problemsOfRest(value, issues, source, context)] };
 }
 
-/** What is wrong with the part of the file that the schema accepts. */
+/** Problems in the part of the file that the schema accepts. */
 function problemsOfRest(
   value: unknown,
   issues: readonly z.core.$ZodIssue[],
@@ -89,7 +89,7 @@ function problemsOfRest(
   const first = salvage(value, issues);
   if (first === undefined) return [];
   const retried = configSchema.safeParse(first.value);
-  // What is refused without the wrong keys as well lacks something: it is left out.
+  // A service that is still refused without the wrong keys lacks a key: it is left out.
   const usable = retried.success ? first : withoutServices(first, retried.error.issues);
   const rest = configSchema.safeParse(usable.value);
   if (!rest.success || Object.keys(rest.data.services).length === 0) return [];

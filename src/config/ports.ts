@@ -187,7 +187,7 @@ function addressHint(text: string): string {
   return `"${text}" is no address: write "127.0.0.1:9000"`;
 }
 
-/** Ports in a row, both ends included. */
+/** A range of ports, both ends included. */
 export interface PortRange {
   readonly first: number;
   readonly last: number;

@@ -75,7 +75,7 @@ function format({ message, span, hint }: Problem, source: string, lines: Lines):
   const number = String(line);
   const { excerpt, gap, width } = excerptOf(content, column - 1, span.end - span.start);
   const shown = maskLine(excerpt);
-  // Masked, the characters have moved.
+  // Masking shifts columns.
   const carets = shown === excerpt ? `${" ".repeat(gap)}${"^".repeat(width)}` : "";
   const remedy = hint === undefined ? "" : ` ${visible(hint)}`;
   return [

@@ -19,7 +19,7 @@ export function parseStatus(text: string): StatusRange {
   return { from, to };
 }
 
-/** They frame the request or the connection, which the probe does itself. */
+/** Headers that the probe sets itself, for the framing of the request and the connection. */
 const framing: ReadonlySet<string> = new Set([
   "connection",
   "content-length",
@@ -29,7 +29,7 @@ const framing: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Checks headers of an HTTP request and returns them as they are.
+ * Checks headers of an HTTP request and returns them unchanged.
  *
  * @throws UnitError
  */
@@ -37,11 +37,12 @@ export function parseHeaders(headers: Readonly<Record<string, string>>): Readonl
   const seen = new Set<string>();
   for (const [name, value] of Object.entries(headers)) {
     const lower = name.toLowerCase();
-    if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(lower)) throw new UnitError(`${JSON.stringify(name)} is not a header name`);
+    if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(lower))
+      throw new UnitError(`${JSON.stringify(name)} is not a header name: use letters, digits and "-"`);
     if (framing.has(lower)) throw new UnitError(`header "${name}" is set by the probe itself: remove it`);
     if (seen.has(lower)) throw new UnitError(`header "${name}" is set twice: names ignore case`);
     if (!/^[\t -~\x80-\xff]*$/.test(value))
-      throw new UnitError(`header "${name}" has characters that no header may have`);
+      throw new UnitError(`header "${name}" contains a control or a character outside Latin-1: remove it`);
     seen.add(lower);
   }
   return headers;

@@ -1,4 +1,4 @@
-/** A service without ports: its target is woken with others, and no client connects to it. */
+/** A service without ports: no client connects to it, and its target is woken with others. */
 import type { Report } from "./issues.ts";
 import type { ParsedService } from "./schema.ts";
 import type { ParsedPolicies } from "./schema-policies.ts";
@@ -29,7 +29,7 @@ type AboutClients = (typeof aboutClients)[number];
 const servingClients: readonly TargetKind[] = ["inetd", "forward", "builtin", "sensor"];
 
 /**
- * Reports what has no meaning without ports.
+ * Reports keys that have no effect without ports.
  *
  * @returns the service and the defaults without such keys
  */

@@ -53,7 +53,7 @@ function mismatch({ kind }: ReadySpec, protocol: ProtocolName): string | undefin
   return undefined;
 }
 
-/** What `ready: protocol` stands for. A server behind a port for TLS sends nothing before the client does. */
+/** Resolves `ready: protocol`. On a TLS port the server sends nothing before the client does. */
 function protocolPart({ ports }: ParsedService, protocol: ProtocolName): ReadySpec {
   const [first] = ports.filter((port) => port.protocol !== "udp");
   const isEncrypted = first !== undefined && (first.target ?? first.front) === tlsFirst[protocol];

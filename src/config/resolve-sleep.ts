@@ -48,7 +48,7 @@ export function dependencyPolicy(defaults: ParsedPolicies): Config["dependencyPo
   };
 }
 
-/** How much traffic that bypasses wakeport is tolerated, in bytes. */
+/** Bytes of direct traffic that do not keep a target awake. */
 export function directTrafficOf(
   own: ParsedPolicies,
   defaults: ParsedPolicies,

@@ -23,13 +23,13 @@ import { checkWakeable, checkWith } from "./waking.ts";
 export interface ResolveContext {
   /** Where the admin server listens when the file does not say. */
   readonly adminListen: { readonly host: string; readonly port: number };
-  /** All services of the file, where only a part of them is given; default: those that are given. */
+  /** All services of the file; default: the given ones. */
   readonly names?: readonly string[];
-  /** Services without their refused keys: only what they have in common with others is checked. */
+  /** Services without their refused keys, for the checks between services. */
   readonly trimmed?: ReadonlySet<string>;
   /** The section `defaults` as it is written. */
   readonly writtenDefaults?: unknown;
-  /** Whether services that are not in the file may belong to a group of it. */
+  /** Whether services outside of the file may belong to its groups. */
   readonly hasOthers?: boolean;
 }
 

@@ -1,13 +1,13 @@
-/** Keeps what is usable of a refused file, so that the checks of the whole file run beside the errors of its shape. */
+/** Keeps the valid part of a refused file, so that checks between services run although its schema has errors. */
 import type { z } from "zod";
 import { foreignWord } from "./foreign-words.ts";
 import { serviceKeys } from "./schema.ts";
 import { suggest } from "./suggest.ts";
 
 export interface Salvaged {
-  /** The content without the refused keys, and without services and sections that cannot be used at all. */
+  /** The content without refused keys, unusable services and unusable sections. */
   readonly value: unknown;
-  /** Services that lost a known key: what is wrong with them alone may be a consequence of that. */
+  /** Services that lost a known key: further errors of these may be a consequence. */
   readonly trimmed: ReadonlySet<string>;
 }
 
@@ -16,7 +16,7 @@ type Content = Readonly<Record<string, unknown>>;
 
 const targetKeys = ["container", "process", "inetd", "forward", "builtin", "sensor"] as const;
 
-/** Removes what `issues` are about. @returns undefined if there are no services to check */
+/** Removes the keys that have `issues`. @returns undefined if no services remain to check */
 export function salvage(value: unknown, issues: readonly Issue[]): Salvaged | undefined {
   if (!isMapping(value) || !isMapping(value["services"])) return undefined;
   const broken = new Set(issues.flatMap(({ path: [section] }) => (section === undefined ? [] : [String(section)])));
@@ -33,7 +33,7 @@ export function salvage(value: unknown, issues: readonly Issue[]): Salvaged | un
   return { value: { ...Object.fromEntries(sections), services: Object.fromEntries(services) }, trimmed };
 }
 
-/** Leaves out the services that `issues` are about. */
+/** Removes the services that have `issues`. */
 export function withoutServices({ value, trimmed }: Salvaged, issues: readonly Issue[]): Salvaged {
   if (!isMapping(value) || !isMapping(value["services"])) return { value, trimmed };
   const refused = new Set(issues.map(({ path }) => String(path[1])));
@@ -52,16 +52,16 @@ function withoutRefused(name: string, service: unknown, issues: readonly Issue[]
     if (key !== undefined) trimmed.add(name);
     for (const one of keys) refused.add(one);
   }
-  // Without its names the service would seem to take ports that it shares.
+  // Without its names, a port that the service shares would look like a conflict.
   if ([...refused].some(mayBeNames)) return undefined;
   const kept = Object.fromEntries(Object.entries(service).filter(([key]) => !refused.has(key)));
   if (targetKeys.some((key) => key in kept)) return kept;
-  // A service needs a target for its ports to be compared with those of others; no other service has this one.
+  // A unique target, because the ports of a service are compared only if it has one.
   trimmed.add(name);
   return { ...kept, container: `${name}.unusable` };
 }
 
-/** Whether a refused key is, or was meant as, one by which services share a port. */
+/** Whether a refused key is, or resembles, a key by which services share a port. */
 function mayBeNames(key: string): boolean {
   const meant = suggest(key, [...serviceKeys]) ?? foreignWord(key)?.split(":")[0];
   return meant === "host" || meant === "sni";

@@ -134,10 +134,10 @@ export const policies: { readonly [Key in keyof ParsedPolicies]-?: z.ZodType<Non
           .union([z.string(), z.number()])
           .transform(String)
           .transform(reading(parseSize))
-          .describe("How much may be exchanged in one idle timeout before it keeps the target awake: 64k"),
+          .describe("Amount of direct traffic in one idle timeout that does not keep the target awake: 64k"),
       }),
     ])
-    .describe("Whether traffic that does not pass through wakeport keeps an idle target awake"),
+    .describe("Whether direct traffic, which does not pass through wakeport, keeps an idle target awake"),
   start_timeout: duration.describe("How long a start may take before the waiting clients are refused"),
   stop_grace: duration.describe("From the stop signal to the kill; default: the container's own, or 10s for a process"),
   release_pace: z

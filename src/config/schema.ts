@@ -44,7 +44,7 @@ export interface ParsedService extends ParsedPolicies {
   readonly depends_on: readonly string[];
   readonly group?: string | undefined;
   readonly with: readonly string[];
-  /** Empty for a service that no client connects to. */
+  /** Empty for a service without ports. */
   readonly ports: readonly PortMapping[];
   readonly data?: readonly PortMapping[] | undefined;
   readonly host?: readonly string[] | undefined;
@@ -88,7 +88,7 @@ const service = z.strictObject({
   with: z
     .array(z.string().min(1))
     .default([])
-    .describe("Services with which this one wakes and sleeps; they neither wait for it nor fail with it"),
+    .describe("Services with which this one wakes and sleeps; they do not wait for it, nor fail if it fails"),
   ...z.strictObject(policies).partial().shape,
 });
 
@@ -112,7 +112,9 @@ export const configSchema: z.ZodType<ParsedConfig> = z
         listen: address.optional().describe("Where metrics, health and status are served"),
         allowed_hosts: names("host")
           .optional()
-          .describe("Host names that requests may have besides addresses, names without a dot and the machine's own"),
+          .describe(
+            "Host names that requests may have in addition to addresses, names without a dot and the machine's name",
+          ),
       })
       .default({}),
     docker: z
@@ -129,11 +131,11 @@ export const configSchema: z.ZodType<ParsedConfig> = z
             names: names("host")
               .optional()
               .describe(
-                "Names that labels may claim as host or sni; default: all that no name of this file covers or is covered by",
+                "Names that labels may claim as host or sni; default: all that neither cover a name of this file nor are covered by one",
               ),
           })
           .default({})
-          .describe("What labels may claim"),
+          .describe("Ports and names that labels may claim"),
       })
       .default({ discover: false, labels: {} }),
     log: z

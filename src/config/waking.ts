@@ -1,9 +1,9 @@
-/** Which services wake which: whether each can be woken, and which cycles there are. */
+/** Checks which services wake which: each can be woken, and `with` forms no cycle. Lists the cycles with `depends_on`. */
 import { isWoken, type Service } from "./config.ts";
 import type { Report } from "./issues.ts";
 import { suggest } from "./suggest.ts";
 
-/** Each service of a `with` can be woken, and no two services are woken with each other. */
+/** Checks that each service of a `with` can be woken, and that no two services are woken with each other. */
 export function checkWith(services: readonly Service[], names: readonly string[], report: Report): void {
   const byName = new Map(services.map((service) => [service.name, service]));
   for (const { name, wakesWith } of services) {
@@ -35,15 +35,15 @@ export function checkWith(services: readonly Service[], names: readonly string[]
 }
 
 export interface KnownServices {
-  /** Whether a service was written with ports, right or wrong. */
+  /** Whether a service has the key "ports", valid or not. */
   readonly hasPorts: (service: Service) => boolean;
-  /** Whether these are all services of the file. */
+  /** Whether the list contains all services of the file. */
   readonly isComplete: boolean;
-  /** Whether a group may have members from elsewhere. */
+  /** Whether services of labels may be members of a group. */
   readonly hasOthers: boolean;
 }
 
-/** Something wakes each service without ports. */
+/** Checks that each service without ports is woken by another service. */
 export function checkWakeable(
   services: readonly Service[],
   { hasPorts, isComplete, hasOthers }: KnownServices,
@@ -51,10 +51,10 @@ export function checkWakeable(
 ): void {
   const enabled = services.filter((service) => service.enabled && isWoken(service));
   const names = new Set(enabled.map(({ name }) => name));
-  // A wrong name is reported by itself.
+  // A wrong name is reported separately.
   const isKnown = ({ wakesWith }: Service): boolean => wakesWith.every((name) => names.has(name));
   const woken = new Set(enabled.filter((one) => hasPorts(one) || !isKnown(one) || (hasOthers && one.group)));
-  // The set grows while it is walked.
+  // The loop also visits what it adds.
   for (const waker of woken) for (const service of enabled) if (wakes(waker, service)) woken.add(service);
   for (const { name, group, wakesWith } of enabled.filter((service) => !woken.has(service))) {
     const path = ["services", name];
@@ -78,15 +78,15 @@ function wakes(waker: Service, other: Service): boolean {
   return isOfSameGroup || waker.dependsOn.includes(other.name) || other.wakesWith.includes(waker.name);
 }
 
-/** A service that needs another one that is woken with it, by way of services between them. */
+/** A service that depends on another one which is woken with it. */
 export interface WakingCycle {
-  /** The services from the one to the other, as they depend on each other. */
+  /** The chain of `depends_on` from the first service to the last. */
   readonly chain: readonly string[];
-  /** What makes it a cycle: the group of both ends, or the `with` of the first. */
+  /** What closes the cycle: the group of both ends, or the `with` of the first. */
   readonly by: { readonly group: string } | "with";
 }
 
-/** The chains of `depends_on` that a group or a `with` closes to a cycle: wakeport resolves them, so that all may sleep. */
+/** Chains of `depends_on` that a group or a `with` closes to a cycle. These are valid: all of their targets can sleep. */
 export function wakingCycles(services: readonly Service[]): WakingCycle[] {
   const enabled = services.filter((service) => service.enabled && isWoken(service));
   return enabled.flatMap((first) =>

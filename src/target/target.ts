@@ -16,11 +16,11 @@ export type Sight =
     }
   | {
       readonly up: true;
-      /** Host or IP address where its ports answer. It may change, also within a life. */
+      /** Host or IP address of its ports. It may change within a life. */
       readonly address: string;
       /** Where all of its ports end, whatever the mapping of ports says; absent: the mapping holds. */
       readonly port?: number;
-      /** Why it cannot be dialled at the moment; `address` is empty then. Absent when it can be. */
+      /** Why it cannot be dialled now; `address` is empty then. Absent if it can be dialled. */
       readonly noRoute?: Error;
       /** Nothing of it has been tried: it may turn out not to serve anybody, though it takes connections already. */
       readonly isUntried?: boolean;
@@ -61,20 +61,19 @@ export interface Target {
   start(signal: AbortSignal): Promise<"started" | "already">;
 
   /**
-   * Returns what uses the target without passing through wakeport since the previous call, and what else forbids to put
-   * it to sleep, one phrase each ("an exec session"); empty when there is nothing. Called when the target has become
-   * idle, to start a measurement, and again at the end of each idle time. Absent where there is no such use.
+   * Returns what keeps the idle target awake, one phrase each ("an exec session"): direct use since the previous call, and
+   * why it must not be stopped. Called when an idle timeout begins and when it ends. Absent if the target has no such use.
    *
-   * @param trafficBytes how many bytes of traffic do not count as use; undefined: traffic and connections do not count
-   * @param isHeld whether dependents keep it awake now, so that what forbids to put it to sleep does not matter yet
-   * @throws TargetError when that cannot be known
+   * @param trafficBytes bytes of direct traffic that do not count; undefined: direct traffic and connections do not count
+   * @param isHeld whether dependents hold it now; then the reasons against a stop are not examined
+   * @throws TargetError if the use cannot be determined
    */
   keptAwakeBy?(trafficBytes: number | undefined, signal: AbortSignal, isHeld?: boolean): Promise<readonly string[]>;
 
   /**
    * Puts it away and resolves when that is done. A target that is gone is down; one that is down cannot be paused.
    *
-   * @throws KeptError when the target may not be put away now; TargetError
+   * @throws KeptError if the target may not be stopped now; TargetError
    */
   sleep(action: SleepAction, signal: AbortSignal): Promise<void>;
 
@@ -86,8 +85,8 @@ export interface Target {
   lastLines(signal: AbortSignal, most?: number): Promise<readonly string[]>;
 
   /**
-   * Passes on each line, of bounded length, that the target has printed in `life` since its beginning, as far as that is
-   * still kept, and each further one. A line in which the output pauses is passed on unfinished, and again when it ends.
+   * Passes on each line, of bounded length, that the target printed in `life`: the ones that are still stored, then new
+   * ones. A line in which the output pauses is passed on unfinished, and again when it ends.
    *
    * @returns when no more can be read now: that life is over, or the reading was cut off. Whoever asks again is told
    *   all of it again

@@ -82,7 +82,7 @@ class Project implements Disposable {
 }
 
 suite("a chain", () => {
-  test("sleeps in order as soon as the idle time after its last client is over", async () => {
+  test("sleeps in order as soon as the idle timeout after its last client is over", async () => {
     using project = new Project({ web: { needs: ["api"] }, api: { needs: ["db"] }, db: {} });
     const client = project.stage("web").claim();
     await project.clock.advance(200_000);
@@ -95,7 +95,7 @@ suite("a chain", () => {
     assert.deepEqual(project.fallenAsleep, ["web", "api", "db"]);
   });
 
-  test("a longer idle time of a dependency counts from the last client of the chain", async () => {
+  test("a longer idle timeout of a dependency counts from the last client of the chain", async () => {
     using project = new Project({ web: { needs: ["db"] }, db: { policy: { idleTimeoutMs: 3 * idleTimeoutMs } } });
     const client = project.stage("web").claim();
     await project.clock.settle();
@@ -134,7 +134,7 @@ suite("a chain", () => {
     assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
   });
 
-  test("a target that started for a client who left meanwhile is kept for its idle time", async () => {
+  test("a target that started for a client who left meanwhile is kept for its idle timeout", async () => {
     using project = new Project({ web: { needs: ["db"] }, db: {} });
     project.stage("web").target.isPrompt = false;
     const client = project.stage("web").claim();
@@ -216,7 +216,7 @@ suite("use that does not pass through wakeport", () => {
     assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
   });
 
-  test("between members of a group keeps none of them awake for longer than one idle time", async () => {
+  test("between members of a group keeps none of them awake for longer than one idle timeout", async () => {
     const group = new Group("shop");
     const policy = { directTrafficBytes: 0 };
     using project = new Project({ web: { group, needs: ["db"] }, worker: { group }, db: { group, policy } });
@@ -430,7 +430,7 @@ suite("a companion", () => {
     assert.deepEqual(project.states, { web: "asleep", worker: "asleep" });
   });
 
-  test("that depends on its target sleeps before it, when the idle time of that is over", async () => {
+  test("that depends on its target sleeps before it, when the idle timeout of that is over", async () => {
     using project = new Project({ ...pair, worker: { needs: ["web"] } });
     const client = project.stage("web").claim();
     await project.clock.advance(3 * idleTimeoutMs);
@@ -515,7 +515,7 @@ suite("any project", () => {
     ms: fc.constantFrom(0, 1, 1_000, idleTimeoutMs / 2, idleTimeoutMs, 3 * idleTimeoutMs),
   });
 
-  test("serves each client, stops nothing that is needed, and sleeps after its idle time or when it is closed", async (t) => {
+  test("serves each client, stops nothing that is needed, and sleeps after its idle timeout or when it is closed", async (t) => {
     const property = fc.asyncProperty(
       shape,
       fc.array(step, { maxLength: 12 }),

@@ -26,7 +26,7 @@ suite("keptAwakeBy()", () => {
     assert.deepEqual(stage.activator.view.keptAwakeBy, ["an exec session"]);
   });
 
-  test("is asked soon after the last lease and at the end of each idle time, and not in between", async () => {
+  test("is asked soon after the last lease and at the end of each idle timeout, and not in between", async () => {
     using stage = new Stage();
     const askedAtMs: number[] = [];
     await idling(stage, () => {
@@ -49,7 +49,7 @@ suite("keptAwakeBy()", () => {
     assert.equal(asked, 0);
   });
 
-  test("that finds nothing more lets the target sleep after one more idle time", async () => {
+  test("that finds nothing more lets the target sleep after one more idle timeout", async () => {
     using stage = new Stage();
     let uses: readonly string[] = ["an exec session"];
     await idling(stage, () => uses);
@@ -81,7 +81,7 @@ suite("keptAwakeBy()", () => {
     claim.release();
     await stage.advance(idleTimeoutMs);
     assert.equal(stage.state, "ready");
-    assert.deepEqual(stage.activator.view.keptAwakeBy, ["its use is not known: no answer"]);
+    assert.deepEqual(stage.activator.view.keptAwakeBy, ["its direct use is unknown: no answer"]);
   });
 
   test("whose answer comes after the next client does not stop the target under it", async () => {
@@ -120,7 +120,7 @@ suite("keptAwakeBy()", () => {
 suite("a stop that the target refuses because it is in use", () => {
   const kept = new KeptError("container worker depends on it");
 
-  test("leaves the target ready, for clients and for the next idle time", async () => {
+  test("leaves the target ready, for clients and for the next idle timeout", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     const next = stage.claim();

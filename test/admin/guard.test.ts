@@ -73,7 +73,7 @@ suite("the Host of a request to the admin server", () => {
   test("is named with the remedy when it is rejected", async () => {
     await withAdmin(async (ask) => {
       const answer = await ask("GET /metrics HTTP/1.1\nHost: rebound.example.org\nConnection: close");
-      assert.match(answer, /the host "rebound.example.org" is not accepted here: add it to admin.allowed_hosts$/m);
+      assert.match(answer, /the host "rebound.example.org" is not allowed: add it to admin.allowed_hosts$/m);
       assert.doesNotMatch(answer, /some_metric/);
     });
   });

@@ -34,7 +34,7 @@ suite("remarks()", () => {
     const worker = (more: string): string => `${web}, worker: { container: worker, with: [web], ${more} }`;
     assert.deepEqual(told(worker("depends_on: [db]")), []);
     assert.deepEqual(told(worker("depends_on: [web]")), [
-      'worker: is woken with "web" and depends on it (worker → web): both sleep when the idle time of "web" is over, "worker" first',
+      'worker: is woken with "web" and depends on it (worker → web): both sleep when the idle timeout of "web" is over, "worker" first',
     ]);
   });
 

@@ -54,7 +54,7 @@ engineTest(
     await using file = await temporaryFile("wakeport.yaml", JSON.stringify({ services: { good: services.good } }));
     assert.match(
       (await wakeport(["check", "-c", file.path], engineEnv())).stdout,
-      /^containers: \S+ knows all of them, and no problem$/m,
+      /^containers: \S+ has all of them; no problems found$/m,
     );
     await using both = await temporaryFile("wakeport.yaml", JSON.stringify({ services }));
     const { stdout } = await wakeport(["check", "-c", both.path], engineEnv());

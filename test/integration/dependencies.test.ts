@@ -232,7 +232,7 @@ engineTest("a group with a cycle through containers outside of it sleeps in orde
   assert.deepEqual(await orderOf(lab, "die", { a, b, c, d }), ["a", "b", "c", "d", "a", "b", "c", "d"]);
 });
 
-engineTest("a chain sleeps at once when the idle time after its last client is over", async (lab) => {
+engineTest("a chain sleeps at once when the idle timeout after its last client is over", async (lab) => {
   const project = new Project(lab);
   const db = await project.make("db", { program: echo() });
   const api = await project.make("api", { program: echo() }, "db:service_started:false");
@@ -243,7 +243,7 @@ engineTest("a chain sleeps at once when the idle time after its last client is o
   await wakeport.greeted("web");
   const leftAt = Date.now();
   await allAsleep(web);
-  await eventually("the rest of the idle time runs", () => statusOf(wakeport, "api").idle_deadline !== undefined);
+  await eventually("the rest of the idle timeout runs", () => statusOf(wakeport, "api").idle_deadline !== undefined);
   const idleMs = Date.parse(statusOf(wakeport, "api").idle_deadline ?? "") - leftAt;
   assert.ok(idleMs < 23_000, `it sleeps ${idleMs} ms after the last client`);
 });

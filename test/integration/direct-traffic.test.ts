@@ -12,7 +12,7 @@ const IDLE = { idle_timeout: "1s" };
 const NEIGHBOURS = 20;
 const TRAFFIC = /^\d+ (B|kB) of direct traffic$/;
 
-/** Waits until the target was found to be in use at the end of an idle time. */
+/** Waits until the target was found to be in use at the end of an idle timeout. */
 async function keptAwakeBy(wakeport: Wakeport): Promise<readonly string[]> {
   await eventually("it is kept awake", () => wakeport.status.services[0]?.kept_awake_by !== undefined);
   return wakeport.status.services[0]?.kept_awake_by ?? [];

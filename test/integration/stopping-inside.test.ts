@@ -36,7 +36,7 @@ engineTest("a target that depends on wakeport's own container sleeps, and wakepo
   const address = await inside.container.address(network);
   assert.match(await inside.greeting(address), GREETING);
   await asleep(target);
-  // Twice, because it would put itself to sleep an idle time later.
+  // Twice, because it would put itself to sleep an idle timeout later.
   assert.match(await inside.greeting(address), GREETING);
   await asleep(target);
   assert.ok(await inside.container.isAwake());

@@ -12,7 +12,7 @@ checkLeaks();
 const SHORT = { idle_timeout: "300ms" };
 const sleeper: ContainerSpec = { command: ["sh", "-c", 'trap "exit 0" TERM; sleep 600 & wait'] };
 
-/** Waits until a target was found to be in use at the end of an idle time, and returns what holds it. */
+/** Waits until a target was found to be in use at the end of an idle timeout, and returns what holds it. */
 async function keptAwakeBy(wakeport: Wakeport, name = "it"): Promise<readonly string[]> {
   let held: readonly string[] = [];
   await eventually("it is kept awake", () => {
