@@ -1,4 +1,4 @@
-import type { Target } from "../target/target.ts";
+import type { Target, UseMoment } from "../target/target.ts";
 import { IdleTimer } from "./idle-timer.ts";
 
 /** The closing handshake of the last connection ends in this time, so that its packets do not count as direct use. */
@@ -16,12 +16,6 @@ export interface IdleCheckOptions {
   readonly onIdle: () => void;
   /** Called when the idle timeout is over and direct use keeps the target awake. Not repeated for the same use. */
   readonly onKeptAwake: (uses: readonly string[]) => void;
-}
-
-interface Question {
-  /** Whether dependents hold the target now. */
-  readonly isHeld?: boolean;
-  readonly isTrafficKnown?: boolean;
 }
 
 /** What keeps the target awake; undefined if the idle timeout was cancelled before the answer. */
@@ -149,13 +143,13 @@ export class IdleCheck {
     if (!isKnown) this.#options.onKeptAwake(uses);
   }
 
-  #ask({ isHeld = false, isTrafficKnown = false }: Question = {}): Promise<Answer> {
+  #ask(moment: UseMoment = {}): Promise<Answer> {
     const { signal } = this.#round;
     const asked = this.#asked.then(async (): Promise<Answer> => {
       if (signal.aborted) return undefined;
       const question = AbortSignal.any([signal, AbortSignal.timeout(OTHER_USE_MS)]);
       const { target, trafficBytes } = this.#options;
-      const answer = target.keptAwakeBy?.(isTrafficKnown ? undefined : trafficBytes(), question, isHeld) ?? [];
+      const answer = target.keptAwakeBy?.(trafficBytes(), question, moment) ?? [];
       const uses = await Promise.resolve(answer).catch((error: Error) => [
         `its direct use is unknown: ${error.message}`,
       ]);

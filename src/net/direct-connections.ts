@@ -1,11 +1,10 @@
 /** Connections to the ports that local processes listen on, whatever program their clients are. */
+import { endianness } from "node:os";
+import { type Ip, readIp } from "./ip.ts";
 import { CLOSE_WAIT, ESTABLISHED, LISTENING, type SocketRow } from "./socket-table.ts";
 
 /** How the kernel writes an IPv4 address in the table of IPv6. */
 const MAPPED = /^0{16}(?:FFFF0000|0000FFFF)(?=[0-9A-F]{8}:)/;
-
-/** 127.0.0.0/8, the first byte of which comes last, and ::1. */
-const LOOPBACK = /^(?:[0-9A-F]{6}7F|0{24}01000000):/;
 
 /**
  * Counts the open connections of each port that one of `sockets` listens on. A connection within the processes does not
@@ -38,11 +37,24 @@ export function directConnections(
  * Counts the connections that clients from elsewhere have to the ports that are listened on in a network.
  *
  * @param rows of both tables of TCP of that network
+ * @param except addresses whose connections do not count
  */
-export function connectionsFromOutside(rows: readonly SocketRow[]): number {
+export function connectionsFromOutside(rows: readonly SocketRow[], except: readonly string[] = []): number {
   const ports = new Set(rows.filter(({ state }) => state === LISTENING).map(({ local }) => portOf(local)));
   const open = rows.filter(({ state, local }) => state === ESTABLISHED && ports.has(portOf(local)));
-  return open.filter(({ remote }) => !LOOPBACK.test(plain(remote))).length;
+  // A client within the network has its own end in the same tables.
+  const inside = new Set(rows.map(({ local, remote }) => `${plain(local)} ${plain(remote)}`));
+  const others = new Set(except.flatMap((address) => readIp(address) ?? []).map(asKernelWrites));
+  return open.filter(({ local, remote }) => {
+    return !inside.has(`${plain(remote)} ${plain(local)}`) && !others.has(plain(remote).split(":")[0] ?? "");
+  }).length;
+}
+
+/** The words of four bytes in hexadecimal digits, in the order of bytes of the machine. */
+function asKernelWrites({ bytes }: Ip): string {
+  const network = Buffer.from(bytes);
+  const words = endianness() === "LE" ? network.swap32() : network;
+  return words.toString("hex").toUpperCase();
 }
 
 function portOf(end: string): number {

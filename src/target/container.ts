@@ -12,11 +12,11 @@ import type { OwnContainer } from "../engine/own-container.ts";
 import { KeptError, sentenceOf, TargetError } from "../errors.ts";
 import { beginOfLife, followLog } from "./container-log.ts";
 import { restartWarning, stopWarning } from "./container-warnings.ts";
-import { DirectUse } from "./direct-use.ts";
+import { DirectUse, openConnections } from "./direct-use.ts";
 import type { StopGuard } from "./stop-guard.ts";
 import type { Standing } from "./stop-rule.ts";
 import { Succession } from "./succession.ts";
-import type { Sight, SleepAction, Target } from "./target.ts";
+import type { Sight, SleepAction, Target, UseMoment } from "./target.ts";
 
 /** The engine's own, for a container that does not set one. */
 const DEFAULT_GRACE_MS = 10_000;
@@ -168,15 +168,24 @@ export class ContainerTarget implements Target {
   async keptAwakeBy(
     trafficBytes: number | undefined,
     signal: AbortSignal,
-    isHeld: boolean = false,
+    { isHeld = false, isTrafficKnown = false }: UseMoment = {},
   ): Promise<readonly string[]> {
     const facts = await this.#find(signal);
     if (facts instanceof TargetError || !facts.isRunning) return [];
-    const [reasons, uses] = await Promise.all([
+    const most = isTrafficKnown ? undefined : trafficBytes;
+    const [reasons, uses, connections] = await Promise.all([
       isHeld ? [] : this.#reasonsAgainstStop(facts, signal),
-      facts.isPaused ? [] : this.#directUse.find(facts, trafficBytes, signal),
+      facts.isPaused ? [] : this.#directUse.find(facts, most, signal),
+      facts.isPaused || isHeld || trafficBytes === undefined ? [] : openConnections(facts, this.#pausedAddresses),
     ]);
-    return [...reasons, ...uses];
+    return [...reasons, ...uses, ...connections];
+  }
+
+  /** Addresses of other targets that are paused. Their connections are open, but unused until wakeport wakes them. */
+  get #pausedAddresses(): readonly string[] {
+    const seen = [...new Set(this.#options.owners.values())].flatMap((owner) => owner.#seen ?? []);
+    const networks = seen.filter(({ isPaused }) => isPaused).flatMap((facts) => facts.networks);
+    return networks.flatMap(({ ipv4, ipv6 }) => [ipv4 ?? [], ipv6 ?? []].flat());
   }
 
   async sleep(action: SleepAction, signal: AbortSignal): Promise<void> {

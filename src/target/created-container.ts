@@ -10,7 +10,7 @@ import { TargetError } from "../errors.ts";
 import { type ContainerOptions, ContainerTarget } from "./container.ts";
 import type { Creations } from "./creations.ts";
 import type { Owner } from "./owner.ts";
-import type { Sight, SleepAction, Target } from "./target.ts";
+import type { Sight, SleepAction, Target, UseMoment } from "./target.ts";
 
 export interface CreatedContainerOptions extends Omit<ContainerOptions, "reference" | "prepare"> {
   /** Whom it is made for: one container each. */
@@ -70,12 +70,8 @@ export class CreatedContainer implements Target {
     }
   }
 
-  keptAwakeBy(
-    trafficBytes: number | undefined,
-    signal: AbortSignal,
-    isHeld: boolean = false,
-  ): Promise<readonly string[]> {
-    return this.#container.keptAwakeBy(trafficBytes, signal, isHeld);
+  keptAwakeBy(trafficBytes: number | undefined, signal: AbortSignal, moment?: UseMoment): Promise<readonly string[]> {
+    return this.#container.keptAwakeBy(trafficBytes, signal, moment);
   }
 
   async sleep(action: SleepAction, signal: AbortSignal): Promise<void> {

@@ -21,21 +21,19 @@ export class DirectUse {
   }
 
   /**
-   * Returns the use since the last call, one phrase each.
+   * Returns the sessions and the traffic since the last call, one phrase each.
    *
    * @param most how many bytes may be exchanged before they count; undefined: traffic does not count at all
    * @throws TargetError
    */
   async find(facts: ContainerFacts, most: number | undefined, signal: AbortSignal): Promise<readonly string[]> {
-    const [sessions, bytes, connections] = await Promise.all([
+    const [sessions, bytes] = await Promise.all([
       this.#sessions(facts, signal),
       most === undefined ? 0 : this.#exchanged(facts, signal),
-      most === undefined ? 0 : openConnections(facts),
     ]);
     return [
       ...(sessions > 0 ? [counted(sessions, "exec session")] : []),
       ...(bytes > (most ?? 0) ? [`${formatBytes(bytes)} of direct traffic`] : []),
-      ...(connections > 0 ? [`${counted(connections, "direct connection")}`] : []),
     ];
   }
 
@@ -62,16 +60,23 @@ export class DirectUse {
 }
 
 /**
- * Counts the connections to a container that are open while no client of wakeport is connected, silent ones too. 0 where
- * its network cannot be seen: from another container, or of another machine's engine.
+ * Tells how many connections to a container are open while no client of wakeport is connected, silent ones too, in one
+ * phrase. Empty if there are none, or where its network cannot be seen: from another container, or of another machine's
+ * engine.
+ *
+ * @param except addresses whose connections do not count
  */
-async function openConnections({ id, pid, networkMode, networkOf }: ContainerFacts): Promise<number> {
+export async function openConnections(
+  { id, pid, networkMode, networkOf }: ContainerFacts,
+  except: readonly string[],
+): Promise<readonly string[]> {
   const hasOwnNetwork = networkMode !== "host" && networkOf === undefined;
   // The same number may be another process here than on the engine's machine.
   const cgroup = hasOwnNetwork && pid > 0 ? await readFile(`/proc/${pid}/cgroup`, "utf8").catch(() => "") : "";
-  if (!cgroup.includes(id)) return 0;
+  if (!cgroup.includes(id)) return [];
   const rows = await Promise.all([readSocketRows("tcp", pid), readSocketRows("tcp6", pid)]);
-  return connectionsFromOutside(rows.flat());
+  const connections = connectionsFromOutside(rows.flat(), except);
+  return connections === 0 ? [] : [counted(connections, "direct connection")];
 }
 
 function counted(count: number, what: string): string {

@@ -15,7 +15,7 @@ import { PrivateListener } from "./private-listener.ts";
 import { endGroup, signalGroup, socketsOf } from "./process-group.ts";
 import type { Program } from "./shim.ts";
 import { type Child, Launcher } from "./spawn.ts";
-import type { Sight, SleepAction, Target } from "./target.ts";
+import type { Sight, SleepAction, Target, UseMoment } from "./target.ts";
 import { watchdog } from "./watchdog.ts";
 
 /** Enough to see that somebody else listens where the process should. */
@@ -98,9 +98,13 @@ export class ProcessTarget implements Target {
     return "started";
   }
 
-  async keptAwakeBy(trafficBytes: number | undefined): Promise<readonly string[]> {
+  async keptAwakeBy(
+    trafficBytes: number | undefined,
+    _signal?: AbortSignal,
+    { isHeld = false }: UseMoment = {},
+  ): Promise<readonly string[]> {
     const life = this.#life;
-    if (trafficBytes === undefined || life === undefined || life.exit !== undefined) return [];
+    if (isHeld || trafficBytes === undefined || life === undefined || life.exit !== undefined) return [];
     const rows = await Promise.all([readSocketRows("tcp"), readSocketRows("tcp6")]);
     const port = life.listener?.port ?? this.port;
     return [...directConnections(rows.flat(), socketsOf(life.pid), port)].map(([at, count]) => {

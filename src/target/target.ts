@@ -35,6 +35,14 @@ export type Sight =
 /** How a target is put away: taken down with its grace or without, or frozen where it is. */
 export type SleepAction = "stop" | "kill" | "pause";
 
+/** When a target is asked what keeps it awake. */
+export interface UseMoment {
+  /** Dependents keep the target awake: reasons against a stop are not examined, and connections may be theirs. */
+  readonly isHeld?: boolean;
+  /** The traffic of the idle time was read before: it is not read again. */
+  readonly isTrafficKnown?: boolean;
+}
+
 /**
  * Something that can be brought up and taken down: a container, a process. It knows no clients and no timers.
  * Methods are idempotent and keep no promises beyond their answer: whoever cares looks again.
@@ -65,10 +73,9 @@ export interface Target {
    * why it must not be stopped. Called when an idle timeout begins and when it ends. Absent if the target has no such use.
    *
    * @param trafficBytes bytes of direct traffic that do not count; undefined: direct traffic and connections do not count
-   * @param isHeld whether dependents hold it now; then the reasons against a stop are not examined
    * @throws TargetError if the use cannot be determined
    */
-  keptAwakeBy?(trafficBytes: number | undefined, signal: AbortSignal, isHeld?: boolean): Promise<readonly string[]>;
+  keptAwakeBy?(trafficBytes: number | undefined, signal: AbortSignal, moment?: UseMoment): Promise<readonly string[]>;
 
   /**
    * Puts it away and resolves when that is done. A target that is gone is down; one that is down cannot be paused.

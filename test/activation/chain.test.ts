@@ -179,9 +179,9 @@ suite("use that does not pass through wakeport", () => {
     for (const policy of [{}, long]) {
       using project = new Project({ web: { needs: ["db"] }, db: { policy: { ...policy, directTrafficBytes: 0 } } });
       let bytes = 0;
-      project.stage("db").target.keptAwakeBy = async (most, _signal, isHeld) => {
+      project.stage("db").target.keptAwakeBy = async (_most, _signal, { isHeld, isTrafficKnown } = {}) => {
         if (isHeld !== true && project.states["web"] === "ready") return ["web depends on it"];
-        if (most === undefined) return [];
+        if (isTrafficKnown === true) return [];
         await new Promise((resolve) => setTimeout(resolve, 300));
         const uses = bytes === 0 ? [] : [`${bytes} bytes`];
         bytes = 0;
@@ -221,8 +221,8 @@ suite("use that does not pass through wakeport", () => {
     const policy = { directTrafficBytes: 0 };
     using project = new Project({ web: { group, needs: ["db"] }, worker: { group }, db: { group, policy } });
     // A worker that polls the database.
-    project.stage("db").target.keptAwakeBy = async (most) =>
-      most !== undefined && project.states["worker"] === "ready" ? ["9 kB of direct traffic"] : [];
+    project.stage("db").target.keptAwakeBy = async (_most, _signal, { isTrafficKnown } = {}) =>
+      isTrafficKnown !== true && project.states["worker"] === "ready" ? ["9 kB of direct traffic"] : [];
     project.stage("web").claim((claim) => claim.release());
     await project.clock.advance(idleTimeoutMs + 100);
     assert.deepEqual(project.states, { web: "asleep", worker: "asleep", db: "ready" });

@@ -175,3 +175,42 @@ engineTest(
   // Each of the two is told of starts that the other one made.
   { isJournalled: false },
 );
+
+/** A program that keeps a silent connection. @param host an expression */
+function connected(host: string): string {
+  const socket = `require("node:net").connect(${PORT}, ${host})`;
+  return `${socket}.on("error", () => {}).resume().on("connect", () => console.log("connected"));`;
+}
+
+engineTest("a connection of a target to its own address does not keep it awake", async (lab) => {
+  const network = await lab.engine.network();
+  const program = `${echo()} setTimeout(() => { ${connected('require("node:os").hostname()')} }, 200);`;
+  const target = await lab.container({ program, network });
+  const wakeport = await lab.wakeport({ echo: { to: target, ...IDLE } });
+  await withClient(wakeport, async () => {
+    await eventually("it is its own client", async () => (await target.output()).includes("connected"));
+  });
+  await asleep(target);
+  assert.deepEqual(wakeport.record.keptAwake, []);
+});
+
+for (const sleep of ["stop", "pause"] as const) {
+  engineTest(
+    `the silent pool of a dependent that sleeps by ${sleep} does not keep its dependency awake`,
+    async (lab) => {
+      const network = await lab.engine.network();
+      const db = await lab.container({ program: echo(), network });
+      const web = await lab.container({ program: `${echo()} ${connected(JSON.stringify(db.name))}`, network });
+      const wakeport = await lab.wakeport({
+        echo: { to: web, ...IDLE, depends_on: ["db"], sleep },
+        db: { to: db, ...IDLE },
+      });
+      await withClient(wakeport, async () => {
+        await eventually("the pool is connected", async () => (await web.output()).includes("connected"));
+      });
+      await asleep(web);
+      await asleep(db);
+      assert.deepEqual(wakeport.record.keptAwake, []);
+    },
+  );
+}

@@ -1,7 +1,8 @@
 /** Clients that connect to the port of a process themselves. */
 import assert from "node:assert/strict";
+import os from "node:os";
 import { suite, test } from "node:test";
-import { directConnections } from "../../src/net/direct-connections.ts";
+import { connectionsFromOutside, directConnections } from "../../src/net/direct-connections.ts";
 import type { SocketRow } from "../../src/net/socket-table.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { Program, temporaryFile, until as untilTrue } from "../support/program.ts";
@@ -34,6 +35,29 @@ async function listening(host: string, ports: readonly number[], ...more: readon
 const untilUse = (subject: ProcessSubject, uses: readonly string[]): Promise<void> =>
   until(async () => String(await subject.target.keptAwakeBy(0)) === String(uses), `direct use: ${uses}`);
 
+const row = (local: string, remote: string, state: string, inode: number): SocketRow => {
+  return { local, remote, state, inode, dropped: 0 };
+};
+
+suite("connections from outside of a network", () => {
+  const listens = row("00000000000000000000000000000000:1B58", "00000000000000000000000000000000:0000", "0A", 1);
+  const mapped = row("0000000000000000FFFF0000020011AC:1B58", "0000000000000000FFFF0000030011AC:9000", "01", 2);
+  const ipv6 = row("000000FD000000000000000002000000:1B58", "000000FD000000000000000003000000:9000", "01", 3);
+
+  test("do not count if their client has one of the given addresses", { skip: os.endianness() !== "LE" }, () => {
+    const rows = [listens, mapped, ipv6];
+    assert.equal(connectionsFromOutside(rows), 2);
+    assert.equal(connectionsFromOutside(rows, ["172.17.0.3"]), 1);
+    assert.equal(connectionsFromOutside(rows, ["172.17.0.3", "fd00::3"]), 0);
+    assert.equal(connectionsFromOutside(rows, ["172.17.0.4", "fd00::30", ""]), 2);
+  });
+
+  test("do not count if their client is in that network", () => {
+    const client = row("030011AC:9000", "020011AC:1B58", "01", 4);
+    assert.equal(connectionsFromOutside([listens, mapped, client]), 0);
+  });
+});
+
 suite("keptAwakeBy() of a process", () => {
   for (const [what, host, from] of [
     ["IPv4", "127.0.0.1", "127.0.0.1"],
@@ -61,6 +85,16 @@ suite("keptAwakeBy() of a process", () => {
     using _peer = await connect(port, "127.0.0.1");
     await untilUse(subject, [`1 direct connection to port ${port}`]);
     assert.deepEqual(await subject.target.keptAwakeBy(undefined), []);
+  });
+
+  test("does not count while dependents keep it awake: the client may be one of them", async () => {
+    const port = await freePort();
+    await using subject = await listening("127.0.0.1", [port]);
+    using _peer = await connect(port, "127.0.0.1");
+    await untilUse(subject, [`1 direct connection to port ${port}`]);
+    assert.deepEqual(await subject.target.keptAwakeBy(0, unlimited, { isHeld: true }), []);
+    const uses = await subject.target.keptAwakeBy(0, unlimited, { isTrafficKnown: true });
+    assert.deepEqual(uses, [`1 direct connection to port ${port}`]);
   });
 
   test("is over when the client has left, though the server keeps its end open", async () => {
@@ -107,9 +141,6 @@ suite("keptAwakeBy() of a process", () => {
   });
 
   test("is counted by the configured port where its sockets cannot be read", () => {
-    const row = (local: string, remote: string, state: string, inode: number): SocketRow => {
-      return { local, remote, state, inode, dropped: 0 };
-    };
     const rows = [
       row("0100007F:1538", "00000000:0000", "0A", 1),
       row("0100007F:1538", "0A00000A:9000", "01", 2),
