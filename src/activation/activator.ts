@@ -138,6 +138,8 @@ export class Activator {
   readonly #lookout: Lookout;
   readonly #stopper: Stopper;
   #sleep: { readonly reason: SleepReason; readonly action: SleepAction; readonly since: number } | undefined;
+  /** The stop under way follows a start, or an adoption, that failed. */
+  #stopsFailedStart = false;
 
   #leaveRunning = false;
   #drainTimer: NodeJS.Timeout | undefined;
@@ -570,6 +572,7 @@ export class Activator {
     // What never was ready was never awake: taking the remains of a start away is no sleep.
     const isSleep = this.#up !== undefined || from === "paused";
     this.#sleep = isSleep ? { reason, action, since: performance.now() } : undefined;
+    this.#stopsFailedStart = from === "starting";
     if (this.#leaveRunning) this.#leave();
     else this.#stopper.begin(action, this.#beforeStop());
   }
@@ -600,7 +603,7 @@ export class Activator {
   }
 
   #notPutAway(error: Error, retryMs: number, isKnown: boolean): void {
-    if (wasKept(error)) return this.#kept(error);
+    if (wasKept(error)) return this.#kept(error, isKnown);
     // Nobody is there any more to thaw it.
     if (this.#state.closing && this.#stopper.action === "pause") return this.#putToSleep("stop", "paused");
     this.#chronicle.lastError = error.message;
@@ -610,10 +613,15 @@ export class Activator {
     this.#dispatch(isDenial(error) ? "denied" : "failed");
   }
 
-  /** The target may not be stopped now. It stays up and is relayed to. */
-  #kept(error: Error): void {
+  /**
+   * The target stays up and is adopted again. One that failed to become ready would fail again at once: it is adopted for
+   * the next client, and until then its stop is retried.
+   */
+  #kept(error: Error, isKnown: boolean): void {
+    const uses = [error.message];
+    if (!isKnown) this.#observer.keptAwake({ target: this.target.name, services: this.#services, uses });
+    if (this.#stopsFailedStart) return this.#dispatch("denied");
     this.#sleep = undefined;
-    this.#observer.keptAwake({ target: this.target.name, services: this.#services, uses: [error.message] });
     this.#dispatch("kept", { error });
   }
 

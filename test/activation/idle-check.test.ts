@@ -133,6 +133,44 @@ suite("a stop that the target refuses because it is in use", () => {
     assert.equal(stage.stopFailures.length, 0);
   });
 
+  test("after a failed adoption is retried with growing pauses, and the target is adopted for the next client", async () => {
+    using stage = new Stage();
+    stage.answersProbes = false;
+    stage.activator.open();
+    stage.target.comeUp();
+    await stage.settle();
+    const failAdoption = async (): Promise<void> => {
+      stage.probes.at(-1)?.reject(new Error("unhealthy"));
+      await stage.settle();
+      stage.target.failStop(kept);
+      await stage.settle();
+    };
+    await failAdoption();
+    assert.deepEqual([stage.state, stage.probes.length, stage.target.stops.length], ["stopping", 1, 1]);
+    await stage.advance(1_000);
+    stage.target.failStop(kept);
+    await stage.settle();
+    await stage.advance(1_999);
+    assert.deepEqual([stage.probes.length, stage.target.stops.length], [1, 2]);
+    assert.deepEqual([stage.activations.length, stage.keptAwake.length], [1, 1], "it is reported once");
+
+    const refused = stage.claim();
+    await stage.settle();
+    stage.target.failStop(kept);
+    await stage.settle();
+    await failAdoption();
+    assert.match(String(refused.error), /unhealthy/);
+    assert.deepEqual([stage.state, stage.probes.length], ["stopping", 2]);
+
+    const served = stage.claim();
+    await stage.settle();
+    stage.answersProbes = true;
+    stage.target.failStop(kept);
+    await stage.settle();
+    assert.ok(served.isHeld);
+    assert.deepEqual([stage.state, stage.target.starts.length], ["ready", 0]);
+  });
+
   test("at the end leaves it up and ends the activator", async () => {
     using stage = new Stage();
     const claim = await stage.wake();
