@@ -129,6 +129,7 @@ export class Activator {
   #isFrozen = false;
   #missing: string | undefined;
   #readyAt = 0;
+  #pausedAt = 0;
   #becameReady = Promise.withResolvers<void>();
   readonly #idle: IdleCheck;
   readonly #cooldown = new Cooldown();
@@ -189,7 +190,7 @@ export class Activator {
     this.#probe = probe;
     this.#policy = policy;
     this.#services = services;
-    if (this.#idle.deadline !== undefined) this.#arm();
+    if (this.#idle.deadline !== undefined || this.#state.name === "paused") this.#arm();
   }
 
   /** Begins to follow the target; one that is up already is adopted. */
@@ -345,6 +346,7 @@ export class Activator {
     const cause = wokenBy && { wokenBy };
     this.#observer.state({ target: this.target.name, services: this.#services, from, to, event, ...cause });
     if (from === "draining") clearTimeout(this.#drainTimer);
+    if (to === "paused") this.#pausedAt = performance.now();
     if (to !== "asleep" && to !== "paused") return;
     this.#needs?.release();
     this.#companions?.release();
@@ -475,8 +477,9 @@ export class Activator {
   #arm(): void {
     const { sleep, deeper } = this.#policy;
     if (this.#state.name === "paused") {
-      if (sleep === "pause" && deeper !== undefined) this.#idle.start(deeper.afterMs, deeper.afterMs);
-      return;
+      if (sleep !== "pause" || deeper === undefined) return this.#idle.cancel();
+      const restMs = Math.max(0, this.#pausedAt + deeper.afterMs - performance.now());
+      return this.#idle.start(restMs, deeper.afterMs);
     }
     this.#idle.start(this.#idleRestMs, this.#policy.idleTimeoutMs);
   }
@@ -484,7 +487,7 @@ export class Activator {
   /** The rest of the idle timeout. It began with the last client, which may have been a client of a dependent. */
   get #idleRestMs(): number {
     const { idleTimeoutMs, minUptimeMs } = this.#policy;
-    const idleSince = Math.max(this.usage.lastUsed, this.#readyAt);
+    const idleSince = Math.max(this.usage.lastUsed, this.#readyAt, this.#idle.lastDirectUse);
     const sleepsAt = Math.max(idleSince + idleTimeoutMs, this.#readyAt + minUptimeMs);
     return Math.max(0, sleepsAt - performance.now());
   }

@@ -35,6 +35,7 @@ export class IdleCheck {
   #asked: Promise<unknown> = Promise.resolve();
   #keptAwakeBy: readonly string[] = [];
   #repeatMs = 0;
+  #lastDirectUse = Number.NEGATIVE_INFINITY;
   #isMeasuring = false;
   /** What was measured before dependents were put to sleep in this idle timeout; undefined if none was. */
   #sample: Promise<Answer> | undefined;
@@ -48,6 +49,11 @@ export class IdleCheck {
   /** When the target is checked next, in Unix milliseconds; undefined when no idle timeout runs. */
   get deadline(): number | undefined {
     return this.#timer.deadline;
+  }
+
+  /** When the last check found direct use, on the monotonic clock in milliseconds; -Infinity if none did. */
+  get lastDirectUse(): number {
+    return this.#lastDirectUse;
   }
 
   /** What kept the target awake at the end of the last idle timeout; empty when nothing did. */
@@ -135,6 +141,7 @@ export class IdleCheck {
       this.cancel();
       return this.#options.onIdle();
     }
+    this.#lastDirectUse = performance.now();
     if (this.#sample !== undefined) this.#restartMeasuring();
     this.#sample = undefined;
     this.start(this.#repeatMs, this.#repeatMs);

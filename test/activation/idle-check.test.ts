@@ -1,6 +1,7 @@
 /** Use of a target that does not pass through wakeport, and stops that the target refuses. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import type { Policy } from "../../src/activation/activator.ts";
 import { KeptError } from "../../src/errors.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { policy, Stage } from "./stage.ts";
@@ -100,6 +101,20 @@ suite("keptAwakeBy()", () => {
     assert.equal(stage.target.stops.length, 0);
   });
 
+  test("that found something keeps the target awake for a whole idle timeout, whatever is reloaded meanwhile", async () => {
+    using stage = new Stage();
+    let uses: readonly string[] = ["12 kB of direct traffic"];
+    await idling(stage, () => uses);
+    await stage.advance(idleTimeoutMs);
+    uses = [];
+    await stage.advance(1_000);
+    changed(stage, {});
+    await stage.advance(idleTimeoutMs - 1_001);
+    assert.equal(stage.state, "ready");
+    await stage.advance(1);
+    assert.equal(stage.state, "stopping");
+  });
+
   test("is asked again before the second step of a sleep", async () => {
     using stage = new Stage({ sleep: "pause", deeper: { afterMs: 10_000, action: "stop" } });
     let uses: readonly string[] = [];
@@ -113,6 +128,46 @@ suite("keptAwakeBy()", () => {
     assert.equal(stage.state, "paused");
     uses = [];
     await stage.advance(10_000);
+    assert.equal(stage.state, "stopping");
+  });
+});
+
+function changed(stage: Stage, changes: Partial<Policy>): void {
+  stage.activator.configure({ probe: async () => {}, services: ["web"], policy: { ...policy, ...changes } });
+}
+
+suite("a changed second step of the sleep of a paused target", () => {
+  async function paused(deeper: Policy["deeper"]): Promise<Stage> {
+    const stage = new Stage({ sleep: "pause", ...(deeper && { deeper }) });
+    await stage.wakeAndIdle();
+    stage.target.finishStop();
+    await stage.settle();
+    assert.equal(stage.state, "paused");
+    return stage;
+  }
+  const deeper = { afterMs: 10_000, action: "stop" } as const;
+
+  test("that was removed is not taken", async () => {
+    using stage = await paused(deeper);
+    changed(stage, { sleep: "pause" });
+    await stage.advance(60_000);
+    assert.equal(stage.state, "paused");
+  });
+
+  test("that was added is taken", async () => {
+    using stage = await paused(undefined);
+    changed(stage, { sleep: "pause", deeper });
+    await stage.advance(10_000);
+    assert.equal(stage.state, "stopping");
+  });
+
+  test("that comes later is taken then, counted from the pause", async () => {
+    using stage = await paused(deeper);
+    await stage.advance(9_000);
+    changed(stage, { sleep: "pause", deeper: { afterMs: 20_000, action: "stop" } });
+    await stage.advance(10_000);
+    assert.equal(stage.state, "paused");
+    await stage.advance(1_000);
     assert.equal(stage.state, "stopping");
   });
 });
