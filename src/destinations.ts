@@ -75,7 +75,7 @@ export function destinationsOf(
         service: service.name,
         activator,
         pace,
-        protocol: protocolOf(service, { seats: gatehouse.seats, observer }),
+        protocol: protocolOf(service, { slots: gatehouse.slots, observer }),
         dataPorts,
         send,
         silenceMs,

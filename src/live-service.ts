@@ -5,7 +5,7 @@ import type { Service, ServicePort } from "./config/config.ts";
 import { eachPort } from "./config/ports.ts";
 import { destinationsOf, type InetdSurroundings } from "./destinations.ts";
 import { dataEntranceOf, entranceOf, type Gatehouse, type ServiceEntrance } from "./net/admission/entrance.ts";
-import type { Pass } from "./net/admission/seats.ts";
+import type { Pass } from "./net/admission/slots.ts";
 import { besideWaiting, type Traffic } from "./net/connection.ts";
 import { DataPorts } from "./net/data-ports.ts";
 import { ToDataPort } from "./net/destinations/to-data-port.ts";

@@ -9,7 +9,7 @@ import type { InetdSurroundings } from "./destinations.ts";
 import { bindErrorOf, DeadlineError, messageOf } from "./errors.ts";
 import { handsOver, LiveService, wantedBy, wantedForUdp } from "./live-service.ts";
 import type { Gatehouse } from "./net/admission/entrance.ts";
-import { Seats } from "./net/admission/seats.ts";
+import { Slots } from "./net/admission/slots.ts";
 import type { Arrived } from "./net/arrival.ts";
 import { Arrivals } from "./net/arrivals.ts";
 import { Connection, type Route, type Traffic } from "./net/connection.ts";
@@ -280,7 +280,7 @@ export class Services {
   #newTraffic(name: string): Traffic {
     const limit = (): number => this.#live.get(name)?.service.limits.waiting ?? 0;
     return {
-      waiting: new Seats({ limit, what: `clients waiting for service "${name}"` }),
+      waiting: new Slots({ limit, what: `clients waiting for service "${name}"` }),
       active: 0,
       open: new Set(),
       meter: { in: 0, out: 0 },

@@ -15,7 +15,7 @@ import { BindError, bindErrorOf, sentenceOf, TargetError } from "./errors.ts";
 import { frontsThatAsk } from "./live-service.ts";
 import { type Gatehouse, gatehouse } from "./net/admission/entrance.ts";
 import { MOST_LEAVING } from "./net/admission/farewell.ts";
-import { connectionLimit, Seats } from "./net/admission/seats.ts";
+import { connectionLimit, Slots } from "./net/admission/slots.ts";
 import { Ident, MOST_QUESTIONS } from "./net/ident.ts";
 import { formatFront } from "./net/listener.ts";
 import { Roster } from "./roster.ts";
@@ -86,13 +86,13 @@ export class Sidecar {
 
     this.#openFiles = options.openFiles;
     this.#ownFiles = options.ownFiles;
-    const seats = new Seats({
+    const slots = new Slots({
       limit: () => this.#connectionLimit,
       what: "connections in all",
       reason: "process_limit",
       services: () => this.#services.size,
     });
-    this.#gatehouse = gatehouse(seats);
+    this.#gatehouse = gatehouse(slots);
     this.#engine = needsEngine(config) ? createEngine(config, options, this.#observer) : undefined;
     this.#orphans =
       this.#engine && new Orphans({ ...this.#engine, services: createdIn(config), observer: this.#observer });
@@ -211,7 +211,7 @@ export class Sidecar {
       status: this.status,
       pid: this.#pid,
       since: this.#since,
-      connections: this.#gatehouse.seats.taken,
+      connections: this.#gatehouse.slots.taken,
       connectionLimit: this.#connectionLimit,
       services: this.#configured,
       tallied: (service) => this.#tally.of(service),

@@ -3,7 +3,7 @@ import type net from "node:net";
 import type { Observer } from "../telemetry/observer.ts";
 import { sourceOf } from "./admission/bans.ts";
 import type { Gatehouse } from "./admission/entrance.ts";
-import { type Holder, LimitError, type Seat, Seats, yields } from "./admission/seats.ts";
+import { type Holder, LimitError, ranks, type Slot, Slots } from "./admission/slots.ts";
 import { Arrival, type ArrivalOptions, type Arrived } from "./arrival.ts";
 import { endsOf } from "./ends.ts";
 import { readIp } from "./ip.ts";
@@ -18,7 +18,7 @@ const MOST_ARRIVING = 4_096;
 const IPV6_PREFIX = 64;
 
 export interface ArrivalsOptions {
-  readonly gatehouse: Pick<Gatehouse, "seats" | "farewell">;
+  readonly gatehouse: Pick<Gatehouse, "slots" | "farewell">;
   readonly observer: Observer;
   /** In milliseconds; default: 5 s. */
   readonly deadlineMs?: number | undefined;
@@ -26,16 +26,16 @@ export interface ArrivalsOptions {
 
 export class Arrivals {
   readonly #options: ArrivalsOptions;
-  /** Each with its places. */
-  readonly #open = new Map<Arrival, readonly Seat[]>();
-  readonly #seats: Seats;
+  /** Each with its slots. */
+  readonly #open = new Map<Arrival, readonly Slot[]>();
+  readonly #slots: Slots;
   readonly #running = new Set<Promise<void>>();
 
   constructor(options: ArrivalsOptions) {
     this.#options = options;
-    const { seats } = options.gatehouse;
-    const limit = (): number => Math.max(1, Math.min(MOST_ARRIVING, Math.floor(seats.limit / 2)));
-    this.#seats = new Seats({ limit, what: "clients whose service is not known yet" });
+    const { slots } = options.gatehouse;
+    const limit = (): number => Math.max(1, Math.min(MOST_ARRIVING, Math.floor(slots.limit / 2)));
+    this.#slots = new Slots({ limit, what: "clients whose service is not known yet" });
   }
 
   /** How many there are at this moment. */
@@ -86,17 +86,17 @@ export class Arrivals {
   }
 
   /** When all are taken, an older arrival makes room: well-behaved clients send their first bytes at once. */
-  #takePlaces(arrival: Arrival, holder: Holder): Seat[] {
-    const taken: Seat[] = [];
+  #takePlaces(arrival: Arrival, holder: Holder): Slot[] {
+    const taken: Slot[] = [];
     try {
-      for (const seats of [this.#seats, this.#options.gatehouse.seats]) taken.push(seats.take(holder));
+      for (const slots of [this.#slots, this.#options.gatehouse.slots]) taken.push(slots.take(holder));
     } catch (error) {
-      for (const seat of taken) seat[Symbol.dispose]();
+      for (const slot of taken) slot[Symbol.dispose]();
       throw error instanceof LimitError ? new UnroutedError("limit", error.message, { cause: error }) : error;
     }
-    for (const seat of taken)
-      seat.offer(
-        () => yields.idle,
+    for (const slot of taken)
+      slot.offer(
+        () => ranks.idle,
         () => this.#sendAway(arrival),
       );
     return taken;
@@ -108,7 +108,7 @@ export class Arrivals {
   }
 
   #leave(arrival: Arrival): void {
-    for (const seat of this.#open.get(arrival) ?? []) seat[Symbol.dispose]();
+    for (const slot of this.#open.get(arrival) ?? []) slot[Symbol.dispose]();
     this.#open.delete(arrival);
   }
 }

@@ -8,7 +8,7 @@ import type { ConnectionFacts, ConnectionReport, Observer } from "../telemetry/o
 import { DeniedError } from "./admission/denial.ts";
 import { type Entrance, flushed } from "./admission/entrance.ts";
 import { OnlookerError } from "./admission/onlookers.ts";
-import { type Pass, Seats, type Yield, yields } from "./admission/seats.ts";
+import { type Pass, type Rank, ranks, Slots } from "./admission/slots.ts";
 import type { Client, Destination, LastWords, OpenedFacts, Served } from "./destinations/destination.ts";
 import { type Endpoint, type Ends, endsOf } from "./ends.ts";
 import type { Ident, IdentAnswer } from "./ident.ts";
@@ -23,7 +23,7 @@ const TELL_MS = 10_000;
 /** What all connections of a service share. */
 export interface Traffic {
   /** Clients that are not served yet. */
-  readonly waiting: Seats;
+  readonly waiting: Slots;
   /** Clients that are. */
   active: number;
   /** All of them, in the order in which they came. */
@@ -37,7 +37,7 @@ export interface Traffic {
  */
 export function besideWaiting(traffic: Traffic): Traffic {
   return {
-    waiting: new Seats({ limit: Number.POSITIVE_INFINITY, what: "data connections" }),
+    waiting: new Slots({ limit: Number.POSITIVE_INFINITY, what: "data connections" }),
     open: traffic.open,
     meter: traffic.meter,
     get active() {
@@ -179,13 +179,13 @@ export class Connection {
     }
   }
 
-  async #serve({ seat }: Pass): Promise<Served> {
+  async #serve({ slot }: Pass): Promise<Served> {
     const { traffic } = this.#route;
     const wait = (): Disposable => {
-      const place = traffic.waiting.take(seat.holder);
-      for (const one of [seat, place])
+      const place = traffic.waiting.take(slot.holder);
+      for (const one of [slot, place])
         one.offer(
-          () => this.#yields,
+          () => this.#rank,
           (reason) => this.#gone.abort(reason),
         );
       return place;
@@ -199,7 +199,7 @@ export class Connection {
     };
     const opened = (facts: OpenedFacts = {}): void => {
       end();
-      seat.keep();
+      slot.keep();
       isOpen = true;
       traffic.active += 1;
       this.#waitMs = performance.now() - this.#began;
@@ -250,10 +250,10 @@ export class Connection {
     this.#isIdle = false;
   }
 
-  /** In which order its places are taken by other clients before it is served. */
-  get #yields(): Yield {
-    if (this.#isIdle) return yields.idle;
-    return this.#client.bytesRead === 0 ? yields.silent : yields.waiting;
+  /** Eviction rank of its slots before it is served. */
+  get #rank(): Rank {
+    if (this.#isIdle) return ranks.idle;
+    return this.#client.bytesRead === 0 ? ranks.silent : ranks.waiting;
   }
 
   /** What serves newcomers now, where the service was changed while this client waited for what it was before. */

@@ -5,7 +5,7 @@
  */
 import net from "node:net";
 import { codeOf, messageOf } from "../errors.ts";
-import { LimitError, type Seat, Seats, yields } from "./admission/seats.ts";
+import { LimitError, ranks, type Slot, Slots } from "./admission/slots.ts";
 import { closeGracefully } from "./close.ts";
 import type { Ends } from "./ends.ts";
 import { escaped } from "./escaped.ts";
@@ -25,7 +25,7 @@ export class Ident {
   readonly #port: number;
   readonly #answerMs: number;
   readonly #open = new Set<net.Socket>();
-  readonly #seats = new Seats({ limit: MOST_QUESTIONS, what: "questions" });
+  readonly #slots = new Slots({ limit: MOST_QUESTIONS, what: "questions" });
 
   /** @param port where ident servers listen */
   constructor(port: number = IDENT_PORT, answerMs: number = ANSWER_MS) {
@@ -36,9 +36,9 @@ export class Ident {
   /** Asks about one connection. Never rejects; who does not answer in time has not answered. */
   ask(ends: Ends): Promise<IdentAnswer> {
     const { promise, resolve } = Promise.withResolvers<IdentAnswer>();
-    let seat: Seat;
+    let slot: Slot;
     try {
-      seat = this.#seats.take({ service: "", source: ends.peer.address });
+      slot = this.#slots.take({ service: "", source: ends.peer.address });
     } catch (error) {
       if (!(error instanceof LimitError)) throw error;
       return Promise.resolve({ trouble: `not asked: ${MOST_QUESTIONS} questions are open already` });
@@ -49,16 +49,16 @@ export class Ident {
     const end = (answer: IdentAnswer): void => {
       if (!this.#open.delete(socket)) return;
       clearTimeout(timer);
-      seat[Symbol.dispose]();
+      slot[Symbol.dispose]();
       socket.removeAllListeners("data");
       if (socket.connecting) socket.destroy();
       else closeGracefully(socket);
       resolve(answer);
     };
     const timer = setTimeout(() => end({ trouble: `no answer within ${this.#answerMs / 1000} s` }), this.#answerMs);
-    seat.offer(
-      () => yields.waiting,
-      () => end({ trouble: "given up: another client's question took its place" }),
+    slot.offer(
+      () => ranks.waiting,
+      () => end({ trouble: "evicted for the question about another client" }),
     );
     socket.setEncoding("latin1");
     socket.on("connect", () => socket.write(`${ends.peer.port},${ends.local.port}\r\n`));

@@ -66,7 +66,7 @@ suite("an arrival, by host", () => {
       client.end();
       assert.deepEqual(await shared.reasons(1), [reason]);
       assert.equal(shared.guests.length, 0);
-      await eventually("no place is kept", () => shared.seats.taken === 0);
+      await eventually("no place is kept", () => shared.slots.taken === 0);
     });
   }
 
@@ -91,7 +91,7 @@ suite("an arrival, by host", () => {
       await eventually("it is gone", () => patient.arrivals.size === 0);
     }
     assert.deepEqual(await patient.reasons(2), ["gone", "gone"]);
-    assert.equal(patient.seats.taken, 0);
+    assert.equal(patient.slots.taken, 0);
   });
 
   test("everybody else is led to whom `*` belongs", async () => {
@@ -203,7 +203,7 @@ suite("an arrival, by a proxy", () => {
     }
     await eventually("they are told", () => shared.reports.length === 4);
     assert.equal(shared.reports[0]?.client, "203.0.113.9:4711");
-    assert.equal(shared.seats.taken, 0);
+    assert.equal(shared.slots.taken, 0);
   });
 
   test("speaks for itself with LOCAL and UNKNOWN", async () => {
@@ -319,7 +319,7 @@ suite("many arrivals", () => {
     for (const half of halves) assert.notEqual(await half.ends(), "open");
     assert.equal(shared.arrivals.size, 0);
     // The one that is served.
-    assert.equal(shared.seats.taken, 1);
+    assert.equal(shared.slots.taken, 1);
     for (const half of halves) half.reset();
   });
 
@@ -349,12 +349,12 @@ suite("many arrivals", () => {
     assert.equal(shared.accepted, shared.reports.length + shared.unrouted.length);
     // A reset may overtake its own connection: such a client was never accepted.
     assert.ok(shared.accepted >= 350);
-    assert.equal(shared.seats.taken, 0);
+    assert.equal(shared.slots.taken, 0);
     for (const client of clients) client.reset();
   });
 
   test("have no more than half of the places: who has been silent for longest makes room", async () => {
-    await using shared = await SharedFront.open({ ...sites, seats: 8 });
+    await using shared = await SharedFront.open({ ...sites, slots: 8 });
     using first = shared.connect();
     first.send("GET / ");
     await eventually("it is here", () => shared.arrivals.size === 1);
@@ -368,7 +368,7 @@ suite("many arrivals", () => {
   });
 
   test("of one address make room for others first, though another one came earlier", async () => {
-    await using shared = await SharedFront.open({ ...sites, seats: 8 });
+    await using shared = await SharedFront.open({ ...sites, slots: 8 });
     using early = shared.connect("127.0.0.2");
     await eventually("it is here", () => shared.arrivals.size === 1);
     const many = [2, 3, 4].map(() => shared.connect());
@@ -376,12 +376,12 @@ suite("many arrivals", () => {
     using late = shared.connect("127.0.0.3");
     assert.deepEqual(await shared.reasons(1), ["limit"]);
     await eventually("one of many has to go", () => many.filter(({ fate }) => fate !== "open").length === 1);
-    assert.deepEqual([early.fate, late.fate, shared.arrivals.size, shared.seats.taken], ["open", "open", 4, 4]);
+    assert.deepEqual([early.fate, late.fate, shared.arrivals.size, shared.slots.taken], ["open", "open", 4, 4]);
     for (const peer of many) peer.reset();
   });
 
   test("where there is no place at all nobody is read", async () => {
-    await using shared = await SharedFront.open({ ...sites, seats: 2 });
+    await using shared = await SharedFront.open({ ...sites, slots: 2 });
     const { peer } = await shared.guest(request("app.test"));
     await shared.guest(request("app.test"));
     using third = shared.connect();
@@ -389,7 +389,7 @@ suite("many arrivals", () => {
     assert.equal(await third.ends(), "ECONNRESET");
     assert.deepEqual(await shared.reasons(1), ["limit"]);
     peer.reset();
-    await eventually("there is a place again", () => shared.seats.taken === 1);
+    await eventually("there is a place again", () => shared.slots.taken === 1);
     assert.equal((await shared.guest(request("app.test"))).service, "app");
   });
 });

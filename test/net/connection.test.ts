@@ -92,7 +92,7 @@ suite("Connection of a client that comes while the target sleeps", () => {
     execFileSync(process.execPath, ["-e", look]);
     const [report] = await front.reported(1);
     assert.deepEqual([report?.client, report?.outcome], ["unknown:0", "client_gone"]);
-    assert.deepEqual([front.state, front.seats.taken], ["asleep", 0]);
+    assert.deepEqual([front.state, front.slots.taken], ["asleep", 0]);
     assert.equal(front.target.starts.length, 0);
   });
 
@@ -107,7 +107,7 @@ suite("Connection of a client that comes while the target sleeps", () => {
     const [report] = await front.reported(1);
     assert.equal(report?.outcome, "client_gone");
     assert.equal(report?.waitMs, undefined);
-    assert.deepEqual([front.activator.view.waiting, front.traffic.waiting.taken, front.seats.taken], [0, 0, 0]);
+    assert.deepEqual([front.activator.view.waiting, front.traffic.waiting.taken, front.slots.taken], [0, 0, 0]);
     front.target.finishStart();
     await front.becomes("ready");
     assert.equal(server.peers.length, 0);
@@ -203,7 +203,7 @@ suite("Connection at a limit", () => {
   });
 
   test("resets a client for whom the process has no place, and starts nothing for it", async () => {
-    await using front = await Front.open({ upstream: await freePort(), seats: 0 });
+    await using front = await Front.open({ upstream: await freePort(), slots: 0 });
     using client = await front.client();
     assert.equal(await client.ends(), "ECONNRESET");
     const [report] = await front.reported(1);
@@ -216,7 +216,7 @@ suite("Connection at a limit", () => {
 suite("Places to wait, when all are taken", () => {
   const [hog, other] = ["127.0.0.1", "127.0.0.2"];
 
-  for (const limited of ["waiting", "seats"] as const) {
+  for (const limited of ["waiting", "slots"] as const) {
     test(`(${limited}) go to a source that has fewer: the oldest that has said nothing makes room`, async () => {
       await using server = await PeerServer.open({ onPeer: (peer) => peer.send("hello\n") });
       await using front = await Front.open({ upstream: server.port, [limited]: 6 });
@@ -235,13 +235,13 @@ suite("Places to wait, when all are taken", () => {
       for (const peer of served) await peer.receives(6);
       for (const peer of served) peer.reset();
       await front.reported(9);
-      assert.deepEqual([front.traffic.waiting.taken, front.traffic.active, front.seats.taken], [0, 0, 0]);
+      assert.deepEqual([front.traffic.waiting.taken, front.traffic.active, front.slots.taken], [0, 0, 0]);
     });
   }
 
   test("are taken from no client that is served", async () => {
     await using server = await PeerServer.open();
-    await using front = await awake(server.port, { seats: 2 });
+    await using front = await awake(server.port, { slots: 2 });
     const served = await front.clients(2);
     await eventually("they are relayed", () => front.traffic.active === 2);
     using newcomer = await front.client(other);
@@ -277,7 +277,7 @@ suite("Connection to a target that is ready", () => {
     upstream.end();
     const [report] = await front.reported(1);
     assert.deepEqual([report?.outcome, report?.start, report?.end], ["relayed", "warm", "clean"]);
-    assert.deepEqual([front.activator.view.held, front.traffic.active, front.seats.taken], [0, 0, 0]);
+    assert.deepEqual([front.activator.view.held, front.traffic.active, front.slots.taken], [0, 0, 0]);
   });
 
   test("makes no call to the target", async () => {
@@ -617,7 +617,7 @@ suite("Connection of many who waited", () => {
     front.target.finishStart();
     for (const client of clients.slice(20, 30)) client.end("bye");
     const reports = await front.reported(40);
-    await eventually("nobody is left", () => front.seats.taken === 0);
+    await eventually("nobody is left", () => front.slots.taken === 0);
     assert.equal(reports.length, 40);
     assert.deepEqual(
       reports.map(({ id }) => id).toSorted((a, b) => a - b),

@@ -16,7 +16,7 @@ suite("a service that is woken by the first byte", () => {
     await using front = await Front.open({ upstream: server.port, silenceMs });
     const clients = await front.clients(20);
     await eventually("they wait", () => front.traffic.waiting.taken === 20);
-    assert.equal(front.seats.taken, 20);
+    assert.equal(front.slots.taken, 20);
     assert.deepEqual([front.activator.view.held, front.activator.view.waiting], [0, 0]);
     for (const [index, client] of clients.entries()) {
       if (index % 2 === 0) client.reset();

@@ -2,7 +2,7 @@
 import type net from "node:net";
 import { Activator } from "../../src/activation/activator.ts";
 import { Gate } from "../../src/async.ts";
-import { Seats } from "../../src/net/admission/seats.ts";
+import { Slots } from "../../src/net/admission/slots.ts";
 import { Connection, type Traffic } from "../../src/net/connection.ts";
 import type { Destination } from "../../src/net/destinations/destination.ts";
 import { ToTarget } from "../../src/net/destinations/to-target.ts";
@@ -28,7 +28,7 @@ export interface FrontOptions {
   readonly upstream: number;
   readonly startTimeoutMs?: number;
   readonly waiting?: number | (() => number);
-  readonly seats?: number;
+  readonly slots?: number;
   /** Who may come in, and what clients are told; default: everybody, nothing. */
   readonly entrance?: EntranceOptions;
   readonly pace?: number;
@@ -47,7 +47,7 @@ export class Front implements AsyncDisposable {
   readonly activator: Activator;
   readonly traffic: Traffic;
   readonly pace: Gate;
-  readonly seats: Seats;
+  readonly slots: Slots;
   /** One for each connection that is over. */
   readonly reports: ConnectionReport[] = [];
   readonly activations: ActivationReport[] = [];
@@ -60,11 +60,11 @@ export class Front implements AsyncDisposable {
   readonly #running: Promise<void>[] = [];
 
   private constructor({ upstream, startTimeoutMs = 30_000, waiting = 100, ...rest }: FrontOptions) {
-    const { seats = 100, pace = 32, probe = () => Promise.resolve(), protocol = raw } = rest;
-    this.seats = new Seats({ limit: seats, what: "connections in all", reason: "process_limit" });
-    const entrance = openEntrance({ seats: this.seats, ...rest.entrance });
+    const { slots = 100, pace = 32, probe = () => Promise.resolve(), protocol = raw } = rest;
+    this.slots = new Slots({ limit: slots, what: "connections in all", reason: "process_limit" });
+    const entrance = openEntrance({ slots: this.slots, ...rest.entrance });
     this.traffic = {
-      waiting: new Seats({ limit: waiting, what: "clients waiting" }),
+      waiting: new Slots({ limit: waiting, what: "clients waiting" }),
       active: 0,
       open: new Set(),
       meter: { in: 0, out: 0 },
@@ -173,7 +173,7 @@ export class DirectFront implements AsyncDisposable {
   /** One for each connection that is over. */
   readonly reports: ConnectionReport[] = [];
   readonly traffic: Traffic = {
-    waiting: new Seats({ limit: 100, what: "waiting" }),
+    waiting: new Slots({ limit: 100, what: "waiting" }),
     active: 0,
     open: new Set(),
     meter: { in: 0, out: 0 },

@@ -70,13 +70,13 @@ suite("Ident", () => {
     await Promise.all(asked);
   });
 
-  test("a question about a client of another address takes the place of the oldest one", async () => {
+  test("a question about a client of another address evicts the oldest one", async () => {
     await using server = await PeerServer.open({ host: "0.0.0.0" });
     const ident = new Ident(server.port);
     const asked = Array.from({ length: MOST_QUESTIONS }, () => ident.ask(ends));
     await eventually("all are asked", () => server.peers.length === MOST_QUESTIONS);
     const other = ident.ask({ ...ends, peer: { ...ends.peer, address: "127.0.0.2" } });
-    assert.deepEqual(await asked[0], { trouble: "given up: another client's question took its place" });
+    assert.deepEqual(await asked[0], { trouble: "evicted for the question about another client" });
     await eventually("it is asked", () => server.peers.length === MOST_QUESTIONS + 1);
     server.peers.at(-1)?.end("6193,23:USERID:UNIX:bob\r\n");
     assert.deepEqual(await other, { answer: "UNIX:bob" });

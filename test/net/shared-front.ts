@@ -1,7 +1,7 @@
 /** One front of several services, with real connections, whose destinations keep what they are told. */
 
 import { Farewell } from "../../src/net/admission/farewell.ts";
-import { Seats } from "../../src/net/admission/seats.ts";
+import { Slots } from "../../src/net/admission/slots.ts";
 import { Arrivals } from "../../src/net/arrivals.ts";
 import { Connection, type Route } from "../../src/net/connection.ts";
 import type { Client, Destination, Served } from "../../src/net/destinations/destination.ts";
@@ -33,7 +33,7 @@ export interface Guest {
 export interface SharedFrontOptions {
   readonly services: Readonly<Record<string, Sharer>>;
   readonly deadlineMs?: number;
-  readonly seats?: number;
+  readonly slots?: number;
   readonly ident?: Ident;
   /** Whether it listens everywhere, for both families. */
   readonly isEverywhere?: boolean;
@@ -43,7 +43,7 @@ export class SharedFront implements AsyncDisposable {
   readonly guests: Guest[] = [];
   readonly reports: ConnectionReport[] = [];
   readonly unrouted: UnroutedReport[] = [];
-  readonly seats: Seats;
+  readonly slots: Slots;
   readonly arrivals: Arrivals;
   readonly fronts: Fronts;
   readonly farewell: Farewell = new Farewell();
@@ -51,15 +51,15 @@ export class SharedFront implements AsyncDisposable {
   readonly #running = new Map<Connection, Promise<void>>();
   accepted = 0;
 
-  private constructor(front: Front, { deadlineMs, seats = 10_000, ident }: SharedFrontOptions) {
+  private constructor(front: Front, { deadlineMs, slots = 10_000, ident }: SharedFrontOptions) {
     this.front = front;
-    this.seats = new Seats({ limit: seats, what: "connections in all", reason: "process_limit" });
+    this.slots = new Slots({ limit: slots, what: "connections in all", reason: "process_limit" });
     const told = observer({
       connection: (report) => this.reports.push(report),
       unrouted: (report) => this.unrouted.push(report),
     });
     this.arrivals = new Arrivals({
-      gatehouse: { seats: this.seats, farewell: this.farewell },
+      gatehouse: { slots: this.slots, farewell: this.farewell },
       observer: told,
       deadlineMs,
     });
@@ -126,9 +126,9 @@ export class SharedFront implements AsyncDisposable {
         return promise;
       },
     };
-    const waiting = new Seats({ limit: 100, what: "waiting" });
+    const waiting = new Slots({ limit: 100, what: "waiting" });
     const traffic = { waiting, active: 0, open: new Set<never>(), meter: { in: 0, out: 0 } };
-    const entrance = openEntrance({ seats: this.seats, probes });
+    const entrance = openEntrance({ slots: this.slots, probes });
     const route = { service, front: formatFront(this.front), entrance, destination, traffic };
     return { front: this.front, route, names, receive, probes };
   }

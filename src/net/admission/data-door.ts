@@ -5,7 +5,7 @@ import { type AccessRules, checkSource } from "./access-list.ts";
 import { type Bans, sourceOf } from "./bans.ts";
 import { DeniedError } from "./denial.ts";
 import { dismissOnlooker } from "./onlookers.ts";
-import type { Pass, Seats } from "./seats.ts";
+import type { Pass, Slots } from "./slots.ts";
 
 export interface DataDoorOptions {
   readonly service: string;
@@ -17,7 +17,7 @@ export interface DataDoorOptions {
   /** Shared by all services. */
   readonly bans: Bans;
   /** Places of the whole process. */
-  readonly seats: Seats;
+  readonly slots: Slots;
   /** Unix time in milliseconds. */
   readonly unixTime: () => number;
 }
@@ -40,14 +40,14 @@ export class DataDoor {
    * @throws OnlookerError; DeniedError with the reason
    */
   async enter(ip: Ip | undefined): Promise<Pass> {
-    const { service, ipv6Prefix, access, probes, bans, dataPorts, seats, unixTime } = this.#options;
+    const { service, ipv6Prefix, access, probes, bans, dataPorts, slots, unixTime } = this.#options;
     dismissOnlooker(probes, ip);
     checkSource(access, bans, ip, unixTime());
     if (ip === undefined || !dataPorts.has(ip)) {
       const who = ip === undefined ? "a client" : formatIp(ip);
       throw new DeniedError("no_control", `${who} came to a data port without an open control connection`);
     }
-    const seat = seats.take({ service, source: sourceOf(ip, ipv6Prefix) });
-    return { seat, [Symbol.dispose]: () => seat[Symbol.dispose]() };
+    const slot = slots.take({ service, source: sourceOf(ip, ipv6Prefix) });
+    return { slot, [Symbol.dispose]: () => slot[Symbol.dispose]() };
   }
 }

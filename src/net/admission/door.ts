@@ -8,7 +8,7 @@ import { Limits, type LimitsOptions, type LimitsSurroundings, type Obstacle } fr
 import { Line, type Waiting } from "./line.ts";
 import { dismissOnlooker } from "./onlookers.ts";
 import { OpeningHours } from "./opening-hours.ts";
-import type { Pass, Seat, Seats } from "./seats.ts";
+import type { Pass, Slot, Slots } from "./slots.ts";
 
 /** What a configuration says. */
 export interface DoorRules {
@@ -36,7 +36,7 @@ export interface DoorOptions extends DoorRules {
   /** Shared by all services. */
   readonly bans: Bans;
   /** Places of the whole process. */
-  readonly seats: Seats;
+  readonly slots: Slots;
   readonly around: DoorSurroundings;
 }
 
@@ -65,8 +65,8 @@ export class Door {
     this.#limits = new Limits(options.limits, options.around);
     this.#line = new Line({
       rules: () => ({ places: this.#rules.limits.waiting, patienceMs: this.#rules.patienceMs }),
-      attempt: (client, seat) => this.#attempt(client, seat),
-      sit: (source) => options.seats.take({ service: options.service, source }),
+      attempt: (client, slot) => this.#attempt(client, slot),
+      sit: (source) => options.slots.take({ service: options.service, source }),
       now: options.around.now,
     });
   }
@@ -104,7 +104,7 @@ export class Door {
     throw new DeniedError(answer.reason, answer.message);
   }
 
-  /** Whose places those of a client count with. */
+  /** The holder that the slots of a client count for. */
   sourceOf(ip: Ip | undefined): string {
     return ip === undefined ? UNKNOWN : sourceOf(ip, this.#rules.limits.ipv6Prefix);
   }
@@ -118,22 +118,22 @@ export class Door {
   }
 
   /** For one that waits: it may have been banned meanwhile, or the time is over. @throws DeniedError */
-  #attempt({ ip, source }: Waiting, seat: Seat | undefined): Pass | Obstacle {
+  #attempt({ ip, source }: Waiting, slot: Slot | undefined): Pass | Obstacle {
     this.#checkAccess(ip);
-    return this.#admit(source, seat);
+    return this.#admit(source, slot);
   }
 
-  /** @param seat of one that has waited @throws DeniedError when the process has no place left */
-  #admit(source: string, seat?: Seat): Pass | Obstacle {
+  /** @param slot of one that has waited @throws DeniedError when the process has no place left */
+  #admit(source: string, slot?: Slot): Pass | Obstacle {
     const obstacle = this.#limits.obstacle(source);
     if (obstacle !== undefined) return obstacle;
-    const ownSeat = seat ?? this.#options.seats.take({ service: this.#options.service, source });
+    const ownSlot = slot ?? this.#options.slots.take({ service: this.#options.service, source });
     const place = this.#limits.take(source);
     return {
-      seat: ownSeat,
+      slot: ownSlot,
       [Symbol.dispose]: () => {
         place[Symbol.dispose]();
-        ownSeat[Symbol.dispose]();
+        ownSlot[Symbol.dispose]();
         this.#line.advance();
       },
     };

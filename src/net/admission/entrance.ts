@@ -7,7 +7,7 @@ import { Bans } from "./bans.ts";
 import { DataDoor } from "./data-door.ts";
 import { Door, type DoorSurroundings } from "./door.ts";
 import { Farewell } from "./farewell.ts";
-import type { Pass, Seats } from "./seats.ts";
+import type { Pass, Slots } from "./slots.ts";
 
 export interface Entrance {
   readonly door: { enter(...client: Parameters<Door["enter"]>): Promise<Pass> };
@@ -27,18 +27,18 @@ export interface ServiceEntrance extends Entrance {
 export interface Gatehouse {
   readonly bans: Bans;
   readonly farewell: Farewell;
-  readonly seats: Seats;
+  readonly slots: Slots;
   readonly around: DoorSurroundings;
 }
 
-/** Of this machine. @param seats places of the whole process */
-export function gatehouse(seats: Seats): Gatehouse {
+/** Of this machine. @param slots places of the whole process */
+export function gatehouse(slots: Slots): Gatehouse {
   const around = {
     now: () => performance.now(),
     unixTime: () => Date.now(),
     loadAverage: () => os.loadavg()[0] ?? 0,
   };
-  return { bans: new Bans(), farewell: new Farewell(), seats, around };
+  return { bans: new Bans(), farewell: new Farewell(), slots, around };
 }
 
 /** @param before what it was before its configuration was changed: the door stays, with all that it has counted */
@@ -60,7 +60,7 @@ export function entranceOf(
 
 /** The entrance of a service's data ports: nobody speaks there before the target does. */
 export function dataEntranceOf(service: Service, dataPorts: DataPorts, gatehouse: Gatehouse): Entrance {
-  const { bans, farewell, seats, around } = gatehouse;
+  const { bans, farewell, slots, around } = gatehouse;
   const { access, probes, onDeny } = service;
   const door = new DataDoor({
     service: service.name,
@@ -69,7 +69,7 @@ export function dataEntranceOf(service: Service, dataPorts: DataPorts, gatehouse
     probes,
     dataPorts,
     bans,
-    seats,
+    slots,
     unixTime: around.unixTime,
   });
   return { door, banners: {}, onDeny, farewell };

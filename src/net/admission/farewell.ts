@@ -1,7 +1,7 @@
 /** The end of clients that are turned away. */
 import type net from "node:net";
 import { reset } from "../reset.ts";
-import { Seats, yields } from "./seats.ts";
+import { ranks, Slots } from "./slots.ts";
 
 /** How many take leave at a time, unless somebody says otherwise. */
 export const MOST_LEAVING = 64;
@@ -31,13 +31,13 @@ export interface LastWords {
  */
 export class Farewell {
   readonly #options: FarewellOptions;
-  readonly #seats: Seats;
+  readonly #slots: Slots;
   /** Each with what ends it. */
   readonly #leaving = new Map<net.Socket, () => void>();
 
   constructor(options: FarewellOptions = { most: MOST_LEAVING, patienceMs: 2_000 }) {
     this.#options = options;
-    this.#seats = new Seats({ limit: options.most, what: "clients that take leave" });
+    this.#slots = new Slots({ limit: options.most, what: "connections being closed" });
   }
 
   /** How many take leave at this moment. */
@@ -54,7 +54,7 @@ export class Farewell {
     };
     const isUntold = banner === undefined && client.bytesWritten === 0;
     if (way === "reset" && isUntold) return end();
-    using _seat = this.#begin(client, end);
+    using _slot = this.#begin(client, end);
     let timer = setTimeout(end, this.#options.patienceMs);
     const closed = new Promise<void>((resolve) => client.once("close", () => resolve()));
     client.on("error", () => {});
@@ -81,7 +81,7 @@ export class Farewell {
     // Most know at once, or as soon as what the client has said already is read: that takes nobody's place.
     let banner = await Promise.race([words, nextTurn()]);
     if (banner === NOT_YET) {
-      using _seat = this.#begin(client, () => client.destroy());
+      using _slot = this.#begin(client, () => client.destroy());
       banner = await words;
     }
     if (banner === undefined) reset(client);
@@ -94,13 +94,13 @@ export class Farewell {
   }
 
   #begin(client: net.Socket, end: () => void): Disposable {
-    const seat = this.#seats.take({ service: "", source: client.remoteAddress ?? "" });
+    const slot = this.#slots.take({ service: "", source: client.remoteAddress ?? "" });
     const leave = (): void => {
-      seat[Symbol.dispose]();
+      slot[Symbol.dispose]();
       this.#leaving.delete(client);
     };
-    seat.offer(
-      () => yields.idle,
+    slot.offer(
+      () => ranks.idle,
       () => {
         leave();
         end();

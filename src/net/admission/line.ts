@@ -3,11 +3,11 @@
 import type { Ip } from "../ip.ts";
 import { DeniedError } from "./denial.ts";
 import type { Obstacle } from "./limits.ts";
-import { type Pass, type Seat, Seats, yields } from "./seats.ts";
+import { type Pass, ranks, type Slot, Slots } from "./slots.ts";
 import { SourceCount } from "./source-count.ts";
 
 export interface LineRules {
-  /** How many may wait. */
+  /** Most clients that wait. */
   readonly places: number;
   /** How long each may wait, in milliseconds. */
   readonly patienceMs: number;
@@ -17,13 +17,13 @@ export interface LineOptions {
   /** Asked for each newcomer. */
   readonly rules: () => LineRules;
   /**
-   * Lets somebody in, or says what is in the way. The seat is of one that has waited, and goes with it.
+   * Lets somebody in, or says what is in the way. The slot is of one that has waited, and goes with it.
    *
    * @throws DeniedError for one that may not come at all any more
    */
-  readonly attempt: (client: Waiting, seat?: Seat) => Pass | Obstacle;
+  readonly attempt: (client: Waiting, slot?: Slot) => Pass | Obstacle;
   /** Takes a place of the process, which one that waits needs as well. @throws DeniedError */
-  readonly sit: (source: string) => Seat;
+  readonly sit: (source: string) => Slot;
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number;
 }
@@ -34,7 +34,7 @@ export interface Waiting {
 }
 
 interface Place extends Waiting {
-  readonly seat: Seat;
+  readonly slot: Slot;
   readonly admit: (pass: Pass) => void;
   readonly refuse: (error: unknown) => void;
 }
@@ -47,7 +47,7 @@ export class Line {
   readonly #options: LineOptions;
   readonly #places = new Set<Place>();
   readonly #sources = new SourceCount();
-  readonly #room: Seats;
+  readonly #room: Slots;
   /** What is in the way of everybody, as of the last look. */
   #obstacle: Obstacle | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -56,7 +56,7 @@ export class Line {
 
   constructor(options: LineOptions) {
     this.#options = options;
-    this.#room = new Seats({ limit: () => options.rules().places, what: "clients waiting for room" });
+    this.#room = new Slots({ limit: () => options.rules().places, what: "queued clients" });
   }
 
   get length(): number {
@@ -75,12 +75,12 @@ export class Line {
     if (first !== undefined && Symbol.dispose in first) return first;
     using room = this.#room.take({ service: "", source: client.source });
     const { promise, resolve: admit, reject: refuse } = Promise.withResolvers<Pass>();
-    const place: Place = { ...client, admit, refuse, seat: this.#options.sit(client.source) };
+    const place: Place = { ...client, admit, refuse, slot: this.#options.sit(client.source) };
     using _counted = this.#sources.add(client.source);
     this.#places.add(place);
-    for (const seat of [room, place.seat])
-      seat.offer(
-        () => yields.waiting,
+    for (const slot of [room, place.slot])
+      slot.offer(
+        () => ranks.waiting,
         (reason) => this.#refuse(place, reason),
       );
     this.#note(first);
@@ -120,13 +120,13 @@ export class Line {
 
   #attempt(place: Place): Obstacle | undefined {
     try {
-      const answer = this.#options.attempt(place, place.seat);
+      const answer = this.#options.attempt(place, place.slot);
       if (!(Symbol.dispose in answer)) {
         this.#note(answer);
         return answer;
       }
       this.#leave(place);
-      place.seat.keep();
+      place.slot.keep();
       place.admit(answer);
     } catch (error) {
       this.#refuse(place, error);
@@ -136,7 +136,7 @@ export class Line {
 
   #refuse(place: Place, error: unknown): void {
     this.#leave(place);
-    place.seat[Symbol.dispose]();
+    place.slot[Symbol.dispose]();
     place.refuse(error);
   }
 

@@ -28,7 +28,7 @@ export interface Client {
   /**
    * To be called when that target was lost before a byte passed: the client waits for the next one.
    *
-   * @throws LimitError if no waiting place is free
+   * @throws LimitError if no waiting slot is free
    */
   waitAgain(): void;
 }

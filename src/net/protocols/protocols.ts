@@ -1,6 +1,6 @@
 import type { ProtocolName, Service } from "../../config/config.ts";
 import type { Observer } from "../../telemetry/observer.ts";
-import type { Seats } from "../admission/seats.ts";
+import type { Slots } from "../admission/slots.ts";
 import { Ftp } from "./ftp/ftp.ts";
 import { Http } from "./http/http.ts";
 import { mysql } from "./mysql.ts";
@@ -13,7 +13,7 @@ import { ssh } from "./ssh.ts";
 
 export interface ProtocolSurroundings {
   /** Places of the whole process. */
-  readonly seats: Seats;
+  readonly slots: Slots;
   readonly observer: Observer;
 }
 

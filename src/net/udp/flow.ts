@@ -2,7 +2,7 @@ import type { Deadline } from "../../activation/deadline.ts";
 import { ClosedError, ExitedError, MovedAddressError } from "../../activation/errors.ts";
 import { timerMs } from "../../activation/timers.ts";
 import { DeadlineError } from "../../errors.ts";
-import { type LimitError, type Yield, yields } from "../admission/seats.ts";
+import { type LimitError, type Rank, ranks } from "../admission/slots.ts";
 import type { Meter } from "../relay.ts";
 import type { DatagramCount, DropReason } from "./datagrams.ts";
 import { Held } from "./held.ts";
@@ -12,7 +12,7 @@ import { Upstream, type Verdict } from "./upstream.ts";
 
 /** How often a flow may lose the target before all that was held is sent. */
 const ATTEMPTS = 3;
-/** A flow that has been silent for this long makes room for another one. */
+/** A flow that was silent for this long can be evicted. */
 const IDLE_MS = 1_000;
 /** While a service ends, a flow that has been silent for this long has nothing more to say. */
 const LAST_WORDS_MS = 1_000;
@@ -29,9 +29,9 @@ export interface Claim extends Disposable {
 
 /** What a flow needs of the service behind it, and tells it. */
 export interface Visit {
-  /** Offers the places that it has to other clients. @see Seat.offer */
-  offer(rank: () => Yield | undefined, onTaken: (reason: LimitError) => void): void;
-  /** Limits how long the client waits in all: for the target, and until that accepts the first datagram. */
+  /** Offers its slots to other clients. @see Slot.offer */
+  offer(rank: () => Rank | undefined, onTaken: (reason: LimitError) => void): void;
+  /** Limits all waits of the client: for the target, and until the target accepts the first datagram. */
   deadline(): Deadline;
   /** Claims the target. @throws why it cannot be had, or the reason of `signal` */
   reach(signal: AbortSignal): Promise<Claim>;
@@ -41,7 +41,7 @@ export interface Visit {
   over(result: FlowResult): void;
 }
 
-/** Silence; a newcomer's need; the target went down, or answers at another address; the service ended. */
+/** Silence; eviction; the target went down or changed its address; the service ended. */
 export type FlowEnd = "idle" | "displaced" | "target_gone" | "target_moved" | "drained";
 
 export interface FlowResult {
@@ -97,14 +97,14 @@ export class Flow {
     this.#timeoutMs = options.timeoutMs;
   }
 
-  /** In which order its places are taken by other clients; undefined while both sides send. */
-  get yields(): Yield | undefined {
+  /** Eviction rank of its slots; undefined while both sides send. */
+  get rank(): Rank | undefined {
     const isSpent = this.#isOpen && this.#asked === 1 && this.#answers === 1;
     // The first answer of TFTP is the beginning of a transfer.
-    if (isSpent && !this.#options.isTftp) return yields.spent;
-    if (!this.#isOpen && !this.#hasFailed) return yields.waiting;
-    if (performance.now() - this.#lastAt >= IDLE_MS) return yields.idle;
-    return this.#answers === 0 ? yields.silent : undefined;
+    if (isSpent && !this.#options.isTftp) return ranks.spent;
+    if (!this.#isOpen && !this.#hasFailed) return ranks.waiting;
+    if (performance.now() - this.#lastAt >= IDLE_MS) return ranks.idle;
+    return this.#answers === 0 ? ranks.silent : undefined;
   }
 
   /** It is over, because it could not be served. */
@@ -143,7 +143,7 @@ export class Flow {
     this.#over.abort(new ClosedError("the service ends"));
   }
 
-  /** Ends it because another client needs its place. */
+  /** Ends it because another client needs its slots. */
   displace(reason: LimitError): void {
     this.#ended.resolve("displaced");
     this.#over.abort(reason);

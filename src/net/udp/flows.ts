@@ -1,5 +1,5 @@
 import type { UdpPolicy } from "../../config/config.ts";
-import { type LimitError, type Seat, Seats, yields } from "../admission/seats.ts";
+import { type LimitError, ranks, type Slot, Slots } from "../admission/slots.ts";
 import type { Meter } from "../relay.ts";
 import { type DatagramCount, type DropReason, noDatagrams } from "./datagrams.ts";
 import { Flow, type Passage, type Visit } from "./flow.ts";
@@ -14,7 +14,7 @@ export interface FlowsOptions {
   readonly limits: UdpPolicy;
   /** Decides about a client that has no flow yet. @returns undefined to turn it away, without a word */
   readonly admit: (client: Sender, way: Way) => Visit | undefined;
-  /** Whose flows those of a client count with. */
+  /** The holder that the flows of a client count for. */
   readonly sourceOf: (client: Sender) => string;
   readonly meter: Meter;
 }
@@ -32,7 +32,7 @@ export interface Way {
 interface Entry {
   readonly flow: Flow;
   readonly way: Way;
-  readonly seat: Seat;
+  readonly slot: Slot;
   readonly running: Promise<void>;
 }
 
@@ -42,7 +42,7 @@ export class Flows {
   readonly #options: FlowsOptions;
   /** By front and client. */
   readonly #entries = new Map<string, Entry>();
-  readonly #seats: Seats;
+  readonly #slots: Slots;
   readonly #passages = new Map<number, Passage>();
   readonly #budget = new RefusalBudget();
   readonly #draining = new Set<Way>();
@@ -50,7 +50,7 @@ export class Flows {
 
   constructor(options: FlowsOptions) {
     this.#options = options;
-    this.#seats = new Seats({ limit: options.limits.flows, what: "flows" });
+    this.#slots = new Slots({ limit: options.limits.flows, what: "flows" });
   }
 
   /** How many there are. */
@@ -93,11 +93,11 @@ export class Flows {
     const { limits, admit, sourceOf, meter } = this.#options;
     if (this.#draining.has(way)) return this.#refuse("closing");
     // Chosen before admission, which uses up a token of a rate; taken afterwards, so that a denied client displaces no other.
-    const takeSeat = this.#seats.prepare({ service: "", source: sourceOf(client) });
-    if (takeSeat === undefined) return this.#refuse("flows");
+    const takeSlot = this.#slots.prepare({ service: "", source: sourceOf(client) });
+    if (takeSlot === undefined) return this.#refuse("flows");
     const visit = admit(client, way);
     if (visit === undefined) return this.#refuse("denied");
-    const seat = takeSeat();
+    const slot = takeSlot();
     const flow = new Flow({
       visit,
       passage: this.#passage(way.targetPort),
@@ -108,15 +108,15 @@ export class Flows {
       count: this.count,
       meter,
     });
-    const entry = { flow, way, seat, running: flow.run() };
+    const entry = { flow, way, slot, running: flow.run() };
     this.#entries.set(key, entry);
     const displace = (reason: LimitError): void => {
       this.#forget(key, entry);
       flow.displace(reason);
     };
-    visit.offer(() => flow.yields, displace);
-    // In the flow table even a flow in use is displaced for a source that has fewer.
-    seat.offer(() => flow.yields ?? yields.waiting, displace);
+    visit.offer(() => flow.rank, displace);
+    // In the flow table even a flow in use can be evicted for a source that has fewer.
+    slot.offer(() => flow.rank ?? ranks.waiting, displace);
     void entry.running.then(() => this.#ended(key, entry));
     return flow;
   }
@@ -136,7 +136,7 @@ export class Flows {
   }
 
   #forget(key: string, entry: Entry): void {
-    entry.seat[Symbol.dispose]();
+    entry.slot[Symbol.dispose]();
     if (this.#entries.get(key) === entry) this.#entries.delete(key);
   }
 

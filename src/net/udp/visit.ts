@@ -2,7 +2,7 @@ import type { Activator } from "../../activation/activator.ts";
 import { CLIENT } from "../../activation/claims.ts";
 import type { Deadline } from "../../activation/deadline.ts";
 import type { ConnectionFacts, ConnectionReport, Observer } from "../../telemetry/observer.ts";
-import type { LimitError, Pass, Seat, Yield } from "../admission/seats.ts";
+import type { LimitError, Pass, Rank, Slot } from "../admission/slots.ts";
 import { type ConnectionView, formatPeer, type Traffic } from "../connection.ts";
 import { failureOf } from "../outcome.ts";
 import type { Claim, FlowResult, Visit } from "./flow.ts";
@@ -20,7 +20,7 @@ export interface FlowRoute {
    * @throws what connections that are turned away end with
    */
   readonly admit: (address: string) => Pass;
-  /** Whose flows those of a client count with. */
+  /** The holder that the flows of a client count for. */
   readonly sourceOf: (address: string) => string;
 }
 
@@ -32,9 +32,9 @@ export class FlowVisit implements Visit {
   readonly #began = performance.now();
   readonly #since: number = Date.now();
   readonly #isCold: boolean;
-  readonly #places = new DisposableStack();
-  #seat: Seat | undefined;
-  #waiting: Seat | undefined;
+  readonly #slots = new DisposableStack();
+  #slot: Slot | undefined;
+  #waiting: Slot | undefined;
   #waitMs: number | undefined;
 
   /** @param front the front's name, for people */
@@ -53,9 +53,9 @@ export class FlowVisit implements Visit {
   /** @returns whether the client was let in; one that was not is reported */
   enter(): boolean {
     try {
-      const { seat } = this.#places.use(this.#route.admit(this.#sender.address));
-      this.#seat = seat;
-      this.#waiting = this.#route.traffic.waiting.take(seat.holder);
+      const { slot } = this.#slots.use(this.#route.admit(this.#sender.address));
+      this.#slot = slot;
+      this.#waiting = this.#route.traffic.waiting.take(slot.holder);
       this.#route.traffic.open.add(this);
       return true;
     } catch (error) {
@@ -64,8 +64,8 @@ export class FlowVisit implements Visit {
     }
   }
 
-  offer(rank: () => Yield | undefined, onTaken: (reason: LimitError) => void): void {
-    for (const seat of [this.#seat, this.#waiting]) seat?.offer(rank, onTaken);
+  offer(rank: () => Rank | undefined, onTaken: (reason: LimitError) => void): void {
+    for (const slot of [this.#slot, this.#waiting]) slot?.offer(rank, onTaken);
   }
 
   deadline(): Deadline {
@@ -89,7 +89,7 @@ export class FlowVisit implements Visit {
     this.#waiting?.[Symbol.dispose]();
     this.#waiting = undefined;
     traffic.active += 1;
-    this.#places.defer(() => {
+    this.#slots.defer(() => {
       traffic.active -= 1;
     });
     this.#waitMs = performance.now() - this.#began;
@@ -102,7 +102,7 @@ export class FlowVisit implements Visit {
 
   #leave(meter: FlowResult["meter"], ending: Pick<ConnectionReport, "outcome" | "reason" | "end" | "error">): void {
     this.#waiting?.[Symbol.dispose]();
-    this.#places.dispose();
+    this.#slots.dispose();
     this.#route.traffic.open.delete(this);
     this.#route.observer.connection({
       ...this.#facts,

@@ -5,14 +5,14 @@ import { Bans } from "../../../src/net/admission/bans.ts";
 import { DataDoor, type DataDoorOptions } from "../../../src/net/admission/data-door.ts";
 import { DeniedError } from "../../../src/net/admission/denial.ts";
 import { OnlookerError } from "../../../src/net/admission/onlookers.ts";
-import { Seats } from "../../../src/net/admission/seats.ts";
+import { Slots } from "../../../src/net/admission/slots.ts";
 import { DataPorts } from "../../../src/net/data-ports.ts";
 import { type Ip, readIp } from "../../../src/net/ip.ts";
 
 const alice = readIp("10.0.0.1")!;
 const bob = readIp("10.0.0.2")!;
 
-function stage(rest: Partial<DataDoorOptions> = {}): { readonly door: DataDoor; readonly seats: Seats } {
+function stage(rest: Partial<DataDoorOptions> = {}): { readonly door: DataDoor; readonly slots: Slots } {
   const dataPorts = new DataPorts();
   const hold = { signal: new AbortController().signal, [Symbol.dispose]: () => {} };
   dataPorts.join({
@@ -22,10 +22,10 @@ function stage(rest: Partial<DataDoorOptions> = {}): { readonly door: DataDoor; 
     localAddress: "172.17.0.1",
     hold,
   });
-  const seats = new Seats({ limit: 1, what: "connections in all", reason: "process_limit" });
-  const counted = { service: "ftp", ipv6Prefix: 64, bans: new Bans(), seats };
+  const slots = new Slots({ limit: 1, what: "connections in all", reason: "process_limit" });
+  const counted = { service: "ftp", ipv6Prefix: 64, bans: new Bans(), slots };
   const options = { access: { deny: [] }, probes: [], dataPorts, unixTime: () => 0, ...counted, ...rest };
-  return { door: new DataDoor(options), seats: options.seats };
+  return { door: new DataDoor(options), slots: options.slots };
 }
 
 async function refused(door: DataDoor, ip: Ip | undefined): Promise<string> {
@@ -38,20 +38,20 @@ async function refused(door: DataDoor, ip: Ip | undefined): Promise<string> {
 }
 
 suite("the door of data ports", () => {
-  test("lets in who has a control connection, on a seat of the process", async () => {
-    const { door, seats } = stage();
+  test("lets in who has a control connection, on a slot of the process", async () => {
+    const { door, slots } = stage();
     const pass = await door.enter(alice);
-    assert.equal(seats.taken, 1);
+    assert.equal(slots.taken, 1);
     assert.equal(await refused(door, alice), "process_limit");
     pass[Symbol.dispose]();
-    assert.equal(seats.taken, 0);
+    assert.equal(slots.taken, 0);
   });
 
-  test("keeps out everybody else, without a seat", async () => {
-    const { door, seats } = stage();
+  test("keeps out everybody else, without a slot", async () => {
+    const { door, slots } = stage();
     assert.equal(await refused(door, bob), "no_control");
     assert.equal(await refused(door, undefined), "no_control");
-    assert.equal(seats.taken, 0);
+    assert.equal(slots.taken, 0);
   });
 
   test("dismisses probes, also those that have a control connection", async () => {

@@ -7,7 +7,7 @@ import { parseTimes } from "../../../src/config/times.ts";
 import { Bans } from "../../../src/net/admission/bans.ts";
 import { DeniedError } from "../../../src/net/admission/denial.ts";
 import { Door, type DoorOptions } from "../../../src/net/admission/door.ts";
-import { Seats } from "../../../src/net/admission/seats.ts";
+import { Slots } from "../../../src/net/admission/slots.ts";
 import { readIp } from "../../../src/net/ip.ts";
 
 const ip = (text: string) => readIp(text)!;
@@ -18,7 +18,7 @@ class Stage {
   unix: number = Date.parse("2026-11-23T12:00Z");
   load = 0;
   readonly bans: Bans = new Bans();
-  readonly seats: Seats;
+  readonly slots: Slots;
   readonly door: Door;
   readonly #context: TestContext;
   #now = 0;
@@ -27,9 +27,9 @@ class Stage {
     context: TestContext,
     limits: Partial<DoorOptions["limits"]> = {},
     access: Partial<DoorOptions["access"]> = {},
-    seats = 1_000,
+    slots = 1_000,
   ) {
-    this.seats = new Seats({ limit: seats, what: "connections in all", reason: "process_limit" });
+    this.slots = new Slots({ limit: slots, what: "connections in all", reason: "process_limit" });
     this.#context = context;
     context.mock.timers.enable({ apis: ["setTimeout"] });
     this.door = new Door({
@@ -38,7 +38,7 @@ class Stage {
       limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", ...limits },
       patienceMs: 60_000,
       bans: this.bans,
-      seats: this.seats,
+      slots: this.slots,
       around: { now: () => this.#now, unixTime: () => this.unix, loadAverage: () => this.load },
     });
   }
@@ -187,12 +187,12 @@ suite("Door", () => {
     const stage = new Stage(t, { onLimit: "queue", connections: 1 }, {}, 2);
     const first = await stage.arrive("10.0.0.1");
     const second = await stage.arrive("10.0.0.2");
-    assert.deepEqual([second.fate, stage.seats.taken], ["waiting", 2]);
+    assert.deepEqual([second.fate, stage.slots.taken], ["waiting", 2]);
     assert.equal((await stage.arrive("10.0.0.3")).fate, "process_limit");
     await first.leave();
-    assert.deepEqual([second.fate, stage.seats.taken], ["in", 1]);
+    assert.deepEqual([second.fate, stage.slots.taken], ["in", 1]);
     await second.leave();
-    assert.equal(stage.seats.taken, 0);
+    assert.equal(stage.slots.taken, 0);
   });
 
   test("an unknown source is let in where everybody is", (t) => {
@@ -257,7 +257,7 @@ suite("Door, with a queue", () => {
     assert.deepEqual(fates(second), ["waiting", "waiting", "waiting_limit"]);
     assert.deepEqual(fates(hog).slice(1, 5), ["waiting_limit", "waiting_limit", "waiting", "waiting"]);
     assert.deepEqual(fates(await arrive("10.0.0.3", 2)), ["waiting", "waiting_limit"]);
-    assert.deepEqual([stage.door.waiting, stage.seats.taken], [4, 5]);
+    assert.deepEqual([stage.door.waiting, stage.slots.taken], [4, 5]);
     await hog[0]!.leave();
     assert.deepEqual(fates(hog).slice(3, 5), ["waiting_limit", "in"]);
   });
@@ -362,7 +362,7 @@ suite("Door, with a queue", () => {
             const isIdle = !isRated && fate === "waiting" && inside().length < 3 && inside(source).length < 2;
             assert.ok(!isIdle, `${source} waits although there is room`);
           }
-          assert.equal(stage.seats.taken, inside().length + stage.door.waiting);
+          assert.equal(stage.slots.taken, inside().length + stage.door.waiting);
           assert.equal(stage.door.waiting, clients.filter(({ fate }) => fate === "waiting").length);
         }
         for (const client of clients.filter(({ fate }) => fate === "waiting")) await client.leave();

@@ -5,14 +5,14 @@ import { parseNetwork } from "../../../src/config/networks.ts";
 import { parseRate } from "../../../src/config/rates.ts";
 import { parseTimes } from "../../../src/config/times.ts";
 import { Bans } from "../../../src/net/admission/bans.ts";
-import { Seats } from "../../../src/net/admission/seats.ts";
+import { Slots } from "../../../src/net/admission/slots.ts";
 import { readIp } from "../../../src/net/ip.ts";
 import { eventually, PeerServer } from "../../support/tcp.ts";
 import { Front } from "../front.ts";
 import type { EntranceOptions } from "./open-entrance.ts";
 
 const DENY = Buffer.from("421 Come back later.\r\n");
-const full = new Seats({ limit: 0, what: "connections in all", reason: "process_limit" });
+const full = new Slots({ limit: 0, what: "connections in all", reason: "process_limit" });
 const banned = new Bans();
 banned.add(readIp("127.0.0.1")!, { service: "trap", ipv6Prefix: 64, until: Date.now() + 3_600_000 }, Date.now());
 
@@ -21,7 +21,7 @@ const reasons: Readonly<Record<string, readonly [outcome: string, entrance: Entr
   banned: ["denied_address", { bans: banned }],
   time: ["denied_time", { access: { times: [] } }],
   load: ["denied_limit", { limits: { maxLoad: 1 }, loadAverage: () => 1 }],
-  process_limit: ["denied_limit", { seats: full }],
+  process_limit: ["denied_limit", { slots: full }],
 };
 
 suite("a client that is refused", () => {
@@ -163,12 +163,12 @@ suite("limits", () => {
     await server.accepted();
     for (let round = 0; round < 5; round += 1) {
       const impatient = await front.client();
-      await eventually("it waits", () => front.seats.taken === 2);
+      await eventually("it waits", () => front.slots.taken === 2);
       impatient.reset();
       await front.reported(round + 1);
     }
     assert.deepEqual(new Set(front.reports.map(({ outcome }) => outcome)), new Set(["client_gone"]));
-    assert.equal(front.seats.taken, 1);
+    assert.equal(front.slots.taken, 1);
     assert.equal(first.fate, "open");
   });
 

@@ -4,10 +4,10 @@ import { Bans } from "../../../src/net/admission/bans.ts";
 import { Door, type DoorOptions } from "../../../src/net/admission/door.ts";
 import type { Entrance } from "../../../src/net/admission/entrance.ts";
 import { Farewell } from "../../../src/net/admission/farewell.ts";
-import { Seats } from "../../../src/net/admission/seats.ts";
+import { Slots } from "../../../src/net/admission/slots.ts";
 
 export interface EntranceOptions {
-  readonly seats?: Seats;
+  readonly slots?: Slots;
   readonly bans?: Bans;
   readonly access?: Partial<DoorOptions["access"]>;
   readonly limits?: Partial<DoorOptions["limits"]>;
@@ -27,7 +27,7 @@ export function openEntrance(options: EntranceOptions = {}): Entrance {
     patienceMs,
     ...(options.probes !== undefined && { probes: options.probes }),
     bans: options.bans ?? new Bans(),
-    seats: options.seats ?? new Seats({ limit: 100, what: "connections in all", reason: "process_limit" }),
+    slots: options.slots ?? new Slots({ limit: 100, what: "connections in all", reason: "process_limit" }),
     around: { now: () => performance.now(), unixTime: () => Date.now(), loadAverage },
   });
   return { door, banners, onDeny, farewell: new Farewell() };

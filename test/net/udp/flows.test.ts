@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ExitedError, StartTimeoutError } from "../../../src/activation/errors.ts";
 import { DeadlineError } from "../../../src/errors.ts";
-import { LimitError } from "../../../src/net/admission/seats.ts";
+import { LimitError } from "../../../src/net/admission/slots.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { eventually } from "../../support/tcp.ts";
 import { freeUdpPort, numbered, UdpClient, UdpServer } from "../../support/udp.ts";

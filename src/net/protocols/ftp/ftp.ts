@@ -1,7 +1,7 @@
 /** FTP (RFC 959): data connections lead by way of wakeport, and who waits for the server is told so. */
 import type { HoldSpec } from "../../../config/config.ts";
 import type { Observer } from "../../../telemetry/observer.ts";
-import type { Seats } from "../../admission/seats.ts";
+import type { Slots } from "../../admission/slots.ts";
 import { formatPeer } from "../../connection.ts";
 import { type Ip, isSameAddress, readIp } from "../../ip.ts";
 import { type RelayEnd, relay } from "../../relay.ts";
@@ -21,7 +21,7 @@ export interface FtpOptions {
   readonly publicAddress?: Ip | undefined;
   readonly hold: HoldSpec;
   /** Places of the whole process. */
-  readonly seats: Seats;
+  readonly slots: Slots;
   readonly observer: Pick<Observer, "warning">;
 }
 
@@ -57,7 +57,7 @@ export class Ftp implements Protocol {
       return await relay({ ...options, ...(splice && { filters: { out: splice } }) });
     }
     const { meters, lost, control } = options;
-    const { service, seats } = this.#options;
+    const { service, slots } = this.#options;
     let isFailureTold = false;
     const onFailure = (side: "client" | "upstream", error: unknown): void => {
       if (!isFailureTold) this.#warnOfFailure(formatPeer(options.peer), side, error);
@@ -69,7 +69,7 @@ export class Ftp implements Protocol {
       upstream,
       meters,
       lost,
-      seats,
+      slots,
       onFailure,
       ...(control && { control }),
     });

@@ -1,6 +1,6 @@
 /** The data connections that belong to one control connection (RFC 959, 3.2), and the listeners that await them. */
 import type net from "node:net";
-import type { Seats } from "../../admission/seats.ts";
+import type { Slots } from "../../admission/slots.ts";
 import { dial } from "../../dial.ts";
 import { formatIp, readIp } from "../../ip.ts";
 import { relay } from "../../relay.ts";
@@ -27,7 +27,7 @@ export interface TransfersOptions extends Pick<ConversationRelayOptions, "meters
   readonly client: Leg;
   readonly upstream: Leg;
   /** Of the whole process: a data connection needs as many descriptors as a client does. */
-  readonly seats: Seats;
+  readonly slots: Slots;
   /** A data connection to this side could not be opened. */
   readonly onFailure: (side: "client" | "upstream", error: unknown) => void;
 }
@@ -115,14 +115,14 @@ export class Transfers implements DataWays {
     { here, there }: Leg,
     { serve, onUnused }: { readonly serve: (socket: net.Socket) => Promise<void>; readonly onUnused?: () => void },
   ): Promise<number | undefined> {
-    const seat = this.#seat();
-    if (seat === undefined) return undefined;
+    const slot = this.#slot();
+    if (slot === undefined) return undefined;
     const listener = new DataListener({
       address: here,
       from: there,
-      onConnection: (socket) => this.#run(serve(socket).finally(() => seat[Symbol.dispose]())),
+      onConnection: (socket) => this.#run(serve(socket).finally(() => slot[Symbol.dispose]())),
       onUnused: () => {
-        seat[Symbol.dispose]();
+        slot[Symbol.dispose]();
         onUnused?.();
       },
     });
@@ -137,11 +137,11 @@ export class Transfers implements DataWays {
     return undefined;
   }
 
-  #seat(): Disposable | undefined {
+  #slot(): Disposable | undefined {
     if (this.#running.size >= MOST_AT_A_TIME || this.#isOver) return undefined;
     try {
-      const { service, client, seats } = this.#options;
-      return seats.take({ service, source: client.there });
+      const { service, client, slots } = this.#options;
+      return slots.take({ service, source: client.there });
     } catch {
       return undefined;
     }

@@ -1,6 +1,6 @@
 /** One control connection that is being relayed: the test is the client as well as the server. */
 import net from "node:net";
-import { Seats } from "../../../../src/net/admission/seats.ts";
+import { Slots } from "../../../../src/net/admission/slots.ts";
 import type { Control } from "../../../../src/net/data-ports.ts";
 import { type Endpoint, endsOf } from "../../../../src/net/ends.ts";
 import { Ftp, type FtpOptions } from "../../../../src/net/protocols/ftp/ftp.ts";
@@ -31,7 +31,7 @@ export class Call implements AsyncDisposable {
   readonly meter: Meter = { in: 0, out: 0 };
   readonly lost: AbortController = new AbortController();
   readonly warnings: string[] = [];
-  readonly seats: Seats;
+  readonly slots: Slots;
   end: RelayEnd | undefined;
   readonly #pairs: readonly Pair[];
   readonly #done: Promise<void>;
@@ -40,16 +40,16 @@ export class Call implements AsyncDisposable {
     const {
       control,
       peer = endsOf(client.near).peer,
-      seats = new Seats({ limit: 100, what: "seats" }),
+      slots = new Slots({ limit: 100, what: "slots" }),
       ...rest
     } = options;
     this.#pairs = [client, server];
     this.client = client.far;
     this.server = server.far;
     this.near = client.near;
-    this.seats = seats;
+    this.slots = slots;
     const told = observer({ warning: (event) => this.warnings.push(event) });
-    const ftp = new Ftp({ service: "ftp", observer: told, seats, hold: { kind: "silent" }, ...rest });
+    const ftp = new Ftp({ service: "ftp", observer: told, slots, hold: { kind: "silent" }, ...rest });
     const waiter = { socket: client.near, signal: new AbortController().signal, progress };
     const { lost, meter } = this;
     const ends = { client: client.near, upstream: server.near };

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { suite, type TestContext, test } from "node:test";
 import { TargetError } from "../../../../src/errors.ts";
-import { Seats } from "../../../../src/net/admission/seats.ts";
+import { Slots } from "../../../../src/net/admission/slots.ts";
 import { Ftp, type FtpOptions } from "../../../../src/net/protocols/ftp/ftp.ts";
 import { observer } from "../../../../src/telemetry/observer.ts";
 import { checkLeaks } from "../../../support/leaks.ts";
@@ -16,7 +16,7 @@ function ftp(options: Partial<FtpOptions> = {}): Ftp {
   return new Ftp({
     hold: { kind: "auto" },
     service: "ftp",
-    seats: new Seats({ limit: 10, what: "seats" }),
+    slots: new Slots({ limit: 10, what: "slots" }),
     observer: observer(),
     ...options,
   });

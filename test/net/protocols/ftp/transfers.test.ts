@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ExitedError } from "../../../../src/activation/errors.ts";
-import { Seats } from "../../../../src/net/admission/seats.ts";
+import { Slots } from "../../../../src/net/admission/slots.ts";
 import type { Control } from "../../../../src/net/data-ports.ts";
 import { KIB, payload } from "../../../bench/payload.ts";
 import { checkLeaks } from "../../../support/leaks.ts";
@@ -77,11 +77,11 @@ suite("passive mode", () => {
     const second = await call.passive(data.port);
     using early = connecting(first);
     assert.equal(await early.ends(), "ECONNREFUSED");
-    assert.equal(call.seats.taken, 1);
+    assert.equal(call.slots.taken, 1);
     t.mock.timers.tick(59_999);
-    assert.equal(call.seats.taken, 1);
+    assert.equal(call.slots.taken, 1);
     t.mock.timers.tick(1);
-    assert.equal(call.seats.taken, 0);
+    assert.equal(call.slots.taken, 0);
     using late = connecting(second);
     assert.equal(await late.ends(), "ECONNREFUSED");
   });
@@ -93,12 +93,12 @@ suite("passive mode", () => {
     await data[Symbol.asyncDispose]();
     using client = connecting(await call.passive(port));
     assert.equal(await client.ends(), "ECONNRESET");
-    await eventually("its place is free", () => call.seats.taken === 0);
+    await eventually("its place is free", () => call.slots.taken === 0);
     assert.deepEqual(call.warnings, ["ftp.data_failed"]);
   });
 
   test("without places, or with too many transfers, it is answered 425", async () => {
-    await using full = await Call.open({ seats: new Seats({ limit: 0, what: "seats" }) });
+    await using full = await Call.open({ slots: new Slots({ limit: 0, what: "slots" }) });
     assert.equal(await full.exchange("EPSV", "229 ok (|||5000|)"), "425 No data connection can be had now.");
     assert.equal(await full.exchange("EPRT |1|127.0.0.1|5000|", "501 what"), "425 No data connection can be had now.");
 
@@ -152,7 +152,7 @@ suite("active mode", () => {
       assert.equal(told, "502 EPRT cannot be used here: use EPSV or PASV.", own);
     }
     assert.equal(call.server.text, "EPRT\r\nEPRT\r\n");
-    assert.equal(call.seats.taken, 0);
+    assert.equal(call.slots.taken, 0);
   });
 
   test("a client that is not there is a reset for the server", async () => {
@@ -177,7 +177,7 @@ suite("active mode", () => {
       await call.server.receives(before + verb.length + 8);
       using server = connecting(near);
       assert.equal(await server.ends(), "ECONNREFUSED");
-      assert.equal(call.seats.taken, 0);
+      assert.equal(call.slots.taken, 0);
     }
     assert.deepEqual(call.warnings, ["ftp.data_failed"]);
   });
@@ -238,7 +238,7 @@ suite("active mode", () => {
   test("what the server refused is not listened for", async () => {
     await using call = await Call.open();
     await call.exchange("EPRT |1|127.0.0.1|5000|", "500 no");
-    assert.equal(call.seats.taken, 0);
+    assert.equal(call.slots.taken, 0);
   });
 });
 
@@ -252,7 +252,7 @@ suite("the end of the control connection", () => {
     call.client.end();
     call.server.end();
     await eventually("the control connection is over", () => call.client.fate === "ended");
-    await eventually("nothing is listened for", () => call.seats.taken === 1);
+    await eventually("nothing is listened for", () => call.slots.taken === 1);
     using late = connecting(unused);
     assert.equal(await late.ends(), "ECONNREFUSED");
     assert.equal(call.end, undefined);
@@ -261,7 +261,7 @@ suite("the end of the control connection", () => {
     assert.equal(await client.ends(), "ended");
     assert.equal(client.received, 100 * KIB);
     assert.equal(await call.ends(), "clean");
-    assert.equal(call.seats.taken, 0);
+    assert.equal(call.slots.taken, 0);
   });
 
   test("when the target is lost, what it had sent still arrives; when it must go, all is reset", async () => {
@@ -290,7 +290,7 @@ suite("with data ports", () => {
     assert.equal(await call.exchange("EPSV", "229 ok (|||1025|)"), "229 ok (|||30004|)");
     assert.deepEqual(control.expected, [1024, 1025]);
     assert.equal(control.disposed, 1);
-    assert.equal(call.seats.taken, 0);
+    assert.equal(call.slots.taken, 0);
     call.client.reset();
     await call.ends();
     assert.equal(control.disposed, 2);

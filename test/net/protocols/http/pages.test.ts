@@ -273,7 +273,7 @@ suite("a waiting page", () => {
 
   test("is for so many at a time, who share one reading of the output; the others are held", async () => {
     const http = showing(5);
-    await using all = await open({ protocol: http, seats: 300, waiting: 300 });
+    await using all = await open({ protocol: http, slots: 300, waiting: 300 });
     const { front } = all;
     let readings = 0;
     const { lastLines } = front.target;

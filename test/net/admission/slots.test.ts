@@ -4,38 +4,38 @@ import fc from "fast-check";
 import {
   connectionLimit,
   LimitError,
-  type Seat,
-  Seats,
-  type SeatsOptions,
-  type Yield,
-  yields,
-} from "../../../src/net/admission/seats.ts";
+  type Rank,
+  ranks,
+  type Slot,
+  Slots,
+  type SlotsOptions,
+} from "../../../src/net/admission/slots.ts";
 import { randomRuns } from "../../activation/random.ts";
 
 interface Taken {
   readonly name: string;
-  readonly seat: Seat;
+  readonly slot: Slot;
 }
 
 /** Places, with the names of those that were taken away. */
 class Stage {
-  readonly seats: Seats;
+  readonly slots: Slots;
   readonly evicted: string[] = [];
   #count = 0;
 
-  constructor(options: Partial<SeatsOptions>) {
-    this.seats = new Seats({ limit: 4, what: "connections", ...options });
+  constructor(options: Partial<SlotsOptions>) {
+    this.slots = new Slots({ limit: 4, what: "connections", ...options });
   }
 
   /** @param rank how readily it makes room; absent: not at all */
-  take(source: string, rank?: Yield | (() => Yield | undefined), service = "web"): Taken {
+  take(source: string, rank?: Rank | (() => Rank | undefined), service = "web"): Taken {
     this.#count += 1;
     const name = `${source} #${this.#count}`;
-    const seat = this.seats.take({ service, source });
+    const slot = this.slots.take({ service, source });
     if (rank !== undefined) {
-      seat.offer(typeof rank === "function" ? rank : () => rank, () => this.evicted.push(name));
+      slot.offer(typeof rank === "function" ? rank : () => rank, () => this.evicted.push(name));
     }
-    return { name, seat };
+    return { name, slot };
   }
 
   takeMany(count: number, ...what: Parameters<Stage["take"]>): Taken[] {
@@ -43,55 +43,55 @@ class Stage {
   }
 }
 
-suite("Seats", () => {
+suite("Slots", () => {
   test("refuse one more than their limit, by name", () => {
-    const { seats } = new Stage({ limit: 2, what: 'clients waiting for service "ftp"' });
+    const { slots } = new Stage({ limit: 2, what: 'clients waiting for service "ftp"' });
     const holder = { service: "ftp", source: "10.0.0.1" };
-    seats.take(holder);
-    seats.take(holder);
-    assert.equal(seats.prepare(holder), undefined);
-    assert.throws(() => seats.take(holder), {
+    slots.take(holder);
+    slots.take(holder);
+    assert.equal(slots.prepare(holder), undefined);
+    assert.throws(() => slots.take(holder), {
       name: "LimitError",
       reason: "waiting_limit",
       message: 'clients waiting for service "ftp": limit of 2 reached',
     });
-    assert.equal(seats.taken, 2);
+    assert.equal(slots.taken, 2);
   });
 
   test("have a place again once one was given back, twice or once", () => {
     const stage = new Stage({ limit: 1 });
     const first = stage.take("a");
     assert.throws(() => stage.take("a"), LimitError);
-    first.seat[Symbol.dispose]();
-    first.seat[Symbol.dispose]();
-    assert.equal(stage.seats.taken, 0);
+    first.slot[Symbol.dispose]();
+    first.slot[Symbol.dispose]();
+    assert.equal(stage.slots.taken, 0);
     stage.take("a");
-    assert.equal(stage.seats.taken, 1);
+    assert.equal(stage.slots.taken, 1);
   });
 
   test("take the oldest idle one away, whose source it ever is", () => {
     const stage = new Stage({ limit: 3 });
     stage.take("a");
-    const [first, second] = stage.takeMany(2, "a", yields.idle);
+    const [first, second] = stage.takeMany(2, "a", ranks.idle);
     stage.take("a");
     stage.take("b");
     assert.deepEqual(stage.evicted, [first?.name, second?.name]);
     assert.throws(() => stage.take("c"), LimitError);
-    assert.equal(stage.seats.taken, 3);
+    assert.equal(stage.slots.taken, 3);
   });
 
   test("take none of those that wait for as many places as the newcomer would have", () => {
     const stage = new Stage({ limit: 4 });
-    stage.takeMany(4, "a", yields.silent);
+    stage.takeMany(4, "a", ranks.silent);
     assert.throws(() => stage.take("a"), LimitError);
-    stage.takeMany(2, "b", yields.silent);
+    stage.takeMany(2, "b", ranks.silent);
     assert.throws(() => stage.take("b"), LimitError);
     assert.deepEqual(stage.evicted, ["a #1", "a #2"]);
   });
 
   test("take what has got all first, then the idle, then the silent", () => {
     const stage = new Stage({ limit: 8 });
-    const kinds = [yields.waiting, yields.silent, yields.idle, yields.spent];
+    const kinds = [ranks.waiting, ranks.silent, ranks.idle, ranks.spent];
     for (const kind of kinds) stage.takeMany(2, "a", kind);
     stage.takeMany(3, "b");
     assert.deepEqual(stage.evicted, ["a #7", "a #8", "a #5"]);
@@ -102,22 +102,22 @@ suite("Seats", () => {
 
   test("take from the service, and then from the source, that has most", () => {
     const stage = new Stage({ limit: 7 });
-    stage.takeMany(2, "a", yields.idle, "small");
-    stage.take("b", yields.idle, "large");
-    stage.takeMany(3, "c", yields.idle, "large");
-    stage.take("d", yields.idle, "large");
+    stage.takeMany(2, "a", ranks.idle, "small");
+    stage.take("b", ranks.idle, "large");
+    stage.takeMany(3, "c", ranks.idle, "large");
+    stage.take("d", ranks.idle, "large");
     stage.take("e", undefined, "new");
     assert.deepEqual(stage.evicted, ["c #4"]);
   });
 
   test("ask at the moment, and leave what is kept", () => {
     const stage = new Stage({ limit: 2 });
-    let rank: Yield | undefined;
+    let rank: Rank | undefined;
     stage.take("a", () => rank);
-    const kept = stage.take("a", yields.idle);
-    kept.seat.keep();
+    const kept = stage.take("a", ranks.idle);
+    kept.slot.keep();
     assert.throws(() => stage.take("b"), LimitError);
-    rank = yields.idle;
+    rank = ranks.idle;
     stage.take("b");
     assert.deepEqual(stage.evicted, ["a #1"]);
   });
@@ -131,7 +131,7 @@ suite("Seats", () => {
       return undefined;
     };
     stage.takeMany(limit - 1, "a", busy);
-    stage.take("b", yields.idle);
+    stage.take("b", ranks.idle);
     let refused = 0;
     while (stage.evicted.length === 0) {
       asked = 0;
@@ -148,14 +148,14 @@ suite("Seats", () => {
   test("choose first and take afterwards, also when there are more than are examined at a time", () => {
     const stage = new Stage({ limit: 600 });
     stage.takeMany(100, "a", () => undefined);
-    const idle = stage.take("a", yields.idle);
+    const idle = stage.take("a", ranks.idle);
     stage.takeMany(499, "a", () => undefined);
     const holder = { service: "web", source: "b" };
-    let take: (() => Seat) | undefined;
-    for (let attempt = 0; attempt < 3; attempt += 1) take ??= stage.seats.prepare(holder);
-    assert.deepEqual([stage.evicted, stage.seats.taken], [[], 600]);
+    let take: (() => Slot) | undefined;
+    for (let attempt = 0; attempt < 3; attempt += 1) take ??= stage.slots.prepare(holder);
+    assert.deepEqual([stage.evicted, stage.slots.taken], [[], 600]);
     assert.equal(take?.().holder, holder);
-    assert.deepEqual([stage.evicted, stage.seats.taken], [[idle.name], 600]);
+    assert.deepEqual([stage.evicted, stage.slots.taken], [[idle.name], 600]);
   });
 
   test("shared by services: no source and no service can take all, and a third one finds a place", () => {
@@ -171,22 +171,22 @@ suite("Seats", () => {
       }
     };
     assert.equal(takeAll("a", "web"), 61);
-    assert.throws(() => stage.take("a"), /a has 61 of 80, the others are kept for other sources/);
+    assert.throws(() => stage.take("a"), /a has 61 of 80 slots, the rest is kept for other sources/);
     assert.equal(takeAll("b", "web"), 10);
-    assert.throws(() => stage.take("c"), /service "web" has 71 of 80, the others are kept for other services/);
+    assert.throws(() => stage.take("c"), /service "web" has 71 of 80 slots, the rest is kept for other services/);
     for (const service of ["dns", "ftp"]) assert.ok(takeAll(`only ${service}`, service) > 0);
   });
 
   test("of one service alone can all be taken by several sources", () => {
     const stage = new Stage({ limit: 8, services: () => 1 });
     for (let source = 0; source < 8; source += 1) stage.take(`source ${source}`);
-    assert.equal(stage.seats.taken, 8);
+    assert.equal(stage.slots.taken, 8);
   });
 
   test("a source that has its share displaces only its own, though others are idle", () => {
     const stage = new Stage({ limit: 8, services: () => 1 });
-    stage.take("b", yields.idle);
-    const own = stage.takeMany(6, "a", yields.idle);
+    stage.take("b", ranks.idle);
+    const own = stage.takeMany(6, "a", ranks.idle);
     stage.take("a");
     assert.deepEqual(stage.evicted, [own[0]?.name]);
   });
@@ -197,37 +197,37 @@ suite("Seats", () => {
     const step = fc.record({
       source: fc.constantFrom(...sources),
       service: fc.constantFrom(...services),
-      rank: fc.constantFrom(undefined, ...Object.values(yields)),
+      rank: fc.constantFrom(undefined, ...Object.values(ranks)),
       leaves: fc.nat(20),
     });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, isShared) => {
         const limit = 10;
-        const seats = new Seats({ limit, what: "places", ...(isShared && { services: () => services.length }) });
-        const open = new Map<Seat, Yield | undefined>();
+        const slots = new Slots({ limit, what: "places", ...(isShared && { services: () => services.length }) });
+        const open = new Map<Slot, Rank | undefined>();
         for (const { source, service, rank, leaves } of steps) {
           const holder = { source, service };
-          const hasRoom = seats.prepare(holder) !== undefined;
+          const hasRoom = slots.prepare(holder) !== undefined;
           try {
-            const seat = seats.take(holder);
+            const slot = slots.take(holder);
             assert.ok(hasRoom);
-            open.set(seat, rank);
-            seat.offer(
+            open.set(slot, rank);
+            slot.offer(
               () => rank,
-              () => open.delete(seat),
+              () => open.delete(slot),
             );
           } catch (error) {
             assert.ok(error instanceof LimitError && !hasRoom);
           }
-          assert.equal(seats.taken, open.size);
-          assert.ok(seats.taken <= limit);
+          assert.equal(slots.taken, open.size);
+          assert.ok(slots.taken <= limit);
           const leaving = [...open.keys()][leaves];
           leaving?.[Symbol.dispose]();
           if (leaving !== undefined) open.delete(leaving);
         }
-        for (const seat of open.keys()) seat[Symbol.dispose]();
-        assert.equal(seats.taken, 0);
-        assert.notEqual(seats.prepare({ source: "a", service: "web" }), undefined);
+        for (const slot of open.keys()) slot[Symbol.dispose]();
+        assert.equal(slots.taken, 0);
+        assert.notEqual(slots.prepare({ source: "a", service: "web" }), undefined);
       }),
       randomRuns(t, 500),
     );
