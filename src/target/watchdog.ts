@@ -30,6 +30,9 @@ end() {
 for one in $groups; do end "\${one%:*}" "\${one#*:}" & done
 wait`;
 
+/** A watchdog that ends sooner is not replaced before the next start of a process: the system may kill each one. */
+const STEADY_MS = 1_000;
+
 const env = { PATH: "/usr/local/bin:/usr/bin:/bin" };
 
 export class Watchdog {
@@ -70,8 +73,11 @@ export class Watchdog {
       if (child.stdin !== null && "unref" in child.stdin && typeof child.stdin.unref === "function")
         child.stdin.unref();
       child.stdin?.on("error", () => {});
+      const startedAt = performance.now();
       child.once("exit", () => {
         this.#child = undefined;
+        const isFailure = performance.now() - startedAt < STEADY_MS;
+        if (!isFailure && this.#groups.size > 0) void this.open().catch(() => {});
       });
       for (const [pid, seconds] of this.#groups) child.stdin?.write(`${pid} ${seconds}\n`);
       return child;
