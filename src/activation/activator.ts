@@ -38,6 +38,8 @@ import { Usage } from "./usage.ts";
 import { isDenial, outcomeOf, sleepReasonOf, wasKept, wasRefused } from "./verdicts.ts";
 
 const LAST_LINES_MS = 2_000;
+/** How long a new connection waits for a look that is under way. */
+const LOOKED_MS = 1_000;
 /** As many as anybody shows. */
 const TAIL_LINES = 100;
 /** How long what was not tried has to stay up to count as started. */
@@ -267,6 +269,19 @@ export class Activator {
   /** Somebody made more use of a lease that is held already. */
   noteActivity(): void {
     this.#chronicle.lastActivity = Date.now();
+  }
+
+  /**
+   * Waits until it is known what the last event about the target means: it may have moved. An engine that hangs does not
+   * hold the clients of a ready target for longer than LOOKED_MS.
+   *
+   * @throws the reason of `signal`
+   */
+  async looked(signal: AbortSignal): Promise<void> {
+    const { looking } = this.#lookout;
+    if (looking === undefined) return;
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(LOOKED_MS)]);
+    await abortable(looking, limit).catch(() => signal.throwIfAborted());
   }
 
   /**
@@ -705,7 +720,10 @@ export class Activator {
   #sawSameLife(sight: UpSight): void {
     const before = this.#up;
     this.#up = sight;
-    if (before?.address !== sight.address || before.port !== sight.port) this.#claims.move(sight);
+    if (before?.address !== sight.address || before.port !== sight.port) {
+      this.#claims.move(sight);
+      this.#check.move();
+    }
     this.#thawed();
   }
 

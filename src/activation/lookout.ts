@@ -13,23 +13,29 @@ export interface LookoutOptions {
 /** Turns hints about a target into looks, one at a time; the last look begins after the last hint. */
 export class Lookout {
   readonly #options: LookoutOptions;
-  #isLooking = false;
+  #looking: PromiseWithResolvers<void> | undefined;
   #isHinted = false;
 
   constructor(options: LookoutOptions) {
     this.#options = options;
   }
 
+  /** Resolves when the look that is under way is over, and all that follow it; undefined when there is none. */
+  get looking(): Promise<void> | undefined {
+    return this.#looking?.promise;
+  }
+
   /** Something about the target may have changed. */
   hint(): void {
     this.#isHinted = true;
-    if (!this.#isLooking) void this.#look();
+    if (this.#looking === undefined) void this.#look();
   }
 
   /** Rejects only when `onSight` throws. */
   async #look(): Promise<void> {
     const { target, epoch, onSight } = this.#options;
-    this.#isLooking = true;
+    const looking = Promise.withResolvers<void>();
+    this.#looking = looking;
     while (this.#isHinted) {
       this.#isHinted = false;
       const before = epoch();
@@ -39,6 +45,7 @@ export class Lookout {
       if (before === epoch()) onSight(sight);
       else this.#isHinted = true;
     }
-    this.#isLooking = false;
+    this.#looking = undefined;
+    looking.resolve();
   }
 }

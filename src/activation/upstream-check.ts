@@ -30,6 +30,8 @@ function pause(ms: number): Promise<void> {
 export class UpstreamCheck {
   readonly #options: UpstreamCheckOptions;
   #startCall: Promise<void> | undefined;
+  /** Ends the probe under way. */
+  #moved = new AbortController();
   #underWay: { readonly done: Promise<void>; readonly limit: AbortController } | undefined;
 
   constructor(options: UpstreamCheckOptions) {
@@ -54,6 +56,11 @@ export class UpstreamCheck {
     });
   }
 
+  /** The target answers at another address from now on: a probe of the old one is given up for one of the new one. */
+  move(): void {
+    this.#moved.abort();
+  }
+
   /** Gives the check under way up. */
   end(reason?: Error): void {
     this.#underWay?.limit.abort(reason);
@@ -64,11 +71,12 @@ export class UpstreamCheck {
     const { limitMs, timeoutError } = this.#options;
     const limit = new AbortController();
     const timer = setTimeout(() => limit.abort(timeoutError()), limitMs());
+    limit.signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
     return { done: this.#check(limit.signal).finally(() => clearTimeout(timer)), limit };
   }
 
   async #check(limit: AbortSignal): Promise<void> {
-    const { probe, onSight, mayThaw } = this.#options;
+    const { onSight, mayThaw } = this.#options;
     const sight = await this.#look(limit);
     limit.throwIfAborted();
     let upstream = onSight(sight);
@@ -79,8 +87,26 @@ export class UpstreamCheck {
       limit.throwIfAborted();
       upstream = onSight(thawed);
     }
-    upstream = await this.#routed(upstream, limit);
-    if (upstream !== undefined) await probe()(upstream, limit);
+    while (upstream !== undefined) {
+      upstream = await this.#routed(upstream, limit);
+      if (upstream === undefined || (await this.#answers(upstream, limit))) return;
+      upstream = onSight(await this.#look(limit));
+      limit.throwIfAborted();
+    }
+  }
+
+  /** Probes the target until it answers. @returns false when it moved meanwhile */
+  async #answers(upstream: Upstream, limit: AbortSignal): Promise<boolean> {
+    const moved = new AbortController();
+    this.#moved = moved;
+    try {
+      await this.#options.probe()(upstream, AbortSignal.any([limit, moved.signal]));
+      return true;
+    } catch (error) {
+      limit.throwIfAborted();
+      if (!moved.signal.aborted) throw error;
+      return false;
+    }
   }
 
   /** Waits, because a container that is moved between networks has no address for a moment. @throws why there is no route */

@@ -45,6 +45,23 @@ suite("a target that moves", () => {
   });
 });
 
+suite("a check of a target that does not take connections", () => {
+  test("probes the new address when the target moves", async () => {
+    using stage = new Stage();
+    const claim = await stage.wake();
+    stage.answersProbes = false;
+    const check = stage.activator.verify(claim.lease!);
+    await stage.settle();
+    const old = stage.probes.at(-1);
+    stage.answersProbes = true;
+    stage.target.moveTo("10.9.9.9");
+    await stage.settle();
+    await check;
+    assert.ok(old?.signal.aborted);
+    assert.equal(claim.lease?.address, "10.9.9.9");
+  });
+});
+
 suite("a target that loses its address", () => {
   test("holds new clients until it has one again", async () => {
     using stage = new Stage();

@@ -17,9 +17,14 @@ import { type EntranceOptions, openEntrance } from "./admission/open-entrance.ts
 
 /** A fake target whose ports are real ones of this machine. */
 class LocalTarget extends FakeTarget {
+  host = "127.0.0.1";
+  /** What looks wait for. */
+  news: Promise<void> = Promise.resolve();
+
   override async look(signal: AbortSignal): Promise<Sight> {
+    await this.news;
     const sight = await super.look(signal);
-    return sight.up ? { ...sight, address: "127.0.0.1" } : sight;
+    return sight.up ? { ...sight, address: sight.noRoute === undefined ? this.host : "" } : sight;
   }
 }
 

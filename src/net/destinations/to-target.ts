@@ -4,7 +4,13 @@ import { abortable } from "../../activation/abortable.ts";
 import type { Activator } from "../../activation/activator.ts";
 import { CLIENT } from "../../activation/claims.ts";
 import type { Deadline } from "../../activation/deadline.ts";
-import { ClosedError, CooldownError, ExitedError, StartTimeoutError } from "../../activation/errors.ts";
+import {
+  ClosedError,
+  CooldownError,
+  ExitedError,
+  MovedAddressError,
+  StartTimeoutError,
+} from "../../activation/errors.ts";
 import type { Lease } from "../../activation/lease.ts";
 import { delay, type Gate } from "../../async.ts";
 import { messageOf } from "../../errors.ts";
@@ -188,27 +194,43 @@ export class ToTarget implements Destination {
     }
   }
 
-  /** From the grant to an open path, in line with the others. */
+  /** From the grant to an open path, in line with the others. A target that moves meanwhile is dialled again. */
   async #reachUpstream(lease: Lease, deadline: Deadline, waiting: AbortSignal): Promise<net.Socket> {
     const signal = AbortSignal.any([waiting, lease.signal]);
-    try {
-      return await this.#dial(lease, deadline, signal);
-    } catch (failure) {
-      signal.throwIfAborted();
+    for (let failure: unknown; ; ) {
       try {
-        await abortable(this.#options.activator.verify(lease), signal);
+        if (failure !== undefined) await abortable(this.#options.activator.verify(lease), signal);
         return await this.#dial(lease, deadline, signal);
       } catch (error) {
-        throw error === deadline.signal.reason ? explained(error, failure) : error;
+        if (failure === undefined) signal.throwIfAborted();
+        else if (error === deadline.signal.reason) throw explained(error, failure);
+        else if (signal.aborted || !(error instanceof MovedAddressError)) throw error;
+        failure = error;
       }
     }
   }
 
-  /** Takes half of the remaining time at most: a failed dial is followed by a check of the target and another dial. */
+  /**
+   * Takes half of the remaining time at most: a failed dial is followed by a check of the target and another dial.
+   *
+   * @throws MovedAddressError when the target has another address by then: the old one may be another container's
+   */
   async #dial(lease: Lease, deadline: Deadline, signal: AbortSignal): Promise<net.Socket> {
     using _place = await this.#options.pace.enter(signal);
-    const { address: host, port = this.#options.targetPort } = lease;
-    return await dial({ host, port, timeoutMs: Math.min(DIAL_MS, deadline.leftMs / 2), signal });
+    await this.#options.activator.looked(signal);
+    const { address: host, port = this.#options.targetPort, moved } = lease;
+    if (host === "") throw new MovedAddressError("the target has no address at this moment");
+    const timeoutMs = Math.min(DIAL_MS, deadline.leftMs / 2);
+    const upstream = await dial({ host, port, timeoutMs, signal: AbortSignal.any([signal, moved]) });
+    try {
+      await this.#options.activator.looked(signal);
+      moved.throwIfAborted();
+      return upstream;
+    } catch (error) {
+      upstream.on("error", () => {});
+      upstream.destroy();
+      throw error;
+    }
   }
 }
 

@@ -1,3 +1,4 @@
+import { abortable } from "../../activation/abortable.ts";
 import type { Activator } from "../../activation/activator.ts";
 import { CLIENT } from "../../activation/claims.ts";
 import type { Deadline } from "../../activation/deadline.ts";
@@ -75,6 +76,13 @@ export class FlowVisit implements Visit {
   async reach(signal: AbortSignal): Promise<Claim> {
     const { activator, service } = this.#route;
     const lease = await activator.acquire(signal, CLIENT, { client: this.#facts.client, service });
+    try {
+      await activator.looked(signal);
+      if (lease.address === "") await abortable(activator.verify(lease), signal);
+    } catch (error) {
+      lease[Symbol.dispose]();
+      throw error;
+    }
     return {
       address: lease.address,
       // At its old address another container may answer by now.
