@@ -1,6 +1,6 @@
 /** A place to test wakeport on a real engine: containers, wakeports in this process, and the checks after each test. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { type ContainerSpec, type TestContainer, TestEngine } from "../support/containers.ts";
 import { engineVersion } from "../support/engine.ts";
 import { openSockets, violations } from "../support/invariants.ts";
@@ -18,12 +18,16 @@ export interface LabOptions {
 }
 
 /** A test on a real engine. What must hold always is checked after it; what it made is removed. */
-export function engineTest(name: string, body: (lab: Lab) => Promise<void>, options: LabOptions = {}): void {
-  test(name, { skip }, async () => {
+export function engineTest(
+  name: string,
+  body: (lab: Lab, t: TestContext) => Promise<void>,
+  options: LabOptions = {},
+): void {
+  test(name, { skip }, async (t) => {
     const before = openSockets();
     {
       await using lab = await Lab.open();
-      await body(lab);
+      await body(lab, t);
       await lab.check(options);
     }
     await eventually("I5: no socket is left open", () => openSockets() <= before);

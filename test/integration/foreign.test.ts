@@ -1,0 +1,107 @@
+/**
+ * Random steps happen to ten services and to wakeport itself, beside five foreign containers: no foreign container is
+ * stopped, removed or reached, and no client is answered by another server than its own. WAKEPORT_TEST_STEPS says how
+ * many steps (2000 for the whole), WAKEPORT_TEST_SEED which.
+ */
+import assert from "node:assert/strict";
+import type { TestContext } from "node:test";
+import { scheduler } from "node:timers/promises";
+import { checkLeaks } from "../support/leaks.ts";
+import { eventually } from "../support/tcp.ts";
+import { engineTest } from "./lab.ts";
+import { Scene } from "./scene.ts";
+import { Steps } from "./steps.ts";
+import { randomFrom } from "./verbs.ts";
+import { crowd, type Visit, visit } from "./visits.ts";
+
+checkLeaks();
+
+const { WAKEPORT_TEST_STEPS: count = "30", WAKEPORT_TEST_SEED: fixedSeed } = process.env;
+/** A start, the stop before it, and time for a busy machine. */
+const LIMIT_MS = 16_000;
+/** How long what was done to a target may make clients fail: a start, and the pause after one that failed. */
+const EFFECT_MS = 10_000;
+/** How long it may take until all is in order again: the longest pause after failed starts is 30 s. */
+const CALM_MS = 40_000;
+const RETRY_MS = 200;
+const CLIENTS = { limitMs: LIMIT_MS, everyMs: 60, atOnce: 12, longestMs: 2_000 };
+
+/** Takes the steps while clients come. @returns what became of the clients */
+async function disturb(scene: Scene, seed: number, t: TestContext): Promise<readonly Visit[]> {
+  const over = new AbortController();
+  const visits = crowd({ ...CLIENTS, choices: () => scene.fronts, random: randomFrom(seed + 1) }, over.signal);
+  const steps = new Steps(scene, randomFrom(seed));
+  const taken: string[] = [];
+  try {
+    while (taken.length < Number(count)) {
+      taken.push(await steps.next());
+      assert.deepEqual(scene.foreigners.offences, [], `step ${taken.length}, after ${taken.slice(-5).join(", ")}`);
+    }
+  } finally {
+    over.abort();
+    t.diagnostic(`steps: ${written(countsOf(taken))}`);
+    t.diagnostic(`visits: ${written(countsOf((await visits).map(kindOf)))}`);
+  }
+  return visits;
+}
+
+/** Checks that each service is served by its own server. */
+async function checkServed(scene: Scene): Promise<void> {
+  for (const front of scene.fronts) {
+    const isServed = async (): Promise<boolean> => {
+      const { fate } = await visit({ ...front, stayMs: 0, limitMs: LIMIT_MS });
+      assert.doesNotMatch(fate, /wrong|hung/, front.service);
+      if (fate !== "served") await scheduler.wait(RETRY_MS);
+      return fate === "served";
+    };
+    await eventually(`${front.service} is served`, isServed, CALM_MS).catch((error: Error) => {
+      throw new Error(`${error.message}\n${scene.first.logOf(front.service)}`);
+    });
+  }
+}
+
+function kindOf({ wasAnswered, fate }: Visit): string {
+  return wasAnswered && fate !== "served" ? `answered, then ${fate}` : fate;
+}
+
+function countsOf(kinds: readonly string[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  return counts;
+}
+
+function written(counts: ReadonlyMap<string, number>): string {
+  const sorted = [...counts].toSorted(([, a], [, b]) => b - a);
+  return sorted.map(([kind, number]) => `${number} ${kind}`).join(", ");
+}
+
+engineTest(
+  `${count} random steps beside foreign containers`,
+  async (lab, t) => {
+    const seed = fixedSeed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(fixedSeed);
+    t.diagnostic(`to replay: WAKEPORT_TEST_SEED=${seed} WAKEPORT_TEST_STEPS=${count}`);
+    await using scene = await Scene.open(lab);
+    const { foreigners, disturbances } = scene;
+    const visits = await disturb(scene, seed, t);
+    const isWrong = ({ fate }: Visit): boolean => fate.startsWith("wrong") || fate === "hung";
+    const isExplained = (one: Visit): boolean => one.fate === "served" || disturbances.sinceLast(one) <= EFFECT_MS;
+    assert.deepEqual(
+      visits.filter((one) => isWrong(one) || !isExplained(one)),
+      [],
+    );
+
+    await scene.calm();
+    await checkServed(scene);
+    await lab.engine.catchUp();
+    assert.deepEqual(foreigners.offences, []);
+    assert.equal(await foreigners.running(), 5);
+    await scene.removeDependent();
+    await eventually("all targets sleep", async () => (await scene.awake()).length === 0, CALM_MS);
+    await scene.first.end("SIGTERM");
+    t.diagnostic(`wakeport: ${written(scene.first.logged)}`);
+    t.diagnostic(`second wakeport: ${written(scene.second.logged)}`);
+    assert.deepEqual(foreigners.offences, []);
+    assert.deepEqual(await foreigners.reached(), []);
+  },
+  { isJournalled: false },
+);
