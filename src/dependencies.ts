@@ -16,7 +16,7 @@ import type { Observer } from "./telemetry/observer.ts";
 export interface Wakers {
   /** @throws TargetError when there is no such service */
   ofService(name: string): Activator;
-  /** "own" for the container that wakeport runs in, or whose network it uses: it is up. */
+  /** "own" for the container that wakeport runs in or whose network it uses, which is always up. */
   ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator | "own" | "missing">;
   oneShot(reference: ContainerReference): OneShot;
 }
@@ -26,7 +26,7 @@ export class Dependencies {
   /** What each target, by name, was last seen to depend on: a circle would wait for itself. */
   readonly #edges = new Map<string, readonly string[]>();
 
-  /** Missing dependencies that were reported, each with its dependent. */
+  /** Reported missing dependencies, each with its dependent. */
   readonly #missing = new Set<string>();
   readonly #onWarning: Observer["warning"];
 
@@ -53,7 +53,7 @@ export class Dependencies {
     return [...all.values()];
   }
 
-  /** What is woken together with a target, as dependencies of it that it does not wait for. */
+  /** Targets that are woken together with a target, which does not wait for them. */
   companions(holder: Holder, activators: readonly Activator[]): Dependency[] {
     return activators.map((activator) => this.#ready(holder, activator));
   }
@@ -63,7 +63,7 @@ export class Dependencies {
     const { project, dependsOn, links } = facts;
     const linked = links.map(async ({ to }) => {
       const activator = await this.#wakers.ofContainer({ name: to }, signal);
-      // The start is refused with the remedy when a namespace is gone for good; volumes outlive their container.
+      // The start itself fails, with a remedy, if a namespace is missing. Volumes outlive their container.
       return typeof activator === "string" ? [] : this.#ready(holder, activator);
     });
     const ordered = dependsOn.map(async ({ service, condition }) => {
@@ -77,7 +77,7 @@ export class Dependencies {
     return (await Promise.all([...linked, ...ordered])).flat();
   }
 
-  /** The label of compose does not tell optional dependencies (`required: false`) from others. */
+  /** The label of compose does not show which dependencies are optional (`required: false`). */
   #warnOfMissing(target: Target, reference: ContainerReference): void {
     const missing = describeReference(reference);
     const key = `${target.name} ${missing}`;

@@ -23,7 +23,7 @@ export class TargetError extends Error {
   }
 }
 
-/** A target was not stopped, because it is in use or is not wakeport's to stop. The message names the reasons. */
+/** A target was not stopped because it is in use or wakeport may not stop it. The message lists the reasons. */
 export class KeptError extends Error {
   override readonly name = "KeptError";
 }
@@ -33,7 +33,7 @@ export class UnhealthyError extends Error {
   override readonly name = "UnhealthyError";
 }
 
-/** A port that something else on this machine listens on. */
+/** A port on which another process of this machine listens. */
 export interface TakenPort {
   readonly port: number;
   readonly protocol: "tcp" | "udp";
@@ -51,12 +51,12 @@ export class BindError extends Error {
   }
 }
 
-/** What a failed bind says about its port. */
+/** The error of one failed bind. */
 export function takenBy(error: unknown, { port, protocol = "tcp" }: Partial<TakenPort>): readonly TakenPort[] {
   return codeOf(error) === "EADDRINUSE" && port !== undefined ? [{ port, protocol }] : [];
 }
 
-/** One error of all that could not be bound, a line each; undefined if all could. */
+/** Returns one error with a line for each failed bind, or undefined if all succeeded. */
 export function bindErrorOf(results: readonly PromiseSettledResult<unknown>[]): BindError | undefined {
   const reasons = results.flatMap((result) => (result.status === "rejected" ? [result.reason as unknown] : []));
   if (reasons.length === 0) return undefined;

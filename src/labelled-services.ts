@@ -75,8 +75,8 @@ export function decide(containers: readonly ListedContainer[], around: Circumsta
 type LabelledService = NonNullable<ReturnType<typeof serviceOfLabels>>;
 
 /**
- * Services that stay as they are, by choice or because a change failed, come first and keep their names and ports. Then
- * come services that change, then new ones, the oldest container first: its claim does not depend on a restart of wakeport.
+ * Order of precedence for names and ports: unchanged services, then changed ones, then new ones. New ones are sorted by
+ * the age of their container, so that a restart of wakeport gives the same result.
  */
 function readAll(containers: readonly ListedContainer[], { found, refused, config }: Circumstances): Reading[] {
   const all = readFirsts(containers, config);
@@ -127,7 +127,7 @@ interface Reading {
   readonly read: LabelledService;
 }
 
-/** Reads the labels of the first container of each compose service, which stands for all of them. */
+/** Reads the labels of the first container of each compose service. */
 function readFirsts(containers: readonly ListedContainer[], config: Config): Reading[] {
   const byTarget = Map.groupBy(containers, (container) => JSON.stringify(labelledOf(container).reference));
   return [...byTarget.values()].flatMap((same): Reading[] => {
@@ -179,7 +179,7 @@ function conflicts(service: WokenService, wanted: ReadonlyMap<string, Found>, { 
   return [...taken, ...forbiddenClaims(service, config, strangers)];
 }
 
-/** The compose project of the container that a service of labels leads to; undefined if it has none. */
+/** The compose project of the container of a service of labels; undefined if it has none. */
 function projectOf({ target }: WokenService): string | undefined {
   return target.kind === "container" && "service" in target.reference ? target.reference.project : undefined;
 }

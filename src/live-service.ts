@@ -104,7 +104,7 @@ export function wantedBy(service: Service): WantedFront[] {
   return forConnections.map((port) => ({ service: name, front: frontOf(port), isHandedOver: handsOver(service) }));
 }
 
-/** Whether its program is handed the listeners themselves. */
+/** Whether the listeners are passed to its program. */
 export function handsOver({ target }: Service): boolean {
   return target.kind === "inetd" && target.wait;
 }

@@ -78,7 +78,7 @@ function openFiles(): number {
   }
 }
 
-/** Whether this process may change the groups of its children: root without the capability may not. */
+/** Whether this process may change the groups of its children. Root needs CAP_SETGID, too. */
 function maySetGroups(): boolean {
   try {
     const [, capabilities = "0"] = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];

@@ -273,7 +273,7 @@ export class Roster {
     });
   }
 
-  /** The targets of the services that are `with` one of these services. */
+  /** Returns the targets of the services that are `with` one of these services. */
   #companionsOf(holder: () => Holder, services: () => readonly WokenService[]): Needs {
     return new Needs({
       resolve: async () => {
@@ -285,7 +285,7 @@ export class Roster {
         const activators = followers.map(({ activator }) => activator);
         return this.#dependencies.companions(holder(), activators);
       },
-      // It does not fail: nothing is asked of an engine.
+      // This cannot fail, because it sends no request to the engine.
       onFailure: () => {},
     });
   }
@@ -305,10 +305,10 @@ export class Roster {
   /** A container may be known already under another name; one that is asked for by its id has a name that lasts. */
   async #ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator | "own" | "missing"> {
     const facts = await this.#newTarget(reference).glimpse(signal);
-    // It may be known already, and be recreated at this moment.
+    // A known container may be in the course of being recreated.
     if (facts === undefined) return this.#entries.get(containerKey(reference))?.activator ?? "missing";
     if (await this.#options.engine?.own.isOwn(facts, signal)) return "own";
-    // A container that is asked for by its id has a name that lasts.
+    // A container that is referenced by its id keeps its name.
     const lasting = isId(reference) ? referenceTo(facts) : reference;
     const key = containerKey(lasting);
     const known = (await this.#ownerOf(facts.id, signal)) ?? this.#entries.get(key);
@@ -333,7 +333,7 @@ export class Roster {
     const known = this.#oneShots.get(key);
     if (known !== undefined) return known;
     const target = this.#newTarget(reference);
-    // It claims its dependencies only while it runs, and it runs because something in use needs its result.
+    // A one-shot claims its dependencies only while it runs, for a dependent that is in use.
     const usage = new Usage();
     usage.addClient();
     const holder: Holder = { name: target.name, kind: "dependent", usage };

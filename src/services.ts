@@ -59,7 +59,7 @@ export class Services {
     return [...this.#live.values()];
   }
 
-  /** How many there are. */
+  /** Number of services. */
   get size(): number {
     return this.#live.size;
   }

@@ -31,7 +31,7 @@ const FILES_PER_TARGET = 6;
 /** The event stream, a ping, files that are read. */
 const FILES_IN_PASSING = 16;
 
-/** How long the engine is asked which container publishes a port. */
+/** Deadline for the question which container publishes a port. */
 const PUBLISHERS_MS = 2_000;
 
 /** Fewer connections than this at a time is hardly meant. */
@@ -287,7 +287,7 @@ export class Sidecar {
     return changes;
   }
 
-  /** Adds which containers publish the ports that are in use, if the engine answers. */
+  /** Adds the containers that publish the ports in use, if the engine answers. */
   async #withPublishers(error: BindError): Promise<BindError> {
     if (error.taken.length === 0 || this.#engine === undefined) return error;
     const asked = publishersOf(error.taken, this.#engine, AbortSignal.timeout(PUBLISHERS_MS));
@@ -308,10 +308,10 @@ export class Sidecar {
   }
 
   /**
-   * Moves the admin server to `address` around a change. The old address is closed first: a service may take it, and the
-   * new one may cover it.
+   * Moves the admin server to `address` and applies a change. The old address is closed first, because a service may take
+   * it and the new one may include it.
    *
-   * @throws BindError, and what `change` throws; the admin server listens at the old address then
+   * @throws BindError and errors of `change`; then the admin server listens at the old address
    */
   async #moveAdmin(address: Config["admin"], change: () => Promise<void>): Promise<void> {
     if (isDeepStrictEqual(address, this.#config.admin)) return change();

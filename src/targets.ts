@@ -118,14 +118,14 @@ export function createTarget(
 }
 
 /**
- * A service of labels leads only to a container that has them. Another container with the same compose labels and a higher
- * number must not make a service of one that has not opted in.
+ * A service of labels uses only containers that have these labels themselves. A container with copied compose labels and a
+ * higher number must not change that.
  */
 export function requiredLabelOf(services: readonly WokenService[]): string | undefined {
   return services.some(({ target }) => target.kind === "container" && target.byLabels) ? ENABLE_LABEL : undefined;
 }
 
-/** The network that a container is dialled on; undefined if no service has ports, so that nothing dials it. */
+/** The network on which a container is dialled; undefined if no service has ports. */
 export function networkOf(services: readonly WokenService[]): string | undefined {
   const target = services.find(({ ports }) => ports.length > 0)?.target;
   return target === undefined || target.kind === "process" ? undefined : target.network;
@@ -187,10 +187,10 @@ export function probeOf(services: readonly WokenService[], target: Target): Prob
   return all(probes);
 }
 
-/** A service with several TCP ports is probed on its first one: the others may be data ports, which are open only at times. */
+/** A service with several TCP ports is probed on its first one, because data ports are open only during a transfer. */
 function probesOf({ ready, ports, proxyProtocol }: WokenService, target: Target): { key: string; probe: NamedProbe }[] {
   const connectable = ports.find(({ protocol }) => protocol !== "udp") ?? ports[0];
-  // Without ports nothing that connects is asked for.
+  // A service without ports has only probes that do not connect.
   const port = connectable?.target ?? 0;
   const { send } = proxyProtocol;
   return ready.map((part) => ({
@@ -226,7 +226,7 @@ interface ProbedTarget {
 export function policyOf(services: readonly WokenService[]): Policy {
   const longest = (time: (service: WokenService) => number): number => Math.max(...services.map(time));
   const { sleep, deeper } = services[0] as WokenService;
-  // One service that is held by direct traffic holds the target.
+  // The target is kept awake by direct traffic if one of its services is.
   const tolerated = services.flatMap(({ directTrafficBytes }) => directTrafficBytes ?? []);
   return {
     sleep,

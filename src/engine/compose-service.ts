@@ -1,4 +1,4 @@
-/** Which containers belong to a compose service, by the labels that compose writes. Other programs can copy these labels. */
+/** Finds the containers of a compose service by the labels of compose, which other programs can copy. */
 import type Dockerode from "dockerode";
 import type { ListedContainer } from "./container-facts.ts";
 
@@ -9,18 +9,18 @@ const oneOffLabel = "com.docker.compose.oneoff";
 const ID_PREFIX = 12;
 
 /**
- * Drops the containers of `docker compose run`, and sorts the rest: the lowest container number first. Of two with the
- * same number, which exist while compose replaces one with the other, the running one comes first, or else the newer one.
+ * Drops the containers of `docker compose run` and sorts the rest by container number. Of two with the same number, which
+ * exist while compose replaces one, the running one comes first, else the newer one.
  */
 export function inOrder(containers: readonly Dockerode.ContainerInfo[]): Dockerode.ContainerInfo[] {
   return containers.filter(({ Labels }) => !isOneOff(Labels)).toSorted(byNumber);
 }
 
 /**
- * The first container and the others that claim its number; empty if the number is claimed once. A container and its
+ * Returns the first container and all others with its number; empty if the number is unique. A container and its
  * replacement count as one while compose recreates it.
  *
- * @param containers of one service, in order
+ * @param containers the sorted containers of one service
  */
 export function rivals(containers: readonly ListedContainer[]): readonly ListedContainer[] {
   const [first] = containers;
@@ -41,7 +41,7 @@ function byNumber(a: Dockerode.ContainerInfo, b: Dockerode.ContainerInfo): numbe
   return containerNumber(a.Labels) - containerNumber(b.Labels) || running(a) - running(b) || b.Created - a.Created;
 }
 
-/** podman-compose does not have the label at all. */
+/** podman-compose does not write the label. */
 function isOneOff(labels: Readonly<Record<string, string>>): boolean {
   return labels[oneOffLabel] === "True";
 }

@@ -19,9 +19,9 @@ export interface ContainerLink {
   readonly to: string;
 }
 
-/** A folder or file that is mounted into a container. */
+/** A folder or file mounted into a container. */
 export interface ContainerMount {
-  /** On the engine's machine. */
+  /** Path on the engine's machine. */
   readonly source: string;
   readonly destination: string;
 }
@@ -30,9 +30,9 @@ export interface ContainerMount {
 export interface ContainerFacts {
   readonly id: string;
   readonly name: string;
-  /** The image, as the container was created of it. */
+  /** The image reference with which the container was created. */
   readonly image: string;
-  /** Of its main process, on the engine's machine; 0 while it does not run. */
+  /** PID of its main process on the engine's machine; 0 while it does not run. */
   readonly pid: number;
   readonly isRunning: boolean;
   readonly isPaused: boolean;
@@ -49,18 +49,18 @@ export interface ContainerFacts {
   /** The id of the container whose network it uses instead of one of its own: `network_mode: service:…` in compose. */
   readonly networkOf?: string;
   readonly networks: readonly ContainerNetwork[];
-  /** Ports of the engine's machine that lead to it. */
+  /** Its published ports on the engine's machine. */
   readonly publishedPorts: readonly number[];
   /** Containers whose namespaces or volumes it uses. */
   readonly links: readonly ContainerLink[];
   readonly mounts: readonly ContainerMount[];
-  /** The writable layer of its file system on the engine's machine; absent where the storage driver has none. */
+  /** Writable layer of its file system on the engine's machine; absent if the storage driver has none. */
   readonly upperDir?: string;
-  /** Exec sessions that run in it, a running health check among them. */
+  /** Running exec sessions, including a running health check. */
   readonly execIds: readonly string[];
-  /** How long its health check may run, in milliseconds; absent when it has none. */
+  /** Timeout of its health check in milliseconds; absent if it has none. */
   readonly healthTimeoutMs?: number;
-  /** The engine removes it and its anonymous volumes as soon as it stops: `docker run --rm`. */
+  /** Whether the engine removes it and its anonymous volumes when it stops: `docker run --rm`. */
   readonly isAutoRemoved: boolean;
   readonly hasTty: boolean;
   readonly restartPolicy: string;
@@ -77,7 +77,7 @@ export interface ListedContainer {
   readonly id: string;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** As Unix time in seconds. */
+  /** Unix time in seconds. */
   readonly created: number;
 }
 
@@ -94,7 +94,7 @@ export const projectLabel = "com.docker.compose.project";
 export const serviceLabel = "com.docker.compose.service";
 const dependsOnLabel = "com.docker.compose.depends_on";
 
-/** The engine's own, for a health check that does not set one. */
+/** The engine's default for a health check without a timeout. */
 const DEFAULT_HEALTH_TIMEOUT_MS = 30_000;
 const MS_IN_NS = 1e6;
 
@@ -167,7 +167,7 @@ function networksOf(info: Dockerode.ContainerInspectInfo): ContainerNetwork[] {
   });
 }
 
-/** Podman has null where a port is not published. */
+/** Podman returns null for a port that is not published. */
 function publishedPortsOf(info: Dockerode.ContainerInspectInfo): number[] {
   const bindings = Object.values(info.NetworkSettings.Ports ?? {}).flatMap((ports) => ports ?? []);
   return [...new Set(bindings.map(({ HostPort }) => Number(HostPort)))];
@@ -191,7 +191,7 @@ function linksOf({ NetworkMode, IpcMode, PidMode, VolumesFrom }: Dockerode.HostC
   ];
 }
 
-/** The type package has the fields of one storage driver alone. */
+/** The type package describes only one storage driver. */
 function upperDirOf(data: object | null | undefined): string | undefined {
   return data && "UpperDir" in data && typeof data.UpperDir === "string" ? data.UpperDir : undefined;
 }

@@ -77,10 +77,10 @@ export function creationOf(name: string, spec: CreatedSpec, networks: readonly s
 }
 
 /**
- * Returns whether a container is the one that its labels were made for. Labels alone prove nothing: an image with LABEL
- * and `docker commit` copy them, but not the name and the image.
+ * Returns whether a container is the one that its labels were made for. An image with LABEL or `docker commit` copies
+ * labels, but not the name and the image.
  *
- * @param image as the container was created of it
+ * @param image the image reference with which the container was created
  */
 export function isSealed(container: Listed, image: string): boolean {
   return container.seal === sealOf(container, image);
@@ -94,7 +94,7 @@ function sealOf(
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 32);
 }
 
-/** Podman writes out the registry and the tag that Docker leaves out. */
+/** Podman adds the registry and the tag that Docker omits. */
 function withoutDefaults(image: string): string {
   return image.replace(/^(docker\.io\/(library\/)?|localhost\/)/, "").replace(/:latest$/, "");
 }

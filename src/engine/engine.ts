@@ -39,7 +39,7 @@ interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A port of the host that leads to a container; `port` is undefined for one that is exposed only. */
+/** A published port of a container; `port` is undefined if it is exposed only. */
 export interface PublishedPort {
   readonly container: string;
   readonly port: number | undefined;
@@ -120,9 +120,9 @@ export class Engine {
   /**
    * Inspects a container.
    *
-   * @param on a container, or its exact name or full id. The engine also takes the beginning of an id for a reference:
-   *   such an answer is about another container, and counts as missing
-   * @throws TargetError, "missing" when there is none
+   * @param on a container, or its exact name or full id. The engine also accepts the beginning of an id: such an answer is
+   *   about another container, and counts as missing
+   * @throws TargetError, "missing" if it does not exist
    */
   async inspect(on: string | Named, signal?: AbortSignal): Promise<ContainerFacts> {
     const options = callOn("inspect", on, QUICK_MS, signal);
@@ -135,7 +135,7 @@ export class Engine {
     throw missingFault(options.subject);
   }
 
-  /** All containers that run or are paused. @throws TargetError */
+  /** Lists all running and paused containers. @throws TargetError */
   async listRunning(signal: AbortSignal): Promise<readonly { readonly id: string; readonly isPaused: boolean }[]> {
     const options = { operation: "list", subject: "running containers", deadlineMs: QUICK_MS, signal } as const;
     return this.#call(options, async (abort) => {
@@ -145,7 +145,7 @@ export class Engine {
   }
 
   /**
-   * Reads how much a running container has sent and received since it started.
+   * Reads the traffic counters of a running container.
    *
    * @returns undefined for a container without a network of its own
    * @throws TargetError
@@ -153,7 +153,7 @@ export class Engine {
   async traffic(container: Named, signal: AbortSignal): Promise<Traffic | undefined> {
     const options = callOn("stats", container, QUICK_MS, signal);
     return this.#call(options, async (abort) => {
-      // Without "one-shot" the engine samples for a second or two.
+      // Without "one-shot" the engine takes one or two seconds for a sample.
       const query = { stream: false, "one-shot": true, ...abort } as const;
       return trafficOf(await this.#docker.getContainer(container.id).stats(query));
     });
@@ -173,7 +173,7 @@ export class Engine {
     });
   }
 
-  /** The ports that running containers publish on the host. @throws TargetError */
+  /** Lists the ports that running containers publish on the host. @throws TargetError */
   async published(signal: AbortSignal): Promise<PublishedPort[]> {
     const options = { operation: "list", subject: "published ports", deadlineMs: QUICK_MS, signal } as const;
     return this.#call(options, async (abort) => {
@@ -185,7 +185,7 @@ export class Engine {
   }
 
   /**
-   * The containers of a compose service, stopped ones too, in the order of compose's container numbers.
+   * Lists the containers of a compose service, including stopped ones, in the order of compose's container numbers.
    *
    * @throws TargetError
    */

@@ -1,4 +1,4 @@
-/** The containers that wakeport itself needs: the one it runs in, the one whose network it uses, the engine's proxy. */
+/** Recognizes the containers that wakeport itself needs: its own, the one whose network it uses, the engine's proxy. */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { abortable } from "../activation/abortable.ts";
@@ -7,7 +7,7 @@ import type { Engine } from "./engine.ts";
 import type { EngineHost } from "./host.ts";
 import { type OwnContainer, readMounts } from "./own-container.ts";
 
-/** Mounts of these contain the engine's socket without providing it. */
+/** A mount of one of these folders contains the engine's socket, but does not provide it. */
 const BROAD: ReadonlySet<string> = new Set(["/", "/run", "/var", "/var/run", "/tmp", "/mnt", "/srv", "/home"]);
 const SOCKET_FILE = /\.sock$/;
 
@@ -21,9 +21,9 @@ export class Essentials {
   }
 
   /**
-   * Returns what wakeport needs a running container for: "runs in it"; undefined when it does not need it.
+   * Returns why wakeport needs a running container ("runs in it"), or undefined if it does not need it.
    *
-   * @throws TargetError when the engine cannot tell
+   * @throws TargetError if the engine does not answer
    */
   async needFor(container: ContainerFacts, signal: AbortSignal): Promise<string | undefined> {
     if (await this.#own.isSelf(container, signal)) return "runs in it";
@@ -39,8 +39,8 @@ export class Essentials {
 }
 
 /**
- * Returns whether a container mounts the folder that the engine's socket is in. One that mounts the socket itself uses
- * the engine, as wakeport does.
+ * Returns whether a container mounts the folder of the engine's socket, and so may provide it. A container that mounts
+ * the socket itself is a client of the engine.
  */
 export function providesSocket(
   socketPath: string,
@@ -52,7 +52,7 @@ export function providesSocket(
   return mounts.some(({ source }) => !BROAD.has(source) && socketPath.startsWith(`${source}/`));
 }
 
-/** The source of the mount that a path is in, from its file system's root; undefined in the root file system. */
+/** Returns the source of the mount that contains a path; undefined in the root file system. */
 function mountedFolderOf(path: string, mountinfo: string): string | undefined {
   const mounts = mountinfo.split("\n").map((line) => line.split(" "));
   const around = mounts.filter(([, , , , point = ""]) => point !== "/" && path.startsWith(`${point}/`));
@@ -74,7 +74,7 @@ async function listensAt(
   return isNeighbour && container.mounts.some(({ source }) => SOCKET_FILE.test(source));
 }
 
-/** Empty when the name cannot be resolved: then the engine cannot be asked to stop anything either. */
+/** Empty if the name cannot be resolved. Then no request reaches the engine, so nothing is stopped. */
 async function addressesOf(host: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
   if (isIP(host) !== 0) return new Set([host]);
   const found = await abortable(

@@ -16,7 +16,7 @@ import { dockerAction } from "./podman.ts";
 
 /** What moves the state of a container, and `kill`, which tells who did it. `stop` may arrive after the next start. */
 const ACTIONS = [
-  // Of a network, about one of its containers.
+  // Events of a network about one of its containers.
   "connect",
   "disconnect",
   "create",
@@ -207,7 +207,7 @@ function eventOf(value: unknown): ContainerEvent | undefined {
   const { Action: action, Actor: actor } = value;
   if (typeof action !== "string" || typeof actor !== "object" || actor === null || !("ID" in actor)) return undefined;
   const attributes = "Attributes" in actor && isStringRecord(actor.Attributes) ? actor.Attributes : {};
-  // The name and the labels of such an event are the network's.
+  // Such an event has the name and the labels of the network.
   const isOfNetwork = "Type" in value && value.Type === "network";
   if (isOfNetwork) return { action, id: attributes["container"] ?? "", attributes: {} };
   return { action: dockerAction(action), id: String(actor.ID), attributes };

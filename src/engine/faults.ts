@@ -48,7 +48,7 @@ export function isImageMissing(error: unknown): boolean {
   return statusOf(error) === 404 && NO_IMAGE.test(answerOf(error));
 }
 
-/** Whether a start failed because a network of the container was removed: also when there is one of that name again. */
+/** Whether a start failed because a network of the container was removed, even if a new one has the same name. */
 export function isNetworkMissing(error: unknown): boolean {
   const cause = error instanceof TargetError ? error.cause : undefined;
   return statusOf(cause) === 404 && NO_NETWORK.test(answerOf(cause));

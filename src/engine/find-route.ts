@@ -21,14 +21,14 @@ export interface RouteOptions {
 export interface LivingRoute extends Route {
   /** The life of the container whose network it uses, if that is another one: with it the route ends. */
   readonly holderLife?: string;
-  /** Why it cannot be dialled; the address is empty then. */
+  /** Why the container cannot be dialled; the address is empty then. */
   readonly noRoute?: TargetError;
 }
 
 /**
  * Finds where a running container is dialled from here.
  *
- * @throws TargetError "no_route" when the network that it uses is gone, "invalid"; what the engine's calls throw
+ * @throws TargetError "no_route" if the network that it uses does not exist, "invalid"; errors of the engine's calls
  */
 export async function findRoute(
   container: ContainerFacts,

@@ -47,16 +47,16 @@ export function parseEngineHost(configured: string | undefined, env: Environment
       return parseTcp(url, scheme, env);
     case "ssh":
       throw invalid(
-        `the engine address "${shown}" needs ssh, which wakeport does not speak`,
+        `the engine address "${shown}" needs ssh, which wakeport does not support`,
         "forward the socket (ssh -N -L /tmp/docker.sock:/var/run/docker.sock HOST) and use unix:///tmp/docker.sock",
       );
     case "npipe":
       throw invalid(
-        `the engine address "${shown}" is a pipe of Windows, which wakeport does not use`,
+        `the engine address "${shown}" is a Windows pipe, which wakeport does not support`,
         "run wakeport in a Linux container and mount /var/run/docker.sock",
       );
     default:
-      throw invalid(`the engine address "${shown}" is of an unknown form`, FORMS);
+      throw invalid(`the engine address "${shown}" has an unknown form`, FORMS);
   }
 }
 
@@ -113,9 +113,9 @@ function parseTcp(url: string, scheme: "tcp" | "http" | "https", env: Environmen
   }
   const { hostname, port, pathname, search, hash, username, password } = parsed;
   if (!["", "/"].includes(pathname) || search !== "" || hash !== "" || username !== "" || password !== "") {
-    throw invalid(`the engine address "${shown}" has more than a host and a port`, FORMS);
+    throw invalid(`the engine address "${shown}" contains more than a host and a port`, FORMS);
   }
-  if (port === "0") throw invalid(`the engine address "${shown}" has no port that anybody could listen on`, FORMS);
+  if (port === "0") throw invalid(`the engine address "${shown}" has port 0, on which nothing can listen`, FORMS);
   const wantsTls = scheme === "https" || (scheme === "tcp" && Boolean(env["DOCKER_TLS_VERIFY"]));
   const number = port === "" ? (wantsTls ? TLS_PORT : PORT) : Number(port);
   const host = hostname.replace(/^\[|\]$/g, "");

@@ -18,12 +18,12 @@ export function containerIdIn(mountinfo: string): string | undefined {
   return MOUNT.exec(mountinfo)?.[1];
 }
 
-/** The directory of this process's root file system, as the engine names it; undefined outside of an overlay. */
+/** Upper directory of this process's root file system, as the engine names it; undefined outside of an overlay. */
 export function upperDirIn(mountinfo: string): string | undefined {
   return /^\d+ \d+ \S+ \S+ \/ .* - overlay \S+ (?:\S*,)?upperdir=([^,\s]+)/m.exec(mountinfo)?.[1];
 }
 
-/** The text of /proc/self/mountinfo; empty where there is none. */
+/** Content of /proc/self/mountinfo; empty if it cannot be read. */
 export function readMounts(): Promise<string> {
   return readFile("/proc/self/mountinfo", "utf8").catch(() => "");
 }
@@ -60,7 +60,7 @@ export class OwnContainer {
   /** Whether wakeport runs in this container, as opposed to one whose network it uses. @throws TargetError */
   async isSelf({ id, upperDir }: Pick<ContainerFacts, "id" | "upperDir">, signal: AbortSignal): Promise<boolean> {
     const own = upperDirIn(await readMounts());
-    // Storage drivers without an upper directory tell nothing: then the two cases are not distinguished.
+    // Without an upper directory the two cases cannot be distinguished.
     return own === undefined ? (await this.known(signal))?.id === id : own === upperDir;
   }
 

@@ -3,7 +3,7 @@ import type { Engine } from "./engine.ts";
 import type { OwnContainer } from "./own-container.ts";
 
 /**
- * Which containers publish these ports of this machine, a line each.
+ * Returns one line for each container that publishes one of these ports on this machine.
  *
  * @throws TargetError
  */
@@ -13,7 +13,7 @@ export async function publishersOf(
   signal: AbortSignal,
 ): Promise<string[]> {
   const here = await own.look(signal);
-  // In a network of its own, published ports of other containers are not in the way.
+  // In wakeport's own network namespace, published ports of other containers do not conflict.
   if (here !== undefined && here.networkMode !== "host") return [];
   const published = await engine.published(signal);
   const lines = taken.flatMap(({ port, protocol }) => {

@@ -1,9 +1,9 @@
-/** What a container sent and received, as the engine counts it on each of its network interfaces. */
+/** Traffic of a container, as counted by the engine for each network interface. */
 
-/** Bytes since the container started, by interface. Loopback is not among them. */
+/** Bytes since the container started, by interface. Loopback is not counted. */
 export type Traffic = ReadonlyMap<string, { readonly received: number; readonly sent: number }>;
 
-/** One answer of `GET /containers/{id}/stats`, as far as it matters here. */
+/** The used part of the answer to `GET /containers/{id}/stats`. */
 interface RawStats {
   readonly networks?: Readonly<Record<string, { readonly rx_bytes: number; readonly tx_bytes: number }>>;
 }
@@ -18,9 +18,8 @@ export function trafficOf({ networks }: RawStats): Traffic | undefined {
 }
 
 /**
- * Returns how many bytes were exchanged between two readings: of each interface the smaller of sent and received.
- * A conversation has packets in both directions; broadcasts of neighbours are only received, and what the container
- * announces is only sent. An interface that is new, or whose counters were reset, counts from the later reading.
+ * Returns the bytes exchanged between two readings: for each interface the smaller of sent and received, so that
+ * broadcasts do not count. A new interface, or one with reset counters, counts from the later reading.
  */
 export function exchangedBytes(before: Traffic, after: Traffic): number {
   let bytes = 0;

@@ -10,13 +10,13 @@ export interface Account {
   readonly home?: string;
 }
 
-/** As what wakeport itself runs. */
+/** The account of wakeport's own process. */
 export interface OwnAccount {
   readonly uid: number;
   readonly gid: number;
   /** Supplementary groups. */
   readonly groups?: readonly number[];
-  /** Whether it may give its children other groups (CAP_SETGID); absent: not. */
+  /** Whether it may set the groups of its children (CAP_SETGID); default: no. */
   readonly maySetGroups?: boolean;
 }
 
@@ -27,11 +27,11 @@ export type Groups = "none" | "init" | readonly (string | number)[];
 type Entry = readonly string[];
 
 /**
- * Looks up who a process shall run as, by name or number, in /etc/passwd and /etc/group. It gets none of wakeport's own
- * supplementary groups, of which one may be that of the engine's socket, unless wakeport may not change them.
+ * Looks up the user and group of a process, by name or number, in /etc/passwd and /etc/group. The process gets none of
+ * wakeport's supplementary groups, such as that of the engine's socket, if wakeport may change them.
  *
- * @param own as what wakeport itself runs: where only a group is given, the user stays
- * @returns undefined when nothing is given and wakeport has no groups to drop, or may not drop them
+ * @param own wakeport's own account, whose user stays if only a group is given
+ * @returns undefined if nothing is given and wakeport has no groups to drop, or may not drop them
  * @throws TargetError "invalid" for a name that the system does not know
  */
 export function accountOf(

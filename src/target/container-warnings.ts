@@ -1,13 +1,13 @@
 /** What the person who runs wakeport should know of a container, each with what to do about it. */
 import type { ContainerFacts } from "../engine/container-facts.ts";
 
-/** When the Docker daemon, at its own start, starts a container that wakeport has stopped. */
+/** When the Docker daemon starts a container that wakeport has stopped, for each restart policy. */
 const STARTED_BY_DAEMON: Readonly<Record<string, string>> = {
   always: "when the daemon restarts",
   "on-failure": "when the daemon restarts, if its stop ended with an exit code other than 0",
 };
 
-/** Of a container that the Docker daemon wakes; undefined for one that stays asleep. */
+/** Returns a warning if the Docker daemon may start the container while it is asleep, else undefined. */
 export function restartWarning({
   name,
   restartPolicy,

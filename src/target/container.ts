@@ -42,9 +42,9 @@ export interface ContainerOptions {
   readonly reference: ContainerReference | MadeReference;
   /** Before each attempt to start it: sees to it that there is one. */
   readonly prepare?: (signal: AbortSignal) => Promise<void>;
-  /** Whether a service names it. Others are containers that dependents need. */
+  /** Whether a service names it. If not, dependents need it. */
   readonly isNamed: boolean;
-  /** The label that the container must have with the value "true"; undefined: none. */
+  /** Label that the container must have with the value "true"; undefined: none. */
   readonly requiredLabel: string | undefined;
   /** A network's name, or "auto"; undefined: nobody dials it. */
   readonly network: string | undefined;
@@ -71,11 +71,11 @@ export class ContainerTarget implements Target {
   /** The last container that had to be killed because it ignores its stop signal. */
   #killed: string | undefined;
   readonly #directUse: DirectUse;
-  /** The container that was started for a dependent, and in which life; undefined once others took it over. */
+  /** The container and life that were started for a dependent; undefined after a start by others. */
   #started: { readonly id: string; readonly life: string } | undefined;
   /** The last life whose end by SIGKILL was looked at twice. */
   #lookedTwiceAt: string | undefined;
-  /** The last ambiguity, which is reported once. */
+  /** The last reported ambiguity. */
   #ambiguity: string | undefined;
 
   constructor(options: ContainerOptions) {
@@ -242,7 +242,7 @@ export class ContainerTarget implements Target {
     if ("madeFor" in reference) return "created";
     if (isNamed) return "named";
     const { id, life } = this.#started ?? {};
-    // What its restart policy brought back is still the container that was started.
+    // A container that was restarted by its restart policy still counts as started by wakeport.
     return id === facts.id && (life === lifeOf(facts) || facts.restartPolicy !== "no") ? "started" : "found";
   }
 
@@ -278,7 +278,7 @@ export class ContainerTarget implements Target {
   async #startContainer(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
     const { engine, isNamed } = this.#options;
     const result = await engine.start(facts, signal);
-    // What was started for a dependent may be stopped again.
+    // A container that was started for a dependent may be stopped.
     if (result === "started" && !isNamed) {
       this.#started = { id: facts.id, life: lifeOf(await engine.inspect(facts, signal)) };
     }
@@ -389,7 +389,7 @@ export class ContainerTarget implements Target {
     });
   }
 
-  /** No choice between them would be safe: one of them has copied the labels of the other. */
+  /** None is chosen, because one of them has copied the labels of the other. */
   #ambiguous(claims: readonly ListedContainer[]): TargetError {
     const names = claims.map(({ name }) => name).toSorted();
     const message = `${names.length} containers claim to be ${this.name}: ${names.join(", ")}`;

@@ -62,7 +62,7 @@ export class CreatedContainer implements Target {
     try {
       return await this.#container.start(signal);
     } catch (error) {
-      // Its network was removed while it slept (docker compose down). It is wakeport's own, and can be created again.
+      // Its network was removed while it slept (docker compose down). wakeport created it, so it can recreate it.
       const found = isNetworkMissing(error) ? await this.#find(signal) : undefined;
       if (found === undefined || !found.isDown) throw error;
       await this.#options.engine.remove(found, signal);

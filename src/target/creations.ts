@@ -10,19 +10,19 @@ export interface CreationsOptions {
   readonly observer: Observer;
 }
 
-/** Finds the containers that this wakeport created, and no others that carry the same labels. */
+/** Finds the containers that this wakeport created. Others with the same labels are reported. */
 export class Creations {
   readonly #options: CreationsOptions;
-  /** The image of each container, by id: it never changes. */
+  /** Image of each container, by id. It never changes. */
   readonly #images = new Map<string, string>();
-  /** Containers with copied labels that were reported, by id. */
+  /** Ids of reported containers with copied labels. */
   readonly #reported = new Set<string>();
 
   constructor(options: CreationsOptions) {
     this.#options = options;
   }
 
-  /** Finds them, stopped ones too: the newest first. @throws TargetError */
+  /** Lists them, newest first, including stopped ones. @throws TargetError */
   async find(signal: AbortSignal): Promise<readonly Listed[]> {
     const { engine, owner } = this.#options;
     const labelled = await engine.findCreated(await owner.name(signal), signal);
@@ -54,7 +54,7 @@ export class Creations {
     this.#reported.add(id);
     const message =
       `container ${name} carries the labels of the container that wakeport created for service "${service}", but has ` +
-      "another name or image: it is left alone; remove it, or its labels wakeport.*";
+      "another name or image: ignored; remove it, or its labels wakeport.*";
     this.#options.observer.warning("container.foreign", message);
   }
 }

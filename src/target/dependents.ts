@@ -3,7 +3,7 @@ import type { Engine } from "../engine/engine.ts";
 import { TargetError } from "../errors.ts";
 import type { Dependent } from "./stop-rule.ts";
 
-/** What is fixed when a container is created. */
+/** Dependencies that are fixed when a container is created. */
 type Fixed = Pick<ContainerFacts, "id" | "name" | "project" | "composeService" | "dependsOn" | "links" | "upperDir">;
 
 export interface RunningDependent extends Dependent, Pick<ContainerFacts, "id" | "upperDir"> {
@@ -17,10 +17,10 @@ const HOW: Readonly<Record<ContainerLink["by"], string>> = {
   volumes: "uses its volumes",
 };
 
-/** Finds the running containers that need another one, whether a service names them or not. */
+/** Finds the running containers that need a container, whether a service names them or not. */
 export class Dependents {
   readonly #engine: Engine;
-  /** The running containers, by id. What a container depends on never changes, so that each is inspected once. */
+  /** The running containers, by id. Dependencies of a container never change, so each is inspected once. */
   #known: ReadonlyMap<string, Fixed> = new Map();
 
   constructor(engine: Engine) {
@@ -28,7 +28,7 @@ export class Dependents {
   }
 
   /**
-   * Finds the running containers that depend on `container`. Empty where the engine's proxy refuses lists.
+   * Finds the running containers that depend on `container`. Empty if the engine's proxy refuses the list.
    *
    * @throws TargetError
    */
@@ -54,7 +54,7 @@ export class Dependents {
   }
 }
 
-/** Returns undefined when `one` does not need `other`. */
+/** Returns undefined if `one` does not need `other`. */
 function howItNeeds(one: Fixed, other: ContainerFacts): string | undefined {
   const link = one.links.find(({ to }) => to === other.id || to === other.name);
   if (link !== undefined) return HOW[link.by];

@@ -6,22 +6,22 @@
 import net from "node:net";
 import { getSystemErrorName } from "node:util";
 
-/** What is used of the object behind a listening `net.Server`. Methods return 0 or a negative error number. */
+/** The used part of the handle of a listening `net.Server`. Methods return 0 or a negative error number. */
 interface Handle {
   readonly fd: number;
   /** Sets O_NONBLOCK, and marks the socket as readable. Fails while the event loop watches it. */
   open(fd: number): number;
   readStart(): number;
   readStop(): number;
-  /** Listens, and has the event loop watch for clients. */
+  /** Listens, and registers the socket with the event loop. */
   listen(backlog: number): number;
 }
 
 /**
- * The descriptor of a listening socket, to be handed to a child.
+ * Returns the descriptor of a listening socket, to be passed to a child.
  *
- * A child that takes it as its descriptor 0, 1 or 2 makes it blocking, for us as well: an accept of ours that finds no
- * client would never return. So the caller must close the server or pause it in the same turn of the event loop.
+ * A child that gets it as descriptor 0, 1 or 2 makes it blocking for this process, too: an accept without a client would
+ * never return. So the caller must close or pause the server in the same turn of the event loop.
  *
  * @throws Error when the server does not listen
  */
@@ -33,8 +33,8 @@ export function listenerFd(server: net.Server): number {
  * Binds a socket that `pauseAccepting` works on. It also works on a server that listens on a descriptor.
  *
  * @param address an IP address
- * @param ipv6Only whether an IPv6 socket refuses clients of IPv4; default: no
- * @returns for `net.Server.listen`, which reports the port as in use if it is
+ * @param ipv6Only whether an IPv6 socket refuses IPv4 clients; default: no
+ * @returns a handle for `net.Server.listen`, which reports a port in use
  * @throws the system's error, with its `code`
  */
 export function bindPausable(address: string, port: number, ipv6Only: boolean = false): object {
@@ -43,14 +43,13 @@ export function bindPausable(address: string, port: number, ipv6Only: boolean = 
   const handle: unknown = internals._createServerHandle?.(address, port, family, undefined, flags);
   if (typeof handle === "number") throw systemError("bind", handle);
   if (!isHandle(handle)) throw unsupported();
-  // libuv reads only from sockets that it was given as open. Without this, `readStart` would refuse.
+  // libuv reads only from sockets that were opened by descriptor; otherwise `readStart` would fail.
   check("open", handle.open(handle.fd));
   return handle;
 }
 
 /**
- * Stops accepting on a socket of `bindPausable`. It stays bound and listening: the kernel completes the connections of
- * clients and keeps them in the backlog.
+ * Stops accepting on a socket of `bindPausable`. It stays bound and listening: the kernel keeps clients in the backlog.
  *
  * libuv watches a listener for the same event as a connection that is being read, so the end of reading ends the watch.
  *
@@ -81,7 +80,7 @@ const internals: typeof net & { _createServerHandle?(...bind: readonly unknown[]
 
 function handleOf(server: net.Server): Handle {
   const handle: unknown = "_handle" in server ? server._handle : undefined;
-  if (!isHandle(handle)) throw new Error("a listener without a descriptor");
+  if (!isHandle(handle)) throw new Error("the listener has no descriptor");
   return handle;
 }
 
@@ -99,5 +98,5 @@ function systemError(call: string, number: number): Error {
 }
 
 function unsupported(): Error {
-  return new Error(`Node ${process.version} cannot bind a listener that is not accepted on`);
+  return new Error(`Node ${process.version} cannot pause a listener: use Node 24`);
 }

@@ -1,4 +1,4 @@
-/** Use of a running container that does not pass through wakeport: exec sessions, traffic, and open connections. */
+/** Direct use of a running container, which bypasses wakeport: exec sessions, direct traffic and direct connections. */
 import { readFile } from "node:fs/promises";
 import { delay } from "../async.ts";
 import type { ContainerFacts } from "../engine/container-facts.ts";
@@ -8,7 +8,7 @@ import { TargetError } from "../errors.ts";
 import { connectionsFromOutside } from "../net/direct-connections.ts";
 import { readSocketRows } from "../net/socket-table.ts";
 
-/** A health check is an exec session too. One that runs for longer than this counts as use, until the next check. */
+/** A health check is an exec session. If it runs longer than this, it counts as use until the next check. */
 const LONGEST_HEALTH_CHECK_MS = 5_000;
 const LOOK_EVERY_MS = 250;
 
@@ -23,7 +23,7 @@ export class DirectUse {
   /**
    * Returns the sessions and the traffic since the last call, one phrase each.
    *
-   * @param most how many bytes may be exchanged before they count; undefined: traffic does not count at all
+   * @param most bytes of direct traffic that do not count; undefined: traffic and connections do not count
    * @throws TargetError
    */
   async find(facts: ContainerFacts, most: number | undefined, signal: AbortSignal): Promise<readonly string[]> {
@@ -37,7 +37,7 @@ export class DirectUse {
     ];
   }
 
-  /** How many exec sessions outlast a health check. */
+  /** Number of exec sessions that last longer than a health check. */
   async #sessions(facts: ContainerFacts, signal: AbortSignal): Promise<number> {
     let ids = facts.execIds;
     const longestMs = Math.min(facts.healthTimeoutMs ?? 0, LONGEST_HEALTH_CHECK_MS);
@@ -49,7 +49,7 @@ export class DirectUse {
     return ids.length;
   }
 
-  /** How many bytes were exchanged since the last call in this life of the container; 0 where that is not known. */
+  /** Bytes exchanged since the last call in this life of the container; 0 if unknown. */
   async #exchanged(facts: ContainerFacts, signal: AbortSignal): Promise<number> {
     const life = `${facts.id} ${facts.startedAt}`;
     const last = this.#last;
@@ -71,7 +71,7 @@ export async function openConnections(
   except: readonly string[],
 ): Promise<readonly string[]> {
   const hasOwnNetwork = networkMode !== "host" && networkOf === undefined;
-  // The same number may be another process here than on the engine's machine.
+  // The PID may belong to another process on this machine.
   const cgroup = hasOwnNetwork && pid > 0 ? await readFile(`/proc/${pid}/cgroup`, "utf8").catch(() => "") : "";
   if (!cgroup.includes(id)) return [];
   const rows = await Promise.all([readSocketRows("tcp", pid), readSocketRows("tcp6", pid)]);
@@ -83,7 +83,7 @@ function counted(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
-/** A proxy may refuse statistics, which the engine reports; an engine may not have them. */
+/** Statistics may be refused by a proxy, which is reported elsewhere, or not supported by the engine. */
 function undefinedIfRefused(error: unknown): undefined {
   if (error instanceof TargetError && (error.fault === "denied" || error.fault === "missing")) return undefined;
   throw error;

@@ -1,13 +1,13 @@
 /**
- * Keeps descriptors that wakeport inherited from its own parent out of its children. Node opens everything close-on-exec
- * and sets that flag on the descriptors that it inherits, but only up to the first gap above 15.
+ * Keeps descriptors that wakeport inherited out of its children. Node opens files close-on-exec, but sets that flag on
+ * inherited descriptors only up to the first gap above 15.
  */
 import { openSync, readdirSync, readFileSync } from "node:fs";
 
 const OWN_FILES = "/proc/self/fd";
 const O_CLOEXEC = 0o2000000;
 
-/** @returns the descriptors above 2 of this process that a child would inherit; none where the system does not tell */
+/** Returns the descriptors above 2 that a child would inherit; empty if /proc cannot be read. */
 export function inheritableDescriptors(): readonly number[] {
   return filesIn(OWN_FILES)
     .map(Number)
@@ -15,8 +15,8 @@ export function inheritableDescriptors(): readonly number[] {
 }
 
 /**
- * Puts /dev/null in the place of each of these descriptors in a child. They stay open in this process, because they may
- * be locks. A child's own redirections cannot do it: dash knows no descriptors above 9.
+ * Replaces each of these descriptors by /dev/null in a child. They stay open in this process, because they may be locks.
+ * Redirections of a shell would not work: dash does not support descriptors above 9.
  */
 export class DescriptorMask {
   readonly #fds: ReadonlySet<number>;
@@ -29,7 +29,7 @@ export class DescriptorMask {
     this.#null = fds.length === 0 ? -1 : openSync("/dev/null", "r+");
   }
 
-  /** @param stdio what the descriptors of a child are to be, from 0 on, as for `spawn` */
+  /** @param stdio the descriptors of a child, from 0 on, as for `spawn` */
   over<Entry>(stdio: readonly Entry[]): (Entry | number | "ignore")[] {
     // "ignore" above 2 leaves a descriptor as it is.
     const rest = Math.max(0, this.#count - stdio.length);
@@ -45,7 +45,7 @@ function isInheritable(fd: number): boolean {
     const [, flags = ""] = /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8")) ?? [];
     return (Number.parseInt(flags, 8) & O_CLOEXEC) === 0;
   } catch {
-    // The folder itself, closed meanwhile.
+    // The descriptor of the folder itself, which is closed now.
     return false;
   }
 }

@@ -1,17 +1,17 @@
-/** How much of a line is shown, in characters. */
+/** Shown part of a line, in characters. */
 const LONGEST_SHOWN = 4_096;
-/** How much of a line a readiness pattern may match, in characters: a program that prints no line ends must not fill memory. */
+/** Part of a line that a readiness pattern can match, in characters. It bounds the memory for output without newlines. */
 export const LONGEST_MATCHED: number = 1_024 * 1_024;
-/** An unfinished line is complete enough when the program has printed no more of it for so long: a prompt. */
+/** Pause after which an unfinished line, such as a prompt, is passed on. */
 const REST_MS = 300;
 const CUT = " […]";
 /** What one program may print in a second before lines are left out. */
 const LINES_PER_SECOND = 200;
 
 export interface LineReaderOptions {
-  /** In characters; default: what is shown of a line. */
+  /** Limit of a line in characters; default: the shown part. */
   readonly longest?: number;
-  /** Called with an unfinished line when the output has paused within it; the line may be continued later. */
+  /** Called with an unfinished line when the output pauses in it. The line may be continued later. */
   readonly onUnfinished?: (line: string) => void;
 }
 

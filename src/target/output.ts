@@ -1,14 +1,14 @@
 import { abortable } from "../activation/abortable.ts";
 
-/** Enough for a follower that begins just after the start; a program must not fill memory. */
+/** Enough for a follower that begins just after the start. */
 const KEPT_LINES = 500;
 const KEPT_CHARACTERS = 2 * 1_024 * 1_024;
 
-/** What a process prints in one life: its newest lines, and followers that receive further ones. */
+/** Output of a process in one life: the newest lines, and followers that receive further ones. */
 export class Output {
   readonly #lines: string[] = [];
   #characters = 0;
-  /** Lines in which the output of a stream has paused. */
+  /** Unfinished lines in which the output has paused, by stream. */
   readonly #unfinished = new Map<object, string>();
   readonly #followers = new Set<(line: string) => void>();
   readonly #ended = Promise.withResolvers<void>();
@@ -44,7 +44,7 @@ export class Output {
     return this.#lines.slice(-count);
   }
 
-  /** Passes on the lines that are kept, then each new one. Resolves at the end. @throws the reason of `signal` */
+  /** Passes on the stored lines, then each new one. Resolves at the end. @throws the reason of `signal` */
   async follow(onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
     for (const line of [...this.#lines, ...this.#unfinished.values()]) onLine(line);
     this.#followers.add(onLine);

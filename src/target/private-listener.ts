@@ -7,8 +7,8 @@ import { reset } from "../net/reset.ts";
 import { bindPausable, listenerFd, pauseAccepting } from "./descriptor.ts";
 
 /**
- * A listening socket for one program: bound here, served there. This process keeps it open and never accepts on it, so
- * that it outlives the program: its clients stay in the backlog until the program's successor accepts them.
+ * A listening socket for one program. This process binds it, keeps it open and never accepts on it, so its clients stay
+ * in the backlog until the program or its successor accepts them.
  */
 export class PrivateListener implements Disposable {
   readonly #server: net.Server;
@@ -29,7 +29,7 @@ export class PrivateListener implements Disposable {
       const { address } = await lookup(host);
       server.listen(bindPausable(address, port));
       await once(server, "listening");
-      // In the same turn of the event loop as `listen`, so before any accept.
+      // In the same turn of the event loop as `listen`, so before the first accept.
       pauseAccepting(server);
     } catch (error) {
       server.close();
@@ -49,7 +49,7 @@ export class PrivateListener implements Disposable {
     return listenerFd(this.#server);
   }
 
-  /** The clients that no program has accepted yet: of each, its address and port. */
+  /** Address and port of each client that no program has accepted yet. */
   get waiting(): ReadonlySet<string> {
     return backlogOf(this.fd);
   }

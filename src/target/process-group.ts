@@ -62,7 +62,7 @@ function isDead(group: number): boolean {
   return states.length > 0 && states.every((state) => state === "Z" || state === "X");
 }
 
-/** @returns the inodes of all sockets of a process group; empty where this user may not see them */
+/** Returns the inodes of all sockets of a process group; empty if this user may not read them. */
 export function socketsOf(group: number): ReadonlySet<number> {
   const members = processes().filter((one) => one.group === group);
   return new Set(members.flatMap(({ pid }) => socketInodes(pid)));

@@ -32,21 +32,21 @@ export interface ProcessOptions extends Program {
   readonly onLine: (line: string) => void;
 }
 
-/** From a start to the end of the target; with a listener of ours, processes may follow each other in it. */
+/** From a start to the end of the target. With a private listener it can contain several processes in turn. */
 interface Life {
   readonly id: string;
-  /** Of the present process. */
+  /** PID of the current process. */
   pid: number;
   /** Ends its group if wakeport is killed. */
   watch: Disposable;
-  /** Handed to each process. */
+  /** Passed to each process. */
   readonly listener?: PrivateListener | undefined;
   readonly output: Output;
-  /** How many processes may still print to it. */
+  /** Number of processes that may still write to the output. */
   printing: number;
   isStopping: boolean;
   exit?: Exit;
-  /** The clients in the backlog when the present process was started as a successor. */
+  /** Clients in the backlog when the current process was started as a successor. */
   awaited: ReadonlySet<string>;
   /** Pending while a successor is being started. */
   succession?: Promise<void>;
@@ -227,7 +227,7 @@ export class ProcessTarget implements Target {
   }
 
   #over(life: Life, exit: Exit): void {
-    // In the turn in which its backlog was seen empty: a client that comes later is refused, and tries the next life.
+    // In the same turn in which the backlog was empty: later clients are refused and try the next life.
     life.listener?.[Symbol.dispose]();
     if (!life.isStopping) life.watch[Symbol.dispose]();
     life.exit = exit;
@@ -249,8 +249,8 @@ export class ProcessTarget implements Target {
 }
 
 /**
- * Whether a process that ended is to be followed by another: clients wait, and it was not itself a successor that
- * accepted none of those it was started for.
+ * Whether a successor is started: clients are in the backlog, and the process that ended was not itself a successor that
+ * accepted none of them.
  */
 function isWorthSuccessor({ awaited }: Life, waiting: ReadonlySet<string>): boolean {
   return waiting.size > 0 && (awaited.size === 0 || !awaited.isSubsetOf(waiting));

@@ -15,7 +15,7 @@ const SYSTEM_PATH = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/
 /** What each of them is part of, where that is not obvious. */
 const PACKAGES: Readonly<Record<string, string>> = { setpriv: "util-linux", nice: "coreutils" };
 
-/** What wakeport inherited does not change while it runs, and what it opens itself is close-on-exec. */
+/** Read once: inherited descriptors do not change, and wakeport opens its own close-on-exec. */
 let mask: DescriptorMask | undefined;
 
 /** A program that runs, leader of a process group of its own. */

@@ -8,11 +8,11 @@ export interface StopGuardOptions {
   readonly own: OwnContainer;
   readonly essentials: Essentials;
   readonly dependents: Dependents;
-  /** The containers of wakeport's targets, by id. */
+  /** Containers of wakeport's targets, by id. */
   readonly owners: ReadonlyMap<string, unknown>;
 }
 
-/** Gathers what the rule about stops (stop-rule.ts) asks for, at the moment of the question. */
+/** Collects the facts for the stop rule (stop-rule.ts). */
 export class StopGuard {
   readonly #options: StopGuardOptions;
 
@@ -21,9 +21,9 @@ export class StopGuard {
   }
 
   /**
-   * Returns why a container must not be stopped now; empty when it may be, or is down.
+   * Returns why a container must not be stopped now; empty if it may be stopped, or is down.
    *
-   * @throws TargetError when the engine cannot tell
+   * @throws TargetError if the engine does not answer
    */
   async reasonsAgainstStop(
     container: ContainerFacts,
@@ -36,9 +36,9 @@ export class StopGuard {
       essentials.needFor(container, signal),
       dependents.of(container, signal),
     ]);
-    // A target that sleeps by a pause is woken through wakeport.
+    // A paused target does not run: wakeport wakes it, and its dependencies first.
     const needing = running.filter(({ id, isPaused }) => !(isPaused && owners.has(id)));
-    // wakeport itself does not use what compose starts before it.
+    // wakeport does not use the containers that it depends on in compose.
     const isSelf = await Promise.all(needing.map((one) => own.isSelf(one, signal)));
     const others = needing.filter((_, index) => !isSelf[index]);
     return reasonsAgainstStop({ standing, essential, isAutoRemoved: container.isAutoRemoved, dependents: others });

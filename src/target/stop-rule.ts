@@ -1,6 +1,6 @@
-/** Decides whether wakeport may stop a container: the one rule, applied before each stop, kill, pause and removal. */
+/** Decides whether wakeport may stop a container. Applied before each stop, kill, pause and removal. */
 
-/** Why wakeport may act on a container at all. */
+/** How wakeport knows a container. */
 export type Standing =
   /** The configuration, or a label of the container, names it. */
   | "named"
@@ -20,14 +20,14 @@ export interface Dependent {
 
 export interface StopCase {
   readonly standing: Standing;
-  /** What wakeport itself needs the container for ("runs in it"); absent when it does not. */
+  /** Why wakeport itself needs the container ("runs in it"); absent if it does not. */
   readonly essential?: string | undefined;
   /** Whether the engine removes the container when it stops. */
   readonly isAutoRemoved: boolean;
   readonly dependents: readonly Dependent[];
 }
 
-/** Returns the reasons why a container must not be stopped; empty when wakeport may stop it. */
+/** Returns the reasons why a container must not be stopped; empty if wakeport may stop it. */
 export function reasonsAgainstStop({ standing, essential, isAutoRemoved, dependents }: StopCase): readonly string[] {
   if (essential !== undefined) return [`wakeport ${essential}`];
   return [

@@ -1,14 +1,13 @@
 /**
- * Ends the processes of targets when wakeport itself was killed, by SIGKILL or for want of memory. Otherwise they would
- * go on without a parent, and hold their ports against the next wakeport.
+ * Ends the processes of targets when wakeport itself is killed, by SIGKILL or the OOM killer. Otherwise they would keep
+ * the ports that the next wakeport needs.
  *
- * It is a shell at the other end of a pipe. It learns each process group that is to end with wakeport, and ends those that
- * are left when the pipe closes. A parent-death signal would reach only the leader of a group, and is lost when a program
- * changes its user.
+ * A shell reads the process groups from a pipe and ends them when the pipe closes. A parent-death signal would reach only
+ * the leader of a group, and is lost when a program changes its user.
  */
 import { type Child, Launcher } from "./spawn.ts";
 
-/** Reads `PID SECONDS` for a group with its grace, and `PID` for one that is gone. */
+/** Reads `PID SECONDS` to add a group with its grace, and `PID` to remove one. */
 const SCRIPT = `trap '' HUP INT QUIT TERM
 groups=
 while read -r pid grace; do
@@ -37,21 +36,21 @@ const env = { PATH: "/usr/local/bin:/usr/bin:/bin" };
 
 export class Watchdog {
   readonly #launcher = new Launcher({ command: ["sh", "-c", SCRIPT], env });
-  /** Seconds of grace, by the leader of each group. */
+  /** Grace in seconds, by the PID of the group's leader. */
   readonly #groups = new Map<number, number>();
   #child: Promise<Child["child"]> | undefined;
 
-  /** Resolves when it runs. @throws TargetError when it cannot be started */
+  /** Starts the shell. @throws TargetError if it cannot be started */
   async open(): Promise<void> {
     this.#child ??= this.#start();
     await this.#child;
   }
 
   /**
-   * Ends this process group with wakeport, until disposed of. Starts the watchdog unless it runs; where that fails, the group
-   * is not watched: a caller to which it matters awaits `open` first.
+   * Ends this process group with wakeport, until disposed. Starts the watchdog if necessary; if that fails, the group is not
+   * watched. Await `open` first to get the error.
    *
-   * @param graceMs from SIGTERM to SIGKILL
+   * @param graceMs time from SIGTERM to SIGKILL
    */
   watch(pid: number, graceMs: number): Disposable {
     const seconds = Math.ceil(graceMs / 1_000);
@@ -68,7 +67,7 @@ export class Watchdog {
   async #start(): Promise<Child["child"]> {
     try {
       const { child } = await this.#launcher.launch(["pipe", "ignore", "ignore"]);
-      // It must not keep this process from its end.
+      // The shell must not keep this process running.
       child.unref();
       if (child.stdin !== null && "unref" in child.stdin && typeof child.stdin.unref === "function")
         child.stdin.unref();
@@ -92,5 +91,5 @@ export class Watchdog {
   }
 }
 
-/** One for all targets of this process. */
+/** Shared by all targets of this process. */
 export const watchdog: Watchdog = new Watchdog();

@@ -24,7 +24,7 @@ export interface WorkersOptions {
   readonly graceMs: number;
   /** Has this one in it as long as anybody is at work. */
   readonly busy: Set<Workers>;
-  /** Whether they end when wakeport is killed; absent: they go on. For programs that hold a port of ours. */
+  /** Whether it ends when wakeport is killed; default: no. For programs that hold a port of wakeport. */
   readonly endWithWakeport?: boolean;
   /** Told each line that one of them prints to a stderr that is a pipe. */
   readonly onLine: (line: string) => void;

@@ -116,7 +116,7 @@ function observerOf(
   return xinetdObserver({ write, servedBy, others });
 }
 
-/** Events with a message of several lines; what such a message quotes is in one line already. */
+/** Events whose message has several lines. Quoted text in them is a single line. */
 const severalLines: ReadonlySet<string> = new Set(["state", "config.reload_failed"]);
 
 function forPeople(destination: pino.DestinationStream, colorize: boolean): pino.DestinationStream {
@@ -237,7 +237,7 @@ function logActivation(log: Log, report: ActivationReport): void {
   );
 }
 
-/** What a message is about, with the names that the configuration has for it: `ftp: container vsftpd`. */
+/** The subject of a message, with the names of its services: `ftp: container vsftpd`. */
 function subjectOf({ target, services }: { readonly target: string; readonly services: readonly string[] }): string {
   return services.length === 0 ? target : `${services.join(", ")}: ${target}`;
 }

@@ -46,7 +46,7 @@ export interface SleepReport {
   readonly action: "stop" | "kill" | "pause" | "none";
   readonly durationMs: number;
   readonly exit?: Exit;
-  /** What the target last printed, oldest first, after a crash. */
+  /** The last output before a crash, oldest line first. */
   readonly lastLines?: readonly string[];
 }
 
@@ -55,7 +55,7 @@ export interface StopFailure {
   readonly target: string;
   readonly services: readonly string[];
   readonly error: Error;
-  /** Until the next attempt; 0: there is none. */
+  /** Milliseconds until the next attempt; 0: no further attempt. */
   readonly retryMs: number;
 }
 
@@ -63,7 +63,7 @@ export interface StopFailure {
 export interface KeptAwakeReport {
   readonly target: string;
   readonly services: readonly string[];
-  /** What holds it: use that does not pass through wakeport, or why wakeport may not stop it. */
+  /** What keeps it awake: direct use, or why it must not be stopped. */
   readonly uses: readonly string[];
 }
 

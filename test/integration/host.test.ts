@@ -54,7 +54,7 @@ suite("the engine's address", () => {
 
   const wrong: Readonly<Record<string, RegExp>> = {
     "ssh://me@far": /needs ssh.*: forward the socket \(ssh -N -L/,
-    "npipe:////./pipe/docker_engine": /pipe of Windows.*: run wakeport in a Linux container/,
+    "npipe:////./pipe/docker_engine": /Windows pipe.*: run wakeport in a Linux container/,
     "fd://": /unknown form: .*unix:\/\//,
     "/var/run/docker.sock": /unknown form: .*unix:\/\/\/path/,
     "proxy:2375": /unknown form: .*tcp:\/\/host:2375/,
@@ -64,12 +64,12 @@ suite("the engine's address", () => {
     "tcp://:2375": /cannot be read/,
     "tcp://proxy:port": /cannot be read/,
     "tcp://proxy:99999": /cannot be read/,
-    "tcp://proxy:0": /no port that anybody could listen on/,
+    "tcp://proxy:0": /has port 0/,
     "tcp://fd00::1:2375": /cannot be read: .*brackets/,
     "tcp://proxy:2375/v1.41": /more than a host and a port/,
     "tcp://me@proxy": /more than a host and a port/,
-    "tcp://me:hunter2@proxy": /"tcp:\/\/me:\*\*\*@proxy" has more than a host and a port/,
-    "tcp://:hunter2@proxy": /"tcp:\/\/:\*\*\*@proxy" has more than a host and a port/,
+    "tcp://me:hunter2@proxy": /"tcp:\/\/me:\*\*\*@proxy" contains more than a host and a port/,
+    "tcp://:hunter2@proxy": /"tcp:\/\/:\*\*\*@proxy" contains more than a host and a port/,
     "ssh://me:hunter2@proxy": /"ssh:\/\/me:\*\*\*@proxy" needs ssh/,
     "": /unknown form/,
   };
