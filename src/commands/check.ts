@@ -1,6 +1,7 @@
 import { serviceStatus } from "../admin/api.ts";
 import type { Config, Service } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";
+import { parseEngineHost } from "../engine/host.ts";
 import { sentenceOf, TargetError } from "../errors.ts";
 import { printable } from "../net/escaped.ts";
 import { accountOf } from "../target/accounts.ts";
@@ -20,16 +21,16 @@ export const command: Command = {
   options: configOption,
   help: `Checks the configuration and prints what would be served. Nothing is started and no port is bound. Users, groups and
 programs are looked up on this machine; that a program is missing is a warning. The engine is asked whether containers
-exist, about restart policies, and whether their networks are reachable from here: what it answers are remarks, and an
-engine that does not answer is one. Of services with data ports it prints what their FTP servers have to say of them.
-Exits 2 when the configuration cannot be used.
+exist, about restart policies, health checks and published ports, and whether their networks are reachable from here:
+what it answers are remarks, and an engine that does not answer is one. Of services with data ports it prints what their
+FTP servers have to say of them. Exits 2 when the configuration cannot be used.
 
 ${configOptionHelp}`,
   run: async (options, context) => {
     const config = await configOf(options, context);
-    const unknown = unknownAccounts(config, context);
-    if (unknown.length > 0) {
-      for (const problem of unknown) context.printError(`${config.source} error: ${problem}`);
+    const errors = [...unusableHost(config, context.env), ...unknownAccounts(config, context)];
+    if (errors.length > 0) {
+      for (const problem of errors) context.printError(`${config.source} error: ${problem}`);
       return exitCode.usage;
     }
     const services = config.services.map((service) => {
@@ -72,6 +73,18 @@ function linesOf(heading: string, { services }: Config, words: (service: Service
 function remarkLines({ services }: Config): string[] {
   const lines = remarks(services).map(({ of, remark }) => `  ${printable(`${of}: ${remark}`)}`);
   return lines.length === 0 ? [] : ["remarks:", ...lines];
+}
+
+/** Returns why `run` would refuse `docker.host`. DOCKER_HOST is not part of the file: a bad one is a remark. */
+function unusableHost({ docker }: Config, env: Context["env"]): string[] {
+  if (docker.host === undefined) return [];
+  try {
+    parseEngineHost(docker.host, env);
+    return [];
+  } catch (error) {
+    if (error instanceof TargetError) return [`"docker.host": ${sentenceOf(error)}`];
+    throw error;
+  }
 }
 
 /** The users and groups of local programs that this machine does not have. */

@@ -1,9 +1,12 @@
 /** Checks the containers of a configuration with the engine, for `wakeport check`. */
 import { within } from "../async.ts";
 import { type Config, isWoken, type TargetSpec, type WokenService } from "../config/config.ts";
+import { eachPort } from "../config/ports.ts";
+import type { ContainerFacts } from "../engine/container-facts.ts";
 import { checkRoute } from "../engine/find-route.ts";
 import { DeadlineError, messageOf, sentenceOf, TargetError } from "../errors.ts";
 import { ContainerTarget } from "../target/container.ts";
+import { bindingWarnings, healthcheckWarning } from "../target/container-warnings.ts";
 import { createEngine, createTarget, type EngineParts, keyOf, networkOf, type Surroundings } from "../targets.ts";
 import { type Observer, observer } from "../telemetry/observer.ts";
 
@@ -35,8 +38,8 @@ export async function engineReport(config: Config, around: Surroundings): Promis
     if (unknown.length > 0) problems.push(`${namesOf(unknown)}: ${NO_PROJECT}`);
     // Services that share a container are asked about once.
     const shared = [...Map.groupBy(known, keyOf).values()];
-    const found = await Promise.all(shared.map((same) => problemOf(same, { parts, around, collecting, signal })));
-    problems.push(...found.flatMap((problem) => problem ?? []));
+    const found = await Promise.all(shared.map((same) => problemsOf(same, { parts, around, collecting, signal })));
+    problems.push(...found.flat());
     if (problems.length === 0) return [`containers: ${url} has all of them; no problems found`];
     return [`containers, as ${url} knows them:`, ...problems.map((problem) => `  ${problem}`)];
   } catch (error) {
@@ -52,24 +55,31 @@ interface Asking {
   readonly signal: AbortSignal;
 }
 
-/** Returns why the container of these services could not be woken, or undefined if no reason is known. */
-async function problemOf(
+/** Returns what keeps the container of these services from being woken, and settings of it that are likely mistakes. */
+async function problemsOf(
   services: readonly ContainerService[],
   { parts, around, collecting, signal }: Asking,
-): Promise<string | undefined> {
+): Promise<string[]> {
   const names = namesOf(services);
   const target = createTarget(services, parts, around, collecting);
-  if (!(target instanceof ContainerTarget)) return undefined;
+  if (!(target instanceof ContainerTarget)) return [];
   try {
     const facts = await target.facts(signal);
     const network = networkOf(services);
     if (facts.isRunning) await target.look(signal);
     else if (network !== undefined) await checkRoute(facts, { ...parts, network }, signal);
-    return undefined;
+    return warningsOf(services, facts).map((warning) => `${names}: ${warning}`);
   } catch (error) {
-    if (signal.aborted) return `${names}: no answer within ${INSPECT_MS / 1000} s`;
-    return `${names}: ${error instanceof Error ? sentenceOf(error) : messageOf(error)}`;
+    if (signal.aborted) return [`${names}: no answer within ${INSPECT_MS / 1000} s`];
+    return [`${names}: ${error instanceof Error ? sentenceOf(error) : messageOf(error)}`];
   }
+}
+
+function warningsOf(services: readonly ContainerService[], facts: ContainerFacts): string[] {
+  const isAskedForHealth = services.some(({ ready }) => ready.some(({ kind }) => kind === "healthy"));
+  const health = isAskedForHealth ? healthcheckWarning(facts) : undefined;
+  const ports = services.flatMap(({ ports }) => ports.flatMap(eachPort));
+  return [...(health === undefined ? [] : [health]), ...bindingWarnings(facts, ports)];
 }
 
 /** Without a project, a compose service belongs to the project of wakeport's own container. */

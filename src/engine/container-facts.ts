@@ -51,6 +51,8 @@ export interface ContainerFacts {
   readonly networks: readonly ContainerNetwork[];
   /** Its published ports on the engine's machine. */
   readonly publishedPorts: readonly number[];
+  /** Ports that it was created to publish, also while it is down. */
+  readonly bindings: readonly PortBinding[];
   /** Containers whose namespaces or volumes it uses. */
   readonly links: readonly ContainerLink[];
   readonly mounts: readonly ContainerMount[];
@@ -58,6 +60,7 @@ export interface ContainerFacts {
   readonly upperDir?: string;
   /** Running exec sessions, including a running health check. */
   readonly execIds: readonly string[];
+  readonly hasHealthcheck: boolean;
   /** Timeout of its health check in milliseconds; absent if it has none. */
   readonly healthTimeoutMs?: number;
   /** Whether the engine removes it and its anonymous volumes when it stops: `docker run --rm`. */
@@ -70,6 +73,13 @@ export interface ContainerFacts {
   readonly composeService?: string;
   /** What compose says that it depends on. */
   readonly dependsOn: readonly ComposeDependency[];
+}
+
+/** A port of a container, and the port of the engine's machine that leads to it: 0 if the engine chooses one. */
+export interface PortBinding {
+  readonly protocol: string;
+  readonly target: number;
+  readonly published: number;
 }
 
 /** A container as a list of them tells it. */
@@ -126,6 +136,8 @@ export function factsOf(info: Dockerode.ContainerInspectInfo, isPodman: boolean)
     networkMode,
     networks: networksOf(info),
     publishedPorts: publishedPortsOf(info),
+    bindings: bindingsOf(host),
+    hasHealthcheck: health !== undefined || hasTest(config.Healthcheck?.Test),
     links: linksOf(host),
     mounts: (info.Mounts ?? []).map(({ Source, Destination }) => ({ source: Source, destination: Destination })),
     execIds: info.ExecIDs ?? [],
@@ -171,6 +183,23 @@ function networksOf(info: Dockerode.ContainerInspectInfo): ContainerNetwork[] {
 function publishedPortsOf(info: Dockerode.ContainerInspectInfo): number[] {
   const bindings = Object.values(info.NetworkSettings.Ports ?? {}).flatMap((ports) => ports ?? []);
   return [...new Set(bindings.map(({ HostPort }) => Number(HostPort)))];
+}
+
+function bindingsOf({ PortBindings }: Dockerode.HostConfig): PortBinding[] {
+  const entries: [string, { HostPort?: string }[] | null][] = Object.entries(PortBindings ?? {});
+  return entries.flatMap(([key, bindings]) => {
+    const [port, protocol = "tcp"] = key.split("/");
+    return (bindings ?? []).map(({ HostPort }) => ({
+      protocol,
+      target: Number(port),
+      published: Number(HostPort ?? 0),
+    }));
+  });
+}
+
+/** `["NONE"]` switches the health check of the image off. */
+function hasTest(test: readonly string[] | null | undefined): boolean {
+  return test != null && test.length > 0 && test[0] !== "NONE";
 }
 
 function linksOf({ NetworkMode, IpcMode, PidMode, VolumesFrom }: Dockerode.HostConfig): ContainerLink[] {

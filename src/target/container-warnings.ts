@@ -27,3 +27,27 @@ export function stopWarning({ name }: ContainerFacts, graceMs: number): string {
     'set "init: true" in compose, a stop_signal that its program obeys, or a shorter stop_grace'
   );
 }
+
+/** Warns of `ready: healthy` for a container without a health check; undefined if it has one. */
+export function healthcheckWarning({ name, hasHealthcheck }: ContainerFacts): string | undefined {
+  if (hasHealthcheck) return undefined;
+  return (
+    `container ${name} has no HEALTHCHECK, so "ready: healthy" fails each start; ` +
+    'give its image or compose service a healthcheck, or use "ready: tcp"'
+  );
+}
+
+/** Warns of ports of a target that are published beside wakeport's. @param ports those that wakeport connects to */
+export function bindingWarnings(
+  { name, bindings }: ContainerFacts,
+  ports: readonly { readonly target: number; readonly protocol?: "udp" }[],
+): string[] {
+  const bypassing = bindings.filter(({ target, protocol }) =>
+    ports.some((port) => port.target === target && (port.protocol ?? "tcp") === protocol),
+  );
+  return bypassing.map(
+    ({ target, published }) =>
+      `container ${name} publishes port ${target} itself${published === 0 ? "" : `, as ${published}`}: clients of that port ` +
+      "bypass wakeport and do not wake it; remove it from ports: in the compose file and recreate the container",
+  );
+}

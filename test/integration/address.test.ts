@@ -29,6 +29,8 @@ function container(name: string, networks: readonly ContainerNetwork[], networkM
     image: "busybox",
     pid: 1,
     publishedPorts: [],
+    bindings: [],
+    hasHealthcheck: false,
     links: [],
     mounts: [],
     execIds: [],

@@ -1,5 +1,6 @@
 /** `wakeport check` on a real engine: what it knows about the containers of the configuration is a remark. */
 import assert from "node:assert/strict";
+import { test } from "node:test";
 import { echo } from "../support/containers.ts";
 import { engineEnv } from "../support/engine.ts";
 import { checkLeaks } from "../support/leaks.ts";
@@ -61,3 +62,33 @@ engineTest(
     assert.match(stdout, /^containers, as \S+ knows them:\n {2}shop: not checked: the compose project/m);
   },
 );
+
+engineTest("check reports ports that a target publishes itself, and health that it has no check for", async (lab) => {
+  const published = await lab.container({ program: echo(), published: ["7777/tcp", "7778/udp"] });
+  const healthy = await lab.container({ program: echo(), healthcheck: { command: "true", retries: 1 } });
+  const services = {
+    bypassed: { ports: ["127.0.0.1:20001:7777", "127.0.0.1:20002:7778"], container: published.name, ready: "healthy" },
+    good: { ports: ["127.0.0.1:20003:7777"], container: healthy.name, ready: ["tcp", "healthy"] },
+  };
+  await using file = await temporaryFile("wakeport.yaml", JSON.stringify({ services }));
+  const { code, stdout } = await wakeport(["check", "-c", file.path], engineEnv());
+  assert.equal(code, 0);
+  const [, report = ""] = stdout.split(/^containers, as \S+ knows them:\n/m);
+  const [health, binding, ...others] = report.split("\n").filter((line) => line.startsWith("  "));
+  assert.match(health ?? "", /bypassed: container \S+ has no HEALTHCHECK.*use "ready: tcp"$/);
+  assert.match(binding ?? "", /bypassed: container \S+ publishes port 7777 itself, as 7777: .*remove it from ports:/);
+  assert.deepEqual(others, []);
+});
+
+test("check refuses a docker.host that run refuses, and only remarks on DOCKER_HOST", async () => {
+  const services = { it: { ports: [20_001], container: "some" } };
+  const text = (docker: object): string => JSON.stringify({ docker, services });
+  await using wrong = await temporaryFile("wakeport.yaml", text({ host: "/var/run/docker.sock" }));
+  const refused = await wakeport(["check", "-c", wrong.path]);
+  assert.equal(refused.code, 2);
+  assert.match(refused.stderr, /wakeport\.yaml error: "docker\.host": .*write it as "unix:\/\/\/path/);
+  await using right = await temporaryFile("wakeport.yaml", text({}));
+  const remarked = await wakeport(["check", "-c", right.path], { DOCKER_HOST: "/var/run/docker.sock" });
+  assert.equal(remarked.code, 0);
+  assert.match(remarked.stdout, /containers: not checked: .*unknown form/);
+});
