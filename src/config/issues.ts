@@ -89,6 +89,8 @@ function unknownKeyHint(path: Path, key: string, value: unknown): string | undef
   if (path.length === 2 && path[0] === "services" && defaultsKeys.has(key.replaceAll("-", "_"))) {
     return `did you mean "${key.replaceAll("-", "_")}"?`;
   }
+  const section = isTop ? sections.find((name) => keysAt([name]).includes(key)) : undefined;
+  if (section !== undefined) return `it belongs in "${section}"`;
   const known = keysAt(path);
   if (known.length > MOST_KEYS_SHOWN) return "see compose/wakeport.reference.yaml, or wakeport schema, for all keys";
   return known.length > 0 ? `known here: ${known.join(", ")}` : undefined;
@@ -100,6 +102,9 @@ function namesContainer(path: Path, value: unknown): boolean {
   const container = at(value, [...path, "container"]);
   return typeof container === "string" || at(container, ["service"]) !== undefined;
 }
+
+/** Top-level keys with keys of their own, apart from those of services. */
+const sections: readonly string[] = ["docker", "log", "shutdown", "admin"];
 
 /** Ways to be ready that need nothing said, and those that do. */
 const standsAlone: ReadonlySet<string> = new Set(["protocol", "tcp", "healthy"]);
@@ -140,12 +145,24 @@ function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, value: u
   const got = at(value, path);
   if (got === undefined) return [missing(path)];
   const message = `${place(path)} is ${kindOf(got)}: expected ${listOf(wanted)}`;
-  const example = path.includes("ready") && typeof got === "string" ? examples[got] : undefined;
+  const example = exampleFor(path, got);
   const near = typeof got === "string" ? suggest(got, wanted.map(unquote)) : undefined;
   // Where there may be several, text is a name or an address, and never a number or "true".
   const isBare = wanted.includes("text") && !wanted.includes("a list") && ["number", "boolean"].includes(typeof got);
   const hint = example !== undefined ? `write ${example}` : near && `did you mean "${near}"?`;
   return [{ path, message, ...hintOf(isBare ? inQuotes(got as number | boolean) : hint) }];
+}
+
+/** Returns how to write a value that only looks different in other files; undefined if that is not known. */
+function exampleFor(path: Path, got: unknown): string | undefined {
+  if (path.includes("ready") && typeof got === "string") {
+    return got.startsWith("/") ? `{ http: ${got} }` : examples[got];
+  }
+  // The long syntax of compose.
+  if (!(path.includes("ports") || path.includes("data")) || !isMapping(got)) return undefined;
+  const { host_ip, published, target, protocol } = record(got);
+  const parts = [host_ip, published ?? target, target].filter((part) => part !== undefined);
+  return parts.length < 2 ? undefined : `"${parts.join(":")}${protocol === "udp" ? "/udp" : ""}"`;
 }
 
 /** How many keys an alternative does not know: of two kinds of mapping, the one that knows more of them was meant. */
@@ -197,6 +214,11 @@ function remedyOf(expected: string, path: Path, got: unknown): string | undefine
     if (/^-?\d+(\.\d+)?$/.test(word)) return `without quotes it is a number: ${word}`;
     return ["unlimited", "infinity", "none"].includes(word) ? "leave it out where there is no limit" : undefined;
   }
+  if (expected === "array") {
+    const entries = isMapping(got) ? Object.keys(record(got)) : [got];
+    return entries.length === 0 ? undefined : `write a list: [${entries.join(", ")}]`;
+  }
+  if (path.length === 1 && path[0] === "services") return "write each service under its name: NAME: { … }";
   // Of the file, or of a service, there would be too many.
   const isSmall = path.length > (path[0] === "services" ? 2 : 0);
   if (!isSmall || (expected !== "object" && expected !== "record")) return undefined;

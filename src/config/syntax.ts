@@ -39,7 +39,7 @@ function syntaxProblems(document: Document.Parsed, text: string, lines: LineCoun
     const [start, end] = pos;
     const { line } = lines.linePos(start);
     if (problems.has(line)) continue;
-    const hint = hintFor(code, text.slice(Math.max(0, start - 1), start + 1));
+    const hint = hintFor(code, text.slice(Math.max(0, start - 1), start + 1), text.slice(start, end));
     problems.set(line, { message: wordsFor(code) ?? message, span: { start, end }, ...(hint && { hint }) });
     if (problems.size === MOST_SYNTAX_PROBLEMS) break;
   }
@@ -51,8 +51,8 @@ function wordsFor(code: ErrorCode): string | undefined {
   return code === "NON_STRING_KEY" ? "a key has to be text" : undefined;
 }
 
-/** `around` is the character before the mistake, and its first one. */
-function hintFor(code: ErrorCode, around: string): string | undefined {
+/** @param around the character before the mistake, and its first one @param mistake the text that is marked */
+function hintFor(code: ErrorCode, around: string, mistake: string): string | undefined {
   switch (code) {
     case "MULTIPLE_DOCS":
       return 'remove the "---" and what follows';
@@ -61,6 +61,7 @@ function hintFor(code: ErrorCode, around: string): string | undefined {
     case "BAD_ALIAS":
       return quotesFor("*");
     default:
+      if (/^[\w-]+:[^\s:]/.test(mistake)) return "write a blank after the colon";
       return around.includes("${") || around.endsWith("$")
         ? 'between braces a variable needs quotes: "${VAR}"'
         : undefined;

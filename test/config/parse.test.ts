@@ -88,6 +88,32 @@ const bad: Readonly<Record<string, readonly [text: string | Uint8Array, ...expec
     service("idle_timout: 5m"),
     /w\.yaml:2:37 error: unknown key "idle_timout" in service "a"[\s\S]*\^{11} did you mean "idle_timeout"\?/,
   ],
+  "a key of a section at the top": [
+    `discover: true\n${service("")}`,
+    /unknown key "discover" in the file[\s\S]*it belongs in "docker"/,
+  ],
+  "a key of compose for the container's name": [
+    "services: { a: { ports: 1, container_name: web } }",
+    /unknown key "container_name"[\s\S]*here that is container: NAME/,
+  ],
+  "services as a list": ["services:\n  - a: { ports: 1 }\n", /is a list: expected a mapping[\s\S]*NAME: \{ … \}/],
+  "a dependency in the long form of compose": [
+    service("depends_on: { db: { condition: service_healthy } }"),
+    /is a mapping: expected a list[\s\S]*write a list: \[db\]/,
+  ],
+  "a name in place of a list of names": [
+    service("with: web"),
+    /"with" of service "a" is "web": expected a list[\s\S]*write a list: \[web\]/,
+  ],
+  "a port in the long form of compose": [
+    "services: { a: { ports: [{ target: 53, published: 5353, protocol: udp, host_ip: 127.0.0.1 }], container: x } }",
+    /is a mapping: expected a number or text[\s\S]*write "127\.0\.0\.1:5353:53\/udp"/,
+  ],
+  "a path as readiness": [service("ready: /health"), /is "\/health"[\s\S]*write \{ http: \/health \}/],
+  "a colon without a blank": [
+    "services:\n  a:\n    ports: 1\n    container:x\n",
+    /w\.yaml:4:5 error[\s\S]*write a blank after the colon/,
+  ],
   "a key with a dash": [service("idle-timeout: 5m"), /did you mean "idle_timeout"/],
   "an unknown key in a process": [
     "services: { a: { ports: '1:2', process: { comand: [x] } } }",

@@ -207,8 +207,14 @@ d: [*c,*c,*c,*c,*c,*c,*c,*c,*c]
     `defaults:\n  ports: [1]\n${ftp}`,
     '2:3 unknown key "ports" in "defaults" | "ports" belongs to one service: it cannot have a default',
   ],
-  "services that are empty": ["services:\n", '1:10 "services" is empty: expected a mapping'],
-  "services in a list": ["services: [ftp]\n", '1:1 "services" is a list: expected a mapping'],
+  "services that are empty": [
+    "services:\n",
+    '1:10 "services" is empty: expected a mapping | write each service under its name: NAME: { … }',
+  ],
+  "services in a list": [
+    "services: [ftp]\n",
+    '1:1 "services" is a list: expected a mapping | write each service under its name: NAME: { … }',
+  ],
   "a service that is empty": ["services:\n  ftp:\n", '2:7 service "ftp" is empty: expected a mapping'],
   "a service that is text": ["services:\n  ftp: vsftpd\n", '2:8 service "ftp" is "vsftpd": expected a mapping'],
   "a service's name with a slash": [
