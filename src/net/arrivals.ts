@@ -14,7 +14,7 @@ const ARRIVAL_MS = 5_000;
 /** So many at a time, and no more than half of the places of the process: those who say nothing keep nobody else out. */
 const MOST_ARRIVING = 4_096;
 
-/** How many bits of an IPv6 address identify a source. The service, which may set another number, is not known yet. */
+/** Bits of an IPv6 address that identify a source. The service, which may set another number, is not known yet. */
 const IPV6_PREFIX = 64;
 
 export interface ArrivalsOptions {
@@ -85,7 +85,7 @@ export class Arrivals {
     }
   }
 
-  /** When all are taken, an older arrival makes room: well-behaved clients send their first bytes at once. */
+  /** If all slots are taken, an older arrival is evicted: well-behaved clients send their first bytes at once. */
   #takePlaces(arrival: Arrival, holder: Holder): Slot[] {
     const taken: Slot[] = [];
     try {
@@ -104,7 +104,7 @@ export class Arrivals {
 
   #sendAway(arrival: Arrival): void {
     this.#leave(arrival);
-    arrival.end(new UnroutedError("limit", "the client did not say in time what it wants, and others came"));
+    arrival.end(new UnroutedError("limit", "evicted: no slot left, and the client had not sent its name"));
   }
 
   #leave(arrival: Arrival): void {

@@ -1,8 +1,8 @@
-/** Clients whose connection is complete and that no process has accepted yet. Only Linux lists them. */
+/** Clients in the backlog of a listening socket: connected, but not accepted yet. Only Linux lists them. */
 import { fstatSync } from "node:fs";
 import { CLOSE_WAIT, ESTABLISHED, LISTENING, type SocketRow, socketRows } from "./socket-table.ts";
 
-/** @returns the addresses and ports of the clients in the backlog of the listening socket `fd`, as the kernel writes them */
+/** Returns the addresses and ports of the clients in the backlog of the listening socket `fd`, in the kernel's notation. */
 export function backlogOf(fd: number): ReadonlySet<string> {
   const rows = [...socketRows("tcp"), ...socketRows("tcp6")];
   const { ino } = fstatSync(fd);
@@ -13,7 +13,7 @@ export function backlogOf(fd: number): ReadonlySet<string> {
   return new Set(waiting.map(({ remote }) => remote));
 }
 
-/** Whether a connection came in on a listener: at its address, or at any address if it listens on all. */
+/** Whether a connection belongs to a listener: its address is equal, or the listener listens on all addresses. */
 function isFor(listener: SocketRow, connection: SocketRow): boolean {
   const [address = "", port] = listener.local.split(":");
   return /^0+$/.test(address) ? connection.local.endsWith(`:${port}`) : connection.local === listener.local;

@@ -1,12 +1,11 @@
 import type net from "node:net";
 
-/** How long a peer may take to end its side of a connection that wakeport closes. */
+/** Time for a peer to end its side of a connection that wakeport closes. */
 const DRAIN_MS = 1_000;
 
 /**
- * Closes a connection that wakeport opened, in the background. A plain close resets the connection if unread bytes are left
- * or arrive later, and some servers fail on that. So the own side is ended, and bytes are discarded until the peer ends its
- * side or a second has passed. Does not keep the process running.
+ * Closes a connection that wakeport opened, in the background. A plain close with unread bytes becomes a reset, on which
+ * some servers fail, so bytes are discarded until the peer ends its side or the time is over.
  */
 export function closeGracefully(socket: net.Socket): void {
   if (socket.destroyed) return;

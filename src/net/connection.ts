@@ -95,7 +95,7 @@ export class Connection {
   #isBound: () => boolean = () => false;
   #waitMs: number | undefined;
   #isIn = false;
-  /** It has to send something before its target is woken. */
+  /** Whether the client must send something before its target is woken. */
   #isIdle = false;
   #pid: number | undefined;
 

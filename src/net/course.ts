@@ -30,7 +30,7 @@ export class Course {
   #busy: Promise<void> | undefined;
   #isOver = false;
   #writes = 0;
-  /** Number of the write that ended with a TLS close, set when the system took it. */
+  /** Number of the write that ended with a TLS close, set after the kernel accepted it. */
   #tlsClose: number | undefined;
 
   constructor(from: net.Socket, to: net.Socket, filter: Filter | undefined) {
@@ -62,7 +62,7 @@ export class Course {
     else if (last.length > 0) this.#write(last);
   }
 
-  /** Whether the stream ended with a TLS close that was passed on. It is complete then, even without a FIN. */
+  /** Whether the stream ended with a forwarded TLS close. Then it is complete, even without a FIN. */
   get isTlsClosed(): boolean {
     return this.#writes === this.#tlsClose;
   }

@@ -1,9 +1,9 @@
-/** Connections to the ports that local processes listen on, whatever program their clients are. */
+/** Counts direct connections: to ports on which local processes or containers listen. */
 import { endianness } from "node:os";
 import { type Ip, readIp } from "./ip.ts";
 import { CLOSE_WAIT, ESTABLISHED, LISTENING, type SocketRow } from "./socket-table.ts";
 
-/** How the kernel writes an IPv4 address in the table of IPv6. */
+/** The kernel's notation of an IPv4 address in the table of IPv6. */
 const MAPPED = /^0{16}(?:FFFF0000|0000FFFF)(?=[0-9A-F]{8}:)/;
 
 /**

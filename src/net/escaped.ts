@@ -3,20 +3,20 @@ export function escaped(text: string): string {
   return text.replaceAll(/[^\x20-\x7e]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
-/** Controls, what changes the direction of text or is invisible, line separators, and halves of characters. */
+/** Controls, direction marks, invisible characters, line separators, and lone surrogates. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
-/** Text for one line of a terminal: an escape sequence in it is shown, and not obeyed. */
+/** Escapes untrusted text for one line of a terminal. */
 export function printable(text: string): string {
   return text.replaceAll(UNPRINTABLE, escapeOf);
 }
 
-/** Text of several lines for a terminal. */
+/** Escapes untrusted text of several lines for a terminal. */
 export function printableLines(text: string): string {
   return text.split("\n").map(printable).join("\n");
 }
 
-/** The same JSON value, written so that a terminal can show it. @param json as JSON.stringify() writes it */
+/** Escapes JSON text for a terminal, without changing its value. @param json output of JSON.stringify() */
 export function printableJson(json: string): string {
   return json.replaceAll(UNPRINTABLE, (char) => {
     if (char === "\n") return char;

@@ -2,16 +2,16 @@
 import type net from "node:net";
 import { ExitedError } from "../activation/errors.ts";
 
-/** How long the end of a stream may take to arrive after its target is lost: the target's last bytes come before it. */
+/** Time for the end of a stream to arrive after its target is lost. The target's last bytes arrive before it. */
 const END_MS = 1_000;
 const EVENTS = ["readable", "end", "error", "close"] as const;
 
 /**
- * Resolves when a byte can be relayed, or when none will come. Reads nothing: both sockets are paused afterwards, with all
- * received bytes still in them.
+ * Resolves when a byte can be relayed, or when none can follow. Both sockets are paused afterwards and still contain all
+ * received bytes.
  *
  * @param lost aborted when the upstream's target is lost
- * @returns false if the upstream ended, broke or was lost and neither side had been sent a byte
+ * @returns false if the upstream ended, failed or was lost, and no byte was sent to either side
  */
 export function firstTraffic(client: net.Socket, upstream: net.Socket, lost: AbortSignal): Promise<boolean> {
   const isUpstreamOver = (): boolean => upstream.readableEnded || upstream.destroyed;

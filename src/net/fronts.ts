@@ -12,7 +12,7 @@ export interface Trial extends Disposable {
 export interface WantedFront {
   readonly service: string;
   readonly front: Front;
-  /** Whether a program of the service is handed the listener itself; absent: not. */
+  /** Whether the listener is passed to a program of the service; default: no. */
   readonly isHandedOver?: boolean;
 }
 
@@ -48,7 +48,7 @@ export class Fronts {
    * Binds those of the fronts that are not bound yet, all or none; the others stay as they are. Until `lead` says where,
    * their clients wait.
    *
-   * @param wanted with the service that each is for, and whether its clients' program gets the listener itself
+   * @param wanted the fronts, each with its service and whether its listener is passed to a program
    * @param inherited descriptors that are bound already
    * @throws BindError with a line for each address that cannot be bound
    */

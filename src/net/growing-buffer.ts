@@ -1,12 +1,12 @@
 /**
- * Bytes that arrive in pieces. The room for them doubles, so each byte is copied a few times at most, however small the
- * pieces are. What was read of `bytes` stays as it is.
+ * Bytes that arrive in pieces. The capacity doubles, so each byte is copied only a few times. Earlier values of `bytes`
+ * do not change.
  */
 export class GrowingBuffer {
   #room: Buffer;
   #length: number;
 
-  /** @param start the first bytes, which are not copied before more are appended */
+  /** @param start the first bytes, which are copied when more are appended */
   constructor(start: Buffer = Buffer.alloc(0)) {
     this.#room = start;
     this.#length = start.length;

@@ -13,7 +13,7 @@ import { escaped } from "./escaped.ts";
 const IDENT_PORT = 113;
 /** From the question to the end of the answer. */
 const ANSWER_MS = 5_000;
-/** As many as xinetd asks. When so many are open, the source with most of them loses its oldest one to another source. */
+/** The limit of xinetd. At the limit, the oldest query of the source with most queries is evicted. */
 export const MOST_QUESTIONS = 15;
 /** The longest answer of RFC 1413. */
 const LONGEST_BYTES = 1_000;

@@ -8,7 +8,7 @@ import { isSharedSocket } from "./socket-table.ts";
 
 /** Held by the kernel while we are busy accepting others. */
 const BACKLOG = 1_024;
-/** Between two attempts to take back what was handed over: a process may still hold it. */
+/** Pauses between attempts to accept again, because another process may still have the socket. */
 const FIRST_AGAIN_MS = 5;
 const LONGEST_AGAIN_MS = 5_000;
 const PATIENCE_MS = 5_000;
@@ -30,13 +30,13 @@ export class Listener {
   /** Whether it can stop accepting and stay bound. */
   #isPausable: boolean;
   #boundPort: number | undefined;
-  /** The ends of our own connections to it. */
+  /** Local addresses of wakeport's own connections to it. */
   readonly #own = new Set<string>();
   readonly #closed = new AbortController();
 
   /**
    * @param onConnection told of clients of which nothing is read before somebody asks for it
-   * @param isHandedOver whether it will be handed over: it then stays bound meanwhile
+   * @param isHandedOver whether it will be passed to programs; it then stays bound meanwhile
    */
   constructor(
     service: string,
@@ -89,8 +89,8 @@ export class Listener {
   }
 
   /**
-   * Lets `use` have the descriptor, and accepts no more: from now on the process that has a copy of it does. One that was
-   * not bound for this closes its own copy.
+   * Passes the descriptor to `use` and stops accepting: from now on the process with a copy of it accepts. A socket that
+   * cannot be paused is closed here.
    */
   handOver<T>(use: (fd: number) => T): T {
     this.#boundPort = this.port;
@@ -103,8 +103,7 @@ export class Listener {
   }
 
   /**
-   * For a connection that was made to reach the program, not wakeport: if it is accepted here after all, it is reset. Ends
-   * when disposed of.
+   * Resets a connection of wakeport to the program if this listener accepts it, until disposed.
    */
   disown({ localAddress, localPort }: net.Socket): Disposable {
     const end = endOf(localAddress, localPort);
@@ -146,7 +145,7 @@ export class Listener {
   #resume(): void {
     if (isSharedSocket(listenerFd(this.#server))) {
       const where = formatFront(this.#front);
-      throw new Error(`service "${this.service}": what its program left behind still listens on ${where}`);
+      throw new Error(`service "${this.service}": a process that its program started still listens on ${where}`);
     }
     resumeAccepting(this.#server, BACKLOG);
   }
@@ -192,7 +191,7 @@ export class Listener {
   }
 }
 
-/** A listener of both families shows an IPv4 address as an IPv6 one. */
+/** A dual-stack listener shows an IPv4 address as an IPv6 one. */
 function endOf(address: string = "", port: number = 0): string {
   return `${address.replace(/^::ffff:/, "")} ${port}`;
 }

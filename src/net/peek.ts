@@ -30,8 +30,8 @@ export interface Found<T> {
 
 export interface PeekOptions<T> {
   /**
-   * Tells what all bytes so far mean; undefined when that takes more. What it throws is thrown. It is called for each
-   * piece that arrives, with the same bytes in front: a reader of long input keeps its place and goes on from there.
+   * Parses all bytes so far; undefined if more are needed. Called for each piece that arrives, with all earlier bytes, so
+   * a reader of long input can continue where it stopped. Its errors are passed on.
    */
   readonly read: (bytes: Buffer) => Found<T> | undefined;
   /** In bytes. More are not read, also where they are there: what comes of it must not depend on how they came. */

@@ -116,7 +116,7 @@ class Relay {
     else socket.once("close", onClose);
   }
 
-  /** A reset after both streams ended with a TLS close cut nothing off. */
+  /** A reset after both streams ended with a TLS close loses no data. */
   get #endOfBoth(): RelayEnd {
     const isReset = this.#end === "client_reset" || this.#end === "upstream_reset";
     return isReset && this.#courses.in.isTlsClosed && this.#courses.out.isTlsClosed ? "clean" : this.#end;

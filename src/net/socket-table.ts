@@ -6,7 +6,7 @@ export type TableName = "tcp" | "tcp6" | "udp" | "udp6";
 
 /** A TCP socket that listens, and a UDP one that is not connected. */
 export const LISTENING = "0A";
-/** A TCP connection that is open in both directions, and one whose other end has sent its FIN. */
+/** States: open in both directions, and after a FIN of the peer. */
 export const ESTABLISHED = "01";
 export const CLOSE_WAIT = "08";
 export const UNCONNECTED = "07";
@@ -14,11 +14,11 @@ export const UNCONNECTED = "07";
 export interface SocketRow {
   /** Address and port as the kernel writes them: `0100007F:0015`. */
   readonly local: string;
-  /** The other end, in the same form. */
+  /** The peer, in the same form. */
   readonly remote: string;
   /** A number in two hexadecimal digits. */
   readonly state: string;
-  /** The number by which the system knows the socket; 0 while no process has it. */
+  /** Inode of the socket; 0 while no process has it. */
   readonly inode: number;
   /** Of UDP: datagrams that found the receive buffer full. */
   readonly dropped: number;
@@ -35,15 +35,15 @@ export function socketRows(name: TableName): SocketRow[] {
 }
 
 /**
- * The same, read while everything else goes on: the table is long on a busy machine.
+ * The same, asynchronously, because the table is long on a busy machine.
  *
- * @param pid whose network it is
+ * @param pid a process in the network namespace
  */
 export async function readSocketRows(name: TableName, pid: number | "self" = "self"): Promise<SocketRow[]> {
   return parse(await readFile(fileOf(name, pid), "latin1").catch(() => ""));
 }
 
-/** @returns the numbers of the sockets that a process has open; empty where this user may not see them */
+/** Returns the inodes of a process's open sockets; empty if this user may not read them. */
 export function socketInodes(pid: number | "self"): number[] {
   const folder = `/proc/${pid}/fd`;
   return namesIn(folder).flatMap((fd) => {
@@ -61,7 +61,7 @@ export function socketInodes(pid: number | "self"): number[] {
   });
 }
 
-/** @returns whether another process has a copy of one of our descriptors, as far as this user may see */
+/** Returns whether another process has a copy of this descriptor, among the processes that this user may read. */
 export function isSharedSocket(fd: number): boolean {
   const { ino } = fstatSync(fd);
   const processes = namesIn("/proc").filter((name) => /^\d+$/.test(name));

@@ -3,9 +3,9 @@
 const ALERT = 0x15;
 const APPLICATION_DATA = 0x17;
 const HEADER_LENGTH = 5;
-/** An encrypted alert of TLS 1.3, which looks like data: two bytes, the real type, and 16 bytes of authentication. */
+/** Length of an encrypted alert of TLS 1.3, which looks like data: two bytes, the real type, and a tag of 16 bytes. */
 const HIDDEN_ALERT_LENGTH = 19;
-/** The longest alert of TLS 1.2: two bytes in CBC blocks, with IV and a SHA-384 MAC. */
+/** Longest alert of TLS 1.2: two bytes in CBC blocks, with IV and a SHA-384 MAC. */
 const LONGEST_ALERT = 80;
 /** A close_notify that is not encrypted: a level, which does not matter, and the description 0. */
 const PLAIN_LENGTH = 2;

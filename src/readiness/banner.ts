@@ -2,7 +2,7 @@ import type { ProxyVersion } from "../net/proxy-header.ts";
 import { type Question, questionProbe } from "./exchange.ts";
 import { AnsweredError, type NamedProbe } from "./probe.ts";
 
-/** Servers delay their greeting on purpose: sendmail by `greet_pause`, Exim and Postfix by some seconds. */
+/** Mail servers delay their greeting: sendmail by `greet_pause`, Exim and Postfix by some seconds. */
 export const GREETING_MS = 30_000;
 
 /**

@@ -1,4 +1,4 @@
-/** What a probe sends to a server and reads from it, over one connection. */
+/** The exchange of a probe with a server over one connection. */
 import type net from "node:net";
 import { closeGracefully } from "../net/close.ts";
 import { dial } from "../net/dial.ts";
@@ -7,9 +7,9 @@ import { type ProxyVersion, proxyHeader } from "../net/proxy-header.ts";
 import { AnsweredError, afterHeader, type NamedProbe, until } from "./probe.ts";
 import { PROBE_DIAL_MS } from "./tcp.ts";
 
-/** No server sends more before its answer is known. */
+/** Limit of bytes that are read for an answer. */
 const MOST_BYTES = 64 * 1024;
-/** How long the end of an exchange may take, after the target counts as ready. */
+/** Time for the end of an exchange after the target counts as ready. */
 const LEAVE_MS = 1_000;
 
 /** The server closed the connection before a complete answer. */
@@ -26,7 +26,7 @@ export class Exchange {
     this.socket = socket;
     socket.on("data", (chunk: Buffer) => {
       this.#received = Buffer.concat([this.#received, chunk]);
-      // The rest waits in the system until some of it is used.
+      // The rest stays in the kernel until some of this is used.
       if (this.#received.length > MOST_BYTES) socket.pause();
       this.#wake();
     });
@@ -39,7 +39,7 @@ export class Exchange {
     }
   }
 
-  /** What broke the connection, if that is known. */
+  /** The error of the connection, if there was one. */
   get error(): Error | undefined {
     return this.#error;
   }
@@ -49,9 +49,9 @@ export class Exchange {
   }
 
   /**
-   * Reads until the bytes received so far have a meaning.
+   * Reads until `read` returns a value for the bytes received so far.
    *
-   * @throws ClosedError, AnsweredError after 64 KiB without a meaning, what `read` throws, the reason of `signal`
+   * @throws ClosedError, AnsweredError after 64 KiB without a value, errors of `read`, the reason of `signal`
    */
   async receive<T>(read: (bytes: Buffer) => Found<T> | undefined, signal: AbortSignal): Promise<T> {
     for (;;) {
@@ -86,13 +86,13 @@ export class Exchange {
   }
 }
 
-/** How a probe finds out, by one exchange, whether a server is ready. */
+/** A probe that finds out by one exchange whether a server is ready. */
 export interface Question {
-  /** For people: `redis PING`. */
+  /** For messages: `redis PING`. */
   readonly name: string;
   /** What the server has not done yet, after it accepted the connection: `has not greeted`. */
   readonly missing: string;
-  /** How long the server may take, in milliseconds. */
+  /** Deadline of the exchange, in milliseconds. */
   readonly limitMs: number;
   /** Takes the connection over before anything is received, for encryption; absent: it stays as it is. */
   secure?(socket: net.Socket): net.Socket;
@@ -102,7 +102,7 @@ export interface Question {
   leave?(exchange: Exchange, signal: AbortSignal): Promise<void>;
 }
 
-/** Asks a question on new connections to `port`, until the server is ready. */
+/** Repeats an exchange on new connections to `port` until the server is ready. */
 export function questionProbe(port: number, question: Question, send?: ProxyVersion): NamedProbe {
   const { name, missing, limitMs } = question;
   return {

@@ -6,10 +6,10 @@ import type { Question } from "./exchange.ts";
 import { readLine } from "./lines.ts";
 import { AnsweredError } from "./probe.ts";
 
-/** In characters. */
+/** Quoted part of a greeting, in characters. */
 const MOST_CITED = 100;
 
-/** A greeting may have several lines, `220-` and at last `220 `; the first one is enough. */
+/** Reads the first line. A greeting may have several: `220-`, and at last `220 `. */
 export function replyQuestion(protocol: "ftp" | "smtp"): Question {
   return {
     ...greetingOf(protocol),
@@ -18,11 +18,11 @@ export function replyQuestion(protocol: "ftp" | "smtp"): Question {
         const found = readLine(bytes);
         if (found !== undefined && !/^220(?:[- ]|$)/.test(found.value))
           throw new AnsweredError(`greets with "${escaped(found.value.slice(0, MOST_CITED))}"`);
-        // Left to be read again.
+        // `leave` reads the line again.
         return found && { value: found.value, used: 0 };
       }, signal);
     },
-    // Mail servers treat a client that sends before the last line as a source of spam.
+    // Mail servers reject a client that sends before the last line.
     leave: async (exchange, signal) => {
       await exchange.receive(readToLastLine, signal);
       exchange.send("QUIT\r\n");

@@ -9,7 +9,7 @@ import { AnsweredError, afterHeader, type NamedProbe, until } from "./probe.ts";
 import { PROBE_DIAL_MS } from "./tcp.ts";
 
 const ANSWER_MS = 5_000;
-/** How long the rest of an answer is read, so that a server is not cut off within its answer. */
+/** Time for the rest of an answer, so that the connection is not closed within it. */
 const BODY_MS = 1_000;
 
 export type HttpPart = Omit<Extract<ReadySpec, { readonly kind: "http" }>, "kind">;

@@ -1,6 +1,6 @@
 import type { Found } from "../net/peek.ts";
 
-/** Reads one line of text, and drops its end. Returns undefined if the line is incomplete. */
+/** Returns one line of text without its end, or undefined if it is incomplete. */
 export function readLine(bytes: Buffer): Found<string> | undefined {
   const end = bytes.indexOf("\n");
   if (end < 0) return undefined;

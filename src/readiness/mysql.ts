@@ -1,7 +1,7 @@
 /**
- * MySQL and MariaDB: ready when the server sends its handshake. A client that leaves then counts as a connection error, and
- * after `max_connect_errors` of them the server blocks the client's host. A refused login does not count, so the probe
- * tries to log in without a password, in the background.
+ * MySQL and MariaDB: ready when the server sends its handshake. A close after it counts as a connection error, and after
+ * `max_connect_errors` of them the server blocks the client's host. A refused login does not count, so the probe tries
+ * to log in without a password, in the background.
  */
 import { escaped } from "../net/escaped.ts";
 import type { Found } from "../net/peek.ts";
@@ -24,7 +24,7 @@ const COM_QUIT = Buffer.from([0x01]);
 const CAPABILITIES = 0x0000_0001 | 0x0000_0200 | 0x0000_8000 | 0x0008_0000;
 const MOST_PACKET_BYTES = 2 ** 24;
 const UTF8MB4 = 45;
-/** A login that is refused takes fewer. */
+/** Limit of packets for a login. */
 const MOST_PACKETS = 5;
 
 interface Packet {
@@ -35,7 +35,7 @@ interface Packet {
 export const mysqlQuestion: Question = {
   name: "mysql handshake",
   missing: "has not sent its handshake",
-  // It may look up the name of the client's address before.
+  // The server may resolve the client's address first.
   limitMs: GREETING_MS,
   ask: async (exchange, signal) => {
     const { payload } = await exchange.receive(peekPacket, signal);
@@ -90,7 +90,7 @@ function readPacket(bytes: Buffer): Found<Packet> | undefined {
   return { value: { number: bytes.readUInt8(3), payload: bytes.subarray(4, used) }, used };
 }
 
-/** Leaves the packet to be read again. */
+/** Reads a packet without consuming it. */
 function peekPacket(bytes: Buffer): Found<Packet> | undefined {
   const found = readPacket(bytes);
   return found && { value: found.value, used: 0 };

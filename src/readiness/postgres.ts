@@ -12,11 +12,11 @@ const USER = "postgres";
 const PROTOCOL_3 = 0x0003_0000;
 const CANNOT_CONNECT_NOW = "57P03";
 const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4]);
-/** Type and length. */
+/** Length of a message header: type and length. */
 const HEADER_LENGTH = 5;
 /** Longer messages are not sent before a login. */
 const MOST_BYTES = 32 * 1024;
-/** The first byte of a TLS alert, from a server that takes nothing but TLS. */
+/** First byte of a TLS alert, from a server that accepts only TLS. */
 const TLS_ALERT = 0x15;
 
 type Answer =
@@ -35,7 +35,7 @@ export function postgresQuestion(): Question {
       if (answer.kind === "error" && answer.code === CANNOT_CONNECT_NOW)
         throw new AnsweredError(`answers "${escaped(answer.message)}" (${CANNOT_CONNECT_NOW})`);
     },
-    // A server that waits for a password logs an error for any message but one.
+    // A server that waits for a password logs an error for any other message.
     leave: async (exchange) => {
       if (answer?.kind === "session") exchange.send(TERMINATE);
     },
@@ -70,7 +70,7 @@ export function readAnswer(bytes: Buffer): Found<Answer> | undefined {
   }
 }
 
-/** Fields of text, each with its letter before and a zero behind. */
+/** Fields of a message: a letter, text, and a zero byte. */
 function readError(body: Buffer): Answer {
   const fields = new Map(
     body

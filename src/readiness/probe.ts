@@ -11,7 +11,7 @@ import type { ProxyVersion } from "../net/proxy-header.ts";
  */
 const SHORTEST_MS = 5;
 const LONGEST_MS = 250;
-/** A server that answers may log each attempt: at most 20 in the first second, 1 a second after 20 s. */
+/** Limits attempts, which servers may log: at most 20 in the first second, 1 per second after 20 s. */
 const SHORTEST_ANSWERED_MS = 50;
 const LONGEST_ANSWERED_MS = 1_000;
 
@@ -72,17 +72,17 @@ export async function until(
   }
 }
 
-/** What the attempts so far have shown. */
+/** Results of the attempts so far. */
 interface Known {
-  /** The last answer that was not the awaited one. */
+  /** The last answer that did not show readiness. */
   answer?: unknown;
-  /** How the last finished attempt failed. */
+  /** Error of the last finished attempt. */
   failure?: unknown;
-  /** How far the attempt under way has come, if it said so. */
+  /** Progress of the current attempt, if reported. */
   underWay?: string | undefined;
 }
 
-/** A timeout names the last answer, and the last attempt if that got none: most timeouts come from a wrong port or path. */
+/** Describes a timeout by the last answer and the last attempt. Most timeouts come from a wrong port or path. */
 function explained(error: unknown, { answer, failure, underWay }: Known): unknown {
   if (!(error instanceof StartTimeoutError)) return error;
   const last = underWay ?? (failure === undefined ? undefined : messageOf(failure));

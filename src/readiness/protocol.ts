@@ -7,7 +7,7 @@ import { postgresQuestion } from "./postgres.ts";
 import type { NamedProbe } from "./probe.ts";
 import { redisQuestion } from "./redis.ts";
 
-/** Ready when the server on `port` answers as servers of `protocol` do when they are ready. */
+/** Ready when the server on `port` shows it in `protocol`. */
 export function protocolProbe(port: number, protocol: ProbedProtocol, send?: ProxyVersion): NamedProbe {
   return questionProbe(port, questionOf(protocol), send);
 }

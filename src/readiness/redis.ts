@@ -12,7 +12,7 @@ import { AnsweredError } from "./probe.ts";
 const PING = "*1\r\n$4\r\nPING\r\n";
 const NOT_READY = /^-(LOADING|MASTERDOWN)\b/;
 
-/** A server that closes the connection without an answer is asked by TLS next time, and then without again. */
+/** After a close without an answer, the next attempt uses TLS, and the one after that does not. */
 export function redisQuestion(): Question {
   let usesTls = false;
   return {
@@ -35,11 +35,11 @@ export function redisQuestion(): Question {
 }
 
 function encrypted(socket: net.Socket): tls.TLSSocket {
-  // PING is not a secret, and its answer decides nothing but readiness.
+  // PING is not a secret, so the certificate is not checked.
   return tls.connect({ socket, rejectUnauthorized: false });
 }
 
-/** Whether a server that closed the connection has taken part in a TLS handshake: it demands a client certificate. */
+/** Whether the server took part in a TLS handshake, and so demands a client certificate. */
 function speaksTls({ socket, error }: Exchange): boolean {
   const isAlert = error !== undefined && "code" in error && /^ERR_SSL_.*ALERT/.test(String(error.code));
   return isAlert || (socket instanceof tls.TLSSocket && socket.getProtocol() !== null && socket.bytesRead > 0);

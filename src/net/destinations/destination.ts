@@ -26,7 +26,7 @@ export interface Client {
   /** To be called when the way to what serves it is open: it no longer waits. */
   opened(facts?: OpenedFacts): void;
   /**
-   * To be called when that target was lost before a byte passed: the client waits for the next one.
+   * Called if the target is lost before a byte was relayed: the client waits for the next activation.
    *
    * @throws LimitError if no waiting slot is free
    */

@@ -27,13 +27,13 @@ import type { Client, Destination, Served } from "./destination.ts";
 
 /** Long enough for the kernel to try again when the upstream's backlog is full (after 1 s and 3 s). */
 const DIAL_MS = 10_000;
-/** How many times a client may lose the target before a byte passed; then it is refused. */
+/** Most losses of the target before the first byte; then the client is rejected. */
 const ATTEMPTS = 3;
 
-/** The target of a client went down before a byte passed. */
+/** The target went down before a byte was relayed to or from the client. */
 interface Loss {
   readonly error: ExitedError;
-  /** How long the client may wait for the next activation: the rest of its first wait, and the time it was connected. */
+  /** Limit of the wait for the next activation: the rest of the first wait, plus the time connected. */
   readonly leftMs: number;
 }
 
@@ -55,7 +55,7 @@ export interface ToTargetOptions {
 
 /** From the end of a page to the request with which its browser comes back for the site. */
 const BACK_MS = 2_000;
-/** How long the engine may take to report the end of a target after its connections ended. */
+/** Time for the engine to report the end of a target after its connections ended. */
 const NEWS_MS = 1_000;
 
 export class ToTarget implements Destination {
@@ -81,7 +81,7 @@ export class ToTarget implements Destination {
     return Promise.resolve();
   }
 
-  /** A target that goes down before the first byte passed costs the client only time: the next activation serves it. */
+  /** If the target goes down before the first byte was relayed, the next activation serves the client. */
   async serve(client: Client): Promise<Served> {
     for (let attempt = 1, lost: Loss | undefined; ; attempt += 1) {
       const served = await this.#serveOnce(client, lost?.leftMs).catch((error: unknown) => {
@@ -95,8 +95,8 @@ export class ToTarget implements Destination {
   }
 
   /**
-   * @param limitMs how long the client may still wait, at most; default: for one start
-   * @returns a loss if the target went down before a byte passed in either direction
+   * @param limitMs limit of the wait; default: the start timeout
+   * @returns a loss if the target went down before a byte was relayed in either direction
    */
   async #serveOnce(client: Client, limitMs?: number): Promise<Served | Loss> {
     const { socket, signal, meters } = client;
@@ -110,7 +110,7 @@ export class ToTarget implements Destination {
     const control = this.#join(client, upstream, lease);
     using held = new DisposableStack();
     held.use(control ?? lease);
-    // A close follows each error, and the relay handles that.
+    // A close follows each error. The relay handles it.
     upstream.on("error", () => {});
     const served = await settled(conversation, upstream);
     if (served !== undefined) {
@@ -211,9 +211,9 @@ export class ToTarget implements Destination {
   }
 
   /**
-   * Takes half of the remaining time at most: a failed dial is followed by a check of the target and another dial.
+   * Takes at most half of the remaining time, because a check of the target and another dial follow a failed dial.
    *
-   * @throws MovedAddressError when the target has another address by then: the old one may be another container's
+   * @throws MovedAddressError if the target's address changed meanwhile: another container may have the old one
    */
   async #dial(lease: Lease, deadline: Deadline, signal: AbortSignal): Promise<net.Socket> {
     using _place = await this.#options.pace.enter(signal);
@@ -234,7 +234,7 @@ export class ToTarget implements Destination {
   }
 }
 
-/** The error of a client whose deadline passed after a dial had failed: names that failure. */
+/** The error after the deadline of a client, with the failure of its last dial. */
 function explained(late: unknown, failure: unknown): StartTimeoutError {
   return new StartTimeoutError(`${messageOf(late)}: ${messageOf(failure)}`, { cause: failure });
 }
@@ -263,7 +263,7 @@ async function keep(held: Disposable, lost: AbortSignal): Promise<void> {
   await delay(BACK_MS, lost).catch(() => {});
 }
 
-/** Returns why the target went down, or undefined if it stays up for NEWS_MS. @param gone aborted when the client leaves */
+/** Returns why the target went down, or undefined if it stays up for NEWS_MS. @param gone aborted when the client ends */
 async function exitOf({ signal }: Lease, gone?: AbortSignal): Promise<ExitedError | undefined> {
   await delay(NEWS_MS, gone === undefined ? signal : AbortSignal.any([signal, gone])).catch(() => {});
   return signal.reason instanceof ExitedError ? signal.reason : undefined;

@@ -39,21 +39,21 @@ export function readClientHello(bytes: Buffer): ClientHello | undefined {
   return new ClientHelloReader().read(bytes);
 }
 
-/** Bytes before a record's content: kind, version, length. */
+/** Length of a record header: type, version, length. */
 const RECORD_HEAD = 5;
-/** Bytes before a message's content: kind, length. */
+/** Length of a message header: type, length. */
 const MESSAGE_HEAD = 4;
 
 /**
- * Reads one ClientHello that arrives in pieces. What follows it is not looked at. There may be thousands of small records,
- * so each is looked at once, and they are put together once, when all are there.
+ * Reads one ClientHello that arrives in pieces. A ClientHello can have thousands of small records, so each is read once,
+ * and they are joined once, when all have arrived.
  */
 export class ClientHelloReader {
-  /** Where the record begins that is not complete yet. */
+  /** Start of the first incomplete record. */
   #record = 0;
-  /** How many bytes of the message the records before it have. */
+  /** Bytes of the message in the complete records. */
   #length = 0;
-  /** The first bytes of the message, up to its content. */
+  /** Header of the message. */
   readonly #head: number[] = [];
 
   /** As `readClientHello`. @param bytes all that have arrived so far */
@@ -63,7 +63,7 @@ export class ClientHelloReader {
       const start = this.#record + RECORD_HEAD;
       if (bytes.length < start) return undefined;
       const size = bytes.readUInt16BE(start - 2);
-      if (size === 0 || size > LONGEST_RECORD) throw new ClientHelloError("a record of TLS has a wrong length");
+      if (size === 0 || size > LONGEST_RECORD) throw new ClientHelloError("a TLS record has an invalid length");
       const fragment = bytes.subarray(start, start + size);
       this.#readHead(fragment);
       const end = this.#end;
@@ -80,11 +80,11 @@ export class ClientHelloReader {
       const next = fragment[this.#head.length - this.#length];
       if (next === undefined) return;
       this.#head.push(next);
-      if (this.#head[0] !== CLIENT_HELLO) throw new ClientHelloError("the first message of TLS is no ClientHello");
+      if (this.#head[0] !== CLIENT_HELLO) throw new ClientHelloError("the first TLS message is not a ClientHello");
     }
   }
 
-  /** Where the message ends, counted from its own beginning. */
+  /** Length of the message with its header. */
   get #end(): number | undefined {
     const [kind, high, middle, low] = this.#head;
     if (kind === undefined || high === undefined || middle === undefined || low === undefined) return undefined;
@@ -92,7 +92,7 @@ export class ClientHelloReader {
   }
 }
 
-/** The content of the message that begins with the first record and ends at `end`, which is there. */
+/** Returns the content of the message, which starts in the first record and ends at `end`. */
 function messageIn(bytes: Buffer, end: number): Buffer {
   const fragments: Buffer[] = [];
   for (let [at, length] = [0, 0]; length < end; ) {

@@ -15,7 +15,7 @@ export interface Said {
 export const LONGEST_FIRST_WORDS: number = 16 * 1024;
 
 interface Speech {
-  /** A reader for one client. Nothing of what it reads is used up: what serves the client gets all of it. */
+  /** Creates a reader for one client. It consumes nothing: the destination gets all bytes. */
   readonly reader: () => (bytes: Buffer) => Found<Said> | undefined;
   readonly refuse: (reason: UnroutedReason, cause: unknown) => Buffer | undefined;
 }

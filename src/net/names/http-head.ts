@@ -52,14 +52,14 @@ export function readHttpHead(bytes: Buffer): HttpHead | undefined {
 
 type RequestLine = Pick<HttpHead, "method" | "target" | "version">;
 
-/** Reads one head that arrives in pieces. Each byte is searched once for the end of its line. */
+/** Reads one head that arrives in pieces. Each byte is searched once for an LF. */
 export class HttpHeadReader {
   #request: RequestLine | undefined;
-  /** Where the fields begin. */
+  /** Start of the fields. */
   #fields = 0;
-  /** Where the line begins whose end is missing. */
+  /** Start of the incomplete line. */
   #line = 0;
-  /** All before it has been searched for the end of that line. */
+  /** End of the searched part of that line. */
   #searched = 0;
 
   /** As `readHttpHead`. @param bytes all that have arrived so far */
@@ -89,7 +89,7 @@ export class HttpHeadReader {
     return request;
   }
 
-  /** The place of the next LF. */
+  /** Index of the next LF. */
   #lineEnd(bytes: Buffer): number | undefined {
     const end = bytes.indexOf(LF, this.#searched);
     this.#searched = end < 0 ? bytes.length : end + 1;
@@ -108,7 +108,7 @@ function requestIn(line: string): RequestLine {
   return { method, target, version };
 }
 
-/** All fields from here up to the blank line, which is there. */
+/** Reads all fields up to the blank line, which has arrived. */
 function headersIn(bytes: Buffer, from: number): HttpHeader[] {
   const headers: HttpHeader[] = [];
   for (let at = from; ; ) {
@@ -144,7 +144,7 @@ function isBlank(character: string | undefined): boolean {
   return character === " " || character === "\t";
 }
 
-/** A line that ends at this LF, without its end. */
+/** Returns the line that ends at this LF, without the line end. */
 function textOf(bytes: Buffer, from: number, end: number): string {
   return bytes.toString("latin1", from, end > from && bytes[end - 1] === CR ? end - 1 : end);
 }

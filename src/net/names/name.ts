@@ -13,7 +13,7 @@ export interface Names {
 /** For everybody who means nobody else, or says no name at all. */
 export const ANY = "*";
 
-/** Whether each name that `other` matches is matched by `pattern` as well. Both may be names or patterns. */
+/** Whether `pattern` matches each name that `other` matches. Both may be names or patterns. */
 export function covers(pattern: string, other: string): boolean {
   return pattern === ANY || pattern === other || (pattern.startsWith("*.") && other.endsWith(pattern.slice(1)));
 }

@@ -25,13 +25,13 @@ export function readCommand(bytes: Buffer): RedisCommand | "unknown" | undefined
   return new RedisCommandReader().read(bytes);
 }
 
-/** Reads one command that arrives in pieces. Each string of an array is looked at once it is complete, and not again. */
+/** Reads one command that arrives in pieces. Each string of an array is read once, when it is complete. */
 export class RedisCommandReader {
-  /** How many strings the array has. */
+  /** Number of strings in the array. */
   #count: number | undefined;
-  /** How many of them were read. */
+  /** Number of strings that were read. */
   #index = 0;
-  /** Where the next one begins. */
+  /** Start of the next string. */
   #at = 0;
   #name = "";
 

@@ -33,9 +33,9 @@ export interface Answerable {
 }
 
 /**
- * The commands at the start of what a client sent that can be answered now.
+ * Returns the commands at the start of the client's bytes that can be answered now.
  *
- * @param reader of the first one, which may have read the beginning of it before
+ * @param reader reader of the first command, which may have read its beginning before
  */
 export function answerable(bytes: Buffer, reader: RedisCommandReader = new RedisCommandReader()): Answerable {
   let length = 0;

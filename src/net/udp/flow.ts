@@ -84,7 +84,7 @@ export class Flow {
   #upstream: Upstream | undefined;
   #isOpen = false;
   #hasFailed = false;
-  /** Datagrams of the client, and those of the target. */
+  /** Numbers of datagrams from the client and from the target. */
   #asked = 0;
   #answers = 0;
   #timeoutMs: number;
@@ -100,7 +100,7 @@ export class Flow {
   /** Eviction rank of its slots; undefined while both sides send. */
   get rank(): Rank | undefined {
     const isSpent = this.#isOpen && this.#asked === 1 && this.#answers === 1;
-    // The first answer of TFTP is the beginning of a transfer.
+    // The first answer of TFTP begins a transfer.
     if (isSpent && !this.#options.isTftp) return ranks.spent;
     if (!this.#isOpen && !this.#hasFailed) return ranks.waiting;
     if (performance.now() - this.#lastAt >= IDLE_MS) return ranks.idle;
@@ -170,7 +170,7 @@ export class Flow {
     }
   }
 
-  /** @param refusedMs how long the target may refuse the first datagram, in milliseconds */
+  /** @param refusedMs time during which the target may refuse the first datagram, in milliseconds */
   async #serveWith(claim: Claim, refusedMs: number): Promise<FlowEnd> {
     const late = new AbortController();
     const { isTftp } = this.#options;

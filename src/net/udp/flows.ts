@@ -92,7 +92,7 @@ export class Flows {
   #begin(key: string, way: Way, client: Sender): Flow | undefined {
     const { limits, admit, sourceOf, meter } = this.#options;
     if (this.#draining.has(way)) return this.#refuse("closing");
-    // Chosen before admission, which uses up a token of a rate; taken afterwards, so that a denied client displaces no other.
+    // Chosen before admission, which uses a token of a rate; taken after it, so that a denied client evicts no other.
     const takeSlot = this.#slots.prepare({ service: "", source: sourceOf(client) });
     if (takeSlot === undefined) return this.#refuse("flows");
     const visit = admit(client, way);

@@ -1,25 +1,25 @@
 /**
- * TFTP: the server answers a request from a port of its own for this transfer, and the client goes on with that one.
- * To the client both are the front: it takes any port for the transfer's, and the front sends what follows on.
+ * TFTP: the server answers each request from a new port, and the transfer continues on that port. The client sees only
+ * the front, which forwards the transfer to the server's new port.
  *
  * @see RFC 1350, section 4
  */
 import type dgram from "node:dgram";
 import { bind, isCongested, newSocket, typeFor } from "./socket.ts";
 
-/** The port of TFTP. A front or a target with this port speaks it. */
+/** The port of TFTP. A flow uses TFTP if its front or target has this port. */
 export const TFTP_PORT = 69;
 
 const READ_REQUEST = 1;
 const WRITE_REQUEST = 2;
 
 /**
- * Local ports that requests are sent from. The system may give a port that may be shared to two sockets of this process
- * that have nothing to do with each other.
+ * Local ports of the sockets for requests. The system may assign a shareable port to two unrelated sockets of this
+ * process.
  */
 const requestPorts = new Set<number>();
 
-/** A socket that is to send requests, bound to a port that it alone has. @throws the system's error */
+/** Binds a socket for requests to a port that no other flow uses. @throws the system's error */
 export async function newRequestSocket(type: dgram.SocketType): Promise<dgram.Socket> {
   for (;;) {
     const socket = newSocket(type, { sharesPort: true });
@@ -38,17 +38,17 @@ export async function newRequestSocket(type: dgram.SocketType): Promise<dgram.So
 export interface TransferSocketOptions {
   /** The port of the socket that sends requests. */
   readonly localPort: number;
-  /** The server's address, as the system writes it. Datagrams of other senders are dropped. */
+  /** The server's address in the system's notation. Datagrams of other senders are dropped. */
   readonly address: string;
   readonly onAnswer: (datagram: Buffer) => void;
   readonly onUnsent: () => void;
 }
 
-/** The datagrams of one client's transfers. The connected socket that sends its requests hears only the port of those. */
+/** Datagrams of one client's transfers. The connected socket for requests receives only from the port of requests. */
 export class TransferSocket implements Disposable {
   readonly #socket: dgram.Socket;
   readonly #options: TransferSocketOptions;
-  /** Where the server is for the transfer; undefined until it has answered the request. */
+  /** The server's port for the transfer; undefined before its answer to the request. */
   #port: number | undefined;
 
   private constructor(socket: dgram.Socket, options: TransferSocketOptions) {
@@ -69,7 +69,7 @@ export class TransferSocket implements Disposable {
     return new TransferSocket(socket, options);
   }
 
-  /** Sends what belongs to a transfer. @returns whether it does: requests do not */
+  /** Sends a datagram of a transfer. @returns false for a request, which is not sent */
   send(datagram: Buffer): boolean {
     if (isRequest(datagram)) this.#port = undefined;
     if (this.#port === undefined) return false;

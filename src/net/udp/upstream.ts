@@ -16,7 +16,7 @@ export interface UpstreamOptions {
   /** Host or IP address. */
   readonly host: string;
   readonly port: number;
-  /** Whether it speaks TFTP, and so answers from other ports of its address; default: no. */
+  /** Whether it uses TFTP, which answers from other ports of its address; default: no. */
   readonly isTftp?: boolean;
   readonly signal: AbortSignal;
   readonly onAnswer: (datagram: Buffer) => void;

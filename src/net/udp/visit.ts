@@ -85,7 +85,7 @@ export class FlowVisit implements Visit {
     }
     return {
       address: lease.address,
-      // At its old address another container may answer by now.
+      // Another container may have the old address now.
       signal: AbortSignal.any([lease.signal, lease.moved]),
       verify: () => activator.verify(lease),
       [Symbol.dispose]: () => lease[Symbol.dispose](),

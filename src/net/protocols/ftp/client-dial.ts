@@ -3,8 +3,8 @@ import { abortable } from "../../../activation/abortable.ts";
 import { reset } from "../../reset.ts";
 
 /**
- * Connects to the data port of a client in active mode before the server connects. If the client's port refuses, the
- * server can be refused as well.
+ * Connects to the data port of a client in active mode before the server connects, so that the server can be refused if
+ * the client's port refuses.
  */
 export class ClientDial {
   readonly #dial: (signal: AbortSignal) => Promise<net.Socket>;
@@ -16,12 +16,12 @@ export class ClientDial {
     this.#dial = dial;
   }
 
-  /** Idempotent until `close`. @throws why the client cannot be reached */
+  /** Connects, unless connected before. @throws why the client cannot be reached */
   async open(): Promise<void> {
     await this.#socket();
   }
 
-  /** The connection, opened now if it is not open yet; the caller owns it. @throws the same, or the reason of `signal` */
+  /** Returns the connection, opened now if necessary; the caller owns it. @throws the same, or the reason of `signal` */
   async take(signal: AbortSignal): Promise<net.Socket> {
     try {
       const socket = await abortable(this.#socket(), signal);
@@ -33,7 +33,7 @@ export class ClientDial {
     }
   }
 
-  /** Resets the connection if it was not taken. The next call opens another one. */
+  /** Resets the connection if it was not taken. The next call opens a new one. */
   close(): void {
     if (this.#isTaken) return;
     this.#closed.abort(new Error("the data connection is not needed"));
@@ -44,7 +44,7 @@ export class ClientDial {
 
   #socket(): Promise<net.Socket> {
     this.#opening ??= this.#dial(this.#closed.signal).then((socket) => {
-      // Read into a bounded buffer, so that a reset is seen at once.
+      // Reading, into a bounded buffer, detects a reset at once.
       socket.on("error", () => {}).pause();
       socket.read(0);
       return socket;

@@ -10,7 +10,7 @@ const PATIENCE_MS = 60_000;
 /** Ports to which a server may still connect although their listener is closed. */
 const reserved = new Set<number>();
 
-/** Keeps a port from the listeners of other clients until it is disposed: the server could connect to the wrong one. */
+/** Reserves a port until disposed: no listener of another client gets it, because the server may connect to it. */
 export function reserve(port: number): Disposable {
   reserved.add(port);
   return { [Symbol.dispose]: () => reserved.delete(port) };

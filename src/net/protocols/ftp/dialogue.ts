@@ -30,11 +30,11 @@ export interface DataWays {
   /** For the server to a port of the client. @returns where the server gets to it; undefined when there is none */
   active(clientPort: number): Promise<Endpoint | undefined>;
   /**
-   * A transfer is about to begin: connects to the port of the client, if it named one. If that fails, the server is refused
-   * as well. Never rejects; undefined if there is nothing to wait for.
+   * Called before a transfer: connects to the client's port in active mode. If that fails, the server is refused. Never
+   * rejects; undefined if there is nothing to wait for.
    */
   reach(): Promise<void> | undefined;
-  /** The server refused the transfer: closes the connection to the client that was made for it. */
+  /** Called if the server refused the transfer: closes the connection to the client. */
   release(): void;
   /** Closes the one that was opened last, if nobody has come by it. */
   forget(): void;
@@ -70,7 +70,7 @@ const OTHER: Asked = { kind: "other" };
 const MOST_ASKED = 1_000;
 /** How long what follows an AUTH waits for the reply, which servers know at once. */
 const AUTH_MS = 60_000;
-/** Ports below are of the system's services, which a data connection has no business with (RFC 2577, 3). */
+/** Lower ports belong to services of the system and are not allowed for data connections (RFC 2577, 3). */
 const LOWEST_PORT = 1_024;
 
 /** Which commands a positive reply of that code can be for. */
@@ -82,7 +82,7 @@ const answeredBy: Readonly<Record<number, readonly Asked["kind"][]>> = {
 /** A server that is busy with something else says so, whatever it was asked. */
 const UNREFUSED: ReadonlySet<number> = new Set([421, 530]);
 
-/** Those that use a data connection (RFC 959, 4.1.3; RFC 3659, 7). */
+/** Commands that use a data connection (RFC 959, 4.1.3; RFC 3659, 7). */
 const TRANSFER_VERBS: ReadonlySet<string> = new Set(["RETR", "STOR", "STOU", "APPE", "LIST", "NLST", "MLSD"]);
 
 /** Those that name an address for the server to dial. */
@@ -231,7 +231,7 @@ export class Dialogue implements Disposable {
     say(Buffer.from(isPort ? `PORT ${writePort(near)}\r\n` : `EPRT ${writeEprt(near)}\r\n`));
   }
 
-  /** The server gets the command after the client was reached. Otherwise it could announce data that cannot arrive. */
+  /** Forwards the command after the client was reached. Otherwise the server could announce data that cannot arrive. */
   #readTransfer(bytes: Buffer, say: Say): Promise<void> | undefined {
     this.#ask({ kind: "transfer" });
     const reached = this.#options.ways.reach();
@@ -352,7 +352,7 @@ function isForRefused(code: number): boolean {
   return code >= 400 || code === 200 || (code >= 227 && code <= 229);
 }
 
-/** The number of a network protocol (RFC 2428, 2). */
+/** Number of the client's network protocol (RFC 2428, 2). */
 function protocolOf({ family }: Ip): "1" | "2" {
   return family === "ipv4" ? "1" : "2";
 }

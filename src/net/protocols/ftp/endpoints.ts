@@ -35,7 +35,7 @@ export function readEprt(argument: string): Endpoint | undefined {
   return ip !== undefined && isAlike && port <= 65_535 ? { ip, port } : undefined;
 }
 
-/** The network protocol that an argument of EPRT names (RFC 2428, 2). @returns undefined if it names none */
+/** Returns the network protocol in an argument of EPRT (RFC 2428, 2), or undefined. */
 export function eprtProtocol(argument: string): string | undefined {
   return /^ *([!-~])(\d+)\1/.exec(argument)?.[2];
 }

@@ -23,7 +23,7 @@ export class Lines {
   /** What came, of which the first `#given` bytes were given out. */
   #bytes = new GrowingBuffer();
   #given = 0;
-  /** All before it has been searched for the next newline. */
+  /** End of the part that was searched for a newline. */
   #searched = 0;
   /** Whether the start of a long line was given out, and not its end. */
   #isInLong = false;

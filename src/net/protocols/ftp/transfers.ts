@@ -39,7 +39,7 @@ export class Transfers implements DataWays {
   #awaited: Disposable | undefined;
   /** In active mode: the connection to the client's port, until the server connects. */
   #toClient: ClientDial | undefined;
-  /** The port that the server knows from the last PORT. */
+  /** The port in the last PORT command to the server. */
   #reserved: Disposable | undefined;
   #isOver = false;
 
