@@ -37,11 +37,16 @@ suite("transition()", () => {
 
 suite("Activator", () => {
   test("loses no claim and stops no target under one, in any order of events", async (t) => {
-    const property = fc.asyncProperty(schedules(), fc.boolean(), async ({ steps }, hasLadder) => {
-      using world = new World(hasLadder);
-      for (const { act, pick, ticks } of steps) await world.step(act, pick, ticks);
-      await world.calmDown();
-    });
+    const property = fc.asyncProperty(
+      schedules(),
+      fc.boolean(),
+      fc.boolean(),
+      async ({ steps }, hasLadder, isMeasured) => {
+        using world = new World(hasLadder, isMeasured);
+        for (const { act, pick, ticks } of steps) await world.step(act, pick, ticks);
+        await world.calmDown();
+      },
+    );
     await fc.assert(property, randomRuns(t, 1_000));
   });
 });
@@ -224,6 +229,8 @@ function weightOf(act: Act): number {
     case "stop answers":
     case "probe answers":
     case "look answers":
+    case "measurement finds use":
+    case "measurement finds none":
     case "time passes":
       return 40;
     case "start fails":

@@ -68,6 +68,7 @@ export class Referee implements Disposable {
   readonly #rejections = new Rejections();
   readonly #contradictions: unknown[] = [];
   #lastHeldMs = 0;
+  #lastDirectUseMs = Number.NEGATIVE_INFINITY;
   /** How many changes of state there had been when the target was last stopped. */
   #stopsDecided = 0;
 
@@ -90,6 +91,11 @@ export class Referee implements Disposable {
   /** To be called around everything that may end a use of the target. */
   noteUse(): void {
     if (this.#held.length > 0) this.#lastHeldMs = this.#stage.clock.nowMs;
+  }
+
+  /** To be called when a measurement that counts finds direct use. */
+  noteDirectUse(): void {
+    this.#lastDirectUseMs = this.#stage.clock.nowMs;
   }
 
   /** Whoever waits longest is granted first. */
@@ -126,6 +132,8 @@ export class Referee implements Disposable {
     if (decided?.event === "idle" && decided.from === "ready") {
       const idleMs = this.#stage.changedAtMs - this.#lastHeldMs;
       assert.ok(idleMs >= this.#limits.idleTimeoutMs, `stopped ${idleMs} ms after its last use`);
+      const unusedMs = this.#stage.changedAtMs - this.#lastDirectUseMs;
+      assert.ok(unusedMs >= this.#limits.idleTimeoutMs, `stopped ${unusedMs} ms after direct use was found`);
     }
     const isRetry = this.#stopsDecided === this.#stage.changes.length;
     this.#stopsDecided = this.#stage.changes.length;
@@ -144,19 +152,35 @@ export class Referee implements Disposable {
     const [starting, stopping] = [meant.length, openCalls(stops).length];
     assert.ok(starting + stopping <= 1, `${starting} starts and ${stopping} stops at a time`);
     const { view } = this.#stage.activator;
-    const isIdle = view.held === 0 && (view.state === "ready" || view.state === "paused");
-    // What somebody paused for good waits for nothing, unless it is being thawed for a client who has left meanwhile.
-    const mayWait = view.state === "paused" && !this.#limits.hasLadder;
-    if (!mayWait) assert.equal(view.idleDeadline !== undefined, isIdle, "idle timer");
+    const isMeasured = this.#stage.target.measurements.length > 0;
+    if (view.idleDeadline !== undefined) assert.ok(this.#isIdle, "idle timer in use");
+    else if (!isMeasured) this.#assertTimer();
+    const measuring = openCalls(this.#stage.target.measurements);
+    assert.ok(measuring.length <= 1, `${measuring.length} measurements at a time`);
     if (view.state === "asleep") assert.equal(view.held + view.waiting, 0);
     if (view.held > 0) assert.ok(["ready", "draining", "paused"].includes(view.state), `held while ${view.state}`);
     if (view.waiting > 0)
       assert.ok(view.state === "starting" || view.state === "stopping", `waits while ${view.state}`);
   }
 
+  get #isIdle(): boolean {
+    const { view } = this.#stage.activator;
+    return view.held === 0 && (view.state === "ready" || view.state === "paused");
+  }
+
+  /** An idle target has a timer, or is being measured. */
+  #assertTimer(): void {
+    const { view } = this.#stage.activator;
+    // What somebody paused for good waits for nothing, unless it is being thawed for a client who has left meanwhile.
+    if (view.state === "paused" && !this.#limits.hasLadder) return;
+    const isMeasuring = openCalls(this.#stage.target.measurements).length > 0;
+    assert.ok(!this.#isIdle || isMeasuring || view.idleDeadline !== undefined, "an idle target without a timer");
+  }
+
   assertSettled(): void {
     this.#rejections.throwAny();
     this.assertAlways();
+    this.#assertTimer();
     const { view } = this.#stage.activator;
     const { nowMs } = this.#stage.clock;
     if (view.state === "starting") {

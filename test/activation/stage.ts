@@ -87,12 +87,15 @@ export class Stage implements Disposable {
   readonly keptAwake: KeptAwakeReport[] = [];
   readonly stopFailures: { readonly error: Error; readonly retryMs: number }[] = [];
 
+  /** The probe of the target. */
+  readonly probe: Probe = (upstream, signal, onPending) => this.#probe(upstream.address, signal, onPending);
+
   constructor(changes: Partial<Policy> = {}, { clock, ...parts }: StageParts = {}) {
     this.clock = clock ?? new VirtualClock();
     this.activator = new Activator({
       ...parts,
       target: this.target,
-      probe: (upstream, signal, onPending) => this.#probe(upstream.address, signal, onPending),
+      probe: this.probe,
       policy: { ...policy, ...changes },
       services: ["web", "api"],
       observer: observer({

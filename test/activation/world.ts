@@ -4,6 +4,7 @@
  * the target. What must hold all the same is asserted after each step, and at the end, when the world has calmed down.
  */
 import assert from "node:assert/strict";
+import type { Policy } from "../../src/activation/activator.ts";
 import type { Exit } from "../../src/activation/errors.ts";
 import { KeptError, TargetError, UnhealthyError } from "../../src/errors.ts";
 import type { Sight } from "../../src/target/target.ts";
@@ -58,6 +59,10 @@ export const actNames = [
   "probe fails",
   "looks hang",
   "looks work",
+  "measurement finds use",
+  "measurement finds none",
+  "measurement fails",
+  "somebody reloads",
   "probes hang",
   "probes work",
   "calls give up late",
@@ -97,6 +102,10 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
   "look fails": (world, pick) => choose(openCalls(world.stage.target.looks), pick)?.reject(failure),
   "probe answers": (world, pick) => world.probeAnswers(pick),
   "probe fails": (world, pick) => choose(openCalls(world.stage.probes), pick)?.reject(new UnhealthyError("no")),
+  "measurement finds use": (world) => world.measured(["an exec session"]),
+  "measurement finds none": (world) => world.measured([]),
+  "measurement fails": (world) => world.measured(undefined),
+  "somebody reloads": (world, pick) => world.reload(pick),
   "looks hang": (world) => {
     world.stage.target.answersLooks = false;
   },
@@ -125,20 +134,28 @@ export class World implements Disposable {
   readonly claims: Claim[] = [];
   readonly #referee: Referee;
   readonly #hasLadder: boolean;
+  readonly #policy: Policy;
   /** The starts and stops that took effect. */
   readonly #took = new WeakSet<object>();
   /** The looks that the last hint led to, or may have; undefined when something changed after it. */
   #lookedSince: (() => readonly Call<Sight>[]) | undefined;
+  /** The measurements at the end of an idle timeout. Those at its beginning are only compared with. */
+  readonly #decisive = new WeakSet<object>();
   #openVerifies = 0;
   #isClosed = false;
 
-  constructor(hasLadder: boolean) {
+  constructor(hasLadder: boolean, isMeasured: boolean) {
     this.#hasLadder = hasLadder;
-    this.stage = new Stage({ idleTimeoutMs, minUptimeMs, ...(hasLadder && { sleep: "pause", deeper }) });
+    this.#policy = { ...policy, idleTimeoutMs, minUptimeMs, ...(hasLadder && { sleep: "pause", deeper }) };
+    this.stage = new Stage(this.#policy);
+    if (isMeasured) this.stage.target.measureUse();
     this.#referee = new Referee(this.stage, this.claims, { ...limits, hasLadder });
     const { target } = this.stage;
     target.hintsChanges = false;
     target.onLifeOver = (address) => this.#referee.endedLives.add(address);
+    target.onMeasurement = (call) => {
+      if (this.stage.activator.view.idleDeadline === undefined) this.#decisive.add(call);
+    };
     target.onChange = () => {
       this.#lookedSince = undefined;
     };
@@ -225,6 +242,25 @@ export class World implements Disposable {
     if (call?.before.up && call.before === this.stage.target.truth) call.resolve();
   }
 
+  /** @param uses undefined: it fails */
+  measured(uses: readonly string[] | undefined): void {
+    const [call] = openCalls(this.stage.target.measurements);
+    if (call === undefined) return;
+    const isUse = uses === undefined || uses.length > 0;
+    if (isUse && this.#decisive.has(call) && !call.signal.aborted) this.#referee.noteDirectUse();
+    if (uses === undefined) call.reject(failure);
+    else call.resolve(uses);
+  }
+
+  reload(pick: number): void {
+    const directTrafficBytes = pick % 2 === 0 ? undefined : 1_024;
+    this.stage.activator.configure({
+      probe: this.stage.probe,
+      services: ["web"],
+      policy: { ...this.#policy, ...(directTrafficBytes !== undefined && { directTrafficBytes }) },
+    });
+  }
+
   close(leaveRunning: boolean): void {
     const changes = this.stage.changes.length;
     const done = this.stage.activator.close({ drainMs, leaveRunning });
@@ -283,7 +319,9 @@ export class World implements Disposable {
     await stage.settle();
     // What somebody else paused stays as it is.
     const staysPaused = stage.state === "paused" && !this.#hasLadder;
-    await stage.advance(Math.max(idleTimeoutMs, minUptimeMs));
+    // Direct use that was found before the calm keeps it awake for one more idle timeout.
+    const wasMeasured = stage.target.measurements.length > 0;
+    await stage.advance(Math.max(idleTimeoutMs, minUptimeMs) + (wasMeasured ? idleTimeoutMs : 0));
     if (this.#hasLadder) await stage.advance(deeper.afterMs);
     assert.equal(stage.state, staysPaused ? "paused" : "asleep", "an unused target was not put to sleep");
     assert.equal(stage.target.truth.up, false);
@@ -301,6 +339,7 @@ export class World implements Disposable {
   #answerEverything(): void {
     const { target, probes } = this.stage;
     for (const look of openCalls(target.looks)) look.resolve(target.truth);
+    for (const measurement of openCalls(target.measurements)) measurement.resolve([]);
     if (openCalls(target.starts).length > 0) target.finishStart();
     if (openCalls(target.stops).length > 0) target.finishStop();
     for (let pick = 0; pick < openCalls(probes).length; pick += 1) this.probeAnswers(pick);

@@ -67,6 +67,8 @@ export class FakeTarget implements Target {
   /** What each of the stops was to do. */
   readonly sleeps: SleepAction[] = [];
   readonly looks: Call<Sight>[] = [];
+  /** What `asksAboutUse` has made of the questions what keeps the target awake. */
+  readonly measurements: Call<readonly string[]>[] = [];
 
   /** Starts succeed at once, stops after `stopTakesMs`. */
   isPrompt = false;
@@ -81,6 +83,16 @@ export class FakeTarget implements Target {
   /** Answers what uses the target without wakeport; absent: the target has no such use. */
   keptAwakeBy?: NonNullable<Target["keptAwakeBy"]>;
 
+  /** From now on what keeps the target awake is a call of its own. Nothing does while `answersLooks`. */
+  measureUse(): void {
+    this.keptAwakeBy = (_trafficBytes, signal) => {
+      const call = this.#open(this.measurements, signal);
+      this.onMeasurement(call);
+      if (this.answersLooks && call.isOpen) call.resolve([]);
+      return call.promise;
+    };
+  }
+
   /** What it has printed in its present life. */
   lines: readonly string[] = [];
 
@@ -91,6 +103,8 @@ export class FakeTarget implements Target {
   onChange: (before: Sight) => void = () => {};
   /** Runs when a life ends; what is frozen lives. */
   onLifeOver: (address: string) => void = () => {};
+
+  onMeasurement: (call: Call<readonly string[]>) => void = () => {};
 
   readonly #watchers = new Set<() => void>();
   readonly #followers = new Set<{ readonly onLine: (line: string) => void; readonly end: () => void }>();
