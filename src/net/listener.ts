@@ -1,8 +1,8 @@
 import net from "node:net";
 import { delay } from "../async.ts";
 import { BindError, codeOf, messageOf, takenBy } from "../errors.ts";
-import { bindPausable, listenerFd, pauseAccepting, resumeAccepting } from "../target/descriptor.ts";
 import { KEEP_ALIVE_MS } from "./dial.ts";
+import { bindPausable, listenerFd, pauseAccepting, resumeAccepting } from "./listening-socket.ts";
 import { reset } from "./reset.ts";
 import { isSharedSocket } from "./socket-table.ts";
 

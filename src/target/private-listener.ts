@@ -3,8 +3,8 @@ import { once } from "node:events";
 import net from "node:net";
 import { codeOf, messageOf, TargetError } from "../errors.ts";
 import { backlogOf } from "../net/backlog.ts";
+import { bindPausable, listenerFd, pauseAccepting } from "../net/listening-socket.ts";
 import { reset } from "../net/reset.ts";
-import { bindPausable, listenerFd, pauseAccepting } from "./descriptor.ts";
 
 /**
  * A listening socket for one program. This process binds it, keeps it open and never accepts on it, so its clients stay

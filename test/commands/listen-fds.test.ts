@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { suite, test } from "node:test";
-import { listenerFd } from "../../src/target/descriptor.ts";
+import { listenerFd } from "../../src/net/listening-socket.ts";
 import { temporaryFile, until } from "../support/program.ts";
 import { connect, freePort } from "../support/tcp.ts";
 import { fixture } from "../target/process-subject.ts";
