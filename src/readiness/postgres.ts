@@ -42,7 +42,7 @@ export function postgresQuestion(): Question {
   };
 }
 
-export function startupMessage(user: string): Buffer {
+function startupMessage(user: string): Buffer {
   const parameters = Buffer.from(`user\0${user}\0database\0${user}\0application_name\0wakeport\0\0`);
   const head = Buffer.alloc(8);
   head.writeUInt32BE(head.length + parameters.length, 0);

@@ -29,16 +29,6 @@ const LONGEST_RECORD = 2 ** 14;
 const SERVER_NAME = 0;
 const HOST_NAME = 0;
 
-/**
- * Reads the ClientHello that the bytes begin with, over as many records as it takes.
- *
- * @returns undefined while its end is missing
- * @throws ClientHelloError, as soon as that can be told
- */
-export function readClientHello(bytes: Buffer): ClientHello | undefined {
-  return new ClientHelloReader().read(bytes);
-}
-
 /** Length of a record header: type, version, length. */
 const RECORD_HEAD = 5;
 /** Length of a message header: type, length. */
@@ -56,7 +46,11 @@ export class ClientHelloReader {
   /** Header of the message. */
   readonly #head: number[] = [];
 
-  /** As `readClientHello`. @param bytes all that have arrived so far */
+  /**
+   * @param bytes all bytes that have arrived so far
+   * @returns undefined while the end of the message is missing
+   * @throws ClientHelloError
+   */
   read(bytes: Buffer): ClientHello | undefined {
     while (this.#record < bytes.length) {
       checkRecord(bytes, this.#record);

@@ -40,16 +40,6 @@ const TOKEN_START = /^[!#$%&'*+.^_`|~0-9A-Za-z-]/;
 const LF = 0x0a;
 const CR = 0x0d;
 
-/**
- * Reads the head that the bytes begin with.
- *
- * @returns undefined while its end is missing; how long to wait, and for how many bytes, is for the caller to say
- * @throws HttpHeadError, as soon as that can be told
- */
-export function readHttpHead(bytes: Buffer): HttpHead | undefined {
-  return new HttpHeadReader().read(bytes);
-}
-
 type RequestLine = Pick<HttpHead, "method" | "target" | "version">;
 
 /** Reads one head that arrives in pieces. Each byte is searched once for an LF. */
@@ -62,7 +52,11 @@ export class HttpHeadReader {
   /** End of the searched part of that line. */
   #searched = 0;
 
-  /** As `readHttpHead`. @param bytes all that have arrived so far */
+  /**
+   * @param bytes all bytes that have arrived so far; the caller limits their number and the time
+   * @returns undefined while the end of the head is missing
+   * @throws HttpHeadError
+   */
   read(bytes: Buffer): HttpHead | undefined {
     this.#request ??= this.#readRequestLine(bytes);
     if (this.#request === undefined) return undefined;

@@ -16,16 +16,11 @@ const BULK = 0x24;
 const CRLF_LENGTH = 2;
 
 /**
- * Reads the command at the start of what a client sent: an array of bulk strings, or a line of words.
- * https://redis.io/docs/latest/develop/reference/protocol-spec/
+ * Reads one command that arrives in pieces: an array of bulk strings, or a line of words. Each string of an array is read
+ * once, when it is complete.
  *
- * @returns undefined when it is not complete, "unknown" when it is not for us to understand
+ * @see https://redis.io/docs/latest/develop/reference/protocol-spec/
  */
-export function readCommand(bytes: Buffer): RedisCommand | "unknown" | undefined {
-  return new RedisCommandReader().read(bytes);
-}
-
-/** Reads one command that arrives in pieces. Each string of an array is read once, when it is complete. */
 export class RedisCommandReader {
   /** Number of strings in the array. */
   #count: number | undefined;
@@ -35,7 +30,10 @@ export class RedisCommandReader {
   #at = 0;
   #name = "";
 
-  /** As `readCommand`. @param bytes all that have arrived so far */
+  /**
+   * @param bytes all bytes that have arrived so far
+   * @returns undefined if the command is incomplete, "unknown" if its form is not supported
+   */
   read(bytes: Buffer): RedisCommand | "unknown" | undefined {
     if (bytes.length === 0) return undefined;
     return bytes[0] === ARRAY ? this.#readArray(bytes) : readLine(bytes);

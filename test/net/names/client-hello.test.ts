@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { before, suite, test } from "node:test";
 import tls from "node:tls";
 import fc from "fast-check";
-import { ClientHelloError, ClientHelloReader, readClientHello } from "../../../src/net/names/client-hello.ts";
+import { ClientHelloError, ClientHelloReader } from "../../../src/net/names/client-hello.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { eventually, PeerServer } from "../../support/tcp.ts";
 import { cuts, damage, numRuns, readInPieces } from "../fuzz.ts";
@@ -58,7 +58,7 @@ function newReader(): (bytes: Buffer) => unknown {
 
 const ascii = (text: string): number[] => [...Buffer.from(text, "latin1")];
 
-suite("readClientHello()", () => {
+suite("ClientHelloReader.read()", () => {
   const hellos = new Map<string, Buffer>();
   const wanted: Readonly<Record<string, readonly [tls.ConnectionOptions, name: string | undefined]>> = {
     "TLS 1.3": [{ servername: "app.test" }, "app.test"],
@@ -77,21 +77,24 @@ suite("readClientHello()", () => {
       const found = name === undefined ? {} : { serverName: name };
       for (const bytes of [hello, scattered(hello, [1]), scattered(hello, [3, 1, 200, 2])]) {
         for (let length = 0; length < bytes.length; length += 1) {
-          assert.equal(readClientHello(bytes.subarray(0, length)), undefined);
+          assert.equal(new ClientHelloReader().read(bytes.subarray(0, length)), undefined);
         }
-        assert.deepEqual(readClientHello(bytes), found);
+        assert.deepEqual(new ClientHelloReader().read(bytes), found);
         // What comes next may be a record of another kind.
-        assert.deepEqual(readClientHello(Buffer.concat([bytes, Buffer.from([20, 3, 3, 0, 1, 1])])), found);
-        assert.deepEqual(readClientHello(Buffer.concat([bytes, Buffer.from([23, 9])])), found);
+        assert.deepEqual(new ClientHelloReader().read(Buffer.concat([bytes, Buffer.from([20, 3, 3, 0, 1, 1])])), found);
+        assert.deepEqual(new ClientHelloReader().read(Buffer.concat([bytes, Buffer.from([23, 9])])), found);
       }
     });
   }
 
   test("reads a hello of 16 KiB, and one without extensions", () => {
     const long = made([serverName(ascii("app.test")), [21, new Array<number>(16_000).fill(0)]]);
-    assert.deepEqual(readClientHello(long), { serverName: "app.test" });
+    assert.deepEqual(new ClientHelloReader().read(long), { serverName: "app.test" });
     const body = [3, 1, ...new Array<number>(32).fill(7), 0, 0, 2, 0, 0x2f, 1, 0];
-    assert.deepEqual(readClientHello(Buffer.from([22, 3, 0, 0, body.length + 4, 1, 0, 0, body.length, ...body])), {});
+    assert.deepEqual(
+      new ClientHelloReader().read(Buffer.from([22, 3, 0, 0, body.length + 4, 1, 0, 0, body.length, ...body])),
+      {},
+    );
   });
 
   test("each record is looked at once, and they are put together once, in whatever pieces they come", (t) => {
@@ -133,7 +136,7 @@ suite("readClientHello()", () => {
   for (const [what, [bytes, isStranger = false]] of Object.entries(refused)) {
     test(`refuses ${what}`, () => {
       assert.throws(
-        () => readClientHello(bytes),
+        () => new ClientHelloReader().read(bytes),
         (error) => error instanceof ClientHelloError && error.isStranger === isStranger,
       );
     });

@@ -1,10 +1,10 @@
 /** Heads of HTTP requests, whole and in pieces. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { HttpHeadError, HttpHeadReader, readHttpHead, valuesOf } from "../../../src/net/names/http-head.ts";
+import { HttpHeadError, HttpHeadReader, valuesOf } from "../../../src/net/names/http-head.ts";
 
-function read(text: string): ReturnType<typeof readHttpHead> {
-  return readHttpHead(Buffer.from(text, "latin1"));
+function read(text: string): ReturnType<HttpHeadReader["read"]> {
+  return new HttpHeadReader().read(Buffer.from(text, "latin1"));
 }
 
 suite("the head of an HTTP request", () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { redis } from "../../../src/net/protocols/redis.ts";
-import { type RedisCommand, RedisCommandReader, readCommand } from "../../../src/net/protocols/redis-command.ts";
+import { type RedisCommand, RedisCommandReader } from "../../../src/net/protocols/redis-command.ts";
 import { answerable } from "../../../src/net/protocols/redis-loading.ts";
 import { randomRuns } from "../../activation/random.ts";
 import { checkLeaks } from "../../support/leaks.ts";
@@ -19,7 +19,7 @@ function array(...words: string[]): string {
 }
 
 function reading(text: string): RedisCommand | "unknown" | undefined {
-  return readCommand(Buffer.from(text, "latin1"));
+  return new RedisCommandReader().read(Buffer.from(text, "latin1"));
 }
 
 const bytes = fc.uint8Array({ maxLength: 12 }).map((word) => Buffer.from(word).toString("latin1"));
@@ -32,7 +32,7 @@ const commands: fc.Arbitrary<{ readonly text: string; readonly name: string }> =
   })),
 );
 
-suite("readCommand()", () => {
+suite("RedisCommandReader.read()", () => {
   const cases: Readonly<Record<string, string>> = {
     "*1\r\n$4\r\nPING\r\n": "PING",
     "*2\r\n$3\r\nget\r\n$0\r\n\r\n": "GET",
@@ -108,7 +108,7 @@ suite("readCommand()", () => {
     fc.assert(
       fc.property(fc.array(fc.oneof(part, bytes), { maxLength: 30 }), (parts) => {
         const sent = Buffer.from(parts.join(""), "latin1");
-        const found = readCommand(sent);
+        const found = new RedisCommandReader().read(sent);
         if (typeof found === "object") assert.ok(found.length > 0 && found.length <= sent.length);
         const { length, answers, isOver } = answerable(sent);
         assert.ok(length <= sent.length && answers <= length);

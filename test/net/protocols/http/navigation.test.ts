@@ -1,7 +1,7 @@
 /** Who is shown a page: what programs really send, word for word. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { readHttpHead } from "../../../../src/net/names/http-head.ts";
+import { HttpHeadReader } from "../../../../src/net/names/http-head.ts";
 import { acceptsHtml, navigationOf } from "../../../../src/net/protocols/http/navigation.ts";
 
 const CHROME_HTML =
@@ -46,9 +46,9 @@ const safari: Fields = {
   Connection: "keep-alive",
 };
 
-function head(fields: Fields, line = "GET / HTTP/1.1"): NonNullable<ReturnType<typeof readHttpHead>> {
+function head(fields: Fields, line = "GET / HTTP/1.1"): NonNullable<ReturnType<HttpHeadReader["read"]>> {
   const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
-  const read = readHttpHead(Buffer.from(`${line}\r\n${lines.join("")}\r\n`));
+  const read = new HttpHeadReader().read(Buffer.from(`${line}\r\n${lines.join("")}\r\n`));
   assert.ok(read);
   return read;
 }
