@@ -225,21 +225,26 @@ export class Connection {
         this.#isBound = isBound;
       };
       const client = { socket: this.#client, ...this.#ends, listener, signal, meters, opened, waitAgain, partsWith };
-      for (let { destination } = this.#route; ; ) {
-        try {
-          if (!this.#isIn) await this.#hear(destination, client);
-          signal.throwIfAborted();
-          this.#isIn = true;
-          return await destination.serve(client);
-        } catch (error) {
-          const next = error instanceof ClosedError && !isOpen ? this.#successorOf(destination) : undefined;
-          if (next === undefined) throw error;
-          if (this.#isBound()) throw new MovedError("the service was changed while the client waited");
-          destination = next;
-        }
-      }
+      return await this.#serveByRoute(client, () => isOpen);
     } finally {
       end();
+    }
+  }
+
+  /** Serves by the destination of the route. If a reload replaces it while the client waits, serves by the new one. */
+  async #serveByRoute(client: Client, isOpen: () => boolean): Promise<Served> {
+    for (let { destination } = this.#route; ; ) {
+      try {
+        if (!this.#isIn) await this.#hear(destination, client);
+        client.signal.throwIfAborted();
+        this.#isIn = true;
+        return await destination.serve(client);
+      } catch (error) {
+        const next = error instanceof ClosedError && !isOpen() ? this.#successorOf(destination) : undefined;
+        if (next === undefined) throw error;
+        if (this.#isBound()) throw new MovedError("the service was changed while the client waited");
+        destination = next;
+      }
     }
   }
 
