@@ -299,6 +299,8 @@ function logSleep(log: Log, report: SleepReport): void {
       { ...facts, exit_code: exit?.code, exit_signal: exit?.signal, ...(lastLines && { last_lines: lastLines }) },
       `${subject} crashed${describeExit(exit ?? {})}${outputOf(lastLines)}`,
     );
+  } else if (reason === "external" && exit?.code === 0 && exit.wasAsked !== true) {
+    log.info({ ...facts, exit_code: exit.code }, `${subject} exited with code 0`);
   } else if (reason === "external") {
     log.warn({ ...facts, exit_code: exit?.code }, `${subject} was stopped by another process`);
   } else log.info(facts, `${subject} is ${action === "pause" ? "paused" : "asleep"} (${reason})`);

@@ -185,6 +185,18 @@ suite("logObserver()", () => {
       "db: container db was stopped by another process",
     ],
     [
+      (observer) => observer.sleep({ ...sleep, reason: "external", action: "none", exit: { code: 0, wasAsked: true } }),
+      "warn",
+      "target.asleep",
+      "db: container db was stopped by another process",
+    ],
+    [
+      (observer) => observer.sleep({ ...sleep, reason: "external", action: "none", exit: { code: 0 } }),
+      "info",
+      "target.asleep",
+      "db: container db exited with code 0",
+    ],
+    [
       (observer) =>
         observer.sleep({
           ...sleep,
