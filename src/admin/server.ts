@@ -2,6 +2,7 @@ import http from "node:http";
 import type net from "node:net";
 import { BindError, messageOf, takenBy } from "../errors.ts";
 import { printableJson } from "../net/escaped.ts";
+import { bindReason } from "../net/listener.ts";
 import type { Tallied } from "../telemetry/tally.ts";
 import type { OpenConnection, ServiceDetails, StatusReport } from "./api.ts";
 import { rejectionOf } from "./guard.ts";
@@ -86,7 +87,8 @@ export class AdminServer {
     try {
       await promise;
     } catch (cause) {
-      const message = `the admin server cannot listen on ${host}:${port}: ${messageOf(cause)} (admin.listen)`;
+      const reason = bindReason(cause, "ss -ltnp");
+      const message = `the admin server cannot listen on ${host}:${port}: ${reason}; set "admin.listen" to another address`;
       throw new BindError(message, { cause, taken: takenBy(cause, { port }) });
     } finally {
       this.#server.off("error", reject);

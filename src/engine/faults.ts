@@ -215,8 +215,8 @@ function connectionFault(error: unknown, { url, hint }: EngineAddress): TargetEr
       return new TargetError("denied", `no permission to use the engine's socket at ${url}`, {
         ...options,
         remedy:
-          'run wakeport with the socket\'s group: in compose, group_add: ["${DOCKER_GID}"] with the number that ' +
-          "stat -c %g /var/run/docker.sock prints",
+          "run wakeport with the socket's group, whose number stat -c %g /var/run/docker.sock prints: in compose, " +
+          'user: "65532:NUMBER"; with systemd, SupplementaryGroups=docker',
       });
     case "ENOTFOUND":
     case "EAI_AGAIN":

@@ -1,7 +1,7 @@
 import { StartTimeoutError } from "../activation/errors.ts";
 import type { Probe } from "../activation/run.ts";
 import { delay } from "../async.ts";
-import { messageOf } from "../errors.ts";
+import { codeOf, messageOf } from "../errors.ts";
 import type { ProxyVersion } from "../net/proxy-header.ts";
 
 /**
@@ -85,11 +85,18 @@ interface Known {
 /** Describes a timeout by the last answer and the last attempt. Most timeouts come from a wrong port or path. */
 function explained(error: unknown, { answer, failure, underWay }: Known): unknown {
   if (!(error instanceof StartTimeoutError)) return error;
-  const last = underWay ?? (failure === undefined ? undefined : messageOf(failure));
+  const last = underWay ?? (failure === undefined ? undefined : withRemedy(failure));
   if (last === undefined) return error;
   const isLast = answer === undefined || (underWay === undefined && answer === failure);
   const told = isLast ? last : `${messageOf(answer)}; the last attempt: ${last}`;
   return new StartTimeoutError(`${error.message}: ${told}`, { cause: failure });
+}
+
+/** A refused port is the wrong one, or the program listens on the loopback address of its container. */
+function withRemedy(failure: unknown): string {
+  const message = messageOf(failure);
+  if (codeOf(failure) !== "ECONNREFUSED") return message;
+  return `${message} (nothing listens there: correct the port of the target, or let its program listen on 0.0.0.0)`;
 }
 
 /** All of `probes` must hold, each at least once, in any order; the first that fails for good ends all. */

@@ -140,7 +140,7 @@ suite("AdminServer", () => {
       assert.ok(error instanceof BindError);
       assert.match(
         error.message,
-        new RegExp(`admin server cannot listen on 127\\.0\\.0\\.1:${admin.port}.*EADDRINUSE`),
+        new RegExp(`admin server cannot listen on 127\\.0\\.0\\.1:${admin.port}: .*ss -ltnp.*set "admin\\.listen"`),
       );
       return true;
     });

@@ -3,9 +3,10 @@ import { suite, type TestContext, test } from "node:test";
 import { scheduler } from "node:timers/promises";
 import { StartTimeoutError } from "../../src/activation/errors.ts";
 import type { Upstream } from "../../src/activation/run.ts";
+import { dial } from "../../src/net/dial.ts";
 import { AnsweredError, all, type NamedProbe, until } from "../../src/readiness/probe.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
+import { eventually, freePort } from "../support/tcp.ts";
 
 checkLeaks();
 
@@ -180,5 +181,18 @@ suite("until() that is given up by a timeout", () => {
       name: "StartTimeoutError",
       message: "a was not ready within 1 s: connect ECONNREFUSED 10.0.0.1:81",
     });
+  });
+
+  test("names the remedy where the target refuses connections", async () => {
+    const port = await freePort();
+    const limit = new AbortController();
+    let count = 0;
+    const attempt = async (signal: AbortSignal): Promise<void> => {
+      count += 1;
+      if (count === 2) limit.abort(new StartTimeoutError("a was not ready"));
+      await dial({ host: "127.0.0.1", port, timeoutMs: 1_000, signal });
+    };
+    const refused = `a was not ready: connect ECONNREFUSED 127\\.0\\.0\\.1:${port} \\(nothing listens there: correct the port`;
+    await assert.rejects(until(attempt, limit.signal), { name: "StartTimeoutError", message: new RegExp(refused) });
   });
 });
