@@ -1,4 +1,4 @@
-/** Containers that are no targets, and the record of everything that happens to them. */
+/** Containers that wakeport must leave alone, and the record of everything that happens to them. */
 import type { Act, EngineEvent, TestContainer, TestEngine, Verb } from "../support/containers.ts";
 
 /** The server of a foreign container prints this for each connection. */
@@ -6,18 +6,25 @@ export const REACHED = "reached";
 
 /** Begins, ends, interrupts or changes a life of a container, or removes it. */
 const LIVES = /^(start|restart|stop|kill|die|oom|pause|unpause|destroy|rename|update)$/;
+const STOPS = /^(kill|pause)$/;
 
 /** The events that the acts of the test cause. */
-const EFFECTS: Readonly<Partial<Record<Verb, readonly string[]>>> = {
+const EFFECTS: Readonly<Record<Verb, readonly string[]>> = {
   start: ["start"],
+  stop: ["kill"],
+  restart: ["kill"],
+  kill: ["kill"],
+  pause: ["pause"],
+  unpause: [],
+  rename: [],
   remove: ["kill", "die", "destroy"],
 };
 
 export class Foreigners {
   readonly #engine: TestEngine;
   readonly #all = new Map<string, TestContainer>();
-  /** The one that the test itself starts or removes at this moment: the act is recorded when it is over. */
-  #busy: string | undefined;
+  /** Names of targets that a foreign container needs. */
+  readonly #needed = new Set<string>();
   readonly #reached: string[] = [];
 
   constructor(engine: TestEngine) {
@@ -29,35 +36,39 @@ export class Foreigners {
     return container;
   }
 
-  async start(container: TestContainer): Promise<void> {
-    this.#busy = container.id;
-    await container.start();
-    this.#busy = undefined;
+  /** From now on nobody but the test may stop or pause the target of that name. */
+  need(name: string): void {
+    this.#needed.add(name);
+  }
+
+  noLongerNeed(name: string): void {
+    this.#needed.delete(name);
   }
 
   async remove(container: TestContainer): Promise<void> {
     await this.#noteReached(container);
-    this.#busy = container.id;
     await container.remove();
-    this.#busy = undefined;
   }
 
-  /** What others than the test did to them, so far. */
+  /** What others than the test did, so far. Read while the test does nothing itself. */
   get offences(): readonly string[] {
     const { events, acts } = this.#engine;
     return events
-      .filter(({ id, action }) => this.#all.has(id) && id !== this.#busy && LIVES.test(action))
+      .filter(
+        ({ id, name, action }) =>
+          (this.#all.has(id) && LIVES.test(action)) || (this.#needed.has(name) && STOPS.test(action)),
+      )
       .filter((event) => !acts.some((act) => isCausedBy(event, act)))
-      .map(({ name, action }) => `foreign container ${name} got a ${action}`);
+      .map(({ name, action }) => `container ${name} got a ${action}`);
   }
 
-  /** How many of them run. */
+  /** How many foreign containers run. */
   async running(): Promise<number> {
     const awake = await Promise.all([...this.#all.values()].map((one) => one.isAwake()));
     return awake.filter(Boolean).length;
   }
 
-  /** Which of them were connected to, and how often. */
+  /** Which foreign containers were connected to, and how often. */
   async reached(): Promise<readonly string[]> {
     for (const one of this.#all.values()) if ((await one.state()) !== undefined) await this.#noteReached(one);
     return this.#reached;
@@ -72,5 +83,5 @@ export class Foreigners {
 function isCausedBy({ id, action, at }: EngineEvent, act: Act): boolean {
   // The margin is for rounding.
   const isThen = act.from - 1 <= at && at <= act.to + 1;
-  return act.id === id && isThen && EFFECTS[act.verb]?.includes(action) === true;
+  return act.id === id && isThen && EFFECTS[act.verb].includes(action);
 }

@@ -186,6 +186,7 @@ export class Scene implements AsyncDisposable {
 
   /** Removes the foreign container that keeps a target awake. */
   async removeDependent(): Promise<void> {
+    this.foreigners.noLongerNeed(`${this.#name}-web-1`);
     await this.foreigners.remove(there(this.#dependent));
   }
 
@@ -217,7 +218,7 @@ export class Scene implements AsyncDisposable {
     this.#dependent = await this.#foreign("2", { labels: this.#composeLabels("worker", "web:service_started:false") });
     this.#squatter = await this.#foreign("3", { network: other });
     const neighbour = await this.#foreign("4", { name: `${this.#name}-alpha-1` });
-    for (const one of [bystander, this.#dependent, this.#squatter, neighbour]) await this.foreigners.start(one);
+    for (const one of [bystander, this.#dependent, this.#squatter, neighbour]) await one.start();
 
     this.#addNamed("alpha", `${this.#name}-alpha`);
     this.#addNamed("ladder", `${this.#name}-ladder`, { sleep: LADDER });
@@ -225,6 +226,7 @@ export class Scene implements AsyncDisposable {
     // The engine takes the beginning of an id for a name.
     this.#addNamed("prefix", bystander.id.slice(0, ID_PREFIX));
     this.#addOfProject("web", "", ["api"]);
+    this.foreigners.need(`${this.#name}-web-1`);
     this.#addOfProject("api", "web:service_started:false");
     this.#addOfProject("app", "db:service_started:false");
     this.#addOfProject("db", "", ["app"]);
@@ -243,7 +245,7 @@ export class Scene implements AsyncDisposable {
     const shared = [...this.#services].filter(([service]) => service !== `made-${this.#id}`);
     this.#second = this.#stack.use(await Instance.create(new Map(shared)));
     await this.#first.start();
-    await this.foreigners.start(await this.#foreign("5", { labels: await this.#madeLabels(`made-${this.#id}`) }));
+    await (await this.#foreign("5", { labels: await this.#madeLabels(`made-${this.#id}`) })).start();
   }
 
   async #foreign(name: string, spec: Partial<ContainerSpec>): Promise<TestContainer> {

@@ -160,7 +160,7 @@ export class Steps {
     const fraction = (chance * labels.size) % 1;
     await disturbances.during(subject.disturbs, async () => {
       const copy = await this.#scene.copyOf(copied);
-      if (fraction < 0.7) await foreigners.start(copy);
+      if (fraction < 0.7) await copy.start();
       await scheduler.wait(fraction * 2 * LONGEST_PAUSE_MS);
       await foreigners.remove(copy);
     });
