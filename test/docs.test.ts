@@ -25,7 +25,7 @@ suite("the documents", () => {
     assert.deepEqual(broken, []);
   });
 
-  test("have the examples' form of the user of wakeport's container, and ask nobody to export a variable", () => {
+  test("use the user of the examples for wakeport's container, and need no exported variable", () => {
     const form = /^ *user: "\$\{DOCKER_GID:\+65532:\}\$\{DOCKER_GID:-0\}"/m;
     for (const file of ["README.md", "docs/install.md", "compose/web/compose.yaml", "compose/stack/compose.yaml"]) {
       assert.match(read(file), form, file);

@@ -208,7 +208,7 @@ suite("labels of different projects", () => {
   const narrow = { ports: "8080", host: "login.app.test" };
   const config = configOf("", 'names: "*"');
 
-  test("do not refine each other's patterns: the older container keeps its place", () => {
+  test("do not refine each other's patterns: the service of the older container stays", () => {
     for (const [first, second] of [
       [wide, narrow],
       [narrow, wide],
@@ -242,7 +242,7 @@ suite("labels of different projects", () => {
 });
 
 suite("docker.labels", () => {
-  test("names what is wrong", () => {
+  test("names the invalid value", () => {
     assert.throws(() => configOf("", "ports: 99-1"), /a range begins with the lower port: write "1-99"/);
     assert.throws(() => configOf("", "ports: 70000"), /a port is a number from 1 to 65535/);
     assert.throws(() => configOf("", "ports: http"), /"http" is no port/);

@@ -134,7 +134,7 @@ suite("the observer", () => {
     ]);
   });
 
-  test("is told which client caused a start, also one that came during a stop", async () => {
+  test("reports the client that caused a start, also one that connected during a stop", async () => {
     using stage = new Stage();
     const [first, second] = ["10.0.0.7:5512", "10.0.0.8:40000"].map((client) => ({ client, service: "ftp" }));
     const { signal } = new AbortController();
@@ -157,7 +157,7 @@ suite("the observer", () => {
     assert.equal(stage.activator.view.cause, "woken by 10.0.0.8:40000 through ftp");
   });
 
-  test("is told which dependent caused a start, and of no cause for a target that was found running", async () => {
+  test("reports the dependent that caused a start, and no cause for a target that was found running", async () => {
     using stage = new Stage();
     stage.activator.open();
     void stage.activator.acquire(new AbortController().signal, web);

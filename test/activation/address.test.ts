@@ -11,7 +11,7 @@ checkLeaks();
 const noRoute = new TargetError("no_route", "it shares no network with wakeport");
 
 suite("a target that moves", () => {
-  test("keeps its leases, and those who hold it reach it at the new address", async () => {
+  test("keeps its leases, which then have the new address", async () => {
     using stage = new Stage();
     const claim = await stage.wake();
     const { moved } = claim.lease!;
@@ -79,7 +79,7 @@ suite("a target that loses its address", () => {
     assert.equal(next.lease?.moved.aborted, false);
   });
 
-  test("for longer refuses clients with the reason, and lives on", async () => {
+  test("for longer rejects clients with the reason, and stays up", async () => {
     using stage = new Stage();
     const first = await stage.wake();
     stage.target.moveTo("", noRoute);

@@ -109,7 +109,7 @@ suite("a chain", () => {
     assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
   });
 
-  test("a dependency with a client of its own counts from that one", async () => {
+  test("a dependency with its own client counts from that client", async () => {
     using project = new Project({ web: { needs: ["db"] }, db: {} });
     const [first, second] = [project.stage("web").claim(), project.stage("db").claim()];
     await project.clock.settle();
@@ -134,7 +134,7 @@ suite("a chain", () => {
     assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
   });
 
-  test("a target that started for a client who left meanwhile is kept for its idle timeout", async () => {
+  test("a target that started for a client that is gone stays up for its idle timeout", async () => {
     using project = new Project({ web: { needs: ["db"] }, db: {} });
     project.stage("web").target.isPrompt = false;
     const client = project.stage("web").claim();
@@ -174,7 +174,7 @@ suite("use that does not pass through wakeport", () => {
     assert.equal(project.clock.pending, 0);
   });
 
-  test("does not count what a dependent exchanges in its end", async () => {
+  test("does not count traffic of a dependent during its stop", async () => {
     const long = { idleTimeoutMs: 2 * idleTimeoutMs };
     for (const policy of [{}, long]) {
       using project = new Project({ web: { needs: ["db"] }, db: { policy: { ...policy, directTrafficBytes: 0 } } });
@@ -418,7 +418,7 @@ suite("a companion", () => {
     assert.deepEqual(project.states, { web: "asleep", worker: "asleep", api: "asleep" });
   });
 
-  test("stays awake with a target that min_uptime, or use past wakeport, keeps awake", async () => {
+  test("stays awake with a target that min_uptime, or direct use, keeps awake", async () => {
     using project = new Project({ ...pair, web: { ...pair.web, policy: { minUptimeMs: 3 * idleTimeoutMs } } });
     const uses = ["an exec session"];
     project.stage("web").target.keptAwakeBy = () => Promise.resolve([...uses]);

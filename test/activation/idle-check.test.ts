@@ -18,7 +18,7 @@ async function idling(stage: Stage, uses: () => readonly string[]): Promise<void
 }
 
 suite("keptAwakeBy()", () => {
-  test("that finds something keeps an idle target awake, and status says what", async () => {
+  test("that finds use keeps an idle target awake, and status shows it", async () => {
     using stage = new Stage();
     await idling(stage, () => ["an exec session"]);
     await stage.advance(idleTimeoutMs * 3);
@@ -27,7 +27,7 @@ suite("keptAwakeBy()", () => {
     assert.deepEqual(stage.activator.view.keptAwakeBy, ["an exec session"]);
   });
 
-  test("is asked soon after the last lease and at the end of each idle timeout, and not in between", async () => {
+  test("is called soon after the last lease and at the end of each idle timeout, and not in between", async () => {
     using stage = new Stage();
     const askedAtMs: number[] = [];
     await idling(stage, () => {
@@ -38,7 +38,7 @@ suite("keptAwakeBy()", () => {
     assert.deepEqual(askedAtMs, [1_000, idleTimeoutMs, idleTimeoutMs * 2]);
   });
 
-  test("is not asked while a lease is held", async () => {
+  test("is not called while a lease is held", async () => {
     using stage = new Stage();
     let asked = 0;
     stage.target.keptAwakeBy = async () => {
@@ -50,7 +50,7 @@ suite("keptAwakeBy()", () => {
     assert.equal(asked, 0);
   });
 
-  test("that finds nothing more lets the target sleep after one more idle timeout", async () => {
+  test("that finds no further use lets the target sleep after one more idle timeout", async () => {
     using stage = new Stage();
     let uses: readonly string[] = ["an exec session"];
     await idling(stage, () => uses);
@@ -62,7 +62,7 @@ suite("keptAwakeBy()", () => {
     assert.equal(stage.state, "stopping");
   });
 
-  test("is reported once for as long as the reasons are as many", async () => {
+  test("is reported once while the number of reasons does not change", async () => {
     using stage = new Stage();
     let uses: readonly string[] = ["an exec session"];
     await idling(stage, () => uses);
@@ -75,7 +75,7 @@ suite("keptAwakeBy()", () => {
     );
   });
 
-  test("that cannot be answered keeps the target awake, and status says why", async () => {
+  test("that fails keeps the target awake, and status shows why", async () => {
     using stage = new Stage();
     stage.target.keptAwakeBy = () => Promise.reject(new Error("no answer"));
     const claim = await stage.wake();
@@ -115,7 +115,7 @@ suite("keptAwakeBy()", () => {
     assert.equal(stage.state, "stopping");
   });
 
-  test("is asked again before the second step of a sleep", async () => {
+  test("is called again before the second step of a sleep", async () => {
     using stage = new Stage({ sleep: "pause", deeper: { afterMs: 10_000, action: "stop" } });
     let uses: readonly string[] = [];
     await idling(stage, () => uses);

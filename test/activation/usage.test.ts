@@ -7,7 +7,7 @@ import { randomRuns } from "./random.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
 suite("Usage", () => {
-  test("follows a chain, and knows when the last client left", async () => {
+  test("follows a chain, and has the time of the last use", async () => {
     using clock = new VirtualClock();
     const [web, api, db] = [new Usage(), new Usage(), new Usage()];
     api.addUser(web);
@@ -30,7 +30,7 @@ suite("Usage", () => {
     );
   });
 
-  test("a cycle that no client leads to is not in use", () => {
+  test("a cycle without a client is not in use", () => {
     const [a, b, c] = [new Usage(), new Usage(), new Usage()];
     b.addUser(a);
     c.addUser(b);
@@ -63,7 +63,7 @@ suite("Usage", () => {
     second[Symbol.dispose]();
   });
 
-  test("is what clients lead to, in any order of claims and clients", (t) => {
+  test("is what clients claim directly or through others, in any order of claims and clients", (t) => {
     const node = fc.nat(5);
     const step = fc.oneof(
       fc.record({ act: fc.constant("client" as const), node }),

@@ -78,7 +78,7 @@ suite("the Host of a request to the admin server", () => {
     });
   });
 
-  test("may be absent with HTTP/1.0, which no browser speaks", async () => {
+  test("may be absent with HTTP/1.0, which no browser uses", async () => {
     await withAdmin(async (ask) => assert.equal(statusOf(await ask("GET /metrics HTTP/1.0")), 200));
   });
 

@@ -102,7 +102,7 @@ suite("AdminServer", () => {
     assert.deepEqual((await admin.ask("/healthz", { method: "HEAD" })).body, "");
   });
 
-  test("silent connections make room, the oldest first; one with a request is answered", async (t) => {
+  test("silent connections are evicted, oldest first; one with a request is answered", async (t) => {
     await using admin = await running();
     const silent = Array.from({ length: 200 }, () => connecting(admin.port));
     t.after(() => silent.forEach((client) => client.reset()));

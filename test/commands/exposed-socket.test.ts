@@ -112,7 +112,7 @@ suite("programs of a wakeport that is in the group of the engine's socket", { ..
     assert.match(await lab.check(as), warning);
   });
 
-  test("are told of once when a reload brings the first of them", async () => {
+  test("are reported once when a reload adds the first of them", async () => {
     await using lab = await Lab.with(`{ ports: ["127.0.0.1:${await freePort()}"], builtin: echo }`);
     await lab.run([...NOBODY, `--groups=${GROUP}`]);
     const warnings = (): number => lab.output.split("docker.socket_exposed").length - 1;
@@ -128,13 +128,13 @@ suite("programs of a wakeport that is in the group of the engine's socket", { ..
     ["its primary group", ["--reuid=65534", `--regid=${GROUP}`, "--clear-groups"], `group ${GROUP}`],
     ["root without the right to change groups", ["--bounding-set=-setgid", "--inh-caps=-setgid"], "user 0 (root)"],
   ] as const) {
-    test(`are told of by \`check\` when it has the socket by ${what}`, async () => {
+    test(`are reported by \`check\` if it has the socket by ${what}`, async () => {
       await using lab = await Lab.with((await shower()).service);
       assert.match(await lab.check(as), new RegExp(`without its own ${RegExp.escape(way)}\\.`));
     });
   }
 
-  test("are no matter where none can use the socket, or there is no program", async () => {
+  test("are not reported if none can use the socket, or there is no program", async () => {
     await using lab = await Lab.with((await shower()).service);
     assert.equal(await lab.check([...NOBODY, "--groups=4243"]), "");
     await using idle = await Lab.with(`{ ports: ["127.0.0.1:${await freePort()}"], container: web }`);

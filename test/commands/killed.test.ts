@@ -9,7 +9,7 @@ import { Program, temporaryFile, until } from "../support/program.ts";
 import { connect, freePort, type Peer } from "../support/tcp.ts";
 import { runs } from "../target/process-subject.ts";
 
-/** Tells its pid and those of two more members of its group, then serves; the first argument says where. */
+/** Prints its pid and those of two more members of its group, then serves on the port in its first argument. */
 const server = `const { spawn } = require("node:child_process");
 const others = [1, 2].map(() => spawn("sleep", ["600"], { stdio: "ignore" }).pid);
 if (process.argv[2] === "stubborn") process.on("SIGTERM", () => {});
@@ -66,7 +66,7 @@ suite("a wakeport that is killed", () => {
       () => `command: [${process.execPath}, -e, ${JSON.stringify(server)}, handed], activation: listen_fds`,
     ],
   ] as const) {
-    test(`takes the whole group of ${what} with it, and the next one serves`, async () => {
+    test(`ends the whole group of ${what}, and the next wakeport serves`, async () => {
       const [port, own] = [await freePort(), await freePort()];
       await using wakeport = await start(`  it: { ports: ["127.0.0.1:${port}"], process: { ${target(own)} } }\n`);
       const first = await wakeport.next();
@@ -84,7 +84,7 @@ suite("a wakeport that is killed", () => {
     });
   }
 
-  test("takes a program with it that was handed a front: the next one could not bind the port", async () => {
+  test("ends a program that holds a front, so that the next wakeport can bind the port", async () => {
     const port = await freePort();
     const command = JSON.stringify([process.execPath, "-e", server, "front"]);
     await using wakeport = await start(
@@ -100,7 +100,7 @@ suite("a wakeport that is killed", () => {
     after.peer[Symbol.dispose]();
   });
 
-  test("has a group that ignores SIGTERM killed after its grace", async () => {
+  test("kills a group that ignores SIGTERM after its grace", async () => {
     const [port, own] = [await freePort(), await freePort()];
     const command = JSON.stringify([process.execPath, "-e", server, String(own), "stubborn"]);
     await using wakeport = await start(
@@ -132,7 +132,7 @@ suite("a wakeport that is killed", () => {
     await session.receives(10);
   });
 
-  test("does so although its watchdog was killed before", async () => {
+  test("ends them although the watchdog was killed before", async () => {
     const [port, own] = [await freePort(), await freePort()];
     const command = JSON.stringify([process.execPath, "-e", server, String(own)]);
     await using wakeport = await start(
@@ -148,7 +148,7 @@ suite("a wakeport that is killed", () => {
     await sleep(1_100);
     process.kill(watchdog, "SIGKILL");
     await until(() => !watchdogs().includes(watchdog) && watchdogs().length === 1, "the next watchdog");
-    // wakeport goes on, so it has told the next one the group.
+    // wakeport continues, so the next watchdog has the group.
     (await groupBehind(port)).peer[Symbol.dispose]();
     await kill(first);
     await until(() => !pids.some(runs), `the end of ${pids}`);

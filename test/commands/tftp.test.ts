@@ -74,7 +74,7 @@ suite("wakeport run with a TFTP server", { skip: await whyNot() }, () => {
     assert.deepEqual([...new Set(closed.map(({ outcome, end }) => `${outcome} ${end}`))], ["relayed idle"]);
   });
 
-  test("a client that goes on from one port uploads, downloads, and is told of errors", async () => {
+  test("a client that keeps its port uploads, downloads, and receives errors", async () => {
     await using bench = await start();
     const content = payload(100 * KIB);
     await using sent = await temporaryFile("sent", "");

@@ -24,7 +24,7 @@ function problems(services: string, more = ""): string[] {
 const web = "web: { ports: 1, container: web }";
 
 suite("a service without ports", () => {
-  test("is ready when it is up, or as it says; what defaults say of clients does not concern it", () => {
+  test("is ready when it is up, or as it sets; defaults about clients do not apply", () => {
     const defaults = "defaults: { ready: tcp, protocol: smtp, access: { allow: [] }, wake_on: first_byte }";
     const first = "web: { ports: 1, container: web, wake_on: connect }";
     const { services } = parse(
@@ -101,7 +101,7 @@ suite("a service without ports", () => {
   });
 });
 
-test("a service without ports has no network, so it agrees with those that wake the same container", () => {
+test("a service without ports has no network, so it does not conflict with others of the same container", () => {
   const [more, dialled] = ["more: { container: web, with: [api] }", "web: { ports: 1, container: web, network: back }"];
   assert.deepEqual(problems(`${dialled}, api: { ports: 2, container: api }, ${more}`), []);
 });

@@ -47,7 +47,7 @@ suite("the project example", { skip }, () => {
     await rm(path.dirname(override), { recursive: true });
   });
 
-  test("check accepts the configuration before anything runs, and knows which containers are missing", async () => {
+  test("check accepts the configuration before anything runs, and reports the missing containers", async () => {
     const plan = await compose("run", "--rm", "--no-deps", "wakeport", "check");
     assert.match(plan, /^\/etc\/wakeport\/wakeport\.yaml is valid\n/);
     assert.match(plan, /^ +worker +with web/m);
@@ -85,7 +85,7 @@ suite("the project example", { skip }, () => {
     await allSleep();
   });
 
-  test("without direct_traffic: ignore the worker is kept awake by its own traffic, and status says so", async () => {
+  test("without direct_traffic: ignore the worker is kept awake by its own traffic, and status shows it", async () => {
     const file = path.join(path.dirname(override), "config/wakeport.yaml");
     await writeFile(file, (await readFile(file, "utf8")).replace("direct_traffic: ignore", "direct_traffic: hold"));
     await compose("kill", "-s", "HUP", "wakeport");

@@ -108,7 +108,7 @@ engineTest("health checks do not keep a target awake", async (lab) => {
 engineTest("a quiet network with twenty neighbours does not keep a target awake", async (lab) => {
   const network = await lab.engine.network();
   const target = await lab.container({ program: echo(), network });
-  // Each looks for an address that nobody has: a broadcast a second that the target receives.
+  // Each sends ARP requests for an unused address: one broadcast a second that the target receives.
   const chatty: ContainerSpec = {
     command: ["sh", "-c", 'trap "exit 0" TERM; ping -i 1 $(hostname -i | sed "s/[0-9]*$/254/") & wait'],
     network,

@@ -184,7 +184,7 @@ print(len(ftp.nlst()))`;
     );
   });
 
-  test("active mode to a port that refuses: the server itself answers 425 at once, and the log says why", async () => {
+  test("active mode to a port that refuses: the server itself answers 425 at once, and the log shows why", async () => {
     await using ftp = await FtpBench.open();
     const script = `
 import socket

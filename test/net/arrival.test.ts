@@ -367,7 +367,7 @@ suite("many arrivals", () => {
     for (const other of others) other.reset();
   });
 
-  test("of one address make room for others first, though another one came earlier", async () => {
+  test("of the address with most are evicted first, though another one came earlier", async () => {
     await using shared = await SharedFront.open({ ...sites, slots: 8 });
     using early = shared.connect("127.0.0.2");
     await eventually("it is here", () => shared.arrivals.size === 1);

@@ -217,7 +217,7 @@ suite("Places to wait, when all are taken", () => {
   const [hog, other] = ["127.0.0.1", "127.0.0.2"];
 
   for (const limited of ["waiting", "slots"] as const) {
-    test(`(${limited}) go to a source that has fewer: the oldest that has said nothing makes room`, async () => {
+    test(`(${limited}) go to a source that has fewer: the oldest silent client is evicted`, async () => {
       await using server = await PeerServer.open({ onPeer: (peer) => peer.send("hello\n") });
       await using front = await Front.open({ upstream: server.port, [limited]: 6 });
       const peers = await front.clients(6);
@@ -252,7 +252,7 @@ suite("Places to wait, when all are taken", () => {
     }
   });
 
-  test("who has to go is told so in the words of its protocol", async () => {
+  test("an evicted client gets an error in its protocol", async () => {
     await using front = await Front.open({ upstream: 1, waiting: 2, protocol: smtp({ kind: "auto" }) });
     const [first, second] = await front.clients(2);
     using newcomer = await front.client(other);

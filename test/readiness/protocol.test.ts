@@ -242,7 +242,7 @@ suite("protocolProbe()", () => {
     assert.match(peer.text, /^PROXY UNKNOWN\r\n\*1/);
   });
 
-  test("waits for a silent server, says what is missing, and is given up at once", async () => {
+  test("waits for a silent server, reports what is missing, and aborts at once", async () => {
     const missing: Readonly<Record<ProbedProtocol, string>> = {
       redis: "has not answered PING yet",
       postgres: "has not answered a startup message yet",

@@ -38,7 +38,7 @@ async function refused(door: DataDoor, ip: Ip | undefined): Promise<string> {
 }
 
 suite("the door of data ports", () => {
-  test("lets in who has a control connection, on a slot of the process", async () => {
+  test("admits clients with a control connection, with a slot of the process", async () => {
     const { door, slots } = stage();
     const pass = await door.enter(alice);
     assert.equal(slots.taken, 1);
@@ -47,7 +47,7 @@ suite("the door of data ports", () => {
     assert.equal(slots.taken, 0);
   });
 
-  test("keeps out everybody else, without a slot", async () => {
+  test("denies all others, without a slot", async () => {
     const { door, slots } = stage();
     assert.equal(await refused(door, bob), "no_control");
     assert.equal(await refused(door, undefined), "no_control");

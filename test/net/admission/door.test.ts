@@ -243,7 +243,7 @@ suite("Door, with a queue", () => {
     assert.equal(abuser[1]!.fate, "in");
   });
 
-  test("when all places to wait are taken, a source that has more than the newcomer's loses its oldest", async (t) => {
+  test("when all waiting slots are taken, a source with more than the new client's loses its oldest", async (t) => {
     const stage = new Stage(t, { ...queue, connections: 1, waiting: 4 });
     const arrive = async (source: string, count: number) => {
       const clients = [];

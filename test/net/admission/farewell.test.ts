@@ -91,7 +91,7 @@ suite("Farewell", () => {
     await eventually("all were told", () => pairs.every(({ far }) => far.text === BANNER.toString()));
   });
 
-  test("a source that has most of the places makes room, though another one began earlier", async () => {
+  test("the source with most slots loses its oldest, though another one began earlier", async () => {
     const farewell = new Farewell({ most: 3, patienceMs: 60_000 });
     using early = await pair("127.0.0.2");
     using first = await pair();

@@ -17,7 +17,7 @@ interface Taken {
   readonly slot: Slot;
 }
 
-/** Places, with the names of those that were taken away. */
+/** Slots, with the names of the evicted ones. */
 class Stage {
   readonly slots: Slots;
   readonly evicted: string[] = [];
@@ -44,7 +44,7 @@ class Stage {
 }
 
 suite("Slots", () => {
-  test("refuse one more than their limit, by name", () => {
+  test("deny a client beyond their limit, with their name", () => {
     const { slots } = new Stage({ limit: 2, what: 'clients waiting for service "ftp"' });
     const holder = { service: "ftp", source: "10.0.0.1" };
     slots.take(holder);
@@ -58,7 +58,7 @@ suite("Slots", () => {
     assert.equal(slots.taken, 2);
   });
 
-  test("have a place again once one was given back, twice or once", () => {
+  test("have a free slot after one was disposed, once or twice", () => {
     const stage = new Stage({ limit: 1 });
     const first = stage.take("a");
     assert.throws(() => stage.take("a"), LimitError);
@@ -69,7 +69,7 @@ suite("Slots", () => {
     assert.equal(stage.slots.taken, 1);
   });
 
-  test("take the oldest idle one away, whose source it ever is", () => {
+  test("evict the oldest idle one of any source", () => {
     const stage = new Stage({ limit: 3 });
     stage.take("a");
     const [first, second] = stage.takeMany(2, "a", ranks.idle);
@@ -80,7 +80,7 @@ suite("Slots", () => {
     assert.equal(stage.slots.taken, 3);
   });
 
-  test("take none of those that wait for as many places as the newcomer would have", () => {
+  test("evict no waiting client whose source has as many as the new client's would have", () => {
     const stage = new Stage({ limit: 4 });
     stage.takeMany(4, "a", ranks.silent);
     assert.throws(() => stage.take("a"), LimitError);
@@ -89,7 +89,7 @@ suite("Slots", () => {
     assert.deepEqual(stage.evicted, ["a #1", "a #2"]);
   });
 
-  test("take what has got all first, then the idle, then the silent", () => {
+  test("evict spent ones first, then idle, then silent ones", () => {
     const stage = new Stage({ limit: 8 });
     const kinds = [ranks.waiting, ranks.silent, ranks.idle, ranks.spent];
     for (const kind of kinds) stage.takeMany(2, "a", kind);
@@ -100,7 +100,7 @@ suite("Slots", () => {
     assert.deepEqual(stage.evicted.slice(3), ["a #6", "a #3"]);
   });
 
-  test("take from the service, and then from the source, that has most", () => {
+  test("evict from the service with most, and there from the source with most", () => {
     const stage = new Stage({ limit: 7 });
     stage.takeMany(2, "a", ranks.idle, "small");
     stage.take("b", ranks.idle, "large");
@@ -110,7 +110,7 @@ suite("Slots", () => {
     assert.deepEqual(stage.evicted, ["c #4"]);
   });
 
-  test("ask at the moment, and leave what is kept", () => {
+  test("use the current rank, and never evict a kept slot", () => {
     const stage = new Stage({ limit: 2 });
     let rank: Rank | undefined;
     stage.take("a", () => rank);
@@ -158,7 +158,7 @@ suite("Slots", () => {
     assert.deepEqual([stage.evicted, stage.slots.taken], [[idle.name], 600]);
   });
 
-  test("shared by services: no source and no service can take all, and a third one finds a place", () => {
+  test("shared by services: no source and no service can take all, and a third one gets a slot", () => {
     const stage = new Stage({ limit: 80, services: () => 3 });
     const takeAll = (source: string, service: string): number => {
       for (let count = 0; ; count += 1) {
@@ -177,13 +177,13 @@ suite("Slots", () => {
     for (const service of ["dns", "ftp"]) assert.ok(takeAll(`only ${service}`, service) > 0);
   });
 
-  test("of one service alone can all be taken by several sources", () => {
+  test("of a single service can all be taken by several sources", () => {
     const stage = new Stage({ limit: 8, services: () => 1 });
     for (let source = 0; source < 8; source += 1) stage.take(`source ${source}`);
     assert.equal(stage.slots.taken, 8);
   });
 
-  test("a source that has its share displaces only its own, though others are idle", () => {
+  test("a source that has its share evicts only its own, though others are idle", () => {
     const stage = new Stage({ limit: 8, services: () => 1 });
     stage.take("b", ranks.idle);
     const own = stage.takeMany(6, "a", ranks.idle);
@@ -191,7 +191,7 @@ suite("Slots", () => {
     assert.deepEqual(stage.evicted, [own[0]?.name]);
   });
 
-  test("at random: never more than there are, and each given back once", (t) => {
+  test("at random: never more than there are, and each freed once", (t) => {
     const sources = ["a", "b", "c"];
     const services = ["web", "dns"];
     const step = fc.record({
@@ -203,7 +203,7 @@ suite("Slots", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, isShared) => {
         const limit = 10;
-        const slots = new Slots({ limit, what: "places", ...(isShared && { services: () => services.length }) });
+        const slots = new Slots({ limit, what: "slots", ...(isShared && { services: () => services.length }) });
         const open = new Map<Slot, Rank | undefined>();
         for (const { source, service, rank, leaves } of steps) {
           const holder = { source, service };

@@ -97,7 +97,7 @@ suite("ClientHelloReader.read()", () => {
     );
   });
 
-  test("each record is looked at once, and they are put together once, in whatever pieces they come", (t) => {
+  test("each record is read once, and all are joined once, in any pieces", (t) => {
     const long = made([serverName(ascii("app.test")), [21, new Array<number>(2_000).fill(0)]]);
     const scarce = scattered(long, [1]);
     const records = scarce.length / 6;

@@ -281,7 +281,7 @@ suite("Flows", () => {
     assert.equal(stage.reached, 3);
   });
 
-  test("whose one question was answered make room at once, before all others", async () => {
+  test("whose only datagram was answered are evicted first", async () => {
     using server = await UdpServer.open({ answer: (text) => (text === "no answer" ? undefined : text) });
     await using stage = await Stage.open({ upstream: server.port, flows: 4, isUp: true });
     using waiter = await stage.client();
@@ -300,7 +300,7 @@ suite("Flows", () => {
     assert.equal(stage.reached, 52);
   });
 
-  test("of a source that has more make room for one that has fewer, although they are in use", async () => {
+  test("of a source that has more are evicted for one that has fewer, although they are in use", async () => {
     await using stage = await Stage.open({ upstream: 1, flows: 4 });
     const clients = await Promise.all(Array.from({ length: 6 }, () => stage.client()));
     using other = await stage.client("127.0.0.1", "127.0.0.2");

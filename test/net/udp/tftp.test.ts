@@ -14,7 +14,7 @@ const REQUEST = "\0\x01file";
 const DATA = "\0\x03\0\x01";
 const ACK = "\0\x04\0\x01";
 
-/** Answers each request from a new socket, which says in its data what number it has, and echoes what it gets. */
+/** Answers each request from a new socket, which sends its number and echoes what it receives. */
 class Server implements AsyncDisposable {
   readonly transfers: dgram.Socket[] = [];
   readonly requests: number[] = [];
@@ -56,7 +56,7 @@ async function heard(client: UdpClient, text: string): Promise<void> {
 }
 
 suite("A flow of TFTP", () => {
-  test("goes on with the port that answered, and each request goes to the server's own", async () => {
+  test("continues with the port that answered, and each request goes to the server's port", async () => {
     await using server = await Server.open();
     await using stage = await Stage.open({ upstream: server.port, isTftp: true, isUp: true });
     using client = await stage.client();
@@ -89,7 +89,7 @@ suite("A flow of TFTP", () => {
     assert.deepEqual(client.received, [`${DATA}1`, "1 got word"]);
   });
 
-  test("is not mixed up with those of other clients", async () => {
+  test("receives no datagrams of other clients", async () => {
     await using server = await Server.open();
     await using stage = await Stage.open({ upstream: server.port, isTftp: true });
     const clients = await Promise.all(Array.from({ length: 50 }, () => stage.client()));

@@ -16,7 +16,7 @@ const [lowest = 32_768, highest = 60_999] = readFileSync("/proc/sys/net/ipv4/ip_
 const EVERY = 20;
 
 suite("DataListener", () => {
-  test("does not listen on a port that is reserved for a server that knows it", async () => {
+  test("does not listen on a reserved port", async () => {
     using reservations = new DisposableStack();
     // In pairs: the system may prefer ports of one parity.
     const isFree = (port: number): boolean => Math.floor(port / 2) % EVERY === 0;
