@@ -38,7 +38,7 @@ import { Usage } from "./usage.ts";
 import { isDenial, outcomeOf, sleepReasonOf, wasKept, wasRefused } from "./verdicts.ts";
 
 const LAST_LINES_MS = 2_000;
-/** How long a new connection waits for a look that is under way. */
+/** Time for which a new connection waits for a look under way. */
 const LOOKED_MS = 1_000;
 /** As many as anybody shows. */
 const TAIL_LINES = 100;
@@ -141,7 +141,7 @@ export class Activator {
   readonly #lookout: Lookout;
   readonly #stopper: Stopper;
   #sleep: { readonly reason: SleepReason; readonly action: SleepAction; readonly since: number } | undefined;
-  /** The stop under way follows a start, or an adoption, that failed. */
+  /** Whether the stop under way follows a failed start or adoption. */
   #stopsFailedStart = false;
 
   #leaveRunning = false;
@@ -272,8 +272,8 @@ export class Activator {
   }
 
   /**
-   * Waits until it is known what the last event about the target means: it may have moved. An engine that hangs does not
-   * hold the clients of a ready target for longer than LOOKED_MS.
+   * Waits for the look after the last event, because the target may have a new address. Limited by LOOKED_MS, so that a
+   * hanging engine does not hold the clients of a ready target.
    *
    * @throws the reason of `signal`
    */

@@ -51,7 +51,7 @@ export class IdleCheck {
     return this.#timer.deadline;
   }
 
-  /** When the last check found direct use, on the monotonic clock in milliseconds; -Infinity if none did. */
+  /** Time of the last check that found direct use, on the monotonic clock in milliseconds; -Infinity if none did. */
   get lastDirectUse(): number {
     return this.#lastDirectUse;
   }

@@ -20,7 +20,7 @@ export class Lookout {
     this.#options = options;
   }
 
-  /** Resolves when the look that is under way is over, and all that follow it; undefined when there is none. */
+  /** Resolves after the look under way and all that follow it; undefined if there is none. */
   get looking(): Promise<void> | undefined {
     return this.#looking?.promise;
   }

@@ -21,7 +21,7 @@ export const eventNames = [
   "exited", // went down by itself
   "lost", // went down by itself while it was being adopted
   "stopped", // our stop is done
-  "denied", // our stop was refused, by the engine or, after a failed start, because the target may not be stopped now
+  "denied", // our stop was refused by the engine, or by the stop rule after a failed start
   "kept", // our stop was refused: the target may not be stopped now
   "close", // the service ends
   "deadline", // the drain took too long

@@ -56,7 +56,7 @@ export class UpstreamCheck {
     });
   }
 
-  /** The target answers at another address from now on: a probe of the old one is given up for one of the new one. */
+  /** Sets the target's new address: a probe of the old address is replaced by one of the new address. */
   move(): void {
     this.#moved.abort();
   }
@@ -95,7 +95,7 @@ export class UpstreamCheck {
     }
   }
 
-  /** Probes the target until it answers. @returns false when it moved meanwhile */
+  /** Probes the target until it answers. @returns false if its address changed meanwhile */
   async #answers(upstream: Upstream, limit: AbortSignal): Promise<boolean> {
     const moved = new AbortController();
     this.#moved = moved;

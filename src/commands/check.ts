@@ -75,7 +75,7 @@ function remarkLines({ services }: Config): string[] {
   return lines.length === 0 ? [] : ["remarks:", ...lines];
 }
 
-/** Returns why `run` would refuse `docker.host`. DOCKER_HOST is not part of the file: a bad one is a remark. */
+/** Returns why `run` rejects `docker.host`. An invalid DOCKER_HOST is only a remark, because it is not in the file. */
 function unusableHost({ docker }: Config, env: Context["env"]): string[] {
   if (docker.host === undefined) return [];
   try {

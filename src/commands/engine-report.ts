@@ -55,7 +55,7 @@ interface Asking {
   readonly signal: AbortSignal;
 }
 
-/** Returns what keeps the container of these services from being woken, and settings of it that are likely mistakes. */
+/** Returns why the container of these services cannot be woken, and its settings that are probably mistakes. */
 async function problemsOf(
   services: readonly ContainerService[],
   { parts, around, collecting, signal }: Asking,

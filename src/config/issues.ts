@@ -103,7 +103,7 @@ function namesContainer(path: Path, value: unknown): boolean {
   return typeof container === "string" || at(container, ["service"]) !== undefined;
 }
 
-/** Top-level keys with keys of their own, apart from those of services. */
+/** Top-level keys that contain keys, except `services`. */
 const sections: readonly string[] = ["docker", "log", "shutdown", "admin"];
 
 /** Ways to be ready that need nothing said, and those that do. */
@@ -153,7 +153,7 @@ function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, value: u
   return [{ path, message, ...hintOf(isBare ? inQuotes(got as number | boolean) : hint) }];
 }
 
-/** Returns how to write a value that only looks different in other files; undefined if that is not known. */
+/** Returns how to write a value that has another form in other files, or undefined if unknown. */
 function exampleFor(path: Path, got: unknown): string | undefined {
   if (path.includes("ready") && typeof got === "string") {
     return got.startsWith("/") ? `{ http: ${got} }` : examples[got];

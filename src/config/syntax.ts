@@ -51,7 +51,7 @@ function wordsFor(code: ErrorCode): string | undefined {
   return code === "NON_STRING_KEY" ? "a key has to be text" : undefined;
 }
 
-/** @param around the character before the mistake, and its first one @param mistake the text that is marked */
+/** @param around the character before the mistake and its first character @param mistake the marked text */
 function hintFor(code: ErrorCode, around: string, mistake: string): string | undefined {
   switch (code) {
     case "MULTIPLE_DOCS":

@@ -51,7 +51,7 @@ export interface ContainerFacts {
   readonly networks: readonly ContainerNetwork[];
   /** Its published ports on the engine's machine. */
   readonly publishedPorts: readonly number[];
-  /** Ports that it was created to publish, also while it is down. */
+  /** Ports that it publishes when it runs. */
   readonly bindings: readonly PortBinding[];
   /** Containers whose namespaces or volumes it uses. */
   readonly links: readonly ContainerLink[];
@@ -75,7 +75,7 @@ export interface ContainerFacts {
   readonly dependsOn: readonly ComposeDependency[];
 }
 
-/** A port of a container, and the port of the engine's machine that leads to it: 0 if the engine chooses one. */
+/** A port of a container with its published port on the engine's machine, 0 if the engine chooses one. */
 export interface PortBinding {
   readonly protocol: string;
   readonly target: number;
@@ -197,7 +197,7 @@ function bindingsOf({ PortBindings }: Dockerode.HostConfig): PortBinding[] {
   });
 }
 
-/** `["NONE"]` switches the health check of the image off. */
+/** `["NONE"]` disables the health check of the image. */
 function hasTest(test: readonly string[] | null | undefined): boolean {
   return test != null && test.length > 0 && test[0] !== "NONE";
 }

@@ -92,7 +92,7 @@ function explained(error: unknown, { answer, failure, underWay }: Known): unknow
   return new StartTimeoutError(`${error.message}: ${told}`, { cause: failure });
 }
 
-/** A refused port is the wrong one, or the program listens on the loopback address of its container. */
+/** A port is refused if it is wrong, or if the program listens only on the loopback address of its container. */
 function withRemedy(failure: unknown): string {
   const message = messageOf(failure);
   if (codeOf(failure) !== "ECONNREFUSED") return message;

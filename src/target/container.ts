@@ -181,7 +181,7 @@ export class ContainerTarget implements Target {
     return [...reasons, ...uses, ...connections];
   }
 
-  /** Addresses of other targets that are paused. Their connections are open, but unused until wakeport wakes them. */
+  /** Addresses of paused targets. Their connections are open, but unused until wakeport wakes them. */
   get #pausedAddresses(): readonly string[] {
     const seen = [...new Set(this.#options.owners.values())].flatMap((owner) => owner.#seen ?? []);
     const networks = seen.filter(({ isPaused }) => isPaused).flatMap((facts) => facts.networks);

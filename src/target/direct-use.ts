@@ -21,7 +21,7 @@ export class DirectUse {
   }
 
   /**
-   * Returns the sessions and the traffic since the last call, one phrase each.
+   * Returns exec sessions and direct traffic since the last call, one phrase each.
    *
    * @param most bytes of direct traffic that do not count; undefined: traffic and connections do not count
    * @throws TargetError
@@ -60,9 +60,8 @@ export class DirectUse {
 }
 
 /**
- * Tells how many connections to a container are open while no client of wakeport is connected, silent ones too, in one
- * phrase. Empty if there are none, or where its network cannot be seen: from another container, or of another machine's
- * engine.
+ * Returns the number of open connections to a container, including silent ones, in one phrase. Empty if there are none, or
+ * its network is not visible: if wakeport runs in a container, or the engine on another machine.
  *
  * @param except addresses whose connections do not count
  */

@@ -35,11 +35,11 @@ export type Sight =
 /** How a target is put away: taken down with its grace or without, or frozen where it is. */
 export type SleepAction = "stop" | "kill" | "pause";
 
-/** When a target is asked what keeps it awake. */
+/** The moment of a call of `keptAwakeBy`. */
 export interface UseMoment {
-  /** Dependents keep the target awake: reasons against a stop are not examined, and connections may be theirs. */
+  /** Dependents hold the target: reasons against a stop are not examined, and connections may be theirs. */
   readonly isHeld?: boolean;
-  /** The traffic of the idle time was read before: it is not read again. */
+  /** The traffic of the idle timeout was read before and is not read again. */
   readonly isTrafficKnown?: boolean;
 }
 

@@ -29,7 +29,7 @@ end() {
 for one in $groups; do end "\${one%:*}" "\${one#*:}" & done
 wait`;
 
-/** A watchdog that ends sooner is not replaced before the next start of a process: the system may kill each one. */
+/** A watchdog that ends sooner is replaced only at the next start of a process, because the system may kill each one. */
 const STEADY_MS = 1_000;
 
 const env = { PATH: "/usr/local/bin:/usr/bin:/bin" };

@@ -12,7 +12,7 @@ import { Wakeport } from "./wakeport.ts";
 
 const IDLE_MS = 200;
 const GRACE_MS = 1_000;
-/** A client may come at any time from the end of the idle time until well after the kill. */
+/** A client may come at any time from the end of the idle timeout until well after the kill. */
 const WINDOW_MS = GRACE_MS + 500;
 const DEADLINE_MS = 60_000;
 

@@ -8,7 +8,7 @@ export function namedServer(name: string, port: number, note = ""): readonly str
   return ["sh", "-c", `trap "exit 0" TERM; nc -ll -p ${port} -e sh -c '${serve}' & wait`];
 }
 
-/** Enough that two of them in one idle time are more than the noise of a network. */
+/** Enough that two of them in one idle timeout are more than the noise of a network. */
 const LINE = "x".repeat(400);
 const LINE_EVERY_MS = 50;
 

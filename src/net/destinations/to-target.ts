@@ -194,7 +194,7 @@ export class ToTarget implements Destination {
     }
   }
 
-  /** From the grant to an open path, in line with the others. A target that moves meanwhile is dialled again. */
+  /** Connects to the target, at the service's pace. A target whose address changes meanwhile is dialled again. */
   async #reachUpstream(lease: Lease, deadline: Deadline, waiting: AbortSignal): Promise<net.Socket> {
     const signal = AbortSignal.any([waiting, lease.signal]);
     for (let failure: unknown; ; ) {
@@ -219,7 +219,7 @@ export class ToTarget implements Destination {
     using _place = await this.#options.pace.enter(signal);
     await this.#options.activator.looked(signal);
     const { address: host, port = this.#options.targetPort, moved } = lease;
-    if (host === "") throw new MovedAddressError("the target has no address at this moment");
+    if (host === "") throw new MovedAddressError("the target has no address now");
     const timeoutMs = Math.min(DIAL_MS, deadline.leftMs / 2);
     const upstream = await dial({ host, port, timeoutMs, signal: AbortSignal.any([signal, moved]) });
     try {
