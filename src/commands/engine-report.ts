@@ -9,6 +9,7 @@ import { ContainerTarget } from "../target/container.ts";
 import { bindingWarnings, healthcheckWarning } from "../target/container-warnings.ts";
 import { createEngine, createTarget, type EngineParts, keyOf, networkOf, type Surroundings } from "../targets.ts";
 import { type Observer, observer } from "../telemetry/observer.ts";
+import { likelyMeant } from "./missing-container.ts";
 
 const PING_MS = 2_000;
 /** Deadline for all containers together. */
@@ -71,8 +72,21 @@ async function problemsOf(
     return warningsOf(services, facts).map((warning) => `${names}: ${warning}`);
   } catch (error) {
     if (signal.aborted) return [`${names}: no answer within ${INSPECT_MS / 1000} s`];
-    return [`${names}: ${error instanceof Error ? sentenceOf(error) : messageOf(error)}`];
+    const meant = await meantBy(services, error, parts, signal);
+    const problem = error instanceof Error ? sentenceOf(error) : messageOf(error);
+    return [`${names}: ${meant === undefined ? problem : `${messageOf(error)}: ${meant}`}`];
   }
+}
+
+/** A suggestion is an extra: an engine that does not answer this question leaves the problem as it is. */
+async function meantBy(
+  [service]: readonly ContainerService[],
+  error: unknown,
+  parts: EngineParts,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (service === undefined || !(error instanceof TargetError) || error.fault !== "missing") return undefined;
+  return likelyMeant(service.target.reference, parts, signal).catch(() => undefined);
 }
 
 function warningsOf(services: readonly ContainerService[], facts: ContainerFacts): string[] {

@@ -89,3 +89,26 @@ test("check refuses a docker.host that run refuses, and only remarks on DOCKER_H
   assert.equal(remarked.code, 0);
   assert.match(remarked.stdout, /containers: not checked: .*unknown form/);
 });
+
+engineTest("check suggests the compose service that a missing container is likely to be", async (lab) => {
+  const project = `wakeport-check-${process.pid}`;
+  const service = `${project}-shop`;
+  const labels = { "com.docker.compose.project": project, "com.docker.compose.service": service };
+  await lab.container({ program: echo(), labels });
+  const services = {
+    named: { ports: [20_001], container: service },
+    slip: { ports: [20_002], container: { service: `${service}p`, project } },
+    strange: { ports: [20_003], container: { service: "strange", project } },
+  };
+  await using file = await temporaryFile("wakeport.yaml", JSON.stringify({ services }));
+  const { stdout } = await wakeport(["check", "-c", file.path], engineEnv());
+  assert.match(
+    stdout,
+    new RegExp(`named: .*does not exist: .*container: \\{ service: ${service}, project: ${project} \\}$`, "m"),
+  );
+  assert.match(
+    stdout,
+    new RegExp(`slip: .*has no container of service .*: did you mean service "${service}"\\?$`, "m"),
+  );
+  assert.match(stdout, /strange: .*has no container of service .*correct the names/m);
+});
