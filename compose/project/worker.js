@@ -2,7 +2,7 @@
 import pg from "pg";
 
 const pool = new pg.Pool({ max: 2 });
-pool.on("error", tell);
+pool.on("error", report);
 
 let known;
 
@@ -12,12 +12,12 @@ async function work() {
     if (rows[0].products !== known) process.stdout.write(`found ${rows[0].products} products\n`);
     known = rows[0].products;
   } catch (error) {
-    tell(error);
+    report(error);
   }
   setTimeout(work, 100);
 }
 
-function tell(error) {
+function report(error) {
   process.stderr.write(`${error.message}\n`);
 }
 

@@ -20,8 +20,8 @@ interface Handle {
 /**
  * Returns the descriptor of a listening socket, to be passed to a child.
  *
- * A child that gets it as descriptor 0, 1 or 2 makes it blocking for this process, too: an accept without a client would
- * never return. So the caller must close or pause the server in the same turn of the event loop.
+ * A child that gets it as descriptor 0, 1 or 2 makes it blocking for this process, too. Close or pause the server in the
+ * same turn of the event loop, because an accept without a client would never return.
  *
  * @throws Error when the server does not listen
  */

@@ -61,12 +61,10 @@ interface Shortage {
 }
 
 /**
- * Counts slots. At the process's limit of open files the system would accept and drop clients silently, so wakeport stays
- * below it and denies them.
+ * Counts slots, so that wakeport stays below the limit of open files, at which the system drops clients silently.
  *
- * When all are taken, a new client gets an offered slot: the lowest rank, then the service with most slots, then the
- * source with most, then the oldest. A waiting client is evicted only if its service, or source, keeps at least as many
- * slots as the new client's then has (max-min fairness).
+ * When all are taken, a new client evicts an offered one: the lowest rank, then the service with most slots, then the
+ * source with most, then the oldest. See `#mayTake` for waiting clients.
  */
 export class Slots {
   readonly #options: SlotsOptions;
@@ -168,7 +166,7 @@ export class Slots {
     }
   }
 
-  /** The holder must keep at least as many slots as the newcomer then has, or the two would evict each other in turn. */
+  /** A waiting client is evicted only if its holder keeps as many slots as the newcomer then has (max-min fairness). */
   #mayTake(newcomer: Holder, holder: Holder, rank: Rank): boolean {
     if (rank <= ranks.idle) return true;
     const isSame = newcomer.service === holder.service;

@@ -2,9 +2,8 @@
  * Hands the listening socket itself to a program, once, as inetd does with "wait": the program accepts the first client
  * and all that follow, until it ends; then wakeport accepts again, the clients in the backlog first.
  *
- * Node reports no client without accepting it. So the first one is accepted, and reaches the program by a connection of
- * our own to the same port. Accepting stops in the turn in which the program gets its copy of the socket: the program
- * makes it blocking, and an accept of ours that finds no client would never return.
+ * Node accepts the first client to report it, so that client reaches the program by a connection of wakeport to the same
+ * port. See listenerFd() for why accepting stops in the same turn in which the program gets the socket.
  */
 import type net from "node:net";
 import { abortable } from "../../activation/abortable.ts";
