@@ -16,6 +16,9 @@ import { planLines } from "./plan.ts";
 import { forbiddenAccounts, missingPrograms } from "./programs.ts";
 import { remarks } from "./remarks.ts";
 
+const LABELS =
+  "labels of containers: not checked; wakeport status shows their services and mistakes while wakeport runs";
+
 export const command: Command = {
   usage: "[-c FILE]",
   options: configOption,
@@ -44,6 +47,7 @@ ${configOptionHelp}`,
         service.ports.length === 0 ? undefined : admissionWords(service),
       ),
       ...(await engineReport(config, context)),
+      ...(config.discover === undefined ? [] : [LABELS]),
       ...remarkLines(config),
       ...ftpSettings(config.services),
     ];

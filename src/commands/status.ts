@@ -55,10 +55,7 @@ function hintOf(name: string, services: readonly Pick<ServiceStatus, "name">[]):
 }
 
 /** A table for people; `now` is Unix time in milliseconds. */
-export function format(
-  { engine, services, unnamed = [], label_problems = [], bans }: StatusReport,
-  now: number,
-): string {
+export function format({ engine, services, unnamed = [], label_problems, bans }: StatusReport, now: number): string {
   const rows = services.map((service) => rowOf(service, now));
   const others = unnamed.map((one) => rowOf({ ...one, name: "-", ...NO_CLIENTS }, now));
   const down = engine === undefined || engine.up ? [] : [`the engine at ${engine.url} does not answer`];
@@ -75,7 +72,9 @@ export function format(
   const failures = services.flatMap(({ name, last_error }) =>
     last_error === undefined ? [] : [`${name}: ${last_error}`],
   );
-  const labels = label_problems.map(({ container, problem }) => `${container}: ${problem}`);
+  const labels = label_problems?.map(({ container, problem }) => `${container}: ${problem}`) ?? [];
+  const isEmpty = label_problems?.length === 0 && services.length === 0 && problems.length === 0;
+  if (isEmpty) labels.push("no services: found no container with the label wakeport.enable=true");
   const lines = [...problems, ...starting, ...needed, ...held, ...failures, ...labels, ...banLines(bans, now)];
   return [...table([HEAD, ...rows, ...others]), ...lines.map(printable)].join("\n");
 }

@@ -52,6 +52,14 @@ process node: needed by container web`,
     );
   });
 
+  test("names the label that makes services if there are none", () => {
+    const engine = { url: "unix:///x", up: true };
+    const last = (label_problems: { container: string; problem: string }[]): string | undefined =>
+      format({ version: "1", engine, services: [], label_problems }, now).split("\n").at(-1);
+    assert.equal(last([]), "no services: found no container with the label wakeport.enable=true");
+    assert.equal(last([{ container: "a", problem: "unknown label" }]), "a: unknown label");
+  });
+
   test("names what keeps an idle target awake", () => {
     const held: ServiceStatus = {
       ...asleep,

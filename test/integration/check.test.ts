@@ -77,6 +77,13 @@ engineTest("check reports ports that a target publishes itself, and health that 
   assert.deepEqual(others, []);
 });
 
+test("check says that it does not check labels", async () => {
+  await using file = await temporaryFile("wakeport.yaml", JSON.stringify({ docker: { discover: true } }));
+  const { code, stdout } = await wakeport(["check", "-c", file.path]);
+  assert.equal(code, 0);
+  assert.match(stdout, /^labels of containers: not checked; wakeport status shows/m);
+});
+
 test("check refuses a docker.host that run refuses, and only remarks on DOCKER_HOST", async () => {
   const services = { it: { ports: [20_001], container: "some" } };
   const text = (docker: object): string => JSON.stringify({ docker, services });
