@@ -7,7 +7,7 @@ import { formatTimes, type OpenTimes } from "../config/times.ts";
 import { formatDuration } from "../config/units.ts";
 import { printable } from "../net/escaped.ts";
 import { formatNetwork, type Network } from "../net/ip.ts";
-import type { Counts, Tallied } from "../telemetry/tally.ts";
+import { type Counts, formatCounts, type Tallied } from "../telemetry/tally.ts";
 import { frontWords, type OpenConnection, type PortStatus, type ServiceStatus, type StatusReport } from "./api.ts";
 
 /** More connections than this are counted, not listed, in all: the dump is written in one piece. */
@@ -122,8 +122,8 @@ function serviceLines(service: ServiceState): string[] {
       ...optional("no start before", service.cooldown_until),
       ...optional("last error", service.last_error),
       ...Object.entries(policies).map(([key, value]) => policyLine(key, value)),
-      `ended = ${counted(service.outcomes)}`,
-      `refused = ${counted(service.denials)}`,
+      `ended = ${formatCounts(service.outcomes) || "none"}`,
+      `denied = ${formatCounts(service.denials) || "none"}`,
       `connections = ${connections} served, ${waiting} waiting`,
       ...indented(open.map(connectionLine)),
       ...(rest > 0 && open.length > 0 ? indented([`and ${rest} more`]) : []),
@@ -200,11 +200,6 @@ function isRate(value: object): value is Rate {
 
 function isNetwork(value: object): value is Network {
   return "bytes" in value && "family" in value && "prefix" in value;
-}
-
-function counted(counts: Counts): string {
-  const entries = Object.entries(counts);
-  return entries.length === 0 ? "none" : entries.map(([key, count]) => `${key} ${count}`).join(", ");
 }
 
 function list(key: string, values: readonly string[]): string[] {

@@ -3,7 +3,7 @@ import { frontWords, type OpenConnection, type PortStatus, type ServiceDetails }
 import { formatRange } from "../config/ports.ts";
 import { formatDuration } from "../config/units.ts";
 import { printable } from "../net/escaped.ts";
-import type { Counts } from "../telemetry/tally.ts";
+import { formatCounts } from "../telemetry/tally.ts";
 import { table } from "./plan.ts";
 
 /** Further clients are counted, not listed. */
@@ -30,8 +30,8 @@ export function formatDetails(service: ServiceDetails, now: number): string {
     ...row("next start in", service.cooldown_until && inTime(service.cooldown_until, now)),
     ...row("last error", service.last_error),
     ...rowsOf("last output", last_lines),
-    ...row("ended so far", counted(service.outcomes)),
-    ...row("denied so far", counted(service.denials)),
+    ...row("ended so far", formatCounts(service.outcomes)),
+    ...row("denied so far", formatCounts(service.denials)),
     ...rowsOf("clients", clientWords(open, connections + waiting, now)),
   ];
   return [printable(name), ...table(rows).map((line) => `  ${line}`)].join("\n");
@@ -58,12 +58,6 @@ function clientWords(open: readonly OpenConnection[], count: number, now: number
   });
   const more = count - shown.length;
   return more > 0 && shown.length > 0 ? [...rows, `and ${more} more`] : rows;
-}
-
-function counted(counts: Counts): string {
-  return Object.entries(counts)
-    .map(([key, count]) => `${count} ${key}`)
-    .join(", ");
 }
 
 function ago(time: string, now: number): string {

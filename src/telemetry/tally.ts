@@ -40,6 +40,13 @@ export class Tally {
   }
 }
 
+/** `2 address, 1 rate`; empty if there are none. */
+export function formatCounts(counts: Counts): string {
+  return Object.entries(counts)
+    .map(([key, count]) => `${count} ${key}`)
+    .join(", ");
+}
+
 function increase(counts: Map<string, number>, key: string): void {
   counts.set(key, (counts.get(key) ?? 0) + 1);
 }

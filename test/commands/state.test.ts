@@ -111,7 +111,7 @@ suite("SIGUSR2", () => {
       "    access = deny 10.0.9.0/24",
       '    banner = deny "not you"',
       "    idle timeout = 1m30s",
-      "    refused = none",
+      "    denied = none",
     ]) {
       assert.ok(dump.includes(line), `${line}\n${dump.join("\n")}`);
     }
