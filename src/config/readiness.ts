@@ -40,7 +40,7 @@ export function parseHeaders(headers: Readonly<Record<string, string>>): Readonl
     if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(lower))
       throw new UnitError(`${JSON.stringify(name)} is not a header name: use letters, digits and "-"`);
     if (framing.has(lower)) throw new UnitError(`header "${name}" is set by the probe itself: remove it`);
-    if (seen.has(lower)) throw new UnitError(`header "${name}" is set twice: names ignore case`);
+    if (seen.has(lower)) throw new UnitError(`header "${name}" is set twice, because case does not matter: remove one`);
     if (!/^[\t -~\x80-\xff]*$/.test(value))
       throw new UnitError(`header "${name}" contains a control or a character outside Latin-1: remove it`);
     seen.add(lower);

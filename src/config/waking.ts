@@ -17,10 +17,11 @@ export function checkWith(services: readonly Service[], names: readonly string[]
         const message = `service "${name}" is woken with "${other}", which is not enabled`;
         report({ path, message, hint: `enable "${other}", or write "enabled: false" here as well` });
       } else if (service !== undefined && !isWoken(service)) {
-        report({ path, message: `service "${name}" is woken with "${other}", which has nothing to start` });
+        const message = `service "${name}" is woken with "${other}", which has nothing to start`;
+        report({ path, message, hint: "name a service with a container or a process" });
       } else if (!names.includes(other)) {
         const near = suggest(other, names);
-        const hint = near === undefined ? "it names services of this file" : `did you mean "${near}"?`;
+        const hint = near === undefined ? "use a service of this file" : `did you mean "${near}"?`;
         report({ path, message: `service "${name}" is woken with "${other}", which does not exist`, hint });
       }
     }

@@ -14,8 +14,7 @@ export function bannerProbe(port: number, banner: string, send?: ProxyVersion): 
   const expected = Buffer.from(banner);
   const greets = (bytes: Buffer): { value: undefined; used: number } | undefined => {
     const known = bytes.subarray(0, expected.length);
-    if (!expected.subarray(0, known.length).equals(known))
-      throw new AnsweredError(`greets otherwise than with "${banner}"`);
+    if (!expected.subarray(0, known.length).equals(known)) throw new AnsweredError(`does not greet with "${banner}"`);
     return known.length === expected.length ? { value: undefined, used: known.length } : undefined;
   };
   const question = {

@@ -40,7 +40,7 @@ export const mysqlQuestion: Question = {
   ask: async (exchange, signal) => {
     const { payload } = await exchange.receive(peekPacket, signal);
     if (payload[0] === HANDSHAKE_10) return;
-    if (payload[0] !== ERR || payload.length < 3) throw new AnsweredError("greets unlike MySQL");
+    if (payload[0] !== ERR || payload.length < 3) throw new AnsweredError("does not greet as MySQL does");
     const code = payload.readUInt16LE(1);
     const text = payload.toString("utf8", 3).replace(/^#\w{5}/, "");
     if (NOT_READY.has(code)) throw new AnsweredError(`greets with "${escaped(text)}" (${code})`);

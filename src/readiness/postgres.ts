@@ -55,7 +55,8 @@ export function readAnswer(bytes: Buffer): Found<Answer> | undefined {
   if (bytes[0] === TLS_ALERT) return { value: { kind: "tls" }, used: 0 };
   if (bytes.length < HEADER_LENGTH) return undefined;
   const used = 1 + bytes.readUInt32BE(1);
-  if (used < HEADER_LENGTH || used > MOST_BYTES) throw new AnsweredError("answers a startup message unlike PostgreSQL");
+  if (used < HEADER_LENGTH || used > MOST_BYTES)
+    throw new AnsweredError("does not answer a startup message as PostgreSQL does");
   if (bytes.length < used) return undefined;
   const body = bytes.subarray(HEADER_LENGTH, used);
   switch (String.fromCharCode(bytes[0] ?? 0)) {
@@ -66,7 +67,7 @@ export function readAnswer(bytes: Buffer): Found<Answer> | undefined {
     case "E":
       return { value: readError(body), used };
     default:
-      throw new AnsweredError("answers a startup message unlike PostgreSQL");
+      throw new AnsweredError("does not answer a startup message as PostgreSQL does");
   }
 }
 

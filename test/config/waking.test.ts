@@ -147,7 +147,7 @@ suite("what wakes a service without ports", () => {
     ],
     "a service that has nothing to start": [
       "b: { ports: 2, builtin: echo }, a: { container: a, with: [b, web] }",
-      'service "a" is woken with "b", which has nothing to start',
+      'service "a" is woken with "b", which has nothing to start | name a service with a container or a process',
     ],
     itself: [
       "a: { ports: 2, container: a, with: [a] }",

@@ -101,7 +101,7 @@ suite("bannerProbe()", () => {
     });
     const probe = new Running(bannerProbe(server.port, "220"));
     await eventually("it is asked again", () => visits === 2);
-    const told = 'greets otherwise than with "220"; the last attempt: it accepts connections, and has not greeted yet';
+    const told = 'does not greet with "220"; the last attempt: it accepts connections, and has not greeted yet';
     assert.equal(await probe.isTooLate(), `StartTimeoutError: too late: ${told}`);
   });
 

@@ -136,7 +136,7 @@ suite("protocolProbe() of postgres", () => {
 
   test("is ready after a TLS alert, and not after an answer of another protocol", async () => {
     assert.equal(await attempts("postgres", [Buffer.from([0x15, 3, 1, 0, 2, 2, 70])]), 1);
-    assert.match(await reported("postgres", "HTTP/1.1 400 Bad Request\r\n"), /unlike PostgreSQL/);
+    assert.match(await reported("postgres", "HTTP/1.1 400 Bad Request\r\n"), /as PostgreSQL does/);
   });
 });
 
