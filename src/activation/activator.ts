@@ -164,6 +164,7 @@ export class Activator {
     this.#idle = new IdleCheck({
       target,
       trafficBytes: () => this.#policy.directTrafficBytes,
+      sleepAction: () => this.#sleepActionFrom(this.#state.name),
       ...(options.group && { useOfOthers: () => options.group?.sessionsBeside(this) ?? Promise.resolve([]) }),
       onIdle: () => this.#dispatch("idle"),
       onKeptAwake: (uses) => this.#observer.keptAwake({ target: target.name, services: this.#services, uses }),
@@ -375,7 +376,7 @@ export class Activator {
       case "abort":
         return this.#run?.abort(error ?? this.#closedError());
       case "sleep":
-        return this.#putToSleep(from === "paused" ? (this.#policy.deeper?.action ?? "stop") : this.#policy.sleep, from);
+        return this.#putToSleep(this.#sleepActionFrom(from), from);
       case "stop":
         return wasNotStarted ? this.#leave() : this.#putToSleep("stop", from);
       case "stop-again":
@@ -583,6 +584,10 @@ export class Activator {
   }
 
   // Taking it down
+
+  #sleepActionFrom(from: StateName): SleepAction {
+    return from === "paused" ? (this.#policy.deeper?.action ?? "stop") : this.#policy.sleep;
+  }
 
   #putToSleep(action: SleepAction, from: StateName): void {
     this.#check.end();

@@ -1,4 +1,4 @@
-import type { Target, UseMoment } from "../target/target.ts";
+import type { SleepAction, Target, UseMoment } from "../target/target.ts";
 import { IdleTimer } from "./idle-timer.ts";
 
 /** The closing handshake of the last connection ends in this time, so that its packets do not count as direct use. */
@@ -10,6 +10,8 @@ export interface IdleCheckOptions {
   readonly target: Target;
   /** Bytes of direct traffic that do not count as use; undefined: direct traffic does not count at all. */
   readonly trafficBytes: () => number | undefined;
+  /** How the target is put to sleep next. */
+  readonly sleepAction: () => SleepAction;
   /** Exec sessions in other members of the target's group; absent without a group. */
   readonly useOfOthers?: () => Promise<readonly string[]>;
   /** Called when the target was idle for its whole idle timeout. */
@@ -155,8 +157,8 @@ export class IdleCheck {
     const asked = this.#asked.then(async (): Promise<Answer> => {
       if (signal.aborted) return undefined;
       const question = AbortSignal.any([signal, AbortSignal.timeout(OTHER_USE_MS)]);
-      const { target, trafficBytes } = this.#options;
-      const answer = target.keptAwakeBy?.(trafficBytes(), question, moment) ?? [];
+      const { target, trafficBytes, sleepAction } = this.#options;
+      const answer = target.keptAwakeBy?.(trafficBytes(), question, { ...moment, action: sleepAction() }) ?? [];
       const uses = await Promise.resolve(answer).catch((error: Error) => [
         `its direct use is unknown: ${error.message}`,
       ]);

@@ -168,13 +168,14 @@ export class ContainerTarget implements Target {
   async keptAwakeBy(
     trafficBytes: number | undefined,
     signal: AbortSignal,
-    { isHeld = false, isTrafficKnown = false }: UseMoment = {},
+    { isHeld = false, isTrafficKnown = false, action = "stop" }: UseMoment = {},
   ): Promise<readonly string[]> {
     const facts = await this.#find(signal);
     if (facts instanceof TargetError || !facts.isRunning) return [];
     const most = isTrafficKnown ? undefined : trafficBytes;
     const [reasons, uses, connections] = await Promise.all([
-      isHeld ? [] : this.#reasonsAgainstStop(facts, signal),
+      // The end of a network would leave a paused target without one. A pause ends nothing.
+      isHeld ? [] : this.#reasonsAgainstStop(facts, signal, action !== "pause"),
       facts.isPaused ? [] : this.#directUse.find(facts, most, signal),
       facts.isPaused || isHeld || trafficBytes === undefined ? [] : openConnections(facts, this.#pausedAddresses),
     ]);
@@ -193,7 +194,8 @@ export class ContainerTarget implements Target {
     // Looked up at this moment, so that only a container that the configuration names now is ever put away.
     const facts = await this.#find(signal);
     if (facts instanceof TargetError) return;
-    const reasons = await this.#reasonsAgainstStop(facts, signal);
+    // When wakeport ends, paused targets are stopped as well: they need no namespace.
+    const reasons = await this.#reasonsAgainstStop(facts, signal, false);
     if (reasons.length > 0) throw new KeptError(reasons.join("; "));
     if (action === "pause") return engine.pause(facts, signal);
     this.#succession.weEnd(facts.id);
@@ -233,8 +235,12 @@ export class ContainerTarget implements Target {
     if (event.id === this.#started?.id && this.#succession.isTheirs(event.id)) this.#started = undefined;
   }
 
-  #reasonsAgainstStop(facts: ContainerFacts, signal: AbortSignal): Promise<readonly string[]> {
-    return this.#options.guard.reasonsAgainstStop(facts, this.#standing(facts), signal);
+  #reasonsAgainstStop(
+    facts: ContainerFacts,
+    signal: AbortSignal,
+    keepsNamespaces: boolean,
+  ): Promise<readonly string[]> {
+    return this.#options.guard.reasonsAgainstStop(facts, this.#standing(facts), signal, keepsNamespaces);
   }
 
   #standing(facts: ContainerFacts): Standing {

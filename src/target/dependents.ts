@@ -8,7 +8,12 @@ type Fixed = Pick<ContainerFacts, "id" | "name" | "project" | "composeService" |
 
 export interface RunningDependent extends Dependent, Pick<ContainerFacts, "id" | "upperDir"> {
   readonly isPaused: boolean;
+  /** Whether it uses a namespace of the other container, which ends with each stop of that container. */
+  readonly sharesNamespace: boolean;
 }
+
+/** How a container needs another one. */
+type Need = Pick<RunningDependent, "how" | "sharesNamespace">;
 
 const HOW: Readonly<Record<ContainerLink["by"], string>> = {
   network: "uses its network",
@@ -38,8 +43,8 @@ export class Dependents {
     this.#known = new Map(found.flatMap((one) => (one === undefined ? [] : [[one.id, one]])));
     return running.flatMap(({ id, isPaused }) => {
       const other = id === container.id ? undefined : this.#known.get(id);
-      const how = other && howItNeeds(other, container);
-      return how === undefined ? [] : [{ ...other, id, isPaused, name: other?.name ?? id, how }];
+      const need = other && needOf(other, container);
+      return need === undefined ? [] : [{ ...other, ...need, id, isPaused, name: other?.name ?? id }];
     });
   }
 
@@ -55,10 +60,11 @@ export class Dependents {
 }
 
 /** Returns undefined if `one` does not need `other`. */
-function howItNeeds(one: Fixed, other: ContainerFacts): string | undefined {
-  const link = one.links.find(({ to }) => to === other.id || to === other.name);
-  if (link !== undefined) return HOW[link.by];
-  return dependsOn(one, other) ? "depends on it" : undefined;
+function needOf(one: Fixed, other: ContainerFacts): Need | undefined {
+  const links = one.links.filter(({ to }) => to === other.id || to === other.name);
+  const link = links.find(({ by }) => by !== "volumes") ?? links[0];
+  if (link !== undefined) return { how: HOW[link.by], sharesNamespace: link.by !== "volumes" };
+  return dependsOn(one, other) ? { how: "depends on it", sharesNamespace: false } : undefined;
 }
 
 /** The refusal itself is reported by the engine. */

@@ -23,12 +23,14 @@ export class StopGuard {
   /**
    * Returns why a container must not be stopped now; empty if it may be stopped, or is down.
    *
+   * @param keepsNamespaces whether a paused target needs the namespaces that it shares with the container
    * @throws TargetError if the engine does not answer
    */
   async reasonsAgainstStop(
     container: ContainerFacts,
     standing: Standing,
     signal: AbortSignal,
+    keepsNamespaces: boolean = false,
   ): Promise<readonly string[]> {
     if (!container.isRunning) return [];
     const { essentials, dependents, own, owners } = this.#options;
@@ -37,7 +39,9 @@ export class StopGuard {
       dependents.of(container, signal),
     ]);
     // A paused target does not run: wakeport wakes it, and its dependencies first.
-    const needing = running.filter(({ id, isPaused }) => !(isPaused && owners.has(id)));
+    const needing = running.filter(({ id, isPaused, sharesNamespace }) => {
+      return !isPaused || !owners.has(id) || (keepsNamespaces && sharesNamespace);
+    });
     // wakeport does not use the containers that it depends on in compose.
     const isSelf = await Promise.all(needing.map((one) => own.isSelf(one, signal)));
     const others = needing.filter((_, index) => !isSelf[index]);

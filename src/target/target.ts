@@ -41,6 +41,8 @@ export interface UseMoment {
   readonly isHeld?: boolean;
   /** The traffic of the idle timeout was read before and is not read again. */
   readonly isTrafficKnown?: boolean;
+  /** How the target is to be put to sleep; default: by a stop. */
+  readonly action?: SleepAction;
 }
 
 /**

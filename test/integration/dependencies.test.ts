@@ -332,3 +332,26 @@ for (const [title, mode] of [
     await allAsleep(target, holder);
   });
 }
+
+for (const action of ["stop", "pause"] as const) {
+  engineTest(`a paused target keeps the network of a container that sleeps by ${action}`, async (lab) => {
+    const db = await lab.container({ program: echo({ port: 7001 }) });
+    const web = await lab.container({ program: echo(), host: { NetworkMode: `container:${db.id}` } });
+    const services = {
+      web: { to: web, ...SHORT, sleep: "pause", start_timeout: "10s" },
+      db: { to: db, port: 7001, ...SHORT, sleep: action },
+    };
+    const wakeport = await lab.wakeport(services, { shutdown: { targets: "stop" } });
+    const life = await wakeport.greeted("web");
+    await wakeport.until("web", "paused");
+    if (action === "pause") await wakeport.until("db", "paused");
+    else {
+      const held = (): unknown => wakeport.status.services.find(({ name }) => name === "db")?.kept_awake_by;
+      await eventually("db is kept awake", () => String(held()) === `container ${web.name} uses its network`);
+    }
+    assert.equal(await wakeport.greeted("web"), life);
+    await wakeport.until("web", "paused");
+    await wakeport.close();
+    await allAsleep(web, db);
+  });
+}
