@@ -49,7 +49,8 @@ engineTest("a container that runs already is adopted, and put to sleep on time",
   await target.start();
   // The engine reads traffic counters once a second, which would delay the sleep.
   const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "700ms", direct_traffic: "ignore" } });
-  await wakeport.until("echo", "ready");
+  // It may be asleep again by the time that the engine's events are followed.
+  await wakeport.activation();
   await wakeport.until("echo", "asleep");
   const { record } = wakeport;
   assert.deepEqual(
