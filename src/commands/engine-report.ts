@@ -42,7 +42,7 @@ export async function engineReport(config: Config, around: Surroundings): Promis
     const found = await Promise.all(shared.map((same) => problemsOf(same, { parts, around, collecting, signal })));
     problems.push(...found.flat());
     if (problems.length === 0) return [`containers: ${url} has all of them; no problems found`];
-    return [`containers, checked with ${url}:`, ...problems.map((problem) => `  ${problem}`)];
+    return [`containers, checked with ${url}:`, ...[...new Set(problems)].map((problem) => `  ${problem}`)];
   } catch (error) {
     if (!(error instanceof TargetError || error instanceof DeadlineError)) throw error;
     return [`containers: not checked: ${sentenceOf(error)}`];

@@ -77,6 +77,7 @@ export class ContainerTarget implements Target {
   #lookedTwiceAt: string | undefined;
   /** The last reported ambiguity. */
   #ambiguity: string | undefined;
+  #refusal: string | undefined;
 
   constructor(options: ContainerOptions) {
     this.#options = options;
@@ -338,7 +339,7 @@ export class ContainerTarget implements Target {
     const facts = reference instanceof TargetError ? reference : await orMissing(engine.inspect(reference, signal));
     if (facts instanceof TargetError) return facts;
     this.#own(facts);
-    if (facts.isAutoRemoved && this.#options.isNamed) throw autoRemoved(facts);
+    if (facts.isAutoRemoved && this.#options.isNamed) this.#refuse(autoRemoved(facts));
     if (facts.id !== this.#seen?.id) this.#warnOf(facts);
     this.#seen = facts;
     return facts;
@@ -350,11 +351,19 @@ export class ContainerTarget implements Target {
     if (this.#isDisowned) return;
     const owner = owners.get(id);
     if (owner !== undefined && owner !== this && owner.#seen?.id === id) {
-      throw new TargetError("invalid", `${this.name} and ${owner.name} are the same container, ${name}`, {
-        remedy: "name it in the same way in all services: they then share it",
-      });
+      const message = `${this.name} and ${owner.name} are the same container, ${name}`;
+      const remedy = "name it in the same way in all services: they then share it";
+      this.#refuse(new TargetError("invalid", message, { remedy }));
     }
     owners.set(id, this);
+  }
+
+  /** Rejects a container that cannot be a target, and reports it once: the first look comes long before the first client. */
+  #refuse(error: TargetError): never {
+    const message = sentenceOf(error);
+    if (this.#refusal !== message) this.#options.onWarning("target.refused", message);
+    this.#refusal = message;
+    throw error;
   }
 
   #warnOf(facts: ContainerFacts): void {

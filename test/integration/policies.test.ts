@@ -20,6 +20,18 @@ engineTest('"restart: always" is warned about, once, with the remedy', async (la
   assert.deepEqual(more, []);
 });
 
+engineTest("a container created with --rm is warned about, once, before its first client", async (lab) => {
+  const target = await lab.container({ program: echo(), autoRemove: true });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  await eventually("it is reported", () => wakeport.record.warnings.length > 0);
+  const client = await wakeport.connect("echo");
+  await client.ends();
+  const [warning, ...more] = wakeport.record.warnings;
+  assert.equal(warning?.event, "target.refused");
+  assert.match(warning.message, /created with --rm.*create it again without --rm/);
+  assert.deepEqual(more, []);
+});
+
 engineTest("a crash that a restart policy mends costs the client nothing but time", async (lab) => {
   // The first life leaves a mark and dies, the second one finds it and serves.
   const program = `
