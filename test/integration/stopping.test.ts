@@ -154,7 +154,7 @@ engineTest("SIGTERM leaves a target up that a running container depends on", asy
 });
 
 engineTest("a container that was created with --rm is refused, with the remedy", async (lab) => {
-  const target = await lab.container({ program: echo(), host: { AutoRemove: true } });
+  const target = await lab.container({ program: echo(), autoRemove: true });
   await target.start();
   const wakeport = await lab.wakeport({ it: { to: target, ...SHORT } });
   const peer = await wakeport.connect("it");
