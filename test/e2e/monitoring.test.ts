@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
-import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds } from "../support/compose.ts";
+import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds, webOverrides } from "../support/compose.ts";
 import { freePort } from "../support/tcp.ts";
 
 const EXAMPLE = path.join(import.meta.dirname, "../../compose/monitoring");
@@ -92,19 +92,4 @@ function testCompose(example: string, override: string, port: number): string {
     assert.ok(text.includes(from), `the example has no line ${from}`);
     return text.replace(from, to);
   }, example);
-}
-
-function webOverrides({ web, admin }: { readonly web: number; readonly admin: number }): string {
-  const labels = 'labels: { wakeport-test: "e2e" }';
-  return `
-services:
-  wakeport:
-    ports: !override ["127.0.0.1:${web}:8080", "127.0.0.1:${admin}:9464"]
-    ${labels}
-  app: { ${labels} }
-  docs: { ${labels} }
-  preview: { ${labels} }
-networks:
-  default: { ${labels} }
-`;
 }

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
-import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds } from "../support/compose.ts";
+import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds, webOverrides } from "../support/compose.ts";
 import { freePort } from "../support/tcp.ts";
 
 const EXAMPLE = path.join(import.meta.dirname, "../../compose/web/compose.yaml");
@@ -42,7 +42,7 @@ suite("the web example", { skip }, () => {
     const folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
     override = path.join(folder, "override.yaml");
     Object.assign(ports, { web: await freePort(), admin: await freePort() });
-    await writeFile(override, overrides(ports));
+    await writeFile(override, webOverrides(ports));
     await compose("up", "--build", "--no-start");
     await compose("start", "wakeport");
     const readiness = `http://127.0.0.1:${ports.admin}/readyz`;
@@ -85,19 +85,3 @@ suite("the web example", { skip }, () => {
     await poll("all sleep", SLEEP_MS, areAsleep);
   });
 });
-
-/** Other ports than the example's, so that tests do not meet, and the label by which test/engine/up finds what a test left. */
-function overrides({ web, admin }: { readonly web: number; readonly admin: number }): string {
-  const labels = 'labels: { wakeport-test: "e2e" }';
-  return `
-services:
-  wakeport:
-    ports: !override ["127.0.0.1:${web}:8080", "127.0.0.1:${admin}:9464"]
-    ${labels}
-  app: { ${labels} }
-  docs: { ${labels} }
-  preview: { ${labels} }
-networks:
-  default: { ${labels} }
-`;
-}

@@ -36,7 +36,7 @@ export class Foreigners {
     return container;
   }
 
-  /** From now on nobody but the test may stop or pause the target of that name. */
+  /** Only the test may stop or pause the target of that name from now on. */
   need(name: string): void {
     this.#needed.add(name);
   }

@@ -43,3 +43,19 @@ export async function poll(what: string, ms: number, holds: () => Promise<boolea
     await delay(200);
   }
 }
+
+/** Moves the ports of compose/web, so that tests do not conflict, and labels what a test may leave behind. */
+export function webOverrides({ web, admin }: { readonly web: number; readonly admin: number }): string {
+  const labels = 'labels: { wakeport-test: "e2e" }';
+  return `
+services:
+  wakeport:
+    ports: !override ["127.0.0.1:${web}:8080", "127.0.0.1:${admin}:9464"]
+    ${labels}
+  app: { ${labels} }
+  docs: { ${labels} }
+  preview: { ${labels} }
+networks:
+  default: { ${labels} }
+`;
+}
