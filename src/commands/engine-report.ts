@@ -78,7 +78,7 @@ async function problemsOf(
   }
 }
 
-/** A suggestion is an extra: an engine that does not answer this question leaves the problem as it is. */
+/** Returns no suggestion if the engine does not answer: the problem is reported without it. */
 async function meantBy(
   [service]: readonly ContainerService[],
   error: unknown,

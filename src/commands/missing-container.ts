@@ -1,4 +1,4 @@
-/** Suggests what a configuration could mean by a container that does not exist. */
+/** Suggests a compose service for a container that does not exist. */
 import type { TargetSpec } from "../config/config.ts";
 import { suggest } from "../config/suggest.ts";
 import { projectLabel, serviceLabel } from "../engine/container-facts.ts";
@@ -6,7 +6,7 @@ import type { EngineParts } from "../targets.ts";
 
 type Reference = Extract<TargetSpec, { kind: "container" }>["reference"];
 
-/** Returns what to write instead, or undefined if nothing similar exists. @throws TargetError */
+/** Returns a hint, or undefined if nothing similar exists. @throws TargetError */
 export async function likelyMeant(
   reference: Reference,
   { engine, own }: Pick<EngineParts, "engine" | "own">,

@@ -175,7 +175,7 @@ export class ContainerTarget implements Target {
     if (facts instanceof TargetError || !facts.isRunning) return [];
     const most = isTrafficKnown ? undefined : trafficBytes;
     const [reasons, uses, connections] = await Promise.all([
-      // The end of a network would leave a paused target without one. A pause ends nothing.
+      // A stop would end the network that a paused target uses. A pause would not.
       isHeld ? [] : this.#reasonsAgainstStop(facts, signal, action !== "pause"),
       facts.isPaused ? [] : this.#directUse.find(facts, most, signal),
       facts.isPaused || isHeld || trafficBytes === undefined ? [] : openConnections(facts, this.#pausedAddresses),
@@ -358,7 +358,7 @@ export class ContainerTarget implements Target {
     owners.set(id, this);
   }
 
-  /** Rejects a container that cannot be a target, and reports it once: the first look comes long before the first client. */
+  /** Rejects a container that cannot be a target, and reports it once, at the first look. */
   #refuse(error: TargetError): never {
     const message = sentenceOf(error);
     if (this.#refusal !== message) this.#options.onWarning("target.refused", message);
