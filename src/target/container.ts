@@ -273,13 +273,27 @@ export class ContainerTarget implements Target {
     try {
       if (!facts.isPaused) return await this.#startContainer(facts, signal);
       await engine.unpause(facts, signal);
-      return "started";
+      return (await this.#hasLostNetwork(facts, signal)) ? await this.#restart(facts, signal) : "started";
     } catch (error) {
       // Somebody was quicker.
       const now = await engine.inspect(facts, signal).catch(() => facts);
       if (now.isPaused === facts.isPaused) throw error;
       return this.#bringUp(now, signal);
     }
+  }
+
+  /** Whether the container whose network it uses was started after it: it is still in the network before that. */
+  async #hasLostNetwork({ networkOf, startedAt }: ContainerFacts, signal: AbortSignal): Promise<boolean> {
+    if (networkOf === undefined) return false;
+    const holder = await orMissing(this.#options.engine.inspect(networkOf, signal));
+    return !(holder instanceof TargetError) && Date.parse(holder.startedAt) > Date.parse(startedAt);
+  }
+
+  async #restart(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
+    const { engine, graceMs } = this.#options;
+    this.#succession.weEnd(facts.id);
+    await engine.stop(facts, this.graceMs, graceMs === undefined, signal);
+    return this.#startContainer(facts, signal);
   }
 
   async #startContainer(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {

@@ -355,3 +355,21 @@ for (const action of ["stop", "pause"] as const) {
     await allAsleep(web, db);
   });
 }
+
+engineTest(
+  "a paused target is restarted when the container of its network was",
+  async (lab) => {
+    const db = await lab.container({ program: echo({ port: 7001 }) });
+    const web = await lab.container({ program: echo(), host: { NetworkMode: `container:${db.id}` } });
+    const wakeport = await lab.wakeport({
+      web: { to: web, ...SHORT, sleep: "pause", start_timeout: "10s" },
+      db: { to: db, port: 7001, ...SHORT },
+    });
+    const life = await wakeport.greeted("web");
+    await wakeport.until("web", "paused");
+    await db.stop(1);
+    assert.notEqual(await wakeport.greeted("web"), life);
+  },
+  // Its stop belongs to its start.
+  { isJournalled: false },
+);
