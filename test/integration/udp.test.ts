@@ -68,7 +68,7 @@ engineTest("a container that takes seconds to listen gets them all the same: ref
 
 engineTest("fifty clients at once cost one start and one flow each", async (lab) => {
   const target = await lab.container({ program: udpEcho({ delayMs: 100 }) });
-  const wakeport = await lab.wakeport({ echo: { to: target, front: "udp", udp: { flow_timeout: "500ms" } } });
+  const wakeport = await lab.wakeport({ echo: { to: target, front: "udp", udp: { flow_timeout: "3s" } } });
   const clients = await Promise.all(Array.from({ length: 50 }, () => wakeport.sender("echo")));
   for (const [index, client] of clients.entries()) client.send(...numbered(`client ${index}`, 20));
   for (const [index, client] of clients.entries()) {
