@@ -69,13 +69,13 @@ engineTest("a container that takes seconds to listen gets them all the same: ref
 engineTest("fifty clients at once cost one start and one flow each", async (lab) => {
   const target = await lab.container({ program: udpEcho({ delayMs: 100 }) });
   const wakeport = await lab.wakeport({ echo: { to: target, front: "udp", udp: { flow_timeout: "3s" } } });
-  const clients = await Promise.all(Array.from({ length: 50 }, () => wakeport.sender("echo")));
+  using opened = new DisposableStack();
+  const clients = await Promise.all(Array.from({ length: 50 }, async () => opened.use(await wakeport.sender("echo"))));
   for (const [index, client] of clients.entries()) client.send(...numbered(`client ${index}`, 20));
   for (const [index, client] of clients.entries()) {
     assert.deepEqual(texts(await client.receives(20)), numbered(`client ${index}`, 20));
   }
   await eventually("the flow table is empty", async () => (await flowsOf(wakeport, "echo")) === 0);
-  for (const client of clients) client[Symbol.dispose]();
   assert.equal(await startsOf(lab, target), 1);
   assert.deepEqual(await dropped(wakeport), {});
 });
@@ -117,14 +117,14 @@ engineTest("a container that dies under a flow ends it, and the next datagram wa
 engineTest("more sources than there may be flows are dropped and counted, and start nothing more", async (lab) => {
   const target = await lab.container({ program: udpEcho({ delayMs: 200 }) });
   const wakeport = await lab.wakeport({ echo: { to: target, front: "udp", udp: { flows: 5 } } });
+  using opened = new DisposableStack();
   const clients = await Promise.all(
-    Array.from({ length: 40 }, (_, index) => wakeport.sender("echo", index < 5 ? 1 : 0)),
+    Array.from({ length: 40 }, async (_, index) => opened.use(await wakeport.sender("echo", index < 5 ? 1 : 0))),
   );
   for (const client of clients) client.send("word");
   await eventually("the others are dropped", async () => (await dropped(wakeport))["flows"] === 35);
   await eventually("five are answered", () => clients.filter(({ received }) => received.length > 0).length === 5);
   assert.equal(await flowsOf(wakeport, "echo"), 5);
-  for (const client of clients) client[Symbol.dispose]();
   assert.equal(await startsOf(lab, target), 1);
   await endFlows(wakeport);
 });
