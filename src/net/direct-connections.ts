@@ -37,24 +37,37 @@ export function directConnections(
  * Counts the connections that clients from elsewhere have to the ports that are listened on in a network.
  *
  * @param rows of both tables of TCP of that network
+ * @param own the addresses of the network; a connection to an address that was removed is dead, and remains in the table
  * @param except addresses whose connections do not count
  */
-export function connectionsFromOutside(rows: readonly SocketRow[], except: readonly string[] = []): number {
+export function connectionsFromOutside(
+  rows: readonly SocketRow[],
+  own: readonly string[],
+  except: readonly string[] = [],
+): number {
   const ports = new Set(rows.filter(({ state }) => state === LISTENING).map(({ local }) => portOf(local)));
   const open = rows.filter(({ state, local }) => state === ESTABLISHED && ports.has(portOf(local)));
   // A client within the network has its own end in the same tables.
   const inside = new Set(rows.map(({ local, remote }) => `${plain(local)} ${plain(remote)}`));
-  const others = new Set(except.flatMap((address) => readIp(address) ?? []).map(asKernelWrites));
+  const [ours, others] = [asKernelWrites(own), asKernelWrites(except)];
   return open.filter(({ local, remote }) => {
-    return !inside.has(`${plain(remote)} ${plain(local)}`) && !others.has(plain(remote).split(":")[0] ?? "");
+    const isInside = inside.has(`${plain(remote)} ${plain(local)}`);
+    return ours.has(addressOf(local)) && !isInside && !others.has(addressOf(remote));
   }).length;
 }
 
+function addressOf(end: string): string {
+  return plain(end).split(":")[0] ?? "";
+}
+
 /** The words of four bytes in hexadecimal digits, in the order of bytes of the machine. */
-function asKernelWrites({ bytes }: Ip): string {
-  const network = Buffer.from(bytes);
-  const words = endianness() === "LE" ? network.swap32() : network;
-  return words.toString("hex").toUpperCase();
+function asKernelWrites(addresses: readonly string[]): ReadonlySet<string> {
+  const written = ({ bytes }: Ip): string => {
+    const network = Buffer.from(bytes);
+    const words = endianness() === "LE" ? network.swap32() : network;
+    return words.toString("hex").toUpperCase();
+  };
+  return new Set(addresses.flatMap((address) => readIp(address) ?? []).map(written));
 }
 
 function portOf(end: string): number {

@@ -66,7 +66,7 @@ export class DirectUse {
  * @param except addresses whose connections do not count
  */
 export async function openConnections(
-  { id, pid, networkMode, networkOf }: ContainerFacts,
+  { id, pid, networkMode, networkOf, networks }: ContainerFacts,
   except: readonly string[],
 ): Promise<readonly string[]> {
   const hasOwnNetwork = networkMode !== "host" && networkOf === undefined;
@@ -74,7 +74,8 @@ export async function openConnections(
   const cgroup = hasOwnNetwork && pid > 0 ? await readFile(`/proc/${pid}/cgroup`, "utf8").catch(() => "") : "";
   if (!cgroup.includes(id)) return [];
   const rows = await Promise.all([readSocketRows("tcp", pid), readSocketRows("tcp6", pid)]);
-  const connections = connectionsFromOutside(rows.flat(), except);
+  const own = networks.flatMap(({ ipv4, ipv6 }) => [ipv4 ?? [], ipv6 ?? []].flat());
+  const connections = connectionsFromOutside(rows.flat(), own, except);
   return connections === 0 ? [] : [counted(connections, "direct connection")];
 }
 

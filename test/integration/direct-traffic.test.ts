@@ -122,6 +122,18 @@ engineTest("a quiet network with twenty neighbours does not keep a target awake"
   for (const neighbour of neighbours) assert.ok(await neighbour.isAwake());
 });
 
+engineTest("a connection that a network move left dead does not keep a target awake", async (lab) => {
+  const [before, after] = [await lab.engine.network(), await lab.engine.network()];
+  const target = await lab.container({ program: echo(), network: before });
+  const wakeport = await lab.wakeport({ echo: { to: target, ...IDLE } });
+  const client = await wakeport.connect("echo");
+  await eventually("a greeting", () => client.text.endsWith("\n"));
+  await lab.engine.docker.getNetwork(before).disconnect({ Container: target.id, Force: true });
+  await target.join(after);
+  client.socket.resetAndDestroy();
+  await asleep(target);
+});
+
 engineTest("direct_traffic: ignore lets a target sleep under traffic", async (lab) => {
   const network = await lab.engine.network();
   const target = await lab.container({ program: echo(), network });

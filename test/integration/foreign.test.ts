@@ -101,7 +101,16 @@ engineTest(
     assert.deepEqual(foreigners.offences, []);
     assert.equal(await foreigners.running(), 5);
     await scene.removeDependent();
-    await eventually("all targets sleep", async () => (await scene.awake()).length === 0, CALM_MS);
+    let awake: readonly string[] = [];
+    const isAllAsleep = async (): Promise<boolean> => {
+      awake = await scene.awake();
+      return awake.length === 0;
+    };
+    await eventually("all targets sleep", isAllAsleep, CALM_MS).catch((error: Error) => {
+      throw new Error(
+        [error.message, ...awake.map((service) => `${service}: ${scene.first.logOf(service)}`)].join("\n"),
+      );
+    });
     await scene.first.end("SIGTERM");
     t.diagnostic(`wakeport: ${written(scene.first.logged)}`);
     t.diagnostic(`second wakeport: ${written(scene.second.logged)}`);

@@ -40,21 +40,28 @@ const row = (local: string, remote: string, state: string, inode: number): Socke
 };
 
 suite("connections from outside of a network", () => {
+  const own = ["172.17.0.2", "fd00::2"];
   const listens = row("00000000000000000000000000000000:1B58", "00000000000000000000000000000000:0000", "0A", 1);
   const mapped = row("0000000000000000FFFF0000020011AC:1B58", "0000000000000000FFFF0000030011AC:9000", "01", 2);
   const ipv6 = row("000000FD000000000000000002000000:1B58", "000000FD000000000000000003000000:9000", "01", 3);
 
   test("do not count if their client has one of the given addresses", { skip: os.endianness() !== "LE" }, () => {
     const rows = [listens, mapped, ipv6];
-    assert.equal(connectionsFromOutside(rows), 2);
-    assert.equal(connectionsFromOutside(rows, ["172.17.0.3"]), 1);
-    assert.equal(connectionsFromOutside(rows, ["172.17.0.3", "fd00::3"]), 0);
-    assert.equal(connectionsFromOutside(rows, ["172.17.0.4", "fd00::30", ""]), 2);
+    assert.equal(connectionsFromOutside(rows, own), 2);
+    assert.equal(connectionsFromOutside(rows, own, ["172.17.0.3"]), 1);
+    assert.equal(connectionsFromOutside(rows, own, ["172.17.0.3", "fd00::3"]), 0);
+    assert.equal(connectionsFromOutside(rows, own, ["172.17.0.4", "fd00::30", ""]), 2);
+  });
+
+  test("do not count if their own address was removed from the network", { skip: os.endianness() !== "LE" }, () => {
+    const rows = [listens, mapped, ipv6];
+    assert.equal(connectionsFromOutside(rows, ["fd00::2"]), 1);
+    assert.equal(connectionsFromOutside(rows, ["172.17.0.9"]), 0);
   });
 
   test("do not count if their client is in that network", () => {
     const client = row("030011AC:9000", "020011AC:1B58", "01", 4);
-    assert.equal(connectionsFromOutside([listens, mapped, client]), 0);
+    assert.equal(connectionsFromOutside([listens, mapped, client], own), 0);
   });
 });
 
