@@ -16,7 +16,8 @@ import { crowd, type Visit, visit } from "./visits.ts";
 
 checkLeaks();
 
-const { WAKEPORT_TEST_STEPS: count = "30", WAKEPORT_TEST_SEED: fixedSeed } = process.env;
+// In the suite always the same steps, so that a failure is a change; other seeds are for longer runs.
+const { WAKEPORT_TEST_STEPS: count = "30", WAKEPORT_TEST_SEED: seedText = "1505173062" } = process.env;
 /** The longest wait of a client: the stop under way (2 s of grace, 20 s for the engine), a start, and 2 s for this machine. */
 const LIMIT_MS = 32_000;
 /** How long after an event an open connection may be cut by it: a target is stopped that others hardly used. */
@@ -80,7 +81,7 @@ function written(counts: ReadonlyMap<string, number>): string {
 engineTest(
   `${count} random steps beside foreign containers`,
   async (lab, t) => {
-    const seed = fixedSeed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(fixedSeed);
+    const seed = Number(seedText);
     t.diagnostic(`to replay: WAKEPORT_TEST_SEED=${seed} WAKEPORT_TEST_STEPS=${count}`);
     await using scene = await Scene.open(lab);
     const { foreigners, disturbances } = scene;

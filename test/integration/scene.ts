@@ -178,6 +178,9 @@ export class Scene implements AsyncDisposable {
   /** Puts everything in order: one wakeport, and all targets with their own names. */
   async calm(): Promise<void> {
     await this.second.end("SIGTERM");
+    // A second wakeport that was killed may have left its own container of that name.
+    const left = this.lab.engine.docker.getContainer(`wakeport-new-${this.#id}`);
+    await left.remove({ force: true, v: true }).catch(() => {});
     for (const subject of this.subjects) {
       await subject.restore(false);
       await (await subject.find())?.unpause().catch(() => {});
