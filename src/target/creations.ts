@@ -13,8 +13,8 @@ export interface CreationsOptions {
 /** Finds the containers that this wakeport created. Others with the same labels are reported. */
 export class Creations {
   readonly #options: CreationsOptions;
-  /** Image of each container, by id. It never changes. */
-  readonly #images = new Map<string, string>();
+  /** Image of each listed container, by id. It never changes. */
+  #images: ReadonlyMap<string, string> = new Map();
   /** Ids of reported containers with copied labels. */
   readonly #reported = new Set<string>();
 
@@ -26,17 +26,18 @@ export class Creations {
   async find(signal: AbortSignal): Promise<readonly Listed[]> {
     const { engine, owner } = this.#options;
     const labelled = await engine.findCreated(await owner.name(signal), signal);
-    const found = await Promise.all(
-      labelled.map(async (one) => {
-        const image = this.#images.get(one.id) ?? (await this.#imageOf(one, signal));
-        if (image === undefined) return [];
-        this.#images.set(one.id, image);
-        if (isSealed(one, image)) return [one];
-        this.#report(one);
-        return [];
-      }),
+    const images = await Promise.all(
+      labelled.map(async (one) => this.#images.get(one.id) ?? (await this.#imageOf(one, signal))),
     );
-    return found.flat();
+    this.#images = new Map(
+      labelled.flatMap(({ id }, index) => (images[index] === undefined ? [] : [[id, images[index]]])),
+    );
+    return labelled.filter((one, index) => {
+      const image = images[index];
+      const isOurs = image !== undefined && isSealed(one, image);
+      if (image !== undefined && !isOurs) this.#report(one);
+      return isOurs;
+    });
   }
 
   /** Returns undefined for a container that was removed meanwhile. */
