@@ -291,6 +291,11 @@ export class ContainerTarget implements Target {
 
   async #restart(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
     const { engine, graceMs } = this.#options;
+    const reasons = await this.#reasonsAgainstStop(facts, signal, false);
+    if (reasons.length > 0) {
+      const message = `${this.name} has lost its network and must not be restarted: ${reasons.join("; ")}`;
+      throw new TargetError("no_route", message, { remedy: "restart it when the containers that need it are down" });
+    }
     this.#succession.weEnd(facts.id);
     await engine.stop(facts, this.graceMs, graceMs === undefined, signal);
     return this.#startContainer(facts, signal);

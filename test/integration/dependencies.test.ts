@@ -373,3 +373,28 @@ engineTest(
   // Its stop belongs to its start.
   { isJournalled: false },
 );
+
+engineTest(
+  "a paused target that lost its network is not restarted under a container that needs it",
+  async (lab) => {
+    const project = new Project(lab.engine);
+    const db = await lab.container({ program: echo({ port: 7001 }) });
+    const web = await project.make("web", { program: echo(), host: { NetworkMode: `container:${db.id}` } });
+    const worker = await project.make("worker", sleeper, "web:service_started:false");
+    const wakeport = await lab.wakeport({
+      web: { to: web, ...SHORT, sleep: "pause", start_timeout: "3s" },
+      db: { to: db, port: 7001, ...SHORT },
+    });
+    await wakeport.greeted("web");
+    await wakeport.until("web", "paused");
+    await worker.start();
+    await db.stop(1);
+    const before = (await web.state())?.StartedAt;
+    const client = await wakeport.connect("web");
+    assert.notEqual(await client.ends(), "open");
+    client.end();
+    assert.equal((await web.state())?.StartedAt, before);
+    wakeport.mayNotUse("web");
+  },
+  { isJournalled: false },
+);
