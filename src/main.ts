@@ -2,10 +2,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { isatty } from "node:tty";
-import { runCommand } from "./commands/cli.ts";
-import type { Context } from "./commands/command.ts";
-import { printableLines } from "./net/escaped.ts";
-import { listenFds } from "./net/inherited.ts";
+import { runCommand } from "./cli/cli.ts";
+import type { Context } from "./cli/command.ts";
+import { printableLines } from "./net/escape.ts";
+import { listenFds } from "./proxy/listen/inherited-sockets.ts";
 
 const UNKNOWN_OPEN_FILES = 1_024;
 const USUAL_OWN_FILES = 32;
@@ -33,7 +33,7 @@ function context(): Context {
   // They are for us, and for nobody that we start.
   for (const name of ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"]) delete process.env[name];
   const env = { ...process.env };
-  // dockerode reads these by itself, and otherwise than the docker command does: engine/host.ts is to do it alone.
+  // dockerode reads these by itself, and otherwise than the docker command does: docker/host.ts is to do it alone.
   for (const name of Object.keys(process.env)) if (name.startsWith("DOCKER_")) delete process.env[name];
   return {
     env,

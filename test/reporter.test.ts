@@ -21,7 +21,7 @@ test("the reporter prints one line per file, each failure with its reason, and n
   try {
     const files = { "a.test.mjs": good, "b.test.mjs": bad };
     for (const [name, text] of Object.entries(files)) await writeFile(path.join(folder, name), text);
-    const reporter = `--test-reporter=${new URL("reporter.ts?files=2", import.meta.url)}`;
+    const reporter = `--test-reporter=${new URL("support/reporter.ts?files=2", import.meta.url)}`;
     const env = { ...process.env };
     delete env["NODE_TEST_CONTEXT"];
     const args = ["--test", reporter, "--test-reporter-destination=stdout", ...Object.keys(files)];

@@ -5,8 +5,8 @@
 import { spawnSync } from "node:child_process";
 import { globSync } from "node:fs";
 import process from "node:process";
-import { cannotHavePodman } from "./integration/podman-engine.ts";
-import { engineVersion } from "./support/engine.ts";
+import { engineVersion } from "./support/engine/engine.ts";
+import { cannotHavePodman } from "./support/engine/podman-engine.ts";
 
 const engine = await engineVersion();
 const isRequired = process.env["WAKEPORT_TEST_ENGINE"] === "required";
@@ -24,7 +24,7 @@ const notice =
 console.log(notice);
 const named = process.argv.slice(2);
 const files = named.length > 0 ? named : globSync("test/**/*.test.ts").sort();
-const reporter = `--test-reporter=${new URL(`reporter.ts?files=${files.length}`, import.meta.url)}`;
+const reporter = `--test-reporter=${new URL(`support/reporter.ts?files=${files.length}`, import.meta.url)}`;
 const options = ["--test", "--test-timeout=300000", reporter, "--test-reporter-destination=stdout"];
 const { status } = spawnSync(process.execPath, [...options, ...files], { stdio: "inherit" });
 if (isLess) console.log(notice);

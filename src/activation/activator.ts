@@ -6,14 +6,14 @@
  * What the target says of itself is never believed as told: each hint leads to a look, and the look decides.
  */
 
-import type { Sight, SleepAction, Target } from "../target/target.ts";
+import { abortable } from "../async/abortable.ts";
+import { Deadline } from "../async/deadline.ts";
+import { timerMs } from "../async/timers.ts";
 import type { ActivationReport, Observer, SleepReason, SleepReport } from "../telemetry/observer.ts";
-import { abortable } from "./abortable.ts";
-import { Chronicle, type Circumstances } from "./chronicle.ts";
-import { CLIENT, Claims } from "./claims.ts";
+import { isDenial, outcomeOf, sleepReasonOf, wasKept, wasRefused } from "./classify.ts";
 import { Companions } from "./companions.ts";
 import { Cooldown } from "./cooldown.ts";
-import { Deadline } from "./deadline.ts";
+import type { Needs } from "./dependency-leases.ts";
 import {
   ActivationError,
   ClosedError,
@@ -24,18 +24,18 @@ import {
   StartTimeoutError,
 } from "./errors.ts";
 import type { Group } from "./group.ts";
+import { Chronicle, type Circumstances } from "./history.ts";
 import { IdleCheck } from "./idle-check.ts";
+import { Lookout } from "./inspector.ts";
 import { type Holder, Lease, type LeaseClient } from "./lease.ts";
-import { Lookout } from "./lookout.ts";
+import { CLIENT, Claims } from "./lease-set.ts";
+import { Tail } from "./log-tail.ts";
 import { type EffectName, type EventName, initialState, type State, type StateName, transition } from "./machine.ts";
-import type { Needs } from "./needs.ts";
-import { type Probe, Run, type UpSight } from "./run.ts";
+import { type Probe, Run, type UpSight } from "./start-attempt.ts";
 import { Stopper } from "./stopper.ts";
-import { Tail } from "./tail.ts";
-import { timerMs } from "./timers.ts";
+import type { Sight, SleepAction, Target } from "./target.ts";
 import { UpstreamCheck } from "./upstream-check.ts";
 import { Usage } from "./usage.ts";
-import { isDenial, outcomeOf, sleepReasonOf, wasKept, wasRefused } from "./verdicts.ts";
 
 const LAST_LINES_MS = 2_000;
 /** Time for which a new connection waits for a look under way. */

@@ -1,5 +1,5 @@
-import type { Needs } from "./needs.ts";
-import { timerMs } from "./timers.ts";
+import { timerMs } from "../async/timers.ts";
+import type { Needs } from "./dependency-leases.ts";
 
 /**
  * Targets that are awake while another target is, for example workers of a web application. The target does not wait for

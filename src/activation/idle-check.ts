@@ -1,5 +1,5 @@
-import type { SleepAction, Target, UseMoment } from "../target/target.ts";
 import { IdleTimer } from "./idle-timer.ts";
+import type { SleepAction, Target, UseMoment } from "./target.ts";
 
 /** The closing handshake of the last connection ends in this time, so that its packets do not count as direct use. */
 const SETTLE_MS = 1_000;

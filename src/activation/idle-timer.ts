@@ -1,4 +1,4 @@
-import { timerMs } from "./timers.ts";
+import { timerMs } from "../async/timers.ts";
 
 /** Fires once when nobody used the target for long enough. Starting it again moves the deadline. */
 export class IdleTimer {

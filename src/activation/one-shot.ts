@@ -2,12 +2,13 @@
  * A target that does its work and ends: a migration, a seed. It is run when what depends on it asks and its last result
  * is too old, or was none.
  */
-import type { Target } from "../target/target.ts";
+
+import { abortable } from "../async/abortable.ts";
 import type { ActivationReport, Observer } from "../telemetry/observer.ts";
-import { abortable } from "./abortable.ts";
+import { outcomeOf } from "./classify.ts";
+import type { Needs } from "./dependency-leases.ts";
 import { type Exit, ExitedError, StartTimeoutError } from "./errors.ts";
-import type { Needs } from "./needs.ts";
-import { outcomeOf } from "./verdicts.ts";
+import type { Target } from "./target.ts";
 
 /** One that takes longer is not waited for. */
 const LONGEST_RUN_MS = 3_600_000;

@@ -1,7 +1,7 @@
-import type { SleepAction, Target } from "../target/target.ts";
-import { abortable } from "./abortable.ts";
-import { LOOK_MS } from "./lookout.ts";
-import { timerMs } from "./timers.ts";
+import { abortable } from "../async/abortable.ts";
+import { timerMs } from "../async/timers.ts";
+import { LOOK_MS } from "./inspector.ts";
+import type { SleepAction, Target } from "./target.ts";
 
 /** Added to a target's own grace when waiting for a stop to end; targets give up before that by themselves. */
 const STOP_MARGIN_MS = 20_000;

@@ -1,7 +1,7 @@
-import type { Sight, Target } from "../target/target.ts";
-import { abortable } from "./abortable.ts";
-import { LOOK_MS } from "./lookout.ts";
-import type { Probe, Upstream } from "./run.ts";
+import { abortable } from "../async/abortable.ts";
+import { LOOK_MS } from "./inspector.ts";
+import type { Probe, Upstream } from "./start-attempt.ts";
+import type { Sight, Target } from "./target.ts";
 
 /** How long a client waits for a route to the target. */
 const ROUTE_MS = 3_000;

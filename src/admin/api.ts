@@ -2,10 +2,10 @@
 import type { ActivatorView } from "../activation/activator.ts";
 import type { StateName } from "../activation/machine.ts";
 import { isWoken, type Service, type ServicePort } from "../config/config.ts";
-import { formatRange } from "../config/ports.ts";
-import type { Ban } from "../net/admission/bans.ts";
-import type { ConnectionView } from "../net/connection.ts";
-import { formatFront } from "../net/listener.ts";
+import { formatRange } from "../config/keys/ports.ts";
+import type { Ban } from "../proxy/admission/ban-list.ts";
+import type { ConnectionView } from "../proxy/connection.ts";
+import { formatFront } from "../proxy/listen/listener.ts";
 import type { Counts } from "../telemetry/tally.ts";
 
 /** One service. Times are RFC 3339, durations milliseconds. */

@@ -5,9 +5,9 @@
 import type http from "node:http";
 import net from "node:net";
 import { hostname } from "node:os";
-import { hostOf } from "../net/names/host.ts";
-import { type HttpHead, HttpHeadError } from "../net/names/http-head.ts";
-import { covers } from "../net/names/name.ts";
+import { covers } from "../net/hostname.ts";
+import { type HttpHead, HttpHeadError } from "../net/http-head.ts";
+import { hostOf } from "../proxy/routing/http-host.ts";
 
 /** Names that no public DNS server resolves: RFC 6761, and the private-use top-level domain. */
 const PRIVATE_SUFFIXES = [".localhost", ".internal"];

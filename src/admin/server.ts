@@ -1,8 +1,8 @@
 import http from "node:http";
 import type net from "node:net";
 import { BindError, messageOf, takenBy } from "../errors.ts";
-import { printableJson } from "../net/escaped.ts";
-import { bindReason } from "../net/listener.ts";
+import { printableJson } from "../net/escape.ts";
+import { bindReason } from "../proxy/listen/listener.ts";
 import type { Tallied } from "../telemetry/tally.ts";
 import type { OpenConnection, ServiceDetails, StatusReport } from "./api.ts";
 import { rejectionOf } from "./guard.ts";

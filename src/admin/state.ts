@@ -1,11 +1,11 @@
 /** Everything that wakeport knows of itself at one moment: what SIGUSR2 logs, as xinetd's state dump. */
 import { isWoken, type Service } from "../config/config.ts";
+import { formatTimes, type OpenTimes } from "../config/keys/access-times.ts";
+import { formatRange } from "../config/keys/ports.ts";
+import { formatRate, type Rate } from "../config/keys/rates.ts";
+import { formatDuration } from "../config/keys/units.ts";
 import { maskUrl } from "../config/mask.ts";
-import { formatRange } from "../config/ports.ts";
-import { formatRate, type Rate } from "../config/rates.ts";
-import { formatTimes, type OpenTimes } from "../config/times.ts";
-import { formatDuration } from "../config/units.ts";
-import { printable } from "../net/escaped.ts";
+import { printable } from "../net/escape.ts";
 import { formatNetwork, type Network } from "../net/ip.ts";
 import { type Counts, formatCounts, type Tallied } from "../telemetry/tally.ts";
 import { frontWords, type OpenConnection, type PortStatus, type ServiceStatus, type StatusReport } from "./api.ts";

@@ -1,11 +1,12 @@
 /** A configuration as the rest of the program sees it: complete, checked, durations in milliseconds. Data only. */
-import type { DoorOptions } from "../net/admission/door.ts";
+
+import type { SleepAction } from "../activation/target.ts";
+import type { Names } from "../net/hostname.ts";
 import type { Ip, Network } from "../net/ip.ts";
-import type { Names } from "../net/names/name.ts";
-import type { ProxyVersion } from "../net/proxy-header.ts";
-import type { SleepAction } from "../target/target.ts";
-import type { PortRange } from "./ports.ts";
-import type { ProgramLimits } from "./program.ts";
+import type { ProxyVersion } from "../net/proxy-protocol.ts";
+import type { DoorOptions } from "../proxy/admission/admission.ts";
+import type { PortRange } from "./keys/ports.ts";
+import type { ProgramLimits } from "./keys/program.ts";
 
 export interface Config {
   /** The file it came from, for people. */

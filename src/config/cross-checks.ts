@@ -1,9 +1,9 @@
 /** What only the whole of a configuration can tell. */
 import { isWoken, type Service } from "./config.ts";
-import type { Report } from "./issues.ts";
-import { conflictOn, entriesOf, type PortOwner } from "./shared-fronts.ts";
-import { suggest } from "./suggest.ts";
+import { conflictOn, entriesOf, type PortOwner } from "./port-conflicts.ts";
 import { cyclesOf } from "./waking.ts";
+import type { Report } from "./yaml/schema-errors.ts";
+import { suggest } from "./yaml/suggest.ts";
 
 /** No two listeners on one port, the admin server's among them; services may share one by name. */
 export function checkFronts(services: readonly Service[], admin: { host: string; port: number }, report: Report): void {

@@ -1,6 +1,6 @@
 import type { ContainerReference, TargetSpec } from "./config.ts";
+import { formatDuration } from "./keys/units.ts";
 import { maskCommand } from "./mask.ts";
-import { formatDuration } from "./units.ts";
 
 /** In characters; it is one column of tables, and in many lines of the log. */
 const LONGEST_COMMAND = 50;

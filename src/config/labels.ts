@@ -1,12 +1,12 @@
 /** A service as the labels of its container have it: the words of wakeport.yaml, with dots where that nests. */
 import { parseDocument } from "yaml";
-import { printable } from "../net/escaped.ts";
+import { printable } from "../net/escape.ts";
 import type { Config, ContainerReference, Service, WokenService } from "./config.ts";
-import { explain, type Located } from "./issues.ts";
+import type { ParsedBanners } from "./keys/schema-admission.ts";
 import { resolve } from "./resolve.ts";
 import { configSchema } from "./schema.ts";
-import type { ParsedBanners } from "./schema-admission.ts";
-import { suggest } from "./suggest.ts";
+import { explain, type Located } from "./yaml/schema-errors.ts";
+import { suggest } from "./yaml/suggest.ts";
 
 export const LABEL_PREFIX = "wakeport.";
 /** Containers that carry it are looked at. */

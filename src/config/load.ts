@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { codeOf, messageOf } from "../errors.ts";
 import type { Config } from "./config.ts";
 import { type ParseContext, parseConfig } from "./parse.ts";
-import { ConfigError } from "./problem.ts";
+import { ConfigError } from "./yaml/config-error.ts";
 
 /** Where a configuration is looked for, in this order, when no file is named. */
 export const defaultPaths: readonly string[] = ["./wakeport.yaml", "/etc/wakeport/wakeport.yaml"];

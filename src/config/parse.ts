@@ -1,15 +1,15 @@
 import type { Document } from "yaml";
 import type { z } from "zod";
 import type { Config } from "./config.ts";
-import { interpolate } from "./interpolate.ts";
-import { explain, type Located } from "./issues.ts";
-import { locate } from "./locate.ts";
-import { ConfigError, type Problem } from "./problem.ts";
+import { address } from "./keys/schema-parts.ts";
 import { type ResolveContext, resolve } from "./resolve.ts";
 import { salvage, withoutServices } from "./salvage.ts";
 import { configSchema } from "./schema.ts";
-import { address } from "./schema-parts.ts";
-import { MOST_ALIASES, readYaml } from "./syntax.ts";
+import { ConfigError, type Problem } from "./yaml/config-error.ts";
+import { interpolate } from "./yaml/interpolate.ts";
+import { explain, type Located } from "./yaml/schema-errors.ts";
+import { MOST_ALIASES, readYaml } from "./yaml/yaml.ts";
+import { locate } from "./yaml/yaml-positions.ts";
 
 /** More than any real configuration. Reading that much takes a second or two at worst. */
 const LARGEST_FILE = 256 * 1024;

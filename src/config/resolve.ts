@@ -1,23 +1,24 @@
 /** Makes a Config of a file that has the right shape: defaults filled in, and checked for what only the whole can tell. */
-import { builtIn } from "./built-in.ts";
+
 import type { Config, Service } from "./config.ts";
 import { checkDependencies, checkFronts, checkGroups, checkSharing } from "./cross-checks.ts";
-import type { Located, Report } from "./issues.ts";
-import { MOST_PORTS, type PortMapping } from "./ports.ts";
-import { readBanners, resolveAdmission } from "./resolve-admission.ts";
-import { resolveData } from "./resolve-data.ts";
-import { resolveFtp } from "./resolve-ftp.ts";
-import { resolveHold } from "./resolve-hold.ts";
-import { resolveNames } from "./resolve-names.ts";
-import { resolvePortless } from "./resolve-portless.ts";
-import { resolveProxyProtocol } from "./resolve-proxy-protocol.ts";
-import { resolveReady } from "./resolve-ready.ts";
-import { dependencyPolicy, directTrafficOf, resolveSleep } from "./resolve-sleep.ts";
-import { resolvePort, resolveTarget, resolveUdp } from "./resolve-target.ts";
-import { resolveWakeOn } from "./resolve-wake-on.ts";
+import { builtIn } from "./keys/defaults.ts";
+import { MOST_PORTS, type PortMapping } from "./keys/ports.ts";
+import { readBanners, resolveAdmission } from "./keys/resolve-admission.ts";
+import { resolveData } from "./keys/resolve-data.ts";
+import { resolveFtp } from "./keys/resolve-ftp.ts";
+import { resolveHold } from "./keys/resolve-hold.ts";
+import { resolveNames } from "./keys/resolve-names.ts";
+import { resolvePortless } from "./keys/resolve-portless.ts";
+import { resolveProxyProtocol } from "./keys/resolve-proxy-protocol.ts";
+import { resolveReady } from "./keys/resolve-ready.ts";
+import { dependencyPolicy, directTrafficOf, resolveSleep } from "./keys/resolve-sleep.ts";
+import { resolvePort, resolveTarget, resolveUdp } from "./keys/resolve-target.ts";
+import { resolveWakeOn } from "./keys/resolve-wake-on.ts";
+import type { ParsedPolicies } from "./keys/schema-policies.ts";
 import type { ParsedConfig, ParsedService } from "./schema.ts";
-import type { ParsedPolicies } from "./schema-policies.ts";
 import { checkWakeable, checkWith } from "./waking.ts";
+import type { Located, Report } from "./yaml/schema-errors.ts";
 
 /** What comes from outside of the file. */
 export interface ResolveContext {

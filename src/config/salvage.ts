@@ -1,8 +1,8 @@
 /** Keeps the valid part of a refused file, so that checks between services run although its schema has errors. */
 import type { z } from "zod";
-import { foreignWord } from "./foreign-words.ts";
 import { serviceKeys } from "./schema.ts";
-import { suggest } from "./suggest.ts";
+import { foreignWord } from "./yaml/foreign-keys.ts";
+import { suggest } from "./yaml/suggest.ts";
 
 export interface Salvaged {
   /** The content without refused keys, unusable services and unusable sections. */

@@ -4,9 +4,9 @@
  */
 import { z } from "zod";
 import type { BuiltinName, LogFormat, LogLevel } from "./config.ts";
-import type { PortMapping, PortRange } from "./ports.ts";
-import { address, dataPort, dockerName, duration, names, port, portRanges } from "./schema-parts.ts";
-import { type ParsedPolicies, policies } from "./schema-policies.ts";
+import type { PortMapping, PortRange } from "./keys/ports.ts";
+import { address, dataPort, dockerName, duration, names, port, portRanges } from "./keys/schema-parts.ts";
+import { type ParsedPolicies, policies } from "./keys/schema-policies.ts";
 import {
   builtinTarget,
   containerTarget,
@@ -17,7 +17,7 @@ import {
   type ParsedProcess,
   processTarget,
   sensorTarget,
-} from "./schema-targets.ts";
+} from "./keys/schema-targets.ts";
 
 /** The file's content after the schema: shaped and read, not yet cross-checked. Durations are in milliseconds. */
 export interface ParsedConfig {

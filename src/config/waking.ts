@@ -1,7 +1,7 @@
 /** Checks which services wake which: each can be woken, and `with` forms no cycle. Lists the cycles with `depends_on`. */
 import { isWoken, type Service } from "./config.ts";
-import type { Report } from "./issues.ts";
-import { suggest } from "./suggest.ts";
+import type { Report } from "./yaml/schema-errors.ts";
+import { suggest } from "./yaml/suggest.ts";
 
 /** Checks that each service of a `with` can be woken, and that no two services are woken with each other. */
 export function checkWith(services: readonly Service[], names: readonly string[], report: Report): void {

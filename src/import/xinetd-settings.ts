@@ -1,5 +1,5 @@
 /** Which attributes xinetd knows, and what a service has of its own and of the defaults. */
-import { suggest } from "../config/suggest.ts";
+import { suggest } from "../config/yaml/suggest.ts";
 import type { Place, Warning } from "./draft.ts";
 import type { Attribute, XinetdEntry } from "./xinetd-entries.ts";
 

@@ -1,6 +1,6 @@
 /** Clients in the backlog of a listening socket: connected, but not accepted yet. Only Linux lists them. */
 import { fstatSync } from "node:fs";
-import { CLOSE_WAIT, ESTABLISHED, LISTENING, type SocketRow, socketRows } from "./socket-table.ts";
+import { CLOSE_WAIT, ESTABLISHED, LISTENING, type SocketRow, socketRows } from "./proc-net.ts";
 
 /** Returns the addresses and ports of the clients in the backlog of the listening socket `fd`, in the kernel's notation. */
 export function backlogOf(fd: number): ReadonlySet<string> {

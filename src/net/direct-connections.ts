@@ -1,7 +1,7 @@
 /** Counts direct connections: to ports on which local processes or containers listen. */
 import { endianness } from "node:os";
 import { type Ip, readIp } from "./ip.ts";
-import { CLOSE_WAIT, ESTABLISHED, LISTENING, type SocketRow } from "./socket-table.ts";
+import { CLOSE_WAIT, ESTABLISHED, LISTENING, type SocketRow } from "./proc-net.ts";
 
 /** The kernel's notation of an IPv4 address in the table of IPv6. */
 const MAPPED = /^0{16}(?:FFFF0000|0000FFFF)(?=[0-9A-F]{8}:)/;

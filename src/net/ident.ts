@@ -5,10 +5,10 @@
  */
 import net from "node:net";
 import { codeOf, messageOf } from "../errors.ts";
-import { LimitError, ranks, type Slot, Slots } from "./admission/slots.ts";
+import { LimitError, ranks, type Slot, Slots } from "../proxy/admission/slots.ts";
+import type { Ends } from "./addresses.ts";
 import { closeGracefully } from "./close.ts";
-import type { Ends } from "./ends.ts";
-import { escaped } from "./escaped.ts";
+import { escaped } from "./escape.ts";
 
 const IDENT_PORT = 113;
 /** From the question to the end of the answer. */

@@ -8,9 +8,9 @@
 import type net from "node:net";
 import { finished } from "node:stream";
 import { ExitedError } from "../activation/errors.ts";
-import { arrived } from "./arrived.ts";
-import { Course, type Filter } from "./course.ts";
+import { Course, type Filter } from "./pump.ts";
 import { isShuttingDown, reset } from "./reset.ts";
+import { arrived } from "./send-queue.ts";
 
 /** How long what we hold for one side may take to leave, once the other side was reset. */
 const FLUSH_MS = 1_000;

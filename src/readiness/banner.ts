@@ -1,4 +1,4 @@
-import type { ProxyVersion } from "../net/proxy-header.ts";
+import type { ProxyVersion } from "../net/proxy-protocol.ts";
 import { type Question, questionProbe } from "./exchange.ts";
 import { AnsweredError, type NamedProbe } from "./probe.ts";
 

@@ -3,7 +3,7 @@ import type net from "node:net";
 import { closeGracefully } from "../net/close.ts";
 import { dial } from "../net/dial.ts";
 import type { Found } from "../net/peek.ts";
-import { type ProxyVersion, proxyHeader } from "../net/proxy-header.ts";
+import { type ProxyVersion, proxyHeader } from "../net/proxy-protocol.ts";
 import { AnsweredError, afterHeader, type NamedProbe, until } from "./probe.ts";
 import { PROBE_DIAL_MS } from "./tcp.ts";
 

@@ -1,5 +1,5 @@
 /** FTP, SMTP and SSH: ready when the server greets. */
-import { escaped } from "../net/escaped.ts";
+import { escaped } from "../net/escape.ts";
 import type { Found } from "../net/peek.ts";
 import { GREETING_MS } from "./banner.ts";
 import type { Question } from "./exchange.ts";

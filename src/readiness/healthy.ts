@@ -1,5 +1,5 @@
+import type { Target } from "../activation/target.ts";
 import { TargetError, UnhealthyError } from "../errors.ts";
-import type { Target } from "../target/target.ts";
 import { AnsweredError, type NamedProbe, until } from "./probe.ts";
 
 /** Ready when the container's own HEALTHCHECK says so. One without a HEALTHCHECK would never be: that fails at once. */

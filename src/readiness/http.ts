@@ -4,7 +4,7 @@ import type { ReadySpec } from "../config/config.ts";
 import { maskUrl } from "../config/mask.ts";
 import { closeGracefully } from "../net/close.ts";
 import { dial } from "../net/dial.ts";
-import { type ProxyVersion, proxyHeader } from "../net/proxy-header.ts";
+import { type ProxyVersion, proxyHeader } from "../net/proxy-protocol.ts";
 import { AnsweredError, afterHeader, type NamedProbe, until } from "./probe.ts";
 import { PROBE_DIAL_MS } from "./tcp.ts";
 

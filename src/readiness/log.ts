@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from "node:util";
+import type { Target } from "../activation/target.ts";
 import { TargetError } from "../errors.ts";
-import type { Target } from "../target/target.ts";
 import { AnsweredError, type NamedProbe, until } from "./probe.ts";
 
 /** A stream that was cut without a word looks like a target that prints nothing: after so long it is read anew. */

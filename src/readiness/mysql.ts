@@ -3,7 +3,7 @@
  * `max_connect_errors` of them the server blocks the client's host. A refused login does not count, so the probe tries
  * to log in without a password, in the background.
  */
-import { escaped } from "../net/escaped.ts";
+import { escaped } from "../net/escape.ts";
 import type { Found } from "../net/peek.ts";
 import { GREETING_MS } from "./banner.ts";
 import type { Exchange, Question } from "./exchange.ts";

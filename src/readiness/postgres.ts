@@ -3,7 +3,7 @@
  * closes the connection when the server asks for a password. Its user and database exist on nearly every server: the
  * server logs unknown ones.
  */
-import { escaped } from "../net/escaped.ts";
+import { escaped } from "../net/escape.ts";
 import type { Found } from "../net/peek.ts";
 import type { Question } from "./exchange.ts";
 import { AnsweredError } from "./probe.ts";

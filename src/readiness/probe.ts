@@ -1,8 +1,8 @@
 import { StartTimeoutError } from "../activation/errors.ts";
-import type { Probe } from "../activation/run.ts";
-import { delay } from "../async.ts";
+import type { Probe } from "../activation/start-attempt.ts";
+import { delay } from "../async/async.ts";
 import { codeOf, messageOf } from "../errors.ts";
-import type { ProxyVersion } from "../net/proxy-header.ts";
+import type { ProxyVersion } from "../net/proxy-protocol.ts";
 
 /**
  * Between two attempts: a twentieth of what has passed. So a client waits at most 5 % longer than its target took, on

@@ -1,5 +1,5 @@
 import type { ProbedProtocol } from "../config/config.ts";
-import type { ProxyVersion } from "../net/proxy-header.ts";
+import type { ProxyVersion } from "../net/proxy-protocol.ts";
 import { type Question, questionProbe } from "./exchange.ts";
 import { replyQuestion, sshQuestion } from "./greeting.ts";
 import { mysqlQuestion } from "./mysql.ts";

@@ -4,7 +4,7 @@
  */
 import type net from "node:net";
 import tls from "node:tls";
-import { escaped } from "../net/escaped.ts";
+import { escaped } from "../net/escape.ts";
 import { ClosedError, type Exchange, type Question } from "./exchange.ts";
 import { readLine } from "./lines.ts";
 import { AnsweredError } from "./probe.ts";

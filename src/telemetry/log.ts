@@ -3,12 +3,12 @@ import { constants, fstatSync, openSync } from "node:fs";
 import pino from "pino";
 import pretty from "pino-pretty";
 import { describeExit } from "../activation/errors.ts";
-import { within } from "../async.ts";
+import { within } from "../async/async.ts";
 import type { LogFormat, LogLevel } from "../config/config.ts";
-import { progressWords } from "../engine/pull-progress.ts";
+import { progressWords } from "../docker/pull-progress.ts";
 import { sentenceOf } from "../errors.ts";
-import { printable, printableJson, printableLines } from "../net/escaped.ts";
-import type { UnroutedReason } from "../net/unrouted.ts";
+import { printable, printableJson, printableLines } from "../net/escape.ts";
+import type { UnroutedReason } from "../proxy/routing/unrouted.ts";
 import type {
   ActivationReport,
   ConnectionOutcome,

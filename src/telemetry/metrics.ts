@@ -2,10 +2,10 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { ActivatorView } from "../activation/activator.ts";
 import { stateNames } from "../activation/machine.ts";
-import { denialReasons } from "../net/admission/denial.ts";
 import type { Meter } from "../net/relay.ts";
-import { type DatagramView, dropReasons } from "../net/udp/datagrams.ts";
-import { unroutedReasons } from "../net/unrouted.ts";
+import { denialReasons } from "../proxy/admission/denial.ts";
+import { unroutedReasons } from "../proxy/routing/unrouted.ts";
+import { type DatagramView, dropReasons } from "../udp/datagrams.ts";
 import {
   type ActivationOutcome,
   type ConnectionOutcome,

@@ -1,9 +1,9 @@
 import type { Exit } from "../activation/errors.ts";
 import type { WokenBy } from "../activation/lease.ts";
 import type { EventName, StateName } from "../activation/machine.ts";
-import type { DenialReason } from "../net/admission/denial.ts";
-import type { UnroutedError } from "../net/unrouted.ts";
-import type { DenialSummary, UnroutedSummary } from "./denials.ts";
+import type { DenialReason } from "../proxy/admission/denial.ts";
+import type { UnroutedError } from "../proxy/routing/unrouted.ts";
+import type { DenialSummary, UnroutedSummary } from "./denial-throttle.ts";
 
 /** One change of a target's state. Reported once, by the one place that changes it. */
 export interface StateChange {

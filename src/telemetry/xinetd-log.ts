@@ -5,8 +5,8 @@
 
 import { constants } from "node:os";
 import type { LogLevel } from "../config/config.ts";
-import type { DenialReason } from "../net/admission/denial.ts";
-import { printable } from "../net/escaped.ts";
+import { printable } from "../net/escape.ts";
+import type { DenialReason } from "../proxy/admission/denial.ts";
 import type { ConnectionFacts, ConnectionReport, Observer, UserIdReport } from "./observer.ts";
 
 /** What serves the clients of a service: a TargetSpec of the configuration has both. */

@@ -1,14 +1,14 @@
 /** What an activator says of its target: to those who ask, to the observer, to a lease that doubts it. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { CLIENT } from "../../src/activation/claims.ts";
 import { ExitedError, StartTimeoutError } from "../../src/activation/errors.ts";
 import type { Holder, Lease } from "../../src/activation/lease.ts";
+import { CLIENT } from "../../src/activation/lease-set.ts";
 import { Usage } from "../../src/activation/usage.ts";
 import { TargetError } from "../../src/errors.ts";
 import type { ActivationReport } from "../../src/telemetry/observer.ts";
+import { policy, Stage } from "../support/activation/stage.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { policy, Stage } from "./stage.ts";
 
 checkLeaks();
 

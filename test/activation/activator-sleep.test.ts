@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ClosedError, CooldownError, StartFailedError, StartTimeoutError } from "../../src/activation/errors.ts";
 import { TargetError } from "../../src/errors.ts";
+import { type Claim, policy, Stage } from "../support/activation/stage.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { type Claim, policy, Stage } from "./stage.ts";
 
 checkLeaks();
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ExitedError, StartFailedError, StartTimeoutError } from "../../src/activation/errors.ts";
 import { TargetError, UnhealthyError } from "../../src/errors.ts";
+import { policy, Stage } from "../support/activation/stage.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { policy, Stage } from "./stage.ts";
 
 checkLeaks();
 

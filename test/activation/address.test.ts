@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { MovedAddressError, StartFailedError } from "../../src/activation/errors.ts";
 import { TargetError } from "../../src/errors.ts";
+import { Stage } from "../support/activation/stage.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { Stage } from "./stage.ts";
 
 checkLeaks();
 

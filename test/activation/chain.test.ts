@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import type { Policy } from "../../src/activation/activator.ts";
+import { type Dependency, Needs } from "../../src/activation/dependency-leases.ts";
 import { Group } from "../../src/activation/group.ts";
-import { type Dependency, Needs } from "../../src/activation/needs.ts";
 import { TargetError } from "../../src/errors.ts";
+import { randomRuns } from "../support/activation/random.ts";
+import { type Claim, policy, Stage } from "../support/activation/stage.ts";
+import { VirtualClock } from "../support/activation/virtual-clock.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { randomRuns } from "./random.ts";
-import { type Claim, policy, Stage } from "./stage.ts";
-import { VirtualClock } from "./virtual-clock.ts";
 
 checkLeaks();
 

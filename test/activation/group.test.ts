@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { CLIENT } from "../../src/activation/claims.ts";
+import { Needs } from "../../src/activation/dependency-leases.ts";
 import { Group } from "../../src/activation/group.ts";
-import { Needs } from "../../src/activation/needs.ts";
+import { CLIENT } from "../../src/activation/lease-set.ts";
 import { TargetError } from "../../src/errors.ts";
-import { FakeDependency } from "../support/fake-dependency.ts";
+import { FakeDependency } from "../support/activation/fake-dependency.ts";
+import { policy, Stage } from "../support/activation/stage.ts";
+import { VirtualClock } from "../support/activation/virtual-clock.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { policy, Stage } from "./stage.ts";
-import { VirtualClock } from "./virtual-clock.ts";
 
 checkLeaks();
 

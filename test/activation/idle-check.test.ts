@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { Policy } from "../../src/activation/activator.ts";
 import { KeptError } from "../../src/errors.ts";
+import { policy, Stage } from "../support/activation/stage.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { policy, Stage } from "./stage.ts";
 
 checkLeaks();
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { IdleTimer } from "../../src/activation/idle-timer.ts";
-import { VirtualClock } from "./virtual-clock.ts";
+import { VirtualClock } from "../support/activation/virtual-clock.ts";
 
 suite("IdleTimer", () => {
   test("fires once, when its delay is over", async () => {

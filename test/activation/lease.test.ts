@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { CLIENT } from "../../src/activation/claims.ts";
 import { Lease } from "../../src/activation/lease.ts";
+import { CLIENT } from "../../src/activation/lease-set.ts";
 
 const reason = new Error("reason");
 

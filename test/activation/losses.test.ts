@@ -1,17 +1,17 @@
 /** What is lost in the very moment in which it is granted or claimed again, and what claims itself. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { abortable } from "../../src/activation/abortable.ts";
 import { Activator } from "../../src/activation/activator.ts";
+import { type Dependency, type Hold, Needs } from "../../src/activation/dependency-leases.ts";
 import { ExitedError } from "../../src/activation/errors.ts";
 import { Group } from "../../src/activation/group.ts";
 import type { Holder } from "../../src/activation/lease.ts";
-import { type Dependency, type Hold, Needs } from "../../src/activation/needs.ts";
 import { Usage } from "../../src/activation/usage.ts";
+import { abortable } from "../../src/async/abortable.ts";
 import { observer } from "../../src/telemetry/observer.ts";
-import { FakeTarget } from "../support/fake-target.ts";
-import { policy, Stage } from "./stage.ts";
-import { VirtualClock } from "./virtual-clock.ts";
+import { FakeTarget } from "../support/activation/fake-target.ts";
+import { policy, Stage } from "../support/activation/stage.ts";
+import { VirtualClock } from "../support/activation/virtual-clock.ts";
 
 /** A dependency that is there at once, as often as it is asked for. */
 class Fickle implements Dependency {

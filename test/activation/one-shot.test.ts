@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import { Needs } from "../../src/activation/dependency-leases.ts";
 import { DependencyError, ExitedError, StartTimeoutError } from "../../src/activation/errors.ts";
-import { Needs } from "../../src/activation/needs.ts";
 import { OneShot } from "../../src/activation/one-shot.ts";
 import { TargetError } from "../../src/errors.ts";
 import { type ActivationReport, observer } from "../../src/telemetry/observer.ts";
-import { FakeDependency } from "../support/fake-dependency.ts";
-import { FakeTarget } from "../support/fake-target.ts";
+import { FakeDependency } from "../support/activation/fake-dependency.ts";
+import { FakeTarget } from "../support/activation/fake-target.ts";
+import { VirtualClock } from "../support/activation/virtual-clock.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { VirtualClock } from "./virtual-clock.ts";
 
 checkLeaks();
 

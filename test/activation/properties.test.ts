@@ -14,9 +14,9 @@ import {
   type State,
   transition,
 } from "../../src/activation/machine.ts";
+import { randomRuns } from "../support/activation/random.ts";
+import { type Act, actNames, World } from "../support/activation/world.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { randomRuns } from "./random.ts";
-import { type Act, actNames, World } from "./world.ts";
 
 checkLeaks();
 

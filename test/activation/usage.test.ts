@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { Usage } from "../../src/activation/usage.ts";
-import { randomRuns } from "./random.ts";
-import { VirtualClock } from "./virtual-clock.ts";
+import { randomRuns } from "../support/activation/random.ts";
+import { VirtualClock } from "../support/activation/virtual-clock.ts";
 
 suite("Usage", () => {
   test("follows a chain, and has the time of the last use", async () => {

@@ -3,7 +3,7 @@ import { suite, test } from "node:test";
 import type { StatusReport } from "../../src/admin/api.ts";
 import { AdminServer, MOST_ADMIN_CLIENTS } from "../../src/admin/server.ts";
 import { BindError } from "../../src/errors.ts";
-import { connecting, eventually } from "../support/tcp.ts";
+import { connecting, eventually } from "../support/net/tcp.ts";
 
 const report: StatusReport = {
   version: "1",

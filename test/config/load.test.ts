@@ -7,7 +7,7 @@ import { chdir, cwd, execPath, getuid } from "node:process";
 import { suite, test } from "node:test";
 import { promisify } from "node:util";
 import { loadConfig, NoConfigError } from "../../src/config/load.ts";
-import { ConfigError } from "../../src/config/problem.ts";
+import { ConfigError } from "../../src/config/yaml/config-error.ts";
 
 const run = promisify(execFile);
 const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };

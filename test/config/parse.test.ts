@@ -4,7 +4,7 @@ import { suite, test } from "node:test";
 import fc from "fast-check";
 import type { Config } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
-import { ConfigError } from "../../src/config/problem.ts";
+import { ConfigError } from "../../src/config/yaml/config-error.ts";
 
 const context = { env: { PORT: "2121", EMPTY: "", NAME: "vsftpd" }, adminListen: { host: "127.0.0.1", port: 9464 } };
 

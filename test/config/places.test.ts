@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { parseConfig } from "../../src/config/parse.ts";
-import { ConfigError } from "../../src/config/problem.ts";
+import { ConfigError } from "../../src/config/yaml/config-error.ts";
 
 const context = { env: { SET: "x" }, adminListen: { host: "127.0.0.1", port: 9464 } };
 

@@ -6,9 +6,9 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import process from "node:process";
 import { after, before, suite, test } from "node:test";
-import { Program, temporaryFile, until } from "../support/program.ts";
-import { freePort } from "../support/tcp.ts";
-import { cannotServe, PYTHON, type ServerName, Servers } from "./servers.ts";
+import { freePort } from "../support/net/tcp.ts";
+import { Program, temporaryFile, until } from "../support/program/program.ts";
+import { cannotServe, PYTHON, type ServerName, Servers } from "../support/program/servers.ts";
 
 const START_S = Number(process.env["WAKEPORT_TEST_START_S"] ?? 3);
 const waited = new Set(["relayed, cold, clean"]);

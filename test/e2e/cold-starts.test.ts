@@ -9,9 +9,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
 import { promisify } from "node:util";
-import { Program, temporaryFile, until } from "../support/program.ts";
-import { freePort } from "../support/tcp.ts";
-import { cannotServe, Servers } from "./servers.ts";
+import { freePort } from "../support/net/tcp.ts";
+import { Program, temporaryFile, until } from "../support/program/program.ts";
+import { cannotServe, Servers } from "../support/program/servers.ts";
 
 const run = promisify(execFile);
 const ROUNDS = Number(process.env["WAKEPORT_TEST_COLD_STARTS"] ?? 2);

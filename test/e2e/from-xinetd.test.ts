@@ -8,9 +8,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { suite, test } from "node:test";
 import { promisify } from "node:util";
-import { Program, until, wakeport } from "../support/program.ts";
-import { freePort } from "../support/tcp.ts";
-import { withoutXinetd, Xinetd } from "../support/xinetd.ts";
+import { freePort } from "../support/net/tcp.ts";
+import { Program, until, wakeport } from "../support/program/program.ts";
+import { withoutXinetd, Xinetd } from "../support/program/xinetd.ts";
 
 const run = promisify(execFile);
 const isThere = (program: string): boolean =>

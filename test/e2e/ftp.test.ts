@@ -5,8 +5,8 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
-import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds } from "../support/compose.ts";
-import { freePort } from "../support/tcp.ts";
+import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds } from "../support/engine/compose.ts";
+import { freePort } from "../support/net/tcp.ts";
 
 const EXAMPLE = path.join(import.meta.dirname, "../../compose/ftp");
 /** Other ports than the example's, so that whoever uses those is not met. */

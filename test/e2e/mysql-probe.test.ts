@@ -6,9 +6,9 @@ import { networkInterfaces } from "node:os";
 import { suite, test } from "node:test";
 import { protocolProbe } from "../../src/readiness/protocol.ts";
 import { tcpProbe } from "../../src/readiness/tcp.ts";
-import { temporaryFile } from "../support/program.ts";
-import { connect, eventually, freePort } from "../support/tcp.ts";
-import { cannotServe, Servers } from "./servers.ts";
+import { connect, eventually, freePort } from "../support/net/tcp.ts";
+import { temporaryFile } from "../support/program/program.ts";
+import { cannotServe, Servers } from "../support/program/servers.ts";
 
 const MOST_ERRORS = 5;
 const PROBES = 3 * MOST_ERRORS;

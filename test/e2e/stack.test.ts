@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, suite, test } from "node:test";
-import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds } from "../support/compose.ts";
-import { freePort } from "../support/tcp.ts";
+import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds } from "../support/engine/compose.ts";
+import { freePort } from "../support/net/tcp.ts";
 
 const EXAMPLE = path.join(import.meta.dirname, "../../compose/stack/compose.yaml");
 const TARGETS = ["web", "api", "db"] as const;

@@ -4,7 +4,7 @@ import { suite, test } from "node:test";
 import fc from "fast-check";
 import { parseConfig } from "../../src/config/parse.ts";
 import { attributeNames } from "../../src/import/xinetd-settings.ts";
-import { importInetd, importXinetd } from "./imported.ts";
+import { importInetd, importXinetd } from "../support/program/imported.ts";
 
 const numRuns = 10_000;
 

@@ -5,7 +5,7 @@ import path from "node:path";
 import { suite, test } from "node:test";
 import { parse } from "yaml";
 import { attributeNames } from "../../src/import/xinetd-settings.ts";
-import { importXinetd } from "./imported.ts";
+import { importXinetd } from "../support/program/imported.ts";
 
 const guide = readFileSync(path.join(import.meta.dirname, "../../docs/from-xinetd.md"), "utf8");
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { attributeNames } from "../../src/import/xinetd-settings.ts";
-import { importXinetd, serviceWith } from "./imported.ts";
+import { importXinetd, serviceWith } from "../support/program/imported.ts";
 
 /** What a service of the tests has of its own accord. */
 const plain = {

@@ -6,8 +6,8 @@ import net from "node:net";
 import { text } from "node:stream/consumers";
 import { suite, test } from "node:test";
 import type { StatusReport } from "../../src/admin/api.ts";
-import { Program, temporaryFile, until, wakeport } from "../support/program.ts";
-import { freePort, Peer } from "../support/tcp.ts";
+import { freePort, Peer } from "../support/net/tcp.ts";
+import { Program, temporaryFile, until, wakeport } from "../support/program/program.ts";
 
 const ABUSER = "127.0.0.2";
 const INNOCENT = "127.0.0.3";

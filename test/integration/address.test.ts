@@ -1,8 +1,8 @@
 /** Which of a container's addresses is dialled. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Route, routeTo } from "../../src/engine/address.ts";
-import type { ContainerFacts, ContainerNetwork } from "../../src/engine/container-facts.ts";
+import { type Route, routeTo } from "../../src/docker/address.ts";
+import type { ContainerFacts, ContainerNetwork } from "../../src/docker/container-facts.ts";
 import { TargetError } from "../../src/errors.ts";
 
 const bridge: ContainerNetwork = { name: "bridge", id: "b", ipv4: "172.17.0.2", gateway: "172.17.0.1" };

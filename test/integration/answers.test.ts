@@ -5,14 +5,14 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { scheduler } from "node:timers/promises";
-import { Engine } from "../../src/engine/engine.ts";
+import { Engine } from "../../src/docker/engine.ts";
 import { TargetError } from "../../src/errors.ts";
 import { observer } from "../../src/telemetry/observer.ts";
-import { openSockets, violations } from "../support/invariants.ts";
+import { openSockets, violations } from "../support/activation/invariants.ts";
+import { type Answer, FakeEngine, json } from "../support/engine/fake-engine.ts";
+import { Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
-import { type Answer, FakeEngine, json } from "./fake-engine.ts";
-import { Wakeport } from "./wakeport.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -1,11 +1,11 @@
 /** `wakeport check` on a real engine: problems of the containers are remarks. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { echo } from "../support/containers.ts";
-import { engineEnv } from "../support/engine.ts";
+import { echo } from "../support/engine/containers.ts";
+import { engineEnv } from "../support/engine/engine.ts";
+import { engineTest } from "../support/engine/lab.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { temporaryFile, wakeport } from "../support/program.ts";
-import { engineTest } from "./lab.ts";
+import { temporaryFile, wakeport } from "../support/program/program.ts";
 
 checkLeaks();
 

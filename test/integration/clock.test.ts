@@ -1,10 +1,10 @@
 /** Somebody sets the clock of the machine, forth and back. What wakeport waits for follows another one. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { FakeEngine, json } from "../support/engine/fake-engine.ts";
+import { Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
-import { FakeEngine, json } from "./fake-engine.ts";
-import { Wakeport } from "./wakeport.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

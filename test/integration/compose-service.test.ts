@@ -1,10 +1,10 @@
 /** Containers that carry the compose labels of another one. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { rivals } from "../../src/engine/compose-service.ts";
-import { echo, type TestContainer } from "../support/containers.ts";
+import { rivals } from "../../src/docker/compose-service.ts";
+import { echo, type TestContainer } from "../support/engine/containers.ts";
+import { engineTest, type Lab } from "../support/engine/lab.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { engineTest, type Lab } from "./lab.ts";
 
 checkLeaks();
 

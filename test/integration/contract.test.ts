@@ -1,15 +1,15 @@
 /** A container as a target does what every target must do. */
 import { suite } from "node:test";
-import { ContainerTarget } from "../../src/target/container.ts";
-import { createEngine, type EngineParts } from "../../src/targets.ts";
+import { createEngine, type EngineParts } from "../../src/daemon/target-factory.ts";
+import { ContainerTarget } from "../../src/targets/container.ts";
 import { observer } from "../../src/telemetry/observer.ts";
-import { type TestContainer, TestEngine } from "../support/containers.ts";
-import { engineEnv } from "../support/engine.ts";
+import { type TestContainer, TestEngine } from "../support/engine/containers.ts";
+import { engineEnv } from "../support/engine/engine.ts";
+import { skip } from "../support/engine/lab.ts";
+import { engineHost, isProxied } from "../support/engine/narrow-proxy.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { engineHost, isProxied } from "../support/narrow-proxy.ts";
-import { type Subject, type Temper, targetContract } from "../support/target-contract.ts";
-import { eventually } from "../support/tcp.ts";
-import { skip } from "./lab.ts";
+import { eventually } from "../support/net/tcp.ts";
+import { type Subject, type Temper, targetContract } from "../support/targets/target-contract.ts";
 
 const host = await engineHost();
 /** The engine counts whole seconds. */

@@ -4,11 +4,17 @@ import { randomBytes } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import net from "node:net";
 import { before, suite, test } from "node:test";
-import { Authority } from "../support/certificates.ts";
-import { run, succeeds } from "../support/compose.ts";
-import { until } from "../support/program.ts";
-import { freePort, Peer } from "../support/tcp.ts";
-import { buildVsftpd, cannotServeFtp, FtpBench, type FtpBenchOptions, passiveRange } from "./vsftpd-bench.ts";
+import { run, succeeds } from "../support/engine/compose.ts";
+import {
+  buildVsftpd,
+  cannotServeFtp,
+  FtpBench,
+  type FtpBenchOptions,
+  passiveRange,
+} from "../support/engine/vsftpd-bench.ts";
+import { freePort, Peer } from "../support/net/tcp.ts";
+import { Authority } from "../support/program/certificates.ts";
+import { until } from "../support/program/program.ts";
 
 const skip = await cannotServeFtp();
 const ADDRESS = { pasv_address: "127.0.0.1" };

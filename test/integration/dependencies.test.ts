@@ -1,11 +1,11 @@
 /** Containers that need others, as compose writes it on them and as wakeport.yaml says it. */
 import assert from "node:assert/strict";
-import { type ContainerSpec, echo, now, type TestContainer } from "../support/containers.ts";
+import { type ContainerSpec, echo, now, type TestContainer } from "../support/engine/containers.ts";
+import { engineTest, type Lab, startsOf } from "../support/engine/lab.ts";
+import { Project } from "../support/engine/project.ts";
+import type { Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { Project } from "../support/project.ts";
-import { eventually } from "../support/tcp.ts";
-import { engineTest, type Lab, startsOf } from "./lab.ts";
-import type { Wakeport } from "./wakeport.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

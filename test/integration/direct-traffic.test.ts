@@ -1,10 +1,10 @@
 /** Use of a container that does not pass through wakeport keeps it awake; the noise of a quiet network does not. */
 import assert from "node:assert/strict";
-import { type ContainerSpec, echo, type TestContainer, udpEcho } from "../support/containers.ts";
+import { type ContainerSpec, echo, type TestContainer, udpEcho } from "../support/engine/containers.ts";
+import { engineTest, type Lab } from "../support/engine/lab.ts";
+import { PORT, type Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { connecting, eventually, freePort, type Peer } from "../support/tcp.ts";
-import { engineTest, type Lab } from "./lab.ts";
-import { PORT, type Wakeport } from "./wakeport.ts";
+import { connecting, eventually, freePort, type Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -1,11 +1,11 @@
 /** Services that containers declare by their labels. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { type ContainerSpec, echo, type TestContainer } from "../support/containers.ts";
+import { type ContainerSpec, echo, type TestContainer } from "../support/engine/containers.ts";
+import { engineTest, type Lab, startsOf } from "../support/engine/lab.ts";
+import { PORT, type Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { connect, eventually, freePort, type Peer } from "../support/tcp.ts";
-import { engineTest, type Lab, startsOf } from "./lab.ts";
-import { PORT, type Wakeport } from "./wakeport.ts";
+import { connect, eventually, freePort, type Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { openSockets, violations } from "../support/invariants.ts";
+import { openSockets, violations } from "../support/activation/invariants.ts";
+import { isProxied, NarrowProxy } from "../support/engine/narrow-proxy.ts";
+import { cannotHaveEngine, PrivateEngine } from "../support/engine/private-engine.ts";
+import { type ServiceSpec, Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { isProxied, NarrowProxy } from "../support/narrow-proxy.ts";
-import { eventually, type Peer } from "../support/tcp.ts";
-import { cannotHaveEngine, PrivateEngine } from "./private-engine.ts";
-import { type ServiceSpec, Wakeport } from "./wakeport.ts";
+import { eventually, type Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -1,8 +1,8 @@
 /** Which containers wakeport needs itself, from what the system and the engine say. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { providesSocket } from "../../src/engine/essentials.ts";
-import { upperDirIn } from "../../src/engine/own-container.ts";
+import { providesSocket } from "../../src/docker/essentials.ts";
+import { upperDirIn } from "../../src/docker/own-container.ts";
 
 const HOST = `25 30 0:23 / /run rw,nosuid shared:5 - tmpfs tmpfs rw,size=1g
 30 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw`;

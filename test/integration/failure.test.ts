@@ -1,11 +1,11 @@
 /** Targets that cannot be brought up, or do not stay up. */
 import assert from "node:assert/strict";
-import { type EngineEvent, echo, now, type TestContainer } from "../support/containers.ts";
+import { type EngineEvent, echo, now, type TestContainer } from "../support/engine/containers.ts";
+import { engineTest, type Lab, startsOf } from "../support/engine/lab.ts";
+import { isProxied } from "../support/engine/narrow-proxy.ts";
+import type { Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { isProxied } from "../support/narrow-proxy.ts";
-import { eventually, type Peer } from "../support/tcp.ts";
-import { engineTest, type Lab, startsOf } from "./lab.ts";
-import type { Wakeport } from "./wakeport.ts";
+import { eventually, type Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -3,14 +3,14 @@ import assert from "node:assert/strict";
 import { chmod } from "node:fs/promises";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { Engine } from "../../src/engine/engine.ts";
+import { Engine } from "../../src/docker/engine.ts";
 import { DeadlineError, TargetError } from "../../src/errors.ts";
 import { observer } from "../../src/telemetry/observer.ts";
-import { openSockets, violations } from "../support/invariants.ts";
+import { openSockets, violations } from "../support/activation/invariants.ts";
+import { type Answer, dieMidAnswer, eventLine, FakeEngine, json } from "../support/engine/fake-engine.ts";
+import { type ServiceSpec, Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
-import { type Answer, dieMidAnswer, eventLine, FakeEngine, json } from "./fake-engine.ts";
-import { type ServiceSpec, Wakeport } from "./wakeport.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

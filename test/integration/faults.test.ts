@@ -1,7 +1,7 @@
 /** What the answers of engines, and of what stands before them, are called. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { engineFault, isRefusal, type Operation } from "../../src/engine/faults.ts";
+import { engineFault, isRefusal, type Operation } from "../../src/docker/faults.ts";
 import { sentenceOf } from "../../src/errors.ts";
 
 const AT = { url: "tcp://proxy:2375" };

@@ -1,8 +1,8 @@
 /** Scans of a service that is woken by the first byte, on a real engine. */
 import assert from "node:assert/strict";
 import { suite } from "node:test";
-import { eventually } from "../support/tcp.ts";
-import { engineTest, startsOf } from "./lab.ts";
+import { engineTest, startsOf } from "../support/engine/lab.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 const SCANS = 1_000;
 /** Answers when it has heard something. */

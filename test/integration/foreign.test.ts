@@ -6,13 +6,13 @@
 import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import { scheduler } from "node:timers/promises";
+import { engineTest } from "../support/engine/lab.ts";
+import { Scene } from "../support/engine/scene.ts";
+import { Steps } from "../support/engine/steps.ts";
+import { randomFrom } from "../support/engine/verbs.ts";
+import { crowd, type Visit, visit } from "../support/engine/visits.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
-import { engineTest } from "./lab.ts";
-import { Scene } from "./scene.ts";
-import { Steps } from "./steps.ts";
-import { randomFrom } from "./verbs.ts";
-import { crowd, type Visit, visit } from "./visits.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

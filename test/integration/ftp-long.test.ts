@@ -5,8 +5,8 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { before, suite, test } from "node:test";
-import { poll } from "../support/compose.ts";
-import { buildVsftpd, cannotServeFtp, FtpBench } from "./vsftpd-bench.ts";
+import { poll } from "../support/engine/compose.ts";
+import { buildVsftpd, cannotServeFtp, FtpBench } from "../support/engine/vsftpd-bench.ts";
 
 const BYTES = Number(process.env["WAKEPORT_TEST_FTP_MB"] ?? 12) * 2 ** 20;
 /** How long each takes at least; the idle timeout of the bench is 1 s. */

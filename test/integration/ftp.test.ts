@@ -7,9 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { before, suite, test } from "node:test";
-import { Authority } from "../support/certificates.ts";
-import { poll } from "../support/compose.ts";
-import { connect, eventually, freePort } from "../support/tcp.ts";
+import { poll } from "../support/engine/compose.ts";
 import {
   buildVsftpd,
   cannotServeFtp,
@@ -18,7 +16,9 @@ import {
   IMAGE_FOLDER,
   md5,
   passiveRange,
-} from "./vsftpd-bench.ts";
+} from "../support/engine/vsftpd-bench.ts";
+import { connect, eventually, freePort } from "../support/net/tcp.ts";
+import { Authority } from "../support/program/certificates.ts";
 
 const MB = 1_000_000;
 const isRoot = process.getuid?.() === 0;

@@ -4,9 +4,9 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, suite, test } from "node:test";
-import { parseEngineHost } from "../../src/engine/host.ts";
+import { parseEngineHost } from "../../src/docker/host.ts";
 import { TargetError } from "../../src/errors.ts";
-import { Authority } from "../support/certificates.ts";
+import { Authority } from "../support/program/certificates.ts";
 
 type Args = Parameters<typeof parseEngineHost>;
 

@@ -3,8 +3,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { EventName, StateName } from "../../src/activation/machine.ts";
 import type { ActivationReport, ConnectionReport } from "../../src/telemetry/observer.ts";
-import type { EngineEvent } from "../support/containers.ts";
-import { contradiction, type Evidence, type Journal, Recorder, type Timed, violations } from "../support/invariants.ts";
+import {
+  contradiction,
+  type Evidence,
+  type Journal,
+  Recorder,
+  type Timed,
+  violations,
+} from "../support/activation/invariants.ts";
+import type { EngineEvent } from "../support/engine/containers.ts";
 
 const TARGET = "container ftp";
 const services = ["ftp"];

@@ -1,10 +1,10 @@
 /** A target that is moved between networks while it runs: clients reach it, and no container that has its old address. */
 import assert from "node:assert/strict";
-import { echo, type TestContainer, udpEcho } from "../support/containers.ts";
+import { echo, type TestContainer, udpEcho } from "../support/engine/containers.ts";
+import { engineTest, type Lab } from "../support/engine/lab.ts";
+import { PORT, type Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, type Peer } from "../support/tcp.ts";
-import { engineTest, type Lab } from "./lab.ts";
-import { PORT, type Wakeport } from "./wakeport.ts";
+import { eventually, type Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -4,8 +4,8 @@ import { once } from "node:events";
 import net from "node:net";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
-import { cannotProxy, NarrowProxy } from "../support/narrow-proxy.ts";
-import { engineTest } from "./lab.ts";
+import { engineTest } from "../support/engine/lab.ts";
+import { cannotProxy, NarrowProxy } from "../support/engine/narrow-proxy.ts";
 
 /** ID stands for the id of a stopped container, NAME for its name. */
 const allowed: Readonly<Record<string, number>> = {

@@ -1,11 +1,11 @@
 /** Dependencies that crash, vanish, appear and are configured wrongly while somebody needs them. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { type ContainerSpec, echo, type TestContainer } from "../support/containers.ts";
+import { type ContainerSpec, echo, type TestContainer } from "../support/engine/containers.ts";
+import { engineTest, type Lab } from "../support/engine/lab.ts";
+import { PORT } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, freePort } from "../support/tcp.ts";
-import { engineTest, type Lab } from "./lab.ts";
-import { PORT } from "./wakeport.ts";
+import { eventually, freePort } from "../support/net/tcp.ts";
 
 checkLeaks();
 

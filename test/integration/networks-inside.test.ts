@@ -1,10 +1,10 @@
 /** Targets in all sorts of networks, woken by a wakeport that runs in a container itself. */
 import assert from "node:assert/strict";
-import { echo } from "../support/containers.ts";
+import { echo } from "../support/engine/containers.ts";
+import { Inside } from "../support/engine/inside.ts";
+import { engineTest } from "../support/engine/lab.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, freePort } from "../support/tcp.ts";
-import { Inside } from "./inside.ts";
-import { engineTest } from "./lab.ts";
+import { eventually, freePort } from "../support/net/tcp.ts";
 
 checkLeaks();
 

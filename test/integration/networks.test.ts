@@ -6,11 +6,11 @@ import http from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
-import { echo, type TestContainer } from "../support/containers.ts";
+import { echo, type TestContainer } from "../support/engine/containers.ts";
+import { engineTest, type Lab, startsOf } from "../support/engine/lab.ts";
+import { PORT, type ServiceSpec, type Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, freePort } from "../support/tcp.ts";
-import { engineTest, type Lab, startsOf } from "./lab.ts";
-import { PORT, type ServiceSpec, type Wakeport } from "./wakeport.ts";
+import { eventually, freePort } from "../support/net/tcp.ts";
 
 checkLeaks();
 

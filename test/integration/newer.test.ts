@@ -1,8 +1,8 @@
 /** The core of this suite on a newer engine than the machine's. It takes a minute, and is run when it is asked for. */
 import assert from "node:assert/strict";
 import { after, suite, test } from "node:test";
-import { engineVersion } from "../support/engine.ts";
-import { cannotHaveEngine, PrivateEngine } from "./private-engine.ts";
+import { engineVersion } from "../support/engine/engine.ts";
+import { cannotHaveEngine, PrivateEngine } from "../support/engine/private-engine.ts";
 
 const isAsked = process.env["WAKEPORT_TEST_NEWER"] === "1";
 const skip = isAsked ? cannotHaveEngine : "NOT ON A NEWER ENGINE: WAKEPORT_TEST_NEWER=1 asks for it";

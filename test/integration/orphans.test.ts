@@ -1,13 +1,13 @@
 /** What a killed wakeport created: adopted by the next one, or removed where its configuration has it no longer. */
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
-import { echo } from "../support/containers.ts";
-import { engineEnv } from "../support/engine.ts";
+import { echo } from "../support/engine/containers.ts";
+import { engineEnv } from "../support/engine/engine.ts";
+import { type Made, madeTest } from "../support/engine/on-demand.ts";
+import { PORT } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { Program, temporaryFile } from "../support/program.ts";
-import { connect, eventually, freePort } from "../support/tcp.ts";
-import { type Made, madeTest } from "./created.ts";
-import { PORT } from "./wakeport.ts";
+import { connect, eventually, freePort } from "../support/net/tcp.ts";
+import { Program, temporaryFile } from "../support/program/program.ts";
 
 checkLeaks();
 

@@ -1,11 +1,11 @@
 /** Somebody else starts, stops, kills, pauses, renames, removes: wakeport follows, and serves whoever comes next. */
 import assert from "node:assert/strict";
 import type { ServiceStatus } from "../../src/admin/api.ts";
-import { echo } from "../support/containers.ts";
+import { echo } from "../support/engine/containers.ts";
+import { engineTest, startsOf } from "../support/engine/lab.ts";
+import type { Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, type Peer } from "../support/tcp.ts";
-import { engineTest, startsOf } from "./lab.ts";
-import type { Wakeport } from "./wakeport.ts";
+import { eventually, type Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -1,12 +1,12 @@
 /** Targets that sleep by pause or kill, in one step or two, and targets that somebody else pauses. */
 import assert from "node:assert/strict";
 import type { ServiceStatus } from "../../src/admin/api.ts";
-import { echo } from "../support/containers.ts";
+import { echo } from "../support/engine/containers.ts";
+import { engineTest, startsOf } from "../support/engine/lab.ts";
+import { isProxied } from "../support/engine/narrow-proxy.ts";
+import type { Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { isProxied } from "../support/narrow-proxy.ts";
-import { eventually, type Peer } from "../support/tcp.ts";
-import { engineTest, startsOf } from "./lab.ts";
-import type { Wakeport } from "./wakeport.ts";
+import { eventually, type Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -1,11 +1,11 @@
 /** What Podman answers differently from Docker, where a real one would have to be waited for. These need no engine. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { violations } from "../support/invariants.ts";
+import { violations } from "../support/activation/invariants.ts";
+import { type Answer, eventLine, FakeEngine, json } from "../support/engine/fake-engine.ts";
+import { Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
-import { type Answer, eventLine, FakeEngine, json } from "./fake-engine.ts";
-import { Wakeport } from "./wakeport.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -1,18 +1,18 @@
 /**
  * Podman's Docker-compatible socket: the core of this suite, and what is particular to Podman. No daemon holds its
- * containers, and some answers are others than Docker's: see src/engine/podman.ts.
+ * containers, and some answers are others than Docker's: see src/docker/podman.ts.
  */
 import assert from "node:assert/strict";
 import http from "node:http";
 import { after, suite, test } from "node:test";
-import { Engine } from "../../src/engine/engine.ts";
-import { parseEngineHost } from "../../src/engine/host.ts";
-import { containerIdIn } from "../../src/engine/own-container.ts";
+import { Engine } from "../../src/docker/engine.ts";
+import { parseEngineHost } from "../../src/docker/host.ts";
+import { containerIdIn } from "../../src/docker/own-container.ts";
 import { observer } from "../../src/telemetry/observer.ts";
-import { echo } from "../support/containers.ts";
-import { Program, temporaryFile } from "../support/program.ts";
-import { connect, eventually, freePort, type Peer } from "../support/tcp.ts";
-import { cannotHavePodman, PodmanEngine } from "./podman-engine.ts";
+import { echo } from "../support/engine/containers.ts";
+import { cannotHavePodman, PodmanEngine } from "../support/engine/podman-engine.ts";
+import { connect, eventually, freePort, type Peer } from "../support/net/tcp.ts";
+import { Program, temporaryFile } from "../support/program/program.ts";
 
 const unlimited = new AbortController().signal;
 const skip = await cannotHavePodman();
@@ -22,8 +22,8 @@ suite("on podman", { skip }, async () => {
   after(() => podman[Symbol.asyncDispose]());
   // From here on the tests mean Podman by "the engine": these modules look at it when they are loaded.
   process.env["DOCKER_HOST"] = podman.host;
-  const { engineTest } = await import("./lab.ts");
-  const { PORT } = await import("./wakeport.ts");
+  const { engineTest } = await import("../support/engine/lab.ts");
+  const { PORT } = await import("../support/engine/wakeport.ts");
   for (const core of ["contract", "wake", "others"]) await import(`./${core}.test.ts`);
 
   /** The engine as wakeport sees it. */

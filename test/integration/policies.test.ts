@@ -1,9 +1,9 @@
 /** Targets with a restart policy of the engine's own, or a stop signal that they do not obey. */
 import assert from "node:assert/strict";
-import { echo } from "../support/containers.ts";
+import { echo } from "../support/engine/containers.ts";
+import { engineTest, startsOf } from "../support/engine/lab.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
-import { engineTest, startsOf } from "./lab.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { PassThrough } from "node:stream";
 import { suite, test } from "node:test";
-import { Pulls } from "../../src/engine/pulls.ts";
+import { Pulls } from "../../src/docker/pulls.ts";
 import { TargetError } from "../../src/errors.ts";
 import { observer, type PullReport } from "../../src/telemetry/observer.ts";
 

@@ -1,14 +1,14 @@
 /** Images that are missing when a container is created: pulled from a real registry, or why not. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { format } from "../../src/commands/status.ts";
+import { format } from "../../src/cli/status.ts";
 import { sentenceOf } from "../../src/errors.ts";
+import type { Lab } from "../support/engine/lab.ts";
+import { type Made, madeTest } from "../support/engine/on-demand.ts";
+import { noRegistry, Registry } from "../support/engine/registry.ts";
+import { PORT, type Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { noRegistry, Registry } from "../support/registry.ts";
-import { eventually, freePort, type Peer } from "../support/tcp.ts";
-import { type Made, madeTest } from "./created.ts";
-import type { Lab } from "./lab.ts";
-import { PORT, type Wakeport } from "./wakeport.ts";
+import { eventually, freePort, type Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

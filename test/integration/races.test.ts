@@ -1,11 +1,11 @@
 /** Clients that come while the target is being stopped: none is lost, whatever the moment. */
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import { type EchoOptions, echo } from "../support/containers.ts";
+import { type EchoOptions, echo } from "../support/engine/containers.ts";
+import { engineTest, startsOf } from "../support/engine/lab.ts";
+import type { Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
-import { engineTest, startsOf } from "./lab.ts";
-import type { Wakeport } from "./wakeport.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
 import type { ServiceStatus } from "../../src/admin/api.ts";
-import { echo } from "../support/containers.ts";
+import { echo } from "../support/engine/containers.ts";
+import { engineTest } from "../support/engine/lab.ts";
+import { PORT, type Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
-import { engineTest } from "./lab.ts";
-import { PORT, type Wakeport } from "./wakeport.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -1,11 +1,11 @@
 /** Compose replaces a container under its clients: the successor serves, and the old one is left to its end. */
 import assert from "node:assert/strict";
-import { cannotCompose } from "../support/compose.ts";
-import { echo } from "../support/containers.ts";
+import { cannotCompose } from "../support/engine/compose.ts";
+import { ComposeProject, SERVICE } from "../support/engine/compose-project.ts";
+import { echo } from "../support/engine/containers.ts";
+import { engineTest, startsOf } from "../support/engine/lab.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
-import { ComposeProject, SERVICE } from "./compose-project.ts";
-import { engineTest, startsOf } from "./lab.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -1,16 +1,16 @@
 /** A socket proxy that refuses one thing: what people are told, and what works all the same. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { format } from "../../src/commands/status.ts";
-import { echo, type TestContainer } from "../support/containers.ts";
-import { openSockets } from "../support/invariants.ts";
+import { format } from "../../src/cli/status.ts";
+import { openSockets } from "../support/activation/invariants.ts";
+import { echo, type TestContainer } from "../support/engine/containers.ts";
+import { FakeEngine } from "../support/engine/fake-engine.ts";
+import { Lab, skip } from "../support/engine/lab.ts";
+import { cannotProxy, NarrowProxy, type Right } from "../support/engine/narrow-proxy.ts";
+import { Made } from "../support/engine/on-demand.ts";
+import { Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { cannotProxy, NarrowProxy, type Right } from "../support/narrow-proxy.ts";
-import { eventually } from "../support/tcp.ts";
-import { Made } from "./created.ts";
-import { FakeEngine } from "./fake-engine.ts";
-import { Lab, skip } from "./lab.ts";
-import { Wakeport } from "./wakeport.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

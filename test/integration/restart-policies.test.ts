@@ -1,12 +1,12 @@
 /** Which restart policies leave a sleeping container asleep when the Docker daemon restarts. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { restartWarning } from "../../src/target/container-warnings.ts";
-import type { TestContainer } from "../support/containers.ts";
+import { restartWarning } from "../../src/targets/container-warnings.ts";
+import type { TestContainer } from "../support/engine/containers.ts";
+import { cannotHaveEngine, PrivateEngine } from "../support/engine/private-engine.ts";
+import { Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
-import { cannotHaveEngine, PrivateEngine } from "./private-engine.ts";
-import { Wakeport } from "./wakeport.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

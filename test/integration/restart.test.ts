@@ -1,13 +1,13 @@
 /** The real program is killed and started again: what it left awake is found, and sleeps in time. */
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import { echo, type TestContainer } from "../support/containers.ts";
-import { engineEnv } from "../support/engine.ts";
+import { echo, type TestContainer } from "../support/engine/containers.ts";
+import { engineEnv } from "../support/engine/engine.ts";
+import { engineTest, startsOf } from "../support/engine/lab.ts";
+import { PORT } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { Program, temporaryFile } from "../support/program.ts";
-import { connect, eventually, freePort } from "../support/tcp.ts";
-import { engineTest, startsOf } from "./lab.ts";
-import { PORT } from "./wakeport.ts";
+import { connect, eventually, freePort } from "../support/net/tcp.ts";
+import { Program, temporaryFile } from "../support/program/program.ts";
 
 checkLeaks();
 

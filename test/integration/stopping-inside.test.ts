@@ -1,11 +1,11 @@
 /** A wakeport in a container: it does not stop itself, nor what it needs itself. */
 import assert from "node:assert/strict";
-import { type ContainerSpec, echo, type TestContainer } from "../support/containers.ts";
+import { type ContainerSpec, echo, type TestContainer } from "../support/engine/containers.ts";
+import { Inside } from "../support/engine/inside.ts";
+import { engineTest } from "../support/engine/lab.ts";
+import { Project } from "../support/engine/project.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { Project } from "../support/project.ts";
-import { eventually } from "../support/tcp.ts";
-import { Inside } from "./inside.ts";
-import { engineTest } from "./lab.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -1,11 +1,11 @@
 /** A port that cannot be bound because a container publishes it: the message names the container. */
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
-import { engineEnv } from "../support/engine.ts";
+import { engineEnv } from "../support/engine/engine.ts";
+import { engineTest } from "../support/engine/lab.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { Program, temporaryFile, wakeport } from "../support/program.ts";
-import { freePort } from "../support/tcp.ts";
-import { engineTest } from "./lab.ts";
+import { freePort } from "../support/net/tcp.ts";
+import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
 
 checkLeaks();
 

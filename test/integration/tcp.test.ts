@@ -1,19 +1,19 @@
 /** An engine that is reached over TCP, plain and with TLS. A private one, because the usual one listens on a socket. */
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { Engine } from "../../src/engine/engine.ts";
-import { parseEngineHost } from "../../src/engine/host.ts";
+import { Engine } from "../../src/docker/engine.ts";
+import { parseEngineHost } from "../../src/docker/host.ts";
 import { sentenceOf, TargetError } from "../../src/errors.ts";
 import { observer } from "../../src/telemetry/observer.ts";
-import { Authority } from "../support/certificates.ts";
-import { echo } from "../support/containers.ts";
-import { violations } from "../support/invariants.ts";
+import { violations } from "../support/activation/invariants.ts";
+import { echo } from "../support/engine/containers.ts";
+import { Lab, skip } from "../support/engine/lab.ts";
+import { cannotProxy, NarrowProxy } from "../support/engine/narrow-proxy.ts";
+import { cannotHaveEngine, PrivateEngine } from "../support/engine/private-engine.ts";
+import { Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { cannotProxy, NarrowProxy } from "../support/narrow-proxy.ts";
-import { eventually, freePort } from "../support/tcp.ts";
-import { Lab, skip } from "./lab.ts";
-import { cannotHaveEngine, PrivateEngine } from "./private-engine.ts";
-import { Wakeport } from "./wakeport.ts";
+import { eventually, freePort } from "../support/net/tcp.ts";
+import { Authority } from "../support/program/certificates.ts";
 
 checkLeaks();
 

@@ -1,12 +1,12 @@
 /** Datagrams for real containers: held while they start, in order, in flows that keep the target awake and then end. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { type TestContainer, udpEcho } from "../support/containers.ts";
+import { type TestContainer, udpEcho } from "../support/engine/containers.ts";
+import { engineTest, startsOf } from "../support/engine/lab.ts";
+import type { Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
-import { freeUdpPort, numbered } from "../support/udp.ts";
-import { engineTest, startsOf } from "./lab.ts";
-import type { Wakeport } from "./wakeport.ts";
+import { eventually } from "../support/net/tcp.ts";
+import { freeUdpPort, numbered } from "../support/net/udp.ts";
 
 checkLeaks();
 

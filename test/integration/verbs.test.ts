@@ -7,12 +7,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { scheduler } from "node:timers/promises";
 import type { ServiceStatus } from "../../src/admin/api.ts";
-import { openSockets, violations } from "../support/invariants.ts";
+import { openSockets, violations } from "../support/activation/invariants.ts";
+import { Lab, skip } from "../support/engine/lab.ts";
+import { doRandomly, randomFrom, Victim } from "../support/engine/verbs.ts";
+import type { Wakeport } from "../support/engine/wakeport.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
-import { Lab, skip } from "./lab.ts";
-import { doRandomly, randomFrom, Victim } from "./verbs.ts";
-import type { Wakeport } from "./wakeport.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

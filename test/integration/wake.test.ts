@@ -1,9 +1,9 @@
 /** Waking, adopting, unpausing and going to sleep, with real containers. */
 import assert from "node:assert/strict";
-import { echo } from "../support/containers.ts";
+import { echo } from "../support/engine/containers.ts";
+import { engineTest, startsOf } from "../support/engine/lab.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
-import { engineTest, startsOf } from "./lab.ts";
+import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -4,7 +4,7 @@ import { suite, test } from "node:test";
 import { DeadlineError } from "../../src/errors.ts";
 import { type DialOptions, dial } from "../../src/net/dial.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { connect, countDialling, deafPort, eventually, freePort, PeerServer } from "../support/tcp.ts";
+import { connect, countDialling, deafPort, eventually, freePort, PeerServer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

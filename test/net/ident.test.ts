@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { type Ends, endsOf } from "../../src/net/ends.ts";
+import { type Ends, endsOf } from "../../src/net/addresses.ts";
 import { Ident, MOST_QUESTIONS, readAnswer } from "../../src/net/ident.ts";
-import { eventually, freePort, PeerServer, pair } from "../support/tcp.ts";
+import { eventually, freePort, PeerServer, pair } from "../support/net/tcp.ts";
 
 const ends: Ends = { peer: { address: "127.0.0.1", port: 6193 }, local: { address: "127.0.0.1", port: 23 } };
 

@@ -5,7 +5,7 @@ import { suite, test } from "node:test";
 import { type Found, PeekError, type PeekOptions, peek } from "../../src/net/peek.ts";
 import { KIB, payload } from "../bench/payload.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { connecting, eventually, Peer } from "../support/tcp.ts";
+import { connecting, eventually, Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { StartTimeoutError } from "../../src/activation/errors.ts";
+import type { Target } from "../../src/activation/target.ts";
 import { TargetError, type TargetFault } from "../../src/errors.ts";
 import { logProbe } from "../../src/readiness/log.ts";
-import type { Target } from "../../src/target/target.ts";
-import { FakeTarget } from "../support/fake-target.ts";
+import { FakeTarget } from "../support/activation/fake-target.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/tcp.ts";
-import { ProcessSubject } from "../target/process-subject.ts";
+import { eventually } from "../support/net/tcp.ts";
+import { ProcessSubject } from "../support/targets/process-subject.ts";
 
 checkLeaks();
 

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { suite, type TestContext, test } from "node:test";
 import { scheduler } from "node:timers/promises";
 import { StartTimeoutError } from "../../src/activation/errors.ts";
-import type { Upstream } from "../../src/activation/run.ts";
+import type { Upstream } from "../../src/activation/start-attempt.ts";
 import { dial } from "../../src/net/dial.ts";
 import { AnsweredError, all, type NamedProbe, until } from "../../src/readiness/probe.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, freePort } from "../support/tcp.ts";
+import { eventually, freePort } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -5,16 +5,16 @@ import type net from "node:net";
 import { suite, test } from "node:test";
 import { scheduler } from "node:timers/promises";
 import { StartTimeoutError } from "../../src/activation/errors.ts";
+import type { Sight, Target } from "../../src/activation/target.ts";
 import { TargetError, UnhealthyError } from "../../src/errors.ts";
 import { bannerProbe } from "../../src/readiness/banner.ts";
 import { healthyProbe } from "../../src/readiness/healthy.ts";
 import { httpProbe } from "../../src/readiness/http.ts";
 import type { NamedProbe } from "../../src/readiness/probe.ts";
 import { tcpProbe } from "../../src/readiness/tcp.ts";
-import type { Sight, Target } from "../../src/target/target.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { deafPort, eventually, freePort, PeerServer } from "../support/tcp.ts";
-import { Running } from "./running.ts";
+import { deafPort, eventually, freePort, PeerServer } from "../support/net/tcp.ts";
+import { Running } from "../support/readiness/running.ts";
 
 checkLeaks();
 

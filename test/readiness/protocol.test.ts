@@ -5,13 +5,13 @@ import path from "node:path";
 import { suite, test } from "node:test";
 import tls from "node:tls";
 import type { ProbedProtocol } from "../../src/config/config.ts";
-import { errPacket } from "../../src/net/protocols/mysql.ts";
-import { errorResponse } from "../../src/net/protocols/postgres.ts";
+import { errPacket } from "../../src/proxy/protocols/mysql.ts";
+import { errorResponse } from "../../src/proxy/protocols/postgres.ts";
 import { protocolProbe } from "../../src/readiness/protocol.ts";
-import { Authority } from "../support/certificates.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, type Peer, PeerServer } from "../support/tcp.ts";
-import { Running } from "./running.ts";
+import { eventually, type Peer, PeerServer } from "../support/net/tcp.ts";
+import { Authority } from "../support/program/certificates.ts";
+import { Running } from "../support/readiness/running.ts";
 
 checkLeaks();
 

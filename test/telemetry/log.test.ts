@@ -8,10 +8,10 @@ import { text } from "node:stream/consumers";
 import { suite, test } from "node:test";
 import pino from "pino";
 import { TargetError } from "../../src/errors.ts";
-import { UnroutedError } from "../../src/net/unrouted.ts";
+import { UnroutedError } from "../../src/proxy/routing/unrouted.ts";
 import { isPretty, logObserver } from "../../src/telemetry/log.ts";
 import type { ActivationReport, ConnectionReport, Observer, SleepReport } from "../../src/telemetry/observer.ts";
-import { temporaryFile } from "../support/program.ts";
+import { temporaryFile } from "../support/program/program.ts";
 
 type Line = Readonly<Record<string, unknown>>;
 

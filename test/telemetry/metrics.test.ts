@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { suite, test } from "node:test";
 import type { ActivatorView } from "../../src/activation/activator.ts";
-import { noDatagrams } from "../../src/net/udp/datagrams.ts";
-import { UnroutedError, unroutedReasons } from "../../src/net/unrouted.ts";
+import { UnroutedError, unroutedReasons } from "../../src/proxy/routing/unrouted.ts";
 import { Metrics, type ServiceGauges } from "../../src/telemetry/metrics.ts";
 import type { ConnectionReport } from "../../src/telemetry/observer.ts";
+import { noDatagrams } from "../../src/udp/datagrams.ts";
 
 const asleep: ActivatorView = {
   target: "container a",

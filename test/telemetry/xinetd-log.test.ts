@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { type DenialReason, denialReasons } from "../../src/net/admission/denial.ts";
+import { type DenialReason, denialReasons } from "../../src/proxy/admission/denial.ts";
 import { type ConnectionReport, type Observer, observer } from "../../src/telemetry/observer.ts";
 import { messageLines, type ServedBy, xinetdObserver } from "../../src/telemetry/xinetd-log.ts";
 

@@ -1,0 +1,46 @@
+/** Who may connect to a service, in a line: what `wakeport check` prints below the plan. */
+import type { Service } from "../../config/config.ts";
+import { formatTimes } from "../../config/keys/access-times.ts";
+import { formatRate } from "../../config/keys/rates.ts";
+import { formatNetwork, type Network } from "../../net/ip.ts";
+
+/** Undefined where everybody may connect, always, and as often as he likes. */
+export function admissionWords({
+  access,
+  limits,
+  proxyProtocol,
+  probes,
+}: Pick<Service, "access" | "limits" | "proxyProtocol" | "probes">): string | undefined {
+  const { allow, deny, times = [], timeZone } = access;
+  const { connections, perSource, rate, ratePerSource, maxLoad, onLimit } = limits;
+  const bounds = [
+    connections !== undefined && `${connections} ${connections === 1 ? "connection" : "connections"}`,
+    perSource !== undefined && `${perSource} of a source`,
+    rate !== undefined && formatRate(rate),
+    ratePerSource !== undefined && `${formatRate(ratePerSource)} of a source`,
+    maxLoad !== undefined && `a load of ${maxLoad}`,
+  ].filter((bound) => bound !== false);
+  const { receive } = proxyProtocol;
+  const rules = [
+    (allow !== undefined || deny.length > 0) && sourceWords(allow, deny),
+    receive.length > 0 && `for others by proxies of ${listed(receive)}`,
+    times.length > 0 && `${times.map(formatTimes).join(" or ")}${timeZone === undefined ? "" : ` (${timeZone})`}`,
+    bounds.length > 0 && `up to ${bounds.join(", ")}${onLimit === "queue" ? ", others wait" : ""}`,
+    probes.length > 0 && `probes from ${listed(probes)} only look in`,
+  ].filter((rule) => rule !== false);
+  return rules.length === 0 ? undefined : rules.join("; ");
+}
+
+function sourceWords(allow: readonly Network[] | undefined, deny: readonly Network[]): string {
+  if (allow?.length === 0) return "nobody";
+  const from = allow === undefined ? "everybody" : `from ${listed(allow)}`;
+  return deny.length === 0 ? from : `${from}, but not ${listed(deny)}`;
+}
+
+const MOST_LISTED = 5;
+
+function listed(networks: readonly Network[]): string {
+  const shown = networks.slice(0, MOST_LISTED).map(formatNetwork).join(", ");
+  const more = networks.length - MOST_LISTED;
+  return more > 0 ? `${shown} and ${more} more` : shown;
+}

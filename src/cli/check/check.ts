@@ -1,0 +1,114 @@
+import { serviceStatus } from "../../admin/api.ts";
+import type { Config, Service } from "../../config/config.ts";
+import { describeTarget } from "../../config/describe.ts";
+import { parseEngineHost } from "../../docker/host.ts";
+import { sentenceOf, TargetError } from "../../errors.ts";
+import { printable } from "../../net/escape.ts";
+import { accountOf } from "../../targets/accounts.ts";
+import { type Command, type Context, configOption, configOptionHelp, exitCode } from "../command.ts";
+import { configOf } from "../config.ts";
+import { admissionWords } from "./access-summary.ts";
+import { engineReport } from "./engine-report.ts";
+import { exposedSocket } from "./exposed-socket.ts";
+import { ftpSettings } from "./ftp-settings.ts";
+import { forbiddenAccounts, missingPrograms } from "./missing-programs.ts";
+import { planLines } from "./plan.ts";
+import { mannerWords } from "./service-summary.ts";
+import { remarks } from "./warnings.ts";
+
+const LABELS =
+  "labels of containers: not checked; wakeport status shows their services and mistakes while wakeport runs";
+
+export const command: Command = {
+  usage: "[-c FILE]",
+  options: configOption,
+  help: `Checks the configuration and prints what would be served. Nothing is started and no port is bound. Users, groups and
+programs are looked up on this machine; that a program is missing is a warning. The engine is asked whether containers
+exist, about restart policies, health checks and published ports, and whether their networks are reachable from here:
+what it answers are remarks, and an engine that does not answer is one. Of services with data ports it prints what their
+FTP servers have to say of them. Exits 2 when the configuration cannot be used.
+
+${configOptionHelp}`,
+  run: async (options, context) => {
+    const config = await configOf(options, context);
+    const errors = [...unusableHost(config, context.env), ...unknownAccounts(config, context)];
+    if (errors.length > 0) {
+      for (const problem of errors) context.printError(`${config.source} error: ${problem}`);
+      return exitCode.usage;
+    }
+    const services = config.services.map((service) => {
+      const { state, ...planned } = serviceStatus(service, describeTarget(service.target), undefined);
+      return service.enabled ? planned : { ...planned, state };
+    });
+    const lines = [
+      ...planLines(services),
+      ...linesOf("how clients are met, and targets live:", config, mannerWords),
+      ...linesOf("who may connect, and how many:", config, (service) =>
+        service.ports.length === 0 ? undefined : admissionWords(service),
+      ),
+      ...(await engineReport(config, context)),
+      ...(config.discover === undefined ? [] : [LABELS]),
+      ...remarkLines(config),
+      ...ftpSettings(config.services),
+    ];
+    context.print([`${config.source} is valid`, ...lines].join("\n"));
+    const exposed = exposedSocket(config, context);
+    const warnings = [
+      ...missingPrograms(config, context.env),
+      ...forbiddenAccounts(config, context),
+      ...(exposed === undefined ? [] : [exposed]),
+    ];
+    for (const problem of warnings) {
+      context.printError(`${config.source} warning: ${problem}`);
+    }
+    return exitCode.ok;
+  },
+};
+
+/** A line of each service of which there is something to say. */
+function linesOf(heading: string, { services }: Config, words: (service: Service) => string | undefined): string[] {
+  const lines = services.flatMap((service) => {
+    const said = service.enabled ? words(service) : undefined;
+    return said === undefined ? [] : [`  ${service.name}: ${printable(said)}`];
+  });
+  return lines.length === 0 ? [] : [heading, ...lines];
+}
+
+function remarkLines({ services }: Config): string[] {
+  const lines = remarks(services).map(({ of, remark }) => `  ${printable(`${of}: ${remark}`)}`);
+  return lines.length === 0 ? [] : ["remarks:", ...lines];
+}
+
+/** Returns why `run` rejects `docker.host`. An invalid DOCKER_HOST is only a remark, because it is not in the file. */
+function unusableHost({ docker }: Config, env: Context["env"]): string[] {
+  if (docker.host === undefined) return [];
+  try {
+    parseEngineHost(docker.host, env);
+    return [];
+  } catch (error) {
+    if (error instanceof TargetError) return [`"docker.host": ${sentenceOf(error)}`];
+    throw error;
+  }
+}
+
+/** The users and groups of local programs that this machine does not have. */
+function unknownAccounts({ services }: Config, own: Pick<Context, "uid" | "gid">): string[] {
+  return services.flatMap(({ name, enabled, target }) => {
+    const isProgram = target.kind === "process" || target.kind === "inetd";
+    const problem = enabled && isProgram ? accountProblem(target, own) : undefined;
+    return problem === undefined ? [] : [`service "${name}": ${problem}`];
+  });
+}
+
+function accountProblem(
+  target: Parameters<typeof accountOf>[0],
+  own: Pick<Context, "uid" | "gid">,
+): string | undefined {
+  try {
+    accountOf(target, own);
+    return undefined;
+  } catch (error) {
+    if (error instanceof TargetError) return sentenceOf(error);
+    throw error;
+  }
+}

@@ -1,0 +1,117 @@
+/** Checks the containers of a configuration with the engine, for `wakeport check`. */
+import { within } from "../../async/async.ts";
+import { type Config, isWoken, type TargetSpec, type WokenService } from "../../config/config.ts";
+import { eachPort } from "../../config/keys/ports.ts";
+import {
+  createEngine,
+  createTarget,
+  type EngineParts,
+  keyOf,
+  networkOf,
+  type Surroundings,
+} from "../../daemon/target-factory.ts";
+import type { ContainerFacts } from "../../docker/container-facts.ts";
+import { checkRoute } from "../../docker/find-route.ts";
+import { DeadlineError, messageOf, sentenceOf, TargetError } from "../../errors.ts";
+import { ContainerTarget } from "../../targets/container.ts";
+import { bindingWarnings, healthcheckWarning } from "../../targets/container-warnings.ts";
+import { type Observer, observer } from "../../telemetry/observer.ts";
+import { likelyMeant } from "./missing-container.ts";
+
+const PING_MS = 2_000;
+/** Deadline for all containers together. */
+const INSPECT_MS = 5_000;
+
+const NO_PROJECT =
+  "not checked: the compose project is that of wakeport's container; run check there (docker compose exec wakeport wakeport check)";
+
+type ContainerService = WokenService & { readonly target: Extract<TargetSpec, { kind: "container" }> };
+
+/** Returns lines for people; empty if no service names a container. */
+export async function engineReport(config: Config, around: Surroundings): Promise<string[]> {
+  const services = config.services.filter((service) => service.enabled && isContainerService(service));
+  if (services.length === 0) return [];
+  const problems: string[] = [];
+  const collecting = observer({ warning: (_event, message) => problems.push(message) });
+  try {
+    const parts = createEngine(config, around, collecting);
+    using _engine = { [Symbol.dispose]: () => parts.engine.close() };
+    const { url } = parts.engine;
+    await within(PING_MS, `the answer of the engine at ${url}`, parts.engine.ping());
+    const signal = AbortSignal.timeout(INSPECT_MS);
+    const isInside = (await parts.own.known(signal)) !== undefined;
+    const { known = [], unknown = [] } = Object.groupBy(services as ContainerService[], ({ target }) =>
+      isInside || hasProject(target) ? "known" : "unknown",
+    );
+    if (unknown.length > 0) problems.push(`${namesOf(unknown)}: ${NO_PROJECT}`);
+    // Services that share a container are asked about once.
+    const shared = [...Map.groupBy(known, keyOf).values()];
+    const found = await Promise.all(shared.map((same) => problemsOf(same, { parts, around, collecting, signal })));
+    problems.push(...found.flat());
+    if (problems.length === 0) return [`containers: ${url} has all of them; no problems found`];
+    return [`containers, checked with ${url}:`, ...[...new Set(problems)].map((problem) => `  ${problem}`)];
+  } catch (error) {
+    if (!(error instanceof TargetError || error instanceof DeadlineError)) throw error;
+    return [`containers: not checked: ${sentenceOf(error)}`];
+  }
+}
+
+interface Asking {
+  readonly parts: EngineParts;
+  readonly around: Surroundings;
+  readonly collecting: Observer;
+  readonly signal: AbortSignal;
+}
+
+/** Returns why the container of these services cannot be woken, and its settings that are probably mistakes. */
+async function problemsOf(
+  services: readonly ContainerService[],
+  { parts, around, collecting, signal }: Asking,
+): Promise<string[]> {
+  const names = namesOf(services);
+  const target = createTarget(services, parts, around, collecting);
+  if (!(target instanceof ContainerTarget)) return [];
+  try {
+    const facts = await target.facts(signal);
+    const network = networkOf(services);
+    if (facts.isRunning) await target.look(signal);
+    else if (network !== undefined) await checkRoute(facts, { ...parts, network }, signal);
+    return warningsOf(services, facts).map((warning) => `${names}: ${warning}`);
+  } catch (error) {
+    if (signal.aborted) return [`${names}: no answer within ${INSPECT_MS / 1000} s`];
+    const meant = await meantBy(services, error, parts, signal);
+    const problem = error instanceof Error ? sentenceOf(error) : messageOf(error);
+    return [`${names}: ${meant === undefined ? problem : `${messageOf(error)}: ${meant}`}`];
+  }
+}
+
+/** Returns no suggestion if the engine does not answer: the problem is reported without it. */
+async function meantBy(
+  [service]: readonly ContainerService[],
+  error: unknown,
+  parts: EngineParts,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (service === undefined || !(error instanceof TargetError) || error.fault !== "missing") return undefined;
+  return likelyMeant(service.target.reference, parts, signal).catch(() => undefined);
+}
+
+function warningsOf(services: readonly ContainerService[], facts: ContainerFacts): string[] {
+  const isAskedForHealth = services.some(({ ready }) => ready.some(({ kind }) => kind === "healthy"));
+  const health = isAskedForHealth ? healthcheckWarning(facts) : undefined;
+  const ports = services.flatMap(({ ports }) => ports.flatMap(eachPort));
+  return [...(health === undefined ? [] : [health]), ...bindingWarnings(facts, ports)];
+}
+
+/** Without a project, a compose service belongs to the project of wakeport's own container. */
+function hasProject({ reference }: ContainerService["target"]): boolean {
+  return "name" in reference || reference.project !== undefined;
+}
+
+function namesOf(services: readonly WokenService[]): string {
+  return services.map(({ name }) => name).join(", ");
+}
+
+function isContainerService(service: Config["services"][number]): service is ContainerService {
+  return isWoken(service) && service.target.kind === "container";
+}

@@ -1,0 +1,41 @@
+import { frontWords, type ServiceStatus } from "../../admin/api.ts";
+import { formatRange } from "../../config/keys/ports.ts";
+import { formatDuration } from "../../config/keys/units.ts";
+import { printable } from "../../net/escape.ts";
+
+/** One line a port: where it listens and where that leads; on a service's first line its state, if known, and times. */
+export function planLines(services: readonly PlannedService[]): string[] {
+  return table(services.flatMap(rowsOf)).map((line) => `  ${line}`);
+}
+
+type PlannedService = Omit<ServiceStatus, "state"> & { readonly state?: ServiceStatus["state"] };
+
+function rowsOf(service: PlannedService): string[][] {
+  const { name, ports, target, state, idle_timeout_ms, start_timeout_ms } = service;
+  const idle = idle_timeout_ms === undefined ? "" : `idle ${formatDuration(idle_timeout_ms)}`;
+  const start = start_timeout_ms === undefined ? "" : `start ≤ ${formatDuration(start_timeout_ms)}`;
+  const rest = [...(state === undefined ? [] : [state]), idle, start];
+  if (ports.length === 0) return [[name, `${wakersOf(service)} → ${target}`, ...rest]];
+  return ports.map((port, index) => {
+    const way = `${frontWords(port)} → ${target}${port.target === undefined ? "" : `:${formatRange(port.target, port.count)}`}${port.data ? " (data)" : ""}`;
+    return index === 0 ? [name, way, ...rest] : ["", way];
+  });
+}
+
+/** What wakes a service without ports. */
+function wakersOf({ with: leaders = [], group }: PlannedService): string {
+  const wakers = [leaders.length > 0 && `with ${leaders.join(", ")}`, group !== undefined && `group ${group}`];
+  return wakers.filter((one) => one !== false).join(", ") || "no ports";
+}
+
+/** Pads columns to the same width and escapes their text. */
+export function table(cells: readonly (readonly string[])[]): string[] {
+  const rows = cells.map((row) => row.map(printable));
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("   ")
+      .trimEnd(),
+  );
+}

@@ -1,0 +1,56 @@
+/** How the clients of a service are met, and how its target lives, in a line: what `wakeport check` prints below the plan. */
+import { isWoken, type ProbedProtocol, type ReadySpec, type Service } from "../../config/config.ts";
+import { formatDuration } from "../../config/keys/units.ts";
+import { maskUrl } from "../../config/mask.ts";
+
+/** Undefined where it is all as it is when nothing is said. */
+export function mannerWords(service: Service): string | undefined {
+  const { hold, proxyProtocol, protocol, wakeOn } = service;
+  const woken = [
+    protocol !== "raw" && `speaks ${protocol}`,
+    hold.kind === "page" && `browsers see a page${hold.logLines > 0 ? `, with ${hold.logLines} lines of its log` : ""}`,
+    (hold.kind === "silent" || hold.kind === "loading") && `held: ${hold.kind}`,
+    wakeOn === "first_byte" && "woken by the first byte",
+    readyWords(service.ready),
+    sleepWords(service),
+  ];
+  const sent = proxyProtocol.send !== undefined && `is told of its clients by PROXY ${proxyProtocol.send}`;
+  const words = [...(isWoken(service) ? woken : []), sent].filter((one) => one !== false);
+  return words.length === 0 ? undefined : words.join("; ");
+}
+
+const protocolWords: Readonly<Record<ProbedProtocol, string>> = {
+  ftp: "it greets with 220",
+  smtp: "it greets with 220",
+  ssh: "it sends its version",
+  mysql: "it sends its handshake",
+  redis: "it answers PING and is not loading",
+  postgres: "it accepts sessions",
+};
+
+function readyWords(ready: readonly ReadySpec[]): string | false {
+  const parts = ready.map((part) => {
+    switch (part.kind) {
+      case "banner":
+        return `it greets with ${JSON.stringify(part.banner)}`;
+      case "http":
+        return `GET ${maskUrl(part.path)} answers ${part.status.from === part.status.to ? part.status.from : `${part.status.from}-${part.status.to}`}`;
+      case "log":
+        return `its log has /${part.pattern}/`;
+      case "healthy":
+        return "it is healthy";
+      case "tcp":
+        return "it accepts connections";
+      case "protocol":
+        return protocolWords[part.protocol];
+    }
+  });
+  const isUsual = ready.length === 0 || (ready.length === 1 && ready[0]?.kind === "tcp");
+  return !isUsual && `ready when ${parts.join(" and ")}`;
+}
+
+function sleepWords({ sleep, deeper }: Pick<Service, "sleep" | "deeper">): string | false {
+  if (deeper !== undefined)
+    return `sleeps by ${sleep}, and by ${deeper.action} ${formatDuration(deeper.afterMs)} later`;
+  return sleep !== "stop" && `sleeps by ${sleep}`;
+}

@@ -1,0 +1,89 @@
+/** The command line: which commands there are, how they are called, and how a failure is told. */
+import { parseArgs } from "node:util";
+import { NoConfigError } from "../config/load.ts";
+import { ConfigError } from "../config/yaml/config-error.ts";
+import { suggest } from "../config/yaml/suggest.ts";
+import { BindError, codeOf, messageOf, sentenceOf, TargetError } from "../errors.ts";
+import { type Command, type Context, exitCode, type Options } from "./command.ts";
+import { noConfigHelp } from "./no-config.ts";
+
+const commands: Readonly<
+  Record<string, { readonly summary: string; readonly load: () => Promise<{ command: Command }> }>
+> = {
+  run: { summary: "listen, wake, relay, put to sleep", load: () => import("./run.ts") },
+  check: { summary: "check the configuration and print the plan", load: () => import("./check/check.ts") },
+  status: { summary: "tell what a running wakeport is doing", load: () => import("./status.ts") },
+  import: { summary: "make a configuration of xinetd's or inetd's", load: () => import("./import.ts") },
+  healthcheck: { summary: "exit 0 when a running wakeport answers", load: () => import("./healthcheck.ts") },
+  schema: { summary: "print the JSON Schema of the configuration", load: () => import("./schema.ts") },
+  version: { summary: "print the version", load: () => import("./version.ts") },
+};
+
+/** Runs the command that `args` name. @returns the exit code: 0 done, 1 failed at run time, 2 usage or configuration */
+export async function runCommand(args: readonly string[], context: Context): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === "help" && rest[0] !== undefined) return runCommand([rest[0], "--help"], context);
+  if (name === undefined || name === "--help" || name === "-h" || name === "help") {
+    context.print(overview());
+    return name === undefined ? exitCode.usage : exitCode.ok;
+  }
+  const entry = name === "--version" ? commands["version"] : Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (entry === undefined) {
+    const near = suggest(name, Object.keys(commands));
+    const hint = near === undefined ? "see wakeport --help" : `did you mean "${near}"?`;
+    context.printError(`wakeport: there is no command "${name}": ${hint}`);
+    return exitCode.usage;
+  }
+  const { command } = await entry.load();
+  return runParsed(name, command, rest, context);
+}
+
+async function runParsed(name: string, command: Command, args: string[], context: Context): Promise<number> {
+  let options: Options;
+  let words: readonly string[];
+  try {
+    const known = { ...command.options, help: { type: "boolean", short: "h" } } as const;
+    const parsed = parseArgs({ args, options: known, allowPositionals: command.takesArguments === true });
+    options = parsed.values as Options;
+    words = parsed.positionals;
+  } catch (error) {
+    context.printError(`wakeport ${name}: ${messageOf(error)}\nusage: wakeport ${name} ${command.usage}`);
+    return exitCode.usage;
+  }
+  if (options["help"] === true) {
+    context.print(`usage: wakeport ${name} ${command.usage}\n\n${command.help}`);
+    return exitCode.ok;
+  }
+  try {
+    return await command.run(options, context, words);
+  } catch (error) {
+    return explainFailure(error, context);
+  }
+}
+
+/** Expected failures in words; everything else is a bug and goes on. */
+function explainFailure(error: unknown, context: Context): number {
+  if (error instanceof ConfigError) {
+    context.printError(error.message);
+    return exitCode.usage;
+  }
+  if (error instanceof NoConfigError) {
+    context.printError(noConfigHelp);
+    return exitCode.usage;
+  }
+  if (error instanceof TargetError) {
+    context.printError(`wakeport: ${sentenceOf(error)}`);
+    return error.fault === "invalid" ? exitCode.usage : exitCode.failed;
+  }
+  if (error instanceof BindError || codeOf(error) === "EPIPE") {
+    context.printError(`wakeport: ${messageOf(error)}`);
+    return exitCode.failed;
+  }
+  throw error;
+}
+
+function overview(): string {
+  const width = Math.max(...Object.keys(commands).map((name) => name.length));
+  const lines = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(width)}   ${summary}`);
+  return `usage: wakeport COMMAND [OPTIONS]\n\n${lines.join("\n")}\n\nwakeport COMMAND --help tells more.`;
+}

@@ -1,0 +1,155 @@
+import type { ServiceStatus } from "../admin/api.ts";
+import { stateLines } from "../admin/state.ts";
+import type { Config } from "../config/config.ts";
+import { parseConfig } from "../config/parse.ts";
+import { Sidecar } from "../daemon/daemon.ts";
+import { demoConfig, demoHint } from "../demo/demo.ts";
+import { TargetError } from "../errors.ts";
+import { QuietDenials } from "../telemetry/denial-throttle.ts";
+import { isJson, isPretty, type Log, type OpenLog, openLog } from "../telemetry/log.ts";
+import { exposedSocket } from "./check/exposed-socket.ts";
+import { planLines } from "./check/plan.ts";
+import { type Command, type Context, configOption, configOptionHelp, exitCode, type Options } from "./command.ts";
+import { configOf, parseContext } from "./config.ts";
+
+/** How long the plan waits for the engine's first answer. */
+const ENGINE_ANSWER_MS = 2_000;
+
+export const command: Command = {
+  usage: "[-c FILE | --demo]",
+  options: { ...configOption, demo: { type: "boolean" } },
+  help: `Listens on the ports of the configuration until SIGTERM or SIGINT; a second one ends it at once. SIGHUP has it
+read the configuration anew; one that cannot be used leaves everything as it is.
+
+${configOptionHelp}
+      --demo          two local processes instead of a configuration, to look around`,
+  run,
+};
+
+async function run(options: Options, context: Context): Promise<number> {
+  const isDemo = options["demo"] === true;
+  const config = isDemo ? demo(context) : await configOf(options, context);
+  const { isTerminal, pid } = context;
+  const opened = openLog({ ...config.log, isTerminal, pid });
+  const read = async (): Promise<Config> => {
+    if (isDemo) throw new TargetError("invalid", "the demo has no configuration to read");
+    return await configOf(options, context);
+  };
+  try {
+    await serve(config, opened, context, { read, ...(isDemo && { hint: demoHint }) });
+  } finally {
+    await opened.close();
+  }
+  return exitCode.ok;
+}
+
+interface Manner {
+  /** Reads the configuration anew. */
+  readonly read: () => Promise<Config>;
+  /** For people, once it serves. */
+  readonly hint?: string;
+}
+
+async function serve(
+  config: Config,
+  { log, observer }: OpenLog,
+  context: Context,
+  { read, hint }: Manner,
+): Promise<void> {
+  const { version, revision, nodeVersion, shutdown } = context;
+  const build = { version, revision, nodeVersion };
+  using quiet = new QuietDenials(observer((service) => sidecar.targetOf(service)));
+  const sidecar: Sidecar = new Sidecar({ ...context, config, build, observer: quiet.observer });
+  context.atExit(() => sidecar.kill());
+  const started = Promise.withResolvers<void>();
+  let reloading = started.promise;
+  context.onReload(() => {
+    // One after the other, and none in the middle of the beginning or the end.
+    reloading = reloading.then(async () => {
+      const next = shutdown.aborted ? undefined : await reload(sidecar, log, read);
+      if (next !== undefined) warnOfSocket(next);
+    });
+  });
+  await sidecar.open();
+  let isWarned = false;
+  const warnOfSocket = (now: Config): void => {
+    const exposed = isWarned ? undefined : exposedSocket(now, context);
+    if (exposed === undefined) return;
+    isWarned = true;
+    quiet.observer.warning("docker.socket_exposed", exposed);
+  };
+  warnOfSocket(config);
+  context.onStateRequest(() => dumpState(sidecar, config, log, context));
+
+  await Promise.race([sidecar.settled(), aborted(AbortSignal.timeout(ENGINE_ANSWER_MS)), aborted(shutdown)]);
+  announce(sidecar, config, log, context);
+  if (hint !== undefined) context.printError(hint);
+  started.resolve();
+
+  await aborted(shutdown);
+  await reloading;
+  log.info({ event: "shutdown.begin" }, "shutting down: new connections are refused");
+  await sidecar.close();
+  log.info({ event: "shutdown.done" }, "stopped");
+}
+
+/**
+ * Reports are logged at the new level. If the reload fails, the previous configuration stays in effect.
+ *
+ * @returns the new configuration, or undefined if the reload failed
+ */
+async function reload(sidecar: Sidecar, log: Log, read: Manner["read"]): Promise<Config | undefined> {
+  const { level } = log;
+  let next: Config | undefined;
+  const isDone = await sidecar.reload(async () => {
+    next = await read();
+    log.level = next.log.level;
+    return next;
+  });
+  if (!isDone) log.level = level;
+  return isDone ? next : undefined;
+}
+
+function demo(context: Context): Config {
+  return parseConfig(Buffer.from(demoConfig(context.execPath)), "demo", parseContext(context));
+}
+
+/** Says what is served: a plan for people, one line for machines. */
+function announce(sidecar: Sidecar, config: Config, log: Log, context: Context): void {
+  const { services } = sidecar.status;
+  const engine = sidecar.engineDescription;
+  if (!isPretty({ ...config.log, isTerminal: context.isTerminal })) {
+    const facts = {
+      event: "started",
+      version: context.version,
+      config: config.source,
+      services,
+      admin: sidecar.adminUrl,
+    };
+    log.info({ ...facts, ...(engine && { engine }) }, `wakeport ${context.version} serves ${servicesOf(services)}`);
+    return;
+  }
+  const head = [`wakeport ${context.version}`, engine, `${config.source} (${servicesOf(services)})`]
+    .filter(Boolean)
+    .join("   ");
+  context.print([head, ...planLines(services), `admin ${sidecar.adminUrl}   (/metrics /healthz /readyz)`].join("\n"));
+}
+
+/** `2 services`, `1 service, 3 disabled` */
+function servicesOf(services: readonly Pick<ServiceStatus, "state">[]): string {
+  const disabled = services.filter(({ state }) => state === "disabled").length;
+  const count = services.length - disabled;
+  return `${count} ${count === 1 ? "service" : "services"}${disabled === 0 ? "" : `, ${disabled} disabled`}`;
+}
+
+/** As xinetd did for SIGUSR1: all that is known, for people as text. */
+function dumpState(sidecar: Sidecar, config: Config, log: Log, { isTerminal }: Context): void {
+  const { state } = sidecar;
+  if (isJson({ ...config.log, isTerminal })) log.info({ event: "state", ...state }, "the state, for SIGUSR2");
+  else log.info({ event: "state" }, stateLines(state).join("\n"));
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}

@@ -1,0 +1,73 @@
+/** The report of `wakeport status SERVICE`, for people. */
+import { frontWords, type OpenConnection, type PortStatus, type ServiceDetails } from "../admin/api.ts";
+import { formatRange } from "../config/keys/ports.ts";
+import { formatDuration } from "../config/keys/units.ts";
+import { printable } from "../net/escape.ts";
+import { formatCounts } from "../telemetry/tally.ts";
+import { table } from "./check/plan.ts";
+
+/** Further clients are counted, not listed. */
+const MOST_CLIENTS_SHOWN = 20;
+
+/** One fact per line; facts that a service does not have are left out. `now` is Unix time in milliseconds. */
+export function formatDetails(service: ServiceDetails, now: number): string {
+  const { name, state, cause, since, target, ports, connections, waiting, open, group } = service;
+  const { with: leaders = [], pending = [], kept_awake_by = [], dependents, last_lines = [] } = service;
+  const rows = [
+    ...row("state", [state, cause !== state && cause, since && `for ${ago(since, now)}`].filter(Boolean).join(", ")),
+    ...row("target", target),
+    ...rowsOf("ports", ports.map(portWords)),
+    ...row("woken with", leaders.join(", ")),
+    ...row("group", group),
+    ...row("connections", `${connections} served, ${waiting} waiting`),
+    ...row("waiting for", pending.join(", ")),
+    ...row("kept awake by", kept_awake_by.join(", ")),
+    ...row("needed by", dependents.join(", ")),
+    ...row("sleeps in", service.idle_deadline && inTime(service.idle_deadline, now)),
+    ...row("idle timeout", service.idle_timeout_ms && formatDuration(service.idle_timeout_ms)),
+    ...row("start timeout", service.start_timeout_ms && formatDuration(service.start_timeout_ms)),
+    ...row("last activity", service.last_activity && `${ago(service.last_activity, now)} ago`),
+    ...row("next start in", service.cooldown_until && inTime(service.cooldown_until, now)),
+    ...row("last error", service.last_error),
+    ...rowsOf("last output", last_lines),
+    ...row("ended so far", formatCounts(service.outcomes)),
+    ...row("denied so far", formatCounts(service.denials)),
+    ...rowsOf("clients", clientWords(open, connections + waiting, now)),
+  ];
+  return [printable(name), ...table(rows).map((line) => `  ${line}`)].join("\n");
+}
+
+function row(key: string, value: string | 0 | undefined): string[][] {
+  return value ? [[key, value]] : [];
+}
+
+/** Several values of one key, below each other. */
+function rowsOf(key: string, values: readonly string[]): string[][] {
+  return values.map((value, index) => [index === 0 ? key : "", value]);
+}
+
+function portWords(port: PortStatus): string {
+  const { target, count, data } = port;
+  return `${frontWords(port)}${target === undefined ? "" : ` → ${formatRange(target, count)}`}${data ? " (data)" : ""}`;
+}
+
+function clientWords(open: readonly OpenConnection[], count: number, now: number): string[] {
+  const shown = open.slice(0, MOST_CLIENTS_SHOWN);
+  const rows = shown.map(({ client, state, since, pid }) => {
+    return `${client} ${state} for ${ago(since, now)}${pid === undefined ? "" : ` (pid ${pid})`}`;
+  });
+  const more = count - shown.length;
+  return more > 0 && shown.length > 0 ? [...rows, `and ${more} more`] : rows;
+}
+
+function ago(time: string, now: number): string {
+  return duration(now - Date.parse(time));
+}
+
+function inTime(time: string, now: number): string {
+  return duration(Date.parse(time) - now);
+}
+
+function duration(ms: number): string {
+  return formatDuration(Math.max(0, Math.round(ms / 1000) * 1000));
+}

@@ -1,0 +1,113 @@
+import type { ServiceStatus, StatusReport } from "../admin/api.ts";
+import { formatDuration } from "../config/keys/units.ts";
+import { suggest } from "../config/yaml/suggest.ts";
+import { printable, printableJson } from "../net/escape.ts";
+import { askService, askStatus, NoAnswerError } from "./admin-client.ts";
+import { table } from "./check/plan.ts";
+import { type Command, configOption, configOptionHelp, exitCode } from "./command.ts";
+import { adminOf } from "./config.ts";
+import { formatDetails } from "./status-details.ts";
+
+const MOST_BANS_SHOWN = 10;
+const HEAD = ["SERVICE", "STATE", "TARGET", "CONNS", "WAITING", "IDLE IN", "LAST ACTIVITY", "CAUSE"];
+
+export const command: Command = {
+  usage: "[-c FILE] [--json] [SERVICE]",
+  takesArguments: true,
+  options: { ...configOption, json: { type: "boolean" } },
+  help: `Shows the state of the running wakeport of this configuration. Exits 1 if none answers. With the name of a
+service: all that is known about it, with its last error, the last output of its target, and its clients.
+
+${configOptionHelp}
+      --json          as the API tells it`,
+  run: async (options, context, [name, ...others]) => {
+    if (others.length > 0) {
+      context.printError("wakeport: status takes the name of one service");
+      return exitCode.usage;
+    }
+    try {
+      const admin = await adminOf(options, context);
+      const print = <Report>(report: Report, words: (report: Report, now: number) => string): number => {
+        const isJson = options["json"] === true;
+        context.print(isJson ? printableJson(JSON.stringify(report, null, 2)) : words(report, Date.now()));
+        return exitCode.ok;
+      };
+      // The list shows that the server is a wakeport, and has the names for the hint.
+      const report = await askStatus(admin);
+      if (name === undefined) return print(report, format);
+      const details = await askService(admin, name);
+      if (details !== undefined) return print(details, formatDetails);
+      context.printError(`wakeport: there is no service "${name}"${hintOf(name, report.services)}`);
+      return exitCode.usage;
+    } catch (error) {
+      if (!(error instanceof NoAnswerError)) throw error;
+      context.printError(`wakeport: ${error.message}`);
+      return exitCode.failed;
+    }
+  },
+};
+
+function hintOf(name: string, services: readonly Pick<ServiceStatus, "name">[]): string {
+  const names = services.map((service) => service.name);
+  const near = suggest(name, names);
+  if (near !== undefined) return `: did you mean "${near}"?`;
+  return names.length === 0 ? "" : `: services are ${names.join(", ")}`;
+}
+
+/** A table for people; `now` is Unix time in milliseconds. */
+export function format({ engine, services, unnamed = [], label_problems, bans }: StatusReport, now: number): string {
+  const rows = services.map((service) => rowOf(service, now));
+  const others = unnamed.map((one) => rowOf({ ...one, name: "-", ...NO_CLIENTS }, now));
+  const down = engine === undefined || engine.up ? [] : [`the engine at ${engine.url} does not answer`];
+  const problems = engine?.problems ?? down;
+  const starting = services.flatMap(({ name, pending = [] }) =>
+    pending.length === 0 ? [] : [`${name}: waiting for ${pending.join(", ")}`],
+  );
+  const needed = [...services, ...unnamed].flatMap(({ target, dependents }) =>
+    dependents.length === 0 ? [] : [`${target}: needed by ${dependents.join(", ")}`],
+  );
+  const held = [...services, ...unnamed].flatMap(({ target, kept_awake_by = [] }) =>
+    kept_awake_by.length === 0 ? [] : [`${target} is kept awake: ${kept_awake_by.join("; ")}`],
+  );
+  const failures = services.flatMap(({ name, last_error }) =>
+    last_error === undefined ? [] : [`${name}: ${last_error}`],
+  );
+  const labels = label_problems?.map(({ container, problem }) => `${container}: ${problem}`) ?? [];
+  const isEmpty = label_problems?.length === 0 && services.length === 0 && problems.length === 0;
+  if (isEmpty) labels.push("no services: found no container with the label wakeport.enable=true");
+  const lines = [...problems, ...starting, ...needed, ...held, ...failures, ...labels, ...banLines(bans, now)];
+  return [...table([HEAD, ...rows, ...others]), ...lines.map(printable)].join("\n");
+}
+
+function banLines(bans: StatusReport["bans"], now: number): string[] {
+  if (bans === undefined) return [];
+  const shown = bans.latest.slice(0, MOST_BANS_SHOWN);
+  const more = bans.count - shown.length;
+  return [
+    ...shown.map(({ source, until, service }) => {
+      return `${source}: banned by ${service} for another ${duration(Date.parse(until) - now)}`;
+    }),
+    ...(more > 0 ? [`and ${more} more are banned`] : []),
+  ];
+}
+
+/** A row has no more of a service than this. */
+type Row = Pick<ServiceStatus, "name" | "state" | "target" | "idle_deadline" | "last_activity" | "cause"> & {
+  readonly connections: number | "-";
+  readonly waiting: number | "-";
+};
+
+const NO_CLIENTS = { connections: "-", waiting: "-" } as const;
+
+function rowOf(
+  { name, state, target, connections, waiting, idle_deadline, last_activity, cause = "-" }: Row,
+  now: number,
+): string[] {
+  const idleIn = idle_deadline === undefined ? "-" : duration(Date.parse(idle_deadline) - now);
+  const last = last_activity === undefined ? "-" : `${duration(now - Date.parse(last_activity))} ago`;
+  return [name, state, target, String(connections), String(waiting), idleIn, last, cause];
+}
+
+function duration(ms: number): string {
+  return formatDuration(Math.max(0, Math.round(ms / 1000) * 1000));
+}

@@ -1,0 +1,122 @@
+/** What the fronts of a service lead to. */
+import type { Activator } from "../activation/activator.ts";
+import { Gate } from "../async/async.ts";
+import type { InetdSpec, Service, ServicePort } from "../config/config.ts";
+import { describeTarget } from "../config/describe.ts";
+import { builtIn } from "../config/keys/defaults.ts";
+import type { Gatehouse } from "../proxy/admission/stage.ts";
+import type { DataPorts } from "../proxy/data-ports.ts";
+import { Builtin } from "../proxy/handlers/builtin.ts";
+import { Forward } from "../proxy/handlers/forward.ts";
+import type { Destination } from "../proxy/handlers/handler.ts";
+import { HandOff } from "../proxy/handlers/inetd-nowait.ts";
+import { ListenerHandOff } from "../proxy/handlers/inetd-wait.ts";
+import { Sensor } from "../proxy/handlers/sensor.ts";
+import { ToTarget } from "../proxy/handlers/target.ts";
+import { protocolOf } from "../proxy/protocols/protocols.ts";
+import { accountOf } from "../targets/accounts.ts";
+import type { Program } from "../targets/shim.ts";
+import { Launcher } from "../targets/spawn.ts";
+import { Workers } from "../targets/worker.ts";
+import type { Observer } from "../telemetry/observer.ts";
+import { environmentOf, type Surroundings } from "./target-factory.ts";
+
+/** How long a client may be silent that wakes its target by its first byte. */
+const SILENCE_MS = 60_000;
+
+export interface InetdSurroundings extends Surroundings {
+  /** Those that have anybody at work, to be ended with wakeport. */
+  readonly busy: Set<Workers>;
+}
+
+export interface DestinationSurroundings {
+  readonly gatehouse: Gatehouse;
+  readonly around: InetdSurroundings;
+  readonly observer: Observer;
+  /** Of a service that has any. */
+  readonly dataPorts?: DataPorts | undefined;
+}
+
+/** Gives each port of one service its destination. */
+export type DestinationOf = (port: ServicePort) => Destination;
+
+/**
+ * @param activator of the service's target; undefined where nothing is woken
+ * @throws TargetError for a user or group that does not exist
+ */
+export function destinationsOf(
+  service: Service,
+  activator: Activator | undefined,
+  { gatehouse, around, observer, dataPorts }: DestinationSurroundings,
+): DestinationOf {
+  const { target, releasePace, startTimeoutMs } = service;
+  const { send } = service.proxyProtocol;
+  switch (target.kind) {
+    case "forward":
+      return always(new Forward({ host: target.host, port: target.port, timeoutMs: startTimeoutMs, send }));
+    case "builtin":
+      return always(new Builtin(target.builtin));
+    case "inetd":
+      return handOffs(service, target, around, observer);
+    case "sensor": {
+      const { bans, farewell, around: clock } = gatehouse;
+      const words = { banner: service.banner.deny, way: service.onDeny };
+      const { unixTime } = clock;
+      const { ipv6Prefix } = service.limits;
+      const sensor = { service: service.name, banMs: target.banMs, ipv6Prefix, bans, farewell, words };
+      return always(new Sensor({ ...sensor, unixTime, observer }));
+    }
+    default: {
+      if (activator === undefined) throw new Error(`service "${service.name}" has no activator`);
+      const silenceMs = service.wakeOn === "first_byte" ? SILENCE_MS : undefined;
+      // The ports of a service share its pace.
+      const pace = new Gate(releasePace);
+      const shared = {
+        service: service.name,
+        activator,
+        pace,
+        protocol: protocolOf(service, { slots: gatehouse.slots, observer }),
+        dataPorts,
+        send,
+        silenceMs,
+      };
+      return (port) => new ToTarget({ ...shared, targetPort: port.target });
+    }
+  }
+}
+
+function handOffs(
+  { name, target, stopGraceMs: graceMs = builtIn.process_stop_grace }: Service,
+  spec: InetdSpec,
+  around: InetdSurroundings,
+  observer: Observer,
+): DestinationOf {
+  const launcher = new Launcher(programOf(spec, around));
+  const onLine = (line: string): void => observer.output(name, line);
+  const endWithWakeport = spec.wait;
+  const newWorkers = (): Workers => new Workers({ launcher, graceMs, onLine, busy: around.busy, endWithWakeport });
+  if (!spec.wait) return always(new HandOff(newWorkers(), spec.stderr));
+  const onTrouble = (message: string): void => observer.warning("inetd.listener", message);
+  // Each port is a listener of its own, and so has a program of its own.
+  return () => new ListenerHandOff({ name: describeTarget(target), workers: newWorkers(), onTrouble });
+}
+
+function programOf(spec: InetdSpec, around: Surroundings): Program {
+  const { command, argv0, cwd, umask, nice, rlimits } = spec;
+  const account = accountOf(spec, around);
+  return {
+    command,
+    env: environmentOf(spec, around.env, account?.home),
+    ...(account !== undefined && { account }),
+    ...(argv0 !== undefined && { argv0 }),
+    ...(cwd !== undefined && { cwd }),
+    // What it has anyhow need not be set, which would cost a shell for each client.
+    ...(umask !== undefined && umask !== around.umask && { umask }),
+    ...(nice !== undefined && { nice }),
+    ...(rlimits !== undefined && { limits: rlimits }),
+  };
+}
+
+function always(destination: Destination): DestinationOf {
+  return () => destination;
+}

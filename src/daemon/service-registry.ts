@@ -1,0 +1,321 @@
+/** The services that are listened for, with their fronts and clients, as they come, change and go. */
+import type net from "node:net";
+import { ClosedError } from "../activation/errors.ts";
+import { type OpenConnection, openConnection } from "../admin/api.ts";
+import { within } from "../async/async.ts";
+import { isWoken, type Service } from "../config/config.ts";
+import type { ServiceChanges } from "../config/diff.ts";
+import { bindErrorOf, DeadlineError, messageOf } from "../errors.ts";
+import type { Ident } from "../net/ident.ts";
+import { Slots } from "../proxy/admission/slots.ts";
+import type { Gatehouse } from "../proxy/admission/stage.ts";
+import { Connection, type Route, type Traffic } from "../proxy/connection.ts";
+import { claimInherited, type InheritedSocket } from "../proxy/listen/inherited-sockets.ts";
+import { type Front, formatFront, type Listener } from "../proxy/listen/listener.ts";
+import { Fronts } from "../proxy/listen/listener-pool.ts";
+import type { Arrived } from "../proxy/routing/route-lookup.ts";
+import type { Opening, Signpost } from "../proxy/routing/route-table.ts";
+import { Arrivals } from "../proxy/routing/router.ts";
+import type { Observer } from "../telemetry/observer.ts";
+import { bindOnTrial } from "../udp/bind-all.ts";
+import type { UdpFront } from "../udp/listener.ts";
+import type { UdpListener, UdpService } from "../udp/service.ts";
+import type { InetdSurroundings } from "./handler-factory.ts";
+import { handsOver, LiveService, wantedBy, wantedForUdp } from "./live-service.ts";
+import { checkAccount } from "./target-factory.ts";
+import type { Roster } from "./target-registry.ts";
+
+export interface ServicesOptions {
+  readonly roster: Roster;
+  readonly gatehouse: Gatehouse;
+  readonly around: InetdSurroundings;
+  readonly observer: Observer;
+  /** Told each service that comes. */
+  readonly onEnter: (service: Service) => void;
+  /** Whom to ask who a client is; undefined: nobody. */
+  readonly ident: () => Ident | undefined;
+  /** Sockets that are bound already; what fits no front is closed. */
+  readonly inheritedFds: readonly number[];
+}
+
+export class Services {
+  readonly #options: ServicesOptions;
+  readonly #live = new Map<string, LiveService>();
+  readonly #fronts = new Fronts((...client) => this.#accept(...client));
+  readonly #arrivals: Arrivals;
+  readonly #udpLeaving = new Set<UdpService>();
+  readonly #connections = new Map<Connection, Promise<void>>();
+  #connectionCount = 0;
+  readonly #ending = new Set<Promise<void>>();
+  /** The last change, when it is over. */
+  #changing: Promise<void> = Promise.resolve();
+
+  constructor(options: ServicesOptions) {
+    this.#options = options;
+    this.#arrivals = new Arrivals(options);
+  }
+
+  get all(): LiveService[] {
+    return [...this.#live.values()];
+  }
+
+  /** Number of services. */
+  get size(): number {
+    return this.#live.size;
+  }
+
+  get(name: string): LiveService | undefined {
+    return this.#live.get(name);
+  }
+
+  /** How many sockets listen. */
+  get listeners(): number {
+    return this.all.reduce((count, { udp }) => count + (udp?.listeners.length ?? 0), this.#fronts.size);
+  }
+
+  /** Takes a service in whose target the roster has; its fronts are not bound yet. */
+  enter(service: Service): LiveService {
+    const { name } = service;
+    const { roster, onEnter, ...shared } = this.#options;
+    const before = this.#live.get(name);
+    const live = new LiveService({
+      service,
+      before,
+      activator: isWoken(service) ? roster.activatorOf(service) : undefined,
+      traffic: before?.traffic ?? this.#newTraffic(name),
+      ...shared,
+      nextId: () => ++this.#connectionCount,
+    });
+    this.#live.set(name, live);
+    onEnter(service);
+    return live;
+  }
+
+  /** Binds every front, those of inherited sockets excepted. @throws BindError with a line for each that cannot be bound */
+  async open(): Promise<void> {
+    const { openings, udpListeners } = this.#all;
+    const inherited = this.#inherited([...openings, ...udpListeners].map(({ front }) => front));
+    const opened = await Promise.allSettled([
+      this.#bind(openings, inherited),
+      ...udpListeners.map((listener) => listener.open(inherited.get(listener.front)?.fd)),
+    ]);
+    const failure = bindErrorOf(opened);
+    if (failure === undefined) return;
+    this.#letGoOfFronts();
+    throw failure;
+  }
+
+  /**
+   * Has services come, change and go: all of them, or none. One such change after the other: what one has bound on
+   * trial, another would take for bound.
+   *
+   * @param changes asked when it is their turn: from what there is then
+   * @param commit called when nothing can fail any more, before the first client meets the change
+   * @throws BindError, TargetError; everything is as before then
+   */
+  change(changes: () => ServiceChanges, drainMs: number, commit: () => void): Promise<void> {
+    return this.#inTurn(() => this.#change(changes(), drainMs, commit));
+  }
+
+  /** Whether a service could be had beside those that there are. @throws BindError, TargetError when it could not */
+  tryOut(service: Service): Promise<void> {
+    return this.#inTurn(async () => {
+      using _trials = await this.#bindFor([service]);
+    });
+  }
+
+  #inTurn(act: () => Promise<void>): Promise<void> {
+    const done = this.#changing.then(act);
+    this.#changing = done.catch(() => {});
+    return done;
+  }
+
+  /** Its connections may finish. A container is left as it is. */
+  async #vanish(service: Service, drainMs: number): Promise<void> {
+    const current = this.#live.get(service.name);
+    // Another one may have its name by now.
+    const live = current?.service === service ? current : undefined;
+    if (live !== undefined) {
+      this.#fronts.release(service.name);
+      live.dataPorts?.configure([]);
+      for (const listener of live.udp?.listeners ?? []) listener.close();
+      if (live.udp !== undefined) this.#udpLeaving.add(live.udp);
+      this.#live.delete(service.name);
+    }
+    if (isWoken(service)) await this.#options.roster.remove(service, drainMs);
+    await Promise.all([live?.udp?.close(), live?.retire(drainMs)]);
+    if (live?.udp !== undefined) this.#udpLeaving.delete(live.udp);
+  }
+
+  async #change({ added, changed, removed }: ServiceChanges, drainMs: number, commit: () => void): Promise<void> {
+    const arriving = [...added.map((to) => ({ from: undefined, to })), ...changed];
+    const services = arriving.map(({ to }) => to);
+    // All that can fail comes before the first thing that changes.
+    using bound = await this.#bindFor(services);
+    this.#letGo(this.#options.roster.change(arriving, drainMs));
+    bound.keep();
+    commit();
+    this.#exchange(services, bound.udpFronts, drainMs);
+    for (const service of removed) this.#letGo(this.#vanish(service, drainMs));
+  }
+
+  /** What these services need that is not there yet. Let go of again unless it is kept. @throws BindError, TargetError */
+  async #bindFor(
+    services: readonly Service[],
+  ): Promise<{ readonly udpFronts: readonly UdpFront[]; keep(): void } & Disposable> {
+    for (const service of services) checkAccount(service, this.#options.around);
+    using stack = new DisposableStack();
+    const trial = stack.use(await this.#fronts.bind(services.flatMap(wantedBy)));
+    const isHeld = (front: Front): boolean => this.#udpServices.some((udp) => udp.holds(front));
+    const udpTrial = stack.use(await bindOnTrial(services.flatMap(wantedForUdp).filter(({ front }) => !isHeld(front))));
+    const keep = (): void => {
+      trial.keep();
+      udpTrial.keep();
+    };
+    const trials = stack.move();
+    return { udpFronts: udpTrial.fronts, keep, [Symbol.dispose]: () => trials.dispose() };
+  }
+
+  /**
+   * Accepts nobody any more, and refuses those who are not served yet. Who is being served may go on as before, at data
+   * ports as well.
+   */
+  close(): void {
+    this.#letGoOfFronts(this.all.flatMap(({ dataOpenings }) => dataOpenings));
+    this.#arrivals.close();
+    for (const connection of this.#connections.keys()) connection.refuse(new ClosedError("wakeport ends"));
+  }
+
+  /** Waits for those that nothing else waits for: they lead to nothing that wakeport has started. */
+  async finished(drainMs: number): Promise<void> {
+    const open = Promise.all(this.#connections.values());
+    await within(drainMs, "connections", open).catch((error: unknown) => {
+      if (!(error instanceof DeadlineError)) throw error;
+    });
+  }
+
+  /** Waits for what was let go of, and ends all connections that there are. */
+  async end(): Promise<void> {
+    await Promise.all(this.#ending);
+    this.#fronts.close();
+    this.#arrivals.close();
+    this.#options.gatehouse.farewell.close();
+    for (const connection of this.#connections.keys()) connection.reset();
+    await this.#arrivals.finished();
+    await Promise.all([...this.#connections.values(), ...this.all.map(({ udp }) => udp?.close())]);
+  }
+
+  /** The first `most` connections of a service. */
+  openOf(service: string, most: number): OpenConnection[] {
+    const open = this.#live.get(service)?.traffic.open.values() ?? [].values();
+    return [...open.take(most).map(({ view }) => openConnection(view))];
+  }
+
+  #letGoOfFronts(kept: readonly Opening[] = []): void {
+    this.#fronts.close(kept);
+    for (const listener of this.#all.udpListeners) listener.close();
+  }
+
+  #inherited(fronts: readonly Front[]): ReadonlyMap<Front, InheritedSocket> {
+    const onStray = (message: string): void => this.#options.observer.warning("listen_fds.stray", message);
+    return claimInherited(this.#options.inheritedFds, fronts, onStray);
+  }
+
+  async #bind(openings: readonly Opening[], inherited: ReadonlyMap<Front, InheritedSocket>): Promise<void> {
+    using trial = await this.#fronts.bind(
+      openings.map(({ front, route: { service } }) => {
+        const known = this.#live.get(service)?.service;
+        return { service, front, isHandedOver: known !== undefined && handsOver(known) };
+      }),
+      inherited,
+    );
+    trial.keep();
+    this.#fronts.lead(openings);
+  }
+
+  /**
+   * Has services that are new, or other than they were, in the place of what was there. No front is let go of before all
+   * are led where they belong: one may have changed its owner.
+   */
+  #exchange(services: readonly Service[], fresh: readonly UdpFront[], drainMs: number): void {
+    const udpBefore = this.#udpServices;
+    const pairs = services.map((service) => {
+      const before = this.#live.get(service.name);
+      return { before, after: this.enter(service) };
+    });
+    // Together: of a front that they share, all names are known from the first client on.
+    this.#fronts.lead(pairs.flatMap(({ after }) => after.openings));
+    for (const { after } of pairs) {
+      if (after.udp !== undefined && !udpBefore.includes(after.udp)) after.udp.takeOver(udpBefore, fresh);
+    }
+    for (const { before, after } of pairs) {
+      this.#fronts.release(after.service.name, after.openings);
+      if (before === undefined) continue;
+      this.#letGo(before.retire(drainMs));
+      if (before.udp !== after.udp) this.#letGo(endUdp(before.udp));
+    }
+    for (const { after } of pairs) this.#letGo(this.#openRest(after));
+  }
+
+  /** A front of one that leaves may have been closed in the very moment in which it was to be taken over. */
+  async #openRest({ service: { name }, udp }: LiveService): Promise<void> {
+    for (const listener of udp?.listeners ?? []) {
+      await listener.open().catch((error: unknown) => {
+        this.#options.observer.warning("config.udp", `service "${name}": ${messageOf(error)}`);
+      });
+    }
+  }
+
+  /** Also of services that are gone, as long as flows of them are not over. */
+  get #udpServices(): UdpService[] {
+    return [...[...this.#live.values()].flatMap(({ udp }) => udp ?? []), ...this.#udpLeaving];
+  }
+
+  /** What ends in its own time, but before wakeport does. */
+  #letGo(ending: Promise<void>): void {
+    const done = ending.finally(() => this.#ending.delete(done));
+    this.#ending.add(done);
+  }
+
+  #newTraffic(name: string): Traffic {
+    const limit = (): number => this.#live.get(name)?.service.limits.waiting ?? 0;
+    return {
+      waiting: new Slots({ limit, what: `clients waiting for service "${name}"` }),
+      active: 0,
+      open: new Set(),
+      meter: { in: 0, out: 0 },
+    };
+  }
+
+  #accept(client: net.Socket, listener: Listener, signpost: () => Signpost | undefined): void {
+    const front = formatFront(listener.front);
+    this.#arrivals.receive(client, { front, signpost }, (arrived) => this.#serve(client, arrived, listener, signpost));
+  }
+
+  #serve(client: net.Socket, { route, ends }: Arrived, listener: Listener, signpost: () => Signpost | undefined): void {
+    this.#connectionCount += 1;
+    const id = this.#connectionCount;
+    const { observer } = this.#options;
+    const ident = this.#options.ident();
+    const current = (): Route | undefined => signpost()?.routeOf(route.service);
+    const connection = new Connection({ id, client, ends, listener, route, current, observer, ident });
+    this.#connections.set(
+      connection,
+      connection.run().finally(() => this.#connections.delete(connection)),
+    );
+  }
+
+  get #all(): { readonly openings: readonly Opening[]; readonly udpListeners: readonly UdpListener[] } {
+    const services = [...this.#live.values()];
+    return {
+      openings: services.flatMap(({ openings }) => openings),
+      udpListeners: services.flatMap(({ udp }) => udp?.listeners ?? []),
+    };
+  }
+}
+
+/** Flows end, and those who go on sending begin new ones. */
+async function endUdp(udp: UdpService | undefined): Promise<void> {
+  for (const listener of udp?.listeners ?? []) listener.close();
+  await udp?.close();
+}

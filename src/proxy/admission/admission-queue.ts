@@ -1,0 +1,166 @@
+/** Clients that wait for room. */
+
+import type { Ip } from "../../net/ip.ts";
+import { DeniedError } from "./denial.ts";
+import type { Obstacle } from "./limits.ts";
+import { SourceCount } from "./per-source-counter.ts";
+import { type Pass, ranks, type Slot, Slots } from "./slots.ts";
+
+export interface LineRules {
+  /** Most clients that wait. */
+  readonly places: number;
+  /** How long each may wait, in milliseconds. */
+  readonly patienceMs: number;
+}
+
+export interface LineOptions {
+  /** Asked for each newcomer. */
+  readonly rules: () => LineRules;
+  /**
+   * Lets somebody in, or says what is in the way. The slot is of one that has waited, and goes with it.
+   *
+   * @throws DeniedError for one that may not come at all any more
+   */
+  readonly attempt: (client: Waiting, slot?: Slot) => Pass | Obstacle;
+  /** Takes a place of the process, which one that waits needs as well. @throws DeniedError */
+  readonly sit: (source: string) => Slot;
+  /** Milliseconds of a clock that never goes back. */
+  readonly now: () => number;
+}
+
+export interface Waiting {
+  readonly ip: Ip | undefined;
+  readonly source: string;
+}
+
+interface Place extends Waiting {
+  readonly slot: Slot;
+  readonly admit: (pass: Pass) => void;
+  readonly refuse: (error: unknown) => void;
+}
+
+/**
+ * First come, first served, but for those whose own source is what they wait for: they do not stand in the way of
+ * others.
+ */
+export class Line {
+  readonly #options: LineOptions;
+  readonly #places = new Set<Place>();
+  readonly #sources = new SourceCount();
+  readonly #room: Slots;
+  /** What is in the way of everybody, as of the last look. */
+  #obstacle: Obstacle | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** When the timer goes off. */
+  #dueAt = Number.POSITIVE_INFINITY;
+
+  constructor(options: LineOptions) {
+    this.#options = options;
+    this.#room = new Slots({ limit: () => options.rules().places, what: "queued clients" });
+  }
+
+  get length(): number {
+    return this.#places.size;
+  }
+
+  /**
+   * Waits until there is room, without waiting when there is.
+   *
+   * @throws DeniedError when too many wait already, or when it took too long; the reason of `signal` when the client
+   * leaves
+   */
+  async wait(client: Waiting, signal: AbortSignal): Promise<Pass> {
+    signal.throwIfAborted();
+    const first = this.#pass(client);
+    if (first !== undefined && Symbol.dispose in first) return first;
+    using room = this.#room.take({ service: "", source: client.source });
+    const { promise, resolve: admit, reject: refuse } = Promise.withResolvers<Pass>();
+    const place: Place = { ...client, admit, refuse, slot: this.#options.sit(client.source) };
+    using _counted = this.#sources.add(client.source);
+    this.#places.add(place);
+    for (const slot of [room, place.slot])
+      slot.offer(
+        () => ranks.waiting,
+        (reason) => this.#refuse(place, reason),
+      );
+    this.#note(first);
+    const leave = (): void => this.#refuse(place, signal.reason);
+    const timer = setTimeout(() => {
+      const obstacle = this.#attempt(place);
+      if (obstacle === undefined) return;
+      this.#refuse(place, new DeniedError(obstacle.reason, `waited too long: ${obstacle.message}`));
+    }, this.#options.rules().patienceMs);
+    signal.addEventListener("abort", leave, { once: true });
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", leave);
+    }
+  }
+
+  /** Lets in who can be let in now. To be called whenever there may be room. */
+  advance(): void {
+    this.#rest();
+    const blocked = new Set<string>();
+    for (const place of this.#places) {
+      if (blocked.has(place.source)) continue;
+      const obstacle = this.#attempt(place);
+      if (obstacle === undefined) continue;
+      if (obstacle.limits === "service") break;
+      blocked.add(place.source);
+    }
+  }
+
+  /** For a newcomer that is behind nobody. Undefined: it is behind somebody. @throws DeniedError */
+  #pass(client: Waiting): Pass | Obstacle | undefined {
+    if (this.#obstacle !== undefined || this.#sources.of(client.source) > 0) return undefined;
+    return this.#options.attempt(client);
+  }
+
+  #attempt(place: Place): Obstacle | undefined {
+    try {
+      const answer = this.#options.attempt(place, place.slot);
+      if (!(Symbol.dispose in answer)) {
+        this.#note(answer);
+        return answer;
+      }
+      this.#leave(place);
+      place.slot.keep();
+      place.admit(answer);
+    } catch (error) {
+      this.#refuse(place, error);
+    }
+    return undefined;
+  }
+
+  #refuse(place: Place, error: unknown): void {
+    this.#leave(place);
+    place.slot[Symbol.dispose]();
+    place.refuse(error);
+  }
+
+  #leave(place: Place): void {
+    this.#places.delete(place);
+    if (this.#places.size === 0) this.#rest();
+  }
+
+  #note(obstacle: Obstacle | undefined): void {
+    if (obstacle?.limits === "service") this.#obstacle = obstacle;
+    if (obstacle?.waitMs !== undefined) this.#lookAgainIn(obstacle.waitMs);
+  }
+
+  #lookAgainIn(ms: number): void {
+    const dueAt = this.#options.now() + ms;
+    if (dueAt >= this.#dueAt) return;
+    clearTimeout(this.#timer);
+    this.#dueAt = dueAt;
+    this.#timer = setTimeout(() => this.advance(), ms);
+  }
+
+  #rest(): void {
+    clearTimeout(this.#timer);
+    this.#dueAt = Number.POSITIVE_INFINITY;
+    this.#obstacle = undefined;
+  }
+}

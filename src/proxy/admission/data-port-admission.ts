@@ -1,0 +1,54 @@
+/** Who may come in on the data ports of a service. */
+
+import { formatIp, type Ip, type Network } from "../../net/ip.ts";
+import type { DataPorts } from "../data-ports.ts";
+import { type AccessRules, checkSource } from "./access-list.ts";
+import { type Bans, sourceOf } from "./ban-list.ts";
+import { DeniedError } from "./denial.ts";
+import { dismissOnlooker } from "./monitors.ts";
+import type { Pass, Slots } from "./slots.ts";
+
+export interface DataDoorOptions {
+  readonly service: string;
+  /** How many bits of an IPv6 address tell a source. */
+  readonly ipv6Prefix: number;
+  readonly access: AccessRules;
+  readonly probes: readonly Network[];
+  readonly dataPorts: DataPorts;
+  /** Shared by all services. */
+  readonly bans: Bans;
+  /** Places of the whole process. */
+  readonly slots: Slots;
+  /** Unix time in milliseconds. */
+  readonly unixTime: () => number;
+}
+
+/**
+ * Lets in whoever has a control connection that is being served, which was let in before. So neither times nor limits
+ * are asked again: a transfer is a part of what was let in. Addresses and bans hold.
+ */
+export class DataDoor {
+  readonly #options: DataDoorOptions;
+
+  constructor(options: DataDoorOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * A client is in until the answer is disposed of.
+   *
+   * @param ip undefined for a client that left before anybody looked
+   * @throws OnlookerError; DeniedError with the reason
+   */
+  async enter(ip: Ip | undefined): Promise<Pass> {
+    const { service, ipv6Prefix, access, probes, bans, dataPorts, slots, unixTime } = this.#options;
+    dismissOnlooker(probes, ip);
+    checkSource(access, bans, ip, unixTime());
+    if (ip === undefined || !dataPorts.has(ip)) {
+      const who = ip === undefined ? "a client" : formatIp(ip);
+      throw new DeniedError("no_control", `${who} came to a data port without an open control connection`);
+    }
+    const slot = slots.take({ service, source: sourceOf(ip, ipv6Prefix) });
+    return { slot, [Symbol.dispose]: () => slot[Symbol.dispose]() };
+  }
+}

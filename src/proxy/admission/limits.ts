@@ -1,0 +1,108 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Rate } from "../../config/keys/rates.ts";
+import type { DenialReason } from "./denial.ts";
+import { SourceCount } from "./per-source-counter.ts";
+import { RateLimit } from "./rate-limit.ts";
+
+/** How soon the load of the machine is worth another look: the kernel reckons it every five seconds. */
+const LOAD_MS = 1_000;
+
+export interface LimitsOptions {
+  /** How many connections of the service at a time. */
+  readonly connections?: number;
+  /** How many of one source. */
+  readonly perSource?: number;
+  readonly rate?: Rate;
+  readonly ratePerSource?: Rate;
+  /** The load of the machine over the last minute at which nobody is let in any more. */
+  readonly maxLoad?: number;
+}
+
+export interface LimitsSurroundings {
+  /** Milliseconds of a clock that never goes back. */
+  readonly now: () => number;
+  /** The load of the machine over the last minute. */
+  readonly loadAverage: () => number;
+}
+
+/** A limit that is reached: for one source, or for everybody. */
+export interface Obstacle {
+  readonly reason: DenialReason;
+  /** A sentence for the log. */
+  readonly message: string;
+  readonly limits: "source" | "service";
+  /** When it is worth asking again, in milliseconds; absent: when a connection ends. */
+  readonly waitMs?: number;
+}
+
+/** How many clients of a service may be there, and come, in all and of each source. */
+export class Limits {
+  readonly #around: LimitsSurroundings;
+  #options: LimitsOptions;
+  #rate: RateLimit;
+  readonly #sources = new SourceCount();
+  #inside = 0;
+
+  constructor(options: LimitsOptions, around: LimitsSurroundings) {
+    this.#options = options;
+    this.#around = around;
+    this.#rate = rateLimitOf(options, around.now());
+  }
+
+  /** From now on other limits hold. Who is there counts; what came in a time does where its rates are as they were. */
+  configure(options: LimitsOptions): void {
+    const { rate, ratePerSource } = this.#options;
+    const isAsBefore = isDeepStrictEqual([rate, ratePerSource], [options.rate, options.ratePerSource]);
+    if (!isAsBefore) this.#rate = rateLimitOf(options, this.#around.now());
+    this.#options = options;
+  }
+
+  /** The first limit that is in the way of one more client of `source`. Takes nothing. */
+  obstacle(source: string): Obstacle | undefined {
+    return this.#rateObstacle(source) ?? this.#loadObstacle() ?? this.#countObstacle(source);
+  }
+
+  /** Counts a client in whose way nothing is; it is gone when the answer is disposed of. */
+  take(source: string): Disposable {
+    this.#rate.take(source, this.#around.now());
+    const ofSource = this.#sources.add(source);
+    this.#inside += 1;
+    return {
+      [Symbol.dispose]: () => {
+        this.#inside -= 1;
+        ofSource[Symbol.dispose]();
+      },
+    };
+  }
+
+  #rateObstacle(source: string): Obstacle | undefined {
+    const answer = this.#rate.ask(source, this.#around.now());
+    if (answer === undefined) return undefined;
+    const message = answer.limits === "source" ? `too many connections of ${source} in a time` : RATE;
+    return { ...answer, reason: "rate", message };
+  }
+
+  #loadObstacle(): Obstacle | undefined {
+    const { maxLoad } = this.#options;
+    const load = maxLoad === undefined ? 0 : this.#around.loadAverage();
+    if (maxLoad === undefined || load < maxLoad) return undefined;
+    const message = `the load of the machine is ${load.toFixed(2)}, the limit ${maxLoad}`;
+    return { reason: "load", message, limits: "service", waitMs: LOAD_MS };
+  }
+
+  #countObstacle(source: string): Obstacle | undefined {
+    const { connections, perSource } = this.#options;
+    if (perSource !== undefined && this.#sources.of(source) >= perSource) {
+      const message = `limit of ${perSource} connections of ${source} reached`;
+      return { reason: "per_source_limit", message, limits: "source" };
+    }
+    if (connections === undefined || this.#inside < connections) return undefined;
+    return { reason: "service_limit", message: `limit of ${connections} connections reached`, limits: "service" };
+  }
+}
+
+function rateLimitOf({ rate, ratePerSource: perSource }: LimitsOptions, now: number): RateLimit {
+  return new RateLimit({ ...(rate && { rate }), ...(perSource && { perSource }) }, now);
+}
+
+const RATE = "too many connections in a time";

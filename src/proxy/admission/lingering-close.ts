@@ -1,0 +1,116 @@
+/** The end of clients that are turned away. */
+import type net from "node:net";
+import { reset } from "../../net/reset.ts";
+import { ranks, Slots } from "./slots.ts";
+
+/** How many take leave at a time, unless somebody says otherwise. */
+export const MOST_LEAVING = 64;
+
+/** From the client's own end to a reset: time for what it was told to arrive. */
+const AFTER_END_MS = 200;
+
+const NOT_YET = Symbol("not yet");
+
+export interface FarewellOptions {
+  /** How many may take leave at a time; each holds a descriptor. */
+  readonly most: number;
+  /** How long one may take to read what it was told, in milliseconds. */
+  readonly patienceMs: number;
+}
+
+export interface LastWords {
+  /** What the client is told, if anything. */
+  readonly banner?: Buffer | undefined;
+  /** Whether its connection then ends in good order, or is broken off. */
+  readonly way: "close" | "reset";
+}
+
+/**
+ * A socket that is closed while there is something unread in it is reset by the kernel, and a reset may overtake what
+ * was written before it. So what the client sends is read, and dropped, until it has ended or its time is over.
+ */
+export class Farewell {
+  readonly #options: FarewellOptions;
+  readonly #slots: Slots;
+  /** Each with what ends it. */
+  readonly #leaving = new Map<net.Socket, () => void>();
+
+  constructor(options: FarewellOptions = { most: MOST_LEAVING, patienceMs: 2_000 }) {
+    this.#options = options;
+    this.#slots = new Slots({ limit: options.most, what: "connections being closed" });
+  }
+
+  /** How many take leave at this moment. */
+  get size(): number {
+    return this.#leaving.size;
+  }
+
+  /** Ends a connection; resolves when it is closed. When too many take leave, the oldest of the source with most is ended. */
+  async bid(client: net.Socket, { banner, way }: LastWords): Promise<void> {
+    if (client.destroyed) return;
+    const end = (): void => {
+      if (way === "reset") reset(client);
+      else client.destroy();
+    };
+    const isUntold = banner === undefined && client.bytesWritten === 0;
+    if (way === "reset" && isUntold) return end();
+    using _slot = this.#begin(client, end);
+    let timer = setTimeout(end, this.#options.patienceMs);
+    const closed = new Promise<void>((resolve) => client.once("close", () => resolve()));
+    client.on("error", () => {});
+    if (banner !== undefined) client.write(banner);
+    if (way === "close") client.end();
+    else {
+      client.once("end", () => {
+        clearTimeout(timer);
+        timer = setTimeout(end, AFTER_END_MS);
+      });
+    }
+    client.resume();
+    await closed;
+    clearTimeout(timer);
+  }
+
+  /**
+   * Ends the connection of one that is told something which may depend on what it says itself, in good order; it takes
+   * leave meanwhile. Without words it is reset.
+   *
+   * @param words never rejects, and ends by itself, also when the client is gone
+   */
+  async part(client: net.Socket, words: Promise<Buffer | undefined>): Promise<void> {
+    // Most know at once, or as soon as what the client has said already is read: that takes nobody's place.
+    let banner = await Promise.race([words, nextTurn()]);
+    if (banner === NOT_YET) {
+      using _slot = this.#begin(client, () => client.destroy());
+      banner = await words;
+    }
+    if (banner === undefined) reset(client);
+    else await this.bid(client, { banner, way: "close" });
+  }
+
+  /** Ends all at once. */
+  close(): void {
+    for (const end of this.#leaving.values()) end();
+  }
+
+  #begin(client: net.Socket, end: () => void): Disposable {
+    const slot = this.#slots.take({ service: "", source: client.remoteAddress ?? "" });
+    const leave = (): void => {
+      slot[Symbol.dispose]();
+      this.#leaving.delete(client);
+    };
+    slot.offer(
+      () => ranks.idle,
+      () => {
+        leave();
+        end();
+      },
+    );
+    this.#leaving.set(client, end);
+    return { [Symbol.dispose]: leave };
+  }
+}
+
+function nextTurn(): Promise<typeof NOT_YET> {
+  return new Promise((resolve) => setImmediate(resolve, NOT_YET));
+}

@@ -1,0 +1,270 @@
+/** Serves clients by a target that is woken for them: claims it, dials it, relays. */
+import type net from "node:net";
+import type { Activator } from "../../activation/activator.ts";
+import {
+  ClosedError,
+  CooldownError,
+  ExitedError,
+  MovedAddressError,
+  StartTimeoutError,
+} from "../../activation/errors.ts";
+import type { Lease } from "../../activation/lease.ts";
+import { CLIENT } from "../../activation/lease-set.ts";
+import { abortable } from "../../async/abortable.ts";
+import { delay, type Gate } from "../../async/async.ts";
+import type { Deadline } from "../../async/deadline.ts";
+import { messageOf } from "../../errors.ts";
+import { closeGracefully } from "../../net/close.ts";
+import { dial } from "../../net/dial.ts";
+import { readIp } from "../../net/ip.ts";
+import { type ProxyVersion, proxyHeader } from "../../net/proxy-protocol.ts";
+import { formatPeer } from "../connection.ts";
+import type { Control, DataPorts } from "../data-ports.ts";
+import { firstByte } from "../first-byte.ts";
+import { firstTraffic } from "../first-traffic.ts";
+import type { Conversation, Progress, Protocol } from "../protocols/protocol.ts";
+import type { Client, Destination, Served } from "./handler.ts";
+
+/** Long enough for the kernel to try again when the upstream's backlog is full (after 1 s and 3 s). */
+const DIAL_MS = 10_000;
+/** Most losses of the target before the first byte; then the client is rejected. */
+const ATTEMPTS = 3;
+
+/** The target went down before a byte was relayed to or from the client. */
+interface Loss {
+  readonly error: ExitedError;
+  /** Limit of the wait for the next activation: the rest of the first wait, plus the time connected. */
+  readonly leftMs: number;
+}
+
+export interface ToTargetOptions {
+  readonly service: string;
+  readonly activator: Activator;
+  readonly targetPort: number;
+  /** At most so many dials at a time: an app with a short backlog drops more. */
+  readonly pace: Gate;
+  /** What the clients speak. */
+  readonly protocol: Protocol;
+  /** How long a client may be silent that wakes the target by its first byte, in milliseconds; absent: it need not speak. */
+  readonly silenceMs?: number | undefined;
+  /** Of a service that has data ports: its clients may use them as long as they are served. */
+  readonly dataPorts?: DataPorts | undefined;
+  /** Whether the target is told, in a header of the PROXY protocol, who each client is. */
+  readonly send?: ProxyVersion | undefined;
+}
+
+/** From the end of a page to the request with which its browser comes back for the site. */
+const BACK_MS = 2_000;
+/** Time for the engine to report the end of a target after its connections ended. */
+const NEWS_MS = 1_000;
+
+export class ToTarget implements Destination {
+  readonly #options: ToTargetOptions;
+  readonly #retired = new AbortController();
+
+  constructor(options: ToTargetOptions) {
+    this.#options = options;
+  }
+
+  get isCold(): boolean {
+    return this.#options.activator.view.state !== "ready";
+  }
+
+  async hear({ socket, signal }: Pick<Client, "socket" | "signal">): Promise<void> {
+    const { silenceMs } = this.#options;
+    if (silenceMs !== undefined) await firstByte(socket, silenceMs, AbortSignal.any([signal, this.#retired.signal]));
+  }
+
+  /** Whoever has not spoken yet need not do so where the service has become one that does not wait for that. */
+  retire(): Promise<void> {
+    this.#retired.abort(new ClosedError("the service was changed or removed"));
+    return Promise.resolve();
+  }
+
+  /** If the target goes down before the first byte was relayed, the next activation serves the client. */
+  async serve(client: Client): Promise<Served> {
+    for (let attempt = 1, lost: Loss | undefined; ; attempt += 1) {
+      const served = await this.#serveOnce(client, lost?.leftMs).catch((error: unknown) => {
+        throw error instanceof CooldownError ? (lost?.error ?? error) : error;
+      });
+      if (!("error" in served)) return served;
+      lost = served;
+      client.waitAgain();
+      if (attempt === ATTEMPTS) throw lost.error;
+    }
+  }
+
+  /**
+   * @param limitMs limit of the wait; default: the start timeout
+   * @returns a loss if the target went down before a byte was relayed in either direction
+   */
+  async #serveOnce(client: Client, limitMs?: number): Promise<Served | Loss> {
+    const { socket, signal, meters } = client;
+    using conversation = this.#options.protocol.meet({ socket, signal, progress: this.#progress });
+    client.partsWith(
+      (reason) => conversation.refuse(reason),
+      () => conversation.isBound === true,
+    );
+    const { upstream, lease, leftMs } = await this.#reach(client, limitMs);
+    const connectedAt = performance.now();
+    const control = this.#join(client, upstream, lease);
+    using held = new DisposableStack();
+    held.use(control ?? lease);
+    // A close follows each error. The relay handles it.
+    upstream.on("error", () => {});
+    const served = await settled(conversation, upstream);
+    if (served !== undefined) {
+      void keep(held.move(), lease.signal);
+      return served;
+    }
+    if (this.#options.send !== undefined) upstream.write(proxyHeader(this.#options.send, client));
+    client.opened();
+    if (!(await firstTraffic(socket, upstream, lease.signal))) {
+      const exited = await exitOf(lease, signal);
+      if (exited !== undefined) {
+        upstream.destroy();
+        return { error: exited, leftMs: leftMs + performance.now() - connectedAt };
+      }
+    }
+    const end = await conversation.relay({
+      client: socket,
+      peer: client.peer,
+      upstream,
+      meters,
+      lost: lease.signal,
+      ...(control && { control }),
+    });
+    const isWordless = meters[0]?.out === 0;
+    const isLost = end === "upstream_reset" || end === "target_gone";
+    const exited = lease.isUntried && isWordless && isLost ? await exitOf(lease) : undefined;
+    if (exited !== undefined) throw exited;
+    return { outcome: "relayed", end };
+  }
+
+  #join({ peer, socket }: Client, upstream: net.Socket, hold: Lease): Control | undefined {
+    const { dataPorts } = this.#options;
+    if (dataPorts === undefined) return undefined;
+    // Data connections have no header that could tell for whom a proxy makes them.
+    const ips = [peer.address, socket.remoteAddress ?? ""].map(readIp).filter((ip) => ip !== undefined);
+    const { remoteAddress: upstreamAddress, localAddress } = upstream;
+    // One of the two has left in this very moment: then there is nothing to be had at other ports.
+    if (ips.length === 0 || upstreamAddress === undefined || localAddress === undefined) return undefined;
+    return dataPorts.join({ ips, frontAddress: socket.localAddress ?? "", upstreamAddress, localAddress, hold });
+  }
+
+  get #progress(): Progress {
+    const { service, activator } = this.#options;
+    return {
+      service,
+      get state() {
+        return activator.view.state;
+      },
+      get pending() {
+        return activator.view.pending ?? [];
+      },
+      get since() {
+        return activator.view.since;
+      },
+      get cooldownUntil() {
+        return activator.view.cooldownUntil;
+      },
+      lastLines: (signal) => abortable(activator.lastLines(), signal).catch(() => []),
+    };
+  }
+
+  /** Acquires the target and connects to it, within one deadline. If the target goes down in between, tries again. */
+  async #reach(
+    { peer, signal: gone }: Client,
+    limitMs?: number,
+  ): Promise<{ upstream: net.Socket; lease: Lease; leftMs: number }> {
+    const { activator, service } = this.#options;
+    const facts = { client: formatPeer(peer), service };
+    using deadline = activator.deadline(limitMs);
+    const signal = AbortSignal.any([gone, deadline.signal]);
+    for (let attempt = 1; ; attempt += 1) {
+      const lease = await activator.acquire(signal, CLIENT, facts);
+      try {
+        const upstream = await this.#reachUpstream(lease, deadline, signal);
+        return { upstream, lease, leftMs: deadline.leftMs };
+      } catch (error) {
+        lease[Symbol.dispose]();
+        gone.throwIfAborted();
+        if (deadline.signal.aborted || !lease.signal.aborted || attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /** Connects to the target, at the service's pace. A target whose address changes meanwhile is dialled again. */
+  async #reachUpstream(lease: Lease, deadline: Deadline, waiting: AbortSignal): Promise<net.Socket> {
+    const signal = AbortSignal.any([waiting, lease.signal]);
+    for (let failure: unknown; ; ) {
+      try {
+        if (failure !== undefined) await abortable(this.#options.activator.verify(lease), signal);
+        return await this.#dial(lease, deadline, signal);
+      } catch (error) {
+        if (failure === undefined) signal.throwIfAborted();
+        else if (error === deadline.signal.reason) throw explained(error, failure);
+        else if (signal.aborted || !(error instanceof MovedAddressError)) throw error;
+        failure = error;
+      }
+    }
+  }
+
+  /**
+   * Takes at most half of the remaining time, because a check of the target and another dial follow a failed dial.
+   *
+   * @throws MovedAddressError if the target's address changed meanwhile: another container may have the old one
+   */
+  async #dial(lease: Lease, deadline: Deadline, signal: AbortSignal): Promise<net.Socket> {
+    using _place = await this.#options.pace.enter(signal);
+    await this.#options.activator.looked(signal);
+    const { address: host, port = this.#options.targetPort, moved } = lease;
+    if (host === "") throw new MovedAddressError("the target has no address now");
+    const timeoutMs = Math.min(DIAL_MS, deadline.leftMs / 2);
+    const upstream = await dial({ host, port, timeoutMs, signal: AbortSignal.any([signal, moved]) });
+    try {
+      await this.#options.activator.looked(signal);
+      moved.throwIfAborted();
+      return upstream;
+    } catch (error) {
+      upstream.on("error", () => {});
+      upstream.destroy();
+      throw error;
+    }
+  }
+}
+
+/** The error after the deadline of a client, with the failure of its last dial. */
+function explained(late: unknown, failure: unknown): StartTimeoutError {
+  return new StartTimeoutError(`${messageOf(late)}: ${messageOf(failure)}`, { cause: failure });
+}
+
+/**
+ * Lets a conversation come to its end, while the way to the target is open already.
+ *
+ * @throws the reason of the client's signal
+ */
+async function settled(conversation: Conversation, upstream: net.Socket): Promise<Served | undefined> {
+  // Who is bound by what it was told is not led on, and a server that serves one client at a time would serve nobody else.
+  if (conversation.isBound === true) closeGracefully(upstream);
+  let isWanted = false;
+  try {
+    const served = await conversation.ready();
+    isWanted = served === undefined;
+    return served;
+  } finally {
+    if (!isWanted) closeGracefully(upstream);
+  }
+}
+
+/** A browser would never see a site that goes to sleep each time before it is back. */
+async function keep(held: Disposable, lost: AbortSignal): Promise<void> {
+  using _held = held;
+  await delay(BACK_MS, lost).catch(() => {});
+}
+
+/** Returns why the target went down, or undefined if it stays up for NEWS_MS. @param gone aborted when the client ends */
+async function exitOf({ signal }: Lease, gone?: AbortSignal): Promise<ExitedError | undefined> {
+  await delay(NEWS_MS, gone === undefined ? signal : AbortSignal.any([signal, gone])).catch(() => {});
+  return signal.reason instanceof ExitedError ? signal.reason : undefined;
+}

@@ -1,0 +1,45 @@
+/** What a connection ends as that was not served. */
+import { ActivationError, ClosedError, StartTimeoutError } from "../activation/errors.ts";
+import { TargetError } from "../errors.ts";
+import type { ConnectionOutcome, ConnectionReport } from "../telemetry/observer.ts";
+import { type DenialReason, DeniedError } from "./admission/denial.ts";
+import { OnlookerError } from "./admission/monitors.ts";
+
+export class ClientGoneError extends Error {
+  override readonly name = "ClientGoneError";
+}
+
+/** What the client waited for is another one now, and it cannot be led on to that: it has to come again. */
+export class MovedError extends ClosedError {}
+
+const ofReason: Readonly<Record<DenialReason, ConnectionOutcome>> = {
+  address: "denied_address",
+  banned: "denied_address",
+  time: "denied_time",
+  rate: "denied_rate",
+  load: "denied_limit",
+  per_source_limit: "denied_limit",
+  service_limit: "denied_limit",
+  waiting_limit: "denied_limit",
+  process_limit: "denied_limit",
+  no_control: "denied_address",
+};
+
+/** The part of its report that tells why. */
+export function failureOf(error: unknown): Pick<ConnectionReport, "outcome" | "reason" | "end" | "error"> {
+  // All that it came for.
+  if (error instanceof OnlookerError) return { outcome: "served", end: "probe" };
+  return {
+    outcome: outcomeOf(error),
+    ...(error instanceof DeniedError && { reason: error.reason }),
+    ...(error instanceof Error && { error }),
+  };
+}
+
+function outcomeOf(error: unknown): ConnectionOutcome {
+  if (error instanceof DeniedError) return ofReason[error.reason];
+  if (error instanceof ClientGoneError) return "client_gone";
+  if (error instanceof StartTimeoutError) return "start_timeout";
+  if (error instanceof ActivationError || error instanceof TargetError) return "start_failed";
+  return "dial_failed";
+}

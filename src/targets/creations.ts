@@ -1,0 +1,61 @@
+import type { Engine } from "../docker/engine.ts";
+import { isSealed, type Listed } from "../docker/on-demand.ts";
+import { TargetError } from "../errors.ts";
+import type { Observer } from "../telemetry/observer.ts";
+import type { Owner } from "./owner.ts";
+
+export interface CreationsOptions {
+  readonly engine: Engine;
+  readonly owner: Owner;
+  readonly observer: Observer;
+}
+
+/** Finds the containers that this wakeport created. Others with the same labels are reported. */
+export class Creations {
+  readonly #options: CreationsOptions;
+  /** Image of each listed container, by id. It never changes. */
+  #images: ReadonlyMap<string, string> = new Map();
+  /** Ids of reported containers with copied labels. */
+  readonly #reported = new Set<string>();
+
+  constructor(options: CreationsOptions) {
+    this.#options = options;
+  }
+
+  /** Lists them, newest first, including stopped ones. @throws TargetError */
+  async find(signal: AbortSignal): Promise<readonly Listed[]> {
+    const { engine, owner } = this.#options;
+    const labelled = await engine.findCreated(await owner.name(signal), signal);
+    const images = await Promise.all(
+      labelled.map(async (one) => this.#images.get(one.id) ?? (await this.#imageOf(one, signal))),
+    );
+    this.#images = new Map(
+      labelled.flatMap(({ id }, index) => (images[index] === undefined ? [] : [[id, images[index]]])),
+    );
+    return labelled.filter((one, index) => {
+      const image = images[index];
+      const isOurs = image !== undefined && isSealed(one, image);
+      if (image !== undefined && !isOurs) this.#report(one);
+      return isOurs;
+    });
+  }
+
+  /** Returns undefined for a container that was removed meanwhile. */
+  async #imageOf({ id }: Listed, signal: AbortSignal): Promise<string | undefined> {
+    try {
+      return (await this.#options.engine.inspect(id, signal)).image;
+    } catch (error) {
+      if (error instanceof TargetError && error.fault === "missing") return undefined;
+      throw error;
+    }
+  }
+
+  #report({ id, name, service }: Listed): void {
+    if (this.#reported.has(id)) return;
+    this.#reported.add(id);
+    const message =
+      `container ${name} carries the labels of the container that wakeport created for service "${service}", but has ` +
+      "another name or image: ignored; remove it, or its labels wakeport.*";
+    this.#options.observer.warning("container.foreign", message);
+  }
+}

@@ -1,0 +1,95 @@
+/** Direct use of a running container, which bypasses wakeport: exec sessions, direct traffic and direct connections. */
+import { readFile } from "node:fs/promises";
+import { delay } from "../async/async.ts";
+import type { ContainerFacts } from "../docker/container-facts.ts";
+import type { Engine } from "../docker/engine.ts";
+import { exchangedBytes, type Traffic } from "../docker/traffic.ts";
+import { TargetError } from "../errors.ts";
+import { connectionsFromOutside } from "../net/direct-connections.ts";
+import { readSocketRows } from "../net/proc-net.ts";
+
+/** A health check is an exec session. If it runs longer than this, it counts as use until the next check. */
+const LONGEST_HEALTH_CHECK_MS = 5_000;
+const LOOK_EVERY_MS = 250;
+
+export class DirectUse {
+  readonly #engine: Engine;
+  #last: { readonly life: string; readonly traffic: Traffic } | undefined;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /**
+   * Returns exec sessions and direct traffic since the last call, one phrase each.
+   *
+   * @param most bytes of direct traffic that do not count; undefined: traffic and connections do not count
+   * @throws TargetError
+   */
+  async find(facts: ContainerFacts, most: number | undefined, signal: AbortSignal): Promise<readonly string[]> {
+    const [sessions, bytes] = await Promise.all([
+      this.#sessions(facts, signal),
+      most === undefined ? 0 : this.#exchanged(facts, signal),
+    ]);
+    return [
+      ...(sessions > 0 ? [counted(sessions, "exec session")] : []),
+      ...(bytes > (most ?? 0) ? [`${formatBytes(bytes)} of direct traffic`] : []),
+    ];
+  }
+
+  /** Number of exec sessions that last longer than a health check. */
+  async #sessions(facts: ContainerFacts, signal: AbortSignal): Promise<number> {
+    let ids = facts.execIds;
+    const longestMs = Math.min(facts.healthTimeoutMs ?? 0, LONGEST_HEALTH_CHECK_MS);
+    for (let waitedMs = 0; ids.length > 0 && waitedMs < longestMs; waitedMs += LOOK_EVERY_MS) {
+      await delay(LOOK_EVERY_MS, signal);
+      const now = await this.#engine.inspect(facts, signal);
+      ids = ids.filter((id) => now.execIds.includes(id));
+    }
+    return ids.length;
+  }
+
+  /** Bytes exchanged since the last call in this life of the container; 0 if unknown. */
+  async #exchanged(facts: ContainerFacts, signal: AbortSignal): Promise<number> {
+    const life = `${facts.id} ${facts.startedAt}`;
+    const last = this.#last;
+    const traffic = await this.#engine.traffic(facts, signal).catch(undefinedIfRefused);
+    this.#last = traffic && { life, traffic };
+    return traffic === undefined || last?.life !== life ? 0 : exchangedBytes(last.traffic, traffic);
+  }
+}
+
+/**
+ * Returns the number of open connections to a container, including silent ones, in one phrase. Empty if there are none, or
+ * its network is not visible: if wakeport runs in a container, or the engine on another machine.
+ *
+ * @param except addresses whose connections do not count
+ */
+export async function openConnections(
+  { id, pid, networkMode, networkOf, networks }: ContainerFacts,
+  except: readonly string[],
+): Promise<readonly string[]> {
+  const hasOwnNetwork = networkMode !== "host" && networkOf === undefined;
+  // The PID may belong to another process on this machine.
+  const cgroup = hasOwnNetwork && pid > 0 ? await readFile(`/proc/${pid}/cgroup`, "utf8").catch(() => "") : "";
+  if (!cgroup.includes(id)) return [];
+  const rows = await Promise.all([readSocketRows("tcp", pid), readSocketRows("tcp6", pid)]);
+  const own = networks.flatMap(({ ipv4, ipv6 }) => [ipv4 ?? [], ipv6 ?? []].flat());
+  const connections = connectionsFromOutside(rows.flat(), own, except);
+  return connections === 0 ? [] : [counted(connections, "direct connection")];
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
+/** Statistics may be refused by a proxy, which is reported elsewhere, or not supported by the engine. */
+function undefinedIfRefused(error: unknown): undefined {
+  if (error instanceof TargetError && (error.fault === "denied" || error.fault === "missing")) return undefined;
+  throw error;
+}
+
+function formatBytes(bytes: number): string {
+  if (bytes < 1_000) return `${bytes} B`;
+  return bytes < 1_000_000 ? `${Math.round(bytes / 1_000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+}

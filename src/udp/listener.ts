@@ -1,0 +1,130 @@
+import type dgram from "node:dgram";
+import net from "node:net";
+import { BindError, codeOf, takenBy } from "../errors.ts";
+import { bindReason, type Front, formatFront } from "../proxy/listen/listener.ts";
+import { droppedBySystem, ownSockets } from "./kernel-drops.ts";
+import { enlargeBuffer, isCongested, isIPv6Socket, newSocket, ready } from "./socket.ts";
+
+/** Where a datagram came from, and where its answer goes. */
+export interface Sender {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface UdpReceiver {
+  readonly onDatagram: (datagram: Buffer, client: Sender) => void;
+  /** An answer could not be sent. */
+  readonly onUnsent: () => void;
+}
+
+export interface UdpFrontOptions extends UdpReceiver {
+  readonly service: string;
+  readonly front: Front;
+}
+
+/** One bound datagram socket of a service: all its clients write to it, and every answer leaves by it. */
+export class UdpFront {
+  readonly #options: UdpFrontOptions;
+  #receiver: UdpReceiver;
+  #socket: dgram.Socket | undefined;
+  /** By the system's numbers. */
+  #sockets: ReadonlySet<number> = new Set();
+  #overflowed = 0;
+
+  constructor(options: UdpFrontOptions) {
+    this.#options = options;
+    this.#receiver = options;
+  }
+
+  /** `*:53/udp` */
+  get name(): string {
+    return formatFront({ ...this.#options.front, protocol: "udp" });
+  }
+
+  get isOpen(): boolean {
+    return this.#socket !== undefined;
+  }
+
+  /** The port it is bound to; differs from the configured one only for port 0. */
+  get port(): number {
+    return this.#socket?.address().port ?? this.#options.front.port;
+  }
+
+  /**
+   * Binds, or receives on the descriptor `fd`, which is bound already. Does nothing when it is open.
+   *
+   * @throws BindError that names the service, the address and the reason
+   */
+  async open(fd?: number): Promise<void> {
+    const { address, port } = this.#options.front;
+    if (this.#socket !== undefined) return;
+    try {
+      if (fd !== undefined) await this.#receive(newSocket(isIPv6Socket(fd) ? "udp6" : "udp4"), { fd });
+      else if (address !== undefined) await this.#bind(address, net.isIPv6(address), port);
+      else await this.#bind("::", false, port).catch((error) => this.#bindWithoutIPv6(error, port));
+    } catch (error) {
+      const reason = bindReason(error, "ss -lunp");
+      throw new BindError(`service "${this.#options.service}" cannot listen on ${this.name}: ${reason}`, {
+        cause: error,
+        taken: takenBy(error, { port, protocol: "udp" }),
+      });
+    }
+  }
+
+  /** What comes from now on is for somebody else. */
+  lead(receiver: UdpReceiver): void {
+    this.#receiver = receiver;
+  }
+
+  /** How many datagrams the system dropped so far, because they came faster than they could be received. */
+  get overflowed(): number {
+    this.#overflowed = Math.max(this.#overflowed, droppedBySystem(this.#sockets));
+    return this.#overflowed;
+  }
+
+  /** Sends an answer to a client, as far as the system takes it. */
+  answer(datagram: Buffer, { address, port }: Sender): void {
+    const socket = this.#socket;
+    if (socket === undefined) return;
+    // A sender without a port wants no answer; there would be no way to send it one.
+    if (port === 0 || isCongested(socket)) return this.#receiver.onUnsent();
+    socket.send(datagram, port, address, (error) => {
+      if (error !== null) this.#receiver.onUnsent();
+    });
+  }
+
+  /** Receives and sends nothing more. Idempotent. */
+  close(): void {
+    void this.overflowed;
+    this.#socket?.close();
+    this.#socket = undefined;
+  }
+
+  async #bind(host: string, ipv6Only: boolean, port: number): Promise<void> {
+    const socket = newSocket(net.isIPv6(host) ? "udp6" : "udp4", { ipv6Only });
+    await this.#receive(socket, { address: host, port, exclusive: true });
+  }
+
+  async #receive(socket: dgram.Socket, where: dgram.BindOptions): Promise<void> {
+    try {
+      const bound = ready(socket, "listening");
+      socket.bind(where);
+      await bound;
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+    enlargeBuffer(socket);
+    socket.on("message", (datagram, sender) => this.#receiver.onDatagram(datagram, sender));
+    // What may go wrong with one datagram does not concern the next.
+    socket.on("error", () => {});
+    this.#socket = socket;
+    this.#sockets = ownSockets(this.port);
+  }
+
+  #bindWithoutIPv6(error: unknown, port: number): Promise<void> {
+    const code = codeOf(error);
+    if (code !== "EAFNOSUPPORT" && code !== "EADDRNOTAVAIL") throw error;
+    return this.#bind("0.0.0.0", false, port);
+  }
+}

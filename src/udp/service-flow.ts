@@ -1,0 +1,125 @@
+import type { Activator } from "../activation/activator.ts";
+import { CLIENT } from "../activation/lease-set.ts";
+import { abortable } from "../async/abortable.ts";
+import type { Deadline } from "../async/deadline.ts";
+import type { LimitError, Pass, Rank, Slot } from "../proxy/admission/slots.ts";
+import { type ConnectionView, formatPeer, type Traffic } from "../proxy/connection.ts";
+import { failureOf } from "../proxy/outcome.ts";
+import type { ConnectionFacts, ConnectionReport, Observer } from "../telemetry/observer.ts";
+import type { Claim, FlowResult, Visit } from "./flow.ts";
+import type { Sender } from "./listener.ts";
+
+/** What the flows of one service share with its connections. */
+export interface FlowRoute {
+  readonly service: string;
+  readonly activator: Activator;
+  readonly traffic: Traffic;
+  readonly observer: Observer;
+  /**
+   * Lets a client in, until the answer is disposed of: the same admission that connections go through.
+   *
+   * @throws what connections that are turned away end with
+   */
+  readonly admit: (address: string) => Pass;
+  /** The holder that the flows of a client count for. */
+  readonly sourceOf: (address: string) => string;
+}
+
+/** A flow as the rest of wakeport sees it: one client that is let in, holds a lease, and is reported at its end. */
+export class FlowVisit implements Visit {
+  readonly #route: FlowRoute;
+  readonly #sender: Sender;
+  readonly #facts: ConnectionFacts;
+  readonly #began = performance.now();
+  readonly #since: number = Date.now();
+  readonly #isCold: boolean;
+  readonly #slots = new DisposableStack();
+  #slot: Slot | undefined;
+  #waiting: Slot | undefined;
+  #waitMs: number | undefined;
+
+  /** @param front the front's name, for people */
+  constructor(route: FlowRoute, { id, sender, front }: { id: number; sender: Sender; front: string }) {
+    const { service, activator } = route;
+    this.#route = route;
+    this.#sender = sender;
+    this.#facts = { service, id, client: formatPeer(sender), front };
+    this.#isCold = activator.view.state !== "ready";
+  }
+
+  get view(): ConnectionView {
+    return { ...this.#facts, since: this.#since, isServed: this.#waitMs !== undefined };
+  }
+
+  /** @returns whether the client was let in; one that was not is reported */
+  enter(): boolean {
+    try {
+      const { slot } = this.#slots.use(this.#route.admit(this.#sender.address));
+      this.#slot = slot;
+      this.#waiting = this.#route.traffic.waiting.take(slot.holder);
+      this.#route.traffic.open.add(this);
+      return true;
+    } catch (error) {
+      this.#leave({ in: 0, out: 0 }, failureOf(error));
+      return false;
+    }
+  }
+
+  offer(rank: () => Rank | undefined, onTaken: (reason: LimitError) => void): void {
+    for (const slot of [this.#slot, this.#waiting]) slot?.offer(rank, onTaken);
+  }
+
+  deadline(): Deadline {
+    return this.#route.activator.deadline();
+  }
+
+  async reach(signal: AbortSignal): Promise<Claim> {
+    const { activator, service } = this.#route;
+    const lease = await activator.acquire(signal, CLIENT, { client: this.#facts.client, service });
+    try {
+      await activator.looked(signal);
+      if (lease.address === "") await abortable(activator.verify(lease), signal);
+    } catch (error) {
+      lease[Symbol.dispose]();
+      throw error;
+    }
+    return {
+      address: lease.address,
+      // Another container may have the old address now.
+      signal: AbortSignal.any([lease.signal, lease.moved]),
+      verify: () => activator.verify(lease),
+      [Symbol.dispose]: () => lease[Symbol.dispose](),
+    };
+  }
+
+  opened(): void {
+    const { traffic, observer } = this.#route;
+    this.#waiting?.[Symbol.dispose]();
+    this.#waiting = undefined;
+    traffic.active += 1;
+    this.#slots.defer(() => {
+      traffic.active -= 1;
+    });
+    this.#waitMs = performance.now() - this.#began;
+    observer.connectionOpened(this.#facts);
+  }
+
+  over({ end, error, meter }: FlowResult): void {
+    this.#leave(meter, end === undefined ? failureOf(error) : { outcome: "relayed", end });
+  }
+
+  #leave(meter: FlowResult["meter"], ending: Pick<ConnectionReport, "outcome" | "reason" | "end" | "error">): void {
+    this.#waiting?.[Symbol.dispose]();
+    this.#slots.dispose();
+    this.#route.traffic.open.delete(this);
+    this.#route.observer.connection({
+      ...this.#facts,
+      start: this.#isCold ? "cold" : "warm",
+      durationMs: performance.now() - this.#began,
+      bytesIn: meter.in,
+      bytesOut: meter.out,
+      ...(this.#waitMs !== undefined && { waitMs: this.#waitMs }),
+      ...ending,
+    });
+  }
+}

@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { Tail } from "../../src/activation/log-tail.ts";
+
+suite("the tail of a target's output", () => {
+  test("is read once for all who ask while it is fresh", async (t) => {
+    let nowMs = 0;
+    t.mock.method(performance, "now", () => nowMs);
+    let readings = 0;
+    const tail = new Tail(async () => [`reading ${++readings}`]);
+    const [one, other] = await Promise.all([tail.lines(), tail.lines()]);
+    assert.equal(one, other);
+    nowMs = 900;
+    assert.equal(await tail.lines(), one);
+    nowMs = 1_000;
+    assert.deepEqual(await tail.lines(), ["reading 2"]);
+    assert.equal(readings, 2);
+  });
+
+  test("is not read twice at a time, however long it takes", async (t) => {
+    let nowMs = 0;
+    t.mock.method(performance, "now", () => nowMs);
+    const { promise, resolve } = Promise.withResolvers<readonly string[]>();
+    let readings = 0;
+    const tail = new Tail(() => {
+      readings += 1;
+      return promise;
+    });
+    const first = tail.lines();
+    nowMs = 5_000;
+    const second = tail.lines();
+    assert.equal(readings, 1);
+    resolve(["late"]);
+    assert.deepEqual(await Promise.all([first, second]), [["late"], ["late"]]);
+  });
+
+  test("is read anew when something became of the target, also in the middle of a reading", async () => {
+    const readings: ((lines: readonly string[]) => void)[] = [];
+    const tail = new Tail(() => new Promise((resolve) => readings.push(resolve)));
+    const before = tail.lines();
+    tail.forget();
+    const after = tail.lines();
+    assert.equal(readings.length, 2);
+    readings[0]?.(["before"]);
+    await before;
+    assert.equal(tail.lines(), after, "the older reading is not taken for the newer one");
+    readings[1]?.(["after"]);
+    assert.deepEqual(await after, ["after"]);
+  });
+});

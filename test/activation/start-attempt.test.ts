@@ -1,0 +1,171 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { ExitedError } from "../../src/activation/errors.ts";
+import { type Probe, Run, type RunOptions } from "../../src/activation/start-attempt.ts";
+import { TargetError } from "../../src/errors.ts";
+import { Call, FakeTarget } from "../support/activation/fake-target.ts";
+import { VirtualClock } from "../support/activation/virtual-clock.ts";
+
+/** A run in virtual time whose probes the test answers. */
+class Attempt implements Disposable {
+  readonly clock: VirtualClock = new VirtualClock();
+  readonly target: FakeTarget = new FakeTarget();
+  readonly probes: Call<void>[] = [];
+  readonly run: Run;
+
+  constructor(options: Partial<RunOptions> = {}) {
+    const { target } = this;
+    const probe: Probe = (_upstream, signal) => {
+      const call = new Call<void>(signal, { before: target.truth, givesUpAfterMs: 0 });
+      this.probes.push(call);
+      return call.promise;
+    };
+    const timeoutError = (): Error => new Error("took too long");
+    this.run = new Run({ target, probe, adopt: false, timeoutMs: 1_000, timeoutError, ...options });
+    // As the activator does: each hint is passed on.
+    target.watch(() => this.run.notice());
+  }
+
+  [Symbol.dispose](): void {
+    this.clock[Symbol.dispose]();
+  }
+}
+
+suite("Run", () => {
+  test("a hint in the middle of a look leads to another look", async () => {
+    using attempt = new Attempt({ adopt: true });
+    const { clock, target, run } = attempt;
+    target.comeUp();
+    const up = assert.rejects(run.bringUp(), ExitedError);
+    await clock.settle();
+    target.answersLooks = false;
+    target.hint();
+    const slow = target.looks.at(-1);
+    target.goDown({ code: 1 });
+    slow?.resolve(slow.before);
+    await clock.settle();
+    target.looks.at(-1)?.resolve(target.truth);
+    await up;
+  });
+
+  test("a hint before the probe began is not lost", async () => {
+    using attempt = new Attempt({ adopt: true });
+    const { clock, target, run } = attempt;
+    target.comeUp();
+    target.answersLooks = false;
+    const up = assert.rejects(run.bringUp(), ExitedError);
+    const [first] = target.looks;
+    target.goDown({ code: 1 });
+    target.answersLooks = true;
+    first?.resolve(first.before);
+    await clock.settle();
+    await up;
+  });
+
+  test("a look that fails while the probe goes on tells nothing", async () => {
+    using attempt = new Attempt({ adopt: true });
+    const { clock, target, run, probes } = attempt;
+    target.comeUp();
+    const up = run.bringUp();
+    await clock.settle();
+    target.answersLooks = false;
+    target.hint();
+    target.looks.at(-1)?.reject(new TargetError("unreachable", "the engine does not answer"));
+    await clock.settle();
+    probes[0]?.resolve();
+    assert.equal((await up).life, "life 1");
+  });
+
+  test("a first look that fails ends it", async () => {
+    using attempt = new Attempt();
+    const { clock, target, run } = attempt;
+    const fault = new TargetError("no_route", "on no network that we share");
+    const up = assert.rejects(run.bringUp(), fault);
+    target.answersLooks = false;
+    target.finishStart();
+    await clock.settle();
+    target.looks[0]?.reject(fault);
+    await up;
+    assert.equal(clock.pending, 0);
+  });
+
+  test("a target that somebody stops while it starts is started again, once", async () => {
+    using attempt = new Attempt();
+    const { clock, target, run } = attempt;
+    const up = assert.rejects(run.bringUp(), ExitedError);
+    target.finishStart();
+    await clock.settle();
+    target.goDown({ code: 143 });
+    await clock.advance(20);
+    assert.equal(target.starts.length, 2);
+    target.finishStart();
+    await clock.settle();
+    target.goDown({ code: 143 });
+    await up;
+  });
+
+  test("a target that comes back by itself is waited for", async () => {
+    using attempt = new Attempt({ adopt: true });
+    const { clock, target, run, probes } = attempt;
+    target.comeUp();
+    const up = run.bringUp();
+    await clock.settle();
+    target.goDown({ code: 1 }, { comesBack: true });
+    await clock.advance(20);
+    target.comeUp();
+    await clock.advance(500);
+    probes.at(-1)?.resolve();
+    assert.equal((await up).life, "life 2");
+    assert.equal(target.starts.length, 0);
+  });
+
+  test("abort() ends it at once with the reason, and leaves no timer, at each of its waits", async () => {
+    const reason = new Error("shut down");
+    const waits: readonly ((attempt: Attempt) => Promise<void>)[] = [
+      async () => {},
+      async ({ clock, target }) => {
+        target.answersLooks = false;
+        target.finishStart();
+        await clock.settle();
+      },
+      async ({ clock, target }) => {
+        target.finishStart();
+        await clock.settle();
+      },
+      async ({ clock, target }) => {
+        target.finishStart();
+        await clock.settle();
+        target.comeUp();
+        await clock.settle();
+      },
+    ];
+    for (const reachWait of waits) {
+      using attempt = new Attempt();
+      const up = assert.rejects(attempt.run.bringUp(), reason);
+      await reachWait(attempt);
+      attempt.run.abort(reason);
+      await up;
+      assert.equal(attempt.clock.pending, 0);
+    }
+  });
+
+  test("ends with its own timeout error when it takes too long", async () => {
+    using attempt = new Attempt();
+    const up = assert.rejects(attempt.run.bringUp(), /took too long/);
+    await attempt.clock.advance(1_000);
+    await up;
+  });
+
+  test("startCall lasts until the call is over, even when it was given up", async () => {
+    using attempt = new Attempt();
+    const { clock, target, run } = attempt;
+    target.givesUpAfterMs = 300;
+    const reason = new Error("shut down");
+    const up = assert.rejects(run.bringUp(), reason);
+    run.abort(reason);
+    await up;
+    assert.ok(run.startCall);
+    await clock.advance(300);
+    assert.equal(run.startCall, undefined);
+  });
+});

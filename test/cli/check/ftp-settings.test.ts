@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { ftpSettings } from "../../../src/cli/check/ftp-settings.ts";
+import { type Service, tellsDataPorts } from "../../../src/config/config.ts";
+import { parseConfig } from "../../../src/config/parse.ts";
+
+const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
+
+function service(ports: string): Service {
+  const text = `services: { ftp: { ports: ${ports}, data: 30000-30009, container: c } }`;
+  return parseConfig(Buffer.from(text), "w.yaml", context).services[0]!;
+}
+
+const addressOf = (ports: string): string | undefined =>
+  /pasv_address=(\S+)/.exec(ftpSettings([service(ports)]).join())?.[1];
+
+suite("settings of FTP servers", () => {
+  test("have the address of the front where there is one", () => {
+    assert.equal(addressOf('"192.0.2.1:2121:21"'), "192.0.2.1,");
+    assert.equal(addressOf('["192.0.2.1:2121:21", "[fd00::1]:2121:21", "192.0.2.1:2122:22"]'), "192.0.2.1,");
+    for (const several of [
+      '"2121:21"',
+      '"0.0.0.0:21"',
+      '["192.0.2.1:21", "0.0.0.0:22"]',
+      '["192.0.2.1:21", "192.0.2.2:21"]',
+    ]) {
+      assert.equal(addressOf(several), "ADDRESS,", several);
+    }
+    assert.equal(addressOf('"[fd00::1]:2121:21"'), undefined);
+    assert.equal(addressOf('"[::]:2121:21"'), undefined, "IPv6 alone");
+  });
+
+  test("are for TLS alone where wakeport tells the others itself", () => {
+    const [, plain] = ftpSettings([service("21")]);
+    assert.equal(plain, "  ftp: 30000-30009");
+    for (const protocol of tellsDataPorts) {
+      const [, told] = ftpSettings([{ ...service("21"), protocol } as Service]);
+      assert.equal(told, "  ftp: 30000-30009 (for clients that use TLS: the others are told by wakeport)");
+    }
+  });
+
+  test("are followed by what a process needs that would listen where wakeport does", () => {
+    const parsed = (listen: string): Service => {
+      const text = `services: { ftp: { ports: "127.0.0.1:2121", protocol: ftp, data: "127.0.0.1:30000-30009", process: { command: [x], listen: "${listen}" } } }`;
+      return parseConfig(Buffer.from(text), "w.yaml", context).services[0]!;
+    };
+    const last = (listen: string): string | undefined => ftpSettings([parsed(listen)]).at(-1);
+    assert.match(
+      last("127.0.0.1:2122") ?? "",
+      /cannot listen there.*listen: 127\.0\.0\.2:2122.*127\.0\.0\.1:30000-30009/,
+    );
+    assert.match(last("127.0.0.2:2122") ?? "", /pure-ftpd/);
+  });
+
+  test("are told of no service without data ports", () => {
+    assert.deepEqual(
+      ftpSettings([
+        { ...service("21"), data: [] },
+        { ...service("21"), enabled: false },
+      ]),
+      [],
+    );
+  });
+});

@@ -1,0 +1,117 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import { formatTimes, parseTimes, parseTimeZone } from "../../../src/config/keys/access-times.ts";
+import { UnitError } from "../../../src/config/keys/units.ts";
+
+const all = [0, 1, 2, 3, 4, 5, 6];
+const whole = [{ from: 0, to: 1440 }];
+
+suite("parseTimes()", () => {
+  const good: Readonly<Record<string, object>> = {
+    "mon-fri 08:00-20:00": { days: [1, 2, 3, 4, 5], spans: [{ from: 480, to: 1200 }] },
+    "22:00-06:00": { days: all, spans: [{ from: 1320, to: 1800 }] },
+    "sat,sun": { days: [0, 6], spans: whole },
+    "00:00-24:00": { days: all, spans: whole },
+    "12:00-24:00": { days: all, spans: [{ from: 720, to: 1440 }] },
+    "22:00-00:00": { days: all, spans: [{ from: 1320, to: 1440 }] },
+    "mon-fri 08:00-12:00,13:00-17:00": {
+      days: [1, 2, 3, 4, 5],
+      spans: [
+        { from: 480, to: 720 },
+        { from: 780, to: 1020 },
+      ],
+    },
+    "fri-mon": { days: [0, 1, 5, 6], spans: whole },
+    "mon,wed-thu,mon": { days: [1, 3, 4], spans: whole },
+    "  Mon - Fri   8:00 - 9:30 ": { days: [1, 2, 3, 4, 5], spans: [{ from: 480, to: 570 }] },
+    "sun-sat": { days: all, spans: whole },
+    "mon-mon": { days: [1], spans: whole },
+  };
+  for (const [text, expected] of Object.entries(good)) {
+    test(`reads "${text}", and what formatTimes() makes of it`, () => {
+      const times = parseTimes(text);
+      assert.deepEqual(times, expected);
+      assert.deepEqual(parseTimes(formatTimes(times)), expected);
+    });
+  }
+
+  const bad: Readonly<Record<string, RegExp>> = {
+    "": /an empty entry/,
+    " ": /an empty entry/,
+    "monday 08:00-20:00": /"monday" is no day: did you mean "mon"\?/,
+    "thr-fri": /"thr" is no day: did you mean "thu"\?/,
+    workdays: /no day: write "mon-fri"/,
+    "daily 08:00-10:00": /without days it is every day/,
+    "08:00-20:00 Europe/Berlin": /in "timezone"/,
+    someday: /no day: mon, tue/,
+    "08:00-20:00 mon-fri": /days come before times/,
+    "mon-fri 08:00-12:00 13:00-17:00": /too many words/,
+    "mon-fri-sun": /no range of days/,
+    "mon,,fri": /a day is missing/,
+    "mon-": /a day is missing/,
+    "08:00": /write when it begins and ends/,
+    "8-20": /"8" is no time of the day: write "08:00"/,
+    "08:00-25:00": /"25:00" is no time of the day: 00:00 to 24:00/,
+    "08:00-24:01": /"24:01" is no time of the day/,
+    "08:60-10:00": /"08:60" is no time of the day/,
+    "24:00-06:00": /a day begins at 00:00/,
+    "08:00-08:00": /ends when it begins: the whole day is "00:00-24:00"/,
+    "08:00-20:00-22:00": /is no time/,
+    "08:00-20:00,": /is no time/,
+    "8am-5pm": /"8am" is no time of the day/,
+  };
+  for (const [text, message] of Object.entries(bad)) {
+    test(`refuses "${text}", and says why`, () => {
+      assert.throws(
+        () => parseTimes(text),
+        (error) => error instanceof UnitError && message.test(error.message),
+      );
+    });
+  }
+
+  test("throws nothing but UnitError, whatever the text", () => {
+    const parts = fc.array(
+      fc.constantFrom("mon", "fri", "sun", "-", ",", " ", "08:00", "24:00", "00:00", "8", ":", "22:30", "x"),
+      { maxLength: 9 },
+    );
+    const text = fc.oneof(
+      fc.string(),
+      parts.map((list) => list.join("")),
+    );
+    let read = 0;
+    fc.assert(
+      fc.property(text, (entry) => {
+        try {
+          parseTimes(entry);
+          read += 1;
+        } catch (error) {
+          assert.ok(error instanceof UnitError, String(error));
+        }
+      }),
+      { numRuns: 10_000 },
+    );
+    assert.ok(read > 100, `only ${read} of them were times`);
+  });
+
+  test("refuses an endless entry at once", () => {
+    for (const part of ["mon,", "-", " ", "08:00-", "1"])
+      assert.throws(() => parseTimes(part.repeat(100_000)), UnitError);
+  });
+});
+
+suite("parseTimeZone()", () => {
+  test("knows the names of IANA", () => {
+    for (const zone of ["Europe/Berlin", "UTC", "Asia/Kolkata", "America/Argentina/Buenos_Aires"]) {
+      assert.equal(parseTimeZone(zone), zone);
+    }
+  });
+
+  test("refuses others with a hint", () => {
+    assert.throws(() => parseTimeZone("Europe/Berln"), /no time zone: did you mean "Europe\/Berlin"\?/);
+    assert.throws(() => parseTimeZone("+02:00"), /an offset, which does not know summer time/);
+    assert.throws(() => parseTimeZone("Mars"), /write one like "Europe\/Berlin"/);
+    assert.throws(() => parseTimeZone(""), UnitError);
+    assert.throws(() => parseTimeZone("x".repeat(100_000)), UnitError);
+  });
+});

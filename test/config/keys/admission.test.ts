@@ -1,0 +1,170 @@
+/** Who may connect and what clients are told, as wakeport.yaml says it. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, suite, test } from "node:test";
+import type { Config, Service } from "../../../src/config/config.ts";
+import { parseTimes } from "../../../src/config/keys/access-times.ts";
+import { parseNetwork } from "../../../src/config/keys/networks.ts";
+import { parseConfig } from "../../../src/config/parse.ts";
+import { ConfigError } from "../../../src/config/yaml/config-error.ts";
+
+const folder = mkdtempSync(path.join(tmpdir(), "admission-"));
+after(() => rmSync(folder, { recursive: true }));
+writeFileSync(path.join(folder, "words"), "from a file\r\n");
+
+function parse(text: string): Config {
+  const source = path.join(folder, "w.yaml");
+  return parseConfig(Buffer.from(text), source, { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } });
+}
+
+function serviceOf(own: string, defaults = "{}"): Service {
+  const { services } = parse(`defaults: ${defaults}\nservices: { a: { ports: 1, container: c, ${own} } }\n`);
+  return services[0]!;
+}
+
+function complaint(text: string): string {
+  try {
+    parse(text);
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error));
+    return error.message;
+  }
+  assert.fail("it was accepted");
+}
+
+suite("access, limits, banner, on_deny", () => {
+  test("let everybody in when nothing is said", () => {
+    const { access, limits, banner, onDeny } = serviceOf("");
+    assert.deepEqual(access, { deny: [] });
+    assert.deepEqual(limits, { waiting: 1_000, ipv6Prefix: 64, onLimit: "reject" });
+    assert.deepEqual(banner, {});
+    assert.equal(onDeny, "reset");
+  });
+
+  test("are read as they are written", () => {
+    const service = serviceOf(`
+      access: { allow: [10.0.0.0/8, "fd00::/8"], deny: 10.0.9.0/24, times: ["mon-fri 08:00-20:00"], timezone: Asia/Tokyo },
+      limits: { connections: 50, waiting: 9, per_source: 10, ipv6_prefix: 56, rate: 50/s, rate_per_source: 10/m, max_load: 4.0, on_limit: queue },
+      banner: { connect: "hi\\r\\n", accept: { file: words } }, on_deny: close`);
+    assert.deepEqual(service.access, {
+      allow: [parseNetwork("10.0.0.0/8"), parseNetwork("fd00::/8")],
+      deny: [parseNetwork("10.0.9.0/24")],
+      times: [parseTimes("mon-fri 08:00-20:00")],
+      timeZone: "Asia/Tokyo",
+    });
+    assert.deepEqual(service.limits, {
+      connections: 50,
+      waiting: 9,
+      perSource: 10,
+      ipv6Prefix: 56,
+      rate: { count: 50, perMs: 1_000 },
+      ratePerSource: { count: 10, perMs: 60_000 },
+      maxLoad: 4,
+      onLimit: "queue",
+    });
+    assert.deepEqual(service.banner, { connect: Buffer.from("hi\r\n"), accept: Buffer.from("from a file\r\n") });
+    assert.equal(service.onDeny, "close");
+  });
+
+  test("probes are addresses and networks; a service's own take the place of the defaults'", () => {
+    const defaults = "{ probes: [10.0.0.5, 10.1.0.0/16] }";
+    const read = (own: string): unknown => serviceOf(own, defaults).probes;
+    assert.deepEqual(read(""), [parseNetwork("10.0.0.5"), parseNetwork("10.1.0.0/16")]);
+    assert.deepEqual(read('probes: "fd00::5/128"'), [parseNetwork("fd00::5")]);
+    assert.deepEqual(read("probes: []"), []);
+    assert.deepEqual(serviceOf("").probes, []);
+  });
+
+  test("an empty list is a list", () => {
+    assert.deepEqual(serviceOf("access: { allow: [] }").access.allow, []);
+  });
+
+  test("defaults hold key by key, and a list of a service takes their list's place", () => {
+    const defaults = `{ access: { allow: [10.0.0.0/8], deny: [10.0.9.1] }, limits: { rate: 1/s, per_source: 3 },
+      banner: { deny: "no", accept: "yes" }, on_deny: close }`;
+    const { access, limits, banner, onDeny } = serviceOf(
+      'access: { allow: ["fd00::/8"] }, limits: { per_source: 4 }, banner: { accept: "welcome" }',
+      defaults,
+    );
+    assert.deepEqual(access, { allow: [parseNetwork("fd00::/8")], deny: [parseNetwork("10.0.9.1")] });
+    assert.deepEqual([limits.perSource, limits.rate], [4, { count: 1, perMs: 1_000 }]);
+    assert.deepEqual([banner.deny?.toString(), banner.accept?.toString()], ["no", "welcome"]);
+    assert.equal(onDeny, "close");
+  });
+
+  test("a sensor bans for a time", () => {
+    const [service] = parse("services: { trap: { ports: 1, sensor: { ban: 60m } } }\n").services;
+    assert.deepEqual(service?.target, { kind: "sensor", banMs: 3_600_000 });
+  });
+
+  test("a sensor has the limits that it says itself, and none of the defaults", () => {
+    const [service] = parse(`defaults: { limits: { rate: 1/s, max_load: 1, ipv6_prefix: 48 } }
+services: { trap: { ports: 1, sensor: { ban: 60m }, limits: { connections: 5 } } }\n`).services;
+    assert.deepEqual(service?.limits, { waiting: 1_000, ipv6Prefix: 48, onLimit: "reject", connections: 5 });
+  });
+
+  const bad: Readonly<Record<string, readonly [text: string, expected: RegExp]>> = {
+    "an ambiguous network": [
+      "services:\n  a:\n    ports: 1\n    container: c\n    access:\n      allow:\n        - 10.1.0.0\n",
+      /w\.yaml:7:11 error: "access\.allow" of service "a": "10\.1\.0\.0" may be one address or a network/,
+    ],
+    "one network that is none": [
+      "services: { a: { ports: 1, container: c, access: { deny: localhost } } }\n",
+      /"access\.deny" of service "a": "localhost": names are not looked up/,
+    ],
+    "a day that is none": [
+      "services: { a: { ports: 1, container: c, access: { times: [moon 08:00-09:00] } } }\n",
+      /1:60 error: .*"moon" is no day: did you mean "mon"\?/,
+    ],
+    "no times": [
+      "services: { a: { ports: 1, container: c, access: { times: [] } } }\n",
+      /"access\.times" of service "a" is an empty list/,
+    ],
+    "a zone without times": [
+      "services: { a: { ports: 1, container: c, access: { timezone: UTC } } }\n",
+      /without "times" a time zone has no meaning/,
+    ],
+    "a rate without a unit": [
+      "services: { a: { ports: 1, container: c, limits: { rate: 50 } } }\n",
+      /a rate has a unit: write "50\/s"/,
+    ],
+    "a limit of nothing": [
+      "services: { a: { ports: 1, container: c, limits: { connections: 0 } } }\n",
+      /"limits\.connections" of service "a" is 0: expected at least 1/,
+    ],
+    "a misspelt limit": [
+      "services: { a: { ports: 1, container: c, limits: { per_sorce: 1 } } }\n",
+      /did you mean "per_source"\?/,
+    ],
+    "a banner's file that is not there": [
+      "services:\n  a:\n    ports: 1\n    container: c\n    banner:\n      deny: { file: none }\n",
+      /w\.yaml:6:21 error: banner: there is no file ".*none"/,
+    ],
+    "a banner's file of the defaults, told once": [
+      "defaults: { banner: { deny: { file: none } } }\nservices: { a: { ports: 1, container: c }, b: { ports: 2, container: d } }\n",
+      /1:37 error: banner: there is no file[\s\S]*: 1 problem$/,
+    ],
+    "a banner that is too long": [
+      `services: { a: { ports: 1, container: c, banner: { deny: ${"x".repeat(65_537)} } } }\n`,
+      /longer than 65536 bytes/,
+    ],
+    "a banner that is something else": [
+      "services: { a: { ports: 1, container: c, banner: { deny: [1] } } }\n",
+      /"banner\.deny" of service "a" is a list: expected text or a mapping/,
+    ],
+    "a ban of no time": ["services: { a: { ports: 1, sensor: { ban: 0s } } }\n", /a ban lasts longer than that/],
+    "a sensor that leads somewhere": [
+      "services: { a: { ports: '1:2', sensor: { ban: 1h } } }\n",
+      /a target of the kind "sensor" has no ports to choose from/,
+    ],
+    "a sensor that sleeps": [
+      "services: { a: { ports: 1, sensor: { ban: 1h }, idle_timeout: 1m } }\n",
+      /"idle_timeout" has no meaning for a target of the kind "sensor"/,
+    ],
+  };
+  for (const [what, [text, expected]] of Object.entries(bad)) {
+    test(`${what} is refused with its place`, () => assert.match(complaint(text), expected));
+  }
+});

@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import type { Service } from "../../../src/config/config.ts";
+import { serviceOfLabels } from "../../../src/config/labels.ts";
+import { parseConfig } from "../../../src/config/parse.ts";
+import { ConfigError } from "../../../src/config/yaml/config-error.ts";
+
+const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
+
+function service(yaml: string): Service {
+  return parseConfig(Buffer.from(`services: { ftp: { ${yaml} } }`), "w.yaml", context).services[0]!;
+}
+
+/** `line:column message | hint`, one a problem, of a file with this service. */
+function problems(yaml: string): string[] {
+  const text = `services: { ftp: { ${yaml} } }`;
+  try {
+    parseConfig(Buffer.from(text), "w.yaml", context);
+  } catch (error) {
+    assert.ok(error instanceof ConfigError);
+    return error.problems.map(({ span, message, hint }) => {
+      return `${text.slice(span?.start, span?.end)}: ${message}${hint === undefined ? "" : ` | ${hint}`}`;
+    });
+  }
+  return [];
+}
+
+suite("data ports in a configuration", () => {
+  test("are one or a list, with ranges and addresses, and lead to the same number", () => {
+    assert.deepEqual(service("ports: ['2121:21'], data: 30000-30009, container: c").data, [
+      { front: 30_000, target: 30_000, count: 10 },
+    ]);
+    assert.deepEqual(service("ports: 21, data: [30000, '127.0.0.1:30001:30001/tcp'], container: c").data, [
+      { front: 30_000, target: 30_000 },
+      { front: 30_001, target: 30_001, address: "127.0.0.1" },
+    ]);
+    assert.deepEqual(service("ports: 21, container: c").data, []);
+  });
+
+  const wrong: Readonly<Record<string, string>> = {
+    "ports: 21, data: 30000/udp, container: c":
+      '30000/udp: "data" of service "ftp": "30000/udp": data ports are for TCP: remove "/udp"',
+    "ports: 21, data: ['30000-30001:40000-40001'], container: c":
+      '\'30000-30001:40000-40001\': "data" of service "ftp": "30000-30001:40000-40001": a data port has the same number at the target, because servers tell it to clients',
+    "ports: 53/udp, data: 30000, container: c":
+      'data: service "ftp": data ports are for clients that have a connection to one of its ports, and it has none for TCP | write the control port in "ports": "2121:21"',
+    "ports: 21, data: [30000, 20-22], container: c":
+      '20-22: service "ftp": port 21 is taken by service "ftp" already | each front port can be bound once',
+    'ports: 21, data: 30000, forward: "10.0.0.1:21"':
+      'data: service "ftp": "data" has no meaning for a target of the kind "forward" | remove it',
+    'ports: "2121:21", data: 30000-30009, process: { command: [x] }':
+      '30000-30009: service "ftp": port 30000 is wakeport\'s own front, so the process cannot listen there | let the process and this front have an address each: "192.0.2.1:30000-30009"',
+    "ports: 21, data: 30000, protocol: http, container: c":
+      'data: service "ftp": "data" is for FTP, and its protocol is "http" | write "protocol: ftp", or "raw" where wakeport is to read nothing, or move these to "ports"',
+    "ports: 21, data: 30000, host: a.test, container: c":
+      'data: service "ftp": "data" is for FTP, whose clients ask for no "host" | remove "data" or "host"',
+    "ports: 21, data: 30000-30999, container: c":
+      '21: service "ftp" has 1001 ports: 1000 are the most | each is a listener of its own',
+  };
+  for (const [yaml, problem] of Object.entries(wrong)) {
+    test(`are refused in "${yaml}"`, () => assert.deepEqual(problems(yaml), [problem]));
+  }
+
+  test("may be those of FTP inside TLS, whose clients say a name", () => {
+    assert.equal(service("ports: 990, sni: ftp.example.org, data: 30000, container: c").data.length, 1);
+  });
+
+  test("may be those of a process that has another address", () => {
+    const process = `process: { command: [x], listen: "127.0.0.2:21" }`;
+    assert.equal(service(`ports: "127.0.0.1:2121", data: "127.0.0.1:30000", ${process}`).data.length, 1);
+  });
+
+  test("have no default", () => {
+    const text = "services: { a: { ports: 1, container: c } }\ndefaults: { data: 30000 }\n";
+    assert.throws(() => parseConfig(Buffer.from(text), "w.yaml", context), {
+      message:
+        /2:13 error: unknown key "data" in "defaults"[\s\S]*"data" belongs to one service: it cannot have a default/,
+    });
+  });
+
+  test("may be said by labels, several with commas", () => {
+    const config = parseConfig(Buffer.from("docker: { discover: true }\n"), "w.yaml", context);
+    const labels = { "wakeport.enable": "true", "wakeport.ports": "2121:21", "wakeport.data": "30000-30009, 30020" };
+    const found = serviceOfLabels({ reference: { name: "ftp" }, name: "ftp", labels }, config);
+    assert.ok(found !== undefined && "service" in found, JSON.stringify(found));
+    assert.deepEqual(found.service.data, [
+      { front: 30_000, target: 30_000, count: 10 },
+      { front: 30_020, target: 30_020 },
+    ]);
+  });
+});

@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import type { HoldSpec } from "../../../src/config/config.ts";
+import { parseConfig } from "../../../src/config/parse.ts";
+import { ConfigError } from "../../../src/config/yaml/config-error.ts";
+
+const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
+
+function holdOf(settings: string, defaults = "{}"): HoldSpec | undefined {
+  const text = `services: { a: { ports: 1, container: c, ${settings} } }\ndefaults: ${defaults}\n`;
+  return parseConfig(Buffer.from(text), "w.yaml", context).services[0]?.hold;
+}
+
+suite("hold", () => {
+  test("is auto, unless somebody says otherwise", () => {
+    assert.deepEqual(holdOf("enabled: true"), { kind: "auto" });
+    assert.deepEqual(holdOf("hold: silent"), { kind: "silent" });
+    assert.deepEqual(holdOf("protocol: smtp", "{ hold: silent }"), { kind: "silent" });
+    assert.deepEqual(holdOf("protocol: smtp, hold: auto", "{ hold: silent }"), { kind: "auto" });
+    assert.deepEqual(holdOf("protocol: redis, hold: loading"), { kind: "loading" });
+  });
+
+  test("of the defaults is for services that can use it", () => {
+    assert.deepEqual(holdOf("protocol: redis", "{ hold: loading }"), { kind: "loading" });
+    assert.deepEqual(holdOf("protocol: postgres", "{ hold: loading }"), { kind: "auto" });
+    assert.deepEqual(holdOf("protocol: postgres", "{ hold: { page: { log_lines: 5 } } }"), { kind: "auto" });
+  });
+
+  const wrong: Readonly<Record<string, readonly [settings: string, message: RegExp]>> = {
+    "loading without Redis": [
+      "hold: loading",
+      /w\.yaml:1:\d+ .*"hold: loading" answers the commands of Redis, and its protocol is "raw".*protocol: redis/s,
+    ],
+    "a page without HTTP": [
+      "protocol: redis, hold: page",
+      /"hold: page" is a page for browsers, and its protocol is "redis".*protocol: http/s,
+    ],
+    "a page with lines without HTTP": ["hold: { page: { log_lines: 3 } }", /"hold: page" is a page for browsers/],
+    "a way that is none": ["hold: slient", /did you mean "silent"/],
+    "too many lines": ["hold: { page: { log_lines: 101 } }", /at most 100/],
+    "a number of lines that is none": ["hold: { page: { log_lines: many } }", /expected a number/],
+    "a key that is none": ["hold: { page: { lines: 3 } }", /unknown key "lines"/],
+  };
+  for (const [name, [settings, message]] of Object.entries(wrong)) {
+    test(`is refused: ${name}`, () => {
+      assert.throws(() => holdOf(settings), message);
+    });
+  }
+
+  test("says nothing to those who wait for TLS", () => {
+    const service = (settings: string): Buffer =>
+      Buffer.from(`services: { a: { container: c, protocol: smtp, ${settings} } }\n`);
+    for (const port of ["465", "4650:465", "465:25", "460-470", "4060-4069:460-469"]) {
+      const parse = () => parseConfig(service(`ports: [25, "${port}"]`), "w.yaml", context);
+      assert.throws(parse, /clients of port 465 speak TLS.*hold: silent/s, port);
+    }
+    parseConfig(service("ports: [465], hold: silent"), "w.yaml", context);
+    for (const hold of ["auto", "silent"]) {
+      const implicit = Buffer.from(`services: { a: { ports: [990], protocol: ftp, hold: ${hold}, container: a } }\n`);
+      assert.throws(() => parseConfig(implicit, "w.yaml", context), /clients of port 990 speak TLS.*"data:" ports/s);
+    }
+    parseConfig(service('ports: [25, 587, "460-464", "466-470", "465/udp"]'), "w.yaml", context);
+  });
+
+  test("of the defaults, and the protocol there, are not for what is not woken", () => {
+    for (const settings of ["ports: 465, builtin: echo", 'ports: 80, host: a.test, forward: "10.0.0.1:80"']) {
+      const text = `defaults: { protocol: smtp, hold: silent }\nservices: { a: { ${settings} } }\n`;
+      const [service] = parseConfig(Buffer.from(text), "w.yaml", context).services;
+      assert.deepEqual([service?.protocol, service?.hold], ["raw", { kind: "auto" }], settings);
+    }
+  });
+
+  test("of a protocol by another name is told which one that is, or that bytes are passed on", () => {
+    const hints: Readonly<Record<string, string>> = {
+      stmp: 'did you mean "smtp"?',
+      sftp: 'write "ssh": SFTP is spoken inside of it, and is not FTP',
+      mariadb: 'write "mysql"',
+      valkey: 'write "redis"',
+      postgresql: 'did you mean "postgres"?',
+      imap: 'write "raw": bytes are passed on as they are',
+      tcp: 'write "raw": bytes are passed on as they are',
+    };
+    for (const [protocol, hint] of Object.entries(hints)) {
+      const text = `services: { a: { ports: 1, container: c, protocol: ${protocol} } }\n`;
+      assert.throws(
+        () => parseConfig(Buffer.from(text), "w.yaml", context),
+        (error) => error instanceof ConfigError && error.problems.length === 1 && error.problems[0]?.hint === hint,
+        protocol,
+      );
+    }
+  });
+
+  test("of a protocol inside TLS is none that wakeport speaks", () => {
+    const parse = () =>
+      parseConfig(Buffer.from("services: { a: { ports: 1, container: c, protocol: https } }\n"), "w.yaml", context);
+    assert.throws(parse, /write "raw": what is inside TLS passes unread/);
+  });
+
+  test("means nothing where nothing is woken", () => {
+    const text = Buffer.from("services: { a: { ports: 1, builtin: echo, hold: silent } }");
+    assert.throws(
+      () => parseConfig(text, "w.yaml", context),
+      /"hold" has no meaning for a target of the kind "builtin"/,
+    );
+  });
+});

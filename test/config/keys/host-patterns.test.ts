@@ -1,0 +1,232 @@
+/** `host`, `sni` and `proxy_protocol`: what they mean, and what is wrong with them. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import type { Service } from "../../../src/config/config.ts";
+import { serviceOfLabels } from "../../../src/config/labels.ts";
+import { parseConfig } from "../../../src/config/parse.ts";
+import { ConfigError } from "../../../src/config/yaml/config-error.ts";
+import { formatNetwork } from "../../../src/net/ip.ts";
+
+const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
+
+function read(text: string): readonly Service[] {
+  return parseConfig(Buffer.from(text), "w.yaml", context).services;
+}
+
+/** One service a line: its name and what it says besides its port, 80 unless it says another, and its container. */
+function services(...lines: readonly (readonly [name: string, says: string])[]): string {
+  const entries = lines.map(([name, says]) => {
+    const ports = says.includes("ports:") ? "" : "ports: 80, ";
+    const target = /(process|inetd|forward|builtin|sensor):/.test(says) ? "" : `, container: ${name}`;
+    return `  ${name}: { ${ports}${says}${target} }\n`;
+  });
+  return `services:\n${entries.join("")}`;
+}
+
+/** Every problem as `line:column message | hint`. */
+function told(text: string): string[] {
+  try {
+    read(text);
+    return [];
+  } catch (error) {
+    assert.ok(error instanceof ConfigError);
+    return error.problems.map(({ message, span, hint }) => {
+      const before = text.slice(0, span?.start ?? 0).split("\n");
+      return `${before.length}:${(before.at(-1)?.length ?? 0) + 1} ${message}${hint === undefined ? "" : ` | ${hint}`}`;
+    });
+  }
+}
+
+suite("names", () => {
+  test("are one or several, in lower case, without the dot at their end", () => {
+    const [a, b, c] = read(
+      services(["a", "host: App.Test."], ["b", 'host: ["*.App.test", web.test]'], ["c", 'ports: 443, sni: "*"']),
+    );
+    assert.deepEqual(a?.names, { kind: "host", patterns: ["app.test"] });
+    assert.deepEqual(b?.names, { kind: "host", patterns: ["*.app.test", "web.test"] });
+    assert.deepEqual(c?.names, { kind: "sni", patterns: ["*"] });
+  });
+
+  test("may share a port of one address, whatever else shares it", () => {
+    const lines = services(
+      ["a", 'ports: ["127.0.0.1:80", "443/udp"], host: a.test'],
+      ["b", 'ports: ["127.0.0.1:80"], host: ["b.test", "*"], process: { command: [x], listen: "127.0.0.1:90" }'],
+      ["c", 'ports: ["127.0.0.1:80"], host: c.test, forward: "10.0.0.1:80"'],
+      ["d", 'ports: ["127.0.0.1:80"], host: d.test, enabled: false'],
+      ["e", 'ports: ["127.0.0.1:80"], host: d.test, sensor: { ban: 1m }'],
+      ["f", 'ports: ["127.0.0.1:79-81"], host: f.test'],
+    );
+    assert.deepEqual(told(lines), []);
+  });
+
+  const wrong: Readonly<Record<string, readonly [text: string, ...told: string[]]>> = {
+    "no names at all": [
+      services(["a", ""], ["b", ""]).replaceAll("80, ,", "80,"),
+      '3:15 service "b": port 80 is taken by service "a" already | each front port can be bound once; services share one by "host" (HTTP) or "sni" (TLS)',
+    ],
+    "a name for one of two": [
+      services(["a", "host: a.test"], ["b", "enabled: true"]),
+      '3:15 service "b": port 80 is taken by service "a" already | to share it, give service "b" a "host" as well: "*" gets all others',
+    ],
+    "a name for the other of two": [
+      services(["a", "enabled: true"], ["b", "sni: a.test"]),
+      '3:15 service "b": port 80 is taken by service "a" already | to share it, give service "a" a "sni" as well: "*" gets all others',
+    ],
+    "two kinds": [
+      services(["a", "host: a.test"], ["b", "sni: b.test"]),
+      '3:15 services "a" and "b" share port 80, but clients say "host" to one and "sni" to the other | give them different ports: HTTP and TLS begin differently',
+    ],
+    "both kinds for one": [
+      services(["a", "host: a.test, sni: a.test"]),
+      '2:33 service "a": "sni" and "host" exclude each other | make two services of it, which may have the same target',
+    ],
+    "a name of another one": [
+      services(["a", "host: [x.test, a.test]"], ["b", 'host: "*"'], ["c", "host: [c.test, A.test]"]),
+      '4:15 service "c": the name "a.test" on port 80 belongs to service "a" already | each name leads to one service',
+    ],
+    "two for everybody else": [
+      services(["a", 'host: "*"'], ["b", 'host: "*"']),
+      '3:15 service "b": the name "*" on port 80 belongs to service "a" already | each name leads to one service',
+    ],
+    "a name twice": [
+      services(["a", "host: [a.test, b.test, A.test.]"]),
+      '2:19 service "a": "a.test" is there twice | remove one of them',
+    ],
+    "another address": [
+      services(["a", 'ports: "127.0.0.1:80", host: a.test'], ["b", "host: b.test"]),
+      '3:15 service "b": port 80 is taken by service "a" already | to share it, write it with the same address in both services',
+    ],
+    "other senders": [
+      services(["a", "host: a.test, proxy_protocol: { receive: 10.0.0.1 }"], ["b", "host: b.test"]),
+      '3:15 services "a" and "b" share port 80, but differ in whose PROXY headers they believe | give both the same "proxy_protocol: { receive: [...] }": it is read before the name',
+    ],
+    "the port of the admin server": [
+      services(["a", 'ports: "127.0.0.1:9464", host: a.test']),
+      '2:15 service "a": port 9464 is taken by the admin server already | each front port can be bound once',
+    ],
+    inetd: [
+      services(["a", "host: a.test, inetd: { command: [x] }"]),
+      '2:19 service "a": "inetd" hands the connection itself to the program, so nothing may have been read of it | remove "host", or use "process"',
+    ],
+    "UDP alone": [
+      services(["a", "ports: 443/udp, sni: a.test"]),
+      '2:24 service "a": "sni" is said on connections, and all its ports are for UDP | remove it',
+    ],
+    "a protocol whose server speaks first": [
+      services(["a", "host: a.test, protocol: smtp"]),
+      '2:19 service "a": with "protocol: smtp" a client waits for the server before it says anything | remove "host", and give it a port alone',
+    ],
+    "a protocol that begins otherwise": [
+      services(["a", "sni: a.test, protocol: postgres"]),
+      '2:19 service "a": clients that speak "postgres" do not begin with TLS | use "protocol: raw"',
+    ],
+    "a data port of another one": [
+      services(["a", "ports: 81, data: 80"], ["b", "host: b.test"]),
+      '3:15 service "b": port 80 is taken by service "a" already | each front port can be bound once',
+    ],
+    "a port in a range of another one": [
+      services(["a", 'ports: "79-81", host: a.test'], ["b", "host: a.test"]),
+      '3:15 service "b": the name "a.test" on port 80 belongs to service "a" already | each name leads to one service',
+    ],
+    "an empty list": [services(["a", "host: []"]), '2:19 "host" of service "a" is an empty list'],
+    "text that is no name": [
+      services(["a", "host: a_b.test/x"]),
+      '2:25 "host" of service "a": "a_b.test/x" is no name: write one like "app.test" or "*.app.test"',
+    ],
+    "a URL": [
+      services(["a", '"host": "http://a.test"']),
+      '2:27 "host" of service "a": "http://a.test" is a URL: write the name of the host alone',
+    ],
+    "a port": [
+      services(["a", 'host: "a.test:8080"']),
+      '2:25 "host" of service "a": "a.test:8080": a name has no port: write "a.test"',
+    ],
+    "several in one": [
+      services(["a", 'host: "a.test, b.test"']),
+      '2:25 "host" of service "a": "a.test, b.test": of several names write a list: ["app.test", "www.app.test"]',
+    ],
+    "a dot before it": [
+      services(["a", "host: .a.test"]),
+      '2:25 "host" of service "a": ".a.test": for all names below write "*.a.test"',
+    ],
+    "a star in the middle": [
+      services(["a", 'host: ["a.*.test"]']),
+      '2:26 "host" of service "a": "a.*.test": a "*" stands alone, or before the first dot: "*.app.test"',
+    ],
+    "another script": [
+      services(["a", "sni: B\u00fccher.test"]),
+      '2:24 "sni" of service "a": "B\u00fccher.test": clients say such a name in another form: write "xn--bcher-kva.test"',
+    ],
+    "an address of IPv6": [
+      services(["a", 'host: "[::1]"']),
+      '2:25 "host" of service "a": "[::1]": addresses of IPv6 are no names: "*" gets the clients that ask for one',
+    ],
+    "an address in TLS": [
+      services(["a", "sni: 10.0.0.1"]),
+      '2:24 "sni" of service "a": "10.0.0.1": clients of TLS never name an address (RFC 6066): write a name, or "*"',
+    ],
+  };
+  for (const [what, [text, ...problems]] of Object.entries(wrong)) {
+    test(`refuses ${what}`, () => assert.deepEqual(told(text), problems));
+  }
+
+  test("belong to one service, not to defaults", () => {
+    const [problem] = told(`${services(["a", "enabled: true"])}defaults: { host: a.test }\n`);
+    assert.match(problem ?? "", /"host" belongs to one service: it cannot have a default/);
+  });
+
+  test("come in labels too, several with commas", () => {
+    const config = parseConfig(Buffer.from("docker: { discover: true }"), "w.yaml", context);
+    const labels = {
+      "wakeport.enable": "true",
+      "wakeport.ports": "80",
+      "wakeport.host": "app.test, *.app.test",
+      "wakeport.proxy_protocol.receive": "[10.0.0.0/8]",
+      "wakeport.proxy_protocol.send": "v1",
+    };
+    const read = serviceOfLabels({ reference: { name: "a" }, name: "a", labels }, config);
+    assert.ok(read !== undefined && "service" in read);
+    assert.deepEqual(read.service.names, { kind: "host", patterns: ["app.test", "*.app.test"] });
+    assert.deepEqual([read.service.proxyProtocol.send, read.service.proxyProtocol.receive.length], ["v1", 1]);
+  });
+});
+
+suite("proxy_protocol", () => {
+  test("may be in defaults; each of its keys counts by itself", () => {
+    const [a, b, c] = read(
+      `${services(
+        ["a", "enabled: true"],
+        ["b", "ports: 81, proxy_protocol: { send: v2 }"],
+        ["c", "ports: 82, proxy_protocol: { receive: [] }, builtin: echo"],
+      )}defaults: { proxy_protocol: { receive: [10.0.0.0/8, "fd00::/8"], send: v1 } }\n`,
+    );
+    assert.deepEqual(a?.proxyProtocol.receive.map(formatNetwork), ["10.0.0.0/8", "fd00::/8"]);
+    assert.equal(a?.proxyProtocol.send, "v1");
+    assert.deepEqual([b?.proxyProtocol.send, b?.proxyProtocol.receive.length], ["v2", 2]);
+    // What has nobody to send to is not told to.
+    assert.deepEqual(c?.proxyProtocol, { receive: [] });
+  });
+
+  test("is received where wakeport accepts, and sent where it dials", () => {
+    for (const target of ["builtin: echo", "sensor: { ban: 1m }", 'forward: "10.0.0.1:80"']) {
+      assert.deepEqual(told(services(["a", `proxy_protocol: { receive: 10.0.0.1 }, ${target}`])), []);
+    }
+    assert.deepEqual(told(services(["a", 'proxy_protocol: { send: v1 }, forward: "10.0.0.1:80"'])), []);
+    assert.deepEqual(told(services(["a", "proxy_protocol: { send: v1 }, builtin: echo"])), [
+      '2:37 service "a": a target of the kind "builtin" is not connected to, so there is nobody to send a header to | remove it',
+    ]);
+    const inetd =
+      'service "a": "inetd" hands the connection itself to the program, so nothing may have been read of it';
+    const hint = 'use "process", or "proxy_protocol: { receive: [] }" where no proxy connects';
+    assert.deepEqual(told(services(["a", "proxy_protocol: { receive: 10.0.0.1 }, inetd: { command: [x] }"])), [
+      `2:37 ${inetd} | ${hint}`,
+    ]);
+    const inherited = `${services(["a", "inetd: { command: [x] }"])}defaults: { proxy_protocol: { receive: 10.0.0.1 } }\n`;
+    assert.deepEqual(told(inherited), [`2:3 ${inetd} | ${hint}`]);
+  });
+
+  test("takes networks and versions that exist", () => {
+    assert.match(told(services(["a", "proxy_protocol: { receive: all }"]))[0] ?? "", /everybody is "0.0.0.0\/0"/);
+    assert.match(told(services(["a", "proxy_protocol: { send: 2 }"]))[0] ?? "", /expected "v1" or "v2"/);
+  });
+});

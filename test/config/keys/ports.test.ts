@@ -1,0 +1,91 @@
+/** Ranges of ports, from what is written to what is listened on. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import { frontOf } from "../../../src/admin/api.ts";
+import type { Service } from "../../../src/config/config.ts";
+import { clashingPort, eachPort, MOST_PORTS, type PortMapping, parsePort } from "../../../src/config/keys/ports.ts";
+import { parseConfig } from "../../../src/config/parse.ts";
+import { wantedBy, wantedForUdp } from "../../../src/daemon/live-service.ts";
+import { randomRuns } from "../../support/activation/random.ts";
+
+function service(yaml: string): Service {
+  const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
+  return parseConfig(Buffer.from(`services: { ftp: { ${yaml} } }`), "w.yaml", context).services[0]!;
+}
+
+suite("a range of ports", () => {
+  const read: Readonly<Record<string, PortMapping>> = {
+    "30000-30009": { front: 30_000, count: 10 },
+    "30000-30009:40000-40009": { front: 30_000, target: 40_000, count: 10 },
+    "127.0.0.1:30000-30001": { address: "127.0.0.1", front: 30_000, count: 2 },
+    "[::1]:30000-30001:1-2/udp": { address: "::1", front: 30_000, target: 1, count: 2, protocol: "udp" },
+    "30000-30000:21": { front: 30_000, target: 21 },
+    "64536-65535": { front: 64_536, count: MOST_PORTS },
+  };
+  for (const [text, expected] of Object.entries(read)) {
+    test(`is read of "${text}"`, () => assert.deepEqual(parsePort(text), expected));
+  }
+
+  test("is one entry of the configuration, and a listener for each port", () => {
+    const ftp = service(`ports: ["2121:21", "30000-30002", "127.0.0.1:5000-5001:6000-6001/udp"], container: c`);
+    assert.equal(ftp.ports.length, 3);
+    assert.deepEqual(
+      wantedBy(ftp).map(({ front }) => front),
+      [{ port: 2121 }, { port: 30_000 }, { port: 30_001 }, { port: 30_002 }],
+    );
+    assert.deepEqual(
+      wantedForUdp(ftp).map(({ front }) => front),
+      [5000, 5001].map((port) => ({ address: "127.0.0.1", port, protocol: "udp" })),
+    );
+    assert.deepEqual(ftp.ports.map(frontOf), ["*:2121", "*:30000-30002", "127.0.0.1:5000-5001/udp"]);
+  });
+
+  test("leads to the same numbers, also where the process has a port of its own", () => {
+    const ftp = service(
+      `ports: ["127.0.0.1:2121", "127.0.0.1:30000-30001"], process: { command: [x], listen: "127.0.0.2:21" }`,
+    );
+    assert.deepEqual(
+      ftp.ports.flatMap((port) => eachPort(port)).map(({ target }) => target),
+      [21, 30_000, 30_001],
+    );
+  });
+
+  test("clashes where single ports would, at the first port of both", (t) => {
+    const address = fc.constantFrom(undefined, "127.0.0.1", "127.0.0.2", "0.0.0.0", "::", "::1");
+    const protocol = fc.constantFrom(undefined, "udp" as const);
+    const entry = fc
+      .record({ address, protocol, front: fc.integer({ min: 1, max: 30 }), count: fc.integer({ min: 1, max: 8 }) })
+      .map(({ address: host, protocol: kind, front, count }) => ({
+        front,
+        target: front + 100,
+        ...(count > 1 && { count }),
+        ...(host !== undefined && { address: host }),
+        ...(kind !== undefined && { protocol: kind }),
+      }));
+    fc.assert(
+      fc.property(entry, entry, (a, b) => {
+        const pairs = eachPort(a).flatMap((one) => eachPort(b).map((other) => clashingPort(one, other)));
+        assert.equal(
+          clashingPort(a, b),
+          pairs.find((port) => port !== undefined),
+        );
+        assert.equal(clashingPort(b, a), clashingPort(a, b));
+      }),
+      randomRuns(t, 2_000),
+    );
+  });
+
+  test("is read back as it was written", (t) => {
+    const port = fc.integer({ min: 1, max: 60_000 });
+    fc.assert(
+      fc.property(port, port, fc.integer({ min: 2, max: MOST_PORTS }), (front, target, count) => {
+        const [last, end] = [front + count - 1, target + count - 1];
+        assert.deepEqual(parsePort(`${front}-${last}:${target}-${end}`), { front, target, count });
+        assert.throws(() => parsePort(`${front}-${last}:${target}-${end - 1}`), { name: "UnitError" });
+        assert.throws(() => parsePort(`${last}-${front}`), { name: "UnitError" });
+      }),
+      randomRuns(t, 2_000),
+    );
+  });
+});

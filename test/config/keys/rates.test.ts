@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import { formatRate, parseRate } from "../../../src/config/keys/rates.ts";
+import { UnitError } from "../../../src/config/keys/units.ts";
+
+suite("parseRate()", () => {
+  test("reads a count per second, minute or hour", () => {
+    assert.deepEqual(parseRate("50/s"), { count: 50, perMs: 1_000 });
+    assert.deepEqual(parseRate("10/m"), { count: 10, perMs: 60_000 });
+    assert.deepEqual(parseRate(" 100 / h"), { count: 100, perMs: 3_600_000 });
+  });
+
+  test("reads what formatRate() writes", () => {
+    for (const text of ["50/s", "10/m", "100/h"]) assert.equal(formatRate(parseRate(text)), text);
+  });
+
+  const bad: Readonly<Record<string, RegExp>> = {
+    "50": /has no unit: write "50\/s" or "50\/m"/,
+    "50/": /per s, m or h/,
+    "50/d": /per s, m or h: write "50\/s"/,
+    "50/10s": /per s, m or h/,
+    "0/s": /lets nobody in: write "1\/s"/,
+    "50/min": /per s, m or h: write "50\/m"/,
+    "50/hour": /per s, m or h: write "50\/h"/,
+    "50/month": /per s, m or h: write "50\/s"/,
+    "1.5/s": /a whole number: write "90\/m"/,
+    "-1/s": /no rate/,
+    "50 10": /no rate/,
+    "": /no rate/,
+    "1000001/s": /more than 1000000/,
+  };
+  for (const [text, message] of Object.entries(bad)) {
+    test(`refuses "${text}", and says what to write`, () => {
+      assert.throws(
+        () => parseRate(text),
+        (error) => error instanceof UnitError && message.test(error.message),
+      );
+    });
+  }
+
+  test("throws nothing but UnitError, whatever the text", () => {
+    const parts = fc.array(fc.constantFrom("1", "0", "/", "s", "m", " ", "-", "."), { maxLength: 6 });
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          parts.map((list) => list.join("")),
+        ),
+        (text) => {
+          try {
+            parseRate(text);
+          } catch (error) {
+            assert.ok(error instanceof UnitError, String(error));
+          }
+        },
+      ),
+      { numRuns: 10_000 },
+    );
+  });
+});

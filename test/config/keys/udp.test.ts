@@ -1,0 +1,148 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import type { Service } from "../../../src/config/config.ts";
+import { parseConfig } from "../../../src/config/parse.ts";
+import { ConfigError } from "../../../src/config/yaml/config-error.ts";
+
+const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
+
+function services(yaml: string): readonly Service[] {
+  return parseConfig(Buffer.from(yaml), "w.yaml", context).services;
+}
+
+function service(yaml: string): Service {
+  return services(`services: { dns: { ${yaml} } }`)[0]!;
+}
+
+/** What is wrong with the file, each with its hint. */
+function problems(yaml: string): string[] {
+  try {
+    services(yaml);
+  } catch (error) {
+    assert.ok(error instanceof ConfigError);
+    return error.problems.map(({ message, hint }) => `${message}${hint === undefined ? "" : ` | ${hint}`}`);
+  }
+  return [];
+}
+
+suite("ports for UDP", () => {
+  test("are written as in compose", () => {
+    const { ports } = service(
+      `ports: ["53/udp", "5353:53/udp", "127.0.0.1:54/udp", "[::1]:54:53/udp", 53], container: c`,
+    );
+    assert.deepEqual(ports, [
+      { front: 53, target: 53, protocol: "udp" },
+      { front: 5353, target: 53, protocol: "udp" },
+      { front: 54, target: 54, address: "127.0.0.1", protocol: "udp" },
+      { front: 54, target: 53, address: "::1", protocol: "udp" },
+      { front: 53, target: 53 },
+    ]);
+  });
+
+  test("lead to where the process listens", () => {
+    const command = `command: [dnsmasq], listen: "127.0.0.1:5300"`;
+    assert.equal(service(`ports: 53/udp, process: { ${command} }`).ports[0]?.target, 5300);
+  });
+
+  test("may have the number of a TCP port, but not of another one for UDP", () => {
+    assert.deepEqual(problems("services: { a: { ports: [53, 53/udp], container: a } }"), []);
+    assert.deepEqual(problems("services: { a: { ports: 53/udp, container: a }, b: { ports: 53/udp, container: b } }"), [
+      `service "b": port 53/udp is taken by service "a" already | each front port can be bound once`,
+    ]);
+    assert.deepEqual(problems("services: { a: { ports: 9464/udp, container: a } }"), []);
+  });
+
+  test("of a process are not wakeport's own front", () => {
+    const process = `process: { command: [a], listen: "127.0.0.1:53" }`;
+    assert.equal(problems(`services: { a: { ports: 53/udp, ${process} } }`).length, 1);
+    const [one, other] = ["53/udp", "53/tcp"].map((port) => `ports: "1${port}", ${process}`);
+    assert.deepEqual(problems(`services: { a: { ${one} }, b: { ${other} } }`), [], "one of UDP, and one of TCP");
+  });
+
+  test("are not for what answers to forged senders", () => {
+    const [builtin] = problems("services: { a: { ports: 7/udp, builtin: echo } }");
+    assert.match(builtin ?? "", /^service "a": over UDP the builtin services .*amplifiers.* \| UDP is for containers/);
+    assert.equal(problems(`services: { a: { ports: 7/udp, forward: "10.0.0.5:7000" } }`).length, 1);
+  });
+
+  test("are not for a program for each connection, nor for one that is handed its listener", () => {
+    const [inetd] = problems("services: { a: { ports: 7/udp, inetd: { command: [/bin/cat] } } }");
+    assert.match(inetd ?? "", /a process is started for each connection, and datagrams have none/);
+    const [handed] = problems("services: { a: { ports: 7/udp, process: { command: [a], activation: listen_fds } } }");
+    assert.match(handed ?? "", /hands over a listener for connections, and none for UDP \| leave "activation" out/);
+  });
+
+  test("may be names of /etc/services", () => {
+    assert.deepEqual(service("ports: [domain/udp, domain], container: c").ports, [
+      { front: 53, target: 53, protocol: "udp" },
+      { front: 53, target: 53 },
+    ]);
+  });
+
+  test("have no other protocol", () => {
+    const [problem] = problems("services: { a: { ports: 7/sctp, container: c } }");
+    assert.match(problem ?? "", /"7\/sctp": the protocol is tcp or udp: write "7" or "7\/udp"/);
+  });
+});
+
+suite("ready of a service that has only ports for UDP", () => {
+  test("is by default that the target is up", () => {
+    assert.deepEqual(service("ports: 53/udp, container: c").ready, []);
+    assert.deepEqual(service("ports: [53/udp, 53], container: c").ready, [{ kind: "tcp" }]);
+  });
+
+  test("is no test that connects", () => {
+    for (const ready of ["tcp", "{ banner: a }", "{ http: / }", "[healthy, tcp]"]) {
+      const [problem] = problems(`services: { a: { ports: 53/udp, container: c, ready: ${ready} } }`);
+      assert.match(problem ?? "", /connects to a TCP port, and all its ports are for UDP \| remove it, or use/, ready);
+    }
+    assert.deepEqual(service("ports: 53/udp, container: c, ready: healthy").ready, [{ kind: "healthy" }]);
+  });
+
+  test("takes of defaults what has a meaning for it", () => {
+    const yaml = "defaults: { ready: [tcp, healthy] }, services: { a: { ports: 53/udp, container: c } }";
+    assert.deepEqual(services(`{ ${yaml} }`)[0]?.ready, [{ kind: "healthy" }]);
+  });
+});
+
+suite("keys about connections", () => {
+  test("have no meaning on ports for UDP alone", () => {
+    const keys = ["protocol: ftp", "hold: silent", "wake_on: first_byte", "proxy_protocol: { send: v2 }"];
+    for (const key of keys) {
+      const [problem, ...others] = problems(`services: { a: { ports: [53/udp, 54/udp], container: c, ${key} } }`);
+      assert.match(problem ?? "", /is about connections, and all its ports are for UDP \| remove it$/, key);
+      assert.deepEqual(others, []);
+    }
+    const nothing = "protocol: raw, hold: auto, wake_on: connect";
+    assert.deepEqual(problems(`services: { a: { ports: 53/udp, container: c, ${nothing} } }`), []);
+    assert.deepEqual(problems("services: { a: { ports: [53/udp, 54], container: c, protocol: ftp } }"), []);
+    assert.deepEqual(
+      problems("{ defaults: { protocol: http }, services: { a: { ports: 53/udp, container: c } } }"),
+      [],
+    );
+  });
+});
+
+suite("udp", () => {
+  test("is read key by key, of the service, of defaults, or as built in", () => {
+    assert.deepEqual(service("ports: 53/udp, container: c").udp, {
+      flowTimeoutMs: 30_000,
+      flows: 1_000,
+      heldBytes: 65_536,
+    });
+    const yaml = `{ defaults: { udp: { flows: 5, held: 1k } }, services: { a: { ports: 53/udp, container: c, udp: { flow_timeout: 2m, flows: 7 } } } }`;
+    assert.deepEqual(services(yaml)[0]?.udp, { flowTimeoutMs: 120_000, flows: 7, heldBytes: 1_024 });
+  });
+
+  test("has no meaning without a port for it", () => {
+    assert.deepEqual(problems("services: { a: { ports: 53, container: c, udp: { flows: 7 } } }"), [
+      `service "a": "udp" has no meaning without a port for it | remove it, or write a port as "53/udp"`,
+    ]);
+  });
+
+  test("has limits that mean something", () => {
+    for (const udp of ["{ flows: 0 }", "{ flow_timeout: 0s }", "{ held: lots }", "{ flow: 3 }"]) {
+      assert.equal(problems(`services: { a: { ports: 53/udp, container: c, udp: ${udp} } }`).length, 1, udp);
+    }
+  });
+});

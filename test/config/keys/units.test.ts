@@ -1,0 +1,193 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import net from "node:net";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import { portNames } from "../../../src/config/keys/etc-services.ts";
+import { clash, MOST_PORTS, parseHostPort, parsePort } from "../../../src/config/keys/ports.ts";
+import { formatDuration, parseDuration, UnitError } from "../../../src/config/keys/units.ts";
+import { suggest } from "../../../src/config/yaml/suggest.ts";
+
+suite("parseDuration()", () => {
+  test("reads units one after the other, as Go does", () => {
+    assert.equal(parseDuration("500ms"), 500);
+    assert.equal(parseDuration("1h30m"), 5_400_000);
+    assert.equal(parseDuration("1.5s"), 1_500);
+    assert.equal(parseDuration("0"), 0);
+  });
+
+  for (const text of ["", "90", "5d", "-5m", "5 m", "m", "5m!", "1e3s", "577h"]) {
+    test(`refuses "${text}" with a UnitError`, () => assert.throws(() => parseDuration(text), UnitError));
+  }
+
+  test("reads what formatDuration() writes", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 576 * 3_600_000 }), (ms) => parseDuration(formatDuration(ms)) === ms),
+    );
+  });
+});
+
+/** As in /etc/services. */
+const servicesFile = `
+# Network services
+tcpmux\t1/tcp\t\t\t# multiplexer
+ftp-data\t20/tcp
+ftp\t\t21/tcp
+fsp\t\t21/udp\t\tfspd
+domain\t\t53/tcp
+domain\t\t53/udp
+http\t\t80/tcp\t\twww\t# WorldWideWeb HTTP
+www 81/tcp
+broken
+broken 1000000/tcp
+sctp 9/sctp
+`;
+const names = portNames(() => servicesFile);
+
+suite("parsePort()", () => {
+  const good = {
+    "2121": { front: 2121 },
+    "2121:21": { front: 2121, target: 21 },
+    "2121:21/tcp": { front: 2121, target: 21 },
+    "127.0.0.1:2121": { front: 2121, address: "127.0.0.1" },
+    "127.0.0.1:2121:21": { front: 2121, target: 21, address: "127.0.0.1" },
+    "[::1]:2121:21": { front: 2121, target: 21, address: "::1" },
+  };
+  for (const [text, expected] of Object.entries(good)) {
+    test(`reads "${text}"`, () => assert.deepEqual(parsePort(text), expected));
+  }
+
+  const named = {
+    ftp: { front: 21 },
+    "2121:ftp": { front: 2121, target: 21 },
+    "127.0.0.1:ftp:ftp": { front: 21, target: 21, address: "127.0.0.1" },
+    "[::1]:ftp-data": { front: 20, address: "::1" },
+    "www/tcp": { front: 80 },
+    "domain/udp": { front: 53, protocol: "udp" },
+    "2121:fspd/udp": { front: 2121, target: 21, protocol: "udp" },
+  };
+  for (const [text, expected] of Object.entries(named)) {
+    test(`looks up the names of "${text}"`, () => assert.deepEqual(parsePort(text, names), expected));
+  }
+
+  const unknown: Readonly<Record<string, RegExp>> = {
+    fpt: /there is no port "fpt" for tcp in \/etc\/services: did you mean "ftp"\?/,
+    elephant: /there is no port "elephant" for tcp in \/etc\/services: write the number/,
+    fspd: /"fspd" has no port for tcp in \/etc\/services, only 21\/udp/,
+    broken: /there is no port "broken"/,
+    FTP: /did you mean "ftp"\?/,
+  };
+  for (const [text, message] of Object.entries(unknown)) {
+    test(`tells that "${text}" is unknown`, () => assert.throws(() => parsePort(text, names), { message }));
+  }
+
+  test("the same name may have another port for udp", () => {
+    assert.equal(names("domain", "udp"), 53);
+    assert.equal(names("fspd", "udp"), 21);
+  });
+
+  test("reads the file of names once, and only when a name is looked up", () => {
+    let count = 0;
+    const counted = portNames(() => {
+      count += 1;
+      return servicesFile;
+    });
+    parsePort("21:21", counted);
+    assert.equal(count, 0);
+    for (let i = 0; i < 3; i += 1) parsePort("ftp:www", counted);
+    assert.equal(count, 1);
+  });
+
+  test("without the file of names says so, and what to do", () => {
+    const missing = portNames(() => readFileSync("/nowhere/services", "utf8"));
+    const remedy = /the port "ftp" is a name, and .* is missing .*Debian: the package netbase.*or write the number/;
+    assert.throws(() => parsePort("2121:ftp", missing), { name: "UnitError", message: remedy });
+    const unreadable = portNames(() => readFileSync("/", "utf8"));
+    assert.throws(() => parsePort("ftp", unreadable), { name: "UnitError", message: /cannot be read: .*EISDIR/ });
+    assert.equal(parsePort("2121:21", missing).front, 2121);
+  });
+
+  const bad = [
+    "",
+    ":",
+    "0",
+    "65536",
+    "1:0",
+    "a:b",
+    "::1:2121:21",
+    "localhost:2121:21",
+    "1:2:3:4",
+    "1-",
+    "-5",
+    "1-2-3",
+    "0-5",
+    "53/sctp",
+    "1/tcp/x",
+  ];
+  for (const text of bad) {
+    test(`refuses "${text}" with a UnitError`, () => assert.throws(() => parsePort(text), UnitError));
+  }
+
+  test("refuses an endless entry at once", () => {
+    const began = performance.now();
+    for (const part of ["1.", "1:", ":", "[", "1", "1.1:"]) {
+      assert.throws(() => parsePort(part.repeat(100_000)), UnitError);
+    }
+    assert.ok(performance.now() - began < 2_000);
+  });
+
+  test("throws nothing but UnitError, whatever the text", () => {
+    const text = fc.oneof(
+      fc.string(),
+      fc
+        .array(
+          fc.constantFrom("1", "21", "99999", ":", "[", "]", "/", "-", "tcp", "udp", ".", "ftp", "fpt", "::1", "é"),
+        )
+        .map((parts) => parts.join("")),
+    );
+    fc.assert(
+      fc.property(text, (entry) => {
+        try {
+          const { front, target = front, count = 1, address = "::" } = parsePort(entry, names);
+          assert.ok(count >= 1 && count <= MOST_PORTS);
+          assert.ok(front >= 1 && target >= 1 && Math.max(front, target) + count - 1 <= 65_535);
+          assert.ok(net.isIP(address) !== 0);
+        } catch (error) {
+          assert.ok(error instanceof UnitError, String(error));
+        }
+      }),
+      { numRuns: 10_000 },
+    );
+  });
+});
+
+suite("clash()", () => {
+  test("a wildcard takes the port from every address of its family, none from the other", () => {
+    assert.equal(clash({ front: 1 }, { front: 1, address: "127.0.0.1" }), true);
+    assert.equal(clash({ front: 1, address: "0.0.0.0" }, { front: 1, address: "10.0.0.1" }), true);
+    assert.equal(clash({ front: 1, address: "0.0.0.0" }, { front: 1, address: "::" }), false);
+    assert.equal(clash({ front: 1, address: "10.0.0.1" }, { front: 1, address: "10.0.0.2" }), false);
+    assert.equal(clash({ front: 1 }, { front: 2 }), false);
+  });
+});
+
+suite("parseHostPort()", () => {
+  test("reads names and addresses, and refuses what has no port", () => {
+    assert.deepEqual(parseHostPort("localhost:80"), { host: "localhost", port: 80 });
+    assert.deepEqual(parseHostPort("[::1]:80"), { host: "::1", port: 80 });
+    for (const text of ["localhost", "80", ":80", "::1:80", "a b:80"])
+      assert.throws(() => parseHostPort(text), UnitError);
+  });
+});
+
+suite("suggest()", () => {
+  test("finds the nearest word, at most two letters away", () => {
+    assert.equal(suggest("idle_timout", ["idle_timeout", "start_timeout"]), "idle_timeout");
+    assert.equal(suggest("Ports", ["port", "ports"]), "ports");
+    assert.equal(suggest("elephant", ["ports"]), undefined);
+    assert.equal(suggest("x", ["y"]), undefined);
+    assert.equal(suggest("stmp", ["ftp", "smtp"]), "smtp", "two letters that were exchanged are one slip");
+    assert.equal(suggest("imap", ["ftp", "smtp"]), undefined, "of a short word two slips are another word");
+    assert.equal(suggest("v3", ["v1", "v2"]), undefined, "either is as near");
+  });
+});

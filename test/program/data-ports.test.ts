@@ -1,0 +1,206 @@
+/** Data ports of the real program, with a local process behind them. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import net from "node:net";
+import { suite, test } from "node:test";
+import { freePort, Peer } from "../support/net/tcp.ts";
+import { until } from "../support/program/program.ts";
+import { Bench, isRefused } from "../support/program/reloading.ts";
+
+/** Listens on 127.0.0.2, says on each port where its client comes from, then echoes. */
+const server = `for (const port of process.argv.slice(1)) require("net").createServer((s) => {
+  s.on("error", () => {}); s.write("220 " + s.remoteAddress + "\\n"); s.pipe(s);
+}).listen(Number(port), "127.0.0.2");`;
+
+interface Ports {
+  readonly control: number;
+  readonly data: readonly number[];
+}
+
+async function ports(): Promise<Ports> {
+  return { control: await freePort(), data: [await freePort(), await freePort()] };
+}
+
+/** A service whose process listens on all of its ports. */
+function serviceOf({ control, data }: Ports, shown: readonly number[], more = ""): string {
+  const command = JSON.stringify([process.execPath, "-e", server, String(control), ...data.map(String)]);
+  const fronts = JSON.stringify(shown.map((port) => `127.0.0.1:${port}`));
+  const listened = shown.length === 0 ? "" : `data: ${fronts},`;
+  return `  ftp: { ports: ["127.0.0.1:${control}"], ${listened}
+    process: { command: ${command}, listen: "127.0.0.2:${control}" }, stop_grace: 1s${more} }\n`;
+}
+
+async function connected(port: number, localAddress = "127.0.0.1"): Promise<Peer> {
+  const socket = net.connect({ port, host: "127.0.0.1", localAddress, allowHalfOpen: true });
+  const peer = new Peer(socket);
+  await until(() => !socket.connecting, `a connection to ${port}`);
+  return peer;
+}
+
+async function greeted(peer: Peer): Promise<string> {
+  await until(() => peer.text.includes("\n") || peer.fate !== "open", "a greeting");
+  return peer.text.trim();
+}
+
+const denied = 'wakeport_connections_denied_total{service="ftp",reason="no_control"}';
+const starts = 'wakeport_activations_total{service="ftp",outcome="ready"}';
+
+suite("data ports", () => {
+  test("are refused to 200 scanners without a start", async () => {
+    const own = await ports();
+    await using bench = await Bench.start(serviceOf(own, own.data));
+    for (let scans = 0; scans < 200; scans += 1) {
+      using peer = await connected(own.data[scans % 2]!);
+      await until(() => peer.fate !== "open", "the refusal");
+    }
+    assert.equal(await bench.metric(denied), "200");
+    assert.equal(await bench.metric(starts), "0");
+    const [line] = bench.program.log.filter(({ event }) => event === "connection.closed");
+    assert.deepEqual([line?.["outcome"], line?.["reason"]], ["denied_address", "no_control"]);
+  });
+
+  test("are for the client whom a proxy speaks for, by the way of the proxy or past it, and have no header", async () => {
+    const own = await ports();
+    const more = ", proxy_protocol: { receive: [127.0.0.3] }";
+    await using bench = await Bench.start(serviceOf(own, own.data, more));
+    using control = await connected(own.control, "127.0.0.3");
+    control.send("PROXY TCP4 127.0.0.4 198.51.100.1 4711 21\r\n");
+    const greeting = await greeted(control);
+    using proxied = await connected(own.data[0]!, "127.0.0.3");
+    assert.equal(await greeted(proxied), greeting);
+    using direct = await connected(own.data[1]!, "127.0.0.4");
+    assert.equal(await greeted(direct), greeting);
+    using stranger = await connected(own.data[0]!, "127.0.0.5");
+    await until(() => stranger.fate !== "open", "the refusal");
+    assert.equal(await bench.metric(denied), "1");
+  });
+
+  test("are for the address that has a control connection, and come from the same one", async () => {
+    const own = await ports();
+    await using bench = await Bench.start(
+      serviceOf(own, own.data, ", limits: { connections: 1, rate: 1/h, waiting: 1 }"),
+    );
+    using control = await connected(own.control);
+    const greeting = await greeted(control);
+    using data = await connected(own.data[0]!);
+    using more = await connected(own.data[1]!);
+    assert.equal(await greeted(data), greeting);
+    assert.equal(await greeted(more), greeting);
+    using stranger = await connected(own.data[0]!, "127.0.0.7");
+    assert.notEqual(await greeted(stranger), greeting);
+    assert.equal(await bench.metric(denied), "1");
+    control.end();
+    await until(() => control.fate === "ended", "the end of the control connection");
+    using late = await connected(own.data[0]!);
+    assert.equal(await greeted(late), "");
+    data.send("goes on\n");
+    await until(() => data.text.endsWith("goes on\n"), "what goes on without it");
+  });
+
+  test("keep the target awake when the control connection has ended, and let it sleep after", async () => {
+    const own = await ports();
+    await using bench = await Bench.start(serviceOf(own, own.data, ", idle_timeout: 50ms"));
+    const control = await connected(own.control);
+    await greeted(control);
+    using data = await connected(own.data[0]!);
+    await greeted(data);
+    const activity = async (): Promise<number> =>
+      Number(await bench.metric('wakeport_last_activity_timestamp_seconds{service="ftp"}'));
+    const before = await activity();
+    {
+      using other = await connected(own.data[1]!);
+      await greeted(other);
+    }
+    await until(async () => (await activity()) > before, "news of the last activity");
+    control.end();
+    await bench.program.logged("connection.closed", 2);
+    // Six times the idle timeout, in which each word has to come back.
+    for (let word = 0; word < 6; word += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      data.send(`${word}\n`);
+      await until(() => data.text.endsWith(`${word}\n`), "an echo");
+    }
+    assert.deepEqual(
+      bench.program.log.filter(({ event }) => event === "target.asleep"),
+      [],
+    );
+    data.end();
+    await bench.program.logged("target.asleep");
+    assert.equal(await bench.metric(starts), "1");
+  });
+
+  test("come and go with a reload, and those who have a control connection keep it", async () => {
+    const own = await ports();
+    const [first, second] = own.data as [number, number];
+    await using bench = await Bench.start(serviceOf(own, [first]));
+    using control = await connected(own.control);
+    await greeted(control);
+    using transfer = await connected(first);
+    await greeted(transfer);
+    await bench.reload(serviceOf(own, [second]));
+    await until(() => isRefused(first), "nobody listening on the old port");
+    using data = await connected(second);
+    assert.match(await greeted(data), /^220 /);
+    await bench.reload(serviceOf(own, []));
+    await until(() => isRefused(second), "nobody listening on any");
+    await bench.reload(serviceOf(own, own.data, ", access: { deny: [127.0.0.7] }"));
+    using again = await connected(first);
+    assert.match(await greeted(again), /^220 /);
+    for (const peer of [control, transfer, data]) {
+      peer.send("still there?\n");
+      await until(() => peer.text.endsWith("still there?\n"), "an echo");
+    }
+  });
+
+  test("are not told by FTP any more when a reload has taken them, or their service, away", async () => {
+    const [own, other] = [await ports(), await ports()];
+    const ftp = ", protocol: ftp";
+    const stays = serviceOf(other, []).replace("ftp:", "other:");
+    for (const services of [serviceOf(own, [], ftp) + stays, stays]) {
+      await using bench = await Bench.start(serviceOf(own, own.data, ftp) + stays);
+      using control = await connected(own.control);
+      await greeted(control);
+      await bench.reload(services);
+      const told = control.received;
+      // The server says whatever it is told.
+      control.send(`229 (|||${own.data[0]}|)\r\n`);
+      await until(() => control.text.slice(told).includes("\n"), "the answer");
+      const [, port] = /^229 \(\|\|\|(\d+)\|\)/.exec(control.text.slice(told)) ?? [];
+      using data = await connected(Number(port));
+      assert.match(await greeted(data), /^220 /);
+    }
+  });
+
+  test("keep out whom a reload keeps out, though they are being served", async () => {
+    const own = await ports();
+    await using bench = await Bench.start(serviceOf(own, own.data));
+    using control = await connected(own.control);
+    await greeted(control);
+    await bench.reload(serviceOf(own, own.data, ", access: { deny: [127.0.0.1] }"));
+    using data = await connected(own.data[0]!);
+    assert.equal(await greeted(data), "");
+    assert.equal(await bench.metric('wakeport_connections_denied_total{service="ftp",reason="address"}'), "1");
+  });
+
+  test("stay open for who is being served while wakeport drains, and for nobody else", async () => {
+    const own = await ports();
+    await using bench = await Bench.start(serviceOf(own, own.data));
+    using control = await connected(own.control);
+    await greeted(control);
+    bench.program.child.kill("SIGTERM");
+    await bench.program.logged("shutdown.begin");
+    await until(() => isRefused(own.control), "nobody listening for new clients");
+    using stranger = await connected(own.data[1]!, "127.0.0.7");
+    assert.equal(await greeted(stranger), "");
+    using data = await connected(own.data[0]!);
+    assert.match(await greeted(data), /^220 /);
+    control.end();
+    await until(() => control.fate === "ended", "the end of the control connection");
+    data.end("the last words\n");
+    await until(() => data.fate === "ended", "the end of the transfer");
+    assert.ok(data.text.endsWith("the last words\n"));
+    if (bench.program.child.exitCode === null) await once(bench.program.child, "exit");
+    assert.equal(bench.program.child.exitCode, 0);
+    assert.ok(await isRefused(own.data[0]!));
+  });
+});

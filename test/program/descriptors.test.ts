@@ -1,0 +1,70 @@
+/** bin/wakeport, started with descriptors of its parent: none of them reaches the programs that it starts. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
+import path from "node:path";
+import process from "node:process";
+import { suite, test } from "node:test";
+import { connect, freePort } from "../support/net/tcp.ts";
+import { temporaryFile, until } from "../support/program/program.ts";
+
+const PROGRAM = path.join(import.meta.dirname, "../../bin/wakeport");
+
+/** One in the row that Node looks at, and some behind a gap. */
+const INHERITED = [4, 40, 63, 200];
+
+/** Lists the open descriptors of its shell: `3 /etc/passwd`. */
+const list = 'for fd in /proc/$$$$/fd/*; do echo "$${fd##*/} $$(readlink $$fd)"; done';
+/** The same, but it stays. */
+const serve = `${list}; echo done; exec sleep 60`;
+
+/** What the descriptors of `lines` refer to, of those that were inherited. */
+function inherited(lines: string): string[] {
+  const files = new Map(lines.split("\n").map((line) => line.split(" ", 2) as [string, string]));
+  return INHERITED.map((fd) => files.get(String(fd)) ?? "closed");
+}
+
+suite("descriptors that wakeport inherited", () => {
+  test("do not reach an inetd program, a process, or what is started by way of a shell", async () => {
+    const [plain, shimmed, woken, upstream] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    const command = JSON.stringify(["/bin/sh", "-c", list]);
+    await using file = await temporaryFile(
+      "wakeport.yaml",
+      `services:
+  plain: { ports: ["127.0.0.1:${plain}"], inetd: { command: ${command} } }
+  shimmed: { ports: ["127.0.0.1:${shimmed}"], inetd: { command: ${command}, umask: "027", nice: 1 } }
+  woken: { ports: ["127.0.0.1:${woken}"], start_timeout: 5s, process: { command: ${JSON.stringify(["/bin/sh", "-c", serve])}, listen: "127.0.0.1:${upstream}" } }\n`,
+    );
+    const secret = openSync("/etc/passwd", "r");
+    const stdio = Array.from({ length: 201 }, (_, fd) => {
+      if (fd === 1) return "pipe";
+      return INHERITED.includes(fd) ? secret : "ignore";
+    });
+    const child = spawn(PROGRAM, ["run", "-c", file.path], {
+      stdio,
+      env: { ...process.env, WAKEPORT_ADMIN_LISTEN: `127.0.0.1:${await freePort()}` },
+    });
+    closeSync(secret);
+    let output = "";
+    child.stdout?.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+    try {
+      await until(() => output.includes('"started"'), "it listens");
+      for (const port of [plain, shimmed]) {
+        using peer = await connect(port);
+        await peer.ends();
+        assert.match(peer.text, /^0 socket:/);
+        assert.deepEqual(inherited(peer.text), ["closed", "/dev/null", "/dev/null", "/dev/null"]);
+      }
+      using _peer = await connect(woken);
+      await until(() => output.includes("woken | done"), "the list of the process");
+      const lines = [...output.matchAll(/woken \| ([^"]*)"/g)].map(([, line]) => line).join("\n");
+      assert.deepEqual(inherited(lines), ["closed", "/dev/null", "/dev/null", "/dev/null"]);
+    } finally {
+      child.kill("SIGTERM");
+      await once(child, "close");
+    }
+  });
+});

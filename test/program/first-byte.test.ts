@@ -1,0 +1,56 @@
+/** Clients that have to speak first, at the real program, through its reloads and its end. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { suite, test } from "node:test";
+import { connect, freePort } from "../support/net/tcp.ts";
+import { until } from "../support/program/program.ts";
+import { Bench, echoService } from "../support/program/reloading.ts";
+
+const firstByte = ", wake_on: first_byte";
+const waiting = 'wakeport_connections_waiting{service="a"}';
+
+suite("wake_on: first_byte", () => {
+  test("a client that is silent through a reload is served by what the service has become", async () => {
+    const [port, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", port, up, "old", firstByte));
+    using client = await connect(port);
+    await until(async () => (await bench.metric(waiting)) === "1", "a client that waits");
+    await bench.reload(echoService("a", port, up, "new", firstByte));
+    client.send("hello\n");
+    await until(() => client.text.endsWith("hello\n"), "an echo");
+    assert.match(client.text, /^\d+ new\nhello\n$/);
+  });
+
+  test("a client that waits for the server to speak is served when a reload says that it may", async () => {
+    const [port, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", port, up, "one", firstByte));
+    using client = await connect(port);
+    await until(async () => (await bench.metric(waiting)) === "1", "a client that waits");
+    await bench.reload(echoService("a", port, up, "one", ", protocol: smtp, ready: tcp"));
+    await until(() => client.text.endsWith(" one\n"), "a greeting");
+  });
+
+  test("a client that is silent when its service goes is let go of", async () => {
+    const [port, other, up] = [await freePort(), await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", port, up, "one", firstByte));
+    using client = await connect(port);
+    await until(async () => (await bench.metric(waiting)) === "1", "a client that waits");
+    await bench.reload(echoService("b", other, up));
+    assert.equal(await client.ends(), "ECONNRESET");
+  });
+
+  test("the end does not wait for clients that say nothing", async () => {
+    const [port, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(`${echoService("a", port, up, "one", firstByte)}shutdown: { drain: 1h }\n`);
+    using client = await connect(port);
+    await until(async () => (await bench.metric(waiting)) === "1", "a client that waits");
+    bench.program.child.kill("SIGTERM");
+    assert.equal(await client.ends(), "ECONNRESET");
+    if (bench.program.child.exitCode === null) await once(bench.program.child, "exit");
+    assert.equal(bench.program.child.exitCode, 0);
+    assert.deepEqual(
+      bench.program.log.filter(({ event }) => event === "target.starting"),
+      [],
+    );
+  });
+});

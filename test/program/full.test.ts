@@ -1,0 +1,105 @@
+/** `wakeport run` with few open files, when silent clients take all the places that they can get. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { connecting, freePort, type Peer } from "../support/net/tcp.ts";
+import { freeUdpPort, UdpClient } from "../support/net/udp.ts";
+import { Program, temporaryFile, until } from "../support/program/program.ts";
+
+const OPEN_FILES = 400;
+const MANY = 300;
+const echo = `require("net").createServer((s) => { s.on("error", () => {}); s.pipe(s); }).listen(Number(process.argv[1]), "127.0.0.1")`;
+const sink = `require("dgram").createSocket("udp4").bind(Number(process.argv[1]), "127.0.0.1")`;
+
+interface Bench extends AsyncDisposable {
+  readonly program: Program;
+  readonly web: number;
+  readonly lazy: number;
+  readonly log: number;
+}
+
+/** Three services: `web` is for others, `lazy` waits for a first byte, `log` takes datagrams and does not answer. */
+async function start(): Promise<Bench> {
+  await using stack = new AsyncDisposableStack();
+  const [web, webUp, lazy, lazyUp, admin] = await Promise.all(Array.from({ length: 5 }, () => freePort()));
+  const [log, logUp] = [await freeUdpPort(), await freeUdpPort()];
+  const target = (program: string, port: number | undefined): string =>
+    `process: { command: ${JSON.stringify([process.execPath, "-e", program, String(port)])}, listen: "127.0.0.1:${port}" }`;
+  const yaml = `admin: { listen: "127.0.0.1:${admin}" }
+services:
+  web: { ports: ["127.0.0.1:${web}"], ${target(echo, webUp)} }
+  lazy: { ports: ["127.0.0.1:${lazy}"], ${target(echo, lazyUp)}, wake_on: first_byte }
+  log: { ports: ["127.0.0.1:${log}/udp"], ${target(sink, logUp)}, udp: { flow_timeout: 10m } }
+`;
+  const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
+  const program = stack.use(new Program(["run", "-c", file.path], {}, OPEN_FILES));
+  await program.logged("started");
+  const owned = stack.move();
+  return { program, web: web!, lazy: lazy!, log, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+async function isServed(port: number, from?: string): Promise<void> {
+  using client = connecting(port, "127.0.0.1", from);
+  client.send("hello");
+  await client.receives(5);
+  assert.equal(client.text, "hello");
+}
+
+/** How many clients of a service were refused. */
+function refused({ program }: Bench, service: string): number {
+  return program.log.filter((line) => line["service"] === service && line["outcome"] === "denied_limit").length;
+}
+
+suite("wakeport run, when all places are taken", () => {
+  test("silent clients of a service that waits for a first byte keep neither its own clients out nor others'", async () => {
+    await using bench = await start();
+    await using silent = await manyClients(bench.lazy);
+    await until(() => refused(bench, "lazy") > 0, "a silent client that had to make room");
+    await isServed(bench.web);
+    await isServed(bench.web, "127.0.0.2");
+    await isServed(bench.lazy);
+    assert.ok(silent.peers.some(({ fate }) => fate === "open"));
+    assert.equal(refused(bench, "web"), 0);
+  });
+
+  test("idle clients of one source keep other sources out of no service", async () => {
+    await using bench = await start();
+    await isServed(bench.web);
+    await using idle = await manyClients(bench.web);
+    await until(() => refused(bench, "web") > 0, "a client that was refused");
+    await isServed(bench.web, "127.0.0.2");
+    await isServed(bench.lazy, "127.0.0.2");
+    assert.ok(idle.peers.some(({ fate }) => fate === "open"));
+  });
+
+  test("silent senders of datagrams keep neither each other out nor clients of other services", async () => {
+    await using bench = await start();
+    const senders = await Promise.all(Array.from({ length: MANY }, () => UdpClient.open(bench.log)));
+    try {
+      for (const sender of senders) sender.send("a line");
+      await until(() => refused(bench, "log") > 0, "a sender that was refused");
+      await isServed(bench.web);
+      await isServed(bench.lazy);
+      // From now on those that have been silent for a second make room for newcomers of their own service.
+      const displaced = (): number => bench.program.log.filter((line) => line["end"] === "displaced").length;
+      await until(async () => {
+        using late = await UdpClient.open(bench.log);
+        late.send("a line");
+        return displaced() > 0;
+      }, "a silent flow that made room");
+      assert.equal(refused(bench, "web") + refused(bench, "lazy"), 0);
+    } finally {
+      for (const sender of senders) sender[Symbol.dispose]();
+    }
+  });
+});
+
+async function manyClients(port: number): Promise<AsyncDisposable & { readonly peers: readonly Peer[] }> {
+  const peers = Array.from({ length: MANY }, () => connecting(port));
+  await until(() => peers.every(({ socket }) => !socket.connecting), "connections");
+  return {
+    peers,
+    [Symbol.asyncDispose]: async () => {
+      for (const peer of peers) peer.reset();
+    },
+  };
+}

@@ -1,0 +1,439 @@
+/** `wakeport run` as inetd: real servers of Debian, handed their clients, and their clients. */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import process from "node:process";
+import { suite, test } from "node:test";
+import { connect, connecting, freePort } from "../support/net/tcp.ts";
+import { spoken, start } from "../support/program/inetd.ts";
+import { Program, temporaryFile, until, wakeport } from "../support/program/program.ts";
+import { fixture } from "../support/targets/process-subject.ts";
+
+const isRoot = process.getuid?.() === 0;
+
+const python = "/usr/bin/python3";
+const needsPython = { skip: !existsSync(python) && "needs python3: run test/engine/tools" };
+
+/** A script within wakeport.yaml, where a dollar sign is written twice. */
+const script = (text: string): string => JSON.stringify(text.replaceAll("$", "$$$$"));
+
+const runs = (pid: number): boolean => {
+  try {
+    return !/^.*\) [ZX] /s.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
+};
+
+suite("a program for each client", () => {
+  test("has the connection itself, hears the client's end, and is told of at both ends of its life", async () => {
+    await using bench = await start("{ command: [/bin/cat] }");
+    const peer = await connect(bench.port);
+    peer.send("hello");
+    await peer.receives(5);
+    const { pid } = await bench.program.logged("connection.opened");
+    assert.ok(runs(pid as number));
+    assert.match(readlinkSync(`/proc/${pid}/fd/0`), /^socket:/);
+    assert.equal(readlinkSync(`/proc/${pid}/fd/0`), readlinkSync(`/proc/${pid}/fd/1`));
+    assert.match(readlinkSync(`/proc/${pid}/fd/2`), /^socket:|^pipe:/);
+    const others = readdirSync(`/proc/${pid}/fd`).filter((fd) => Number(fd) > 2);
+    assert.deepEqual(
+      others.filter((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith("socket:")),
+      [],
+    );
+    peer.end(" and goodbye");
+    assert.equal(await peer.ends(), "ended");
+    assert.equal(peer.text, "hello and goodbye");
+    const closed = await bench.program.logged("connection.closed");
+    const { outcome, end, exit_code: code } = closed;
+    assert.deepEqual({ outcome, end, code, pid: closed["pid"] }, { outcome: "served", end: "exited", code: 0, pid });
+  });
+
+  test("is told who its client is, as IPv4 and as IPv6", async () => {
+    await using bench = await start("{ command: [/usr/bin/env], env: { A: b } }");
+    for (const host of ["127.0.0.1", "::1"]) {
+      const peer = await spoken(bench.port, "", host);
+      const told = new Map(peer.text.split("\n").map((line) => line.split("=", 2) as [string, string]));
+      for (const name of ["REMOTE_HOST", "REMOTE_ADDR", "TCPREMOTEIP", "TCPLOCALIP"])
+        assert.equal(told.get(name), host);
+      assert.equal(told.get("TCPLOCALPORT"), String(bench.port));
+      assert.equal(told.get("REMOTE_PORT"), told.get("TCPREMOTEPORT"));
+      assert.match(told.get("REMOTE_PORT") ?? "", /^\d+$/);
+      assert.equal(told.get("PROTO"), "TCP");
+      assert.equal(told.get("A"), "b");
+    }
+  });
+
+  test("complains to the log, or to its client", async () => {
+    const command = "command: [/bin/sh, -c, 'echo oops >&2; echo done']";
+    await using quiet = await start(`{ ${command} }`);
+    assert.equal((await spoken(quiet.port)).text, "done\n");
+    assert.equal((await quiet.program.logged("target.output"))["msg"], "it | oops");
+    await using frank = await start(`{ ${command}, stderr: socket }`);
+    assert.equal((await spoken(frank.port)).text, "oops\ndone\n");
+  });
+
+  test("has what it was given", { skip: !isRoot && "needs root" }, async () => {
+    const told = "id -u; id -g; umask; ulimit -n; nice; tr '\\0' ' ' </proc/$$/cmdline | cut -d ' ' -f 1; pwd";
+    await using bench = await start(
+      `{ command: [/bin/sh, -c, ${script(told)}], user: daemon, group: 4, groups: init, cwd: /usr, ` +
+        'umask: "027", nice: 3, rlimits: { nofile: 77 }, argv0: in.test }',
+    );
+    const lines = (await spoken(bench.port)).text.split("\n");
+    assert.deepEqual([...lines.slice(0, 4), ...lines.slice(5, 7)], ["1", "4", "0027", "77", "in.test", "/usr"]);
+  });
+
+  test("that cannot be started resets its client, and the log says what to do", async () => {
+    await using bench = await start("{ command: [/no/such] }");
+    const peer = connecting(bench.port);
+    assert.equal(await peer.ends(), "ECONNRESET");
+    const { outcome, error, remedy } = await bench.program.logged("connection.closed");
+    assert.equal(outcome, "start_failed");
+    assert.match(String(error), /cannot run "\/no\/such"/);
+    assert.match(String(remedy), /full path/);
+  });
+
+  test("ends its client's connection when it is killed, and the log says by what", async () => {
+    await using bench = await start(`{ command: [/bin/sh, -c, ${script("kill -9 $$")}] }`);
+    await spoken(bench.port);
+    const closed = await bench.program.logged("connection.closed");
+    assert.deepEqual(
+      { end: closed["end"], by: closed["exit_signal"], outcome: closed["outcome"] },
+      { end: "killed", by: "SIGKILL", outcome: "served" },
+    );
+  });
+
+  test("is counted while it runs", async () => {
+    await using bench = await start("{ command: [/bin/cat] }");
+    const peers = [await connect(bench.port), await connect(bench.port)];
+    await bench.program.logged("connection.opened", 2);
+    const metrics = await (await fetch(`http://127.0.0.1:${bench.admin}/metrics`)).text();
+    assert.match(metrics, /^wakeport_connections_active\{service="it"\} 2$/m);
+    for (const peer of peers) peer.end();
+    await bench.program.logged("connection.closed", 2);
+    const after = await (await fetch(`http://127.0.0.1:${bench.admin}/metrics`)).text();
+    assert.match(after, /^wakeport_connections_active\{service="it"\} 0$/m);
+    assert.match(after, /^wakeport_connections_total\{service="it",outcome="served"\} 2$/m);
+  });
+});
+
+suite("at the end of wakeport, a program of a client", () => {
+  test("may finish", async () => {
+    await using bench = await start("{ command: [/bin/cat] }");
+    const peer = await connect(bench.port);
+    await bench.program.logged("connection.opened");
+    bench.program.child.kill("SIGTERM");
+    await bench.program.logged("shutdown.begin");
+    peer.send("still here");
+    await peer.receives(10);
+    peer.end();
+    assert.equal((await bench.program.finished()).code, 0);
+    assert.equal((await bench.program.logged("connection.closed"))["exit_code"], 0);
+  });
+
+  test("is ended after the drain, and killed after its grace, with all that it started", async () => {
+    const stubborn = "trap '' TERM; sleep 600 & echo $! $$; wait; sleep 600";
+    const inetd = `{ command: [/bin/sh, -c, ${script(stubborn)}] }`;
+    await using bench = await start(inetd, "shutdown: { drain: 50ms }", "stop_grace: 200ms");
+    const peer = await connect(bench.port);
+    await until(() => peer.text.includes("\n"), "its pids");
+    const pids = peer.text.trim().split(" ").map(Number);
+    bench.program.child.kill("SIGTERM");
+    assert.equal((await bench.program.finished()).code, 0);
+    assert.deepEqual(pids.filter(runs), []);
+    assert.equal((await bench.program.logged("connection.closed"))["exit_signal"], "SIGKILL");
+  });
+
+  test("is killed when it ends at once", async () => {
+    await using bench = await start(`{ command: [/bin/sh, -c, ${script("echo $$; exec sleep 600")}] }`);
+    const peer = await connect(bench.port);
+    await until(() => peer.text.includes("\n"), "its pid");
+    bench.program.child.kill("SIGTERM");
+    await bench.program.logged("shutdown.begin");
+    bench.program.child.kill("SIGTERM");
+    assert.equal((await bench.program.finished()).code, 1);
+    await until(() => !runs(Number(peer.text)), "its end");
+  });
+});
+
+suite("many hand-offs", () => {
+  const count = Number(process.env["WAKEPORT_TEST_HAND_OFFS"] ?? 300);
+
+  test(`leave nothing behind: ${count}`, async () => {
+    await using bench = await start("{ command: [/bin/cat] }");
+    const own = bench.program.child.pid ?? 0;
+    const files = (): number => readdirSync(`/proc/${own}/fd`).length;
+    const children = (): string => readFileSync(`/proc/${own}/task/${own}/children`, "utf8").trim();
+    await spoken(bench.port, "warm");
+    await until(() => children() === "", "no child");
+    const before = files();
+    let left = count;
+    const client = async (): Promise<void> => {
+      while (left-- > 0) {
+        using peer = await spoken(bench.port, "x");
+        assert.equal(peer.text, "x");
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, client));
+    await until(() => children() === "", "no child, dead or alive");
+    await until(() => files() <= before, `no descriptor more than ${before}`);
+    await bench.program.logged("connection.closed", count + 1);
+    assert.ok(bench.program.log.every(({ event, outcome }) => event !== "connection.closed" || outcome === "served"));
+  });
+});
+
+suite("a program that has the listener", needsPython, () => {
+  /** Says its pid and how many it has served, to each client, until nobody has come for a while. */
+  const server = `import socket, sys, os
+s = socket.socket(fileno=0); s.settimeout(float(sys.argv[1])); n = 0
+try:
+    while True:
+        c, a = s.accept(); n += 1; c.sendall(f"{os.getpid()} {n}\\n".encode()); c.close()
+except TimeoutError: pass`;
+  const waiting = (idle: string) => `{ command: [${python}, -c, ${JSON.stringify(server)}, "${idle}"], wait: true }`;
+
+  const asked = async (port: number): Promise<string[]> => {
+    const peer = await spoken(port);
+    return peer.text.trim().split(" ");
+  };
+
+  test("serves the first client and those that follow; then wakeport listens again", async () => {
+    await using bench = await start(waiting("0.3"));
+    const [first, one] = await asked(bench.port);
+    const [second, two] = await asked(bench.port);
+    assert.deepEqual([second, one, two], [first, "1", "2"]);
+    const opened = await bench.program.logged("connection.opened");
+    assert.equal(String(opened["pid"]), first);
+    const closed = await bench.program.logged("connection.closed");
+    await until(() => listens(bench.port), "it listens again");
+    assert.deepEqual({ outcome: closed["outcome"], code: closed["exit_code"] }, { outcome: "served", code: 0 });
+    const [third, again] = await asked(bench.port);
+    assert.notEqual(third, first);
+    assert.equal(again, "1");
+  });
+
+  test("leaves a client in its backlog to the next one when it ends: the port never refuses", async () => {
+    await using end = await temporaryFile("end", "");
+    const command = JSON.stringify([process.execPath, fixture("one-client.cjs"), `${end.path}.now`, "0", "0"]);
+    await using bench = await start(`{ command: ${command}, wait: true }`);
+    const first = await connect(bench.port);
+    await until(() => first.text.includes("\n"), "the first answer");
+    const second = await connect(bench.port);
+    second.send("hello");
+    await writeFile(`${end.path}.now`, "");
+    assert.equal(await second.ends(), "ended");
+    assert.match(second.text, /^\d+\n$/);
+    assert.notEqual(second.text, first.text);
+    for (const peer of [first, second]) peer.end();
+  });
+
+  test("whose children outlive it has the port until they end", async () => {
+    // It ends when this file is gone.
+    await using alive = await temporaryFile("alive", "");
+    const forking = `import os, socket, sys
+if os.fork() > 0: sys.exit()
+s = socket.socket(fileno=0)
+while os.path.exists(sys.argv[1]):
+    s.settimeout(0.05)
+    try:
+        c, a = s.accept(); c.sendall(b"child\\n"); c.close()
+    except TimeoutError: pass`;
+    const command = JSON.stringify([python, "-c", forking, alive.path]);
+    await using bench = await start(`{ command: ${command}, wait: true }`);
+    for (let client = 0; client < 3; client += 1) assert.equal((await spoken(bench.port)).text, "child\n");
+    assert.equal(bench.program.log.filter(({ event, pid }) => event === "connection.opened" && pid).length, 1);
+  });
+
+  test("serves all of a crowd, in one life after the other", async () => {
+    await using bench = await start(waiting("0.05"));
+    for (let round = 0; round < 10; round += 1) {
+      const answers = await Promise.all(Array.from({ length: 10 }, () => asked(bench.port)));
+      assert.ok(
+        answers.every(([pid, n]) => Number(pid) > 0 && Number(n) > 0),
+        JSON.stringify(answers),
+      );
+      // Of each life the first client is told when that is over.
+      const lives = (): number =>
+        bench.program.log.filter(({ event, pid }) => event === "connection.closed" && pid).length;
+      await until(() => lives() === round + 1, "the end of this life");
+      await until(() => listens(bench.port), "it listens again");
+    }
+  });
+
+  test("that dies at once refuses its clients, and is not started again and again", async () => {
+    await using bench = await start("{ command: [/bin/sh, -c, 'echo no >&2; exit 3'], wait: true }");
+    const began = performance.now();
+    let resets = 0;
+    while (performance.now() - began < 500) {
+      const peer = connecting(bench.port);
+      if ((await peer.ends()) === "ECONNRESET") resets += 1;
+    }
+    assert.ok(resets > 1);
+    const starts = bench.program.log.filter(({ event }) => event === "target.output").length;
+    assert.equal(starts, 1);
+    const closed = await bench.program.logged("connection.closed");
+    assert.equal(closed["outcome"], "start_failed");
+    assert.match(String(closed["error"]), /exited with code 3/);
+    assert.match(String((await bench.program.logged("connection.closed", 2))["error"]), /ended at once a moment ago/);
+  });
+
+  test("that cannot be started refuses its client, and the port is listened on again", async () => {
+    await using bench = await start("{ command: [/no/such], wait: true }");
+    for (let attempt = 1; attempt <= 3; attempt += 1) {
+      const peer = connecting(bench.port);
+      assert.equal(await peer.ends(), "ECONNRESET");
+      const { outcome, error } = await bench.program.logged("connection.closed", attempt);
+      assert.equal(outcome, "start_failed");
+      assert.match(String(error), /no such command/);
+      await until(() => listens(bench.port), "it listens again");
+    }
+  });
+
+  test("ends with wakeport, and with it the port", async () => {
+    await using bench = await start(waiting("600"), "shutdown: { drain: 50ms }");
+    const [pid] = await asked(bench.port);
+    bench.program.child.kill("SIGTERM");
+    assert.equal((await bench.program.finished()).code, 0);
+    assert.equal(runs(Number(pid)), false);
+    await assert.rejects(connect(bench.port), /ECONNREFUSED/);
+  });
+});
+
+suite("a configuration that is read anew", () => {
+  test("changes the program for the next client, and leaves the present one alone", async () => {
+    await using stack = new AsyncDisposableStack();
+    const [port, admin] = [await freePort(), await freePort()];
+    const yaml = (command: string): string =>
+      `admin: { listen: "127.0.0.1:${admin}" }\nservices: { it: { ports: ["${port}"], inetd: { command: ${command} } } }\n`;
+    const file = stack.use(await temporaryFile("wakeport.yaml", yaml("[/bin/cat]")));
+    const program = stack.use(new Program(["run", "-c", file.path]));
+    await program.logged("started");
+    const old = await connect(port);
+    old.send("one");
+    await old.receives(3);
+    await writeFile(file.path, yaml("[/bin/echo, new]"));
+    program.child.kill("SIGHUP");
+    await until(async () => (await spoken(port, "")).text === "new\n", "the new program");
+    old.end(" two");
+    await old.ends();
+    assert.equal(old.text, "one two");
+  });
+
+  test("ends a program that has the listener, and its successor has it", needsPython, async () => {
+    await using stack = new AsyncDisposableStack();
+    const [port, admin] = [await freePort(), await freePort()];
+    const server = `import socket, os, sys
+s = socket.socket(fileno=0)
+while True:
+    c, a = s.accept(); c.sendall((sys.argv[1] + "\\n").encode()); c.close()`;
+    const yaml = (name: string): string => `admin: { listen: "127.0.0.1:${admin}" }
+shutdown: { drain: 100ms }
+services: { it: { ports: ["${port}"], inetd: { command: [${python}, -c, ${JSON.stringify(server)}, ${name}], wait: true } } }\n`;
+    const file = stack.use(await temporaryFile("wakeport.yaml", yaml("old")));
+    const program = stack.use(new Program(["run", "-c", file.path]));
+    await program.logged("started");
+    assert.equal((await spoken(port)).text, "old\n");
+    await writeFile(file.path, yaml("new"));
+    program.child.kill("SIGHUP");
+    await until(async () => {
+      const peer = connecting(port);
+      await peer.ends();
+      peer.end();
+      return peer.text === "new\n";
+    }, "the new program");
+  });
+});
+
+suite("process: { activation: listen_fds }", () => {
+  const proxyd = "/lib/systemd/systemd-socket-proxyd";
+
+  test("needs no port of its own, serves at once, and sleeps like another", {
+    skip: !existsSync(proxyd) && "needs systemd: run test/engine/tools",
+  }, async () => {
+    await using stack = new AsyncDisposableStack();
+    const [port, behind, admin] = [await freePort(), await freePort(), await freePort()];
+    const yaml = `admin: { listen: "127.0.0.1:${admin}" }
+services:
+  cat: { ports: ["127.0.0.1:${behind}"], inetd: { command: [/bin/cat] } }
+  it: { ports: ["${port}"], process: { command: [${proxyd}, "127.0.0.1:${behind}"], activation: listen_fds }, idle_timeout: 100ms }\n`;
+    const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
+    const program = stack.use(new Program(["run", "-c", file.path]));
+    await program.logged("started");
+    for (let life = 1; life <= 2; life += 1) {
+      const peers = await Promise.all(Array.from({ length: 10 }, () => connect(port)));
+      for (const peer of peers) peer.send("hello");
+      for (const peer of peers) await peer.receives(5);
+      for (const peer of peers) peer.end();
+      await program.logged("target.asleep", life);
+    }
+    assert.equal(program.log.filter(({ event }) => event === "target.starting").length, 2);
+  });
+
+  test("serves a client that connects while its server exits", async () => {
+    await using stack = new AsyncDisposableStack();
+    const [port, admin] = [await freePort(), await freePort()];
+    await using end = await temporaryFile("wakeport.yaml", "");
+    const command = JSON.stringify([process.execPath, fixture("one-client.cjs"), `${end.path}.end`, "0"]);
+    const yaml = `admin: { listen: "127.0.0.1:${admin}" }
+log: { level: debug }
+services: { it: { ports: ["${port}"], process: { command: ${command}, activation: listen_fds } } }\n`;
+    const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
+    const program = stack.use(new Program(["run", "-c", file.path]));
+    await program.logged("started");
+    const first = await connect(port);
+    await first.ends();
+    first.end();
+    const second = await connect(port);
+    second.end("hello");
+    await program.logged("connection.opened", 2);
+    await writeFile(`${end.path}.end`, "");
+    assert.equal(await second.ends(), "ended");
+    assert.match(second.text, /^\d+\n$/);
+    assert.notEqual(second.text, first.text);
+    assert.equal(program.log.filter(({ event }) => event === "target.starting").length, 1);
+  });
+
+  test("refuses the clients of one that dies at its start, and does not start it again and again", async () => {
+    await using stack = new AsyncDisposableStack();
+    const [port, admin] = [await freePort(), await freePort()];
+    const yaml = `admin: { listen: "127.0.0.1:${admin}" }
+services: { it: { ports: ["${port}"], process: { command: [/bin/sh, -c, "sleep 0.1; echo oops; exit 3"], activation: listen_fds } } }\n`;
+    const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
+    const program = stack.use(new Program(["run", "-c", file.path]));
+    await program.logged("started");
+    const began = performance.now();
+    const first = connecting(port);
+    assert.equal(await first.ends(), "ECONNRESET");
+    assert.ok(performance.now() - began < 2_000);
+    const refused = await program.logged("connection.closed");
+    assert.equal(refused["outcome"], "start_failed");
+    assert.match(String(refused["error"]), /exited with code 3/);
+    const second = connecting(port);
+    assert.equal(await second.ends(), "ECONNRESET");
+    assert.match(String((await program.logged("connection.closed", 2))["error"]), /next attempt in/);
+    assert.equal(program.log.filter(({ event }) => event === "target.starting").length, 1);
+  });
+});
+
+suite("wakeport check", () => {
+  test("names what cannot be had together with a handed listener", async () => {
+    await using file = await temporaryFile(
+      "wakeport.yaml",
+      `services:
+  a: { ports: ["7001"], inetd: { command: [/bin/cat], wait: true, stderr: socket }, limits: { waiting: 5 } }
+  b: { ports: ["7002"], inetd: { command: [/bin/cat], umask: 27, rlimits: { nofile: 77:50 } }, idle_timeout: 5m }\n`,
+    );
+    const { code, stderr } = await wakeport(["check", "-c", file.path]);
+    assert.equal(code, 2);
+    assert.match(stderr, /"limits" cannot hold for more than the first client/);
+    assert.match(stderr, /activation: listen_fds/);
+    assert.match(stderr, /stderr/);
+    assert.match(stderr, /umask is octal/);
+    assert.match(stderr, /the soft limit is above the hard one/);
+  });
+});
+
+function listens(port: number): boolean {
+  const hex = port.toString(16).toUpperCase().padStart(4, "0");
+  return new RegExp(`:${hex} \\S+ 0A `).test(readFileSync("/proc/net/tcp6", "utf8"));
+}

@@ -1,0 +1,156 @@
+/** bin/wakeport that is killed with SIGKILL: what becomes of the processes that it started. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import process from "node:process";
+import { suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect, freePort, type Peer } from "../support/net/tcp.ts";
+import { Program, temporaryFile, until } from "../support/program/program.ts";
+import { runs } from "../support/targets/process-subject.ts";
+
+/** Prints its pid and those of two more members of its group, then serves on the port in its first argument. */
+const server = `const { spawn } = require("node:child_process");
+const others = [1, 2].map(() => spawn("sleep", ["600"], { stdio: "ignore" }).pid);
+if (process.argv[2] === "stubborn") process.on("SIGTERM", () => {});
+const descriptor = { handed: 3, front: 0 }[process.argv[1]];
+const where = descriptor !== undefined ? { fd: descriptor } : { port: Number(process.argv[1]), host: "127.0.0.1" };
+require("node:net").createServer((client) => {
+  client.on("error", () => {});
+  client.write([process.pid, ...others].join(" ") + "\\n");
+}).listen(where);`;
+
+async function start(services: string): Promise<AsyncDisposable & { next: () => Promise<Program> }> {
+  const stack = new AsyncDisposableStack();
+  const admin = await freePort();
+  const file = stack.use(
+    await temporaryFile("wakeport.yaml", `admin: { listen: "127.0.0.1:${admin}" }\nservices:\n${services}`),
+  );
+  return {
+    next: async () => {
+      const program = stack.use(new Program(["run", "-c", file.path]));
+      await program.logged("started");
+      return program;
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+async function kill({ child }: Program): Promise<void> {
+  child.kill("SIGKILL");
+  if (child.signalCode === null) await once(child, "exit");
+}
+
+/** The group that serves a client. */
+async function groupBehind(port: number): Promise<{ readonly pids: readonly number[]; readonly peer: Peer }> {
+  const peer = await connect(port);
+  await until(() => peer.text.includes("\n") || peer.fate !== "open", "the pids of the group");
+  const pids = peer.text.trim().split(" ").map(Number);
+  assert.equal(pids.filter(runs).length, 3, peer.text);
+  return { pids, peer };
+}
+
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);
+}
+
+suite("a wakeport that is killed", () => {
+  for (const [what, target] of [
+    [
+      "a process",
+      (own: number) =>
+        `command: [${process.execPath}, -e, ${JSON.stringify(server)}, "${own}"], listen: "127.0.0.1:${own}"`,
+    ],
+    [
+      "a process with a handed listener",
+      () => `command: [${process.execPath}, -e, ${JSON.stringify(server)}, handed], activation: listen_fds`,
+    ],
+  ] as const) {
+    test(`ends the whole group of ${what}, and the next wakeport serves`, async () => {
+      const [port, own] = [await freePort(), await freePort()];
+      await using wakeport = await start(`  it: { ports: ["127.0.0.1:${port}"], process: { ${target(own)} } }\n`);
+      const first = await wakeport.next();
+      const { pids, peer } = await groupBehind(port);
+      using _peer = peer;
+      await kill(first);
+      await until(() => !pids.some(runs), `the end of ${pids}`);
+      await wakeport.next();
+      const after = await groupBehind(port);
+      using _after = after.peer;
+      assert.deepEqual(
+        after.pids.filter((pid) => pids.includes(pid)),
+        [],
+      );
+    });
+  }
+
+  test("ends a program that holds a front, so that the next wakeport can bind the port", async () => {
+    const port = await freePort();
+    const command = JSON.stringify([process.execPath, "-e", server, "front"]);
+    await using wakeport = await start(
+      `  it: { ports: ["127.0.0.1:${port}"], inetd: { command: ${command}, wait: true } }\n`,
+    );
+    const first = await wakeport.next();
+    const { pids, peer } = await groupBehind(port);
+    using _peer = peer;
+    await kill(first);
+    await until(() => !pids.some(runs), `the end of ${pids}`);
+    await wakeport.next();
+    const after = await groupBehind(port);
+    after.peer[Symbol.dispose]();
+  });
+
+  test("kills a group that ignores SIGTERM after its grace", async () => {
+    const [port, own] = [await freePort(), await freePort()];
+    const command = JSON.stringify([process.execPath, "-e", server, String(own), "stubborn"]);
+    await using wakeport = await start(
+      `  it: { ports: ["127.0.0.1:${port}"], stop_grace: 1s, process: { command: ${command}, listen: "127.0.0.1:${own}" } }\n`,
+    );
+    const first = await wakeport.next();
+    const { pids, peer } = await groupBehind(port);
+    using _peer = peer;
+    await kill(first);
+    await until(() => pids.filter(runs).length === 1, "the end of those that do not ignore it");
+    await until(() => !pids.some(runs), "the end of the others");
+  });
+
+  test("leaves the sessions of inetd alone, and processes that have ended before", async () => {
+    const [port, other, own] = [await freePort(), await freePort(), await freePort()];
+    const command = JSON.stringify([process.execPath, "-e", server, String(own)]);
+    await using wakeport = await start(
+      `  cat: { ports: ["127.0.0.1:${port}"], inetd: { command: [/bin/cat] } }
+  it: { ports: ["127.0.0.1:${other}"], idle_timeout: 1ms, process: { command: ${command}, listen: "127.0.0.1:${own}" } }\n`,
+    );
+    const first = await wakeport.next();
+    using session = await connect(port);
+    const { pids, peer } = await groupBehind(other);
+    peer[Symbol.dispose]();
+    await first.logged("target.asleep");
+    assert.deepEqual(pids.filter(runs), []);
+    await kill(first);
+    session.send("still here");
+    await session.receives(10);
+  });
+
+  test("ends them although the watchdog was killed before", async () => {
+    const [port, own] = [await freePort(), await freePort()];
+    const command = JSON.stringify([process.execPath, "-e", server, String(own)]);
+    await using wakeport = await start(
+      `  it: { ports: ["127.0.0.1:${port}"], process: { command: ${command}, listen: "127.0.0.1:${own}" } }\n`,
+    );
+    const first = await wakeport.next();
+    const { pids, peer } = await groupBehind(port);
+    using _peer = peer;
+    const watchdogs = (): number[] => childrenOf(first.child.pid ?? 0).filter((pid) => !pids.includes(pid));
+    const [watchdog = 0, ...more] = watchdogs();
+    assert.deepEqual(more, []);
+    // One that ends sooner is not replaced.
+    await sleep(1_100);
+    process.kill(watchdog, "SIGKILL");
+    await until(() => !watchdogs().includes(watchdog) && watchdogs().length === 1, "the next watchdog");
+    // wakeport continues, so the next watchdog has the group.
+    (await groupBehind(port)).peer[Symbol.dispose]();
+    await kill(first);
+    await until(() => !pids.some(runs), `the end of ${pids}`);
+  });
+});

@@ -1,0 +1,133 @@
+/** Monitors that only look whether the port is open, at the real program. */
+import assert from "node:assert/strict";
+import dgram from "node:dgram";
+import net from "node:net";
+import { suite, test } from "node:test";
+import { connect, freePort, Peer } from "../support/net/tcp.ts";
+import { until } from "../support/program/program.ts";
+import { Bench, echoService } from "../support/program/reloading.ts";
+
+const MONITOR = "127.0.0.9";
+const probes = `, probes: [${MONITOR}]`;
+const starts = 'wakeport_activations_total{service="a",outcome="ready"}';
+const served = 'wakeport_connections_total{service="a",outcome="served"}';
+
+/** Connects as a monitor does, and waits for the end. @returns what it was told, and how it ended */
+async function looks(port: number): Promise<readonly [told: string, fate: string]> {
+  using peer = new Peer(net.connect({ port, host: "127.0.0.1", localAddress: MONITOR, allowHalfOpen: true }));
+  await until(() => peer.fate !== "open", "the end of a probe");
+  peer.end();
+  return [peer.text, peer.fate];
+}
+
+suite("probes", () => {
+  test("get an end in good order, 200 times, and start nothing", async () => {
+    const [port, up] = [await freePort(), await freePort()];
+    const limits = ", limits: { connections: 1, rate: 1/h }, access: { deny: [127.0.0.9] }, on_deny: reset";
+    await using bench = await Bench.start(echoService("a", port, up, "one", probes + limits));
+    for (let count = 0; count < 200; count += 1) assert.deepEqual(await looks(port), ["", "ended"]);
+    assert.equal(await bench.metric(served), "200");
+    assert.equal(await bench.metric(starts), "0");
+    assert.equal(await bench.metric('wakeport_connection_duration_seconds_count{service="a"}'), "0");
+    assert.deepEqual(
+      bench.program.log.filter(({ event }) => event === "connection.closed"),
+      [],
+      "not in the log",
+    );
+    using client = await connect(port);
+    await until(() => client.text.includes("one"), "a client, of whose limits nothing is used up");
+  });
+
+  test("do not keep a target awake that is asked for every 100 ms", async () => {
+    const [port, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", port, up, "one", `${probes}, idle_timeout: 500ms`));
+    using client = await connect(port);
+    await until(() => client.text.includes("one"), "a greeting");
+    let looked = 0;
+    const looking = setInterval(() => void looks(port).then(() => (looked += 1)), 100);
+    client.end();
+    await bench.program.logged("target.asleep").finally(() => clearInterval(looking));
+    assert.ok(looked >= 3, `only ${looked} looked`);
+    assert.equal(await bench.metric(starts), "1");
+  });
+
+  test("may be gone before anybody has looked who they were, and start nothing either", async () => {
+    const [port, up, behind, upToo] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    const proxied = `${probes}, proxy_protocol: { receive: [${MONITOR}] }`;
+    await using bench = await Bench.start(
+      echoService("a", port, up, "one", probes) + echoService("b", behind, upToo, "two", proxied),
+    );
+    bench.program.child.kill("SIGSTOP");
+    // The kernel takes them in, and wakeport sees them when they have left.
+    for (const [at, words] of [[port, "x"] as const, [behind, "PROXY UNKNOWN\r\n"] as const]) {
+      using peer = await connect(at);
+      await new Promise<void>((sent) => peer.socket.write(words, () => sent()));
+      peer.reset();
+    }
+    bench.program.child.kill("SIGCONT");
+    const gone = 'wakeport_connections_total{service="a",outcome="client_gone"}';
+    await until(async () => (await bench.metric(gone)) === "1", "its report");
+    const unrouted = `wakeport_unrouted_total{front="127.0.0.1:${behind}",reason="gone"}`;
+    await until(async () => (await bench.metric(unrouted)) === "1", "the report of what was no proxy's for sure");
+    assert.equal(await bench.metric(starts), "0");
+    assert.equal(await bench.metric(starts.replace('"a"', '"b"')), "0");
+  });
+
+  test("are dismissed by every kind of service, and banned by no sensor", async () => {
+    const ports = { echo: await freePort(), trap: await freePort(), old: await freePort(), classic: await freePort() };
+    const of = (name: keyof typeof ports, rest: string): string =>
+      `  ${name}: { ports: ["127.0.0.1:${ports[name]}"], ${rest} }\n`;
+    await using bench = await Bench.start(
+      `${of("echo", `builtin: daytime${probes}`)}${of("trap", `sensor: { ban: 1h }${probes}`)}` +
+        `${of("old", `forward: "127.0.0.1:1"${probes}`)}${of("classic", `inetd: { command: [cat] }${probes}`)}`,
+    );
+    for (const port of Object.values(ports)) assert.deepEqual(await looks(port), ["", "ended"]);
+    for (const service of Object.keys(ports)) {
+      assert.equal(await bench.metric(`wakeport_connections_total{service="${service}",outcome="served"}`), "1");
+    }
+    assert.deepEqual(
+      bench.program.log.filter(({ event }) => event === "source.banned"),
+      [],
+    );
+  });
+
+  test("need not say which of the services on one port they came for, when all of them know them", async () => {
+    const [port, one, two] = [await freePort(), await freePort(), await freePort()];
+    const site = (name: string, up: number, more: string): string =>
+      echoService(name, port, up, name, `, host: ${name}.test${more}`);
+    await using bench = await Bench.start(site("a", one, probes) + site("b", two, probes));
+    assert.deepEqual(await looks(port), ["", "ended"]);
+    assert.equal(await bench.metric('wakeport_connections_total{service="b",outcome="served"}'), "1");
+    await bench.reload(site("a", one, probes) + site("b", two, ""));
+    using peer = new Peer(net.connect({ port, host: "127.0.0.1", localAddress: MONITOR, allowHalfOpen: true }));
+    peer.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert.equal(await peer.ends(), "ended");
+    assert.equal(peer.text, "", "the one that it asks for knows it");
+    peer.end();
+    await until(async () => (await bench.metric(served)) === "1", "its report");
+    assert.equal(await bench.metric(starts), "0");
+  });
+
+  test("may be others after a reload, for datagrams as well", async () => {
+    const [port, up] = [await freePort(), await freePort()];
+    const program = `require("dgram").createSocket("udp4").on("message", function (word, from) {
+      this.send(word, from.port, from.address); }).bind(${up}, "127.0.0.1")`;
+    const command = JSON.stringify([process.execPath, "-e", program]);
+    const service = (more: string): string =>
+      `  a: { ports: ["127.0.0.1:${port}/udp"], process: { command: ${command}, listen: "127.0.0.1:${up}" }${more} }\n`;
+    await using bench = await Bench.start(service(probes));
+    const socket = dgram.createSocket("udp4");
+    let heard = "";
+    socket.on("message", (word) => {
+      heard += word.toString();
+    });
+    await new Promise<void>((bound) => socket.bind(0, MONITOR, bound));
+    socket.send("ping", port, "127.0.0.1");
+    await until(async () => (await bench.metric(served)) === "1", "its report");
+    assert.equal(await bench.metric(starts), "0");
+    await bench.reload(service(""));
+    socket.send("pong", port, "127.0.0.1");
+    await until(() => heard === "pong", "an answer");
+    socket.close();
+  });
+});

@@ -1,0 +1,66 @@
+/** `wakeport run` with a process that no client connects to, and wakes with one that serves clients. */
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { suite, test } from "node:test";
+import type { ServiceStatus } from "../../src/admin/api.ts";
+import { connect, freePort } from "../support/net/tcp.ts";
+import { Program, temporaryFile, until, wakeport } from "../support/program/program.ts";
+
+const server = `require("net").createServer((client) => client.on("error", () => {}).write("hello")).listen(process.argv[1], "127.0.0.1");`;
+const worker = `console.log("working"); setInterval(() => {}, 1000);`;
+
+suite("a process without ports", () => {
+  test("wakes and sleeps with the service that it is with, and plan, status and metrics show it", async () => {
+    const [front, upstream, admin] = [await freePort(), await freePort(), await freePort()];
+    const node = (program: string, ...args: string[]): string =>
+      JSON.stringify([process.execPath, "-e", program, ...args]);
+    const yaml = `admin: { listen: "127.0.0.1:${admin}" }
+defaults: { idle_timeout: 300ms }
+services:
+  web: { ports: ["127.0.0.1:${front}:${upstream}"], process: { command: ${node(server, String(upstream))} } }
+  worker: { process: { command: ${node(worker)} }, with: [web], ready: { log: working } }
+`;
+    await using file = await temporaryFile("wakeport.yaml", yaml);
+    const checked = await wakeport(["check", "-c", file.path]);
+    assert.match(checked.stdout, /worker +with web → process .* idle 300ms/);
+
+    await using program = new Program(["run", "-c", file.path]);
+    await program.logged("started");
+    const ask = async (path: string): Promise<Response> =>
+      fetch(`http://127.0.0.1:${admin}${path}`, { signal: AbortSignal.timeout(5_000) });
+    const statusOf = async (): Promise<ServiceStatus> => (await (await ask("/api/v1/services/worker")).json()) as never;
+    const { state, ports, with: leaders } = await statusOf();
+    assert.deepEqual([state, ports, leaders], ["asleep", [], ["web"]]);
+    {
+      using _client = await connect(front);
+      await until(async () => (await statusOf()).state === "ready", "the worker is ready");
+      const told = await wakeport(["status", "-c", file.path]);
+      assert.match(told.stdout, /^worker +ready +process .*woken for process/m);
+      const metrics = await (await ask("/metrics")).text();
+      assert.ok(metrics.includes('wakeport_service_state{service="worker",state="ready"} 1\n'));
+    }
+    await until(async () => (await statusOf()).state === "asleep", "the worker sleeps");
+    await program.logged("target.asleep", 2);
+    const slept = program.log.filter(({ event }) => event === "target.asleep").map(({ services }) => services);
+    assert.deepEqual(slept, [["web"], ["worker"]]);
+
+    // It gets a port, and gives it back.
+    const own = await freePort();
+    const withPort = yaml
+      .replace("worker: {", `worker: { ports: ["127.0.0.1:${own}:${await freePort()}"],`)
+      .replace("{ log: working }", "tcp");
+    for (const [count, [text, fronts]] of [[withPort, [`127.0.0.1:${own}`]] as const, [yaml, []] as const].entries()) {
+      await writeFile(file.path, text);
+      program.child.kill("SIGHUP");
+      await program.logged("config.reloaded", count + 1);
+      const told = await statusOf();
+      assert.deepEqual(
+        told.ports.map(({ front }) => front),
+        fronts,
+      );
+    }
+    await assert.rejects(connect(own), { code: "ECONNREFUSED" });
+    program.child.kill("SIGTERM");
+    assert.equal((await program.finished()).code, 0);
+  });
+});

@@ -1,0 +1,161 @@
+/** SIGHUP after SIGHUP, and reloads in which services take each other's places. */
+import assert from "node:assert/strict";
+import dgram from "node:dgram";
+import { once } from "node:events";
+import { suite, test } from "node:test";
+import { connect, connecting, freePort } from "../support/net/tcp.ts";
+import { freeUdpPort, UdpClient } from "../support/net/udp.ts";
+import { until } from "../support/program/program.ts";
+import { Bench, echoService, greeting, isAlive, isRefused } from "../support/program/reloading.ts";
+
+const echoDatagrams = `const socket = require("dgram").createSocket("udp4");
+socket.on("message", (datagram, from) => socket.send(process.argv[2] + datagram, from.port, from.address));
+socket.bind(Number(process.argv[1]), "127.0.0.1");`;
+
+function udpService(name: string, fronts: readonly number[], upstream: number, word: string): string {
+  const ports = fronts.map((front) => `"127.0.0.1:${front}:${upstream}/udp"`).join(", ");
+  const command = JSON.stringify([process.execPath, "-e", echoDatagrams, String(upstream), word]);
+  return `  ${name}: { ports: [${ports}], process: { command: ${command}, listen: "127.0.0.1:${upstream}" } }\n`;
+}
+
+async function answer(port: number): Promise<string> {
+  using client = await UdpClient.open(port);
+  await until(() => {
+    if (client.received.length === 0) client.send("?");
+    return client.received.length > 0;
+  }, "an answer");
+  return client.received[0] ?? "";
+}
+
+suite("wakeport run, told to read its configuration again and again", () => {
+  test("a service that one reload left as it was can be changed by the next one", async () => {
+    const [a, b, up] = [await freePort(), await freePort(), await freePort()];
+    const other = `  b: { ports: ["127.0.0.1:${b}"], builtin: echo }\n`;
+    await using bench = await Bench.start(echoService("a", a, up));
+    using client = await connect(a);
+    await greeting(client);
+    client.end();
+    await bench.reload(echoService("a", a, up) + other);
+    await bench.reload(echoService("a", a, up, "one", ", idle_timeout: 100ms") + other);
+    await bench.program.logged("target.asleep");
+  });
+
+  test("and removed by the next one", async () => {
+    const [a, b, up] = [await freePort(), await freePort(), await freePort()];
+    const other = `  b: { ports: ["127.0.0.1:${b}"], builtin: echo }\n`;
+    await using bench = await Bench.start(echoService("a", a, up));
+    using client = await connect(a);
+    const pid = Number.parseInt(await greeting(client), 10);
+    client.end();
+    await bench.reload(echoService("a", a, up) + other);
+    await bench.reload(other);
+    await until(() => isRefused(a), "nobody listening on the old port");
+    await until(() => !isAlive(pid), "the end of the old process");
+  });
+
+  test("two services may exchange their ports", async () => {
+    const [a, b, up, up2] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up, "one") + echoService("b", b, up2, "two"));
+    await bench.reload(echoService("a", b, up, "one") + echoService("b", a, up2, "two"));
+    using first = await connect(b);
+    using second = await connect(a);
+    assert.match(await greeting(first), / one$/);
+    assert.match(await greeting(second), / two$/);
+  });
+
+  test("also ports for datagrams", async () => {
+    const [a, b, up, up2] = [await freeUdpPort(), await freeUdpPort(), await freeUdpPort(), await freeUdpPort()];
+    await using bench = await Bench.start(udpService("a", [a], up, "one") + udpService("b", [b], up2, "two"));
+    assert.equal(await answer(a), "one?");
+    assert.equal(await answer(b), "two?");
+    await bench.reload(udpService("a", [b], up, "one") + udpService("b", [a], up2, "two"));
+    assert.equal(await answer(a), "two?");
+    assert.equal(await answer(b), "one?");
+  });
+
+  test("and one whose flows are not over may be had again at once", async () => {
+    const [a, up, other] = [await freeUdpPort(), await freeUdpPort(), await freePort()];
+    const rest = `  z: { ports: ["127.0.0.1:${other}"], builtin: echo }\n`;
+    await using bench = await Bench.start(udpService("a", [a], up, "one") + rest);
+    assert.equal(await answer(a), "one?");
+    await bench.reload(rest);
+    await bench.reload(udpService("b", [a], up, "two") + rest);
+    assert.equal(await answer(a), "two?");
+  });
+
+  test("a port for datagrams that cannot be bound changes nothing", async () => {
+    const [a, up] = [await freeUdpPort(), await freeUdpPort()];
+    const taken = dgram.createSocket("udp4").bind(0, "127.0.0.1");
+    await once(taken, "listening");
+    try {
+      await using bench = await Bench.start(udpService("a", [a], up, "one"));
+      assert.equal(await answer(a), "one?");
+      const wrong = udpService("a", [a, taken.address().port], up, "two");
+      const { error } = await bench.reload(wrong, "config.reload_failed");
+      assert.match(String(error), /service "a" cannot listen on .*\/udp: the port is in use/);
+      assert.equal(await answer(a), "one?");
+    } finally {
+      taken.close();
+    }
+  });
+
+  for (const [what, wrong] of [
+    ["inetd", 'inetd: { command: ["/bin/cat"], user: nobody-of-that-name }'],
+    ["a process", 'process: { command: ["/bin/cat"], user: nobody-of-that-name, listen: "127.0.0.1:1" }'],
+  ] as const) {
+    test(`an account of ${what} that does not exist changes nothing`, async () => {
+      const [a, b, up] = [await freePort(), await freePort(), await freePort()];
+      await using bench = await Bench.start(echoService("a", a, up));
+      const next = `${echoService("a", a, up, "two")}  b: { ports: ["127.0.0.1:${b}"], ${wrong} }\n`;
+      const { error } = await bench.reload(next, "config.reload_failed");
+      assert.match(String(error), /there is no user "nobody-of-that-name"/);
+      using client = await connect(a);
+      assert.match(await greeting(client), / one$/);
+      assert.equal(await isRefused(b), true);
+      await bench.reload(echoService("a", a, up, "three"));
+      client.end();
+      using another = await connect(a);
+      assert.match(await greeting(another), / three$/);
+    });
+  }
+
+  test("a process waits for all who had its port before it, not only for the last one", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    using client = await connect(a);
+    await greeting(client);
+    await bench.reload(echoService("a", a, up, "two"));
+    await bench.reload(echoService("a", a, up, "three"));
+    using newcomer = connecting(a);
+    await until(() => !newcomer.socket.connecting, "the front");
+    client.send("word\n");
+    await until(() => client.text.endsWith("word\n"), "an echo");
+    client.end();
+    assert.match(await greeting(newcomer), / three$/);
+  });
+
+  test("who waits for a process that is changed meanwhile is served by the new one", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    const lasting = JSON.stringify([process.execPath, "-e", "setInterval(() => {}, 1000)"]);
+    const deaf = `  a: { ports: ["127.0.0.1:${a}"], process: { command: ${lasting}, listen: "127.0.0.1:${up}" } }\n`;
+    await using bench = await Bench.start(deaf);
+    using client = connecting(a);
+    await bench.program.logged("target.starting");
+    await bench.reload(echoService("a", a, up, "two"));
+    assert.match(await greeting(client), / two$/);
+  });
+
+  test("also where its service had another name", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    using client = await connect(a);
+    await greeting(client);
+    await bench.reload(echoService("b", a, up, "two"));
+    using newcomer = connecting(a);
+    await until(() => !newcomer.socket.connecting, "the front");
+    client.send("word\n");
+    await until(() => client.text.endsWith("word\n"), "an echo");
+    client.end();
+    assert.match(await greeting(newcomer), / two$/);
+  });
+});

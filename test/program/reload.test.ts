@@ -1,0 +1,188 @@
+/** SIGHUP to the real program: what changes, what goes on, and what a wrong file costs. */
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { suite, test } from "node:test";
+import { connect, connecting, freePort, PeerServer } from "../support/net/tcp.ts";
+import { Program, temporaryFile, until, wakeport } from "../support/program/program.ts";
+import { Bench, echoService, greeting, isAlive, isRefused } from "../support/program/reloading.ts";
+
+suite("wakeport run, told to read its configuration anew", () => {
+  test("listens for what is new, and no longer for what is gone; its process ends", async () => {
+    const [a, b, up, up2] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    using first = await connect(a);
+    const pid = Number.parseInt(await greeting(first), 10);
+    first.end();
+    await first.ends();
+
+    const report = await bench.reload(echoService("b", b, up2));
+    assert.deepEqual([report["added"], report["removed"]], [["b"], ["a"]]);
+    using second = await connect(b);
+    assert.match(await greeting(second), /one$/);
+    await until(() => isRefused(a), "nobody listening on the old port");
+    await until(() => !isAlive(pid), "the end of the old process");
+    assert.equal(await bench.metric('wakeport_config_reloads_total{result="success"}'), "1");
+  });
+
+  test("a connection goes on through it, and what did not change is not touched", async () => {
+    const [a, b, up, up2] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    const same = echoService("a", a, up);
+    await using bench = await Bench.start(same);
+    using client = await connect(a);
+    const first = await greeting(client);
+    const report = await bench.reload(same + echoService("b", b, up2));
+    assert.deepEqual([report["unchanged"], report["changed"]], [1, []]);
+    client.send("still there?\n");
+    await until(() => client.text.endsWith("still there?\n"), "an echo");
+    using other = await connect(a);
+    assert.equal(await greeting(other), first);
+  });
+
+  test("a policy that changed counts from then on, for the same target", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    using client = await connect(a);
+    const first = await greeting(client);
+    const report = await bench.reload(echoService("a", a, up, "one", ", idle_timeout: 100ms"));
+    assert.deepEqual(report["changed"], ["a"]);
+    using other = await connect(a);
+    assert.equal(await greeting(other), first);
+    client.end();
+    other.end();
+    await bench.program.logged("target.asleep");
+  });
+
+  test("a command that changed: who is being served is, and newcomers wait for the new one, on the same front", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    using client = await connect(a);
+    const first = await greeting(client);
+    await bench.reload(echoService("a", a, up, "two"));
+    using newcomer = connecting(a);
+    await until(() => !newcomer.socket.connecting, "the front");
+    client.send("word\n");
+    await until(() => client.text.endsWith("word\n"), "an echo");
+    assert.equal(newcomer.text, "");
+    client.end();
+    assert.match(await greeting(newcomer), / two$/);
+    assert.notEqual(await greeting(newcomer), first);
+  });
+
+  test("a front goes to another service without anybody being refused", async () => {
+    await using other = await PeerServer.open();
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    const fates: Promise<boolean>[] = [];
+    let isOver = false;
+    const knocking = (async () => {
+      while (!isOver) {
+        fates.push(isRefused(a));
+        await Promise.allSettled(fates.slice(-1));
+      }
+    })();
+    await bench.reload(`  b: { ports: ["127.0.0.1:${a}"], forward: "127.0.0.1:${other.port}" }\n`);
+    using client = await connect(a);
+    client.send("hello");
+    await until(() => other.peers.some((peer) => peer.text === "hello"), "the new upstream");
+    isOver = true;
+    await knocking;
+    assert.equal((await Promise.all(fates)).filter(Boolean).length, 0);
+  });
+
+  test("a file that cannot be used changes nothing, and is told with its place", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    const { error } = await bench.reload("  a: { ports: [1], contaner: x }\n", "config.reload_failed");
+    assert.match(String(error), /wakeport\.yaml:3:20 error: unknown key "contaner"/);
+    using client = await connect(a);
+    assert.match(await greeting(client), /one$/);
+    assert.equal(await bench.metric("wakeport_config_last_reload_successful"), "0");
+    await bench.reload(echoService("a", a, up));
+    assert.equal(await bench.metric("wakeport_config_last_reload_successful"), "1");
+  });
+
+  test("a port that cannot be bound changes nothing either", async () => {
+    await using taken = await PeerServer.open();
+    const [a, b, up, up2] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    const wrong = echoService("b", b, up2) + echoService("c", taken.port, up);
+    const { error } = await bench.reload(wrong, "config.reload_failed");
+    assert.match(String(error), /service "c" cannot listen on .* the port is in use/);
+    using client = await connect(a);
+    assert.match(await greeting(client), /one$/);
+    assert.equal(await isRefused(b), true);
+  });
+
+  test("what only a restart can change is named", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    await bench.reload(`${echoService("a", a, up)}docker: { project: other }\nlog: { format: pretty }\n`);
+    const { keys } = await bench.program.logged("config.needs_restart");
+    assert.deepEqual(keys, ["docker", "log.format"]);
+  });
+
+  test("a level of the log that came with a wrong port does not hold", async () => {
+    await using taken = await PeerServer.open();
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    const wrong = `${echoService("c", taken.port, up)}log: { level: error }`;
+    await bench.reload(wrong, "config.reload_failed");
+    using client = await connect(a);
+    await greeting(client);
+    client.end();
+    await bench.program.logged("connection.closed");
+  });
+
+  test("as it begins: when it has begun, and not by its end", async () => {
+    await using silent = await PeerServer.open();
+    const [a, up] = [await freePort(), await freePort()];
+    const admin = await freePort();
+    const services = `services:\n${echoService("a", a, up)}  c: { ports: ["127.0.0.1:${await freePort()}:80"], container: c }\n`;
+    const engine = `docker: { host: "tcp://127.0.0.1:${silent.port}" }\n`;
+    await using file = await temporaryFile(
+      "wakeport.yaml",
+      `admin: { listen: "127.0.0.1:${admin}" }\n${engine}${services}`,
+    );
+    await using program = new Program(["run", "-c", file.path]);
+    await until(() => silent.peers.length > 0, "a question to the engine");
+    program.child.kill("SIGHUP");
+    await program.logged("config.reloaded");
+    const [first] = program.log.filter(({ event }) => event === "started" || event === "config.reloaded");
+    assert.equal(first?.event, "started");
+  });
+
+  test("moves the admin server, also to an address that covers the old one, and status finds it", async () => {
+    const [a, up, port, other] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    const text = (listen: string): string => `admin: { listen: "${listen}" }\nservices:\n${echoService("a", a, up)}`;
+    await using file = await temporaryFile("wakeport.yaml", text(`127.0.0.1:${port}`));
+    await using program = new Program(["run", "-c", file.path]);
+    await program.logged("started");
+    const isServed = (): Promise<boolean> => wakeport(["status", "-c", file.path]).then(({ code }) => code === 0);
+    let reloads = 0;
+    for (const listen of [`0.0.0.0:${port}`, `127.0.0.1:${other}`]) {
+      await writeFile(file.path, text(listen));
+      program.child.kill("SIGHUP");
+      reloads += 1;
+      const { afterRestart } = await program.logged("config.reloaded", reloads);
+      assert.deepEqual(afterRestart, []);
+      assert.ok(await isServed(), listen);
+    }
+    await assert.rejects(fetch(`http://127.0.0.1:${port}/healthz`), "the old address is closed");
+
+    await using taken = await PeerServer.open();
+    await writeFile(file.path, text(`127.0.0.1:${taken.port}`));
+    program.child.kill("SIGHUP");
+    const { error } = await program.logged("config.reload_failed");
+    assert.match(String(error), /the admin server cannot listen on/);
+    assert.equal((await fetch(`http://127.0.0.1:${other}/healthz`)).status, 200, "it listens as before");
+  });
+
+  test("twice at once is once after the other", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(echoService("a", a, up));
+    for (let signals = 0; signals < 20; signals += 1) bench.program.child.kill("SIGHUP");
+    await bench.program.logged("config.reloaded");
+    using client = await connect(a);
+    assert.match(await greeting(client), /one$/);
+  });
+});

@@ -1,0 +1,44 @@
+/** Secrets of a configuration in everything that wakeport shows. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { connect, freePort } from "../support/net/tcp.ts";
+import { Program, temporaryFile, until, wakeport } from "../support/program/program.ts";
+
+test("no secret of a command or a probe is in the log, the API, status, metrics or check", async () => {
+  const [front, admin, upstream] = [await freePort(), await freePort(), await freePort()];
+  const command = ["sh", "-c", "exec sleep 60", "--password=hunter2", "redis://:hunter2@db:1"];
+  await using file = await temporaryFile(
+    "wakeport.yaml",
+    `admin: { listen: "127.0.0.1:${admin}" }
+log: { level: trace }
+shutdown: { drain: 0s }
+services:
+  slow:
+    ports: ["127.0.0.1:${front}:${upstream}"]
+    process: { command: ${JSON.stringify(command)} }
+    ready: { http: "/health?token=hunter2", headers: { Authorization: Bearer hunter2 } }
+    start_timeout: 1s\n`,
+  );
+  await using program = new Program(["run", "-c", file.path]);
+  await until(() => program.stdout.includes("serves"), "wakeport serves");
+  using client = await connect(front);
+  const ask = async (path: string): Promise<string> => (await fetch(`http://127.0.0.1:${admin}${path}`)).text();
+  await until(() => program.stdout.includes("target.starting"), "the target starts");
+  const starting = [await ask("/api/v1/services"), (await wakeport(["status", "-c", file.path])).stdout];
+  assert.equal(await client.ends(), "ECONNRESET");
+  program.child.kill("SIGUSR2");
+  await until(() => program.stdout.includes('"event":"state"'), "the state is logged");
+  const shown = {
+    starting: starting.join("\n"),
+    services: await ask("/api/v1/services"),
+    service: await ask("/api/v1/services/slow"),
+    metrics: await ask("/metrics"),
+    status: (await wakeport(["status", "-c", file.path])).stdout,
+    check: (await wakeport(["check", "-c", file.path])).stdout,
+    log: program.stdout + program.stderr,
+  };
+  for (const [place, text] of Object.entries(shown)) assert.doesNotMatch(text, /hunter/, place);
+  assert.match(shown.check, /--password=\*\*\* :\*\*\*@db:1/);
+  assert.match(shown.check, /GET \/health\?token=\*\*\* answers/);
+  assert.match(shown.log, /target\.failed/);
+});

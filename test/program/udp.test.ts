@@ -1,0 +1,259 @@
+/** `wakeport run` with processes that serve datagrams: one that echoes, and a real DNS server. */
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { Resolver } from "node:dns/promises";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { suite, test } from "node:test";
+import { promisify } from "node:util";
+import { freePort } from "../support/net/tcp.ts";
+import { freeUdpPort, numbered, UdpClient } from "../support/net/udp.ts";
+import { Program, temporaryFile, until } from "../support/program/program.ts";
+
+const PROGRAM = path.join(import.meta.dirname, "../../bin/wakeport");
+
+/** Echoes datagrams, 200 ms after its start, and on "die" dies. */
+const echo = `const socket = require("dgram").createSocket("udp4");
+socket.on("message", (datagram, from) => {
+  if (datagram.toString() === "die") process.exit(3);
+  socket.send(datagram, from.port, from.address);
+});
+setTimeout(() => socket.bind(Number(process.argv[1]), "127.0.0.1"), 200);`;
+
+interface Bench extends AsyncDisposable {
+  readonly program: Program;
+  readonly front: number;
+  readonly file: string;
+  metric(sample: string): Promise<number | undefined>;
+}
+
+/** A wakeport with one service on a port that is free for connections and datagrams. */
+async function start(service: (ports: { front: number; upstream: number }) => string, more = ""): Promise<Bench> {
+  await using stack = new AsyncDisposableStack();
+  // Free for connections: what is free for datagrams alone may be in use for those. The other way round it hardly is.
+  const [front, upstream, admin] = [await freePort(), await freePort(), await freePort()];
+  const yaml = `admin: { listen: "127.0.0.1:${admin}" }\nservices:\n  dns: ${service({ front, upstream })}\n${more}`;
+  const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
+  const program = stack.use(new Program(["run", "-c", file.path]));
+  await program.logged("started");
+  const owned = stack.move();
+  const metric = async (sample: string): Promise<number | undefined> => {
+    const answer = await fetch(`http://127.0.0.1:${admin}/metrics`, { signal: AbortSignal.timeout(5_000) });
+    const line = (await answer.text()).split("\n").find((one) => one.startsWith(`${sample} `));
+    return line === undefined ? undefined : Number(line.slice(sample.length + 1));
+  };
+  return { program, front, file: file.path, metric, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Flows last longer than the program is ever kept from answering by what else this machine does. */
+function echoService({ front, upstream }: { front: number; upstream: number }): string {
+  const command = JSON.stringify([process.execPath, "-e", echo, String(upstream)]);
+  const process_ = `process: { command: ${command}, listen: "127.0.0.1:${upstream}" }`;
+  return `{ ports: ["127.0.0.1:${front}/udp"], ${process_}, idle_timeout: 200ms, udp: { flow_timeout: 1500ms } }`;
+}
+
+suite("wakeport run with a process that serves datagrams", () => {
+  test("wakes it, loses nothing, puts it to sleep, and wakes it again", async () => {
+    await using bench = await start(echoService);
+    using client = await UdpClient.open(bench.front);
+    for (const round of ["first", "second"]) {
+      const before = client.received.length;
+      const sent = numbered(round, 50);
+      client.send(...sent);
+      assert.deepEqual((await client.receives(before + 50)).slice(before), sent);
+      const turn = round === "first" ? 1 : 2;
+      await bench.program.logged("target.asleep", turn);
+      const { outcome, end, start: how, front } = await bench.program.logged("connection.closed", turn);
+      const expected = { outcome: "relayed", end: "idle", how: "cold", front: `127.0.0.1:${bench.front}/udp` };
+      assert.deepEqual({ outcome, end, how, front }, expected);
+      const starting = await bench.program.logged("target.starting", turn);
+      assert.deepEqual([starting["client"], starting["service"]], [`127.0.0.1:${client.port}`, "dns"]);
+    }
+    assert.equal(await bench.metric(`wakeport_datagrams_total{service="dns",direction="in"}`), 100);
+    assert.equal(await bench.metric(`wakeport_datagrams_total{service="dns",direction="out"}`), 100);
+    assert.equal(await bench.metric(`wakeport_flows_active{service="dns"}`), 0);
+  });
+
+  test("ends the flow of one that dies; its next datagram wakes the next one", async () => {
+    await using bench = await start(echoService);
+    using client = await UdpClient.open(bench.front);
+    await client.echoed("one");
+    client.send("die");
+    const { end } = await bench.program.logged("connection.closed");
+    assert.equal(end, "target_gone");
+    await client.echoed("two");
+    assert.equal(bench.program.log.filter(({ event }) => event === "target.starting").length, 2);
+  });
+
+  test("says where it listens, and drains on a signal in a second", async () => {
+    const keeping = (ports: { front: number; upstream: number }): string =>
+      echoService(ports).replace("flow_timeout: 1500ms", "flow_timeout: 1h");
+    await using bench = await start(keeping, "shutdown: { drain: 10s }\n");
+    using client = await UdpClient.open(bench.front);
+    await client.echoed("one");
+    const began = performance.now();
+    bench.program.child.kill("SIGTERM");
+    await client.echoed("a last word");
+    const { code } = await bench.program.finished();
+    assert.equal(code, 0);
+    assert.ok(performance.now() - began < 5_000, "a flow that is silent does not hold up the end");
+    assert.equal((await bench.program.logged("connection.closed"))["end"], "idle");
+  });
+});
+
+suite("SIGHUP with another flow_timeout", () => {
+  test("keeps the port bound: no datagram is refused meanwhile", async () => {
+    await using bench = await start(echoService);
+    using client = await UdpClient.open(bench.front);
+    await client.echoed("before");
+    const yaml = await readFile(bench.file, "utf8");
+    await writeFile(bench.file, yaml.replace("flow_timeout: 1500ms", "flow_timeout: 1h"));
+    const sending = setInterval(() => client.send("meanwhile"), 1);
+    bench.program.child.kill("SIGHUP");
+    await bench.program.logged("connection.closed").finally(() => clearInterval(sending));
+    await client.echoed("after");
+    assert.deepEqual(client.errors, []);
+    const ends = bench.program.log.filter(({ event }) => event === "connection.closed").map(({ end }) => end);
+    assert.deepEqual(ends, ["drained"], "the flow that began before; the other one lasts");
+  });
+});
+
+suite("who may send datagrams", () => {
+  /** The echo service with one more key. */
+  function guarded(key: string): (ports: { front: number; upstream: number }) => string {
+    return (ports) => echoService(ports).replace("idle_timeout:", `${key}, idle_timeout:`);
+  }
+
+  function denied(reason: string): string {
+    return `wakeport_connections_denied_total{service="dns",reason="${reason}"}`;
+  }
+
+  const droppedAsDenied = `wakeport_datagrams_dropped_total{service="dns",reason="denied"}`;
+
+  test("is asked before anything is started", async () => {
+    await using bench = await start(guarded("access: { deny: [127.0.0.0/8] }"));
+    using client = await UdpClient.open(bench.front);
+    client.send("one", "two");
+    await until(async () => (await bench.metric(droppedAsDenied)) === 2, "both are dropped");
+    assert.equal(await bench.metric(denied("address")), 2);
+    assert.equal(await bench.metric(`wakeport_flows_active{service="dns"}`), 0);
+    assert.deepEqual(
+      bench.program.log.filter(({ event }) => event === "target.starting"),
+      [],
+    );
+    const { outcome, reason } = await bench.program.logged("connection.closed");
+    assert.deepEqual({ outcome, reason }, { outcome: "denied_address", reason: "address" });
+  });
+
+  test("is limited by the same numbers as connections: a flow counts until it ends", async () => {
+    await using bench = await start(guarded("limits: { per_source: 1 }"));
+    using client = await UdpClient.open(bench.front);
+    using other = await UdpClient.open(bench.front);
+    await client.echoed("one");
+    other.send("too many");
+    await until(async () => (await bench.metric(denied("per_source_limit"))) === 1, "the other one is refused");
+    assert.equal(await bench.metric(droppedAsDenied), 1);
+    await bench.program.logged("target.asleep");
+    await other.echoed("now");
+  });
+
+  test("is asked anew when the configuration is: the flow that is there goes on, others are refused", async () => {
+    await using bench = await start((ports) => echoService(ports).replace("flow_timeout: 1500ms", "flow_timeout: 1h"));
+    using client = await UdpClient.open(bench.front);
+    using other = await UdpClient.open(bench.front);
+    await client.echoed("before");
+    const yaml = await readFile(bench.file, "utf8");
+    await writeFile(bench.file, yaml.replace("idle_timeout:", "access: { deny: [127.0.0.0/8] }, idle_timeout:"));
+    bench.program.child.kill("SIGHUP");
+    await bench.program.logged("config.reloaded");
+    other.send("nobody hears this");
+    await until(async () => (await bench.metric(denied("address"))) === 1, "the other one is refused");
+    await client.echoed("after");
+  });
+});
+
+const hasDnsmasq = await promisify(execFile)("dnsmasq", ["--version"]).then(
+  () => true,
+  () => false,
+);
+
+function dnsService(
+  { front, upstream }: { front: number; upstream: number },
+  udp: string,
+  more: readonly string[] = [],
+): string {
+  const records = ["--address=/wakeport.test/192.0.2.7", ...more];
+  const modes = ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--bind-interfaces"];
+  const listen = ["--listen-address=127.0.0.1", `--port=${upstream}`, "--pid-file=", "--user=root"];
+  const command = JSON.stringify(["dnsmasq", ...modes, ...listen, ...records]);
+  const ports = `ports: ["127.0.0.1:${front}/udp", "127.0.0.1:${front}/tcp"]`;
+  const target = `process: { command: ${command}, listen: "127.0.0.1:${upstream}" }`;
+  return `{ ${ports}, ${target}, idle_timeout: 200ms, udp: { ${udp} } }`;
+}
+
+suite("wakeport run with dnsmasq", { skip: hasDnsmasq ? false : "needs dnsmasq: test/engine/tools brings it" }, () => {
+  test("answers over UDP and TCP by one server, which sleeps afterwards", async () => {
+    const long = "x".repeat(250);
+    await using bench = await start((ports) => {
+      const records = [1, 2, 3, 4].map((n) => `--txt-record=long.test,${n}${long}`);
+      return dnsService(ports, "flow_timeout: 1500ms", records);
+    });
+    const resolver = new Resolver({ timeout: 5_000, tries: 1 });
+    resolver.setServers([`127.0.0.1:${bench.front}`]);
+    const answers = await Promise.all(["a", "b", "c", "d"].map((name) => resolver.resolve4(`${name}.wakeport.test`)));
+    assert.deepEqual(answers, Array(4).fill(["192.0.2.7"]));
+    // Too long for a datagram: the client asks again over TCP.
+    assert.equal((await resolver.resolveTxt("long.test")).length, 4);
+    await bench.program.logged("target.asleep");
+    const fronts = bench.program.log.filter(({ event }) => event === "connection.closed").map(({ front }) => front);
+    assert.deepEqual([...new Set(fronts)].toSorted(), [`127.0.0.1:${bench.front}`, `127.0.0.1:${bench.front}/udp`]);
+    assert.equal(bench.program.log.filter(({ event }) => event === "target.starting").length, 1);
+    await until(async () => (await bench.metric(`wakeport_flows_active{service="dns"}`)) === 0, "an empty flow table");
+  });
+
+  test("answers each of many questions that come from ports of their own, although few flows are allowed", async () => {
+    await using bench = await start((ports) => dnsService(ports, "flows: 20, flow_timeout: 10m"));
+    for (let question = 0; question < 200; question += 1) {
+      // Each has a socket of its own.
+      const resolver = new Resolver({ timeout: 10_000, tries: 1 });
+      resolver.setServers([`127.0.0.1:${bench.front}`]);
+      assert.deepEqual(await resolver.resolve4(`q${question}.wakeport.test`), ["192.0.2.7"]);
+    }
+    assert.equal(await bench.metric(`wakeport_datagrams_dropped_total{service="dns",reason="flows"}`), 0);
+    assert.equal(await bench.metric(`wakeport_flows_active{service="dns"}`), 20);
+  });
+});
+
+const ACTIVATE = "/usr/bin/systemd-socket-activate";
+const noActivate = existsSync(ACTIVATE) ? false : `needs ${ACTIVATE}: test/engine/tools brings it`;
+
+suite("wakeport under systemd-socket-activate --datagram", { skip: noActivate }, () => {
+  test("answers the datagram that caused its start", async () => {
+    const [front, upstream, admin] = [await freeUdpPort(), await freeUdpPort(), await freePort()];
+    const yaml = `admin: { listen: "127.0.0.1:${admin}" }\nservices: { dns: ${echoService({ front, upstream })} }\n`;
+    await using file = await temporaryFile("wakeport.yaml", yaml);
+    const environment = ["-E", `PATH=${process.env["PATH"]}`, "-E", "HOME=/tmp"];
+    const args = ["--datagram", "-l", `127.0.0.1:${front}`, ...environment, PROGRAM, "run", "-c", file.path];
+    const child = spawn(ACTIVATE, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const exited = once(child, "exit");
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (chunk: Buffer) => {
+        output += chunk.toString();
+      });
+    }
+    try {
+      await until(() => output.includes("Listening on"), "systemd-socket-activate listens");
+      using client = await UdpClient.open(front);
+      await client.echoed("the first");
+      await client.echoed("another");
+      assert.deepEqual(client.received, ["the first", "another"]);
+      assert.doesNotMatch(output, /listen_fds/);
+    } finally {
+      child.kill("SIGTERM");
+      await exited;
+    }
+  });
+});

@@ -1,0 +1,377 @@
+import assert from "node:assert/strict";
+import { suite, type TestContext, test } from "node:test";
+import fc from "fast-check";
+import { parseTimes } from "../../../src/config/keys/access-times.ts";
+import { parseNetwork } from "../../../src/config/keys/networks.ts";
+import { parseRate } from "../../../src/config/keys/rates.ts";
+import { readIp } from "../../../src/net/ip.ts";
+import { Door, type DoorOptions } from "../../../src/proxy/admission/admission.ts";
+import { Bans } from "../../../src/proxy/admission/ban-list.ts";
+import { DeniedError } from "../../../src/proxy/admission/denial.ts";
+import { Slots } from "../../../src/proxy/admission/slots.ts";
+
+const ip = (text: string) => readIp(text)!;
+
+/** A door whose time the test decides. */
+class Stage {
+  /** Monday, 23 November 2026, noon. */
+  unix: number = Date.parse("2026-11-23T12:00Z");
+  load = 0;
+  readonly bans: Bans = new Bans();
+  readonly slots: Slots;
+  readonly door: Door;
+  readonly #context: TestContext;
+  #now = 0;
+
+  constructor(
+    context: TestContext,
+    limits: Partial<DoorOptions["limits"]> = {},
+    access: Partial<DoorOptions["access"]> = {},
+    slots = 1_000,
+  ) {
+    this.slots = new Slots({ limit: slots, what: "connections in all", reason: "process_limit" });
+    this.#context = context;
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    this.door = new Door({
+      service: "web",
+      access: { deny: [], timeZone: "UTC", ...access },
+      limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", ...limits },
+      patienceMs: 60_000,
+      bans: this.bans,
+      slots: this.slots,
+      around: { now: () => this.#now, unixTime: () => this.unix, loadAverage: () => this.load },
+    });
+  }
+
+  ban(source: string, until: number): void {
+    this.bans.add(ip(source), { service: "trap", ipv6Prefix: 64, until }, this.unix);
+  }
+
+  pass(ms: number): void {
+    for (let passed = 0; passed < ms; passed += 10) {
+      this.#now += 10;
+      this.unix += 10;
+      this.#context.mock.timers.tick(10);
+    }
+  }
+
+  /** "in", or why not. */
+  knock(source: string): string {
+    try {
+      this.door.enterNow(ip(source));
+      return "in";
+    } catch (error) {
+      assert.ok(error instanceof DeniedError);
+      return error.reason;
+    }
+  }
+
+  /** Comes to wait where it has to. */
+  async arrive(source: string): Promise<Client> {
+    const client = new Client(this.door, source);
+    await settle();
+    return client;
+  }
+}
+
+class Client {
+  readonly source: string;
+  readonly #left = new AbortController();
+  /** "waiting", "in", why not, or "left". */
+  fate = "waiting";
+  message = "";
+  #pass: Disposable | undefined;
+
+  constructor(door: Door, source: string) {
+    this.source = source;
+    door.enter(ip(source), this.#left.signal).then(
+      (pass) => {
+        this.#pass = pass;
+        this.fate = "in";
+      },
+      (error: unknown) => {
+        this.fate = error instanceof DeniedError ? error.reason : "left";
+        this.message = error instanceof Error ? error.message : "";
+      },
+    );
+  }
+
+  async leave(): Promise<void> {
+    if (this.#pass === undefined) this.#left.abort(new Error("left"));
+    else this.#pass[Symbol.dispose]();
+    await settle();
+  }
+}
+
+/** All that follows from what was done has happened. */
+function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+suite("Door", () => {
+  test("asks in the order address, time, rate, load, source, service", (t) => {
+    const stage = new Stage(
+      t,
+      { rate: parseRate("4/h"), maxLoad: 2, perSource: 1, connections: 2 },
+      { deny: [parseNetwork("10.9.0.0/16")], times: [parseTimes("08:00-20:00")] },
+    );
+    assert.equal(stage.knock("10.0.0.1"), "in");
+    assert.equal(stage.knock("10.0.0.1"), "per_source_limit");
+    assert.equal(stage.knock("10.0.0.2"), "in");
+    assert.equal(stage.knock("10.0.0.3"), "service_limit");
+    assert.equal(stage.knock("10.0.0.2"), "per_source_limit");
+    stage.load = 2;
+    assert.equal(stage.knock("10.0.0.2"), "load");
+    stage.load = 0;
+    stage.unix += 12 * 3_600_000;
+    assert.equal(stage.knock("10.0.0.2"), "time");
+    assert.equal(stage.knock("10.9.0.1"), "address");
+    stage.ban("10.9.0.1", stage.unix + 1);
+    assert.equal(stage.knock("10.9.0.1"), "banned");
+  });
+
+  test("a rate comes before load and counts", (t) => {
+    const stage = new Stage(t, { rate: parseRate("2/h"), maxLoad: 1, perSource: 1, connections: 1 });
+    assert.equal(stage.knock("10.0.0.1"), "in");
+    stage.load = 5;
+    assert.equal(stage.knock("10.0.0.1"), "rate");
+    assert.equal(stage.knock("10.0.0.2"), "load");
+    stage.load = 0.99;
+    assert.equal(stage.knock("10.0.0.2"), "service_limit");
+  });
+
+  test("what is refused uses up nothing", (t) => {
+    const stage = new Stage(t, { rate: parseRate("4/h"), connections: 1 }, { allow: [parseNetwork("10.0.0.0/8")] });
+    for (let tries = 0; tries < 100; tries += 1) assert.equal(stage.knock("11.0.0.1"), "address");
+    const pass = stage.door.enterNow(ip("10.0.0.1"));
+    for (let tries = 0; tries < 100; tries += 1) assert.equal(stage.knock("10.0.0.2"), "service_limit");
+    pass[Symbol.dispose]();
+    assert.equal(stage.knock("10.0.0.2"), "in");
+  });
+
+  test("counts a source of IPv6 by its prefix", (t) => {
+    const stage = new Stage(t, { perSource: 1 });
+    assert.equal(stage.knock("fd00:0:0:1::1"), "in");
+    assert.equal(stage.knock("fd00:0:0:1::2"), "per_source_limit");
+    assert.equal(stage.knock("fd00:0:0:2::1"), "in");
+  });
+
+  test("other rules hold at once, and who is in stays in and counts", async (t) => {
+    const stage = new Stage(t, { connections: 1, onLimit: "queue" });
+    const first = await stage.arrive("10.0.0.1");
+    const [second, third] = [await stage.arrive("10.0.0.2"), await stage.arrive("10.0.0.3")];
+    stage.door.configure({
+      access: { deny: [parseNetwork("10.0.0.2")] },
+      limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", connections: 2 },
+      patienceMs: 60_000,
+    });
+    await settle();
+    assert.deepEqual([first.fate, second.fate, third.fate], ["in", "address", "in"]);
+    assert.equal((await stage.arrive("10.0.0.4")).fate, "service_limit");
+    await first.leave();
+    assert.equal((await stage.arrive("10.0.0.4")).fate, "in");
+  });
+
+  test("rates that stay as they are go on counting", (t) => {
+    const stage = new Stage(t, { rate: parseRate("2/h") });
+    const rules = { access: { deny: [] }, patienceMs: 1 };
+    const limits = { ipv6Prefix: 64, waiting: 1, onLimit: "reject" } as const;
+    assert.equal(stage.knock("10.0.0.1"), "in");
+    stage.door.configure({ ...rules, limits: { ...limits, rate: parseRate("2/h"), perSource: 9 } });
+    assert.equal(stage.knock("10.0.0.1"), "rate");
+    stage.door.configure({ ...rules, limits });
+    assert.equal(stage.knock("10.0.0.1"), "in");
+  });
+
+  test("places of the process come last, and one that waits has one", async (t) => {
+    const stage = new Stage(t, { onLimit: "queue", connections: 1 }, {}, 2);
+    const first = await stage.arrive("10.0.0.1");
+    const second = await stage.arrive("10.0.0.2");
+    assert.deepEqual([second.fate, stage.slots.taken], ["waiting", 2]);
+    assert.equal((await stage.arrive("10.0.0.3")).fate, "process_limit");
+    await first.leave();
+    assert.deepEqual([second.fate, stage.slots.taken], ["in", 1]);
+    await second.leave();
+    assert.equal(stage.slots.taken, 0);
+  });
+
+  test("an unknown source is let in where everybody is", (t) => {
+    assert.ok(new Stage(t).door.enterNow(undefined));
+    t.mock.timers.reset();
+    const stage = new Stage(t, {}, { allow: [parseNetwork("0.0.0.0/0")] });
+    assert.throws(() => stage.door.enterNow(undefined), /an unknown source may not use this service/);
+  });
+});
+
+suite("Door, with a queue", () => {
+  const queue = { onLimit: "queue" } as const;
+
+  test("holds clients until there is room, first come, first served", async (t) => {
+    const stage = new Stage(t, { ...queue, connections: 1 });
+    const first = await stage.arrive("10.0.0.1");
+    const [second, third] = [await stage.arrive("10.0.0.2"), await stage.arrive("10.0.0.3")];
+    assert.deepEqual([first.fate, second.fate, third.fate], ["in", "waiting", "waiting"]);
+    assert.equal(stage.door.waiting, 2);
+    await first.leave();
+    assert.deepEqual([second.fate, third.fate], ["in", "waiting"]);
+    await second.leave();
+    assert.equal(third.fate, "in");
+    assert.equal(stage.door.waiting, 0);
+  });
+
+  test("nobody overtakes those who wait", async (t) => {
+    const stage = new Stage(t, { ...queue, rate: parseRate("1/s"), ratePerSource: parseRate("9/s") });
+    const clients: Client[] = [];
+    for (let index = 1; index <= 5; index += 1) clients.push(await stage.arrive(`10.0.0.${index}`));
+    for (let index = 1; index <= 4; index += 1) {
+      stage.pass(1_000);
+      await settle();
+      clients.push(await stage.arrive(`10.0.1.${index}`));
+      assert.equal(clients.filter(({ fate }) => fate === "in").length, index + 1);
+      assert.equal(clients[index]!.fate, "in");
+    }
+  });
+
+  test("one whose own source is the reason keeps nobody else waiting", async (t) => {
+    const stage = new Stage(t, { ...queue, perSource: 1 });
+    const abuser = [];
+    for (let count = 0; count < 20; count += 1) abuser.push(await stage.arrive("10.0.0.1"));
+    const innocent = await stage.arrive("10.0.0.2");
+    assert.equal(innocent.fate, "in");
+    assert.equal(abuser.filter(({ fate }) => fate === "in").length, 1);
+    await abuser[0]!.leave();
+    assert.equal(abuser[1]!.fate, "in");
+  });
+
+  test("when all waiting slots are taken, a source with more than the new client's loses its oldest", async (t) => {
+    const stage = new Stage(t, { ...queue, connections: 1, waiting: 4 });
+    const arrive = async (source: string, count: number) => {
+      const clients = [];
+      for (let index = 0; index < count; index += 1) clients.push(await stage.arrive(source));
+      return clients;
+    };
+    const fates = (clients: Awaited<ReturnType<typeof arrive>>) => clients.map(({ fate }) => fate);
+    const hog = await arrive("10.0.0.1", 6);
+    assert.deepEqual(fates(hog), ["in", "waiting", "waiting", "waiting", "waiting", "waiting_limit"]);
+    const second = await arrive("10.0.0.2", 3);
+    assert.deepEqual(fates(second), ["waiting", "waiting", "waiting_limit"]);
+    assert.deepEqual(fates(hog).slice(1, 5), ["waiting_limit", "waiting_limit", "waiting", "waiting"]);
+    assert.deepEqual(fates(await arrive("10.0.0.3", 2)), ["waiting", "waiting_limit"]);
+    assert.deepEqual([stage.door.waiting, stage.slots.taken], [4, 5]);
+    await hog[0]!.leave();
+    assert.deepEqual(fates(hog).slice(3, 5), ["waiting_limit", "in"]);
+  });
+
+  test("addresses and times are no matter of waiting", async (t) => {
+    const stage = new Stage(t, queue, { deny: [parseNetwork("10.0.0.1")], times: [parseTimes("08:00-13:00")] });
+    assert.equal((await stage.arrive("10.0.0.1")).fate, "address");
+    stage.unix += 3_600_000;
+    assert.equal((await stage.arrive("10.0.0.2")).fate, "time");
+  });
+
+  test("nobody waits longer than the patience, and the reason is what was in the way", async (t) => {
+    const stage = new Stage(t, { ...queue, maxLoad: 1 });
+    stage.load = 3;
+    const clients = [await stage.arrive("10.0.0.1"), await stage.arrive("10.0.0.2")];
+    stage.pass(59_990);
+    await settle();
+    assert.deepEqual(
+      clients.map(({ fate }) => fate),
+      ["waiting", "waiting"],
+    );
+    stage.pass(10);
+    await settle();
+    assert.deepEqual(
+      clients.map(({ fate }) => fate),
+      ["load", "load"],
+    );
+    assert.equal(clients[0]!.message, "waited too long: the load of the machine is 3.00, the limit 1");
+    assert.equal(stage.door.waiting, 0);
+  });
+
+  test("looks at the load again every second", async (t) => {
+    const stage = new Stage(t, { ...queue, maxLoad: 1 });
+    stage.load = 3;
+    const client = await stage.arrive("10.0.0.1");
+    stage.load = 0.5;
+    stage.pass(990);
+    await settle();
+    assert.equal(client.fate, "waiting");
+    stage.pass(10);
+    await settle();
+    assert.equal(client.fate, "in");
+  });
+
+  test("who leaves is forgotten, and costs nobody a place", async (t) => {
+    const stage = new Stage(t, { ...queue, connections: 1, waiting: 2 });
+    const first = await stage.arrive("10.0.0.1");
+    const second = await stage.arrive("10.0.0.2");
+    await second.leave();
+    assert.equal(second.fate, "left");
+    assert.equal(stage.door.waiting, 0);
+    const third = await stage.arrive("10.0.0.3");
+    await first.leave();
+    assert.equal(third.fate, "in");
+  });
+
+  test("who is banned while it waits is refused", async (t) => {
+    const stage = new Stage(t, { ...queue, connections: 1 });
+    const first = await stage.arrive("10.0.0.1");
+    const second = await stage.arrive("10.0.0.2");
+    const third = await stage.arrive("10.0.0.3");
+    stage.ban("10.0.0.2", stage.unix + 1_000);
+    await first.leave();
+    assert.deepEqual([second.fate, third.fate], ["banned", "in"]);
+  });
+
+  test("one that has left already does not come in", async (t) => {
+    const stage = new Stage(t, queue);
+    await assert.rejects(stage.door.enter(ip("10.0.0.1"), AbortSignal.abort(new Error("gone"))), /gone/);
+  });
+
+  test("whatever happens: never more inside than may be, nobody lost, and all places free at the end", async (t) => {
+    const steps = fc.array(
+      fc.oneof(
+        fc.record({ do: fc.constant("arrive" as const), source: fc.integer({ min: 1, max: 4 }) }),
+        fc.record({ do: fc.constant("leave" as const), index: fc.nat() }),
+        fc.record({ do: fc.constant("pass" as const), ms: fc.integer({ min: 10, max: 1_500 }) }),
+      ),
+      { minLength: 1, maxLength: 60 },
+    );
+    await fc.assert(
+      fc.asyncProperty(steps, fc.boolean(), async (list, isRated) => {
+        t.mock.timers.reset();
+        const rate = isRated && { rate: parseRate("5/s"), ratePerSource: parseRate("3/s") };
+        const stage = new Stage(t, { ...queue, ...rate, connections: 3, perSource: 2, waiting: 6 });
+        const clients: Client[] = [];
+        const inside = (source?: string) =>
+          clients.filter((one) => one.fate === "in" && (source === undefined || one.source === source));
+        for (const step of list) {
+          if (step.do === "arrive") clients.push(await stage.arrive(`10.0.0.${step.source}`));
+          else if (step.do === "pass") stage.pass(step.ms);
+          else {
+            const there = clients.filter(({ fate }) => fate === "in" || fate === "waiting");
+            const client = there[step.index % Math.max(1, there.length)];
+            await client?.leave();
+            if (client?.fate === "in") client.fate = "done";
+          }
+          await settle();
+          assert.ok(inside().length <= 3);
+          for (const { source, fate } of clients) {
+            assert.ok(inside(source).length <= 2);
+            const isIdle = !isRated && fate === "waiting" && inside().length < 3 && inside(source).length < 2;
+            assert.ok(!isIdle, `${source} waits although there is room`);
+          }
+          assert.equal(stage.slots.taken, inside().length + stage.door.waiting);
+          assert.equal(stage.door.waiting, clients.filter(({ fate }) => fate === "waiting").length);
+        }
+        for (const client of clients.filter(({ fate }) => fate === "waiting")) await client.leave();
+        for (const client of inside()) await client.leave();
+        stage.pass(1_000);
+        for (const source of ["10.1.0.1", "10.1.0.2", "10.1.0.3"]) assert.equal(stage.knock(source), "in");
+        assert.equal(stage.knock("10.1.0.4"), "service_limit");
+      }),
+      { numRuns: 200 },
+    );
+  });
+});

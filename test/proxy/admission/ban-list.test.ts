@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { readIp } from "../../../src/net/ip.ts";
+import { Bans, sourceOf } from "../../../src/proxy/admission/ban-list.ts";
+import { SourceCount } from "../../../src/proxy/admission/per-source-counter.ts";
+
+const ip = (text: string) => readIp(text)!;
+
+suite("Bans", () => {
+  test("hold until their time is over", () => {
+    const bans = new Bans();
+    assert.deepEqual(bans.add(ip("10.0.0.1"), { service: "trap", ipv6Prefix: 64, until: 1_000 }, 0), {
+      source: "10.0.0.1",
+      until: 1_000,
+      service: "trap",
+    });
+    assert.equal(bans.has(ip("10.0.0.1"), 999), true);
+    assert.equal(bans.has(ip("::ffff:10.0.0.1"), 999), true);
+    assert.equal(bans.has(ip("10.0.0.1"), 1_000), false);
+    assert.equal(bans.has(ip("10.0.0.2"), 0), false);
+    assert.equal(bans.has(undefined, 0), false);
+    assert.deepEqual(bans.list(999), [{ source: "10.0.0.1", until: 1_000, service: "trap" }]);
+    assert.deepEqual(bans.list(1_000), []);
+  });
+
+  test("are by prefix where it is IPv6, each by its own", () => {
+    const bans = new Bans();
+    bans.add(ip("fd00:0:0:1::1"), { service: "trap", ipv6Prefix: 64, until: 1_000 }, 0);
+    bans.add(ip("fd00:0:0:2::1"), { service: "trap", ipv6Prefix: 128, until: 1_000 }, 0);
+    assert.equal(bans.has(ip("fd00:0:0:1::9"), 0), true);
+    assert.equal(bans.has(ip("fd00:0:0:2::9"), 0), false);
+    assert.equal(bans.has(ip("fd00:0:0:2::1"), 0), true);
+  });
+
+  test("are bounded: what is over goes first, then the oldest", () => {
+    const bans = new Bans(3);
+    bans.add(ip("10.0.0.1"), { service: "trap", ipv6Prefix: 64, until: 9_000 }, 0);
+    bans.add(ip("10.0.0.2"), { service: "trap", ipv6Prefix: 64, until: 100 }, 0);
+    bans.add(ip("10.0.0.3"), { service: "trap", ipv6Prefix: 64, until: 9_000 }, 0);
+    bans.add(ip("10.0.0.4"), { service: "trap", ipv6Prefix: 64, until: 9_000 }, 500);
+    assert.deepEqual(
+      bans.list(500).map(({ source }) => source),
+      ["10.0.0.1", "10.0.0.3", "10.0.0.4"],
+    );
+    bans.add(ip("10.0.0.5"), { service: "trap", ipv6Prefix: 64, until: 9_000 }, 500);
+    assert.equal(bans.has(ip("10.0.0.1"), 500), false);
+    assert.equal(bans.list(500).length, 3);
+  });
+
+  test("a second ban of a source takes the place of the first", () => {
+    const bans = new Bans(1);
+    bans.add(ip("10.0.0.1"), { service: "trap", ipv6Prefix: 64, until: 100 }, 0);
+    bans.add(ip("10.0.0.1"), { service: "trap", ipv6Prefix: 64, until: 200 }, 50);
+    assert.deepEqual(bans.list(150), [{ source: "10.0.0.1", until: 200, service: "trap" }]);
+  });
+});
+
+suite("SourceCount", () => {
+  test("counts by address, of IPv6 by prefix, and forgets those that have none left", () => {
+    const count = new SourceCount();
+    const key = (text: string) => sourceOf(ip(text), 64);
+    const held = ["10.0.0.1", "::ffff:10.0.0.1", "fd00::1", "fd00::2"].map((text) => count.add(key(text)));
+    assert.equal(count.of("10.0.0.1"), 2);
+    assert.equal(count.of("fd00::/64"), 2);
+    assert.equal(count.of("10.0.0.2"), 0);
+    assert.equal(count.size, 2);
+    for (const one of held) one[Symbol.dispose]();
+    assert.equal(count.size, 0);
+  });
+});

@@ -1,0 +1,127 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import { parseRate } from "../../../src/config/keys/rates.ts";
+import { RateLimit } from "../../../src/proxy/admission/rate-limit.ts";
+import { Bucket } from "../../../src/proxy/admission/token-bucket.ts";
+
+/** How many of `tries` clients of a source get in at `now`. */
+function admitted(limit: RateLimit, source: string, tries: number, now: number): number {
+  return Array.from({ length: tries }, () => {
+    const mayEnter = limit.ask(source, now) === undefined;
+    if (mayEnter) limit.take(source, now);
+    return mayEnter;
+  }).filter(Boolean).length;
+}
+
+suite("Bucket", () => {
+  test("gives what it has at once, then as it fills", () => {
+    const bucket = new Bucket(parseRate("10/m"), 0);
+    for (let taken = 0; taken < 10; taken += 1) bucket.take(0);
+    assert.equal(bucket.waitMs(0), 6_000);
+    assert.equal(bucket.waitMs(5_999), 1);
+    assert.equal(bucket.waitMs(6_000), 0);
+    assert.equal(bucket.isFull(59_999), false);
+    assert.equal(bucket.isFull(60_000), true);
+  });
+
+  test("after the wait that it names there is a token, and in no time more than twice the count", () => {
+    const gaps = fc.array(fc.integer({ min: 0, max: 3_000 }), { minLength: 1, maxLength: 60 });
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 20 }), gaps, (count, pauses) => {
+        const bucket = new Bucket({ count, perMs: 1_000 }, 0);
+        let now = 0;
+        const taken: number[] = [];
+        for (const pause of pauses) {
+          now += pause;
+          const wait = bucket.waitMs(now);
+          if (wait > 0) {
+            assert.equal(bucket.waitMs(now + wait), 0);
+            now += wait;
+          }
+          bucket.take(now);
+          taken.push(now);
+        }
+        for (const from of taken) {
+          assert.ok(taken.filter((at) => at >= from && at <= from + 1_000).length <= 2 * count + 1);
+        }
+      }),
+    );
+  });
+
+  test("a clock that goes back takes nothing away", () => {
+    const bucket = new Bucket(parseRate("1/s"), 10_000);
+    bucket.take(10_000);
+    assert.equal(bucket.waitMs(5_000), 1_000);
+    assert.equal(bucket.waitMs(11_000), 0);
+  });
+});
+
+suite("RateLimit", () => {
+  test("limits a service in all", () => {
+    const limit = new RateLimit({ rate: parseRate("4/s"), perSource: parseRate("100/s") }, 0);
+    assert.equal(admitted(limit, "a", 100, 0), 4);
+    assert.deepEqual(limit.ask("b", 0), { waitMs: 250, limits: "service" });
+    assert.equal(admitted(limit, "b", 100, 500), 2);
+  });
+
+  test("without a rate of its own a source gets half of what there is, and at least one", () => {
+    const limit = new RateLimit({ rate: parseRate("50/s") }, 0);
+    assert.equal(admitted(limit, "a", 1_000, 0), 25);
+    assert.equal(admitted(new RateLimit({ rate: parseRate("1/m") }, 0), "a", 1_000, 0), 1);
+    assert.equal(admitted(new RateLimit({ rate: parseRate("5/m") }, 0), "a", 1_000, 0), 2);
+  });
+
+  test("an abuser never closes the port for others", () => {
+    const limit = new RateLimit({ rate: parseRate("10/s") }, 0);
+    let served = 0;
+    for (let now = 0; now < 60_000; now += 1) {
+      admitted(limit, "abuser", 5, now);
+      if (now % 1_000 === 999) served += admitted(limit, "innocent", 4, now);
+    }
+    assert.equal(served, 60 * 4);
+  });
+
+  test("what a source is refused takes nothing from others", () => {
+    const limit = new RateLimit({ rate: parseRate("10/s"), perSource: parseRate("2/s") }, 0);
+    assert.equal(admitted(limit, "a", 1_000, 0), 2);
+    assert.deepEqual(limit.ask("a", 0), { waitMs: 500, limits: "source" });
+    for (const source of ["b", "c", "d", "e"]) assert.equal(admitted(limit, source, 1_000, 0), 2);
+    assert.deepEqual(limit.ask("f", 0), { waitMs: 100, limits: "service" });
+  });
+
+  test("what the service refuses takes nothing from the source", () => {
+    const limit = new RateLimit({ rate: parseRate("1/s"), perSource: parseRate("1/h") }, 0);
+    assert.equal(admitted(limit, "a", 1, 0), 1);
+    assert.equal(admitted(limit, "b", 50, 0), 0);
+    assert.equal(admitted(limit, "b", 1, 1_000), 1);
+  });
+
+  test("a rate of sources alone limits nobody else", () => {
+    const limit = new RateLimit({ perSource: parseRate("1/s") }, 0);
+    for (let source = 0; source < 1_000; source += 1) assert.equal(admitted(limit, String(source), 3, 0), 1);
+  });
+
+  test("without any rate nobody is refused or remembered", () => {
+    const limit = new RateLimit({}, 0);
+    assert.equal(admitted(limit, "a", 1_000, 0), 1_000);
+    assert.equal(limit.size, 0);
+  });
+
+  test("knows a bounded number of sources, and drops those that were unused for longest", () => {
+    const limit = new RateLimit({ perSource: parseRate("1/h"), mostSources: 1_000 }, 0);
+    for (let source = 0; source < 50_000; source += 1) limit.take(String(source), 0);
+    assert.equal(limit.size, 1_000);
+    assert.equal(admitted(limit, "49999", 1, 0), 0);
+    assert.equal(admitted(limit, "0", 1, 0), 1);
+  });
+
+  test("forgets sources that are owed nothing", () => {
+    const limit = new RateLimit({ perSource: parseRate("1/s") }, 0);
+    for (let source = 0; source < 100; source += 1) limit.take(String(source), 0);
+    for (let source = 0; source < 100; source += 1) limit.take("later", 10_000 + source);
+    assert.equal(limit.size, 97);
+    for (let source = 100; source < 200; source += 1) limit.take(String(source), 20_000);
+    assert.ok(limit.size <= 101, String(limit.size));
+  });
+});

@@ -1,0 +1,283 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import fc from "fast-check";
+import { type Ip, readIp } from "../../src/net/ip.ts";
+import { type Control, type ControlFacts, DataPorts, type DataWay } from "../../src/proxy/data-ports.ts";
+import { randomRuns } from "../support/activation/random.ts";
+
+const ip = (text: string): Ip => readIp(text)!;
+const alice = ip("10.0.0.1");
+const bob = ip("10.0.0.2");
+
+/** Data ports with a clock of the test's, and how many leases were given back. */
+class Stage {
+  now = 0;
+  released = 0;
+  readonly ports: DataPorts = new DataPorts(() => this.now);
+
+  constructor(...ports: number[]) {
+    this.configure(ports);
+  }
+
+  configure(ports: readonly number[]): void {
+    this.ports.configure(ports.map((port) => ({ port })));
+  }
+
+  join(client: Ip, rest: Partial<ControlFacts> = {}): Control {
+    const hold = {
+      signal: new AbortController().signal,
+      [Symbol.dispose]: () => {
+        this.released += 1;
+      },
+    };
+    const facts = { frontAddress: "10.0.0.9", upstreamAddress: "172.17.0.2", localAddress: "172.17.0.1", hold };
+    return this.ports.join({ ips: [client], ...facts, ...rest });
+  }
+}
+
+function told(way: DataWay | undefined): string | undefined {
+  return way && `${way.localAddress} > ${way.host}:${way.port}`;
+}
+
+suite("data ports", () => {
+  test("lead whoever has a control connection, to the same number and from the same address", () => {
+    const stage = new Stage(30_000, 30_001);
+    assert.equal(stage.ports.lead(alice, 30_000), undefined);
+    using _control = stage.join(alice);
+    assert.ok(stage.ports.has(alice));
+    assert.equal(told(stage.ports.lead(alice, 30_001)), "172.17.0.1 > 172.17.0.2:30001");
+    assert.equal(stage.ports.has(bob), false);
+    assert.equal(stage.ports.lead(bob, 30_000), undefined);
+  });
+
+  test("reserve a port once for all addresses of a client that came by a proxy", () => {
+    const stage = new Stage(30_000, 30_001);
+    using proxied = stage.join(alice, { ips: [alice, bob] });
+    const expected = proxied.expect(30_000);
+    assert.equal(expected?.front, 30_000);
+    using _neighbour = stage.join(bob);
+    assert.equal(_neighbour.expect(30_000)?.front, 30_001, "which is kept from others behind the same proxy");
+    assert.equal(told(stage.ports.lead(bob, 30_000)), "172.17.0.1 > 172.17.0.2:30000");
+    assert.equal(proxied.expect(30_000)?.front, 30_000, "which was used once, and is free again under both");
+  });
+
+  test("know an IPv4 client in either notation, and no neighbour within an IPv6 prefix", () => {
+    const stage = new Stage(30_000);
+    using _mapped = stage.join(ip("::ffff:10.0.0.1"));
+    using _six = stage.join(ip("fd00::1"));
+    assert.ok(stage.ports.has(alice));
+    assert.ok(stage.ports.has(ip("fd00:0::1")));
+    assert.equal(stage.ports.has(ip("fd00::2")), false);
+  });
+
+  test("with several control connections of one address the latest counts, until it ends", () => {
+    const stage = new Stage(30_000);
+    using _first = stage.join(alice, { upstreamAddress: "172.17.0.2" });
+    const second = stage.join(alice, { upstreamAddress: "172.17.0.3" });
+    assert.equal(stage.ports.lead(alice, 30_000)?.host, "172.17.0.3");
+    second[Symbol.dispose]();
+    assert.equal(stage.ports.lead(alice, 30_000)?.host, "172.17.0.2");
+  });
+
+  test("lead nobody to a target that went down", () => {
+    const stage = new Stage(30_000);
+    using control = stage.join(alice, { hold: { signal: AbortSignal.abort(), [Symbol.dispose]: () => {} } });
+    control.expect(4_000);
+    assert.equal(stage.ports.has(alice), false);
+    assert.equal(stage.ports.lead(alice, 30_000), undefined);
+  });
+
+  test("hold the target until the control connection and all its data connections are over", () => {
+    const stage = new Stage(30_000);
+    const control = stage.join(alice);
+    const [first, second] = [stage.ports.lead(alice, 30_000)!, stage.ports.lead(alice, 30_000)!];
+    control[Symbol.dispose]();
+    control[Symbol.dispose]();
+    assert.equal(stage.ports.has(alice), false, "no new ones");
+    first[Symbol.dispose]();
+    first[Symbol.dispose]();
+    assert.equal(stage.released, 0);
+    second[Symbol.dispose]();
+    assert.equal(stage.released, 1);
+  });
+
+  test("stay with their control connections when they are others", () => {
+    const stage = new Stage(30_000);
+    using control = stage.join(alice);
+    stage.configure([40_000]);
+    assert.equal(told(stage.ports.lead(alice, 40_000)), "172.17.0.1 > 172.17.0.2:40000");
+    assert.equal(control.expect(1)?.front, 40_000);
+    stage.configure([]);
+    assert.equal(control.expect(1), undefined);
+  });
+});
+
+suite("a reserved data port", () => {
+  test("leads one connection of that client to the port that was meant, and then to its own number", () => {
+    const stage = new Stage(30_000);
+    using control = stage.join(alice);
+    using other = stage.join(bob);
+    assert.equal(control.expect(41_234)?.front, 30_000);
+    assert.equal(other.expect(42_345)?.front, 30_000, "another client is no matter");
+    assert.equal(stage.ports.lead(alice, 30_000)?.port, 41_234);
+    assert.equal(stage.ports.lead(alice, 30_000)?.port, 30_000);
+    assert.equal(stage.ports.lead(bob, 30_000)?.port, 42_345);
+  });
+
+  test("belongs to the control connection that asked, not to the latest", () => {
+    const stage = new Stage(30_000, 30_001);
+    using first = stage.join(alice, { upstreamAddress: "172.17.0.2" });
+    using _second = stage.join(alice, { upstreamAddress: "172.17.0.3" });
+    assert.equal(told(stage.ports.lead(alice, first.expect(41_234)!.front)), "172.17.0.1 > 172.17.0.2:41234");
+  });
+
+  test("has the same number where that is free, and one that was not used just now where it is not", () => {
+    const stage = new Stage(30_000, 30_001, 30_002);
+    using control = stage.join(alice);
+    assert.equal(control.expect(30_002)?.front, 30_002);
+    const fronts = [1, 2, 3].map((port) => {
+      const front = control.expect(port)?.front;
+      if (front !== undefined) stage.ports.lead(alice, front);
+      return front;
+    });
+    assert.deepEqual(fronts, [30_000, 30_001, 30_000]);
+  });
+
+  test("is one at the address that the client knows, if there are any", () => {
+    const stage = new Stage();
+    const told = (frontAddress: string): readonly (number | undefined)[] => {
+      using control = stage.join(alice, { frontAddress });
+      const reserved = [control.expect(5), control.expect(5), control.expect(5)];
+      return reserved.map((one) => one?.front);
+    };
+    stage.ports.configure([
+      { port: 1, address: "10.0.0.9" },
+      { port: 2, address: "fd00::9" },
+      { port: 3, address: "0.0.0.0" },
+      { port: 4, address: "::1" },
+    ]);
+    assert.deepEqual(told("::ffff:10.0.0.9").toSorted(), [1, 3, undefined]);
+    assert.deepEqual(told("fd00::9"), [2, undefined, undefined]);
+    assert.deepEqual(told("10.0.0.8"), [3, undefined, undefined]);
+    assert.equal(new Set(told("fd00::8")).size, 3);
+    stage.ports.configure([{ port: 1, address: "10.0.0.9" }, { port: 2, address: "::" }, { port: 3 }]);
+    assert.deepEqual(told("fd00::8").toSorted(), [2, 3, undefined]);
+    assert.deepEqual(told("10.0.0.8"), [3, undefined, undefined], ":: is for IPv6 alone");
+  });
+
+  test("is free again when it is given back, after a minute, and with its control connection", () => {
+    const stage = new Stage(30_000);
+    const control = stage.join(alice);
+    const reserved = control.expect(1)!;
+    assert.equal(control.expect(2), undefined, "none is free");
+    reserved[Symbol.dispose]();
+    assert.equal(control.expect(3)?.front, 30_000);
+    stage.now = 59_999;
+    assert.equal(control.expect(4), undefined);
+    stage.now = 60_000;
+    assert.equal(stage.ports.lead(alice, 30_000)?.port, 30_000, "too late for what was meant");
+    const late = control.expect(5)!;
+    reserved[Symbol.dispose]();
+    assert.equal(stage.ports.lead(alice, 30_000)?.port, 5, "who gave it back once has no more to say");
+    late[Symbol.dispose]();
+    using other = stage.join(alice);
+    control.expect(6);
+    control[Symbol.dispose]();
+    assert.equal(other.expect(7)?.front, 30_000);
+    assert.equal(control.expect(8), undefined, "it is over");
+  });
+
+  test("is never given to two at a time, and every lease is given back once, whatever happens in which order", (t) => {
+    const step = fc.oneof(
+      fc.record({ do: fc.constant("join" as const), client: fc.nat(2) }),
+      fc.record({ do: fc.constantFrom("end", "expect", "giveBack", "lead", "over"), which: fc.nat(8) }),
+      fc.record({ do: fc.constant("wait" as const), ms: fc.nat(40_000) }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60, size: "max" }), (steps) => {
+        const model = new Model();
+        for (const one of steps) {
+          if (one.do === "join") model.join(one.client);
+          else if (one.do === "wait") model.stage.now += one.ms;
+          else model[one.do](one.which);
+        }
+        model.finish();
+      }),
+      randomRuns(t, 2_000),
+    );
+  });
+});
+
+interface Reserved {
+  readonly control: Control;
+  readonly until: number;
+  readonly port: number;
+  readonly kept: Disposable;
+}
+
+/** What data ports have to do, told in another way. */
+class Model {
+  readonly stage: Stage = new Stage(30_000, 30_001, 30_002);
+  readonly #clients = [alice, bob, ip("fd00::1")];
+  readonly #controls: { readonly client: number; readonly control: Control }[] = [];
+  /** By client and port. */
+  readonly #reserved = new Map<string, Reserved>();
+  readonly #ways: DataWay[] = [];
+  #joined = 0;
+  #lastPort = 0;
+
+  join(client: number): void {
+    this.#joined += 1;
+    this.#controls.push({ client, control: this.stage.join(this.#clients[client]!) });
+  }
+
+  end(which: number): void {
+    const [ended] = this.#controls.splice(which, 1);
+    ended?.control[Symbol.dispose]();
+    for (const [key, { control }] of this.#reserved) if (control === ended?.control) this.#reserved.delete(key);
+  }
+
+  expect(which: number): void {
+    const { client, control } = this.#controls[which] ?? {};
+    if (control === undefined) return;
+    this.#lastPort += 1;
+    const port = this.#lastPort;
+    const kept = control.expect(port);
+    const taken = [30_000, 30_001, 30_002].filter((front) => this.#at(`${client} ${front}`) !== undefined);
+    if (kept === undefined) return assert.equal(taken.length, 3, "none was given although one was free");
+    assert.ok(!taken.includes(kept.front), "it was given to two");
+    this.#reserved.set(`${client} ${kept.front}`, { control, until: this.stage.now + 60_000, port, kept });
+  }
+
+  giveBack(which: number): void {
+    const [key, reserved] = [...this.#reserved][which] ?? [];
+    reserved?.kept[Symbol.dispose]();
+    if (key !== undefined) this.#reserved.delete(key);
+  }
+
+  lead(which: number): void {
+    const [client, front] = [which % 3, 30_000 + Math.floor(which / 3)];
+    const way = this.stage.ports.lead(this.#clients[client]!, front);
+    const mayCome = this.#controls.some((one) => one.client === client);
+    assert.equal(way?.port, mayCome ? (this.#at(`${client} ${front}`)?.port ?? front) : undefined);
+    this.#reserved.delete(`${client} ${front}`);
+    if (way !== undefined) this.#ways.push(way);
+  }
+
+  over(which: number): void {
+    this.#ways.splice(which, 1)[0]?.[Symbol.dispose]();
+  }
+
+  finish(): void {
+    for (const { control } of this.#controls) control[Symbol.dispose]();
+    const isHeld = this.#ways.length > 0;
+    assert.ok(isHeld || this.stage.released === this.#joined);
+    for (const way of this.#ways) way[Symbol.dispose]();
+    assert.equal(this.stage.released, this.#joined);
+  }
+
+  #at(key: string): Reserved | undefined {
+    const reserved = this.#reserved.get(key);
+    return reserved !== undefined && reserved.until > this.stage.now ? reserved : undefined;
+  }
+}

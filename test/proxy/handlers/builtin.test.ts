@@ -1,0 +1,102 @@
+/** The builtins, each spoken to over a real socket. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { Builtin, daytime, lines, time } from "../../../src/proxy/handlers/builtin.ts";
+import { connecting, eventually, PeerServer } from "../../support/net/tcp.ts";
+import { DirectFront } from "../../support/proxy/listener.ts";
+
+suite("a builtin", () => {
+  test("echo sends back what it receives, until the client has said all", async () => {
+    await using front = await DirectFront.open(new Builtin("echo"));
+    using peer = front.connect();
+    const words = Buffer.alloc(300_000, "echo");
+    peer.end(words);
+    assert.equal(await peer.ends(), "ended");
+    assert.ok(peer.data.equals(words));
+    const [report] = await front.reported(1);
+    const { outcome, end, bytesIn, bytesOut } = report ?? assert.fail();
+    assert.deepEqual(
+      { outcome, end, bytesIn, bytesOut },
+      { outcome: "served", end: "clean", bytesIn: 300_000, bytesOut: 300_000 },
+    );
+    assert.deepEqual(front.traffic.meter, { in: 300_000, out: 300_000 });
+  });
+
+  test("discard takes everything and says nothing", async () => {
+    await using front = await DirectFront.open(new Builtin("discard"));
+    using peer = front.connect();
+    peer.end(Buffer.alloc(300_000));
+    assert.equal(await peer.ends(), "ended");
+    assert.equal(peer.received, 0);
+    assert.equal((await front.reported(1))[0]?.bytesIn, 300_000);
+  });
+
+  for (const name of ["echo", "discard", "chargen"] as const) {
+    test(`${name} ends with a client that has ended while it waited`, async () => {
+      await using server = await PeerServer.open();
+      using peer = connecting(server.port);
+      peer.end();
+      const { socket } = await server.accepted();
+      await eventually("its end is known", () => socket.readableEnded);
+      const served = new Builtin(name).serve({ socket, meters: [], opened: () => {} });
+      assert.equal(await peer.ends(), "ended");
+      assert.equal(peer.received, 0);
+      assert.equal((await served).outcome, "served");
+    });
+  }
+
+  test("daytime tells the time and ends, also to a client that talks", async () => {
+    await using front = await DirectFront.open(new Builtin("daytime"));
+    using peer = front.connect();
+    peer.send("what time is it?");
+    assert.equal(await peer.ends(), "ended");
+    assert.match(peer.text, /^\d\d [A-Z]{3} \d{4} \d\d:\d\d:\d\d \S+\r\n$/);
+    peer.end();
+    assert.equal((await front.reported(1))[0]?.outcome, "served");
+  });
+
+  test("time sends four bytes", async () => {
+    await using front = await DirectFront.open(new Builtin("time"));
+    using peer = front.connect();
+    assert.equal(await peer.ends(), "ended");
+    const seconds = peer.data.readUInt32BE() - 2_208_988_800;
+    assert.equal(peer.received, 4);
+    assert.ok(Math.abs(seconds - Date.now() / 1000) < 60, String(seconds));
+  });
+
+  test("chargen sends lines as long as somebody reads", async () => {
+    await using front = await DirectFront.open(new Builtin("chargen"));
+    using peer = front.connect();
+    await peer.receives(1_000_000);
+    const [first, second] = peer.text.split("\r\n");
+    assert.deepEqual([first?.length, first?.[0], second?.length, second?.[0]], [72, " ", 72, "!"]);
+    peer.reset();
+    assert.equal((await front.reported(1))[0]?.end, "client_reset");
+  });
+
+  test("a client that leaves with a reset is told as such", async () => {
+    await using front = await DirectFront.open(new Builtin("echo"));
+    using peer = front.connect();
+    peer.send("word");
+    await peer.receives(4);
+    assert.equal(front.traffic.active, 1);
+    peer.reset();
+    assert.equal((await front.reported(1))[0]?.end, "client_reset");
+    assert.equal(front.traffic.active, 0);
+  });
+
+  test("writes times as RFC 867 suggests and RFC 868 says", () => {
+    assert.match(daytime(new Date(Date.UTC(2026, 10, 22, 7, 2, 9))), /^2[12] NOV 2026 \d\d:\d\d:09 \S+$/);
+    assert.deepEqual(time(new Date(0)), Buffer.from([0x83, 0xaa, 0x7e, 0x80]));
+    // 6:28:16 UTC on 7 February 2036.
+    assert.deepEqual(time(new Date(Date.UTC(2036, 1, 7, 6, 28, 16))), Buffer.alloc(4));
+  });
+
+  test("chargen's lines begin again after the last printable character", () => {
+    const firsts = lines()
+      .take(96)
+      .map((line) => line[0])
+      .toArray();
+    assert.deepEqual([firsts[0], firsts[94], firsts[95]], [" ", "~", " "]);
+  });
+});

@@ -1,0 +1,74 @@
+/** Clients of a target that gets another address while they are being connected to it. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { TargetError } from "../../src/errors.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { countDialling, deafPort, eventually, PeerServer } from "../support/net/tcp.ts";
+import { Front } from "../support/proxy/listener.ts";
+
+checkLeaks();
+
+const NEW = "127.0.0.2";
+/** Less than a dial may take. */
+const SOON_MS = 5_000;
+const noRoute = new TargetError("no_route", "it has no address on any network");
+
+/** A server that says its name, and sends back what it gets. */
+async function named(name: string, host: string, port = 0): Promise<PeerServer> {
+  return PeerServer.open({ host, port, onPeer: (peer) => peer.send(name) });
+}
+
+/** The target is up, and found so. */
+async function ready(front: Front): Promise<void> {
+  front.target.comeUp();
+  await front.becomes("ready");
+}
+
+suite("A client of a target that moves", () => {
+  test("is connected at the new address while a dial to the old one is under way", async () => {
+    await using old = await deafPort();
+    await using _server = await named("target", NEW, old.port);
+    await using front = await Front.open({ upstream: old.port });
+    await ready(front);
+    using client = await front.client();
+    await eventually("the dial is under way", () => countDialling(old.port) > 0);
+    front.target.host = NEW;
+    front.target.moveTo(NEW);
+    await eventually("the target answers", () => client.text === "target", SOON_MS);
+  });
+
+  test("is connected at the new address when it comes before the move is known", async () => {
+    await using stranger = await named("stranger", "127.0.0.1");
+    await using _server = await named("target", NEW, stranger.port);
+    await using front = await Front.open({ upstream: stranger.port });
+    await ready(front);
+    const news = Promise.withResolvers<void>();
+    front.target.news = news.promise;
+    front.target.host = NEW;
+    front.target.moveTo(NEW);
+    using client = await front.client();
+    // As long as a dial on this machine takes.
+    await eventually("it has a lease", () => front.activator.view.held === 1);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    news.resolve();
+    await eventually("the target answers", () => client.text === "target", SOON_MS);
+    assert.equal(stranger.peers.length, 0);
+  });
+
+  test("waits when the target has no address at the moment of the dial", async () => {
+    await using stranger = await named("stranger", "127.0.0.1");
+    await using _server = await named("target", NEW, stranger.port);
+    await using front = await Front.open({ upstream: stranger.port, pace: 1 });
+    await ready(front);
+    const place = await front.pace.enter(new AbortController().signal);
+    using client = await front.client();
+    await eventually("it has a lease", () => front.activator.view.held === 1);
+    front.target.moveTo("", noRoute);
+    await front.activator.looked(new AbortController().signal);
+    place[Symbol.dispose]();
+    front.target.host = NEW;
+    front.target.moveTo(NEW);
+    await eventually("the target answers", () => client.text === "target", SOON_MS);
+    assert.equal(stranger.peers.length, 0);
+  });
+});

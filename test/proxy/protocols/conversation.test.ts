@@ -1,0 +1,60 @@
+/** What every protocol may rely on, between real sockets. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { TargetError } from "../../../src/errors.ts";
+import type { Conversation, Protocol, Waiter } from "../../../src/proxy/protocols/protocol.ts";
+import { silence } from "../../../src/proxy/protocols/raw.ts";
+import { checkLeaks } from "../../support/leaks.ts";
+import { eventually, PeerServer } from "../../support/net/tcp.ts";
+import { Front } from "../../support/proxy/listener.ts";
+
+checkLeaks();
+
+function speaking(conversation: (waiter: Waiter) => Partial<Conversation>): Protocol {
+  return { meet: (waiter) => ({ ...silence, ...conversation(waiter) }) };
+}
+
+suite("a protocol", () => {
+  test("greets who waits, and its last words end the connection in good order", async () => {
+    const said: string[] = [];
+    const protocol = speaking(({ socket, progress }) => {
+      socket.write(`220-${progress.service} is ${progress.state}\r\n`);
+      return {
+        refuse: async (reason) => Buffer.from(`421 ${(reason as Error).name}\r\n`),
+        [Symbol.dispose]: () => void said.push("disposed"),
+      };
+    });
+    await using server = await PeerServer.open();
+    await using front = await Front.open({ upstream: server.port, protocol });
+    using client = await front.client();
+    await eventually("it is greeted", () => client.text === "220-web is asleep\r\n");
+    // Unread bytes would make a reset of the end.
+    client.send("USER anonymous\r\n");
+    await front.starting();
+    front.target.failStart(new TargetError("missing", "there is no container fake"));
+    assert.equal(await client.ends(), "ended");
+    assert.match(client.text, /^220-web is asleep\r\n421 StartFailedError\r\n$/);
+    assert.deepEqual(said, ["disposed"]);
+    client.end();
+    assert.equal((await front.reported(1))[0]?.outcome, "start_failed");
+  });
+
+  test("may serve a client by itself, when the target is ready", async () => {
+    const protocol = speaking(({ socket }) => ({
+      ready: async () => {
+        socket.end("come again\n");
+        return { outcome: "served", end: "page" };
+      },
+    }));
+    await using server = await PeerServer.open();
+    await using front = await Front.open({ upstream: server.port, protocol });
+    using client = await front.client();
+    await front.start();
+    assert.equal(await client.ends(), "ended");
+    assert.equal(client.text, "come again\n");
+    const [report] = await front.reported(1);
+    assert.deepEqual([report?.outcome, report?.end], ["served", "page"]);
+    assert.equal(front.activator.view.held, 1, "for who comes again");
+    await eventually("nobody holds the target", () => front.activator.view.held === 0);
+  });
+});

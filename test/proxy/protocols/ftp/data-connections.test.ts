@@ -1,0 +1,370 @@
+/** Data connections, between real sockets. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { ExitedError } from "../../../../src/activation/errors.ts";
+import { Slots } from "../../../../src/proxy/admission/slots.ts";
+import type { Control } from "../../../../src/proxy/data-ports.ts";
+import { KIB, payload } from "../../../bench/payload.ts";
+import { checkLeaks } from "../../../support/leaks.ts";
+import { connecting, eventually, PeerServer } from "../../../support/net/tcp.ts";
+import { Call, connectingFrom } from "../../../support/proxy/ftp-call.ts";
+
+checkLeaks();
+
+/** Control of a service whose one data port is led by what the test does. */
+function controlOf(
+  front: number | undefined,
+): Control & { hasPorts: boolean; readonly expected: number[]; disposed: number } {
+  const forget = (): void => {
+    control.disposed += 1;
+  };
+  const control = {
+    hasPorts: true,
+    expected: [] as number[],
+    disposed: 0,
+    expect: (targetPort: number) => {
+      control.expected.push(targetPort);
+      return front === undefined ? undefined : { front, [Symbol.dispose]: forget };
+    },
+    [Symbol.dispose]: () => {},
+  };
+  return control;
+}
+
+suite("passive mode", () => {
+  test("leads to the server at the port that it told, whatever address it told", async () => {
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    const told = await call.exchange("PASV", `227 ok (203,0,113,9,${data.port >> 8},${data.port & 255})`);
+    const [, high, low] = /^227 ok \(127,0,0,1,(\d+),(\d+)\)$/.exec(told) ?? [];
+    using client = connecting(Number(high) * 256 + Number(low));
+    const server = await data.accepted();
+    client.end(payload(300 * KIB));
+    assert.equal(await server.ends(), "ended");
+    assert.ok(server.data.equals(payload(300 * KIB)));
+    server.end("thanks");
+    assert.equal(await client.ends(), "ended");
+    assert.equal(client.text, "thanks");
+    assert.ok(call.meter.in >= 300 * KIB);
+  });
+
+  test("tells the public address", async () => {
+    await using call = await Call.open({ publicAddress: { family: "ipv4", bytes: [198, 51, 100, 1] } });
+    assert.match(await call.exchange("PASV", "227 ok (10,0,0,1,4,0)"), /^227 ok \(198,51,100,1,\d+,\d+\)$/);
+  });
+
+  test("takes one connection, and of the client's address alone", async () => {
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    const port = await call.passive(data.port);
+    using stranger = connectingFrom("127.0.0.2", port);
+    assert.equal(await stranger.ends(), "ECONNRESET");
+    using client = connecting(port);
+    const server = await data.accepted();
+    using second = connecting(port);
+    assert.match(await second.ends(), /ECONNREFUSED|ECONNRESET/);
+    client.end("x");
+    await eventually("it is led on", () => server.text === "x");
+    assert.equal(data.peers.length, 1);
+    server.end();
+  });
+
+  test("what nobody came to is closed by the next one, and after a minute", async (t) => {
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const first = await call.passive(data.port);
+    const second = await call.passive(data.port);
+    using early = connecting(first);
+    assert.equal(await early.ends(), "ECONNREFUSED");
+    assert.equal(call.slots.taken, 1);
+    t.mock.timers.tick(59_999);
+    assert.equal(call.slots.taken, 1);
+    t.mock.timers.tick(1);
+    assert.equal(call.slots.taken, 0);
+    using late = connecting(second);
+    assert.equal(await late.ends(), "ECONNREFUSED");
+  });
+
+  test("one that leads nowhere is reset", async () => {
+    await using call = await Call.open();
+    const data = await PeerServer.open();
+    const { port } = data;
+    await data[Symbol.asyncDispose]();
+    using client = connecting(await call.passive(port));
+    assert.equal(await client.ends(), "ECONNRESET");
+    await eventually("its place is free", () => call.slots.taken === 0);
+    assert.deepEqual(call.warnings, ["ftp.data_failed"]);
+  });
+
+  test("without places, or with too many transfers, it is answered 425", async () => {
+    await using full = await Call.open({ slots: new Slots({ limit: 0, what: "slots" }) });
+    assert.equal(await full.exchange("EPSV", "229 ok (|||5000|)"), "425 No data connection can be had now.");
+    assert.equal(await full.exchange("EPRT |1|127.0.0.1|5000|", "501 what"), "425 No data connection can be had now.");
+
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    using clients = new DisposableStack();
+    for (let count = 0; count < 8; count += 1) {
+      clients.use(connecting(await call.passive(data.port)));
+      await data.accepted();
+    }
+    assert.equal(await call.exchange("PASV", "227 ok (1,2,3,4,5,6)"), "425 No data connection can be had now.");
+  });
+
+  test("a reset stays a reset, in both directions", async () => {
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    for (const who of ["client", "server"] as const) {
+      using client = connecting(await call.passive(data.port));
+      using server = await data.accepted();
+      (who === "client" ? client : server).send("half");
+      const other = who === "client" ? server : client;
+      await eventually("it has arrived", () => other.text === "half");
+      (who === "client" ? client : server).reset();
+      assert.equal(await other.ends(), "ECONNRESET");
+    }
+  });
+});
+
+suite("active mode", () => {
+  test("leads the server's connection to the client, and takes no other", async () => {
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    const port = await call.active(data.port);
+    assert.notEqual(port, data.port);
+    using stranger = connectingFrom("127.0.0.2", port);
+    assert.equal(await stranger.ends(), "ECONNRESET");
+    using server = connecting(port);
+    server.end("listing");
+    const client = await data.accepted();
+    assert.equal(await client.ends(), "ended");
+    assert.equal(client.text, "listing");
+    client.end();
+    assert.equal(await server.ends(), "ended");
+    assert.equal(call.meter.out, "220 hello\r\n200 ok\r\nlisting".length);
+  });
+
+  test("leads nobody to a proxy, whoever it speaks for", async () => {
+    await using call = await Call.open({ peer: { address: "198.51.100.7", port: 4_444 } });
+    for (const own of ["127.0.0.1", "198.51.100.7"]) {
+      const told = await call.exchange(`EPRT |1|${own}|2000|`, "500 what");
+      assert.equal(told, "502 EPRT cannot be used here: use EPSV or PASV.", own);
+    }
+    assert.equal(call.server.text, "EPRT\r\nEPRT\r\n");
+    assert.equal(call.slots.taken, 0);
+  });
+
+  test("a client that is not there is a reset for the server", async () => {
+    await using call = await Call.open();
+    const data = await PeerServer.open();
+    const { port } = data;
+    await data[Symbol.asyncDispose]();
+    using server = connecting(await call.active(port));
+    assert.equal(await server.ends(), "ECONNRESET");
+    assert.deepEqual(call.warnings, ["ftp.data_failed"]);
+  });
+
+  test("a client that refuses is refused to the server before the transfer begins, and reported once", async () => {
+    await using call = await Call.open();
+    const data = await PeerServer.open();
+    const { port } = data;
+    await data[Symbol.asyncDispose]();
+    for (const verb of ["LIST", "STOR a"]) {
+      const near = await call.active(port);
+      const before = call.server.received;
+      call.client.send(`${verb}\r\nNOOP\r\n`);
+      await call.server.receives(before + verb.length + 8);
+      using server = connecting(near);
+      assert.equal(await server.ends(), "ECONNREFUSED");
+      assert.equal(call.slots.taken, 0);
+    }
+    assert.deepEqual(call.warnings, ["ftp.data_failed"]);
+  });
+
+  test("the client is connected once, before the server hears of the transfer", async () => {
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    const near = await call.active(data.port);
+    assert.equal(data.peers.length, 0);
+    assert.equal(await call.exchange("RETR a", "150 here"), "150 here");
+    const client = await data.accepted();
+    using server = connecting(near);
+    server.end("content");
+    assert.equal(await client.ends(), "ended");
+    assert.equal(client.text, "content");
+    client.end();
+    assert.equal(await server.ends(), "ended");
+    assert.equal(data.peers.length, 1);
+  });
+
+  test("a transfer that the server refuses resets the client's connection; the next one makes another", async () => {
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    const near = await call.active(data.port);
+    await call.exchange("RETR a", "550 no such file");
+    assert.equal(await (await data.accepted()).ends(), "ECONNRESET");
+    await call.exchange("RETR b", "150 here");
+    const client = await data.accepted();
+    using server = connecting(near);
+    server.end("b");
+    assert.equal(await client.ends(), "ended");
+    assert.equal(client.text, "b");
+  });
+
+  test("a connection that the client resets before the server connects is a reset for the server", async () => {
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    const near = await call.active(data.port);
+    await call.exchange("STOR a", "150 here");
+    const client = await data.accepted();
+    client.reset();
+    await client.closes();
+    using server = connecting(near);
+    assert.equal(await server.ends(), "ECONNRESET");
+  });
+
+  test("a connection that was made for a server that never connects ends with the next command for data", async () => {
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    await call.active(data.port);
+    await call.exchange("RETR a", "226 done");
+    const client = await data.accepted();
+    assert.equal(client.fate, "open");
+    await call.exchange("EPRT |1|127.0.0.1|5000|", "200 ok");
+    assert.equal(await client.ends(), "ECONNRESET");
+  });
+
+  test("what the server refused is not listened for", async () => {
+    await using call = await Call.open();
+    await call.exchange("EPRT |1|127.0.0.1|5000|", "500 no");
+    assert.equal(call.slots.taken, 0);
+  });
+});
+
+suite("the end of the control connection", () => {
+  test("waits for the transfers that are running, and for no others", async () => {
+    await using call = await Call.open();
+    await using data = await PeerServer.open();
+    using client = connecting(await call.passive(data.port));
+    const server = await data.accepted();
+    const unused = await call.passive(data.port);
+    call.client.end();
+    call.server.end();
+    await eventually("the control connection is over", () => call.client.fate === "ended");
+    await eventually("nothing is listened for", () => call.slots.taken === 1);
+    using late = connecting(unused);
+    assert.equal(await late.ends(), "ECONNREFUSED");
+    assert.equal(call.end, undefined);
+    server.end(payload(100 * KIB));
+    client.end();
+    assert.equal(await client.ends(), "ended");
+    assert.equal(client.received, 100 * KIB);
+    assert.equal(await call.ends(), "clean");
+    assert.equal(call.slots.taken, 0);
+  });
+
+  test("when the target is lost, what it had sent still arrives; when it must go, all is reset", async () => {
+    for (const reason of [new ExitedError("ftp", { code: 1 }), new Error("drained")]) {
+      await using call = await Call.open();
+      await using data = await PeerServer.open();
+      using client = connecting(await call.passive(data.port));
+      const server = await data.accepted();
+      server.send("last words");
+      await eventually("they have arrived", () => client.text === "last words");
+      call.lost.abort(reason);
+      if (reason instanceof ExitedError) server.reset();
+      assert.equal(await client.ends(), "ECONNRESET");
+      call.client.reset();
+      call.server.reset();
+      await call.ends();
+    }
+  });
+});
+
+suite("with data ports", () => {
+  test("the client is told one of them, and nothing is listened for beside", async () => {
+    const control = controlOf(30_004);
+    await using call = await Call.open({ control });
+    assert.match(await call.exchange("PASV", "227 ok (10,0,0,1,4,0)"), /^227 ok \(127,0,0,1,117,52\)$/);
+    assert.equal(await call.exchange("EPSV", "229 ok (|||1025|)"), "229 ok (|||30004|)");
+    assert.deepEqual(control.expected, [1024, 1025]);
+    assert.equal(control.disposed, 1);
+    assert.equal(call.slots.taken, 0);
+    call.client.reset();
+    await call.ends();
+    assert.equal(control.disposed, 2);
+  });
+
+  test("when none is free, it is answered 425", async () => {
+    await using call = await Call.open({ control: controlOf(undefined) });
+    assert.equal(await call.exchange("PASV", "227 ok (10,0,0,1,4,0)"), "425 No data connection can be had now.");
+  });
+
+  test("when a reload has taken them away, ports of the moment take their place", async () => {
+    const control = controlOf(30_000);
+    await using call = await Call.open({ control });
+    assert.equal(await call.passive(1_024), 30_000);
+    control.hasPorts = false;
+    await using data = await PeerServer.open();
+    using client = connecting(await call.passive(data.port));
+    client.end("whole");
+    assert.equal(await (await data.accepted()).ends(), "ended");
+    assert.deepEqual(control.expected, [1_024]);
+  });
+
+  test("nobody is warned of AUTH TLS", async () => {
+    await using call = await Call.open({ control: controlOf(30_000) });
+    await call.exchange("AUTH TLS", "234 go on");
+    assert.deepEqual(call.warnings, []);
+  });
+});
+
+suite("AUTH", () => {
+  test("what follows passes untouched, and what the client sent behind it is not lost", async () => {
+    await using call = await Call.open();
+    call.client.send("AUTH TLS\r\n\x16\x03\x01hello, no line");
+    await eventually("the server is asked", () => call.server.text === "AUTH TLS\r\n");
+    call.server.send("234 go on\r\n\x16\x03\x03227 (1,2,3,4,5,6)");
+    await eventually("the server has all", () => call.server.text.endsWith("\r\n\x16\x03\x01hello, no line"));
+    await eventually("the client has all", () => call.client.text.endsWith("go on\r\n\x16\x03\x03227 (1,2,3,4,5,6)"));
+    assert.deepEqual(call.warnings, ["ftp.encrypted"]);
+  });
+
+  test("a client that ends behind it is told the reply", async () => {
+    await using call = await Call.open();
+    call.client.end("AUTH TLS\r\nQUIT\r\n");
+    await eventually("the server is asked", () => call.server.text === "AUTH TLS\r\n");
+    call.server.send("500 no\r\n");
+    assert.equal(await call.server.ends(), "ended");
+    assert.equal(call.server.text, "AUTH TLS\r\nQUIT\r\n");
+    call.server.end("221 bye\r\n");
+    assert.equal(await call.client.ends(), "ended");
+    assert.equal(call.client.text, "220 hello\r\n500 no\r\n221 bye\r\n");
+    assert.equal(await call.ends(), "clean");
+  });
+
+  test("a server that goes meanwhile ends it", async () => {
+    await using call = await Call.open();
+    call.client.send("AUTH TLS\r\nNOOP\r\n");
+    await eventually("the server is asked", () => call.server.text === "AUTH TLS\r\n");
+    call.server.reset();
+    assert.equal(await call.client.ends(), "ECONNRESET");
+    assert.equal(await call.ends(), "upstream_reset");
+  });
+});
+
+test("a client that never ends its line, or never reads its replies, costs a bounded memory", async () => {
+  await using call = await Call.open();
+  call.server.pause();
+  call.client.flood(Buffer.alloc(64 * KIB, "x"));
+  let before = -1;
+  await eventually("it is held back", async () => {
+    const stands = call.meter.in === before && before > 0;
+    before = call.meter.in;
+    await new Promise((turn) => setTimeout(turn, 100));
+    return stands;
+  });
+  const sent = call.meter.in;
+  assert.ok(sent < 64 * 1024 * KIB, `${sent} bytes were taken`);
+});

@@ -1,0 +1,144 @@
+/** HTTP between real sockets: who is held, who is told what when it was in vain. */
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { TargetError } from "../../../../src/errors.ts";
+import { Http } from "../../../../src/proxy/protocols/http/http.ts";
+import { checkLeaks } from "../../../support/leaks.ts";
+import { eventually, type Peer, PeerServer } from "../../../support/net/tcp.ts";
+import { type Answer, answerOf, navigation } from "../../../support/proxy/browser.ts";
+import { Front } from "../../../support/proxy/listener.ts";
+
+checkLeaks();
+
+const API = "GET /api HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
+
+async function answerTo(client: Peer): Promise<Answer> {
+  assert.equal(await client.ends(), "ended");
+  const answer = answerOf(client.data);
+  assert.ok(answer, `an answer: ${client.text}`);
+  return answer;
+}
+
+/** A front whose target fails to start once the clients have said what they say. */
+async function refused(...words: readonly string[]): Promise<{ peers: Peer[]; front: Front } & AsyncDisposable> {
+  const front = await Front.open({ upstream: 1, protocol: new Http() });
+  const peers = await front.clients(words.length);
+  for (const [index, peer] of peers.entries()) {
+    if (words[index] !== "") peer.send(words[index] ?? "");
+    await eventually(
+      "it has arrived",
+      () => front.accepted[index]?.bytesRead === Buffer.byteLength(words[index] ?? ""),
+    );
+  }
+  await front.starting();
+  front.target.lines = ["password=secret"];
+  front.target.failStart(new TargetError("failed", "no such file /var/lib/docker/overlay2/0123456789ab"));
+  return {
+    peers,
+    front,
+    [Symbol.asyncDispose]: async () => {
+      for (const peer of peers) peer[Symbol.dispose]();
+      await front[Symbol.asyncDispose]();
+    },
+  };
+}
+
+suite("HTTP while the target starts", () => {
+  test("is held without a word, and reaches the target as it was sent", async () => {
+    await using server = await PeerServer.open();
+    await using front = await Front.open({ upstream: server.port, protocol: new Http() });
+    using client = await front.client();
+    const request = `POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello${navigation("/next")}`;
+    client.send(request);
+    await front.start();
+    const upstream = await server.accepted();
+    await upstream.receives(request.length);
+    assert.equal(upstream.text, request);
+    assert.equal(client.received, 0);
+    upstream.end("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    client.end();
+    assert.equal(await client.ends(), "ended");
+    assert.equal((await front.reported(1))[0]?.outcome, "relayed");
+  });
+});
+
+suite("HTTP whose target does not start", () => {
+  test("is answered 503, with the time to come again, and nothing of what is inside", async () => {
+    await using all = await refused(API);
+    const { status, fields, body, isWhole } = await answerTo(all.peers[0]!);
+    assert.equal(status, "HTTP/1.1 503 Service Unavailable");
+    assert.equal(fields.get("retry-after"), "1", "the cooldown after one failed start");
+    assert.equal(fields.get("cache-control"), "no-store");
+    assert.equal(fields.get("connection"), "close");
+    assert.equal(fields.get("content-type"), "text/plain; charset=utf-8");
+    assert.equal(isWhole, true);
+    assert.equal(body, "Service unavailable. It could not be started. Try again in 1 s.\n");
+    assert.equal((await all.front.reported(1))[0]?.outcome, "start_failed");
+  });
+
+  test("is told to browsers as a page", async () => {
+    await using all = await refused(navigation());
+    const { status, fields, body, isWhole } = await answerTo(all.peers[0]!);
+    assert.match(status, / 503 /);
+    assert.equal(fields.get("content-type"), "text/html; charset=utf-8");
+    assert.match(fields.get("content-security-policy") ?? "", /^default-src 'none'/);
+    assert.doesNotMatch(fields.get("content-security-policy") ?? "", /sandbox/);
+    assert.equal(isWhole, true);
+    assert.match(
+      body,
+      /web is not available.*It could not be started\. Try again in 1 s\..*<a href="">Try again<\/a>/s,
+    );
+    assert.doesNotMatch(body, /overlay2|secret|http-equiv|reload/);
+  });
+
+  test("has no body for HEAD, also where the head is not whole", async () => {
+    await using all = await refused(API.replace("GET", "HEAD"), "HEAD / HTTP/1.1\r\nHost:");
+    for (const peer of all.peers) {
+      const { status, fields, body } = await answerTo(peer);
+      assert.match(status, / 503 /);
+      assert.ok(Number(fields.get("content-length")) > 0);
+      assert.equal(body, "");
+    }
+  });
+
+  test("is answered to what has begun, is cut off, or never ends", async () => {
+    const endless = `GET /${"a".repeat(70_000)}`;
+    const upload = `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n${"x".repeat(2_000)}`;
+    await using all = await refused("GET / HTTP/1.1\r\nHost: a", upload);
+    for (const peer of all.peers)
+      assert.equal((await answerTo(peer)).fields.get("content-type"), "text/plain; charset=utf-8");
+    await using front = await Front.open({ upstream: 1, protocol: new Http() });
+    using client = await front.client();
+    await front.starting();
+    front.target.failStart(new TargetError("failed", "no"));
+    client.send(endless);
+    assert.match((await answerTo(client)).status, / 503 /);
+  });
+
+  test("is answered to clients that come while it cools down, and ask a moment after", async () => {
+    await using front = await Front.open({ upstream: 1, protocol: new Http() });
+    using first = await front.client();
+    await front.starting();
+    front.target.failStart(new TargetError("failed", "no"));
+    first.send(API);
+    assert.match((await answerTo(first)).body, /It could not be started/);
+    using second = await front.client();
+    await front.reported(2);
+    second.send(API);
+    assert.match((await answerTo(second)).body, /It failed to start a moment ago\. Try again in \d s\./);
+  });
+
+  test("is no answer for who said nothing, or speaks something else: the connection ends in good order", async () => {
+    const tls = "\x16\x03\x01\x02\x00\x01\x00";
+    await using all = await refused("", tls, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "SSH-2.0-x\r\n", "HELO a b\r\n");
+    for (const peer of all.peers) {
+      assert.equal(await peer.ends(), "ended");
+      assert.equal(peer.received, 0);
+    }
+  });
+
+  test("reaches many at a time: more than may take their time", async () => {
+    await using all = await refused(...Array.from({ length: 90 }, () => API));
+    for (const peer of all.peers) assert.match((await answerTo(peer)).status, / 503 /);
+  });
+});

@@ -1,0 +1,88 @@
+/** A dependency of which a test says when it is there, when it fails and when it goes down. */
+import type { Dependency, Hold } from "../../../src/activation/dependency-leases.ts";
+
+/** Knows whether it was given back, and how often. */
+export class FakeHold implements Hold {
+  readonly #cut = new AbortController();
+  disposals = 0;
+
+  get signal(): AbortSignal {
+    return this.#cut.signal;
+  }
+
+  get isHeld(): boolean {
+    return this.disposals === 0 && !this.#cut.signal.aborted;
+  }
+
+  /** The dependency went down under it. */
+  cut(reason: Error): void {
+    this.#cut.abort(reason);
+  }
+
+  [Symbol.dispose](): void {
+    this.disposals += 1;
+  }
+}
+
+/** One claim or join, open until the test answers it. */
+export class Ask {
+  readonly signal: AbortSignal;
+  readonly hold: FakeHold = new FakeHold();
+  readonly #answer = Promise.withResolvers<Hold>();
+
+  /** @param isStubborn it takes no notice of its signal */
+  constructor(signal: AbortSignal, isStubborn: boolean) {
+    this.signal = signal;
+    if (isStubborn) return;
+    if (signal.aborted) this.fail(signal.reason);
+    signal.addEventListener("abort", () => this.fail(signal.reason), { once: true });
+  }
+
+  get promise(): Promise<Hold> {
+    return this.#answer.promise;
+  }
+
+  grant(): FakeHold {
+    this.#answer.resolve(this.hold);
+    return this.hold;
+  }
+
+  fail(error: unknown): void {
+    this.#answer.reject(error);
+  }
+}
+
+export class FakeDependency implements Dependency {
+  readonly name: string;
+  readonly claims: Ask[] = [];
+  readonly joins: Ask[] = [];
+  /** Answers come even when nobody wants them any more. */
+  isStubborn = false;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** How many of its holds keep it up at this moment. Only those that were granted count. */
+  get held(): number {
+    return this.#granted.filter((hold) => hold.isHeld).length;
+  }
+
+  readonly #granted: FakeHold[] = [];
+
+  claim(signal: AbortSignal): Promise<Hold> {
+    return this.#ask(this.claims, signal);
+  }
+
+  join(signal: AbortSignal): Promise<Hold> {
+    return this.#ask(this.joins, signal);
+  }
+
+  async #ask(asks: Ask[], signal: AbortSignal): Promise<Hold> {
+    const ask = new Ask(signal, this.isStubborn);
+    asks.push(ask);
+    const hold = await ask.promise;
+    this.#granted.push(ask.hold);
+    return hold;
+  }
+}

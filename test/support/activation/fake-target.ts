@@ -1,0 +1,269 @@
+/**
+ * A target to which nothing happens but what the test says. Calls stay open until the test finishes or fails them, so
+ * that every order of events can be forced. What is true of the target is apart from what was asked of it: somebody
+ * else may bring it up or take it down at any time.
+ */
+
+import type { Exit } from "../../../src/activation/errors.ts";
+import type { Sight, SleepAction, Target } from "../../../src/activation/target.ts";
+import { abortable } from "../../../src/async/abortable.ts";
+
+/** One call, open until it is answered, or until its signal is aborted. */
+export class Call<T> {
+  readonly signal: AbortSignal;
+  /** What was true when the call came. */
+  readonly before: Sight;
+  readonly #answer = Promise.withResolvers<T>();
+  #isOpen = true;
+  #hasFailed = false;
+
+  /** @param givesUpAfterMs from the abort to the rejection; 0 is at once, Infinity never */
+  constructor(signal: AbortSignal, options: { readonly before: Sight; readonly givesUpAfterMs: number }) {
+    this.signal = signal;
+    this.before = options.before;
+    const giveUp = (): void => this.#giveUp(options.givesUpAfterMs);
+    if (signal.aborted) giveUp();
+    signal.addEventListener("abort", giveUp, { once: true });
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  get hasFailed(): boolean {
+    return this.#hasFailed;
+  }
+
+  get promise(): Promise<T> {
+    return this.#answer.promise;
+  }
+
+  resolve(value: T): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#answer.resolve(value);
+  }
+
+  reject(reason: unknown): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#hasFailed = true;
+    this.#answer.reject(reason);
+  }
+
+  #giveUp(afterMs: number): void {
+    const rejectNow = (): void => this.reject(this.signal.reason);
+    if (afterMs === 0) rejectNow();
+    else if (afterMs !== Number.POSITIVE_INFINITY) setTimeout(rejectNow, afterMs);
+  }
+}
+
+export class FakeTarget implements Target {
+  readonly name = "fake";
+  graceMs = 10_000;
+
+  /** All calls so far, in order; their number is the count. */
+  readonly starts: Call<"started" | "already">[] = [];
+  readonly stops: Call<void>[] = [];
+  /** What each of the stops was to do. */
+  readonly sleeps: SleepAction[] = [];
+  readonly looks: Call<Sight>[] = [];
+  /** What `asksAboutUse` has made of the questions what keeps the target awake. */
+  readonly measurements: Call<readonly string[]>[] = [];
+
+  /** Starts succeed at once, stops after `stopTakesMs`. */
+  isPrompt = false;
+  stopTakesMs = 0;
+  /** Looks are answered at once, with what is true then. */
+  answersLooks = true;
+  /** How long an aborted call stays open: a target may take its time to give up. */
+  givesUpAfterMs = 0;
+  /** Each change of what is true is hinted at, once. */
+  hintsChanges = true;
+
+  /** Answers what uses the target without wakeport; absent: the target has no such use. */
+  keptAwakeBy?: NonNullable<Target["keptAwakeBy"]>;
+
+  /** From now on what keeps the target awake is a call of its own. Nothing does while `answersLooks`. */
+  measureUse(): void {
+    this.keptAwakeBy = (_trafficBytes, signal) => {
+      const call = this.#open(this.measurements, signal);
+      this.onMeasurement(call);
+      if (this.answersLooks && call.isOpen) call.resolve([]);
+      return call.promise;
+    };
+  }
+
+  /** What it has printed in its present life. */
+  lines: readonly string[] = [];
+
+  /** Run in each call, before anything else: for what must hold whenever a target is started or stopped. */
+  onStart: () => void = () => {};
+  onStop: () => void = () => {};
+  /** Runs before each change of what is true. */
+  onChange: (before: Sight) => void = () => {};
+  /** Runs when a life ends; what is frozen lives. */
+  onLifeOver: (address: string) => void = () => {};
+
+  onMeasurement: (call: Call<readonly string[]>) => void = () => {};
+
+  readonly #watchers = new Set<() => void>();
+  readonly #followers = new Set<{ readonly onLine: (line: string) => void; readonly end: () => void }>();
+  #truth: Sight = { up: false };
+  #frozen: Sight | undefined;
+  #lives = 0;
+
+  get truth(): Sight {
+    return this.#truth;
+  }
+
+  get watchers(): number {
+    return this.#watchers.size;
+  }
+
+  /** Whoever did it: it is up now, in a new life with an address of its own, and its ports answer. */
+  comeUp(): void {
+    this.#lives += 1;
+    this.lines = [];
+    this.#become({ up: true, address: `10.0.0.${this.#lives}`, life: `life ${this.#lives}` });
+  }
+
+  /** It answers at another address, in the same life; without one it cannot be dialled, for this reason. */
+  moveTo(address: string, noRoute?: Error): void {
+    if (!this.#truth.up) return;
+    const { life } = this.#truth;
+    this.#become({ up: true, address, life, ...(noRoute && { noRoute }) });
+  }
+
+  /** Whoever did it: it is paused now, if it was up. */
+  freeze(): void {
+    if (!this.#truth.up) return;
+    this.#become({ up: false, pausedLife: this.#truth.life });
+  }
+
+  /** Whoever did it: it goes on, if it was paused. */
+  thaw(): void {
+    if (this.#truth.up || this.#truth.pausedLife === undefined || this.#frozen === undefined) return;
+    this.#become(this.#frozen);
+  }
+
+  /** Whoever did it: it is down now. */
+  goDown(exit?: Exit, options: { readonly comesBack?: boolean; readonly endedAt?: number } = {}): void {
+    this.#become({ up: false, ...(exit && { exit }), ...options });
+  }
+
+  hint(): void {
+    for (const onChange of [...this.#watchers]) onChange();
+  }
+
+  /** Lets the open start succeed. */
+  finishStart(): void {
+    const call = theOpen(this.starts, "start");
+    if (this.#truth.up) return call.resolve("already");
+    this.takeStart();
+    call.resolve("started");
+  }
+
+  /** The open start takes effect, though it is not answered yet. */
+  takeStart(): void {
+    if (this.#truth.up) return;
+    if (this.#truth.pausedLife === undefined) this.comeUp();
+    else this.thaw();
+  }
+
+  failStart(error: Error): void {
+    theOpen(this.starts, "start").reject(error);
+  }
+
+  /** Lets the open stop succeed. */
+  finishStop(): void {
+    const call = theOpen(this.stops, "stop");
+    this.takeStop();
+    call.resolve();
+  }
+
+  /** The last stop takes effect, though it is not answered yet. */
+  takeStop(): void {
+    if (this.sleeps.at(-1) === "pause") this.freeze();
+    else if (this.#truth.up || this.#truth.pausedLife !== undefined) this.goDown();
+  }
+
+  failStop(error: Error): void {
+    theOpen(this.stops, "stop").reject(error);
+  }
+
+  look(signal: AbortSignal): Promise<Sight> {
+    const call = this.#open(this.looks, signal);
+    if (this.answersLooks && call.isOpen) call.resolve(this.#truth);
+    return call.promise;
+  }
+
+  start(signal: AbortSignal): Promise<"started" | "already"> {
+    this.onStart();
+    const call = this.#open(this.starts, signal);
+    if (this.isPrompt && call.isOpen) this.finishStart();
+    return call.promise;
+  }
+
+  sleep(action: SleepAction, signal: AbortSignal): Promise<void> {
+    this.onStop();
+    this.sleeps.push(action);
+    const call = this.#open(this.stops, signal);
+    if (this.isPrompt && this.stopTakesMs === 0 && call.isOpen) this.finishStop();
+    else if (this.isPrompt) setTimeout(() => call.isOpen && this.finishStop(), this.stopTakesMs);
+    return call.promise;
+  }
+
+  async lastLines(): Promise<readonly string[]> {
+    return this.lines;
+  }
+
+  /** Prints a line more. */
+  say(line: string): void {
+    this.lines = [...this.lines, line];
+    for (const { onLine } of this.#followers) onLine(line);
+  }
+
+  async follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+    if (!this.#truth.up || this.#truth.life !== life) return;
+    for (const line of this.lines) onLine(line);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const follower = { onLine, end: resolve };
+    this.#followers.add(follower);
+    await abortable(promise, signal).finally(() => this.#followers.delete(follower));
+  }
+
+  watch(onChange: () => void): Disposable {
+    this.#watchers.add(onChange);
+    return { [Symbol.dispose]: () => this.#watchers.delete(onChange) };
+  }
+
+  #open<T>(calls: Call<T>[], signal: AbortSignal): Call<T> {
+    const call = new Call<T>(signal, { before: this.#truth, givesUpAfterMs: this.givesUpAfterMs });
+    calls.push(call);
+    return call;
+  }
+
+  #become(truth: Sight): void {
+    this.onChange(this.#truth);
+    const before = this.#truth.up ? this.#truth : this.#frozen;
+    const lifeAfter = truth.up ? truth.life : truth.pausedLife;
+    const isOver = before?.up && lifeAfter !== before.life;
+    if (isOver) this.onLifeOver(before.address);
+    this.#frozen = truth.up || truth.pausedLife === undefined ? undefined : before;
+    this.#truth = truth;
+    for (const { end } of this.#followers) end();
+    if (this.hintsChanges) this.hint();
+  }
+}
+
+/** The calls that wait for an answer. */
+export function openCalls<T>(calls: readonly Call<T>[]): Call<T>[] {
+  return calls.filter((call) => call.isOpen);
+}
+
+function theOpen<T>(calls: readonly Call<T>[], what: string): Call<T> {
+  const [call] = openCalls(calls);
+  if (call === undefined) throw new Error(`no ${what} is under way`);
+  return call;
+}

@@ -1,0 +1,167 @@
+/** An activator between a fake target and virtual time, with a record of all that it tells. */
+import { Activator, type ActivatorOptions, type Policy } from "../../../src/activation/activator.ts";
+import type { Lease } from "../../../src/activation/lease.ts";
+import type { Probe } from "../../../src/activation/start-attempt.ts";
+import {
+  type ActivationReport,
+  type KeptAwakeReport,
+  observer,
+  type SleepReport,
+  type StateChange,
+} from "../../../src/telemetry/observer.ts";
+import { Call, FakeTarget } from "./fake-target.ts";
+import { VirtualClock } from "./virtual-clock.ts";
+
+export const policy: Policy = { idleTimeoutMs: 60_000, sleep: "stop", minUptimeMs: 0, startTimeoutMs: 30_000 };
+
+/** One client's claim, from acquire() to its end. */
+export class Claim {
+  readonly #leave = new AbortController();
+  readonly sinceMs: number = Date.now();
+  lease: Lease | undefined;
+  error: unknown;
+
+  constructor(activator: Activator, onSettled: (claim: Claim) => void = () => {}) {
+    void activator.acquire(this.#leave.signal).then(
+      (lease) => {
+        this.lease = lease;
+        onSettled(this);
+      },
+      (error) => {
+        this.error = error;
+        onSettled(this);
+      },
+    );
+  }
+
+  get isWaiting(): boolean {
+    return this.lease === undefined && this.error === undefined;
+  }
+
+  get isHeld(): boolean {
+    return this.lease?.isHeld === true;
+  }
+
+  get hasLeft(): boolean {
+    return this.#leave.signal.aborted;
+  }
+
+  /** Why the lease was cut; undefined while it was not. */
+  get cutBy(): unknown {
+    return this.lease?.signal.reason;
+  }
+
+  leave(reason: Error): void {
+    this.#leave.abort(reason);
+  }
+
+  release(): void {
+    this.lease?.[Symbol.dispose]();
+  }
+}
+
+export interface StageParts extends Pick<ActivatorOptions, "needs" | "companions" | "group"> {
+  /** That of another stage, for several activators in one time. */
+  readonly clock?: VirtualClock;
+}
+
+export class Stage implements Disposable {
+  readonly clock: VirtualClock;
+  readonly target: FakeTarget = new FakeTarget();
+  readonly activator: Activator;
+
+  readonly probes: Call<void>[] = [];
+  /** Probes of a target that is up succeed at once. */
+  answersProbes = true;
+
+  /** As the last probe would tell what it still misses. */
+  tellPending: (pending: readonly string[]) => void = () => {};
+
+  readonly changes: StateChange[] = [];
+  changedAtMs = 0;
+  /** The addresses of the target in all lives in which it was ready. */
+  readonly readyLives: Set<string> = new Set();
+  #probed = "";
+  readonly activations: ActivationReport[] = [];
+  readonly sleeps: SleepReport[] = [];
+  readonly keptAwake: KeptAwakeReport[] = [];
+  readonly stopFailures: { readonly error: Error; readonly retryMs: number }[] = [];
+
+  /** The probe of the target. */
+  readonly probe: Probe = (upstream, signal, onPending) => this.#probe(upstream.address, signal, onPending);
+
+  constructor(changes: Partial<Policy> = {}, { clock, ...parts }: StageParts = {}) {
+    this.clock = clock ?? new VirtualClock();
+    this.activator = new Activator({
+      ...parts,
+      target: this.target,
+      probe: this.probe,
+      policy: { ...policy, ...changes },
+      services: ["web", "api"],
+      observer: observer({
+        state: (change) => this.#changed(change),
+        activation: (report) => this.activations.push(report),
+        sleep: (report) => this.sleeps.push(report),
+        keptAwake: (report) => this.keptAwake.push(report),
+        stopFailed: ({ error, retryMs }) => this.stopFailures.push({ error, retryMs }),
+      }),
+    });
+  }
+
+  get state(): string {
+    return this.activator.view.state;
+  }
+
+  /** The states that it went through, from the first. */
+  get path(): string[] {
+    return ["asleep", ...this.changes.map(({ to }) => to)];
+  }
+
+  claim(onSettled?: (claim: Claim) => void): Claim {
+    return new Claim(this.activator, onSettled);
+  }
+
+  settle(): Promise<void> {
+    return this.clock.settle();
+  }
+
+  advance(ms: number): Promise<void> {
+    return this.clock.advance(ms);
+  }
+
+  /** Opens the activator, brings its target up for one claim, and returns the claim. */
+  async wake(): Promise<Claim> {
+    this.activator.open();
+    const claim = this.claim();
+    await this.settle();
+    this.target.finishStart();
+    await this.settle();
+    return claim;
+  }
+
+  /** Wakes the target, then lets it idle until it is being stopped. */
+  async wakeAndIdle(): Promise<void> {
+    const claim = await this.wake();
+    claim.release();
+    await this.advance(policy.idleTimeoutMs);
+  }
+
+  [Symbol.dispose](): void {
+    this.clock[Symbol.dispose]();
+  }
+
+  #changed(change: StateChange): void {
+    this.changes.push(change);
+    this.changedAtMs = this.clock.nowMs;
+    if (change.to === "ready") this.readyLives.add(this.#probed);
+  }
+
+  #probe(address: string, signal: AbortSignal, onPending: Parameters<Probe>[2]): Promise<void> {
+    this.#probed = address;
+    this.tellPending = onPending ?? (() => {});
+    const call = new Call<void>(signal, { before: this.target.truth, givesUpAfterMs: this.target.givesUpAfterMs });
+    this.probes.push(call);
+    if (this.answersProbes && this.target.truth.up && call.isOpen) call.resolve();
+    return call.promise;
+  }
+}

@@ -1,0 +1,96 @@
+/** A wakeport that runs in a container itself, from the sources of this checkout. */
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { connecting, eventually, freePort, type Peer } from "../net/tcp.ts";
+import type { TestContainer } from "./containers.ts";
+import type { Lab } from "./lab.ts";
+import { PORT } from "./wakeport.ts";
+
+const CHECKOUT = path.join(import.meta.dirname, "../../..");
+const SOCKET = "/var/run/docker.sock";
+const CONFIG = "/etc/wakeport";
+
+export interface InsideOptions {
+  /** The name of the container that it wakes, where that listens, and how the service is written besides. */
+  readonly to: string;
+  readonly port?: number;
+  readonly service?: Readonly<Record<string, unknown>>;
+  /** As for any container: a network, "host", `container:…`. */
+  readonly network?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+export class Inside implements AsyncDisposable {
+  readonly container: TestContainer;
+  readonly #front: number;
+  readonly #folder: string;
+
+  private constructor(container: TestContainer, front: number, folder: string) {
+    this.container = container;
+    this.#front = front;
+    this.#folder = folder;
+  }
+
+  /** Starts one, and waits until it listens. */
+  static async open(lab: Lab, { to, port = PORT, service, network, labels = {} }: InsideOptions): Promise<Inside> {
+    const folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
+    // Free on this machine, because that is where it listens in the host's network.
+    const [front, admin] = [await freePort(), await freePort()];
+    const config = {
+      admin: { listen: `127.0.0.1:${admin}` },
+      shutdown: { targets: "leave" },
+      services: { it: { ports: [`${front}:${port}`], container: to, stop_grace: "2s", ...service } },
+    };
+    // JSON is YAML.
+    await writeFile(path.join(folder, "wakeport.yaml"), JSON.stringify(config));
+    const container = await lab.container({
+      image: "node",
+      command: ["node", "/app/src/main.ts", "run"],
+      binds: [`${CHECKOUT}:/app:ro`, `${folder}:${CONFIG}:ro`, `${SOCKET}:${SOCKET}`],
+      labels,
+      ...(network !== undefined && { network }),
+    });
+    const inside = new Inside(container, front, folder);
+    await container.start();
+    await inside.#says('"event":"started"');
+    return inside;
+  }
+
+  /** A client that comes to it at `address`. */
+  connect(address: string): Peer {
+    return connecting(this.#front, address);
+  }
+
+  /** Connects, waits for a greeting, and returns it. */
+  async greeting(address: string): Promise<string> {
+    using peer = this.connect(address);
+    await eventually("a greeting", () => peer.text !== "" || peer.fate !== "open");
+    assert.equal(peer.fate === "ECONNRESET", false, await this.container.output());
+    return peer.text;
+  }
+
+  /** A client is refused: what it logs of that. */
+  async refusal(address: string): Promise<string> {
+    using peer = this.connect(address);
+    assert.equal(await peer.ends(), "ECONNRESET");
+    return this.#says('"event":"target.failed"');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.container.remove();
+    await rm(this.#folder, { recursive: true });
+  }
+
+  /** Waits until it has logged a line with that in it. @returns all that it logged */
+  async #says(what: string): Promise<string> {
+    let log = "";
+    await eventually(`it says ${what}`, async () => {
+      log = await this.container.output();
+      return log.includes(what) || (await this.container.state())?.Running === false;
+    });
+    assert.ok(log.includes(what), log);
+    return log;
+  }
+}

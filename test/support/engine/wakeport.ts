@@ -1,0 +1,284 @@
+/** A wakeport in this process, with everything that it reports. */
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import http from "node:http";
+import net from "node:net";
+import { text } from "node:stream/consumers";
+import type { ServiceStatus, StatusReport } from "../../../src/admin/api.ts";
+import type { Config } from "../../../src/config/config.ts";
+import { parseConfig } from "../../../src/config/parse.ts";
+import { Sidecar } from "../../../src/daemon/daemon.ts";
+import type { ActivationReport } from "../../../src/telemetry/observer.ts";
+import { contradiction, type Evidence, Recorder, type Timed } from "../activation/invariants.ts";
+import { eventually, freePort, Peer } from "../net/tcp.ts";
+import { UdpClient } from "../net/udp.ts";
+import { engineEnv } from "./engine.ts";
+import { engineHost } from "./narrow-proxy.ts";
+
+/** The port on which the programs of these tests listen. */
+export const PORT = 7000;
+
+/** What stands behind a service: a container, or something that looks like one. */
+export interface Upstream {
+  readonly id: string;
+  readonly name: string;
+  /** Whether it runs and is not paused. */
+  isAwake(): Promise<boolean>;
+}
+
+/** A service as wakeport.yaml has it, without its ports. */
+export interface ServiceSpec {
+  /** What it may start and stop. */
+  readonly to: Upstream;
+  /** Where that listens; default: PORT. */
+  readonly port?: number;
+  /** What its front is for; default: TCP. */
+  readonly front?: "tcp" | "udp" | "both";
+  /** Default: the container's name. */
+  readonly container?:
+    | string
+    | { readonly service: string; readonly project?: string }
+    | { readonly image: string; readonly [setting: string]: unknown };
+  readonly [setting: string]: unknown;
+}
+
+export interface WakeportOptions {
+  readonly docker?: { readonly host?: string; readonly project?: string; readonly discover?: boolean | "all" };
+  readonly env?: Readonly<Record<string, string>>;
+  readonly defaults?: Readonly<Record<string, unknown>>;
+
+  /** The name of its configuration, by which it knows what it created; default: one that nobody else has. */
+  readonly source?: string;
+  readonly shutdown?: { readonly targets?: "stop" | "leave"; readonly drain?: string };
+}
+
+export class Wakeport implements AsyncDisposable {
+  readonly record: Recorder;
+  readonly #sidecar: Sidecar;
+  readonly #ports: ReadonlyMap<string, number>;
+  readonly #services: Map<string, ServiceSpec>;
+  readonly #written: (options: WakeportOptions) => Config;
+  /** Containers that it may start and stop, by id. */
+  readonly #targets = new Map<string, string>();
+  #clients = 0;
+  #counted: ReadonlyMap<string, number> = new Map();
+  #isClosed = false;
+
+  private constructor(parts: {
+    record: Recorder;
+    sidecar: Sidecar;
+    ports: ReadonlyMap<string, number>;
+    services: Readonly<Record<string, ServiceSpec>>;
+    written: (options: WakeportOptions) => Config;
+  }) {
+    this.record = parts.record;
+    this.#sidecar = parts.sidecar;
+    this.#ports = parts.ports;
+    this.#written = parts.written;
+    this.#services = new Map(Object.entries(parts.services));
+    for (const spec of this.#services.values()) this.#targets.set(spec.to.id, nameOf(spec));
+  }
+
+  static async open(services: Readonly<Record<string, ServiceSpec>>, options: WakeportOptions): Promise<Wakeport> {
+    const record = new Recorder();
+    const ports = new Map<string, number>();
+    for (const name of Object.keys(services)) ports.set(name, await freePort());
+    const host = options.docker?.host ?? (await engineHost());
+    const docker = { ...options.docker, ...(host !== undefined && { host }) };
+    const source = `test-${randomUUID()}.yaml`;
+    const written = (own: WakeportOptions): Config => configOf(services, ports, { source, ...options, ...own, docker });
+    const sidecar = new Sidecar({
+      config: written({}),
+      observer: record.observer,
+      build: { version: "test", revision: "test", nodeVersion: process.version },
+      env: { ...engineEnv(), ...options.env },
+      uid: 0,
+      gid: 0,
+      pid: process.pid,
+      ownFiles: 32,
+      inheritedFds: [],
+      openFiles: 20_000,
+    });
+    await sidecar.open();
+    return new Wakeport({ record, sidecar, ports, services, written });
+  }
+
+  /** Reads its configuration anew, of which this is what has changed. */
+  async reload(changed: Pick<WakeportOptions, "defaults">): Promise<void> {
+    assert.ok(await this.#sidecar.reload(async () => this.#written(changed)), "the configuration could not be used");
+  }
+
+  get isEngineUp(): boolean {
+    return this.#sidecar.status.engine?.up === true;
+  }
+
+  /** Another container now stands for a service's target. */
+  mayUse(service: string, container: Upstream): void {
+    const spec = this.#services.get(service);
+    assert.ok(spec, `there is no service ${service}`);
+    this.#services.set(service, { ...spec, to: container });
+    this.#targets.set(container.id, nameOf(spec));
+  }
+
+  /** A container that services of this wakeport depend on. */
+  mayWake(container: Upstream, targetName: string): void {
+    this.#targets.set(container.id, targetName);
+  }
+
+  /** The container of a service is its target no longer. */
+  mayNotUse(service: string): void {
+    this.#services.delete(service);
+  }
+
+  /** Connects as a client. It may be reset before it can even know that it was accepted. */
+  async connect(service: string): Promise<Peer> {
+    const socket = net.connect({ port: this.#port(service), host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
+    const peer = new Peer(socket);
+    await eventually("connected", () => !socket.connecting);
+    assert.notEqual(peer.fate, "ECONNREFUSED", "I6: a front refuses");
+    this.#clients += 1;
+    return peer;
+  }
+
+  /** Sends datagrams to it, as one client; each of its flows counts. */
+  async sender(service: string, flows = 1): Promise<UdpClient> {
+    this.#clients += flows;
+    return UdpClient.open(this.#port(service));
+  }
+
+  /** Connects, waits for the greeting of an echo server and hears one word back. @returns the greeting */
+  async greeted(service: string): Promise<string> {
+    using peer = await this.connect(service);
+    peer.send("word\n");
+    await eventually("an echo", () => peer.text.endsWith("word\n") || peer.fate !== "open");
+    const why = this.record.activations.map(({ error }) => error?.message).join("; ");
+    assert.match(peer.text, /^220 \d+\nword\n$/, `instead of an echo: ${peer.fate} (${why})`);
+    return peer.text.slice(0, -"word\n".length);
+  }
+
+  state(service: string): ServiceStatus["state"] {
+    const found = this.#sidecar.status.services.find(({ name }) => name === service);
+    assert.ok(found, `there is no service ${service}`);
+    return found.state;
+  }
+
+  async until(service: string, state: ServiceStatus["state"]): Promise<void> {
+    await eventually(`${service} is ${state}`, () => this.state(service) === state);
+  }
+
+  /** The first attempt to bring a target up that was reported, as soon as there is one. */
+  async activation(): Promise<Timed<ActivationReport>> {
+    await eventually("an activation is reported", () => this.record.activations.length > 0);
+    return this.record.activations[0]!;
+  }
+
+  /** From ready to the beginning of the first sleep, in milliseconds. */
+  get idleMs(): number {
+    const [ready, stopping] = ["ready", "stopping"].map((to) => this.record.states.find((one) => one.to === to)?.at);
+    assert.ok(ready !== undefined && stopping !== undefined, "it did not go to sleep");
+    return stopping - ready;
+  }
+
+  /** The admin server's answer to a GET. */
+  async ask(path: string): Promise<{ readonly status: number; readonly body: string }> {
+    const request = http.get(`${this.#sidecar.adminUrl}${path}`, { agent: false });
+    const [answer] = (await once(request, "response")) as [http.IncomingMessage];
+    return { status: answer.statusCode ?? 0, body: await text(answer) };
+  }
+
+  /** What it tells about itself and its services. */
+  get status(): StatusReport {
+    return this.#sidecar.status;
+  }
+
+  /** The samples of one metric, labels as they are written: `{service="echo",state="ready"}` → 1. */
+  async metric(name: string): Promise<ReadonlyMap<string, number>> {
+    const { body } = await this.ask("/metrics");
+    const lines = body.split("\n").filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
+    return new Map(
+      lines.map((line) => {
+        const space = line.lastIndexOf(" ");
+        return [line.slice(name.length, space), Number(line.slice(space + 1))];
+      }),
+    );
+  }
+
+  /** Waits until it is quiet: every connection is reported, and what it says of each target is true. */
+  async settle(): Promise<void> {
+    if (this.#isClosed) return;
+    await eventually("I1: every connection is reported", () => this.record.connections.length >= this.#clients);
+    for (const [service, { to }] of this.#services) {
+      const settled = async (): Promise<boolean> =>
+        contradiction(to.name, this.state(service), await to.isAwake()) === undefined;
+      await eventually(`I7: what is said of ${to.name} is true`, settled);
+    }
+    this.#counted = byOutcome(await this.metric("wakeport_connections_total"));
+  }
+
+  /** Idempotent. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#sidecar.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Its side of the story. */
+  get evidence(): Evidence {
+    return { record: this.record, clients: this.#clients, counted: this.#counted, targets: this.#targets };
+  }
+
+  #port(service: string): number {
+    const port = this.#ports.get(service) ?? discoveredPort(this.status, service);
+    assert.ok(port !== undefined, `there is no service ${service}`);
+    return port;
+  }
+}
+
+/** Of a service that labels made. */
+function discoveredPort({ services }: StatusReport, service: string): number | undefined {
+  const front = services.find(({ name }) => name === service)?.ports[0]?.front;
+  return front === undefined ? undefined : Number.parseInt(front.split(":").at(-1) ?? "", 10);
+}
+
+function configOf(
+  services: Readonly<Record<string, ServiceSpec>>,
+  ports: ReadonlyMap<string, number>,
+  { docker, defaults, shutdown, source = "" }: WakeportOptions,
+): Config {
+  const written = Object.entries(services).map(([name, { to, port = PORT, front = "tcp", ...settings }]) => {
+    const protocols = front === "both" ? ["tcp", "udp"] : [front];
+    const fronts = protocols.map((protocol) => `127.0.0.1:${ports.get(name)}:${port}/${protocol}`);
+    return [name, { ports: fronts, container: to.name, ...settings }];
+  });
+  const file = {
+    services: Object.fromEntries(written),
+    // A program that is stopped before it could listen to SIGTERM should not cost a test ten seconds.
+    defaults: { stop_grace: "2s", ...defaults },
+    // Containers are removed by force in the end.
+    shutdown: { targets: "leave", drain: "1s", ...shutdown },
+    ...(docker && { docker }),
+  };
+  // JSON is YAML.
+  const bytes = Buffer.from(JSON.stringify(file));
+  return parseConfig(bytes, source, { env: {}, adminListen: { host: "127.0.0.1", port: 0 } });
+}
+
+/** As reports name the target. */
+function nameOf({ to, container = to.name }: ServiceSpec): string {
+  if (typeof container === "object" && "image" in container) return `container ${to.name}`;
+  const parts = typeof container === "string" ? [container] : [container.project, container.service];
+  return `container ${parts.filter(Boolean).join("/")}`;
+}
+
+function byOutcome(samples: ReadonlyMap<string, number>): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const [labels, count] of samples) {
+    const outcome = /outcome="(\w+)"/.exec(labels)?.[1] ?? "";
+    counts.set(outcome, (counts.get(outcome) ?? 0) + count);
+  }
+  return counts;
+}

@@ -1,0 +1,34 @@
+/** A wakeport whose one service is inetd's, for tests. */
+
+import { connect, freePort, type Peer } from "../net/tcp.ts";
+import { Program, temporaryFile } from "./program.ts";
+
+export interface Bench extends AsyncDisposable {
+  readonly program: Program;
+  readonly port: number;
+  readonly admin: number;
+}
+
+/** A wakeport with one service, `it`, that is inetd's. */
+export async function start(inetd: string, more = "", services = ""): Promise<Bench> {
+  await using stack = new AsyncDisposableStack();
+  const [port, admin] = [await freePort(), await freePort()];
+  const yaml = `admin: { listen: "127.0.0.1:${admin}" }
+log: { level: debug }
+${more}
+services:
+  it: { ports: ["${port}"], inetd: ${inetd}, ${services} }\n`;
+  const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
+  const program = stack.use(new Program(["run", "-c", file.path]));
+  await program.logged("started");
+  const owned = stack.move();
+  return { program, port, admin, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Connects, says all that is to be said, and waits for the end. */
+export async function spoken(port: number, words = "", host?: string): Promise<Peer> {
+  const peer = await connect(port, host);
+  peer.end(words);
+  await peer.ends();
+  return peer;
+}

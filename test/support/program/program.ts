@@ -1,0 +1,104 @@
+/** The real program, bin/wakeport, as a child. */
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import type { Readable } from "node:stream";
+
+const PROGRAM = path.join(import.meta.dirname, "../../../bin/wakeport");
+const LONGEST_MS = 20_000;
+
+export interface Finished {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface LogLine {
+  readonly event: string;
+  readonly [fact: string]: unknown;
+}
+
+/** A running `wakeport`; ended at the end if it is still there. */
+export class Program implements AsyncDisposable {
+  readonly child: ChildProcessByStdio<null, Readable, Readable>;
+  readonly #exited: Promise<unknown>;
+  stdout = "";
+  stderr = "";
+
+  /** @param openFiles RLIMIT_NOFILE; default: as it is here */
+  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}, openFiles?: number) {
+    const stdio: ["ignore", "pipe", "pipe"] = ["ignore", "pipe", "pipe"];
+    const { PATH = "" } = process.env;
+    const [file, ...all] =
+      openFiles === undefined
+        ? [PROGRAM, ...args]
+        : ["sh", "-c", `ulimit -n ${openFiles}; exec "$0" "$@"`, PROGRAM, ...args];
+    this.child = spawn(file, all, { stdio, env: { PATH, HOME: tmpdir(), ...env }, cwd: tmpdir() });
+    this.#exited = once(this.child, "close");
+    this.child.stdout.on("data", (chunk: Buffer) => {
+      this.stdout += chunk.toString();
+    });
+    this.child.stderr.on("data", (chunk: Buffer) => {
+      this.stderr += chunk.toString();
+    });
+  }
+
+  /** Its log, where that is JSON: one object a line. */
+  get log(): LogLine[] {
+    const whole = this.stdout.slice(0, this.stdout.lastIndexOf("\n") + 1);
+    return whole
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line));
+  }
+
+  /** Waits until it logged `event`, `count` times. */
+  async logged(event: string, count = 1): Promise<LogLine> {
+    await until(() => this.log.filter((line) => line.event === event).length >= count, `"${event}" in the log`);
+    return this.log.filter((line) => line.event === event)[count - 1] as LogLine;
+  }
+
+  async finished(): Promise<Finished> {
+    const timer = setTimeout(() => this.child.kill("SIGKILL"), LONGEST_MS);
+    await this.#exited;
+    clearTimeout(timer);
+    const { exitCode: code, signalCode: signal } = this.child;
+    return { code, signal, stdout: this.stdout, stderr: this.stderr };
+  }
+
+  /** In good order, where it still runs: its processes would outlive a kill. A second signal is for one that drains. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (let signals = 0; signals < 2 && this.child.exitCode === null && this.child.signalCode === null; signals += 1) {
+      this.child.kill("SIGTERM");
+      await Promise.race([this.#exited, new Promise((resolve) => setTimeout(resolve, 1_000).unref())]);
+    }
+    this.child.kill("SIGKILL");
+    await this.#exited;
+  }
+}
+
+/** Runs a command to its end. */
+export async function wakeport(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
+  await using program = new Program(args, env);
+  return await program.finished();
+}
+
+/** A file with this content, gone at the end. */
+export async function temporaryFile(name: string, content: string): Promise<{ path: string } & AsyncDisposable> {
+  const folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
+  const file = path.join(folder, name);
+  await writeFile(file, content);
+  return { path: file, [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
+}
+
+/** Polls until `holds`. @throws when it does not within a generous deadline */
+export async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const limit = performance.now() + LONGEST_MS;
+  while (!(await holds())) {
+    if (performance.now() > limit) throw new Error(`waited in vain for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

@@ -1,0 +1,110 @@
+/** One control connection that is being relayed: the test is the client as well as the server. */
+import net from "node:net";
+import { type Endpoint, endsOf } from "../../../src/net/addresses.ts";
+import type { Meter, RelayEnd } from "../../../src/net/relay.ts";
+import { Slots } from "../../../src/proxy/admission/slots.ts";
+import type { Control } from "../../../src/proxy/data-ports.ts";
+import { Ftp, type FtpOptions } from "../../../src/proxy/protocols/ftp/ftp.ts";
+import type { Progress } from "../../../src/proxy/protocols/protocol.ts";
+import { observer } from "../../../src/telemetry/observer.ts";
+import { eventually, type Pair, Peer, pair } from "../net/tcp.ts";
+
+export const progress: Progress = {
+  service: "ftp",
+  state: "starting",
+  pending: [],
+  since: 0,
+  lastLines: async () => [],
+};
+
+export interface CallOptions extends Partial<FtpOptions> {
+  readonly control?: Control;
+  /** For whom a proxy has made the connection; absent: nobody. */
+  readonly peer?: Endpoint;
+}
+
+export class Call implements AsyncDisposable {
+  readonly client: Peer;
+  readonly server: Peer;
+  /** Our end of the client's connection. */
+  readonly near: net.Socket;
+  readonly meter: Meter = { in: 0, out: 0 };
+  readonly lost: AbortController = new AbortController();
+  readonly warnings: string[] = [];
+  readonly slots: Slots;
+  end: RelayEnd | undefined;
+  readonly #pairs: readonly Pair[];
+  readonly #done: Promise<void>;
+
+  private constructor(client: Pair, server: Pair, options: CallOptions) {
+    const {
+      control,
+      peer = endsOf(client.near).peer,
+      slots = new Slots({ limit: 100, what: "slots" }),
+      ...rest
+    } = options;
+    this.#pairs = [client, server];
+    this.client = client.far;
+    this.server = server.far;
+    this.near = client.near;
+    this.slots = slots;
+    const told = observer({ warning: (event) => this.warnings.push(event) });
+    const ftp = new Ftp({ service: "ftp", observer: told, slots, hold: { kind: "silent" }, ...rest });
+    const waiter = { socket: client.near, signal: new AbortController().signal, progress };
+    const { lost, meter } = this;
+    const ends = { client: client.near, upstream: server.near };
+    const relayed = ftp
+      .meet(waiter)
+      .relay({ ...ends, peer, meters: [meter], lost: lost.signal, ...(control && { control }) });
+    this.#done = relayed.then((end) => {
+      this.end = end;
+    });
+  }
+
+  /** As far as the greeting. */
+  static async open(options: CallOptions = {}): Promise<Call> {
+    const call = new Call(await pair(), await pair(), options);
+    call.server.send("220 hello\r\n");
+    await call.client.receives(11);
+    return call;
+  }
+
+  /** The client says a command, and the server answers it. @returns what the client is told */
+  async exchange(command: string, reply: string): Promise<string> {
+    const [asked, told] = [this.server.received, this.client.received];
+    this.client.send(`${command}\r\n`);
+    await eventually("the server is asked", () => this.server.text.slice(asked).endsWith("\n"));
+    this.server.send(`${reply}\r\n`);
+    await eventually("the client is told", () => this.client.text.slice(told).endsWith("\n"));
+    return this.client.text.slice(told).trimEnd();
+  }
+
+  /** Has the server await data at a port, by EPSV. @returns the port that the client is told */
+  async passive(port: number): Promise<number> {
+    const told = await this.exchange("EPSV", `229 ok (|||${port}|)`);
+    return Number(/\|(\d+)\|/.exec(told)?.[1]);
+  }
+
+  /** Has the client await data at a port, by EPRT. @returns the port that the server is told */
+  async active(port: number): Promise<number> {
+    const before = this.server.received;
+    await this.exchange(`EPRT |1|127.0.0.1|${port}|`, "200 ok");
+    return Number(/\|(\d+)\|\r/.exec(this.server.text.slice(before))?.[1]);
+  }
+
+  async ends(): Promise<RelayEnd | undefined> {
+    await eventually("it is over", () => this.end !== undefined);
+    return this.end;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.lost.abort(new Error("the test is over"));
+    for (const one of this.#pairs) one[Symbol.dispose]();
+    await this.#done;
+  }
+}
+
+/** Connects from another address of this machine. */
+export function connectingFrom(localAddress: string, port: number): Peer {
+  return new Peer(net.connect({ port, host: "127.0.0.1", localAddress, allowHalfOpen: true }));
+}

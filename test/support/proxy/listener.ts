@@ -1,0 +1,229 @@
+/** A service as a client meets it: a listener, real connections, and a target whose life the test decides. */
+import type net from "node:net";
+import { Activator } from "../../../src/activation/activator.ts";
+import type { Sight } from "../../../src/activation/target.ts";
+import { Gate } from "../../../src/async/async.ts";
+import { Slots } from "../../../src/proxy/admission/slots.ts";
+import { Connection, type Traffic } from "../../../src/proxy/connection.ts";
+import type { Destination } from "../../../src/proxy/handlers/handler.ts";
+import { ToTarget } from "../../../src/proxy/handlers/target.ts";
+import { Listener } from "../../../src/proxy/listen/listener.ts";
+import type { Protocol } from "../../../src/proxy/protocols/protocol.ts";
+import { raw } from "../../../src/proxy/protocols/raw.ts";
+import { type ActivationReport, type ConnectionReport, observer } from "../../../src/telemetry/observer.ts";
+import { FakeTarget, openCalls } from "../activation/fake-target.ts";
+import { connecting, eventually, type Peer } from "../net/tcp.ts";
+import { type EntranceOptions, openEntrance } from "./open-admission.ts";
+
+/** A fake target whose ports are real ones of this machine. */
+class LocalTarget extends FakeTarget {
+  host = "127.0.0.1";
+  /** What looks wait for. */
+  news: Promise<void> = Promise.resolve();
+
+  override async look(signal: AbortSignal): Promise<Sight> {
+    await this.news;
+    const sight = await super.look(signal);
+    return sight.up ? { ...sight, address: sight.noRoute === undefined ? this.host : "" } : sight;
+  }
+}
+
+export interface FrontOptions {
+  /** Where the target's server listens. */
+  readonly upstream: number;
+  readonly startTimeoutMs?: number;
+  readonly waiting?: number | (() => number);
+  readonly slots?: number;
+  /** Who may come in, and what clients are told; default: everybody, nothing. */
+  readonly entrance?: EntranceOptions;
+  readonly pace?: number;
+  /** Where it listens; undefined: everywhere. */
+  readonly address?: string | undefined;
+  /** Resolves when the target answers; default: at once. */
+  readonly probe?: () => Promise<void>;
+  /** Default: raw. */
+  readonly protocol?: Protocol;
+  /** How long a client may be silent; default: it need not speak. */
+  readonly silenceMs?: number;
+}
+
+export class Front implements AsyncDisposable {
+  readonly target: LocalTarget = new LocalTarget();
+  readonly activator: Activator;
+  readonly traffic: Traffic;
+  readonly pace: Gate;
+  readonly slots: Slots;
+  /** One for each connection that is over. */
+  readonly reports: ConnectionReport[] = [];
+  readonly activations: ActivationReport[] = [];
+  /** What serves those who come from now on, and those who have to move; undefined: what it was from the beginning. */
+  successor: Destination | undefined;
+  /** The accepted sockets and connections, in order. */
+  readonly accepted: net.Socket[] = [];
+  readonly connections: Connection[] = [];
+  readonly #listener: Listener;
+  readonly #running: Promise<void>[] = [];
+
+  private constructor({ upstream, startTimeoutMs = 30_000, waiting = 100, ...rest }: FrontOptions) {
+    const { slots = 100, pace = 32, probe = () => Promise.resolve(), protocol = raw } = rest;
+    this.slots = new Slots({ limit: slots, what: "connections in all", reason: "process_limit" });
+    const entrance = openEntrance({ slots: this.slots, ...rest.entrance });
+    this.traffic = {
+      waiting: new Slots({ limit: waiting, what: "clients waiting" }),
+      active: 0,
+      open: new Set(),
+      meter: { in: 0, out: 0 },
+    };
+    this.pace = new Gate(pace);
+    const told = observer({
+      connection: (report) => this.reports.push(report),
+      activation: (report) => this.activations.push(report),
+    });
+    this.activator = new Activator({
+      target: this.target,
+      probe,
+      policy: { idleTimeoutMs: 60_000, sleep: "stop", minUptimeMs: 0, startTimeoutMs },
+      services: ["web"],
+      observer: told,
+    });
+    const address = "address" in rest ? rest.address : "127.0.0.1";
+    const destination = new ToTarget({
+      service: "web",
+      activator: this.activator,
+      targetPort: upstream,
+      pace: this.pace,
+      protocol,
+      silenceMs: rest.silenceMs,
+    });
+    const front = { port: 0, ...(address !== undefined && { address }) };
+    this.#listener = new Listener("web", front, (client) => {
+      const { traffic } = this;
+      const route = { service: "web", front: "127.0.0.1:80", entrance, destination, traffic };
+      const id = this.accepted.push(client);
+      const connection = new Connection({
+        id,
+        client,
+        listener: this.#listener,
+        route,
+        current: () => ({ ...route, destination: this.successor ?? destination }),
+        observer: told,
+      });
+      this.connections.push(connection);
+      this.#running.push(connection.run());
+    });
+  }
+
+  static async open(options: FrontOptions): Promise<Front> {
+    const front = new Front(options);
+    await front.#listener.open();
+    front.activator.open();
+    return front;
+  }
+
+  get port(): number {
+    return this.#listener.port;
+  }
+
+  get state(): string {
+    return this.activator.view.state;
+  }
+
+  /** Connects, and waits until wakeport has noticed. @param from its own address; default: the system's choice */
+  async client(from?: string): Promise<Peer> {
+    const before = this.accepted.length;
+    const peer = connecting(this.#listener.port, "127.0.0.1", from);
+    await eventually("the client is accepted", () => this.accepted.length > before);
+    return peer;
+  }
+
+  async clients(count: number): Promise<Peer[]> {
+    const peers: Peer[] = [];
+    while (peers.length < count) peers.push(await this.client());
+    return peers;
+  }
+
+  /** Waits until the start is under way, then lets it succeed. */
+  async start(): Promise<void> {
+    await this.starting();
+    this.target.finishStart();
+  }
+
+  /** Waits until a start is under way that the test has to answer. */
+  async starting(): Promise<void> {
+    await eventually("a start is under way", () => openCalls(this.target.starts).length > 0);
+  }
+
+  async becomes(state: string): Promise<void> {
+    await eventually(`the state is ${state}`, () => this.state === state);
+  }
+
+  /** Waits until `count` connections are over. */
+  async reported(count: number): Promise<readonly ConnectionReport[]> {
+    await eventually(`${count} connections are over`, () => this.reports.length >= count);
+    return this.reports;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
+    this.target.isPrompt = true;
+    for (const stop of openCalls(this.target.stops)) stop.resolve();
+    await this.activator.close({ drainMs: 0, leaveRunning: true });
+    for (const client of this.accepted) client.destroy();
+    await Promise.all(this.#running);
+  }
+}
+
+/** A listener whose clients are served by one destination, without a target. */
+export class DirectFront implements AsyncDisposable {
+  /** One for each connection that is over. */
+  readonly reports: ConnectionReport[] = [];
+  readonly traffic: Traffic = {
+    waiting: new Slots({ limit: 100, what: "waiting" }),
+    active: 0,
+    open: new Set(),
+    meter: { in: 0, out: 0 },
+  };
+  readonly #listener: Listener;
+  readonly #running = new Map<Connection, Promise<void>>();
+
+  private constructor(destination: Destination) {
+    const told = observer({ connection: (report) => this.reports.push(report) });
+    const entrance = openEntrance();
+    const front = { address: "127.0.0.1", port: 0 };
+    this.#listener = new Listener("direct", front, (client) => {
+      const route = { service: "direct", front: "127.0.0.1:0", entrance, destination, traffic: this.traffic };
+      const id = this.#running.size + 1;
+      const connection = new Connection({
+        id,
+        client,
+        listener: this.#listener,
+        route,
+        current: () => route,
+        observer: told,
+      });
+      this.#running.set(connection, connection.run());
+    });
+  }
+
+  static async open(destination: Destination): Promise<DirectFront> {
+    const front = new DirectFront(destination);
+    await front.#listener.open();
+    return front;
+  }
+
+  connect(): Peer {
+    return connecting(this.#listener.port);
+  }
+
+  /** Waits until `count` connections are over. */
+  async reported(count: number): Promise<readonly ConnectionReport[]> {
+    await eventually(`${count} connections are over`, () => this.reports.length >= count);
+    return this.reports;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
+    for (const connection of this.#running.keys()) connection.reset();
+    await Promise.all(this.#running.values());
+  }
+}

@@ -1,0 +1,184 @@
+/** Clients that connect to the port of a process themselves. */
+import assert from "node:assert/strict";
+import os from "node:os";
+import { suite, test } from "node:test";
+import { connectionsFromOutside, directConnections } from "../../src/net/direct-connections.ts";
+import type { SocketRow } from "../../src/net/proc-net.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { connect, freePort } from "../support/net/tcp.ts";
+import { Program, temporaryFile, until as untilTrue } from "../support/program/program.ts";
+import { ProcessSubject, unlimited, until } from "../support/targets/process-subject.ts";
+
+checkLeaks();
+
+/** Listens as it is told, on several ports if need be, and accepts; with "to itself" it is also its own client. */
+const server = `const net = require("node:net");
+const [, host, ports, own] = process.argv;
+const servers = ports.split(",").map((port) => net.createServer({ allowHalfOpen: true }, (client) => {
+  client.on("error", () => {});
+  client.resume();
+}).listen(Number(port), host));
+Promise.all(servers.map((one) => new Promise((listening) => one.once("listening", listening)))).then(() => {
+  if (own === undefined) console.log("at work");
+  else net.connect(Number(ports), host, () => console.log("at work"));
+});`;
+
+async function listening(host: string, ports: readonly number[], ...more: readonly string[]): Promise<ProcessSubject> {
+  const command = [process.execPath, "-e", server, host, ports.join(","), ...more] as const;
+  const listen = { host: "127.0.0.1", port: ports[0]! };
+  const subject = await ProcessSubject.of(command, { listen });
+  await subject.target.start(unlimited);
+  await subject.untilPrinted("at work");
+  return subject;
+}
+
+const untilUse = (subject: ProcessSubject, uses: readonly string[]): Promise<void> =>
+  until(async () => String(await subject.target.keptAwakeBy(0)) === String(uses), `direct use: ${uses}`);
+
+const row = (local: string, remote: string, state: string, inode: number): SocketRow => {
+  return { local, remote, state, inode, dropped: 0 };
+};
+
+suite("connections from outside of a network", () => {
+  const own = ["172.17.0.2", "fd00::2"];
+  const listens = row("00000000000000000000000000000000:1B58", "00000000000000000000000000000000:0000", "0A", 1);
+  const mapped = row("0000000000000000FFFF0000020011AC:1B58", "0000000000000000FFFF0000030011AC:9000", "01", 2);
+  const ipv6 = row("000000FD000000000000000002000000:1B58", "000000FD000000000000000003000000:9000", "01", 3);
+
+  test("do not count if their client has one of the given addresses", { skip: os.endianness() !== "LE" }, () => {
+    const rows = [listens, mapped, ipv6];
+    assert.equal(connectionsFromOutside(rows, own), 2);
+    assert.equal(connectionsFromOutside(rows, own, ["172.17.0.3"]), 1);
+    assert.equal(connectionsFromOutside(rows, own, ["172.17.0.3", "fd00::3"]), 0);
+    assert.equal(connectionsFromOutside(rows, own, ["172.17.0.4", "fd00::30", ""]), 2);
+  });
+
+  test("do not count if their own address was removed from the network", { skip: os.endianness() !== "LE" }, () => {
+    const rows = [listens, mapped, ipv6];
+    assert.equal(connectionsFromOutside(rows, ["fd00::2"]), 1);
+    assert.equal(connectionsFromOutside(rows, ["172.17.0.9"]), 0);
+  });
+
+  test("do not count if their client is in that network", () => {
+    const client = row("030011AC:9000", "020011AC:1B58", "01", 4);
+    assert.equal(connectionsFromOutside([listens, mapped, client], own), 0);
+  });
+});
+
+suite("keptAwakeBy() of a process", () => {
+  for (const [what, host, from] of [
+    ["IPv4", "127.0.0.1", "127.0.0.1"],
+    ["IPv6", "::1", "::1"],
+    ["both families, by IPv4", "::", "127.0.0.1"],
+    ["both families, by IPv6", "::", "::1"],
+  ] as const) {
+    test(`is a client that is connected to its port: ${what}`, async () => {
+      const port = await freePort();
+      await using subject = await listening(host, [port]);
+      await untilUse(subject, []);
+      using peer = await connect(port, from);
+      await untilUse(subject, [`1 direct connection to port ${port}`]);
+      using _other = await connect(port, from);
+      await untilUse(subject, [`2 direct connections to port ${port}`]);
+      // One that has said all still waits for the answer.
+      peer.end();
+      await untilUse(subject, [`2 direct connections to port ${port}`]);
+    });
+  }
+
+  test("does not count where direct traffic is ignored", async () => {
+    const port = await freePort();
+    await using subject = await listening("127.0.0.1", [port]);
+    using _peer = await connect(port, "127.0.0.1");
+    await untilUse(subject, [`1 direct connection to port ${port}`]);
+    assert.deepEqual(await subject.target.keptAwakeBy(undefined), []);
+  });
+
+  test("does not count while dependents keep it awake: the client may be one of them", async () => {
+    const port = await freePort();
+    await using subject = await listening("127.0.0.1", [port]);
+    using _peer = await connect(port, "127.0.0.1");
+    await untilUse(subject, [`1 direct connection to port ${port}`]);
+    assert.deepEqual(await subject.target.keptAwakeBy(0, unlimited, { isHeld: true }), []);
+    const uses = await subject.target.keptAwakeBy(0, unlimited, { isTrafficKnown: true });
+    assert.deepEqual(uses, [`1 direct connection to port ${port}`]);
+  });
+
+  test("is over when the client has left, though the server keeps its end open", async () => {
+    const port = await freePort();
+    await using subject = await listening("127.0.0.1", [port]);
+    const peer = await connect(port);
+    await untilUse(subject, [`1 direct connection to port ${port}`]);
+    peer.socket.destroy();
+    await untilUse(subject, []);
+  });
+
+  test("is also a client at a port that the configuration does not name", async () => {
+    const [port, other] = [await freePort(), await freePort()];
+    await using subject = await listening("127.0.0.1", [port, other]);
+    using _peer = await connect(other);
+    await untilUse(subject, [`1 direct connection to port ${other}`]);
+  });
+
+  test("is a client that waits in the backlog", async () => {
+    const script = "exec sleep 3600";
+    await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], {
+      listen: { host: "127.0.0.1" },
+      listenerName: "web",
+      env: { PATH: "/usr/bin:/bin" },
+    });
+    await subject.target.start(unlimited);
+    const sight = await subject.target.look();
+    assert.ok(sight.up && sight.port !== undefined);
+    using _peer = await connect(sight.port);
+    await untilUse(subject, [`1 direct connection to port ${sight.port}`]);
+  });
+
+  test("is not a connection that it has with itself", async () => {
+    const port = await freePort();
+    await using subject = await listening("127.0.0.1", [port], "to itself");
+    assert.deepEqual(await subject.target.keptAwakeBy(0), []);
+  });
+
+  test("is none when it is down", async () => {
+    const port = await freePort();
+    await using subject = await listening("127.0.0.1", [port]);
+    await subject.target.sleep("stop", unlimited);
+    assert.deepEqual(await subject.target.keptAwakeBy(0), []);
+  });
+
+  test("is counted by the configured port where its sockets cannot be read", () => {
+    const rows = [
+      row("0100007F:1538", "00000000:0000", "0A", 1),
+      row("0100007F:1538", "0A00000A:9000", "01", 2),
+      row("0100007F:1539", "0A00000A:9001", "01", 3),
+    ];
+    assert.deepEqual([...directConnections(rows, new Set(), 0x1538)], [[0x1538, 1]]);
+    assert.deepEqual([...directConnections(rows, new Set([4]), 0x1538)], []);
+  });
+});
+
+suite("a wakeport whose process has a direct client", () => {
+  test("keeps it awake until that client leaves, and says why", async () => {
+    const [port, own, admin] = [await freePort(), await freePort(), await freePort()];
+    const command = JSON.stringify([process.execPath, "-e", server, "127.0.0.1", String(own)]);
+    const yaml = `admin: { listen: "127.0.0.1:${admin}" }
+services:
+  it: { ports: ["127.0.0.1:${port}"], idle_timeout: 200ms, process: { command: ${command}, listen: "127.0.0.1:${own}" } }\n`;
+    await using file = await temporaryFile("wakeport.yaml", yaml);
+    await using program = new Program(["run", "-c", file.path]);
+    await program.logged("started");
+    using client = await connect(port);
+    await program.logged("target.ready");
+    using direct = await connect(own);
+    client.reset();
+    const held = async (): Promise<string> => {
+      const answer = await fetch(`http://127.0.0.1:${admin}/api/v1/services/it`);
+      return String(((await answer.json()) as { kept_awake_by?: unknown }).kept_awake_by);
+    };
+    await untilTrue(async () => (await held()) === `1 direct connection to port ${own}`, "the reason in the status");
+    assert.equal(program.log.filter(({ event }) => event === "target.asleep").length, 0);
+    direct.socket.destroy();
+    await program.logged("target.asleep");
+  });
+});

@@ -1,0 +1,208 @@
+/** A process that is handed its listener, as systemd does it. */
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { suite, test } from "node:test";
+import type { Upstream } from "../../src/activation/start-attempt.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { connect, connecting, freePort, type Peer, PeerServer } from "../support/net/tcp.ts";
+import { fixture, ProcessSubject, unlimited } from "../support/targets/process-subject.ts";
+
+checkLeaks();
+
+const PROXYD = "/lib/systemd/systemd-socket-proxyd";
+const LIGHTTPD = "/usr/sbin/lighttpd";
+const missing = (file: string) => ({ skip: !existsSync(file) && `needs ${file}: run test/engine/tools` });
+
+const env = { PATH: "/usr/bin:/bin" };
+const anywhere = { listen: { host: "127.0.0.1" }, listenerName: "web", env };
+
+/** Starts it, and tells at once where it answers. */
+async function started(subject: ProcessSubject): Promise<Required<Pick<Upstream, "port">>> {
+  await subject.target.start(unlimited);
+  const sight = await subject.target.look();
+  assert.ok(sight.up);
+  assert.equal(sight.address, "127.0.0.1");
+  assert.ok(sight.port);
+  return { port: sight.port };
+}
+
+/** What comes back of a word that is sent to an echo. */
+async function echoed(peer: Peer, word: string): Promise<string> {
+  peer.send(word);
+  await peer.receives(word.length);
+  peer.end();
+  return peer.text;
+}
+
+/** test/fixtures/one-client.cjs behind a listener, and what makes it exit. */
+async function oneClientServer(code: number): Promise<AsyncDisposable & { subject: ProcessSubject; end: () => void }> {
+  const folder = mkdtempSync(path.join(tmpdir(), "wakeport-test-"));
+  const file = path.join(folder, "end");
+  const subject = await ProcessSubject.of([process.execPath, fixture("one-client.cjs"), file, String(code)], anywhere);
+  return {
+    subject,
+    end: () => writeFileSync(file, ""),
+    [Symbol.asyncDispose]: async () => {
+      await subject[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+suite("clients in the backlog when a process exits", () => {
+  test("are served by its successors in the same life", async () => {
+    await using server = await oneClientServer(0);
+    const { subject, end } = server;
+    const { port } = await started(subject);
+    const life = await subject.pid();
+    const first = await connect(port);
+    await first.ends();
+    const answers = [first.text];
+    const others = await Promise.all([connect(port), connect(port)]);
+    for (const peer of others) peer.end("hello");
+    end();
+    for (const peer of others) {
+      assert.equal(await peer.ends(), "ended");
+      answers.push(peer.text);
+    }
+    first.end();
+    assert.equal(new Set(answers).size, 3, `three processes served: ${answers}`);
+    assert.equal(await subject.pid(), life);
+    await subject.untilDown();
+    assert.deepEqual(await subject.target.look(), { up: false, exit: { code: 0 } });
+    assert.equal(await connecting(port).ends(), "ECONNREFUSED");
+  });
+
+  test("are reset when it crashed: that is judged as a failure", async () => {
+    await using server = await oneClientServer(7);
+    const { subject, end } = server;
+    const { port } = await started(subject);
+    const first = await connect(port);
+    await first.receives(2);
+    const second = await connect(port);
+    end();
+    assert.equal(await second.ends(), "ECONNRESET");
+    first.end();
+    await subject.untilDown();
+    assert.deepEqual(await subject.target.look(), { up: false, exit: { code: 7 } });
+  });
+
+  test("are reset when the successor accepts none of them either", async () => {
+    const script = "echo start; sleep 0.1";
+    await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], anywhere);
+    const { port } = await started(subject);
+    const peer = await connect(port);
+    assert.equal(await peer.ends(), "ECONNRESET");
+    await subject.untilDown();
+    assert.deepEqual(subject.lines, ["start", "start"]);
+  });
+
+  test("are reset when the process is stopped", async () => {
+    await using server = await oneClientServer(0);
+    const { subject } = server;
+    const { port } = await started(subject);
+    const first = await connect(port);
+    await first.receives(2);
+    const second = await connect(port);
+    await subject.target.sleep("stop", unlimited);
+    assert.equal(await second.ends(), "ECONNRESET");
+    first.end();
+    assert.deepEqual(await subject.target.look(), { up: false });
+  });
+});
+
+suite("a process that is handed its listener", () => {
+  test("is told so as the protocol wants it: descriptor 3, blocking, its pid, its name; and has no input", async () => {
+    const script = `echo "$LISTEN_FDS $LISTEN_FDNAMES $((LISTEN_PID - $$))"
+      grep flags /proc/$$/fdinfo/3; readlink /proc/$$/fd/0; exec sleep 3600`;
+    await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], anywhere);
+    await started(subject);
+    await subject.untilPrinted("/dev/null");
+    assert.deepEqual(subject.lines, ["1 web 0", "flags:\t02", "/dev/null"]);
+  });
+
+  test("is handed it under another account too, with limits", async () => {
+    const script = 'echo "$LISTEN_FDS $((LISTEN_PID - $$)) $(readlink /proc/$$/fd/3 | cut -c 1-6)"; exec sleep 3600';
+    const account = { uid: 65_534, gid: 65_534, groups: [4] };
+    const limits = { nofile: { soft: 50, hard: 50 } };
+    await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], { ...anywhere, account, limits });
+    await started(subject);
+    await subject.untilPrinted("1 0 socket");
+  });
+
+  test("gets every client that came before it served anybody", missing(PROXYD), async () => {
+    await using backend = await PeerServer.open({ onPeer: (peer) => peer.socket.pipe(peer.socket) });
+    const command = [PROXYD, `127.0.0.1:${backend.port}`] as const;
+    await using subject = await ProcessSubject.of(command, anywhere);
+    const { port } = await started(subject);
+    const peers = await Promise.all(Array.from({ length: 20 }, () => connect(port)));
+    for (const [index, peer] of peers.entries()) assert.equal(await echoed(peer, `hello ${index}`), `hello ${index}`);
+  });
+
+  test("gets the port that was asked for, again and again", missing(PROXYD), async () => {
+    await using backend = await PeerServer.open({ onPeer: (peer) => peer.socket.pipe(peer.socket) });
+    const fixed = await freePort();
+    const listen = { host: "127.0.0.1", port: fixed };
+    const command = [PROXYD, `127.0.0.1:${backend.port}`] as const;
+    await using subject = await ProcessSubject.of(command, { ...anywhere, listen });
+    for (let life = 0; life < 3; life += 1) {
+      const { port } = await started(subject);
+      assert.equal(port, fixed);
+      assert.equal(await echoed(await connect(port), "hello"), "hello");
+      await subject.target.sleep("stop", unlimited);
+    }
+  });
+
+  test("may be a web server", missing(LIGHTTPD), async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), "wakeport-test-"));
+    using _folder = { [Symbol.dispose]: () => rmSync(folder, { recursive: true }) };
+    writeFileSync(path.join(folder, "index.txt"), "hello");
+    // It takes a socket for its own when that has the address of its configuration.
+    const port = await freePort();
+    const config = path.join(folder, "lighttpd.conf");
+    writeFileSync(
+      config,
+      `server.document-root = "${folder}"\nserver.systemd-socket-activation = "enable"
+server.bind = "127.0.0.1"\nserver.port = ${port}\n`,
+    );
+    const listen = { host: "127.0.0.1", port };
+    await using subject = await ProcessSubject.of([LIGHTTPD, "-D", "-f", config], { ...anywhere, listen });
+    await started(subject);
+    const peer = await connect(port);
+    peer.send("GET /index.txt HTTP/1.0\r\n\r\n");
+    await peer.ends();
+    peer.end();
+    assert.match(peer.text, /200 OK[\s\S]*hello$/);
+  });
+
+  test("that dies at its start resets who waits for it at once", async () => {
+    await using subject = await ProcessSubject.of(["/bin/sh", "-c", "sleep 0.2; echo no; exit 7"], anywhere);
+    const { port } = await started(subject);
+    const peer = await connect(port);
+    peer.send("hello");
+    assert.equal(await peer.ends(), "ECONNRESET");
+    await subject.untilDown();
+    assert.deepEqual(await subject.target.look(), { up: false, exit: { code: 7 } });
+    const late = connecting(port);
+    assert.equal(await late.ends(), "ECONNREFUSED");
+  });
+
+  test("cannot have a port that is taken, nor is anything started", async () => {
+    await using other = await PeerServer.open();
+    const listen = { host: "127.0.0.1", port: other.port };
+    await using subject = await ProcessSubject.of(["/bin/sleep", "3600"], { ...anywhere, listen });
+    await assert.rejects(subject.target.start(unlimited), /something else already listens/);
+    assert.deepEqual(await subject.target.look(), { up: false });
+  });
+
+  test("that cannot be run leaves no listener behind", async () => {
+    const port = await freePort();
+    const listen = { host: "127.0.0.1", port };
+    await using subject = await ProcessSubject.of(["/no/such"], { ...anywhere, listen });
+    await assert.rejects(subject.target.start(unlimited), /no such command/);
+    const peer = connecting(port);
+    assert.equal(await peer.ends(), "ECONNREFUSED");
+  });
+});

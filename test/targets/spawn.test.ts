@@ -1,0 +1,261 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { constants, getPriority, tmpdir } from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { text } from "node:stream/consumers";
+import { suite, test } from "node:test";
+import { TargetError } from "../../src/errors.ts";
+import { accountOf } from "../../src/targets/accounts.ts";
+import { type Program, spawnable } from "../../src/targets/shim.ts";
+import { Launcher } from "../../src/targets/spawn.ts";
+import { checkLeaks } from "../support/leaks.ts";
+
+checkLeaks();
+
+const env = { PATH: "/usr/bin:/bin" };
+const nobody = { uid: 65_534, gid: 65_534, groups: [] };
+const { PRIORITY_HIGHEST } = constants.priority;
+/** The lowest priority that `nice` knows. */
+const PRIORITY_LOW = 19;
+const asRoot = { skip: process.getuid?.() !== 0 && "needs root" };
+
+interface Run {
+  readonly pid: number;
+  readonly code: number | null;
+  readonly out: string;
+  readonly complaint: string;
+}
+
+/** Runs a program to its end. */
+async function run(command: Program["command"], more: Partial<Program> = {}): Promise<Run> {
+  const { child, pid } = await new Launcher({ command, env, ...more }).launch(["ignore", "pipe", "pipe"]);
+  const [[code], out, complaint] = await Promise.all([
+    once(child, "exit") as Promise<[number | null]>,
+    text(child.stdout!),
+    text(child.stderr!),
+  ]);
+  return { pid, code, out, complaint };
+}
+
+const sh = (script: string): Program["command"] => ["/bin/sh", "-c", script];
+
+/** What is told of the process itself in /proc/self/status. */
+async function statusWith(more: Partial<Program>): Promise<ReadonlyMap<string, string>> {
+  const { out } = await run(["/bin/cat", "/proc/self/status"], more);
+  return new Map(out.split("\n").map((line) => line.split(/:\s*/, 2) as [string, string]));
+}
+
+function folder(): Disposable & { readonly path: string } {
+  const made = mkdtempSync(path.join(tmpdir(), "wakeport-test-"));
+  return { path: made, [Symbol.dispose]: () => rmSync(made, { recursive: true }) };
+}
+
+suite("a program has", () => {
+  test("its umask", async () => {
+    assert.equal((await run(sh("umask"), { umask: 0o027 })).out, "0027\n");
+    assert.equal((await run(sh("umask"), { umask: 0 })).out, "0000\n");
+  });
+
+  test("its limits, in files, bytes and seconds, soft and hard", async () => {
+    const both = (value: number): { soft: number; hard: number } => ({ soft: value, hard: value });
+    const limits = {
+      nofile: { soft: 50, hard: 77 },
+      as: both(512 * 2 ** 20),
+      cpu: both(10),
+      data: both(2 ** 28),
+      stack: both(8 * 2 ** 20),
+      rss: both(2 ** 30),
+      core: both(0),
+    };
+    const { out } = await run(["/bin/cat", "/proc/self/limits"], { limits });
+    const told = new Map(out.split("\n").map((line) => [line.slice(0, 26).trim(), line.slice(26).trim().split(/\s+/)]));
+    const of = (name: string): string[] | undefined => told.get(name)?.slice(0, 2);
+    assert.deepEqual(of("Max open files"), ["50", "77"]);
+    assert.deepEqual(of("Max address space"), ["536870912", "536870912"]);
+    assert.deepEqual(of("Max cpu time"), ["10", "10"]);
+    assert.deepEqual(of("Max data size"), ["268435456", "268435456"]);
+    assert.deepEqual(of("Max stack size"), ["8388608", "8388608"]);
+    assert.deepEqual(of("Max resident set"), ["1073741824", "1073741824"]);
+    assert.deepEqual(of("Max core file size"), ["0", "0"]);
+  });
+
+  test("a limit that ends it", async () => {
+    const limits = { cpu: { soft: 1, hard: 1 } };
+    const { child } = await new Launcher({ command: sh("while :; do :; done"), env, limits }).launch("ignore");
+    const [, signal] = await once(child, "exit");
+    assert.equal(signal, "SIGKILL");
+  });
+
+  test("its limits raised for another user, where we are root", asRoot, async () => {
+    const limits = { core: { soft: 1_024, hard: "unlimited" } } as const;
+    const { out } = await run(sh("id -u; ulimit -H -c; ulimit -S -c"), { limits, account: nobody });
+    assert.equal(out, "65534\nunlimited\n2\n");
+  });
+
+  test("its priority, added to ours", async () => {
+    const { out } = await run(["/usr/bin/nice"], { nice: 5 });
+    assert.equal(Number(out), Math.min(getPriority() + 5, PRIORITY_LOW));
+  });
+
+  test("a higher priority for another user, where we are root", asRoot, async () => {
+    const { out } = await run(sh("id -u; nice"), { nice: -3, account: nobody });
+    assert.equal(out, `65534\n${Math.max(getPriority() - 3, PRIORITY_HIGHEST)}\n`);
+  });
+
+  test("its user and group and no other groups", asRoot, async () => {
+    const status = await statusWith({ account: nobody });
+    assert.equal(status.get("Uid"), "65534\t65534\t65534\t65534");
+    assert.equal(status.get("Gid"), "65534\t65534\t65534\t65534");
+    assert.equal(status.get("Groups"), "");
+  });
+
+  test("the groups that were asked for", asRoot, async () => {
+    const status = await statusWith({ account: { ...nobody, groups: [4, 24] } });
+    assert.equal(status.get("Groups"), "4 24 ");
+    assert.equal(status.get("Uid"), "65534\t65534\t65534\t65534");
+  });
+
+  test("the name that it shall be called, beside all else", async () => {
+    const tellName: Program["command"] = ["/bin/sh", "-c", "tr '\\0' ' ' </proc/$$/cmdline; umask"];
+    assert.match((await run(tellName, { argv0: "in.ftpd" })).out, /^in\.ftpd -c/);
+    assert.match((await run(tellName, { argv0: "in.ftpd", umask: 0o077 })).out, /^in\.ftpd -c .*0077\n$/);
+  });
+
+  test("its working directory, environment and arguments as they are, whatever comes before it", async () => {
+    using made = folder();
+    const more = { cwd: made.path, env: { ...env, A: "$(x) 'y'" }, umask: 0o077, nice: 1 };
+    const { out } = await run(["/bin/sh", "-c", 'pwd; echo "$A"; echo "$@"', "sh", "$(touch x)", "; *"], more);
+    assert.equal(out, `${made.path}\n$(x) 'y'\n$(touch x) ; *\n`);
+  });
+
+  test("the pid that we know, and leads its group", async () => {
+    const { pid, out } = await run(sh("cut -d ' ' -f 1,5,6 /proc/$$/stat"), {
+      umask: 0o077,
+      nice: 1,
+      argv0: "x",
+      limits: { core: { soft: 0, hard: 0 } },
+    });
+    assert.equal(out, `${pid} ${pid} ${pid}\n`);
+  });
+});
+
+suite("what cannot be started", () => {
+  const fails = async (program: Partial<Program> & Pick<Program, "command">, fault: string, message: RegExp) =>
+    assert.rejects(
+      async () => {
+        const { child } = await new Launcher({ env, ...program }).launch("ignore");
+        await once(child, "exit");
+      },
+      (error) => {
+        assert.ok(error instanceof TargetError);
+        assert.equal(error.fault, fault);
+        assert.match(error.message, message);
+        return true;
+      },
+    );
+
+  for (const [what, more] of [
+    ["alone", {}],
+    ["behind others", { umask: 0o077 }],
+  ] as const) {
+    test(`${what}: a command that is not there`, async () => {
+      await fails({ command: ["/no/such"], ...more }, "missing", /cannot run "\/no\/such": no such command/);
+      await fails({ command: ["no-such"], ...more }, "missing", /cannot run "no-such": no such command/);
+    });
+
+    test(`${what}: a file that is no program`, async () => {
+      using made = folder();
+      const file = path.join(made.path, "plain");
+      writeFileSync(file, "no program", { mode: 0o644 });
+      await fails({ command: [file], ...more }, "denied", /not executable/);
+    });
+
+    test(`${what}: a directory that is not there`, async () => {
+      await fails({ command: ["/bin/true"], cwd: "/no/such", ...more }, "missing", /no such cwd/);
+    });
+  }
+
+  test("a limit that may not be set is told, and nothing is run", async () => {
+    const { code, out, complaint } = await run(["/bin/echo", "here"], {
+      limits: { nofile: { soft: 2 ** 40, hard: 2 ** 40 } },
+    });
+    assert.equal(code, 125);
+    assert.equal(out, "");
+    assert.match(complaint, /limit/);
+  });
+
+  test("for want of a small program: the error names it", () => {
+    const find = (name: string, purpose: string): string => {
+      throw new TargetError("missing", `no ${name} for ${purpose}`);
+    };
+    const program: Program = { command: ["/bin/true"], env: {}, nice: 1 };
+    assert.throws(() => spawnable(program, find), /no nice for "nice"/);
+    const grouped: Program = { command: ["/bin/true"], env: {}, account: { ...nobody, groups: [1] } };
+    assert.throws(() => spawnable(grouped, find), /no setpriv for "groups"/);
+  });
+});
+
+suite("spawnable()", () => {
+  const find = (name: string): string => `/bin/${name}`;
+  const chain = (more: Partial<Program>): string[] => {
+    const { file, args } = spawnable({ command: ["prog", "arg"], env: {}, ...more }, find);
+    return [file, ...args];
+  };
+
+  test("puts nothing before a program of which nothing special is asked", () => {
+    const program: Program = { command: ["prog", "arg"], env: { A: "b" }, account: nobody, argv0: "x", cwd: "/" };
+    const { file, args, isShim, uid, gid, argv0 } = spawnable(program, find);
+    assert.deepEqual(
+      { file, args, isShim, uid, gid, argv0 },
+      { file: "prog", args: ["arg"], isShim: false, uid: 65_534, gid: 65_534, argv0: "x" },
+    );
+  });
+
+  test("puts no more before it than is needed", () => {
+    assert.equal(chain({ umask: 0 })[0], "/bin/sh");
+    assert.deepEqual(chain({ nice: 5 }), ["/bin/nice", "-n", "5", "prog", "arg"]);
+    const account = { ...nobody, groups: [1, 2] };
+    assert.deepEqual(chain({ account }), [
+      "/bin/setpriv",
+      "--reuid=65534",
+      "--regid=65534",
+      "--groups=1,2",
+      "--",
+      "prog",
+      "arg",
+    ]);
+  });
+});
+
+suite("accountOf()", () => {
+  const own = { uid: 1_000, gid: 1_001 };
+
+  test("always has a user and a group", () => {
+    assert.equal(accountOf({}, own), undefined);
+    assert.deepEqual(accountOf({ user: 4_242 }, own), { uid: 4_242, gid: 4_242, groups: [] });
+    assert.deepEqual(accountOf({ group: 7 }, own), { uid: 1_000, gid: 7, groups: [] });
+    assert.deepEqual(accountOf({ groups: "none" }, own), { uid: 1_000, gid: 1_001, groups: [] });
+    const daemon = accountOf({ user: "daemon" }, own);
+    assert.deepEqual({ uid: daemon?.uid, gid: daemon?.gid }, { uid: 1, gid: 1 });
+  });
+
+  test("drops groups that wakeport may drop, and leaves a program alone otherwise", () => {
+    const member = { ...own, groups: [1_001, 998] };
+    assert.deepEqual(accountOf({}, { ...member, maySetGroups: true }), { uid: 1_000, gid: 1_001, groups: [] });
+    assert.equal(accountOf({}, { ...member, maySetGroups: false }), undefined);
+    assert.equal(accountOf({}, { ...own, groups: [1_001], maySetGroups: true }), undefined);
+  });
+
+  test("has the groups that were asked for, by name or number", () => {
+    assert.deepEqual(accountOf({ user: "daemon", groups: ["adm", 24] }, own)?.groups, [4, 24]);
+    assert.throws(() => accountOf({ groups: ["no-such"] }, own), /there is no group "no-such"/);
+  });
+
+  test("has the groups of its user, as the system has them", async () => {
+    const { out } = await run(["/usr/bin/id", "-G", "daemon"]);
+    const groups = accountOf({ user: "daemon", groups: "init" }, own)?.groups ?? [];
+    assert.deepEqual(groups.toSorted(), out.trim().split(" ").map(Number).toSorted());
+  });
+});

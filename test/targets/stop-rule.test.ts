@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { reasonsAgainstStop, type Standing, type StopCase } from "../../src/targets/stop-rule.ts";
+
+const worker = { name: "worker", how: "depends on it" };
+const sidecar = { name: "sidecar", how: "uses its network" };
+const OTHERS = "it was started by others, and no service names it";
+const REMOVED = "a stop would remove it, because it was created with --rm";
+
+/** Each standing with nothing against a stop but itself. */
+const standings: Readonly<Record<Standing, readonly string[]>> = {
+  named: [],
+  created: [],
+  started: [],
+  found: [OTHERS],
+};
+
+type Rest = Omit<StopCase, "standing">;
+
+/** What forbids a stop whatever the standing is, and the reasons that are given. */
+const rows: readonly { readonly rest: Rest; readonly reasons: readonly string[] }[] = [
+  { rest: { isAutoRemoved: false, dependents: [] }, reasons: [] },
+  { rest: { isAutoRemoved: true, dependents: [] }, reasons: [REMOVED] },
+  { rest: { isAutoRemoved: false, dependents: [worker] }, reasons: ["container worker depends on it"] },
+  {
+    rest: { isAutoRemoved: true, dependents: [worker, sidecar] },
+    reasons: [REMOVED, "container worker depends on it", "container sidecar uses its network"],
+  },
+];
+
+suite("reasonsAgainstStop()", () => {
+  for (const [standing, own] of Object.entries(standings) as [Standing, readonly string[]][]) {
+    for (const { rest, reasons } of rows) {
+      const expected = [...own, ...reasons];
+      test(`of a container that is ${standing}: ${expected.join("; ") || "none"}`, () => {
+        assert.deepEqual(reasonsAgainstStop({ standing, ...rest }), expected);
+      });
+
+      test(`of a container that is ${standing} and that wakeport needs: that alone`, () => {
+        assert.deepEqual(reasonsAgainstStop({ standing, ...rest, essential: "runs in it" }), ["wakeport runs in it"]);
+      });
+    }
+  }
+});

@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { Knocker, RefusalBudget } from "../../src/udp/first-datagram.ts";
+import type { Verdict } from "../../src/udp/upstream.ts";
+import { checkLeaks } from "../support/leaks.ts";
+import { eventually } from "../support/net/tcp.ts";
+
+checkLeaks();
+
+const HERE = "127.0.0.1";
+const ELSEWHERE = "172.17.0.2";
+
+/** Knocks that meet `verdicts`, one after the other. */
+function knocks(...verdicts: Verdict[]): { readonly knock: () => Promise<Verdict>; readonly count: () => number } {
+  let count = 0;
+  const knock = async (): Promise<Verdict> => verdicts[count++] ?? "refused";
+  return { knock, count: () => count };
+}
+
+suite("Knocker", () => {
+  const { signal } = new AbortController();
+
+  test("knocks until it is not refused", async () => {
+    const knocker = new Knocker(new RefusalBudget());
+    const { knock, count } = knocks("refused", "refused", "quiet");
+    assert.equal(await knocker.pass(HERE, knock, signal), "quiet");
+    assert.equal(count(), 3);
+    assert.equal(knocker.isOpen, true);
+  });
+
+  test("lets one flow knock at a time; the others go in behind it", async () => {
+    const knocker = new Knocker(new RefusalBudget());
+    const { promise, resolve } = Promise.withResolvers<Verdict>();
+    const first = knocker.pass(HERE, () => promise, signal);
+    const { knock, count } = knocks("answered");
+    const others = Promise.all([knocker.pass(HERE, knock, signal), knocker.pass(HERE, knock, signal)]);
+    resolve("answered");
+    assert.equal(await first, "answered");
+    assert.deepEqual(await others, [undefined, undefined]);
+    assert.equal(count(), 0);
+  });
+
+  test("lets the next one knock when one gives up", async () => {
+    const knocker = new Knocker(new RefusalBudget());
+    const gone = new AbortController();
+    const first = knocker.pass(HERE, knocks().knock, gone.signal);
+    const { knock, count } = knocks("answered");
+    const second = knocker.pass(HERE, knock, signal);
+    gone.abort(new Error("gone"));
+    await assert.rejects(first, /gone/);
+    assert.equal(await second, "answered");
+    assert.equal(count(), 1);
+  });
+
+  test("knocks again once it is told to forget", async () => {
+    const knocker = new Knocker(new RefusalBudget());
+    await knocker.pass(HERE, knocks("quiet").knock, signal);
+    knocker.forget();
+    assert.equal(await knocker.pass(HERE, knocks("quiet").knock, signal), "quiet");
+  });
+
+  test("knocks at another machine no more often than that tells of refusals", async () => {
+    const budget = new RefusalBudget();
+    const knockers = [new Knocker(budget), new Knocker(budget)];
+    const gone = new AbortController();
+    const all = knocks();
+    const passing = knockers.map((knocker) => knocker.pass(ELSEWHERE, all.knock, gone.signal));
+    const settled = Promise.allSettled(passing);
+    await eventually("five knocks", () => all.count() >= 5);
+    const began = performance.now();
+    await eventually("a sixth", () => all.count() >= 6);
+    assert.ok(performance.now() - began > 500, "the sixth came too soon");
+    gone.abort(new Error("gone"));
+    await settled;
+  });
+});
