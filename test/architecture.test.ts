@@ -96,11 +96,11 @@ suite("architecture", () => {
       imports.filter((one) => isOwn(one) && !one.isType),
       ({ from }) => from,
     );
-    const visit = (file: string, way: readonly string[]): void => {
+    const owner = (file: string, way: readonly string[]): void => {
       assert.ok(!way.includes(file), `a circle: ${[...way, file].join(" → ")}`);
-      for (const { to } of targets.get(file) ?? []) visit(to, [...way, file]);
+      for (const { to } of targets.get(file) ?? []) owner(to, [...way, file]);
     };
-    for (const file of files) visit(file, []);
+    for (const file of files) owner(file, []);
   });
 
   for (const [name, door] of Object.entries(doors)) {

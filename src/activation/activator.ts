@@ -13,7 +13,7 @@ import type { ActivationReport, Observer, SleepReason, SleepReport } from "../te
 import { isDenial, outcomeOf, sleepReasonOf, wasKept, wasRefused } from "./classify.ts";
 import { Companions } from "./companions.ts";
 import { Cooldown } from "./cooldown.ts";
-import type { Needs } from "./dependency-leases.ts";
+import type { DependencyLeases } from "./dependency-leases.ts";
 import {
   ActivationError,
   ClosedError,
@@ -24,16 +24,16 @@ import {
   StartTimeoutError,
 } from "./errors.ts";
 import type { Group } from "./group.ts";
-import { Chronicle, type Circumstances } from "./history.ts";
+import { type EventDetails, StateHistory } from "./history.ts";
 import { IdleCheck } from "./idle-check.ts";
-import { Lookout } from "./inspector.ts";
+import { Inspector } from "./inspector.ts";
 import { type Holder, Lease, type LeaseClient } from "./lease.ts";
-import { CLIENT, Claims } from "./lease-set.ts";
-import { Tail } from "./log-tail.ts";
+import { CLIENT, LeaseSet } from "./lease-set.ts";
+import { LogTailCache } from "./log-tail.ts";
 import { type EffectName, type EventName, initialState, type State, type StateName, transition } from "./machine.ts";
-import { type Probe, Run, type UpSight } from "./start-attempt.ts";
+import { type Probe, type RunningStatus, StartAttempt } from "./start-attempt.ts";
 import { Stopper } from "./stopper.ts";
-import type { Sight, SleepAction, Target } from "./target.ts";
+import type { SleepAction, Target, TargetStatus } from "./target.ts";
 import { UpstreamCheck } from "./upstream-check.ts";
 import { Usage } from "./usage.ts";
 
@@ -43,7 +43,7 @@ const LOOKED_MS = 1_000;
 /** As many as anybody shows. */
 const TAIL_LINES = 100;
 /** How long what was not tried has to stay up to count as started. */
-const TRIAL_MS = 10_000;
+const EARLY_CRASH_MS = 10_000;
 
 /** All in milliseconds. */
 export interface Policy {
@@ -51,7 +51,7 @@ export interface Policy {
   readonly idleTimeoutMs: number;
   readonly sleep: SleepAction;
   /** What becomes of a target that sleeps by a pause, so long after the pause; absent: it stays paused. */
-  readonly deeper?: { readonly afterMs: number; readonly action: "stop" | "kill" };
+  readonly thenStop?: { readonly afterMs: number; readonly action: "stop" | "kill" };
   readonly minUptimeMs: number;
   readonly startTimeoutMs: number;
   /** Bytes of direct traffic in one idle timeout that do not keep the target awake; absent: any number. */
@@ -65,9 +65,9 @@ export interface ActivatorOptions {
   /** The services that use the target, for reports. */
   readonly services: readonly string[];
   /** What the target depends on; absent: nothing. */
-  readonly needs?: Needs;
+  readonly dependencies?: DependencyLeases;
   /** Targets that are awake while this one is. It does not wait for them. Absent: none. */
-  readonly companions?: Needs;
+  readonly companions?: DependencyLeases;
   /** What is awake together with it. */
   readonly group?: Group;
   readonly observer: Observer;
@@ -102,7 +102,7 @@ export interface ActivatorView {
 }
 
 /** What came with an event. */
-interface Circumstance extends Circumstances {
+interface TransitionDetails extends EventDetails {
   readonly newcomer?: Lease;
   /** The start was refused before it began. */
   readonly wasNotStarted?: boolean;
@@ -114,7 +114,7 @@ export class Activator {
   #probe: Probe;
   #policy: Policy;
   #services: readonly string[];
-  readonly #needs: Needs | undefined;
+  readonly #dependencies: DependencyLeases | undefined;
   readonly #companions: Companions | undefined;
   readonly #group: Group | undefined;
   readonly #observer: Observer;
@@ -122,11 +122,11 @@ export class Activator {
   #state: State = initialState;
   /** Changes with every change of state, so that a look begun before it is known to be stale. */
   #epoch = 0;
-  readonly #claims = new Claims();
+  readonly #leases = new LeaseSet();
 
   /** The run under way, or the last one. */
-  #run: Run | undefined;
-  #up: UpSight | undefined;
+  #attempt: StartAttempt | undefined;
+  #up: RunningStatus | undefined;
   /** Somebody paused it while it is in use. */
   #isFrozen = false;
   #missing: string | undefined;
@@ -138,7 +138,7 @@ export class Activator {
   readonly #check: UpstreamCheck;
 
   #watch: Disposable | undefined;
-  readonly #lookout: Lookout;
+  readonly #inspector: Inspector;
   readonly #stopper: Stopper;
   #sleep: { readonly reason: SleepReason; readonly action: SleepAction; readonly since: number } | undefined;
   /** Whether the stop under way follows a failed start or adoption. */
@@ -148,15 +148,17 @@ export class Activator {
   #drainTimer: NodeJS.Timeout | undefined;
   readonly #closed = Promise.withResolvers<void>();
 
-  readonly #chronicle = new Chronicle();
-  readonly #tail: Tail = new Tail(() => this.target.lastLines(AbortSignal.timeout(LAST_LINES_MS), TAIL_LINES));
+  readonly #history = new StateHistory();
+  readonly #tail: LogTailCache = new LogTailCache(() =>
+    this.target.lastLines(AbortSignal.timeout(LAST_LINES_MS), TAIL_LINES),
+  );
 
   constructor(options: ActivatorOptions) {
     this.target = options.target;
     this.#probe = options.probe;
     this.#policy = options.policy;
     this.#services = options.services;
-    this.#needs = options.needs;
+    this.#dependencies = options.dependencies;
     this.#companions = options.companions && new Companions(options.companions);
     this.#group = options.group;
     this.#observer = options.observer;
@@ -169,11 +171,11 @@ export class Activator {
       onIdle: () => this.#dispatch("idle"),
       onKeptAwake: (uses) => this.#observer.keptAwake({ target: target.name, services: this.#services, uses }),
     });
-    this.#lookout = new Lookout({ target, epoch: () => this.#epoch, onSight: (sight) => this.#saw(sight) });
+    this.#inspector = new Inspector({ target, epoch: () => this.#epoch, onSight: (status) => this.#saw(status) });
     this.#stopper = new Stopper({
       target,
-      onDone: (isPaused) => this.#putAway(isPaused),
-      onFailure: (error, retryMs, isKnown) => this.#notPutAway(error, retryMs, isKnown),
+      onDone: (isPaused) => this.#stopped(isPaused),
+      onFailure: (error, retryMs, isKnown) => this.#notStopped(error, retryMs, isKnown),
     });
     this.#check = new UpstreamCheck({
       target,
@@ -181,8 +183,8 @@ export class Activator {
       limitMs: () => this.#policy.startTimeoutMs,
       timeoutError: () => this.#timeoutError(),
       mayThaw: () => !this.#state.closing,
-      onSight: (sight) => {
-        if (sight !== undefined) this.#saw(sight);
+      onSight: (status) => {
+        if (status !== undefined) this.#saw(status);
         return this.#up;
       },
     });
@@ -225,7 +227,7 @@ export class Activator {
     this.#refuseInCooldown();
     const lease = new Lease(holder, (released) => this.#released(released), client);
     this.#countUse(lease);
-    this.#claims.add(lease);
+    this.#leases.add(lease);
     const late = new AbortController();
     const patience = setTimeout(() => {
       late.abort(this.#timeoutError());
@@ -237,7 +239,7 @@ export class Activator {
       this.#dispatch("acquire", { newcomer: lease });
       await lease.granted;
       if (this.usage.isUsed) this.#companions?.wake();
-      const isComplete = !this.#isFrozen && this.#up?.noRoute === undefined && !this.#needs?.isLacking;
+      const isComplete = !this.#isFrozen && this.#up?.noRoute === undefined && !this.#dependencies?.isIncomplete;
       if (!isComplete) await this.#complete(lease, AbortSignal.any([signal, late.signal]));
       return lease;
     } finally {
@@ -269,7 +271,7 @@ export class Activator {
 
   /** Somebody made more use of a lease that is held already. */
   noteActivity(): void {
-    this.#chronicle.lastActivity = Date.now();
+    this.#history.lastActivity = Date.now();
   }
 
   /**
@@ -279,7 +281,7 @@ export class Activator {
    * @throws the reason of `signal`
    */
   async looked(signal: AbortSignal): Promise<void> {
-    const { looking } = this.#lookout;
+    const { inspecting: looking } = this.#inspector;
     if (looking === undefined) return;
     const limit = AbortSignal.any([signal, AbortSignal.timeout(LOOKED_MS)]);
     await abortable(looking, limit).catch(() => signal.throwIfAborted());
@@ -322,18 +324,18 @@ export class Activator {
   get view(): ActivatorView {
     const idleDeadline = this.#idle.deadline;
     const cooldownUntil = this.#cooldown.until;
-    const { lastActivity, lastError, lastLines } = this.#chronicle;
+    const { lastActivity, lastError, lastLines } = this.#history;
     const pending = this.#pending;
     return {
       target: this.target.name,
       state: this.#isFrozen && this.#state.name === "ready" ? "paused" : this.#state.name,
-      cause: this.#chronicle.cause,
-      since: this.#chronicle.since,
-      dependents: this.#claims.dependents,
+      cause: this.#history.cause,
+      since: this.#history.since,
+      dependents: this.#leases.dependents,
       keptAwakeBy: this.#idle.keptAwakeBy,
-      held: this.#claims.held,
-      waiting: this.#claims.waiting,
-      awakeMs: this.#chronicle.awakeMs,
+      held: this.#leases.held,
+      waiting: this.#leases.waiting,
+      awakeMs: this.#history.awakeMs,
       ...(this.#missing !== undefined && { missing: this.#missing }),
       ...(pending.length > 0 && { pending }),
       ...(idleDeadline !== undefined && { idleDeadline }),
@@ -344,7 +346,7 @@ export class Activator {
     };
   }
 
-  #dispatch(event: EventName, circumstance: Circumstance = {}): void {
+  #dispatch(event: EventName, circumstance: TransitionDetails = {}): void {
     const from = this.#state.name;
     const { state, effects } = transition(this.#state, event);
     this.#state = state;
@@ -353,32 +355,32 @@ export class Activator {
     if (state.closing && state.name === "asleep") this.#finish();
   }
 
-  #moved(from: StateName, to: StateName, event: EventName, circumstance: Circumstance): void {
+  #moved(from: StateName, to: StateName, event: EventName, circumstance: TransitionDetails): void {
     this.#epoch += 1;
     this.#isFrozen = false;
     this.#tail.forget();
-    const wokenBy = to === "starting" && event !== "found" ? this.#claims.first : undefined;
-    this.#chronicle.moved(from, to, event, { ...circumstance, wokenBy });
+    const wokenBy = to === "starting" && event !== "found" ? this.#leases.first : undefined;
+    this.#history.moved(from, to, event, { ...circumstance, wokenBy });
     const cause = wokenBy && { wokenBy };
     this.#observer.state({ target: this.target.name, services: this.#services, from, to, event, ...cause });
     if (from === "draining") clearTimeout(this.#drainTimer);
     if (to === "paused") this.#pausedAt = performance.now();
     if (to !== "asleep" && to !== "paused") return;
-    this.#needs?.release();
+    this.#dependencies?.release();
     this.#companions?.release();
   }
 
-  #perform(effect: EffectName, from: StateName, { newcomer, error, wasNotStarted }: Circumstance): void {
+  #perform(effect: EffectName, from: StateName, { newcomer, error, wasNotStarted }: TransitionDetails): void {
     switch (effect) {
       case "start":
       case "adopt":
         return this.#begin(effect === "adopt");
       case "abort":
-        return this.#run?.abort(error ?? this.#closedError());
+        return this.#attempt?.abort(error ?? this.#closedError());
       case "sleep":
         return this.#putToSleep(this.#sleepActionFrom(from), from);
       case "stop":
-        return wasNotStarted ? this.#leave() : this.#putToSleep("stop", from);
+        return wasNotStarted ? this.#leaveAlone() : this.#putToSleep("stop", from);
       case "stop-again":
         return this.#stopper.again();
       case "hurry":
@@ -386,10 +388,10 @@ export class Activator {
       case "grant":
         return this.#grant();
       case "refuse":
-        if (newcomer !== undefined) this.#claims.reject(this.#closedError(), [newcomer]);
+        if (newcomer !== undefined) this.#leases.reject(this.#closedError(), [newcomer]);
         return;
       case "reject":
-        return this.#claims.reject(error ?? this.#closedError());
+        return this.#leases.reject(error ?? this.#closedError());
       case "cut":
         return this.#cut(error);
       case "arm":
@@ -404,13 +406,13 @@ export class Activator {
   #grant(): void {
     if (this.usage.isUsed) this.noteActivity();
     else this.#becameUnused();
-    this.#claims.grant(this.#up ?? { address: "" });
+    this.#leases.grant(this.#up ?? { address: "" });
   }
 
   #cut(error: Error | undefined): void {
     const reason = error ?? new ClosedError(`${this.target.name} was still in use at the end of the drain`);
     this.#check.end(reason);
-    this.#claims.cut(reason);
+    this.#leases.cut(reason);
   }
 
   /** Counts a client's lease as use of the target. Any other lease counts while its holder is in use. */
@@ -429,7 +431,7 @@ export class Activator {
       if (this.#state.name === "ready") this.#companions?.wake();
       return;
     }
-    if (this.#claims.held === 0) return;
+    if (this.#leases.held === 0) return;
     this.noteActivity();
     this.#becameUnused();
   }
@@ -438,7 +440,9 @@ export class Activator {
   async #complete(lease: Lease, signal: AbortSignal): Promise<void> {
     const all = Promise.all([
       this.#isFrozen || this.#up?.noRoute !== undefined ? this.verify(lease) : undefined,
-      this.#needs?.isLacking ? this.#needs.claim(AbortSignal.any([signal, lease.signal])) : undefined,
+      this.#dependencies?.isIncomplete
+        ? this.#dependencies.acquire(AbortSignal.any([signal, lease.signal]))
+        : undefined,
     ]);
     try {
       await abortable(all, AbortSignal.any([signal, lease.signal]));
@@ -452,14 +456,14 @@ export class Activator {
   }
 
   #released(lease: Lease): void {
-    if (this.#claims.release(lease) && lease.holder.kind === "client") this.noteActivity();
+    if (this.#leases.release(lease) && lease.holder.kind === "client") this.noteActivity();
     this.#dispatch("release");
     if (this.#isFrozen && this.#state.leases === 0) this.#pausedUnused();
   }
 
   /** The idle timeout begins, although idle dependents may still hold the target. */
   #becameUnused(): void {
-    this.#companions?.releaseIn(this.#idleRestMs, () => this.#claims.held > 0);
+    this.#companions?.releaseIn(this.#idleRestMs, () => this.#leases.held > 0);
     if (this.#state.name === "ready") this.#idle.measure(this.#policy.idleTimeoutMs);
   }
 
@@ -487,15 +491,15 @@ export class Activator {
   }
 
   get #pending(): readonly string[] {
-    return this.#state.name === "starting" ? (this.#run?.pending ?? []) : [];
+    return this.#state.name === "starting" ? (this.#attempt?.pending ?? []) : [];
   }
 
   #arm(): void {
-    const { sleep, deeper } = this.#policy;
+    const { sleep, thenStop } = this.#policy;
     if (this.#state.name === "paused") {
-      if (sleep !== "pause" || deeper === undefined) return this.#idle.cancel();
-      const restMs = Math.max(0, this.#pausedAt + deeper.afterMs - performance.now());
-      return this.#idle.start(restMs, deeper.afterMs);
+      if (sleep !== "pause" || thenStop === undefined) return this.#idle.cancel();
+      const restMs = Math.max(0, this.#pausedAt + thenStop.afterMs - performance.now());
+      return this.#idle.start(restMs, thenStop.afterMs);
     }
     this.#idle.start(this.#idleRestMs, this.#policy.idleTimeoutMs);
   }
@@ -514,71 +518,72 @@ export class Activator {
     // Whoever started the target without us gets to keep it, ready or not, for as long as an unused one is kept.
     const timeoutMs = this.#policy.startTimeoutMs + (adopt ? this.#policy.idleTimeoutMs : 0);
     const { target } = this;
-    const needs = this.#needs;
-    const prepare = needs && { prepare: (signal: AbortSignal) => needs.claim(signal) };
+    const dependencies = this.#dependencies;
+    const prepare = dependencies && { prepare: (signal: AbortSignal) => dependencies.acquire(signal) };
     const timeoutError = (): Error => this.#timeoutError();
-    const run = new Run({ target, probe: this.#probe, adopt, ...prepare, timeoutMs, timeoutError });
-    this.#run = run;
-    if (adopt) needs?.join();
+    const attempt = new StartAttempt({ target, probe: this.#probe, adopt, ...prepare, timeoutMs, timeoutError });
+    this.#attempt = attempt;
+    if (adopt) dependencies?.join();
     if (adopt) this.#companions?.join();
     else this.#companions?.wake();
-    run.bringUp().then(
-      (up) => this.#broughtUp(run, up),
-      (error) => this.#notBroughtUp(run, error),
+    attempt.start().then(
+      (up) => this.#startSucceeded(attempt, up),
+      (error) => this.#startFailed(attempt, error),
     );
   }
 
-  #broughtUp(run: Run, up: UpSight): void {
-    if (run !== this.#run) return;
+  #startSucceeded(attempt: StartAttempt, up: RunningStatus): void {
+    if (attempt !== this.#attempt) return;
     // Closed in the very moment in which it succeeded.
-    if (this.#state.name !== "starting") return this.#notBroughtUp(run, this.#closedError());
+    if (this.#state.name !== "starting") return this.#startFailed(attempt, this.#closedError());
     // It stayed awake through a stop that failed, but not in the same life.
-    if (this.#up?.life !== up.life) this.#wentDown({});
+    if (this.#up?.incarnation !== up.incarnation) this.#wentDown({});
     this.#up = up;
     this.#readyAt = performance.now();
     this.#missing = undefined;
-    this.#chronicle.lastError = undefined;
-    this.#chronicle.lastLines = undefined;
+    this.#history.lastError = undefined;
+    this.#history.lastLines = undefined;
     if (!up.isUntried) this.#cooldown.reset();
     this.#dispatch("started");
     this.#becameReady.resolve();
     this.#becameReady = Promise.withResolvers();
-    this.#report(run, { outcome: "ready" });
+    this.#report(attempt, { outcome: "ready" });
     // What changed while nobody looked, between the last look of the run and now, is seen here.
     this.#changed();
   }
 
-  #notBroughtUp(run: Run, reason: unknown): void {
-    if (run !== this.#run) return;
+  #startFailed(attempt: StartAttempt, reason: unknown): void {
+    if (attempt !== this.#attempt) return;
     // The target was closed before the attempt ended.
-    if (this.#state.name !== "starting") return this.#report(run, { outcome: "cancelled", error: this.#closedError() });
+    if (this.#state.name !== "starting")
+      return this.#report(attempt, { outcome: "cancelled", error: this.#closedError() });
     const error = reason instanceof Error ? reason : new Error(String(reason));
     const { outcome, exit } = outcomeOf(error);
-    this.#chronicle.lastError = error.message;
+    this.#history.lastError = error.message;
     if (exit !== undefined) this.#wentDown(exit);
-    const cooldown = run.adopt ? {} : { cooldownMs: this.#cooldown.begin() };
-    const event = exit === undefined ? "failed" : run.adopt ? "lost" : "exited";
-    const wasNotStarted = !run.didStart && wasRefused(error);
+    const cooldown = attempt.adopt ? {} : { cooldownMs: this.#cooldown.begin() };
+    const event = exit === undefined ? "failed" : attempt.adopt ? "lost" : "exited";
+    const wasNotStarted = !attempt.didStart && wasRefused(error);
     this.#dispatch(event, { error: startError(this.target, error), wasNotStarted, ...(exit && { exit }) });
     if (event === "lost") this.#changed();
     void this.#lastLines().then((lastLines) =>
-      this.#report(run, { outcome, error, lastLines, ...cooldown, ...(exit && { exit }) }),
+      this.#report(attempt, { outcome, error, lastLines, ...cooldown, ...(exit && { exit }) }),
     );
   }
 
   async #lastLines(): Promise<readonly string[]> {
     const lines = await this.target.lastLines(AbortSignal.timeout(LAST_LINES_MS));
-    this.#chronicle.lastLines = lines;
+    this.#history.lastLines = lines;
     return lines;
   }
 
-  #report(run: Run, result: Pick<ActivationReport, "outcome"> & Partial<ActivationReport>): void {
+  #report(attempt: StartAttempt, result: Pick<ActivationReport, "outcome"> & Partial<ActivationReport>): void {
     this.#observer.activation({
       target: this.target.name,
       services: this.#services,
-      adopted: run.adopt,
-      durationMs: run.elapsedMs,
-      ...(run.startMs !== undefined && { startMs: run.startMs }),
+      adopted: attempt.adopt,
+      durationMs: attempt.elapsedMs,
+      ...(attempt.startMs !== undefined && { startMs: attempt.startMs }),
       ...result,
     });
   }
@@ -586,7 +591,7 @@ export class Activator {
   // Taking it down
 
   #sleepActionFrom(from: StateName): SleepAction {
-    return from === "paused" ? (this.#policy.deeper?.action ?? "stop") : this.#policy.sleep;
+    return from === "paused" ? (this.#policy.thenStop?.action ?? "stop") : this.#policy.sleep;
   }
 
   #putToSleep(action: SleepAction, from: StateName): void {
@@ -596,24 +601,24 @@ export class Activator {
     const isSleep = this.#up !== undefined || from === "paused";
     this.#sleep = isSleep ? { reason, action, since: performance.now() } : undefined;
     this.#stopsFailedStart = from === "starting";
-    if (this.#leaveRunning) this.#leave();
+    if (this.#leaveRunning) this.#leaveAlone();
     else this.#stopper.begin(action, this.#beforeStop());
   }
 
   /** What a stop waits for: a start under way, and measurements of dependencies. Undefined: nothing. */
   #beforeStop(): Promise<unknown> | undefined {
-    const startCall = this.#run?.startCall ?? this.#check.startCall;
-    const readings = this.#state.closing ? [] : (this.#needs?.beforeSleep() ?? []);
+    const startCall = this.#attempt?.startCall ?? this.#check.startCall;
+    const readings = this.#state.closing ? [] : (this.#dependencies?.beforeSleep() ?? []);
     return startCall === undefined && readings.length === 0 ? undefined : Promise.all([startCall, ...readings]);
   }
 
   /** Done with it as it is. */
-  #leave(): void {
+  #leaveAlone(): void {
     this.#sleep = undefined;
-    queueMicrotask(() => this.#putAway(false));
+    queueMicrotask(() => this.#stopped(false));
   }
 
-  #putAway(isPaused: boolean): void {
+  #stopped(isPaused: boolean): void {
     if (this.#sleep !== undefined) {
       const { reason, action, since } = this.#sleep;
       this.#reportSleep({ reason, action: isPaused ? "pause" : action, durationMs: performance.now() - since });
@@ -625,11 +630,11 @@ export class Activator {
     if (!this.#state.closing) this.#changed();
   }
 
-  #notPutAway(error: Error, retryMs: number, isKnown: boolean): void {
+  #notStopped(error: Error, retryMs: number, isKnown: boolean): void {
     if (wasKept(error)) return this.#kept(error, isKnown);
     // Nobody is there any more to thaw it.
     if (this.#state.closing && this.#stopper.action === "pause") return this.#putToSleep("stop", "paused");
-    this.#chronicle.lastError = error.message;
+    this.#history.lastError = error.message;
     const { closing } = this.#state;
     const subject = { target: this.target.name, services: this.#services };
     if (closing || !isKnown) this.#observer.stopFailed({ ...subject, error, retryMs: closing ? 0 : retryMs });
@@ -671,77 +676,78 @@ export class Activator {
   // Looking
 
   #changed(): void {
-    if (this.#state.name === "starting") return this.#run?.notice();
-    this.#lookout.hint();
+    if (this.#state.name === "starting") return this.#attempt?.notice();
+    this.#inspector.requestInspect();
   }
 
-  #saw(sight: Sight): void {
-    const missing = sight.up ? undefined : sight.missing;
+  #saw(status: TargetStatus): void {
+    const missing = status.up ? undefined : status.missing;
     // What did not exist could not start. Now it does.
     if (this.#missing !== undefined && missing === undefined) this.#cooldown.reset();
     const isNews = (missing === undefined) !== (this.#missing === undefined);
     this.#missing = missing;
     switch (this.#state.name) {
       case "asleep":
-        if (isNews) this.#chronicle.noteExistence(missing === undefined);
-        return this.#sawAsleep(sight);
+        if (isNews) this.#history.noteExistence(missing === undefined);
+        return this.#sawAsleep(status);
       case "paused":
-        return this.#sawAsleep(sight);
+        return this.#sawAsleep(status);
       case "ready":
       case "draining":
-        return this.#sawAwake(sight);
+        return this.#sawAwake(status);
       case "starting":
       case "stopping":
         return;
     }
   }
 
-  #sawAsleep(sight: Sight): void {
+  #sawAsleep(status: TargetStatus): void {
     // A target that cannot be dialled is left as it is: no client can use it.
-    if (sight.up) return sight.noRoute === undefined ? this.#dispatch("found") : undefined;
-    const isPaused = sight.pausedLife !== undefined;
+    if (status.up) return status.noRoute === undefined ? this.#dispatch("found") : undefined;
+    const isPaused = status.pausedIncarnation !== undefined;
     if (isPaused === (this.#state.name === "paused")) return;
     if (isPaused) return this.#dispatch("paused");
-    const exit = sight.exit ?? {};
+    const exit = status.exit ?? {};
     this.#wentDown(exit);
-    this.#dispatch("exited", { exit, missing: sight.missing });
+    this.#dispatch("exited", { exit, missing: status.missing });
   }
 
-  #sawAwake(sight: Sight): void {
+  #sawAwake(status: TargetStatus): void {
     const up = this.#up;
-    const life = up?.life;
-    if (sight.up && sight.life === life) return this.#sawSameLife(sight);
-    if (!sight.up && sight.pausedLife !== undefined && sight.pausedLife === life) return this.#frozen();
-    const exit = sight.up ? {} : (sight.exit ?? {});
+    const incarnation = up?.incarnation;
+    if (status.up && status.incarnation === incarnation) return this.#sawSameIncarnation(status);
+    if (!status.up && status.pausedIncarnation !== undefined && status.pausedIncarnation === incarnation)
+      return this.#paused();
+    const exit = status.up ? {} : (status.exit ?? {});
     this.#wentDown(exit);
     const error = new ExitedError(this.target.name, exit);
-    if (up?.isUntried) this.#judge(error);
-    this.#dispatch("exited", { error, exit, missing: sight.up ? undefined : sight.missing });
+    if (up?.isUntried) this.#checkEarlyCrash(error);
+    this.#dispatch("exited", { error, exit, missing: status.up ? undefined : status.missing });
     // Unless somebody who needs it has claimed it again at once.
-    if (this.#state.name === "asleep" && !this.#state.closing) this.#sawAsleep(sight);
+    if (this.#state.name === "asleep" && !this.#state.closing) this.#sawAsleep(status);
   }
 
   /** Only the address may have changed. Open connections continue. */
-  #sawSameLife(sight: UpSight): void {
+  #sawSameIncarnation(status: RunningStatus): void {
     const before = this.#up;
-    this.#up = sight;
-    if (before?.address !== sight.address || before.port !== sight.port) {
-      this.#claims.move(sight);
+    this.#up = status;
+    if (before?.address !== status.address || before.port !== status.port) {
+      this.#leases.move(status);
       this.#check.move();
     }
-    this.#thawed();
+    this.#unpaused();
   }
 
   /** What was taken for ready without a trial, and crashed soon, has failed to start. */
-  #judge(error: ExitedError): void {
-    const isEarly = performance.now() - this.#readyAt < TRIAL_MS;
+  #checkEarlyCrash(error: ExitedError): void {
+    const isEarly = performance.now() - this.#readyAt < EARLY_CRASH_MS;
     if (!isEarly || sleepReasonOf(error.exit) !== "crash") return this.#cooldown.reset();
-    this.#chronicle.lastError = error.message;
+    this.#history.lastError = error.message;
     this.#cooldown.begin();
   }
 
-  #frozen(): void {
-    if (!this.#isFrozen) this.#chronicle.note("paused by somebody else");
+  #paused(): void {
+    if (!this.#isFrozen) this.#history.note("paused by somebody else");
     this.#isFrozen = true;
     if (this.#state.leases > 0) this.#dispatch("paused");
     else this.#pausedUnused();
@@ -754,8 +760,8 @@ export class Activator {
     this.#dispatch("paused");
   }
 
-  #thawed(): void {
-    if (this.#isFrozen) this.#chronicle.note("thawed");
+  #unpaused(): void {
+    if (this.#isFrozen) this.#history.note("thawed");
     this.#isFrozen = false;
   }
 }

@@ -1,34 +1,34 @@
 import { timerMs } from "../async/timers.ts";
-import type { Needs } from "./dependency-leases.ts";
+import type { DependencyLeases } from "./dependency-leases.ts";
 
 /**
  * Targets that are awake while another target is, for example workers of a web application. The target does not wait for
  * them. Their own activators report their failures.
  */
 export class Companions {
-  readonly #needs: Needs;
+  readonly #dependencies: DependencyLeases;
   #timer: NodeJS.Timeout | undefined;
   #isClosing = false;
 
-  constructor(needs: Needs) {
-    this.#needs = needs;
+  constructor(dependencies: DependencyLeases) {
+    this.#dependencies = dependencies;
   }
 
   /** Claims all companions that are not held, in the background, and retries failed ones. */
   wake(): void {
     this.#cancel();
-    if (this.#isClosing || !this.#needs.isLacking) return;
-    this.#needs.claim(new AbortController().signal).catch(() => {});
+    if (this.#isClosing || !this.#dependencies.isIncomplete) return;
+    this.#dependencies.acquire(new AbortController().signal).catch(() => {});
   }
 
   /** Holds companions that are up or come up later, for a target that was found running. Starts none. */
   join(): void {
-    this.#needs.join();
+    this.#dependencies.join();
   }
 
   release(): void {
     this.#cancel();
-    this.#needs.release();
+    this.#dependencies.release();
   }
 
   /**

@@ -1,5 +1,5 @@
 const FIRST_MS = 1_000;
-const LONGEST_MS = 60_000;
+const MAX_DELAY_MS = 60_000;
 
 /**
  * A breaker for targets that fail to start: after each failure in a row a longer pause (1 s, 2 s, 4 s … 60 s) in
@@ -27,7 +27,7 @@ export class Cooldown {
   /** Notes a failed start and begins the pause, whose length in milliseconds is returned. */
   begin(): number {
     this.#clear();
-    const pauseMs = Math.min(FIRST_MS * 2 ** this.#failures, LONGEST_MS);
+    const pauseMs = Math.min(FIRST_MS * 2 ** this.#failures, MAX_DELAY_MS);
     this.#failures += 1;
     this.#until = Date.now() + pauseMs;
     this.#timer = setTimeout(() => this.#clear(), pauseMs);

@@ -18,7 +18,7 @@ export class Group {
   readonly usage: Usage = new Usage(() => this.#useChanged());
   /** Each member with its use of the group. */
   readonly #members = new Map<Activator, Disposable>();
-  readonly #claims = new Map<Activator, Membership>();
+  readonly #leases = new Map<Activator, Membership>();
   #isUpdateDue = false;
 
   constructor(name: string) {
@@ -62,16 +62,16 @@ export class Group {
     queueMicrotask(() => {
       this.#isUpdateDue = false;
       if (this.usage.isUsed) this.wake();
-      else for (const member of [...this.#claims.keys()]) this.#giveBack(member);
+      else for (const member of [...this.#leases.keys()]) this.#giveBack(member);
     });
   }
 
   #claim(member: Activator, client: LeaseClient | undefined): void {
-    if (this.#claims.has(member)) return;
+    if (this.#leases.has(member)) return;
     const membership: Membership = { left: new AbortController() };
-    this.#claims.set(member, membership);
+    this.#leases.set(member, membership);
     const forget = (): void => {
-      if (this.#claims.get(member) === membership) this.#claims.delete(member);
+      if (this.#leases.get(member) === membership) this.#leases.delete(member);
     };
     const held = (lease: Lease): void => {
       membership.lease = lease;
@@ -86,8 +86,8 @@ export class Group {
   }
 
   #giveBack(member: Activator): void {
-    const membership = this.#claims.get(member);
-    this.#claims.delete(member);
+    const membership = this.#leases.get(member);
+    this.#leases.delete(member);
     membership?.left.abort();
     membership?.lease?.[Symbol.dispose]();
   }

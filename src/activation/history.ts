@@ -4,7 +4,7 @@ import type { WokenBy } from "./lease.ts";
 import type { EventName, StateName } from "./machine.ts";
 
 /** What is known of a change of state besides its names. */
-export interface Circumstances {
+export interface EventDetails {
   /** The claim that causes a start; undefined if the target was found running. */
   readonly wokenBy?: WokenBy | undefined;
   readonly exit?: Exit;
@@ -18,7 +18,7 @@ const NOT_SEEN = "not seen yet";
 const awakeStates: ReadonlySet<StateName> = new Set(["starting", "ready", "draining", "stopping"]);
 
 /** What an activator remembers of its target's life, to explain itself. Times are Unix milliseconds. */
-export class Chronicle {
+export class StateHistory {
   lastActivity: number | undefined;
   lastError: string | undefined;
   /** The last output before a failure or a crash. */
@@ -56,7 +56,7 @@ export class Chronicle {
     );
   }
 
-  moved(from: StateName, to: StateName, event: EventName, circumstances: Circumstances): void {
+  moved(from: StateName, to: StateName, event: EventName, circumstances: EventDetails): void {
     this.#since = Date.now();
     this.#cause = causeOf(from, to, event, circumstances) ?? this.#cause;
     if (awakeStates.has(to)) this.#awakeSince ??= performance.now();
@@ -72,7 +72,7 @@ function causeOf(
   from: StateName,
   to: StateName,
   event: EventName,
-  { wokenBy, exit, error, missing }: Circumstances,
+  { wokenBy, exit, error, missing }: EventDetails,
 ): string | undefined {
   switch (event) {
     case "acquire":

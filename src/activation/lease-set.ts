@@ -5,7 +5,7 @@ import type { Upstream } from "./start-attempt.ts";
 export const CLIENT: Holder = { name: "a client", kind: "client" };
 
 /** Who waits for a target and who holds it, in the order in which they came. */
-export class Claims {
+export class LeaseSet {
   readonly #waiting = new Set<Lease>();
   readonly #held = new Set<Lease>();
 

@@ -2,7 +2,7 @@
 const FRESH_MS = 950;
 
 /** What a target last printed, read no more often than about once a second, however many ask. */
-export class Tail {
+export class LogTailCache {
   readonly #read: () => Promise<readonly string[]>;
   #reading: Promise<readonly string[]> | undefined;
   #isRead = false;

@@ -6,19 +6,19 @@
 import { abortable } from "../async/abortable.ts";
 import type { ActivationReport, Observer } from "../telemetry/observer.ts";
 import { outcomeOf } from "./classify.ts";
-import type { Needs } from "./dependency-leases.ts";
+import type { DependencyLeases } from "./dependency-leases.ts";
 import { type Exit, ExitedError, StartTimeoutError } from "./errors.ts";
 import type { Target } from "./target.ts";
 
 /** One that takes longer is not waited for. */
-const LONGEST_RUN_MS = 3_600_000;
+const MAX_RUN_MS = 3_600_000;
 const LOOK_EVERY_MS = 1_000;
 const LAST_LINES_MS = 2_000;
 
 export interface OneShotOptions {
   readonly target: Target;
   /** What it depends on itself. */
-  readonly needs: Needs;
+  readonly dependencies: DependencyLeases;
   readonly observer: Observer;
 }
 
@@ -43,11 +43,11 @@ export class OneShot {
   async done(since: number, signal: AbortSignal): Promise<void> {
     while (this.#underWay === undefined) {
       const before = this.#runs;
-      const sight = await this.target.look(signal);
+      const status = await this.target.inspect(signal);
       signal.throwIfAborted();
       // A removed container has run before: compose starts the dependent only after it.
-      const isGone = !sight.up && sight.missing !== undefined;
-      const isGood = isGone || (!sight.up && sight.exit?.code === 0 && (sight.endedAt ?? 0) >= since);
+      const isGone = !status.up && status.missing !== undefined;
+      const isGood = isGone || (!status.up && status.exit?.code === 0 && (status.endedAt ?? 0) >= since);
       if (isGood) return;
       // What was seen may be from before a run that began and ended meanwhile.
       if (before === this.#runs) this.#begin();
@@ -63,11 +63,11 @@ export class OneShot {
   }
 
   async #run(): Promise<void> {
-    const { target, needs } = this.#options;
+    const { target, dependencies } = this.#options;
     const began = performance.now();
-    const signal = AbortSignal.timeout(LONGEST_RUN_MS);
+    const signal = AbortSignal.timeout(MAX_RUN_MS);
     try {
-      await needs.claim(signal);
+      await dependencies.acquire(signal);
       await target.start(signal);
       const exit = await this.#end(signal);
       if (exit.code !== 0) throw new ExitedError(target.name, exit);
@@ -78,7 +78,7 @@ export class OneShot {
       this.#report(began, { ...outcomeOf(error as Error), error: error as Error, lastLines });
       throw error;
     } finally {
-      needs.release();
+      dependencies.release();
     }
   }
 
@@ -87,8 +87,8 @@ export class OneShot {
     let hinted = Promise.withResolvers<void>();
     using _watch = target.watch(() => hinted.resolve());
     for (;;) {
-      const sight = await target.look(signal);
-      if (!sight.up && sight.pausedLife === undefined && sight.comesBack !== true) return sight.exit ?? {};
+      const status = await target.inspect(signal);
+      if (!status.up && status.pausedIncarnation === undefined && status.comesBack !== true) return status.exit ?? {};
       const timer = setTimeout(() => hinted.resolve(), LOOK_EVERY_MS);
       await abortable(hinted.promise, signal).finally(() => clearTimeout(timer));
       hinted = Promise.withResolvers();

@@ -7,7 +7,7 @@ import { abortable } from "../async/abortable.ts";
 import { timerMs } from "../async/timers.ts";
 import { isStop } from "./classify.ts";
 import { ExitedError, StartTimeoutError } from "./errors.ts";
-import type { Sight, Target } from "./target.ts";
+import type { Target, TargetStatus } from "./target.ts";
 
 /**
  * Resolves once `upstream` really answers; must stop at once, rejecting with the reason, when `signal` is aborted.
@@ -20,15 +20,15 @@ export type Probe = (
 ) => Promise<void>;
 
 /** Where a target answers in its present life; without a port, where the mapping of ports says. */
-export type Upstream = Pick<UpSight, "address" | "port" | "isUntried" | "noRoute">;
+export type Upstream = Pick<RunningStatus, "address" | "port" | "isUntried" | "noRoute">;
 
-export type UpSight = Extract<Sight, { up: true }>;
+export type RunningStatus = Extract<TargetStatus, { up: true }>;
 
 /** Between two attempts at a target that went down just after it claimed to be up. */
 const FIRST_AGAIN_MS = 20;
-const LONGEST_AGAIN_MS = 500;
+const MAX_AGAIN_MS = 500;
 
-export interface RunOptions {
+export interface StartAttemptOptions {
   readonly target: Target;
   readonly probe: Probe;
   /** Whether it is up already, so that only the probe is left to do. */
@@ -43,19 +43,19 @@ export interface RunOptions {
 
 /** A probe under way, for one life and address of the target. */
 interface Watched {
-  readonly sight: UpSight;
+  readonly status: RunningStatus;
   readonly over: AbortController;
   /** What is still missing, as the probe tells it. */
   pending: readonly string[];
   /** The look that ended the probe: the target is down, or up in another life or at another address. */
-  last?: Sight;
+  last?: TargetStatus;
 }
 
-export class Run {
+export class StartAttempt {
   readonly adopt: boolean;
   readonly #target: Target;
   readonly #aborted = new AbortController();
-  readonly #options: RunOptions;
+  readonly #options: StartAttemptOptions;
   readonly #began = performance.now();
   #startMs: number | undefined;
   #startCall: Promise<void> | undefined;
@@ -65,7 +65,7 @@ export class Run {
   #didStart = false;
   #againMs = FIRST_AGAIN_MS;
 
-  constructor(options: RunOptions) {
+  constructor(options: StartAttemptOptions) {
     this.adopt = options.adopt;
     this.#target = options.target;
     this.#options = options;
@@ -102,7 +102,7 @@ export class Run {
    *
    * @throws ExitedError when the target went down; whatever `target` or `probe` throw; the reason of `abort`
    */
-  async bringUp(): Promise<UpSight> {
+  async start(): Promise<RunningStatus> {
     const { prepare, timeoutMs, timeoutError } = this.#options;
     const { signal } = this.#aborted;
     const timer = setTimeout(() => this.#aborted.abort(timeoutError()), timerMs(timeoutMs));
@@ -112,11 +112,11 @@ export class Run {
         const verdict = this.adopt ? "started" : await abortable(this.#start(), signal);
         if (!this.adopt) this.#didStart = true;
         this.#noticed = false;
-        const sight = await abortable(this.#target.look(signal), signal);
+        const status = await abortable(this.#target.inspect(signal), signal);
         this.#startMs ??= this.elapsedMs;
-        if (sight.up && sight.noRoute !== undefined) throw sight.noRoute;
-        const last = sight.up ? await this.#probeLife(sight) : sight;
-        if (last.up && last === sight) return last;
+        if (status.up && status.noRoute !== undefined) throw status.noRoute;
+        const last = status.up ? await this.#probeIncarnation(status) : status;
+        if (last.up && last === status) return last;
         if (!last.up && verdict === "started" && !this.#isWorthAnother(last)) {
           throw new ExitedError(this.#target.name, last.exit ?? {});
         }
@@ -148,10 +148,10 @@ export class Run {
   }
 
   /** A crash ends the attempt. A restart does not: by a restart policy, or, once, by somebody who stopped or replaced it. */
-  #isWorthAnother({ exit, comesBack, pausedLife, missing }: Extract<Sight, { up: false }>): boolean {
+  #isWorthAnother({ exit, comesBack, pausedIncarnation, missing }: Extract<TargetStatus, { up: false }>): boolean {
     if (comesBack) return true;
     if (this.adopt) return false;
-    if (pausedLife !== undefined) return true;
+    if (pausedIncarnation !== undefined) return true;
     if (this.#wasStopped || (missing === undefined && !isStop(exit ?? {}))) return false;
     this.#wasStopped = true;
     return true;
@@ -160,7 +160,7 @@ export class Run {
   async #pause(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, this.#againMs);
-    this.#againMs = Math.min(this.#againMs * 2, LONGEST_AGAIN_MS);
+    this.#againMs = Math.min(this.#againMs * 2, MAX_AGAIN_MS);
     try {
       await abortable(promise, this.#aborted.signal);
     } finally {
@@ -169,19 +169,19 @@ export class Run {
   }
 
   /** Probes until the target answers (then `sight` itself is returned) or this life of it is over (then the look that told). */
-  async #probeLife(sight: UpSight): Promise<Sight> {
-    const watched: Watched = { sight, over: new AbortController(), pending: [] };
+  async #probeIncarnation(status: RunningStatus): Promise<TargetStatus> {
+    const watched: Watched = { status, over: new AbortController(), pending: [] };
     this.#watched = watched;
     void this.#lookWhileProbing();
     try {
       const signal = AbortSignal.any([this.#aborted.signal, watched.over.signal]);
-      await this.#options.probe(sight, signal, (pending) => {
+      await this.#options.probe(status, signal, (pending) => {
         watched.pending = pending;
       });
-      return sight;
+      return status;
     } catch (error) {
       // Given up: the probe may know better than the reason itself what was missing.
-      if (this.#aborted.signal.aborted || watched.last === undefined) throw withCaveat(error, sight);
+      if (this.#aborted.signal.aborted || watched.last === undefined) throw withCaveat(error, status);
       return watched.last;
     } finally {
       this.#watched = undefined;
@@ -193,17 +193,18 @@ export class Run {
     const watched = this.#watched;
     if (watched === undefined || !this.#noticed) return;
     this.#noticed = false;
-    const sight = await this.#target.look(this.#aborted.signal).catch(() => undefined);
-    if (sight === undefined || watched !== this.#watched) return;
-    const { life, address } = watched.sight;
-    if (sight.up && sight.life === life && sight.address === address) return void (await this.#lookWhileProbing());
-    watched.last = sight;
+    const status = await this.#target.inspect(this.#aborted.signal).catch(() => undefined);
+    if (status === undefined || watched !== this.#watched) return;
+    const { incarnation, address } = watched.status;
+    if (status.up && status.incarnation === incarnation && status.address === address)
+      return void (await this.#lookWhileProbing());
+    watched.last = status;
     watched.over.abort();
   }
 }
 
 /** A timeout at a special address says what is special about it. */
-function withCaveat(error: unknown, { caveat }: UpSight): unknown {
+function withCaveat(error: unknown, { caveat }: RunningStatus): unknown {
   if (!(error instanceof StartTimeoutError) || caveat === undefined) return error;
   return new StartTimeoutError(`${error.message} (${caveat})`, { cause: error });
 }

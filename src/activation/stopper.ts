@@ -8,7 +8,7 @@ const STOP_MARGIN_MS = 20_000;
 /** How long a stop waits for a start that was given up and is not over yet. */
 const GIVEN_UP_MS = 5_000;
 const FIRST_RETRY_MS = 1_000;
-const LONGEST_RETRY_MS = 30_000;
+const MAX_RETRY_MS = 30_000;
 
 export interface StopperOptions {
   readonly target: Target;
@@ -66,7 +66,7 @@ export class Stopper {
   }
 
   get #retryMs(): number {
-    return Math.min(FIRST_RETRY_MS * 2 ** (this.#attempts - 1), LONGEST_RETRY_MS);
+    return Math.min(FIRST_RETRY_MS * 2 ** (this.#attempts - 1), MAX_RETRY_MS);
   }
 
   #attempt(): void {
@@ -84,9 +84,9 @@ export class Stopper {
   /** What could not be put away may be away all the same. */
   async #failed(reason: unknown): Promise<void> {
     const { target, onDone, onFailure } = this.#options;
-    const sight = await target.look(AbortSignal.timeout(LOOK_MS)).catch(() => undefined);
-    const isPaused = sight?.up === false && sight.pausedLife !== undefined;
-    if (sight?.up === false && (!isPaused || this.#action === "pause")) return onDone(isPaused);
+    const status = await target.inspect(AbortSignal.timeout(LOOK_MS)).catch(() => undefined);
+    const isPaused = status?.up === false && status.pausedIncarnation !== undefined;
+    if (status?.up === false && (!isPaused || this.#action === "pause")) return onDone(isPaused);
     const error = reason instanceof Error ? reason : new Error(String(reason));
     const isKnown = error.message === this.#failure;
     this.#failure = error.message;

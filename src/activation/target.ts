@@ -1,7 +1,7 @@
 import type { Exit } from "./errors.ts";
 
 /** What is true of a target at the moment of looking. */
-export type Sight =
+export type TargetStatus =
   | {
       readonly up: false;
       readonly exit?: Exit;
@@ -10,7 +10,7 @@ export type Sight =
       /** Whether somebody else, a restart policy, brings it up again by itself. */
       readonly comesBack?: boolean;
       /** Frozen in this life: neither down nor of use. */
-      readonly pausedLife?: string;
+      readonly pausedIncarnation?: string;
       /** It does not exist: what is missing, and what to do about it. */
       readonly missing?: string;
     }
@@ -27,7 +27,7 @@ export type Sight =
       /** What to think of when nobody answers there, for people; absent where nothing is special about it. */
       readonly caveat?: string;
       /** Differs between two lives of the same target: a restart that nobody saw happen still shows. */
-      readonly life: string;
+      readonly incarnation: string;
       /** What the target says of its own health; absent when it says nothing. */
       readonly health?: "starting" | "healthy" | "unhealthy";
     };
@@ -60,7 +60,7 @@ export interface Target {
   readonly pending?: string | undefined;
 
   /** Looks at the target as it is now. @throws TargetError when that cannot be known */
-  look(signal: AbortSignal): Promise<Sight>;
+  inspect(signal: AbortSignal): Promise<TargetStatus>;
 
   /**
    * Brings it up, or thaws it; does not wait until it answers anybody.
@@ -101,7 +101,7 @@ export interface Target {
    *   all of it again
    * @throws TargetError, "denied" or "invalid" where its output never can be read; the reason of `signal`
    */
-  follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void>;
+  follow(incarnation: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void>;
 
   /** Calls back whenever a look might tell something new. Callbacks may be late, doubled or missing. */
   watch(onChange: () => void): Disposable;

@@ -1,7 +1,7 @@
 import { abortable } from "../async/abortable.ts";
 import { LOOK_MS } from "./inspector.ts";
 import type { Probe, Upstream } from "./start-attempt.ts";
-import type { Sight, Target } from "./target.ts";
+import type { Target, TargetStatus } from "./target.ts";
 
 /** How long a client waits for a route to the target. */
 const ROUTE_MS = 3_000;
@@ -16,7 +16,7 @@ export interface UpstreamCheckOptions {
   /** Whether a paused target may be unpaused, which starts it if it went down since the look. */
   readonly mayThaw: () => boolean;
   /** Called with what a look told; answers where the target is to be probed, undefined when it is down. */
-  readonly onSight: (sight: Sight | undefined) => Upstream | undefined;
+  readonly onSight: (status: TargetStatus | undefined) => Upstream | undefined;
 }
 
 function pause(ms: number): Promise<void> {
@@ -77,20 +77,20 @@ export class UpstreamCheck {
 
   async #check(limit: AbortSignal): Promise<void> {
     const { onSight, mayThaw } = this.#options;
-    const sight = await this.#look(limit);
+    const status = await this.#inspect(limit);
     limit.throwIfAborted();
-    let upstream = onSight(sight);
+    let upstream = onSight(status);
     limit.throwIfAborted();
-    if (sight?.up === false && sight.pausedLife !== undefined && mayThaw()) {
-      await abortable(this.#thaw(limit), limit);
-      const thawed = await this.#look(limit);
+    if (status?.up === false && status.pausedIncarnation !== undefined && mayThaw()) {
+      await abortable(this.#unpause(limit), limit);
+      const thawed = await this.#inspect(limit);
       limit.throwIfAborted();
       upstream = onSight(thawed);
     }
     while (upstream !== undefined) {
       upstream = await this.#routed(upstream, limit);
       if (upstream === undefined || (await this.#answers(upstream, limit))) return;
-      upstream = onSight(await this.#look(limit));
+      upstream = onSight(await this.#inspect(limit));
       limit.throwIfAborted();
     }
   }
@@ -115,13 +115,13 @@ export class UpstreamCheck {
     for (let waitedMs = 0; upstream?.noRoute !== undefined; waitedMs += ROUTE_RETRY_MS) {
       if (waitedMs >= ROUTE_MS) throw upstream.noRoute;
       await abortable(pause(ROUTE_RETRY_MS), limit);
-      upstream = this.#options.onSight(await this.#look(limit));
+      upstream = this.#options.onSight(await this.#inspect(limit));
       limit.throwIfAborted();
     }
     return upstream;
   }
 
-  #thaw(limit: AbortSignal): Promise<unknown> {
+  #unpause(limit: AbortSignal): Promise<unknown> {
     const call = this.#options.target.start(limit);
     const over = (): void => {
       this.#startCall = undefined;
@@ -130,8 +130,8 @@ export class UpstreamCheck {
     return call;
   }
 
-  #look(limit: AbortSignal): Promise<Sight | undefined> {
+  #inspect(limit: AbortSignal): Promise<TargetStatus | undefined> {
     const signal = AbortSignal.any([limit, AbortSignal.timeout(LOOK_MS)]);
-    return this.#options.target.look(signal).catch(() => undefined);
+    return this.#options.target.inspect(signal).catch(() => undefined);
   }
 }

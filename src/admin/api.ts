@@ -5,7 +5,7 @@ import { isWoken, type Service, type ServicePort } from "../config/config.ts";
 import { formatRange } from "../config/keys/ports.ts";
 import type { Ban } from "../proxy/admission/ban-list.ts";
 import type { ConnectionView } from "../proxy/connection.ts";
-import { formatFront } from "../proxy/listen/listener.ts";
+import { formatListenAddress } from "../proxy/listen/listener.ts";
 import type { Counts } from "../telemetry/tally.ts";
 
 /** One service. Times are RFC 3339, durations milliseconds. */
@@ -47,7 +47,7 @@ export interface ServiceStatus {
 /** An entry of `ports` or `data`. */
 export interface PortStatus {
   /** Of several in a row: `*:30000-30009`. */
-  readonly front: string;
+  readonly listener: string;
   /** The first one, of several. */
   readonly target?: number;
   /** How many, of several in a row. */
@@ -163,7 +163,7 @@ function keptAwakeBy(view: ActivatorView | undefined): Pick<ServiceStatus, "kept
 
 function portStatus(port: ServicePort, hasTarget: boolean): PortStatus {
   const { target, count } = port;
-  return { front: frontOf(port), ...(hasTarget && { target }), ...(count !== undefined && { count }) };
+  return { listener: listenerName(port), ...(hasTarget && { target }), ...(count !== undefined && { count }) };
 }
 
 /** The names by which a port leads to a service, where there are any. */
@@ -181,12 +181,12 @@ function stateOf(view: ActivatorView): StateName | "missing" {
   return view.state === "asleep" && view.missing !== undefined ? "missing" : view.state;
 }
 
-const MOST_BANS_TOLD = 100;
+const MAX_BANS_TOLD = 100;
 
 /** What is told of bans, oldest first. */
 export function bansStatus(bans: readonly Ban[]): Pick<StatusReport, "bans"> {
   if (bans.length === 0) return {};
-  const latest = bans.slice(-MOST_BANS_TOLD).toReversed();
+  const latest = bans.slice(-MAX_BANS_TOLD).toReversed();
   return { bans: { count: bans.length, latest: latest.map((ban) => ({ ...ban, until: rfc3339(ban.until) })) } };
 }
 
@@ -216,19 +216,19 @@ export function openConnection({ id, client, since, isServed, pid }: ConnectionV
 }
 
 /** How many names are told in a line. */
-const MOST_NAMES_TOLD = 3;
+const MAX_NAMES_TOLD = 3;
 
 /** A front with the names by which it leads to a service: `*:80`, `*:80 host app.localhost, *.app.localhost`. */
-export function frontWords({ front, host, sni }: PortStatus): string {
+export function listenerWords({ listener, host, sni }: PortStatus): string {
   const [kind, names] = host !== undefined ? ["host", host] : ["sni", sni ?? []];
-  if (names.length === 0) return front;
-  const more = names.length - MOST_NAMES_TOLD;
-  return `${front} ${kind} ${names.slice(0, MOST_NAMES_TOLD).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+  if (names.length === 0) return listener;
+  const more = names.length - MAX_NAMES_TOLD;
+  return `${listener} ${kind} ${names.slice(0, MAX_NAMES_TOLD).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
-export function frontOf({ address, front, count, protocol }: ServicePort): string {
-  const host = formatFront({ port: front, ...(address !== undefined && { address }) }).replace(/\d+$/, "");
-  return `${host}${formatRange(front, count)}${protocol === "udp" ? "/udp" : ""}`;
+export function listenerName({ address, listen: listener, count, protocol }: ServicePort): string {
+  const host = formatListenAddress({ port: listener, ...(address !== undefined && { address }) }).replace(/\d+$/, "");
+  return `${host}${formatRange(listener, count)}${protocol === "udp" ? "/udp" : ""}`;
 }
 
 function rfc3339(unixMs: number): string {

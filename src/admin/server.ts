@@ -3,19 +3,19 @@ import type net from "node:net";
 import { BindError, messageOf, takenBy } from "../errors.ts";
 import { printableJson } from "../net/escape.ts";
 import { bindReason } from "../proxy/listen/listener.ts";
-import type { Tallied } from "../telemetry/tally.ts";
+import type { OutcomeCounts } from "../telemetry/tally.ts";
 import type { OpenConnection, ServiceDetails, StatusReport } from "./api.ts";
 import { rejectionOf } from "./guard.ts";
 
 /** Most clients at a time. More would take descriptors that the services need. */
-export const MOST_ADMIN_CLIENTS = 16;
+export const MAX_ADMIN_CLIENTS = 16;
 /** Deadline for the request of a client. */
 const HEAD_MS = 2_000;
 /** Metrics and status are small; a client that takes longer to ask, or to take the answer, is none. */
 const REQUEST_MS = 5_000;
 const CHECK_MS = 1_000;
 /** As many of a service's connections are told one by one. */
-const MOST_OPEN = 1_000;
+const MAX_OPEN = 1_000;
 
 export interface AdminOptions {
   readonly host: string;
@@ -27,7 +27,7 @@ export interface AdminOptions {
   /** The first `most` of a service's connections. */
   readonly open: (service: string, most: number) => readonly OpenConnection[];
   /** Numbers of ended connections of a service. */
-  readonly tallied: (service: string) => Tallied;
+  readonly tallied: (service: string) => OutcomeCounts;
   /** Undefined when ready, else what is missing. */
   readonly notReady: () => string | undefined;
 }
@@ -104,7 +104,7 @@ export class AdminServer {
 
   /** Closes the oldest connection without a request if too many are open, so that silent clients block no other client. */
   #accept(socket: net.Socket): void {
-    if (this.#idle.size + this.#busy.size >= MOST_ADMIN_CLIENTS) {
+    if (this.#idle.size + this.#busy.size >= MAX_ADMIN_CLIENTS) {
       const [oldest] = this.#idle.size > 0 ? this.#idle : this.#busy;
       oldest?.destroy();
       this.#forget(oldest);
@@ -154,7 +154,7 @@ export class AdminServer {
     const { status, open, tallied } = this.#options;
     const service = status().services.find((one) => encodeURIComponent(one.name) === name);
     if (service !== undefined) {
-      const details: ServiceDetails = { ...service, ...tallied(service.name), open: open(service.name, MOST_OPEN) };
+      const details: ServiceDetails = { ...service, ...tallied(service.name), open: open(service.name, MAX_OPEN) };
       return json(200, details);
     }
     return text(404, "known here: /metrics /healthz /readyz /api/v1/services[/NAME]");

@@ -1,27 +1,27 @@
 /** Everything that wakeport knows of itself at one moment: what SIGUSR2 logs, as xinetd's state dump. */
 import { isWoken, type Service } from "../config/config.ts";
-import { formatTimes, type OpenTimes } from "../config/keys/access-times.ts";
+import { type AccessTimes, formatTimes } from "../config/keys/access-times.ts";
 import { formatRange } from "../config/keys/ports.ts";
 import { formatRate, type Rate } from "../config/keys/rates.ts";
 import { formatDuration } from "../config/keys/units.ts";
 import { maskUrl } from "../config/mask.ts";
 import { printable } from "../net/escape.ts";
 import { formatNetwork, type Network } from "../net/ip.ts";
-import { type Counts, formatCounts, type Tallied } from "../telemetry/tally.ts";
-import { frontWords, type OpenConnection, type PortStatus, type ServiceStatus, type StatusReport } from "./api.ts";
+import { type Counts, formatCounts, type OutcomeCounts } from "../telemetry/tally.ts";
+import { listenerWords, type OpenConnection, type PortStatus, type ServiceStatus, type StatusReport } from "./api.ts";
 
 /** More connections than this are counted, not listed, in all: the dump is written in one piece. */
-const MOST_LISTED = 1_000;
+const MAX_LISTED = 1_000;
 
 /** How much of a banner is told, in characters. */
-const LONGEST_BANNER = 200;
+const MAX_BANNER = 200;
 
 /** What a service without a target to wake has no use for. */
 const WOKEN_ONLY: ReadonlySet<string> = new Set([
   "ready",
   "idleTimeoutMs",
   "sleep",
-  "deeper",
+  "thenStop",
   "minUptimeMs",
   "directTrafficBytes",
   "stopGraceMs",
@@ -61,7 +61,7 @@ export interface StateParts {
   readonly connections: number;
   readonly connectionLimit: number;
   readonly services: readonly Service[];
-  readonly tallied: (service: string) => Tallied;
+  readonly tallied: (service: string) => OutcomeCounts;
   /** The first `most` of a service's connections. */
   readonly open: (service: string, most: number) => readonly OpenConnection[];
 }
@@ -69,7 +69,7 @@ export interface StateParts {
 export function stateReport(parts: StateParts): StateReport {
   const { status, pid, since, connections, connectionLimit, tallied } = parts;
   const configured = new Map(parts.services.map((service) => [service.name, service]));
-  let places = MOST_LISTED;
+  let places = MAX_LISTED;
   const services = status.services.map((service): ServiceState => {
     const open = parts.open(service.name, places);
     places -= open.length;
@@ -106,14 +106,14 @@ export function stateLines(report: StateReport): string[] {
 
 function serviceLines(service: ServiceState): string[] {
   const { name, state, cause, since, target, ports, policies, connections, waiting, open } = service;
-  const fronts = ports.map(wayWords);
+  const listeners = ports.map(wayWords);
   const rest = connections + waiting - open.length;
   return [
     `service ${name}`,
     ...indented([
       `state = ${state}${cause === undefined ? "" : `: ${cause}`}${since === undefined ? "" : `, since ${since}`}`,
       `target = ${target}`,
-      ...list("ports", fronts),
+      ...list("ports", listeners),
       ...list("needed by", service.dependents),
       ...list("kept awake by", service.kept_awake_by ?? []),
       ...list("waits for", service.pending ?? []),
@@ -133,7 +133,7 @@ function serviceLines(service: ServiceState): string[] {
 
 function wayWords(port: PortStatus): string {
   const { target, count, data } = port;
-  const way = `${frontWords(port)}${target === undefined ? "" : ` to ${formatRange(target, count)}`}`;
+  const way = `${listenerWords(port)}${target === undefined ? "" : ` to ${formatRange(target, count)}`}`;
   return data ? `${way} (data)` : way;
 }
 
@@ -161,7 +161,7 @@ function policiesOf(service: Service | undefined): Readonly<Record<string, unkno
 function written(value: unknown): unknown {
   if (typeof value === "string") return maskUrl(value);
   if (typeof value !== "object" || value === null) return value;
-  if (Buffer.isBuffer(value)) return value.toString().slice(0, LONGEST_BANNER);
+  if (Buffer.isBuffer(value)) return value.toString().slice(0, MAX_BANNER);
   if (isNetwork(value)) return formatNetwork(value);
   if (isTimes(value)) return formatTimes(value);
   if (isRate(value)) return formatRate(value);
@@ -190,7 +190,7 @@ function valueWords(key: string, value: unknown): string {
   return entries.length === 0 ? "none" : entries.join(", ");
 }
 
-function isTimes(value: object): value is OpenTimes {
+function isTimes(value: object): value is AccessTimes {
   return "days" in value && "spans" in value;
 }
 

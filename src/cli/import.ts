@@ -7,15 +7,15 @@ import { convertXinetd } from "../import/xinetd.ts";
 import { readXinetd } from "../import/xinetd-entries.ts";
 import { type Command, type Context, exitCode } from "./command.ts";
 
-const around = { names: systemPortNames, sources: systemSources };
+const context = { names: systemPortNames, sources: systemSources };
 
 /** What can be imported: xinetd's files with all that they include, inetd's one by one. */
 const kinds: Readonly<Record<string, (paths: readonly string[]) => Draft>> = {
   xinetd: (paths) => {
     const { entries, warnings } = readXinetd(paths, systemSources);
-    return convertXinetd(entries, warnings, around);
+    return convertXinetd(entries, warnings, context);
   },
-  inetd: (paths) => convertInetd(paths, around),
+  inetd: (paths) => convertInetd(paths, context),
 };
 
 export const command: Command = {

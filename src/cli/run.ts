@@ -2,10 +2,10 @@ import type { ServiceStatus } from "../admin/api.ts";
 import { stateLines } from "../admin/state.ts";
 import type { Config } from "../config/config.ts";
 import { parseConfig } from "../config/parse.ts";
-import { Sidecar } from "../daemon/daemon.ts";
+import { Daemon } from "../daemon/daemon.ts";
 import { demoConfig, demoHint } from "../demo/demo.ts";
 import { TargetError } from "../errors.ts";
-import { QuietDenials } from "../telemetry/denial-throttle.ts";
+import { ThrottledDenials } from "../telemetry/denial-throttle.ts";
 import { isJson, isPretty, type Log, type OpenLog, openLog } from "../telemetry/log.ts";
 import { exposedSocket } from "./check/exposed-socket.ts";
 import { planLines } from "./check/plan.ts";
@@ -43,7 +43,7 @@ async function run(options: Options, context: Context): Promise<number> {
   return exitCode.ok;
 }
 
-interface Manner {
+interface ServeOptions {
   /** Reads the configuration anew. */
   readonly read: () => Promise<Config>;
   /** For people, once it serves. */
@@ -54,23 +54,23 @@ async function serve(
   config: Config,
   { log, observer }: OpenLog,
   context: Context,
-  { read, hint }: Manner,
+  { read, hint }: ServeOptions,
 ): Promise<void> {
   const { version, revision, nodeVersion, shutdown } = context;
   const build = { version, revision, nodeVersion };
-  using quiet = new QuietDenials(observer((service) => sidecar.targetOf(service)));
-  const sidecar: Sidecar = new Sidecar({ ...context, config, build, observer: quiet.observer });
-  context.atExit(() => sidecar.kill());
+  using quiet = new ThrottledDenials(observer((service) => daemon.targetOf(service)));
+  const daemon: Daemon = new Daemon({ ...context, config, build, observer: quiet.observer });
+  context.atExit(() => daemon.kill());
   const started = Promise.withResolvers<void>();
   let reloading = started.promise;
   context.onReload(() => {
     // One after the other, and none in the middle of the beginning or the end.
     reloading = reloading.then(async () => {
-      const next = shutdown.aborted ? undefined : await reload(sidecar, log, read);
+      const next = shutdown.aborted ? undefined : await reload(daemon, log, read);
       if (next !== undefined) warnOfSocket(next);
     });
   });
-  await sidecar.open();
+  await daemon.open();
   let isWarned = false;
   const warnOfSocket = (now: Config): void => {
     const exposed = isWarned ? undefined : exposedSocket(now, context);
@@ -79,17 +79,17 @@ async function serve(
     quiet.observer.warning("docker.socket_exposed", exposed);
   };
   warnOfSocket(config);
-  context.onStateRequest(() => dumpState(sidecar, config, log, context));
+  context.onStateRequest(() => dumpState(daemon, config, log, context));
 
-  await Promise.race([sidecar.settled(), aborted(AbortSignal.timeout(ENGINE_ANSWER_MS)), aborted(shutdown)]);
-  announce(sidecar, config, log, context);
+  await Promise.race([daemon.settled(), aborted(AbortSignal.timeout(ENGINE_ANSWER_MS)), aborted(shutdown)]);
+  announce(daemon, config, log, context);
   if (hint !== undefined) context.printError(hint);
   started.resolve();
 
   await aborted(shutdown);
   await reloading;
   log.info({ event: "shutdown.begin" }, "shutting down: new connections are refused");
-  await sidecar.close();
+  await daemon.close();
   log.info({ event: "shutdown.done" }, "stopped");
 }
 
@@ -98,10 +98,10 @@ async function serve(
  *
  * @returns the new configuration, or undefined if the reload failed
  */
-async function reload(sidecar: Sidecar, log: Log, read: Manner["read"]): Promise<Config | undefined> {
+async function reload(daemon: Daemon, log: Log, read: ServeOptions["read"]): Promise<Config | undefined> {
   const { level } = log;
   let next: Config | undefined;
-  const isDone = await sidecar.reload(async () => {
+  const isDone = await daemon.reload(async () => {
     next = await read();
     log.level = next.log.level;
     return next;
@@ -115,16 +115,16 @@ function demo(context: Context): Config {
 }
 
 /** Says what is served: a plan for people, one line for machines. */
-function announce(sidecar: Sidecar, config: Config, log: Log, context: Context): void {
-  const { services } = sidecar.status;
-  const engine = sidecar.engineDescription;
+function announce(daemon: Daemon, config: Config, log: Log, context: Context): void {
+  const { services } = daemon.status;
+  const engine = daemon.engineDescription;
   if (!isPretty({ ...config.log, isTerminal: context.isTerminal })) {
     const facts = {
       event: "started",
       version: context.version,
       config: config.source,
       services,
-      admin: sidecar.adminUrl,
+      admin: daemon.adminUrl,
     };
     log.info({ ...facts, ...(engine && { engine }) }, `wakeport ${context.version} serves ${servicesOf(services)}`);
     return;
@@ -132,7 +132,7 @@ function announce(sidecar: Sidecar, config: Config, log: Log, context: Context):
   const head = [`wakeport ${context.version}`, engine, `${config.source} (${servicesOf(services)})`]
     .filter(Boolean)
     .join("   ");
-  context.print([head, ...planLines(services), `admin ${sidecar.adminUrl}   (/metrics /healthz /readyz)`].join("\n"));
+  context.print([head, ...planLines(services), `admin ${daemon.adminUrl}   (/metrics /healthz /readyz)`].join("\n"));
 }
 
 /** `2 services`, `1 service, 3 disabled` */
@@ -143,8 +143,8 @@ function servicesOf(services: readonly Pick<ServiceStatus, "state">[]): string {
 }
 
 /** As xinetd did for SIGUSR1: all that is known, for people as text. */
-function dumpState(sidecar: Sidecar, config: Config, log: Log, { isTerminal }: Context): void {
-  const { state } = sidecar;
+function dumpState(daemon: Daemon, config: Config, log: Log, { isTerminal }: Context): void {
+  const { state } = daemon;
   if (isJson({ ...config.log, isTerminal })) log.info({ event: "state", ...state }, "the state, for SIGUSR2");
   else log.info({ event: "state" }, stateLines(state).join("\n"));
 }

@@ -1,5 +1,5 @@
 /** The report of `wakeport status SERVICE`, for people. */
-import { frontWords, type OpenConnection, type PortStatus, type ServiceDetails } from "../admin/api.ts";
+import { listenerWords, type OpenConnection, type PortStatus, type ServiceDetails } from "../admin/api.ts";
 import { formatRange } from "../config/keys/ports.ts";
 import { formatDuration } from "../config/keys/units.ts";
 import { printable } from "../net/escape.ts";
@@ -7,7 +7,7 @@ import { formatCounts } from "../telemetry/tally.ts";
 import { table } from "./check/plan.ts";
 
 /** Further clients are counted, not listed. */
-const MOST_CLIENTS_SHOWN = 20;
+const MAX_CLIENTS_SHOWN = 20;
 
 /** One fact per line; facts that a service does not have are left out. `now` is Unix time in milliseconds. */
 export function formatDetails(service: ServiceDetails, now: number): string {
@@ -48,11 +48,11 @@ function rowsOf(key: string, values: readonly string[]): string[][] {
 
 function portWords(port: PortStatus): string {
   const { target, count, data } = port;
-  return `${frontWords(port)}${target === undefined ? "" : ` → ${formatRange(target, count)}`}${data ? " (data)" : ""}`;
+  return `${listenerWords(port)}${target === undefined ? "" : ` → ${formatRange(target, count)}`}${data ? " (data)" : ""}`;
 }
 
 function clientWords(open: readonly OpenConnection[], count: number, now: number): string[] {
-  const shown = open.slice(0, MOST_CLIENTS_SHOWN);
+  const shown = open.slice(0, MAX_CLIENTS_SHOWN);
   const rows = shown.map(({ client, state, since, pid }) => {
     return `${client} ${state} for ${ago(since, now)}${pid === undefined ? "" : ` (pid ${pid})`}`;
   });

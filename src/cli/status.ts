@@ -8,7 +8,7 @@ import { type Command, configOption, configOptionHelp, exitCode } from "./comman
 import { adminOf } from "./config.ts";
 import { formatDetails } from "./status-details.ts";
 
-const MOST_BANS_SHOWN = 10;
+const MAX_BANS_SHOWN = 10;
 const HEAD = ["SERVICE", "STATE", "TARGET", "CONNS", "WAITING", "IDLE IN", "LAST ACTIVITY", "CAUSE"];
 
 export const command: Command = {
@@ -81,7 +81,7 @@ export function format({ engine, services, unnamed = [], label_problems, bans }:
 
 function banLines(bans: StatusReport["bans"], now: number): string[] {
   if (bans === undefined) return [];
-  const shown = bans.latest.slice(0, MOST_BANS_SHOWN);
+  const shown = bans.latest.slice(0, MAX_BANS_SHOWN);
   const more = bans.count - shown.length;
   return [
     ...shown.map(({ source, until, service }) => {

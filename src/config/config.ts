@@ -4,7 +4,7 @@ import type { SleepAction } from "../activation/target.ts";
 import type { Names } from "../net/hostname.ts";
 import type { Ip, Network } from "../net/ip.ts";
 import type { ProxyVersion } from "../net/proxy-protocol.ts";
-import type { DoorOptions } from "../proxy/admission/admission.ts";
+import type { AdmissionOptions } from "../proxy/admission/admission.ts";
 import type { PortRange } from "./keys/ports.ts";
 import type { ProgramLimits } from "./keys/program.ts";
 
@@ -19,7 +19,7 @@ export interface Config {
     readonly startTimeoutMs: number;
     readonly directTrafficBytes?: number;
     readonly sleep: SleepAction;
-    readonly deeper?: { readonly afterMs: number; readonly action: "stop" | "kill" };
+    readonly thenStop?: { readonly afterMs: number; readonly action: "stop" | "kill" };
   };
   readonly admin: { readonly host: string; readonly port: number };
   /** Host names and patterns that requests to the admin server may have in addition to the built-in ones. */
@@ -61,7 +61,7 @@ export interface Service {
   readonly idleTimeoutMs: number;
   readonly sleep: SleepAction;
   /** The second step of a ladder, so long after the first, which is a pause. */
-  readonly deeper?: { readonly afterMs: number; readonly action: "stop" | "kill" };
+  readonly thenStop?: { readonly afterMs: number; readonly action: "stop" | "kill" };
   readonly minUptimeMs: number;
   readonly startTimeoutMs: number;
   /** Bytes of direct traffic in one idle timeout that do not keep the target awake; absent: any number. */
@@ -77,10 +77,10 @@ export interface Service {
   readonly proxyProtocol: ProxyProtocolPolicy;
   /** What it takes from a client to wake the target. */
   readonly wakeOn: "connect" | "first_byte";
-  readonly access: DoorOptions["access"];
-  readonly limits: DoorOptions["limits"];
+  readonly access: AdmissionOptions["access"];
+  readonly limits: AdmissionOptions["limits"];
   /** Whose connections are accepted and closed, and nothing else. */
-  readonly probes: readonly Network[];
+  readonly monitors: readonly Network[];
   readonly banner: Banners;
   /** How the connection of a client ends that is refused. */
   readonly onDeny: "reset" | "close";
@@ -115,7 +115,7 @@ export function isWoken(service: Service): service is WokenService {
 /** Where wakeport listens: a port, or several in a row, each of which leads to the target's in the same place. */
 export interface ServicePort {
   readonly address?: string;
-  readonly front: number;
+  readonly listen: number;
   readonly target: number;
   /** How many; absent: one. */
   readonly count?: number;

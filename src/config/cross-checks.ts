@@ -6,8 +6,12 @@ import type { Report } from "./yaml/schema-errors.ts";
 import { suggest } from "./yaml/suggest.ts";
 
 /** No two listeners on one port, the admin server's among them; services may share one by name. */
-export function checkFronts(services: readonly Service[], admin: { host: string; port: number }, report: Report): void {
-  const bound: PortOwner[] = [{ address: admin.host, front: admin.port }];
+export function checkListeners(
+  services: readonly Service[],
+  admin: { host: string; port: number },
+  report: Report,
+): void {
+  const bound: PortOwner[] = [{ address: admin.host, listen: admin.port }];
   for (const service of services.filter(({ enabled }) => enabled)) {
     for (const { key, index, port } of entriesOf(service)) {
       const entry = { ...port, service, key };
@@ -86,5 +90,5 @@ export function checkGroups(services: readonly Service[], report: Report): void 
 }
 
 function sleepsAlike(a: Service, b: Service): boolean {
-  return a.sleep === b.sleep && JSON.stringify(a.deeper) === JSON.stringify(b.deeper);
+  return a.sleep === b.sleep && JSON.stringify(a.thenStop) === JSON.stringify(b.thenStop);
 }

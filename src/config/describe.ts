@@ -3,7 +3,7 @@ import { formatDuration } from "./keys/units.ts";
 import { maskCommand } from "./mask.ts";
 
 /** In characters; it is one column of tables, and in many lines of the log. */
-const LONGEST_COMMAND = 50;
+const MAX_COMMAND = 50;
 
 /** For people: `container vsftpd`, `container web (nginx:1.27)` for one made on demand, `process node server.js`, `builtin echo`. */
 export function describeTarget(spec: TargetSpec): string {
@@ -20,7 +20,7 @@ function inShort(command: readonly string[]): string {
   const words = maskCommand(command)
     .map((part) => part.split("/").pop())
     .join(" ");
-  return words.length > LONGEST_COMMAND ? `${words.slice(0, LONGEST_COMMAND - 1)}…` : words;
+  return words.length > MAX_COMMAND ? `${words.slice(0, MAX_COMMAND - 1)}…` : words;
 }
 
 /** For people: `container vsftpd`, `container shop/db`. */

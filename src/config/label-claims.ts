@@ -29,7 +29,7 @@ export function forbiddenClaims(
     .map((one): Holder => ({ service: one, source: "wakeport.yaml" }));
   const others = strangers.map((one): Holder => ({ service: one, source: "labels of another project" }));
   const taken = [
-    { port: { front: admin.port, address: admin.host }, owner: "the admin server" },
+    { port: { listen: admin.port, address: admin.host }, owner: "the admin server" },
     ...[...own, ...others].flatMap(({ service: holder, source }) =>
       entriesOf(holder).map(({ port }) => ({ port, owner: `service "${holder.name}" (${source})` })),
     ),
@@ -43,7 +43,7 @@ export function forbiddenClaims(
 }
 
 function excludedPort({ key, port }: Entry, allowed: readonly PortRange[]): string[] {
-  const numbers = Array.from({ length: port.count ?? 1 }, (_, index) => port.front + index);
+  const numbers = Array.from({ length: port.count ?? 1 }, (_, index) => port.listen + index);
   const excluded = numbers.find((number) => !allowed.some(({ first, last }) => first <= number && number <= last));
   if (excluded === undefined) return [];
   const ranges = allowed.map(({ first, last }) => formatRange(first, last - first + 1)).join(", ") || "none";
@@ -60,7 +60,7 @@ function takenNumber(
 ): string[] {
   const found = taken.find((one) => haveCommonNumber(one.port, port) && clashingPort(one.port, port) === undefined);
   if (found === undefined) return [];
-  const number = Math.max(found.port.front, port.front);
+  const number = Math.max(found.port.listen, port.listen);
   const message = `port ${number} belongs to ${found.owner}, on another address or protocol`;
   return [`label wakeport.${key}: ${message}: choose another port`];
 }

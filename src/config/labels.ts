@@ -13,7 +13,7 @@ export const LABEL_PREFIX = "wakeport.";
 export const ENABLE_LABEL: string = `${LABEL_PREFIX}enable`;
 
 /** Longer than anything that a label may say here. */
-const LONGEST_VALUE = 4 * 1024;
+const MAX_VALUE = 4 * 1024;
 /** What a container may say of itself. What else it is made of, or depends on, is not for its labels to decide. */
 const known: ReadonlySet<string> = new Set([
   "enable",
@@ -40,17 +40,17 @@ const known: ReadonlySet<string> = new Set([
   "limits",
   "banner",
   "on_deny",
-  "probes",
+  "monitors",
   "udp",
   "group",
 ]);
 /** Limits in characters for a label's name or value in a problem, and for a problem. */
-const LONGEST_QUOTE = 80;
-const LONGEST_PROBLEM = 500;
+const MAX_QUOTE = 80;
+const MAX_PROBLEM = 500;
 /** Most problems that are reported for one container. */
-const MOST_PROBLEMS = 10;
+const MAX_PROBLEMS = 10;
 /** What the flows of one container may hold in all, in bytes: the memory is everybody's. */
-const MOST_HELD = 128 * 1024 ** 2;
+const MAX_HELD = 128 * 1024 ** 2;
 /** Their values may be lists with commas. Of a port YAML would make something else, and of a `*` nothing at all. */
 const lists: ReadonlySet<string> = new Set(["ports", "data", "host", "sni"]);
 /** Brackets around a list, but not around an IPv6 address: `[::1]:8080`. */
@@ -88,8 +88,8 @@ export function serviceOfLabels(container: LabelledContainer, config: Config): L
 }
 
 function firstOf(problems: readonly string[]): readonly string[] {
-  const more = problems.length - MOST_PROBLEMS;
-  const first = problems.slice(0, MOST_PROBLEMS).map((problem) => printable(cut(problem, LONGEST_PROBLEM)));
+  const more = problems.length - MAX_PROBLEMS;
+  const first = problems.slice(0, MAX_PROBLEMS).map((problem) => printable(cut(problem, MAX_PROBLEM)));
   return more > 0 ? [...first, `and ${more} more problems with its labels`] : first;
 }
 
@@ -118,8 +118,8 @@ function shaped({ reference, name }: LabelledContainer, raw: Record<string, unkn
     return { problems: [problem] };
   }
   const { flows, heldBytes } = service.udp;
-  if (flows * heldBytes > MOST_HELD) {
-    const problem = `label ${LABEL_PREFIX}udp: of one container ${MOST_HELD} bytes may be held (flows × held), not more`;
+  if (flows * heldBytes > MAX_HELD) {
+    const problem = `label ${LABEL_PREFIX}udp: of one container ${MAX_HELD} bytes may be held (flows × held), not more`;
     return { problems: [problem] };
   }
   const banner = { ...config.discover?.banner, ...service.banner };
@@ -150,7 +150,7 @@ function groupOf({ group }: Service, reference: ContainerReference): Pick<Servic
 /** @returns what is wrong with the value */
 function put(into: Record<string, unknown>, path: readonly string[], value: string): string | undefined {
   const label = shown(`${LABEL_PREFIX}${path.join(".")}`);
-  if (value.length > LONGEST_VALUE) return `label ${label} is longer than ${LONGEST_VALUE} characters`;
+  if (value.length > MAX_VALUE) return `label ${label} is longer than ${MAX_VALUE} characters`;
   const read = readValue(path, value);
   if (read === undefined) return `label ${label} is ${quoted(value)}, which cannot be read`;
   let place = into;
@@ -212,6 +212,6 @@ function shown(label: string): string {
   return printable(cut(label));
 }
 
-function cut(text: string, longest: number = LONGEST_QUOTE): string {
+function cut(text: string, longest: number = MAX_QUOTE): string {
   return text.length > longest ? `${text.slice(0, longest)}…` : text;
 }

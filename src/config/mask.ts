@@ -5,7 +5,7 @@
 
 const MASK = "***";
 /** Limit of a word, in characters. */
-const LONGEST_WORD = 1_000;
+const MAX_WORD = 1_000;
 
 /** The end of a name, in lower case and without separators: `--db-password`, `PGPASSWORD`, `requirepass`. */
 const SECRET_NAME =
@@ -55,7 +55,7 @@ export function maskCommand(words: readonly string[]): string[] {
     }
     const [, option = ""] = OPTION.exec(word) ?? [];
     isNext = isSecret(option);
-    return maskWord(word.slice(0, LONGEST_WORD));
+    return maskWord(word.slice(0, MAX_WORD));
   });
 }
 

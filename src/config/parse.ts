@@ -8,11 +8,11 @@ import { configSchema } from "./schema.ts";
 import { ConfigError, type Problem } from "./yaml/config-error.ts";
 import { interpolate } from "./yaml/interpolate.ts";
 import { explain, type Located } from "./yaml/schema-errors.ts";
-import { MOST_ALIASES, readYaml } from "./yaml/yaml.ts";
+import { MAX_ALIASES, readYaml } from "./yaml/yaml.ts";
 import { locate } from "./yaml/yaml-positions.ts";
 
 /** More than any real configuration. Reading that much takes a second or two at worst. */
-const LARGEST_FILE = 256 * 1024;
+const MAX_FILE = 256 * 1024;
 
 export interface ParseContext extends ResolveContext {
   /** For `${VAR}`. */
@@ -26,9 +26,9 @@ export interface ParseContext extends ResolveContext {
  * @throws ConfigError that names every problem, each with its place
  */
 export function parseConfig(bytes: Uint8Array, source: string, context: ParseContext): Config {
-  if (bytes.length > LARGEST_FILE) {
+  if (bytes.length > MAX_FILE) {
     throw new ConfigError(source, "", [
-      { message: `the file has ${bytes.length} bytes; at most ${LARGEST_FILE} are read` },
+      { message: `the file has ${bytes.length} bytes; at most ${MAX_FILE} are read` },
     ]);
   }
   const text = decode(bytes, source);
@@ -62,7 +62,7 @@ function decode(bytes: Uint8Array, source: string): string {
 
 function contentOf(document: Document.Parsed, fail: (problems: readonly Problem[]) => never): unknown {
   try {
-    return document.toJS({ maxAliasCount: MOST_ALIASES });
+    return document.toJS({ maxAliasCount: MAX_ALIASES });
   } catch (error) {
     return fail([
       { message: error instanceof Error ? error.message : String(error), hint: "aliases may not multiply" },

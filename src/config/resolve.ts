@@ -1,9 +1,9 @@
 /** Makes a Config of a file that has the right shape: defaults filled in, and checked for what only the whole can tell. */
 
 import type { Config, Service } from "./config.ts";
-import { checkDependencies, checkFronts, checkGroups, checkSharing } from "./cross-checks.ts";
-import { builtIn } from "./keys/defaults.ts";
-import { MOST_PORTS, type PortMapping } from "./keys/ports.ts";
+import { checkDependencies, checkGroups, checkListeners, checkSharing } from "./cross-checks.ts";
+import { builtInDefaults } from "./keys/defaults.ts";
+import { MAX_PORTS, type PortMapping } from "./keys/ports.ts";
 import { readBanners, resolveAdmission } from "./keys/resolve-admission.ts";
 import { resolveData } from "./keys/resolve-data.ts";
 import { resolveFtp } from "./keys/resolve-ftp.ts";
@@ -57,10 +57,10 @@ export function resolve(
   const admin = parsed.admin.listen ?? context.adminListen;
   const { host, project, labels } = parsed.docker;
   const claims = {
-    ports: labels.ports ?? [builtIn.label_ports],
+    ports: labels.ports ?? [builtInDefaults.label_ports],
     ...(labels.names !== undefined && { names: labels.names }),
   };
-  checkFronts(services, admin, report);
+  checkListeners(services, admin, report);
   checkSharing(services, report);
   const names = context.names ?? Object.keys(parsed.services);
   checkDependencies(services, names, report);
@@ -112,7 +112,7 @@ function resolveService(
   const { protocol, hold } = resolveHold(name, own, defaults, target, report);
   const ready = resolveReady(name, own, defaults, protocol, report);
   const stopGraceMs = own.stop_grace ?? defaults.stop_grace;
-  const startTimeoutMs = own.start_timeout ?? defaults.start_timeout ?? builtIn.start_timeout;
+  const startTimeoutMs = own.start_timeout ?? defaults.start_timeout ?? builtInDefaults.start_timeout;
   const path = ["services", name];
   const names = resolveNames(name, own, target, protocol, report);
   if (startTimeoutMs === 0)
@@ -130,8 +130,8 @@ function resolveService(
       ports: ports.filter((port) => port !== undefined),
       ...resolveSleep(name, own, defaults, target, report),
       ...directTrafficOf(own, defaults),
-      minUptimeMs: own.min_uptime ?? defaults.min_uptime ?? builtIn.min_uptime,
-      releasePace: own.release_pace ?? defaults.release_pace ?? builtIn.release_pace,
+      minUptimeMs: own.min_uptime ?? defaults.min_uptime ?? builtInDefaults.min_uptime,
+      releasePace: own.release_pace ?? defaults.release_pace ?? builtInDefaults.release_pace,
       protocol,
       hold,
       ftp: resolveFtp(name, own, defaults, protocol, report),
@@ -139,7 +139,7 @@ function resolveService(
       proxyProtocol: resolveProxyProtocol(name, own, defaults, target, report),
       wakeOn: resolveWakeOn(name, own, defaults, target, protocol, report),
       udp: resolveUdp(name, own, defaults, report),
-      enabled: own.enabled ?? defaults.enabled ?? builtIn.enabled,
+      enabled: own.enabled ?? defaults.enabled ?? builtInDefaults.enabled,
       dependsOn: own.depends_on,
       wakesWith: own.with,
       ...(names !== undefined && { names }),
@@ -152,8 +152,8 @@ function resolveService(
 /** Each port is a listener. */
 function checkCount(name: string, ports: readonly PortMapping[], report: Report): void {
   const count = ports.reduce((sum, port) => sum + (port.count ?? 1), 0);
-  if (count <= MOST_PORTS) return;
-  const message = `service "${name}" has ${count} ports: ${MOST_PORTS} are the most`;
+  if (count <= MAX_PORTS) return;
+  const message = `service "${name}" has ${count} ports: ${MAX_PORTS} are the most`;
   report({ path: ["services", name, "ports"], message, hint: "each is a listener of its own" });
 }
 

@@ -1,7 +1,7 @@
 /** Keeps the valid part of a refused file, so that checks between services run although its schema has errors. */
 import type { z } from "zod";
 import { serviceKeys } from "./schema.ts";
-import { foreignWord } from "./yaml/foreign-keys.ts";
+import { foreignKey } from "./yaml/foreign-keys.ts";
 import { suggest } from "./yaml/suggest.ts";
 
 export interface Salvaged {
@@ -63,7 +63,7 @@ function withoutRefused(name: string, service: unknown, issues: readonly Issue[]
 
 /** Whether a refused key is, or resembles, a key by which services share a port. */
 function mayBeNames(key: string): boolean {
-  const meant = suggest(key, [...serviceKeys]) ?? foreignWord(key)?.split(":")[0];
+  const meant = suggest(key, [...serviceKeys]) ?? foreignKey(key)?.split(":")[0];
   return meant === "host" || meant === "sni";
 }
 

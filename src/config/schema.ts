@@ -61,9 +61,7 @@ const service = z.strictObject({
   ports: z
     .union([port.transform((one) => [one]), z.array(port).min(1)])
     .default([])
-    .describe(
-      "Where to listen, as in compose: [address:]front[:target], of which both may be ranges; default: no port",
-    ),
+    .describe("Where to listen, as in compose: [address:]port[:target], of which both may be ranges; default: no port"),
   data: z
     .union([dataPort.transform((one) => [one]), z.array(dataPort).min(1)])
     .optional()

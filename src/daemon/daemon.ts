@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { bansStatus, type EngineStatus, type StatusReport, serviceStatus, unnamedStatus } from "../admin/api.ts";
-import { AdminServer, MOST_ADMIN_CLIENTS } from "../admin/server.ts";
+import { AdminServer, MAX_ADMIN_CLIENTS } from "../admin/server.ts";
 import { type StateReport, stateReport } from "../admin/state.ts";
 import { within } from "../async/async.ts";
 import { type Config, isWoken, type Service, type TargetSpec } from "../config/config.ts";
@@ -10,21 +10,21 @@ import { NoConfigError } from "../config/load.ts";
 import { ConfigError } from "../config/yaml/config-error.ts";
 import { publishersOf } from "../docker/publishers.ts";
 import { BindError, bindErrorOf, sentenceOf, TargetError } from "../errors.ts";
-import { Ident, MOST_QUESTIONS } from "../net/ident.ts";
-import { MOST_LEAVING } from "../proxy/admission/lingering-close.ts";
+import { Ident, MAX_QUESTIONS } from "../net/ident.ts";
+import { MAX_LINGERING } from "../proxy/admission/lingering-close.ts";
 import { connectionLimit, Slots } from "../proxy/admission/slots.ts";
-import { type Gatehouse, gatehouse } from "../proxy/admission/stage.ts";
-import { formatFront } from "../proxy/listen/listener.ts";
+import { type SharedAdmission, sharedAdmission } from "../proxy/admission/stage.ts";
+import { formatListenAddress } from "../proxy/listen/listener.ts";
 import { Orphans } from "../targets/orphans.ts";
 import { type BuildInfo, Metrics } from "../telemetry/metrics.ts";
 import { fanOut, type Observer } from "../telemetry/observer.ts";
-import { Tally } from "../telemetry/tally.ts";
-import type { InetdSurroundings } from "./handler-factory.ts";
-import { Discovery } from "./label-discovery.ts";
-import { frontsThatAsk } from "./live-service.ts";
-import { Services } from "./service-registry.ts";
-import { createEngine, type EngineParts, type Surroundings } from "./target-factory.ts";
-import { Roster } from "./target-registry.ts";
+import { OutcomeCounter } from "../telemetry/tally.ts";
+import type { InetdEnvironment } from "./handler-factory.ts";
+import { LabelDiscovery } from "./label-discovery.ts";
+import { listenersThatRead } from "./live-service.ts";
+import { ServiceRegistry } from "./service-registry.ts";
+import { createEngine, type EngineParts, type HostEnvironment } from "./target-factory.ts";
+import { TargetRegistry } from "./target-registry.ts";
 
 /** Descriptors of one target at a time: a process's two pipes while it runs, six while it starts; calls and probes. */
 const FILES_PER_TARGET = 6;
@@ -37,7 +37,7 @@ const PUBLISHERS_MS = 2_000;
 /** Fewer connections than this at a time is hardly meant. */
 const FEW_CONNECTIONS = 256;
 
-export interface SidecarOptions extends Surroundings {
+export interface DaemonOptions extends HostEnvironment {
   readonly config: Config;
   readonly build: BuildInfo;
   /** RLIMIT_NOFILE, and how many descriptors are in use before anything is opened. */
@@ -52,29 +52,29 @@ export interface SidecarOptions extends Surroundings {
   readonly identPort?: number;
 }
 
-export class Sidecar {
+export class Daemon {
   #config: Config;
   readonly #build: BuildInfo;
   readonly #observer: Observer;
   readonly #metrics: Metrics;
   readonly #engine: EngineParts | undefined;
   readonly #orphans: Orphans | undefined;
-  readonly #roster: Roster;
-  readonly #discovery: Discovery | undefined;
-  readonly #services: Services;
+  readonly #targets: TargetRegistry;
+  readonly #discovery: LabelDiscovery | undefined;
+  readonly #services: ServiceRegistry;
   #admin: AdminServer;
   readonly #openFiles: number;
   readonly #ownFiles: number;
-  readonly #gatehouse: Gatehouse;
-  readonly #around: InetdSurroundings;
+  readonly #gatehouse: SharedAdmission;
+  readonly #around: InetdEnvironment;
   readonly #pid: number;
   readonly #since: number = Date.now();
-  readonly #tally = new Tally();
+  readonly #tally = new OutcomeCounter();
   readonly #ident: Ident;
   #closed: Promise<void> | undefined;
 
   /** @throws TargetError for an engine address or an account that cannot be used */
-  constructor(options: SidecarOptions) {
+  constructor(options: DaemonOptions) {
     const { config, build } = options;
     this.#config = config;
     this.#around = { ...options, busy: new Set() };
@@ -92,17 +92,22 @@ export class Sidecar {
       reason: "process_limit",
       services: () => this.#services.size,
     });
-    this.#gatehouse = gatehouse(slots);
+    this.#gatehouse = sharedAdmission(slots);
     this.#engine = needsEngine(config) ? createEngine(config, options, this.#observer) : undefined;
     this.#orphans =
       this.#engine && new Orphans({ ...this.#engine, services: createdIn(config), observer: this.#observer });
 
     const { dependencyPolicy } = config;
-    this.#roster = new Roster({ engine: this.#engine, around: options, observer: this.#observer, dependencyPolicy });
-    this.#services = new Services({
-      roster: this.#roster,
-      gatehouse: this.#gatehouse,
-      around: this.#around,
+    this.#targets = new TargetRegistry({
+      engine: this.#engine,
+      host: options,
+      observer: this.#observer,
+      dependencyPolicy,
+    });
+    this.#services = new ServiceRegistry({
+      targets: this.#targets,
+      sharedAdmission: this.#gatehouse,
+      host: this.#around,
       observer: this.#observer,
       onEnter: (service) => this.#countFor(service),
       ident: () => (this.#config.log.userId ? this.#ident : undefined),
@@ -110,8 +115,8 @@ export class Sidecar {
     });
     // All at once, because those that share a target are to be told so from the beginning.
     const enabled = config.services.filter(({ enabled }) => enabled);
-    this.#roster.add(enabled.filter(isWoken));
-    for (const service of enabled) this.#services.enter(service);
+    this.#targets.add(enabled.filter(isWoken));
+    for (const service of enabled) this.#services.register(service);
     this.#discovery = this.#engine && config.discover && this.#discover(this.#engine);
 
     this.#admin = this.#newAdmin(config.admin);
@@ -136,7 +141,7 @@ export class Sidecar {
     if (this.#connectionLimit < FEW_CONNECTIONS) this.#warnOfLimit();
     this.#orphans?.open();
     this.#engine?.events.open();
-    this.#roster.open();
+    this.#targets.open();
     this.#discovery?.open();
   }
 
@@ -156,7 +161,7 @@ export class Sidecar {
 
   /** For an end without a drain: processes would outlive us. */
   kill(): void {
-    this.#roster.kill();
+    this.#targets.kill();
     for (const workers of this.#around.busy) workers.kill();
   }
 
@@ -168,7 +173,7 @@ export class Sidecar {
    */
   async reload(read: () => Promise<Config>): Promise<boolean> {
     try {
-      const { added, changed, removed, unchanged, afterRestart } = await this.#become(await read());
+      const { added, changed, removed, unchanged, afterRestart } = await this.#apply(await read());
       this.#observer.reload({
         outcome: "success",
         added: added.map(({ name }) => name),
@@ -192,7 +197,7 @@ export class Sidecar {
       ...(engine && { engine }),
       ...(this.#discovery && { label_problems: this.#discovery.problems }),
       ...bansStatus(this.#gatehouse.bans.list(Date.now())),
-      unnamed: this.#roster.unnamed.map(({ view }) => unnamedStatus(view)),
+      unnamed: this.#targets.implicitTargets.map(({ view }) => unnamedStatus(view)),
       services: this.#configured.map((service) => {
         const live = this.#services.get(service.name);
         return serviceStatus(service, describeTarget(service.target), live?.part);
@@ -227,7 +232,7 @@ export class Sidecar {
   /** The address of the admin server, as bound. */
   get adminUrl(): string {
     const { host } = this.#config.admin;
-    return `http://${formatFront({ address: host, port: this.#admin.port })}`;
+    return `http://${formatListenAddress({ address: host, port: this.#admin.port })}`;
   }
 
   async #close(): Promise<void> {
@@ -237,7 +242,7 @@ export class Sidecar {
     this.#engine?.pulls.close();
     await this.#orphans?.close();
     await Promise.all([
-      this.#roster.close({ drainMs, targets }),
+      this.#targets.close({ drainMs, targets }),
       ...[...this.#around.busy].map((workers) => workers.close(drainMs)),
       this.#services.finished(drainMs),
     ]);
@@ -250,25 +255,25 @@ export class Sidecar {
 
   #countFor(service: Service): void {
     this.#metrics.addService(service.name, isWoken(service));
-    for (const front of frontsThatAsk(service)) this.#metrics.addFront(formatFront(front));
+    for (const listener of listenersThatRead(service)) this.#metrics.addListener(formatListenAddress(listener));
   }
 
   get #configured(): readonly Service[] {
     return [...this.#config.services, ...(this.#discovery?.services ?? [])];
   }
 
-  #discover(engine: EngineParts): Discovery {
-    return new Discovery({
+  #discover(engine: EngineParts): LabelDiscovery {
+    return new LabelDiscovery({
       config: this.#config,
       engine,
       observer: this.#observer,
       onChange: (changes, commit) => this.#services.change(changes, this.#config.shutdown.drainMs, commit),
-      onTrial: (service) => this.#services.tryOut(service),
+      onTrial: (service) => this.#services.checkAvailable(service),
     });
   }
 
   /** @throws BindError, TargetError; everything is as before then */
-  async #become(next: Config): Promise<Changes> {
+  async #apply(next: Config): Promise<Changes> {
     const changes = changesBetween(this.#config, next);
     const { config } = changes;
     if (this.#engine === undefined && needsEngine(next)) {
@@ -277,7 +282,7 @@ export class Sidecar {
     }
     const commit = (): void => {
       this.#config = config;
-      this.#roster.configure(config);
+      this.#targets.configure(config);
       this.#discovery?.configure(config);
     };
     const change = (): Promise<void> => this.#services.change(() => changes, config.shutdown.drainMs, commit);
@@ -337,10 +342,10 @@ export class Sidecar {
 
   get #connectionLimit(): number {
     const { listeners } = this.#services;
-    const targets = this.#roster.size * FILES_PER_TARGET;
+    const targets = this.#targets.size * FILES_PER_TARGET;
     // A question, and the refused client who is kept until it is answered.
-    const questions = this.#config.log.userId ? 2 * MOST_QUESTIONS : 0;
-    const passing = MOST_ADMIN_CLIENTS + MOST_LEAVING + questions + FILES_IN_PASSING;
+    const questions = this.#config.log.userId ? 2 * MAX_QUESTIONS : 0;
+    const passing = MAX_ADMIN_CLIENTS + MAX_LINGERING + questions + FILES_IN_PASSING;
     const reserved = this.#ownFiles + listeners + targets + passing;
     return connectionLimit(this.#openFiles, reserved);
   }

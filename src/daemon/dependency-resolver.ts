@@ -1,6 +1,6 @@
 /** What the target of a service needs: what the configuration says, and what compose has written on its container. */
 import type { Activator } from "../activation/activator.ts";
-import type { Dependency, Hold } from "../activation/dependency-leases.ts";
+import type { Dependency, DependencyLease } from "../activation/dependency-leases.ts";
 import type { Holder, Lease } from "../activation/lease.ts";
 import type { OneShot } from "../activation/one-shot.ts";
 import type { Target } from "../activation/target.ts";
@@ -13,7 +13,7 @@ import { ContainerTarget } from "../targets/container.ts";
 import type { Observer } from "../telemetry/observer.ts";
 
 /** Who can wake what is depended on. */
-export interface Wakers {
+export interface ActivatorLookup {
   /** @throws TargetError when there is no such service */
   ofService(name: string): Activator;
   /** "own" for the container that wakeport runs in or whose network it uses, which is always up. */
@@ -21,8 +21,8 @@ export interface Wakers {
   oneShot(reference: ContainerReference): OneShot;
 }
 
-export class Dependencies {
-  readonly #wakers: Wakers;
+export class DependencyResolver {
+  readonly #wakers: ActivatorLookup;
   /** What each target, by name, was last seen to depend on: a circle would wait for itself. */
   readonly #edges = new Map<string, readonly string[]>();
 
@@ -30,7 +30,7 @@ export class Dependencies {
   readonly #missing = new Set<string>();
   readonly #onWarning: Observer["warning"];
 
-  constructor(wakers: Wakers, onWarning: Observer["warning"]) {
+  constructor(wakers: ActivatorLookup, onWarning: Observer["warning"]) {
     this.#wakers = wakers;
     this.#onWarning = onWarning;
   }
@@ -109,7 +109,7 @@ export class Dependencies {
     };
     return {
       name: target.name,
-      claim: condition === "service_healthy" ? healthy : acquire,
+      acquire: condition === "service_healthy" ? healthy : acquire,
       join: (signal) => activator.join(signal, holder),
       beforeHolderSleeps: () => activator.beforeDependentSleeps(),
     };
@@ -118,10 +118,10 @@ export class Dependencies {
   /** A result that is older than the container that needs it is none. */
   #completed({ createdAt }: ContainerFacts, reference: ContainerReference): Dependency {
     const oneShot = this.#wakers.oneShot(reference);
-    const done: Hold = { [Symbol.dispose]: () => {} };
+    const done: DependencyLease = { [Symbol.dispose]: () => {} };
     return {
       name: oneShot.target.name,
-      claim: async (signal) => {
+      acquire: async (signal) => {
         await oneShot.done(Date.parse(createdAt), signal);
         return done;
       },
@@ -147,6 +147,6 @@ export class Dependencies {
 }
 
 async function comesBack(target: Target, signal: AbortSignal): Promise<boolean> {
-  const sight = await target.look(signal);
-  return sight.up || sight.comesBack === true;
+  const status = await target.inspect(signal);
+  return status.up || status.comesBack === true;
 }

@@ -3,52 +3,52 @@ import type { Activator } from "../activation/activator.ts";
 import { Gate } from "../async/async.ts";
 import type { InetdSpec, Service, ServicePort } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";
-import { builtIn } from "../config/keys/defaults.ts";
-import type { Gatehouse } from "../proxy/admission/stage.ts";
+import { builtInDefaults } from "../config/keys/defaults.ts";
+import type { SharedAdmission } from "../proxy/admission/stage.ts";
 import type { DataPorts } from "../proxy/data-ports.ts";
 import { Builtin } from "../proxy/handlers/builtin.ts";
 import { Forward } from "../proxy/handlers/forward.ts";
-import type { Destination } from "../proxy/handlers/handler.ts";
-import { HandOff } from "../proxy/handlers/inetd-nowait.ts";
-import { ListenerHandOff } from "../proxy/handlers/inetd-wait.ts";
+import type { Handler } from "../proxy/handlers/handler.ts";
+import { InetdNowait } from "../proxy/handlers/inetd-nowait.ts";
+import { InetdWait } from "../proxy/handlers/inetd-wait.ts";
 import { Sensor } from "../proxy/handlers/sensor.ts";
-import { ToTarget } from "../proxy/handlers/target.ts";
+import { TargetHandler } from "../proxy/handlers/target.ts";
 import { protocolOf } from "../proxy/protocols/protocols.ts";
 import { accountOf } from "../targets/accounts.ts";
 import type { Program } from "../targets/shim.ts";
 import { Launcher } from "../targets/spawn.ts";
 import { Workers } from "../targets/worker.ts";
 import type { Observer } from "../telemetry/observer.ts";
-import { environmentOf, type Surroundings } from "./target-factory.ts";
+import { environmentOf, type HostEnvironment } from "./target-factory.ts";
 
 /** How long a client may be silent that wakes its target by its first byte. */
 const SILENCE_MS = 60_000;
 
-export interface InetdSurroundings extends Surroundings {
+export interface InetdEnvironment extends HostEnvironment {
   /** Those that have anybody at work, to be ended with wakeport. */
   readonly busy: Set<Workers>;
 }
 
-export interface DestinationSurroundings {
-  readonly gatehouse: Gatehouse;
-  readonly around: InetdSurroundings;
+export interface HandlerContext {
+  readonly sharedAdmission: SharedAdmission;
+  readonly host: InetdEnvironment;
   readonly observer: Observer;
   /** Of a service that has any. */
   readonly dataPorts?: DataPorts | undefined;
 }
 
 /** Gives each port of one service its destination. */
-export type DestinationOf = (port: ServicePort) => Destination;
+export type HandlerOf = (port: ServicePort) => Handler;
 
 /**
  * @param activator of the service's target; undefined where nothing is woken
  * @throws TargetError for a user or group that does not exist
  */
-export function destinationsOf(
+export function handlersOf(
   service: Service,
   activator: Activator | undefined,
-  { gatehouse, around, observer, dataPorts }: DestinationSurroundings,
-): DestinationOf {
+  { sharedAdmission, host, observer, dataPorts }: HandlerContext,
+): HandlerOf {
   const { target, releasePace, startTimeoutMs } = service;
   const { send } = service.proxyProtocol;
   switch (target.kind) {
@@ -57,13 +57,13 @@ export function destinationsOf(
     case "builtin":
       return always(new Builtin(target.builtin));
     case "inetd":
-      return handOffs(service, target, around, observer);
+      return inetdHandlers(service, target, host, observer);
     case "sensor": {
-      const { bans, farewell, around: clock } = gatehouse;
+      const { bans, lingering, clock } = sharedAdmission;
       const words = { banner: service.banner.deny, way: service.onDeny };
       const { unixTime } = clock;
       const { ipv6Prefix } = service.limits;
-      const sensor = { service: service.name, banMs: target.banMs, ipv6Prefix, bans, farewell, words };
+      const sensor = { service: service.name, banMs: target.banMs, ipv6Prefix, bans, lingering, words };
       return always(new Sensor({ ...sensor, unixTime, observer }));
     }
     default: {
@@ -75,48 +75,48 @@ export function destinationsOf(
         service: service.name,
         activator,
         pace,
-        protocol: protocolOf(service, { slots: gatehouse.slots, observer }),
+        protocol: protocolOf(service, { slots: sharedAdmission.slots, observer }),
         dataPorts,
         send,
         silenceMs,
       };
-      return (port) => new ToTarget({ ...shared, targetPort: port.target });
+      return (port) => new TargetHandler({ ...shared, targetPort: port.target });
     }
   }
 }
 
-function handOffs(
-  { name, target, stopGraceMs: graceMs = builtIn.process_stop_grace }: Service,
+function inetdHandlers(
+  { name, target, stopGraceMs: graceMs = builtInDefaults.process_stop_grace }: Service,
   spec: InetdSpec,
-  around: InetdSurroundings,
+  host: InetdEnvironment,
   observer: Observer,
-): DestinationOf {
-  const launcher = new Launcher(programOf(spec, around));
+): HandlerOf {
+  const launcher = new Launcher(programOf(spec, host));
   const onLine = (line: string): void => observer.output(name, line);
   const endWithWakeport = spec.wait;
-  const newWorkers = (): Workers => new Workers({ launcher, graceMs, onLine, busy: around.busy, endWithWakeport });
-  if (!spec.wait) return always(new HandOff(newWorkers(), spec.stderr));
+  const newWorkers = (): Workers => new Workers({ launcher, graceMs, onLine, busy: host.busy, endWithWakeport });
+  if (!spec.wait) return always(new InetdNowait(newWorkers(), spec.stderr));
   const onTrouble = (message: string): void => observer.warning("inetd.listener", message);
   // Each port is a listener of its own, and so has a program of its own.
-  return () => new ListenerHandOff({ name: describeTarget(target), workers: newWorkers(), onTrouble });
+  return () => new InetdWait({ name: describeTarget(target), workers: newWorkers(), onTrouble });
 }
 
-function programOf(spec: InetdSpec, around: Surroundings): Program {
+function programOf(spec: InetdSpec, host: HostEnvironment): Program {
   const { command, argv0, cwd, umask, nice, rlimits } = spec;
-  const account = accountOf(spec, around);
+  const account = accountOf(spec, host);
   return {
     command,
-    env: environmentOf(spec, around.env, account?.home),
+    env: environmentOf(spec, host.env, account?.home),
     ...(account !== undefined && { account }),
     ...(argv0 !== undefined && { argv0 }),
     ...(cwd !== undefined && { cwd }),
     // What it has anyhow need not be set, which would cost a shell for each client.
-    ...(umask !== undefined && umask !== around.umask && { umask }),
+    ...(umask !== undefined && umask !== host.umask && { umask }),
     ...(nice !== undefined && { nice }),
     ...(rlimits !== undefined && { limits: rlimits }),
   };
 }
 
-function always(destination: Destination): DestinationOf {
-  return () => destination;
+function always(handler: Handler): HandlerOf {
+  return () => handler;
 }

@@ -10,14 +10,21 @@ import { type ListedContainer, projectLabel } from "../docker/container-facts.ts
 import type { ContainerEvent } from "../docker/events.ts";
 import { BindError, messageOf, TargetError } from "../errors.ts";
 import type { Observer } from "../telemetry/observer.ts";
-import { type Decision, decide, type Found, type LabelProblem, LINGER_MS, type Step } from "./label-reconciler.ts";
+import {
+  type LabelProblem,
+  type LabelService,
+  LINGER_MS,
+  type ReconcileResult,
+  reconcile,
+  type ServiceChange,
+} from "./label-reconciler.ts";
 import type { EngineParts } from "./target-factory.ts";
 
 /** The first container that comes is looked at, at once; more that come with it are looked at together. */
 const GATHER_MS = 50;
 const LOOK_MS = 10_000;
 
-export interface DiscoveryOptions {
+export interface LabelDiscoveryOptions {
   readonly config: Config;
   readonly engine: EngineParts;
   readonly observer: Observer;
@@ -38,9 +45,9 @@ interface Listed {
   readonly problems: readonly LabelProblem[];
 }
 
-export class Discovery {
-  #options: DiscoveryOptions;
-  readonly #found = new Map<string, Found>();
+export class LabelDiscovery {
+  #options: LabelDiscoveryOptions;
+  readonly #found = new Map<string, LabelService>();
   readonly #goneSince = new Map<string, number>();
   #problems: readonly LabelProblem[] = [];
   readonly #told = new Set<string>();
@@ -51,7 +58,7 @@ export class Discovery {
   #lingering: NodeJS.Timeout | undefined;
   readonly #closing = new AbortController();
 
-  constructor(options: DiscoveryOptions) {
+  constructor(options: LabelDiscoveryOptions) {
     this.#options = options;
   }
 
@@ -123,9 +130,9 @@ export class Discovery {
   async #take({ containers, problems: faults }: Listed): Promise<void> {
     const refused = new Map<string, LabelProblem>();
     // Whenever it is their turn, from what is there by then.
-    const decided = (): Decision => {
+    const decided = (): ReconcileResult => {
       const [found, goneSince, { config }] = [this.#found, this.#goneSince, this.#options];
-      return decide(containers, { found, goneSince, refused, config, now: performance.now() });
+      return reconcile(containers, { found, goneSince, refused, config, now: performance.now() });
     };
     // At most once for each service: one that cannot be had is not to be in the way of the others.
     for (let isDone = false; !isDone; ) {
@@ -142,16 +149,16 @@ export class Discovery {
     }
     const { problems, againInMs } = decided();
     // Nobody tells when a port is free again that somebody else has.
-    if (againInMs !== undefined || refused.size > 0) this.#comeBack(againInMs ?? LINGER_MS);
+    if (againInMs !== undefined || refused.size > 0) this.#retryLater(againInMs ?? LINGER_MS);
     this.#problems = [...faults, ...problems];
-    for (const problem of this.#problems) this.#tell(problem);
+    for (const problem of this.#problems) this.#report(problem);
     for (const told of this.#told) if (!this.#problems.some((one) => key(one) === told)) this.#told.delete(told);
   }
 
   /** Which of these cannot be had, and why: those that cannot be by themselves, or all of them when it is none of those. */
-  async #refusals(wanted: readonly Found[], error: Error): Promise<[name: string, LabelProblem][]> {
+  async #refusals(wanted: readonly LabelService[], error: Error): Promise<[name: string, LabelProblem][]> {
     const refusals: [string, LabelProblem][] = [];
-    const refuse = ({ service: { name }, container }: Found, fault: Error): void => {
+    const refuse = ({ service: { name }, container }: LabelService, fault: Error): void => {
       refusals.push([name, { container, problem: messageOf(fault) }]);
     };
     for (const found of wanted) {
@@ -165,8 +172,8 @@ export class Discovery {
   }
 
   /** @param steps asked when it is their turn @throws when they cannot be had; all is as before then */
-  async #change(steps: () => readonly Step[]): Promise<void> {
-    let taken: readonly Step[] = [];
+  async #change(steps: () => readonly ServiceChange[]): Promise<void> {
+    let taken: readonly ServiceChange[] = [];
     const changes = (): ServiceChanges => {
       taken = steps();
       return {
@@ -188,13 +195,13 @@ export class Discovery {
   }
 
   /** Looks again when the time of a service that lingers is over, or of one that could not be had. */
-  #comeBack(afterMs: number): void {
+  #retryLater(afterMs: number): void {
     clearTimeout(this.#lingering);
     this.#lingering = setTimeout(() => this.#hint(), afterMs);
   }
 
   /** Once, for as long as it lasts. */
-  #tell(problem: LabelProblem): void {
+  #report(problem: LabelProblem): void {
     if (this.#told.has(key(problem))) return;
     this.#told.add(key(problem));
     this.#options.observer.warning("labels.problem", `${problem.container}: ${problem.problem}`);

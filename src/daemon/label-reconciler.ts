@@ -12,7 +12,7 @@ import { createdLabel } from "../docker/on-demand.ts";
 export const LINGER_MS = 10_000;
 
 /** A service that labels have made. */
-export interface Found {
+export interface LabelService {
   readonly service: WokenService;
   /** For people. */
   readonly container: string;
@@ -25,22 +25,22 @@ export interface LabelProblem {
 }
 
 /** What becomes of one service: it goes, comes, or is another one from now on. */
-export type Step =
-  | { readonly from: Found; readonly to?: undefined }
-  | { readonly from?: undefined; readonly to: Found }
-  | { readonly from: Found; readonly to: Found };
+export type ServiceChange =
+  | { readonly from: LabelService; readonly to?: undefined }
+  | { readonly from?: undefined; readonly to: LabelService }
+  | { readonly from: LabelService; readonly to: LabelService };
 
-export interface Decision {
+export interface ReconcileResult {
   /** Those that free ports come first. */
-  readonly steps: readonly Step[];
+  readonly steps: readonly ServiceChange[];
   readonly problems: readonly LabelProblem[];
   /** When something changes although nothing happens, in milliseconds; undefined: never. */
   readonly againInMs: number | undefined;
 }
 
-export interface Circumstances {
+export interface ReconcileContext {
   /** Also those whose container is gone. By name. */
-  readonly found: ReadonlyMap<string, Found>;
+  readonly found: ReadonlyMap<string, LabelService>;
   /** Since when they have been gone that are; kept here from one decision to the next. */
   readonly goneSince: Map<string, number>;
   /** Those that could not be had just now, by name: they stay as they are, or out. */
@@ -52,24 +52,24 @@ export interface Circumstances {
 }
 
 /** What these containers say, and what is to be done for that. */
-export function decide(containers: readonly ListedContainer[], around: Circumstances): Decision {
+export function reconcile(containers: readonly ListedContainer[], context: ReconcileContext): ReconcileResult {
   const problems: LabelProblem[] = [];
-  const wanted = new Map<string, Found>();
-  for (const { container, read } of readAll(containers, around)) {
+  const wanted = new Map<string, LabelService>();
+  for (const { container, read } of readAll(containers, context)) {
     if ("problems" in read) {
       problems.push(...read.problems.map((problem) => ({ container: container.name, problem })));
       continue;
     }
-    const refusal = around.refused.get(read.service.name);
+    const refusal = context.refused.get(read.service.name);
     if (refusal !== undefined) problems.push(refusal);
     const own = { service: read.service, container: container.name };
-    const one = refusal === undefined ? own : around.found.get(read.service.name);
+    const one = refusal === undefined ? own : context.found.get(read.service.name);
     if (one === undefined) continue;
-    const faults = conflicts(one.service, wanted, around);
+    const faults = conflicts(one.service, wanted, context);
     problems.push(...faults.map((problem) => ({ container: container.name, problem })));
     if (faults.length === 0) wanted.set(one.service.name, one);
   }
-  return { ...stepsTo(wanted, around), problems };
+  return { ...stepsTo(wanted, context), problems };
 }
 
 type LabelledService = NonNullable<ReturnType<typeof serviceOfLabels>>;
@@ -78,7 +78,7 @@ type LabelledService = NonNullable<ReturnType<typeof serviceOfLabels>>;
  * Order of precedence for names and ports: unchanged services, then changed ones, then new ones. New ones are sorted by
  * the age of their container, so that a restart of wakeport gives the same result.
  */
-function readAll(containers: readonly ListedContainer[], { found, refused, config }: Circumstances): Reading[] {
+function readAll(containers: readonly ListedContainer[], { found, refused, config }: ReconcileContext): Reading[] {
   const all = readFirsts(containers, config);
   // Not by the container's name: while compose recreates one, it has another.
   const served = new Set([...found.values()].map(({ service }) => keyOf(service)));
@@ -94,11 +94,11 @@ function readAll(containers: readonly ListedContainer[], { found, refused, confi
 
 /** From what is served to what is wanted. Who is gone lingers for a while, unless somebody has its place. */
 function stepsTo(
-  wanted: ReadonlyMap<string, Found>,
-  around: Circumstances,
-): { readonly steps: Step[]; readonly againInMs: number | undefined } {
-  const { found, goneSince, now } = around;
-  const [gone, changed]: [Step[], Step[]] = [[], []];
+  wanted: ReadonlyMap<string, LabelService>,
+  context: ReconcileContext,
+): { readonly steps: ServiceChange[]; readonly againInMs: number | undefined } {
+  const { found, goneSince, now } = context;
+  const [gone, changed]: [ServiceChange[], ServiceChange[]] = [[], []];
   const rests: number[] = [];
   for (const [name, from] of found) {
     const to = wanted.get(name);
@@ -110,7 +110,7 @@ function stepsTo(
     const since = goneSince.get(name) ?? now;
     goneSince.set(name, since);
     const restMs = since + LINGER_MS - now;
-    if (restMs > 0 && conflicts(from.service, wanted, around).length === 0) rests.push(restMs);
+    if (restMs > 0 && conflicts(from.service, wanted, context).length === 0) rests.push(restMs);
     else gone.push({ from });
   }
   const added = [...wanted.values()].filter(({ service }) => !found.has(service.name)).map((to) => ({ to }));
@@ -158,7 +158,11 @@ function isConfigured({ name, labels }: ListedContainer, { services }: Pick<Conf
   });
 }
 
-function conflicts(service: WokenService, wanted: ReadonlyMap<string, Found>, { config }: Circumstances): string[] {
+function conflicts(
+  service: WokenService,
+  wanted: ReadonlyMap<string, LabelService>,
+  { config }: ReconcileContext,
+): string[] {
   const { services, admin } = config;
   const labelled = [...wanted.values()].map((one) => one.service);
   const others = [...services.filter(({ enabled }) => enabled), ...labelled];
@@ -166,7 +170,7 @@ function conflicts(service: WokenService, wanted: ReadonlyMap<string, Found>, { 
   if (namesake !== undefined)
     return [`there is a service "${service.name}" already: choose another one with label wakeport.name`];
   const bound = [
-    { address: admin.host, front: admin.port },
+    { address: admin.host, listen: admin.port },
     ...others.flatMap((other) => entriesOf(other).map(({ key, port }) => ({ ...port, service: other, key }))),
   ];
   const taken = entriesOf(service).flatMap(({ key, port }) => {

@@ -5,30 +5,35 @@ import type { Service, ServicePort } from "../config/config.ts";
 import { eachPort } from "../config/keys/ports.ts";
 import { readIp } from "../net/ip.ts";
 import type { Pass } from "../proxy/admission/slots.ts";
-import { dataEntranceOf, entranceOf, type Gatehouse, type ServiceEntrance } from "../proxy/admission/stage.ts";
-import { besideWaiting, type Traffic } from "../proxy/connection.ts";
+import {
+  createAdmission,
+  createDataPortAdmission,
+  type ServiceAdmission,
+  type SharedAdmission,
+} from "../proxy/admission/stage.ts";
+import { type ServiceConnections, withoutWaitLimit } from "../proxy/connection.ts";
 import { DataPorts } from "../proxy/data-ports.ts";
-import { ToDataPort } from "../proxy/handlers/data-port.ts";
-import { type Front, formatFront } from "../proxy/listen/listener.ts";
-import type { WantedFront } from "../proxy/listen/listener-pool.ts";
-import type { Opening } from "../proxy/routing/route-table.ts";
+import { DataPortHandler } from "../proxy/handlers/data-port.ts";
+import { formatListenAddress, type ListenAddress } from "../proxy/listen/listener.ts";
+import type { WantedListener } from "../proxy/listen/listener-pool.ts";
+import type { RouteEntry } from "../proxy/routing/route-table.ts";
 import type { ServiceGauges } from "../telemetry/metrics.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { UdpService } from "../udp/service.ts";
-import { destinationsOf, type InetdSurroundings } from "./handler-factory.ts";
+import { handlersOf, type InetdEnvironment } from "./handler-factory.ts";
 
 export interface LiveServiceOptions {
   readonly service: Service;
   /** Of the service's target; undefined where nothing is woken. */
   readonly activator: Activator | undefined;
   /** Shared with what the service was before its configuration was changed. */
-  readonly traffic: Traffic;
+  readonly connections: ServiceConnections;
   /** What it was before. */
   readonly before: LiveService | undefined;
   /** What the entrances of all services share. */
-  readonly gatehouse: Gatehouse;
+  readonly sharedAdmission: SharedAdmission;
   readonly observer: Observer;
-  readonly around: InetdSurroundings;
+  readonly host: InetdEnvironment;
   /** Numbers all clients of wakeport. */
   readonly nextId: () => number;
 }
@@ -37,71 +42,75 @@ export interface LiveServiceOptions {
 export class LiveService {
   readonly service: Service;
   readonly activator: Activator | undefined;
-  readonly traffic: Traffic;
-  readonly entrance: ServiceEntrance;
+  readonly connections: ServiceConnections;
+  readonly admission: ServiceAdmission;
   /** Of a service that has ports for datagrams. */
   readonly udp: UdpService | undefined;
   /** Its TCP fronts, those for data excepted. */
-  readonly controlOpenings: readonly Opening[];
-  readonly dataOpenings: readonly Opening[];
+  readonly controlOpenings: readonly RouteEntry[];
+  readonly dataOpenings: readonly RouteEntry[];
   /** Of a service that has, or had, any: with all who may use them. */
   readonly dataPorts: DataPorts | undefined;
 
   constructor(options: LiveServiceOptions) {
-    const { service, activator, traffic, before, gatehouse } = options;
+    const { service, activator, connections, before, sharedAdmission } = options;
     this.service = service;
     this.activator = activator;
-    this.traffic = traffic;
-    this.entrance = entranceOf(service, gatehouse, before?.entrance);
+    this.connections = connections;
+    this.admission = createAdmission(service, sharedAdmission, before?.admission);
     const hasData = service.data.length > 0;
     this.dataPorts = before?.dataPorts ?? (hasData ? new DataPorts() : undefined);
-    this.controlOpenings = openingsOf(options, this.entrance, hasData ? this.dataPorts : undefined);
-    this.dataOpenings = dataOpeningsOf(options, this.dataPorts);
-    this.dataPorts?.configure(service.data.flatMap(eachPort).map(frontOf));
+    this.controlOpenings = routeEntriesOf(options, this.admission, hasData ? this.dataPorts : undefined);
+    this.dataOpenings = dataRouteEntriesOf(options, this.dataPorts);
+    this.dataPorts?.configure(service.data.flatMap(eachPort).map(listenerName));
     const isAsBefore = before !== undefined && before.activator === activator && sameForUdp(before.service, service);
-    this.udp = isAsBefore ? before.udp : newUdp(options, this.entrance);
+    this.udp = isAsBefore ? before.udp : newUdp(options, this.admission);
   }
 
   /** All its TCP fronts. */
-  get openings(): readonly Opening[] {
+  get routeEntries(): readonly RouteEntry[] {
     return [...this.controlOpenings, ...this.dataOpenings];
   }
 
   /** Another one is in its place, or none: see Destination.retire. */
   async retire(drainMs: number): Promise<void> {
-    const destinations = new Set(this.controlOpenings.map(({ route }) => route.destination));
-    await Promise.all([...destinations].map((destination) => destination.retire?.(drainMs)));
+    const destinations = new Set(this.controlOpenings.map(({ route }) => route.handler));
+    await Promise.all([...destinations].map((handler) => handler.drain?.(drainMs)));
   }
 
   get gauges(): ServiceGauges {
-    const { service, activator, traffic, udp } = this;
+    const { service, activator, connections, udp } = this;
     return {
       service: service.name,
       view: activator?.view,
       waiting: this.#waiting,
-      active: traffic.active,
-      meter: traffic.meter,
+      active: connections.active,
+      meter: connections.meter,
       udp,
     };
   }
 
   /** What is told of it besides its configuration. */
   get part(): LivePart {
-    const { activator, traffic } = this;
-    return { view: activator?.view, connections: traffic.active, waiting: this.#waiting };
+    const { activator, connections } = this;
+    return { view: activator?.view, connections: connections.active, waiting: this.#waiting };
   }
 
   /** For room, or for the target. */
   get #waiting(): number {
-    return this.entrance.door.waiting + this.traffic.waiting.taken;
+    return this.admission.control.waiting + this.connections.waiting.taken;
   }
 }
 
 /** The TCP fronts that a service has, or would have. */
-export function wantedBy(service: Service): WantedFront[] {
+export function wantedBy(service: Service): WantedListener[] {
   const { name, ports, data } = service;
   const forConnections = [...ports.filter(({ protocol }) => protocol !== "udp"), ...data].flatMap(eachPort);
-  return forConnections.map((port) => ({ service: name, front: frontOf(port), isHandedOver: handsOver(service) }));
+  return forConnections.map((port) => ({
+    service: name,
+    listener: listenerName(port),
+    isHandedOver: handsOver(service),
+  }));
 }
 
 /** Whether the listeners are passed to its program. */
@@ -110,59 +119,59 @@ export function handsOver({ target }: Service): boolean {
 }
 
 /** Its fronts at which clients may have to say something before they are led to a service. */
-export function frontsThatAsk(service: Service): Front[] {
+export function listenersThatRead(service: Service): ListenAddress[] {
   const { names, proxyProtocol } = service;
   if (names === undefined && proxyProtocol.receive.length === 0) return [];
-  return wantedBy({ ...service, data: [] }).map(({ front }) => front);
+  return wantedBy({ ...service, data: [] }).map(({ listener }) => listener);
 }
 
 /** The fronts for datagrams that a service has, or would have. */
-export function wantedForUdp(service: Service): { readonly service: string; readonly front: Front }[] {
-  return udpPortsOf(service).map((port) => ({ service: service.name, front: frontOf(port) }));
+export function wantedForUdp(service: Service): { readonly service: string; readonly listener: ListenAddress }[] {
+  return udpPortsOf(service).map((port) => ({ service: service.name, listener: listenerName(port) }));
 }
 
-function frontOf({ front, address, protocol }: ServicePort): Front {
-  return { port: front, ...(address !== undefined && { address }), ...(protocol !== undefined && { protocol }) };
+function listenerName({ listen: listener, address, protocol }: ServicePort): ListenAddress {
+  return { port: listener, ...(address !== undefined && { address }), ...(protocol !== undefined && { protocol }) };
 }
 
-function openingsOf(
+function routeEntriesOf(
   options: LiveServiceOptions,
-  entrance: ServiceEntrance,
+  admission: ServiceAdmission,
   dataPorts: DataPorts | undefined,
-): Opening[] {
-  const { service, activator, traffic } = options;
-  const destinationOf = destinationsOf(service, activator, { ...options, dataPorts });
+): RouteEntry[] {
+  const { service, activator, connections } = options;
+  const destinationOf = handlersOf(service, activator, { ...options, dataPorts });
   const ports = service.ports.filter(({ protocol }) => protocol !== "udp").flatMap(eachPort);
   return ports.map((port) => {
-    const front = frontOf(port);
-    const destination = destinationOf(port);
-    const route = { service: service.name, front: formatFront(front), entrance, destination, traffic };
-    const { names, probes, proxyProtocol } = service;
-    return { front, route, names, receive: proxyProtocol.receive, probes };
+    const listener = listenerName(port);
+    const handler = destinationOf(port);
+    const route = { service: service.name, listener: formatListenAddress(listener), admission, handler, connections };
+    const { names, monitors, proxyProtocol } = service;
+    return { listener, route, names, receive: proxyProtocol.receive, monitors: monitors };
   });
 }
 
-function dataOpeningsOf(options: LiveServiceOptions, dataPorts: DataPorts | undefined): Opening[] {
-  const { service, activator, traffic, gatehouse } = options;
+function dataRouteEntriesOf(options: LiveServiceOptions, dataPorts: DataPorts | undefined): RouteEntry[] {
+  const { service, activator, connections, sharedAdmission } = options;
   if (dataPorts === undefined || activator === undefined) return [];
-  const entrance = dataEntranceOf(service, dataPorts, gatehouse);
-  const shared = { service: service.name, entrance, traffic: besideWaiting(traffic) };
+  const admission = createDataPortAdmission(service, dataPorts, sharedAdmission);
+  const shared = { service: service.name, admission, connections: withoutWaitLimit(connections) };
   return service.data.flatMap(eachPort).map((port) => {
-    const front = frontOf(port);
-    const destination = new ToDataPort({ dataPorts, activator, front: port.front });
+    const listener = listenerName(port);
+    const handler = new DataPortHandler({ dataPorts, activator, listener: port.listen });
     // Proxies send headers for control connections alone: no FTP server reads one here.
-    return { front, route: { ...shared, front: formatFront(front), destination }, receive: [] };
+    return { listener, route: { ...shared, listener: formatListenAddress(listener), handler }, receive: [] };
   });
 }
 
-function newUdp(options: LiveServiceOptions, { door }: ServiceEntrance): UdpService | undefined {
-  const { service, activator, traffic, observer, nextId } = options;
+function newUdp(options: LiveServiceOptions, { control }: ServiceAdmission): UdpService | undefined {
+  const { service, activator, connections, observer, nextId } = options;
   const ports = udpPortsOf(service);
   if (ports.length === 0 || activator === undefined) return undefined;
-  const admit = (address: string): Pass => door.enterNow(readIp(address));
-  const sourceOf = (address: string): string => door.sourceOf(readIp(address));
+  const admit = (address: string): Pass => control.admitNow(readIp(address));
+  const sourceOf = (address: string): string => control.sourceOf(readIp(address));
   return new UdpService({
-    route: { service: service.name, activator, traffic, observer, admit, sourceOf },
+    route: { service: service.name, activator, connections, observer, admit, sourceOf },
     ports,
     limits: service.udp,
     nextId,

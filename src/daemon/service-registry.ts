@@ -8,27 +8,27 @@ import type { ServiceChanges } from "../config/diff.ts";
 import { bindErrorOf, DeadlineError, messageOf } from "../errors.ts";
 import type { Ident } from "../net/ident.ts";
 import { Slots } from "../proxy/admission/slots.ts";
-import type { Gatehouse } from "../proxy/admission/stage.ts";
-import { Connection, type Route, type Traffic } from "../proxy/connection.ts";
+import type { SharedAdmission } from "../proxy/admission/stage.ts";
+import { Connection, type Route, type ServiceConnections } from "../proxy/connection.ts";
 import { claimInherited, type InheritedSocket } from "../proxy/listen/inherited-sockets.ts";
-import { type Front, formatFront, type Listener } from "../proxy/listen/listener.ts";
-import { Fronts } from "../proxy/listen/listener-pool.ts";
-import type { Arrived } from "../proxy/routing/route-lookup.ts";
-import type { Opening, Signpost } from "../proxy/routing/route-table.ts";
-import { Arrivals } from "../proxy/routing/router.ts";
+import { formatListenAddress, type ListenAddress, type Listener } from "../proxy/listen/listener.ts";
+import { ListenerPool } from "../proxy/listen/listener-pool.ts";
+import type { RoutedClient } from "../proxy/routing/route-lookup.ts";
+import type { RouteEntry, RouteTable } from "../proxy/routing/route-table.ts";
+import { Router } from "../proxy/routing/router.ts";
 import type { Observer } from "../telemetry/observer.ts";
-import { bindOnTrial } from "../udp/bind-all.ts";
-import type { UdpFront } from "../udp/listener.ts";
+import { bindAll } from "../udp/bind-all.ts";
+import type { UdpListenerSocket } from "../udp/listener.ts";
 import type { UdpListener, UdpService } from "../udp/service.ts";
-import type { InetdSurroundings } from "./handler-factory.ts";
+import type { InetdEnvironment } from "./handler-factory.ts";
 import { handsOver, LiveService, wantedBy, wantedForUdp } from "./live-service.ts";
 import { checkAccount } from "./target-factory.ts";
-import type { Roster } from "./target-registry.ts";
+import type { TargetRegistry } from "./target-registry.ts";
 
-export interface ServicesOptions {
-  readonly roster: Roster;
-  readonly gatehouse: Gatehouse;
-  readonly around: InetdSurroundings;
+export interface ServiceRegistryOptions {
+  readonly targets: TargetRegistry;
+  readonly sharedAdmission: SharedAdmission;
+  readonly host: InetdEnvironment;
   readonly observer: Observer;
   /** Told each service that comes. */
   readonly onEnter: (service: Service) => void;
@@ -38,11 +38,11 @@ export interface ServicesOptions {
   readonly inheritedFds: readonly number[];
 }
 
-export class Services {
-  readonly #options: ServicesOptions;
+export class ServiceRegistry {
+  readonly #options: ServiceRegistryOptions;
   readonly #live = new Map<string, LiveService>();
-  readonly #fronts = new Fronts((...client) => this.#accept(...client));
-  readonly #arrivals: Arrivals;
+  readonly #listenerPool = new ListenerPool((...client) => this.#accept(...client));
+  readonly #router: Router;
   readonly #udpLeaving = new Set<UdpService>();
   readonly #connections = new Map<Connection, Promise<void>>();
   #connectionCount = 0;
@@ -50,9 +50,9 @@ export class Services {
   /** The last change, when it is over. */
   #changing: Promise<void> = Promise.resolve();
 
-  constructor(options: ServicesOptions) {
+  constructor(options: ServiceRegistryOptions) {
     this.#options = options;
-    this.#arrivals = new Arrivals(options);
+    this.#router = new Router(options);
   }
 
   get all(): LiveService[] {
@@ -70,19 +70,19 @@ export class Services {
 
   /** How many sockets listen. */
   get listeners(): number {
-    return this.all.reduce((count, { udp }) => count + (udp?.listeners.length ?? 0), this.#fronts.size);
+    return this.all.reduce((count, { udp }) => count + (udp?.listeners.length ?? 0), this.#listenerPool.size);
   }
 
   /** Takes a service in whose target the roster has; its fronts are not bound yet. */
-  enter(service: Service): LiveService {
+  register(service: Service): LiveService {
     const { name } = service;
-    const { roster, onEnter, ...shared } = this.#options;
+    const { targets, onEnter, ...shared } = this.#options;
     const before = this.#live.get(name);
     const live = new LiveService({
       service,
       before,
-      activator: isWoken(service) ? roster.activatorOf(service) : undefined,
-      traffic: before?.traffic ?? this.#newTraffic(name),
+      activator: isWoken(service) ? targets.activatorOf(service) : undefined,
+      connections: before?.connections ?? this.#newConnections(name),
       ...shared,
       nextId: () => ++this.#connectionCount,
     });
@@ -93,15 +93,15 @@ export class Services {
 
   /** Binds every front, those of inherited sockets excepted. @throws BindError with a line for each that cannot be bound */
   async open(): Promise<void> {
-    const { openings, udpListeners } = this.#all;
-    const inherited = this.#inherited([...openings, ...udpListeners].map(({ front }) => front));
+    const { routeEntries, udpListeners } = this.#all;
+    const inherited = this.#inherited([...routeEntries, ...udpListeners].map(({ listener }) => listener));
     const opened = await Promise.allSettled([
-      this.#bind(openings, inherited),
-      ...udpListeners.map((listener) => listener.open(inherited.get(listener.front)?.fd)),
+      this.#bind(routeEntries, inherited),
+      ...udpListeners.map((listener) => listener.open(inherited.get(listener.listener)?.fd)),
     ]);
     const failure = bindErrorOf(opened);
     if (failure === undefined) return;
-    this.#letGoOfFronts();
+    this.#releaseListeners();
     throw failure;
   }
 
@@ -118,7 +118,7 @@ export class Services {
   }
 
   /** Whether a service could be had beside those that there are. @throws BindError, TargetError when it could not */
-  tryOut(service: Service): Promise<void> {
+  checkAvailable(service: Service): Promise<void> {
     return this.#inTurn(async () => {
       using _trials = await this.#bindFor([service]);
     });
@@ -131,18 +131,18 @@ export class Services {
   }
 
   /** Its connections may finish. A container is left as it is. */
-  async #vanish(service: Service, drainMs: number): Promise<void> {
+  async #remove(service: Service, drainMs: number): Promise<void> {
     const current = this.#live.get(service.name);
     // Another one may have its name by now.
     const live = current?.service === service ? current : undefined;
     if (live !== undefined) {
-      this.#fronts.release(service.name);
+      this.#listenerPool.removeRoutes(service.name);
       live.dataPorts?.configure([]);
       for (const listener of live.udp?.listeners ?? []) listener.close();
       if (live.udp !== undefined) this.#udpLeaving.add(live.udp);
       this.#live.delete(service.name);
     }
-    if (isWoken(service)) await this.#options.roster.remove(service, drainMs);
+    if (isWoken(service)) await this.#options.targets.remove(service, drainMs);
     await Promise.all([live?.udp?.close(), live?.retire(drainMs)]);
     if (live?.udp !== undefined) this.#udpLeaving.delete(live.udp);
   }
@@ -152,28 +152,30 @@ export class Services {
     const services = arriving.map(({ to }) => to);
     // All that can fail comes before the first thing that changes.
     using bound = await this.#bindFor(services);
-    this.#letGo(this.#options.roster.change(arriving, drainMs));
+    this.#background(this.#options.targets.change(arriving, drainMs));
     bound.keep();
     commit();
-    this.#exchange(services, bound.udpFronts, drainMs);
-    for (const service of removed) this.#letGo(this.#vanish(service, drainMs));
+    this.#swap(services, bound.udpListeners, drainMs);
+    for (const service of removed) this.#background(this.#remove(service, drainMs));
   }
 
   /** What these services need that is not there yet. Let go of again unless it is kept. @throws BindError, TargetError */
   async #bindFor(
     services: readonly Service[],
-  ): Promise<{ readonly udpFronts: readonly UdpFront[]; keep(): void } & Disposable> {
-    for (const service of services) checkAccount(service, this.#options.around);
+  ): Promise<{ readonly udpListeners: readonly UdpListenerSocket[]; keep(): void } & Disposable> {
+    for (const service of services) checkAccount(service, this.#options.host);
     using stack = new DisposableStack();
-    const trial = stack.use(await this.#fronts.bind(services.flatMap(wantedBy)));
-    const isHeld = (front: Front): boolean => this.#udpServices.some((udp) => udp.holds(front));
-    const udpTrial = stack.use(await bindOnTrial(services.flatMap(wantedForUdp).filter(({ front }) => !isHeld(front))));
+    const trial = stack.use(await this.#listenerPool.bind(services.flatMap(wantedBy)));
+    const isHeld = (listener: ListenAddress): boolean => this.#udpServices.some((udp) => udp.holds(listener));
+    const udpTrial = stack.use(
+      await bindAll(services.flatMap(wantedForUdp).filter(({ listener }) => !isHeld(listener))),
+    );
     const keep = (): void => {
-      trial.keep();
-      udpTrial.keep();
+      trial.commit();
+      udpTrial.commit();
     };
     const trials = stack.move();
-    return { udpFronts: udpTrial.fronts, keep, [Symbol.dispose]: () => trials.dispose() };
+    return { udpListeners: udpTrial.listeners, keep, [Symbol.dispose]: () => trials.dispose() };
   }
 
   /**
@@ -181,9 +183,9 @@ export class Services {
    * ports as well.
    */
   close(): void {
-    this.#letGoOfFronts(this.all.flatMap(({ dataOpenings }) => dataOpenings));
-    this.#arrivals.close();
-    for (const connection of this.#connections.keys()) connection.refuse(new ClosedError("wakeport ends"));
+    this.#releaseListeners(this.all.flatMap(({ dataOpenings }) => dataOpenings));
+    this.#router.close();
+    for (const connection of this.#connections.keys()) connection.rejectIfWaiting(new ClosedError("wakeport ends"));
   }
 
   /** Waits for those that nothing else waits for: they lead to nothing that wakeport has started. */
@@ -197,64 +199,67 @@ export class Services {
   /** Waits for what was let go of, and ends all connections that there are. */
   async end(): Promise<void> {
     await Promise.all(this.#ending);
-    this.#fronts.close();
-    this.#arrivals.close();
-    this.#options.gatehouse.farewell.close();
+    this.#listenerPool.close();
+    this.#router.close();
+    this.#options.sharedAdmission.lingering.close();
     for (const connection of this.#connections.keys()) connection.reset();
-    await this.#arrivals.finished();
+    await this.#router.finished();
     await Promise.all([...this.#connections.values(), ...this.all.map(({ udp }) => udp?.close())]);
   }
 
   /** The first `most` connections of a service. */
   openOf(service: string, most: number): OpenConnection[] {
-    const open = this.#live.get(service)?.traffic.open.values() ?? [].values();
+    const open = this.#live.get(service)?.connections.open.values() ?? [].values();
     return [...open.take(most).map(({ view }) => openConnection(view))];
   }
 
-  #letGoOfFronts(kept: readonly Opening[] = []): void {
-    this.#fronts.close(kept);
+  #releaseListeners(kept: readonly RouteEntry[] = []): void {
+    this.#listenerPool.close(kept);
     for (const listener of this.#all.udpListeners) listener.close();
   }
 
-  #inherited(fronts: readonly Front[]): ReadonlyMap<Front, InheritedSocket> {
+  #inherited(listeners: readonly ListenAddress[]): ReadonlyMap<ListenAddress, InheritedSocket> {
     const onStray = (message: string): void => this.#options.observer.warning("listen_fds.stray", message);
-    return claimInherited(this.#options.inheritedFds, fronts, onStray);
+    return claimInherited(this.#options.inheritedFds, listeners, onStray);
   }
 
-  async #bind(openings: readonly Opening[], inherited: ReadonlyMap<Front, InheritedSocket>): Promise<void> {
-    using trial = await this.#fronts.bind(
-      openings.map(({ front, route: { service } }) => {
+  async #bind(
+    routeEntries: readonly RouteEntry[],
+    inherited: ReadonlyMap<ListenAddress, InheritedSocket>,
+  ): Promise<void> {
+    using trial = await this.#listenerPool.bind(
+      routeEntries.map(({ listener, route: { service } }) => {
         const known = this.#live.get(service)?.service;
-        return { service, front, isHandedOver: known !== undefined && handsOver(known) };
+        return { service, listener, isHandedOver: known !== undefined && handsOver(known) };
       }),
       inherited,
     );
-    trial.keep();
-    this.#fronts.lead(openings);
+    trial.commit();
+    this.#listenerPool.setRoutes(routeEntries);
   }
 
   /**
    * Has services that are new, or other than they were, in the place of what was there. No front is let go of before all
    * are led where they belong: one may have changed its owner.
    */
-  #exchange(services: readonly Service[], fresh: readonly UdpFront[], drainMs: number): void {
+  #swap(services: readonly Service[], fresh: readonly UdpListenerSocket[], drainMs: number): void {
     const udpBefore = this.#udpServices;
     const pairs = services.map((service) => {
       const before = this.#live.get(service.name);
-      return { before, after: this.enter(service) };
+      return { before, after: this.register(service) };
     });
     // Together: of a front that they share, all names are known from the first client on.
-    this.#fronts.lead(pairs.flatMap(({ after }) => after.openings));
+    this.#listenerPool.setRoutes(pairs.flatMap(({ after }) => after.routeEntries));
     for (const { after } of pairs) {
       if (after.udp !== undefined && !udpBefore.includes(after.udp)) after.udp.takeOver(udpBefore, fresh);
     }
     for (const { before, after } of pairs) {
-      this.#fronts.release(after.service.name, after.openings);
+      this.#listenerPool.removeRoutes(after.service.name, after.routeEntries);
       if (before === undefined) continue;
-      this.#letGo(before.retire(drainMs));
-      if (before.udp !== after.udp) this.#letGo(endUdp(before.udp));
+      this.#background(before.retire(drainMs));
+      if (before.udp !== after.udp) this.#background(endUdp(before.udp));
     }
-    for (const { after } of pairs) this.#letGo(this.#openRest(after));
+    for (const { after } of pairs) this.#background(this.#openRest(after));
   }
 
   /** A front of one that leaves may have been closed in the very moment in which it was to be taken over. */
@@ -272,12 +277,12 @@ export class Services {
   }
 
   /** What ends in its own time, but before wakeport does. */
-  #letGo(ending: Promise<void>): void {
+  #background(ending: Promise<void>): void {
     const done = ending.finally(() => this.#ending.delete(done));
     this.#ending.add(done);
   }
 
-  #newTraffic(name: string): Traffic {
+  #newConnections(name: string): ServiceConnections {
     const limit = (): number => this.#live.get(name)?.service.limits.waiting ?? 0;
     return {
       waiting: new Slots({ limit, what: `clients waiting for service "${name}"` }),
@@ -287,28 +292,35 @@ export class Services {
     };
   }
 
-  #accept(client: net.Socket, listener: Listener, signpost: () => Signpost | undefined): void {
-    const front = formatFront(listener.front);
-    this.#arrivals.receive(client, { front, signpost }, (arrived) => this.#serve(client, arrived, listener, signpost));
+  #accept(client: net.Socket, listener: Listener, routeTable: () => RouteTable | undefined): void {
+    const name = formatListenAddress(listener.address);
+    this.#router.route(client, { listener: name, routeTable }, (arrived) =>
+      this.#serve(client, arrived, listener, routeTable),
+    );
   }
 
-  #serve(client: net.Socket, { route, ends }: Arrived, listener: Listener, signpost: () => Signpost | undefined): void {
+  #serve(
+    client: net.Socket,
+    { route, addresses }: RoutedClient,
+    listener: Listener,
+    routeTable: () => RouteTable | undefined,
+  ): void {
     this.#connectionCount += 1;
     const id = this.#connectionCount;
     const { observer } = this.#options;
     const ident = this.#options.ident();
-    const current = (): Route | undefined => signpost()?.routeOf(route.service);
-    const connection = new Connection({ id, client, ends, listener, route, current, observer, ident });
+    const current = (): Route | undefined => routeTable()?.routeForService(route.service);
+    const connection = new Connection({ id, client, addresses, listener, route, current, observer, ident });
     this.#connections.set(
       connection,
       connection.run().finally(() => this.#connections.delete(connection)),
     );
   }
 
-  get #all(): { readonly openings: readonly Opening[]; readonly udpListeners: readonly UdpListener[] } {
+  get #all(): { readonly routeEntries: readonly RouteEntry[]; readonly udpListeners: readonly UdpListener[] } {
     const services = [...this.#live.values()];
     return {
-      openings: services.flatMap(({ openings }) => openings),
+      routeEntries: services.flatMap(({ routeEntries }) => routeEntries),
       udpListeners: services.flatMap(({ udp }) => udp?.listeners ?? []),
     };
   }

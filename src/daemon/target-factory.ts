@@ -4,7 +4,7 @@ import type { Probe } from "../activation/start-attempt.ts";
 import type { Target } from "../activation/target.ts";
 import type { Config, ProcessSpec, ReadySpec, Service, WokenService } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";
-import { builtIn } from "../config/keys/defaults.ts";
+import { builtInDefaults } from "../config/keys/defaults.ts";
 import { ENABLE_LABEL } from "../config/labels.ts";
 import { Engine } from "../docker/engine.ts";
 import { Essentials } from "../docker/essentials.ts";
@@ -31,12 +31,12 @@ import { StopGuard } from "../targets/stop-guard.ts";
 import type { Observer } from "../telemetry/observer.ts";
 
 /** @throws TargetError for a user or group that does not exist */
-export function checkAccount({ target }: Service, around: Surroundings): void {
-  if (target.kind === "process" || target.kind === "inetd") accountOf(target, around);
+export function checkAccount({ target }: Service, host: HostEnvironment): void {
+  if (target.kind === "process" || target.kind === "inetd") accountOf(target, host);
 }
 
 /** What the process around gives us. */
-export interface Surroundings extends OwnAccount {
+export interface HostEnvironment extends OwnAccount {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** What programs that we start get without further ado; absent: not known. */
   readonly umask?: number;
@@ -57,7 +57,7 @@ export interface EngineParts {
 /** @throws TargetError when the engine's address cannot be understood */
 export function createEngine(
   { docker, source }: Pick<Config, "docker" | "source">,
-  { env }: Pick<Surroundings, "env">,
+  { env }: Pick<HostEnvironment, "env">,
   observer: Observer,
 ): EngineParts {
   const engine = new Engine(parseEngineHost(docker.host, env), observer);
@@ -93,14 +93,14 @@ export function keyOf({ name, target }: WokenService): string {
 export function createTarget(
   services: readonly WokenService[],
   engine: EngineParts | undefined,
-  around: Surroundings,
+  host: HostEnvironment,
   observer: Observer,
   taken: ReadonlySet<string> = new Set(),
 ): Target {
   const [{ target: spec, name }] = services as readonly [WokenService];
   const graceMs = graceOf(services);
   if (spec.kind === "process")
-    return createProcess(name, spec, graceMs ?? builtIn.process_stop_grace, around, observer, taken);
+    return createProcess(name, spec, graceMs ?? builtInDefaults.process_stop_grace, host, observer, taken);
   if (engine === undefined) throw new Error("a container target needs an engine");
   const names = services.map((service) => service.name).join(", ");
   const onWarning: ContainerOptions["onWarning"] = (event, message) => observer.warning(event, `${names}: ${message}`);
@@ -141,21 +141,21 @@ function createProcess(
   service: string,
   spec: ProcessSpec,
   graceMs: number,
-  around: Surroundings,
+  host: HostEnvironment,
   observer: Observer,
   taken: ReadonlySet<string>,
 ): ProcessTarget {
   const inShort = describeTarget({ kind: "process", ...spec });
   const { user, group, command, listen, cwd } = spec;
   const who = { ...(user !== undefined && { user }), ...(group !== undefined && { group }) };
-  const account = accountOf(who, around);
+  const account = accountOf(who, host);
   return new ProcessTarget({
     name: taken.has(inShort) ? `${inShort} (${service})` : inShort,
     command,
     listen,
     graceMs,
     ...(spec.isHandedListener && { listenerName: service }),
-    env: environmentOf(spec, around.env, account?.home),
+    env: environmentOf(spec, host.env, account?.home),
     onLine: (line) => observer.output(service, line),
     ...(cwd !== undefined && { cwd }),
     ...(account !== undefined && { account }),
@@ -225,12 +225,12 @@ interface ProbedTarget {
 /** Where services that share a target differ, the longest time holds: none of them is served worse than it asked. */
 export function policyOf(services: readonly WokenService[]): Policy {
   const longest = (time: (service: WokenService) => number): number => Math.max(...services.map(time));
-  const { sleep, deeper } = services[0] as WokenService;
+  const { sleep, thenStop } = services[0] as WokenService;
   // The target is kept awake by direct traffic if one of its services is.
   const tolerated = services.flatMap(({ directTrafficBytes }) => directTrafficBytes ?? []);
   return {
     sleep,
-    ...(deeper && { deeper }),
+    ...(thenStop && { thenStop }),
     idleTimeoutMs: longest(({ idleTimeoutMs }) => idleTimeoutMs),
     minUptimeMs: longest(({ minUptimeMs }) => minUptimeMs),
     startTimeoutMs: longest(({ startTimeoutMs }) => startTimeoutMs),

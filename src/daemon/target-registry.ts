@@ -3,7 +3,7 @@
  * needs. Services come and go; a target stays as long as something uses it.
  */
 import { Activator, type Policy } from "../activation/activator.ts";
-import { Needs } from "../activation/dependency-leases.ts";
+import { DependencyLeases } from "../activation/dependency-leases.ts";
 import { Group } from "../activation/group.ts";
 import type { Holder } from "../activation/lease.ts";
 import { OneShot } from "../activation/one-shot.ts";
@@ -19,23 +19,23 @@ import { ContainerTarget } from "../targets/container.ts";
 import { CreatedContainer } from "../targets/created-container.ts";
 import { ProcessTarget } from "../targets/process.ts";
 import type { Observer } from "../telemetry/observer.ts";
-import { Dependencies, type Wakers } from "./dependency-resolver.ts";
+import { type ActivatorLookup, DependencyResolver } from "./dependency-resolver.ts";
 import {
   createTarget,
   type EngineParts,
   graceOf,
+  type HostEnvironment,
   keyOf,
   networkOf,
   policyOf,
   probeOf,
   requiredLabelOf,
-  type Surroundings,
 } from "./target-factory.ts";
 
-export interface RosterOptions {
+export interface TargetRegistryOptions {
   /** Undefined when no service needs one. */
   readonly engine: EngineParts | undefined;
-  readonly around: Surroundings;
+  readonly host: HostEnvironment;
   readonly observer: Observer;
   /** How containers are put to sleep that no service names. */
   readonly dependencyPolicy: Policy;
@@ -56,24 +56,24 @@ export interface CloseOptions {
 /** What needs no service to be ready is ready when it is up. */
 const up: Probe = all([]);
 
-export class Roster {
-  #options: RosterOptions;
+export class TargetRegistry {
+  #options: TargetRegistryOptions;
   readonly #entries = new Map<string, Entry>();
   /** Those that nobody uses any more, as long as they are being let go of, each with its end. */
   readonly #leaving = new Map<Entry, Promise<void>>();
   readonly #groups = new Map<string, Group>();
   readonly #oneShots = new Map<string, OneShot>();
-  readonly #dependencies: Dependencies;
+  readonly #dependencies: DependencyResolver;
   #isOpen = false;
 
-  constructor(options: RosterOptions) {
+  constructor(options: TargetRegistryOptions) {
     this.#options = options;
-    const wakers: Wakers = {
-      ofService: (name) => this.#ofService(name),
-      ofContainer: (reference, signal) => this.#ofContainer(reference, signal),
+    const wakers: ActivatorLookup = {
+      ofService: (name) => this.#targetOfService(name),
+      ofContainer: (reference, signal) => this.#targetOfContainer(reference, signal),
       oneShot: (reference) => this.#oneShot(reference),
     };
-    this.#dependencies = new Dependencies(wakers, (event, message) => options.observer.warning(event, message));
+    this.#dependencies = new DependencyResolver(wakers, (event, message) => options.observer.warning(event, message));
   }
 
   get size(): number {
@@ -85,7 +85,7 @@ export class Roster {
   }
 
   /** Containers that no service names, but that others depend on. */
-  get unnamed(): Activator[] {
+  get implicitTargets(): Activator[] {
     return [...this.#entries.values()].flatMap(({ services, activator }) => (services.length === 0 ? activator : []));
   }
 
@@ -114,7 +114,7 @@ export class Roster {
   }
 
   /** Of containers that no service names, from now on. */
-  configure({ dependencyPolicy }: Pick<RosterOptions, "dependencyPolicy">): void {
+  configure({ dependencyPolicy }: Pick<TargetRegistryOptions, "dependencyPolicy">): void {
     this.#options = { ...this.#options, dependencyPolicy };
     for (const entry of this.#entries.values()) if (entry.services.length === 0) this.#configure(entry, []);
   }
@@ -133,7 +133,7 @@ export class Roster {
     const letGo: Promise<void>[] = [];
     for (const { from, to } of changes) {
       const isSame = from && isWoken(from) && isWoken(to) && keyOf(from) === keyOf(to);
-      if (isSame) this.#exchange(from, to);
+      if (isSame) this.#replace(from, to);
       else if (isWoken(to)) this.add([to]);
       if (isSame || from === undefined || !isWoken(from)) continue;
       letGo.push(this.remove(from, drainMs));
@@ -156,7 +156,7 @@ export class Roster {
     const closed = entry.activator.close({ drainMs, leaveRunning: entry.target instanceof ContainerTarget });
     this.#leaving.set(entry, closed);
     await closed.finally(() => this.#leaving.delete(entry));
-    if (entry.target instanceof ContainerTarget) entry.target.disown();
+    if (entry.target instanceof ContainerTarget) entry.target.release();
   }
 
   /** Puts everything to sleep, or leaves it running: what others depend on after those others. */
@@ -187,9 +187,9 @@ export class Roster {
   }
 
   #enter(key: string, services: readonly WokenService[]): Entry {
-    const { engine, around, observer } = this.#options;
+    const { engine, host, observer } = this.#options;
     const names = new Set([...this.#entries.values()].map((entry) => entry.target.name));
-    const target = createTarget(services, engine, around, observer, names);
+    const target = createTarget(services, engine, host, observer, names);
     return this.#keep(key, target, services, { probe: probeOf(services, target), policy: policyOf(services) });
   }
 
@@ -200,7 +200,7 @@ export class Roster {
     { probe, policy }: { readonly probe: Probe; readonly policy: Policy },
   ): Entry {
     const { observer } = this.#options;
-    const needs = this.#needsOf(
+    const dependencies = this.#needsOf(
       target,
       () => activator.asHolder,
       () => this.#entries.get(key)?.services ?? [],
@@ -217,21 +217,21 @@ export class Roster {
       probe,
       policy,
       services: names,
-      needs,
+      dependencies,
       companions,
       observer,
       ...(group && { group }),
     });
     group?.add(activator);
     const entry: Entry = { target, activator, services };
-    if (target instanceof ProcessTarget) target.succeed(() => this.#othersGone(entry, target));
+    if (target instanceof ProcessTarget) target.succeed(() => this.#removedByOthers(entry, target));
     this.#entries.set(key, entry);
     if (this.#isOpen) activator.open();
     return entry;
   }
 
   /** Of the same service, or with the same port: a process starts when the ones before it have ended. */
-  #othersGone({ services }: Entry, { port }: ProcessTarget): Promise<unknown> {
+  #removedByOthers({ services }: Entry, { port }: ProcessTarget): Promise<unknown> {
     const names = new Set(services.map(({ name }) => name));
     const before = [...this.#leaving].filter(([other]) => {
       const isSamePort = port !== undefined && other.target instanceof ProcessTarget && other.target.port === port;
@@ -256,15 +256,15 @@ export class Roster {
     });
   }
 
-  #exchange(from: WokenService, to: WokenService): void {
+  #replace(from: WokenService, to: WokenService): void {
     const entry = this.#entries.get(keyOf(to));
     const services = entry?.services.map((service) => (service === from ? to : service));
     if (entry !== undefined && services !== undefined) this.#configure(entry, services);
   }
 
-  #needsOf(target: Target, holder: () => Holder, services: () => readonly WokenService[]): Needs {
+  #needsOf(target: Target, holder: () => Holder, services: () => readonly WokenService[]): DependencyLeases {
     const { observer } = this.#options;
-    return new Needs({
+    return new DependencyLeases({
       resolve: (signal) => {
         const names = services().flatMap(({ dependsOn }) => dependsOn);
         return this.#dependencies.of(target, holder(), names, signal);
@@ -274,8 +274,8 @@ export class Roster {
   }
 
   /** Returns the targets of the services that are `with` one of these services. */
-  #companionsOf(holder: () => Holder, services: () => readonly WokenService[]): Needs {
-    return new Needs({
+  #companionsOf(holder: () => Holder, services: () => readonly WokenService[]): DependencyLeases {
+    return new DependencyLeases({
       resolve: async () => {
         const names = new Set(services().map(({ name }) => name));
         const followers = [...this.#entries.values()].filter((entry) => {
@@ -296,15 +296,15 @@ export class Roster {
     return group;
   }
 
-  #ofService(name: string): Activator {
+  #targetOfService(name: string): Activator {
     const entry = [...this.#entries.values()].find(({ services }) => services.some((service) => service.name === name));
     if (entry === undefined) throw new TargetError("invalid", `there is no service "${name}" any more`);
     return entry.activator;
   }
 
   /** A container may be known already under another name; one that is asked for by its id has a name that lasts. */
-  async #ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator | "own" | "missing"> {
-    const facts = await this.#newTarget(reference).glimpse(signal);
+  async #targetOfContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator | "own" | "missing"> {
+    const facts = await this.#newTarget(reference).inspectOnce(signal);
     // A known container may be in the course of being recreated.
     if (facts === undefined) return this.#entries.get(containerKey(reference))?.activator ?? "missing";
     if (await this.#options.engine?.own.isOwn(facts, signal)) return "own";
@@ -337,12 +337,12 @@ export class Roster {
     const usage = new Usage();
     usage.addClient();
     const holder: Holder = { name: target.name, kind: "dependent", usage };
-    const needs = this.#needsOf(
+    const dependencies = this.#needsOf(
       target,
       () => holder,
       () => [],
     );
-    const oneShot = new OneShot({ target, needs, observer: this.#options.observer });
+    const oneShot = new OneShot({ target, dependencies, observer: this.#options.observer });
     this.#oneShots.set(key, oneShot);
     return oneShot;
   }
@@ -367,7 +367,7 @@ export class Roster {
 /** Undefined also where its service is configured wrongly: that is told when it is woken, and is no matter of others. */
 async function idOf(target: ContainerTarget, signal: AbortSignal): Promise<string | undefined> {
   try {
-    return (await target.glimpse(signal))?.id;
+    return (await target.inspectOnce(signal))?.id;
   } catch (error) {
     if (error instanceof TargetError && error.fault === "invalid") return undefined;
     throw error;

@@ -3,7 +3,7 @@ import https from "node:https";
 import { inspect } from "node:util";
 
 /** The engine is asked for one thing at a time by each target; more at once means that it does not answer. */
-const MOST_SOCKETS = 64;
+const MAX_SOCKETS = 64;
 /** Proxies close connections that idle for 5 s or more, and what is asked in that very moment is lost: be first. */
 const IDLE_MS = 4_000;
 
@@ -17,7 +17,7 @@ export interface AgentOptions {
 }
 
 /** Keeps connections to the engine open, and keeps two habits of dockerode's HTTP layer in check. */
-export function engineAgent({ isSecure, mostSockets = MOST_SOCKETS, onAnswer = () => {} }: AgentOptions): http.Agent {
+export function engineAgent({ isSecure, mostSockets = MAX_SOCKETS, onAnswer = () => {} }: AgentOptions): http.Agent {
   const options = { keepAlive: true, maxSockets: mostSockets, timeout: IDLE_MS };
   const agent = isSecure ? new https.Agent(options) : new http.Agent(options);
   const addRequest: AddRequest = Reflect.get(agent, "addRequest");

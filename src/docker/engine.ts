@@ -5,7 +5,7 @@
 import type http from "node:http";
 import Dockerode from "dockerode";
 import { within } from "../async/async.ts";
-import { LONGEST_TIMER_MS, timerMs } from "../async/timers.ts";
+import { MAX_TIMER_MS, timerMs } from "../async/timers.ts";
 import { TargetError } from "../errors.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { engineAgent } from "./agent.ts";
@@ -14,7 +14,7 @@ import { type ContainerFacts, factsOf, type ListedContainer, projectLabel, servi
 import { callCode, engineFault, isImageMissing, isRefusal, missingFault, type Operation, statusOf } from "./faults.ts";
 import type { EngineHost } from "./host.ts";
 import { LogFrames } from "./log-frames.ts";
-import { type Creation, type Listed, listedOf, ownerLabel, type RawListed } from "./on-demand.ts";
+import { type Creation, type ListedCreation, listedOf, ownerLabel, type RawListed } from "./on-demand.ts";
 import { eventFilter, isPodmanAnswer } from "./podman.ts";
 import { Refusals } from "./refusals.ts";
 import { type Traffic, trafficOf } from "./traffic.ts";
@@ -27,7 +27,7 @@ const THOROUGH_MS = 60_000;
 /** Added to a container's grace when it is stopped, for the engine's own work. */
 const STOP_MARGIN_MS = 15_000;
 /** One that finds its container on its way down, and the container down when it looks, is worth another. */
-const MOST_STARTS = 3;
+const MAX_STARTS = 3;
 
 /** How a call is told about, and how long it may take. */
 interface CallOptions {
@@ -207,14 +207,14 @@ export class Engine {
   async start(container: Named, signal: AbortSignal): Promise<"started" | "already"> {
     // What may not be looked at could not be relayed to when it is up, nor stopped again.
     if (this.refusals.has("inspect")) await this.inspect(container, signal);
-    const options = callOn("start", container, LONGEST_TIMER_MS, signal);
+    const options = callOn("start", container, MAX_TIMER_MS, signal);
     for (let starts = 1; ; starts += 1) {
       try {
         const isDone = await this.#act(options, (abort) => this.#docker.getContainer(container.id).start(abort), [304]);
         return isDone ? "started" : "already";
       } catch (error) {
         // Podman says so of one that is on its way down, and may be down by now.
-        if (!this.#isPodman || !isConflict(error) || starts === MOST_STARTS) throw error;
+        if (!this.#isPodman || !isConflict(error) || starts === MAX_STARTS) throw error;
         const { isPaused, isRunning } = await this.inspect(container, signal);
         if (isPaused) throw error;
         if (isRunning) return "already";
@@ -263,7 +263,7 @@ export class Engine {
   }
 
   /** The containers that the wakeport called `owner` made, stopped ones too: the newest first. @throws TargetError */
-  async findCreated(owner: string, signal: AbortSignal): Promise<readonly Listed[]> {
+  async findCreated(owner: string, signal: AbortSignal): Promise<readonly ListedCreation[]> {
     const options = { operation: "list", subject: "containers", deadlineMs: QUICK_MS, signal } as const;
     return this.#call(options, async (abort) => {
       const label = [`${ownerLabel}=${owner}`];
@@ -310,7 +310,7 @@ export class Engine {
    * @throws TargetError
    */
   async pull(image: string, signal: AbortSignal): Promise<NodeJS.ReadableStream> {
-    const options = { operation: "pull", subject: image, deadlineMs: LONGEST_TIMER_MS, signal } as const;
+    const options = { operation: "pull", subject: image, deadlineMs: MAX_TIMER_MS, signal } as const;
     return this.#call(options, ({ abortSignal }) =>
       this.#logs.createImage({ fromImage: image, abortSignal: AbortSignal.any([abortSignal, signal]) }),
     );
@@ -358,7 +358,7 @@ export class Engine {
    * @throws TargetError
    */
   async events(since: number, actions: readonly string[], signal: AbortSignal): Promise<NodeJS.ReadableStream> {
-    const deadlineMs = this.#isPodman ? LONGEST_TIMER_MS : QUICK_MS;
+    const deadlineMs = this.#isPodman ? MAX_TIMER_MS : QUICK_MS;
     const options = { operation: "events", subject: "", deadlineMs, signal } as const;
     const filters = { type: ["container" as const, "network" as const], event: eventFilter(actions) };
     const query = { since, filters, abortSignal: signal };

@@ -35,7 +35,7 @@ const OVERLAP_S = 5;
 const PING_EVERY_MS = 10_000;
 const LOOK_EVERY_MS = 30_000;
 const FIRST_BACKOFF_MS = 100;
-const LONGEST_BACKOFF_MS = 5_000;
+const MAX_BACKOFF_MS = 5_000;
 /** A stream that lasted this long worked: its end is no failure, but what proxies do to those that are silent. */
 const STEADY_MS = 1_000;
 
@@ -113,7 +113,7 @@ export class EngineEvents {
       if (signal.aborted) return;
       this.#down(error instanceof Error ? error : new Error(String(error)));
       if (performance.now() - began > STEADY_MS) failures = 0;
-      const backoffMs = Math.min(FIRST_BACKOFF_MS * 2 ** failures, LONGEST_BACKOFF_MS);
+      const backoffMs = Math.min(FIRST_BACKOFF_MS * 2 ** failures, MAX_BACKOFF_MS);
       await delay(backoffMs * (0.5 + Math.random() / 2), signal).catch(() => {});
     }
   }

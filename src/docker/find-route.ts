@@ -8,7 +8,7 @@ import { holderDown, holderGone } from "./no-route.ts";
 import type { OwnContainer } from "./own-container.ts";
 
 /** A container may use the network of one that uses the network of another. More than this is a circle. */
-const LONGEST_CHAIN = 8;
+const MAX_CHAIN = 8;
 
 export interface RouteOptions {
   readonly engine: Engine;
@@ -71,7 +71,7 @@ async function chooseRoute(
     return routeTo(container, holder, await standpoint(engine, await own.known(signal), signal), network);
   } catch (error) {
     if (!(error instanceof TargetError) || error.fault !== "no_route") throw error;
-    return routeTo(container, holder, await standpoint(engine, await own.look(signal), signal), network);
+    return routeTo(container, holder, await standpoint(engine, await own.inspect(signal), signal), network);
   }
 }
 
@@ -83,7 +83,7 @@ async function standpoint(engine: Engine, own: ContainerFacts | undefined, signa
 /** The container whose networks it uses, which is itself for most. @throws TargetError */
 async function holderOf(container: ContainerFacts, engine: Engine, signal: AbortSignal): Promise<ContainerFacts> {
   let holder = container;
-  for (let steps = 0; holder.networkOf !== undefined && steps < LONGEST_CHAIN; steps += 1) {
+  for (let steps = 0; holder.networkOf !== undefined && steps < MAX_CHAIN; steps += 1) {
     const id = holder.networkOf;
     holder = await engine.inspect(id, signal).catch((error) => {
       throw error.fault === "missing" ? holderGone(container, id) : error;

@@ -1,5 +1,5 @@
 /** Longer than any real event; what is longer is skipped. */
-const LONGEST_LINE = 1024 * 1024;
+const MAX_LINE = 1024 * 1024;
 
 /** Puts newline-delimited JSON together from chunks that split it anywhere. Lines that are no JSON are skipped. */
 export class JsonLines {
@@ -24,7 +24,7 @@ export class JsonLines {
   #append(piece: string): void {
     if (this.#isSkipping) return;
     this.#partial += piece;
-    if (this.#partial.length <= LONGEST_LINE) return;
+    if (this.#partial.length <= MAX_LINE) return;
     this.#partial = "";
     this.#isSkipping = true;
   }

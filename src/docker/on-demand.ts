@@ -14,7 +14,7 @@ export const ownerLabel = "wakeport.owner";
 const NANO = 1e9;
 
 /** A container that wakeport made, as a list of containers tells of it. */
-export interface Listed {
+export interface ListedCreation {
   readonly id: string;
   readonly name: string;
   /** The service that it was made for. */
@@ -82,12 +82,12 @@ export function creationOf(name: string, spec: CreatedSpec, networks: readonly s
  *
  * @param image the image reference with which the container was created
  */
-export function isSealed(container: Listed, image: string): boolean {
+export function isSealed(container: ListedCreation, image: string): boolean {
   return container.seal === sealOf(container, image);
 }
 
 function sealOf(
-  { name, owner, service, spec }: Pick<Listed, "name" | "owner" | "service" | "spec">,
+  { name, owner, service, spec }: Pick<ListedCreation, "name" | "owner" | "service" | "spec">,
   image: string,
 ): string {
   const parts = [name, owner, service, spec, withoutDefaults(image)];
@@ -108,7 +108,7 @@ export interface RawListed {
   readonly NetworkSettings?: { readonly Networks?: Readonly<Record<string, unknown>> } | null;
 }
 
-export function listedOf({ Id, Names, State, Labels, NetworkSettings }: RawListed): Listed {
+export function listedOf({ Id, Names, State, Labels, NetworkSettings }: RawListed): ListedCreation {
   return {
     id: Id,
     name: (Names?.[0] ?? Id).replace(/^\//, ""),

@@ -42,7 +42,7 @@ export class OwnContainer {
    *
    * @throws TargetError when the engine cannot tell
    */
-  async look(signal: AbortSignal): Promise<ContainerFacts | undefined> {
+  async inspect(signal: AbortSignal): Promise<ContainerFacts | undefined> {
     const id = containerIdIn(await readMounts());
     if (id === undefined) return undefined;
     this.#facts = await this.#engine.inspect(id, signal).catch((error) => {
@@ -66,6 +66,6 @@ export class OwnContainer {
 
   /** What the last look told, or a first look. @throws TargetError */
   async known(signal: AbortSignal): Promise<ContainerFacts | undefined> {
-    return this.#facts ?? this.look(signal);
+    return this.#facts ?? this.inspect(signal);
   }
 }

@@ -12,7 +12,7 @@ export async function publishersOf(
   { engine, own }: { readonly engine: Engine; readonly own: OwnContainer },
   signal: AbortSignal,
 ): Promise<string[]> {
-  const here = await own.look(signal);
+  const here = await own.inspect(signal);
   // In wakeport's own network namespace, published ports of other containers do not conflict.
   if (here !== undefined && here.networkMode !== "host") return [];
   const published = await engine.published(signal);

@@ -83,7 +83,7 @@ export class ServiceNames {
 }
 
 /** The fronts of services that are served. A port can be bound once: the first one gets it. */
-export class Fronts {
+export class ListenAddresses {
   readonly #names: PortNames;
   readonly #claimed: { readonly owner: string; readonly port: PortMapping }[] = [];
 

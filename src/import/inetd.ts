@@ -2,10 +2,10 @@
 import net from "node:net";
 import { builtinNames } from "../config/config.ts";
 import { UnitError } from "../config/keys/units.ts";
-import { Conversion, Fronts, mappingOf, omitted, ServiceNames } from "./conversion.ts";
+import { Conversion, ListenAddresses, mappingOf, omitted, ServiceNames } from "./conversion.ts";
 import { type Draft, type Entry, type Place, placeOf, type ServiceDraft, type Warning, warningLine } from "./draft.ts";
 import { ImportError, reasonOf } from "./sources.ts";
-import { isBuiltin, type Surroundings } from "./xinetd-target.ts";
+import { type ImportContext, isBuiltin } from "./xinetd-target.ts";
 
 const GENERAL: readonly string[] = [
   "The environment of a server is PATH, LANG, TZ and HOME.",
@@ -14,18 +14,18 @@ const GENERAL: readonly string[] = [
 ];
 
 /** More lines than any real configuration has. */
-const MOST_LINES = 10_000;
+const MAX_LINES = 10_000;
 
 /**
  * Makes a draft of these files.
  *
  * @throws ImportError when one cannot be read
  */
-export function convertInetd(paths: readonly string[], around: Surroundings): Draft {
-  const work: Work = { ...around, serviceNames: new ServiceNames(), fronts: new Fronts(around.names) };
+export function convertInetd(paths: readonly string[], context: ImportContext): Draft {
+  const work: Work = { ...context, serviceNames: new ServiceNames(), listeners: new ListenAddresses(context.names) };
   const converted = paths.flatMap((path) => {
-    const lines = entriesOf(path, read(path, around));
-    if (lines.length > MOST_LINES) throw new ImportError(`${path}: more than ${MOST_LINES} entries`);
+    const lines = entriesOf(path, read(path, context));
+    if (lines.length > MAX_LINES) throw new ImportError(`${path}: more than ${MAX_LINES} entries`);
     let addresses: readonly string[] = [];
     return lines.flatMap((line): Converted[] => {
       const [first = "", second] = line.words;
@@ -49,9 +49,9 @@ interface Line {
   readonly words: readonly string[];
 }
 
-interface Work extends Surroundings {
+interface Work extends ImportContext {
   readonly serviceNames: ServiceNames;
-  readonly fronts: Fronts;
+  readonly listeners: ListenAddresses;
 }
 
 interface Converted {
@@ -59,7 +59,7 @@ interface Converted {
   readonly warnings: readonly Warning[];
 }
 
-function read(path: string, { sources }: Surroundings): string[] {
+function read(path: string, { sources }: ImportContext): string[] {
   try {
     if (sources.kindOf(path) === "folder") throw new ImportError(`${path}: that is a folder: name the files in it`);
     return sources.lines(path);
@@ -89,9 +89,9 @@ function entriesOf(file: string, lines: readonly string[]): Line[] {
 }
 
 function convert({ place, words }: Line, addresses: readonly string[], work: Work): Converted {
-  const [front = "", type = "", protocol = "", wait = "", account = "", server = "", ...args] = words;
-  const own = /^(.*):([^:]*)$/s.exec(front);
-  const service = own?.[2] ?? front;
+  const [listener = "", type = "", protocol = "", wait = "", account = "", server = "", ...args] = words;
+  const own = /^(.*):([^:]*)$/s.exec(listener);
+  const service = own?.[2] ?? listener;
   const name = service === "" ? "service" : service;
   const made = new Conversion(new Map());
   const none = (reason: string): Converted => ({
@@ -105,7 +105,7 @@ function convert({ place, words }: Line, addresses: readonly string[], work: Wor
   if (buffers.length > 0) made.warn(place, `${buffers.join(", ")}: the sizes of the socket's buffers cannot be set`);
   const ports = portsOf(service, kind, own === null ? addresses : (own[1] ?? "").split(","), made, place);
   try {
-    for (const port of ports) work.fronts.read(port);
+    for (const port of ports) work.listeners.read(port);
   } catch (error) {
     if (!(error instanceof UnitError)) throw error;
     return none(error.message);
@@ -120,7 +120,7 @@ function convert({ place, words }: Line, addresses: readonly string[], work: Wor
   if (mode === "wait" && limits !== "")
     made.warn(place, `"${limits}" is left out: the server accepts its clients itself`);
   if (made.reasons.length === 0) {
-    const taken = ports.map((port) => work.fronts.claim(name, port)).find((other) => other !== undefined);
+    const taken = ports.map((port) => work.listeners.claim(name, port)).find((other) => other !== undefined);
     if (taken !== undefined) made.disable(place, `the port is taken by ${taken}`);
   }
   const isOff = made.reasons.length > 0;
@@ -185,7 +185,7 @@ function targetOf(
   { service, account, server, args, isWaiting }: Server,
   made: Conversion,
   place: Place,
-  { sources }: Surroundings,
+  { sources }: ImportContext,
 ): Target {
   if (server === "internal") {
     if (!isBuiltin(service)) return { reason: `wakeport has no builtin "${service}", only ${builtinNames.join(", ")}` };

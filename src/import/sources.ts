@@ -21,7 +21,7 @@ export interface Sources {
 }
 
 /** More than any real configuration. */
-const LARGEST_FILE = 1024 * 1024;
+const MAX_FILE = 1024 * 1024;
 
 /** The files of this machine. */
 export const systemSources: Sources = {
@@ -51,8 +51,8 @@ function mayBe(path: string, mode: number): boolean {
 
 /** @throws ImportError when the file is too big to be a configuration */
 export function linesOf(bytes: Uint8Array, path: string): string[] {
-  if (bytes.length > LARGEST_FILE) {
-    throw new ImportError(`${path}: the file has ${bytes.length} bytes; at most ${LARGEST_FILE} are read`);
+  if (bytes.length > MAX_FILE) {
+    throw new ImportError(`${path}: the file has ${bytes.length} bytes; at most ${MAX_FILE} are read`);
   }
   const lines = new TextDecoder("utf-8").decode(bytes).split("\n");
   if (lines.at(-1) === "") lines.pop();

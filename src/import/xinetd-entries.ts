@@ -26,8 +26,8 @@ export interface XinetdEntry {
 
 /** Deeper than any real configuration; xinetd itself goes on until it runs out of something. */
 const DEEPEST = 16;
-const MOST_FILES = 1_000;
-const MOST_ENTRIES = 10_000;
+const MAX_FILES = 1_000;
+const MAX_ENTRIES = 10_000;
 
 /**
  * Reads files, and folders as `includedir` does, with all that they include, in xinetd's order.
@@ -44,12 +44,12 @@ export function readXinetd(
   let files = 0;
   const readFile = (path: string, way: readonly string[]): void => {
     files += 1;
-    if (files > MOST_FILES) throw new ImportError(`${path}: more than ${MOST_FILES} files`);
+    if (files > MAX_FILES) throw new ImportError(`${path}: more than ${MAX_FILES} files`);
     const lines = sources.lines(path);
     for (const found of entriesOf(path, lines, warnings)) {
       if (!("include" in found)) entries.push(found);
       else include(found, [...way, path]);
-      if (entries.length > MOST_ENTRIES) throw new ImportError(`${path}: more than ${MOST_ENTRIES} entries`);
+      if (entries.length > MAX_ENTRIES) throw new ImportError(`${path}: more than ${MAX_ENTRIES} entries`);
     }
   };
   const readFolder = (folder: string, way: readonly string[]): void => {

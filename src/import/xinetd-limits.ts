@@ -159,7 +159,7 @@ export function bannerOf(made: Conversion, sources: Sources): Entries | undefine
     const [part] = setting?.parts ?? [];
     if (part === undefined) return undefined;
     const size = sources.sizeOf(part.text);
-    if (size !== undefined && size > 0 && size <= LONGEST_BANNER) {
+    if (size !== undefined && size > 0 && size <= MAX_BANNER) {
       return { value: { file: entryOf(part.text, name, setting) } };
     }
     const what = size === undefined ? "is no file that can be read on this machine" : `has ${size} bytes`;
@@ -169,4 +169,4 @@ export function bannerOf(made: Conversion, sources: Sources): Entries | undefine
   return mappingOf({ connect: fileOf("banner"), accept: fileOf("banner_success"), deny: fileOf("banner_fail") });
 }
 
-const LONGEST_BANNER = 64 * 1024;
+const MAX_BANNER = 64 * 1024;

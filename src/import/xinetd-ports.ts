@@ -36,9 +36,9 @@ export function portsOf(name: string, flags: ReadonlySet<string>, made: Conversi
       `port: "${name}" has the port ${listed} in /etc/services, so xinetd disables the service`,
     );
   }
-  const front = number === undefined && /^(?=.*[a-z])[\w.+-]+$/i.test(name) ? name : String(number ?? listed);
+  const listener = number === undefined && /^(?=.*[a-z])[\w.+-]+$/i.test(name) ? name : String(number ?? listed);
   const address = addressOf(bind, v6only, flags, made);
-  const text = address === undefined ? front : `${address}:${front}`;
+  const text = address === undefined ? listener : `${address}:${listener}`;
   const places = [port, bind, v6only].flatMap((one) => one?.places ?? []);
   const origin = [port && "port", bind && "bind", v6only && "v6only"].filter(Boolean).join(", ");
   const entry =

@@ -10,7 +10,7 @@ import { wholeNumber } from "./xinetd-limits.ts";
 import type { Setting } from "./xinetd-settings.ts";
 
 /** What a target may need to know of its surroundings. */
-export interface Surroundings {
+export interface ImportContext {
   readonly names: PortNames;
   readonly sources: Sources;
 }
@@ -34,7 +34,7 @@ export function wordsOf(setting: Setting | undefined): string[] {
 }
 
 /** The target of a service that listens for TCP. */
-export function targetOf(name: string, flags: ReadonlySet<string>, made: Conversion, around: Surroundings): Target {
+export function targetOf(name: string, flags: ReadonlySet<string>, made: Conversion, context: ImportContext): Target {
   const type = made.take("type");
   const types = wordsOf(type);
   const redirect = made.take("redirect");
@@ -53,9 +53,9 @@ export function targetOf(name: string, flags: ReadonlySet<string>, made: Convers
   if (types.includes("INTERNAL")) return withoutProcess(builtin(name, type, made), made);
   if (redirect !== undefined) {
     if (waits === "yes") made.disable(wait?.places[0], "xinetd does not redirect a service with wait = yes");
-    return withoutProcess(forward(redirect, around.names), made);
+    return withoutProcess(forward(redirect, context.names), made);
   }
-  return inetd(flags, waits === "yes", wait, made, around.sources);
+  return inetd(flags, waits === "yes", wait, made, context.sources);
 }
 
 function withoutProcess(target: Target, made: Conversion): Target {
@@ -93,9 +93,9 @@ function sensor(made: Conversion): Target {
     made.warn(part?.place, "without a deny_time xinetd only logs who connects, and so does this: everybody is denied");
     return { key: "builtin", entry: entryOf("discard", "flags = SENSOR", flags) };
   }
-  const isLong = minutes === undefined || minutes < 0 || minutes > LONGEST_MINUTES;
+  const isLong = minutes === undefined || minutes < 0 || minutes > MAX_MINUTES;
   if (isLong) made.warn(part?.place, "deny_time: a ban lasts 24 days at most, or until wakeport ends");
-  const ban = entryOf(`${isLong ? LONGEST_MINUTES : minutes}m`, "deny_time", setting);
+  const ban = entryOf(`${isLong ? MAX_MINUTES : minutes}m`, "deny_time", setting);
   return { key: "sensor", entry: { value: { ban }, note: entryOf("", "flags = SENSOR", flags).note ?? "" } };
 }
 
@@ -106,7 +106,7 @@ export function minutesOf(text: string): number | undefined {
 }
 
 /** The longest duration of wakeport.yaml, 24 days. */
-const LONGEST_MINUTES = 24 * 24 * 60;
+const MAX_MINUTES = 24 * 24 * 60;
 
 function forward(redirect: Setting, names: PortNames): Target {
   const [host = "", port = ""] = wordsOf(redirect);

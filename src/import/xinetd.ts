@@ -1,4 +1,4 @@
-import { Conversion, entryOf, Fronts, mappingOf, omitted, ServiceNames } from "./conversion.ts";
+import { Conversion, entryOf, ListenAddresses, mappingOf, omitted, ServiceNames } from "./conversion.ts";
 import {
   type Draft,
   type Entries,
@@ -15,7 +15,7 @@ import { accessOf, bannerOf, limitsOf } from "./xinetd-limits.ts";
 import { portsOf } from "./xinetd-ports.ts";
 import { warnOfTheRest } from "./xinetd-rest.ts";
 import { type Setting, type Settings, settle, type XinetdService } from "./xinetd-settings.ts";
-import { type Surroundings, targetOf, wordsOf } from "./xinetd-target.ts";
+import { type ImportContext, targetOf, wordsOf } from "./xinetd-target.ts";
 
 /** What is different for every service; it is said once. */
 const GENERAL: readonly string[] = [
@@ -26,13 +26,19 @@ const GENERAL: readonly string[] = [
 ];
 
 /** Makes a draft of the entries of xinetd's files. @param found what was wrong with their form */
-export function convertXinetd(entries: readonly XinetdEntry[], found: readonly Warning[], around: Surroundings): Draft {
+export function convertXinetd(
+  entries: readonly XinetdEntry[],
+  found: readonly Warning[],
+  context: ImportContext,
+): Draft {
   const split = (name: string, text: string): readonly { text: string; key: string }[] =>
     name === "only_from" || name === "no_access" ? splitAddress(text) : [{ text, key: text }];
   const { services, defaults, warnings } = settle(entries, split);
   const names = new ServiceNames();
-  const fronts = new Fronts(around.names);
-  const converted = services.map((service) => convert(service, defaults, { ...around, serviceNames: names, fronts }));
+  const listeners = new ListenAddresses(context.names);
+  const converted = services.map((service) =>
+    convert(service, defaults, { ...context, serviceNames: names, listeners }),
+  );
   const all = [...found, ...warnings, ...logTypeWarnings([defaults, ...services.map(({ settings }) => settings)])];
   return {
     remarks: [
@@ -58,9 +64,9 @@ function told(warnings: readonly Warning[]): Warning[] {
   });
 }
 
-interface Work extends Surroundings {
+interface Work extends ImportContext {
   readonly serviceNames: ServiceNames;
-  readonly fronts: Fronts;
+  readonly listeners: ListenAddresses;
 }
 
 interface Converted {
@@ -100,7 +106,7 @@ function convert(service: XinetdService, defaults: Settings, work: Work): Conver
   };
   for (const [key, value] of Object.entries(sections)) if (value !== undefined) keys[key] = { value };
   warnOfTheRest(made, flags, target.key);
-  if (isOff === undefined) checkFront(id, port, made, work);
+  if (isOff === undefined) checkListener(id, port, made, work);
   const enabled = enabledEntry(isOff, made.reasons);
   const own = [...service.warnings, ...made.warnings];
   const safe = work.serviceNames.give(id);
@@ -192,9 +198,9 @@ function unsupportedKind(made: Conversion, flags: ReadonlySet<string>): string |
 }
 
 /** Of several services with one port xinetd serves the first. */
-function checkFront(id: string, { text }: { readonly text: string }, made: Conversion, { fronts }: Work): void {
+function checkListener(id: string, { text }: { readonly text: string }, made: Conversion, { listeners }: Work): void {
   if (made.reasons.length > 0) return;
-  const other = fronts.claim(id, text);
+  const other = listeners.claim(id, text);
   if (other !== undefined) made.disable(undefined, `the port of "${text}" is taken by the service ${other}`);
 }
 

@@ -1,20 +1,20 @@
 /** Who talks to whom. */
 import type net from "node:net";
 
-export interface Endpoint {
+export interface SocketAddress {
   readonly address: string;
   readonly port: number;
 }
 
-export interface Ends {
+export interface SocketAddresses {
   /** The client. */
-  readonly peer: Endpoint;
+  readonly peer: SocketAddress;
   /** What it has connected to. */
-  readonly local: Endpoint;
+  readonly local: SocketAddress;
 }
 
 /** As the system tells them; of a client that has left already it knows nothing, and the addresses are empty. */
-export function endsOf({ remoteAddress, remotePort, localAddress, localPort }: net.Socket): Ends {
+export function addressesOf({ remoteAddress, remotePort, localAddress, localPort }: net.Socket): SocketAddresses {
   return {
     peer: { address: remoteAddress ?? "", port: remotePort ?? 0 },
     local: { address: localAddress ?? "", port: localPort ?? 0 },

@@ -24,10 +24,10 @@ export function directConnections(
   const isTheirs = ({ inode }: SocketRow): boolean => inode === 0 || sockets.size === 0 || sockets.has(inode);
   if (sockets.size === 0 && port !== undefined) ports.add(port);
   const open = rows.filter((row) => row.state === ESTABLISHED || row.state === CLOSE_WAIT);
-  const ends = new Map(rows.map((row) => [`${plain(row.local)} ${plain(row.remote)}`, row]));
+  const addresses = new Map(rows.map((row) => [`${plain(row.local)} ${plain(row.remote)}`, row]));
   const counted = open.filter((row) => {
     if (!ports.has(portOf(row.local)) || !isTheirs(row)) return false;
-    const client = ends.get(`${plain(row.remote)} ${plain(row.local)}`);
+    const client = addresses.get(`${plain(row.remote)} ${plain(row.local)}`);
     return client === undefined || (client.inode !== 0 && !sockets.has(client.inode));
   });
   return new Map([...Map.groupBy(counted, ({ local }) => portOf(local))].map(([one, all]) => [one, all.length]));

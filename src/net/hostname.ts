@@ -19,7 +19,7 @@ export function covers(pattern: string, other: string): boolean {
 }
 
 /** As long as a name of DNS may be. @see RFC 1035, section 2.3.4 */
-const LONGEST_NAME = 253;
+const MAX_NAME = 253;
 /** Underscores are no part of a host's name, but of many that people give to containers. */
 const NAME = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$/i;
 
@@ -29,7 +29,7 @@ const NAME = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61
  * @returns undefined for what is no name of ASCII
  */
 export function readName(text: string): string | undefined {
-  if (text.length > LONGEST_NAME + 1) return undefined;
+  if (text.length > MAX_NAME + 1) return undefined;
   const name = text.replace(/\.$/, "");
   // Only then in lower case: there are letters beyond ASCII whose lower case is in it.
   return NAME.test(name) ? name.toLowerCase() : undefined;

@@ -5,18 +5,18 @@
  */
 import net from "node:net";
 import { codeOf, messageOf } from "../errors.ts";
-import { LimitError, ranks, type Slot, Slots } from "../proxy/admission/slots.ts";
-import type { Ends } from "./addresses.ts";
+import { ranks, type Slot, SlotError, Slots } from "../proxy/admission/slots.ts";
+import type { SocketAddresses } from "./addresses.ts";
 import { closeGracefully } from "./close.ts";
-import { escaped } from "./escape.ts";
+import { escapeControls } from "./escape.ts";
 
 const IDENT_PORT = 113;
 /** From the question to the end of the answer. */
 const ANSWER_MS = 5_000;
 /** The limit of xinetd. At the limit, the oldest query of the source with most queries is evicted. */
-export const MOST_QUESTIONS = 15;
+export const MAX_QUESTIONS = 15;
 /** The longest answer of RFC 1413. */
-const LONGEST_BYTES = 1_000;
+const MAX_BYTES = 1_000;
 
 /** What the machine said: the kind of its system and the user, as it has written them (`UNIX : alice`). */
 export type IdentAnswer = { readonly answer: string } | { readonly trouble: string };
@@ -25,7 +25,7 @@ export class Ident {
   readonly #port: number;
   readonly #answerMs: number;
   readonly #open = new Set<net.Socket>();
-  readonly #slots = new Slots({ limit: MOST_QUESTIONS, what: "questions" });
+  readonly #slots = new Slots({ limit: MAX_QUESTIONS, what: "questions" });
 
   /** @param port where ident servers listen */
   constructor(port: number = IDENT_PORT, answerMs: number = ANSWER_MS) {
@@ -34,16 +34,16 @@ export class Ident {
   }
 
   /** Asks about one connection. Never rejects; who does not answer in time has not answered. */
-  ask(ends: Ends): Promise<IdentAnswer> {
+  ask(addresses: SocketAddresses): Promise<IdentAnswer> {
     const { promise, resolve } = Promise.withResolvers<IdentAnswer>();
     let slot: Slot;
     try {
-      slot = this.#slots.take({ service: "", source: ends.peer.address });
+      slot = this.#slots.take({ service: "", source: addresses.peer.address });
     } catch (error) {
-      if (!(error instanceof LimitError)) throw error;
-      return Promise.resolve({ trouble: `not asked: ${MOST_QUESTIONS} questions are open already` });
+      if (!(error instanceof SlotError)) throw error;
+      return Promise.resolve({ trouble: `not asked: ${MAX_QUESTIONS} questions are open already` });
     }
-    const socket = this.#connect(ends);
+    const socket = this.#connect(addresses);
     this.#open.add(socket);
     let received = "";
     const end = (answer: IdentAnswer): void => {
@@ -61,14 +61,14 @@ export class Ident {
       () => end({ trouble: "evicted for the question about another client" }),
     );
     socket.setEncoding("latin1");
-    socket.on("connect", () => socket.write(`${ends.peer.port},${ends.local.port}\r\n`));
+    socket.on("connect", () => socket.write(`${addresses.peer.port},${addresses.local.port}\r\n`));
     socket.on("data", (chunk: string) => {
       received += chunk;
       const lineEnd = received.search(/[\r\n]/);
-      if (lineEnd >= 0 && lineEnd <= LONGEST_BYTES) end(readAnswer(received.slice(0, lineEnd), ends));
-      else if (received.length > LONGEST_BYTES) end({ trouble: `the answer is longer than ${LONGEST_BYTES} bytes` });
+      if (lineEnd >= 0 && lineEnd <= MAX_BYTES) end(readAnswer(received.slice(0, lineEnd), addresses));
+      else if (received.length > MAX_BYTES) end({ trouble: `the answer is longer than ${MAX_BYTES} bytes` });
     });
-    socket.on("end", () => end(received === "" ? { trouble: "no answer" } : readAnswer(received, ends)));
+    socket.on("end", () => end(received === "" ? { trouble: "no answer" } : readAnswer(received, addresses)));
     socket.on("error", (error) => end({ trouble: codeOf(error) ?? messageOf(error) }));
     socket.on("close", () => end({ trouble: "no answer" }));
     return promise;
@@ -80,14 +80,14 @@ export class Ident {
   }
 
   /** From the address that the client talks to: its machine tells nobody else. */
-  #connect({ peer, local }: Ends): net.Socket {
+  #connect({ peer, local }: SocketAddresses): net.Socket {
     return net.connect({ host: plain(peer.address), port: this.#port, localAddress: plain(local.address) });
   }
 }
 
 /** `6193, 23 : USERID : UNIX : alice` */
-export function readAnswer(line: string, { peer, local }: Ends): IdentAnswer {
-  const shown = escaped(line);
+export function readAnswer(line: string, { peer, local }: SocketAddresses): IdentAnswer {
+  const shown = escapeControls(line);
   const [, remotePort, localPort, kind = "", rest = ""] =
     /^\s*(\d+)\s*,\s*(\d+)\s*:\s*([^:]*?)\s*(?::\s*(.*))?$/s.exec(line) ?? [];
   if (remotePort === undefined) return { trouble: `no answer of RFC 1413: ${shown}` };
@@ -95,7 +95,7 @@ export function readAnswer(line: string, { peer, local }: Ends): IdentAnswer {
     return { trouble: `the answer is about another connection: ${shown}` };
   }
   if (kind.toUpperCase() !== "USERID" || !rest.includes(":")) return { trouble: shown };
-  return { answer: escaped(rest) };
+  return { answer: escapeControls(rest) };
 }
 
 function plain(address: string): string {

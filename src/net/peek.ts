@@ -3,26 +3,26 @@ import type net from "node:net";
 import { GrowingBuffer } from "./growing-buffer.ts";
 
 /** Why nothing came of it. */
-export type PeekTrouble = "ended" | "too_long" | "too_late";
+export type PeekFailure = "ended" | "too_long" | "too_late";
 
 export class PeekError extends Error {
   override readonly name = "PeekError";
-  readonly trouble: PeekTrouble;
+  readonly trouble: PeekFailure;
 
-  constructor(trouble: PeekTrouble) {
+  constructor(trouble: PeekFailure) {
     super(sentences[trouble]);
     this.trouble = trouble;
   }
 }
 
-const sentences: Readonly<Record<PeekTrouble, string>> = {
+const sentences: Readonly<Record<PeekFailure, string>> = {
   ended: "the client ended before it had said enough",
   too_long: "the client said too much before it said enough",
   too_late: "the client did not say enough in time",
 };
 
 /** What the first bytes mean. */
-export interface Found<T> {
+export interface Parsed<T> {
   readonly value: T;
   /** How many bytes were for us alone, and are not given back. */
   readonly used: number;
@@ -33,7 +33,7 @@ export interface PeekOptions<T> {
    * Parses all bytes so far; undefined if more are needed. Called for each piece that arrives, with all earlier bytes, so
    * a reader of long input can continue where it stopped. Its errors are passed on.
    */
-  readonly read: (bytes: Buffer) => Found<T> | undefined;
+  readonly read: (bytes: Buffer) => Parsed<T> | undefined;
   /** In bytes. More are not read, also where they are there: what comes of it must not depend on how they came. */
   readonly most: number;
   /** In milliseconds. */

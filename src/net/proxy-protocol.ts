@@ -7,9 +7,9 @@
  * @see https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt, sections 2.1 and 2.2
  */
 import net from "node:net";
-import type { Ends } from "./addresses.ts";
+import type { SocketAddresses } from "./addresses.ts";
 import { formatIp, type Ip, type IpFamily, inIpv6, readIp } from "./ip.ts";
-import type { Found } from "./peek.ts";
+import type { Parsed } from "./peek.ts";
 
 export const proxyVersions = ["v1", "v2"] as const;
 export type ProxyVersion = (typeof proxyVersions)[number];
@@ -20,9 +20,9 @@ export class ProxyHeaderError extends Error {
 }
 
 /** The longest header of version 1, its end included. */
-const LONGEST_V1 = 107;
+const MAX_V1 = 107;
 /** The longest header that is taken, in bytes: what fits into the smallest packet. */
-export const LONGEST_PROXY_HEADER = 536;
+export const MAX_PROXY_HEADER = 536;
 
 const V1 = Buffer.from("PROXY ");
 const V2: Buffer = Buffer.from("\r\n\r\n\0\r\nQUIT\n", "latin1");
@@ -36,18 +36,19 @@ const NUMBER = /^(0|[1-9]\d{0,4})$/;
  *   itself (LOCAL), or for somebody whose addresses it does not know (UNKNOWN, AF_UNSPEC, AF_UNIX)
  * @throws ProxyHeaderError, as soon as that can be told
  */
-export function readProxyHeader(bytes: Buffer): Found<Ends | undefined> | undefined {
+export function readProxyHeader(bytes: Buffer): Parsed<SocketAddresses | undefined> | undefined {
   if (beginsLike(bytes, V2)) return bytes.length < HEAD_V2 ? undefined : readV2(bytes);
   if (beginsLike(bytes, V1)) return bytes.length < V1.length ? undefined : readV1(bytes);
   throw new ProxyHeaderError("there is no header of the PROXY protocol");
 }
 
 /** The header that says who talks to whom; without that, the one of a sender that speaks for itself. */
-export function proxyHeader(version: ProxyVersion, ends?: Ends): Buffer {
-  const addresses = ends === undefined ? [] : [ends.peer, ends.local].flatMap(({ address }) => readIp(address) ?? []);
-  const [source, destination] = addresses;
-  if (ends === undefined || source === undefined || destination === undefined) return nobody(version);
-  const ports = [ends.peer.port, ends.local.port] as const;
+export function proxyHeader(version: ProxyVersion, addresses?: SocketAddresses): Buffer {
+  const ips =
+    addresses === undefined ? [] : [addresses.peer, addresses.local].flatMap(({ address }) => readIp(address) ?? []);
+  const [source, destination] = ips;
+  if (addresses === undefined || source === undefined || destination === undefined) return nobody(version);
+  const ports = [addresses.peer.port, addresses.local.port] as const;
   const write = version === "v1" ? writeV1 : writeV2;
   if (source.family === destination.family) return write(source.family, [source, destination], ports);
   // There is room for one family only.
@@ -60,10 +61,10 @@ function beginsLike(bytes: Buffer, signature: Buffer): boolean {
   return bytes.subarray(0, length).equals(signature.subarray(0, length));
 }
 
-function readV1(bytes: Buffer): Found<Ends | undefined> | undefined {
-  const end = bytes.subarray(0, LONGEST_V1).indexOf("\n");
+function readV1(bytes: Buffer): Parsed<SocketAddresses | undefined> | undefined {
+  const end = bytes.subarray(0, MAX_V1).indexOf("\n");
   if (end < 0) {
-    if (bytes.length < LONGEST_V1) return undefined;
+    if (bytes.length < MAX_V1) return undefined;
     throw new ProxyHeaderError("the PROXY header has no end");
   }
   const line = bytes.toString("latin1", 0, end + 1);
@@ -97,13 +98,12 @@ const PORT_BYTES = 4;
 const STREAM = 1;
 const [UNSPEC, INET, INET6] = [0, 1, 2];
 
-function readV2(bytes: Buffer): Found<Ends | undefined> | undefined {
+function readV2(bytes: Buffer): Parsed<SocketAddresses | undefined> | undefined {
   const [version, command] = [(bytes[12] ?? 0) >> 4, (bytes[12] ?? 0) & 15];
   if (version !== 2) throw new ProxyHeaderError("the PROXY header is of an unknown version");
   if (command > 1) throw new ProxyHeaderError("the PROXY header has an unknown command");
   const used = HEAD_V2 + bytes.readUInt16BE(14);
-  if (used > LONGEST_PROXY_HEADER)
-    throw new ProxyHeaderError(`the PROXY header is longer than ${LONGEST_PROXY_HEADER}`);
+  if (used > MAX_PROXY_HEADER) throw new ProxyHeaderError(`the PROXY header is longer than ${MAX_PROXY_HEADER}`);
   const [family, transport] = [(bytes[13] ?? 0) >> 4, (bytes[13] ?? 0) & 15];
   const isLocal = command === 0;
   if (!isLocal) checkKind(family, transport, used - HEAD_V2);
@@ -138,7 +138,7 @@ function checkExtras(extras: Buffer): void {
   }
 }
 
-function endsIn(block: Buffer, size: 4 | 16): Ends {
+function endsIn(block: Buffer, size: 4 | 16): SocketAddresses {
   const family = size === 4 ? "ipv4" : "ipv6";
   const address = (at: number): string => formatIp({ family, bytes: [...block.subarray(at, at + size)] });
   return {

@@ -22,7 +22,7 @@ export interface Filter {
 }
 
 /** What one side says, on its way to the other. */
-export class Course {
+export class Pump {
   readonly #from: net.Socket;
   readonly #to: net.Socket;
   readonly #filter: Filter | undefined;
@@ -55,7 +55,7 @@ export class Course {
   }
 
   /** Nothing more comes but this: what was held back goes. Idempotent. */
-  giveUp(last: Buffer = NOTHING): void {
+  flush(last: Buffer = NOTHING): void {
     if (this.#isOver) return;
     this.#isOver = true;
     if (this.#filter !== undefined) this.#filter.end(last, this.#write);
@@ -96,7 +96,7 @@ export class Course {
 
   #end(): void {
     if (this.#busy !== undefined) return void this.#busy.then(() => this.#end());
-    this.giveUp();
+    this.flush();
     this.#to.end();
   }
 }

@@ -8,9 +8,9 @@
 import type net from "node:net";
 import { finished } from "node:stream";
 import { ExitedError } from "../activation/errors.ts";
-import { Course, type Filter } from "./pump.ts";
+import { type Filter, Pump } from "./pump.ts";
 import { isShuttingDown, reset } from "./reset.ts";
-import { arrived } from "./send-queue.ts";
+import { sendQueueEmpty } from "./send-queue.ts";
 
 /** How long what we hold for one side may take to leave, once the other side was reset. */
 const FLUSH_MS = 1_000;
@@ -59,7 +59,7 @@ class Relay {
   readonly #client: net.Socket;
   readonly #upstream: net.Socket;
   readonly #meters: readonly Meter[];
-  readonly #courses: Readonly<Record<keyof Meter, Course>>;
+  readonly #courses: Readonly<Record<keyof Meter, Pump>>;
   readonly #result = Promise.withResolvers<RelayEnd>();
   #end: RelayEnd = "clean";
   #open = 2;
@@ -70,7 +70,7 @@ class Relay {
     this.#client = client;
     this.#upstream = upstream;
     this.#meters = meters;
-    this.#courses = { in: new Course(client, upstream, filters.in), out: new Course(upstream, client, filters.out) };
+    this.#courses = { in: new Pump(client, upstream, filters.in), out: new Pump(upstream, client, filters.out) };
 
     const onLost = (): void => (lost.reason instanceof ExitedError ? this.#targetGone() : this.#resetBoth("drained"));
     lost.addEventListener("abort", onLost, { once: true });
@@ -96,8 +96,8 @@ class Relay {
   }
 
   #watch(socket: net.Socket, other: net.Socket, end: RelayEnd): void {
-    if (socket.readableEnded) this.#look();
-    else socket.once("end", () => this.#look());
+    if (socket.readableEnded) this.#detectDeadPeers();
+    else socket.once("end", () => this.#detectDeadPeers());
     socket.on("error", () => {
       if (this.#end === "clean") this.#end = end;
       this.#forwardReceived(socket, other);
@@ -126,7 +126,7 @@ class Relay {
    * From now on looks whether who has said all is still there. Node does not listen any more to a socket whose stream has
    * ended: neither a reset would be seen, nor that keep-alive has found nobody.
    */
-  #look(): void {
+  #detectDeadPeers(): void {
     this.#looking ??= setInterval(() => {
       for (const socket of [this.#client, this.#upstream]) {
         if (socket.readableEnded && socket.writable && socket.writableLength === 0) socket.write(NOTHING);
@@ -142,7 +142,7 @@ class Relay {
       this.#count(direction, chunk.length);
       left.push(chunk);
     }
-    this.#courses[direction].giveUp(Buffer.concat(left));
+    this.#courses[direction].flush(Buffer.concat(left));
   }
 
   #count(direction: keyof Meter, bytes: number): void {
@@ -160,20 +160,20 @@ class Relay {
    * moves; but the end of its stream may never arrive, because the network went with the container.
    */
   #targetGone(): void {
-    if (this.#upstream.readableEnded) this.#hearNobody();
-    else this.#upstream.once("end", () => this.#hearNobody());
-    let moved = this.#moved;
+    if (this.#upstream.readableEnded) this.#drainClientAfterTargetExit();
+    else this.#upstream.once("end", () => this.#drainClientAfterTargetExit());
+    let moved = this.#bytesMoved;
     let idleMs = 0;
     this.#timer = setInterval(() => {
-      idleMs = this.#moved === moved ? idleMs + SILENCE_MS : 0;
-      moved = this.#moved;
+      idleMs = this.#bytesMoved === moved ? idleMs + SILENCE_MS : 0;
+      moved = this.#bytesMoved;
       const isOwed = this.#upstream.readableEnded || this.#client.writableLength > 0;
       if (idleMs >= (isOwed ? LINGER_MS : SILENCE_MS)) this.#resetBoth("target_gone");
     }, SILENCE_MS);
   }
 
   /** Bytes that came from the upstream, and bytes that left for the client. */
-  get #moved(): number {
+  get #bytesMoved(): number {
     return this.#upstream.bytesRead + this.#client.bytesWritten - this.#client.writableLength;
   }
 
@@ -182,7 +182,7 @@ class Relay {
    * yet: it must not take that for said. So it is reset, as it would be without us; but only when it has said all where
    * there are last words, which a reset might overtake.
    */
-  #hearNobody(): void {
+  #drainClientAfterTargetExit(): void {
     const client = this.#client;
     const isLost = this.#upstream.writableLength > 0;
     const isWordless = this.#upstream.bytesRead === 0;
@@ -204,7 +204,7 @@ function resetAfterFlush(socket: net.Socket, limitMs = FLUSH_MS): void {
   if (socket.destroyed) return;
   const timer = setTimeout(() => reset(socket), limitMs);
   finished(socket, () => clearTimeout(timer));
-  const onFlushed = (): void => void arrived(socket, limitMs).then(() => reset(socket));
+  const onFlushed = (): void => void sendQueueEmpty(socket, limitMs).then(() => reset(socket));
   if (socket.writableLength === 0 && !isShuttingDown(socket)) onFlushed();
   else if (socket.writableEnded) socket.once("finish", onFlushed);
   else socket.write(NOTHING, onFlushed);

@@ -9,7 +9,7 @@ const POLL_MS = 5;
  * Resolves when the other side has all that the system was given for it, or has left, or after `limitMs` milliseconds; at
  * once where the system does not tell (only Linux does). Never rejects.
  */
-export async function arrived(socket: net.Socket, limitMs: number): Promise<void> {
+export async function sendQueueEmpty(socket: net.Socket, limitMs: number): Promise<void> {
   const { localAddress, localPort, remotePort } = socket;
   if (localAddress === undefined || localPort === undefined || remotePort === undefined) return;
   // Of one that was told nothing there is nothing to look for.

@@ -6,14 +6,14 @@ const HEADER_LENGTH = 5;
 /** Length of an encrypted alert of TLS 1.3, which looks like data: two bytes, the real type, and a tag of 16 bytes. */
 const HIDDEN_ALERT_LENGTH = 19;
 /** Longest alert of TLS 1.2: two bytes in CBC blocks, with IV and a SHA-384 MAC. */
-const LONGEST_ALERT = 80;
+const MAX_ALERT = 80;
 /** A close_notify that is not encrypted: a level, which does not matter, and the description 0. */
 const PLAIN_LENGTH = 2;
 const CLOSE_NOTIFY = 0;
 
 /** Whether bytes of a stream end with a whole TLS record that is an alert: after a close_notify nothing may follow. */
 export function endsWithTlsClose(bytes: Buffer): boolean {
-  const tail = bytes.subarray(-(HEADER_LENGTH + LONGEST_ALERT));
+  const tail = bytes.subarray(-(HEADER_LENGTH + MAX_ALERT));
   for (let at = tail.length - HEADER_LENGTH - PLAIN_LENGTH; at >= 0; at -= 1) {
     const type = tail[at];
     if ((type !== ALERT && type !== APPLICATION_DATA) || tail[at + 1] !== 3 || tail[at + 2]! > 4) continue;

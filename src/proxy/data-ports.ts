@@ -10,32 +10,32 @@ import { formatIp, type Ip, isSameAddress, readIp } from "../net/ip.ts";
 const EXPECTED_MS = 60_000;
 
 /** What holds the target up for a control connection. */
-export interface Hold extends Disposable {
+export interface DataRouteLease extends Disposable {
   /** Aborted, with the reason, when the target went down under it. */
   readonly signal: AbortSignal;
 }
 
 /** Where data connections come in. */
-export interface DataFront {
+export interface DataListener {
   readonly port: number;
   /** Absent: every address of this machine. */
   readonly address?: string;
 }
 
-export interface ControlFacts {
+export interface ControlConnectionFacts {
   /** Where its data connections may come from: the client, and the proxy that has brought it. */
   readonly ips: readonly Ip[];
   /** Which of this machine's addresses it came in at: clients connect to that one again. */
-  readonly frontAddress: string;
+  readonly listenAddress: string;
   /** The two ends of the connection to the target. */
   readonly upstreamAddress: string;
   readonly localAddress: string;
   /** Is given back when the control connection and all its data connections are over. */
-  readonly hold: Hold;
+  readonly hold: DataRouteLease;
 }
 
 /** One control connection that is being served, until it is disposed of. */
-export interface Control extends Disposable {
+export interface ControlConnection extends Disposable {
   /** Whether the service has data ports. It may have lost them since, or be no longer. */
   readonly hasPorts: boolean;
   /**
@@ -43,11 +43,11 @@ export interface Control extends Disposable {
    *
    * @returns the port, reserved until it is used, disposed of, or the control connection ends; undefined when none is free
    */
-  expect(targetPort: number): (Disposable & { readonly front: number }) | undefined;
+  expect(targetPort: number): (Disposable & { readonly listener: number }) | undefined;
 }
 
 /** Where one data connection is led. To be disposed of when it is over. */
-export interface DataWay extends Disposable {
+export interface DataRoute extends Disposable {
   readonly host: string;
   readonly port: number;
   /** Servers refuse data connections that come from elsewhere than their control connection. */
@@ -57,7 +57,7 @@ export interface DataWay extends Disposable {
 }
 
 interface Expected {
-  readonly control: Joined;
+  readonly control: JoinedControl;
   readonly targetPort: number;
   /** Under which it is known. */
   readonly keys: readonly string[];
@@ -68,11 +68,11 @@ interface Expected {
 /** The data ports of one service, and the control connections that may use them. */
 export class DataPorts {
   readonly #now: () => number;
-  #fronts: readonly DataFront[] = [];
+  #listeners: readonly DataListener[] = [];
   /** Where the search for a free port goes on: one that was used a moment ago may still be on somebody's mind. */
   #next = 0;
   /** By the address of the client, in the order in which they came. */
-  readonly #controls = new Map<string, Set<Joined>>();
+  readonly #controls = new Map<string, Set<JoinedControl>>();
   /** By the address of the client and the port. */
   readonly #expected = new Map<string, Expected>();
 
@@ -82,17 +82,17 @@ export class DataPorts {
   }
 
   /** From now on these are the ports, or there are none. Control connections stay. */
-  configure(fronts: readonly DataFront[]): void {
-    this.#fronts = fronts;
+  configure(listeners: readonly DataListener[]): void {
+    this.#listeners = listeners;
   }
 
   /** Takes in a control connection that is being served from now on. */
-  join(facts: ControlFacts): Control {
+  join(facts: ControlConnectionFacts): ControlConnection {
     const sources = [...new Set(facts.ips.map(formatIp))];
-    const joined = new Joined(facts);
+    const joined = new JoinedControl(facts);
     for (const source of sources) this.#controls.set(source, (this.#controls.get(source) ?? new Set()).add(joined));
     let isOver = false;
-    const hasPorts = (): boolean => this.#fronts.length > 0;
+    const hasPorts = (): boolean => this.#listeners.length > 0;
     return {
       get hasPorts() {
         return hasPorts();
@@ -118,31 +118,35 @@ export class DataPorts {
    *
    * @returns undefined when its client has no control connection
    */
-  lead(ip: Ip, front: number): DataWay | undefined {
+  setTarget(ip: Ip, listener: number): DataRoute | undefined {
     const source = formatIp(ip);
-    const expected = this.#expectedAt(source, front);
+    const expected = this.#expectedAt(source, listener);
     if (expected !== undefined) this.#forget(expected);
-    if (expected?.control.isUp) return expected.control.way(expected.targetPort);
-    return this.#latest(source)?.way(front);
+    if (expected?.control.isUp) return expected.control.route(expected.targetPort);
+    return this.#latest(source)?.route(listener);
   }
 
-  #latest(source: string): Joined | undefined {
+  #latest(source: string): JoinedControl | undefined {
     return [...(this.#controls.get(source) ?? [])].findLast(({ isUp }) => isUp);
   }
 
-  #leave(source: string, control: Joined): void {
+  #leave(source: string, control: JoinedControl): void {
     const ofSource = this.#controls.get(source);
     ofSource?.delete(control);
     if (ofSource?.size === 0) this.#controls.delete(source);
   }
 
-  #expect(sources: readonly string[], control: Joined, targetPort: number): ReturnType<Control["expect"]> {
-    const front = this.#free(sources, targetPort, this.#portsFor(control));
-    if (front === undefined) return undefined;
-    const keys = sources.map((source) => keyOf(source, front));
+  #expect(
+    sources: readonly string[],
+    control: JoinedControl,
+    targetPort: number,
+  ): ReturnType<ControlConnection["expect"]> {
+    const listener = this.#free(sources, targetPort, this.#portsFor(control));
+    if (listener === undefined) return undefined;
+    const keys = sources.map((source) => keyOf(source, listener));
     const expected = { control, targetPort, keys, until: this.#now() + EXPECTED_MS };
     for (const key of keys) this.#expected.set(key, expected);
-    return { front, [Symbol.dispose]: () => this.#forget(expected) };
+    return { listener, [Symbol.dispose]: () => this.#forget(expected) };
   }
 
   #forget(expected: Expected): void {
@@ -167,9 +171,9 @@ export class DataPorts {
   }
 
   /** Those at the address that its client knows. Where none are, somebody else leads it to the others. */
-  #portsFor({ frontAddress }: Joined): readonly number[] {
-    const near = this.#fronts.filter(({ address }) => isAt(frontAddress, address));
-    return [...new Set((near.length > 0 ? near : this.#fronts).map(({ port }) => port))];
+  #portsFor({ listenAddress }: JoinedControl): readonly number[] {
+    const near = this.#listeners.filter(({ address }) => isAt(listenAddress, address));
+    return [...new Set((near.length > 0 ? near : this.#listeners).map(({ port }) => port))];
   }
 
   #expectedAt(source: string, port: number): Expected | undefined {
@@ -179,23 +183,23 @@ export class DataPorts {
 }
 
 /** A control connection with the data connections that hang on it: together they hold the target. */
-class Joined {
-  readonly #facts: ControlFacts;
+class JoinedControl {
+  readonly #facts: ControlConnectionFacts;
   #users = 1;
 
-  constructor(facts: ControlFacts) {
+  constructor(facts: ControlConnectionFacts) {
     this.#facts = facts;
   }
 
-  get frontAddress(): string {
-    return this.#facts.frontAddress;
+  get listenAddress(): string {
+    return this.#facts.listenAddress;
   }
 
   get isUp(): boolean {
     return !this.#facts.hold.signal.aborted;
   }
 
-  way(port: number): DataWay {
+  route(port: number): DataRoute {
     const { upstreamAddress: host, localAddress, hold } = this.#facts;
     this.#users += 1;
     let isOver = false;

@@ -3,14 +3,14 @@ import { ActivationError, ClosedError, StartTimeoutError } from "../activation/e
 import { TargetError } from "../errors.ts";
 import type { ConnectionOutcome, ConnectionReport } from "../telemetry/observer.ts";
 import { type DenialReason, DeniedError } from "./admission/denial.ts";
-import { OnlookerError } from "./admission/monitors.ts";
+import { MonitorError } from "./admission/monitors.ts";
 
 export class ClientGoneError extends Error {
   override readonly name = "ClientGoneError";
 }
 
 /** What the client waited for is another one now, and it cannot be led on to that: it has to come again. */
-export class MovedError extends ClosedError {}
+export class ServiceChangedError extends ClosedError {}
 
 const ofReason: Readonly<Record<DenialReason, ConnectionOutcome>> = {
   address: "denied_address",
@@ -28,7 +28,7 @@ const ofReason: Readonly<Record<DenialReason, ConnectionOutcome>> = {
 /** The part of its report that tells why. */
 export function failureOf(error: unknown): Pick<ConnectionReport, "outcome" | "reason" | "end" | "error"> {
   // All that it came for.
-  if (error instanceof OnlookerError) return { outcome: "served", end: "probe" };
+  if (error instanceof MonitorError) return { outcome: "served", end: "probe" };
   return {
     outcome: outcomeOf(error),
     ...(error instanceof DeniedError && { reason: error.reason }),

@@ -2,13 +2,13 @@
 import type net from "node:net";
 import { closeGracefully } from "../net/close.ts";
 import { dial } from "../net/dial.ts";
-import type { Found } from "../net/peek.ts";
+import type { Parsed } from "../net/peek.ts";
 import { type ProxyVersion, proxyHeader } from "../net/proxy-protocol.ts";
 import { AnsweredError, afterHeader, type NamedProbe, until } from "./probe.ts";
 import { PROBE_DIAL_MS } from "./tcp.ts";
 
 /** Limit of bytes that are read for an answer. */
-const MOST_BYTES = 64 * 1024;
+const MAX_BYTES = 64 * 1024;
 /** Time for the end of an exchange after the target counts as ready. */
 const LEAVE_MS = 1_000;
 
@@ -27,7 +27,7 @@ export class Exchange {
     socket.on("data", (chunk: Buffer) => {
       this.#received = Buffer.concat([this.#received, chunk]);
       // The rest stays in the kernel until some of this is used.
-      if (this.#received.length > MOST_BYTES) socket.pause();
+      if (this.#received.length > MAX_BYTES) socket.pause();
       this.#wake();
     });
     for (const event of ["end", "error", "close"]) {
@@ -53,7 +53,7 @@ export class Exchange {
    *
    * @throws ClosedError, AnsweredError after 64 KiB without a value, errors of `read`, the reason of `signal`
    */
-  async receive<T>(read: (bytes: Buffer) => Found<T> | undefined, signal: AbortSignal): Promise<T> {
+  async receive<T>(read: (bytes: Buffer) => Parsed<T> | undefined, signal: AbortSignal): Promise<T> {
     for (;;) {
       signal.throwIfAborted();
       const found = read(this.#received);
@@ -63,7 +63,7 @@ export class Exchange {
         return found.value;
       }
       if (this.#isOver) throw new ClosedError("it accepts connections, and closes them without a complete answer");
-      if (this.#received.length > MOST_BYTES) throw new AnsweredError("it sends data that is not an answer");
+      if (this.#received.length > MAX_BYTES) throw new AnsweredError("it sends data that is not an answer");
       await this.#change(signal);
     }
   }

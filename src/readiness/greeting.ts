@@ -1,13 +1,13 @@
 /** FTP, SMTP and SSH: ready when the server greets. */
-import { escaped } from "../net/escape.ts";
-import type { Found } from "../net/peek.ts";
+import { escapeControls } from "../net/escape.ts";
+import type { Parsed } from "../net/peek.ts";
 import { GREETING_MS } from "./banner.ts";
 import type { Question } from "./exchange.ts";
 import { readLine } from "./lines.ts";
 import { AnsweredError } from "./probe.ts";
 
 /** Quoted part of a greeting, in characters. */
-const MOST_CITED = 100;
+const MAX_CITED = 100;
 
 /** Reads the first line. A greeting may have several: `220-`, and at last `220 `. */
 export function replyQuestion(protocol: "ftp" | "smtp"): Question {
@@ -17,7 +17,7 @@ export function replyQuestion(protocol: "ftp" | "smtp"): Question {
       await exchange.receive((bytes) => {
         const found = readLine(bytes);
         if (found !== undefined && !/^220(?:[- ]|$)/.test(found.value))
-          throw new AnsweredError(`greets with "${escaped(found.value.slice(0, MOST_CITED))}"`);
+          throw new AnsweredError(`greets with "${escapeControls(found.value.slice(0, MAX_CITED))}"`);
         // `leave` reads the line again.
         return found && { value: found.value, used: 0 };
       }, signal);
@@ -43,7 +43,7 @@ function greetingOf(protocol: string): Pick<Question, "name" | "missing" | "limi
   return { name: `${protocol} greeting`, missing: "has not greeted", limitMs: GREETING_MS };
 }
 
-function readToLastLine(bytes: Buffer): Found<undefined> | undefined {
+function readToLastLine(bytes: Buffer): Parsed<undefined> | undefined {
   const end = /^220(?: .*)?\r?\n/m.exec(bytes.toString("latin1"));
   return end === null ? undefined : { value: undefined, used: end.index + end[0].length };
 }

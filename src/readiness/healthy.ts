@@ -9,10 +9,10 @@ export function healthyProbe(target: Target): NamedProbe {
     check: (_upstream, signal) =>
       until(
         async (attemptSignal) => {
-          const sight = await target.look(attemptSignal);
-          if (!sight.up || sight.health === "starting") throw new AnsweredError("health: starting");
-          if (sight.health === "unhealthy") throw new UnhealthyError(`${target.name} says that it is unhealthy`);
-          if (sight.health === undefined) throw noHealthcheck(target);
+          const status = await target.inspect(attemptSignal);
+          if (!status.up || status.health === "starting") throw new AnsweredError("health: starting");
+          if (status.health === "unhealthy") throw new UnhealthyError(`${target.name} says that it is unhealthy`);
+          if (status.health === undefined) throw noHealthcheck(target);
         },
         signal,
         (error) => error instanceof UnhealthyError || (error instanceof TargetError && error.fault === "invalid"),

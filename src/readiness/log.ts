@@ -20,13 +20,13 @@ export function logProbe(target: Target, pattern: string): NamedProbe {
     check: (_upstream, signal) =>
       until(
         async (attemptSignal) => {
-          const sight = await target.look(attemptSignal);
-          if (!sight.up) throw new Error(`${target.name} is not up`);
-          if (sight.life === matchedLife) return;
-          if (!(await prints(target, sight.life, expression, attemptSignal))) {
+          const status = await target.inspect(attemptSignal);
+          if (!status.up) throw new Error(`${target.name} is not up`);
+          if (status.incarnation === matchedLife) return;
+          if (!(await prints(target, status.incarnation, expression, attemptSignal))) {
             throw new AnsweredError(`no line of the log matches /${pattern}/`);
           }
-          matchedLife = sight.life;
+          matchedLife = status.incarnation;
         },
         signal,
         isFinal,
@@ -35,7 +35,7 @@ export function logProbe(target: Target, pattern: string): NamedProbe {
 }
 
 /** Reads until a line matches, or there is nothing more to read. */
-async function prints(target: Target, life: string, expression: RegExp, signal: AbortSignal): Promise<boolean> {
+async function prints(target: Target, incarnation: string, expression: RegExp, signal: AbortSignal): Promise<boolean> {
   const enough = new AbortController();
   const silence = setTimeout(() => enough.abort(), SILENCE_MS);
   let isFound = false;
@@ -46,7 +46,7 @@ async function prints(target: Target, life: string, expression: RegExp, signal: 
     enough.abort();
   };
   try {
-    await target.follow(life, onLine, AbortSignal.any([signal, enough.signal]));
+    await target.follow(incarnation, onLine, AbortSignal.any([signal, enough.signal]));
   } catch (error) {
     if (!enough.signal.aborted) throw error;
   } finally {

@@ -3,8 +3,8 @@
  * `max_connect_errors` of them the server blocks the client's host. A refused login does not count, so the probe tries
  * to log in without a password, in the background.
  */
-import { escaped } from "../net/escape.ts";
-import type { Found } from "../net/peek.ts";
+import { escapeControls } from "../net/escape.ts";
+import type { Parsed } from "../net/peek.ts";
 import { GREETING_MS } from "./banner.ts";
 import type { Exchange, Question } from "./exchange.ts";
 import { AnsweredError } from "./probe.ts";
@@ -22,10 +22,10 @@ const ERR = 0xff;
 const COM_QUIT = Buffer.from([0x01]);
 /** LONG_PASSWORD, PROTOCOL_41, SECURE_CONNECTION, PLUGIN_AUTH. */
 const CAPABILITIES = 0x0000_0001 | 0x0000_0200 | 0x0000_8000 | 0x0008_0000;
-const MOST_PACKET_BYTES = 2 ** 24;
+const MAX_PACKET_BYTES = 2 ** 24;
 const UTF8MB4 = 45;
 /** Limit of packets for a login. */
-const MOST_PACKETS = 5;
+const MAX_PACKETS = 5;
 
 interface Packet {
   readonly number: number;
@@ -43,13 +43,13 @@ export const mysqlQuestion: Question = {
     if (payload[0] !== ERR || payload.length < 3) throw new AnsweredError("does not greet as MySQL does");
     const code = payload.readUInt16LE(1);
     const text = payload.toString("utf8", 3).replace(/^#\w{5}/, "");
-    if (NOT_READY.has(code)) throw new AnsweredError(`greets with "${escaped(text)}" (${code})`);
+    if (NOT_READY.has(code)) throw new AnsweredError(`greets with "${escapeControls(text)}" (${code})`);
   },
   leave: logIn,
 };
 
 async function logIn(exchange: Exchange, signal: AbortSignal): Promise<void> {
-  for (let count = 0; count < MOST_PACKETS; count += 1) {
+  for (let count = 0; count < MAX_PACKETS; count += 1) {
     const { number, payload } = await exchange.receive(readPacket, signal);
     switch (payload[0]) {
       case HANDSHAKE_10:
@@ -71,7 +71,7 @@ async function logIn(exchange: Exchange, signal: AbortSignal): Promise<void> {
 function handshakeResponse(): Buffer {
   const head = Buffer.alloc(32);
   head.writeUInt32LE(CAPABILITIES, 0);
-  head.writeUInt32LE(MOST_PACKET_BYTES, 4);
+  head.writeUInt32LE(MAX_PACKET_BYTES, 4);
   head.writeUInt8(UTF8MB4, 8);
   return Buffer.concat([head, Buffer.from(`${USER}\0\0${PLUGIN}\0`)]);
 }
@@ -83,7 +83,7 @@ function packet(number: number, payload: Buffer): Buffer {
   return Buffer.concat([head, payload]);
 }
 
-function readPacket(bytes: Buffer): Found<Packet> | undefined {
+function readPacket(bytes: Buffer): Parsed<Packet> | undefined {
   if (bytes.length < 4) return undefined;
   const used = 4 + bytes.readUIntLE(0, 3);
   if (bytes.length < used) return undefined;
@@ -91,7 +91,7 @@ function readPacket(bytes: Buffer): Found<Packet> | undefined {
 }
 
 /** Reads a packet without consuming it. */
-function peekPacket(bytes: Buffer): Found<Packet> | undefined {
+function peekPacket(bytes: Buffer): Parsed<Packet> | undefined {
   const found = readPacket(bytes);
   return found && { value: found.value, used: 0 };
 }

@@ -3,8 +3,8 @@
  * closes the connection when the server asks for a password. Its user and database exist on nearly every server: the
  * server logs unknown ones.
  */
-import { escaped } from "../net/escape.ts";
-import type { Found } from "../net/peek.ts";
+import { escapeControls } from "../net/escape.ts";
+import type { Parsed } from "../net/peek.ts";
 import type { Question } from "./exchange.ts";
 import { AnsweredError } from "./probe.ts";
 
@@ -15,7 +15,7 @@ const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4]);
 /** Length of a message header: type and length. */
 const HEADER_LENGTH = 5;
 /** Longer messages are not sent before a login. */
-const MOST_BYTES = 32 * 1024;
+const MAX_BYTES = 32 * 1024;
 /** First byte of a TLS alert, from a server that accepts only TLS. */
 const TLS_ALERT = 0x15;
 
@@ -33,7 +33,7 @@ export function postgresQuestion(): Question {
       exchange.send(startupMessage(USER));
       answer = await exchange.receive(readAnswer, signal);
       if (answer.kind === "error" && answer.code === CANNOT_CONNECT_NOW)
-        throw new AnsweredError(`answers "${escaped(answer.message)}" (${CANNOT_CONNECT_NOW})`);
+        throw new AnsweredError(`answers "${escapeControls(answer.message)}" (${CANNOT_CONNECT_NOW})`);
     },
     // A server that waits for a password logs an error for any other message.
     leave: async (exchange) => {
@@ -51,11 +51,11 @@ function startupMessage(user: string): Buffer {
 }
 
 /** @throws AnsweredError if the bytes are not an answer of PostgreSQL */
-export function readAnswer(bytes: Buffer): Found<Answer> | undefined {
+export function readAnswer(bytes: Buffer): Parsed<Answer> | undefined {
   if (bytes[0] === TLS_ALERT) return { value: { kind: "tls" }, used: 0 };
   if (bytes.length < HEADER_LENGTH) return undefined;
   const used = 1 + bytes.readUInt32BE(1);
-  if (used < HEADER_LENGTH || used > MOST_BYTES)
+  if (used < HEADER_LENGTH || used > MAX_BYTES)
     throw new AnsweredError("does not answer a startup message as PostgreSQL does");
   if (bytes.length < used) return undefined;
   const body = bytes.subarray(HEADER_LENGTH, used);

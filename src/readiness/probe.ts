@@ -9,11 +9,11 @@ import type { ProxyVersion } from "../net/proxy-protocol.ts";
  * average half of that; 5 ms at most for a quick target, 250 ms for one that takes more than 5 s. An attempt at a port
  * where nobody listens costs 0.1 ms of a processor: 2 % of it in the first tenth of a second, less and less after that.
  */
-const SHORTEST_MS = 5;
-const LONGEST_MS = 250;
+const MIN_DELAY_MS = 5;
+const MAX_DELAY_MS = 250;
 /** Limits attempts, which servers may log: at most 20 in the first second, 1 per second after 20 s. */
-const SHORTEST_ANSWERED_MS = 50;
-const LONGEST_ANSWERED_MS = 1_000;
+const MIN_ANSWERED_MS = 50;
+const MAX_ANSWERED_MS = 1_000;
 
 /** One part of being ready, with a name for people: `tcp 21`. */
 export interface NamedProbe {
@@ -61,9 +61,7 @@ export async function until(
         known.underWay = undefined;
         known.failure = error;
       }
-      const [shortestMs, longestMs] = isAnswer
-        ? [SHORTEST_ANSWERED_MS, LONGEST_ANSWERED_MS]
-        : [SHORTEST_MS, LONGEST_MS];
+      const [shortestMs, longestMs] = isAnswer ? [MIN_ANSWERED_MS, MAX_ANSWERED_MS] : [MIN_DELAY_MS, MAX_DELAY_MS];
       const pauseMs = (performance.now() - began) / 20;
       await delay(Math.min(Math.max(pauseMs, shortestMs), longestMs), signal);
     }

@@ -4,7 +4,7 @@
  */
 import type net from "node:net";
 import tls from "node:tls";
-import { escaped } from "../net/escape.ts";
+import { escapeControls } from "../net/escape.ts";
 import { ClosedError, type Exchange, type Question } from "./exchange.ts";
 import { readLine } from "./lines.ts";
 import { AnsweredError } from "./probe.ts";
@@ -29,7 +29,7 @@ export function redisQuestion(): Question {
         throw error;
       });
       if (answer !== undefined && NOT_READY.test(answer))
-        throw new AnsweredError(`answers PING with "${escaped(answer)}"`);
+        throw new AnsweredError(`answers PING with "${escapeControls(answer)}"`);
     },
   };
 }

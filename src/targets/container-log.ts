@@ -2,10 +2,10 @@ import { abortable } from "../async/abortable.ts";
 import type { ContainerFacts } from "../docker/container-facts.ts";
 import type { Engine } from "../docker/engine.ts";
 import { LogFrames } from "../docker/log-frames.ts";
-import { LineReader, LONGEST_MATCHED } from "./lines.ts";
+import { LineReader, MAX_MATCHED } from "./lines.ts";
 
 /** No start is known that takes longer from its first line to its end. */
-const LONGEST_MARGIN_MS = 5_000;
+const MAX_MARGIN_MS = 5_000;
 
 /**
  * Tells each line that a container printed in its present life, and prints from now on, until that life is over or the
@@ -20,7 +20,7 @@ export async function followLog(
   signal: AbortSignal,
 ): Promise<void> {
   const stream = await engine.followLog(facts, beginOfLife(facts) / 1000, signal);
-  const newReader = (): LineReader => new LineReader(onLine, { longest: LONGEST_MATCHED, onUnfinished: onLine });
+  const newReader = (): LineReader => new LineReader(onLine, { longest: MAX_MATCHED, onUnfinished: onLine });
   const [output, errors] = [newReader(), newReader()];
   const frames = new LogFrames((bytes, isError) => (isError ? errors : output).push(bytes));
   const closed = new Promise<void>((resolve) => stream.once("close", resolve));
@@ -38,5 +38,5 @@ export async function followLog(
 export function beginOfLife({ startedAt, finishedAt }: Pick<ContainerFacts, "startedAt" | "finishedAt">): number {
   const started = Date.parse(startedAt);
   const downMs = Math.max(0, started - (Date.parse(finishedAt) || started));
-  return started - Math.min(downMs / 2, LONGEST_MARGIN_MS);
+  return started - Math.min(downMs / 2, MAX_MARGIN_MS);
 }

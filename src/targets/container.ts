@@ -1,8 +1,8 @@
 /** A Docker container as a target: found by name or by compose labels each time, never remembered by id. */
 
-import type { Sight, SleepAction, Target, UseMoment } from "../activation/target.ts";
+import type { SleepAction, Target, TargetStatus, UseMoment } from "../activation/target.ts";
 import { delay } from "../async/async.ts";
-import { LONGEST_TIMER_MS, timerMs } from "../async/timers.ts";
+import { MAX_TIMER_MS, timerMs } from "../async/timers.ts";
 import type { ContainerReference } from "../config/config.ts";
 import { rivals } from "../docker/compose-service.ts";
 import { type ContainerFacts, type ListedContainer, projectLabel, serviceLabel } from "../docker/container-facts.ts";
@@ -15,7 +15,7 @@ import { KeptError, sentenceOf, TargetError } from "../errors.ts";
 import { beginOfLife, followLog } from "./container-log.ts";
 import { restartWarning, stopWarning } from "./container-warnings.ts";
 import { DirectUse, openConnections } from "./direct-use.ts";
-import { Succession } from "./replacement.ts";
+import { ReplacementWatch } from "./replacement.ts";
 import type { StopGuard } from "./stop-guard.ts";
 import type { Standing } from "./stop-rule.ts";
 
@@ -64,7 +64,7 @@ export interface ContainerOptions {
 export class ContainerTarget implements Target {
   readonly name: string;
   #options: ContainerOptions;
-  readonly #succession = new Succession();
+  readonly #succession = new ReplacementWatch();
   /** A look that was under way must not take the container back. */
   #isDisowned = false;
   /** As the last look found it: for its grace, and to know its events by. */
@@ -73,7 +73,7 @@ export class ContainerTarget implements Target {
   #killed: string | undefined;
   readonly #directUse: DirectUse;
   /** The container and life that were started for a dependent; undefined after a start by others. */
-  #started: { readonly id: string; readonly life: string } | undefined;
+  #started: { readonly id: string; readonly incarnation: string } | undefined;
   /** The last life whose end by SIGKILL was looked at twice. */
   #lookedTwiceAt: string | undefined;
   /** The last reported ambiguity. */
@@ -92,7 +92,7 @@ export class ContainerTarget implements Target {
   }
 
   /** Lets another target be this container. */
-  disown(): void {
+  release(): void {
     const { owners } = this.#options;
     this.#isDisowned = true;
     for (const [id, owner] of owners) if (owner === this) owners.delete(id);
@@ -102,19 +102,19 @@ export class ContainerTarget implements Target {
     return this.#options.graceMs ?? ownGraceMs(this.#seen?.stopTimeoutS);
   }
 
-  async look(signal: AbortSignal): Promise<Sight> {
-    const first = await this.#lookFor(signal);
-    const facts = first instanceof TargetError ? first : await this.#lookTwice(first, signal);
+  async inspect(signal: AbortSignal): Promise<TargetStatus> {
+    const first = await this.#inspectFor(signal);
+    const facts = first instanceof TargetError ? first : await this.#inspectTwice(first, signal);
     if (facts instanceof TargetError) return { up: false, missing: missingIn(facts) };
     if (!facts.isRunning) return this.#down(facts);
     const { address, caveat, noRoute, holderLife = "" } = await this.#route(facts, signal);
-    const life = `${lifeOf(facts)} ${holderLife}`;
-    if (facts.isPaused) return { up: false, pausedLife: life };
+    const incarnation = `${incarnationOf(facts)} ${holderLife}`;
+    if (facts.isPaused) return { up: false, pausedIncarnation: incarnation };
     const { health } = facts;
     return {
       up: true,
       address,
-      life,
+      incarnation,
       ...(noRoute !== undefined && { noRoute }),
       ...(caveat !== undefined && { caveat }),
       ...(health !== undefined && { health }),
@@ -131,7 +131,7 @@ export class ContainerTarget implements Target {
   async start(signal: AbortSignal): Promise<"started" | "already"> {
     const attempt = async (): Promise<"started" | "already"> => {
       await this.#options.prepare?.(signal);
-      return this.#bringUp(await this.#successor(signal), signal);
+      return this.#startOrUnpause(await this.#successor(signal), signal);
     };
     return this.#patiently(attempt, signal);
   }
@@ -147,7 +147,7 @@ export class ContainerTarget implements Target {
   }
 
   /** As it is at this moment; undefined when there is none. Remembers nothing. @throws TargetError */
-  async glimpse(signal: AbortSignal): Promise<ContainerFacts | undefined> {
+  async inspectOnce(signal: AbortSignal): Promise<ContainerFacts | undefined> {
     const reference = await this.#reference(signal);
     const facts =
       reference instanceof TargetError ? reference : await orMissing(this.#options.engine.inspect(reference, signal));
@@ -200,7 +200,7 @@ export class ContainerTarget implements Target {
     const reasons = await this.#reasonsAgainstStop(facts, signal, false);
     if (reasons.length > 0) throw new KeptError(reasons.join("; "));
     if (action === "pause") return engine.pause(facts, signal);
-    this.#succession.weEnd(facts.id);
+    this.#succession.expectOwnStop(facts.id);
     if (action === "kill" && facts.isRunning) return engine.kill(facts, signal);
     const began = performance.now();
     await engine.stop(facts, this.graceMs, graceMs === undefined, signal);
@@ -219,9 +219,9 @@ export class ContainerTarget implements Target {
     }
   }
 
-  async follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+  async follow(incarnation: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
     const facts = await this.facts(signal);
-    if (life.startsWith(lifeOf(facts))) await followLog(this.#options.engine, facts, onLine, signal);
+    if (incarnation.startsWith(incarnationOf(facts))) await followLog(this.#options.engine, facts, onLine, signal);
   }
 
   watch(onChange: () => void): Disposable {
@@ -234,7 +234,7 @@ export class ContainerTarget implements Target {
 
   #note(event: ContainerEvent): void {
     this.#succession.note(event);
-    if (event.id === this.#started?.id && this.#succession.isTheirs(event.id)) this.#started = undefined;
+    if (event.id === this.#started?.id && this.#succession.stoppedByOthers(event.id)) this.#started = undefined;
   }
 
   #reasonsAgainstStop(
@@ -249,9 +249,11 @@ export class ContainerTarget implements Target {
     const { isNamed, reference } = this.#options;
     if ("madeFor" in reference) return "created";
     if (isNamed) return "named";
-    const { id, life } = this.#started ?? {};
+    const { id, incarnation } = this.#started ?? {};
     // A container that was restarted by its restart policy still counts as started by wakeport.
-    return id === facts.id && (life === lifeOf(facts) || facts.restartPolicy !== "no") ? "started" : "found";
+    return id === facts.id && (incarnation === incarnationOf(facts) || facts.restartPolicy !== "no")
+      ? "started"
+      : "found";
   }
 
   async #route(facts: ContainerFacts, signal: AbortSignal): Promise<LivingRoute> {
@@ -259,15 +261,15 @@ export class ContainerTarget implements Target {
     return network === undefined ? { address: "" } : findRoute(facts, { ...this.#options, network }, signal);
   }
 
-  #down(facts: ContainerFacts): Sight {
-    const wasAsked = this.#succession.isTheirs(facts.id);
+  #down(facts: ContainerFacts): TargetStatus {
+    const wasAsked = this.#succession.stoppedByOthers(facts.id);
     const exit = { code: facts.exitCode, oomKilled: facts.oomKilled, ...(wasAsked && { wasAsked }) };
     // The engine says the year 1 for never.
     const endedAt = Date.parse(facts.finishedAt);
     return { up: false, exit, comesBack: facts.isRestarting, ...(endedAt > 0 && { endedAt }) };
   }
 
-  async #bringUp(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
+  async #startOrUnpause(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
     const { engine } = this.#options;
     const { network } = this.#options;
     if (network !== undefined) await checkRoute(facts, { ...this.#options, network }, signal);
@@ -279,7 +281,7 @@ export class ContainerTarget implements Target {
       // Somebody was quicker.
       const now = await engine.inspect(facts, signal).catch(() => facts);
       if (now.isPaused === facts.isPaused) throw error;
-      return this.#bringUp(now, signal);
+      return this.#startOrUnpause(now, signal);
     }
   }
 
@@ -297,7 +299,7 @@ export class ContainerTarget implements Target {
       const message = `${this.name} has lost its network and must not be restarted: ${reasons.join("; ")}`;
       throw new TargetError("no_route", message, { remedy: "restart it when the containers that need it are down" });
     }
-    this.#succession.weEnd(facts.id);
+    this.#succession.expectOwnStop(facts.id);
     await engine.stop(facts, this.graceMs, graceMs === undefined, signal);
     return this.#startContainer(facts, signal);
   }
@@ -307,7 +309,7 @@ export class ContainerTarget implements Target {
     const result = await engine.start(facts, signal);
     // A container that was started for a dependent may be stopped.
     if (result === "started" && !isNamed) {
-      this.#started = { id: facts.id, life: lifeOf(await engine.inspect(facts, signal)) };
+      this.#started = { id: facts.id, incarnation: incarnationOf(await engine.inspect(facts, signal)) };
     }
     return result;
   }
@@ -331,25 +333,25 @@ export class ContainerTarget implements Target {
   }
 
   /** As `#find`; a container that was renamed while it is up is still the one that it was. */
-  async #lookFor(signal: AbortSignal): Promise<ContainerFacts | TargetError> {
+  async #inspectFor(signal: AbortSignal): Promise<ContainerFacts | TargetError> {
     const facts = await this.#find(signal);
     const seen = this.#seen;
     if (!(facts instanceof TargetError) || seen === undefined) return facts;
     const astray = seen.isRunning ? await orMissing(this.#options.engine.inspect(seen, signal)) : facts;
     if (!(astray instanceof TargetError) && astray.isRunning) return astray;
     // Also when its events were lost.
-    this.#succession.isGone(seen.id);
+    this.#succession.removed(seen.id);
     this.#seen = undefined;
     return facts;
   }
 
   /** As the engine has it a moment later, for an end by SIGKILL that nobody is known to have asked for. */
-  async #lookTwice(facts: ContainerFacts, signal: AbortSignal): Promise<ContainerFacts | TargetError> {
+  async #inspectTwice(facts: ContainerFacts, signal: AbortSignal): Promise<ContainerFacts | TargetError> {
     const isUnclear = !facts.isRunning && facts.exitCode === KILLED && !facts.oomKilled;
-    if (!isUnclear || this.#succession.isAsked(facts.id) || this.#lookedTwiceAt === lifeOf(facts)) return facts;
-    this.#lookedTwiceAt = lifeOf(facts);
+    if (!isUnclear || this.#succession.isAsked(facts.id) || this.#lookedTwiceAt === incarnationOf(facts)) return facts;
+    this.#lookedTwiceAt = incarnationOf(facts);
     await delay(MEMORY_NOTED_MS, signal);
-    return this.#lookFor(signal);
+    return this.#inspectFor(signal);
   }
 
   /** The container that the configuration names at this moment; the reason where there is none. @throws TargetError */
@@ -358,7 +360,7 @@ export class ContainerTarget implements Target {
     const reference = await this.#reference(signal);
     const facts = reference instanceof TargetError ? reference : await orMissing(engine.inspect(reference, signal));
     if (facts instanceof TargetError) return facts;
-    this.#own(facts);
+    this.#claimContainer(facts);
     if (facts.isAutoRemoved && this.#options.isNamed) this.#refuse(autoRemoved(facts));
     if (facts.id !== this.#seen?.id) this.#warnOf(facts);
     this.#seen = facts;
@@ -366,7 +368,7 @@ export class ContainerTarget implements Target {
   }
 
   /** Two targets that are one container would stop it under each other: the second one is refused. */
-  #own({ id, name }: ContainerFacts): void {
+  #claimContainer({ id, name }: ContainerFacts): void {
     const { owners } = this.#options;
     if (this.#isDisowned) return;
     const owner = owners.get(id);
@@ -468,7 +470,7 @@ function hasLabel({ labels }: ListedContainer, label: string): boolean {
 export function ownGraceMs(stopTimeoutS: number | undefined): number {
   if (stopTimeoutS === undefined) return DEFAULT_GRACE_MS;
   // Docker takes a negative number for "as long as it takes".
-  return stopTimeoutS < 0 ? LONGEST_TIMER_MS : timerMs(stopTimeoutS * 1000);
+  return stopTimeoutS < 0 ? MAX_TIMER_MS : timerMs(stopTimeoutS * 1000);
 }
 
 /** A container that does not exist is an answer, not a failure. */
@@ -485,6 +487,6 @@ function missingIn({ message, remedy }: TargetError): string {
   return remedy === undefined ? message : `${message}: ${remedy}`;
 }
 
-function lifeOf({ id, startedAt }: ContainerFacts): string {
+function incarnationOf({ id, startedAt }: ContainerFacts): string {
   return `${id} ${startedAt}`;
 }

@@ -3,10 +3,10 @@
  * stopped where the configuration says so. From then on, and until then, it is a container like another.
  */
 
-import type { Sight, SleepAction, Target, UseMoment } from "../activation/target.ts";
+import type { SleepAction, Target, TargetStatus, UseMoment } from "../activation/target.ts";
 import type { CreatedSpec } from "../config/config.ts";
 import { isNetworkMissing } from "../docker/faults.ts";
-import { type Creation, creationOf, type Listed } from "../docker/on-demand.ts";
+import { type Creation, creationOf, type ListedCreation } from "../docker/on-demand.ts";
 import type { Pulls } from "../docker/pulls.ts";
 import { TargetError } from "../errors.ts";
 import { type ContainerOptions, ContainerTarget } from "./container.ts";
@@ -54,9 +54,9 @@ export class CreatedContainer implements Target {
   }
 
   /** One that was not made yet is down, and so is one that was removed: both are there again when they are needed. */
-  async look(signal: AbortSignal): Promise<Sight> {
-    const sight = await this.#container.look(signal);
-    return sight.up || sight.missing === undefined ? sight : { up: false, exit: { wasAsked: true } };
+  async inspect(signal: AbortSignal): Promise<TargetStatus> {
+    const status = await this.#container.inspect(signal);
+    return status.up || status.missing === undefined ? status : { up: false, exit: { wasAsked: true } };
   }
 
   async start(signal: AbortSignal): Promise<"started" | "already"> {
@@ -99,8 +99,8 @@ export class CreatedContainer implements Target {
     return lines;
   }
 
-  async follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
-    await this.#container.follow(life, onLine, signal);
+  async follow(incarnation: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+    await this.#container.follow(incarnation, onLine, signal);
   }
 
   watch(onChange: () => void): Disposable {
@@ -108,7 +108,7 @@ export class CreatedContainer implements Target {
   }
 
   /** The container as it is now; none that another wakeport, or somebody else, made. */
-  async #find(signal: AbortSignal): Promise<Listed | undefined> {
+  async #find(signal: AbortSignal): Promise<ListedCreation | undefined> {
     const { creations, service } = this.#options;
     return (await creations.find(signal)).find((one) => one.service === service);
   }
@@ -153,7 +153,7 @@ export class CreatedContainer implements Target {
 
   /** Into those networks that it is not in yet: also when a wakeport was killed in between. */
   async #connect(
-    container: Pick<Listed, "id" | "name">,
+    container: Pick<ListedCreation, "id" | "name">,
     present: readonly string[],
     { networks }: Creation,
     signal: AbortSignal,

@@ -1,5 +1,5 @@
 import type { Engine } from "../docker/engine.ts";
-import { isSealed, type Listed } from "../docker/on-demand.ts";
+import { isSealed, type ListedCreation } from "../docker/on-demand.ts";
 import { TargetError } from "../errors.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import type { Owner } from "./owner.ts";
@@ -23,7 +23,7 @@ export class Creations {
   }
 
   /** Lists them, newest first, including stopped ones. @throws TargetError */
-  async find(signal: AbortSignal): Promise<readonly Listed[]> {
+  async find(signal: AbortSignal): Promise<readonly ListedCreation[]> {
     const { engine, owner } = this.#options;
     const labelled = await engine.findCreated(await owner.name(signal), signal);
     const images = await Promise.all(
@@ -41,7 +41,7 @@ export class Creations {
   }
 
   /** Returns undefined for a container that was removed meanwhile. */
-  async #imageOf({ id }: Listed, signal: AbortSignal): Promise<string | undefined> {
+  async #imageOf({ id }: ListedCreation, signal: AbortSignal): Promise<string | undefined> {
     try {
       return (await this.#options.engine.inspect(id, signal)).image;
     } catch (error) {
@@ -50,7 +50,7 @@ export class Creations {
     }
   }
 
-  #report({ id, name, service }: Listed): void {
+  #report({ id, name, service }: ListedCreation): void {
     if (this.#reported.has(id)) return;
     this.#reported.add(id);
     const message =

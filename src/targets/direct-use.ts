@@ -9,12 +9,12 @@ import { connectionsFromOutside } from "../net/direct-connections.ts";
 import { readSocketRows } from "../net/proc-net.ts";
 
 /** A health check is an exec session. If it runs longer than this, it counts as use until the next check. */
-const LONGEST_HEALTH_CHECK_MS = 5_000;
+const MAX_HEALTH_CHECK_MS = 5_000;
 const LOOK_EVERY_MS = 250;
 
 export class DirectUse {
   readonly #engine: Engine;
-  #last: { readonly life: string; readonly traffic: Traffic } | undefined;
+  #last: { readonly incarnation: string; readonly traffic: Traffic } | undefined;
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -40,7 +40,7 @@ export class DirectUse {
   /** Number of exec sessions that last longer than a health check. */
   async #sessions(facts: ContainerFacts, signal: AbortSignal): Promise<number> {
     let ids = facts.execIds;
-    const longestMs = Math.min(facts.healthTimeoutMs ?? 0, LONGEST_HEALTH_CHECK_MS);
+    const longestMs = Math.min(facts.healthTimeoutMs ?? 0, MAX_HEALTH_CHECK_MS);
     for (let waitedMs = 0; ids.length > 0 && waitedMs < longestMs; waitedMs += LOOK_EVERY_MS) {
       await delay(LOOK_EVERY_MS, signal);
       const now = await this.#engine.inspect(facts, signal);
@@ -51,11 +51,11 @@ export class DirectUse {
 
   /** Bytes exchanged since the last call in this life of the container; 0 if unknown. */
   async #exchanged(facts: ContainerFacts, signal: AbortSignal): Promise<number> {
-    const life = `${facts.id} ${facts.startedAt}`;
+    const incarnation = `${facts.id} ${facts.startedAt}`;
     const last = this.#last;
     const traffic = await this.#engine.traffic(facts, signal).catch(undefinedIfRefused);
-    this.#last = traffic && { life, traffic };
-    return traffic === undefined || last?.life !== life ? 0 : exchangedBytes(last.traffic, traffic);
+    this.#last = traffic && { incarnation, traffic };
+    return traffic === undefined || last?.incarnation !== incarnation ? 0 : exchangedBytes(last.traffic, traffic);
   }
 }
 

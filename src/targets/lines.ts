@@ -1,7 +1,7 @@
 /** Shown part of a line, in characters. */
-const LONGEST_SHOWN = 4_096;
+const MAX_SHOWN = 4_096;
 /** Part of a line that a readiness pattern can match, in characters. It bounds the memory for output without newlines. */
-export const LONGEST_MATCHED: number = 1_024 * 1_024;
+export const MAX_MATCHED: number = 1_024 * 1_024;
 /** Pause after which an unfinished line, such as a prompt, is passed on. */
 const REST_MS = 300;
 const CUT = " […]";
@@ -25,7 +25,7 @@ export class LineReader {
   #isOverlong = false;
   #rest: NodeJS.Timeout | undefined;
 
-  constructor(onLine: (line: string) => void, { longest = LONGEST_SHOWN, onUnfinished }: LineReaderOptions = {}) {
+  constructor(onLine: (line: string) => void, { longest = MAX_SHOWN, onUnfinished }: LineReaderOptions = {}) {
     this.#onLine = onLine;
     this.#longest = longest;
     this.#onUnfinished = onUnfinished;
@@ -65,7 +65,7 @@ export class LineReader {
 
 /** The part of a line that is shown. */
 export function shortened(line: string): string {
-  return line.length > LONGEST_SHOWN + CUT.length ? line.slice(0, LONGEST_SHOWN) + CUT : line;
+  return line.length > MAX_SHOWN + CUT.length ? line.slice(0, MAX_SHOWN) + CUT : line;
 }
 
 /** Passes lines on, bounded in number, and tells how many it left out. */

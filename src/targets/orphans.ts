@@ -2,7 +2,7 @@
 
 import type { Engine } from "../docker/engine.ts";
 import type { EngineEvents } from "../docker/events.ts";
-import type { Listed } from "../docker/on-demand.ts";
+import type { ListedCreation } from "../docker/on-demand.ts";
 import { KeptError, messageOf, sentenceOf, TargetError } from "../errors.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { ownGraceMs } from "./container.ts";
@@ -54,7 +54,7 @@ export class Orphans {
     await Promise.all(orphans.map((orphan) => this.#remove(orphan, signal).catch((error) => this.#failed(error))));
   }
 
-  async #remove(orphan: Listed, signal: AbortSignal): Promise<void> {
+  async #remove(orphan: ListedCreation, signal: AbortSignal): Promise<void> {
     const { engine, guard, observer } = this.#options;
     if (!orphan.isDown) {
       const facts = await engine.inspect(orphan.id, signal);

@@ -4,14 +4,14 @@
  */
 
 import type { Exit } from "../activation/errors.ts";
-import type { Sight, SleepAction, Target, UseMoment } from "../activation/target.ts";
+import type { SleepAction, Target, TargetStatus, UseMoment } from "../activation/target.ts";
 import { abortable } from "../async/abortable.ts";
 import { TargetError } from "../errors.ts";
 import { closeGracefully } from "../net/close.ts";
 import { dial } from "../net/dial.ts";
 import { directConnections } from "../net/direct-connections.ts";
 import { readSocketRows } from "../net/proc-net.ts";
-import { LineLimit, LineReader, LONGEST_MATCHED, shortened } from "./lines.ts";
+import { LineLimit, LineReader, MAX_MATCHED, shortened } from "./lines.ts";
 import { Output } from "./output.ts";
 import { PrivateListener } from "./private-listener.ts";
 import { endGroup, signalGroup, socketsOf } from "./process-group.ts";
@@ -71,13 +71,13 @@ export class ProcessTarget implements Target {
     this.graceMs = options.graceMs;
   }
 
-  async look(): Promise<Sight> {
-    const life = this.#life;
-    if (life === undefined) return { up: false };
-    if (life.exit !== undefined) return { up: false, exit: life.exit };
-    const { listener, id } = life;
+  async inspect(): Promise<TargetStatus> {
+    const incarnation = this.#life;
+    if (incarnation === undefined) return { up: false };
+    if (incarnation.exit !== undefined) return { up: false, exit: incarnation.exit };
+    const { listener, id } = incarnation;
     const handed = listener !== undefined && { port: listener.port, isUntried: true };
-    return { up: true, address: this.#options.listen.host, ...handed, life: id };
+    return { up: true, address: this.#options.listen.host, ...handed, incarnation: id };
   }
 
   /** The port that it says it listens on; undefined where it is told. */
@@ -104,11 +104,11 @@ export class ProcessTarget implements Target {
     _signal?: AbortSignal,
     { isHeld = false }: UseMoment = {},
   ): Promise<readonly string[]> {
-    const life = this.#life;
-    if (isHeld || trafficBytes === undefined || life === undefined || life.exit !== undefined) return [];
+    const incarnation = this.#life;
+    if (isHeld || trafficBytes === undefined || incarnation === undefined || incarnation.exit !== undefined) return [];
     const rows = await Promise.all([readSocketRows("tcp"), readSocketRows("tcp6")]);
-    const port = life.listener?.port ?? this.port;
-    return [...directConnections(rows.flat(), socketsOf(life.pid), port)].map(([at, count]) => {
+    const port = incarnation.listener?.port ?? this.port;
+    return [...directConnections(rows.flat(), socketsOf(incarnation.pid), port)].map(([at, count]) => {
       return `${count} direct ${count === 1 ? "connection" : "connections"} to port ${at}`;
     });
   }
@@ -116,28 +116,28 @@ export class ProcessTarget implements Target {
   async sleep(action: SleepAction, signal: AbortSignal): Promise<void> {
     if (action === "pause") throw new TargetError("invalid", `${this.name}: a process cannot be paused`);
     const graceMs = action === "kill" ? 0 : this.graceMs;
-    const life = this.#life;
-    if (life === undefined || (life.exit !== undefined && !life.isStopping)) return;
-    life.isStopping = true;
-    await life.succession;
-    const isGone = await endGroup(life.pid, { graceMs, isReaped: () => life.exit !== undefined, signal });
-    if (!isGone && life.exit === undefined) {
-      throw new TargetError("failed", `${this.name} (pid ${life.pid}) survived SIGKILL`);
+    const incarnation = this.#life;
+    if (incarnation === undefined || (incarnation.exit !== undefined && !incarnation.isStopping)) return;
+    incarnation.isStopping = true;
+    await incarnation.succession;
+    const isGone = await endGroup(incarnation.pid, { graceMs, isReaped: () => incarnation.exit !== undefined, signal });
+    if (!isGone && incarnation.exit === undefined) {
+      throw new TargetError("failed", `${this.name} (pid ${incarnation.pid}) survived SIGKILL`);
     }
-    life.watch[Symbol.dispose]();
-    if (this.#life === life) this.#life = undefined;
+    incarnation.watch[Symbol.dispose]();
+    if (this.#life === incarnation) this.#life = undefined;
   }
 
   async lastLines(signal: AbortSignal, most: number = LAST_LINES): Promise<readonly string[]> {
     // The exit is known before the last output is read. Whoever took our pipe elsewhere may hold it open: not for ever.
     const output = this.#output;
     if (output === undefined) return [];
-    if (!(await this.look()).up) await abortable(output.ended, signal).catch(() => {});
+    if (!(await this.inspect()).up) await abortable(output.ended, signal).catch(() => {});
     return output.last(most).map(shortened);
   }
 
-  async follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
-    if (this.#life?.id !== life) return;
+  async follow(incarnation: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+    if (this.#life?.id !== incarnation) return;
     await this.#output?.follow(onLine, signal);
   }
 
@@ -148,9 +148,10 @@ export class ProcessTarget implements Target {
 
   /** Ends the whole group at once, without waiting: for a program that is itself about to end. */
   kill(): void {
-    const life = this.#life;
+    const incarnation = this.#life;
     // Of a life that is over the number may be somebody else's by now.
-    if (life !== undefined && (life.exit === undefined || life.isStopping)) signalGroup(life.pid, "SIGKILL");
+    if (incarnation !== undefined && (incarnation.exit === undefined || incarnation.isStopping))
+      signalGroup(incarnation.pid, "SIGKILL");
   }
 
   async #begin(): Promise<void> {
@@ -159,7 +160,7 @@ export class ProcessTarget implements Target {
     const listener = listenerName === undefined ? undefined : opened.use(await PrivateListener.open(listen));
     const { child, pid, watch } = await this.#spawn(listener);
     opened.move();
-    const life: Life = {
+    const incarnation: Life = {
       id: String(pid),
       pid,
       watch,
@@ -169,9 +170,9 @@ export class ProcessTarget implements Target {
       isStopping: false,
       awaited: new Set(),
     };
-    this.#life = life;
-    this.#output = life.output;
-    this.#follow(life, child);
+    this.#life = incarnation;
+    this.#output = incarnation.output;
+    this.#follow(incarnation, child);
   }
 
   async #spawn(listener: PrivateListener | undefined): Promise<Child & Pick<Life, "watch">> {
@@ -180,14 +181,14 @@ export class ProcessTarget implements Target {
     return { child, pid, watch: watchdog.watch(pid, this.graceMs) };
   }
 
-  #follow(life: Life, child: Child["child"]): void {
-    life.printing += 1;
+  #follow(incarnation: Life, child: Child["child"]): void {
+    incarnation.printing += 1;
     child.once("close", () => {
-      life.printing -= 1;
-      if (life.printing === 0 && life.exit !== undefined) life.output.end();
+      incarnation.printing -= 1;
+      if (incarnation.printing === 0 && incarnation.exit !== undefined) incarnation.output.end();
     });
-    for (const stream of [child.stdout, child.stderr]) this.#read(stream, life.output);
-    child.once("exit", (code, killedBy) => this.#exited(life, code, killedBy));
+    for (const stream of [child.stdout, child.stderr]) this.#read(stream, incarnation.output);
+    child.once("exit", (code, killedBy) => this.#exited(incarnation, code, killedBy));
   }
 
   #read(stream: NodeJS.ReadableStream | null, output: Output): void {
@@ -198,7 +199,7 @@ export class ProcessTarget implements Target {
       limit.push(shortened(line));
     };
     const onUnfinished = (line: string): void => output.pause(stream, line);
-    const reader = new LineReader(onLine, { longest: LONGEST_MATCHED, onUnfinished });
+    const reader = new LineReader(onLine, { longest: MAX_MATCHED, onUnfinished });
     stream.on("data", (chunk: Buffer) => reader.push(chunk));
     stream.on("end", () => {
       reader.end();
@@ -207,31 +208,31 @@ export class ProcessTarget implements Target {
     stream.on("error", () => {});
   }
 
-  #exited(life: Life, code: number | null, killedBy: string | null): void {
+  #exited(incarnation: Life, code: number | null, killedBy: string | null): void {
     const exit = { ...(code !== null && { code }), ...(killedBy !== null && { signal: killedBy }) };
     // What a crashed process leaves behind would hold its port. In a stop, the rest of the group has its grace.
-    if (!life.isStopping) signalGroup(life.pid, "SIGKILL");
-    const waiting = life.listener?.waiting ?? new Set();
-    if (code === 0 && !life.isStopping && isWorthSuccessor(life, waiting)) {
-      life.awaited = waiting;
-      life.succession = this.#succeed(life).catch(() => this.#over(life, exit));
-    } else this.#over(life, exit);
+    if (!incarnation.isStopping) signalGroup(incarnation.pid, "SIGKILL");
+    const waiting = incarnation.listener?.waiting ?? new Set();
+    if (code === 0 && !incarnation.isStopping && isWorthSuccessor(incarnation, waiting)) {
+      incarnation.awaited = waiting;
+      incarnation.succession = this.#succeed(incarnation).catch(() => this.#over(incarnation, exit));
+    } else this.#over(incarnation, exit);
   }
 
   /** Starts another process with the same listener, for the clients in its backlog. */
-  async #succeed(life: Life): Promise<void> {
-    life.watch[Symbol.dispose]();
-    const { child, pid, watch } = await this.#spawn(life.listener);
-    life.pid = pid;
-    life.watch = watch;
-    this.#follow(life, child);
+  async #succeed(incarnation: Life): Promise<void> {
+    incarnation.watch[Symbol.dispose]();
+    const { child, pid, watch } = await this.#spawn(incarnation.listener);
+    incarnation.pid = pid;
+    incarnation.watch = watch;
+    this.#follow(incarnation, child);
   }
 
-  #over(life: Life, exit: Exit): void {
+  #over(incarnation: Life, exit: Exit): void {
     // In the same turn in which the backlog was empty: later clients are refused and try the next life.
-    life.listener?.[Symbol.dispose]();
-    if (!life.isStopping) life.watch[Symbol.dispose]();
-    life.exit = exit;
+    incarnation.listener?.[Symbol.dispose]();
+    if (!incarnation.isStopping) incarnation.watch[Symbol.dispose]();
+    incarnation.exit = exit;
     for (const onChange of this.#watchers) onChange();
   }
 

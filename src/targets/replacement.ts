@@ -10,7 +10,7 @@ const harmless: ReadonlySet<string> = new Set(["1", "10", "12", "18", "28"]);
  * Follows who ends a container: we, or somebody else. Somebody who stops, renames or removes it may be about to replace
  * it (`docker compose up --force-recreate`), and must not be disturbed by a start of the old one meanwhile.
  */
-export class Succession {
+export class ReplacementWatch {
   /** The container that we put away; its end is ours until somebody starts it again. */
   #ours: string | undefined;
   /** The container that somebody else is ending, or has ended. */
@@ -19,7 +19,7 @@ export class Succession {
   #settledAt = 0;
 
   /** We are about to put this container away. */
-  weEnd(id: string): void {
+  expectOwnStop(id: string): void {
     this.#ours = id;
   }
 
@@ -30,12 +30,12 @@ export class Succession {
         if (id !== this.#ours && !harmless.has(attributes["signal"] ?? "")) this.#theirs = id;
         return;
       case "die":
-        if (id === this.#theirs) this.isGone(id);
+        if (id === this.#theirs) this.removed(id);
         return;
       case "rename":
       case "destroy":
         // One that we put away may be replaced by somebody all the same.
-        return this.isGone(id);
+        return this.removed(id);
       case "start":
         if (id === this.#ours) this.#ours = undefined;
         this.#theirs = undefined;
@@ -45,7 +45,7 @@ export class Succession {
   }
 
   /** Somebody took this container away, or it is not to be found any more. */
-  isGone(id: string): void {
+  removed(id: string): void {
     this.#gone = id;
     this.#settledAt = performance.now() + SETTLE_MS;
   }
@@ -56,7 +56,7 @@ export class Succession {
   }
 
   /** Whether somebody else asked for the end of this container. */
-  isTheirs(id: string): boolean {
+  stoppedByOthers(id: string): boolean {
     return this.#theirs === id;
   }
 

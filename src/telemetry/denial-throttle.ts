@@ -3,33 +3,33 @@ import type { UnroutedReason } from "../proxy/routing/unrouted.ts";
 import type { Observer } from "./observer.ts";
 
 /** Refusals of a place and reason that the log tells one by one, within `WINDOW_MS`. */
-const MOST_TOLD = 5;
+const MAX_REPORTED = 5;
 const WINDOW_MS = 10_000;
 
 /** Refusals that were not told one by one. */
-export interface DenialSummary extends Untold {
+export interface DenialSummary extends Unreported {
   readonly service: string;
   readonly reason: DenialReason;
 }
 
 /** The same of clients that were led to no service. */
-export interface UnroutedSummary extends Untold {
-  readonly front: string;
+export interface UnroutedSummary extends Unreported {
+  readonly listener: string;
   readonly reason: UnroutedReason;
 }
 
-interface Untold {
+interface Unreported {
   readonly count: number;
   /** In how long a time, in milliseconds. */
   readonly overMs: number;
 }
 
-export interface DenialDigestOptions<Reason> {
+export interface DenialThrottleOptions<Reason> {
   /** How many of a place and reason are told one by one, within `windowMs` milliseconds. */
   readonly most: number;
   readonly windowMs: number;
   /** Told once for each window in which there were more. */
-  readonly onSummary: (where: string, reason: Reason, untold: Untold) => void;
+  readonly onSummary: (where: string, reason: Reason, untold: Unreported) => void;
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number;
 }
@@ -45,11 +45,11 @@ interface Window {
  * Keeps refusals from filling the disk: the first few of a place (a service, a front) and reason are told, the rest in
  * one number.
  */
-export class DenialDigest<Reason extends string> {
-  readonly #options: DenialDigestOptions<Reason>;
+export class DenialThrottle<Reason extends string> {
+  readonly #options: DenialThrottleOptions<Reason>;
   readonly #windows = new Map<string, Map<Reason, Window>>();
 
-  constructor(options: DenialDigestOptions<Reason>) {
+  constructor(options: DenialThrottleOptions<Reason>) {
     this.#options = options;
   }
 
@@ -90,20 +90,20 @@ export class DenialDigest<Reason extends string> {
 }
 
 /** An observer that passes on what it is told, but of many refusals only the first few and how many more there were. */
-export class QuietDenials implements Disposable {
+export class ThrottledDenials implements Disposable {
   readonly observer: Observer;
-  readonly #denied: DenialDigest<DenialReason>;
-  readonly #unrouted: DenialDigest<UnroutedReason>;
+  readonly #denied: DenialThrottle<DenialReason>;
+  readonly #unrouted: DenialThrottle<UnroutedReason>;
 
   constructor(to: Observer) {
-    const bounds = { most: MOST_TOLD, windowMs: WINDOW_MS, now: () => performance.now() };
-    this.#denied = new DenialDigest({
+    const bounds = { most: MAX_REPORTED, windowMs: WINDOW_MS, now: () => performance.now() };
+    this.#denied = new DenialThrottle({
       ...bounds,
       onSummary: (service, reason, untold) => to.denials({ service, reason, ...untold }),
     });
-    this.#unrouted = new DenialDigest({
+    this.#unrouted = new DenialThrottle({
       ...bounds,
-      onSummary: (front, reason, untold) => to.moreUnrouted({ front, reason, ...untold }),
+      onSummary: (listener, reason, untold) => to.moreUnrouted({ listener, reason, ...untold }),
     });
     this.observer = {
       ...to,
@@ -112,7 +112,7 @@ export class QuietDenials implements Disposable {
         if (reason === undefined || this.#denied.note(service, reason)) to.connection(report);
       },
       unrouted: (report) => {
-        if (this.#unrouted.note(report.front, report.error.reason)) to.unrouted(report);
+        if (this.#unrouted.note(report.listener, report.error.reason)) to.unrouted(report);
       },
     };
   }

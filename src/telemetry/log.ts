@@ -54,7 +54,7 @@ export function isJson(options: Pick<LogOptions, "format" | "isTerminal">): bool
 }
 
 /** What may wait for a reader of the log that does not keep up, in bytes; lines beyond it are dropped. */
-const LONGEST_BACKLOG = 1024 * 1024;
+const MAX_BACKLOG = 1024 * 1024;
 const CLOSE_MS = 1_000;
 const STDOUT = 1;
 
@@ -66,7 +66,7 @@ export function openLog(options: LogOptions): OpenLog {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  const output = pino.destination({ dest: standardOutput(), sync: false, maxLength: LONGEST_BACKLOG });
+  const output = pino.destination({ dest: standardOutput(), sync: false, maxLength: MAX_BACKLOG });
   output.on("error", () => {});
   // pino calls this when the process ends. It never returns when the reader is gone; we wait in `close` instead.
   output.flushSync = () => {};
@@ -137,8 +137,15 @@ export function logObserver(log: Log): Observer {
       log.info({ event: "target.kept_awake", target, services, uses }, words);
     },
     stopFailed: (report) => logStopFailure(log, report),
-    connectionOpened: ({ service, id, client, front, pid }) => {
-      const facts = { event: "connection.opened", service, conn: id, client, front, ...(pid !== undefined && { pid }) };
+    connectionOpened: ({ service, id, client, listener, pid }) => {
+      const facts = {
+        event: "connection.opened",
+        service,
+        conn: id,
+        client,
+        listener,
+        ...(pid !== undefined && { pid }),
+      };
       log.debug(facts, `${service}: ${client} is being served`);
     },
     connection: (report) => logConnection(log, report),
@@ -147,9 +154,9 @@ export function logObserver(log: Log): Observer {
       log.info(facts, `${service}: ${count} more refused within ${seconds(overMs)} (${reason})`);
     },
     unrouted: (report) => logUnrouted(log, report),
-    moreUnrouted: ({ front, reason, count, overMs }) => {
-      const facts = { event: "client.more_unrouted", front, reason, count, over_ms: round(overMs) };
-      log[unroutedLevel(reason)](facts, `${front}: ${count} more led nowhere within ${seconds(overMs)} (${reason})`);
+    moreUnrouted: ({ listener, reason, count, overMs }) => {
+      const facts = { event: "client.more_unrouted", listener, reason, count, over_ms: round(overMs) };
+      log[unroutedLevel(reason)](facts, `${listener}: ${count} more led nowhere within ${seconds(overMs)} (${reason})`);
     },
     banned: ({ service, source, until }) => {
       const end = new Date(until).toISOString();
@@ -310,14 +317,14 @@ function logSleep(log: Log, report: SleepReport): void {
 const failures: ReadonlySet<ConnectionOutcome> = new Set(["start_failed", "start_timeout", "dial_failed"]);
 
 function logConnection(log: Log, report: ConnectionReport): void {
-  const { service, id, client, front, outcome, start, waitMs, durationMs, bytesIn, bytesOut, end, error } = report;
+  const { service, id, client, listener, outcome, start, waitMs, durationMs, bytesIn, bytesOut, end, error } = report;
   const { pid, exit, reason } = report;
   const facts = {
     event: "connection.closed",
     service,
     conn: id,
     client,
-    front,
+    listener,
     outcome,
     start,
     duration_ms: round(durationMs),
@@ -343,11 +350,11 @@ function logConnection(log: Log, report: ConnectionReport): void {
   else log.info(facts, sentence);
 }
 
-function logUnrouted(log: Log, { front, client, error, durationMs, name, said }: UnroutedReport): void {
+function logUnrouted(log: Log, { listener, client, error, durationMs, name, said }: UnroutedReport): void {
   const { reason, message } = error;
   const facts = {
     event: "client.unrouted",
-    front,
+    listener,
     client,
     reason,
     duration_ms: round(durationMs),
@@ -355,17 +362,17 @@ function logUnrouted(log: Log, { front, client, error, durationMs, name, said }:
     ...(said !== undefined && { said }),
     error: message,
   };
-  const words = `${front}: ${client} was led nowhere (${reason}): ${message}${said === undefined ? "" : `: "${said}"`}`;
+  const words = `${listener}: ${client} was led nowhere (${reason}): ${message}${said === undefined ? "" : `: "${said}"`}`;
   log[unroutedLevel(reason, said === undefined)](facts, words);
 }
 
 /** Who looks whether a port is open comes and goes without a word, and browsers connect ahead of what they ask. */
 function unroutedLevel(reason: UnroutedReason, isWordless = false): "debug" | "info" {
-  return reason === "gone" || (reason === "too_late" && isWordless) ? "debug" : "info";
+  return reason === "client_gone" || (reason === "timeout" && isWordless) ? "debug" : "info";
 }
 
-function logUserId(log: Log, { service, id, client, front, answer, trouble }: UserIdReport): void {
-  const facts = { event: "connection.user_id", service, conn: id, client, front };
+function logUserId(log: Log, { service, id, client, listener, answer, trouble }: UserIdReport): void {
+  const facts = { event: "connection.user_id", service, conn: id, client, listener };
   if (answer === undefined) {
     log.debug({ ...facts, error: trouble }, `${service}: who ${client} is was not told: ${trouble}`);
     return;

@@ -78,7 +78,7 @@ export class Metrics {
     "reason",
   ]);
   readonly #unrouted = this.#counter("unrouted_total", "Clients that were led to no service, by why", [
-    "front",
+    "listener",
     "reason",
   ]);
   readonly #waits = this.#histogram(
@@ -164,8 +164,8 @@ export class Metrics {
   }
 
   /** Makes the series of a front exist at which clients have to say for whom they come. */
-  addFront(front: string): void {
-    for (const reason of unroutedReasons) this.#unrouted.inc({ front, reason }, 0);
+  addListener(listener: string): void {
+    for (const reason of unroutedReasons) this.#unrouted.inc({ listener, reason }, 0);
   }
 
   /** Makes the series of the engine exist; only where there is one to talk to. */
@@ -182,7 +182,7 @@ export class Metrics {
         const isServed = outcome === "relayed" || outcome === "served";
         if (isServed && end !== "probe") this.#durations.observe({ service }, durationMs / 1000);
       },
-      unrouted: ({ front, error }) => this.#unrouted.inc({ front, reason: error.reason }),
+      unrouted: ({ listener, error }) => this.#unrouted.inc({ listener, reason: error.reason }),
       activation: ({ services, outcome, durationMs, startMs }) => {
         for (const service of services) {
           this.#activations.inc({ service, outcome });

@@ -85,7 +85,7 @@ export interface ConnectionFacts {
   readonly service: string;
   readonly id: number;
   readonly client: string;
-  readonly front: string;
+  readonly listener: string;
   /** Of the process that serves this client alone. */
   readonly pid?: number;
 }
@@ -112,7 +112,7 @@ export interface ConnectionReport extends ConnectionFacts {
 /** A client that was led to no service. */
 export interface UnroutedReport {
   /** As it is configured. */
-  readonly front: string;
+  readonly listener: string;
   readonly client: string;
   readonly error: UnroutedError;
   readonly durationMs: number;

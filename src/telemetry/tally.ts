@@ -4,14 +4,14 @@ import { type Observer, observer } from "./observer.ts";
 export type Counts = Readonly<Record<string, number>>;
 
 /** How the connections of one service ended, since the start. */
-export interface Tallied {
+export interface OutcomeCounts {
   readonly outcomes: Counts;
   /** Of those that were turned away: why. */
   readonly denials: Counts;
 }
 
 /** Counts how the connections of each service end, for whoever asks what has happened so far. */
-export class Tally {
+export class OutcomeCounter {
   readonly observer: Observer;
   readonly #services = new Map<
     string,
@@ -28,7 +28,7 @@ export class Tally {
     });
   }
 
-  of(service: string): Tallied {
+  of(service: string): OutcomeCounts {
     const { outcomes, denials } = this.#of(service);
     return { outcomes: Object.fromEntries(outcomes), denials: Object.fromEntries(denials) };
   }

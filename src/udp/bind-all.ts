@@ -1,11 +1,11 @@
 import { bindErrorOf } from "../errors.ts";
-import type { Front } from "../proxy/listen/listener.ts";
-import type { Trial } from "../proxy/listen/listener-pool.ts";
-import { UdpFront } from "./listener.ts";
+import type { ListenAddress } from "../proxy/listen/listener.ts";
+import type { PendingBind } from "../proxy/listen/listener-pool.ts";
+import { UdpListenerSocket } from "./listener.ts";
 
 /** Fronts for datagrams that are bound on trial: they are let go of again unless they are kept. */
-export interface UdpTrial extends Trial {
-  readonly fronts: readonly UdpFront[];
+export interface UdpPendingBind extends PendingBind {
+  readonly listeners: readonly UdpListenerSocket[];
 }
 
 /**
@@ -13,15 +13,15 @@ export interface UdpTrial extends Trial {
  *
  * @throws BindError with a line for each that cannot be bound
  */
-export async function bindOnTrial(
-  wanted: readonly { readonly service: string; readonly front: Front }[],
-): Promise<UdpTrial> {
+export async function bindAll(
+  wanted: readonly { readonly service: string; readonly listener: ListenAddress }[],
+): Promise<UdpPendingBind> {
   const nowhere = { onDatagram: () => {}, onUnsent: () => {} };
-  const fronts = wanted.map((one) => new UdpFront({ ...one, ...nowhere }));
+  const listeners = wanted.map((one) => new UdpListenerSocket({ ...one, ...nowhere }));
   const release = (): void => {
-    for (const front of fronts) front.close();
+    for (const listener of listeners) listener.close();
   };
-  const opened = await Promise.allSettled(fronts.map((front) => front.open()));
+  const opened = await Promise.allSettled(listeners.map((listener) => listener.open()));
   const failure = bindErrorOf(opened);
   if (failure !== undefined) {
     release();
@@ -29,8 +29,8 @@ export async function bindOnTrial(
   }
   let isKept = false;
   return {
-    fronts,
-    keep: () => {
+    listeners,
+    commit: () => {
       isKept = true;
     },
     [Symbol.dispose]: () => {

@@ -2,7 +2,7 @@
 const OVERHEAD_BYTES = 256;
 
 /** The datagrams of one client that wait for the target, in the order in which they came; bounded in bytes. */
-export class Held {
+export class DatagramBuffer {
   readonly #limit: number;
   #queue: Buffer[] = [];
   #bytes = 0;

@@ -1,10 +1,10 @@
 import { isIP } from "node:net";
 import { delay, Gate } from "../async/async.ts";
-import type { Verdict } from "./upstream.ts";
+import type { SendResult } from "./upstream.ts";
 
 /** On this machine's own loopback, between two knocks: a twentieth of what has passed, as probes have it. */
-const SHORTEST_MS = 5;
-const LONGEST_MS = 250;
+const MIN_DELAY_MS = 5;
+const MAX_DELAY_MS = 250;
 
 /**
  * Elsewhere, a container's network among it, Linux tells one sender of refusals six times in a row and then once a
@@ -20,13 +20,13 @@ const REFUSAL_MS = 1_100;
  * about to open its port, and what comes before that is refused and lost. So the first datagram knocks alone, again and
  * again until it is not refused, and all others wait behind it.
  */
-export class Knocker {
+export class FirstDatagram {
   readonly #line = new Gate(1);
-  readonly #budget: RefusalBudget;
+  readonly #budget: IcmpBudget;
   #isOpen = false;
 
   /** @param budget of refusals that the target's machine has for us; one for all ports of the target */
-  constructor(budget: RefusalBudget) {
+  constructor(budget: IcmpBudget) {
     this.#budget = budget;
   }
 
@@ -35,7 +35,7 @@ export class Knocker {
   }
 
   /** From now on one must knock again. */
-  forget(): void {
+  reset(): void {
     this.#isOpen = false;
   }
 
@@ -46,23 +46,23 @@ export class Knocker {
    * @returns what the own knock met; undefined when another one found it open
    * @throws the reason of `signal`; then the next in line knocks
    */
-  async pass(
+  async waitUntilAccepted(
     host: string,
-    knock: (signal: AbortSignal) => Promise<Verdict>,
+    send: (signal: AbortSignal) => Promise<SendResult>,
     signal: AbortSignal,
-  ): Promise<Verdict | undefined> {
+  ): Promise<SendResult | undefined> {
     if (this.#isOpen) return undefined;
     using _place = await this.#line.enter(signal);
     const isNear = isLoopback(host);
     const began = performance.now();
     for (let pauseMs = FIRST_PAUSE_MS; !this.#isOpen; pauseMs = Math.min(2 * pauseMs, REFUSAL_MS)) {
       if (!isNear) await this.#budget.take(signal);
-      const verdict = await knock(signal);
-      if (verdict !== "refused") {
+      const result = await send(signal);
+      if (result !== "refused") {
         this.#isOpen = true;
-        return verdict;
+        return result;
       }
-      const nearMs = Math.max(SHORTEST_MS, Math.min((performance.now() - began) / 20, LONGEST_MS));
+      const nearMs = Math.max(MIN_DELAY_MS, Math.min((performance.now() - began) / 20, MAX_DELAY_MS));
       await delay(isNear ? nearMs : pauseMs, signal);
     }
     return undefined;
@@ -70,7 +70,7 @@ export class Knocker {
 }
 
 /** How many knocks would be answered with a refusal, as the kernel at the other end counts. */
-export class RefusalBudget {
+export class IcmpBudget {
   #tokens = REFUSALS;
   #at = performance.now();
 

@@ -1,26 +1,26 @@
 import type { UdpPolicy } from "../config/config.ts";
 import type { Meter } from "../net/relay.ts";
-import { type LimitError, ranks, type Slot, Slots } from "../proxy/admission/slots.ts";
+import { ranks, type Slot, type SlotError, Slots } from "../proxy/admission/slots.ts";
 import { type DatagramCount, type DropReason, noDatagrams } from "./datagrams.ts";
-import { Knocker, RefusalBudget } from "./first-datagram.ts";
-import { Flow, type Passage, type Visit } from "./flow.ts";
+import { FirstDatagram, IcmpBudget } from "./first-datagram.ts";
+import { Flow, type FlowOwner, type TargetPort } from "./flow.ts";
 import type { Sender } from "./listener.ts";
-import { Pace } from "./pacer.ts";
+import { Pacer } from "./pacer.ts";
 
 /** How long the datagrams of a client are dropped that could not be served. */
 const LINGER_MS = 1_000;
 
-export interface FlowsOptions {
+export interface FlowTableOptions {
   readonly limits: UdpPolicy;
   /** Decides about a client that has no flow yet. @returns undefined to turn it away, without a word */
-  readonly admit: (client: Sender, way: Way) => Visit | undefined;
+  readonly admit: (client: Sender, way: ListenerBinding) => FlowOwner | undefined;
   /** The holder that the flows of a client count for. */
   readonly sourceOf: (client: Sender) => string;
   readonly meter: Meter;
 }
 
 /** From a front to a port of the target. */
-export interface Way {
+export interface ListenerBinding {
   /** The front, for people. */
   readonly name: string;
   readonly targetPort: number;
@@ -31,24 +31,24 @@ export interface Way {
 
 interface Entry {
   readonly flow: Flow;
-  readonly way: Way;
+  readonly way: ListenerBinding;
   readonly slot: Slot;
   readonly running: Promise<void>;
 }
 
 /** The flows of one service: which datagram belongs to which, and how many there may be. */
-export class Flows {
+export class FlowTable {
   readonly count: DatagramCount = noDatagrams();
-  readonly #options: FlowsOptions;
+  readonly #options: FlowTableOptions;
   /** By front and client. */
   readonly #entries = new Map<string, Entry>();
   readonly #slots: Slots;
-  readonly #passages = new Map<number, Passage>();
-  readonly #budget = new RefusalBudget();
-  readonly #draining = new Set<Way>();
+  readonly #targetPorts = new Map<number, TargetPort>();
+  readonly #budget = new IcmpBudget();
+  readonly #draining = new Set<ListenerBinding>();
   readonly #lingering = new Set<NodeJS.Timeout>();
 
-  constructor(options: FlowsOptions) {
+  constructor(options: FlowTableOptions) {
     this.#options = options;
     this.#slots = new Slots({ limit: options.limits.flows, what: "flows" });
   }
@@ -59,7 +59,7 @@ export class Flows {
   }
 
   /** A client sent a datagram to a front. */
-  receive(way: Way, datagram: Buffer, client: Sender): void {
+  receive(way: ListenerBinding, datagram: Buffer, client: Sender): void {
     this.count.in += 1;
     const key = `${way.name} ${client.address} ${client.port}`;
     const flow = this.#entries.get(key)?.flow ?? this.#begin(key, way, client);
@@ -72,7 +72,7 @@ export class Flows {
   }
 
   /** Admits nobody from this front any more; resolves when the flows that there are have ended. */
-  async drain(way: Way): Promise<void> {
+  async drain(way: ListenerBinding): Promise<void> {
     this.#draining.add(way);
     const entries = [...this.#entries.values()].filter((entry) => entry.way === way);
     for (const { flow } of entries) flow.drain();
@@ -89,18 +89,18 @@ export class Flows {
     this.#entries.clear();
   }
 
-  #begin(key: string, way: Way, client: Sender): Flow | undefined {
+  #begin(key: string, way: ListenerBinding, client: Sender): Flow | undefined {
     const { limits, admit, sourceOf, meter } = this.#options;
     if (this.#draining.has(way)) return this.#refuse("closing");
     // Chosen before admission, which uses a token of a rate; taken after it, so that a denied client evicts no other.
     const takeSlot = this.#slots.prepare({ service: "", source: sourceOf(client) });
     if (takeSlot === undefined) return this.#refuse("flows");
-    const visit = admit(client, way);
-    if (visit === undefined) return this.#refuse("denied");
+    const owner = admit(client, way);
+    if (owner === undefined) return this.#refuse("denied");
     const slot = takeSlot();
     const flow = new Flow({
-      visit,
-      passage: this.#passage(way.targetPort),
+      owner,
+      targetPort: this.#targetPort(way.targetPort),
       isTftp: way.isTftp,
       timeoutMs: limits.flowTimeoutMs,
       heldBytes: limits.heldBytes,
@@ -110,11 +110,11 @@ export class Flows {
     });
     const entry = { flow, way, slot, running: flow.run() };
     this.#entries.set(key, entry);
-    const displace = (reason: LimitError): void => {
+    const displace = (reason: SlotError): void => {
       this.#forget(key, entry);
       flow.displace(reason);
     };
-    visit.offer(() => flow.rank, displace);
+    owner.offer(() => flow.rank, displace);
     // In the flow table even a flow in use can be evicted for a source that has fewer.
     slot.offer(() => flow.rank ?? ranks.waiting, displace);
     void entry.running.then(() => this.#ended(key, entry));
@@ -125,7 +125,7 @@ export class Flows {
   #ended(key: string, entry: Entry): void {
     const remove = (): void => {
       this.#forget(key, entry);
-      if (this.size === 0) this.#passages.clear();
+      if (this.size === 0) this.#targetPorts.clear();
     };
     if (!entry.flow.hasFailed || this.#draining.has(entry.way)) return remove();
     const timer = setTimeout(() => {
@@ -144,11 +144,11 @@ export class Flows {
     this.count.dropped[reason] += 1;
   }
 
-  #passage(port: number): Passage {
-    const known = this.#passages.get(port);
+  #targetPort(port: number): TargetPort {
+    const known = this.#targetPorts.get(port);
     if (known !== undefined) return known;
-    const passage = { port, knocker: new Knocker(this.#budget), pace: new Pace() };
-    this.#passages.set(port, passage);
-    return passage;
+    const targetPort = { port, firstDatagram: new FirstDatagram(this.#budget), pacer: new Pacer() };
+    this.#targetPorts.set(port, targetPort);
+    return targetPort;
   }
 }

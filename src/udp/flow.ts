@@ -3,22 +3,22 @@ import type { Deadline } from "../async/deadline.ts";
 import { timerMs } from "../async/timers.ts";
 import { DeadlineError } from "../errors.ts";
 import type { Meter } from "../net/relay.ts";
-import { type LimitError, type Rank, ranks } from "../proxy/admission/slots.ts";
-import { Held } from "./datagram-buffer.ts";
+import { type Rank, ranks, type SlotError } from "../proxy/admission/slots.ts";
+import { DatagramBuffer } from "./datagram-buffer.ts";
 import type { DatagramCount, DropReason } from "./datagrams.ts";
-import type { Knocker } from "./first-datagram.ts";
-import type { Pace } from "./pacer.ts";
-import { Upstream, type Verdict } from "./upstream.ts";
+import type { FirstDatagram } from "./first-datagram.ts";
+import type { Pacer } from "./pacer.ts";
+import { type SendResult, Upstream } from "./upstream.ts";
 
 /** How often a flow may lose the target before all that was held is sent. */
 const ATTEMPTS = 3;
 /** A flow that was silent for this long can be evicted. */
 const IDLE_MS = 1_000;
 /** While a service ends, a flow that has been silent for this long has nothing more to say. */
-const LAST_WORDS_MS = 1_000;
+const FINAL_DATAGRAMS_MS = 1_000;
 
 /** A claim on the target, for as long as it is needed. */
-export interface Claim extends Disposable {
+export interface FlowLease extends Disposable {
   /** Host or IP address of the target. */
   readonly address: string;
   /** Aborted when the target is lost: with ExitedError when it went down, with any other reason to end now. */
@@ -28,13 +28,13 @@ export interface Claim extends Disposable {
 }
 
 /** What a flow needs of the service behind it, and tells it. */
-export interface Visit {
+export interface FlowOwner {
   /** Offers its slots to other clients. @see Slot.offer */
-  offer(rank: () => Rank | undefined, onTaken: (reason: LimitError) => void): void;
+  offer(rank: () => Rank | undefined, onTaken: (reason: SlotError) => void): void;
   /** Limits all waits of the client: for the target, and until the target accepts the first datagram. */
   deadline(): Deadline;
   /** Claims the target. @throws why it cannot be had, or the reason of `signal` */
-  reach(signal: AbortSignal): Promise<Claim>;
+  reach(signal: AbortSignal): Promise<FlowLease>;
   /** All that was held has been sent: from now on datagrams pass at once. */
   opened(): void;
   /** The end, told once. */
@@ -54,15 +54,15 @@ export interface FlowResult {
 }
 
 /** Shared by all flows to one port of a target. */
-export interface Passage {
+export interface TargetPort {
   readonly port: number;
-  readonly knocker: Knocker;
-  readonly pace: Pace;
+  readonly firstDatagram: FirstDatagram;
+  readonly pacer: Pacer;
 }
 
 export interface FlowOptions {
-  readonly visit: Visit;
-  readonly passage: Passage;
+  readonly owner: FlowOwner;
+  readonly targetPort: TargetPort;
   readonly isTftp: boolean;
   /** Silence after which it ends, in milliseconds. */
   readonly timeoutMs: number;
@@ -77,7 +77,7 @@ export interface FlowOptions {
 /** One client of a front, known by its address and port, with a socket of its own to the target. */
 export class Flow {
   readonly #options: FlowOptions;
-  readonly #held: Held;
+  readonly #buffer: DatagramBuffer;
   readonly #meter: Meter = { in: 0, out: 0 };
   readonly #over = new AbortController();
   readonly #ended = Promise.withResolvers<FlowEnd>();
@@ -93,7 +93,7 @@ export class Flow {
 
   constructor(options: FlowOptions) {
     this.#options = options;
-    this.#held = new Held(options.heldBytes);
+    this.#buffer = new DatagramBuffer(options.heldBytes);
     this.#timeoutMs = options.timeoutMs;
   }
 
@@ -118,22 +118,22 @@ export class Flow {
     this.#lastAt = performance.now();
     this.#asked += 1;
     if (this.#isOpen) this.#send(datagram);
-    else if (!this.#held.add(datagram)) this.#drop("held");
+    else if (!this.#buffer.add(datagram)) this.#drop("held");
   }
 
   /** Serves the client to the end, which is told to the visit. Never rejects. */
   async run(): Promise<void> {
-    const { visit } = this.#options;
+    const { owner } = this.#options;
     const meter = this.#meter;
     try {
       const end = await this.#serve();
-      visit.over({ end, meter });
+      owner.over({ end, meter });
     } catch (error) {
       this.#hasFailed = true;
-      visit.over({ error, meter });
+      owner.over({ error, meter });
     } finally {
       clearTimeout(this.#timer);
-      this.#drop("not_started", this.#held.clear());
+      this.#drop("not_started", this.#buffer.clear());
     }
   }
 
@@ -144,23 +144,23 @@ export class Flow {
   }
 
   /** Ends it because another client needs its slots. */
-  displace(reason: LimitError): void {
+  displace(reason: SlotError): void {
     this.#ended.resolve("displaced");
     this.#over.abort(reason);
   }
 
   /** Ends it as soon as it has been silent for a second. */
   drain(): void {
-    this.#timeoutMs = Math.min(this.#timeoutMs, LAST_WORDS_MS);
+    this.#timeoutMs = Math.min(this.#timeoutMs, FINAL_DATAGRAMS_MS);
     if (this.#isOpen) this.#watchSilence();
   }
 
   /** A target that goes down before all that was held is sent costs the client nothing but time. */
   async #serve(): Promise<FlowEnd> {
-    using deadline = this.#options.visit.deadline();
+    using deadline = this.#options.owner.deadline();
     const signal = AbortSignal.any([this.#over.signal, deadline.signal]);
     for (let attempt = 1; ; attempt += 1) {
-      using claim = await this.#options.visit.reach(signal);
+      using claim = await this.#options.owner.reach(signal);
       try {
         return await this.#serveWith(claim, deadline.leftMs);
       } catch (error) {
@@ -171,13 +171,13 @@ export class Flow {
   }
 
   /** @param refusedMs time during which the target may refuse the first datagram, in milliseconds */
-  async #serveWith(claim: Claim, refusedMs: number): Promise<FlowEnd> {
+  async #serveWith(claim: FlowLease, refusedMs: number): Promise<FlowEnd> {
     const late = new AbortController();
     const { isTftp } = this.#options;
-    const { port, knocker } = this.#options.passage;
+    const { port, firstDatagram } = this.#options.targetPort;
     const refused = (): void => late.abort(new DeadlineError(`the target takes no datagrams on port ${port}`));
     const timer = setTimeout(refused, timerMs(refusedMs));
-    const lost = (): void => knocker.forget();
+    const lost = (): void => firstDatagram.reset();
     claim.signal.addEventListener("abort", lost, { once: true });
     try {
       const signal = AbortSignal.any([this.#over.signal, claim.signal, late.signal]);
@@ -190,7 +190,7 @@ export class Flow {
         onLoss: (reason) => this.#drop(reason),
       });
       this.#upstream = upstream;
-      await this.#knock(upstream, claim, signal);
+      await this.#sendFirst(upstream, claim, signal);
       await this.#release(signal);
       clearTimeout(timer);
       return await this.#stay(claim.signal);
@@ -203,31 +203,31 @@ export class Flow {
   }
 
   /** Waits until the target takes datagrams: the first one finds out. */
-  async #knock(upstream: Upstream, claim: Claim, signal: AbortSignal): Promise<void> {
-    const { first } = this.#held;
+  async #sendFirst(upstream: Upstream, claim: FlowLease, signal: AbortSignal): Promise<void> {
+    const { first } = this.#buffer;
     if (first === undefined) return;
     let isFirst = true;
-    const knock = async (): Promise<Verdict> => {
-      const verdict = await upstream.knock(first, signal);
-      if (verdict === "refused" && isFirst) claim.verify().catch(() => {});
+    const knock = async (): Promise<SendResult> => {
+      const result = await upstream.knock(first, signal);
+      if (result === "refused" && isFirst) claim.verify().catch(() => {});
       isFirst = false;
-      return verdict;
+      return result;
     };
-    const opened = await this.#options.passage.knocker.pass(claim.address, knock, signal);
-    if (opened !== undefined) this.#sent(this.#held.shift());
+    const opened = await this.#options.targetPort.firstDatagram.waitUntilAccepted(claim.address, knock, signal);
+    if (opened !== undefined) this.#sent(this.#buffer.shift());
   }
 
   /** Sends what was held, in order, as fast as the target reads. */
   async #release(signal: AbortSignal): Promise<void> {
-    const { passage, visit } = this.#options;
-    for (let { first } = this.#held; first !== undefined; { first } = this.#held) {
-      await passage.pace.turn(first.length);
+    const { targetPort, owner } = this.#options;
+    for (let { first } = this.#buffer; first !== undefined; { first } = this.#buffer) {
+      await targetPort.pacer.acquire(first.length);
       signal.throwIfAborted();
-      this.#held.shift();
+      this.#buffer.shift();
       this.#send(first);
     }
     this.#isOpen = true;
-    visit.opened();
+    owner.opened();
   }
 
   async #stay(lost: AbortSignal): Promise<FlowEnd> {
@@ -263,11 +263,11 @@ export class Flow {
   #answered(datagram: Buffer): void {
     this.#lastAt = performance.now();
     this.#answers += 1;
-    const { count, meter, passage, answer } = this.#options;
+    const { count, meter, targetPort, answer } = this.#options;
     count.out += 1;
     meter.out += datagram.length;
     this.#meter.out += datagram.length;
-    passage.pace.answered();
+    targetPort.pacer.answered();
     answer(datagram);
   }
 

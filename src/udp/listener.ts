@@ -1,7 +1,7 @@
 import type dgram from "node:dgram";
 import net from "node:net";
 import { BindError, codeOf, takenBy } from "../errors.ts";
-import { bindReason, type Front, formatFront } from "../proxy/listen/listener.ts";
+import { bindReason, formatListenAddress, type ListenAddress } from "../proxy/listen/listener.ts";
 import { droppedBySystem, ownSockets } from "./kernel-drops.ts";
 import { enlargeBuffer, isCongested, isIPv6Socket, newSocket, ready } from "./socket.ts";
 
@@ -17,28 +17,28 @@ export interface UdpReceiver {
   readonly onUnsent: () => void;
 }
 
-export interface UdpFrontOptions extends UdpReceiver {
+export interface UdpListenerOptions extends UdpReceiver {
   readonly service: string;
-  readonly front: Front;
+  readonly listener: ListenAddress;
 }
 
 /** One bound datagram socket of a service: all its clients write to it, and every answer leaves by it. */
-export class UdpFront {
-  readonly #options: UdpFrontOptions;
+export class UdpListenerSocket {
+  readonly #options: UdpListenerOptions;
   #receiver: UdpReceiver;
   #socket: dgram.Socket | undefined;
   /** By the system's numbers. */
   #sockets: ReadonlySet<number> = new Set();
   #overflowed = 0;
 
-  constructor(options: UdpFrontOptions) {
+  constructor(options: UdpListenerOptions) {
     this.#options = options;
     this.#receiver = options;
   }
 
   /** `*:53/udp` */
   get name(): string {
-    return formatFront({ ...this.#options.front, protocol: "udp" });
+    return formatListenAddress({ ...this.#options.listener, protocol: "udp" });
   }
 
   get isOpen(): boolean {
@@ -47,7 +47,7 @@ export class UdpFront {
 
   /** The port it is bound to; differs from the configured one only for port 0. */
   get port(): number {
-    return this.#socket?.address().port ?? this.#options.front.port;
+    return this.#socket?.address().port ?? this.#options.listener.port;
   }
 
   /**
@@ -56,7 +56,7 @@ export class UdpFront {
    * @throws BindError that names the service, the address and the reason
    */
   async open(fd?: number): Promise<void> {
-    const { address, port } = this.#options.front;
+    const { address, port } = this.#options.listener;
     if (this.#socket !== undefined) return;
     try {
       if (fd !== undefined) await this.#receive(newSocket(isIPv6Socket(fd) ? "udp6" : "udp4"), { fd });

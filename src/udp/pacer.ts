@@ -12,7 +12,7 @@ const BUSY_MS = 100;
  * buffer has room for some hundreds, and what does not fit is lost without a word. So a small burst leaves, and the
  * next as answers come back; a target that does not answer gets one every 20 ms.
  */
-export class Pace {
+export class Pacer {
   readonly #line: { readonly cost: number; readonly go: () => void }[] = [];
   #spent = 0;
   #unanswered = 0;
@@ -21,7 +21,7 @@ export class Pace {
   #timer: NodeJS.Timeout | undefined;
 
   /** Waits for one's turn to send a datagram of so many bytes. Answered in order, and soon, whatever happens. */
-  turn(bytes: number): Promise<void> {
+  acquire(bytes: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     if (this.#line.length === 0 && performance.now() - this.#lastAt > this.#patienceMs) this.#forget();
     this.#line.push({ cost: 1 + Math.floor(bytes / UNIT_BYTES), go: resolve });

@@ -2,18 +2,18 @@ import type { Activator } from "../activation/activator.ts";
 import { CLIENT } from "../activation/lease-set.ts";
 import { abortable } from "../async/abortable.ts";
 import type { Deadline } from "../async/deadline.ts";
-import type { LimitError, Pass, Rank, Slot } from "../proxy/admission/slots.ts";
-import { type ConnectionView, formatPeer, type Traffic } from "../proxy/connection.ts";
+import type { Pass, Rank, Slot, SlotError } from "../proxy/admission/slots.ts";
+import { type ConnectionView, formatPeer, type ServiceConnections } from "../proxy/connection.ts";
 import { failureOf } from "../proxy/outcome.ts";
 import type { ConnectionFacts, ConnectionReport, Observer } from "../telemetry/observer.ts";
-import type { Claim, FlowResult, Visit } from "./flow.ts";
+import type { FlowLease, FlowOwner, FlowResult } from "./flow.ts";
 import type { Sender } from "./listener.ts";
 
 /** What the flows of one service share with its connections. */
 export interface FlowRoute {
   readonly service: string;
   readonly activator: Activator;
-  readonly traffic: Traffic;
+  readonly connections: ServiceConnections;
   readonly observer: Observer;
   /**
    * Lets a client in, until the answer is disposed of: the same admission that connections go through.
@@ -26,7 +26,7 @@ export interface FlowRoute {
 }
 
 /** A flow as the rest of wakeport sees it: one client that is let in, holds a lease, and is reported at its end. */
-export class FlowVisit implements Visit {
+export class ServiceFlow implements FlowOwner {
   readonly #route: FlowRoute;
   readonly #sender: Sender;
   readonly #facts: ConnectionFacts;
@@ -39,11 +39,11 @@ export class FlowVisit implements Visit {
   #waitMs: number | undefined;
 
   /** @param front the front's name, for people */
-  constructor(route: FlowRoute, { id, sender, front }: { id: number; sender: Sender; front: string }) {
+  constructor(route: FlowRoute, { id, sender, listener }: { id: number; sender: Sender; listener: string }) {
     const { service, activator } = route;
     this.#route = route;
     this.#sender = sender;
-    this.#facts = { service, id, client: formatPeer(sender), front };
+    this.#facts = { service, id, client: formatPeer(sender), listener };
     this.#isCold = activator.view.state !== "ready";
   }
 
@@ -56,8 +56,8 @@ export class FlowVisit implements Visit {
     try {
       const { slot } = this.#slots.use(this.#route.admit(this.#sender.address));
       this.#slot = slot;
-      this.#waiting = this.#route.traffic.waiting.take(slot.holder);
-      this.#route.traffic.open.add(this);
+      this.#waiting = this.#route.connections.waiting.take(slot.holder);
+      this.#route.connections.open.add(this);
       return true;
     } catch (error) {
       this.#leave({ in: 0, out: 0 }, failureOf(error));
@@ -65,7 +65,7 @@ export class FlowVisit implements Visit {
     }
   }
 
-  offer(rank: () => Rank | undefined, onTaken: (reason: LimitError) => void): void {
+  offer(rank: () => Rank | undefined, onTaken: (reason: SlotError) => void): void {
     for (const slot of [this.#slot, this.#waiting]) slot?.offer(rank, onTaken);
   }
 
@@ -73,7 +73,7 @@ export class FlowVisit implements Visit {
     return this.#route.activator.deadline();
   }
 
-  async reach(signal: AbortSignal): Promise<Claim> {
+  async reach(signal: AbortSignal): Promise<FlowLease> {
     const { activator, service } = this.#route;
     const lease = await activator.acquire(signal, CLIENT, { client: this.#facts.client, service });
     try {
@@ -93,12 +93,12 @@ export class FlowVisit implements Visit {
   }
 
   opened(): void {
-    const { traffic, observer } = this.#route;
+    const { connections, observer } = this.#route;
     this.#waiting?.[Symbol.dispose]();
     this.#waiting = undefined;
-    traffic.active += 1;
+    connections.active += 1;
     this.#slots.defer(() => {
-      traffic.active -= 1;
+      connections.active -= 1;
     });
     this.#waitMs = performance.now() - this.#began;
     observer.connectionOpened(this.#facts);
@@ -111,7 +111,7 @@ export class FlowVisit implements Visit {
   #leave(meter: FlowResult["meter"], ending: Pick<ConnectionReport, "outcome" | "reason" | "end" | "error">): void {
     this.#waiting?.[Symbol.dispose]();
     this.#slots.dispose();
-    this.#route.traffic.open.delete(this);
+    this.#route.connections.open.delete(this);
     this.#route.observer.connection({
       ...this.#facts,
       start: this.#isCold ? "cold" : "warm",

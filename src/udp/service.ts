@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ServicePort, UdpPolicy } from "../config/config.ts";
-import type { Front } from "../proxy/listen/listener.ts";
+import type { ListenAddress } from "../proxy/listen/listener.ts";
 import type { DatagramView, DropReason } from "./datagrams.ts";
-import { Flows, type Way } from "./flow-table.ts";
-import { UdpFront, type UdpReceiver } from "./listener.ts";
-import { type FlowRoute, FlowVisit } from "./service-flow.ts";
+import { FlowTable, type ListenerBinding } from "./flow-table.ts";
+import { UdpListenerSocket, type UdpReceiver } from "./listener.ts";
+import { type FlowRoute, ServiceFlow } from "./service-flow.ts";
 import { TFTP_PORT } from "./tftp.ts";
 
 export interface UdpServiceOptions {
@@ -18,7 +18,7 @@ export interface UdpServiceOptions {
 
 /** One bound port. */
 export interface UdpListener {
-  readonly front: Front;
+  readonly listener: ListenAddress;
   /** @param fd a socket that is bound already @throws BindError */
   open(fd?: number): Promise<void>;
   /** Admits nobody any more. The port is free when its flows have ended. Idempotent. */
@@ -28,17 +28,17 @@ export interface UdpListener {
 /** The datagram side of one service: its fronts, and the flows that they share. */
 export class UdpService implements DatagramView {
   readonly listeners: readonly UdpListener[];
-  readonly #flows: Flows;
-  readonly #fronts: OwnFront[] = [];
+  readonly #flows: FlowTable;
+  readonly #listeners: OwnListener[] = [];
 
   constructor({ route, ports, limits, nextId }: UdpServiceOptions) {
-    this.#flows = new Flows({
+    this.#flows = new FlowTable({
       limits,
-      meter: route.traffic.meter,
+      meter: route.connections.meter,
       sourceOf: ({ address }) => route.sourceOf(address),
       admit: (sender, { name }) => {
-        const visit = new FlowVisit(route, { id: nextId(), sender, front: name });
-        return visit.enter() ? visit : undefined;
+        const owner = new ServiceFlow(route, { id: nextId(), sender, listener: name });
+        return owner.enter() ? owner : undefined;
       },
     });
     this.listeners = ports.map((port) => this.#listener(route.service, port));
@@ -57,7 +57,7 @@ export class UdpService implements DatagramView {
   }
 
   dropped(): Readonly<Record<DropReason, number>> {
-    const overflow = this.#fronts.reduce((sum, { front }) => sum + front.overflowed, 0);
+    const overflow = this.#listeners.reduce((sum, { listener }) => sum + listener.overflowed, 0);
     return { ...this.#flows.count.dropped, overflow };
   }
 
@@ -65,61 +65,65 @@ export class UdpService implements DatagramView {
    * Takes the fronts that others have at the same address, and those that were bound for it: they stay bound, and what
    * comes there is for this one now. Answers to flows of the others can leave by them no more.
    */
-  takeOver(others: readonly UdpService[], fresh: readonly UdpFront[] = []): void {
-    for (const own of this.#fronts) {
-      const front =
+  takeOver(others: readonly UdpService[], fresh: readonly UdpListenerSocket[] = []): void {
+    for (const own of this.#listeners) {
+      const listener =
         others.map((other) => other.#giveUp(own.where)).find((one) => one !== undefined) ??
-        fresh.find(({ name }) => name === own.front.name);
-      if (front === undefined) continue;
-      front.lead(own.receiver);
-      own.front = front;
+        fresh.find(({ name }) => name === own.listener.name);
+      if (listener === undefined) continue;
+      listener.lead(own.receiver);
+      own.listener = listener;
     }
   }
 
   /** Whether it has this front, and it is bound. */
-  holds(front: Front): boolean {
-    return this.#fronts.some(({ where, front: { isOpen } }) => isOpen && isDeepStrictEqual(where, front));
+  holds(listener: ListenAddress): boolean {
+    return this.#listeners.some(({ where, listener: { isOpen } }) => isOpen && isDeepStrictEqual(where, listener));
   }
 
-  #giveUp(front: Front): UdpFront | undefined {
-    if (!this.holds(front)) return undefined;
-    const index = this.#fronts.findIndex(({ where }) => isDeepStrictEqual(where, front));
-    return index < 0 ? undefined : this.#fronts.splice(index, 1)[0]?.front;
+  #giveUp(listener: ListenAddress): UdpListenerSocket | undefined {
+    if (!this.holds(listener)) return undefined;
+    const index = this.#listeners.findIndex(({ where }) => isDeepStrictEqual(where, listener));
+    return index < 0 ? undefined : this.#listeners.splice(index, 1)[0]?.listener;
   }
 
   /** Ends all flows at once. Resolves when they have ended, and the ports are free. */
   async close(): Promise<void> {
     await this.#flows.close();
-    for (const { front } of this.#fronts) front.close();
+    for (const { listener } of this.#listeners) listener.close();
   }
 
-  #listener(service: string, { address, front: port, target }: ServicePort): UdpListener {
+  #listener(service: string, { address, listen: port, target }: ServicePort): UdpListener {
     const flows = this.#flows;
-    const where: Front = { port, protocol: "udp", ...(address !== undefined && { address }) };
+    const where: ListenAddress = { port, protocol: "udp", ...(address !== undefined && { address }) };
     const receiver: UdpReceiver = {
       onDatagram: (datagram, sender) => flows.receive(way, datagram, sender),
       onUnsent: () => flows.unsent(),
     };
-    const own: OwnFront = { where, receiver, front: new UdpFront({ service, front: where, ...receiver }) };
-    this.#fronts.push(own);
-    const isOurs = (): boolean => this.#fronts.includes(own);
-    const way: Way = {
-      name: own.front.name,
+    const own: OwnListener = {
+      where,
+      receiver,
+      listener: new UdpListenerSocket({ service, listener: where, ...receiver }),
+    };
+    this.#listeners.push(own);
+    const isOurs = (): boolean => this.#listeners.includes(own);
+    const way: ListenerBinding = {
+      name: own.listener.name,
       targetPort: target,
       isTftp: port === TFTP_PORT || target === TFTP_PORT,
-      answer: (datagram, to) => isOurs() && own.front.answer(datagram, to),
+      answer: (datagram, to) => isOurs() && own.listener.answer(datagram, to),
     };
     return {
-      front: where,
-      open: (fd) => own.front.open(fd),
-      close: () => void flows.drain(way).then(() => isOurs() && own.front.close()),
+      listener: where,
+      open: (fd) => own.listener.open(fd),
+      close: () => void flows.drain(way).then(() => isOurs() && own.listener.close()),
     };
   }
 }
 
 /** A front that is this service's as long as nobody took it over. */
-interface OwnFront {
-  readonly where: Front;
+interface OwnListener {
+  readonly where: ListenAddress;
   readonly receiver: UdpReceiver;
-  front: UdpFront;
+  listener: UdpListenerSocket;
 }

@@ -10,7 +10,7 @@ import { newRequestSocket, TransferSocket } from "./tftp.ts";
 const QUIET_MS = 25;
 
 /** What the other side said to one datagram: something, that nobody is there, or nothing for a while. */
-export type Verdict = "answered" | "refused" | "quiet";
+export type SendResult = "answered" | "refused" | "quiet";
 
 export interface UpstreamOptions {
   /** Host or IP address. */
@@ -32,8 +32,8 @@ export class Upstream implements Disposable {
   readonly #socket: dgram.Socket;
   readonly #onLoss: UpstreamOptions["onLoss"];
   readonly #onAnswer: (datagram: Buffer) => void;
-  #transfers: TransferSocket | undefined;
-  #knock: ((verdict: Verdict) => void) | undefined;
+  #dataConnections: TransferSocket | undefined;
+  #knock: ((result: SendResult) => void) | undefined;
   #isClosed = false;
 
   private constructor(socket: dgram.Socket, { onAnswer, onLoss }: UpstreamOptions) {
@@ -69,7 +69,7 @@ export class Upstream implements Disposable {
 
   send(datagram: Buffer): void {
     if (this.#isClosed) return;
-    if (this.#transfers?.send(datagram)) return;
+    if (this.#dataConnections?.send(datagram)) return;
     if (isCongested(this.#socket)) return this.#onLoss("unsent");
     this.#socket.send(datagram, (error) => {
       if (error === null || this.#isClosed) return;
@@ -80,8 +80,8 @@ export class Upstream implements Disposable {
   }
 
   /** Sends a datagram and waits for what becomes of it. @throws the reason of `signal` */
-  async knock(datagram: Buffer, signal: AbortSignal): Promise<Verdict> {
-    const { promise, resolve } = Promise.withResolvers<Verdict>();
+  async knock(datagram: Buffer, signal: AbortSignal): Promise<SendResult> {
+    const { promise, resolve } = Promise.withResolvers<SendResult>();
     // A program that was busy must first see what came meanwhile: timers run before that, immediates after it.
     const timer = setTimeout(() => setImmediate(resolve, "quiet"), QUIET_MS);
     this.#knock = resolve;
@@ -99,7 +99,7 @@ export class Upstream implements Disposable {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#socket.close();
-    this.#transfers?.[Symbol.dispose]();
+    this.#dataConnections?.[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {
@@ -108,7 +108,7 @@ export class Upstream implements Disposable {
 
   async #openTransfers(): Promise<void> {
     try {
-      this.#transfers = await TransferSocket.open({
+      this.#dataConnections = await TransferSocket.open({
         localPort: this.#socket.address().port,
         address: this.#socket.remoteAddress().address,
         onAnswer: this.#onAnswer,

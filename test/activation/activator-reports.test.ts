@@ -20,13 +20,13 @@ suite("view", () => {
   test("counts those who wait and those who hold", async () => {
     using stage = new Stage();
     stage.activator.open();
-    const claims = [stage.claim(), stage.claim(), stage.claim()];
+    const leases = [stage.claim(), stage.claim(), stage.claim()];
     await stage.settle();
     assert.deepEqual(countsOf(stage), { state: "starting", waiting: 3, held: 0 });
     stage.target.finishStart();
     await stage.settle();
     assert.deepEqual(countsOf(stage), { state: "ready", waiting: 0, held: 3 });
-    claims[0]?.release();
+    leases[0]?.release();
     assert.deepEqual(countsOf(stage), { state: "ready", waiting: 0, held: 2 });
   });
 
@@ -233,7 +233,7 @@ suite("the observer", () => {
     assert.deepEqual(stage.sleeps, [{ ...who, reason: "shutdown", action: "stop", durationMs: 0 }]);
   });
 
-  const ends = [
+  const addresses = [
     { exit: { code: 0 }, reason: "external" },
     { exit: { code: 143 }, reason: "external" },
     { exit: { code: 137 }, reason: "external" },
@@ -242,7 +242,7 @@ suite("the observer", () => {
     { exit: { signal: "SIGSEGV" }, reason: "crash" },
     { exit: { code: 137, oomKilled: true }, reason: "crash" },
   ] as const;
-  for (const { exit, reason } of ends) {
+  for (const { exit, reason } of addresses) {
     test(`is told of a ready target that went down by itself (${JSON.stringify(exit)}): ${reason}`, async () => {
       using stage = new Stage();
       await stage.wake();

@@ -14,17 +14,17 @@ suite("acquire()", () => {
     using stage = new Stage();
     stage.activator.open();
     const order: number[] = [];
-    const claims = Array.from({ length: 50 }, (_, i) => stage.claim(() => order.push(i)));
+    const leases = Array.from({ length: 50 }, (_, i) => stage.claim(() => order.push(i)));
     await stage.settle();
     assert.equal(stage.target.starts.length, 1);
-    assert.ok(claims.every((claim) => claim.isWaiting));
+    assert.ok(leases.every((claim) => claim.isWaiting));
 
     stage.target.finishStart();
     await stage.settle();
-    assert.ok(claims.every((claim) => claim.isHeld));
+    assert.ok(leases.every((claim) => claim.isHeld));
     assert.deepEqual(
       order,
-      claims.map((_, i) => i),
+      leases.map((_, i) => i),
     );
     assert.equal(stage.target.starts.length, 1);
   });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import type { Policy } from "../../src/activation/activator.ts";
-import { type Dependency, Needs } from "../../src/activation/dependency-leases.ts";
+import { type Dependency, DependencyLeases } from "../../src/activation/dependency-leases.ts";
 import { Group } from "../../src/activation/group.ts";
 import { TargetError } from "../../src/errors.ts";
 import { randomRuns } from "../support/activation/random.ts";
@@ -17,7 +17,7 @@ const { idleTimeoutMs } = policy;
 const drain = { drainMs: 10_000, leaveRunning: false };
 
 interface Part {
-  readonly needs?: readonly string[];
+  readonly dependencies?: readonly string[];
   /** What wakes and sleeps with it. */
   readonly companions?: readonly string[];
   readonly group?: Group;
@@ -58,14 +58,14 @@ class Project implements Disposable {
   }
 
   #stage(name: string, part: Part): Stage {
-    const needsOf = (names: readonly string[] = []): Needs =>
-      new Needs({
+    const needsOf = (names: readonly string[] = []): DependencyLeases =>
+      new DependencyLeases({
         resolve: () => Promise.resolve(names.map((other) => this.#dependency(stage, other))),
         onFailure: (error) => assert.fail(error),
       });
     const { group } = part;
-    const claims = { needs: needsOf(part.needs), companions: needsOf(part.companions) };
-    const stage: Stage = new Stage(part.policy, { ...claims, clock: this.clock, ...(group && { group }) });
+    const leases = { dependencies: needsOf(part.dependencies), companions: needsOf(part.companions) };
+    const stage: Stage = new Stage(part.policy, { ...leases, clock: this.clock, ...(group && { group }) });
     Object.assign(stage.target, { name, isPrompt: true, onStop: () => this.#order.push(stage) });
     return stage;
   }
@@ -74,7 +74,7 @@ class Project implements Disposable {
     const holder = stage.activator.asHolder;
     return {
       name,
-      claim: (signal) => this.stage(name).activator.acquire(signal, holder),
+      acquire: (signal) => this.stage(name).activator.acquire(signal, holder),
       join: (signal) => this.stage(name).activator.join(signal, holder),
       beforeHolderSleeps: () => this.stage(name).activator.beforeDependentSleeps(),
     };
@@ -83,7 +83,7 @@ class Project implements Disposable {
 
 suite("a chain", () => {
   test("sleeps in order as soon as the idle timeout after its last client is over", async () => {
-    using project = new Project({ web: { needs: ["api"] }, api: { needs: ["db"] }, db: {} });
+    using project = new Project({ web: { dependencies: ["api"] }, api: { dependencies: ["db"] }, db: {} });
     const client = project.stage("web").claim();
     await project.clock.advance(200_000);
     assert.deepEqual(project.states, { web: "ready", api: "ready", db: "ready" });
@@ -96,7 +96,10 @@ suite("a chain", () => {
   });
 
   test("a longer idle timeout of a dependency counts from the last client of the chain", async () => {
-    using project = new Project({ web: { needs: ["db"] }, db: { policy: { idleTimeoutMs: 3 * idleTimeoutMs } } });
+    using project = new Project({
+      web: { dependencies: ["db"] },
+      db: { policy: { idleTimeoutMs: 3 * idleTimeoutMs } },
+    });
     const client = project.stage("web").claim();
     await project.clock.settle();
     client.release();
@@ -110,7 +113,7 @@ suite("a chain", () => {
   });
 
   test("a dependency with its own client counts from that client", async () => {
-    using project = new Project({ web: { needs: ["db"] }, db: {} });
+    using project = new Project({ web: { dependencies: ["db"] }, db: {} });
     const [first, second] = [project.stage("web").claim(), project.stage("db").claim()];
     await project.clock.settle();
     first.release();
@@ -126,7 +129,7 @@ suite("a chain", () => {
   });
 
   test("min_uptime of a dependency holds", async () => {
-    using project = new Project({ web: { needs: ["db"] }, db: { policy: { minUptimeMs: 2 * idleTimeoutMs } } });
+    using project = new Project({ web: { dependencies: ["db"] }, db: { policy: { minUptimeMs: 2 * idleTimeoutMs } } });
     project.stage("web").claim((claim) => claim.release());
     await project.clock.advance(2 * idleTimeoutMs - 10);
     assert.deepEqual(project.states, { web: "asleep", db: "ready" });
@@ -135,7 +138,7 @@ suite("a chain", () => {
   });
 
   test("a target that started for a client that is gone stays up for its idle timeout", async () => {
-    using project = new Project({ web: { needs: ["db"] }, db: {} });
+    using project = new Project({ web: { dependencies: ["db"] }, db: {} });
     project.stage("web").target.isPrompt = false;
     const client = project.stage("web").claim();
     await project.clock.advance(10_000);
@@ -152,7 +155,7 @@ suite("a chain", () => {
 
 suite("use that does not pass through wakeport", () => {
   test("is measured from the last client on, also of a dependency, and keeps it awake", async () => {
-    using project = new Project({ web: { needs: ["db"] }, db: {} });
+    using project = new Project({ web: { dependencies: ["db"] }, db: {} });
     const askedAtMs: number[] = [];
     const uses = ["an exec session"];
     project.stage("db").target.keptAwakeBy = () => {
@@ -177,7 +180,10 @@ suite("use that does not pass through wakeport", () => {
   test("does not count traffic of a dependent during its stop", async () => {
     const long = { idleTimeoutMs: 2 * idleTimeoutMs };
     for (const policy of [{}, long]) {
-      using project = new Project({ web: { needs: ["db"] }, db: { policy: { ...policy, directTrafficBytes: 0 } } });
+      using project = new Project({
+        web: { dependencies: ["db"] },
+        db: { policy: { ...policy, directTrafficBytes: 0 } },
+      });
       let bytes = 0;
       project.stage("db").target.keptAwakeBy = async (_most, _signal, { isHeld, isTrafficKnown } = {}) => {
         if (isHeld !== true && project.states["web"] === "ready") return ["web depends on it"];
@@ -199,7 +205,7 @@ suite("use that does not pass through wakeport", () => {
   });
 
   test("is found although it ended before the last dependent was put to sleep", async () => {
-    using project = new Project({ web: { needs: ["db"] }, db: {} });
+    using project = new Project({ web: { dependencies: ["db"] }, db: {} });
     let uses: readonly string[] = [];
     project.stage("db").target.keptAwakeBy = () => {
       const found = uses;
@@ -219,7 +225,7 @@ suite("use that does not pass through wakeport", () => {
   test("between members of a group keeps none of them awake for longer than one idle timeout", async () => {
     const group = new Group("shop");
     const policy = { directTrafficBytes: 0 };
-    using project = new Project({ web: { group, needs: ["db"] }, worker: { group }, db: { group, policy } });
+    using project = new Project({ web: { group, dependencies: ["db"] }, worker: { group }, db: { group, policy } });
     // A worker that polls the database.
     project.stage("db").target.keptAwakeBy = async (_most, _signal, { isTrafficKnown } = {}) =>
       isTrafficKnown !== true && project.states["worker"] === "ready" ? ["9 kB of direct traffic"] : [];
@@ -233,7 +239,7 @@ suite("use that does not pass through wakeport", () => {
   test("in a session in a member keeps its whole group awake, and what that needs", async () => {
     for (const used of ["web", "worker", "db"]) {
       const group = new Group("shop");
-      using project = new Project({ web: { group, needs: ["db"] }, worker: { group }, db: { group } });
+      using project = new Project({ web: { group, dependencies: ["db"] }, worker: { group }, db: { group } });
       const uses = ["an exec session"];
       for (const name of ["web", "db"]) project.stage(name).target.keptAwakeBy = () => Promise.resolve([]);
       project.stage(used).target.keptAwakeBy = () => Promise.resolve([...uses]);
@@ -250,7 +256,7 @@ suite("use that does not pass through wakeport", () => {
   });
 
   test("is not measured while a client of a dependent comes back", async () => {
-    using project = new Project({ web: { needs: ["db"] }, db: {} });
+    using project = new Project({ web: { dependencies: ["db"] }, db: {} });
     let asked = 0;
     project.stage("db").target.keptAwakeBy = async () => {
       asked += 1;
@@ -272,9 +278,9 @@ suite("use that does not pass through wakeport", () => {
 
 suite("a group", () => {
   const cycle = (group: Group): Readonly<Record<string, Part>> => ({
-    a: { group, needs: ["b"] },
-    b: { needs: ["c"] },
-    c: { needs: ["d"] },
+    a: { group, dependencies: ["b"] },
+    b: { dependencies: ["c"] },
+    c: { dependencies: ["d"] },
     d: { group },
   });
 
@@ -295,7 +301,7 @@ suite("a group", () => {
   test("sleeps although a target outside that needs a member is kept longer, and that member stays", async () => {
     const group = new Group("shop");
     const long = { idleTimeoutMs: 3 * idleTimeoutMs };
-    using project = new Project({ a: { group }, d: { group }, report: { needs: ["d"], policy: long } });
+    using project = new Project({ a: { group }, d: { group }, report: { dependencies: ["d"], policy: long } });
     const client = project.stage("report").claim();
     await project.clock.settle();
     assert.deepEqual(project.states, { a: "ready", d: "ready", report: "ready" });
@@ -310,9 +316,9 @@ suite("a group", () => {
     const [shop, tools] = [new Group("shop"), new Group("tools")];
     using project = new Project({
       web: { group: shop },
-      api: { group: shop, needs: ["mail"] },
+      api: { group: shop, dependencies: ["mail"] },
       mail: { group: tools },
-      queue: { group: tools, needs: ["web"] },
+      queue: { group: tools, dependencies: ["web"] },
     });
     const client = project.stage("web").claim();
     await project.clock.advance(3 * idleTimeoutMs);
@@ -324,7 +330,7 @@ suite("a group", () => {
 
   test("is not woken by a target that was found running, and holds what that target needs", async () => {
     const group = new Group("shop");
-    using project = new Project({ a: { group }, d: { group }, report: { needs: ["d"] } });
+    using project = new Project({ a: { group }, d: { group }, report: { dependencies: ["d"] } });
     project.stage("d").target.comeUp();
     project.stage("report").target.comeUp();
     await project.clock.settle();
@@ -431,7 +437,7 @@ suite("a companion", () => {
   });
 
   test("that depends on its target sleeps before it, when the idle timeout of that is over", async () => {
-    using project = new Project({ ...pair, worker: { needs: ["web"] } });
+    using project = new Project({ ...pair, worker: { dependencies: ["web"] } });
     const client = project.stage("web").claim();
     await project.clock.advance(3 * idleTimeoutMs);
     assert.deepEqual(project.states, { web: "ready", worker: "ready" });
@@ -452,9 +458,9 @@ suite("a companion", () => {
   test("wakes when a dependency that it is with comes into use again without having slept", async () => {
     const long = { idleTimeoutMs: 5 * idleTimeoutMs };
     using project = new Project({
-      site: { needs: ["web"], policy: long },
+      site: { dependencies: ["web"], policy: long },
       web: { companions: ["worker"] },
-      worker: { needs: ["web"] },
+      worker: { dependencies: ["web"] },
     });
     const first = project.stage("site").claim();
     await project.clock.settle();
@@ -483,7 +489,7 @@ suite("a companion", () => {
 
   test("that depends on its target is closed with it at once, in the middle of use as soon as that is over", async () => {
     for (const isUsed of [false, true]) {
-      using project = new Project({ ...pair, worker: { needs: ["web"] } });
+      using project = new Project({ ...pair, worker: { dependencies: ["web"] } });
       const client = project.stage("web").claim();
       await project.clock.settle();
       if (!isUsed) client.release();
@@ -504,7 +510,7 @@ suite("any project", () => {
   const name = fc.constantFrom(...NAMES);
   const shape = fc.record({
     // Each needs only targets after it: cycles of dependencies alone are refused.
-    needs: fc.array(fc.tuple(fc.nat(3), fc.nat(3)), { maxLength: 6 }),
+    dependencies: fc.array(fc.tuple(fc.nat(3), fc.nat(3)), { maxLength: 6 }),
     companions: fc.array(fc.tuple(name, name), { maxLength: 3 }),
     groups: fc.array(fc.constantFrom(undefined, "shop", "tools"), { minLength: 5, maxLength: 5 }),
   });
@@ -523,18 +529,21 @@ suite("any project", () => {
       async (parts, steps, closes) => {
         const groups = { shop: new Group("shop"), tools: new Group("tools") };
         const needsOf = (index: number): string[] => {
-          const pairs = parts.needs.filter(([from, by]) => from === index && from + 1 + by < NAMES.length);
+          const pairs = parts.dependencies.filter(([from, by]) => from === index && from + 1 + by < NAMES.length);
           return [...new Set(pairs.map(([from, by]) => NAMES[from + 1 + by] ?? ""))];
         };
         const project = NAMES.map((one, index): [string, Part] => {
           const group = parts.groups[index];
           const companions = parts.companions.filter(([leader, other]) => leader === one && other !== one);
-          const named = { needs: needsOf(index), companions: [...new Set(companions.map(([, other]) => other))] };
+          const named = {
+            dependencies: needsOf(index),
+            companions: [...new Set(companions.map(([, other]) => other))],
+          };
           return [one, { ...named, ...(group && { group: groups[group] }) }];
         });
         using all = new Project(Object.fromEntries(project));
         const isNeeded = (one: string): boolean =>
-          project.some(([other, { needs }]) => needs?.includes(one) && all.states[other] === "ready");
+          project.some(([other, { dependencies }]) => dependencies?.includes(one) && all.states[other] === "ready");
         for (const one of NAMES) {
           const { target } = all.stage(one);
           const { onStop } = target;

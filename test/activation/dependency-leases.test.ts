@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { setImmediate as settle } from "node:timers/promises";
-import { Needs } from "../../src/activation/dependency-leases.ts";
+import { DependencyLeases } from "../../src/activation/dependency-leases.ts";
 import { DependencyError, ExitedError, StartTimeoutError } from "../../src/activation/errors.ts";
 import { FakeDependency } from "../support/activation/fake-dependency.ts";
 import { VirtualClock } from "../support/activation/virtual-clock.ts";
@@ -18,12 +18,12 @@ class Scene {
   readonly db: FakeDependency = new FakeDependency("db");
   readonly cache: FakeDependency = new FakeDependency("cache");
   readonly failures: Error[] = [];
-  readonly needs: Needs;
+  readonly dependencies: DependencyLeases;
   /** How the next question for what is needed is answered. */
   resolving: Promise<void> = Promise.resolve();
 
   constructor(dependencies?: readonly FakeDependency[]) {
-    this.needs = new Needs({
+    this.dependencies = new DependencyLeases({
       resolve: async () => {
         await this.resolving;
         return dependencies ?? [this.db, this.cache];
@@ -39,7 +39,7 @@ class Scene {
   /** Claims all, and waits until each was asked. */
   async claim(signal: AbortSignal = new AbortController().signal): Promise<{ outcome: () => unknown }> {
     let outcome: unknown;
-    this.needs.claim(signal).then(
+    this.dependencies.acquire(signal).then(
       () => {
         outcome = "there";
       },
@@ -54,10 +54,10 @@ class Scene {
   /** Claims all, and gets it. */
   async have(): Promise<void> {
     const { outcome } = await this.claim();
-    for (const { claims } of [this.db, this.cache]) claims.at(-1)?.grant();
+    for (const { leases } of [this.db, this.cache]) leases.at(-1)?.grant();
     await settle();
     assert.equal(outcome(), "there");
-    assert.ok(!this.needs.isLacking);
+    assert.ok(!this.dependencies.isIncomplete);
   }
 }
 
@@ -65,55 +65,55 @@ suite("Needs.claim()", () => {
   test("claims everything at once, and is done when the last one is there", async () => {
     const scene = new Scene();
     const { outcome } = await scene.claim();
-    assert.equal(scene.db.claims.length, 1);
-    assert.equal(scene.cache.claims.length, 1);
-    scene.cache.claims[0]?.grant();
+    assert.equal(scene.db.leases.length, 1);
+    assert.equal(scene.cache.leases.length, 1);
+    scene.cache.leases[0]?.grant();
     await settle();
     assert.equal(outcome(), undefined);
-    assert.ok(scene.needs.isLacking);
+    assert.ok(scene.dependencies.isIncomplete);
 
-    scene.db.claims[0]?.grant();
+    scene.db.leases[0]?.grant();
     await settle();
     assert.equal(outcome(), "there");
-    assert.ok(!scene.needs.isLacking);
+    assert.ok(!scene.dependencies.isIncomplete);
   });
 
   test("fails with the first that fails, by its name, and does not wait for the others", async () => {
     const scene = new Scene();
     const { outcome } = await scene.claim();
     const cause = new StartTimeoutError("it was not ready within 60 s");
-    scene.cache.claims[0]?.fail(cause);
+    scene.cache.leases[0]?.fail(cause);
     await settle();
     const error = outcome();
     assert.ok(error instanceof DependencyError);
     assert.equal(error.message, "cache is needed: it was not ready within 60 s");
     assert.equal(error.cause, cause);
 
-    scene.db.claims[0]?.fail(crash);
+    scene.db.leases[0]?.fail(crash);
     await settle();
-    assert.ok(scene.needs.isLacking);
+    assert.ok(scene.dependencies.isIncomplete);
   });
 
   test("that failed in one part keeps the other until the target is asleep", async () => {
     const scene = new Scene();
     await scene.claim();
-    scene.cache.claims[0]?.fail(crash);
-    scene.db.claims[0]?.grant();
+    scene.cache.leases[0]?.fail(crash);
+    scene.db.leases[0]?.grant();
     await settle();
     assert.equal(scene.held, 1);
-    scene.needs.release();
+    scene.dependencies.release();
     assert.equal(scene.held, 0);
   });
 
   test("claims again only what is missing", async () => {
     const scene = new Scene();
     await scene.claim();
-    scene.cache.claims[0]?.fail(crash);
-    scene.db.claims[0]?.grant();
+    scene.cache.leases[0]?.fail(crash);
+    scene.db.leases[0]?.grant();
     await settle();
     const { outcome } = await scene.claim();
-    assert.equal(scene.db.claims.length, 1);
-    scene.cache.claims[1]?.grant();
+    assert.equal(scene.db.leases.length, 1);
+    scene.cache.leases[1]?.grant();
     await settle();
     assert.equal(outcome(), "there");
   });
@@ -131,11 +131,11 @@ suite("Needs.claim()", () => {
   test("of two clients at once holds everything once", async () => {
     const scene = new Scene();
     const [one, two] = [await scene.claim(), await scene.claim()];
-    for (const { claims } of [scene.db, scene.cache]) for (const claim of claims) claim.grant();
+    for (const { leases } of [scene.db, scene.cache]) for (const claim of leases) claim.grant();
     await settle();
     assert.deepEqual([one.outcome(), two.outcome()], ["there", "there"]);
     assert.deepEqual([scene.db.held, scene.cache.held], [1, 1]);
-    scene.needs.release();
+    scene.dependencies.release();
     assert.equal(scene.held, 0);
   });
 
@@ -143,7 +143,7 @@ suite("Needs.claim()", () => {
     const scene = new Scene([]);
     const { outcome } = await scene.claim();
     assert.equal(outcome(), "there");
-    assert.ok(!scene.needs.isLacking);
+    assert.ok(!scene.dependencies.isIncomplete);
   });
 });
 
@@ -151,32 +151,32 @@ suite("Needs.release()", () => {
   test("gives everything back, once", async () => {
     const scene = new Scene();
     await scene.have();
-    scene.needs.release();
-    scene.needs.release();
-    assert.deepEqual([scene.db.claims[0]?.hold.disposals, scene.cache.claims[0]?.hold.disposals], [1, 1]);
-    assert.ok(scene.needs.isLacking);
+    scene.dependencies.release();
+    scene.dependencies.release();
+    assert.deepEqual([scene.db.leases[0]?.hold.disposals, scene.cache.leases[0]?.hold.disposals], [1, 1]);
+    assert.ok(scene.dependencies.isIncomplete);
   });
 
   test("in the middle of a claim ends it, and gives back what it has", async () => {
     const scene = new Scene();
     const { outcome } = await scene.claim();
-    scene.db.claims[0]?.grant();
+    scene.db.leases[0]?.grant();
     await settle();
-    scene.needs.release();
+    scene.dependencies.release();
     await settle();
     assert.ok(outcome() instanceof Error);
     assert.equal(scene.held, 0);
-    assert.ok(scene.needs.isLacking);
+    assert.ok(scene.dependencies.isIncomplete);
   });
 
   test("gives back what is granted after it", async () => {
     const scene = new Scene();
     scene.db.isStubborn = true;
     await scene.claim();
-    scene.needs.release();
-    scene.db.claims[0]?.grant();
+    scene.dependencies.release();
+    scene.db.leases[0]?.grant();
     await settle();
-    assert.equal(scene.db.claims[0]?.hold.disposals, 1);
+    assert.equal(scene.db.leases[0]?.hold.disposals, 1);
   });
 
   test("before it is known what is needed: nothing is claimed any more", async () => {
@@ -185,14 +185,14 @@ suite("Needs.release()", () => {
     scene.resolving = known.promise;
     scene.db.isStubborn = true;
     const { outcome } = await scene.claim();
-    scene.needs.release();
+    scene.dependencies.release();
     known.resolve();
     await settle();
-    for (const claim of scene.db.claims) claim.grant();
+    for (const claim of scene.db.leases) claim.grant();
     await settle();
     assert.ok(outcome() instanceof Error);
     assert.equal(scene.held, 0);
-    assert.equal(scene.db.claims.length, 0);
+    assert.equal(scene.db.leases.length, 0);
   });
 
   test("and a claim right after it: the late answer of the first does not count for the second", async () => {
@@ -201,13 +201,13 @@ suite("Needs.release()", () => {
     db.isStubborn = true;
     const two = new Scene([db]);
     await two.claim();
-    two.needs.release();
+    two.dependencies.release();
     const { outcome } = await two.claim();
-    db.claims[0]?.grant();
+    db.leases[0]?.grant();
     await settle();
     assert.equal(outcome(), undefined);
     assert.equal(db.held, 0);
-    db.claims[1]?.grant();
+    db.leases[1]?.grant();
     await settle();
     assert.equal(outcome(), "there");
     assert.equal(db.held, 1);
@@ -219,11 +219,11 @@ suite("a dependency that goes down while it is held", () => {
   test("by a crash is claimed again at once", async () => {
     const scene = new Scene();
     await scene.have();
-    scene.db.claims[0]?.hold.cut(crash);
-    assert.ok(scene.needs.isLacking);
+    scene.db.leases[0]?.hold.cut(crash);
+    assert.ok(scene.dependencies.isIncomplete);
     await settle();
-    assert.equal(scene.db.claims.length, 2);
-    scene.db.claims[1]?.grant();
+    assert.equal(scene.db.leases.length, 2);
+    scene.db.leases[1]?.grant();
     await settle();
     assert.equal(scene.held, 2);
   });
@@ -231,11 +231,11 @@ suite("a dependency that goes down while it is held", () => {
   test("by a crash, and cannot be had again, is joined when somebody brings it up", async () => {
     const scene = new Scene();
     await scene.have();
-    scene.db.claims[0]?.hold.cut(crash);
+    scene.db.leases[0]?.hold.cut(crash);
     await settle();
-    scene.db.claims[1]?.fail(crash);
+    scene.db.leases[1]?.fail(crash);
     await settle();
-    assert.equal(scene.db.claims.length, 2);
+    assert.equal(scene.db.leases.length, 2);
     scene.db.joins[0]?.grant();
     await settle();
     assert.equal(scene.db.held, 1);
@@ -244,9 +244,9 @@ suite("a dependency that goes down while it is held", () => {
   test("by somebody's stop is only joined", async () => {
     const scene = new Scene();
     await scene.have();
-    scene.db.claims[0]?.hold.cut(stop);
+    scene.db.leases[0]?.hold.cut(stop);
     await settle();
-    assert.equal(scene.db.claims.length, 1);
+    assert.equal(scene.db.leases.length, 1);
     assert.equal(scene.db.joins.length, 1);
     scene.db.joins[0]?.grant();
     await settle();
@@ -256,54 +256,54 @@ suite("a dependency that goes down while it is held", () => {
   test("is claimed by the next client, and then held once", async () => {
     const scene = new Scene();
     await scene.have();
-    scene.db.claims[0]?.hold.cut(stop);
+    scene.db.leases[0]?.hold.cut(stop);
     await settle();
-    assert.ok(scene.needs.isLacking);
+    assert.ok(scene.dependencies.isIncomplete);
     const { outcome } = await scene.claim();
-    assert.equal(scene.cache.claims.length, 1);
-    scene.db.claims[1]?.grant();
+    assert.equal(scene.cache.leases.length, 1);
+    scene.db.leases[1]?.grant();
     scene.db.joins[0]?.grant();
     await settle();
     assert.equal(outcome(), "there");
     assert.equal(scene.db.held, 1);
-    assert.ok(!scene.needs.isLacking);
+    assert.ok(!scene.dependencies.isIncomplete);
   });
 
   test("between the grant and its arrival is claimed again as well", async () => {
     const scene = new Scene();
     const { outcome } = await scene.claim();
-    scene.cache.claims[0]?.grant();
-    const late = scene.db.claims[0];
+    scene.cache.leases[0]?.grant();
+    const late = scene.db.leases[0];
     late?.hold.cut(crash);
     late?.grant();
     await settle();
     assert.equal(outcome(), "there");
-    assert.ok(scene.needs.isLacking, "what is down counts as held");
-    assert.equal(scene.db.claims.length, 2);
+    assert.ok(scene.dependencies.isIncomplete, "what is down counts as held");
+    assert.equal(scene.db.leases.length, 2);
   });
 
   test("while another one is still claimed leaves something missing", async () => {
     const scene = new Scene();
     const { outcome } = await scene.claim();
-    scene.db.claims[0]?.grant();
+    scene.db.leases[0]?.grant();
     await settle();
-    scene.db.claims[0]?.hold.cut(stop);
-    scene.cache.claims[0]?.grant();
+    scene.db.leases[0]?.hold.cut(stop);
+    scene.cache.leases[0]?.grant();
     await settle();
     assert.equal(outcome(), "there");
-    assert.ok(scene.needs.isLacking);
+    assert.ok(scene.dependencies.isIncomplete);
   });
 
   for (const reason of [crash, stop]) {
     test(`${reason.exit.code === 3 ? "by a crash" : "by a stop"}: a release ends the attempts to have it back`, async () => {
       const scene = new Scene();
       await scene.have();
-      scene.db.claims[0]?.hold.cut(reason);
+      scene.db.leases[0]?.hold.cut(reason);
       await settle();
-      scene.needs.release();
+      scene.dependencies.release();
       await settle();
       for (const join of scene.db.joins) join.grant();
-      for (const claim of scene.db.claims) claim.grant();
+      for (const claim of scene.db.leases) claim.grant();
       await settle();
       assert.equal(scene.held, 0, "a target that sleeps holds what it needed");
     });
@@ -314,22 +314,22 @@ suite("a dependency that goes down while it is held", () => {
     const scene = new Scene();
     await scene.have();
     for (const [round, pauseMs] of [0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000].entries()) {
-      scene.db.claims[round]?.hold.cut(crash);
+      scene.db.leases[round]?.hold.cut(crash);
       await clock.advance(Math.max(pauseMs - 1, 0));
-      if (pauseMs > 0) assert.equal(scene.db.claims.length, round + 1);
+      if (pauseMs > 0) assert.equal(scene.db.leases.length, round + 1);
       await clock.advance(1);
-      assert.equal(scene.db.claims.length, round + 2);
-      scene.db.claims[round + 1]?.grant();
+      assert.equal(scene.db.leases.length, round + 2);
+      scene.db.leases[round + 1]?.grant();
       await clock.settle();
       assert.equal(scene.db.held, 1);
     }
     await clock.advance(10_000);
-    scene.db.claims.at(-1)?.hold.cut(crash);
+    scene.db.leases.at(-1)?.hold.cut(crash);
     await clock.settle();
-    scene.db.claims.at(-1)?.grant();
+    scene.db.leases.at(-1)?.grant();
     await clock.settle();
     assert.equal(scene.db.held, 1);
-    scene.needs.release();
+    scene.dependencies.release();
     assert.equal(scene.held, 0);
   });
 
@@ -338,29 +338,29 @@ suite("a dependency that goes down while it is held", () => {
     const scene = new Scene();
     await scene.have();
     for (const round of [0, 1]) {
-      scene.db.claims[round]?.hold.cut(crash);
+      scene.db.leases[round]?.hold.cut(crash);
       await clock.settle();
-      if (round === 0) scene.db.claims[1]?.grant();
+      if (round === 0) scene.db.leases[1]?.grant();
       await clock.settle();
     }
     const { outcome } = await scene.claim();
-    scene.db.claims[2]?.grant();
+    scene.db.leases[2]?.grant();
     await clock.settle();
     assert.equal(outcome(), "there");
     await clock.advance(60_000);
-    assert.equal(scene.db.claims.length, 3);
+    assert.equal(scene.db.leases.length, 3);
 
     for (const round of [2, 3]) {
-      scene.db.claims[round]?.hold.cut(crash);
+      scene.db.leases[round]?.hold.cut(crash);
       await clock.settle();
-      if (round === 2) scene.db.claims[3]?.grant();
+      if (round === 2) scene.db.leases[3]?.grant();
       await clock.settle();
     }
     assert.equal(clock.pending, 1);
-    scene.needs.release();
+    scene.dependencies.release();
     await clock.settle();
     assert.equal(clock.pending, 0);
-    assert.equal(scene.db.claims.length, 4);
+    assert.equal(scene.db.leases.length, 4);
     assert.equal(scene.db.joins.length, 0);
   });
 });
@@ -368,26 +368,26 @@ suite("a dependency that goes down while it is held", () => {
 suite("Needs.join()", () => {
   test("starts nothing, and holds what comes up", async () => {
     const scene = new Scene();
-    scene.needs.join();
+    scene.dependencies.join();
     await settle();
-    assert.deepEqual([scene.db.claims.length, scene.cache.claims.length], [0, 0]);
+    assert.deepEqual([scene.db.leases.length, scene.cache.leases.length], [0, 0]);
     scene.db.joins[0]?.grant();
     await settle();
     assert.equal(scene.held, 1);
-    scene.needs.release();
+    scene.dependencies.release();
     assert.equal(scene.held, 0);
   });
 
   test("leaves something missing, so that the first client claims the rest", async () => {
     const scene = new Scene();
-    scene.needs.join();
+    scene.dependencies.join();
     await settle();
     scene.db.joins[0]?.grant();
     await settle();
-    assert.ok(scene.needs.isLacking);
+    assert.ok(scene.dependencies.isIncomplete);
     const { outcome } = await scene.claim();
-    assert.equal(scene.db.claims.length, 0);
-    scene.cache.claims[0]?.grant();
+    assert.equal(scene.db.leases.length, 0);
+    scene.cache.leases[0]?.grant();
     await settle();
     assert.equal(outcome(), "there");
   });
@@ -395,9 +395,9 @@ suite("Needs.join()", () => {
   test("whose answers come after a release gives them back", async () => {
     const scene = new Scene();
     scene.db.isStubborn = true;
-    scene.needs.join();
+    scene.dependencies.join();
     await settle();
-    scene.needs.release();
+    scene.dependencies.release();
     scene.db.joins[0]?.grant();
     await settle();
     assert.equal(scene.held, 0);
@@ -407,8 +407,8 @@ suite("Needs.join()", () => {
     const scene = new Scene();
     const known = Promise.withResolvers<void>();
     scene.resolving = known.promise;
-    scene.needs.join();
-    scene.needs.release();
+    scene.dependencies.join();
+    scene.dependencies.release();
     known.resolve();
     await settle();
     for (const join of scene.db.joins) join.grant();
@@ -420,14 +420,14 @@ suite("Needs.join()", () => {
     const scene = new Scene();
     const fault = new Error("the engine does not answer");
     scene.resolving = Promise.reject(fault);
-    scene.needs.join();
+    scene.dependencies.join();
     await settle();
     assert.deepEqual(scene.failures, [fault]);
 
     const late = Promise.withResolvers<void>();
     scene.resolving = late.promise;
-    scene.needs.join();
-    scene.needs.release();
+    scene.dependencies.join();
+    scene.dependencies.release();
     late.reject(fault);
     await settle();
     assert.equal(scene.failures.length, 1);

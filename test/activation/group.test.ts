@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { Needs } from "../../src/activation/dependency-leases.ts";
+import { DependencyLeases } from "../../src/activation/dependency-leases.ts";
 import { Group } from "../../src/activation/group.ts";
 import { CLIENT } from "../../src/activation/lease-set.ts";
 import { TargetError } from "../../src/errors.ts";
@@ -83,15 +83,15 @@ suite("a group", () => {
 
   test("counts its users: many of one, and some of others", async () => {
     using troupe = new Troupe();
-    const claims = [0, 0, 1, 2, 1].map((index) => troupe.stage(index).claim());
+    const leases = [0, 0, 1, 2, 1].map((index) => troupe.stage(index).claim());
     await troupe.settle();
-    assert.ok(claims.every((claim) => claim.isHeld));
+    assert.ok(leases.every((claim) => claim.isHeld));
     troupe.clients = [2, 2, 1];
     assert.deepEqual(troupe.groupClaims, [1, 1, 1]);
-    for (const claim of claims.slice(1)) claim.release();
+    for (const claim of leases.slice(1)) claim.release();
     await troupe.clock.advance(policy.idleTimeoutMs * 2);
     assert.deepEqual(troupe.states, all("ready"));
-    claims[0]?.release();
+    leases[0]?.release();
     await troupe.settle();
     troupe.clients = [0, 0, 0];
     assert.deepEqual(troupe.groupClaims, [0, 0, 0]);
@@ -281,8 +281,8 @@ suite("a member of a group that goes down under its claims", () => {
     using clock = new VirtualClock();
     const group = new Group("shop");
     const dependency = new FakeDependency("db");
-    const needs = new Needs({ resolve: async () => [dependency], onFailure: () => {} });
-    const [member, other] = [new Stage({}, { group, clock, needs }), new Stage({}, { group, clock })];
+    const dependencies = new DependencyLeases({ resolve: async () => [dependency], onFailure: () => {} });
+    const [member, other] = [new Stage({}, { group, clock, dependencies }), new Stage({}, { group, clock })];
     for (const { target, activator } of [member, other]) {
       target.isPrompt = true;
       activator.open();
@@ -294,14 +294,14 @@ suite("a member of a group that goes down under its claims", () => {
     assert.equal(member.state, "ready");
     const first = other.claim();
     await clock.settle();
-    assert.equal(dependency.claims.length, 1);
+    assert.equal(dependency.leases.length, 1);
     member.target.goDown({ code: 3 });
     await clock.settle();
     assert.equal(member.state, "asleep");
 
     const second = other.claim();
     await clock.settle();
-    dependency.claims.at(-1)?.grant();
+    dependency.leases.at(-1)?.grant();
     await clock.settle();
     assert.equal(member.state, "ready", "a claim that was cut on its way counts as held");
     first.release();

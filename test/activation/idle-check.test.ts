@@ -116,7 +116,7 @@ suite("keptAwakeBy()", () => {
   });
 
   test("is called again before the second step of a sleep", async () => {
-    using stage = new Stage({ sleep: "pause", deeper: { afterMs: 10_000, action: "stop" } });
+    using stage = new Stage({ sleep: "pause", thenStop: { afterMs: 10_000, action: "stop" } });
     let uses: readonly string[] = [];
     await idling(stage, () => uses);
     await stage.advance(idleTimeoutMs);
@@ -137,8 +137,8 @@ function changed(stage: Stage, changes: Partial<Policy>): void {
 }
 
 suite("a changed second step of the sleep of a paused target", () => {
-  async function paused(deeper: Policy["deeper"]): Promise<Stage> {
-    const stage = new Stage({ sleep: "pause", ...(deeper && { deeper }) });
+  async function paused(deeper: Policy["thenStop"]): Promise<Stage> {
+    const stage = new Stage({ sleep: "pause", ...(deeper && { thenStop: deeper }) });
     await stage.wakeAndIdle();
     stage.target.finishStop();
     await stage.settle();
@@ -156,7 +156,7 @@ suite("a changed second step of the sleep of a paused target", () => {
 
   test("that was added is taken", async () => {
     using stage = await paused(undefined);
-    changed(stage, { sleep: "pause", deeper });
+    changed(stage, { sleep: "pause", thenStop: deeper });
     await stage.advance(10_000);
     assert.equal(stage.state, "stopping");
   });
@@ -164,7 +164,7 @@ suite("a changed second step of the sleep of a paused target", () => {
   test("that comes later is taken then, counted from the pause", async () => {
     using stage = await paused(deeper);
     await stage.advance(9_000);
-    changed(stage, { sleep: "pause", deeper: { afterMs: 20_000, action: "stop" } });
+    changed(stage, { sleep: "pause", thenStop: { afterMs: 20_000, action: "stop" } });
     await stage.advance(10_000);
     assert.equal(stage.state, "paused");
     await stage.advance(1_000);

@@ -6,22 +6,22 @@ import { CLIENT } from "../../src/activation/lease-set.ts";
 const reason = new Error("reason");
 
 /** A lease, and how often it told that its claim ended. */
-function newLease(): { lease: Lease; ends: () => number } {
-  let ends = 0;
+function newLease(): { lease: Lease; addresses: () => number } {
+  let addresses = 0;
   const lease = new Lease(CLIENT, () => {
-    ends += 1;
+    addresses += 1;
   });
-  return { lease, ends: () => ends };
+  return { lease, addresses: () => addresses };
 }
 
 suite("Lease", () => {
   test("that is disposed while it waits, or while it is held, tells so once", () => {
     for (const isGranted of [false, true]) {
-      const { lease, ends } = newLease();
+      const { lease, addresses } = newLease();
       if (isGranted) lease.grant({ address: "10.0.0.1" });
       lease[Symbol.dispose]();
       lease[Symbol.dispose]();
-      assert.equal(ends(), 1);
+      assert.equal(addresses(), 1);
       assert.ok(!lease.isWaiting && !lease.isHeld);
     }
   });
@@ -32,26 +32,26 @@ suite("Lease", () => {
     const cut = newLease();
     cut.lease.grant({ address: "10.0.0.1" });
     cut.lease.cut(reason);
-    for (const { lease, ends } of [rejected, cut]) {
+    for (const { lease, addresses } of [rejected, cut]) {
       lease[Symbol.dispose]();
-      assert.equal(ends(), 0);
+      assert.equal(addresses(), 0);
     }
   });
 
   test("that is abandoned while it waits rejects with the reason, and tells so once", async () => {
-    const { lease, ends } = newLease();
+    const { lease, addresses } = newLease();
     lease.abandon(reason);
     lease.abandon(new Error("another"));
     await assert.rejects(lease.granted, reason);
-    assert.equal(ends(), 1);
+    assert.equal(addresses(), 1);
   });
 
   test("that is held cannot be abandoned any more", () => {
-    const { lease, ends } = newLease();
+    const { lease, addresses } = newLease();
     lease.grant({ address: "10.0.0.1" });
     lease.abandon(reason);
     assert.ok(lease.isHeld);
-    assert.equal(ends(), 0);
+    assert.equal(addresses(), 0);
   });
 
   test("that is refused while nobody waits for it is no unhandled rejection", async () => {

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { Tail } from "../../src/activation/log-tail.ts";
+import { LogTailCache } from "../../src/activation/log-tail.ts";
 
 suite("the tail of a target's output", () => {
   test("is read once for all who ask while it is fresh", async (t) => {
     let nowMs = 0;
     t.mock.method(performance, "now", () => nowMs);
     let readings = 0;
-    const tail = new Tail(async () => [`reading ${++readings}`]);
+    const tail = new LogTailCache(async () => [`reading ${++readings}`]);
     const [one, other] = await Promise.all([tail.lines(), tail.lines()]);
     assert.equal(one, other);
     nowMs = 900;
@@ -22,7 +22,7 @@ suite("the tail of a target's output", () => {
     t.mock.method(performance, "now", () => nowMs);
     const { promise, resolve } = Promise.withResolvers<readonly string[]>();
     let readings = 0;
-    const tail = new Tail(() => {
+    const tail = new LogTailCache(() => {
       readings += 1;
       return promise;
     });
@@ -36,7 +36,7 @@ suite("the tail of a target's output", () => {
 
   test("is read anew when something became of the target, also in the middle of a reading", async () => {
     const readings: ((lines: readonly string[]) => void)[] = [];
-    const tail = new Tail(() => new Promise((resolve) => readings.push(resolve)));
+    const tail = new LogTailCache(() => new Promise((resolve) => readings.push(resolve)));
     const before = tail.lines();
     tail.forget();
     const after = tail.lines();

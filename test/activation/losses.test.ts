@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { Activator } from "../../src/activation/activator.ts";
-import { type Dependency, type Hold, Needs } from "../../src/activation/dependency-leases.ts";
+import { type Dependency, type DependencyLease, DependencyLeases } from "../../src/activation/dependency-leases.ts";
 import { ExitedError } from "../../src/activation/errors.ts";
 import { Group } from "../../src/activation/group.ts";
 import type { Holder } from "../../src/activation/lease.ts";
@@ -17,19 +17,19 @@ import { VirtualClock } from "../support/activation/virtual-clock.ts";
 class Fickle implements Dependency {
   readonly name = "container db";
   readonly holds: AbortController[] = [];
-  claims = 0;
+  leases = 0;
   /** Each hold is void before anybody has it. */
   isLostAtOnce = false;
 
   /** A claim stays open until it is given up. */
   isSlow = false;
 
-  claim(signal: AbortSignal): Promise<Hold> {
-    this.claims += 1;
+  acquire(signal: AbortSignal): Promise<DependencyLease> {
+    this.leases += 1;
     return this.isSlow ? abortable(new Promise(() => {}), signal) : this.join(signal);
   }
 
-  join(_signal: AbortSignal): Promise<Hold> {
+  join(_signal: AbortSignal): Promise<DependencyLease> {
     const lost = new AbortController();
     this.holds.push(lost);
     if (this.isLostAtOnce) lost.abort(crash);
@@ -44,65 +44,68 @@ class Fickle implements Dependency {
 const crash = new ExitedError("container db", { code: 1 });
 const patience = new AbortController().signal;
 
-function needsOf(...dependencies: Dependency[]): Needs {
-  return new Needs({ resolve: () => Promise.resolve(dependencies), onFailure: (error) => assert.fail(error) });
+function needsOf(...dependencies: Dependency[]): DependencyLeases {
+  return new DependencyLeases({
+    resolve: () => Promise.resolve(dependencies),
+    onFailure: (error) => assert.fail(error),
+  });
 }
 
 suite("what is needed and lost", () => {
   test("between the grant and the answer is claimed again", async () => {
     using clock = new VirtualClock();
     const db = new Fickle();
-    const needs = needsOf(db);
+    const dependencies = needsOf(db);
     db.isLostAtOnce = true;
-    await needs.claim(patience);
-    assert.ok(needs.isLacking, "a void claim passes for one that is held");
+    await dependencies.acquire(patience);
+    assert.ok(dependencies.isIncomplete, "a void claim passes for one that is held");
     db.isLostAtOnce = false;
     await clock.advance(1_000);
-    assert.ok(db.claims > 1);
-    assert.ok(!needs.isLacking);
-    needs.release();
+    assert.ok(db.leases > 1);
+    assert.ok(!dependencies.isIncomplete);
+    dependencies.release();
   });
 
   test("and had again is not asked for by the next client", async () => {
     using clock = new VirtualClock();
     const db = new Fickle();
-    const needs = needsOf(db);
-    await needs.claim(patience);
+    const dependencies = needsOf(db);
+    await dependencies.acquire(patience);
     db.crash();
-    assert.ok(needs.isLacking);
+    assert.ok(dependencies.isIncomplete);
     await clock.settle();
-    assert.ok(!needs.isLacking);
-    needs.release();
+    assert.ok(!dependencies.isIncomplete);
+    dependencies.release();
   });
 
   test("again and again is claimed less and less often", async () => {
     using clock = new VirtualClock();
     const db = new Fickle();
-    const needs = needsOf(db);
-    await needs.claim(patience);
+    const dependencies = needsOf(db);
+    await dependencies.acquire(patience);
     for (let second = 0; second < 60; second += 1) {
       db.crash();
       await clock.advance(1_000);
     }
-    assert.ok(db.claims <= 8, `${db.claims} starts in a minute`);
+    assert.ok(db.leases <= 8, `${db.leases} starts in a minute`);
     await clock.advance(120_000);
-    assert.ok(!needs.isLacking, "it was given up");
-    const before = db.claims;
+    assert.ok(!dependencies.isIncomplete, "it was given up");
+    const before = db.leases;
     db.crash();
     await clock.settle();
-    assert.equal(db.claims, before + 1, "a first crash after a long time is no crash in a row");
-    needs.release();
+    assert.equal(db.leases, before + 1, "a first crash after a long time is no crash in a row");
+    dependencies.release();
   });
 
   test("is not claimed any more once it is released", async () => {
     using clock = new VirtualClock();
     const db = new Fickle();
-    const needs = needsOf(db);
-    await needs.claim(patience);
+    const dependencies = needsOf(db);
+    await dependencies.acquire(patience);
     db.isSlow = true;
     db.crash();
     await clock.settle();
-    needs.release();
+    dependencies.release();
     const before = db.holds.length;
     await clock.advance(60_000);
     assert.equal(db.holds.length, before, "somebody who sleeps holds it");
@@ -111,11 +114,11 @@ suite("what is needed and lost", () => {
 
 test("what was adopted asks for nothing when all that it needs is held", async () => {
   using clock = new VirtualClock();
-  const needs = needsOf(new Fickle());
-  needs.join();
+  const dependencies = needsOf(new Fickle());
+  dependencies.join();
   await clock.settle();
-  assert.ok(!needs.isLacking);
-  needs.release();
+  assert.ok(!dependencies.isIncomplete);
+  dependencies.release();
 });
 
 test("a target that was restarted and paused may be claimed again in the moment in which its loss is told", async () => {
@@ -139,12 +142,12 @@ test("a group whose members need each other goes to sleep", async () => {
   const group = new Group("shop");
   const [web, db] = ["web", "db"].map((name): Activator => {
     const target = Object.assign(new FakeTarget(), { name, isPrompt: true });
-    const needs = new Needs({
+    const dependencies = new DependencyLeases({
       resolve: () => Promise.resolve(name === "web" ? [needOf(() => db)] : []),
       onFailure: (error) => assert.fail(error),
     });
     const probe = (): Promise<void> => Promise.resolve();
-    return new Activator({ target, probe, policy, services: [name], needs, group, observer: observer({}) });
+    return new Activator({ target, probe, policy, services: [name], dependencies, group, observer: observer({}) });
   });
   assert.ok(web && db);
   for (const activator of [web, db]) group.add(activator);
@@ -170,7 +173,7 @@ function needOf(activator: () => Activator | undefined): Dependency {
   const db = (): Activator => activator() ?? assert.fail();
   return {
     name: "db",
-    claim: (signal) => db().acquire(signal, web),
+    acquire: (signal) => db().acquire(signal, web),
     join: (signal) => db().join(signal, web),
   };
 }

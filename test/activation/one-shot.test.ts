@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { Needs } from "../../src/activation/dependency-leases.ts";
+import { DependencyLeases } from "../../src/activation/dependency-leases.ts";
 import { DependencyError, ExitedError, StartTimeoutError } from "../../src/activation/errors.ts";
 import { OneShot } from "../../src/activation/one-shot.ts";
 import { TargetError } from "../../src/errors.ts";
@@ -45,7 +45,7 @@ class Scene implements Disposable {
   readonly reports: ActivationReport[] = [];
   readonly oneShot: OneShot = new OneShot({
     target: this.target,
-    needs: new Needs({ resolve: async () => this.dependencies, onFailure: () => {} }),
+    dependencies: new DependencyLeases({ resolve: async () => this.dependencies, onFailure: () => {} }),
     observer: observer({ activation: (report) => this.reports.push(report) }),
   });
 
@@ -275,7 +275,7 @@ suite("what a one-shot needs", () => {
     scene.dependencies.push(db);
     const asking = await scene.ask();
     assert.equal(scene.target.starts.length, 0);
-    db.claims[0]?.grant();
+    db.leases[0]?.grant();
     await scene.clock.settle();
     await scene.started();
     assert.equal(db.held, 1);
@@ -289,7 +289,7 @@ suite("what a one-shot needs", () => {
     const db = new FakeDependency("db");
     scene.dependencies.push(db);
     const asking = await scene.ask();
-    db.claims[0]?.fail(new StartTimeoutError("it was not ready within 60 s"));
+    db.leases[0]?.fail(new StartTimeoutError("it was not ready within 60 s"));
     await scene.clock.settle();
     assert.ok(asking.outcome instanceof DependencyError);
     assert.equal(scene.target.starts.length, 0);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ExitedError } from "../../src/activation/errors.ts";
-import { type Probe, Run, type RunOptions } from "../../src/activation/start-attempt.ts";
+import { type Probe, StartAttempt, type StartAttemptOptions } from "../../src/activation/start-attempt.ts";
 import { TargetError } from "../../src/errors.ts";
 import { Call, FakeTarget } from "../support/activation/fake-target.ts";
 import { VirtualClock } from "../support/activation/virtual-clock.ts";
@@ -11,9 +11,9 @@ class Attempt implements Disposable {
   readonly clock: VirtualClock = new VirtualClock();
   readonly target: FakeTarget = new FakeTarget();
   readonly probes: Call<void>[] = [];
-  readonly run: Run;
+  readonly run: StartAttempt;
 
-  constructor(options: Partial<RunOptions> = {}) {
+  constructor(options: Partial<StartAttemptOptions> = {}) {
     const { target } = this;
     const probe: Probe = (_upstream, signal) => {
       const call = new Call<void>(signal, { before: target.truth, givesUpAfterMs: 0 });
@@ -21,7 +21,7 @@ class Attempt implements Disposable {
       return call.promise;
     };
     const timeoutError = (): Error => new Error("took too long");
-    this.run = new Run({ target, probe, adopt: false, timeoutMs: 1_000, timeoutError, ...options });
+    this.run = new StartAttempt({ target, probe, adopt: false, timeoutMs: 1_000, timeoutError, ...options });
     // As the activator does: each hint is passed on.
     target.watch(() => this.run.notice());
   }
@@ -36,7 +36,7 @@ suite("Run", () => {
     using attempt = new Attempt({ adopt: true });
     const { clock, target, run } = attempt;
     target.comeUp();
-    const up = assert.rejects(run.bringUp(), ExitedError);
+    const up = assert.rejects(run.start(), ExitedError);
     await clock.settle();
     target.answersLooks = false;
     target.hint();
@@ -53,7 +53,7 @@ suite("Run", () => {
     const { clock, target, run } = attempt;
     target.comeUp();
     target.answersLooks = false;
-    const up = assert.rejects(run.bringUp(), ExitedError);
+    const up = assert.rejects(run.start(), ExitedError);
     const [first] = target.looks;
     target.goDown({ code: 1 });
     target.answersLooks = true;
@@ -66,21 +66,21 @@ suite("Run", () => {
     using attempt = new Attempt({ adopt: true });
     const { clock, target, run, probes } = attempt;
     target.comeUp();
-    const up = run.bringUp();
+    const up = run.start();
     await clock.settle();
     target.answersLooks = false;
     target.hint();
     target.looks.at(-1)?.reject(new TargetError("unreachable", "the engine does not answer"));
     await clock.settle();
     probes[0]?.resolve();
-    assert.equal((await up).life, "life 1");
+    assert.equal((await up).incarnation, "life 1");
   });
 
   test("a first look that fails ends it", async () => {
     using attempt = new Attempt();
     const { clock, target, run } = attempt;
     const fault = new TargetError("no_route", "on no network that we share");
-    const up = assert.rejects(run.bringUp(), fault);
+    const up = assert.rejects(run.start(), fault);
     target.answersLooks = false;
     target.finishStart();
     await clock.settle();
@@ -92,7 +92,7 @@ suite("Run", () => {
   test("a target that somebody stops while it starts is started again, once", async () => {
     using attempt = new Attempt();
     const { clock, target, run } = attempt;
-    const up = assert.rejects(run.bringUp(), ExitedError);
+    const up = assert.rejects(run.start(), ExitedError);
     target.finishStart();
     await clock.settle();
     target.goDown({ code: 143 });
@@ -108,14 +108,14 @@ suite("Run", () => {
     using attempt = new Attempt({ adopt: true });
     const { clock, target, run, probes } = attempt;
     target.comeUp();
-    const up = run.bringUp();
+    const up = run.start();
     await clock.settle();
     target.goDown({ code: 1 }, { comesBack: true });
     await clock.advance(20);
     target.comeUp();
     await clock.advance(500);
     probes.at(-1)?.resolve();
-    assert.equal((await up).life, "life 2");
+    assert.equal((await up).incarnation, "life 2");
     assert.equal(target.starts.length, 0);
   });
 
@@ -141,7 +141,7 @@ suite("Run", () => {
     ];
     for (const reachWait of waits) {
       using attempt = new Attempt();
-      const up = assert.rejects(attempt.run.bringUp(), reason);
+      const up = assert.rejects(attempt.run.start(), reason);
       await reachWait(attempt);
       attempt.run.abort(reason);
       await up;
@@ -151,7 +151,7 @@ suite("Run", () => {
 
   test("ends with its own timeout error when it takes too long", async () => {
     using attempt = new Attempt();
-    const up = assert.rejects(attempt.run.bringUp(), /took too long/);
+    const up = assert.rejects(attempt.run.start(), /took too long/);
     await attempt.clock.advance(1_000);
     await up;
   });
@@ -161,7 +161,7 @@ suite("Run", () => {
     const { clock, target, run } = attempt;
     target.givesUpAfterMs = 300;
     const reason = new Error("shut down");
-    const up = assert.rejects(run.bringUp(), reason);
+    const up = assert.rejects(run.start(), reason);
     run.abort(reason);
     await up;
     assert.ok(run.startCall);

@@ -75,13 +75,13 @@ suite("Usage", () => {
         const told = Array.from({ length: 6 }, () => false);
         const usages = told.map((_, index) => new Usage((isUsed) => (told[index] = isUsed)));
         const at = (index: number): Usage => usages[index] ?? assert.fail();
-        const claims: { readonly node: number; readonly user?: number; readonly end: Disposable }[] = [];
+        const leases: { readonly node: number; readonly user?: number; readonly end: Disposable }[] = [];
         for (const one of steps) {
-          if (one.act === "client") claims.push({ node: one.node, end: at(one.node).addClient() });
+          if (one.act === "client") leases.push({ node: one.node, end: at(one.node).addClient() });
           else if (one.act === "claim")
-            claims.push({ node: one.node, user: one.user, end: at(one.node).addUser(at(one.user)) });
-          else claims.splice(one.pick % (claims.length || 1), 1)[0]?.end[Symbol.dispose]();
-          const expected = reachable(claims);
+            leases.push({ node: one.node, user: one.user, end: at(one.node).addUser(at(one.user)) });
+          else leases.splice(one.pick % (leases.length || 1), 1)[0]?.end[Symbol.dispose]();
+          const expected = reachable(leases);
           assert.deepEqual(
             usages.map(({ isUsed }) => isUsed),
             expected,
@@ -95,8 +95,8 @@ suite("Usage", () => {
 });
 
 /** Found by following all claims anew, from the clients. */
-function reachable(claims: readonly { readonly node: number; readonly user?: number }[]): boolean[] {
-  const found = new Set(claims.filter(({ user }) => user === undefined).map(({ node }) => node));
-  for (const one of found) for (const { node, user } of claims) if (user === one) found.add(node);
+function reachable(leases: readonly { readonly node: number; readonly user?: number }[]): boolean[] {
+  const found = new Set(leases.filter(({ user }) => user === undefined).map(({ node }) => node));
+  for (const one of found) for (const { node, user } of leases) if (user === one) found.add(node);
   return Array.from({ length: 6 }, (_, index) => found.has(index));
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { StatusReport } from "../../src/admin/api.ts";
-import { AdminServer, MOST_ADMIN_CLIENTS } from "../../src/admin/server.ts";
+import { AdminServer, MAX_ADMIN_CLIENTS } from "../../src/admin/server.ts";
 import { BindError } from "../../src/errors.ts";
 import { connecting, eventually } from "../support/net/tcp.ts";
 
@@ -12,7 +12,7 @@ const report: StatusReport = {
       name: "ftp",
       state: "asleep",
       target: "container vsftpd",
-      ports: [{ front: "*:2121", target: 21 }],
+      ports: [{ listener: "*:2121", target: 21 }],
       connections: 0,
       waiting: 0,
       dependents: [],
@@ -107,7 +107,7 @@ suite("AdminServer", () => {
     const silent = Array.from({ length: 200 }, () => connecting(admin.port));
     t.after(() => silent.forEach((client) => client.reset()));
     const closed = (): number => silent.filter(({ fate }) => fate !== "open").length;
-    await eventually("the oldest are closed", () => closed() === 200 - MOST_ADMIN_CLIENTS);
+    await eventually("the oldest are closed", () => closed() === 200 - MAX_ADMIN_CLIENTS);
     assert.equal(silent.at(-1)?.fate, "open");
     for (const path of ["/healthz", "/metrics"]) assert.equal((await admin.ask(path)).status, 200);
     const started = Promise.withResolvers<void>();
@@ -119,7 +119,7 @@ suite("AdminServer", () => {
     const slow = admin.ask("/metrics");
     await started.promise;
     silent.push(...Array.from({ length: 200 }, () => connecting(admin.port)));
-    await eventually("the oldest are closed", () => closed() === 400 - (MOST_ADMIN_CLIENTS - 1));
+    await eventually("the oldest are closed", () => closed() === 400 - (MAX_ADMIN_CLIENTS - 1));
     finish.resolve();
     assert.equal((await slow).status, 200);
   });

@@ -22,10 +22,10 @@ exitOnSignals();
 await using stack = new AsyncDisposableStack();
 let services = "";
 for (let index = 0; index < SERVICES; index += 1) {
-  const front = await freePort();
-  const name = `wakeport-bench-asleep-${front}`;
+  const listenPort = await freePort();
+  const name = `wakeport-bench-asleep-${listenPort}`;
   stack.use(await Container.createNode(name, "setInterval(() => {}, 1000)"));
-  services += `  s${index}: { ports: ["${front}:7"], container: ${name} }\n`;
+  services += `  s${index}: { ports: ["${listenPort}:7"], container: ${name} }\n`;
 }
 const { pid } = stack.use(await Wakeport.start(services));
 await delay(5_000);

@@ -21,7 +21,7 @@ const greeter = `require("net").createServer((s) => { s.on("error", () => {}); s
 
 /** A container, and the port that wakes it. */
 interface Link {
-  readonly front: number;
+  readonly listenPort: number;
   readonly container: Container;
 }
 
@@ -51,17 +51,17 @@ async function slept(wakeport: Wakeport, count: number): Promise<void> {
 async function makeLinks(kind: string, owned: AsyncDisposableStack): Promise<Link[]> {
   const links: Link[] = [];
   for (let index = 0; index < LENGTH; index += 1) {
-    const front = await freePort();
-    const container = await Container.createNode(`wakeport-bench-${kind}-${front}`, greeter, ["--init"]);
-    links.push({ front, container: owned.use(container) });
+    const listenPort = await freePort();
+    const container = await Container.createNode(`wakeport-bench-${kind}-${listenPort}`, greeter, ["--init"]);
+    links.push({ listenPort, container: owned.use(container) });
   }
   return links;
 }
 
 /** YAML of one service. */
-function service(name: string, { front, container }: Link, needs?: string): string {
+function service(name: string, { listenPort, container }: Link, needs?: string): string {
   const dependsOn = needs === undefined ? "" : `, depends_on: [${needs}]`;
-  return `  ${name}: { ports: ["${front}:7"], container: ${container.name}, idle_timeout: 50ms${dependsOn} }\n`;
+  return `  ${name}: { ports: ["${listenPort}:7"], container: ${container.name}, idle_timeout: 50ms${dependsOn} }\n`;
 }
 
 exitOnSignals();
@@ -80,14 +80,14 @@ const [wakes, sums, longest]: [number[], number[], number[]] = [[], [], []];
 let sleeps = 0;
 for (let round = 0; round < ROUNDS; round += 1) {
   const own: number[] = [];
-  for (const { front } of alone) {
-    own.push(await firstByte(front));
+  for (const { listenPort } of alone) {
+    own.push(await firstByte(listenPort));
     sleeps += 1;
     await slept(wakeport, sleeps);
   }
   sums.push(own.reduce((sum, ms) => sum + ms));
   longest.push(Math.max(...own));
-  wakes.push(await firstByte(head.front));
+  wakes.push(await firstByte(head.listenPort));
   sleeps += LENGTH;
   await slept(wakeport, sleeps);
 }

@@ -43,9 +43,9 @@ async function addressOf({ name }: Container, docker: Dockerode): Promise<string
   return NetworkSettings.Networks["bridge"]?.IPAddress ?? "";
 }
 
-async function throughWakeport(front: number): Promise<number> {
+async function throughWakeport(listenPort: number): Promise<number> {
   const began = performance.now();
-  await firstByte("127.0.0.1", front);
+  await firstByte("127.0.0.1", listenPort);
   return performance.now() - began;
 }
 
@@ -59,18 +59,18 @@ async function asleep(wakeport: Wakeport, count: number): Promise<void> {
 
 exitOnSignals();
 const docker = new Dockerode();
-const front = await freePort();
-const name = `wakeport-bench-cold-${front}`;
+const listenPort = await freePort();
+const name = `wakeport-bench-cold-${listenPort}`;
 await using _container = await Container.createNode(name, greeter, ["--init"]);
 await using twin = await Container.createNode(`${name}-bare`, greeter, ["--init"]);
 await using wakeport = await Wakeport.start(
-  `  cold: { ports: ["${front}:7"], container: ${name}, idle_timeout: 100ms }\n`,
+  `  cold: { ports: ["${listenPort}:7"], container: ${name}, idle_timeout: 100ms }\n`,
 );
 const [ours, least]: [number[], number[]] = [[], []];
 for (let round = 1; round <= ROUNDS; round += 1) {
   least.push(await bare(twin, docker));
   await twin.stop();
-  ours.push(await throughWakeport(front));
+  ours.push(await throughWakeport(listenPort));
   await asleep(wakeport, round);
 }
 const more = median(ours) - median(least);

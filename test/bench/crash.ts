@@ -21,18 +21,20 @@ async function refusedAt(port: number): Promise<number> {
 exitOnSignals();
 const docker = new Dockerode();
 await using stack = new AsyncDisposableStack();
-const targets: { name: string; front: number }[] = [];
+const targets: { name: string; listenPort: number }[] = [];
 for (let index = 0; index < TARGETS; index += 1) {
-  const front = await freePort();
-  const name = `wakeport-bench-crash-${front}`;
+  const listenPort = await freePort();
+  const name = `wakeport-bench-crash-${listenPort}`;
   stack.use(await Container.createNode(name, "setTimeout(() => process.exit(3), 300)"));
-  targets.push({ name, front });
+  targets.push({ name, listenPort });
 }
-const services = targets.map(({ name, front }) => `  s${front}: { ports: ["${front}:7"], container: ${name} }\n`);
+const services = targets.map(
+  ({ name, listenPort }) => `  s${listenPort}: { ports: ["${listenPort}:7"], container: ${name} }\n`,
+);
 stack.use(await Wakeport.start(services.join("")));
 const delays: number[] = [];
-for (const { name, front } of targets) {
-  const refused = await refusedAt(front);
+for (const { name, listenPort } of targets) {
+  const refused = await refusedAt(listenPort);
   const { State } = await docker.getContainer(name).inspect();
   delays.push(refused - Date.parse(State.FinishedAt));
 }

@@ -38,7 +38,7 @@ interface Subject {
   readonly title: string;
   readonly words: fc.Arbitrary<Buffer>;
   /** YAML. */
-  readonly services: (front: number) => Promise<string>;
+  readonly services: (listenPort: number) => Promise<string>;
   /** Whether whoever is silent has to be sent away. */
   readonly hasDeadline: boolean;
 }
@@ -57,51 +57,51 @@ const hellos = await Promise.all(hosts.map(helloOf));
 const requests = hosts.map((host) =>
   Buffer.from(`GET /a?b HTTP/1.1\r\nHost: ${host}\r\nAccept: */*\r\n\r\nand a body`),
 );
-const ends = { peer: { address: "203.0.113.9", port: 4_711 }, local: { address: "198.51.100.1", port: 21 } };
-const headers = (["v1", "v2"] as const).map((version) => Buffer.concat([proxyHeader(version, ends), requests[0]!]));
+const addresses = { peer: { address: "203.0.113.9", port: 4_711 }, local: { address: "198.51.100.1", port: 21 } };
+const headers = (["v1", "v2"] as const).map((version) =>
+  Buffer.concat([proxyHeader(version, addresses), requests[0]!]),
+);
 const lines =
   "USER a\r\nPASV\r\nEPSV\r\nPORT 127,0,0,1,200,1\r\nEPRT |1|127.0.0.1|2000|\r\nAUTH TLS\r\nNOOP\r\nQUIT\r\n";
-const dialogue = fc
-  .shuffledSubarray(lines.split(/(?<=\n)/), { minLength: 1 })
-  .map((some) => Buffer.from(some.join("")));
+const channel = fc.shuffledSubarray(lines.split(/(?<=\n)/), { minLength: 1 }).map((some) => Buffer.from(some.join("")));
 
-const named = (kind: "host" | "sni", front: number): string =>
+const named = (kind: "host" | "sni", listenPort: number): string =>
   hosts
     .slice(0, 2)
-    .map((name, index) => `  s${index}: { ports: ["127.0.0.1:${front}"], ${kind}: ${name}, builtin: discard }\n`)
+    .map((name, index) => `  s${index}: { ports: ["127.0.0.1:${listenPort}"], ${kind}: ${name}, builtin: discard }\n`)
     .join("");
 /** Greets, and has one answer to every line. */
 const server = `require("net").createServer((s) => s.on("error", () => {})
   .on("data", (all) => all.filter((byte) => byte === 10).forEach(() => s.write("200 so be it\\r\\n")))
   .write("220 hello\\r\\n")).listen(Number(process.argv[1]), "127.0.0.1")`;
 
-async function ftp(front: number): Promise<string> {
+async function ftp(listenPort: number): Promise<string> {
   const port = await freePort();
   const command = JSON.stringify([process.execPath, "-e", server, String(port)]);
-  return `  ftp: { ports: ["127.0.0.1:${front}"], protocol: ftp, process: { command: ${command}, listen: "127.0.0.1:${port}" } }\n`;
+  return `  ftp: { ports: ["127.0.0.1:${listenPort}"], protocol: ftp, process: { command: ${command}, listen: "127.0.0.1:${port}" } }\n`;
 }
 
 const subjects: readonly Subject[] = [
   {
     title: "heads of HTTP",
     words: fc.constantFrom(...requests),
-    services: async (front) => named("host", front),
+    services: async (listenPort) => named("host", listenPort),
     hasDeadline: true,
   },
   {
     title: "ClientHellos of TLS",
     words: fc.constantFrom(...hellos),
-    services: async (front) => named("sni", front),
+    services: async (listenPort) => named("sni", listenPort),
     hasDeadline: true,
   },
   {
     title: "PROXY headers",
     words: fc.constantFrom(...headers),
-    services: async (front) =>
-      `  p: { ports: ["127.0.0.1:${front}"], proxy_protocol: { receive: [127.0.0.0/8] }, builtin: discard }\n`,
+    services: async (listenPort) =>
+      `  p: { ports: ["127.0.0.1:${listenPort}"], proxy_protocol: { receive: [127.0.0.0/8] }, builtin: discard }\n`,
     hasDeadline: true,
   },
-  { title: "lines of FTP", words: dialogue, services: ftp, hasDeadline: false },
+  { title: "lines of FTP", words: channel, services: ftp, hasDeadline: false },
 ];
 
 function* cases({ words, hasDeadline }: Subject): Generator<Case> {
@@ -155,8 +155,8 @@ async function sum(wakeport: Wakeport, name: string): Promise<number> {
 }
 
 async function measure(subject: Subject): Promise<boolean> {
-  const front = await freePort();
-  await using wakeport = await Wakeport.start(await subject.services(front));
+  const listenPort = await freePort();
+  await using wakeport = await Wakeport.start(await subject.services(listenPort));
   const before = (await memoryMiB(wakeport.pid)).rss;
   let [most, hung, index] = [before, 0, 0];
   const watching = setInterval(async () => {
@@ -166,7 +166,7 @@ async function measure(subject: Subject): Promise<boolean> {
   const visitor = async (): Promise<void> => {
     for (const one of all) {
       index += 1;
-      if (await say(one, index, front)) continue;
+      if (await say(one, index, listenPort)) continue;
       hung += 1;
       console.log(`  not ended in time: ${JSON.stringify({ ...one, bytes: one.bytes.toString("latin1") })}`);
     }

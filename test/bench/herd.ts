@@ -1,6 +1,6 @@
 /** A thousand clients connect at once to a sleeping container; once more to one whose listen backlog is 10. */
 
-import { echoServer, quantile, visit } from "./clients.ts";
+import { echoServer, owner, quantile } from "./clients.ts";
 import { Container } from "./container.ts";
 import { freePort } from "./ports.ts";
 import { exitOnSignals } from "./program.ts";
@@ -10,13 +10,13 @@ const CLIENTS = Number(process.argv[2] ?? 1_000);
 const DEADLINE_MS = 60_000;
 
 async function herd(title: string, listen: string): Promise<boolean> {
-  const front = await freePort();
-  await using container = await Container.createNode(`wakeport-bench-herd-${front}`, echoServer(listen));
+  const listenPort = await freePort();
+  await using container = await Container.createNode(`wakeport-bench-herd-${listenPort}`, echoServer(listen));
   await using wakeport = await Wakeport.start(
-    `  herd: { ports: ["${front}:7"], container: ${container.name}, stop_grace: 1s }\n`,
+    `  herd: { ports: ["${listenPort}:7"], container: ${container.name}, stop_grace: 1s }\n`,
   );
   const visits = await Promise.all(
-    Array.from({ length: CLIENTS }, (_, index) => visit(front, `client ${index}`, DEADLINE_MS)),
+    Array.from({ length: CLIENTS }, (_, index) => owner(listenPort, `client ${index}`, DEADLINE_MS)),
   );
   const lost = visits.filter(({ ok }) => !ok);
   const starts = wakeport.records("target.starting").length;

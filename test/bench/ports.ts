@@ -39,12 +39,12 @@ export async function dialWhenOpen(port: number, signal: AbortSignal): Promise<S
  * Counts the sockets a relay holds: those it accepted on `front` and those it dialled to `upstream`. Sockets that no
  * process owns any more (TIME_WAIT and other remains, inode 0) are the kernel's.
  */
-export async function relaySockets(front: number, upstream: number): Promise<number> {
+export async function relaySockets(listenPort: number, upstream: number): Promise<number> {
   const table = await readFile("/proc/net/tcp", "latin1");
   const rows = table.trim().split("\n").slice(1);
   return rows.filter((row) => {
     const [, local = "", remote = "", state, , , , , , inode] = row.trim().split(/\s+/);
-    const isRelayed = portOf(local) === front || portOf(remote) === upstream;
+    const isRelayed = portOf(local) === listenPort || portOf(remote) === upstream;
     return isRelayed && state !== LISTEN_STATE && inode !== "0";
   }).length;
 }

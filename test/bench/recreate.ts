@@ -76,9 +76,9 @@ class Project implements AsyncDisposable {
 }
 
 /** Hears a word back, stays for a while, hears another one back. */
-async function converse(front: number): Promise<Visit> {
+async function converse(listenPort: number): Promise<Visit> {
   const began = performance.now();
-  const socket = connect({ port: front, host: "127.0.0.1", timeout: VISIT_MS });
+  const socket = connect({ port: listenPort, host: "127.0.0.1", timeout: VISIT_MS });
   socket.once("timeout", () => socket.destroy(new Error("no answer in time")));
   // Rejects with what breaks the connection; a clean end is none of the answers.
   const ended = once(socket, "end").then(() => Promise.reject(new Error("ended")));
@@ -101,10 +101,10 @@ async function converse(front: number): Promise<Visit> {
 }
 
 /** Clients, one after the other, until told. @returns what became of each */
-async function crowd(front: number, over: AbortSignal): Promise<readonly Visit[]> {
+async function crowd(listenPort: number, over: AbortSignal): Promise<readonly Visit[]> {
   const visits: Promise<Visit>[] = [];
   while (!over.aborted) {
-    visits.push(converse(front));
+    visits.push(converse(listenPort));
     await delay(EVERY_MS);
   }
   return Promise.all(visits);
@@ -119,11 +119,11 @@ function counted(texts: readonly string[]): string {
 
 exitOnSignals();
 const began = Date.now() - 1_000;
-const front = await freePort();
-await using project = await Project.create(`wakeport-bench-recreate-${front}`);
-await using wakeport = await Wakeport.start(`  echo: { ports: ["${front}:7"], container: ${project.name} }\n`);
+const listenPort = await freePort();
+await using project = await Project.create(`wakeport-bench-recreate-${listenPort}`);
+await using wakeport = await Wakeport.start(`  echo: { ports: ["${listenPort}:7"], container: ${project.name} }\n`);
 const over = new AbortController();
-const crowding = crowd(front, over.signal);
+const crowding = crowd(listenPort, over.signal);
 await delay(PAUSE_MS);
 const took: number[] = [];
 for (let round = 0; round < ROUNDS; round += 1) {

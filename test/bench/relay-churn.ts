@@ -37,7 +37,7 @@ interface Exchange {
 type Random = () => number;
 
 const CLIENTS = 200;
-const LARGEST_MESSAGE = 600 * KIB;
+const MAX_MESSAGE = 600 * KIB;
 const HALF_CLOSE_SHARE = 0.6;
 const CLOSE_AFTER_ECHO_SHARE = 0.2;
 const EXCHANGE_TIMEOUT_MS = 20_000;
@@ -71,7 +71,7 @@ function randomFrom(seed: number): Random {
 
 /** Messages are slices of one noise, so that a connection that gets the bytes of another one shows. */
 function planFrom(random: Random, noise: Buffer): Plan {
-  const size = 1 + Math.floor(random() * LARGEST_MESSAGE);
+  const size = 1 + Math.floor(random() * MAX_MESSAGE);
   const start = Math.floor(random() * (noise.length - size));
   const message = noise.subarray(start, start + size);
   return { manner: mannerFrom(random()), message, resetAfter: Math.floor(random() * size) };

@@ -33,7 +33,7 @@ interface Requirement {
 }
 
 interface Setting {
-  readonly front: number;
+  readonly listenPort: number;
   readonly upstream: Upstream;
   readonly folder: string;
   readonly configFile: string;
@@ -69,7 +69,7 @@ const haproxy: Recipe = {
   needs: [{ file: "haproxy", comesFrom: "Debian package haproxy" }],
   config: {
     name: "haproxy.cfg",
-    text: ({ front, upstream }) => `
+    text: ({ listenPort, upstream }) => `
 global
   maxconn 1000
 defaults
@@ -78,7 +78,7 @@ defaults
   timeout client 1m
   timeout server 1m
 listen bench
-  bind 127.0.0.1:${front}
+  bind 127.0.0.1:${listenPort}
   server upstream 127.0.0.1:${upstream.port}
 `,
   },
@@ -93,7 +93,7 @@ const nginx: Recipe = {
   ],
   config: {
     name: "nginx.conf",
-    text: ({ front, upstream, folder }) => `
+    text: ({ listenPort, upstream, folder }) => `
 load_module ${locate("ngx_stream_module.so")};
 daemon off;
 pid ${folder}/nginx.pid;
@@ -101,7 +101,7 @@ error_log stderr;
 events { worker_connections 4096; }
 stream {
   server {
-    listen 127.0.0.1:${front};
+    listen 127.0.0.1:${listenPort};
     proxy_pass 127.0.0.1:${upstream.port};
     proxy_half_close on;
   }
@@ -114,11 +114,11 @@ stream {
 const socat: Recipe = {
   name: "socat",
   needs: [{ file: "socat", comesFrom: "Debian package socat" }],
-  command: ({ front, upstream }) => [
+  command: ({ listenPort, upstream }) => [
     locate("socat"),
     // Once one direction has ended the other gets 0.5 s by default, which no slow answer survives.
     "-t60",
-    `TCP-LISTEN:${front},bind=127.0.0.1,reuseaddr,fork,backlog=1024`,
+    `TCP-LISTEN:${listenPort},bind=127.0.0.1,reuseaddr,fork,backlog=1024`,
     `TCP:127.0.0.1:${upstream.port}`,
   ],
 };
@@ -129,9 +129,9 @@ const socketProxyd: Recipe = {
     { file: "systemd-socket-activate", comesFrom: "Debian package systemd" },
     { file: "systemd-socket-proxyd", comesFrom: "Debian package systemd" },
   ],
-  command: ({ front, upstream }) => [
+  command: ({ listenPort, upstream }) => [
     locate("systemd-socket-activate"),
-    `--listen=127.0.0.1:${front}`,
+    `--listen=127.0.0.1:${listenPort}`,
     locate("systemd-socket-proxyd"),
     "--connections-max=4096",
     `127.0.0.1:${upstream.port}`,
@@ -144,11 +144,11 @@ const wakeport: Recipe = {
   startsUpstream: true,
   config: {
     name: "wakeport.yaml",
-    text: async ({ front, upstream }) => `
+    text: async ({ listenPort, upstream }) => `
 admin: { listen: 127.0.0.1:${await freePort()} }
 services:
   bench:
-    ports: ["127.0.0.1:${front}"]
+    ports: ["127.0.0.1:${listenPort}"]
     process: { command: ${JSON.stringify(upstream.command)}, listen: 127.0.0.1:${upstream.port} }
     idle_timeout: 10m
 `,
@@ -177,13 +177,13 @@ async function startRecipe(recipe: Recipe, upstream: Upstream): Promise<RunningR
   await using undo = new AsyncDisposableStack();
   const folder = temporaryFolder(undo);
   const { config } = recipe;
-  const setting = { front: await freePort(), upstream, folder, configFile: join(folder, config?.name ?? "none") };
+  const setting = { listenPort: await freePort(), upstream, folder, configFile: join(folder, config?.name ?? "none") };
   if (config !== undefined) await writeFile(setting.configFile, await config.text(setting));
   const program = await Program.start(recipe.command(setting));
   undo.defer(() => program.stop());
 
   const running = undo.move();
-  return { port: setting.front, program, stop: () => running.disposeAsync() };
+  return { port: setting.listenPort, program, stop: () => running.disposeAsync() };
 }
 
 /** Removed when the relay stops, or with this process if that comes first. */

@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { echoServer, quantile, type Visit, visit } from "./clients.ts";
+import { echoServer, owner, quantile, type Visit } from "./clients.ts";
 import { Container } from "./container.ts";
 import { freePort } from "./ports.ts";
 import { exitOnSignals } from "./program.ts";
@@ -32,11 +32,11 @@ function random(seed: number): () => number {
   };
 }
 
-async function cycles(front: number, count: number, next: () => number): Promise<Visit[]> {
-  const visits = [await visit(front, "first", DEADLINE_MS)];
+async function cycles(listenPort: number, count: number, next: () => number): Promise<Visit[]> {
+  const visits = [await owner(listenPort, "first", DEADLINE_MS)];
   for (let cycle = 1; cycle <= count; cycle += 1) {
     await delay(IDLE_MS + next() * WINDOW_MS);
-    visits.push(await visit(front, `cycle ${cycle}`, DEADLINE_MS));
+    visits.push(await owner(listenPort, `cycle ${cycle}`, DEADLINE_MS));
   }
   return visits;
 }
@@ -54,20 +54,20 @@ const seed = Number(values.seed ?? Date.now() % 1_000_000);
 const next = random(seed);
 
 await using stack = new AsyncDisposableStack();
-const fronts: { kind: string; front: number }[] = [];
+const listeners: { kind: string; listenPort: number }[] = [];
 let services = "";
 for (const [kind, more] of Object.entries(targets)) {
   for (let index = 0; index < Number(values.parallel); index += 1) {
-    const front = await freePort();
-    const name = `wakeport-bench-race-${front}`;
+    const listenPort = await freePort();
+    const name = `wakeport-bench-race-${listenPort}`;
     stack.use(await Container.createNode(name, echoServer("backlog: 511", more)));
-    services += `  race-${front}: { ports: ["${front}:7"], container: ${name}, idle_timeout: ${IDLE_MS}ms, stop_grace: ${GRACE_MS / 1000}s }\n`;
-    fronts.push({ kind, front });
+    services += `  race-${listenPort}: { ports: ["${listenPort}:7"], container: ${name}, idle_timeout: ${IDLE_MS}ms, stop_grace: ${GRACE_MS / 1000}s }\n`;
+    listeners.push({ kind, listenPort });
   }
 }
 const wakeport = stack.use(await Wakeport.start(services));
 const results = await Promise.all(
-  fronts.map(async ({ kind, front }) => ({ kind, visits: await cycles(front, perKind, next) })),
+  listeners.map(async ({ kind, listenPort }) => ({ kind, visits: await cycles(listenPort, perKind, next) })),
 );
 
 let isFaultless = true;

@@ -68,11 +68,11 @@ async function until(holds: () => boolean | Promise<boolean>): Promise<boolean> 
   return false;
 }
 
-async function measure(title: string, front: number, port: number, target: string): Promise<boolean> {
+async function measure(title: string, listenPort: number, port: number, target: string): Promise<boolean> {
   await using wakeport = await Wakeport.start(
-    `  udp: { ports: ["127.0.0.1:${front}:${port}/udp"], ${target}, idle_timeout: 500ms, udp: { flow_timeout: 2s } }\n`,
+    `  udp: { ports: ["127.0.0.1:${listenPort}:${port}/udp"], ${target}, idle_timeout: 500ms, udp: { flow_timeout: 2s } }\n`,
   );
-  const { all, send, close } = await visitors(front);
+  const { all, send, close } = await visitors(listenPort);
   send();
   const total = CLIENTS * DATAGRAMS;
   const answered = (): number => all.reduce((sum, { received }) => sum + received.length, 0);
@@ -97,9 +97,11 @@ async function measure(title: string, front: number, port: number, target: strin
 }
 
 exitOnSignals();
-const front = await freePort();
-await using container = await Container.createNode(`wakeport-bench-udp-${front}`, echo("0.0.0.0", 7777), ["--init"]);
-const held = await measure("container", front, 7777, `container: ${container.name}`);
+const listenPort = await freePort();
+await using container = await Container.createNode(`wakeport-bench-udp-${listenPort}`, echo("0.0.0.0", 7777), [
+  "--init",
+]);
+const held = await measure("container", listenPort, 7777, `container: ${container.name}`);
 const upstream = await freePort();
 const command = JSON.stringify([process.execPath, "-e", echo("127.0.0.1", upstream)]);
 const ran = await measure(

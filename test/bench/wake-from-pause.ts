@@ -46,20 +46,20 @@ async function paused(container: Dockerode.Container): Promise<void> {
 
 exitOnSignals();
 const docker = new Dockerode();
-const front = await freePort();
-const name = `wakeport-bench-pause-${front}`;
+const listenPort = await freePort();
+const name = `wakeport-bench-pause-${listenPort}`;
 await using _container = await Container.createNode(name, greeter, ["--init"]);
 await using twin = await Container.createNode(`${name}-bare`, greeter, ["--init"]);
 await twin.start();
 await using _wakeport = await Wakeport.start(
-  `  pause: { ports: ["${front}:7"], container: ${name}, idle_timeout: 100ms, sleep: pause }\n`,
+  `  pause: { ports: ["${listenPort}:7"], container: ${name}, idle_timeout: 100ms, sleep: pause }\n`,
 );
-await firstByte(front);
+await firstByte(listenPort);
 const [ours, least]: [number[], number[]] = [[], []];
 for (let round = 0; round < ROUNDS; round += 1) {
   await paused(docker.getContainer(name));
   least.push(await unpause(docker.getContainer(twin.name)));
-  ours.push(await firstByte(front));
+  ours.push(await firstByte(listenPort));
 }
 const more = median(ours) - median(least);
 console.log(

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { Config } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
-import { decide } from "../../src/daemon/label-reconciler.ts";
+import { reconcile } from "../../src/daemon/label-reconciler.ts";
 import type { ListedContainer } from "../../src/docker/container-facts.ts";
 import { covers } from "../../src/net/hostname.ts";
 
@@ -31,7 +31,7 @@ function container(name: string, { project, created = 0, ...claim }: Claim): Lis
 /** What wakeport reports about these containers, and which of them become services. */
 function outcome(config: Config, ...containers: readonly ListedContainer[]): { served: string[]; problems: string[] } {
   const around = { found: new Map(), goneSince: new Map(), refused: new Map(), config, now: 0 };
-  const { steps, problems } = decide(containers, around);
+  const { steps, problems } = reconcile(containers, around);
   return {
     served: steps.flatMap(({ to }) => to?.service.name ?? []),
     problems: problems.map(({ problem }) => problem),

@@ -38,18 +38,18 @@ suite("labels of a container", () => {
       "wakeport.ready": "[tcp, { http: /health }]",
       "wakeport.limits.waiting": "10",
       "wakeport.wake_on": "first_byte",
-      "wakeport.probes": "[10.0.0.5, 10.1.0.0/16]",
+      "wakeport.monitors": "[10.0.0.5, 10.1.0.0/16]",
       "wakeport.sleep": "[{ after: 1m, do: pause }, { after: 30m, do: stop }]",
       "com.example": "not ours",
     });
     assert.equal(service.name, "web");
     assert.deepEqual(service.ports, [
-      { front: 2121, target: 21 },
-      { address: "127.0.0.1", front: 2122, target: 22 },
-      { front: 30_000, target: 30_000, count: 10 },
+      { listen: 2121, target: 21 },
+      { address: "127.0.0.1", listen: 2122, target: 22 },
+      { listen: 30_000, target: 30_000, count: 10 },
     ]);
     assert.equal(service.wakeOn, "first_byte");
-    assert.deepEqual(service.probes, [parseNetwork("10.0.0.5"), parseNetwork("10.1.0.0/16")]);
+    assert.deepEqual(service.monitors, [parseNetwork("10.0.0.5"), parseNetwork("10.1.0.0/16")]);
     assert.deepEqual(
       service.ready.map(({ kind }) => kind),
       ["tcp", "http"],
@@ -115,7 +115,7 @@ suite("labels of a container", () => {
       network: "yes",
       byLabels: true,
     });
-    assert.deepEqual(service.ports, [{ front: 2121, target: 2121 }]);
+    assert.deepEqual(service.ports, [{ listen: 2121, target: 2121 }]);
   });
 
   test("make a service without ports of a container that belongs to a group", () => {

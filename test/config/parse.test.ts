@@ -434,7 +434,7 @@ services:
   c: { ports: "83:9001", process: { command: [x] } }
 `);
     assert.deepEqual(
-      services.map(({ ports }) => ports.map(({ front, target }) => [front, target])),
+      services.map(({ ports }) => ports.map(({ listen: listenPort, target }) => [listenPort, target])),
       [
         [
           [80, 80],
@@ -460,7 +460,7 @@ services:
     enabled: \${ON:-false}
 `);
     const [a, b] = services;
-    assert.deepEqual(a?.ports, [{ front: 2121, target: 21 }]);
+    assert.deepEqual(a?.ports, [{ listen: 2121, target: 21 }]);
     assert.deepEqual([b?.enabled, a?.idleTimeoutMs], [false, 7_000]);
     assert.deepEqual(a?.target.kind === "container" && a.target.reference, { name: "vsftpd" });
     assert.deepEqual(b?.target.kind === "container" && b.target.reference, { name: "ab" });

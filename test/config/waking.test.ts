@@ -70,7 +70,7 @@ suite("a service without ports", () => {
     "limits: {}",
     "banner: {}",
     "on_deny: reset",
-    "probes: 10.0.0.1",
+    "monitors: 10.0.0.1",
     "udp: {}",
     "data: 1",
     "host: a.test",

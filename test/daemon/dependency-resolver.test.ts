@@ -3,8 +3,8 @@ import { suite, test } from "node:test";
 import { Activator } from "../../src/activation/activator.ts";
 import { isWoken } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
-import { Dependencies } from "../../src/daemon/dependency-resolver.ts";
-import { Roster } from "../../src/daemon/target-registry.ts";
+import { DependencyResolver } from "../../src/daemon/dependency-resolver.ts";
+import { TargetRegistry } from "../../src/daemon/target-registry.ts";
 import { observer } from "../../src/telemetry/observer.ts";
 import { FakeTarget } from "../support/activation/fake-target.ts";
 import { policy } from "../support/activation/stage.ts";
@@ -22,7 +22,7 @@ suite("dependencies", () => {
     const activators = new Map(names.map((name) => [name, activatorOf(name)]));
     const ofService = (name: string): Activator => activators.get(name) ?? assert.fail();
     const wakers = { ofService, ofContainer: () => assert.fail(), oneShot: () => assert.fail() };
-    const dependencies = new Dependencies(wakers, () => assert.fail());
+    const dependencies = new DependencyResolver(wakers, () => assert.fail());
     for (const [index, name] of names.entries()) {
       await dependencies.of(
         ofService(name).target,
@@ -50,7 +50,7 @@ suite("dependencies", () => {
     const config = parseConfig(file, "w.yaml", { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } });
     const { dependencyPolicy, services } = config;
     const around = { env: {}, uid: 0, gid: 0 };
-    const roster = new Roster({ engine: undefined, around, observer: silent, dependencyPolicy });
+    const roster = new TargetRegistry({ engine: undefined, host: around, observer: silent, dependencyPolicy });
     roster.add(services.filter(isWoken));
     const names = roster.activators.map(({ target }) => target.name);
     assert.deepEqual(names, ["process node server.js", "process node server.js (b)"]);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { Config } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
-import { decide, type Found, type LabelProblem, LINGER_MS } from "../../src/daemon/label-reconciler.ts";
+import { type LabelProblem, type LabelService, LINGER_MS, reconcile } from "../../src/daemon/label-reconciler.ts";
 import type { ListedContainer } from "../../src/docker/container-facts.ts";
 
 function configOf(services = ""): Config {
@@ -17,7 +17,7 @@ function container(name: string, ports: string, labels: Readonly<Record<string, 
 
 /** What is served, as containers and configurations come and go. */
 class World {
-  readonly found = new Map<string, Found>();
+  readonly found = new Map<string, LabelService>();
   readonly goneSince = new Map<string, number>();
   readonly refused = new Map<string, LabelProblem>();
   config = configOf();
@@ -25,7 +25,7 @@ class World {
 
   /** @returns what becomes of services, and what is wrong */
   sees(...containers: readonly ListedContainer[]): string[] {
-    const { steps, problems, againInMs } = decide(containers, this);
+    const { steps, problems, againInMs } = reconcile(containers, this);
     for (const { from, to } of steps) {
       if (to !== undefined) this.found.set(to.service.name, to);
       else this.found.delete(from.service.name);

@@ -12,7 +12,7 @@ import { cannotServe, PYTHON, type ServerName, Servers } from "../support/progra
 
 const START_S = Number(process.env["WAKEPORT_TEST_START_S"] ?? 3);
 const waited = new Set(["relayed, cold, clean"]);
-const LONGEST_MS = 60_000 + START_S * 1_000;
+const MAX_DELAY_MS = 60_000 + START_S * 1_000;
 
 const smtplib = `
 import smtplib, sys
@@ -28,7 +28,7 @@ interface Said {
 }
 
 function say(program: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Said> {
-  const options = { timeout: LONGEST_MS, env: { ...process.env, ...env } };
+  const options = { timeout: MAX_DELAY_MS, env: { ...process.env, ...env } };
   return new Promise((resolve) => {
     const child = execFile(program, args, options, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code ?? -1), text: `${stdout}${stderr}` });
@@ -47,7 +47,7 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
   const port = (service: string): string => String(ports.get(service));
 
   /** How the connections of a service ended, as soon as `count` have. */
-  const ends = async (service: string, count: number): Promise<Set<string>> => {
+  const addresses = async (service: string, count: number): Promise<Set<string>> => {
     const closed = () =>
       program.log.filter((line) => line.event === "connection.closed" && line["service"] === service);
     await until(() => closed().length >= count, `the end of ${count} connections of ${service}`);
@@ -100,7 +100,7 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
     assert.match(swaks!.text, /220-smtp is starting, please wait\r?\n(?:.*220-.*\n)*.*220 .*\n.*EHLO/);
     assert.match(curl!.text, /< 220-smtp is starting, please wait\s.*< 220 .*> EHLO/s);
     assert.deepEqual([python!.code, swaks!.code, curl!.code], [0, 0, 0]);
-    assert.deepEqual(await ends("smtp", 3), waited);
+    assert.deepEqual(await addresses("smtp", 3), waited);
   });
 
   test("SMTP: are told to come again when it does not start", async () => {
@@ -130,7 +130,7 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
 
   test("SSH: ssh waits, and logs in", async () => {
     assert.match((await ssh("ssh")).text, /^in$/m);
-    assert.deepEqual(await ends("ssh", 1), waited);
+    assert.deepEqual(await addresses("ssh", 1), waited);
   });
 
   test("SSH: is told why by who asks for it, when it does not start", async () => {
@@ -156,7 +156,7 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
 
   test("MySQL: mariadb waits, and is served", async () => {
     assert.deepEqual(await mysql("mysql"), { code: 0, text: "42\n" });
-    assert.deepEqual(await ends("mysql", 1), waited);
+    assert.deepEqual(await addresses("mysql", 1), waited);
   });
 
   test("MySQL: is told an error of its own when it does not start", async () => {
@@ -172,7 +172,7 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
   test("Redis: redis-cli waits, and is served", async () => {
     const [ping, set] = await Promise.all([redis("redis", "PING"), redis("redis", "SET", "a", "b")]);
     assert.deepEqual([ping!.text.trim(), set!.text.trim()], ["PONG", "OK"]);
-    assert.deepEqual(await ends("redis", 2), waited);
+    assert.deepEqual(await addresses("redis", 2), waited);
   });
 
   test("Redis: is told that it loads where that is wanted; who selects a database waits all the same", async () => {
@@ -203,7 +203,7 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
       await psql("postgres"),
       ["f\n", "t\n", "t\n"].map((text) => ({ code: 0, text })),
     );
-    assert.deepEqual(await ends("postgres", 3), waited);
+    assert.deepEqual(await addresses("postgres", 3), waited);
   });
 
   test("PostgreSQL: is told that it is not up when it does not start, and without TLS no more than that", async () => {

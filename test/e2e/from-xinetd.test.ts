@@ -60,7 +60,7 @@ function curl(...args: string[]): Promise<string> {
 }
 
 /** The client: everything that it saw. */
-async function visit(ports: Ports): Promise<Record<string, unknown>> {
+async function owner(ports: Ports): Promise<Record<string, unknown>> {
   const daytime = (await answer(ports.daytime)).toString();
   const time = (await answer(ports.time)).readUInt32BE(0) - 2_208_988_800;
   const ftp = `ftp://127.0.0.1:${ports.ftp}`;
@@ -118,7 +118,7 @@ suite("a xinetd.conf", { skip }, () => {
       await using program = new Program(["run", "-c", file]);
       await until(() => program.stdout.includes("serves"), "wakeport to listen");
 
-      assert.deepEqual(await visit(ours), await visit(theirs));
+      assert.deepEqual(await owner(ours), await owner(theirs));
       assert.equal(program.child.exitCode, null);
       await until(async () => {
         const [mine, its] = [program.stdout, await xinetd.read()].map(eventLines);

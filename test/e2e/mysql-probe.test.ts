@@ -10,8 +10,8 @@ import { connect, eventually, freePort } from "../support/net/tcp.ts";
 import { temporaryFile } from "../support/program/program.ts";
 import { cannotServe, Servers } from "../support/program/servers.ts";
 
-const MOST_ERRORS = 5;
-const PROBES = 3 * MOST_ERRORS;
+const MAX_ERRORS = 5;
+const PROBES = 3 * MAX_ERRORS;
 /** ER_HOST_IS_BLOCKED */
 const BLOCKED = 1129;
 
@@ -29,7 +29,7 @@ suite("probes of MariaDB", { skip }, () => {
     const [file = "", ...args] = servers.of("mysql", port).command;
     // Without a user for the address the server refuses it before it counts anything.
     await using init = await temporaryFile("init.sql", "CREATE USER 'app'@'%' IDENTIFIED BY 'secret';\n");
-    const more = [`--init-file=${init.path}`, `--bind-address=${host}`, `--max-connect-errors=${MOST_ERRORS}`];
+    const more = [`--init-file=${init.path}`, `--bind-address=${host}`, `--max-connect-errors=${MAX_ERRORS}`];
     const server = spawn(file, [...args, ...more], { stdio: "ignore" });
     await using stack = new AsyncDisposableStack();
     stack.defer(async () => {

@@ -89,7 +89,9 @@ const inetdFile = fc
         fc.constantFrom("root", "a.b", "a:b/c", ".", "1000"),
         fc.array(word, { maxLength: 4 }),
       )
-      .map(([front, type, protocol, wait, user, words]) => [front, type, protocol, wait, user, ...words].join(" ")),
+      .map(([listenPort, type, protocol, wait, user, words]) =>
+        [listenPort, type, protocol, wait, user, ...words].join(" "),
+      ),
     { maxLength: 6 },
   )
   .map((lines) => lines.join("\n"));

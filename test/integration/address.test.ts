@@ -6,7 +6,7 @@ import type { ContainerFacts, ContainerNetwork } from "../../src/docker/containe
 import { TargetError } from "../../src/errors.ts";
 
 const bridge: ContainerNetwork = { name: "bridge", id: "b", ipv4: "172.17.0.2", gateway: "172.17.0.1" };
-const front: ContainerNetwork = { name: "demo_front", id: "f", ipv4: "10.1.0.2" };
+const listenPort: ContainerNetwork = { name: "demo_front", id: "f", ipv4: "10.1.0.2" };
 const back: ContainerNetwork = { name: "demo_back", id: "k", ipv4: "10.2.0.2", ipv6: "fd00::2" };
 
 function container(name: string, networks: readonly ContainerNetwork[], networkMode = "default"): ContainerFacts {
@@ -74,27 +74,27 @@ function refusal(which: Case): string {
 }
 
 test("on the host, the first of its networks; a timeout says that there are others", () => {
-  const found = route({ to: container("ftp", [front, back]) });
+  const found = route({ to: container("ftp", [listenPort, back]) });
   assert.equal(found.address, "10.1.0.2");
   assert.match(found.caveat ?? "", /dialled on its network "demo_front"; "network:" chooses another one \(demo_back\)/);
 });
 
 test("with one network there is nothing to be said about it", () => {
-  assert.deepEqual(route({ to: container("ftp", [front]) }), { address: "10.1.0.2" });
+  assert.deepEqual(route({ to: container("ftp", [listenPort]) }), { address: "10.1.0.2" });
 });
 
 test("in a container, only a network that both are in", () => {
   const own = container("wakeport", [legIn(bridge), legIn(back)]);
-  assert.deepEqual(route({ to: container("ftp", [front, back]), own }), { address: "10.2.0.2" });
+  assert.deepEqual(route({ to: container("ftp", [listenPort, back]), own }), { address: "10.2.0.2" });
 });
 
 test("networks are told by their id: another one of the same name is not shared", () => {
-  const own = container("wakeport", [{ ...legIn(front), id: "other" }]);
-  assert.match(refusal({ to: container("ftp", [front]), own }), /^no_route: .* shares no network/);
+  const own = container("wakeport", [{ ...legIn(listenPort), id: "other" }]);
+  assert.match(refusal({ to: container("ftp", [listenPort]), own }), /^no_route: .* shares no network/);
 });
 
 test("a named network, with or without the compose project before it", () => {
-  const to = container("ftp", [front, back]);
+  const to = container("ftp", [listenPort, back]);
   for (const wanted of ["demo_back", "back"]) assert.deepEqual(route({ to, wanted }), { address: "10.2.0.2" });
 });
 
@@ -103,7 +103,7 @@ test("IPv4 where there are both, IPv6 where there is nothing else", () => {
   const six = { name: "six", id: "6", ipv6: "fd00::6" };
   assert.equal(route({ to: container("ftp", [six]) }).address, "fd00::6");
   const own = container("wakeport", [{ ...six, ipv6: "fd00::7" }]);
-  assert.equal(route({ to: container("ftp", [front, six]), own }).address, "fd00::6");
+  assert.equal(route({ to: container("ftp", [listenPort, six]), own }).address, "fd00::6");
 });
 
 test("wakeport in the host's network has a leg in every bridge network", () => {
@@ -115,39 +115,39 @@ test("wakeport in the host's network has a leg in every bridge network", () => {
 test("a target in the host's network: on the host its loopback, in a container the gateway, with a caveat", () => {
   const to = container("ftp", [{ name: "host", id: "h" }], "host");
   assert.deepEqual(route({ to }), { address: "127.0.0.1" });
-  const found = route({ to, own: container("wakeport", [legIn(front), legIn(bridge)]) });
+  const found = route({ to, own: container("wakeport", [legIn(listenPort), legIn(bridge)]) });
   assert.equal(found.address, "172.17.0.1");
   assert.match(found.caveat ?? "", /ftp is in the host's network, which is 172\.17\.0\.1 from here: .* all addresses/);
 });
 
 test("the host cannot be seen from networks without a gateway", () => {
   const to = container("ftp", [{ name: "host", id: "h" }], "host");
-  const told = refusal({ to, own: container("wakeport", [legIn(front)]) });
+  const told = refusal({ to, own: container("wakeport", [legIn(listenPort)]) });
   assert.match(told, /no_route: .* wakeport \(in demo_front\) sees nothing: .*"network_mode: host"/);
 });
 
 test("a target that uses another container's network is dialled there", () => {
   const to = { ...container("ftp", [], "container:vpn"), networkOf: "vpn" };
-  assert.equal(route({ to, holder: container("vpn", [front]) }).address, "10.1.0.2");
+  assert.equal(route({ to, holder: container("vpn", [listenPort]) }).address, "10.1.0.2");
   assert.equal(route({ to, holder: container("vpn", [{ name: "host", id: "h" }], "host") }).address, "127.0.0.1");
   assert.match(refusal({ to, holder: container("vpn", [{ name: "none", id: "n" }], "none") }), /ftp has no network/);
 });
 
 test("a target in wakeport's own network namespace is dialled on the loopback", () => {
-  const own = container("wakeport", [front]);
+  const own = container("wakeport", [listenPort]);
   const to = { ...container("ftp", [], "container:wakeport"), networkOf: "wakeport" };
   assert.equal(route({ to, holder: own, own }).address, "127.0.0.1");
 });
 
 test("wakeport in the network of its own target is refused: it would lose it with the first sleep", () => {
-  const to = container("ftp", [front]);
+  const to = container("ftp", [listenPort]);
   assert.match(refusal({ to, own: to }), /^invalid: wakeport uses the network of container ftp.*"service:wakeport"/);
 });
 
 test("no shared network: both sides, the line of YAML, and the command", () => {
   const own = container("wakeport", [legIn({ name: "demo_default", id: "d" })]);
   assert.equal(
-    refusal({ to: container("ftp", [front, back]), own }),
+    refusal({ to: container("ftp", [listenPort, back]), own }),
     "no_route: container ftp (in demo_front, demo_back) shares no network with wakeport (in demo_default): " +
       "in the compose file, under wakeport:, write  networks: [default, front]; " +
       "or, until it is recreated: docker network connect demo_front wakeport",
@@ -164,28 +164,31 @@ test("no shared network: that of another compose project must be declared", () =
 });
 
 test("no shared network: nobody joins the default bridge, and what is not compose's gets a command", () => {
-  const own = container("wakeport", [legIn(front)]);
+  const own = container("wakeport", [legIn(listenPort)]);
   assert.match(
     refusal({ to: plain(container("ftp", [bridge])), own }),
     /: connect them: docker network connect demo_front ftp$/,
   );
   const outside = plain(container("wakeport", [legIn(bridge)]));
-  assert.match(refusal({ to: container("ftp", [front]), own: outside }), /docker network connect demo_front wakeport$/);
+  assert.match(
+    refusal({ to: container("ftp", [listenPort]), own: outside }),
+    /docker network connect demo_front wakeport$/,
+  );
 });
 
 test("wakeport without any network", () => {
   const own = container("wakeport", [{ name: "none", id: "n" }], "none");
-  assert.match(refusal({ to: container("ftp", [front]), own }), /remove "network_mode: none" from .* "wakeport"/);
+  assert.match(refusal({ to: container("ftp", [listenPort]), own }), /remove "network_mode: none" from .* "wakeport"/);
 });
 
 test("a named network that the container is not in: the line that is right", () => {
-  const told = refusal({ to: container("ftp", [front]), wanted: "backend" });
+  const told = refusal({ to: container("ftp", [listenPort]), wanted: "backend" });
   assert.match(told, /not in network "backend", only in demo_front: .*"network: demo_front"/);
 });
 
 test("a named network that wakeport is not in is not replaced by another", () => {
-  const own = container("wakeport", [legIn(front)]);
-  const told = refusal({ to: container("ftp", [front, back]), own, wanted: "back" });
+  const own = container("wakeport", [legIn(listenPort)]);
+  const told = refusal({ to: container("ftp", [listenPort, back]), own, wanted: "back" });
   assert.match(told, /does not share its network "back" with wakeport .* networks: \[front, back\]/);
 });
 
@@ -196,9 +199,9 @@ test("a container without any network, and one without any address", () => {
 });
 
 test("where the engine may be on another machine, a timeout says so; in a container of that engine it is not", () => {
-  const to = container("ftp", [front]);
+  const to = container("ftp", [listenPort]);
   assert.match(route({ to, mayBeElsewhere: true }).caveat ?? "", /run wakeport as a container/);
-  assert.deepEqual(route({ to, mayBeElsewhere: true, own: container("wakeport", [legIn(front)]) }), {
+  assert.deepEqual(route({ to, mayBeElsewhere: true, own: container("wakeport", [legIn(listenPort)]) }), {
     address: "10.1.0.2",
   });
 });

@@ -54,7 +54,7 @@ engineTest("a dependency that ends before it is healthy refuses the clients at o
   const wakeport = await lab.wakeport({ web: { to: web } });
   wakeport.mayWake(db, project.nameOf("db"));
   using client = await wakeport.connect("web");
-  assert.equal(await client.ends(), "ECONNRESET");
+  assert.equal(await client.addresses(), "ECONNRESET");
   assert.equal(await startsOf(lab, web), 0);
   assert.match(statusOf(wakeport, "web").last_error ?? "", /db is needed: .*db exited with code 3/);
 });
@@ -138,7 +138,7 @@ engineTest("a one-shot that fails refuses the clients, and says which it was", a
   const wakeport = await lab.wakeport({ web: { to: web } });
   wakeport.mayWake(migrate, project.nameOf("migrate"));
   using client = await wakeport.connect("web");
-  assert.equal(await client.ends(), "ECONNRESET");
+  assert.equal(await client.addresses(), "ECONNRESET");
   assert.equal(await startsOf(lab, web), 0);
   const error = wakeport.status.services[0]?.last_error ?? "";
   assert.match(error, /migrate is needed: .*migrate exited with code 3/);
@@ -192,7 +192,7 @@ engineTest("containers that depend on each other are refused, with the circle", 
   const wakeport = await lab.wakeport({ a: { to: a } });
   wakeport.mayWake(b, project.nameOf("b"));
   using client = await wakeport.connect("a");
-  assert.equal(await client.ends(), "ECONNRESET");
+  assert.equal(await client.addresses(), "ECONNRESET");
   assert.match(statusOf(wakeport, "a").last_error ?? "", /depend on each other in a circle: .* → .* → /);
 });
 
@@ -342,14 +342,14 @@ for (const action of ["stop", "pause"] as const) {
       db: { to: db, port: 7001, ...SHORT, sleep: action },
     };
     const wakeport = await lab.wakeport(services, { shutdown: { targets: "stop" } });
-    const life = await wakeport.greeted("web");
+    const incarnation = await wakeport.greeted("web");
     await wakeport.until("web", "paused");
     if (action === "pause") await wakeport.until("db", "paused");
     else {
       const held = (): unknown => wakeport.status.services.find(({ name }) => name === "db")?.kept_awake_by;
       await eventually("db is kept awake", () => String(held()) === `container ${web.name} uses its network`);
     }
-    assert.equal(await wakeport.greeted("web"), life);
+    assert.equal(await wakeport.greeted("web"), incarnation);
     await wakeport.until("web", "paused");
     await wakeport.close();
     await allAsleep(web, db);
@@ -365,10 +365,10 @@ engineTest(
       web: { to: web, ...SHORT, sleep: "pause", start_timeout: "10s" },
       db: { to: db, port: 7001, ...SHORT },
     });
-    const life = await wakeport.greeted("web");
+    const incarnation = await wakeport.greeted("web");
     await wakeport.until("web", "paused");
     await db.stop(1);
-    assert.notEqual(await wakeport.greeted("web"), life);
+    assert.notEqual(await wakeport.greeted("web"), incarnation);
   },
   // Its stop belongs to its start.
   { isJournalled: false },
@@ -391,7 +391,7 @@ engineTest(
     await db.stop(1);
     const before = (await web.state())?.StartedAt;
     const client = await wakeport.connect("web");
-    assert.notEqual(await client.ends(), "open");
+    assert.notEqual(await client.addresses(), "open");
     client.end();
     assert.equal((await web.state())?.StartedAt, before);
     wakeport.mayNotUse("web");

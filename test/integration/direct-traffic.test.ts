@@ -145,7 +145,7 @@ engineTest("direct_traffic: ignore lets a target sleep under traffic", async (la
 engineTest("direct_traffic: { threshold } lets a target sleep under less traffic", async (lab) => {
   const network = await lab.engine.network();
   const target = await lab.container({ program: udpEcho(), network });
-  const service = { to: target, front: "udp", udp: { flow_timeout: "300ms" } } as const;
+  const service = { to: target, listenPort: "udp", udp: { flow_timeout: "300ms" } } as const;
   const wakeport = await lab.wakeport({ echo: { ...service, ...IDLE, direct_traffic: { threshold: "1m" } } });
   using client = await wakeport.sender("echo");
   client.send("wake up");

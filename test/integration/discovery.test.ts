@@ -47,7 +47,7 @@ async function make(
 /** A client that is not meant to become a connection of any service. */
 async function connectTo(wakeport: Wakeport, service: string): Promise<Peer> {
   const { ports = [] } = wakeport.status.services.find(({ name }) => name === service) ?? {};
-  return await connect(Number(ports[0]?.front.split(":").at(-1)));
+  return await connect(Number(ports[0]?.listener.split(":").at(-1)));
 }
 
 function has(wakeport: Wakeport, service: string): boolean {
@@ -159,7 +159,7 @@ engineTest(
     assert.match(await greeted("first", "www.first.test"), /^220 /);
     using lost = await connectTo(wakeport, "first");
     lost.send(request("nobody.test"));
-    assert.equal(await lost.ends(), "ended");
+    assert.equal(await lost.addresses(), "ended");
     assert.match(lost.text, /^HTTP\/1.1 421 /);
     assert.ok(!(await second.isAwake()) && !(await third.isAwake()));
 
@@ -201,13 +201,13 @@ engineTest(
     wakeport.mayWake(before, `container ${project}/web`);
     await eventually("it is found", () => has(wakeport, "web"));
     const greeting = await wakeport.greeted("web");
-    const front = wakeport.status.services[0]?.ports[0]?.front;
+    const listenPort = wakeport.status.services[0]?.ports[0]?.listener;
     await before.remove();
     const after = await make(lab, { project, service: "web" });
     wakeport.mayWake(after, `container ${project}/web`);
     await eventually("its new port is served", () => {
-      const now = wakeport.status.services[0]?.ports[0]?.front;
-      return now !== undefined && now !== front;
+      const now = wakeport.status.services[0]?.ports[0]?.listener;
+      return now !== undefined && now !== listenPort;
     });
     assert.notEqual(await wakeport.greeted("web"), greeting);
     assert.equal(await startsOf(lab, after), 1);
@@ -283,7 +283,9 @@ engineTest("a label does not get clients of a name that a pattern of the file co
   const target = await lab.container({ program: site("file") });
   const app = { to: target, host: "*.app.localhost", idle_timeout: "1m" };
   const wakeport = await lab.wakeport({ app }, { docker: { project, discover: "all" } });
-  const [port = ""] = wakeport.status.services.flatMap(({ ports }) => ports.map(({ front }) => front));
+  const [port = ""] = wakeport.status.services.flatMap(({ ports }) =>
+    ports.map(({ listener: listenPort }) => listenPort),
+  );
   const labels = { "wakeport.ports": `${port}:${PORT}`, "wakeport.host": "login.app.localhost" };
   const stranger = await make(lab, { project: unique(), service: "login", labels }, { program: site("label") });
   await eventually("the label is refused", () => {
@@ -305,7 +307,7 @@ engineTest("a label makes no service of another container whose compose labels i
   const wakeport = await lab.wakeport({}, { docker: { project, discover: "all" } });
   await eventually("the service", () => has(wakeport, name));
   using client = await wakeport.connect(name);
-  assert.equal(await client.ends(), "ECONNRESET");
+  assert.equal(await client.addresses(), "ECONNRESET");
   assert.equal(client.received, 0);
   assert.equal(await target.isAwake(), false);
   const cause = new RegExp(`${target.name} is the first container of .*/db, and has no label wakeport.enable=true`);

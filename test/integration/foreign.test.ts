@@ -10,7 +10,7 @@ import { engineTest } from "../support/engine/lab.ts";
 import { Scene } from "../support/engine/scene.ts";
 import { Steps } from "../support/engine/steps.ts";
 import { randomFrom } from "../support/engine/verbs.ts";
-import { crowd, type Visit, visit } from "../support/engine/visits.ts";
+import { crowd, owner, type Visit } from "../support/engine/visits.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { eventually } from "../support/net/tcp.ts";
 
@@ -32,7 +32,7 @@ const CLIENTS = { limitMs: LIMIT_MS, everyMs: 60, atOnce: 12, longestMs: 2_000 }
 /** Takes the steps while clients come. @returns what became of the clients */
 async function disturb(scene: Scene, seed: number, t: TestContext): Promise<readonly Visit[]> {
   const over = new AbortController();
-  const visits = crowd({ ...CLIENTS, choices: () => scene.fronts, random: randomFrom(seed + 1) }, over.signal);
+  const visits = crowd({ ...CLIENTS, choices: () => scene.listeners, random: randomFrom(seed + 1) }, over.signal);
   const steps = new Steps(scene, randomFrom(seed));
   const taken: string[] = [];
   try {
@@ -50,15 +50,15 @@ async function disturb(scene: Scene, seed: number, t: TestContext): Promise<read
 
 /** Checks that each service is served by its own server. */
 async function checkServed(scene: Scene): Promise<void> {
-  for (const front of scene.fronts) {
+  for (const listenPort of scene.listeners) {
     const isServed = async (): Promise<boolean> => {
-      const { fate } = await visit({ ...front, stayMs: 0, limitMs: LIMIT_MS });
-      assert.doesNotMatch(fate, /wrong|hung/, front.service);
+      const { fate } = await owner({ ...listenPort, stayMs: 0, limitMs: LIMIT_MS });
+      assert.doesNotMatch(fate, /wrong|hung/, listenPort.service);
       if (fate !== "served") await scheduler.wait(RETRY_MS);
       return fate === "served";
     };
-    await eventually(`${front.service} is served`, isServed, CALM_MS).catch((error: Error) => {
-      throw new Error(`${error.message}\n${scene.first.logOf(front.service)}`);
+    await eventually(`${listenPort.service} is served`, isServed, CALM_MS).catch((error: Error) => {
+      throw new Error(`${error.message}\n${scene.first.logOf(listenPort.service)}`);
     });
   }
 }

@@ -59,8 +59,8 @@ function event(action: string, at: number, id = "1"): EngineEvent {
 }
 
 function connection(id: number, from: number, to: number): Timed<ConnectionReport> {
-  const ends = { client: "c", front: "f", bytesIn: 0, bytesOut: 0 };
-  return { ...ends, id, service: "ftp", outcome: "relayed", start: "cold", durationMs: to - from, at: to };
+  const addresses = { client: "c", listener: "f", bytesIn: 0, bytesOut: 0 };
+  return { ...addresses, id, service: "ftp", outcome: "relayed", start: "cold", durationMs: to - from, at: to };
 }
 
 test("a run in which all is well", () => {

@@ -92,11 +92,11 @@ engineTest("datagrams go to the target's new address, not to the container at th
   const stranger = await lab.container({ program: udpEcho() });
   await leave(lab, "bridge", target);
   await join(lab, network, target, address(10));
-  const wakeport = await lab.wakeport({ it: { to: target, front: "udp", udp: { flow_timeout: "5s" } } });
+  const wakeport = await lab.wakeport({ it: { to: target, listenPort: "udp", udp: { flow_timeout: "5s" } } });
   using client = await wakeport.sender("it", 2);
   client.send("one");
   await eventually("an answer", () => client.received.length === 1);
-  const [life] = String(client.received[0]).split(" ");
+  const [incarnation] = String(client.received[0]).split(" ");
 
   await leave(lab, network, target);
   await join(lab, network, stranger, address(10));
@@ -106,5 +106,5 @@ engineTest("datagrams go to the target's new address, not to the container at th
   assert.equal(wakeport.record.connections[0]?.end, "target_moved");
   client.send("two");
   await eventually("an answer", () => client.received.length === 2);
-  assert.equal(String(client.received[1]), `${life} two`);
+  assert.equal(String(client.received[1]), `${incarnation} two`);
 });

@@ -24,7 +24,7 @@ const WHERE = `
 /** What the program behind a service says. */
 async function said(wakeport: Wakeport, service: string): Promise<string> {
   using peer = await wakeport.connect(service);
-  assert.equal(await peer.ends(), "ended");
+  assert.equal(await peer.addresses(), "ended");
   return peer.text;
 }
 
@@ -34,7 +34,7 @@ async function refused(lab: Lab, to: TestContainer, settings: Omit<ServiceSpec, 
   // The first look tells how it is connected.
   await eventually("it was looked at", async () => (await wakeport.metric("wakeport_engine_requests_total")).size > 0);
   using peer = await wakeport.connect("it");
-  assert.equal(await peer.ends(), "ECONNRESET");
+  assert.equal(await peer.addresses(), "ECONNRESET");
   const { error } = await wakeport.activation();
   assert.ok(error !== undefined && "remedy" in error);
   await wakeport.until("it", "asleep");

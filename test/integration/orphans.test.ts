@@ -18,16 +18,16 @@ async function run(path: string): Promise<Program> {
 }
 
 /** A configuration with one service: the one that is made, or another one. */
-async function settings(made: Made | undefined): Promise<{ readonly text: string; readonly front: number }> {
-  const front = await freePort();
-  const ports = [`127.0.0.1:${front}:${PORT}`];
+async function settings(made: Made | undefined): Promise<{ readonly text: string; readonly listenPort: number }> {
+  const listenPort = await freePort();
+  const ports = [`127.0.0.1:${listenPort}:${PORT}`];
   const container = { image: "node:24-bookworm-slim", command: ["node", "-e", echo()] };
   const services =
     made === undefined
       ? { other: { ports, container: "nobody" } }
       : { [made.name]: { ports, container: made.container(container), idle_timeout: "5s" } };
   // JSON is YAML.
-  return { front, text: JSON.stringify({ admin: { listen: `127.0.0.1:${await freePort()}` }, services }) };
+  return { listenPort, text: JSON.stringify({ admin: { listen: `127.0.0.1:${await freePort()}` }, services }) };
 }
 
 madeTest(
@@ -39,11 +39,11 @@ madeTest(
       labels: { ...owned, "wakeport.service": made.name },
     });
     await foreign.start();
-    const { text, front } = await settings(made);
+    const { text, listenPort } = await settings(made);
     await using file = await temporaryFile("wakeport.yaml", text);
 
     await using first = await run(file.path);
-    using client = await connect(front);
+    using client = await connect(listenPort);
     await eventually("a greeting", () => client.received > 0);
     first.child.kill("SIGKILL");
     await first.finished();
@@ -52,7 +52,7 @@ madeTest(
     await using second = await run(file.path);
     const { adopted } = await second.logged("target.ready");
     assert.equal(adopted, true);
-    using next = await connect(front);
+    using next = await connect(listenPort);
     await eventually("a greeting", () => next.received > 0);
     assert.equal(next.text, client.text, "it was started again");
     assert.equal((await made.inspect()).Id, id);
@@ -70,10 +70,10 @@ madeTest(
 );
 
 madeTest("a container with copied labels is neither served nor stopped nor removed", async (lab, made) => {
-  const { text, front } = await settings(made);
+  const { text, listenPort } = await settings(made);
   await using file = await temporaryFile("wakeport.yaml", text);
   await using first = await run(file.path);
-  using client = await connect(front);
+  using client = await connect(listenPort);
   await eventually("a greeting", () => client.received > 0);
   first.child.kill("SIGKILL");
   await first.finished();
@@ -87,7 +87,7 @@ madeTest("a container with copied labels is neither served nor stopped nor remov
   await using second = await run(file.path);
   const { msg } = await second.logged("container.foreign");
   assert.match(String(msg), new RegExp(`^container ${copy.name} carries the labels .* has another name or image`));
-  using next = await connect(front);
+  using next = await connect(listenPort);
   await eventually("a greeting", () => next.received > 0);
   assert.equal((await made.all()).length, 1, "it was not created again");
   next.end();

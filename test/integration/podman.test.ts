@@ -148,16 +148,16 @@ suite("on podman", { skip }, async () => {
 
   engineTest("the real program: wake, relay, sleep", async (lab) => {
     const target = await lab.container({ program: echo() });
-    const front = await freePort();
+    const listenPort = await freePort();
     const settings = {
       docker: { host: podman.host },
       admin: { listen: `127.0.0.1:${await freePort()}` },
-      services: { echo: { ports: [`127.0.0.1:${front}:${PORT}`], container: target.name, idle_timeout: "300ms" } },
+      services: { echo: { ports: [`127.0.0.1:${listenPort}:${PORT}`], container: target.name, idle_timeout: "300ms" } },
     };
     await using file = await temporaryFile("wakeport.yaml", JSON.stringify(settings));
     await using program = new Program(["run", "-c", file.path]);
     await program.logged("started");
-    using client = await connect(front);
+    using client = await connect(listenPort);
     await hears(client, "word");
     client.reset();
     const { reason } = await program.logged("target.asleep");

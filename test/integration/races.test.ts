@@ -12,7 +12,7 @@ checkLeaks();
 /** How often each race is run; 500 for a thorough look. */
 const CYCLES = Number(process.env["WAKEPORT_TEST_CYCLES"] ?? 20);
 /** A stop takes 50 to 300 ms here: a little more than that. */
-const LONGEST_STOP_MS = 400;
+const MAX_STOP_MS = 400;
 const ARRIVALS = 3;
 
 /** Resolves at the beginning of the target's next stop. */
@@ -27,11 +27,11 @@ async function arriveInStops(wakeport: Wakeport, cycles: number, longestMs: numb
   for (let cycle = 1; cycle <= cycles; cycle += 1) {
     await stopping(wakeport, "echo", cycle);
     const moments = Array.from({ length: ARRIVALS }, () => Math.random() * longestMs);
-    const arrivals = moments.map(async (moment) => {
+    const router = moments.map(async (moment) => {
       await delay(moment);
       await wakeport.greeted("echo");
     });
-    await Promise.all(arrivals).catch((error: unknown) => {
+    await Promise.all(router).catch((error: unknown) => {
       throw new Error(`lost in cycle ${cycle}, arrivals after ${moments.map(Math.round)} ms`, { cause: error });
     });
     // A late one may have slept and woken once more.
@@ -48,7 +48,7 @@ for (const { name, options } of ways) {
   engineTest(`arrivals at random moments of the stop of a target that ${name}`, async (lab) => {
     const target = await lab.container({ program: echo(options) });
     const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "50ms" } });
-    await arriveInStops(wakeport, CYCLES, LONGEST_STOP_MS);
+    await arriveInStops(wakeport, CYCLES, MAX_STOP_MS);
   });
 }
 
@@ -56,7 +56,7 @@ engineTest("arrivals during the grace of a target that ignores SIGTERM wait for 
   const target = await lab.container({ program: echo({ onTerm: "ignore" }) });
   const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "50ms", stop_grace: "1s" } });
   const cycles = Math.ceil(CYCLES / 5);
-  await arriveInStops(wakeport, cycles, 1_000 + LONGEST_STOP_MS);
+  await arriveInStops(wakeport, cycles, 1_000 + MAX_STOP_MS);
   assert.ok(
     wakeport.record.sleeps.every(({ durationMs }) => durationMs >= 900),
     "it did not ignore SIGTERM",
@@ -69,7 +69,7 @@ engineTest("arrivals while somebody else stops the target are served by its next
   for (let cycle = 1; cycle <= CYCLES / 4; cycle += 1) {
     await wakeport.greeted("echo");
     const stopped = target.stop();
-    await delay(Math.random() * LONGEST_STOP_MS);
+    await delay(Math.random() * MAX_STOP_MS);
     await Promise.all([stopped, servedInTheEnd(wakeport)]);
   }
 });

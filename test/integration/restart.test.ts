@@ -15,15 +15,15 @@ const KILLS = 4;
 
 /** A configuration of one service, and where that listens. */
 async function settings(target: TestContainer, idleTimeout: string): Promise<Settings> {
-  const front = await freePort();
-  const service = { ports: [`127.0.0.1:${front}:${PORT}`], container: target.name, idle_timeout: idleTimeout };
+  const listenPort = await freePort();
+  const service = { ports: [`127.0.0.1:${listenPort}:${PORT}`], container: target.name, idle_timeout: idleTimeout };
   const admin = { listen: `127.0.0.1:${await freePort()}` };
   // JSON is YAML.
   const file = await temporaryFile("wakeport.yaml", JSON.stringify({ admin, services: { echo: service } }));
-  return Object.assign(file, { front });
+  return Object.assign(file, { listenPort });
 }
 
-type Settings = Awaited<ReturnType<typeof temporaryFile>> & { readonly front: number };
+type Settings = Awaited<ReturnType<typeof temporaryFile>> & { readonly listenPort: number };
 
 async function run({ path }: Settings): Promise<Program> {
   const program = new Program(["run", "-c", path], engineEnv());
@@ -40,16 +40,16 @@ engineTest("SIGKILL with a target awake: the next wakeport adopts it, and it sle
   const target = await lab.container({ program: echo() });
   await using file = await settings(target, "1s");
   await using first = await run(file);
-  using client = await connect(file.front);
+  using client = await connect(file.listenPort);
   await eventually("a greeting", () => client.received > 0);
   await kill(first);
-  assert.notEqual(await client.ends(), "open");
+  assert.notEqual(await client.addresses(), "open");
   assert.ok(await target.isAwake());
 
   await using second = await run(file);
   const { adopted } = await second.logged("target.ready");
   assert.equal(adopted, true);
-  using next = await connect(file.front);
+  using next = await connect(file.listenPort);
   await eventually("a greeting", () => next.received > 0);
   assert.equal(next.text, client.text, "it was started again");
   next.reset();
@@ -64,7 +64,7 @@ engineTest("SIGKILL at random moments of a wake: nothing is started twice, nothi
   await using file = await settings(target, "200ms");
   for (let killed = 1; killed <= KILLS; killed += 1) {
     await using first = await run(file);
-    using _client = await connect(file.front);
+    using _client = await connect(file.listenPort);
     await delay(Math.random() * 700);
     await kill(first);
     // What it asked of the engine is done, seen or not.

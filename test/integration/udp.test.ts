@@ -28,7 +28,7 @@ async function dropped(wakeport: Wakeport): Promise<Record<string, number>> {
 engineTest("a sleeping container gets all datagrams in order, those too that came before it listened", async (lab) => {
   const target = await lab.container({ program: udpEcho({ delayMs: 300 }) });
   const udp = { flow_timeout: "300ms" };
-  const wakeport = await lab.wakeport({ echo: { to: target, front: "udp", udp, idle_timeout: "300ms" } });
+  const wakeport = await lab.wakeport({ echo: { to: target, listenPort: "udp", udp, idle_timeout: "300ms" } });
   using client = await wakeport.sender("echo");
   const sent = numbered("word", 100);
   client.send(...sent);
@@ -37,7 +37,7 @@ engineTest("a sleeping container gets all datagrams in order, those too that cam
   assert.equal(activation.outcome, "ready");
 
   await eventually("the flow is reported", () => wakeport.record.connections.length === 1);
-  const { id, at, durationMs, waitMs, client: name, front, ...report } = wakeport.record.connections[0]!;
+  const { id, at, durationMs, waitMs, client: name, listener: listenPort, ...report } = wakeport.record.connections[0]!;
   assert.deepEqual(report, {
     service: "echo",
     outcome: "relayed",
@@ -47,7 +47,7 @@ engineTest("a sleeping container gets all datagrams in order, those too that cam
     end: "idle",
   });
   assert.equal(name, `127.0.0.1:${client.port}`);
-  assert.match(front, /^127\.0\.0\.1:\d+\/udp$/);
+  assert.match(listenPort, /^127\.0\.0\.1:\d+\/udp$/);
   await wakeport.until("echo", "asleep");
   assert.equal(await flowsOf(wakeport, "echo"), 0);
   assert.deepEqual(await dropped(wakeport), {});
@@ -56,7 +56,7 @@ engineTest("a sleeping container gets all datagrams in order, those too that cam
 
 engineTest("a container that takes seconds to listen gets them all the same: refusals become rare", async (lab) => {
   const target = await lab.container({ program: udpEcho({ delayMs: 3_000 }) });
-  const wakeport = await lab.wakeport({ echo: { to: target, front: "udp" } });
+  const wakeport = await lab.wakeport({ echo: { to: target, listenPort: "udp" } });
   using client = await wakeport.sender("echo");
   using other = await wakeport.sender("echo");
   client.send(...numbered("one", 20));
@@ -68,7 +68,7 @@ engineTest("a container that takes seconds to listen gets them all the same: ref
 
 engineTest("fifty clients at once cost one start and one flow each", async (lab) => {
   const target = await lab.container({ program: udpEcho({ delayMs: 100 }) });
-  const wakeport = await lab.wakeport({ echo: { to: target, front: "udp", udp: { flow_timeout: "3s" } } });
+  const wakeport = await lab.wakeport({ echo: { to: target, listenPort: "udp", udp: { flow_timeout: "3s" } } });
   using opened = new DisposableStack();
   const clients = await Promise.all(Array.from({ length: 50 }, async () => opened.use(await wakeport.sender("echo"))));
   for (const [index, client] of clients.entries()) client.send(...numbered(`client ${index}`, 20));
@@ -82,16 +82,16 @@ engineTest("fifty clients at once cost one start and one flow each", async (lab)
 
 engineTest("connections and datagrams of one service share one target, and each keeps it awake", async (lab) => {
   const target = await lab.container({ program: udpEcho({ tcp: true }) });
-  const settings = { to: target, front: "both", idle_timeout: "200ms", udp: { flow_timeout: "1s" } } as const;
+  const settings = { to: target, listenPort: "both", idle_timeout: "200ms", udp: { flow_timeout: "1s" } } as const;
   const wakeport = await lab.wakeport({ echo: settings });
   using client = await wakeport.sender("echo");
   client.send("word");
   using peer = await wakeport.connect("echo");
-  await peer.ends();
+  await peer.addresses();
   peer.end();
   await client.receives(1);
-  const [life] = client.received[0]?.split(" ") ?? [];
-  assert.equal(peer.text, `220 ${life}\n`);
+  const [incarnation] = client.received[0]?.split(" ") ?? [];
+  assert.equal(peer.text, `220 ${incarnation}\n`);
   await eventually("the connection is over", () => wakeport.record.connections.length === 1);
   assert.equal(wakeport.state("echo"), "ready", "the flow is not over");
   await wakeport.until("echo", "asleep");
@@ -100,7 +100,7 @@ engineTest("connections and datagrams of one service share one target, and each 
 
 engineTest("a container that dies under a flow ends it, and the next datagram wakes it again", async (lab) => {
   const target = await lab.container({ program: udpEcho() });
-  const wakeport = await lab.wakeport({ echo: { to: target, front: "udp" } });
+  const wakeport = await lab.wakeport({ echo: { to: target, listenPort: "udp" } });
   using client = await wakeport.sender("echo", 2);
   client.send("before");
   await client.receives(1);
@@ -116,7 +116,7 @@ engineTest("a container that dies under a flow ends it, and the next datagram wa
 
 engineTest("more sources than there may be flows are dropped and counted, and start nothing more", async (lab) => {
   const target = await lab.container({ program: udpEcho({ delayMs: 200 }) });
-  const wakeport = await lab.wakeport({ echo: { to: target, front: "udp", udp: { flows: 5 } } });
+  const wakeport = await lab.wakeport({ echo: { to: target, listenPort: "udp", udp: { flows: 5 } } });
   using opened = new DisposableStack();
   const clients = await Promise.all(
     Array.from({ length: 40 }, async (_, index) => opened.use(await wakeport.sender("echo", index < 5 ? 1 : 0))),
@@ -147,7 +147,9 @@ const tftpServer = `
 engineTest("a TFTP server in a container answers from another port, and the file comes whole", async (lab) => {
   const target = await lab.container({ program: tftpServer });
   const udp = { flow_timeout: "1s" };
-  const wakeport = await lab.wakeport({ boot: { to: target, front: "udp", port: 69, udp, idle_timeout: "300ms" } });
+  const wakeport = await lab.wakeport({
+    boot: { to: target, listenPort: "udp", port: 69, udp, idle_timeout: "300ms" },
+  });
   using client = await wakeport.sender("boot");
   client.send("\0\x01file\0octet\0");
   for (let block = 1; block <= 20; block += 1) {
@@ -161,7 +163,7 @@ engineTest("a TFTP server in a container answers from another port, and the file
 
 engineTest("a container that cannot be started costs its clients their datagrams, and nothing else", async (lab) => {
   const target = await lab.container({ command: ["sh", "-c", "exit 3"] });
-  const wakeport = await lab.wakeport({ echo: { to: target, front: "udp", start_timeout: "2s" } });
+  const wakeport = await lab.wakeport({ echo: { to: target, listenPort: "udp", start_timeout: "2s" } });
   using client = await wakeport.sender("echo");
   client.send("one", "two");
   await eventually("the flow is reported", () => wakeport.record.connections.length === 1);
@@ -175,7 +177,7 @@ engineTest(
   "labels say /udp as well; who changes them gets the same port anew",
   async (lab) => {
     const project = `wakeport-test-${randomBytes(4).toString("hex")}`;
-    const front = await freeUdpPort();
+    const listenPort = await freeUdpPort();
     const make = (more: Readonly<Record<string, string>>): Promise<TestContainer> =>
       lab.container({
         program: udpEcho(),
@@ -185,7 +187,7 @@ engineTest(
           "com.docker.compose.container-number": "1",
           "com.docker.compose.oneoff": "False",
           "wakeport.enable": "true",
-          "wakeport.ports": `127.0.0.1:${front}:7000/udp`,
+          "wakeport.ports": `127.0.0.1:${listenPort}:7000/udp`,
           "wakeport.udp.flow_timeout": "500ms",
           ...more,
         },
@@ -220,8 +222,8 @@ async function endFlows(wakeport: Wakeport): Promise<void> {
 engineTest("datagrams of who may not come, or of one too many, start nothing and are told", async (lab) => {
   const [closed, narrow] = [await lab.container({ program: udpEcho() }), await lab.container({ program: udpEcho() })];
   const wakeport = await lab.wakeport({
-    closed: { to: closed, front: "udp", access: { deny: ["127.0.0.0/8"] } },
-    narrow: { to: narrow, front: "udp", limits: { connections: 1 }, udp: { flow_timeout: "1s" } },
+    closed: { to: closed, listenPort: "udp", access: { deny: ["127.0.0.0/8"] } },
+    narrow: { to: narrow, listenPort: "udp", limits: { connections: 1 }, udp: { flow_timeout: "1s" } },
   });
   using denied = await wakeport.sender("closed", 3);
   denied.send(...numbered("word", 3));

@@ -24,7 +24,7 @@ suite("dial()", () => {
     await new Promise((resolve) => socket.resume().once("end", resolve));
     socket.end("still here");
     await peer.receives(10);
-    assert.equal(await peer.ends(), "ended");
+    assert.equal(await peer.addresses(), "ended");
   });
 
   test("comes from the address that it is told to", async () => {

@@ -2,16 +2,19 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { type Ends, endsOf } from "../../src/net/addresses.ts";
-import { Ident, MOST_QUESTIONS, readAnswer } from "../../src/net/ident.ts";
+import { addressesOf, type SocketAddresses } from "../../src/net/addresses.ts";
+import { Ident, MAX_QUESTIONS, readAnswer } from "../../src/net/ident.ts";
 import { eventually, freePort, PeerServer, pair } from "../support/net/tcp.ts";
 
-const ends: Ends = { peer: { address: "127.0.0.1", port: 6193 }, local: { address: "127.0.0.1", port: 23 } };
+const addresses: SocketAddresses = {
+  peer: { address: "127.0.0.1", port: 6193 },
+  local: { address: "127.0.0.1", port: 23 },
+};
 
 suite("Ident", () => {
   test("asks from the address that the client talks to, and tells what is answered", async () => {
     await using server = await PeerServer.open({ host: "127.0.0.1" });
-    const asked = new Ident(server.port).ask({ ...ends, local: { address: "::ffff:127.0.0.9", port: 23 } });
+    const asked = new Ident(server.port).ask({ ...addresses, local: { address: "::ffff:127.0.0.9", port: 23 } });
     const peer = await server.accepted();
     await peer.receives("6193,23\r\n".length);
     assert.equal(peer.text, "6193,23\r\n");
@@ -19,7 +22,7 @@ suite("Ident", () => {
     peer.send("6193, 23 : USERID : UNIX : al");
     peer.send("ice\r\n");
     assert.deepEqual(await asked, { answer: "UNIX : alice" });
-    assert.equal(await peer.ends(), "ended");
+    assert.equal(await peer.addresses(), "ended");
   });
 
   for (const [what, answer, trouble] of [
@@ -36,35 +39,35 @@ suite("Ident", () => {
   ] as const) {
     test(`a machine that says ${what} has not told`, async () => {
       await using server = await PeerServer.open({ onPeer: (peer) => peer.end(answer) });
-      assert.deepEqual(await new Ident(server.port).ask(ends), { trouble });
+      assert.deepEqual(await new Ident(server.port).ask(addresses), { trouble });
     });
   }
 
   test("an answer may end with the connection", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end("6193,23:USERID:OTHER:st") });
-    assert.deepEqual(await new Ident(server.port).ask(ends), { answer: "OTHER:st" });
+    assert.deepEqual(await new Ident(server.port).ask(addresses), { answer: "OTHER:st" });
   });
 
   test("a machine without an ident server has not told", async () => {
-    assert.deepEqual(await new Ident(await freePort()).ask(ends), { trouble: "ECONNREFUSED" });
+    assert.deepEqual(await new Ident(await freePort()).ask(addresses), { trouble: "ECONNREFUSED" });
   });
 
   test("waits no longer than it may", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("6193,23") });
-    const { trouble } = (await new Ident(server.port, 50).ask(ends)) as { trouble: string };
+    const { trouble } = (await new Ident(server.port, 50).ask(addresses)) as { trouble: string };
     assert.equal(trouble, "no answer within 0.05 s");
   });
 
   test("asks no more than so many questions at a time, and again when there is room", async () => {
     await using server = await PeerServer.open();
     const ident = new Ident(server.port);
-    const asked = Array.from({ length: MOST_QUESTIONS }, () => ident.ask(ends));
-    assert.deepEqual(await ident.ask(ends), { trouble: "not asked: 15 questions are open already" });
-    await eventually("all are asked", () => server.peers.length === MOST_QUESTIONS);
+    const asked = Array.from({ length: MAX_QUESTIONS }, () => ident.ask(addresses));
+    assert.deepEqual(await ident.ask(addresses), { trouble: "not asked: 15 questions are open already" });
+    await eventually("all are asked", () => server.peers.length === MAX_QUESTIONS);
     server.peers[0]?.end("6193,23:USERID:UNIX:alice\r\n");
     await Promise.race(asked);
-    const another = ident.ask(ends);
-    await eventually("one more is asked", () => server.peers.length === MOST_QUESTIONS + 1);
+    const another = ident.ask(addresses);
+    await eventually("one more is asked", () => server.peers.length === MAX_QUESTIONS + 1);
     ident.close();
     assert.deepEqual(await another, { trouble: "no answer" });
     await Promise.all(asked);
@@ -73,11 +76,11 @@ suite("Ident", () => {
   test("a question about a client of another address evicts the oldest one", async () => {
     await using server = await PeerServer.open({ host: "0.0.0.0" });
     const ident = new Ident(server.port);
-    const asked = Array.from({ length: MOST_QUESTIONS }, () => ident.ask(ends));
-    await eventually("all are asked", () => server.peers.length === MOST_QUESTIONS);
-    const other = ident.ask({ ...ends, peer: { ...ends.peer, address: "127.0.0.2" } });
+    const asked = Array.from({ length: MAX_QUESTIONS }, () => ident.ask(addresses));
+    await eventually("all are asked", () => server.peers.length === MAX_QUESTIONS);
+    const other = ident.ask({ ...addresses, peer: { ...addresses.peer, address: "127.0.0.2" } });
     assert.deepEqual(await asked[0], { trouble: "evicted for the question about another client" });
-    await eventually("it is asked", () => server.peers.length === MOST_QUESTIONS + 1);
+    await eventually("it is asked", () => server.peers.length === MAX_QUESTIONS + 1);
     server.peers.at(-1)?.end("6193,23:USERID:UNIX:bob\r\n");
     assert.deepEqual(await other, { answer: "UNIX:bob" });
     ident.close();
@@ -87,10 +90,10 @@ suite("Ident", () => {
   test("endsOf() knows a connection, but none that is gone before it is asked", async () => {
     using connection = await pair();
     const { localPort } = connection.far.socket;
-    assert.equal(endsOf(connection.near).peer.port, localPort);
+    assert.equal(addressesOf(connection.near).peer.port, localPort);
     using lost = await pair();
     lost.near.destroy();
-    assert.deepEqual(endsOf(lost.near).peer, { address: "", port: 0 });
+    assert.deepEqual(addressesOf(lost.near).peer, { address: "", port: 0 });
   });
 });
 
@@ -99,7 +102,7 @@ suite("readAnswer()", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary" }), (text) => {
         for (const line of [text, `6193,23:USERID:UNIX:${text}`]) {
-          const answer = readAnswer(line, ends);
+          const answer = readAnswer(line, addresses);
           assert.match("answer" in answer ? answer.answer : answer.trouble, /^[\x20-\x7e]*$/);
         }
       }),

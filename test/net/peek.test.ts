@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import net from "node:net";
 import { suite, test } from "node:test";
-import { type Found, PeekError, type PeekOptions, peek } from "../../src/net/peek.ts";
+import { type Parsed, PeekError, type PeekOptions, peek } from "../../src/net/peek.ts";
 import { KIB, payload } from "../bench/payload.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { connecting, eventually, Peer } from "../support/net/tcp.ts";
@@ -38,7 +38,7 @@ async function pair(): Promise<Pair> {
 }
 
 /** Up to and with the first newline; of it, `used` is what a line says that begins with "!". */
-function line(bytes: Buffer): Found<string> | undefined {
+function line(bytes: Buffer): Parsed<string> | undefined {
   const end = bytes.indexOf("\n");
   if (end < 0) return undefined;
   const value = bytes.subarray(0, end).toString();
@@ -55,9 +55,9 @@ function troubled(trouble: string): (error: unknown) => boolean {
 
 suite("peek", () => {
   test("reads no more than the bound, however much has come at once", async () => {
-    await using ends = await pair();
-    const found = peeking(ends.accepted, { most: 4 });
-    ends.client.send("12345\n");
+    await using addresses = await pair();
+    const found = peeking(addresses.accepted, { most: 4 });
+    addresses.client.send("12345\n");
     await assert.rejects(found, troubled("too_long"));
     await using others = await pair();
     const near = peeking(others.accepted, { most: 6 });
@@ -66,21 +66,21 @@ suite("peek", () => {
   });
 
   test("finds what comes in pieces, and gives all of it back", async () => {
-    await using ends = await pair();
-    const found = peeking(ends.accepted);
+    await using addresses = await pair();
+    const found = peeking(addresses.accepted);
     for (const piece of ["GE", "T /", "\nHost", ": a"]) {
-      ends.client.send(piece);
-      await eventually("it has arrived", () => ends.accepted.bytesRead >= ends.client.socket.bytesWritten);
+      addresses.client.send(piece);
+      await eventually("it has arrived", () => addresses.accepted.bytesRead >= addresses.client.socket.bytesWritten);
     }
     assert.equal(await found, "GET /");
-    using accepted = new Peer(ends.accepted);
-    ends.client.end("!");
-    assert.equal(await accepted.ends(), "ended");
+    using accepted = new Peer(addresses.accepted);
+    addresses.client.end("!");
+    assert.equal(await accepted.addresses(), "ended");
     assert.equal(accepted.text, "GET /\nHost: a!");
   });
 
   test("copies each byte a few times at most, however small the pieces are", async (t) => {
-    await using ends = await pair();
+    await using addresses = await pair();
     const most = 500;
     let copied = 0;
     const { copy } = Buffer.prototype;
@@ -95,46 +95,49 @@ suite("peek", () => {
       copied += all.length;
       return all;
     });
-    const found = peeking(ends.accepted, { most: most + 1, deadlineMs: 60_000 });
+    const found = peeking(addresses.accepted, { most: most + 1, deadlineMs: 60_000 });
     for (let sent = 1; sent <= most; sent += 1) {
-      ends.client.send("a");
-      await eventually("it was read", () => ends.accepted.bytesRead === sent && ends.accepted.readableLength === 0);
+      addresses.client.send("a");
+      await eventually(
+        "it was read",
+        () => addresses.accepted.bytesRead === sent && addresses.accepted.readableLength === 0,
+      );
     }
-    ends.client.send("\n");
+    addresses.client.send("\n");
     assert.equal((await found).length, most);
     assert.ok(copied <= 4 * most, `${copied} bytes were copied`);
   });
 
   test("keeps what is for wakeport alone", async () => {
-    await using ends = await pair();
-    ends.client.end("!mine\nyours");
-    assert.equal(await peeking(ends.accepted), "!mine");
-    using accepted = new Peer(ends.accepted);
-    assert.equal(await accepted.ends(), "ended");
+    await using addresses = await pair();
+    addresses.client.end("!mine\nyours");
+    assert.equal(await peeking(addresses.accepted), "!mine");
+    using accepted = new Peer(addresses.accepted);
+    assert.equal(await accepted.addresses(), "ended");
     assert.equal(accepted.text, "yours");
   });
 
   test("finds what arrived with the end of the stream, before anybody looked", async () => {
-    await using ends = await pair();
-    ends.client.end("one\ntwo");
-    await eventually("it has arrived", () => ends.accepted.bytesRead === 7);
+    await using addresses = await pair();
+    addresses.client.end("one\ntwo");
+    await eventually("it has arrived", () => addresses.accepted.bytesRead === 7);
     await new Promise((turn) => setImmediate(turn));
-    assert.equal(await peeking(ends.accepted), "one");
-    assert.equal(await peeking(ends.accepted), "one", "and again");
-    using accepted = new Peer(ends.accepted);
-    assert.equal(await accepted.ends(), "ended");
+    assert.equal(await peeking(addresses.accepted), "one");
+    assert.equal(await peeking(addresses.accepted), "one", "and again");
+    using accepted = new Peer(addresses.accepted);
+    assert.equal(await accepted.addresses(), "ended");
     assert.equal(accepted.text, "one\ntwo");
   });
 
   test("leaves a long stream whole that goes on behind the first line", async () => {
-    await using ends = await pair();
+    await using addresses = await pair();
     const rest = payload(300 * KIB);
-    ends.client.send("first\n");
-    ends.client.end(rest);
-    assert.equal(await peeking(ends.accepted), "first");
-    assert.equal(ends.accepted.isPaused(), true);
-    using accepted = new Peer(ends.accepted);
-    assert.equal(await accepted.ends(), "ended");
+    addresses.client.send("first\n");
+    addresses.client.end(rest);
+    assert.equal(await peeking(addresses.accepted), "first");
+    assert.equal(addresses.accepted.isPaused(), true);
+    using accepted = new Peer(addresses.accepted);
+    assert.equal(await accepted.addresses(), "ended");
     assert.ok(accepted.data.equals(Buffer.concat([Buffer.from("first\n"), rest])));
   });
 

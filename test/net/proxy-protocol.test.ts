@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import type { Ends } from "../../src/net/addresses.ts";
+import type { SocketAddresses } from "../../src/net/addresses.ts";
 import { readIp } from "../../src/net/ip.ts";
-import { LONGEST_PROXY_HEADER, ProxyHeaderError, proxyHeader, readProxyHeader } from "../../src/net/proxy-protocol.ts";
+import { MAX_PROXY_HEADER, ProxyHeaderError, proxyHeader, readProxyHeader } from "../../src/net/proxy-protocol.ts";
 import { cuts, damage, numRuns, readInPieces } from "../support/proxy/fuzz.ts";
 
 const signature = "\r\n\r\n\0\r\nQUIT\n";
@@ -19,7 +19,7 @@ function v2(command: number, kind: number, block: readonly number[] = [], length
   return Buffer.concat([Buffer.from(signature, "latin1"), head, Buffer.from(block)]);
 }
 
-function ends(peer: string, peerPort: number, local: string, localPort: number): Ends {
+function addresses(peer: string, peerPort: number, local: string, localPort: number): SocketAddresses {
   return { peer: { address: peer, port: peerPort }, local: { address: local, port: localPort } };
 }
 
@@ -32,24 +32,24 @@ const inet6 = [
 const unix = new Array<number>(216).fill(47);
 
 suite("readProxyHeader()", () => {
-  const read: Readonly<Record<string, readonly [bytes: Buffer, ends: Ends | undefined]>> = {
+  const read: Readonly<Record<string, readonly [bytes: Buffer, ends: SocketAddresses | undefined]>> = {
     "version 1, IPv4": [
       v1("PROXY TCP4 10.1.2.3 192.168.0.1 49153 443\r\n"),
-      ends("10.1.2.3", 49_153, "192.168.0.1", 443),
+      addresses("10.1.2.3", 49_153, "192.168.0.1", 443),
     ],
-    "version 1, IPv6": [v1("PROXY TCP6 2001:db8::1 ::1 1 65535\r\n"), ends("2001:db8::1", 1, "::1", 65_535)],
+    "version 1, IPv6": [v1("PROXY TCP6 2001:db8::1 ::1 1 65535\r\n"), addresses("2001:db8::1", 1, "::1", 65_535)],
     "version 1, the longest": [
       v1(`PROXY UNKNOWN ${"ffff:".repeat(7)}ffff ${"ffff:".repeat(7)}ffff 65535 65535\r\n`),
       undefined,
     ],
-    "version 1, port 0": [v1("PROXY TCP4 1.1.1.1 2.2.2.2 0 0\r\n"), ends("1.1.1.1", 0, "2.2.2.2", 0)],
+    "version 1, port 0": [v1("PROXY TCP4 1.1.1.1 2.2.2.2 0 0\r\n"), addresses("1.1.1.1", 0, "2.2.2.2", 0)],
     "version 1, UNKNOWN": [v1("PROXY UNKNOWN\r\n"), undefined],
     "version 1, UNKNOWN with whatever follows": [v1("PROXY UNKNOWN a b\x00c\r\n"), undefined],
-    "version 2, IPv4": [v2(0x21, 0x11, inet), ends("10.1.2.3", 49_153, "192.168.0.1", 443)],
-    "version 2, IPv6": [v2(0x21, 0x21, inet6), ends("2001:db8::1", 49_153, "2001:db8::2", 443)],
+    "version 2, IPv4": [v2(0x21, 0x11, inet), addresses("10.1.2.3", 49_153, "192.168.0.1", 443)],
+    "version 2, IPv6": [v2(0x21, 0x21, inet6), addresses("2001:db8::1", 49_153, "2001:db8::2", 443)],
     "version 2, more after the addresses": [
       v2(0x21, 0x11, [...inet, 0x04, 0, 2, 1, 2, 0xe0, 0, 0]),
-      ends("10.1.2.3", 49_153, "192.168.0.1", 443),
+      addresses("10.1.2.3", 49_153, "192.168.0.1", 443),
     ],
     "version 2, LOCAL": [v2(0x20, 0), undefined],
     "version 2, LOCAL with addresses of any kind": [v2(0x20, 0xff, [1, 2, 3]), undefined],
@@ -102,7 +102,7 @@ suite("readProxyHeader()", () => {
     "fewer bytes than addresses of UNIX have": v2(0x21, 0x31, unix.slice(1)),
     "a length of 65535": v2(0x21, 0x11, inet, 65_535),
     "LOCAL with a length of 65535": v2(0x20, 0, [], 65_535),
-    "one byte more than is taken": v2(0x21, 0x11, inet, LONGEST_PROXY_HEADER - 15),
+    "one byte more than is taken": v2(0x21, 0x11, inet, MAX_PROXY_HEADER - 15),
     "half a piece after the addresses": v2(0x21, 0x11, [...inet, 4, 0]),
     "a piece longer than the rest": v2(0x21, 0x11, [...inet, 4, 0, 3, 1, 2]),
   };
@@ -118,16 +118,16 @@ suite("readProxyHeader()", () => {
 });
 
 suite("proxyHeader()", () => {
-  const written: Readonly<Record<string, readonly [Ends | undefined, v1: string]>> = {
-    IPv4: [ends("10.1.2.3", 5, "10.0.0.1", 80), "PROXY TCP4 10.1.2.3 10.0.0.1 5 80\r\n"],
-    IPv6: [ends("2001:db8::1", 5, "::1", 80), "PROXY TCP6 2001:db8::1 ::1 5 80\r\n"],
+  const written: Readonly<Record<string, readonly [SocketAddresses | undefined, v1: string]>> = {
+    IPv4: [addresses("10.1.2.3", 5, "10.0.0.1", 80), "PROXY TCP4 10.1.2.3 10.0.0.1 5 80\r\n"],
+    IPv6: [addresses("2001:db8::1", 5, "::1", 80), "PROXY TCP6 2001:db8::1 ::1 5 80\r\n"],
     "IPv4 on a listener of both": [
-      ends("::ffff:10.1.2.3", 5, "::ffff:10.0.0.1", 80),
+      addresses("::ffff:10.1.2.3", 5, "::ffff:10.0.0.1", 80),
       "PROXY TCP4 10.1.2.3 10.0.0.1 5 80\r\n",
     ],
-    "an address with a zone": [ends("fe80::2%eth0", 5, "fe80::1%eth0", 80), "PROXY TCP6 fe80::2 fe80::1 5 80\r\n"],
-    "one of each": [ends("10.1.2.3", 5, "2001:db8::1", 80), "PROXY TCP6 ::ffff:10.1.2.3 2001:db8::1 5 80\r\n"],
-    "a client that has left": [ends("", 0, "", 0), "PROXY UNKNOWN\r\n"],
+    "an address with a zone": [addresses("fe80::2%eth0", 5, "fe80::1%eth0", 80), "PROXY TCP6 fe80::2 fe80::1 5 80\r\n"],
+    "one of each": [addresses("10.1.2.3", 5, "2001:db8::1", 80), "PROXY TCP6 ::ffff:10.1.2.3 2001:db8::1 5 80\r\n"],
+    "a client that has left": [addresses("", 0, "", 0), "PROXY UNKNOWN\r\n"],
     nobody: [undefined, "PROXY UNKNOWN\r\n"],
   };
   for (const [what, [given, text]] of Object.entries(written)) {
@@ -140,8 +140,8 @@ suite("proxyHeader()", () => {
   }
 
   test("of version 2 is what the document says, byte by byte", () => {
-    assert.deepEqual(proxyHeader("v2", ends("10.1.2.3", 0xc001, "192.168.0.1", 443)), v2(0x21, 0x11, inet));
-    assert.deepEqual(proxyHeader("v2", ends("2001:db8::1", 0xc001, "2001:db8::2", 443)), v2(0x21, 0x21, inet6));
+    assert.deepEqual(proxyHeader("v2", addresses("10.1.2.3", 0xc001, "192.168.0.1", 443)), v2(0x21, 0x11, inet));
+    assert.deepEqual(proxyHeader("v2", addresses("2001:db8::1", 0xc001, "2001:db8::2", 443)), v2(0x21, 0x21, inet6));
     assert.deepEqual(proxyHeader("v2"), v2(0x20, 0));
   });
 });
@@ -150,7 +150,7 @@ suite("headers at random", () => {
   const port = fc.nat(65_535);
   const someEnds = fc
     .oneof(fc.tuple(fc.ipV4(), fc.ipV4()), fc.tuple(fc.ipV6(), fc.ipV6()), fc.tuple(fc.ipV4(), fc.ipV6()))
-    .chain(([peer, local]) => fc.tuple(port, port).map(([from, to]) => ends(peer, from, local, to)));
+    .chain(([peer, local]) => fc.tuple(port, port).map(([from, to]) => addresses(peer, from, local, to)));
   const header = fc
     .tuple(fc.constantFrom("v1", "v2"), fc.option(someEnds, { nil: undefined }))
     .map(([version, given]) => ({ given, bytes: proxyHeader(version as "v1" | "v2", given) }));
@@ -161,7 +161,7 @@ suite("headers at random", () => {
         const all = Buffer.concat([bytes, rest]);
         const reading = readInPieces(() => readProxyHeader, all, places, ProxyHeaderError);
         assert.ok(reading !== undefined && "value" in reading);
-        const { value, used } = reading.value as { value: Ends | undefined; used: number };
+        const { value, used } = reading.value as { value: SocketAddresses | undefined; used: number };
         assert.equal(used, bytes.length);
         assert.equal(value?.peer.port, given?.peer.port);
         // The same address, however it is written; beside one of IPv6 an IPv4 one is mapped.
@@ -176,8 +176,8 @@ suite("headers at random", () => {
       fc.property(header, damage, cuts, ({ bytes }, harm, places) => {
         const reading = readInPieces(() => readProxyHeader, harm(bytes), places, ProxyHeaderError);
         if (reading === undefined || "error" in reading) return;
-        const { value, used } = reading.value as { value: Ends | undefined; used: number };
-        assert.ok(used <= LONGEST_PROXY_HEADER);
+        const { value, used } = reading.value as { value: SocketAddresses | undefined; used: number };
+        assert.ok(used <= MAX_PROXY_HEADER);
         for (const end of value === undefined ? [] : [value.peer, value.local]) {
           assert.notEqual(readIp(end.address), undefined);
           assert.ok(Number.isInteger(end.port) && end.port >= 0 && end.port <= 65_535);

@@ -104,7 +104,7 @@ suite("wakeport check", () => {
     inetd: { command: [cat, ${"x".repeat(60)}] }
     access: { allow: [10.0.0.0/8], deny: [10.0.9.0/24], times: ["mon-fri 08:00-20:00", "sun"], timezone: Europe/Berlin }
     limits: { connections: 50, per_source: 10, rate: 50/s, rate_per_source: 10/m, max_load: 4, on_limit: queue }
-  none: { ports: [30002], builtin: echo, access: { allow: [] }, probes: [10.0.0.5] }
+  none: { ports: [30002], builtin: echo, access: { allow: [] }, monitors: [10.0.0.5] }
   all: { ports: [30003], builtin: echo }
   fds: { ports: [30004], process: { command: [/nowhere/fds], activation: listen_fds } }
   off: { ports: [30005], enabled: false, inetd: { command: [/nowhere/off] }, limits: { connections: 1 } }
@@ -117,7 +117,7 @@ suite("wakeport check", () => {
     const [, words = ""] = stdout.split("who may connect, and how many:\n");
     assert.deepEqual(words.trim().split("\n"), [
       "cat: from 10.0.0.0/8, but not 10.0.9.0/24; mon-fri 08:00-20:00 or sun 00:00-24:00 (Europe/Berlin); up to 50 connections, 10 of a source, 50/s, 10/m of a source, a load of 4, others wait",
-      "  none: nobody; probes from 10.0.0.5 only look in",
+      "  none: nobody; monitors from 10.0.0.5 only look in",
     ]);
     const missing = stderr.trim().split("\n");
     assert.equal(missing.length, 1);

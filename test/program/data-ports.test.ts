@@ -24,8 +24,8 @@ async function ports(): Promise<Ports> {
 /** A service whose process listens on all of its ports. */
 function serviceOf({ control, data }: Ports, shown: readonly number[], more = ""): string {
   const command = JSON.stringify([process.execPath, "-e", server, String(control), ...data.map(String)]);
-  const fronts = JSON.stringify(shown.map((port) => `127.0.0.1:${port}`));
-  const listened = shown.length === 0 ? "" : `data: ${fronts},`;
+  const listeners = JSON.stringify(shown.map((port) => `127.0.0.1:${port}`));
+  const listened = shown.length === 0 ? "" : `data: ${listeners},`;
   return `  ftp: { ports: ["127.0.0.1:${control}"], ${listened}
     process: { command: ${command}, listen: "127.0.0.2:${control}" }, stop_grace: 1s${more} }\n`;
 }

@@ -54,7 +54,7 @@ suite("descriptors that wakeport inherited", () => {
       await until(() => output.includes('"started"'), "it listens");
       for (const port of [plain, shimmed]) {
         using peer = await connect(port);
-        await peer.ends();
+        await peer.addresses();
         assert.match(peer.text, /^0 socket:/);
         assert.deepEqual(inherited(peer.text), ["closed", "/dev/null", "/dev/null", "/dev/null"]);
       }

@@ -88,7 +88,7 @@ async function shower(): Promise<{ readonly port: number; readonly service: stri
 
 async function shown(port: number): Promise<string> {
   using peer = await connect(port);
-  await peer.ends();
+  await peer.addresses();
   return peer.text.replaceAll("\t", " ").replaceAll(/ +$/gm, "");
 }
 

@@ -36,7 +36,7 @@ suite("wake_on: first_byte", () => {
     using client = await connect(port);
     await until(async () => (await bench.metric(waiting)) === "1", "a client that waits");
     await bench.reload(echoService("b", other, up));
-    assert.equal(await client.ends(), "ECONNRESET");
+    assert.equal(await client.addresses(), "ECONNRESET");
   });
 
   test("the end does not wait for clients that say nothing", async () => {
@@ -45,7 +45,7 @@ suite("wake_on: first_byte", () => {
     using client = await connect(port);
     await until(async () => (await bench.metric(waiting)) === "1", "a client that waits");
     bench.program.child.kill("SIGTERM");
-    assert.equal(await client.ends(), "ECONNRESET");
+    assert.equal(await client.addresses(), "ECONNRESET");
     if (bench.program.child.exitCode === null) await once(bench.program.child, "exit");
     assert.equal(bench.program.child.exitCode, 0);
     assert.deepEqual(

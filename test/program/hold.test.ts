@@ -17,10 +17,10 @@ const timer = setInterval(() => {
   require("net").createServer((s) => { s.on("error", () => {}); s.end("220 mx ESMTP\\r\\n"); }).listen(Number(port), "127.0.0.1");
 }, 20);`;
 
-function mail(name: string, front: number, upstream: number, args: readonly string[], more = ""): string {
+function mail(name: string, listenPort: number, upstream: number, args: readonly string[], more = ""): string {
   const command = JSON.stringify([process.execPath, "-e", ...args]);
   const target = `process: { command: ${command}, listen: "127.0.0.1:${upstream}" }`;
-  return `  ${name}: { ports: ["127.0.0.1:${front}"], protocol: smtp, ${target}${more} }\n`;
+  return `  ${name}: { ports: ["127.0.0.1:${listenPort}"], protocol: smtp, ${target}${more} }\n`;
 }
 
 async function hears(client: Peer, what: string): Promise<void> {
@@ -30,32 +30,32 @@ async function hears(client: Peer, what: string): Promise<void> {
 suite("wakeport run, told to read its configuration anew while clients wait", () => {
   test("who began to be greeted goes on to be; newcomers are held as it is written now", async () => {
     await using signal = await temporaryFile("go", "");
-    const [front, up, other, otherUp] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    const [listenPort, up, other, otherUp] = [await freePort(), await freePort(), await freePort(), await freePort()];
     const args = [server, String(up), signal.path];
     const beside = mail("beside", other, otherUp, [server, String(otherUp), signal.path]);
-    await using bench = await Bench.start(mail("mail", front, up, args) + beside);
-    using first = await connect(front);
+    await using bench = await Bench.start(mail("mail", listenPort, up, args) + beside);
+    using first = await connect(listenPort);
     await hears(first, WAIT);
-    await bench.reload(mail("mail", front, up, args, ", hold: silent") + beside);
-    using second = await connect(front);
+    await bench.reload(mail("mail", listenPort, up, args, ", hold: silent") + beside);
+    using second = await connect(listenPort);
     using third = await connect(other);
     // It came later, and so the second one would have heard of it by then.
     await hears(third, "220-");
     assert.equal(second.received, 0);
     await writeFile(signal.path, "go");
-    assert.deepEqual([await first.ends(), await second.ends()], ["ended", "ended"]);
+    assert.deepEqual([await first.addresses(), await second.addresses()], ["ended", "ended"]);
     assert.equal(first.text.replaceAll(WAIT, ""), GREETING);
     assert.equal(second.text, GREETING);
   });
 
   test("whose target is another one by then hears the end of what was begun, when that fails", async () => {
     await using signal = await temporaryFile("go", "");
-    const [front, up] = [await freePort(), await freePort()];
-    await using bench = await Bench.start(mail("mail", front, up, [server, String(up), signal.path]));
-    using client = await connect(front);
+    const [listenPort, up] = [await freePort(), await freePort()];
+    await using bench = await Bench.start(mail("mail", listenPort, up, [server, String(up), signal.path]));
+    using client = await connect(listenPort);
     await hears(client, WAIT);
-    await bench.reload(mail("mail", front, up, ["process.exit(3)"]));
-    assert.equal(await client.ends(), "ended");
+    await bench.reload(mail("mail", listenPort, up, ["process.exit(3)"]));
+    assert.equal(await client.addresses(), "ended");
     const told = client.text.replaceAll(WAIT, "");
     assert.equal(told, "220 mail\r\n421 4.3.2 mail is not available, try again later\r\n");
     assert.equal((await bench.program.logged("connection.closed"))["outcome"], "start_failed");

@@ -42,7 +42,7 @@ suite("a program for each client", () => {
       [],
     );
     peer.end(" and goodbye");
-    assert.equal(await peer.ends(), "ended");
+    assert.equal(await peer.addresses(), "ended");
     assert.equal(peer.text, "hello and goodbye");
     const closed = await bench.program.logged("connection.closed");
     const { outcome, end, exit_code: code } = closed;
@@ -86,7 +86,7 @@ suite("a program for each client", () => {
   test("that cannot be started resets its client, and the log says what to do", async () => {
     await using bench = await start("{ command: [/no/such] }");
     const peer = connecting(bench.port);
-    assert.equal(await peer.ends(), "ECONNRESET");
+    assert.equal(await peer.addresses(), "ECONNRESET");
     const { outcome, error, remedy } = await bench.program.logged("connection.closed");
     assert.equal(outcome, "start_failed");
     assert.match(String(error), /cannot run "\/no\/such"/);
@@ -221,7 +221,7 @@ except TimeoutError: pass`;
     const second = await connect(bench.port);
     second.send("hello");
     await writeFile(`${end.path}.now`, "");
-    assert.equal(await second.ends(), "ended");
+    assert.equal(await second.addresses(), "ended");
     assert.match(second.text, /^\d+\n$/);
     assert.notEqual(second.text, first.text);
     for (const peer of [first, second]) peer.end();
@@ -266,7 +266,7 @@ while os.path.exists(sys.argv[1]):
     let resets = 0;
     while (performance.now() - began < 500) {
       const peer = connecting(bench.port);
-      if ((await peer.ends()) === "ECONNRESET") resets += 1;
+      if ((await peer.addresses()) === "ECONNRESET") resets += 1;
     }
     assert.ok(resets > 1);
     const starts = bench.program.log.filter(({ event }) => event === "target.output").length;
@@ -281,7 +281,7 @@ while os.path.exists(sys.argv[1]):
     await using bench = await start("{ command: [/no/such], wait: true }");
     for (let attempt = 1; attempt <= 3; attempt += 1) {
       const peer = connecting(bench.port);
-      assert.equal(await peer.ends(), "ECONNRESET");
+      assert.equal(await peer.addresses(), "ECONNRESET");
       const { outcome, error } = await bench.program.logged("connection.closed", attempt);
       assert.equal(outcome, "start_failed");
       assert.match(String(error), /no such command/);
@@ -315,7 +315,7 @@ suite("a configuration that is read anew", () => {
     program.child.kill("SIGHUP");
     await until(async () => (await spoken(port, "")).text === "new\n", "the new program");
     old.end(" two");
-    await old.ends();
+    await old.addresses();
     assert.equal(old.text, "one two");
   });
 
@@ -337,7 +337,7 @@ services: { it: { ports: ["${port}"], inetd: { command: [${python}, -c, ${JSON.s
     program.child.kill("SIGHUP");
     await until(async () => {
       const peer = connecting(port);
-      await peer.ends();
+      await peer.addresses();
       peer.end();
       return peer.text === "new\n";
     }, "the new program");
@@ -359,12 +359,12 @@ services:
     const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
     const program = stack.use(new Program(["run", "-c", file.path]));
     await program.logged("started");
-    for (let life = 1; life <= 2; life += 1) {
+    for (let incarnation = 1; incarnation <= 2; incarnation += 1) {
       const peers = await Promise.all(Array.from({ length: 10 }, () => connect(port)));
       for (const peer of peers) peer.send("hello");
       for (const peer of peers) await peer.receives(5);
       for (const peer of peers) peer.end();
-      await program.logged("target.asleep", life);
+      await program.logged("target.asleep", incarnation);
     }
     assert.equal(program.log.filter(({ event }) => event === "target.starting").length, 2);
   });
@@ -381,13 +381,13 @@ services: { it: { ports: ["${port}"], process: { command: ${command}, activation
     const program = stack.use(new Program(["run", "-c", file.path]));
     await program.logged("started");
     const first = await connect(port);
-    await first.ends();
+    await first.addresses();
     first.end();
     const second = await connect(port);
     second.end("hello");
     await program.logged("connection.opened", 2);
     await writeFile(`${end.path}.end`, "");
-    assert.equal(await second.ends(), "ended");
+    assert.equal(await second.addresses(), "ended");
     assert.match(second.text, /^\d+\n$/);
     assert.notEqual(second.text, first.text);
     assert.equal(program.log.filter(({ event }) => event === "target.starting").length, 1);
@@ -403,13 +403,13 @@ services: { it: { ports: ["${port}"], process: { command: [/bin/sh, -c, "sleep 0
     await program.logged("started");
     const began = performance.now();
     const first = connecting(port);
-    assert.equal(await first.ends(), "ECONNRESET");
+    assert.equal(await first.addresses(), "ECONNRESET");
     assert.ok(performance.now() - began < 2_000);
     const refused = await program.logged("connection.closed");
     assert.equal(refused["outcome"], "start_failed");
     assert.match(String(refused["error"]), /exited with code 3/);
     const second = connecting(port);
-    assert.equal(await second.ends(), "ECONNRESET");
+    assert.equal(await second.addresses(), "ECONNRESET");
     assert.match(String((await program.logged("connection.closed", 2))["error"]), /next attempt in/);
     assert.equal(program.log.filter(({ event }) => event === "target.starting").length, 1);
   });

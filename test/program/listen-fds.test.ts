@@ -75,33 +75,43 @@ async function served(port: number, host?: string): Promise<string> {
 
 suite("wakeport under systemd-socket-activate", () => {
   test("serves the client that caused its start, and those that follow", needsActivate, async () => {
-    const [front, upstream, admin] = [await freePort(), await freePort(), await freePort()];
-    const ports = `["127.0.0.1:${front}"]`;
-    await using activated = new Activated([`127.0.0.1:${front}`], ports, upstream, admin);
+    const [listenPort, upstream, admin] = [await freePort(), await freePort(), await freePort()];
+    const ports = `["127.0.0.1:${listenPort}"]`;
+    await using activated = new Activated([`127.0.0.1:${listenPort}`], ports, upstream, admin);
     await activated.listening();
     // The target sees nothing of the protocol.
-    assert.equal(await served(front), "\nhello");
-    assert.equal(await served(front), "\nhello");
+    assert.equal(await served(listenPort), "\nhello");
+    assert.equal(await served(listenPort), "\nhello");
     assert.doesNotMatch(activated.output, /listen_fds/);
   });
 
   test("takes a socket of all addresses for a front without one, and one of IPv6", needsActivate, async () => {
-    const [front, other, upstream, admin] = [await freePort(), await freePort(), await freePort(), await freePort()];
-    const ports = `["${front}", "[::1]:${other}"]`;
-    await using activated = new Activated([`[::1]:${other}`, `${front}`], ports, upstream, admin);
+    const [listenPort, other, upstream, admin] = [
+      await freePort(),
+      await freePort(),
+      await freePort(),
+      await freePort(),
+    ];
+    const ports = `["${listenPort}", "[::1]:${other}"]`;
+    await using activated = new Activated([`[::1]:${other}`, `${listenPort}`], ports, upstream, admin);
     await activated.listening();
-    assert.equal(await served(front), "\nhello");
+    assert.equal(await served(listenPort), "\nhello");
     assert.equal(await served(other, "::1"), "\nhello");
     assert.doesNotMatch(activated.output, /listen_fds/);
   });
 
   test("names a socket that fits no front, and closes it", needsActivate, async () => {
-    const [front, stray, upstream, admin] = [await freePort(), await freePort(), await freePort(), await freePort()];
-    const ports = `["127.0.0.1:${front}"]`;
-    const sockets = [`127.0.0.1:${stray}`, `127.0.0.1:${front}`];
+    const [listenPort, stray, upstream, admin] = [
+      await freePort(),
+      await freePort(),
+      await freePort(),
+      await freePort(),
+    ];
+    const ports = `["127.0.0.1:${listenPort}"]`;
+    const sockets = [`127.0.0.1:${stray}`, `127.0.0.1:${listenPort}`];
     await using activated = new Activated(sockets, ports, upstream, admin);
     await activated.listening();
-    assert.equal(await served(front), "\nhello");
+    assert.equal(await served(listenPort), "\nhello");
     assert.match(activated.output, new RegExp(`listens on 127\\.0\\.0\\.1:${stray}, which is no front`));
     await assert.rejects(connect(stray), /ECONNREFUSED/);
   });
@@ -109,10 +119,16 @@ suite("wakeport under systemd-socket-activate", () => {
   test("serves a port below 1024 without being root", needsRoot, async () => {
     const [upstream, admin] = [await freePort(), await freePort()];
     const as = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"];
-    const front = 842;
-    await using activated = new Activated([`127.0.0.1:${front}`], `["127.0.0.1:${front}"]`, upstream, admin, as);
+    const listenPort = 842;
+    await using activated = new Activated(
+      [`127.0.0.1:${listenPort}`],
+      `["127.0.0.1:${listenPort}"]`,
+      upstream,
+      admin,
+      as,
+    );
     await activated.listening();
-    assert.equal(await served(front), "\nhello", activated.output);
+    assert.equal(await served(listenPort), "\nhello", activated.output);
   });
 });
 
@@ -174,7 +190,7 @@ suite("wakeport run with an inherited socket that it hands on", () => {
       const answers = new Set<string>();
       for (let client = 0; client < 3; client += 1) {
         using peer = await connect(port);
-        await peer.ends();
+        await peer.addresses();
         answers.add(peer.text);
       }
       assert.equal(answers.size, 3, [...answers].join());

@@ -8,7 +8,7 @@ import { until } from "../support/program/program.ts";
 import { Bench, echoService } from "../support/program/reloading.ts";
 
 const MONITOR = "127.0.0.9";
-const probes = `, probes: [${MONITOR}]`;
+const monitors = `, monitors: [${MONITOR}]`;
 const starts = 'wakeport_activations_total{service="a",outcome="ready"}';
 const served = 'wakeport_connections_total{service="a",outcome="served"}';
 
@@ -20,11 +20,11 @@ async function looks(port: number): Promise<readonly [told: string, fate: string
   return [peer.text, peer.fate];
 }
 
-suite("probes", () => {
+suite("monitors", () => {
   test("get an end in good order, 200 times, and start nothing", async () => {
     const [port, up] = [await freePort(), await freePort()];
     const limits = ", limits: { connections: 1, rate: 1/h }, access: { deny: [127.0.0.9] }, on_deny: reset";
-    await using bench = await Bench.start(echoService("a", port, up, "one", probes + limits));
+    await using bench = await Bench.start(echoService("a", port, up, "one", monitors + limits));
     for (let count = 0; count < 200; count += 1) assert.deepEqual(await looks(port), ["", "ended"]);
     assert.equal(await bench.metric(served), "200");
     assert.equal(await bench.metric(starts), "0");
@@ -40,7 +40,7 @@ suite("probes", () => {
 
   test("do not keep a target awake that is asked for every 100 ms", async () => {
     const [port, up] = [await freePort(), await freePort()];
-    await using bench = await Bench.start(echoService("a", port, up, "one", `${probes}, idle_timeout: 500ms`));
+    await using bench = await Bench.start(echoService("a", port, up, "one", `${monitors}, idle_timeout: 500ms`));
     using client = await connect(port);
     await until(() => client.text.includes("one"), "a greeting");
     let looked = 0;
@@ -53,9 +53,9 @@ suite("probes", () => {
 
   test("may be gone before anybody has looked who they were, and start nothing either", async () => {
     const [port, up, behind, upToo] = [await freePort(), await freePort(), await freePort(), await freePort()];
-    const proxied = `${probes}, proxy_protocol: { receive: [${MONITOR}] }`;
+    const proxied = `${monitors}, proxy_protocol: { receive: [${MONITOR}] }`;
     await using bench = await Bench.start(
-      echoService("a", port, up, "one", probes) + echoService("b", behind, upToo, "two", proxied),
+      echoService("a", port, up, "one", monitors) + echoService("b", behind, upToo, "two", proxied),
     );
     bench.program.child.kill("SIGSTOP");
     // The kernel takes them in, and wakeport sees them when they have left.
@@ -67,7 +67,7 @@ suite("probes", () => {
     bench.program.child.kill("SIGCONT");
     const gone = 'wakeport_connections_total{service="a",outcome="client_gone"}';
     await until(async () => (await bench.metric(gone)) === "1", "its report");
-    const unrouted = `wakeport_unrouted_total{front="127.0.0.1:${behind}",reason="gone"}`;
+    const unrouted = `wakeport_unrouted_total{listener="127.0.0.1:${behind}",reason="client_gone"}`;
     await until(async () => (await bench.metric(unrouted)) === "1", "the report of what was no proxy's for sure");
     assert.equal(await bench.metric(starts), "0");
     assert.equal(await bench.metric(starts.replace('"a"', '"b"')), "0");
@@ -78,8 +78,8 @@ suite("probes", () => {
     const of = (name: keyof typeof ports, rest: string): string =>
       `  ${name}: { ports: ["127.0.0.1:${ports[name]}"], ${rest} }\n`;
     await using bench = await Bench.start(
-      `${of("echo", `builtin: daytime${probes}`)}${of("trap", `sensor: { ban: 1h }${probes}`)}` +
-        `${of("old", `forward: "127.0.0.1:1"${probes}`)}${of("classic", `inetd: { command: [cat] }${probes}`)}`,
+      `${of("echo", `builtin: daytime${monitors}`)}${of("trap", `sensor: { ban: 1h }${monitors}`)}` +
+        `${of("old", `forward: "127.0.0.1:1"${monitors}`)}${of("classic", `inetd: { command: [cat] }${monitors}`)}`,
     );
     for (const port of Object.values(ports)) assert.deepEqual(await looks(port), ["", "ended"]);
     for (const service of Object.keys(ports)) {
@@ -95,13 +95,13 @@ suite("probes", () => {
     const [port, one, two] = [await freePort(), await freePort(), await freePort()];
     const site = (name: string, up: number, more: string): string =>
       echoService(name, port, up, name, `, host: ${name}.test${more}`);
-    await using bench = await Bench.start(site("a", one, probes) + site("b", two, probes));
+    await using bench = await Bench.start(site("a", one, monitors) + site("b", two, monitors));
     assert.deepEqual(await looks(port), ["", "ended"]);
     assert.equal(await bench.metric('wakeport_connections_total{service="b",outcome="served"}'), "1");
-    await bench.reload(site("a", one, probes) + site("b", two, ""));
+    await bench.reload(site("a", one, monitors) + site("b", two, ""));
     using peer = new Peer(net.connect({ port, host: "127.0.0.1", localAddress: MONITOR, allowHalfOpen: true }));
     peer.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
-    assert.equal(await peer.ends(), "ended");
+    assert.equal(await peer.addresses(), "ended");
     assert.equal(peer.text, "", "the one that it asks for knows it");
     peer.end();
     await until(async () => (await bench.metric(served)) === "1", "its report");
@@ -115,7 +115,7 @@ suite("probes", () => {
     const command = JSON.stringify([process.execPath, "-e", program]);
     const service = (more: string): string =>
       `  a: { ports: ["127.0.0.1:${port}/udp"], process: { command: ${command}, listen: "127.0.0.1:${up}" }${more} }\n`;
-    await using bench = await Bench.start(service(probes));
+    await using bench = await Bench.start(service(monitors));
     const socket = dgram.createSocket("udp4");
     let heard = "";
     socket.on("message", (word) => {

@@ -19,17 +19,17 @@ server.listen(Number(port), "127.0.0.1")`;
 
 interface Site {
   readonly word: string;
-  readonly front: number;
+  readonly listenPort: number;
   /** As it is written: `host: app.test`. */
   readonly names: string;
   readonly folder?: string;
 }
 
 async function sites(...all: readonly Site[]): Promise<string> {
-  const lines = all.map(async ({ word, front, names, folder = "" }) => {
+  const lines = all.map(async ({ word, listenPort, names, folder = "" }) => {
     const upstream = await freePort();
     const command = JSON.stringify([process.execPath, "-e", site, String(upstream), word, folder]);
-    return `  ${word}: { ports: ["127.0.0.1:${front}"], ${names}, process: { command: ${command}, listen: "127.0.0.1:${upstream}" } }\n`;
+    return `  ${word}: { ports: ["127.0.0.1:${listenPort}"], ${names}, process: { command: ${command}, listen: "127.0.0.1:${upstream}" } }\n`;
   });
   return (await Promise.all(lines)).join("");
 }
@@ -49,53 +49,72 @@ async function starts(bench: Bench, service: string): Promise<string | undefined
 
 suite("one port, several sites", () => {
   test("by host: each is woken by its own clients; a name that nobody has wakes none", async () => {
-    const front = await freePort();
+    const listenPort = await freePort();
     const services = await sites(
-      { word: "app", front, names: "host: app.test" },
-      { word: "below", front, names: 'host: ["*.app.test", other.test]' },
-      { word: "third", front, names: "host: third.test" },
+      { word: "app", listenPort, names: "host: app.test" },
+      { word: "below", listenPort, names: 'host: ["*.app.test", other.test]' },
+      { word: "third", listenPort, names: "host: third.test" },
     );
     await using bench = await Bench.start(services);
-    assert.equal(await curl(`http://app.test:${front}/`, front), `app app.test:${front}\n200`);
-    assert.equal(await curl(`http://a.b.APP.test:${front}/`, front, "--http1.0"), `below a.b.APP.test:${front}\n200`);
-    assert.equal(await curl(`http://other.test:${front}/`, front, "--http2"), `below other.test:${front}\n200`);
-    assert.match(await curl(`http://nobody.test:${front}/`, front), /^There is no service of this name here\.\n421$/);
-    assert.match(await curl(`http://app.test:${front}/`, front, "-H", "Host:", "-0"), /421$/);
-    assert.match(await curl(`http://app.test:${front}/`, front, "--http2-prior-knowledge"), /000curl: /);
+    assert.equal(await curl(`http://app.test:${listenPort}/`, listenPort), `app app.test:${listenPort}\n200`);
+    assert.equal(
+      await curl(`http://a.b.APP.test:${listenPort}/`, listenPort, "--http1.0"),
+      `below a.b.APP.test:${listenPort}\n200`,
+    );
+    assert.equal(
+      await curl(`http://other.test:${listenPort}/`, listenPort, "--http2"),
+      `below other.test:${listenPort}\n200`,
+    );
+    assert.match(
+      await curl(`http://nobody.test:${listenPort}/`, listenPort),
+      /^There is no service of this name here\.\n421$/,
+    );
+    assert.match(await curl(`http://app.test:${listenPort}/`, listenPort, "-H", "Host:", "-0"), /421$/);
+    assert.match(await curl(`http://app.test:${listenPort}/`, listenPort, "--http2-prior-knowledge"), /000curl: /);
     assert.deepEqual(
       [await starts(bench, "app"), await starts(bench, "below"), await starts(bench, "third")],
       ["1", "1", "0"],
     );
 
     const counted = (reason: string): Promise<string | undefined> =>
-      bench.metric(`wakeport_unrouted_total{front="127.0.0.1:${front}",reason="${reason}"}`);
+      bench.metric(`wakeport_unrouted_total{listener="127.0.0.1:${listenPort}",reason="${reason}"}`);
     assert.deepEqual(
       [await counted("unknown_name"), await counted("no_name"), await counted("limit")],
       ["1", "2", "0"],
     );
     const { name, reason } = await bench.program.logged("client.unrouted");
     assert.deepEqual([name, reason], ["nobody.test", "unknown_name"]);
-    const proxied = ["-x", `http://127.0.0.1:${front}`];
+    const proxied = ["-x", `http://127.0.0.1:${listenPort}`];
     assert.match((await run("curl", ["-sS", ...proxied, "http://third.test/"])).stdout, /^third third\.test\n$/);
   });
 
   test("by SNI: what is encrypted stays so, from end to end", async () => {
     using authority = new Authority();
-    const front = await freePort();
+    const listenPort = await freePort();
     const ports = {
       app: authority.issue({ names: "DNS:app.test" }),
       rest: authority.issue({ names: "DNS:rest.test" }),
     };
     const services = await sites(
-      { word: "app", front, names: "sni: app.test", folder: ports.app },
-      { word: "rest", front, names: 'sni: "*.rest.test"', folder: ports.rest },
+      { word: "app", listenPort, names: "sni: app.test", folder: ports.app },
+      { word: "rest", listenPort, names: 'sni: "*.rest.test"', folder: ports.rest },
     );
     await using bench = await Bench.start(services);
     const trusting = ["--cacert", path.join(ports.app, "ca.pem")];
-    assert.equal(await curl(`https://app.test:${front}/`, front, ...trusting), `app app.test:${front}\n200`);
-    assert.match(await curl(`https://rest.test:${front}/`, front, ...trusting), /unrecognized name/);
+    assert.equal(
+      await curl(`https://app.test:${listenPort}/`, listenPort, ...trusting),
+      `app app.test:${listenPort}\n200`,
+    );
+    assert.match(await curl(`https://rest.test:${listenPort}/`, listenPort, ...trusting), /unrecognized name/);
     const asking = (...how: readonly string[]): Promise<{ readonly stdout: string; readonly stderr: string }> =>
-      run("openssl", ["s_client", "-connect", `127.0.0.1:${front}`, "-CAfile", path.join(ports.app, "ca.pem"), ...how]);
+      run("openssl", [
+        "s_client",
+        "-connect",
+        `127.0.0.1:${listenPort}`,
+        "-CAfile",
+        path.join(ports.app, "ca.pem"),
+        ...how,
+      ]);
     const certificate = readFileSync(path.join(ports.app, "cert.pem"), "utf8").trim();
     for (const version of ["-tls1_2", "-tls1_3"]) {
       const { stdout } = await asking("-servername", "app.test", version);
@@ -107,21 +126,21 @@ suite("one port, several sites", () => {
   });
 
   test("names come, go and move while the port is listened on and others are served", async () => {
-    const front = await freePort();
-    const app = await sites({ word: "app", front, names: "host: app.test" });
-    const web = await sites({ word: "web", front, names: "host: web.test" });
+    const listenPort = await freePort();
+    const app = await sites({ word: "app", listenPort, names: "host: app.test" });
+    const web = await sites({ word: "web", listenPort, names: "host: web.test" });
     await using bench = await Bench.start(app + web);
-    using served = await connect(front);
+    using served = await connect(listenPort);
     served.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
     await until(() => served.text.includes("app app.test"), "an answer");
-    using half = await connect(front);
+    using half = await connect(listenPort);
     half.send("GET / HTTP/1.1\r\nHost: new");
 
-    const fresh = await sites({ word: "fresh", front, names: "host: new.test" });
+    const fresh = await sites({ word: "fresh", listenPort, names: "host: new.test" });
     await bench.reload(app.replace("host: app.test", "host: renamed.test") + fresh);
-    assert.match(await curl(`http://web.test:${front}/`, front), /421$/);
-    assert.match(await curl(`http://app.test:${front}/`, front), /421$/);
-    assert.match(await curl(`http://renamed.test:${front}/`, front), /^app renamed/);
+    assert.match(await curl(`http://web.test:${listenPort}/`, listenPort), /421$/);
+    assert.match(await curl(`http://app.test:${listenPort}/`, listenPort), /421$/);
+    assert.match(await curl(`http://renamed.test:${listenPort}/`, listenPort), /^app renamed/);
     half.send(".test\r\n\r\n");
     await until(() => half.text.includes("fresh new.test"), "an answer of the new one");
     served.send("GET / HTTP/1.1\r\nHost: whoever.test\r\n\r\n");
@@ -129,34 +148,34 @@ suite("one port, several sites", () => {
 
     // From several to one, and back.
     await bench.reload(app.replace(", host: app.test", ""));
-    assert.match(await curl(`http://whatever.test:${front}/`, front), /^app whatever/);
+    assert.match(await curl(`http://whatever.test:${listenPort}/`, listenPort), /^app whatever/);
     await bench.reload(app + web);
-    assert.match(await curl(`http://web.test:${front}/`, front), /^web web/);
-    assert.match(await curl(`http://whatever.test:${front}/`, front), /421$/);
+    assert.match(await curl(`http://web.test:${listenPort}/`, listenPort), /^web web/);
+    assert.match(await curl(`http://whatever.test:${listenPort}/`, listenPort), /421$/);
   });
 
   test("who has begun to say a name is not handed on without it to a program", async () => {
-    const front = await freePort();
-    await using bench = await Bench.start(await sites({ word: "app", front, names: "host: app.test" }));
-    using half = await connect(front);
+    const listenPort = await freePort();
+    await using bench = await Bench.start(await sites({ word: "app", listenPort, names: "host: app.test" }));
+    using half = await connect(listenPort);
     half.send("GET / HTTP/1.1\r\nHost: app");
-    await bench.reload(`  app: { ports: ["127.0.0.1:${front}"], inetd: { command: [/bin/cat] } }\n`);
+    await bench.reload(`  app: { ports: ["127.0.0.1:${listenPort}"], inetd: { command: [/bin/cat] } }\n`);
     half.send(".test\r\n\r\nand more");
-    assert.equal(await half.ends(), "ECONNRESET");
+    assert.equal(await half.addresses(), "ECONNRESET");
     assert.equal(half.text, "");
     assert.equal((await bench.program.logged("client.unrouted"))["reason"], "closing");
-    using whole = await connect(front);
+    using whole = await connect(listenPort);
     whole.end("all of it");
     await until(() => whole.text === "all of it", "its echo");
   });
 
   test("a client that says nothing does not keep wakeport from its end", async () => {
-    const front = await freePort();
-    await using bench = await Bench.start(await sites({ word: "app", front, names: "host: app.test" }));
-    using silent = connecting(front);
+    const listenPort = await freePort();
+    await using bench = await Bench.start(await sites({ word: "app", listenPort, names: "host: app.test" }));
+    using silent = connecting(listenPort);
     await until(() => !silent.socket.connecting, "the front");
     bench.program.child.kill("SIGTERM");
     assert.equal((await bench.program.finished()).code, 0);
-    assert.notEqual(await silent.ends(), "open");
+    assert.notEqual(await silent.addresses(), "open");
   });
 });

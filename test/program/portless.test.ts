@@ -11,13 +11,13 @@ const worker = `console.log("working"); setInterval(() => {}, 1000);`;
 
 suite("a process without ports", () => {
   test("wakes and sleeps with the service that it is with, and plan, status and metrics show it", async () => {
-    const [front, upstream, admin] = [await freePort(), await freePort(), await freePort()];
+    const [listenPort, upstream, admin] = [await freePort(), await freePort(), await freePort()];
     const node = (program: string, ...args: string[]): string =>
       JSON.stringify([process.execPath, "-e", program, ...args]);
     const yaml = `admin: { listen: "127.0.0.1:${admin}" }
 defaults: { idle_timeout: 300ms }
 services:
-  web: { ports: ["127.0.0.1:${front}:${upstream}"], process: { command: ${node(server, String(upstream))} } }
+  web: { ports: ["127.0.0.1:${listenPort}:${upstream}"], process: { command: ${node(server, String(upstream))} } }
   worker: { process: { command: ${node(worker)} }, with: [web], ready: { log: working } }
 `;
     await using file = await temporaryFile("wakeport.yaml", yaml);
@@ -32,7 +32,7 @@ services:
     const { state, ports, with: leaders } = await statusOf();
     assert.deepEqual([state, ports, leaders], ["asleep", [], ["web"]]);
     {
-      using _client = await connect(front);
+      using _client = await connect(listenPort);
       await until(async () => (await statusOf()).state === "ready", "the worker is ready");
       const told = await wakeport(["status", "-c", file.path]);
       assert.match(told.stdout, /^worker +ready +process .*woken for process/m);
@@ -49,14 +49,17 @@ services:
     const withPort = yaml
       .replace("worker: {", `worker: { ports: ["127.0.0.1:${own}:${await freePort()}"],`)
       .replace("{ log: working }", "tcp");
-    for (const [count, [text, fronts]] of [[withPort, [`127.0.0.1:${own}`]] as const, [yaml, []] as const].entries()) {
+    for (const [count, [text, listeners]] of [
+      [withPort, [`127.0.0.1:${own}`]] as const,
+      [yaml, []] as const,
+    ].entries()) {
       await writeFile(file.path, text);
       program.child.kill("SIGHUP");
       await program.logged("config.reloaded", count + 1);
       const told = await statusOf();
       assert.deepEqual(
-        told.ports.map(({ front }) => front),
-        fronts,
+        told.ports.map(({ listener: listenPort }) => listenPort),
+        listeners,
       );
     }
     await assert.rejects(connect(own), { code: "ECONNREFUSED" });

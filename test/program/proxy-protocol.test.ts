@@ -66,14 +66,14 @@ suite("the PROXY protocol", () => {
       `from HAProxy (${received}) through wakeport (${sent}) to HAProxy: all know the client`,
       needsHaproxy,
       async () => {
-        const [front, back, behind] = [await freePort(), await freePort(), await freePort()];
+        const [listenPort, back, behind] = [await freePort(), await freePort(), await freePort()];
         await using config = await temporaryFile("haproxy.cfg", telling(back));
         const command = JSON.stringify([HAPROXY, "-db", "-f", config.path]);
         const more = `access: { deny: [127.0.0.7] }, proxy_protocol: { receive: [127.0.0.1], send: ${sent} }, ready: [tcp, { http: / }]`;
         await using bench = await Bench.start(
-          `  web: { ports: ["127.0.0.1:${front}"], process: { command: ${command}, listen: "127.0.0.1:${back}" }, ${more} }\n`,
+          `  web: { ports: ["127.0.0.1:${listenPort}"], process: { command: ${command}, listen: "127.0.0.1:${back}" }, ${more} }\n`,
         );
-        await using _passes = await haproxy(passing(behind, front, received), behind);
+        await using _passes = await haproxy(passing(behind, listenPort, received), behind);
         assert.equal(await curlFrom("127.0.0.5", behind), `127.0.0.5 ${behind}\n`);
         const closed = (address: string): unknown =>
           bench.program.log.find(
@@ -84,25 +84,25 @@ suite("the PROXY protocol", () => {
         assert.equal(await curlFrom("127.0.0.7", behind), "");
         await until(() => closed("127.0.0.7:") === "denied_address", "a refusal");
         // Who is not the proxy is a client, and its header would be its own business.
-        assert.equal(await curlFrom("127.0.0.6", front), `127.0.0.6 ${front}\n`);
-        assert.equal(await curlFrom("127.0.0.1", front), "");
+        assert.equal(await curlFrom("127.0.0.6", listenPort), `127.0.0.6 ${listenPort}\n`);
+        assert.equal(await curlFrom("127.0.0.1", listenPort), "");
         assert.equal(
-          await bench.metric(`wakeport_unrouted_total{front="127.0.0.1:${front}",reason="bad_header"}`),
+          await bench.metric(`wakeport_unrouted_total{listener="127.0.0.1:${listenPort}",reason="malformed"}`),
           "1",
         );
-        assert.equal(await curlFrom("127.0.0.1", front, "--haproxy-protocol"), `127.0.0.1 ${front}\n`);
+        assert.equal(await curlFrom("127.0.0.1", listenPort, "--haproxy-protocol"), `127.0.0.1 ${listenPort}\n`);
       },
     );
   }
 
   test("to a forward, and from a proxy that only looks whether the port is open", needsHaproxy, async () => {
-    const [front, back, behind] = [await freePort(), await freePort(), await freePort()];
+    const [listenPort, back, behind] = [await freePort(), await freePort(), await freePort()];
     await using bench = await Bench.start(
-      `  web: { ports: ["127.0.0.1:${front}"], forward: "127.0.0.1:${back}", probes: [127.0.0.1], proxy_protocol: { receive: [127.0.0.1], send: v2 } }\n`,
+      `  web: { ports: ["127.0.0.1:${listenPort}"], forward: "127.0.0.1:${back}", monitors: [127.0.0.1], proxy_protocol: { receive: [127.0.0.1], send: v2 } }\n`,
     );
     await using _tells = await haproxy(telling(back), back);
     const checking = "send-proxy-v2 check check-send-proxy inter 100ms";
-    await using _passes = await haproxy(passing(behind, front, checking), behind);
+    await using _passes = await haproxy(passing(behind, listenPort, checking), behind);
     assert.equal(await curlFrom("127.0.0.5", behind), `127.0.0.5 ${behind}\n`);
     // Its looks are connections of its own.
     const looks = async (): Promise<number> =>
@@ -113,16 +113,16 @@ suite("the PROXY protocol", () => {
   });
 
   test("the header is the first that a target sees, once for each client, and is not counted", async () => {
-    const front = await freePort();
+    const listenPort = await freePort();
     await using server = await PeerServer.open();
     await using bench = await Bench.start(
-      `  web: { ports: ["127.0.0.1:${front}"], forward: "127.0.0.1:${server.port}", proxy_protocol: { send: v1 } }\n`,
+      `  web: { ports: ["127.0.0.1:${listenPort}"], forward: "127.0.0.1:${server.port}", proxy_protocol: { send: v1 } }\n`,
     );
-    using client = await connect(front);
+    using client = await connect(listenPort);
     const { localPort } = client.socket;
     client.send("hello");
     const peer = await server.accepted();
-    const header = `PROXY TCP4 127.0.0.1 127.0.0.1 ${localPort} ${front}\r\n`;
+    const header = `PROXY TCP4 127.0.0.1 127.0.0.1 ${localPort} ${listenPort}\r\n`;
     await peer.receives(header.length + 5);
     assert.equal(peer.text, `${header}hello`);
     client.end();
@@ -152,15 +152,15 @@ suite("the PROXY protocol", () => {
     using second = await clientOf(echo, "203.0.113.2");
     await second.receives(5);
     using again = await clientOf(echo, "203.0.113.1");
-    assert.notEqual(await again.ends(), "open");
+    assert.notEqual(await again.addresses(), "open");
     await until(() => closed("203.0.113.1").includes("per_source_limit"), "a refusal");
 
     using trapped = await clientOf(trap, "203.0.113.3");
-    assert.notEqual(await trapped.ends(), "open");
+    assert.notEqual(await trapped.addresses(), "open");
     const { source } = await bench.program.logged("source.banned");
     assert.equal(source, "203.0.113.3");
     using banned = await clientOf(echo, "203.0.113.3");
-    assert.notEqual(await banned.ends(), "open");
+    assert.notEqual(await banned.addresses(), "open");
     await until(() => closed("203.0.113.3").includes("banned"), "another refusal");
     // The proxy itself is not: it goes on to speak for others.
     using third = await clientOf(echo, "203.0.113.4");
@@ -168,16 +168,16 @@ suite("the PROXY protocol", () => {
   });
 
   test("a probe by banner gets past a header that is expected", async () => {
-    const [front, back] = [await freePort(), await freePort()];
+    const [listenPort, back] = [await freePort(), await freePort()];
     const greeter = `require("net").createServer((s) => s.on("error", () => {}).once("data", (head) => {
       s.write(head.toString("latin1").startsWith("PROXY ") ? "220 " + head.toString("latin1") : "500 no header\\r\\n"); s.end(); }))
       .listen(Number(process.argv[1]), "127.0.0.1")`;
     const command = JSON.stringify([process.execPath, "-e", greeter, String(back)]);
     await using _bench = await Bench.start(
-      `  ftp: { ports: ["127.0.0.1:${front}"], process: { command: ${command}, listen: "127.0.0.1:${back}" }, ready: { banner: "220" }, proxy_protocol: { send: v1 } }\n`,
+      `  ftp: { ports: ["127.0.0.1:${listenPort}"], process: { command: ${command}, listen: "127.0.0.1:${back}" }, ready: { banner: "220" }, proxy_protocol: { send: v1 } }\n`,
     );
-    using client = await connect(front);
-    assert.equal(await client.ends(), "ended");
-    assert.equal(client.text, `220 PROXY TCP4 127.0.0.1 127.0.0.1 ${client.socket.localPort} ${front}\r\n`);
+    using client = await connect(listenPort);
+    assert.equal(await client.addresses(), "ended");
+    assert.equal(client.text, `220 PROXY TCP4 127.0.0.1 127.0.0.1 ${client.socket.localPort} ${listenPort}\r\n`);
   });
 });

@@ -12,8 +12,8 @@ const echoDatagrams = `const socket = require("dgram").createSocket("udp4");
 socket.on("message", (datagram, from) => socket.send(process.argv[2] + datagram, from.port, from.address));
 socket.bind(Number(process.argv[1]), "127.0.0.1");`;
 
-function udpService(name: string, fronts: readonly number[], upstream: number, word: string): string {
-  const ports = fronts.map((front) => `"127.0.0.1:${front}:${upstream}/udp"`).join(", ");
+function udpService(name: string, listeners: readonly number[], upstream: number, word: string): string {
+  const ports = listeners.map((listenPort) => `"127.0.0.1:${listenPort}:${upstream}/udp"`).join(", ");
   const command = JSON.stringify([process.execPath, "-e", echoDatagrams, String(upstream), word]);
   return `  ${name}: { ports: [${ports}], process: { command: ${command}, listen: "127.0.0.1:${upstream}" } }\n`;
 }

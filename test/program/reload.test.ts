@@ -13,7 +13,7 @@ suite("wakeport run, told to read its configuration anew", () => {
     using first = await connect(a);
     const pid = Number.parseInt(await greeting(first), 10);
     first.end();
-    await first.ends();
+    await first.addresses();
 
     const report = await bench.reload(echoService("b", b, up2));
     assert.deepEqual([report["added"], report["removed"]], [["b"], ["a"]]);

@@ -14,28 +14,28 @@ const echo = `require("net").createServer({ allowHalfOpen: true }, (s) => { s.on
 interface Bench extends AsyncDisposable {
   readonly program: Program;
   readonly file: string;
-  readonly front: number;
+  readonly listenPort: number;
   readonly admin: number;
 }
 
 /** A wakeport with one service, `echo`, on a free port. */
 async function start(more = ""): Promise<Bench> {
   await using stack = new AsyncDisposableStack();
-  const [front, upstream, admin] = [await freePort(), await freePort(), await freePort()];
+  const [listenPort, upstream, admin] = [await freePort(), await freePort(), await freePort()];
   const command = JSON.stringify([process.execPath, "-e", echo, String(upstream)]);
   const file = stack.use(
     await temporaryFile(
       "wakeport.yaml",
       `admin: { listen: "127.0.0.1:${admin}" }
 services:
-  echo: { ports: ["127.0.0.1:${front}"], process: { command: ${command}, listen: "127.0.0.1:${upstream}" }, idle_timeout: 200ms }
+  echo: { ports: ["127.0.0.1:${listenPort}"], process: { command: ${command}, listen: "127.0.0.1:${upstream}" }, idle_timeout: 200ms }
 ${more}`,
     ),
   );
   const program = stack.use(new Program(["run", "-c", file.path]));
   await program.logged("started");
   const owned = stack.move();
-  return { program, file: file.path, front, admin, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { program, file: file.path, listenPort, admin, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** Connects and waits for the greeting: the pid of the target. */
@@ -58,12 +58,12 @@ function isAlive(pid: number): boolean {
 suite("wakeport run", () => {
   test("wakes, relays, puts to sleep, and wakes again", async () => {
     await using bench = await start();
-    const first = await greeted(bench.front);
+    const first = await greeted(bench.listenPort);
     first.socket.end();
     await bench.program.logged("target.asleep");
     assert.equal(isAlive(first.pid), false);
 
-    const second = await greeted(bench.front);
+    const second = await greeted(bench.listenPort);
     second.socket.end();
     assert.notEqual(second.pid, first.pid);
     const { outcome, start: how, bytes_out } = await bench.program.logged("connection.closed", 2);
@@ -76,7 +76,7 @@ suite("wakeport run", () => {
 
   test("logs one JSON object a line, each with an event", async () => {
     await using bench = await start();
-    (await greeted(bench.front)).socket.end();
+    (await greeted(bench.listenPort)).socket.end();
     await bench.program.logged("target.asleep");
     for (const line of bench.program.log) assert.equal(typeof line.event, "string");
     assert.equal(bench.program.log.filter(({ event }) => event === "connection.closed").length, 1);
@@ -84,7 +84,7 @@ suite("wakeport run", () => {
 
   test("status and healthcheck tell of it", async () => {
     await using bench = await start();
-    const { socket } = await greeted(bench.front);
+    const { socket } = await greeted(bench.listenPort);
     const { stdout } = await wakeport(["status", "-c", bench.file]);
     assert.match(stdout, /^SERVICE\s+STATE[\s\S]*echo\s+ready\s+process node/);
     const report = JSON.parse((await wakeport(["status", "--json", "-c", bench.file])).stdout);
@@ -116,7 +116,7 @@ suite("wakeport run", () => {
 
   test("SIGTERM lets a connection finish, stops the target, and exits 0", async () => {
     await using bench = await start();
-    const { socket, pid } = await greeted(bench.front);
+    const { socket, pid } = await greeted(bench.listenPort);
     bench.program.child.kill("SIGTERM");
     await bench.program.logged("shutdown.begin");
     socket.write("still here\n");
@@ -130,7 +130,7 @@ suite("wakeport run", () => {
 
   test("a drain that takes too long is cut", async () => {
     await using bench = await start("shutdown: { drain: 100ms }");
-    const { socket, pid } = await greeted(bench.front);
+    const { socket, pid } = await greeted(bench.listenPort);
     const closed = new Promise((resolve) => socket.once("close", resolve));
     bench.program.child.kill("SIGTERM");
     await closed;
@@ -141,7 +141,7 @@ suite("wakeport run", () => {
 
   test("a second signal ends it at once, with 1, and no process is left", async () => {
     await using bench = await start();
-    const { pid } = await greeted(bench.front);
+    const { pid } = await greeted(bench.listenPort);
     bench.program.child.kill("SIGTERM");
     await bench.program.logged("shutdown.begin");
     bench.program.child.kill("SIGTERM");
@@ -157,13 +157,13 @@ suite("wakeport run", () => {
       `admin: { listen: "127.0.0.1:${await freePort()}" }
 services:
   fine: { ports: ["127.0.0.1:${other}:7"], process: { command: [sleep, "9"] } }
-  taken: { ports: ["127.0.0.1:${bench.front}:8"], process: { command: [sleep, "9"] } }\n`,
+  taken: { ports: ["127.0.0.1:${bench.listenPort}:8"], process: { command: [sleep, "9"] } }\n`,
     );
     const { code, stderr } = await wakeport(["run", "-c", file.path]);
     assert.equal(code, 1);
     assert.match(
       stderr,
-      new RegExp(`service "taken" cannot listen on 127\\.0\\.0\\.1:${bench.front}: the port is in use`),
+      new RegExp(`service "taken" cannot listen on 127\\.0\\.0\\.1:${bench.listenPort}: the port is in use`),
     );
     const [error] = (await once(net.connect({ port: other, host: "127.0.0.1" }), "error")) as [NodeJS.ErrnoException];
     assert.equal(error.code, "ECONNREFUSED");
@@ -172,26 +172,28 @@ services:
   test("goes on, and ends in order, when the reader of its log is gone", async () => {
     await using bench = await start();
     bench.program.child.stdout.destroy();
-    const { socket } = await greeted(bench.front);
+    const { socket } = await greeted(bench.listenPort);
     socket.end();
     await once(socket, "close");
-    (await greeted(bench.front)).socket.end();
+    (await greeted(bench.listenPort)).socket.end();
     bench.program.child.kill("SIGTERM");
     assert.equal((await bench.program.finished()).code, 0);
   });
 
   test("a target that fails refuses its client, and the log says why once", async () => {
-    const front = await freePort();
+    const listenPort = await freePort();
     await using file = await temporaryFile(
       "w.yaml",
       `admin: { listen: "127.0.0.1:${await freePort()}" }
 services:
-  bad: { ports: ["127.0.0.1:${front}:${await freePort()}"], process: { command: [sh, -c, "echo no luck >&2; exit 3"] } }\n`,
+  bad: { ports: ["127.0.0.1:${listenPort}:${await freePort()}"], process: { command: [sh, -c, "echo no luck >&2; exit 3"] } }\n`,
     );
     await using program = new Program(["run", "-c", file.path]);
     await program.logged("started");
     for (let attempt = 0; attempt < 2; attempt += 1) {
-      const [error] = (await once(net.connect({ port: front, host: "127.0.0.1" }), "error")) as [NodeJS.ErrnoException];
+      const [error] = (await once(net.connect({ port: listenPort, host: "127.0.0.1" }), "error")) as [
+        NodeJS.ErrnoException,
+      ];
       assert.equal(error.code, "ECONNRESET");
     }
     const { exit_code, last_lines, cooldown_ms } = await program.logged("target.failed");
@@ -207,7 +209,7 @@ services:
   });
 
   test("passes nothing of its own environment to a process", async () => {
-    const front = await freePort();
+    const listenPort = await freePort();
     const upstream = await freePort();
     const show = `require("net").createServer((s) => s.on("error", () => {}).end(JSON.stringify(process.env))).listen(${upstream}, "127.0.0.1")`;
     await using file = await temporaryFile(
@@ -215,12 +217,12 @@ services:
       `admin: { listen: "127.0.0.1:${await freePort()}" }
 services:
   env:
-    ports: ["127.0.0.1:${front}"]
+    ports: ["127.0.0.1:${listenPort}"]
     process: { command: [${JSON.stringify(process.execPath)}, -e, ${JSON.stringify(show)}], listen: "127.0.0.1:${upstream}", env: { A: b } }\n`,
     );
     await using program = new Program(["run", "-c", file.path], { CANARY: "secret", LANG: "C" });
     await program.logged("started");
-    const [answer] = (await once(net.connect({ port: front, host: "127.0.0.1" }), "data")) as [Buffer];
+    const [answer] = (await once(net.connect({ port: listenPort, host: "127.0.0.1" }), "data")) as [Buffer];
     assert.deepEqual(Object.keys(JSON.parse(answer.toString())).toSorted(), ["A", "HOME", "LANG", "PATH"]);
   });
 });

@@ -5,7 +5,7 @@ import { connect, freePort } from "../support/net/tcp.ts";
 import { Program, temporaryFile, until, wakeport } from "../support/program/program.ts";
 
 test("no secret of a command or a probe is in the log, the API, status, metrics or check", async () => {
-  const [front, admin, upstream] = [await freePort(), await freePort(), await freePort()];
+  const [listenPort, admin, upstream] = [await freePort(), await freePort(), await freePort()];
   const command = ["sh", "-c", "exec sleep 60", "--password=hunter2", "redis://:hunter2@db:1"];
   await using file = await temporaryFile(
     "wakeport.yaml",
@@ -14,18 +14,18 @@ log: { level: trace }
 shutdown: { drain: 0s }
 services:
   slow:
-    ports: ["127.0.0.1:${front}:${upstream}"]
+    ports: ["127.0.0.1:${listenPort}:${upstream}"]
     process: { command: ${JSON.stringify(command)} }
     ready: { http: "/health?token=hunter2", headers: { Authorization: Bearer hunter2 } }
     start_timeout: 1s\n`,
   );
   await using program = new Program(["run", "-c", file.path]);
   await until(() => program.stdout.includes("serves"), "wakeport serves");
-  using client = await connect(front);
+  using client = await connect(listenPort);
   const ask = async (path: string): Promise<string> => (await fetch(`http://127.0.0.1:${admin}${path}`)).text();
   await until(() => program.stdout.includes("target.starting"), "the target starts");
   const starting = [await ask("/api/v1/services"), (await wakeport(["status", "-c", file.path])).stdout];
-  assert.equal(await client.ends(), "ECONNRESET");
+  assert.equal(await client.addresses(), "ECONNRESET");
   program.child.kill("SIGUSR2");
   await until(() => program.stdout.includes('"event":"state"'), "the state is logged");
   const shown = {

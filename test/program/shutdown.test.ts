@@ -8,11 +8,11 @@ import { Bench } from "../support/program/reloading.ts";
 suite("wakeport run, told to end", () => {
   test("lets a client finish that it only passes on", async () => {
     await using upstream = await PeerServer.open();
-    const front = await freePort();
+    const listenPort = await freePort();
     await using bench = await Bench.start(
-      `  a: { ports: ["127.0.0.1:${front}"], forward: "127.0.0.1:${upstream.port}" }\n`,
+      `  a: { ports: ["127.0.0.1:${listenPort}"], forward: "127.0.0.1:${upstream.port}" }\n`,
     );
-    using client = await connect(front);
+    using client = await connect(listenPort);
     client.send("hello");
     await until(() => upstream.peers[0]?.text === "hello", "the upstream");
     bench.program.child.kill("SIGTERM");
@@ -28,10 +28,10 @@ suite("wakeport run, told to end", () => {
 
   test("cuts it when its time is over", async () => {
     await using upstream = await PeerServer.open();
-    const front = await freePort();
-    const service = `  a: { ports: ["127.0.0.1:${front}"], forward: "127.0.0.1:${upstream.port}" }\n`;
+    const listenPort = await freePort();
+    const service = `  a: { ports: ["127.0.0.1:${listenPort}"], forward: "127.0.0.1:${upstream.port}" }\n`;
     await using bench = await Bench.start(`${service}shutdown: { drain: 100ms }`);
-    using client = await connect(front);
+    using client = await connect(listenPort);
     client.send("hello");
     await until(() => upstream.peers[0]?.text === "hello", "the upstream");
     bench.program.child.kill("SIGTERM");
@@ -40,14 +40,14 @@ suite("wakeport run, told to end", () => {
   });
 
   test("gives the place of a program that it ended to nobody who waits for one", async () => {
-    const front = await freePort();
+    const listenPort = await freePort();
     const limits = "limits: { connections: 1, on_limit: queue }";
-    const service = `  a: { ports: ["127.0.0.1:${front}"], inetd: { command: [/bin/cat] }, ${limits} }\n`;
+    const service = `  a: { ports: ["127.0.0.1:${listenPort}"], inetd: { command: [/bin/cat] }, ${limits} }\n`;
     await using bench = await Bench.start(`${service}shutdown: { drain: 100ms }`);
-    using first = await connect(front);
+    using first = await connect(listenPort);
     first.send("one");
     await until(() => first.text === "one", "an echo");
-    using second = await connect(front);
+    using second = await connect(listenPort);
     second.send("two");
     await until(async () => (await bench.metric('wakeport_connections_waiting{service="a"}')) === "1", "one who waits");
     bench.program.child.kill("SIGTERM");

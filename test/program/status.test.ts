@@ -18,7 +18,7 @@ const asleep: ServiceStatus = {
   name: "ftp",
   state: "asleep",
   target: "container vsftpd",
-  ports: [{ front: "*:2121", target: 21 }],
+  ports: [{ listener: "*:2121", target: 21 }],
   connections: 0,
   waiting: 0,
   idle_timeout_ms: 600_000,

@@ -31,7 +31,7 @@ for (const format of ["pretty", "json", "xinetd"]) {
     await using program = new Program(["run", "-c", file.path]);
     await until(() => program.stdout.length > 0, "wakeport serves");
     using client = await connect(file.port);
-    await client.ends();
+    await client.addresses();
     await until(() => program.stdout.includes("failed to start"), "the failure is logged");
     program.child.kill("SIGUSR2");
     await until(() => /end of state|"event":"state"/.test(program.stdout), "the state is logged");

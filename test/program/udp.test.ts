@@ -24,17 +24,17 @@ setTimeout(() => socket.bind(Number(process.argv[1]), "127.0.0.1"), 200);`;
 
 interface Bench extends AsyncDisposable {
   readonly program: Program;
-  readonly front: number;
+  readonly listenPort: number;
   readonly file: string;
   metric(sample: string): Promise<number | undefined>;
 }
 
 /** A wakeport with one service on a port that is free for connections and datagrams. */
-async function start(service: (ports: { front: number; upstream: number }) => string, more = ""): Promise<Bench> {
+async function start(service: (ports: { listenPort: number; upstream: number }) => string, more = ""): Promise<Bench> {
   await using stack = new AsyncDisposableStack();
   // Free for connections: what is free for datagrams alone may be in use for those. The other way round it hardly is.
-  const [front, upstream, admin] = [await freePort(), await freePort(), await freePort()];
-  const yaml = `admin: { listen: "127.0.0.1:${admin}" }\nservices:\n  dns: ${service({ front, upstream })}\n${more}`;
+  const [listenPort, upstream, admin] = [await freePort(), await freePort(), await freePort()];
+  const yaml = `admin: { listen: "127.0.0.1:${admin}" }\nservices:\n  dns: ${service({ listenPort, upstream })}\n${more}`;
   const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
   const program = stack.use(new Program(["run", "-c", file.path]));
   await program.logged("started");
@@ -44,20 +44,20 @@ async function start(service: (ports: { front: number; upstream: number }) => st
     const line = (await answer.text()).split("\n").find((one) => one.startsWith(`${sample} `));
     return line === undefined ? undefined : Number(line.slice(sample.length + 1));
   };
-  return { program, front, file: file.path, metric, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { program, listenPort, file: file.path, metric, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** Flows last longer than the program is ever kept from answering by what else this machine does. */
-function echoService({ front, upstream }: { front: number; upstream: number }): string {
+function echoService({ listenPort, upstream }: { listenPort: number; upstream: number }): string {
   const command = JSON.stringify([process.execPath, "-e", echo, String(upstream)]);
   const process_ = `process: { command: ${command}, listen: "127.0.0.1:${upstream}" }`;
-  return `{ ports: ["127.0.0.1:${front}/udp"], ${process_}, idle_timeout: 200ms, udp: { flow_timeout: 1500ms } }`;
+  return `{ ports: ["127.0.0.1:${listenPort}/udp"], ${process_}, idle_timeout: 200ms, udp: { flow_timeout: 1500ms } }`;
 }
 
 suite("wakeport run with a process that serves datagrams", () => {
   test("wakes it, loses nothing, puts it to sleep, and wakes it again", async () => {
     await using bench = await start(echoService);
-    using client = await UdpClient.open(bench.front);
+    using client = await UdpClient.open(bench.listenPort);
     for (const round of ["first", "second"]) {
       const before = client.received.length;
       const sent = numbered(round, 50);
@@ -65,9 +65,14 @@ suite("wakeport run with a process that serves datagrams", () => {
       assert.deepEqual((await client.receives(before + 50)).slice(before), sent);
       const turn = round === "first" ? 1 : 2;
       await bench.program.logged("target.asleep", turn);
-      const { outcome, end, start: how, front } = await bench.program.logged("connection.closed", turn);
-      const expected = { outcome: "relayed", end: "idle", how: "cold", front: `127.0.0.1:${bench.front}/udp` };
-      assert.deepEqual({ outcome, end, how, front }, expected);
+      const { outcome, end, start: how, listener: listenPort } = await bench.program.logged("connection.closed", turn);
+      const expected = {
+        outcome: "relayed",
+        end: "idle",
+        how: "cold",
+        listenPort: `127.0.0.1:${bench.listenPort}/udp`,
+      };
+      assert.deepEqual({ outcome, end, how, listenPort }, expected);
       const starting = await bench.program.logged("target.starting", turn);
       assert.deepEqual([starting["client"], starting["service"]], [`127.0.0.1:${client.port}`, "dns"]);
     }
@@ -78,7 +83,7 @@ suite("wakeport run with a process that serves datagrams", () => {
 
   test("ends the flow of one that dies; its next datagram wakes the next one", async () => {
     await using bench = await start(echoService);
-    using client = await UdpClient.open(bench.front);
+    using client = await UdpClient.open(bench.listenPort);
     await client.echoed("one");
     client.send("die");
     const { end } = await bench.program.logged("connection.closed");
@@ -88,10 +93,10 @@ suite("wakeport run with a process that serves datagrams", () => {
   });
 
   test("says where it listens, and drains on a signal in a second", async () => {
-    const keeping = (ports: { front: number; upstream: number }): string =>
+    const keeping = (ports: { listenPort: number; upstream: number }): string =>
       echoService(ports).replace("flow_timeout: 1500ms", "flow_timeout: 1h");
     await using bench = await start(keeping, "shutdown: { drain: 10s }\n");
-    using client = await UdpClient.open(bench.front);
+    using client = await UdpClient.open(bench.listenPort);
     await client.echoed("one");
     const began = performance.now();
     bench.program.child.kill("SIGTERM");
@@ -106,7 +111,7 @@ suite("wakeport run with a process that serves datagrams", () => {
 suite("SIGHUP with another flow_timeout", () => {
   test("keeps the port bound: no datagram is refused meanwhile", async () => {
     await using bench = await start(echoService);
-    using client = await UdpClient.open(bench.front);
+    using client = await UdpClient.open(bench.listenPort);
     await client.echoed("before");
     const yaml = await readFile(bench.file, "utf8");
     await writeFile(bench.file, yaml.replace("flow_timeout: 1500ms", "flow_timeout: 1h"));
@@ -115,14 +120,14 @@ suite("SIGHUP with another flow_timeout", () => {
     await bench.program.logged("connection.closed").finally(() => clearInterval(sending));
     await client.echoed("after");
     assert.deepEqual(client.errors, []);
-    const ends = bench.program.log.filter(({ event }) => event === "connection.closed").map(({ end }) => end);
-    assert.deepEqual(ends, ["drained"], "the flow that began before; the other one lasts");
+    const addresses = bench.program.log.filter(({ event }) => event === "connection.closed").map(({ end }) => end);
+    assert.deepEqual(addresses, ["drained"], "the flow that began before; the other one lasts");
   });
 });
 
 suite("who may send datagrams", () => {
   /** The echo service with one more key. */
-  function guarded(key: string): (ports: { front: number; upstream: number }) => string {
+  function guarded(key: string): (ports: { listenPort: number; upstream: number }) => string {
     return (ports) => echoService(ports).replace("idle_timeout:", `${key}, idle_timeout:`);
   }
 
@@ -134,7 +139,7 @@ suite("who may send datagrams", () => {
 
   test("is asked before anything is started", async () => {
     await using bench = await start(guarded("access: { deny: [127.0.0.0/8] }"));
-    using client = await UdpClient.open(bench.front);
+    using client = await UdpClient.open(bench.listenPort);
     client.send("one", "two");
     await until(async () => (await bench.metric(droppedAsDenied)) === 2, "both are dropped");
     assert.equal(await bench.metric(denied("address")), 2);
@@ -149,8 +154,8 @@ suite("who may send datagrams", () => {
 
   test("is limited by the same numbers as connections: a flow counts until it ends", async () => {
     await using bench = await start(guarded("limits: { per_source: 1 }"));
-    using client = await UdpClient.open(bench.front);
-    using other = await UdpClient.open(bench.front);
+    using client = await UdpClient.open(bench.listenPort);
+    using other = await UdpClient.open(bench.listenPort);
     await client.echoed("one");
     other.send("too many");
     await until(async () => (await bench.metric(denied("per_source_limit"))) === 1, "the other one is refused");
@@ -161,8 +166,8 @@ suite("who may send datagrams", () => {
 
   test("is asked anew when the configuration is: the flow that is there goes on, others are refused", async () => {
     await using bench = await start((ports) => echoService(ports).replace("flow_timeout: 1500ms", "flow_timeout: 1h"));
-    using client = await UdpClient.open(bench.front);
-    using other = await UdpClient.open(bench.front);
+    using client = await UdpClient.open(bench.listenPort);
+    using other = await UdpClient.open(bench.listenPort);
     await client.echoed("before");
     const yaml = await readFile(bench.file, "utf8");
     await writeFile(bench.file, yaml.replace("idle_timeout:", "access: { deny: [127.0.0.0/8] }, idle_timeout:"));
@@ -180,7 +185,7 @@ const hasDnsmasq = await promisify(execFile)("dnsmasq", ["--version"]).then(
 );
 
 function dnsService(
-  { front, upstream }: { front: number; upstream: number },
+  { listenPort, upstream }: { listenPort: number; upstream: number },
   udp: string,
   more: readonly string[] = [],
 ): string {
@@ -188,7 +193,7 @@ function dnsService(
   const modes = ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--bind-interfaces"];
   const listen = ["--listen-address=127.0.0.1", `--port=${upstream}`, "--pid-file=", "--user=root"];
   const command = JSON.stringify(["dnsmasq", ...modes, ...listen, ...records]);
-  const ports = `ports: ["127.0.0.1:${front}/udp", "127.0.0.1:${front}/tcp"]`;
+  const ports = `ports: ["127.0.0.1:${listenPort}/udp", "127.0.0.1:${listenPort}/tcp"]`;
   const target = `process: { command: ${command}, listen: "127.0.0.1:${upstream}" }`;
   return `{ ${ports}, ${target}, idle_timeout: 200ms, udp: { ${udp} } }`;
 }
@@ -201,14 +206,19 @@ suite("wakeport run with dnsmasq", { skip: hasDnsmasq ? false : "needs dnsmasq: 
       return dnsService(ports, "flow_timeout: 1500ms", records);
     });
     const resolver = new Resolver({ timeout: 5_000, tries: 1 });
-    resolver.setServers([`127.0.0.1:${bench.front}`]);
+    resolver.setServers([`127.0.0.1:${bench.listenPort}`]);
     const answers = await Promise.all(["a", "b", "c", "d"].map((name) => resolver.resolve4(`${name}.wakeport.test`)));
     assert.deepEqual(answers, Array(4).fill(["192.0.2.7"]));
     // Too long for a datagram: the client asks again over TCP.
     assert.equal((await resolver.resolveTxt("long.test")).length, 4);
     await bench.program.logged("target.asleep");
-    const fronts = bench.program.log.filter(({ event }) => event === "connection.closed").map(({ front }) => front);
-    assert.deepEqual([...new Set(fronts)].toSorted(), [`127.0.0.1:${bench.front}`, `127.0.0.1:${bench.front}/udp`]);
+    const listeners = bench.program.log
+      .filter(({ event }) => event === "connection.closed")
+      .map(({ listener: listenPort }) => listenPort);
+    assert.deepEqual([...new Set(listeners)].toSorted(), [
+      `127.0.0.1:${bench.listenPort}`,
+      `127.0.0.1:${bench.listenPort}/udp`,
+    ]);
     assert.equal(bench.program.log.filter(({ event }) => event === "target.starting").length, 1);
     await until(async () => (await bench.metric(`wakeport_flows_active{service="dns"}`)) === 0, "an empty flow table");
   });
@@ -218,7 +228,7 @@ suite("wakeport run with dnsmasq", { skip: hasDnsmasq ? false : "needs dnsmasq: 
     for (let question = 0; question < 200; question += 1) {
       // Each has a socket of its own.
       const resolver = new Resolver({ timeout: 10_000, tries: 1 });
-      resolver.setServers([`127.0.0.1:${bench.front}`]);
+      resolver.setServers([`127.0.0.1:${bench.listenPort}`]);
       assert.deepEqual(await resolver.resolve4(`q${question}.wakeport.test`), ["192.0.2.7"]);
     }
     assert.equal(await bench.metric(`wakeport_datagrams_dropped_total{service="dns",reason="flows"}`), 0);
@@ -231,11 +241,11 @@ const noActivate = existsSync(ACTIVATE) ? false : `needs ${ACTIVATE}: test/engin
 
 suite("wakeport under systemd-socket-activate --datagram", { skip: noActivate }, () => {
   test("answers the datagram that caused its start", async () => {
-    const [front, upstream, admin] = [await freeUdpPort(), await freeUdpPort(), await freePort()];
-    const yaml = `admin: { listen: "127.0.0.1:${admin}" }\nservices: { dns: ${echoService({ front, upstream })} }\n`;
+    const [listenPort, upstream, admin] = [await freeUdpPort(), await freeUdpPort(), await freePort()];
+    const yaml = `admin: { listen: "127.0.0.1:${admin}" }\nservices: { dns: ${echoService({ listenPort, upstream })} }\n`;
     await using file = await temporaryFile("wakeport.yaml", yaml);
     const environment = ["-E", `PATH=${process.env["PATH"]}`, "-E", "HOME=/tmp"];
-    const args = ["--datagram", "-l", `127.0.0.1:${front}`, ...environment, PROGRAM, "run", "-c", file.path];
+    const args = ["--datagram", "-l", `127.0.0.1:${listenPort}`, ...environment, PROGRAM, "run", "-c", file.path];
     const child = spawn(ACTIVATE, args, { stdio: ["ignore", "pipe", "pipe"] });
     const exited = once(child, "exit");
     let output = "";
@@ -246,7 +256,7 @@ suite("wakeport under systemd-socket-activate --datagram", { skip: noActivate },
     }
     try {
       await until(() => output.includes("Listening on"), "systemd-socket-activate listens");
-      using client = await UdpClient.open(front);
+      using client = await UdpClient.open(listenPort);
       await client.echoed("the first");
       await client.echoed("another");
       assert.deepEqual(client.received, ["the first", "another"]);

@@ -87,7 +87,7 @@ suite("a browser at a waiting page", { skip }, () => {
   test("sees how far the target is, and then the site by itself", async (t) => {
     await using sites = await open();
     await using browser = await Chromium.open();
-    await browser.visit(sites.web);
+    await browser.owner(sites.web);
     await browser.shows("Starting web…");
     await eventually("three lines", async () => /^(step <b>\d+<\/b>\n?){3}$/.test(await browser.seen("pre")));
     await eventually("the time", async () => /^[2-9] s$/.test(await browser.seen("time")));
@@ -109,7 +109,7 @@ suite("a browser at a waiting page", { skip }, () => {
     await using sites = await open();
     await using browser = await Chromium.open();
     await browser.withoutScripts();
-    await browser.visit(sites.web);
+    await browser.owner(sites.web);
     await browser.shows("Starting web…");
     await browser.shows("The site");
     assert.equal(asked(sites.program), 1);
@@ -118,7 +118,7 @@ suite("a browser at a waiting page", { skip }, () => {
   test("is told that the start failed, and why; it tries again when the person does", async () => {
     await using sites = await open();
     await using browser = await Chromium.open();
-    await browser.visit(sites.bad);
+    await browser.owner(sites.bad);
     await browser.shows("Starting bad…");
     await browser.shows("bad did not start");
     await eventually("its last words", async () => (await browser.seen("pre")) === "no <database>");
@@ -157,14 +157,14 @@ suite("a browser at a waiting page", { skip }, () => {
     for (const [cookie, sameSite] of Object.entries({ own: "Strict", any: "Lax" })) {
       await browser.setCookie({ url: sites.web, name: cookie, value: "1", sameSite });
     }
-    await browser.visit(`http://elsewhere.localhost:${port}/`);
+    await browser.owner(`http://elsewhere.localhost:${port}/`);
     await browser.shows("Elsewhere");
     await browser.evaluate('document.querySelector("a").click()');
     await browser.shows("Starting web…");
     await browser.shows("The site");
     assert.match(await browser.text(), / from cross-site with any=1$/);
     // Without another site's doing all cookies are sent, also after a page.
-    await browser.visit(sites.web);
+    await browser.owner(sites.web);
     await eventually("by itself", async () =>
       / from none with (own=1; any=1|any=1; own=1)$/.test(await browser.text()),
     );

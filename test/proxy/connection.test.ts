@@ -9,60 +9,60 @@ import { smtp } from "../../src/proxy/protocols/smtp.ts";
 import { KIB, MIB, payload } from "../bench/payload.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { countDialling, deafPort, eventually, freePort, type Peer, PeerServer } from "../support/net/tcp.ts";
-import { Front, type FrontOptions } from "../support/proxy/listener.ts";
+import { type FrontOptions, TestListener } from "../support/proxy/listener.ts";
 
 checkLeaks();
 
 suite("Connection of a client that comes while the target sleeps", () => {
   test("delivers data and a half-close that were sent before the target was ready", async () => {
     await using server = await PeerServer.open();
-    await using front = await Front.open({ upstream: server.port });
-    using client = await front.client();
+    await using listenPort = await TestListener.open({ upstream: server.port });
+    using client = await listenPort.client();
     const { localPort } = client.socket;
     client.end("request");
-    await front.start();
+    await listenPort.start();
     const upstream = await server.accepted();
-    assert.equal(await upstream.ends(), "ended");
+    assert.equal(await upstream.addresses(), "ended");
     assert.equal(upstream.text, "request");
     upstream.end("answer");
-    assert.equal(await client.ends(), "ended");
+    assert.equal(await client.addresses(), "ended");
     assert.equal(client.text, "answer");
 
-    const [report] = await front.reported(1);
+    const [report] = await listenPort.reported(1);
     const { waitMs, durationMs, ...rest } = report!;
     assert.ok(waitMs !== undefined && waitMs <= durationMs);
     assert.deepEqual(rest, {
       service: "web",
       id: 1,
       client: `127.0.0.1:${localPort}`,
-      front: "127.0.0.1:80",
+      listener: "127.0.0.1:80",
       outcome: "relayed",
       start: "cold",
       bytesIn: 7,
       bytesOut: 6,
       end: "clean",
     });
-    assert.deepEqual(front.traffic.meter, { in: 7, out: 6 });
+    assert.deepEqual(listenPort.traffic.meter, { in: 7, out: 6 });
   });
 
   test("delivers a half-close that came alone before the target was ready", async () => {
     await using server = await PeerServer.open();
-    await using front = await Front.open({ upstream: server.port });
-    using client = await front.client();
+    await using listenPort = await TestListener.open({ upstream: server.port });
+    using client = await listenPort.client();
     client.end();
-    await eventually("the half-close is noticed", () => front.accepted[0]?.readableEnded === true);
-    assert.equal(front.reports.length, 0, "a half-close is no reason to give the client up");
-    await front.start();
+    await eventually("the half-close is noticed", () => listenPort.accepted[0]?.readableEnded === true);
+    assert.equal(listenPort.reports.length, 0, "a half-close is no reason to give the client up");
+    await listenPort.start();
     const upstream = await server.accepted();
-    assert.equal(await upstream.ends(), "ended");
+    assert.equal(await upstream.addresses(), "ended");
     upstream.end("answer");
-    assert.equal(await client.ends(), "ended");
+    assert.equal(await client.addresses(), "ended");
     assert.equal(client.text, "answer");
   });
 
   test("is told with an IPv4 client's address as people know it, also from a dual-stack listener", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end() });
-    await using both = await Front.open({ upstream: server.port, address: undefined });
+    await using both = await TestListener.open({ upstream: server.port, address: undefined });
     using overIPv4 = await both.client();
     assert.equal(both.accepted[0]?.remoteAddress, "::ffff:127.0.0.1");
     await both.start();
@@ -76,9 +76,9 @@ suite("Connection of a client that comes while the target sleeps", () => {
 
   test("gives the client the first word of a server that speaks first", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("220 welcome\r\n") });
-    await using front = await Front.open({ upstream: server.port });
-    using client = await front.client();
-    await front.start();
+    await using listenPort = await TestListener.open({ upstream: server.port });
+    using client = await listenPort.client();
+    await listenPort.start();
     await client.receives(13);
     assert.equal(client.text, "220 welcome\r\n");
   });
@@ -86,99 +86,102 @@ suite("Connection of a client that comes while the target sleeps", () => {
   test("starts nothing for a client that was reset before it was accepted: nobody knows who it was", async () => {
     await using server = await PeerServer.open();
     const probes = [parseNetwork("127.0.0.0/8")];
-    await using front = await Front.open({ upstream: server.port, entrance: { probes } });
+    await using listenPort = await TestListener.open({ upstream: server.port, admission: { monitors: probes } });
     // Nothing is accepted meanwhile.
-    const look = `net.connect(${front.port}, "127.0.0.1").on("connect", function () { this.resetAndDestroy(); })`;
+    const look = `net.connect(${listenPort.port}, "127.0.0.1").on("connect", function () { this.resetAndDestroy(); })`;
     execFileSync(process.execPath, ["-e", look]);
-    const [report] = await front.reported(1);
+    const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.client, report?.outcome], ["unknown:0", "client_gone"]);
-    assert.deepEqual([front.state, front.slots.taken], ["asleep", 0]);
-    assert.equal(front.target.starts.length, 0);
+    assert.deepEqual([listenPort.state, listenPort.slots.taken], ["asleep", 0]);
+    assert.equal(listenPort.target.starts.length, 0);
   });
 
   test("forgets a client that resets, and never dials for it", async () => {
     await using server = await PeerServer.open();
-    await using front = await Front.open({ upstream: server.port });
-    using client = await front.client();
+    await using listenPort = await TestListener.open({ upstream: server.port });
+    using client = await listenPort.client();
     client.send("early");
-    await front.starting();
-    assert.equal(front.activator.view.waiting, 1);
+    await listenPort.starting();
+    assert.equal(listenPort.activator.view.waiting, 1);
     client.reset();
-    const [report] = await front.reported(1);
+    const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "client_gone");
     assert.equal(report?.waitMs, undefined);
-    assert.deepEqual([front.activator.view.waiting, front.traffic.waiting.taken, front.slots.taken], [0, 0, 0]);
-    front.target.finishStart();
-    await front.becomes("ready");
+    assert.deepEqual(
+      [listenPort.activator.view.waiting, listenPort.traffic.waiting.taken, listenPort.slots.taken],
+      [0, 0, 0],
+    );
+    listenPort.target.finishStart();
+    await listenPort.becomes("ready");
     assert.equal(server.peers.length, 0);
   });
 
   test("holds back an upload beyond 64 KiB, and delivers all of it afterwards", async () => {
     await using server = await PeerServer.open();
-    await using front = await Front.open({ upstream: server.port });
-    using client = await front.client();
+    await using listenPort = await TestListener.open({ upstream: server.port });
+    using client = await listenPort.client();
     client.end(payload(8 * MIB));
-    await front.starting();
-    const [socket] = front.accepted;
+    await listenPort.starting();
+    const [socket] = listenPort.accepted;
     await eventually("the buffer is full", () => socket!.readableLength >= 64 * KIB);
     assert.ok(socket!.bytesRead <= 128 * KIB, `${socket!.bytesRead} bytes were read while it waits`);
-    front.target.finishStart();
+    listenPort.target.finishStart();
     const upstream = await server.accepted();
-    assert.equal(await upstream.ends(), "ended");
+    assert.equal(await upstream.addresses(), "ended");
     assert.equal(upstream.received, 8 * MIB);
     assert.ok(upstream.data.equals(payload(8 * MIB)));
     upstream.end();
-    const [report] = await front.reported(1);
+    const [report] = await listenPort.reported(1);
     assert.equal(report?.bytesIn, 8 * MIB);
   });
 
   test("resets all who wait when the start fails, and tells of the failure once", async () => {
-    await using front = await Front.open({ upstream: await freePort() });
-    const clients = await front.clients(5);
-    await front.starting();
-    front.target.failStart(new TargetError("missing", "there is no container fake"));
-    for (const client of clients) assert.equal(await client.ends(), "ECONNRESET");
-    const reports = await front.reported(5);
+    await using listenPort = await TestListener.open({ upstream: await freePort() });
+    const clients = await listenPort.clients(5);
+    await listenPort.starting();
+    listenPort.target.failStart(new TargetError("missing", "there is no container fake"));
+    for (const client of clients) assert.equal(await client.addresses(), "ECONNRESET");
+    const reports = await listenPort.reported(5);
     assert.deepEqual([...new Set(reports.map(({ outcome }) => outcome))], ["start_failed"]);
     assert.match(String(reports[0]?.error), /there is no container fake/);
-    await eventually("the failure is told", () => front.activations.length > 0);
+    await eventually("the failure is told", () => listenPort.activations.length > 0);
     assert.deepEqual(
-      front.activations.map(({ outcome }) => outcome),
+      listenPort.activations.map(({ outcome }) => outcome),
       ["engine_error"],
     );
   });
 
   test("resets a client that comes in the pause after a failed start, without a start", async () => {
-    await using front = await Front.open({ upstream: await freePort() });
-    using first = await front.client();
-    await front.starting();
-    front.target.failStart(new Error("no"));
-    await first.ends();
-    await eventually("the remains are being taken away", () => front.target.stops.length === 1);
-    front.target.finishStop();
-    await front.becomes("asleep");
-    using second = await front.client();
-    assert.equal(await second.ends(), "ECONNRESET");
-    const reports = await front.reported(2);
+    await using listenPort = await TestListener.open({ upstream: await freePort() });
+    using first = await listenPort.client();
+    await listenPort.starting();
+    listenPort.target.failStart(new Error("no"));
+    await first.addresses();
+    await eventually("the remains are being taken away", () => listenPort.target.stops.length === 1);
+    listenPort.target.finishStop();
+    await listenPort.becomes("asleep");
+    using second = await listenPort.client();
+    assert.equal(await second.addresses(), "ECONNRESET");
+    const reports = await listenPort.reported(2);
     assert.equal(reports[1]?.outcome, "start_failed");
-    assert.equal(front.target.starts.length, 1);
+    assert.equal(listenPort.target.starts.length, 1);
   });
 
   test("resets a client whose target is not ready in time", async () => {
-    await using front = await Front.open({ upstream: await freePort(), startTimeoutMs: 50 });
-    using client = await front.client();
-    assert.equal(await client.ends(), "ECONNRESET");
-    const [report] = await front.reported(1);
+    await using listenPort = await TestListener.open({ upstream: await freePort(), startTimeoutMs: 50 });
+    using client = await listenPort.client();
+    assert.equal(await client.addresses(), "ECONNRESET");
+    const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "start_timeout");
   });
 
   test("resets it when the service closes", async () => {
-    await using front = await Front.open({ upstream: await freePort() });
-    using client = await front.client();
-    await front.starting();
-    void front.activator.close({ drainMs: 0, leaveRunning: true });
-    assert.equal(await client.ends(), "ECONNRESET");
-    const [report] = await front.reported(1);
+    await using listenPort = await TestListener.open({ upstream: await freePort() });
+    using client = await listenPort.client();
+    await listenPort.starting();
+    void listenPort.activator.close({ drainMs: 0, leaveRunning: true });
+    assert.equal(await client.addresses(), "ECONNRESET");
+    const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "start_failed");
   });
 });
@@ -186,30 +189,30 @@ suite("Connection of a client that comes while the target sleeps", () => {
 suite("Connection at a limit", () => {
   test("resets a client for whom there is no place to wait", async () => {
     await using server = await PeerServer.open();
-    await using front = await Front.open({ upstream: server.port, waiting: 2 });
-    const [first, second] = await front.clients(2);
-    using third = await front.client();
-    assert.equal(await third.ends(), "ECONNRESET");
-    const [report] = await front.reported(1);
+    await using listenPort = await TestListener.open({ upstream: server.port, waiting: 2 });
+    const [first, second] = await listenPort.clients(2);
+    using third = await listenPort.client();
+    assert.equal(await third.addresses(), "ECONNRESET");
+    const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "denied_limit");
     assert.equal(report?.error?.message, "clients waiting: limit of 2 reached");
-    await front.start();
+    await listenPort.start();
     await server.accepted();
     await server.accepted();
     assert.deepEqual([first?.fate, second?.fate], ["open", "open"]);
-    assert.equal(front.traffic.waiting.taken, 0);
+    assert.equal(listenPort.traffic.waiting.taken, 0);
     first?.reset();
     second?.reset();
   });
 
   test("resets a client for whom the process has no place, and starts nothing for it", async () => {
-    await using front = await Front.open({ upstream: await freePort(), slots: 0 });
-    using client = await front.client();
-    assert.equal(await client.ends(), "ECONNRESET");
-    const [report] = await front.reported(1);
+    await using listenPort = await TestListener.open({ upstream: await freePort(), slots: 0 });
+    using client = await listenPort.client();
+    assert.equal(await client.addresses(), "ECONNRESET");
+    const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "denied_limit");
-    assert.equal(front.target.starts.length, 0);
-    assert.equal(front.state, "asleep");
+    assert.equal(listenPort.target.starts.length, 0);
+    assert.equal(listenPort.state, "asleep");
   });
 });
 
@@ -219,33 +222,39 @@ suite("Places to wait, when all are taken", () => {
   for (const limited of ["waiting", "slots"] as const) {
     test(`(${limited}) go to a source that has fewer: the oldest silent client is evicted`, async () => {
       await using server = await PeerServer.open({ onPeer: (peer) => peer.send("hello\n") });
-      await using front = await Front.open({ upstream: server.port, [limited]: 6 });
-      const peers = await front.clients(6);
+      await using listenPort = await TestListener.open({ upstream: server.port, [limited]: 6 });
+      const peers = await listenPort.clients(6);
       for (const speaker of peers.slice(0, 2)) speaker.send("x");
-      await eventually("it has arrived", () => front.accepted.slice(0, 2).every(({ bytesRead }) => bytesRead === 1));
-      const newcomers = [await front.client(other), await front.client(other)];
-      await front.reported(2);
+      await eventually("it has arrived", () =>
+        listenPort.accepted.slice(0, 2).every(({ bytesRead }) => bytesRead === 1),
+      );
+      const newcomers = [await listenPort.client(other), await listenPort.client(other)];
+      await listenPort.reported(2);
       await eventually("they have to go", () => peers[2]?.fate === "ECONNRESET" && peers[3]?.fate === "ECONNRESET");
       const reason = limited === "waiting" ? "waiting_limit" : "process_limit";
-      for (const report of front.reports) assert.deepEqual([report.outcome, report.reason], ["denied_limit", reason]);
-      using tooMany = await front.client(hog);
-      assert.equal(await tooMany.ends(), "ECONNRESET");
-      await front.start();
+      for (const report of listenPort.reports)
+        assert.deepEqual([report.outcome, report.reason], ["denied_limit", reason]);
+      using tooMany = await listenPort.client(hog);
+      assert.equal(await tooMany.addresses(), "ECONNRESET");
+      await listenPort.start();
       const served = [...peers.slice(0, 2), ...peers.slice(4), ...newcomers];
       for (const peer of served) await peer.receives(6);
       for (const peer of served) peer.reset();
-      await front.reported(9);
-      assert.deepEqual([front.traffic.waiting.taken, front.traffic.active, front.slots.taken], [0, 0, 0]);
+      await listenPort.reported(9);
+      assert.deepEqual(
+        [listenPort.traffic.waiting.taken, listenPort.traffic.active, listenPort.slots.taken],
+        [0, 0, 0],
+      );
     });
   }
 
   test("are taken from no client that is served", async () => {
     await using server = await PeerServer.open();
-    await using front = await awake(server.port, { slots: 2 });
-    const served = await front.clients(2);
-    await eventually("they are relayed", () => front.traffic.active === 2);
-    using newcomer = await front.client(other);
-    assert.equal(await newcomer.ends(), "ECONNRESET");
+    await using listenPort = await awake(server.port, { slots: 2 });
+    const served = await listenPort.clients(2);
+    await eventually("they are relayed", () => listenPort.traffic.active === 2);
+    using newcomer = await listenPort.client(other);
+    assert.equal(await newcomer.addresses(), "ECONNRESET");
     for (const peer of served) {
       assert.equal(peer.fate, "open");
       peer.reset();
@@ -253,44 +262,44 @@ suite("Places to wait, when all are taken", () => {
   });
 
   test("an evicted client gets an error in its protocol", async () => {
-    await using front = await Front.open({ upstream: 1, waiting: 2, protocol: smtp({ kind: "auto" }) });
-    const [first, second] = await front.clients(2);
-    using newcomer = await front.client(other);
-    assert.equal(await first?.ends(), "ended");
+    await using listenPort = await TestListener.open({ upstream: 1, waiting: 2, protocol: smtp({ kind: "auto" }) });
+    const [first, second] = await listenPort.clients(2);
+    using newcomer = await listenPort.client(other);
+    assert.equal(await first?.addresses(), "ended");
     assert.equal(first?.text, "421 4.3.2 web is not available, try again later\r\n");
     assert.deepEqual([second?.fate, newcomer.fate], ["open", "open"]);
     for (const peer of [first, second, newcomer]) peer?.reset();
-    await front.reported(3);
+    await listenPort.reported(3);
   });
 });
 
 suite("Connection to a target that is ready", () => {
   test("is warm, and gives its lease back at the end", async () => {
     await using server = await PeerServer.open();
-    await using front = await awake(server.port);
-    using client = await front.client();
+    await using listenPort = await awake(server.port);
+    using client = await listenPort.client();
     const upstream = await server.accepted();
-    await eventually("it is relayed", () => front.traffic.active === 1);
-    assert.equal(front.activator.view.held, 1);
+    await eventually("it is relayed", () => listenPort.traffic.active === 1);
+    assert.equal(listenPort.activator.view.held, 1);
     client.end();
-    await upstream.ends();
+    await upstream.addresses();
     upstream.end();
-    const [report] = await front.reported(1);
+    const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.start, report?.end], ["relayed", "warm", "clean"]);
-    assert.deepEqual([front.activator.view.held, front.traffic.active, front.slots.taken], [0, 0, 0]);
+    assert.deepEqual([listenPort.activator.view.held, listenPort.traffic.active, listenPort.slots.taken], [0, 0, 0]);
   });
 
   test("makes no call to the target", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end() });
-    await using front = await awake(server.port);
-    const looks = front.target.looks.length;
+    await using listenPort = await awake(server.port);
+    const looks = listenPort.target.looks.length;
     for (let round = 0; round < 3; round += 1) {
-      using client = await front.client();
+      using client = await listenPort.client();
       client.end();
-      await client.ends();
+      await client.addresses();
     }
-    await front.reported(3);
-    assert.deepEqual([front.target.starts.length, front.target.looks.length], [0, looks]);
+    await listenPort.reported(3);
+    assert.deepEqual([listenPort.target.starts.length, listenPort.target.looks.length], [0, looks]);
   });
 
   test("that refuses: probes once, and serves when it answers then", async (t) => {
@@ -301,9 +310,9 @@ suite("Connection to a target that is ready", () => {
       probes += 1;
       return probes === 1 ? Promise.resolve() : answers.promise;
     };
-    await using front = await awake(port, { probe });
-    const verify = t.mock.method(front.activator, "verify");
-    const [first, second] = await front.clients(2);
+    await using listenPort = await awake(port, { probe });
+    const verify = t.mock.method(listenPort.activator, "verify");
+    const [first, second] = await listenPort.clients(2);
     first?.send("hello");
     await eventually("both were refused", () => verify.mock.callCount() === 2 && probes === 2);
     await using server = await PeerServer.open({ port });
@@ -313,7 +322,7 @@ suite("Connection to a target that is ready", () => {
     assert.equal(probes, 2, "one probe serves all");
     first?.reset();
     second?.reset();
-    const reports = await front.reported(2);
+    const reports = await listenPort.reported(2);
     assert.deepEqual(
       reports.map(({ outcome, end }) => [outcome, end]),
       [
@@ -328,41 +337,41 @@ suite("Connection to a target that is ready", () => {
     const probe = async (): Promise<void> => {
       probes += 1;
     };
-    await using front = await awake(await freePort(), { probe });
-    using client = await front.client();
-    assert.equal(await client.ends(), "ECONNRESET");
-    const [report] = await front.reported(1);
+    await using listenPort = await awake(await freePort(), { probe });
+    using client = await listenPort.client();
+    assert.equal(await client.addresses(), "ECONNRESET");
+    const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "dial_failed");
     assert.equal(probes, 2, "one when it came up, one for the client");
     assert.match(String(report?.error), /ECONNREFUSED/);
-    assert.equal(front.state, "ready");
-    assert.equal(front.activator.view.held, 0);
+    assert.equal(listenPort.state, "ready");
+    assert.equal(listenPort.activator.view.held, 0);
   });
 
   test("that went down unnoticed: the next life of it serves the client", async () => {
     const port = await freePort();
-    await using front = await awake(port);
-    front.target.hintsChanges = false;
-    front.target.goDown({ code: 0 });
-    using client = await front.client();
+    await using listenPort = await awake(port);
+    listenPort.target.hintsChanges = false;
+    listenPort.target.goDown({ code: 0 });
+    using client = await listenPort.client();
     client.send("hello");
-    await front.starting();
+    await listenPort.starting();
     assert.equal(client.fate, "open");
     await using server = await PeerServer.open({ port });
-    front.target.finishStart();
+    listenPort.target.finishStart();
     const upstream = await server.accepted();
     await upstream.receives(5);
   });
 
   test("that goes down between the grant and the dial: the next life of it serves the client", async () => {
     await using server = await PeerServer.open();
-    await using front = await awake(server.port, { pace: 1 });
-    const place = await front.pace.enter(new AbortController().signal);
-    using client = await front.client();
-    await eventually("the lease is granted", () => front.activator.view.held === 1);
-    front.target.goDown({ code: 137 });
-    await front.start();
-    await front.becomes("ready");
+    await using listenPort = await awake(server.port, { pace: 1 });
+    const place = await listenPort.pace.enter(new AbortController().signal);
+    using client = await listenPort.client();
+    await eventually("the lease is granted", () => listenPort.activator.view.held === 1);
+    listenPort.target.goDown({ code: 137 });
+    await listenPort.start();
+    await listenPort.becomes("ready");
     place[Symbol.dispose]();
     const upstream = await server.accepted();
     upstream.send("served");
@@ -371,143 +380,143 @@ suite("Connection to a target that is ready", () => {
   });
 
   test("that goes down each time before the dial: gives up after the third life", async () => {
-    await using front = await awake(await freePort(), { pace: 1 });
-    using _place = await front.pace.enter(new AbortController().signal);
-    using client = await front.client();
-    for (let life = 1; life <= 3; life += 1) {
-      await eventually("the lease is granted", () => front.activator.view.held === 1);
-      front.target.goDown({ code: 1 });
-      if (life < 3) await front.start();
+    await using listenPort = await awake(await freePort(), { pace: 1 });
+    using _place = await listenPort.pace.enter(new AbortController().signal);
+    using client = await listenPort.client();
+    for (let incarnation = 1; incarnation <= 3; incarnation += 1) {
+      await eventually("the lease is granted", () => listenPort.activator.view.held === 1);
+      listenPort.target.goDown({ code: 1 });
+      if (incarnation < 3) await listenPort.start();
     }
-    assert.equal(await client.ends(), "ECONNRESET");
-    const [report] = await front.reported(1);
+    assert.equal(await client.addresses(), "ECONNRESET");
+    const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "start_failed");
-    assert.equal(front.target.starts.length, 2);
+    assert.equal(listenPort.target.starts.length, 2);
   });
 
-  const ends = {
+  const addresses = {
     "ends the connection": (upstream: Peer) => upstream.end(),
     "resets the connection": (upstream: Peer) => upstream.reset(),
     "leaves it as it is": () => {},
   } as const;
-  for (const [how, end] of Object.entries(ends)) {
+  for (const [how, end] of Object.entries(addresses)) {
     test(`that dies before a byte passed and ${how}: the next life serves the client`, async () => {
       await using server = await PeerServer.open();
-      await using front = await awake(server.port);
-      using client = await front.client();
+      await using listenPort = await awake(server.port);
+      using client = await listenPort.client();
       const first = await server.accepted();
-      await eventually("it is relayed", () => front.traffic.active === 1);
+      await eventually("it is relayed", () => listenPort.traffic.active === 1);
       end(first);
       await scheduler.wait(20);
-      front.target.goDown({ code: 1 });
-      await front.starting();
-      assert.deepEqual([client.fate, front.traffic.active, front.traffic.waiting.taken], ["open", 0, 1]);
+      listenPort.target.goDown({ code: 1 });
+      await listenPort.starting();
+      assert.deepEqual([client.fate, listenPort.traffic.active, listenPort.traffic.waiting.taken], ["open", 0, 1]);
       client.send("hello");
-      front.target.finishStart();
+      listenPort.target.finishStart();
       const second = await server.accepted();
       await second.receives(5);
       second.end("served");
-      assert.equal(await client.ends(), "ended");
+      assert.equal(await client.addresses(), "ended");
       assert.equal(client.text, "served");
       client.end();
-      const [report] = await front.reported(1);
+      const [report] = await listenPort.reported(1);
       assert.deepEqual([report?.outcome, report?.end, report?.bytesIn], ["relayed", "clean", 5]);
       assert.equal(first.received, 0);
-      assert.deepEqual([front.traffic.active, front.traffic.waiting.taken], [0, 0]);
+      assert.deepEqual([listenPort.traffic.active, listenPort.traffic.waiting.taken], [0, 0]);
     });
   }
 
   test("that dies before a byte passed, each time: gives up after the third life", async () => {
     await using server = await PeerServer.open();
-    await using front = await awake(server.port);
-    using client = await front.client();
-    for (let life = 1; life <= 3; life += 1) {
+    await using listenPort = await awake(server.port);
+    using client = await listenPort.client();
+    for (let incarnation = 1; incarnation <= 3; incarnation += 1) {
       (await server.accepted()).reset();
-      front.target.goDown({ code: 1 });
-      if (life < 3) await front.start();
+      listenPort.target.goDown({ code: 1 });
+      if (incarnation < 3) await listenPort.start();
     }
-    assert.equal(await client.ends(), "ECONNRESET");
-    const [report] = await front.reported(1);
+    assert.equal(await client.addresses(), "ECONNRESET");
+    const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.waitMs], ["start_failed", undefined]);
     assert.match(String(report?.error), /exited with code 1/);
-    assert.equal(front.target.starts.length, 2);
+    assert.equal(listenPort.target.starts.length, 2);
   });
 
   test("that dies before a byte passed: the next start has the rest of the client's time", async () => {
     await using server = await PeerServer.open();
-    await using front = await Front.open({ upstream: server.port, startTimeoutMs: 800 });
-    using client = await front.client();
-    await front.starting();
+    await using listenPort = await TestListener.open({ upstream: server.port, startTimeoutMs: 800 });
+    using client = await listenPort.client();
+    await listenPort.starting();
     await scheduler.wait(600);
-    front.target.finishStart();
+    listenPort.target.finishStart();
     (await server.accepted()).reset();
-    front.target.goDown({ code: 1 });
-    await front.starting();
-    assert.equal(await client.ends(), "ECONNRESET");
-    assert.equal(front.state, "starting", "the start of the target keeps its own timeout");
-    const [report] = await front.reported(1);
+    listenPort.target.goDown({ code: 1 });
+    await listenPort.starting();
+    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(listenPort.state, "starting", "the start of the target keeps its own timeout");
+    const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "start_timeout");
   });
 
   test("that lives and ends the connection without a byte: passes that on, and starts nothing", async () => {
     await using server = await PeerServer.open();
-    await using front = await awake(server.port);
+    await using listenPort = await awake(server.port);
     for (const [end, fate] of [
-      [ends["ends the connection"], "ended"],
-      [ends["resets the connection"], "ECONNRESET"],
+      [addresses["ends the connection"], "ended"],
+      [addresses["resets the connection"], "ECONNRESET"],
     ] as const) {
-      using client = await front.client();
+      using client = await listenPort.client();
       end(await server.accepted());
-      assert.equal(await client.ends(), fate);
+      assert.equal(await client.addresses(), fate);
       client.end();
     }
-    const reports = await front.reported(2);
+    const reports = await listenPort.reported(2);
     assert.deepEqual(
       reports.map(({ outcome, end }) => `${outcome} ${end}`),
       ["relayed clean", "relayed upstream_reset"],
     );
-    assert.deepEqual([front.target.starts.length, server.peers.length], [0, 2]);
+    assert.deepEqual([listenPort.target.starts.length, server.peers.length], [0, 2]);
   });
 
   test("that dies after a byte of the client passed: resets the client, which may have been served", async () => {
     await using server = await PeerServer.open();
-    await using front = await awake(server.port);
-    using client = await front.client();
+    await using listenPort = await awake(server.port);
+    using client = await listenPort.client();
     client.send("x");
     const upstream = await server.accepted();
     await upstream.receives(1);
     upstream.reset();
-    front.target.goDown({ code: 1 });
-    assert.equal(await client.ends(), "ECONNRESET");
-    await front.reported(1);
-    assert.equal(front.target.starts.length, 0);
+    listenPort.target.goDown({ code: 1 });
+    assert.equal(await client.addresses(), "ECONNRESET");
+    await listenPort.reported(1);
+    assert.equal(listenPort.target.starts.length, 0);
   });
 
   test("that is cut at the end of a drain before a byte passed: resets the client at once", async () => {
     await using server = await PeerServer.open();
-    await using front = await awake(server.port);
-    using client = await front.client();
+    await using listenPort = await awake(server.port);
+    using client = await listenPort.client();
     await server.accepted();
-    await eventually("it is relayed", () => front.traffic.active === 1);
-    const closed = front.activator.close({ drainMs: 0, leaveRunning: true });
-    assert.equal(await client.ends(), "ECONNRESET");
+    await eventually("it is relayed", () => listenPort.traffic.active === 1);
+    const closed = listenPort.activator.close({ drainMs: 0, leaveRunning: true });
+    assert.equal(await client.addresses(), "ECONNRESET");
     await closed;
-    const [report] = await front.reported(1);
+    const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.end], ["relayed", "drained"]);
   });
 
   test("resets a client that waits in line for a dial until its start timeout has passed", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout"] });
-    await using front = await awake(await freePort(), { pace: 1, startTimeoutMs: 30_000 });
-    using _place = await front.pace.enter(new AbortController().signal);
-    using client = await front.client();
-    await eventually("the lease is granted", () => front.activator.view.held === 1);
+    await using listenPort = await awake(await freePort(), { pace: 1, startTimeoutMs: 30_000 });
+    using _place = await listenPort.pace.enter(new AbortController().signal);
+    using client = await listenPort.client();
+    await eventually("the lease is granted", () => listenPort.activator.view.held === 1);
     t.mock.timers.tick(29_999);
     assert.equal(client.fate, "open");
     t.mock.timers.tick(1);
-    assert.equal(await client.ends(), "ECONNRESET");
-    const [report] = await front.reported(1);
-    assert.deepEqual([report?.outcome, front.activator.view.held], ["start_timeout", 0]);
+    assert.equal(await client.addresses(), "ECONNRESET");
+    const [report] = await listenPort.reported(1);
+    assert.deepEqual([report?.outcome, listenPort.activator.view.held], ["start_timeout", 0]);
   });
 
   test("that does not answer a dial: checks it, and resets the client after one start timeout in all", async () => {
@@ -517,10 +526,10 @@ suite("Connection to a target that is ready", () => {
       probes += 1;
       return probes === 1 ? Promise.resolve() : new Promise(() => {});
     };
-    await using front = await awake(deaf.port, { probe, startTimeoutMs: 500 });
-    using client = await front.client();
-    assert.equal(await client.ends(), "ECONNRESET");
-    const [report] = await front.reported(1);
+    await using listenPort = await awake(deaf.port, { probe, startTimeoutMs: 500 });
+    using client = await listenPort.client();
+    assert.equal(await client.addresses(), "ECONNRESET");
+    const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "start_timeout");
     const told = new RegExp(
       `^fake was not ready within 0.5 s: 127.0.0.1:${deaf.port} did not accept within 0.2\\d? s$`,
@@ -531,54 +540,54 @@ suite("Connection to a target that is ready", () => {
 
   test("that goes down before the dial: its next start ends with the first deadline of the client", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout"] });
-    await using front = await awake(await freePort(), { pace: 1, startTimeoutMs: 10_000 });
-    using _place = await front.pace.enter(new AbortController().signal);
-    using client = await front.client();
-    await eventually("the lease is granted", () => front.activator.view.held === 1);
+    await using listenPort = await awake(await freePort(), { pace: 1, startTimeoutMs: 10_000 });
+    using _place = await listenPort.pace.enter(new AbortController().signal);
+    using client = await listenPort.client();
+    await eventually("the lease is granted", () => listenPort.activator.view.held === 1);
     t.mock.timers.tick(6_000);
-    front.target.goDown({ code: 137 });
-    await front.starting();
+    listenPort.target.goDown({ code: 137 });
+    await listenPort.starting();
     t.mock.timers.tick(4_000);
-    assert.equal(await client.ends(), "ECONNRESET");
-    const [report] = await front.reported(1);
+    assert.equal(await client.addresses(), "ECONNRESET");
+    const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "start_timeout");
-    assert.equal(front.state, "starting", "the start of the target keeps its own timeout");
+    assert.equal(listenPort.state, "starting", "the start of the target keeps its own timeout");
   });
 
   test("that dies under the connection: passes its last words on", async () => {
     await using server = await PeerServer.open();
-    await using front = await awake(server.port);
-    using client = await front.client();
+    await using listenPort = await awake(server.port);
+    using client = await listenPort.client();
     const upstream = await server.accepted();
     upstream.end("bye");
-    front.target.goDown({ code: 0 });
-    assert.equal(await client.ends(), "ended");
+    listenPort.target.goDown({ code: 0 });
+    assert.equal(await client.addresses(), "ended");
     assert.equal(client.text, "bye");
     client.end();
-    const [report] = await front.reported(1);
+    const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.end], ["relayed", "clean"]);
   });
 
   test("resets both sides on reset()", async () => {
     await using server = await PeerServer.open();
-    await using front = await awake(server.port);
-    using client = await front.client();
+    await using listenPort = await awake(server.port);
+    using client = await listenPort.client();
     const upstream = await server.accepted();
-    await eventually("it is relayed", () => front.traffic.active === 1);
-    front.connections[0]?.reset();
-    assert.equal(await client.ends(), "ECONNRESET");
-    assert.equal(await upstream.ends(), "ECONNRESET");
-    await front.reported(1);
+    await eventually("it is relayed", () => listenPort.traffic.active === 1);
+    listenPort.connections[0]?.reset();
+    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await upstream.addresses(), "ECONNRESET");
+    await listenPort.reported(1);
   });
 });
 
 suite("Connection of many who waited", () => {
   test("dials for them in the order in which they came", async () => {
     await using server = await PeerServer.open();
-    await using front = await Front.open({ upstream: server.port, pace: 1 });
-    const clients = await front.clients(20);
+    await using listenPort = await TestListener.open({ upstream: server.port, pace: 1 });
+    const clients = await listenPort.clients(20);
     for (const [index, client] of clients.entries()) client.send(String(index));
-    await front.start();
+    await listenPort.start();
     await eventually(
       "all are served",
       () => server.peers.every(({ text }) => text !== "") && server.peers.length === 20,
@@ -593,14 +602,14 @@ suite("Connection of many who waited", () => {
   test("dials for no more than the pace at a time", async () => {
     await using deaf = await deafPort();
     const others = countDialling(deaf.port);
-    await using front = await Front.open({ upstream: deaf.port, pace: 4 });
-    const clients = await front.clients(12);
-    await front.start();
-    await front.becomes("ready");
+    await using listenPort = await TestListener.open({ upstream: deaf.port, pace: 4 });
+    const clients = await listenPort.clients(12);
+    await listenPort.start();
+    await listenPort.becomes("ready");
     await eventually("four are being dialled for", () => countDialling(deaf.port) - others === 4);
     for (const [index, client] of clients.entries()) {
       client.reset();
-      await front.reported(index + 1);
+      await listenPort.reported(index + 1);
       assert.ok(countDialling(deaf.port) - others <= 4);
     }
     await eventually("no dial is left", () => countDialling(deaf.port) <= others);
@@ -608,38 +617,38 @@ suite("Connection of many who waited", () => {
 
   test("reports each exactly once, however it ends", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end("served") });
-    await using front = await Front.open({ upstream: server.port, waiting: 30 });
-    const clients = await front.clients(40);
-    await front.starting();
+    await using listenPort = await TestListener.open({ upstream: server.port, waiting: 30 });
+    const clients = await listenPort.clients(40);
+    await listenPort.starting();
     resetAll(clients.slice(0, 10));
     for (const client of clients.slice(10, 20)) client.end();
-    await front.reported(20);
-    front.target.finishStart();
+    await listenPort.reported(20);
+    listenPort.target.finishStart();
     for (const client of clients.slice(20, 30)) client.end("bye");
-    const reports = await front.reported(40);
-    await eventually("nobody is left", () => front.slots.taken === 0);
+    const reports = await listenPort.reported(40);
+    await eventually("nobody is left", () => listenPort.slots.taken === 0);
     assert.equal(reports.length, 40);
     assert.deepEqual(
       reports.map(({ id }) => id).toSorted((a, b) => a - b),
       clients.map((_, index) => index + 1),
     );
-    assert.deepEqual(countOutcomes(front), { client_gone: 10, denied_limit: 10, relayed: 20 });
+    assert.deepEqual(countOutcomes(listenPort), { client_gone: 10, denied_limit: 10, relayed: 20 });
   });
 });
 
 /** A service whose target is up and ready. */
-async function awake(upstream: number, rest: Omit<FrontOptions, "upstream"> = {}): Promise<Front> {
-  const front = await Front.open({ upstream, ...rest });
-  front.target.comeUp();
-  await front.becomes("ready");
-  return front;
+async function awake(upstream: number, rest: Omit<FrontOptions, "upstream"> = {}): Promise<TestListener> {
+  const listenPort = await TestListener.open({ upstream, ...rest });
+  listenPort.target.comeUp();
+  await listenPort.becomes("ready");
+  return listenPort;
 }
 
 function resetAll(clients: readonly Peer[]): void {
   for (const client of clients) client.reset();
 }
 
-function countOutcomes({ reports }: Front): Record<string, number> {
+function countOutcomes({ reports }: TestListener): Record<string, number> {
   const groups = Object.entries(Object.groupBy(reports, ({ outcome }) => outcome));
   return Object.fromEntries(groups.map(([outcome, all]) => [outcome, all.length]).toSorted());
 }

@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { type Ip, readIp } from "../../src/net/ip.ts";
-import { type Control, type ControlFacts, DataPorts, type DataWay } from "../../src/proxy/data-ports.ts";
+import {
+  type ControlConnection,
+  type ControlConnectionFacts,
+  DataPorts,
+  type DataRoute,
+} from "../../src/proxy/data-ports.ts";
 import { randomRuns } from "../support/activation/random.ts";
 
 const ip = (text: string): Ip => readIp(text)!;
@@ -23,42 +28,42 @@ class Stage {
     this.ports.configure(ports.map((port) => ({ port })));
   }
 
-  join(client: Ip, rest: Partial<ControlFacts> = {}): Control {
+  join(client: Ip, rest: Partial<ControlConnectionFacts> = {}): ControlConnection {
     const hold = {
       signal: new AbortController().signal,
       [Symbol.dispose]: () => {
         this.released += 1;
       },
     };
-    const facts = { frontAddress: "10.0.0.9", upstreamAddress: "172.17.0.2", localAddress: "172.17.0.1", hold };
+    const facts = { listenAddress: "10.0.0.9", upstreamAddress: "172.17.0.2", localAddress: "172.17.0.1", hold };
     return this.ports.join({ ips: [client], ...facts, ...rest });
   }
 }
 
-function told(way: DataWay | undefined): string | undefined {
+function told(way: DataRoute | undefined): string | undefined {
   return way && `${way.localAddress} > ${way.host}:${way.port}`;
 }
 
 suite("data ports", () => {
   test("lead whoever has a control connection, to the same number and from the same address", () => {
     const stage = new Stage(30_000, 30_001);
-    assert.equal(stage.ports.lead(alice, 30_000), undefined);
+    assert.equal(stage.ports.setTarget(alice, 30_000), undefined);
     using _control = stage.join(alice);
     assert.ok(stage.ports.has(alice));
-    assert.equal(told(stage.ports.lead(alice, 30_001)), "172.17.0.1 > 172.17.0.2:30001");
+    assert.equal(told(stage.ports.setTarget(alice, 30_001)), "172.17.0.1 > 172.17.0.2:30001");
     assert.equal(stage.ports.has(bob), false);
-    assert.equal(stage.ports.lead(bob, 30_000), undefined);
+    assert.equal(stage.ports.setTarget(bob, 30_000), undefined);
   });
 
   test("reserve a port once for all addresses of a client that came by a proxy", () => {
     const stage = new Stage(30_000, 30_001);
     using proxied = stage.join(alice, { ips: [alice, bob] });
     const expected = proxied.expect(30_000);
-    assert.equal(expected?.front, 30_000);
+    assert.equal(expected?.listener, 30_000);
     using _neighbour = stage.join(bob);
-    assert.equal(_neighbour.expect(30_000)?.front, 30_001, "which is kept from others behind the same proxy");
-    assert.equal(told(stage.ports.lead(bob, 30_000)), "172.17.0.1 > 172.17.0.2:30000");
-    assert.equal(proxied.expect(30_000)?.front, 30_000, "which was used once, and is free again under both");
+    assert.equal(_neighbour.expect(30_000)?.listener, 30_001, "which is kept from others behind the same proxy");
+    assert.equal(told(stage.ports.setTarget(bob, 30_000)), "172.17.0.1 > 172.17.0.2:30000");
+    assert.equal(proxied.expect(30_000)?.listener, 30_000, "which was used once, and is free again under both");
   });
 
   test("know an IPv4 client in either notation, and no neighbour within an IPv6 prefix", () => {
@@ -74,9 +79,9 @@ suite("data ports", () => {
     const stage = new Stage(30_000);
     using _first = stage.join(alice, { upstreamAddress: "172.17.0.2" });
     const second = stage.join(alice, { upstreamAddress: "172.17.0.3" });
-    assert.equal(stage.ports.lead(alice, 30_000)?.host, "172.17.0.3");
+    assert.equal(stage.ports.setTarget(alice, 30_000)?.host, "172.17.0.3");
     second[Symbol.dispose]();
-    assert.equal(stage.ports.lead(alice, 30_000)?.host, "172.17.0.2");
+    assert.equal(stage.ports.setTarget(alice, 30_000)?.host, "172.17.0.2");
   });
 
   test("lead nobody to a target that went down", () => {
@@ -84,13 +89,13 @@ suite("data ports", () => {
     using control = stage.join(alice, { hold: { signal: AbortSignal.abort(), [Symbol.dispose]: () => {} } });
     control.expect(4_000);
     assert.equal(stage.ports.has(alice), false);
-    assert.equal(stage.ports.lead(alice, 30_000), undefined);
+    assert.equal(stage.ports.setTarget(alice, 30_000), undefined);
   });
 
   test("hold the target until the control connection and all its data connections are over", () => {
     const stage = new Stage(30_000);
     const control = stage.join(alice);
-    const [first, second] = [stage.ports.lead(alice, 30_000)!, stage.ports.lead(alice, 30_000)!];
+    const [first, second] = [stage.ports.setTarget(alice, 30_000)!, stage.ports.setTarget(alice, 30_000)!];
     control[Symbol.dispose]();
     control[Symbol.dispose]();
     assert.equal(stage.ports.has(alice), false, "no new ones");
@@ -105,8 +110,8 @@ suite("data ports", () => {
     const stage = new Stage(30_000);
     using control = stage.join(alice);
     stage.configure([40_000]);
-    assert.equal(told(stage.ports.lead(alice, 40_000)), "172.17.0.1 > 172.17.0.2:40000");
-    assert.equal(control.expect(1)?.front, 40_000);
+    assert.equal(told(stage.ports.setTarget(alice, 40_000)), "172.17.0.1 > 172.17.0.2:40000");
+    assert.equal(control.expect(1)?.listener, 40_000);
     stage.configure([]);
     assert.equal(control.expect(1), undefined);
   });
@@ -117,38 +122,38 @@ suite("a reserved data port", () => {
     const stage = new Stage(30_000);
     using control = stage.join(alice);
     using other = stage.join(bob);
-    assert.equal(control.expect(41_234)?.front, 30_000);
-    assert.equal(other.expect(42_345)?.front, 30_000, "another client is no matter");
-    assert.equal(stage.ports.lead(alice, 30_000)?.port, 41_234);
-    assert.equal(stage.ports.lead(alice, 30_000)?.port, 30_000);
-    assert.equal(stage.ports.lead(bob, 30_000)?.port, 42_345);
+    assert.equal(control.expect(41_234)?.listener, 30_000);
+    assert.equal(other.expect(42_345)?.listener, 30_000, "another client is no matter");
+    assert.equal(stage.ports.setTarget(alice, 30_000)?.port, 41_234);
+    assert.equal(stage.ports.setTarget(alice, 30_000)?.port, 30_000);
+    assert.equal(stage.ports.setTarget(bob, 30_000)?.port, 42_345);
   });
 
   test("belongs to the control connection that asked, not to the latest", () => {
     const stage = new Stage(30_000, 30_001);
     using first = stage.join(alice, { upstreamAddress: "172.17.0.2" });
     using _second = stage.join(alice, { upstreamAddress: "172.17.0.3" });
-    assert.equal(told(stage.ports.lead(alice, first.expect(41_234)!.front)), "172.17.0.1 > 172.17.0.2:41234");
+    assert.equal(told(stage.ports.setTarget(alice, first.expect(41_234)!.listener)), "172.17.0.1 > 172.17.0.2:41234");
   });
 
   test("has the same number where that is free, and one that was not used just now where it is not", () => {
     const stage = new Stage(30_000, 30_001, 30_002);
     using control = stage.join(alice);
-    assert.equal(control.expect(30_002)?.front, 30_002);
-    const fronts = [1, 2, 3].map((port) => {
-      const front = control.expect(port)?.front;
-      if (front !== undefined) stage.ports.lead(alice, front);
-      return front;
+    assert.equal(control.expect(30_002)?.listener, 30_002);
+    const listeners = [1, 2, 3].map((port) => {
+      const listenPort = control.expect(port)?.listener;
+      if (listenPort !== undefined) stage.ports.setTarget(alice, listenPort);
+      return listenPort;
     });
-    assert.deepEqual(fronts, [30_000, 30_001, 30_000]);
+    assert.deepEqual(listeners, [30_000, 30_001, 30_000]);
   });
 
   test("is one at the address that the client knows, if there are any", () => {
     const stage = new Stage();
-    const told = (frontAddress: string): readonly (number | undefined)[] => {
-      using control = stage.join(alice, { frontAddress });
+    const told = (listenAddress: string): readonly (number | undefined)[] => {
+      using control = stage.join(alice, { listenAddress: listenAddress });
       const reserved = [control.expect(5), control.expect(5), control.expect(5)];
-      return reserved.map((one) => one?.front);
+      return reserved.map((one) => one?.listener);
     };
     stage.ports.configure([
       { port: 1, address: "10.0.0.9" },
@@ -171,19 +176,19 @@ suite("a reserved data port", () => {
     const reserved = control.expect(1)!;
     assert.equal(control.expect(2), undefined, "none is free");
     reserved[Symbol.dispose]();
-    assert.equal(control.expect(3)?.front, 30_000);
+    assert.equal(control.expect(3)?.listener, 30_000);
     stage.now = 59_999;
     assert.equal(control.expect(4), undefined);
     stage.now = 60_000;
-    assert.equal(stage.ports.lead(alice, 30_000)?.port, 30_000, "too late for what was meant");
+    assert.equal(stage.ports.setTarget(alice, 30_000)?.port, 30_000, "too late for what was meant");
     const late = control.expect(5)!;
     reserved[Symbol.dispose]();
-    assert.equal(stage.ports.lead(alice, 30_000)?.port, 5, "who gave it back once has no more to say");
+    assert.equal(stage.ports.setTarget(alice, 30_000)?.port, 5, "who gave it back once has no more to say");
     late[Symbol.dispose]();
     using other = stage.join(alice);
     control.expect(6);
     control[Symbol.dispose]();
-    assert.equal(other.expect(7)?.front, 30_000);
+    assert.equal(other.expect(7)?.listener, 30_000);
     assert.equal(control.expect(8), undefined, "it is over");
   });
 
@@ -209,7 +214,7 @@ suite("a reserved data port", () => {
 });
 
 interface Reserved {
-  readonly control: Control;
+  readonly control: ControlConnection;
   readonly until: number;
   readonly port: number;
   readonly kept: Disposable;
@@ -219,10 +224,10 @@ interface Reserved {
 class Model {
   readonly stage: Stage = new Stage(30_000, 30_001, 30_002);
   readonly #clients = [alice, bob, ip("fd00::1")];
-  readonly #controls: { readonly client: number; readonly control: Control }[] = [];
+  readonly #controls: { readonly client: number; readonly control: ControlConnection }[] = [];
   /** By client and port. */
   readonly #reserved = new Map<string, Reserved>();
-  readonly #ways: DataWay[] = [];
+  readonly #ways: DataRoute[] = [];
   #joined = 0;
   #lastPort = 0;
 
@@ -243,10 +248,10 @@ class Model {
     this.#lastPort += 1;
     const port = this.#lastPort;
     const kept = control.expect(port);
-    const taken = [30_000, 30_001, 30_002].filter((front) => this.#at(`${client} ${front}`) !== undefined);
+    const taken = [30_000, 30_001, 30_002].filter((listenPort) => this.#at(`${client} ${listenPort}`) !== undefined);
     if (kept === undefined) return assert.equal(taken.length, 3, "none was given although one was free");
-    assert.ok(!taken.includes(kept.front), "it was given to two");
-    this.#reserved.set(`${client} ${kept.front}`, { control, until: this.stage.now + 60_000, port, kept });
+    assert.ok(!taken.includes(kept.listener), "it was given to two");
+    this.#reserved.set(`${client} ${kept.listener}`, { control, until: this.stage.now + 60_000, port, kept });
   }
 
   giveBack(which: number): void {
@@ -256,11 +261,11 @@ class Model {
   }
 
   lead(which: number): void {
-    const [client, front] = [which % 3, 30_000 + Math.floor(which / 3)];
-    const way = this.stage.ports.lead(this.#clients[client]!, front);
+    const [client, listenPort] = [which % 3, 30_000 + Math.floor(which / 3)];
+    const way = this.stage.ports.setTarget(this.#clients[client]!, listenPort);
     const mayCome = this.#controls.some((one) => one.client === client);
-    assert.equal(way?.port, mayCome ? (this.#at(`${client} ${front}`)?.port ?? front) : undefined);
-    this.#reserved.delete(`${client} ${front}`);
+    assert.equal(way?.port, mayCome ? (this.#at(`${client} ${listenPort}`)?.port ?? listenPort) : undefined);
+    this.#reserved.delete(`${client} ${listenPort}`);
     if (way !== undefined) this.#ways.push(way);
   }
 

@@ -4,7 +4,7 @@ import { suite, test } from "node:test";
 import { TargetError } from "../../src/errors.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { countDialling, deafPort, eventually, PeerServer } from "../support/net/tcp.ts";
-import { Front } from "../support/proxy/listener.ts";
+import { TestListener } from "../support/proxy/listener.ts";
 
 checkLeaks();
 
@@ -19,36 +19,36 @@ async function named(name: string, host: string, port = 0): Promise<PeerServer> 
 }
 
 /** The target is up, and found so. */
-async function ready(front: Front): Promise<void> {
-  front.target.comeUp();
-  await front.becomes("ready");
+async function ready(listenPort: TestListener): Promise<void> {
+  listenPort.target.comeUp();
+  await listenPort.becomes("ready");
 }
 
 suite("A client of a target that moves", () => {
   test("is connected at the new address while a dial to the old one is under way", async () => {
     await using old = await deafPort();
     await using _server = await named("target", NEW, old.port);
-    await using front = await Front.open({ upstream: old.port });
-    await ready(front);
-    using client = await front.client();
+    await using listenPort = await TestListener.open({ upstream: old.port });
+    await ready(listenPort);
+    using client = await listenPort.client();
     await eventually("the dial is under way", () => countDialling(old.port) > 0);
-    front.target.host = NEW;
-    front.target.moveTo(NEW);
+    listenPort.target.host = NEW;
+    listenPort.target.moveTo(NEW);
     await eventually("the target answers", () => client.text === "target", SOON_MS);
   });
 
   test("is connected at the new address when it comes before the move is known", async () => {
     await using stranger = await named("stranger", "127.0.0.1");
     await using _server = await named("target", NEW, stranger.port);
-    await using front = await Front.open({ upstream: stranger.port });
-    await ready(front);
+    await using listenPort = await TestListener.open({ upstream: stranger.port });
+    await ready(listenPort);
     const news = Promise.withResolvers<void>();
-    front.target.news = news.promise;
-    front.target.host = NEW;
-    front.target.moveTo(NEW);
-    using client = await front.client();
+    listenPort.target.news = news.promise;
+    listenPort.target.host = NEW;
+    listenPort.target.moveTo(NEW);
+    using client = await listenPort.client();
     // As long as a dial on this machine takes.
-    await eventually("it has a lease", () => front.activator.view.held === 1);
+    await eventually("it has a lease", () => listenPort.activator.view.held === 1);
     await new Promise((resolve) => setTimeout(resolve, 100));
     news.resolve();
     await eventually("the target answers", () => client.text === "target", SOON_MS);
@@ -58,16 +58,16 @@ suite("A client of a target that moves", () => {
   test("waits when the target has no address at the moment of the dial", async () => {
     await using stranger = await named("stranger", "127.0.0.1");
     await using _server = await named("target", NEW, stranger.port);
-    await using front = await Front.open({ upstream: stranger.port, pace: 1 });
-    await ready(front);
-    const place = await front.pace.enter(new AbortController().signal);
-    using client = await front.client();
-    await eventually("it has a lease", () => front.activator.view.held === 1);
-    front.target.moveTo("", noRoute);
-    await front.activator.looked(new AbortController().signal);
+    await using listenPort = await TestListener.open({ upstream: stranger.port, pace: 1 });
+    await ready(listenPort);
+    const place = await listenPort.pace.enter(new AbortController().signal);
+    using client = await listenPort.client();
+    await eventually("it has a lease", () => listenPort.activator.view.held === 1);
+    listenPort.target.moveTo("", noRoute);
+    await listenPort.activator.looked(new AbortController().signal);
     place[Symbol.dispose]();
-    front.target.host = NEW;
-    front.target.moveTo(NEW);
+    listenPort.target.host = NEW;
+    listenPort.target.moveTo(NEW);
     await eventually("the target answers", () => client.text === "target", SOON_MS);
     assert.equal(stranger.peers.length, 0);
   });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { parseConfig } from "../../src/config/parse.ts";
-import { Sidecar } from "../../src/daemon/daemon.ts";
+import { Daemon } from "../../src/daemon/daemon.ts";
 import { observer, type UserIdReport } from "../../src/telemetry/observer.ts";
 import { connecting, eventually, freePort, type Peer, PeerServer } from "../support/net/tcp.ts";
 
@@ -12,7 +12,7 @@ class Asking implements AsyncDisposable {
   readonly echo: number;
   readonly full: number;
   readonly ident: PeerServer;
-  readonly #sidecar: Sidecar;
+  readonly #sidecar: Daemon;
 
   private constructor(ident: PeerServer, ports: { readonly echo: number; readonly full: number }, nobody: number) {
     this.ident = ident;
@@ -27,7 +27,7 @@ services:
     limits: { waiting: 1 }
 shutdown: { drain: 0s }`;
     const context = { env: {}, adminListen: { host: "127.0.0.1", port: 0 } };
-    this.#sidecar = new Sidecar({
+    this.#sidecar = new Daemon({
       config: parseConfig(Buffer.from(text), "w.yaml", context),
       build: { version: "test", revision: "test", nodeVersion: process.version },
       env: {},
@@ -93,7 +93,7 @@ suite("log.user_id", () => {
     await eventually("the refusal is told", () => asking.told.includes("full denied_limit"));
     assert.equal(client.fate, "open");
     peer.end(`${ports} : USERID : UNIX : mallory\r\n`);
-    assert.equal(await client.ends(), "ECONNRESET");
+    assert.equal(await client.addresses(), "ECONNRESET");
     assert.deepEqual(asking.told, ["full denied_limit", "full UNIX : mallory"]);
   });
 

@@ -24,12 +24,12 @@ class Printing extends FakeTarget {
     this.comeUp();
   }
 
-  override async follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+  override async follow(incarnation: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
     this.reads += 1;
     const trouble = this.troubles.shift();
     if (trouble === "cut") return;
     if (trouble !== undefined) throw trouble;
-    await super.follow(life, onLine, signal);
+    await super.follow(incarnation, onLine, signal);
   }
 }
 

@@ -5,7 +5,7 @@ import type net from "node:net";
 import { suite, test } from "node:test";
 import { scheduler } from "node:timers/promises";
 import { StartTimeoutError } from "../../src/activation/errors.ts";
-import type { Sight, Target } from "../../src/activation/target.ts";
+import type { Target, TargetStatus } from "../../src/activation/target.ts";
 import { TargetError, UnhealthyError } from "../../src/errors.ts";
 import { bannerProbe } from "../../src/readiness/banner.ts";
 import { healthyProbe } from "../../src/readiness/healthy.ts";
@@ -21,9 +21,9 @@ checkLeaks();
 suite("tcpProbe()", () => {
   test("is ready when something accepts, and goes away without a word", async () => {
     await using server = await PeerServer.open();
-    assert.equal(await new Running(tcpProbe(server.port)).ends(), "ready");
+    assert.equal(await new Running(tcpProbe(server.port)).addresses(), "ready");
     const peer = await server.accepted();
-    await peer.ends();
+    await peer.addresses();
     assert.equal(peer.received, 0);
   });
 
@@ -33,7 +33,7 @@ suite("tcpProbe()", () => {
     await new Promise((resolve) => setTimeout(resolve, 30));
     assert.equal(probe.state, "pending");
     await using _server = await PeerServer.open({ port });
-    assert.equal(await probe.ends(), "ready");
+    assert.equal(await probe.addresses(), "ready");
   });
 
   test("is given up while it waits between two attempts", async () => {
@@ -54,13 +54,13 @@ suite("tcpProbe()", () => {
 suite("bannerProbe()", () => {
   test("is ready when the greeting begins as expected, even one byte at a time", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => void trickle(peer.socket, "220 welcome\r\n") });
-    assert.equal(await new Running(bannerProbe(server.port, "220 w")).ends(), "ready");
+    assert.equal(await new Running(bannerProbe(server.port, "220 w")).addresses(), "ready");
   });
 
   test("tries again after another greeting", async () => {
     const greetings = ["421 too busy\r\n", "22", "220 welcome\r\n"];
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end(greetings.shift()) });
-    assert.equal(await new Running(bannerProbe(server.port, "220")).ends(), "ready");
+    assert.equal(await new Running(bannerProbe(server.port, "220")).addresses(), "ready");
     assert.equal(server.peers.length, 3);
   });
 
@@ -71,7 +71,7 @@ suite("bannerProbe()", () => {
       (socket: net.Socket) => socket.end("220 welcome\r\n"),
     ];
     await using server = await PeerServer.open({ onPeer: ({ socket }) => acts.shift()?.(socket) });
-    assert.equal(await new Running(bannerProbe(server.port, "220")).ends(), "ready");
+    assert.equal(await new Running(bannerProbe(server.port, "220")).addresses(), "ready");
   });
 
   test("does not take a greeting for another that it begins with", async () => {
@@ -80,7 +80,7 @@ suite("bannerProbe()", () => {
     const peer = await server.accepted();
     assert.equal(probe.state, "pending");
     peer.send("0 welcome");
-    assert.equal(await probe.ends(), "ready");
+    assert.equal(await probe.addresses(), "ready");
   });
 
   test("waits for a silent server, and is given up at once", async () => {
@@ -88,7 +88,7 @@ suite("bannerProbe()", () => {
     const probe = new Running(bannerProbe(server.port, "220"));
     const peer = await server.accepted();
     await probe.isGivenUp();
-    await peer.ends();
+    await peer.addresses();
   });
 
   test("reports the last greeting of a server that does not greet the last attempt", async () => {
@@ -116,14 +116,14 @@ const status = { from: 200, to: 399 };
 suite("httpProbe()", () => {
   test("asks again until it is answered with 200", async () => {
     await using server = await WebServer.open([503, 404, 500, 200]);
-    assert.equal(await new Running(httpProbe(server.port, { path: "/health?deep=1", status })).ends(), "ready");
+    assert.equal(await new Running(httpProbe(server.port, { path: "/health?deep=1", status })).addresses(), "ready");
     assert.deepEqual(server.asked, Array(4).fill("GET /health?deep=1"));
   });
 
   for (const answer of [204, 301, 399]) {
     test(`takes ${answer} for ready, without following anything`, async () => {
       await using server = await WebServer.open([answer]);
-      assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).ends(), "ready");
+      assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).addresses(), "ready");
       assert.equal(server.asked.length, 1);
     });
   }
@@ -131,7 +131,7 @@ suite("httpProbe()", () => {
   test("asks again until the answer has the status that was asked for, and says what it was instead", async () => {
     await using server = await WebServer.open([200, 500, 301, 204]);
     assert.equal(
-      await new Running(httpProbe(server.port, { path: "/", status: { from: 204, to: 204 } })).ends(),
+      await new Running(httpProbe(server.port, { path: "/", status: { from: 204, to: 204 } })).addresses(),
       "ready",
     );
     assert.equal(server.asked.length, 4);
@@ -157,7 +157,7 @@ suite("httpProbe()", () => {
   test("sends the headers that are set, in place of its own", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("HTTP/1.1 200 OK\r\n\r\n") });
     const headers = { host: "app.test", "X-Probe": "wakeport" };
-    assert.equal(await new Running(httpProbe(server.port, { path: "/", status, headers })).ends(), "ready");
+    assert.equal(await new Running(httpProbe(server.port, { path: "/", status, headers })).addresses(), "ready");
     const peer = await server.accepted();
     await peer.receives(30);
     const lines = peer.text.split("\r\n");
@@ -184,8 +184,8 @@ suite("httpProbe()", () => {
   test("does not wait for the end of the answer", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("HTTP/1.1 200 OK\r\n\r\nfor ever and") });
     const began = performance.now();
-    assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).ends(), "ready");
-    await (await server.accepted()).ends();
+    assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).addresses(), "ready");
+    await (await server.accepted()).addresses();
     assert.ok(performance.now() - began < 3_000, "it hung up only when its patience was over");
   });
 
@@ -195,13 +195,13 @@ suite("httpProbe()", () => {
     const peer = await server.accepted();
     await peer.receives(10);
     await probe.isGivenUp();
-    await peer.ends();
+    await peer.addresses();
   });
 
   test("asks again after an answer that is no HTTP", async () => {
     const answers = ["220 welcome\r\n", "HTTP/1.1 200 OK\r\n\r\n"];
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end(answers.shift()) });
-    assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).ends(), "ready");
+    assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).addresses(), "ready");
   });
 });
 
@@ -221,7 +221,7 @@ suite("A probe of a server that sends more than the probe reads", () => {
           peer.send(Buffer.alloc(bodyBytes, "."));
         },
       });
-      assert.equal(await new Running(probe(server.port)).ends(), "ready");
+      assert.equal(await new Running(probe(server.port)).addresses(), "ready");
       const peer = await server.accepted();
       // The system answers with a reset to what arrives after a close.
       for (let part = 0; part < 10; part += 1) {
@@ -240,14 +240,14 @@ suite("A probe of a server that sends more than the probe reads", () => {
 suite("healthyProbe()", () => {
   test("is ready when the container says so, after starting", async () => {
     const target = new SelfReporting(["down", "starting", "starting", "healthy"]);
-    assert.equal(await new Running(healthyProbe(target)).ends(), "ready");
+    assert.equal(await new Running(healthyProbe(target)).addresses(), "ready");
     assert.equal(target.looks, 4);
   });
 
   test("fails at once when the container says that it is unhealthy", async () => {
     const target = new SelfReporting(["starting", "unhealthy"]);
     const probe = new Running(healthyProbe(target));
-    assert.equal(await probe.ends(), "failed");
+    assert.equal(await probe.addresses(), "failed");
     assert.ok(probe.error instanceof UnhealthyError);
     assert.equal(probe.error.message, "container db says that it is unhealthy");
     assert.equal(target.looks, 2);
@@ -256,7 +256,7 @@ suite("healthyProbe()", () => {
   test("fails at once, saying what to do, when the container has no health check", async () => {
     const target = new SelfReporting(["none"]);
     const probe = new Running(healthyProbe(target));
-    assert.equal(await probe.ends(), "failed");
+    assert.equal(await probe.addresses(), "failed");
     assert.ok(probe.error instanceof TargetError);
     assert.equal(probe.error.message, 'container db has no HEALTHCHECK, so it never says "healthy"');
     assert.match(probe.error.remedy ?? "", /ready: tcp/);
@@ -264,7 +264,7 @@ suite("healthyProbe()", () => {
 
   test("looks again when the engine does not answer for a moment", async () => {
     const target = new SelfReporting(["away", "away", "healthy"]);
-    assert.equal(await new Running(healthyProbe(target)).ends(), "ready");
+    assert.equal(await new Running(healthyProbe(target)).addresses(), "ready");
   });
 
   test("is given up while the container goes on starting", async () => {
@@ -288,13 +288,13 @@ class SelfReporting implements Target {
     this.#story = story;
   }
 
-  async look(): Promise<Sight> {
+  async inspect(): Promise<TargetStatus> {
     const health = this.#story[Math.min(this.looks, this.#story.length - 1)] ?? "none";
     this.looks += 1;
     if (health === "away") throw new TargetError("unreachable", "the engine does not answer");
     if (health === "down") return { up: false };
-    const sight = { up: true, address: "127.0.0.1", life: "1" } as const;
-    return health === "none" ? sight : { ...sight, health };
+    const status = { up: true, address: "127.0.0.1", incarnation: "1" } as const;
+    return health === "none" ? status : { ...status, health };
   }
 
   async start(): Promise<"already"> {

@@ -31,7 +31,7 @@ async function answering(answers: readonly (Buffer | string)[], clientFirst: boo
 /** How many connections it takes until the last answer counts as ready. */
 async function attempts(protocol: ProbedProtocol, answers: readonly (Buffer | string)[]): Promise<number> {
   await using server = await answering(answers, protocol === "redis" || protocol === "postgres");
-  assert.equal(await new Running(protocolProbe(server.port, protocol)).ends(), "ready");
+  assert.equal(await new Running(protocolProbe(server.port, protocol)).addresses(), "ready");
   return server.peers.length;
 }
 
@@ -46,9 +46,9 @@ async function reported(protocol: ProbedProtocol, answer: Buffer | string): Prom
 suite("protocolProbe() of redis", () => {
   test("sends PING, and is ready after +PONG", async () => {
     await using server = await answering(["+PONG\r\n"], true);
-    assert.equal(await new Running(protocolProbe(server.port, "redis")).ends(), "ready");
+    assert.equal(await new Running(protocolProbe(server.port, "redis")).addresses(), "ready");
     const peer = await server.accepted();
-    assert.equal(await peer.ends(), "ended");
+    assert.equal(await peer.addresses(), "ended");
     assert.equal(peer.text, "*1\r\n$4\r\nPING\r\n");
   });
 
@@ -86,7 +86,7 @@ suite("protocolProbe() of redis", () => {
       server.on("tlsClientError", () => {});
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
       const { port } = server.address() as { readonly port: number };
-      assert.equal(await new Running(protocolProbe(port, "redis")).ends(), "ready");
+      assert.equal(await new Running(protocolProbe(port, "redis")).addresses(), "ready");
       assert.equal(answers.length, clientCertificate ? 2 : 0);
       await new Promise((resolve) => server.close(resolve));
     });
@@ -100,7 +100,7 @@ suite("protocolProbe() of redis", () => {
         peer.socket.once("data", () => peer.end(visits < 5 ? "" : "+PONG\r\n"));
       },
     });
-    assert.equal(await new Running(protocolProbe(server.port, "redis")).ends(), "ready");
+    assert.equal(await new Running(protocolProbe(server.port, "redis")).addresses(), "ready");
     assert.equal(visits, 5);
   });
 });
@@ -111,9 +111,9 @@ suite("protocolProbe() of postgres", () => {
 
   test("is ready when it is asked for a password, and leaves without another message", async () => {
     await using server = await answering([password], true);
-    assert.equal(await new Running(protocolProbe(server.port, "postgres")).ends(), "ready");
+    assert.equal(await new Running(protocolProbe(server.port, "postgres")).addresses(), "ready");
     const peer = await server.accepted();
-    assert.equal(await peer.ends(), "ended");
+    assert.equal(await peer.addresses(), "ended");
     assert.equal(peer.data.readUInt32BE(0), peer.received);
     assert.equal(peer.data.readUInt32BE(4), 0x0003_0000);
     assert.equal(peer.text.slice(8), "user\0postgres\0database\0postgres\0application_name\0wakeport\0\0");
@@ -121,9 +121,9 @@ suite("protocolProbe() of postgres", () => {
 
   test("terminates a session that needed no password", async () => {
     await using server = await answering([session], true);
-    assert.equal(await new Running(protocolProbe(server.port, "postgres")).ends(), "ready");
+    assert.equal(await new Running(protocolProbe(server.port, "postgres")).addresses(), "ready");
     const peer = await server.accepted();
-    await peer.ends();
+    await peer.addresses();
     assert.deepEqual([...peer.data.subarray(-5)], [0x58, 0, 0, 0, 4]);
   });
 
@@ -154,9 +154,9 @@ suite("protocolProbe() of mysql", () => {
         });
       },
     });
-    assert.equal(await new Running(protocolProbe(server.port, "mysql")).ends(), "ready");
+    assert.equal(await new Running(protocolProbe(server.port, "mysql")).addresses(), "ready");
     const peer = await server.accepted();
-    assert.equal(await peer.ends(), "ended");
+    assert.equal(await peer.addresses(), "ended");
     const length = peer.data.readUIntLE(0, 3);
     assert.deepEqual([peer.data[3], peer.data.subarray(36, 45).toString()], [1, "wakeport\0"]);
     assert.deepEqual([...peer.data.subarray(4 + length)], [0, 0, 0, 3]);
@@ -169,9 +169,9 @@ suite("protocolProbe() of mysql", () => {
         peer.socket.once("data", () => peer.send(packet(2, Buffer.from([0, 0, 0, 2, 0, 0, 0]))));
       },
     });
-    assert.equal(await new Running(protocolProbe(server.port, "mysql")).ends(), "ready");
+    assert.equal(await new Running(protocolProbe(server.port, "mysql")).addresses(), "ready");
     const peer = await server.accepted();
-    await peer.ends();
+    await peer.addresses();
     assert.deepEqual([...peer.data.subarray(-5)], [1, 0, 0, 0, 1]);
   });
 
@@ -199,13 +199,13 @@ suite("protocolProbe() of ftp, smtp and ssh", () => {
       const peer = await server.accepted();
       assert.equal(probe.state, "pending");
       peer.send("come\r\n 220 is the code\r\n");
-      assert.equal(await probe.ends(), "ready");
+      assert.equal(await probe.addresses(), "ready");
       assert.equal(peer.received, 0);
       peer.send("220 to this server\r\n");
       await peer.receives(6);
       assert.equal(peer.text, "QUIT\r\n");
       peer.end("221 bye\r\n");
-      assert.equal(await peer.ends(), "ended");
+      assert.equal(await peer.addresses(), "ended");
     });
 
     test(`${protocol}: is not ready after another code`, async () => {
@@ -227,7 +227,7 @@ suite("protocolProbe() of ftp, smtp and ssh", () => {
         peer.end(visits < 3 ? "Exceeded MaxStartups\r\n" : "SSH-2.0-x\r\n");
       },
     });
-    assert.equal(await new Running(protocolProbe(server.port, "ssh")).ends(), "ready");
+    assert.equal(await new Running(protocolProbe(server.port, "ssh")).addresses(), "ready");
     assert.equal(visits, 3);
   });
 });
@@ -237,7 +237,7 @@ suite("protocolProbe()", () => {
     await using server = await answering(["+PONG\r\n"], true);
     const probe = protocolProbe(server.port, "redis", "v1");
     assert.equal(probe.name, `redis PING on ${server.port} (PROXY v1)`);
-    assert.equal(await new Running(probe).ends(), "ready");
+    assert.equal(await new Running(probe).addresses(), "ready");
     const peer = await server.accepted();
     assert.match(peer.text, /^PROXY UNKNOWN\r\n\*1/);
   });

@@ -128,10 +128,10 @@ suite("keptAwakeBy() of a process", () => {
       env: { PATH: "/usr/bin:/bin" },
     });
     await subject.target.start(unlimited);
-    const sight = await subject.target.look();
-    assert.ok(sight.up && sight.port !== undefined);
-    using _peer = await connect(sight.port);
-    await untilUse(subject, [`1 direct connection to port ${sight.port}`]);
+    const status = await subject.target.inspect();
+    assert.ok(status.up && status.port !== undefined);
+    using _peer = await connect(status.port);
+    await untilUse(subject, [`1 direct connection to port ${status.port}`]);
   });
 
   test("is not a connection that it has with itself", async () => {

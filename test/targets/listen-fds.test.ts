@@ -21,11 +21,11 @@ const anywhere = { listen: { host: "127.0.0.1" }, listenerName: "web", env };
 /** Starts it, and tells at once where it answers. */
 async function started(subject: ProcessSubject): Promise<Required<Pick<Upstream, "port">>> {
   await subject.target.start(unlimited);
-  const sight = await subject.target.look();
-  assert.ok(sight.up);
-  assert.equal(sight.address, "127.0.0.1");
-  assert.ok(sight.port);
-  return { port: sight.port };
+  const status = await subject.target.inspect();
+  assert.ok(status.up);
+  assert.equal(status.address, "127.0.0.1");
+  assert.ok(status.port);
+  return { port: status.port };
 }
 
 /** What comes back of a word that is sent to an echo. */
@@ -56,23 +56,23 @@ suite("clients in the backlog when a process exits", () => {
     await using server = await oneClientServer(0);
     const { subject, end } = server;
     const { port } = await started(subject);
-    const life = await subject.pid();
+    const incarnation = await subject.pid();
     const first = await connect(port);
-    await first.ends();
+    await first.addresses();
     const answers = [first.text];
     const others = await Promise.all([connect(port), connect(port)]);
     for (const peer of others) peer.end("hello");
     end();
     for (const peer of others) {
-      assert.equal(await peer.ends(), "ended");
+      assert.equal(await peer.addresses(), "ended");
       answers.push(peer.text);
     }
     first.end();
     assert.equal(new Set(answers).size, 3, `three processes served: ${answers}`);
-    assert.equal(await subject.pid(), life);
+    assert.equal(await subject.pid(), incarnation);
     await subject.untilDown();
-    assert.deepEqual(await subject.target.look(), { up: false, exit: { code: 0 } });
-    assert.equal(await connecting(port).ends(), "ECONNREFUSED");
+    assert.deepEqual(await subject.target.inspect(), { up: false, exit: { code: 0 } });
+    assert.equal(await connecting(port).addresses(), "ECONNREFUSED");
   });
 
   test("are reset when it crashed: that is judged as a failure", async () => {
@@ -83,10 +83,10 @@ suite("clients in the backlog when a process exits", () => {
     await first.receives(2);
     const second = await connect(port);
     end();
-    assert.equal(await second.ends(), "ECONNRESET");
+    assert.equal(await second.addresses(), "ECONNRESET");
     first.end();
     await subject.untilDown();
-    assert.deepEqual(await subject.target.look(), { up: false, exit: { code: 7 } });
+    assert.deepEqual(await subject.target.inspect(), { up: false, exit: { code: 7 } });
   });
 
   test("are reset when the successor accepts none of them either", async () => {
@@ -94,7 +94,7 @@ suite("clients in the backlog when a process exits", () => {
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], anywhere);
     const { port } = await started(subject);
     const peer = await connect(port);
-    assert.equal(await peer.ends(), "ECONNRESET");
+    assert.equal(await peer.addresses(), "ECONNRESET");
     await subject.untilDown();
     assert.deepEqual(subject.lines, ["start", "start"]);
   });
@@ -107,9 +107,9 @@ suite("clients in the backlog when a process exits", () => {
     await first.receives(2);
     const second = await connect(port);
     await subject.target.sleep("stop", unlimited);
-    assert.equal(await second.ends(), "ECONNRESET");
+    assert.equal(await second.addresses(), "ECONNRESET");
     first.end();
-    assert.deepEqual(await subject.target.look(), { up: false });
+    assert.deepEqual(await subject.target.inspect(), { up: false });
   });
 });
 
@@ -147,7 +147,7 @@ suite("a process that is handed its listener", () => {
     const listen = { host: "127.0.0.1", port: fixed };
     const command = [PROXYD, `127.0.0.1:${backend.port}`] as const;
     await using subject = await ProcessSubject.of(command, { ...anywhere, listen });
-    for (let life = 0; life < 3; life += 1) {
+    for (let incarnation = 0; incarnation < 3; incarnation += 1) {
       const { port } = await started(subject);
       assert.equal(port, fixed);
       assert.equal(await echoed(await connect(port), "hello"), "hello");
@@ -172,7 +172,7 @@ server.bind = "127.0.0.1"\nserver.port = ${port}\n`,
     await started(subject);
     const peer = await connect(port);
     peer.send("GET /index.txt HTTP/1.0\r\n\r\n");
-    await peer.ends();
+    await peer.addresses();
     peer.end();
     assert.match(peer.text, /200 OK[\s\S]*hello$/);
   });
@@ -182,11 +182,11 @@ server.bind = "127.0.0.1"\nserver.port = ${port}\n`,
     const { port } = await started(subject);
     const peer = await connect(port);
     peer.send("hello");
-    assert.equal(await peer.ends(), "ECONNRESET");
+    assert.equal(await peer.addresses(), "ECONNRESET");
     await subject.untilDown();
-    assert.deepEqual(await subject.target.look(), { up: false, exit: { code: 7 } });
+    assert.deepEqual(await subject.target.inspect(), { up: false, exit: { code: 7 } });
     const late = connecting(port);
-    assert.equal(await late.ends(), "ECONNREFUSED");
+    assert.equal(await late.addresses(), "ECONNREFUSED");
   });
 
   test("cannot have a port that is taken, nor is anything started", async () => {
@@ -194,7 +194,7 @@ server.bind = "127.0.0.1"\nserver.port = ${port}\n`,
     const listen = { host: "127.0.0.1", port: other.port };
     await using subject = await ProcessSubject.of(["/bin/sleep", "3600"], { ...anywhere, listen });
     await assert.rejects(subject.target.start(unlimited), /something else already listens/);
-    assert.deepEqual(await subject.target.look(), { up: false });
+    assert.deepEqual(await subject.target.inspect(), { up: false });
   });
 
   test("that cannot be run leaves no listener behind", async () => {
@@ -203,6 +203,6 @@ server.bind = "127.0.0.1"\nserver.port = ${port}\n`,
     await using subject = await ProcessSubject.of(["/no/such"], { ...anywhere, listen });
     await assert.rejects(subject.target.start(unlimited), /no such command/);
     const peer = connecting(port);
-    assert.equal(await peer.ends(), "ECONNREFUSED");
+    assert.equal(await peer.addresses(), "ECONNREFUSED");
   });
 });

@@ -79,7 +79,7 @@ suite("the process group", () => {
     const family = await startFamily(subject);
     await subject.untilDown();
     await untilGone(family);
-    assert.deepEqual(await subject.target.look(), { up: false, exit: { code: 3 } });
+    assert.deepEqual(await subject.target.inspect(), { up: false, exit: { code: 3 } });
   });
 
   test("ends as a whole when its leader is killed, and the look tells by which signal", async () => {
@@ -88,7 +88,7 @@ suite("the process group", () => {
     kill(await subject.pid(), "SIGKILL");
     await subject.untilDown();
     await untilGone(family);
-    assert.deepEqual(await subject.target.look(), { up: false, exit: { signal: "SIGKILL" } });
+    assert.deepEqual(await subject.target.inspect(), { up: false, exit: { signal: "SIGKILL" } });
   });
 
   test("ends at once at kill()", async () => {
@@ -265,7 +265,7 @@ async function assertFault({ target }: ProcessSubject, fault: TargetFault, messa
     assert.match(error.message, message);
     return true;
   });
-  assert.deepEqual(await target.look(), { up: false });
+  assert.deepEqual(await target.inspect(), { up: false });
 }
 
 function temporaryFolder(): Disposable & { readonly path: string } {

@@ -3,7 +3,7 @@ import { suite, test } from "node:test";
 import { reasonsAgainstStop, type Standing, type StopCase } from "../../src/targets/stop-rule.ts";
 
 const worker = { name: "worker", how: "depends on it" };
-const sidecar = { name: "sidecar", how: "uses its network" };
+const daemon = { name: "sidecar", how: "uses its network" };
 const OTHERS = "it was started by others, and no service names it";
 const REMOVED = "a stop would remove it, because it was created with --rm";
 
@@ -23,7 +23,7 @@ const rows: readonly { readonly rest: Rest; readonly reasons: readonly string[] 
   { rest: { isAutoRemoved: true, dependents: [] }, reasons: [REMOVED] },
   { rest: { isAutoRemoved: false, dependents: [worker] }, reasons: ["container worker depends on it"] },
   {
-    rest: { isAutoRemoved: true, dependents: [worker, sidecar] },
+    rest: { isAutoRemoved: true, dependents: [worker, daemon] },
     reasons: [REMOVED, "container worker depends on it", "container sidecar uses its network"],
   },
 ];

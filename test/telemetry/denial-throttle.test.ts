@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { suite, type TestContext, test } from "node:test";
 import { UnroutedError, type UnroutedReason } from "../../src/proxy/routing/unrouted.ts";
-import { DenialDigest, type DenialSummary, QuietDenials } from "../../src/telemetry/denial-throttle.ts";
+import { type DenialSummary, DenialThrottle, ThrottledDenials } from "../../src/telemetry/denial-throttle.ts";
 import { observer } from "../../src/telemetry/observer.ts";
 
 function stage(context: TestContext) {
   context.mock.timers.enable({ apis: ["setTimeout"] });
   let now = 0;
   const summaries: DenialSummary[] = [];
-  const digest = new DenialDigest<DenialSummary["reason"]>({
+  const digest = new DenialThrottle<DenialSummary["reason"]>({
     most: 3,
     windowMs: 10_000,
     now: () => now,
@@ -68,15 +68,16 @@ suite("QuietDenials", () => {
   test("tells of many clients that are led nowhere the first few of a front and reason, and how many more", () => {
     const told: string[] = [];
     {
-      using quiet = new QuietDenials(
+      using quiet = new ThrottledDenials(
         observer({
-          unrouted: ({ front, error }) => told.push(`${front} ${error.reason}`),
-          moreUnrouted: ({ front, reason, count }) => told.push(`${front} ${reason} and ${count} more`),
+          unrouted: ({ listener: listenPort, error }) => told.push(`${listenPort} ${error.reason}`),
+          moreUnrouted: ({ listener: listenPort, reason, count }) =>
+            told.push(`${listenPort} ${reason} and ${count} more`),
         }),
       );
-      const tell = (front: string, reason: UnroutedReason): void => {
+      const tell = (listenPort: string, reason: UnroutedReason): void => {
         const error = new UnroutedError(reason, "why");
-        quiet.observer.unrouted({ front, client: "192.0.2.1:5", error, durationMs: 1 });
+        quiet.observer.unrouted({ listener: listenPort, client: "192.0.2.1:5", error, durationMs: 1 });
       };
       for (let count = 0; count < 8; count += 1) tell("*:443", "unknown_name");
       tell("*:443", "no_name");

@@ -38,7 +38,7 @@ const connection: ConnectionReport = {
   service: "db",
   id: 7,
   client: "192.0.2.1:5000",
-  front: "*:5432",
+  listener: "*:5432",
   outcome: "relayed",
   start: "cold",
   waitMs: 1_300,
@@ -59,7 +59,7 @@ suite("logObserver()", () => {
           service: "db",
           conn: 7,
           client: "192.0.2.1:5000",
-          front: "*:5432",
+          listener: "*:5432",
           outcome: "relayed",
           start: "cold",
           duration_ms: 2500,
@@ -83,7 +83,7 @@ suite("logObserver()", () => {
       observer.userId({ ...connection, answer: "UNIX,US-ASCII : al:ice" });
       observer.userId({ ...connection, trouble: "ECONNREFUSED" });
     });
-    const facts = { event: "connection.user_id", service: "db", conn: 7, client: "192.0.2.1:5000", front: "*:5432" };
+    const facts = { event: "connection.user_id", service: "db", conn: 7, client: "192.0.2.1:5000", listener: "*:5432" };
     assert.deepEqual(lines, [
       {
         ...facts,
@@ -285,16 +285,16 @@ suite("logObserver()", () => {
   });
 
   test("tells of clients that were led nowhere what they asked for, and how they began", () => {
-    const report = { front: "*:443", client: "192.0.2.1:5000", durationMs: 3 };
+    const report = { listener: "*:443", client: "192.0.2.1:5000", durationMs: 3 };
     const named = new UnroutedError("unknown_name", "no service here has the name a.test");
-    const facts = { event: "client.unrouted", front: "*:443", client: "192.0.2.1:5000", duration_ms: 3 };
+    const facts = { event: "client.unrouted", listener: "*:443", client: "192.0.2.1:5000", duration_ms: 3 };
     assert.deepEqual(
       logged((observer) => {
         observer.unrouted({ ...report, error: named, name: "a.test" });
-        observer.unrouted({ ...report, error: new UnroutedError("bad_header", "no TLS"), said: "GET / \\x0d" });
-        observer.unrouted({ ...report, error: new UnroutedError("gone", "the client left") });
-        observer.moreUnrouted({ front: "*:443", reason: "unknown_name", count: 95, overMs: 10_000 });
-        observer.moreUnrouted({ front: "*:443", reason: "gone", count: 2, overMs: 10_000 });
+        observer.unrouted({ ...report, error: new UnroutedError("malformed", "no TLS"), said: "GET / \\x0d" });
+        observer.unrouted({ ...report, error: new UnroutedError("client_gone", "the client left") });
+        observer.moreUnrouted({ listener: "*:443", reason: "unknown_name", count: 95, overMs: 10_000 });
+        observer.moreUnrouted({ listener: "*:443", reason: "client_gone", count: 2, overMs: 10_000 });
       }),
       [
         {
@@ -308,22 +308,22 @@ suite("logObserver()", () => {
         {
           level: "info",
           ...facts,
-          reason: "bad_header",
+          reason: "malformed",
           said: "GET / \\x0d",
           error: "no TLS",
-          msg: '*:443: 192.0.2.1:5000 was led nowhere (bad_header): no TLS: "GET / \\x0d"',
+          msg: '*:443: 192.0.2.1:5000 was led nowhere (malformed): no TLS: "GET / \\x0d"',
         },
         {
           level: "debug",
           ...facts,
-          reason: "gone",
+          reason: "client_gone",
           error: "the client left",
-          msg: "*:443: 192.0.2.1:5000 was led nowhere (gone): the client left",
+          msg: "*:443: 192.0.2.1:5000 was led nowhere (client_gone): the client left",
         },
         {
           level: "info",
           event: "client.more_unrouted",
-          front: "*:443",
+          listener: "*:443",
           reason: "unknown_name",
           count: 95,
           over_ms: 10_000,
@@ -332,11 +332,11 @@ suite("logObserver()", () => {
         {
           level: "debug",
           event: "client.more_unrouted",
-          front: "*:443",
-          reason: "gone",
+          listener: "*:443",
+          reason: "client_gone",
           count: 2,
           over_ms: 10_000,
-          msg: "*:443: 2 more led nowhere within 10.0 s (gone)",
+          msg: "*:443: 2 more led nowhere within 10.0 s (client_gone)",
         },
       ],
     );

@@ -38,7 +38,7 @@ const connection: ConnectionReport = {
   service: "a",
   id: 1,
   client: "c",
-  front: "f",
+  listener: "f",
   outcome: "relayed",
   start: "cold",
   waitMs: 300,
@@ -65,13 +65,13 @@ suite("Metrics", () => {
     assert.equal(await seriesValue(metrics, "wakeport_engine_events_reconnects_total"), 0);
   });
 
-  test("clients that were led nowhere are counted by front and reason, from 0 on", async () => {
+  test("clients that were led nowhere are counted by listener and reason, from 0 on", async () => {
     const { metrics } = metricsOf();
-    metrics.addFront("*:443");
-    const series = (reason: string): string => `wakeport_unrouted_total{front="*:443",reason="${reason}"}`;
+    metrics.addListener("*:443");
+    const series = (reason: string): string => `wakeport_unrouted_total{listener="*:443",reason="${reason}"}`;
     for (const reason of unroutedReasons) assert.equal(await seriesValue(metrics, series(reason)), 0);
     const error = new UnroutedError("unknown_name", "no service here has the name a.test");
-    metrics.observer.unrouted({ front: "*:443", client: "127.0.0.1:5", error, durationMs: 1, name: "a.test" });
+    metrics.observer.unrouted({ listener: "*:443", client: "127.0.0.1:5", error, durationMs: 1, name: "a.test" });
     assert.equal(await seriesValue(metrics, series("unknown_name")), 1);
     assert.doesNotMatch(await metrics.text(), /a\.test/);
   });
@@ -97,7 +97,7 @@ suite("Metrics", () => {
       udp: { flows: 0, in: 0, out: 0, dropped: () => noDatagrams().dropped },
     });
     metrics.observer.engineCall({ operation: "start", code: "204", durationMs: 5 });
-    metrics.addFront("*:443");
+    metrics.addListener("*:443");
     const families = (await metrics.text()).matchAll(/^# TYPE (wakeport_\S+) (\S+)\n((?:\1.*\n)*)/gm);
     const found = [...families].map(([, name, type, series = ""]) => {
       const labels = new Set([...series.matchAll(/([a-z_]+)="/g)].map(([, label]) => label));
@@ -131,7 +131,7 @@ suite("Metrics", () => {
       "wakeport_sleeps_total counter service,reason,action",
       "wakeport_target_running_seconds_total counter service",
       "wakeport_transferred_bytes_total counter service,direction",
-      "wakeport_unrouted_total counter front,reason",
+      "wakeport_unrouted_total counter listener,reason",
     ]);
   });
 

@@ -10,7 +10,7 @@ const connection: ConnectionReport = {
   service: "ftp",
   id: 7,
   client: "127.0.0.1:5000",
-  front: "*:21",
+  listener: "*:21",
   outcome: "served",
   start: "warm",
   waitMs: 100,

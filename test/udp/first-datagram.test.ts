@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { Knocker, RefusalBudget } from "../../src/udp/first-datagram.ts";
-import type { Verdict } from "../../src/udp/upstream.ts";
+import { FirstDatagram, IcmpBudget } from "../../src/udp/first-datagram.ts";
+import type { SendResult } from "../../src/udp/upstream.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { eventually } from "../support/net/tcp.ts";
 
@@ -11,9 +11,12 @@ const HERE = "127.0.0.1";
 const ELSEWHERE = "172.17.0.2";
 
 /** Knocks that meet `verdicts`, one after the other. */
-function knocks(...verdicts: Verdict[]): { readonly knock: () => Promise<Verdict>; readonly count: () => number } {
+function knocks(...verdicts: SendResult[]): {
+  readonly knock: () => Promise<SendResult>;
+  readonly count: () => number;
+} {
   let count = 0;
-  const knock = async (): Promise<Verdict> => verdicts[count++] ?? "refused";
+  const knock = async (): Promise<SendResult> => verdicts[count++] ?? "refused";
   return { knock, count: () => count };
 }
 
@@ -21,19 +24,22 @@ suite("Knocker", () => {
   const { signal } = new AbortController();
 
   test("knocks until it is not refused", async () => {
-    const knocker = new Knocker(new RefusalBudget());
+    const firstDatagram = new FirstDatagram(new IcmpBudget());
     const { knock, count } = knocks("refused", "refused", "quiet");
-    assert.equal(await knocker.pass(HERE, knock, signal), "quiet");
+    assert.equal(await firstDatagram.waitUntilAccepted(HERE, knock, signal), "quiet");
     assert.equal(count(), 3);
-    assert.equal(knocker.isOpen, true);
+    assert.equal(firstDatagram.isOpen, true);
   });
 
   test("lets one flow knock at a time; the others go in behind it", async () => {
-    const knocker = new Knocker(new RefusalBudget());
-    const { promise, resolve } = Promise.withResolvers<Verdict>();
-    const first = knocker.pass(HERE, () => promise, signal);
+    const firstDatagram = new FirstDatagram(new IcmpBudget());
+    const { promise, resolve } = Promise.withResolvers<SendResult>();
+    const first = firstDatagram.waitUntilAccepted(HERE, () => promise, signal);
     const { knock, count } = knocks("answered");
-    const others = Promise.all([knocker.pass(HERE, knock, signal), knocker.pass(HERE, knock, signal)]);
+    const others = Promise.all([
+      firstDatagram.waitUntilAccepted(HERE, knock, signal),
+      firstDatagram.waitUntilAccepted(HERE, knock, signal),
+    ]);
     resolve("answered");
     assert.equal(await first, "answered");
     assert.deepEqual(await others, [undefined, undefined]);
@@ -41,11 +47,11 @@ suite("Knocker", () => {
   });
 
   test("lets the next one knock when one gives up", async () => {
-    const knocker = new Knocker(new RefusalBudget());
+    const firstDatagram = new FirstDatagram(new IcmpBudget());
     const gone = new AbortController();
-    const first = knocker.pass(HERE, knocks().knock, gone.signal);
+    const first = firstDatagram.waitUntilAccepted(HERE, knocks().knock, gone.signal);
     const { knock, count } = knocks("answered");
-    const second = knocker.pass(HERE, knock, signal);
+    const second = firstDatagram.waitUntilAccepted(HERE, knock, signal);
     gone.abort(new Error("gone"));
     await assert.rejects(first, /gone/);
     assert.equal(await second, "answered");
@@ -53,18 +59,18 @@ suite("Knocker", () => {
   });
 
   test("knocks again once it is told to forget", async () => {
-    const knocker = new Knocker(new RefusalBudget());
-    await knocker.pass(HERE, knocks("quiet").knock, signal);
-    knocker.forget();
-    assert.equal(await knocker.pass(HERE, knocks("quiet").knock, signal), "quiet");
+    const firstDatagram = new FirstDatagram(new IcmpBudget());
+    await firstDatagram.waitUntilAccepted(HERE, knocks("quiet").knock, signal);
+    firstDatagram.reset();
+    assert.equal(await firstDatagram.waitUntilAccepted(HERE, knocks("quiet").knock, signal), "quiet");
   });
 
   test("knocks at another machine no more often than that tells of refusals", async () => {
-    const budget = new RefusalBudget();
-    const knockers = [new Knocker(budget), new Knocker(budget)];
+    const budget = new IcmpBudget();
+    const knockers = [new FirstDatagram(budget), new FirstDatagram(budget)];
     const gone = new AbortController();
     const all = knocks();
-    const passing = knockers.map((knocker) => knocker.pass(ELSEWHERE, all.knock, gone.signal));
+    const passing = knockers.map((firstDatagram) => firstDatagram.waitUntilAccepted(ELSEWHERE, all.knock, gone.signal));
     const settled = Promise.allSettled(passing);
     await eventually("five knocks", () => all.count() >= 5);
     const began = performance.now();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ExitedError, StartTimeoutError } from "../../src/activation/errors.ts";
 import { DeadlineError } from "../../src/errors.ts";
-import { LimitError } from "../../src/proxy/admission/slots.ts";
+import { SlotError } from "../../src/proxy/admission/slots.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { eventually } from "../support/net/tcp.ts";
 import { freeUdpPort, numbered, UdpClient, UdpServer } from "../support/net/udp.ts";
@@ -58,7 +58,7 @@ suite("A flow whose target is up", () => {
     await client.echoed("word");
     const [result] = await stage.over(1);
     assert.deepEqual(result, { end: "idle", meter: { in: 4, out: 4 } });
-    assert.deepEqual([stage.flows.size, stage.claims.size], [0, 0]);
+    assert.deepEqual([stage.flows.size, stage.leases.size], [0, 0]);
     await client.echoed("a new flow");
     assert.equal(stage.reached, 2);
   });
@@ -174,7 +174,7 @@ suite("A flow whose target sleeps", () => {
     assert.ok(result?.error instanceof DeadlineError);
     assert.match(result.error.message, /takes no datagrams on port \d+/);
     assert.deepEqual(stage.dropped, { not_started: 2 });
-    assert.equal(stage.claims.size, 0);
+    assert.equal(stage.leases.size, 0);
   });
 
   test("drops what it held when the target cannot be started, and what comes in the next second", async () => {
@@ -199,7 +199,7 @@ suite("A flow whose target sleeps", () => {
     await using stage = await Stage.open({ upstream: port, isUp: true });
     using client = await stage.client();
     client.send("one", "two");
-    await eventually("it knocks", () => stage.claims.size === 1);
+    await eventually("it knocks", () => stage.leases.size === 1);
     stage.goDown(new ExitedError("container dns", {}));
     await eventually("it claims the target again", () => stage.reached === 2);
     using server = await UdpServer.open({ port });
@@ -212,7 +212,7 @@ suite("A flow whose target sleeps", () => {
     await using stage = await Stage.open({ upstream: await freeUdpPort(), isUp: true, refusedMs: 300 });
     using client = await stage.client();
     client.send("one");
-    await eventually("it knocks", () => stage.claims.size === 1);
+    await eventually("it knocks", () => stage.leases.size === 1);
     stage.goDown(new ExitedError("container dns", {}));
     const [result] = await stage.over(1);
     assert.ok(result?.error instanceof StartTimeoutError);
@@ -284,8 +284,8 @@ suite("Flows", () => {
   test("whose only datagram was answered are evicted first", async () => {
     using server = await UdpServer.open({ answer: (text) => (text === "no answer" ? undefined : text) });
     await using stage = await Stage.open({ upstream: server.port, flows: 4, isUp: true });
-    using waiter = await stage.client();
-    waiter.send("no answer");
+    using waitingClient = await stage.client();
+    waitingClient.send("no answer");
     using speaker = await stage.client();
     await speaker.echoed("word");
     await speaker.echoed("another");
@@ -310,7 +310,7 @@ suite("Flows", () => {
       assert.deepEqual(stage.dropped, { flows: 2 });
       other.send("word");
       const [result] = await stage.over(1);
-      assert.ok(result?.error instanceof LimitError);
+      assert.ok(result?.error instanceof SlotError);
       assert.deepEqual([stage.flows.size, stage.reached], [4, 5]);
       assert.deepEqual(stage.dropped, { flows: 2, not_started: 1 });
     } finally {
@@ -353,6 +353,6 @@ suite("Flows", () => {
       stage.results.map(({ end }) => end),
       ["drained"],
     );
-    assert.equal(stage.claims.size, 0);
+    assert.equal(stage.leases.size, 0);
   });
 });

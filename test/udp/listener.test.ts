@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { suite, test } from "node:test";
 import { BindError } from "../../src/errors.ts";
-import { type Sender, UdpFront } from "../../src/udp/listener.ts";
+import { type Sender, UdpListenerSocket } from "../../src/udp/listener.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { eventually, PeerServer } from "../support/net/tcp.ts";
 import { UdpClient, UdpServer } from "../support/net/udp.ts";
@@ -20,23 +20,23 @@ const skip = hasIPv6 ? false : "this machine has no IPv6";
 
 /** A front that answers each datagram with where it came from. */
 class Telling implements Disposable {
-  readonly front: UdpFront;
+  readonly listenPort: UdpListenerSocket;
   readonly clients: Sender[] = [];
 
   constructor(address: string | undefined, port = 0) {
-    this.front = new UdpFront({
+    this.listenPort = new UdpListenerSocket({
       service: "dns",
-      front: { port, ...(address !== undefined && { address }) },
+      listener: { port, ...(address !== undefined && { address }) },
       onDatagram: (datagram, client) => {
         this.clients.push(client);
-        this.front.answer(datagram, client);
+        this.listenPort.answer(datagram, client);
       },
       onUnsent: () => {},
     });
   }
 
   [Symbol.dispose](): void {
-    this.front.close();
+    this.listenPort.close();
   }
 }
 
@@ -48,34 +48,34 @@ async function isReached(port: number, host: string): Promise<boolean> {
 }
 
 suite("UdpFront", () => {
-  const fronts: readonly { readonly address?: string; readonly ipv4: boolean; readonly ipv6: boolean }[] = [
+  const listeners: readonly { readonly address?: string; readonly ipv4: boolean; readonly ipv6: boolean }[] = [
     { ipv4: true, ipv6: true },
     { address: "0.0.0.0", ipv4: true, ipv6: false },
     { address: "127.0.0.1", ipv4: true, ipv6: false },
     { address: "::", ipv4: false, ipv6: true },
     { address: "::1", ipv4: false, ipv6: true },
   ];
-  for (const { address, ipv4, ipv6 } of fronts) {
+  for (const { address, ipv4, ipv6 } of listeners) {
     const families = [ipv4 && "IPv4", ipv6 && "IPv6"].filter(Boolean).join(" and ");
     test(`on ${address ?? "no address in particular"} is reached over ${families}`, { skip }, async () => {
       using telling = new Telling(address);
-      await telling.front.open();
-      assert.equal(await isReached(telling.front.port, "127.0.0.1"), ipv4);
-      assert.equal(await isReached(telling.front.port, "::1"), ipv6);
+      await telling.listenPort.open();
+      assert.equal(await isReached(telling.listenPort.port, "127.0.0.1"), ipv4);
+      assert.equal(await isReached(telling.listenPort.port, "::1"), ipv6);
     });
   }
 
   test("may have the number of a TCP port", async () => {
     await using tcp = await PeerServer.open();
     using telling = new Telling("127.0.0.1", tcp.port);
-    await telling.front.open();
+    await telling.listenPort.open();
     assert.equal(await isReached(tcp.port, "127.0.0.1"), true);
   });
 
   test("says who has the port when it cannot be bound", async () => {
     using server = await UdpServer.open();
     using telling = new Telling("127.0.0.1", server.port);
-    await assert.rejects(telling.front.open(), (error: unknown) => {
+    await assert.rejects(telling.listenPort.open(), (error: unknown) => {
       assert.ok(error instanceof BindError);
       const where = `127.0.0.1:${server.port}/udp`;
       assert.equal(
@@ -88,19 +88,24 @@ suite("UdpFront", () => {
 
   const noTables = process.platform === "linux" ? false : "only Linux tells what it drops";
   test("knows what the system dropped because nobody received it in time", { skip: noTables }, async () => {
-    const front = new UdpFront({ service: "a", front: { port: 0 }, onDatagram: () => {}, onUnsent: () => {} });
-    await front.open();
-    assert.equal(front.overflowed, 0);
+    const listenPort = new UdpListenerSocket({
+      service: "a",
+      listener: { port: 0 },
+      onDatagram: () => {},
+      onUnsent: () => {},
+    });
+    await listenPort.open();
+    assert.equal(listenPort.overflowed, 0);
     // Writes what no buffer holds, while this program is at nothing else.
     const program = `const socket = require("dgram").createSocket("udp4");
       let left = 3000;
-      const send = () => (left -= 1) < 0 ? socket.close() : socket.send(Buffer.alloc(8000), ${front.port}, "127.0.0.1", send);
+      const send = () => (left -= 1) < 0 ? socket.close() : socket.send(Buffer.alloc(8000), ${listenPort.port}, "127.0.0.1", send);
       send();`;
     execFileSync(process.execPath, ["-e", program], { timeout: 10_000 });
-    const dropped = front.overflowed;
+    const dropped = listenPort.overflowed;
     assert.ok(dropped > 0, "nothing was dropped");
-    front.close();
-    assert.equal(front.overflowed, dropped);
+    listenPort.close();
+    assert.equal(listenPort.overflowed, dropped);
   });
 
   test("answers nobody who has no port", async () => {
@@ -108,26 +113,26 @@ suite("UdpFront", () => {
     const onUnsent = (): void => {
       unsent += 1;
     };
-    const front = new UdpFront({
+    const listenPort = new UdpListenerSocket({
       service: "a",
-      front: { port: 0, address: "127.0.0.1" },
+      listener: { port: 0, address: "127.0.0.1" },
       onDatagram: () => {},
       onUnsent,
     });
-    await front.open();
-    front.answer(Buffer.from("word"), { address: "127.0.0.1", port: 0 });
-    front.close();
+    await listenPort.open();
+    listenPort.answer(Buffer.from("word"), { address: "127.0.0.1", port: 0 });
+    listenPort.close();
     assert.equal(unsent, 1);
   });
 
   test("close() may be called twice, and before it was ever open", async () => {
     using telling = new Telling("127.0.0.1");
-    telling.front.close();
-    await telling.front.open();
-    const { port } = telling.front;
-    telling.front.close();
-    telling.front.close();
-    telling.front.answer(Buffer.from("nothing"), { address: "127.0.0.1", port });
+    telling.listenPort.close();
+    await telling.listenPort.open();
+    const { port } = telling.listenPort;
+    telling.listenPort.close();
+    telling.listenPort.close();
+    telling.listenPort.answer(Buffer.from("nothing"), { address: "127.0.0.1", port });
     assert.equal(await isReached(port, "127.0.0.1"), false);
   });
 });

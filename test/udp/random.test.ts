@@ -53,7 +53,7 @@ async function play({ steps, ...limits }: Scene): Promise<void> {
     // One that was sent to a target that was lost in that moment may be sent again.
     const delivered = (): Set<string> => new Set(server.received);
     await eventually("all is delivered or counted", () => delivered().size + dropped() >= sent);
-    await eventually("no flow is left", () => stage.flows.size === 0 && stage.claims.size === 0);
+    await eventually("no flow is left", () => stage.flows.size === 0 && stage.leases.size === 0);
     for (let client = 0; client < CLIENTS; client += 1) {
       const own = [...delivered()].filter((text) => text.startsWith(`${client} `)).map((text) => Number(text.slice(2)));
       assert.deepEqual(

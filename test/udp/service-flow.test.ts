@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Activator } from "../../src/activation/activator.ts";
-import type { Sight } from "../../src/activation/target.ts";
+import type { TargetStatus } from "../../src/activation/target.ts";
 import { TargetError } from "../../src/errors.ts";
 import { Slots } from "../../src/proxy/admission/slots.ts";
 import { observer } from "../../src/telemetry/observer.ts";
-import { FlowVisit } from "../../src/udp/service-flow.ts";
+import { ServiceFlow } from "../../src/udp/service-flow.ts";
 import { FakeTarget } from "../support/activation/fake-target.ts";
 import { policy } from "../support/activation/stage.ts";
 import { checkLeaks } from "../support/leaks.ts";
@@ -19,14 +19,14 @@ const NEW = "10.9.9.9";
 class SlowTarget extends FakeTarget {
   news: Promise<void> = Promise.resolve();
 
-  override async look(signal: AbortSignal): Promise<Sight> {
+  override async inspect(signal: AbortSignal): Promise<TargetStatus> {
     await this.news;
-    return super.look(signal);
+    return super.inspect(signal);
   }
 }
 
 interface Opened extends AsyncDisposable {
-  readonly visit: FlowVisit;
+  readonly owner: ServiceFlow;
   readonly target: SlowTarget;
   readonly activator: Activator;
 }
@@ -41,19 +41,19 @@ async function open(): Promise<Opened> {
   target.comeUp();
   await eventually("the target is ready", () => activator.view.state === "ready");
   const waiting = new Slots({ limit: 1, what: "clients" });
-  const visit = new FlowVisit(
+  const owner = new ServiceFlow(
     {
       service: "dns",
       activator,
       observer: told,
-      traffic: { waiting, active: 0, open: new Set(), meter: { in: 0, out: 0 } },
+      connections: { waiting, active: 0, open: new Set(), meter: { in: 0, out: 0 } },
       admit: () => assert.fail("it is not asked"),
       sourceOf: (address) => address,
     },
-    { id: 1, sender: { address: "127.0.0.1", port: 5000 }, front: "127.0.0.1:53/udp" },
+    { id: 1, sender: { address: "127.0.0.1", port: 5000 }, listener: "127.0.0.1:53/udp" },
   );
   const close = (): Promise<void> => activator.close({ drainMs: 0, leaveRunning: true });
-  return { visit, target, activator, [Symbol.asyncDispose]: close };
+  return { owner, target, activator, [Symbol.asyncDispose]: close };
 }
 
 test("the flow of a client that comes before a move of the target is known goes to the new address", async () => {
@@ -61,7 +61,7 @@ test("the flow of a client that comes before a move of the target is known goes 
   const news = Promise.withResolvers<void>();
   one.target.news = news.promise;
   one.target.moveTo(NEW);
-  const reached = one.visit.reach(new AbortController().signal);
+  const reached = one.owner.reach(new AbortController().signal);
   news.resolve();
   using claim = await reached;
   assert.equal(claim.address, NEW);
@@ -73,7 +73,7 @@ test("the flow of a client waits for a target that has no address at this moment
   const news = Promise.withResolvers<void>();
   one.target.news = news.promise;
   one.target.moveTo("", new TargetError("no_route", "it has no address on any network"));
-  const reached = one.visit.reach(new AbortController().signal);
+  const reached = one.owner.reach(new AbortController().signal);
   news.resolve();
   await one.activator.looked(new AbortController().signal);
   one.target.moveTo(NEW);

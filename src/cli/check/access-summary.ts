@@ -5,12 +5,12 @@ import { formatRate } from "../../config/keys/rates.ts";
 import { formatNetwork, type Network } from "../../net/ip.ts";
 
 /** Undefined where everybody may connect, always, and as often as he likes. */
-export function admissionWords({
+export function accessSummary({
   access,
   limits,
   proxyProtocol,
-  probes,
-}: Pick<Service, "access" | "limits" | "proxyProtocol" | "probes">): string | undefined {
+  monitors,
+}: Pick<Service, "access" | "limits" | "proxyProtocol" | "monitors">): string | undefined {
   const { allow, deny, times = [], timeZone } = access;
   const { connections, perSource, rate, ratePerSource, maxLoad, onLimit } = limits;
   const bounds = [
@@ -26,7 +26,7 @@ export function admissionWords({
     receive.length > 0 && `for others by proxies of ${listed(receive)}`,
     times.length > 0 && `${times.map(formatTimes).join(" or ")}${timeZone === undefined ? "" : ` (${timeZone})`}`,
     bounds.length > 0 && `up to ${bounds.join(", ")}${onLimit === "queue" ? ", others wait" : ""}`,
-    probes.length > 0 && `probes from ${listed(probes)} only look in`,
+    monitors.length > 0 && `monitors from ${listed(monitors)} only look in`,
   ].filter((rule) => rule !== false);
   return rules.length === 0 ? undefined : rules.join("; ");
 }
@@ -37,10 +37,10 @@ function sourceWords(allow: readonly Network[] | undefined, deny: readonly Netwo
   return deny.length === 0 ? from : `${from}, but not ${listed(deny)}`;
 }
 
-const MOST_LISTED = 5;
+const MAX_LISTED = 5;
 
 function listed(networks: readonly Network[]): string {
-  const shown = networks.slice(0, MOST_LISTED).map(formatNetwork).join(", ");
-  const more = networks.length - MOST_LISTED;
+  const shown = networks.slice(0, MAX_LISTED).map(formatNetwork).join(", ");
+  const more = networks.length - MAX_LISTED;
   return more > 0 ? `${shown} and ${more} more` : shown;
 }

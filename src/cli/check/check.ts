@@ -7,14 +7,14 @@ import { printable } from "../../net/escape.ts";
 import { accountOf } from "../../targets/accounts.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode } from "../command.ts";
 import { configOf } from "../config.ts";
-import { admissionWords } from "./access-summary.ts";
+import { accessSummary } from "./access-summary.ts";
 import { engineReport } from "./engine-report.ts";
 import { exposedSocket } from "./exposed-socket.ts";
 import { ftpSettings } from "./ftp-settings.ts";
 import { forbiddenAccounts, missingPrograms } from "./missing-programs.ts";
 import { planLines } from "./plan.ts";
-import { mannerWords } from "./service-summary.ts";
-import { remarks } from "./warnings.ts";
+import { serviceSummary } from "./service-summary.ts";
+import { warnings } from "./warnings.ts";
 
 const LABELS =
   "labels of containers: not checked; wakeport status shows their services and mistakes while wakeport runs";
@@ -42,13 +42,13 @@ ${configOptionHelp}`,
     });
     const lines = [
       ...planLines(services),
-      ...linesOf("how clients are met, and targets live:", config, mannerWords),
+      ...linesOf("how clients are met, and targets live:", config, serviceSummary),
       ...linesOf("who may connect, and how many:", config, (service) =>
-        service.ports.length === 0 ? undefined : admissionWords(service),
+        service.ports.length === 0 ? undefined : accessSummary(service),
       ),
       ...(await engineReport(config, context)),
       ...(config.discover === undefined ? [] : [LABELS]),
-      ...remarkLines(config),
+      ...warningLines(config),
       ...ftpSettings(config.services),
     ];
     context.print([`${config.source} is valid`, ...lines].join("\n"));
@@ -74,8 +74,8 @@ function linesOf(heading: string, { services }: Config, words: (service: Service
   return lines.length === 0 ? [] : [heading, ...lines];
 }
 
-function remarkLines({ services }: Config): string[] {
-  const lines = remarks(services).map(({ of, remark }) => `  ${printable(`${of}: ${remark}`)}`);
+function warningLines({ services }: Config): string[] {
+  const lines = warnings(services).map(({ of, remark }) => `  ${printable(`${of}: ${remark}`)}`);
   return lines.length === 0 ? [] : ["remarks:", ...lines];
 }
 

@@ -6,9 +6,9 @@ import {
   createEngine,
   createTarget,
   type EngineParts,
+  type HostEnvironment,
   keyOf,
   networkOf,
-  type Surroundings,
 } from "../../daemon/target-factory.ts";
 import type { ContainerFacts } from "../../docker/container-facts.ts";
 import { checkRoute } from "../../docker/find-route.ts";
@@ -28,13 +28,13 @@ const NO_PROJECT =
 type ContainerService = WokenService & { readonly target: Extract<TargetSpec, { kind: "container" }> };
 
 /** Returns lines for people; empty if no service names a container. */
-export async function engineReport(config: Config, around: Surroundings): Promise<string[]> {
+export async function engineReport(config: Config, host: HostEnvironment): Promise<string[]> {
   const services = config.services.filter((service) => service.enabled && isContainerService(service));
   if (services.length === 0) return [];
   const problems: string[] = [];
   const collecting = observer({ warning: (_event, message) => problems.push(message) });
   try {
-    const parts = createEngine(config, around, collecting);
+    const parts = createEngine(config, host, collecting);
     using _engine = { [Symbol.dispose]: () => parts.engine.close() };
     const { url } = parts.engine;
     await within(PING_MS, `the answer of the engine at ${url}`, parts.engine.ping());
@@ -46,7 +46,7 @@ export async function engineReport(config: Config, around: Surroundings): Promis
     if (unknown.length > 0) problems.push(`${namesOf(unknown)}: ${NO_PROJECT}`);
     // Services that share a container are asked about once.
     const shared = [...Map.groupBy(known, keyOf).values()];
-    const found = await Promise.all(shared.map((same) => problemsOf(same, { parts, around, collecting, signal })));
+    const found = await Promise.all(shared.map((same) => problemsOf(same, { parts, host, collecting, signal })));
     problems.push(...found.flat());
     if (problems.length === 0) return [`containers: ${url} has all of them; no problems found`];
     return [`containers, checked with ${url}:`, ...[...new Set(problems)].map((problem) => `  ${problem}`)];
@@ -58,7 +58,7 @@ export async function engineReport(config: Config, around: Surroundings): Promis
 
 interface Asking {
   readonly parts: EngineParts;
-  readonly around: Surroundings;
+  readonly host: HostEnvironment;
   readonly collecting: Observer;
   readonly signal: AbortSignal;
 }
@@ -66,15 +66,15 @@ interface Asking {
 /** Returns why the container of these services cannot be woken, and its settings that are probably mistakes. */
 async function problemsOf(
   services: readonly ContainerService[],
-  { parts, around, collecting, signal }: Asking,
+  { parts, host, collecting, signal }: Asking,
 ): Promise<string[]> {
   const names = namesOf(services);
-  const target = createTarget(services, parts, around, collecting);
+  const target = createTarget(services, parts, host, collecting);
   if (!(target instanceof ContainerTarget)) return [];
   try {
     const facts = await target.facts(signal);
     const network = networkOf(services);
-    if (facts.isRunning) await target.look(signal);
+    if (facts.isRunning) await target.inspect(signal);
     else if (network !== undefined) await checkRoute(facts, { ...parts, network }, signal);
     return warningsOf(services, facts).map((warning) => `${names}: ${warning}`);
   } catch (error) {

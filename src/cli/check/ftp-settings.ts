@@ -18,7 +18,7 @@ export function ftpSettings(services: readonly Service[]): string[] {
 
 function linesOf(service: Service): string[] {
   const { name, data, protocol } = service;
-  const told = data.map(({ front, count }) => formatRange(front, count)).join(", ");
+  const told = data.map(({ listen: listener, count }) => formatRange(listener, count)).join(", ");
   const range = rangeOf(data);
   if (range === undefined) return [`  ${name}: ${told}: servers know one range of ports: write "data" as one`];
   const [first, last] = range;
@@ -37,20 +37,24 @@ function linesOf(service: Service): string[] {
 function sharedLines({ data, target }: Service): string[] {
   if (target.kind !== "process" || data.every((port) => sharedWithProcess(port, target) === undefined)) return [];
   return [
-    `    its process cannot listen there while wakeport does: for TLS let the two have an address each, as with "listen: 127.0.0.2:${target.listen.port ?? 21}" and "data: 127.0.0.1:${formatRange(data[0]?.front ?? 0, data[0]?.count)}"`,
+    `    its process cannot listen there while wakeport does: for TLS let the two have an address each, as with "listen: 127.0.0.2:${target.listen.port ?? 21}" and "data: 127.0.0.1:${formatRange(data[0]?.listen ?? 0, data[0]?.count)}"`,
   ];
 }
 
 /** From the first to the last, when nothing is missing between them. */
 function rangeOf(data: readonly ServicePort[]): readonly [number, number] | undefined {
-  const ports = new Set(data.flatMap(({ front, count = 1 }) => Array.from({ length: count }, (_, at) => front + at)));
+  const ports = new Set(
+    data.flatMap(({ listen: listener, count = 1 }) => Array.from({ length: count }, (_, at) => listener + at)),
+  );
   const [first, last] = [Math.min(...ports), Math.max(...ports)];
   return last - first + 1 === ports.size ? [first, last] : undefined;
 }
 
 /** What PASV tells; undefined where all clients come by IPv6, for which servers tell the port alone (RFC 2428). */
 function addressOf({ ports }: Service): string | undefined {
-  const fronts = new Set(ports.filter(({ protocol }) => protocol !== "udp").map(({ address }) => address ?? "0.0.0.0"));
-  const [only, ...others] = [...fronts].filter((address) => net.isIPv4(address));
+  const listeners = new Set(
+    ports.filter(({ protocol }) => protocol !== "udp").map(({ address }) => address ?? "0.0.0.0"),
+  );
+  const [only, ...others] = [...listeners].filter((address) => net.isIPv4(address));
   return only === "0.0.0.0" || others.length > 0 ? SOMEWHERE : only;
 }

@@ -1,4 +1,4 @@
-import { frontWords, type ServiceStatus } from "../../admin/api.ts";
+import { listenerWords, type ServiceStatus } from "../../admin/api.ts";
 import { formatRange } from "../../config/keys/ports.ts";
 import { formatDuration } from "../../config/keys/units.ts";
 import { printable } from "../../net/escape.ts";
@@ -17,7 +17,7 @@ function rowsOf(service: PlannedService): string[][] {
   const rest = [...(state === undefined ? [] : [state]), idle, start];
   if (ports.length === 0) return [[name, `${wakersOf(service)} → ${target}`, ...rest]];
   return ports.map((port, index) => {
-    const way = `${frontWords(port)} → ${target}${port.target === undefined ? "" : `:${formatRange(port.target, port.count)}`}${port.data ? " (data)" : ""}`;
+    const way = `${listenerWords(port)} → ${target}${port.target === undefined ? "" : `:${formatRange(port.target, port.count)}`}${port.data ? " (data)" : ""}`;
     return index === 0 ? [name, way, ...rest] : ["", way];
   });
 }

@@ -4,7 +4,7 @@ import { formatDuration } from "../../config/keys/units.ts";
 import { maskUrl } from "../../config/mask.ts";
 
 /** Undefined where it is all as it is when nothing is said. */
-export function mannerWords(service: Service): string | undefined {
+export function serviceSummary(service: Service): string | undefined {
   const { hold, proxyProtocol, protocol, wakeOn } = service;
   const woken = [
     protocol !== "raw" && `speaks ${protocol}`,
@@ -49,8 +49,8 @@ function readyWords(ready: readonly ReadySpec[]): string | false {
   return !isUsual && `ready when ${parts.join(" and ")}`;
 }
 
-function sleepWords({ sleep, deeper }: Pick<Service, "sleep" | "deeper">): string | false {
-  if (deeper !== undefined)
-    return `sleeps by ${sleep}, and by ${deeper.action} ${formatDuration(deeper.afterMs)} later`;
+function sleepWords({ sleep, thenStop }: Pick<Service, "sleep" | "thenStop">): string | false {
+  if (thenStop !== undefined)
+    return `sleeps by ${sleep}, and by ${thenStop.action} ${formatDuration(thenStop.afterMs)} later`;
   return sleep !== "stop" && `sleeps by ${sleep}`;
 }

@@ -14,17 +14,17 @@ const FTP_PORT = 21;
 const serverFirst: Readonly<Record<number, string>> = { 21: "FTP", 25: "SMTP", 587: "SMTP", 3306: "MySQL" };
 
 /** A sentence each, with the services that it is about. */
-export function remarks(services: readonly Service[]): { readonly of: string; readonly remark: string }[] {
+export function warnings(services: readonly Service[]): { readonly of: string; readonly remark: string }[] {
   const enabled = services.filter(({ enabled }) => enabled).filter(isWoken);
   return [
-    ...enabled.flatMap((service) => remarksOn(service).map((remark) => ({ of: service.name, remark }))),
-    ...[...Map.groupBy(enabled, keyOf).values()].flatMap(remarksOnSharing),
-    ...wakingCycles(enabled).map(remarkOnCycle),
+    ...enabled.flatMap((service) => warningsOn(service).map((remark) => ({ of: service.name, remark }))),
+    ...[...Map.groupBy(enabled, keyOf).values()].flatMap(warningsOnSharing),
+    ...wakingCycles(enabled).map(warningOnCycle),
   ];
 }
 
 /** Cycles are valid, but the order in which they sleep is not obvious. */
-function remarkOnCycle({ chain, by }: WakingCycle): { readonly of: string; readonly remark: string } {
+function warningOnCycle({ chain, by }: WakingCycle): { readonly of: string; readonly remark: string } {
   const [first, last] = [chain[0] ?? "", chain.at(-1) ?? ""];
   const way = chain.join(" → ");
   if (by === "with") {
@@ -36,7 +36,7 @@ function remarkOnCycle({ chain, by }: WakingCycle): { readonly of: string; reado
 }
 
 /** Services that differ in times that they can only have together. */
-function remarksOnSharing(sharing: readonly WokenService[]): { readonly of: string; readonly remark: string }[] {
+function warningsOnSharing(sharing: readonly WokenService[]): { readonly of: string; readonly remark: string }[] {
   const times = ({ idleTimeoutMs, minUptimeMs, startTimeoutMs }: Policy | WokenService): string => {
     const up = minUptimeMs === 0 ? "" : `up ≥ ${formatDuration(minUptimeMs)}, `;
     return `idle ${formatDuration(idleTimeoutMs)}, ${up}start ≤ ${formatDuration(startTimeoutMs)}`;
@@ -47,34 +47,34 @@ function remarksOnSharing(sharing: readonly WokenService[]): { readonly of: stri
   return [{ of: sharing.map(({ name }) => name).join(", "), remark }];
 }
 
-function remarksOn(service: WokenService): string[] {
-  return service.protocol === "ftp" ? remarksOnFtp(service) : remarksOnRaw(service);
+function warningsOn(service: WokenService): string[] {
+  return service.protocol === "ftp" ? warningsOnFtp(service) : warningsOnRaw(service);
 }
 
-function remarksOnFtp({ data, ports, ftp, proxyProtocol }: Service): string[] {
-  const remarks: string[] = [];
+function warningsOnFtp({ data, ports, ftp, proxyProtocol }: Service): string[] {
+  const warnings: string[] = [];
   // Compose files publish passive ranges, and port 20, beside the port that clients connect to.
   const mistaken = ports.filter(({ target, count = 1 }) => count > 1 || target === DATA_PORT);
   if (mistaken.length > 0) {
-    const shown = mistaken.map(({ front, count }) => formatRange(front, count)).join(", ");
-    remarks.push(
+    const shown = mistaken.map(({ listen: listener, count }) => formatRange(listener, count)).join(", ");
+    warnings.push(
       `${shown} in "ports": clients are taken to begin a session of FTP there. Ports of data connections wake nothing: leave them out, or write those of passive mode in "data:", see docs/ftp.md`,
     );
   } else if (data.length === 0) {
-    remarks.push(
+    warnings.push(
       'data connections lead by way of wakeport, but for clients that encrypt (AUTH TLS): for those passive mode needs "data:" ports, see docs/ftp.md',
     );
   }
   const isReachable = data.length > 0 && ftp.publicAddress !== undefined;
   if (proxyProtocol.receive.length > 0 && !isReachable) {
-    remarks.push(
+    warnings.push(
       'whoever comes by way of a proxy (proxy_protocol.receive) has active mode refused, and for passive mode needs "data:" ports that the proxy passes on, and its address as "ftp: { public_address: … }", see docs/ftp.md',
     );
   }
-  return remarks;
+  return warnings;
 }
 
-function remarksOnRaw({ data, ports, names, protocol, wakeOn }: Service): string[] {
+function warningsOnRaw({ data, ports, names, protocol, wakeOn }: Service): string[] {
   if (protocol !== "raw" || names !== undefined || data.length > 0) return [];
   const known = ports.filter((port) => port.protocol !== "udp").map(({ target }) => target);
   const first = known.find((port) => serverFirst[port] !== undefined);

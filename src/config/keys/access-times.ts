@@ -3,7 +3,7 @@ import { suggest } from "../yaml/suggest.ts";
 import { UnitError } from "./units.ts";
 
 /** When clients may come: on each of `days`, within each of `spans`. */
-export interface OpenTimes {
+export interface AccessTimes {
   /** 0 is Sunday. */
   readonly days: readonly number[];
   readonly spans: readonly Span[];
@@ -37,7 +37,7 @@ const LONGEST = 1_000;
  *
  * @throws UnitError
  */
-export function parseTimes(text: string): OpenTimes {
+export function parseTimes(text: string): AccessTimes {
   if (text.length > LONGEST) throw new UnitError(`an entry of more than ${LONGEST} characters`);
   const words = text
     .toLowerCase()
@@ -59,7 +59,7 @@ export function parseTimes(text: string): OpenTimes {
 }
 
 /** Writes what `parseTimes` has read: `mon-fri 08:00-20:00`. */
-export function formatTimes({ days, spans }: OpenTimes): string {
+export function formatTimes({ days, spans }: AccessTimes): string {
   const clock = (minutes: number): string =>
     `${String(Math.floor(minutes / 60)).padStart(2, "0")}:${String(minutes % 60).padStart(2, "0")}`;
   const end = (minutes: number): string => clock(minutes > DAY ? minutes - DAY : minutes);

@@ -4,7 +4,7 @@ import { codeOf, messageOf } from "../../errors.ts";
 import { UnitError } from "./units.ts";
 
 /** More than anybody reads. */
-export const LONGEST_BANNER: number = 64 * 1024;
+export const MAX_BANNER: number = 64 * 1024;
 
 /** Reads a banner. @throws UnitError for what cannot be read, is no file, is empty, or longer than 64 KiB */
 export function readBanner(path: string): Buffer {
@@ -12,10 +12,10 @@ export function readBanner(path: string): Buffer {
   try {
     // A device has no end, and a pipe may never begin.
     if (!fstatSync(file).isFile()) throw new UnitError(`"${path}" is no file`);
-    const bytes = Buffer.alloc(LONGEST_BANNER + 1);
+    const bytes = Buffer.alloc(MAX_BANNER + 1);
     const length = readSync(file, bytes, 0, bytes.length, 0);
     if (length === 0) throw new UnitError(`"${path}" is empty`);
-    if (length > LONGEST_BANNER) throw new UnitError(`"${path}" is longer than ${LONGEST_BANNER} bytes`);
+    if (length > MAX_BANNER) throw new UnitError(`"${path}" is longer than ${MAX_BANNER} bytes`);
     return Buffer.from(bytes.subarray(0, length));
   } finally {
     closeSync(file);

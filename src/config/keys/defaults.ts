@@ -3,7 +3,7 @@ import type { PortRange } from "./ports.ts";
 import type { ParsedPolicies, ParsedReady } from "./schema-policies.ts";
 
 /** The values of the keys that neither a service nor `defaults` sets. Durations in milliseconds. */
-export const builtIn: {
+export const builtInDefaults: {
   readonly [Key in
     | "network"
     | "idle_timeout"

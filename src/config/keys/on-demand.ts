@@ -6,7 +6,7 @@ const IMAGE =
   /^(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d+)?\/)?[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*(?<version>:\w[\w.-]{0,127})?(?<digest>@sha256:[0-9a-f]{64})?$/;
 
 /** The least that the engine takes. */
-const LEAST_MEMORY = 6 * 1024 * 1024;
+const MIN_MEMORY = 6 * 1024 * 1024;
 
 const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
 const VOLUME_OPTIONS: ReadonlySet<string> = new Set(
@@ -53,7 +53,7 @@ export function parseVolume(text: string): string {
 /** Reads a limit of memory. @returns bytes @throws UnitError */
 export function parseMemory(text: string): number {
   const bytes = parseSize(text);
-  if (bytes < LEAST_MEMORY) throw new UnitError(`"${text}" is too little: the engine takes 6m at least`);
+  if (bytes < MIN_MEMORY) throw new UnitError(`"${text}" is too little: the engine takes 6m at least`);
   return bytes;
 }
 

@@ -4,13 +4,13 @@ import { type PortNames, type Protocol, systemPortNames } from "./etc-services.t
 import { UnitError } from "./units.ts";
 
 /** More listeners than this are no service. */
-export const MOST_PORTS = 1_000;
+export const MAX_PORTS = 1_000;
 
 /** One entry of `ports`: where wakeport listens, and on which port of the target it ends. */
 export interface PortMapping {
   /** IP address to listen on; absent: all, IPv4 and IPv6. */
   readonly address?: string;
-  readonly front: number;
+  readonly listen: number;
   /** Absent when only the front is given: then the target says, or it is the same. */
   readonly target?: number;
   /** How many ports in a row these are, of which `front` and `target` are the first; absent: one. */
@@ -48,13 +48,13 @@ export function parsePort(text: string, names: PortNames = systemPortNames): Por
   if (groups === undefined) throw new UnitError(mappingHint(text, ports));
   const address = groups.address === undefined ? undefined : parseAddress(groups.address, text);
   const rangeOf = (part: string): Range => parseRange(part, text, protocol ?? "tcp", names);
-  const front = rangeOf(groups.front);
+  const listen = rangeOf(groups.listen);
   const target = groups.target === undefined ? undefined : rangeOf(groups.target);
-  checkLengths(text, front, target);
+  checkLengths(text, listen, target);
   return {
-    front: front.first,
+    listen: listen.first,
     ...(target !== undefined && { target: target.first }),
-    ...(front.count > 1 && { count: front.count }),
+    ...(listen.count > 1 && { count: listen.count }),
     ...(address !== undefined && { address }),
     ...(protocol === "udp" && { protocol }),
   };
@@ -68,7 +68,7 @@ export function parsePort(text: string, names: PortNames = systemPortNames): Por
 export function parseDataPort(text: string): PortMapping {
   const port = parsePort(text);
   if (port.protocol === "udp") throw new UnitError(`"${text}": data ports are for TCP: remove "/udp"`);
-  if (port.target !== undefined && port.target !== port.front) {
+  if (port.target !== undefined && port.target !== port.listen) {
     throw new UnitError(`"${text}": a data port has the same number at the target, because servers tell it to clients`);
   }
   return port;
@@ -81,11 +81,11 @@ function mappingHint(text: string, ports: string): string {
   return `"${text}" is no port mapping: write "2121:21" or "127.0.0.1:2121:21"`;
 }
 
-function splitEntry(ports: string): { address?: string; front: string; target?: string } | undefined {
+function splitEntry(ports: string): { address?: string; listen: string; target?: string } | undefined {
   const found = ENTRY.exec(ports)?.groups;
   if (found?.["front"] === undefined) return undefined;
-  const { address, front, target } = found;
-  return { front, ...(address !== undefined && { address }), ...(target !== undefined && { target }) };
+  const { address, front: listen, target } = found;
+  return { listen, ...(address !== undefined && { address }), ...(target !== undefined && { target }) };
 }
 
 function parseAddress(text: string, entry: string): string {
@@ -108,7 +108,7 @@ function oneSpelling(address: string): string {
 /** What has a letter is a name; that is how they differ from numbers and ranges of them. */
 const NAME = /^(?=.*[a-z])[a-z0-9][a-z0-9_.+-]*$/i;
 /** Longer ones are in no file, and the search for near names would take its time. */
-const LONGEST_NAME = 64;
+const MAX_NAME = 64;
 
 /** Ports in a row; of a single one the count is 1. */
 interface Range {
@@ -125,18 +125,18 @@ function parseRange(text: string, entry: string, protocol: Protocol, names: Port
     throw new UnitError(`"${entry}": a range begins with the lower port: write "${last}-${first}"`);
   }
   const count = last - first + 1;
-  if (count > MOST_PORTS) {
-    throw new UnitError(`"${entry}": these are ${count} ports, and a service has ${MOST_PORTS} at most`);
+  if (count > MAX_PORTS) {
+    throw new UnitError(`"${entry}": these are ${count} ports, and a service has ${MAX_PORTS} at most`);
   }
   return { first, count };
 }
 
 /** @throws UnitError */
-function checkLengths(entry: string, front: Range, target: Range | undefined): void {
-  if (target === undefined || target.count === front.count) return;
-  const end = target.first + front.count - 1;
-  const match = front.count === 1 ? target.first : `${target.first}-${end}`;
-  const what = `${portsOf(front.count)} cannot lead to ${target.count}`;
+function checkLengths(entry: string, listen: Range, target: Range | undefined): void {
+  if (target === undefined || target.count === listen.count) return;
+  const end = target.first + listen.count - 1;
+  const match = listen.count === 1 ? target.first : `${target.first}-${end}`;
+  const what = `${portsOf(listen.count)} cannot lead to ${target.count}`;
   const remedy = end > LAST_PORT ? "let the range of the target begin lower" : `the target's part would be "${match}"`;
   throw new UnitError(`"${entry}": ${what}: ${remedy}`);
 }
@@ -146,7 +146,7 @@ function portsOf(count: number): string {
 }
 
 function parseNumberOrName(text: string, entry: string, protocol: Protocol, names: PortNames): number {
-  if (text.length > LONGEST_NAME || !NAME.test(text)) return parseNumber(text, entry);
+  if (text.length > MAX_NAME || !NAME.test(text)) return parseNumber(text, entry);
   try {
     return names(text, protocol);
   } catch (error) {
@@ -212,8 +212,8 @@ export function clash(a: PortMapping, b: PortMapping): boolean {
 
 /** The first port that two entries cannot both bind. */
 export function clashingPort(a: PortMapping, b: PortMapping): number | undefined {
-  const first = Math.max(a.front, b.front);
-  return first <= Math.min(lastFront(a), lastFront(b)) && a.protocol === b.protocol && meet(a, b) ? first : undefined;
+  const first = Math.max(a.listen, b.listen);
+  return first <= Math.min(lastListen(a), lastListen(b)) && a.protocol === b.protocol && meet(a, b) ? first : undefined;
 }
 
 function meet({ address: a }: PortMapping, { address: b }: PortMapping): boolean {
@@ -225,11 +225,11 @@ function meet({ address: a }: PortMapping, { address: b }: PortMapping): boolean
 
 /** Whether two entries have a front port number in common, on any address and protocol. */
 export function haveCommonNumber(a: PortMapping, b: PortMapping): boolean {
-  return Math.max(a.front, b.front) <= Math.min(lastFront(a), lastFront(b));
+  return Math.max(a.listen, b.listen) <= Math.min(lastListen(a), lastListen(b));
 }
 
-function lastFront({ front, count = 1 }: Pick<PortMapping, "front" | "count">): number {
-  return front + count - 1;
+function lastListen({ listen, count = 1 }: Pick<PortMapping, "listen" | "count">): number {
+  return listen + count - 1;
 }
 
 /** The ports of an entry one by one, each leading to the one in the same place. */
@@ -237,7 +237,7 @@ export function eachPort<T extends PortMapping & { readonly target: number }>(en
   const { count = 1, ...first } = entry;
   return Array.from({ length: count }, (_, index) => ({
     ...first,
-    front: first.front + index,
+    listen: first.listen + index,
     target: first.target + index,
   }));
 }

@@ -3,7 +3,7 @@ import path from "node:path";
 import type { Banners, Service } from "../config.ts";
 import type { Path, Report } from "../yaml/schema-errors.ts";
 import { readBanner } from "./banner-file.ts";
-import { builtIn } from "./defaults.ts";
+import { builtInDefaults } from "./defaults.ts";
 import {
   bannerMoments,
   type ParsedAdmission,
@@ -19,7 +19,7 @@ export interface AdmissionDefaults {
   readonly banner: Banners;
 }
 
-type Admission = Pick<Service, "access" | "limits" | "probes" | "banner" | "onDeny">;
+type Admission = Pick<Service, "access" | "limits" | "monitors" | "banner" | "onDeny">;
 
 /** Each key by itself: a list of a service takes the place of that of the defaults. @param source the file's name */
 export function resolveAdmission(
@@ -44,8 +44,8 @@ export function resolveAdmission(
     },
     limits: resolveLimits(merged(limitsFor(own, defaults.parsed.limits), own.limits)),
     banner: { ...defaults.banner, ...readBanners(own.banner, [...place, "banner"], source, report) },
-    probes: own.probes ?? defaults.parsed.probes ?? [],
-    onDeny: own.on_deny ?? defaults.parsed.on_deny ?? builtIn.on_deny,
+    monitors: own.monitors ?? defaults.parsed.monitors ?? [],
+    onDeny: own.on_deny ?? defaults.parsed.on_deny ?? builtInDefaults.on_deny,
   };
 }
 
@@ -57,9 +57,9 @@ function limitsFor(own: { readonly sensor?: unknown }, defaults: ParsedLimits = 
 function resolveLimits(limits: ParsedLimits): Service["limits"] {
   const { connections, per_source, rate, rate_per_source, max_load } = limits;
   return {
-    waiting: limits.waiting ?? builtIn.waiting,
-    ipv6Prefix: limits.ipv6_prefix ?? builtIn.ipv6_prefix,
-    onLimit: limits.on_limit ?? builtIn.on_limit,
+    waiting: limits.waiting ?? builtInDefaults.waiting,
+    ipv6Prefix: limits.ipv6_prefix ?? builtInDefaults.ipv6_prefix,
+    onLimit: limits.on_limit ?? builtInDefaults.on_limit,
     ...(connections !== undefined && { connections }),
     ...(per_source !== undefined && { perSource: per_source }),
     ...(rate !== undefined && { rate }),

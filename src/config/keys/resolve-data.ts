@@ -36,7 +36,7 @@ export function resolveData(
       const hint = 'let the process and this front have an address each: "192.0.2.1:30000-30009"';
       report({ path: ["services", name, "data", index], message, hint });
     }
-    return { ...port, target: port.front };
+    return { ...port, target: port.listen };
   });
 }
 

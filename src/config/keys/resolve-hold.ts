@@ -3,7 +3,7 @@
 import { type HoldSpec, type ProtocolName, type Service, type TargetSpec, wokenKinds } from "../config.ts";
 import type { ParsedService } from "../schema.ts";
 import type { Report } from "../yaml/schema-errors.ts";
-import { builtIn } from "./defaults.ts";
+import { builtInDefaults } from "./defaults.ts";
 import type { PortMapping } from "./ports.ts";
 import type { ParsedHold, ParsedPolicies } from "./schema-policies.ts";
 
@@ -25,9 +25,9 @@ export function resolveHold(
   report: Report,
 ): Pick<Service, "protocol" | "hold"> {
   // Nobody waits for it, and what it says itself of these is reported as without a meaning.
-  if (!wokenKinds.has(kind)) return { protocol: builtIn.protocol, hold: { kind: "auto" } };
-  const protocol: ProtocolName = own.protocol ?? defaults.protocol ?? builtIn.protocol;
-  const hold = holdOf(own.hold ?? defaults.hold ?? builtIn.hold);
+  if (!wokenKinds.has(kind)) return { protocol: builtInDefaults.protocol, hold: { kind: "auto" } };
+  const protocol: ProtocolName = own.protocol ?? defaults.protocol ?? builtInDefaults.protocol;
+  const hold = holdOf(own.hold ?? defaults.hold ?? builtInDefaults.hold);
   // FTP is read while it passes, too, and not only while clients wait.
   if (hold.kind === "auto" || protocol === "ftp") checkPorts(name, own.ports, protocol, report);
   const way = ways[hold.kind];
@@ -44,8 +44,8 @@ function checkPorts(name: string, ports: readonly PortMapping[], protocol: Proto
   const tlsPort = tlsFirst[protocol];
   if (tlsPort === undefined) return;
   const isFtp = protocol === "ftp";
-  for (const [index, { front, target = front, count = 1, protocol: transport }] of ports.entries()) {
-    const isThere = [front, target].some((first) => first <= tlsPort && tlsPort < first + count);
+  for (const [index, { listen, target = listen, count = 1, protocol: transport }] of ports.entries()) {
+    const isThere = [listen, target].some((first) => first <= tlsPort && tlsPort < first + count);
     if (!isThere || transport === "udp") continue;
     const what = isFtp ? "reads nothing" : "has no words for those who wait";
     const message = `service "${name}": clients of port ${tlsPort} speak TLS, in which "protocol: ${protocol}" ${what}`;
@@ -56,6 +56,6 @@ function checkPorts(name: string, ports: readonly PortMapping[], protocol: Proto
 }
 
 function holdOf(parsed: ParsedHold): HoldSpec {
-  if (typeof parsed === "object") return { kind: "page", logLines: parsed.page.log_lines ?? builtIn.log_lines };
-  return parsed === "page" ? { kind: "page", logLines: builtIn.log_lines } : { kind: parsed };
+  if (typeof parsed === "object") return { kind: "page", logLines: parsed.page.log_lines ?? builtInDefaults.log_lines };
+  return parsed === "page" ? { kind: "page", logLines: builtInDefaults.log_lines } : { kind: parsed };
 }

@@ -21,7 +21,7 @@ const aboutClients = [
   "limits",
   "banner",
   "on_deny",
-  "probes",
+  "monitors",
   "udp",
 ] as const;
 type AboutClients = (typeof aboutClients)[number];

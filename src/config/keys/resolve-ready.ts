@@ -3,7 +3,7 @@
 import type { ProtocolName, ReadySpec } from "../config.ts";
 import type { ParsedService } from "../schema.ts";
 import type { Report } from "../yaml/schema-errors.ts";
-import { builtIn } from "./defaults.ts";
+import { builtInDefaults } from "./defaults.ts";
 import { tlsFirst } from "./resolve-hold.ts";
 import type { ParsedPolicies, ParsedReady } from "./schema-policies.ts";
 
@@ -22,7 +22,7 @@ export function resolveReady(
   protocol: ProtocolName,
   report: Report,
 ): ReadySpec[] {
-  const ready = readySpecs(own.ready ?? defaults.ready ?? builtIn.ready, protocolPart(own, protocol));
+  const ready = readySpecs(own.ready ?? defaults.ready ?? builtInDefaults.ready, protocolPart(own, protocol));
   // What is handed its listener takes connections before it runs: only who asks for more waits for more.
   const isSaid = own.ready !== undefined || defaults.ready !== undefined;
   if (hasListener(own) && !isSaid) return [];
@@ -57,7 +57,7 @@ function mismatch({ kind }: ReadySpec, protocol: ProtocolName): string | undefin
 /** Resolves `ready: protocol`. On a TLS port the server sends nothing before the client does. */
 function protocolPart({ ports }: ParsedService, protocol: ProtocolName): ReadySpec {
   const [first] = ports.filter((port) => port.protocol !== "udp");
-  const isEncrypted = first !== undefined && (first.target ?? first.front) === tlsFirst[protocol];
+  const isEncrypted = first !== undefined && (first.target ?? first.listen) === tlsFirst[protocol];
   return protocol === "raw" || protocol === "http" || isEncrypted ? { kind: "tcp" } : { kind: "protocol", protocol };
 }
 
@@ -68,7 +68,7 @@ function readySpecs(ready: ParsedReady | readonly ParsedReady[], ofProtocol: Rea
     if (typeof part === "string") return { kind: part };
     if ("banner" in part) return { kind: "banner", banner: part.banner };
     if ("log" in part) return { kind: "log", pattern: part.log };
-    const { http: path, status = builtIn.status, headers } = part;
+    const { http: path, status = builtInDefaults.status, headers } = part;
     return { kind: "http", path, status, ...(headers !== undefined && { headers }) };
   });
 }

@@ -3,10 +3,10 @@
 import type { Config, Service, TargetSpec } from "../config.ts";
 import type { ParsedService } from "../schema.ts";
 import type { Report } from "../yaml/schema-errors.ts";
-import { builtIn } from "./defaults.ts";
+import { builtInDefaults } from "./defaults.ts";
 import type { ParsedPolicies, ParsedSleepStep } from "./schema-policies.ts";
 
-type SleepPolicy = Pick<Service, "idleTimeoutMs" | "sleep" | "deeper">;
+type SleepPolicy = Pick<Service, "idleTimeoutMs" | "sleep" | "thenStop">;
 
 export function resolveSleep(
   name: string,
@@ -43,8 +43,8 @@ export function dependencyPolicy(defaults: ParsedPolicies): Config["dependencyPo
   const [first, second] = stepsOf({}, defaults);
   return {
     ...policyOfSteps(first, second),
-    minUptimeMs: defaults.min_uptime ?? builtIn.min_uptime,
-    startTimeoutMs: defaults.start_timeout ?? builtIn.start_timeout,
+    minUptimeMs: defaults.min_uptime ?? builtInDefaults.min_uptime,
+    startTimeoutMs: defaults.start_timeout ?? builtInDefaults.start_timeout,
     ...directTrafficOf({}, defaults),
   };
 }
@@ -56,20 +56,20 @@ export function directTrafficOf(
 ): { readonly directTrafficBytes?: number } {
   const value = own.direct_traffic ?? defaults.direct_traffic ?? "hold";
   if (value === "ignore") return {};
-  return { directTrafficBytes: value === "hold" ? builtIn.direct_traffic_threshold : value.threshold };
+  return { directTrafficBytes: value === "hold" ? builtInDefaults.direct_traffic_threshold : value.threshold };
 }
 
 type Steps = readonly [ParsedSleepStep, ...ParsedSleepStep[]];
 
 /** A sleep that is no list has one step, after the idle timeout. */
 function stepsOf(own: ParsedPolicies, defaults: ParsedPolicies): Steps {
-  const sleep = own.sleep ?? defaults.sleep ?? builtIn.sleep;
+  const sleep = own.sleep ?? defaults.sleep ?? builtInDefaults.sleep;
   if (typeof sleep !== "string") return sleep as Steps;
-  return [{ after: own.idle_timeout ?? defaults.idle_timeout ?? builtIn.idle_timeout, do: sleep }];
+  return [{ after: own.idle_timeout ?? defaults.idle_timeout ?? builtInDefaults.idle_timeout, do: sleep }];
 }
 
 function policyOfSteps(first: ParsedSleepStep, second: ParsedSleepStep | undefined): SleepPolicy {
   const policy = { idleTimeoutMs: first.after, sleep: first.do };
   if (second === undefined || second.do === "pause") return policy;
-  return { ...policy, deeper: { afterMs: Math.max(0, second.after - first.after), action: second.do } };
+  return { ...policy, thenStop: { afterMs: Math.max(0, second.after - first.after), action: second.do } };
 }

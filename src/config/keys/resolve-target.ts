@@ -3,7 +3,7 @@
 import type { ServicePort, TargetSpec, UdpPolicy } from "../config.ts";
 import type { ParsedService } from "../schema.ts";
 import type { Report } from "../yaml/schema-errors.ts";
-import { builtIn } from "./defaults.ts";
+import { builtInDefaults } from "./defaults.ts";
 import { clash, clashingPort, formatRange, type PortMapping } from "./ports.ts";
 import type { ParsedPolicies } from "./schema-policies.ts";
 import { type ParsedCreated, type ParsedProcess, type TargetKind, targetKinds } from "./schema-targets.ts";
@@ -62,12 +62,12 @@ export function resolveTarget(
     report({ path, key: "with", message, hint: "remove it" });
   }
   if (own.inetd?.wait) checkHandedListener(name, own, defaults, report);
-  return readTarget(name, own, own.network ?? defaults.network ?? builtIn.network, report);
+  return readTarget(name, own, own.network ?? defaults.network ?? builtInDefaults.network, report);
 }
 
 /** What is about connections, and where it may be said what goes without saying. */
 const byConnecting = ["protocol", "hold", "wake_on", "ftp", "proxy_protocol"] as const;
-const unsaid: ReadonlySet<unknown> = new Set([builtIn.protocol, builtIn.hold, builtIn.wake_on]);
+const unsaid: ReadonlySet<unknown> = new Set([builtInDefaults.protocol, builtInDefaults.hold, builtInDefaults.wake_on]);
 
 function checkDatagrams(name: string, own: ParsedService, report: Report): void {
   if (own.ports.length === 0 || !own.ports.every(({ protocol }) => protocol === "udp")) return;
@@ -78,7 +78,7 @@ function checkDatagrams(name: string, own: ParsedService, report: Report): void 
 }
 
 /** What can be done only by who accepts the clients. */
-const byAccepting: readonly string[] = ["access", "limits", "banner", "on_deny", "probes"];
+const byAccepting: readonly string[] = ["access", "limits", "banner", "on_deny", "monitors"];
 
 /** With `wait` the program accepts them, all but the first: a limit that held for nobody else would be a trap. */
 function checkHandedListener(name: string, own: ParsedService, defaults: ParsedPolicies, report: Report): void {
@@ -192,21 +192,21 @@ export function resolvePort(
   if (!["container", "created", "process"].includes(target.kind)) {
     if (port.target !== undefined) {
       const message = `service "${name}": a target of the kind "${target.kind}" has no ports to choose from`;
-      report({ path, message, hint: `write only where to listen: "${formatRange(port.front, port.count)}"` });
+      report({ path, message, hint: `write only where to listen: "${formatRange(port.listen, port.count)}"` });
     }
     if (target.kind === "forward" && leadsToItself(port, target)) {
       const message = `service "${name}": port ${target.port} is wakeport's own front, and would be passed on to itself without end`;
       report({ path, message, hint: "forward it to another port, or to another machine" });
       return undefined;
     }
-    return { ...port, target: target.kind === "forward" ? target.port : port.front };
+    return { ...port, target: target.kind === "forward" ? target.port : port.listen };
   }
   const own = target.kind === "process" ? target.listen.port : undefined;
   // Ten ports that all lead to one are not what somebody means by a range.
-  const resolved = { ...port, target: port.target ?? (port.count === undefined ? own : undefined) ?? port.front };
+  const resolved = { ...port, target: port.target ?? (port.count === undefined ? own : undefined) ?? port.listen };
   if (target.kind !== "process" || (target.isHandedListener && own === undefined)) return resolved;
   const { protocol, count } = port;
-  const there = { address: target.listen.host, front: resolved.target, ...(count !== undefined && { count }) };
+  const there = { address: target.listen.host, listen: resolved.target, ...(count !== undefined && { count }) };
   const shared = clashingPort(port, { ...there, ...(protocol && { protocol }) });
   if (shared !== undefined) {
     const message = `service "${name}": port ${shared} is wakeport's own front, so the process cannot listen there`;
@@ -220,21 +220,21 @@ export function resolvePort(
 
 /** As far as addresses tell: of others nobody knows whether they are this machine's. */
 function leadsToItself(
-  { address, front: first, count = 1 }: PortMapping,
-  { host, port: front }: { host: string; port: number },
+  { address, listen: first, count = 1 }: PortMapping,
+  { host, port: listen }: { host: string; port: number },
 ): boolean {
   const here = host === "localhost" ? "127.0.0.1" : host;
   const isLoopback = here.startsWith("127.") || here === "::1";
   return (
-    front >= first &&
-    front < first + count &&
+    listen >= first &&
+    listen < first + count &&
     (address === here ||
-      (isLoopback && clash({ front, address: here }, { front, ...(address !== undefined && { address }) })))
+      (isLoopback && clash({ listen, address: here }, { listen, ...(address !== undefined && { address }) })))
   );
 }
 
 /** What the flows of a service may hold in all: senders are easily forged. */
-const MOST_HELD = 1024 ** 3;
+const MAX_HELD = 1024 ** 3;
 
 /** Each key for itself. */
 export function resolveUdp(
@@ -247,9 +247,9 @@ export function resolveUdp(
     const message = `service "${name}": "udp" has no meaning without a port for it`;
     report({ path: ["services", name], key: "udp", message, hint: 'remove it, or write a port as "53/udp"' });
   }
-  const flows = own?.flows ?? defaults?.flows ?? builtIn.udp.flows;
-  const heldBytes = own?.held ?? defaults?.held ?? builtIn.udp.heldBytes;
-  if (flows * heldBytes > MOST_HELD) {
+  const flows = own?.flows ?? defaults?.flows ?? builtInDefaults.udp.flows;
+  const heldBytes = own?.held ?? defaults?.held ?? builtInDefaults.udp.heldBytes;
+  if (flows * heldBytes > MAX_HELD) {
     const message = `service "${name}": ${flows} flows of which ${heldBytes} bytes are held may fill the memory`;
     report({
       path: ["services", name],
@@ -257,6 +257,6 @@ export function resolveUdp(
       hint: 'together they may have 1 GiB: lower "udp.flows" or "udp.held"',
     });
   }
-  const flowTimeoutMs = own?.flow_timeout ?? defaults?.flow_timeout ?? builtIn.udp.flowTimeoutMs;
+  const flowTimeoutMs = own?.flow_timeout ?? defaults?.flow_timeout ?? builtInDefaults.udp.flowTimeoutMs;
   return { flowTimeoutMs, flows, heldBytes };
 }

@@ -3,7 +3,7 @@
 import { type ProtocolName, type Service, serverFirst, type TargetSpec, wokenKinds } from "../config.ts";
 import type { ParsedService } from "../schema.ts";
 import type { Report } from "../yaml/schema-errors.ts";
-import { builtIn } from "./defaults.ts";
+import { builtInDefaults } from "./defaults.ts";
 import type { ParsedPolicies } from "./schema-policies.ts";
 
 /** @param protocol what the clients of the service speak */
@@ -15,7 +15,7 @@ export function resolveWakeOn(
   protocol: ProtocolName,
   report: Report,
 ): Service["wakeOn"] {
-  const wakeOn = own.wake_on ?? defaults.wake_on ?? builtIn.wake_on;
+  const wakeOn = own.wake_on ?? defaults.wake_on ?? builtInDefaults.wake_on;
   const why = silenceOf(protocol, own);
   if (wakeOn === "first_byte" && why !== undefined && wokenKinds.has(kind)) {
     const message = `service "${name}" would never be woken by a first byte: ${why}, and its clients wait for that`;

@@ -1,8 +1,8 @@
 /** The shapes of the keys that say who may connect, and what clients are told. */
 import { z } from "zod";
 import type { Network } from "../../net/ip.ts";
-import { type OpenTimes, parseTimes, parseTimeZone } from "./access-times.ts";
-import { LONGEST_BANNER } from "./banner-file.ts";
+import { type AccessTimes, parseTimes, parseTimeZone } from "./access-times.ts";
+import { MAX_BANNER } from "./banner-file.ts";
 import { parseNetwork } from "./networks.ts";
 import { parseRate, type Rate } from "./rates.ts";
 import { reading } from "./schema-parts.ts";
@@ -13,13 +13,13 @@ export interface ParsedAdmission {
   readonly limits?: ParsedLimits | undefined;
   readonly banner?: ParsedBanners | undefined;
   readonly on_deny?: "reset" | "close" | undefined;
-  readonly probes?: readonly Network[] | undefined;
+  readonly monitors?: readonly Network[] | undefined;
 }
 
 export interface ParsedAccess {
   readonly allow?: readonly Network[] | undefined;
   readonly deny?: readonly Network[] | undefined;
-  readonly times?: readonly OpenTimes[] | undefined;
+  readonly times?: readonly AccessTimes[] | undefined;
   readonly timezone?: string | undefined;
 }
 
@@ -100,7 +100,7 @@ const text = z
     reading((words: string) => {
       if (/^\.{0,2}\/\S+$/.test(words))
         throw new UnitError(`"${words}" is a text here; for that file write { file: ${words} }`);
-      if (Buffer.byteLength(words) > LONGEST_BANNER) throw new UnitError(`longer than ${LONGEST_BANNER} bytes`);
+      if (Buffer.byteLength(words) > MAX_BANNER) throw new UnitError(`longer than ${MAX_BANNER} bytes`);
       return words;
     }),
   );
@@ -121,5 +121,7 @@ export const admission: { readonly [Key in keyof ParsedAdmission]-?: z.ZodType<N
   limits: limits.describe("How many may connect"),
   banner: banners.describe("What clients are told: text, or { file: … }"),
   on_deny: z.enum(["reset", "close"]).describe("How the connection of a client ends that is refused"),
-  probes: networks.describe("Monitors: their connections are accepted and closed, and neither wake nor hold anything"),
+  monitors: networks.describe(
+    "Monitors: their connections are accepted and closed, and neither wake nor hold anything",
+  ),
 };

@@ -5,7 +5,7 @@ export class UnitError extends Error {
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 /** The longest delay that a timer of Node takes is 2³¹ − 1 ms. */
-const LONGEST_MS = 24 * 24 * UNIT_MS["h"]!;
+const MAX_DELAY_MS = 24 * 24 * UNIT_MS["h"]!;
 const PART = /(\d+(?:\.\d+)?)(ms|s|m|h)/y;
 
 /**
@@ -25,7 +25,7 @@ export function parseDuration(text: string): number {
     if (part === null) throw new UnitError(hintFor(text, at));
     ms += Number(part[1]) * UNIT_MS[part[2]!]!;
   }
-  if (ms > LONGEST_MS) throw new UnitError(`"${text}" is more than the longest time, 24 days (576h)`);
+  if (ms > MAX_DELAY_MS) throw new UnitError(`"${text}" is more than the longest time, 24 days (576h)`);
   return Math.round(ms);
 }
 

@@ -38,7 +38,7 @@ export class ConfigError extends Error {
   }
 }
 
-const LONGEST_EXCERPT = 160;
+const MAX_EXCERPT = 160;
 /** What is shown before a place too far to the right for the excerpt to begin at the line's start. */
 const LEAD = 40;
 
@@ -87,8 +87,8 @@ function format({ message, span, hint }: Problem, source: string, lines: Lines):
 
 /** The part of a line around `length` characters from `index` on; `gap` and `width` are their place in it. */
 function excerptOf(line: string, index: number, length: number): { excerpt: string; gap: number; width: number } {
-  const from = index + length <= LONGEST_EXCERPT ? 0 : Math.max(0, index - LEAD);
-  const part = line.slice(from, from + LONGEST_EXCERPT);
+  const from = index + length <= MAX_EXCERPT ? 0 : Math.max(0, index - LEAD);
+  const part = line.slice(from, from + MAX_EXCERPT);
   const gap = index - from;
   const excerpt = visible(from === 0 ? part : `…${part.slice(1)}`);
   return { excerpt, gap, width: Math.max(1, Math.min(length, part.length - gap)) };

@@ -22,6 +22,7 @@ const WORDS: Readonly<Record<string, string>> = {
   passive_ports: 'data: ["30000-30009"]',
   pasv_ports: 'data: ["30000-30009"]',
   passenv: 'inetd: { env: { NAME: "${NAME:-}" } }',
+  probes: "monitors: […]",
   redirect: "forward: HOST:PORT",
   rlimit_as: "inetd: { rlimits: { as: … } }",
   rlimit_cpu: "inetd: { rlimits: { cpu: … } }",
@@ -95,7 +96,7 @@ export function foreignProtocol(protocol: unknown, near: string | undefined): st
 }
 
 /** What a key of somebody else's is here, to be copied; undefined when it is not known. */
-export function foreignWord(key: string): string | undefined {
+export function foreignKey(key: string): string | undefined {
   const plain = key.replaceAll("-", "_");
   return Object.hasOwn(WORDS, plain) ? WORDS[plain] : undefined;
 }

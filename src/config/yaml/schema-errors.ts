@@ -1,11 +1,11 @@
 /** Puts what the schema found into words that a person can act on. */
 import type { z } from "zod";
 import { defaultsKeys, jsonSchema, serviceKeys } from "../schema.ts";
-import { composeKey, foreignProtocol, foreignWord } from "./foreign-keys.ts";
+import { composeKey, foreignKey, foreignProtocol } from "./foreign-keys.ts";
 import { suggest } from "./suggest.ts";
 
 /** A longer list of keys would hide the message. */
-const MOST_KEYS_SHOWN = 12;
+const MAX_KEYS_SHOWN = 12;
 
 export type Path = readonly PropertyKey[];
 
@@ -77,7 +77,7 @@ function unknownKeyHint(path: Path, key: string, value: unknown): string | undef
   if (compose !== undefined) return compose;
   const home = homeOf(path, key, value);
   if (home !== undefined) return home;
-  const meant = isTop ? undefined : foreignWord(key);
+  const meant = isTop ? undefined : foreignKey(key);
   if (meant !== undefined) return `here that is ${meant}`;
   if (near !== undefined) return `did you mean "${near}"?`;
   // A service may be called "ftp".
@@ -92,7 +92,7 @@ function unknownKeyHint(path: Path, key: string, value: unknown): string | undef
   const section = isTop ? sections.find((name) => keysAt([name]).includes(key)) : undefined;
   if (section !== undefined) return `it belongs in "${section}"`;
   const known = keysAt(path);
-  if (known.length > MOST_KEYS_SHOWN) return "see compose/wakeport.reference.yaml, or wakeport schema, for all keys";
+  if (known.length > MAX_KEYS_SHOWN) return "see compose/wakeport.reference.yaml, or wakeport schema, for all keys";
   return known.length > 0 ? `known here: ${known.join(", ")}` : undefined;
 }
 

@@ -12,8 +12,8 @@ import {
 } from "yaml";
 import type { Problem, Span } from "./config-error.ts";
 
-export const MOST_ALIASES = 100;
-const MOST_SYNTAX_PROBLEMS = 5;
+export const MAX_ALIASES = 100;
+const MAX_SYNTAX_PROBLEMS = 5;
 
 /** Reads text as one YAML document. Of a document with problems nothing else is to be used. */
 export function readYaml(text: string): { document: Document.Parsed; problems: Problem[] } {
@@ -41,7 +41,7 @@ function syntaxProblems(document: Document.Parsed, text: string, lines: LineCoun
     if (problems.has(line)) continue;
     const hint = hintFor(code, text.slice(Math.max(0, start - 1), start + 1), text.slice(start, end));
     problems.set(line, { message: wordsFor(code) ?? message, span: { start, end }, ...(hint && { hint }) });
-    if (problems.size === MOST_SYNTAX_PROBLEMS) break;
+    if (problems.size === MAX_SYNTAX_PROBLEMS) break;
   }
   return [...problems.values()];
 }
@@ -51,8 +51,8 @@ function wordsFor(code: ErrorCode): string | undefined {
   return code === "NON_STRING_KEY" ? "a key has to be text" : undefined;
 }
 
-/** @param around the character before the mistake and its first character @param mistake the marked text */
-function hintFor(code: ErrorCode, around: string, mistake: string): string | undefined {
+/** @param line the character before the mistake and its first character @param mistake the marked text */
+function hintFor(code: ErrorCode, line: string, mistake: string): string | undefined {
   switch (code) {
     case "MULTIPLE_DOCS":
       return 'remove the "---" and what follows';
@@ -62,9 +62,7 @@ function hintFor(code: ErrorCode, around: string, mistake: string): string | und
       return quotesFor("*");
     default:
       if (/^[\w-]+:[^\s:]/.test(mistake)) return "write a blank after the colon";
-      return around.includes("${") || around.endsWith("$")
-        ? 'between braces a variable needs quotes: "${VAR}"'
-        : undefined;
+      return line.includes("${") || line.endsWith("$") ? 'between braces a variable needs quotes: "${VAR}"' : undefined;
   }
 }
 
@@ -110,8 +108,8 @@ function aliasProblems(document: Document.Parsed): Problem[] {
         const message = `there is no anchor "&${node.source}" before this alias`;
         problems.push({ message, ...spanOf(node), hint: quotesFor(`*${node.source}`) });
       }
-      if (count <= MOST_ALIASES) return;
-      problems.push({ message: `more than ${MOST_ALIASES} aliases`, ...spanOf(node) });
+      if (count <= MAX_ALIASES) return;
+      problems.push({ message: `more than ${MAX_ALIASES} aliases`, ...spanOf(node) });
       return visit.BREAK;
     },
   });

@@ -1,5 +1,5 @@
 import { formatIp, type Ip, isIn, type Network } from "../../net/ip.ts";
-import type { Bans } from "./ban-list.ts";
+import type { BanList } from "./ban-list.ts";
 import { DeniedError } from "./denial.ts";
 
 export interface AccessRules {
@@ -32,7 +32,7 @@ const UNKNOWN = "an unknown source";
  * @param now Unix time in milliseconds
  * @throws DeniedError for a source that may not connect
  */
-export function checkSource(rules: AccessRules, bans: Bans, source: Ip | undefined, now: number): void {
+export function checkSource(rules: AccessRules, bans: BanList, source: Ip | undefined, now: number): void {
   const name = source === undefined ? UNKNOWN : formatIp(source);
   if (bans.has(source, now)) throw new DeniedError("banned", `${name} is banned for a time`);
   if (!mayEnter(rules, source)) throw new DeniedError("address", `${name} may not use this service`);

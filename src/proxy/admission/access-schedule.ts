@@ -1,18 +1,18 @@
-import type { OpenTimes } from "../../config/keys/access-times.ts";
+import type { AccessTimes } from "../../config/keys/access-times.ts";
 
 const MINUTE_MS = 60_000;
 const DAY = 24 * 60;
 const NAMES: readonly string[] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 
 /** When a service is open, by the clock on the wall of its time zone. */
-export class OpeningHours {
-  readonly #times: readonly OpenTimes[];
+export class AccessSchedule {
+  readonly #times: readonly AccessTimes[];
   readonly #clock: Intl.DateTimeFormat;
   /** No zone changes its clock within a minute. */
   #last: { readonly minute: number; readonly isOpen: boolean } | undefined;
 
   /** @param timeZone a name that the system knows; default: the machine's own */
-  constructor(times: readonly OpenTimes[], timeZone?: string) {
+  constructor(times: readonly AccessTimes[], timeZone?: string) {
     this.#times = times;
     this.#clock = new Intl.DateTimeFormat("en-US", {
       weekday: "short",
@@ -49,7 +49,7 @@ export class OpeningHours {
  * @param day 0 is Sunday
  * @param clock minutes since midnight, by the clock
  */
-export function isOpenAt(times: readonly OpenTimes[], day: number, clock: number): boolean {
+export function isOpenAt(times: readonly AccessTimes[], day: number, clock: number): boolean {
   const dayBefore = (day + 6) % 7;
   return times.some(
     ({ days, spans }) =>

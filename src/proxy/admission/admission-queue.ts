@@ -2,28 +2,28 @@
 
 import type { Ip } from "../../net/ip.ts";
 import { DeniedError } from "./denial.ts";
-import type { Obstacle } from "./limits.ts";
-import { SourceCount } from "./per-source-counter.ts";
+import type { LimitHit } from "./limits.ts";
+import { PerSourceCounter } from "./per-source-counter.ts";
 import { type Pass, ranks, type Slot, Slots } from "./slots.ts";
 
-export interface LineRules {
+export interface QueuePolicy {
   /** Most clients that wait. */
   readonly places: number;
   /** How long each may wait, in milliseconds. */
   readonly patienceMs: number;
 }
 
-export interface LineOptions {
+export interface QueueOptions {
   /** Asked for each newcomer. */
-  readonly rules: () => LineRules;
+  readonly rules: () => QueuePolicy;
   /**
    * Lets somebody in, or says what is in the way. The slot is of one that has waited, and goes with it.
    *
    * @throws DeniedError for one that may not come at all any more
    */
-  readonly attempt: (client: Waiting, slot?: Slot) => Pass | Obstacle;
+  readonly attempt: (client: Waiting, slot?: Slot) => Pass | LimitHit;
   /** Takes a place of the process, which one that waits needs as well. @throws DeniedError */
-  readonly sit: (source: string) => Slot;
+  readonly takeSlot: (source: string) => Slot;
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number;
 }
@@ -33,7 +33,7 @@ export interface Waiting {
   readonly source: string;
 }
 
-interface Place extends Waiting {
+interface QueueEntry extends Waiting {
   readonly slot: Slot;
   readonly admit: (pass: Pass) => void;
   readonly refuse: (error: unknown) => void;
@@ -43,18 +43,18 @@ interface Place extends Waiting {
  * First come, first served, but for those whose own source is what they wait for: they do not stand in the way of
  * others.
  */
-export class Line {
-  readonly #options: LineOptions;
-  readonly #places = new Set<Place>();
-  readonly #sources = new SourceCount();
+export class AdmissionQueue {
+  readonly #options: QueueOptions;
+  readonly #places = new Set<QueueEntry>();
+  readonly #sources = new PerSourceCounter();
   readonly #room: Slots;
   /** What is in the way of everybody, as of the last look. */
-  #obstacle: Obstacle | undefined;
+  #obstacle: LimitHit | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** When the timer goes off. */
   #dueAt = Number.POSITIVE_INFINITY;
 
-  constructor(options: LineOptions) {
+  constructor(options: QueueOptions) {
     this.#options = options;
     this.#room = new Slots({ limit: () => options.rules().places, what: "queued clients" });
   }
@@ -75,7 +75,7 @@ export class Line {
     if (first !== undefined && Symbol.dispose in first) return first;
     using room = this.#room.take({ service: "", source: client.source });
     const { promise, resolve: admit, reject: refuse } = Promise.withResolvers<Pass>();
-    const place: Place = { ...client, admit, refuse, slot: this.#options.sit(client.source) };
+    const place: QueueEntry = { ...client, admit, refuse, slot: this.#options.takeSlot(client.source) };
     using _counted = this.#sources.add(client.source);
     this.#places.add(place);
     for (const slot of [room, place.slot])
@@ -83,7 +83,7 @@ export class Line {
         () => ranks.waiting,
         (reason) => this.#refuse(place, reason),
       );
-    this.#note(first);
+    this.#remember(first);
     const leave = (): void => this.#refuse(place, signal.reason);
     const timer = setTimeout(() => {
       const obstacle = this.#attempt(place);
@@ -100,8 +100,8 @@ export class Line {
   }
 
   /** Lets in who can be let in now. To be called whenever there may be room. */
-  advance(): void {
-    this.#rest();
+  admitNext(): void {
+    this.#resetTimer();
     const blocked = new Set<string>();
     for (const place of this.#places) {
       if (blocked.has(place.source)) continue;
@@ -113,16 +113,16 @@ export class Line {
   }
 
   /** For a newcomer that is behind nobody. Undefined: it is behind somebody. @throws DeniedError */
-  #pass(client: Waiting): Pass | Obstacle | undefined {
+  #pass(client: Waiting): Pass | LimitHit | undefined {
     if (this.#obstacle !== undefined || this.#sources.of(client.source) > 0) return undefined;
     return this.#options.attempt(client);
   }
 
-  #attempt(place: Place): Obstacle | undefined {
+  #attempt(place: QueueEntry): LimitHit | undefined {
     try {
       const answer = this.#options.attempt(place, place.slot);
       if (!(Symbol.dispose in answer)) {
-        this.#note(answer);
+        this.#remember(answer);
         return answer;
       }
       this.#leave(place);
@@ -134,18 +134,18 @@ export class Line {
     return undefined;
   }
 
-  #refuse(place: Place, error: unknown): void {
+  #refuse(place: QueueEntry, error: unknown): void {
     this.#leave(place);
     place.slot[Symbol.dispose]();
     place.refuse(error);
   }
 
-  #leave(place: Place): void {
+  #leave(place: QueueEntry): void {
     this.#places.delete(place);
-    if (this.#places.size === 0) this.#rest();
+    if (this.#places.size === 0) this.#resetTimer();
   }
 
-  #note(obstacle: Obstacle | undefined): void {
+  #remember(obstacle: LimitHit | undefined): void {
     if (obstacle?.limits === "service") this.#obstacle = obstacle;
     if (obstacle?.waitMs !== undefined) this.#lookAgainIn(obstacle.waitMs);
   }
@@ -155,10 +155,10 @@ export class Line {
     if (dueAt >= this.#dueAt) return;
     clearTimeout(this.#timer);
     this.#dueAt = dueAt;
-    this.#timer = setTimeout(() => this.advance(), ms);
+    this.#timer = setTimeout(() => this.admitNext(), ms);
   }
 
-  #rest(): void {
+  #resetTimer(): void {
     clearTimeout(this.#timer);
     this.#dueAt = Number.POSITIVE_INFINITY;
     this.#obstacle = undefined;

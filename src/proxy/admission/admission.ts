@@ -1,20 +1,20 @@
 /** Who may come in to a service: asked for every client, before anything is started for it. */
-import type { OpenTimes } from "../../config/keys/access-times.ts";
+import type { AccessTimes } from "../../config/keys/access-times.ts";
 import type { Ip, Network } from "../../net/ip.ts";
 import { type AccessRules, checkSource } from "./access-list.ts";
-import { OpeningHours } from "./access-schedule.ts";
-import { Line, type Waiting } from "./admission-queue.ts";
-import { type Bans, sourceOf } from "./ban-list.ts";
+import { AccessSchedule } from "./access-schedule.ts";
+import { AdmissionQueue, type Waiting } from "./admission-queue.ts";
+import { type BanList, sourceOf } from "./ban-list.ts";
 import { DeniedError } from "./denial.ts";
-import { Limits, type LimitsOptions, type LimitsSurroundings, type Obstacle } from "./limits.ts";
-import { dismissOnlooker } from "./monitors.ts";
+import { type LimitHit, Limits, type LimitsContext, type LimitsOptions } from "./limits.ts";
+import { rejectMonitor } from "./monitors.ts";
 import type { Pass, Slot, Slots } from "./slots.ts";
 
 /** What a configuration says. */
-export interface DoorRules {
+export interface AdmissionPolicy {
   readonly access: AccessRules & {
     /** Absent: always. */
-    readonly times?: readonly OpenTimes[];
+    readonly times?: readonly AccessTimes[];
     /** Absent: the machine's own. */
     readonly timeZone?: string;
   };
@@ -26,21 +26,21 @@ export interface DoorRules {
     readonly onLimit: "reject" | "queue";
   };
   /** Who is let in to nothing, and told nothing; absent: nobody. */
-  readonly probes?: readonly Network[];
+  readonly monitors?: readonly Network[];
   /** How long a client may wait for room, in milliseconds. */
   readonly patienceMs: number;
 }
 
-export interface DoorOptions extends DoorRules {
+export interface AdmissionOptions extends AdmissionPolicy {
   readonly service: string;
   /** Shared by all services. */
-  readonly bans: Bans;
+  readonly bans: BanList;
   /** Places of the whole process. */
   readonly slots: Slots;
-  readonly around: DoorSurroundings;
+  readonly clock: AdmissionContext;
 }
 
-export interface DoorSurroundings extends LimitsSurroundings {
+export interface AdmissionContext extends LimitsContext {
   /** Unix time in milliseconds. */
   readonly unixTime: () => number;
 }
@@ -50,38 +50,38 @@ export interface DoorSurroundings extends LimitsSurroundings {
  * process. Addresses come first because they cost nothing, and so that who is kept out uses up nothing. Onlookers come
  * before them because a monitor asks whether wakeport is there, not whether it may come in.
  */
-export class Door {
-  readonly #options: DoorOptions;
+export class Admission {
+  readonly #options: AdmissionOptions;
   readonly #limits: Limits;
   /** Empty where nobody may wait. */
-  readonly #line: Line;
-  #rules: DoorRules;
-  #hours: OpeningHours | undefined;
+  readonly #queue: AdmissionQueue;
+  #rules: AdmissionPolicy;
+  #hours: AccessSchedule | undefined;
 
-  constructor(options: DoorOptions) {
+  constructor(options: AdmissionOptions) {
     this.#options = options;
     this.#rules = options;
     this.#hours = hoursOf(options);
-    this.#limits = new Limits(options.limits, options.around);
-    this.#line = new Line({
+    this.#limits = new Limits(options.limits, options.clock);
+    this.#queue = new AdmissionQueue({
       rules: () => ({ places: this.#rules.limits.waiting, patienceMs: this.#rules.patienceMs }),
       attempt: (client, slot) => this.#attempt(client, slot),
-      sit: (source) => options.slots.take({ service: options.service, source }),
-      now: options.around.now,
+      takeSlot: (source) => options.slots.take({ service: options.service, source }),
+      now: options.clock.now,
     });
   }
 
   /** How many wait for room. */
   get waiting(): number {
-    return this.#line.length;
+    return this.#queue.length;
   }
 
   /** From now on other rules hold. Who is in stays in, and counts. */
-  configure(rules: DoorRules): void {
+  configure(rules: AdmissionPolicy): void {
     this.#rules = rules;
     this.#hours = hoursOf(rules);
     this.#limits.configure(rules.limits);
-    this.#line.advance();
+    this.#queue.admitNext();
   }
 
   /**
@@ -90,16 +90,16 @@ export class Door {
    * @param ip undefined for a client that left before anybody looked
    * @throws OnlookerError; DeniedError with the reason; the reason of `signal` when the client leaves while it waits
    */
-  async enter(ip: Ip | undefined, signal: AbortSignal): Promise<Pass> {
-    if (this.#rules.limits.onLimit === "reject") return this.enterNow(ip);
+  async admit(ip: Ip | undefined, signal: AbortSignal): Promise<Pass> {
+    if (this.#rules.limits.onLimit === "reject") return this.admitNow(ip);
     this.#checkAccess(ip);
-    return await this.#line.wait({ ip, source: this.sourceOf(ip) }, signal);
+    return await this.#queue.wait({ ip, source: this.sourceOf(ip) }, signal);
   }
 
   /** As `enter`, but without waiting. @throws OnlookerError, DeniedError */
-  enterNow(ip: Ip | undefined): Pass {
+  admitNow(ip: Ip | undefined): Pass {
     this.#checkAccess(ip);
-    const answer = this.#admit(this.sourceOf(ip));
+    const answer = this.#takeSlot(this.sourceOf(ip));
     if (Symbol.dispose in answer) return answer;
     throw new DeniedError(answer.reason, answer.message);
   }
@@ -111,21 +111,21 @@ export class Door {
 
   /** @throws OnlookerError, DeniedError */
   #checkAccess(ip: Ip | undefined): void {
-    dismissOnlooker(this.#rules.probes ?? [], ip);
-    const now = this.#options.around.unixTime();
+    rejectMonitor(this.#rules.monitors ?? [], ip);
+    const now = this.#options.clock.unixTime();
     checkSource(this.#rules.access, this.#options.bans, ip, now);
     if (this.#hours?.isOpen(now) === false) throw new DeniedError("time", "the service is closed at this time");
   }
 
   /** For one that waits: it may have been banned meanwhile, or the time is over. @throws DeniedError */
-  #attempt({ ip, source }: Waiting, slot: Slot | undefined): Pass | Obstacle {
+  #attempt({ ip, source }: Waiting, slot: Slot | undefined): Pass | LimitHit {
     this.#checkAccess(ip);
-    return this.#admit(source, slot);
+    return this.#takeSlot(source, slot);
   }
 
   /** @param slot of one that has waited @throws DeniedError when the process has no place left */
-  #admit(source: string, slot?: Slot): Pass | Obstacle {
-    const obstacle = this.#limits.obstacle(source);
+  #takeSlot(source: string, slot?: Slot): Pass | LimitHit {
+    const obstacle = this.#limits.limitHit(source);
     if (obstacle !== undefined) return obstacle;
     const ownSlot = slot ?? this.#options.slots.take({ service: this.#options.service, source });
     const place = this.#limits.take(source);
@@ -134,7 +134,7 @@ export class Door {
       [Symbol.dispose]: () => {
         place[Symbol.dispose]();
         ownSlot[Symbol.dispose]();
-        this.#line.advance();
+        this.#queue.admitNext();
       },
     };
   }
@@ -142,6 +142,6 @@ export class Door {
 
 const UNKNOWN = "an unknown source";
 
-function hoursOf({ access }: DoorRules): OpeningHours | undefined {
-  return access.times && new OpeningHours(access.times, access.timeZone);
+function hoursOf({ access }: AdmissionPolicy): AccessSchedule | undefined {
+  return access.times && new AccessSchedule(access.times, access.timeZone);
 }

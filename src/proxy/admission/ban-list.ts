@@ -1,7 +1,7 @@
 import { BITS, formatNetwork, type Ip, networkOf } from "../../net/ip.ts";
 
 /** As many as xinetd's sensor keeps. */
-const MOST_BANS = 10_240;
+const MAX_BANS = 10_240;
 
 export interface Ban {
   /** Who is banned: an address, or a network of IPv6. */
@@ -13,14 +13,14 @@ export interface Ban {
 }
 
 /** Who may use no service for a time, because a sensor saw them. Times are Unix time in milliseconds, and given. */
-export class Bans {
+export class BanList {
   readonly #most: number;
   /** By source, the oldest first. */
   readonly #bans = new Map<string, Ban>();
   /** By how many bits of an IPv6 address bans were made. */
   readonly #prefixes = new Set<number>();
 
-  constructor(most: number = MOST_BANS) {
+  constructor(most: number = MAX_BANS) {
     this.#most = most;
   }
 

@@ -3,20 +3,20 @@
 import { formatIp, type Ip, type Network } from "../../net/ip.ts";
 import type { DataPorts } from "../data-ports.ts";
 import { type AccessRules, checkSource } from "./access-list.ts";
-import { type Bans, sourceOf } from "./ban-list.ts";
+import { type BanList, sourceOf } from "./ban-list.ts";
 import { DeniedError } from "./denial.ts";
-import { dismissOnlooker } from "./monitors.ts";
+import { rejectMonitor } from "./monitors.ts";
 import type { Pass, Slots } from "./slots.ts";
 
-export interface DataDoorOptions {
+export interface DataPortAdmissionOptions {
   readonly service: string;
   /** How many bits of an IPv6 address tell a source. */
   readonly ipv6Prefix: number;
   readonly access: AccessRules;
-  readonly probes: readonly Network[];
+  readonly monitors: readonly Network[];
   readonly dataPorts: DataPorts;
   /** Shared by all services. */
-  readonly bans: Bans;
+  readonly bans: BanList;
   /** Places of the whole process. */
   readonly slots: Slots;
   /** Unix time in milliseconds. */
@@ -27,10 +27,10 @@ export interface DataDoorOptions {
  * Lets in whoever has a control connection that is being served, which was let in before. So neither times nor limits
  * are asked again: a transfer is a part of what was let in. Addresses and bans hold.
  */
-export class DataDoor {
-  readonly #options: DataDoorOptions;
+export class DataPortAdmission {
+  readonly #options: DataPortAdmissionOptions;
 
-  constructor(options: DataDoorOptions) {
+  constructor(options: DataPortAdmissionOptions) {
     this.#options = options;
   }
 
@@ -40,9 +40,9 @@ export class DataDoor {
    * @param ip undefined for a client that left before anybody looked
    * @throws OnlookerError; DeniedError with the reason
    */
-  async enter(ip: Ip | undefined): Promise<Pass> {
-    const { service, ipv6Prefix, access, probes, bans, dataPorts, slots, unixTime } = this.#options;
-    dismissOnlooker(probes, ip);
+  async admit(ip: Ip | undefined): Promise<Pass> {
+    const { service, ipv6Prefix, access, monitors, bans, dataPorts, slots, unixTime } = this.#options;
+    rejectMonitor(monitors, ip);
     checkSource(access, bans, ip, unixTime());
     if (ip === undefined || !dataPorts.has(ip)) {
       const who = ip === undefined ? "a client" : formatIp(ip);

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Rate } from "../../config/keys/rates.ts";
 import type { DenialReason } from "./denial.ts";
-import { SourceCount } from "./per-source-counter.ts";
+import { PerSourceCounter } from "./per-source-counter.ts";
 import { RateLimit } from "./rate-limit.ts";
 
 /** How soon the load of the machine is worth another look: the kernel reckons it every five seconds. */
@@ -18,7 +18,7 @@ export interface LimitsOptions {
   readonly maxLoad?: number;
 }
 
-export interface LimitsSurroundings {
+export interface LimitsContext {
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number;
   /** The load of the machine over the last minute. */
@@ -26,7 +26,7 @@ export interface LimitsSurroundings {
 }
 
 /** A limit that is reached: for one source, or for everybody. */
-export interface Obstacle {
+export interface LimitHit {
   readonly reason: DenialReason;
   /** A sentence for the log. */
   readonly message: string;
@@ -37,16 +37,16 @@ export interface Obstacle {
 
 /** How many clients of a service may be there, and come, in all and of each source. */
 export class Limits {
-  readonly #around: LimitsSurroundings;
+  readonly #around: LimitsContext;
   #options: LimitsOptions;
   #rate: RateLimit;
-  readonly #sources = new SourceCount();
+  readonly #sources = new PerSourceCounter();
   #inside = 0;
 
-  constructor(options: LimitsOptions, around: LimitsSurroundings) {
+  constructor(options: LimitsOptions, clock: LimitsContext) {
     this.#options = options;
-    this.#around = around;
-    this.#rate = rateLimitOf(options, around.now());
+    this.#around = clock;
+    this.#rate = rateLimitOf(options, clock.now());
   }
 
   /** From now on other limits hold. Who is there counts; what came in a time does where its rates are as they were. */
@@ -58,8 +58,8 @@ export class Limits {
   }
 
   /** The first limit that is in the way of one more client of `source`. Takes nothing. */
-  obstacle(source: string): Obstacle | undefined {
-    return this.#rateObstacle(source) ?? this.#loadObstacle() ?? this.#countObstacle(source);
+  limitHit(source: string): LimitHit | undefined {
+    return this.#rateHit(source) ?? this.#loadHit() ?? this.#countHit(source);
   }
 
   /** Counts a client in whose way nothing is; it is gone when the answer is disposed of. */
@@ -75,14 +75,14 @@ export class Limits {
     };
   }
 
-  #rateObstacle(source: string): Obstacle | undefined {
+  #rateHit(source: string): LimitHit | undefined {
     const answer = this.#rate.ask(source, this.#around.now());
     if (answer === undefined) return undefined;
     const message = answer.limits === "source" ? `too many connections of ${source} in a time` : RATE;
     return { ...answer, reason: "rate", message };
   }
 
-  #loadObstacle(): Obstacle | undefined {
+  #loadHit(): LimitHit | undefined {
     const { maxLoad } = this.#options;
     const load = maxLoad === undefined ? 0 : this.#around.loadAverage();
     if (maxLoad === undefined || load < maxLoad) return undefined;
@@ -90,7 +90,7 @@ export class Limits {
     return { reason: "load", message, limits: "service", waitMs: LOAD_MS };
   }
 
-  #countObstacle(source: string): Obstacle | undefined {
+  #countHit(source: string): LimitHit | undefined {
     const { connections, perSource } = this.#options;
     if (perSource !== undefined && this.#sources.of(source) >= perSource) {
       const message = `limit of ${perSource} connections of ${source} reached`;

@@ -4,21 +4,21 @@ import { reset } from "../../net/reset.ts";
 import { ranks, Slots } from "./slots.ts";
 
 /** How many take leave at a time, unless somebody says otherwise. */
-export const MOST_LEAVING = 64;
+export const MAX_LINGERING = 64;
 
 /** From the client's own end to a reset: time for what it was told to arrive. */
 const AFTER_END_MS = 200;
 
 const NOT_YET = Symbol("not yet");
 
-export interface FarewellOptions {
+export interface LingeringCloseOptions {
   /** How many may take leave at a time; each holds a descriptor. */
   readonly most: number;
   /** How long one may take to read what it was told, in milliseconds. */
   readonly patienceMs: number;
 }
 
-export interface LastWords {
+export interface CloseOptions {
   /** What the client is told, if anything. */
   readonly banner?: Buffer | undefined;
   /** Whether its connection then ends in good order, or is broken off. */
@@ -29,13 +29,13 @@ export interface LastWords {
  * A socket that is closed while there is something unread in it is reset by the kernel, and a reset may overtake what
  * was written before it. So what the client sends is read, and dropped, until it has ended or its time is over.
  */
-export class Farewell {
-  readonly #options: FarewellOptions;
+export class LingeringClose {
+  readonly #options: LingeringCloseOptions;
   readonly #slots: Slots;
   /** Each with what ends it. */
   readonly #leaving = new Map<net.Socket, () => void>();
 
-  constructor(options: FarewellOptions = { most: MOST_LEAVING, patienceMs: 2_000 }) {
+  constructor(options: LingeringCloseOptions = { most: MAX_LINGERING, patienceMs: 2_000 }) {
     this.#options = options;
     this.#slots = new Slots({ limit: options.most, what: "connections being closed" });
   }
@@ -46,7 +46,7 @@ export class Farewell {
   }
 
   /** Ends a connection; resolves when it is closed. When too many take leave, the oldest of the source with most is ended. */
-  async bid(client: net.Socket, { banner, way }: LastWords): Promise<void> {
+  async start(client: net.Socket, { banner, way }: CloseOptions): Promise<void> {
     if (client.destroyed) return;
     const end = (): void => {
       if (way === "reset") reset(client);
@@ -77,7 +77,7 @@ export class Farewell {
    *
    * @param words never rejects, and ends by itself, also when the client is gone
    */
-  async part(client: net.Socket, words: Promise<Buffer | undefined>): Promise<void> {
+  async startAfterReply(client: net.Socket, words: Promise<Buffer | undefined>): Promise<void> {
     // Most know at once, or as soon as what the client has said already is read: that takes nobody's place.
     let banner = await Promise.race([words, nextTurn()]);
     if (banner === NOT_YET) {
@@ -85,7 +85,7 @@ export class Farewell {
       banner = await words;
     }
     if (banner === undefined) reset(client);
-    else await this.bid(client, { banner, way: "close" });
+    else await this.start(client, { banner, way: "close" });
   }
 
   /** Ends all at once. */

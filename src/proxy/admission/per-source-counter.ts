@@ -1,5 +1,5 @@
 /** How many clients each source has at this moment. Knows only those that have any. */
-export class SourceCount {
+export class PerSourceCounter {
   readonly #counts = new Map<string, number>();
 
   /** How many sources there are. */

@@ -1,8 +1,8 @@
 import type { Rate } from "../../config/keys/rates.ts";
-import { Bucket } from "./token-bucket.ts";
+import { TokenBucket } from "./token-bucket.ts";
 
 /** About 200 bytes each. */
-const MOST_SOURCES = 20_000;
+const MAX_SOURCES = 20_000;
 /** How many of the oldest are looked at when a new source comes. */
 const SWEEP = 4;
 
@@ -26,15 +26,15 @@ export interface RateWait {
  * that refuses takes nothing from the others.
  */
 export class RateLimit {
-  readonly #service: Bucket | undefined;
+  readonly #service: TokenBucket | undefined;
   readonly #perSource: Rate | undefined;
   readonly #mostSources: number;
   /** In the order of their last use. */
-  readonly #sources = new Map<string, Bucket>();
+  readonly #sources = new Map<string, TokenBucket>();
 
   /** @param now milliseconds of a clock that never goes back, as everywhere here */
-  constructor({ rate, perSource, mostSources = MOST_SOURCES }: RateLimitOptions, now: number) {
-    this.#service = rate && new Bucket(rate, now);
+  constructor({ rate, perSource, mostSources = MAX_SOURCES }: RateLimitOptions, now: number) {
+    this.#service = rate && new TokenBucket(rate, now);
     this.#perSource = perSource ?? (rate && halfOf(rate));
     this.#mostSources = mostSources;
   }
@@ -46,7 +46,7 @@ export class RateLimit {
 
   /** How long a client of `source` has to wait; undefined when it may come now. Takes nothing. */
   ask(source: string, now: number): RateWait | undefined {
-    const ownWait = this.#bucketOf(source, now)?.waitMs(now) ?? 0;
+    const ownWait = this.#tokenBucketOf(source, now)?.waitMs(now) ?? 0;
     if (ownWait > 0) return { waitMs: ownWait, limits: "source" };
     const wait = this.#service?.waitMs(now) ?? 0;
     return wait > 0 ? { waitMs: wait, limits: "service" } : undefined;
@@ -54,14 +54,14 @@ export class RateLimit {
 
   /** Counts a client of `source` that is let in, after `ask` has said that it may. */
   take(source: string, now: number): void {
-    this.#bucketOf(source, now)?.take(now);
+    this.#tokenBucketOf(source, now)?.take(now);
     this.#service?.take(now);
   }
 
-  #bucketOf(source: string, now: number): Bucket | undefined {
+  #tokenBucketOf(source: string, now: number): TokenBucket | undefined {
     if (this.#perSource === undefined) return undefined;
     const known = this.#sources.get(source);
-    const bucket = known ?? new Bucket(this.#perSource, now);
+    const bucket = known ?? new TokenBucket(this.#perSource, now);
     this.#sources.delete(source);
     if (known === undefined) this.#makeRoom(now);
     this.#sources.set(source, bucket);

@@ -1,6 +1,6 @@
 /** Slots that services and sources share fairly. */
 import { type DenialReason, DeniedError } from "./denial.ts";
-import { SourceCount } from "./per-source-counter.ts";
+import { PerSourceCounter } from "./per-source-counter.ts";
 
 /** A client and its upstream. */
 const PER_CONNECTION = 2;
@@ -13,10 +13,10 @@ const SOURCE_PER_FREE = 3;
 const SERVICE_PER_FREE = 7;
 
 /** Most offered slots that are examined for one new client. */
-const MOST_LOOKS = 256;
+const MAX_LOOKS = 256;
 
 /** A client was turned away because a limit is reached. */
-export class LimitError extends DeniedError {
+export class SlotError extends DeniedError {
   override readonly name = "LimitError";
 }
 
@@ -68,8 +68,8 @@ interface Shortage {
  */
 export class Slots {
   readonly #options: SlotsOptions;
-  readonly #services = new SourceCount();
-  readonly #sources = new SourceCount();
+  readonly #services = new PerSourceCounter();
+  readonly #sources = new PerSourceCounter();
   /** Oldest first. */
   readonly #offered = new Set<Slot>();
   /** Start of the next examination, if there are more than MOST_LOOKS. */
@@ -119,9 +119,9 @@ export class Slots {
     return this.#newSlot(holder);
   }
 
-  #error(message: string): LimitError {
+  #error(message: string): SlotError {
     const { what, reason = "waiting_limit" } = this.#options;
-    return new LimitError(reason, `${what}: ${message}`);
+    return new SlotError(reason, `${what}: ${message}`);
   }
 
   #shortage({ service, source }: Holder): Shortage | undefined {
@@ -155,8 +155,8 @@ export class Slots {
 
   /** Yields at most MOST_LOOKS offered slots: the oldest, or those after the last examined one. */
   *#nextOffered(): Generator<Slot> {
-    if (this.#offered.size <= MOST_LOOKS) return yield* this.#offered;
-    for (let looks = 0; looks < MOST_LOOKS; looks += 1) {
+    if (this.#offered.size <= MAX_LOOKS) return yield* this.#offered;
+    for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
       let next = this.#hand.next();
       if (next.done) {
         this.#hand = this.#offered.values();
@@ -191,7 +191,7 @@ export class Slot implements Disposable {
   readonly holder: Holder;
   readonly #offered: Set<Slot>;
   readonly #release: () => void;
-  #offer: { readonly rank: () => Rank | undefined; readonly onTaken: (reason: LimitError) => void } | undefined;
+  #offer: { readonly rank: () => Rank | undefined; readonly onTaken: (reason: SlotError) => void } | undefined;
   #isOver = false;
 
   constructor(holder: Holder, offered: Set<Slot>, release: () => void) {
@@ -211,7 +211,7 @@ export class Slot implements Disposable {
    * @param rank called for each new client that needs a slot
    * @param onTaken called at the eviction, to end the client
    */
-  offer(rank: () => Rank | undefined, onTaken: (reason: LimitError) => void): void {
+  offer(rank: () => Rank | undefined, onTaken: (reason: SlotError) => void): void {
     if (this.#isOver) return;
     this.#offer = { rank, onTaken };
     this.#offered.add(this);
@@ -224,7 +224,7 @@ export class Slot implements Disposable {
   }
 
   /** Ends its client and frees it. */
-  evict(reason: LimitError): void {
+  evict(reason: SlotError): void {
     const offer = this.#offer;
     this[Symbol.dispose]();
     offer?.onTaken(reason);

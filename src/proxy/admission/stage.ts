@@ -3,76 +3,80 @@ import type net from "node:net";
 import os from "node:os";
 import type { Banners, Service } from "../../config/config.ts";
 import type { DataPorts } from "../data-ports.ts";
-import { Door, type DoorSurroundings } from "./admission.ts";
-import { Bans } from "./ban-list.ts";
-import { DataDoor } from "./data-port-admission.ts";
-import { Farewell } from "./lingering-close.ts";
+import { Admission, type AdmissionContext } from "./admission.ts";
+import { BanList } from "./ban-list.ts";
+import { DataPortAdmission } from "./data-port-admission.ts";
+import { LingeringClose } from "./lingering-close.ts";
 import type { Pass, Slots } from "./slots.ts";
 
-export interface Entrance {
-  readonly door: { enter(...client: Parameters<Door["enter"]>): Promise<Pass> };
+export interface AdmissionStage {
+  readonly control: { admit(...client: Parameters<Admission["admit"]>): Promise<Pass> };
   readonly banners: Banners;
   /** How the connection of a client ends that is refused. */
   readonly onDeny: "reset" | "close";
   /** Shared by all services. */
-  readonly farewell: Farewell;
+  readonly lingering: LingeringClose;
 }
 
 /** The entrance of a service, but for its data ports. */
-export interface ServiceEntrance extends Entrance {
-  readonly door: Door;
+export interface ServiceAdmission extends AdmissionStage {
+  readonly control: Admission;
 }
 
 /** What the entrances of all services share. */
-export interface Gatehouse {
-  readonly bans: Bans;
-  readonly farewell: Farewell;
+export interface SharedAdmission {
+  readonly bans: BanList;
+  readonly lingering: LingeringClose;
   readonly slots: Slots;
-  readonly around: DoorSurroundings;
+  readonly clock: AdmissionContext;
 }
 
 /** Of this machine. @param slots places of the whole process */
-export function gatehouse(slots: Slots): Gatehouse {
-  const around = {
+export function sharedAdmission(slots: Slots): SharedAdmission {
+  const clock = {
     now: () => performance.now(),
     unixTime: () => Date.now(),
     loadAverage: () => os.loadavg()[0] ?? 0,
   };
-  return { bans: new Bans(), farewell: new Farewell(), slots, around };
+  return { bans: new BanList(), lingering: new LingeringClose(), slots, clock };
 }
 
 /** @param before what it was before its configuration was changed: the door stays, with all that it has counted */
-export function entranceOf(
+export function createAdmission(
   service: Service,
-  { farewell, ...shared }: Gatehouse,
-  before?: ServiceEntrance,
-): ServiceEntrance {
-  const { access, limits, probes, startTimeoutMs: patienceMs } = service;
-  const rules = { access, limits, probes, patienceMs };
-  before?.door.configure(rules);
+  { lingering, ...shared }: SharedAdmission,
+  before?: ServiceAdmission,
+): ServiceAdmission {
+  const { access, limits, monitors, startTimeoutMs: patienceMs } = service;
+  const rules = { access, limits, monitors: monitors, patienceMs };
+  before?.control.configure(rules);
   return {
-    door: before?.door ?? new Door({ service: service.name, ...rules, ...shared }),
+    control: before?.control ?? new Admission({ service: service.name, ...rules, ...shared }),
     banners: service.banner,
     onDeny: service.onDeny,
-    farewell,
+    lingering,
   };
 }
 
 /** The entrance of a service's data ports: nobody speaks there before the target does. */
-export function dataEntranceOf(service: Service, dataPorts: DataPorts, gatehouse: Gatehouse): Entrance {
-  const { bans, farewell, slots, around } = gatehouse;
-  const { access, probes, onDeny } = service;
-  const door = new DataDoor({
+export function createDataPortAdmission(
+  service: Service,
+  dataPorts: DataPorts,
+  sharedAdmission: SharedAdmission,
+): AdmissionStage {
+  const { bans, lingering, slots, clock } = sharedAdmission;
+  const { access, monitors, onDeny } = service;
+  const control = new DataPortAdmission({
     service: service.name,
     ipv6Prefix: service.limits.ipv6Prefix,
     access,
-    probes,
+    monitors: monitors,
     dataPorts,
     bans,
     slots,
-    unixTime: around.unixTime,
+    unixTime: clock.unixTime,
   });
-  return { door, banners: {}, onDeny, farewell };
+  return { control, banners: {}, onDeny, lingering };
 }
 
 /** Resolves when the system has taken all that was written; a socket may then be handed to somebody else. */

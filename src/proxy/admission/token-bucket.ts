@@ -7,7 +7,7 @@ const WHOLE = 1 - 1e-9;
  * A token bucket: starts full, and fills again evenly. Times are in milliseconds of a clock that never goes back; they
  * are given, not asked for.
  */
-export class Bucket {
+export class TokenBucket {
   readonly #rate: Rate;
   #tokens: number;
   #at: number;

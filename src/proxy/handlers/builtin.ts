@@ -8,7 +8,7 @@ import type net from "node:net";
 import { Readable } from "node:stream";
 import type { BuiltinName } from "../../config/config.ts";
 import type { Meter } from "../../net/relay.ts";
-import type { Client, Destination, Served } from "./handler.ts";
+import type { Client, Handler, Served } from "./handler.ts";
 
 /** How long a client that was told all may take to close. */
 const LINGER_MS = 2_000;
@@ -32,7 +32,7 @@ const answers: Readonly<Record<BuiltinName, Answer>> = {
   },
 };
 
-export class Builtin implements Destination {
+export class Builtin implements Handler {
   readonly isCold = false;
   readonly #answer: Answer;
 
@@ -40,7 +40,7 @@ export class Builtin implements Destination {
     this.#answer = answers[name];
   }
 
-  serve({ socket, meters, opened }: Pick<Client, "socket" | "meters" | "opened">): Promise<Served> {
+  serve({ socket, meters, served: opened }: Pick<Client, "socket" | "meters" | "served">): Promise<Served> {
     const { promise, resolve } = Promise.withResolvers<Served>();
     opened();
     let isReset = false;

@@ -5,31 +5,31 @@ import { readIp } from "../../net/ip.ts";
 import { relay } from "../../net/relay.ts";
 import { DeniedError } from "../admission/denial.ts";
 import type { DataPorts } from "../data-ports.ts";
-import type { Client, Destination, Served } from "./handler.ts";
+import type { Client, Handler, Served } from "./handler.ts";
 
 /** The server listens already: its client was told the port. */
 const DIAL_MS = 10_000;
 
-export interface ToDataPortOptions {
+export interface DataPortHandlerOptions {
   readonly dataPorts: DataPorts;
   /** Told that something goes on. */
   readonly activator: Pick<Activator, "noteActivity">;
   /** The port that the clients come to. */
-  readonly front: number;
+  readonly listener: number;
 }
 
-export class ToDataPort implements Destination {
+export class DataPortHandler implements Handler {
   readonly isCold = false;
-  readonly #options: ToDataPortOptions;
+  readonly #options: DataPortHandlerOptions;
 
-  constructor(options: ToDataPortOptions) {
+  constructor(options: DataPortHandlerOptions) {
     this.#options = options;
   }
 
-  async serve({ socket, peer, signal, meters, opened }: Client): Promise<Served> {
-    const { dataPorts, activator, front } = this.#options;
+  async serve({ socket, peer, signal, meters, served: opened }: Client): Promise<Served> {
+    const { dataPorts, activator, listener } = this.#options;
     const ip = readIp(peer.address);
-    using way = ip && dataPorts.lead(ip, front);
+    using way = ip && dataPorts.setTarget(ip, listener);
     if (way === undefined) throw new DeniedError("no_control", "its control connection has ended");
     const { host, port, localAddress, lost } = way;
     const upstream = await dial({

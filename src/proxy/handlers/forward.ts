@@ -1,7 +1,7 @@
 import { dial } from "../../net/dial.ts";
 import { type ProxyVersion, proxyHeader } from "../../net/proxy-protocol.ts";
 import { relay } from "../../net/relay.ts";
-import type { Client, Destination, Served } from "./handler.ts";
+import type { Client, Handler, Served } from "./handler.ts";
 
 export interface ForwardOptions {
   /** A name is looked up for each client: its address may change. */
@@ -14,7 +14,7 @@ export interface ForwardOptions {
 }
 
 /** Passes clients on to an address where somebody else sees to it that something listens. */
-export class Forward implements Destination {
+export class Forward implements Handler {
   readonly isCold = false;
   readonly #options: ForwardOptions;
 
@@ -23,7 +23,7 @@ export class Forward implements Destination {
   }
 
   async serve(client: Client): Promise<Served> {
-    const { socket, signal, meters, opened } = client;
+    const { socket, signal, meters, served: opened } = client;
     const upstream = await dial({ ...this.#options, signal });
     if (this.#options.send !== undefined) upstream.write(proxyHeader(this.#options.send, client));
     opened();

@@ -1,6 +1,6 @@
 import type net from "node:net";
 import type { Exit } from "../../activation/errors.ts";
-import type { Endpoint } from "../../net/addresses.ts";
+import type { SocketAddress } from "../../net/addresses.ts";
 import type { Meter } from "../../net/relay.ts";
 import type { Listener } from "../listen/listener.ts";
 
@@ -9,8 +9,8 @@ export interface Client {
   /** Not being read: what has arrived is still in it. */
   readonly socket: net.Socket;
   /** Who it is, and what it has connected to: not what the socket says where a proxy has passed it on. */
-  readonly peer: Endpoint;
-  readonly local: Endpoint;
+  readonly peer: SocketAddress;
+  readonly local: SocketAddress;
   /** Where it came in. */
   readonly listener: Pick<Listener, "handOver" | "takeBack" | "disown">;
   /** Aborted when the client leaves before it is served. */
@@ -22,9 +22,9 @@ export interface Client {
    *
    * @param isBound whether it cannot be led on to another destination, because of what it was told; absent: it can
    */
-  partsWith(lastWords: LastWords, isBound?: () => boolean): void;
+  onRejected(rejectionReply: RejectionReply, isBound?: () => boolean): void;
   /** To be called when the way to what serves it is open: it no longer waits. */
-  opened(facts?: OpenedFacts): void;
+  served(facts?: OpenedFacts): void;
   /**
    * Called if the target is lost before a byte was relayed: the client waits for the next activation.
    *
@@ -34,7 +34,7 @@ export interface Client {
 }
 
 /** What a client is told that is not served, for that reason; undefined: nothing. Never rejects. */
-export type LastWords = (reason: unknown) => Promise<Buffer | undefined>;
+export type RejectionReply = (reason: unknown) => Promise<Buffer | undefined>;
 
 export interface OpenedFacts {
   /** Of the process that serves this client alone. */
@@ -52,18 +52,18 @@ export interface Served {
 }
 
 /** What the clients of one front get once they are let in. */
-export interface Destination {
+export interface Handler {
   /** Whether a client that comes now has to wait for a start. */
   readonly isCold: boolean;
   /** Whether it passes the socket itself on, so that nobody may have read from it; absent: it does not. */
-  readonly takesSocket?: boolean;
+  readonly needsUnreadSocket?: boolean;
 
   /**
    * Waits until it is worth while to do anything for the client; absent: at once. Nothing that it says is lost.
    *
    * @throws ClientGoneError, or the reason of the client's signal
    */
-  hear?(client: Pick<Client, "socket" | "signal">): Promise<void>;
+  waitForFirstByte?(client: Pick<Client, "socket" | "signal">): Promise<void>;
 
   /**
    * Serves one client to the end. The socket may still be open when it rejects, and is the caller's then.
@@ -76,5 +76,5 @@ export interface Destination {
    * Its service was changed or removed: ends what would keep the port from another, once it had `drainMs` milliseconds.
    * Absent: there is nothing of that kind, and clients that are served may finish.
    */
-  retire?(drainMs: number): Promise<void>;
+  drain?(drainMs: number): Promise<void>;
 }

@@ -5,11 +5,11 @@
  */
 import type net from "node:net";
 import type { Worker, Workers } from "../../targets/worker.ts";
-import type { Client, Destination, Served } from "./handler.ts";
+import type { Client, Handler, Served } from "./handler.ts";
 
-export class HandOff implements Destination {
+export class InetdNowait implements Handler {
   readonly isCold = false;
-  readonly takesSocket = true;
+  readonly needsUnreadSocket = true;
   readonly #workers: Workers;
   readonly #stderr: "log" | "socket";
 
@@ -19,7 +19,7 @@ export class HandOff implements Destination {
   }
 
   /** @throws TargetError when the program cannot be started */
-  async serve({ socket, signal, opened }: Client): Promise<Served> {
+  async serve({ socket, signal, served: opened }: Client): Promise<Served> {
     signal.throwIfAborted();
     const stderr = this.#stderr === "socket" ? socket : "pipe";
     const worker = await this.#workers.start([socket, socket, stderr], addressesOf(socket));

@@ -12,7 +12,7 @@ import { abortable } from "../../async/abortable.ts";
 import { dial } from "../../net/dial.ts";
 import { relay } from "../../net/relay.ts";
 import type { Worker, Workers } from "../../targets/worker.ts";
-import type { Client, Destination, Served } from "./handler.ts";
+import type { Client, Handler, Served } from "./handler.ts";
 import { plainAddress } from "./inetd-nowait.ts";
 
 const DIAL_MS = 10_000;
@@ -21,7 +21,7 @@ const EARLY_MS = 1_000;
 /** Between the reset of a client and the news that its program has ended. */
 const NEWS_MS = 250;
 
-export interface ListenerHandOffOptions {
+export interface InetdWaitOptions {
   /** For people: `inetd ircd`. */
   readonly name: string;
   readonly workers: Workers;
@@ -30,19 +30,19 @@ export interface ListenerHandOffOptions {
 }
 
 /** One program with the listener, from its start to its end. */
-interface Shift {
+interface WorkerRun {
   readonly worker: Promise<Worker>;
 }
 
-export class ListenerHandOff implements Destination {
+export class InetdWait implements Handler {
   readonly isCold = false;
-  readonly #options: ListenerHandOffOptions;
+  readonly #options: InetdWaitOptions;
   readonly #cooldown = new Cooldown();
-  #shift: Shift | undefined;
+  #shift: WorkerRun | undefined;
   /** Pending from the end of a program until the port is listened on again. */
   #takingBack: Promise<void> | undefined;
 
-  constructor(options: ListenerHandOffOptions) {
+  constructor(options: InetdWaitOptions) {
     this.#options = options;
   }
 
@@ -55,7 +55,7 @@ export class ListenerHandOff implements Destination {
     const worker = await shift.worker;
     const upstream = await this.#reach(client, worker);
     using _own = client.listener.disown(upstream);
-    client.opened(isFirst ? { pid: worker.pid } : {});
+    client.served(isFirst ? { pid: worker.pid } : {});
     const end = await relay({
       client: client.socket,
       upstream,
@@ -67,11 +67,11 @@ export class ListenerHandOff implements Destination {
     return { outcome: "served", end, exit: await worker.exited };
   }
 
-  async retire(drainMs: number): Promise<void> {
+  async drain(drainMs: number): Promise<void> {
     await this.#options.workers.close(drainMs);
   }
 
-  #begin(listener: Client["listener"]): Shift {
+  #begin(listener: Client["listener"]): WorkerRun {
     const { name, workers } = this.#options;
     if (this.#cooldown.isActive) throw new CooldownError(`${name} ended at once a moment ago`);
     const shift = { worker: listener.handOver((fd) => workers.start([fd, fd, "pipe"])) };

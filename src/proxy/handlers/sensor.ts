@@ -2,23 +2,23 @@
 
 import { readIp } from "../../net/ip.ts";
 import type { Observer } from "../../telemetry/observer.ts";
-import type { Bans } from "../admission/ban-list.ts";
-import type { Farewell, LastWords } from "../admission/lingering-close.ts";
-import type { Client, Destination, Served } from "./handler.ts";
+import type { BanList } from "../admission/ban-list.ts";
+import type { CloseOptions, LingeringClose } from "../admission/lingering-close.ts";
+import type { Client, Handler, Served } from "./handler.ts";
 
 export interface SensorOptions {
   readonly service: string;
   readonly banMs: number;
   /** How many bits of an IPv6 address tell a source. */
   readonly ipv6Prefix: number;
-  readonly bans: Bans;
-  readonly farewell: Farewell;
-  readonly words: LastWords;
+  readonly bans: BanList;
+  readonly lingering: LingeringClose;
+  readonly words: CloseOptions;
   readonly unixTime: () => number;
   readonly observer: Observer;
 }
 
-export class Sensor implements Destination {
+export class Sensor implements Handler {
   readonly isCold = false;
   readonly #options: SensorOptions;
 
@@ -26,11 +26,11 @@ export class Sensor implements Destination {
     this.#options = options;
   }
 
-  async serve({ socket, peer, opened }: Client): Promise<Served> {
-    const { farewell, words } = this.#options;
+  async serve({ socket, peer, served: opened }: Client): Promise<Served> {
+    const { lingering, words } = this.#options;
     opened();
     this.#ban(peer.address);
-    await farewell.bid(socket, words);
+    await lingering.start(socket, words);
     return { outcome: "served", end: "banned" };
   }
 

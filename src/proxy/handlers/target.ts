@@ -19,11 +19,11 @@ import { dial } from "../../net/dial.ts";
 import { readIp } from "../../net/ip.ts";
 import { type ProxyVersion, proxyHeader } from "../../net/proxy-protocol.ts";
 import { formatPeer } from "../connection.ts";
-import type { Control, DataPorts } from "../data-ports.ts";
+import type { ControlConnection, DataPorts } from "../data-ports.ts";
 import { firstByte } from "../first-byte.ts";
 import { firstTraffic } from "../first-traffic.ts";
-import type { Conversation, Progress, Protocol } from "../protocols/protocol.ts";
-import type { Client, Destination, Served } from "./handler.ts";
+import type { HeldClient, Progress, Protocol } from "../protocols/protocol.ts";
+import type { Client, Handler, Served } from "./handler.ts";
 
 /** Long enough for the kernel to try again when the upstream's backlog is full (after 1 s and 3 s). */
 const DIAL_MS = 10_000;
@@ -37,7 +37,7 @@ interface Loss {
   readonly leftMs: number;
 }
 
-export interface ToTargetOptions {
+export interface TargetHandlerOptions {
   readonly service: string;
   readonly activator: Activator;
   readonly targetPort: number;
@@ -58,11 +58,11 @@ const BACK_MS = 2_000;
 /** Time for the engine to report the end of a target after its connections ended. */
 const NEWS_MS = 1_000;
 
-export class ToTarget implements Destination {
-  readonly #options: ToTargetOptions;
+export class TargetHandler implements Handler {
+  readonly #options: TargetHandlerOptions;
   readonly #retired = new AbortController();
 
-  constructor(options: ToTargetOptions) {
+  constructor(options: TargetHandlerOptions) {
     this.#options = options;
   }
 
@@ -70,13 +70,13 @@ export class ToTarget implements Destination {
     return this.#options.activator.view.state !== "ready";
   }
 
-  async hear({ socket, signal }: Pick<Client, "socket" | "signal">): Promise<void> {
+  async waitForFirstByte({ socket, signal }: Pick<Client, "socket" | "signal">): Promise<void> {
     const { silenceMs } = this.#options;
     if (silenceMs !== undefined) await firstByte(socket, silenceMs, AbortSignal.any([signal, this.#retired.signal]));
   }
 
   /** Whoever has not spoken yet need not do so where the service has become one that does not wait for that. */
-  retire(): Promise<void> {
+  drain(): Promise<void> {
     this.#retired.abort(new ClosedError("the service was changed or removed"));
     return Promise.resolve();
   }
@@ -100,10 +100,10 @@ export class ToTarget implements Destination {
    */
   async #serveOnce(client: Client, limitMs?: number): Promise<Served | Loss> {
     const { socket, signal, meters } = client;
-    using conversation = this.#options.protocol.meet({ socket, signal, progress: this.#progress });
-    client.partsWith(
-      (reason) => conversation.refuse(reason),
-      () => conversation.isBound === true,
+    using heldClient = this.#options.protocol.hold({ socket, signal, progress: this.#progress });
+    client.onRejected(
+      (reason) => heldClient.refuse(reason),
+      () => heldClient.mustReconnect === true,
     );
     const { upstream, lease, leftMs } = await this.#reach(client, limitMs);
     const connectedAt = performance.now();
@@ -112,13 +112,13 @@ export class ToTarget implements Destination {
     held.use(control ?? lease);
     // A close follows each error. The relay handles it.
     upstream.on("error", () => {});
-    const served = await settled(conversation, upstream);
+    const served = await settled(heldClient, upstream);
     if (served !== undefined) {
       void keep(held.move(), lease.signal);
       return served;
     }
     if (this.#options.send !== undefined) upstream.write(proxyHeader(this.#options.send, client));
-    client.opened();
+    client.served();
     if (!(await firstTraffic(socket, upstream, lease.signal))) {
       const exited = await exitOf(lease, signal);
       if (exited !== undefined) {
@@ -126,7 +126,7 @@ export class ToTarget implements Destination {
         return { error: exited, leftMs: leftMs + performance.now() - connectedAt };
       }
     }
-    const end = await conversation.relay({
+    const end = await heldClient.relay({
       client: socket,
       peer: client.peer,
       upstream,
@@ -141,7 +141,7 @@ export class ToTarget implements Destination {
     return { outcome: "relayed", end };
   }
 
-  #join({ peer, socket }: Client, upstream: net.Socket, hold: Lease): Control | undefined {
+  #join({ peer, socket }: Client, upstream: net.Socket, hold: Lease): ControlConnection | undefined {
     const { dataPorts } = this.#options;
     if (dataPorts === undefined) return undefined;
     // Data connections have no header that could tell for whom a proxy makes them.
@@ -149,7 +149,7 @@ export class ToTarget implements Destination {
     const { remoteAddress: upstreamAddress, localAddress } = upstream;
     // One of the two has left in this very moment: then there is nothing to be had at other ports.
     if (ips.length === 0 || upstreamAddress === undefined || localAddress === undefined) return undefined;
-    return dataPorts.join({ ips, frontAddress: socket.localAddress ?? "", upstreamAddress, localAddress, hold });
+    return dataPorts.join({ ips, listenAddress: socket.localAddress ?? "", upstreamAddress, localAddress, hold });
   }
 
   get #progress(): Progress {
@@ -244,12 +244,12 @@ function explained(late: unknown, failure: unknown): StartTimeoutError {
  *
  * @throws the reason of the client's signal
  */
-async function settled(conversation: Conversation, upstream: net.Socket): Promise<Served | undefined> {
+async function settled(heldClient: HeldClient, upstream: net.Socket): Promise<Served | undefined> {
   // Who is bound by what it was told is not led on, and a server that serves one client at a time would serve nobody else.
-  if (conversation.isBound === true) closeGracefully(upstream);
+  if (heldClient.mustReconnect === true) closeGracefully(upstream);
   let isWanted = false;
   try {
-    const served = await conversation.ready();
+    const served = await heldClient.ready();
     isWanted = served === undefined;
     return served;
   } finally {

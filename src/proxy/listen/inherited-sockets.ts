@@ -3,12 +3,12 @@ import { closeSync, fstatSync } from "node:fs";
 import net from "node:net";
 import { messageOf } from "../../errors.ts";
 import { LISTENING, type SocketRow, socketRows, UNCONNECTED } from "../../net/proc-net.ts";
-import { type Front, formatFront } from "./listener.ts";
+import { formatListenAddress, type ListenAddress } from "./listener.ts";
 
 const FIRST_FD = 3;
 
 /** A socket that listens already, or is bound for datagrams. Without an address: on every address of the machine. */
-export interface InheritedSocket extends Front {
+export interface InheritedSocket extends ListenAddress {
   readonly fd: number;
   /** The address as it is bound: `::` and `0.0.0.0` are both no address to a front. */
   readonly bound: string;
@@ -31,24 +31,24 @@ export function listenFds(env: Readonly<Record<string, string | undefined>>, pid
  *
  * @param onStray told, in words, of each descriptor that fits no front
  */
-export function claimInherited<T extends Front>(
+export function claimInherited<T extends ListenAddress>(
   fds: readonly number[],
-  fronts: readonly T[],
+  listeners: readonly T[],
   onStray: (message: string) => void,
 ): ReadonlyMap<T, InheritedSocket> {
   const claimed = new Map<T, InheritedSocket>();
   // Of services that share a front one has the socket for all: a second one would be nobody's, and its clients held for ever.
-  const each = [...Map.groupBy(fronts, formatFront).values()].flatMap((same) => same.slice(0, 1));
+  const each = [...Map.groupBy(listeners, formatListenAddress).values()].flatMap((same) => same.slice(0, 1));
   for (const fd of fds) {
     const socket = socketOf(fd);
-    const front = socket && each.find((one) => !claimed.has(one) && fits(socket, one));
-    if (front !== undefined) claimed.set(front, socket as InheritedSocket);
+    const listener = socket && each.find((one) => !claimed.has(one) && fits(socket, one));
+    if (listener !== undefined) claimed.set(listener, socket as InheritedSocket);
     else discard(fd, socket, onStray);
   }
   return claimed;
 }
 
-function fits(socket: InheritedSocket, { address, port, protocol }: Front): boolean {
+function fits(socket: InheritedSocket, { address, port, protocol }: ListenAddress): boolean {
   if (port !== socket.port || protocol !== socket.protocol) return false;
   if (address === undefined || socket.address === undefined) {
     return address === socket.address || address === socket.bound;
@@ -70,7 +70,7 @@ function discard(fd: number, socket: InheritedSocket | undefined, onStray: (mess
 }
 
 function boundAt({ bound, port, protocol }: InheritedSocket): string {
-  return formatFront({ address: bound, port, ...(protocol && { protocol }) });
+  return formatListenAddress({ address: bound, port, ...(protocol && { protocol }) });
 }
 
 /** What a descriptor listens on, as the kernel lists it. */

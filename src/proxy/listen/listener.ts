@@ -10,11 +10,11 @@ import { reset } from "../../net/reset.ts";
 const BACKLOG = 1_024;
 /** Pauses between attempts to accept again, because another process may still have the socket. */
 const FIRST_AGAIN_MS = 5;
-const LONGEST_AGAIN_MS = 5_000;
+const MAX_AGAIN_MS = 5_000;
 const PATIENCE_MS = 5_000;
 
 /** Where a service listens. Without an address: on every address of the machine, IPv6 and IPv4. */
-export interface Front {
+export interface ListenAddress {
   readonly address?: string;
   readonly port: number;
   /** Absent: TCP. */
@@ -24,7 +24,7 @@ export interface Front {
 /** One bound front socket of a service. */
 export class Listener {
   readonly service: string;
-  readonly #front: Front;
+  readonly #address: ListenAddress;
   readonly #server: net.Server;
 
   /** Whether it can stop accepting and stay bound. */
@@ -40,13 +40,13 @@ export class Listener {
    */
   constructor(
     service: string,
-    front: Front,
+    listener: ListenAddress,
     onConnection: (client: net.Socket) => void,
     isHandedOver: boolean = false,
   ) {
     this.service = service;
     this.#isPausable = isHandedOver;
-    this.#front = front;
+    this.#address = listener;
     const keepAlive = { keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
     const options = { allowHalfOpen: true, noDelay: true, pauseOnConnect: true, ...keepAlive };
     this.#server = net.createServer(options, (client) => {
@@ -59,12 +59,12 @@ export class Listener {
   /** The port it is bound to; differs from the configured one only for port 0. */
   get port(): number {
     const address = this.#server.address();
-    const unbound = this.#boundPort ?? this.#front.port;
+    const unbound = this.#boundPort ?? this.#address.port;
     return address === null || typeof address === "string" ? unbound : address.port;
   }
 
-  get front(): Front {
-    return this.#front;
+  get address(): ListenAddress {
+    return this.#address;
   }
 
   /**
@@ -73,14 +73,14 @@ export class Listener {
    * @throws BindError that names the service, the address and the reason
    */
   async open(fd?: number): Promise<void> {
-    const { address } = this.#front;
+    const { address } = this.#address;
     const { port } = this;
     try {
       if (fd !== undefined) await this.#listenOnDescriptor(fd);
       else if (address !== undefined) await this.#listen(address, net.isIPv6(address), port);
       else await this.#listen("::", false, port).catch((error) => this.#listenWithoutIPv6(error, port));
     } catch (error) {
-      const where = formatFront(this.#front);
+      const where = formatListenAddress(this.#address);
       throw new BindError(`service "${this.service}" cannot listen on ${where}: ${bindReason(error, "ss -ltnp")}`, {
         cause: error,
         taken: takenBy(error, { port }),
@@ -120,7 +120,7 @@ export class Listener {
     const { signal } = this.#closed;
     const began = performance.now();
     let isTold = false;
-    for (let pauseMs = FIRST_AGAIN_MS; !signal.aborted; pauseMs = Math.min(pauseMs * 2, LONGEST_AGAIN_MS)) {
+    for (let pauseMs = FIRST_AGAIN_MS; !signal.aborted; pauseMs = Math.min(pauseMs * 2, MAX_AGAIN_MS)) {
       try {
         if (this.#isPausable) this.#resume();
         else await this.#bindAgain();
@@ -144,7 +144,7 @@ export class Listener {
   /** @throws Error when a process that outlived the program still has the socket */
   #resume(): void {
     if (isSharedSocket(listenerFd(this.#server))) {
-      const where = formatFront(this.#front);
+      const where = formatListenAddress(this.#address);
       throw new Error(`service "${this.service}": a process that its program started still listens on ${where}`);
     }
     resumeAccepting(this.#server, BACKLOG);
@@ -197,7 +197,7 @@ function endOf(address: string = "", port: number = 0): string {
 }
 
 /** `*:2121`, `127.0.0.1:2121`, `[::1]:2121`, `*:53/udp` */
-export function formatFront({ address, port, protocol }: Front): string {
+export function formatListenAddress({ address, port, protocol }: ListenAddress): string {
   const host = address === undefined ? "*" : net.isIPv6(address) ? `[${address}]` : address;
   return `${host}:${port}${protocol === "udp" ? "/udp" : ""}`;
 }

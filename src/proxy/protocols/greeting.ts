@@ -17,7 +17,7 @@ const EVERY_MS = 10_000;
 /** Whose greeting is begun. One that waits on, for what its service has become, has it begun still. */
 const begun = new WeakSet<net.Socket>();
 
-export interface GreetingWords {
+export interface GreetingLines {
   /** A line that others follow: `220-…`. */
   wait(): string;
   /** A last line: `220 …`. */
@@ -36,13 +36,13 @@ export interface GreetingPace {
 /** Tells one client to wait, line by line, until it is disposed of. */
 export class Greeting implements Disposable {
   readonly #socket: net.Socket;
-  readonly #words: GreetingWords;
+  readonly #words: GreetingLines;
   readonly #everyMs: number;
   #timer: NodeJS.Timeout;
 
   constructor(
     socket: net.Socket,
-    words: GreetingWords,
+    words: GreetingLines,
     { firstMs, everyMs }: GreetingPace = { firstMs: FIRST_MS, everyMs: EVERY_MS },
   ) {
     this.#socket = socket;
@@ -57,7 +57,7 @@ export class Greeting implements Disposable {
   }
 
   /** What is left to say when the server will not say anything. */
-  get lastWords(): Buffer {
+  get rejectionReply(): Buffer {
     const { end, refusal } = this.#words;
     return Buffer.from(begun.has(this.#socket) ? end + refusal : refusal);
   }
@@ -80,11 +80,11 @@ export class Greeting implements Disposable {
  * clients would take it: so that comes as the answer to what the client says next.
  */
 export class Splice implements Filter {
-  readonly #words: GreetingWords;
+  readonly #words: GreetingLines;
   /** What the server has said so far; undefined: enough. */
   #start: Buffer | undefined = Buffer.alloc(0);
 
-  constructor(words: GreetingWords) {
+  constructor(words: GreetingLines) {
     this.#words = words;
   }
 

@@ -14,7 +14,7 @@ const SERVER_SHUTDOWN = 1053;
 const ERR = 0xff;
 
 export const mysql: Protocol = {
-  meet: ({ progress }) => ({
+  hold: ({ progress }) => ({
     ...silence,
     refuse: () => Promise.resolve(errPacket(SERVER_SHUTDOWN, notAvailable(progress.service))),
   }),

@@ -5,7 +5,7 @@
  */
 import { peek } from "../../net/peek.ts";
 import { notAvailable } from "./messages.ts";
-import type { Protocol, Waiter } from "./protocol.ts";
+import type { Protocol, WaitingClient } from "./protocol.ts";
 import { silence } from "./raw.ts";
 
 /** How long a client may take to come to its startup message. */
@@ -22,7 +22,7 @@ const CANNOT_CONNECT_NOW = "57P03";
 export type FirstMessage = "encryption" | "startup" | "other";
 
 export const postgres: Protocol = {
-  meet: (waiter) => ({ ...silence, refuse: (): Promise<Buffer | undefined> => refusal(waiter) }),
+  hold: (waitingClient) => ({ ...silence, refuse: (): Promise<Buffer | undefined> => refusal(waitingClient) }),
 };
 
 /** What the first message of a connection is, by its header; undefined when that is not complete. */
@@ -43,7 +43,7 @@ export function errorResponse(code: string, message: string): Buffer {
   return Buffer.concat([header, fields]);
 }
 
-async function refusal({ socket, signal, progress }: Waiter): Promise<Buffer | undefined> {
+async function refusal({ socket, signal, progress }: WaitingClient): Promise<Buffer | undefined> {
   const until = performance.now() + STARTUP_MS;
   // One may ask for each kind of encryption once.
   for (let message = 0; message < 3; message += 1) {

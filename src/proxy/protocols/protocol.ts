@@ -4,13 +4,13 @@
  */
 import type net from "node:net";
 import type { StateName } from "../../activation/machine.ts";
-import type { Endpoint } from "../../net/addresses.ts";
+import type { SocketAddress } from "../../net/addresses.ts";
 import type { RelayEnd, RelayOptions } from "../../net/relay.ts";
-import type { Control } from "../data-ports.ts";
+import type { ControlConnection } from "../data-ports.ts";
 import type { Served } from "../handlers/handler.ts";
 
 /** A client that may have to wait, of which nothing has been read. */
-export interface Waiter {
+export interface WaitingClient {
   readonly socket: net.Socket;
   /** Aborted when the client leaves. */
   readonly signal: AbortSignal;
@@ -35,20 +35,20 @@ export interface Progress {
 
 export interface Protocol {
   /** Called for each client, before its target is claimed. */
-  meet(client: Waiter): Conversation;
+  hold(client: WaitingClient): HeldClient;
 }
 
-export interface ConversationRelayOptions extends RelayOptions {
+export interface HeldRelayOptions extends RelayOptions {
   /** Who the client is: not what the socket says where a proxy has passed it on. */
-  readonly peer: Endpoint;
+  readonly peer: SocketAddress;
   /** The client's place at the data ports of the service; absent where it has none. */
-  readonly control?: Control;
+  readonly control?: ControlConnection;
 }
 
 /** What is said to one client. Once it is disposed of, only `refuse` may say anything. */
-export interface Conversation extends Disposable {
+export interface HeldClient extends Disposable {
   /** Whether what was said keeps the client from being led on to what took the service's place; absent: it does not. */
-  readonly isBound?: boolean;
+  readonly mustReconnect?: boolean;
 
   /**
    * The target serves it from now on: nothing more is said, and what was read but not answered is back in the socket.
@@ -60,7 +60,7 @@ export interface Conversation extends Disposable {
   ready(): Promise<Served | undefined>;
 
   /** Passes on what both say until both are done, and all that belongs to it. Never rejects. */
-  relay(options: ConversationRelayOptions): Promise<RelayEnd>;
+  relay(options: HeldRelayOptions): Promise<RelayEnd>;
 
   /**
    * The target will not serve it, for this reason.

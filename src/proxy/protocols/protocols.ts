@@ -11,16 +11,16 @@ import { redis } from "./redis.ts";
 import { smtp } from "./smtp.ts";
 import { ssh } from "./ssh.ts";
 
-export interface ProtocolSurroundings {
+export interface ProtocolContext {
   /** Places of the whole process. */
   readonly slots: Slots;
   readonly observer: Observer;
 }
 
 /** Each makes what the clients of one service are spoken to with. */
-const protocols: Readonly<Record<ProtocolName, (service: Service, around: ProtocolSurroundings) => Protocol>> = {
+const protocols: Readonly<Record<ProtocolName, (service: Service, context: ProtocolContext) => Protocol>> = {
   raw: () => raw,
-  ftp: ({ name: service, hold, ftp }, around) => new Ftp({ service, hold, ...ftp, ...around }),
+  ftp: ({ name: service, hold, ftp }, context) => new Ftp({ service, hold, ...ftp, ...context }),
   smtp: ({ hold }) => smtp(hold),
   ssh: () => ssh,
   mysql: () => mysql,
@@ -29,6 +29,6 @@ const protocols: Readonly<Record<ProtocolName, (service: Service, around: Protoc
   http: ({ hold }) => new Http(hold.kind === "page" ? { page: hold } : {}),
 };
 
-export function protocolOf(service: Service, around: ProtocolSurroundings): Protocol {
-  return protocols[service.protocol](service, around);
+export function protocolOf(service: Service, context: ProtocolContext): Protocol {
+  return protocols[service.protocol](service, context);
 }

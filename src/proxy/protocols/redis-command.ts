@@ -8,7 +8,7 @@ export interface RedisCommand {
 
 /** As Redis reads numbers: nothing before or behind them, no zeros in front. */
 const NUMBER = /^(?:0|-?[1-9]\d{0,9})$/;
-const LONGEST_NUMBER = 11;
+const MAX_NUMBER = 11;
 const CR = 0x0d;
 const LF = 0x0a;
 const ARRAY = 0x2a;
@@ -72,8 +72,8 @@ function readLine(bytes: Buffer): RedisCommand | "unknown" | undefined {
 /** A number and the end of its line. */
 function readNumber(bytes: Buffer, start: number): { value: number; end: number } | "unknown" | undefined {
   const end = bytes.indexOf(CR, start);
-  if (end < 0) return bytes.length - start > LONGEST_NUMBER ? "unknown" : undefined;
-  const text = bytes.toString("latin1", start, Math.min(end, start + LONGEST_NUMBER + 1));
+  if (end < 0) return bytes.length - start > MAX_NUMBER ? "unknown" : undefined;
+  const text = bytes.toString("latin1", start, Math.min(end, start + MAX_NUMBER + 1));
   if (!NUMBER.test(text)) return "unknown";
   if (end + 1 >= bytes.length) return undefined;
   return bytes[end + 1] === LF ? { value: Number(text), end: end + CRLF_LENGTH } : "unknown";

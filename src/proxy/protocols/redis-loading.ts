@@ -1,13 +1,13 @@
 /** Answers the commands of one client of Redis, while the target starts, with the error of a server that loads its data. */
 import { peek } from "../../net/peek.ts";
 import { starting } from "./messages.ts";
-import type { Waiter } from "./protocol.ts";
+import type { WaitingClient } from "./protocol.ts";
 import { RedisCommandReader } from "./redis-command.ts";
 
 /** Longer commands are left to the target. */
 const LONGEST = 16 * 1024;
 /** Answers are longer than the shortest commands: so many are given before it is known that somebody reads them. */
-const MOST_ANSWERS = 256;
+const MAX_ANSWERS = 256;
 /** Who waits does so until something is done about it. */
 const NEVER_MS = 2 ** 31 - 1;
 
@@ -40,7 +40,7 @@ export interface Answerable {
 export function answerable(bytes: Buffer, reader: RedisCommandReader = new RedisCommandReader()): Answerable {
   let length = 0;
   let answers = 0;
-  while (answers < MOST_ANSWERS) {
+  while (answers < MAX_ANSWERS) {
     const command = (length === 0 ? reader : new RedisCommandReader()).read(bytes.subarray(length));
     if (command === undefined) return { length, answers, isOver: false };
     if (command === "unknown" || held.has(command.name)) return { length, answers, isOver: true };
@@ -56,7 +56,7 @@ export function answerable(bytes: Buffer, reader: RedisCommandReader = new Redis
  *
  * @throws the reason of `signal`, or PeekError
  */
-export async function answerLoading({ socket, progress }: Waiter, signal: AbortSignal): Promise<void> {
+export async function answerLoading({ socket, progress }: WaitingClient, signal: AbortSignal): Promise<void> {
   const answer = `-LOADING ${starting(progress.service)}, try again later\r\n`;
   const reading = (): ((bytes: Buffer) => { value: Answerable; used: number } | undefined) => {
     const reader = new RedisCommandReader();
@@ -74,7 +74,7 @@ export async function answerLoading({ socket, progress }: Waiter, signal: AbortS
   }
 }
 
-function drained(socket: Waiter["socket"], signal: AbortSignal): Promise<void> {
+function drained(socket: WaitingClient["socket"], signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const onAbort = (): void => reject(signal.reason);

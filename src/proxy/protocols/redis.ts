@@ -5,7 +5,7 @@
 import type { HoldSpec } from "../../config/config.ts";
 import { peek } from "../../net/peek.ts";
 import { notAvailable } from "./messages.ts";
-import type { Conversation, Protocol, Waiter } from "./protocol.ts";
+import type { HeldClient, Protocol, WaitingClient } from "./protocol.ts";
 import { silence } from "./raw.ts";
 import { answerLoading } from "./redis-loading.ts";
 
@@ -15,28 +15,31 @@ const COMMAND_MS = 1_000;
 const TLS_HANDSHAKE = 0x16;
 
 export function redis({ kind }: HoldSpec): Protocol {
-  return { meet: (waiter) => (kind === "loading" ? answered(waiter) : { ...silence, refuse: () => refusal(waiter) }) };
+  return {
+    hold: (waitingClient) =>
+      kind === "loading" ? answered(waitingClient) : { ...silence, refuse: () => refusal(waitingClient) },
+  };
 }
 
-function answered(waiter: Waiter): Conversation {
+function answered(waitingClient: WaitingClient): HeldClient {
   const over = new AbortController();
-  const isUp = waiter.progress.state === "ready";
-  const signal = AbortSignal.any([waiter.signal, over.signal]);
-  const answering = isUp ? Promise.resolve() : answerLoading(waiter, signal).catch(() => {});
+  const isUp = waitingClient.progress.state === "ready";
+  const signal = AbortSignal.any([waitingClient.signal, over.signal]);
+  const answering = isUp ? Promise.resolve() : answerLoading(waitingClient, signal).catch(() => {});
   return {
     ...silence,
     async ready() {
       over.abort();
       await answering;
-      waiter.signal.throwIfAborted();
+      waitingClient.signal.throwIfAborted();
       return undefined;
     },
-    refuse: () => refusal(waiter),
+    refuse: () => refusal(waitingClient),
     [Symbol.dispose]: () => over.abort(),
   };
 }
 
-async function refusal({ socket, signal, progress }: Waiter): Promise<Buffer | undefined> {
+async function refusal({ socket, signal, progress }: WaitingClient): Promise<Buffer | undefined> {
   const read = ([first]: Buffer): { value: number | undefined; used: number } => ({ value: first, used: 0 });
   try {
     const first = await peek(socket, { read, most: 1, deadlineMs: COMMAND_MS, signal });

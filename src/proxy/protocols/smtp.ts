@@ -4,14 +4,14 @@
  */
 import type { HoldSpec } from "../../config/config.ts";
 import { relay } from "../../net/relay.ts";
-import { Greeting, type GreetingPace, type GreetingWords } from "./greeting.ts";
+import { Greeting, type GreetingLines, type GreetingPace } from "./greeting.ts";
 import { notAvailable, starting } from "./messages.ts";
 import type { Protocol } from "./protocol.ts";
 
 export function smtp({ kind }: HoldSpec, pace?: GreetingPace): Protocol {
   return {
-    meet({ socket, progress }) {
-      const greeting = new Greeting(socket, wordsOf(progress.service), pace);
+    hold({ socket, progress }) {
+      const greeting = new Greeting(socket, messagesOf(progress.service), pace);
       if (kind === "silent") greeting[Symbol.dispose]();
       return {
         ready: () => {
@@ -22,7 +22,7 @@ export function smtp({ kind }: HoldSpec, pace?: GreetingPace): Protocol {
           const { splice } = greeting;
           return relay(splice === undefined ? options : { ...options, filters: { out: splice } });
         },
-        refuse: () => Promise.resolve(greeting.lastWords),
+        refuse: () => Promise.resolve(greeting.rejectionReply),
         [Symbol.dispose]: () => greeting[Symbol.dispose](),
       };
     },
@@ -30,7 +30,7 @@ export function smtp({ kind }: HoldSpec, pace?: GreetingPace): Protocol {
 }
 
 /** The first word of a greeting says whose it is (RFC 5321 4.2). 4.3.2: not accepting messages now (RFC 3463 3.4). */
-export function wordsOf(service: string): GreetingWords {
+export function messagesOf(service: string): GreetingLines {
   return {
     wait: () => `220-${starting(service)}, please wait\r\n`,
     end: `220 ${service}\r\n`,

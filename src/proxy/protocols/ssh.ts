@@ -10,7 +10,7 @@ import type { Protocol } from "./protocol.ts";
 import { silence } from "./raw.ts";
 
 export const ssh: Protocol = {
-  meet: ({ progress }) => ({
+  hold: ({ progress }) => ({
     ...silence,
     refuse: () => Promise.resolve(Buffer.from(`${notAvailable(progress.service)}\r\n`)),
   }),

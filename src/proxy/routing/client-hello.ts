@@ -25,7 +25,7 @@ export interface ClientHello {
 
 const HANDSHAKE = 22;
 const CLIENT_HELLO = 1;
-const LONGEST_RECORD = 2 ** 14;
+const MAX_RECORD = 2 ** 14;
 const SERVER_NAME = 0;
 const HOST_NAME = 0;
 
@@ -57,7 +57,7 @@ export class ClientHelloReader {
       const start = this.#record + RECORD_HEAD;
       if (bytes.length < start) return undefined;
       const size = bytes.readUInt16BE(start - 2);
-      if (size === 0 || size > LONGEST_RECORD) throw new ClientHelloError("a TLS record has an invalid length");
+      if (size === 0 || size > MAX_RECORD) throw new ClientHelloError("a TLS record has an invalid length");
       const fragment = bytes.subarray(start, start + size);
       this.#readHead(fragment);
       const end = this.#end;

@@ -1,7 +1,7 @@
 import { ANY } from "../../net/hostname.ts";
 
 /** Finds whom a name means: exact names go first, then the longest wildcard, then `*`. */
-export class Directory<T> {
+export class HostTable<T> {
   readonly #exact = new Map<string, T>();
   /** By what follows `*.`. */
   readonly #below = new Map<string, T>();

@@ -2,27 +2,27 @@
 
 import type { NameKind } from "../../net/hostname.ts";
 import { HttpHeadError, HttpHeadReader } from "../../net/http-head.ts";
-import type { Found } from "../../net/peek.ts";
+import type { Parsed } from "../../net/peek.ts";
 import { ClientHelloError, ClientHelloReader } from "./client-hello.ts";
 import { hostOf } from "./http-host.ts";
 import type { UnroutedReason } from "./unrouted.ts";
 
 /** A client's name, absent when it says none. */
-export interface Said {
+export interface ClientName {
   readonly name: string | undefined;
 }
 
 /** More than this no client says before its name is there, in bytes. */
-export const LONGEST_FIRST_WORDS: number = 16 * 1024;
+export const MAX_PREAMBLE_BYTES: number = 16 * 1024;
 
-interface Speech {
+interface NameReader {
   /** Creates a reader for one client. It consumes nothing: the destination gets all bytes. */
-  readonly reader: () => (bytes: Buffer) => Found<Said> | undefined;
+  readonly reader: () => (bytes: Buffer) => Parsed<ClientName> | undefined;
   readonly refuse: (reason: UnroutedReason, cause: unknown) => Buffer | undefined;
 }
 
 /** How clients speak that say a name of this kind. */
-export const speeches: Readonly<Record<NameKind, Speech>> = {
+export const nameReaders: Readonly<Record<NameKind, NameReader>> = {
   host: {
     reader: () => {
       const reader = new HttpHeadReader();
@@ -46,7 +46,7 @@ export const speeches: Readonly<Record<NameKind, Speech>> = {
 };
 
 /** Whether a client has said something that is not of its kind. */
-export function isMisspoken(error: unknown): error is Error {
+export function isMalformed(error: unknown): error is Error {
   return error instanceof HttpHeadError || error instanceof ClientHelloError;
 }
 
@@ -54,8 +54,8 @@ const answers: Readonly<Partial<Record<UnroutedReason, readonly [status: string,
   // RFC 9110, section 15.5.20
   unknown_name: ["421 Misdirected Request", "There is no service of this name here."],
   no_name: ["421 Misdirected Request", "The request names no service."],
-  too_late: ["408 Request Timeout", "The request did not come in time."],
-  bad_header: ["400 Bad Request", "The request cannot be understood."],
+  timeout: ["408 Request Timeout", "The request did not come in time."],
+  malformed: ["400 Bad Request", "The request cannot be understood."],
 };
 
 function refuseRequest(reason: UnroutedReason): Buffer | undefined {

@@ -6,10 +6,10 @@ export const unroutedReasons = [
   "unknown_name",
   "no_name",
   /** What came first was no header of the PROXY protocol, no request of HTTP or no ClientHello of TLS. */
-  "bad_header",
-  "too_late",
+  "malformed",
+  "timeout",
   /** The client has left. */
-  "gone",
+  "client_gone",
   /** There was no place left for one that has not said yet what it wants. */
   "limit",
   /** wakeport ends, or no longer has the port. */

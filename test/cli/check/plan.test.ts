@@ -1,19 +1,19 @@
 /** What people are told of where wakeport listens. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { frontWords, serviceStatus } from "../../../src/admin/api.ts";
+import { listenerWords, serviceStatus } from "../../../src/admin/api.ts";
 import { planLines } from "../../../src/cli/check/plan.ts";
 import { describeTarget } from "../../../src/config/describe.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
 
 suite("frontWords()", () => {
   test("has the first names, and how many more there are", () => {
-    assert.equal(frontWords({ front: "*:80" }), "*:80");
-    assert.equal(frontWords({ front: "*:80", host: ["app.localhost"] }), "*:80 host app.localhost");
+    assert.equal(listenerWords({ listener: "*:80" }), "*:80");
+    assert.equal(listenerWords({ listener: "*:80", host: ["app.localhost"] }), "*:80 host app.localhost");
     const sni = ["a.test", "b.test", "c.test"];
-    assert.equal(frontWords({ front: "*:443", sni }), "*:443 sni a.test, b.test, c.test");
+    assert.equal(listenerWords({ listener: "*:443", sni }), "*:443 sni a.test, b.test, c.test");
     assert.equal(
-      frontWords({ front: "*:443", sni: [...sni, "d.test", "*"] }),
+      listenerWords({ listener: "*:443", sni: [...sni, "d.test", "*"] }),
       "*:443 sni a.test, b.test, c.test and 2 more",
     );
   });

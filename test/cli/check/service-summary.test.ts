@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { mannerWords } from "../../../src/cli/check/service-summary.ts";
+import { serviceSummary } from "../../../src/cli/check/service-summary.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
 
 suite("mannerWords()", () => {
@@ -29,7 +29,7 @@ suite("mannerWords()", () => {
         env: {},
         adminListen: { host: "127.0.0.1", port: 9464 },
       });
-      assert.equal(mannerWords(services[0]!), words);
+      assert.equal(serviceSummary(services[0]!), words);
     });
   }
 });

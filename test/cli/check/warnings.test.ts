@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { remarks } from "../../../src/cli/check/warnings.ts";
+import { warnings } from "../../../src/cli/check/warnings.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
 
 const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
 
 function told(services: string): string[] {
   const { services: parsed } = parseConfig(Buffer.from(`services: { ${services} }`), "w.yaml", context);
-  return remarks(parsed).map(({ of, remark }) => `${of}: ${remark}`);
+  return warnings(parsed).map(({ of, remark }) => `${of}: ${remark}`);
 }
 
 suite("remarks()", () => {

@@ -68,13 +68,13 @@ suite("access, limits, banner, on_deny", () => {
     assert.equal(service.onDeny, "close");
   });
 
-  test("probes are addresses and networks; a service's own take the place of the defaults'", () => {
-    const defaults = "{ probes: [10.0.0.5, 10.1.0.0/16] }";
-    const read = (own: string): unknown => serviceOf(own, defaults).probes;
+  test("monitors are addresses and networks; a service's own take the place of the defaults'", () => {
+    const defaults = "{ monitors: [10.0.0.5, 10.1.0.0/16] }";
+    const read = (own: string): unknown => serviceOf(own, defaults).monitors;
     assert.deepEqual(read(""), [parseNetwork("10.0.0.5"), parseNetwork("10.1.0.0/16")]);
-    assert.deepEqual(read('probes: "fd00::5/128"'), [parseNetwork("fd00::5")]);
-    assert.deepEqual(read("probes: []"), []);
-    assert.deepEqual(serviceOf("").probes, []);
+    assert.deepEqual(read('monitors: "fd00::5/128"'), [parseNetwork("fd00::5")]);
+    assert.deepEqual(read("monitors: []"), []);
+    assert.deepEqual(serviceOf("").monitors, []);
   });
 
   test("an empty list is a list", () => {

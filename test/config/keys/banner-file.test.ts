@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, suite, test } from "node:test";
-import { LONGEST_BANNER, readBanner } from "../../../src/config/keys/banner-file.ts";
+import { MAX_BANNER, readBanner } from "../../../src/config/keys/banner-file.ts";
 import { UnitError } from "../../../src/config/keys/units.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "banner-"));
@@ -19,12 +19,12 @@ suite("readBanner()", () => {
   test("gives the bytes as they are", () => {
     const bytes = Buffer.from([0, 255, 13, 10, 0xc3, 0x28]);
     assert.ok(readBanner(written("bytes", bytes)).equals(bytes));
-    assert.equal(readBanner(written("long", Buffer.alloc(LONGEST_BANNER, "x"))).length, LONGEST_BANNER);
+    assert.equal(readBanner(written("long", Buffer.alloc(MAX_BANNER, "x"))).length, MAX_BANNER);
   });
 
   const bad: Readonly<Record<string, [() => string, RegExp]>> = {
     "one that is not there": [() => path.join(folder, "none"), /there is no file ".*none"/],
-    "one that is too long": [() => written("longer", Buffer.alloc(LONGEST_BANNER + 1)), /longer than 65536 bytes/],
+    "one that is too long": [() => written("longer", Buffer.alloc(MAX_BANNER + 1)), /longer than 65536 bytes/],
     "an empty one": [() => written("empty", ""), /is empty/],
     "a directory": [() => folder, /is no file/],
     "a device": [() => "/dev/zero", /is no file/],

@@ -28,11 +28,11 @@ function problems(yaml: string): string[] {
 suite("data ports in a configuration", () => {
   test("are one or a list, with ranges and addresses, and lead to the same number", () => {
     assert.deepEqual(service("ports: ['2121:21'], data: 30000-30009, container: c").data, [
-      { front: 30_000, target: 30_000, count: 10 },
+      { listen: 30_000, target: 30_000, count: 10 },
     ]);
     assert.deepEqual(service("ports: 21, data: [30000, '127.0.0.1:30001:30001/tcp'], container: c").data, [
-      { front: 30_000, target: 30_000 },
-      { front: 30_001, target: 30_001, address: "127.0.0.1" },
+      { listen: 30_000, target: 30_000 },
+      { listen: 30_001, target: 30_001, address: "127.0.0.1" },
     ]);
     assert.deepEqual(service("ports: 21, container: c").data, []);
   });
@@ -84,8 +84,8 @@ suite("data ports in a configuration", () => {
     const found = serviceOfLabels({ reference: { name: "ftp" }, name: "ftp", labels }, config);
     assert.ok(found !== undefined && "service" in found, JSON.stringify(found));
     assert.deepEqual(found.service.data, [
-      { front: 30_000, target: 30_000, count: 10 },
-      { front: 30_020, target: 30_020 },
+      { listen: 30_000, target: 30_000, count: 10 },
+      { listen: 30_020, target: 30_020 },
     ]);
   });
 });

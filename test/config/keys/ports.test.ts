@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { frontOf } from "../../../src/admin/api.ts";
+import { listenerName } from "../../../src/admin/api.ts";
 import type { Service } from "../../../src/config/config.ts";
-import { clashingPort, eachPort, MOST_PORTS, type PortMapping, parsePort } from "../../../src/config/keys/ports.ts";
+import { clashingPort, eachPort, MAX_PORTS, type PortMapping, parsePort } from "../../../src/config/keys/ports.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
 import { wantedBy, wantedForUdp } from "../../../src/daemon/live-service.ts";
 import { randomRuns } from "../../support/activation/random.ts";
@@ -16,12 +16,12 @@ function service(yaml: string): Service {
 
 suite("a range of ports", () => {
   const read: Readonly<Record<string, PortMapping>> = {
-    "30000-30009": { front: 30_000, count: 10 },
-    "30000-30009:40000-40009": { front: 30_000, target: 40_000, count: 10 },
-    "127.0.0.1:30000-30001": { address: "127.0.0.1", front: 30_000, count: 2 },
-    "[::1]:30000-30001:1-2/udp": { address: "::1", front: 30_000, target: 1, count: 2, protocol: "udp" },
-    "30000-30000:21": { front: 30_000, target: 21 },
-    "64536-65535": { front: 64_536, count: MOST_PORTS },
+    "30000-30009": { listen: 30_000, count: 10 },
+    "30000-30009:40000-40009": { listen: 30_000, target: 40_000, count: 10 },
+    "127.0.0.1:30000-30001": { address: "127.0.0.1", listen: 30_000, count: 2 },
+    "[::1]:30000-30001:1-2/udp": { address: "::1", listen: 30_000, target: 1, count: 2, protocol: "udp" },
+    "30000-30000:21": { listen: 30_000, target: 21 },
+    "64536-65535": { listen: 64_536, count: MAX_PORTS },
   };
   for (const [text, expected] of Object.entries(read)) {
     test(`is read of "${text}"`, () => assert.deepEqual(parsePort(text), expected));
@@ -31,14 +31,14 @@ suite("a range of ports", () => {
     const ftp = service(`ports: ["2121:21", "30000-30002", "127.0.0.1:5000-5001:6000-6001/udp"], container: c`);
     assert.equal(ftp.ports.length, 3);
     assert.deepEqual(
-      wantedBy(ftp).map(({ front }) => front),
+      wantedBy(ftp).map(({ listener: listenPort }) => listenPort),
       [{ port: 2121 }, { port: 30_000 }, { port: 30_001 }, { port: 30_002 }],
     );
     assert.deepEqual(
-      wantedForUdp(ftp).map(({ front }) => front),
+      wantedForUdp(ftp).map(({ listener: listenPort }) => listenPort),
       [5000, 5001].map((port) => ({ address: "127.0.0.1", port, protocol: "udp" })),
     );
-    assert.deepEqual(ftp.ports.map(frontOf), ["*:2121", "*:30000-30002", "127.0.0.1:5000-5001/udp"]);
+    assert.deepEqual(ftp.ports.map(listenerName), ["*:2121", "*:30000-30002", "127.0.0.1:5000-5001/udp"]);
   });
 
   test("leads to the same numbers, also where the process has a port of its own", () => {
@@ -55,10 +55,10 @@ suite("a range of ports", () => {
     const address = fc.constantFrom(undefined, "127.0.0.1", "127.0.0.2", "0.0.0.0", "::", "::1");
     const protocol = fc.constantFrom(undefined, "udp" as const);
     const entry = fc
-      .record({ address, protocol, front: fc.integer({ min: 1, max: 30 }), count: fc.integer({ min: 1, max: 8 }) })
-      .map(({ address: host, protocol: kind, front, count }) => ({
-        front,
-        target: front + 100,
+      .record({ address, protocol, listenPort: fc.integer({ min: 1, max: 30 }), count: fc.integer({ min: 1, max: 8 }) })
+      .map(({ address: host, protocol: kind, listenPort, count }) => ({
+        listen: listenPort,
+        target: listenPort + 100,
         ...(count > 1 && { count }),
         ...(host !== undefined && { address: host }),
         ...(kind !== undefined && { protocol: kind }),
@@ -79,11 +79,11 @@ suite("a range of ports", () => {
   test("is read back as it was written", (t) => {
     const port = fc.integer({ min: 1, max: 60_000 });
     fc.assert(
-      fc.property(port, port, fc.integer({ min: 2, max: MOST_PORTS }), (front, target, count) => {
-        const [last, end] = [front + count - 1, target + count - 1];
-        assert.deepEqual(parsePort(`${front}-${last}:${target}-${end}`), { front, target, count });
-        assert.throws(() => parsePort(`${front}-${last}:${target}-${end - 1}`), { name: "UnitError" });
-        assert.throws(() => parsePort(`${last}-${front}`), { name: "UnitError" });
+      fc.property(port, port, fc.integer({ min: 2, max: MAX_PORTS }), (listenPort, target, count) => {
+        const [last, end] = [listenPort + count - 1, target + count - 1];
+        assert.deepEqual(parsePort(`${listenPort}-${last}:${target}-${end}`), { listen: listenPort, target, count });
+        assert.throws(() => parsePort(`${listenPort}-${last}:${target}-${end - 1}`), { name: "UnitError" });
+        assert.throws(() => parsePort(`${last}-${listenPort}`), { name: "UnitError" });
       }),
       randomRuns(t, 2_000),
     );

@@ -31,11 +31,11 @@ suite("ports for UDP", () => {
       `ports: ["53/udp", "5353:53/udp", "127.0.0.1:54/udp", "[::1]:54:53/udp", 53], container: c`,
     );
     assert.deepEqual(ports, [
-      { front: 53, target: 53, protocol: "udp" },
-      { front: 5353, target: 53, protocol: "udp" },
-      { front: 54, target: 54, address: "127.0.0.1", protocol: "udp" },
-      { front: 54, target: 53, address: "::1", protocol: "udp" },
-      { front: 53, target: 53 },
+      { listen: 53, target: 53, protocol: "udp" },
+      { listen: 5353, target: 53, protocol: "udp" },
+      { listen: 54, target: 54, address: "127.0.0.1", protocol: "udp" },
+      { listen: 54, target: 53, address: "::1", protocol: "udp" },
+      { listen: 53, target: 53 },
     ]);
   });
 
@@ -74,8 +74,8 @@ suite("ports for UDP", () => {
 
   test("may be names of /etc/services", () => {
     assert.deepEqual(service("ports: [domain/udp, domain], container: c").ports, [
-      { front: 53, target: 53, protocol: "udp" },
-      { front: 53, target: 53 },
+      { listen: 53, target: 53, protocol: "udp" },
+      { listen: 53, target: 53 },
     ]);
   });
 

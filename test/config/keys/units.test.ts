@@ -4,7 +4,7 @@ import net from "node:net";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { portNames } from "../../../src/config/keys/etc-services.ts";
-import { clash, MOST_PORTS, parseHostPort, parsePort } from "../../../src/config/keys/ports.ts";
+import { clash, MAX_PORTS, parseHostPort, parsePort } from "../../../src/config/keys/ports.ts";
 import { formatDuration, parseDuration, UnitError } from "../../../src/config/keys/units.ts";
 import { suggest } from "../../../src/config/yaml/suggest.ts";
 
@@ -46,25 +46,25 @@ const names = portNames(() => servicesFile);
 
 suite("parsePort()", () => {
   const good = {
-    "2121": { front: 2121 },
-    "2121:21": { front: 2121, target: 21 },
-    "2121:21/tcp": { front: 2121, target: 21 },
-    "127.0.0.1:2121": { front: 2121, address: "127.0.0.1" },
-    "127.0.0.1:2121:21": { front: 2121, target: 21, address: "127.0.0.1" },
-    "[::1]:2121:21": { front: 2121, target: 21, address: "::1" },
+    "2121": { listen: 2121 },
+    "2121:21": { listen: 2121, target: 21 },
+    "2121:21/tcp": { listen: 2121, target: 21 },
+    "127.0.0.1:2121": { listen: 2121, address: "127.0.0.1" },
+    "127.0.0.1:2121:21": { listen: 2121, target: 21, address: "127.0.0.1" },
+    "[::1]:2121:21": { listen: 2121, target: 21, address: "::1" },
   };
   for (const [text, expected] of Object.entries(good)) {
     test(`reads "${text}"`, () => assert.deepEqual(parsePort(text), expected));
   }
 
   const named = {
-    ftp: { front: 21 },
-    "2121:ftp": { front: 2121, target: 21 },
-    "127.0.0.1:ftp:ftp": { front: 21, target: 21, address: "127.0.0.1" },
-    "[::1]:ftp-data": { front: 20, address: "::1" },
-    "www/tcp": { front: 80 },
-    "domain/udp": { front: 53, protocol: "udp" },
-    "2121:fspd/udp": { front: 2121, target: 21, protocol: "udp" },
+    ftp: { listen: 21 },
+    "2121:ftp": { listen: 2121, target: 21 },
+    "127.0.0.1:ftp:ftp": { listen: 21, target: 21, address: "127.0.0.1" },
+    "[::1]:ftp-data": { listen: 20, address: "::1" },
+    "www/tcp": { listen: 80 },
+    "domain/udp": { listen: 53, protocol: "udp" },
+    "2121:fspd/udp": { listen: 2121, target: 21, protocol: "udp" },
   };
   for (const [text, expected] of Object.entries(named)) {
     test(`looks up the names of "${text}"`, () => assert.deepEqual(parsePort(text, names), expected));
@@ -104,7 +104,7 @@ suite("parsePort()", () => {
     assert.throws(() => parsePort("2121:ftp", missing), { name: "UnitError", message: remedy });
     const unreadable = portNames(() => readFileSync("/", "utf8"));
     assert.throws(() => parsePort("ftp", unreadable), { name: "UnitError", message: /cannot be read: .*EISDIR/ });
-    assert.equal(parsePort("2121:21", missing).front, 2121);
+    assert.equal(parsePort("2121:21", missing).listen, 2121);
   });
 
   const bad = [
@@ -148,9 +148,9 @@ suite("parsePort()", () => {
     fc.assert(
       fc.property(text, (entry) => {
         try {
-          const { front, target = front, count = 1, address = "::" } = parsePort(entry, names);
-          assert.ok(count >= 1 && count <= MOST_PORTS);
-          assert.ok(front >= 1 && target >= 1 && Math.max(front, target) + count - 1 <= 65_535);
+          const { listen: listenPort, target = listenPort, count = 1, address = "::" } = parsePort(entry, names);
+          assert.ok(count >= 1 && count <= MAX_PORTS);
+          assert.ok(listenPort >= 1 && target >= 1 && Math.max(listenPort, target) + count - 1 <= 65_535);
           assert.ok(net.isIP(address) !== 0);
         } catch (error) {
           assert.ok(error instanceof UnitError, String(error));
@@ -163,11 +163,11 @@ suite("parsePort()", () => {
 
 suite("clash()", () => {
   test("a wildcard takes the port from every address of its family, none from the other", () => {
-    assert.equal(clash({ front: 1 }, { front: 1, address: "127.0.0.1" }), true);
-    assert.equal(clash({ front: 1, address: "0.0.0.0" }, { front: 1, address: "10.0.0.1" }), true);
-    assert.equal(clash({ front: 1, address: "0.0.0.0" }, { front: 1, address: "::" }), false);
-    assert.equal(clash({ front: 1, address: "10.0.0.1" }, { front: 1, address: "10.0.0.2" }), false);
-    assert.equal(clash({ front: 1 }, { front: 2 }), false);
+    assert.equal(clash({ listen: 1 }, { listen: 1, address: "127.0.0.1" }), true);
+    assert.equal(clash({ listen: 1, address: "0.0.0.0" }, { listen: 1, address: "10.0.0.1" }), true);
+    assert.equal(clash({ listen: 1, address: "0.0.0.0" }, { listen: 1, address: "::" }), false);
+    assert.equal(clash({ listen: 1, address: "10.0.0.1" }, { listen: 1, address: "10.0.0.2" }), false);
+    assert.equal(clash({ listen: 1 }, { listen: 2 }), false);
   });
 });
 

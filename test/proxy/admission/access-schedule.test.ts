@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { type OpenTimes, parseTimes } from "../../../src/config/keys/access-times.ts";
-import { isOpenAt, OpeningHours } from "../../../src/proxy/admission/access-schedule.ts";
+import { type AccessTimes, parseTimes } from "../../../src/config/keys/access-times.ts";
+import { AccessSchedule, isOpenAt } from "../../../src/proxy/admission/access-schedule.ts";
 
 const at = (utc: string): number => Date.parse(`${utc}Z`);
-const hours = (zone: string, ...entries: string[]) => new OpeningHours(entries.map(parseTimes), zone);
+const hours = (zone: string, ...entries: string[]) => new AccessSchedule(entries.map(parseTimes), zone);
 
 suite("OpeningHours", () => {
   // The 23rd of November 2026 is a Monday.
@@ -45,7 +45,7 @@ suite("OpeningHours", () => {
     const now = Date.now();
     const { timeZone } = new Intl.DateTimeFormat().resolvedOptions();
     const entry = parseTimes("06:00-18:00");
-    assert.equal(new OpeningHours([entry]).isOpen(now), new OpeningHours([entry], timeZone).isOpen(now));
+    assert.equal(new AccessSchedule([entry]).isOpen(now), new AccessSchedule([entry], timeZone).isOpen(now));
   });
 
   test("where the clock skips an hour, what is open in that hour is not open at all", () => {
@@ -76,7 +76,7 @@ suite("OpeningHours", () => {
 const WEEK = 7 * 24 * 60;
 
 /** All open minutes of a week, walked one by one from where each span begins until the clock shows its end. */
-function walk(entries: readonly OpenTimes[]): Uint8Array {
+function walk(entries: readonly AccessTimes[]): Uint8Array {
   const week = new Uint8Array(WEEK);
   for (const { days, spans } of entries) {
     for (const day of days) {
@@ -139,7 +139,7 @@ suite("isOpenAt()", () => {
       fc.property(entries, (texts) => {
         const times = texts.map(parseTimes);
         const week = walk(times);
-        const utc = new OpeningHours(times, "UTC");
+        const utc = new AccessSchedule(times, "UTC");
         for (let minute = 0; minute < WEEK; minute += 1) {
           assert.equal(utc.isOpen(sunday + minute * 60_000), week[minute] === 1, `${texts.join("; ")} at ${minute}`);
         }

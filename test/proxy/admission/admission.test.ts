@@ -5,8 +5,8 @@ import { parseTimes } from "../../../src/config/keys/access-times.ts";
 import { parseNetwork } from "../../../src/config/keys/networks.ts";
 import { parseRate } from "../../../src/config/keys/rates.ts";
 import { readIp } from "../../../src/net/ip.ts";
-import { Door, type DoorOptions } from "../../../src/proxy/admission/admission.ts";
-import { Bans } from "../../../src/proxy/admission/ban-list.ts";
+import { Admission, type AdmissionOptions } from "../../../src/proxy/admission/admission.ts";
+import { BanList } from "../../../src/proxy/admission/ban-list.ts";
 import { DeniedError } from "../../../src/proxy/admission/denial.ts";
 import { Slots } from "../../../src/proxy/admission/slots.ts";
 
@@ -17,29 +17,29 @@ class Stage {
   /** Monday, 23 November 2026, noon. */
   unix: number = Date.parse("2026-11-23T12:00Z");
   load = 0;
-  readonly bans: Bans = new Bans();
+  readonly bans: BanList = new BanList();
   readonly slots: Slots;
-  readonly door: Door;
+  readonly admission: Admission;
   readonly #context: TestContext;
   #now = 0;
 
   constructor(
     context: TestContext,
-    limits: Partial<DoorOptions["limits"]> = {},
-    access: Partial<DoorOptions["access"]> = {},
+    limits: Partial<AdmissionOptions["limits"]> = {},
+    access: Partial<AdmissionOptions["access"]> = {},
     slots = 1_000,
   ) {
     this.slots = new Slots({ limit: slots, what: "connections in all", reason: "process_limit" });
     this.#context = context;
     context.mock.timers.enable({ apis: ["setTimeout"] });
-    this.door = new Door({
+    this.admission = new Admission({
       service: "web",
       access: { deny: [], timeZone: "UTC", ...access },
       limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", ...limits },
       patienceMs: 60_000,
       bans: this.bans,
       slots: this.slots,
-      around: { now: () => this.#now, unixTime: () => this.unix, loadAverage: () => this.load },
+      clock: { now: () => this.#now, unixTime: () => this.unix, loadAverage: () => this.load },
     });
   }
 
@@ -58,7 +58,7 @@ class Stage {
   /** "in", or why not. */
   knock(source: string): string {
     try {
-      this.door.enterNow(ip(source));
+      this.admission.admitNow(ip(source));
       return "in";
     } catch (error) {
       assert.ok(error instanceof DeniedError);
@@ -68,7 +68,7 @@ class Stage {
 
   /** Comes to wait where it has to. */
   async arrive(source: string): Promise<Client> {
-    const client = new Client(this.door, source);
+    const client = new Client(this.admission, source);
     await settle();
     return client;
   }
@@ -82,9 +82,9 @@ class Client {
   message = "";
   #pass: Disposable | undefined;
 
-  constructor(door: Door, source: string) {
+  constructor(admission: Admission, source: string) {
     this.source = source;
-    door.enter(ip(source), this.#left.signal).then(
+    admission.admit(ip(source), this.#left.signal).then(
       (pass) => {
         this.#pass = pass;
         this.fate = "in";
@@ -143,7 +143,7 @@ suite("Door", () => {
   test("what is refused uses up nothing", (t) => {
     const stage = new Stage(t, { rate: parseRate("4/h"), connections: 1 }, { allow: [parseNetwork("10.0.0.0/8")] });
     for (let tries = 0; tries < 100; tries += 1) assert.equal(stage.knock("11.0.0.1"), "address");
-    const pass = stage.door.enterNow(ip("10.0.0.1"));
+    const pass = stage.admission.admitNow(ip("10.0.0.1"));
     for (let tries = 0; tries < 100; tries += 1) assert.equal(stage.knock("10.0.0.2"), "service_limit");
     pass[Symbol.dispose]();
     assert.equal(stage.knock("10.0.0.2"), "in");
@@ -160,7 +160,7 @@ suite("Door", () => {
     const stage = new Stage(t, { connections: 1, onLimit: "queue" });
     const first = await stage.arrive("10.0.0.1");
     const [second, third] = [await stage.arrive("10.0.0.2"), await stage.arrive("10.0.0.3")];
-    stage.door.configure({
+    stage.admission.configure({
       access: { deny: [parseNetwork("10.0.0.2")] },
       limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", connections: 2 },
       patienceMs: 60_000,
@@ -177,9 +177,9 @@ suite("Door", () => {
     const rules = { access: { deny: [] }, patienceMs: 1 };
     const limits = { ipv6Prefix: 64, waiting: 1, onLimit: "reject" } as const;
     assert.equal(stage.knock("10.0.0.1"), "in");
-    stage.door.configure({ ...rules, limits: { ...limits, rate: parseRate("2/h"), perSource: 9 } });
+    stage.admission.configure({ ...rules, limits: { ...limits, rate: parseRate("2/h"), perSource: 9 } });
     assert.equal(stage.knock("10.0.0.1"), "rate");
-    stage.door.configure({ ...rules, limits });
+    stage.admission.configure({ ...rules, limits });
     assert.equal(stage.knock("10.0.0.1"), "in");
   });
 
@@ -196,10 +196,10 @@ suite("Door", () => {
   });
 
   test("an unknown source is let in where everybody is", (t) => {
-    assert.ok(new Stage(t).door.enterNow(undefined));
+    assert.ok(new Stage(t).admission.admitNow(undefined));
     t.mock.timers.reset();
     const stage = new Stage(t, {}, { allow: [parseNetwork("0.0.0.0/0")] });
-    assert.throws(() => stage.door.enterNow(undefined), /an unknown source may not use this service/);
+    assert.throws(() => stage.admission.admitNow(undefined), /an unknown source may not use this service/);
   });
 });
 
@@ -211,12 +211,12 @@ suite("Door, with a queue", () => {
     const first = await stage.arrive("10.0.0.1");
     const [second, third] = [await stage.arrive("10.0.0.2"), await stage.arrive("10.0.0.3")];
     assert.deepEqual([first.fate, second.fate, third.fate], ["in", "waiting", "waiting"]);
-    assert.equal(stage.door.waiting, 2);
+    assert.equal(stage.admission.waiting, 2);
     await first.leave();
     assert.deepEqual([second.fate, third.fate], ["in", "waiting"]);
     await second.leave();
     assert.equal(third.fate, "in");
-    assert.equal(stage.door.waiting, 0);
+    assert.equal(stage.admission.waiting, 0);
   });
 
   test("nobody overtakes those who wait", async (t) => {
@@ -257,7 +257,7 @@ suite("Door, with a queue", () => {
     assert.deepEqual(fates(second), ["waiting", "waiting", "waiting_limit"]);
     assert.deepEqual(fates(hog).slice(1, 5), ["waiting_limit", "waiting_limit", "waiting", "waiting"]);
     assert.deepEqual(fates(await arrive("10.0.0.3", 2)), ["waiting", "waiting_limit"]);
-    assert.deepEqual([stage.door.waiting, stage.slots.taken], [4, 5]);
+    assert.deepEqual([stage.admission.waiting, stage.slots.taken], [4, 5]);
     await hog[0]!.leave();
     assert.deepEqual(fates(hog).slice(3, 5), ["waiting_limit", "in"]);
   });
@@ -286,7 +286,7 @@ suite("Door, with a queue", () => {
       ["load", "load"],
     );
     assert.equal(clients[0]!.message, "waited too long: the load of the machine is 3.00, the limit 1");
-    assert.equal(stage.door.waiting, 0);
+    assert.equal(stage.admission.waiting, 0);
   });
 
   test("looks at the load again every second", async (t) => {
@@ -308,7 +308,7 @@ suite("Door, with a queue", () => {
     const second = await stage.arrive("10.0.0.2");
     await second.leave();
     assert.equal(second.fate, "left");
-    assert.equal(stage.door.waiting, 0);
+    assert.equal(stage.admission.waiting, 0);
     const third = await stage.arrive("10.0.0.3");
     await first.leave();
     assert.equal(third.fate, "in");
@@ -326,7 +326,7 @@ suite("Door, with a queue", () => {
 
   test("one that has left already does not come in", async (t) => {
     const stage = new Stage(t, queue);
-    await assert.rejects(stage.door.enter(ip("10.0.0.1"), AbortSignal.abort(new Error("gone"))), /gone/);
+    await assert.rejects(stage.admission.admit(ip("10.0.0.1"), AbortSignal.abort(new Error("gone"))), /gone/);
   });
 
   test("whatever happens: never more inside than may be, nobody lost, and all places free at the end", async (t) => {
@@ -362,8 +362,8 @@ suite("Door, with a queue", () => {
             const isIdle = !isRated && fate === "waiting" && inside().length < 3 && inside(source).length < 2;
             assert.ok(!isIdle, `${source} waits although there is room`);
           }
-          assert.equal(stage.slots.taken, inside().length + stage.door.waiting);
-          assert.equal(stage.door.waiting, clients.filter(({ fate }) => fate === "waiting").length);
+          assert.equal(stage.slots.taken, inside().length + stage.admission.waiting);
+          assert.equal(stage.admission.waiting, clients.filter(({ fate }) => fate === "waiting").length);
         }
         for (const client of clients.filter(({ fate }) => fate === "waiting")) await client.leave();
         for (const client of inside()) await client.leave();

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { readIp } from "../../../src/net/ip.ts";
-import { Bans, sourceOf } from "../../../src/proxy/admission/ban-list.ts";
-import { SourceCount } from "../../../src/proxy/admission/per-source-counter.ts";
+import { BanList, sourceOf } from "../../../src/proxy/admission/ban-list.ts";
+import { PerSourceCounter } from "../../../src/proxy/admission/per-source-counter.ts";
 
 const ip = (text: string) => readIp(text)!;
 
 suite("Bans", () => {
   test("hold until their time is over", () => {
-    const bans = new Bans();
+    const bans = new BanList();
     assert.deepEqual(bans.add(ip("10.0.0.1"), { service: "trap", ipv6Prefix: 64, until: 1_000 }, 0), {
       source: "10.0.0.1",
       until: 1_000,
@@ -24,7 +24,7 @@ suite("Bans", () => {
   });
 
   test("are by prefix where it is IPv6, each by its own", () => {
-    const bans = new Bans();
+    const bans = new BanList();
     bans.add(ip("fd00:0:0:1::1"), { service: "trap", ipv6Prefix: 64, until: 1_000 }, 0);
     bans.add(ip("fd00:0:0:2::1"), { service: "trap", ipv6Prefix: 128, until: 1_000 }, 0);
     assert.equal(bans.has(ip("fd00:0:0:1::9"), 0), true);
@@ -33,7 +33,7 @@ suite("Bans", () => {
   });
 
   test("are bounded: what is over goes first, then the oldest", () => {
-    const bans = new Bans(3);
+    const bans = new BanList(3);
     bans.add(ip("10.0.0.1"), { service: "trap", ipv6Prefix: 64, until: 9_000 }, 0);
     bans.add(ip("10.0.0.2"), { service: "trap", ipv6Prefix: 64, until: 100 }, 0);
     bans.add(ip("10.0.0.3"), { service: "trap", ipv6Prefix: 64, until: 9_000 }, 0);
@@ -48,7 +48,7 @@ suite("Bans", () => {
   });
 
   test("a second ban of a source takes the place of the first", () => {
-    const bans = new Bans(1);
+    const bans = new BanList(1);
     bans.add(ip("10.0.0.1"), { service: "trap", ipv6Prefix: 64, until: 100 }, 0);
     bans.add(ip("10.0.0.1"), { service: "trap", ipv6Prefix: 64, until: 200 }, 50);
     assert.deepEqual(bans.list(150), [{ source: "10.0.0.1", until: 200, service: "trap" }]);
@@ -57,7 +57,7 @@ suite("Bans", () => {
 
 suite("SourceCount", () => {
   test("counts by address, of IPv6 by prefix, and forgets those that have none left", () => {
-    const count = new SourceCount();
+    const count = new PerSourceCounter();
     const key = (text: string) => sourceOf(ip(text), 64);
     const held = ["10.0.0.1", "::ffff:10.0.0.1", "fd00::1", "fd00::2"].map((text) => count.add(key(text)));
     assert.equal(count.of("10.0.0.1"), 2);

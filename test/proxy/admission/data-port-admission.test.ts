@@ -2,34 +2,37 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { parseNetwork } from "../../../src/config/keys/networks.ts";
 import { type Ip, readIp } from "../../../src/net/ip.ts";
-import { Bans } from "../../../src/proxy/admission/ban-list.ts";
-import { DataDoor, type DataDoorOptions } from "../../../src/proxy/admission/data-port-admission.ts";
+import { BanList } from "../../../src/proxy/admission/ban-list.ts";
+import { DataPortAdmission, type DataPortAdmissionOptions } from "../../../src/proxy/admission/data-port-admission.ts";
 import { DeniedError } from "../../../src/proxy/admission/denial.ts";
-import { OnlookerError } from "../../../src/proxy/admission/monitors.ts";
+import { MonitorError } from "../../../src/proxy/admission/monitors.ts";
 import { Slots } from "../../../src/proxy/admission/slots.ts";
 import { DataPorts } from "../../../src/proxy/data-ports.ts";
 
 const alice = readIp("10.0.0.1")!;
 const bob = readIp("10.0.0.2")!;
 
-function stage(rest: Partial<DataDoorOptions> = {}): { readonly door: DataDoor; readonly slots: Slots } {
+function stage(rest: Partial<DataPortAdmissionOptions> = {}): {
+  readonly admission: DataPortAdmission;
+  readonly slots: Slots;
+} {
   const dataPorts = new DataPorts();
   const hold = { signal: new AbortController().signal, [Symbol.dispose]: () => {} };
   dataPorts.join({
     ips: [alice],
-    frontAddress: "127.0.0.1",
+    listenAddress: "127.0.0.1",
     upstreamAddress: "172.17.0.2",
     localAddress: "172.17.0.1",
     hold,
   });
   const slots = new Slots({ limit: 1, what: "connections in all", reason: "process_limit" });
-  const counted = { service: "ftp", ipv6Prefix: 64, bans: new Bans(), slots };
-  const options = { access: { deny: [] }, probes: [], dataPorts, unixTime: () => 0, ...counted, ...rest };
-  return { door: new DataDoor(options), slots: options.slots };
+  const counted = { service: "ftp", ipv6Prefix: 64, bans: new BanList(), slots };
+  const options = { access: { deny: [] }, monitors: [], dataPorts, unixTime: () => 0, ...counted, ...rest };
+  return { admission: new DataPortAdmission(options), slots: options.slots };
 }
 
-async function refused(door: DataDoor, ip: Ip | undefined): Promise<string> {
-  const error = await door.enter(ip).then(
+async function refused(admission: DataPortAdmission, ip: Ip | undefined): Promise<string> {
+  const error = await admission.admit(ip).then(
     () => assert.fail("it was let in"),
     (reason: unknown) => reason,
   );
@@ -39,30 +42,30 @@ async function refused(door: DataDoor, ip: Ip | undefined): Promise<string> {
 
 suite("the door of data ports", () => {
   test("admits clients with a control connection, with a slot of the process", async () => {
-    const { door, slots } = stage();
-    const pass = await door.enter(alice);
+    const { admission, slots } = stage();
+    const pass = await admission.admit(alice);
     assert.equal(slots.taken, 1);
-    assert.equal(await refused(door, alice), "process_limit");
+    assert.equal(await refused(admission, alice), "process_limit");
     pass[Symbol.dispose]();
     assert.equal(slots.taken, 0);
   });
 
   test("denies all others, without a slot", async () => {
-    const { door, slots } = stage();
-    assert.equal(await refused(door, bob), "no_control");
-    assert.equal(await refused(door, undefined), "no_control");
+    const { admission, slots } = stage();
+    assert.equal(await refused(admission, bob), "no_control");
+    assert.equal(await refused(admission, undefined), "no_control");
     assert.equal(slots.taken, 0);
   });
 
-  test("dismisses probes, also those that have a control connection", async () => {
-    await assert.rejects(stage({ probes: [parseNetwork("10.0.0.0/31")] }).door.enter(alice), OnlookerError);
+  test("dismisses monitors, also those that have a control connection", async () => {
+    await assert.rejects(stage({ monitors: [parseNetwork("10.0.0.0/31")] }).admission.admit(alice), MonitorError);
   });
 
   test("keeps out whom the service keeps out, though they are being served", async () => {
-    assert.equal(await refused(stage({ access: { deny: [parseNetwork("10.0.0.1")] } }).door, alice), "address");
-    assert.equal(await refused(stage({ access: { deny: [], allow: [] } }).door, alice), "address");
-    const bans = new Bans();
+    assert.equal(await refused(stage({ access: { deny: [parseNetwork("10.0.0.1")] } }).admission, alice), "address");
+    assert.equal(await refused(stage({ access: { deny: [], allow: [] } }).admission, alice), "address");
+    const bans = new BanList();
     bans.add(alice, { service: "trap", ipv6Prefix: 64, until: 1 }, 0);
-    assert.equal(await refused(stage({ bans }).door, alice), "banned");
+    assert.equal(await refused(stage({ bans }).admission, alice), "banned");
   });
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { peek } from "../../../src/net/peek.ts";
-import { Farewell } from "../../../src/proxy/admission/lingering-close.ts";
+import { LingeringClose } from "../../../src/proxy/admission/lingering-close.ts";
 import { eventually, type Pair, pair } from "../../support/net/tcp.ts";
 
 const BANNER = Buffer.from("421 Too many users.\r\n");
@@ -18,8 +18,8 @@ async function speaking(bytes = 64 * 1024): Promise<Pair> {
 suite("Farewell", () => {
   test("a close is one in good order, even of a client that has sent what nobody read", async () => {
     using two = await speaking();
-    const done = new Farewell().bid(two.near, { way: "close" });
-    assert.equal(await two.far.ends(), "ended");
+    const done = new LingeringClose().start(two.near, { way: "close" });
+    assert.equal(await two.far.addresses(), "ended");
     two.far.end();
     await done;
     assert.equal(two.far.fate, "ended");
@@ -27,8 +27,8 @@ suite("Farewell", () => {
 
   test("a reset without words is one at once", async () => {
     using two = await speaking();
-    await new Farewell().bid(two.near, { way: "reset" });
-    assert.equal(await two.far.ends(), "ECONNRESET");
+    await new LingeringClose().start(two.near, { way: "reset" });
+    assert.equal(await two.far.addresses(), "ECONNRESET");
   });
 
   for (const way of ["close", "reset"] as const) {
@@ -36,8 +36,8 @@ suite("Farewell", () => {
       using two = await speaking();
       const banner = Buffer.alloc(64 * 1024, "no ");
       two.far.flood(Buffer.alloc(64 * 1024, "y"));
-      const done = new Farewell({ most: 8, patienceMs: 500 }).bid(two.near, { banner, way });
-      await two.far.ends();
+      const done = new LingeringClose({ most: 8, patienceMs: 500 }).start(two.near, { banner, way });
+      await two.far.addresses();
       assert.ok(two.far.data.equals(banner));
       await done;
       assert.ok(two.near.destroyed);
@@ -47,7 +47,7 @@ suite("Farewell", () => {
   test("a reset comes as soon as the client has ended", async () => {
     using two = await pair();
     const began = performance.now();
-    const done = new Farewell({ most: 8, patienceMs: 60_000 }).bid(two.near, { banner: BANNER, way: "reset" });
+    const done = new LingeringClose({ most: 8, patienceMs: 60_000 }).start(two.near, { banner: BANNER, way: "reset" });
     await two.far.receives(BANNER.length);
     assert.equal(two.far.fate, "open");
     two.far.end();
@@ -58,107 +58,109 @@ suite("Farewell", () => {
   test("what was written before is no less safe than a banner", async () => {
     using two = await speaking();
     two.near.write(BANNER);
-    const done = new Farewell({ most: 8, patienceMs: 200 }).bid(two.near, { way: "reset" });
-    assert.equal(await two.far.ends(), "ECONNRESET");
+    const done = new LingeringClose({ most: 8, patienceMs: 200 }).start(two.near, { way: "reset" });
+    assert.equal(await two.far.addresses(), "ECONNRESET");
     assert.equal(two.far.text, BANNER.toString());
     await done;
   });
 
   test("nobody stays longer than the patience", async () => {
     using two = await pair();
-    const farewell = new Farewell({ most: 8, patienceMs: 100 });
-    await farewell.bid(two.near, { banner: BANNER, way: "close" });
-    assert.equal(farewell.size, 0);
+    const lingering = new LingeringClose({ most: 8, patienceMs: 100 });
+    await lingering.start(two.near, { banner: BANNER, way: "close" });
+    assert.equal(lingering.size, 0);
     assert.ok(two.near.destroyed);
     assert.equal(two.far.text, BANNER.toString());
   });
 
   test("only so many take leave at a time, and it is the first that makes room", async () => {
-    const farewell = new Farewell({ most: 2, patienceMs: 60_000 });
+    const lingering = new LingeringClose({ most: 2, patienceMs: 60_000 });
     using stack = new DisposableStack();
     const pairs: Pair[] = [];
     const bids: Promise<void>[] = [];
     for (let count = 0; count < 4; count += 1) {
       const two = stack.use(await pair());
       pairs.push(two);
-      bids.push(farewell.bid(two.near, { banner: BANNER, way: "close" }));
-      assert.ok(farewell.size <= 2);
+      bids.push(lingering.start(two.near, { banner: BANNER, way: "close" }));
+      assert.ok(lingering.size <= 2);
     }
     await Promise.all(bids.slice(0, 2));
     assert.equal(pairs[3]!.near.destroyed, false);
-    farewell.close();
+    lingering.close();
     await Promise.all(bids);
     await eventually("all were told", () => pairs.every(({ far }) => far.text === BANNER.toString()));
   });
 
   test("the source with most slots loses its oldest, though another one began earlier", async () => {
-    const farewell = new Farewell({ most: 3, patienceMs: 60_000 });
+    const lingering = new LingeringClose({ most: 3, patienceMs: 60_000 });
     using early = await pair("127.0.0.2");
     using first = await pair();
     using second = await pair();
     using late = await pair("127.0.0.3");
-    const bids = [early, first, second, late].map(({ near }) => farewell.bid(near, { banner: BANNER, way: "close" }));
+    const bids = [early, first, second, late].map(({ near }) =>
+      lingering.start(near, { banner: BANNER, way: "close" }),
+    );
     await bids[1];
     assert.deepEqual(
       [early, first, second, late].map(({ near }) => near.destroyed),
       [false, true, false, false],
     );
-    farewell.close();
+    lingering.close();
     await Promise.all(bids);
-    assert.equal(farewell.size, 0);
+    assert.equal(lingering.size, 0);
   });
 
   test("who is still listened to takes leave already, and may have to make room", async () => {
-    const farewell = new Farewell({ most: 1, patienceMs: 60_000 });
+    const lingering = new LingeringClose({ most: 1, patienceMs: 60_000 });
     using first = await pair();
     using second = await pair();
     const told = Promise.withResolvers<Buffer | undefined>();
     first.near.once("close", () => told.resolve(undefined));
-    const parting = farewell.part(first.near, told.promise);
-    await eventually("it takes leave", () => farewell.size === 1);
-    const other = farewell.part(second.near, Promise.resolve(BANNER));
+    const parting = lingering.startAfterReply(first.near, told.promise);
+    await eventually("it takes leave", () => lingering.size === 1);
+    const other = lingering.startAfterReply(second.near, Promise.resolve(BANNER));
     await parting;
     assert.ok(first.near.destroyed);
-    assert.equal(await second.far.ends(), "ended");
+    assert.equal(await second.far.addresses(), "ended");
     assert.equal(second.far.text, BANNER.toString());
     second.far.end();
     await other;
-    assert.equal(farewell.size, 0);
+    assert.equal(lingering.size, 0);
   });
 
   test("who has said already what its words depend on is told them, however many take leave", async () => {
-    const farewell = new Farewell({ most: 1, patienceMs: 60_000 });
+    const lingering = new LingeringClose({ most: 1, patienceMs: 60_000 });
     const clients = await Promise.all(Array.from({ length: 4 }, () => speaking(8)));
     const options = { most: 8, deadlineMs: 60_000, signal: new AbortController().signal };
     const read = (): { value: Buffer; used: number } => ({ value: BANNER, used: 0 });
-    const partings = clients.map(({ near }) => farewell.part(near, peek(near, { read, ...options })));
+    const partings = clients.map(({ near }) => lingering.startAfterReply(near, peek(near, { read, ...options })));
     await eventually("all were told", () => clients.every(({ far }) => far.text === BANNER.toString()));
-    farewell.close();
+    lingering.close();
     await Promise.all(partings);
     for (const client of clients) client[Symbol.dispose]();
   });
 
   test("who is told nothing is reset, and takes nobody's place", async () => {
-    const farewell = new Farewell({ most: 1, patienceMs: 60_000 });
+    const lingering = new LingeringClose({ most: 1, patienceMs: 60_000 });
     using first = await pair();
     using second = await pair();
-    const bid = farewell.bid(first.near, { banner: BANNER, way: "close" });
-    await farewell.part(second.near, Promise.resolve(undefined));
-    assert.equal(await second.far.ends(), "ECONNRESET");
+    const bid = lingering.start(first.near, { banner: BANNER, way: "close" });
+    await lingering.startAfterReply(second.near, Promise.resolve(undefined));
+    assert.equal(await second.far.addresses(), "ECONNRESET");
     assert.equal(first.near.destroyed, false);
-    farewell.close();
+    lingering.close();
     await bid;
   });
 
   test("a client that is gone needs none", async () => {
     using two = await pair();
     two.near.destroy();
-    await new Farewell().bid(two.near, { banner: BANNER, way: "close" });
+    await new LingeringClose().start(two.near, { banner: BANNER, way: "close" });
   });
 
   test("a client that resets in the middle ends it", async () => {
     using two = await pair();
-    const done = new Farewell({ most: 8, patienceMs: 60_000 }).bid(two.near, { banner: BANNER, way: "close" });
+    const done = new LingeringClose({ most: 8, patienceMs: 60_000 }).start(two.near, { banner: BANNER, way: "close" });
     two.far.reset();
     await done;
   });

@@ -3,7 +3,7 @@ import { suite, test } from "node:test";
 import fc from "fast-check";
 import { parseRate } from "../../../src/config/keys/rates.ts";
 import { RateLimit } from "../../../src/proxy/admission/rate-limit.ts";
-import { Bucket } from "../../../src/proxy/admission/token-bucket.ts";
+import { TokenBucket } from "../../../src/proxy/admission/token-bucket.ts";
 
 /** How many of `tries` clients of a source get in at `now`. */
 function admitted(limit: RateLimit, source: string, tries: number, now: number): number {
@@ -16,7 +16,7 @@ function admitted(limit: RateLimit, source: string, tries: number, now: number):
 
 suite("Bucket", () => {
   test("gives what it has at once, then as it fills", () => {
-    const bucket = new Bucket(parseRate("10/m"), 0);
+    const bucket = new TokenBucket(parseRate("10/m"), 0);
     for (let taken = 0; taken < 10; taken += 1) bucket.take(0);
     assert.equal(bucket.waitMs(0), 6_000);
     assert.equal(bucket.waitMs(5_999), 1);
@@ -29,7 +29,7 @@ suite("Bucket", () => {
     const gaps = fc.array(fc.integer({ min: 0, max: 3_000 }), { minLength: 1, maxLength: 60 });
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 20 }), gaps, (count, pauses) => {
-        const bucket = new Bucket({ count, perMs: 1_000 }, 0);
+        const bucket = new TokenBucket({ count, perMs: 1_000 }, 0);
         let now = 0;
         const taken: number[] = [];
         for (const pause of pauses) {
@@ -50,7 +50,7 @@ suite("Bucket", () => {
   });
 
   test("a clock that goes back takes nothing away", () => {
-    const bucket = new Bucket(parseRate("1/s"), 10_000);
+    const bucket = new TokenBucket(parseRate("1/s"), 10_000);
     bucket.take(10_000);
     assert.equal(bucket.waitMs(5_000), 1_000);
     assert.equal(bucket.waitMs(11_000), 0);

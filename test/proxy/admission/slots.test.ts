@@ -3,10 +3,10 @@ import { suite, test } from "node:test";
 import fc from "fast-check";
 import {
   connectionLimit,
-  LimitError,
   type Rank,
   ranks,
   type Slot,
+  SlotError,
   Slots,
   type SlotsOptions,
 } from "../../../src/proxy/admission/slots.ts";
@@ -61,7 +61,7 @@ suite("Slots", () => {
   test("have a free slot after one was disposed, once or twice", () => {
     const stage = new Stage({ limit: 1 });
     const first = stage.take("a");
-    assert.throws(() => stage.take("a"), LimitError);
+    assert.throws(() => stage.take("a"), SlotError);
     first.slot[Symbol.dispose]();
     first.slot[Symbol.dispose]();
     assert.equal(stage.slots.taken, 0);
@@ -76,16 +76,16 @@ suite("Slots", () => {
     stage.take("a");
     stage.take("b");
     assert.deepEqual(stage.evicted, [first?.name, second?.name]);
-    assert.throws(() => stage.take("c"), LimitError);
+    assert.throws(() => stage.take("c"), SlotError);
     assert.equal(stage.slots.taken, 3);
   });
 
   test("evict no waiting client whose source has as many as the new client's would have", () => {
     const stage = new Stage({ limit: 4 });
     stage.takeMany(4, "a", ranks.silent);
-    assert.throws(() => stage.take("a"), LimitError);
+    assert.throws(() => stage.take("a"), SlotError);
     stage.takeMany(2, "b", ranks.silent);
-    assert.throws(() => stage.take("b"), LimitError);
+    assert.throws(() => stage.take("b"), SlotError);
     assert.deepEqual(stage.evicted, ["a #1", "a #2"]);
   });
 
@@ -116,7 +116,7 @@ suite("Slots", () => {
     stage.take("a", () => rank);
     const kept = stage.take("a", ranks.idle);
     kept.slot.keep();
-    assert.throws(() => stage.take("b"), LimitError);
+    assert.throws(() => stage.take("b"), SlotError);
     rank = ranks.idle;
     stage.take("b");
     assert.deepEqual(stage.evicted, ["a #1"]);
@@ -165,7 +165,7 @@ suite("Slots", () => {
         try {
           stage.take(source, undefined, service);
         } catch (error) {
-          assert.ok(error instanceof LimitError);
+          assert.ok(error instanceof SlotError);
           return count;
         }
       }
@@ -217,7 +217,7 @@ suite("Slots", () => {
               () => open.delete(slot),
             );
           } catch (error) {
-            assert.ok(error instanceof LimitError && !hasRoom);
+            assert.ok(error instanceof SlotError && !hasRoom);
           }
           assert.equal(slots.taken, open.size);
           assert.ok(slots.taken <= limit);

@@ -5,18 +5,18 @@ import { parseTimes } from "../../../src/config/keys/access-times.ts";
 import { parseNetwork } from "../../../src/config/keys/networks.ts";
 import { parseRate } from "../../../src/config/keys/rates.ts";
 import { readIp } from "../../../src/net/ip.ts";
-import { Bans } from "../../../src/proxy/admission/ban-list.ts";
+import { BanList } from "../../../src/proxy/admission/ban-list.ts";
 import { Slots } from "../../../src/proxy/admission/slots.ts";
 import { eventually, PeerServer } from "../../support/net/tcp.ts";
-import { Front } from "../../support/proxy/listener.ts";
-import type { EntranceOptions } from "../../support/proxy/open-admission.ts";
+import { TestListener } from "../../support/proxy/listener.ts";
+import type { AdmissionStageOptions } from "../../support/proxy/open-admission.ts";
 
 const DENY = Buffer.from("421 Come back later.\r\n");
 const full = new Slots({ limit: 0, what: "connections in all", reason: "process_limit" });
-const banned = new Bans();
+const banned = new BanList();
 banned.add(readIp("127.0.0.1")!, { service: "trap", ipv6Prefix: 64, until: Date.now() + 3_600_000 }, Date.now());
 
-const reasons: Readonly<Record<string, readonly [outcome: string, entrance: EntranceOptions]>> = {
+const reasons: Readonly<Record<string, readonly [outcome: string, entrance: AdmissionStageOptions]>> = {
   address: ["denied_address", { access: { deny: [parseNetwork("127.0.0.0/8")] } }],
   banned: ["denied_address", { bans: banned }],
   time: ["denied_time", { access: { times: [] } }],
@@ -25,33 +25,33 @@ const reasons: Readonly<Record<string, readonly [outcome: string, entrance: Entr
 };
 
 suite("a client that is refused", () => {
-  for (const [reason, [outcome, entrance]] of Object.entries(reasons)) {
+  for (const [reason, [outcome, admission]] of Object.entries(reasons)) {
     test(`because of ${reason} starts nothing, is told so, and is counted`, async () => {
       await using server = await PeerServer.open();
-      await using front = await Front.open({
+      await using listenPort = await TestListener.open({
         upstream: server.port,
-        entrance: { banners: { deny: DENY }, ...entrance },
+        admission: { banners: { deny: DENY }, ...admission },
       });
-      using client = await front.client();
+      using client = await listenPort.client();
       await client.receives(DENY.length);
-      const [report] = await front.reported(1);
+      const [report] = await listenPort.reported(1);
       assert.deepEqual([report?.outcome, report?.reason], [outcome, reason]);
       assert.equal(client.text, DENY.toString());
-      assert.equal(front.state, "asleep");
-      assert.equal(front.target.starts.length, 0);
+      assert.equal(listenPort.state, "asleep");
+      assert.equal(listenPort.target.starts.length, 0);
     });
   }
 
   test("without a banner it is reset, unless a close is wanted", async () => {
     await using server = await PeerServer.open();
     const access = { allow: [] };
-    await using front = await Front.open({ upstream: server.port, entrance: { access } });
-    using reset = await front.client();
-    assert.equal(await reset.ends(), "ECONNRESET");
-    await using polite = await Front.open({ upstream: server.port, entrance: { access, onDeny: "close" } });
+    await using listenPort = await TestListener.open({ upstream: server.port, admission: { access } });
+    using reset = await listenPort.client();
+    assert.equal(await reset.addresses(), "ECONNRESET");
+    await using polite = await TestListener.open({ upstream: server.port, admission: { access, onDeny: "close" } });
     using closed = await polite.client();
     closed.end("hello");
-    assert.equal(await closed.ends(), "ended");
+    assert.equal(await closed.addresses(), "ended");
     await closed.closes();
     assert.equal(closed.fate, "ended");
   });
@@ -59,13 +59,13 @@ suite("a client that is refused", () => {
   test("reads all of a long banner, although it has sent a lot that nobody read", async () => {
     const deny = Buffer.alloc(64 * 1024, "421-no\r\n");
     await using server = await PeerServer.open();
-    await using front = await Front.open({
+    await using listenPort = await TestListener.open({
       upstream: server.port,
-      entrance: { access: { allow: [] }, banners: { deny }, onDeny: "close" },
+      admission: { access: { allow: [] }, banners: { deny }, onDeny: "close" },
     });
-    using client = await front.client();
+    using client = await listenPort.client();
     client.send(Buffer.alloc(256 * 1024, "x"));
-    assert.equal(await client.ends(), "ended");
+    assert.equal(await client.addresses(), "ended");
     assert.ok(client.data.equals(deny));
   });
 });
@@ -74,28 +74,31 @@ suite("a client that is let in", () => {
   test("is told so before the target starts, after what everybody is told", async () => {
     await using server = await PeerServer.open();
     const banners = { connect: Buffer.from("220-wakeport\r\n"), accept: Buffer.from("220-welcome\r\n"), deny: DENY };
-    await using front = await Front.open({ upstream: server.port, entrance: { banners } });
-    using client = await front.client();
+    await using listenPort = await TestListener.open({ upstream: server.port, admission: { banners } });
+    using client = await listenPort.client();
     await client.receives(27);
     assert.equal(client.text, "220-wakeport\r\n220-welcome\r\n");
     assert.equal(server.peers.length, 0);
-    await front.start();
+    await listenPort.start();
     const upstream = await server.accepted();
     upstream.send("220 ftp\r\n");
     await client.receives(36);
     assert.ok(client.text.endsWith("220 ftp\r\n"));
     client.end("QUIT\r\n");
     upstream.end();
-    const [report] = await front.reported(1);
+    const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.bytesIn, report?.bytesOut], ["relayed", 6, 9]);
   });
 
   test("everybody is told the first banner, also who is refused", async () => {
     await using server = await PeerServer.open();
     const banners = { connect: Buffer.from("hello\r\n") };
-    await using front = await Front.open({ upstream: server.port, entrance: { banners, access: { allow: [] } } });
-    using client = await front.client();
-    await client.ends();
+    await using listenPort = await TestListener.open({
+      upstream: server.port,
+      admission: { banners, access: { allow: [] } },
+    });
+    using client = await listenPort.client();
+    await client.addresses();
     assert.equal(client.text, "hello\r\n");
   });
 });
@@ -103,17 +106,20 @@ suite("a client that is let in", () => {
 suite("limits", () => {
   test("one source is refused its second connection, and may come again when the first is over", async () => {
     await using server = await PeerServer.open();
-    await using front = await Front.open({ upstream: server.port, entrance: { limits: { perSource: 1 } } });
-    const first = await front.client();
-    await front.start();
+    await using listenPort = await TestListener.open({
+      upstream: server.port,
+      admission: { limits: { perSource: 1 } },
+    });
+    const first = await listenPort.client();
+    await listenPort.start();
     (await server.accepted()).end();
-    using second = await front.client();
-    assert.equal(await second.ends(), "ECONNRESET");
-    assert.equal((await front.reported(1))[0]?.reason, "per_source_limit");
+    using second = await listenPort.client();
+    assert.equal(await second.addresses(), "ECONNRESET");
+    assert.equal((await listenPort.reported(1))[0]?.reason, "per_source_limit");
     first.end();
-    await front.reported(2);
+    await listenPort.reported(2);
     first[Symbol.dispose]();
-    using third = await front.client();
+    using third = await listenPort.client();
     await server.accepted();
     assert.equal(third.fate, "open");
   });
@@ -121,9 +127,9 @@ suite("limits", () => {
   test("a rate refuses who comes too often", async () => {
     await using server = await PeerServer.open();
     const limits = { rate: parseRate("4/h") };
-    await using front = await Front.open({ upstream: server.port, entrance: { limits } });
-    const peers = await front.clients(5);
-    const reports = await front.reported(3);
+    await using listenPort = await TestListener.open({ upstream: server.port, admission: { limits } });
+    const peers = await listenPort.clients(5);
+    const reports = await listenPort.reported(3);
     assert.deepEqual(
       reports.map(({ outcome, reason }) => [outcome, reason]),
       new Array(3).fill(["denied_rate", "rate"]),
@@ -135,12 +141,12 @@ suite("limits", () => {
   test("a queue holds clients, with what they have sent, until there is room", async () => {
     await using server = await PeerServer.open();
     const limits = { connections: 1, onLimit: "queue" } as const;
-    await using front = await Front.open({ upstream: server.port, entrance: { limits } });
-    using first = await front.client();
-    await front.start();
+    await using listenPort = await TestListener.open({ upstream: server.port, admission: { limits } });
+    using first = await listenPort.client();
+    await listenPort.start();
     const one = await server.accepted();
-    using second = await front.client();
-    using third = await front.client();
+    using second = await listenPort.client();
+    using third = await listenPort.client();
     second.send("second");
     third.send("third");
     first.end();
@@ -151,47 +157,47 @@ suite("limits", () => {
     assert.equal(server.peers.length, 2);
     two.reset();
     await (await server.accepted()).receives(5);
-    assert.equal(front.reports.filter(({ reason }) => reason !== undefined).length, 0);
+    assert.equal(listenPort.reports.filter(({ reason }) => reason !== undefined).length, 0);
   });
 
   test("a client that leaves the queue is forgotten", async () => {
     await using server = await PeerServer.open();
     const limits = { connections: 1, onLimit: "queue", waiting: 2 } as const;
-    await using front = await Front.open({ upstream: server.port, entrance: { limits } });
-    using first = await front.client();
-    await front.start();
+    await using listenPort = await TestListener.open({ upstream: server.port, admission: { limits } });
+    using first = await listenPort.client();
+    await listenPort.start();
     await server.accepted();
     for (let round = 0; round < 5; round += 1) {
-      const impatient = await front.client();
-      await eventually("it waits", () => front.slots.taken === 2);
+      const impatient = await listenPort.client();
+      await eventually("it waits", () => listenPort.slots.taken === 2);
       impatient.reset();
-      await front.reported(round + 1);
+      await listenPort.reported(round + 1);
     }
-    assert.deepEqual(new Set(front.reports.map(({ outcome }) => outcome)), new Set(["client_gone"]));
-    assert.equal(front.slots.taken, 1);
+    assert.deepEqual(new Set(listenPort.reports.map(({ outcome }) => outcome)), new Set(["client_gone"]));
+    assert.equal(listenPort.slots.taken, 1);
     assert.equal(first.fate, "open");
   });
 
   test("nobody waits for longer than the patience", async () => {
     await using server = await PeerServer.open();
     const limits = { maxLoad: 1, onLimit: "queue" } as const;
-    await using front = await Front.open({
+    await using listenPort = await TestListener.open({
       upstream: server.port,
-      entrance: { limits, loadAverage: () => 2, patienceMs: 50, banners: { deny: DENY } },
+      admission: { limits, loadAverage: () => 2, patienceMs: 50, banners: { deny: DENY } },
     });
-    using client = await front.client();
+    using client = await listenPort.client();
     await client.receives(DENY.length);
-    const [report] = await front.reported(1);
+    const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.reason], ["denied_limit", "load"]);
-    assert.equal(front.target.starts.length, 0);
+    assert.equal(listenPort.target.starts.length, 0);
   });
 
   test("closed for the night", async () => {
     await using server = await PeerServer.open();
     const day = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"][(new Date().getUTCDay() + 3) % 7];
     const access = { times: [parseTimes(day ?? "")], timeZone: "UTC" };
-    await using front = await Front.open({ upstream: server.port, entrance: { access } });
-    using client = await front.client();
-    assert.equal(await client.ends(), "ECONNRESET");
+    await using listenPort = await TestListener.open({ upstream: server.port, admission: { access } });
+    using client = await listenPort.client();
+    assert.equal(await client.addresses(), "ECONNRESET");
   });
 });

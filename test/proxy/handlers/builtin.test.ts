@@ -7,28 +7,28 @@ import { DirectFront } from "../../support/proxy/listener.ts";
 
 suite("a builtin", () => {
   test("echo sends back what it receives, until the client has said all", async () => {
-    await using front = await DirectFront.open(new Builtin("echo"));
-    using peer = front.connect();
+    await using listenPort = await DirectFront.open(new Builtin("echo"));
+    using peer = listenPort.connect();
     const words = Buffer.alloc(300_000, "echo");
     peer.end(words);
-    assert.equal(await peer.ends(), "ended");
+    assert.equal(await peer.addresses(), "ended");
     assert.ok(peer.data.equals(words));
-    const [report] = await front.reported(1);
+    const [report] = await listenPort.reported(1);
     const { outcome, end, bytesIn, bytesOut } = report ?? assert.fail();
     assert.deepEqual(
       { outcome, end, bytesIn, bytesOut },
       { outcome: "served", end: "clean", bytesIn: 300_000, bytesOut: 300_000 },
     );
-    assert.deepEqual(front.traffic.meter, { in: 300_000, out: 300_000 });
+    assert.deepEqual(listenPort.traffic.meter, { in: 300_000, out: 300_000 });
   });
 
   test("discard takes everything and says nothing", async () => {
-    await using front = await DirectFront.open(new Builtin("discard"));
-    using peer = front.connect();
+    await using listenPort = await DirectFront.open(new Builtin("discard"));
+    using peer = listenPort.connect();
     peer.end(Buffer.alloc(300_000));
-    assert.equal(await peer.ends(), "ended");
+    assert.equal(await peer.addresses(), "ended");
     assert.equal(peer.received, 0);
-    assert.equal((await front.reported(1))[0]?.bytesIn, 300_000);
+    assert.equal((await listenPort.reported(1))[0]?.bytesIn, 300_000);
   });
 
   for (const name of ["echo", "discard", "chargen"] as const) {
@@ -38,51 +38,51 @@ suite("a builtin", () => {
       peer.end();
       const { socket } = await server.accepted();
       await eventually("its end is known", () => socket.readableEnded);
-      const served = new Builtin(name).serve({ socket, meters: [], opened: () => {} });
-      assert.equal(await peer.ends(), "ended");
+      const served = new Builtin(name).serve({ socket, meters: [], served: () => {} });
+      assert.equal(await peer.addresses(), "ended");
       assert.equal(peer.received, 0);
       assert.equal((await served).outcome, "served");
     });
   }
 
   test("daytime tells the time and ends, also to a client that talks", async () => {
-    await using front = await DirectFront.open(new Builtin("daytime"));
-    using peer = front.connect();
+    await using listenPort = await DirectFront.open(new Builtin("daytime"));
+    using peer = listenPort.connect();
     peer.send("what time is it?");
-    assert.equal(await peer.ends(), "ended");
+    assert.equal(await peer.addresses(), "ended");
     assert.match(peer.text, /^\d\d [A-Z]{3} \d{4} \d\d:\d\d:\d\d \S+\r\n$/);
     peer.end();
-    assert.equal((await front.reported(1))[0]?.outcome, "served");
+    assert.equal((await listenPort.reported(1))[0]?.outcome, "served");
   });
 
   test("time sends four bytes", async () => {
-    await using front = await DirectFront.open(new Builtin("time"));
-    using peer = front.connect();
-    assert.equal(await peer.ends(), "ended");
+    await using listenPort = await DirectFront.open(new Builtin("time"));
+    using peer = listenPort.connect();
+    assert.equal(await peer.addresses(), "ended");
     const seconds = peer.data.readUInt32BE() - 2_208_988_800;
     assert.equal(peer.received, 4);
     assert.ok(Math.abs(seconds - Date.now() / 1000) < 60, String(seconds));
   });
 
   test("chargen sends lines as long as somebody reads", async () => {
-    await using front = await DirectFront.open(new Builtin("chargen"));
-    using peer = front.connect();
+    await using listenPort = await DirectFront.open(new Builtin("chargen"));
+    using peer = listenPort.connect();
     await peer.receives(1_000_000);
     const [first, second] = peer.text.split("\r\n");
     assert.deepEqual([first?.length, first?.[0], second?.length, second?.[0]], [72, " ", 72, "!"]);
     peer.reset();
-    assert.equal((await front.reported(1))[0]?.end, "client_reset");
+    assert.equal((await listenPort.reported(1))[0]?.end, "client_reset");
   });
 
   test("a client that leaves with a reset is told as such", async () => {
-    await using front = await DirectFront.open(new Builtin("echo"));
-    using peer = front.connect();
+    await using listenPort = await DirectFront.open(new Builtin("echo"));
+    using peer = listenPort.connect();
     peer.send("word");
     await peer.receives(4);
-    assert.equal(front.traffic.active, 1);
+    assert.equal(listenPort.traffic.active, 1);
     peer.reset();
-    assert.equal((await front.reported(1))[0]?.end, "client_reset");
-    assert.equal(front.traffic.active, 0);
+    assert.equal((await listenPort.reported(1))[0]?.end, "client_reset");
+    assert.equal(listenPort.traffic.active, 0);
   });
 
   test("writes times as RFC 867 suggests and RFC 868 says", () => {

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ClosedError, ExitedError } from "../../../src/activation/errors.ts";
 import { readIp } from "../../../src/net/ip.ts";
-import { type Control, DataPorts } from "../../../src/proxy/data-ports.ts";
-import { ToDataPort } from "../../../src/proxy/handlers/data-port.ts";
+import { type ControlConnection, DataPorts } from "../../../src/proxy/data-ports.ts";
+import { DataPortHandler } from "../../../src/proxy/handlers/data-port.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { eventually, freePort, PeerServer } from "../../support/net/tcp.ts";
 import { DirectFront } from "../../support/proxy/listener.ts";
@@ -14,8 +14,8 @@ checkLeaks();
 const FRONT = 30_000;
 
 interface Stage extends AsyncDisposable {
-  readonly front: DirectFront;
-  readonly control: Control;
+  readonly listenPort: DirectFront;
+  readonly control: ControlConnection;
   readonly lost: AbortController;
   /** How often it was told that something goes on, and that the lease was given back. */
   readonly told: { activity: number; released: number };
@@ -36,13 +36,15 @@ async function stage(): Promise<Stage> {
   const ip = readIp("127.0.0.1")!;
   const control = dataPorts.join({
     ips: [ip],
-    frontAddress: "127.0.0.1",
+    listenAddress: "127.0.0.1",
     upstreamAddress: "127.0.0.1",
     localAddress: "127.0.0.9",
     hold,
   });
-  const front = await DirectFront.open(new ToDataPort({ dataPorts, activator: { noteActivity }, front: FRONT }));
-  return { front, control, lost, told, [Symbol.asyncDispose]: () => front[Symbol.asyncDispose]() };
+  const listenPort = await DirectFront.open(
+    new DataPortHandler({ dataPorts, activator: { noteActivity }, listener: FRONT }),
+  );
+  return { listenPort, control, lost, told, [Symbol.asyncDispose]: () => listenPort[Symbol.asyncDispose]() };
 }
 
 suite("a data connection", () => {
@@ -50,16 +52,16 @@ suite("a data connection", () => {
     await using server = await PeerServer.open();
     await using at = await stage();
     at.control.expect(server.port);
-    using client = at.front.connect();
+    using client = at.listenPort.connect();
     const served = await server.accepted();
     assert.equal(served.socket.remoteAddress, "127.0.0.9");
     at.control[Symbol.dispose]();
     assert.equal(at.told.released, 0);
     served.end("all of the file");
-    assert.equal(await client.ends(), "ended");
+    assert.equal(await client.addresses(), "ended");
     assert.equal(client.text, "all of the file");
     client.end();
-    const [report] = await at.front.reported(1);
+    const [report] = await at.listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.end, report?.bytesOut], ["relayed", "clean", 15]);
     assert.deepEqual(at.told, { activity: 2, released: 1 });
   });
@@ -67,19 +69,19 @@ suite("a data connection", () => {
   test("is refused when its control connection has ended", async () => {
     await using at = await stage();
     at.control[Symbol.dispose]();
-    using client = at.front.connect();
-    const [report] = await at.front.reported(1);
+    using client = at.listenPort.connect();
+    const [report] = await at.listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.reason], ["denied_address", "no_control"]);
-    assert.equal(await client.ends(), "ECONNRESET");
+    assert.equal(await client.addresses(), "ECONNRESET");
     assert.deepEqual(at.told, { activity: 0, released: 1 });
   });
 
   test("that the server does not take has failed, and holds nothing", async () => {
     await using at = await stage();
     at.control.expect(await freePort());
-    using client = at.front.connect();
-    assert.equal((await at.front.reported(1))[0]?.outcome, "dial_failed");
-    assert.equal(await client.ends(), "ECONNRESET");
+    using client = at.listenPort.connect();
+    assert.equal((await at.listenPort.reported(1))[0]?.outcome, "dial_failed");
+    assert.equal(await client.addresses(), "ECONNRESET");
     at.control[Symbol.dispose]();
     assert.equal(at.told.released, 1);
   });
@@ -92,11 +94,11 @@ suite("a data connection", () => {
       await using server = await PeerServer.open();
       await using at = await stage();
       at.control.expect(server.port);
-      using client = at.front.connect();
+      using client = at.listenPort.connect();
       await server.accepted();
       await eventually("it is served", () => at.told.activity === 1);
       at.lost.abort(reason);
-      assert.equal((await at.front.reported(1))[0]?.end, end);
+      assert.equal((await at.listenPort.reported(1))[0]?.end, end);
       await client.closes();
     }
   });

@@ -8,49 +8,53 @@ import { DirectFront } from "../../support/proxy/listener.ts";
 suite("a forward", () => {
   test("relays both ways, and a half-close as a half-close", async () => {
     await using server = await PeerServer.open();
-    await using front = await DirectFront.open(new Forward({ host: "localhost", port: server.port, timeoutMs: 5_000 }));
-    using client = front.connect();
+    await using listenPort = await DirectFront.open(
+      new Forward({ host: "localhost", port: server.port, timeoutMs: 5_000 }),
+    );
+    using client = listenPort.connect();
     client.end("question");
     const upstream = await server.accepted();
-    assert.equal(await upstream.ends(), "ended");
+    assert.equal(await upstream.addresses(), "ended");
     assert.equal(upstream.text, "question");
     upstream.end("answer");
-    assert.equal(await client.ends(), "ended");
+    assert.equal(await client.addresses(), "ended");
     assert.equal(client.text, "answer");
-    const [report] = await front.reported(1);
+    const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.end, report?.start], ["relayed", "clean", "warm"]);
     assert.deepEqual([report?.bytesIn, report?.bytesOut], [8, 6]);
   });
 
   test("refuses a client with a reset where nothing listens", async () => {
-    await using front = await DirectFront.open(
+    await using listenPort = await DirectFront.open(
       new Forward({ host: "127.0.0.1", port: await freePort(), timeoutMs: 5_000 }),
     );
-    using client = front.connect();
-    assert.equal(await client.ends(), "ECONNRESET");
-    const [report] = await front.reported(1);
+    using client = listenPort.connect();
+    assert.equal(await client.addresses(), "ECONNRESET");
+    const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "dial_failed");
     assert.match(report?.error?.message ?? "", /ECONNREFUSED/);
   });
 
   test("gives up when the other side does not answer in time", async () => {
     await using deaf = await deafPort();
-    await using front = await DirectFront.open(new Forward({ host: "127.0.0.1", port: deaf.port, timeoutMs: 50 }));
-    using client = front.connect();
-    assert.equal(await client.ends(), "ECONNRESET");
-    const [report] = await front.reported(1);
+    await using listenPort = await DirectFront.open(new Forward({ host: "127.0.0.1", port: deaf.port, timeoutMs: 50 }));
+    using client = listenPort.connect();
+    assert.equal(await client.addresses(), "ECONNRESET");
+    const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "dial_failed");
     assert.match(report?.error?.message ?? "", /did not accept within 0.05 s/);
   });
 
   test("lets go of the dial when the client leaves", async () => {
     await using deaf = await deafPort();
-    await using front = await DirectFront.open(new Forward({ host: "127.0.0.1", port: deaf.port, timeoutMs: 60_000 }));
+    await using listenPort = await DirectFront.open(
+      new Forward({ host: "127.0.0.1", port: deaf.port, timeoutMs: 60_000 }),
+    );
     const others = countDialling(deaf.port);
-    using client = front.connect();
+    using client = listenPort.connect();
     await eventually("it is being dialled", () => countDialling(deaf.port) > others);
     client.reset();
-    assert.equal((await front.reported(1))[0]?.outcome, "client_gone");
+    assert.equal((await listenPort.reported(1))[0]?.outcome, "client_gone");
     await eventually("nobody dials any more", () => countDialling(deaf.port) === others);
   });
 });

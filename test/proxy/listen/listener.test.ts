@@ -5,7 +5,7 @@ import process, { execPath, getuid } from "node:process";
 import { suite, test } from "node:test";
 import { promisify } from "node:util";
 import { BindError } from "../../../src/errors.ts";
-import { type Front, formatFront, Listener } from "../../../src/proxy/listen/listener.ts";
+import { formatListenAddress, type ListenAddress, Listener } from "../../../src/proxy/listen/listener.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { connect, eventually, Peer, PeerServer } from "../../support/net/tcp.ts";
 
@@ -16,15 +16,15 @@ class Accepting implements Disposable {
   readonly clients: Peer[] = [];
   readonly listener: Listener;
 
-  constructor(front: Front) {
-    this.listener = new Listener("ftp", front, (client) => {
+  constructor(listenPort: ListenAddress) {
+    this.listener = new Listener("ftp", listenPort, (client) => {
       this.clients.push(new Peer(client));
       client.resume();
     });
   }
 
-  static async open(front: Front): Promise<Accepting> {
-    const accepting = new Accepting(front);
+  static async open(listenPort: ListenAddress): Promise<Accepting> {
+    const accepting = new Accepting(listenPort);
     await accepting.listener.open();
     return accepting;
   }
@@ -58,14 +58,14 @@ const hasIPv6 = await PeerServer.open({ host: "::1" }).then(
 const skip = hasIPv6 ? false : "this machine has no IPv6";
 
 suite("Listener", () => {
-  const fronts: readonly { readonly address?: string; readonly ipv4: boolean; readonly ipv6: boolean }[] = [
+  const listeners: readonly { readonly address?: string; readonly ipv4: boolean; readonly ipv6: boolean }[] = [
     { ipv4: true, ipv6: true },
     { address: "0.0.0.0", ipv4: true, ipv6: false },
     { address: "127.0.0.1", ipv4: true, ipv6: false },
     { address: "::", ipv4: false, ipv6: true },
     { address: "::1", ipv4: false, ipv6: true },
   ];
-  for (const { address, ipv4, ipv6 } of fronts) {
+  for (const { address, ipv4, ipv6 } of listeners) {
     const families = [ipv4 && "IPv4", ipv6 && "IPv6"].filter(Boolean).join(" and ");
     test(`on ${address ?? "no address in particular"} is reached over ${families}`, { skip }, async () => {
       using one = await Accepting.open({ port: 0, ...(address !== undefined && { address }) });
@@ -79,9 +79,9 @@ suite("Listener", () => {
     using client = await connect(one.port);
     client.end();
     await eventually("the client is accepted", () => one.clients.length === 1);
-    await one.clients[0]?.ends();
+    await one.clients[0]?.addresses();
     one.clients[0]?.end("an answer");
-    await client.ends();
+    await client.addresses();
     assert.equal(client.text, "an answer");
   });
 
@@ -162,8 +162,8 @@ suite("Listener.open() that fails", () => {
     assert.equal(await isReached(one.port, "127.0.0.1"), true);
   });
 
-  async function assertBindError(front: Front, message: string): Promise<void> {
-    await assert.rejects(new Listener("ftp", front, () => {}).open(), (error: unknown) => {
+  async function assertBindError(listenPort: ListenAddress, message: string): Promise<void> {
+    await assert.rejects(new Listener("ftp", listenPort, () => {}).open(), (error: unknown) => {
       assert.ok(error instanceof BindError);
       assert.equal(error.message, message);
       return true;
@@ -173,8 +173,8 @@ suite("Listener.open() that fails", () => {
 
 suite("formatFront()", () => {
   test("writes addresses as people do", () => {
-    assert.equal(formatFront({ port: 21 }), "*:21");
-    assert.equal(formatFront({ address: "127.0.0.1", port: 21 }), "127.0.0.1:21");
-    assert.equal(formatFront({ address: "::1", port: 21 }), "[::1]:21");
+    assert.equal(formatListenAddress({ port: 21 }), "*:21");
+    assert.equal(formatListenAddress({ address: "127.0.0.1", port: 21 }), "127.0.0.1:21");
+    assert.equal(formatListenAddress({ address: "::1", port: 21 }), "[::1]:21");
   });
 });

@@ -2,16 +2,16 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { TargetError } from "../../../src/errors.ts";
-import type { Conversation, Protocol, Waiter } from "../../../src/proxy/protocols/protocol.ts";
+import type { HeldClient, Protocol, WaitingClient } from "../../../src/proxy/protocols/protocol.ts";
 import { silence } from "../../../src/proxy/protocols/raw.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { eventually, PeerServer } from "../../support/net/tcp.ts";
-import { Front } from "../../support/proxy/listener.ts";
+import { TestListener } from "../../support/proxy/listener.ts";
 
 checkLeaks();
 
-function speaking(conversation: (waiter: Waiter) => Partial<Conversation>): Protocol {
-  return { meet: (waiter) => ({ ...silence, ...conversation(waiter) }) };
+function speaking(heldClient: (waitingClient: WaitingClient) => Partial<HeldClient>): Protocol {
+  return { hold: (waitingClient) => ({ ...silence, ...heldClient(waitingClient) }) };
 }
 
 suite("a protocol", () => {
@@ -25,18 +25,18 @@ suite("a protocol", () => {
       };
     });
     await using server = await PeerServer.open();
-    await using front = await Front.open({ upstream: server.port, protocol });
-    using client = await front.client();
+    await using listenPort = await TestListener.open({ upstream: server.port, protocol });
+    using client = await listenPort.client();
     await eventually("it is greeted", () => client.text === "220-web is asleep\r\n");
     // Unread bytes would make a reset of the end.
     client.send("USER anonymous\r\n");
-    await front.starting();
-    front.target.failStart(new TargetError("missing", "there is no container fake"));
-    assert.equal(await client.ends(), "ended");
+    await listenPort.starting();
+    listenPort.target.failStart(new TargetError("missing", "there is no container fake"));
+    assert.equal(await client.addresses(), "ended");
     assert.match(client.text, /^220-web is asleep\r\n421 StartFailedError\r\n$/);
     assert.deepEqual(said, ["disposed"]);
     client.end();
-    assert.equal((await front.reported(1))[0]?.outcome, "start_failed");
+    assert.equal((await listenPort.reported(1))[0]?.outcome, "start_failed");
   });
 
   test("may serve a client by itself, when the target is ready", async () => {
@@ -47,14 +47,14 @@ suite("a protocol", () => {
       },
     }));
     await using server = await PeerServer.open();
-    await using front = await Front.open({ upstream: server.port, protocol });
-    using client = await front.client();
-    await front.start();
-    assert.equal(await client.ends(), "ended");
+    await using listenPort = await TestListener.open({ upstream: server.port, protocol });
+    using client = await listenPort.client();
+    await listenPort.start();
+    assert.equal(await client.addresses(), "ended");
     assert.equal(client.text, "come again\n");
-    const [report] = await front.reported(1);
+    const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.end], ["served", "page"]);
-    assert.equal(front.activator.view.held, 1, "for who comes again");
-    await eventually("nobody holds the target", () => front.activator.view.held === 0);
+    assert.equal(listenPort.activator.view.held, 1, "for who comes again");
+    await eventually("nobody holds the target", () => listenPort.activator.view.held === 0);
   });
 });

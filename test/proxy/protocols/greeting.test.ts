@@ -4,12 +4,12 @@ import fc from "fast-check";
 import { TargetError } from "../../../src/errors.ts";
 import { Greeting, Splice } from "../../../src/proxy/protocols/greeting.ts";
 import type { Protocol } from "../../../src/proxy/protocols/protocol.ts";
-import { smtp, wordsOf } from "../../../src/proxy/protocols/smtp.ts";
+import { messagesOf, smtp } from "../../../src/proxy/protocols/smtp.ts";
 import { MIB, payload } from "../../bench/payload.ts";
 import { randomRuns } from "../../support/activation/random.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { eventually, freePort, type Peer, PeerServer, pair } from "../../support/net/tcp.ts";
-import { Front } from "../../support/proxy/listener.ts";
+import { TestListener } from "../../support/proxy/listener.ts";
 
 checkLeaks();
 
@@ -26,7 +26,7 @@ function spliced(...pieces: readonly string[]): string {
 
 function splicedAt(pieces: readonly string[], last: string): string {
   const heard: Buffer[] = [];
-  const splice = new Splice(wordsOf("web"));
+  const splice = new Splice(messagesOf("web"));
   const write = (bytes: Buffer): void => void heard.push(bytes);
   for (const piece of pieces) splice.take(Buffer.from(piece, "latin1"), write);
   splice.end(Buffer.from(last, "latin1"), write);
@@ -71,55 +71,55 @@ suite("Splice", () => {
 suite("a client that waits for a greeting", () => {
   const protocol: Protocol = smtp({ kind: "auto" }, { firstMs: 5, everyMs: 20 });
 
-  async function waiting(front: Front, lines: number): Promise<Peer> {
-    const client = await front.client();
+  async function waiting(listenPort: TestListener, lines: number): Promise<Peer> {
+    const client = await listenPort.client();
     await client.receives(lines * WAIT.length);
     return client;
   }
 
   test("gets its beginning, line by line, and then the real one", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("220-mx\r\n220 ESMTP\r\n") });
-    await using front = await Front.open({ upstream: server.port, protocol });
-    using client = await waiting(front, 3);
-    await front.start();
+    await using listenPort = await TestListener.open({ upstream: server.port, protocol });
+    using client = await waiting(listenPort, 3);
+    await listenPort.start();
     const upstream = await server.accepted();
     await eventually("it is greeted", () => client.text.endsWith("220 ESMTP\r\n"));
     assert.match(client.text, new RegExp(`^(?:${WAIT}){3,}220-mx\r\n220 ESMTP\r\n$`));
     client.end("QUIT\r\n");
-    await upstream.ends();
+    await upstream.addresses();
     assert.equal(upstream.text, "QUIT\r\n");
     upstream.end("221 bye\r\n");
-    await client.ends();
+    await client.addresses();
     assert.match(client.text, /220 ESMTP\r\n221 bye\r\n$/, "nothing more is said while it is served");
-    const [report] = await front.reported(1);
+    const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.bytesOut], ["relayed", "220-mx\r\n220 ESMTP\r\n221 bye\r\n".length]);
   });
 
   test("gets it ended before a refusal of the real server", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("554 no\r\n") });
-    await using front = await Front.open({ upstream: server.port, protocol });
-    using client = await waiting(front, 1);
-    await front.start();
+    await using listenPort = await TestListener.open({ upstream: server.port, protocol });
+    using client = await waiting(listenPort, 1);
+    await listenPort.start();
     await eventually("it is told", () => client.text.endsWith("554 no\r\n"));
     assert.match(client.text, new RegExp(`^(?:${WAIT})+${END}554 no\r\n$`));
   });
 
   test("gets it ended before it is refused, and what it said meanwhile is not read", async () => {
-    await using front = await Front.open({ upstream: await freePort(), protocol });
-    using client = await waiting(front, 1);
+    await using listenPort = await TestListener.open({ upstream: await freePort(), protocol });
+    using client = await waiting(listenPort, 1);
     client.send("EHLO spam\r\n");
-    await front.starting();
-    front.target.failStart(new TargetError("failed", "no"));
-    assert.equal(await client.ends(), "ended");
+    await listenPort.starting();
+    listenPort.target.failStart(new TargetError("failed", "no"));
+    assert.equal(await client.addresses(), "ended");
     assert.match(client.text, new RegExp(`^(?:${WAIT})+${END}${REFUSAL}$`));
   });
 
   test("hears only the real one when it is there at once, or when it shall hear nothing", async () => {
     for (const quiet of [smtp({ kind: "auto" }), smtp({ kind: "silent" }, { firstMs: 0, everyMs: 1 })]) {
       await using server = await PeerServer.open({ onPeer: (peer) => peer.send("554 no\r\n") });
-      await using front = await Front.open({ upstream: server.port, protocol: quiet });
-      using client = await front.client();
-      await front.start();
+      await using listenPort = await TestListener.open({ upstream: server.port, protocol: quiet });
+      using client = await listenPort.client();
+      await listenPort.start();
       await client.receives(8);
       assert.equal(client.text, "554 no\r\n");
     }
@@ -130,7 +130,7 @@ suite("a client that waits for a greeting", () => {
     two.far.pause();
     two.near.write(payload(16 * MIB));
     t.mock.timers.enable({ apis: ["setTimeout"] });
-    using greeting = new Greeting(two.near, wordsOf("web"));
+    using greeting = new Greeting(two.near, messagesOf("web"));
     const before = two.near.writableLength;
     t.mock.timers.tick(60_000);
     assert.deepEqual([two.near.writableLength, greeting.splice], [before, undefined]);
@@ -139,13 +139,13 @@ suite("a client that waits for a greeting", () => {
     t.mock.timers.tick(10_000);
     await two.far.receives(16 * MIB + WAIT.length);
     assert.ok(two.far.text.endsWith(WAIT));
-    assert.equal(greeting.lastWords.toString(), END + REFUSAL);
+    assert.equal(greeting.rejectionReply.toString(), END + REFUSAL);
   });
 
   test("is told after a second, and then every ten, also when its service is another one by then", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout"] });
     using two = await pair();
-    const words = wordsOf("web");
+    const words = messagesOf("web");
     const greeting = new Greeting(two.near, words);
     const told = async (lines: number): Promise<void> => {
       await two.far.receives(lines * WAIT.length);
@@ -153,7 +153,7 @@ suite("a client that waits for a greeting", () => {
     };
     t.mock.timers.tick(999);
     assert.equal(two.near.bytesWritten, 0);
-    assert.equal(greeting.lastWords.toString(), REFUSAL);
+    assert.equal(greeting.rejectionReply.toString(), REFUSAL);
     t.mock.timers.tick(1);
     await told(1);
     t.mock.timers.tick(9_999);
@@ -164,6 +164,6 @@ suite("a client that waits for a greeting", () => {
     t.mock.timers.tick(60_000);
     assert.equal(two.near.bytesWritten, 2 * WAIT.length);
     using next = new Greeting(two.near, words);
-    assert.equal(next.lastWords.toString(), END + REFUSAL);
+    assert.equal(next.rejectionReply.toString(), END + REFUSAL);
   });
 });

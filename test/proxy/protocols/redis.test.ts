@@ -7,7 +7,7 @@ import { answerable } from "../../../src/proxy/protocols/redis-loading.ts";
 import { randomRuns } from "../../support/activation/random.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { eventually, PeerServer } from "../../support/net/tcp.ts";
-import { Front } from "../../support/proxy/listener.ts";
+import { TestListener } from "../../support/proxy/listener.ts";
 
 checkLeaks();
 
@@ -136,40 +136,40 @@ suite("RedisCommandReader.read()", () => {
 suite("redis, while it loads", () => {
   test("every complete command is answered at once, in order, and the rest goes to the target whole", async () => {
     await using server = await PeerServer.open();
-    await using front = await Front.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
-    using client = await front.client();
-    await front.starting();
+    await using listenPort = await TestListener.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
+    using client = await listenPort.client();
+    await listenPort.starting();
     client.send(`${array("PING")}${array("SET", "a", "AUTH\r\n")}GET a\r\n`);
     await client.receives(3 * LOADING.length);
     client.send("\r\n*2\r\n$3\r\nGET");
     client.send("\r\n$1");
-    await eventually("it has arrived", () => front.accepted[0]?.bytesRead === client.socket.bytesWritten);
+    await eventually("it has arrived", () => listenPort.accepted[0]?.bytesRead === client.socket.bytesWritten);
     assert.equal(client.text, LOADING.repeat(3));
-    front.target.finishStart();
+    listenPort.target.finishStart();
     const upstream = await server.accepted();
     client.send("\r\nb\r\n");
     await upstream.receives(array("GET", "b").length);
     assert.equal(upstream.text, array("GET", "b"));
     upstream.send("$-1\r\n");
     upstream.end();
-    assert.equal(await client.ends(), "ended");
+    assert.equal(await client.addresses(), "ended");
     assert.equal(client.text, `${LOADING.repeat(3)}$-1\r\n`);
     client.end();
-    assert.equal((await front.reported(1))[0]?.outcome, "relayed");
+    assert.equal((await listenPort.reported(1))[0]?.outcome, "relayed");
   });
 
   for (const held of ["AUTH", "hello", "SELECT", "CLIENT", "SUBSCRIBE", "MULTI", "QUIT", "post", "Host:"]) {
     test(`what sets how the connection goes on waits, and all behind it: ${held}`, async () => {
       await using server = await PeerServer.open();
-      await using front = await Front.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
-      using client = await front.client();
-      await front.starting();
+      await using listenPort = await TestListener.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
+      using client = await listenPort.client();
+      await listenPort.starting();
       const behind = `${array(held, "x")}${array("PING")}`;
       client.send(array("PING") + behind);
       await client.receives(LOADING.length);
       client.send(array("GET", "a"));
-      await eventually("it has arrived", () => front.accepted[0]?.bytesRead === client.socket.bytesWritten);
-      front.target.finishStart();
+      await eventually("it has arrived", () => listenPort.accepted[0]?.bytesRead === client.socket.bytesWritten);
+      listenPort.target.finishStart();
       const upstream = await server.accepted();
       await upstream.receives(behind.length + array("GET", "a").length);
       assert.equal(upstream.text, behind + array("GET", "a"));
@@ -184,12 +184,12 @@ suite("redis, while it loads", () => {
       [`PUT / HTTP/1.1\r\n${rest}`, 1],
     ] as const) {
       await using server = await PeerServer.open();
-      await using front = await Front.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
-      using client = await front.client();
-      await front.starting();
+      await using listenPort = await TestListener.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
+      using client = await listenPort.client();
+      await listenPort.starting();
       client.send(request);
-      await eventually("it has arrived", () => front.accepted[0]?.bytesRead === request.length);
-      front.target.finishStart();
+      await eventually("it has arrived", () => listenPort.accepted[0]?.bytesRead === request.length);
+      listenPort.target.finishStart();
       const upstream = await server.accepted();
       const left = answered === 0 ? request : rest;
       await upstream.receives(left.length);
@@ -202,12 +202,12 @@ suite("redis, while it loads", () => {
     const long = `*2\r\n$3\r\nGET\r\n$100000\r\n${"x".repeat(99_000)}`;
     for (const text of [long, '"PING"\r\nPING\r\n']) {
       await using server = await PeerServer.open();
-      await using front = await Front.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
-      using client = await front.client();
+      await using listenPort = await TestListener.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
+      using client = await listenPort.client();
       client.send(text);
-      await front.starting();
-      await eventually("it is looked at", () => front.accepted[0]?.readableLength !== 0);
-      front.target.finishStart();
+      await listenPort.starting();
+      await eventually("it is looked at", () => listenPort.accepted[0]?.readableLength !== 0);
+      listenPort.target.finishStart();
       const upstream = await server.accepted();
       await upstream.receives(text.length);
       assert.equal(upstream.text, text);
@@ -217,11 +217,11 @@ suite("redis, while it loads", () => {
 
   test("one that is ready is not loading", async () => {
     await using server = await PeerServer.open();
-    await using front = await Front.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
-    using first = await front.client();
-    await front.start();
+    await using listenPort = await TestListener.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
+    using first = await listenPort.client();
+    await listenPort.start();
     await server.accepted();
-    using second = await front.client();
+    using second = await listenPort.client();
     second.send(array("PING"));
     const upstream = await server.accepted();
     await upstream.receives(array("PING").length);
@@ -230,14 +230,18 @@ suite("redis, while it loads", () => {
 
   test("one that is up but not yet reached is loading no longer, and who says nothing more is served", async () => {
     await using server = await PeerServer.open();
-    await using front = await Front.open({ upstream: server.port, pace: 1, protocol: redis({ kind: "loading" }) });
-    const place = await front.pace.enter(new AbortController().signal);
-    using client = await front.client();
-    using silent = await front.client();
-    await front.start();
-    await front.becomes("ready");
+    await using listenPort = await TestListener.open({
+      upstream: server.port,
+      pace: 1,
+      protocol: redis({ kind: "loading" }),
+    });
+    const place = await listenPort.pace.enter(new AbortController().signal);
+    using client = await listenPort.client();
+    using silent = await listenPort.client();
+    await listenPort.start();
+    await listenPort.becomes("ready");
     client.send(array("PING"));
-    await eventually("it has come, and waits", () => front.accepted[0]?.readableLength === array("PING").length);
+    await eventually("it has come, and waits", () => listenPort.accepted[0]?.readableLength === array("PING").length);
     assert.equal(client.received, 0);
     place[Symbol.dispose]();
     const [first, second] = [await server.accepted(), await server.accepted()];
@@ -249,12 +253,12 @@ suite("redis, while it loads", () => {
   });
 
   test("one that asks without reading is asked to stop", async () => {
-    await using front = await Front.open({ upstream: 1, protocol: redis({ kind: "loading" }) });
-    using client = await front.client();
+    await using listenPort = await TestListener.open({ upstream: 1, protocol: redis({ kind: "loading" }) });
+    using client = await listenPort.client();
     client.pause();
-    await front.starting();
+    await listenPort.starting();
     client.flood(Buffer.from("a\n".repeat(32 * 1024)));
-    const [socket] = front.accepted;
+    const [socket] = listenPort.accepted;
     let before = -1;
     await eventually("it stands still", async () => {
       const stands = socket!.bytesRead > 0 && socket!.bytesRead === before;
@@ -272,14 +276,14 @@ suite("redis, while it loads", () => {
     "behind one that waits": `${array("PING")}${array("AUTH", "x")}${array("PING")}`,
   })) {
     test(`one that leaves is forgotten: ${name}`, async () => {
-      await using front = await Front.open({ upstream: 1, protocol: redis({ kind: "loading" }) });
-      using client = await front.client();
-      await front.starting();
+      await using listenPort = await TestListener.open({ upstream: 1, protocol: redis({ kind: "loading" }) });
+      using client = await listenPort.client();
+      await listenPort.starting();
       client.send(commands);
-      await eventually("it has arrived", () => front.accepted[0]?.bytesRead === commands.length);
+      await eventually("it has arrived", () => listenPort.accepted[0]?.bytesRead === commands.length);
       if (commands.includes("PING")) await client.receives(LOADING.length);
       client.reset();
-      assert.equal((await front.reported(1))[0]?.outcome, "client_gone");
+      assert.equal((await listenPort.reported(1))[0]?.outcome, "client_gone");
     });
   }
 
@@ -292,23 +296,23 @@ suite("redis, while it loads", () => {
       const text = sent.map((command) => command.text).join("");
       const bytes = Buffer.from(text, "latin1");
       await using server = await PeerServer.open();
-      await using front = await Front.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
-      using client = await front.client();
-      await front.starting();
-      const ends = [...at.filter((cut) => cut < bytes.length).toSorted((a, b) => a - b), bytes.length];
+      await using listenPort = await TestListener.open({ upstream: server.port, protocol: redis({ kind: "loading" }) });
+      using client = await listenPort.client();
+      await listenPort.starting();
+      const addresses = [...at.filter((cut) => cut < bytes.length).toSorted((a, b) => a - b), bytes.length];
       let from = 0;
-      for (const [index, end] of ends.entries()) {
-        if (index === readyAfter) front.target.finishStart();
+      for (const [index, end] of addresses.entries()) {
+        if (index === readyAfter) listenPort.target.finishStart();
         client.send(bytes.subarray(from, end));
         from = end;
         await new Promise((turn) => setImmediate(turn));
       }
-      if (readyAfter >= ends.length) front.target.finishStart();
+      if (readyAfter >= addresses.length) listenPort.target.finishStart();
       client.end();
       const upstream = await server.accepted();
-      assert.equal(await upstream.ends(), "ended");
+      assert.equal(await upstream.addresses(), "ended");
       upstream.end();
-      assert.equal(await client.ends(), "ended");
+      assert.equal(await client.addresses(), "ended");
       const answered = bytes.subarray(0, bytes.length - upstream.received);
       assert.ok(upstream.data.equals(bytes.subarray(answered.length)), "the target got the rest, and nothing else");
       const { length, answers } = answerable(answered);

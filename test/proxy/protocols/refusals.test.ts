@@ -12,31 +12,31 @@ import { ssh } from "../../../src/proxy/protocols/ssh.ts";
 import { randomRuns } from "../../support/activation/random.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { eventually, freePort, type Peer, PeerServer } from "../../support/net/tcp.ts";
-import { Front } from "../../support/proxy/listener.ts";
+import { TestListener } from "../../support/proxy/listener.ts";
 
 checkLeaks();
 
 const PATH = "/var/lib/secret";
 
-async function failing(protocol: Protocol): Promise<Front> {
-  return await Front.open({ upstream: await freePort(), protocol });
+async function failing(protocol: Protocol): Promise<TestListener> {
+  return await TestListener.open({ upstream: await freePort(), protocol });
 }
 
 /** Lets the start fail under a client that has said `early`. */
-async function failed(front: Front, early: string | Buffer = ""): Promise<Peer> {
-  const client = await front.client();
+async function failed(listenPort: TestListener, early: string | Buffer = ""): Promise<Peer> {
+  const client = await listenPort.client();
   if (early.length > 0) {
     client.send(early);
-    await eventually("it has arrived", () => front.accepted[0]?.bytesRead === early.length);
+    await eventually("it has arrived", () => listenPort.accepted[0]?.bytesRead === early.length);
   }
-  await front.starting();
-  front.target.failStart(new TargetError("failed", `cannot execute ${PATH}`));
+  await listenPort.starting();
+  listenPort.target.failStart(new TargetError("failed", `cannot execute ${PATH}`));
   return client;
 }
 
 /** What the client got; it never tells of what is inside. */
 async function told(client: Peer): Promise<string> {
-  assert.equal(await client.ends(), "ended");
+  assert.equal(await client.addresses(), "ended");
   assert.ok(!client.data.includes(PATH));
   return client.data.toString("latin1");
 }
@@ -62,30 +62,30 @@ suite("a client whose target does not start", () => {
   ];
   for (const [name, protocol, expected] of words) {
     test(`is told so in the place of the greeting: ${name}`, async () => {
-      await using front = await failing(protocol);
+      await using listenPort = await failing(protocol);
       // Also one that talks before it is spoken to.
-      using client = await failed(front, "EHLO spam\r\nMAIL FROM:<a@b>\r\n");
+      using client = await failed(listenPort, "EHLO spam\r\nMAIL FROM:<a@b>\r\n");
       assert.equal(await told(client), expected);
     });
   }
 
   for (const kind of ["auto", "loading"] as const) {
     test(`is told so in the place of an answer: redis, ${kind}`, async () => {
-      await using front = await failing(redis({ kind }));
-      using client = await failed(front, "AUTH secret\r\nGET a\r\n");
+      await using listenPort = await failing(redis({ kind }));
+      using client = await failed(listenPort, "AUTH secret\r\nGET a\r\n");
       assert.equal(await told(client), "-ERR web is not available, try again later\r\n");
     });
 
     test(`is told nothing that has asked for nothing: redis, ${kind}`, async () => {
-      await using front = await failing(redis({ kind }));
-      using client = await failed(front);
+      await using listenPort = await failing(redis({ kind }));
+      using client = await failed(listenPort);
       assert.equal(await told(client), "");
     });
 
     test(`is told nothing in a language that it does not speak: redis over TLS, ${kind}`, async () => {
-      await using front = await failing(redis({ kind }));
-      using client = await failed(front, Buffer.from([0x16, 0x03, 0x01, 0, 5]));
-      assert.equal(await client.ends(), "ECONNRESET");
+      await using listenPort = await failing(redis({ kind }));
+      using client = await failed(listenPort, Buffer.from([0x16, 0x03, 0x01, 0, 5]));
+      assert.equal(await client.addresses(), "ECONNRESET");
       assert.equal(client.received, 0);
     });
   }
@@ -97,8 +97,8 @@ suite("a client whose target does not start", () => {
   };
   for (const [name, [asked, ...messages]] of Object.entries(startups)) {
     test(`is told so behind its startup message: postgres, ${name}`, async () => {
-      await using front = await failing(postgres);
-      using client = await failed(front, messages[0]);
+      await using listenPort = await failing(postgres);
+      using client = await failed(listenPort, messages[0]);
       for (const [index, message] of messages.slice(1).entries()) {
         await eventually("it is denied", () => client.text === "N".repeat(index + 1));
         client.send(message);
@@ -123,19 +123,19 @@ suite("a client whose target does not start", () => {
   };
   for (const [name, [answer, message]] of Object.entries(others)) {
     test(`is let go of in time: postgres, ${name}`, async () => {
-      await using front = await failing(postgres);
-      using client = await failed(front, message);
+      await using listenPort = await failing(postgres);
+      using client = await failed(listenPort, message);
       assert.equal(await told(client), answer);
     });
   }
 
   test("is let go of as well when it leaves first, or keeps what is said to itself", async () => {
-    await using front = await failing(postgres);
-    const client = await failed(front, SSL_REQUEST);
+    await using listenPort = await failing(postgres);
+    const client = await failed(listenPort, SSL_REQUEST);
     await eventually("it is denied", () => client.text === "N");
     client.reset();
-    assert.equal((await front.reported(1))[0]?.outcome, "start_failed");
-    await eventually("its end is noticed", () => front.accepted[0]?.destroyed === true);
+    assert.equal((await listenPort.reported(1))[0]?.outcome, "start_failed");
+    await eventually("its end is noticed", () => listenPort.accepted[0]?.destroyed === true);
   });
 });
 
@@ -148,12 +148,12 @@ suite("a client whose target starts", () => {
   ] as const) {
     test(`hears nothing before the target itself: ${name}`, async () => {
       await using server = await PeerServer.open({ onPeer: (peer) => peer.send("word") });
-      await using front = await Front.open({ upstream: server.port, protocol });
-      using client = await front.client();
+      await using listenPort = await TestListener.open({ upstream: server.port, protocol });
+      using client = await listenPort.client();
       if (early.length > 0) client.send(early);
-      await front.starting();
+      await listenPort.starting();
       assert.equal(client.received, 0);
-      front.target.finishStart();
+      listenPort.target.finishStart();
       const upstream = await server.accepted();
       await upstream.receives(early.length);
       assert.ok(upstream.data.equals(Buffer.from(early)));
@@ -161,7 +161,7 @@ suite("a client whose target starts", () => {
       assert.equal(client.text, "word");
       upstream.end();
       client.end();
-      assert.equal((await front.reported(1))[0]?.outcome, "relayed");
+      assert.equal((await listenPort.reported(1))[0]?.outcome, "relayed");
     });
   }
 });

@@ -2,16 +2,16 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { readName } from "../../../src/net/hostname.ts";
-import { Directory } from "../../../src/proxy/routing/host-table.ts";
+import { HostTable } from "../../../src/proxy/routing/host-table.ts";
 
 suite("Directory", () => {
-  const directory = new Directory([
+  const directory = new HostTable([
     ["app.test", "exact"],
     ["*.app.test", "below app"],
     ["*.test", "below test"],
     ["deep.a.app.test", "deep"],
   ]);
-  const open = new Directory([
+  const open = new HostTable([
     ["app.test", "exact"],
     ["*", "anybody"],
   ]);

@@ -8,7 +8,7 @@ import { Ident } from "../../../src/net/ident.ts";
 import { proxyHeader } from "../../../src/net/proxy-protocol.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { connecting, eventually, type Peer, PeerServer } from "../../support/net/tcp.ts";
-import { SharedFront, type SharedFrontOptions } from "../../support/proxy/shared-listener.ts";
+import { type SharedFrontOptions, SharedListener } from "../../support/proxy/shared-listener.ts";
 
 checkLeaks();
 
@@ -31,37 +31,37 @@ function request(host: string): string {
 
 suite("an arrival, by host", () => {
   test("is led by its name, and what it said reaches the service untouched, in whatever pieces it came", async () => {
-    await using shared = await SharedFront.open(sites);
+    await using shared = await SharedListener.open(sites);
     const words = `${request("WWW.App.Test:80")}and more`;
     using client = shared.connect();
     for (const piece of [words.slice(0, 3), words.slice(3, 30), words.slice(30, 31)]) {
       client.send(piece);
-      await eventually("it is here", () => shared.arrivals.size === 1);
+      await eventually("it is here", () => shared.router.size === 1);
     }
     const guest = await shared.guest(words.slice(31), client);
     assert.equal(guest.service, "web");
     await guest.peer.receives(words.length);
     client.end(" and more");
-    assert.equal(await guest.peer.ends(), "ended");
+    assert.equal(await guest.peer.addresses(), "ended");
     assert.equal(guest.peer.text, `${words} and more`);
     assert.equal((await shared.guest(request("app.test"))).service, "app");
-    assert.deepEqual([shared.arrivals.size, shared.unrouted.length], [0, 0]);
+    assert.deepEqual([shared.router.size, shared.unrouted.length], [0, 0]);
   });
 
   const answers: Readonly<Record<string, readonly [words: string, status: string, reason: string]>> = {
     "a name that nobody has": [request("other.test"), "421 Misdirected Request", "unknown_name"],
     "no name": ["GET / HTTP/1.0\r\n\r\n", "421 Misdirected Request", "no_name"],
     "the preface of HTTP/2": ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "421 Misdirected Request", "no_name"],
-    "two hosts": ["GET / HTTP/1.1\r\nHost: app.test\r\nHost: web.test\r\n\r\n", "400 Bad Request", "bad_header"],
-    "no HTTP": ["\x16\x03\x01", "400 Bad Request", "bad_header"],
-    "a head without end": [`GET / HTTP/1.1\r\n${"A: b\r\n".repeat(3_000)}`, "400 Bad Request", "bad_header"],
+    "two hosts": ["GET / HTTP/1.1\r\nHost: app.test\r\nHost: web.test\r\n\r\n", "400 Bad Request", "malformed"],
+    "no HTTP": ["\x16\x03\x01", "400 Bad Request", "malformed"],
+    "a head without end": [`GET / HTTP/1.1\r\n${"A: b\r\n".repeat(3_000)}`, "400 Bad Request", "malformed"],
   };
   for (const [what, [words, status, reason]] of Object.entries(answers)) {
     test(`${what}: ${status}`, async () => {
-      await using shared = await SharedFront.open(sites);
+      await using shared = await SharedListener.open(sites);
       using client = shared.connect();
       client.send(words);
-      assert.equal(await client.ends(), "ended");
+      assert.equal(await client.addresses(), "ended");
       assert.match(client.text, new RegExp(`^HTTP/1.1 ${status}\r\n.*\r\nConnection: close\r\n\r\n[^\r]*\n$`, "s"));
       client.end();
       assert.deepEqual(await shared.reasons(1), [reason]);
@@ -71,31 +71,31 @@ suite("an arrival, by host", () => {
   }
 
   test("half a head and silence ends at the deadline, with 408 or without a word; a client that leaves costs nothing", async () => {
-    await using shared = await SharedFront.open({ ...sites, deadlineMs: 50 });
+    await using shared = await SharedListener.open({ ...sites, deadlineMs: 50 });
     using slow = shared.connect();
     slow.send("GET / HTTP/1.1\r\nHost: app.te");
-    assert.equal(await slow.ends(), "ended");
+    assert.equal(await slow.addresses(), "ended");
     assert.match(slow.text, /^HTTP\/1.1 408 Request Timeout\r\n/);
     using silent = shared.connect();
-    assert.equal(await silent.ends(), "ended");
+    assert.equal(await silent.addresses(), "ended");
     assert.equal(silent.text, "", "nothing was asked");
-    assert.deepEqual(await shared.reasons(2), ["too_late", "too_late"]);
+    assert.deepEqual(await shared.reasons(2), ["timeout", "timeout"]);
     assert.match(shared.unrouted[0]?.said ?? "", /^GET \/ HTTP\/1.1\\x0d\\x0aHost: app.te$/);
 
-    await using patient = await SharedFront.open(sites);
+    await using patient = await SharedListener.open(sites);
     for (const leave of ["end", "reset"] as const) {
       using brief = patient.connect();
       brief.send("GET / HT");
-      await eventually("it is here", () => patient.arrivals.size === 1);
+      await eventually("it is here", () => patient.router.size === 1);
       brief[leave]();
-      await eventually("it is gone", () => patient.arrivals.size === 0);
+      await eventually("it is gone", () => patient.router.size === 0);
     }
-    assert.deepEqual(await patient.reasons(2), ["gone", "gone"]);
+    assert.deepEqual(await patient.reasons(2), ["client_gone", "client_gone"]);
     assert.equal(patient.slots.taken, 0);
   });
 
   test("everybody else is led to whom `*` belongs", async () => {
-    await using shared = await SharedFront.open({
+    await using shared = await SharedListener.open({
       services: { app: named("host", "app.test"), rest: named("host", "*") },
     });
     assert.equal((await shared.guest(request("app.test"))).service, "app");
@@ -105,40 +105,40 @@ suite("an arrival, by host", () => {
   });
 
   test("names may come, go and change their service while the front listens", async () => {
-    await using shared = await SharedFront.open(sites);
+    await using shared = await SharedListener.open(sites);
     using early = shared.connect();
     early.send("GET / HTTP/1.1\r\n");
-    await eventually("it is here", () => shared.arrivals.size === 1);
+    await eventually("it is here", () => shared.router.size === 1);
     shared.lead({ app: named("host", "new.test"), web: named("host", "app.test") });
     assert.equal((await shared.guest("Host: app.test\r\n\r\n", early)).service, "web");
     assert.equal((await shared.guest(request("new.test"))).service, "app");
-    shared.fronts.release("app");
+    shared.listeners.removeRoutes("app");
     using lost = shared.connect();
     lost.send(request("new.test"));
     assert.deepEqual(await shared.reasons(1), ["unknown_name"]);
     assert.equal((await shared.guest(request("app.test"))).service, "web");
-    shared.fronts.release("web");
-    assert.equal(shared.fronts.size, 0);
+    shared.listeners.removeRoutes("web");
+    assert.equal(shared.listeners.size, 0);
   });
 
   test("ends with wakeport, and with its front", async () => {
-    await using shared = await SharedFront.open(sites);
+    await using shared = await SharedListener.open(sites);
     using first = shared.connect();
     first.send("GET / ");
-    await eventually("it is here", () => shared.arrivals.size === 1);
-    shared.fronts.close();
+    await eventually("it is here", () => shared.router.size === 1);
+    shared.listeners.close();
     first.send("HTTP/1.1\r\nHost: app.test\r\n\r\n");
-    assert.notEqual(await first.ends(), "open");
+    assert.notEqual(await first.addresses(), "open");
     assert.deepEqual(await shared.reasons(1), ["closing"]);
 
-    await using ending = await SharedFront.open(sites);
+    await using ending = await SharedListener.open(sites);
     using second = ending.connect();
     second.send("GET / ");
-    await eventually("it is here", () => ending.arrivals.size === 1);
-    ending.arrivals.close();
-    await ending.arrivals.finished();
+    await eventually("it is here", () => ending.router.size === 1);
+    ending.router.close();
+    await ending.router.finished();
     assert.deepEqual(await ending.reasons(1), ["closing"]);
-    assert.equal(await second.ends(), "ECONNRESET");
+    assert.equal(await second.addresses(), "ECONNRESET");
   });
 });
 
@@ -146,9 +146,13 @@ suite("an arrival, by SNI", () => {
   const secure: SharedFrontOptions = { services: { app: named("sni", "app.test"), web: named("sni", "*.web.test") } };
 
   test("is led by its name; who asks for another one gets the alert", async () => {
-    await using shared = await SharedFront.open(secure);
+    await using shared = await SharedListener.open(secure);
     const asking = (servername?: string): tls.TLSSocket => {
-      const client = tls.connect({ port: shared.front.port, host: "127.0.0.1", ...(servername && { servername }) });
+      const client = tls.connect({
+        port: shared.listenPort.port,
+        host: "127.0.0.1",
+        ...(servername && { servername }),
+      });
       client.on("error", () => {});
       return client;
     };
@@ -170,22 +174,22 @@ suite("an arrival, by SNI", () => {
   });
 
   test("who speaks no TLS is reset; a broken ClientHello is answered", async () => {
-    await using shared = await SharedFront.open(secure);
+    await using shared = await SharedListener.open(secure);
     using stranger = shared.connect();
     stranger.send(request("app.test"));
-    assert.equal(await stranger.ends(), "ECONNRESET");
+    assert.equal(await stranger.addresses(), "ECONNRESET");
     using broken = shared.connect();
     broken.send(Buffer.from([22, 3, 1, 0, 5, 2, 0, 0, 1, 0]));
-    assert.equal(await broken.ends(), "ended");
+    assert.equal(await broken.addresses(), "ended");
     assert.deepEqual([...broken.data], [21, 3, 3, 0, 2, 2, 50]);
-    assert.deepEqual(await shared.reasons(2), ["bad_header", "bad_header"]);
+    assert.deepEqual(await shared.reasons(2), ["malformed", "malformed"]);
     assert.match(shared.unrouted[0]?.said ?? "", /^GET \/ HTTP\/1.1\\x0d\\x0a/);
   });
 });
 
 suite("an arrival, by a proxy", () => {
   test("is who the header says, whom the front belongs to alone; the header is gone, the rest is not", async () => {
-    await using shared = await SharedFront.open({ services: { app: { receive: loopback } } });
+    await using shared = await SharedListener.open({ services: { app: { receive: loopback } } });
     for (const piece of [1, 13, 20, header.length - 1]) {
       using client = shared.connect();
       client.send(header.subarray(0, piece));
@@ -197,7 +201,7 @@ suite("an arrival, by a proxy", () => {
       assert.deepEqual(guest.peer, { address: "203.0.113.9", port: 4_711 });
       assert.deepEqual(guest.local, { address: "198.51.100.1", port: 443 });
       client.end(" there");
-      assert.equal(await peer.ends(), "ended");
+      assert.equal(await peer.addresses(), "ended");
       assert.equal(peer.text, "hello there");
       peer.end();
     }
@@ -207,20 +211,20 @@ suite("an arrival, by a proxy", () => {
   });
 
   test("speaks for itself with LOCAL and UNKNOWN", async () => {
-    await using shared = await SharedFront.open({ services: { app: { receive: loopback } } });
+    await using shared = await SharedListener.open({ services: { app: { receive: loopback } } });
     for (const version of ["v1", "v2"] as const) {
       const { client } = await shared.guest(proxyHeader(version));
       assert.equal(client.peer.address, "127.0.0.1");
-      assert.equal(client.local.port, shared.front.port);
+      assert.equal(client.local.port, shared.listenPort.port);
     }
   });
 
-  test("and is an onlooker then, if it is one of the probes, before it says any name", async () => {
-    const others = { receive: loopback, probes: loopback };
-    await using shared = await SharedFront.open({ services: { app: { ...named("host", "app.test"), ...others } } });
+  test("and is an onlooker then, if it is one of the monitors, before it says any name", async () => {
+    const others = { receive: loopback, monitors: loopback };
+    await using shared = await SharedListener.open({ services: { app: { ...named("host", "app.test"), ...others } } });
     using proxy = shared.connect();
     proxy.send(proxyHeader("v2"));
-    assert.equal(await proxy.ends(), "ended");
+    assert.equal(await proxy.addresses(), "ended");
     assert.equal(proxy.received, 0);
     proxy.end();
     await eventually("it is told", () => shared.reports.length === 1);
@@ -231,20 +235,20 @@ suite("an arrival, by a proxy", () => {
   });
 
   test("without a header, or with half of one, is reset; nothing is guessed", async () => {
-    await using shared = await SharedFront.open({ services: { app: { receive: loopback } }, deadlineMs: 50 });
+    await using shared = await SharedListener.open({ services: { app: { receive: loopback } }, deadlineMs: 50 });
     using bare = shared.connect();
     bare.send(request("app.test"));
-    assert.equal(await bare.ends(), "ECONNRESET");
+    assert.equal(await bare.addresses(), "ECONNRESET");
     using half = shared.connect();
     half.send(header.subarray(0, 20));
-    assert.equal(await half.ends(), "ECONNRESET");
-    assert.deepEqual(await shared.reasons(2), ["bad_header", "too_late"]);
+    assert.equal(await half.addresses(), "ECONNRESET");
+    assert.deepEqual(await shared.reasons(2), ["malformed", "timeout"]);
     assert.equal(shared.unrouted[0]?.client.startsWith("127.0.0.1:"), true);
     assert.equal(shared.guests.length, 0);
   });
 
   test("only from where it is trusted: others are clients, whatever they say first", async () => {
-    await using shared = await SharedFront.open({ services: { app: { receive: [parseNetwork("127.0.0.2/32")] } } });
+    await using shared = await SharedListener.open({ services: { app: { receive: [parseNetwork("127.0.0.2/32")] } } });
     const { client, peer } = await shared.guest(header);
     assert.equal(client.peer.address, "127.0.0.1");
     await peer.receives(header.length);
@@ -254,26 +258,26 @@ suite("an arrival, by a proxy", () => {
   test("is not asked about: its machine knows another connection", async () => {
     await using asked = await PeerServer.open();
     const ident = new Ident(asked.port);
-    await using shared = await SharedFront.open({ services: { app: { receive: loopback } }, ident });
+    await using shared = await SharedListener.open({ services: { app: { receive: loopback } }, ident });
     await shared.guest(header);
     shared.lead({ app: {} });
     const { client } = await shared.guest("hello");
     const question = await asked.accepted();
-    await eventually("a question", () => question.text === `${client.peer.port},${shared.front.port}\r\n`);
+    await eventually("a question", () => question.text === `${client.peer.port},${shared.listenPort.port}\r\n`);
     assert.equal(asked.peers.length, 1);
     ident.close();
   });
 
   test("and on a listener of both families", async () => {
-    await using shared = await SharedFront.open({ services: { app: { receive: loopback } }, isEverywhere: true });
-    const { client } = await shared.guest(header, connecting(shared.front.port));
+    await using shared = await SharedListener.open({ services: { app: { receive: loopback } }, isEverywhere: true });
+    const { client } = await shared.guest(header, connecting(shared.listenPort.port));
     assert.equal(client.peer.address, "203.0.113.9");
   });
 
   test("says its name behind the header, and within the same deadline", async () => {
     const receive = loopback;
     const services = { app: { ...named("host", "app.test"), receive }, web: { ...named("host", "web.test"), receive } };
-    await using shared = await SharedFront.open({ services });
+    await using shared = await SharedListener.open({ services });
     const words = request("web.test");
     const { service, client, peer } = await shared.guest(Buffer.concat([header, Buffer.from(words)]));
     assert.deepEqual([service, client.peer.address], ["web", "203.0.113.9"]);
@@ -281,21 +285,21 @@ suite("an arrival, by a proxy", () => {
     assert.equal(peer.text, words);
     using lost = shared.connect();
     lost.send(Buffer.concat([header, Buffer.from(request("other.test"))]));
-    assert.equal(await lost.ends(), "ended");
+    assert.equal(await lost.addresses(), "ended");
     assert.match(lost.text, /^HTTP\/1.1 421 /);
     assert.deepEqual(await shared.reasons(1), ["unknown_name"]);
     assert.deepEqual([shared.unrouted[0]?.client, shared.unrouted[0]?.name], ["203.0.113.9:4711", "other.test"]);
 
-    await using hurried = await SharedFront.open({ services, deadlineMs: 50 });
+    await using hurried = await SharedListener.open({ services, deadlineMs: 50 });
     using slow = hurried.connect();
     slow.send(Buffer.concat([header, Buffer.from("GET ")]));
-    assert.equal(await slow.ends(), "ended");
+    assert.equal(await slow.addresses(), "ended");
     assert.match(slow.text, /^HTTP\/1.1 408 /);
     using silent = hurried.connect();
     silent.send(header);
-    assert.equal(await silent.ends(), "ended");
+    assert.equal(await silent.addresses(), "ended");
     assert.equal(silent.text, "");
-    assert.deepEqual(await hurried.reasons(2), ["too_late", "too_late"]);
+    assert.deepEqual(await hurried.reasons(2), ["timeout", "timeout"]);
     assert.deepEqual(
       hurried.unrouted.map(({ said }) => said),
       ["GET ", undefined],
@@ -305,26 +309,26 @@ suite("an arrival, by a proxy", () => {
 
 suite("many arrivals", () => {
   test("a thousand halves of a header keep nobody from being served, and all end at the deadline", async () => {
-    await using shared = await SharedFront.open({ ...sites, deadlineMs: 3_000 });
+    await using shared = await SharedListener.open({ ...sites, deadlineMs: 3_000 });
     const halves = Array.from({ length: 1_000 }, () => {
       const half = shared.connect();
       half.send("GET / HTTP/1.1\r\nHo");
       return half;
     });
-    await eventually("all are here", () => shared.arrivals.size === 1_000);
+    await eventually("all are here", () => shared.router.size === 1_000);
     assert.equal((await shared.guest(request("app.test"))).service, "app");
-    assert.equal(shared.arrivals.size, 1_000);
+    assert.equal(shared.router.size, 1_000);
     const reasons = await shared.reasons(1_000);
-    assert.deepEqual(new Set(reasons), new Set(["too_late"]));
-    for (const half of halves) assert.notEqual(await half.ends(), "open");
-    assert.equal(shared.arrivals.size, 0);
+    assert.deepEqual(new Set(reasons), new Set(["timeout"]));
+    for (const half of halves) assert.notEqual(await half.addresses(), "open");
+    assert.equal(shared.router.size, 0);
     // The one that is served.
     assert.equal(shared.slots.taken, 1);
     for (const half of halves) half.reset();
   });
 
   test("whatever they do, each is either a connection or led nowhere, once", async () => {
-    await using shared = await SharedFront.open({ ...sites, deadlineMs: 500 });
+    await using shared = await SharedListener.open({ ...sites, deadlineMs: 500 });
     const doings: readonly ((client: Peer) => void)[] = [
       (client) => client.send(request("app.test")),
       (client) => client.end(request("www.app.test")),
@@ -341,7 +345,7 @@ suite("many arrivals", () => {
       return client;
     });
     await eventually("all have said what they want", () => clients.every(({ socket }) => !socket.connecting));
-    await eventually("nobody is on the way", () => shared.arrivals.size === 0);
+    await eventually("nobody is on the way", () => shared.router.size === 0);
     for (const { peer } of shared.guests) peer.end();
     for (const client of clients) client.end();
     await eventually("all connections are over", () => shared.reports.length === shared.guests.length);
@@ -354,39 +358,39 @@ suite("many arrivals", () => {
   });
 
   test("have no more than half of the places: who has been silent for longest makes room", async () => {
-    await using shared = await SharedFront.open({ ...sites, slots: 8 });
+    await using shared = await SharedListener.open({ ...sites, slots: 8 });
     using first = shared.connect();
     first.send("GET / ");
-    await eventually("it is here", () => shared.arrivals.size === 1);
+    await eventually("it is here", () => shared.router.size === 1);
     const others = [2, 3, 4].map(() => shared.connect());
-    await eventually("they are here", () => shared.arrivals.size === 4);
+    await eventually("they are here", () => shared.router.size === 4);
     assert.equal((await shared.guest(request("app.test"))).service, "app");
-    assert.notEqual(await first.ends(), "open");
+    assert.notEqual(await first.addresses(), "open");
     assert.deepEqual(await shared.reasons(1), ["limit"]);
-    assert.equal(shared.accepted, shared.guests.length + shared.unrouted.length + shared.arrivals.size);
+    assert.equal(shared.accepted, shared.guests.length + shared.unrouted.length + shared.router.size);
     for (const other of others) other.reset();
   });
 
   test("of the address with most are evicted first, though another one came earlier", async () => {
-    await using shared = await SharedFront.open({ ...sites, slots: 8 });
+    await using shared = await SharedListener.open({ ...sites, slots: 8 });
     using early = shared.connect("127.0.0.2");
-    await eventually("it is here", () => shared.arrivals.size === 1);
+    await eventually("it is here", () => shared.router.size === 1);
     const many = [2, 3, 4].map(() => shared.connect());
-    await eventually("they are here", () => shared.arrivals.size === 4);
+    await eventually("they are here", () => shared.router.size === 4);
     using late = shared.connect("127.0.0.3");
     assert.deepEqual(await shared.reasons(1), ["limit"]);
     await eventually("one of many has to go", () => many.filter(({ fate }) => fate !== "open").length === 1);
-    assert.deepEqual([early.fate, late.fate, shared.arrivals.size, shared.slots.taken], ["open", "open", 4, 4]);
+    assert.deepEqual([early.fate, late.fate, shared.router.size, shared.slots.taken], ["open", "open", 4, 4]);
     for (const peer of many) peer.reset();
   });
 
   test("where there is no place at all nobody is read", async () => {
-    await using shared = await SharedFront.open({ ...sites, slots: 2 });
+    await using shared = await SharedListener.open({ ...sites, slots: 2 });
     const { peer } = await shared.guest(request("app.test"));
     await shared.guest(request("app.test"));
     using third = shared.connect();
     third.send(request("app.test"));
-    assert.equal(await third.ends(), "ECONNRESET");
+    assert.equal(await third.addresses(), "ECONNRESET");
     assert.deepEqual(await shared.reasons(1), ["limit"]);
     peer.reset();
     await eventually("there is a place again", () => shared.slots.taken === 1);

@@ -1,8 +1,8 @@
 /** A dependency of which a test says when it is there, when it fails and when it goes down. */
-import type { Dependency, Hold } from "../../../src/activation/dependency-leases.ts";
+import type { Dependency, DependencyLease } from "../../../src/activation/dependency-leases.ts";
 
 /** Knows whether it was given back, and how often. */
-export class FakeHold implements Hold {
+export class FakeHold implements DependencyLease {
   readonly #cut = new AbortController();
   disposals = 0;
 
@@ -28,7 +28,7 @@ export class FakeHold implements Hold {
 export class Ask {
   readonly signal: AbortSignal;
   readonly hold: FakeHold = new FakeHold();
-  readonly #answer = Promise.withResolvers<Hold>();
+  readonly #answer = Promise.withResolvers<DependencyLease>();
 
   /** @param isStubborn it takes no notice of its signal */
   constructor(signal: AbortSignal, isStubborn: boolean) {
@@ -38,7 +38,7 @@ export class Ask {
     signal.addEventListener("abort", () => this.fail(signal.reason), { once: true });
   }
 
-  get promise(): Promise<Hold> {
+  get promise(): Promise<DependencyLease> {
     return this.#answer.promise;
   }
 
@@ -54,7 +54,7 @@ export class Ask {
 
 export class FakeDependency implements Dependency {
   readonly name: string;
-  readonly claims: Ask[] = [];
+  readonly leases: Ask[] = [];
   readonly joins: Ask[] = [];
   /** Answers come even when nobody wants them any more. */
   isStubborn = false;
@@ -70,15 +70,15 @@ export class FakeDependency implements Dependency {
 
   readonly #granted: FakeHold[] = [];
 
-  claim(signal: AbortSignal): Promise<Hold> {
-    return this.#ask(this.claims, signal);
+  acquire(signal: AbortSignal): Promise<DependencyLease> {
+    return this.#ask(this.leases, signal);
   }
 
-  join(signal: AbortSignal): Promise<Hold> {
+  join(signal: AbortSignal): Promise<DependencyLease> {
     return this.#ask(this.joins, signal);
   }
 
-  async #ask(asks: Ask[], signal: AbortSignal): Promise<Hold> {
+  async #ask(asks: Ask[], signal: AbortSignal): Promise<DependencyLease> {
     const ask = new Ask(signal, this.isStubborn);
     asks.push(ask);
     const hold = await ask.promise;

@@ -5,20 +5,20 @@
  */
 
 import type { Exit } from "../../../src/activation/errors.ts";
-import type { Sight, SleepAction, Target } from "../../../src/activation/target.ts";
+import type { SleepAction, Target, TargetStatus } from "../../../src/activation/target.ts";
 import { abortable } from "../../../src/async/abortable.ts";
 
 /** One call, open until it is answered, or until its signal is aborted. */
 export class Call<T> {
   readonly signal: AbortSignal;
   /** What was true when the call came. */
-  readonly before: Sight;
+  readonly before: TargetStatus;
   readonly #answer = Promise.withResolvers<T>();
   #isOpen = true;
   #hasFailed = false;
 
   /** @param givesUpAfterMs from the abort to the rejection; 0 is at once, Infinity never */
-  constructor(signal: AbortSignal, options: { readonly before: Sight; readonly givesUpAfterMs: number }) {
+  constructor(signal: AbortSignal, options: { readonly before: TargetStatus; readonly givesUpAfterMs: number }) {
     this.signal = signal;
     this.before = options.before;
     const giveUp = (): void => this.#giveUp(options.givesUpAfterMs);
@@ -67,7 +67,7 @@ export class FakeTarget implements Target {
   readonly stops: Call<void>[] = [];
   /** What each of the stops was to do. */
   readonly sleeps: SleepAction[] = [];
-  readonly looks: Call<Sight>[] = [];
+  readonly looks: Call<TargetStatus>[] = [];
   /** What `asksAboutUse` has made of the questions what keeps the target awake. */
   readonly measurements: Call<readonly string[]>[] = [];
 
@@ -101,7 +101,7 @@ export class FakeTarget implements Target {
   onStart: () => void = () => {};
   onStop: () => void = () => {};
   /** Runs before each change of what is true. */
-  onChange: (before: Sight) => void = () => {};
+  onChange: (before: TargetStatus) => void = () => {};
   /** Runs when a life ends; what is frozen lives. */
   onLifeOver: (address: string) => void = () => {};
 
@@ -109,11 +109,11 @@ export class FakeTarget implements Target {
 
   readonly #watchers = new Set<() => void>();
   readonly #followers = new Set<{ readonly onLine: (line: string) => void; readonly end: () => void }>();
-  #truth: Sight = { up: false };
-  #frozen: Sight | undefined;
+  #truth: TargetStatus = { up: false };
+  #frozen: TargetStatus | undefined;
   #lives = 0;
 
-  get truth(): Sight {
+  get truth(): TargetStatus {
     return this.#truth;
   }
 
@@ -125,25 +125,25 @@ export class FakeTarget implements Target {
   comeUp(): void {
     this.#lives += 1;
     this.lines = [];
-    this.#become({ up: true, address: `10.0.0.${this.#lives}`, life: `life ${this.#lives}` });
+    this.#become({ up: true, address: `10.0.0.${this.#lives}`, incarnation: `life ${this.#lives}` });
   }
 
   /** It answers at another address, in the same life; without one it cannot be dialled, for this reason. */
   moveTo(address: string, noRoute?: Error): void {
     if (!this.#truth.up) return;
-    const { life } = this.#truth;
-    this.#become({ up: true, address, life, ...(noRoute && { noRoute }) });
+    const { incarnation } = this.#truth;
+    this.#become({ up: true, address, incarnation, ...(noRoute && { noRoute }) });
   }
 
   /** Whoever did it: it is paused now, if it was up. */
   freeze(): void {
     if (!this.#truth.up) return;
-    this.#become({ up: false, pausedLife: this.#truth.life });
+    this.#become({ up: false, pausedIncarnation: this.#truth.incarnation });
   }
 
   /** Whoever did it: it goes on, if it was paused. */
   thaw(): void {
-    if (this.#truth.up || this.#truth.pausedLife === undefined || this.#frozen === undefined) return;
+    if (this.#truth.up || this.#truth.pausedIncarnation === undefined || this.#frozen === undefined) return;
     this.#become(this.#frozen);
   }
 
@@ -167,7 +167,7 @@ export class FakeTarget implements Target {
   /** The open start takes effect, though it is not answered yet. */
   takeStart(): void {
     if (this.#truth.up) return;
-    if (this.#truth.pausedLife === undefined) this.comeUp();
+    if (this.#truth.pausedIncarnation === undefined) this.comeUp();
     else this.thaw();
   }
 
@@ -185,14 +185,14 @@ export class FakeTarget implements Target {
   /** The last stop takes effect, though it is not answered yet. */
   takeStop(): void {
     if (this.sleeps.at(-1) === "pause") this.freeze();
-    else if (this.#truth.up || this.#truth.pausedLife !== undefined) this.goDown();
+    else if (this.#truth.up || this.#truth.pausedIncarnation !== undefined) this.goDown();
   }
 
   failStop(error: Error): void {
     theOpen(this.stops, "stop").reject(error);
   }
 
-  look(signal: AbortSignal): Promise<Sight> {
+  inspect(signal: AbortSignal): Promise<TargetStatus> {
     const call = this.#open(this.looks, signal);
     if (this.answersLooks && call.isOpen) call.resolve(this.#truth);
     return call.promise;
@@ -224,8 +224,8 @@ export class FakeTarget implements Target {
     for (const { onLine } of this.#followers) onLine(line);
   }
 
-  async follow(life: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
-    if (!this.#truth.up || this.#truth.life !== life) return;
+  async follow(incarnation: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+    if (!this.#truth.up || this.#truth.incarnation !== incarnation) return;
     for (const line of this.lines) onLine(line);
     const { promise, resolve } = Promise.withResolvers<void>();
     const follower = { onLine, end: resolve };
@@ -244,13 +244,13 @@ export class FakeTarget implements Target {
     return call;
   }
 
-  #become(truth: Sight): void {
+  #become(truth: TargetStatus): void {
     this.onChange(this.#truth);
     const before = this.#truth.up ? this.#truth : this.#frozen;
-    const lifeAfter = truth.up ? truth.life : truth.pausedLife;
-    const isOver = before?.up && lifeAfter !== before.life;
+    const lifeAfter = truth.up ? truth.incarnation : truth.pausedIncarnation;
+    const isOver = before?.up && lifeAfter !== before.incarnation;
     if (isOver) this.onLifeOver(before.address);
-    this.#frozen = truth.up || truth.pausedLife === undefined ? undefined : before;
+    this.#frozen = truth.up || truth.pausedIncarnation === undefined ? undefined : before;
     this.#truth = truth;
     for (const { end } of this.#followers) end();
     if (this.hintsChanges) this.hint();

@@ -72,9 +72,9 @@ export class Referee implements Disposable {
   /** How many changes of state there had been when the target was last stopped. */
   #stopsDecided = 0;
 
-  constructor(stage: Stage, claims: readonly Claim[], limits: Limits) {
+  constructor(stage: Stage, leases: readonly Claim[], limits: Limits) {
     this.#stage = stage;
-    this.#claims = claims;
+    this.#claims = leases;
     this.#limits = limits;
     stage.target.onStart = () => this.#note(() => this.#assertMayStart());
     stage.target.onStop = () => this.#note(() => this.#assertMayStop());
@@ -113,7 +113,7 @@ export class Referee implements Disposable {
     // What somebody paused under its connections is thawed without a change of state.
     const isInUse = cause?.to === "ready" || cause?.to === "draining";
     const { truth } = this.#stage.target;
-    const isPaused = activator.view.state === "paused" || (!truth.up && truth.pausedLife !== undefined);
+    const isPaused = activator.view.state === "paused" || (!truth.up && truth.pausedIncarnation !== undefined);
     if (isInUse && isPaused) return;
     assert.equal(cause?.to, "starting");
     // A running target is adopted in the cooldown too, and started again when it goes down meanwhile.

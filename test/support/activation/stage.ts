@@ -60,7 +60,7 @@ export class Claim {
   }
 }
 
-export interface StageParts extends Pick<ActivatorOptions, "needs" | "companions" | "group"> {
+export interface StageParts extends Pick<ActivatorOptions, "dependencies" | "companions" | "group"> {
   /** That of another stage, for several activators in one time. */
   readonly clock?: VirtualClock;
 }

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import type { Policy } from "../../../src/activation/activator.ts";
 import type { Exit } from "../../../src/activation/errors.ts";
-import type { Sight } from "../../../src/activation/target.ts";
+import type { TargetStatus } from "../../../src/activation/target.ts";
 import { KeptError, TargetError, UnhealthyError } from "../../../src/errors.ts";
 import { type Call, openCalls } from "./fake-target.ts";
 import { clientLeft, type Limits, Referee } from "./referee.ts";
@@ -79,7 +79,7 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
   acquire: (world) => world.acquire(),
   abandon: (world, pick) => choose(world.waiting, pick)?.leave(clientLeft),
   release: (world, pick) => choose(world.held, pick)?.release(),
-  "release twice": (world, pick) => choose(world.claims, pick)?.release(),
+  "release twice": (world, pick) => choose(world.leases, pick)?.release(),
   verify: (world, pick) => world.verify(choose(world.held, pick)),
   hint: (world) => world.hint(),
   "hint twice": (world) => {
@@ -131,14 +131,14 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
 
 export class World implements Disposable {
   readonly stage: Stage;
-  readonly claims: Claim[] = [];
+  readonly leases: Claim[] = [];
   readonly #referee: Referee;
   readonly #hasLadder: boolean;
   readonly #policy: Policy;
   /** The starts and stops that took effect. */
   readonly #took = new WeakSet<object>();
   /** The looks that the last hint led to, or may have; undefined when something changed after it. */
-  #lookedSince: (() => readonly Call<Sight>[]) | undefined;
+  #lookedSince: (() => readonly Call<TargetStatus>[]) | undefined;
   /** The measurements at the end of an idle timeout. Those at its beginning are only compared with. */
   readonly #decisive = new WeakSet<object>();
   #openVerifies = 0;
@@ -146,10 +146,10 @@ export class World implements Disposable {
 
   constructor(hasLadder: boolean, isMeasured: boolean) {
     this.#hasLadder = hasLadder;
-    this.#policy = { ...policy, idleTimeoutMs, minUptimeMs, ...(hasLadder && { sleep: "pause", deeper }) };
+    this.#policy = { ...policy, idleTimeoutMs, minUptimeMs, ...(hasLadder && { sleep: "pause", thenStop: deeper }) };
     this.stage = new Stage(this.#policy);
     if (isMeasured) this.stage.target.measureUse();
-    this.#referee = new Referee(this.stage, this.claims, { ...limits, hasLadder });
+    this.#referee = new Referee(this.stage, this.leases, { ...limits, hasLadder });
     const { target } = this.stage;
     target.hintsChanges = false;
     target.onLifeOver = (address) => this.#referee.endedLives.add(address);
@@ -163,11 +163,11 @@ export class World implements Disposable {
   }
 
   get waiting(): Claim[] {
-    return this.claims.filter((claim) => claim.isWaiting);
+    return this.leases.filter((claim) => claim.isWaiting);
   }
 
   get held(): Claim[] {
-    return this.claims.filter((claim) => claim.isHeld);
+    return this.leases.filter((claim) => claim.isHeld);
   }
 
   /** @param ticks how many promises may settle before the next step; undefined: all of them */
@@ -190,7 +190,7 @@ export class World implements Disposable {
   }
 
   acquire(): void {
-    this.claims.push(this.stage.claim((claim) => this.#referee.assertInTurn(claim)));
+    this.leases.push(this.stage.claim((claim) => this.#referee.assertInTurn(claim)));
   }
 
   verify(claim: Claim | undefined): void {
@@ -276,7 +276,7 @@ export class World implements Disposable {
    * all that is left must come out right.
    */
   async calmDown(): Promise<void> {
-    const { stage, claims } = this;
+    const { stage, leases } = this;
     stage.target.isPrompt = true;
     stage.target.answersLooks = true;
     stage.target.givesUpAfterMs = 0;
@@ -289,7 +289,7 @@ export class World implements Disposable {
     await stage.advance(longestRetryMs);
     this.#referee.assertSettled();
     assert.deepEqual(
-      claims.filter((claim) => claim.isWaiting),
+      leases.filter((claim) => claim.isWaiting),
       [],
       "somebody waits for ever",
     );
@@ -311,7 +311,7 @@ export class World implements Disposable {
   async #live(): Promise<void> {
     const { stage } = this;
     const { truth } = stage.target;
-    const name = truth.up ? "ready" : truth.pausedLife === undefined ? "asleep" : "paused";
+    const name = truth.up ? "ready" : truth.pausedIncarnation === undefined ? "asleep" : "paused";
     assert.equal(stage.state, name, "its state is not what is true");
     for (const { lease } of this.held)
       assert.ok(!this.#referee.endedLives.has(lease?.address ?? ""), "holds a life that is over");

@@ -27,9 +27,9 @@ export class Inside implements AsyncDisposable {
   readonly #front: number;
   readonly #folder: string;
 
-  private constructor(container: TestContainer, front: number, folder: string) {
+  private constructor(container: TestContainer, listenPort: number, folder: string) {
     this.container = container;
-    this.#front = front;
+    this.#front = listenPort;
     this.#folder = folder;
   }
 
@@ -37,11 +37,11 @@ export class Inside implements AsyncDisposable {
   static async open(lab: Lab, { to, port = PORT, service, network, labels = {} }: InsideOptions): Promise<Inside> {
     const folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
     // Free on this machine, because that is where it listens in the host's network.
-    const [front, admin] = [await freePort(), await freePort()];
+    const [listenPort, admin] = [await freePort(), await freePort()];
     const config = {
       admin: { listen: `127.0.0.1:${admin}` },
       shutdown: { targets: "leave" },
-      services: { it: { ports: [`${front}:${port}`], container: to, stop_grace: "2s", ...service } },
+      services: { it: { ports: [`${listenPort}:${port}`], container: to, stop_grace: "2s", ...service } },
     };
     // JSON is YAML.
     await writeFile(path.join(folder, "wakeport.yaml"), JSON.stringify(config));
@@ -52,7 +52,7 @@ export class Inside implements AsyncDisposable {
       labels,
       ...(network !== undefined && { network }),
     });
-    const inside = new Inside(container, front, folder);
+    const inside = new Inside(container, listenPort, folder);
     await container.start();
     await inside.#says('"event":"started"');
     return inside;
@@ -74,7 +74,7 @@ export class Inside implements AsyncDisposable {
   /** A client is refused: what it logs of that. */
   async refusal(address: string): Promise<string> {
     using peer = this.connect(address);
-    assert.equal(await peer.ends(), "ECONNRESET");
+    assert.equal(await peer.addresses(), "ECONNRESET");
     return this.#says('"event":"target.failed"');
   }
 

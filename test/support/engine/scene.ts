@@ -7,7 +7,7 @@ import { engineEnv } from "./engine.ts";
 import { Foreigners, REACHED } from "./foreign.ts";
 import type { Lab } from "./lab.ts";
 import { ComposedSubject, CreatedSubject, OwnSubject, type Subject } from "./subjects.ts";
-import { Disturbances, namedServer, visit } from "./visits.ts";
+import { Disturbances, namedServer, owner } from "./visits.ts";
 
 const PORT = 7000;
 const IMAGE = "wakeport-test/busybox";
@@ -163,7 +163,7 @@ export class Scene implements AsyncDisposable {
   }
 
   /** Where clients find services, and the name that must answer there. */
-  get fronts(): readonly { readonly service: string; readonly port: number; readonly name: string }[] {
+  get listeners(): readonly { readonly service: string; readonly port: number; readonly name: string }[] {
     const instances = this.second.isUp ? [this.first, this.second] : [this.first];
     return instances.flatMap(({ ports }) => [...ports].map(([service, port]) => ({ service, port, name: service })));
   }
@@ -289,7 +289,7 @@ export class Scene implements AsyncDisposable {
   /** The labels that wakeport gives to the container that it creates for a service. */
   async #madeLabels(service: string): Promise<Labels> {
     const port = there(this.first.ports.get(service));
-    await visit({ service, port, name: service, stayMs: 0, limitMs: FIRST_VISIT_MS });
+    await owner({ service, port, name: service, stayMs: 0, limitMs: FIRST_VISIT_MS });
     const { id } = there(await this.subjects.find((one) => one.service === service)?.find());
     const { Config } = await this.lab.engine.docker.getContainer(id).inspect();
     this.labels.set(service, Config.Labels);

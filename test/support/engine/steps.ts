@@ -6,7 +6,7 @@ import type { Scene } from "./scene.ts";
 import type { Subject } from "./subjects.ts";
 
 const GRACE_S = 1;
-const LONGEST_PAUSE_MS = 1_000;
+const MAX_PAUSE_MS = 1_000;
 
 /** What one step chooses by. */
 interface Draw {
@@ -47,7 +47,7 @@ export class Steps {
   ];
 
   readonly #all: readonly Entry<undefined>[] = [
-    ["wait", 10, (_, { chance }) => scheduler.wait(chance * LONGEST_PAUSE_MS)],
+    ["wait", 10, (_, { chance }) => scheduler.wait(chance * MAX_PAUSE_MS)],
     ["kill -9 of wakeport", 5, (_, { chance }) => this.#restart("SIGKILL", chance)],
     ["SIGTERM of wakeport", 2, (_, { chance }) => this.#restart("SIGTERM", chance)],
     ["second wakeport", 3, (_, { chance }) => this.#second(chance)],
@@ -91,7 +91,7 @@ export class Steps {
     const { first, disturbances } = this.#scene;
     await disturbances.during("all", async () => {
       await first.end(signal);
-      await scheduler.wait((chance * LONGEST_PAUSE_MS) / 2);
+      await scheduler.wait((chance * MAX_PAUSE_MS) / 2);
       await first.start();
     });
   }
@@ -116,7 +116,7 @@ export class Steps {
     await disturbances.during(project, async () => {
       for (const member of members) await (await member.find())?.stop(GRACE_S).catch(() => {});
       for (const member of members) await (await member.find())?.remove();
-      await scheduler.wait(chance * LONGEST_PAUSE_MS);
+      await scheduler.wait(chance * MAX_PAUSE_MS);
       await Promise.all(members.map((member) => member.restore(chance < 0.5)));
     });
   }
@@ -145,7 +145,7 @@ export class Steps {
     if (key === undefined || value === undefined) throw new Error("a prune without a filter would remove all");
     await disturbances.during("all", async () => {
       await run("docker", ["container", "prune", "--force", "--filter", `label=${key}=${value}`]);
-      await scheduler.wait((chance * LONGEST_PAUSE_MS) / 2);
+      await scheduler.wait((chance * MAX_PAUSE_MS) / 2);
       for (const subject of subjects) await subject.restore(chance < 0.3);
     });
   }
@@ -161,7 +161,7 @@ export class Steps {
     await disturbances.during(subject.disturbs, async () => {
       const copy = await this.#scene.copyOf(copied);
       if (fraction < 0.7) await copy.start();
-      await scheduler.wait(fraction * 2 * LONGEST_PAUSE_MS);
+      await scheduler.wait(fraction * 2 * MAX_PAUSE_MS);
       await foreigners.remove(copy);
     });
     return undefined;
@@ -180,7 +180,7 @@ export class Steps {
     await network.disconnect({ Container: container.id, Force: true });
     try {
       if (address !== "") await this.#squat(address);
-      if (chance < 0.3) await scheduler.wait(chance * 2 * LONGEST_PAUSE_MS);
+      if (chance < 0.3) await scheduler.wait(chance * 2 * MAX_PAUSE_MS);
     } finally {
       await network.connect({ Container: container.id });
     }

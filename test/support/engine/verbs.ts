@@ -8,7 +8,7 @@ export type RandomVerb = (typeof verbs)[number];
 
 /** Echoes on port 7000. It obeys SIGTERM, which it would not as PID 1. */
 const ECHO = ["sh", "-c", 'trap "exit 0" TERM; nc -ll -p 7000 -e cat & wait'];
-const LONGEST_PAUSE_MS = 250;
+const MAX_PAUSE_MS = 250;
 
 /** Numbers from 0 to 1 that a seed determines (mulberry32). */
 export function randomFrom(seed: number): () => number {
@@ -127,7 +127,7 @@ export async function doRandomly(
       () => `${verb} in vain`,
     );
     done.set(told, (done.get(told) ?? 0) + 1);
-    await scheduler.wait(random() * LONGEST_PAUSE_MS);
+    await scheduler.wait(random() * MAX_PAUSE_MS);
   }
   return done;
 }

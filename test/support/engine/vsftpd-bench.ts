@@ -167,7 +167,9 @@ export class FtpBench implements AsyncDisposable {
   /** Of the data connections that came in at data ports and are over, how many were led to the server. */
   get transfers(): number {
     const closed = this.program.log.filter(({ event }) => event === "connection.closed");
-    return closed.filter(({ front, outcome }) => outcome === "relayed" && front !== `${this.host}:${this.port}`).length;
+    return closed.filter(
+      ({ listener: listenPort, outcome }) => outcome === "relayed" && listenPort !== `${this.host}:${this.port}`,
+    ).length;
   }
 
   async isAsleep(): Promise<boolean> {

@@ -8,7 +8,7 @@ import { text } from "node:stream/consumers";
 import type { ServiceStatus, StatusReport } from "../../../src/admin/api.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
-import { Sidecar } from "../../../src/daemon/daemon.ts";
+import { Daemon } from "../../../src/daemon/daemon.ts";
 import type { ActivationReport } from "../../../src/telemetry/observer.ts";
 import { contradiction, type Evidence, Recorder, type Timed } from "../activation/invariants.ts";
 import { eventually, freePort, Peer } from "../net/tcp.ts";
@@ -34,7 +34,7 @@ export interface ServiceSpec {
   /** Where that listens; default: PORT. */
   readonly port?: number;
   /** What its front is for; default: TCP. */
-  readonly front?: "tcp" | "udp" | "both";
+  readonly listenPort?: "tcp" | "udp" | "both";
   /** Default: the container's name. */
   readonly container?:
     | string
@@ -55,7 +55,7 @@ export interface WakeportOptions {
 
 export class Wakeport implements AsyncDisposable {
   readonly record: Recorder;
-  readonly #sidecar: Sidecar;
+  readonly #sidecar: Daemon;
   readonly #ports: ReadonlyMap<string, number>;
   readonly #services: Map<string, ServiceSpec>;
   readonly #written: (options: WakeportOptions) => Config;
@@ -67,13 +67,13 @@ export class Wakeport implements AsyncDisposable {
 
   private constructor(parts: {
     record: Recorder;
-    sidecar: Sidecar;
+    daemon: Daemon;
     ports: ReadonlyMap<string, number>;
     services: Readonly<Record<string, ServiceSpec>>;
     written: (options: WakeportOptions) => Config;
   }) {
     this.record = parts.record;
-    this.#sidecar = parts.sidecar;
+    this.#sidecar = parts.daemon;
     this.#ports = parts.ports;
     this.#written = parts.written;
     this.#services = new Map(Object.entries(parts.services));
@@ -88,7 +88,7 @@ export class Wakeport implements AsyncDisposable {
     const docker = { ...options.docker, ...(host !== undefined && { host }) };
     const source = `test-${randomUUID()}.yaml`;
     const written = (own: WakeportOptions): Config => configOf(services, ports, { source, ...options, ...own, docker });
-    const sidecar = new Sidecar({
+    const daemon = new Daemon({
       config: written({}),
       observer: record.observer,
       build: { version: "test", revision: "test", nodeVersion: process.version },
@@ -100,8 +100,8 @@ export class Wakeport implements AsyncDisposable {
       inheritedFds: [],
       openFiles: 20_000,
     });
-    await sidecar.open();
-    return new Wakeport({ record, sidecar, ports, services, written });
+    await daemon.open();
+    return new Wakeport({ record, daemon, ports, services, written });
   }
 
   /** Reads its configuration anew, of which this is what has changed. */
@@ -240,8 +240,8 @@ export class Wakeport implements AsyncDisposable {
 
 /** Of a service that labels made. */
 function discoveredPort({ services }: StatusReport, service: string): number | undefined {
-  const front = services.find(({ name }) => name === service)?.ports[0]?.front;
-  return front === undefined ? undefined : Number.parseInt(front.split(":").at(-1) ?? "", 10);
+  const listenPort = services.find(({ name }) => name === service)?.ports[0]?.listener;
+  return listenPort === undefined ? undefined : Number.parseInt(listenPort.split(":").at(-1) ?? "", 10);
 }
 
 function configOf(
@@ -249,10 +249,10 @@ function configOf(
   ports: ReadonlyMap<string, number>,
   { docker, defaults, shutdown, source = "" }: WakeportOptions,
 ): Config {
-  const written = Object.entries(services).map(([name, { to, port = PORT, front = "tcp", ...settings }]) => {
-    const protocols = front === "both" ? ["tcp", "udp"] : [front];
-    const fronts = protocols.map((protocol) => `127.0.0.1:${ports.get(name)}:${port}/${protocol}`);
-    return [name, { ports: fronts, container: to.name, ...settings }];
+  const written = Object.entries(services).map(([name, { to, port = PORT, listenPort = "tcp", ...settings }]) => {
+    const protocols = listenPort === "both" ? ["tcp", "udp"] : [listenPort];
+    const listeners = protocols.map((protocol) => `127.0.0.1:${ports.get(name)}:${port}/${protocol}`);
+    return [name, { ports: listeners, container: to.name, ...settings }];
   });
   const file = {
     services: Object.fromEntries(written),

@@ -101,7 +101,7 @@ export class Peer implements Disposable {
   }
 
   /** Waits until the other side did anything final. @returns what */
-  async ends(): Promise<string> {
+  async addresses(): Promise<string> {
     await eventually("the connection ended", () => this.fate !== "open");
     return this.fate;
   }

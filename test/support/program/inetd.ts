@@ -29,6 +29,6 @@ services:
 export async function spoken(port: number, words = "", host?: string): Promise<Peer> {
   const peer = await connect(port, host);
   peer.end(words);
-  await peer.ends();
+  await peer.addresses();
   return peer;
 }

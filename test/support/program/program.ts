@@ -7,7 +7,7 @@ import path from "node:path";
 import type { Readable } from "node:stream";
 
 const PROGRAM = path.join(import.meta.dirname, "../../../bin/wakeport");
-const LONGEST_MS = 20_000;
+const MAX_DELAY_MS = 20_000;
 
 export interface Finished {
   readonly code: number | null;
@@ -62,7 +62,7 @@ export class Program implements AsyncDisposable {
   }
 
   async finished(): Promise<Finished> {
-    const timer = setTimeout(() => this.child.kill("SIGKILL"), LONGEST_MS);
+    const timer = setTimeout(() => this.child.kill("SIGKILL"), MAX_DELAY_MS);
     await this.#exited;
     clearTimeout(timer);
     const { exitCode: code, signalCode: signal } = this.child;
@@ -96,7 +96,7 @@ export async function temporaryFile(name: string, content: string): Promise<{ pa
 
 /** Polls until `holds`. @throws when it does not within a generous deadline */
 export async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const limit = performance.now() + LONGEST_MS;
+  const limit = performance.now() + MAX_DELAY_MS;
   while (!(await holds())) {
     if (performance.now() > limit) throw new Error(`waited in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));

@@ -57,9 +57,9 @@ function fileOf(services: string, admin: number): string {
   return `admin: { listen: "127.0.0.1:${admin}" }\nservices:\n${services}\n`;
 }
 
-export function echoService(name: string, front: number, upstream: number, word = "one", more = ""): string {
+export function echoService(name: string, listenPort: number, upstream: number, word = "one", more = ""): string {
   const command = JSON.stringify([process.execPath, "-e", echo, String(upstream), word]);
-  return `  ${name}: { ports: ["127.0.0.1:${front}"], process: { command: ${command}, listen: "127.0.0.1:${upstream}" }${more} }\n`;
+  return `  ${name}: { ports: ["127.0.0.1:${listenPort}"], process: { command: ${command}, listen: "127.0.0.1:${upstream}" }${more} }\n`;
 }
 
 export async function greeting(peer: Peer): Promise<string> {

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 
-const LONGEST_MS = 20_000;
+const MAX_DELAY_MS = 20_000;
 
 export interface Ran {
   readonly code: number | null;
@@ -12,7 +12,10 @@ export interface Ran {
 
 /** Runs a program without a shell; one that takes too long is killed. @param input what it reads from stdin */
 export async function run(command: string, args: readonly string[], input = ""): Promise<Ran> {
-  const child = spawn(command, args, { env: { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin` }, timeout: LONGEST_MS });
+  const child = spawn(command, args, {
+    env: { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin` },
+    timeout: MAX_DELAY_MS,
+  });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (chunk: Buffer) => {
     stdout += chunk.toString();

@@ -1,9 +1,9 @@
 /** One control connection that is being relayed: the test is the client as well as the server. */
 import net from "node:net";
-import { type Endpoint, endsOf } from "../../../src/net/addresses.ts";
+import { addressesOf, type SocketAddress } from "../../../src/net/addresses.ts";
 import type { Meter, RelayEnd } from "../../../src/net/relay.ts";
 import { Slots } from "../../../src/proxy/admission/slots.ts";
-import type { Control } from "../../../src/proxy/data-ports.ts";
+import type { ControlConnection } from "../../../src/proxy/data-ports.ts";
 import { Ftp, type FtpOptions } from "../../../src/proxy/protocols/ftp/ftp.ts";
 import type { Progress } from "../../../src/proxy/protocols/protocol.ts";
 import { observer } from "../../../src/telemetry/observer.ts";
@@ -18,9 +18,9 @@ export const progress: Progress = {
 };
 
 export interface CallOptions extends Partial<FtpOptions> {
-  readonly control?: Control;
+  readonly control?: ControlConnection;
   /** For whom a proxy has made the connection; absent: nobody. */
-  readonly peer?: Endpoint;
+  readonly peer?: SocketAddress;
 }
 
 export class Call implements AsyncDisposable {
@@ -39,7 +39,7 @@ export class Call implements AsyncDisposable {
   private constructor(client: Pair, server: Pair, options: CallOptions) {
     const {
       control,
-      peer = endsOf(client.near).peer,
+      peer = addressesOf(client.near).peer,
       slots = new Slots({ limit: 100, what: "slots" }),
       ...rest
     } = options;
@@ -50,12 +50,12 @@ export class Call implements AsyncDisposable {
     this.slots = slots;
     const told = observer({ warning: (event) => this.warnings.push(event) });
     const ftp = new Ftp({ service: "ftp", observer: told, slots, hold: { kind: "silent" }, ...rest });
-    const waiter = { socket: client.near, signal: new AbortController().signal, progress };
+    const waitingClient = { socket: client.near, signal: new AbortController().signal, progress };
     const { lost, meter } = this;
-    const ends = { client: client.near, upstream: server.near };
+    const addresses = { client: client.near, upstream: server.near };
     const relayed = ftp
-      .meet(waiter)
-      .relay({ ...ends, peer, meters: [meter], lost: lost.signal, ...(control && { control }) });
+      .hold(waitingClient)
+      .relay({ ...addresses, peer, meters: [meter], lost: lost.signal, ...(control && { control }) });
     this.#done = relayed.then((end) => {
       this.end = end;
     });
@@ -92,7 +92,7 @@ export class Call implements AsyncDisposable {
     return Number(/\|(\d+)\|\r/.exec(this.server.text.slice(before))?.[1]);
   }
 
-  async ends(): Promise<RelayEnd | undefined> {
+  async addresses(): Promise<RelayEnd | undefined> {
     await eventually("it is over", () => this.end !== undefined);
     return this.end;
   }

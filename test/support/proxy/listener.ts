@@ -1,19 +1,19 @@
 /** A service as a client meets it: a listener, real connections, and a target whose life the test decides. */
 import type net from "node:net";
 import { Activator } from "../../../src/activation/activator.ts";
-import type { Sight } from "../../../src/activation/target.ts";
+import type { TargetStatus } from "../../../src/activation/target.ts";
 import { Gate } from "../../../src/async/async.ts";
 import { Slots } from "../../../src/proxy/admission/slots.ts";
-import { Connection, type Traffic } from "../../../src/proxy/connection.ts";
-import type { Destination } from "../../../src/proxy/handlers/handler.ts";
-import { ToTarget } from "../../../src/proxy/handlers/target.ts";
+import { Connection, type ServiceConnections } from "../../../src/proxy/connection.ts";
+import type { Handler } from "../../../src/proxy/handlers/handler.ts";
+import { TargetHandler } from "../../../src/proxy/handlers/target.ts";
 import { Listener } from "../../../src/proxy/listen/listener.ts";
 import type { Protocol } from "../../../src/proxy/protocols/protocol.ts";
 import { raw } from "../../../src/proxy/protocols/raw.ts";
 import { type ActivationReport, type ConnectionReport, observer } from "../../../src/telemetry/observer.ts";
 import { FakeTarget, openCalls } from "../activation/fake-target.ts";
 import { connecting, eventually, type Peer } from "../net/tcp.ts";
-import { type EntranceOptions, openEntrance } from "./open-admission.ts";
+import { type AdmissionStageOptions, openAdmission } from "./open-admission.ts";
 
 /** A fake target whose ports are real ones of this machine. */
 class LocalTarget extends FakeTarget {
@@ -21,10 +21,10 @@ class LocalTarget extends FakeTarget {
   /** What looks wait for. */
   news: Promise<void> = Promise.resolve();
 
-  override async look(signal: AbortSignal): Promise<Sight> {
+  override async inspect(signal: AbortSignal): Promise<TargetStatus> {
     await this.news;
-    const sight = await super.look(signal);
-    return sight.up ? { ...sight, address: sight.noRoute === undefined ? this.host : "" } : sight;
+    const status = await super.inspect(signal);
+    return status.up ? { ...status, address: status.noRoute === undefined ? this.host : "" } : status;
   }
 }
 
@@ -35,7 +35,7 @@ export interface FrontOptions {
   readonly waiting?: number | (() => number);
   readonly slots?: number;
   /** Who may come in, and what clients are told; default: everybody, nothing. */
-  readonly entrance?: EntranceOptions;
+  readonly admission?: AdmissionStageOptions;
   readonly pace?: number;
   /** Where it listens; undefined: everywhere. */
   readonly address?: string | undefined;
@@ -47,17 +47,17 @@ export interface FrontOptions {
   readonly silenceMs?: number;
 }
 
-export class Front implements AsyncDisposable {
+export class TestListener implements AsyncDisposable {
   readonly target: LocalTarget = new LocalTarget();
   readonly activator: Activator;
-  readonly traffic: Traffic;
+  readonly traffic: ServiceConnections;
   readonly pace: Gate;
   readonly slots: Slots;
   /** One for each connection that is over. */
   readonly reports: ConnectionReport[] = [];
   readonly activations: ActivationReport[] = [];
   /** What serves those who come from now on, and those who have to move; undefined: what it was from the beginning. */
-  successor: Destination | undefined;
+  successor: Handler | undefined;
   /** The accepted sockets and connections, in order. */
   readonly accepted: net.Socket[] = [];
   readonly connections: Connection[] = [];
@@ -67,7 +67,7 @@ export class Front implements AsyncDisposable {
   private constructor({ upstream, startTimeoutMs = 30_000, waiting = 100, ...rest }: FrontOptions) {
     const { slots = 100, pace = 32, probe = () => Promise.resolve(), protocol = raw } = rest;
     this.slots = new Slots({ limit: slots, what: "connections in all", reason: "process_limit" });
-    const entrance = openEntrance({ slots: this.slots, ...rest.entrance });
+    const admission = openAdmission({ slots: this.slots, ...rest.admission });
     this.traffic = {
       waiting: new Slots({ limit: waiting, what: "clients waiting" }),
       active: 0,
@@ -87,7 +87,7 @@ export class Front implements AsyncDisposable {
       observer: told,
     });
     const address = "address" in rest ? rest.address : "127.0.0.1";
-    const destination = new ToTarget({
+    const handler = new TargetHandler({
       service: "web",
       activator: this.activator,
       targetPort: upstream,
@@ -95,17 +95,17 @@ export class Front implements AsyncDisposable {
       protocol,
       silenceMs: rest.silenceMs,
     });
-    const front = { port: 0, ...(address !== undefined && { address }) };
-    this.#listener = new Listener("web", front, (client) => {
+    const listenPort = { port: 0, ...(address !== undefined && { address }) };
+    this.#listener = new Listener("web", listenPort, (client) => {
       const { traffic } = this;
-      const route = { service: "web", front: "127.0.0.1:80", entrance, destination, traffic };
+      const route = { service: "web", listener: "127.0.0.1:80", admission, handler, connections: traffic };
       const id = this.accepted.push(client);
       const connection = new Connection({
         id,
         client,
         listener: this.#listener,
         route,
-        current: () => ({ ...route, destination: this.successor ?? destination }),
+        current: () => ({ ...route, handler: this.successor ?? handler }),
         observer: told,
       });
       this.connections.push(connection);
@@ -113,11 +113,11 @@ export class Front implements AsyncDisposable {
     });
   }
 
-  static async open(options: FrontOptions): Promise<Front> {
-    const front = new Front(options);
-    await front.#listener.open();
-    front.activator.open();
-    return front;
+  static async open(options: FrontOptions): Promise<TestListener> {
+    const listenPort = new TestListener(options);
+    await listenPort.#listener.open();
+    listenPort.activator.open();
+    return listenPort;
   }
 
   get port(): number {
@@ -177,7 +177,7 @@ export class Front implements AsyncDisposable {
 export class DirectFront implements AsyncDisposable {
   /** One for each connection that is over. */
   readonly reports: ConnectionReport[] = [];
-  readonly traffic: Traffic = {
+  readonly traffic: ServiceConnections = {
     waiting: new Slots({ limit: 100, what: "waiting" }),
     active: 0,
     open: new Set(),
@@ -186,12 +186,12 @@ export class DirectFront implements AsyncDisposable {
   readonly #listener: Listener;
   readonly #running = new Map<Connection, Promise<void>>();
 
-  private constructor(destination: Destination) {
+  private constructor(handler: Handler) {
     const told = observer({ connection: (report) => this.reports.push(report) });
-    const entrance = openEntrance();
-    const front = { address: "127.0.0.1", port: 0 };
-    this.#listener = new Listener("direct", front, (client) => {
-      const route = { service: "direct", front: "127.0.0.1:0", entrance, destination, traffic: this.traffic };
+    const admission = openAdmission();
+    const listenPort = { address: "127.0.0.1", port: 0 };
+    this.#listener = new Listener("direct", listenPort, (client) => {
+      const route = { service: "direct", listener: "127.0.0.1:0", admission, handler, connections: this.traffic };
       const id = this.#running.size + 1;
       const connection = new Connection({
         id,
@@ -205,10 +205,10 @@ export class DirectFront implements AsyncDisposable {
     });
   }
 
-  static async open(destination: Destination): Promise<DirectFront> {
-    const front = new DirectFront(destination);
-    await front.#listener.open();
-    return front;
+  static async open(handler: Handler): Promise<DirectFront> {
+    const listenPort = new DirectFront(handler);
+    await listenPort.#listener.open();
+    return listenPort;
   }
 
   connect(): Peer {

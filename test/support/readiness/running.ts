@@ -21,7 +21,7 @@ export class Running {
     );
   }
 
-  async ends(): Promise<string> {
+  async addresses(): Promise<string> {
     await eventually("the probe ended", () => this.state !== "pending");
     return this.state;
   }
@@ -29,7 +29,7 @@ export class Running {
   /** Gives it up because it took too long. @returns what it says of that */
   async isTooLate(): Promise<string> {
     this.#abort.abort(new StartTimeoutError("too late"));
-    assert.equal(await this.ends(), "failed");
+    assert.equal(await this.addresses(), "failed");
     return String(this.error);
   }
 
@@ -38,7 +38,7 @@ export class Running {
     assert.equal(this.state, "pending");
     const reason = new Error("the start was given up");
     this.#abort.abort(reason);
-    assert.equal(await this.ends(), "failed");
+    assert.equal(await this.addresses(), "failed");
     assert.equal(this.error, reason);
   }
 }

@@ -35,9 +35,9 @@ export class ProcessSubject implements AsyncDisposable {
 
   /** The process that was started, leader of its group. */
   async pid(): Promise<number> {
-    const sight = await this.target.look();
-    if (!sight.up) throw new Error("it is not up");
-    return Number(sight.life);
+    const status = await this.target.inspect();
+    if (!status.up) throw new Error("it is not up");
+    return Number(status.incarnation);
   }
 
   async untilPrinted(line: string | RegExp): Promise<string> {
@@ -47,7 +47,7 @@ export class ProcessSubject implements AsyncDisposable {
   }
 
   async untilDown(): Promise<void> {
-    await until(async () => !(await this.target.look()).up, "it does not go down");
+    await until(async () => !(await this.target.inspect()).up, "it does not go down");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

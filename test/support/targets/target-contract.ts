@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Exit } from "../../../src/activation/errors.ts";
-import type { Sight, Target } from "../../../src/activation/target.ts";
+import type { Target, TargetStatus } from "../../../src/activation/target.ts";
 
 /** A target of its own for one test, down at first. */
 export interface Subject extends AsyncDisposable {
@@ -34,16 +34,16 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
   suite(`${name} as a target`, () => {
     test("look() before the first start is down", async () => {
       await using subject = await make("obedient");
-      const sight = await subject.target.look(unlimited);
-      assert.equal(sight.up, false);
+      const status = await subject.target.inspect(unlimited);
+      assert.equal(status.up, false);
     });
 
     test("start() brings it up, with an address and a life", async () => {
       await using subject = await make("obedient");
       assert.equal(await subject.target.start(unlimited), "started");
-      const sight = await lookUp(subject.target);
-      assert.notEqual(sight.address, "");
-      assert.notEqual(sight.life, "");
+      const status = await lookUp(subject.target);
+      assert.notEqual(status.address, "");
+      assert.notEqual(status.incarnation, "");
     });
 
     test("look() tells the same life as long as it lasts", async () => {
@@ -64,7 +64,7 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       await using subject = await make("obedient");
       const reason = new Error("given up");
       await assert.rejects(subject.target.start(AbortSignal.abort(reason)), reason);
-      assert.equal((await subject.target.look(unlimited)).up, false);
+      assert.equal((await subject.target.inspect(unlimited)).up, false);
     });
 
     test("stop() takes it down", async () => {
@@ -72,7 +72,7 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       await subject.target.start(unlimited);
       await subject.atWork();
       await subject.target.sleep("stop", unlimited);
-      assert.equal((await subject.target.look(unlimited)).up, false);
+      assert.equal((await subject.target.inspect(unlimited)).up, false);
     });
 
     test("stop() of one that is down does nothing, before its first start and after a stop", async () => {
@@ -81,7 +81,7 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       await subject.target.start(unlimited);
       await subject.target.sleep("stop", unlimited);
       await subject.target.sleep("stop", unlimited);
-      assert.equal((await subject.target.look(unlimited)).up, false);
+      assert.equal((await subject.target.inspect(unlimited)).up, false);
     });
 
     test("stop() by two at once is over for both when it is down", async () => {
@@ -89,7 +89,7 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       await subject.target.start(unlimited);
       await subject.atWork();
       await Promise.all([subject.target.sleep("stop", unlimited), subject.target.sleep("stop", unlimited)]);
-      assert.equal((await subject.target.look(unlimited)).up, false);
+      assert.equal((await subject.target.inspect(unlimited)).up, false);
     });
 
     test("stop() of one that ignores the request is over soon after the grace", async () => {
@@ -100,7 +100,7 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       const began = performance.now();
       await target.sleep("stop", unlimited);
       const tookMs = performance.now() - began;
-      assert.equal((await target.look(unlimited)).up, false);
+      assert.equal((await target.inspect(unlimited)).up, false);
       assert.ok(tookMs >= target.graceMs * 0.9, `it had ${tookMs} ms of its ${target.graceMs} ms`);
       assert.ok(tookMs <= target.graceMs + STOP_MARGIN_MS, `it took ${tookMs} ms`);
     });
@@ -116,7 +116,7 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       giveUp.abort(reason);
       await stopped;
       await target.sleep("stop", unlimited);
-      assert.equal((await target.look(unlimited)).up, false);
+      assert.equal((await target.inspect(unlimited)).up, false);
     });
 
     test("start() after a stop is a new life", async () => {
@@ -125,7 +125,7 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       const first = await lookUp(subject.target);
       await subject.target.sleep("stop", unlimited);
       assert.equal(await subject.target.start(unlimited), "started");
-      assert.notEqual((await lookUp(subject.target)).life, first.life);
+      assert.notEqual((await lookUp(subject.target)).incarnation, first.incarnation);
     });
 
     test("an exit by itself is hinted at; a look then tells its code, and lastLines() its last words", async () => {
@@ -136,9 +136,9 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       const ending = Promise.withResolvers<{ exit: Exit | undefined; lines: readonly string[] }>();
       using _watch = target.watch(() => {
         // As early as anybody can ask.
-        Promise.all([target.look(unlimited), target.lastLines(unlimited)])
-          .then(([sight, lines]) => {
-            if (!sight.up) ending.resolve({ exit: sight.exit, lines });
+        Promise.all([target.inspect(unlimited), target.lastLines(unlimited)])
+          .then(([status, lines]) => {
+            if (!status.up) ending.resolve({ exit: status.exit, lines });
           })
           // One that is still asked when the test is over is nobody's.
           .catch(() => {});
@@ -158,17 +158,17 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       await subject.crash();
       await untilDown(target);
       assert.equal(await target.start(unlimited), "started");
-      assert.notEqual((await lookUp(target)).life, first.life);
+      assert.notEqual((await lookUp(target)).incarnation, first.incarnation);
     });
 
     test("follow() tells what is printed in a life, from its beginning to its end", async () => {
       await using subject = await make("obedient");
       const { target } = subject;
       await target.start(unlimited);
-      const { life } = await lookUp(target);
+      const { incarnation } = await lookUp(target);
       await subject.atWork();
       const lines: string[] = [];
-      const over = target.follow(life, (line) => lines.push(line), unlimited);
+      const over = target.follow(incarnation, (line) => lines.push(line), unlimited);
       await untilTold(lines, "at work");
       await subject.crash();
       await inTime(over, "it follows a life that is over");
@@ -179,13 +179,13 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       await using subject = await make("obedient");
       const { target } = subject;
       await target.start(unlimited);
-      const { life } = await lookUp(target);
+      const { incarnation } = await lookUp(target);
       await subject.atWork();
       for (const reason of [new Error("once"), new Error("twice")]) {
         const giveUp = new AbortController();
         const lines: string[] = [];
         const rejected = assert.rejects(
-          target.follow(life, (line) => lines.push(line), giveUp.signal),
+          target.follow(incarnation, (line) => lines.push(line), giveUp.signal),
           reason,
         );
         await untilTold(lines, "at work");
@@ -204,12 +204,12 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       await subject.crash();
       await untilDown(target);
       await target.start(unlimited);
-      const { life } = await lookUp(target);
+      const { incarnation } = await lookUp(target);
       await subject.atWork();
-      await target.follow(before.life, (line) => assert.fail(`of a life that is over: ${line}`), unlimited);
+      await target.follow(before.incarnation, (line) => assert.fail(`of a life that is over: ${line}`), unlimited);
       const enough = new AbortController();
       const lines: string[] = [];
-      const followed = target.follow(life, (line) => lines.push(line), enough.signal).catch(() => {});
+      const followed = target.follow(incarnation, (line) => lines.push(line), enough.signal).catch(() => {});
       await untilTold(lines, "at work");
       enough.abort();
       await followed;
@@ -239,15 +239,15 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
   });
 }
 
-async function lookUp(target: Target): Promise<Extract<Sight, { up: true }>> {
-  const sight = await target.look(unlimited);
-  assert.ok(sight.up, "it is not up");
-  return sight;
+async function lookUp(target: Target): Promise<Extract<TargetStatus, { up: true }>> {
+  const status = await target.inspect(unlimited);
+  assert.ok(status.up, "it is not up");
+  return status;
 }
 
 async function untilDown(target: Target): Promise<void> {
   for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += POLL_MS) {
-    if (!(await target.look(unlimited)).up) return;
+    if (!(await target.inspect(unlimited)).up) return;
     await delay(POLL_MS);
   }
   assert.fail("it does not go down");

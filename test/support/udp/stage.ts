@@ -3,13 +3,13 @@
 import { StartTimeoutError } from "../../../src/activation/errors.ts";
 import { Deadline } from "../../../src/async/deadline.ts";
 import type { UdpPolicy } from "../../../src/config/config.ts";
-import type { Claim, FlowResult } from "../../../src/udp/flow.ts";
-import { Flows, type FlowsOptions, type Way } from "../../../src/udp/flow-table.ts";
-import { UdpFront } from "../../../src/udp/listener.ts";
+import type { FlowLease, FlowResult } from "../../../src/udp/flow.ts";
+import { FlowTable, type FlowTableOptions, type ListenerBinding } from "../../../src/udp/flow-table.ts";
+import { UdpListenerSocket } from "../../../src/udp/listener.ts";
 import { eventually } from "../net/tcp.ts";
 import { UdpClient } from "../net/udp.ts";
 
-class StagedClaim implements Claim {
+class StagedClaim implements FlowLease {
   readonly #lost = new AbortController();
   readonly #stage: Stage;
   readonly address = "127.0.0.1";
@@ -31,7 +31,7 @@ class StagedClaim implements Claim {
   }
 
   [Symbol.dispose](): void {
-    this.#stage.claims.delete(this);
+    this.#stage.leases.delete(this);
   }
 }
 
@@ -47,17 +47,17 @@ export interface StageOptions extends Partial<UdpPolicy> {
 }
 
 export class Stage implements AsyncDisposable {
-  readonly flows: Flows;
+  readonly flows: FlowTable;
   readonly results: FlowResult[] = [];
   readonly meter = { in: 0, out: 0 };
-  readonly claims: Set<StagedClaim> = new Set();
+  readonly leases: Set<StagedClaim> = new Set();
   /** How often a flow claimed the target. */
   reached = 0;
   opened = 0;
   /** How often somebody asked whether it is up. */
   verified = 0;
-  readonly #front: UdpFront;
-  readonly #way: Way;
+  readonly #front: UdpListenerSocket;
+  readonly #way: ListenerBinding;
   #isUp = false;
   #up = Promise.withResolvers<void>();
 
@@ -70,7 +70,7 @@ export class Stage implements AsyncDisposable {
     ...rest
   }: StageOptions) {
     const { flowTimeoutMs = 60_000, flows = 100, heldBytes = 65_536 } = rest;
-    const options: FlowsOptions = {
+    const options: FlowTableOptions = {
       limits: { flowTimeoutMs, flows, heldBytes },
       meter: this.meter,
       sourceOf: ({ address: source }) => source,
@@ -87,12 +87,12 @@ export class Stage implements AsyncDisposable {
         };
       },
     };
-    this.flows = new Flows(options);
+    this.flows = new FlowTable(options);
     if (isUp) this.comeUp();
     const address = "address" in rest ? rest.address : "127.0.0.1";
-    this.#front = new UdpFront({
+    this.#front = new UdpListenerSocket({
       service: "dns",
-      front: { port: 0, ...(address !== undefined && { address }) },
+      listener: { port: 0, ...(address !== undefined && { address }) },
       onDatagram: (datagram, client) => this.flows.receive(this.#way, datagram, client),
       onUnsent: () => {},
     });
@@ -133,7 +133,7 @@ export class Stage implements AsyncDisposable {
     // Those who wait for it go on waiting.
     if (this.#isUp) this.#up = Promise.withResolvers();
     this.#isUp = false;
-    for (const claim of [...this.claims]) claim.lose(reason);
+    for (const claim of [...this.leases]) claim.lose(reason);
   }
 
   /** It cannot be started, as long as it is down. */
@@ -161,14 +161,14 @@ export class Stage implements AsyncDisposable {
     await this.flows.close();
   }
 
-  async #reach(signal: AbortSignal): Promise<Claim> {
+  async #reach(signal: AbortSignal): Promise<FlowLease> {
     this.reached += 1;
     const gone = Promise.withResolvers<never>();
     signal.addEventListener("abort", () => gone.reject(signal.reason), { once: true });
     gone.promise.catch(() => {});
     await Promise.race([this.#up.promise, gone.promise]);
     const claim = new StagedClaim(this);
-    this.claims.add(claim);
+    this.leases.add(claim);
     return claim;
   }
 }

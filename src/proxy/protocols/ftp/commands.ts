@@ -15,8 +15,8 @@ const TELNET = /\xff[\xfb-\xfe].|\xff./gs;
 /** Those that are for a server in the midst of a transfer (RFC 959, 4.1.3), behind what calls its attention. */
 const URGENT = /^[\xf0-\xff]*(?=(?:ABOR|STAT|QUIT)(?:[ \r\n]|$))/i;
 const URGENT_AND_RETURN = /^[\xf0-\xff]*(?:ABOR|STAT|QUIT)\r$/i;
-const LONGEST_URGENT = 16;
-const LOWEST_MARK = 0xf0;
+const MAX_URGENT = 16;
+const MIN_MARK = 0xf0;
 const NEWLINE = 0x0a;
 
 /**
@@ -24,12 +24,12 @@ const NEWLINE = 0x0a;
  * of those is not among what we receive: Python's ftplib marks the whole line, and so the newline is lost.
  */
 export function isUrgent(start: Buffer): boolean {
-  return start.length <= LONGEST_URGENT && URGENT_AND_RETURN.test(start.toString("latin1"));
+  return start.length <= MAX_URGENT && URGENT_AND_RETURN.test(start.toString("latin1"));
 }
 
 /** An urgent command with its newline, and without the marks in front: servers know all of them, and one may be lost. */
 export function wholeCommand(bytes: Buffer): Buffer {
-  if (bytes[0]! < LOWEST_MARK && bytes.at(-1) === NEWLINE) return bytes;
+  if (bytes[0]! < MIN_MARK && bytes.at(-1) === NEWLINE) return bytes;
   const line = bytes.toString("latin1");
   const whole = line.replace(URGENT, "").replace(/\n?$/, "\n");
   return whole === line ? bytes : Buffer.from(whole, "latin1");

@@ -6,12 +6,12 @@
  * form that it cannot accept, and what it says to that is put in our words in its place.
  */
 import { formatIp, type Ip, type IpFamily } from "../../../net/ip.ts";
-import type { GreetingWords } from "../greeting.ts";
+import type { GreetingLines } from "../greeting.ts";
 import { isUrgent, readCommand, wholeCommand } from "./commands.ts";
 import {
-  type Endpoint,
   eprtProtocol,
-  type Found,
+  type FoundAddress,
+  type FtpAddress,
   findEpsv,
   findPasv,
   readEprt,
@@ -19,16 +19,16 @@ import {
   writeEprt,
   writePort,
 } from "./endpoints.ts";
-import { PieceFilter, type Say } from "./line-filter.ts";
+import { LineFilter, type Write } from "./line-filter.ts";
 import type { Piece } from "./lines.ts";
 import { Replies } from "./replies.ts";
 
 /** Ways for data that lead by way of wakeport. */
-export interface DataWays {
+export interface DataConnectionOpener {
   /** For the client to a port of the server. @returns the port to tell the client; undefined when there is none */
   passive(targetPort: number): Promise<number | undefined>;
   /** For the server to a port of the client. @returns where the server gets to it; undefined when there is none */
-  active(clientPort: number): Promise<Endpoint | undefined>;
+  active(clientPort: number): Promise<FtpAddress | undefined>;
   /**
    * Called before a transfer: connects to the client's port in active mode. If that fails, the server is refused. Never
    * rejects; undefined if there is nothing to wait for.
@@ -40,8 +40,8 @@ export interface DataWays {
   forget(): void;
 }
 
-export interface DialogueOptions {
-  readonly ways: DataWays;
+export interface ControlChannelOptions {
+  readonly ways: DataConnectionOpener;
   /** Whose connection it is: data goes to it alone. */
   readonly client: Ip;
   /** Whether that is a proxy, to which no data connection is made: by its address anybody's services might be reached. */
@@ -51,30 +51,30 @@ export interface DialogueOptions {
   /** Over which protocol the server is spoken to. */
   readonly upstream: IpFamily;
   /** Of the greeting that the client was told the beginning of, of which the server's is the rest. */
-  readonly begun?: GreetingWords;
+  readonly begun?: GreetingLines;
   /** What is said is encrypted from now on. */
   readonly onAside: () => void;
   /** The client named somebody else's address, or a port that none of its own programs has. */
-  readonly onBounce: (endpoint: Endpoint | undefined) => void;
+  readonly onBounce: (endpoint: FtpAddress | undefined) => void;
 }
 
 /** A command whose reply is to come. */
-interface Asked {
+interface PendingCommand {
   readonly kind: "other" | "auth" | "pasv" | "epsv" | "epsv_for_pasv" | "epsv_all" | "active" | "transfer" | "refused";
   /** What takes the place of the reply to one that is refused. */
   readonly words?: string;
 }
 
-const OTHER: Asked = { kind: "other" };
+const OTHER: PendingCommand = { kind: "other" };
 /** Of a client that goes on asking unanswered, no more are known. */
-const MOST_ASKED = 1_000;
+const MAX_PENDING_COMMANDS = 1_000;
 /** How long what follows an AUTH waits for the reply, which servers know at once. */
 const AUTH_MS = 60_000;
 /** Lower ports belong to services of the system and are not allowed for data connections (RFC 2577, 3). */
-const LOWEST_PORT = 1_024;
+const MIN_PORT = 1_024;
 
 /** Which commands a positive reply of that code can be for. */
-const answeredBy: Readonly<Record<number, readonly Asked["kind"][]>> = {
+const answeredBy: Readonly<Record<number, readonly PendingCommand["kind"][]>> = {
   227: ["pasv", "refused"],
   229: ["epsv", "epsv_for_pasv", "refused"],
   234: ["auth"],
@@ -88,15 +88,15 @@ const TRANSFER_VERBS: ReadonlySet<string> = new Set(["RETR", "STOR", "STOU", "AP
 /** Those that name an address for the server to dial. */
 const ACTIVE_VERBS: ReadonlySet<string> = new Set(["PORT", "EPRT", "LPRT"]);
 
-const NO_WAY = "425 No data connection can be had now.";
+const REPLY_425 = "425 No data connection can be had now.";
 const EPSV_ALONE = "503 After EPSV ALL there is only EPSV.";
 
-export class Dialogue implements Disposable {
-  readonly #options: DialogueOptions;
+export class ControlChannel implements Disposable {
+  readonly #options: ControlChannelOptions;
   readonly #replies = new Replies();
-  readonly #asked: Asked[] = [];
-  readonly #in: PieceFilter;
-  readonly #out: PieceFilter;
+  readonly #asked: PendingCommand[] = [];
+  readonly #in: LineFilter;
+  readonly #out: LineFilter;
   #isGreeted = false;
   #hasSpoken = false;
   #isAside = false;
@@ -107,23 +107,23 @@ export class Dialogue implements Disposable {
   /** What waits for the reply to an AUTH. */
   #goOn: (() => void) | undefined;
 
-  constructor(options: DialogueOptions) {
+  constructor(options: ControlChannelOptions) {
     this.#options = options;
-    const isAside = (): boolean => this.#isAside;
-    this.#in = new PieceFilter({
-      isAside,
+    const isEncrypted = (): boolean => this.#isAside;
+    this.#in = new LineFilter({
+      isEncrypted,
       isWhole: isUrgent,
       read: (piece, say) => this.#readCommand(piece, say),
       readRest: (piece, say) => this.#readRest(piece, say),
     });
-    this.#out = new PieceFilter({
-      isAside,
+    this.#out = new LineFilter({
+      isEncrypted,
       read: (piece, say) => this.#readReply(piece, say),
       onEnd: (say) => this.#end(say),
     });
   }
 
-  get filters(): { readonly in: PieceFilter; readonly out: PieceFilter } {
+  get filters(): { readonly in: LineFilter; readonly out: LineFilter } {
     return { in: this.#in, out: this.#out };
   }
 
@@ -131,7 +131,7 @@ export class Dialogue implements Disposable {
     this.#goOn?.();
   }
 
-  #readCommand({ bytes: received, place }: Piece, say: Say): Promise<void> | undefined {
+  #readCommand({ bytes: received, place }: Piece, say: Write): Promise<void> | undefined {
     if (place === "middle" || place === "end") return void this.#readLong(received, place, say);
     const bytes = place === "whole" ? wholeCommand(received) : received;
     const line = bytes.toString("latin1");
@@ -165,20 +165,20 @@ export class Dialogue implements Disposable {
     return undefined;
   }
 
-  #readLong(bytes: Buffer, place: "middle" | "end", say: Say): void {
+  #readLong(bytes: Buffer, place: "middle" | "end", say: Write): void {
     if (!this.#isSwallowing) say(bytes);
     if (place === "end") this.#isSwallowing = false;
   }
 
   /** Of a client that is gone: what names an address leads nowhere any more, and must not reach the server unread. */
-  #readRest({ bytes, place }: Piece, say: Say): void {
+  #readRest({ bytes, place }: Piece, say: Write): void {
     if (place === "middle" || place === "end") return this.#readLong(bytes, place, say);
     const isActive = ACTIVE_VERBS.has(readCommand(bytes.toString("latin1")).verb);
     if (!isActive) say(bytes);
     else if (place === "start") this.#isSwallowing = true;
   }
 
-  #readPasv(bytes: Buffer, say: Say): undefined {
+  #readPasv(bytes: Buffer, say: Write): undefined {
     const { told, upstream } = this.#options;
     const isHad = told !== undefined && !this.#isEpsvAll;
     if (this.#isEpsvAll) this.#ask({ kind: "refused", words: EPSV_ALONE });
@@ -188,7 +188,7 @@ export class Dialogue implements Disposable {
   }
 
   /** RFC 2428, 3: the argument is the number of a protocol, or ALL. */
-  #readEpsv(bytes: Buffer, argument: string, say: Say): undefined {
+  #readEpsv(bytes: Buffer, argument: string, say: Write): undefined {
     const { client, upstream } = this.#options;
     const asked = argument.trim().toUpperCase();
     const own = protocolOf(client);
@@ -201,7 +201,7 @@ export class Dialogue implements Disposable {
     say(asked === own && upstream !== client.family ? Buffer.from("EPSV\r\n") : bytes);
   }
 
-  async #readActive(verb: "PORT" | "EPRT" | "LPRT", argument: string | undefined, say: Say): Promise<void> {
+  async #readActive(verb: "PORT" | "EPRT" | "LPRT", argument: string | undefined, say: Write): Promise<void> {
     const { client, isProxied, ways, onBounce, upstream } = this.#options;
     const refuse = (words: string): void => {
       this.#ask({ kind: "refused", words });
@@ -218,29 +218,27 @@ export class Dialogue implements Disposable {
       if (named !== undefined && named !== own) return refuse(unsupported(own));
     }
     if (argument !== undefined && asked === undefined) return refuse(syntaxError(verb));
-    if (asked === undefined || !isOwn || asked.port < LOWEST_PORT) {
+    if (asked === undefined || !isOwn || asked.port < MIN_PORT) {
       onBounce(asked);
-      return refuse(
-        isOwn ? `504 ${verb} is not allowed for ports below ${LOWEST_PORT}.` : `500 Illegal ${verb} command.`,
-      );
+      return refuse(isOwn ? `504 ${verb} is not allowed for ports below ${MIN_PORT}.` : `500 Illegal ${verb} command.`);
     }
     const near = await ways.active(asked.port);
-    if (near === undefined) return refuse(NO_WAY);
+    if (near === undefined) return refuse(REPLY_425);
     this.#ask({ kind: "active" });
     const isPort = verb === "PORT" && upstream === "ipv4";
     say(Buffer.from(isPort ? `PORT ${writePort(near)}\r\n` : `EPRT ${writeEprt(near)}\r\n`));
   }
 
   /** Forwards the command after the client was reached. Otherwise the server could announce data that cannot arrive. */
-  #readTransfer(bytes: Buffer, say: Say): Promise<void> | undefined {
+  #readTransfer(bytes: Buffer, say: Write): Promise<void> | undefined {
     this.#ask({ kind: "transfer" });
     const reached = this.#options.ways.reach();
     if (reached === undefined) return void say(bytes);
     return reached.then(() => say(bytes));
   }
 
-  #ask(asked: Asked): void {
-    if (this.#asked.length >= MOST_ASKED) this.#asked.shift();
+  #ask(asked: PendingCommand): void {
+    if (this.#asked.length >= MAX_PENDING_COMMANDS) this.#asked.shift();
     this.#asked.push(asked);
   }
 
@@ -255,7 +253,7 @@ export class Dialogue implements Disposable {
     });
   }
 
-  #readReply({ bytes, place }: Piece, say: Say): Promise<void> | undefined {
+  #readReply({ bytes, place }: Piece, say: Write): Promise<void> | undefined {
     if (place === "middle" || place === "end") return void say(bytes);
     const text = bytes.toString("latin1");
     const { begun } = this.#options;
@@ -268,7 +266,7 @@ export class Dialogue implements Disposable {
       if (words !== undefined && !UNREFUSED.has(reply.code)) return void say(line(words));
       if (reply.code === 227) return this.#tellPasv(findPasv(text), bytes, say);
       if (reply.code === 229 && kind === "epsv_for_pasv")
-        return this.#tellPasv(pasvOf(findEpsv(text)), line(NO_WAY), say);
+        return this.#tellPasv(pasvOf(findEpsv(text)), line(REPLY_425), say);
       if (reply.code === 229) return this.#tell(findEpsv(text), bytes, String, say);
     }
     say(bytes);
@@ -277,7 +275,7 @@ export class Dialogue implements Disposable {
   }
 
   /** The command that is answered with that code. */
-  #answered(code: number): Asked {
+  #answered(code: number): PendingCommand {
     if (!this.#isGreeted) {
       this.#isGreeted = true;
       return OTHER;
@@ -289,7 +287,7 @@ export class Dialogue implements Disposable {
     return this.#asked.splice(0, Math.max(0, index) + 1).at(-1) ?? OTHER;
   }
 
-  #note(kind: Asked["kind"], code: number): void {
+  #note(kind: PendingCommand["kind"], code: number): void {
     const isPositive = code < 300;
     if (kind === "epsv_all") this.#isEpsvAll = isPositive;
     if (kind === "active" && !isPositive) this.#options.ways.forget();
@@ -302,23 +300,23 @@ export class Dialogue implements Disposable {
     if (kind === "auth" || this.#isAside) this.#goOn?.();
   }
 
-  #tellPasv(found: Found | undefined, otherwise: Buffer, say: Say): Promise<void> | undefined {
+  #tellPasv(found: FoundAddress | undefined, otherwise: Buffer, say: Write): Promise<void> | undefined {
     const { told: ip } = this.#options;
-    if (ip === undefined) return void say(line(NO_WAY));
+    if (ip === undefined) return void say(line(REPLY_425));
     return this.#tell(found, otherwise, (port) => writePort({ ip, port }), say);
   }
 
   /** @param otherwise what is said where the server has told no port */
   #tell(
-    found: Found | undefined,
+    found: FoundAddress | undefined,
     otherwise: Buffer,
     write: (port: number) => string,
-    say: Say,
+    say: Write,
   ): Promise<void> | undefined {
     if (found === undefined) return void say(otherwise);
     const { port, before, after } = found;
     return this.#options.ways.passive(port).then((near) => {
-      say(near === undefined ? line(NO_WAY) : Buffer.from(`${before}${write(near)}${after}`, "latin1"));
+      say(near === undefined ? line(REPLY_425) : Buffer.from(`${before}${write(near)}${after}`, "latin1"));
     });
   }
 
@@ -328,7 +326,7 @@ export class Dialogue implements Disposable {
    *
    * @returns whether nothing is left to say of this line
    */
-  #splice(text: string, { end }: GreetingWords, say: Say): boolean {
+  #splice(text: string, { end }: GreetingLines, say: Write): boolean {
     const [, code] = /^(\d{3})[ \r\n-]/.exec(text) ?? [];
     if (code === "220") return false;
     if (code === undefined || code.startsWith("1")) {
@@ -340,7 +338,7 @@ export class Dialogue implements Disposable {
     return false;
   }
 
-  #end(say: Say): void {
+  #end(say: Write): void {
     const { begun } = this.#options;
     if (begun !== undefined && !this.#hasSpoken) say(Buffer.from(begun.end + begun.refusal));
     this.#goOn?.();
@@ -365,7 +363,7 @@ function syntaxError(verb: string): string {
   return `501 Syntax error in the argument of ${verb}.`;
 }
 
-function pasvOf(found: Found | undefined): Found | undefined {
+function pasvOf(found: FoundAddress | undefined): FoundAddress | undefined {
   return found && { port: found.port, before: "227 Entering Passive Mode (", after: ").\r\n" };
 }
 

@@ -5,14 +5,14 @@ import { formatIp, readIp } from "../../../net/ip.ts";
 import { relay } from "../../../net/relay.ts";
 import { reset } from "../../../net/reset.ts";
 import type { Slots } from "../../admission/slots.ts";
-import type { ConversationRelayOptions } from "../protocol.ts";
+import type { HeldRelayOptions } from "../protocol.ts";
 import { ClientDial } from "./client-dial.ts";
-import type { DataWays } from "./control-channel.ts";
+import type { DataConnectionOpener } from "./control-channel.ts";
 import { DataListener, reserve } from "./data-listener.ts";
-import type { Endpoint } from "./endpoints.ts";
+import type { FtpAddress } from "./endpoints.ts";
 
 /** A client has one at a time; but what it is done with may still be on its way to a slow server. */
-const MOST_AT_A_TIME = 8;
+const MAX_AT_A_TIME = 8;
 /** As for the control connection: the kernel tries again after 1 s and 3 s. */
 const DIAL_MS = 10_000;
 
@@ -22,7 +22,7 @@ export interface Leg {
   readonly there: string;
 }
 
-export interface TransfersOptions extends Pick<ConversationRelayOptions, "meters" | "lost" | "control"> {
+export interface DataConnectionsOptions extends Pick<HeldRelayOptions, "meters" | "lost" | "control"> {
   readonly service: string;
   readonly client: Leg;
   readonly upstream: Leg;
@@ -32,8 +32,8 @@ export interface TransfersOptions extends Pick<ConversationRelayOptions, "meters
   readonly onFailure: (side: "client" | "upstream", error: unknown) => void;
 }
 
-export class Transfers implements DataWays {
-  readonly #options: TransfersOptions;
+export class DataConnections implements DataConnectionOpener {
+  readonly #options: DataConnectionsOptions;
   readonly #running = new Set<Promise<void>>();
   /** What waits for its connection. */
   #awaited: Disposable | undefined;
@@ -43,7 +43,7 @@ export class Transfers implements DataWays {
   #reserved: Disposable | undefined;
   #isOver = false;
 
-  constructor(options: TransfersOptions) {
+  constructor(options: DataConnectionsOptions) {
     this.#options = options;
   }
 
@@ -57,10 +57,10 @@ export class Transfers implements DataWays {
     }
     const expected = control.expect(targetPort);
     this.#awaited = expected;
-    return expected?.front;
+    return expected?.listener;
   }
 
-  async active(clientPort: number): Promise<Endpoint | undefined> {
+  async active(clientPort: number): Promise<FtpAddress | undefined> {
     this.forget();
     const { upstream } = this.#options;
     const toClient = new ClientDial((signal) => this.#dial("client", clientPort, signal));
@@ -138,7 +138,7 @@ export class Transfers implements DataWays {
   }
 
   #slot(): Disposable | undefined {
-    if (this.#running.size >= MOST_AT_A_TIME || this.#isOver) return undefined;
+    if (this.#running.size >= MAX_AT_A_TIME || this.#isOver) return undefined;
     try {
       const { service, client, slots } = this.#options;
       return slots.take({ service, source: client.there });
@@ -165,8 +165,8 @@ export class Transfers implements DataWays {
     socket.read(0);
     try {
       const other = await reach(AbortSignal.any([gone.signal, lost]));
-      const ends = side === "client" ? { client: socket, upstream: other } : { client: other, upstream: socket };
-      await relay({ ...ends, meters, lost });
+      const addresses = side === "client" ? { client: socket, upstream: other } : { client: other, upstream: socket };
+      await relay({ ...addresses, meters, lost });
     } catch {
       // The side that waits must not take it for the end of a file; the server says the rest on the control connection.
       reset(socket);

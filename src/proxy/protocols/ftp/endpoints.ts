@@ -2,13 +2,13 @@
 import { formatIp, type Ip, readIp } from "../../../net/ip.ts";
 
 /** Where a data connection leads. */
-export interface Endpoint {
+export interface FtpAddress {
   readonly ip: Ip;
   readonly port: number;
 }
 
 /** A port within a reply, and the characters that tell it. */
-export interface Found {
+export interface FoundAddress {
   readonly port: number;
   /** What comes before and behind them. */
   readonly before: string;
@@ -18,7 +18,7 @@ export interface Found {
 const BYTES = /^ *(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}) *$/;
 
 /** The argument of PORT (RFC 959, 4.1.2): `h1,h2,h3,h4,p1,p2`. @returns undefined for what is none */
-export function readPort(argument: string): Endpoint | undefined {
+export function readPort(argument: string): FtpAddress | undefined {
   const [, ...texts] = BYTES.exec(argument) ?? [];
   const bytes = texts.map(Number);
   if (bytes.length !== 6 || bytes.some((byte) => byte > 255)) return undefined;
@@ -26,7 +26,7 @@ export function readPort(argument: string): Endpoint | undefined {
 }
 
 /** The argument of EPRT (RFC 2428, 2): `|1|10.1.2.3|6275|`, `|2|fd00::1|6275|`. @returns undefined for what is none */
-export function readEprt(argument: string): Endpoint | undefined {
+export function readEprt(argument: string): FtpAddress | undefined {
   const [, , protocol, address = "", digits] = /^ *([!-~])([12])\1([\d.:a-f]+)\1(\d{1,5})\1 *$/i.exec(argument) ?? [];
   const ip = readIp(address);
   const port = Number(digits);
@@ -41,12 +41,12 @@ export function eprtProtocol(argument: string): string | undefined {
 }
 
 /** The argument of PORT, and what 227 has in parentheses. Of IPv4 alone. */
-export function writePort({ ip, port }: Endpoint): string {
+export function writePort({ ip, port }: FtpAddress): string {
   return [...ip.bytes, port >> 8, port & 255].join(",");
 }
 
 /** The argument of EPRT. */
-export function writeEprt({ ip, port }: Endpoint): string {
+export function writeEprt({ ip, port }: FtpAddress): string {
   return `|${ip.family === "ipv4" ? 1 : 2}|${formatIp(ip)}|${port}|`;
 }
 
@@ -54,7 +54,7 @@ export function writeEprt({ ip, port }: Endpoint): string {
  * Finds what 227 tells: six numbers, wherever they are. The RFC shows parentheses around them, and servers have them or
  * not (RFC 1123, 4.1.2.6).
  */
-export function findPasv(text: string): Found | undefined {
+export function findPasv(text: string): FoundAddress | undefined {
   // Behind the code. No digit before or behind, lest a longer number be cut.
   const all = /(?<!\d)(\d{1,3}) ?, ?(\d{1,3}) ?, ?(\d{1,3}) ?, ?(\d{1,3}) ?, ?(\d{1,3}) ?, ?(\d{1,3})(?!\d)/.exec(
     text.slice(3),
@@ -67,7 +67,7 @@ export function findPasv(text: string): Found | undefined {
 }
 
 /** Finds what 229 tells (RFC 2428, 3): `(|||6446|)`, with any delimiter; some servers fill the empty fields. */
-export function findEpsv(text: string): Found | undefined {
+export function findEpsv(text: string): FoundAddress | undefined {
   const all = /^(.*\(([!-~])[\d]?\2[\d.:a-f]*\2)(\d{1,5})(\2\).*)$/is.exec(text);
   const [, before = "", , digits, after = ""] = all ?? [];
   const port = Number(digits);

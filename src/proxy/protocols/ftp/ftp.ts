@@ -5,12 +5,12 @@ import { type RelayEnd, relay } from "../../../net/relay.ts";
 import type { Observer } from "../../../telemetry/observer.ts";
 import type { Slots } from "../../admission/slots.ts";
 import { formatPeer } from "../../connection.ts";
-import { Greeting, type GreetingPace, type GreetingWords, type Splice } from "../greeting.ts";
-import type { Conversation, ConversationRelayOptions, Protocol, Waiter } from "../protocol.ts";
-import { Dialogue } from "./control-channel.ts";
-import { type Leg, legOf, Transfers } from "./data-connections.ts";
-import { type Endpoint, writeEprt } from "./endpoints.ts";
-import { wordsOf } from "./messages.ts";
+import { Greeting, type GreetingLines, type GreetingPace, type Splice } from "../greeting.ts";
+import type { HeldClient, HeldRelayOptions, Protocol, WaitingClient } from "../protocol.ts";
+import { ControlChannel } from "./control-channel.ts";
+import { DataConnections, type Leg, legOf } from "./data-connections.ts";
+import { type FtpAddress, writeEprt } from "./endpoints.ts";
+import { messagesOf } from "./messages.ts";
 
 /** Nobody hears of a quick start. In between it is less than the ten seconds after which the hastiest clients give up. */
 const PACE: GreetingPace = { firstMs: 1_000, everyMs: 5_000 };
@@ -34,8 +34,8 @@ export class Ftp implements Protocol {
     this.#options = options;
   }
 
-  meet({ socket, progress }: Waiter): Conversation {
-    const words = wordsOf(progress.service);
+  hold({ socket, progress }: WaitingClient): HeldClient {
+    const words = messagesOf(progress.service);
     const greeting = new Greeting(socket, words, PACE);
     if (this.#options.hold.kind === "silent") greeting[Symbol.dispose]();
     return {
@@ -44,13 +44,13 @@ export class Ftp implements Protocol {
         return Promise.resolve(undefined);
       },
       relay: (options) => this.#relay(options, words, greeting.splice),
-      refuse: () => Promise.resolve(greeting.lastWords),
+      refuse: () => Promise.resolve(greeting.rejectionReply),
       [Symbol.dispose]: () => greeting[Symbol.dispose](),
     };
   }
 
   /** @param splice of a client whose greeting was begun, in these words */
-  async #relay(options: ConversationRelayOptions, words: GreetingWords, splice: Splice | undefined): Promise<RelayEnd> {
+  async #relay(options: HeldRelayOptions, words: GreetingLines, splice: Splice | undefined): Promise<RelayEnd> {
     const [client, upstream] = [legOf(options.client), legOf(options.upstream)];
     // Over before it began: all that is left is the end of the greeting.
     if (client === undefined || upstream === undefined) {
@@ -63,7 +63,7 @@ export class Ftp implements Protocol {
       if (!isFailureTold) this.#warnOfFailure(formatPeer(options.peer), side, error);
       isFailureTold = true;
     };
-    const transfers = new Transfers({
+    const dataConnections = new DataConnections({
       service,
       client,
       upstream,
@@ -73,33 +73,33 @@ export class Ftp implements Protocol {
       onFailure,
       ...(control && { control }),
     });
-    const end = await this.#speak(options, { client, upstream }, transfers, splice && words);
-    await transfers.end();
+    const end = await this.#speak(options, { client, upstream }, dataConnections, splice && words);
+    await dataConnections.end();
     return end;
   }
 
   async #speak(
-    options: ConversationRelayOptions,
+    options: HeldRelayOptions,
     { client, upstream }: { readonly client: Leg; readonly upstream: Leg },
-    ways: Transfers,
-    begun: GreetingWords | undefined,
+    ways: DataConnections,
+    begun: GreetingLines | undefined,
   ): Promise<RelayEnd> {
     const { peer } = options;
     let isBounceTold = false;
-    using dialogue = new Dialogue({
+    using channel = new ControlChannel({
       ways,
       ...(begun && { begun }),
       client: ipOf(client.there),
       isProxied: !isSameAddress(peer.address, client.there),
       upstream: ipOf(upstream.there).family,
       told: this.#toldTo(client),
-      onAside: () => this.#stepAside(options.control !== undefined),
+      onAside: () => this.#passThrough(options.control !== undefined),
       onBounce: (asked) => {
         if (!isBounceTold) this.#warnOfBounce(formatPeer(peer), asked);
         isBounceTold = true;
       },
     });
-    return await relay({ ...options, filters: dialogue.filters });
+    return await relay({ ...options, filters: channel.filters });
   }
 
   #toldTo({ here }: Leg): Ip | undefined {
@@ -107,7 +107,7 @@ export class Ftp implements Protocol {
     return own.family === "ipv4" ? (this.#options.publicAddress ?? own) : undefined;
   }
 
-  #stepAside(hasDataPorts: boolean): void {
+  #passThrough(hasDataPorts: boolean): void {
     if (this.#hasSteppedAside || hasDataPorts) return;
     this.#hasSteppedAside = true;
     const { service, observer } = this.#options;
@@ -129,7 +129,7 @@ export class Ftp implements Protocol {
     observer.warning("ftp.data_failed", `service "${service}": ${what}: ${why}: ${remedy}`);
   }
 
-  #warnOfBounce(peer: string, asked: Endpoint | undefined): void {
+  #warnOfBounce(peer: string, asked: FtpAddress | undefined): void {
     const { service, observer } = this.#options;
     const where = asked === undefined ? "something that is no address" : writeEprt(asked);
     const what = `${peer} asked for a data connection to ${where}, which is not its own: refused`;

@@ -3,7 +3,7 @@
 import { GrowingBuffer } from "../../../net/growing-buffer.ts";
 
 /** In bytes. A longer line is passed on in parts, and nobody reads it: commands and replies of such a length have no meaning. */
-export const LONGEST_LINE: number = 8 * 1024;
+export const MAX_LINE: number = 8 * 1024;
 
 /**
  * A line with its end, or a part of one that is too long. All pieces together are the bytes that came, except for the
@@ -53,9 +53,9 @@ export class Lines {
     this.#searched = newline < 0 ? bytes.length : newline;
     const end = newline < 0 ? bytes.length : newline + 1;
     if (this.#isInLong) return this.#nextOfLong(newline);
-    if (end - this.#given > LONGEST_LINE) {
+    if (end - this.#given > MAX_LINE) {
       this.#isInLong = true;
-      return this.#give(this.#given + LONGEST_LINE, "start");
+      return this.#give(this.#given + MAX_LINE, "start");
     }
     if (newline >= 0) return this.#give(end, "whole");
     if (!this.#isWhole(bytes.subarray(this.#given))) return undefined;

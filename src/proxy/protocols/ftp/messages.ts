@@ -1,8 +1,8 @@
-import type { GreetingWords } from "../greeting.ts";
+import type { GreetingLines } from "../greeting.ts";
 import { notAvailable, starting } from "../messages.ts";
 
 /** What clients are told that wait for a service, and what they are told in vain. */
-export function wordsOf(service: string): GreetingWords {
+export function messagesOf(service: string): GreetingLines {
   const began = performance.now();
   const seconds = (): number => Math.round((performance.now() - began) / 1_000);
   return {

@@ -1,7 +1,7 @@
 /** The answers of wakeport itself: all of them are 503, so that nothing keeps them, and all of them are the last. */
 import type { HttpHead } from "../../../net/http-head.ts";
 import { acceptsHtml, isOwn } from "./navigation.ts";
-import { failure, opening, policy } from "./waiting-page.ts";
+import { entry, failure, policy } from "./waiting-page.ts";
 
 /** What is known of a request: its head, or that it is no more than a beginning. */
 export type Request = Pick<HttpHead, "method" | "headers">;
@@ -17,7 +17,7 @@ export interface Unavailable {
 export function unavailable(request: Request, { service, sentence, retryAfterS }: Unavailable): Buffer {
   const isPage = acceptsHtml(request);
   const body = isPage
-    ? `${opening(`${service} is not available`)}${failure(`${service} is not available`, sentence)}`
+    ? `${entry(`${service} is not available`)}${failure(`${service} is not available`, sentence)}`
     : `Service unavailable. ${sentence}\n`;
   const head = headOf(isPage ? "text/html" : "text/plain", retryAfterS, [
     `Content-Length: ${Buffer.byteLength(body)}`,

@@ -9,13 +9,13 @@ import { HttpHeadError, HttpHeadReader } from "../../../net/http-head.ts";
 import { PeekError, peek } from "../../../net/peek.ts";
 import { relay } from "../../../net/relay.ts";
 import type { Served } from "../../handlers/handler.ts";
-import { MovedError } from "../../outcome.ts";
-import type { Conversation, Protocol, Waiter } from "../protocol.ts";
+import { ServiceChangedError } from "../../outcome.ts";
+import type { HeldClient, Protocol, WaitingClient } from "../protocol.ts";
 import { unavailable } from "./answer.ts";
 import { type Navigation, navigationOf } from "./navigation.ts";
 import { reasonFor, retryAfter, whenAgain } from "./reason.ts";
-import { LONGEST_HEAD, requestOf } from "./request.ts";
-import { askAnew, type Page, Pages } from "./waiting-pages.ts";
+import { MAX_HEAD, requestOf } from "./request.ts";
+import { reloadChunk, type WaitingPage, WaitingPages } from "./waiting-pages.ts";
 
 /** A target that is there sooner, such as a paused one, is not worth a page. */
 const GRACE_MS = 300;
@@ -33,11 +33,11 @@ export interface HttpOptions {
 }
 
 export class Http implements Protocol {
-  readonly #pages: Pages | undefined;
+  readonly #pages: WaitingPages | undefined;
   readonly #graceMs: number;
 
   constructor({ page, graceMs = GRACE_MS }: HttpOptions = {}) {
-    this.#pages = page && new Pages(page);
+    this.#pages = page && new WaitingPages(page);
     this.#graceMs = graceMs;
   }
 
@@ -46,31 +46,31 @@ export class Http implements Protocol {
     return this.#pages?.size ?? 0;
   }
 
-  meet(client: Waiter): Conversation {
-    const conversation = new HttpConversation(client);
+  hold(client: WaitingClient): HeldClient {
+    const heldClient = new HttpHeldClient(client);
     if (this.#pages !== undefined && client.progress.state !== "ready") {
-      void conversation.showPage(this.#pages, this.#graceMs);
+      void heldClient.showPage(this.#pages, this.#graceMs);
     }
-    return conversation;
+    return heldClient;
   }
 }
 
-class HttpConversation implements Conversation {
+class HttpHeldClient implements HeldClient {
   readonly relay = relay;
-  readonly #client: Waiter;
+  readonly #client: WaitingClient;
   readonly #over = new AbortController();
-  #page: Page | undefined;
+  #page: WaitingPage | undefined;
 
-  constructor(client: Waiter) {
+  constructor(client: WaitingClient) {
     this.#client = client;
   }
 
-  get isBound(): boolean {
+  get mustReconnect(): boolean {
     return this.#page !== undefined;
   }
 
   /** Sooner or later, if its client is a browser that takes one. */
-  async showPage(pages: Pages, graceMs: number): Promise<void> {
+  async showPage(pages: WaitingPages, graceMs: number): Promise<void> {
     const { socket, progress } = this.#client;
     const signal = AbortSignal.any([this.#over.signal, this.#client.signal]);
     const navigation = await this.#navigation(signal);
@@ -89,11 +89,11 @@ class HttpConversation implements Conversation {
 
   async refuse(reason: unknown): Promise<Buffer | undefined> {
     const { socket, progress } = this.#client;
-    if (this.#page !== undefined && reason instanceof MovedError) return askAnew;
+    if (this.#page !== undefined && reason instanceof ServiceChangedError) return reloadChunk;
     const { service, cooldownUntil } = progress;
     const retryAfterS = retryAfter(cooldownUntil);
     const sentence = `${reasonFor(reason)} ${whenAgain(retryAfterS)}`;
-    if (this.#page !== undefined) return this.#page.lastWords(sentence);
+    if (this.#page !== undefined) return this.#page.rejectionReply(sentence);
     // No turn is lost where the request is there: who is to be listened to takes leave already, and may have to make room.
     const found = requestOf(socket);
     const request = found instanceof Promise ? await found : found;
@@ -113,7 +113,7 @@ class HttpConversation implements Conversation {
       return head && { value: navigationOf(head), used: 0 };
     };
     try {
-      return await peek(this.#client.socket, { read, most: LONGEST_HEAD, deadlineMs: HEAD_MS, signal });
+      return await peek(this.#client.socket, { read, most: MAX_HEAD, deadlineMs: HEAD_MS, signal });
     } catch (error) {
       if (signal.aborted || error instanceof PeekError || error instanceof HttpHeadError) return undefined;
       throw error;

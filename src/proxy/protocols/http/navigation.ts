@@ -13,7 +13,7 @@ export interface Navigation {
 }
 
 /** What a request says that a script or a download makes, or a browser that only looks ahead. */
-const signsAgainst = [
+const disqualifyingHeaders = [
   "upgrade",
   "range",
   "content-length",
@@ -34,7 +34,7 @@ const signsAgainst = [
 export function navigationOf(head: Omit<HttpHead, "length">): Navigation | undefined {
   const { method, version } = head;
   if (method !== "GET" || version !== "1.1" || !acceptsHtml(head)) return undefined;
-  if (signsAgainst.some((name) => valuesOf(head, name).length > 0)) return undefined;
+  if (disqualifyingHeaders.some((name) => valuesOf(head, name).length > 0)) return undefined;
   const mode = only(head, "sec-fetch-mode");
   const dest = only(head, "sec-fetch-dest");
   if (mode === undefined && dest === undefined) {

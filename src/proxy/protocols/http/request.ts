@@ -1,10 +1,10 @@
 import type net from "node:net";
 import { HttpHeadError, HttpHeadReader } from "../../../net/http-head.ts";
-import { type Found, PeekError, peek } from "../../../net/peek.ts";
+import { type Parsed, PeekError, peek } from "../../../net/peek.ts";
 import type { Request } from "./answer.ts";
 
 /** Of a request's head, in bytes: more than servers take. */
-export const LONGEST_HEAD: number = 64 * 1024;
+export const MAX_HEAD: number = 64 * 1024;
 /** A client that was accepted and refused at once has its request still on the way. */
 const LOOK_MS = 1_000;
 
@@ -35,7 +35,7 @@ async function laterRequestOf(socket: net.Socket): Promise<Request | undefined> 
   };
   const { signal } = new AbortController();
   try {
-    return await peek(socket, { read: readMore, most: LONGEST_HEAD, deadlineMs: LOOK_MS, signal });
+    return await peek(socket, { read: readMore, most: MAX_HEAD, deadlineMs: LOOK_MS, signal });
   } catch (error) {
     if (!(error instanceof PeekError)) return noneIn(error);
     if (begun.length === 0) return undefined;
@@ -43,7 +43,7 @@ async function laterRequestOf(socket: net.Socket): Promise<Request | undefined> 
   }
 }
 
-function requestReader(): (bytes: Buffer) => Found<Request | undefined> | undefined {
+function requestReader(): (bytes: Buffer) => Parsed<Request | undefined> | undefined {
   const reader = new HttpHeadReader();
   return (bytes) => {
     const head = reader.read(bytes);

@@ -1,7 +1,7 @@
 /** Makes text of strangers harmless on a page: what a target printed, and what a service is called. */
 
 /** Of one line, in characters. */
-const LONGEST_LINE = 200;
+const MAX_LINE = 200;
 
 const entities: Readonly<Record<string, string>> = {
   "&": "&amp;",
@@ -26,12 +26,12 @@ export function escapeHtml(text: string): string {
 export function visibleLine(line: string): string {
   // Cut first: what is thrown away costs nothing then.
   const text = line
-    .slice(0, LONGEST_LINE * 8)
+    .slice(0, MAX_LINE * 8)
     .replace(ESCAPES, "")
     .replace(/\r+$/, "");
   // What a carriage return begins anew takes the place of what was there.
   const seen = text.slice(text.lastIndexOf("\r") + 1).replaceAll("\t", "  ");
   const visible = Array.from(seen.replace(UNSEEN, ""));
-  const isCut = visible.length > LONGEST_LINE || line.length > LONGEST_LINE * 8;
-  return isCut ? `${visible.slice(0, LONGEST_LINE).join("")} […]` : visible.join("");
+  const isCut = visible.length > MAX_LINE || line.length > MAX_LINE * 8;
+  return isCut ? `${visible.slice(0, MAX_LINE).join("")} […]` : visible.join("");
 }

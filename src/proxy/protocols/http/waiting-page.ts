@@ -43,7 +43,7 @@ export const policy: string = [
 ].join("; ");
 
 /** The page up to where the pieces follow. */
-export function opening(heading: string): string {
+export function entry(heading: string): string {
   return `<!doctype html>
 <html lang="en">
 <head>

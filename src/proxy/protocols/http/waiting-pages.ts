@@ -4,10 +4,10 @@ import { within } from "../../../async/async.ts";
 import type { Progress } from "../protocol.ts";
 import { chunk, lastChunk, pageHead } from "./answer.ts";
 import { retryAfter } from "./reason.ts";
-import { elapsed, failure, opening, output, reload, status } from "./waiting-page.ts";
+import { elapsed, entry, failure, output, reload, status } from "./waiting-page.ts";
 
 /** How many are shown a page at a time; more browsers are held without one. */
-export const MOST_PAGES = 100;
+export const MAX_PAGES = 100;
 const TELL_MS = 1_000;
 /** How long the last lines of a target that has failed may take. */
 const LAST_LINES_MS = 2_000;
@@ -15,10 +15,10 @@ const LAST_LINES_MS = 2_000;
 const LINGER_MS = 5_000;
 
 /** The end of a page whose browser is to ask anew. */
-export const askAnew: Buffer = Buffer.concat([chunk(reload), lastChunk]);
+export const reloadChunk: Buffer = Buffer.concat([chunk(reload), lastChunk]);
 
 /** Where a page is shown, and of what. */
-export interface Showing {
+export interface PageClient {
   /** Paused. */
   readonly socket: net.Socket;
   /** Aborted when its client leaves. */
@@ -29,28 +29,28 @@ export interface Showing {
 }
 
 /** As pieces of a page. */
-interface News {
+interface ProgressUpdate {
   readonly status: string;
   readonly elapsed: string;
   readonly output: string;
 }
 
-export interface PagesOptions {
+export interface WaitingPagesOptions {
   /** How many of the target's last lines are shown. */
   readonly logLines: number;
   /** From news to news, in milliseconds; default: a second. */
   readonly tellMs?: number;
 }
 
-export class Pages {
+export class WaitingPages {
   readonly #logLines: number;
   readonly #tellMs: number;
-  readonly #open = new Set<Page>();
+  readonly #open = new Set<WaitingPage>();
   #lines: readonly string[] = [];
   #output = "";
   #ticking: NodeJS.Timeout | undefined;
 
-  constructor({ logLines, tellMs = TELL_MS }: PagesOptions) {
+  constructor({ logLines, tellMs = TELL_MS }: WaitingPagesOptions) {
     this.#logLines = logLines;
     this.#tellMs = tellMs;
   }
@@ -61,20 +61,20 @@ export class Pages {
   }
 
   /** Begins a page, which is told the news until it is disposed of; undefined when there are too many. */
-  open(showing: Showing): Page | undefined {
-    if (this.#open.size >= MOST_PAGES) return undefined;
-    const page = new Page(showing, {
+  open(showing: PageClient): WaitingPage | undefined {
+    if (this.#open.size >= MAX_PAGES) return undefined;
+    const page = new WaitingPage(showing, {
       left: () => this.#left(page),
       lastOutput: () => this.#lastOutput(showing.progress),
     });
     this.#open.add(page);
-    page.begin(this.#news(showing.progress));
+    page.begin(this.#update(showing.progress));
     this.#ticking ??= setInterval(() => this.#tell(), this.#tellMs);
     void this.#read(showing.progress);
     return page;
   }
 
-  #left(page: Page): void {
+  #left(page: WaitingPage): void {
     this.#open.delete(page);
     if (this.#open.size > 0) return;
     clearInterval(this.#ticking);
@@ -92,7 +92,7 @@ export class Pages {
   }
 
   #tellAll(progress: Progress): void {
-    const news = this.#news(progress);
+    const news = this.#update(progress);
     for (const page of this.#open) page.tell(news);
   }
 
@@ -116,13 +116,13 @@ export class Pages {
     return output(lines.slice(-this.#logLines));
   }
 
-  #news(progress: Progress): News {
+  #update(progress: Progress): ProgressUpdate {
     const seconds = Math.max(0, Math.floor((Date.now() - progress.since) / 1000));
     return { status: status(stateOf(progress)), elapsed: elapsed(seconds), output: this.#output };
   }
 }
 
-interface Surroundings {
+interface PageContext {
   /** The page is not told anything any more. */
   left(): void;
   /** What the target printed last of all. */
@@ -130,32 +130,32 @@ interface Surroundings {
 }
 
 /** One page in one browser. */
-export class Page implements Disposable {
-  readonly #showing: Showing;
-  readonly #around: Surroundings;
-  #told: Pick<News, "status" | "output"> = { status: "", output: "" };
+export class WaitingPage implements Disposable {
+  readonly #showing: PageClient;
+  readonly #around: PageContext;
+  #told: Pick<ProgressUpdate, "status" | "output"> = { status: "", output: "" };
 
-  constructor(showing: Showing, around: Surroundings) {
+  constructor(showing: PageClient, context: PageContext) {
     this.#showing = showing;
-    this.#around = around;
+    this.#around = context;
   }
 
   get progress(): Progress {
     return this.#showing.progress;
   }
 
-  begin(news: News): void {
+  begin(news: ProgressUpdate): void {
     const { socket, progress, isOwn } = this.#showing;
     socket.write(pageHead(isOwn, retryAfter(progress.cooldownUntil)));
-    socket.write(chunk(opening(`Starting ${progress.service}…`) + this.#newsOnly(news)));
+    socket.write(chunk(entry(`Starting ${progress.service}…`) + this.#changesOnly(news)));
     // Whatever the browser says from now on is for nobody, and unread it would turn our end into a reset.
     socket.resume();
   }
 
   /** A browser that does not read gets the newest when it reads again, and none of what it missed. */
-  tell(news: News): void {
+  tell(news: ProgressUpdate): void {
     const { socket } = this.#showing;
-    if (socket.writable && socket.writableLength === 0) socket.write(chunk(this.#newsOnly(news)));
+    if (socket.writable && socket.writableLength === 0) socket.write(chunk(this.#changesOnly(news)));
   }
 
   /** The site itself is there. Resolves when the page has been sent. @throws the reason of the signal when the client left before */
@@ -164,14 +164,14 @@ export class Page implements Disposable {
     const { socket, signal } = this.#showing;
     if (!signal.aborted) {
       const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
-      socket.end(askAnew);
+      socket.end(reloadChunk);
       await within(LINGER_MS, "the end of a page", closed).catch(() => socket.destroy());
     }
     if (!socket.writableFinished) signal.throwIfAborted();
   }
 
   /** What it ends with when the site does not come. */
-  async lastWords(sentence: string): Promise<Buffer> {
+  async rejectionReply(sentence: string): Promise<Buffer> {
     // At once: what the target said last of all may take a while.
     this.#showing.socket.write(chunk(failure(`${this.progress.service} did not start`, sentence)));
     const last = await this.#around.lastOutput();
@@ -182,7 +182,7 @@ export class Page implements Disposable {
     this.#around.left();
   }
 
-  #newsOnly(news: News): string {
+  #changesOnly(news: ProgressUpdate): string {
     const isStatusNew = news.status !== this.#told.status;
     const isOutputNew = news.output !== this.#told.output;
     this.#told = news;

@@ -4,9 +4,9 @@ import process from "node:process";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { type Ip, readIp } from "../../../../src/net/ip.ts";
-import { type DataWays, Dialogue } from "../../../../src/proxy/protocols/ftp/control-channel.ts";
-import { wordsOf } from "../../../../src/proxy/protocols/ftp/messages.ts";
-import type { GreetingWords } from "../../../../src/proxy/protocols/greeting.ts";
+import { ControlChannel, type DataConnectionOpener } from "../../../../src/proxy/protocols/ftp/control-channel.ts";
+import { messagesOf } from "../../../../src/proxy/protocols/ftp/messages.ts";
+import type { GreetingLines } from "../../../../src/proxy/protocols/greeting.ts";
 import { numRuns } from "../../../support/proxy/fuzz.ts";
 
 const NOTHING = Buffer.alloc(0);
@@ -21,13 +21,13 @@ interface TalkOptions {
   readonly client?: string;
   readonly upstream?: "ipv4" | "ipv6";
   readonly isProxied?: boolean;
-  readonly begun?: GreetingWords;
-  readonly ways?: Partial<DataWays>;
+  readonly begun?: GreetingLines;
+  readonly ways?: Partial<DataConnectionOpener>;
 }
 
 /** Ports of ours are those of others plus 1,000. */
 class Talk implements Disposable {
-  readonly dialogue: Dialogue;
+  readonly channel: ControlChannel;
   /** What each side has heard. */
   client = "";
   server = "";
@@ -36,7 +36,7 @@ class Talk implements Disposable {
   constructor(options: TalkOptions = {}) {
     const { client = "192.0.2.7", upstream = "ipv4", isProxied = false, begun, ways = {} } = options;
     const own = ip(client);
-    this.dialogue = new Dialogue({
+    this.channel = new ControlChannel({
       client: own,
       isProxied,
       upstream,
@@ -57,22 +57,22 @@ class Talk implements Disposable {
 
   /** The client says it. @returns when it was all dealt with */
   async asks(bytes: string | Buffer): Promise<void> {
-    await this.dialogue.filters.in.take(Buffer.from(bytes as string, "latin1"), (out) => {
+    await this.channel.filters.in.take(Buffer.from(bytes as string, "latin1"), (out) => {
       this.server += out.toString("latin1");
     });
   }
 
   async answers(bytes: string | Buffer): Promise<void> {
-    await this.dialogue.filters.out.take(Buffer.from(bytes as string, "latin1"), (out) => {
+    await this.channel.filters.out.take(Buffer.from(bytes as string, "latin1"), (out) => {
       this.client += out.toString("latin1");
     });
   }
 
   end(): void {
-    this.dialogue.filters.in.end(NOTHING, (out) => {
+    this.channel.filters.in.end(NOTHING, (out) => {
       this.server += out.toString("latin1");
     });
-    this.dialogue.filters.out.end(NOTHING, (out) => {
+    this.channel.filters.out.end(NOTHING, (out) => {
       this.client += out.toString("latin1");
     });
   }
@@ -87,7 +87,7 @@ class Talk implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.dialogue[Symbol.dispose]();
+    this.channel[Symbol.dispose]();
   }
 }
 
@@ -355,14 +355,14 @@ suite("AUTH", () => {
   test("is not waited for when the server is gone", async () => {
     using talk = await greeted();
     const asked = talk.asks("AUTH TLS\r\nNOOP\r\n");
-    talk.dialogue.filters.out.end(NOTHING, () => {});
+    talk.channel.filters.out.end(NOTHING, () => {});
     await asked;
     assert.equal(talk.server, "AUTH TLS\r\nNOOP\r\n");
   });
 });
 
 suite("a greeting that was begun", () => {
-  const begun = { begun: wordsOf("ftp") };
+  const begun = { begun: messagesOf("ftp") };
   const cases: Readonly<Record<string, readonly [server: string, client: string]>> = {
     "goes on with the server's": ["220 hello\r\n", "220 hello\r\n"],
     "goes on with one of several lines": [
@@ -400,8 +400,8 @@ suite("a greeting that was begun", () => {
 /** One of many, as a number says. */
 function cut(text: string, at: readonly number[]): Buffer[] {
   const bytes = Buffer.from(text, "latin1");
-  const ends = [...at.map((one) => one % (bytes.length + 1)), bytes.length].sort((a, b) => a - b);
-  return ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end));
+  const addresses = [...at.map((one) => one % (bytes.length + 1)), bytes.length].sort((a, b) => a - b);
+  return addresses.map((end, index) => bytes.subarray(addresses[index - 1] ?? 0, end));
 }
 
 suite("whatever is said, in whatever pieces", () => {

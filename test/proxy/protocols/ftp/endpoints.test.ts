@@ -4,7 +4,7 @@ import { suite, test } from "node:test";
 import fc from "fast-check";
 import { formatIp, readIp } from "../../../../src/net/ip.ts";
 import {
-  type Endpoint,
+  type FtpAddress,
   findEpsv,
   findPasv,
   readEprt,
@@ -14,7 +14,7 @@ import {
 } from "../../../../src/proxy/protocols/ftp/endpoints.ts";
 import { numRuns } from "../../../support/proxy/fuzz.ts";
 
-function told(endpoint: Endpoint | undefined): string | undefined {
+function told(endpoint: FtpAddress | undefined): string | undefined {
   return endpoint && `${formatIp(endpoint.ip)} ${endpoint.port}`;
 }
 

@@ -8,7 +8,7 @@ import { observer } from "../../../../src/telemetry/observer.ts";
 import { checkLeaks } from "../../../support/leaks.ts";
 import { eventually, PeerServer, pair } from "../../../support/net/tcp.ts";
 import { Call, progress } from "../../../support/proxy/ftp-call.ts";
-import { Front } from "../../../support/proxy/listener.ts";
+import { TestListener } from "../../../support/proxy/listener.ts";
 
 checkLeaks();
 
@@ -45,12 +45,16 @@ const greeting = "220 (real) hello\r\n";
 suite("a client of FTP that waits", () => {
   test("hears nothing of a quick start but the server's greeting", async (t) => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send(greeting) });
-    await using front = await Front.open({ upstream: server.port, startTimeoutMs: 120_000, protocol: ftp() });
+    await using listenPort = await TestListener.open({
+      upstream: server.port,
+      startTimeoutMs: 120_000,
+      protocol: ftp(),
+    });
     using clock = new Clock(t);
-    using client = await front.client();
-    await front.starting();
+    using client = await listenPort.client();
+    await listenPort.starting();
     clock.passes(999);
-    front.target.finishStart();
+    listenPort.target.finishStart();
     await client.receives(greeting.length);
     assert.equal(client.text, greeting);
     clock.passes(60_000);
@@ -61,10 +65,14 @@ suite("a client of FTP that waits", () => {
 
   test("is told what is going on after a second, then every five, until the server greets it", async (t) => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send(greeting) });
-    await using front = await Front.open({ upstream: server.port, startTimeoutMs: 120_000, protocol: ftp() });
+    await using listenPort = await TestListener.open({
+      upstream: server.port,
+      startTimeoutMs: 120_000,
+      protocol: ftp(),
+    });
     using clock = new Clock(t);
-    using client = await front.client();
-    await front.starting();
+    using client = await listenPort.client();
+    await listenPort.starting();
     client.send("USER early\r\n");
     const lines = (): string[] => client.text.split("\r\n").slice(0, -1);
     for (const [count, ms] of [1_000, 5_000, 5_000].entries()) {
@@ -72,7 +80,7 @@ suite("a client of FTP that waits", () => {
       await eventually(`there are ${count + 1} lines`, () => lines().length === count + 1);
     }
     for (const line of lines()) assert.match(line, /^220-web is starting, please wait: \d+ s so far$/);
-    front.target.finishStart();
+    listenPort.target.finishStart();
     await eventually("it is greeted", () => client.text.endsWith(greeting));
     assert.equal(lines().length, 4);
     await eventually("what it said early is there", () => server.peers[0]?.text === "USER early\r\n");
@@ -80,41 +88,41 @@ suite("a client of FTP that waits", () => {
 
   test("hears nothing where it is held in silence", async (t) => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send(greeting) });
-    await using front = await Front.open({
+    await using listenPort = await TestListener.open({
       upstream: server.port,
       startTimeoutMs: 120_000,
       protocol: ftp({ hold: { kind: "silent" } }),
     });
     using clock = new Clock(t);
-    using client = await front.client();
-    await front.starting();
+    using client = await listenPort.client();
+    await listenPort.starting();
     clock.passes(30_000);
-    front.target.finishStart();
+    listenPort.target.finishStart();
     await client.receives(greeting.length);
     assert.equal(client.text, greeting);
   });
 
   test("is not told more than it reads", async (t) => {
     using clock = new Clock(t);
-    using ends = await pair();
-    ends.far.pause();
+    using addresses = await pair();
+    addresses.far.pause();
     const chunk = Buffer.alloc(1 << 20);
-    while (ends.near.write(chunk) || ends.near.writableLength < 8 * chunk.length);
-    const written = ends.near.writableLength;
-    using _conversation = ftp().meet({ socket: ends.near, signal: new AbortController().signal, progress });
+    while (addresses.near.write(chunk) || addresses.near.writableLength < 8 * chunk.length);
+    const written = addresses.near.writableLength;
+    using _conversation = ftp().hold({ socket: addresses.near, signal: new AbortController().signal, progress });
     clock.passes(1_000);
     clock.passes(5_000);
-    assert.equal(ends.near.writableLength, written);
+    assert.equal(addresses.near.writableLength, written);
   });
 
   test("is remembered as greeted where it meets another conversation", async (t) => {
     using clock = new Clock(t);
-    using ends = await pair();
-    const waiter = { socket: ends.near, signal: new AbortController().signal, progress };
-    const first = ftp().meet(waiter);
+    using addresses = await pair();
+    const waitingClient = { socket: addresses.near, signal: new AbortController().signal, progress };
+    const first = ftp().hold(waitingClient);
     clock.passes(1_000);
     first[Symbol.dispose]();
-    using second = ftp().meet(waiter);
+    using second = ftp().hold(waitingClient);
     assert.match(String(await second.refuse(new Error("of the inside: /run/secret"))), /^220 .*\r\n421 [^/]*\r\n$/);
   });
 });
@@ -128,26 +136,30 @@ suite("a client of FTP that is gone", () => {
     call.client.send(behind);
     await eventually("it waits for the answer", () => call.near.readableLength === behind.length);
     call.client.reset();
-    await call.server.ends();
+    await call.server.addresses();
     assert.equal(call.server.text, "AUTH TLS\r\nNOOP\r\nNOOP\r\n");
-    await call.ends();
+    await call.addresses();
   });
 });
 
 suite("a client of FTP whose server does not start", () => {
   test("is told so after the end of what was begun, when the server resets at once", async (t) => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.reset() });
-    await using front = await Front.open({ upstream: server.port, startTimeoutMs: 120_000, protocol: ftp() });
+    await using listenPort = await TestListener.open({
+      upstream: server.port,
+      startTimeoutMs: 120_000,
+      protocol: ftp(),
+    });
     using clock = new Clock(t);
-    using client = await front.client();
-    await front.starting();
+    using client = await listenPort.client();
+    await listenPort.starting();
     clock.passes(1_000);
     await eventually("it is told to wait", () => client.text !== "");
     clock[Symbol.dispose]();
-    front.target.finishStart();
-    await client.ends();
+    listenPort.target.finishStart();
+    await client.addresses();
     assert.match(client.text, /^220-.*\r\n220 .*\r\n421 .*\r\n$/);
-    await front.reported(1);
+    await listenPort.reported(1);
   });
 
   for (const [name, waitedMs, expected] of [
@@ -159,10 +171,10 @@ suite("a client of FTP whose server does not start", () => {
     ],
   ] as const) {
     test(name, async (t) => {
-      await using front = await Front.open({ upstream: 1, protocol: ftp() });
+      await using listenPort = await TestListener.open({ upstream: 1, protocol: ftp() });
       using clock = new Clock(t);
-      using client = await front.client();
-      await front.starting();
+      using client = await listenPort.client();
+      await listenPort.starting();
       if (waitedMs > 0) {
         clock.passes(waitedMs);
         await eventually("it is told to wait", () => client.text !== "");
@@ -170,11 +182,11 @@ suite("a client of FTP whose server does not start", () => {
       clock[Symbol.dispose]();
       // Unread bytes would make a reset of the end.
       client.send("USER early\r\n");
-      front.target.failStart(new TargetError("missing", "there is no container /run/secret"));
-      assert.equal(await client.ends(), "ended");
+      listenPort.target.failStart(new TargetError("missing", "there is no container /run/secret"));
+      assert.equal(await client.addresses(), "ended");
       assert.match(client.text, expected);
       client.end();
-      await front.reported(1);
+      await listenPort.reported(1);
     });
   }
 });

@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { Lines, LONGEST_LINE, type Piece } from "../../../../src/proxy/protocols/ftp/lines.ts";
+import { Lines, MAX_LINE, type Piece } from "../../../../src/proxy/protocols/ftp/lines.ts";
 import { numRuns } from "../../../support/proxy/fuzz.ts";
 
 function cut(bytes: Buffer, at: readonly number[]): Buffer[] {
-  const ends = [...at.map((one) => one % (bytes.length + 1)), bytes.length].sort((a, b) => a - b);
-  return ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end));
+  const addresses = [...at.map((one) => one % (bytes.length + 1)), bytes.length].sort((a, b) => a - b);
+  return addresses.map((end, index) => bytes.subarray(addresses[index - 1] ?? 0, end));
 }
 
 /** What is told of whole lines and of the beginnings of long ones, which must not depend on the pieces. */
@@ -30,7 +30,7 @@ const part = fc.oneof(
   fc
     .constantFrom("\n", "\r\n", "\r", "\0", "\xff\xf4\xff\xf2", "220 hello\r\n")
     .map((text) => Buffer.from(text, "latin1")),
-  fc.constantFrom(LONGEST_LINE - 1, LONGEST_LINE, LONGEST_LINE + 1, 3 * LONGEST_LINE).map(long),
+  fc.constantFrom(MAX_LINE - 1, MAX_LINE, MAX_LINE + 1, 3 * MAX_LINE).map(long),
 );
 
 suite("Lines", () => {
@@ -45,13 +45,13 @@ suite("Lines", () => {
   test("a long one passes in parts, and the next one is whole again", () => {
     const lines = new Lines();
     const pieces = [
-      ...push(lines, long(LONGEST_LINE)),
+      ...push(lines, long(MAX_LINE)),
       ...push(lines, long(1)),
       ...push(lines, long(5)),
       ...push(lines, Buffer.from("y\r\nNOOP\r\n")),
     ];
     const shape = pieces.map(({ bytes, place }) => [place, bytes.length]);
-    assert.deepEqual(shape.at(0), ["start", LONGEST_LINE]);
+    assert.deepEqual(shape.at(0), ["start", MAX_LINE]);
     assert.deepEqual(shape.at(-1), ["whole", 6]);
     assert.equal(shape.filter(([place]) => place === "end").length, 1);
   });
@@ -102,7 +102,7 @@ suite("Lines", () => {
           pieces.push(...fresh);
           came += chunk.length;
           given += fresh.reduce((sum, one) => sum + one.bytes.length, 0);
-          assert.ok(came - given <= LONGEST_LINE, "held");
+          assert.ok(came - given <= MAX_LINE, "held");
         }
         const rest = lines.rest();
         assert.ok(Buffer.concat([...pieces.map((piece) => piece.bytes), rest]).equals(bytes));

@@ -6,39 +6,41 @@ import { Http } from "../../../../src/proxy/protocols/http/http.ts";
 import { checkLeaks } from "../../../support/leaks.ts";
 import { eventually, type Peer, PeerServer } from "../../../support/net/tcp.ts";
 import { type Answer, answerOf, navigation } from "../../../support/proxy/browser.ts";
-import { Front } from "../../../support/proxy/listener.ts";
+import { TestListener } from "../../../support/proxy/listener.ts";
 
 checkLeaks();
 
 const API = "GET /api HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
 
 async function answerTo(client: Peer): Promise<Answer> {
-  assert.equal(await client.ends(), "ended");
+  assert.equal(await client.addresses(), "ended");
   const answer = answerOf(client.data);
   assert.ok(answer, `an answer: ${client.text}`);
   return answer;
 }
 
 /** A front whose target fails to start once the clients have said what they say. */
-async function refused(...words: readonly string[]): Promise<{ peers: Peer[]; front: Front } & AsyncDisposable> {
-  const front = await Front.open({ upstream: 1, protocol: new Http() });
-  const peers = await front.clients(words.length);
+async function refused(
+  ...words: readonly string[]
+): Promise<{ peers: Peer[]; listenPort: TestListener } & AsyncDisposable> {
+  const listenPort = await TestListener.open({ upstream: 1, protocol: new Http() });
+  const peers = await listenPort.clients(words.length);
   for (const [index, peer] of peers.entries()) {
     if (words[index] !== "") peer.send(words[index] ?? "");
     await eventually(
       "it has arrived",
-      () => front.accepted[index]?.bytesRead === Buffer.byteLength(words[index] ?? ""),
+      () => listenPort.accepted[index]?.bytesRead === Buffer.byteLength(words[index] ?? ""),
     );
   }
-  await front.starting();
-  front.target.lines = ["password=secret"];
-  front.target.failStart(new TargetError("failed", "no such file /var/lib/docker/overlay2/0123456789ab"));
+  await listenPort.starting();
+  listenPort.target.lines = ["password=secret"];
+  listenPort.target.failStart(new TargetError("failed", "no such file /var/lib/docker/overlay2/0123456789ab"));
   return {
     peers,
-    front,
+    listenPort,
     [Symbol.asyncDispose]: async () => {
       for (const peer of peers) peer[Symbol.dispose]();
-      await front[Symbol.asyncDispose]();
+      await listenPort[Symbol.asyncDispose]();
     },
   };
 }
@@ -46,19 +48,19 @@ async function refused(...words: readonly string[]): Promise<{ peers: Peer[]; fr
 suite("HTTP while the target starts", () => {
   test("is held without a word, and reaches the target as it was sent", async () => {
     await using server = await PeerServer.open();
-    await using front = await Front.open({ upstream: server.port, protocol: new Http() });
-    using client = await front.client();
+    await using listenPort = await TestListener.open({ upstream: server.port, protocol: new Http() });
+    using client = await listenPort.client();
     const request = `POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello${navigation("/next")}`;
     client.send(request);
-    await front.start();
+    await listenPort.start();
     const upstream = await server.accepted();
     await upstream.receives(request.length);
     assert.equal(upstream.text, request);
     assert.equal(client.received, 0);
     upstream.end("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     client.end();
-    assert.equal(await client.ends(), "ended");
-    assert.equal((await front.reported(1))[0]?.outcome, "relayed");
+    assert.equal(await client.addresses(), "ended");
+    assert.equal((await listenPort.reported(1))[0]?.outcome, "relayed");
   });
 });
 
@@ -73,7 +75,7 @@ suite("HTTP whose target does not start", () => {
     assert.equal(fields.get("content-type"), "text/plain; charset=utf-8");
     assert.equal(isWhole, true);
     assert.equal(body, "Service unavailable. It could not be started. Try again in 1 s.\n");
-    assert.equal((await all.front.reported(1))[0]?.outcome, "start_failed");
+    assert.equal((await all.listenPort.reported(1))[0]?.outcome, "start_failed");
   });
 
   test("is told to browsers as a page", async () => {
@@ -107,23 +109,23 @@ suite("HTTP whose target does not start", () => {
     await using all = await refused("GET / HTTP/1.1\r\nHost: a", upload);
     for (const peer of all.peers)
       assert.equal((await answerTo(peer)).fields.get("content-type"), "text/plain; charset=utf-8");
-    await using front = await Front.open({ upstream: 1, protocol: new Http() });
-    using client = await front.client();
-    await front.starting();
-    front.target.failStart(new TargetError("failed", "no"));
+    await using listenPort = await TestListener.open({ upstream: 1, protocol: new Http() });
+    using client = await listenPort.client();
+    await listenPort.starting();
+    listenPort.target.failStart(new TargetError("failed", "no"));
     client.send(endless);
     assert.match((await answerTo(client)).status, / 503 /);
   });
 
   test("is answered to clients that come while it cools down, and ask a moment after", async () => {
-    await using front = await Front.open({ upstream: 1, protocol: new Http() });
-    using first = await front.client();
-    await front.starting();
-    front.target.failStart(new TargetError("failed", "no"));
+    await using listenPort = await TestListener.open({ upstream: 1, protocol: new Http() });
+    using first = await listenPort.client();
+    await listenPort.starting();
+    listenPort.target.failStart(new TargetError("failed", "no"));
     first.send(API);
     assert.match((await answerTo(first)).body, /It could not be started/);
-    using second = await front.client();
-    await front.reported(2);
+    using second = await listenPort.client();
+    await listenPort.reported(2);
     second.send(API);
     assert.match((await answerTo(second)).body, /It failed to start a moment ago\. Try again in \d s\./);
   });
@@ -132,7 +134,7 @@ suite("HTTP whose target does not start", () => {
     const tls = "\x16\x03\x01\x02\x00\x01\x00";
     await using all = await refused("", tls, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "SSH-2.0-x\r\n", "HELO a b\r\n");
     for (const peer of all.peers) {
-      assert.equal(await peer.ends(), "ended");
+      assert.equal(await peer.addresses(), "ended");
       assert.equal(peer.received, 0);
     }
   });

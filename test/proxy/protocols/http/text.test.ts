@@ -4,8 +4,8 @@ import fc from "fast-check";
 import { escapeHtml, visibleLine } from "../../../../src/proxy/protocols/http/text.ts";
 import {
   elapsed,
+  entry,
   failure,
-  opening,
   output,
   policy,
   reload,
@@ -79,13 +79,11 @@ suite("the page", () => {
   const evil = `"><script>alert(1)</script><img src=x onerror='alert(2)'>`;
 
   test("is small", () => {
-    assert.ok(Buffer.byteLength(opening("Starting web…") + status("x") + elapsed(1) + reload) < 6 * 1024);
+    assert.ok(Buffer.byteLength(entry("Starting web…") + status("x") + elapsed(1) + reload) < 6 * 1024);
   });
 
   test("has no element but its own, whatever a service, its state or its output is called", () => {
-    const whole = [opening(evil), status(evil), elapsed(3), output([evil, "</pre>", evil]), failure(evil, evil)].join(
-      "",
-    );
+    const whole = [entry(evil), status(evil), elapsed(3), output([evil, "</pre>", evil]), failure(evil, evil)].join("");
     const scripts = [...whole.matchAll(/<script[^>]*>(.*?)<\/script>/gs)].map(([, text]) => text);
     assert.equal(scripts.length, 1);
     assert.doesNotMatch(scripts[0] ?? "", /alert/);
@@ -94,7 +92,7 @@ suite("the page", () => {
   });
 
   test("loads nothing, and its policy allows nothing but what is in it", () => {
-    const whole = opening("Starting web…") + output(["x"]) + reload + failure("a", "b");
+    const whole = entry("Starting web…") + output(["x"]) + reload + failure("a", "b");
     assert.deepEqual(whole.match(/https?:|src=|@import|url\(/g), null);
     assert.match(policy, /^default-src 'none'; style-src 'sha256-[^']+'; script-src 'sha256-[^']+' 'sha256-[^']+';/);
     assert.doesNotMatch(policy, /unsafe|\*/);

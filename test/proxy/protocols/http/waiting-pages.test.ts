@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { TargetError } from "../../../../src/errors.ts";
-import type { Destination } from "../../../../src/proxy/handlers/handler.ts";
+import type { Handler } from "../../../../src/proxy/handlers/handler.ts";
 import { Http } from "../../../../src/proxy/protocols/http/http.ts";
-import { MOST_PAGES, Pages } from "../../../../src/proxy/protocols/http/waiting-pages.ts";
+import { MAX_PAGES, WaitingPages } from "../../../../src/proxy/protocols/http/waiting-pages.ts";
 import type { Progress } from "../../../../src/proxy/protocols/protocol.ts";
 import { checkLeaks } from "../../../support/leaks.ts";
 import { eventually, type Peer, PeerServer, pair } from "../../../support/net/tcp.ts";
 import { type Answer, answerOf, navigation } from "../../../support/proxy/browser.ts";
-import { Front, type FrontOptions } from "../../../support/proxy/listener.ts";
+import { type FrontOptions, TestListener } from "../../../support/proxy/listener.ts";
 
 checkLeaks();
 
@@ -30,23 +30,23 @@ function pageOf(client: Peer): Answer | undefined {
 
 async function open(
   options: Partial<FrontOptions> & { protocol: Http },
-): Promise<{ front: Front; server: PeerServer } & AsyncDisposable> {
+): Promise<{ listenPort: TestListener; server: PeerServer } & AsyncDisposable> {
   const server = await PeerServer.open({
     onPeer: (peer) => peer.socket.once("data", () => peer.end(SITE)),
   });
-  const front = await Front.open({ upstream: server.port, ...options });
+  const listenPort = await TestListener.open({ upstream: server.port, ...options });
   return {
-    front,
+    listenPort,
     server,
     [Symbol.asyncDispose]: async () => {
-      await front[Symbol.asyncDispose]();
+      await listenPort[Symbol.asyncDispose]();
       await server[Symbol.asyncDispose]();
     },
   };
 }
 
-async function browser(front: Front, request: string = navigation()): Promise<Peer> {
-  const client = await front.client();
+async function browser(listenPort: TestListener, request: string = navigation()): Promise<Peer> {
+  const client = await listenPort.client();
   client.send(request);
   await eventually("a page", () => pageOf(client) !== undefined);
   return client;
@@ -55,8 +55,8 @@ async function browser(front: Front, request: string = navigation()): Promise<Pe
 suite("a waiting page", () => {
   test("is there while the target starts, and leads to the site", async () => {
     await using all = await open({ protocol: showing() });
-    const { front, server } = all;
-    using client = await browser(front, navigation("/list?page=2"));
+    const { listenPort, server } = all;
+    using client = await browser(listenPort, navigation("/list?page=2"));
     const page = pageOf(client);
     assert.equal(page?.status, "HTTP/1.1 503 Service Unavailable");
     assert.equal(page?.fields.get("cache-control"), "no-store");
@@ -70,11 +70,11 @@ suite("a waiting page", () => {
     assert.equal(seen(page, "title"), "Starting web…");
     assert.equal(seen(page, "h1"), "Starting web…");
     assert.equal(seen(page, "pre"), undefined, "no output unless it is asked for");
-    assert.equal(front.activator.view.waiting, 1, "it is a client that waits");
-    assert.equal(front.traffic.waiting.taken, 1);
+    assert.equal(listenPort.activator.view.waiting, 1, "it is a client that waits");
+    assert.equal(listenPort.traffic.waiting.taken, 1);
 
-    await front.start();
-    assert.equal(await client.ends(), "ended");
+    await listenPort.start();
+    assert.equal(await client.addresses(), "ended");
     const whole = pageOf(client);
     assert.equal(whole?.isWhole, true);
     assert.deepEqual([seen(whole, "h1"), seen(whole, "time")], ["Asking for it again…", ""]);
@@ -85,32 +85,32 @@ suite("a waiting page", () => {
       /<script>location\.reload\(\)<\/script><noscript><meta http-equiv="refresh" content="0">/,
     );
     client.end();
-    const [report] = await front.reported(1);
+    const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.end], ["served", "page"]);
-    assert.equal(front.activator.view.held, 1, "the target stays up for the browser that comes back");
+    assert.equal(listenPort.activator.view.held, 1, "the target stays up for the browser that comes back");
     assert.equal(
       server.peers.every((peer) => peer.received === 0),
       true,
       "the target has seen no request",
     );
 
-    using again = await front.client();
+    using again = await listenPort.client();
     again.send(navigation("/list?page=2"));
-    assert.equal(await again.ends(), "ended");
+    assert.equal(await again.addresses(), "ended");
     assert.equal(again.text, SITE);
     again.end();
-    assert.equal((await front.reported(2))[1]?.outcome, "relayed");
-    await eventually("it may sleep then", () => front.activator.view.held === 0);
+    assert.equal((await listenPort.reported(2))[1]?.outcome, "relayed");
+    await eventually("it may sleep then", () => listenPort.activator.view.held === 0);
   });
 
   test("tells what is still missing, the time, and what the target prints", async () => {
     const probing = Promise.withResolvers<void>();
     await using all = await open({ protocol: showing(2), probe: () => probing.promise });
-    const { front } = all;
-    using client = await browser(front);
+    const { listenPort } = all;
+    using client = await browser(listenPort);
     assert.match(seen(pageOf(client), "p") ?? "", /^It is (being )?start/);
-    await front.start();
-    front.target.lines = ["one", "two <b>", "\x1b[1mthree</pre><script>alert(1)</script>"];
+    await listenPort.start();
+    listenPort.target.lines = ["one", "two <b>", "\x1b[1mthree</pre><script>alert(1)</script>"];
     await eventually("its last lines", () => seen(pageOf(client), "pre")?.includes("three") ?? false);
     assert.equal(seen(pageOf(client), "pre"), "two &lt;b&gt;\nthree&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;");
     await eventually("the time goes on", () => seen(pageOf(client), "time") === "2 s");
@@ -120,17 +120,17 @@ suite("a waiting page", () => {
       "what stays as it is is told once",
     );
     probing.resolve();
-    assert.equal(await client.ends(), "ended");
+    assert.equal(await client.addresses(), "ended");
   });
 
   test("says that the start failed, why, and when to try again, and stays", async () => {
     await using all = await open({ protocol: showing(10) });
-    const { front } = all;
-    using client = await browser(front);
-    await front.starting();
-    front.target.lines = ["reading /etc/app.conf", "no database"];
-    front.target.failStart(new TargetError("failed", "OCI runtime error: 0123456789ab"));
-    assert.equal(await client.ends(), "ended");
+    const { listenPort } = all;
+    using client = await browser(listenPort);
+    await listenPort.starting();
+    listenPort.target.lines = ["reading /etc/app.conf", "no database"];
+    listenPort.target.failStart(new TargetError("failed", "OCI runtime error: 0123456789ab"));
+    assert.equal(await client.addresses(), "ended");
     const page = pageOf(client);
     assert.equal(page?.isWhole, true);
     assert.equal(seen(page, "h1"), "web did not start");
@@ -139,14 +139,14 @@ suite("a waiting page", () => {
     assert.match(page?.body ?? "", /<a href="">Try again<\/a>/);
     assert.doesNotMatch(page?.body ?? "", /reload|http-equiv|OCI/);
     client.end();
-    assert.equal((await front.reported(1))[0]?.outcome, "start_failed");
-    assert.equal(all.front.traffic.waiting.taken, 0);
+    assert.equal((await listenPort.reported(1))[0]?.outcome, "start_failed");
+    assert.equal(all.listenPort.traffic.waiting.taken, 0);
   });
 
   test("gives nobody's site to a page that another site opened", async () => {
     await using all = await open({ protocol: showing() });
-    using own = await browser(all.front);
-    using foreign = await browser(all.front, navigation("/", { "Sec-Fetch-Site": "cross-site" }));
+    using own = await browser(all.listenPort);
+    using foreign = await browser(all.listenPort, navigation("/", { "Sec-Fetch-Site": "cross-site" }));
     const policyOf = (client: Peer): string => pageOf(client)?.fields.get("content-security-policy") ?? "";
     assert.doesNotMatch(policyOf(own), /sandbox/);
     assert.match(policyOf(foreign), /; sandbox allow-scripts$/);
@@ -154,7 +154,7 @@ suite("a waiting page", () => {
 
   test("is for nobody but browsers: others are held, and reach the target as always", async () => {
     await using all = await open({ protocol: showing() });
-    const { front } = all;
+    const { listenPort } = all;
     const requests = [
       "GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: curl/8\r\nAccept: */*\r\n\r\n",
       navigation("/", { "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty" }),
@@ -162,24 +162,24 @@ suite("a waiting page", () => {
       navigation().replace("GET", "POST"),
       "\x16\x03\x01 no HTTP at all",
     ];
-    const clients = await front.clients(requests.length);
+    const clients = await listenPort.clients(requests.length);
     for (const [index, client] of clients.entries()) {
       client.send(requests[index] ?? "");
       await eventually(
         "it has arrived",
-        () => front.accepted[index]?.bytesRead === Buffer.byteLength(requests[index] ?? ""),
+        () => listenPort.accepted[index]?.bytesRead === Buffer.byteLength(requests[index] ?? ""),
       );
     }
     // One that comes later has its page: so the others have had their time.
-    using client = await browser(front);
+    using client = await browser(listenPort);
     await eventually("a second news", () => seen(pageOf(client), "time") === "1 s");
     assert.deepEqual(
       clients.map(({ received }) => received),
       [0, 0, 0, 0, 0],
     );
-    await front.start();
+    await listenPort.start();
     for (const [index, each] of clients.entries()) {
-      assert.equal(await each.ends(), "ended");
+      assert.equal(await each.addresses(), "ended");
       assert.equal(each.text, SITE);
       each.end();
       assert.ok(
@@ -188,21 +188,21 @@ suite("a waiting page", () => {
       );
     }
     client.end();
-    assert.equal((await front.reported(6)).filter(({ outcome }) => outcome === "relayed").length, 5);
+    assert.equal((await listenPort.reported(6)).filter(({ outcome }) => outcome === "relayed").length, 5);
   });
 
   test("is not shown for a target that is ready, or soon is", async () => {
     await using all = await open({ protocol: new Http({ page: { logLines: 0 }, graceMs: 60_000 }) });
     for (const isCold of [true, false]) {
-      using client = await all.front.client();
+      using client = await all.listenPort.client();
       client.send(navigation());
-      if (isCold) await all.front.start();
-      assert.equal(await client.ends(), "ended");
+      if (isCold) await all.listenPort.start();
+      assert.equal(await client.addresses(), "ended");
       assert.equal(client.text, SITE);
       client.end();
     }
     assert.deepEqual(
-      (await all.front.reported(2)).map(({ outcome }) => outcome),
+      (await all.listenPort.reported(2)).map(({ outcome }) => outcome),
       ["relayed", "relayed"],
     );
   });
@@ -210,27 +210,27 @@ suite("a waiting page", () => {
   test("ends with the browser that leaves: it does not wait any more", async () => {
     const http = showing();
     await using all = await open({ protocol: http });
-    using stays = await browser(all.front);
-    const leaves = await browser(all.front);
+    using stays = await browser(all.listenPort);
+    const leaves = await browser(all.listenPort);
     assert.equal(http.pages, 2);
     leaves.socket.destroy();
-    await all.front.reported(1);
-    assert.equal(all.front.reports[0]?.outcome, "client_gone");
+    await all.listenPort.reported(1);
+    assert.equal(all.listenPort.reports[0]?.outcome, "client_gone");
     assert.equal(http.pages, 1);
-    assert.equal(all.front.activator.view.waiting, 1);
-    await all.front.start();
-    assert.equal(await stays.ends(), "ended");
+    assert.equal(all.listenPort.activator.view.waiting, 1);
+    await all.listenPort.start();
+    assert.equal(await stays.addresses(), "ended");
   });
 
   test("is the answer to one request: what follows, or is its body, is read and dropped", async () => {
     await using all = await open({ protocol: showing() });
-    const { front } = all;
-    using client = await browser(front, navigation() + navigation("/second"));
+    const { listenPort } = all;
+    using client = await browser(listenPort, navigation() + navigation("/second"));
     client.send(Buffer.alloc(5_000_000, "x"));
-    await eventually("it is read", () => (front.accepted[0]?.bytesRead ?? 0) > 5_000_000);
-    assert.equal(front.accepted[0]?.readableLength, 0);
-    await front.start();
-    assert.equal(await client.ends(), "ended");
+    await eventually("it is read", () => (listenPort.accepted[0]?.bytesRead ?? 0) > 5_000_000);
+    assert.equal(listenPort.accepted[0]?.readableLength, 0);
+    await listenPort.start();
+    assert.equal(await client.addresses(), "ended");
     assert.equal(pageOf(client)?.isWhole, true);
     assert.equal(
       all.server.peers.every((peer) => peer.received === 0),
@@ -240,77 +240,77 @@ suite("a waiting page", () => {
 
   test("asks anew when the service became another one meanwhile; who sees none moves on by itself", async () => {
     await using all = await open({ protocol: showing() });
-    const { front } = all;
-    using held = await front.client();
-    using client = await browser(front);
+    const { listenPort } = all;
+    using held = await listenPort.client();
+    using client = await browser(listenPort);
     const served: unknown[] = [];
-    front.successor = {
+    listenPort.successor = {
       isCold: false,
       serve: async ({ socket }): Promise<{ outcome: "served"; end: string }> => {
         served.push(socket);
         socket.end("moved");
         return { outcome: "served", end: "clean" };
       },
-    } satisfies Destination;
-    await front.starting();
-    void front.activator.close({ drainMs: 0, leaveRunning: true });
-    assert.equal(await held.ends(), "ended");
+    } satisfies Handler;
+    await listenPort.starting();
+    void listenPort.activator.close({ drainMs: 0, leaveRunning: true });
+    assert.equal(await held.addresses(), "ended");
     assert.equal(held.text, "moved");
-    assert.equal(await client.ends(), "ended");
+    assert.equal(await client.addresses(), "ended");
     assert.match(pageOf(client)?.body ?? "", /<script>location\.reload\(\)<\/script>/);
     assert.equal(pageOf(client)?.isWhole, true);
-    assert.deepEqual(served, [front.accepted[0]]);
+    assert.deepEqual(served, [listenPort.accepted[0]]);
   });
 
   test("says so when wakeport ends", async () => {
     await using all = await open({ protocol: showing() });
-    using client = await browser(all.front);
-    await all.front.starting();
-    void all.front.activator.close({ drainMs: 0, leaveRunning: true });
-    assert.equal(await client.ends(), "ended");
+    using client = await browser(all.listenPort);
+    await all.listenPort.starting();
+    void all.listenPort.activator.close({ drainMs: 0, leaveRunning: true });
+    assert.equal(await client.addresses(), "ended");
     assert.match(seen(pageOf(client), "p") ?? "", /^It is being shut down, or changed\./);
   });
 
   test("is for so many at a time, who share one reading of the output; the others are held", async () => {
     const http = showing(5);
     await using all = await open({ protocol: http, slots: 300, waiting: 300 });
-    const { front } = all;
+    const { listenPort } = all;
     let readings = 0;
-    const { lastLines } = front.target;
-    front.target.lastLines = () => {
+    const { lastLines } = listenPort.target;
+    listenPort.target.lastLines = () => {
       readings += 1;
-      return lastLines.call(front.target);
+      return lastLines.call(listenPort.target);
     };
-    front.target.lines = ["at work"];
+    listenPort.target.lines = ["at work"];
     const began = performance.now();
-    const clients = await front.clients(200);
+    const clients = await listenPort.clients(200);
     for (const client of clients) client.send(navigation());
-    await eventually("pages", () => http.pages === MOST_PAGES);
+    await eventually("pages", () => http.pages === MAX_PAGES);
     const hasNews = (client: Peer): boolean => {
       const page = pageOf(client);
       return seen(page, "pre") === "at work" && (page?.body.match(/<time/g)?.length ?? 0) > 3;
     };
-    await eventually("news for all", () => clients.filter(hasNews).length === MOST_PAGES);
-    assert.equal(clients.filter((client) => client.received > 0).length, MOST_PAGES, "the others are held");
+    await eventually("news for all", () => clients.filter(hasNews).length === MAX_PAGES);
+    assert.equal(clients.filter((client) => client.received > 0).length, MAX_PAGES, "the others are held");
     // One at the beginning, one for each 950 ms, and one for a change of state.
     const most = 2 + (performance.now() - began) / 950;
     assert.ok(readings <= most, `${readings} readings, ${most} at most`);
-    await front.start();
+    await listenPort.start();
     for (const client of clients) {
-      assert.equal(await client.ends(), "ended");
+      assert.equal(await client.addresses(), "ended");
       client.end();
     }
-    const reports = await front.reported(200);
-    assert.equal(reports.filter(({ outcome }) => outcome === "served").length, MOST_PAGES);
-    assert.equal(reports.filter(({ outcome }) => outcome === "relayed").length, 200 - MOST_PAGES);
+    const reports = await listenPort.reported(200);
+    assert.equal(reports.filter(({ outcome }) => outcome === "served").length, MAX_PAGES);
+    assert.equal(reports.filter(({ outcome }) => outcome === "relayed").length, 200 - MAX_PAGES);
     assert.equal(http.pages, 0);
   });
 });
 
 suite("a browser that does not read", () => {
   test("costs one piece of news at most, gets the newest when it reads again, and is let go of in the end", async () => {
-    using ends = await pair();
-    const { near, far } = ends;
+    using addresses = await pair();
+    const { near, far } = addresses;
     near.pause().on("error", () => {});
     far.pause();
     let told = 0;
@@ -324,7 +324,7 @@ suite("a browser that does not read", () => {
         return Array.from({ length: 100 }, () => `${told} ${"x".repeat(190)}`);
       },
     };
-    const pages = new Pages({ logLines: 100, tellMs: 1 });
+    const pages = new WaitingPages({ logLines: 100, tellMs: 1 });
     const page = pages.open({ socket: near, signal: new AbortController().signal, progress, isOwn: true });
     assert.ok(page);
     await eventually("the system takes no more", () => near.writableLength > 0);
