@@ -1,4 +1,4 @@
-/** Reads the import lines of src/ and holds them against ARCHITECTURE.md. */
+/** Checks the imports of src/ against the layers of ARCHITECTURE.md. */
 import assert from "node:assert/strict";
 import { globSync, readFileSync } from "node:fs";
 import path from "node:path";
@@ -8,59 +8,62 @@ interface Import {
   readonly from: string;
   /** A file of src/, or a package as it is named. */
   readonly to: string;
-  readonly isType: boolean;
 }
 
 const src = path.join(import.meta.dirname, "../src");
 const files = globSync("**/*.ts", { cwd: src }).toSorted();
-const statement = /^(?:import|export)\s+(type\s)?(?:([^"';]*?)\s+from\s+)?"([^"]+)"|\bimport\("([^"]+)"\)/gm;
+const statement = /^(?:import|export)\s+(?:type\s)?(?:[^"';]*?\s+from\s+)?"([^"]+)"|\bimport\("([^"]+)"\)/gm;
 
 function importsOf(file: string): Import[] {
   const text = readFileSync(path.join(src, file), "utf8");
-  return [...text.matchAll(statement)].map(([, type, names, specifier = "", dynamic]) => {
+  return [...text.matchAll(statement)].map(([, specifier = "", dynamic]) => {
     const target = specifier || (dynamic ?? "");
-    const to = target.startsWith(".") ? path.join(path.dirname(file), target) : target;
-    return { from: file, to, isType: type !== undefined || isTypesOnly(names) };
+    return { from: file, to: target.startsWith(".") ? path.join(path.dirname(file), target) : target };
   });
-}
-
-/** `{ type A, type B }` */
-function isTypesOnly(names: string | undefined): boolean {
-  const listed = /^\{(.*)\}$/s
-    .exec(names?.trim() ?? "")?.[1]
-    ?.split(",")
-    .map((name) => name.trim())
-    .filter(Boolean);
-  return listed?.every((name) => name.startsWith("type ")) ?? false;
 }
 
 const imports = files.flatMap(importsOf);
 const show = ({ from, to }: Import): string => `${from} → ${to}`;
 const isOwn = ({ to }: Import): boolean => to.endsWith(".ts");
 
-/** Higher imports lower. What shares a level may import each other, short of a cycle. */
-const levels: Readonly<Record<string, number>> = {
-  "main.ts": 5,
-  cli: 4,
-  demo: 3,
-  daemon: 3,
-  admin: 2,
-  telemetry: 2,
-  udp: 2,
-  proxy: 2,
-  targets: 2,
-  readiness: 2,
-  docker: 2,
-  import: 2,
-  config: 2,
-  net: 2,
-  activation: 1,
-  async: 0,
-  "errors.ts": 0,
-};
+/**
+ * Layers of src/, highest first. A file belongs to the longest matching path. A layer imports only lower layers and
+ * itself, types included.
+ */
+const layers: readonly string[] = [
+  "main.ts",
+  "cli",
+  "demo",
+  "daemon",
+  "admin",
+  "telemetry",
+  "udp",
+  "proxy/listen/listener-pool.ts",
+  "proxy/routing",
+  "proxy/connection.ts",
+  "proxy/handlers",
+  "proxy/protocols/protocols.ts",
+  "proxy/protocols/http",
+  "proxy/protocols/ftp",
+  "proxy/protocols",
+  "proxy",
+  "proxy/admission",
+  "proxy/data-ports.ts",
+  "proxy/unrouted.ts",
+  "proxy/listen",
+  "targets",
+  "readiness",
+  "docker",
+  "import",
+  "config",
+  "net",
+  "activation",
+  "async",
+  "errors.ts",
+];
 
-/** Each package, and the only place that may import it. */
-const doors: Readonly<Record<string, RegExp>> = {
+/** Each package, and the only files that may import it. */
+const importers: Readonly<Record<string, RegExp>> = {
   dockerode: /^docker\//,
   "prom-client": /^telemetry\/metrics\.ts$/,
   pino: /^telemetry\/log\.ts$/,
@@ -72,56 +75,60 @@ const doors: Readonly<Record<string, RegExp>> = {
   "node:process": /^(main|targets\/process-group|demo\/.*)\.ts$/,
 };
 
-function levelOf(file: string): number | undefined {
-  return levels[file.split("/")[0] ?? ""];
+function isInLayer(file: string, layer: string): boolean {
+  return file === layer || file.startsWith(`${layer}/`);
+}
+
+/** The layer's position from the top, or -1. */
+function levelOf(file: string): number {
+  const [layer] = layers.filter((one) => isInLayer(file, one)).toSorted((a, b) => b.length - a.length);
+  return layer === undefined ? -1 : layers.indexOf(layer);
 }
 
 suite("architecture", () => {
-  test("every file of src/ has its level", () => {
-    assert.deepEqual(
-      files.filter((file) => levelOf(file) === undefined),
-      [],
-    );
+  test("each file of src/ belongs to a layer, and each layer has files", () => {
+    const unknown = files.filter((file) => levelOf(file) === -1);
+    assert.deepEqual(unknown, []);
+    const empty = layers.filter((_, level) => files.every((file) => levelOf(file) !== level));
+    assert.deepEqual(empty, []);
   });
 
-  test("imports point one way", () => {
-    const upward = imports.filter(
-      (one) => isOwn(one) && !one.isType && (levelOf(one.from) ?? 0) < (levelOf(one.to) ?? 0),
-    );
+  test("no layer imports a higher one, not even a type", () => {
+    const upward = imports.filter((one) => isOwn(one) && levelOf(one.from) > levelOf(one.to));
     assert.deepEqual(upward.map(show), []);
   });
 
-  test("no file imports itself in a circle", () => {
-    const targets = Map.groupBy(
-      imports.filter((one) => isOwn(one) && !one.isType),
-      ({ from }) => from,
-    );
-    const owner = (file: string, way: readonly string[]): void => {
-      assert.ok(!way.includes(file), `a circle: ${[...way, file].join(" → ")}`);
-      for (const { to } of targets.get(file) ?? []) owner(to, [...way, file]);
+  test("no imports form a circle, not even of types", () => {
+    const targets = Map.groupBy(imports.filter(isOwn), ({ from }) => from);
+    const checked = new Set<string>();
+    const visit = (file: string, path: readonly string[]): void => {
+      assert.ok(!path.includes(file), `circle: ${[...path, file].join(" → ")}`);
+      if (checked.has(file)) return;
+      for (const { to } of targets.get(file) ?? []) visit(to, [...path, file]);
+      checked.add(file);
     };
-    for (const file of files) owner(file, []);
+    for (const file of files) visit(file, []);
   });
 
-  for (const [name, door] of Object.entries(doors)) {
-    test(`${name} has one door`, () => {
-      const elsewhere = imports.filter(({ from, to }) => to === name && !door.test(from));
+  for (const [name, importer] of Object.entries(importers)) {
+    test(`${name} is imported in one place`, () => {
+      const elsewhere = imports.filter(({ from, to }) => to === name && !importer.test(from));
       assert.deepEqual(elsewhere.map(show), []);
       assert.ok(
         imports.some(({ to }) => to === name),
-        `nobody imports ${name}: is it still needed?`,
+        `${name} is not imported: remove it`,
       );
     });
   }
 
   test("no other package is imported", () => {
-    const strangers = imports.filter((one) => !isOwn(one) && !one.to.startsWith("node:") && !(one.to in doors));
-    assert.deepEqual(strangers.map(show), []);
+    const others = imports.filter((one) => !isOwn(one) && !one.to.startsWith("node:") && !(one.to in importers));
+    assert.deepEqual(others.map(show), []);
   });
 
-  test("activation imports only types from outside, except async/", () => {
+  test("activation imports nothing but async/ and errors.ts", () => {
     const outward = imports.filter(
-      ({ from, to, isType }) => from.startsWith("activation/") && !/^(activation|async)\//.test(to) && !isType,
+      ({ from, to }) => from.startsWith("activation/") && !/^(activation|async)\/|^errors\.ts$/.test(to),
     );
     assert.deepEqual(outward.map(show), []);
   });

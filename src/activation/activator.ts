@@ -9,7 +9,6 @@
 import { abortable } from "../async/abortable.ts";
 import { Deadline } from "../async/deadline.ts";
 import { timerMs } from "../async/timers.ts";
-import type { ActivationReport, Observer, SleepReason, SleepReport } from "../telemetry/observer.ts";
 import { isDenial, outcomeOf, sleepReasonOf, wasKept, wasRefused } from "./classify.ts";
 import { Companions } from "./companions.ts";
 import { Cooldown } from "./cooldown.ts";
@@ -31,9 +30,10 @@ import { type Holder, Lease, type LeaseClient } from "./lease.ts";
 import { CLIENT, LeaseSet } from "./lease-set.ts";
 import { LogTailCache } from "./log-tail.ts";
 import { type EffectName, type EventName, initialState, type State, type StateName, transition } from "./machine.ts";
-import { type Probe, type RunningStatus, StartAttempt } from "./start-attempt.ts";
+import type { ActivationObserver, ActivationReport, SleepReason, SleepReport } from "./reports.ts";
+import { StartAttempt } from "./start-attempt.ts";
 import { Stopper } from "./stopper.ts";
-import type { SleepAction, Target, TargetStatus } from "./target.ts";
+import type { Probe, RunningStatus, SleepAction, Target, TargetStatus } from "./target.ts";
 import { UpstreamCheck } from "./upstream-check.ts";
 import { Usage } from "./usage.ts";
 
@@ -70,7 +70,7 @@ export interface ActivatorOptions {
   readonly companions?: DependencyLeases;
   /** What is awake together with it. */
   readonly group?: Group;
-  readonly observer: Observer;
+  readonly observer: ActivationObserver;
 }
 
 /** What an activator knows of itself at this moment. Times are Unix milliseconds. */
@@ -117,7 +117,7 @@ export class Activator {
   readonly #dependencies: DependencyLeases | undefined;
   readonly #companions: Companions | undefined;
   readonly #group: Group | undefined;
-  readonly #observer: Observer;
+  readonly #observer: ActivationObserver;
 
   #state: State = initialState;
   /** Changes with every change of state, so that a look begun before it is known to be stale. */

@@ -1,5 +1,6 @@
-import type { ActivationOutcome, SleepReason } from "../telemetry/observer.ts";
+import { KeptError, TargetError, type TargetFault, UnhealthyError } from "../errors.ts";
 import { ClosedError, DependencyError, type Exit, ExitedError, StartTimeoutError } from "./errors.ts";
+import type { ActivationOutcome, SleepReason } from "./reports.ts";
 
 /** 128 + SIGKILL and SIGTERM: what a container shows that somebody stopped. */
 const SIGNAL_CODES: ReadonlySet<number> = new Set([137, 143]);
@@ -9,7 +10,7 @@ export function outcomeOf(error: Error): { outcome: ActivationOutcome; exit?: Ex
   if (error instanceof ExitedError) return { outcome: "exited", exit: error.exit };
   if (error instanceof StartTimeoutError) return { outcome: "timeout" };
   if (error instanceof ClosedError) return { outcome: "cancelled" };
-  if (error.name === "UnhealthyError") return { outcome: "unhealthy" };
+  if (error instanceof UnhealthyError) return { outcome: "unhealthy" };
   return { outcome: "engine_error" };
 }
 
@@ -26,19 +27,19 @@ export function sleepReasonOf(exit: Exit): SleepReason {
 }
 
 /** Faults that show before anything is started. */
-const REFUSALS: ReadonlySet<unknown> = new Set(["missing", "denied", "invalid", "no_route"]);
+const REFUSALS: ReadonlySet<TargetFault> = new Set(["missing", "denied", "invalid", "no_route"]);
 
 /** Whether a start was refused, so that there is nothing of it to take away. */
 export function wasRefused(error: Error): boolean {
-  return error instanceof DependencyError || ("fault" in error && REFUSALS.has(error.fault));
+  return error instanceof DependencyError || (error instanceof TargetError && REFUSALS.has(error.fault));
 }
 
 /** Whether a target was asked, and answered that it will not do it: what else fails may yet happen. */
 export function isDenial(error: Error): boolean {
-  return "fault" in error && error.fault === "denied";
+  return error instanceof TargetError && error.fault === "denied";
 }
 
 /** Whether a target was not stopped because it may not be stopped now. */
 export function wasKept(error: Error): boolean {
-  return error.name === "KeptError";
+  return error instanceof KeptError;
 }

@@ -1,8 +1,16 @@
-import type { Activator } from "./activator.ts";
-import type { Lease, LeaseClient } from "./lease.ts";
+import type { Holder, Lease, LeaseClient } from "./lease.ts";
+import type { Target } from "./target.ts";
 import { Usage } from "./usage.ts";
 
-/** A member of the group that is up for it, or on its way. */
+/** The part of an activator that its group uses. */
+export interface GroupMember {
+  readonly target: Pick<Target, "name">;
+  readonly usage: Usage;
+  acquire(signal: AbortSignal, holder: Holder, client: LeaseClient | undefined): Promise<Lease>;
+  sessions(): Promise<readonly string[]>;
+}
+
+/** The lease that the group holds, or acquires, on one member. */
 interface Membership {
   readonly left: AbortController;
   lease?: Lease;
@@ -17,20 +25,20 @@ export class Group {
   readonly name: string;
   readonly usage: Usage = new Usage(() => this.#useChanged());
   /** Each member with its use of the group. */
-  readonly #members = new Map<Activator, Disposable>();
-  readonly #leases = new Map<Activator, Membership>();
+  readonly #members = new Map<GroupMember, Disposable>();
+  readonly #leases = new Map<GroupMember, Membership>();
   #isUpdateDue = false;
 
   constructor(name: string) {
     this.name = `group ${name}`;
   }
 
-  add(member: Activator): void {
+  add(member: GroupMember): void {
     this.#members.set(member, this.usage.addUser(member.usage));
     if (this.usage.isUsed) this.#claim(member, undefined);
   }
 
-  delete(member: Activator): void {
+  delete(member: GroupMember): void {
     this.#members.get(member)?.[Symbol.dispose]();
     this.#members.delete(member);
     this.#giveBack(member);
@@ -49,7 +57,7 @@ export class Group {
    * Exec sessions in the other members, which keep all members awake. Traffic does not count: it may be traffic between
    * members, such as a worker that polls a queue.
    */
-  async sessionsBeside(member: Activator): Promise<readonly string[]> {
+  async sessionsBeside(member: GroupMember): Promise<readonly string[]> {
     const others = [...this.#members.keys()].filter((other) => other !== member);
     const uses = await Promise.all(others.map((other) => other.sessions()));
     return others.flatMap(({ target }, index) => uses[index]?.map((use) => `${target.name}: ${use}`) ?? []);
@@ -66,7 +74,7 @@ export class Group {
     });
   }
 
-  #claim(member: Activator, client: LeaseClient | undefined): void {
+  #claim(member: GroupMember, client: LeaseClient | undefined): void {
     if (this.#leases.has(member)) return;
     const membership: Membership = { left: new AbortController() };
     this.#leases.set(member, membership);
@@ -85,7 +93,7 @@ export class Group {
     member.acquire(membership.left.signal, holder, client).then(held, forget);
   }
 
-  #giveBack(member: Activator): void {
+  #giveBack(member: GroupMember): void {
     const membership = this.#leases.get(member);
     this.#leases.delete(member);
     membership?.left.abort();

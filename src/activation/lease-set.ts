@@ -1,5 +1,5 @@
 import type { Holder, Lease, WokenBy } from "./lease.ts";
-import type { Upstream } from "./start-attempt.ts";
+import type { Upstream } from "./target.ts";
 
 /** The holder of a claim that a connection makes. */
 export const CLIENT: Holder = { name: "a client", kind: "client" };

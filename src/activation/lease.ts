@@ -1,5 +1,5 @@
 import { MovedAddressError } from "./errors.ts";
-import type { Upstream } from "./start-attempt.ts";
+import type { Upstream } from "./target.ts";
 import type { Usage } from "./usage.ts";
 
 /** The client that needs the target, for reports: its address with port, and the service that it connected to. */

@@ -4,10 +4,10 @@
  */
 
 import { abortable } from "../async/abortable.ts";
-import type { ActivationReport, Observer } from "../telemetry/observer.ts";
 import { outcomeOf } from "./classify.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
 import { type Exit, ExitedError, StartTimeoutError } from "./errors.ts";
+import type { ActivationObserver, ActivationReport } from "./reports.ts";
 import type { Target } from "./target.ts";
 
 /** One that takes longer is not waited for. */
@@ -19,7 +19,7 @@ export interface OneShotOptions {
   readonly target: Target;
   /** What it depends on itself. */
   readonly dependencies: DependencyLeases;
-  readonly observer: Observer;
+  readonly observer: ActivationObserver;
 }
 
 export class OneShot {

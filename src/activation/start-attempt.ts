@@ -7,22 +7,7 @@ import { abortable } from "../async/abortable.ts";
 import { timerMs } from "../async/timers.ts";
 import { isStop } from "./classify.ts";
 import { ExitedError, StartTimeoutError } from "./errors.ts";
-import type { Target, TargetStatus } from "./target.ts";
-
-/**
- * Resolves once `upstream` really answers; must stop at once, rejecting with the reason, when `signal` is aborted.
- * `onPending` is told, for people, what is still missing: at the beginning, and whenever that changes.
- */
-export type Probe = (
-  upstream: Upstream,
-  signal: AbortSignal,
-  onPending?: (pending: readonly string[]) => void,
-) => Promise<void>;
-
-/** Where a target answers in its present life; without a port, where the mapping of ports says. */
-export type Upstream = Pick<RunningStatus, "address" | "port" | "isUntried" | "noRoute">;
-
-export type RunningStatus = Extract<TargetStatus, { up: true }>;
+import type { Probe, RunningStatus, Target, TargetStatus } from "./target.ts";
 
 /** Between two attempts at a target that went down just after it claimed to be up. */
 const FIRST_AGAIN_MS = 20;

@@ -32,6 +32,21 @@ export type TargetStatus =
       readonly health?: "starting" | "healthy" | "unhealthy";
     };
 
+/**
+ * Resolves once `upstream` really answers; must stop at once, rejecting with the reason, when `signal` is aborted.
+ * `onPending` is told, for people, what is still missing: at the beginning, and whenever that changes.
+ */
+export type Probe = (
+  upstream: Upstream,
+  signal: AbortSignal,
+  onPending?: (pending: readonly string[]) => void,
+) => Promise<void>;
+
+/** Where a target answers in its present life; without a port, where the mapping of ports says. */
+export type Upstream = Pick<RunningStatus, "address" | "port" | "isUntried" | "noRoute">;
+
+export type RunningStatus = Extract<TargetStatus, { up: true }>;
+
 /** How a target is put away: taken down with its grace or without, or frozen where it is. */
 export type SleepAction = "stop" | "kill" | "pause";
 

@@ -1,7 +1,6 @@
 import { abortable } from "../async/abortable.ts";
 import { LOOK_MS } from "./inspector.ts";
-import type { Probe, Upstream } from "./start-attempt.ts";
-import type { Target, TargetStatus } from "./target.ts";
+import type { Probe, Target, TargetStatus, Upstream } from "./target.ts";
 
 /** How long a client waits for a route to the target. */
 const ROUTE_MS = 3_000;

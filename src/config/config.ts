@@ -4,7 +4,7 @@ import type { SleepAction } from "../activation/target.ts";
 import type { Names } from "../net/hostname.ts";
 import type { Ip, Network } from "../net/ip.ts";
 import type { ProxyVersion } from "../net/proxy-protocol.ts";
-import type { AdmissionOptions } from "../proxy/admission/admission.ts";
+import type { AdmissionPolicy } from "./admission-policy.ts";
 import type { PortRange } from "./keys/ports.ts";
 import type { ProgramLimits } from "./keys/program.ts";
 
@@ -77,8 +77,8 @@ export interface Service {
   readonly proxyProtocol: ProxyProtocolPolicy;
   /** What it takes from a client to wake the target. */
   readonly wakeOn: "connect" | "first_byte";
-  readonly access: AdmissionOptions["access"];
-  readonly limits: AdmissionOptions["limits"];
+  readonly access: AdmissionPolicy["access"];
+  readonly limits: AdmissionPolicy["limits"];
   /** Whose connections are accepted and closed, and nothing else. */
   readonly monitors: readonly Network[];
   readonly banner: Banners;

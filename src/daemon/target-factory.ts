@@ -1,7 +1,6 @@
 /** Makes targets, their probes and policies of the services that name them. Services that share a target share one. */
 import type { Policy } from "../activation/activator.ts";
-import type { Probe } from "../activation/start-attempt.ts";
-import type { Target } from "../activation/target.ts";
+import type { Probe, Target } from "../activation/target.ts";
 import type { Config, ProcessSpec, ReadySpec, Service, WokenService } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";
 import { builtInDefaults } from "../config/keys/defaults.ts";

@@ -7,7 +7,6 @@ import Dockerode from "dockerode";
 import { within } from "../async/async.ts";
 import { MAX_TIMER_MS, timerMs } from "../async/timers.ts";
 import { TargetError } from "../errors.ts";
-import type { Observer } from "../telemetry/observer.ts";
 import { engineAgent } from "./agent.ts";
 import { inOrder } from "./compose-service.ts";
 import { type ContainerFacts, factsOf, type ListedContainer, projectLabel, serviceLabel } from "./container-facts.ts";
@@ -17,6 +16,7 @@ import { LogFrames } from "./log-frames.ts";
 import { type Creation, type ListedCreation, listedOf, ownerLabel, type RawListed } from "./on-demand.ts";
 import { eventFilter, isPodmanAnswer } from "./podman.ts";
 import { Refusals } from "./refusals.ts";
+import type { EngineObserver } from "./reports.ts";
 import { type Traffic, trafficOf } from "./traffic.ts";
 
 /** For calls that the engine answers from memory. */
@@ -65,7 +65,7 @@ export class Engine {
   readonly host: EngineHost;
   /** What a socket proxy in front of the engine refuses. */
   readonly refusals: Refusals;
-  readonly #observer: Observer;
+  readonly #observer: EngineObserver;
   readonly #agent: http.Agent;
   /** Logs that are followed have connections of their own: many at a time must not keep other calls waiting. */
   readonly #logAgent: http.Agent;
@@ -75,7 +75,7 @@ export class Engine {
   readonly #closing = new AbortController();
   #isPodman = false;
 
-  constructor(host: EngineHost, observer: Observer) {
+  constructor(host: EngineHost, observer: EngineObserver) {
     this.url = host.url;
     this.host = host;
     this.refusals = new Refusals((sentence) => observer.warning("engine.refuses", sentence));

@@ -9,10 +9,10 @@
 import { abortable } from "../async/abortable.ts";
 import { delay } from "../async/async.ts";
 import { DeadlineError, TargetError } from "../errors.ts";
-import type { Observer } from "../telemetry/observer.ts";
 import type { Engine } from "./engine.ts";
 import { JsonLines } from "./json-lines.ts";
 import { dockerAction } from "./podman.ts";
+import type { EngineObserver } from "./reports.ts";
 
 /** What moves the state of a container, and `kill`, which tells who did it. `stop` may arrive after the next start. */
 const ACTIONS = [
@@ -52,7 +52,7 @@ type Watcher = (event: ContainerEvent | undefined) => void;
 
 export class EngineEvents {
   readonly #engine: Engine;
-  readonly #observer: Observer;
+  readonly #observer: EngineObserver;
   readonly #watchers = new Set<Watcher>();
   readonly #closing = new AbortController();
   readonly #known = Promise.withResolvers<void>();
@@ -61,7 +61,7 @@ export class EngineEvents {
   #description: string | undefined;
   #running: Promise<void> | undefined;
 
-  constructor(engine: Engine, observer: Observer) {
+  constructor(engine: Engine, observer: EngineObserver) {
     this.#engine = engine;
     this.#observer = observer;
   }

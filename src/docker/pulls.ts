@@ -4,11 +4,11 @@
  */
 import { abortable } from "../async/abortable.ts";
 import { messageOf, TargetError } from "../errors.ts";
-import type { Observer } from "../telemetry/observer.ts";
 import type { Engine } from "./engine.ts";
 import { JsonLines } from "./json-lines.ts";
 import { pullFault } from "./pull-faults.ts";
 import { PullProgress } from "./pull-progress.ts";
+import type { EngineObserver } from "./reports.ts";
 
 /** An engine that tells no progress for so long has lost its registry. Large layers tell of their unpacking, too. */
 const SILENCE_MS = 60_000;
@@ -21,7 +21,7 @@ interface Pull {
 
 export interface PullsOptions {
   readonly engine: Pick<Engine, "pull">;
-  readonly observer: Observer;
+  readonly observer: EngineObserver;
   /** Default: a minute. */
   readonly silenceMs?: number;
 }

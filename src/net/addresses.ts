@@ -20,3 +20,9 @@ export function addressesOf({ remoteAddress, remotePort, localAddress, localPort
     local: { address: localAddress ?? "", port: localPort ?? 0 },
   };
 }
+
+/** A dual-stack listener shows IPv4 clients as IPv6 addresses: people know them otherwise. */
+export function formatPeer({ address: written, port }: SocketAddress): string {
+  const address = written === "" ? "unknown" : written.replace(/^::ffff:(?=\d+\.)/, "");
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+}

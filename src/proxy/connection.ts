@@ -1,21 +1,22 @@
-/** One accepted client, from accept to close: let in, served by what its front leads to, reported. */
 import type net from "node:net";
 import { ClosedError } from "../activation/errors.ts";
 import { abortable } from "../async/abortable.ts";
 import { within } from "../async/async.ts";
 import { DeadlineError } from "../errors.ts";
-import { addressesOf, type SocketAddress, type SocketAddresses } from "../net/addresses.ts";
-import type { Ident, IdentAnswer } from "../net/ident.ts";
+import { addressesOf, formatPeer, type SocketAddresses } from "../net/addresses.ts";
 import { readIp } from "../net/ip.ts";
 import type { Meter } from "../net/relay.ts";
 import { reset } from "../net/reset.ts";
-import type { ConnectionFacts, ConnectionReport, Observer } from "../telemetry/observer.ts";
 import { DeniedError } from "./admission/denial.ts";
 import { MonitorError } from "./admission/monitors.ts";
 import { type Pass, type Rank, ranks, Slots } from "./admission/slots.ts";
 import { type AdmissionStage, flushed } from "./admission/stage.ts";
-import type { Client, Handler, OpenedFacts, RejectionReply, Served } from "./handlers/handler.ts";
+import type { Client, Handler, OpenedFacts, RejectionReply } from "./handlers/handler.ts";
+import type { Ident, IdentAnswer } from "./ident.ts";
+/** One accepted client, from accept to close: let in, served by what its front leads to, reported. */
+import type { Served } from "./outcome.ts";
 import { ClientGoneError, failureOf, ServiceChangedError } from "./outcome.ts";
+import type { ConnectionFacts, ConnectionReport, ProxyObserver } from "./reports.ts";
 
 /** How long a client may take to read what it is told before it is served. */
 const TELL_MS = 10_000;
@@ -68,7 +69,7 @@ export interface ConnectionOptions {
   readonly route: Route;
   /** Where those are led who come in there now; undefined when nobody does. */
   readonly current: () => Route | undefined;
-  readonly observer: Observer;
+  readonly observer: ProxyObserver;
   /** Asks the client's machine who the client is; undefined: nobody asks. */
   readonly ident?: Ident | undefined;
 }
@@ -311,10 +312,4 @@ export class Connection {
       ...ending,
     });
   }
-}
-
-/** A dual-stack listener shows IPv4 clients as IPv6 addresses: people know them otherwise. */
-export function formatPeer({ address: written, port }: SocketAddress): string {
-  const address = written === "" ? "unknown" : written.replace(/^::ffff:(?=\d+\.)/, "");
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }

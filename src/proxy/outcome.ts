@@ -1,9 +1,19 @@
 /** What a connection ends as that was not served. */
-import { ActivationError, ClosedError, StartTimeoutError } from "../activation/errors.ts";
+import { ActivationError, ClosedError, type Exit, StartTimeoutError } from "../activation/errors.ts";
 import { TargetError } from "../errors.ts";
-import type { ConnectionOutcome, ConnectionReport } from "../telemetry/observer.ts";
 import { type DenialReason, DeniedError } from "./admission/denial.ts";
 import { MonitorError } from "./admission/monitors.ts";
+import type { ConnectionOutcome, ConnectionReport } from "./reports.ts";
+
+/** How a client was served that was served at all. */
+export interface Served {
+  /** By a target behind a relay, or by a process of its own, or by wakeport itself. */
+  readonly outcome: "relayed" | "served";
+  /** How it ended, in a word. */
+  readonly end: string;
+  /** Of the process that served this client alone. */
+  readonly exit?: Exit;
+}
 
 export class ClientGoneError extends Error {
   override readonly name = "ClientGoneError";

@@ -1,5 +1,5 @@
 import { StartTimeoutError } from "../activation/errors.ts";
-import type { Probe } from "../activation/start-attempt.ts";
+import type { Probe } from "../activation/target.ts";
 import { delay } from "../async/async.ts";
 import { codeOf, messageOf } from "../errors.ts";
 import type { ProxyVersion } from "../net/proxy-protocol.ts";

@@ -1,13 +1,13 @@
 import type { Engine } from "../docker/engine.ts";
 import { isSealed, type ListedCreation } from "../docker/on-demand.ts";
 import { TargetError } from "../errors.ts";
-import type { Observer } from "../telemetry/observer.ts";
 import type { Owner } from "./owner.ts";
+import type { TargetObserver } from "./reports.ts";
 
 export interface CreationsOptions {
   readonly engine: Engine;
   readonly owner: Owner;
-  readonly observer: Observer;
+  readonly observer: TargetObserver;
 }
 
 /** Finds the containers that this wakeport created. Others with the same labels are reported. */

@@ -4,9 +4,9 @@ import type { Engine } from "../docker/engine.ts";
 import type { EngineEvents } from "../docker/events.ts";
 import type { ListedCreation } from "../docker/on-demand.ts";
 import { KeptError, messageOf, sentenceOf, TargetError } from "../errors.ts";
-import type { Observer } from "../telemetry/observer.ts";
 import { ownGraceMs } from "./container.ts";
 import type { Creations } from "./creations.ts";
+import type { TargetObserver } from "./reports.ts";
 import type { StopGuard } from "./stop-guard.ts";
 
 export interface OrphansOptions {
@@ -16,7 +16,7 @@ export interface OrphansOptions {
   readonly guard: StopGuard;
   /** The services whose containers are no orphans. */
   readonly services: ReadonlySet<string>;
-  readonly observer: Observer;
+  readonly observer: TargetObserver;
 }
 
 export class Orphans {

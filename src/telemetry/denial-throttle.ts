@@ -1,28 +1,10 @@
 import type { DenialReason } from "../proxy/admission/denial.ts";
-import type { UnroutedReason } from "../proxy/routing/unrouted.ts";
-import type { Observer } from "./observer.ts";
+import type { UnroutedReason } from "../proxy/unrouted.ts";
+import type { Observer, Unreported } from "./observer.ts";
 
 /** Refusals of a place and reason that the log tells one by one, within `WINDOW_MS`. */
 const MAX_REPORTED = 5;
 const WINDOW_MS = 10_000;
-
-/** Refusals that were not told one by one. */
-export interface DenialSummary extends Unreported {
-  readonly service: string;
-  readonly reason: DenialReason;
-}
-
-/** The same of clients that were led to no service. */
-export interface UnroutedSummary extends Unreported {
-  readonly listener: string;
-  readonly reason: UnroutedReason;
-}
-
-interface Unreported {
-  readonly count: number;
-  /** In how long a time, in milliseconds. */
-  readonly overMs: number;
-}
 
 export interface DenialThrottleOptions<Reason> {
   /** How many of a place and reason are told one by one, within `windowMs` milliseconds. */

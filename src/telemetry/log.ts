@@ -3,25 +3,16 @@ import { constants, fstatSync, openSync } from "node:fs";
 import pino from "pino";
 import pretty from "pino-pretty";
 import { describeExit } from "../activation/errors.ts";
+import type { ActivationReport, SleepReport, StateChange, StopFailure } from "../activation/reports.ts";
 import { within } from "../async/async.ts";
 import type { LogFormat, LogLevel } from "../config/config.ts";
 import { progressWords } from "../docker/pull-progress.ts";
+import type { PullReport } from "../docker/reports.ts";
 import { sentenceOf } from "../errors.ts";
 import { printable, printableJson, printableLines } from "../net/escape.ts";
-import type { UnroutedReason } from "../proxy/routing/unrouted.ts";
-import type {
-  ActivationReport,
-  ConnectionOutcome,
-  ConnectionReport,
-  Observer,
-  PullReport,
-  ReloadReport,
-  SleepReport,
-  StateChange,
-  StopFailure,
-  UnroutedReport,
-  UserIdReport,
-} from "./observer.ts";
+import type { ConnectionOutcome, ConnectionReport, UnroutedReport, UserIdReport } from "../proxy/reports.ts";
+import type { UnroutedReason } from "../proxy/unrouted.ts";
+import type { Observer, ReloadReport } from "./observer.ts";
 import { messageLines, type XinetdLogOptions, xinetdObserver } from "./xinetd-log.ts";
 
 export type Log = pino.Logger;

@@ -2,17 +2,13 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { ActivatorView } from "../activation/activator.ts";
 import { stateNames } from "../activation/machine.ts";
+import type { ActivationOutcome, SleepReason } from "../activation/reports.ts";
 import type { Meter } from "../net/relay.ts";
 import { denialReasons } from "../proxy/admission/denial.ts";
-import { unroutedReasons } from "../proxy/routing/unrouted.ts";
+import type { ConnectionOutcome } from "../proxy/reports.ts";
+import { unroutedReasons } from "../proxy/unrouted.ts";
 import { type DatagramView, dropReasons } from "../udp/datagrams.ts";
-import {
-  type ActivationOutcome,
-  type ConnectionOutcome,
-  type Observer,
-  observer,
-  type SleepReason,
-} from "./observer.ts";
+import { type Observer, observer } from "./observer.ts";
 
 /** From an unpaused container (10 ms) to a slow start (2 minutes). */
 const START_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120];

@@ -7,7 +7,8 @@ import { constants } from "node:os";
 import type { LogLevel } from "../config/config.ts";
 import { printable } from "../net/escape.ts";
 import type { DenialReason } from "../proxy/admission/denial.ts";
-import type { ConnectionFacts, ConnectionReport, Observer, UserIdReport } from "./observer.ts";
+import type { ConnectionFacts, ConnectionReport, UserIdReport } from "../proxy/reports.ts";
+import type { Observer } from "./observer.ts";
 
 /** What serves the clients of a service: a TargetSpec of the configuration has both. */
 export interface ServedBy {

@@ -2,10 +2,11 @@ import type { Activator } from "../activation/activator.ts";
 import { CLIENT } from "../activation/lease-set.ts";
 import { abortable } from "../async/abortable.ts";
 import type { Deadline } from "../async/deadline.ts";
+import { formatPeer } from "../net/addresses.ts";
 import type { Pass, Rank, Slot, SlotError } from "../proxy/admission/slots.ts";
-import { type ConnectionView, formatPeer, type ServiceConnections } from "../proxy/connection.ts";
+import type { ConnectionView, ServiceConnections } from "../proxy/connection.ts";
 import { failureOf } from "../proxy/outcome.ts";
-import type { ConnectionFacts, ConnectionReport, Observer } from "../telemetry/observer.ts";
+import type { ConnectionFacts, ConnectionReport, ProxyObserver } from "../proxy/reports.ts";
 import type { FlowLease, FlowOwner, FlowResult } from "./flow.ts";
 import type { Sender } from "./listener.ts";
 
@@ -14,7 +15,7 @@ export interface FlowRoute {
   readonly service: string;
   readonly activator: Activator;
   readonly connections: ServiceConnections;
-  readonly observer: Observer;
+  readonly observer: ProxyObserver;
   /**
    * Lets a client in, until the answer is disposed of: the same admission that connections go through.
    *

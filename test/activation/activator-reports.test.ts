@@ -4,9 +4,9 @@ import { suite, test } from "node:test";
 import { ExitedError, StartTimeoutError } from "../../src/activation/errors.ts";
 import type { Holder, Lease } from "../../src/activation/lease.ts";
 import { CLIENT } from "../../src/activation/lease-set.ts";
+import type { ActivationReport } from "../../src/activation/reports.ts";
 import { Usage } from "../../src/activation/usage.ts";
 import { TargetError } from "../../src/errors.ts";
-import type { ActivationReport } from "../../src/telemetry/observer.ts";
 import { policy, Stage } from "../support/activation/stage.ts";
 import { checkLeaks } from "../support/leaks.ts";
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ExitedError } from "../../src/activation/errors.ts";
-import { type Probe, StartAttempt, type StartAttemptOptions } from "../../src/activation/start-attempt.ts";
+import { StartAttempt, type StartAttemptOptions } from "../../src/activation/start-attempt.ts";
+import type { Probe } from "../../src/activation/target.ts";
 import { TargetError } from "../../src/errors.ts";
 import { Call, FakeTarget } from "../support/activation/fake-target.ts";
 import { VirtualClock } from "../support/activation/virtual-clock.ts";

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { EventName, StateName } from "../../src/activation/machine.ts";
-import type { ActivationReport, ConnectionReport } from "../../src/telemetry/observer.ts";
+import type { ActivationReport } from "../../src/activation/reports.ts";
+import type { ConnectionReport } from "../../src/proxy/reports.ts";
 import {
   contradiction,
   type Evidence,

@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { PassThrough } from "node:stream";
 import { suite, test } from "node:test";
 import { Pulls } from "../../src/docker/pulls.ts";
+import type { PullReport } from "../../src/docker/reports.ts";
 import { TargetError } from "../../src/errors.ts";
-import { observer, type PullReport } from "../../src/telemetry/observer.ts";
+import { observer } from "../../src/telemetry/observer.ts";
 
 const IMAGE = "web:1";
 

@@ -4,7 +4,7 @@ import { suite, test } from "node:test";
 import { scheduler } from "node:timers/promises";
 import { parseNetwork } from "../../src/config/keys/networks.ts";
 import { TargetError } from "../../src/errors.ts";
-import { formatPeer } from "../../src/proxy/connection.ts";
+import { formatPeer } from "../../src/net/addresses.ts";
 import { smtp } from "../../src/proxy/protocols/smtp.ts";
 import { KIB, MIB, payload } from "../bench/payload.ts";
 import { checkLeaks } from "../support/leaks.ts";

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { parseConfig } from "../../src/config/parse.ts";
 import { Daemon } from "../../src/daemon/daemon.ts";
-import { observer, type UserIdReport } from "../../src/telemetry/observer.ts";
+import type { UserIdReport } from "../../src/proxy/reports.ts";
+import { observer } from "../../src/telemetry/observer.ts";
 import { connecting, eventually, freePort, type Peer, PeerServer } from "../support/net/tcp.ts";
 
 /** A wakeport whose clients come from a machine with an ident server that the test answers for. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { suite, type TestContext, test } from "node:test";
 import { scheduler } from "node:timers/promises";
 import { StartTimeoutError } from "../../src/activation/errors.ts";
-import type { Upstream } from "../../src/activation/start-attempt.ts";
+import type { Upstream } from "../../src/activation/target.ts";
 import { dial } from "../../src/net/dial.ts";
 import { AnsweredError, all, type NamedProbe, until } from "../../src/readiness/probe.ts";
 import { checkLeaks } from "../support/leaks.ts";

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { suite, test } from "node:test";
-import type { Upstream } from "../../src/activation/start-attempt.ts";
+import type { Upstream } from "../../src/activation/target.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { connect, connecting, freePort, type Peer, PeerServer } from "../support/net/tcp.ts";
 import { fixture, ProcessSubject, unlimited } from "../support/targets/process-subject.ts";

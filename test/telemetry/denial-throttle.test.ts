@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, type TestContext, test } from "node:test";
-import { UnroutedError, type UnroutedReason } from "../../src/proxy/routing/unrouted.ts";
-import { type DenialSummary, DenialThrottle, ThrottledDenials } from "../../src/telemetry/denial-throttle.ts";
-import { observer } from "../../src/telemetry/observer.ts";
+import { UnroutedError, type UnroutedReason } from "../../src/proxy/unrouted.ts";
+import { DenialThrottle, ThrottledDenials } from "../../src/telemetry/denial-throttle.ts";
+import { type DenialSummary, observer } from "../../src/telemetry/observer.ts";
 
 function stage(context: TestContext) {
   context.mock.timers.enable({ apis: ["setTimeout"] });

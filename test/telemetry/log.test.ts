@@ -7,10 +7,12 @@ import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { suite, test } from "node:test";
 import pino from "pino";
+import type { ActivationReport, SleepReport } from "../../src/activation/reports.ts";
 import { TargetError } from "../../src/errors.ts";
-import { UnroutedError } from "../../src/proxy/routing/unrouted.ts";
+import type { ConnectionReport } from "../../src/proxy/reports.ts";
+import { UnroutedError } from "../../src/proxy/unrouted.ts";
 import { isPretty, logObserver } from "../../src/telemetry/log.ts";
-import type { ActivationReport, ConnectionReport, Observer, SleepReport } from "../../src/telemetry/observer.ts";
+import type { Observer } from "../../src/telemetry/observer.ts";
 import { temporaryFile } from "../support/program/program.ts";
 
 type Line = Readonly<Record<string, unknown>>;

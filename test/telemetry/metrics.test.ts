@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { suite, test } from "node:test";
 import type { ActivatorView } from "../../src/activation/activator.ts";
-import { UnroutedError, unroutedReasons } from "../../src/proxy/routing/unrouted.ts";
+import type { ConnectionReport } from "../../src/proxy/reports.ts";
+import { UnroutedError, unroutedReasons } from "../../src/proxy/unrouted.ts";
 import { Metrics, type ServiceGauges } from "../../src/telemetry/metrics.ts";
-import type { ConnectionReport } from "../../src/telemetry/observer.ts";
 import { noDatagrams } from "../../src/udp/datagrams.ts";
 
 const asleep: ActivatorView = {

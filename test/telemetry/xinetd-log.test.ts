@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { type DenialReason, denialReasons } from "../../src/proxy/admission/denial.ts";
-import { type ConnectionReport, type Observer, observer } from "../../src/telemetry/observer.ts";
+import type { ConnectionReport } from "../../src/proxy/reports.ts";
+import { type Observer, observer } from "../../src/telemetry/observer.ts";
 import { messageLines, type ServedBy, xinetdObserver } from "../../src/telemetry/xinetd-log.ts";
 
 const AT = new Date(2026, 10, 22, 7, 5, 9);

@@ -1,13 +1,7 @@
-import { formatIp, type Ip, isIn, type Network } from "../../net/ip.ts";
+import type { AccessRules } from "../../config/admission-policy.ts";
+import { formatIp, type Ip, isIn } from "../../net/ip.ts";
 import type { BanList } from "./ban-list.ts";
 import { DeniedError } from "./denial.ts";
-
-export interface AccessRules {
-  /** Who may come; absent: everybody, empty: nobody. */
-  readonly allow?: readonly Network[];
-  /** Who may not, whatever `allow` says. */
-  readonly deny: readonly Network[];
-}
 
 /** Whether the list is told to keep this source out, rather than not told to let it in. */
 export function isDenied({ deny }: Pick<AccessRules, "deny">, source: Ip | undefined): boolean {

@@ -1,35 +1,13 @@
-/** Who may come in to a service: asked for every client, before anything is started for it. */
-import type { AccessTimes } from "../../config/keys/access-times.ts";
-import type { Ip, Network } from "../../net/ip.ts";
-import { type AccessRules, checkSource } from "./access-list.ts";
+import type { AdmissionPolicy } from "../../config/admission-policy.ts";
+import type { Ip } from "../../net/ip.ts";
+import { checkSource } from "./access-list.ts";
 import { AccessSchedule } from "./access-schedule.ts";
 import { AdmissionQueue, type Waiting } from "./admission-queue.ts";
 import { type BanList, sourceOf } from "./ban-list.ts";
 import { DeniedError } from "./denial.ts";
-import { type LimitHit, Limits, type LimitsContext, type LimitsOptions } from "./limits.ts";
+import { type LimitHit, Limits, type LimitsContext } from "./limits.ts";
 import { rejectMonitor } from "./monitors.ts";
 import type { Pass, Slot, Slots } from "./slots.ts";
-
-/** What a configuration says. */
-export interface AdmissionPolicy {
-  readonly access: AccessRules & {
-    /** Absent: always. */
-    readonly times?: readonly AccessTimes[];
-    /** Absent: the machine's own. */
-    readonly timeZone?: string;
-  };
-  readonly limits: LimitsOptions & {
-    /** How many bits of an IPv6 address tell a source. */
-    readonly ipv6Prefix: number;
-    /** How many may wait for room. */
-    readonly waiting: number;
-    readonly onLimit: "reject" | "queue";
-  };
-  /** Who is let in to nothing, and told nothing; absent: nobody. */
-  readonly monitors?: readonly Network[];
-  /** How long a client may wait for room, in milliseconds. */
-  readonly patienceMs: number;
-}
 
 export interface AdmissionOptions extends AdmissionPolicy {
   readonly service: string;

@@ -1,8 +1,9 @@
 /** Who may come in on the data ports of a service. */
 
+import type { AccessRules } from "../../config/admission-policy.ts";
 import { formatIp, type Ip, type Network } from "../../net/ip.ts";
 import type { DataPorts } from "../data-ports.ts";
-import { type AccessRules, checkSource } from "./access-list.ts";
+import { checkSource } from "./access-list.ts";
 import { type BanList, sourceOf } from "./ban-list.ts";
 import { DeniedError } from "./denial.ts";
 import { rejectMonitor } from "./monitors.ts";

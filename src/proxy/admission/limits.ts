@@ -1,22 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
-import type { Rate } from "../../config/keys/rates.ts";
+import type { LimitsOptions } from "../../config/admission-policy.ts";
 import type { DenialReason } from "./denial.ts";
 import { PerSourceCounter } from "./per-source-counter.ts";
 import { RateLimit } from "./rate-limit.ts";
 
 /** How soon the load of the machine is worth another look: the kernel reckons it every five seconds. */
 const LOAD_MS = 1_000;
-
-export interface LimitsOptions {
-  /** How many connections of the service at a time. */
-  readonly connections?: number;
-  /** How many of one source. */
-  readonly perSource?: number;
-  readonly rate?: Rate;
-  readonly ratePerSource?: Rate;
-  /** The load of the machine over the last minute at which nobody is let in any more. */
-  readonly maxLoad?: number;
-}
 
 export interface LimitsContext {
   /** Milliseconds of a clock that never goes back. */

@@ -4,11 +4,13 @@
  *
  * @see RFC 862 (echo), 863 (discard), 864 (chargen), 867 (daytime), 868 (time)
  */
+
 import type net from "node:net";
 import { Readable } from "node:stream";
 import type { BuiltinName } from "../../config/config.ts";
 import type { Meter } from "../../net/relay.ts";
-import type { Client, Handler, Served } from "./handler.ts";
+import type { Served } from "../outcome.ts";
+import type { Client, Handler } from "./handler.ts";
 
 /** How long a client that was told all may take to close. */
 const LINGER_MS = 2_000;

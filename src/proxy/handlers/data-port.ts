@@ -1,11 +1,13 @@
 /** Serves the data connections of clients whose control connections are being served. Wakes nothing. */
+
 import type { Activator } from "../../activation/activator.ts";
 import { dial } from "../../net/dial.ts";
 import { readIp } from "../../net/ip.ts";
 import { relay } from "../../net/relay.ts";
 import { DeniedError } from "../admission/denial.ts";
 import type { DataPorts } from "../data-ports.ts";
-import type { Client, Handler, Served } from "./handler.ts";
+import type { Served } from "../outcome.ts";
+import type { Client, Handler } from "./handler.ts";
 
 /** The server listens already: its client was told the port. */
 const DIAL_MS = 10_000;

@@ -1,7 +1,8 @@
 import { dial } from "../../net/dial.ts";
 import { type ProxyVersion, proxyHeader } from "../../net/proxy-protocol.ts";
 import { relay } from "../../net/relay.ts";
-import type { Client, Handler, Served } from "./handler.ts";
+import type { Served } from "../outcome.ts";
+import type { Client, Handler } from "./handler.ts";
 
 export interface ForwardOptions {
   /** A name is looked up for each client: its address may change. */

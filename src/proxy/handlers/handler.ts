@@ -1,8 +1,8 @@
 import type net from "node:net";
-import type { Exit } from "../../activation/errors.ts";
 import type { SocketAddress } from "../../net/addresses.ts";
 import type { Meter } from "../../net/relay.ts";
 import type { Listener } from "../listen/listener.ts";
+import type { Served } from "../outcome.ts";
 
 /** One accepted client, as what serves it sees it. */
 export interface Client {
@@ -39,16 +39,6 @@ export type RejectionReply = (reason: unknown) => Promise<Buffer | undefined>;
 export interface OpenedFacts {
   /** Of the process that serves this client alone. */
   readonly pid?: number;
-}
-
-/** How a client was served that was served at all. */
-export interface Served {
-  /** By a target behind a relay, or by a process of its own, or by wakeport itself. */
-  readonly outcome: "relayed" | "served";
-  /** How it ended, in a word. */
-  readonly end: string;
-  /** Of the process that served this client alone. */
-  readonly exit?: Exit;
 }
 
 /** What the clients of one front get once they are let in. */

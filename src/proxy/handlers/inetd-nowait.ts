@@ -3,9 +3,11 @@
  * relayed, and the program sees who its client is. What the client sends, when, and whether it is still there, is from
  * then on between the two.
  */
+
 import type net from "node:net";
 import type { Worker, Workers } from "../../targets/worker.ts";
-import type { Client, Handler, Served } from "./handler.ts";
+import type { Served } from "../outcome.ts";
+import type { Client, Handler } from "./handler.ts";
 
 export class InetdNowait implements Handler {
   readonly isCold = false;

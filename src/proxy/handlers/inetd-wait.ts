@@ -5,6 +5,7 @@
  * Node accepts the first client to report it, so that client reaches the program by a connection of wakeport to the same
  * port. See listenerFd() for why accepting stops in the same turn in which the program gets the socket.
  */
+
 import type net from "node:net";
 import { Cooldown } from "../../activation/cooldown.ts";
 import { CooldownError, type Exit, ExitedError } from "../../activation/errors.ts";
@@ -12,7 +13,8 @@ import { abortable } from "../../async/abortable.ts";
 import { dial } from "../../net/dial.ts";
 import { relay } from "../../net/relay.ts";
 import type { Worker, Workers } from "../../targets/worker.ts";
-import type { Client, Handler, Served } from "./handler.ts";
+import type { Served } from "../outcome.ts";
+import type { Client, Handler } from "./handler.ts";
 import { plainAddress } from "./inetd-nowait.ts";
 
 const DIAL_MS = 10_000;

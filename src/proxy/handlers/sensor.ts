@@ -1,10 +1,11 @@
 /** A tripwire: whoever is let in to it may use no service for a time. */
 
 import { readIp } from "../../net/ip.ts";
-import type { Observer } from "../../telemetry/observer.ts";
 import type { BanList } from "../admission/ban-list.ts";
 import type { CloseOptions, LingeringClose } from "../admission/lingering-close.ts";
-import type { Client, Handler, Served } from "./handler.ts";
+import type { Served } from "../outcome.ts";
+import type { ProxyObserver } from "../reports.ts";
+import type { Client, Handler } from "./handler.ts";
 
 export interface SensorOptions {
   readonly service: string;
@@ -15,7 +16,7 @@ export interface SensorOptions {
   readonly lingering: LingeringClose;
   readonly words: CloseOptions;
   readonly unixTime: () => number;
-  readonly observer: Observer;
+  readonly observer: ProxyObserver;
 }
 
 export class Sensor implements Handler {

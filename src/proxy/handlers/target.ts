@@ -1,4 +1,5 @@
 /** Serves clients by a target that is woken for them: claims it, dials it, relays. */
+
 import type net from "node:net";
 import type { Activator } from "../../activation/activator.ts";
 import {
@@ -14,16 +15,17 @@ import { abortable } from "../../async/abortable.ts";
 import { delay, type Gate } from "../../async/async.ts";
 import type { Deadline } from "../../async/deadline.ts";
 import { messageOf } from "../../errors.ts";
+import { formatPeer } from "../../net/addresses.ts";
 import { closeGracefully } from "../../net/close.ts";
 import { dial } from "../../net/dial.ts";
 import { readIp } from "../../net/ip.ts";
 import { type ProxyVersion, proxyHeader } from "../../net/proxy-protocol.ts";
-import { formatPeer } from "../connection.ts";
 import type { ControlConnection, DataPorts } from "../data-ports.ts";
 import { firstByte } from "../first-byte.ts";
 import { firstTraffic } from "../first-traffic.ts";
+import type { Served } from "../outcome.ts";
 import type { HeldClient, Progress, Protocol } from "../protocols/protocol.ts";
-import type { Client, Handler, Served } from "./handler.ts";
+import type { Client, Handler } from "./handler.ts";
 
 /** Long enough for the kernel to try again when the upstream's backlog is full (after 1 s and 3 s). */
 const DIAL_MS = 10_000;

@@ -2,12 +2,13 @@
  * What wakeport knows of what its clients speak: how they are held while the target starts, what they are told when it
  * does not, and what of their talk has to be changed on the way. A new protocol is one file, and a line in protocols.ts.
  */
+
 import type net from "node:net";
 import type { StateName } from "../../activation/machine.ts";
 import type { SocketAddress } from "../../net/addresses.ts";
 import type { RelayEnd, RelayOptions } from "../../net/relay.ts";
 import type { ControlConnection } from "../data-ports.ts";
-import type { Served } from "../handlers/handler.ts";
+import type { Served } from "../outcome.ts";
 
 /** A client that may have to wait, of which nothing has been read. */
 export interface WaitingClient {

@@ -1,6 +1,6 @@
 import type { ProtocolName, Service } from "../../config/config.ts";
-import type { Observer } from "../../telemetry/observer.ts";
 import type { Slots } from "../admission/slots.ts";
+import type { ProxyObserver } from "../reports.ts";
 import { Ftp } from "./ftp/ftp.ts";
 import { Http } from "./http/http.ts";
 import { mysql } from "./mysql.ts";
@@ -14,7 +14,7 @@ import { ssh } from "./ssh.ts";
 export interface ProtocolContext {
   /** Places of the whole process. */
   readonly slots: Slots;
-  readonly observer: Observer;
+  readonly observer: ProxyObserver;
 }
 
 /** Each makes what the clients of one service are spoken to with. */

@@ -3,9 +3,9 @@
 import type { NameKind } from "../../net/hostname.ts";
 import { HttpHeadError, HttpHeadReader } from "../../net/http-head.ts";
 import type { Parsed } from "../../net/peek.ts";
+import type { UnroutedReason } from "../unrouted.ts";
 import { ClientHelloError, ClientHelloReader } from "./client-hello.ts";
 import { hostOf } from "./http-host.ts";
-import type { UnroutedReason } from "./unrouted.ts";
 
 /** A client's name, absent when it says none. */
 export interface ClientName {

@@ -2,19 +2,20 @@
  * One accepted client until it is known who it is and which service it came for. Only where a proxy says for whom it
  * connects, or where several services share a front, is there anything to find out; others are connections at once.
  */
+
 import type net from "node:net";
-import { addressesOf, type SocketAddresses } from "../../net/addresses.ts";
+import { addressesOf, formatPeer, type SocketAddresses } from "../../net/addresses.ts";
 import { escapeControls } from "../../net/escape.ts";
 import type { NameKind } from "../../net/hostname.ts";
 import { type Parsed, PeekError, peek } from "../../net/peek.ts";
 import { MAX_PROXY_HEADER, ProxyHeaderError, readProxyHeader } from "../../net/proxy-protocol.ts";
 import { reset } from "../../net/reset.ts";
-import type { UnroutedReport } from "../../telemetry/observer.ts";
 import type { LingeringClose } from "../admission/lingering-close.ts";
-import { formatPeer, type Route } from "../connection.ts";
+import type { Route } from "../connection.ts";
+import type { UnroutedReport } from "../reports.ts";
+import { UnroutedError } from "../unrouted.ts";
 import { isMalformed, MAX_PREAMBLE_BYTES, nameReaders } from "./name-readers.ts";
 import type { RouteTable } from "./route-table.ts";
-import { UnroutedError } from "./unrouted.ts";
 
 export interface RouteLookupOptions {
   readonly client: net.Socket;

@@ -2,12 +2,12 @@
 import type net from "node:net";
 import { addressesOf } from "../../net/addresses.ts";
 import { readIp } from "../../net/ip.ts";
-import type { Observer } from "../../telemetry/observer.ts";
 import { sourceOf } from "../admission/ban-list.ts";
 import { type Holder, ranks, type Slot, SlotError, Slots } from "../admission/slots.ts";
 import type { SharedAdmission } from "../admission/stage.ts";
+import type { ProxyObserver } from "../reports.ts";
+import { UnroutedError } from "../unrouted.ts";
 import { type RoutedClient, RouteLookup, type RouteLookupOptions } from "./route-lookup.ts";
-import { UnroutedError } from "./unrouted.ts";
 
 /** What a client has to say first takes it no longer than this. */
 const LOOKUP_MS = 5_000;
@@ -19,7 +19,7 @@ const IPV6_PREFIX = 64;
 
 export interface RouterOptions {
   readonly sharedAdmission: Pick<SharedAdmission, "slots" | "lingering">;
-  readonly observer: Observer;
+  readonly observer: ProxyObserver;
   /** In milliseconds; default: 5 s. */
   readonly deadlineMs?: number | undefined;
 }

@@ -4,19 +4,12 @@
  */
 import { readdirSync, readlinkSync } from "node:fs";
 import type { StateName } from "../../../src/activation/machine.ts";
+import type { ActivationReport, KeptAwakeReport, SleepReport, StateChange } from "../../../src/activation/reports.ts";
 import type { ServiceStatus } from "../../../src/admin/api.ts";
+import type { EngineCall, PullReport } from "../../../src/docker/reports.ts";
 import { PeekError } from "../../../src/net/peek.ts";
-import {
-  type ActivationReport,
-  type ConnectionReport,
-  type EngineCall,
-  type KeptAwakeReport,
-  type Observer,
-  observer,
-  type PullReport,
-  type SleepReport,
-  type StateChange,
-} from "../../../src/telemetry/observer.ts";
+import type { ConnectionReport } from "../../../src/proxy/reports.ts";
+import { type Observer, observer } from "../../../src/telemetry/observer.ts";
 import { type Act, type EngineEvent, now, type Verb } from "../engine/containers.ts";
 
 /** A report, and when it came, as Unix time in milliseconds. */

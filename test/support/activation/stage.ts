@@ -1,14 +1,9 @@
 /** An activator between a fake target and virtual time, with a record of all that it tells. */
 import { Activator, type ActivatorOptions, type Policy } from "../../../src/activation/activator.ts";
 import type { Lease } from "../../../src/activation/lease.ts";
-import type { Probe } from "../../../src/activation/start-attempt.ts";
-import {
-  type ActivationReport,
-  type KeptAwakeReport,
-  observer,
-  type SleepReport,
-  type StateChange,
-} from "../../../src/telemetry/observer.ts";
+import type { ActivationReport, KeptAwakeReport, SleepReport, StateChange } from "../../../src/activation/reports.ts";
+import type { Probe } from "../../../src/activation/target.ts";
+import { observer } from "../../../src/telemetry/observer.ts";
 import { Call, FakeTarget } from "./fake-target.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 

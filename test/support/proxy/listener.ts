@@ -1,6 +1,7 @@
 /** A service as a client meets it: a listener, real connections, and a target whose life the test decides. */
 import type net from "node:net";
 import { Activator } from "../../../src/activation/activator.ts";
+import type { ActivationReport } from "../../../src/activation/reports.ts";
 import type { TargetStatus } from "../../../src/activation/target.ts";
 import { Gate } from "../../../src/async/async.ts";
 import { Slots } from "../../../src/proxy/admission/slots.ts";
@@ -10,7 +11,8 @@ import { TargetHandler } from "../../../src/proxy/handlers/target.ts";
 import { Listener } from "../../../src/proxy/listen/listener.ts";
 import type { Protocol } from "../../../src/proxy/protocols/protocol.ts";
 import { raw } from "../../../src/proxy/protocols/raw.ts";
-import { type ActivationReport, type ConnectionReport, observer } from "../../../src/telemetry/observer.ts";
+import type { ConnectionReport } from "../../../src/proxy/reports.ts";
+import { observer } from "../../../src/telemetry/observer.ts";
 import { FakeTarget, openCalls } from "../activation/fake-target.ts";
 import { connecting, eventually, type Peer } from "../net/tcp.ts";
 import { type AdmissionStageOptions, openAdmission } from "./open-admission.ts";

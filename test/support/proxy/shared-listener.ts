@@ -1,18 +1,20 @@
 /** One front of several services, with real connections, whose destinations keep what they are told. */
 
 import type { Names } from "../../../src/net/hostname.ts";
-import type { Ident } from "../../../src/net/ident.ts";
 import type { Network } from "../../../src/net/ip.ts";
 import { LingeringClose } from "../../../src/proxy/admission/lingering-close.ts";
 import { Slots } from "../../../src/proxy/admission/slots.ts";
 import { Connection, type Route } from "../../../src/proxy/connection.ts";
-import type { Client, Handler, Served } from "../../../src/proxy/handlers/handler.ts";
+import type { Client, Handler } from "../../../src/proxy/handlers/handler.ts";
+import type { Ident } from "../../../src/proxy/ident.ts";
 import { formatListenAddress, type ListenAddress } from "../../../src/proxy/listen/listener.ts";
 import { ListenerPool } from "../../../src/proxy/listen/listener-pool.ts";
+import type { Served } from "../../../src/proxy/outcome.ts";
+import type { ConnectionReport, UnroutedReport } from "../../../src/proxy/reports.ts";
 import type { RouteEntry } from "../../../src/proxy/routing/route-table.ts";
 import { Router } from "../../../src/proxy/routing/router.ts";
-import type { UnroutedReason } from "../../../src/proxy/routing/unrouted.ts";
-import { type ConnectionReport, observer, type UnroutedReport } from "../../../src/telemetry/observer.ts";
+import type { UnroutedReason } from "../../../src/proxy/unrouted.ts";
+import { observer } from "../../../src/telemetry/observer.ts";
 import { connecting, eventually, freePort, Peer } from "../net/tcp.ts";
 import { openAdmission } from "./open-admission.ts";
 

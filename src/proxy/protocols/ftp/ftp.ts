@@ -1,10 +1,11 @@
 /** FTP (RFC 959): data connections lead by way of wakeport, and who waits for the server is told so. */
+
 import type { HoldSpec } from "../../../config/config.ts";
+import { formatPeer } from "../../../net/addresses.ts";
 import { type Ip, isSameAddress, readIp } from "../../../net/ip.ts";
 import { type RelayEnd, relay } from "../../../net/relay.ts";
-import type { Observer } from "../../../telemetry/observer.ts";
 import type { Slots } from "../../admission/slots.ts";
-import { formatPeer } from "../../connection.ts";
+import type { ProxyObserver } from "../../reports.ts";
 import { Greeting, type GreetingLines, type GreetingPace, type Splice } from "../greeting.ts";
 import type { HeldClient, HeldRelayOptions, Protocol, WaitingClient } from "../protocol.ts";
 import { ControlChannel } from "./control-channel.ts";
@@ -22,7 +23,7 @@ export interface FtpOptions {
   readonly hold: HoldSpec;
   /** Places of the whole process. */
   readonly slots: Slots;
-  readonly observer: Pick<Observer, "warning">;
+  readonly observer: Pick<ProxyObserver, "warning">;
 }
 
 /** Speaks to the clients of one service. */

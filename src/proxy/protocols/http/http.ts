@@ -4,11 +4,12 @@
  *
  * @see RFC 9110, RFC 9112
  */
+
 import { delay } from "../../../async/async.ts";
 import { HttpHeadError, HttpHeadReader } from "../../../net/http-head.ts";
 import { PeekError, peek } from "../../../net/peek.ts";
 import { relay } from "../../../net/relay.ts";
-import type { Served } from "../../handlers/handler.ts";
+import type { Served } from "../../outcome.ts";
 import { ServiceChangedError } from "../../outcome.ts";
 import type { HeldClient, Protocol, WaitingClient } from "../protocol.ts";
 import { unavailable } from "./answer.ts";

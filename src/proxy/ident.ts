@@ -5,10 +5,10 @@
  */
 import net from "node:net";
 import { codeOf, messageOf } from "../errors.ts";
-import { ranks, type Slot, SlotError, Slots } from "../proxy/admission/slots.ts";
-import type { SocketAddresses } from "./addresses.ts";
-import { closeGracefully } from "./close.ts";
-import { escapeControls } from "./escape.ts";
+import type { SocketAddresses } from "../net/addresses.ts";
+import { closeGracefully } from "../net/close.ts";
+import { escapeControls } from "../net/escape.ts";
+import { ranks, type Slot, SlotError, Slots } from "./admission/slots.ts";
 
 const IDENT_PORT = 113;
 /** From the question to the end of the answer. */

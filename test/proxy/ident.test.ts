@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { addressesOf, type SocketAddresses } from "../../src/net/addresses.ts";
-import { Ident, MAX_QUESTIONS, readAnswer } from "../../src/net/ident.ts";
+import { Ident, MAX_QUESTIONS, readAnswer } from "../../src/proxy/ident.ts";
 import { eventually, freePort, PeerServer, pair } from "../support/net/tcp.ts";
 
 const addresses: SocketAddresses = {
