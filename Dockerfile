@@ -26,20 +26,20 @@ COPY bin bin
 COPY --from=dependencies /app/node_modules node_modules
 COPY --from=build /app/dist dist
 
-# The configuration is looked for in /etc/wakeport: mount a directory there, because a file that an editor replaces
-# would stay the old one in here.
+# wakeport reads its configuration from /etc/wakeport. Mount the directory: a mounted file keeps its old content when
+# an editor replaces it.
 ENV NODE_ENV=production WAKEPORT_ADMIN_LISTEN=0.0.0.0:9464
 EXPOSE 9464
 USER 65532:65532
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["node", "/app/dist/main.js", "healthcheck"]
-# Without that flag SIGUSR1 would open a debugger.
+# Without this flag, SIGUSR1 opens a debugger.
 ENTRYPOINT ["tini", "--", "node", "--disable-sigusr1", "/app/dist/main.js"]
 CMD ["run"]
 
 ARG REVISION=unknown
 ENV WAKEPORT_REVISION=$REVISION
 LABEL org.opencontainers.image.title="wakeport" \
-      org.opencontainers.image.description="A super-server for containers: wakes what is behind a port when somebody connects, and puts it back to sleep" \
+      org.opencontainers.image.description="A super-server for containers: starts the container behind a port when a client connects, and stops it when idle" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision=$REVISION
