@@ -9,7 +9,7 @@ const root = path.join(import.meta.dirname, "..");
 /** Words that have a standard term or a plainer form in this project, with the rule of the style guide. */
 const patterns: Readonly<Record<string, RegExp>> = {
   "1: name the client, peer, target or listener": /\b(who|whoever|whom|(some|no|any|every)(body|one))\b/i,
-  "1: repeat the noun": /\bones? (that|who|of|is|in|at|with|for)\b|\bthose (that|of|who|which|with|in)\b/i,
+  "1: repeat the noun": /\bones? (that|who|which)\b|\bthose (that|who|which)\b/i,
   "2: route": /\b(led|leads?)\b/i,
   "2: acquire, bind, stop, release, reject":
     /\b(be|was|is) had\b|\blet go of\b|\bput(s|ting)? away\b|\bturn(s|ed)? away\b|\bfarewell\b|\bgatehouse\b|\bonlookers?\b/i,
