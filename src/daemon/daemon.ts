@@ -244,7 +244,7 @@ export class Daemon {
     await Promise.all([
       this.#targets.close({ drainMs, targets }),
       ...[...this.#around.busy].map((workers) => workers.close(drainMs)),
-      this.#services.finished(drainMs),
+      this.#services.drain(drainMs),
     ]);
     await this.#services.end();
     this.#ident.close();

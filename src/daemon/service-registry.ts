@@ -1,20 +1,16 @@
 /** The services that are listened for, with their fronts and clients, as they come, change and go. */
-import type net from "node:net";
-import { ClosedError } from "../activation/errors.ts";
 import { type OpenConnection, openConnection } from "../admin/api.ts";
-import { within } from "../async/async.ts";
 import { isWoken, type Service } from "../config/config.ts";
 import type { ServiceChanges } from "../config/diff.ts";
-import { bindErrorOf, DeadlineError, messageOf } from "../errors.ts";
+import { bindErrorOf, messageOf } from "../errors.ts";
 import { Slots } from "../proxy/admission/slots.ts";
 import type { SharedAdmission } from "../proxy/admission/stage.ts";
-import { Connection, type Route, type ServiceConnections } from "../proxy/connection.ts";
+import type { ServiceConnections } from "../proxy/connection.ts";
 import type { Ident } from "../proxy/ident.ts";
 import { claimInherited, type InheritedSocket } from "../proxy/listen/inherited-sockets.ts";
-import { formatListenAddress, type ListenAddress, type Listener } from "../proxy/listen/listener.ts";
+import type { ListenAddress } from "../proxy/listen/listener.ts";
 import { ListenerPool } from "../proxy/listen/listener-pool.ts";
-import type { RoutedClient } from "../proxy/routing/route-lookup.ts";
-import type { RouteEntry, RouteTable } from "../proxy/routing/route-table.ts";
+import type { RouteEntry } from "../proxy/routing/route-table.ts";
 import { Router } from "../proxy/routing/router.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { bindAll } from "../udp/bind-all.ts";
@@ -41,11 +37,9 @@ export interface ServiceRegistryOptions {
 export class ServiceRegistry {
   readonly #options: ServiceRegistryOptions;
   readonly #live = new Map<string, LiveService>();
-  readonly #listenerPool = new ListenerPool((...client) => this.#accept(...client));
   readonly #router: Router;
+  readonly #listenerPool: ListenerPool;
   readonly #udpLeaving = new Set<UdpService>();
-  readonly #connections = new Map<Connection, Promise<void>>();
-  #connectionCount = 0;
   readonly #ending = new Set<Promise<void>>();
   /** The last change, when it is over. */
   #changing: Promise<void> = Promise.resolve();
@@ -53,6 +47,7 @@ export class ServiceRegistry {
   constructor(options: ServiceRegistryOptions) {
     this.#options = options;
     this.#router = new Router(options);
+    this.#listenerPool = new ListenerPool((...accepted) => this.#router.accept(...accepted));
   }
 
   get all(): LiveService[] {
@@ -84,7 +79,7 @@ export class ServiceRegistry {
       activator: isWoken(service) ? targets.activatorOf(service) : undefined,
       connections: before?.connections ?? this.#newConnections(name),
       ...shared,
-      nextId: () => ++this.#connectionCount,
+      nextId: () => this.#router.nextId(),
     });
     this.#live.set(name, live);
     onEnter(service);
@@ -185,26 +180,18 @@ export class ServiceRegistry {
   close(): void {
     this.#releaseListeners(this.all.flatMap(({ dataOpenings }) => dataOpenings));
     this.#router.close();
-    for (const connection of this.#connections.keys()) connection.rejectIfWaiting(new ClosedError("wakeport ends"));
   }
 
-  /** Waits for those that nothing else waits for: they lead to nothing that wakeport has started. */
-  async finished(drainMs: number): Promise<void> {
-    const open = Promise.all(this.#connections.values());
-    await within(drainMs, "connections", open).catch((error: unknown) => {
-      if (!(error instanceof DeadlineError)) throw error;
-    });
+  /** Waits for connections, also those that lead to nothing that wakeport has started. */
+  drain(drainMs: number): Promise<void> {
+    return this.#router.drain(drainMs);
   }
 
   /** Waits for what was let go of, and ends all connections that there are. */
   async end(): Promise<void> {
     await Promise.all(this.#ending);
     this.#listenerPool.close();
-    this.#router.close();
-    this.#options.sharedAdmission.lingering.close();
-    for (const connection of this.#connections.keys()) connection.reset();
-    await this.#router.finished();
-    await Promise.all([...this.#connections.values(), ...this.all.map(({ udp }) => udp?.close())]);
+    await Promise.all([this.#router.end(), ...this.all.map(({ udp }) => udp?.close())]);
   }
 
   /** The first `most` connections of a service. */
@@ -290,31 +277,6 @@ export class ServiceRegistry {
       open: new Set(),
       meter: { in: 0, out: 0 },
     };
-  }
-
-  #accept(client: net.Socket, listener: Listener, routeTable: () => RouteTable | undefined): void {
-    const name = formatListenAddress(listener.address);
-    this.#router.route(client, { listener: name, routeTable }, (arrived) =>
-      this.#serve(client, arrived, listener, routeTable),
-    );
-  }
-
-  #serve(
-    client: net.Socket,
-    { route, addresses }: RoutedClient,
-    listener: Listener,
-    routeTable: () => RouteTable | undefined,
-  ): void {
-    this.#connectionCount += 1;
-    const id = this.#connectionCount;
-    const { observer } = this.#options;
-    const ident = this.#options.ident();
-    const current = (): Route | undefined => routeTable()?.routeForService(route.service);
-    const connection = new Connection({ id, client, addresses, listener, route, current, observer, ident });
-    this.#connections.set(
-      connection,
-      connection.run().finally(() => this.#connections.delete(connection)),
-    );
   }
 
   get #all(): { readonly routeEntries: readonly RouteEntry[]; readonly udpListeners: readonly UdpListener[] } {

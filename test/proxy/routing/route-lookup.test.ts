@@ -36,7 +36,7 @@ suite("an arrival, by host", () => {
     using client = shared.connect();
     for (const piece of [words.slice(0, 3), words.slice(3, 30), words.slice(30, 31)]) {
       client.send(piece);
-      await eventually("it is here", () => shared.router.size === 1);
+      await eventually("it is here", () => shared.router.lookups === 1);
     }
     const guest = await shared.guest(words.slice(31), client);
     assert.equal(guest.service, "web");
@@ -45,7 +45,7 @@ suite("an arrival, by host", () => {
     assert.equal(await guest.peer.addresses(), "ended");
     assert.equal(guest.peer.text, `${words} and more`);
     assert.equal((await shared.guest(request("app.test"))).service, "app");
-    assert.deepEqual([shared.router.size, shared.unrouted.length], [0, 0]);
+    assert.deepEqual([shared.router.lookups, shared.unrouted.length], [0, 0]);
   });
 
   const answers: Readonly<Record<string, readonly [words: string, status: string, reason: string]>> = {
@@ -86,9 +86,9 @@ suite("an arrival, by host", () => {
     for (const leave of ["end", "reset"] as const) {
       using brief = patient.connect();
       brief.send("GET / HT");
-      await eventually("it is here", () => patient.router.size === 1);
+      await eventually("it is here", () => patient.router.lookups === 1);
       brief[leave]();
-      await eventually("it is gone", () => patient.router.size === 0);
+      await eventually("it is gone", () => patient.router.lookups === 0);
     }
     assert.deepEqual(await patient.reasons(2), ["client_gone", "client_gone"]);
     assert.equal(patient.slots.taken, 0);
@@ -108,7 +108,7 @@ suite("an arrival, by host", () => {
     await using shared = await SharedListener.open(sites);
     using early = shared.connect();
     early.send("GET / HTTP/1.1\r\n");
-    await eventually("it is here", () => shared.router.size === 1);
+    await eventually("it is here", () => shared.router.lookups === 1);
     shared.lead({ app: named("host", "new.test"), web: named("host", "app.test") });
     assert.equal((await shared.guest("Host: app.test\r\n\r\n", early)).service, "web");
     assert.equal((await shared.guest(request("new.test"))).service, "app");
@@ -125,7 +125,7 @@ suite("an arrival, by host", () => {
     await using shared = await SharedListener.open(sites);
     using first = shared.connect();
     first.send("GET / ");
-    await eventually("it is here", () => shared.router.size === 1);
+    await eventually("it is here", () => shared.router.lookups === 1);
     shared.listeners.close();
     first.send("HTTP/1.1\r\nHost: app.test\r\n\r\n");
     assert.notEqual(await first.addresses(), "open");
@@ -134,9 +134,8 @@ suite("an arrival, by host", () => {
     await using ending = await SharedListener.open(sites);
     using second = ending.connect();
     second.send("GET / ");
-    await eventually("it is here", () => ending.router.size === 1);
+    await eventually("it is here", () => ending.router.lookups === 1);
     ending.router.close();
-    await ending.router.finished();
     assert.deepEqual(await ending.reasons(1), ["closing"]);
     assert.equal(await second.addresses(), "ECONNRESET");
   });
@@ -315,13 +314,13 @@ suite("many arrivals", () => {
       half.send("GET / HTTP/1.1\r\nHo");
       return half;
     });
-    await eventually("all are here", () => shared.router.size === 1_000);
+    await eventually("all are here", () => shared.router.lookups === 1_000);
     assert.equal((await shared.guest(request("app.test"))).service, "app");
-    assert.equal(shared.router.size, 1_000);
+    assert.equal(shared.router.lookups, 1_000);
     const reasons = await shared.reasons(1_000);
     assert.deepEqual(new Set(reasons), new Set(["timeout"]));
     for (const half of halves) assert.notEqual(await half.addresses(), "open");
-    assert.equal(shared.router.size, 0);
+    assert.equal(shared.router.lookups, 0);
     // The one that is served.
     assert.equal(shared.slots.taken, 1);
     for (const half of halves) half.reset();
@@ -345,7 +344,7 @@ suite("many arrivals", () => {
       return client;
     });
     await eventually("all have said what they want", () => clients.every(({ socket }) => !socket.connecting));
-    await eventually("nobody is on the way", () => shared.router.size === 0);
+    await eventually("nobody is on the way", () => shared.router.lookups === 0);
     for (const { peer } of shared.guests) peer.end();
     for (const client of clients) client.end();
     await eventually("all connections are over", () => shared.reports.length === shared.guests.length);
@@ -361,26 +360,26 @@ suite("many arrivals", () => {
     await using shared = await SharedListener.open({ ...sites, slots: 8 });
     using first = shared.connect();
     first.send("GET / ");
-    await eventually("it is here", () => shared.router.size === 1);
+    await eventually("it is here", () => shared.router.lookups === 1);
     const others = [2, 3, 4].map(() => shared.connect());
-    await eventually("they are here", () => shared.router.size === 4);
+    await eventually("they are here", () => shared.router.lookups === 4);
     assert.equal((await shared.guest(request("app.test"))).service, "app");
     assert.notEqual(await first.addresses(), "open");
     assert.deepEqual(await shared.reasons(1), ["limit"]);
-    assert.equal(shared.accepted, shared.guests.length + shared.unrouted.length + shared.router.size);
+    assert.equal(shared.accepted, shared.guests.length + shared.unrouted.length + shared.router.lookups);
     for (const other of others) other.reset();
   });
 
   test("of the address with most are evicted first, though another one came earlier", async () => {
     await using shared = await SharedListener.open({ ...sites, slots: 8 });
     using early = shared.connect("127.0.0.2");
-    await eventually("it is here", () => shared.router.size === 1);
+    await eventually("it is here", () => shared.router.lookups === 1);
     const many = [2, 3, 4].map(() => shared.connect());
-    await eventually("they are here", () => shared.router.size === 4);
+    await eventually("they are here", () => shared.router.lookups === 4);
     using late = shared.connect("127.0.0.3");
     assert.deepEqual(await shared.reasons(1), ["limit"]);
     await eventually("one of many has to go", () => many.filter(({ fate }) => fate !== "open").length === 1);
-    assert.deepEqual([early.fate, late.fate, shared.router.size, shared.slots.taken], ["open", "open", 4, 4]);
+    assert.deepEqual([early.fate, late.fate, shared.router.lookups, shared.slots.taken], ["open", "open", 4, 4]);
     for (const peer of many) peer.reset();
   });
 

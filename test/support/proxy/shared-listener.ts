@@ -4,7 +4,6 @@ import type { Names } from "../../../src/net/hostname.ts";
 import type { Network } from "../../../src/net/ip.ts";
 import { LingeringClose } from "../../../src/proxy/admission/lingering-close.ts";
 import { Slots } from "../../../src/proxy/admission/slots.ts";
-import { Connection, type Route } from "../../../src/proxy/connection.ts";
 import type { Client, Handler } from "../../../src/proxy/handlers/handler.ts";
 import type { Ident } from "../../../src/proxy/ident.ts";
 import { formatListenAddress, type ListenAddress } from "../../../src/proxy/listen/listener.ts";
@@ -50,7 +49,6 @@ export class SharedListener implements AsyncDisposable {
   readonly listeners: ListenerPool;
   readonly lingering: LingeringClose = new LingeringClose();
   readonly listenPort: ListenAddress;
-  readonly #running = new Map<Connection, Promise<void>>();
   accepted = 0;
 
   private constructor(listenPort: ListenAddress, { deadlineMs, slots = 10_000, ident }: SharedFrontOptions) {
@@ -63,16 +61,12 @@ export class SharedListener implements AsyncDisposable {
     this.router = new Router({
       sharedAdmission: { slots: this.slots, lingering: this.lingering },
       observer: told,
+      ident: () => ident,
       deadlineMs,
     });
-    this.listeners = new ListenerPool((client, listener, routeTable) => {
+    this.listeners = new ListenerPool((...client) => {
       this.accepted += 1;
-      this.router.route(client, { listener: formatListenAddress(listenPort), routeTable }, ({ route, addresses }) => {
-        const current = (): Route | undefined => routeTable()?.routeForService(route.service);
-        const id = this.#running.size + 1;
-        const connection = new Connection({ id, client, addresses, listener, route, current, observer: told, ident });
-        this.#running.set(connection, connection.run());
-      });
+      this.router.accept(...client);
     });
   }
 
@@ -110,10 +104,7 @@ export class SharedListener implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.listeners.close();
-    this.router.close();
-    this.lingering.close();
-    for (const connection of this.#running.keys()) connection.reset();
-    await Promise.all([...this.#running.values(), this.router.finished()]);
+    await this.router.end();
   }
 
   #openingOf(service: string, { names, receive = [], monitors = [] }: Sharer): RouteEntry {
