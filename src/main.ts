@@ -27,7 +27,7 @@ function context(): Context {
     if (isHungUp || reloads.size === 0) end();
     else for (const act of reloads) act();
   });
-  // Without this it would end us, whatever the command makes of it.
+  // The default action of SIGUSR2 ends the process, and only `run` replaces it.
   process.on("SIGUSR2", () => {});
   const inheritedFds = listenFds(process.env, process.pid);
   // They are for us, and for nobody that we start.
@@ -53,7 +53,7 @@ function context(): Context {
     isTerminal: process.stdout.isTTY,
     shutdown: shutdown.signal,
     onReload: (act) => reloads.add(act),
-    onStateRequest: (act) => process.on("SIGUSR2", act),
+    onStatusRequest: (act) => process.on("SIGUSR2", act),
     print: (text) => process.stdout.write(`${printableLines(text)}\n`),
     printData: (text) => process.stdout.write(`${text}\n`),
     printError: (text) => process.stderr.write(`${printableLines(text)}\n`),

@@ -6,7 +6,7 @@ import { formatRange } from "../config/keys/ports.ts";
 import type { Ban } from "../proxy/admission/ban-list.ts";
 import type { ConnectionView } from "../proxy/connection.ts";
 import { formatListenAddress } from "../proxy/listen/listener.ts";
-import type { Counts } from "../telemetry/tally.ts";
+import type { OutcomeCounts } from "../telemetry/metrics.ts";
 
 /** One service. Times are RFC 3339, durations milliseconds. */
 export interface ServiceStatus {
@@ -72,11 +72,7 @@ export interface OpenConnection {
 }
 
 /** One service with who is connected to it, the oldest first and no more than a thousand. */
-export interface ServiceDetails extends ServiceStatus {
-  /** Number of connections that ended with each outcome since wakeport started. */
-  readonly outcomes: Counts;
-  /** Number of connections that were denied for each reason since wakeport started. */
-  readonly denials: Counts;
+export interface ServiceDetails extends ServiceStatus, OutcomeCounts {
   readonly open: readonly OpenConnection[];
 }
 

@@ -3,7 +3,7 @@ import type net from "node:net";
 import { BindError, messageOf, takenBy } from "../errors.ts";
 import { printableJson } from "../net/escape.ts";
 import { bindReason } from "../proxy/listen/listener.ts";
-import type { OutcomeCounts } from "../telemetry/tally.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import type { OpenConnection, ServiceDetails, StatusReport } from "./api.ts";
 import { rejectionOf } from "./guard.ts";
 
@@ -22,12 +22,10 @@ export interface AdminOptions {
   readonly port: number;
   /** Host names and patterns that requests may have in addition to the built-in ones. */
   readonly allowedHosts: () => readonly string[];
-  readonly metrics: { readonly contentType: string; text(): Promise<string> };
+  readonly metrics: Pick<Metrics, "contentType" | "text" | "outcomesOf">;
   readonly status: () => StatusReport;
   /** The first `most` of a service's connections. */
   readonly open: (service: string, most: number) => readonly OpenConnection[];
-  /** Numbers of ended connections of a service. */
-  readonly tallied: (service: string) => OutcomeCounts;
   /** Undefined when ready, else what is missing. */
   readonly notReady: () => string | undefined;
 }
@@ -145,16 +143,17 @@ export class AdminServer {
       case "/api/v1/services":
         return json(200, status());
       default:
-        return this.#oneService(path);
+        return await this.#oneService(path);
     }
   }
 
-  #oneService(path: string): Answer {
+  async #oneService(path: string): Promise<Answer> {
     const name = /^\/api\/v1\/services\/([^/]+)$/.exec(path)?.[1];
-    const { status, open, tallied } = this.#options;
+    const { status, open, metrics } = this.#options;
     const service = status().services.find((one) => encodeURIComponent(one.name) === name);
     if (service !== undefined) {
-      const details: ServiceDetails = { ...service, ...tallied(service.name), open: open(service.name, MAX_OPEN) };
+      const counts = await metrics.outcomesOf(service.name);
+      const details: ServiceDetails = { ...service, ...counts, open: open(service.name, MAX_OPEN) };
       return json(200, details);
     }
     return text(404, "known here: /metrics /healthz /readyz /api/v1/services[/NAME]");

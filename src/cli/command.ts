@@ -25,8 +25,8 @@ export interface Context {
   readonly shutdown: AbortSignal;
   /** Has `act` done whenever the process is asked to read its configuration anew. */
   readonly onReload: (act: () => void) => void;
-  /** Has `act` done whenever somebody asks for the state (SIGUSR2). */
-  readonly onStateRequest: (act: () => void) => void;
+  /** Calls `act` on each SIGUSR2. */
+  readonly onStatusRequest: (act: () => void) => void;
   /** Prints text for people. Escape sequences and other controls in it are escaped. */
   readonly print: (text: string) => void;
   /** Prints text for programs, unchanged. */

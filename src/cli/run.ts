@@ -1,10 +1,10 @@
 import type { ServiceStatus } from "../admin/api.ts";
-import { stateLines } from "../admin/state.ts";
 import type { Config } from "../config/config.ts";
 import { parseConfig } from "../config/parse.ts";
 import { Daemon } from "../daemon/daemon.ts";
 import { demoConfig, demoHint } from "../demo/demo.ts";
 import { TargetError } from "../errors.ts";
+import { printableJson } from "../net/escape.ts";
 import { ThrottledDenials } from "../telemetry/denial-throttle.ts";
 import { isJson, isPretty, type Log, type OpenLog, openLog } from "../telemetry/log.ts";
 import { exposedSocket } from "./check/exposed-socket.ts";
@@ -79,7 +79,7 @@ async function serve(
     quiet.observer.warning("docker.socket_exposed", exposed);
   };
   warnOfSocket(config);
-  context.onStateRequest(() => dumpState(daemon, config, log, context));
+  context.onStatusRequest(() => logStatus(daemon, config, log, context));
 
   await Promise.race([daemon.settled(), aborted(AbortSignal.timeout(ENGINE_ANSWER_MS)), aborted(shutdown)]);
   announce(daemon, config, log, context);
@@ -142,11 +142,10 @@ function servicesOf(services: readonly Pick<ServiceStatus, "state">[]): string {
   return `${count} ${count === 1 ? "service" : "services"}${disabled === 0 ? "" : `, ${disabled} disabled`}`;
 }
 
-/** As xinetd did for SIGUSR1: all that is known, for people as text. */
-function dumpState(daemon: Daemon, config: Config, log: Log, { isTerminal }: Context): void {
-  const { state } = daemon;
-  if (isJson({ ...config.log, isTerminal })) log.info({ event: "state", ...state }, "the state, for SIGUSR2");
-  else log.info({ event: "state" }, stateLines(state).join("\n"));
+/** Logs the report of `/api/v1/services`, as xinetd logs its state on SIGUSR1. */
+function logStatus({ status }: Daemon, config: Config, log: Log, { isTerminal }: Context): void {
+  if (isJson({ ...config.log, isTerminal })) log.info({ event: "state", ...status }, "status requested by SIGUSR2");
+  else log.info({ event: "state" }, `status: ${printableJson(JSON.stringify(status))}`);
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -3,7 +3,6 @@ import { listenerWords, type OpenConnection, type PortStatus, type ServiceDetail
 import { formatRange } from "../config/keys/ports.ts";
 import { formatDuration } from "../config/keys/units.ts";
 import { printable } from "../net/escape.ts";
-import { formatCounts } from "../telemetry/tally.ts";
 import { table } from "./check/plan.ts";
 
 /** Further clients are counted, not listed. */
@@ -35,6 +34,13 @@ export function formatDetails(service: ServiceDetails, now: number): string {
     ...rowsOf("clients", clientWords(open, connections + waiting, now)),
   ];
   return [printable(name), ...table(rows).map((line) => `  ${line}`)].join("\n");
+}
+
+/** `2 address, 1 rate`; empty if there are no counts. */
+function formatCounts(counts: Readonly<Record<string, number>>): string {
+  return Object.entries(counts)
+    .map(([key, count]) => `${count} ${key}`)
+    .join(", ");
 }
 
 function row(key: string, value: string | 0 | undefined): string[][] {

@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { bansStatus, type EngineStatus, type StatusReport, serviceStatus, unnamedStatus } from "../admin/api.ts";
 import { AdminServer, MAX_ADMIN_CLIENTS } from "../admin/server.ts";
-import { type StateReport, stateReport } from "../admin/state.ts";
 import { within } from "../async/async.ts";
 import { type Config, isWoken, type Service, type TargetSpec } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";
@@ -18,7 +17,6 @@ import { formatListenAddress } from "../proxy/listen/listener.ts";
 import { Orphans } from "../targets/orphans.ts";
 import { type BuildInfo, Metrics } from "../telemetry/metrics.ts";
 import { fanOut, type Observer } from "../telemetry/observer.ts";
-import { OutcomeCounter } from "../telemetry/tally.ts";
 import type { InetdEnvironment } from "./handler-factory.ts";
 import { LabelDiscovery } from "./label-discovery.ts";
 import { listenersThatRead } from "./live-service.ts";
@@ -46,8 +44,6 @@ export interface DaemonOptions extends HostEnvironment {
   /** Sockets that are bound already; what fits no front is closed. */
   readonly inheritedFds: readonly number[];
   readonly observer: Observer;
-  /** Of this process. */
-  readonly pid: number;
   /** Where the ident servers of clients listen; default: 113. */
   readonly identPort?: number;
 }
@@ -67,9 +63,6 @@ export class Daemon {
   readonly #ownFiles: number;
   readonly #gatehouse: SharedAdmission;
   readonly #around: InetdEnvironment;
-  readonly #pid: number;
-  readonly #since: number = Date.now();
-  readonly #tally = new OutcomeCounter();
   readonly #ident: Ident;
   #closed: Promise<void> | undefined;
 
@@ -79,10 +72,9 @@ export class Daemon {
     this.#config = config;
     this.#around = { ...options, busy: new Set() };
     this.#build = build;
-    this.#pid = options.pid;
     this.#ident = new Ident(options.identPort);
     this.#metrics = new Metrics(build, () => this.#services.all.map(({ gauges }) => gauges));
-    this.#observer = fanOut(this.#metrics.observer, this.#tally.observer, options.observer);
+    this.#observer = fanOut(this.#metrics.observer, options.observer);
 
     this.#openFiles = options.openFiles;
     this.#ownFiles = options.ownFiles;
@@ -210,20 +202,6 @@ export class Daemon {
     return this.#services.get(service)?.service.target;
   }
 
-  /** All that is known at this moment. */
-  get state(): StateReport {
-    return stateReport({
-      status: this.status,
-      pid: this.#pid,
-      since: this.#since,
-      connections: this.#gatehouse.slots.taken,
-      connectionLimit: this.#connectionLimit,
-      services: this.#configured,
-      tallied: (service) => this.#tally.of(service),
-      open: (service, most) => this.#services.openOf(service, most),
-    });
-  }
-
   /** For people: the engine in use and its address; undefined when none is needed, or none answered yet. */
   get engineDescription(): string | undefined {
     return this.#engine?.events.description;
@@ -307,7 +285,6 @@ export class Daemon {
       metrics: this.#metrics,
       status: () => this.status,
       open: (service, most) => this.#services.openOf(service, most),
-      tallied: (service) => this.#tally.of(service),
       notReady: () => this.#notReady(),
     });
   }

@@ -108,7 +108,7 @@ function observerOf(
 }
 
 /** Events whose message has several lines. Quoted text in them is a single line. */
-const severalLines: ReadonlySet<string> = new Set(["state", "config.reload_failed"]);
+const severalLines: ReadonlySet<string> = new Set(["config.reload_failed"]);
 
 function forPeople(destination: pino.DestinationStream, colorize: boolean): pino.DestinationStream {
   const messageFormat = ({ event, msg }: Record<string, unknown>): string => {

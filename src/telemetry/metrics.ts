@@ -56,6 +56,14 @@ export interface ServiceGauges {
   readonly udp?: DatagramView | undefined;
 }
 
+/** Connections of one service that ended since wakeport started. */
+export interface OutcomeCounts {
+  /** By outcome; without outcomes that did not occur. */
+  readonly outcomes: Readonly<Record<string, number>>;
+  /** Denied connections by reason; without reasons that did not occur. */
+  readonly denials: Readonly<Record<string, number>>;
+}
+
 export interface BuildInfo {
   readonly version: string;
   readonly revision: string;
@@ -143,6 +151,14 @@ export class Metrics {
   /** The text format of Prometheus, 0.0.4. */
   async text(): Promise<string> {
     return this.#registry.metrics();
+  }
+
+  /** Returns the counts of a service; all are empty if the service is unknown. */
+  async outcomesOf(service: string): Promise<OutcomeCounts> {
+    return {
+      outcomes: await countsOf(this.#connections, service, "outcome"),
+      denials: await countsOf(this.#denials, service, "reason"),
+    };
   }
 
   /** Makes all series of a service exist, at 0; those of starts and sleeps where its target is woken. */
@@ -341,6 +357,13 @@ type WithDatagrams = ServiceGauges & { readonly udp: NonNullable<ServiceGauges["
 
 function hasDatagrams(service: ServiceGauges): service is WithDatagrams {
   return service.udp !== undefined;
+}
+
+/** Returns the values of a service's series that are not 0, by the value of `label`. */
+async function countsOf(counter: Counter, service: string, label: string): Promise<Record<string, number>> {
+  const { values } = await counter.get();
+  const own = values.filter(({ labels, value }) => labels["service"] === service && value > 0);
+  return Object.fromEntries(own.map(({ labels, value }) => [String(labels[label]), value]));
 }
 
 function actionOf(reason: SleepReason): "stop" | "none" {

@@ -12,10 +12,13 @@ async function withAdmin(body: (ask: (head: string) => Promise<string>) => Promi
     host: "127.0.0.1",
     port: 0,
     allowedHosts: () => ["wakeport.example.com", "*.corp.example"],
-    metrics: { contentType: "text/plain", text: async () => "some_metric 1\n" },
+    metrics: {
+      contentType: "text/plain",
+      text: async () => "some_metric 1\n",
+      outcomesOf: async () => ({ outcomes: {}, denials: {} }),
+    },
     status: () => ({ version: "1", services: [] }),
     open: () => [],
-    tallied: () => ({ outcomes: {}, denials: {} }),
     notReady: () => undefined,
   });
   await server.open();

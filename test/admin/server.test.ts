@@ -26,7 +26,7 @@ const open = [
   { conn: 1, client: "192.0.2.1:5000", since: "2026-11-22T07:00:00.000Z", state: "served", pid: 7 },
 ] as const;
 
-const tallied = { outcomes: { relayed: 3 }, denials: { address: 1 } } as const;
+const counts = { outcomes: { relayed: 3 }, denials: { address: 1 } } as const;
 
 interface Running extends AsyncDisposable {
   readonly port: number;
@@ -43,11 +43,11 @@ async function running(): Promise<Running> {
     port: 0,
     metrics: {
       contentType: "text/plain; version=0.0.4; charset=utf-8",
+      outcomesOf: async () => counts,
       text: () => state.slow().then(() => "some_metric 1\n"),
     },
     status: () => report,
     open: () => open,
-    tallied: () => tallied,
     allowedHosts: () => [],
     notReady: () => state.missing,
   });
@@ -87,7 +87,7 @@ suite("AdminServer", () => {
     assert.deepEqual(JSON.parse((await admin.ask("/api/v1/services")).body), report);
     assert.deepEqual(JSON.parse((await admin.ask("/api/v1/services/ftp")).body), {
       ...report.services[0],
-      ...tallied,
+      ...counts,
       open,
     });
     assert.equal((await admin.ask("/api/v1/services/nope")).status, 404);
@@ -129,11 +129,10 @@ suite("AdminServer", () => {
     const second = new AdminServer({
       host: "127.0.0.1",
       port: admin.port,
-      metrics: { contentType: "", text: async () => "" },
+      metrics: { contentType: "", text: async () => "", outcomesOf: async () => counts },
       status: () => report,
       open: () => [],
       allowedHosts: () => [],
-      tallied: () => tallied,
       notReady: () => undefined,
     });
     await assert.rejects(second.open(), (error: unknown) => {

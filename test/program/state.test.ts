@@ -1,10 +1,9 @@
-/** `wakeport run` and SIGUSR2: everything it knows, in its log. */
+/** What `wakeport run` logs on SIGUSR2, and the details that the API returns of one service. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
 import { suite, test } from "node:test";
 import type { ServiceDetails } from "../../src/admin/api.ts";
-import type { StateReport } from "../../src/admin/state.ts";
 import { freePort } from "../support/net/tcp.ts";
 import { Program, temporaryFile, until } from "../support/program/program.ts";
 
@@ -26,13 +25,13 @@ async function start(format: string): Promise<Bench> {
 log: { format: ${format} }
 shutdown: { drain: 0s }
 services:
-  echo: { ports: ["127.0.0.1:${echo}"], builtin: echo, access: { deny: [10.0.9.0/24] }, banner: { deny: "not you" } }
-  slow: { ports: ["127.0.0.1:${slow}:${upstream}"], process: { command: [sleep, "60"] }, idle_timeout: 90s }
+  echo: { ports: ["127.0.0.1:${echo}"], builtin: echo, }
+  slow: { ports: ["127.0.0.1:${slow}:${upstream}"], process: { command: [sleep, "60"] }, start_timeout: 10m }
   off: { ports: ["127.0.0.1:${upstream}"], forward: "127.0.0.1:9", enabled: false }\n`,
     ),
   );
   const program = stack.use(new Program(["run", "-c", file.path]));
-  await until(() => program.stdout.includes("serves") || program.stdout.includes("admin http"), "wakeport serves");
+  await until(() => /serves|admin http/.test(program.stdout), "wakeport serves");
   const owned = stack.move();
   return { program, echo, slow, admin, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
@@ -44,12 +43,15 @@ async function connected(port: number): Promise<net.Socket & Disposable> {
   return Object.assign(socket, { [Symbol.dispose]: () => void socket.destroy() });
 }
 
-async function details(bench: Bench, service: string): Promise<ServiceDetails> {
-  const answer = await fetch(`http://127.0.0.1:${bench.admin}/api/v1/services/${service}`);
-  return (await answer.json()) as ServiceDetails;
+async function api(admin: number, path: string): Promise<unknown> {
+  return (await fetch(`http://127.0.0.1:${admin}/api/v1/${path}`)).json();
 }
 
-/** One client that is served, one that waits. */
+async function details({ admin }: Pick<Bench, "admin">, service: string): Promise<ServiceDetails> {
+  return (await api(admin, `services/${service}`)) as ServiceDetails;
+}
+
+/** One served client and one waiting client. */
 async function clients(bench: Bench): Promise<{ readonly served: string; readonly waiting: string } & Disposable> {
   const stack = new DisposableStack();
   const served = stack.use(await connected(bench.echo));
@@ -64,73 +66,46 @@ async function clients(bench: Bench): Promise<{ readonly served: string; readonl
 }
 
 suite("SIGUSR2", () => {
-  test("logs the state as one JSON record", async () => {
+  test("logs the report of /api/v1/services as one JSON record", async () => {
+    await using bench = await start("json");
+    using _two = await clients(bench);
+    bench.program.child.kill("SIGUSR2");
+    const { level: _level, time: _time, event: _event, msg: _msg, ...report } = await bench.program.logged("state");
+    assert.deepEqual(report, await api(bench.admin, "services"));
+  });
+
+  for (const format of ["xinetd", "pretty"]) {
+    test(`logs the report as one line of JSON in the format ${format}`, async () => {
+      await using bench = await start(format);
+      using _two = await clients(bench);
+      bench.program.child.kill("SIGUSR2");
+      const line = /INFO: status: (\{.*\})\n/;
+      await until(() => line.test(bench.program.stdout), "the status is logged");
+      const [, json = ""] = line.exec(bench.program.stdout) ?? [];
+      assert.deepEqual(JSON.parse(json), await api(bench.admin, "services"));
+    });
+  }
+});
+
+suite("/api/v1/services/NAME", () => {
+  test("lists the open connections with their client, state and begin", async () => {
     await using bench = await start("json");
     (await connected(bench.echo)).destroy();
     await bench.program.logged("connection.closed");
     using two = await clients(bench);
-    bench.program.child.kill("SIGUSR2");
-    const report = (await bench.program.logged("state")) as unknown as StateReport;
-    assert.equal(report.pid, bench.program.child.pid);
-    assert.equal(report.connections, 2);
-    assert.deepEqual(
-      report.services.map(({ name, state, connections, waiting }) => ({ name, state, connections, waiting })),
-      [
-        { name: "echo", state: "listening", connections: 1, waiting: 0 },
-        { name: "slow", state: "starting", connections: 0, waiting: 1 },
-        { name: "off", state: "disabled", connections: 0, waiting: 0 },
-      ],
-    );
-    const [echo, slow] = report.services;
-    assert.deepEqual(echo?.outcomes, { served: 1 });
-    assert.equal(slow?.policies["idleTimeoutMs"], 90_000);
-    assert.deepEqual(echo?.policies["access"], { deny: ["10.0.9.0/24"] });
-    assert.deepEqual(echo?.policies["banner"], { deny: "not you" });
-    const [open] = slow?.open ?? [];
+    const [echo, slow] = [await details(bench, "echo"), await details(bench, "slow")];
+    assert.deepEqual([echo.state, echo.connections, echo.outcomes], ["listening", 1, { served: 1 }]);
+    assert.deepEqual([slow.state, slow.waiting, slow.outcomes], ["starting", 1, {}]);
+    assert.match(slow.cause ?? "", new RegExp(`^woken by ${two.waiting} through `));
+    assert.equal(echo.open[0]?.client, two.served);
+    const [open] = slow.open;
     assert.deepEqual([open?.client, open?.state], [two.waiting, "waiting"]);
     assert.ok(Date.now() - Date.parse(open?.since ?? "") < 60_000);
-    assert.deepEqual(echo?.open, (await details(bench, "echo")).open);
-    assert.equal(echo?.open[0]?.client, two.served);
     const starting = await bench.program.logged("target.starting");
     assert.deepEqual([starting["client"], starting["service"]], [two.waiting, "slow"]);
   });
 
-  test("logs it as text, each line in the form of xinetd's messages", async () => {
-    await using bench = await start("xinetd");
-    using two = await clients(bench);
-    bench.program.child.kill("SIGUSR2");
-    await until(() => bench.program.stdout.includes("end of state"), "the state in the log");
-    const form = /^\d\d\/\d\d\/\d\d@\d\d:\d\d:\d\d wakeport\[\d+\]: INFO: (?<words>.*)$/;
-    const lines = bench.program.stdout.trimEnd().split("\n");
-    const words = lines.map((line) => form.exec(line)?.groups?.["words"] ?? "");
-    const dump = words.slice(words.findIndex((line) => line.startsWith("state of wakeport")));
-    assert.ok(dump.every((line) => line !== ""));
-    for (const line of [
-      "service echo",
-      "    target = builtin echo",
-      "    access = deny 10.0.9.0/24",
-      '    banner = deny "not you"',
-      "    idle timeout = 1m30s",
-      "    denied = none",
-    ]) {
-      assert.ok(dump.includes(line), `${line}\n${dump.join("\n")}`);
-    }
-    assert.ok(dump.some((line) => line.startsWith(`        ${two.served} served since `)));
-    assert.ok(dump.some((line) => line.startsWith(`        ${two.waiting} waiting since `)));
-    assert.ok(
-      dump.some((line) => line.startsWith(`    state = starting: woken by ${two.waiting} through `)),
-      dump.join("\n"),
-    );
-  });
-
-  test("logs it as one text for people", async () => {
-    await using bench = await start("pretty");
-    bench.program.child.kill("SIGUSR2");
-    await until(() => bench.program.stdout.includes("end of state"), "the state in the log");
-    assert.match(bench.program.stdout, /INFO: state of wakeport .*\nconnections = 0 of at most \d+\n/);
-  });
-
-  test("lists no more than a thousand of many connections, and serves meanwhile", async () => {
+  test("lists at most a thousand connections, and wakeport serves new clients meanwhile", async () => {
     await using bench = await start("json");
     using stack = new DisposableStack();
     for (let batch = 0; batch < 20; batch += 1) {
@@ -140,16 +115,14 @@ suite("SIGUSR2", () => {
     await until(async () => (await details(bench, "echo")).connections === 2_000, "two thousand clients");
     assert.equal((await details(bench, "echo")).open.length, 1_000);
     bench.program.child.kill("SIGUSR2");
-    bench.program.child.kill("SIGUSR2");
-    const { services, connections } = (await bench.program.logged("state")) as unknown as StateReport;
-    assert.equal(connections, 2_000);
-    assert.equal(services[0]?.open.length, 1_000);
     const last = await connected(bench.echo);
-    last.end("still here");
-    assert.equal(String((await once(last, "data"))[0]), "still here");
+    last.end("served");
+    assert.equal(String((await once(last, "data"))[0]), "served");
+    const [echo] = (await bench.program.logged("state"))["services"] as ServiceDetails[];
+    assert.equal(echo?.connections, 2_000);
   });
 
-  test("names the process that serves one client alone", async () => {
+  test("contains the process of a client that is served by a process of its own", async () => {
     const [cat, admin] = [await freePort(), await freePort()];
     const text = `admin: { listen: "127.0.0.1:${admin}" }
 services: { cat: { ports: ["127.0.0.1:${cat}"], inetd: { command: [/bin/cat] } } }\n`;
@@ -159,11 +132,10 @@ services: { cat: { ports: ["127.0.0.1:${cat}"], inetd: { command: [/bin/cat] } }
     using client = await connected(cat);
     client.write("words");
     await once(client, "data");
-    program.child.kill("SIGUSR2");
-    const { services } = (await program.logged("state")) as unknown as StateReport;
+    const { open } = await details({ admin }, "cat");
     client.end();
     const { pid } = await program.logged("connection.closed");
     assert.equal(typeof pid, "number");
-    assert.equal(services[0]?.open[0]?.pid, pid);
+    assert.equal(open[0]?.pid, pid);
   });
 });

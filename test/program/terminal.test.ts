@@ -34,7 +34,7 @@ for (const format of ["pretty", "json", "xinetd"]) {
     await client.addresses();
     await until(() => program.stdout.includes("failed to start"), "the failure is logged");
     program.child.kill("SIGUSR2");
-    await until(() => /end of state|"event":"state"/.test(program.stdout), "the state is logged");
+    await until(() => /: status: \{|"event":"state"/.test(program.stdout), "the state is logged");
     assert.doesNotMatch(program.stdout, SENT);
     assert.doesNotMatch(program.stdout, /^forged/m);
     assert.match(program.stdout, /(\\x1b|\\u001b)\[2J/);

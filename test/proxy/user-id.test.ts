@@ -35,7 +35,6 @@ shutdown: { drain: 0s }`;
       uid: 0,
       gid: 0,
       umask: 0o022,
-      pid: process.pid,
       openFiles: 20_000,
       ownFiles: 32,
       inheritedFds: [],

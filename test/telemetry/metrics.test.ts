@@ -65,6 +65,16 @@ suite("Metrics", () => {
     assert.equal(await seriesValue(metrics, "wakeport_engine_events_reconnects_total"), 0);
   });
 
+  test("outcomesOf() returns the outcomes and denial reasons of one service that occurred", async () => {
+    const { metrics } = metricsOf();
+    metrics.observer.connection(connection);
+    metrics.observer.connection({ ...connection, outcome: "denied_address", reason: "banned" });
+    metrics.observer.connection({ ...connection, service: "b" });
+    const counts = { outcomes: { relayed: 1, denied_address: 1 }, denials: { banned: 1 } };
+    assert.deepEqual(await metrics.outcomesOf("a"), counts);
+    assert.deepEqual(await metrics.outcomesOf("c"), { outcomes: {}, denials: {} });
+  });
+
   test("clients that were led nowhere are counted by listener and reason, from 0 on", async () => {
     const { metrics } = metricsOf();
     metrics.addListener("*:443");

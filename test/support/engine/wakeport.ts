@@ -95,7 +95,6 @@ export class Wakeport implements AsyncDisposable {
       env: { ...engineEnv(), ...options.env },
       uid: 0,
       gid: 0,
-      pid: process.pid,
       ownFiles: 32,
       inheritedFds: [],
       openFiles: 20_000,
