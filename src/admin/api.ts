@@ -2,7 +2,7 @@
 import type { ActivatorView } from "../activation/activator.ts";
 import type { StateName } from "../activation/machine.ts";
 import { isWoken, type Service, type ServicePort } from "../config/config.ts";
-import { formatRange } from "../config/keys/ports.ts";
+import { formatRange } from "../config/values/ports.ts";
 import type { Ban } from "../proxy/admission/ban-list.ts";
 import type { ConnectionView } from "../proxy/connection.ts";
 import { formatListenAddress } from "../proxy/listen/listener.ts";

@@ -1,8 +1,8 @@
 import type { Config } from "../config/config.ts";
-import { parseHostPort } from "../config/keys/ports.ts";
-import { UnitError } from "../config/keys/units.ts";
 import { loadConfig, NoConfigError } from "../config/load.ts";
 import type { ParseContext } from "../config/parse.ts";
+import { parseHostPort } from "../config/values/ports.ts";
+import { UnitError } from "../config/values/units.ts";
 import { ConfigError } from "../config/yaml/config-error.ts";
 import { TargetError } from "../errors.ts";
 import type { Context, Options } from "./command.ts";

@@ -1,4 +1,4 @@
-import { systemPortNames } from "../config/keys/etc-services.ts";
+import { systemPortNames } from "../config/values/etc-services.ts";
 import { suggest } from "../config/yaml/suggest.ts";
 import { type Draft, renderDraft, warningLine } from "../import/draft.ts";
 import { convertInetd } from "../import/inetd.ts";

@@ -1,7 +1,7 @@
 /** The report of `wakeport status SERVICE`, for people. */
 import { listenerWords, type OpenConnection, type PortStatus, type ServiceDetails } from "../admin/api.ts";
-import { formatRange } from "../config/keys/ports.ts";
-import { formatDuration } from "../config/keys/units.ts";
+import { formatRange } from "../config/values/ports.ts";
+import { formatDuration } from "../config/values/units.ts";
 import { printable } from "../net/escape.ts";
 import { table } from "./check/plan.ts";
 

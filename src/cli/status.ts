@@ -1,5 +1,5 @@
 import type { ServiceStatus, StatusReport } from "../admin/api.ts";
-import { formatDuration } from "../config/keys/units.ts";
+import { formatDuration } from "../config/values/units.ts";
 import { suggest } from "../config/yaml/suggest.ts";
 import { printable, printableJson } from "../net/escape.ts";
 import { askService, askStatus, NoAnswerError } from "./admin-client.ts";

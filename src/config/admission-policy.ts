@@ -1,7 +1,7 @@
 /** Which clients of a service are admitted, as configured. */
 import type { Network } from "../net/ip.ts";
-import type { AccessTimes } from "./keys/access-times.ts";
-import type { Rate } from "./keys/rates.ts";
+import type { AccessTimes } from "./values/access-times.ts";
+import type { Rate } from "./values/rates.ts";
 
 export interface AccessRules {
   /** Who may come; absent: everybody, empty: nobody. */

@@ -5,8 +5,8 @@ import type { Names } from "../net/hostname.ts";
 import type { Ip, Network } from "../net/ip.ts";
 import type { ProxyVersion } from "../net/proxy-protocol.ts";
 import type { AdmissionPolicy } from "./admission-policy.ts";
-import type { PortRange } from "./keys/ports.ts";
-import type { ProgramLimits } from "./keys/program.ts";
+import type { PortRange } from "./values/ports.ts";
+import type { ProgramLimits } from "./values/process-limits.ts";
 
 export interface Config {
   /** The file it came from, for people. */

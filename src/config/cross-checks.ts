@@ -1,7 +1,7 @@
 /** What only the whole of a configuration can tell. */
 import { isWoken, type Service } from "./config.ts";
 import { conflictOn, entriesOf, type PortOwner } from "./port-conflicts.ts";
-import { cyclesOf } from "./waking.ts";
+import { cyclesOf } from "./wake-graph.ts";
 import type { Report } from "./yaml/schema-errors.ts";
 import { suggest } from "./yaml/suggest.ts";
 

@@ -1,6 +1,6 @@
 import type { ContainerReference, TargetSpec } from "./config.ts";
-import { formatDuration } from "./keys/units.ts";
 import { maskCommand } from "./mask.ts";
+import { formatDuration } from "./values/units.ts";
 
 /** In characters; it is one column of tables, and in many lines of the log. */
 const MAX_COMMAND = 50;

@@ -1,8 +1,8 @@
 /** Checks the claims of a service of labels against docker.labels and the ports and names of other services. */
 import { covers } from "../net/hostname.ts";
 import type { Config, Service } from "./config.ts";
-import { clashingPort, formatRange, haveCommonNumber, type PortMapping, type PortRange } from "./keys/ports.ts";
 import { entriesOf } from "./port-conflicts.ts";
+import { clashingPort, formatRange, haveCommonNumber, type PortMapping, type PortRange } from "./values/ports.ts";
 
 type Entry = ReturnType<typeof entriesOf>[number];
 

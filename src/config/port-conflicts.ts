@@ -1,6 +1,6 @@
 /** Whether two services can share a front. */
 import type { Service, ServicePort } from "./config.ts";
-import { clashingPort, type PortMapping } from "./keys/ports.ts";
+import { clashingPort, type PortMapping } from "./values/ports.ts";
 
 /** Why they cannot, and what to do about it. */
 export interface Conflict {

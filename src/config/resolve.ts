@@ -3,7 +3,6 @@
 import type { Config, Service } from "./config.ts";
 import { checkDependencies, checkGroups, checkListeners, checkSharing } from "./cross-checks.ts";
 import { builtInDefaults } from "./keys/defaults.ts";
-import { MAX_PORTS, type PortMapping } from "./keys/ports.ts";
 import { readBanners, resolveAdmission } from "./keys/resolve-admission.ts";
 import { resolveData } from "./keys/resolve-data.ts";
 import { resolveFtp } from "./keys/resolve-ftp.ts";
@@ -17,7 +16,8 @@ import { resolvePort, resolveTarget, resolveUdp } from "./keys/resolve-target.ts
 import { resolveWakeOn } from "./keys/resolve-wake-on.ts";
 import type { ParsedPolicies } from "./keys/schema-policies.ts";
 import type { ParsedConfig, ParsedService } from "./schema.ts";
-import { checkWakeable, checkWith } from "./waking.ts";
+import { MAX_PORTS, type PortMapping } from "./values/ports.ts";
+import { checkWakeable, checkWith } from "./wake-graph.ts";
 import type { Located, Report } from "./yaml/schema-errors.ts";
 
 /** What comes from outside of the file. */

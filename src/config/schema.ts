@@ -4,7 +4,6 @@
  */
 import { z } from "zod";
 import type { BuiltinName, LogFormat, LogLevel } from "./config.ts";
-import type { PortMapping, PortRange } from "./keys/ports.ts";
 import { address, dataPort, dockerName, duration, names, port, portRanges } from "./keys/schema-parts.ts";
 import { type ParsedPolicies, policies } from "./keys/schema-policies.ts";
 import {
@@ -18,6 +17,7 @@ import {
   processTarget,
   sensorTarget,
 } from "./keys/schema-targets.ts";
+import type { PortMapping, PortRange } from "./values/ports.ts";
 
 /** The file's content after the schema: shaped and read, not yet cross-checked. Durations are in milliseconds. */
 export interface ParsedConfig {

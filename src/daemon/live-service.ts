@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Activator } from "../activation/activator.ts";
 import type { LivePart } from "../admin/api.ts";
 import type { Service, ServicePort } from "../config/config.ts";
-import { eachPort } from "../config/keys/ports.ts";
+import { eachPort } from "../config/values/ports.ts";
 import { readIp } from "../net/ip.ts";
 import type { Pass } from "../proxy/admission/slots.ts";
 import {

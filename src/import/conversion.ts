@@ -1,8 +1,8 @@
 /** The making of one service: what was read of it, what was said about it, and whether it may be served. */
 
-import type { PortNames } from "../config/keys/etc-services.ts";
-import { clash, type PortMapping, parsePort } from "../config/keys/ports.ts";
-import { UnitError } from "../config/keys/units.ts";
+import type { PortNames } from "../config/values/etc-services.ts";
+import { clash, type PortMapping, parsePort } from "../config/values/ports.ts";
+import { UnitError } from "../config/values/units.ts";
 import { type Entries, type Entry, type Place, type Plain, placeOf, type ServiceDraft, type Warning } from "./draft.ts";
 import type { Setting, Settings } from "./xinetd-settings.ts";
 

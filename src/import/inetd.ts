@@ -1,7 +1,7 @@
 /** inetd.conf, as OpenBSD's inetd (Debian's openbsd-inetd) and its elder relatives read it, as wakeport.yaml. */
 import net from "node:net";
 import { builtinNames } from "../config/config.ts";
-import { UnitError } from "../config/keys/units.ts";
+import { UnitError } from "../config/values/units.ts";
 import { Conversion, ListenAddresses, mappingOf, omitted, ServiceNames } from "./conversion.ts";
 import { type Draft, type Entry, type Place, placeOf, type ServiceDraft, type Warning, warningLine } from "./draft.ts";
 import { ImportError, reasonOf } from "./sources.ts";

@@ -1,7 +1,7 @@
 /** Where a service listens: the attributes port, bind and v6only, and the name of the service itself. */
 import net from "node:net";
-import type { PortNames } from "../config/keys/etc-services.ts";
-import { UnitError } from "../config/keys/units.ts";
+import type { PortNames } from "../config/values/etc-services.ts";
+import { UnitError } from "../config/values/units.ts";
 import { type Conversion, entryOf } from "./conversion.ts";
 import type { Entry } from "./draft.ts";
 import { wholeNumber } from "./xinetd-limits.ts";

@@ -1,8 +1,8 @@
 /** What answers a service: the attributes of xinetd as the one target that a service has here. */
 import net from "node:net";
 import { builtinNames } from "../config/config.ts";
-import type { PortNames } from "../config/keys/etc-services.ts";
-import { UnitError } from "../config/keys/units.ts";
+import type { PortNames } from "../config/values/etc-services.ts";
+import { UnitError } from "../config/values/units.ts";
 import { type Conversion, entryOf, mappingOf } from "./conversion.ts";
 import { type Entry, type Plain, placeOf, variable } from "./draft.ts";
 import type { Sources } from "./sources.ts";

@@ -3,7 +3,7 @@
  * protocol LISTEN_FDS wants it. Each is given by a small program that replaces itself by the next, so that the pid
  * stays and nothing is left in between. What is not asked for costs nothing.
  */
-import type { LimitName, ProgramLimit, ProgramLimits } from "../config/keys/program.ts";
+import type { LimitName, ProgramLimit, ProgramLimits } from "../config/values/process-limits.ts";
 import type { Account } from "./accounts.ts";
 
 /** A local program and all that it is given. */

@@ -3,10 +3,10 @@ import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import type { Config, Service } from "../../src/config/config.ts";
-import { parseTimes } from "../../src/config/keys/access-times.ts";
-import { parseNetwork } from "../../src/config/keys/networks.ts";
 import { type LabelledService, serviceOfLabels } from "../../src/config/labels.ts";
 import { parseConfig } from "../../src/config/parse.ts";
+import { parseTimes } from "../../src/config/values/access-times.ts";
+import { parseNetwork } from "../../src/config/values/networks.ts";
 
 function configOf(text: string): Config {
   return parseConfig(Buffer.from(text), "w.yaml", { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } });

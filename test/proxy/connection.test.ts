@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { suite, test } from "node:test";
 import { scheduler } from "node:timers/promises";
-import { parseNetwork } from "../../src/config/keys/networks.ts";
+import { parseNetwork } from "../../src/config/values/networks.ts";
 import { TargetError } from "../../src/errors.ts";
 import { formatPeer } from "../../src/net/addresses.ts";
 import { smtp } from "../../src/proxy/protocols/smtp.ts";

@@ -1,7 +1,7 @@
 /** Who may connect to a service, in a line: what `wakeport check` prints below the plan. */
 import type { Service } from "../../config/config.ts";
-import { formatTimes } from "../../config/keys/access-times.ts";
-import { formatRate } from "../../config/keys/rates.ts";
+import { formatTimes } from "../../config/values/access-times.ts";
+import { formatRate } from "../../config/values/rates.ts";
 import { formatNetwork, type Network } from "../../net/ip.ts";
 
 /** Undefined where everybody may connect, always, and as often as he likes. */

@@ -1,8 +1,8 @@
 /** What FTP servers behind data ports have to be told, so that they tell their clients the right thing. */
 import net from "node:net";
 import { type Service, type ServicePort, tellsDataPorts } from "../../config/config.ts";
-import { formatRange } from "../../config/keys/ports.ts";
 import { sharedWithProcess } from "../../config/keys/resolve-data.ts";
+import { formatRange } from "../../config/values/ports.ts";
 
 /** Where it cannot be known at which address clients reach wakeport. */
 const SOMEWHERE = "ADDRESS";

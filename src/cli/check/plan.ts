@@ -1,6 +1,6 @@
 import { listenerWords, type ServiceStatus } from "../../admin/api.ts";
-import { formatRange } from "../../config/keys/ports.ts";
-import { formatDuration } from "../../config/keys/units.ts";
+import { formatRange } from "../../config/values/ports.ts";
+import { formatDuration } from "../../config/values/units.ts";
 import { printable } from "../../net/escape.ts";
 
 /** One line a port: where it listens and where that leads; on a service's first line its state, if known, and times. */

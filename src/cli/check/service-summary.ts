@@ -1,7 +1,7 @@
 /** How the clients of a service are met, and how its target lives, in a line: what `wakeport check` prints below the plan. */
 import { isWoken, type ProbedProtocol, type ReadySpec, type Service } from "../../config/config.ts";
-import { formatDuration } from "../../config/keys/units.ts";
 import { maskUrl } from "../../config/mask.ts";
+import { formatDuration } from "../../config/values/units.ts";
 
 /** Undefined where it is all as it is when nothing is said. */
 export function serviceSummary(service: Service): string | undefined {

@@ -2,9 +2,9 @@
 import type { Policy } from "../../activation/activator.ts";
 import { isWoken, type Service, type WokenService } from "../../config/config.ts";
 import { describeTarget } from "../../config/describe.ts";
-import { formatRange } from "../../config/keys/ports.ts";
-import { formatDuration } from "../../config/keys/units.ts";
-import { type WakingCycle, wakingCycles } from "../../config/waking.ts";
+import { formatRange } from "../../config/values/ports.ts";
+import { formatDuration } from "../../config/values/units.ts";
+import { type WakingCycle, wakingCycles } from "../../config/wake-graph.ts";
 import { keyOf, policyOf } from "../../daemon/target-factory.ts";
 
 /** Where active transfers come from, which no client connects to. */

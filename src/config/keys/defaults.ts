@@ -1,5 +1,5 @@
 import type { StatusRange, UdpPolicy } from "../config.ts";
-import type { PortRange } from "./ports.ts";
+import type { PortRange } from "../values/ports.ts";
 import type { ParsedPolicies, ParsedReady } from "./schema-policies.ts";
 
 /** The values of the keys that neither a service nor `defaults` sets. Durations in milliseconds. */

@@ -1,8 +1,9 @@
 /** Who may connect to a service and what its clients are told, of what it says itself and what `defaults` say. */
 import path from "node:path";
 import type { Banners, Service } from "../config.ts";
+import { readBanner } from "../values/banner-file.ts";
+import { UnitError } from "../values/units.ts";
 import type { Path, Report } from "../yaml/schema-errors.ts";
-import { readBanner } from "./banner-file.ts";
 import { builtInDefaults } from "./defaults.ts";
 import {
   bannerMoments,
@@ -11,7 +12,6 @@ import {
   type ParsedBanners,
   type ParsedLimits,
 } from "./schema-admission.ts";
-import { UnitError } from "./units.ts";
 
 /** What `defaults` say: their banners are read once for all services. */
 export interface AdmissionDefaults {

@@ -1,8 +1,8 @@
 /** The data ports of a service. */
 import { type ProtocolName, type ServicePort, type TargetSpec, tellsDataPorts } from "../config.ts";
 import type { ParsedService } from "../schema.ts";
+import { clashingPort, type PortMapping } from "../values/ports.ts";
 import type { Report } from "../yaml/schema-errors.ts";
-import { clashingPort, type PortMapping } from "./ports.ts";
 
 /** Protocols in which clients come once more: FTP, be it read or not. */
 const hasDataPorts: ReadonlySet<ProtocolName> = new Set<ProtocolName>(["ftp", "raw"]);

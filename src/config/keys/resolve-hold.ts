@@ -2,9 +2,9 @@
 
 import { type HoldSpec, type ProtocolName, type Service, type TargetSpec, wokenKinds } from "../config.ts";
 import type { ParsedService } from "../schema.ts";
+import type { PortMapping } from "../values/ports.ts";
 import type { Report } from "../yaml/schema-errors.ts";
 import { builtInDefaults } from "./defaults.ts";
-import type { PortMapping } from "./ports.ts";
 import type { ParsedHold, ParsedPolicies } from "./schema-policies.ts";
 
 /** Ways that only one protocol has words for, and why. */

@@ -2,9 +2,9 @@
 
 import type { ServicePort, TargetSpec, UdpPolicy } from "../config.ts";
 import type { ParsedService } from "../schema.ts";
+import { clash, clashingPort, formatRange, type PortMapping } from "../values/ports.ts";
 import type { Report } from "../yaml/schema-errors.ts";
 import { builtInDefaults } from "./defaults.ts";
-import { clash, clashingPort, formatRange, type PortMapping } from "./ports.ts";
 import type { ParsedPolicies } from "./schema-policies.ts";
 import { type ParsedCreated, type ParsedProcess, type TargetKind, targetKinds } from "./schema-targets.ts";
 

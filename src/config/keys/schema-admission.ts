@@ -1,12 +1,12 @@
 /** The shapes of the keys that say who may connect, and what clients are told. */
 import { z } from "zod";
 import type { Network } from "../../net/ip.ts";
-import { type AccessTimes, parseTimes, parseTimeZone } from "./access-times.ts";
-import { MAX_BANNER } from "./banner-file.ts";
-import { parseNetwork } from "./networks.ts";
-import { parseRate, type Rate } from "./rates.ts";
+import { type AccessTimes, parseTimes, parseTimeZone } from "../values/access-times.ts";
+import { MAX_BANNER } from "../values/banner-file.ts";
+import { parseNetwork } from "../values/networks.ts";
+import { parseRate, type Rate } from "../values/rates.ts";
+import { UnitError } from "../values/units.ts";
 import { reading } from "./schema-parts.ts";
-import { UnitError } from "./units.ts";
 
 export interface ParsedAdmission {
   readonly access?: ParsedAccess | undefined;

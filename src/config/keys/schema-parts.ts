@@ -1,9 +1,16 @@
 /** What many keys of wakeport.yaml are made of. */
 import { z } from "zod";
 import type { NameKind } from "../../net/hostname.ts";
-import { parseName } from "./host-patterns.ts";
-import { type PortMapping, type PortRange, parseDataPort, parseHostPort, parsePort, parsePortRange } from "./ports.ts";
-import { parseDuration, UnitError } from "./units.ts";
+import { parseName } from "../values/host-patterns.ts";
+import {
+  type PortMapping,
+  type PortRange,
+  parseDataPort,
+  parseHostPort,
+  parsePort,
+  parsePortRange,
+} from "../values/ports.ts";
+import { parseDuration, UnitError } from "../values/units.ts";
 
 /** Turns a parser that throws UnitError into a step of the schema. */
 export function reading<From, T>(parse: (value: From) => T): (value: From, context: z.RefinementCtx) => T {

@@ -5,10 +5,10 @@ import type { SleepAction } from "../../activation/target.ts";
 import type { Network } from "../../net/ip.ts";
 import { type ProxyVersion, proxyVersions } from "../../net/proxy-protocol.ts";
 import { type ProtocolName, protocolNames, type Service, type StatusRange } from "../config.ts";
-import { parseHeaders, parsePattern, parseStatus } from "./readiness.ts";
+import { parseHeaders, parsePattern, parseStatus } from "../values/readiness.ts";
+import { parseSize } from "../values/units.ts";
 import { admission, networks, type ParsedAdmission } from "./schema-admission.ts";
 import { duration, reading, texts } from "./schema-parts.ts";
-import { parseSize } from "./units.ts";
 
 export interface ParsedPolicies extends ParsedAdmission {
   readonly network?: string | undefined;

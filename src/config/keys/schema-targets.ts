@@ -1,8 +1,8 @@
 /** The shapes of what a service leads to. */
 import { z } from "zod";
 import { type BuiltinName, builtinNames } from "../config.ts";
-import { parseImage, parseLabels, parseMemory, parseVolume } from "./on-demand.ts";
-import { limitUnits, type ProgramLimit, type ProgramLimits, parseLimit, parseUmask } from "./program.ts";
+import { parseImage, parseLabels, parseMemory, parseVolume } from "../values/container-options.ts";
+import { limitUnits, type ProgramLimit, type ProgramLimits, parseLimit, parseUmask } from "../values/process-limits.ts";
 import { account, address, dockerName, duration, environment, reading } from "./schema-parts.ts";
 
 /** The keys of a service of which it has exactly one. */

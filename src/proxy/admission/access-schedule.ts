@@ -1,4 +1,4 @@
-import type { AccessTimes } from "../../config/keys/access-times.ts";
+import type { AccessTimes } from "../../config/values/access-times.ts";
 
 const MINUTE_MS = 60_000;
 const DAY = 24 * 60;

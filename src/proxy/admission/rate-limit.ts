@@ -1,4 +1,4 @@
-import type { Rate } from "../../config/keys/rates.ts";
+import type { Rate } from "../../config/values/rates.ts";
 import { TokenBucket } from "./token-bucket.ts";
 
 /** About 200 bytes each. */

@@ -1,4 +1,4 @@
-import type { Rate } from "../../config/keys/rates.ts";
+import type { Rate } from "../../config/values/rates.ts";
 
 /** Sums of fractions come out a little short. */
 const WHOLE = 1 - 1e-9;

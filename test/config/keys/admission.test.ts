@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, suite, test } from "node:test";
 import type { Config, Service } from "../../../src/config/config.ts";
-import { parseTimes } from "../../../src/config/keys/access-times.ts";
-import { parseNetwork } from "../../../src/config/keys/networks.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
+import { parseTimes } from "../../../src/config/values/access-times.ts";
+import { parseNetwork } from "../../../src/config/values/networks.ts";
 import { ConfigError } from "../../../src/config/yaml/config-error.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "admission-"));

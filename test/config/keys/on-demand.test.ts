@@ -1,8 +1,8 @@
 /** `container: { image: … }`: what it becomes, and what is said of each mistake in it. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { parseSize, UnitError } from "../../../src/config/keys/units.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
+import { parseSize, UnitError } from "../../../src/config/values/units.ts";
 import { ConfigError } from "../../../src/config/yaml/config-error.ts";
 
 function targetOf(container: string): unknown {

@@ -4,8 +4,8 @@ import { suite, test } from "node:test";
 import fc from "fast-check";
 import { listenerName } from "../../../src/admin/api.ts";
 import type { Service } from "../../../src/config/config.ts";
-import { clashingPort, eachPort, MAX_PORTS, type PortMapping, parsePort } from "../../../src/config/keys/ports.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
+import { clashingPort, eachPort, MAX_PORTS, type PortMapping, parsePort } from "../../../src/config/values/ports.ts";
 import { wantedBy, wantedForUdp } from "../../../src/daemon/live-service.ts";
 import { randomRuns } from "../../support/activation/random.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { parseNetwork } from "../../../src/config/keys/networks.ts";
+import { parseNetwork } from "../../../src/config/values/networks.ts";
 import { BITS, formatIp, formatNetwork, networkOf, readIp } from "../../../src/net/ip.ts";
 import { isDenied, mayEnter } from "../../../src/proxy/admission/access-list.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { type AccessTimes, parseTimes } from "../../../src/config/keys/access-times.ts";
+import { type AccessTimes, parseTimes } from "../../../src/config/values/access-times.ts";
 import { AccessSchedule, isOpenAt } from "../../../src/proxy/admission/access-schedule.ts";
 
 const at = (utc: string): number => Date.parse(`${utc}Z`);

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { suite, type TestContext, test } from "node:test";
 import fc from "fast-check";
-import { parseTimes } from "../../../src/config/keys/access-times.ts";
-import { parseNetwork } from "../../../src/config/keys/networks.ts";
-import { parseRate } from "../../../src/config/keys/rates.ts";
+import { parseTimes } from "../../../src/config/values/access-times.ts";
+import { parseNetwork } from "../../../src/config/values/networks.ts";
+import { parseRate } from "../../../src/config/values/rates.ts";
 import { readIp } from "../../../src/net/ip.ts";
 import { Admission, type AdmissionOptions } from "../../../src/proxy/admission/admission.ts";
 import { BanList } from "../../../src/proxy/admission/ban-list.ts";

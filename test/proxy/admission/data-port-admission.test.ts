@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { parseNetwork } from "../../../src/config/keys/networks.ts";
+import { parseNetwork } from "../../../src/config/values/networks.ts";
 import { type Ip, readIp } from "../../../src/net/ip.ts";
 import { BanList } from "../../../src/proxy/admission/ban-list.ts";
 import { DataPortAdmission, type DataPortAdmissionOptions } from "../../../src/proxy/admission/data-port-admission.ts";

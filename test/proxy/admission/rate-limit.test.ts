@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { parseRate } from "../../../src/config/keys/rates.ts";
+import { parseRate } from "../../../src/config/values/rates.ts";
 import { RateLimit } from "../../../src/proxy/admission/rate-limit.ts";
 import { TokenBucket } from "../../../src/proxy/admission/token-bucket.ts";
 

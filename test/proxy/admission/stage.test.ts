@@ -1,9 +1,9 @@
 /** What clients meet before they are served: real sockets, a target whose life the test decides. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { parseTimes } from "../../../src/config/keys/access-times.ts";
-import { parseNetwork } from "../../../src/config/keys/networks.ts";
-import { parseRate } from "../../../src/config/keys/rates.ts";
+import { parseTimes } from "../../../src/config/values/access-times.ts";
+import { parseNetwork } from "../../../src/config/values/networks.ts";
+import { parseRate } from "../../../src/config/values/rates.ts";
 import { readIp } from "../../../src/net/ip.ts";
 import { BanList } from "../../../src/proxy/admission/ban-list.ts";
 import { Slots } from "../../../src/proxy/admission/slots.ts";

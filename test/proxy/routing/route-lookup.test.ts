@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import tls from "node:tls";
-import { parseNetwork } from "../../../src/config/keys/networks.ts";
+import { parseNetwork } from "../../../src/config/values/networks.ts";
 import type { NameKind, Names } from "../../../src/net/hostname.ts";
 import { proxyHeader } from "../../../src/net/proxy-protocol.ts";
 import { Ident } from "../../../src/proxy/ident.ts";

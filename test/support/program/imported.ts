@@ -1,7 +1,7 @@
 /** Imports texts that are nowhere but in the test. */
 import assert from "node:assert/strict";
 import { parseDocument } from "yaml";
-import { portNames } from "../../../src/config/keys/etc-services.ts";
+import { portNames } from "../../../src/config/values/etc-services.ts";
 import { type Draft, renderDraft, warningLine } from "../../../src/import/draft.ts";
 import { convertInetd } from "../../../src/import/inetd.ts";
 import { linesOf, type Sources } from "../../../src/import/sources.ts";

@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import net from "node:net";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { portNames } from "../../../src/config/keys/etc-services.ts";
-import { clash, MAX_PORTS, parseHostPort, parsePort } from "../../../src/config/keys/ports.ts";
-import { formatDuration, parseDuration, UnitError } from "../../../src/config/keys/units.ts";
+import { portNames } from "../../../src/config/values/etc-services.ts";
+import { clash, MAX_PORTS, parseHostPort, parsePort } from "../../../src/config/values/ports.ts";
+import { formatDuration, parseDuration, UnitError } from "../../../src/config/values/units.ts";
 import { suggest } from "../../../src/config/yaml/suggest.ts";
 
 suite("parseDuration()", () => {

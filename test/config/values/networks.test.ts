@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { parseNetwork } from "../../../src/config/keys/networks.ts";
-import { UnitError } from "../../../src/config/keys/units.ts";
+import { parseNetwork } from "../../../src/config/values/networks.ts";
+import { UnitError } from "../../../src/config/values/units.ts";
 import { formatNetwork } from "../../../src/net/ip.ts";
 
 suite("parseNetwork()", () => {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { formatRate, parseRate } from "../../../src/config/keys/rates.ts";
-import { UnitError } from "../../../src/config/keys/units.ts";
+import { formatRate, parseRate } from "../../../src/config/values/rates.ts";
+import { UnitError } from "../../../src/config/values/units.ts";
 
 suite("parseRate()", () => {
   test("reads a count per second, minute or hour", () => {

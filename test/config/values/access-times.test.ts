@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { formatTimes, parseTimes, parseTimeZone } from "../../../src/config/keys/access-times.ts";
-import { UnitError } from "../../../src/config/keys/units.ts";
+import { formatTimes, parseTimes, parseTimeZone } from "../../../src/config/values/access-times.ts";
+import { UnitError } from "../../../src/config/values/units.ts";
 
 const all = [0, 1, 2, 3, 4, 5, 6];
 const whole = [{ from: 0, to: 1440 }];

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, suite, test } from "node:test";
-import { MAX_BANNER, readBanner } from "../../../src/config/keys/banner-file.ts";
-import { UnitError } from "../../../src/config/keys/units.ts";
+import { MAX_BANNER, readBanner } from "../../../src/config/values/banner-file.ts";
+import { UnitError } from "../../../src/config/values/units.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "banner-"));
 after(() => rmSync(folder, { recursive: true }));
