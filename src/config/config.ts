@@ -182,7 +182,7 @@ export const serverFirst: ReadonlySet<ProtocolName> = new Set<ProtocolName>(["ft
 /** What clients get that wait for a target. */
 export type HoldSpec =
   /** Whatever suits their protocol, nothing, or answers that tell to come again. */
-  | { readonly kind: "auto" | "silent" | "loading" }
+  | { readonly kind: "auto" | "silent" }
   /** A page in the browser, with so many of the last lines that the target printed. */
   | { readonly kind: "page"; readonly logLines: number };
 /** Those of which wakeport tells clients itself where their data ports are. */

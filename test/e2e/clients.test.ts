@@ -76,7 +76,6 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
       await add(name, name, (upstream) => slow(servers.of(name, upstream).command), settings);
       await add(`broken-${name}`, name, () => broken);
     }
-    await add("loading", "redis", (upstream) => slow(servers.of("redis", upstream).command), { hold: "loading" });
     const yaml = JSON.stringify({ admin: { listen: `127.0.0.1:${await freePort()}` }, services });
     const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
     program = stack.use(new Program(["run", "-c", file.path]));
@@ -173,13 +172,6 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
     const [ping, set] = await Promise.all([redis("redis", "PING"), redis("redis", "SET", "a", "b")]);
     assert.deepEqual([ping!.text.trim(), set!.text.trim()], ["PONG", "OK"]);
     assert.deepEqual(await addresses("redis", 2), waited);
-  });
-
-  test("Redis: is told that it loads where that is wanted; who selects a database waits all the same", async () => {
-    const [ping, selecting] = await Promise.all([redis("loading", "PING"), redis("loading", "-n", "3", "PING")]);
-    assert.match(ping!.text, /^LOADING loading is starting, try again later/);
-    assert.equal(selecting!.text.trim(), "PONG");
-    assert.equal((await redis("loading", "PING")).text.trim(), "PONG");
   });
 
   test("Redis: is told an error when it does not start", async () => {

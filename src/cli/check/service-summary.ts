@@ -9,7 +9,7 @@ export function serviceSummary(service: Service): string | undefined {
   const woken = [
     protocol !== "raw" && `speaks ${protocol}`,
     hold.kind === "page" && `browsers see a page${hold.logLines > 0 ? `, with ${hold.logLines} lines of its log` : ""}`,
-    (hold.kind === "silent" || hold.kind === "loading") && `held: ${hold.kind}`,
+    hold.kind === "silent" && "held: silent",
     wakeOn === "first_byte" && "woken by the first byte",
     readyWords(service.ready),
     sleepWords(service),

@@ -7,12 +7,6 @@ import type { Report } from "../yaml/schema-errors.ts";
 import { builtInDefaults } from "./defaults.ts";
 import type { ParsedHold, ParsedPolicies } from "./schema-policies.ts";
 
-/** Ways that only one protocol has words for, and why. */
-const ways: Readonly<Partial<Record<HoldSpec["kind"], { readonly protocol: string; readonly why: string }>>> = {
-  loading: { protocol: "redis", why: "answers the commands of Redis" },
-  page: { protocol: "http", why: "is a page for browsers" },
-};
-
 /** Ports at which TLS comes first, so that clients take lines of text for a broken server. */
 export const tlsFirst: Readonly<Partial<Record<ProtocolName, number>>> = { smtp: 465, ftp: 990 };
 
@@ -30,11 +24,10 @@ export function resolveHold(
   const hold = holdOf(own.hold ?? defaults.hold ?? builtInDefaults.hold);
   // FTP is read while it passes, too, and not only while clients wait.
   if (hold.kind === "auto" || protocol === "ftp") checkPorts(name, own.ports, protocol, report);
-  const way = ways[hold.kind];
-  if (way === undefined || way.protocol === protocol) return { protocol, hold };
+  if (hold.kind !== "page" || protocol === "http") return { protocol, hold };
   if (own.hold !== undefined) {
-    const message = `service "${name}": "hold: ${hold.kind}" ${way.why}, and its protocol is "${protocol}"`;
-    const hint = `write "protocol: ${way.protocol}", if that is what its clients speak, or remove "hold"`;
+    const message = `service "${name}": "hold: page" is a page for browsers, and its protocol is "${protocol}"`;
+    const hint = 'write "protocol: http" if its clients use HTTP, or remove "hold"';
     report({ path: ["services", name, "hold"], message, hint });
   }
   return { protocol, hold: { kind: "auto" } };

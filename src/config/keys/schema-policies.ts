@@ -37,12 +37,7 @@ export interface ParsedPolicies extends ParsedAdmission {
   readonly enabled?: boolean | undefined;
 }
 
-export type ParsedHold =
-  | "auto"
-  | "silent"
-  | "loading"
-  | "page"
-  | { readonly page: { readonly log_lines?: number | undefined } };
+export type ParsedHold = "auto" | "silent" | "page" | { readonly page: { readonly log_lines?: number | undefined } };
 
 export type ParsedDirectTraffic = "hold" | "ignore" | { readonly threshold: number };
 
@@ -150,7 +145,7 @@ export const policies: { readonly [Key in keyof ParsedPolicies]-?: z.ZodType<Non
     .describe("What clients speak: it decides how they are held while the target starts, and what they are told"),
   hold: z
     .union([
-      z.enum(["auto", "silent", "loading", "page"]),
+      z.enum(["auto", "silent", "page"]),
       z.strictObject({
         page: z.strictObject({
           log_lines: z

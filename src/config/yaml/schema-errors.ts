@@ -128,6 +128,9 @@ function homeOf(path: Path, key: string, value: unknown): string | undefined {
   return `it belongs in ${listOf(found.map((section) => `"${section}"`))}`;
 }
 
+/** Hint for a value of `hold` that existed before version 0.1.0. */
+const removedHoldLoading = 'use "auto": clients of Redis wait until the target is ready';
+
 function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, value: unknown): Located[] {
   const branches = branchesOf(issue).map((issues) =>
     issues.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] })),
@@ -150,7 +153,8 @@ function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, value: u
   // Where there may be several, text is a name or an address, and never a number or "true".
   const isBare = wanted.includes("text") && !wanted.includes("a list") && ["number", "boolean"].includes(typeof got);
   const hint = example !== undefined ? `write ${example}` : near && `did you mean "${near}"?`;
-  return [{ path, message, ...hintOf(isBare ? inQuotes(got as number | boolean) : hint) }];
+  const removed = path.at(-1) === "hold" && got === "loading" ? removedHoldLoading : undefined;
+  return [{ path, message, ...hintOf(isBare ? inQuotes(got as number | boolean) : (removed ?? hint)) }];
 }
 
 /** Returns how to write a value that has another form in other files, or undefined if unknown. */

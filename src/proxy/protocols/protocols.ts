@@ -24,7 +24,7 @@ const protocols: Readonly<Record<ProtocolName, (service: Service, context: Proto
   smtp: ({ hold }) => smtp(hold),
   ssh: () => ssh,
   mysql: () => mysql,
-  redis: ({ hold }) => redis(hold),
+  redis: () => redis,
   postgres: () => postgres,
   http: ({ hold }) => new Http(hold.kind === "page" ? { page: hold } : {}),
 };

@@ -11,8 +11,8 @@ suite("mannerWords()", () => {
       "speaks http; browsers see a page; woken by the first byte",
     "container: c, protocol: http, hold: { page: { log_lines: 5 } }":
       "speaks http; browsers see a page, with 5 lines of its log",
-    "container: c, protocol: redis, hold: loading, sleep: pause":
-      "speaks redis; held: loading; ready when it answers PING and is not loading; sleeps by pause",
+    "container: c, protocol: redis, hold: silent, sleep: pause":
+      "speaks redis; held: silent; ready when it answers PING and is not loading; sleeps by pause",
     "container: c, protocol: postgres, ready: tcp": "speaks postgres",
     "container: c, protocol: mysql": "speaks mysql; ready when it sends its handshake",
     "container: c, ready: [tcp, healthy, { log: up }, { http: /a, status: 204 }]":

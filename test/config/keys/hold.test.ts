@@ -17,19 +17,18 @@ suite("hold", () => {
     assert.deepEqual(holdOf("hold: silent"), { kind: "silent" });
     assert.deepEqual(holdOf("protocol: smtp", "{ hold: silent }"), { kind: "silent" });
     assert.deepEqual(holdOf("protocol: smtp, hold: auto", "{ hold: silent }"), { kind: "auto" });
-    assert.deepEqual(holdOf("protocol: redis, hold: loading"), { kind: "loading" });
   });
 
   test("of the defaults is for services that can use it", () => {
-    assert.deepEqual(holdOf("protocol: redis", "{ hold: loading }"), { kind: "loading" });
-    assert.deepEqual(holdOf("protocol: postgres", "{ hold: loading }"), { kind: "auto" });
+    assert.deepEqual(holdOf("protocol: http", "{ hold: page }"), { kind: "page", logLines: 0 });
+    assert.deepEqual(holdOf("protocol: postgres", "{ hold: page }"), { kind: "auto" });
     assert.deepEqual(holdOf("protocol: postgres", "{ hold: { page: { log_lines: 5 } } }"), { kind: "auto" });
   });
 
   const wrong: Readonly<Record<string, readonly [settings: string, message: RegExp]>> = {
-    "loading without Redis": [
-      "hold: loading",
-      /w\.yaml:1:\d+ .*"hold: loading" answers the commands of Redis, and its protocol is "raw".*protocol: redis/s,
+    "the removed value loading": [
+      "protocol: redis, hold: loading",
+      /"hold" of service "a" is "loading": expected "auto", "silent", "page" or a mapping.*use "auto": clients of Redis wait/s,
     ],
     "a page without HTTP": [
       "protocol: redis, hold: page",

@@ -69,26 +69,24 @@ suite("a client whose target does not start", () => {
     });
   }
 
-  for (const kind of ["auto", "loading"] as const) {
-    test(`is told so in the place of an answer: redis, ${kind}`, async () => {
-      await using listenPort = await failing(redis({ kind }));
-      using client = await failed(listenPort, "AUTH secret\r\nGET a\r\n");
-      assert.equal(await told(client), "-ERR web is not available, try again later\r\n");
-    });
+  test(`is told so in the place of an answer: redis`, async () => {
+    await using listenPort = await failing(redis);
+    using client = await failed(listenPort, "AUTH secret\r\nGET a\r\n");
+    assert.equal(await told(client), "-ERR web is not available, try again later\r\n");
+  });
 
-    test(`is told nothing that has asked for nothing: redis, ${kind}`, async () => {
-      await using listenPort = await failing(redis({ kind }));
-      using client = await failed(listenPort);
-      assert.equal(await told(client), "");
-    });
+  test(`is told nothing that has asked for nothing: redis`, async () => {
+    await using listenPort = await failing(redis);
+    using client = await failed(listenPort);
+    assert.equal(await told(client), "");
+  });
 
-    test(`is told nothing in a language that it does not speak: redis over TLS, ${kind}`, async () => {
-      await using listenPort = await failing(redis({ kind }));
-      using client = await failed(listenPort, Buffer.from([0x16, 0x03, 0x01, 0, 5]));
-      assert.equal(await client.addresses(), "ECONNRESET");
-      assert.equal(client.received, 0);
-    });
-  }
+  test(`is told nothing in a language that it does not speak: redis over TLS`, async () => {
+    await using listenPort = await failing(redis);
+    using client = await failed(listenPort, Buffer.from([0x16, 0x03, 0x01, 0, 5]));
+    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(client.received, 0);
+  });
 
   const startups: Readonly<Record<string, readonly [asked: number, ...Buffer[]]>> = {
     plain: [0, STARTUP],
@@ -143,7 +141,7 @@ suite("a client whose target starts", () => {
   for (const [name, protocol, early] of [
     ["ssh", ssh, ""],
     ["mysql", mysql, ""],
-    ["redis", redis({ kind: "auto" }), "*1\r\n$4\r\nPING\r\n"],
+    ["redis", redis, "*1\r\n$4\r\nPING\r\n"],
     ["postgres", postgres, SSL_REQUEST],
   ] as const) {
     test(`hears nothing before the target itself: ${name}`, async () => {
