@@ -9,7 +9,6 @@ import type { Protocol } from "./protocol.ts";
 import { raw } from "./raw.ts";
 import { redis } from "./redis.ts";
 import { smtp } from "./smtp.ts";
-import { ssh } from "./ssh.ts";
 
 export interface ProtocolContext {
   /** Places of the whole process. */
@@ -22,7 +21,8 @@ const protocols: Readonly<Record<ProtocolName, (service: Service, context: Proto
   raw: () => raw,
   ftp: ({ name: service, hold, ftp }, context) => new Ftp({ service, hold, ...ftp, ...context }),
   smtp: ({ hold }) => smtp(hold),
-  ssh: () => ssh,
+  // RFC 4253 4.2 allows lines before the version, but clients show them only in debug output.
+  ssh: () => raw,
   mysql: () => mysql,
   redis: () => redis,
   postgres: () => postgres,

@@ -6,9 +6,9 @@ import { TargetError } from "../../../src/errors.ts";
 import { mysql } from "../../../src/proxy/protocols/mysql.ts";
 import { errorResponse, postgres, readFirst } from "../../../src/proxy/protocols/postgres.ts";
 import type { Protocol } from "../../../src/proxy/protocols/protocol.ts";
+import { raw } from "../../../src/proxy/protocols/raw.ts";
 import { redis } from "../../../src/proxy/protocols/redis.ts";
 import { smtp } from "../../../src/proxy/protocols/smtp.ts";
-import { ssh } from "../../../src/proxy/protocols/ssh.ts";
 import { randomRuns } from "../../support/activation/random.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { eventually, freePort, type Peer, PeerServer } from "../../support/net/tcp.ts";
@@ -57,7 +57,6 @@ suite("a client whose target does not start", () => {
   const words: readonly (readonly [string, Protocol, string])[] = [
     ["smtp", smtp({ kind: "auto" }), "421 4.3.2 web is not available, try again later\r\n"],
     ["smtp, held in silence", smtp({ kind: "silent" }), "421 4.3.2 web is not available, try again later\r\n"],
-    ["ssh", ssh, "web is not available, try again later\r\n"],
     ["mysql", mysql, "\x28\0\0\0\xff\x1d\x04web is not available, try again later"],
   ];
   for (const [name, protocol, expected] of words) {
@@ -139,7 +138,7 @@ suite("a client whose target does not start", () => {
 
 suite("a client whose target starts", () => {
   for (const [name, protocol, early] of [
-    ["ssh", ssh, ""],
+    ["raw", raw, ""],
     ["mysql", mysql, ""],
     ["redis", redis, "*1\r\n$4\r\nPING\r\n"],
     ["postgres", postgres, SSL_REQUEST],
