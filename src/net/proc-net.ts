@@ -20,8 +20,6 @@ export interface SocketRow {
   readonly state: string;
   /** Inode of the socket; 0 while no process has it. */
   readonly inode: number;
-  /** Of UDP: datagrams that found the receive buffer full. */
-  readonly dropped: number;
 }
 
 /** All sockets of one kind in the network that this process is in. */
@@ -87,7 +85,7 @@ function parse(table: string): SocketRow[] {
     .slice(1)
     .filter((line) => line !== "")
     .map((line) => {
-      const [, local = "", remote = "", state = "", , , , , , inode, , , dropped] = line.trim().split(/\s+/);
-      return { local, remote, state, inode: Number(inode), dropped: Number(dropped) || 0 };
+      const [, local = "", remote = "", state = "", , , , , , inode] = line.trim().split(/\s+/);
+      return { local, remote, state, inode: Number(inode) };
     });
 }

@@ -273,7 +273,7 @@ export class Metrics {
     );
     this.#followed("datagrams_dropped_total", "Datagrams that went no further", ["service", "reason"], () =>
       live().flatMap(({ service, udp }) => {
-        const dropped = udp.dropped();
+        const dropped = udp.dropped;
         return dropReasons.map((reason) => ({ labels: { service, reason }, value: dropped[reason] }));
       }),
     );

@@ -5,7 +5,6 @@ export type DropReason =
   | "held" // more than is held for one client while the target starts
   | "not_started" // the target did not come up for those that were held
   | "refused" // nothing listens on the target's port
-  | "overflow" // they came faster than they could be received; not counted as received
   | "unsent" // the system did not take it
   | "closing"; // the service ends
 
@@ -15,7 +14,6 @@ export const dropReasons: readonly DropReason[] = [
   "held",
   "not_started",
   "refused",
-  "overflow",
   "unsent",
   "closing",
 ];
@@ -35,8 +33,7 @@ export interface DatagramView {
   readonly flows: number;
   readonly in: number;
   readonly out: number;
-  /** By reason, so far. Asks the system as well. */
-  dropped(): Readonly<Record<DropReason, number>>;
+  readonly dropped: Readonly<Record<DropReason, number>>;
 }
 
 /** A count that begins. */

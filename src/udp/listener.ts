@@ -2,7 +2,6 @@ import type dgram from "node:dgram";
 import net from "node:net";
 import { BindError, codeOf, takenBy } from "../errors.ts";
 import { bindReason, formatListenAddress, type ListenAddress } from "../proxy/listen/listener.ts";
-import { droppedBySystem, ownSockets } from "./kernel-drops.ts";
 import { enlargeBuffer, isCongested, isIPv6Socket, newSocket, ready } from "./socket.ts";
 
 /** Where a datagram came from, and where its answer goes. */
@@ -27,9 +26,6 @@ export class UdpListenerSocket {
   readonly #options: UdpListenerOptions;
   #receiver: UdpReceiver;
   #socket: dgram.Socket | undefined;
-  /** By the system's numbers. */
-  #sockets: ReadonlySet<number> = new Set();
-  #overflowed = 0;
 
   constructor(options: UdpListenerOptions) {
     this.#options = options;
@@ -76,12 +72,6 @@ export class UdpListenerSocket {
     this.#receiver = receiver;
   }
 
-  /** How many datagrams the system dropped so far, because they came faster than they could be received. */
-  get overflowed(): number {
-    this.#overflowed = Math.max(this.#overflowed, droppedBySystem(this.#sockets));
-    return this.#overflowed;
-  }
-
   /** Sends an answer to a client, as far as the system takes it. */
   answer(datagram: Buffer, { address, port }: Sender): void {
     const socket = this.#socket;
@@ -95,7 +85,6 @@ export class UdpListenerSocket {
 
   /** Receives and sends nothing more. Idempotent. */
   close(): void {
-    void this.overflowed;
     this.#socket?.close();
     this.#socket = undefined;
   }
@@ -119,7 +108,6 @@ export class UdpListenerSocket {
     // What may go wrong with one datagram does not concern the next.
     socket.on("error", () => {});
     this.#socket = socket;
-    this.#sockets = ownSockets(this.port);
   }
 
   #bindWithoutIPv6(error: unknown, port: number): Promise<void> {

@@ -56,9 +56,8 @@ export class UdpService implements DatagramView {
     return this.#flows.count.out;
   }
 
-  dropped(): Readonly<Record<DropReason, number>> {
-    const overflow = this.#listeners.reduce((sum, { listener }) => sum + listener.overflowed, 0);
-    return { ...this.#flows.count.dropped, overflow };
+  get dropped(): Readonly<Record<DropReason, number>> {
+    return this.#flows.count.dropped;
   }
 
   /**

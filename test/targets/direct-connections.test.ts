@@ -36,7 +36,7 @@ const untilUse = (subject: ProcessSubject, uses: readonly string[]): Promise<voi
   until(async () => String(await subject.target.keptAwakeBy(0)) === String(uses), `direct use: ${uses}`);
 
 const row = (local: string, remote: string, state: string, inode: number): SocketRow => {
-  return { local, remote, state, inode, dropped: 0 };
+  return { local, remote, state, inode };
 };
 
 suite("connections from outside of a network", () => {

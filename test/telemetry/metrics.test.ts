@@ -104,7 +104,7 @@ suite("Metrics", () => {
   test("names, labels and types are the ones that dashboards rely on", async () => {
     const { metrics } = metricsOf({
       view: { ...asleep, idleDeadline: 1_000, lastActivity: 1_000 },
-      udp: { flows: 0, in: 0, out: 0, dropped: () => noDatagrams().dropped },
+      udp: { flows: 0, in: 0, out: 0, dropped: noDatagrams().dropped },
     });
     metrics.observer.engineCall({ operation: "start", code: "204", durationMs: 5 });
     metrics.addListener("*:443");
@@ -184,7 +184,7 @@ suite("Metrics", () => {
     const { metrics, gauges } = metricsOf();
     assert.equal(await seriesValue(metrics, `wakeport_flows_active{service="a"}`), undefined);
     const dropped = { ...noDatagrams().dropped, held: 3 };
-    gauges.current = { ...gauges.current, udp: { flows: 2, in: 7, out: 5, dropped: () => dropped } };
+    gauges.current = { ...gauges.current, udp: { flows: 2, in: 7, out: 5, dropped } };
     assert.equal(await seriesValue(metrics, `wakeport_flows_active{service="a"}`), 2);
     assert.equal(await seriesValue(metrics, `wakeport_datagrams_total{service="a",direction="in"}`), 7);
     assert.equal(await seriesValue(metrics, `wakeport_datagrams_dropped_total{service="a",reason="held"}`), 3);
