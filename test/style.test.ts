@@ -23,7 +23,6 @@ const patterns: Readonly<Record<string, RegExp>> = {
 const pending: readonly string[] = [
   "src/activation",
   "src/admin",
-  "src/async",
   "src/cli",
   "src/config",
   "src/daemon",

@@ -6,9 +6,8 @@
  * What the target says of itself is never believed as told: each hint leads to a look, and the look decides.
  */
 
-import { abortable } from "../async/abortable.ts";
 import { Deadline } from "../async/deadline.ts";
-import { timerMs } from "../async/timers.ts";
+import { abortable, timerMs } from "../async/wait.ts";
 import { isDenial, outcomeOf, sleepReasonOf, wasKept, wasRefused } from "./classify.ts";
 import { Companions } from "./companions.ts";
 import { Cooldown } from "./cooldown.ts";

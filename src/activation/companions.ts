@@ -1,4 +1,4 @@
-import { timerMs } from "../async/timers.ts";
+import { timerMs } from "../async/wait.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
 
 /**

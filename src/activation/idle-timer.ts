@@ -1,4 +1,4 @@
-import { timerMs } from "../async/timers.ts";
+import { timerMs } from "../async/wait.ts";
 
 /** Fires once when nobody used the target for long enough. Starting it again moves the deadline. */
 export class IdleTimer {

@@ -3,7 +3,7 @@
  * is too old, or was none.
  */
 
-import { abortable } from "../async/abortable.ts";
+import { abortable } from "../async/wait.ts";
 import { outcomeOf } from "./classify.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
 import { type Exit, ExitedError, StartTimeoutError } from "./errors.ts";

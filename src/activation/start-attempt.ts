@@ -3,8 +3,7 @@
  * A target that goes down meanwhile ends the attempt at once, unless it was already on its way down when we asked.
  */
 
-import { abortable } from "../async/abortable.ts";
-import { timerMs } from "../async/timers.ts";
+import { abortable, timerMs } from "../async/wait.ts";
 import { isStop } from "./classify.ts";
 import { ExitedError, StartTimeoutError } from "./errors.ts";
 import type { Probe, RunningStatus, Target, TargetStatus } from "./target.ts";

@@ -1,5 +1,4 @@
-import { abortable } from "../async/abortable.ts";
-import { timerMs } from "../async/timers.ts";
+import { abortable, timerMs } from "../async/wait.ts";
 import { LOOK_MS } from "./inspector.ts";
 import type { SleepAction, Target } from "./target.ts";
 

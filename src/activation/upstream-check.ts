@@ -1,4 +1,4 @@
-import { abortable } from "../async/abortable.ts";
+import { abortable } from "../async/wait.ts";
 import { LOOK_MS } from "./inspector.ts";
 import type { Probe, Target, TargetStatus, Upstream } from "./target.ts";
 

@@ -1,6 +1,6 @@
-import { timerMs } from "./timers.ts";
+import { timerMs } from "./wait.ts";
 
-/** Aborts its signal after `ms` milliseconds, unless it is disposed before. */
+/** Aborts its signal after `ms` milliseconds unless it is disposed earlier. */
 export class Deadline implements Disposable {
   readonly #controller = new AbortController();
   readonly #timer: NodeJS.Timeout;

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { bansStatus, type EngineStatus, type StatusReport, serviceStatus, unnamedStatus } from "../admin/api.ts";
 import { AdminServer, MAX_ADMIN_CLIENTS } from "../admin/server.ts";
-import { within } from "../async/async.ts";
+import { within } from "../async/wait.ts";
 import { type Config, isWoken, type Service, type TargetSpec } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";
 import { type Changes, changesBetween } from "../config/diff.ts";

@@ -1,6 +1,6 @@
 /** What the fronts of a service lead to. */
 import type { Activator } from "../activation/activator.ts";
-import { Gate } from "../async/async.ts";
+import { Semaphore } from "../async/semaphore.ts";
 import type { InetdSpec, Service, ServicePort } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";
 import { builtInDefaults } from "../config/keys/defaults.ts";
@@ -70,7 +70,7 @@ export function handlersOf(
       if (activator === undefined) throw new Error(`service "${service.name}" has no activator`);
       const silenceMs = service.wakeOn === "first_byte" ? SILENCE_MS : undefined;
       // The ports of a service share its pace.
-      const pace = new Gate(releasePace);
+      const pace = new Semaphore(releasePace);
       const shared = {
         service: service.name,
         activator,

@@ -2,7 +2,7 @@
  * Services that containers declare by their labels, followed live. Each hint of the engine leads to one list of all
  * labelled containers, and the list decides. What the configuration names itself is left to it.
  */
-import { delay } from "../async/async.ts";
+import { delay } from "../async/wait.ts";
 import type { Config, WokenService } from "../config/config.ts";
 import type { ServiceChanges } from "../config/diff.ts";
 import { ENABLE_LABEL } from "../config/labels.ts";

@@ -4,8 +4,7 @@
  */
 import type http from "node:http";
 import Dockerode from "dockerode";
-import { within } from "../async/async.ts";
-import { MAX_TIMER_MS, timerMs } from "../async/timers.ts";
+import { MAX_TIMER_MS, timerMs, within } from "../async/wait.ts";
 import { TargetError } from "../errors.ts";
 import { engineAgent } from "./agent.ts";
 import { inOrder } from "./compose-service.ts";

@@ -1,7 +1,7 @@
 /** Recognizes the containers that wakeport itself needs: its own, the one whose network it uses, the engine's proxy. */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { abortable } from "../async/abortable.ts";
+import { abortable } from "../async/wait.ts";
 import type { ContainerFacts } from "./container-facts.ts";
 import type { Engine } from "./engine.ts";
 import type { EngineHost } from "./host.ts";

@@ -6,8 +6,7 @@
  * The stream is always drained: a slow reader slows the whole daemon down. A daemon that hangs is plain silence, so it
  * is pinged.
  */
-import { abortable } from "../async/abortable.ts";
-import { delay } from "../async/async.ts";
+import { abortable, delay } from "../async/wait.ts";
 import { DeadlineError, TargetError } from "../errors.ts";
 import type { Engine } from "./engine.ts";
 import { JsonLines } from "./json-lines.ts";

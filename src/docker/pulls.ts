@@ -2,7 +2,7 @@
  * Pulls images: one pull for all who wait for the same image. It belongs to none of them, so it goes on when they give
  * up, and the next one who asks finds it further on, or done.
  */
-import { abortable } from "../async/abortable.ts";
+import { abortable } from "../async/wait.ts";
 import { messageOf, TargetError } from "../errors.ts";
 import type { Engine } from "./engine.ts";
 import { JsonLines } from "./json-lines.ts";

@@ -1,7 +1,6 @@
 import type net from "node:net";
 import { ClosedError } from "../activation/errors.ts";
-import { abortable } from "../async/abortable.ts";
-import { within } from "../async/async.ts";
+import { abortable, within } from "../async/wait.ts";
 import { DeadlineError } from "../errors.ts";
 import { addressesOf, formatPeer, type SocketAddresses } from "../net/addresses.ts";
 import { readIp } from "../net/ip.ts";

@@ -1,6 +1,6 @@
 import { StartTimeoutError } from "../activation/errors.ts";
 import type { Probe } from "../activation/target.ts";
-import { delay } from "../async/async.ts";
+import { delay } from "../async/wait.ts";
 import { codeOf, messageOf } from "../errors.ts";
 import type { ProxyVersion } from "../net/proxy-protocol.ts";
 

@@ -1,4 +1,4 @@
-import { abortable } from "../async/abortable.ts";
+import { abortable } from "../async/wait.ts";
 import type { ContainerFacts } from "../docker/container-facts.ts";
 import type { Engine } from "../docker/engine.ts";
 import { LogFrames } from "../docker/log-frames.ts";

@@ -1,8 +1,7 @@
 /** A Docker container as a target: found by name or by compose labels each time, never remembered by id. */
 
 import type { SleepAction, Target, TargetStatus, UseMoment } from "../activation/target.ts";
-import { delay } from "../async/async.ts";
-import { MAX_TIMER_MS, timerMs } from "../async/timers.ts";
+import { delay, MAX_TIMER_MS, timerMs } from "../async/wait.ts";
 import type { ContainerReference } from "../config/config.ts";
 import { rivals } from "../docker/compose-service.ts";
 import { type ContainerFacts, type ListedContainer, projectLabel, serviceLabel } from "../docker/container-facts.ts";

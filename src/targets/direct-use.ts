@@ -1,6 +1,6 @@
 /** Direct use of a running container, which bypasses wakeport: exec sessions, direct traffic and direct connections. */
 import { readFile } from "node:fs/promises";
-import { delay } from "../async/async.ts";
+import { delay } from "../async/wait.ts";
 import type { ContainerFacts } from "../docker/container-facts.ts";
 import type { Engine } from "../docker/engine.ts";
 import { exchangedBytes, type Traffic } from "../docker/traffic.ts";

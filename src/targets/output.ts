@@ -1,4 +1,4 @@
-import { abortable } from "../async/abortable.ts";
+import { abortable } from "../async/wait.ts";
 
 /** Enough for a follower that begins just after the start. */
 const KEPT_LINES = 500;

@@ -1,7 +1,7 @@
 /** A process group as a whole: signalled together, and gone only when nobody of it is left alive. */
 import { readdirSync, readFileSync } from "node:fs";
 import { kill } from "node:process";
-import { delay } from "../async/async.ts";
+import { delay } from "../async/wait.ts";
 import { codeOf } from "../errors.ts";
 import { socketInodes } from "../net/proc-net.ts";
 

@@ -5,7 +5,7 @@
 
 import type { Exit } from "../activation/errors.ts";
 import type { SleepAction, Target, TargetStatus, UseMoment } from "../activation/target.ts";
-import { abortable } from "../async/abortable.ts";
+import { abortable } from "../async/wait.ts";
 import { TargetError } from "../errors.ts";
 import { closeGracefully } from "../net/close.ts";
 import { dial } from "../net/dial.ts";

@@ -4,7 +4,7 @@ import pino from "pino";
 import pretty from "pino-pretty";
 import { describeExit } from "../activation/errors.ts";
 import type { ActivationReport, SleepReport, StateChange, StopFailure } from "../activation/reports.ts";
-import { within } from "../async/async.ts";
+import { within } from "../async/wait.ts";
 import type { LogFormat, LogLevel } from "../config/config.ts";
 import { progressWords } from "../docker/pull-progress.ts";
 import type { PullReport } from "../docker/reports.ts";

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
-import { delay, Gate } from "../async/async.ts";
+import { Semaphore } from "../async/semaphore.ts";
+import { delay } from "../async/wait.ts";
 import type { SendResult } from "./upstream.ts";
 
 /** On this machine's own loopback, between two knocks: a twentieth of what has passed, as probes have it. */
@@ -21,7 +22,7 @@ const REFUSAL_MS = 1_100;
  * again until it is not refused, and all others wait behind it.
  */
 export class FirstDatagram {
-  readonly #line = new Gate(1);
+  readonly #line = new Semaphore(1);
   readonly #budget: IcmpBudget;
   #isOpen = false;
 
@@ -52,7 +53,7 @@ export class FirstDatagram {
     signal: AbortSignal,
   ): Promise<SendResult | undefined> {
     if (this.#isOpen) return undefined;
-    using _place = await this.#line.enter(signal);
+    using _place = await this.#line.acquire(signal);
     const isNear = isLoopback(host);
     const began = performance.now();
     for (let pauseMs = FIRST_PAUSE_MS; !this.#isOpen; pauseMs = Math.min(2 * pauseMs, REFUSAL_MS)) {

@@ -1,6 +1,6 @@
 import { ClosedError, ExitedError, MovedAddressError } from "../activation/errors.ts";
 import type { Deadline } from "../async/deadline.ts";
-import { timerMs } from "../async/timers.ts";
+import { timerMs } from "../async/wait.ts";
 import { DeadlineError } from "../errors.ts";
 import type { Meter } from "../net/relay.ts";
 import { type Rank, ranks, type SlotError } from "../proxy/admission/slots.ts";

@@ -1,7 +1,7 @@
 import type { Activator } from "../activation/activator.ts";
 import { CLIENT } from "../activation/lease-set.ts";
-import { abortable } from "../async/abortable.ts";
 import type { Deadline } from "../async/deadline.ts";
+import { abortable } from "../async/wait.ts";
 import { formatPeer } from "../net/addresses.ts";
 import type { Pass, Rank, Slot, SlotError } from "../proxy/admission/slots.ts";
 import type { ConnectionView, ServiceConnections } from "../proxy/connection.ts";

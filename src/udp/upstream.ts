@@ -1,7 +1,7 @@
 import type dgram from "node:dgram";
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { abortable } from "../async/abortable.ts";
+import { abortable } from "../async/wait.ts";
 import { codeOf } from "../errors.ts";
 import { isCongested, newSocket, ready, typeFor } from "./socket.ts";
 import { newRequestSocket, TransferSocket } from "./tftp.ts";

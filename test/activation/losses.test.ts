@@ -7,7 +7,7 @@ import { ExitedError } from "../../src/activation/errors.ts";
 import { Group } from "../../src/activation/group.ts";
 import type { Holder } from "../../src/activation/lease.ts";
 import { Usage } from "../../src/activation/usage.ts";
-import { abortable } from "../../src/async/abortable.ts";
+import { abortable } from "../../src/async/wait.ts";
 import { observer } from "../../src/telemetry/observer.ts";
 import { FakeTarget } from "../support/activation/fake-target.ts";
 import { policy, Stage } from "../support/activation/stage.ts";

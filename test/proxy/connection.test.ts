@@ -366,7 +366,7 @@ suite("Connection to a target that is ready", () => {
   test("that goes down between the grant and the dial: the next life of it serves the client", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await awake(server.port, { pace: 1 });
-    const place = await listenPort.pace.enter(new AbortController().signal);
+    const place = await listenPort.pace.acquire(new AbortController().signal);
     using client = await listenPort.client();
     await eventually("the lease is granted", () => listenPort.activator.view.held === 1);
     listenPort.target.goDown({ code: 137 });
@@ -381,7 +381,7 @@ suite("Connection to a target that is ready", () => {
 
   test("that goes down each time before the dial: gives up after the third life", async () => {
     await using listenPort = await awake(await freePort(), { pace: 1 });
-    using _place = await listenPort.pace.enter(new AbortController().signal);
+    using _place = await listenPort.pace.acquire(new AbortController().signal);
     using client = await listenPort.client();
     for (let incarnation = 1; incarnation <= 3; incarnation += 1) {
       await eventually("the lease is granted", () => listenPort.activator.view.held === 1);
@@ -508,7 +508,7 @@ suite("Connection to a target that is ready", () => {
   test("resets a client that waits in line for a dial until its start timeout has passed", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout"] });
     await using listenPort = await awake(await freePort(), { pace: 1, startTimeoutMs: 30_000 });
-    using _place = await listenPort.pace.enter(new AbortController().signal);
+    using _place = await listenPort.pace.acquire(new AbortController().signal);
     using client = await listenPort.client();
     await eventually("the lease is granted", () => listenPort.activator.view.held === 1);
     t.mock.timers.tick(29_999);
@@ -541,7 +541,7 @@ suite("Connection to a target that is ready", () => {
   test("that goes down before the dial: its next start ends with the first deadline of the client", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout"] });
     await using listenPort = await awake(await freePort(), { pace: 1, startTimeoutMs: 10_000 });
-    using _place = await listenPort.pace.enter(new AbortController().signal);
+    using _place = await listenPort.pace.acquire(new AbortController().signal);
     using client = await listenPort.client();
     await eventually("the lease is granted", () => listenPort.activator.view.held === 1);
     t.mock.timers.tick(6_000);

@@ -60,7 +60,7 @@ suite("A client of a target that moves", () => {
     await using _server = await named("target", NEW, stranger.port);
     await using listenPort = await TestListener.open({ upstream: stranger.port, pace: 1 });
     await ready(listenPort);
-    const place = await listenPort.pace.enter(new AbortController().signal);
+    const place = await listenPort.pace.acquire(new AbortController().signal);
     using client = await listenPort.client();
     await eventually("it has a lease", () => listenPort.activator.view.held === 1);
     listenPort.target.moveTo("", noRoute);

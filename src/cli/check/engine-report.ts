@@ -1,5 +1,5 @@
 /** Checks the containers of a configuration with the engine, for `wakeport check`. */
-import { within } from "../../async/async.ts";
+import { within } from "../../async/wait.ts";
 import { type Config, isWoken, type TargetSpec, type WokenService } from "../../config/config.ts";
 import { eachPort } from "../../config/values/ports.ts";
 import {

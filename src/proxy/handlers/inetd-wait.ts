@@ -9,7 +9,7 @@
 import type net from "node:net";
 import { Cooldown } from "../../activation/cooldown.ts";
 import { CooldownError, type Exit, ExitedError } from "../../activation/errors.ts";
-import { abortable } from "../../async/abortable.ts";
+import { abortable } from "../../async/wait.ts";
 import { dial } from "../../net/dial.ts";
 import { relay } from "../../net/relay.ts";
 import type { Worker, Workers } from "../../targets/worker.ts";

@@ -11,9 +11,9 @@ import {
 } from "../../activation/errors.ts";
 import type { Lease } from "../../activation/lease.ts";
 import { CLIENT } from "../../activation/lease-set.ts";
-import { abortable } from "../../async/abortable.ts";
-import { delay, type Gate } from "../../async/async.ts";
 import type { Deadline } from "../../async/deadline.ts";
+import type { Semaphore } from "../../async/semaphore.ts";
+import { abortable, delay } from "../../async/wait.ts";
 import { messageOf } from "../../errors.ts";
 import { formatPeer } from "../../net/addresses.ts";
 import { closeGracefully } from "../../net/close.ts";
@@ -44,7 +44,7 @@ export interface TargetHandlerOptions {
   readonly activator: Activator;
   readonly targetPort: number;
   /** At most so many dials at a time: an app with a short backlog drops more. */
-  readonly pace: Gate;
+  readonly pace: Semaphore;
   /** What the clients speak. */
   readonly protocol: Protocol;
   /** How long a client may be silent that wakes the target by its first byte, in milliseconds; absent: it need not speak. */
@@ -218,7 +218,7 @@ export class TargetHandler implements Handler {
    * @throws MovedAddressError if the target's address changed meanwhile: another container may have the old one
    */
   async #dial(lease: Lease, deadline: Deadline, signal: AbortSignal): Promise<net.Socket> {
-    using _place = await this.#options.pace.enter(signal);
+    using _place = await this.#options.pace.acquire(signal);
     await this.#options.activator.looked(signal);
     const { address: host, port = this.#options.targetPort, moved } = lease;
     if (host === "") throw new MovedAddressError("the target has no address now");

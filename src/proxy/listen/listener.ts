@@ -1,5 +1,5 @@
 import net from "node:net";
-import { delay } from "../../async/async.ts";
+import { delay } from "../../async/wait.ts";
 import { BindError, codeOf, messageOf, takenBy } from "../../errors.ts";
 import { KEEP_ALIVE_MS } from "../../net/dial.ts";
 import { bindPausable, listenerFd, pauseAccepting, resumeAccepting } from "../../net/listening-socket.ts";

@@ -1,7 +1,7 @@
 /** The way of a client from accept to its connection: looks up the route, then creates the connection and keeps it until it is closed. */
 import type net from "node:net";
 import { ClosedError } from "../../activation/errors.ts";
-import { within } from "../../async/async.ts";
+import { within } from "../../async/wait.ts";
 import { DeadlineError } from "../../errors.ts";
 import { Connection, type Route } from "../connection.ts";
 import type { Ident } from "../ident.ts";

@@ -6,7 +6,7 @@
 
 import type { Exit } from "../../../src/activation/errors.ts";
 import type { SleepAction, Target, TargetStatus } from "../../../src/activation/target.ts";
-import { abortable } from "../../../src/async/abortable.ts";
+import { abortable } from "../../../src/async/wait.ts";
 
 /** One call, open until it is answered, or until its signal is aborted. */
 export class Call<T> {

@@ -1,5 +1,5 @@
 import Dockerode from "dockerode";
-import { within } from "../../../src/async/async.ts";
+import { within } from "../../../src/async/wait.ts";
 
 const ANSWER_MS = 3_000;
 

@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
-import { within } from "../../../src/async/async.ts";
+import { within } from "../../../src/async/wait.ts";
 import { eventually } from "../net/tcp.ts";
 
 /** A busy machine takes its time to start a browser, and a target may be slow on purpose. */

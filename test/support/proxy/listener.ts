@@ -3,7 +3,7 @@ import type net from "node:net";
 import { Activator } from "../../../src/activation/activator.ts";
 import type { ActivationReport } from "../../../src/activation/reports.ts";
 import type { TargetStatus } from "../../../src/activation/target.ts";
-import { Gate } from "../../../src/async/async.ts";
+import { Semaphore } from "../../../src/async/semaphore.ts";
 import { Slots } from "../../../src/proxy/admission/slots.ts";
 import { Connection, type ServiceConnections } from "../../../src/proxy/connection.ts";
 import type { Handler } from "../../../src/proxy/handlers/handler.ts";
@@ -53,7 +53,7 @@ export class TestListener implements AsyncDisposable {
   readonly target: LocalTarget = new LocalTarget();
   readonly activator: Activator;
   readonly traffic: ServiceConnections;
-  readonly pace: Gate;
+  readonly pace: Semaphore;
   readonly slots: Slots;
   /** One for each connection that is over. */
   readonly reports: ConnectionReport[] = [];
@@ -76,7 +76,7 @@ export class TestListener implements AsyncDisposable {
       open: new Set(),
       meter: { in: 0, out: 0 },
     };
-    this.pace = new Gate(pace);
+    this.pace = new Semaphore(pace);
     const told = observer({
       connection: (report) => this.reports.push(report),
       activation: (report) => this.activations.push(report),

@@ -1,5 +1,5 @@
 import type net from "node:net";
-import { abortable } from "../../../async/abortable.ts";
+import { abortable } from "../../../async/wait.ts";
 import { reset } from "../../../net/reset.ts";
 
 /**

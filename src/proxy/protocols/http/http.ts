@@ -5,7 +5,7 @@
  * @see RFC 9110, RFC 9112
  */
 
-import { delay } from "../../../async/async.ts";
+import { delay } from "../../../async/wait.ts";
 import { HttpHeadError, HttpHeadReader } from "../../../net/http-head.ts";
 import { PeekError, peek } from "../../../net/peek.ts";
 import { relay } from "../../../net/relay.ts";

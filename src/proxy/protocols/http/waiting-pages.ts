@@ -1,6 +1,6 @@
 /** The waiting pages of one service: all are told the same news, about once a second. */
 import type net from "node:net";
-import { within } from "../../../async/async.ts";
+import { within } from "../../../async/wait.ts";
 import type { Progress } from "../protocol.ts";
 import { chunk, lastChunk, pageHead } from "./answer.ts";
 import { retryAfter } from "./reason.ts";

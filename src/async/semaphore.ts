@@ -1,0 +1,44 @@
+/** Limits the number of holders. Waiting callers acquire in the order of their calls. */
+export class Semaphore {
+  readonly #limit: number;
+  readonly #waiting = new Set<() => void>();
+  #held = 0;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Waits for a permit, which is released when the result is disposed. @throws the reason of `signal` if it is aborted */
+  async acquire(signal: AbortSignal): Promise<Disposable> {
+    signal.throwIfAborted();
+    if (this.#held < this.#limit) this.#held += 1;
+    else await this.#wait(signal);
+    return { [Symbol.dispose]: () => this.#release() };
+  }
+
+  #wait(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const grant = (): void => {
+        signal.removeEventListener("abort", leave);
+        resolve();
+      };
+      const leave = (): void => {
+        this.#waiting.delete(grant);
+        reject(signal.reason);
+      };
+      this.#waiting.add(grant);
+      signal.addEventListener("abort", leave, { once: true });
+    });
+  }
+
+  /** Passes the permit to the first waiting caller. */
+  #release(): void {
+    const [next] = this.#waiting;
+    if (next === undefined) {
+      this.#held -= 1;
+      return;
+    }
+    this.#waiting.delete(next);
+    next();
+  }
+}
