@@ -3,7 +3,8 @@ import { suite, test } from "node:test";
 import type { StatusReport } from "../../src/admin/api.ts";
 import { AdminServer, MAX_ADMIN_CLIENTS } from "../../src/admin/server.ts";
 import { BindError } from "../../src/errors.ts";
-import { connecting, eventually } from "../support/net/tcp.ts";
+import { eventually } from "../support/eventually.ts";
+import { connecting } from "../support/net/tcp.ts";
 
 const report: StatusReport = {
   version: "1",

@@ -1,9 +1,9 @@
 /** What a sleeping wakeport costs: memory and CPU time over a minute, with ten sleeping containers. */
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
+import { freePort } from "../support/free-port.ts";
 import { Container } from "./container.ts";
 import { memoryMiB } from "./memory.ts";
-import { freePort } from "./ports.ts";
 import { exitOnSignals } from "./program.ts";
 import { Wakeport } from "./wakeport.ts";
 

@@ -5,9 +5,9 @@
  */
 import net from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
+import { freePort } from "../support/free-port.ts";
 import { median } from "./clients.ts";
 import { Container } from "./container.ts";
-import { freePort } from "./ports.ts";
 import { exitOnSignals } from "./program.ts";
 import { Wakeport } from "./wakeport.ts";
 

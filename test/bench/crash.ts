@@ -1,9 +1,9 @@
 /** A target that crashes while it starts: how long after its exit, as the engine dates it, its client is refused. */
 import net from "node:net";
 import Dockerode from "dockerode";
+import { freePort } from "../support/free-port.ts";
 import { median } from "./clients.ts";
 import { Container } from "./container.ts";
-import { freePort } from "./ports.ts";
 import { exitOnSignals } from "./program.ts";
 import { Wakeport } from "./wakeport.ts";
 

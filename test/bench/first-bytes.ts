@@ -9,9 +9,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import tls from "node:tls";
 import fc from "fast-check";
 import { proxyHeader } from "../../src/net/proxy-protocol.ts";
+import { freePort } from "../support/free-port.ts";
 import { cuts, damage } from "../support/proxy/fuzz.ts";
 import { memoryMiB } from "./memory.ts";
-import { freePort } from "./ports.ts";
 import { exitOnSignals } from "./program.ts";
 import { Wakeport } from "./wakeport.ts";
 

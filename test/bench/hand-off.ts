@@ -8,8 +8,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { freePort } from "../support/free-port.ts";
 import { quantile } from "./clients.ts";
-import { freePort } from "./ports.ts";
 import { exitOnSignals, Program } from "./program.ts";
 import { Wakeport } from "./wakeport.ts";
 

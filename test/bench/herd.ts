@@ -1,8 +1,8 @@
 /** A thousand clients connect at once to a sleeping container; once more to one whose listen backlog is 10. */
 
+import { freePort } from "../support/free-port.ts";
 import { echoServer, owner, quantile } from "./clients.ts";
 import { Container } from "./container.ts";
-import { freePort } from "./ports.ts";
 import { exitOnSignals } from "./program.ts";
 import { Wakeport } from "./wakeport.ts";
 

@@ -1,9 +1,9 @@
 /** What 100 labelled containers cost: memory, and the time from their creation until wakeport listens for them. */
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
+import { freePort } from "../support/free-port.ts";
 import { Container } from "./container.ts";
 import { memoryMiB } from "./memory.ts";
-import { freePort } from "./ports.ts";
 import { exitOnSignals } from "./program.ts";
 import { Wakeport } from "./wakeport.ts";
 

@@ -1,21 +1,11 @@
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { createConnection, createServer, type Socket } from "node:net";
+import { createConnection, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 
 const HOST = "127.0.0.1";
 const RETRY_MS = 20;
 const LISTEN_STATE = "0A";
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, HOST);
-  await once(server, "listening");
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("Cannot find a free port");
-  server.close();
-  await once(server, "close");
-  return address.port;
-}
 
 export function dial(port: number): Socket {
   return createConnection({ host: HOST, port, allowHalfOpen: true });

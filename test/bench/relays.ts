@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { freePort } from "./ports.ts";
+import { freePort } from "../support/free-port.ts";
 import { Program } from "./program.ts";
 
 /** The server program: where it listens and how to start it. */

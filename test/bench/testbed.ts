@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { freePort } from "../support/free-port.ts";
 import { Control } from "./control.ts";
-import { dialWhenOpen, freePort, relaySockets } from "./ports.ts";
+import { dialWhenOpen, relaySockets } from "./ports.ts";
 import { Program } from "./program.ts";
 import type { Relay, RunningRelay } from "./relays.ts";
 

@@ -4,17 +4,16 @@
  */
 import dgram from "node:dgram";
 import { once } from "node:events";
-import { setTimeout as delay } from "node:timers/promises";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { quantile } from "./clients.ts";
 import { Container } from "./container.ts";
-import { freePort } from "./ports.ts";
 import { exitOnSignals } from "./program.ts";
 import { Wakeport } from "./wakeport.ts";
 
 const CLIENTS = Number(process.argv[2] ?? 100);
 const DATAGRAMS = Number(process.argv[3] ?? 20);
 const DEADLINE_MS = 30_000;
-const POLL_MS = 20;
 
 /** A script for Node: an echo server for datagrams. */
 const echo = (host: string, port: number): string => `
@@ -59,13 +58,12 @@ async function metric(wakeport: Wakeport, name: string): Promise<Map<string, num
   return new Map(lines.map((line) => [line.slice(name.length, line.lastIndexOf(" ")), Number(line.split(" ").at(-1))]));
 }
 
-async function until(holds: () => boolean | Promise<boolean>): Promise<boolean> {
-  const limit = performance.now() + DEADLINE_MS;
-  while (performance.now() < limit) {
-    if (await holds()) return true;
-    await delay(POLL_MS);
-  }
-  return false;
+/** Returns false if `holds` stays false. */
+function becomesTrue(what: string, holds: () => boolean | Promise<boolean>): Promise<boolean> {
+  return eventually(what, holds, DEADLINE_MS).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function measure(title: string, listenPort: number, port: number, target: string): Promise<boolean> {
@@ -76,13 +74,16 @@ async function measure(title: string, listenPort: number, port: number, target: 
   send();
   const total = CLIENTS * DATAGRAMS;
   const answered = (): number => all.reduce((sum, { received }) => sum + received.length, 0);
-  await until(() => answered() >= total);
+  await becomesTrue("all datagrams are answered", () => answered() >= total);
   const inOrder = all.filter(({ sent, received }) => received.join() === sent.join()).length;
   const times = all.flatMap((visitor) => visitor.times);
   const spread = [0, 0.5, 1].map((share) => Math.round(quantile(times, share)));
   const flows = [...(await metric(wakeport, "wakeport_flows_active")).values()][0];
-  const isEmpty = await until(async () => [...(await metric(wakeport, "wakeport_flows_active")).values()][0] === 0);
-  const sleeps = await until(() => wakeport.records("target.asleep").length === 1);
+  const isEmpty = await becomesTrue(
+    "no flow is left",
+    async () => [...(await metric(wakeport, "wakeport_flows_active")).values()][0] === 0,
+  );
+  const sleeps = await becomesTrue("the target sleeps", () => wakeport.records("target.asleep").length === 1);
   close();
   const starts = wakeport.records("target.starting").length;
   console.log(

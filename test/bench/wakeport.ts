@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
-import { freePort } from "./ports.ts";
+import { freePort } from "../support/free-port.ts";
 
 const PROGRAM = join(import.meta.dirname, "../../bin/wakeport");
 const START_MS = 15_000;

@@ -5,7 +5,7 @@ import { isWoken } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { probeOf } from "../../src/daemon/target-factory.ts";
 import { FakeTarget } from "../support/activation/fake-target.ts";
-import { freePort } from "../support/net/tcp.ts";
+import { freePort } from "../support/free-port.ts";
 
 const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
 

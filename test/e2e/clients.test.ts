@@ -6,8 +6,9 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import process from "node:process";
 import { after, before, suite, test } from "node:test";
-import { freePort } from "../support/net/tcp.ts";
-import { Program, temporaryFile, until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { Program, temporaryFile } from "../support/program/program.ts";
 import { cannotServe, PYTHON, type ServerName, Servers } from "../support/program/servers.ts";
 
 const START_S = Number(process.env["WAKEPORT_TEST_START_S"] ?? 3);
@@ -50,7 +51,7 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
   const addresses = async (service: string, count: number): Promise<Set<string>> => {
     const closed = () =>
       program.log.filter((line) => line.event === "connection.closed" && line["service"] === service);
-    await until(() => closed().length >= count, `the end of ${count} connections of ${service}`);
+    await eventually(`the end of ${count} connections of ${service}`, () => closed().length >= count);
     return new Set(closed().map(({ outcome, start, end }) => `${outcome}, ${start}, ${end}`));
   };
 

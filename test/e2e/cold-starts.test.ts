@@ -9,8 +9,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
 import { promisify } from "node:util";
-import { freePort } from "../support/net/tcp.ts";
-import { Program, temporaryFile, until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { Program, temporaryFile } from "../support/program/program.ts";
 import { cannotServe, Servers } from "../support/program/servers.ts";
 
 const run = promisify(execFile);
@@ -173,7 +174,7 @@ async function populateRedis(servers: Servers, stack: AsyncDisposableStack): Pro
   const server = execFile(file, [...args, "--enable-debug-command", "local"]);
   stack.defer(() => void server.kill());
   const redis = (...command: string[]) => run("redis-cli", ["-p", port, ...command]);
-  await until(async () => (await redis("PING").catch(() => ({ stdout: "" }))).stdout === "PONG\n", "Redis");
+  await eventually("Redis", async () => (await redis("PING").catch(() => ({ stdout: "" }))).stdout === "PONG\n");
   await redis("DEBUG", "POPULATE", String(REDIS_KEYS));
   await redis("SAVE");
   await redis("SHUTDOWN", "NOSAVE").catch(() => {});

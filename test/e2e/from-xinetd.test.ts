@@ -8,8 +8,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { suite, test } from "node:test";
 import { promisify } from "node:util";
-import { freePort } from "../support/net/tcp.ts";
-import { Program, until, wakeport } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { Program, wakeport } from "../support/program/program.ts";
 import { withoutXinetd, Xinetd } from "../support/program/xinetd.ts";
 
 const run = promisify(execFile);
@@ -116,14 +117,14 @@ suite("a xinetd.conf", { skip }, () => {
       const checked = await wakeport(["check", "-c", file]);
       assert.equal(checked.code, 0, checked.stderr);
       await using program = new Program(["run", "-c", file]);
-      await until(() => program.stdout.includes("serves"), "wakeport to listen");
+      await eventually("wakeport to listen", () => program.stdout.includes("serves"));
 
       assert.deepEqual(await owner(ours), await owner(theirs));
       assert.equal(program.child.exitCode, null);
-      await until(async () => {
+      await eventually("the same number of lines in both logs", async () => {
         const [mine, its] = [program.stdout, await xinetd.read()].map(eventLines);
         return mine?.length === its?.length;
-      }, "the same number of lines in both logs");
+      });
       assert.deepEqual(eventLines(program.stdout), eventLines(await xinetd.read()));
     } finally {
       await rm(folder, { recursive: true });

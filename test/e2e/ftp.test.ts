@@ -5,8 +5,9 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
-import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds } from "../support/engine/compose.ts";
-import { freePort } from "../support/net/tcp.ts";
+import { BUILD_MS, COMMAND_MS, cannotCompose, run, succeeds } from "../support/engine/compose.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 
 const EXAMPLE = path.join(import.meta.dirname, "../../compose/ftp");
 /** Other ports than the example's, so that whoever uses those is not met. */
@@ -90,7 +91,7 @@ suite("the FTP example", { skip }, () => {
     example = new Example(folder);
     await example.write();
     await example.compose("up", "--build", "--detach");
-    await poll("wakeport is ready", COMMAND_MS, () => succeeds("curl", "--silent", "--fail", `${ADMIN}/readyz`));
+    await eventually("wakeport is ready", () => succeeds("curl", "--silent", "--fail", `${ADMIN}/readyz`), COMMAND_MS);
   });
 
   after(async () => {
@@ -168,7 +169,7 @@ ftp.quit()
   });
 
   test("nobody uses it: it goes to sleep, and the metrics show it", async () => {
-    await poll("it sleeps", SLEEP_MS, isAsleep);
+    await eventually("it sleeps", isAsleep, SLEEP_MS);
     assert.equal(await example.inspect("ftp", ".State.Status"), "exited");
     assert.equal(await metric('wakeport_sleeps_total{service="ftp",reason="idle",action="stop"}'), 1);
     assert.ok((await metric('wakeport_connections_total{service="ftp",outcome="relayed"}')) > 10);

@@ -4,8 +4,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
-import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds } from "../support/engine/compose.ts";
-import { freePort } from "../support/net/tcp.ts";
+import { BUILD_MS, COMMAND_MS, cannotCompose, run, succeeds } from "../support/engine/compose.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 
 const EXAMPLE = path.join(import.meta.dirname, "../../compose/hardened/compose.yaml");
 /** The example's idle timeout is 10 s. */
@@ -34,7 +35,7 @@ suite("the hardened example", { skip }, () => {
     admin = `http://127.0.0.1:${adminPort}`;
     await writeFile(override, overrides(webPort, adminPort));
     await compose("up", "--build", "--detach");
-    await poll("wakeport is ready", COMMAND_MS, () => succeeds("curl", "--silent", "--fail", `${admin}/readyz`));
+    await eventually("wakeport is ready", () => succeeds("curl", "--silent", "--fail", `${admin}/readyz`), COMMAND_MS);
   });
 
   after(async () => {
@@ -44,7 +45,7 @@ suite("the hardened example", { skip }, () => {
 
   test("a client is served, and a while later the server sleeps", async () => {
     assert.equal(await run("curl", ["--silent", "--max-time", "30", web]), "awake\n");
-    await poll("it sleeps", SLEEP_MS, async () => (await state()) === "exited");
+    await eventually("it sleeps", async () => (await state()) === "exited", SLEEP_MS);
   });
 
   test("the next client wakes it", async () => {

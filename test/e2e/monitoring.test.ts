@@ -4,8 +4,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
-import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds, webOverrides } from "../support/engine/compose.ts";
-import { freePort } from "../support/net/tcp.ts";
+import { BUILD_MS, COMMAND_MS, cannotCompose, run, succeeds, webOverrides } from "../support/engine/compose.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 
 const EXAMPLE = path.join(import.meta.dirname, "../../compose/monitoring");
 const WEB = path.join(EXAMPLE, "../web/compose.yaml");
@@ -39,7 +40,7 @@ suite("the monitoring example", { skip }, () => {
     return ((await (await fetch(url)).json()) as QueryAnswer).data.result;
   };
   const returnsSeries = (text: string): Promise<void> =>
-    poll(`series for ${text}`, SCRAPED_MS, async () => (await query(text)).length > 0);
+    eventually(`series for ${text}`, async () => (await query(text)).length > 0, SCRAPED_MS);
 
   before(async () => {
     folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
@@ -52,7 +53,7 @@ suite("the monitoring example", { skip }, () => {
     );
     await compose("up", "--build", "--detach");
     const readiness = `http://127.0.0.1:${ports.prometheus}/-/ready`;
-    await poll("Prometheus is ready", COMMAND_MS, () => succeeds("curl", "--silent", "--fail", readiness));
+    await eventually("Prometheus is ready", () => succeeds("curl", "--silent", "--fail", readiness), COMMAND_MS);
   });
 
   after(async () => {
@@ -61,8 +62,10 @@ suite("the monitoring example", { skip }, () => {
   });
 
   test("Prometheus scrapes wakeport", async () => {
-    await poll("the scrape succeeds", SCRAPED_MS, async () =>
-      (await query("up")).some(({ value }) => value[1] === "1"),
+    await eventually(
+      "the scrape succeeds",
+      async () => (await query("up")).some(({ value }) => value[1] === "1"),
+      SCRAPED_MS,
     );
     assert.deepEqual((await query("up")).length, 1, "no other target is configured");
   });

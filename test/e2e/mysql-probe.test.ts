@@ -6,7 +6,9 @@ import { networkInterfaces } from "node:os";
 import { suite, test } from "node:test";
 import { protocolProbe } from "../../src/readiness/protocol.ts";
 import { tcpProbe } from "../../src/readiness/tcp.ts";
-import { connect, eventually, freePort } from "../support/net/tcp.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect } from "../support/net/tcp.ts";
 import { temporaryFile } from "../support/program/program.ts";
 import { cannotServe, Servers } from "../support/program/servers.ts";
 

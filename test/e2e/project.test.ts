@@ -4,8 +4,9 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
-import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds } from "../support/engine/compose.ts";
-import { freePort } from "../support/net/tcp.ts";
+import { BUILD_MS, COMMAND_MS, cannotCompose, run, succeeds } from "../support/engine/compose.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 
 const EXAMPLE = path.join(import.meta.dirname, "../../compose/project/compose.yaml");
 const TARGETS = ["web", "api", "worker", "db", "cache"] as const;
@@ -30,7 +31,7 @@ suite("the project example", { skip }, () => {
     return lines.filter((line) => line.endsWith(" running")).map((line) => line.split(" ")[0] ?? "");
   };
   const allSleep = async (): Promise<void> => {
-    await poll("all five sleep", SLEEP_MS, async () => (await running()).length === 0);
+    await eventually("all five sleep", async () => (await running()).length === 0, SLEEP_MS);
   };
 
   before(async () => {
@@ -57,7 +58,7 @@ suite("the project example", { skip }, () => {
   test("all five are started by compose, and sleep again", async () => {
     await compose("up", "--detach");
     const readiness = `http://127.0.0.1:${ports.admin}/readyz`;
-    await poll("wakeport is ready", COMMAND_MS, () => succeeds("curl", "--silent", "--fail", readiness));
+    await eventually("wakeport is ready", () => succeeds("curl", "--silent", "--fail", readiness), COMMAND_MS);
     await allSleep();
     const plan = await compose("exec", "-T", "wakeport", "wakeport", "check");
     assert.match(plan, /^containers: \S+ has all of them; no problems found$/m);
@@ -66,8 +67,10 @@ suite("the project example", { skip }, () => {
   test("one request wakes all of them, the worker too, and later they sleep", async () => {
     const url = `http://127.0.0.1:${ports.web}/api/products`;
     assert.match(await run("curl", ["--silent", "--fail", "--max-time", "50", url]), /alarm clock/);
-    await poll("the worker works", COMMAND_MS, async () =>
-      (await compose("logs", "--since", "30s", "worker")).includes("found 3 products"),
+    await eventually(
+      "the worker works",
+      async () => (await compose("logs", "--since", "30s", "worker")).includes("found 3 products"),
+      COMMAND_MS,
     );
     assert.deepEqual((await running()).toSorted(), TARGETS.toSorted());
     const status = await compose("exec", "-T", "wakeport", "wakeport", "status", "worker");
@@ -92,10 +95,12 @@ suite("the project example", { skip }, () => {
     await run("curl", ["--silent", "--fail", "--max-time", "50", `http://127.0.0.1:${ports.web}/api/products`]);
     const status = (service: string): Promise<string> =>
       compose("exec", "-T", "wakeport", "wakeport", "status", service);
-    await poll("the traffic holds the worker", SLEEP_MS, async () =>
-      /^ {2}kept awake by +\d+ kB of direct traffic$/m.test(await status("worker")),
+    await eventually(
+      "the traffic holds the worker",
+      async () => /^ {2}kept awake by +\d+ kB of direct traffic$/m.test(await status("worker")),
+      SLEEP_MS,
     );
-    await poll("web and api sleep", SLEEP_MS, async () => (await running()).length === 3);
+    await eventually("web and api sleep", async () => (await running()).length === 3, SLEEP_MS);
     assert.deepEqual((await running()).toSorted(), ["cache", "db", "worker"]);
     assert.match(await status("db"), /^ {2}(?:held|needed) by +.*container \S*worker/m);
   });

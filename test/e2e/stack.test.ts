@@ -7,8 +7,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, suite, test } from "node:test";
-import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds } from "../support/engine/compose.ts";
-import { freePort } from "../support/net/tcp.ts";
+import { BUILD_MS, COMMAND_MS, cannotCompose, run, succeeds } from "../support/engine/compose.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 
 const EXAMPLE = path.join(import.meta.dirname, "../../compose/stack/compose.yaml");
 const TARGETS = ["web", "api", "db"] as const;
@@ -63,7 +64,7 @@ suite("the stack example", { skip }, () => {
     await compose("up", "--build", "--no-start");
     await compose("start", "wakeport");
     const readiness = `http://127.0.0.1:${ports.admin}/readyz`;
-    await poll("wakeport is ready", COMMAND_MS, () => succeeds("curl", "--silent", "--fail", readiness));
+    await eventually("wakeport is ready", () => succeeds("curl", "--silent", "--fail", readiness), COMMAND_MS);
   });
 
   after(async () => {
@@ -86,8 +87,8 @@ suite("the stack example", { skip }, () => {
   });
 
   test("nobody uses it: all three sleep again, db last", async () => {
-    await poll("db sleeps", SLEEP_MS, async () => (await stateOf("db")) === "exited");
-    await poll("the engine tells it", COMMAND_MS, async () => happenings.seen.includes("die db"));
+    await eventually("db sleeps", async () => (await stateOf("db")) === "exited", SLEEP_MS);
+    await eventually("the engine tells it", async () => happenings.seen.includes("die db"), COMMAND_MS);
     assert.deepEqual(happenings.seen.slice(4), ["die web", "die api", "die db"]);
     assert.deepEqual(await states(), ["exited", "exited", "exited"]);
   });
@@ -99,7 +100,7 @@ suite("the stack example", { skip }, () => {
     ]);
     assert.equal(answer.trim(), "3");
     assert.deepEqual(happenings.seen.slice(7), ["start db", "healthy db"]);
-    await poll("db sleeps", SLEEP_MS, async () => happenings.seen.includes("die db", 8));
+    await eventually("db sleeps", async () => happenings.seen.includes("die db", 8), SLEEP_MS);
     assert.deepEqual(happenings.seen.slice(7), ["start db", "healthy db", "die db"]);
   });
 

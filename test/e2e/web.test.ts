@@ -4,8 +4,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, suite, test } from "node:test";
-import { BUILD_MS, COMMAND_MS, cannotCompose, poll, run, succeeds, webOverrides } from "../support/engine/compose.ts";
-import { freePort } from "../support/net/tcp.ts";
+import { BUILD_MS, COMMAND_MS, cannotCompose, run, succeeds, webOverrides } from "../support/engine/compose.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 
 const EXAMPLE = path.join(import.meta.dirname, "../../compose/web/compose.yaml");
 const SITES = ["app", "docs", "preview"] as const;
@@ -46,7 +47,7 @@ suite("the web example", { skip }, () => {
     await compose("up", "--build", "--no-start");
     await compose("start", "wakeport");
     const readiness = `http://127.0.0.1:${ports.admin}/readyz`;
-    await poll("wakeport is ready", COMMAND_MS, () => succeeds("curl", "--silent", "--fail", readiness));
+    await eventually("wakeport is ready", () => succeeds("curl", "--silent", "--fail", readiness), COMMAND_MS);
   });
 
   after(async () => {
@@ -82,6 +83,6 @@ suite("the web example", { skip }, () => {
 
   test("nobody uses them: they sleep again", async () => {
     const areAsleep = async (): Promise<boolean> => Object.values(await states()).every((state) => state === "exited");
-    await poll("all sleep", SLEEP_MS, areAsleep);
+    await eventually("all sleep", areAsleep, SLEEP_MS);
   });
 });

@@ -6,8 +6,10 @@ import net from "node:net";
 import { text } from "node:stream/consumers";
 import { suite, test } from "node:test";
 import type { StatusReport } from "../../src/admin/api.ts";
-import { freePort, Peer } from "../support/net/tcp.ts";
-import { Program, temporaryFile, until, wakeport } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { Peer } from "../support/net/tcp.ts";
+import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
 
 const ABUSER = "127.0.0.2";
 const INNOCENT = "127.0.0.3";
@@ -64,7 +66,7 @@ class Bench implements AsyncDisposable {
   async hears(service: string, from: string, word = "word"): Promise<string> {
     using peer = this.connect(service, from);
     peer.send(word);
-    await until(() => peer.text.endsWith(word) || peer.fate !== "open", `an answer of ${service}`);
+    await eventually(`an answer of ${service}`, () => peer.text.endsWith(word) || peer.fate !== "open");
     return peer.text.endsWith(word) ? peer.text : peer.fate;
   }
 
@@ -124,7 +126,7 @@ suite("access", () => {
     assert.equal(first.text, "220-in\r\none");
     using second = bench.connect("cat", INNOCENT);
     second.send("two");
-    await until(async () => (await bench.metric('wakeport_connections_waiting{service="cat"}')) === 1, "it waits");
+    await eventually("it waits", async () => (await bench.metric('wakeport_connections_waiting{service="cat"}')) === 1);
     first.end();
     await second.receives(11);
     assert.equal(second.text, "220-in\r\ntwo");
@@ -185,13 +187,19 @@ suite("access", () => {
     await first.receives(1);
     const waiting = [ABUSER, INNOCENT, OWNER].map((from) => bench.connect("echo", from));
     for (const peer of waiting) peer.send("2");
-    await until(async () => (await bench.metric('wakeport_connections_waiting{service="echo"}')) === 3, "three wait");
+    await eventually(
+      "three wait",
+      async () => (await bench.metric('wakeport_connections_waiting{service="echo"}')) === 3,
+    );
     first.end();
     for (const peer of waiting) {
       await peer.receives(1);
       peer.end();
     }
-    await until(async () => (await bench.metric('wakeport_connections_active{service="echo"}')) === 0, "all are gone");
+    await eventually(
+      "all are gone",
+      async () => (await bench.metric('wakeport_connections_active{service="echo"}')) === 0,
+    );
     assert.equal(await bench.metric('wakeport_connections_total{service="echo",outcome="served"}'), 4);
   });
 });

@@ -11,8 +11,8 @@ import { observer } from "../../src/telemetry/observer.ts";
 import { openSockets, violations } from "../support/activation/invariants.ts";
 import { type Answer, FakeEngine, json } from "../support/engine/fake-engine.ts";
 import { Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -7,8 +7,8 @@ import { type TestContainer, TestEngine } from "../support/engine/containers.ts"
 import { engineEnv } from "../support/engine/engine.ts";
 import { skip } from "../support/engine/lab.ts";
 import { engineHost, isProxied } from "../support/engine/narrow-proxy.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 import { type Subject, type Temper, targetContract } from "../support/targets/target-contract.ts";
 
 const host = await engineHost();

@@ -12,9 +12,10 @@ import {
   type FtpBenchOptions,
   passiveRange,
 } from "../support/engine/vsftpd-bench.ts";
-import { freePort, Peer } from "../support/net/tcp.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { Peer } from "../support/net/tcp.ts";
 import { Authority } from "../support/program/certificates.ts";
-import { until } from "../support/program/program.ts";
 
 const skip = await cannotServeFtp();
 const ADDRESS = { pasv_address: "127.0.0.1" };
@@ -70,10 +71,10 @@ suite("FTP through data ports", { skip }, () => {
     await putAndGet(ftp, ...passive.EPSV);
     await putAndGet(ftp, ...passive["PASV, with a client that takes only the port"]);
     assert.match(await ftplib(ftp, { trust: false }), new RegExp(`^${BYTES} 1 221`));
-    await until(() => ftp.transfers === 9, "the end of nine transfers");
+    await eventually("the end of nine transfers", () => ftp.transfers === 9);
     await ftp.curl(...passive["PASV, with a client that believes the address"], `${ftp.url}/`).catch(() => {});
     await ftp.curl("--list-only", `${ftp.url}/`);
-    await until(() => ftp.transfers >= 10, "the end of the tenth");
+    await eventually("the end of the tenth", () => ftp.transfers >= 10);
     assert.equal(ftp.transfers, 10, "the one before came by another way, if at all");
   });
 
@@ -81,7 +82,7 @@ suite("FTP through data ports", { skip }, () => {
     test(`with a range and wakeport's address: ${mode}`, async () => {
       await using ftp = await openRanged({ settings: ADDRESS });
       await putAndGet(ftp, ...flags);
-      await until(() => ftp.transfers === 3, "three transfers through wakeport");
+      await eventually("three transfers through wakeport", () => ftp.transfers === 3);
     });
   }
 
@@ -93,7 +94,7 @@ suite("FTP through data ports", { skip }, () => {
     assert.match(await ftp.lftp(`${believed}; open ${ftp.url}/incoming; ${transfers}`), /lftp/);
     assert.ok((await readFile(ftp.local("back"))).equals(await readFile(ftp.local("up"))));
     for (const trust of [true, false]) assert.match(await ftplib(ftp, { trust }), new RegExp(`^${BYTES} 1 221`));
-    await until(() => ftp.transfers >= 9, "nine transfers through wakeport");
+    await eventually("nine transfers through wakeport", () => ftp.transfers >= 9);
   });
 
   test("active transfers need a server that connects to strangers, and go past wakeport", async () => {
@@ -125,7 +126,7 @@ suite("FTP through data ports", { skip }, () => {
     }
     const encrypted = "set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set ftp:ssl-allow-anonymous yes";
     assert.match(await ftp.lftp(`set ssl:verify-certificate no; ${encrypted}; open ${ftp.url}; ls`), /welcome/);
-    await until(() => ftp.transfers >= 16, "sixteen transfers through wakeport");
+    await eventually("sixteen transfers through wakeport", () => ftp.transfers >= 16);
   });
 
   test("a transfer outlasts the idle timeout several times, and then the server sleeps", async () => {
@@ -155,7 +156,7 @@ suite("FTP through data ports", { skip }, () => {
     const refused = async (from: string): Promise<void> => {
       const port = ftp.first + Math.floor(Math.random() * 5);
       using peer = new Peer(net.connect({ port, host: "127.0.0.1", localAddress: from, allowHalfOpen: true }));
-      await until(() => peer.fate !== "open", "a refusal");
+      await eventually("a refusal", () => peer.fate !== "open");
       assert.equal(peer.received, 0);
     };
     for (let scans = 0; scans < 200; scans += 1) await refused("127.0.0.1");
@@ -163,7 +164,7 @@ suite("FTP through data ports", { skip }, () => {
     assert.equal(await ftp.metric(denied), 200);
     assert.equal((await ftp.container.state())?.Status, "created", "nobody has started it");
     using control = new Peer(net.connect({ port: ftp.port, host: "127.0.0.1", allowHalfOpen: true }));
-    await until(() => control.text.startsWith("220 "), "the server's greeting");
+    await eventually("the server's greeting", () => control.text.startsWith("220 "));
     await refused("127.0.0.5");
     assert.equal(await ftp.metric(denied), 201);
   });

@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { type ContainerSpec, echo, type TestContainer, udpEcho } from "../support/engine/containers.ts";
 import { engineTest, type Lab } from "../support/engine/lab.ts";
 import { PORT, type Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { connecting, eventually, freePort, type Peer } from "../support/net/tcp.ts";
+import { connecting, type Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

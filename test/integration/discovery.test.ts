@@ -4,8 +4,10 @@ import { randomBytes } from "node:crypto";
 import { type ContainerSpec, echo, type TestContainer } from "../support/engine/containers.ts";
 import { engineTest, type Lab, startsOf } from "../support/engine/lab.ts";
 import { PORT, type Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { connect, eventually, freePort, type Peer } from "../support/net/tcp.ts";
+import { connect, type Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -4,8 +4,9 @@ import { type EngineEvent, echo, now, type TestContainer } from "../support/engi
 import { engineTest, type Lab, startsOf } from "../support/engine/lab.ts";
 import { isProxied } from "../support/engine/narrow-proxy.ts";
 import type { Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, type Peer } from "../support/net/tcp.ts";
+import type { Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { suite } from "node:test";
 import { engineTest, startsOf } from "../support/engine/lab.ts";
-import { eventually } from "../support/net/tcp.ts";
+import { eventually } from "../support/eventually.ts";
 
 const SCANS = 1_000;
 /** Answers when it has heard something. */

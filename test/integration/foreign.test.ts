@@ -11,8 +11,8 @@ import { Scene } from "../support/engine/scene.ts";
 import { Steps } from "../support/engine/steps.ts";
 import { randomFrom } from "../support/engine/verbs.ts";
 import { crowd, owner, type Visit } from "../support/engine/visits.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

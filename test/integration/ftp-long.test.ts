@@ -5,8 +5,8 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { before, suite, test } from "node:test";
-import { poll } from "../support/engine/compose.ts";
 import { buildVsftpd, cannotServeFtp, FtpBench } from "../support/engine/vsftpd-bench.ts";
+import { eventually } from "../support/eventually.ts";
 
 const BYTES = Number(process.env["WAKEPORT_TEST_FTP_MB"] ?? 12) * 2 ** 20;
 /** How long each takes at least; the idle timeout of the bench is 1 s. */
@@ -44,7 +44,7 @@ print(f"{time.monotonic() - began:.1f} s", file=sys.stderr)`;
     const codes = [0, 1, 2, 4].map((index) => told[index]?.slice(0, 3));
     assert.deepEqual(codes, ["226", "200", "226", "221"]);
     assert.equal(told[3], `True ${BYTES}`);
-    await poll("it sleeps", 20_000, () => ftp.isAsleep());
+    await eventually("it sleeps", () => ftp.isAsleep(), 20_000);
     assert.equal(await ftp.metric('wakeport_activations_total{service="ftp",outcome="ready"}'), 1);
     assert.equal(await ftp.metric('wakeport_sleeps_total{service="ftp",reason="idle",action="stop"}'), 1);
     const events = ftp.program.log.map(({ event }) => event);

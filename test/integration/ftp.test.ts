@@ -7,7 +7,6 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { before, suite, test } from "node:test";
-import { poll } from "../support/engine/compose.ts";
 import {
   buildVsftpd,
   cannotServeFtp,
@@ -17,7 +16,9 @@ import {
   md5,
   passiveRange,
 } from "../support/engine/vsftpd-bench.ts";
-import { connect, eventually, freePort } from "../support/net/tcp.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect } from "../support/net/tcp.ts";
 import { Authority } from "../support/program/certificates.ts";
 
 const MB = 1_000_000;
@@ -53,7 +54,7 @@ suite("vsftpd", { skip }, () => {
         assert.match(await ftp.curl(...flags, `${ftp.url}/`), /welcome\.txt/, mode);
         await ftp.there(`file-${index}`, 3 * MB, ...flags);
       }
-      await poll("it sleeps", 20_000, () => ftp.isAsleep());
+      await eventually("it sleeps", () => ftp.isAsleep(), 20_000);
       assert.equal(await ftp.metric('wakeport_connections_total{service="ftp",outcome="relayed"}'), 15);
       assert.ok((await ftp.metric('wakeport_transferred_bytes_total{service="ftp",direction="in"}')) > 15 * MB);
       assert.ok((await ftp.metric('wakeport_transferred_bytes_total{service="ftp",direction="out"}')) > 15 * MB);
@@ -265,7 +266,7 @@ print(ftp.sendcmd("NOOP"))`;
       });
     }
     const moved = 'wakeport_transferred_bytes_total{service="ftp",direction="in"}';
-    await poll("both are uploading", 20_000, async () => (await ftp.metric(moved)) > 2 * 65_536);
+    await eventually("both are uploading", async () => (await ftp.metric(moved)) > 2 * 65_536, 20_000);
     ftp.program.child.kill("SIGTERM");
     assert.equal((await ftp.program.finished()).code, 0);
     assert.equal(ftp.program.log.at(-1)?.event, "shutdown.done");

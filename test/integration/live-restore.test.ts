@@ -7,8 +7,9 @@ import type { TestContainer } from "../support/engine/containers.ts";
 import { isProxied, NarrowProxy } from "../support/engine/narrow-proxy.ts";
 import { cannotHaveEngine, PrivateEngine } from "../support/engine/private-engine.ts";
 import { Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, type Peer } from "../support/net/tcp.ts";
+import type { Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { echo, type TestContainer, udpEcho } from "../support/engine/containers.ts";
 import { engineTest, type Lab } from "../support/engine/lab.ts";
 import { PORT, type Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, type Peer } from "../support/net/tcp.ts";
+import type { Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

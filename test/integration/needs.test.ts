@@ -4,8 +4,9 @@ import { randomBytes } from "node:crypto";
 import { type ContainerSpec, echo, type TestContainer } from "../support/engine/containers.ts";
 import { engineTest, type Lab } from "../support/engine/lab.ts";
 import { PORT } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, freePort } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { echo } from "../support/engine/containers.ts";
 import { Inside } from "../support/engine/inside.ts";
 import { engineTest } from "../support/engine/lab.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, freePort } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -9,8 +9,9 @@ import { text } from "node:stream/consumers";
 import { echo, type TestContainer } from "../support/engine/containers.ts";
 import { engineTest, type Lab, startsOf } from "../support/engine/lab.ts";
 import { PORT, type ServiceSpec, type Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, freePort } from "../support/net/tcp.ts";
 
 checkLeaks();
 

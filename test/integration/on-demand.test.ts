@@ -4,8 +4,8 @@ import { echo } from "../support/engine/containers.ts";
 import { Inside } from "../support/engine/inside.ts";
 import type { Lab } from "../support/engine/lab.ts";
 import { Made, madeTest } from "../support/engine/on-demand.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -5,8 +5,10 @@ import { echo } from "../support/engine/containers.ts";
 import { engineEnv } from "../support/engine/engine.ts";
 import { type Made, madeTest } from "../support/engine/on-demand.ts";
 import { PORT } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { connect, eventually, freePort } from "../support/net/tcp.ts";
+import { connect } from "../support/net/tcp.ts";
 import { Program, temporaryFile } from "../support/program/program.ts";
 
 checkLeaks();

@@ -5,8 +5,9 @@ import { echo } from "../support/engine/containers.ts";
 import { engineTest, startsOf } from "../support/engine/lab.ts";
 import { isProxied } from "../support/engine/narrow-proxy.ts";
 import type { Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, type Peer } from "../support/net/tcp.ts";
+import type { Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

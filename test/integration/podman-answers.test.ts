@@ -4,8 +4,8 @@ import { test } from "node:test";
 import { violations } from "../support/activation/invariants.ts";
 import { type Answer, eventLine, FakeEngine, json } from "../support/engine/fake-engine.ts";
 import { Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -11,7 +11,9 @@ import { containerIdIn } from "../../src/docker/own-container.ts";
 import { observer } from "../../src/telemetry/observer.ts";
 import { echo } from "../support/engine/containers.ts";
 import { cannotHavePodman, PodmanEngine } from "../support/engine/podman-engine.ts";
-import { connect, eventually, freePort, type Peer } from "../support/net/tcp.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect, type Peer } from "../support/net/tcp.ts";
 import { Program, temporaryFile } from "../support/program/program.ts";
 
 const unlimited = new AbortController().signal;

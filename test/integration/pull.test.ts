@@ -7,8 +7,10 @@ import type { Lab } from "../support/engine/lab.ts";
 import { type Made, madeTest } from "../support/engine/on-demand.ts";
 import { noRegistry, Registry } from "../support/engine/registry.ts";
 import { PORT, type Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, freePort, type Peer } from "../support/net/tcp.ts";
+import type { Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -4,8 +4,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type EchoOptions, echo } from "../support/engine/containers.ts";
 import { engineTest, startsOf } from "../support/engine/lab.ts";
 import type { Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -5,8 +5,8 @@ import type { ServiceStatus } from "../../src/admin/api.ts";
 import { echo } from "../support/engine/containers.ts";
 import { engineTest } from "../support/engine/lab.ts";
 import { PORT, type Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

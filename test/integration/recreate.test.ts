@@ -4,8 +4,8 @@ import { cannotCompose } from "../support/engine/compose.ts";
 import { ComposeProject, SERVICE } from "../support/engine/compose-project.ts";
 import { echo } from "../support/engine/containers.ts";
 import { engineTest, startsOf } from "../support/engine/lab.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -9,8 +9,8 @@ import { Lab, skip } from "../support/engine/lab.ts";
 import { cannotProxy, NarrowProxy, type Right } from "../support/engine/narrow-proxy.ts";
 import { Made } from "../support/engine/on-demand.ts";
 import { Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

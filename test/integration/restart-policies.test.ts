@@ -5,8 +5,8 @@ import { restartWarning } from "../../src/targets/container-warnings.ts";
 import type { TestContainer } from "../support/engine/containers.ts";
 import { cannotHaveEngine, PrivateEngine } from "../support/engine/private-engine.ts";
 import { Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

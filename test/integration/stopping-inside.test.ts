@@ -4,8 +4,8 @@ import { type ContainerSpec, echo, type TestContainer } from "../support/engine/
 import { Inside } from "../support/engine/inside.ts";
 import { engineTest } from "../support/engine/lab.ts";
 import { Project } from "../support/engine/project.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -4,8 +4,8 @@ import { type ContainerSpec, echo, type TestContainer } from "../support/engine/
 import { engineTest, startsOf } from "../support/engine/lab.ts";
 import { Project } from "../support/engine/project.ts";
 import type { Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { engineEnv } from "../support/engine/engine.ts";
 import { engineTest } from "../support/engine/lab.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { freePort } from "../support/net/tcp.ts";
 import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
 
 checkLeaks();

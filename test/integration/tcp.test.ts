@@ -11,8 +11,9 @@ import { Lab, skip } from "../support/engine/lab.ts";
 import { cannotProxy, NarrowProxy } from "../support/engine/narrow-proxy.ts";
 import { cannotHaveEngine, PrivateEngine } from "../support/engine/private-engine.ts";
 import { Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, freePort } from "../support/net/tcp.ts";
 import { Authority } from "../support/program/certificates.ts";
 
 checkLeaks();

@@ -4,9 +4,10 @@ import { randomBytes } from "node:crypto";
 import { type TestContainer, udpEcho } from "../support/engine/containers.ts";
 import { engineTest, startsOf } from "../support/engine/lab.ts";
 import type { Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
-import { freeUdpPort, numbered } from "../support/net/udp.ts";
+import { numbered } from "../support/net/udp.ts";
 
 checkLeaks();
 
@@ -177,7 +178,7 @@ engineTest(
   "labels say /udp as well; who changes them gets the same port anew",
   async (lab) => {
     const project = `wakeport-test-${randomBytes(4).toString("hex")}`;
-    const listenPort = await freeUdpPort();
+    const listenPort = await freePort();
     const make = (more: Readonly<Record<string, string>>): Promise<TestContainer> =>
       lab.container({
         program: udpEcho(),

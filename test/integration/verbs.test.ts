@@ -11,8 +11,8 @@ import { openSockets, violations } from "../support/activation/invariants.ts";
 import { Lab, skip } from "../support/engine/lab.ts";
 import { doRandomly, randomFrom, Victim } from "../support/engine/verbs.ts";
 import type { Wakeport } from "../support/engine/wakeport.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { echo } from "../support/engine/containers.ts";
 import { engineTest, startsOf } from "../support/engine/lab.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -3,8 +3,10 @@ import { getEventListeners } from "node:events";
 import { suite, test } from "node:test";
 import { DeadlineError } from "../../src/errors.ts";
 import { type DialOptions, dial } from "../../src/net/dial.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { connect, countDialling, deafPort, eventually, freePort, PeerServer } from "../support/net/tcp.ts";
+import { connect, countDialling, deafPort, PeerServer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -4,8 +4,9 @@ import net from "node:net";
 import { suite, test } from "node:test";
 import { type Parsed, PeekError, type PeekOptions, peek } from "../../src/net/peek.ts";
 import { KIB, payload } from "../bench/payload.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { connecting, eventually, Peer } from "../support/net/tcp.ts";
+import { connecting, Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -7,8 +7,9 @@ import { scheduler } from "node:timers/promises";
 import { ClosedError, ExitedError } from "../../src/activation/errors.ts";
 import { type Meter, type RelayEnd, relay } from "../../src/net/relay.ts";
 import { KIB, MIB, payload } from "../bench/payload.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, type Pair, type Peer, pair, queuedTo } from "../support/net/tcp.ts";
+import { type Pair, type Peer, pair, queuedTo } from "../support/net/tcp.ts";
 
 /** A running relay: the test holds the far end of each side. */
 class Link implements AsyncDisposable {

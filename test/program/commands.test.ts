@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { suite, test } from "node:test";
 import { forbiddenAccounts } from "../../src/cli/check/missing-programs.ts";
 import { parseConfig } from "../../src/config/parse.ts";
-import { freePort } from "../support/net/tcp.ts";
+import { freePort } from "../support/free-port.ts";
 import { temporaryFile, wakeport } from "../support/program/program.ts";
 
 const good = `

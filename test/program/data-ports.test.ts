@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
 import { suite, test } from "node:test";
-import { freePort, Peer } from "../support/net/tcp.ts";
-import { until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { Peer } from "../support/net/tcp.ts";
 import { Bench, isRefused } from "../support/program/reloading.ts";
 
 /** Listens on 127.0.0.2, says on each port where its client comes from, then echoes. */
@@ -33,12 +34,12 @@ function serviceOf({ control, data }: Ports, shown: readonly number[], more = ""
 async function connected(port: number, localAddress = "127.0.0.1"): Promise<Peer> {
   const socket = net.connect({ port, host: "127.0.0.1", localAddress, allowHalfOpen: true });
   const peer = new Peer(socket);
-  await until(() => !socket.connecting, `a connection to ${port}`);
+  await eventually(`a connection to ${port}`, () => !socket.connecting);
   return peer;
 }
 
 async function greeted(peer: Peer): Promise<string> {
-  await until(() => peer.text.includes("\n") || peer.fate !== "open", "a greeting");
+  await eventually("a greeting", () => peer.text.includes("\n") || peer.fate !== "open");
   return peer.text.trim();
 }
 
@@ -51,7 +52,7 @@ suite("data ports", () => {
     await using bench = await Bench.start(serviceOf(own, own.data));
     for (let scans = 0; scans < 200; scans += 1) {
       using peer = await connected(own.data[scans % 2]!);
-      await until(() => peer.fate !== "open", "the refusal");
+      await eventually("the refusal", () => peer.fate !== "open");
     }
     assert.equal(await bench.metric(denied), "200");
     assert.equal(await bench.metric(starts), "0");
@@ -71,7 +72,7 @@ suite("data ports", () => {
     using direct = await connected(own.data[1]!, "127.0.0.4");
     assert.equal(await greeted(direct), greeting);
     using stranger = await connected(own.data[0]!, "127.0.0.5");
-    await until(() => stranger.fate !== "open", "the refusal");
+    await eventually("the refusal", () => stranger.fate !== "open");
     assert.equal(await bench.metric(denied), "1");
   });
 
@@ -90,11 +91,11 @@ suite("data ports", () => {
     assert.notEqual(await greeted(stranger), greeting);
     assert.equal(await bench.metric(denied), "1");
     control.end();
-    await until(() => control.fate === "ended", "the end of the control connection");
+    await eventually("the end of the control connection", () => control.fate === "ended");
     using late = await connected(own.data[0]!);
     assert.equal(await greeted(late), "");
     data.send("goes on\n");
-    await until(() => data.text.endsWith("goes on\n"), "what goes on without it");
+    await eventually("what goes on without it", () => data.text.endsWith("goes on\n"));
   });
 
   test("keep the target awake when the control connection has ended, and let it sleep after", async () => {
@@ -111,14 +112,14 @@ suite("data ports", () => {
       using other = await connected(own.data[1]!);
       await greeted(other);
     }
-    await until(async () => (await activity()) > before, "news of the last activity");
+    await eventually("news of the last activity", async () => (await activity()) > before);
     control.end();
     await bench.program.logged("connection.closed", 2);
     // Six times the idle timeout, in which each word has to come back.
     for (let word = 0; word < 6; word += 1) {
       await new Promise((resolve) => setTimeout(resolve, 50));
       data.send(`${word}\n`);
-      await until(() => data.text.endsWith(`${word}\n`), "an echo");
+      await eventually("an echo", () => data.text.endsWith(`${word}\n`));
     }
     assert.deepEqual(
       bench.program.log.filter(({ event }) => event === "target.asleep"),
@@ -138,17 +139,17 @@ suite("data ports", () => {
     using transfer = await connected(first);
     await greeted(transfer);
     await bench.reload(serviceOf(own, [second]));
-    await until(() => isRefused(first), "nobody listening on the old port");
+    await eventually("nobody listening on the old port", () => isRefused(first));
     using data = await connected(second);
     assert.match(await greeted(data), /^220 /);
     await bench.reload(serviceOf(own, []));
-    await until(() => isRefused(second), "nobody listening on any");
+    await eventually("nobody listening on any", () => isRefused(second));
     await bench.reload(serviceOf(own, own.data, ", access: { deny: [127.0.0.7] }"));
     using again = await connected(first);
     assert.match(await greeted(again), /^220 /);
     for (const peer of [control, transfer, data]) {
       peer.send("still there?\n");
-      await until(() => peer.text.endsWith("still there?\n"), "an echo");
+      await eventually("an echo", () => peer.text.endsWith("still there?\n"));
     }
   });
 
@@ -164,7 +165,7 @@ suite("data ports", () => {
       const told = control.received;
       // The server says whatever it is told.
       control.send(`229 (|||${own.data[0]}|)\r\n`);
-      await until(() => control.text.slice(told).includes("\n"), "the answer");
+      await eventually("the answer", () => control.text.slice(told).includes("\n"));
       const [, port] = /^229 \(\|\|\|(\d+)\|\)/.exec(control.text.slice(told)) ?? [];
       using data = await connected(Number(port));
       assert.match(await greeted(data), /^220 /);
@@ -189,15 +190,15 @@ suite("data ports", () => {
     await greeted(control);
     bench.program.child.kill("SIGTERM");
     await bench.program.logged("shutdown.begin");
-    await until(() => isRefused(own.control), "nobody listening for new clients");
+    await eventually("nobody listening for new clients", () => isRefused(own.control));
     using stranger = await connected(own.data[1]!, "127.0.0.7");
     assert.equal(await greeted(stranger), "");
     using data = await connected(own.data[0]!);
     assert.match(await greeted(data), /^220 /);
     control.end();
-    await until(() => control.fate === "ended", "the end of the control connection");
+    await eventually("the end of the control connection", () => control.fate === "ended");
     data.end("the last words\n");
-    await until(() => data.fate === "ended", "the end of the transfer");
+    await eventually("the end of the transfer", () => data.fate === "ended");
     assert.ok(data.text.endsWith("the last words\n"));
     if (bench.program.child.exitCode === null) await once(bench.program.child, "exit");
     assert.equal(bench.program.child.exitCode, 0);

@@ -6,8 +6,10 @@ import { closeSync, openSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { suite, test } from "node:test";
-import { connect, freePort } from "../support/net/tcp.ts";
-import { temporaryFile, until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect } from "../support/net/tcp.ts";
+import { temporaryFile } from "../support/program/program.ts";
 
 const PROGRAM = path.join(import.meta.dirname, "../../bin/wakeport");
 
@@ -51,7 +53,7 @@ suite("descriptors that wakeport inherited", () => {
       output += chunk.toString();
     });
     try {
-      await until(() => output.includes('"started"'), "it listens");
+      await eventually("it listens", () => output.includes('"started"'));
       for (const port of [plain, shimmed]) {
         using peer = await connect(port);
         await peer.addresses();
@@ -59,7 +61,7 @@ suite("descriptors that wakeport inherited", () => {
         assert.deepEqual(inherited(peer.text), ["closed", "/dev/null", "/dev/null", "/dev/null"]);
       }
       using _peer = await connect(woken);
-      await until(() => output.includes("woken | done"), "the list of the process");
+      await eventually("the list of the process", () => output.includes("woken | done"));
       const lines = [...output.matchAll(/woken \| ([^"]*)"/g)].map(([, line]) => line).join("\n");
       assert.deepEqual(inherited(lines), ["closed", "/dev/null", "/dev/null", "/dev/null"]);
     } finally {

@@ -9,8 +9,9 @@ import path from "node:path";
 import process from "node:process";
 import { text } from "node:stream/consumers";
 import { suite, test } from "node:test";
-import { connect, freePort } from "../support/net/tcp.ts";
-import { until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect } from "../support/net/tcp.ts";
 
 const PROGRAM = path.join(import.meta.dirname, "../../bin/wakeport");
 const SETPRIV = "/usr/bin/setpriv";
@@ -66,7 +67,7 @@ class Lab implements AsyncDisposable {
       this.output += chunk.toString();
     });
     this.#child = child;
-    await until(() => this.output.includes('"started"'), "it listens");
+    await eventually("it listens", () => this.output.includes('"started"'));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -119,8 +120,8 @@ suite("programs of a wakeport that is in the group of the engine's socket", { ..
     assert.equal(warnings(), 0);
     for (const reloads of [1, 2]) {
       lab.reload((await shower()).service);
-      await until(() => lab.output.split("config.reloaded").length - 1 === reloads, "the reload");
-      await until(() => warnings() === 1, "the warning");
+      await eventually("the reload", () => lab.output.split("config.reloaded").length - 1 === reloads);
+      await eventually("the warning", () => warnings() === 1);
     }
   });
 

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { suite, test } from "node:test";
-import { connect, freePort } from "../support/net/tcp.ts";
-import { until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect } from "../support/net/tcp.ts";
 import { Bench, echoService } from "../support/program/reloading.ts";
 
 const firstByte = ", wake_on: first_byte";
@@ -14,10 +15,10 @@ suite("wake_on: first_byte", () => {
     const [port, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", port, up, "old", firstByte));
     using client = await connect(port);
-    await until(async () => (await bench.metric(waiting)) === "1", "a client that waits");
+    await eventually("a client that waits", async () => (await bench.metric(waiting)) === "1");
     await bench.reload(echoService("a", port, up, "new", firstByte));
     client.send("hello\n");
-    await until(() => client.text.endsWith("hello\n"), "an echo");
+    await eventually("an echo", () => client.text.endsWith("hello\n"));
     assert.match(client.text, /^\d+ new\nhello\n$/);
   });
 
@@ -25,16 +26,16 @@ suite("wake_on: first_byte", () => {
     const [port, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", port, up, "one", firstByte));
     using client = await connect(port);
-    await until(async () => (await bench.metric(waiting)) === "1", "a client that waits");
+    await eventually("a client that waits", async () => (await bench.metric(waiting)) === "1");
     await bench.reload(echoService("a", port, up, "one", ", protocol: smtp, ready: tcp"));
-    await until(() => client.text.endsWith(" one\n"), "a greeting");
+    await eventually("a greeting", () => client.text.endsWith(" one\n"));
   });
 
   test("a client that is silent when its service goes is let go of", async () => {
     const [port, other, up] = [await freePort(), await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", port, up, "one", firstByte));
     using client = await connect(port);
-    await until(async () => (await bench.metric(waiting)) === "1", "a client that waits");
+    await eventually("a client that waits", async () => (await bench.metric(waiting)) === "1");
     await bench.reload(echoService("b", other, up));
     assert.equal(await client.addresses(), "ECONNRESET");
   });
@@ -43,7 +44,7 @@ suite("wake_on: first_byte", () => {
     const [port, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(`${echoService("a", port, up, "one", firstByte)}shutdown: { drain: 1h }\n`);
     using client = await connect(port);
-    await until(async () => (await bench.metric(waiting)) === "1", "a client that waits");
+    await eventually("a client that waits", async () => (await bench.metric(waiting)) === "1");
     bench.program.child.kill("SIGTERM");
     assert.equal(await client.addresses(), "ECONNRESET");
     if (bench.program.child.exitCode === null) await once(bench.program.child, "exit");

@@ -1,9 +1,11 @@
 /** `wakeport run` with few open files, when silent clients take all the places that they can get. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { connecting, freePort, type Peer } from "../support/net/tcp.ts";
-import { freeUdpPort, UdpClient } from "../support/net/udp.ts";
-import { Program, temporaryFile, until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connecting, type Peer } from "../support/net/tcp.ts";
+import { UdpClient } from "../support/net/udp.ts";
+import { Program, temporaryFile } from "../support/program/program.ts";
 
 const OPEN_FILES = 400;
 const MANY = 300;
@@ -21,7 +23,7 @@ interface Bench extends AsyncDisposable {
 async function start(): Promise<Bench> {
   await using stack = new AsyncDisposableStack();
   const [web, webUp, lazy, lazyUp, admin] = await Promise.all(Array.from({ length: 5 }, () => freePort()));
-  const [log, logUp] = [await freeUdpPort(), await freeUdpPort()];
+  const [log, logUp] = [await freePort(), await freePort()];
   const target = (program: string, port: number | undefined): string =>
     `process: { command: ${JSON.stringify([process.execPath, "-e", program, String(port)])}, listen: "127.0.0.1:${port}" }`;
   const yaml = `admin: { listen: "127.0.0.1:${admin}" }
@@ -53,7 +55,7 @@ suite("wakeport run, when all places are taken", () => {
   test("silent clients of a service that waits for a first byte keep neither its own clients out nor others'", async () => {
     await using bench = await start();
     await using silent = await manyClients(bench.lazy);
-    await until(() => refused(bench, "lazy") > 0, "a silent client that had to make room");
+    await eventually("a silent client that had to make room", () => refused(bench, "lazy") > 0);
     await isServed(bench.web);
     await isServed(bench.web, "127.0.0.2");
     await isServed(bench.lazy);
@@ -65,7 +67,7 @@ suite("wakeport run, when all places are taken", () => {
     await using bench = await start();
     await isServed(bench.web);
     await using idle = await manyClients(bench.web);
-    await until(() => refused(bench, "web") > 0, "a client that was refused");
+    await eventually("a client that was refused", () => refused(bench, "web") > 0);
     await isServed(bench.web, "127.0.0.2");
     await isServed(bench.lazy, "127.0.0.2");
     assert.ok(idle.peers.some(({ fate }) => fate === "open"));
@@ -76,16 +78,16 @@ suite("wakeport run, when all places are taken", () => {
     const senders = await Promise.all(Array.from({ length: MANY }, () => UdpClient.open(bench.log)));
     try {
       for (const sender of senders) sender.send("a line");
-      await until(() => refused(bench, "log") > 0, "a sender that was refused");
+      await eventually("a sender that was refused", () => refused(bench, "log") > 0);
       await isServed(bench.web);
       await isServed(bench.lazy);
       // From now on those that have been silent for a second make room for newcomers of their own service.
       const displaced = (): number => bench.program.log.filter((line) => line["end"] === "displaced").length;
-      await until(async () => {
+      await eventually("a silent flow that made room", async () => {
         using late = await UdpClient.open(bench.log);
         late.send("a line");
         return displaced() > 0;
-      }, "a silent flow that made room");
+      });
       assert.equal(refused(bench, "web") + refused(bench, "lazy"), 0);
     } finally {
       for (const sender of senders) sender[Symbol.dispose]();
@@ -95,7 +97,7 @@ suite("wakeport run, when all places are taken", () => {
 
 async function manyClients(port: number): Promise<AsyncDisposable & { readonly peers: readonly Peer[] }> {
   const peers = Array.from({ length: MANY }, () => connecting(port));
-  await until(() => peers.every(({ socket }) => !socket.connecting), "connections");
+  await eventually("connections", () => peers.every(({ socket }) => !socket.connecting));
   return {
     peers,
     [Symbol.asyncDispose]: async () => {

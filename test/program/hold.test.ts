@@ -2,8 +2,10 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { suite, test } from "node:test";
-import { connect, freePort, type Peer } from "../support/net/tcp.ts";
-import { temporaryFile, until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect, type Peer } from "../support/net/tcp.ts";
+import { temporaryFile } from "../support/program/program.ts";
 import { Bench } from "../support/program/reloading.ts";
 
 const WAIT = "220-mail is starting, please wait\r\n";
@@ -24,7 +26,7 @@ function mail(name: string, listenPort: number, upstream: number, args: readonly
 }
 
 async function hears(client: Peer, what: string): Promise<void> {
-  await until(() => client.text.includes(what) || client.fate !== "open", JSON.stringify(what));
+  await eventually(JSON.stringify(what), () => client.text.includes(what) || client.fate !== "open");
 }
 
 suite("wakeport run, told to read its configuration anew while clients wait", () => {

@@ -4,7 +4,7 @@ import net from "node:net";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { readAddress } from "../../src/import/xinetd-addresses.ts";
-import { freePort } from "../support/net/tcp.ts";
+import { freePort } from "../support/free-port.ts";
 import { importXinetd } from "../support/program/imported.ts";
 import { withoutXinetd, Xinetd } from "../support/program/xinetd.ts";
 

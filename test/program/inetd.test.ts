@@ -4,9 +4,11 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import process from "node:process";
 import { suite, test } from "node:test";
-import { connect, connecting, freePort } from "../support/net/tcp.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect, connecting } from "../support/net/tcp.ts";
 import { spoken, start } from "../support/program/inetd.ts";
-import { Program, temporaryFile, until, wakeport } from "../support/program/program.ts";
+import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
 import { fixture } from "../support/targets/process-subject.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -136,7 +138,7 @@ suite("at the end of wakeport, a program of a client", () => {
     const inetd = `{ command: [/bin/sh, -c, ${script(stubborn)}] }`;
     await using bench = await start(inetd, "shutdown: { drain: 50ms }", "stop_grace: 200ms");
     const peer = await connect(bench.port);
-    await until(() => peer.text.includes("\n"), "its pids");
+    await eventually("its pids", () => peer.text.includes("\n"));
     const pids = peer.text.trim().split(" ").map(Number);
     bench.program.child.kill("SIGTERM");
     assert.equal((await bench.program.finished()).code, 0);
@@ -147,12 +149,12 @@ suite("at the end of wakeport, a program of a client", () => {
   test("is killed when it ends at once", async () => {
     await using bench = await start(`{ command: [/bin/sh, -c, ${script("echo $$; exec sleep 600")}] }`);
     const peer = await connect(bench.port);
-    await until(() => peer.text.includes("\n"), "its pid");
+    await eventually("its pid", () => peer.text.includes("\n"));
     bench.program.child.kill("SIGTERM");
     await bench.program.logged("shutdown.begin");
     bench.program.child.kill("SIGTERM");
     assert.equal((await bench.program.finished()).code, 1);
-    await until(() => !runs(Number(peer.text)), "its end");
+    await eventually("its end", () => !runs(Number(peer.text)));
   });
 });
 
@@ -165,7 +167,7 @@ suite("many hand-offs", () => {
     const files = (): number => readdirSync(`/proc/${own}/fd`).length;
     const children = (): string => readFileSync(`/proc/${own}/task/${own}/children`, "utf8").trim();
     await spoken(bench.port, "warm");
-    await until(() => children() === "", "no child");
+    await eventually("no child", () => children() === "");
     const before = files();
     let left = count;
     const client = async (): Promise<void> => {
@@ -175,8 +177,8 @@ suite("many hand-offs", () => {
       }
     };
     await Promise.all(Array.from({ length: 8 }, client));
-    await until(() => children() === "", "no child, dead or alive");
-    await until(() => files() <= before, `no descriptor more than ${before}`);
+    await eventually("no child, dead or alive", () => children() === "");
+    await eventually(`no descriptor more than ${before}`, () => files() <= before);
     await bench.program.logged("connection.closed", count + 1);
     assert.ok(bench.program.log.every(({ event, outcome }) => event !== "connection.closed" || outcome === "served"));
   });
@@ -205,7 +207,7 @@ except TimeoutError: pass`;
     const opened = await bench.program.logged("connection.opened");
     assert.equal(String(opened["pid"]), first);
     const closed = await bench.program.logged("connection.closed");
-    await until(() => listens(bench.port), "it listens again");
+    await eventually("it listens again", () => listens(bench.port));
     assert.deepEqual({ outcome: closed["outcome"], code: closed["exit_code"] }, { outcome: "served", code: 0 });
     const [third, again] = await asked(bench.port);
     assert.notEqual(third, first);
@@ -217,7 +219,7 @@ except TimeoutError: pass`;
     const command = JSON.stringify([process.execPath, fixture("one-client.cjs"), `${end.path}.now`, "0", "0"]);
     await using bench = await start(`{ command: ${command}, wait: true }`);
     const first = await connect(bench.port);
-    await until(() => first.text.includes("\n"), "the first answer");
+    await eventually("the first answer", () => first.text.includes("\n"));
     const second = await connect(bench.port);
     second.send("hello");
     await writeFile(`${end.path}.now`, "");
@@ -255,8 +257,8 @@ while os.path.exists(sys.argv[1]):
       // Of each life the first client is told when that is over.
       const lives = (): number =>
         bench.program.log.filter(({ event, pid }) => event === "connection.closed" && pid).length;
-      await until(() => lives() === round + 1, "the end of this life");
-      await until(() => listens(bench.port), "it listens again");
+      await eventually("the end of this life", () => lives() === round + 1);
+      await eventually("it listens again", () => listens(bench.port));
     }
   });
 
@@ -285,7 +287,7 @@ while os.path.exists(sys.argv[1]):
       const { outcome, error } = await bench.program.logged("connection.closed", attempt);
       assert.equal(outcome, "start_failed");
       assert.match(String(error), /no such command/);
-      await until(() => listens(bench.port), "it listens again");
+      await eventually("it listens again", () => listens(bench.port));
     }
   });
 
@@ -313,7 +315,7 @@ suite("a configuration that is read anew", () => {
     await old.receives(3);
     await writeFile(file.path, yaml("[/bin/echo, new]"));
     program.child.kill("SIGHUP");
-    await until(async () => (await spoken(port, "")).text === "new\n", "the new program");
+    await eventually("the new program", async () => (await spoken(port, "")).text === "new\n");
     old.end(" two");
     await old.addresses();
     assert.equal(old.text, "one two");
@@ -335,12 +337,12 @@ services: { it: { ports: ["${port}"], inetd: { command: [${python}, -c, ${JSON.s
     assert.equal((await spoken(port)).text, "old\n");
     await writeFile(file.path, yaml("new"));
     program.child.kill("SIGHUP");
-    await until(async () => {
+    await eventually("the new program", async () => {
       const peer = connecting(port);
       await peer.addresses();
       peer.end();
       return peer.text === "new\n";
-    }, "the new program");
+    });
   });
 });
 

@@ -5,8 +5,10 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { connect, freePort, type Peer } from "../support/net/tcp.ts";
-import { Program, temporaryFile, until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect, type Peer } from "../support/net/tcp.ts";
+import { Program, temporaryFile } from "../support/program/program.ts";
 import { runs } from "../support/targets/process-subject.ts";
 
 /** Prints its pid and those of two more members of its group, then serves on the port in its first argument. */
@@ -44,7 +46,7 @@ async function kill({ child }: Program): Promise<void> {
 /** The group that serves a client. */
 async function groupBehind(port: number): Promise<{ readonly pids: readonly number[]; readonly peer: Peer }> {
   const peer = await connect(port);
-  await until(() => peer.text.includes("\n") || peer.fate !== "open", "the pids of the group");
+  await eventually("the pids of the group", () => peer.text.includes("\n") || peer.fate !== "open");
   const pids = peer.text.trim().split(" ").map(Number);
   assert.equal(pids.filter(runs).length, 3, peer.text);
   return { pids, peer };
@@ -73,7 +75,7 @@ suite("a wakeport that is killed", () => {
       const { pids, peer } = await groupBehind(port);
       using _peer = peer;
       await kill(first);
-      await until(() => !pids.some(runs), `the end of ${pids}`);
+      await eventually(`the end of ${pids}`, () => !pids.some(runs));
       await wakeport.next();
       const after = await groupBehind(port);
       using _after = after.peer;
@@ -94,7 +96,7 @@ suite("a wakeport that is killed", () => {
     const { pids, peer } = await groupBehind(port);
     using _peer = peer;
     await kill(first);
-    await until(() => !pids.some(runs), `the end of ${pids}`);
+    await eventually(`the end of ${pids}`, () => !pids.some(runs));
     await wakeport.next();
     const after = await groupBehind(port);
     after.peer[Symbol.dispose]();
@@ -110,8 +112,8 @@ suite("a wakeport that is killed", () => {
     const { pids, peer } = await groupBehind(port);
     using _peer = peer;
     await kill(first);
-    await until(() => pids.filter(runs).length === 1, "the end of those that do not ignore it");
-    await until(() => !pids.some(runs), "the end of the others");
+    await eventually("the end of those that do not ignore it", () => pids.filter(runs).length === 1);
+    await eventually("the end of the others", () => !pids.some(runs));
   });
 
   test("leaves the sessions of inetd alone, and processes that have ended before", async () => {
@@ -147,10 +149,10 @@ suite("a wakeport that is killed", () => {
     // One that ends sooner is not replaced.
     await sleep(1_100);
     process.kill(watchdog, "SIGKILL");
-    await until(() => !watchdogs().includes(watchdog) && watchdogs().length === 1, "the next watchdog");
+    await eventually("the next watchdog", () => !watchdogs().includes(watchdog) && watchdogs().length === 1);
     // wakeport continues, so the next watchdog has the group.
     (await groupBehind(port)).peer[Symbol.dispose]();
     await kill(first);
-    await until(() => !pids.some(runs), `the end of ${pids}`);
+    await eventually(`the end of ${pids}`, () => !pids.some(runs));
   });
 });

@@ -9,8 +9,10 @@ import path from "node:path";
 import process from "node:process";
 import { suite, test } from "node:test";
 import { listenerFd } from "../../src/net/listening-socket.ts";
-import { connect, freePort } from "../support/net/tcp.ts";
-import { temporaryFile, until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect } from "../support/net/tcp.ts";
+import { temporaryFile } from "../support/program/program.ts";
 import { fixture } from "../support/targets/process-subject.ts";
 
 const ACTIVATE = "/usr/bin/systemd-socket-activate";
@@ -52,7 +54,7 @@ services: { echo: { ports: ${ports}, process: { command: ${command}, listen: "12
   }
 
   async listening(): Promise<void> {
-    await until(() => this.output.includes("Listening on"), "systemd-socket-activate listens");
+    await eventually("systemd-socket-activate listens", () => this.output.includes("Listening on"));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -68,7 +70,7 @@ services: { echo: { ports: ${ports}, process: { command: ${command}, listen: "12
 async function served(port: number, host?: string): Promise<string> {
   const peer = await connect(port, host);
   peer.send("hello");
-  await until(() => peer.text.includes("hello") || peer.fate !== "open", "an answer");
+  await eventually("an answer", () => peer.text.includes("hello") || peer.fate !== "open");
   peer.end();
   return peer.text;
 }
@@ -152,11 +154,11 @@ suite("wakeport run with a socket of each family for a front that two services s
       output += chunk.toString();
     });
     try {
-      await until(() => output.includes('"started"'), "it listens");
+      await eventually("it listens", () => output.includes('"started"'));
       using peer = await connect(port);
       const request = "GET / HTTP/1.1\r\nHost: b.test\r\n\r\n";
       peer.end(request);
-      await until(() => peer.text === request, "an answer");
+      await eventually("an answer", () => peer.text === request);
       assert.match(output, new RegExp(`listens on \\[::\\]:${port}, which is no front`));
       await assert.rejects(connect(port, "::1"), /ECONNREFUSED/);
     } finally {
@@ -186,7 +188,7 @@ suite("wakeport run with an inherited socket that it hands on", () => {
       output += chunk.toString();
     });
     try {
-      await until(() => output.includes('"started"'), "it listens");
+      await eventually("it listens", () => output.includes('"started"'));
       const answers = new Set<string>();
       for (let client = 0; client < 3; client += 1) {
         using peer = await connect(port);

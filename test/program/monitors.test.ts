@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import dgram from "node:dgram";
 import net from "node:net";
 import { suite, test } from "node:test";
-import { connect, freePort, Peer } from "../support/net/tcp.ts";
-import { until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect, Peer } from "../support/net/tcp.ts";
 import { Bench, echoService } from "../support/program/reloading.ts";
 
 const MONITOR = "127.0.0.9";
@@ -15,7 +16,7 @@ const served = 'wakeport_connections_total{service="a",outcome="served"}';
 /** Connects as a monitor does, and waits for the end. @returns what it was told, and how it ended */
 async function looks(port: number): Promise<readonly [told: string, fate: string]> {
   using peer = new Peer(net.connect({ port, host: "127.0.0.1", localAddress: MONITOR, allowHalfOpen: true }));
-  await until(() => peer.fate !== "open", "the end of a probe");
+  await eventually("the end of a probe", () => peer.fate !== "open");
   peer.end();
   return [peer.text, peer.fate];
 }
@@ -35,14 +36,14 @@ suite("monitors", () => {
       "not in the log",
     );
     using client = await connect(port);
-    await until(() => client.text.includes("one"), "a client, of whose limits nothing is used up");
+    await eventually("a client, of whose limits nothing is used up", () => client.text.includes("one"));
   });
 
   test("do not keep a target awake that is asked for every 100 ms", async () => {
     const [port, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", port, up, "one", `${monitors}, idle_timeout: 500ms`));
     using client = await connect(port);
-    await until(() => client.text.includes("one"), "a greeting");
+    await eventually("a greeting", () => client.text.includes("one"));
     let looked = 0;
     const looking = setInterval(() => void looks(port).then(() => (looked += 1)), 100);
     client.end();
@@ -66,9 +67,9 @@ suite("monitors", () => {
     }
     bench.program.child.kill("SIGCONT");
     const gone = 'wakeport_connections_total{service="a",outcome="client_gone"}';
-    await until(async () => (await bench.metric(gone)) === "1", "its report");
+    await eventually("its report", async () => (await bench.metric(gone)) === "1");
     const unrouted = `wakeport_unrouted_total{listener="127.0.0.1:${behind}",reason="client_gone"}`;
-    await until(async () => (await bench.metric(unrouted)) === "1", "the report of what was no proxy's for sure");
+    await eventually("the report of what was no proxy's for sure", async () => (await bench.metric(unrouted)) === "1");
     assert.equal(await bench.metric(starts), "0");
     assert.equal(await bench.metric(starts.replace('"a"', '"b"')), "0");
   });
@@ -104,7 +105,7 @@ suite("monitors", () => {
     assert.equal(await peer.addresses(), "ended");
     assert.equal(peer.text, "", "the one that it asks for knows it");
     peer.end();
-    await until(async () => (await bench.metric(served)) === "1", "its report");
+    await eventually("its report", async () => (await bench.metric(served)) === "1");
     assert.equal(await bench.metric(starts), "0");
   });
 
@@ -123,11 +124,11 @@ suite("monitors", () => {
     });
     await new Promise<void>((bound) => socket.bind(0, MONITOR, bound));
     socket.send("ping", port, "127.0.0.1");
-    await until(async () => (await bench.metric(served)) === "1", "its report");
+    await eventually("its report", async () => (await bench.metric(served)) === "1");
     assert.equal(await bench.metric(starts), "0");
     await bench.reload(service(""));
     socket.send("pong", port, "127.0.0.1");
-    await until(() => heard === "pong", "an answer");
+    await eventually("an answer", () => heard === "pong");
     socket.close();
   });
 });

@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { suite, test } from "node:test";
-import { connect, connecting, freePort } from "../support/net/tcp.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect, connecting } from "../support/net/tcp.ts";
 import { Authority } from "../support/program/certificates.ts";
-import { until } from "../support/program/program.ts";
 import { Bench } from "../support/program/reloading.ts";
 import { run } from "../support/program/run.ts";
 
@@ -132,7 +133,7 @@ suite("one port, several sites", () => {
     await using bench = await Bench.start(app + web);
     using served = await connect(listenPort);
     served.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
-    await until(() => served.text.includes("app app.test"), "an answer");
+    await eventually("an answer", () => served.text.includes("app app.test"));
     using half = await connect(listenPort);
     half.send("GET / HTTP/1.1\r\nHost: new");
 
@@ -142,9 +143,9 @@ suite("one port, several sites", () => {
     assert.match(await curl(`http://app.test:${listenPort}/`, listenPort), /421$/);
     assert.match(await curl(`http://renamed.test:${listenPort}/`, listenPort), /^app renamed/);
     half.send(".test\r\n\r\n");
-    await until(() => half.text.includes("fresh new.test"), "an answer of the new one");
+    await eventually("an answer of the new one", () => half.text.includes("fresh new.test"));
     served.send("GET / HTTP/1.1\r\nHost: whoever.test\r\n\r\n");
-    await until(() => served.text.includes("app whoever.test"), "another answer on the old connection");
+    await eventually("another answer on the old connection", () => served.text.includes("app whoever.test"));
 
     // From several to one, and back.
     await bench.reload(app.replace(", host: app.test", ""));
@@ -166,14 +167,14 @@ suite("one port, several sites", () => {
     assert.equal((await bench.program.logged("client.unrouted"))["reason"], "closing");
     using whole = await connect(listenPort);
     whole.end("all of it");
-    await until(() => whole.text === "all of it", "its echo");
+    await eventually("its echo", () => whole.text === "all of it");
   });
 
   test("a client that says nothing does not keep wakeport from its end", async () => {
     const listenPort = await freePort();
     await using bench = await Bench.start(await sites({ word: "app", listenPort, names: "host: app.test" }));
     using silent = connecting(listenPort);
-    await until(() => !silent.socket.connecting, "the front");
+    await eventually("the front", () => !silent.socket.connecting);
     bench.program.child.kill("SIGTERM");
     assert.equal((await bench.program.finished()).code, 0);
     assert.notEqual(await silent.addresses(), "open");

@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { suite, test } from "node:test";
 import type { ServiceStatus } from "../../src/admin/api.ts";
-import { connect, freePort } from "../support/net/tcp.ts";
-import { Program, temporaryFile, until, wakeport } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect } from "../support/net/tcp.ts";
+import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
 
 const server = `require("net").createServer((client) => client.on("error", () => {}).write("hello")).listen(process.argv[1], "127.0.0.1");`;
 const worker = `console.log("working"); setInterval(() => {}, 1000);`;
@@ -33,13 +35,13 @@ services:
     assert.deepEqual([state, ports, leaders], ["asleep", [], ["web"]]);
     {
       using _client = await connect(listenPort);
-      await until(async () => (await statusOf()).state === "ready", "the worker is ready");
+      await eventually("the worker is ready", async () => (await statusOf()).state === "ready");
       const told = await wakeport(["status", "-c", file.path]);
       assert.match(told.stdout, /^worker +ready +process .*woken for process/m);
       const metrics = await (await ask("/metrics")).text();
       assert.ok(metrics.includes('wakeport_service_state{service="worker",state="ready"} 1\n'));
     }
-    await until(async () => (await statusOf()).state === "asleep", "the worker sleeps");
+    await eventually("the worker sleeps", async () => (await statusOf()).state === "asleep");
     await program.logged("target.asleep", 2);
     const slept = program.log.filter(({ event }) => event === "target.asleep").map(({ services }) => services);
     assert.deepEqual(slept, [["web"], ["worker"]]);

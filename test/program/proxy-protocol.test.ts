@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { suite, test } from "node:test";
-import { connect, freePort, type Peer, PeerServer } from "../support/net/tcp.ts";
-import { temporaryFile, until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect, type Peer, PeerServer } from "../support/net/tcp.ts";
+import { temporaryFile } from "../support/program/program.ts";
 import { Bench, isRefused } from "../support/program/reloading.ts";
 import { run } from "../support/program/run.ts";
 
@@ -41,7 +43,7 @@ async function haproxy(config: string, port: number): Promise<AsyncDisposable> {
   const file = await temporaryFile("haproxy.cfg", config);
   const child = spawn(HAPROXY ?? "haproxy", ["-db", "-f", file.path], { stdio: "ignore" });
   const exited = new Promise((resolve) => child.once("close", resolve));
-  await until(async () => !(await isRefused(port)), "haproxy");
+  await eventually("haproxy", async () => !(await isRefused(port)));
   return {
     [Symbol.asyncDispose]: async () => {
       child.kill("SIGKILL");
@@ -79,10 +81,10 @@ suite("the PROXY protocol", () => {
           bench.program.log.find(
             ({ event, client }) => event === "connection.closed" && String(client).startsWith(address),
           )?.["outcome"];
-        await until(() => closed("127.0.0.5:") === "relayed", "its line in the log");
+        await eventually("its line in the log", () => closed("127.0.0.5:") === "relayed");
         // Its real address counts.
         assert.equal(await curlFrom("127.0.0.7", behind), "");
-        await until(() => closed("127.0.0.7:") === "denied_address", "a refusal");
+        await eventually("a refusal", () => closed("127.0.0.7:") === "denied_address");
         // Who is not the proxy is a client, and its header would be its own business.
         assert.equal(await curlFrom("127.0.0.6", listenPort), `127.0.0.6 ${listenPort}\n`);
         assert.equal(await curlFrom("127.0.0.1", listenPort), "");
@@ -108,7 +110,7 @@ suite("the PROXY protocol", () => {
     const looks = async (): Promise<number> =>
       Number(await bench.metric('wakeport_connections_total{service="web",outcome="served"}'));
     const before = await looks();
-    await until(async () => (await looks()) > before + 2, "looks of the proxy");
+    await eventually("looks of the proxy", async () => (await looks()) > before + 2);
     assert.equal(await curlFrom("127.0.0.6", behind), `127.0.0.6 ${behind}\n`);
   });
 
@@ -153,7 +155,7 @@ suite("the PROXY protocol", () => {
     await second.receives(5);
     using again = await clientOf(echo, "203.0.113.1");
     assert.notEqual(await again.addresses(), "open");
-    await until(() => closed("203.0.113.1").includes("per_source_limit"), "a refusal");
+    await eventually("a refusal", () => closed("203.0.113.1").includes("per_source_limit"));
 
     using trapped = await clientOf(trap, "203.0.113.3");
     assert.notEqual(await trapped.addresses(), "open");
@@ -161,7 +163,7 @@ suite("the PROXY protocol", () => {
     assert.equal(source, "203.0.113.3");
     using banned = await clientOf(echo, "203.0.113.3");
     assert.notEqual(await banned.addresses(), "open");
-    await until(() => closed("203.0.113.3").includes("banned"), "another refusal");
+    await eventually("another refusal", () => closed("203.0.113.3").includes("banned"));
     // The proxy itself is not: it goes on to speak for others.
     using third = await clientOf(echo, "203.0.113.4");
     await third.receives(5);

@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import dgram from "node:dgram";
 import { once } from "node:events";
 import { suite, test } from "node:test";
-import { connect, connecting, freePort } from "../support/net/tcp.ts";
-import { freeUdpPort, UdpClient } from "../support/net/udp.ts";
-import { until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect, connecting } from "../support/net/tcp.ts";
+import { UdpClient } from "../support/net/udp.ts";
 import { Bench, echoService, greeting, isAlive, isRefused } from "../support/program/reloading.ts";
 
 const echoDatagrams = `const socket = require("dgram").createSocket("udp4");
@@ -20,10 +21,10 @@ function udpService(name: string, listeners: readonly number[], upstream: number
 
 async function answer(port: number): Promise<string> {
   using client = await UdpClient.open(port);
-  await until(() => {
+  await eventually("an answer", () => {
     if (client.received.length === 0) client.send("?");
     return client.received.length > 0;
-  }, "an answer");
+  });
   return client.received[0] ?? "";
 }
 
@@ -49,8 +50,8 @@ suite("wakeport run, told to read its configuration again and again", () => {
     client.end();
     await bench.reload(echoService("a", a, up) + other);
     await bench.reload(other);
-    await until(() => isRefused(a), "nobody listening on the old port");
-    await until(() => !isAlive(pid), "the end of the old process");
+    await eventually("nobody listening on the old port", () => isRefused(a));
+    await eventually("the end of the old process", () => !isAlive(pid));
   });
 
   test("two services may exchange their ports", async () => {
@@ -64,7 +65,7 @@ suite("wakeport run, told to read its configuration again and again", () => {
   });
 
   test("also ports for datagrams", async () => {
-    const [a, b, up, up2] = [await freeUdpPort(), await freeUdpPort(), await freeUdpPort(), await freeUdpPort()];
+    const [a, b, up, up2] = [await freePort(), await freePort(), await freePort(), await freePort()];
     await using bench = await Bench.start(udpService("a", [a], up, "one") + udpService("b", [b], up2, "two"));
     assert.equal(await answer(a), "one?");
     assert.equal(await answer(b), "two?");
@@ -74,7 +75,7 @@ suite("wakeport run, told to read its configuration again and again", () => {
   });
 
   test("and one whose flows are not over may be had again at once", async () => {
-    const [a, up, other] = [await freeUdpPort(), await freeUdpPort(), await freePort()];
+    const [a, up, other] = [await freePort(), await freePort(), await freePort()];
     const rest = `  z: { ports: ["127.0.0.1:${other}"], builtin: echo }\n`;
     await using bench = await Bench.start(udpService("a", [a], up, "one") + rest);
     assert.equal(await answer(a), "one?");
@@ -84,7 +85,7 @@ suite("wakeport run, told to read its configuration again and again", () => {
   });
 
   test("a port for datagrams that cannot be bound changes nothing", async () => {
-    const [a, up] = [await freeUdpPort(), await freeUdpPort()];
+    const [a, up] = [await freePort(), await freePort()];
     const taken = dgram.createSocket("udp4").bind(0, "127.0.0.1");
     await once(taken, "listening");
     try {
@@ -127,9 +128,9 @@ suite("wakeport run, told to read its configuration again and again", () => {
     await bench.reload(echoService("a", a, up, "two"));
     await bench.reload(echoService("a", a, up, "three"));
     using newcomer = connecting(a);
-    await until(() => !newcomer.socket.connecting, "the front");
+    await eventually("the front", () => !newcomer.socket.connecting);
     client.send("word\n");
-    await until(() => client.text.endsWith("word\n"), "an echo");
+    await eventually("an echo", () => client.text.endsWith("word\n"));
     client.end();
     assert.match(await greeting(newcomer), / three$/);
   });
@@ -152,9 +153,9 @@ suite("wakeport run, told to read its configuration again and again", () => {
     await greeting(client);
     await bench.reload(echoService("b", a, up, "two"));
     using newcomer = connecting(a);
-    await until(() => !newcomer.socket.connecting, "the front");
+    await eventually("the front", () => !newcomer.socket.connecting);
     client.send("word\n");
-    await until(() => client.text.endsWith("word\n"), "an echo");
+    await eventually("an echo", () => client.text.endsWith("word\n"));
     client.end();
     assert.match(await greeting(newcomer), / two$/);
   });

@@ -2,8 +2,10 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { suite, test } from "node:test";
-import { connect, connecting, freePort, PeerServer } from "../support/net/tcp.ts";
-import { Program, temporaryFile, until, wakeport } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect, connecting, PeerServer } from "../support/net/tcp.ts";
+import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
 import { Bench, echoService, greeting, isAlive, isRefused } from "../support/program/reloading.ts";
 
 suite("wakeport run, told to read its configuration anew", () => {
@@ -19,8 +21,8 @@ suite("wakeport run, told to read its configuration anew", () => {
     assert.deepEqual([report["added"], report["removed"]], [["b"], ["a"]]);
     using second = await connect(b);
     assert.match(await greeting(second), /one$/);
-    await until(() => isRefused(a), "nobody listening on the old port");
-    await until(() => !isAlive(pid), "the end of the old process");
+    await eventually("nobody listening on the old port", () => isRefused(a));
+    await eventually("the end of the old process", () => !isAlive(pid));
     assert.equal(await bench.metric('wakeport_config_reloads_total{result="success"}'), "1");
   });
 
@@ -33,7 +35,7 @@ suite("wakeport run, told to read its configuration anew", () => {
     const report = await bench.reload(same + echoService("b", b, up2));
     assert.deepEqual([report["unchanged"], report["changed"]], [1, []]);
     client.send("still there?\n");
-    await until(() => client.text.endsWith("still there?\n"), "an echo");
+    await eventually("an echo", () => client.text.endsWith("still there?\n"));
     using other = await connect(a);
     assert.equal(await greeting(other), first);
   });
@@ -59,9 +61,9 @@ suite("wakeport run, told to read its configuration anew", () => {
     const first = await greeting(client);
     await bench.reload(echoService("a", a, up, "two"));
     using newcomer = connecting(a);
-    await until(() => !newcomer.socket.connecting, "the front");
+    await eventually("the front", () => !newcomer.socket.connecting);
     client.send("word\n");
-    await until(() => client.text.endsWith("word\n"), "an echo");
+    await eventually("an echo", () => client.text.endsWith("word\n"));
     assert.equal(newcomer.text, "");
     client.end();
     assert.match(await greeting(newcomer), / two$/);
@@ -83,7 +85,7 @@ suite("wakeport run, told to read its configuration anew", () => {
     await bench.reload(`  b: { ports: ["127.0.0.1:${a}"], forward: "127.0.0.1:${other.port}" }\n`);
     using client = await connect(a);
     client.send("hello");
-    await until(() => other.peers.some((peer) => peer.text === "hello"), "the new upstream");
+    await eventually("the new upstream", () => other.peers.some((peer) => peer.text === "hello"));
     isOver = true;
     await knocking;
     assert.equal((await Promise.all(fates)).filter(Boolean).length, 0);
@@ -144,7 +146,7 @@ suite("wakeport run, told to read its configuration anew", () => {
       `admin: { listen: "127.0.0.1:${admin}" }\n${engine}${services}`,
     );
     await using program = new Program(["run", "-c", file.path]);
-    await until(() => silent.peers.length > 0, "a question to the engine");
+    await eventually("a question to the engine", () => silent.peers.length > 0);
     program.child.kill("SIGHUP");
     await program.logged("config.reloaded");
     const [first] = program.log.filter(({ event }) => event === "started" || event === "config.reloaded");

@@ -4,8 +4,9 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import net from "node:net";
 import { suite, test } from "node:test";
-import { freePort } from "../support/net/tcp.ts";
-import { Program, temporaryFile, until, wakeport } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
 
 /** An echo server that says its pid first. */
 const echo = `require("net").createServer({ allowHalfOpen: true }, (s) => { s.on("error", () => {}); s.write(process.pid + "\\n"); s.pipe(s); })
@@ -105,7 +106,7 @@ suite("wakeport run", () => {
     let isOver = false;
     for (let count = 0; count < 200; count += 1) connect();
     try {
-      await until(() => silent.length > 300, "silent connections that come again");
+      await eventually("silent connections that come again", () => silent.length > 300);
       assert.equal((await wakeport(["healthcheck", "-c", bench.file])).code, 0);
       assert.equal((await wakeport(["status", "-c", bench.file])).code, 0);
     } finally {
@@ -146,7 +147,7 @@ suite("wakeport run", () => {
     await bench.program.logged("shutdown.begin");
     bench.program.child.kill("SIGTERM");
     assert.equal((await bench.program.finished()).code, 1);
-    await until(() => !isAlive(pid), "the end of the target");
+    await eventually("the end of the target", () => !isAlive(pid));
   });
 
   test("a port in use is named with its service; nothing is left open, and it exits 1", async () => {

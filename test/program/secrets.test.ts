@@ -1,8 +1,10 @@
 /** Secrets of a configuration in everything that wakeport shows. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connect, freePort } from "../support/net/tcp.ts";
-import { Program, temporaryFile, until, wakeport } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect } from "../support/net/tcp.ts";
+import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
 
 test("no secret of a command or a probe is in the log, the API, status, metrics or check", async () => {
   const [listenPort, admin, upstream] = [await freePort(), await freePort(), await freePort()];
@@ -20,14 +22,14 @@ services:
     start_timeout: 1s\n`,
   );
   await using program = new Program(["run", "-c", file.path]);
-  await until(() => program.stdout.includes("serves"), "wakeport serves");
+  await eventually("wakeport serves", () => program.stdout.includes("serves"));
   using client = await connect(listenPort);
   const ask = async (path: string): Promise<string> => (await fetch(`http://127.0.0.1:${admin}${path}`)).text();
-  await until(() => program.stdout.includes("target.starting"), "the target starts");
+  await eventually("the target starts", () => program.stdout.includes("target.starting"));
   const starting = [await ask("/api/v1/services"), (await wakeport(["status", "-c", file.path])).stdout];
   assert.equal(await client.addresses(), "ECONNRESET");
   program.child.kill("SIGUSR2");
-  await until(() => program.stdout.includes('"event":"state"'), "the state is logged");
+  await eventually("the state is logged", () => program.stdout.includes('"event":"state"'));
   const shown = {
     starting: starting.join("\n"),
     services: await ask("/api/v1/services"),

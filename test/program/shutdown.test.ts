@@ -1,8 +1,9 @@
 /** The end of the real program, by SIGTERM: who is served may finish, nobody else gets in, and it does end. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { connect, freePort, PeerServer } from "../support/net/tcp.ts";
-import { until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect, PeerServer } from "../support/net/tcp.ts";
 import { Bench } from "../support/program/reloading.ts";
 
 suite("wakeport run, told to end", () => {
@@ -14,14 +15,14 @@ suite("wakeport run, told to end", () => {
     );
     using client = await connect(listenPort);
     client.send("hello");
-    await until(() => upstream.peers[0]?.text === "hello", "the upstream");
+    await eventually("the upstream", () => upstream.peers[0]?.text === "hello");
     bench.program.child.kill("SIGTERM");
     await bench.program.logged("shutdown.begin");
     client.send(" again");
-    await until(() => upstream.peers[0]?.text === "hello again", "the rest");
+    await eventually("the rest", () => upstream.peers[0]?.text === "hello again");
     upstream.peers[0]?.end("bye");
     client.end();
-    await until(() => client.text === "bye", "the answer");
+    await eventually("the answer", () => client.text === "bye");
     assert.equal((await bench.program.finished()).code, 0);
     assert.equal(client.fate, "ended");
   });
@@ -33,10 +34,10 @@ suite("wakeport run, told to end", () => {
     await using bench = await Bench.start(`${service}shutdown: { drain: 100ms }`);
     using client = await connect(listenPort);
     client.send("hello");
-    await until(() => upstream.peers[0]?.text === "hello", "the upstream");
+    await eventually("the upstream", () => upstream.peers[0]?.text === "hello");
     bench.program.child.kill("SIGTERM");
     assert.equal((await bench.program.finished()).code, 0);
-    await until(() => client.fate === "ECONNRESET", "the end");
+    await eventually("the end", () => client.fate === "ECONNRESET");
   });
 
   test("gives the place of a program that it ended to nobody who waits for one", async () => {
@@ -46,10 +47,13 @@ suite("wakeport run, told to end", () => {
     await using bench = await Bench.start(`${service}shutdown: { drain: 100ms }`);
     using first = await connect(listenPort);
     first.send("one");
-    await until(() => first.text === "one", "an echo");
+    await eventually("an echo", () => first.text === "one");
     using second = await connect(listenPort);
     second.send("two");
-    await until(async () => (await bench.metric('wakeport_connections_waiting{service="a"}')) === "1", "one who waits");
+    await eventually(
+      "one who waits",
+      async () => (await bench.metric('wakeport_connections_waiting{service="a"}')) === "1",
+    );
     bench.program.child.kill("SIGTERM");
     assert.equal((await bench.program.finished()).code, 0);
     assert.equal(second.text, "");

@@ -4,8 +4,9 @@ import { once } from "node:events";
 import net from "node:net";
 import { suite, test } from "node:test";
 import type { ServiceDetails } from "../../src/admin/api.ts";
-import { freePort } from "../support/net/tcp.ts";
-import { Program, temporaryFile, until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { Program, temporaryFile } from "../support/program/program.ts";
 
 interface Bench extends AsyncDisposable {
   readonly program: Program;
@@ -31,7 +32,7 @@ services:
     ),
   );
   const program = stack.use(new Program(["run", "-c", file.path]));
-  await until(() => /serves|admin http/.test(program.stdout), "wakeport serves");
+  await eventually("wakeport serves", () => /serves|admin http/.test(program.stdout));
   const owned = stack.move();
   return { program, echo, slow, admin, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
@@ -56,8 +57,8 @@ async function clients(bench: Bench): Promise<{ readonly served: string; readonl
   const stack = new DisposableStack();
   const served = stack.use(await connected(bench.echo));
   const waiting = stack.use(await connected(bench.slow));
-  await until(async () => (await details(bench, "slow")).open.length === 1, "a client that waits");
-  await until(async () => (await details(bench, "echo")).open[0]?.state === "served", "a client that is served");
+  await eventually("a client that waits", async () => (await details(bench, "slow")).open.length === 1);
+  await eventually("a client that is served", async () => (await details(bench, "echo")).open[0]?.state === "served");
   return {
     served: `127.0.0.1:${served.localPort}`,
     waiting: `127.0.0.1:${waiting.localPort}`,
@@ -80,7 +81,7 @@ suite("SIGUSR2", () => {
       using _two = await clients(bench);
       bench.program.child.kill("SIGUSR2");
       const line = /INFO: status: (\{.*\})\n/;
-      await until(() => line.test(bench.program.stdout), "the status is logged");
+      await eventually("the status is logged", () => line.test(bench.program.stdout));
       const [, json = ""] = line.exec(bench.program.stdout) ?? [];
       assert.deepEqual(JSON.parse(json), await api(bench.admin, "services"));
     });
@@ -112,7 +113,7 @@ suite("/api/v1/services/NAME", () => {
       for (const socket of await Promise.all(Array.from({ length: 100 }, () => connected(bench.echo))))
         stack.use(socket);
     }
-    await until(async () => (await details(bench, "echo")).connections === 2_000, "two thousand clients");
+    await eventually("two thousand clients", async () => (await details(bench, "echo")).connections === 2_000);
     assert.equal((await details(bench, "echo")).open.length, 1_000);
     bench.program.child.kill("SIGUSR2");
     const last = await connected(bench.echo);

@@ -9,7 +9,8 @@ import { promisify } from "node:util";
 import type { ServiceDetails, ServiceStatus } from "../../src/admin/api.ts";
 import { format } from "../../src/cli/status.ts";
 import { formatDetails } from "../../src/cli/status-details.ts";
-import { connect, freePort } from "../support/net/tcp.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect } from "../support/net/tcp.ts";
 import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
 
 const run = promisify(execFile);

@@ -1,8 +1,10 @@
 /** Nothing of others reaches a terminal as an escape sequence: log, status, check, and errors of the command line. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connect, freePort } from "../support/net/tcp.ts";
-import { Program, temporaryFile, until, wakeport } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connect } from "../support/net/tcp.ts";
+import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
 
 /** What the configuration may contain, as YAML and JSON write it. */
 const EVIL = String.raw`\u001b]0;x\u009b1m\u202e\nforged`;
@@ -29,12 +31,12 @@ for (const format of ["pretty", "json", "xinetd"]) {
   test(`log.format ${format}, status and SIGUSR2 send no escape sequence`, async () => {
     await using file = await configuration(format);
     await using program = new Program(["run", "-c", file.path]);
-    await until(() => program.stdout.length > 0, "wakeport serves");
+    await eventually("wakeport serves", () => program.stdout.length > 0);
     using client = await connect(file.port);
     await client.addresses();
-    await until(() => program.stdout.includes("failed to start"), "the failure is logged");
+    await eventually("the failure is logged", () => program.stdout.includes("failed to start"));
     program.child.kill("SIGUSR2");
-    await until(() => /: status: \{|"event":"state"/.test(program.stdout), "the state is logged");
+    await eventually("the state is logged", () => /: status: \{|"event":"state"/.test(program.stdout));
     assert.doesNotMatch(program.stdout, SENT);
     assert.doesNotMatch(program.stdout, /^forged/m);
     assert.match(program.stdout, /(\\x1b|\\u001b)\[2J/);

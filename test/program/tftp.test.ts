@@ -7,7 +7,7 @@ import path from "node:path";
 import { suite, test } from "node:test";
 import { promisify } from "node:util";
 import { KIB, payload } from "../bench/payload.ts";
-import { freePort } from "../support/net/tcp.ts";
+import { freePort } from "../support/free-port.ts";
 import { Program, temporaryFile } from "../support/program/program.ts";
 
 const run = promisify(execFile);

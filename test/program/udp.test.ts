@@ -8,9 +8,10 @@ import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { suite, test } from "node:test";
 import { promisify } from "node:util";
-import { freePort } from "../support/net/tcp.ts";
-import { freeUdpPort, numbered, UdpClient } from "../support/net/udp.ts";
-import { Program, temporaryFile, until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { numbered, UdpClient } from "../support/net/udp.ts";
+import { Program, temporaryFile } from "../support/program/program.ts";
 
 const PROGRAM = path.join(import.meta.dirname, "../../bin/wakeport");
 
@@ -141,7 +142,7 @@ suite("who may send datagrams", () => {
     await using bench = await start(guarded("access: { deny: [127.0.0.0/8] }"));
     using client = await UdpClient.open(bench.listenPort);
     client.send("one", "two");
-    await until(async () => (await bench.metric(droppedAsDenied)) === 2, "both are dropped");
+    await eventually("both are dropped", async () => (await bench.metric(droppedAsDenied)) === 2);
     assert.equal(await bench.metric(denied("address")), 2);
     assert.equal(await bench.metric(`wakeport_flows_active{service="dns"}`), 0);
     assert.deepEqual(
@@ -158,7 +159,7 @@ suite("who may send datagrams", () => {
     using other = await UdpClient.open(bench.listenPort);
     await client.echoed("one");
     other.send("too many");
-    await until(async () => (await bench.metric(denied("per_source_limit"))) === 1, "the other one is refused");
+    await eventually("the other one is refused", async () => (await bench.metric(denied("per_source_limit"))) === 1);
     assert.equal(await bench.metric(droppedAsDenied), 1);
     await bench.program.logged("target.asleep");
     await other.echoed("now");
@@ -174,7 +175,7 @@ suite("who may send datagrams", () => {
     bench.program.child.kill("SIGHUP");
     await bench.program.logged("config.reloaded");
     other.send("nobody hears this");
-    await until(async () => (await bench.metric(denied("address"))) === 1, "the other one is refused");
+    await eventually("the other one is refused", async () => (await bench.metric(denied("address"))) === 1);
     await client.echoed("after");
   });
 });
@@ -220,7 +221,10 @@ suite("wakeport run with dnsmasq", { skip: hasDnsmasq ? false : "needs dnsmasq: 
       `127.0.0.1:${bench.listenPort}/udp`,
     ]);
     assert.equal(bench.program.log.filter(({ event }) => event === "target.starting").length, 1);
-    await until(async () => (await bench.metric(`wakeport_flows_active{service="dns"}`)) === 0, "an empty flow table");
+    await eventually(
+      "an empty flow table",
+      async () => (await bench.metric(`wakeport_flows_active{service="dns"}`)) === 0,
+    );
   });
 
   test("answers each of many questions that come from ports of their own, although few flows are allowed", async () => {
@@ -241,7 +245,7 @@ const noActivate = existsSync(ACTIVATE) ? false : `needs ${ACTIVATE}: test/engin
 
 suite("wakeport under systemd-socket-activate --datagram", { skip: noActivate }, () => {
   test("answers the datagram that caused its start", async () => {
-    const [listenPort, upstream, admin] = [await freeUdpPort(), await freeUdpPort(), await freePort()];
+    const [listenPort, upstream, admin] = [await freePort(), await freePort(), await freePort()];
     const yaml = `admin: { listen: "127.0.0.1:${admin}" }\nservices: { dns: ${echoService({ listenPort, upstream })} }\n`;
     await using file = await temporaryFile("wakeport.yaml", yaml);
     const environment = ["-E", `PATH=${process.env["PATH"]}`, "-E", "HOME=/tmp"];
@@ -255,7 +259,7 @@ suite("wakeport under systemd-socket-activate --datagram", { skip: noActivate },
       });
     }
     try {
-      await until(() => output.includes("Listening on"), "systemd-socket-activate listens");
+      await eventually("systemd-socket-activate listens", () => output.includes("Listening on"));
       using client = await UdpClient.open(listenPort);
       await client.echoed("the first");
       await client.echoed("another");

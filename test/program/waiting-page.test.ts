@@ -7,9 +7,10 @@ import { once } from "node:events";
 import http from "node:http";
 import type net from "node:net";
 import { suite, test } from "node:test";
-import { eventually, freePort } from "../support/net/tcp.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { Chromium, cannotBrowse } from "../support/program/chromium.ts";
-import { Program, temporaryFile, until } from "../support/program/program.ts";
+import { Program, temporaryFile } from "../support/program/program.ts";
 
 const skip = await cannotBrowse();
 if (skip !== false) console.log(`${skip}; the waiting page is NOT TESTED in one.`);
@@ -59,13 +60,11 @@ defaults: { protocol: http, hold: { page: { log_lines: 3 } } }
   const file = await temporaryFile("wakeport.yaml", config);
   const program = new Program(["run", "-c", file.path]);
   const readiness = `http://127.0.0.1:${admin}/readyz`;
-  await until(
-    () =>
-      fetch(readiness).then(
-        ({ ok }) => ok,
-        () => false,
-      ),
-    "wakeport",
+  await eventually("wakeport", () =>
+    fetch(readiness).then(
+      ({ ok }) => ok,
+      () => false,
+    ),
   );
   return {
     program,

@@ -5,8 +5,10 @@ import net from "node:net";
 import { loadavg } from "node:os";
 import process from "node:process";
 import { suite, test } from "node:test";
-import { freePort, PeerServer } from "../support/net/tcp.ts";
-import { Program, temporaryFile, until } from "../support/program/program.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { PeerServer } from "../support/net/tcp.ts";
+import { Program, temporaryFile } from "../support/program/program.ts";
 import { withoutXinetd, Xinetd } from "../support/program/xinetd.ts";
 
 const skip = withoutXinetd() || (process.getuid?.() !== 0 && "needs root, for the port of ident servers");
@@ -70,7 +72,7 @@ class Both implements AsyncDisposable {
     const log = "log: { format: xinetd, user_id: true }";
     const file = stack.use(await temporaryFile("w.yaml", [log, admin, "services:", ...services].join("\n")));
     const program = stack.use(new Program(["run", "-c", file.path]));
-    await until(() => program.stdout.includes("serves"), "wakeport serves");
+    await eventually("wakeport serves", () => program.stdout.includes("serves"));
     const owned = stack.move();
     return new Both(owned, [xinetd, program], ports);
   }
@@ -92,9 +94,8 @@ class Both implements AsyncDisposable {
       linesOf(await this.#xinetd.read(), name),
       linesOf(this.#program.stdout, name),
     ];
-    await until(
-      async () => (await lines()).every((own) => own.length >= count),
-      `${count} lines of ${name}: ${this.#program.stdout}`,
+    await eventually(`${count} lines of ${name}: ${this.#program.stdout}`, async () =>
+      (await lines()).every((own) => own.length >= count),
     );
     const [xinetd, wakeport] = await lines();
     return { xinetd, wakeport };

@@ -7,8 +7,10 @@ import { TargetError } from "../../src/errors.ts";
 import { formatPeer } from "../../src/net/addresses.ts";
 import { smtp } from "../../src/proxy/protocols/smtp.ts";
 import { KIB, MIB, payload } from "../bench/payload.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { countDialling, deafPort, eventually, freePort, type Peer, PeerServer } from "../support/net/tcp.ts";
+import { countDialling, deafPort, type Peer, PeerServer } from "../support/net/tcp.ts";
 import { type FrontOptions, TestListener } from "../support/proxy/listener.ts";
 
 checkLeaks();

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ClosedError } from "../../src/activation/errors.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, PeerServer } from "../support/net/tcp.ts";
+import { PeerServer } from "../support/net/tcp.ts";
 import { TestListener } from "../support/proxy/listener.ts";
 
 checkLeaks();

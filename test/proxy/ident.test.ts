@@ -4,7 +4,9 @@ import { suite, test } from "node:test";
 import fc from "fast-check";
 import { addressesOf, type SocketAddresses } from "../../src/net/addresses.ts";
 import { Ident, MAX_QUESTIONS, readAnswer } from "../../src/proxy/ident.ts";
-import { eventually, freePort, PeerServer, pair } from "../support/net/tcp.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { PeerServer, pair } from "../support/net/tcp.ts";
 
 const addresses: SocketAddresses = {
   peer: { address: "127.0.0.1", port: 6193 },

@@ -5,7 +5,9 @@ import { parseConfig } from "../../src/config/parse.ts";
 import { Daemon } from "../../src/daemon/daemon.ts";
 import type { UserIdReport } from "../../src/proxy/reports.ts";
 import { observer } from "../../src/telemetry/observer.ts";
-import { connecting, eventually, freePort, type Peer, PeerServer } from "../support/net/tcp.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { connecting, type Peer, PeerServer } from "../support/net/tcp.ts";
 
 /** A wakeport whose clients come from a machine with an ident server that the test answers for. */
 class Asking implements AsyncDisposable {

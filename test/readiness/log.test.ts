@@ -5,8 +5,8 @@ import type { Target } from "../../src/activation/target.ts";
 import { TargetError, type TargetFault } from "../../src/errors.ts";
 import { logProbe } from "../../src/readiness/log.ts";
 import { FakeTarget } from "../support/activation/fake-target.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 import { ProcessSubject } from "../support/targets/process-subject.ts";
 
 checkLeaks();

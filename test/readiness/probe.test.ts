@@ -5,8 +5,9 @@ import { StartTimeoutError } from "../../src/activation/errors.ts";
 import type { Upstream } from "../../src/activation/target.ts";
 import { dial } from "../../src/net/dial.ts";
 import { AnsweredError, all, type NamedProbe, until } from "../../src/readiness/probe.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, freePort } from "../support/net/tcp.ts";
 
 checkLeaks();
 

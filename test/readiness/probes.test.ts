@@ -12,8 +12,10 @@ import { healthyProbe } from "../../src/readiness/healthy.ts";
 import { httpProbe } from "../../src/readiness/http.ts";
 import type { NamedProbe } from "../../src/readiness/probe.ts";
 import { tcpProbe } from "../../src/readiness/tcp.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { deafPort, eventually, freePort, PeerServer } from "../support/net/tcp.ts";
+import { deafPort, PeerServer } from "../support/net/tcp.ts";
 import { Running } from "../support/readiness/running.ts";
 
 checkLeaks();

@@ -4,10 +4,12 @@ import os from "node:os";
 import { suite, test } from "node:test";
 import { connectionsFromOutside, directConnections } from "../../src/net/direct-connections.ts";
 import type { SocketRow } from "../../src/net/proc-net.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { connect, freePort } from "../support/net/tcp.ts";
-import { Program, temporaryFile, until as untilTrue } from "../support/program/program.ts";
-import { ProcessSubject, unlimited, until } from "../support/targets/process-subject.ts";
+import { connect } from "../support/net/tcp.ts";
+import { Program, temporaryFile } from "../support/program/program.ts";
+import { ProcessSubject, unlimited } from "../support/targets/process-subject.ts";
 
 checkLeaks();
 
@@ -33,7 +35,7 @@ async function listening(host: string, ports: readonly number[], ...more: readon
 }
 
 const untilUse = (subject: ProcessSubject, uses: readonly string[]): Promise<void> =>
-  until(async () => String(await subject.target.keptAwakeBy(0)) === String(uses), `direct use: ${uses}`);
+  eventually(`direct use: ${uses}`, async () => String(await subject.target.keptAwakeBy(0)) === String(uses));
 
 const row = (local: string, remote: string, state: string, inode: number): SocketRow => {
   return { local, remote, state, inode };
@@ -176,7 +178,7 @@ services:
       const answer = await fetch(`http://127.0.0.1:${admin}/api/v1/services/it`);
       return String(((await answer.json()) as { kept_awake_by?: unknown }).kept_awake_by);
     };
-    await untilTrue(async () => (await held()) === `1 direct connection to port ${own}`, "the reason in the status");
+    await eventually("the reason in the status", async () => (await held()) === `1 direct connection to port ${own}`);
     assert.equal(program.log.filter(({ event }) => event === "target.asleep").length, 0);
     direct.socket.destroy();
     await program.logged("target.asleep");

@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { suite, test } from "node:test";
 import type { Upstream } from "../../src/activation/target.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { connect, connecting, freePort, type Peer, PeerServer } from "../support/net/tcp.ts";
+import { connect, connecting, type Peer, PeerServer } from "../support/net/tcp.ts";
 import { fixture, ProcessSubject, unlimited } from "../support/targets/process-subject.ts";
 
 checkLeaks();

@@ -8,8 +8,9 @@ import path from "node:path";
 import process, { kill } from "node:process";
 import { suite, test } from "node:test";
 import { TargetError, type TargetFault } from "../../src/errors.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { fixture, ProcessSubject, runs, unlimited, until } from "../support/targets/process-subject.ts";
+import { fixture, ProcessSubject, runs, unlimited } from "../support/targets/process-subject.ts";
 
 checkLeaks();
 
@@ -24,7 +25,7 @@ async function startFamily(subject: ProcessSubject): Promise<number[]> {
 }
 
 function untilGone(pids: readonly number[]): Promise<void> {
-  return until(() => !pids.some(runs), `left alive: ${pids.filter(runs)}`);
+  return eventually(`left alive: ${pids.filter(runs)}`, () => !pids.some(runs));
 }
 
 /** Starts a program that ends by itself, waits for its end, and returns what it printed. */
@@ -60,7 +61,7 @@ suite("the process group", () => {
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], { env, graceMs: 60_000 });
     await subject.target.start(unlimited);
     const outsider = Number(await subject.untilPrinted(/^\d+$/));
-    await until(() => readFileSync(`/proc/${outsider}/comm`, "utf8") === "sleep\n", "it does not leave the group");
+    await eventually("it does not leave the group", () => readFileSync(`/proc/${outsider}/comm`, "utf8") === "sleep\n");
     await subject.target.sleep("stop", AbortSignal.timeout(5_000));
     kill(outsider, "SIGKILL");
   });

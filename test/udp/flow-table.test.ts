@@ -3,9 +3,10 @@ import { suite, test } from "node:test";
 import { ExitedError, StartTimeoutError } from "../../src/activation/errors.ts";
 import { DeadlineError } from "../../src/errors.ts";
 import { SlotError } from "../../src/proxy/admission/slots.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
-import { freeUdpPort, numbered, UdpClient, UdpServer } from "../support/net/udp.ts";
+import { numbered, UdpClient, UdpServer } from "../support/net/udp.ts";
 import { Stage } from "../support/udp/stage.ts";
 
 checkLeaks();
@@ -74,7 +75,7 @@ suite("A flow whose target is up", () => {
   });
 
   test("survives refusals, and goes on when the target listens again", async () => {
-    const port = await freeUdpPort();
+    const port = await freePort();
     await using stage = await Stage.open({ upstream: port, isUp: true });
     using client = await stage.client();
     {
@@ -139,7 +140,7 @@ suite("A flow whose target sleeps", () => {
   });
 
   test("waits for a target that is up before it listens: all come in order, none twice", async () => {
-    const port = await freeUdpPort();
+    const port = await freePort();
     await using stage = await Stage.open({ upstream: port });
     using client = await stage.client();
     const texts = numbered("word", 50);
@@ -167,7 +168,7 @@ suite("A flow whose target sleeps", () => {
   });
 
   test("is given up when the target refuses for too long", async () => {
-    await using stage = await Stage.open({ upstream: await freeUdpPort(), isUp: true, refusedMs: 80 });
+    await using stage = await Stage.open({ upstream: await freePort(), isUp: true, refusedMs: 80 });
     using client = await stage.client();
     client.send("one", "two");
     const [result] = await stage.over(1);
@@ -178,7 +179,7 @@ suite("A flow whose target sleeps", () => {
   });
 
   test("drops what it held when the target cannot be started, and what comes in the next second", async () => {
-    await using stage = await Stage.open({ upstream: await freeUdpPort() });
+    await using stage = await Stage.open({ upstream: await freePort() });
     using client = await stage.client();
     client.send("one", "two");
     await stage.received(2);
@@ -195,7 +196,7 @@ suite("A flow whose target sleeps", () => {
   });
 
   test("keeps what was held when the target goes down before it takes it", async () => {
-    const port = await freeUdpPort();
+    const port = await freePort();
     await using stage = await Stage.open({ upstream: port, isUp: true });
     using client = await stage.client();
     client.send("one", "two");
@@ -209,7 +210,7 @@ suite("A flow whose target sleeps", () => {
   });
 
   test("waits no longer than one deadline when the target goes down before it takes the first datagram", async () => {
-    await using stage = await Stage.open({ upstream: await freeUdpPort(), isUp: true, refusedMs: 300 });
+    await using stage = await Stage.open({ upstream: await freePort(), isUp: true, refusedMs: 300 });
     using client = await stage.client();
     client.send("one");
     await eventually("it knocks", () => stage.leases.size === 1);
@@ -220,7 +221,7 @@ suite("A flow whose target sleeps", () => {
   });
 
   test("loses nothing of a hundred clients at once", async () => {
-    const port = await freeUdpPort();
+    const port = await freePort();
     await using stage = await Stage.open({ upstream: port, flows: 100 });
     const clients = await Promise.all(Array.from({ length: 100 }, () => stage.client()));
     try {
@@ -319,7 +320,7 @@ suite("Flows", () => {
   });
 
   test("admit before they claim: who is turned away costs nothing", async () => {
-    await using stage = await Stage.open({ upstream: await freeUdpPort(), admit: () => false });
+    await using stage = await Stage.open({ upstream: await freePort(), admit: () => false });
     using client = await stage.client();
     client.send("one", "two");
     await stage.received(2);

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { BindError } from "../../src/errors.ts";
 import { type Sender, UdpListenerSocket } from "../../src/udp/listener.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually, PeerServer } from "../support/net/tcp.ts";
+import { PeerServer } from "../support/net/tcp.ts";
 import { UdpClient, UdpServer } from "../support/net/udp.ts";
 
 checkLeaks();

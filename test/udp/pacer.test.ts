@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { Pacer } from "../../src/udp/pacer.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

@@ -4,8 +4,8 @@ import { suite, test } from "node:test";
 import fc from "fast-check";
 import { ExitedError } from "../../src/activation/errors.ts";
 import { randomRuns } from "../support/activation/random.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 import { UdpServer } from "../support/net/udp.ts";
 import { Stage } from "../support/udp/stage.ts";
 

@@ -8,8 +8,8 @@ import { observer } from "../../src/telemetry/observer.ts";
 import { ServiceFlow } from "../../src/udp/service-flow.ts";
 import { FakeTarget } from "../support/activation/fake-target.ts";
 import { policy } from "../support/activation/stage.ts";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 
 checkLeaks();
 

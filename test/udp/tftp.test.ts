@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import dgram from "node:dgram";
 import { once } from "node:events";
 import { suite, test } from "node:test";
+import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
 import type { UdpClient } from "../support/net/udp.ts";
 import { Stage } from "../support/udp/stage.ts";
 

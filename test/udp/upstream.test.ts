@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { Upstream } from "../../src/udp/upstream.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { eventually } from "../support/net/tcp.ts";
-import { freeUdpPort, UdpServer } from "../support/net/udp.ts";
+import { UdpServer } from "../support/net/udp.ts";
 
 checkLeaks();
 
@@ -30,7 +31,7 @@ suite("Upstream", () => {
   test("tells what a knock meets: an answer, silence, a refusal", async () => {
     using answering = await UdpServer.open();
     using silent = await UdpServer.open({ answer: () => undefined });
-    const ports = [answering.port, silent.port, await freeUdpPort()];
+    const ports = [answering.port, silent.port, await freePort()];
     const verdicts = ["answered", "quiet", "refused"];
     for (const [index, port] of ports.entries()) {
       using upstream = await open(port);
@@ -57,7 +58,7 @@ suite("Upstream", () => {
   });
 
   test("survives refusals, and what is sent to it after its end", async () => {
-    const upstream = await open(await freeUdpPort());
+    const upstream = await open(await freePort());
     upstream.send(Buffer.from("one"));
     await eventually("the refusal is told", () => upstream.heard.losses.length === 1);
     assert.deepEqual(upstream.heard.losses, ["refused"]);

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { peek } from "../../../src/net/peek.ts";
 import { LingeringClose } from "../../../src/proxy/admission/lingering-close.ts";
-import { eventually, type Pair, pair } from "../../support/net/tcp.ts";
+import { eventually } from "../../support/eventually.ts";
+import { type Pair, pair } from "../../support/net/tcp.ts";
 
 const BANNER = Buffer.from("421 Too many users.\r\n");
 

@@ -7,7 +7,8 @@ import { parseRate } from "../../../src/config/values/rates.ts";
 import { readIp } from "../../../src/net/ip.ts";
 import { BanList } from "../../../src/proxy/admission/ban-list.ts";
 import { Slots } from "../../../src/proxy/admission/slots.ts";
-import { eventually, PeerServer } from "../../support/net/tcp.ts";
+import { eventually } from "../../support/eventually.ts";
+import { PeerServer } from "../../support/net/tcp.ts";
 import { TestListener } from "../../support/proxy/listener.ts";
 import type { AdmissionStageOptions } from "../../support/proxy/open-admission.ts";
 

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { Builtin, daytime, lines, time } from "../../../src/proxy/handlers/builtin.ts";
-import { connecting, eventually, PeerServer } from "../../support/net/tcp.ts";
+import { eventually } from "../../support/eventually.ts";
+import { connecting, PeerServer } from "../../support/net/tcp.ts";
 import { DirectFront } from "../../support/proxy/listener.ts";
 
 suite("a builtin", () => {

@@ -5,8 +5,10 @@ import { ClosedError, ExitedError } from "../../../src/activation/errors.ts";
 import { readIp } from "../../../src/net/ip.ts";
 import { type ControlConnection, DataPorts } from "../../../src/proxy/data-ports.ts";
 import { DataPortHandler } from "../../../src/proxy/handlers/data-port.ts";
+import { eventually } from "../../support/eventually.ts";
+import { freePort } from "../../support/free-port.ts";
 import { checkLeaks } from "../../support/leaks.ts";
-import { eventually, freePort, PeerServer } from "../../support/net/tcp.ts";
+import { PeerServer } from "../../support/net/tcp.ts";
 import { DirectFront } from "../../support/proxy/listener.ts";
 
 checkLeaks();

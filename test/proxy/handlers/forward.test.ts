@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { Forward } from "../../../src/proxy/handlers/forward.ts";
-import { countDialling, deafPort, eventually, freePort, PeerServer } from "../../support/net/tcp.ts";
+import { eventually } from "../../support/eventually.ts";
+import { freePort } from "../../support/free-port.ts";
+import { countDialling, deafPort, PeerServer } from "../../support/net/tcp.ts";
 import { DirectFront } from "../../support/proxy/listener.ts";
 
 suite("a forward", () => {

@@ -6,8 +6,9 @@ import { suite, test } from "node:test";
 import { promisify } from "node:util";
 import { BindError } from "../../../src/errors.ts";
 import { formatListenAddress, type ListenAddress, Listener } from "../../../src/proxy/listen/listener.ts";
+import { eventually } from "../../support/eventually.ts";
 import { checkLeaks } from "../../support/leaks.ts";
-import { connect, eventually, Peer, PeerServer } from "../../support/net/tcp.ts";
+import { connect, Peer, PeerServer } from "../../support/net/tcp.ts";
 
 const run = promisify(execFile);
 

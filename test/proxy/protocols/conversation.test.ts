@@ -4,8 +4,9 @@ import { suite, test } from "node:test";
 import { TargetError } from "../../../src/errors.ts";
 import type { HeldClient, Protocol, WaitingClient } from "../../../src/proxy/protocols/protocol.ts";
 import { silence } from "../../../src/proxy/protocols/raw.ts";
+import { eventually } from "../../support/eventually.ts";
 import { checkLeaks } from "../../support/leaks.ts";
-import { eventually, PeerServer } from "../../support/net/tcp.ts";
+import { PeerServer } from "../../support/net/tcp.ts";
 import { TestListener } from "../../support/proxy/listener.ts";
 
 checkLeaks();

@@ -7,8 +7,10 @@ import type { Protocol } from "../../../src/proxy/protocols/protocol.ts";
 import { messagesOf, smtp } from "../../../src/proxy/protocols/smtp.ts";
 import { MIB, payload } from "../../bench/payload.ts";
 import { randomRuns } from "../../support/activation/random.ts";
+import { eventually } from "../../support/eventually.ts";
+import { freePort } from "../../support/free-port.ts";
 import { checkLeaks } from "../../support/leaks.ts";
-import { eventually, freePort, type Peer, PeerServer, pair } from "../../support/net/tcp.ts";
+import { type Peer, PeerServer, pair } from "../../support/net/tcp.ts";
 import { TestListener } from "../../support/proxy/listener.ts";
 
 checkLeaks();

@@ -10,8 +10,10 @@ import { raw } from "../../../src/proxy/protocols/raw.ts";
 import { redis } from "../../../src/proxy/protocols/redis.ts";
 import { smtp } from "../../../src/proxy/protocols/smtp.ts";
 import { randomRuns } from "../../support/activation/random.ts";
+import { eventually } from "../../support/eventually.ts";
+import { freePort } from "../../support/free-port.ts";
 import { checkLeaks } from "../../support/leaks.ts";
-import { eventually, freePort, type Peer, PeerServer } from "../../support/net/tcp.ts";
+import { type Peer, PeerServer } from "../../support/net/tcp.ts";
 import { TestListener } from "../../support/proxy/listener.ts";
 
 checkLeaks();

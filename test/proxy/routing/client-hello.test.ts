@@ -4,8 +4,9 @@ import { before, suite, test } from "node:test";
 import tls from "node:tls";
 import fc from "fast-check";
 import { ClientHelloError, ClientHelloReader } from "../../../src/proxy/routing/client-hello.ts";
+import { eventually } from "../../support/eventually.ts";
 import { checkLeaks } from "../../support/leaks.ts";
-import { eventually, PeerServer } from "../../support/net/tcp.ts";
+import { PeerServer } from "../../support/net/tcp.ts";
 import { cuts, damage, numRuns, readInPieces } from "../../support/proxy/fuzz.ts";
 
 checkLeaks();

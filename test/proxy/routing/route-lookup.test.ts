@@ -6,8 +6,9 @@ import { parseNetwork } from "../../../src/config/values/networks.ts";
 import type { NameKind, Names } from "../../../src/net/hostname.ts";
 import { proxyHeader } from "../../../src/net/proxy-protocol.ts";
 import { Ident } from "../../../src/proxy/ident.ts";
+import { eventually } from "../../support/eventually.ts";
 import { checkLeaks } from "../../support/leaks.ts";
-import { connecting, eventually, type Peer, PeerServer } from "../../support/net/tcp.ts";
+import { connecting, type Peer, PeerServer } from "../../support/net/tcp.ts";
 import { type SharedFrontOptions, SharedListener } from "../../support/proxy/shared-listener.ts";
 
 checkLeaks();

@@ -1,7 +1,4 @@
-/** What the tests of compose/ share: running commands, and waiting for what containers take their time for. */
-import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { engineVersion } from "./engine.ts";
 
@@ -33,15 +30,6 @@ export async function succeeds(file: string, ...args: string[]): Promise<boolean
     () => true,
     () => false,
   );
-}
-
-/** Waits until `holds`, for `ms` milliseconds at most. */
-export async function poll(what: string, ms: number, holds: () => Promise<boolean>): Promise<void> {
-  const limit = performance.now() + ms;
-  while (!(await holds())) {
-    assert.ok(performance.now() < limit, `did not come true within ${ms / 1000} s: ${what}`);
-    await delay(200);
-  }
 }
 
 /** Moves the ports of compose/web, so that tests do not conflict, and labels what a test may leave behind. */

@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import http from "node:http";
 import Dockerode from "dockerode";
 import { JsonLines } from "../../../src/docker/json-lines.ts";
-import { eventually } from "../net/tcp.ts";
+import { eventually } from "../eventually.ts";
 
 /** test/engine/up removes whatever carries it. The value is this process's own. */
 const LABEL = "wakeport-test";

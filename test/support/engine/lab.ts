@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { openSockets, violations } from "../activation/invariants.ts";
-import { eventually } from "../net/tcp.ts";
+import { eventually } from "../eventually.ts";
 import { type ContainerSpec, type TestContainer, TestEngine } from "./containers.ts";
 import { engineVersion } from "./engine.ts";
 import { type ServiceSpec, Wakeport, type WakeportOptions } from "./wakeport.ts";

@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { eventually } from "../net/tcp.ts";
+import { eventually } from "../eventually.ts";
 
 const CONFIG = path.join(import.meta.dirname, "../../../compose/hardened/socket-proxy/haproxy.cfg");
 const SOCKET = "/var/run/docker.sock";

@@ -6,7 +6,8 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type Dockerode from "dockerode";
-import { eventually, freePort } from "../net/tcp.ts";
+import { eventually } from "../eventually.ts";
+import { freePort } from "../free-port.ts";
 
 const BASE = "wakeport-test/busybox:latest";
 const isInstalled = spawnSync("docker-registry", ["--version"]).status === 0;

@@ -1,6 +1,6 @@
 /** Ten services of every kind and five foreign containers on a real engine, with one wakeport or two. */
 import { randomBytes } from "node:crypto";
-import { freePort } from "../net/tcp.ts";
+import { freePort } from "../free-port.ts";
 import { Program, temporaryFile } from "../program/program.ts";
 import type { ContainerSpec, TestContainer } from "./containers.ts";
 import { engineEnv } from "./engine.ts";

@@ -7,7 +7,7 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
-import { freePort } from "../net/tcp.ts";
+import { freePort } from "../free-port.ts";
 import { Program, temporaryFile } from "../program/program.ts";
 import { BUILD_MS, run, succeeds } from "./compose.ts";
 import { type TestContainer, TestEngine } from "./containers.ts";

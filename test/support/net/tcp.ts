@@ -2,25 +2,8 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import net from "node:net";
-import { scheduler } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-
-const PATIENCE_MS = 10_000;
-const POLL_MS = 2;
-
-/** Waits until `holds`; fails, saying `what` did not come true, after ten seconds. */
-export async function eventually(
-  what: string,
-  holds: () => boolean | Promise<boolean>,
-  patienceMs: number = PATIENCE_MS,
-): Promise<void> {
-  const limit = performance.now() + patienceMs;
-  while (!(await holds())) {
-    if (performance.now() > limit) throw new Error(`did not come true within ${patienceMs / 1000} s: ${what}`);
-    // Not setTimeout, so that a test may put a mock in its place.
-    await scheduler.wait(POLL_MS);
-  }
-}
+import { eventually } from "../eventually.ts";
 
 /** One end of a connection: keeps what it receives, and notes how the other side ended it. */
 export class Peer implements Disposable {
@@ -245,16 +228,4 @@ export function queuedTo({ localPort = 0, remotePort = 0 }: net.Socket): number 
   const hex = (port: number): string => port.toString(16).toUpperCase().padStart(4, "0");
   const row = new RegExp(`:${hex(localPort)} [0-9A-F]+:${hex(remotePort)} .. ([0-9A-F]+):`);
   return Number.parseInt(row.exec(readFileSync("/proc/net/tcp", "utf8"))?.[1] ?? "0", 16);
-}
-
-/** Handed out already: the system may give a port again as soon as it is free. */
-const given = new Set<number>();
-
-/** A port that nobody listens on at this moment, and that was not given before. */
-export async function freePort(): Promise<number> {
-  await using server = await PeerServer.open();
-  const { port } = server;
-  if (given.has(port)) return freePort();
-  given.add(port);
-  return port;
 }

@@ -1,7 +1,7 @@
 /** Real datagram sockets for tests, on free ports of this machine. */
 import dgram from "node:dgram";
 import { once } from "node:events";
-import { eventually, freePort } from "./tcp.ts";
+import { eventually } from "../eventually.ts";
 
 /** A client that is connected to a port: keeps what it receives, as text, in order. */
 export class UdpClient implements Disposable {
@@ -98,21 +98,6 @@ export class UdpServer implements Disposable {
 
   [Symbol.dispose](): void {
     this.#socket.close();
-  }
-}
-
-/** A port that is free for datagrams and for connections. */
-export async function freeUdpPort(): Promise<number> {
-  const port = await freePort();
-  const socket = dgram.createSocket("udp4");
-  try {
-    socket.bind({ port, address: "127.0.0.1", exclusive: true });
-    await once(socket, "listening");
-    return port;
-  } catch {
-    return await freeUdpPort();
-  } finally {
-    socket.close();
   }
 }
 

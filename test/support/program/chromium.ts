@@ -11,7 +11,7 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { within } from "../../../src/async/wait.ts";
-import { eventually } from "../net/tcp.ts";
+import { eventually } from "../eventually.ts";
 
 /** A busy machine takes its time to start a browser, and a target may be slow on purpose. */
 const PATIENCE_MS = 60_000;

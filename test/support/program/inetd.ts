@@ -1,6 +1,7 @@
 /** A wakeport whose one service is inetd's, for tests. */
 
-import { connect, freePort, type Peer } from "../net/tcp.ts";
+import { freePort } from "../free-port.ts";
+import { connect, type Peer } from "../net/tcp.ts";
 import { Program, temporaryFile } from "./program.ts";
 
 export interface Bench extends AsyncDisposable {

@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { Readable } from "node:stream";
+import { eventually } from "../eventually.ts";
 
 const PROGRAM = path.join(import.meta.dirname, "../../../bin/wakeport");
 const MAX_DELAY_MS = 20_000;
@@ -57,7 +58,7 @@ export class Program implements AsyncDisposable {
 
   /** Waits until it logged `event`, `count` times. */
   async logged(event: string, count = 1): Promise<LogLine> {
-    await until(() => this.log.filter((line) => line.event === event).length >= count, `"${event}" in the log`);
+    await eventually(`"${event}" in the log`, () => this.log.filter((line) => line.event === event).length >= count);
     return this.log.filter((line) => line.event === event)[count - 1] as LogLine;
   }
 
@@ -92,13 +93,4 @@ export async function temporaryFile(name: string, content: string): Promise<{ pa
   const file = path.join(folder, name);
   await writeFile(file, content);
   return { path: file, [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
-}
-
-/** Polls until `holds`. @throws when it does not within a generous deadline */
-export async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const limit = performance.now() + MAX_DELAY_MS;
-  while (!(await holds())) {
-    if (performance.now() > limit) throw new Error(`waited in vain for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }

@@ -2,8 +2,10 @@
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import net from "node:net";
-import { freePort, type Peer } from "../net/tcp.ts";
-import { Program, temporaryFile, until } from "./program.ts";
+import { eventually } from "../eventually.ts";
+import { freePort } from "../free-port.ts";
+import type { Peer } from "../net/tcp.ts";
+import { Program, temporaryFile } from "./program.ts";
 
 /** Says who it is and its word, then echoes. */
 const echo = `require("net").createServer((s) => { s.on("error", () => {}); s.write(process.pid + " " + process.argv[2] + "\\n"); s.pipe(s); })
@@ -63,7 +65,7 @@ export function echoService(name: string, listenPort: number, upstream: number, 
 }
 
 export async function greeting(peer: Peer): Promise<string> {
-  await until(() => peer.text.includes("\n") || peer.fate !== "open", "a greeting");
+  await eventually("a greeting", () => peer.text.includes("\n") || peer.fate !== "open");
   return peer.text.trim();
 }
 

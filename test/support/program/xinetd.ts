@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { until } from "./program.ts";
+import { eventually } from "../eventually.ts";
 
 /** Why there is no xinetd to compare with; false when there is one. */
 export function withoutXinetd(): string | false {
@@ -35,9 +35,9 @@ export class Xinetd implements AsyncDisposable {
     const child = spawn("xinetd", ["-dontfork", "-stayalive", ...options], { stdio: "ignore" });
     const started = new Xinetd(child, folder, log);
     try {
-      await until(async () => {
+      await eventually("xinetd to start", async () => {
         return /Started working|exit/i.test(await started.read());
-      }, "xinetd to start");
+      });
     } catch (error) {
       await started[Symbol.asyncDispose]();
       throw error;

@@ -7,7 +7,8 @@ import type { ControlConnection } from "../../../src/proxy/data-ports.ts";
 import { Ftp, type FtpOptions } from "../../../src/proxy/protocols/ftp/ftp.ts";
 import type { Progress } from "../../../src/proxy/protocols/protocol.ts";
 import { observer } from "../../../src/telemetry/observer.ts";
-import { eventually, type Pair, Peer, pair } from "../net/tcp.ts";
+import { eventually } from "../eventually.ts";
+import { type Pair, Peer, pair } from "../net/tcp.ts";
 
 export const progress: Progress = {
   service: "ftp",

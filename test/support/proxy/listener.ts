@@ -14,7 +14,8 @@ import { raw } from "../../../src/proxy/protocols/raw.ts";
 import type { ConnectionReport } from "../../../src/proxy/reports.ts";
 import { observer } from "../../../src/telemetry/observer.ts";
 import { FakeTarget, openCalls } from "../activation/fake-target.ts";
-import { connecting, eventually, type Peer } from "../net/tcp.ts";
+import { eventually } from "../eventually.ts";
+import { connecting, type Peer } from "../net/tcp.ts";
 import { type AdmissionStageOptions, openAdmission } from "./open-admission.ts";
 
 /** A fake target whose ports are real ones of this machine. */

@@ -14,7 +14,9 @@ import type { RouteEntry } from "../../../src/proxy/routing/route-table.ts";
 import { Router } from "../../../src/proxy/routing/router.ts";
 import type { UnroutedReason } from "../../../src/proxy/unrouted.ts";
 import { observer } from "../../../src/telemetry/observer.ts";
-import { connecting, eventually, freePort, Peer } from "../net/tcp.ts";
+import { eventually } from "../eventually.ts";
+import { freePort } from "../free-port.ts";
+import { connecting, Peer } from "../net/tcp.ts";
 import { openAdmission } from "./open-admission.ts";
 
 /** What one service is to be. */

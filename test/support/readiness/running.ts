@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { StartTimeoutError } from "../../../src/activation/errors.ts";
 import type { NamedProbe } from "../../../src/readiness/probe.ts";
-import { eventually } from "../net/tcp.ts";
+import { eventually } from "../eventually.ts";
 
 /** A probe under way. */
 export class Running {

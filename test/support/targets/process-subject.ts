@@ -1,13 +1,9 @@
 /** Real processes for tests: small programs of test/fixtures, each as a ProcessTarget that is gone when disposed. */
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import net from "node:net";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type ProcessOptions, ProcessTarget } from "../../../src/targets/process.ts";
-
-const PATIENCE_MS = 10_000;
-const POLL_MS = 5;
+import { eventually } from "../eventually.ts";
+import { freePort } from "../free-port.ts";
 
 export const unlimited: AbortSignal = new AbortController().signal;
 
@@ -42,27 +38,18 @@ export class ProcessSubject implements AsyncDisposable {
 
   async untilPrinted(line: string | RegExp): Promise<string> {
     const matches = (printed: string): boolean => (typeof line === "string" ? printed === line : line.test(printed));
-    await until(() => this.lines.some(matches), `it does not print ${line}; it printed ${JSON.stringify(this.lines)}`);
+    await eventually(`the program prints ${line}`, () => this.lines.some(matches));
     return this.lines.find(matches) ?? "";
   }
 
   async untilDown(): Promise<void> {
-    await until(async () => !(await this.target.inspect()).up, "it does not go down");
+    await eventually("the program exits", async () => !(await this.target.inspect()).up);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.target.kill();
     await this.untilDown();
   }
-}
-
-/** @throws Error with `complaint` when `condition` does not become true in time */
-export async function until(condition: () => Promise<boolean> | boolean, complaint: string): Promise<void> {
-  for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += POLL_MS) {
-    if (await condition()) return;
-    await delay(POLL_MS);
-  }
-  throw new Error(complaint);
 }
 
 /** Whether a process runs; one that is dead but not reaped does not. */
@@ -73,14 +60,4 @@ export function runs(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-/** A port of 127.0.0.1 on which nobody listens. */
-export async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

@@ -6,7 +6,7 @@ import type { UdpPolicy } from "../../../src/config/config.ts";
 import type { FlowLease, FlowResult } from "../../../src/udp/flow.ts";
 import { FlowTable, type FlowTableOptions, type ListenerBinding } from "../../../src/udp/flow-table.ts";
 import { UdpListenerSocket } from "../../../src/udp/listener.ts";
-import { eventually } from "../net/tcp.ts";
+import { eventually } from "../eventually.ts";
 import { UdpClient } from "../net/udp.ts";
 
 class StagedClaim implements FlowLease {

@@ -5,8 +5,9 @@ import { ExitedError } from "../../../../src/activation/errors.ts";
 import { Slots } from "../../../../src/proxy/admission/slots.ts";
 import type { ControlConnection } from "../../../../src/proxy/data-ports.ts";
 import { KIB, payload } from "../../../bench/payload.ts";
+import { eventually } from "../../../support/eventually.ts";
 import { checkLeaks } from "../../../support/leaks.ts";
-import { connecting, eventually, PeerServer } from "../../../support/net/tcp.ts";
+import { connecting, PeerServer } from "../../../support/net/tcp.ts";
 import { Call, connectingFrom } from "../../../support/proxy/ftp-call.ts";
 
 checkLeaks();

@@ -5,8 +5,9 @@ import { TargetError } from "../../../../src/errors.ts";
 import { Slots } from "../../../../src/proxy/admission/slots.ts";
 import { Ftp, type FtpOptions } from "../../../../src/proxy/protocols/ftp/ftp.ts";
 import { observer } from "../../../../src/telemetry/observer.ts";
+import { eventually } from "../../../support/eventually.ts";
 import { checkLeaks } from "../../../support/leaks.ts";
-import { eventually, PeerServer, pair } from "../../../support/net/tcp.ts";
+import { PeerServer, pair } from "../../../support/net/tcp.ts";
 import { Call, progress } from "../../../support/proxy/ftp-call.ts";
 import { TestListener } from "../../../support/proxy/listener.ts";
 

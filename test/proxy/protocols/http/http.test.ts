@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { TargetError } from "../../../../src/errors.ts";
 import { Http } from "../../../../src/proxy/protocols/http/http.ts";
+import { eventually } from "../../../support/eventually.ts";
 import { checkLeaks } from "../../../support/leaks.ts";
-import { eventually, type Peer, PeerServer } from "../../../support/net/tcp.ts";
+import { type Peer, PeerServer } from "../../../support/net/tcp.ts";
 import { type Answer, answerOf, navigation } from "../../../support/proxy/browser.ts";
 import { TestListener } from "../../../support/proxy/listener.ts";
 

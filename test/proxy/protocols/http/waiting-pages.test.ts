@@ -6,8 +6,9 @@ import type { Handler } from "../../../../src/proxy/handlers/handler.ts";
 import { Http } from "../../../../src/proxy/protocols/http/http.ts";
 import { MAX_PAGES, WaitingPages } from "../../../../src/proxy/protocols/http/waiting-pages.ts";
 import type { Progress } from "../../../../src/proxy/protocols/protocol.ts";
+import { eventually } from "../../../support/eventually.ts";
 import { checkLeaks } from "../../../support/leaks.ts";
-import { eventually, type Peer, PeerServer, pair } from "../../../support/net/tcp.ts";
+import { type Peer, PeerServer, pair } from "../../../support/net/tcp.ts";
 import { type Answer, answerOf, navigation } from "../../../support/proxy/browser.ts";
 import { type FrontOptions, TestListener } from "../../../support/proxy/listener.ts";
 
