@@ -59,7 +59,7 @@ export class DependencyResolver {
   }
 
   async #ofContainer(target: ContainerTarget, holder: Holder, signal: AbortSignal): Promise<Dependency[]> {
-    const facts = await target.expected(signal);
+    const facts = await target.findStartable(signal);
     const { project, dependsOn, links } = facts;
     const linked = links.map(async ({ to }) => {
       const activator = await this.#wakers.ofContainer({ name: to }, signal);

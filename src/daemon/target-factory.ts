@@ -20,7 +20,8 @@ import { all, type NamedProbe } from "../readiness/probe.ts";
 import { protocolProbe } from "../readiness/protocol.ts";
 import { tcpProbe } from "../readiness/tcp.ts";
 import { accountOf, type OwnAccount } from "../targets/accounts.ts";
-import { type ContainerOptions, ContainerTarget } from "../targets/container.ts";
+import { ContainerTarget } from "../targets/container.ts";
+import type { ContainerOptions } from "../targets/container-options.ts";
 import { CreatedContainer } from "../targets/created-container.ts";
 import { Creations } from "../targets/creations.ts";
 import { Dependents } from "../targets/dependents.ts";
@@ -46,7 +47,7 @@ export interface EngineParts {
   readonly engine: Engine;
   readonly events: EngineEvents;
   readonly own: OwnContainer;
-  readonly owners: Map<string, ContainerTarget>;
+  readonly owners: ContainerOptions["owners"];
   readonly guard: StopGuard;
   readonly owner: Owner;
   readonly creations: Creations;
@@ -62,7 +63,7 @@ export function createEngine(
   const engine = new Engine(parseEngineHost(docker.host, env), observer);
   const own = new OwnContainer(engine);
   const owner = new Owner({ own, source, project: docker.project });
-  const owners = new Map<string, ContainerTarget>();
+  const owners: ContainerOptions["owners"] = new Map();
   const [essentials, dependents] = [new Essentials(engine, own), new Dependents(engine)];
   return {
     engine,

@@ -318,11 +318,8 @@ export class TargetRegistry {
 
   /** Whose container it is; also of those that have not looked for theirs yet. */
   async #ownerOf(id: string, signal: AbortSignal): Promise<Entry | undefined> {
-    const owner = this.#options.engine?.owners.get(id);
     for (const entry of this.#entries.values()) {
-      const { target } = entry;
-      if (!(target instanceof ContainerTarget)) continue;
-      if (target === owner || (!target.isKnown && (await idOf(target, signal)) === id)) return entry;
+      if (entry.target instanceof ContainerTarget && (await entry.target.isOwnerOf(id, signal))) return entry;
     }
     return undefined;
   }
@@ -360,16 +357,6 @@ export class TargetRegistry {
       graceMs: undefined,
       onWarning: (event, message) => observer.warning(event, message),
     });
-  }
-}
-
-/** Undefined also where its service is configured wrongly: that is told when it is woken, and is no matter of others. */
-async function idOf(target: ContainerTarget, signal: AbortSignal): Promise<string | undefined> {
-  try {
-    return (await target.inspectOnce(signal))?.id;
-  } catch (error) {
-    if (error instanceof TargetError && error.fault === "invalid") return undefined;
-    throw error;
   }
 }
 

@@ -9,7 +9,8 @@ import { isNetworkMissing } from "../docker/faults.ts";
 import { type Creation, creationOf, type ListedCreation } from "../docker/on-demand.ts";
 import type { Pulls } from "../docker/pulls.ts";
 import { TargetError } from "../errors.ts";
-import { type ContainerOptions, ContainerTarget } from "./container.ts";
+import { ContainerTarget } from "./container.ts";
+import type { ContainerOptions } from "./container-options.ts";
 import type { Creations } from "./creations.ts";
 import type { Owner } from "./owner.ts";
 
@@ -36,7 +37,7 @@ export class CreatedContainer implements Target {
     const { service } = options;
     const find = async (signal: AbortSignal): Promise<string | undefined> => (await this.#find(signal))?.id;
     const prepare = (signal: AbortSignal): Promise<void> => this.#make(signal);
-    this.#container = new ContainerTarget({ ...options, reference: { madeFor: service, find }, prepare });
+    this.#container = new ContainerTarget({ ...options, reference: { createdFor: service, find }, prepare });
   }
 
   /** From now on it is made, reached and put away like this; one that is awake is made anew when it has slept. */

@@ -4,7 +4,7 @@ import type { Engine } from "../docker/engine.ts";
 import type { EngineEvents } from "../docker/events.ts";
 import type { ListedCreation } from "../docker/on-demand.ts";
 import { KeptError, messageOf, sentenceOf, TargetError } from "../errors.ts";
-import { ownGraceMs } from "./container.ts";
+import { ownGraceMs } from "./container-stopper.ts";
 import type { Creations } from "./creations.ts";
 import type { TargetObserver } from "./reports.ts";
 import type { StopGuard } from "./stop-guard.ts";

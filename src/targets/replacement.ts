@@ -1,41 +1,42 @@
 import type { ContainerEvent } from "../docker/events.ts";
 
-/** How long after somebody took a container away its successor may be expected: compose takes about a second. */
+/** How long a replacement is expected after others have stopped a container. Compose takes about 1 s. */
 const SETTLE_MS = 2_000;
 
-/** SIGHUP, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH: sent to tell a program something, rarely to end it. */
+/** SIGHUP, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH: they rarely end a program. */
 const harmless: ReadonlySet<string> = new Set(["1", "10", "12", "18", "28"]);
 
 /**
- * Follows who ends a container: we, or somebody else. Somebody who stops, renames or removes it may be about to replace
- * it (`docker compose up --force-recreate`), and must not be disturbed by a start of the old one meanwhile.
+ * Follows whether wakeport or others stop a container. Others that stop, rename or remove a container may be about to
+ * replace it (`docker compose up --force-recreate`); a start of the old container would disturb them.
  */
 export class ReplacementWatch {
-  /** The container that we put away; its end is ours until somebody starts it again. */
+  /** The container that wakeport stopped, until its next start. */
   #ours: string | undefined;
-  /** The container that somebody else is ending, or has ended. */
+  /** The container that others are stopping or have stopped. */
   #theirs: string | undefined;
-  #gone: string | undefined;
+  /** The last container that may be replaced. */
+  #replaced: string | undefined;
   #settledAt = 0;
 
-  /** We are about to put this container away. */
+  /** Records that wakeport is about to stop this container. */
   expectOwnStop(id: string): void {
     this.#ours = id;
   }
 
-  /** Takes note of an event that concerns the target. */
-  note({ action, id, attributes }: ContainerEvent): void {
+  /** Handles an event of the target's container. */
+  onEvent({ action, id, attributes }: ContainerEvent): void {
     switch (action) {
       case "kill":
         if (id !== this.#ours && !harmless.has(attributes["signal"] ?? "")) this.#theirs = id;
         return;
       case "die":
-        if (id === this.#theirs) this.removed(id);
+        if (id === this.#theirs) this.expectReplacement(id);
         return;
       case "rename":
       case "destroy":
-        // One that we put away may be replaced by somebody all the same.
-        return this.removed(id);
+        // Others may also replace a container that wakeport stopped.
+        return this.expectReplacement(id);
       case "start":
         if (id === this.#ours) this.#ours = undefined;
         this.#theirs = undefined;
@@ -44,28 +45,28 @@ export class ReplacementWatch {
     }
   }
 
-  /** Somebody took this container away, or it is not to be found any more. */
-  removed(id: string): void {
-    this.#gone = id;
+  /** Records that others stopped or removed this container, or that it does not exist any more. */
+  expectReplacement(id: string): void {
+    this.#replaced = id;
     this.#settledAt = performance.now() + SETTLE_MS;
   }
 
-  /** Whether this container is another one than the one that was taken away last. */
-  isSuccessor(id: string): boolean {
-    return id !== this.#gone;
+  /** Whether this is another container than the one that may be replaced. */
+  isReplacement(id: string): boolean {
+    return id !== this.#replaced;
   }
 
-  /** Whether somebody else asked for the end of this container. */
-  stoppedByOthers(id: string): boolean {
+  /** Whether others requested the stop of this container. */
+  isStoppedByOthers(id: string): boolean {
     return this.#theirs === id;
   }
 
-  /** Whether anybody, we or somebody else, asked for the end of this container. */
-  isAsked(id: string): boolean {
+  /** Whether wakeport or others requested the stop of this container. */
+  isStopRequested(id: string): boolean {
     return this.#ours === id || this.#theirs === id;
   }
 
-  /** How long to wait for a successor before the container itself is started again, in milliseconds; 0: not at all. */
+  /** Remaining time to wait for a replacement before the old container is started, in milliseconds; 0: none. */
   get waitMs(): number {
     return Math.max(0, this.#settledAt - performance.now());
   }

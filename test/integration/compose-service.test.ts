@@ -124,7 +124,7 @@ engineTest("a running copy of a container's compose labels is neither served nor
   await copy.start();
   await wakeport.until("echo", "missing");
   const [status] = wakeport.status.services;
-  assert.match(status?.cause ?? "", new RegExp(`2 containers claim to be container ${project}/echo: `));
+  assert.match(status?.cause ?? "", new RegExp(`2 containers have the labels of container ${project}/echo: `));
   const peer = await wakeport.connect("echo");
   assert.equal(await peer.addresses(), "ECONNRESET");
   assert.equal(peer.received, 0);

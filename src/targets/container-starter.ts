@@ -1,0 +1,119 @@
+import { delay } from "../async/wait.ts";
+import type { ContainerFacts } from "../docker/container-facts.ts";
+import { checkRoute } from "../docker/find-route.ts";
+import { TargetError } from "../errors.ts";
+import { type ContainerFinder, orMissing } from "./container-finder.ts";
+import type { ContainerOptions } from "./container-options.ts";
+import type { ContainerStopper } from "./container-stopper.ts";
+import type { ReplacementWatch } from "./replacement.ts";
+
+/** How long a start retries if the engine does not answer: a restart of the daemon takes a few seconds. */
+const ENGINE_PATIENCE_MS = 10_000;
+const ENGINE_RETRY_MS = 100;
+const REPLACEMENT_RETRY_MS = 50;
+
+/** Starts or unpauses a target's container. Waits for a container that is being replaced. */
+export class ContainerStarter {
+  readonly #options: () => ContainerOptions;
+  readonly #finder: ContainerFinder;
+  readonly #stopper: ContainerStopper;
+  readonly #replacement: ReplacementWatch;
+
+  constructor(
+    options: () => ContainerOptions,
+    finder: ContainerFinder,
+    stopper: ContainerStopper,
+    replacement: ReplacementWatch,
+  ) {
+    this.#options = options;
+    this.#finder = finder;
+    this.#stopper = stopper;
+    this.#replacement = replacement;
+  }
+
+  /** @throws TargetError */
+  start(signal: AbortSignal): Promise<"started" | "already"> {
+    const attempt = async (): Promise<"started" | "already"> => {
+      await this.#options().prepare?.(signal);
+      return this.#startOrUnpause(await this.#findStartable(signal), signal);
+    };
+    return this.#retry(attempt, signal);
+  }
+
+  /** Returns the container that `start` would start. @throws TargetError */
+  findStartable(signal: AbortSignal): Promise<ContainerFacts> {
+    return this.#retry(() => this.#findStartable(signal), signal);
+  }
+
+  async #retry<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const limit = performance.now() + ENGINE_PATIENCE_MS;
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (error) {
+        const pauseMs = this.#pauseAfter(error, limit);
+        if (pauseMs === undefined) throw error;
+        await delay(pauseMs, signal);
+      }
+    }
+  }
+
+  /** Returns undefined if a failed start is not retried, else the pause before the retry in milliseconds. */
+  #pauseAfter(error: unknown, limit: number): number | undefined {
+    if (!(error instanceof TargetError)) return undefined;
+    if (error.fault === "unreachable") return performance.now() < limit ? ENGINE_RETRY_MS : undefined;
+    // For example, compose has removed a container and not yet created the next one of that name.
+    const isTemporary = error.fault === "missing" || error.fault === "conflict";
+    return isTemporary && this.#replacement.waitMs > 0 ? REPLACEMENT_RETRY_MS : undefined;
+  }
+
+  /** Waits for the replacement of a container that others have just stopped or renamed. */
+  async #findStartable(signal: AbortSignal): Promise<ContainerFacts> {
+    const facts = await this.#finder.find(signal);
+    if (facts instanceof TargetError) throw facts;
+    const { waitMs } = this.#replacement;
+    if (facts.isRunning || waitMs === 0 || this.#replacement.isReplacement(facts.id)) return facts;
+    await delay(Math.min(REPLACEMENT_RETRY_MS, waitMs), signal);
+    return this.#findStartable(signal);
+  }
+
+  async #startOrUnpause(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
+    const { engine, network, ...options } = this.#options();
+    if (network !== undefined) await checkRoute(facts, { ...options, engine, network }, signal);
+    try {
+      if (!facts.isPaused) return await this.#start(facts, signal);
+      await engine.unpause(facts, signal);
+      return (await this.#hasLostNetwork(facts, signal)) ? await this.#restart(facts, signal) : "started";
+    } catch (error) {
+      // Another program may have paused or unpaused the container meanwhile.
+      const now = await engine.inspect(facts, signal).catch(() => facts);
+      if (now.isPaused === facts.isPaused) throw error;
+      return this.#startOrUnpause(now, signal);
+    }
+  }
+
+  async #start(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
+    const { engine, isNamed } = this.#options();
+    const result = await engine.start(facts, signal);
+    if (result === "started" && !isNamed) this.#stopper.startedForDependent(await engine.inspect(facts, signal));
+    return result;
+  }
+
+  /** Whether the container whose network it uses was restarted: the container is still in the previous network. */
+  async #hasLostNetwork({ networkOf, startedAt }: ContainerFacts, signal: AbortSignal): Promise<boolean> {
+    if (networkOf === undefined) return false;
+    const holder = await orMissing(this.#options().engine.inspect(networkOf, signal));
+    return !(holder instanceof TargetError) && Date.parse(holder.startedAt) > Date.parse(startedAt);
+  }
+
+  async #restart(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
+    const reasons = await this.#stopper.reasonsAgainst(facts, signal, false);
+    if (reasons.length > 0) {
+      const { name } = this.#options();
+      const message = `${name} has lost its network and must not be restarted: ${reasons.join("; ")}`;
+      throw new TargetError("no_route", message, { remedy: "restart it when the containers that need it are down" });
+    }
+    await this.#stopper.stop(facts, signal);
+    return this.#start(facts, signal);
+  }
+}
