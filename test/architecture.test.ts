@@ -41,6 +41,7 @@ const layers: readonly string[] = [
   "proxy/listen/listener-pool.ts",
   "proxy/routing",
   "proxy/connection.ts",
+  "proxy/rejection.ts",
   "proxy/handlers",
   "proxy/protocols/protocols.ts",
   "proxy/protocols/http",

@@ -4,8 +4,8 @@ import type { StateName } from "../activation/machine.ts";
 import { isWoken, type Service, type ServicePort } from "../config/config.ts";
 import { formatRange } from "../config/values/ports.ts";
 import type { Ban } from "../proxy/admission/ban-list.ts";
-import type { ConnectionView } from "../proxy/connection.ts";
 import { formatListenAddress } from "../proxy/listen/listener.ts";
+import type { ConnectionView } from "../proxy/service-connections.ts";
 import type { OutcomeCounts } from "../telemetry/metrics.ts";
 
 /** One service. Times are RFC 3339, durations milliseconds. */

@@ -12,7 +12,7 @@ import { BindError, bindErrorOf, sentenceOf, TargetError } from "../errors.ts";
 import { MAX_LINGERING } from "../proxy/admission/lingering-close.ts";
 import { connectionLimit, Slots } from "../proxy/admission/slots.ts";
 import { type SharedAdmission, sharedAdmission } from "../proxy/admission/stage.ts";
-import { Ident, MAX_QUESTIONS } from "../proxy/ident.ts";
+import { Ident, MAX_QUERIES } from "../proxy/ident.ts";
 import { formatListenAddress } from "../proxy/listen/listener.ts";
 import { Orphans } from "../targets/orphans.ts";
 import { type BuildInfo, Metrics } from "../telemetry/metrics.ts";
@@ -320,9 +320,9 @@ export class Daemon {
   get #connectionLimit(): number {
     const { listeners } = this.#services;
     const targets = this.#targets.size * FILES_PER_TARGET;
-    // A question, and the refused client who is kept until it is answered.
-    const questions = this.#config.log.userId ? 2 * MAX_QUESTIONS : 0;
-    const passing = MAX_ADMIN_CLIENTS + MAX_LINGERING + questions + FILES_IN_PASSING;
+    // One for the query, one for the rejected client that stays open until the answer.
+    const queries = this.#config.log.userId ? 2 * MAX_QUERIES : 0;
+    const passing = MAX_ADMIN_CLIENTS + MAX_LINGERING + queries + FILES_IN_PASSING;
     const reserved = this.#ownFiles + listeners + targets + passing;
     return connectionLimit(this.#openFiles, reserved);
   }

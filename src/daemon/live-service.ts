@@ -11,12 +11,12 @@ import {
   type ServiceAdmission,
   type SharedAdmission,
 } from "../proxy/admission/stage.ts";
-import { type ServiceConnections, withoutWaitLimit } from "../proxy/connection.ts";
 import { DataPorts } from "../proxy/data-ports.ts";
 import { DataPortHandler } from "../proxy/handlers/data-port.ts";
 import { formatListenAddress, type ListenAddress } from "../proxy/listen/listener.ts";
 import type { WantedListener } from "../proxy/listen/listener-pool.ts";
 import type { RouteEntry } from "../proxy/routing/route-table.ts";
+import { type ServiceConnections, withoutWaitLimit } from "../proxy/service-connections.ts";
 import type { ServiceGauges } from "../telemetry/metrics.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { UdpService } from "../udp/service.ts";

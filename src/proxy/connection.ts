@@ -1,3 +1,4 @@
+/** One client from accept to close: admitted, served by the handler of its route, and reported. */
 import type net from "node:net";
 import { ClosedError } from "../activation/errors.ts";
 import { abortable, within } from "../async/wait.ts";
@@ -6,50 +7,20 @@ import { addressesOf, formatPeer, type SocketAddresses } from "../net/addresses.
 import { readIp } from "../net/ip.ts";
 import type { Meter } from "../net/relay.ts";
 import { reset } from "../net/reset.ts";
-import { DeniedError } from "./admission/denial.ts";
-import { MonitorError } from "./admission/monitors.ts";
-import { type Pass, type Rank, ranks, Slots } from "./admission/slots.ts";
+import { type Pass, type Rank, ranks } from "./admission/slots.ts";
 import { type AdmissionStage, flushed } from "./admission/stage.ts";
 import type { Client, Handler, OpenedFacts, RejectionReply } from "./handlers/handler.ts";
-import type { Ident, IdentAnswer } from "./ident.ts";
-/** One accepted client, from accept to close: let in, served by what its front leads to, reported. */
-import type { Served } from "./outcome.ts";
-import { ClientGoneError, failureOf, ServiceChangedError } from "./outcome.ts";
+import { type Ident, UserIdQuery } from "./ident.ts";
+import { ClientGoneError, failureOf, type Served, ServiceChangedError } from "./outcome.ts";
+import { reject } from "./rejection.ts";
 import type { ConnectionFacts, ConnectionReport, ProxyObserver } from "./reports.ts";
+import type { ConnectionView, ServiceConnections } from "./service-connections.ts";
+import { WaitSlot } from "./wait-slot.ts";
 
-/** How long a client may take to read what it is told before it is served. */
-const TELL_MS = 10_000;
+/** Time for a client to read its banner before it is served. */
+const BANNER_MS = 10_000;
 
-/** What all connections of a service share. */
-export interface ServiceConnections {
-  /** Clients that are not served yet. */
-  readonly waiting: Slots;
-  /** Clients that are. */
-  active: number;
-  /** All of them, in the order in which they came. */
-  readonly open: Set<{ readonly view: ConnectionView }>;
-  readonly meter: Meter;
-}
-
-/**
- * What the data connections of a service share: they count as its others do, but wait in nobody's place. The target is
- * up, so they wait no longer than a dial.
- */
-export function withoutWaitLimit(connections: ServiceConnections): ServiceConnections {
-  return {
-    waiting: new Slots({ limit: Number.POSITIVE_INFINITY, what: "data connections" }),
-    open: connections.open,
-    meter: connections.meter,
-    get active() {
-      return connections.active;
-    },
-    set active(count) {
-      connections.active = count;
-    },
-  };
-}
-
-/** Where the connections of one listener lead. */
+/** The service that a listener's connections belong to, and the handler that serves them. */
 export interface Route {
   readonly service: string;
   readonly listener: string;
@@ -61,23 +32,15 @@ export interface Route {
 export interface ConnectionOptions {
   readonly id: number;
   readonly client: net.Socket;
-  /** Who talks to whom, where a proxy that is trusted has said so; default: as the system tells it. */
+  /** The addresses in the PROXY header of a trusted proxy; default: those of the socket. */
   readonly addresses?: SocketAddresses | undefined;
-  /** Where it came in. */
   readonly listener: Client["listener"];
   readonly route: Route;
-  /** Where those are led who come in there now; undefined when nobody does. */
+  /** Returns the listener's current route for the service; undefined if there is none now. */
   readonly current: () => Route | undefined;
   readonly observer: ProxyObserver;
-  /** Asks the client's machine who the client is; undefined: nobody asks. */
+  /** Absent: the client's ident server is not queried. */
   readonly ident?: Ident | undefined;
-}
-
-/** A connection that is not over. */
-export interface ConnectionView extends ConnectionFacts {
-  /** When it was accepted: Unix time in milliseconds. */
-  readonly since: number;
-  readonly isServed: boolean;
 }
 
 export class Connection {
@@ -90,12 +53,15 @@ export class Connection {
   readonly #isCold: boolean;
   readonly #clientGone = new AbortController();
   readonly #meter: Meter = { in: 0, out: 0 };
-  readonly #user: Promise<IdentAnswer> | undefined;
+  readonly #userId: UserIdQuery;
   #rejectionReply: RejectionReply | undefined;
-  #isBound: () => boolean = () => false;
+  #mustReconnect: () => boolean = () => false;
+  /** Undefined while the client waits. */
   #waitMs: number | undefined;
+  #isOpenReported = false;
+  /** Whether a handler has the client. */
   #isServing = false;
-  /** Whether the client must send something before its target is woken. */
+  /** Whether the client must send its first byte before its target is activated. */
   #isIdle = false;
   #pid: number | undefined;
 
@@ -105,34 +71,21 @@ export class Connection {
     this.#route = options.route;
     this.#addresses = options.addresses ?? addressesOf(options.client);
     this.#isCold = options.route.handler.isCold;
-    // At once: a machine knows who has a connection only as long as it is there. Of one that a proxy has passed on, the
-    // client's machine knows another port than we do.
-    const isDirect = options.addresses === undefined && this.#addresses.peer.address !== "";
-    this.#user = isDirect ? options.ident?.ask(this.#addresses) : undefined;
+    this.#userId = new UserIdQuery(options.ident, this.#addresses);
   }
 
   get view(): ConnectionView {
     return { ...this.#facts, since: this.#since, isServed: this.#waitMs !== undefined };
   }
 
-  /** Serves the client to the end. Never rejects. */
+  /** Serves the client until its connection is closed. Never rejects. */
   async run(): Promise<void> {
-    // Reading goes on into a bounded buffer while the client waits: a reset is seen at once, an end of stream is kept.
-    if (!this.#route.handler.needsUnreadSocket) this.#client.read(0);
-    this.#client.pause();
-    this.#client.on("error", () => {});
-    this.#client.once("close", () => this.#clientGone.abort(new ClientGoneError("the client left")));
     const { open } = this.#route.connections;
     open.add(this);
+    this.#watchClient();
     try {
-      // It was reset before it was accepted, as monitors do: nobody can tell any more who it was, and so who it may be.
-      if (this.#addresses.peer.address === "") throw new ClientGoneError("the client left before anybody looked");
-      const { control, banners } = this.#route.admission;
-      this.#write(banners.connect);
-      using pass = await control.admit(readIp(this.#addresses.peer.address), this.#clientGone.signal);
-      this.#write(banners.accept);
-      await this.#flushBanner();
-      this.#clientGone.signal.throwIfAborted();
+      using pass = await this.#admit();
+      await this.#sendAcceptBanner();
       this.#report(await this.#serve(pass));
     } catch (error) {
       this.#report(failureOf(error));
@@ -142,106 +95,100 @@ export class Connection {
     }
   }
 
-  /** Refuses a client for which nothing was done yet, because nothing is done for anybody any more. */
+  /** Rejects the client unless a handler has it. */
   rejectIfWaiting(reason: Error): void {
     if (!this.#isServing) this.#clientGone.abort(reason);
   }
 
-  /** Ends it at once. */
+  /** Resets the connection. */
   reset(): void {
     reset(this.#client);
   }
 
-  #write(words: Buffer | undefined): void {
-    if (words !== undefined) this.#client.write(words);
+  /** Reads into a bounded buffer while the client waits: a reset is noticed at once, and an end of stream is kept. */
+  #watchClient(): void {
+    if (!this.#route.handler.needsUnreadSocket) this.#client.read(0);
+    this.#client.pause();
+    this.#client.on("error", () => {});
+    this.#client.once("close", () => this.#clientGone.abort(new ClientGoneError("the client left")));
   }
 
-  /** Whoever serves the client may take the socket away: nothing of ours may be left in it. */
-  async #flushBanner(): Promise<void> {
-    if (this.#client.writableLength === 0) return;
-    await within(TELL_MS, "the banner", flushed(this.#client), this.#clientGone.signal).catch((error: unknown) => {
-      throw error instanceof DeadlineError ? new ClientGoneError("the client does not read its banner") : error;
+  async #admit(): Promise<Pass> {
+    const { address } = this.#addresses.peer;
+    // The client reset the connection before accept, as monitors do. Its address is unknown, so no access rule applies.
+    if (address === "") throw new ClientGoneError("the client left before anybody looked");
+    const { control, banners } = this.#route.admission;
+    this.#write(banners.connect);
+    return await control.admit(readIp(address), this.#clientGone.signal);
+  }
+
+  /** The handler may pass the socket to a program, so no byte of wakeport may be left in it. */
+  async #sendAcceptBanner(): Promise<void> {
+    const { signal } = this.#clientGone;
+    this.#write(this.#route.admission.banners.accept);
+    if (this.#client.writableLength > 0) {
+      await within(BANNER_MS, "the banner", flushed(this.#client), signal).catch((error: unknown) => {
+        throw error instanceof DeadlineError ? new ClientGoneError("the client does not read its banner") : error;
+      });
+    }
+    signal.throwIfAborted();
+  }
+
+  #write(banner: Buffer | undefined): void {
+    if (banner !== undefined) this.#client.write(banner);
+  }
+
+  async #serve(pass: Pass): Promise<Served> {
+    using waitSlot = this.#waitSlotOf(pass);
+    return await this.#serveWithReroute(this.#clientFor(waitSlot), waitSlot);
+  }
+
+  #waitSlotOf({ slot }: Pass): WaitSlot {
+    return new WaitSlot({
+      connections: this.#route.connections,
+      slot,
+      rank: () => this.#rank,
+      onEvicted: (reason) => this.#clientGone.abort(reason),
     });
   }
 
-  async #reject(error: unknown): Promise<void> {
-    const { banners, onDeny: way, lingering } = this.#route.admission;
-    if (error instanceof MonitorError) await lingering.start(this.#client, { way: "close" });
-    else if (!(error instanceof DeniedError) || this.#rejectionReply !== undefined) {
-      if (this.#waitMs !== undefined || this.#rejectionReply === undefined) reset(this.#client);
-      else await lingering.startAfterReply(this.#client, this.#rejectionReply(error));
-    } else if (this.#user === undefined) {
-      await lingering.start(this.#client, { banner: banners.deny, way });
-    } else {
-      this.#write(banners.deny);
-      await this.#userIdOfRejected(this.#user);
-      await lingering.start(this.#client, { way });
-    }
+  /** Eviction rank while the client waits. */
+  get #rank(): Rank {
+    if (this.#isIdle) return ranks.idle;
+    return this.#client.bytesRead === 0 ? ranks.silent : ranks.waiting;
   }
 
-  async #serve({ slot }: Pass): Promise<Served> {
-    const { connections } = this.#route;
-    const wait = (): Disposable => {
-      const place = connections.waiting.take(slot.holder);
-      for (const one of [slot, place])
-        one.offer(
-          () => this.#rank,
-          (reason) => this.#clientGone.abort(reason),
-        );
-      return place;
+  #clientFor(waitSlot: WaitSlot): Client {
+    return {
+      socket: this.#client,
+      ...this.#addresses,
+      listener: this.#options.listener,
+      signal: this.#clientGone.signal,
+      meters: [this.#meter, this.#route.connections.meter],
+      served: (facts) => this.#served(waitSlot, facts),
+      waitAgain: () => {
+        waitSlot.waitAgain();
+        this.#waitMs = undefined;
+      },
+      onRejected: (reply, mustReconnect = () => false) => {
+        this.#rejectionReply = reply;
+        this.#mustReconnect = mustReconnect;
+      },
     };
-    let waiting = wait();
-    let isOpen = false;
-    let isReported = false;
-    const end = (): void => {
-      if (isOpen) connections.active -= 1;
-      else waiting[Symbol.dispose]();
-    };
-    const served = (facts: OpenedFacts = {}): void => {
-      end();
-      slot.keep();
-      isOpen = true;
-      connections.active += 1;
-      this.#waitMs = performance.now() - this.#began;
-      this.#pid = facts.pid;
-      if (isReported) return;
-      isReported = true;
-      this.#options.observer.connectionOpened(this.#facts);
-      void this.#user?.then((answer) => this.#askUserId(answer));
-    };
-    const waitAgain = (): void => {
-      if (!isOpen) return;
-      waiting = wait();
-      connections.active -= 1;
-      isOpen = false;
-      this.#waitMs = undefined;
-    };
-    try {
-      const { signal } = this.#clientGone;
-      const meters = [this.#meter, connections.meter];
-      const { listener } = this.#options;
-      const onRejected = (rejectionReply: RejectionReply, isBound = (): boolean => false): void => {
-        this.#rejectionReply = rejectionReply;
-        this.#isBound = isBound;
-      };
-      const client = {
-        socket: this.#client,
-        ...this.#addresses,
-        listener,
-        signal,
-        meters,
-        served,
-        waitAgain,
-        onRejected,
-      };
-      return await this.#serveByRoute(client, () => isOpen);
-    } finally {
-      end();
-    }
   }
 
-  /** Serves by the destination of the route. If a reload replaces it while the client waits, serves by the new one. */
-  async #serveByRoute(client: Client, isOpen: () => boolean): Promise<Served> {
+  #served(waitSlot: WaitSlot, facts: OpenedFacts = {}): void {
+    waitSlot.served();
+    this.#waitMs = performance.now() - this.#began;
+    this.#pid = facts.pid;
+    if (this.#isOpenReported) return;
+    this.#isOpenReported = true;
+    this.#options.observer.connectionOpened(this.#facts);
+    void this.#reportUserId();
+  }
+
+  /** Serves by the handler of the route. If a reload replaces the handler while the client waits, serves by the new one. */
+  async #serveWithReroute(client: Client, waitSlot: WaitSlot): Promise<Served> {
     for (let { handler } = this.#route; ; ) {
       try {
         if (!this.#isServing) await this.#waitForFirstByte(handler, client);
@@ -249,9 +196,9 @@ export class Connection {
         this.#isServing = true;
         return await handler.serve(client);
       } catch (error) {
-        const next = error instanceof ClosedError && !isOpen() ? this.#successorOf(handler) : undefined;
+        const next = error instanceof ClosedError && !waitSlot.isServed ? this.#successorOf(handler) : undefined;
         if (next === undefined) throw error;
-        if (this.#isBound()) throw new ServiceChangedError("the service was changed while the client waited");
+        if (this.#mustReconnect()) throw new ServiceChangedError("the service was changed while the client waited");
         handler = next;
       }
     }
@@ -264,30 +211,25 @@ export class Connection {
     this.#isIdle = false;
   }
 
-  /** Eviction rank of its slots before it is served. */
-  get #rank(): Rank {
-    if (this.#isIdle) return ranks.idle;
-    return this.#client.bytesRead === 0 ? ranks.silent : ranks.waiting;
-  }
-
-  /** What serves newcomers now, where the service was changed while this client waited for what it was before. */
+  /** Returns the service's new handler after a reload; undefined if there is none that can serve this client. */
   #successorOf(handler: Handler): Handler | undefined {
     const route = this.#options.current();
     if (route?.service !== this.#route.service || route.handler === handler) return undefined;
-    // Something may have been read from it already.
+    // Bytes of the client may have been read already.
     return route.handler.needsUnreadSocket && !this.#route.handler.needsUnreadSocket ? undefined : route.handler;
   }
 
-  #askUserId(answer: IdentAnswer): void {
-    this.#options.observer.userId({ ...this.#facts, ...answer });
+  async #reject(error: unknown): Promise<void> {
+    if (this.#waitMs !== undefined) return this.reset();
+    await reject(this.#client, error, {
+      admission: this.#route.admission,
+      reply: this.#rejectionReply,
+      reportUserId: () => abortable(this.#reportUserId(), this.#clientGone.signal).catch(() => {}),
+    });
   }
 
-  /** Who is turned away is kept until it is known who that was, for seconds, or until it leaves. */
-  async #userIdOfRejected(user: Promise<IdentAnswer>): Promise<void> {
-    await abortable(
-      user.then((answer) => this.#askUserId(answer)),
-      this.#clientGone.signal,
-    ).catch(() => {});
+  #reportUserId(): Promise<void> {
+    return this.#userId.report((answer) => this.#options.observer.userId({ ...this.#facts, ...answer }));
   }
 
   get #facts(): ConnectionFacts {
@@ -300,7 +242,7 @@ export class Connection {
     };
   }
 
-  #report(ending: Pick<ConnectionReport, "outcome" | "reason" | "end" | "error" | "exit">): void {
+  #report(result: Pick<ConnectionReport, "outcome" | "reason" | "end" | "error" | "exit">): void {
     this.#options.observer.connection({
       ...this.#facts,
       start: this.#isCold ? "cold" : "warm",
@@ -308,7 +250,7 @@ export class Connection {
       bytesIn: this.#meter.in,
       bytesOut: this.#meter.out,
       ...(this.#waitMs !== undefined && { waitMs: this.#waitMs }),
-      ...ending,
+      ...result,
     });
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Asks the machine of a client which of its users has opened a connection.
+ * Queries the ident server on a client's machine for the user that opened the connection.
  *
  * @see RFC 1413
  */
@@ -11,37 +11,37 @@ import { escapeControls } from "../net/escape.ts";
 import { ranks, type Slot, SlotError, Slots } from "./admission/slots.ts";
 
 const IDENT_PORT = 113;
-/** From the question to the end of the answer. */
+/** Deadline from the connect to the end of the answer. */
 const ANSWER_MS = 5_000;
 /** The limit of xinetd. At the limit, the oldest query of the source with most queries is evicted. */
-export const MAX_QUESTIONS = 15;
+export const MAX_QUERIES = 15;
 /** The longest answer of RFC 1413. */
 const MAX_BYTES = 1_000;
 
-/** What the machine said: the kind of its system and the user, as it has written them (`UNIX : alice`). */
+/** `answer`: operating system and user in the server's own form (`UNIX : alice`). `trouble`: why there is no answer. */
 export type IdentAnswer = { readonly answer: string } | { readonly trouble: string };
 
 export class Ident {
   readonly #port: number;
   readonly #answerMs: number;
   readonly #open = new Set<net.Socket>();
-  readonly #slots = new Slots({ limit: MAX_QUESTIONS, what: "questions" });
+  readonly #slots = new Slots({ limit: MAX_QUERIES, what: "ident queries" });
 
-  /** @param port where ident servers listen */
+  /** @param port of the ident servers */
   constructor(port: number = IDENT_PORT, answerMs: number = ANSWER_MS) {
     this.#port = port;
     this.#answerMs = answerMs;
   }
 
-  /** Asks about one connection. Never rejects; who does not answer in time has not answered. */
-  ask(addresses: SocketAddresses): Promise<IdentAnswer> {
+  /** Queries the user of one connection. Never rejects. */
+  query(addresses: SocketAddresses): Promise<IdentAnswer> {
     const { promise, resolve } = Promise.withResolvers<IdentAnswer>();
     let slot: Slot;
     try {
       slot = this.#slots.take({ service: "", source: addresses.peer.address });
     } catch (error) {
       if (!(error instanceof SlotError)) throw error;
-      return Promise.resolve({ trouble: `not asked: ${MAX_QUESTIONS} questions are open already` });
+      return Promise.resolve({ trouble: `not queried: limit of ${MAX_QUERIES} open queries reached` });
     }
     const socket = this.#connect(addresses);
     this.#open.add(socket);
@@ -58,7 +58,7 @@ export class Ident {
     const timer = setTimeout(() => end({ trouble: `no answer within ${this.#answerMs / 1000} s` }), this.#answerMs);
     slot.offer(
       () => ranks.waiting,
-      () => end({ trouble: "evicted for the question about another client" }),
+      () => end({ trouble: "evicted for a query about another client" }),
     );
     socket.setEncoding("latin1");
     socket.on("connect", () => socket.write(`${addresses.peer.port},${addresses.local.port}\r\n`));
@@ -74,23 +74,38 @@ export class Ident {
     return promise;
   }
 
-  /** Leaves every question that is open without an answer. */
+  /** Ends all queries without an answer. */
   close(): void {
     for (const socket of this.#open) socket.destroy();
   }
 
-  /** From the address that the client talks to: its machine tells nobody else. */
+  /** Connects from the client's local address: an ident server answers only about connections between the query's addresses. */
   #connect({ peer, local }: SocketAddresses): net.Socket {
     return net.connect({ host: plain(peer.address), port: this.#port, localAddress: plain(local.address) });
   }
 }
 
-/** `6193, 23 : USERID : UNIX : alice` */
+/** The query about one client. Without an `Ident`, or if the client's address is unknown, nothing is queried or reported. */
+export class UserIdQuery {
+  readonly #answer: Promise<IdentAnswer> | undefined;
+
+  /** Begins at once: a machine knows the user of a connection only while the connection exists. */
+  constructor(ident: Ident | undefined, addresses: SocketAddresses) {
+    this.#answer = addresses.peer.address === "" ? undefined : ident?.query(addresses);
+  }
+
+  /** Passes the answer to `to`; resolves at once if nothing is queried. */
+  async report(to: (answer: IdentAnswer) => void): Promise<void> {
+    if (this.#answer !== undefined) to(await this.#answer);
+  }
+}
+
+/** Parses `6193, 23 : USERID : UNIX : alice` */
 export function readAnswer(line: string, { peer, local }: SocketAddresses): IdentAnswer {
   const shown = escapeControls(line);
   const [, remotePort, localPort, kind = "", rest = ""] =
     /^\s*(\d+)\s*,\s*(\d+)\s*:\s*([^:]*?)\s*(?::\s*(.*))?$/s.exec(line) ?? [];
-  if (remotePort === undefined) return { trouble: `no answer of RFC 1413: ${shown}` };
+  if (remotePort === undefined) return { trouble: `not an answer of RFC 1413: ${shown}` };
   if (Number(remotePort) !== peer.port || Number(localPort) !== local.port) {
     return { trouble: `the answer is about another connection: ${shown}` };
   }

@@ -4,9 +4,9 @@ import type { Deadline } from "../async/deadline.ts";
 import { abortable } from "../async/wait.ts";
 import { formatPeer } from "../net/addresses.ts";
 import type { Pass, Rank, Slot, SlotError } from "../proxy/admission/slots.ts";
-import type { ConnectionView, ServiceConnections } from "../proxy/connection.ts";
 import { failureOf } from "../proxy/outcome.ts";
 import type { ConnectionFacts, ConnectionReport, ProxyObserver } from "../proxy/reports.ts";
+import type { ConnectionView, ServiceConnections } from "../proxy/service-connections.ts";
 import type { FlowLease, FlowOwner, FlowResult } from "./flow.ts";
 import type { Sender } from "./listener.ts";
 

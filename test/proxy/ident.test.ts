@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { addressesOf, type SocketAddresses } from "../../src/net/addresses.ts";
-import { Ident, MAX_QUESTIONS, readAnswer } from "../../src/proxy/ident.ts";
+import { Ident, MAX_QUERIES, readAnswer } from "../../src/proxy/ident.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { PeerServer, pair } from "../support/net/tcp.ts";
@@ -16,7 +16,7 @@ const addresses: SocketAddresses = {
 suite("Ident", () => {
   test("asks from the address that the client talks to, and tells what is answered", async () => {
     await using server = await PeerServer.open({ host: "127.0.0.1" });
-    const asked = new Ident(server.port).ask({ ...addresses, local: { address: "::ffff:127.0.0.9", port: 23 } });
+    const asked = new Ident(server.port).query({ ...addresses, local: { address: "::ffff:127.0.0.9", port: 23 } });
     const peer = await server.accepted();
     await peer.receives("6193,23\r\n".length);
     assert.equal(peer.text, "6193,23\r\n");
@@ -30,7 +30,7 @@ suite("Ident", () => {
   for (const [what, answer, trouble] of [
     ["nothing", "", "no answer"],
     ["an error", "6193,23:ERROR:HIDDEN-USER\r\n", "6193,23:ERROR:HIDDEN-USER"],
-    ["nonsense", "hello\r\n", "no answer of RFC 1413: hello"],
+    ["nonsense", "hello\r\n", "not an answer of RFC 1413: hello"],
     [
       "for somebody else",
       "6193,24:USERID:UNIX:bob\r\n",
@@ -41,35 +41,35 @@ suite("Ident", () => {
   ] as const) {
     test(`a machine that says ${what} has not told`, async () => {
       await using server = await PeerServer.open({ onPeer: (peer) => peer.end(answer) });
-      assert.deepEqual(await new Ident(server.port).ask(addresses), { trouble });
+      assert.deepEqual(await new Ident(server.port).query(addresses), { trouble });
     });
   }
 
   test("an answer may end with the connection", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end("6193,23:USERID:OTHER:st") });
-    assert.deepEqual(await new Ident(server.port).ask(addresses), { answer: "OTHER:st" });
+    assert.deepEqual(await new Ident(server.port).query(addresses), { answer: "OTHER:st" });
   });
 
   test("a machine without an ident server has not told", async () => {
-    assert.deepEqual(await new Ident(await freePort()).ask(addresses), { trouble: "ECONNREFUSED" });
+    assert.deepEqual(await new Ident(await freePort()).query(addresses), { trouble: "ECONNREFUSED" });
   });
 
   test("waits no longer than it may", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("6193,23") });
-    const { trouble } = (await new Ident(server.port, 50).ask(addresses)) as { trouble: string };
+    const { trouble } = (await new Ident(server.port, 50).query(addresses)) as { trouble: string };
     assert.equal(trouble, "no answer within 0.05 s");
   });
 
   test("asks no more than so many questions at a time, and again when there is room", async () => {
     await using server = await PeerServer.open();
     const ident = new Ident(server.port);
-    const asked = Array.from({ length: MAX_QUESTIONS }, () => ident.ask(addresses));
-    assert.deepEqual(await ident.ask(addresses), { trouble: "not asked: 15 questions are open already" });
-    await eventually("all are asked", () => server.peers.length === MAX_QUESTIONS);
+    const asked = Array.from({ length: MAX_QUERIES }, () => ident.query(addresses));
+    assert.deepEqual(await ident.query(addresses), { trouble: "not queried: limit of 15 open queries reached" });
+    await eventually("all are asked", () => server.peers.length === MAX_QUERIES);
     server.peers[0]?.end("6193,23:USERID:UNIX:alice\r\n");
     await Promise.race(asked);
-    const another = ident.ask(addresses);
-    await eventually("one more is asked", () => server.peers.length === MAX_QUESTIONS + 1);
+    const another = ident.query(addresses);
+    await eventually("one more is asked", () => server.peers.length === MAX_QUERIES + 1);
     ident.close();
     assert.deepEqual(await another, { trouble: "no answer" });
     await Promise.all(asked);
@@ -78,11 +78,11 @@ suite("Ident", () => {
   test("a question about a client of another address evicts the oldest one", async () => {
     await using server = await PeerServer.open({ host: "0.0.0.0" });
     const ident = new Ident(server.port);
-    const asked = Array.from({ length: MAX_QUESTIONS }, () => ident.ask(addresses));
-    await eventually("all are asked", () => server.peers.length === MAX_QUESTIONS);
-    const other = ident.ask({ ...addresses, peer: { ...addresses.peer, address: "127.0.0.2" } });
-    assert.deepEqual(await asked[0], { trouble: "evicted for the question about another client" });
-    await eventually("it is asked", () => server.peers.length === MAX_QUESTIONS + 1);
+    const asked = Array.from({ length: MAX_QUERIES }, () => ident.query(addresses));
+    await eventually("all are asked", () => server.peers.length === MAX_QUERIES);
+    const other = ident.query({ ...addresses, peer: { ...addresses.peer, address: "127.0.0.2" } });
+    assert.deepEqual(await asked[0], { trouble: "evicted for a query about another client" });
+    await eventually("it is asked", () => server.peers.length === MAX_QUERIES + 1);
     server.peers.at(-1)?.end("6193,23:USERID:UNIX:bob\r\n");
     assert.deepEqual(await other, { answer: "UNIX:bob" });
     ident.close();

@@ -76,7 +76,8 @@ export class Router {
   ): void {
     const current = (): Route | undefined => routeTable()?.routeForService(route.service);
     const { observer } = this.#options;
-    const ident = this.#options.ident();
+    // The machine of a client behind a proxy knows the port of another connection.
+    const ident = addresses === undefined ? this.#options.ident() : undefined;
     const id = this.nextId();
     const connection = new Connection({ id, client, addresses, listener, route, current, observer, ident });
     this.#connections.set(
