@@ -1,28 +1,108 @@
-/** What the documents say about files and settings of this repository is true. */
+/** Checks the documents against the files, settings and log events of this repository. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, globSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readFileSync, statSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { suite, test } from "node:test";
+import { parse } from "yaml";
 
 const root = path.join(import.meta.dirname, "..");
-const documents = globSync(["*.md", "docs/*.md", "compose/*/README.md", "test/engine/README.md"], { cwd: root });
+const documents = globSync(["*.md", "docs/**/*.md", "compose/**/*.md", "test/**/*.md"], { cwd: root }).toSorted();
 const read = (file: string): string => readFileSync(path.join(root, file), "utf8");
 
 const hasSystemd = spawnSync("systemd-analyze", ["--version"]).status === 0;
 
-suite("the documents", () => {
-  test("link to files that exist", () => {
+/** The text without code blocks, and with code spans if `keepsSpans`. */
+function prose(text: string, keepsSpans: boolean): string {
+  const withoutBlocks = text.replace(/^(```+)[^\n]*\n[\s\S]*?^\1\s*$/gm, "");
+  return keepsSpans ? withoutBlocks : withoutBlocks.replace(/`[^`\n]*`/g, "");
+}
+
+/** Returns the anchors of a document's headings, as GitHub builds them. */
+function anchorsOf(file: string): ReadonlySet<string> {
+  const anchors = new Set<string>();
+  for (const [, heading = ""] of prose(read(file), true).matchAll(/^#{1,6}\s+(.*?)\s*#*$/gm)) {
+    const text = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1");
+    const base = text
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+      .replace(/\s/g, "-");
+    let anchor = base;
+    for (let count = 1; anchors.has(anchor); count++) anchor = `${base}-${count}`;
+    anchors.add(anchor);
+  }
+  return anchors;
+}
+
+/** Returns undefined if the link leads to an existing file and heading, else the reason. */
+function faultOf(file: string, link: string): string | undefined {
+  const [target = "", anchor] = decodeURI(link).split("#");
+  const linked = target === "" ? file : path.join(path.dirname(file), target);
+  if (linked.startsWith("..")) return "outside of the repository";
+  if (!existsSync(path.join(root, linked))) return "no such file";
+  if (anchor === undefined) return undefined;
+  if (statSync(path.join(root, linked)).isDirectory() || !linked.endsWith(".md"))
+    return "an anchor in a file without headings";
+  return anchorsOf(linked).has(anchor) ? undefined : "no such heading";
+}
+
+suite("documents", () => {
+  test("link to files and headings that exist", () => {
     const broken = documents.flatMap((file) =>
-      [...read(file).matchAll(/\]\((?!https?:|#)([^)#\s]+)(?:#[^)]*)?\)/g)]
-        .map(([, target = ""]) => target)
-        .filter((target) => !existsSync(path.join(root, path.dirname(file), target)))
-        .map((target) => `${file}: ${target}`),
+      [...prose(read(file), false).matchAll(/\]\(<?((?!https?:|mailto:)[^)\s>]+)>?\)/g)].flatMap(([, link = ""]) => {
+        const fault = faultOf(file, link);
+        return fault === undefined ? [] : [`${file}: ${link}: ${fault}`];
+      }),
     );
-    assert.ok(documents.length > 15);
+    assert.ok(documents.length > 40);
     assert.deepEqual(broken, []);
+  });
+
+  test("do not use reference links, which the link test does not check", () => {
+    const definitions = documents.filter((file) => /^\[[^\]]+\]:\s/m.test(prose(read(file), false)));
+    assert.deepEqual(definitions, []);
+  });
+
+  test("docs/README.md lists each page of docs/, and docs/design/README.md each page of docs/design/", () => {
+    for (const folder of ["docs", "docs/design"]) {
+      const index = read(`${folder}/README.md`);
+      const pages = globSync("*.md", { cwd: path.join(root, folder) }).filter((page) => page !== "README.md");
+      const missing = pages.filter((page) => !index.includes(`](${page})`));
+      assert.deepEqual(missing, [], folder);
+    }
+  });
+
+  test("README.md and ARCHITECTURE.md are short", () => {
+    for (const [file, limit] of [
+      ["README.md", 130],
+      ["ARCHITECTURE.md", 120],
+    ] as const) {
+      const lines = read(file).trimEnd().split("\n").length;
+      assert.ok(lines <= limit, `${file} has ${lines} lines`);
+    }
+  });
+
+  test("README.md shows the files of compose/quickstart", () => {
+    const shown = [...read("README.md").matchAll(/^```yaml\n([\s\S]*?)^```/gm)].map(([, block = ""]) => block);
+    const { name: _name, ...compose } = parse(read("compose/quickstart/compose.yaml"));
+    assert.deepEqual(parse(shown[0] ?? ""), compose);
+    assert.deepEqual(parse(shown[1] ?? ""), parse(read("compose/quickstart/config/wakeport.yaml")));
+  });
+
+  test("docs/troubleshooting.md lists each event of the log", () => {
+    const page = read("docs/troubleshooting.md");
+    const events = globSync("src/**/*.ts", { cwd: root }).flatMap((file) =>
+      [...read(file).matchAll(/(?:\bevent: |[wW]arning\(\s*)"([a-z_]+\.[a-z_]+|state|started)"/g)].map(
+        ([, event = ""]) => event,
+      ),
+    );
+    assert.ok(events.length > 30);
+    assert.deepEqual(
+      events.filter((event) => !page.includes(`\`${event}\``)),
+      [],
+    );
   });
 
   test("use the user of the examples for wakeport's container, and need no exported variable", () => {
@@ -34,14 +114,17 @@ suite("the documents", () => {
   });
 
   const skip = !hasSystemd && "NO systemd-analyze: test/engine/tools brings it";
-  test("have a systemd unit that systemd accepts", { skip }, async () => {
-    const unit = /^```ini\n(.*?)^```/ms.exec(read("docs/install.md"))?.[1] ?? "";
+  test("docs/operating.md has systemd units that systemd accepts", { skip }, async () => {
+    const [service = "", socket = ""] = [...read("docs/operating.md").matchAll(/^```ini\n([\s\S]*?)^```/gm)].map(
+      ([, unit = ""]) => unit,
+    );
     const folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
     try {
-      const file = path.join(folder, "wakeport.service");
-      await writeFile(file, unit.replaceAll("/opt/wakeport", root));
-      const { status, stderr } = spawnSync("systemd-analyze", ["verify", "--man=no", file], { encoding: "utf8" });
-      assert.deepEqual([status, stderr.split("\n").filter((line) => line.includes("wakeport.service"))], [0, []]);
+      const files = [path.join(folder, "wakeport.service"), path.join(folder, "wakeport.socket")] as const;
+      await writeFile(files[0], service.replaceAll("/opt/wakeport", root));
+      await writeFile(files[1], socket);
+      const { status, stderr } = spawnSync("systemd-analyze", ["verify", "--man=no", ...files], { encoding: "utf8" });
+      assert.deepEqual([status, stderr.split("\n").filter((line) => line.includes("wakeport."))], [0, []]);
     } finally {
       await rm(folder, { recursive: true });
     }
