@@ -1,45 +1,28 @@
-/** Longer than any real event; what is longer is skipped. */
+import { LineSplitter } from "../net/line-splitter.ts";
+
+/** Limit of a line in characters. It is larger than any real event. */
 const MAX_LINE = 1024 * 1024;
 
-/** Puts newline-delimited JSON together from chunks that split it anywhere. Lines that are no JSON are skipped. */
+/** Parses newline-delimited JSON from chunks. Lines that are too long or not valid JSON are skipped. */
 export class JsonLines {
-  readonly #onValue: (value: unknown) => void;
-  readonly #decoder = new TextDecoder();
-  #partial = "";
-  #isSkipping = false;
+  readonly #lines: LineSplitter;
 
   constructor(onValue: (value: unknown) => void) {
-    this.#onValue = onValue;
+    this.#lines = new LineSplitter((line, isCut) => {
+      const value = isCut ? undefined : parsed(line);
+      if (value !== undefined) onValue(value);
+    }, MAX_LINE);
   }
 
   push(chunk: Uint8Array): void {
-    const [first = "", ...more] = this.#decoder.decode(chunk, { stream: true }).split("\n");
-    this.#append(first);
-    for (const piece of more) {
-      this.#emit();
-      this.#append(piece);
-    }
+    this.#lines.push(chunk);
   }
+}
 
-  #append(piece: string): void {
-    if (this.#isSkipping) return;
-    this.#partial += piece;
-    if (this.#partial.length <= MAX_LINE) return;
-    this.#partial = "";
-    this.#isSkipping = true;
-  }
-
-  #emit(): void {
-    const line = this.#partial;
-    this.#partial = "";
-    this.#isSkipping = false;
-    if (line.trim() === "") return;
-    let value: unknown;
-    try {
-      value = JSON.parse(line);
-    } catch {
-      return;
-    }
-    this.#onValue(value);
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
   }
 }

@@ -4,12 +4,11 @@ import type { Engine } from "../docker/engine.ts";
 import { LogFrames } from "../docker/log-frames.ts";
 import { LineReader, MAX_MATCHED } from "./lines.ts";
 
-/** No start is known that takes longer from its first line to its end. */
+/** Limit of the time from a container's first line to the recorded start. */
 const MAX_MARGIN_MS = 5_000;
 
 /**
- * Tells each line that a container printed in its present life, and prints from now on, until that life is over or the
- * stream is cut off.
+ * Passes on the stored and the new lines of a container's current incarnation, until it ends or the stream is closed.
  *
  * @throws TargetError; the reason of `signal`
  */
@@ -20,20 +19,21 @@ export async function followLog(
   signal: AbortSignal,
 ): Promise<void> {
   const stream = await engine.followLog(facts, beginOfLife(facts) / 1000, signal);
-  const newReader = (): LineReader => new LineReader(onLine, { longest: MAX_MATCHED, onUnfinished: onLine });
+  const newReader = (): LineReader => new LineReader(onLine, { limit: MAX_MATCHED, onUnfinished: onLine });
   const [output, errors] = [newReader(), newReader()];
   const frames = new LogFrames((bytes, isError) => (isError ? errors : output).push(bytes));
   const closed = new Promise<void>((resolve) => stream.once("close", resolve));
-  stream.on("error", () => {}); // It is closed then, too.
+  // An error also closes the stream.
+  stream.on("error", () => {});
   stream.on("data", (chunk: Buffer) => (facts.hasTty ? output : frames).push(chunk));
-  // What follows the last line end is no line: it may have been cut off.
+  // A line without its newline is dropped, because it may be incomplete.
   await abortable(closed, signal);
 }
 
 /**
- * From when on lines belong to the present life, in Unix milliseconds. The engine notes the start when it is done with
- * it: the first line is mostly older than that, by up to 7 ms on a quiet machine. The last lines of the life before may
- * be younger than its end in the same way. Half of the time between the two, some 100 ms at least, divides them well.
+ * Returns the Unix time in milliseconds from which lines belong to the current incarnation: the middle between its start
+ * and the previous end. The engine records both up to 7 ms late, so that first lines are older than the start and last
+ * lines are newer than the end.
  */
 export function beginOfLife({ startedAt, finishedAt }: Pick<ContainerFacts, "startedAt" | "finishedAt">): number {
   const started = Date.parse(startedAt);

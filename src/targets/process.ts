@@ -199,7 +199,7 @@ export class ProcessTarget implements Target {
       limit.push(shortened(line));
     };
     const onUnfinished = (line: string): void => output.pause(stream, line);
-    const reader = new LineReader(onLine, { longest: MAX_MATCHED, onUnfinished });
+    const reader = new LineReader(onLine, { limit: MAX_MATCHED, onUnfinished });
     stream.on("data", (chunk: Buffer) => reader.push(chunk));
     stream.on("end", () => {
       reader.end();
