@@ -223,7 +223,7 @@ export class TargetRegistry {
     });
     group?.add(activator);
     const entry: Entry = { target, activator, services };
-    if (target instanceof ProcessTarget) target.succeed(() => this.#removedByOthers(entry, target));
+    if (target instanceof ProcessTarget) target.startAfter(() => this.#removedByOthers(entry, target));
     this.#entries.set(key, entry);
     if (this.#isOpen) activator.open();
     return entry;

@@ -1,7 +1,8 @@
 /** Real processes for tests: small programs of test/fixtures, each as a ProcessTarget that is gone when disposed. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { type ProcessOptions, ProcessTarget } from "../../../src/targets/process.ts";
+import { ProcessTarget } from "../../../src/targets/process.ts";
+import type { ProcessOptions } from "../../../src/targets/process-incarnation.ts";
 import { eventually } from "../eventually.ts";
 import { freePort } from "../free-port.ts";
 
