@@ -1,17 +1,17 @@
 import path from "node:path";
 
-/** What to try, printed below the plan of the demo. */
+/** Commands to try, printed below the plan of the demo. */
 export const demoHint = `
 Try, in another terminal:
-  curl http://127.0.0.1:8080              wakes the web app: the first answer takes about a second, the next none
+  curl http://127.0.0.1:8080              wakes the web app: only the first answer takes about a second
   echo hello | nc -N 127.0.0.1 7000       wakes the line service; it answers each line in capitals
   curl -s http://127.0.0.1:9464/metrics | grep ^wakeport_
-Ten seconds after the last connection they go to sleep again.
+Both sleep again 10 s after their last connection.
 `;
 
-/** A configuration of two local processes that come with wakeport. `execPath` is the Node to run them with. */
+/** Returns a configuration with two local processes, run by the Node at `execPath`. */
 export function demoConfig(execPath: string): string {
-  // In a checkout the programs are TypeScript beside this file, in a build JavaScript.
+  // The programs are beside this file: TypeScript in a checkout, JavaScript in a build.
   const program = (name: string): string => {
     const { dirname, filename } = import.meta;
     return JSON.stringify(path.join(dirname, name + path.extname(filename)));

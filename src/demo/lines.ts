@@ -1,4 +1,4 @@
-/** A line service: answers each line in capitals. Its one argument is the port. */
+/** A line service: answers each line in capitals. Its argument is the port. */
 import net from "node:net";
 import { argv } from "node:process";
 import { createInterface } from "node:readline";

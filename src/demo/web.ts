@@ -1,4 +1,4 @@
-/** A web app that takes about a second to start, like most do. Its one argument is the port. */
+/** A web app that takes about 1 s to start. Its argument is the port. */
 import http from "node:http";
 import { argv, pid } from "node:process";
 

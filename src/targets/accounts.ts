@@ -20,7 +20,7 @@ export interface OwnAccount {
   readonly maySetGroups?: boolean;
 }
 
-/** Which supplementary groups: none, those that the user is a member of, or these. */
+/** Supplementary groups: none, the groups of the user ("init"), or a list. */
 export type Groups = "none" | "init" | readonly (string | number)[];
 
 /** Fields of a line of /etc/passwd or /etc/group. */

@@ -1,4 +1,4 @@
-/** What the person who runs wakeport should know of a container, each with what to do about it. */
+/** Warnings about the settings of containers, each with its remedy. */
 import type { ContainerFacts } from "../docker/container-facts.ts";
 
 /** When the Docker daemon starts a container that wakeport has stopped, for each restart policy. */
@@ -20,10 +20,10 @@ export function restartWarning({
   );
 }
 
-/** Of a container that had to be killed. @param graceMs how long that was waited for */
+/** Warns of a container that ignores its stop signal. @param graceMs from the stop signal to SIGKILL */
 export function stopWarning({ name }: ContainerFacts, graceMs: number): string {
   return (
-    `container ${name} did not end within ${graceMs / 1000} s of its stop signal and was killed, as at each sleep; ` +
+    `container ${name} did not end within ${graceMs / 1000} s of its stop signal and was killed, which delays each sleep; ` +
     'set "init: true" in compose, a stop_signal that its program obeys, or a shorter stop_grace'
   );
 }
@@ -37,7 +37,7 @@ export function healthcheckWarning({ name, hasHealthcheck }: ContainerFacts): st
   );
 }
 
-/** Warns of ports of a target that are published beside wakeport's. @param ports those that wakeport connects to */
+/** Warns of published ports, which bypass wakeport. @param ports ports of the target to which wakeport connects */
 export function bindingWarnings(
   { name, bindings }: ContainerFacts,
   ports: readonly { readonly target: number; readonly protocol?: "udp" }[],

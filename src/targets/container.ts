@@ -102,7 +102,7 @@ export class ContainerTarget implements Target {
     return this.#starter.start(signal);
   }
 
-  /** Returns the container that `start` would start. Waits for one that is being replaced. @throws TargetError */
+  /** Returns the container that `start` would start. Waits if it is being replaced. @throws TargetError */
   findStartable(signal: AbortSignal): Promise<ContainerFacts> {
     return this.#starter.findStartable(signal);
   }

@@ -1,8 +1,3 @@
-/**
- * A container that is made when it is needed: of an image, which is pulled where it is missing, and removed when it is
- * stopped where the configuration says so. From then on, and until then, it is a container like another.
- */
-
 import type { SleepAction, Target, TargetStatus, UseMoment } from "../activation/target.ts";
 import type { CreatedSpec } from "../config/config.ts";
 import { isNetworkMissing } from "../docker/faults.ts";
@@ -15,7 +10,7 @@ import type { Creations } from "./creations.ts";
 import type { Owner } from "./owner.ts";
 
 export interface CreatedContainerOptions extends Omit<ContainerOptions, "reference" | "prepare"> {
-  /** Whom it is made for: one container each. */
+  /** The service for which it is created. Each service has its own container. */
   readonly service: string;
   readonly spec: CreatedSpec;
   readonly owner: Owner;
@@ -23,24 +18,28 @@ export interface CreatedContainerOptions extends Omit<ContainerOptions, "referen
   readonly pulls: Pulls;
 }
 
+/**
+ * A container that wakeport creates from an image when it is needed. A missing image is pulled. The container is removed
+ * after a stop if the configuration requires that.
+ */
 export class CreatedContainer implements Target {
   readonly name: string;
   #options: CreatedContainerOptions;
   readonly #container: ContainerTarget;
   #isPulling = false;
-  /** A Readings of its log, which a removal has to wait for. */
-  #reading: Promise<void> | undefined;
+  /** Pending reads of its log. A removal waits for them. */
+  #pendingReads: Promise<void> | undefined;
 
   constructor(options: CreatedContainerOptions) {
     this.#options = options;
     this.name = options.name;
     const { service } = options;
     const find = async (signal: AbortSignal): Promise<string | undefined> => (await this.#find(signal))?.id;
-    const prepare = (signal: AbortSignal): Promise<void> => this.#make(signal);
+    const prepare = (signal: AbortSignal): Promise<void> => this.#createIfNeeded(signal);
     this.#container = new ContainerTarget({ ...options, reference: { createdFor: service, find }, prepare });
   }
 
-  /** From now on it is made, reached and put away like this; one that is awake is made anew when it has slept. */
+  /** Replaces the settings. A running container is recreated after its next sleep. */
   configure({ spec, network, graceMs }: Pick<CreatedContainerOptions, "spec" | "network" | "graceMs">): void {
     this.#options = { ...this.#options, spec, network, graceMs };
     this.#container.configure({ isNamed: true, requiredLabel: undefined, network, graceMs });
@@ -54,7 +53,7 @@ export class CreatedContainer implements Target {
     return this.#isPulling ? this.#options.pulls.describe(this.#options.spec.image) : undefined;
   }
 
-  /** One that was not made yet is down, and so is one that was removed: both are there again when they are needed. */
+  /** Reports a container that does not exist as down, because `start` creates it. */
   async inspect(signal: AbortSignal): Promise<TargetStatus> {
     const status = await this.#container.inspect(signal);
     return status.up || status.missing === undefined ? status : { up: false, exit: { wasAsked: true } };
@@ -79,13 +78,13 @@ export class CreatedContainer implements Target {
   async sleep(action: SleepAction, signal: AbortSignal): Promise<void> {
     await this.#container.sleep(action, signal);
     if (action === "pause" || !this.#options.spec.remove) return;
-    await this.#reading;
+    await this.#pendingReads;
     const { engine, onWarning } = this.#options;
     try {
       const found = await this.#find(signal);
       if (found?.isDown) await engine.remove(found, signal);
     } catch (error) {
-      // It is down, and that is what was asked for. The next start removes it.
+      // The stop itself succeeded. The next start removes the container.
       if (!(error instanceof TargetError)) throw error;
       const why = [error.message, error.remedy].filter(Boolean).join(": ");
       if (error.fault !== "conflict")
@@ -93,10 +92,10 @@ export class CreatedContainer implements Target {
     }
   }
 
-  lastLines(signal: AbortSignal, most?: number): Promise<readonly string[]> {
-    const lines = this.#container.lastLines(signal, most);
-    const others = this.#reading;
-    this.#reading = lines.then(() => others);
+  lastLines(signal: AbortSignal, limit?: number): Promise<readonly string[]> {
+    const lines = this.#container.lastLines(signal, limit);
+    const others = this.#pendingReads;
+    this.#pendingReads = lines.then(() => others);
     return lines;
   }
 
@@ -108,17 +107,17 @@ export class CreatedContainer implements Target {
     return this.#container.watch(onChange);
   }
 
-  /** The container as it is now; none that another wakeport, or somebody else, made. */
+  /** Returns undefined if this wakeport has not created the container. */
   async #find(signal: AbortSignal): Promise<ListedCreation | undefined> {
     const { creations, service } = this.#options;
     return (await creations.find(signal)).find((one) => one.service === service);
   }
 
-  /** Sees to it that there is a container to start, and that it is as the configuration has it now. */
-  async #make(signal: AbortSignal): Promise<void> {
+  /** Creates the container, or recreates it if its configuration changed. */
+  async #createIfNeeded(signal: AbortSignal): Promise<void> {
     const { engine, spec } = this.#options;
     const found = await this.#find(signal);
-    // One that is awake is left as it is until it sleeps.
+    // A running container is recreated only after its next sleep.
     if (found !== undefined && !found.isDown) return;
     const creation = await this.#creation(signal);
     if (found !== undefined && (spec.remove || found.spec !== creation.spec)) {
@@ -130,12 +129,12 @@ export class CreatedContainer implements Target {
 
   async #creation(signal: AbortSignal): Promise<Creation> {
     const { owner, spec, service } = this.#options;
-    const [who, name, networks] = await Promise.all([
+    const [ownerName, name, networks] = await Promise.all([
       owner.name(signal),
       owner.containerName(service, signal),
       owner.networks(spec.networks, signal),
     ]);
-    return creationOf(name, spec, networks, { owner: who, service });
+    return creationOf(name, spec, networks, { owner: ownerName, service });
   }
 
   async #createOfPulled(creation: Creation, signal: AbortSignal): Promise<string> {
@@ -147,12 +146,12 @@ export class CreatedContainer implements Target {
     });
     const id = await engine.create(creation, signal);
     if (id !== undefined) return id;
-    throw new TargetError("missing", `image ${image} was pulled, and the engine does not have it`, {
-      remedy: "does something remove images on the engine's machine?",
+    throw new TargetError("missing", `image ${image} was pulled, but the engine does not have it`, {
+      remedy: "check whether another program removes images on the engine's machine",
     });
   }
 
-  /** Into those networks that it is not in yet: also when a wakeport was killed in between. */
+  /** Connects the container to the missing networks, also if wakeport was killed between creation and this step. */
   async #connect(
     container: Pick<ListedCreation, "id" | "name">,
     present: readonly string[],

@@ -10,7 +10,7 @@ import { readSocketRows } from "../net/proc-net.ts";
 
 /** A health check is an exec session. If it runs longer than this, it counts as use until the next check. */
 const MAX_HEALTH_CHECK_MS = 5_000;
-const LOOK_EVERY_MS = 250;
+const POLL_MS = 250;
 
 export class DirectUse {
   readonly #engine: Engine;
@@ -23,26 +23,26 @@ export class DirectUse {
   /**
    * Returns exec sessions and direct traffic since the last call, one phrase each.
    *
-   * @param most bytes of direct traffic that do not count; undefined: traffic and connections do not count
+   * @param limit bytes of direct traffic that do not count; undefined: traffic does not count
    * @throws TargetError
    */
-  async find(facts: ContainerFacts, most: number | undefined, signal: AbortSignal): Promise<readonly string[]> {
+  async find(facts: ContainerFacts, limit: number | undefined, signal: AbortSignal): Promise<readonly string[]> {
     const [sessions, bytes] = await Promise.all([
       this.#sessions(facts, signal),
-      most === undefined ? 0 : this.#exchanged(facts, signal),
+      limit === undefined ? 0 : this.#exchanged(facts, signal),
     ]);
     return [
       ...(sessions > 0 ? [counted(sessions, "exec session")] : []),
-      ...(bytes > (most ?? 0) ? [`${formatBytes(bytes)} of direct traffic`] : []),
+      ...(bytes > (limit ?? 0) ? [`${formatBytes(bytes)} of direct traffic`] : []),
     ];
   }
 
   /** Number of exec sessions that last longer than a health check. */
   async #sessions(facts: ContainerFacts, signal: AbortSignal): Promise<number> {
     let ids = facts.execIds;
-    const longestMs = Math.min(facts.healthTimeoutMs ?? 0, MAX_HEALTH_CHECK_MS);
-    for (let waitedMs = 0; ids.length > 0 && waitedMs < longestMs; waitedMs += LOOK_EVERY_MS) {
-      await delay(LOOK_EVERY_MS, signal);
+    const healthCheckMs = Math.min(facts.healthTimeoutMs ?? 0, MAX_HEALTH_CHECK_MS);
+    for (let waitedMs = 0; ids.length > 0 && waitedMs < healthCheckMs; waitedMs += POLL_MS) {
+      await delay(POLL_MS, signal);
       const now = await this.#engine.inspect(facts, signal);
       ids = ids.filter((id) => now.execIds.includes(id));
     }
@@ -60,8 +60,8 @@ export class DirectUse {
 }
 
 /**
- * Returns the number of open connections to a container, including silent ones, in one phrase. Empty if there are none, or
- * its network is not visible: if wakeport runs in a container, or the engine on another machine.
+ * Returns the number of open connections to a container, including silent ones, in one phrase. Empty without
+ * connections, or if wakeport runs in a container or the engine on another machine: its network is then not visible.
  *
  * @param except addresses whose connections do not count
  */

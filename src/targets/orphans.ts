@@ -1,5 +1,3 @@
-/** What an earlier life of this wakeport made and nothing names any more: stopped and removed, once, at boot. */
-
 import type { Engine } from "../docker/engine.ts";
 import type { EngineEvents } from "../docker/events.ts";
 import type { ListedCreation } from "../docker/on-demand.ts";
@@ -14,38 +12,39 @@ export interface OrphansOptions {
   readonly events: EngineEvents;
   readonly creations: Creations;
   readonly guard: StopGuard;
-  /** The services whose containers are no orphans. */
+  /** Services whose containers are kept. */
   readonly services: ReadonlySet<string>;
   readonly observer: TargetObserver;
 }
 
+/** Stops and removes the containers that this wakeport created for services that no longer exist, once after its start. */
 export class Orphans {
   readonly #options: OrphansOptions;
   readonly #closing = new AbortController();
   #watch: Disposable | undefined;
-  #sweep: Promise<void> | undefined;
+  #removal: Promise<void> | undefined;
 
   constructor(options: OrphansOptions) {
     this.#options = options;
   }
 
-  /** Waits for the engine to answer for the first time, in the background, and removes what there is. */
+  /** Removes the orphans in the background, as soon as the engine answers. */
   open(): void {
     this.#watch = this.#options.events.watch((event) => {
       if (event === undefined) this.#begin();
     });
   }
 
-  /** Gives up what is not done. */
+  /** Aborts the pending removals. */
   async close(): Promise<void> {
     this.#watch?.[Symbol.dispose]();
     this.#closing.abort();
-    await this.#sweep;
+    await this.#removal;
   }
 
   #begin(): void {
     this.#watch?.[Symbol.dispose]();
-    this.#sweep ??= this.#removeAll(this.#closing.signal).catch((error) => this.#failed(error));
+    this.#removal ??= this.#removeAll(this.#closing.signal).catch((error) => this.#failed(error));
   }
 
   async #removeAll(signal: AbortSignal): Promise<void> {
@@ -68,11 +67,11 @@ export class Orphans {
 
   #failed(error: unknown): void {
     if (this.#closing.signal.aborted) return;
-    // Where a proxy does not even let us look, the engine has told.
+    // The engine itself reports that a proxy denies the list.
     const isDenied =
       error instanceof TargetError && error.fault === "denied" && this.#options.engine.refusals.has("list");
     if (isDenied) return;
     const why = error instanceof Error ? sentenceOf(error) : messageOf(error);
-    this.#options.observer.warning("container.orphans", `what an earlier wakeport created may be left: ${why}`);
+    this.#options.observer.warning("container.orphans", `containers of a previous configuration may remain: ${why}`);
   }
 }

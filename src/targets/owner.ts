@@ -5,16 +5,15 @@ import { TargetError } from "../errors.ts";
 
 export interface OwnerOptions {
   readonly own: OwnContainer;
-  /** The configuration's file. */
+  /** File name of the configuration. */
   readonly source: string;
-  /** As the configuration has it. */
+  /** The key `docker.project`. */
   readonly project: string | undefined;
 }
 
 /**
- * Who this wakeport is, for the containers that it makes: the same after a restart, and another one than any other
- * wakeport of the same engine. In a container that is its place in its compose project, or else its name; on a host the
- * file of its configuration.
+ * Identifies this wakeport as the owner of the containers that it creates. The name survives a restart and differs from
+ * that of any other wakeport of the same engine.
  */
 export class Owner {
   readonly #options: OwnerOptions;
@@ -23,7 +22,12 @@ export class Owner {
     this.#options = options;
   }
 
-  /** For a label. @throws TargetError when the engine cannot tell */
+  /**
+   * Returns the name for a label: in a container, the compose service or the name of the container; on a host, the file of
+   * the configuration.
+   *
+   * @throws TargetError
+   */
   async name(signal: AbortSignal): Promise<string> {
     const { own, source } = this.#options;
     const container = await own.known(signal);
@@ -32,17 +36,17 @@ export class Owner {
     return project === undefined ? `container:${name}` : `compose:${project}/${composeService ?? name}`;
   }
 
-  /** What the container of a service is called. @throws TargetError when the engine cannot tell */
+  /** Returns the name for the container of a service. @throws TargetError */
   async containerName(service: string, signal: AbortSignal): Promise<string> {
     const project = this.#options.project ?? (await this.#options.own.known(signal))?.project;
     return project === undefined ? `wakeport-${service}` : `${project}-${service}-wakeport`;
   }
 
   /**
-   * The networks that a container has to be in, by their full names; none: the engine's default one.
+   * Returns the full names of a container's networks; empty for the engine's default network.
    *
-   * @param wanted as the configuration names them; none: the one that wakeport itself is in
-   * @throws TargetError where wakeport is in several, or the engine cannot tell
+   * @param wanted names in the configuration; empty for the network of wakeport itself
+   * @throws TargetError if wakeport is in several networks and none is configured
    */
   async networks(wanted: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
     const container = await this.#options.own.known(signal);
@@ -53,7 +57,7 @@ export class Owner {
     }
     if (known.length <= 1) return known;
     throw new TargetError("invalid", `wakeport is in several networks: ${known.join(", ")}`, {
-      remedy: `say in which of them the container shall be: networks: [${known[0]}]`,
+      remedy: `choose the networks of the container: networks: [${known[0]}]`,
     });
   }
 }

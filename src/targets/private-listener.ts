@@ -7,8 +7,8 @@ import { bindPausable, listenerFd, pauseAccepting } from "../net/listening-socke
 import { reset } from "../net/reset.ts";
 
 /**
- * A listening socket for one program. This process binds it, keeps it open and never accepts on it, so its clients stay
- * in the backlog until the program or its successor accepts them.
+ * A listening socket for one program. wakeport binds it, keeps it open and never accepts on it, so its clients stay in
+ * the backlog until the program or its successor accepts them.
  */
 export class PrivateListener implements Disposable {
   readonly #server: net.Server;
@@ -20,8 +20,8 @@ export class PrivateListener implements Disposable {
   }
 
   /**
-   * @param port absent: any that is free
-   * @throws TargetError when that port is taken
+   * @param port default: any free port
+   * @throws TargetError if the port is taken
    */
   static async open({ host, port = 0 }: { readonly host: string; readonly port?: number }): Promise<PrivateListener> {
     const server = net.createServer((stray) => reset(stray));
@@ -36,8 +36,8 @@ export class PrivateListener implements Disposable {
       if (codeOf(error) !== "EADDRINUSE") {
         throw new TargetError("failed", `cannot listen on ${host}:${port}: ${messageOf(error)}`, { cause: error });
       }
-      throw new TargetError("conflict", `something else already listens on ${host}:${port}`, {
-        remedy: `find it with "ss -ltnp" and end it, or leave out "listen": any free port will do`,
+      throw new TargetError("conflict", `another process already listens on ${host}:${port}`, {
+        remedy: `find it with "ss -ltnp" and end it, or remove "listen" to use any free port`,
         cause: error,
       });
     }

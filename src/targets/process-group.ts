@@ -1,21 +1,21 @@
-/** A process group as a whole: signalled together, and gone only when nobody of it is left alive. */
+/** Process groups: signals, end and sockets. */
 import { readdirSync, readFileSync } from "node:fs";
 import { kill } from "node:process";
 import { delay } from "../async/wait.ts";
 import { codeOf } from "../errors.ts";
 import { socketInodes } from "../net/proc-net.ts";
 
-/** Between two looks whether a process group is gone. */
+/** Interval of checks whether a process group still exists. */
 const GROUP_POLL_MS = 20;
-/** After SIGKILL nothing but the kernel itself can keep a group alive. */
+/** Wait after SIGKILL. Then only the kernel can keep a process alive. */
 const KILL_MS = 2_000;
 
-/** Sends `name` to a process group; 0 only asks. @returns whether there was anybody to receive it */
+/** Sends a signal to a process group; 0 only checks. Returns whether the group has a process. */
 export function signalGroup(pid: number, name: NodeJS.Signals | 0): boolean {
   try {
     return kill(-pid, name);
   } catch (error) {
-    // A process that changed its user is alive, and out of our reach.
+    // The process is alive, but has changed its user.
     return codeOf(error) === "EPERM";
   }
 }
@@ -23,15 +23,14 @@ export function signalGroup(pid: number, name: NodeJS.Signals | 0): boolean {
 export interface EndOptions {
   /** From SIGTERM to SIGKILL, in milliseconds; 0 kills at once. */
   readonly graceMs: number;
-  /** Whether the leader has been reaped: before that its number is taken, and the group never looks gone. */
+  /** Whether the leader has been reaped. Until then the group always exists. */
   readonly isReaped: () => boolean;
   readonly signal: AbortSignal;
 }
 
 /**
- * Ends a process group: SIGTERM, then SIGKILL after its grace.
+ * Ends a process group: SIGTERM, then SIGKILL after its grace. Returns whether no process of it is alive.
  *
- * @returns whether nobody of it is left alive
  * @throws the reason of `signal`
  */
 export async function endGroup(pid: number, { graceMs, isReaped, signal }: EndOptions): Promise<boolean> {
@@ -41,7 +40,7 @@ export async function endGroup(pid: number, { graceMs, isReaped, signal }: EndOp
   return isGroupGone(pid, KILL_MS, isReaped, signal);
 }
 
-/** Waits until no process of the group is left alive, at most `ms` milliseconds. */
+/** Waits until no process of the group is alive, at most `ms` milliseconds. */
 async function isGroupGone(pid: number, ms: number, isReaped: () => boolean, signal: AbortSignal): Promise<boolean> {
   const limit = performance.now() + ms;
   while (signalGroup(pid, 0) && !(isReaped() && isDead(pid))) {
@@ -52,8 +51,8 @@ async function isGroupGone(pid: number, ms: number, isReaped: () => boolean, sig
 }
 
 /**
- * Whether all that is left of a process group are members that died and were not reaped. Those that outlived their
- * parent fall to PID 1, which in a container may be wakeport itself, or anything else that does not reap.
+ * Whether all processes of a group are zombies. Orphans are children of PID 1, which in a container may be wakeport itself
+ * or another program that does not reap them.
  */
 function isDead(group: number): boolean {
   const states = processes()
@@ -74,7 +73,7 @@ interface ProcessStat {
   readonly group: number;
 }
 
-/** All that can be seen of the processes of this system; nothing where there is no /proc. */
+/** Returns the visible processes of this system; empty without /proc. */
 function processes(): ProcessStat[] {
   try {
     return readdirSync("/proc")
@@ -88,10 +87,11 @@ function processes(): ProcessStat[] {
 function readStat(pid: string): ProcessStat[] {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // After the name, which is in parentheses and may itself hold some: state, parent, group.
+    // The name is in parentheses and may contain some. Then follow state, parent and group.
     const [state, , group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return [{ pid: Number(pid), state, group: Number(group) }];
   } catch {
-    return []; // It ended meanwhile.
+    // The process has ended meanwhile.
+    return [];
   }
 }

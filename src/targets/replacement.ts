@@ -51,7 +51,7 @@ export class ReplacementWatch {
     this.#settledAt = performance.now() + SETTLE_MS;
   }
 
-  /** Whether this is another container than the one that may be replaced. */
+  /** Whether this is a container other than the replaced one. */
   isReplacement(id: string): boolean {
     return id !== this.#replaced;
   }

@@ -1,30 +1,29 @@
 /**
- * What a program shall have that node's spawn cannot give it: a umask, limits, a priority, groups, a listener as the
- * protocol LISTEN_FDS wants it. Each is given by a small program that replaces itself by the next, so that the pid
- * stays and nothing is left in between. What is not asked for costs nothing.
+ * Sets what Node's spawn() cannot set for a program: umask, limits, priority, groups and a listener (LISTEN_FDS). For each
+ * one a system program runs first and replaces itself by the next one with exec, so that the PID stays the same.
  */
 import type { LimitName, ProgramLimit, ProgramLimits } from "../config/values/process-limits.ts";
 import type { Account } from "./accounts.ts";
 
-/** A local program and all that it is given. */
+/** A local program with its settings. */
 export interface Program {
   readonly command: readonly [string, ...string[]];
-  /** How it is told that it is called; absent: by its path. */
+  /** Default: the path. */
   readonly argv0?: string;
   readonly cwd?: string;
   /** Its whole environment. */
   readonly env: Readonly<Record<string, string>>;
-  /** Absent: our own. */
+  /** Default: the account of wakeport. */
   readonly account?: Account;
   readonly umask?: number;
-  /** Added to our own priority: the higher, the less it gets. */
+  /** Added to wakeport's own nice value. */
   readonly nice?: number;
   readonly limits?: ProgramLimits;
-  /** Its stdin becomes descriptor 3, a listener of that name in LISTEN_FDNAMES, and its stdin is empty. */
+  /** Passes stdin as descriptor 3, with this name in LISTEN_FDNAMES. The program's own stdin is then empty. */
   readonly listenerName?: string;
 }
 
-/** What is really spawned. */
+/** Arguments of spawn(). */
 export interface Spawnable {
   readonly file: string;
   readonly args: readonly string[];
@@ -32,11 +31,11 @@ export interface Spawnable {
   readonly env: Readonly<Record<string, string>>;
   readonly uid?: number;
   readonly gid?: number;
-  /** Whether the program itself comes later: what is wrong with it is then told by an exit status. */
+  /** Whether `file` is not the program itself. Then only an exit status shows that the program cannot run. */
   readonly isShim: boolean;
 }
 
-/** How `ulimit` calls each limit, and in how many files, bytes or seconds it counts. */
+/** Flag of `ulimit` for each limit, and its unit in files, bytes or seconds. */
 const ULIMIT: { readonly [Name in LimitName]: { readonly flag: string; readonly unit: number } } = {
   nofile: { flag: "n", unit: 1 },
   as: { flag: "v", unit: 1_024 },
@@ -48,14 +47,14 @@ const ULIMIT: { readonly [Name in LimitName]: { readonly flag: string; readonly 
 };
 
 /**
- * Says how to spawn a program so that it has all that it shall have.
+ * Returns the arguments of spawn() for a program.
  *
- * @param find the path of one of the small programs: sh, bash, nice, setpriv. Throws where the system has none
+ * @param find returns the path of sh, bash, nice or setpriv; throws if the system does not have it
  */
 export function spawnable(program: Program, find: (name: string, purpose: string) => string): Spawnable {
   const { command, argv0, account, listenerName } = program;
   const script = scriptOf(program);
-  // Only root may raise a limit or a priority, so that the account comes last then; and spawn itself knows no groups.
+  // Only root may raise a limit or a priority, so the account is set last. spawn() cannot set groups.
   const isLate = program.nice !== undefined || program.limits !== undefined || (account?.groups.length ?? 0) > 0;
   const setpriv = isLate && account !== undefined ? setprivOf(account, find) : [];
   const nice = program.nice === undefined ? [] : [find("nice", '"nice"'), "-n", String(program.nice)];
@@ -66,19 +65,22 @@ export function spawnable(program: Program, find: (name: string, purpose: string
     const [file, ...args] = command;
     return { file, args, env, ...(argv0 !== undefined && { argv0 }), ...ids, isShim: false };
   }
-  const named = argv0 === undefined ? [] : [find("bash", '"argv0" beside other such keys'), "-c", RENAME, argv0];
+  const named =
+    argv0 === undefined
+      ? []
+      : [find("bash", '"argv0" together with "umask", "nice", "rlimits" or groups'), "-c", RENAME, argv0];
   const sh = script === "" ? [] : [find("sh", "a umask, limits or a listener"), "-c", `${script}exec "$@"`, "sh"];
   const [file = "", ...args] = [...sh, ...chain, ...named, ...command];
   return { file, args, env, ...ids, isShim: true };
 }
 
-/** No other program of a usual system can call another one by a name that is not its own. */
+/** Of the usual system programs only bash can set argv[0]. */
 const RENAME = 'exec -a "$0" "$@"';
 
-/** What a shell does before it becomes the next in the chain; the first thing that fails ends it, and is told. */
+/** Returns the shell commands before the exec. The first command that fails ends the shell, with its message on stderr. */
 function scriptOf({ umask, limits, listenerName }: Program): string {
   const steps: string[] = [];
-  // Taken for descriptor 0 first, a listener is made blocking on the way, as whoever receives it expects.
+  // spawn() makes a listener that it passes as stdin blocking, as programs expect it.
   if (listenerName !== undefined) steps.push("export LISTEN_PID=$$", "exec 3<&0 </dev/null");
   if (umask !== undefined) steps.push(`umask ${umask.toString(8).padStart(3, "0")}`);
   for (const [name, limit] of Object.entries(limits ?? {}) as [LimitName, ProgramLimit][]) {
@@ -86,7 +88,7 @@ function scriptOf({ umask, limits, listenerName }: Program): string {
     const count = (value: ProgramLimit["soft"]): string =>
       value === "unlimited" ? value : String(Math.ceil(value / unit));
     const [soft, hard] = [`ulimit -S -${flag} ${count(limit.soft)}`, `ulimit -H -${flag} ${count(limit.hard)}`];
-    // The soft limit must not be above the hard one at any moment: down it goes first, up it cannot until the hard one is.
+    // The soft limit must never exceed the hard one: lower it first, raise it last.
     steps.push(`{ ${soft} 2>/dev/null || :; }`, hard, soft);
   }
   return steps.map((step) => `${step} || exit 125; `).join("");

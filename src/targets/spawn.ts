@@ -9,22 +9,22 @@ import { type Program, type Spawnable, spawnable } from "./shim.ts";
 
 export type { StdioOptions };
 
-/** Where the small programs of a system are, whatever PATH a service has. */
+/** Folders of sh, nice and setpriv, independent of a service's PATH. */
 const SYSTEM_PATH = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/** What each of them is part of, where that is not obvious. */
+/** Packages of programs with another name. */
 const PACKAGES: Readonly<Record<string, string>> = { setpriv: "util-linux", nice: "coreutils" };
 
 /** Read once: inherited descriptors do not change, and wakeport opens its own close-on-exec. */
 let mask: DescriptorMask | undefined;
 
-/** A program that runs, leader of a process group of its own. */
+/** A running program, which is the leader of its process group. */
 export interface Child {
   readonly child: ChildProcess;
   readonly pid: number;
 }
 
-/** Starts programs of one kind. What they need is looked up once, so that each start costs as little as it can. */
+/** Starts a program any number of times. Looks up the system programs that it needs only once. */
 export class Launcher {
   readonly #program: Program;
   #spawnable: Spawnable | undefined;
@@ -35,19 +35,19 @@ export class Launcher {
   }
 
   /**
-   * Starts it, in a process group of its own. Even before the answer, as soon as this returns its promise, the program
-   * has what `stdio` names or never will: the caller may close its own copies.
+   * Starts the program in its own process group. The descriptors in `stdio` are passed before this returns its promise, so
+   * that the caller may close its own copies.
    *
-   * @param env added to the environment of this one start
-   * @throws TargetError that names the file and the remedy
+   * @param env additional environment of this start
+   * @throws TargetError that contains the file and the remedy
    */
   async launch(stdio: StdioOptions, env: Readonly<Record<string, string>> = {}): Promise<Child> {
     const { cwd } = this.#program;
     this.#spawnable ??= spawnable(this.#program, find);
     const { file, args, isShim, ...rest } = this.#spawnable;
-    if (isShim) this.#check();
+    if (isShim) this.#checkFile();
     try {
-      // Some errors are thrown here, others are told by an event.
+      // spawn() throws some errors and emits others.
       const child = spawn(file, args, {
         ...rest,
         cwd,
@@ -59,12 +59,12 @@ export class Launcher {
       child.on("error", () => {});
       return { child, pid: child.pid };
     } catch (error) {
-      throw this.#explain(error);
+      throw this.#targetError(error);
     }
   }
 
-  /** Behind a shim nobody would tell, but by an exit status, that the program is not there. */
-  #check(): void {
+  /** Checks that the program exists, because behind a shim only an exit status would show it. */
+  #checkFile(): void {
     const { command, env, cwd } = this.#program;
     const [file] = command;
     const names = file.includes("/")
@@ -72,10 +72,10 @@ export class Launcher {
       : (env["PATH"] ?? SYSTEM_PATH.join(":")).split(":").map((folder) => path.join(folder, file));
     const errors = names.map(accessError);
     if (errors.includes(undefined)) return;
-    throw this.#explain(errors.find((error) => codeOf(error) === "EACCES") ?? errors[0]);
+    throw this.#targetError(errors.find((error) => codeOf(error) === "EACCES") ?? errors[0]);
   }
 
-  #explain(error: unknown): TargetError {
+  #targetError(error: unknown): TargetError {
     if (error instanceof TargetError) return error;
     const [file] = this.#program.command;
     switch (codeOf(error)) {
@@ -86,17 +86,17 @@ export class Launcher {
         });
       case "EACCES":
         return new TargetError("denied", `cannot run "${file}": not executable for this user`, {
-          remedy: `check the rights of the file and its folders ("namei -l ${file}")`,
+          remedy: `check the permissions of the file and its folders ("namei -l ${file}")`,
           cause: error,
         });
       case "EPERM":
         return new TargetError("denied", `cannot run "${file}" as another user`, {
-          remedy: 'run wakeport as root, or leave out "user" and "group"',
+          remedy: 'run wakeport as root, or remove "user" and "group"',
           cause: error,
         });
       case "EAGAIN":
-        return new TargetError("failed", `cannot run "${file}": the limit of processes is reached`, {
-          remedy: 'raise it (ulimit -u, or pids_limit of the container), or lower "limits.connections"',
+        return new TargetError("failed", `cannot run "${file}": process limit reached`, {
+          remedy: 'raise the limit (ulimit -u, or pids_limit of the container), or lower "limits.connections"',
           cause: error,
         });
       default:
@@ -119,6 +119,6 @@ function find(name: string, purpose: string): string {
   if (found !== undefined) return found;
   const owner = PACKAGES[name] ?? name;
   throw new TargetError("missing", `this system has no "${name}", which ${purpose} needs`, {
-    remedy: `install ${owner} (in ${SYSTEM_PATH.join(", ")}), or leave out what needs it`,
+    remedy: `install ${owner} (in ${SYSTEM_PATH.join(", ")}), or remove the key that needs it`,
   });
 }

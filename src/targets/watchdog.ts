@@ -29,7 +29,7 @@ end() {
 for one in $groups; do end "\${one%:*}" "\${one#*:}" & done
 wait`;
 
-/** A watchdog that ends sooner is replaced only at the next start of a process, because the system may kill each one. */
+/** If a watchdog ends sooner, the next one is started only at the next start of a process: the system may kill each one. */
 const STEADY_MS = 1_000;
 
 const env = { PATH: "/usr/local/bin:/usr/bin:/bin" };
@@ -47,8 +47,8 @@ export class Watchdog {
   }
 
   /**
-   * Ends this process group with wakeport, until disposed. Starts the watchdog if necessary; if that fails, the group is not
-   * watched. Await `open` first to get the error.
+   * Ends this process group if wakeport is killed, until disposed. Starts the watchdog if necessary; if that fails, the
+   * group is not watched. Await `open` first to get the error.
    *
    * @param graceMs time from SIGTERM to SIGKILL
    */
@@ -56,10 +56,10 @@ export class Watchdog {
     const seconds = Math.ceil(graceMs / 1_000);
     this.#groups.set(pid, seconds);
     if (this.#child === undefined) void this.open().catch(() => {});
-    else this.#tell(`${pid} ${seconds}`);
+    else this.#write(`${pid} ${seconds}`);
     return {
       [Symbol.dispose]: () => {
-        if (this.#groups.delete(pid)) this.#tell(`${pid}`);
+        if (this.#groups.delete(pid)) this.#write(`${pid}`);
       },
     };
   }
@@ -86,7 +86,7 @@ export class Watchdog {
     }
   }
 
-  #tell(line: string): void {
+  #write(line: string): void {
     void this.#child?.then(({ stdin }) => stdin?.write(`${line}\n`)).catch(() => {});
   }
 }

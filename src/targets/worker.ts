@@ -1,4 +1,4 @@
-/** Programs that serve what they were handed, a client or a listener, and end when they are done with it. */
+/** Programs that receive a client or a listener, serve it and end. */
 import type { Readable } from "node:stream";
 import type { Exit } from "../activation/errors.ts";
 import { LineLimit, LineReader } from "./lines.ts";
@@ -6,15 +6,15 @@ import { endGroup, signalGroup } from "./process-group.ts";
 import type { Launcher, StdioOptions } from "./spawn.ts";
 import { watchdog } from "./watchdog.ts";
 
-/** What a program leaves behind may hold its stderr open: it is read no longer than this after the program's end. */
-const LAST_WORDS_MS = 1_000;
+/** How long stderr is read after a program's end. Its children may keep stderr open. */
+const STDERR_LINGER_MS = 1_000;
 
-/** One such program while it runs. */
+/** A running program. */
 export interface Worker {
   readonly pid: number;
-  /** Of performance.now(), in milliseconds. */
+  /** Time of performance.now() in milliseconds. */
   readonly startedAt: number;
-  /** Resolves when it has ended and was reaped. */
+  /** Resolves when the program has ended and was reaped. */
   readonly exited: Promise<Exit>;
 }
 
@@ -22,15 +22,15 @@ export interface WorkersOptions {
   readonly launcher: Launcher;
   /** From SIGTERM to SIGKILL, in milliseconds. */
   readonly graceMs: number;
-  /** Has this one in it as long as anybody is at work. */
+  /** Contains these workers while one of them runs. */
   readonly busy: Set<Workers>;
-  /** Whether it ends when wakeport is killed; default: no. For programs that hold a port of wakeport. */
+  /** Whether the programs end if wakeport is killed, because they hold a port of wakeport. Default: no. */
   readonly endWithWakeport?: boolean;
-  /** Told each line that one of them prints to a stderr that is a pipe. */
+  /** Receives the lines of their stderr, if it is a pipe. */
   readonly onLine: (line: string) => void;
 }
 
-/** Those of one service. */
+/** The workers of one service. */
 export class Workers {
   readonly #options: WorkersOptions;
   readonly #running = new Set<Worker>();
@@ -39,7 +39,7 @@ export class Workers {
     this.#options = options;
   }
 
-  /** See Launcher.launch: what `stdio` names may be closed as soon as this returns its promise. @throws TargetError */
+  /** Starts a worker. The descriptors in `stdio` may be closed as with Launcher.launch. @throws TargetError */
   async start(stdio: StdioOptions, env: Readonly<Record<string, string>> = {}): Promise<Worker> {
     const startedAt = performance.now();
     const { child, pid } = await this.#options.launcher.launch(stdio, env);
@@ -49,7 +49,7 @@ export class Workers {
     this.#running.add(worker);
     this.#options.busy.add(this);
     const stderr = child.stderr === null ? undefined : this.#read(child.stderr);
-    // Not 'close', which waits for all that the program has left behind.
+    // Not "close", which also waits for the program's children.
     child.once("exit", (code, killedBy) => {
       watch?.[Symbol.dispose]();
       this.#running.delete(worker);
@@ -60,16 +60,16 @@ export class Workers {
     return worker;
   }
 
-  /** Lets them finish for `drainMs` milliseconds, then ends what is left of them. */
+  /** Waits `drainMs` milliseconds, then ends the workers that still run. */
   async close(drainMs: number): Promise<void> {
-    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const { promise: elapsed, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, drainMs);
-    await Promise.race([late, Promise.all([...this.#running].map(({ exited }) => exited))]);
+    await Promise.race([elapsed, Promise.all([...this.#running].map(({ exited }) => exited))]);
     clearTimeout(timer);
     await Promise.all([...this.#running].map((worker) => this.#end(worker)));
   }
 
-  /** Ends them at once, without waiting: for a program that is itself about to end. */
+  /** Kills all workers and does not wait: for the end of wakeport without a drain. */
   kill(): void {
     for (const { pid } of this.#running) signalGroup(pid, "SIGKILL");
   }
@@ -93,7 +93,7 @@ export class Workers {
     });
     return {
       expire: () => {
-        if (!stream.destroyed) timer = setTimeout(() => stream.destroy(), LAST_WORDS_MS);
+        if (!stream.destroyed) timer = setTimeout(() => stream.destroy(), STDERR_LINGER_MS);
       },
     };
   }

@@ -163,7 +163,7 @@ madeTest("in a container that is in several networks: they have to be said", asy
   await eventually("it says so", async () => {
     using peer = inside.connect(address);
     await peer.addresses();
-    return (await inside.container.output()).includes("say in which of them the container shall be: networks: [");
+    return (await inside.container.output()).includes("choose the networks of the container: networks: [");
   });
   assert.deepEqual(await made.all(), []);
 });

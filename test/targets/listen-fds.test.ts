@@ -194,7 +194,7 @@ server.bind = "127.0.0.1"\nserver.port = ${port}\n`,
     await using other = await PeerServer.open();
     const listen = { host: "127.0.0.1", port: other.port };
     await using subject = await ProcessSubject.of(["/bin/sleep", "3600"], { ...anywhere, listen });
-    await assert.rejects(subject.target.start(unlimited), /something else already listens/);
+    await assert.rejects(subject.target.start(unlimited), /another process already listens/);
     assert.deepEqual(await subject.target.inspect(), { up: false });
   });
 

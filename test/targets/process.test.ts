@@ -120,7 +120,7 @@ suite("the output", () => {
     await using subject = await ProcessSubject.of(["seq", "1", "100000"], { env });
     const lines = await outputOf(subject);
     const told = lines.filter((line) => /^\d+$/.test(line)).length;
-    const leftOut = lines.map((line) => Number(/^\[(\d+) lines left out\]$/.exec(line)?.[1] ?? 0));
+    const leftOut = lines.map((line) => Number(/^\[(\d+) lines dropped\]$/.exec(line)?.[1] ?? 0));
     assert.ok(told < 10_000, `${told} lines told`);
     assert.equal(told + leftOut.reduce((sum, count) => sum + count), 100_000);
   });
@@ -245,7 +245,7 @@ suite("start()", () => {
     await once(stranger, "listening");
     const { port } = stranger.address() as net.AddressInfo;
     await using subject = await ProcessSubject.of(["/bin/echo", "hello"], { listen: { host: "127.0.0.1", port } });
-    await assertFault(subject, "conflict", new RegExp(`something else already listens on 127.0.0.1:${port}`));
+    await assertFault(subject, "conflict", new RegExp(`another process already listens on 127.0.0.1:${port}`));
     assert.deepEqual(subject.lines, []);
   });
 
