@@ -35,10 +35,7 @@ const pending: readonly string[] = [
   "src/readiness",
   "src/telemetry",
   "src/udp",
-  "docs",
   "compose",
-  "README.md",
-  "ARCHITECTURE.md",
   "CHANGELOG.md",
 ];
 
