@@ -1,4 +1,4 @@
-/** Who talks to whom. */
+/** The two ends of a connection. */
 import type net from "node:net";
 
 export interface SocketAddress {
@@ -7,13 +7,13 @@ export interface SocketAddress {
 }
 
 export interface SocketAddresses {
-  /** The client. */
+  /** The client's end. */
   readonly peer: SocketAddress;
-  /** What it has connected to. */
+  /** The end that the client connected to. */
   readonly local: SocketAddress;
 }
 
-/** As the system tells them; of a client that has left already it knows nothing, and the addresses are empty. */
+/** Returns the addresses that the kernel knows. After the client's reset they are empty. */
 export function addressesOf({ remoteAddress, remotePort, localAddress, localPort }: net.Socket): SocketAddresses {
   return {
     peer: { address: remoteAddress ?? "", port: remotePort ?? 0 },
@@ -21,8 +21,13 @@ export function addressesOf({ remoteAddress, remotePort, localAddress, localPort
   };
 }
 
-/** A dual-stack listener shows IPv4 clients as IPv6 addresses: people know them otherwise. */
+/** Returns an IPv4 address without the IPv6 prefix that a dual-stack socket shows: `::ffff:10.1.2.3` → `10.1.2.3`. */
+export function plainAddress(address: string = ""): string {
+  return address.replace(/^::ffff:(?=\d+\.)/, "");
+}
+
+/** Formats a peer for the log: `10.1.2.3:80`, `[::1]:80`, `unknown:0`. */
 export function formatPeer({ address: written, port }: SocketAddress): string {
-  const address = written === "" ? "unknown" : written.replace(/^::ffff:(?=\d+\.)/, "");
+  const address = written === "" ? "unknown" : plainAddress(written);
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }

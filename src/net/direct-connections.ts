@@ -1,18 +1,22 @@
 /** Counts direct connections: to ports on which local processes or containers listen. */
-import { endianness } from "node:os";
-import { type Ip, readIp } from "./ip.ts";
-import { CLOSE_WAIT, ESTABLISHED, LISTENING, type SocketRow } from "./proc-net.ts";
-
-/** The kernel's notation of an IPv4 address in the table of IPv6. */
-const MAPPED = /^0{16}(?:FFFF0000|0000FFFF)(?=[0-9A-F]{8}:)/;
+import { readIp } from "./ip.ts";
+import {
+  CLOSE_WAIT,
+  ESTABLISHED,
+  kernelAddressOf,
+  LISTENING,
+  withoutMapping as plain,
+  portOf,
+  type SocketRow,
+} from "./proc-net.ts";
 
 /**
  * Counts the open connections of each port that one of `sockets` listens on. A connection within the processes does not
  * count, nor does one whose client on this machine has closed it.
  *
- * @param rows of both tables of TCP
+ * @param rows both tables of TCP
  * @param sockets the inodes of the processes' sockets
- * @param port that the processes listen on where their sockets cannot be read
+ * @param port the processes' port, for processes whose sockets cannot be read
  */
 export function directConnections(
   rows: readonly SocketRow[],
@@ -34,11 +38,11 @@ export function directConnections(
 }
 
 /**
- * Counts the connections that clients from elsewhere have to the ports that are listened on in a network.
+ * Counts the connections of clients outside a network namespace to listening ports inside.
  *
- * @param rows of both tables of TCP of that network
- * @param own the addresses of the network; a connection to an address that was removed is dead, and remains in the table
- * @param except addresses whose connections do not count
+ * @param rows both tables of TCP of the namespace
+ * @param own the namespace's addresses; a connection to a removed address is dead, and remains in the table
+ * @param except client addresses whose connections do not count
  */
 export function connectionsFromOutside(
   rows: readonly SocketRow[],
@@ -47,9 +51,9 @@ export function connectionsFromOutside(
 ): number {
   const ports = new Set(rows.filter(({ state }) => state === LISTENING).map(({ local }) => portOf(local)));
   const open = rows.filter(({ state, local }) => state === ESTABLISHED && ports.has(portOf(local)));
-  // A client within the network has its own end in the same tables.
+  // A client inside the namespace has its own end in the same tables.
   const inside = new Set(rows.map(({ local, remote }) => `${plain(local)} ${plain(remote)}`));
-  const [ours, others] = [asKernelWrites(own), asKernelWrites(except)];
+  const [ours, others] = [kernelAddresses(own), kernelAddresses(except)];
   return open.filter(({ local, remote }) => {
     const isInside = inside.has(`${plain(remote)} ${plain(local)}`);
     return ours.has(addressOf(local)) && !isInside && !others.has(addressOf(remote));
@@ -60,21 +64,6 @@ function addressOf(end: string): string {
   return plain(end).split(":")[0] ?? "";
 }
 
-/** The words of four bytes in hexadecimal digits, in the order of bytes of the machine. */
-function asKernelWrites(addresses: readonly string[]): ReadonlySet<string> {
-  const written = ({ bytes }: Ip): string => {
-    const network = Buffer.from(bytes);
-    const words = endianness() === "LE" ? network.swap32() : network;
-    return words.toString("hex").toUpperCase();
-  };
-  return new Set(addresses.flatMap((address) => readIp(address) ?? []).map(written));
-}
-
-function portOf(end: string): number {
-  return Number.parseInt(end.split(":")[1] ?? "", 16);
-}
-
-/** An IPv4 address looks the same in both tables then. */
-function plain(end: string): string {
-  return end.replace(MAPPED, "");
+function kernelAddresses(addresses: readonly string[]): ReadonlySet<string> {
+  return new Set(addresses.flatMap((address) => readIp(address) ?? []).map(kernelAddressOf));
 }

@@ -1,28 +1,30 @@
-/** The kernel's tables of sockets. Only Linux has them; elsewhere they are empty. */
+/** The kernel's tables of sockets, /proc/net. Only Linux has them; elsewhere they are empty. */
 import { fstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { endianness } from "node:os";
+import { formatIp, type Ip } from "./ip.ts";
 
 export type TableName = "tcp" | "tcp6" | "udp" | "udp6";
 
-/** A TCP socket that listens, and a UDP one that is not connected. */
+/** States of TCP: listening, open in both directions, and after a FIN of the peer. */
 export const LISTENING = "0A";
-/** States: open in both directions, and after a FIN of the peer. */
 export const ESTABLISHED = "01";
 export const CLOSE_WAIT = "08";
+/** State of a UDP socket that is not connected. */
 export const UNCONNECTED = "07";
 
 export interface SocketRow {
-  /** Address and port as the kernel writes them: `0100007F:0015`. */
+  /** Address and port in the kernel's notation: `0100007F:0015`. */
   readonly local: string;
-  /** The peer, in the same form. */
+  /** The peer, in the same notation. */
   readonly remote: string;
-  /** A number in two hexadecimal digits. */
+  /** Two hexadecimal digits. */
   readonly state: string;
-  /** Inode of the socket; 0 while no process has it. */
+  /** Inode of the socket; 0 if no process has it. */
   readonly inode: number;
 }
 
-/** All sockets of one kind in the network that this process is in. */
+/** Returns all sockets of one kind in wakeport's network namespace. */
 export function socketRows(name: TableName): SocketRow[] {
   try {
     return parse(readFileSync(fileOf(name), "latin1"));
@@ -33,12 +35,24 @@ export function socketRows(name: TableName): SocketRow[] {
 }
 
 /**
- * The same, asynchronously, because the table is long on a busy machine.
+ * Reads the same asynchronously, because the table is long on a busy machine.
  *
  * @param pid a process in the network namespace
  */
 export async function readSocketRows(name: TableName, pid: number | "self" = "self"): Promise<SocketRow[]> {
-  return parse(await readFile(fileOf(name, pid), "latin1").catch(() => ""));
+  return parse(await readTable(name, pid));
+}
+
+/** Returns the text of a table for `sendQueueOf`; empty if there is no such table. */
+export function readTable(name: TableName, pid: number | "self" = "self"): Promise<string> {
+  return readFile(fileOf(name, pid), "latin1").catch(() => "");
+}
+
+/** Returns the number of bytes that a connection has sent and the peer has not acknowledged. Parses no other row. */
+export function sendQueueOf(table: string, localPort: number, remotePort: number): number {
+  const hex = (port: number): string => port.toString(16).toUpperCase().padStart(4, "0");
+  const row = new RegExp(`:${hex(localPort)} [0-9A-F]+:${hex(remotePort)} [0-9A-F]{2} ([0-9A-F]{8}):`, "g");
+  return Math.max(0, ...[...table.matchAll(row)].map(([, bytes = ""]) => Number.parseInt(bytes, 16)));
 }
 
 /** Returns the inodes of a process's open sockets; empty if this user may not read them. */
@@ -65,6 +79,32 @@ export function isSharedSocket(fd: number): boolean {
   const processes = namesIn("/proc").filter((name) => /^\d+$/.test(name));
   const own = processes.length === 0 ? undefined : readlinkSync("/proc/self");
   return processes.some((pid) => pid !== own && socketInodes(Number(pid)).includes(ino));
+}
+
+/** The kernel's prefix of an IPv4 address in a table of IPv6. */
+const MAPPED = /^0{16}(?:FFFF0000|0000FFFF)(?=[0-9A-F]{8}(?::|$))/;
+
+/** Returns the kernel's notation without the prefix of a mapped IPv4 address, as in a table of IPv4. */
+export function withoutMapping(kernelAddress: string): string {
+  return kernelAddress.replace(MAPPED, "");
+}
+
+/** Returns the port of `local` or `remote`. */
+export function portOf(end: string): number {
+  return Number.parseInt(end.split(":")[1] ?? "", 16);
+}
+
+/** Returns the address of `local` or `remote` as text: `127.0.0.1`, `::1`. */
+export function addressOf(end: string): string {
+  const words = Buffer.from(end.split(":")[0] ?? "", "hex");
+  const bytes = [...(endianness() === "LE" ? words.swap32() : words)];
+  return formatIp({ family: bytes.length === 4 ? "ipv4" : "ipv6", bytes });
+}
+
+/** Returns an address in the kernel's notation: words of four bytes, each as a number of this machine. */
+export function kernelAddressOf({ bytes }: Ip): string {
+  const network = Buffer.from(bytes);
+  return (endianness() === "LE" ? network.swap32() : network).toString("hex").toUpperCase();
 }
 
 function namesIn(folder: string): readonly string[] {

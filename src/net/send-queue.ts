@@ -1,60 +1,46 @@
-/** Whether what was sent has arrived: a reset throws away what the system has not delivered yet. */
-import { readFile } from "node:fs/promises";
+/** Waits until sent bytes have arrived: a reset discards what the kernel has not delivered yet. */
 import type net from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
+import { readTable, sendQueueOf, type TableName } from "./proc-net.ts";
 
-const POLL_MS = 5;
+/** Interval of the polls, doubled after each. */
+const MIN_POLL_MS = 5;
+const MAX_POLL_MS = 100;
 
 /**
- * Resolves when the other side has all that the system was given for it, or has left, or after `limitMs` milliseconds; at
- * once where the system does not tell (only Linux does). Never rejects.
+ * Resolves when the peer has acknowledged all sent bytes, or the socket is closed, or after `limitMs` milliseconds; at
+ * once without /proc/net. Never rejects.
  */
 export async function sendQueueEmpty(socket: net.Socket, limitMs: number): Promise<void> {
   const { localAddress, localPort, remotePort } = socket;
   if (localAddress === undefined || localPort === undefined || remotePort === undefined) return;
-  // Of one that was told nothing there is nothing to look for.
   if (socket.bytesWritten === 0) return;
-  // Where clients of both families are accepted, IPv4 is a part of IPv6.
-  const table = localAddress.includes(":") ? ipv6 : ipv4;
+  // IPv4 clients of a dual-stack listener are in the table of IPv6.
+  const table = localAddress.includes(":") ? "tcp6" : "tcp";
   const end = performance.now() + limitMs;
-  while (!socket.destroyed && queued(await table.read(), localPort, remotePort) && performance.now() < end) {
-    await pause(POLL_MS);
+  for (let pollMs = MIN_POLL_MS; !socket.destroyed; pollMs = Math.min(2 * pollMs, MAX_POLL_MS)) {
+    const isEmpty = sendQueueOf(await readShared(table), localPort, remotePort) === 0;
+    if (isEmpty || performance.now() >= end) return;
+    await pause(pollMs);
   }
 }
 
-/** Whether a connection between these ports has bytes that were sent and not confirmed. */
-function queued(table: string, localPort: number, remotePort: number): boolean {
-  const row = new RegExp(`:${hex(localPort)} [0-9A-F]+:${hex(remotePort)} [0-9A-F]{2} ([0-9A-F]{8}):`, "g");
-  return [...table.matchAll(row)].some(([, bytes = ""]) => Number.parseInt(bytes, 16) > 0);
+interface SharedRead {
+  current: Promise<string>;
+  /** Begins after the current read. */
+  next: Promise<string> | undefined;
 }
 
-function hex(port: number): string {
-  return port.toString(16).toUpperCase().padStart(4, "0");
+const reads = new Map<TableName, SharedRead>();
+
+/** Reads a table as it is after the call. Reads do not overlap, and callers share a read that has not begun. */
+function readShared(name: TableName): Promise<string> {
+  const reading = reads.get(name) ?? { current: Promise.resolve(""), next: undefined };
+  reads.set(name, reading);
+  reading.next ??= reading.current.then(() => {
+    reading.next = undefined;
+    reading.current = readTable(name);
+    return reading.current;
+  });
+  return reading.next;
 }
-
-/**
- * One of the system's tables, read anew for all who ask at the same time; and, unlike in socket-table.ts, while everything
- * else goes on: it is long on a busy machine, and many connections may be reset at once.
- */
-class Table {
-  readonly #file: string;
-  #running: Promise<string> = Promise.resolve("");
-  #next: Promise<string> | undefined;
-
-  constructor(file: string) {
-    this.#file = file;
-  }
-
-  /** As it is from now on. */
-  read(): Promise<string> {
-    this.#next ??= this.#running.then(() => {
-      this.#next = undefined;
-      this.#running = readFile(this.#file, "latin1").catch(() => "");
-      return this.#running;
-    });
-    return this.#next;
-  }
-}
-
-const ipv4 = new Table("/proc/self/net/tcp");
-const ipv6 = new Table("/proc/self/net/tcp6");

@@ -5,7 +5,7 @@
  */
 import net from "node:net";
 import { codeOf, messageOf } from "../errors.ts";
-import type { SocketAddresses } from "../net/addresses.ts";
+import { plainAddress, type SocketAddresses } from "../net/addresses.ts";
 import { closeGracefully } from "../net/close.ts";
 import { escapeControls } from "../net/escape.ts";
 import { ranks, type Slot, SlotError, Slots } from "./admission/slots.ts";
@@ -81,7 +81,11 @@ export class Ident {
 
   /** Connects from the client's local address: an ident server answers only about connections between the query's addresses. */
   #connect({ peer, local }: SocketAddresses): net.Socket {
-    return net.connect({ host: plain(peer.address), port: this.#port, localAddress: plain(local.address) });
+    return net.connect({
+      host: plainAddress(peer.address),
+      port: this.#port,
+      localAddress: plainAddress(local.address),
+    });
   }
 }
 
@@ -111,8 +115,4 @@ export function readAnswer(line: string, { peer, local }: SocketAddresses): Iden
   }
   if (kind.toUpperCase() !== "USERID" || !rest.includes(":")) return { trouble: shown };
   return { answer: escapeControls(rest) };
-}
-
-function plain(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.)/, "");
 }

@@ -102,7 +102,7 @@ suite("wakeport under systemd-socket-activate", () => {
     assert.doesNotMatch(activated.output, /listen_fds/);
   });
 
-  test("names a socket that fits no front, and closes it", needsActivate, async () => {
+  test("closes a socket that no listen address matches, and logs its address", needsActivate, async () => {
     const [listenPort, stray, upstream, admin] = [
       await freePort(),
       await freePort(),
@@ -114,7 +114,7 @@ suite("wakeport under systemd-socket-activate", () => {
     await using activated = new Activated(sockets, ports, upstream, admin);
     await activated.listening();
     assert.equal(await served(listenPort), "\nhello");
-    assert.match(activated.output, new RegExp(`listens on 127\\.0\\.0\\.1:${stray}, which is no front`));
+    assert.match(activated.output, new RegExp(`listens on 127\\.0\\.0\\.1:${stray}, which no service has`));
     await assert.rejects(connect(stray), /ECONNREFUSED/);
   });
 
@@ -159,7 +159,7 @@ suite("wakeport run with a socket of each family for a front that two services s
       const request = "GET / HTTP/1.1\r\nHost: b.test\r\n\r\n";
       peer.end(request);
       await eventually("an answer", () => peer.text === request);
-      assert.match(output, new RegExp(`listens on \\[::\\]:${port}, which is no front`));
+      assert.match(output, new RegExp(`listens on \\[::\\]:${port}, which no service has`));
       await assert.rejects(connect(port, "::1"), /ECONNREFUSED/);
     } finally {
       child.kill("SIGTERM");

@@ -5,6 +5,7 @@
  */
 
 import type net from "node:net";
+import { plainAddress } from "../../net/addresses.ts";
 import type { Worker, Workers } from "../../targets/worker.ts";
 import type { Served } from "../outcome.ts";
 import type { Client, Handler } from "./handler.ts";
@@ -51,9 +52,4 @@ export function addressesOf(socket: net.Socket): Record<string, string> {
     TCPREMOTEIP: remoteAddress,
     TCPREMOTEPORT: remotePort,
   };
-}
-
-/** A listener of both families shows IPv4 addresses as IPv6 ones: programs know them otherwise. */
-export function plainAddress(address = ""): string {
-  return address.replace(/^::ffff:(?=\d+\.)/, "");
 }

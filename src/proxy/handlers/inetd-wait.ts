@@ -10,12 +10,12 @@ import type net from "node:net";
 import { Cooldown } from "../../activation/cooldown.ts";
 import { CooldownError, type Exit, ExitedError } from "../../activation/errors.ts";
 import { abortable } from "../../async/wait.ts";
+import { plainAddress } from "../../net/addresses.ts";
 import { dial } from "../../net/dial.ts";
 import { relay } from "../../net/relay.ts";
 import type { Worker, Workers } from "../../targets/worker.ts";
 import type { Served } from "../outcome.ts";
 import type { Client, Handler } from "./handler.ts";
-import { plainAddress } from "./inetd-nowait.ts";
 
 const DIAL_MS = 10_000;
 /** A program that fails sooner than that has served nobody: the next start waits, longer each time. */

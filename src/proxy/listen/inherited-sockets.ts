@@ -1,21 +1,21 @@
-/** Listening sockets that whoever started us has bound for us, as systemd does: ports below 1024 without being root. */
+/** Sockets that the parent process has bound, as systemd does: ports below 1024 without root. */
 import { closeSync, fstatSync } from "node:fs";
-import net from "node:net";
 import { messageOf } from "../../errors.ts";
-import { LISTENING, type SocketRow, socketRows, UNCONNECTED } from "../../net/proc-net.ts";
+import { isSameAddress } from "../../net/ip.ts";
+import { addressOf, LISTENING, portOf, type SocketRow, socketRows, UNCONNECTED } from "../../net/proc-net.ts";
 import { formatListenAddress, type ListenAddress } from "./listener.ts";
 
 const FIRST_FD = 3;
 
-/** A socket that listens already, or is bound for datagrams. Without an address: on every address of the machine. */
+/** A listening TCP socket, or a bound UDP socket. Without an address: bound to all addresses of the machine. */
 export interface InheritedSocket extends ListenAddress {
   readonly fd: number;
-  /** The address as it is bound: `::` and `0.0.0.0` are both no address to a front. */
+  /** The bound address. `::` and `0.0.0.0` both give no `address`. */
   readonly bound: string;
 }
 
 /**
- * The descriptors that the protocol LISTEN_FDS hands to the process `pid`; none when they are somebody else's.
+ * Returns the descriptors that LISTEN_FDS passes to the process `pid`; none if they are for another process.
  *
  * @see https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html
  */
@@ -27,9 +27,9 @@ export function listenFds(env: Readonly<Record<string, string | undefined>>, pid
 }
 
 /**
- * Finds the socket for each front that has one, and closes the rest.
+ * Finds the inherited socket of each listen address, and closes the other sockets.
  *
- * @param onStray told, in words, of each descriptor that fits no front
+ * @param onStray receives a message for each socket that no listen address matches
  */
 export function claimInherited<T extends ListenAddress>(
   fds: readonly number[],
@@ -37,35 +37,35 @@ export function claimInherited<T extends ListenAddress>(
   onStray: (message: string) => void,
 ): ReadonlyMap<T, InheritedSocket> {
   const claimed = new Map<T, InheritedSocket>();
-  // Of services that share a front one has the socket for all: a second one would be nobody's, and its clients held for ever.
-  const each = [...Map.groupBy(listeners, formatListenAddress).values()].flatMap((same) => same.slice(0, 1));
+  // Services with the same listen address share one socket. Nothing would accept the clients of a second one.
+  const distinct = [...Map.groupBy(listeners, formatListenAddress).values()].flatMap((same) => same.slice(0, 1));
   for (const fd of fds) {
     const socket = socketOf(fd);
-    const listener = socket && each.find((one) => !claimed.has(one) && fits(socket, one));
-    if (listener !== undefined) claimed.set(listener, socket as InheritedSocket);
+    const listener = socket && distinct.find((one) => !claimed.has(one) && matches(socket, one));
+    if (socket !== undefined && listener !== undefined) claimed.set(listener, socket);
     else discard(fd, socket, onStray);
   }
   return claimed;
 }
 
-function fits(socket: InheritedSocket, { address, port, protocol }: ListenAddress): boolean {
+function matches(socket: InheritedSocket, { address, port, protocol }: ListenAddress): boolean {
   if (port !== socket.port || protocol !== socket.protocol) return false;
   if (address === undefined || socket.address === undefined) {
     return address === socket.address || address === socket.bound;
   }
-  return normal(address) === normal(socket.address);
+  return isSameAddress(address, socket.address);
 }
 
 function discard(fd: number, socket: InheritedSocket | undefined, onStray: (message: string) => void): void {
-  const what =
-    socket === undefined ? "is no socket of TCP that listens, and none of UDP" : `listens on ${boundAt(socket)}`;
-  const remedy =
-    socket === undefined ? "" : ', which is no front: name it in "ports", or take it out of the socket unit';
-  onStray(`the inherited descriptor ${fd} ${what}${remedy}; it is closed`);
+  const reason =
+    socket === undefined
+      ? "is neither a listening TCP socket nor a UDP socket"
+      : `listens on ${boundAt(socket)}, which no service has: add it to "ports", or remove it from the socket unit`;
+  onStray(`inherited descriptor ${fd} closed: it ${reason}`);
   try {
     closeSync(fd);
   } catch (error) {
-    onStray(`the inherited descriptor ${fd} cannot be closed: ${messageOf(error)}`);
+    onStray(`cannot close inherited descriptor ${fd}: ${messageOf(error)}`);
   }
 }
 
@@ -73,47 +73,24 @@ function boundAt({ bound, port, protocol }: InheritedSocket): string {
   return formatListenAddress({ address: bound, port, ...(protocol && { protocol }) });
 }
 
-/** What a descriptor listens on, as the kernel lists it. */
+/** Returns undefined if the kernel's tables do not list the descriptor as a bound socket. */
 function socketOf(fd: number): InheritedSocket | undefined {
   try {
     const { ino } = fstatSync(fd);
-    const isIt = ({ inode }: SocketRow): boolean => inode === ino;
-    const tcp = [...socketRows("tcp"), ...socketRows("tcp6")].find((row) => row.state === LISTENING && isIt(row));
-    const udp = [...socketRows("udp"), ...socketRows("udp6")].find((row) => row.state === UNCONNECTED && isIt(row));
-    const row = tcp ?? udp;
+    const isBound = ({ inode, state }: SocketRow, bound: string): boolean => inode === ino && state === bound;
+    const tcp = [...socketRows("tcp"), ...socketRows("tcp6")].find((row) => isBound(row, LISTENING));
+    const row = tcp ?? [...socketRows("udp"), ...socketRows("udp6")].find((udp) => isBound(udp, UNCONNECTED));
     if (row === undefined) return undefined;
-    const [address = "", port = ""] = row.local.split(":");
-    const bound = readAddress(address);
+    const bound = addressOf(row.local);
     const isWildcard = bound === "::" || bound === "0.0.0.0";
     return {
       fd,
       bound,
-      port: Number.parseInt(port, 16),
+      port: portOf(row.local),
       ...(!isWildcard && { address: bound }),
-      ...(row === udp && { protocol: "udp" as const }),
+      ...(row !== tcp && { protocol: "udp" as const }),
     };
   } catch {
     return undefined;
   }
-}
-
-/** The kernel writes addresses as words of four bytes, each as a number of this machine. */
-function readAddress(hex: string): string {
-  const bytes = (hex.match(/.{8}/g) ?? []).flatMap((word) => {
-    const buffer = Buffer.from(word, "hex");
-    return [...(isLittleEndian ? buffer.reverse() : buffer)];
-  });
-  if (bytes.length === 4) return bytes.join(".");
-  const groups = Array.from({ length: 8 }, (_, i) =>
-    (((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0)).toString(16),
-  );
-  return normal(groups.join(":"));
-}
-
-const isLittleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
-
-/** The one way in which an address is written. */
-function normal(address: string): string {
-  const family = net.isIPv6(address) ? "ipv6" : "ipv4";
-  return new net.SocketAddress({ address, family }).address;
 }

@@ -1,6 +1,7 @@
 import net from "node:net";
 import { delay } from "../../async/wait.ts";
 import { BindError, codeOf, messageOf, takenBy } from "../../errors.ts";
+import { plainAddress } from "../../net/addresses.ts";
 import { KEEP_ALIVE_MS } from "../../net/dial.ts";
 import { bindPausable, listenerFd, pauseAccepting, resumeAccepting } from "../../net/listening-socket.ts";
 import { isSharedSocket } from "../../net/proc-net.ts";
@@ -191,9 +192,8 @@ export class Listener {
   }
 }
 
-/** A dual-stack listener shows an IPv4 address as an IPv6 one. */
 function endOf(address: string = "", port: number = 0): string {
-  return `${address.replace(/^::ffff:/, "")} ${port}`;
+  return `${plainAddress(address)} ${port}`;
 }
 
 /** `*:2121`, `127.0.0.1:2121`, `[::1]:2121`, `*:53/udp` */
