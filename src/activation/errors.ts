@@ -1,4 +1,4 @@
-/** What can become of a wait for a target. Callers branch on the class (or `code`), never on the message. */
+/** Errors of waiting for a target. Callers check the class or `code`, not the message. */
 export abstract class ActivationError extends Error {
   abstract readonly code: "start_timeout" | "start_failed" | "exited" | "cooldown" | "closed";
   override get name(): string {
@@ -6,27 +6,27 @@ export abstract class ActivationError extends Error {
   }
 }
 
-/** The target did not become ready within its start timeout. The message names what was still missing. */
+/** The target did not become ready within its start timeout. The message names what was missing. */
 export class StartTimeoutError extends ActivationError {
   readonly code = "start_timeout";
 }
 
-/** The target could not be started; `cause` says why. */
+/** The target could not be started; `cause` is the reason. */
 export class StartFailedError extends ActivationError {
   readonly code = "start_failed";
 }
 
-/** How a target ended, as far as is known. */
+/** How a target ended. Unknown details are absent. */
 export interface Exit {
-  /** Exit code of the main process; absent when a signal ended a local process. */
+  /** Exit code of the main process; absent if a signal ended a local process. */
   readonly code?: number;
   readonly signal?: string;
   readonly oomKilled?: boolean;
-  /** Somebody had asked for it, as opposed to an end of its own. */
+  /** Whether a stop was requested, by any process. */
   readonly wasAsked?: boolean;
 }
 
-/** The target went down by itself, while it was starting or in use. */
+/** The target exited while it was starting or in use. */
 export class ExitedError extends ActivationError {
   readonly code = "exited";
   readonly exit: Exit;
@@ -37,12 +37,12 @@ export class ExitedError extends ActivationError {
   }
 }
 
-/** Something that the target depends on could not be had; `cause` says why. */
+/** A dependency of the target could not be acquired; `cause` is the reason. */
 export class DependencyError extends ActivationError {
   readonly code = "start_failed";
 }
 
-/** A start failed a moment ago; the next attempt is not due yet. */
+/** The last start failed, and the next attempt is not due yet. */
 export class CooldownError extends ActivationError {
   readonly code = "cooldown";
 }
@@ -57,14 +57,20 @@ export class MovedAddressError extends Error {
   override readonly name = "MovedAddressError";
 }
 
-/** The program contradicts itself: a bug in wakeport, not a fault around it. It ends the process. */
+/** A bug in wakeport: an internal contradiction. It ends the process. */
 export class InvariantError extends Error {
   override readonly name = "InvariantError";
 }
 
-/** In words, with a space before them: ` with code 3`, ` on SIGTERM`; nothing where nothing is known. */
+/** Returns the exit in words, with a leading space: ` with code 3`, ` on SIGTERM`; empty if nothing is known. */
 export function describeExit(exit: Exit): string {
   if (exit.oomKilled) return " (out of memory)";
   if (exit.signal !== undefined) return ` on ${exit.signal}`;
   return exit.code === undefined ? "" : ` with code ${exit.code}`;
+}
+
+/** Returns `error` as an error of activation, for the clients that wait for the target. */
+export function startErrorOf(target: string, error: Error): ActivationError {
+  if (error instanceof ActivationError) return error;
+  return new StartFailedError(`${target} could not be started: ${error.message}`, { cause: error });
 }

@@ -1,51 +1,50 @@
 import type { Target, TargetStatus } from "./target.ts";
 
-/** For one look at a target. */
-export const LOOK_MS = 5_000;
+export const INSPECT_TIMEOUT_MS = 5_000;
 
 export interface InspectorOptions {
   readonly target: Target;
-  /** Changes whenever a look that was begun before is not to be believed any more. */
+  /** Changes whenever the result of an earlier inspection is outdated. */
   readonly epoch: () => number;
-  readonly onSight: (status: TargetStatus) => void;
+  readonly onStatus: (status: TargetStatus) => void;
 }
 
-/** Turns hints about a target into looks, one at a time; the last look begins after the last hint. */
+/** Inspects a target on request, one inspection at a time. The last one begins after the last request. */
 export class Inspector {
   readonly #options: InspectorOptions;
-  #looking: PromiseWithResolvers<void> | undefined;
-  #isHinted = false;
+  #inspection: PromiseWithResolvers<void> | undefined;
+  #isRequested = false;
 
   constructor(options: InspectorOptions) {
     this.#options = options;
   }
 
-  /** Resolves after the look under way and all that follow it; undefined if there is none. */
-  get inspecting(): Promise<void> | undefined {
-    return this.#looking?.promise;
+  /** Resolves after the inspection under way and all that follow it; undefined if there is none. */
+  get inspection(): Promise<void> | undefined {
+    return this.#inspection?.promise;
   }
 
-  /** Something about the target may have changed. */
+  /** Called when the status of the target may have changed. */
   requestInspect(): void {
-    this.#isHinted = true;
-    if (this.#looking === undefined) void this.#inspect();
+    this.#isRequested = true;
+    if (this.#inspection === undefined) void this.#inspect();
   }
 
-  /** Rejects only when `onSight` throws. */
+  /** Rejects only if `onStatus` throws. */
   async #inspect(): Promise<void> {
-    const { target, epoch, onSight } = this.#options;
-    const inspecting = Promise.withResolvers<void>();
-    this.#looking = inspecting;
-    while (this.#isHinted) {
-      this.#isHinted = false;
+    const { target, epoch, onStatus } = this.#options;
+    const inspection = Promise.withResolvers<void>();
+    this.#inspection = inspection;
+    while (this.#isRequested) {
+      this.#isRequested = false;
       const before = epoch();
-      const status = await target.inspect(AbortSignal.timeout(LOOK_MS)).catch(() => undefined);
-      // Who cannot look is told by the engine's own watch, and looks again when the engine is back.
+      const status = await target.inspect(AbortSignal.timeout(INSPECT_TIMEOUT_MS)).catch(() => undefined);
+      // After a failure the engine's event stream requests an inspection as soon as the engine answers again.
       if (status === undefined) continue;
-      if (before === epoch()) onSight(status);
-      else this.#isHinted = true;
+      if (before === epoch()) onStatus(status);
+      else this.#isRequested = true;
     }
-    this.#looking = undefined;
-    inspecting.resolve();
+    this.#inspection = undefined;
+    inspection.resolve();
   }
 }

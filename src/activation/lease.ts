@@ -123,7 +123,7 @@ export class Lease implements Disposable {
   }
 
   /** Gives the claim up while it waits; `reason` is what `granted` rejects with. */
-  abandon(reason: unknown): void {
+  withdraw(reason: unknown): void {
     if (!this.isWaiting) return;
     this.#end();
     this.#onRelease(this);

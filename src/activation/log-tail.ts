@@ -28,7 +28,7 @@ export class LogTailCache {
   }
 
   /** What is told from now on is read from now on: something became of the target. */
-  forget(): void {
+  clear(): void {
     this.#reading = undefined;
   }
 }

@@ -1,9 +1,9 @@
 /**
- * The life of one target as a table: what each event means in each state. Pure: effects are names that the Activator
- * performs. A pair that the table does not list cannot happen, and raises InvariantError.
+ * The state machine of one target as a table: for each state and event the next state and the effects. Pure: effects are
+ * names, and the Activator performs them. A pair that the table does not contain raises InvariantError.
  *
- * `leases` counts live claims, waiting or held. `reject` (everyone who waits) and `cut` (everyone who holds) void
- * theirs, so the count drops to 0; `refuse` turns away the newcomer alone. Once `closing`, no claim is taken any more.
+ * `leases` counts waiting and held leases. `reject-waiting` and `cut` end all waiting or all held leases, so the count
+ * becomes 0; `reject-newcomer` ends the new lease only. Once `closing` is set, no lease is granted.
  */
 import { InvariantError } from "./errors.ts";
 
@@ -11,36 +11,36 @@ export const stateNames = ["asleep", "paused", "starting", "ready", "draining", 
 export type StateName = (typeof stateNames)[number];
 
 export const eventNames = [
-  "acquire", // somebody wants the target
-  "release", // a live claim ended
-  "found", // seen running although we did not start it
-  "started", // our start, or the adoption of a running target, is through its probe
-  "failed", // our start, or our stop, did not succeed
-  "idle", // the idle timer ran out
-  "paused", // is frozen: by our own sleep, or by somebody else
-  "exited", // went down by itself
-  "lost", // went down by itself while it was being adopted
-  "stopped", // our stop is done
-  "denied", // our stop was refused by the engine, or by the stop rule after a failed start
-  "kept", // our stop was refused: the target may not be stopped now
-  "close", // the service ends
-  "deadline", // the drain took too long
+  "acquire", // a lease was requested
+  "release", // a waiting or held lease ended
+  "found", // running, although the activator did not start it
+  "started", // the start or adoption succeeded, with its readiness probe
+  "failed", // the start or stop failed
+  "idle", // the idle timeout expired
+  "paused", // paused, by the activator or by another process
+  "exited", // went down without a stop by the activator
+  "lost", // exited while it was being adopted
+  "stopped", // the stop succeeded
+  "denied", // the engine denied the stop, or a stop rule did after a failed start
+  "kept", // a stop rule denied the stop: the target is in use
+  "close", // the activator shuts down
+  "deadline", // the drain deadline expired
 ] as const;
 export type EventName = (typeof eventNames)[number];
 
 export type EffectName =
-  | "start" // bring the target up, then probe it
-  | "adopt" // it is up already: probe it
-  | "abort" // give up the start under way
-  | "sleep" // put it away as its next sleep says
-  | "stop" // take it down
-  | "stop-again" // what was tried last, after a while
-  | "hurry" // do not wait for that while
-  | "grant" // those who wait now hold
-  | "refuse"
-  | "reject"
-  | "cut"
-  | "arm" // the idle timer; what is paused already may have a deeper sleep to come, or none
+  | "start" // start the target, then probe it
+  | "adopt" // probe the running target
+  | "abort" // abort the start under way
+  | "sleep" // put the target to sleep with the action of its policy
+  | "stop"
+  | "stop-again" // retry the last sleep or stop after a delay
+  | "hurry" // retry without the delay
+  | "grant" // grant all waiting leases
+  | "reject-newcomer"
+  | "reject-waiting"
+  | "cut" // end all held leases
+  | "arm" // start the idle timeout, or the timer of the second sleep step
   | "disarm";
 
 export interface State {
@@ -54,14 +54,14 @@ export interface Move {
   readonly effects: readonly EffectName[];
 }
 
-/** Given the state as it was, with `leases` and `closing` already counting the event. */
+/** Receives the previous state, with `leases` and `closing` updated by the event. */
 type Rule = (after: State) => Move;
 
 const go = (to: StateName, ...effects: EffectName[]): Move => ({ to, effects });
 
 const table = {
   asleep: {
-    acquire: (s) => (s.closing ? go("asleep", "refuse") : go("starting", "start")),
+    acquire: (s) => (s.closing ? go("asleep", "reject-newcomer") : go("starting", "start")),
     found: (s) => (s.closing ? go("asleep") : go("starting", "adopt")),
     exited: () => go("asleep"),
     paused: (s) => (s.closing ? go("asleep") : go("paused", "arm")),
@@ -80,24 +80,24 @@ const table = {
     release: () => go("starting"),
     found: () => go("starting"),
     started: (s) => (s.leases > 0 ? go("ready", "grant") : go("ready", "arm")),
-    failed: () => go("stopping", "reject", "stop"),
-    exited: () => go("stopping", "reject", "abort", "stop"),
-    // Not ours to stop: whoever took it down may be about to start it again.
+    failed: () => go("stopping", "reject-waiting", "stop"),
+    exited: () => go("stopping", "reject-waiting", "abort", "stop"),
+    // The target was found running, so a restart by another process may follow.
     lost: (s) => (s.leases > 0 ? go("starting", "start") : go("asleep")),
-    close: () => go("stopping", "reject", "abort", "stop"),
+    close: () => go("stopping", "reject-waiting", "abort", "stop"),
   },
   ready: {
     acquire: () => go("ready", "disarm", "grant"),
     release: (s) => (s.leases > 0 ? go("ready") : go("ready", "arm")),
     found: () => go("ready"),
     idle: () => go("stopping", "sleep"),
-    // Somebody else's pause ends no connection: what it froze goes on when it thaws.
+    // A pause by another process ends no connection: traffic continues after the unpause.
     paused: (s) => (s.leases > 0 ? go("ready") : go("paused", "disarm", "arm")),
     exited: () => go("asleep", "disarm", "cut"),
     close: (s) => (s.leases > 0 ? go("draining", "disarm") : go("stopping", "disarm", "stop")),
   },
   draining: {
-    acquire: () => go("draining", "refuse"),
+    acquire: () => go("draining", "reject-newcomer"),
     release: (s) => (s.leases > 0 ? go("draining") : go("stopping", "stop")),
     found: () => go("draining"),
     exited: () => go("asleep", "cut"),
@@ -106,18 +106,18 @@ const table = {
     deadline: () => go("stopping", "cut", "stop"),
   },
   stopping: {
-    acquire: (s) => (s.closing ? go("stopping", "refuse") : go("stopping", "hurry")),
+    acquire: (s) => (s.closing ? go("stopping", "reject-newcomer") : go("stopping", "hurry")),
     release: () => go("stopping"),
     found: () => go("stopping"),
     failed: (s) => (s.closing ? go("asleep") : go("stopping", "stop-again")),
-    // It stays up: those who wait for it are to have it.
+    // The target stays up, so waiting leases can be granted.
     denied: (s) => (s.closing ? go("asleep") : s.leases > 0 ? go("starting", "adopt") : go("stopping", "stop-again")),
     kept: (s) => (s.closing ? go("asleep") : go("starting", "adopt")),
     exited: () => go("stopping"),
     stopped: (s) => (s.leases > 0 ? go("starting", "start") : go("asleep")),
-    // Its sleep is a pause, and done.
+    // The sleep action was a pause, and it succeeded.
     paused: (s) => (s.closing ? go("stopping", "stop") : s.leases > 0 ? go("starting", "start") : go("paused", "arm")),
-    close: () => go("stopping", "reject"),
+    close: () => go("stopping", "reject-waiting"),
   },
 } satisfies Record<StateName, Partial<Record<EventName, Rule>>>;
 
@@ -126,15 +126,15 @@ export const initialState: State = { name: "asleep", leases: 0, closing: false }
 /**
  * Applies one event.
  *
- * @throws InvariantError for a pair that the table does not list, for a release without a lease, and for an idle
- *   timer that runs out under a lease
+ * @throws InvariantError for a pair that the table does not contain, a release without a lease, and an idle timeout
+ *   during a lease
  */
 export function transition(state: State, event: EventName): { state: State; effects: readonly EffectName[] } {
   const rules: Partial<Record<EventName, Rule>> = table[state.name];
   const rule = rules[event];
   if (rule === undefined) throw new InvariantError(`"${event}" cannot happen in state "${state.name}"`);
-  if (event === "release" && state.leases === 0) throw new InvariantError("a lease was released that nobody held");
-  if (event === "idle" && state.leases > 0) throw new InvariantError("the idle timer ran out under a lease");
+  if (event === "release" && state.leases === 0) throw new InvariantError("a release without a lease");
+  if (event === "idle" && state.leases > 0) throw new InvariantError("the idle timeout expired during a lease");
 
   const counted: State = {
     name: state.name,
@@ -146,6 +146,6 @@ export function transition(state: State, event: EventName): { state: State; effe
 }
 
 function leasesAfter(leases: number, move: Move): number {
-  if (move.effects.includes("reject") || move.effects.includes("cut")) return 0;
-  return move.effects.includes("refuse") ? leases - 1 : leases;
+  if (move.effects.includes("reject-waiting") || move.effects.includes("cut")) return 0;
+  return move.effects.includes("reject-newcomer") ? leases - 1 : leases;
 }

@@ -111,8 +111,8 @@ export class StartAttempt {
     }
   }
 
-  /** Something about the target may have changed: the attempt looks for itself. */
-  notice(): void {
+  /** Called when the status of the target may have changed. */
+  requestInspect(): void {
     this.#noticed = true;
     void this.#lookWhileProbing();
   }

@@ -1,28 +1,51 @@
 import { abortable, timerMs } from "../async/wait.ts";
-import { LOOK_MS } from "./inspector.ts";
+import { isDenial, wasKept } from "./classify.ts";
+import { INSPECT_TIMEOUT_MS } from "./inspector.ts";
+import type { SleepReason } from "./reports.ts";
+import type { SleepReporter } from "./sleep-report.ts";
 import type { SleepAction, Target } from "./target.ts";
 
-/** Added to a target's own grace when waiting for a stop to end; targets give up before that by themselves. */
+/** Added to the target's own grace period as the deadline of a stop. Targets give up earlier by themselves. */
 const STOP_MARGIN_MS = 20_000;
-/** How long a stop waits for a start that was given up and is not over yet. */
-const GIVEN_UP_MS = 5_000;
+/** Time for which a stop waits for an aborted start call. */
+const ABORTED_START_MS = 5_000;
 const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
 
-export interface StopperOptions {
-  readonly target: Target;
-  /** It is put away: frozen, or down. */
-  readonly onDone: (isPaused: boolean) => void;
-  /** An attempt failed; `again` repeats it after `retryMs`. `isKnown`: the previous attempt failed in the same way. */
-  readonly onFailure: (error: Error, retryMs: number, isKnown: boolean) => void;
+export interface Stop {
+  readonly action: SleepAction;
+  readonly reason: SleepReason;
+  /** Whether the target was awake, so that the stop is reported as a sleep. */
+  readonly isSleep: boolean;
+  readonly isAfterFailedStart: boolean;
+  /** Awaited before the stop: an aborted start call that is still under way would undo an earlier stop. */
+  readonly before: Promise<unknown> | undefined;
 }
 
-/** Puts a target away, in as many attempts as it needs. */
+export interface StopFailed {
+  readonly event: "failed" | "denied" | "kept";
+  readonly error: Error;
+  /** Milliseconds until `again` would repeat the stop. */
+  readonly retryMs: number;
+  /** Whether the previous attempt failed with the same message. */
+  readonly isKnown: boolean;
+}
+
+export interface StopperOptions {
+  readonly target: Target;
+  readonly sleepReporter: SleepReporter;
+  /** The target is down or paused. */
+  readonly onDone: (isPaused: boolean) => void;
+  readonly onFailed: (failure: StopFailed) => void;
+}
+
+/** Stops or pauses a target, with retries on request. */
 export class Stopper {
   readonly #options: StopperOptions;
   #action: SleepAction = "stop";
+  #isAfterFailedStart = false;
   #attempts = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
   /** The message of the last failed attempt. */
   #failure: string | undefined;
 
@@ -30,38 +53,44 @@ export class Stopper {
     this.#options = options;
   }
 
-  /** What is being done, or was done last. */
+  /** The action under way, or the last one. */
   get action(): SleepAction {
     return this.#action;
   }
 
-  /** How long an attempt may take, in milliseconds. */
+  /** Deadline of an attempt, in milliseconds. */
   get limitMs(): number {
     return timerMs(this.#options.target.graceMs + STOP_MARGIN_MS);
   }
 
-  /**
-   * Makes the first attempt.
-   *
-   * @param before awaited for a few seconds: an aborted start that is still under way would undo an earlier stop
-   */
-  begin(action: SleepAction, before: Promise<unknown> | undefined): void {
+  /** Begins the first attempt. */
+  begin({ action, reason, isSleep, isAfterFailedStart, before }: Stop): void {
+    const { sleepReporter } = this.#options;
+    if (isSleep) sleepReporter.begin(reason, action);
+    else sleepReporter.cancel();
     this.#action = action;
+    this.#isAfterFailedStart = isAfterFailedStart;
     this.#attempts = 0;
     this.#failure = undefined;
     if (before === undefined) return this.#attempt();
     const attempt = (): void => this.#attempt();
-    abortable(before, AbortSignal.timeout(GIVEN_UP_MS)).then(attempt, attempt);
+    abortable(before, AbortSignal.timeout(ABORTED_START_MS)).then(attempt, attempt);
   }
 
-  /** Makes another attempt, after a pause that grows. */
+  /** Finishes without a call to the target. */
+  skip(): void {
+    this.#options.sleepReporter.cancel();
+    queueMicrotask(() => this.#done(false));
+  }
+
+  /** Schedules another attempt. The delay grows. */
   again(): void {
-    this.#timer = setTimeout(() => this.#attempt(), this.#retryMs);
+    this.#retryTimer = setTimeout(() => this.#attempt(), this.#retryMs);
   }
 
-  /** Makes the attempt that is due later at once, if there is one. */
+  /** Begins a scheduled attempt at once. */
   hurry(): void {
-    if (this.#timer !== undefined) this.#attempt();
+    if (this.#retryTimer !== undefined) this.#attempt();
   }
 
   get #retryMs(): number {
@@ -69,26 +98,40 @@ export class Stopper {
   }
 
   #attempt(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = undefined;
     this.#attempts += 1;
-    const { target, onDone } = this.#options;
-    const isPause = this.#action === "pause";
-    target.sleep(this.#action, AbortSignal.timeout(this.limitMs)).then(
-      () => onDone(isPause),
+    this.#options.target.sleep(this.#action, AbortSignal.timeout(this.limitMs)).then(
+      () => this.#done(this.#action === "pause"),
       (error) => this.#failed(error),
     );
   }
 
-  /** What could not be put away may be away all the same. */
+  #done(isPaused: boolean): void {
+    this.#options.sleepReporter.end(isPaused);
+    this.#options.onDone(isPaused);
+  }
+
+  /** The target may be down or paused although the call failed. */
   async #failed(reason: unknown): Promise<void> {
-    const { target, onDone, onFailure } = this.#options;
-    const status = await target.inspect(AbortSignal.timeout(LOOK_MS)).catch(() => undefined);
+    const { target, sleepReporter, onFailed } = this.#options;
+    const status = await target.inspect(AbortSignal.timeout(INSPECT_TIMEOUT_MS)).catch(() => undefined);
     const isPaused = status?.up === false && status.pausedIncarnation !== undefined;
-    if (status?.up === false && (!isPaused || this.#action === "pause")) return onDone(isPaused);
+    if (status?.up === false && (!isPaused || this.#action === "pause")) return this.#done(isPaused);
     const error = reason instanceof Error ? reason : new Error(String(reason));
     const isKnown = error.message === this.#failure;
     this.#failure = error.message;
-    onFailure(error, this.#retryMs, isKnown);
+    const event = this.#eventOf(error);
+    if (event === "kept") sleepReporter.cancel();
+    onFailed({ event, error, retryMs: this.#retryMs, isKnown });
+  }
+
+  /**
+   * A target that must not be stopped is adopted again. After a failed start the adoption would fail at once, so the
+   * stop counts as denied: it is retried until the next client.
+   */
+  #eventOf(error: Error): StopFailed["event"] {
+    if (wasKept(error)) return this.#isAfterFailedStart ? "denied" : "kept";
+    return isDenial(error) ? "denied" : "failed";
   }
 }

@@ -1,5 +1,5 @@
 import { abortable } from "../async/wait.ts";
-import { LOOK_MS } from "./inspector.ts";
+import { INSPECT_TIMEOUT_MS } from "./inspector.ts";
 import type { Probe, Target, TargetStatus, Upstream } from "./target.ts";
 
 /** How long a client waits for a route to the target. */
@@ -13,9 +13,9 @@ export interface UpstreamCheckOptions {
   readonly limitMs: () => number;
   readonly timeoutError: () => Error;
   /** Whether a paused target may be unpaused, which starts it if it went down since the look. */
-  readonly mayThaw: () => boolean;
+  readonly mayUnpause: () => boolean;
   /** Called with what a look told; answers where the target is to be probed, undefined when it is down. */
-  readonly onSight: (status: TargetStatus | undefined) => Upstream | undefined;
+  readonly onStatus: (status: TargetStatus | undefined) => Upstream | undefined;
 }
 
 function pause(ms: number): Promise<void> {
@@ -75,21 +75,21 @@ export class UpstreamCheck {
   }
 
   async #check(limit: AbortSignal): Promise<void> {
-    const { onSight, mayThaw } = this.#options;
+    const { onStatus, mayUnpause } = this.#options;
     const status = await this.#inspect(limit);
     limit.throwIfAborted();
-    let upstream = onSight(status);
+    let upstream = onStatus(status);
     limit.throwIfAborted();
-    if (status?.up === false && status.pausedIncarnation !== undefined && mayThaw()) {
+    if (status?.up === false && status.pausedIncarnation !== undefined && mayUnpause()) {
       await abortable(this.#unpause(limit), limit);
       const thawed = await this.#inspect(limit);
       limit.throwIfAborted();
-      upstream = onSight(thawed);
+      upstream = onStatus(thawed);
     }
     while (upstream !== undefined) {
       upstream = await this.#routed(upstream, limit);
       if (upstream === undefined || (await this.#answers(upstream, limit))) return;
-      upstream = onSight(await this.#inspect(limit));
+      upstream = onStatus(await this.#inspect(limit));
       limit.throwIfAborted();
     }
   }
@@ -114,7 +114,7 @@ export class UpstreamCheck {
     for (let waitedMs = 0; upstream?.noRoute !== undefined; waitedMs += ROUTE_RETRY_MS) {
       if (waitedMs >= ROUTE_MS) throw upstream.noRoute;
       await abortable(pause(ROUTE_RETRY_MS), limit);
-      upstream = this.#options.onSight(await this.#inspect(limit));
+      upstream = this.#options.onStatus(await this.#inspect(limit));
       limit.throwIfAborted();
     }
     return upstream;
@@ -130,7 +130,7 @@ export class UpstreamCheck {
   }
 
   #inspect(limit: AbortSignal): Promise<TargetStatus | undefined> {
-    const signal = AbortSignal.any([limit, AbortSignal.timeout(LOOK_MS)]);
+    const signal = AbortSignal.any([limit, AbortSignal.timeout(INSPECT_TIMEOUT_MS)]);
     return this.#options.target.inspect(signal).catch(() => undefined);
   }
 }

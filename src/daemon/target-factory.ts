@@ -1,5 +1,5 @@
 /** Makes targets, their probes and policies of the services that name them. Services that share a target share one. */
-import type { Policy } from "../activation/activator.ts";
+import type { Policy } from "../activation/policy.ts";
 import type { Probe, Target } from "../activation/target.ts";
 import type { Config, ProcessSpec, ReadySpec, Service, WokenService } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";

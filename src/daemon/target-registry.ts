@@ -2,11 +2,12 @@
  * All targets with their activators, one for each: those of the services, and those that nobody but another container
  * needs. Services come and go; a target stays as long as something uses it.
  */
-import { Activator, type Policy } from "../activation/activator.ts";
+import { Activator } from "../activation/activator.ts";
 import { DependencyLeases } from "../activation/dependency-leases.ts";
 import { Group } from "../activation/group.ts";
 import type { Holder } from "../activation/lease.ts";
 import { OneShot } from "../activation/one-shot.ts";
+import type { Policy } from "../activation/policy.ts";
 import type { Probe, Target } from "../activation/target.ts";
 import { Usage } from "../activation/usage.ts";
 import { type ContainerReference, isWoken, type Service, type WokenService } from "../config/config.ts";

@@ -1,8 +1,8 @@
 /** Everything Prometheus sees of wakeport: all names and labels in one place. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { ActivatorView } from "../activation/activator.ts";
 import { stateNames } from "../activation/machine.ts";
 import type { ActivationOutcome, SleepReason } from "../activation/reports.ts";
+import type { ActivatorView } from "../activation/view.ts";
 import type { Meter } from "../net/relay.ts";
 import { denialReasons } from "../proxy/admission/denial.ts";
 import type { ConnectionOutcome } from "../proxy/reports.ts";

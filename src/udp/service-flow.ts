@@ -78,7 +78,7 @@ export class ServiceFlow implements FlowOwner {
     const { activator, service } = this.#route;
     const lease = await activator.acquire(signal, CLIENT, { client: this.#facts.client, service });
     try {
-      await activator.looked(signal);
+      await activator.waitForInspection(signal);
       if (lease.address === "") await abortable(activator.verify(lease), signal);
     } catch (error) {
       lease[Symbol.dispose]();

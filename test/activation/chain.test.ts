@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import type { Policy } from "../../src/activation/activator.ts";
 import { type Dependency, DependencyLeases } from "../../src/activation/dependency-leases.ts";
 import { Group } from "../../src/activation/group.ts";
+import type { Policy } from "../../src/activation/policy.ts";
 import { TargetError } from "../../src/errors.ts";
 import { randomRuns } from "../support/activation/random.ts";
 import { type Claim, policy, Stage } from "../support/activation/stage.ts";

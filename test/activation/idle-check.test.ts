@@ -1,7 +1,7 @@
 /** Use of a target that does not pass through wakeport, and stops that the target refuses. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import type { Policy } from "../../src/activation/activator.ts";
+import type { Policy } from "../../src/activation/policy.ts";
 import { KeptError } from "../../src/errors.ts";
 import { policy, Stage } from "../support/activation/stage.ts";
 import { checkLeaks } from "../support/leaks.ts";

@@ -40,8 +40,8 @@ suite("Lease", () => {
 
   test("that is abandoned while it waits rejects with the reason, and tells so once", async () => {
     const { lease, addresses } = newLease();
-    lease.abandon(reason);
-    lease.abandon(new Error("another"));
+    lease.withdraw(reason);
+    lease.withdraw(new Error("another"));
     await assert.rejects(lease.granted, reason);
     assert.equal(addresses(), 1);
   });
@@ -49,7 +49,7 @@ suite("Lease", () => {
   test("that is held cannot be abandoned any more", () => {
     const { lease, addresses } = newLease();
     lease.grant({ address: "10.0.0.1" });
-    lease.abandon(reason);
+    lease.withdraw(reason);
     assert.ok(lease.isHeld);
     assert.equal(addresses(), 0);
   });

@@ -38,7 +38,7 @@ suite("the tail of a target's output", () => {
     const readings: ((lines: readonly string[]) => void)[] = [];
     const tail = new LogTailCache(() => new Promise((resolve) => readings.push(resolve)));
     const before = tail.lines();
-    tail.forget();
+    tail.clear();
     const after = tail.lines();
     assert.equal(readings.length, 2);
     readings[0]?.(["before"]);

@@ -151,11 +151,11 @@ class Books {
         this.#held += this.#waiting;
         this.#waiting = 0;
         return;
-      case "refuse":
+      case "reject-newcomer":
         assert.equal(event, "acquire");
         this.#waiting -= 1;
         return;
-      case "reject":
+      case "reject-waiting":
         this.#waiting = 0;
         return;
       case "cut":

@@ -24,7 +24,7 @@ class Attempt implements Disposable {
     const timeoutError = (): Error => new Error("took too long");
     this.run = new StartAttempt({ target, probe, adopt: false, timeoutMs: 1_000, timeoutError, ...options });
     // As the activator does: each hint is passed on.
-    target.watch(() => this.run.notice());
+    target.watch(() => this.run.requestInspect());
   }
 
   [Symbol.dispose](): void {

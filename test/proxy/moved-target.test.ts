@@ -65,7 +65,7 @@ suite("A client of a target that moves", () => {
     using client = await listenPort.client();
     await eventually("it has a lease", () => listenPort.activator.view.held === 1);
     listenPort.target.moveTo("", noRoute);
-    await listenPort.activator.looked(new AbortController().signal);
+    await listenPort.activator.waitForInspection(new AbortController().signal);
     place[Symbol.dispose]();
     listenPort.target.host = NEW;
     listenPort.target.moveTo(NEW);

@@ -75,7 +75,7 @@ test("the flow of a client waits for a target that has no address at this moment
   one.target.moveTo("", new TargetError("no_route", "it has no address on any network"));
   const reached = one.owner.reach(new AbortController().signal);
   news.resolve();
-  await one.activator.looked(new AbortController().signal);
+  await one.activator.waitForInspection(new AbortController().signal);
   one.target.moveTo(NEW);
   using claim = await reached;
   assert.equal(claim.address, NEW);

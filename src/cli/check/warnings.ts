@@ -1,5 +1,5 @@
 /** What `wakeport check` remarks on what is valid, but may not be all that is needed. */
-import type { Policy } from "../../activation/activator.ts";
+import type { Policy } from "../../activation/policy.ts";
 import { isWoken, type Service, type WokenService } from "../../config/config.ts";
 import { describeTarget } from "../../config/describe.ts";
 import { formatRange } from "../../config/values/ports.ts";

@@ -15,7 +15,7 @@ const DIAL_MS = 10_000;
 export interface DataPortHandlerOptions {
   readonly dataPorts: DataPorts;
   /** Told that something goes on. */
-  readonly activator: Pick<Activator, "noteActivity">;
+  readonly activator: Pick<Activator, "recordActivity">;
   /** The port that the clients come to. */
   readonly listener: number;
 }
@@ -42,9 +42,9 @@ export class DataPortHandler implements Handler {
       signal: AbortSignal.any([signal, lost]),
     });
     opened();
-    activator.noteActivity();
+    activator.recordActivity();
     const end = await relay({ client: socket, upstream, meters, lost });
-    activator.noteActivity();
+    activator.recordActivity();
     return { outcome: "relayed", end };
   }
 }

@@ -219,13 +219,13 @@ export class TargetHandler implements Handler {
    */
   async #dial(lease: Lease, deadline: Deadline, signal: AbortSignal): Promise<net.Socket> {
     using _place = await this.#options.pace.acquire(signal);
-    await this.#options.activator.looked(signal);
+    await this.#options.activator.waitForInspection(signal);
     const { address: host, port = this.#options.targetPort, moved } = lease;
     if (host === "") throw new MovedAddressError("the target has no address now");
     const timeoutMs = Math.min(DIAL_MS, deadline.leftMs / 2);
     const upstream = await dial({ host, port, timeoutMs, signal: AbortSignal.any([signal, moved]) });
     try {
-      await this.#options.activator.looked(signal);
+      await this.#options.activator.waitForInspection(signal);
       moved.throwIfAborted();
       return upstream;
     } catch (error) {

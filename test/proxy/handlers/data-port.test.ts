@@ -31,7 +31,7 @@ async function stage(): Promise<Stage> {
   const release = (): void => {
     told.released += 1;
   };
-  const noteActivity = (): void => {
+  const recordActivity = (): void => {
     told.activity += 1;
   };
   const hold = { signal: lost.signal, [Symbol.dispose]: release };
@@ -44,7 +44,7 @@ async function stage(): Promise<Stage> {
     hold,
   });
   const listenPort = await DirectFront.open(
-    new DataPortHandler({ dataPorts, activator: { noteActivity }, listener: FRONT }),
+    new DataPortHandler({ dataPorts, activator: { recordActivity }, listener: FRONT }),
   );
   return { listenPort, control, lost, told, [Symbol.asyncDispose]: () => listenPort[Symbol.asyncDispose]() };
 }

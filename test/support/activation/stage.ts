@@ -1,6 +1,7 @@
 /** An activator between a fake target and virtual time, with a record of all that it tells. */
-import { Activator, type ActivatorOptions, type Policy } from "../../../src/activation/activator.ts";
+import { Activator, type ActivatorOptions } from "../../../src/activation/activator.ts";
 import type { Lease } from "../../../src/activation/lease.ts";
+import type { Policy } from "../../../src/activation/policy.ts";
 import type { ActivationReport, KeptAwakeReport, SleepReport, StateChange } from "../../../src/activation/reports.ts";
 import type { Probe } from "../../../src/activation/target.ts";
 import { observer } from "../../../src/telemetry/observer.ts";

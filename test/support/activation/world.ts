@@ -4,8 +4,8 @@
  * the target. What must hold all the same is asserted after each step, and at the end, when the world has calmed down.
  */
 import assert from "node:assert/strict";
-import type { Policy } from "../../../src/activation/activator.ts";
 import type { Exit } from "../../../src/activation/errors.ts";
+import type { Policy } from "../../../src/activation/policy.ts";
 import type { TargetStatus } from "../../../src/activation/target.ts";
 import { KeptError, TargetError, UnhealthyError } from "../../../src/errors.ts";
 import { type Call, openCalls } from "./fake-target.ts";
