@@ -36,7 +36,6 @@ const pending: readonly string[] = [
   "src/telemetry",
   "src/udp",
   "compose",
-  "CHANGELOG.md",
 ];
 
 const files = globSync(
