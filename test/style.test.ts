@@ -26,7 +26,6 @@ const pending: readonly string[] = [
   "src/cli",
   "src/config",
   "src/daemon",
-  "src/docker",
   "src/errors.ts",
   "src/import",
   "src/main.ts",

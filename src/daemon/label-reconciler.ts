@@ -4,7 +4,7 @@ import type { Config, WokenService } from "../config/config.ts";
 import { forbiddenClaims } from "../config/label-claims.ts";
 import { type LabelledContainer, serviceOfLabels } from "../config/labels.ts";
 import { conflictOn, entriesOf } from "../config/port-conflicts.ts";
-import { rivals } from "../docker/compose-service.ts";
+import { ambiguousContainers } from "../docker/compose-service.ts";
 import { type ListedContainer, projectLabel, serviceLabel } from "../docker/container-facts.ts";
 import { createdLabel } from "../docker/on-demand.ts";
 
@@ -131,7 +131,7 @@ interface Reading {
 function readFirsts(containers: readonly ListedContainer[], config: Config): Reading[] {
   const byTarget = Map.groupBy(containers, (container) => JSON.stringify(labelledOf(container).reference));
   return [...byTarget.values()].flatMap((same): Reading[] => {
-    const claims = rivals(same);
+    const claims = ambiguousContainers(same);
     if (claims.length > 0) return claims.map((container) => ({ container, read: { problems: [copied(claims)] } }));
     const [container] = same;
     const read =

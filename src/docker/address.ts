@@ -1,46 +1,46 @@
 import type { ContainerFacts, ContainerNetwork } from "./container-facts.ts";
 import { inOneNetwork, noAddress, noHost, noNetwork, notInNetwork, notShared } from "./no-route.ts";
 
-/** From where wakeport dials. */
+/** The side from which wakeport dials. */
 export interface Standpoint {
-  /** The container whose network wakeport uses, as a rule the one it runs in; undefined outside of one. */
+  /** The container whose network wakeport uses, usually its own; undefined on the host. */
   readonly own: ContainerFacts | undefined;
-  /** Whether this machine may not be the engine's host: macOS, Windows, an engine that is asked over TCP. */
+  /** Whether the engine may run on another machine: macOS, Windows, an engine over TCP. */
   readonly mayBeElsewhere: boolean;
 }
 
-/** Where a container is dialled. */
+/** The address at which a container is dialled. */
 export interface Route {
   /** An IP address. */
   readonly address: string;
-  /** What to think of when nobody answers there; absent where there is nothing special about it. */
+  /** A likely reason if the address does not answer, for messages. */
   readonly caveat?: string;
 }
 
 const LOOPBACK = "127.0.0.1";
 
-/** Names the network with which a container has none at all. */
+/** The network mode of a container without a network. */
 const NONE = "none";
 const HOST = "host";
 
 /**
  * Chooses which of a running container's addresses to dial.
  *
- * The first network that both sides are in, in the order of their names, unless one is asked for. Of a network with
- * IPv4 and IPv6 the IPv4 address is taken: many programs listen on IPv4 alone, hardly one on IPv6 alone.
+ * Without a wanted network, this is the first network by name that both sides share. IPv4 is preferred to IPv6, because
+ * many programs listen on IPv4 only.
  *
  * @param container the target
- * @param holder the container whose networks it uses: itself, or another one (`network_mode: service:…`)
- * @param wanted a network's name, with or without the compose project before it, or "auto"
- * @throws TargetError "no_route" that names the networks on both sides and the way out, "invalid" where there is none
+ * @param holder the container whose networks it uses: itself, or another container (`network_mode: service:…`)
+ * @param wanted the name of a network, with or without the prefix of the compose project, or "auto"
+ * @throws TargetError "no_route" with the networks of both sides and a remedy, "invalid" if the two share one network
  */
 export function routeTo(container: ContainerFacts, holder: ContainerFacts, from: Standpoint, wanted: string): Route {
   checkNetworks(container, holder, wanted);
   const { own } = from;
   if (own?.id === container.id) throw inOneNetwork(container);
-  // What shares our network may listen on its loopback alone, as a sidecar's neighbour does.
+  // A container in the same network namespace may listen on loopback only.
   if (own?.id === holder.id) return { address: LOOPBACK };
-  // In the host's network it has a leg in every bridge network, as the host has.
+  // In the host's network, wakeport reaches every bridge network.
   const inside = own?.networkMode === HOST ? undefined : own;
   if (holder.networkMode === HOST) return routeToHost(container, inside);
 
@@ -57,7 +57,7 @@ export function routeTo(container: ContainerFacts, holder: ContainerFacts, from:
 }
 
 /**
- * Refuses what no address can ever lead to, running or not.
+ * Checks that a container, running or not, can have an address in the wanted network.
  *
  * @throws TargetError "no_route"
  */
@@ -69,14 +69,14 @@ export function checkNetworks(container: ContainerFacts, holder: ContainerFacts,
   }
 }
 
-/** @param inside the container that wakeport is in; undefined on the host */
+/** @param inside wakeport's own container; undefined on the host */
 function routeToHost(container: ContainerFacts, inside: ContainerFacts | undefined): Route {
   if (inside === undefined) return { address: LOOPBACK };
   const gateway = inside.networks.find((network) => network.gateway !== undefined)?.gateway;
   if (gateway === undefined) throw noHost(container, inside);
   const caveat =
-    `${container.name} is in the host's network, which is ${gateway} from here: its program must listen on all ` +
-    "addresses, and the host's firewall must let containers in";
+    `${container.name} uses the host's network, which has the address ${gateway} from here: its program must listen ` +
+    "on all addresses, and the host's firewall must accept connections from containers";
   return { address: gateway, caveat };
 }
 
@@ -100,5 +100,5 @@ function choiceCaveat(chosen: ContainerNetwork, all: readonly ContainerNetwork[]
 
 function elsewhereCaveat({ own, mayBeElsewhere }: Standpoint): string | undefined {
   if (own !== undefined || !mayBeElsewhere) return undefined;
-  return "where the engine runs in a virtual machine or on another one, run wakeport as a container of that engine";
+  return "if the engine runs in a virtual machine or on another machine, run wakeport as a container of that engine";
 }

@@ -2,36 +2,35 @@ import http from "node:http";
 import https from "node:https";
 import { inspect } from "node:util";
 
-/** The engine is asked for one thing at a time by each target; more at once means that it does not answer. */
+/** Each target sends one request at a time. More open connections mean that the engine does not answer. */
 const MAX_SOCKETS = 64;
-/** Proxies close connections that idle for 5 s or more, and what is asked in that very moment is lost: be first. */
+/** Proxies close connections after 5 s or more without traffic. A request at that moment is lost, so close earlier. */
 const IDLE_MS = 4_000;
 
 type AddRequest = (request: http.ClientRequest, ...rest: unknown[]) => void;
 
 export interface AgentOptions {
   readonly isSecure: boolean;
-  readonly mostSockets?: number;
-  /** Is given the headers of each answer, before anybody else is. */
+  readonly maxSockets?: number;
+  /** Called with the headers of each answer, before dockerode reads them. */
   readonly onAnswer?: (headers: http.IncomingHttpHeaders) => void;
 }
 
-/** Keeps connections to the engine open, and keeps two habits of dockerode's HTTP layer in check. */
-export function engineAgent({ isSecure, mostSockets = MAX_SOCKETS, onAnswer = () => {} }: AgentOptions): http.Agent {
-  const options = { keepAlive: true, maxSockets: mostSockets, timeout: IDLE_MS };
+/** Keeps connections to the engine open. Disables redirects and debug output of dockerode's HTTP layer. */
+export function engineAgent({ isSecure, maxSockets = MAX_SOCKETS, onAnswer = () => {} }: AgentOptions): http.Agent {
+  const options = { keepAlive: true, maxSockets, timeout: IDLE_MS };
   const agent = isSecure ? new https.Agent(options) : new http.Agent(options);
   const addRequest: AddRequest = Reflect.get(agent, "addRequest");
   const value: AddRequest = (request, ...rest) => {
     request.prependListener("response", ({ headers }) => {
       onAnswer(headers);
-      // It would follow a redirect, and throw where nobody can catch when that leads nowhere. An engine has none to give.
+      // dockerode follows redirects, and throws an uncaught error if one fails. The engine sends none.
       Reflect.deleteProperty(headers, "location");
     });
     addRequest.call(agent, request, ...rest);
   };
   Object.defineProperty(agent, "addRequest", { value });
-  // It formats each request for a debug log that nobody reads, all sockets of the agent included: nine tenths of what a
-  // call costs.
+  // dockerode formats each request with all sockets of its agent for an unused debug log: 90 % of the time of a call.
   Object.defineProperty(agent, inspect.custom, { value: () => "Agent" });
   return agent;
 }

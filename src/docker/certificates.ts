@@ -3,18 +3,18 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { messageOf, TargetError } from "../errors.ts";
 
-/** What both sides of a TLS connection to the engine show each other, as PEM. */
+/** Certificates and key of a TLS connection to the engine, as PEM. */
 export interface TlsFiles {
   readonly ca: Buffer;
   readonly cert: Buffer;
   readonly key: Buffer;
 }
 
-const REMEDY = "DOCKER_CERT_PATH must hold ca.pem, cert.pem and key.pem, as the engine's CA made them";
+const REMEDY = "DOCKER_CERT_PATH must contain ca.pem, cert.pem and key.pem, issued by the engine's CA";
 
 /**
- * Reads ca.pem, cert.pem and key.pem, and sees that they can be what their names say: a wrong one would only show
- * itself later, in a handshake that fails without naming it. Whether they have expired is for the engine to say.
+ * Reads and parses ca.pem, cert.pem and key.pem. A wrong file would otherwise fail later, in a TLS handshake whose error
+ * does not name the file. Expiry is not checked here: the handshake reports it.
  *
  * @param folder DOCKER_CERT_PATH
  * @throws TargetError "invalid", naming the file
@@ -22,7 +22,7 @@ const REMEDY = "DOCKER_CERT_PATH must hold ca.pem, cert.pem and key.pem, as the 
 export function readCertificates(folder: string | undefined): TlsFiles {
   if (!folder) {
     const remedy = "set it to the folder with ca.pem, cert.pem and key.pem";
-    throw new TargetError("invalid", "TLS is asked for, but DOCKER_CERT_PATH is not set", { remedy });
+    throw new TargetError("invalid", "TLS is required, but DOCKER_CERT_PATH is not set", { remedy });
   }
   const certificate = (pem: Buffer): X509Certificate => new X509Certificate(pem);
   const ca = readPem(folder, "ca.pem", "certificate", certificate);
@@ -46,6 +46,6 @@ function readPem<T>(folder: string, name: string, kind: string, parse: (pem: Buf
   try {
     return { pem, value: parse(pem) };
   } catch (cause) {
-    throw new TargetError("invalid", `${file} is no ${kind}: ${messageOf(cause)}`, { remedy: REMEDY, cause });
+    throw new TargetError("invalid", `${file} is not a ${kind}: ${messageOf(cause)}`, { remedy: REMEDY, cause });
   }
 }

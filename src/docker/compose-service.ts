@@ -22,11 +22,11 @@ export function inOrder(containers: readonly Dockerode.ContainerInfo[]): Dockero
  *
  * @param containers the sorted containers of one service
  */
-export function rivals(containers: readonly ListedContainer[]): readonly ListedContainer[] {
+export function ambiguousContainers(containers: readonly ListedContainer[]): readonly ListedContainer[] {
   const [first] = containers;
   if (first === undefined) return [];
-  const claims = containers.filter(({ labels }) => containerNumber(labels) === containerNumber(first.labels));
-  const distinct = claims.filter((one) => !claims.some((other) => other !== one && isReplacing(one, other)));
+  const sameNumber = containers.filter(({ labels }) => containerNumber(labels) === containerNumber(first.labels));
+  const distinct = sameNumber.filter((one) => !sameNumber.some((other) => other !== one && isReplacing(one, other)));
   return distinct.length > 1 ? distinct : [];
 }
 

@@ -1,14 +1,14 @@
 import type Dockerode from "dockerode";
 import { graceOf, runs } from "./podman.ts";
 
-/** One of a container's networks, as far as it is known now: a stopped container has no addresses. */
+/** A network of a container. A stopped container has no addresses. */
 export interface ContainerNetwork {
   readonly name: string;
   readonly id: string;
   readonly ipv4?: string;
-  /** Never a link-local one: that means nothing without the interface it is on. */
+  /** Never link-local: such an address needs the name of an interface. */
   readonly ipv6?: string;
-  /** The host, as it is seen from there. */
+  /** The address of the host in this network. */
   readonly gateway?: string;
 }
 
@@ -26,7 +26,7 @@ export interface ContainerMount {
   readonly destination: string;
 }
 
-/** What wakeport keeps of an inspected container. The rest, its environment above all, is dropped at this boundary. */
+/** The used part of an inspected container. All else, above all its environment variables, is dropped. */
 export interface ContainerFacts {
   readonly id: string;
   readonly name: string;
@@ -36,17 +36,17 @@ export interface ContainerFacts {
   readonly pid: number;
   readonly isRunning: boolean;
   readonly isPaused: boolean;
-  /** Down, and about to be started again by its restart policy. */
+  /** Stopped, and about to be started by its restart policy. */
   readonly isRestarting: boolean;
   readonly createdAt: string;
   readonly startedAt: string;
-  /** When its last life ended; in the year 1 when it had none. */
+  /** End of its last run; in the year 1 if it never ran. */
   readonly finishedAt: string;
   readonly exitCode: number;
   readonly oomKilled: boolean;
   readonly health?: "starting" | "healthy" | "unhealthy";
   readonly networkMode: string;
-  /** The id of the container whose network it uses instead of one of its own: `network_mode: service:…` in compose. */
+  /** The id of the container whose network it uses: `network_mode: service:…` in compose. */
   readonly networkOf?: string;
   readonly networks: readonly ContainerNetwork[];
   /** Its published ports on the engine's machine. */
@@ -67,11 +67,11 @@ export interface ContainerFacts {
   readonly isAutoRemoved: boolean;
   readonly hasTty: boolean;
   readonly restartPolicy: string;
-  /** Seconds from stop signal to SIGKILL; absent when the container does not set it. */
+  /** Seconds from stop signal to SIGKILL; absent if the container does not set them. */
   readonly stopTimeoutS?: number;
   readonly project?: string;
   readonly composeService?: string;
-  /** What compose says that it depends on. */
+  /** Its `depends_on` in compose. */
   readonly dependsOn: readonly ComposeDependency[];
 }
 
@@ -82,7 +82,7 @@ export interface PortBinding {
   readonly published: number;
 }
 
-/** A container as a list of them tells it. */
+/** An entry of a list of containers. */
 export interface ListedContainer {
   readonly id: string;
   readonly name: string;
@@ -92,7 +92,7 @@ export interface ListedContainer {
 }
 
 export const conditions = ["service_started", "service_healthy", "service_completed_successfully"] as const;
-/** When a dependency is there, in the words of compose. */
+/** When a dependency is met, as in compose. */
 export type Condition = (typeof conditions)[number];
 
 export interface ComposeDependency {
@@ -108,7 +108,7 @@ const dependsOnLabel = "com.docker.compose.depends_on";
 const DEFAULT_HEALTH_TIMEOUT_MS = 30_000;
 const MS_IN_NS = 1e6;
 
-/** Takes the facts out of an answer of `GET /containers/{id}/json`. */
+/** Returns the facts in an answer of `GET /containers/{id}/json`. */
 export function factsOf(info: Dockerode.ContainerInspectInfo, isPodman: boolean): ContainerFacts {
   const { State: state, Config: config, HostConfig: host } = info;
   const health = healthOf(state.Health?.Status);
@@ -118,7 +118,7 @@ export function factsOf(info: Dockerode.ContainerInspectInfo, isPodman: boolean)
   const networkMode = host.NetworkMode ?? "default";
   const networkOf = /^container:(.+)/.exec(networkMode)?.[1];
   const upperDir = upperDirOf(info.GraphDriver?.Data);
-  // The type package does not know this field; the engine sends it where it is set.
+  // The type package lacks this field. The engine sends it only if it is set.
   const stopTimeoutS = graceOf("StopTimeout" in config ? config.StopTimeout : undefined, isPodman);
   return {
     id: info.Id,
@@ -229,17 +229,17 @@ function healthTimeoutOf(ns: number | undefined): number {
   return ns === undefined || ns === 0 ? DEFAULT_HEALTH_TIMEOUT_MS : ns / MS_IN_NS;
 }
 
-/** Not fe80::/10. @param ipv6 absent or empty where there is none */
+/** Returns undefined for a link-local address (fe80::/10) and for an empty one. */
 function routable(ipv6: string | undefined): string | undefined {
   return ipv6 && !/^fe[89ab]/i.test(ipv6) ? ipv6 : undefined;
 }
 
-/** `db:service_healthy:false,cache:service_started:true`: service, condition, and whether a restart of it restarts this one. */
+/** Parses `db:service_healthy:false,cache:service_started:true`: service, condition, and `restart`, which is not used. */
 function dependenciesIn(label: string): ComposeDependency[] {
   const parts = label.split(",").filter((part) => part !== "");
   return parts.map((part) => {
-    const [service = "", said] = part.split(":");
-    return { service, condition: conditions.find((one) => one === said) ?? "service_started" };
+    const [service = "", condition] = part.split(":");
+    return { service, condition: conditions.find((one) => one === condition) ?? "service_started" };
   });
 }
 

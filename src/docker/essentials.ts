@@ -55,8 +55,8 @@ export function providesSocket(
 /** Returns the source of the mount that contains a path; undefined in the root file system. */
 function mountedFolderOf(path: string, mountinfo: string): string | undefined {
   const mounts = mountinfo.split("\n").map((line) => line.split(" "));
-  const around = mounts.filter(([, , , , point = ""]) => point !== "/" && path.startsWith(`${point}/`));
-  const [closest] = around.toSorted(([, , , , a = ""], [, , , , b = ""]) => b.length - a.length);
+  const containing = mounts.filter(([, , , , point = ""]) => point !== "/" && path.startsWith(`${point}/`));
+  const [closest] = containing.toSorted(([, , , , a = ""], [, , , , b = ""]) => b.length - a.length);
   const source = closest?.[3];
   return source === undefined || BROAD.has(source) ? undefined : source;
 }

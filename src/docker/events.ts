@@ -1,10 +1,6 @@
 /**
- * The engine's stream of container events, for as long as wakeport runs. Events are hints: they say where to look,
- * never what is true, because the stream loses some without a word (a slow reader, a restart of the daemon). So every
- * connect, and every half minute, is a hint about all containers.
- *
- * The stream is always drained: a slow reader slows the whole daemon down. A daemon that hangs is plain silence, so it
- * is pinged.
+ * Follows the engine's events. An event only triggers an inspection, because the stream can lose events. Each new
+ * connection, and each 30 s, triggers an inspection of all containers. See docs/design/engine-events.md.
  */
 import { abortable, delay } from "../async/wait.ts";
 import { DeadlineError, TargetError } from "../errors.ts";
@@ -13,7 +9,7 @@ import { JsonLines } from "./json-lines.ts";
 import { dockerAction } from "./podman.ts";
 import type { EngineObserver } from "./reports.ts";
 
-/** What moves the state of a container, and `kill`, which tells who did it. `stop` may arrive after the next start. */
+/** Actions that change a container. `kill` contains the signal. `stop` is left out: it may arrive after the next start. */
 const ACTIONS = [
   // Events of a network about one of its containers.
   "connect",
@@ -29,16 +25,16 @@ const ACTIONS = [
   "oom",
   "health_status",
 ] as const;
-/** The daemon answers before it has subscribed us: what happens in between is asked for again. */
+/** The daemon answers before the subscription is complete, so events of this time are requested again. */
 const OVERLAP_S = 5;
 const PING_EVERY_MS = 10_000;
-const LOOK_EVERY_MS = 30_000;
+const INSPECT_EVERY_MS = 30_000;
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5_000;
-/** A stream that lasted this long worked: its end is no failure, but what proxies do to those that are silent. */
-const STEADY_MS = 1_000;
+/** The end of a stream that lasted this long is not a failure: proxies end silent streams. */
+const STABLE_MS = 1_000;
 
-/** One event, as far as wakeport needs it. */
+/** The used part of an event. */
 export interface ContainerEvent {
   readonly action: string;
   readonly id: string;
@@ -46,7 +42,7 @@ export interface ContainerEvent {
   readonly attributes: Readonly<Record<string, string>>;
 }
 
-/** Called with each event; with undefined whenever events may have been missed. */
+/** Called with each event, and with undefined if events may have been lost. */
 type Watcher = (event: ContainerEvent | undefined) => void;
 
 export class EngineEvents {
@@ -70,12 +66,12 @@ export class EngineEvents {
     return this.#isUp === true;
   }
 
-  /** Why it does not, or cannot be followed; undefined when all is well, or nothing is known yet. */
+  /** Why the engine does not answer or cannot be followed; undefined if it does, or before the first answer. */
   get trouble(): Error | undefined {
     return this.#trouble;
   }
 
-  /** For people: `docker 26.1.5 (API 1.45) via unix:///var/run/docker.sock`, once it answered. */
+  /** `docker 26.1.5 (API 1.45) via unix:///var/run/docker.sock`; undefined before the first answer. */
   get description(): string | undefined {
     return this.#description;
   }
@@ -85,7 +81,7 @@ export class EngineEvents {
     return this.#known.promise;
   }
 
-  /** Begins to follow the engine; returns at once, whether it is there or not. */
+  /** Begins to follow the engine in the background. */
   open(): void {
     this.#running = this.#follow();
   }
@@ -95,15 +91,15 @@ export class EngineEvents {
     await this.#running;
   }
 
-  /** Calls back for each event, and with undefined whenever events may have been missed. */
+  /** Calls `watcher` for each event, and with undefined if events may have been lost. */
   watch(watcher: Watcher): Disposable {
-    // Each call counts, also with a function that watches already.
+    // A new function for each call, so that one watcher can be registered twice.
     const own: Watcher = (event) => watcher(event);
     this.#watchers.add(own);
     return { [Symbol.dispose]: () => this.#watchers.delete(own) };
   }
 
-  /** Connects for ever. Never rejects. */
+  /** Reconnects until closed. Never rejects. */
   async #follow(): Promise<void> {
     const { signal } = this.#closing;
     for (let failures = 0; !signal.aborted; failures += 1) {
@@ -111,13 +107,13 @@ export class EngineEvents {
       const error = await this.#subscribe(signal).catch((reason: unknown) => reason);
       if (signal.aborted) return;
       this.#down(error instanceof Error ? error : new Error(String(error)));
-      if (performance.now() - began > STEADY_MS) failures = 0;
+      if (performance.now() - began > STABLE_MS) failures = 0;
       const backoffMs = Math.min(FIRST_BACKOFF_MS * 2 ** failures, MAX_BACKOFF_MS);
       await delay(backoffMs * (0.5 + Math.random() / 2), signal).catch(() => {});
     }
   }
 
-  /** One connection, from ping to end. Only ever rejects, or resolves with the reason why it ended. */
+  /** Runs one connection. Rejects, or resolves with the reason for its end. */
   async #subscribe(closing: AbortSignal): Promise<Error> {
     await this.#engine.ping();
     const over = new AbortController();
@@ -125,17 +121,17 @@ export class EngineEvents {
     try {
       const opening = this.#engine.events(Math.floor(Date.now() / 1000) - OVERLAP_S, ACTIONS, signal);
       const ended = this.#drain(opening);
-      // What Podman has to tell from now on will come, but it does not say so before.
+      // Podman is subscribed already, but answers only with its first event.
       if (!this.#engine.isPodman) await opening;
       await this.#up();
-      this.#hintAll();
-      return await Promise.race([ended, this.#ping(signal), this.#remind(signal)]);
+      this.#requestInspections();
+      return await Promise.race([ended, this.#ping(signal), this.#inspectPeriodically(signal)]);
     } finally {
       over.abort();
     }
   }
 
-  /** Resolves with the reason why the stream ended. */
+  /** Reads the stream at full speed, because a slow reader delays the daemon. Resolves with the reason for its end. */
   async #drain(opening: Promise<NodeJS.ReadableStream>): Promise<Error> {
     const lines = new JsonLines((value) => this.#received(value));
     const stream = await opening.catch((error: Error) => error);
@@ -143,7 +139,7 @@ export class EngineEvents {
     return new Promise((resolve) => {
       stream.on("data", (chunk: Buffer) => lines.push(chunk));
       stream.on("error", resolve);
-      // A proxy, or a daemon that stops in good order, ends the stream without any error.
+      // A proxy, or a daemon that shuts down cleanly, ends the stream without an error.
       stream.on("close", () => resolve(new Error("the event stream ended")));
     });
   }
@@ -155,10 +151,10 @@ export class EngineEvents {
     }
   }
 
-  async #remind(signal: AbortSignal): Promise<Error> {
+  async #inspectPeriodically(signal: AbortSignal): Promise<Error> {
     for (;;) {
-      await delay(LOOK_EVERY_MS, signal);
-      this.#hintAll();
+      await delay(INSPECT_EVERY_MS, signal);
+      this.#requestInspections();
     }
   }
 
@@ -167,7 +163,7 @@ export class EngineEvents {
     if (event !== undefined) for (const watcher of this.#watchers) watcher(event);
   }
 
-  #hintAll(): void {
+  #requestInspections(): void {
     for (const watcher of this.#watchers) watcher(undefined);
   }
 
@@ -183,7 +179,7 @@ export class EngineEvents {
   }
 
   #down(error: Error): void {
-    // A stream that merely ended says nothing against the engine: the ping before the next one will.
+    // The end of a stream does not mean that the engine is down. The next ping decides.
     if (this.#isUp === true && !isFatal(error)) return;
     if (this.#isUp !== false || faultOf(error) !== faultOf(this.#trouble)) this.#observer.engineDown(error);
     this.#isUp = false;
@@ -192,7 +188,7 @@ export class EngineEvents {
   }
 }
 
-/** Away and refused are two things to be told; away for this reason or that is one. */
+/** Reports repeat only if the kind of fault changes, such as from unreachable to denied. */
 function faultOf(error: Error | undefined): string {
   return error instanceof TargetError ? error.fault : "unreachable";
 }
@@ -206,7 +202,7 @@ function eventOf(value: unknown): ContainerEvent | undefined {
   const { Action: action, Actor: actor } = value;
   if (typeof action !== "string" || typeof actor !== "object" || actor === null || !("ID" in actor)) return undefined;
   const attributes = "Attributes" in actor && isStringRecord(actor.Attributes) ? actor.Attributes : {};
-  // Such an event has the name and the labels of the network.
+  // The attributes of this event are those of the network.
   const isOfNetwork = "Type" in value && value.Type === "network";
   if (isOfNetwork) return { action, id: attributes["container"] ?? "", attributes: {} };
   return { action: dockerAction(action), id: String(actor.ID), attributes };

@@ -2,7 +2,7 @@ import { codeOf, DeadlineError, messageOf, TargetError } from "../errors.ts";
 import { isWrongState } from "./podman.ts";
 import { pullFault } from "./pull-faults.ts";
 
-/** What the engine is asked to do, in the words of its API. */
+/** An operation of the engine's API. */
 export type Operation =
   | "ping"
   | "version"
@@ -21,23 +21,23 @@ export type Operation =
   | "pull"
   | "logs";
 
-/** How socket proxies say no; 405 where they know methods and paths apart. */
+/** Status codes with which socket proxies refuse a request. */
 const REFUSED: ReadonlySet<number> = new Set([401, 403, 405]);
 /** Docker and Podman. */
 const NO_IMAGE = /no such image|image not known/i;
 
 const NO_NETWORK = /network (\S+) not found/i;
 
-/** How proxies say that they got nowhere themselves. */
+/** Status codes of a proxy that cannot reach the engine. */
 const UNREACHED: ReadonlySet<number> = new Set([502, 503, 504]);
 
-/** The status of an answer that dockerode throws, where there was an answer. */
+/** Returns the HTTP status of an error of dockerode, or undefined if there was no answer. */
 export function statusOf(error: unknown): number | undefined {
   const status: unknown = error instanceof Error && "statusCode" in error ? error.statusCode : undefined;
   return typeof status === "number" ? status : undefined;
 }
 
-/** For a metric's label: the HTTP status, "timeout", or "error" when there was no answer. */
+/** Returns the label of a metric: the HTTP status, "timeout", or "error" if there was no answer. */
 export function callCode(error: unknown): string {
   if (error instanceof DeadlineError) return "timeout";
   return String(statusOf(error) ?? "error");
@@ -54,80 +54,79 @@ export function isNetworkMissing(error: unknown): boolean {
   return statusOf(cause) === 404 && NO_NETWORK.test(answerOf(cause));
 }
 
-/** What the engine was asked to do. */
-export interface Asked {
+/** A request to the engine. */
+export interface RequestFacts {
   readonly operation: Operation;
-  /** Asked about what: `container vsftpd`; empty for the engine as a whole. */
+  /** `container vsftpd`; empty for the engine itself. */
   readonly subject: string;
-  /** The container's id, where it was asked for by that. */
+  /** The container's id, if the request has it. */
   readonly id?: string;
 }
 
-/** How the engine is reached, as far as people want to be told. */
+/** The engine's address, for messages. */
 export interface EngineAddress {
   readonly url: string;
-  /** What else may be wrong where no engine answers at that address. */
+  /** A further likely reason if no engine answers. */
   readonly hint?: string;
 }
 
-/** Whether something between us and the engine answered that it does not let this through. */
+/** Whether a socket proxy or the engine refused a request. */
 export function isRefusal(error: unknown): boolean {
   return REFUSED.has(statusOf(error) ?? 0);
 }
 
 /**
- * Translates what a call to the engine threw, so that a person knows what to do.
- *
- * @param asked what was asked of it
+ * Translates an error of a call to the engine into a message with a remedy.
  */
-export function engineFault(error: unknown, asked: Asked, at: EngineAddress): TargetError {
-  const { operation, subject } = asked;
+export function engineFault(error: unknown, request: RequestFacts, at: EngineAddress): TargetError {
+  const { operation, subject } = request;
   if (error instanceof TargetError) return error;
   const status = statusOf(error);
   if (status === undefined) return connectionFault(error, at);
   if (operation === "pull" && isOfRegistry(error)) return pullFault(subject, answerOf(error), error);
   if (isRefusal(error)) return refusal(error, operation, subject, at);
   if (UNREACHED.has(status)) return unreached(error, status, at);
-  const said = answerOf(error);
+  const answer = answerOf(error);
   const options = { cause: error };
   const what = subject === "" ? operation : `${operation} ${subject}`;
-  if (status === 400 && /HTTP request to an HTTPS server/i.test(said)) {
-    return new TargetError("invalid", `the engine at ${at.url} speaks TLS, and was asked without`, {
+  if (status === 400 && /HTTP request to an HTTPS server/i.test(answer)) {
+    return new TargetError("invalid", `the engine at ${at.url} requires TLS, but wakeport connected without TLS`, {
       ...options,
       remedy: "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem",
     });
   }
   if (operation === "create" || operation === "connect") {
-    const fault = creationFault(status, said, subject, options);
+    const fault = creationFault(status, answer, subject, options);
     if (fault !== undefined) return fault;
   }
-  const network = status === 404 ? NO_NETWORK.exec(said)?.[1] : undefined;
+  const network = status === 404 ? NO_NETWORK.exec(answer)?.[1] : undefined;
   if (network !== undefined) {
     const remedy = `create it (docker network create ${network}), or correct its name in "networks"`;
-    return new TargetError("no_route", `${subject} is to be in the network ${network}, which does not exist`, {
+    return new TargetError("no_route", `${subject} needs the network ${network}, which does not exist`, {
       ...options,
       remedy,
     });
   }
-  if (status === 404 && NO_IMAGE.test(said)) {
+  if (status === 404 && NO_IMAGE.test(answer)) {
     const remedy = "pull or build the image again, then recreate the container";
-    return new TargetError("missing", `the image of ${subject} is missing: ${said}`, { ...options, remedy });
+    return new TargetError("missing", `the image of ${subject} is missing: ${answer}`, { ...options, remedy });
   }
-  if (status === 404 && operation === "start" && !isAbout(said, asked)) {
-    // The container whose network it uses: its own is there, or it would be the one that is named.
+  if (status === 404 && operation === "start" && !isAbout(answer, request)) {
+    // The answer names another container: the one whose network this one uses.
     const remedy = "recreate it: docker compose up -d --force-recreate SERVICE";
-    return new TargetError("no_route", `${subject} depends on one that does not exist: ${said}`, {
+    return new TargetError("no_route", `${subject} depends on a container that does not exist: ${answer}`, {
       ...options,
       remedy,
     });
   }
   if (status === 404) return missingFault(subject, error);
-  if (status === 501) return notSupported(operation, subject, said, options);
-  if (isWrongState(status, said)) return new TargetError("conflict", `the engine cannot ${what} now: ${said}`, options);
-  return new TargetError("failed", `the engine could not ${what}: ${said}`, options);
+  if (status === 501) return notSupported(operation, subject, answer, options);
+  if (isWrongState(status, answer))
+    return new TargetError("conflict", `the engine cannot ${what} now: ${answer}`, options);
+  return new TargetError("failed", `the engine could not ${what}: ${answer}`, options);
 }
 
-/** @param subject `container db` */
+/** @param subject for example `container db` */
 export function missingFault(subject: string, cause?: unknown): TargetError {
   return new TargetError("missing", `${subject} does not exist`, {
     cause,
@@ -135,57 +134,57 @@ export function missingFault(subject: string, cause?: unknown): TargetError {
   });
 }
 
-/** Whether it is a registry that said no to a pull, rather than something between us and the engine. */
+/** Whether a registry refused a pull, as opposed to a proxy in front of the engine. */
 function isOfRegistry(error: unknown): boolean {
-  const said = answerOf(error);
-  if (isRefusal(error)) return /unauthorized|authentication required|pull access|requested access/i.test(said);
-  return !UNREACHED.has(statusOf(error) ?? 0) && !said.startsWith("<");
+  const answer = answerOf(error);
+  if (isRefusal(error)) return /unauthorized|authentication required|pull access|requested access/i.test(answer);
+  return !UNREACHED.has(statusOf(error) ?? 0) && !answer.startsWith("<");
 }
 
-/** What is special about making a container; undefined where nothing is. */
+/** Returns undefined if the error is not special to the creation of a container. */
 function creationFault(
   status: number,
-  said: string,
+  answer: string,
   subject: string,
   options: { cause: unknown },
 ): TargetError | undefined {
-  if (status === 409 && /already in use/i.test(said)) {
+  if (status === 409 && /already in use/i.test(answer)) {
     return new TargetError(
       "conflict",
-      `${subject} cannot be created: another one has that name, not made by this wakeport`,
+      `${subject} cannot be created: another container, not created by this wakeport, has that name`,
       {
         ...options,
-        remedy: "remove or rename that one",
+        remedy: "remove or rename that container",
       },
     );
   }
   if (status !== 400) return undefined;
-  return new TargetError("invalid", `the engine does not take ${subject} as it is configured: ${said}`, options);
+  return new TargetError("invalid", `the engine rejects the configuration of ${subject}: ${answer}`, options);
 }
 
-/** Only logs are known to meet this: a driver that keeps nothing has nothing to read. */
-function notSupported(operation: Operation, subject: string, said: string, options: { cause: unknown }): TargetError {
+/** Known only for logs: some logging drivers do not store them. */
+function notSupported(operation: Operation, subject: string, answer: string, options: { cause: unknown }): TargetError {
   if (operation !== "logs")
-    return new TargetError("failed", `the engine cannot ${operation} ${subject}: ${said}`, options);
-  return new TargetError("invalid", `the log of ${subject} cannot be read: ${said}`, {
+    return new TargetError("failed", `the engine cannot ${operation} ${subject}: ${answer}`, options);
+  return new TargetError("invalid", `the log of ${subject} cannot be read: ${answer}`, {
     ...options,
-    remedy: 'give it a logging driver that keeps its output (json-file, local), or use another kind of "ready"',
+    remedy: 'give it a logging driver that stores its output (json-file, local), or use another kind of "ready"',
   });
 }
 
-/** A socket proxy answers with a page; the engine itself, by an authorization plugin, with a message. */
+/** A socket proxy answers with HTML or text, an authorization plugin of the engine with a JSON message. */
 function refusal(error: unknown, operation: Operation, subject: string, { url }: EngineAddress): TargetError {
   const what = subject === "" ? `"${operation}"` : `"${operation}" of ${subject}`;
-  const said = messageIn(error);
-  if (said !== undefined) {
+  const answer = messageIn(error);
+  if (answer !== undefined) {
     const remedy = "allow it there (an authorization plugin, or a proxy)";
-    return new TargetError("denied", `the engine at ${url} refuses ${what}: ${said}`, { cause: error, remedy });
+    return new TargetError("denied", `the engine at ${url} refuses ${what}: ${answer}`, { cause: error, remedy });
   }
   const remedy = proxyRemedy(operation);
   return new TargetError("denied", `the socket proxy at ${url} refuses ${what}`, { cause: error, remedy });
 }
 
-/** A proxy answers, and the engine behind it does not. */
+/** A proxy answers, but the engine behind it does not. */
 function unreached(error: unknown, status: number, { url }: EngineAddress): TargetError {
   return new TargetError("unreachable", `the socket proxy at ${url} gets no answer from the engine (${status})`, {
     cause: error,
@@ -235,19 +234,19 @@ function connectionFault(error: unknown, { url, hint }: EngineAddress): TargetEr
   }
 }
 
-/** Whether the engine misses the very container that it was asked about. */
-function isAbout(said: string, { subject, id }: Asked): boolean {
-  const named = /no such container: (\S+)/i.exec(said)?.[1];
+/** Whether the answer is about the container of the request. */
+function isAbout(answer: string, { subject, id }: RequestFacts): boolean {
+  const named = /no such container: (\S+)/i.exec(answer)?.[1];
   return named === undefined || named === id || subject.endsWith(named);
 }
 
-/** What to do about a TLS handshake that failed; undefined for codes of other failures. */
+/** Returns the remedy for a failed TLS handshake, or undefined for other failures. */
 function tlsRemedy(code: string): string | undefined {
   if (code === "ERR_SSL_WRONG_VERSION_NUMBER" || code === "ERR_SSL_PACKET_LENGTH_TOO_LONG" || code === "EPROTO") {
-    return "it does not speak TLS there: unset DOCKER_TLS_VERIFY, or use its TLS port";
+    return "the engine does not use TLS on this port: unset DOCKER_TLS_VERIFY, or use its TLS port";
   }
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
-    return "its certificate is for other names: use one of them in DOCKER_HOST, or make a certificate for this one";
+    return "the engine's certificate is for other names: use one of them in DOCKER_HOST, or issue a certificate for this name";
   }
   if (code === "CERT_HAS_EXPIRED" || code === "CERT_NOT_YET_VALID") {
     return "renew the engine's certificate (or ca.pem in DOCKER_CERT_PATH), or set the clock of this machine";
@@ -258,21 +257,21 @@ function tlsRemedy(code: string): string | undefined {
   return undefined;
 }
 
-/** dockerode wraps the engine's words in "(HTTP code 500) server error - … ". */
+/** Returns the engine's message, which dockerode wraps in "(HTTP code 500) server error - … ". */
 function answerOf(error: unknown): string {
   return messageOf(error)
     .replace(/^\(HTTP code \d+\) [^-]*- /, "")
     .trim();
 }
 
-/** What the engine says in its own form, a JSON object with a message; undefined for a page or plain words. */
+/** Returns the engine's JSON message, or undefined for HTML and plain text. */
 function messageIn(error: unknown): string | undefined {
   const body: unknown = error instanceof Error && "json" in error ? error.json : undefined;
   if (typeof body !== "object" || body === null || !("message" in body)) return undefined;
   return typeof body.message === "string" ? body.message : undefined;
 }
 
-/** Which switch of the usual socket proxies to set. */
+/** Returns which setting of common socket proxies allows an operation. */
 function proxyRemedy(operation: Operation): string {
   switch (operation) {
     case "start":

@@ -1,4 +1,4 @@
-/** Finds the way to a container: asks for whoever else has a part in it, then chooses (address.ts). */
+/** Finds the address at which a container is dialled: inspects the containers involved, then chooses (address.ts). */
 import { platform } from "node:os";
 import { TargetError } from "../errors.ts";
 import { checkNetworks, type Route, routeTo, type Standpoint } from "./address.ts";
@@ -7,47 +7,47 @@ import type { Engine } from "./engine.ts";
 import { holderDown, holderGone } from "./no-route.ts";
 import type { OwnContainer } from "./own-container.ts";
 
-/** A container may use the network of one that uses the network of another. More than this is a circle. */
+/** A container may use the network of a container that uses the network of another. More steps than this are a circle. */
 const MAX_CHAIN = 8;
 
 export interface RouteOptions {
   readonly engine: Engine;
   readonly own: OwnContainer;
-  /** The name of the network to take, or "auto". */
+  /** The name of a network, or "auto". */
   readonly network: string;
 }
 
-/** The way to a container in its present life. */
-export interface LivingRoute extends Route {
-  /** The life of the container whose network it uses, if that is another one: with it the route ends. */
-  readonly holderLife?: string;
-  /** Why the container cannot be dialled; the address is empty then. */
+/** The address of a container in its present incarnation. */
+export interface CurrentRoute extends Route {
+  /** The incarnation of the other container whose network it uses. The address is valid until that ends. */
+  readonly holderIncarnation?: string;
+  /** Why the container cannot be dialled; `address` is empty then. */
   readonly noRoute?: TargetError;
 }
 
 /**
- * Finds where a running container is dialled from here.
+ * Returns the address at which a running container is dialled.
  *
- * @throws TargetError "no_route" if the network that it uses does not exist, "invalid"; errors of the engine's calls
+ * @throws TargetError "no_route" if the container whose network it uses does not run, "invalid"; errors of the engine
  */
 export async function findRoute(
   container: ContainerFacts,
   options: RouteOptions,
   signal: AbortSignal,
-): Promise<LivingRoute> {
+): Promise<CurrentRoute> {
   const holder = await holderOf(container, options.engine, signal);
   if (!holder.isRunning) throw holderDown(container, holder);
   const route = await chooseRoute(container, holder, options, signal).catch(withoutRoute);
   if (holder === container) return route;
-  const caveat = lostCaveat(container, holder) ?? route.caveat;
-  const holderLife = `${holder.id} ${holder.startedAt}`;
-  return { ...route, holderLife, ...(caveat !== undefined && { caveat }) };
+  const caveat = staleCaveat(container, holder) ?? route.caveat;
+  const holderIncarnation = `${holder.id} ${holder.startedAt}`;
+  return { ...route, holderIncarnation, ...(caveat !== undefined && { caveat }) };
 }
 
 /**
- * Refuses a container, stopped or not, that could not be dialled if it were started, as far as that can be known.
+ * Checks that a container, running or not, can be dialled after a start.
  *
- * @throws TargetError "no_route"; what the engine's calls throw
+ * @throws TargetError "no_route"; errors of the engine
  */
 export async function checkRoute(container: ContainerFacts, options: RouteOptions, signal: AbortSignal): Promise<void> {
   const holder = await holderOf(container, options.engine, signal);
@@ -55,12 +55,12 @@ export async function checkRoute(container: ContainerFacts, options: RouteOption
   if (holder !== container && !holder.isRunning) throw holderDown(container, holder);
 }
 
-function withoutRoute(error: unknown): LivingRoute {
+function withoutRoute(error: unknown): CurrentRoute {
   if (error instanceof TargetError && error.fault === "no_route") return { address: "", noRoute: error };
   throw error;
 }
 
-/** Networks may have been connected since wakeport last looked at itself. */
+/** Retries after a new inspection of wakeport's own container, which may have joined a network since. */
 async function chooseRoute(
   container: ContainerFacts,
   holder: ContainerFacts,
@@ -80,7 +80,7 @@ async function standpoint(engine: Engine, own: ContainerFacts | undefined, signa
   return { own: own && (await holderOf(own, engine, signal)), mayBeElsewhere: !isLocalLinux };
 }
 
-/** The container whose networks it uses, which is itself for most. @throws TargetError */
+/** Returns the container whose networks a container uses, usually itself. @throws TargetError */
 async function holderOf(container: ContainerFacts, engine: Engine, signal: AbortSignal): Promise<ContainerFacts> {
   let holder = container;
   for (let steps = 0; holder.networkOf !== undefined && steps < MAX_CHAIN; steps += 1) {
@@ -92,9 +92,9 @@ async function holderOf(container: ContainerFacts, engine: Engine, signal: Abort
   return holder;
 }
 
-/** A container stays in the network that it was started in, even when that is torn down by a restart of its holder. */
-function lostCaveat(container: ContainerFacts, holder: ContainerFacts): string | undefined {
-  // Only a hint, because a clock that was set back tells the order wrong.
+/** A restart of the holder creates a new network namespace. Containers that used the old one remain in it. */
+function staleCaveat(container: ContainerFacts, holder: ContainerFacts): string | undefined {
+  // Only a caveat: a clock that was set back changes the order.
   if (Date.parse(holder.startedAt) <= Date.parse(container.startedAt)) return undefined;
-  return `${holder.name}, whose network it uses, was started after it: it needs a restart itself`;
+  return `${holder.name}, whose network it uses, was started after it: restart ${container.name}`;
 }

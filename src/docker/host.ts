@@ -4,15 +4,15 @@ import { maskUrl } from "../config/mask.ts";
 import { TargetError } from "../errors.ts";
 import { readCertificates, type TlsFiles } from "./certificates.ts";
 
-/** How to reach the engine, in the terms of an HTTP client. */
+/** The engine's address, as options of an HTTP client. */
 export interface EngineHost {
-  /** For people: `unix:///var/run/docker.sock`. */
+  /** For messages: `unix:///var/run/docker.sock`. */
   readonly url: string;
   readonly socketPath?: string;
   readonly host?: string;
   readonly port?: number;
   readonly tls?: TlsFiles;
-  /** What to look at where no engine answers there. */
+  /** A likely reason if no engine answers. */
   readonly hint?: string;
 }
 
@@ -25,15 +25,15 @@ const TLS_PORT = 2376;
 const FORMS = 'write it as "unix:///path/to/docker.sock" or "tcp://host:2375"';
 
 /**
- * Reads what DOCKER_HOST means, as the docker command does: `unix:///path`, `tcp://host[:port]`, with DOCKER_TLS_VERIFY
- * and DOCKER_CERT_PATH for the latter. Contexts of the docker command are not followed.
+ * Parses DOCKER_HOST like the docker command: `unix:///path`, or `tcp://host[:port]` with DOCKER_TLS_VERIFY and
+ * DOCKER_CERT_PATH. Contexts of the docker command are not supported.
  *
- * @param configured `docker.host` of the configuration, which goes before the environment
- * @throws TargetError "invalid" for a form that wakeport does not speak, or for certificates that cannot be used
+ * @param configured `docker.host` of the configuration, which overrides the environment
+ * @throws TargetError "invalid" for an unsupported form and for unusable certificates
  * @see https://docs.docker.com/reference/cli/docker/#environment-variables
  */
 export function parseEngineHost(configured: string | undefined, env: Environment): EngineHost {
-  // An empty variable is one that is not set: compose passes on what is not there as "".
+  // Compose passes an unset variable as an empty string.
   const url = configured ?? (env["DOCKER_HOST"] || undefined);
   if (url === undefined) return defaultHost(env);
   const shown = maskUrl(url);
@@ -64,16 +64,16 @@ function defaultHost(env: Environment): EngineHost {
   const context = env["DOCKER_CONTEXT"];
   if (context && context !== "default") {
     throw invalid(
-      `DOCKER_CONTEXT=${context} is not followed`,
+      `DOCKER_CONTEXT=${context} is not supported`,
       `set DOCKER_HOST or docker.host to its address: docker context inspect ${context}`,
     );
   }
   const current = currentContext(env);
-  const hint = `the docker command uses its context "${current}" here, which wakeport does not follow`;
+  const hint = `the docker command uses its context "${current}" here, which wakeport does not use`;
   return { url: DEFAULT_URL, socketPath: pathIn(DEFAULT_URL), ...(current !== undefined && { hint }) };
 }
 
-/** The context that `docker context use` chose, where that is not the default one. */
+/** Returns the context of `docker context use`, or undefined for the default context. */
 function currentContext(env: Environment): string | undefined {
   const folder = env["DOCKER_CONFIG"] || (env["HOME"] && path.join(env["HOME"], ".docker"));
   if (!folder) return undefined;
@@ -83,7 +83,7 @@ function currentContext(env: Environment): string | undefined {
     const { currentContext: name } = settings;
     return typeof name === "string" && name !== "" && name !== "default" ? name : undefined;
   } catch {
-    // There is none, or it is none of our business.
+    // The file does not exist, or has another format.
     return undefined;
   }
 }
@@ -105,11 +105,11 @@ function pathIn(url: string): string {
 
 function parseTcp(url: string, scheme: "tcp" | "http" | "https", env: Environment): EngineHost {
   const shown = maskUrl(url);
-  // By a scheme without a port of its own, because http would hide an explicit 80.
+  // The scheme is replaced, because a URL with the scheme http omits an explicit port 80.
   const parsed = URL.parse(url.replace(/^[a-z]+:/i, "tcp:"));
   if (parsed === null || parsed.hostname === "") {
-    const remedy = `${FORMS}; an IPv6 address goes into brackets: tcp://[fd00::1]:2375`;
-    throw invalid(`the engine address "${shown}" cannot be read`, remedy);
+    const remedy = `${FORMS}; write an IPv6 address in brackets: tcp://[fd00::1]:2375`;
+    throw invalid(`the engine address "${shown}" is not valid`, remedy);
   }
   const { hostname, port, pathname, search, hash, username, password } = parsed;
   if (!["", "/"].includes(pathname) || search !== "" || hash !== "" || username !== "" || password !== "") {

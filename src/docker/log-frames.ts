@@ -2,9 +2,8 @@ const HEADER_BYTES = 8;
 const STDERR = 2;
 
 /**
- * Takes apart what a container without a terminal printed: each piece has a header of 8 bytes in front, with the
- * stream (1 is stdout, 2 is stderr), 3 zero bytes and the length. Chunks may split it anywhere; nothing is kept but the
- * beginning of a header.
+ * Removes the frames from the output of a container without a terminal. Each frame has a header of 8 bytes: the stream
+ * (1 is stdout, 2 is stderr), 3 zero bytes, and the length. Chunks may have any size; only an incomplete header is stored.
  *
  * @see https://docs.docker.com/reference/api/engine/version/v1.45/#tag/Container/operation/ContainerAttach
  */
@@ -22,7 +21,7 @@ export class LogFrames {
     for (let at = 0; at < chunk.length; ) at += this.#bodyBytes > 0 ? this.#body(chunk, at) : this.#head(chunk, at);
   }
 
-  /** @returns how many bytes were taken, as below */
+  /** Returns the number of bytes read, like `#body`. */
   #head(chunk: Buffer, at: number): number {
     const taken = chunk.copy(this.#header, this.#headerBytes, at);
     this.#headerBytes += taken;

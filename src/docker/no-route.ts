@@ -1,11 +1,11 @@
-/** The refusals of a container that cannot be dialled: each says what is in the way, and which line removes it. */
+/** The errors of containers that cannot be dialled, each with its cause and remedy. */
 import { TargetError } from "../errors.ts";
 import type { ContainerFacts } from "./container-facts.ts";
 
-/** The engine's network that everything is in which names none; compose cannot name it beside others. */
+/** The engine's default network. Compose cannot combine it with other networks. */
 const DEFAULT_BRIDGE = "bridge";
 
-/** It has no network at all. */
+/** The container has no network. */
 export function noNetwork(container: ContainerFacts): TargetError {
   return refusal(
     `container ${container.name} has no network (network_mode: none), so nothing can reach it`,
@@ -13,16 +13,16 @@ export function noNetwork(container: ContainerFacts): TargetError {
   );
 }
 
-/** None of its networks gave it an address that can be dialled. */
+/** The container has no address that can be dialled. */
 export function noAddress(container: ContainerFacts): TargetError {
   return refusal(
     `container ${container.name} has no address on any network (${namesOf(container)})`,
     `connect it to a bridge network (docker network connect NETWORK ${container.name}); ` +
-      "one with IPv6 alone needs a subnet that is not link-local, like fd00:1::/64",
+      "a network with IPv6 only needs a subnet that is not link-local, like fd00:1::/64",
   );
 }
 
-/** `network:` names one that the holder of its networks is not in. */
+/** `network:` names a network to which the container is not connected. */
 export function notInNetwork(container: ContainerFacts, holder: ContainerFacts, wanted: string): TargetError {
   const [first] = holder.networks;
   return refusal(
@@ -31,7 +31,7 @@ export function notInNetwork(container: ContainerFacts, holder: ContainerFacts, 
   );
 }
 
-/** Wakeport's own container has no network that the target is in, or not the one that is asked for. */
+/** wakeport's own container does not share a network, or not the wanted network, with the target. */
 export function notShared(
   container: ContainerFacts,
   holder: ContainerFacts,
@@ -45,22 +45,26 @@ export function notShared(
   );
 }
 
-/** It is in the host's network, and wakeport in none from which the host can be seen. */
+/** The container uses the host's network, which wakeport's networks cannot reach. */
 export function noHost(container: ContainerFacts, own: ContainerFacts): TargetError {
   return refusal(
-    `container ${container.name} is in the host's network, of which wakeport (in ${namesOf(own)}) sees nothing`,
+    `container ${container.name} uses the host's network, which wakeport (in ${namesOf(own)}) cannot reach`,
     `give ${serviceOf(own)} the line "network_mode: host", or a network that is not internal`,
   );
 }
 
-/** Wakeport is itself in the network that goes away with the target. */
+/** wakeport uses the target's network, which disappears when the target stops. */
 export function inOneNetwork({ name }: ContainerFacts): TargetError {
-  return new TargetError("invalid", `wakeport uses the network of container ${name}, and loses it when that sleeps`, {
-    remedy: `give wakeport a network of its own; ${name} may use that one: network_mode: "service:wakeport"`,
-  });
+  return new TargetError(
+    "invalid",
+    `wakeport uses the network of container ${name}, and loses it when that container sleeps`,
+    {
+      remedy: `give wakeport a network of its own; ${name} may use it: network_mode: "service:wakeport"`,
+    },
+  );
 }
 
-/** It uses the network of a container that was removed, and can never start again. */
+/** The container uses the network of a removed container, and cannot start. */
 export function holderGone(container: ContainerFacts, id: string): TargetError {
   return refusal(
     `container ${container.name} uses the network of container ${id.slice(0, 12)}, which does not exist any more`,
@@ -68,11 +72,11 @@ export function holderGone(container: ContainerFacts, id: string): TargetError {
   );
 }
 
-/** It uses the network of a container that is not running. */
+/** The container uses the network of a container that is not running. */
 export function holderDown(container: ContainerFacts, holder: ContainerFacts): TargetError {
   return refusal(
     `container ${container.name} uses the network of container ${holder.name}, which is not running`,
-    `start that one first: docker start ${holder.name}`,
+    `start it first: docker start ${holder.name}`,
   );
 }
 
@@ -93,17 +97,17 @@ function recreate({ composeService, name }: ContainerFacts): string {
   return `docker compose up -d --force-recreate ${composeService}`;
 }
 
-/** How the two come together: wakeport joins the target, unless the target is only where compose cannot put wakeport. */
+/** Connects wakeport to a network of the target, or the target to one of wakeport if compose cannot do the first. */
 function sharing(holder: ContainerFacts, own: ContainerFacts, wanted: string): string {
   if (own.networkMode === "none") return `remove "network_mode: none" from ${serviceOf(own)}, and recreate it`;
   const theirs = holder.networks.map(({ name }) => name).filter((name) => name !== DEFAULT_BRIDGE);
-  const asked = theirs.find((name) => name === wanted || name === `${holder.project}_${wanted}`) ?? theirs[0];
-  if (asked !== undefined) return joining(own, asked);
+  const chosen = theirs.find((name) => name === wanted || name === `${holder.project}_${wanted}`) ?? theirs[0];
+  if (chosen !== undefined) return joining(own, chosen);
   const ours = own.networks.map(({ name }) => name).find((name) => name !== DEFAULT_BRIDGE);
   return joining(ours === undefined ? own : holder, ours ?? DEFAULT_BRIDGE);
 }
 
-/** The YAML that puts a container into a network, beside those it is in, and the command that does so until then. */
+/** Returns the YAML that connects a container to a network, and the command that does so without recreating it. */
 function joining(container: ContainerFacts, network: string): string {
   const { composeService, project, name, networks } = container;
   const connect = `docker network connect ${network} ${name}`;

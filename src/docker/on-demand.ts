@@ -1,50 +1,50 @@
-/** The containers that wakeport makes: their labels, and what is asked of the engine to make one. */
+/** Containers that wakeport creates: their labels, and the request that creates one. */
 import { createHash } from "node:crypto";
 import type { CreatedSpec } from "../config/config.ts";
 
-/** What wakeport made has it. */
+/** Present on all containers that wakeport created. */
 export const createdLabel: string = "wakeport.created";
 const serviceLabel = "wakeport.service";
 const specLabel = "wakeport.spec";
 const sealLabel = "wakeport.seal";
-/** Which wakeport made it. */
+/** The wakeport that created the container. */
 export const ownerLabel = "wakeport.owner";
 
-/** Of a processor, as the engine counts them. */
+/** The engine counts processors in units of 10⁻⁹. */
 const NANO = 1e9;
 
-/** A container that wakeport made, as a list of containers tells of it. */
+/** An entry of a list of containers that wakeport created. */
 export interface ListedCreation {
   readonly id: string;
   readonly name: string;
-  /** The service that it was made for. */
+  /** The service for which it was created. */
   readonly service: string;
-  /** The hash of what it was made of. */
+  /** Hash of the specification with which it was created. */
   readonly spec: string;
-  /** Neither running nor paused, nor about to be either. */
+  /** Whether it is neither running, paused nor restarting. */
   readonly isDown: boolean;
   readonly networks: readonly string[];
   readonly owner: string;
   readonly seal: string;
 }
 
-/** Who asks for a container, and for which service. */
+/** The wakeport and the service for which a container is created. */
 export interface Origin {
   readonly owner: string;
   readonly service: string;
 }
 
-/** What to ask the engine for. */
+/** The request that creates a container. */
 export interface Creation {
   readonly name: string;
   readonly image: string;
   readonly spec: string;
   readonly body: object;
-  /** Older engines take only the first of these when a container is made. */
+  /** Older engines connect a new container to the first of these only. */
   readonly networks: readonly string[];
 }
 
-/** Puts together what is asked of the engine. @param networks by their full names; empty: the engine's default one */
+/** Returns the request. @param networks full names; empty: the engine's default network */
 export function creationOf(name: string, spec: CreatedSpec, networks: readonly string[], origin: Origin): Creation {
   const [network] = networks;
   const isAnonymous = (volume: string): boolean => !volume.includes(":");
@@ -77,8 +77,8 @@ export function creationOf(name: string, spec: CreatedSpec, networks: readonly s
 }
 
 /**
- * Returns whether a container is the one that its labels were made for. An image with LABEL or `docker commit` copies
- * labels, but not the name and the image.
+ * Whether the labels of a container were written for it. An image with LABEL, or `docker commit`, copies the labels, but
+ * not the name and the image.
  *
  * @param image the image reference with which the container was created
  */
@@ -99,7 +99,7 @@ function withoutDefaults(image: string): string {
   return image.replace(/^(docker\.io\/(library\/)?|localhost\/)/, "").replace(/:latest$/, "");
 }
 
-/** One entry of `GET /containers/json`, as far as it matters here. */
+/** The used part of an entry of `GET /containers/json`. */
 export interface RawListed {
   readonly Id: string;
   readonly Names?: readonly string[];
@@ -121,7 +121,7 @@ export function listedOf({ Id, Names, State, Labels, NetworkSettings }: RawListe
   };
 }
 
-/** Whether an event is about a container that was made for this service, by whomever. */
+/** Whether an event is about a container that any wakeport created for this service. */
 export function isFor(service: string, attributes: Readonly<Record<string, string>>): boolean {
   return attributes[serviceLabel] === service;
 }

@@ -3,32 +3,33 @@ import type { ContainerFacts } from "./container-facts.ts";
 import type { Engine } from "./engine.ts";
 
 /**
- * Docker and Podman mount these three files of their own over the image's, from a folder named by the container's id:
+ * Docker and Podman mount these three files into each container, from a folder with the container's id as its name:
  * `…/containers/ID/hostname`, `…/overlay-containers/ID/userdata/hostname`.
  */
 const MOUNT =
   /[/-]containers\/([0-9a-f]{64})\/(?:userdata\/)?(?:resolv\.conf|hostname|hosts) \/etc\/(?:resolv\.conf|hostname|hosts) /;
 
 /**
- * The container that this process runs in, from the text of /proc/self/mountinfo; undefined outside of one. Of a
- * container that uses another one's network Docker mounts the other one's files, so that is the one that is named:
- * right for addresses, and, within one compose project, for the project.
+ * Returns the id of the container in which this process runs, or undefined on the host. In a container that uses the
+ * network of another container, Docker mounts the files of the other one, so its id is returned.
+ *
+ * @param mountinfo content of /proc/self/mountinfo
  */
 export function containerIdIn(mountinfo: string): string | undefined {
   return MOUNT.exec(mountinfo)?.[1];
 }
 
-/** Upper directory of this process's root file system, as the engine names it; undefined outside of an overlay. */
+/** Returns the upper directory of the root file system, or undefined if it is not an overlay. */
 export function upperDirIn(mountinfo: string): string | undefined {
   return /^\d+ \d+ \S+ \S+ \/ .* - overlay \S+ (?:\S*,)?upperdir=([^,\s]+)/m.exec(mountinfo)?.[1];
 }
 
-/** Content of /proc/self/mountinfo; empty if it cannot be read. */
+/** Returns the content of /proc/self/mountinfo, or an empty string if it cannot be read. */
 export function readMounts(): Promise<string> {
   return readFile("/proc/self/mountinfo", "utf8").catch(() => "");
 }
 
-/** Knows the container that wakeport itself runs in, or whose network it uses. */
+/** The container in which wakeport runs, or whose network it uses. */
 export class OwnContainer {
   readonly #engine: Engine;
   #facts: ContainerFacts | undefined;
@@ -38,9 +39,9 @@ export class OwnContainer {
   }
 
   /**
-   * Looks at it: undefined when wakeport runs on the host, or in a container of some other engine.
+   * Inspects it. Returns undefined if wakeport runs on the host or in a container of another engine.
    *
-   * @throws TargetError when the engine cannot tell
+   * @throws TargetError
    */
   async inspect(signal: AbortSignal): Promise<ContainerFacts | undefined> {
     const id = containerIdIn(await readMounts());
@@ -57,14 +58,14 @@ export class OwnContainer {
     return (await this.known(signal))?.id === container.id || this.isSelf(container, signal);
   }
 
-  /** Whether wakeport runs in this container, as opposed to one whose network it uses. @throws TargetError */
+  /** Whether wakeport runs in this container, as opposed to using its network. @throws TargetError */
   async isSelf({ id, upperDir }: Pick<ContainerFacts, "id" | "upperDir">, signal: AbortSignal): Promise<boolean> {
     const own = upperDirIn(await readMounts());
     // Without an upper directory the two cases cannot be distinguished.
     return own === undefined ? (await this.known(signal))?.id === id : own === upperDir;
   }
 
-  /** What the last look told, or a first look. @throws TargetError */
+  /** Returns the result of the last inspection, or of a first one. @throws TargetError */
   async known(signal: AbortSignal): Promise<ContainerFacts | undefined> {
     return this.#facts ?? this.inspect(signal);
   }

@@ -6,9 +6,9 @@ interface Kind {
   readonly remedy: string;
 }
 
-const BY_HAND = "wakeport has no password of a registry: pull it by hand on the engine's machine (docker pull)";
+const BY_HAND = "wakeport has no registry password: pull it by hand on the engine's machine (docker pull)";
 
-/** The first that fits. Registries and engines say much the same in many ways. */
+/** The first match counts. Registries and engines have many messages for the same fault. */
 const kinds: readonly Kind[] = [
   { shape: /no space left/i, fault: "failed", remedy: "make room on the engine's disk (docker system df)" },
   {
@@ -17,7 +17,7 @@ const kinds: readonly Kind[] = [
     remedy: "wait, or log in and pull it by hand on the engine's machine (docker pull)",
   },
   {
-    // What does not exist and what is private look alike from outside.
+    // A registry gives the same answer for a missing and a private image.
     shape: /repository does not exist|pull access denied/i,
     fault: "missing",
     remedy: `correct its name; if it is private: ${BY_HAND}`,
@@ -26,12 +26,12 @@ const kinds: readonly Kind[] = [
   {
     shape: /HTTP response to HTTPS client|x509|certificate/i,
     fault: "failed",
-    remedy: "the engine does not trust that registry: see insecure-registries, or /etc/docker/certs.d",
+    remedy: "the engine does not trust the registry: see insecure-registries, or /etc/docker/certs.d",
   },
   {
     shape: /no matching manifest|not match the .*platform/i,
     fault: "missing",
-    remedy: "it is not made for this machine's processor: take another tag",
+    remedy: "the image does not support this machine's processor: use another tag",
   },
   {
     shape: /manifest unknown|manifest for .* not found|name unknown|not found|no such image/i,
@@ -41,13 +41,13 @@ const kinds: readonly Kind[] = [
   {
     shape: /refused|no such host|server misbehaving|time(?:d )?out|deadline exceeded|unreachable|no route|EOF|reset/i,
     fault: "failed",
-    remedy: "check the registry, and the way to it from the engine's machine",
+    remedy: "check the registry, and the network between it and the engine's machine",
   },
 ];
 
-/** Why an image could not be pulled, in the engine's words, with what to do about it. */
-export function pullFault(image: string, said: string, cause?: unknown): TargetError {
-  const { fault, remedy } = kinds.find(({ shape }) => shape.test(said)) ?? { fault: "failed" as const };
-  const message = `the image ${image} could not be pulled: ${said.trim()}`;
+/** Returns the error of a failed pull, with the engine's message and a remedy. */
+export function pullFault(image: string, answer: string, cause?: unknown): TargetError {
+  const { fault, remedy } = kinds.find(({ shape }) => shape.test(answer)) ?? { fault: "failed" as const };
+  const message = `the image ${image} could not be pulled: ${answer.trim()}`;
   return new TargetError(fault, message, { cause, ...(remedy !== undefined && { remedy }) });
 }

@@ -1,4 +1,4 @@
-/** Ends of a layer's download; what follows is unpacking. */
+/** States of a layer after its download. */
 const FETCHED: ReadonlySet<string> = new Set([
   "Verifying Checksum",
   "Download complete",
@@ -8,11 +8,11 @@ const FETCHED: ReadonlySet<string> = new Set([
 
 const MB = 1e6;
 
-/** How much of an image is here, as far as the engine has begun to fetch it. */
+/** Progress of a pull. Only layers whose download has begun count. */
 export class PullProgress {
   readonly #layers = new Map<string, { done: number; total: number }>();
 
-  /** Takes note of a line of the engine's report. */
+  /** Reads one line of the engine's report. */
   note(value: unknown): void {
     const { id, status, progressDetail } = record(value);
     if (typeof id !== "string" || typeof status !== "string") return;
@@ -28,14 +28,14 @@ export class PullProgress {
     return this.#sum("done");
   }
 
-  /** Of the layers that are known so far. */
+  /** Size of the known layers. */
   get totalBytes(): number {
     return this.#sum("total");
   }
 
-  /** For people: `43 %, 12 of 30 MB`; empty before anything is known. */
-  get words(): string {
-    return progressWords(this.doneBytes, this.totalBytes);
+  /** `43 %, 12 of 30 MB`; empty before the first layer. */
+  get text(): string {
+    return formatProgress(this.doneBytes, this.totalBytes);
   }
 
   #sum(part: "done" | "total"): number {
@@ -43,8 +43,8 @@ export class PullProgress {
   }
 }
 
-/** `43 %, 12 of 30 MB`; empty where the whole is not known. */
-export function progressWords(doneBytes: number, totalBytes: number): string {
+/** Returns `43 %, 12 of 30 MB`, or an empty string if the total is not known. */
+export function formatProgress(doneBytes: number, totalBytes: number): string {
   if (totalBytes === 0) return "";
   const megabytes = (bytes: number): string => (bytes / MB).toFixed(totalBytes < 10 * MB ? 1 : 0);
   return `${Math.floor((100 * doneBytes) / totalBytes)} %, ${megabytes(doneBytes)} of ${megabytes(totalBytes)} MB`;

@@ -1,6 +1,6 @@
 /**
- * Pulls images: one pull for all who wait for the same image. It belongs to none of them, so it goes on when they give
- * up, and the next one who asks finds it further on, or done.
+ * Pulls images, with one pull for all that wait for the same image. A pull continues when they stop waiting, so that a
+ * later attempt finds the image or a pull under way.
  */
 import { abortable } from "../async/wait.ts";
 import { messageOf, TargetError } from "../errors.ts";
@@ -10,9 +10,9 @@ import { pullFault } from "./pull-faults.ts";
 import { PullProgress } from "./pull-progress.ts";
 import type { EngineObserver } from "./reports.ts";
 
-/** An engine that tells no progress for so long has lost its registry. Large layers tell of their unpacking, too. */
+/** An engine without progress for this time has lost its registry. Unpacking a layer counts as progress. */
 const SILENCE_MS = 60_000;
-const TELL_EVERY_MS = 5_000;
+const REPORT_EVERY_MS = 5_000;
 
 interface Pull {
   readonly done: Promise<void>;
@@ -22,7 +22,7 @@ interface Pull {
 export interface PullsOptions {
   readonly engine: Pick<Engine, "pull">;
   readonly observer: EngineObserver;
-  /** Default: a minute. */
+  /** Default: 60 s. */
   readonly silenceMs?: number;
 }
 
@@ -39,29 +39,29 @@ export class Pulls {
    * Waits until an image is pulled.
    *
    * @param image with its tag or digest
-   * @throws TargetError that says why it cannot be had; the reason of `signal`, with the pull going on
+   * @throws TargetError if the pull fails; the reason of `signal`, while the pull continues
    */
   async pull(image: string, signal: AbortSignal): Promise<void> {
     await abortable((this.#running.get(image) ?? this.#begin(image)).done, signal);
   }
 
-  /** For people, how far a pull is: `image nginx:1.27 (43 %, 12 of 30 MB)`; undefined when there is none. */
+  /** Returns `image nginx:1.27 (43 %, 12 of 30 MB)`, or undefined if the image is not being pulled. */
   describe(image: string): string | undefined {
     const pull = this.#running.get(image);
     if (pull === undefined) return undefined;
-    const { words } = pull.progress;
-    return words === "" ? `image ${image}` : `image ${image} (${words})`;
+    const { text } = pull.progress;
+    return text === "" ? `image ${image}` : `image ${image} (${text})`;
   }
 
-  /** Gives up all that is under way; the engine drops what it has not finished. */
+  /** Cancels all pulls. The engine discards unfinished layers. */
   close(): void {
-    this.#closing.abort(new TargetError("failed", "no image is pulled any more: wakeport ends"));
+    this.#closing.abort(new TargetError("failed", "pull cancelled: wakeport shuts down"));
   }
 
   #begin(image: string): Pull {
     const progress = new PullProgress();
     const done = this.#pull(image, progress).finally(() => this.#running.delete(image));
-    // Who waits is told; that nobody waits any more is no fault.
+    // Waiting callers receive the error. Without one it is not an unhandled rejection.
     done.catch(() => {});
     const pull = { done, progress };
     this.#running.set(image, pull);
@@ -71,7 +71,7 @@ export class Pulls {
   async #pull(image: string, progress: PullProgress): Promise<void> {
     const { observer } = this.#options;
     const began = performance.now();
-    const tell = (stage: "begun" | "under way" | "done" | "failed", error?: Error): void =>
+    const report = (stage: "begun" | "under way" | "done" | "failed", error?: Error): void =>
       observer.pull({
         image,
         stage,
@@ -80,20 +80,20 @@ export class Pulls {
         totalBytes: progress.totalBytes,
         ...(error && { error }),
       });
-    tell("begun");
-    const teller = setInterval(() => tell("under way"), TELL_EVERY_MS);
+    report("begun");
+    const reporting = setInterval(() => report("under way"), REPORT_EVERY_MS);
     try {
       await this.#follow(image, progress);
-      tell("done");
+      report("done");
     } catch (error) {
-      if (!this.#closing.signal.aborted) tell("failed", error as Error);
+      if (!this.#closing.signal.aborted) report("failed", error as Error);
       throw error;
     } finally {
-      clearInterval(teller);
+      clearInterval(reporting);
     }
   }
 
-  /** Reads the engine's report to its end; an error in it ends the pull although the answer began well. */
+  /** Reads the engine's report to its end. It may contain an error after a successful HTTP status. */
   async #follow(image: string, progress: PullProgress): Promise<void> {
     const { engine, silenceMs = SILENCE_MS } = this.#options;
     const silent = new AbortController();
@@ -105,8 +105,8 @@ export class Pulls {
     const signal = AbortSignal.any([this.#closing.signal, silent.signal]);
     let fault: TargetError | undefined;
     const lines = new JsonLines((value) => {
-      const said = errorIn(value);
-      if (said !== undefined) fault ??= pullFault(image, said);
+      const message = errorIn(value);
+      if (message !== undefined) fault ??= pullFault(image, message);
       else progress.note(value);
     });
     try {
@@ -123,7 +123,7 @@ export class Pulls {
       await abortable(ended, signal);
     } finally {
       clearTimeout(silence);
-      // Takes the request back where it is not over.
+      // Cancels the request if it is not finished.
       silent.abort();
     }
     if (fault !== undefined) throw fault;
@@ -131,11 +131,11 @@ export class Pulls {
 }
 
 function broken(image: string, cause?: unknown): TargetError {
-  const why = cause === undefined ? "the engine's answer broke off" : messageOf(cause);
+  const why = cause === undefined ? "the engine's answer ended early" : messageOf(cause);
   return new TargetError("unreachable", `the pull of image ${image} was cut off: ${why}`, { cause });
 }
 
 function errorIn(value: unknown): string | undefined {
   if (typeof value !== "object" || value === null || !("error" in value)) return undefined;
-  return typeof value.error === "string" ? value.error : "the engine does not say why";
+  return typeof value.error === "string" ? value.error : "the engine gives no reason";
 }

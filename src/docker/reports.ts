@@ -7,12 +7,12 @@ export interface EngineCall {
   readonly durationMs: number;
 }
 
-/** How far the pull of an image is. Told when it begins, every few seconds, and once at its end. */
+/** Progress of a pull. Reported at its begin, every 5 s, and at its end. */
 export interface PullReport {
   readonly image: string;
   readonly stage: "begun" | "under way" | "done" | "failed";
   readonly durationMs: number;
-  /** Of what the engine has begun to fetch; 0 before it tells. */
+  /** Size of the layers whose download has begun; 0 before the first one. */
   readonly doneBytes: number;
   readonly totalBytes: number;
   readonly error?: Error;

@@ -18,7 +18,7 @@ export async function followLog(
   onLine: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const stream = await engine.followLog(facts, beginOfLife(facts) / 1000, signal);
+  const stream = await engine.logs.follow(facts, beginOfLife(facts) / 1000, signal);
   const newReader = (): LineReader => new LineReader(onLine, { limit: MAX_MATCHED, onUnfinished: onLine });
   const [output, errors] = [newReader(), newReader()];
   const frames = new LogFrames((bytes, isError) => (isError ? errors : output).push(bytes));

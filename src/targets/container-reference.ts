@@ -1,4 +1,4 @@
-import { rivals } from "../docker/compose-service.ts";
+import { ambiguousContainers } from "../docker/compose-service.ts";
 import { type ListedContainer, projectLabel, serviceLabel } from "../docker/container-facts.ts";
 import type { ContainerEvent } from "../docker/events.ts";
 import { isFor } from "../docker/on-demand.ts";
@@ -24,7 +24,7 @@ export class ReferenceResolver {
     }
     const project = reference.project ?? (await this.#ownProject(signal));
     const containers = await engine.findComposeService(project, reference.service, signal);
-    const ambiguous = rivals(containers);
+    const ambiguous = ambiguousContainers(containers);
     if (ambiguous.length > 0) return this.#ambiguity(ambiguous);
     const [first] = containers;
     if (first !== undefined && requiredLabel !== undefined && !hasLabel(first, requiredLabel)) {

@@ -1,7 +1,7 @@
 import type { SleepAction, Target, TargetStatus, UseMoment } from "../activation/target.ts";
 import { delay } from "../async/wait.ts";
 import type { ContainerFacts } from "../docker/container-facts.ts";
-import { findRoute, type LivingRoute } from "../docker/find-route.ts";
+import { type CurrentRoute, findRoute } from "../docker/find-route.ts";
 import { TargetError } from "../errors.ts";
 import { ContainerFinder } from "./container-finder.ts";
 import { beginOfLife, followLog } from "./container-log.ts";
@@ -71,8 +71,8 @@ export class ContainerTarget implements Target {
     const facts = first instanceof TargetError ? first : await this.#inspectTwice(first, signal);
     if (facts instanceof TargetError) return { up: false, missing: missingIn(facts) };
     if (!facts.isRunning) return this.#down(facts);
-    const { address, caveat, noRoute, holderLife = "" } = await this.#route(facts, signal);
-    const incarnation = `${incarnationOf(facts)} ${holderLife}`;
+    const { address, caveat, noRoute, holderIncarnation = "" } = await this.#route(facts, signal);
+    const incarnation = `${incarnationOf(facts)} ${holderIncarnation}`;
     if (facts.isPaused) return { up: false, pausedIncarnation: incarnation };
     const { health } = facts;
     return {
@@ -140,7 +140,7 @@ export class ContainerTarget implements Target {
       const facts = await this.facts(signal);
       // Lines of earlier incarnations are left out. The begin of an incarnation that has ended is unknown.
       const begin = facts.isRunning ? { since: beginOfLife(facts) / 1000 } : {};
-      return await this.#options.engine.logTail(facts, { lines: limit, ...begin }, signal);
+      return await this.#options.engine.logs.tail(facts, { lines: limit, ...begin }, signal);
     } catch {
       // Socket proxies usually deny logs. The failure itself is reported without them.
       return [];
@@ -161,7 +161,7 @@ export class ContainerTarget implements Target {
     });
   }
 
-  async #route(facts: ContainerFacts, signal: AbortSignal): Promise<LivingRoute> {
+  async #route(facts: ContainerFacts, signal: AbortSignal): Promise<CurrentRoute> {
     const { network } = this.#options;
     return network === undefined ? { address: "" } : findRoute(facts, { ...this.#options, network }, signal);
   }

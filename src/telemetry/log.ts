@@ -6,7 +6,7 @@ import { describeExit } from "../activation/errors.ts";
 import type { ActivationReport, SleepReport, StateChange, StopFailure } from "../activation/reports.ts";
 import { within } from "../async/wait.ts";
 import type { LogFormat, LogLevel } from "../config/config.ts";
-import { progressWords } from "../docker/pull-progress.ts";
+import { formatProgress } from "../docker/pull-progress.ts";
 import type { PullReport } from "../docker/reports.ts";
 import { sentenceOf } from "../errors.ts";
 import { printable, printableJson, printableLines } from "../net/escape.ts";
@@ -264,7 +264,7 @@ function logPull(log: Log, { image, stage, durationMs, doneBytes, totalBytes, er
   } else if (stage === "done") {
     log.info({ event: "image.pulled", ...facts }, `image ${image} is here after ${seconds(durationMs)}`);
   } else {
-    const words = progressWords(doneBytes, totalBytes);
+    const words = formatProgress(doneBytes, totalBytes);
     const far = words === "" ? "" : `: ${words}`;
     log.info({ event: "image.pulling", ...facts }, `image ${image} is being pulled${far}`);
   }

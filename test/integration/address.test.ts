@@ -117,13 +117,16 @@ test("a target in the host's network: on the host its loopback, in a container t
   assert.deepEqual(route({ to }), { address: "127.0.0.1" });
   const found = route({ to, own: container("wakeport", [legIn(listenPort), legIn(bridge)]) });
   assert.equal(found.address, "172.17.0.1");
-  assert.match(found.caveat ?? "", /ftp is in the host's network, which is 172\.17\.0\.1 from here: .* all addresses/);
+  assert.match(
+    found.caveat ?? "",
+    /ftp uses the host's network, which has the address 172\.17\.0\.1 from here: .* all addresses/,
+  );
 });
 
 test("the host cannot be seen from networks without a gateway", () => {
   const to = container("ftp", [{ name: "host", id: "h" }], "host");
   const told = refusal({ to, own: container("wakeport", [legIn(listenPort)]) });
-  assert.match(told, /no_route: .* wakeport \(in demo_front\) sees nothing: .*"network_mode: host"/);
+  assert.match(told, /no_route: .* wakeport \(in demo_front\) cannot reach: .*"network_mode: host"/);
 });
 
 test("a target that uses another container's network is dialled there", () => {

@@ -106,7 +106,7 @@ suite("what an answer is taken for", () => {
         fake.once(routes[call], answer);
         found[name] = await verdict(engine, call);
         // What a refusal leads to is no part of the next answer.
-        engine.refusals.worked(call);
+        engine.refusals.succeeded(call);
       }
       engine.close();
       assert.deepEqual(found, verdicts[call]);

@@ -1,7 +1,7 @@
 /** Containers that carry the compose labels of another one. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { rivals } from "../../src/docker/compose-service.ts";
+import { ambiguousContainers } from "../../src/docker/compose-service.ts";
 import { echo, type TestContainer } from "../support/engine/containers.ts";
 import { engineTest, type Lab } from "../support/engine/lab.ts";
 import { checkLeaks } from "../support/leaks.ts";
@@ -10,7 +10,7 @@ checkLeaks();
 
 const [OLD, NEW] = ["0123456789ab".repeat(5), "fedcba987654".repeat(5)];
 
-/** Name, id and container number of each container, and the names of the rivals. */
+/** Name, id and container number of each container, and the names of the ambiguousContainers. */
 const cases: Readonly<Record<string, readonly [readonly (readonly [string, string, string?])[], readonly string[]]>> = {
   none: [[], []],
   one: [[["shop-db-1", OLD, "1"]], []],
@@ -82,7 +82,7 @@ const cases: Readonly<Record<string, readonly [readonly (readonly [string, strin
   ],
 };
 
-suite("rivals() finds containers that claim the same number", () => {
+suite("ambiguousContainers() finds containers that claim the same number", () => {
   for (const [title, [containers, expected]] of Object.entries(cases)) {
     test(title, () => {
       const listed = containers.map(([name, id, number]) => ({
@@ -92,7 +92,7 @@ suite("rivals() finds containers that claim the same number", () => {
         labels: number === undefined ? {} : { "com.docker.compose.container-number": number },
       }));
       assert.deepEqual(
-        rivals(listed).map(({ name }) => name),
+        ambiguousContainers(listed).map(({ name }) => name),
         expected,
       );
     });

@@ -80,7 +80,7 @@ test("a proxy whose engine is away is an engine that is away", () => {
   }
 });
 
-test("a context that is not followed is mentioned where no engine answers", () => {
+test("a context that is not used is mentioned if no engine answers", () => {
   const refused = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
   const fault = engineFault(
     refused,

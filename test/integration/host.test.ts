@@ -60,12 +60,12 @@ suite("the engine's address", () => {
     "proxy:2375": /unknown form: .*tcp:\/\/host:2375/,
     "unix://": /no absolute path/,
     "unix://run/docker.sock": /no absolute path: write three slashes/,
-    "tcp://": /cannot be read: .*tcp:\/\/host:2375/,
-    "tcp://:2375": /cannot be read/,
-    "tcp://proxy:port": /cannot be read/,
-    "tcp://proxy:99999": /cannot be read/,
+    "tcp://": /is not valid: .*tcp:\/\/host:2375/,
+    "tcp://:2375": /is not valid/,
+    "tcp://proxy:port": /is not valid/,
+    "tcp://proxy:99999": /is not valid/,
     "tcp://proxy:0": /has port 0/,
-    "tcp://fd00::1:2375": /cannot be read: .*brackets/,
+    "tcp://fd00::1:2375": /is not valid: .*brackets/,
     "tcp://proxy:2375/v1.41": /more than a host and a port/,
     "tcp://me@proxy": /more than a host and a port/,
     "tcp://me:hunter2@proxy": /"tcp:\/\/me:\*\*\*@proxy" contains more than a host and a port/,
@@ -82,14 +82,14 @@ suite("the engine's address", () => {
 
 suite("contexts of the docker command", () => {
   test("DOCKER_CONTEXT is refused with a hint, unless an address is given as well", () => {
-    const told = /DOCKER_CONTEXT=far is not followed: set DOCKER_HOST or docker.host .*docker context inspect far/;
+    const told = /DOCKER_CONTEXT=far is not supported: set DOCKER_HOST or docker.host .*docker context inspect far/;
     assert.match(refusal(undefined, { DOCKER_CONTEXT: "far" }), told);
     assert.match(refusal(undefined, { DOCKER_CONTEXT: "far", DOCKER_HOST: "" }), told);
     assert.equal(parseEngineHost(undefined, { DOCKER_CONTEXT: "far", DOCKER_HOST: "tcp://a" }).host, "a");
     assert.equal(parseEngineHost("tcp://b", { DOCKER_CONTEXT: "far" }).host, "b");
   });
 
-  test("one that was chosen by docker context use is not followed, and mentioned where no engine answers", () => {
+  test("one that was chosen by docker context use is not used, and mentioned if no engine answers", () => {
     const home = mkdtempSync(path.join(tmpdir(), "wakeport-test-"));
     try {
       const hint = (text: string, env: Args[1] = { HOME: home }): string | undefined => {
@@ -98,7 +98,7 @@ suite("contexts of the docker command", () => {
         return parseEngineHost(undefined, env).hint;
       };
       const chosen = '{"currentContext": "desktop"}';
-      assert.match(hint(chosen) ?? "", /context "desktop" here, which wakeport does not follow/);
+      assert.match(hint(chosen) ?? "", /context "desktop" here, which wakeport does not use/);
       assert.match(hint(chosen, { DOCKER_CONFIG: path.join(home, ".docker") }) ?? "", /desktop/);
       assert.equal(hint(chosen, { HOME: home, DOCKER_HOST: "unix:///a" }), undefined);
       for (const other of ["{}", "", "[]", "null", '{"currentContext": "default"}', '{"currentContext": 1}']) {
@@ -138,21 +138,21 @@ suite("certificates", () => {
     }
     assert.match(
       refusal("tcp://proxy", env("/nowhere")),
-      /cannot read \/nowhere\/ca\.pem: .*DOCKER_CERT_PATH must hold/,
+      /cannot read \/nowhere\/ca\.pem: .*DOCKER_CERT_PATH must contain/,
     );
   });
 
   const broken: readonly (readonly [name: string, told: RegExp, spoil: (at: string) => void])[] = [
     ["a missing key", /cannot read \S+\/key\.pem/, (at) => rmSync(path.join(at, "key.pem"))],
-    ["an empty CA", /\/ca\.pem is no certificate/, (at) => writeFileSync(path.join(at, "ca.pem"), "")],
+    ["an empty CA", /\/ca\.pem is not a certificate/, (at) => writeFileSync(path.join(at, "ca.pem"), "")],
     [
       "a key for a certificate",
-      /\/cert\.pem is no certificate/,
+      /\/cert\.pem is not a certificate/,
       (at) => cpSync(path.join(at, "key.pem"), path.join(at, "cert.pem")),
     ],
     [
       "a certificate for a key",
-      /\/key\.pem is no private key/,
+      /\/key\.pem is not a private key/,
       (at) => cpSync(path.join(at, "cert.pem"), path.join(at, "key.pem")),
     ],
     [

@@ -60,7 +60,7 @@ engineTest(
     const told = await inside.refusal(await inside.container.address("bridge"));
     assert.match(
       told,
-      /was not ready within 2 s.*: .*is in the host's network, which is .*must listen on all addresses/,
+      /was not ready within 2 s.*: .*uses the host's network, which has the address .*must listen on all addresses/,
     );
   },
 );
@@ -97,5 +97,5 @@ engineTest("in the network of its own target: refused, because it would go away 
   await target.start();
   await using inside = await Inside.open(lab, { to: target.name, network: `container:${target.id}` });
   const told = await inside.refusal(await target.address("bridge"));
-  assert.match(told, /wakeport uses the network of container .*, and loses it when that sleeps/);
+  assert.match(told, /wakeport uses the network of container .*, and loses it when that container sleeps/);
 });

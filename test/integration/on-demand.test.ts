@@ -119,7 +119,7 @@ madeTest("somebody else's container that has the name is left alone, and named",
   using peer = await wakeport.connect(made.name);
   assert.equal(await peer.addresses(), "ECONNRESET");
   const { error } = await wakeport.activation();
-  assert.match(error?.message ?? "", /another one has that name/);
+  assert.match(error?.message ?? "", /another container, not created by this wakeport, has that name/);
   assert.ok(await theirs.isAwake());
 });
 

@@ -86,11 +86,11 @@ suite("Pulls", () => {
     assert.equal(signals.length, 1);
   });
 
-  test("the end of wakeport is the end of a pull, and no fault of it", async () => {
+  test("close() cancels a pull without reporting a failure", async () => {
     const { pull, pulls, told } = stage();
     const done = pull();
     pulls.close();
-    await assert.rejects(done, fails("failed", /wakeport ends/));
+    await assert.rejects(done, fails("failed", /pull cancelled/));
     assert.deepEqual(
       told.map((one) => one.stage),
       ["begun"],
@@ -100,10 +100,10 @@ suite("Pulls", () => {
   const words: Readonly<Record<string, RegExp>> = {
     "manifest for x:1 not found: manifest unknown": /correct its name and tag/,
     "pull access denied for x, repository does not exist or may require 'docker login'": /if it is private/,
-    "unauthorized: authentication required": /has no password of a registry/,
+    "unauthorized: authentication required": /has no registry password/,
     "toomanyrequests: You have reached your pull rate limit": /wait, or log in/,
     'Get "https://r/v2/": dial tcp: lookup r: no such host': /check the registry/,
-    "x509: certificate signed by unknown authority": /does not trust that registry/,
+    "x509: certificate signed by unknown authority": /does not trust the registry/,
     "no matching manifest for linux/arm64/v8 in the manifest list entries": /machine's processor/,
   };
   for (const [error, remedy] of Object.entries(words)) {

@@ -68,9 +68,12 @@ suite("a plain one", { skip: cannotHaveEngine }, () => {
   test("without a port, 2375 is meant", () => serves(engine, `tcp://${address}`));
   test("with a port", () => serves(engine, `tcp://${address}:4243`));
 
-  test("asked for TLS: the message says that it speaks none", async () => {
+  test("with TLS to a port without TLS: the message says what to unset", async () => {
     const env = { DOCKER_TLS_VERIFY: "1", DOCKER_CERT_PATH: authority.issue() };
-    assert.match(await complaint(`tcp://${address}:2375`, env), /does not speak TLS there: unset DOCKER_TLS_VERIFY/);
+    assert.match(
+      await complaint(`tcp://${address}:2375`, env),
+      /does not use TLS on this port: unset DOCKER_TLS_VERIFY/,
+    );
   });
 
   test("a port where nobody listens: the message says so", async () => {
@@ -108,8 +111,11 @@ suite("one with TLS", { skip: cannotHaveEngine }, () => {
   test("without a port, 2376 is meant", () => serves(engine, host, verify(authority.issue())));
   test("with a port", () => serves(engine, `${host}:2376`, verify(authority.issue())));
 
-  test("asked without TLS: the message says what to set", async () => {
-    assert.match(await complaint(`${host}:2376`), /speaks TLS, and was asked without: set DOCKER_TLS_VERIFY=1/);
+  test("without TLS: the message says what to set", async () => {
+    assert.match(
+      await complaint(`${host}:2376`),
+      /requires TLS, but wakeport connected without TLS: set DOCKER_TLS_VERIFY=1/,
+    );
   });
 
   test("a client certificate that expired: the message names it", async () => {
@@ -131,7 +137,7 @@ suite("one with TLS", { skip: cannotHaveEngine }, () => {
 suite("a certificate of the engine's that is of no use", { skip: cannotHaveEngine }, () => {
   const cases = [
     { name: "it expired", spec: { names: `IP:${address}`, days: -1 }, told: /renew the engine's certificate/ },
-    { name: "it is for another name", spec: { names: "DNS:elsewhere" }, told: /its certificate is for other names/ },
+    { name: "it is for another name", spec: { names: "DNS:elsewhere" }, told: /certificate is for other names/ },
   ];
   for (const { name, spec, told } of cases) {
     test(`${name}: the message says so`, async () => {
