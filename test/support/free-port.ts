@@ -11,6 +11,8 @@ const FIRST_PORT = 10_000;
 const BLOCK_SIZE = 100;
 const BLOCKS = 220;
 
+/** Number of sockets that reserve blocks. They stay open until the process ends. */
+let reservingSockets = 0;
 /** The ports of the reserved block that were not handed out yet. */
 const remaining: number[] = [];
 /** Processes begin at different blocks, so that a port is not used again immediately. */
@@ -25,6 +27,11 @@ export async function freePort(): Promise<number> {
   }
 }
 
+/** Returns the number of open sockets that reserve ports, for tests that count open sockets. */
+export function portReservations(): number {
+  return reservingSockets;
+}
+
 async function reserveBlock(): Promise<void> {
   for (let attempts = 0; attempts < BLOCKS; attempts += 1) {
     const first = FIRST_PORT + nextBlock * BLOCK_SIZE;
@@ -32,6 +39,7 @@ async function reserveBlock(): Promise<void> {
     const lock = await listen(first);
     if (lock === undefined) continue;
     lock.unref();
+    reservingSockets += 1;
     // Another call of this process may have reserved a block in the meantime.
     remaining.push(...Array.from({ length: BLOCK_SIZE - 1 }, (_, index) => first + 1 + index));
     return;

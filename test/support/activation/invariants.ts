@@ -2,6 +2,7 @@
  * What must hold after every test of wakeport on an engine, whatever the test was about. A recorder keeps all that
  * wakeport reports; the engine's journal tells the other side of the story; `violations` compares the two.
  */
+
 import { readdirSync, readlinkSync } from "node:fs";
 import type { StateName } from "../../../src/activation/machine.ts";
 import type { ActivationReport, KeptAwakeReport, SleepReport, StateChange } from "../../../src/activation/reports.ts";
@@ -11,6 +12,7 @@ import { PeekError } from "../../../src/net/peek.ts";
 import type { ConnectionReport } from "../../../src/proxy/reports.ts";
 import { type Observer, observer } from "../../../src/telemetry/observer.ts";
 import { type Act, type EngineEvent, now, type Verb } from "../engine/containers.ts";
+import { portReservations } from "../free-port.ts";
 
 /** A report, and when it came, as Unix time in milliseconds. */
 export type Timed<T> = T & { readonly at: number };
@@ -168,7 +170,8 @@ export function contradiction(target: string, state: ServiceStatus["state"], isA
 /** I5: how many sockets this process has open. */
 export function openSockets(): number {
   const folder = "/proc/self/fd";
-  return readdirSync(folder).filter((fd) => linkOf(`${folder}/${fd}`).startsWith("socket:")).length;
+  const sockets = readdirSync(folder).filter((fd) => linkOf(`${folder}/${fd}`).startsWith("socket:"));
+  return sockets.length - portReservations();
 }
 
 function linkOf(path: string): string {
