@@ -161,7 +161,7 @@ export class ServiceRegistry {
     for (const service of services) checkAccount(service, this.#options.host);
     using stack = new DisposableStack();
     const trial = stack.use(await this.#listenerPool.bind(services.flatMap(wantedBy)));
-    const isHeld = (listener: ListenAddress): boolean => this.#udpServices.some((udp) => udp.holds(listener));
+    const isHeld = (listener: ListenAddress): boolean => this.#udpServices.some((udp) => udp.isListeningOn(listener));
     const udpTrial = stack.use(
       await bindAll(services.flatMap(wantedForUdp).filter(({ listener }) => !isHeld(listener))),
     );

@@ -3,38 +3,37 @@ import type { ListenAddress } from "../proxy/listen/listener.ts";
 import type { PendingBind } from "../proxy/listen/listener-pool.ts";
 import { UdpListenerSocket } from "./listener.ts";
 
-/** Fronts for datagrams that are bound on trial: they are let go of again unless they are kept. */
+/** Bound UDP sockets. They are closed when this is disposed, unless it was committed. */
 export interface UdpPendingBind extends PendingBind {
   readonly listeners: readonly UdpListenerSocket[];
 }
 
 /**
- * Binds all, or none. Until somebody leads them elsewhere, what comes there is dropped.
+ * Binds all addresses, or none. Datagrams are dropped until the sockets get a receiver.
  *
- * @throws BindError with a line for each that cannot be bound
+ * @throws BindError with a line for each address that cannot be bound
  */
 export async function bindAll(
   wanted: readonly { readonly service: string; readonly listener: ListenAddress }[],
 ): Promise<UdpPendingBind> {
-  const nowhere = { onDatagram: () => {}, onUnsent: () => {} };
-  const listeners = wanted.map((one) => new UdpListenerSocket({ ...one, ...nowhere }));
-  const release = (): void => {
+  const discard = { onDatagram: () => {}, onUnsent: () => {} };
+  const listeners = wanted.map((options) => new UdpListenerSocket({ ...options, ...discard }));
+  const closeAll = (): void => {
     for (const listener of listeners) listener.close();
   };
-  const opened = await Promise.allSettled(listeners.map((listener) => listener.open()));
-  const failure = bindErrorOf(opened);
+  const failure = bindErrorOf(await Promise.allSettled(listeners.map((listener) => listener.open())));
   if (failure !== undefined) {
-    release();
+    closeAll();
     throw failure;
   }
-  let isKept = false;
+  let isCommitted = false;
   return {
     listeners,
     commit: () => {
-      isKept = true;
+      isCommitted = true;
     },
     [Symbol.dispose]: () => {
-      if (!isKept) release();
+      if (!isCommitted) closeAll();
     },
   };
 }

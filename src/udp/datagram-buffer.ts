@@ -1,13 +1,13 @@
-/** What keeping one datagram costs besides its bytes, so that many small ones are bounded as well. */
+/** Memory that one buffered datagram needs besides its bytes. It bounds the number of small datagrams. */
 const OVERHEAD_BYTES = 256;
 
-/** The datagrams of one client that wait for the target, in the order in which they came; bounded in bytes. */
+/** The datagrams of one client that wait for the target, in order of arrival; bounded in bytes. */
 export class DatagramBuffer {
   readonly #limit: number;
   #queue: Buffer[] = [];
   #bytes = 0;
 
-  /** @param limit in bytes; each datagram counts for 256 more than it carries */
+  /** @param limit in bytes; each datagram counts as its length plus 256 */
   constructor(limit: number) {
     this.#limit = limit;
   }
@@ -20,7 +20,7 @@ export class DatagramBuffer {
     return this.#queue[0];
   }
 
-  /** Keeps one more. @returns whether there was room; the first one always has it */
+  /** Appends a datagram. @returns false if it does not fit; the first one always fits */
   add(datagram: Buffer): boolean {
     const cost = datagram.length + OVERHEAD_BYTES;
     if (this.#queue.length > 0 && this.#bytes + cost > this.#limit) return false;
@@ -29,14 +29,14 @@ export class DatagramBuffer {
     return true;
   }
 
-  /** Takes the first one out. */
+  /** Removes and returns the first datagram. */
   shift(): Buffer | undefined {
     const datagram = this.#queue.shift();
     if (datagram !== undefined) this.#bytes -= datagram.length + OVERHEAD_BYTES;
     return datagram;
   }
 
-  /** Throws all away. @returns how many there were */
+  /** Removes all datagrams. @returns their number */
   clear(): number {
     const { length } = this.#queue;
     this.#queue = [];

@@ -1,42 +1,35 @@
-/** Why a datagram went no further. */
-export type DropReason =
-  | "denied" // its sender may not, or there are too many
-  | "flows" // every flow of the service is in use
-  | "held" // more than is held for one client while the target starts
-  | "not_started" // the target did not come up for those that were held
-  | "refused" // nothing listens on the target's port
-  | "unsent" // the system did not take it
-  | "closing"; // the service ends
+/** Why a datagram was dropped. */
+export const dropReasons = [
+  "denied", // the sender is not allowed, or has reached a limit
+  "flows", // all flows of the service are in use
+  "held", // the client's buffer is full while the target starts
+  "not_started", // buffered, and the target did not start
+  "refused", // nothing listens on the target's port
+  "unsent", // the kernel did not accept it for sending
+  "closing", // the service ends
+] as const;
 
-export const dropReasons: readonly DropReason[] = [
-  "denied",
-  "flows",
-  "held",
-  "not_started",
-  "refused",
-  "unsent",
-  "closing",
-];
+export type DropReason = (typeof dropReasons)[number];
 
 /** Datagrams of a service so far. */
 export interface DatagramCount {
-  /** From clients, those among them that were dropped. */
+  /** Received from clients, including dropped ones. */
   in: number;
-  /** From targets. */
+  /** Received from targets. */
   out: number;
   readonly dropped: Record<DropReason, number>;
 }
 
-/** What is told of the datagrams of a service. */
+/** Counts of one service for reports. */
 export interface DatagramView {
-  /** Clients that are known at this moment. */
+  /** Number of open flows. */
   readonly flows: number;
   readonly in: number;
   readonly out: number;
   readonly dropped: Readonly<Record<DropReason, number>>;
 }
 
-/** A count that begins. */
+/** Returns a new count with zeros. */
 export function noDatagrams(): DatagramCount {
   const dropped = Object.fromEntries(dropReasons.map((reason) => [reason, 0])) as Record<DropReason, number>;
   return { in: 0, out: 0, dropped };

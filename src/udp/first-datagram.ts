@@ -1,33 +1,39 @@
 import { isIP } from "node:net";
 import { Semaphore } from "../async/semaphore.ts";
 import { delay } from "../async/wait.ts";
+import { TokenBucket } from "../proxy/admission/token-bucket.ts";
 import type { SendResult } from "./upstream.ts";
 
-/** On this machine's own loopback, between two knocks: a twentieth of what has passed, as probes have it. */
-const MIN_DELAY_MS = 5;
-const MAX_DELAY_MS = 250;
+/** Pause between two attempts on this machine's loopback: a twentieth of the elapsed time, within these limits. */
+const MIN_LOOPBACK_MS = 5;
+const MAX_LOOPBACK_MS = 250;
 
 /**
- * Elsewhere, a container's network among it, Linux tells one sender of refusals six times in a row and then once a
- * second. To knock more often than that would be to take silence for a welcome. These pauses, each twice as long as the
- * one before it, use the six up in the first second.
+ * On other interfaces, container networks included, Linux sends an ICMP error to one address six times in a row, and then
+ * once a second. A refusal that was not sent would look like an accepted datagram, so attempts stay below this rate.
  */
+const ICMP_BURST = 5;
+const ICMP_INTERVAL_MS = 1_100;
+/** First pause on other interfaces. Doubling it spreads the burst over the first second. */
 const FIRST_PAUSE_MS = 40;
-const REFUSALS = 5;
-const REFUSAL_MS = 1_100;
+
+/** Returns the ICMP errors that the target's kernel may still send to wakeport, for all ports of the target together. */
+export function icmpBudget(): TokenBucket {
+  return new TokenBucket({ count: ICMP_BURST, perMs: ICMP_BURST * ICMP_INTERVAL_MS }, performance.now());
+}
 
 /**
- * Whether the target takes datagrams, for all flows of one activation. "Up" does not say it: the program may still be
- * about to open its port, and what comes before that is refused and lost. So the first datagram knocks alone, again and
- * again until it is not refused, and all others wait behind it.
+ * Finds out whether a port of the target accepts datagrams, for all flows to it. A target that is up may not have bound
+ * its port yet, and would lose what it refuses. So one flow repeats its first datagram until it is not refused, while the
+ * other flows wait.
  */
 export class FirstDatagram {
-  readonly #line = new Semaphore(1);
-  readonly #budget: IcmpBudget;
+  readonly #semaphore = new Semaphore(1);
+  readonly #budget: TokenBucket;
   #isOpen = false;
 
-  /** @param budget of refusals that the target's machine has for us; one for all ports of the target */
-  constructor(budget: IcmpBudget) {
+  /** @param budget shared by all ports of the target */
+  constructor(budget: TokenBucket) {
     this.#budget = budget;
   }
 
@@ -35,17 +41,17 @@ export class FirstDatagram {
     return this.#isOpen;
   }
 
-  /** From now on one must knock again. */
+  /** The target was lost: the next flow must repeat its first datagram again. */
   reset(): void {
     this.#isOpen = false;
   }
 
   /**
-   * Waits until the port is open, and knocks when it is one's turn.
+   * Waits until the port accepts datagrams. Calls `send` repeatedly, unless another flow does so already.
    *
-   * @param host of the target
-   * @returns what the own knock met; undefined when another one found it open
-   * @throws the reason of `signal`; then the next in line knocks
+   * @param host the target's host or IP address
+   * @returns the result of the accepted attempt; undefined if another flow found the port open
+   * @throws the reason of `signal`; the next waiting flow then continues
    */
   async waitUntilAccepted(
     host: string,
@@ -53,40 +59,26 @@ export class FirstDatagram {
     signal: AbortSignal,
   ): Promise<SendResult | undefined> {
     if (this.#isOpen) return undefined;
-    using _place = await this.#line.acquire(signal);
-    const isNear = isLoopback(host);
-    const began = performance.now();
-    for (let pauseMs = FIRST_PAUSE_MS; !this.#isOpen; pauseMs = Math.min(2 * pauseMs, REFUSAL_MS)) {
-      if (!isNear) await this.#budget.take(signal);
+    using _turn = await this.#semaphore.acquire(signal);
+    const isLocal = isLoopback(host);
+    const startedAt = performance.now();
+    for (let pauseMs = FIRST_PAUSE_MS; !this.#isOpen; pauseMs = Math.min(2 * pauseMs, ICMP_INTERVAL_MS)) {
+      if (!isLocal) await this.#takeToken(signal);
       const result = await send(signal);
       if (result !== "refused") {
         this.#isOpen = true;
         return result;
       }
-      const nearMs = Math.max(MIN_DELAY_MS, Math.min((performance.now() - began) / 20, MAX_DELAY_MS));
-      await delay(isNear ? nearMs : pauseMs, signal);
+      const share = (performance.now() - startedAt) / 20;
+      await delay(isLocal ? Math.max(MIN_LOOPBACK_MS, Math.min(share, MAX_LOOPBACK_MS)) : pauseMs, signal);
     }
     return undefined;
   }
-}
 
-/** How many knocks would be answered with a refusal, as the kernel at the other end counts. */
-export class IcmpBudget {
-  #tokens = REFUSALS;
-  #at = performance.now();
-
-  /** Waits until there is one. @throws the reason of `signal` */
-  async take(signal: AbortSignal): Promise<void> {
-    this.#refill();
-    // Taken before the wait: whoever comes meanwhile stands behind.
-    this.#tokens -= 1;
-    if (this.#tokens < 0) await delay(-this.#tokens * REFUSAL_MS, signal);
-  }
-
-  #refill(): void {
-    const now = performance.now();
-    this.#tokens = Math.min(REFUSALS, this.#tokens + (now - this.#at) / REFUSAL_MS);
-    this.#at = now;
+  async #takeToken(signal: AbortSignal): Promise<void> {
+    const waitMs = (): number => this.#budget.waitMs(performance.now());
+    for (let ms = waitMs(); ms > 0; ms = waitMs()) await delay(ms, signal);
+    this.#budget.take(performance.now());
   }
 }
 

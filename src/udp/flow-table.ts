@@ -2,145 +2,144 @@ import type { UdpPolicy } from "../config/config.ts";
 import type { Meter } from "../net/relay.ts";
 import { ranks, type Slot, type SlotError, Slots } from "../proxy/admission/slots.ts";
 import { type DatagramCount, type DropReason, noDatagrams } from "./datagrams.ts";
-import { FirstDatagram, IcmpBudget } from "./first-datagram.ts";
+import { FirstDatagram, icmpBudget } from "./first-datagram.ts";
 import { Flow, type FlowOwner, type TargetPort } from "./flow.ts";
 import type { Sender } from "./listener.ts";
 import { Pacer } from "./pacer.ts";
 
-/** How long the datagrams of a client are dropped that could not be served. */
-const LINGER_MS = 1_000;
+/** A client that was not served gets no new flow for this time: its next datagrams would start the target at once. */
+const FAILED_MS = 1_000;
 
 export interface FlowTableOptions {
   readonly limits: UdpPolicy;
-  /** Decides about a client that has no flow yet. @returns undefined to turn it away, without a word */
-  readonly admit: (client: Sender, way: ListenerBinding) => FlowOwner | undefined;
-  /** The holder that the flows of a client count for. */
+  /** Admits a client that has no flow yet. @returns undefined if the client is denied */
+  readonly admit: (client: Sender, binding: ListenerBinding) => FlowOwner | undefined;
+  /** Returns the slot holder for the flows of a client. */
   readonly sourceOf: (client: Sender) => string;
   readonly meter: Meter;
 }
 
-/** From a front to a port of the target. */
+/** A listener and the port of the target that it belongs to. */
 export interface ListenerBinding {
-  /** The front, for people. */
+  /** Name of the listener for messages. */
   readonly name: string;
   readonly targetPort: number;
-  /** @see Upstream.open */
+  /** @see UpstreamOptions.isTftp */
   readonly isTftp: boolean;
   readonly answer: (datagram: Buffer, client: Sender) => void;
 }
 
 interface Entry {
   readonly flow: Flow;
-  readonly way: ListenerBinding;
+  readonly binding: ListenerBinding;
   readonly slot: Slot;
   readonly running: Promise<void>;
 }
 
-/** The flows of one service: which datagram belongs to which, and how many there may be. */
+/** The flows of one service: assigns datagrams to flows, and limits the number of flows. */
 export class FlowTable {
   readonly count: DatagramCount = noDatagrams();
   readonly #options: FlowTableOptions;
-  /** By front and client. */
+  /** By listener and client. */
   readonly #entries = new Map<string, Entry>();
   readonly #slots: Slots;
   readonly #targetPorts = new Map<number, TargetPort>();
-  readonly #budget = new IcmpBudget();
+  readonly #budget = icmpBudget();
   readonly #draining = new Set<ListenerBinding>();
-  readonly #lingering = new Set<NodeJS.Timeout>();
+  readonly #failedTimers = new Set<NodeJS.Timeout>();
 
   constructor(options: FlowTableOptions) {
     this.#options = options;
     this.#slots = new Slots({ limit: options.limits.flows, what: "flows" });
   }
 
-  /** How many there are. */
+  /** Number of flows. */
   get size(): number {
     return this.#entries.size;
   }
 
-  /** A client sent a datagram to a front. */
-  receive(way: ListenerBinding, datagram: Buffer, client: Sender): void {
+  /** Handles a datagram that a client sent to a listener. */
+  receive(binding: ListenerBinding, datagram: Buffer, client: Sender): void {
     this.count.in += 1;
-    const key = `${way.name} ${client.address} ${client.port}`;
-    const flow = this.#entries.get(key)?.flow ?? this.#begin(key, way, client);
-    flow?.take(datagram);
+    const key = `${binding.name} ${client.address} ${client.port}`;
+    const flow = this.#entries.get(key)?.flow ?? this.#open(key, binding, client);
+    flow?.receive(datagram);
   }
 
-  /** An answer could not be sent. */
-  unsent(): void {
+  /** Counts an answer that could not be sent. */
+  countUnsent(): void {
     this.count.dropped.unsent += 1;
   }
 
-  /** Admits nobody from this front any more; resolves when the flows that there are have ended. */
-  async drain(way: ListenerBinding): Promise<void> {
-    this.#draining.add(way);
-    const entries = [...this.#entries.values()].filter((entry) => entry.way === way);
+  /** Denies new clients of this listener. Resolves when its flows have ended. */
+  async drain(binding: ListenerBinding): Promise<void> {
+    this.#draining.add(binding);
+    const entries = [...this.#entries.values()].filter((entry) => entry.binding === binding);
     for (const { flow } of entries) flow.drain();
     await Promise.all(entries.map(({ running }) => running));
   }
 
-  /** Ends all at once. */
+  /** Ends all flows at once. */
   async close(): Promise<void> {
     const entries = [...this.#entries.values()];
-    for (const { flow } of entries) flow.end("drained");
+    for (const { flow } of entries) flow.close();
     await Promise.all(entries.map(({ running }) => running));
-    for (const timer of this.#lingering) clearTimeout(timer);
-    this.#lingering.clear();
+    for (const timer of this.#failedTimers) clearTimeout(timer);
+    this.#failedTimers.clear();
     this.#entries.clear();
   }
 
-  #begin(key: string, way: ListenerBinding, client: Sender): Flow | undefined {
+  #open(key: string, binding: ListenerBinding, client: Sender): Flow | undefined {
     const { limits, admit, sourceOf, meter } = this.#options;
-    if (this.#draining.has(way)) return this.#refuse("closing");
+    if (this.#draining.has(binding)) return this.#drop("closing");
     // Chosen before admission, which uses a token of a rate; taken after it, so that a denied client evicts no other.
     const takeSlot = this.#slots.prepare({ service: "", source: sourceOf(client) });
-    if (takeSlot === undefined) return this.#refuse("flows");
-    const owner = admit(client, way);
-    if (owner === undefined) return this.#refuse("denied");
+    if (takeSlot === undefined) return this.#drop("flows");
+    const owner = admit(client, binding);
+    if (owner === undefined) return this.#drop("denied");
     const slot = takeSlot();
     const flow = new Flow({
       owner,
-      targetPort: this.#targetPort(way.targetPort),
-      isTftp: way.isTftp,
+      targetPort: this.#targetPort(binding.targetPort),
+      isTftp: binding.isTftp,
       timeoutMs: limits.flowTimeoutMs,
       heldBytes: limits.heldBytes,
-      answer: (answer) => way.answer(answer, client),
+      answer: (answer) => binding.answer(answer, client),
       count: this.count,
       meter,
     });
-    const entry = { flow, way, slot, running: flow.run() };
+    const entry = { flow, binding, slot, running: flow.run() };
     this.#entries.set(key, entry);
-    const displace = (reason: SlotError): void => {
-      this.#forget(key, entry);
-      flow.displace(reason);
+    const evict = (reason: SlotError): void => {
+      this.#remove(key, entry);
+      flow.evict(reason);
     };
-    owner.offer(() => flow.rank, displace);
+    owner.offer(() => flow.rank, evict);
     // In the flow table even a flow in use can be evicted for a source that has fewer.
-    slot.offer(() => flow.rank ?? ranks.waiting, displace);
-    void entry.running.then(() => this.#ended(key, entry));
+    slot.offer(() => flow.rank ?? ranks.waiting, evict);
+    void entry.running.then(() => this.#onEnd(key, entry));
     return flow;
   }
 
-  /** One that could not be served lingers: its client will say the next word at once, and it would be no use. */
-  #ended(key: string, entry: Entry): void {
+  #onEnd(key: string, entry: Entry): void {
     const remove = (): void => {
-      this.#forget(key, entry);
+      this.#remove(key, entry);
       if (this.size === 0) this.#targetPorts.clear();
     };
-    if (!entry.flow.hasFailed || this.#draining.has(entry.way)) return remove();
+    if (!entry.flow.hasFailed || this.#draining.has(entry.binding)) return remove();
     const timer = setTimeout(() => {
-      this.#lingering.delete(timer);
+      this.#failedTimers.delete(timer);
       remove();
-    }, LINGER_MS);
-    this.#lingering.add(timer);
+    }, FAILED_MS);
+    this.#failedTimers.add(timer);
   }
 
-  #forget(key: string, entry: Entry): void {
+  #remove(key: string, entry: Entry): void {
     entry.slot[Symbol.dispose]();
     if (this.#entries.get(key) === entry) this.#entries.delete(key);
   }
 
-  #refuse(reason: DropReason): undefined {
+  #drop(reason: DropReason): undefined {
     this.count.dropped[reason] += 1;
   }
 

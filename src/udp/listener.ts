@@ -4,7 +4,7 @@ import { BindError, codeOf, takenBy } from "../errors.ts";
 import { bindReason, formatListenAddress, type ListenAddress } from "../proxy/listen/listener.ts";
 import { enlargeBuffer, isCongested, isIPv6Socket, newSocket, ready } from "./socket.ts";
 
-/** Where a datagram came from, and where its answer goes. */
+/** Address and port of a client. */
 export interface Sender {
   readonly address: string;
   readonly port: number;
@@ -21,7 +21,7 @@ export interface UdpListenerOptions extends UdpReceiver {
   readonly listener: ListenAddress;
 }
 
-/** One bound datagram socket of a service: all its clients write to it, and every answer leaves by it. */
+/** One bound UDP socket of a service, for the datagrams of all clients and the answers to them. */
 export class UdpListenerSocket {
   readonly #options: UdpListenerOptions;
   #receiver: UdpReceiver;
@@ -41,15 +41,15 @@ export class UdpListenerSocket {
     return this.#socket !== undefined;
   }
 
-  /** The port it is bound to; differs from the configured one only for port 0. */
+  /** The bound port; differs from the configured one only for port 0. */
   get port(): number {
     return this.#socket?.address().port ?? this.#options.listener.port;
   }
 
   /**
-   * Binds, or receives on the descriptor `fd`, which is bound already. Does nothing when it is open.
+   * Binds the address, or uses the bound socket `fd`. Does nothing if it is open.
    *
-   * @throws BindError that names the service, the address and the reason
+   * @throws BindError with the service, the address and the reason
    */
   async open(fd?: number): Promise<void> {
     const { address, port } = this.#options.listener;
@@ -67,23 +67,23 @@ export class UdpListenerSocket {
     }
   }
 
-  /** What comes from now on is for somebody else. */
-  lead(receiver: UdpReceiver): void {
+  /** Passes all further datagrams to another receiver. */
+  setReceiver(receiver: UdpReceiver): void {
     this.#receiver = receiver;
   }
 
-  /** Sends an answer to a client, as far as the system takes it. */
+  /** Sends an answer to a client, unless too many bytes wait to be sent. */
   answer(datagram: Buffer, { address, port }: Sender): void {
     const socket = this.#socket;
     if (socket === undefined) return;
-    // A sender without a port wants no answer; there would be no way to send it one.
+    // Source port 0 means that the sender expects no answer, and nothing can be sent to it.
     if (port === 0 || isCongested(socket)) return this.#receiver.onUnsent();
     socket.send(datagram, port, address, (error) => {
       if (error !== null) this.#receiver.onUnsent();
     });
   }
 
-  /** Receives and sends nothing more. Idempotent. */
+  /** Closes the socket. Idempotent. */
   close(): void {
     this.#socket?.close();
     this.#socket = undefined;
@@ -94,10 +94,10 @@ export class UdpListenerSocket {
     await this.#receive(socket, { address: host, port, exclusive: true });
   }
 
-  async #receive(socket: dgram.Socket, where: dgram.BindOptions): Promise<void> {
+  async #receive(socket: dgram.Socket, options: dgram.BindOptions): Promise<void> {
     try {
       const bound = ready(socket, "listening");
-      socket.bind(where);
+      socket.bind(options);
       await bound;
     } catch (error) {
       socket.close();
@@ -105,7 +105,7 @@ export class UdpListenerSocket {
     }
     enlargeBuffer(socket);
     socket.on("message", (datagram, sender) => this.#receiver.onDatagram(datagram, sender));
-    // What may go wrong with one datagram does not concern the next.
+    // An error concerns one datagram. The socket stays usable.
     socket.on("error", () => {});
     this.#socket = socket;
   }

@@ -1,70 +1,69 @@
-/** How much may be on its way without an answer: far less than a receive buffer of the usual size holds. */
+/** Limit of the unanswered cost. It is far below what a receive buffer of the default size holds. */
 const BURST = 64;
-/** A datagram counts once, and once more for each of these that it carries. */
+/** A datagram costs 1, plus 1 for each of these units. */
 const UNIT_BYTES = 512;
-/** After this, silence is taken for a target that reads and does not answer. */
+/** Without any answer for this time, the target is assumed to have read everything. */
 const SILENT_MS = 20;
-/** A target that does answer may be busy. */
+/** The same for a target that has answered before, and may be busy. */
 const BUSY_MS = 100;
 
 /**
- * The order and pace in which held datagrams go to a target that has just come up. There may be thousands, its receive
- * buffer has room for some hundreds, and what does not fit is lost without a word. So a small burst leaves, and the
- * next as answers come back; a target that does not answer gets one every 20 ms.
+ * Order and pace of buffered datagrams to a target that has just started. Its receive buffer holds some hundreds, and the
+ * kernel drops the rest without an error. So a small burst is sent, the next datagrams follow as answers arrive, and a
+ * target that does not answer gets a burst every 20 ms.
  */
 export class Pacer {
-  readonly #line: { readonly cost: number; readonly go: () => void }[] = [];
-  #spent = 0;
+  readonly #queue: { readonly cost: number; readonly grant: () => void }[] = [];
+  #unansweredCost = 0;
   #unanswered = 0;
   #hasAnswered = false;
-  #lastAt = 0;
+  #sentAt = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** Waits for one's turn to send a datagram of so many bytes. Answered in order, and soon, whatever happens. */
+  /** Waits until a datagram of this length may be sent. Grants in order of the calls; never rejects. */
   acquire(bytes: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    if (this.#line.length === 0 && performance.now() - this.#lastAt > this.#patienceMs) this.#forget();
-    this.#line.push({ cost: 1 + Math.floor(bytes / UNIT_BYTES), go: resolve });
-    this.#advance();
+    if (this.#queue.length === 0 && performance.now() - this.#sentAt > this.#timeoutMs) this.#reset();
+    this.#queue.push({ cost: 1 + Math.floor(bytes / UNIT_BYTES), grant: resolve });
+    this.#grantNext();
     return promise;
   }
 
-  /** The target said something: it has read at least one of those that were on their way. */
+  /** The target sent a datagram, so it has read at least one of the unanswered ones. */
   answered(): void {
     this.#hasAnswered = true;
     if (this.#unanswered === 0) return;
-    this.#spent -= this.#spent / this.#unanswered;
+    this.#unansweredCost -= this.#unansweredCost / this.#unanswered;
     this.#unanswered -= 1;
-    this.#advance();
+    this.#grantNext();
   }
 
-  #advance(): void {
-    for (let [next] = this.#line; next !== undefined && this.#hasRoom(next.cost); [next] = this.#line) {
-      this.#line.shift();
-      this.#spent += next.cost;
+  #grantNext(): void {
+    for (let [next] = this.#queue; next !== undefined && this.#hasRoom(next.cost); [next] = this.#queue) {
+      this.#queue.shift();
+      this.#unansweredCost += next.cost;
       this.#unanswered += 1;
-      this.#lastAt = performance.now();
-      next.go();
+      this.#sentAt = performance.now();
+      next.grant();
     }
-    if (this.#line.length > 0) this.#timer ??= setTimeout(() => this.#expire(), this.#patienceMs);
+    if (this.#queue.length === 0) return;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#reset();
+      this.#grantNext();
+    }, this.#timeoutMs);
   }
 
   #hasRoom(cost: number): boolean {
-    return this.#spent === 0 || this.#spent + cost <= BURST;
+    return this.#unansweredCost === 0 || this.#unansweredCost + cost <= BURST;
   }
 
-  get #patienceMs(): number {
+  get #timeoutMs(): number {
     return this.#hasAnswered ? BUSY_MS : SILENT_MS;
   }
 
-  #expire(): void {
-    this.#timer = undefined;
-    this.#forget();
-    this.#advance();
-  }
-
-  #forget(): void {
-    this.#spent = 0;
+  #reset(): void {
+    this.#unansweredCost = 0;
     this.#unanswered = 0;
   }
 }

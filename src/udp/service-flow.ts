@@ -17,29 +17,29 @@ export interface FlowRoute {
   readonly connections: ServiceConnections;
   readonly observer: ProxyObserver;
   /**
-   * Lets a client in, until the answer is disposed of: the same admission that connections go through.
+   * Admits a client until the result is disposed, by the rules for connections.
    *
-   * @throws what connections that are turned away end with
+   * @throws the error for a denied connection
    */
   readonly admit: (address: string) => Pass;
-  /** The holder that the flows of a client count for. */
+  /** Returns the slot holder for the flows of a client. */
   readonly sourceOf: (address: string) => string;
 }
 
-/** A flow as the rest of wakeport sees it: one client that is let in, holds a lease, and is reported at its end. */
+/** Connects a flow to the rest of wakeport: admits the client, acquires a lease, and reports the end. */
 export class ServiceFlow implements FlowOwner {
   readonly #route: FlowRoute;
   readonly #sender: Sender;
   readonly #facts: ConnectionFacts;
-  readonly #began = performance.now();
-  readonly #since: number = Date.now();
+  readonly #startedAt = performance.now();
+  readonly #since = Date.now();
   readonly #isCold: boolean;
   readonly #slots = new DisposableStack();
   #slot: Slot | undefined;
   #waiting: Slot | undefined;
   #waitMs: number | undefined;
 
-  /** @param front the front's name, for people */
+  /** @param listener name of the listener for messages */
   constructor(route: FlowRoute, { id, sender, listener }: { id: number; sender: Sender; listener: string }) {
     const { service, activator } = route;
     this.#route = route;
@@ -52,8 +52,8 @@ export class ServiceFlow implements FlowOwner {
     return { ...this.#facts, since: this.#since, isServed: this.#waitMs !== undefined };
   }
 
-  /** @returns whether the client was let in; one that was not is reported */
-  enter(): boolean {
+  /** Admits the client. @returns false if it was denied, which is then reported */
+  admit(): boolean {
     try {
       const { slot } = this.#slots.use(this.#route.admit(this.#sender.address));
       this.#slot = slot;
@@ -61,7 +61,7 @@ export class ServiceFlow implements FlowOwner {
       this.#route.connections.open.add(this);
       return true;
     } catch (error) {
-      this.#leave({ in: 0, out: 0 }, failureOf(error));
+      this.#finish({ in: 0, out: 0 }, failureOf(error));
       return false;
     }
   }
@@ -74,7 +74,7 @@ export class ServiceFlow implements FlowOwner {
     return this.#route.activator.deadline();
   }
 
-  async reach(signal: AbortSignal): Promise<FlowLease> {
+  async acquire(signal: AbortSignal): Promise<FlowLease> {
     const { activator, service } = this.#route;
     const lease = await activator.acquire(signal, CLIENT, { client: this.#facts.client, service });
     try {
@@ -101,26 +101,26 @@ export class ServiceFlow implements FlowOwner {
     this.#slots.defer(() => {
       connections.active -= 1;
     });
-    this.#waitMs = performance.now() - this.#began;
+    this.#waitMs = performance.now() - this.#startedAt;
     observer.connectionOpened(this.#facts);
   }
 
-  over({ end, error, meter }: FlowResult): void {
-    this.#leave(meter, end === undefined ? failureOf(error) : { outcome: "relayed", end });
+  ended({ end, error, meter }: FlowResult): void {
+    this.#finish(meter, end === undefined ? failureOf(error) : { outcome: "relayed", end });
   }
 
-  #leave(meter: FlowResult["meter"], ending: Pick<ConnectionReport, "outcome" | "reason" | "end" | "error">): void {
+  #finish(meter: FlowResult["meter"], result: Pick<ConnectionReport, "outcome" | "reason" | "end" | "error">): void {
     this.#waiting?.[Symbol.dispose]();
     this.#slots.dispose();
     this.#route.connections.open.delete(this);
     this.#route.observer.connection({
       ...this.#facts,
       start: this.#isCold ? "cold" : "warm",
-      durationMs: performance.now() - this.#began,
+      durationMs: performance.now() - this.#startedAt,
       bytesIn: meter.in,
       bytesOut: meter.out,
       ...(this.#waitMs !== undefined && { waitMs: this.#waitMs }),
-      ...ending,
+      ...result,
     });
   }
 }

@@ -9,23 +9,23 @@ import { TFTP_PORT } from "./tftp.ts";
 
 export interface UdpServiceOptions {
   readonly route: FlowRoute;
-  /** Those that are for datagrams. */
+  /** The UDP ports of the service. */
   readonly ports: readonly ServicePort[];
   readonly limits: UdpPolicy;
-  /** Numbers all clients of wakeport. */
+  /** Returns a number that is unique among all clients of wakeport. */
   readonly nextId: () => number;
 }
 
-/** One bound port. */
+/** One UDP port of a service. */
 export interface UdpListener {
   readonly listener: ListenAddress;
-  /** @param fd a socket that is bound already @throws BindError */
+  /** Binds the port. @param fd a bound socket to use instead @throws BindError */
   open(fd?: number): Promise<void>;
-  /** Admits nobody any more. The port is free when its flows have ended. Idempotent. */
+  /** Denies new clients, and closes the socket when the port's flows have ended. Idempotent. */
   close(): void;
 }
 
-/** The datagram side of one service: its fronts, and the flows that they share. */
+/** The UDP side of one service: its listeners and their common flow table. */
 export class UdpService implements DatagramView {
   readonly listeners: readonly UdpListener[];
   readonly #flows: FlowTable;
@@ -38,7 +38,7 @@ export class UdpService implements DatagramView {
       sourceOf: ({ address }) => route.sourceOf(address),
       admit: (sender, { name }) => {
         const owner = new ServiceFlow(route, { id: nextId(), sender, listener: name });
-        return owner.enter() ? owner : undefined;
+        return owner.admit() ? owner : undefined;
       },
     });
     this.listeners = ports.map((port) => this.#listener(route.service, port));
@@ -61,68 +61,68 @@ export class UdpService implements DatagramView {
   }
 
   /**
-   * Takes the fronts that others have at the same address, and those that were bound for it: they stay bound, and what
-   * comes there is for this one now. Answers to flows of the others can leave by them no more.
+   * Takes over sockets that are bound to this service's addresses, from other services and from `fresh`. They stay bound.
+   * Flows of the other services can send no more answers through them.
    */
   takeOver(others: readonly UdpService[], fresh: readonly UdpListenerSocket[] = []): void {
     for (const own of this.#listeners) {
-      const listener =
-        others.map((other) => other.#giveUp(own.where)).find((one) => one !== undefined) ??
-        fresh.find(({ name }) => name === own.listener.name);
-      if (listener === undefined) continue;
-      listener.lead(own.receiver);
-      own.listener = listener;
+      const socket =
+        others.map((other) => other.#release(own.address)).find((released) => released !== undefined) ??
+        fresh.find(({ name }) => name === own.socket.name);
+      if (socket === undefined) continue;
+      socket.setReceiver(own.receiver);
+      own.socket = socket;
     }
   }
 
-  /** Whether it has this front, and it is bound. */
-  holds(listener: ListenAddress): boolean {
-    return this.#listeners.some(({ where, listener: { isOpen } }) => isOpen && isDeepStrictEqual(where, listener));
+  /** Returns whether this service has a socket bound to the address. */
+  isListeningOn(listener: ListenAddress): boolean {
+    return this.#listeners.some(({ address, socket }) => socket.isOpen && isDeepStrictEqual(address, listener));
   }
 
-  #giveUp(listener: ListenAddress): UdpListenerSocket | undefined {
-    if (!this.holds(listener)) return undefined;
-    const index = this.#listeners.findIndex(({ where }) => isDeepStrictEqual(where, listener));
-    return index < 0 ? undefined : this.#listeners.splice(index, 1)[0]?.listener;
-  }
-
-  /** Ends all flows at once. Resolves when they have ended, and the ports are free. */
+  /** Ends all flows at once. Resolves when they have ended and the ports are free. */
   async close(): Promise<void> {
     await this.#flows.close();
-    for (const { listener } of this.#listeners) listener.close();
+    for (const { socket } of this.#listeners) socket.close();
   }
 
-  #listener(service: string, { address, listen: port, target }: ServicePort): UdpListener {
+  #release(listener: ListenAddress): UdpListenerSocket | undefined {
+    if (!this.isListeningOn(listener)) return undefined;
+    const index = this.#listeners.findIndex(({ address }) => isDeepStrictEqual(address, listener));
+    return this.#listeners.splice(index, 1)[0]?.socket;
+  }
+
+  #listener(service: string, { address: host, listen: port, target }: ServicePort): UdpListener {
     const flows = this.#flows;
-    const where: ListenAddress = { port, protocol: "udp", ...(address !== undefined && { address }) };
+    const address: ListenAddress = { port, protocol: "udp", ...(host !== undefined && { address: host }) };
     const receiver: UdpReceiver = {
-      onDatagram: (datagram, sender) => flows.receive(way, datagram, sender),
-      onUnsent: () => flows.unsent(),
+      onDatagram: (datagram, sender) => flows.receive(binding, datagram, sender),
+      onUnsent: () => flows.countUnsent(),
     };
     const own: OwnListener = {
-      where,
+      address,
       receiver,
-      listener: new UdpListenerSocket({ service, listener: where, ...receiver }),
+      socket: new UdpListenerSocket({ service, listener: address, ...receiver }),
     };
     this.#listeners.push(own);
-    const isOurs = (): boolean => this.#listeners.includes(own);
-    const way: ListenerBinding = {
-      name: own.listener.name,
+    const isOwned = (): boolean => this.#listeners.includes(own);
+    const binding: ListenerBinding = {
+      name: own.socket.name,
       targetPort: target,
       isTftp: port === TFTP_PORT || target === TFTP_PORT,
-      answer: (datagram, to) => isOurs() && own.listener.answer(datagram, to),
+      answer: (datagram, client) => isOwned() && own.socket.answer(datagram, client),
     };
     return {
-      listener: where,
-      open: (fd) => own.listener.open(fd),
-      close: () => void flows.drain(way).then(() => isOurs() && own.listener.close()),
+      listener: address,
+      open: (fd) => own.socket.open(fd),
+      close: () => void flows.drain(binding).then(() => isOwned() && own.socket.close()),
     };
   }
 }
 
-/** A front that is this service's as long as nobody took it over. */
+/** A listener until another service takes over its socket. */
 interface OwnListener {
-  readonly where: ListenAddress;
+  readonly address: ListenAddress;
   readonly receiver: UdpReceiver;
-  listener: UdpListenerSocket;
+  socket: UdpListenerSocket;
 }

@@ -4,9 +4,9 @@ import { fstatSync } from "node:fs";
 import { isIP } from "node:net";
 import { socketRows } from "../net/proc-net.ts";
 
-/** Bursts must wait somewhere while we are busy; the system gives what it allows (net.core.rmem_max). */
+/** Room for bursts while the event loop is busy. The kernel limits it to net.core.rmem_max. */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
-/** More than this, not taken by the system, is no burst: the way out is blocked. */
+/** A longer send queue is not a burst: the network does not accept datagrams. */
 const SEND_QUEUE_BYTES = 1024 * 1024;
 
 export interface NewSocketOptions {
@@ -15,7 +15,7 @@ export interface NewSocketOptions {
   readonly sharesPort?: boolean;
 }
 
-/** A datagram socket whose addresses are numbers: nothing is looked up for each datagram that is sent. */
+/** Returns a datagram socket for numeric addresses, which sends without name lookups. */
 export function newSocket(type: dgram.SocketType, options: NewSocketOptions = {}): dgram.Socket {
   const { ipv6Only = false, sharesPort: reusePort = false } = options;
   const family = type === "udp6" ? 6 : 4;
@@ -23,23 +23,23 @@ export function newSocket(type: dgram.SocketType, options: NewSocketOptions = {}
   return dgram.createSocket({ type, ipv6Only, reusePort, lookup });
 }
 
-/** The kind of socket for a numeric address. */
+/** Returns the socket type for a numeric address. */
 export function typeFor(address: string): dgram.SocketType {
   return isIP(address) === 6 ? "udp6" : "udp4";
 }
 
-/** Whether a datagram socket that somebody else has made is one of IPv6. */
+/** Returns whether an inherited datagram socket is an IPv6 socket. */
 export function isIPv6Socket(fd: number): boolean {
   const { ino } = fstatSync(fd);
   return socketRows("udp6").some(({ inode }) => inode === ino);
 }
 
-/** Resolves when `event` comes; to be called before it can. @throws the error that comes first */
+/** Waits for `event`; call it before the event can occur. @throws the socket's error */
 export async function ready(socket: dgram.Socket, event: "listening" | "connect"): Promise<void> {
   await once(socket, event);
 }
 
-/** Binds a new socket on all addresses. @throws the system's error; the socket is closed then */
+/** Binds a new socket on all addresses. @throws the kernel's error; the socket is then closed */
 export async function bind(socket: dgram.Socket, port: number): Promise<void> {
   try {
     const bound = ready(socket, "listening");
@@ -51,16 +51,16 @@ export async function bind(socket: dgram.Socket, port: number): Promise<void> {
   }
 }
 
-/** As far as the system allows it. */
+/** Enlarges the receive buffer, up to the kernel's limit. */
 export function enlargeBuffer(socket: dgram.Socket): void {
   try {
     socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES);
   } catch {
-    // Then it is as large as it is.
+    // The default size remains.
   }
 }
 
-/** Whether what was sent before piles up, so that nothing more should be. */
+/** Returns whether the send queue is so long that no more datagrams should be sent. */
 export function isCongested(socket: dgram.Socket): boolean {
   return socket.getSendQueueSize() > SEND_QUEUE_BYTES;
 }

@@ -1,25 +1,25 @@
 /**
  * TFTP: the server answers each request from a new port, and the transfer continues on that port. The client sees only
- * the front, which forwards the transfer to the server's new port.
+ * the listener, which forwards the transfer to the server's new port.
  *
  * @see RFC 1350, section 4
  */
 import type dgram from "node:dgram";
 import { bind, isCongested, newSocket, typeFor } from "./socket.ts";
 
-/** The port of TFTP. A flow uses TFTP if its front or target has this port. */
+/** The port of TFTP. A flow uses TFTP if its listener or target has this port. */
 export const TFTP_PORT = 69;
 
 const READ_REQUEST = 1;
 const WRITE_REQUEST = 2;
 
 /**
- * Local ports of the sockets for requests. The system may assign a shareable port to two unrelated sockets of this
+ * Local ports of the sockets for requests. The kernel may assign a shareable port to two unrelated sockets of this
  * process.
  */
 const requestPorts = new Set<number>();
 
-/** Binds a socket for requests to a port that no other flow uses. @throws the system's error */
+/** Binds a socket for requests to a port that no other flow uses. @throws the kernel's error */
 export async function newRequestSocket(type: dgram.SocketType): Promise<dgram.Socket> {
   for (;;) {
     const socket = newSocket(type, { sharesPort: true });
@@ -38,7 +38,7 @@ export async function newRequestSocket(type: dgram.SocketType): Promise<dgram.So
 export interface TransferSocketOptions {
   /** The port of the socket that sends requests. */
   readonly localPort: number;
-  /** The server's address in the system's notation. Datagrams of other senders are dropped. */
+  /** The server's numeric address. Datagrams of other senders are dropped. */
   readonly address: string;
   readonly onAnswer: (datagram: Buffer) => void;
   readonly onUnsent: () => void;
@@ -62,7 +62,7 @@ export class TransferSocket implements Disposable {
     });
   }
 
-  /** @throws the system's error */
+  /** @throws the kernel's error */
   static async open(options: TransferSocketOptions): Promise<TransferSocket> {
     const socket = newSocket(typeFor(options.address), { sharesPort: true });
     await bind(socket, options.localPort);

@@ -6,48 +6,48 @@ import { codeOf } from "../errors.ts";
 import { isCongested, newSocket, ready, typeFor } from "./socket.ts";
 import { newRequestSocket, TransferSocket } from "./tftp.ts";
 
-/** A refusal of this machine comes at once; a container's, or one from another machine, may take its time. */
+/** Time for a refusal. One from this machine arrives at once; one from a container or another machine takes longer. */
 const QUIET_MS = 25;
 
-/** What the other side said to one datagram: something, that nobody is there, or nothing for a while. */
+/** What followed a datagram: an answer, an ICMP refusal, or neither within QUIET_MS. */
 export type SendResult = "answered" | "refused" | "quiet";
 
 export interface UpstreamOptions {
   /** Host or IP address. */
   readonly host: string;
   readonly port: number;
-  /** Whether it uses TFTP, which answers from other ports of its address; default: no. */
+  /** Whether the target uses TFTP, which answers from other ports of its address; default: no. */
   readonly isTftp?: boolean;
   readonly signal: AbortSignal;
   readonly onAnswer: (datagram: Buffer) => void;
-  /** A datagram did not arrive: nobody listens there, or the system did not take it. */
+  /** A datagram was lost: nothing listens on the port, or the kernel did not accept it for sending. */
   readonly onLoss: (reason: "refused" | "unsent") => void;
 }
 
 /**
- * One connected datagram socket: it hears only its target, and learns of refusals. Those are events here and no faults;
- * one that nobody listened to would end the process.
+ * A connected datagram socket. It receives only from its target, and the kernel reports refusals as errors of the socket.
+ * They are handled here, because an unhandled "error" event would end the process.
  */
 export class Upstream implements Disposable {
   readonly #socket: dgram.Socket;
   readonly #onLoss: UpstreamOptions["onLoss"];
   readonly #onAnswer: (datagram: Buffer) => void;
-  #dataConnections: TransferSocket | undefined;
-  #knock: ((result: SendResult) => void) | undefined;
+  #transfers: TransferSocket | undefined;
+  #onResult: ((result: SendResult) => void) | undefined;
   #isClosed = false;
 
   private constructor(socket: dgram.Socket, { onAnswer, onLoss }: UpstreamOptions) {
     this.#socket = socket;
     this.#onLoss = onLoss;
-    socket.on("error", (error) => this.#lost(error));
+    socket.on("error", (error) => this.#onError(error));
     this.#onAnswer = (datagram) => {
-      this.#knock?.("answered");
+      this.#onResult?.("answered");
       onAnswer(datagram);
     };
     socket.on("message", this.#onAnswer);
   }
 
-  /** @throws the system's error, or the reason of `signal` */
+  /** @throws the kernel's error, or the reason of `signal` */
   static async open(options: UpstreamOptions): Promise<Upstream> {
     const { host, port, isTftp = false, signal } = options;
     const address = isIP(host) === 0 ? await abortable(addressOf(host), signal) : host;
@@ -69,28 +69,28 @@ export class Upstream implements Disposable {
 
   send(datagram: Buffer): void {
     if (this.#isClosed) return;
-    if (this.#dataConnections?.send(datagram)) return;
+    if (this.#transfers?.send(datagram)) return;
     if (isCongested(this.#socket)) return this.#onLoss("unsent");
     this.#socket.send(datagram, (error) => {
       if (error === null || this.#isClosed) return;
-      this.#lost(error);
-      // What was told is the refusal of one that went before. This one was not sent at all.
-      if (codeOf(error) === "ECONNREFUSED") this.#socket.send(datagram, (again) => again && this.#lost(again));
+      this.#onError(error);
+      // The error is the refusal of an earlier datagram. This one was not sent.
+      if (codeOf(error) === "ECONNREFUSED") this.#socket.send(datagram, (again) => again && this.#onError(again));
     });
   }
 
-  /** Sends a datagram and waits for what becomes of it. @throws the reason of `signal` */
-  async knock(datagram: Buffer, signal: AbortSignal): Promise<SendResult> {
+  /** Sends a datagram and waits for the result. @throws the reason of `signal` */
+  async sendAndWait(datagram: Buffer, signal: AbortSignal): Promise<SendResult> {
     const { promise, resolve } = Promise.withResolvers<SendResult>();
-    // A program that was busy must first see what came meanwhile: timers run before that, immediates after it.
+    // If the event loop was busy, it must read the socket first: timers run before reads, and immediates after them.
     const timer = setTimeout(() => setImmediate(resolve, "quiet"), QUIET_MS);
-    this.#knock = resolve;
+    this.#onResult = resolve;
     try {
       this.#socket.send(datagram, (error) => error && resolve("refused"));
       return await abortable(promise, signal);
     } finally {
       clearTimeout(timer);
-      this.#knock = undefined;
+      this.#onResult = undefined;
     }
   }
 
@@ -99,7 +99,7 @@ export class Upstream implements Disposable {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#socket.close();
-    this.#dataConnections?.[Symbol.dispose]();
+    this.#transfers?.[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {
@@ -108,7 +108,7 @@ export class Upstream implements Disposable {
 
   async #openTransfers(): Promise<void> {
     try {
-      this.#dataConnections = await TransferSocket.open({
+      this.#transfers = await TransferSocket.open({
         localPort: this.#socket.address().port,
         address: this.#socket.remoteAddress().address,
         onAnswer: this.#onAnswer,
@@ -120,14 +120,14 @@ export class Upstream implements Disposable {
     }
   }
 
-  #lost(error: Error): void {
+  #onError(error: Error): void {
     if (this.#isClosed) return;
-    if (this.#knock !== undefined) this.#knock("refused");
+    if (this.#onResult !== undefined) this.#onResult("refused");
     else this.#onLoss(codeOf(error) === "ECONNREFUSED" ? "refused" : "unsent");
   }
 }
 
-/** IPv4 first: of "localhost" programs without a word about it listen there. */
+/** Prefers IPv4: programs that listen on "localhost" by default usually listen on 127.0.0.1. */
 async function addressOf(host: string): Promise<string> {
   const { address } = await lookup(host, { family: 4 }).catch(() => lookup(host));
   return address;

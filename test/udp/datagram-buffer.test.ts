@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { DatagramBuffer } from "../../src/udp/datagram-buffer.ts";
 
-suite("Held", () => {
-  test("gives back what it took, in order", () => {
-    const held = new DatagramBuffer(10_000);
-    for (const text of ["one", "", "three"]) assert.ok(held.add(Buffer.from(text)));
-    assert.equal(held.length, 3);
-    assert.deepEqual([held.shift(), held.shift(), held.shift(), held.shift()].map(String), [
+suite("DatagramBuffer", () => {
+  test("returns datagrams in order of arrival", () => {
+    const buffer = new DatagramBuffer(10_000);
+    for (const text of ["one", "", "three"]) assert.ok(buffer.add(Buffer.from(text)));
+    assert.equal(buffer.length, 3);
+    assert.deepEqual([buffer.shift(), buffer.shift(), buffer.shift(), buffer.shift()].map(String), [
       "one",
       "",
       "three",
@@ -15,20 +15,20 @@ suite("Held", () => {
     ]);
   });
 
-  test("counts what small ones cost, so that not even empty ones are without end", () => {
-    const held = new DatagramBuffer(64 * 1024);
+  test("limits the number of empty datagrams by their overhead", () => {
+    const buffer = new DatagramBuffer(64 * 1024);
     let count = 0;
-    while (held.add(Buffer.alloc(0))) count += 1;
+    while (buffer.add(Buffer.alloc(0))) count += 1;
     assert.equal(count, 256);
   });
 
-  test("always has room for one, however large, and for more as they leave", () => {
-    const held = new DatagramBuffer(100);
-    assert.equal(held.add(Buffer.alloc(5_000)), true);
-    assert.equal(held.add(Buffer.alloc(1)), false);
-    held.shift();
-    assert.equal(held.add(Buffer.alloc(5_000)), true);
-    assert.equal(held.clear(), 1);
-    assert.equal(held.length, 0);
+  test("accepts one datagram of any length, and others after it left", () => {
+    const buffer = new DatagramBuffer(100);
+    assert.equal(buffer.add(Buffer.alloc(5_000)), true);
+    assert.equal(buffer.add(Buffer.alloc(1)), false);
+    buffer.shift();
+    assert.equal(buffer.add(Buffer.alloc(5_000)), true);
+    assert.equal(buffer.clear(), 1);
+    assert.equal(buffer.length, 0);
   });
 });

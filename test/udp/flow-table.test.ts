@@ -12,7 +12,7 @@ import { Stage } from "../support/udp/stage.ts";
 checkLeaks();
 
 suite("A flow whose target is up", () => {
-  test("passes datagrams both ways, empty ones too, and counts them", async () => {
+  test("forwards and counts datagrams in both directions, empty ones included", async () => {
     using server = await UdpServer.open({ answer: (text) => `echo ${text}` });
     await using stage = await Stage.open({ upstream: server.port, isUp: true });
     using client = await stage.client();
@@ -25,7 +25,7 @@ suite("A flow whose target is up", () => {
     assert.deepEqual(stage.dropped, {});
   });
 
-  test("is one for each client, with a socket of its own to the target", async () => {
+  test("has its own socket to the target", async () => {
     using server = await UdpServer.open();
     await using stage = await Stage.open({ upstream: server.port, isUp: true });
     using one = await stage.client();
@@ -39,7 +39,7 @@ suite("A flow whose target is up", () => {
     assert.deepEqual(other.received, ["other"]);
   });
 
-  test("takes answers from nobody but the target", async () => {
+  test("forwards answers only from the target", async () => {
     using server = await UdpServer.open();
     await using stage = await Stage.open({ upstream: server.port, isUp: true });
     using client = await stage.client();
@@ -47,34 +47,34 @@ suite("A flow whose target is up", () => {
     const [port] = [...server.ports] as [number];
     using stranger = await UdpClient.open(port);
     stranger.send("not for you");
-    await eventually("it is refused", () => stranger.errors.includes("ECONNREFUSED"));
+    await eventually("the datagram is refused", () => stranger.errors.includes("ECONNREFUSED"));
     await client.echoed("two");
     assert.deepEqual(client.received, ["one", "two"]);
   });
 
-  test("ends when it is silent, and the table is empty then", async () => {
+  test("ends after a silence, and leaves the table empty", async () => {
     using server = await UdpServer.open();
     await using stage = await Stage.open({ upstream: server.port, isUp: true, flowTimeoutMs: 60 });
     using client = await stage.client();
     await client.echoed("word");
-    const [result] = await stage.over(1);
+    const [result] = await stage.ended(1);
     assert.deepEqual(result, { end: "idle", meter: { in: 4, out: 4 } });
     assert.deepEqual([stage.flows.size, stage.leases.size], [0, 0]);
     await client.echoed("a new flow");
-    assert.equal(stage.reached, 2);
+    assert.equal(stage.acquired, 2);
   });
 
-  test("stays as long as either side speaks", async () => {
+  test("stays open while one side sends", async () => {
     using server = await UdpServer.open();
     await using stage = await Stage.open({ upstream: server.port, isUp: true, flowTimeoutMs: 300 });
     using client = await stage.client();
     const until = performance.now() + 700;
     for (let word = 1; performance.now() < until; word += 1) await client.echoed(`word ${word}`);
     assert.equal(stage.results.length, 0);
-    await stage.over(1);
+    await stage.ended(1);
   });
 
-  test("survives refusals, and goes on when the target listens again", async () => {
+  test("survives refusals, and continues when the target listens again", async () => {
     const port = await freePort();
     await using stage = await Stage.open({ upstream: port, isUp: true });
     using client = await stage.client();
@@ -92,16 +92,16 @@ suite("A flow whose target is up", () => {
     assert.deepEqual([stage.flows.size, stage.results.length], [1, 0]);
   });
 
-  test("ends with its target; the next datagram claims it again", async () => {
+  test("ends with its target, and the next datagram acquires the target again", async () => {
     using server = await UdpServer.open();
     await using stage = await Stage.open({ upstream: server.port, isUp: true });
     using client = await stage.client();
     await client.echoed("one");
     stage.goDown(new ExitedError("container dns", { code: 1 }));
-    const [result] = await stage.over(1);
+    const [result] = await stage.ended(1);
     assert.equal(result?.end, "target_gone");
     client.send("two");
-    await eventually("it is claimed again", () => stage.reached === 2);
+    await eventually("the target is acquired again", () => stage.acquired === 2);
     stage.comeUp();
     await client.receives(2);
     assert.deepEqual(server.received, ["one", "two"]);
@@ -109,7 +109,7 @@ suite("A flow whose target is up", () => {
 });
 
 suite("A flow whose target sleeps", () => {
-  test("holds datagrams and delivers them in order, those that come meanwhile too", async () => {
+  test("buffers datagrams and delivers all in order", async () => {
     using server = await UdpServer.open();
     await using stage = await Stage.open({ upstream: server.port });
     using client = await stage.client();
@@ -124,7 +124,7 @@ suite("A flow whose target sleeps", () => {
     assert.deepEqual(stage.dropped, {});
   });
 
-  test("holds as many bytes as it may, and drops the newest", async () => {
+  test("drops the newest datagrams when its buffer is full", async () => {
     using server = await UdpServer.open();
     const bytes = 1000;
     const room = 5;
@@ -139,7 +139,7 @@ suite("A flow whose target sleeps", () => {
     await client.echoed("after");
   });
 
-  test("waits for a target that is up before it listens: all come in order, none twice", async () => {
+  test("waits until the port of the target is bound, and delivers each datagram once, in order", async () => {
     const port = await freePort();
     await using stage = await Stage.open({ upstream: port });
     using client = await stage.client();
@@ -147,7 +147,7 @@ suite("A flow whose target sleeps", () => {
     client.send(...texts);
     await stage.received(50);
     stage.comeUp();
-    await eventually("it knocks and is refused", () => stage.verified > 0);
+    await eventually("the first datagram is refused", () => stage.verified > 0);
     assert.equal(stage.opened, 0);
     using server = await UdpServer.open({ port });
     assert.deepEqual(await client.receives(50), texts);
@@ -167,60 +167,60 @@ suite("A flow whose target sleeps", () => {
     assert.deepEqual(server.received, texts);
   });
 
-  test("is given up when the target refuses for too long", async () => {
+  test("fails if the target refuses until the deadline", async () => {
     await using stage = await Stage.open({ upstream: await freePort(), isUp: true, refusedMs: 80 });
     using client = await stage.client();
     client.send("one", "two");
-    const [result] = await stage.over(1);
+    const [result] = await stage.ended(1);
     assert.ok(result?.error instanceof DeadlineError);
-    assert.match(result.error.message, /takes no datagrams on port \d+/);
+    assert.match(result.error.message, /accepts no datagrams on port \d+/);
     assert.deepEqual(stage.dropped, { not_started: 2 });
     assert.equal(stage.leases.size, 0);
   });
 
-  test("drops what it held when the target cannot be started, and what comes in the next second", async () => {
+  test("drops its datagrams, and those of the next second, if the target does not start", async () => {
     await using stage = await Stage.open({ upstream: await freePort() });
     using client = await stage.client();
     client.send("one", "two");
     await stage.received(2);
     stage.fail(new Error("no such container"));
-    const [result] = await stage.over(1);
+    const [result] = await stage.ended(1);
     assert.match(String(result?.error), /no such container/);
     client.send("three");
     await stage.received(3);
     assert.deepEqual(stage.dropped, { not_started: 3 });
-    assert.equal(stage.reached, 1);
-    await eventually("it may try again", () => stage.flows.size === 0);
+    assert.equal(stage.acquired, 1);
+    await eventually("the flow is removed", () => stage.flows.size === 0);
     client.send("four");
-    await stage.over(2);
+    await stage.ended(2);
   });
 
-  test("keeps what was held when the target goes down before it takes it", async () => {
+  test("keeps its buffer if the target goes down before it accepts the first datagram", async () => {
     const port = await freePort();
     await using stage = await Stage.open({ upstream: port, isUp: true });
     using client = await stage.client();
     client.send("one", "two");
-    await eventually("it knocks", () => stage.leases.size === 1);
+    await eventually("the target is acquired", () => stage.leases.size === 1);
     stage.goDown(new ExitedError("container dns", {}));
-    await eventually("it claims the target again", () => stage.reached === 2);
+    await eventually("it acquires the target again", () => stage.acquired === 2);
     using server = await UdpServer.open({ port });
     stage.comeUp();
     await client.receives(2);
     assert.deepEqual(server.received, ["one", "two"]);
   });
 
-  test("waits no longer than one deadline when the target goes down before it takes the first datagram", async () => {
+  test("has one deadline for all activations", async () => {
     await using stage = await Stage.open({ upstream: await freePort(), isUp: true, refusedMs: 300 });
     using client = await stage.client();
     client.send("one");
-    await eventually("it knocks", () => stage.leases.size === 1);
+    await eventually("the target is acquired", () => stage.leases.size === 1);
     stage.goDown(new ExitedError("container dns", {}));
-    const [result] = await stage.over(1);
+    const [result] = await stage.ended(1);
     assert.ok(result?.error instanceof StartTimeoutError);
-    assert.equal(stage.reached, 2);
+    assert.equal(stage.acquired, 2);
   });
 
-  test("loses nothing of a hundred clients at once", async () => {
+  test("loses no datagram of a hundred clients", async () => {
     const port = await freePort();
     await using stage = await Stage.open({ upstream: port, flows: 100 });
     const clients = await Promise.all(Array.from({ length: 100 }, () => stage.client()));
@@ -240,8 +240,8 @@ suite("A flow whose target sleeps", () => {
   });
 });
 
-suite("Flows", () => {
-  test("are bounded: many sources take no more than there are, and the others are counted", async () => {
+suite("FlowTable", () => {
+  test("limits the number of flows, and counts the dropped datagrams", async () => {
     using server = await UdpServer.open();
     await using stage = await Stage.open({ upstream: server.port, flows: 10 });
     const clients = await Promise.all(Array.from({ length: 50 }, () => stage.client()));
@@ -251,13 +251,13 @@ suite("Flows", () => {
       assert.equal(stage.flows.size, 10);
       assert.deepEqual(stage.dropped, { flows: 40 });
       stage.comeUp();
-      await eventually("those ten are served", () => server.received.length === 10);
+      await eventually("the ten flows are served", () => server.received.length === 10);
     } finally {
       for (const client of clients) client[Symbol.dispose]();
     }
   });
 
-  test("that have been silent for a second make room; those that speak do not", async () => {
+  test("evicts a flow that was silent for a second, and no active flow", async () => {
     using server = await UdpServer.open();
     await using stage = await Stage.open({ upstream: server.port, flows: 2, isUp: true });
     using speaker = await stage.client();
@@ -279,10 +279,10 @@ suite("Flows", () => {
       ["displaced"],
     );
     await speaker.echoed("still here");
-    assert.equal(stage.reached, 3);
+    assert.equal(stage.acquired, 3);
   });
 
-  test("whose only datagram was answered are evicted first", async () => {
+  test("evicts flows whose only datagram was answered first", async () => {
     using server = await UdpServer.open({ answer: (text) => (text === "no answer" ? undefined : text) });
     await using stage = await Stage.open({ upstream: server.port, flows: 4, isUp: true });
     using waitingClient = await stage.client();
@@ -298,10 +298,10 @@ suite("Flows", () => {
     assert.ok(stage.results.every(({ end }) => end === "displaced"));
     assert.deepEqual([stage.flows.size, stage.results.length], [4, 48]);
     await speaker.echoed("still here");
-    assert.equal(stage.reached, 52);
+    assert.equal(stage.acquired, 52);
   });
 
-  test("of a source that has more are evicted for one that has fewer, although they are in use", async () => {
+  test("evicts an active flow of a source with many flows for a source with fewer", async () => {
     await using stage = await Stage.open({ upstream: 1, flows: 4 });
     const clients = await Promise.all(Array.from({ length: 6 }, () => stage.client()));
     using other = await stage.client("127.0.0.1", "127.0.0.2");
@@ -310,25 +310,25 @@ suite("Flows", () => {
       await stage.received(6);
       assert.deepEqual(stage.dropped, { flows: 2 });
       other.send("word");
-      const [result] = await stage.over(1);
+      const [result] = await stage.ended(1);
       assert.ok(result?.error instanceof SlotError);
-      assert.deepEqual([stage.flows.size, stage.reached], [4, 5]);
+      assert.deepEqual([stage.flows.size, stage.acquired], [4, 5]);
       assert.deepEqual(stage.dropped, { flows: 2, not_started: 1 });
     } finally {
       for (const client of clients) client[Symbol.dispose]();
     }
   });
 
-  test("admit before they claim: who is turned away costs nothing", async () => {
+  test("acquires no target for a denied client", async () => {
     await using stage = await Stage.open({ upstream: await freePort(), admit: () => false });
     using client = await stage.client();
     client.send("one", "two");
     await stage.received(2);
     assert.deepEqual(stage.dropped, { denied: 2 });
-    assert.deepEqual([stage.reached, stage.flows.size], [0, 0]);
+    assert.deepEqual([stage.acquired, stage.flows.size], [0, 0]);
   });
 
-  test("that drain end a second after their last word, and admit nobody", async () => {
+  test("drain() ends flows after a second of silence, and denies new clients", async () => {
     using server = await UdpServer.open();
     await using stage = await Stage.open({ upstream: server.port, isUp: true });
     using client = await stage.client();
@@ -336,15 +336,15 @@ suite("Flows", () => {
     await client.echoed("one");
     const began = performance.now();
     const drained = stage.drain();
-    await client.echoed("a last word");
+    await client.echoed("a last datagram");
     late.send("too late");
-    await eventually("that is dropped", () => stage.dropped["closing"] === 1);
+    await eventually("the late datagram is dropped", () => stage.dropped["closing"] === 1);
     await drained;
     assert.ok(performance.now() - began > 900);
     assert.equal(stage.flows.size, 0);
   });
 
-  test("that are closed end at once", async () => {
+  test("close() ends flows at once", async () => {
     using server = await UdpServer.open();
     await using stage = await Stage.open({ upstream: server.port, isUp: true });
     using client = await stage.client();

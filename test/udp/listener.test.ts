@@ -18,25 +18,25 @@ const hasIPv6 = await UdpServer.open({ host: "::1" }).then(
 );
 const skip = hasIPv6 ? false : "this machine has no IPv6";
 
-/** A front that answers each datagram with where it came from. */
-class Telling implements Disposable {
-  readonly listenPort: UdpListenerSocket;
+/** A listener that echoes each datagram. */
+class EchoListener implements Disposable {
+  readonly socket: UdpListenerSocket;
   readonly clients: Sender[] = [];
 
   constructor(address: string | undefined, port = 0) {
-    this.listenPort = new UdpListenerSocket({
+    this.socket = new UdpListenerSocket({
       service: "dns",
       listener: { port, ...(address !== undefined && { address }) },
       onDatagram: (datagram, client) => {
         this.clients.push(client);
-        this.listenPort.answer(datagram, client);
+        this.socket.answer(datagram, client);
       },
       onUnsent: () => {},
     });
   }
 
   [Symbol.dispose](): void {
-    this.listenPort.close();
+    this.socket.close();
   }
 }
 
@@ -47,7 +47,7 @@ async function isReached(port: number, host: string): Promise<boolean> {
   return client.received[0] === "word";
 }
 
-suite("UdpFront", () => {
+suite("UdpListenerSocket", () => {
   const listeners: readonly { readonly address?: string; readonly ipv4: boolean; readonly ipv6: boolean }[] = [
     { ipv4: true, ipv6: true },
     { address: "0.0.0.0", ipv4: true, ipv6: false },
@@ -57,25 +57,25 @@ suite("UdpFront", () => {
   ];
   for (const { address, ipv4, ipv6 } of listeners) {
     const families = [ipv4 && "IPv4", ipv6 && "IPv6"].filter(Boolean).join(" and ");
-    test(`on ${address ?? "no address in particular"} is reached over ${families}`, { skip }, async () => {
-      using telling = new Telling(address);
-      await telling.listenPort.open();
-      assert.equal(await isReached(telling.listenPort.port, "127.0.0.1"), ipv4);
-      assert.equal(await isReached(telling.listenPort.port, "::1"), ipv6);
+    test(`on ${address ?? "all addresses"} is reached over ${families}`, { skip }, async () => {
+      using echo = new EchoListener(address);
+      await echo.socket.open();
+      assert.equal(await isReached(echo.socket.port, "127.0.0.1"), ipv4);
+      assert.equal(await isReached(echo.socket.port, "::1"), ipv6);
     });
   }
 
-  test("may have the number of a TCP port", async () => {
+  test("can use the number of a bound TCP port", async () => {
     await using tcp = await PeerServer.open();
-    using telling = new Telling("127.0.0.1", tcp.port);
-    await telling.listenPort.open();
+    using echo = new EchoListener("127.0.0.1", tcp.port);
+    await echo.socket.open();
     assert.equal(await isReached(tcp.port, "127.0.0.1"), true);
   });
 
-  test("says who has the port when it cannot be bound", async () => {
+  test("reports how to find the program that uses the port", async () => {
     using server = await UdpServer.open();
-    using telling = new Telling("127.0.0.1", server.port);
-    await assert.rejects(telling.listenPort.open(), (error: unknown) => {
+    using echo = new EchoListener("127.0.0.1", server.port);
+    await assert.rejects(echo.socket.open(), (error: unknown) => {
       assert.ok(error instanceof BindError);
       const where = `127.0.0.1:${server.port}/udp`;
       assert.equal(
@@ -86,31 +86,31 @@ suite("UdpFront", () => {
     });
   });
 
-  test("answers nobody who has no port", async () => {
+  test("counts an answer to port 0 as unsent", async () => {
     let unsent = 0;
     const onUnsent = (): void => {
       unsent += 1;
     };
-    const listenPort = new UdpListenerSocket({
+    const listener = new UdpListenerSocket({
       service: "a",
       listener: { port: 0, address: "127.0.0.1" },
       onDatagram: () => {},
       onUnsent,
     });
-    await listenPort.open();
-    listenPort.answer(Buffer.from("word"), { address: "127.0.0.1", port: 0 });
-    listenPort.close();
+    await listener.open();
+    listener.answer(Buffer.from("word"), { address: "127.0.0.1", port: 0 });
+    listener.close();
     assert.equal(unsent, 1);
   });
 
-  test("close() may be called twice, and before it was ever open", async () => {
-    using telling = new Telling("127.0.0.1");
-    telling.listenPort.close();
-    await telling.listenPort.open();
-    const { port } = telling.listenPort;
-    telling.listenPort.close();
-    telling.listenPort.close();
-    telling.listenPort.answer(Buffer.from("nothing"), { address: "127.0.0.1", port });
+  test("close() is idempotent, and allowed before open()", async () => {
+    using echo = new EchoListener("127.0.0.1");
+    echo.socket.close();
+    await echo.socket.open();
+    const { port } = echo.socket;
+    echo.socket.close();
+    echo.socket.close();
+    echo.socket.answer(Buffer.from("nothing"), { address: "127.0.0.1", port });
     assert.equal(await isReached(port, "127.0.0.1"), false);
   });
 });

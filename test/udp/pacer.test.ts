@@ -6,39 +6,39 @@ import { checkLeaks } from "../support/leaks.ts";
 
 checkLeaks();
 
-/** Asks for `count` turns, and says which came, in order. */
-function ask(pacer: Pacer, count: number, bytes = 10): number[] {
-  const came: number[] = [];
-  for (let turn = 1; turn <= count; turn += 1) void pacer.acquire(bytes).then(() => came.push(turn));
-  return came;
+/** Acquires `count` times. @returns the numbers of the granted calls, in order */
+function acquire(pacer: Pacer, count: number, bytes = 10): number[] {
+  const granted: number[] = [];
+  for (let turn = 1; turn <= count; turn += 1) void pacer.acquire(bytes).then(() => granted.push(turn));
+  return granted;
 }
 
-suite("Pace", () => {
-  test("lets a burst go at once, and the next one when the target stays silent", async () => {
+suite("Pacer", () => {
+  test("grants a burst at once, and the next one after a silence of the target", async () => {
     const pacer = new Pacer();
-    const came = ask(pacer, 200);
+    const granted = acquire(pacer, 200);
     const began = performance.now();
-    await eventually("all had their turn", () => came.length === 200);
+    await eventually("all were granted", () => granted.length === 200);
     assert.ok(performance.now() - began > 55, "four bursts take three pauses");
     assert.deepEqual(
-      came,
-      came.toSorted((a, b) => a - b),
+      granted,
+      granted.toSorted((a, b) => a - b),
     );
   });
 
-  test("lets one more go for each answer", async () => {
+  test("grants one more for each answer", async () => {
     const pacer = new Pacer();
-    const came = ask(pacer, 70);
+    const granted = acquire(pacer, 70);
     for (let answer = 0; answer < 6; answer += 1) pacer.answered();
     await Promise.resolve();
-    assert.equal(came.length, 70);
+    assert.equal(granted.length, 70);
   });
 
-  test("counts large datagrams for what they are, and lets the largest go alone", async () => {
+  test("counts the length of datagrams, and grants the largest alone", async () => {
     const pacer = new Pacer();
-    const came = ask(pacer, 3, 60_000);
+    const granted = acquire(pacer, 3, 60_000);
     await Promise.resolve();
-    assert.equal(came.length, 1);
-    await eventually("the others follow", () => came.length === 3);
+    assert.equal(granted.length, 1);
+    await eventually("the others are granted", () => granted.length === 3);
   });
 });

@@ -1,4 +1,4 @@
-/** Clients, a target and its losses in random order: what comes in is delivered or counted, and nothing is left. */
+/** Clients, a target and its losses in random order. Each datagram is delivered or counted, and no flow remains. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
@@ -14,7 +14,7 @@ checkLeaks();
 const CLIENTS = 6;
 
 const step = fc.oneof(
-  { weight: 1, arbitrary: fc.constant({ act: "lose" } as const) },
+  { weight: 1, arbitrary: fc.constant({ act: "go down" } as const) },
   { weight: 1, arbitrary: fc.constant({ act: "come up" } as const) },
   { weight: 3, arbitrary: fc.constant({ act: "wait" } as const) },
   {
@@ -38,7 +38,7 @@ async function play({ steps, ...limits }: Scene): Promise<void> {
   try {
     let sent = 0;
     for (const one of steps) {
-      if (one.act === "lose") stage.goDown(new ExitedError("container dns", {}));
+      if (one.act === "go down") stage.goDown(new ExitedError("container dns", {}));
       else if (one.act === "come up") stage.comeUp();
       else if (one.act === "wait") await stage.received(sent);
       else {
@@ -50,10 +50,10 @@ async function play({ steps, ...limits }: Scene): Promise<void> {
     await stage.received(sent);
     stage.comeUp();
     const dropped = (): number => Object.values(stage.dropped).reduce((sum, count) => sum + count, 0);
-    // One that was sent to a target that was lost in that moment may be sent again.
+    // A datagram that was sent to a target that went down just then may be sent twice.
     const delivered = (): Set<string> => new Set(server.received);
     await eventually("all is delivered or counted", () => delivered().size + dropped() >= sent);
-    await eventually("no flow is left", () => stage.flows.size === 0 && stage.leases.size === 0);
+    await eventually("no flow remains", () => stage.flows.size === 0 && stage.leases.size === 0);
     for (let client = 0; client < CLIENTS; client += 1) {
       const own = [...delivered()].filter((text) => text.startsWith(`${client} `)).map((text) => Number(text.slice(2)));
       assert.deepEqual(
@@ -67,8 +67,8 @@ async function play({ steps, ...limits }: Scene): Promise<void> {
   }
 }
 
-suite("Flows, whatever happens", () => {
-  test("deliver or count each datagram, in order, and are gone at the end", async (t) => {
+suite("Flows in random situations", () => {
+  test("deliver or count each datagram, in order, and end", async (t) => {
     await fc.assert(fc.asyncProperty(scene, play), randomRuns(t, 20));
   });
 });

@@ -15,12 +15,12 @@ checkLeaks();
 
 const NEW = "10.9.9.9";
 
-/** A target whose looks wait for the test. */
+/** A target whose inspect() waits for the test. */
 class SlowTarget extends FakeTarget {
-  news: Promise<void> = Promise.resolve();
+  inspected: Promise<void> = Promise.resolve();
 
   override async inspect(signal: AbortSignal): Promise<TargetStatus> {
-    await this.news;
+    await this.inspected;
     return super.inspect(signal);
   }
 }
@@ -31,12 +31,12 @@ interface Opened extends AsyncDisposable {
   readonly activator: Activator;
 }
 
-/** A flow of a client, and the target that it needs, which is ready. */
+/** Returns a flow and its target, which is ready. */
 async function open(): Promise<Opened> {
   const target = new SlowTarget();
-  const told = observer({});
+  const silent = observer({});
   const probe = (): Promise<void> => Promise.resolve();
-  const activator = new Activator({ target, probe, policy, services: ["dns"], observer: told });
+  const activator = new Activator({ target, probe, policy, services: ["dns"], observer: silent });
   activator.open();
   target.comeUp();
   await eventually("the target is ready", () => activator.view.state === "ready");
@@ -45,9 +45,9 @@ async function open(): Promise<Opened> {
     {
       service: "dns",
       activator,
-      observer: told,
+      observer: silent,
       connections: { waiting, active: 0, open: new Set(), meter: { in: 0, out: 0 } },
-      admit: () => assert.fail("it is not asked"),
+      admit: () => assert.fail("admit() is not called"),
       sourceOf: (address) => address,
     },
     { id: 1, sender: { address: "127.0.0.1", port: 5000 }, listener: "127.0.0.1:53/udp" },
@@ -56,27 +56,27 @@ async function open(): Promise<Opened> {
   return { owner, target, activator, [Symbol.asyncDispose]: close };
 }
 
-test("the flow of a client that comes before a move of the target is known goes to the new address", async () => {
+test("acquire() during a move of the target waits for the new address", async () => {
   await using one = await open();
-  const news = Promise.withResolvers<void>();
-  one.target.news = news.promise;
+  const inspected = Promise.withResolvers<void>();
+  one.target.inspected = inspected.promise;
   one.target.moveTo(NEW);
-  const reached = one.owner.reach(new AbortController().signal);
-  news.resolve();
-  using claim = await reached;
-  assert.equal(claim.address, NEW);
-  assert.equal(claim.signal.aborted, false);
+  const acquired = one.owner.acquire(new AbortController().signal);
+  inspected.resolve();
+  using lease = await acquired;
+  assert.equal(lease.address, NEW);
+  assert.equal(lease.signal.aborted, false);
 });
 
-test("the flow of a client waits for a target that has no address at this moment", async () => {
+test("acquire() waits for the address of a target that has none", async () => {
   await using one = await open();
-  const news = Promise.withResolvers<void>();
-  one.target.news = news.promise;
+  const inspected = Promise.withResolvers<void>();
+  one.target.inspected = inspected.promise;
   one.target.moveTo("", new TargetError("no_route", "it has no address on any network"));
-  const reached = one.owner.reach(new AbortController().signal);
-  news.resolve();
+  const acquired = one.owner.acquire(new AbortController().signal);
+  inspected.resolve();
   await one.activator.waitForInspection(new AbortController().signal);
   one.target.moveTo(NEW);
-  using claim = await reached;
-  assert.equal(claim.address, NEW);
+  using lease = await acquired;
+  assert.equal(lease.address, NEW);
 });

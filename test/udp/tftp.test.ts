@@ -1,4 +1,4 @@
-/** Transfers of TFTP, between real sockets: the server answers each request from another port. */
+/** TFTP transfers between real sockets. The server answers each request from another port. */
 import assert from "node:assert/strict";
 import dgram from "node:dgram";
 import { once } from "node:events";
@@ -26,7 +26,7 @@ class Server implements AsyncDisposable {
       this.requests.push(port);
       const transfer = dgram.createSocket("udp4");
       const number = this.transfers.push(transfer);
-      transfer.on("message", (said) => transfer.send(`${number} got ${said.subarray(4)}`, port, "127.0.0.1"));
+      transfer.on("message", (datagram) => transfer.send(`${number} got ${datagram.subarray(4)}`, port, "127.0.0.1"));
       transfer.send(`${DATA}${number}`, port, "127.0.0.1");
     });
   }
@@ -51,7 +51,7 @@ class Server implements AsyncDisposable {
   }
 }
 
-async function heard(client: UdpClient, text: string): Promise<void> {
+async function received(client: UdpClient, text: string): Promise<void> {
   await eventually(`"${text}"`, () => client.received.includes(text));
 }
 
@@ -62,20 +62,20 @@ suite("A flow of TFTP", () => {
     using client = await stage.client();
     for (const number of [1, 2]) {
       client.send(REQUEST);
-      await heard(client, `${DATA}${number}`);
+      await received(client, `${DATA}${number}`);
       client.send(`${ACK}word`);
-      await heard(client, `${number} got word`);
+      await received(client, `${number} got word`);
     }
     assert.deepEqual([stage.flows.size, new Set(server.requests).size], [1, 1]);
     assert.deepEqual(stage.dropped, {});
   });
 
-  test("takes nothing from a third port, nor from another address", async () => {
+  test("drops datagrams from a third port and from other addresses", async () => {
     await using server = await Server.open();
     await using stage = await Stage.open({ upstream: server.port, isTftp: true, isUp: true });
     using client = await stage.client();
     client.send(REQUEST);
-    await heard(client, `${DATA}1`);
+    await received(client, `${DATA}1`);
     const [port] = server.requests as [number];
     for (const address of ["127.0.0.1", "127.0.0.2"]) {
       const stranger = dgram.createSocket("udp4");
@@ -85,7 +85,7 @@ suite("A flow of TFTP", () => {
       await new Promise<void>((closed) => stranger.close(closed));
     }
     client.send(`${ACK}word`);
-    await heard(client, "1 got word");
+    await received(client, "1 got word");
     assert.deepEqual(client.received, [`${DATA}1`, "1 got word"]);
   });
 

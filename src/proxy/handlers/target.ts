@@ -1,4 +1,4 @@
-/** Serves clients by a target that is woken for them: claims it, dials it, relays. */
+/** Serves clients with a target: acquires it, connects to it, and relays. */
 
 import type net from "node:net";
 import type { Activator } from "../../activation/activator.ts";
@@ -11,6 +11,7 @@ import {
 } from "../../activation/errors.ts";
 import type { Lease } from "../../activation/lease.ts";
 import { CLIENT } from "../../activation/lease-set.ts";
+import { MAX_ATTEMPTS, retryWhenLost } from "../../activation/retry.ts";
 import type { Deadline } from "../../async/deadline.ts";
 import type { Semaphore } from "../../async/semaphore.ts";
 import { abortable, delay } from "../../async/wait.ts";
@@ -27,10 +28,12 @@ import type { Served } from "../outcome.ts";
 import type { HeldClient, Progress, Protocol } from "../protocols/protocol.ts";
 import type { Client, Handler } from "./handler.ts";
 
-/** Long enough for the kernel to try again when the upstream's backlog is full (after 1 s and 3 s). */
+/** The kernel repeats a SYN after 1 s and 3 s if the target's backlog is full. */
 const DIAL_MS = 10_000;
-/** Most losses of the target before the first byte; then the client is rejected. */
-const ATTEMPTS = 3;
+/** After a waiting page, the target is kept up for this time, in which the browser connects again. */
+const RECONNECT_MS = 2_000;
+/** Time for the engine to report the end of a target after its connections ended. */
+const EXIT_REPORT_MS = 1_000;
 
 /** The target went down before a byte was relayed to or from the client. */
 interface Loss {
@@ -43,22 +46,16 @@ export interface TargetHandlerOptions {
   readonly service: string;
   readonly activator: Activator;
   readonly targetPort: number;
-  /** At most so many dials at a time: an app with a short backlog drops more. */
+  /** Limits the dials at a time, because a target with a short backlog drops more. */
   readonly pace: Semaphore;
-  /** What the clients speak. */
   readonly protocol: Protocol;
-  /** How long a client may be silent that wakes the target by its first byte, in milliseconds; absent: it need not speak. */
+  /** Limit of the wait for the client's first byte, in milliseconds; absent: a connection alone wakes the target. */
   readonly silenceMs?: number | undefined;
-  /** Of a service that has data ports: its clients may use them as long as they are served. */
+  /** Data ports of the service, which its clients may use while they are served. */
   readonly dataPorts?: DataPorts | undefined;
-  /** Whether the target is told, in a header of the PROXY protocol, who each client is. */
+  /** Version of the PROXY protocol header that is sent to the target; absent: none. */
   readonly send?: ProxyVersion | undefined;
 }
-
-/** From the end of a page to the request with which its browser comes back for the site. */
-const BACK_MS = 2_000;
-/** Time for the engine to report the end of a target after its connections ended. */
-const NEWS_MS = 1_000;
 
 export class TargetHandler implements Handler {
   readonly #options: TargetHandlerOptions;
@@ -77,7 +74,7 @@ export class TargetHandler implements Handler {
     if (silenceMs !== undefined) await firstByte(socket, silenceMs, AbortSignal.any([signal, this.#retired.signal]));
   }
 
-  /** Whoever has not spoken yet need not do so where the service has become one that does not wait for that. */
+  /** Ends the wait for first bytes, because the changed service may not require them. */
   drain(): Promise<void> {
     this.#retired.abort(new ClosedError("the service was changed or removed"));
     return Promise.resolve();
@@ -92,7 +89,7 @@ export class TargetHandler implements Handler {
       if (!("error" in served)) return served;
       lost = served;
       client.waitAgain();
-      if (attempt === ATTEMPTS) throw lost.error;
+      if (attempt === MAX_ATTEMPTS) throw lost.error;
     }
   }
 
@@ -114,9 +111,9 @@ export class TargetHandler implements Handler {
     held.use(control ?? lease);
     // A close follows each error. The relay handles it.
     upstream.on("error", () => {});
-    const served = await settled(heldClient, upstream);
+    const served = await finishHold(heldClient, upstream);
     if (served !== undefined) {
-      void keep(held.move(), lease.signal);
+      void keepForReconnect(held.move(), lease.signal);
       return served;
     }
     if (this.#options.send !== undefined) upstream.write(proxyHeader(this.#options.send, client));
@@ -136,9 +133,9 @@ export class TargetHandler implements Handler {
       lost: lease.signal,
       ...(control && { control }),
     });
-    const isWordless = meters[0]?.out === 0;
+    const hasNoAnswer = meters[0]?.out === 0;
     const isLost = end === "upstream_reset" || end === "target_gone";
-    const exited = lease.isUntried && isWordless && isLost ? await exitOf(lease) : undefined;
+    const exited = lease.isUntried && hasNoAnswer && isLost ? await exitOf(lease) : undefined;
     if (exited !== undefined) throw exited;
     return { outcome: "relayed", end };
   }
@@ -146,10 +143,10 @@ export class TargetHandler implements Handler {
   #join({ peer, socket }: Client, upstream: net.Socket, hold: Lease): ControlConnection | undefined {
     const { dataPorts } = this.#options;
     if (dataPorts === undefined) return undefined;
-    // Data connections have no header that could tell for whom a proxy makes them.
+    // Data connections have no PROXY header, so the addresses of both the client and its proxy are allowed.
     const ips = [peer.address, socket.remoteAddress ?? ""].map(readIp).filter((ip) => ip !== undefined);
     const { remoteAddress: upstreamAddress, localAddress } = upstream;
-    // One of the two has left in this very moment: then there is nothing to be had at other ports.
+    // Undefined addresses: one of the two sockets was closed just now.
     if (ips.length === 0 || upstreamAddress === undefined || localAddress === undefined) return undefined;
     return dataPorts.join({ ips, listenAddress: socket.localAddress ?? "", upstreamAddress, localAddress, hold });
   }
@@ -180,23 +177,20 @@ export class TargetHandler implements Handler {
     limitMs?: number,
   ): Promise<{ upstream: net.Socket; lease: Lease; leftMs: number }> {
     const { activator, service } = this.#options;
-    const facts = { client: formatPeer(peer), service };
     using deadline = activator.deadline(limitMs);
     const signal = AbortSignal.any([gone, deadline.signal]);
-    for (let attempt = 1; ; attempt += 1) {
-      const lease = await activator.acquire(signal, CLIENT, facts);
-      try {
+    return await retryWhenLost({
+      acquire: () => activator.acquire(signal, CLIENT, { client: formatPeer(peer), service }),
+      use: async (lease) => {
         const upstream = await this.#reachUpstream(lease, deadline, signal);
         return { upstream, lease, leftMs: deadline.leftMs };
-      } catch (error) {
-        lease[Symbol.dispose]();
-        gone.throwIfAborted();
-        if (deadline.signal.aborted || !lease.signal.aborted || attempt === ATTEMPTS) throw error;
-      }
-    }
+      },
+      gone,
+      deadline: deadline.signal,
+    });
   }
 
-  /** Connects to the target, at the service's pace. A target whose address changes meanwhile is dialled again. */
+  /** Connects to the target. If its address changes meanwhile, or the dial fails, checks the target and dials again. */
   async #reachUpstream(lease: Lease, deadline: Deadline, waiting: AbortSignal): Promise<net.Socket> {
     const signal = AbortSignal.any([waiting, lease.signal]);
     for (let failure: unknown; ; ) {
@@ -236,37 +230,37 @@ export class TargetHandler implements Handler {
   }
 }
 
-/** The error after the deadline of a client, with the failure of its last dial. */
+/** Returns the error for a client whose deadline passed, with the failure of its last dial. */
 function explained(late: unknown, failure: unknown): StartTimeoutError {
   return new StartTimeoutError(`${messageOf(late)}: ${messageOf(failure)}`, { cause: failure });
 }
 
 /**
- * Lets a conversation come to its end, while the way to the target is open already.
+ * Ends the holding of a client after its target was reached. Closes `upstream` if the client does not need it.
  *
  * @throws the reason of the client's signal
  */
-async function settled(heldClient: HeldClient, upstream: net.Socket): Promise<Served | undefined> {
-  // Who is bound by what it was told is not led on, and a server that serves one client at a time would serve nobody else.
+async function finishHold(heldClient: HeldClient, upstream: net.Socket): Promise<Served | undefined> {
+  // A client that must reconnect never uses this connection, and a server with one connection at a time would be blocked.
   if (heldClient.mustReconnect === true) closeGracefully(upstream);
-  let isWanted = false;
+  let isNeeded = false;
   try {
     const served = await heldClient.ready();
-    isWanted = served === undefined;
+    isNeeded = served === undefined;
     return served;
   } finally {
-    if (!isWanted) closeGracefully(upstream);
+    if (!isNeeded) closeGracefully(upstream);
   }
 }
 
-/** A browser would never see a site that goes to sleep each time before it is back. */
-async function keep(held: Disposable, lost: AbortSignal): Promise<void> {
+/** Keeps the target up until the browser can have connected again: its idle timeout may be shorter. */
+async function keepForReconnect(held: Disposable, lost: AbortSignal): Promise<void> {
   using _held = held;
-  await delay(BACK_MS, lost).catch(() => {});
+  await delay(RECONNECT_MS, lost).catch(() => {});
 }
 
-/** Returns why the target went down, or undefined if it stays up for NEWS_MS. @param gone aborted when the client ends */
+/** Returns why the target went down, or undefined if it stays up for EXIT_REPORT_MS. @param gone aborted when the client ends */
 async function exitOf({ signal }: Lease, gone?: AbortSignal): Promise<ExitedError | undefined> {
-  await delay(NEWS_MS, gone === undefined ? signal : AbortSignal.any([signal, gone])).catch(() => {});
+  await delay(EXIT_REPORT_MS, gone === undefined ? signal : AbortSignal.any([signal, gone])).catch(() => {});
   return signal.reason instanceof ExitedError ? signal.reason : undefined;
 }

@@ -1,4 +1,4 @@
-/** A service as a client of datagrams meets it: a front, real sockets, and a target whose life the test decides. */
+/** A UDP service with real sockets, and a target that the test starts and stops. */
 
 import { StartTimeoutError } from "../../../src/activation/errors.ts";
 import { Deadline } from "../../../src/async/deadline.ts";
@@ -9,7 +9,7 @@ import { UdpListenerSocket } from "../../../src/udp/listener.ts";
 import { eventually } from "../eventually.ts";
 import { UdpClient } from "../net/udp.ts";
 
-class StagedClaim implements FlowLease {
+class StagedLease implements FlowLease {
   readonly #lost = new AbortController();
   readonly #stage: Stage;
   readonly address = "127.0.0.1";
@@ -50,14 +50,14 @@ export class Stage implements AsyncDisposable {
   readonly flows: FlowTable;
   readonly results: FlowResult[] = [];
   readonly meter = { in: 0, out: 0 };
-  readonly leases: Set<StagedClaim> = new Set();
-  /** How often a flow claimed the target. */
-  reached = 0;
+  readonly leases: Set<StagedLease> = new Set();
+  /** How often a flow acquired the target. */
+  acquired = 0;
   opened = 0;
-  /** How often somebody asked whether it is up. */
+  /** How often a flow checked whether the target is up. */
   verified = 0;
-  readonly #front: UdpListenerSocket;
-  readonly #way: ListenerBinding;
+  readonly #listener: UdpListenerSocket;
+  readonly #binding: ListenerBinding;
   #isUp = false;
   #up = Promise.withResolvers<void>();
 
@@ -79,39 +79,39 @@ export class Stage implements AsyncDisposable {
         return {
           offer: () => {},
           deadline: () => new Deadline(refusedMs, () => new StartTimeoutError("not ready in time")),
-          reach: (signal) => this.#reach(signal),
+          acquire: (signal) => this.#acquire(signal),
           opened: () => {
             this.opened += 1;
           },
-          over: (result) => this.results.push(result),
+          ended: (result) => this.results.push(result),
         };
       },
     };
     this.flows = new FlowTable(options);
     if (isUp) this.comeUp();
     const address = "address" in rest ? rest.address : "127.0.0.1";
-    this.#front = new UdpListenerSocket({
+    this.#listener = new UdpListenerSocket({
       service: "dns",
       listener: { port: 0, ...(address !== undefined && { address }) },
-      onDatagram: (datagram, client) => this.flows.receive(this.#way, datagram, client),
+      onDatagram: (datagram, client) => this.flows.receive(this.#binding, datagram, client),
       onUnsent: () => {},
     });
-    this.#way = {
-      name: this.#front.name,
+    this.#binding = {
+      name: this.#listener.name,
       targetPort: upstream,
       isTftp,
-      answer: (datagram, client) => this.#front.answer(datagram, client),
+      answer: (datagram, client) => this.#listener.answer(datagram, client),
     };
   }
 
   static async open(options: StageOptions): Promise<Stage> {
     const stage = new Stage(options);
-    await stage.#front.open();
+    await stage.#listener.open();
     return stage;
   }
 
   get port(): number {
-    return this.#front.port;
+    return this.#listener.port;
   }
 
   get dropped(): Readonly<Record<string, number>> {
@@ -122,53 +122,54 @@ export class Stage implements AsyncDisposable {
     return UdpClient.open(this.port, host, host?.includes(":") ? "udp6" : "udp4", from);
   }
 
-  /** The target is up from now on. */
+  /** Starts the target. */
   comeUp(): void {
     this.#isUp = true;
     this.#up.resolve();
   }
 
-  /** It is down from now on, for the reason that is given to those who hold it. */
+  /** Stops the target, and cuts its leases with this reason. */
   goDown(reason: Error): void {
-    // Those who wait for it go on waiting.
+    // Flows that already wait continue to wait.
     if (this.#isUp) this.#up = Promise.withResolvers();
     this.#isUp = false;
-    for (const claim of [...this.leases]) claim.lose(reason);
+    for (const lease of [...this.leases]) lease.lose(reason);
   }
 
-  /** It cannot be started, as long as it is down. */
+  /** Fails the start of the target. */
   fail(error: Error): void {
     this.#up.promise.catch(() => {});
     this.#up.reject(error);
   }
 
-  /** Waits until `count` datagrams have come in. */
+  /** Waits until `count` datagrams were received. */
   async received(count: number): Promise<void> {
-    await eventually(`${count} datagrams came in`, () => this.flows.count.in >= count);
+    await eventually(`${count} datagrams received`, () => this.flows.count.in >= count);
   }
 
-  async over(count: number): Promise<readonly FlowResult[]> {
-    await eventually(`${count} flows are over`, () => this.results.length >= count);
+  /** Waits until `count` flows have ended. */
+  async ended(count: number): Promise<readonly FlowResult[]> {
+    await eventually(`${count} flows ended`, () => this.results.length >= count);
     return this.results;
   }
 
   drain(): Promise<void> {
-    return this.flows.drain(this.#way);
+    return this.flows.drain(this.#binding);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#front.close();
+    this.#listener.close();
     await this.flows.close();
   }
 
-  async #reach(signal: AbortSignal): Promise<FlowLease> {
-    this.reached += 1;
+  async #acquire(signal: AbortSignal): Promise<FlowLease> {
+    this.acquired += 1;
     const gone = Promise.withResolvers<never>();
     signal.addEventListener("abort", () => gone.reject(signal.reason), { once: true });
     gone.promise.catch(() => {});
     await Promise.race([this.#up.promise, gone.promise]);
-    const claim = new StagedClaim(this);
-    this.leases.add(claim);
-    return claim;
+    const lease = new StagedLease(this);
+    this.leases.add(lease);
+    return lease;
   }
 }
