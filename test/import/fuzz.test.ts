@@ -5,8 +5,7 @@ import fc from "fast-check";
 import { parseConfig } from "../../src/config/parse.ts";
 import { attributeNames } from "../../src/import/xinetd-settings.ts";
 import { importInetd, importXinetd } from "../support/program/imported.ts";
-
-const numRuns = 10_000;
+import { numRuns } from "../support/proxy/fuzz.ts";
 
 const word = fc.oneof(
   {

@@ -120,7 +120,8 @@ suite("/api/v1/services/NAME", () => {
     last.end("served");
     assert.equal(String((await once(last, "data"))[0]), "served");
     const [echo] = (await bench.program.logged("state"))["services"] as ServiceDetails[];
-    assert.equal(echo?.connections, 2_000);
+    // The last client may connect before or after the report.
+    assert.ok(echo?.connections === 2_000 || echo?.connections === 2_001);
   });
 
   test("contains the process of a client that is served by a process of its own", async () => {

@@ -32,12 +32,13 @@ export class Program implements AsyncDisposable {
   /** @param openFiles RLIMIT_NOFILE; default: as it is here */
   constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}, openFiles?: number) {
     const stdio: ["ignore", "pipe", "pipe"] = ["ignore", "pipe", "pipe"];
-    const { PATH = "" } = process.env;
+    const { PATH = "", NODE_COMPILE_CACHE: cache } = process.env;
+    const inherited = { PATH, HOME: tmpdir(), ...(cache !== undefined && { NODE_COMPILE_CACHE: cache }) };
     const [file, ...all] =
       openFiles === undefined
         ? [PROGRAM, ...args]
         : ["sh", "-c", `ulimit -n ${openFiles}; exec "$0" "$@"`, PROGRAM, ...args];
-    this.child = spawn(file, all, { stdio, env: { PATH, HOME: tmpdir(), ...env }, cwd: tmpdir() });
+    this.child = spawn(file, all, { stdio, env: { ...inherited, ...env }, cwd: tmpdir() });
     this.#exited = once(this.child, "close");
     this.child.stdout.on("data", (chunk: Buffer) => {
       this.stdout += chunk.toString();
