@@ -27,7 +27,6 @@ const pending: readonly string[] = [
   "src/config",
   "src/daemon",
   "src/errors.ts",
-  "src/import",
   "src/main.ts",
   "src/net",
   "src/proxy",

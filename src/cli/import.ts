@@ -4,17 +4,14 @@ import { type Draft, renderDraft, warningLine } from "../import/draft.ts";
 import { convertInetd } from "../import/inetd.ts";
 import { ImportError, systemSources } from "../import/sources.ts";
 import { convertXinetd } from "../import/xinetd.ts";
-import { readXinetd } from "../import/xinetd-entries.ts";
+import { readXinetd } from "../import/xinetd-parser.ts";
 import { type Command, type Context, exitCode } from "./command.ts";
 
 const context = { names: systemPortNames, sources: systemSources };
 
 /** What can be imported: xinetd's files with all that they include, inetd's one by one. */
 const kinds: Readonly<Record<string, (paths: readonly string[]) => Draft>> = {
-  xinetd: (paths) => {
-    const { entries, warnings } = readXinetd(paths, systemSources);
-    return convertXinetd(entries, warnings, context);
-  },
+  xinetd: (paths) => convertXinetd(readXinetd(paths, systemSources), context),
   inetd: (paths) => convertInetd(paths, context),
 };
 

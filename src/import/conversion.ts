@@ -1,113 +1,169 @@
-/** The making of one service: what was read of it, what was said about it, and whether it may be served. */
-
+/** What the imports of xinetd.conf and inetd.conf share: warnings, names, ports and the finished service. */
+import { builtinNames } from "../config/config.ts";
 import type { PortNames } from "../config/values/etc-services.ts";
 import { clash, type PortMapping, parsePort } from "../config/values/ports.ts";
 import { UnitError } from "../config/values/units.ts";
-import { type Entries, type Entry, type Place, type Plain, placeOf, type ServiceDraft, type Warning } from "./draft.ts";
-import type { Setting, Settings } from "./xinetd-settings.ts";
+import {
+  type Entries,
+  type Entry,
+  type Place,
+  placeOf,
+  type ServiceDraft,
+  type Warning,
+  warningLine,
+} from "./draft.ts";
+import type { Sources } from "./sources.ts";
 
-export class Conversion {
-  readonly #settings: Settings;
-  readonly #used = new Set<string>();
-  readonly #warnings: Warning[] = [];
-  /** Why it is not served: xinetd did not, or what kept clients out cannot be had here. */
-  readonly #reasons: string[] = [];
-  #isQuiet = false;
+export interface ImportContext {
+  readonly names: PortNames;
+  readonly sources: Sources;
+}
 
-  constructor(settings: Settings) {
-    this.#settings = settings;
-  }
+/** The target of a service, by its key in wakeport.yaml. */
+export interface Target {
+  readonly key: string;
+  readonly entry: Entry;
+}
 
-  get warnings(): readonly Warning[] {
-    return this.#warnings;
-  }
+export interface Converted {
+  readonly draft: ServiceDraft;
+  readonly warnings: readonly Warning[];
+}
 
-  get reasons(): readonly string[] {
-    return this.#reasons;
-  }
+/** The service cannot be imported; its lines stay as a comment. */
+export class NotImportedError extends Error {
+  override readonly name = "NotImportedError";
+}
 
-  /** An attribute, which counts as dealt with from now on. */
-  take(name: string): Setting | undefined {
-    this.#used.add(name);
-    return this.#settings.get(name);
-  }
-
-  /** What nobody took. */
-  get left(): [name: string, setting: Setting][] {
-    return [...this.#settings].filter(([name]) => !this.#used.has(name));
-  }
-
-  /** Does something for its reasons alone: what it warns of is nobody's business. */
-  checkOnly(act: () => unknown): void {
-    this.#isQuiet = true;
-    act();
-    this.#isQuiet = false;
-  }
+/** Collects the warnings of one service and the reasons why it is imported with `enabled: false`. */
+export class Notes {
+  readonly warnings: Warning[] = [];
+  readonly reasons: string[] = [];
 
   warn(place: Place | undefined, message: string): void {
-    if (!this.#isQuiet) this.#warnings.push({ ...(place && { place }), message });
+    this.warnings.push({ ...(place && { place }), message });
   }
 
-  /** Says why the service is not to be served as it was written, and that. */
   disable(place: Place | undefined, reason: string): void {
-    this.#warnings.push({ ...(place && { place }), message: `${reason}: imported with "enabled: false"` });
-    this.#reasons.push(reason);
+    this.warn(place, `${reason}: imported with "enabled: false"`);
+    this.reasons.push(reason);
+  }
+
+  /** Warns if a program of the service is missing on this machine. */
+  checkProgram(place: Place | undefined, program: string, { sources }: ImportContext): void {
+    if (!sources.isProgram(program)) this.warn(place, `"${program}" is not an executable program on this machine`);
   }
 }
 
-/** `value # only_from, file:12, file:13` */
-export function entryOf(value: Plain | Entries, name: string, setting: Setting | undefined, more = ""): Entry {
-  const places = setting === undefined ? [] : [...new Set(setting.places.map(placeOf))];
-  const origin = setting === undefined ? `xinetd's default` : name;
-  return { value, note: [origin, ...places, more].filter(Boolean).join(", ") };
+/** What identifies a service in messages. */
+export interface Head {
+  /** `service ftp` */
+  readonly label: string;
+  readonly name: string;
+  readonly place: Place;
+  /** The original lines. */
+  readonly lines: readonly string[];
 }
 
-/** What is there of a mapping; undefined when that is nothing. */
-export function mappingOf(entries: Readonly<Record<string, Entry | undefined>>): Entries | undefined {
-  const found = Object.entries(entries).filter((one): one is [string, Entry] => one[1] !== undefined);
-  return found.length === 0 ? undefined : Object.fromEntries(found);
-}
+/** Builds the services of one import. Each name and each port is used once. */
+export class Importer {
+  readonly context: ImportContext;
+  readonly #names = new Set<string>();
+  readonly #claimed: { readonly owner: string; readonly port: PortMapping }[] = [];
 
-/** Names as wakeport.yaml has them, each once. */
-export class ServiceNames {
-  readonly #given = new Set<string>();
+  constructor(context: ImportContext) {
+    this.context = context;
+  }
 
-  /** A name that is allowed and new, as near to `wanted` as possible. */
-  give(wanted: string): string {
-    const allowed = wanted.replace(/[^a-zA-Z0-9_.-]/g, "-").replace(/^[^a-zA-Z0-9]+/, "") || "service";
-    let name = allowed;
-    for (let count = 2; this.#given.has(name); count += 1) name = `${allowed}-${count}`;
-    this.#given.add(name);
+  /**
+   * Returns the service that `convert` describes, or a comment if it cannot be imported. If several services have the
+   * same port, the first one gets it.
+   *
+   * @param convert returns the keys of the service, `ports` first
+   */
+  convert(
+    head: Head,
+    convert: (notes: Notes) => { ports: Entry & { value: readonly string[] }; keys: Entries },
+  ): Converted {
+    const notes = new Notes();
+    try {
+      const { ports, keys } = convert(notes);
+      const mappings = ports.value.map((port) => this.#parse(port));
+      const isOff = notes.reasons.length > 0 || keys["enabled"] !== undefined;
+      if (!isOff) this.#claim(head, ports.value, mappings, notes);
+      const isDisabled = notes.reasons.length > 0 && keys["enabled"] === undefined;
+      const enabled = isDisabled ? { enabled: { value: false, note: notes.reasons.join("; ") } } : {};
+      return this.#finished(head, notes.warnings, { ports, ...enabled, ...keys });
+    } catch (error) {
+      if (!(error instanceof NotImportedError || error instanceof UnitError)) throw error;
+      return omitted(head, error.message);
+    }
+  }
+
+  #finished({ label, name, place }: Head, warnings: readonly Warning[], keys: Entries): Converted {
+    const remarks = [`${label}, ${placeOf(place)}`, ...warnings.map((warning) => `warning: ${warningLine(warning)}`)];
+    return { draft: { name: this.#unusedName(name), remarks, keys }, warnings: labelled(label, place, warnings) };
+  }
+
+  /** @throws UnitError */
+  #parse(text: string): PortMapping {
+    const port = parsePort(text, this.context.names);
+    if (port.count !== undefined) throw new UnitError(`"${text}" is not a single port`);
+    return port;
+  }
+
+  #claim({ name, place }: Head, texts: readonly string[], ports: readonly PortMapping[], notes: Notes): void {
+    for (const [index, port] of ports.entries()) {
+      const other = this.#claimed.find((claimed) => clash(claimed.port, port));
+      if (other === undefined) this.#claimed.push({ owner: name, port });
+      else return notes.disable(place, `the port of "${texts[index]}" is used by service ${other.owner}`);
+    }
+  }
+
+  /** Returns a valid name of wakeport.yaml that is not used yet and is similar to `wanted`. */
+  #unusedName(wanted: string): string {
+    const valid = wanted.replace(/[^a-zA-Z0-9_.-]/g, "-").replace(/^[^a-zA-Z0-9]+/, "") || "service";
+    let name = valid;
+    for (let count = 2; this.#names.has(name); count += 1) name = `${valid}-${count}`;
+    this.#names.add(name);
     return name;
   }
 }
 
-/** The fronts of services that are served. A port can be bound once: the first one gets it. */
-export class ListenAddresses {
-  readonly #names: PortNames;
-  readonly #claimed: { readonly owner: string; readonly port: PortMapping }[] = [];
-
-  constructor(names: PortNames) {
-    this.#names = names;
-  }
-
-  /** @throws UnitError when that is no entry of `ports` */
-  read(text: string): PortMapping {
-    const port = parsePort(text, this.#names);
-    if (port.count !== undefined) throw new UnitError(`"${text}" is no port`);
-    return port;
-  }
-
-  /** @returns who has it already @throws UnitError when that is no entry of `ports` */
-  claim(owner: string, text: string): string | undefined {
-    const port = this.read(text);
-    const other = this.#claimed.find((one) => clash(one.port, port));
-    if (other === undefined) this.#claimed.push({ owner, port });
-    return other?.owner;
-  }
+function omitted({ label, name, place, lines }: Head, reason: string): Converted {
+  const remarks = [`${label} (${placeOf(place)}) is not imported: ${reason}`, ...lines.map((line) => `    ${line}`)];
+  return { draft: { name, remarks }, warnings: [{ place, message: `${label} is not imported: ${reason}` }] };
 }
 
-/** A service that is not imported: its lines stay as a remark. */
-export function omitted(name: string, reason: string, head: string, lines: readonly string[]): ServiceDraft {
-  return { name, remarks: [`${name} (${head}) is not imported: ${reason}`, ...lines.map((line) => `    ${line}`)] };
+function labelled(label: string, place: Place, warnings: readonly Warning[]): Warning[] {
+  return warnings.map((warning) => ({ place: warning.place ?? place, message: `${label}: ${warning.message}` }));
 }
+
+/** Returns undefined if no entry is defined. */
+export function mappingOf(entries: Readonly<Record<string, Entry | undefined>>): Entries | undefined {
+  const found = Object.entries(entries).filter((entry): entry is [string, Entry] => entry[1] !== undefined);
+  return found.length === 0 ? undefined : Object.fromEntries(found);
+}
+
+/** Returns a section of a service, or no key if the section is empty. */
+export function sectionOf(key: string, entries: Readonly<Record<string, Entry | undefined>> = {}): Entries {
+  const value = mappingOf(entries);
+  return value === undefined ? {} : { [key]: { value } };
+}
+
+/** Returns the limits for a rate of xinetd or inetd. wakeport's default gives one source half of the rate. */
+export function ratesOf(rate: Entry | undefined): Record<string, Entry> {
+  return rate === undefined
+    ? {}
+    : { rate, rate_per_source: { value: rate.value, note: "one source may use the whole rate" } };
+}
+
+/** @throws NotImportedError if wakeport has no such builtin */
+export function builtinTarget(name: string, entry: Entry): Target {
+  const names: readonly string[] = builtinNames;
+  if (names.includes(name)) return { key: "builtin", entry };
+  throw new NotImportedError(`wakeport has no builtin "${name}", only ${names.join(", ")}`);
+}
+
+export const UDP_NOT_SUPPORTED =
+  'a UDP server that takes over the socket is not supported; use "process" for a server that listens itself';

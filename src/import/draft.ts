@@ -1,4 +1,4 @@
-/** A wakeport.yaml that is being made of somebody else's configuration, with remarks on where everything came from. */
+/** A wakeport.yaml that is made from another configuration, with comments that name the origin of each key. */
 import { Document, isCollection, isNode, isScalar, type Node, Pair, Scalar, YAMLMap } from "yaml";
 
 /** A line of a file. */
@@ -7,7 +7,6 @@ export interface Place {
   readonly line: number;
 }
 
-/** What somebody should know about the import. */
 export interface Warning {
   readonly place?: Place;
   readonly message: string;
@@ -15,7 +14,7 @@ export interface Warning {
 
 export type Plain = string | number | boolean | readonly (string | number)[];
 
-/** A value with the remark that stands behind it: where it came from. */
+/** A value with its comment. */
 export interface Entry {
   readonly value: Plain | Entries;
   readonly note?: string;
@@ -25,7 +24,7 @@ export interface Entries {
   readonly [key: string]: Entry;
 }
 
-/** A service of the file to be; or, without keys, one that cannot be had here, of which only the remarks stay. */
+/** A service. Without keys it is not imported, and only its comments are written. */
 export interface ServiceDraft {
   readonly name: string;
   readonly remarks: readonly string[];
@@ -33,9 +32,9 @@ export interface ServiceDraft {
 }
 
 export interface Draft {
-  /** At the top of the file. */
+  /** Comments at the top of the file. */
   readonly remarks: readonly string[];
-  /** Other sections than `services`. */
+  /** Sections other than `services`. */
   readonly sections: Entries;
   readonly services: readonly ServiceDraft[];
   readonly warnings: readonly Warning[];
@@ -46,12 +45,12 @@ export function placeOf({ file, line }: Place): string {
   return `${file}:${line}`;
 }
 
-/** A warning in one line, as compilers write theirs. */
+/** `file:line: message`, the form of compiler warnings. */
 export function warningLine({ place, message }: Warning): string {
   return oneLine(place === undefined ? message : `${placeOf(place)}: ${message}`);
 }
 
-/** Writes the draft as YAML. */
+/** Returns the draft as YAML. */
 export function renderDraft({ remarks, sections, services }: Draft): string {
   const root = new YAMLMap();
   for (const [key, entry] of Object.entries(sections)) root.items.push(pairOf(key, entry));
@@ -65,7 +64,7 @@ function servicesNode(services: readonly ServiceDraft[]): YAMLMap {
   const map = new YAMLMap();
   let pending: string[] = [];
   for (const { name, remarks, keys } of services) {
-    // What is only a remark is set off from the next service.
+    // An empty line separates the comments of a service that is not imported from the next service.
     pending.push(...remarks, ...(keys === undefined ? [""] : []));
     if (keys === undefined) continue;
     const pair = pairOf(name, { value: keys });
@@ -91,8 +90,9 @@ function pairOf(key: string, { value, note }: Entry): Pair<Scalar, Node> {
 function nodeOf(value: Plain | Entries): Node {
   if (typeof value !== "object") return scalarOf(value);
   if (isList(value)) {
-    const list = new Document([]).createNode(value.map((one) => (typeof one === "string" ? escaped(one) : one)));
-    if (!isNode(list) || !isCollection(list)) throw new TypeError("a list is no collection");
+    const items = value.map((item) => (typeof item === "string" ? escaped(item) : item));
+    const list = new Document([]).createNode(items);
+    if (!isNode(list) || !isCollection(list)) throw new TypeError("a list is not a collection");
     list.flow = true;
     return list;
   }
@@ -108,20 +108,20 @@ function isList(value: readonly (string | number)[] | Entries): value is readonl
 function scalarOf(value: string | number | boolean): Scalar {
   if (typeof value !== "string") return new Scalar(value);
   const scalar = new Scalar(escaped(value));
-  // Words that other readers of YAML take for something else ("027" for a number, "no" for false) are quoted.
+  // Quotes strings that other YAML readers convert: "027" to a number, "no" to false.
   if (/^[\d.:+-]+$|^(y|n|yes|no|on|off)$/i.test(value)) scalar.type = Scalar.QUOTE_DOUBLE;
   return scalar;
 }
 
-/** `$` begins a variable in wakeport.yaml. What is meant as one is written by `variable`. */
+/** Escapes `$`, which begins a variable in wakeport.yaml, except in the result of `variable`. */
 function escaped(text: string): string {
   return text.replaceAll("$", "$$$$").replaceAll(VARIABLE, "$");
 }
 
-/** No text of a configuration holds it: they are cut at NUL. */
+/** The texts of a configuration contain no NUL, because lines end there. */
 const VARIABLE = "\0";
 
-/** The value that a variable of wakeport's environment has when the file is read; nothing where it has none. */
+/** Returns a reference to an environment variable of wakeport. Its value is empty if the variable is not set. */
 export function variable(name: string): string {
   return `${VARIABLE}{${name}:-}`;
 }
@@ -130,7 +130,7 @@ function comment(lines: readonly string[]): string {
   return lines.map((line) => (line === "" ? "" : ` ${oneLine(line)}`)).join("\n");
 }
 
-/** What would end a comment, or do worse to a terminal, is shown as a space. */
+/** Replaces characters that end a comment or control a terminal by spaces. */
 function oneLine(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|\uFFFE|\uFFFF/gu, " ").trimEnd();
 }

@@ -1,43 +1,47 @@
-/** inetd.conf, as OpenBSD's inetd (Debian's openbsd-inetd) and its elder relatives read it, as wakeport.yaml. */
+/** Converts inetd.conf, as OpenBSD's inetd (Debian's openbsd-inetd) and older versions read it. */
 import net from "node:net";
-import { builtinNames } from "../config/config.ts";
-import { UnitError } from "../config/values/units.ts";
-import { Conversion, ListenAddresses, mappingOf, omitted, ServiceNames } from "./conversion.ts";
-import { type Draft, type Entry, type Place, placeOf, type ServiceDraft, type Warning, warningLine } from "./draft.ts";
-import { ImportError, reasonOf } from "./sources.ts";
-import { type ImportContext, isBuiltin } from "./xinetd-target.ts";
+import {
+  builtinTarget,
+  type Converted,
+  type Head,
+  type ImportContext,
+  Importer,
+  mappingOf,
+  type Notes,
+  NotImportedError,
+  ratesOf,
+  sectionOf,
+  type Target,
+  UDP_NOT_SUPPORTED,
+} from "./conversion.ts";
+import { type Draft, type Entry, type Place, placeOf } from "./draft.ts";
+import { ImportError, reading } from "./sources.ts";
 
-const GENERAL: readonly string[] = [
-  "The environment of a server is PATH, LANG, TZ and HOME.",
-  "/etc/hosts.allow and /etc/hosts.deny (libwrap, inetd -l) are not read here; the program tcpd still reads them.",
-  "Without a limit of its own a service has inetd's default, 256 starts a minute (inetd -R); beyond it a client is refused, but the port stays open.",
+const REMARKS: readonly string[] = [
+  "Differences from inetd:",
+  "- The environment of a server contains only PATH, LANG, TZ and HOME.",
+  "- wakeport does not read /etc/hosts.allow and /etc/hosts.deny (libwrap, inetd -l); the program tcpd still reads them.",
+  "- A service without a limit gets inetd's default, 256 starts per minute (inetd -R). Clients above the limit are rejected, but the port stays open.",
 ];
 
-/** More lines than any real configuration has. */
 const MAX_LINES = 10_000;
 
-/**
- * Makes a draft of these files.
- *
- * @throws ImportError when one cannot be read
- */
+/** Converts these files. @throws ImportError if a file cannot be read */
 export function convertInetd(paths: readonly string[], context: ImportContext): Draft {
-  const work: Work = { ...context, serviceNames: new ServiceNames(), listeners: new ListenAddresses(context.names) };
+  const importer = new Importer(context);
   const converted = paths.flatMap((path) => {
-    const lines = entriesOf(path, read(path, context));
+    const lines = linesOf(path, context);
     if (lines.length > MAX_LINES) throw new ImportError(`${path}: more than ${MAX_LINES} entries`);
     let addresses: readonly string[] = [];
     return lines.flatMap((line): Converted[] => {
       const [first = "", second] = line.words;
-      if (first.endsWith(":") && second === undefined) {
-        addresses = first.slice(0, -1).split(",");
-        return [];
-      }
-      return [convert(line, addresses, work)];
+      if (!first.endsWith(":") || second !== undefined) return [convert(line, addresses, importer)];
+      addresses = first.slice(0, -1).split(",");
+      return [];
     });
   });
   return {
-    remarks: ["What is different from inetd:", ...GENERAL.map((line) => `- ${line}`)],
+    remarks: REMARKS,
     sections: {},
     services: converted.map(({ draft }) => draft),
     warnings: converted.flatMap(({ warnings }) => warnings),
@@ -49,37 +53,16 @@ interface Line {
   readonly words: readonly string[];
 }
 
-interface Work extends ImportContext {
-  readonly serviceNames: ServiceNames;
-  readonly listeners: ListenAddresses;
-}
-
-interface Converted {
-  readonly draft: ServiceDraft;
-  readonly warnings: readonly Warning[];
-}
-
-function read(path: string, { sources }: ImportContext): string[] {
-  try {
-    if (sources.kindOf(path) === "folder") throw new ImportError(`${path}: that is a folder: name the files in it`);
-    return sources.lines(path);
-  } catch (error) {
-    throw error instanceof ImportError ? error : new ImportError(`${path}: ${reasonOf(error)}`, { cause: error });
-  }
-}
-
-/** The lines that say something; one that begins with a blank goes on with the line before. */
-function entriesOf(file: string, lines: readonly string[]): Line[] {
+/** Returns the entries of a file. A line that begins with a blank continues the line before. */
+function linesOf(file: string, { sources }: ImportContext): Line[] {
+  if (sources.kindOf(file) === "folder") throw new ImportError(`${file} is a folder: name the files in it`);
   const entries: { place: Place; words: string[] }[] = [];
   let last: string[] | undefined;
-  for (const [index, text] of lines.entries()) {
+  for (const [index, text] of reading(file, () => sources.lines(file)).entries()) {
     const words = text.split(/\s+/).filter(Boolean);
     const isComment = words[0]?.startsWith("#") === true;
-    if (words.length === 0 || isComment) {
-      last = undefined;
-      continue;
-    }
-    if (/^\s/.test(text) && last !== undefined) last.push(...words);
+    if (words.length === 0 || isComment) last = undefined;
+    else if (/^\s/.test(text) && last !== undefined) last.push(...words);
     else {
       last = words;
       entries.push({ place: { file, line: index + 1 }, words });
@@ -88,87 +71,60 @@ function entriesOf(file: string, lines: readonly string[]): Line[] {
   return entries;
 }
 
-function convert({ place, words }: Line, addresses: readonly string[], work: Work): Converted {
+/** @param addresses the addresses of the last line that contains only addresses */
+function convert({ place, words }: Line, addresses: readonly string[], importer: Importer): Converted {
   const [listener = "", type = "", protocol = "", wait = "", account = "", server = "", ...args] = words;
   const own = /^(.*):([^:]*)$/s.exec(listener);
   const service = own?.[2] ?? listener;
   const name = service === "" ? "service" : service;
-  const made = new Conversion(new Map());
-  const none = (reason: string): Converted => ({
-    draft: omitted(name, reason, placeOf(place), [words.join(" ")]),
-    warnings: [{ place, message: `${name} is not imported: ${reason}` }],
+  const head: Head = { label: name, name, place, lines: [words.join(" ")] };
+  return importer.convert(head, (notes) => {
+    if (server === "") {
+      throw new NotImportedError("a line needs a service, type, protocol, wait or nowait, user and server");
+    }
+    const [kind = "", ...buffers] = protocol.split(",");
+    checkKind(type, kind);
+    if (buffers.length > 0) notes.warn(place, `not converted: ${buffers.join(",")}`);
+    const hosts = own === null ? addresses : (own[1] ?? "").split(",");
+    const ports = { value: portsOf(service, kind, hosts, notes, place), note: placeOf(place) };
+    const [, mode, limits = ""] = /^(wait|nowait)((?:[./].*)?)$/s.exec(wait) ?? [];
+    if (mode === undefined) throw new NotImportedError(`"${wait}" is neither wait nor nowait`);
+    const isWaiting = mode === "wait";
+    const target = targetOf({ service, account, server, args, isWaiting }, notes, place, importer.context);
+    if (isWaiting && limits !== "")
+      notes.warn(place, `not converted: ${wait}, because the server accepts its clients itself`);
+    const limit = isWaiting ? {} : sectionOf("limits", limitsOf(limits, notes, place));
+    return { ports, keys: { [target.key]: target.entry, ...limit } };
   });
-  if (server === "") return none("a line has at least a service, type, protocol, wait or nowait, user and server");
-  const [kind = "", ...buffers] = protocol.split(",");
-  const unsupported = unsupportedKind(type, kind);
-  if (unsupported !== undefined) return none(unsupported);
-  if (buffers.length > 0) made.warn(place, `${buffers.join(", ")}: the sizes of the socket's buffers cannot be set`);
-  const ports = portsOf(service, kind, own === null ? addresses : (own[1] ?? "").split(","), made, place);
-  try {
-    for (const port of ports) work.listeners.read(port);
-  } catch (error) {
-    if (!(error instanceof UnitError)) throw error;
-    return none(error.message);
-  }
-  const [, mode, limits = ""] = /^(wait|nowait)((?:[./].*)?)$/s.exec(wait) ?? [];
-  if (mode === undefined) return none(`"${wait}" is neither wait nor nowait`);
-  const note = placeOf(place);
-  const target = targetOf({ service, account, server, args, isWaiting: mode === "wait" }, made, place, work);
-  if ("reason" in target) return none(target.reason);
-  // A server that is handed the listener accepts its clients itself.
-  const limit = mode === "wait" ? undefined : limitsOf(limits, made, place);
-  if (mode === "wait" && limits !== "")
-    made.warn(place, `"${limits}" is left out: the server accepts its clients itself`);
-  if (made.reasons.length === 0) {
-    const taken = ports.map((port) => work.listeners.claim(name, port)).find((other) => other !== undefined);
-    if (taken !== undefined) made.disable(place, `the port is taken by ${taken}`);
-  }
-  const isOff = made.reasons.length > 0;
-  return {
-    draft: {
-      name: work.serviceNames.give(name),
-      remarks: [`${name}, ${note}`, ...made.warnings.map((one) => `warning: ${warningLine(one)}`)],
-      keys: {
-        ports: { value: ports, note },
-        ...(isOff && { enabled: { value: false, note: made.reasons.join("; ") } }),
-        [target.key]: target.entry,
-        ...(limit && { limits: limit }),
-      },
-    },
-    warnings: made.warnings.map((one) => ({ ...one, message: `${name}: ${one.message}` })),
-  };
 }
 
-function unsupportedKind(type: string, protocol: string): string | undefined {
-  if (protocol.startsWith("rpc/")) return "SunRPC is not supported";
-  if (protocol === "unix") return "sockets with a path are not supported";
-  if (type === "dgram" || protocol.startsWith("udp")) {
-    return 'a UDP server that takes over the socket is not supported; one that listens by itself can be a "process"';
-  }
-  if (type !== "stream") return `sockets of type "${type}" are not supported`;
-  return /^tcp(4|6|46)?$/.test(protocol) ? undefined : `the protocol "${protocol}" is not supported`;
+function checkKind(type: string, protocol: string): void {
+  if (protocol.startsWith("rpc/")) throw new NotImportedError("SunRPC is not supported");
+  if (protocol === "unix") throw new NotImportedError("sockets with a path are not supported");
+  if (type === "dgram" || protocol.startsWith("udp")) throw new NotImportedError(UDP_NOT_SUPPORTED);
+  if (type !== "stream") throw new NotImportedError(`sockets of type "${type}" are not supported`);
+  if (!/^tcp(4|6|46)?$/.test(protocol)) throw new NotImportedError(`the protocol "${protocol}" is not supported`);
 }
 
-/** `tcp` is IPv4 and IPv6 in one, as a front without an address is. */
+/** `tcp` listens on IPv4 and IPv6, as a port without an address does in wakeport. */
 function portsOf(
   service: string,
   protocol: string,
   addresses: readonly string[],
-  made: Conversion,
+  notes: Notes,
   place: Place,
 ): string[] {
   const any = { tcp4: ["0.0.0.0:"], tcp6: ["[::]:"] }[protocol] ?? [""];
   const hosts = addresses.filter((address) => address !== "").map((address) => address.replace(/^\[|\]$/g, ""));
   if (hosts.length === 0 || hosts.includes("*")) return any.map((address) => `${address}${service}`);
-  const unknown = hosts.filter((host) => net.isIP(host) === 0);
-  for (const host of unknown)
-    made.disable(place, `"${host}" is no address: put the address of that name before the port`);
+  const names = hosts.filter((host) => net.isIP(host) === 0);
+  for (const host of names) notes.disable(place, `"${host}" is not an address: write the address before the port`);
   const family = { tcp4: 4, tcp6: 6 }[protocol];
-  const known = hosts.filter((host) => net.isIP(host) === (family ?? net.isIP(host)) && !unknown.includes(host));
-  if (known.length === 0 && unknown.length === 0)
-    made.disable(place, `${protocol} and ${hosts.join(", ")} do not match`);
-  if (known.length === 0) return [service];
-  return [...new Set(known)].map((host) => `${net.isIPv6(host) ? `[${host}]` : host}:${service}`);
+  const usable = hosts.filter((host) => !names.includes(host) && (family ?? net.isIP(host)) === net.isIP(host));
+  if (usable.length > 0)
+    return [...new Set(usable)].map((host) => `${net.isIPv6(host) ? `[${host}]` : host}:${service}`);
+  if (names.length === 0) notes.disable(place, `${protocol} does not match ${hosts.join(", ")}`);
+  return [service];
 }
 
 interface Server {
@@ -179,24 +135,19 @@ interface Server {
   readonly isWaiting: boolean;
 }
 
-type Target = { readonly key: string; readonly entry: Entry } | { readonly reason: string };
-
 function targetOf(
   { service, account, server, args, isWaiting }: Server,
-  made: Conversion,
+  notes: Notes,
   place: Place,
-  { sources }: ImportContext,
+  context: ImportContext,
 ): Target {
-  if (server === "internal") {
-    if (!isBuiltin(service)) return { reason: `wakeport has no builtin "${service}", only ${builtinNames.join(", ")}` };
-    return { key: "builtin", entry: { value: service } };
-  }
-  if (!sources.isProgram(server)) made.warn(place, `"${server}" is no program that can be run on this machine`);
+  if (server === "internal") return builtinTarget(service, { value: service });
+  notes.checkProgram(place, server, context);
   const [argv0, ...rest] = args;
   const [userAndGroup = "", loginClass] = account.split("/");
   const [, user = "", group = ""] = /^([^.:]*)[.:]?(.*)$/s.exec(userAndGroup) ?? [];
-  if (user === "") return { reason: `"${account}" names no user` };
-  if (loginClass !== undefined) made.warn(place, `the login class "${loginClass}" is left out`);
+  if (user === "") throw new NotImportedError(`"${account}" does not contain a user`);
+  if (loginClass !== undefined) notes.warn(place, `not converted: the login class "${loginClass}"`);
   const isUsual = argv0 === undefined || argv0 === server.split("/").at(-1);
   const value = mappingOf({
     command: { value: [server, ...rest] },
@@ -204,43 +155,34 @@ function targetOf(
     user: { value: user },
     group: group === "" ? undefined : { value: group },
     groups: { value: "init", note: "as in inetd" },
-    cwd: { value: "/", note: "inetd's own" },
-    stderr: isWaiting ? undefined : { value: "socket", note: "as in inetd, where it is the connection too" },
+    cwd: { value: "/", note: "as in inetd" },
+    stderr: isWaiting ? undefined : { value: "socket", note: "as in inetd: stderr is the connection" },
     wait: isWaiting ? { value: true } : undefined,
   });
   return { key: "inetd", entry: { value: value ?? {} } };
 }
 
-/** One source alone would get half of the rate. */
-function both(rate: Entry | undefined): Record<string, Entry> {
-  return rate === undefined
-    ? {}
-    : { rate, rate_per_source: { value: rate.value, note: "one source may have all of it" } };
-}
-
-function single(rate: Entry | undefined): Record<string, Entry> {
-  return rate === undefined ? {} : { rate_per_source: rate };
-}
-
-/** `.max` starts a minute; `/most/per source and minute/most per source`, where 0 is no limit. */
-function limitsOf(text: string, made: Conversion, place: Place): Entry | undefined {
-  const words = text.slice(1).split(text.startsWith("/") ? "/" : ".");
-  const counts = text === "" ? [] : words.map((word) => (/^\d{1,9}$/.test(word) ? Number(word) : undefined));
-  if (counts.includes(undefined) || counts.length > (text.startsWith("/") ? 3 : 1)) {
-    made.disable(place, `"${text}" is no limit`);
-    return undefined;
+/** `.max` starts per minute; `/max/per source and minute/max per source`, where 0 means no limit. */
+function limitsOf(text: string, notes: Notes, place: Place): Record<string, Entry | undefined> {
+  const isList = text.startsWith("/");
+  const counts = text === "" ? [] : text.slice(1).split(isList ? "/" : ".");
+  if (counts.some((count) => !/^\d{1,9}$/.test(count)) || counts.length > (isList ? 3 : 1)) {
+    notes.disable(place, `"${text}" is not a valid limit`);
+    return {};
   }
-  const of = (count: number | undefined, unit: string): Entry | undefined =>
-    count === undefined || count === 0 ? undefined : { value: unit === "" ? count : `${count}${unit}` };
-  const [first, second, third] = counts;
+  const entry = (count = 0, unit = ""): Entry | undefined =>
+    count === 0 ? undefined : { value: unit === "" ? count : `${count}${unit}` };
+  const [first, second, third] = counts.map(Number);
   const fallback = { value: "256/m", note: "inetd's default" };
-  const perSource = of(third, "");
-  const found = text.startsWith("/")
-    ? { connections: of(first, ""), per_source: perSource, ...both(fallback), ...single(of(second, "/m")) }
-    : both(first === undefined ? fallback : of(first, "/m"));
-  if (!text.startsWith("/") && first !== undefined && first > 0) {
-    made.warn(place, `who comes beyond ${first} a minute is refused, but the port is not closed for ten minutes`);
+  if (isList) {
+    const perSource = entry(second, "/m");
+    return {
+      connections: entry(first),
+      per_source: entry(third),
+      ...ratesOf(fallback),
+      ...(perSource && { rate_per_source: perSource }),
+    };
   }
-  const value = mappingOf(found);
-  return value && { value };
+  if (first) notes.warn(place, `clients above ${first} per minute are rejected; the port is not closed for 10 minutes`);
+  return ratesOf(first === undefined ? fallback : entry(first, "/m"));
 }

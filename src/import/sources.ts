@@ -1,46 +1,44 @@
 import { accessSync, constants, readdirSync, readFileSync, statSync } from "node:fs";
 import { codeOf, messageOf } from "../errors.ts";
 
-/** A file or folder that was named cannot be read, or is no such configuration. */
+/** A file cannot be read, or is too large to be a configuration. */
 export class ImportError extends Error {
   override readonly name = "ImportError";
 }
 
-/** The files that an import may look at. */
+/** The files that an import reads. */
 export interface Sources {
-  /** What is at a path; undefined when nothing is. */
+  /** Returns undefined if the path does not exist. */
   kindOf(path: string): "file" | "folder" | "other" | undefined;
-  /** The names in a folder. @throws what the system throws */
+  /** Returns the names in a folder. @throws what the system throws */
   list(path: string): string[];
-  /** The lines of a file, each up to its first NUL. @throws ImportError, or what the system throws */
+  /** Returns the lines of a file, each up to its first NUL. @throws ImportError, or what the system throws */
   lines(path: string): string[];
-  /** How many bytes a file has; undefined where there is none that may be read. */
+  /** Returns the bytes of a file, or undefined if it is not a readable file. */
   sizeOf(path: string): number | undefined;
-  /** Whether a program is there that may be run. */
   isProgram(path: string): boolean;
 }
 
-/** More than any real configuration. */
-const MAX_FILE = 1024 * 1024;
+const MAX_BYTES = 1024 * 1024;
 
 /** The files of this machine. */
 export const systemSources: Sources = {
   kindOf(path) {
-    const found = statSync(path, { throwIfNoEntry: false });
-    if (found === undefined) return undefined;
-    if (found.isFile()) return "file";
-    return found.isDirectory() ? "folder" : "other";
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats === undefined) return undefined;
+    if (stats.isFile()) return "file";
+    return stats.isDirectory() ? "folder" : "other";
   },
   list: (path) => readdirSync(path),
   lines: (path) => linesOf(readFileSync(path), path),
   sizeOf(path) {
-    const found = mayBe(path, constants.R_OK) ? statSync(path, { throwIfNoEntry: false }) : undefined;
-    return found?.isFile() === true ? found.size : undefined;
+    const stats = hasAccess(path, constants.R_OK) ? statSync(path, { throwIfNoEntry: false }) : undefined;
+    return stats?.isFile() === true ? stats.size : undefined;
   },
-  isProgram: (path) => mayBe(path, constants.X_OK),
+  isProgram: (path) => hasAccess(path, constants.X_OK),
 };
 
-function mayBe(path: string, mode: number): boolean {
+function hasAccess(path: string, mode: number): boolean {
   try {
     accessSync(path, mode);
     return true;
@@ -49,26 +47,34 @@ function mayBe(path: string, mode: number): boolean {
   }
 }
 
-/** @throws ImportError when the file is too big to be a configuration */
+/** @throws ImportError if the file is too large */
 export function linesOf(bytes: Uint8Array, path: string): string[] {
-  if (bytes.length > MAX_FILE) {
-    throw new ImportError(`${path}: the file has ${bytes.length} bytes; at most ${MAX_FILE} are read`);
+  if (bytes.length > MAX_BYTES) {
+    throw new ImportError(`${path}: the file has ${bytes.length} bytes; at most ${MAX_BYTES} are read`);
   }
   const lines = new TextDecoder("utf-8").decode(bytes).split("\n");
   if (lines.at(-1) === "") lines.pop();
-  // The programs that read these files are written in C: for them a line ends there.
+  // xinetd and inetd are written in C, where a NUL ends the line.
   return lines.map((line) => line.split("\0", 1).join(""));
 }
 
-/** Why a path cannot be read, in words. */
+/** Returns why a path cannot be read. */
 export function reasonOf(error: unknown): string {
-  if (error instanceof ImportError) return error.message;
   switch (codeOf(error)) {
     case "ENOENT":
-      return "there is no such file";
+      return "no such file";
     case "EACCES":
-      return "no permission to read it";
+      return "permission denied";
     default:
       return messageOf(error);
+  }
+}
+
+/** Runs `read`. @throws ImportError that names the path, if the path cannot be read */
+export function reading<Result>(path: string, read: () => Result): Result {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof ImportError ? error : new ImportError(`${path}: ${reasonOf(error)}`, { cause: error });
   }
 }

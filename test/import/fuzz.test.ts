@@ -1,9 +1,9 @@
-/** Whatever a file holds, an import ends soon, and with YAML that can be read. */
+/** Imports of arbitrary files end quickly and produce valid YAML. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { parseConfig } from "../../src/config/parse.ts";
-import { attributeNames } from "../../src/import/xinetd-settings.ts";
+import { attributeNames } from "../../src/import/xinetd-attributes.ts";
 import { importInetd, importXinetd } from "../support/program/imported.ts";
 import { numRuns } from "../support/proxy/fuzz.ts";
 
@@ -95,14 +95,14 @@ const inetdFile = fc
   )
   .map((lines) => lines.join("\n"));
 
-/** What is imported is a configuration. @throws ConfigError */
+/** Checks that the import is a valid configuration. @throws ConfigError */
 function checked(yaml: string): void {
-  // No port of a service is the admin server's.
+  // This port differs from the port of every service.
   const adminListen = { host: "127.0.0.1", port: Number.MAX_SAFE_INTEGER };
   parseConfig(Buffer.from(yaml), "wakeport.yaml", { env: {}, adminListen });
 }
 
-suite("imports of anything", () => {
+suite("imports of arbitrary files", () => {
   const importers = {
     xinetd: { near: xinetdFile, run: (text: string | Uint8Array) => importXinetd({ x: text, "d/y": text }) },
     inetd: { near: inetdFile, run: importInetd },
@@ -115,7 +115,7 @@ suite("imports of anything", () => {
       );
     });
 
-    test(`${name}: nearly right files`, () => {
+    test(`${name}: nearly valid files`, () => {
       let made = 0;
       fc.assert(
         fc.property(near, (text) => {
@@ -128,7 +128,7 @@ suite("imports of anything", () => {
       assert.ok(made > numRuns / 10, `only ${made} services`);
     });
 
-    test(`${name}: big files are read soon`, () => {
+    test(`${name}: large files are read quickly`, () => {
       const parts = ["a", "=", "{", "}", " ", "\n", "service x\n{\n", "1.{1,", "only_from += 1\n", "\t", ":", ",", "#"];
       const began = performance.now();
       for (const part of parts) {

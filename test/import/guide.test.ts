@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { suite, test } from "node:test";
 import { parse } from "yaml";
-import { attributeNames } from "../../src/import/xinetd-settings.ts";
+import { attributeNames } from "../../src/import/xinetd-attributes.ts";
 import { importXinetd } from "../support/program/imported.ts";
 
 const read = (page: string): string => readFileSync(path.join(import.meta.dirname, "../../docs", page), "utf8");

@@ -9,7 +9,7 @@ const waiting = { command, user: "root", groups: "init", cwd: "/", wait: true };
 const limits = { rate: "256/m", rate_per_source: "256/m" };
 
 suite("import inetd", () => {
-  /** Each line, the one service that it makes, and what is said. */
+  /** For each line: the imported service and the warning. */
   const lines: Readonly<Record<string, readonly [made: object, warning?: RegExp]>> = {
     [`ftp stream tcp nowait root ${vsftpd}`]: [{ ports: ["ftp"], inetd, limits }],
     [`ftp\tstream\ttcp6\tnowait\troot\t${vsftpd}`]: [{ ports: ["[::]:ftp"], inetd, limits }],
@@ -23,30 +23,33 @@ suite("import inetd", () => {
     [`127.0.0.1,[::1]:ftp stream tcp6 nowait root ${vsftpd}`]: [{ ports: ["[::1]:ftp"], inetd, limits }],
     [`127.0.0.1:ftp stream tcp6 nowait root ${vsftpd}`]: [
       { ports: ["ftp"], enabled: false, inetd, limits },
-      /tcp6 and 127\.0\.0\.1 do not match/,
+      /tcp6 does not match 127\.0\.0\.1/,
     ],
     [`*:ftp stream tcp nowait root ${vsftpd}`]: [{ ports: ["ftp"], inetd, limits }],
     [`localhost:ftp stream tcp nowait root ${vsftpd}`]: [
       { ports: ["ftp"], enabled: false, inetd, limits },
-      /"localhost" is no address/,
+      /"localhost" is not an address/,
     ],
     [`ftp stream tcp nowait.30 root ${vsftpd}`]: [
       { ports: ["ftp"], inetd, limits: { rate: "30/m", rate_per_source: "30/m" } },
-      /beyond 30 a minute is refused, but the port is not closed for ten minutes/,
+      /above 30 per minute are rejected; the port is not closed for 10 minutes/,
     ],
     [`ftp stream tcp nowait/10/20/5 root ${vsftpd}`]: [
       { ports: ["ftp"], inetd, limits: { connections: 10, per_source: 5, rate: "256/m", rate_per_source: "20/m" } },
     ],
     [`ftp stream tcp nowait/0 root ${vsftpd}`]: [{ ports: ["ftp"], inetd, limits }],
-    [`ftp stream tcp nowait.x root ${vsftpd}`]: [{ ports: ["ftp"], enabled: false, inetd }, /"\.x" is no limit/],
+    [`ftp stream tcp nowait.x root ${vsftpd}`]: [
+      { ports: ["ftp"], enabled: false, inetd },
+      /"\.x" is not a valid limit/,
+    ],
     [`ftp stream tcp wait root ${vsftpd}`]: [{ ports: ["ftp"], inetd: waiting }],
-    [`ftp stream tcp wait.5 root ${vsftpd}`]: [{ ports: ["ftp"], inetd: waiting }, /"\.5" is left out/],
+    [`ftp stream tcp wait.5 root ${vsftpd}`]: [{ ports: ["ftp"], inetd: waiting }, /not converted: wait\.5, because/],
     [`ftp stream tcp nowait ftp.adm ${vsftpd}`]: [
       { ports: ["ftp"], inetd: { ...inetd, user: "ftp", group: "adm" }, limits },
     ],
     [`ftp stream tcp nowait ftp:adm/daemon ${vsftpd}`]: [
       { ports: ["ftp"], inetd: { ...inetd, user: "ftp", group: "adm" }, limits },
-      /login class "daemon" is left out/,
+      /not converted: the login class "daemon"/,
     ],
     "ftp stream tcp nowait root /usr/sbin/tcpd in.ftpd -l": [
       { ports: ["ftp"], inetd: { ...inetd, command: ["/usr/sbin/tcpd", "-l"], argv0: "in.ftpd" }, limits },
@@ -54,12 +57,12 @@ suite("import inetd", () => {
     "ftp stream tcp nowait root /usr/bin/x": [{ ports: ["ftp"], inetd: { ...inetd, command: ["/usr/bin/x"] }, limits }],
     "ftp stream tcp nowait root /nowhere x": [
       { ports: ["ftp"], inetd: { ...inetd, command: ["/nowhere"], argv0: "x" }, limits },
-      /"\/nowhere" is no program that can be run/,
+      /"\/nowhere" is not an executable program/,
     ],
     "echo stream tcp nowait root internal": [{ ports: ["echo"], builtin: "echo", limits }],
     [`ftp stream tcp,sndbuf=16k,rcvbuf=1m nowait root ${vsftpd}`]: [
       { ports: ["ftp"], inetd, limits },
-      /sndbuf=16k, rcvbuf=1m: the sizes of the socket's buffers cannot be set/,
+      /not converted: sndbuf=16k,rcvbuf=1m/,
     ],
   };
   for (const [line, [made, warning]] of Object.entries(lines)) {
@@ -81,11 +84,11 @@ suite("import inetd", () => {
     "x raw icmp nowait root /usr/bin/x": /sockets of type "raw"/,
     "ftp stream sctp nowait root /usr/bin/x": /the protocol "sctp"/,
     "ftp stream tcp never root /usr/bin/x": /"never" is neither wait nor nowait/,
-    "ftp stream tcp nowait root": /a line has at least/,
+    "ftp stream tcp nowait root": /a line needs a service/,
     "fpt stream tcp nowait root /usr/bin/x": /there is no port "fpt" .*did you mean "ftp"/,
-    "finger stream tcp nowait root internal": /there is no port "finger"/,
+    "finger stream tcp nowait root internal": /no builtin "finger"/,
     "ftp stream tcp nowait root internal": /no builtin "ftp"/,
-    "ftp stream tcp nowait .adm /usr/bin/x": /"\.adm" names no user/,
+    "ftp stream tcp nowait .adm /usr/bin/x": /"\.adm" does not contain a user/,
   };
   for (const [line, reason] of Object.entries(omitted)) {
     test(`not imported: ${line}`, () => {
@@ -96,7 +99,7 @@ suite("import inetd", () => {
     });
   }
 
-  test("an address alone on a line holds for those that follow", () => {
+  test("applies an address on a line of its own to the following lines", () => {
     const line = (name: string): string => `${name} stream tcp nowait root internal\n`;
     const { services } = importInetd(
       `127.0.0.1:\n${line("echo")}10.0.0.1:${line("discard")}*:\n${line("daytime")}*:${line("time")}`,
@@ -107,7 +110,7 @@ suite("import inetd", () => {
     );
   });
 
-  test("a line that begins with a blank goes on with the one before", () => {
+  test("a line that begins with a blank continues the line before", () => {
     const { services } = importInetd(
       "ftp stream tcp nowait root\n\t/usr/bin/x x\n  -v\n\necho stream tcp nowait root internal\n",
     );
@@ -115,13 +118,13 @@ suite("import inetd", () => {
     assert.deepEqual(Object.keys(services), ["ftp", "echo"]);
   });
 
-  test("one port is served once", () => {
+  test("two services with one port: the second is disabled", () => {
     const { services, warnings } = importInetd("echo stream tcp nowait root internal\n".repeat(2));
     assert.equal(services["echo-2"]?.["enabled"], false);
-    assert.match(warnings.join("\n"), /^inetd\.conf:2: echo: the port is taken by echo/);
+    assert.match(warnings.join("\n"), /^inetd\.conf:2: echo: the port of "echo" is used by service echo/);
   });
 
-  test("a line that is off stays a comment of its own file", () => {
+  test("ignores comments", () => {
     assert.deepEqual(importInetd("#ftp stream tcp nowait root /usr/bin/x\n").services, {});
   });
 });

@@ -1,4 +1,4 @@
-/** `wakeport import`, as a person calls it. */
+/** `wakeport import` on the command line. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { parse } from "yaml";
@@ -18,7 +18,7 @@ suite("wakeport import", () => {
     assert.match(stdout, new RegExp(`^# Made by wakeport .* of ${file.path}\\.`));
     assert.match(
       stderr,
-      new RegExp(`^warning: ${file.path}:9: service e: cps: who comes beyond 5 a second is refused`),
+      new RegExp(`^warning: ${file.path}:9: service e: cps: clients above 5 per second are rejected`),
     );
   });
 
@@ -32,7 +32,7 @@ suite("wakeport import", () => {
   test("exits 2 when a file cannot be read, and 1 when there is no service in it", async () => {
     const missing = await wakeport(["import", "xinetd", "/nowhere/xinetd.conf"]);
     assert.deepEqual([missing.code, missing.stdout], [2, ""]);
-    assert.equal(missing.stderr, "wakeport import: /nowhere/xinetd.conf: there is no such file\n");
+    assert.equal(missing.stderr, "wakeport import: /nowhere/xinetd.conf: no such file\n");
     await using file = await temporaryFile("xinetd.conf", "# nothing\n");
     const empty = await wakeport(["import", "xinetd", file.path]);
     assert.equal(empty.code, 1);

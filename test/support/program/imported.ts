@@ -1,4 +1,4 @@
-/** Imports texts that are nowhere but in the test. */
+/** Imports configurations from texts instead of files. */
 import assert from "node:assert/strict";
 import { parseDocument } from "yaml";
 import { portNames } from "../../../src/config/values/etc-services.ts";
@@ -6,7 +6,7 @@ import { type Draft, renderDraft, warningLine } from "../../../src/import/draft.
 import { convertInetd } from "../../../src/import/inetd.ts";
 import { linesOf, type Sources } from "../../../src/import/sources.ts";
 import { convertXinetd } from "../../../src/import/xinetd.ts";
-import { readXinetd } from "../../../src/import/xinetd-entries.ts";
+import { readXinetd } from "../../../src/import/xinetd-parser.ts";
 
 const servicesFile = `
 echo 7/tcp
@@ -21,16 +21,16 @@ http 80/tcp www
 `;
 
 export interface Imported {
-  /** What the YAML holds. */
+  /** The services of the YAML. */
   readonly services: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly yaml: string;
-  /** What is on standard error. */
+  /** The lines on standard error. */
   readonly warnings: readonly string[];
-  /** All of what the YAML holds. */
+  /** All sections of the YAML. */
   readonly whole: Readonly<Record<string, unknown>>;
 }
 
-/** Files by their path; folders are what is in front of a slash. Programs are those in /usr. */
+/** Returns sources with these files, by path. Every path in /usr is a program. */
 export function sourcesOf(files: Readonly<Record<string, string | Uint8Array>>): Sources {
   const textOf = (path: string): string | Uint8Array | undefined =>
     Object.hasOwn(files, path) ? files[path] : undefined;
@@ -52,21 +52,21 @@ export function sourcesOf(files: Readonly<Record<string, string | Uint8Array>>):
 /** Imports as `wakeport import xinetd PATH…` does. */
 export function importXinetd(files: Readonly<Record<string, string | Uint8Array>>, ...paths: string[]): Imported {
   const sources = sourcesOf(files);
-  const { entries, warnings } = readXinetd(paths.length > 0 ? paths : Object.keys(files).slice(0, 1), sources);
-  return resultOf(convertXinetd(entries, warnings, { names: portNames(() => servicesFile), sources }));
+  const parsed = readXinetd(paths.length > 0 ? paths : Object.keys(files).slice(0, 1), sources);
+  return resultOf(convertXinetd(parsed, { names: portNames(() => servicesFile), sources }));
 }
 
 /** Imports as `wakeport import inetd PATH` does. */
 export function importInetd(text: string | Uint8Array): Imported {
-  const around = { names: portNames(() => servicesFile), sources: sourcesOf({ "inetd.conf": text }) };
-  return resultOf(convertInetd(["inetd.conf"], around));
+  const context = { names: portNames(() => servicesFile), sources: sourcesOf({ "inetd.conf": text }) };
+  return resultOf(convertInetd(["inetd.conf"], context));
 }
 
-/** The one service of a file with these lines in it, besides what it needs. */
+/** Imports one service with these lines and the required attributes that they do not contain. */
 export function serviceWith(...lines: string[]): Imported & { readonly service: Readonly<Record<string, unknown>> } {
   const names = lines.map((line) => line.trim().split(" ")[0]);
-  const needed = ["socket_type = stream", "wait = no", "user = root", "server = /usr/sbin/vsftpd"];
-  const all = [...lines, ...needed.filter((line) => !names.includes(line.split(" ")[0]))];
+  const required = ["socket_type = stream", "wait = no", "user = root", "server = /usr/sbin/vsftpd"];
+  const all = [...lines, ...required.filter((line) => !names.includes(line.split(" ")[0]))];
   const result = importXinetd({ x: `service ftp\n{\n${all.join("\n")}\n}\n` });
   const [service] = Object.values(result.services);
   assert.ok(service, result.yaml);
