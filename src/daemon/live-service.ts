@@ -109,7 +109,7 @@ export function wantedBy(service: Service): WantedListener[] {
   return forConnections.map((port) => ({
     service: name,
     listener: listenerName(port),
-    isHandedOver: handsOver(service),
+    isPausable: handsOver(service),
   }));
 }
 

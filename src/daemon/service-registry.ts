@@ -217,7 +217,7 @@ export class ServiceRegistry {
     using trial = await this.#listenerPool.bind(
       routeEntries.map(({ listener, route: { service } }) => {
         const known = this.#live.get(service)?.service;
-        return { service, listener, isHandedOver: known !== undefined && handsOver(known) };
+        return { service, listener, isPausable: known !== undefined && handsOver(known) };
       }),
       inherited,
     );

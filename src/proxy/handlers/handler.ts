@@ -12,7 +12,7 @@ export interface Client {
   readonly peer: SocketAddress;
   readonly local: SocketAddress;
   /** Where it came in. */
-  readonly listener: Pick<Listener, "handOver" | "takeBack" | "disown">;
+  readonly listener: Listener;
   /** Aborted when the client leaves before it is served. */
   readonly signal: AbortSignal;
   /** Count the bytes of this connection, and what is counted with it. */

@@ -14,6 +14,7 @@ import { plainAddress } from "../../net/addresses.ts";
 import { dial } from "../../net/dial.ts";
 import { relay } from "../../net/relay.ts";
 import type { Worker, Workers } from "../../targets/worker.ts";
+import { handOver, takeBack } from "../listen/hand-over.ts";
 import type { Served } from "../outcome.ts";
 import type { Client, Handler } from "./handler.ts";
 
@@ -76,7 +77,7 @@ export class InetdWait implements Handler {
   #begin(listener: Client["listener"]): WorkerRun {
     const { name, workers } = this.#options;
     if (this.#cooldown.isActive) throw new CooldownError(`${name} ended at once a moment ago`);
-    const shift = { worker: listener.handOver((fd) => workers.start([fd, fd, "pipe"])) };
+    const shift = { worker: handOver(listener, (fd) => workers.start([fd, fd, "pipe"])) };
     this.#shift = shift;
     shift.worker.then(
       (worker) => worker.exited.then((exit) => this.#over(listener, exit, performance.now() - worker.startedAt)),
@@ -90,7 +91,7 @@ export class InetdWait implements Handler {
     if (isFailure && livedMs < EARLY_MS) this.#cooldown.begin();
     else this.#cooldown.reset();
     this.#shift = undefined;
-    this.#takingBack = listener.takeBack(this.#options.onTrouble).finally(() => {
+    this.#takingBack = takeBack(listener, this.#options.onTrouble).finally(() => {
       this.#takingBack = undefined;
     });
   }

@@ -1,20 +1,14 @@
 import net from "node:net";
-import { delay } from "../../async/wait.ts";
 import { BindError, codeOf, messageOf, takenBy } from "../../errors.ts";
 import { plainAddress } from "../../net/addresses.ts";
 import { KEEP_ALIVE_MS } from "../../net/dial.ts";
 import { bindPausable, listenerFd, pauseAccepting, resumeAccepting } from "../../net/listening-socket.ts";
-import { isSharedSocket } from "../../net/proc-net.ts";
 import { reset } from "../../net/reset.ts";
 
-/** Held by the kernel while we are busy accepting others. */
+/** Clients that the kernel keeps while wakeport accepts others. */
 const BACKLOG = 1_024;
-/** Pauses between attempts to accept again, because another process may still have the socket. */
-const FIRST_AGAIN_MS = 5;
-const MAX_AGAIN_MS = 5_000;
-const PATIENCE_MS = 5_000;
 
-/** Where a service listens. Without an address: on every address of the machine, IPv6 and IPv4. */
+/** Without an address: all addresses of the machine, IPv6 and IPv4. */
 export interface ListenAddress {
   readonly address?: string;
   readonly port: number;
@@ -22,12 +16,11 @@ export interface ListenAddress {
   readonly protocol?: "udp";
 }
 
-/** One bound front socket of a service. */
+/** One listening TCP socket of a service. */
 export class Listener {
   readonly service: string;
-  readonly #address: ListenAddress;
+  readonly address: ListenAddress;
   readonly #server: net.Server;
-
   /** Whether it can stop accepting and stay bound. */
   #isPausable: boolean;
   #boundPort: number | undefined;
@@ -36,18 +29,18 @@ export class Listener {
   readonly #closed = new AbortController();
 
   /**
-   * @param onConnection told of clients of which nothing is read before somebody asks for it
-   * @param isHandedOver whether it will be passed to programs; it then stays bound meanwhile
+   * @param onConnection receives accepted clients; nothing is read from them yet
+   * @param isPausable whether the socket stays bound while it is paused
    */
   constructor(
     service: string,
-    listener: ListenAddress,
+    address: ListenAddress,
     onConnection: (client: net.Socket) => void,
-    isHandedOver: boolean = false,
+    isPausable: boolean = false,
   ) {
     this.service = service;
-    this.#isPausable = isHandedOver;
-    this.#address = listener;
+    this.address = address;
+    this.#isPausable = isPausable;
     const keepAlive = { keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
     const options = { allowHalfOpen: true, noDelay: true, pauseOnConnect: true, ...keepAlive };
     this.#server = net.createServer(options, (client) => {
@@ -57,31 +50,37 @@ export class Listener {
     });
   }
 
-  /** The port it is bound to; differs from the configured one only for port 0. */
+  /** The bound port; differs from the configured one only for port 0. */
   get port(): number {
     const address = this.#server.address();
-    const unbound = this.#boundPort ?? this.#address.port;
+    const unbound = this.#boundPort ?? this.address.port;
     return address === null || typeof address === "string" ? unbound : address.port;
   }
 
-  get address(): ListenAddress {
-    return this.#address;
+  /** The listening socket, for a child process. @throws Error if the listener is closed */
+  get fd(): number {
+    return listenerFd(this.#server);
+  }
+
+  /** Aborted by `close`. */
+  get closed(): AbortSignal {
+    return this.#closed.signal;
   }
 
   /**
-   * Binds, or listens on the descriptor `fd`, which is bound already.
+   * Binds, or listens on the bound descriptor `fd`.
    *
-   * @throws BindError that names the service, the address and the reason
+   * @throws BindError with the service, the address and the reason
    */
   async open(fd?: number): Promise<void> {
-    const { address } = this.#address;
+    const { address } = this.address;
     const { port } = this;
     try {
       if (fd !== undefined) await this.#listenOnDescriptor(fd);
       else if (address !== undefined) await this.#listen(address, net.isIPv6(address), port);
       else await this.#listen("::", false, port).catch((error) => this.#listenWithoutIPv6(error, port));
     } catch (error) {
-      const where = formatListenAddress(this.#address);
+      const where = formatListenAddress(this.address);
       throw new BindError(`service "${this.service}" cannot listen on ${where}: ${bindReason(error, "ss -ltnp")}`, {
         cause: error,
         taken: takenBy(error, { port }),
@@ -89,70 +88,16 @@ export class Listener {
     }
   }
 
-  /**
-   * Passes the descriptor to `use` and stops accepting: from now on the process with a copy of it accepts. A socket that
-   * cannot be paused is closed here.
-   */
-  handOver<T>(use: (fd: number) => T): T {
+  /** Stops accepting; the kernel keeps new clients in the backlog. A socket that is not pausable is closed. */
+  pause(): void {
     this.#boundPort = this.port;
-    try {
-      return use(listenerFd(this.#server));
-    } finally {
-      if (this.#isPausable) pauseAccepting(this.#server);
-      else this.#server.close(() => {});
-    }
+    if (this.#isPausable) pauseAccepting(this.#server);
+    else this.#server.close(() => {});
   }
 
-  /**
-   * Resets a connection of wakeport to the program if this listener accepts it, until disposed.
-   */
-  disown({ localAddress, localPort }: net.Socket): Disposable {
-    const end = endOf(localAddress, localPort);
-    this.#own.add(end);
-    return { [Symbol.dispose]: () => this.#own.delete(end) };
-  }
-
-  /**
-   * Accepts again after `handOver`, as soon as no other process does; unless it was closed meanwhile.
-   *
-   * @param onTrouble told, once, in words, what keeps it from that for longer than it should
-   */
-  async takeBack(onTrouble: (message: string) => void): Promise<void> {
-    const { signal } = this.#closed;
-    const began = performance.now();
-    let isTold = false;
-    for (let pauseMs = FIRST_AGAIN_MS; !signal.aborted; pauseMs = Math.min(pauseMs * 2, MAX_AGAIN_MS)) {
-      try {
-        if (this.#isPausable) this.#resume();
-        else await this.#bindAgain();
-        return;
-      } catch (error) {
-        if (!isTold && performance.now() - began > PATIENCE_MS) {
-          isTold = true;
-          onTrouble(messageOf(error));
-        }
-        await delay(pauseMs, signal).catch(() => {});
-      }
-    }
-  }
-
-  /** Stops accepting; connections that are open stay. Idempotent. */
-  close(): void {
-    this.#closed.abort();
-    this.#server.close(() => {});
-  }
-
-  /** @throws Error when a process that outlived the program still has the socket */
-  #resume(): void {
-    if (isSharedSocket(listenerFd(this.#server))) {
-      const where = formatListenAddress(this.#address);
-      throw new Error(`service "${this.service}": a process that its program started still listens on ${where}`);
-    }
-    resumeAccepting(this.#server, BACKLOG);
-  }
-
-  /** From then on it stays bound. */
-  async #bindAgain(): Promise<void> {
+  /** Accepts again, the clients in the backlog first. A socket that was closed is bound again and is pausable then. @throws BindError */
+  async resume(): Promise<void> {
+    if (this.#isPausable) return resumeAccepting(this.#server, BACKLOG);
     this.#isPausable = true;
     try {
       await this.open();
@@ -161,6 +106,24 @@ export class Listener {
       throw error;
     }
     if (this.#closed.signal.aborted) this.close();
+  }
+
+  /** Whether a pause keeps the socket bound. */
+  get isPausable(): boolean {
+    return this.#isPausable;
+  }
+
+  /** Resets wakeport's own connection to this port if the listener accepts it, until disposed. */
+  disown({ localAddress, localPort }: net.Socket): Disposable {
+    const end = endOf(localAddress, localPort);
+    this.#own.add(end);
+    return { [Symbol.dispose]: () => this.#own.delete(end) };
+  }
+
+  /** Stops accepting; open connections stay. Idempotent. */
+  close(): void {
+    this.#closed.abort();
+    this.#server.close(() => {});
   }
 
   async #listenOnDescriptor(fd: number): Promise<void> {
@@ -181,7 +144,7 @@ export class Listener {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const server = this.#server;
     listen(server.once("error", reject).once("listening", resolve));
-    // Both, whichever it was: it may be tried many times.
+    // The server may be bound many times, so neither handler may stay.
     return promise.finally(() => server.off("error", reject).off("listening", resolve));
   }
 
@@ -202,11 +165,11 @@ export function formatListenAddress({ address, port, protocol }: ListenAddress):
   return `${host}:${port}${protocol === "udp" ? "/udp" : ""}`;
 }
 
-/** Why an address cannot be bound, in words; `look` is the command that shows who has the port. */
-export function bindReason(error: unknown, look: string): string {
+/** Returns why an address cannot be bound. @param command shows which process has the port */
+export function bindReason(error: unknown, command: string): string {
   switch (codeOf(error)) {
     case "EADDRINUSE":
-      return `the port is in use (${look} shows by what)`;
+      return `the port is in use (see ${command})`;
     case "EACCES":
       return "ports below 1024 need root or the capability NET_BIND_SERVICE";
     case "EADDRNOTAVAIL":
