@@ -33,7 +33,6 @@ const pending: readonly string[] = [
   "src/readiness",
   "src/telemetry",
   "src/udp",
-  "compose",
 ];
 
 const files = globSync(

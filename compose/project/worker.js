@@ -1,4 +1,4 @@
-// Looks for work ten times a second, through a connection pool.
+// Queries the database for work ten times a second, through a connection pool.
 import pg from "pg";
 
 const pool = new pg.Pool({ max: 2 });

@@ -1,14 +1,14 @@
 import { createServer } from "node:http";
 import pg from "pg";
 
-/** Where the database is, PGHOST and its like say. */
+/** PGHOST and similar variables give the address of the database. */
 const pool = new pg.Pool();
-// The database may end a connection that nobody uses; the next query opens another.
-pool.on("error", tell);
+// The database may end an idle connection; the next query opens another.
+pool.on("error", report);
 
 const server = createServer(async (request, response) => {
   const isKnown = request.method === "GET" && request.url === "/products";
-  const [status, body] = isKnown ? await products() : [404, { error: "there is nothing here" }];
+  const [status, body] = isKnown ? await products() : [404, { error: "not found" }];
   response.writeHead(status, { "content-type": "application/json" });
   response.end(`${JSON.stringify(body)}\n`);
 });
@@ -18,12 +18,12 @@ async function products() {
     const { rows } = await pool.query("SELECT id, name FROM products ORDER BY id");
     return [200, rows];
   } catch (error) {
-    tell(error);
+    report(error);
     return [503, { error: "the database does not answer" }];
   }
 }
 
-function tell(error) {
+function report(error) {
   process.stderr.write(`${error.message}\n`);
 }
 

@@ -14,13 +14,13 @@ function escaped(text = "") {
   return text.replace(/[^\w.:-]/g, "");
 }
 
-function tell(line) {
+function print(line) {
   process.stdout.write(`${line}\n`);
 }
 
 function start(secondsLeft) {
-  if (secondsLeft <= 0) return server.listen(3000, () => tell(`${SITE} is there`));
-  tell(`warming up: ${secondsLeft} s to go`);
+  if (secondsLeft <= 0) return server.listen(3000, () => print(`${SITE} is ready`));
+  print(`warming up: ${secondsLeft} s to go`);
   setTimeout(start, 1_000, secondsLeft - 1);
 }
 
