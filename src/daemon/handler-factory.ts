@@ -60,7 +60,7 @@ export function handlersOf(
       return inetdHandlers(service, target, host, observer);
     case "sensor": {
       const { bans, lingering, clock } = sharedAdmission;
-      const words = { banner: service.banner.deny, way: service.onDeny };
+      const words = { banner: service.banner.deny, how: service.onDeny };
       const { unixTime } = clock;
       const { ipv6Prefix } = service.limits;
       const sensor = { service: service.name, banMs: target.banMs, ipv6Prefix, bans, lingering, words };

@@ -147,7 +147,7 @@ function routeEntriesOf(
     const handler = destinationOf(port);
     const route = { service: service.name, listener: formatListenAddress(listener), admission, handler, connections };
     const { names, monitors, proxyProtocol } = service;
-    return { listener, route, names, receive: proxyProtocol.receive, monitors: monitors };
+    return { listener, route, names, receive: proxyProtocol.receive, monitors };
   });
 }
 

@@ -3,29 +3,29 @@
  * do not change.
  */
 export class GrowingBuffer {
-  #room: Buffer;
+  #storage: Buffer;
   #length: number;
 
   /** @param start the first bytes, which are copied when more are appended */
   constructor(start: Buffer = Buffer.alloc(0)) {
-    this.#room = start;
+    this.#storage = start;
     this.#length = start.length;
   }
 
   get bytes(): Buffer {
-    return this.#room.subarray(0, this.#length);
+    return this.#storage.subarray(0, this.#length);
   }
 
   append(chunk: Buffer): void {
     const length = this.#length + chunk.length;
-    if (this.#length === 0) this.#room = chunk;
+    if (this.#length === 0) this.#storage = chunk;
     else {
-      if (length > this.#room.length) {
+      if (length > this.#storage.length) {
         const larger = Buffer.allocUnsafe(2 * length);
-        this.#room.copy(larger, 0, 0, this.#length);
-        this.#room = larger;
+        this.#storage.copy(larger, 0, 0, this.#length);
+        this.#storage = larger;
       }
-      chunk.copy(this.#room, this.#length);
+      chunk.copy(this.#storage, this.#length);
     }
     this.#length = length;
   }

@@ -7,11 +7,11 @@ export type PeekFailure = "ended" | "too_long" | "too_late";
 
 export class PeekError extends Error {
   override readonly name = "PeekError";
-  readonly trouble: PeekFailure;
+  readonly reason: PeekFailure;
 
-  constructor(trouble: PeekFailure) {
-    super(sentences[trouble]);
-    this.trouble = trouble;
+  constructor(reason: PeekFailure) {
+    super(sentences[reason]);
+    this.reason = reason;
   }
 }
 
@@ -35,7 +35,7 @@ export interface PeekOptions<T> {
    */
   readonly read: (bytes: Buffer) => Parsed<T> | undefined;
   /** In bytes. More are not read, also where they are there: what comes of it must not depend on how they came. */
-  readonly most: number;
+  readonly limit: number;
   /** In milliseconds. */
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
@@ -47,7 +47,7 @@ export interface PeekOptions<T> {
  *
  * @throws PeekError, what `read` throws, or the reason of `signal`
  */
-export function peek<T>(socket: net.Socket, { read, most, deadlineMs, signal }: PeekOptions<T>): Promise<T> {
+export function peek<T>(socket: net.Socket, { read, limit, deadlineMs, signal }: PeekOptions<T>): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   const received = new GrowingBuffer();
 
@@ -70,11 +70,11 @@ export function peek<T>(socket: net.Socket, { read, most, deadlineMs, signal }: 
     received.append(chunk);
     const { bytes } = received;
     try {
-      const found = read(bytes.length > most ? bytes.subarray(0, most) : bytes);
+      const found = read(bytes.length > limit ? bytes.subarray(0, limit) : bytes);
       if (found !== undefined) {
         settle(found.used);
         resolve(found.value);
-      } else if (bytes.length >= most) fail(new PeekError("too_long"));
+      } else if (bytes.length >= limit) fail(new PeekError("too_long"));
     } catch (error) {
       fail(error);
     }

@@ -27,8 +27,8 @@ export class Pump {
   readonly #to: net.Socket;
   readonly #filter: Filter | undefined;
   /** What the filter takes its time for. */
-  #busy: Promise<void> | undefined;
-  #isOver = false;
+  #pending: Promise<void> | undefined;
+  #isFlushed = false;
   #writes = 0;
   /** Number of the write that ended with a TLS close, set after the kernel accepted it. */
   #tlsClose: number | undefined;
@@ -45,9 +45,9 @@ export class Pump {
     from.on("data", (chunk: Buffer) => {
       count(chunk.length);
       if (this.#filter === undefined) this.#write(chunk);
-      else if (!this.#isOver) this.#wait(this.#filter.take(chunk, this.#write));
+      else if (!this.#isFlushed) this.#wait(this.#filter.take(chunk, this.#write));
     });
-    this.#to.on("drain", () => this.#goOn());
+    this.#to.on("drain", () => this.#resume());
     // A client that half-closed while it waited, without a word, has told so before anybody listened.
     if (from.readableEnded) this.#end();
     else from.on("end", () => this.#end());
@@ -56,8 +56,8 @@ export class Pump {
 
   /** Nothing more comes but this: what was held back goes. Idempotent. */
   flush(last: Buffer = NOTHING): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
+    if (this.#isFlushed) return;
+    this.#isFlushed = true;
     if (this.#filter !== undefined) this.#filter.end(last, this.#write);
     else if (last.length > 0) this.#write(last);
   }
@@ -84,18 +84,18 @@ export class Pump {
   #wait(busy: Promise<void> | undefined): void {
     if (busy === undefined) return;
     this.#from.pause();
-    this.#busy = busy.then(() => {
-      this.#busy = undefined;
-      if (!this.#to.writableNeedDrain) this.#goOn();
+    this.#pending = busy.then(() => {
+      this.#pending = undefined;
+      if (!this.#to.writableNeedDrain) this.#resume();
     });
   }
 
-  #goOn(): void {
-    if (this.#busy === undefined) this.#from.resume();
+  #resume(): void {
+    if (this.#pending === undefined) this.#from.resume();
   }
 
   #end(): void {
-    if (this.#busy !== undefined) return void this.#busy.then(() => this.#end());
+    if (this.#pending !== undefined) return void this.#pending.then(() => this.#end());
     this.flush();
     this.#to.end();
   }

@@ -59,24 +59,24 @@ class Relay {
   readonly #client: net.Socket;
   readonly #upstream: net.Socket;
   readonly #meters: readonly Meter[];
-  readonly #courses: Readonly<Record<keyof Meter, Pump>>;
+  readonly #pumps: Readonly<Record<keyof Meter, Pump>>;
   readonly #result = Promise.withResolvers<RelayEnd>();
   #end: RelayEnd = "clean";
   #open = 2;
   #timer: NodeJS.Timeout | undefined;
-  #looking: NodeJS.Timeout | undefined;
+  #probeTimer: NodeJS.Timeout | undefined;
 
   constructor({ client, upstream, meters, lost, filters = {} }: RelayOptions) {
     this.#client = client;
     this.#upstream = upstream;
     this.#meters = meters;
-    this.#courses = { in: new Pump(client, upstream, filters.in), out: new Pump(upstream, client, filters.out) };
+    this.#pumps = { in: new Pump(client, upstream, filters.in), out: new Pump(upstream, client, filters.out) };
 
     const onLost = (): void => (lost.reason instanceof ExitedError ? this.#targetGone() : this.#resetBoth("drained"));
     lost.addEventListener("abort", onLost, { once: true });
     this.#result.promise.finally(() => {
       clearTimeout(this.#timer);
-      clearInterval(this.#looking);
+      clearInterval(this.#probeTimer);
       lost.removeEventListener("abort", onLost);
     });
 
@@ -92,7 +92,7 @@ class Relay {
   }
 
   #copy(direction: keyof Meter): void {
-    this.#courses[direction].run((bytes) => this.#count(direction, bytes));
+    this.#pumps[direction].run((bytes) => this.#count(direction, bytes));
   }
 
   #watch(socket: net.Socket, other: net.Socket, end: RelayEnd): void {
@@ -119,7 +119,7 @@ class Relay {
   /** A reset after both streams ended with a TLS close loses no data. */
   get #endOfBoth(): RelayEnd {
     const isReset = this.#end === "client_reset" || this.#end === "upstream_reset";
-    return isReset && this.#courses.in.isTlsClosed && this.#courses.out.isTlsClosed ? "clean" : this.#end;
+    return isReset && this.#pumps.in.isTlsClosed && this.#pumps.out.isTlsClosed ? "clean" : this.#end;
   }
 
   /**
@@ -127,7 +127,7 @@ class Relay {
    * ended: neither a reset would be seen, nor that keep-alive has found nobody.
    */
   #detectDeadPeers(): void {
-    this.#looking ??= setInterval(() => {
+    this.#probeTimer ??= setInterval(() => {
       for (const socket of [this.#client, this.#upstream]) {
         if (socket.readableEnded && socket.writable && socket.writableLength === 0) socket.write(NOTHING);
       }
@@ -142,7 +142,7 @@ class Relay {
       this.#count(direction, chunk.length);
       left.push(chunk);
     }
-    this.#courses[direction].flush(Buffer.concat(left));
+    this.#pumps[direction].flush(Buffer.concat(left));
   }
 
   #count(direction: keyof Meter, bytes: number): void {

@@ -10,7 +10,7 @@ import { formatIp, type Ip, isSameAddress, readIp } from "../net/ip.ts";
 const EXPECTED_MS = 60_000;
 
 /** What holds the target up for a control connection. */
-export interface DataRouteLease extends Disposable {
+export interface DataPortLease extends Disposable {
   /** Aborted, with the reason, when the target went down under it. */
   readonly signal: AbortSignal;
 }
@@ -31,7 +31,7 @@ export interface ControlConnectionFacts {
   readonly upstreamAddress: string;
   readonly localAddress: string;
   /** Is given back when the control connection and all its data connections are over. */
-  readonly hold: DataRouteLease;
+  readonly lease: DataPortLease;
 }
 
 /** One control connection that is being served, until it is disposed of. */
@@ -43,7 +43,7 @@ export interface ControlConnection extends Disposable {
    *
    * @returns the port, reserved until it is used, disposed of, or the control connection ends; undefined when none is free
    */
-  expect(targetPort: number): (Disposable & { readonly listener: number }) | undefined;
+  reserve(targetPort: number): (Disposable & { readonly listener: number }) | undefined;
 }
 
 /** Where one data connection is led. To be disposed of when it is over. */
@@ -56,7 +56,7 @@ export interface DataRoute extends Disposable {
   readonly lost: AbortSignal;
 }
 
-interface Expected {
+interface Reservation {
   readonly control: JoinedControl;
   readonly targetPort: number;
   /** Under which it is known. */
@@ -74,7 +74,7 @@ export class DataPorts {
   /** By the address of the client, in the order in which they came. */
   readonly #controls = new Map<string, Set<JoinedControl>>();
   /** By the address of the client and the port. */
-  readonly #expected = new Map<string, Expected>();
+  readonly #reservations = new Map<string, Reservation>();
 
   /** @param now milliseconds of a clock that never goes back */
   constructor(now: () => number = () => performance.now()) {
@@ -97,12 +97,12 @@ export class DataPorts {
       get hasPorts() {
         return hasPorts();
       },
-      expect: (targetPort) => (isOver ? undefined : this.#expect(sources, joined, targetPort)),
+      reserve: (targetPort) => (isOver ? undefined : this.#reserve(sources, joined, targetPort)),
       [Symbol.dispose]: () => {
         if (isOver) return;
         isOver = true;
-        for (const source of sources) this.#leave(source, joined);
-        for (const [key, { control }] of this.#expected) if (control === joined) this.#expected.delete(key);
+        for (const source of sources) this.#remove(source, joined);
+        for (const [key, { control }] of this.#reservations) if (control === joined) this.#reservations.delete(key);
         joined.release();
       },
     };
@@ -118,10 +118,10 @@ export class DataPorts {
    *
    * @returns undefined when its client has no control connection
    */
-  setTarget(ip: Ip, listener: number): DataRoute | undefined {
+  route(ip: Ip, listener: number): DataRoute | undefined {
     const source = formatIp(ip);
-    const expected = this.#expectedAt(source, listener);
-    if (expected !== undefined) this.#forget(expected);
+    const expected = this.#reservationAt(source, listener);
+    if (expected !== undefined) this.#cancel(expected);
     if (expected?.control.isUp) return expected.control.route(expected.targetPort);
     return this.#latest(source)?.route(listener);
   }
@@ -130,35 +130,36 @@ export class DataPorts {
     return [...(this.#controls.get(source) ?? [])].findLast(({ isUp }) => isUp);
   }
 
-  #leave(source: string, control: JoinedControl): void {
+  #remove(source: string, control: JoinedControl): void {
     const ofSource = this.#controls.get(source);
     ofSource?.delete(control);
     if (ofSource?.size === 0) this.#controls.delete(source);
   }
 
-  #expect(
+  #reserve(
     sources: readonly string[],
     control: JoinedControl,
     targetPort: number,
-  ): ReturnType<ControlConnection["expect"]> {
-    const listener = this.#free(sources, targetPort, this.#portsFor(control));
+  ): ReturnType<ControlConnection["reserve"]> {
+    const listener = this.#findFree(sources, targetPort, this.#portsFor(control));
     if (listener === undefined) return undefined;
     const keys = sources.map((source) => keyOf(source, listener));
     const expected = { control, targetPort, keys, until: this.#now() + EXPECTED_MS };
-    for (const key of keys) this.#expected.set(key, expected);
-    return { listener, [Symbol.dispose]: () => this.#forget(expected) };
+    for (const key of keys) this.#reservations.set(key, expected);
+    return { listener, [Symbol.dispose]: () => this.#cancel(expected) };
   }
 
-  #forget(expected: Expected): void {
-    for (const key of expected.keys) if (this.#expected.get(key) === expected) this.#expected.delete(key);
+  #cancel(expected: Reservation): void {
+    for (const key of expected.keys) if (this.#reservations.get(key) === expected) this.#reservations.delete(key);
   }
 
   /**
    * The same number, where that can be: another client behind the same address, whose talk nobody can read, may be told
    * a number by the server itself.
    */
-  #free(sources: readonly string[], wanted: number, ports: readonly number[]): number | undefined {
-    const isFree = (port: number): boolean => sources.every((source) => this.#expectedAt(source, port) === undefined);
+  #findFree(sources: readonly string[], wanted: number, ports: readonly number[]): number | undefined {
+    const isFree = (port: number): boolean =>
+      sources.every((source) => this.#reservationAt(source, port) === undefined);
     if (ports.includes(wanted) && isFree(wanted)) return wanted;
     const count = ports.length;
     for (let step = 0; step < count; step += 1) {
@@ -176,8 +177,8 @@ export class DataPorts {
     return [...new Set((near.length > 0 ? near : this.#listeners).map(({ port }) => port))];
   }
 
-  #expectedAt(source: string, port: number): Expected | undefined {
-    const expected = this.#expected.get(keyOf(source, port));
+  #reservationAt(source: string, port: number): Reservation | undefined {
+    const expected = this.#reservations.get(keyOf(source, port));
     return expected !== undefined && expected.until > this.#now() ? expected : undefined;
   }
 }
@@ -196,18 +197,18 @@ class JoinedControl {
   }
 
   get isUp(): boolean {
-    return !this.#facts.hold.signal.aborted;
+    return !this.#facts.lease.signal.aborted;
   }
 
   route(port: number): DataRoute {
-    const { upstreamAddress: host, localAddress, hold } = this.#facts;
+    const { upstreamAddress: host, localAddress, lease } = this.#facts;
     this.#users += 1;
     let isOver = false;
     return {
       host,
       port,
       localAddress,
-      lost: hold.signal,
+      lost: lease.signal,
       [Symbol.dispose]: () => {
         if (!isOver) this.release();
         isOver = true;
@@ -217,7 +218,7 @@ class JoinedControl {
 
   release(): void {
     this.#users -= 1;
-    if (this.#users === 0) this.#facts.hold[Symbol.dispose]();
+    if (this.#users === 0) this.#facts.lease[Symbol.dispose]();
   }
 }
 

@@ -20,10 +20,10 @@ export async function reject(
   { admission, reply, reportUserId }: RejectionOptions,
 ): Promise<void> {
   const { banners, onDeny, lingering } = admission;
-  if (error instanceof MonitorError) return lingering.start(client, { way: "close" });
+  if (error instanceof MonitorError) return lingering.start(client, { how: "close" });
   if (reply !== undefined) return lingering.startAfterReply(client, reply(error));
   if (!(error instanceof DeniedError)) return reset(client);
   if (banners.deny !== undefined) client.write(banners.deny);
   await reportUserId();
-  await lingering.start(client, { way: onDeny });
+  await lingering.start(client, { how: onDeny });
 }

@@ -55,7 +55,7 @@ export interface UnroutedReport {
   /** Which it said, where that was understood. */
   readonly name?: string;
   /** How it began, where it was not, in plain characters. */
-  readonly said?: string;
+  readonly received?: string;
 }
 
 /** A source that a sensor has banned from all services. */

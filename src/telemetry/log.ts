@@ -341,7 +341,7 @@ function logConnection(log: Log, report: ConnectionReport): void {
   else log.info(facts, sentence);
 }
 
-function logUnrouted(log: Log, { listener, client, error, durationMs, name, said }: UnroutedReport): void {
+function logUnrouted(log: Log, { listener, client, error, durationMs, name, received: said }: UnroutedReport): void {
   const { reason, message } = error;
   const facts = {
     event: "client.unrouted",

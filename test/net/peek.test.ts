@@ -47,21 +47,21 @@ function line(bytes: Buffer): Parsed<string> | undefined {
 }
 
 function peeking(socket: net.Socket, options: Partial<PeekOptions<string>> = {}): Promise<string> {
-  return peek(socket, { read: line, most: 64, deadlineMs: 5_000, signal: new AbortController().signal, ...options });
+  return peek(socket, { read: line, limit: 64, deadlineMs: 5_000, signal: new AbortController().signal, ...options });
 }
 
 function troubled(trouble: string): (error: unknown) => boolean {
-  return (error) => error instanceof PeekError && error.trouble === trouble;
+  return (error) => error instanceof PeekError && error.reason === trouble;
 }
 
 suite("peek", () => {
   test("reads no more than the bound, however much has come at once", async () => {
     await using addresses = await pair();
-    const found = peeking(addresses.accepted, { most: 4 });
+    const found = peeking(addresses.accepted, { limit: 4 });
     addresses.client.send("12345\n");
     await assert.rejects(found, troubled("too_long"));
     await using others = await pair();
-    const near = peeking(others.accepted, { most: 6 });
+    const near = peeking(others.accepted, { limit: 6 });
     others.client.send("12345\n67");
     assert.equal(await near, "12345");
   });
@@ -96,7 +96,7 @@ suite("peek", () => {
       copied += all.length;
       return all;
     });
-    const found = peeking(addresses.accepted, { most: most + 1, deadlineMs: 60_000 });
+    const found = peeking(addresses.accepted, { limit: most + 1, deadlineMs: 60_000 });
     for (let sent = 1; sent <= most; sent += 1) {
       addresses.client.send("a");
       await eventually(

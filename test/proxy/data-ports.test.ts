@@ -29,13 +29,13 @@ class Stage {
   }
 
   join(client: Ip, rest: Partial<ControlConnectionFacts> = {}): ControlConnection {
-    const hold = {
+    const lease = {
       signal: new AbortController().signal,
       [Symbol.dispose]: () => {
         this.released += 1;
       },
     };
-    const facts = { listenAddress: "10.0.0.9", upstreamAddress: "172.17.0.2", localAddress: "172.17.0.1", hold };
+    const facts = { listenAddress: "10.0.0.9", upstreamAddress: "172.17.0.2", localAddress: "172.17.0.1", lease };
     return this.ports.join({ ips: [client], ...facts, ...rest });
   }
 }
@@ -47,23 +47,23 @@ function told(way: DataRoute | undefined): string | undefined {
 suite("data ports", () => {
   test("lead whoever has a control connection, to the same number and from the same address", () => {
     const stage = new Stage(30_000, 30_001);
-    assert.equal(stage.ports.setTarget(alice, 30_000), undefined);
+    assert.equal(stage.ports.route(alice, 30_000), undefined);
     using _control = stage.join(alice);
     assert.ok(stage.ports.has(alice));
-    assert.equal(told(stage.ports.setTarget(alice, 30_001)), "172.17.0.1 > 172.17.0.2:30001");
+    assert.equal(told(stage.ports.route(alice, 30_001)), "172.17.0.1 > 172.17.0.2:30001");
     assert.equal(stage.ports.has(bob), false);
-    assert.equal(stage.ports.setTarget(bob, 30_000), undefined);
+    assert.equal(stage.ports.route(bob, 30_000), undefined);
   });
 
   test("reserve a port once for all addresses of a client that came by a proxy", () => {
     const stage = new Stage(30_000, 30_001);
     using proxied = stage.join(alice, { ips: [alice, bob] });
-    const expected = proxied.expect(30_000);
+    const expected = proxied.reserve(30_000);
     assert.equal(expected?.listener, 30_000);
     using _neighbour = stage.join(bob);
-    assert.equal(_neighbour.expect(30_000)?.listener, 30_001, "which is kept from others behind the same proxy");
-    assert.equal(told(stage.ports.setTarget(bob, 30_000)), "172.17.0.1 > 172.17.0.2:30000");
-    assert.equal(proxied.expect(30_000)?.listener, 30_000, "which was used once, and is free again under both");
+    assert.equal(_neighbour.reserve(30_000)?.listener, 30_001, "which is kept from others behind the same proxy");
+    assert.equal(told(stage.ports.route(bob, 30_000)), "172.17.0.1 > 172.17.0.2:30000");
+    assert.equal(proxied.reserve(30_000)?.listener, 30_000, "which was used once, and is free again under both");
   });
 
   test("know an IPv4 client in either notation, and no neighbour within an IPv6 prefix", () => {
@@ -79,23 +79,23 @@ suite("data ports", () => {
     const stage = new Stage(30_000);
     using _first = stage.join(alice, { upstreamAddress: "172.17.0.2" });
     const second = stage.join(alice, { upstreamAddress: "172.17.0.3" });
-    assert.equal(stage.ports.setTarget(alice, 30_000)?.host, "172.17.0.3");
+    assert.equal(stage.ports.route(alice, 30_000)?.host, "172.17.0.3");
     second[Symbol.dispose]();
-    assert.equal(stage.ports.setTarget(alice, 30_000)?.host, "172.17.0.2");
+    assert.equal(stage.ports.route(alice, 30_000)?.host, "172.17.0.2");
   });
 
   test("lead nobody to a target that went down", () => {
     const stage = new Stage(30_000);
-    using control = stage.join(alice, { hold: { signal: AbortSignal.abort(), [Symbol.dispose]: () => {} } });
-    control.expect(4_000);
+    using control = stage.join(alice, { lease: { signal: AbortSignal.abort(), [Symbol.dispose]: () => {} } });
+    control.reserve(4_000);
     assert.equal(stage.ports.has(alice), false);
-    assert.equal(stage.ports.setTarget(alice, 30_000), undefined);
+    assert.equal(stage.ports.route(alice, 30_000), undefined);
   });
 
   test("hold the target until the control connection and all its data connections are over", () => {
     const stage = new Stage(30_000);
     const control = stage.join(alice);
-    const [first, second] = [stage.ports.setTarget(alice, 30_000)!, stage.ports.setTarget(alice, 30_000)!];
+    const [first, second] = [stage.ports.route(alice, 30_000)!, stage.ports.route(alice, 30_000)!];
     control[Symbol.dispose]();
     control[Symbol.dispose]();
     assert.equal(stage.ports.has(alice), false, "no new ones");
@@ -110,10 +110,10 @@ suite("data ports", () => {
     const stage = new Stage(30_000);
     using control = stage.join(alice);
     stage.configure([40_000]);
-    assert.equal(told(stage.ports.setTarget(alice, 40_000)), "172.17.0.1 > 172.17.0.2:40000");
-    assert.equal(control.expect(1)?.listener, 40_000);
+    assert.equal(told(stage.ports.route(alice, 40_000)), "172.17.0.1 > 172.17.0.2:40000");
+    assert.equal(control.reserve(1)?.listener, 40_000);
     stage.configure([]);
-    assert.equal(control.expect(1), undefined);
+    assert.equal(control.reserve(1), undefined);
   });
 });
 
@@ -122,27 +122,27 @@ suite("a reserved data port", () => {
     const stage = new Stage(30_000);
     using control = stage.join(alice);
     using other = stage.join(bob);
-    assert.equal(control.expect(41_234)?.listener, 30_000);
-    assert.equal(other.expect(42_345)?.listener, 30_000, "another client is no matter");
-    assert.equal(stage.ports.setTarget(alice, 30_000)?.port, 41_234);
-    assert.equal(stage.ports.setTarget(alice, 30_000)?.port, 30_000);
-    assert.equal(stage.ports.setTarget(bob, 30_000)?.port, 42_345);
+    assert.equal(control.reserve(41_234)?.listener, 30_000);
+    assert.equal(other.reserve(42_345)?.listener, 30_000, "another client is no matter");
+    assert.equal(stage.ports.route(alice, 30_000)?.port, 41_234);
+    assert.equal(stage.ports.route(alice, 30_000)?.port, 30_000);
+    assert.equal(stage.ports.route(bob, 30_000)?.port, 42_345);
   });
 
   test("belongs to the control connection that asked, not to the latest", () => {
     const stage = new Stage(30_000, 30_001);
     using first = stage.join(alice, { upstreamAddress: "172.17.0.2" });
     using _second = stage.join(alice, { upstreamAddress: "172.17.0.3" });
-    assert.equal(told(stage.ports.setTarget(alice, first.expect(41_234)!.listener)), "172.17.0.1 > 172.17.0.2:41234");
+    assert.equal(told(stage.ports.route(alice, first.reserve(41_234)!.listener)), "172.17.0.1 > 172.17.0.2:41234");
   });
 
   test("has the same number where that is free, and one that was not used just now where it is not", () => {
     const stage = new Stage(30_000, 30_001, 30_002);
     using control = stage.join(alice);
-    assert.equal(control.expect(30_002)?.listener, 30_002);
+    assert.equal(control.reserve(30_002)?.listener, 30_002);
     const listeners = [1, 2, 3].map((port) => {
-      const listenPort = control.expect(port)?.listener;
-      if (listenPort !== undefined) stage.ports.setTarget(alice, listenPort);
+      const listenPort = control.reserve(port)?.listener;
+      if (listenPort !== undefined) stage.ports.route(alice, listenPort);
       return listenPort;
     });
     assert.deepEqual(listeners, [30_000, 30_001, 30_000]);
@@ -152,7 +152,7 @@ suite("a reserved data port", () => {
     const stage = new Stage();
     const told = (listenAddress: string): readonly (number | undefined)[] => {
       using control = stage.join(alice, { listenAddress: listenAddress });
-      const reserved = [control.expect(5), control.expect(5), control.expect(5)];
+      const reserved = [control.reserve(5), control.reserve(5), control.reserve(5)];
       return reserved.map((one) => one?.listener);
     };
     stage.ports.configure([
@@ -173,23 +173,23 @@ suite("a reserved data port", () => {
   test("is free again when it is given back, after a minute, and with its control connection", () => {
     const stage = new Stage(30_000);
     const control = stage.join(alice);
-    const reserved = control.expect(1)!;
-    assert.equal(control.expect(2), undefined, "none is free");
+    const reserved = control.reserve(1)!;
+    assert.equal(control.reserve(2), undefined, "none is free");
     reserved[Symbol.dispose]();
-    assert.equal(control.expect(3)?.listener, 30_000);
+    assert.equal(control.reserve(3)?.listener, 30_000);
     stage.now = 59_999;
-    assert.equal(control.expect(4), undefined);
+    assert.equal(control.reserve(4), undefined);
     stage.now = 60_000;
-    assert.equal(stage.ports.setTarget(alice, 30_000)?.port, 30_000, "too late for what was meant");
-    const late = control.expect(5)!;
+    assert.equal(stage.ports.route(alice, 30_000)?.port, 30_000, "too late for what was meant");
+    const late = control.reserve(5)!;
     reserved[Symbol.dispose]();
-    assert.equal(stage.ports.setTarget(alice, 30_000)?.port, 5, "who gave it back once has no more to say");
+    assert.equal(stage.ports.route(alice, 30_000)?.port, 5, "who gave it back once has no more to say");
     late[Symbol.dispose]();
     using other = stage.join(alice);
-    control.expect(6);
+    control.reserve(6);
     control[Symbol.dispose]();
-    assert.equal(other.expect(7)?.listener, 30_000);
-    assert.equal(control.expect(8), undefined, "it is over");
+    assert.equal(other.reserve(7)?.listener, 30_000);
+    assert.equal(control.reserve(8), undefined, "it is over");
   });
 
   test("is never given to two at a time, and every lease is given back once, whatever happens in which order", (t) => {
@@ -247,7 +247,7 @@ class Model {
     if (control === undefined) return;
     this.#lastPort += 1;
     const port = this.#lastPort;
-    const kept = control.expect(port);
+    const kept = control.reserve(port);
     const taken = [30_000, 30_001, 30_002].filter((listenPort) => this.#at(`${client} ${listenPort}`) !== undefined);
     if (kept === undefined) return assert.equal(taken.length, 3, "none was given although one was free");
     assert.ok(!taken.includes(kept.listener), "it was given to two");
@@ -262,7 +262,7 @@ class Model {
 
   lead(which: number): void {
     const [client, listenPort] = [which % 3, 30_000 + Math.floor(which / 3)];
-    const way = this.stage.ports.setTarget(this.#clients[client]!, listenPort);
+    const way = this.stage.ports.route(this.#clients[client]!, listenPort);
     const mayCome = this.#controls.some((one) => one.client === client);
     assert.equal(way?.port, mayCome ? (this.#at(`${client} ${listenPort}`)?.port ?? listenPort) : undefined);
     this.#reserved.delete(`${client} ${listenPort}`);

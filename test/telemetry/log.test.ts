@@ -293,7 +293,7 @@ suite("logObserver()", () => {
     assert.deepEqual(
       logged((observer) => {
         observer.unrouted({ ...report, error: named, name: "a.test" });
-        observer.unrouted({ ...report, error: new UnroutedError("malformed", "no TLS"), said: "GET / \\x0d" });
+        observer.unrouted({ ...report, error: new UnroutedError("malformed", "no TLS"), received: "GET / \\x0d" });
         observer.unrouted({ ...report, error: new UnroutedError("client_gone", "the client left") });
         observer.moreUnrouted({ listener: "*:443", reason: "unknown_name", count: 95, overMs: 10_000 });
         observer.moreUnrouted({ listener: "*:443", reason: "client_gone", count: 2, overMs: 10_000 });

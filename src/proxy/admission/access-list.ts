@@ -12,7 +12,7 @@ export function isDenied({ deny }: Pick<AccessRules, "deny">, source: Ip | undef
  * Whether a source may connect. Deny wins over allow, whichever is narrower. A source that is not known (a client that
  * has left already) is let in only where everybody is.
  */
-export function mayEnter(rules: AccessRules, source: Ip | undefined): boolean {
+export function isAllowed(rules: AccessRules, source: Ip | undefined): boolean {
   if (isDenied(rules, source)) return false;
   if (rules.allow === undefined) return true;
   return source !== undefined && rules.allow.some((network) => isIn(source, network));
@@ -29,5 +29,5 @@ const UNKNOWN = "an unknown source";
 export function checkSource(rules: AccessRules, bans: BanList, source: Ip | undefined, now: number): void {
   const name = source === undefined ? UNKNOWN : formatIp(source);
   if (bans.has(source, now)) throw new DeniedError("banned", `${name} is banned for a time`);
-  if (!mayEnter(rules, source)) throw new DeniedError("address", `${name} may not use this service`);
+  if (!isAllowed(rules, source)) throw new DeniedError("address", `${name} may not use this service`);
 }

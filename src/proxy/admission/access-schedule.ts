@@ -30,13 +30,13 @@ export class AccessSchedule {
   isOpen(now: number): boolean {
     const minute = Math.floor(now / MINUTE_MS);
     if (this.#last?.minute !== minute) {
-      const { day, clock } = this.#wall(minute * MINUTE_MS);
+      const { day, clock } = this.#localTime(minute * MINUTE_MS);
       this.#last = { minute, isOpen: isOpenAt(this.#times, day, clock) };
     }
     return this.#last.isOpen;
   }
 
-  #wall(now: number): { day: number; clock: number } {
+  #localTime(now: number): { day: number; clock: number } {
     const parts = new Map(this.#clock.formatToParts(now).map(({ type, value }) => [type, value]));
     const clock = Number(parts.get("hour")) * 60 + Number(parts.get("minute"));
     return { day: NAMES.indexOf(parts.get("weekday") ?? ""), clock };

@@ -8,9 +8,9 @@ import { type Pass, ranks, type Slot, Slots } from "./slots.ts";
 
 export interface QueuePolicy {
   /** Most clients that wait. */
-  readonly places: number;
+  readonly limit: number;
   /** How long each may wait, in milliseconds. */
-  readonly patienceMs: number;
+  readonly timeoutMs: number;
 }
 
 export interface QueueOptions {
@@ -36,7 +36,7 @@ export interface Waiting {
 interface QueueEntry extends Waiting {
   readonly slot: Slot;
   readonly admit: (pass: Pass) => void;
-  readonly refuse: (error: unknown) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /**
@@ -45,22 +45,22 @@ interface QueueEntry extends Waiting {
  */
 export class AdmissionQueue {
   readonly #options: QueueOptions;
-  readonly #places = new Set<QueueEntry>();
+  readonly #entries = new Set<QueueEntry>();
   readonly #sources = new PerSourceCounter();
-  readonly #room: Slots;
+  readonly #slots: Slots;
   /** What is in the way of everybody, as of the last look. */
-  #obstacle: LimitHit | undefined;
+  #serviceLimit: LimitHit | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** When the timer goes off. */
   #dueAt = Number.POSITIVE_INFINITY;
 
   constructor(options: QueueOptions) {
     this.#options = options;
-    this.#room = new Slots({ limit: () => options.rules().places, what: "queued clients" });
+    this.#slots = new Slots({ limit: () => options.rules().limit, what: "queued clients" });
   }
 
   get length(): number {
-    return this.#places.size;
+    return this.#entries.size;
   }
 
   /**
@@ -71,25 +71,25 @@ export class AdmissionQueue {
    */
   async wait(client: Waiting, signal: AbortSignal): Promise<Pass> {
     signal.throwIfAborted();
-    const first = this.#pass(client);
+    const first = this.#attemptFirst(client);
     if (first !== undefined && Symbol.dispose in first) return first;
-    using room = this.#room.take({ service: "", source: client.source });
-    const { promise, resolve: admit, reject: refuse } = Promise.withResolvers<Pass>();
-    const place: QueueEntry = { ...client, admit, refuse, slot: this.#options.takeSlot(client.source) };
+    using room = this.#slots.take({ service: "", source: client.source });
+    const { promise, resolve: admit, reject } = Promise.withResolvers<Pass>();
+    const place: QueueEntry = { ...client, admit, reject, slot: this.#options.takeSlot(client.source) };
     using _counted = this.#sources.add(client.source);
-    this.#places.add(place);
+    this.#entries.add(place);
     for (const slot of [room, place.slot])
       slot.offer(
         () => ranks.waiting,
-        (reason) => this.#refuse(place, reason),
+        (reason) => this.#reject(place, reason),
       );
-    this.#remember(first);
-    const leave = (): void => this.#refuse(place, signal.reason);
+    this.#note(first);
+    const leave = (): void => this.#reject(place, signal.reason);
     const timer = setTimeout(() => {
       const obstacle = this.#attempt(place);
       if (obstacle === undefined) return;
-      this.#refuse(place, new DeniedError(obstacle.reason, `waited too long: ${obstacle.message}`));
-    }, this.#options.rules().patienceMs);
+      this.#reject(place, new DeniedError(obstacle.reason, `waited too long: ${obstacle.message}`));
+    }, this.#options.rules().timeoutMs);
     signal.addEventListener("abort", leave, { once: true });
     try {
       return await promise;
@@ -103,18 +103,18 @@ export class AdmissionQueue {
   admitNext(): void {
     this.#resetTimer();
     const blocked = new Set<string>();
-    for (const place of this.#places) {
+    for (const place of this.#entries) {
       if (blocked.has(place.source)) continue;
       const obstacle = this.#attempt(place);
       if (obstacle === undefined) continue;
-      if (obstacle.limits === "service") break;
+      if (obstacle.scope === "service") break;
       blocked.add(place.source);
     }
   }
 
   /** For a newcomer that is behind nobody. Undefined: it is behind somebody. @throws DeniedError */
-  #pass(client: Waiting): Pass | LimitHit | undefined {
-    if (this.#obstacle !== undefined || this.#sources.of(client.source) > 0) return undefined;
+  #attemptFirst(client: Waiting): Pass | LimitHit | undefined {
+    if (this.#serviceLimit !== undefined || this.#sources.of(client.source) > 0) return undefined;
     return this.#options.attempt(client);
   }
 
@@ -122,35 +122,35 @@ export class AdmissionQueue {
     try {
       const answer = this.#options.attempt(place, place.slot);
       if (!(Symbol.dispose in answer)) {
-        this.#remember(answer);
+        this.#note(answer);
         return answer;
       }
-      this.#leave(place);
+      this.#remove(place);
       place.slot.keep();
       place.admit(answer);
     } catch (error) {
-      this.#refuse(place, error);
+      this.#reject(place, error);
     }
     return undefined;
   }
 
-  #refuse(place: QueueEntry, error: unknown): void {
-    this.#leave(place);
+  #reject(place: QueueEntry, error: unknown): void {
+    this.#remove(place);
     place.slot[Symbol.dispose]();
-    place.refuse(error);
+    place.reject(error);
   }
 
-  #leave(place: QueueEntry): void {
-    this.#places.delete(place);
-    if (this.#places.size === 0) this.#resetTimer();
+  #remove(place: QueueEntry): void {
+    this.#entries.delete(place);
+    if (this.#entries.size === 0) this.#resetTimer();
   }
 
-  #remember(obstacle: LimitHit | undefined): void {
-    if (obstacle?.limits === "service") this.#obstacle = obstacle;
-    if (obstacle?.waitMs !== undefined) this.#lookAgainIn(obstacle.waitMs);
+  #note(obstacle: LimitHit | undefined): void {
+    if (obstacle?.scope === "service") this.#serviceLimit = obstacle;
+    if (obstacle?.waitMs !== undefined) this.#retryIn(obstacle.waitMs);
   }
 
-  #lookAgainIn(ms: number): void {
+  #retryIn(ms: number): void {
     const dueAt = this.#options.now() + ms;
     if (dueAt >= this.#dueAt) return;
     clearTimeout(this.#timer);
@@ -161,6 +161,6 @@ export class AdmissionQueue {
   #resetTimer(): void {
     clearTimeout(this.#timer);
     this.#dueAt = Number.POSITIVE_INFINITY;
-    this.#obstacle = undefined;
+    this.#serviceLimit = undefined;
   }
 }

@@ -34,15 +34,15 @@ export class Admission {
   /** Empty where nobody may wait. */
   readonly #queue: AdmissionQueue;
   #rules: AdmissionPolicy;
-  #hours: AccessSchedule | undefined;
+  #schedule: AccessSchedule | undefined;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.#rules = options;
-    this.#hours = hoursOf(options);
+    this.#schedule = scheduleOf(options);
     this.#limits = new Limits(options.limits, options.clock);
     this.#queue = new AdmissionQueue({
-      rules: () => ({ places: this.#rules.limits.waiting, patienceMs: this.#rules.patienceMs }),
+      rules: () => ({ limit: this.#rules.limits.waiting, timeoutMs: this.#rules.patienceMs }),
       attempt: (client, slot) => this.#attempt(client, slot),
       takeSlot: (source) => options.slots.take({ service: options.service, source }),
       now: options.clock.now,
@@ -57,7 +57,7 @@ export class Admission {
   /** From now on other rules hold. Who is in stays in, and counts. */
   configure(rules: AdmissionPolicy): void {
     this.#rules = rules;
-    this.#hours = hoursOf(rules);
+    this.#schedule = scheduleOf(rules);
     this.#limits.configure(rules.limits);
     this.#queue.admitNext();
   }
@@ -92,7 +92,7 @@ export class Admission {
     rejectMonitor(this.#rules.monitors ?? [], ip);
     const now = this.#options.clock.unixTime();
     checkSource(this.#rules.access, this.#options.bans, ip, now);
-    if (this.#hours?.isOpen(now) === false) throw new DeniedError("time", "the service is closed at this time");
+    if (this.#schedule?.isOpen(now) === false) throw new DeniedError("time", "the service is closed at this time");
   }
 
   /** For one that waits: it may have been banned meanwhile, or the time is over. @throws DeniedError */
@@ -120,6 +120,6 @@ export class Admission {
 
 const UNKNOWN = "an unknown source";
 
-function hoursOf({ access }: AdmissionPolicy): AccessSchedule | undefined {
+function scheduleOf({ access }: AdmissionPolicy): AccessSchedule | undefined {
   return access.times && new AccessSchedule(access.times, access.timeZone);
 }

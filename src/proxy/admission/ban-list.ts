@@ -14,14 +14,14 @@ export interface Ban {
 
 /** Who may use no service for a time, because a sensor saw them. Times are Unix time in milliseconds, and given. */
 export class BanList {
-  readonly #most: number;
+  readonly #limit: number;
   /** By source, the oldest first. */
   readonly #bans = new Map<string, Ban>();
   /** By how many bits of an IPv6 address bans were made. */
   readonly #prefixes = new Set<number>();
 
-  constructor(most: number = MAX_BANS) {
-    this.#most = most;
+  constructor(limit: number = MAX_BANS) {
+    this.#limit = limit;
   }
 
   /** Whether this source is banned. One that is not known is not. */
@@ -39,7 +39,7 @@ export class BanList {
     const source = sourceOf(ip, ipv6Prefix);
     const ban = { source, until, service };
     this.#bans.delete(source);
-    if (this.#bans.size >= this.#most) this.#forget(now);
+    if (this.#bans.size >= this.#limit) this.#forget(now);
     this.#bans.set(source, ban);
     return ban;
   }
@@ -57,7 +57,7 @@ export class BanList {
   #forget(now: number): void {
     for (const [source, { until }] of this.#bans) if (until <= now) this.#bans.delete(source);
     for (const source of this.#bans.keys()) {
-      if (this.#bans.size < this.#most) return;
+      if (this.#bans.size < this.#limit) return;
       this.#bans.delete(source);
     }
   }

@@ -19,22 +19,22 @@ export interface LimitHit {
   readonly reason: DenialReason;
   /** A sentence for the log. */
   readonly message: string;
-  readonly limits: "source" | "service";
+  readonly scope: "source" | "service";
   /** When it is worth asking again, in milliseconds; absent: when a connection ends. */
   readonly waitMs?: number;
 }
 
 /** How many clients of a service may be there, and come, in all and of each source. */
 export class Limits {
-  readonly #around: LimitsContext;
+  readonly #clock: LimitsContext;
   #options: LimitsOptions;
   #rate: RateLimit;
   readonly #sources = new PerSourceCounter();
-  #inside = 0;
+  #count = 0;
 
   constructor(options: LimitsOptions, clock: LimitsContext) {
     this.#options = options;
-    this.#around = clock;
+    this.#clock = clock;
     this.#rate = rateLimitOf(options, clock.now());
   }
 
@@ -42,7 +42,7 @@ export class Limits {
   configure(options: LimitsOptions): void {
     const { rate, ratePerSource } = this.#options;
     const isAsBefore = isDeepStrictEqual([rate, ratePerSource], [options.rate, options.ratePerSource]);
-    if (!isAsBefore) this.#rate = rateLimitOf(options, this.#around.now());
+    if (!isAsBefore) this.#rate = rateLimitOf(options, this.#clock.now());
     this.#options = options;
   }
 
@@ -53,40 +53,40 @@ export class Limits {
 
   /** Counts a client in whose way nothing is; it is gone when the answer is disposed of. */
   take(source: string): Disposable {
-    this.#rate.take(source, this.#around.now());
+    this.#rate.take(source, this.#clock.now());
     const ofSource = this.#sources.add(source);
-    this.#inside += 1;
+    this.#count += 1;
     return {
       [Symbol.dispose]: () => {
-        this.#inside -= 1;
+        this.#count -= 1;
         ofSource[Symbol.dispose]();
       },
     };
   }
 
   #rateHit(source: string): LimitHit | undefined {
-    const answer = this.#rate.ask(source, this.#around.now());
+    const answer = this.#rate.wait(source, this.#clock.now());
     if (answer === undefined) return undefined;
-    const message = answer.limits === "source" ? `too many connections of ${source} in a time` : RATE;
+    const message = answer.scope === "source" ? `too many connections of ${source} in a time` : RATE;
     return { ...answer, reason: "rate", message };
   }
 
   #loadHit(): LimitHit | undefined {
     const { maxLoad } = this.#options;
-    const load = maxLoad === undefined ? 0 : this.#around.loadAverage();
+    const load = maxLoad === undefined ? 0 : this.#clock.loadAverage();
     if (maxLoad === undefined || load < maxLoad) return undefined;
     const message = `the load of the machine is ${load.toFixed(2)}, the limit ${maxLoad}`;
-    return { reason: "load", message, limits: "service", waitMs: LOAD_MS };
+    return { reason: "load", message, scope: "service", waitMs: LOAD_MS };
   }
 
   #countHit(source: string): LimitHit | undefined {
     const { connections, perSource } = this.#options;
     if (perSource !== undefined && this.#sources.of(source) >= perSource) {
       const message = `limit of ${perSource} connections of ${source} reached`;
-      return { reason: "per_source_limit", message, limits: "source" };
+      return { reason: "per_source_limit", message, scope: "source" };
     }
-    if (connections === undefined || this.#inside < connections) return undefined;
-    return { reason: "service_limit", message: `limit of ${connections} connections reached`, limits: "service" };
+    if (connections === undefined || this.#count < connections) return undefined;
+    return { reason: "service_limit", message: `limit of ${connections} connections reached`, scope: "service" };
   }
 }
 

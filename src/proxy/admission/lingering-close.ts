@@ -13,16 +13,16 @@ const NOT_YET = Symbol("not yet");
 
 export interface LingeringCloseOptions {
   /** How many may take leave at a time; each holds a descriptor. */
-  readonly most: number;
+  readonly limit: number;
   /** How long one may take to read what it was told, in milliseconds. */
-  readonly patienceMs: number;
+  readonly timeoutMs: number;
 }
 
 export interface CloseOptions {
   /** What the client is told, if anything. */
   readonly banner?: Buffer | undefined;
   /** Whether its connection then ends in good order, or is broken off. */
-  readonly way: "close" | "reset";
+  readonly how: "close" | "reset";
 }
 
 /**
@@ -33,33 +33,33 @@ export class LingeringClose {
   readonly #options: LingeringCloseOptions;
   readonly #slots: Slots;
   /** Each with what ends it. */
-  readonly #leaving = new Map<net.Socket, () => void>();
+  readonly #closing = new Map<net.Socket, () => void>();
 
-  constructor(options: LingeringCloseOptions = { most: MAX_LINGERING, patienceMs: 2_000 }) {
+  constructor(options: LingeringCloseOptions = { limit: MAX_LINGERING, timeoutMs: 2_000 }) {
     this.#options = options;
-    this.#slots = new Slots({ limit: options.most, what: "connections being closed" });
+    this.#slots = new Slots({ limit: options.limit, what: "connections being closed" });
   }
 
   /** How many take leave at this moment. */
   get size(): number {
-    return this.#leaving.size;
+    return this.#closing.size;
   }
 
   /** Ends a connection; resolves when it is closed. When too many take leave, the oldest of the source with most is ended. */
-  async start(client: net.Socket, { banner, way }: CloseOptions): Promise<void> {
+  async start(client: net.Socket, { banner, how }: CloseOptions): Promise<void> {
     if (client.destroyed) return;
     const end = (): void => {
-      if (way === "reset") reset(client);
+      if (how === "reset") reset(client);
       else client.destroy();
     };
     const isUntold = banner === undefined && client.bytesWritten === 0;
-    if (way === "reset" && isUntold) return end();
+    if (how === "reset" && isUntold) return end();
     using _slot = this.#begin(client, end);
-    let timer = setTimeout(end, this.#options.patienceMs);
+    let timer = setTimeout(end, this.#options.timeoutMs);
     const closed = new Promise<void>((resolve) => client.once("close", () => resolve()));
     client.on("error", () => {});
     if (banner !== undefined) client.write(banner);
-    if (way === "close") client.end();
+    if (how === "close") client.end();
     else {
       client.once("end", () => {
         clearTimeout(timer);
@@ -85,19 +85,19 @@ export class LingeringClose {
       banner = await words;
     }
     if (banner === undefined) reset(client);
-    else await this.start(client, { banner, way: "close" });
+    else await this.start(client, { banner, how: "close" });
   }
 
   /** Ends all at once. */
   close(): void {
-    for (const end of this.#leaving.values()) end();
+    for (const end of this.#closing.values()) end();
   }
 
   #begin(client: net.Socket, end: () => void): Disposable {
     const slot = this.#slots.take({ service: "", source: client.remoteAddress ?? "" });
     const leave = (): void => {
       slot[Symbol.dispose]();
-      this.#leaving.delete(client);
+      this.#closing.delete(client);
     };
     slot.offer(
       () => ranks.idle,
@@ -106,7 +106,7 @@ export class LingeringClose {
         end();
       },
     );
-    this.#leaving.set(client, end);
+    this.#closing.set(client, end);
     return { [Symbol.dispose]: leave };
   }
 }

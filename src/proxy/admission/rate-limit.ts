@@ -12,13 +12,13 @@ export interface RateLimitOptions {
   /** Of each source. Absent: half of `rate`, so that nobody alone can use up what is there for all. */
   readonly perSource?: Rate;
   /** How many sources are known at a time. */
-  readonly mostSources?: number;
+  readonly maxSources?: number;
 }
 
 /** How long a client has to wait, and who has to: those of its source, or everybody. */
 export interface RateWait {
   readonly waitMs: number;
-  readonly limits: "source" | "service";
+  readonly scope: "source" | "service";
 }
 
 /**
@@ -28,15 +28,15 @@ export interface RateWait {
 export class RateLimit {
   readonly #service: TokenBucket | undefined;
   readonly #perSource: Rate | undefined;
-  readonly #mostSources: number;
+  readonly #maxSources: number;
   /** In the order of their last use. */
   readonly #sources = new Map<string, TokenBucket>();
 
   /** @param now milliseconds of a clock that never goes back, as everywhere here */
-  constructor({ rate, perSource, mostSources = MAX_SOURCES }: RateLimitOptions, now: number) {
+  constructor({ rate, perSource, maxSources = MAX_SOURCES }: RateLimitOptions, now: number) {
     this.#service = rate && new TokenBucket(rate, now);
     this.#perSource = perSource ?? (rate && halfOf(rate));
-    this.#mostSources = mostSources;
+    this.#maxSources = maxSources;
   }
 
   /** How many sources are remembered. */
@@ -45,11 +45,11 @@ export class RateLimit {
   }
 
   /** How long a client of `source` has to wait; undefined when it may come now. Takes nothing. */
-  ask(source: string, now: number): RateWait | undefined {
+  wait(source: string, now: number): RateWait | undefined {
     const ownWait = this.#tokenBucketOf(source, now)?.waitMs(now) ?? 0;
-    if (ownWait > 0) return { waitMs: ownWait, limits: "source" };
+    if (ownWait > 0) return { waitMs: ownWait, scope: "source" };
     const wait = this.#service?.waitMs(now) ?? 0;
-    return wait > 0 ? { waitMs: wait, limits: "service" } : undefined;
+    return wait > 0 ? { waitMs: wait, scope: "service" } : undefined;
   }
 
   /** Counts a client of `source` that is let in, after `ask` has said that it may. */
@@ -74,7 +74,7 @@ export class RateLimit {
     for (const [source, bucket] of this.#sources) {
       if (looked === SWEEP) break;
       looked += 1;
-      if (bucket.isFull(now) || this.#sources.size >= this.#mostSources) this.#sources.delete(source);
+      if (bucket.isFull(now) || this.#sources.size >= this.#maxSources) this.#sources.delete(source);
     }
   }
 }

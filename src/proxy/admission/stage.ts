@@ -48,7 +48,7 @@ export function createAdmission(
   before?: ServiceAdmission,
 ): ServiceAdmission {
   const { access, limits, monitors, startTimeoutMs: patienceMs } = service;
-  const rules = { access, limits, monitors: monitors, patienceMs };
+  const rules = { access, limits, monitors, patienceMs };
   before?.control.configure(rules);
   return {
     control: before?.control ?? new Admission({ service: service.name, ...rules, ...shared }),
@@ -70,7 +70,7 @@ export function createDataPortAdmission(
     service: service.name,
     ipv6Prefix: service.limits.ipv6Prefix,
     access,
-    monitors: monitors,
+    monitors,
     dataPorts,
     bans,
     slots,

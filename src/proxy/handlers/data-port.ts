@@ -31,7 +31,7 @@ export class DataPortHandler implements Handler {
   async serve({ socket, peer, signal, meters, served: opened }: Client): Promise<Served> {
     const { dataPorts, activator, listener } = this.#options;
     const ip = readIp(peer.address);
-    using way = ip && dataPorts.setTarget(ip, listener);
+    using way = ip && dataPorts.route(ip, listener);
     if (way === undefined) throw new DeniedError("no_control", "its control connection has ended");
     const { host, port, localAddress, lost } = way;
     const upstream = await dial({

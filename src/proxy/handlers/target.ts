@@ -148,7 +148,13 @@ export class TargetHandler implements Handler {
     const { remoteAddress: upstreamAddress, localAddress } = upstream;
     // Undefined addresses: one of the two sockets was closed just now.
     if (ips.length === 0 || upstreamAddress === undefined || localAddress === undefined) return undefined;
-    return dataPorts.join({ ips, listenAddress: socket.localAddress ?? "", upstreamAddress, localAddress, hold });
+    return dataPorts.join({
+      ips,
+      listenAddress: socket.localAddress ?? "",
+      upstreamAddress,
+      localAddress,
+      lease: hold,
+    });
   }
 
   get #progress(): Progress {

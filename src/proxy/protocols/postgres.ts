@@ -52,7 +52,7 @@ async function refusal({ socket, signal, progress }: WaitingClient): Promise<Buf
         const value = readFirst(bytes);
         return value === undefined ? undefined : { value, used: value === "encryption" ? HEADER_LENGTH : 0 };
       },
-      most: HEADER_LENGTH,
+      limit: HEADER_LENGTH,
       deadlineMs: Math.max(0, until - performance.now()),
       signal,
     }).catch(() => "other" as const);

@@ -19,7 +19,7 @@ export const redis: Protocol = {
 async function refusal({ socket, signal, progress }: WaitingClient): Promise<Buffer | undefined> {
   const read = ([first]: Buffer): { value: number | undefined; used: number } => ({ value: first, used: 0 });
   try {
-    const first = await peek(socket, { read, most: 1, deadlineMs: COMMAND_MS, signal });
+    const first = await peek(socket, { read, limit: 1, deadlineMs: COMMAND_MS, signal });
     if (first === TLS_HANDSHAKE) return undefined;
     return Buffer.from(`-ERR ${notAvailable(progress.service)}\r\n`);
   } catch {

@@ -18,7 +18,7 @@ export const MAX_PREAMBLE_BYTES: number = 16 * 1024;
 interface NameReader {
   /** Creates a reader for one client. It consumes nothing: the destination gets all bytes. */
   readonly reader: () => (bytes: Buffer) => Parsed<ClientName> | undefined;
-  readonly refuse: (reason: UnroutedReason, cause: unknown) => Buffer | undefined;
+  readonly rejectionOf: (reason: UnroutedReason, cause: unknown) => Buffer | undefined;
 }
 
 /** How clients speak that say a name of this kind. */
@@ -31,7 +31,7 @@ export const nameReaders: Readonly<Record<NameKind, NameReader>> = {
         return head && { value: { name: hostOf(head) }, used: 0 };
       };
     },
-    refuse: refuseRequest,
+    rejectionOf: refuseRequest,
   },
   sni: {
     reader: () => {
@@ -41,7 +41,7 @@ export const nameReaders: Readonly<Record<NameKind, NameReader>> = {
         return hello && { value: { name: hello.serverName }, used: 0 };
       };
     },
-    refuse: refuseHello,
+    rejectionOf: refuseHello,
   },
 };
 

@@ -41,14 +41,14 @@ const MAX_QUOTE = 48;
 export class RouteLookup {
   readonly #options: RouteLookupOptions;
   readonly #client: net.Socket;
-  readonly #gone = new AbortController();
+  readonly #cancelled = new AbortController();
   readonly #began = performance.now();
   #addresses: SocketAddresses | undefined;
   /** What is being read at the moment, if it is a name. */
   #kind: NameKind | undefined;
   #name: string | undefined;
   /** Of what is being read. */
-  #said: Buffer = Buffer.alloc(0);
+  #received: Buffer = Buffer.alloc(0);
 
   constructor(options: RouteLookupOptions) {
     this.#options = options;
@@ -70,7 +70,7 @@ export class RouteLookup {
       this.#addresses = await this.#readHeader();
       return { route: await this.#readName(), addresses: this.#addresses };
     } catch (error) {
-      throw this.#unrouted(error);
+      throw this.#unroutedErrorOf(error);
     } finally {
       this.#client.off("close", onClose);
     }
@@ -78,18 +78,18 @@ export class RouteLookup {
 
   /** Gives up on it for this reason. */
   cancel(reason: UnroutedError): void {
-    this.#gone.abort(reason);
+    this.#cancelled.abort(reason);
   }
 
   /** Parts from a client that is led nowhere; resolves when its connection is closed. */
   async reject({ reason, cause }: UnroutedError): Promise<void> {
-    const banner = this.#kind && nameReaders[this.#kind].refuse(reason, cause);
+    const banner = this.#kind && nameReaders[this.#kind].rejectionOf(reason, cause);
     this.#client.on("error", () => {});
     // Browsers connect ahead of what they ask: an answer without a question would be taken for one to the next request.
-    const isUnasked = this.#kind !== undefined && reason === "timeout" && this.#said.length === 0;
-    if (isUnasked) await this.#options.lingering.start(this.#client, { way: "close" });
+    const isUnasked = this.#kind !== undefined && reason === "timeout" && this.#received.length === 0;
+    if (isUnasked) await this.#options.lingering.start(this.#client, { how: "close" });
     else if (banner === undefined) reset(this.#client);
-    else await this.#options.lingering.start(this.#client, { banner, way: "close" });
+    else await this.#options.lingering.start(this.#client, { banner, how: "close" });
   }
 
   report(error: UnroutedError): UnroutedReport {
@@ -100,7 +100,7 @@ export class RouteLookup {
       error,
       durationMs: performance.now() - this.#began,
       ...(this.#name !== undefined && { name: this.#name }),
-      ...(isQuoted && this.#said.length > 0 && { said: quote(this.#said) }),
+      ...(isQuoted && this.#received.length > 0 && { received: quote(this.#received) }),
     };
   }
 
@@ -113,7 +113,7 @@ export class RouteLookup {
   }
 
   async #readName(): Promise<Route> {
-    this.#gone.signal.throwIfAborted();
+    this.#cancelled.signal.throwIfAborted();
     const direct = this.#options
       .routeTable()
       ?.routeWithoutName((this.#addresses ?? addressesOf(this.#client)).peer.address);
@@ -121,7 +121,7 @@ export class RouteLookup {
     this.#kind = this.#options.routeTable()?.kind;
     if (this.#kind !== undefined)
       this.#name = (await this.#peek(nameReaders[this.#kind].reader(), MAX_PREAMBLE_BYTES)).name;
-    this.#gone.signal.throwIfAborted();
+    this.#cancelled.signal.throwIfAborted();
     const routeTable = this.#options.routeTable();
     if (routeTable === undefined) throw new UnroutedError("closing", "the port is no longer listened on");
     const route = routeTable.routeForName(this.#name);
@@ -131,27 +131,27 @@ export class RouteLookup {
   }
 
   #peek<T>(read: (bytes: Buffer) => Parsed<T> | undefined, most: number): Promise<T> {
-    this.#said = Buffer.alloc(0);
+    this.#received = Buffer.alloc(0);
     const passed = performance.now() - this.#began;
     return peek(this.#client, {
       read: (bytes) => {
-        this.#said = bytes;
+        this.#received = bytes;
         return read(bytes);
       },
-      most,
+      limit: most,
       deadlineMs: Math.max(0, this.#options.deadlineMs - passed),
-      signal: this.#gone.signal,
+      signal: this.#cancelled.signal,
     });
   }
 
-  #unrouted(error: unknown): UnroutedError {
+  #unroutedErrorOf(error: unknown): UnroutedError {
     if (error instanceof UnroutedError) return error;
     if (error instanceof ProxyHeaderError || isMalformed(error)) {
       return new UnroutedError("malformed", error.message, { cause: error });
     }
     if (!(error instanceof PeekError)) throw error;
     const reasons = { ended: "client_gone", too_late: "timeout", too_long: "malformed" } as const;
-    return new UnroutedError(reasons[error.trouble], error.message, { cause: error });
+    return new UnroutedError(reasons[error.reason], error.message, { cause: error });
   }
 }
 

@@ -21,19 +21,19 @@ export interface RouteEntry {
 export class RouteTable {
   /** What the clients are to say; undefined where all are led to one place. */
   readonly kind: NameKind | undefined;
-  readonly #openings: readonly RouteEntry[];
+  readonly #entries: readonly RouteEntry[];
   readonly #last: RouteEntry;
-  readonly #directory: HostTable<Route>;
+  readonly #hosts: HostTable<Route>;
 
   /** @param routeEntries those of one front, the latest last: it says how all of them are told apart */
   constructor(routeEntries: readonly [RouteEntry, ...RouteEntry[]]) {
-    this.#openings = routeEntries;
+    this.#entries = routeEntries;
     this.#last = routeEntries.at(-1) ?? routeEntries[0];
     this.kind = this.#last.names?.kind;
     const named = routeEntries.flatMap(({ names, route }) =>
       names === undefined || names.kind !== this.kind ? [] : names.patterns.map((name) => [name, route] as const),
     );
-    this.#directory = new HostTable(named);
+    this.#hosts = new HostTable(named);
   }
 
   /** Where they are led who come from this address, when nothing has to be read for that; otherwise undefined. */
@@ -50,7 +50,7 @@ export class RouteTable {
   #isMonitor(address: string): boolean {
     const ip = readIp(address);
     const dismisses = ({ monitors = [] }: RouteEntry): boolean => monitors.some((network) => ip && isIn(ip, network));
-    return this.#openings.every(dismisses);
+    return this.#entries.every(dismisses);
   }
 
   /** Whether who comes from this address is a proxy, and says for whom it connects. */
@@ -67,11 +67,11 @@ export class RouteTable {
 
   /** Where they are led who say this name, or none; undefined when nobody has it. */
   routeForName(name: string | undefined): Route | undefined {
-    return this.kind === undefined ? this.#last.route : this.#directory.find(name);
+    return this.kind === undefined ? this.#last.route : this.#hosts.find(name);
   }
 
   /** Where the clients of a service are led that come in here. */
   routeForService(service: string): Route | undefined {
-    return this.#openings.find(({ route }) => route.service === service)?.route;
+    return this.#entries.find(({ route }) => route.service === service)?.route;
   }
 }

@@ -4,7 +4,7 @@ import { suite, test } from "node:test";
 import fc from "fast-check";
 import { parseNetwork } from "../../../src/config/values/networks.ts";
 import { BITS, formatIp, formatNetwork, networkOf, readIp } from "../../../src/net/ip.ts";
-import { isDenied, mayEnter } from "../../../src/proxy/admission/access-list.ts";
+import { isAllowed, isDenied } from "../../../src/proxy/admission/access-list.ts";
 
 const networks = (...texts: string[]) => texts.map(parseNetwork);
 
@@ -33,7 +33,7 @@ suite("mayEnter()", () => {
   for (const [name, { allow, deny = [] }, source, expected] of cases) {
     test(name, () => {
       const rules = { ...(allow && { allow: networks(...allow) }), deny: networks(...deny) };
-      assert.equal(mayEnter(rules, source === undefined ? undefined : readIp(source)), expected);
+      assert.equal(isAllowed(rules, source === undefined ? undefined : readIp(source)), expected);
     });
   }
 

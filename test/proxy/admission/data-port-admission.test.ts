@@ -23,7 +23,7 @@ function stage(rest: Partial<DataPortAdmissionOptions> = {}): {
     listenAddress: "127.0.0.1",
     upstreamAddress: "172.17.0.2",
     localAddress: "172.17.0.1",
-    hold,
+    lease: hold,
   });
   const slots = new Slots({ limit: 1, what: "connections in all", reason: "process_limit" });
   const counted = { service: "ftp", ipv6Prefix: 64, bans: new BanList(), slots };

@@ -19,7 +19,7 @@ async function speaking(bytes = 64 * 1024): Promise<Pair> {
 suite("Farewell", () => {
   test("a close is one in good order, even of a client that has sent what nobody read", async () => {
     using two = await speaking();
-    const done = new LingeringClose().start(two.near, { way: "close" });
+    const done = new LingeringClose().start(two.near, { how: "close" });
     assert.equal(await two.far.addresses(), "ended");
     two.far.end();
     await done;
@@ -28,7 +28,7 @@ suite("Farewell", () => {
 
   test("a reset without words is one at once", async () => {
     using two = await speaking();
-    await new LingeringClose().start(two.near, { way: "reset" });
+    await new LingeringClose().start(two.near, { how: "reset" });
     assert.equal(await two.far.addresses(), "ECONNRESET");
   });
 
@@ -37,7 +37,7 @@ suite("Farewell", () => {
       using two = await speaking();
       const banner = Buffer.alloc(64 * 1024, "no ");
       two.far.flood(Buffer.alloc(64 * 1024, "y"));
-      const done = new LingeringClose({ most: 8, patienceMs: 500 }).start(two.near, { banner, way });
+      const done = new LingeringClose({ limit: 8, timeoutMs: 500 }).start(two.near, { banner, how: way });
       await two.far.addresses();
       assert.ok(two.far.data.equals(banner));
       await done;
@@ -48,7 +48,7 @@ suite("Farewell", () => {
   test("a reset comes as soon as the client has ended", async () => {
     using two = await pair();
     const began = performance.now();
-    const done = new LingeringClose({ most: 8, patienceMs: 60_000 }).start(two.near, { banner: BANNER, way: "reset" });
+    const done = new LingeringClose({ limit: 8, timeoutMs: 60_000 }).start(two.near, { banner: BANNER, how: "reset" });
     await two.far.receives(BANNER.length);
     assert.equal(two.far.fate, "open");
     two.far.end();
@@ -59,7 +59,7 @@ suite("Farewell", () => {
   test("what was written before is no less safe than a banner", async () => {
     using two = await speaking();
     two.near.write(BANNER);
-    const done = new LingeringClose({ most: 8, patienceMs: 200 }).start(two.near, { way: "reset" });
+    const done = new LingeringClose({ limit: 8, timeoutMs: 200 }).start(two.near, { how: "reset" });
     assert.equal(await two.far.addresses(), "ECONNRESET");
     assert.equal(two.far.text, BANNER.toString());
     await done;
@@ -67,22 +67,22 @@ suite("Farewell", () => {
 
   test("nobody stays longer than the patience", async () => {
     using two = await pair();
-    const lingering = new LingeringClose({ most: 8, patienceMs: 100 });
-    await lingering.start(two.near, { banner: BANNER, way: "close" });
+    const lingering = new LingeringClose({ limit: 8, timeoutMs: 100 });
+    await lingering.start(two.near, { banner: BANNER, how: "close" });
     assert.equal(lingering.size, 0);
     assert.ok(two.near.destroyed);
     assert.equal(two.far.text, BANNER.toString());
   });
 
   test("only so many take leave at a time, and it is the first that makes room", async () => {
-    const lingering = new LingeringClose({ most: 2, patienceMs: 60_000 });
+    const lingering = new LingeringClose({ limit: 2, timeoutMs: 60_000 });
     using stack = new DisposableStack();
     const pairs: Pair[] = [];
     const bids: Promise<void>[] = [];
     for (let count = 0; count < 4; count += 1) {
       const two = stack.use(await pair());
       pairs.push(two);
-      bids.push(lingering.start(two.near, { banner: BANNER, way: "close" }));
+      bids.push(lingering.start(two.near, { banner: BANNER, how: "close" }));
       assert.ok(lingering.size <= 2);
     }
     await Promise.all(bids.slice(0, 2));
@@ -93,13 +93,13 @@ suite("Farewell", () => {
   });
 
   test("the source with most slots loses its oldest, though another one began earlier", async () => {
-    const lingering = new LingeringClose({ most: 3, patienceMs: 60_000 });
+    const lingering = new LingeringClose({ limit: 3, timeoutMs: 60_000 });
     using early = await pair("127.0.0.2");
     using first = await pair();
     using second = await pair();
     using late = await pair("127.0.0.3");
     const bids = [early, first, second, late].map(({ near }) =>
-      lingering.start(near, { banner: BANNER, way: "close" }),
+      lingering.start(near, { banner: BANNER, how: "close" }),
     );
     await bids[1];
     assert.deepEqual(
@@ -112,7 +112,7 @@ suite("Farewell", () => {
   });
 
   test("who is still listened to takes leave already, and may have to make room", async () => {
-    const lingering = new LingeringClose({ most: 1, patienceMs: 60_000 });
+    const lingering = new LingeringClose({ limit: 1, timeoutMs: 60_000 });
     using first = await pair();
     using second = await pair();
     const told = Promise.withResolvers<Buffer | undefined>();
@@ -130,9 +130,9 @@ suite("Farewell", () => {
   });
 
   test("who has said already what its words depend on is told them, however many take leave", async () => {
-    const lingering = new LingeringClose({ most: 1, patienceMs: 60_000 });
+    const lingering = new LingeringClose({ limit: 1, timeoutMs: 60_000 });
     const clients = await Promise.all(Array.from({ length: 4 }, () => speaking(8)));
-    const options = { most: 8, deadlineMs: 60_000, signal: new AbortController().signal };
+    const options = { limit: 8, deadlineMs: 60_000, signal: new AbortController().signal };
     const read = (): { value: Buffer; used: number } => ({ value: BANNER, used: 0 });
     const partings = clients.map(({ near }) => lingering.startAfterReply(near, peek(near, { read, ...options })));
     await eventually("all were told", () => clients.every(({ far }) => far.text === BANNER.toString()));
@@ -142,10 +142,10 @@ suite("Farewell", () => {
   });
 
   test("who is told nothing is reset, and takes nobody's place", async () => {
-    const lingering = new LingeringClose({ most: 1, patienceMs: 60_000 });
+    const lingering = new LingeringClose({ limit: 1, timeoutMs: 60_000 });
     using first = await pair();
     using second = await pair();
-    const bid = lingering.start(first.near, { banner: BANNER, way: "close" });
+    const bid = lingering.start(first.near, { banner: BANNER, how: "close" });
     await lingering.startAfterReply(second.near, Promise.resolve(undefined));
     assert.equal(await second.far.addresses(), "ECONNRESET");
     assert.equal(first.near.destroyed, false);
@@ -156,12 +156,12 @@ suite("Farewell", () => {
   test("a client that is gone needs none", async () => {
     using two = await pair();
     two.near.destroy();
-    await new LingeringClose().start(two.near, { banner: BANNER, way: "close" });
+    await new LingeringClose().start(two.near, { banner: BANNER, how: "close" });
   });
 
   test("a client that resets in the middle ends it", async () => {
     using two = await pair();
-    const done = new LingeringClose({ most: 8, patienceMs: 60_000 }).start(two.near, { banner: BANNER, way: "close" });
+    const done = new LingeringClose({ limit: 8, timeoutMs: 60_000 }).start(two.near, { banner: BANNER, how: "close" });
     two.far.reset();
     await done;
   });

@@ -8,7 +8,7 @@ import { TokenBucket } from "../../../src/proxy/admission/token-bucket.ts";
 /** How many of `tries` clients of a source get in at `now`. */
 function admitted(limit: RateLimit, source: string, tries: number, now: number): number {
   return Array.from({ length: tries }, () => {
-    const mayEnter = limit.ask(source, now) === undefined;
+    const mayEnter = limit.wait(source, now) === undefined;
     if (mayEnter) limit.take(source, now);
     return mayEnter;
   }).filter(Boolean).length;
@@ -61,7 +61,7 @@ suite("RateLimit", () => {
   test("limits a service in all", () => {
     const limit = new RateLimit({ rate: parseRate("4/s"), perSource: parseRate("100/s") }, 0);
     assert.equal(admitted(limit, "a", 100, 0), 4);
-    assert.deepEqual(limit.ask("b", 0), { waitMs: 250, limits: "service" });
+    assert.deepEqual(limit.wait("b", 0), { waitMs: 250, limits: "service" });
     assert.equal(admitted(limit, "b", 100, 500), 2);
   });
 
@@ -85,9 +85,9 @@ suite("RateLimit", () => {
   test("what a source is refused takes nothing from others", () => {
     const limit = new RateLimit({ rate: parseRate("10/s"), perSource: parseRate("2/s") }, 0);
     assert.equal(admitted(limit, "a", 1_000, 0), 2);
-    assert.deepEqual(limit.ask("a", 0), { waitMs: 500, limits: "source" });
+    assert.deepEqual(limit.wait("a", 0), { waitMs: 500, limits: "source" });
     for (const source of ["b", "c", "d", "e"]) assert.equal(admitted(limit, source, 1_000, 0), 2);
-    assert.deepEqual(limit.ask("f", 0), { waitMs: 100, limits: "service" });
+    assert.deepEqual(limit.wait("f", 0), { waitMs: 100, limits: "service" });
   });
 
   test("what the service refuses takes nothing from the source", () => {
@@ -109,7 +109,7 @@ suite("RateLimit", () => {
   });
 
   test("knows a bounded number of sources, and drops those that were unused for longest", () => {
-    const limit = new RateLimit({ perSource: parseRate("1/h"), mostSources: 1_000 }, 0);
+    const limit = new RateLimit({ perSource: parseRate("1/h"), maxSources: 1_000 }, 0);
     for (let source = 0; source < 50_000; source += 1) limit.take(String(source), 0);
     assert.equal(limit.size, 1_000);
     assert.equal(admitted(limit, "49999", 1, 0), 0);

@@ -41,7 +41,7 @@ async function stage(): Promise<Stage> {
     listenAddress: "127.0.0.1",
     upstreamAddress: "127.0.0.1",
     localAddress: "127.0.0.9",
-    hold,
+    lease: hold,
   });
   const listenPort = await DirectFront.open(
     new DataPortHandler({ dataPorts, activator: { recordActivity }, listener: FRONT }),
@@ -53,7 +53,7 @@ suite("a data connection", () => {
   test("comes from the address of its control connection, and outlives that", async () => {
     await using server = await PeerServer.open();
     await using at = await stage();
-    at.control.expect(server.port);
+    at.control.reserve(server.port);
     using client = at.listenPort.connect();
     const served = await server.accepted();
     assert.equal(served.socket.remoteAddress, "127.0.0.9");
@@ -80,7 +80,7 @@ suite("a data connection", () => {
 
   test("that the server does not take has failed, and holds nothing", async () => {
     await using at = await stage();
-    at.control.expect(await freePort());
+    at.control.reserve(await freePort());
     using client = at.listenPort.connect();
     assert.equal((await at.listenPort.reported(1))[0]?.outcome, "dial_failed");
     assert.equal(await client.addresses(), "ECONNRESET");
@@ -95,7 +95,7 @@ suite("a data connection", () => {
     ] as const) {
       await using server = await PeerServer.open();
       await using at = await stage();
-      at.control.expect(server.port);
+      at.control.reserve(server.port);
       using client = at.listenPort.connect();
       await server.accepted();
       await eventually("it is served", () => at.told.activity === 1);

@@ -81,7 +81,7 @@ suite("an arrival, by host", () => {
     assert.equal(await silent.addresses(), "ended");
     assert.equal(silent.text, "", "nothing was asked");
     assert.deepEqual(await shared.reasons(2), ["timeout", "timeout"]);
-    assert.match(shared.unrouted[0]?.said ?? "", /^GET \/ HTTP\/1.1\\x0d\\x0aHost: app.te$/);
+    assert.match(shared.unrouted[0]?.received ?? "", /^GET \/ HTTP\/1.1\\x0d\\x0aHost: app.te$/);
 
     await using patient = await SharedListener.open(sites);
     for (const leave of ["end", "reset"] as const) {
@@ -183,7 +183,7 @@ suite("an arrival, by SNI", () => {
     assert.equal(await broken.addresses(), "ended");
     assert.deepEqual([...broken.data], [21, 3, 3, 0, 2, 2, 50]);
     assert.deepEqual(await shared.reasons(2), ["malformed", "malformed"]);
-    assert.match(shared.unrouted[0]?.said ?? "", /^GET \/ HTTP\/1.1\\x0d\\x0a/);
+    assert.match(shared.unrouted[0]?.received ?? "", /^GET \/ HTTP\/1.1\\x0d\\x0a/);
   });
 });
 
@@ -301,7 +301,7 @@ suite("an arrival, by a proxy", () => {
     assert.equal(silent.text, "");
     assert.deepEqual(await hurried.reasons(2), ["timeout", "timeout"]);
     assert.deepEqual(
-      hurried.unrouted.map(({ said }) => said),
+      hurried.unrouted.map(({ received: said }) => said),
       ["GET ", undefined],
     );
   });

@@ -123,8 +123,8 @@ export class SharedListener implements AsyncDisposable {
     };
     const waiting = new Slots({ limit: 100, what: "waiting" });
     const traffic = { waiting, active: 0, open: new Set<never>(), meter: { in: 0, out: 0 } };
-    const admission = openAdmission({ slots: this.slots, monitors: monitors });
+    const admission = openAdmission({ slots: this.slots, monitors });
     const route = { service, listener: formatListenAddress(this.listenPort), admission, handler, connections: traffic };
-    return { listener: this.listenPort, route, names, receive, monitors: monitors };
+    return { listener: this.listenPort, route, names, receive, monitors };
   }
 }

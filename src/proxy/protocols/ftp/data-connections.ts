@@ -55,7 +55,7 @@ export class DataConnections implements DataConnectionOpener {
       const reach = (signal: AbortSignal): Promise<net.Socket> => this.#dial("upstream", targetPort, signal);
       return await this.#listen(client, { serve: (socket) => this.#serve(socket, "client", reach) });
     }
-    const expected = control.expect(targetPort);
+    const expected = control.reserve(targetPort);
     this.#awaited = expected;
     return expected?.listener;
   }

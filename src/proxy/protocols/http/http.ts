@@ -114,7 +114,7 @@ class HttpHeldClient implements HeldClient {
       return head && { value: navigationOf(head), used: 0 };
     };
     try {
-      return await peek(this.#client.socket, { read, most: MAX_HEAD, deadlineMs: HEAD_MS, signal });
+      return await peek(this.#client.socket, { read, limit: MAX_HEAD, deadlineMs: HEAD_MS, signal });
     } catch (error) {
       if (signal.aborted || error instanceof PeekError || error instanceof HttpHeadError) return undefined;
       throw error;

@@ -35,7 +35,7 @@ async function laterRequestOf(socket: net.Socket): Promise<Request | undefined> 
   };
   const { signal } = new AbortController();
   try {
-    return await peek(socket, { read: readMore, most: MAX_HEAD, deadlineMs: LOOK_MS, signal });
+    return await peek(socket, { read: readMore, limit: MAX_HEAD, deadlineMs: LOOK_MS, signal });
   } catch (error) {
     if (!(error instanceof PeekError)) return noneIn(error);
     if (begun.length === 0) return undefined;

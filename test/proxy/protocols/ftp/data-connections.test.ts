@@ -23,7 +23,7 @@ function controlOf(
     hasPorts: true,
     expected: [] as number[],
     disposed: 0,
-    expect: (targetPort: number) => {
+    reserve: (targetPort: number) => {
       control.expected.push(targetPort);
       return listenPort === undefined ? undefined : { listener: listenPort, [Symbol.dispose]: forget };
     },
