@@ -84,6 +84,18 @@ suite("documents", () => {
     }
   });
 
+  test("ARCHITECTURE.md and docs/design/ name files of src/ that exist", () => {
+    const sources = globSync("**/*.ts", { cwd: path.join(root, "src") });
+    const unknown = ["ARCHITECTURE.md", ...globSync("docs/design/*.md", { cwd: root })].flatMap((file) =>
+      [...read(file).matchAll(/`((?:[a-z-]+\/)*[a-z-]+\.ts)`/g)]
+        .map(([, name = ""]) => name)
+        .filter((name) => !existsSync(path.join(root, name)))
+        .filter((name) => !sources.some((source) => source === name || source.endsWith(`/${name}`)))
+        .map((name) => `${file}: ${name}`),
+    );
+    assert.deepEqual(unknown, []);
+  });
+
   test("README.md shows the files of compose/quickstart", () => {
     const shown = [...read("README.md").matchAll(/^```yaml\n([\s\S]*?)^```/gm)].map(([, block = ""]) => block);
     const { name: _name, ...compose } = parse(read("compose/quickstart/compose.yaml"));
