@@ -1,4 +1,4 @@
-/** The commands that end by themselves, as a person calls them. */
+/** The commands that exit by themselves, called from a shell. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import http from "node:http";
@@ -17,7 +17,7 @@ services:
 
 suite("wakeport", () => {
   for (const command of ["run", "check", "status", "import", "healthcheck", "schema", "version"]) {
-    test(`${command} --help tells how it is called`, async () => {
+    test(`${command} --help prints its usage`, async () => {
       const { code, stdout } = await wakeport([command, "--help"]);
       assert.equal(code, 0);
       assert.match(stdout, new RegExp(`^usage: wakeport ${command}`));
@@ -31,20 +31,20 @@ suite("wakeport", () => {
     assert.match(stderr, /there is no command "stauts": did you mean "status"\?/);
   });
 
-  test("without a command tells which there are, and exits 2", async () => {
+  test("without a command lists the commands, and exits 2", async () => {
     const { code, stdout } = await wakeport([]);
     assert.equal(code, 2);
     assert.match(stdout, /^usage: wakeport COMMAND/);
     assert.equal((await wakeport(["--help"])).code, 0);
   });
 
-  test("an unknown command is answered with the nearest one, and 2", async () => {
+  test("an unknown command names the nearest command, and exits 2", async () => {
     const { code, stderr } = await wakeport(["stauts"]);
     assert.equal(code, 2);
     assert.match(stderr, /there is no command "stauts": did you mean "status"\?/);
   });
 
-  test("an unknown option is answered with the usage, and 2", async () => {
+  test("an unknown option prints the usage, and exits 2", async () => {
     const { code, stderr } = await wakeport(["check", "--confg", "x"]);
     assert.equal(code, 2);
     assert.match(stderr, /--confg[\s\S]*usage: wakeport check/);
@@ -72,7 +72,7 @@ suite("forbiddenAccounts()", () => {
 `;
   const config = parseConfig(Buffer.from(text), "w.yaml", { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } });
 
-  test("names services whose user only root can change to", () => {
+  test("returns the services whose configured user requires root", () => {
     assert.deepEqual(forbiddenAccounts(config, { uid: 1000, gid: 1000 }), [
       'service "root": only root can start a program as user "root", and this is uid 1000',
       'service "group": only root can start a program as group "root", and this is uid 1000',
@@ -95,7 +95,7 @@ suite("wakeport check", () => {
     );
   });
 
-  test("prints who may connect, what a handed listener leads to, and which programs are missing", async () => {
+  test("prints access rules, the target of a passed listener, and missing programs", async () => {
     await using file = await temporaryFile(
       "wakeport.yaml",
       `services:
@@ -124,7 +124,7 @@ suite("wakeport check", () => {
     assert.match(missing[0] ?? "", /warning: service "fds": this machine has no program "\/nowhere\/fds"/);
   });
 
-  test("reports an engine that does not answer, and exits 0", async () => {
+  test("reports an engine that does not respond, and exits 0", async () => {
     await using file = await temporaryFile("wakeport.yaml", good);
     const { code, stdout } = await wakeport(["check", "-c", file.path], { DOCKER_HOST: "unix:///nowhere/docker.sock" });
     assert.equal(code, 0);
@@ -133,7 +133,7 @@ suite("wakeport check", () => {
     assert.doesNotMatch((await wakeport(["check", "-c", none.path])).stdout, /containers/);
   });
 
-  test("prints what FTP servers have to say of data ports, where there are any", async () => {
+  test("prints the FTP server settings for services with data ports", async () => {
     await using file = await temporaryFile(
       "wakeport.yaml",
       `services:
@@ -166,7 +166,7 @@ suite("wakeport check", () => {
     ]);
   });
 
-  test("remarks what clients of FTP need that encrypt", async () => {
+  test("warns about the requirements of FTP clients that use TLS", async () => {
     const services =
       "services: { ftp: { ports: [2121], container: vsftpd, protocol: ftp }, web: { ports: [80], container: web } }";
     await using file = await temporaryFile("wakeport.yaml", services);
@@ -175,7 +175,7 @@ suite("wakeport check", () => {
     assert.match(stdout, /\nremarks:\n {2}ftp: [^\n]*AUTH TLS[^\n]*docs\/ftp\.md[^\n]*\n$/);
   });
 
-  test("names every problem of a bad one, and exits 2", async () => {
+  test("prints every problem of an invalid file, and exits 2", async () => {
     await using file = await temporaryFile(
       "wakeport.yaml",
       "services:\n  a: {ports: 1}\n  b: {port: 2, container: c}\n",
@@ -186,7 +186,7 @@ suite("wakeport check", () => {
     assert.match(stderr, /wakeport\.yaml:3:7 error: unknown key "port"[\s\S]*did you mean "ports"\?/);
   });
 
-  test("names users and groups that this machine does not have, and exits 2", async () => {
+  test("prints users and groups that do not exist on this machine, and exits 2", async () => {
     const process = (port: number, who: string): string =>
       `ports: ${port}, process: { command: [x], listen: "127.0.0.1:1${port}", ${who} }`;
     const services = [
@@ -206,19 +206,19 @@ suite("wakeport check", () => {
     ]);
   });
 
-  test("takes the file from WAKEPORT_CONFIG, and variables from the environment", async () => {
+  test("reads the path of the file from WAKEPORT_CONFIG, and variables from the environment", async () => {
     await using file = await temporaryFile("w.yaml", "services: { a: { ports: '${FRONT}:7', container: c } }\n");
     const { stdout } = await wakeport(["check"], { WAKEPORT_CONFIG: file.path, FRONT: "4711" });
     assert.match(stdout, /\*:4711 → container c:7/);
   });
 
-  test("without any configuration says where it looked and what to write, and exits 2", async () => {
+  test("without a configuration prints the searched paths and an example, and exits 2", async () => {
     const { code, stderr } = await wakeport(["check"]);
     assert.equal(code, 2);
     assert.match(stderr, /\.\/wakeport\.yaml, \/etc\/wakeport\/wakeport\.yaml[\s\S]*services:/);
   });
 
-  test("a file that is not there, and a directory, are told as such", async () => {
+  test("reports a missing file and a directory with their causes", async () => {
     assert.match(
       (await wakeport(["check", "-c", "nowhere.yaml"])).stderr,
       /nowhere\.yaml error: there is no such file/,
@@ -228,7 +228,7 @@ suite("wakeport check", () => {
 });
 
 suite("wakeport status and healthcheck", () => {
-  test("exit 1 where no wakeport answers", async () => {
+  test("exit 1 if no wakeport responds", async () => {
     await using file = await temporaryFile("w.yaml", `admin: { listen: "127.0.0.1:${await freePort()}" }\n${good}`);
     for (const command of ["status", "healthcheck"]) {
       const { code, stderr } = await wakeport([command, "-c", file.path]);
@@ -241,7 +241,7 @@ suite("wakeport status and healthcheck", () => {
     "an unknown key": "nonsense: true\n",
     "no YAML": "log: { level: info\n",
   })) {
-    test(`ask the wakeport that runs although the file has a mistake by now (${what})`, async () => {
+    test(`query the running wakeport although its file is now invalid (${what})`, async () => {
       const answers = http.createServer((_, response) => response.end('{"services":[]}')).listen(0, "127.0.0.1");
       await once(answers, "listening");
       const { port } = answers.address() as AddressInfo;
@@ -256,7 +256,7 @@ suite("wakeport status and healthcheck", () => {
     });
   }
 
-  test("a file that is not there is told, whoever answers", async () => {
+  test("report a missing file even if a wakeport responds", async () => {
     assert.equal((await wakeport(["status", "-c", "nowhere.yaml"])).code, 2);
   });
 });

@@ -8,7 +8,7 @@ import { freePort } from "../support/free-port.ts";
 import { Peer } from "../support/net/tcp.ts";
 import { Bench, isRefused } from "../support/program/reloading.ts";
 
-/** Listens on 127.0.0.2, says on each port where its client comes from, then echoes. */
+/** Listens on 127.0.0.2, sends the address of the client on each port, then echoes. */
 const server = `for (const port of process.argv.slice(1)) require("net").createServer((s) => {
   s.on("error", () => {}); s.write("220 " + s.remoteAddress + "\\n"); s.pipe(s);
 }).listen(Number(port), "127.0.0.2");`;
@@ -47,12 +47,12 @@ const denied = 'wakeport_connections_denied_total{service="ftp",reason="no_contr
 const starts = 'wakeport_activations_total{service="ftp",outcome="ready"}';
 
 suite("data ports", () => {
-  test("are refused to 200 scanners without a start", async () => {
+  test("reject 200 scanners without a start", async () => {
     const own = await ports();
     await using bench = await Bench.start(serviceOf(own, own.data));
     for (let scans = 0; scans < 200; scans += 1) {
       using peer = await connected(own.data[scans % 2]!);
-      await eventually("the refusal", () => peer.fate !== "open");
+      await eventually("the connection is rejected", () => peer.fate !== "open");
     }
     assert.equal(await bench.metric(denied), "200");
     assert.equal(await bench.metric(starts), "0");
@@ -60,7 +60,7 @@ suite("data ports", () => {
     assert.deepEqual([line?.["outcome"], line?.["reason"]], ["denied_address", "no_control"]);
   });
 
-  test("are for the client whom a proxy speaks for, by the way of the proxy or past it, and have no header", async () => {
+  test("accept the client of a PROXY header, directly or through the proxy, and expect no header", async () => {
     const own = await ports();
     const more = ", proxy_protocol: { receive: [127.0.0.3] }";
     await using bench = await Bench.start(serviceOf(own, own.data, more));
@@ -72,11 +72,11 @@ suite("data ports", () => {
     using direct = await connected(own.data[1]!, "127.0.0.4");
     assert.equal(await greeted(direct), greeting);
     using stranger = await connected(own.data[0]!, "127.0.0.5");
-    await eventually("the refusal", () => stranger.fate !== "open");
+    await eventually("the connection is rejected", () => stranger.fate !== "open");
     assert.equal(await bench.metric(denied), "1");
   });
 
-  test("are for the address that has a control connection, and come from the same one", async () => {
+  test("accept the address that has a control connection, and dial from that address", async () => {
     const own = await ports();
     await using bench = await Bench.start(
       serviceOf(own, own.data, ", limits: { connections: 1, rate: 1/h, waiting: 1 }"),
@@ -91,14 +91,14 @@ suite("data ports", () => {
     assert.notEqual(await greeted(stranger), greeting);
     assert.equal(await bench.metric(denied), "1");
     control.end();
-    await eventually("the end of the control connection", () => control.fate === "ended");
+    await eventually("the control connection ends", () => control.fate === "ended");
     using late = await connected(own.data[0]!);
     assert.equal(await greeted(late), "");
     data.send("goes on\n");
-    await eventually("what goes on without it", () => data.text.endsWith("goes on\n"));
+    await eventually("the data connection continues", () => data.text.endsWith("goes on\n"));
   });
 
-  test("keep the target awake when the control connection has ended, and let it sleep after", async () => {
+  test("keep the target awake after the control connection has ended, until they are closed", async () => {
     const own = await ports();
     await using bench = await Bench.start(serviceOf(own, own.data, ", idle_timeout: 50ms"));
     const control = await connected(own.control);
@@ -112,10 +112,10 @@ suite("data ports", () => {
       using other = await connected(own.data[1]!);
       await greeted(other);
     }
-    await eventually("news of the last activity", async () => (await activity()) > before);
+    await eventually("the last activity is updated", async () => (await activity()) > before);
     control.end();
     await bench.program.logged("connection.closed", 2);
-    // Six times the idle timeout, in which each word has to come back.
+    // Six idle timeouts long, each word is echoed.
     for (let word = 0; word < 6; word += 1) {
       await new Promise((resolve) => setTimeout(resolve, 50));
       data.send(`${word}\n`);
@@ -130,7 +130,7 @@ suite("data ports", () => {
     assert.equal(await bench.metric(starts), "1");
   });
 
-  test("come and go with a reload, and those who have a control connection keep it", async () => {
+  test("are added and removed by a reload, which keeps control connections open", async () => {
     const own = await ports();
     const [first, second] = own.data as [number, number];
     await using bench = await Bench.start(serviceOf(own, [first]));
@@ -139,11 +139,11 @@ suite("data ports", () => {
     using transfer = await connected(first);
     await greeted(transfer);
     await bench.reload(serviceOf(own, [second]));
-    await eventually("nobody listening on the old port", () => isRefused(first));
+    await eventually("the old port is closed", () => isRefused(first));
     using data = await connected(second);
     assert.match(await greeted(data), /^220 /);
     await bench.reload(serviceOf(own, []));
-    await eventually("nobody listening on any", () => isRefused(second));
+    await eventually("all ports are closed", () => isRefused(second));
     await bench.reload(serviceOf(own, own.data, ", access: { deny: [127.0.0.7] }"));
     using again = await connected(first);
     assert.match(await greeted(again), /^220 /);
@@ -153,7 +153,7 @@ suite("data ports", () => {
     }
   });
 
-  test("are not told by FTP any more when a reload has taken them, or their service, away", async () => {
+  test("are no longer announced by FTP after a reload that removes them or their service", async () => {
     const [own, other] = [await ports(), await ports()];
     const ftp = ", protocol: ftp";
     const stays = serviceOf(other, []).replace("ftp:", "other:");
@@ -163,16 +163,16 @@ suite("data ports", () => {
       await greeted(control);
       await bench.reload(services);
       const told = control.received;
-      // The server says whatever it is told.
+      // The server sends the text that it receives.
       control.send(`229 (|||${own.data[0]}|)\r\n`);
-      await eventually("the answer", () => control.text.slice(told).includes("\n"));
+      await eventually("the reply", () => control.text.slice(told).includes("\n"));
       const [, port] = /^229 \(\|\|\|(\d+)\|\)/.exec(control.text.slice(told)) ?? [];
       using data = await connected(Number(port));
       assert.match(await greeted(data), /^220 /);
     }
   });
 
-  test("keep out whom a reload keeps out, though they are being served", async () => {
+  test("reject addresses that a reload denies, even with an open control connection", async () => {
     const own = await ports();
     await using bench = await Bench.start(serviceOf(own, own.data));
     using control = await connected(own.control);
@@ -183,22 +183,22 @@ suite("data ports", () => {
     assert.equal(await bench.metric('wakeport_connections_denied_total{service="ftp",reason="address"}'), "1");
   });
 
-  test("stay open for who is being served while wakeport drains, and for nobody else", async () => {
+  test("stay open while wakeport drains, only for clients with a control connection", async () => {
     const own = await ports();
     await using bench = await Bench.start(serviceOf(own, own.data));
     using control = await connected(own.control);
     await greeted(control);
     bench.program.child.kill("SIGTERM");
     await bench.program.logged("shutdown.begin");
-    await eventually("nobody listening for new clients", () => isRefused(own.control));
+    await eventually("the listeners for new clients are closed", () => isRefused(own.control));
     using stranger = await connected(own.data[1]!, "127.0.0.7");
     assert.equal(await greeted(stranger), "");
     using data = await connected(own.data[0]!);
     assert.match(await greeted(data), /^220 /);
     control.end();
-    await eventually("the end of the control connection", () => control.fate === "ended");
+    await eventually("the control connection ends", () => control.fate === "ended");
     data.end("the last words\n");
-    await eventually("the end of the transfer", () => data.fate === "ended");
+    await eventually("the transfer ends", () => data.fate === "ended");
     assert.ok(data.text.endsWith("the last words\n"));
     if (bench.program.child.exitCode === null) await once(bench.program.child, "exit");
     assert.equal(bench.program.child.exitCode, 0);

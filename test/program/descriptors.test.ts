@@ -1,4 +1,4 @@
-/** bin/wakeport, started with descriptors of its parent: none of them reaches the programs that it starts. */
+/** bin/wakeport with descriptors inherited from its parent, which the programs it starts must not inherit. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,22 +13,22 @@ import { temporaryFile } from "../support/program/program.ts";
 
 const PROGRAM = path.join(import.meta.dirname, "../../bin/wakeport");
 
-/** One in the row that Node looks at, and some behind a gap. */
+/** One adjacent to the standard descriptors, and some after a gap. */
 const INHERITED = [4, 40, 63, 200];
 
 /** Lists the open descriptors of its shell: `3 /etc/passwd`. */
 const list = 'for fd in /proc/$$$$/fd/*; do echo "$${fd##*/} $$(readlink $$fd)"; done';
-/** The same, but it stays. */
+/** The same, but the shell does not exit. */
 const serve = `${list}; echo done; exec sleep 60`;
 
-/** What the descriptors of `lines` refer to, of those that were inherited. */
+/** The files that the inherited descriptors refer to, according to `lines`. */
 function inherited(lines: string): string[] {
   const files = new Map(lines.split("\n").map((line) => line.split(" ", 2) as [string, string]));
   return INHERITED.map((fd) => files.get(String(fd)) ?? "closed");
 }
 
 suite("descriptors that wakeport inherited", () => {
-  test("do not reach an inetd program, a process, or what is started by way of a shell", async () => {
+  test("are closed in inetd programs, processes, and programs started through a shell", async () => {
     const [plain, shimmed, woken, upstream] = [await freePort(), await freePort(), await freePort(), await freePort()];
     const command = JSON.stringify(["/bin/sh", "-c", list]);
     await using file = await temporaryFile(
@@ -53,7 +53,7 @@ suite("descriptors that wakeport inherited", () => {
       output += chunk.toString();
     });
     try {
-      await eventually("it listens", () => output.includes('"started"'));
+      await eventually("wakeport has started", () => output.includes('"started"'));
       for (const port of [plain, shimmed]) {
         using peer = await connect(port);
         await peer.addresses();
@@ -61,7 +61,7 @@ suite("descriptors that wakeport inherited", () => {
         assert.deepEqual(inherited(peer.text), ["closed", "/dev/null", "/dev/null", "/dev/null"]);
       }
       using _peer = await connect(woken);
-      await eventually("the list of the process", () => output.includes("woken | done"));
+      await eventually("the process has printed its descriptors", () => output.includes("woken | done"));
       const lines = [...output.matchAll(/woken \| ([^"]*)"/g)].map(([, line]) => line).join("\n");
       assert.deepEqual(inherited(lines), ["closed", "/dev/null", "/dev/null", "/dev/null"]);
     } finally {

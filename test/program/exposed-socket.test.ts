@@ -1,4 +1,4 @@
-/** bin/wakeport with the group of the engine's socket, as in a container with `group_add`, and the programs it starts. */
+/** bin/wakeport in the group of the engine's socket, as in a container with `group_add`, and the programs it starts. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -20,7 +20,7 @@ const needsRoot = { skip: process.getuid?.() !== 0 && "needs root" };
 const GROUP = 4_242;
 const NOBODY = ["--reuid=65534", "--regid=65534"];
 
-/** The socket of an engine that only root and one group may use, and a wakeport with one service. */
+/** An engine socket that only root and one group may use, and a wakeport with one service. */
 class Lab implements AsyncDisposable {
   readonly #folder: string = mkdtempSync(path.join(tmpdir(), "wakeport-test-"));
   readonly #engine: net.Server;
@@ -45,13 +45,13 @@ class Lab implements AsyncDisposable {
     return lab;
   }
 
-  /** @param as options of setpriv */
+  /** @param as the options of setpriv */
   async check(as: readonly string[]): Promise<string> {
     const child = spawn(SETPRIV, [...as, PROGRAM, "check", "-c", this.#file], { stdio: ["ignore", "ignore", "pipe"] });
     return await text(child.stderr);
   }
 
-  /** Has a running wakeport read the file again, with another service in it. */
+  /** Replaces the service in the file and reloads wakeport. */
   reload(service: string): void {
     writeFileSync(this.#file, `docker: { host: "unix://${this.socket}" }\nservices: { it: ${service} }\n`);
     this.#child?.kill("SIGHUP");
@@ -67,7 +67,7 @@ class Lab implements AsyncDisposable {
       this.output += chunk.toString();
     });
     this.#child = child;
-    await eventually("it listens", () => this.output.includes('"started"'));
+    await eventually("wakeport has started", () => this.output.includes('"started"'));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -80,7 +80,7 @@ class Lab implements AsyncDisposable {
   }
 }
 
-/** An inetd service that shows its client the ids of its process. */
+/** An inetd service that sends the ids of its process to the client. */
 async function shower(): Promise<{ readonly port: number; readonly service: string }> {
   const port = await freePort();
   const command = "[/bin/grep, -E, '^(Uid|Gid|Groups):', /proc/self/status]";
@@ -93,8 +93,8 @@ async function shown(port: number): Promise<string> {
   return peer.text.replaceAll("\t", " ").replaceAll(/ +$/gm, "");
 }
 
-suite("programs of a wakeport that is in the group of the engine's socket", { ...needsRoot }, () => {
-  test("are not in it when wakeport is root", async () => {
+suite("programs started by a wakeport in the group of the engine's socket", { ...needsRoot }, () => {
+  test("are not in that group if wakeport is root", async () => {
     const { port, service } = await shower();
     await using lab = await Lab.with(service);
     await lab.run([`--groups=${GROUP},0`]);
@@ -102,7 +102,7 @@ suite("programs of a wakeport that is in the group of the engine's socket", { ..
     assert.doesNotMatch(lab.output, /docker\.socket_exposed/);
   });
 
-  test("are in it when wakeport may not change groups: it warns, and names the group", async () => {
+  test("are in that group if wakeport may not change groups, which it warns about", async () => {
     const { port, service } = await shower();
     await using lab = await Lab.with(service);
     const as = [...NOBODY, `--groups=${GROUP}`];
@@ -113,15 +113,18 @@ suite("programs of a wakeport that is in the group of the engine's socket", { ..
     assert.match(await lab.check(as), warning);
   });
 
-  test("are reported once when a reload adds the first of them", async () => {
+  test("are reported once when a reload adds the first program", async () => {
     await using lab = await Lab.with(`{ ports: ["127.0.0.1:${await freePort()}"], builtin: echo }`);
     await lab.run([...NOBODY, `--groups=${GROUP}`]);
     const warnings = (): number => lab.output.split("docker.socket_exposed").length - 1;
     assert.equal(warnings(), 0);
     for (const reloads of [1, 2]) {
       lab.reload((await shower()).service);
-      await eventually("the reload", () => lab.output.split("config.reloaded").length - 1 === reloads);
-      await eventually("the warning", () => warnings() === 1);
+      await eventually(
+        "the configuration is reloaded",
+        () => lab.output.split("config.reloaded").length - 1 === reloads,
+      );
+      await eventually("the warning is logged", () => warnings() === 1);
     }
   });
 
@@ -129,13 +132,13 @@ suite("programs of a wakeport that is in the group of the engine's socket", { ..
     ["its primary group", ["--reuid=65534", `--regid=${GROUP}`, "--clear-groups"], `group ${GROUP}`],
     ["root without the right to change groups", ["--bounding-set=-setgid", "--inh-caps=-setgid"], "user 0 (root)"],
   ] as const) {
-    test(`are reported by \`check\` if it has the socket by ${what}`, async () => {
+    test(`are reported by \`check\` if the socket comes from ${what}`, async () => {
       await using lab = await Lab.with((await shower()).service);
       assert.match(await lab.check(as), new RegExp(`without its own ${RegExp.escape(way)}\\.`));
     });
   }
 
-  test("are not reported if none can use the socket, or there is no program", async () => {
+  test("are not reported if no program can use the socket", async () => {
     await using lab = await Lab.with((await shower()).service);
     assert.equal(await lab.check([...NOBODY, "--groups=4243"]), "");
     await using idle = await Lab.with(`{ ports: ["127.0.0.1:${await freePort()}"], container: web }`);

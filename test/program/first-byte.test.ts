@@ -1,4 +1,4 @@
-/** Clients that have to speak first, at the real program, through its reloads and its end. */
+/** `wake_on: first_byte` of the real program, through reloads and shutdown. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { suite, test } from "node:test";
@@ -11,40 +11,40 @@ const firstByte = ", wake_on: first_byte";
 const waiting = 'wakeport_connections_waiting{service="a"}';
 
 suite("wake_on: first_byte", () => {
-  test("a client that is silent through a reload is served by what the service has become", async () => {
+  test("a client that is silent through a reload is served by the new target", async () => {
     const [port, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", port, up, "old", firstByte));
     using client = await connect(port);
-    await eventually("a client that waits", async () => (await bench.metric(waiting)) === "1");
+    await eventually("a client is waiting", async () => (await bench.metric(waiting)) === "1");
     await bench.reload(echoService("a", port, up, "new", firstByte));
     client.send("hello\n");
     await eventually("an echo", () => client.text.endsWith("hello\n"));
     assert.match(client.text, /^\d+ new\nhello\n$/);
   });
 
-  test("a client that waits for the server to speak is served when a reload says that it may", async () => {
+  test("a client that waits for the greeting is served when a reload removes wake_on", async () => {
     const [port, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", port, up, "one", firstByte));
     using client = await connect(port);
-    await eventually("a client that waits", async () => (await bench.metric(waiting)) === "1");
+    await eventually("a client is waiting", async () => (await bench.metric(waiting)) === "1");
     await bench.reload(echoService("a", port, up, "one", ", protocol: smtp, ready: tcp"));
     await eventually("a greeting", () => client.text.endsWith(" one\n"));
   });
 
-  test("a client that is silent when its service goes is let go of", async () => {
+  test("a silent client is closed when its service is removed", async () => {
     const [port, other, up] = [await freePort(), await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", port, up, "one", firstByte));
     using client = await connect(port);
-    await eventually("a client that waits", async () => (await bench.metric(waiting)) === "1");
+    await eventually("a client is waiting", async () => (await bench.metric(waiting)) === "1");
     await bench.reload(echoService("b", other, up));
     assert.equal(await client.addresses(), "ECONNRESET");
   });
 
-  test("the end does not wait for clients that say nothing", async () => {
+  test("shutdown does not wait for silent clients", async () => {
     const [port, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(`${echoService("a", port, up, "one", firstByte)}shutdown: { drain: 1h }\n`);
     using client = await connect(port);
-    await eventually("a client that waits", async () => (await bench.metric(waiting)) === "1");
+    await eventually("a client is waiting", async () => (await bench.metric(waiting)) === "1");
     bench.program.child.kill("SIGTERM");
     assert.equal(await client.addresses(), "ECONNRESET");
     if (bench.program.child.exitCode === null) await once(bench.program.child, "exit");

@@ -1,4 +1,4 @@
-/** `wakeport run` with few open files, when silent clients take all the places that they can get. */
+/** `wakeport run` with few descriptors, while silent clients take all available slots. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
@@ -19,7 +19,7 @@ interface Bench extends AsyncDisposable {
   readonly log: number;
 }
 
-/** Three services: `web` is for others, `lazy` waits for a first byte, `log` takes datagrams and does not answer. */
+/** Three services: `web` serves other clients, `lazy` waits for a first byte, `log` receives datagrams and does not reply. */
 async function start(): Promise<Bench> {
   await using stack = new AsyncDisposableStack();
   const [web, webUp, lazy, lazyUp, admin] = await Promise.all(Array.from({ length: 5 }, () => freePort()));
@@ -46,16 +46,16 @@ async function isServed(port: number, from?: string): Promise<void> {
   assert.equal(client.text, "hello");
 }
 
-/** How many clients of a service were refused. */
+/** The number of rejected clients of a service. */
 function refused({ program }: Bench, service: string): number {
   return program.log.filter((line) => line["service"] === service && line["outcome"] === "denied_limit").length;
 }
 
-suite("wakeport run, when all places are taken", () => {
-  test("silent clients of a service that waits for a first byte keep neither its own clients out nor others'", async () => {
+suite("wakeport run with all slots taken", () => {
+  test("silent clients of a wake_on: first_byte service block neither its own clients nor those of other services", async () => {
     await using bench = await start();
     await using silent = await manyClients(bench.lazy);
-    await eventually("a silent client that had to make room", () => refused(bench, "lazy") > 0);
+    await eventually("a silent client is evicted", () => refused(bench, "lazy") > 0);
     await isServed(bench.web);
     await isServed(bench.web, "127.0.0.2");
     await isServed(bench.lazy);
@@ -63,27 +63,27 @@ suite("wakeport run, when all places are taken", () => {
     assert.equal(refused(bench, "web"), 0);
   });
 
-  test("idle clients of one source keep other sources out of no service", async () => {
+  test("idle clients of one source do not block other sources", async () => {
     await using bench = await start();
     await isServed(bench.web);
     await using idle = await manyClients(bench.web);
-    await eventually("a client that was refused", () => refused(bench, "web") > 0);
+    await eventually("a client is rejected", () => refused(bench, "web") > 0);
     await isServed(bench.web, "127.0.0.2");
     await isServed(bench.lazy, "127.0.0.2");
     assert.ok(idle.peers.some(({ fate }) => fate === "open"));
   });
 
-  test("silent senders of datagrams keep neither each other out nor clients of other services", async () => {
+  test("silent UDP senders block neither each other nor clients of other services", async () => {
     await using bench = await start();
     const senders = await Promise.all(Array.from({ length: MANY }, () => UdpClient.open(bench.log)));
     try {
       for (const sender of senders) sender.send("a line");
-      await eventually("a sender that was refused", () => refused(bench, "log") > 0);
+      await eventually("a sender is rejected", () => refused(bench, "log") > 0);
       await isServed(bench.web);
       await isServed(bench.lazy);
-      // From now on those that have been silent for a second make room for newcomers of their own service.
+      // Flows that were silent for a second are evicted by new flows of the same service.
       const displaced = (): number => bench.program.log.filter((line) => line["end"] === "displaced").length;
-      await eventually("a silent flow that made room", async () => {
+      await eventually("a silent flow is evicted", async () => {
         using late = await UdpClient.open(bench.log);
         late.send("a line");
         return displaced() > 0;

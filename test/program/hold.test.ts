@@ -1,4 +1,4 @@
-/** SIGHUP to the real program while clients wait for a greeting that was begun. */
+/** SIGHUP to the real program while clients wait with a partly sent greeting. */
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { suite, test } from "node:test";
@@ -11,7 +11,7 @@ import { Bench } from "../support/program/reloading.ts";
 const WAIT = "220-mail is starting, please wait\r\n";
 const GREETING = "220 mx ESMTP\r\n";
 
-/** Greets on a port as soon as a file has something in it. */
+/** Sends a greeting on a port as soon as a file is not empty. */
 const server = `const [port, file] = process.argv.slice(1);
 const timer = setInterval(() => {
   if (require("fs").readFileSync(file, "utf8") === "") return;
@@ -29,8 +29,8 @@ async function hears(client: Peer, what: string): Promise<void> {
   await eventually(JSON.stringify(what), () => client.text.includes(what) || client.fate !== "open");
 }
 
-suite("wakeport run, told to read its configuration anew while clients wait", () => {
-  test("who began to be greeted goes on to be; newcomers are held as it is written now", async () => {
+suite("wakeport run, reloaded while clients wait", () => {
+  test("continues begun greetings, and holds new clients as the new configuration says", async () => {
     await using signal = await temporaryFile("go", "");
     const [listenPort, up, other, otherUp] = [await freePort(), await freePort(), await freePort(), await freePort()];
     const args = [server, String(up), signal.path];
@@ -41,7 +41,7 @@ suite("wakeport run, told to read its configuration anew while clients wait", ()
     await bench.reload(mail("mail", listenPort, up, args, ", hold: silent") + beside);
     using second = await connect(listenPort);
     using third = await connect(other);
-    // It came later, and so the second one would have heard of it by then.
+    // This client came later, so the second client would have received the line before it.
     await hears(third, "220-");
     assert.equal(second.received, 0);
     await writeFile(signal.path, "go");
@@ -50,7 +50,7 @@ suite("wakeport run, told to read its configuration anew while clients wait", ()
     assert.equal(second.text, GREETING);
   });
 
-  test("whose target is another one by then hears the end of what was begun, when that fails", async () => {
+  test("completes a begun greeting with an error if the new target fails", async () => {
     await using signal = await temporaryFile("go", "");
     const [listenPort, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(mail("mail", listenPort, up, [server, String(up), signal.path]));

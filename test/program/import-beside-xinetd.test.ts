@@ -104,7 +104,7 @@ async function isServed(localAddress: string, host: string, port: number): Promi
   socket.on("connect", () => socket.write("x"));
   return new Promise((resolve, reject) => {
     socket.once("data", () => resolve(true)).once("end", () => resolve(false));
-    socket.once("timeout", () => reject(new Error(`no answer on port ${port}`)));
+    socket.once("timeout", () => reject(new Error(`no reply on port ${port}`)));
     socket.once("error", (error) => ("code" in error && error.code === "ECONNRESET" ? resolve(false) : reject(error)));
   }).finally(() => socket.destroy()) as Promise<boolean>;
 }

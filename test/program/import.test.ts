@@ -8,7 +8,7 @@ const echo =
   "service echo\n{\ntype = INTERNAL UNLISTED\nid = e\nprotocol = tcp\nport = 7007\nsocket_type = stream\nwait = no\ncps = 5 10\n}\n";
 
 suite("wakeport import", () => {
-  test("prints YAML, and tells on standard error what is different", async () => {
+  test("prints YAML, and lists the differences on standard error", async () => {
     await using file = await temporaryFile("xinetd.conf", echo);
     const { code, stdout, stderr } = await wakeport(["import", "xinetd", file.path]);
     assert.equal(code, 0);
@@ -29,7 +29,7 @@ suite("wakeport import", () => {
     assert.deepEqual(parse(stdout).services["7007"].inetd.command, ["/bin/cat"]);
   });
 
-  test("exits 2 when a file cannot be read, and 1 when there is no service in it", async () => {
+  test("exits 2 if a file cannot be read, and 1 if the file contains no service", async () => {
     const missing = await wakeport(["import", "xinetd", "/nowhere/xinetd.conf"]);
     assert.deepEqual([missing.code, missing.stdout], [2, ""]);
     assert.equal(missing.stderr, "wakeport import: /nowhere/xinetd.conf: no such file\n");
@@ -40,7 +40,7 @@ suite("wakeport import", () => {
     assert.match(empty.stderr, /there is no service to import/);
   });
 
-  test("called wrongly says how it is called, and exits 2", async () => {
+  test("with wrong arguments prints its usage, and exits 2", async () => {
     const wrong: Readonly<Record<string, RegExp>> = {
       "": /name the files to import/,
       xinetd: /name the files to import/,
@@ -55,7 +55,7 @@ suite("wakeport import", () => {
     }
   });
 
-  test("commands without words still refuse them", async () => {
+  test("commands without arguments reject arguments", async () => {
     const { code, stderr } = await wakeport(["check", "wakeport.yaml"]);
     assert.equal(code, 2);
     assert.match(stderr, /wakeport\.yaml[\s\S]*usage: wakeport check/);

@@ -1,4 +1,4 @@
-/** `wakeport run` as inetd: real servers of Debian, handed their clients, and their clients. */
+/** `wakeport run` as inetd, with real servers and clients of Debian. */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
@@ -16,7 +16,7 @@ const isRoot = process.getuid?.() === 0;
 const python = "/usr/bin/python3";
 const needsPython = { skip: !existsSync(python) && "needs python3: run test/engine/tools" };
 
-/** A script within wakeport.yaml, where a dollar sign is written twice. */
+/** A script in wakeport.yaml, in which each dollar sign is doubled. */
 const script = (text: string): string => JSON.stringify(text.replaceAll("$", "$$$$"));
 
 const runs = (pid: number): boolean => {
@@ -28,7 +28,7 @@ const runs = (pid: number): boolean => {
 };
 
 suite("a program for each client", () => {
-  test("has the connection itself, hears the client's end, and is told of at both ends of its life", async () => {
+  test("gets the connection itself, receives the client's FIN, and its start and end are logged", async () => {
     await using bench = await start("{ command: [/bin/cat] }");
     const peer = await connect(bench.port);
     peer.send("hello");
@@ -51,7 +51,7 @@ suite("a program for each client", () => {
     assert.deepEqual({ outcome, end, code, pid: closed["pid"] }, { outcome: "served", end: "exited", code: 0, pid });
   });
 
-  test("is told who its client is, as IPv4 and as IPv6", async () => {
+  test("gets the client's address in its environment, IPv4 and IPv6", async () => {
     await using bench = await start("{ command: [/usr/bin/env], env: { A: b } }");
     for (const host of ["127.0.0.1", "::1"]) {
       const peer = await spoken(bench.port, "", host);
@@ -66,7 +66,7 @@ suite("a program for each client", () => {
     }
   });
 
-  test("complains to the log, or to its client", async () => {
+  test("writes its standard error to the log, or to the client", async () => {
     const command = "command: [/bin/sh, -c, 'echo oops >&2; echo done']";
     await using quiet = await start(`{ ${command} }`);
     assert.equal((await spoken(quiet.port)).text, "done\n");
@@ -75,7 +75,7 @@ suite("a program for each client", () => {
     assert.equal((await spoken(frank.port)).text, "oops\ndone\n");
   });
 
-  test("has what it was given", { skip: !isRoot && "needs root" }, async () => {
+  test("runs with its configured environment and limits", { skip: !isRoot && "needs root" }, async () => {
     const told = "id -u; id -g; umask; ulimit -n; nice; tr '\\0' ' ' </proc/$$/cmdline | cut -d ' ' -f 1; pwd";
     await using bench = await start(
       `{ command: [/bin/sh, -c, ${script(told)}], user: daemon, group: 4, groups: init, cwd: /usr, ` +
@@ -85,7 +85,7 @@ suite("a program for each client", () => {
     assert.deepEqual([...lines.slice(0, 4), ...lines.slice(5, 7)], ["1", "4", "0027", "77", "in.test", "/usr"]);
   });
 
-  test("that cannot be started resets its client, and the log says what to do", async () => {
+  test("that cannot be started resets the client, and the log contains the remedy", async () => {
     await using bench = await start("{ command: [/no/such] }");
     const peer = connecting(bench.port);
     assert.equal(await peer.addresses(), "ECONNRESET");
@@ -95,7 +95,7 @@ suite("a program for each client", () => {
     assert.match(String(remedy), /full path/);
   });
 
-  test("ends its client's connection when it is killed, and the log says by what", async () => {
+  test("ends the client's connection when it is killed, and the log contains the signal", async () => {
     await using bench = await start(`{ command: [/bin/sh, -c, ${script("kill -9 $$")}] }`);
     await spoken(bench.port);
     const closed = await bench.program.logged("connection.closed");
@@ -119,7 +119,7 @@ suite("a program for each client", () => {
   });
 });
 
-suite("at the end of wakeport, a program of a client", () => {
+suite("at shutdown, the program of a client", () => {
   test("may finish", async () => {
     await using bench = await start("{ command: [/bin/cat] }");
     const peer = await connect(bench.port);
@@ -133,12 +133,12 @@ suite("at the end of wakeport, a program of a client", () => {
     assert.equal((await bench.program.logged("connection.closed"))["exit_code"], 0);
   });
 
-  test("is ended after the drain, and killed after its grace, with all that it started", async () => {
+  test("gets SIGTERM after the drain, and SIGKILL after its grace period, with its process group", async () => {
     const stubborn = "trap '' TERM; sleep 600 & echo $! $$; wait; sleep 600";
     const inetd = `{ command: [/bin/sh, -c, ${script(stubborn)}] }`;
     await using bench = await start(inetd, "shutdown: { drain: 50ms }", "stop_grace: 200ms");
     const peer = await connect(bench.port);
-    await eventually("its pids", () => peer.text.includes("\n"));
+    await eventually("the pids are received", () => peer.text.includes("\n"));
     const pids = peer.text.trim().split(" ").map(Number);
     bench.program.child.kill("SIGTERM");
     assert.equal((await bench.program.finished()).code, 0);
@@ -146,22 +146,22 @@ suite("at the end of wakeport, a program of a client", () => {
     assert.equal((await bench.program.logged("connection.closed"))["exit_signal"], "SIGKILL");
   });
 
-  test("is killed when it ends at once", async () => {
+  test("is killed by an immediate shutdown", async () => {
     await using bench = await start(`{ command: [/bin/sh, -c, ${script("echo $$; exec sleep 600")}] }`);
     const peer = await connect(bench.port);
-    await eventually("its pid", () => peer.text.includes("\n"));
+    await eventually("the pid is received", () => peer.text.includes("\n"));
     bench.program.child.kill("SIGTERM");
     await bench.program.logged("shutdown.begin");
     bench.program.child.kill("SIGTERM");
     assert.equal((await bench.program.finished()).code, 1);
-    await eventually("its end", () => !runs(Number(peer.text)));
+    await eventually("the process ends", () => !runs(Number(peer.text)));
   });
 });
 
-suite("many hand-offs", () => {
+suite("many passed connections", () => {
   const count = Number(process.env["WAKEPORT_TEST_HAND_OFFS"] ?? 300);
 
-  test(`leave nothing behind: ${count}`, async () => {
+  test(`leave no process or descriptor: ${count}`, async () => {
     await using bench = await start("{ command: [/bin/cat] }");
     const own = bench.program.child.pid ?? 0;
     const files = (): number => readdirSync(`/proc/${own}/fd`).length;
@@ -177,15 +177,15 @@ suite("many hand-offs", () => {
       }
     };
     await Promise.all(Array.from({ length: 8 }, client));
-    await eventually("no child, dead or alive", () => children() === "");
-    await eventually(`no descriptor more than ${before}`, () => files() <= before);
+    await eventually("no child, not even a zombie", () => children() === "");
+    await eventually(`at most ${before} descriptors`, () => files() <= before);
     await bench.program.logged("connection.closed", count + 1);
     assert.ok(bench.program.log.every(({ event, outcome }) => event !== "connection.closed" || outcome === "served"));
   });
 });
 
-suite("a program that has the listener", needsPython, () => {
-  /** Says its pid and how many it has served, to each client, until nobody has come for a while. */
+suite("a program with the listener (wait: true)", needsPython, () => {
+  /** Sends its pid and the number of served clients to each client, and exits when no client connects for a second. */
   const server = `import socket, sys, os
 s = socket.socket(fileno=0); s.settimeout(float(sys.argv[1])); n = 0
 try:
@@ -199,7 +199,7 @@ except TimeoutError: pass`;
     return peer.text.trim().split(" ");
   };
 
-  test("serves the first client and those that follow; then wakeport listens again", async () => {
+  test("serves the first client and the next ones; then wakeport listens again", async () => {
     await using bench = await start(waiting("0.3"));
     const [first, one] = await asked(bench.port);
     const [second, two] = await asked(bench.port);
@@ -207,19 +207,19 @@ except TimeoutError: pass`;
     const opened = await bench.program.logged("connection.opened");
     assert.equal(String(opened["pid"]), first);
     const closed = await bench.program.logged("connection.closed");
-    await eventually("it listens again", () => listens(bench.port));
+    await eventually("wakeport listens again", () => listens(bench.port));
     assert.deepEqual({ outcome: closed["outcome"], code: closed["exit_code"] }, { outcome: "served", code: 0 });
     const [third, again] = await asked(bench.port);
     assert.notEqual(third, first);
     assert.equal(again, "1");
   });
 
-  test("leaves a client in its backlog to the next one when it ends: the port never refuses", async () => {
+  test("leaves a client in the backlog to the next program: the port never refuses", async () => {
     await using end = await temporaryFile("end", "");
     const command = JSON.stringify([process.execPath, fixture("one-client.cjs"), `${end.path}.now`, "0", "0"]);
     await using bench = await start(`{ command: ${command}, wait: true }`);
     const first = await connect(bench.port);
-    await eventually("the first answer", () => first.text.includes("\n"));
+    await eventually("the first reply", () => first.text.includes("\n"));
     const second = await connect(bench.port);
     second.send("hello");
     await writeFile(`${end.path}.now`, "");
@@ -229,8 +229,8 @@ except TimeoutError: pass`;
     for (const peer of [first, second]) peer.end();
   });
 
-  test("whose children outlive it has the port until they end", async () => {
-    // It ends when this file is gone.
+  test("keeps the port until its children have ended", async () => {
+    // The program ends when this file is removed.
     await using alive = await temporaryFile("alive", "");
     const forking = `import os, socket, sys
 if os.fork() > 0: sys.exit()
@@ -246,7 +246,7 @@ while os.path.exists(sys.argv[1]):
     assert.equal(bench.program.log.filter(({ event, pid }) => event === "connection.opened" && pid).length, 1);
   });
 
-  test("serves all of a crowd, in one life after the other", async () => {
+  test("serves every client of a crowd in consecutive runs", async () => {
     await using bench = await start(waiting("0.05"));
     for (let round = 0; round < 10; round += 1) {
       const answers = await Promise.all(Array.from({ length: 10 }, () => asked(bench.port)));
@@ -254,15 +254,15 @@ while os.path.exists(sys.argv[1]):
         answers.every(([pid, n]) => Number(pid) > 0 && Number(n) > 0),
         JSON.stringify(answers),
       );
-      // Of each life the first client is told when that is over.
+      // The first client of each run is closed when the run ends.
       const lives = (): number =>
         bench.program.log.filter(({ event, pid }) => event === "connection.closed" && pid).length;
-      await eventually("the end of this life", () => lives() === round + 1);
-      await eventually("it listens again", () => listens(bench.port));
+      await eventually("this run ends", () => lives() === round + 1);
+      await eventually("wakeport listens again", () => listens(bench.port));
     }
   });
 
-  test("that dies at once refuses its clients, and is not started again and again", async () => {
+  test("that exits at once resets its clients, and is not restarted in a loop", async () => {
     await using bench = await start("{ command: [/bin/sh, -c, 'echo no >&2; exit 3'], wait: true }");
     const began = performance.now();
     let resets = 0;
@@ -279,7 +279,7 @@ while os.path.exists(sys.argv[1]):
     assert.match(String((await bench.program.logged("connection.closed", 2))["error"]), /ended at once a moment ago/);
   });
 
-  test("that cannot be started refuses its client, and the port is listened on again", async () => {
+  test("that cannot be started resets its client, and wakeport listens again", async () => {
     await using bench = await start("{ command: [/no/such], wait: true }");
     for (let attempt = 1; attempt <= 3; attempt += 1) {
       const peer = connecting(bench.port);
@@ -287,11 +287,11 @@ while os.path.exists(sys.argv[1]):
       const { outcome, error } = await bench.program.logged("connection.closed", attempt);
       assert.equal(outcome, "start_failed");
       assert.match(String(error), /no such command/);
-      await eventually("it listens again", () => listens(bench.port));
+      await eventually("wakeport listens again", () => listens(bench.port));
     }
   });
 
-  test("ends with wakeport, and with it the port", async () => {
+  test("ends with wakeport, which closes the port", async () => {
     await using bench = await start(waiting("600"), "shutdown: { drain: 50ms }");
     const [pid] = await asked(bench.port);
     bench.program.child.kill("SIGTERM");
@@ -301,8 +301,8 @@ while os.path.exists(sys.argv[1]):
   });
 });
 
-suite("a configuration that is read anew", () => {
-  test("changes the program for the next client, and leaves the present one alone", async () => {
+suite("a reload", () => {
+  test("changes the program for the next client, and keeps the current program", async () => {
     await using stack = new AsyncDisposableStack();
     const [port, admin] = [await freePort(), await freePort()];
     const yaml = (command: string): string =>
@@ -315,13 +315,13 @@ suite("a configuration that is read anew", () => {
     await old.receives(3);
     await writeFile(file.path, yaml("[/bin/echo, new]"));
     program.child.kill("SIGHUP");
-    await eventually("the new program", async () => (await spoken(port, "")).text === "new\n");
+    await eventually("the new program replies", async () => (await spoken(port, "")).text === "new\n");
     old.end(" two");
     await old.addresses();
     assert.equal(old.text, "one two");
   });
 
-  test("ends a program that has the listener, and its successor has it", needsPython, async () => {
+  test("ends a program with the listener, which its successor gets", needsPython, async () => {
     await using stack = new AsyncDisposableStack();
     const [port, admin] = [await freePort(), await freePort()];
     const server = `import socket, os, sys
@@ -337,7 +337,7 @@ services: { it: { ports: ["${port}"], inetd: { command: [${python}, -c, ${JSON.s
     assert.equal((await spoken(port)).text, "old\n");
     await writeFile(file.path, yaml("new"));
     program.child.kill("SIGHUP");
-    await eventually("the new program", async () => {
+    await eventually("the new program replies", async () => {
       const peer = connecting(port);
       await peer.addresses();
       peer.end();
@@ -349,7 +349,7 @@ services: { it: { ports: ["${port}"], inetd: { command: [${python}, -c, ${JSON.s
 suite("process: { activation: listen_fds }", () => {
   const proxyd = "/lib/systemd/systemd-socket-proxyd";
 
-  test("needs no port of its own, serves at once, and sleeps like another", {
+  test("needs no port of its own, serves at once, and sleeps like other targets", {
     skip: !existsSync(proxyd) && "needs systemd: run test/engine/tools",
   }, async () => {
     await using stack = new AsyncDisposableStack();
@@ -395,7 +395,7 @@ services: { it: { ports: ["${port}"], process: { command: ${command}, activation
     assert.equal(program.log.filter(({ event }) => event === "target.starting").length, 1);
   });
 
-  test("refuses the clients of one that dies at its start, and does not start it again and again", async () => {
+  test("resets the clients of a program that exits at its start, and does not restart it in a loop", async () => {
     await using stack = new AsyncDisposableStack();
     const [port, admin] = [await freePort(), await freePort()];
     const yaml = `admin: { listen: "127.0.0.1:${admin}" }
@@ -418,7 +418,7 @@ services: { it: { ports: ["${port}"], process: { command: [/bin/sh, -c, "sleep 0
 });
 
 suite("wakeport check", () => {
-  test("names what cannot be had together with a handed listener", async () => {
+  test("reports keys that cannot be combined with a passed listener", async () => {
     await using file = await temporaryFile(
       "wakeport.yaml",
       `services:

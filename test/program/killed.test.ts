@@ -1,4 +1,4 @@
-/** bin/wakeport that is killed with SIGKILL: what becomes of the processes that it started. */
+/** The processes that bin/wakeport started, after wakeport is killed with SIGKILL. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { connect, type Peer } from "../support/net/tcp.ts";
 import { Program, temporaryFile } from "../support/program/program.ts";
 import { runs } from "../support/targets/process-subject.ts";
 
-/** Prints its pid and those of two more members of its group, then serves on the port in its first argument. */
+/** Prints the pids of its group's three members, then serves on the port in its first argument. */
 const server = `const { spawn } = require("node:child_process");
 const others = [1, 2].map(() => spawn("sleep", ["600"], { stdio: "ignore" }).pid);
 if (process.argv[2] === "stubborn") process.on("SIGTERM", () => {});
@@ -43,10 +43,10 @@ async function kill({ child }: Program): Promise<void> {
   if (child.signalCode === null) await once(child, "exit");
 }
 
-/** The group that serves a client. */
+/** Returns the pids of the group that serves a client. */
 async function groupBehind(port: number): Promise<{ readonly pids: readonly number[]; readonly peer: Peer }> {
   const peer = await connect(port);
-  await eventually("the pids of the group", () => peer.text.includes("\n") || peer.fate !== "open");
+  await eventually("the pids of the group are received", () => peer.text.includes("\n") || peer.fate !== "open");
   const pids = peer.text.trim().split(" ").map(Number);
   assert.equal(pids.filter(runs).length, 3, peer.text);
   return { pids, peer };
@@ -68,14 +68,14 @@ suite("a wakeport that is killed", () => {
       () => `command: [${process.execPath}, -e, ${JSON.stringify(server)}, handed], activation: listen_fds`,
     ],
   ] as const) {
-    test(`ends the whole group of ${what}, and the next wakeport serves`, async () => {
+    test(`leaves no process of the group of ${what}, and the next wakeport serves`, async () => {
       const [port, own] = [await freePort(), await freePort()];
       await using wakeport = await start(`  it: { ports: ["127.0.0.1:${port}"], process: { ${target(own)} } }\n`);
       const first = await wakeport.next();
       const { pids, peer } = await groupBehind(port);
       using _peer = peer;
       await kill(first);
-      await eventually(`the end of ${pids}`, () => !pids.some(runs));
+      await eventually(`${pids} end`, () => !pids.some(runs));
       await wakeport.next();
       const after = await groupBehind(port);
       using _after = after.peer;
@@ -86,7 +86,7 @@ suite("a wakeport that is killed", () => {
     });
   }
 
-  test("ends a program that holds a front, so that the next wakeport can bind the port", async () => {
+  test("leaves no program with a listener, so that the next wakeport can bind the port", async () => {
     const port = await freePort();
     const command = JSON.stringify([process.execPath, "-e", server, "front"]);
     await using wakeport = await start(
@@ -96,13 +96,13 @@ suite("a wakeport that is killed", () => {
     const { pids, peer } = await groupBehind(port);
     using _peer = peer;
     await kill(first);
-    await eventually(`the end of ${pids}`, () => !pids.some(runs));
+    await eventually(`${pids} end`, () => !pids.some(runs));
     await wakeport.next();
     const after = await groupBehind(port);
     after.peer[Symbol.dispose]();
   });
 
-  test("kills a group that ignores SIGTERM after its grace", async () => {
+  test("leaves no group that ignores SIGTERM after its grace period", async () => {
     const [port, own] = [await freePort(), await freePort()];
     const command = JSON.stringify([process.execPath, "-e", server, String(own), "stubborn"]);
     await using wakeport = await start(
@@ -112,11 +112,11 @@ suite("a wakeport that is killed", () => {
     const { pids, peer } = await groupBehind(port);
     using _peer = peer;
     await kill(first);
-    await eventually("the end of those that do not ignore it", () => pids.filter(runs).length === 1);
-    await eventually("the end of the others", () => !pids.some(runs));
+    await eventually("the processes that do not ignore SIGTERM end", () => pids.filter(runs).length === 1);
+    await eventually("the other processes end", () => !pids.some(runs));
   });
 
-  test("leaves the sessions of inetd alone, and processes that have ended before", async () => {
+  test("leaves the programs of inetd clients running, and ignores processes that have ended", async () => {
     const [port, other, own] = [await freePort(), await freePort(), await freePort()];
     const command = JSON.stringify([process.execPath, "-e", server, String(own)]);
     await using wakeport = await start(
@@ -134,7 +134,7 @@ suite("a wakeport that is killed", () => {
     await session.receives(10);
   });
 
-  test("ends them although the watchdog was killed before", async () => {
+  test("leaves no process even if the watchdog was killed before", async () => {
     const [port, own] = [await freePort(), await freePort()];
     const command = JSON.stringify([process.execPath, "-e", server, String(own)]);
     await using wakeport = await start(
@@ -146,13 +146,13 @@ suite("a wakeport that is killed", () => {
     const watchdogs = (): number[] => childrenOf(first.child.pid ?? 0).filter((pid) => !pids.includes(pid));
     const [watchdog = 0, ...more] = watchdogs();
     assert.deepEqual(more, []);
-    // One that ends sooner is not replaced.
+    // A watchdog that ends sooner is not replaced.
     await sleep(1_100);
     process.kill(watchdog, "SIGKILL");
-    await eventually("the next watchdog", () => !watchdogs().includes(watchdog) && watchdogs().length === 1);
-    // wakeport continues, so the next watchdog has the group.
+    await eventually("the next watchdog runs", () => !watchdogs().includes(watchdog) && watchdogs().length === 1);
+    // wakeport continues, so the next watchdog watches the group.
     (await groupBehind(port)).peer[Symbol.dispose]();
     await kill(first);
-    await eventually(`the end of ${pids}`, () => !pids.some(runs));
+    await eventually(`${pids} end`, () => !pids.some(runs));
   });
 });

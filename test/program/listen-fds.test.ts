@@ -1,4 +1,4 @@
-/** bin/wakeport, started with sockets that are bound already, as systemd does it. */
+/** bin/wakeport with inherited bound sockets, as systemd passes them. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -21,11 +21,11 @@ const needsRoot = { skip: process.getuid?.() !== 0 ? "needs root" : needsActivat
 
 const PROGRAM = path.join(import.meta.dirname, "../../bin/wakeport");
 
-/** Says which variables of the protocol it sees, then echoes. */
+/** Sends the variables of the protocol that it has, then echoes. */
 const target = `require("net").createServer((s) => { s.on("error", () => {}); s.write(Object.keys(process.env).filter((name) => name.startsWith("LISTEN_")).join() + "\\n"); s.pipe(s); })
 .listen(Number(process.argv[1]), "127.0.0.1")`;
 
-/** A wakeport that is started with its first connection. */
+/** A wakeport that its first connection starts. */
 class Activated implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #folder: string;
@@ -66,28 +66,28 @@ services: { echo: { ports: ${ports}, process: { command: ${command}, listen: "12
   }
 }
 
-/** What comes back of a word, and what the target says first. */
+/** Returns the greeting of the target and the echo of a word. */
 async function served(port: number, host?: string): Promise<string> {
   const peer = await connect(port, host);
   peer.send("hello");
-  await eventually("an answer", () => peer.text.includes("hello") || peer.fate !== "open");
+  await eventually("a reply", () => peer.text.includes("hello") || peer.fate !== "open");
   peer.end();
   return peer.text;
 }
 
 suite("wakeport under systemd-socket-activate", () => {
-  test("serves the client that caused its start, and those that follow", needsActivate, async () => {
+  test("serves the client that caused its start, and the next clients", needsActivate, async () => {
     const [listenPort, upstream, admin] = [await freePort(), await freePort(), await freePort()];
     const ports = `["127.0.0.1:${listenPort}"]`;
     await using activated = new Activated([`127.0.0.1:${listenPort}`], ports, upstream, admin);
     await activated.listening();
-    // The target sees nothing of the protocol.
+    // The target has no variable of the protocol.
     assert.equal(await served(listenPort), "\nhello");
     assert.equal(await served(listenPort), "\nhello");
     assert.doesNotMatch(activated.output, /listen_fds/);
   });
 
-  test("takes a socket of all addresses for a front without one, and one of IPv6", needsActivate, async () => {
+  test("uses a wildcard socket and an IPv6 socket for listeners without an address", needsActivate, async () => {
     const [listenPort, other, upstream, admin] = [
       await freePort(),
       await freePort(),
@@ -134,8 +134,8 @@ suite("wakeport under systemd-socket-activate", () => {
   });
 });
 
-suite("wakeport run with a socket of each family for a front that two services share", () => {
-  test("takes one of them, and closes the other: nobody would accept there", async () => {
+suite("wakeport run with a socket of each family for a listener that two services share", () => {
+  test("uses one socket and closes the other, which would never be accepted from", async () => {
     const port = await freePort();
     const servers = [
       net.createServer().listen({ port, host: "0.0.0.0", exclusive: true }),
@@ -154,11 +154,11 @@ suite("wakeport run with a socket of each family for a front that two services s
       output += chunk.toString();
     });
     try {
-      await eventually("it listens", () => output.includes('"started"'));
+      await eventually("wakeport has started", () => output.includes('"started"'));
       using peer = await connect(port);
       const request = "GET / HTTP/1.1\r\nHost: b.test\r\n\r\n";
       peer.end(request);
-      await eventually("an answer", () => peer.text === request);
+      await eventually("a reply", () => peer.text === request);
       assert.match(output, new RegExp(`listens on \\[::\\]:${port}, which no service has`));
       await assert.rejects(connect(port, "::1"), /ECONNREFUSED/);
     } finally {
@@ -168,8 +168,8 @@ suite("wakeport run with a socket of each family for a front that two services s
   });
 });
 
-suite("wakeport run with an inherited socket that it hands on", () => {
-  test("accepts on it again when its program has ended", async () => {
+suite("wakeport run with an inherited socket that it passes to a program", () => {
+  test("accepts on the socket again when the program has ended", async () => {
     const port = await freePort();
     const server = net.createServer().listen(port, "127.0.0.1");
     await once(server, "listening");
@@ -188,7 +188,7 @@ suite("wakeport run with an inherited socket that it hands on", () => {
       output += chunk.toString();
     });
     try {
-      await eventually("it listens", () => output.includes('"started"'));
+      await eventually("wakeport has started", () => output.includes('"started"'));
       const answers = new Set<string>();
       for (let client = 0; client < 3; client += 1) {
         using peer = await connect(port);

@@ -1,4 +1,4 @@
-/** Monitors that only look whether the port is open, at the real program. */
+/** Health checks of monitors that only connect, with the real program. */
 import assert from "node:assert/strict";
 import dgram from "node:dgram";
 import net from "node:net";
@@ -13,16 +13,16 @@ const monitors = `, monitors: [${MONITOR}]`;
 const starts = 'wakeport_activations_total{service="a",outcome="ready"}';
 const served = 'wakeport_connections_total{service="a",outcome="served"}';
 
-/** Connects as a monitor does, and waits for the end. @returns what it was told, and how it ended */
+/** Connects like a monitor and waits for the end. @returns the received text and the end */
 async function looks(port: number): Promise<readonly [told: string, fate: string]> {
   using peer = new Peer(net.connect({ port, host: "127.0.0.1", localAddress: MONITOR, allowHalfOpen: true }));
-  await eventually("the end of a probe", () => peer.fate !== "open");
+  await eventually("the health check ends", () => peer.fate !== "open");
   peer.end();
   return [peer.text, peer.fate];
 }
 
 suite("monitors", () => {
-  test("get an end in good order, 200 times, and start nothing", async () => {
+  test("get an orderly close 200 times, and start nothing", async () => {
     const [port, up] = [await freePort(), await freePort()];
     const limits = ", limits: { connections: 1, rate: 1/h }, access: { deny: [127.0.0.9] }, on_deny: reset";
     await using bench = await Bench.start(echoService("a", port, up, "one", monitors + limits));
@@ -33,13 +33,13 @@ suite("monitors", () => {
     assert.deepEqual(
       bench.program.log.filter(({ event }) => event === "connection.closed"),
       [],
-      "not in the log",
+      "health checks are not logged",
     );
     using client = await connect(port);
-    await eventually("a client, of whose limits nothing is used up", () => client.text.includes("one"));
+    await eventually("a client is served within its limits", () => client.text.includes("one"));
   });
 
-  test("do not keep a target awake that is asked for every 100 ms", async () => {
+  test("do not keep a target awake by a check every 100 ms", async () => {
     const [port, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", port, up, "one", `${monitors}, idle_timeout: 500ms`));
     using client = await connect(port);
@@ -52,14 +52,14 @@ suite("monitors", () => {
     assert.equal(await bench.metric(starts), "1");
   });
 
-  test("may be gone before anybody has looked who they were, and start nothing either", async () => {
+  test("start nothing if they disconnect before they are identified", async () => {
     const [port, up, behind, upToo] = [await freePort(), await freePort(), await freePort(), await freePort()];
     const proxied = `${monitors}, proxy_protocol: { receive: [${MONITOR}] }`;
     await using bench = await Bench.start(
       echoService("a", port, up, "one", monitors) + echoService("b", behind, upToo, "two", proxied),
     );
     bench.program.child.kill("SIGSTOP");
-    // The kernel takes them in, and wakeport sees them when they have left.
+    // The kernel completes the connections, and wakeport accepts them after they were closed.
     for (const [at, words] of [[port, "x"] as const, [behind, "PROXY UNKNOWN\r\n"] as const]) {
       using peer = await connect(at);
       await new Promise<void>((sent) => peer.socket.write(words, () => sent()));
@@ -67,14 +67,17 @@ suite("monitors", () => {
     }
     bench.program.child.kill("SIGCONT");
     const gone = 'wakeport_connections_total{service="a",outcome="client_gone"}';
-    await eventually("its report", async () => (await bench.metric(gone)) === "1");
+    await eventually("the connection is counted", async () => (await bench.metric(gone)) === "1");
     const unrouted = `wakeport_unrouted_total{listener="127.0.0.1:${behind}",reason="client_gone"}`;
-    await eventually("the report of what was no proxy's for sure", async () => (await bench.metric(unrouted)) === "1");
+    await eventually(
+      "the connection without a PROXY header is counted",
+      async () => (await bench.metric(unrouted)) === "1",
+    );
     assert.equal(await bench.metric(starts), "0");
     assert.equal(await bench.metric(starts.replace('"a"', '"b"')), "0");
   });
 
-  test("are dismissed by every kind of service, and banned by no sensor", async () => {
+  test("are closed by every kind of service, and not banned by a sensor", async () => {
     const ports = { echo: await freePort(), trap: await freePort(), old: await freePort(), classic: await freePort() };
     const of = (name: keyof typeof ports, rest: string): string =>
       `  ${name}: { ports: ["127.0.0.1:${ports[name]}"], ${rest} }\n`;
@@ -92,7 +95,7 @@ suite("monitors", () => {
     );
   });
 
-  test("need not say which of the services on one port they came for, when all of them know them", async () => {
+  test("need not send a host name if all services of the port list them", async () => {
     const [port, one, two] = [await freePort(), await freePort(), await freePort()];
     const site = (name: string, up: number, more: string): string =>
       echoService(name, port, up, name, `, host: ${name}.test${more}`);
@@ -103,13 +106,13 @@ suite("monitors", () => {
     using peer = new Peer(net.connect({ port, host: "127.0.0.1", localAddress: MONITOR, allowHalfOpen: true }));
     peer.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
     assert.equal(await peer.addresses(), "ended");
-    assert.equal(peer.text, "", "the one that it asks for knows it");
+    assert.equal(peer.text, "", "the named service lists the monitor");
     peer.end();
-    await eventually("its report", async () => (await bench.metric(served)) === "1");
+    await eventually("the connection is counted", async () => (await bench.metric(served)) === "1");
     assert.equal(await bench.metric(starts), "0");
   });
 
-  test("may be others after a reload, for datagrams as well", async () => {
+  test("can be changed by a reload, for datagrams too", async () => {
     const [port, up] = [await freePort(), await freePort()];
     const program = `require("dgram").createSocket("udp4").on("message", function (word, from) {
       this.send(word, from.port, from.address); }).bind(${up}, "127.0.0.1")`;
@@ -124,11 +127,11 @@ suite("monitors", () => {
     });
     await new Promise<void>((bound) => socket.bind(0, MONITOR, bound));
     socket.send("ping", port, "127.0.0.1");
-    await eventually("its report", async () => (await bench.metric(served)) === "1");
+    await eventually("the connection is counted", async () => (await bench.metric(served)) === "1");
     assert.equal(await bench.metric(starts), "0");
     await bench.reload(service(""));
     socket.send("pong", port, "127.0.0.1");
-    await eventually("an answer", () => heard === "pong");
+    await eventually("a reply", () => heard === "pong");
     socket.close();
   });
 });

@@ -1,4 +1,4 @@
-/** One port with several sites, with real clients: curl, openssl, and servers of HTTP and TLS. */
+/** Several sites on one port, with curl, openssl, and real HTTP and TLS servers. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
@@ -10,7 +10,7 @@ import { Authority } from "../support/program/certificates.ts";
 import { Bench } from "../support/program/reloading.ts";
 import { run } from "../support/program/run.ts";
 
-/** Tells its word and whom it was asked for; encrypted where it has a certificate. */
+/** Sends its word and the requested host; uses TLS if it has a certificate. */
 const site = `const [port, word, folder] = process.argv.slice(1);
 const fs = require("fs"), answer = (request, response) => response.end(word + " " + request.headers.host + "\\n");
 const server = folder
@@ -21,7 +21,7 @@ server.listen(Number(port), "127.0.0.1")`;
 interface Site {
   readonly word: string;
   readonly listenPort: number;
-  /** As it is written: `host: app.test`. */
+  /** As in the file: `host: app.test`. */
   readonly names: string;
   readonly folder?: string;
 }
@@ -35,7 +35,7 @@ async function sites(...all: readonly Site[]): Promise<string> {
   return (await Promise.all(lines)).join("");
 }
 
-/** @returns what curl got, then its status */
+/** @returns the body that curl received, then the status */
 async function curl(url: string, port: number, ...more: readonly string[]): Promise<string> {
   const { hostname, port: own } = new URL(url);
   const args = ["-sS", "--resolve", `${hostname}:${own}:127.0.0.1`, "-w", "%{http_code}", ...more, url];
@@ -49,7 +49,7 @@ async function starts(bench: Bench, service: string): Promise<string | undefined
 }
 
 suite("one port, several sites", () => {
-  test("by host: each is woken by its own clients; a name that nobody has wakes none", async () => {
+  test("by host: each site is woken by its own clients; an unknown name wakes no site", async () => {
     const listenPort = await freePort();
     const services = await sites(
       { word: "app", listenPort, names: "host: app.test" },
@@ -89,7 +89,7 @@ suite("one port, several sites", () => {
     assert.match((await run("curl", ["-sS", ...proxied, "http://third.test/"])).stdout, /^third third\.test\n$/);
   });
 
-  test("by SNI: what is encrypted stays so, from end to end", async () => {
+  test("by SNI: TLS is not terminated", async () => {
     using authority = new Authority();
     const listenPort = await freePort();
     const ports = {
@@ -126,14 +126,14 @@ suite("one port, several sites", () => {
     assert.deepEqual([await starts(bench, "app"), await starts(bench, "rest")], ["1", "0"]);
   });
 
-  test("names come, go and move while the port is listened on and others are served", async () => {
+  test("names are added, removed and moved while other clients of the port are served", async () => {
     const listenPort = await freePort();
     const app = await sites({ word: "app", listenPort, names: "host: app.test" });
     const web = await sites({ word: "web", listenPort, names: "host: web.test" });
     await using bench = await Bench.start(app + web);
     using served = await connect(listenPort);
     served.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
-    await eventually("an answer", () => served.text.includes("app app.test"));
+    await eventually("a reply", () => served.text.includes("app app.test"));
     using half = await connect(listenPort);
     half.send("GET / HTTP/1.1\r\nHost: new");
 
@@ -143,11 +143,11 @@ suite("one port, several sites", () => {
     assert.match(await curl(`http://app.test:${listenPort}/`, listenPort), /421$/);
     assert.match(await curl(`http://renamed.test:${listenPort}/`, listenPort), /^app renamed/);
     half.send(".test\r\n\r\n");
-    await eventually("an answer of the new one", () => half.text.includes("fresh new.test"));
+    await eventually("a reply of the new target", () => half.text.includes("fresh new.test"));
     served.send("GET / HTTP/1.1\r\nHost: whoever.test\r\n\r\n");
-    await eventually("another answer on the old connection", () => served.text.includes("app whoever.test"));
+    await eventually("another reply on the old connection", () => served.text.includes("app whoever.test"));
 
-    // From several to one, and back.
+    // From several names to one target, and back.
     await bench.reload(app.replace(", host: app.test", ""));
     assert.match(await curl(`http://whatever.test:${listenPort}/`, listenPort), /^app whatever/);
     await bench.reload(app + web);
@@ -155,7 +155,7 @@ suite("one port, several sites", () => {
     assert.match(await curl(`http://whatever.test:${listenPort}/`, listenPort), /421$/);
   });
 
-  test("who has begun to say a name is not handed on without it to a program", async () => {
+  test("a client with a partly sent name is not passed to a program without the name", async () => {
     const listenPort = await freePort();
     await using bench = await Bench.start(await sites({ word: "app", listenPort, names: "host: app.test" }));
     using half = await connect(listenPort);
@@ -167,14 +167,14 @@ suite("one port, several sites", () => {
     assert.equal((await bench.program.logged("client.unrouted"))["reason"], "closing");
     using whole = await connect(listenPort);
     whole.end("all of it");
-    await eventually("its echo", () => whole.text === "all of it");
+    await eventually("an echo", () => whole.text === "all of it");
   });
 
-  test("a client that says nothing does not keep wakeport from its end", async () => {
+  test("a silent client does not delay shutdown", async () => {
     const listenPort = await freePort();
     await using bench = await Bench.start(await sites({ word: "app", listenPort, names: "host: app.test" }));
     using silent = connecting(listenPort);
-    await eventually("the front", () => !silent.socket.connecting);
+    await eventually("the connection is accepted", () => !silent.socket.connecting);
     bench.program.child.kill("SIGTERM");
     assert.equal((await bench.program.finished()).code, 0);
     assert.notEqual(await silent.addresses(), "open");

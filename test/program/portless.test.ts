@@ -1,4 +1,4 @@
-/** `wakeport run` with a process that no client connects to, and wakes with one that serves clients. */
+/** `wakeport run` with a process without ports that wakes with another service. */
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { suite, test } from "node:test";
@@ -12,7 +12,7 @@ const server = `require("net").createServer((client) => client.on("error", () =>
 const worker = `console.log("working"); setInterval(() => {}, 1000);`;
 
 suite("a process without ports", () => {
-  test("wakes and sleeps with the service that it is with, and plan, status and metrics show it", async () => {
+  test("wakes and sleeps with its service, and plan, status and metrics show it", async () => {
     const [listenPort, upstream, admin] = [await freePort(), await freePort(), await freePort()];
     const node = (program: string, ...args: string[]): string =>
       JSON.stringify([process.execPath, "-e", program, ...args]);
@@ -46,7 +46,7 @@ services:
     const slept = program.log.filter(({ event }) => event === "target.asleep").map(({ services }) => services);
     assert.deepEqual(slept, [["web"], ["worker"]]);
 
-    // It gets a port, and gives it back.
+    // A reload adds a port, and another removes it.
     const own = await freePort();
     const withPort = yaml
       .replace("worker: {", `worker: { ports: ["127.0.0.1:${own}:${await freePort()}"],`)

@@ -1,4 +1,4 @@
-/** The PROXY protocol with HAProxy before wakeport and behind it, and with curl, which speaks it too. */
+/** The PROXY protocol with HAProxy in front of wakeport and behind it, and with curl. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -22,7 +22,7 @@ defaults
   timeout server 20s
 `;
 
-/** Tells whom it takes its clients for. */
+/** Sends the client address that it received in the header. */
 function telling(port: number): string {
   return `${head}frontend tells
   mode http
@@ -31,7 +31,7 @@ function telling(port: number): string {
 `;
 }
 
-/** Passes clients on to wakeport, and says for whom. */
+/** Forwards clients to wakeport with a PROXY header. */
 function passing(port: number, wakeport: number, how: string): string {
   return `${head}listen passes
   bind 127.0.0.1:${port}
@@ -43,7 +43,7 @@ async function haproxy(config: string, port: number): Promise<AsyncDisposable> {
   const file = await temporaryFile("haproxy.cfg", config);
   const child = spawn(HAPROXY ?? "haproxy", ["-db", "-f", file.path], { stdio: "ignore" });
   const exited = new Promise((resolve) => child.once("close", resolve));
-  await eventually("haproxy", async () => !(await isRefused(port)));
+  await eventually("haproxy listens", async () => !(await isRefused(port)));
   return {
     [Symbol.asyncDispose]: async () => {
       child.kill("SIGKILL");
@@ -53,7 +53,7 @@ async function haproxy(config: string, port: number): Promise<AsyncDisposable> {
   };
 }
 
-/** From an address of this machine. */
+/** Connects from an address of this machine. */
 async function curlFrom(address: string, port: number, ...more: readonly string[]): Promise<string> {
   return (await run("curl", ["-sS", "--interface", address, ...more, `http://127.0.0.1:${port}/`])).stdout;
 }
@@ -65,7 +65,7 @@ suite("the PROXY protocol", () => {
     ["v1", "send-proxy-v2-ssl-cn"],
   ] as const) {
     test(
-      `from HAProxy (${received}) through wakeport (${sent}) to HAProxy: all know the client`,
+      `from HAProxy (${received}) through wakeport (${sent}) to HAProxy: each knows the client's address`,
       needsHaproxy,
       async () => {
         const [listenPort, back, behind] = [await freePort(), await freePort(), await freePort()];
@@ -81,11 +81,11 @@ suite("the PROXY protocol", () => {
           bench.program.log.find(
             ({ event, client }) => event === "connection.closed" && String(client).startsWith(address),
           )?.["outcome"];
-        await eventually("its line in the log", () => closed("127.0.0.5:") === "relayed");
-        // Its real address counts.
+        await eventually("the connection is logged", () => closed("127.0.0.5:") === "relayed");
+        // The address of the connection itself counts.
         assert.equal(await curlFrom("127.0.0.7", behind), "");
-        await eventually("a refusal", () => closed("127.0.0.7:") === "denied_address");
-        // Who is not the proxy is a client, and its header would be its own business.
+        await eventually("the connection is rejected", () => closed("127.0.0.7:") === "denied_address");
+        // A peer that is not the proxy is a client, and its header is payload.
         assert.equal(await curlFrom("127.0.0.6", listenPort), `127.0.0.6 ${listenPort}\n`);
         assert.equal(await curlFrom("127.0.0.1", listenPort), "");
         assert.equal(
@@ -97,7 +97,7 @@ suite("the PROXY protocol", () => {
     );
   }
 
-  test("to a forward, and from a proxy that only looks whether the port is open", needsHaproxy, async () => {
+  test("to a forward, and from a proxy whose health checks only connect", needsHaproxy, async () => {
     const [listenPort, back, behind] = [await freePort(), await freePort(), await freePort()];
     await using bench = await Bench.start(
       `  web: { ports: ["127.0.0.1:${listenPort}"], forward: "127.0.0.1:${back}", monitors: [127.0.0.1], proxy_protocol: { receive: [127.0.0.1], send: v2 } }\n`,
@@ -106,15 +106,15 @@ suite("the PROXY protocol", () => {
     const checking = "send-proxy-v2 check check-send-proxy inter 100ms";
     await using _passes = await haproxy(passing(behind, listenPort, checking), behind);
     assert.equal(await curlFrom("127.0.0.5", behind), `127.0.0.5 ${behind}\n`);
-    // Its looks are connections of its own.
+    // Health checks are separate connections.
     const looks = async (): Promise<number> =>
       Number(await bench.metric('wakeport_connections_total{service="web",outcome="served"}'));
     const before = await looks();
-    await eventually("looks of the proxy", async () => (await looks()) > before + 2);
+    await eventually("health checks of the proxy", async () => (await looks()) > before + 2);
     assert.equal(await curlFrom("127.0.0.6", behind), `127.0.0.6 ${behind}\n`);
   });
 
-  test("the header is the first that a target sees, once for each client, and is not counted", async () => {
+  test("the target receives the header first, once for each client, and its bytes are not counted", async () => {
     const listenPort = await freePort();
     await using server = await PeerServer.open();
     await using bench = await Bench.start(
@@ -133,7 +133,7 @@ suite("the PROXY protocol", () => {
     assert.equal(bytesIn, 5);
   });
 
-  test("limits, bans and the log go by whom a proxy speaks for", async () => {
+  test("limits, bans and the log use the address of the header", async () => {
     const [echo, trap] = [await freePort(), await freePort()];
     const receive = "proxy_protocol: { receive: [127.0.0.1] }";
     await using bench = await Bench.start(
@@ -155,7 +155,7 @@ suite("the PROXY protocol", () => {
     await second.receives(5);
     using again = await clientOf(echo, "203.0.113.1");
     assert.notEqual(await again.addresses(), "open");
-    await eventually("a refusal", () => closed("203.0.113.1").includes("per_source_limit"));
+    await eventually("the connection is rejected", () => closed("203.0.113.1").includes("per_source_limit"));
 
     using trapped = await clientOf(trap, "203.0.113.3");
     assert.notEqual(await trapped.addresses(), "open");
@@ -163,13 +163,13 @@ suite("the PROXY protocol", () => {
     assert.equal(source, "203.0.113.3");
     using banned = await clientOf(echo, "203.0.113.3");
     assert.notEqual(await banned.addresses(), "open");
-    await eventually("another refusal", () => closed("203.0.113.3").includes("banned"));
-    // The proxy itself is not: it goes on to speak for others.
+    await eventually("another rejection", () => closed("203.0.113.3").includes("banned"));
+    // The proxy itself is not banned and continues to forward other clients.
     using third = await clientOf(echo, "203.0.113.4");
     await third.receives(5);
   });
 
-  test("a probe by banner gets past a header that is expected", async () => {
+  test("a banner probe sends the header that the target expects", async () => {
     const [listenPort, back] = [await freePort(), await freePort()];
     const greeter = `require("net").createServer((s) => s.on("error", () => {}).once("data", (head) => {
       s.write(head.toString("latin1").startsWith("PROXY ") ? "220 " + head.toString("latin1") : "500 no header\\r\\n"); s.end(); }))

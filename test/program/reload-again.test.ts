@@ -1,4 +1,4 @@
-/** SIGHUP after SIGHUP, and reloads in which services take each other's places. */
+/** Consecutive reloads, and reloads in which services swap their settings. */
 import assert from "node:assert/strict";
 import dgram from "node:dgram";
 import { once } from "node:events";
@@ -21,15 +21,15 @@ function udpService(name: string, listeners: readonly number[], upstream: number
 
 async function answer(port: number): Promise<string> {
   using client = await UdpClient.open(port);
-  await eventually("an answer", () => {
+  await eventually("a reply", () => {
     if (client.received.length === 0) client.send("?");
     return client.received.length > 0;
   });
   return client.received[0] ?? "";
 }
 
-suite("wakeport run, told to read its configuration again and again", () => {
-  test("a service that one reload left as it was can be changed by the next one", async () => {
+suite("wakeport run, reloaded repeatedly", () => {
+  test("changes a service that the previous reload left unchanged", async () => {
     const [a, b, up] = [await freePort(), await freePort(), await freePort()];
     const other = `  b: { ports: ["127.0.0.1:${b}"], builtin: echo }\n`;
     await using bench = await Bench.start(echoService("a", a, up));
@@ -41,7 +41,7 @@ suite("wakeport run, told to read its configuration again and again", () => {
     await bench.program.logged("target.asleep");
   });
 
-  test("and removed by the next one", async () => {
+  test("removes a service that the previous reload left unchanged", async () => {
     const [a, b, up] = [await freePort(), await freePort(), await freePort()];
     const other = `  b: { ports: ["127.0.0.1:${b}"], builtin: echo }\n`;
     await using bench = await Bench.start(echoService("a", a, up));
@@ -50,11 +50,11 @@ suite("wakeport run, told to read its configuration again and again", () => {
     client.end();
     await bench.reload(echoService("a", a, up) + other);
     await bench.reload(other);
-    await eventually("nobody listening on the old port", () => isRefused(a));
-    await eventually("the end of the old process", () => !isAlive(pid));
+    await eventually("the old port is closed", () => isRefused(a));
+    await eventually("the old process ends", () => !isAlive(pid));
   });
 
-  test("two services may exchange their ports", async () => {
+  test("swaps the ports of two services", async () => {
     const [a, b, up, up2] = [await freePort(), await freePort(), await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", a, up, "one") + echoService("b", b, up2, "two"));
     await bench.reload(echoService("a", b, up, "one") + echoService("b", a, up2, "two"));
@@ -64,7 +64,7 @@ suite("wakeport run, told to read its configuration again and again", () => {
     assert.match(await greeting(second), / two$/);
   });
 
-  test("also ports for datagrams", async () => {
+  test("swaps UDP ports of two services", async () => {
     const [a, b, up, up2] = [await freePort(), await freePort(), await freePort(), await freePort()];
     await using bench = await Bench.start(udpService("a", [a], up, "one") + udpService("b", [b], up2, "two"));
     assert.equal(await answer(a), "one?");
@@ -74,7 +74,7 @@ suite("wakeport run, told to read its configuration again and again", () => {
     assert.equal(await answer(b), "one?");
   });
 
-  test("and one whose flows are not over may be had again at once", async () => {
+  test("binds a UDP port again while old flows are open", async () => {
     const [a, up, other] = [await freePort(), await freePort(), await freePort()];
     const rest = `  z: { ports: ["127.0.0.1:${other}"], builtin: echo }\n`;
     await using bench = await Bench.start(udpService("a", [a], up, "one") + rest);
@@ -84,7 +84,7 @@ suite("wakeport run, told to read its configuration again and again", () => {
     assert.equal(await answer(a), "two?");
   });
 
-  test("a port for datagrams that cannot be bound changes nothing", async () => {
+  test("changes nothing if a UDP port cannot be bound", async () => {
     const [a, up] = [await freePort(), await freePort()];
     const taken = dgram.createSocket("udp4").bind(0, "127.0.0.1");
     await once(taken, "listening");
@@ -104,7 +104,7 @@ suite("wakeport run, told to read its configuration again and again", () => {
     ["inetd", 'inetd: { command: ["/bin/cat"], user: nobody-of-that-name }'],
     ["a process", 'process: { command: ["/bin/cat"], user: nobody-of-that-name, listen: "127.0.0.1:1" }'],
   ] as const) {
-    test(`an account of ${what} that does not exist changes nothing`, async () => {
+    test(`changes nothing if the account of ${what} does not exist`, async () => {
       const [a, b, up] = [await freePort(), await freePort(), await freePort()];
       await using bench = await Bench.start(echoService("a", a, up));
       const next = `${echoService("a", a, up, "two")}  b: { ports: ["127.0.0.1:${b}"], ${wrong} }\n`;
@@ -120,7 +120,7 @@ suite("wakeport run, told to read its configuration again and again", () => {
     });
   }
 
-  test("a process waits for all who had its port before it, not only for the last one", async () => {
+  test("starts a process after all earlier users of its port have ended", async () => {
     const [a, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", a, up));
     using client = await connect(a);
@@ -128,14 +128,14 @@ suite("wakeport run, told to read its configuration again and again", () => {
     await bench.reload(echoService("a", a, up, "two"));
     await bench.reload(echoService("a", a, up, "three"));
     using newcomer = connecting(a);
-    await eventually("the front", () => !newcomer.socket.connecting);
+    await eventually("the connection is accepted", () => !newcomer.socket.connecting);
     client.send("word\n");
     await eventually("an echo", () => client.text.endsWith("word\n"));
     client.end();
     assert.match(await greeting(newcomer), / three$/);
   });
 
-  test("who waits for a process that is changed meanwhile is served by the new one", async () => {
+  test("serves a client that waits for a changed process from the new process", async () => {
     const [a, up] = [await freePort(), await freePort()];
     const lasting = JSON.stringify([process.execPath, "-e", "setInterval(() => {}, 1000)"]);
     const deaf = `  a: { ports: ["127.0.0.1:${a}"], process: { command: ${lasting}, listen: "127.0.0.1:${up}" } }\n`;
@@ -146,14 +146,14 @@ suite("wakeport run, told to read its configuration again and again", () => {
     assert.match(await greeting(client), / two$/);
   });
 
-  test("also where its service had another name", async () => {
+  test("serves a waiting client from the new process if the service was renamed", async () => {
     const [a, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", a, up));
     using client = await connect(a);
     await greeting(client);
     await bench.reload(echoService("b", a, up, "two"));
     using newcomer = connecting(a);
-    await eventually("the front", () => !newcomer.socket.connecting);
+    await eventually("the connection is accepted", () => !newcomer.socket.connecting);
     client.send("word\n");
     await eventually("an echo", () => client.text.endsWith("word\n"));
     client.end();

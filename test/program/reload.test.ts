@@ -1,4 +1,4 @@
-/** SIGHUP to the real program: what changes, what goes on, and what a wrong file costs. */
+/** SIGHUP to the real program: changed services, open connections, and invalid files. */
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { suite, test } from "node:test";
@@ -8,8 +8,8 @@ import { connect, connecting, PeerServer } from "../support/net/tcp.ts";
 import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
 import { Bench, echoService, greeting, isAlive, isRefused } from "../support/program/reloading.ts";
 
-suite("wakeport run, told to read its configuration anew", () => {
-  test("listens for what is new, and no longer for what is gone; its process ends", async () => {
+suite("wakeport run, reloaded", () => {
+  test("listens for new services, closes removed ones, and ends their processes", async () => {
     const [a, b, up, up2] = [await freePort(), await freePort(), await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", a, up));
     using first = await connect(a);
@@ -21,12 +21,12 @@ suite("wakeport run, told to read its configuration anew", () => {
     assert.deepEqual([report["added"], report["removed"]], [["b"], ["a"]]);
     using second = await connect(b);
     assert.match(await greeting(second), /one$/);
-    await eventually("nobody listening on the old port", () => isRefused(a));
-    await eventually("the end of the old process", () => !isAlive(pid));
+    await eventually("the old port is closed", () => isRefused(a));
+    await eventually("the old process ends", () => !isAlive(pid));
     assert.equal(await bench.metric('wakeport_config_reloads_total{result="success"}'), "1");
   });
 
-  test("a connection goes on through it, and what did not change is not touched", async () => {
+  test("keeps connections open, and does not touch unchanged services", async () => {
     const [a, b, up, up2] = [await freePort(), await freePort(), await freePort(), await freePort()];
     const same = echoService("a", a, up);
     await using bench = await Bench.start(same);
@@ -40,7 +40,7 @@ suite("wakeport run, told to read its configuration anew", () => {
     assert.equal(await greeting(other), first);
   });
 
-  test("a policy that changed counts from then on, for the same target", async () => {
+  test("applies a changed policy to the running target", async () => {
     const [a, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", a, up));
     using client = await connect(a);
@@ -54,14 +54,14 @@ suite("wakeport run, told to read its configuration anew", () => {
     await bench.program.logged("target.asleep");
   });
 
-  test("a command that changed: who is being served is, and newcomers wait for the new one, on the same front", async () => {
+  test("finishes connections of a changed command, and serves new clients by the new command on the same listener", async () => {
     const [a, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", a, up));
     using client = await connect(a);
     const first = await greeting(client);
     await bench.reload(echoService("a", a, up, "two"));
     using newcomer = connecting(a);
-    await eventually("the front", () => !newcomer.socket.connecting);
+    await eventually("the connection is accepted", () => !newcomer.socket.connecting);
     client.send("word\n");
     await eventually("an echo", () => client.text.endsWith("word\n"));
     assert.equal(newcomer.text, "");
@@ -70,7 +70,7 @@ suite("wakeport run, told to read its configuration anew", () => {
     assert.notEqual(await greeting(newcomer), first);
   });
 
-  test("a front goes to another service without anybody being refused", async () => {
+  test("moves a listener to another service without refusing a client", async () => {
     await using other = await PeerServer.open();
     const [a, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", a, up));
@@ -85,13 +85,13 @@ suite("wakeport run, told to read its configuration anew", () => {
     await bench.reload(`  b: { ports: ["127.0.0.1:${a}"], forward: "127.0.0.1:${other.port}" }\n`);
     using client = await connect(a);
     client.send("hello");
-    await eventually("the new upstream", () => other.peers.some((peer) => peer.text === "hello"));
+    await eventually("the new upstream receives the bytes", () => other.peers.some((peer) => peer.text === "hello"));
     isOver = true;
     await knocking;
     assert.equal((await Promise.all(fates)).filter(Boolean).length, 0);
   });
 
-  test("a file that cannot be used changes nothing, and is told with its place", async () => {
+  test("changes nothing if the file is invalid, and logs the position", async () => {
     const [a, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", a, up));
     const { error } = await bench.reload("  a: { ports: [1], contaner: x }\n", "config.reload_failed");
@@ -103,7 +103,7 @@ suite("wakeport run, told to read its configuration anew", () => {
     assert.equal(await bench.metric("wakeport_config_last_reload_successful"), "1");
   });
 
-  test("a port that cannot be bound changes nothing either", async () => {
+  test("changes nothing if a port cannot be bound", async () => {
     await using taken = await PeerServer.open();
     const [a, b, up, up2] = [await freePort(), await freePort(), await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", a, up));
@@ -115,7 +115,7 @@ suite("wakeport run, told to read its configuration anew", () => {
     assert.equal(await isRefused(b), true);
   });
 
-  test("what only a restart can change is named", async () => {
+  test("reports changes that need a restart", async () => {
     const [a, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", a, up));
     await bench.reload(`${echoService("a", a, up)}docker: { project: other }\nlog: { format: pretty }\n`);
@@ -123,7 +123,7 @@ suite("wakeport run, told to read its configuration anew", () => {
     assert.deepEqual(keys, ["docker", "log.format"]);
   });
 
-  test("a level of the log that came with a wrong port does not hold", async () => {
+  test("does not apply the log level of a rejected file", async () => {
     await using taken = await PeerServer.open();
     const [a, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", a, up));
@@ -135,7 +135,7 @@ suite("wakeport run, told to read its configuration anew", () => {
     await bench.program.logged("connection.closed");
   });
 
-  test("as it begins: when it has begun, and not by its end", async () => {
+  test("during startup is applied after startup, and during shutdown is ignored", async () => {
     await using silent = await PeerServer.open();
     const [a, up] = [await freePort(), await freePort()];
     const admin = await freePort();
@@ -146,14 +146,14 @@ suite("wakeport run, told to read its configuration anew", () => {
       `admin: { listen: "127.0.0.1:${admin}" }\n${engine}${services}`,
     );
     await using program = new Program(["run", "-c", file.path]);
-    await eventually("a question to the engine", () => silent.peers.length > 0);
+    await eventually("the engine receives a request", () => silent.peers.length > 0);
     program.child.kill("SIGHUP");
     await program.logged("config.reloaded");
     const [first] = program.log.filter(({ event }) => event === "started" || event === "config.reloaded");
     assert.equal(first?.event, "started");
   });
 
-  test("moves the admin server, also to an address that covers the old one, and status finds it", async () => {
+  test("moves the admin server, also to an address that covers the old address, and status finds it", async () => {
     const [a, up, port, other] = [await freePort(), await freePort(), await freePort(), await freePort()];
     const text = (listen: string): string => `admin: { listen: "${listen}" }\nservices:\n${echoService("a", a, up)}`;
     await using file = await temporaryFile("wakeport.yaml", text(`127.0.0.1:${port}`));
@@ -176,10 +176,10 @@ suite("wakeport run, told to read its configuration anew", () => {
     program.child.kill("SIGHUP");
     const { error } = await program.logged("config.reload_failed");
     assert.match(String(error), /the admin server cannot listen on/);
-    assert.equal((await fetch(`http://127.0.0.1:${other}/healthz`)).status, 200, "it listens as before");
+    assert.equal((await fetch(`http://127.0.0.1:${other}/healthz`)).status, 200, "the admin server listens as before");
   });
 
-  test("twice at once is once after the other", async () => {
+  test("twice at the same time is applied one after the other", async () => {
     const [a, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(echoService("a", a, up));
     for (let signals = 0; signals < 20; signals += 1) bench.program.child.kill("SIGHUP");

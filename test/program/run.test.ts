@@ -1,4 +1,4 @@
-/** `wakeport run` with process targets, as a person would use it. */
+/** `wakeport run` with process targets. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -8,7 +8,7 @@ import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
 
-/** An echo server that says its pid first. */
+/** An echo server that sends its pid first. */
 const echo = `require("net").createServer({ allowHalfOpen: true }, (s) => { s.on("error", () => {}); s.write(process.pid + "\\n"); s.pipe(s); })
 .listen(Number(process.argv[1]), "127.0.0.1"); console.log("echo is up")`;
 
@@ -39,7 +39,7 @@ ${more}`,
   return { program, file: file.path, listenPort, admin, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-/** Connects and waits for the greeting: the pid of the target. */
+/** Connects and returns the greeting: the pid of the target. */
 async function greeted(port: number): Promise<{ socket: net.Socket; pid: number }> {
   const socket = net.connect({ port, host: "127.0.0.1" });
   socket.on("error", () => {});
@@ -49,7 +49,7 @@ async function greeted(port: number): Promise<{ socket: net.Socket; pid: number 
 
 function isAlive(pid: number): boolean {
   try {
-    // Third field: the state. Somebody else's zombie is dead enough.
+    // The third field is the state. A zombie counts as dead.
     return !/^\d+ \(.*\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
   } catch {
     return false;
@@ -57,7 +57,7 @@ function isAlive(pid: number): boolean {
 }
 
 suite("wakeport run", () => {
-  test("wakes, relays, puts to sleep, and wakes again", async () => {
+  test("wakes the target, relays, stops the target, and wakes it again", async () => {
     await using bench = await start();
     const first = await greeted(bench.listenPort);
     first.socket.end();
@@ -75,7 +75,7 @@ suite("wakeport run", () => {
     assert.equal((await bench.program.logged("target.output"))["msg"], "echo | echo is up");
   });
 
-  test("logs one JSON object a line, each with an event", async () => {
+  test("logs one JSON object per line, each with an event", async () => {
     await using bench = await start();
     (await greeted(bench.listenPort)).socket.end();
     await bench.program.logged("target.asleep");
@@ -83,7 +83,7 @@ suite("wakeport run", () => {
     assert.equal(bench.program.log.filter(({ event }) => event === "connection.closed").length, 1);
   });
 
-  test("status and healthcheck tell of it", async () => {
+  test("status and healthcheck report the running wakeport", async () => {
     await using bench = await start();
     const { socket } = await greeted(bench.listenPort);
     const { stdout } = await wakeport(["status", "-c", bench.file]);
@@ -99,14 +99,14 @@ suite("wakeport run", () => {
     const silent: net.Socket[] = [];
     const connect = (): void => {
       const socket = net.connect(bench.admin, "127.0.0.1");
-      // One that had to make room comes again.
+      // An evicted client connects again.
       socket.on("error", () => {}).once("close", () => !isOver && setTimeout(connect, 100));
       silent.push(socket);
     };
     let isOver = false;
     for (let count = 0; count < 200; count += 1) connect();
     try {
-      await eventually("silent connections that come again", () => silent.length > 300);
+      await eventually("the silent connections are open again", () => silent.length > 300);
       assert.equal((await wakeport(["healthcheck", "-c", bench.file])).code, 0);
       assert.equal((await wakeport(["status", "-c", bench.file])).code, 0);
     } finally {
@@ -129,7 +129,7 @@ suite("wakeport run", () => {
     assert.equal(bench.program.log.at(-1)?.event, "shutdown.done");
   });
 
-  test("a drain that takes too long is cut", async () => {
+  test("a drain ends at its deadline", async () => {
     await using bench = await start("shutdown: { drain: 100ms }");
     const { socket, pid } = await greeted(bench.listenPort);
     const closed = new Promise((resolve) => socket.once("close", resolve));
@@ -140,17 +140,17 @@ suite("wakeport run", () => {
     assert.equal((await bench.program.logged("connection.closed"))["end"], "drained");
   });
 
-  test("a second signal ends it at once, with 1, and no process is left", async () => {
+  test("a second signal exits at once with status 1, and leaves no process", async () => {
     await using bench = await start();
     const { pid } = await greeted(bench.listenPort);
     bench.program.child.kill("SIGTERM");
     await bench.program.logged("shutdown.begin");
     bench.program.child.kill("SIGTERM");
     assert.equal((await bench.program.finished()).code, 1);
-    await eventually("the end of the target", () => !isAlive(pid));
+    await eventually("the target ends", () => !isAlive(pid));
   });
 
-  test("a port in use is named with its service; nothing is left open, and it exits 1", async () => {
+  test("a port in use is reported with its service, and wakeport exits 1", async () => {
     await using bench = await start();
     const other = await freePort();
     await using file = await temporaryFile(
@@ -170,7 +170,7 @@ services:
     assert.equal(error.code, "ECONNREFUSED");
   });
 
-  test("goes on, and ends in order, when the reader of its log is gone", async () => {
+  test("continues, and shuts down in order, if the reader of its log is gone", async () => {
     await using bench = await start();
     bench.program.child.stdout.destroy();
     const { socket } = await greeted(bench.listenPort);
@@ -181,7 +181,7 @@ services:
     assert.equal((await bench.program.finished()).code, 0);
   });
 
-  test("a target that fails refuses its client, and the log says why once", async () => {
+  test("a target that fails resets its client, and the log contains the reason once", async () => {
     const listenPort = await freePort();
     await using file = await temporaryFile(
       "w.yaml",

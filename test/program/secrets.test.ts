@@ -1,4 +1,4 @@
-/** Secrets of a configuration in everything that wakeport shows. */
+/** Secrets of a configuration in all output of wakeport. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually } from "../support/eventually.ts";
@@ -6,7 +6,7 @@ import { freePort } from "../support/free-port.ts";
 import { connect } from "../support/net/tcp.ts";
 import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
 
-test("no secret of a command or a probe is in the log, the API, status, metrics or check", async () => {
+test("log, API, status, metrics and check contain no secret of a command or a probe", async () => {
   const [listenPort, admin, upstream] = [await freePort(), await freePort(), await freePort()];
   const command = ["sh", "-c", "exec sleep 60", "--password=hunter2", "redis://:hunter2@db:1"];
   await using file = await temporaryFile(
@@ -22,7 +22,7 @@ services:
     start_timeout: 1s\n`,
   );
   await using program = new Program(["run", "-c", file.path]);
-  await eventually("wakeport serves", () => program.stdout.includes("serves"));
+  await eventually("wakeport has started", () => program.stdout.includes("serves"));
   using client = await connect(listenPort);
   const ask = async (path: string): Promise<string> => (await fetch(`http://127.0.0.1:${admin}${path}`)).text();
   await eventually("the target starts", () => program.stdout.includes("target.starting"));

@@ -32,7 +32,7 @@ services:
     ),
   );
   const program = stack.use(new Program(["run", "-c", file.path]));
-  await eventually("wakeport serves", () => /serves|admin http/.test(program.stdout));
+  await eventually("wakeport has started", () => /serves|admin http/.test(program.stdout));
   const owned = stack.move();
   return { program, echo, slow, admin, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
@@ -57,8 +57,8 @@ async function clients(bench: Bench): Promise<{ readonly served: string; readonl
   const stack = new DisposableStack();
   const served = stack.use(await connected(bench.echo));
   const waiting = stack.use(await connected(bench.slow));
-  await eventually("a client that waits", async () => (await details(bench, "slow")).open.length === 1);
-  await eventually("a client that is served", async () => (await details(bench, "echo")).open[0]?.state === "served");
+  await eventually("one client is waiting", async () => (await details(bench, "slow")).open.length === 1);
+  await eventually("one client is served", async () => (await details(bench, "echo")).open[0]?.state === "served");
   return {
     served: `127.0.0.1:${served.localPort}`,
     waiting: `127.0.0.1:${waiting.localPort}`,
@@ -124,7 +124,7 @@ suite("/api/v1/services/NAME", () => {
     assert.ok(echo?.connections === 2_000 || echo?.connections === 2_001);
   });
 
-  test("contains the process of a client that is served by a process of its own", async () => {
+  test("contains the process of a client that an inetd program serves", async () => {
     const [cat, admin] = [await freePort(), await freePort()];
     const text = `admin: { listen: "127.0.0.1:${admin}" }
 services: { cat: { ports: ["127.0.0.1:${cat}"], inetd: { command: [/bin/cat] } } }\n`;

@@ -31,7 +31,7 @@ const asleep: ServiceStatus = {
 suite("format() of a status", () => {
   const now = Date.parse("2026-01-01T12:00:00Z");
 
-  test("is a table, one line a service", () => {
+  test("is a table with one line per service", () => {
     const ready: ServiceStatus = {
       ...asleep,
       name: "api",
@@ -73,7 +73,7 @@ process node: needed by container web`,
     ]);
   });
 
-  test("tells of an engine that is down, and of what went wrong", () => {
+  test("contains an engine that is down, and its error", () => {
     const services = [{ ...asleep, last_error: "container vsftpd: no such container" }];
     const lines = format({ version: "1", engine: { url: "unix:///x", up: false }, services }, now).split("\n");
     assert.deepEqual(lines.slice(2), [
@@ -82,13 +82,13 @@ process node: needed by container web`,
     ]);
   });
 
-  test("tells what a target that is starting still misses", () => {
+  test("contains the missing conditions of a starting target", () => {
     const services = [{ ...asleep, state: "starting" as const, pending: ["http /health on 80", "healthy"] }];
     const lines = format({ version: "1", services }, now).split("\n");
     assert.deepEqual(lines.slice(2), ["ftp: waiting for http /health on 80, healthy"]);
   });
 
-  test("shows escape sequences and controls of others, and does not send them", () => {
+  test("escapes control characters of targets and clients", () => {
     const evil = "\x1b[2J\x9b1m\u202e\u2028\r\nforged: line\u{e0001}";
     const shown = "\\x1b[2J\\x9b1m\\u202e\\u2028\\x0d\\x0aforged: line\\u{e0001}";
     const services = [
@@ -102,7 +102,7 @@ process node: needed by container web`,
     assert.equal(printed.split("\n")[6], `${shown}: ${shown}`);
   });
 
-  test("counts no time backwards", () => {
+  test("contains no negative time", () => {
     const services = [{ ...asleep, idle_deadline: "2026-01-01T11:59:59Z", last_activity: "2026-01-01T12:00:05Z" }];
     assert.match(format({ version: "1", services }, now), / 0s +0s ago +idle$/);
   });
@@ -111,7 +111,7 @@ process node: needed by container web`,
 suite("formatDetails()", () => {
   const now = Date.parse("2026-01-01T12:00:00Z");
 
-  test("has one fact per line, and leaves out what a service does not have", () => {
+  test("has one fact per line, and omits missing facts", () => {
     const details: ServiceDetails = { ...asleep, since: "2026-01-01T11:58:00Z", outcomes: {}, denials: {}, open: [] };
     assert.equal(
       formatDetails(details, now),
@@ -125,7 +125,7 @@ suite("formatDetails()", () => {
     );
   });
 
-  test("has what keeps a target awake, why its start failed, and its clients", () => {
+  test("contains the reasons that keep a target awake, the error of its start, and its clients", () => {
     const details: ServiceDetails = {
       ...asleep,
       state: "ready",
@@ -211,7 +211,7 @@ suite("wakeport status SERVICE", () => {
 suite("wakeport status", () => {
   const answers = { "a page": "<html>hello</html>", "other JSON": '{"services": "none"}', "no object": "null" };
   for (const [what, answer] of Object.entries(answers)) {
-    test(`does not take somebody else, who answers with ${what}, for wakeport`, async () => {
+    test(`does not accept another server that responds with ${what} as wakeport`, async () => {
       await using stranger = await serving(answer);
       await using file = await temporaryFile(
         "w.yaml",
@@ -225,7 +225,7 @@ suite("wakeport status", () => {
 });
 
 suite("wakeport check", () => {
-  test("does not mind a reader that has seen enough", async () => {
+  test("exits without an error if the reader closes the pipe", async () => {
     const services = Array.from(
       { length: 2_000 },
       (_, index) => `  s${index}: { ports: [${index + 10_000}], container: c }`,
@@ -238,7 +238,7 @@ suite("wakeport check", () => {
   });
 });
 
-/** A web server that answers everything with 200 and the same. */
+/** A web server that responds to every request with 200 and the same body. */
 async function serving(answer: string): Promise<{ readonly port: number } & AsyncDisposable> {
   const server = http.createServer((_request, response) => response.end(answer));
   server.listen(0, "127.0.0.1");

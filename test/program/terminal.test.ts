@@ -1,4 +1,4 @@
-/** Nothing of others reaches a terminal as an escape sequence: log, status, check, and errors of the command line. */
+/** No untrusted text reaches a terminal as an escape sequence: log, status, check, and command line errors. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually } from "../support/eventually.ts";
@@ -8,7 +8,7 @@ import { Program, temporaryFile, wakeport } from "../support/program/program.ts"
 
 /** What the configuration may contain, as YAML and JSON write it. */
 const EVIL = String.raw`\u001b]0;x\u009b1m\u202e\nforged`;
-/** A control other than a line's end, or a mark that changes the direction of text. */
+/** A control character other than a newline, or a mark that changes the direction of text. */
 const SENT = /[^\P{Cc}\n]|[\u202a-\u202e\u2066-\u2069]/u;
 
 async function configuration(format: string): Promise<{ path: string; port: number } & AsyncDisposable> {
@@ -28,10 +28,10 @@ services:
 }
 
 for (const format of ["pretty", "json", "xinetd"]) {
-  test(`log.format ${format}, status and SIGUSR2 send no escape sequence`, async () => {
+  test(`log.format ${format}, status and SIGUSR2 print no escape sequence`, async () => {
     await using file = await configuration(format);
     await using program = new Program(["run", "-c", file.path]);
-    await eventually("wakeport serves", () => program.stdout.length > 0);
+    await eventually("wakeport has started", () => program.stdout.length > 0);
     using client = await connect(file.port);
     await client.addresses();
     await eventually("the failure is logged", () => program.stdout.includes("failed to start"));
@@ -49,7 +49,7 @@ for (const format of ["pretty", "json", "xinetd"]) {
   });
 }
 
-test("check and errors of the command line send no escape sequence", async () => {
+test("check and command line errors print no escape sequence", async () => {
   await using file = await configuration("json");
   const check = await wakeport(["check", "-c", file.path]);
   assert.match(check.stdout, /is valid/);

@@ -1,4 +1,4 @@
-/** `wakeport run` with a real TFTP server, and real clients of it. */
+/** `wakeport run` with a real TFTP server and real clients. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -28,11 +28,11 @@ async function whyNot(): Promise<string | false> {
 interface Bench extends AsyncDisposable {
   readonly program: Program;
   readonly host: string;
-  /** What the server serves, and takes. */
+  /** The folder that the server reads and writes. */
   readonly folder: string;
 }
 
-/** A front on port 69 of an address of its own; the server listens on another port. */
+/** A listener on port 69 of its own address; the server listens on another port. */
 async function start(): Promise<Bench> {
   await using stack = new AsyncDisposableStack();
   const [upstream, admin] = [await freePort(), await freePort()];
@@ -62,7 +62,7 @@ async function fetched(host: string, name: string): Promise<Buffer> {
 }
 
 suite("wakeport run with a TFTP server", { skip: await whyNot() }, () => {
-  test("a download wakes it, many at a time come whole, and it sleeps afterwards", async () => {
+  test("a download wakes the server, concurrent downloads are complete, and the server sleeps afterwards", async () => {
     await using bench = await start();
     const files = [1, 511, 512, 513, 300 * KIB].map((size, index) => [`file${index}`, payload(size)] as const);
     for (const [name, content] of files) await writeFile(path.join(bench.folder, name), content);
@@ -74,7 +74,7 @@ suite("wakeport run with a TFTP server", { skip: await whyNot() }, () => {
     assert.deepEqual([...new Set(closed.map(({ outcome, end }) => `${outcome} ${end}`))], ["relayed idle"]);
   });
 
-  test("a client that keeps its port uploads, downloads, and receives errors", async () => {
+  test("a client that reuses its port uploads, downloads, and receives errors", async () => {
     await using bench = await start();
     const content = payload(100 * KIB);
     await using sent = await temporaryFile("sent", "");

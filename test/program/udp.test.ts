@@ -1,4 +1,4 @@
-/** `wakeport run` with processes that serve datagrams: one that echoes, and a real DNS server. */
+/** `wakeport run` with UDP servers as processes: an echo server and a real DNS server. */
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { Resolver } from "node:dns/promises";
@@ -15,7 +15,7 @@ import { Program, temporaryFile } from "../support/program/program.ts";
 
 const PROGRAM = path.join(import.meta.dirname, "../../bin/wakeport");
 
-/** Echoes datagrams, 200 ms after its start, and on "die" dies. */
+/** Echoes datagrams from 200 ms after its start, and exits on "die". */
 const echo = `const socket = require("dgram").createSocket("udp4");
 socket.on("message", (datagram, from) => {
   if (datagram.toString() === "die") process.exit(3);
@@ -30,7 +30,7 @@ interface Bench extends AsyncDisposable {
   metric(sample: string): Promise<number | undefined>;
 }
 
-/** A wakeport with one service on a port that is free for connections and datagrams. */
+/** A wakeport with one UDP service. */
 async function start(service: (ports: { listenPort: number; upstream: number }) => string, more = ""): Promise<Bench> {
   await using stack = new AsyncDisposableStack();
   // Free for connections: what is free for datagrams alone may be in use for those. The other way round it hardly is.
@@ -48,7 +48,7 @@ async function start(service: (ports: { listenPort: number; upstream: number }) 
   return { program, listenPort, file: file.path, metric, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-/** Flows last longer than the program is ever kept from answering by what else this machine does. */
+/** Flows last longer than any delay on a busy machine. */
 function echoService({ listenPort, upstream }: { listenPort: number; upstream: number }): string {
   const command = JSON.stringify([process.execPath, "-e", echo, String(upstream)]);
   const process_ = `process: { command: ${command}, listen: "127.0.0.1:${upstream}" }`;
@@ -56,7 +56,7 @@ function echoService({ listenPort, upstream }: { listenPort: number; upstream: n
 }
 
 suite("wakeport run with a process that serves datagrams", () => {
-  test("wakes it, loses nothing, puts it to sleep, and wakes it again", async () => {
+  test("wakes it, loses no datagram, stops it, and wakes it again", async () => {
     await using bench = await start(echoService);
     using client = await UdpClient.open(bench.listenPort);
     for (const round of ["first", "second"]) {
@@ -82,7 +82,7 @@ suite("wakeport run with a process that serves datagrams", () => {
     assert.equal(await bench.metric(`wakeport_flows_active{service="dns"}`), 0);
   });
 
-  test("ends the flow of one that dies; its next datagram wakes the next one", async () => {
+  test("ends the flow when it exits; the next datagram starts it again", async () => {
     await using bench = await start(echoService);
     using client = await UdpClient.open(bench.listenPort);
     await client.echoed("one");
@@ -93,7 +93,7 @@ suite("wakeport run with a process that serves datagrams", () => {
     assert.equal(bench.program.log.filter(({ event }) => event === "target.starting").length, 2);
   });
 
-  test("says where it listens, and drains on a signal in a second", async () => {
+  test("logs its listener, and drains within a second after a signal", async () => {
     const keeping = (ports: { listenPort: number; upstream: number }): string =>
       echoService(ports).replace("flow_timeout: 1500ms", "flow_timeout: 1h");
     await using bench = await start(keeping, "shutdown: { drain: 10s }\n");
@@ -104,7 +104,7 @@ suite("wakeport run with a process that serves datagrams", () => {
     await client.echoed("a last word");
     const { code } = await bench.program.finished();
     assert.equal(code, 0);
-    assert.ok(performance.now() - began < 5_000, "a flow that is silent does not hold up the end");
+    assert.ok(performance.now() - began < 5_000, "a silent flow does not delay shutdown");
     assert.equal((await bench.program.logged("connection.closed"))["end"], "idle");
   });
 });
@@ -122,11 +122,11 @@ suite("SIGHUP with another flow_timeout", () => {
     await client.echoed("after");
     assert.deepEqual(client.errors, []);
     const addresses = bench.program.log.filter(({ event }) => event === "connection.closed").map(({ end }) => end);
-    assert.deepEqual(addresses, ["drained"], "the flow that began before; the other one lasts");
+    assert.deepEqual(addresses, ["drained"], "the flow from before the reload ends; the other flow stays open");
   });
 });
 
-suite("who may send datagrams", () => {
+suite("UDP access rules", () => {
   /** The echo service with one more key. */
   function guarded(key: string): (ports: { listenPort: number; upstream: number }) => string {
     return (ports) => echoService(ports).replace("idle_timeout:", `${key}, idle_timeout:`);
@@ -138,11 +138,11 @@ suite("who may send datagrams", () => {
 
   const droppedAsDenied = `wakeport_datagrams_dropped_total{service="dns",reason="denied"}`;
 
-  test("is asked before anything is started", async () => {
+  test("are checked before a target is started", async () => {
     await using bench = await start(guarded("access: { deny: [127.0.0.0/8] }"));
     using client = await UdpClient.open(bench.listenPort);
     client.send("one", "two");
-    await eventually("both are dropped", async () => (await bench.metric(droppedAsDenied)) === 2);
+    await eventually("both datagrams are dropped", async () => (await bench.metric(droppedAsDenied)) === 2);
     assert.equal(await bench.metric(denied("address")), 2);
     assert.equal(await bench.metric(`wakeport_flows_active{service="dns"}`), 0);
     assert.deepEqual(
@@ -153,19 +153,19 @@ suite("who may send datagrams", () => {
     assert.deepEqual({ outcome, reason }, { outcome: "denied_address", reason: "address" });
   });
 
-  test("is limited by the same numbers as connections: a flow counts until it ends", async () => {
+  test("limit flows like connections: a flow counts until it ends", async () => {
     await using bench = await start(guarded("limits: { per_source: 1 }"));
     using client = await UdpClient.open(bench.listenPort);
     using other = await UdpClient.open(bench.listenPort);
     await client.echoed("one");
     other.send("too many");
-    await eventually("the other one is refused", async () => (await bench.metric(denied("per_source_limit"))) === 1);
+    await eventually("the other flow is rejected", async () => (await bench.metric(denied("per_source_limit"))) === 1);
     assert.equal(await bench.metric(droppedAsDenied), 1);
     await bench.program.logged("target.asleep");
     await other.echoed("now");
   });
 
-  test("is asked anew when the configuration is: the flow that is there goes on, others are refused", async () => {
+  test("are changed by a reload, which keeps open flows and rejects new ones", async () => {
     await using bench = await start((ports) => echoService(ports).replace("flow_timeout: 1500ms", "flow_timeout: 1h"));
     using client = await UdpClient.open(bench.listenPort);
     using other = await UdpClient.open(bench.listenPort);
@@ -175,7 +175,7 @@ suite("who may send datagrams", () => {
     bench.program.child.kill("SIGHUP");
     await bench.program.logged("config.reloaded");
     other.send("nobody hears this");
-    await eventually("the other one is refused", async () => (await bench.metric(denied("address"))) === 1);
+    await eventually("the other flow is rejected", async () => (await bench.metric(denied("address"))) === 1);
     await client.echoed("after");
   });
 });
@@ -200,7 +200,7 @@ function dnsService(
 }
 
 suite("wakeport run with dnsmasq", { skip: hasDnsmasq ? false : "needs dnsmasq: test/engine/tools brings it" }, () => {
-  test("answers over UDP and TCP by one server, which sleeps afterwards", async () => {
+  test("replies over UDP and TCP from one server, which sleeps afterwards", async () => {
     const long = "x".repeat(250);
     await using bench = await start((ports) => {
       const records = [1, 2, 3, 4].map((n) => `--txt-record=long.test,${n}${long}`);
@@ -210,7 +210,7 @@ suite("wakeport run with dnsmasq", { skip: hasDnsmasq ? false : "needs dnsmasq: 
     resolver.setServers([`127.0.0.1:${bench.listenPort}`]);
     const answers = await Promise.all(["a", "b", "c", "d"].map((name) => resolver.resolve4(`${name}.wakeport.test`)));
     assert.deepEqual(answers, Array(4).fill(["192.0.2.7"]));
-    // Too long for a datagram: the client asks again over TCP.
+    // The reply is too long for a datagram, so the client repeats the query over TCP.
     assert.equal((await resolver.resolveTxt("long.test")).length, 4);
     await bench.program.logged("target.asleep");
     const listeners = bench.program.log
@@ -227,10 +227,10 @@ suite("wakeport run with dnsmasq", { skip: hasDnsmasq ? false : "needs dnsmasq: 
     );
   });
 
-  test("answers each of many questions that come from ports of their own, although few flows are allowed", async () => {
+  test("replies to each of many queries from different ports, although few flows are allowed", async () => {
     await using bench = await start((ports) => dnsService(ports, "flows: 20, flow_timeout: 10m"));
     for (let question = 0; question < 200; question += 1) {
-      // Each has a socket of its own.
+      // Each query has its own socket.
       const resolver = new Resolver({ timeout: 10_000, tries: 1 });
       resolver.setServers([`127.0.0.1:${bench.listenPort}`]);
       assert.deepEqual(await resolver.resolve4(`q${question}.wakeport.test`), ["192.0.2.7"]);
@@ -244,7 +244,7 @@ const ACTIVATE = "/usr/bin/systemd-socket-activate";
 const noActivate = existsSync(ACTIVATE) ? false : `needs ${ACTIVATE}: test/engine/tools brings it`;
 
 suite("wakeport under systemd-socket-activate --datagram", { skip: noActivate }, () => {
-  test("answers the datagram that caused its start", async () => {
+  test("replies to the datagram that caused its start", async () => {
     const [listenPort, upstream, admin] = [await freePort(), await freePort(), await freePort()];
     const yaml = `admin: { listen: "127.0.0.1:${admin}" }\nservices: { dns: ${echoService({ listenPort, upstream })} }\n`;
     await using file = await temporaryFile("wakeport.yaml", yaml);

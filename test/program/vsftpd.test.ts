@@ -1,4 +1,4 @@
-/** vsftpd as a program of inetd's: real clients, in every mode of FTP. */
+/** vsftpd as an inetd program, with real clients in every mode of FTP. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -61,7 +61,7 @@ no_anon_password=YES\nanon_root=${folder}/root\nconnect_from_port_20=NO\nxferlog
       assert.ok((await curl(`${ftp.url}/big.bin`)).stdout.equals(big));
       await curl("-T", path.join(ftp.folder, "root/big.bin"), `${ftp.url}/pub/up.bin`);
       assert.ok((await readFile(path.join(ftp.folder, "root/pub/up.bin"))).equals(big));
-      // It knows its clients itself.
+      // The server sees the client's address itself.
       assert.match(await readFile(path.join(ftp.folder, "log"), "utf8"), /CONNECT: Client "(::ffff:)?127\.0\.0\.1"/);
     });
   }

@@ -1,6 +1,6 @@
 /**
- * A real browser at the waiting page of the real program. WAKEPORT_TEST_START_S says how long the target takes to start,
- * WAKEPORT_TEST_BROWSER=required that the browser has to be there, WAKEPORT_TEST_SHOTS a folder for a picture of it.
+ * A real browser at the waiting page of the real program. WAKEPORT_TEST_START_S is the start time of the target in seconds.
+ * WAKEPORT_TEST_BROWSER=required fails without a browser. WAKEPORT_TEST_SHOTS is a folder for screenshots.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -17,7 +17,7 @@ if (skip !== false) console.log(`${skip}; the waiting page is NOT TESTED in one.
 
 const startMs = Number(process.env["WAKEPORT_TEST_START_S"] ?? 3) * 1_000;
 
-/** Says how it was asked for; takes its time to start, and prints what a page might trip over. */
+/** Sends the received request; starts slowly, and prints text that could break a page. */
 const SITE = `
   const steps = setInterval(() => console.log("step <b>" + Math.round(performance.now() / 200) + "</b>"), 200);
   setTimeout(() => {
@@ -31,7 +31,7 @@ const SITE = `
 
 interface Sites extends AsyncDisposable {
   readonly program: Program;
-  /** Of the site that starts, and of the one that does not. */
+  /** The ports of the site that starts and of the site that does not. */
   readonly web: string;
   readonly bad: string;
 }
@@ -77,13 +77,13 @@ defaults: { protocol: http, hold: { page: { log_lines: 3 } } }
   };
 }
 
-/** How often the site was asked for its page. */
+/** The number of requests for the page of the site. */
 function asked({ log }: Program): number {
   return log.filter(({ msg }) => String(msg).includes("asked for /list")).length;
 }
 
 suite("a browser at a waiting page", { skip }, () => {
-  test("sees how far the target is, and then the site by itself", async (t) => {
+  test("shows the progress of the target, and then the site", async (t) => {
     await using sites = await open();
     await using browser = await Chromium.open();
     await browser.owner(sites.web);
@@ -96,7 +96,7 @@ suite("a browser at a waiting page", { skip }, () => {
     if (shot !== undefined) await browser.shoot(`${shot}/waiting.png`);
     await browser.shows("The site");
     assert.equal(await browser.evaluate("location.href"), sites.web);
-    assert.equal(asked(sites.program), 1, "the site itself has seen one request");
+    assert.equal(asked(sites.program), 1, "the site has received one request");
     const refused = browser.complaints.filter((complaint) => /policy|script|refused/i.test(complaint));
     assert.deepEqual(refused, []);
     t.diagnostic(`the target took ${startMs / 1000} s`);
@@ -104,7 +104,7 @@ suite("a browser at a waiting page", { skip }, () => {
     assert.deepEqual([first?.["outcome"], first?.["end"]], ["served", "page"]);
   });
 
-  test("that runs no scripts sees the site as well", async () => {
+  test("shows the site without scripts too", async () => {
     await using sites = await open();
     await using browser = await Chromium.open();
     await browser.withoutScripts();
@@ -114,13 +114,13 @@ suite("a browser at a waiting page", { skip }, () => {
     assert.equal(asked(sites.program), 1);
   });
 
-  test("is told that the start failed, and why; it tries again when the person does", async () => {
+  test("shows the reason of a failed start, and retries when the user does", async () => {
     await using sites = await open();
     await using browser = await Chromium.open();
     await browser.owner(sites.bad);
     await browser.shows("Starting bad…");
     await browser.shows("bad did not start");
-    await eventually("its last words", async () => (await browser.seen("pre")) === "no <database>");
+    await eventually("the last output", async () => (await browser.seen("pre")) === "no <database>");
     assert.equal(await browser.seen("h1"), "bad did not start");
     assert.match(await browser.seen("p"), /^It ended while it was starting\. Try again in \d s\.$/);
     assert.equal(await browser.seen("a"), "Try again");
@@ -129,21 +129,21 @@ suite("a browser at a waiting page", { skip }, () => {
     assert.equal(attempts(), 1);
     await browser.evaluate('document.querySelector("a").click()');
     await browser.shows("bad is not available");
-    // The connection may be one that the browser had opened ahead of time, and that has waited for the same start.
+    // The browser may have opened this connection ahead of time, so that it waited for the same start.
     assert.match(
       await browser.seen("p"),
       /^It (failed to start a moment ago|ended while it was starting)\. Try again in/,
     );
-    assert.equal(attempts(), 1, "nothing was tried before it is due");
+    assert.equal(attempts(), 1, "there is no attempt before the retry is due");
     await eventually("another attempt", async () => {
       await browser.evaluate('document.querySelector("a")?.click()').catch(() => {});
       return (await browser.title().catch(() => "")) === "Starting bad…";
     });
     await browser.shows("bad did not start");
-    await eventually("its report", () => attempts() === 2);
+    await eventually("the attempt is reported", () => attempts() === 2);
   });
 
-  test("that another site sent there is still sent by that one afterwards, without the cookies that are the site's own", async () => {
+  test("that another site sent there sends no cookies with SameSite=Strict to the target", async () => {
     await using sites = await open();
     const other = http.createServer((_, response) => {
       response.writeHead(200, { "content-type": "text/html" });
@@ -162,9 +162,9 @@ suite("a browser at a waiting page", { skip }, () => {
     await browser.shows("Starting web…");
     await browser.shows("The site");
     assert.match(await browser.text(), / from cross-site with any=1$/);
-    // Without another site's doing all cookies are sent, also after a page.
+    // A navigation by the user sends all cookies, also after a waiting page.
     await browser.owner(sites.web);
-    await eventually("by itself", async () =>
+    await eventually("the site is shown", async () =>
       / from none with (own=1; any=1|any=1; own=1)$/.test(await browser.text()),
     );
     other.close();

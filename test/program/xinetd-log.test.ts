@@ -1,4 +1,4 @@
-/** The log of bin/wakeport beside that of the real xinetd, for the same clients of the same services. */
+/** Compares the log of bin/wakeport with the real xinetd's, for the same clients of the same services. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
@@ -13,10 +13,10 @@ import { withoutXinetd, Xinetd } from "../support/program/xinetd.ts";
 
 const skip = withoutXinetd() || (process.getuid?.() !== 0 && "needs root, for the port of ident servers");
 
-/** Where the clients are: nobody else has an ident server there. */
+/** The address of the clients. No other test has an ident server there. */
 const CLIENTS = "127.0.113.7";
 
-/** One service as both write it. */
+/** One service in both configuration formats. */
 interface Pair {
   readonly name: string;
   readonly xinetd: string;
@@ -41,7 +41,7 @@ function forward(port: number): Pair {
   return { name: "redir-x", xinetd: attributes("redir", more), wakeport: `forward: "127.0.0.1:${port}"` };
 }
 
-/** Both programs, each with all the services, on ports of its own. */
+/** Both programs, each with all services on its own ports. */
 class Both implements AsyncDisposable {
   readonly #stack: AsyncDisposableStack;
   readonly #xinetd: Xinetd;
@@ -72,12 +72,12 @@ class Both implements AsyncDisposable {
     const log = "log: { format: xinetd, user_id: true }";
     const file = stack.use(await temporaryFile("w.yaml", [log, admin, "services:", ...services].join("\n")));
     const program = stack.use(new Program(["run", "-c", file.path]));
-    await eventually("wakeport serves", () => program.stdout.includes("serves"));
+    await eventually("wakeport has started", () => program.stdout.includes("serves"));
     const owned = stack.move();
     return new Both(owned, [xinetd, program], ports);
   }
 
-  /** Has the same client at both, one after the other. */
+  /** Connects the same client to both programs, one after the other. */
   async each(name: string, act: (socket: net.Socket, port: number) => Promise<unknown>): Promise<void> {
     for (const port of this.#ports.get(name) ?? []) {
       const socket = net.connect({ port, host: "127.0.0.1", localAddress: CLIENTS, allowHalfOpen: true });
@@ -88,7 +88,7 @@ class Both implements AsyncDisposable {
     }
   }
 
-  /** What both have logged of a service, but for pids and times, once each has said as much. */
+  /** The log lines of a service without pids and times, when both programs have logged `count` lines. */
   async logged(name: string, count: number): Promise<{ readonly xinetd: string[]; readonly wakeport: string[] }> {
     const lines = async (): Promise<readonly [string[], string[]]> => [
       linesOf(await this.#xinetd.read(), name),
@@ -116,8 +116,8 @@ const DEFAULTS = `defaults
 `;
 
 /**
- * Sorted, because answers about users come when they come. xinetd's chargen ends by the signal of a broken pipe, or with 0
- * when it finds the connection reset before that.
+ * Sorted, because ident replies arrive in any order. xinetd's chargen ends with SIGPIPE, or with status 0
+ * if it notices the reset before.
  */
 function linesOf(log: string, name: string): string[] {
   const form = new RegExp(`^\\d\\d/\\d\\d/\\d\\d@\\d\\d:\\d\\d:\\d\\d: ([A-Z]+: ${name} .*)$`, "gm");
@@ -131,7 +131,7 @@ function linesOf(log: string, name: string): string[] {
     .toSorted();
 }
 
-/** An ident server that knows one user, on the clients' machine. */
+/** An ident server with one user, at the clients' address. */
 async function identServer(): Promise<PeerServer> {
   return await PeerServer.open({
     host: CLIENTS,
@@ -141,21 +141,21 @@ async function identServer(): Promise<PeerServer> {
   });
 }
 
-/** Reads until the server ends, after it has said all there is to say. */
+/** Sends everything, then reads until the server closes. */
 async function hear(socket: net.Socket, words?: string): Promise<void> {
   if (words !== undefined) socket.end(words);
   socket.resume();
   await once(socket, "end");
 }
 
-/** Waits until the other side has ended it in any way. */
+/** Waits until the other side has closed or reset the connection. */
 async function over(socket: net.Socket): Promise<void> {
   socket.on("error", () => {});
   socket.resume();
   if (!socket.closed) await Promise.race([once(socket, "end"), once(socket, "close")]).catch(() => {});
 }
 
-suite("the log beside xinetd's", { skip }, () => {
+suite("the log compared with xinetd's", { skip }, () => {
   test("of builtins", async () => {
     await using _ident = await identServer();
     await using both = await Both.start(["echo", "discard", "daytime", "time", "chargen"].map(builtin));
@@ -166,13 +166,13 @@ suite("the log beside xinetd's", { skip }, () => {
     await both.each("chargen-x", (socket) => once(socket, "data"));
     for (const [name, count] of Object.entries({ echo: 3, discard: 3, daytime: 1, time: 1, chargen: 3 })) {
       const { xinetd, wakeport } = await both.logged(`${name}-x`, count);
-      // Of these xinetd never asks who the client is, for want of a process that could.
+      // For builtins without a process, xinetd makes no ident query.
       const own = count === 1 ? wakeport.filter((line) => !line.startsWith("USERID")) : wakeport;
       assert.deepEqual(own, xinetd);
     }
   });
 
-  test("of what is passed on", async () => {
+  test("of forwarded connections", async () => {
     await using _ident = await identServer();
     await using upstream = await PeerServer.open({
       onPeer: (peer) => peer.socket.once("data", () => peer.end("an answer")),
@@ -192,7 +192,7 @@ suite("the log beside xinetd's", { skip }, () => {
     ]);
   });
 
-  test("of programs that are handed their clients", async () => {
+  test("of programs that get the connection", async () => {
     await using _ident = await identServer();
     const program = (name: string, command: readonly [string, ...string[]]): Pair => {
       const [server, ...args] = command;
@@ -218,7 +218,7 @@ suite("the log beside xinetd's", { skip }, () => {
     assert.equal(wakeport[0], "EXIT: killed-x signal=9 pid=N duration=N(sec)");
   });
 
-  test("of clients that are refused", async () => {
+  test("of rejected clients", async () => {
     await using _ident = await identServer();
     const cat = { ...upstreamless, server: "/bin/cat" };
     const refused = (name: string, more: Readonly<Record<string, string>>, wakeport: string): Pair => ({
@@ -236,7 +236,7 @@ suite("the log beside xinetd's", { skip }, () => {
       refused("mine", { per_source: "1" }, "limits: { per_source: 1 }"),
       refused("fast", { cps: "1 1" }, "limits: { rate: 1/m }"),
     ]);
-    // A machine that has nothing to do at all lets everybody in.
+    // An idle machine accepts every client.
     const isBusy = (loadavg()[0] ?? 0) > 0.1;
     for (const name of ["addr-x", "shut-x", ...(isBusy ? ["busy-x"] : [])]) await both.each(name, over);
     for (const name of ["full-x", "mine-x", "fast-x"]) {

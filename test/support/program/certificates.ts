@@ -8,15 +8,15 @@ const OPENSSL_MS = 20_000;
 const NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
 export interface CertificateSpec {
-  /** As openssl has it: `IP:10.0.0.1`, `DNS:engine`. Default: none, as clients have it. */
+  /** In the syntax of openssl: `IP:10.0.0.1`, `DNS:engine`. Default: none, as in client certificates. */
   readonly names?: string;
-  /** For how many days from now; negative: it expired. Default: 1. */
+  /** The validity in days from now; negative: expired. Default: 1. */
   readonly days?: number;
-  /** Whose signature the other side must bear. Default: the same authority's. */
+  /** The authority that must have signed the other side's certificate. Default: the same authority. */
   readonly trusts?: Authority;
 }
 
-/** Signs certificates, and keeps all files in a folder that is gone at the end. */
+/** Signs certificates in a temporary folder. */
 export class Authority implements Disposable {
   readonly #folder: string = mkdtempSync(path.join(tmpdir(), "wakeport-test-"));
   #count = 0;

@@ -1,5 +1,5 @@
 /**
- * A real browser without a window, driven through its DevTools.
+ * A real browser without a window, controlled through the DevTools protocol.
  *
  * @see https://chromedevtools.github.io/devtools-protocol/
  */
@@ -13,13 +13,13 @@ import { promisify } from "node:util";
 import { within } from "../../../src/async/wait.ts";
 import { eventually } from "../eventually.ts";
 
-/** A busy machine takes its time to start a browser, and a target may be slow on purpose. */
+/** A busy machine starts a browser slowly, and targets may be slow on purpose. */
 const PATIENCE_MS = 60_000;
 
-/** One whose page goes away in the middle of a call may never answer it. */
+/** A call whose page is closed meanwhile may never return. */
 const CALL_MS = 10_000;
 
-/** Why no browser can be had here; false when one can, or must. */
+/** The reason that there is no browser; false if there is one, or if one is required. */
 export async function cannotBrowse(): Promise<string | false> {
   if (process.env["WAKEPORT_TEST_BROWSER"] === "required") return false;
   const version = await promisify(execFile)("chromium", ["--version"]).catch(() => undefined);
@@ -36,7 +36,7 @@ interface Message {
 
 /** One browser with one window. */
 export class Chromium implements AsyncDisposable {
-  /** What it complained about: refused by a policy, failed, not found. */
+  /** Its error messages: blocked by a policy, failed, not found. */
   readonly complaints: string[] = [];
   readonly #child: ChildProcess;
   readonly #folder: string;
@@ -68,12 +68,12 @@ export class Chromium implements AsyncDisposable {
     return browser;
   }
 
-  /** Opens an address as if it were typed; does not wait until it is there. */
+  /** Opens an address as if it were typed; does not wait for the page. */
   async owner(url: string): Promise<void> {
     await this.#call("Page.navigate", { url }, PATIENCE_MS);
   }
 
-  /** Scripts of pages do not run from now on, as some people want it. */
+  /** Disables the scripts of pages. */
   async withoutScripts(): Promise<void> {
     await this.#call("Emulation.setScriptExecutionDisabled", { value: true });
   }
@@ -86,28 +86,28 @@ export class Chromium implements AsyncDisposable {
     return String(result.value);
   }
 
-  /** A cookie that a site has set before. */
+  /** Sets a cookie of a site. */
   async setCookie(cookie: Readonly<Record<"url" | "name" | "value" | "sameSite", string>>): Promise<void> {
     await this.#call("Network.setCookie", cookie);
   }
 
-  /** Draws what it shows into a file. */
+  /** Saves a screenshot. */
   async shoot(file: string): Promise<void> {
     const { data } = (await this.#call("Page.captureScreenshot")) as { readonly data: string };
     await writeFile(file, Buffer.from(data, "base64"));
   }
 
-  /** What its tab is called. */
+  /** The title of the tab. */
   title(): Promise<string> {
     return this.evaluate("document.title");
   }
 
-  /** The text that a person sees. */
+  /** The visible text. */
   text(): Promise<string> {
     return this.evaluate("document.body.innerText");
   }
 
-  /** The elements of a kind that a person sees, a line each; nothing while there is no page to ask. */
+  /** The visible elements that match a selector, one per line; empty while there is no page. */
   seen(tag: string): Promise<string> {
     const all = `[...document.querySelectorAll(${JSON.stringify(tag)})]`;
     return this.evaluate(`${all}.filter((one) => one.checkVisibility()).map((one) => one.innerText).join("\\n")`).catch(
@@ -115,11 +115,11 @@ export class Chromium implements AsyncDisposable {
     );
   }
 
-  /** Waits until a page of that title is shown. */
+  /** Waits until a page with this title is shown. */
   async shows(title: string): Promise<void> {
     await eventually(
       `the page "${title}" is shown`,
-      // In the middle of a navigation there is no page to ask.
+      // During a navigation there is no page.
       () =>
         this.title().then(
           (now) => now === title,

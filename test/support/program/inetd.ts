@@ -1,4 +1,4 @@
-/** A wakeport whose one service is inetd's, for tests. */
+/** A wakeport with one inetd service, for tests. */
 
 import { freePort } from "../free-port.ts";
 import { connect, type Peer } from "../net/tcp.ts";
@@ -10,7 +10,7 @@ export interface Bench extends AsyncDisposable {
   readonly admin: number;
 }
 
-/** A wakeport with one service, `it`, that is inetd's. */
+/** A wakeport with one inetd service, `it`. */
 export async function start(inetd: string, more = "", services = ""): Promise<Bench> {
   await using stack = new AsyncDisposableStack();
   const [port, admin] = [await freePort(), await freePort()];
@@ -26,7 +26,7 @@ services:
   return { program, port, admin, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-/** Connects, says all that is to be said, and waits for the end. */
+/** Connects, sends everything, and waits for the end. */
 export async function spoken(port: number, words = "", host?: string): Promise<Peer> {
   const peer = await connect(port, host);
   peer.end(words);

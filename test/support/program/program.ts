@@ -1,4 +1,4 @@
-/** The real program, bin/wakeport, as a child. */
+/** The real program, bin/wakeport, as a child process. */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -22,14 +22,14 @@ export interface LogLine {
   readonly [fact: string]: unknown;
 }
 
-/** A running `wakeport`; ended at the end if it is still there. */
+/** A running `wakeport`; disposing ends it. */
 export class Program implements AsyncDisposable {
   readonly child: ChildProcessByStdio<null, Readable, Readable>;
   readonly #exited: Promise<unknown>;
   stdout = "";
   stderr = "";
 
-  /** @param openFiles RLIMIT_NOFILE; default: as it is here */
+  /** @param openFiles RLIMIT_NOFILE; default: this process's */
   constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}, openFiles?: number) {
     const stdio: ["ignore", "pipe", "pipe"] = ["ignore", "pipe", "pipe"];
     const { PATH = "", NODE_COMPILE_CACHE: cache } = process.env;
@@ -48,7 +48,7 @@ export class Program implements AsyncDisposable {
     });
   }
 
-  /** Its log, where that is JSON: one object a line. */
+  /** The JSON log, one object per line. */
   get log(): LogLine[] {
     const whole = this.stdout.slice(0, this.stdout.lastIndexOf("\n") + 1);
     return whole
@@ -57,7 +57,7 @@ export class Program implements AsyncDisposable {
       .map((line) => JSON.parse(line));
   }
 
-  /** Waits until it logged `event`, `count` times. */
+  /** Waits until `event` was logged `count` times. */
   async logged(event: string, count = 1): Promise<LogLine> {
     await eventually(`"${event}" in the log`, () => this.log.filter((line) => line.event === event).length >= count);
     return this.log.filter((line) => line.event === event)[count - 1] as LogLine;
@@ -71,7 +71,7 @@ export class Program implements AsyncDisposable {
     return { code, signal, stdout: this.stdout, stderr: this.stderr };
   }
 
-  /** In good order, where it still runs: its processes would outlive a kill. A second signal is for one that drains. */
+  /** SIGTERM first, because child processes would outlive SIGKILL. The second signal ends a drain. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (let signals = 0; signals < 2 && this.child.exitCode === null && this.child.signalCode === null; signals += 1) {
       this.child.kill("SIGTERM");
@@ -82,13 +82,13 @@ export class Program implements AsyncDisposable {
   }
 }
 
-/** Runs a command to its end. */
+/** Runs a command until it exits. */
 export async function wakeport(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
   await using program = new Program(args, env);
   return await program.finished();
 }
 
-/** A file with this content, gone at the end. */
+/** Creates a file with this content; disposing removes it. */
 export async function temporaryFile(name: string, content: string): Promise<{ path: string } & AsyncDisposable> {
   const folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
   const file = path.join(folder, name);

@@ -7,7 +7,7 @@ import { freePort } from "../free-port.ts";
 import type { Peer } from "../net/tcp.ts";
 import { Program, temporaryFile } from "./program.ts";
 
-/** Says who it is and its word, then echoes. */
+/** Sends its pid and its word, then echoes. */
 const echo = `require("net").createServer((s) => { s.on("error", () => {}); s.write(process.pid + " " + process.argv[2] + "\\n"); s.pipe(s); })
 .listen(Number(process.argv[1]), "127.0.0.1")`;
 
@@ -34,7 +34,7 @@ export class Bench implements AsyncDisposable {
     return new Bench(program, file.path, admin, stack.move());
   }
 
-  /** Puts other services in the file and waits until that has had its effect. */
+  /** Replaces the services in the file and waits until they are in force. */
   async reload(services: string, event = "config.reloaded"): Promise<Record<string, unknown>> {
     await writeFile(this.#file, fileOf(services, this.#admin));
     this.program.child.kill("SIGHUP");

@@ -1,4 +1,4 @@
-/** Clients of other makers, run to their end. */
+/** Runs client programs until they exit. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 
@@ -10,7 +10,7 @@ export interface Ran {
   readonly stderr: string;
 }
 
-/** Runs a program without a shell; one that takes too long is killed. @param input what it reads from stdin */
+/** Runs a program without a shell, and kills it at a deadline. @param input its standard input */
 export async function run(command: string, args: readonly string[], input = ""): Promise<Ran> {
   const child = spawn(command, args, {
     env: { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin` },

@@ -1,4 +1,4 @@
-/** Real servers of this machine, made ready to be targets: their folders, keys and databases, and how they are run. */
+/** Real servers of this machine, prepared as targets: folders, keys, databases and commands. */
 import { execFile, execFileSync } from "node:child_process";
 import { existsSync, globSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
@@ -7,19 +7,19 @@ import path from "node:path";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
-/** Debian's, which has what Debian's packages bring. */
+/** Debian's Python, which has the modules of Debian's packages. */
 export const PYTHON = "/usr/bin/python3";
 
 export interface Server {
   readonly command: readonly string[];
-  /** More of its service. */
+  /** Further keys of its service. */
   readonly settings?: Readonly<Record<string, unknown>>;
 }
 
-/** How to run each server, on a port of this machine. */
+/** The command of each server, for a port of this machine. */
 export type ServerName = "smtp" | "ssh" | "mysql" | "redis" | "postgres";
 
-/** @returns why servers or clients of these tests cannot run here; undefined: they can */
+/** Returns undefined if all servers and clients of these tests are installed, otherwise the reason. */
 export function cannotServe(): string | undefined {
   if (process.getuid?.() !== 0) return "another user than root cannot start servers";
   const programs = [
@@ -48,7 +48,7 @@ export class Servers implements AsyncDisposable {
     return servers;
   }
 
-  /** Of a client that may log in. */
+  /** The key of a client that may log in. */
   get key(): string {
     return path.join(this.folder, "client");
   }
@@ -133,7 +133,7 @@ export class Servers implements AsyncDisposable {
   }
 
   async #makeKeys(): Promise<void> {
-    // Where it locks itself in.
+    // The folder of its chroot.
     await mkdir("/run/sshd", { recursive: true });
     for (const name of ["host", "client"])
       await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", path.join(this.folder, name)]);

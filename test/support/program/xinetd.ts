@@ -1,4 +1,4 @@
-/** The real xinetd, beside which wakeport is held. */
+/** The real xinetd, for comparisons with wakeport. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -6,13 +6,13 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { eventually } from "../eventually.ts";
 
-/** Why there is no xinetd to compare with; false when there is one. */
+/** The reason that there is no xinetd; false if there is one. */
 export function withoutXinetd(): string | false {
   const isHere = spawnSync("xinetd", ["-version"]).error === undefined;
   return isHere ? false : "xinetd is not installed: test/engine/tools does that";
 }
 
-/** A xinetd with this configuration, once it has begun to work. */
+/** A running xinetd with this configuration. */
 export class Xinetd implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #folder: string;
@@ -25,7 +25,7 @@ export class Xinetd implements AsyncDisposable {
     this.#file = file;
   }
 
-  /** @param configuration in which @LOG@ stands for the log's file */
+  /** @param configuration in which @LOG@ is replaced by the path of the log */
   static async start(configuration: string): Promise<Xinetd> {
     const folder = await mkdtemp(path.join(tmpdir(), "wakeport-xinetd-"));
     const [file, log] = [path.join(folder, "xinetd.conf"), path.join(folder, "log")];
@@ -45,13 +45,13 @@ export class Xinetd implements AsyncDisposable {
     return started;
   }
 
-  /** What it has logged so far. */
+  /** The log so far. */
   async read(): Promise<string> {
     this.log = await readFile(this.#file, "utf8");
     return this.log;
   }
 
-  /** How many services it serves. */
+  /** The number of services. */
   get served(): number {
     return Number(/Started working: (\d+) available/.exec(this.log)?.[1] ?? Number.NaN);
   }
