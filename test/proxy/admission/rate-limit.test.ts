@@ -61,7 +61,7 @@ suite("RateLimit", () => {
   test("limits a service in all", () => {
     const limit = new RateLimit({ rate: parseRate("4/s"), perSource: parseRate("100/s") }, 0);
     assert.equal(admitted(limit, "a", 100, 0), 4);
-    assert.deepEqual(limit.wait("b", 0), { waitMs: 250, limits: "service" });
+    assert.deepEqual(limit.wait("b", 0), { waitMs: 250, scope: "service" });
     assert.equal(admitted(limit, "b", 100, 500), 2);
   });
 
@@ -85,9 +85,9 @@ suite("RateLimit", () => {
   test("what a source is refused takes nothing from others", () => {
     const limit = new RateLimit({ rate: parseRate("10/s"), perSource: parseRate("2/s") }, 0);
     assert.equal(admitted(limit, "a", 1_000, 0), 2);
-    assert.deepEqual(limit.wait("a", 0), { waitMs: 500, limits: "source" });
+    assert.deepEqual(limit.wait("a", 0), { waitMs: 500, scope: "source" });
     for (const source of ["b", "c", "d", "e"]) assert.equal(admitted(limit, source, 1_000, 0), 2);
-    assert.deepEqual(limit.wait("f", 0), { waitMs: 100, limits: "service" });
+    assert.deepEqual(limit.wait("f", 0), { waitMs: 100, scope: "service" });
   });
 
   test("what the service refuses takes nothing from the source", () => {
