@@ -233,7 +233,7 @@ suite("the observer", () => {
     assert.deepEqual(stage.sleeps, [{ ...who, reason: "shutdown", action: "stop", durationMs: 0 }]);
   });
 
-  const addresses = [
+  const ends = [
     { exit: { code: 0 }, reason: "external" },
     { exit: { code: 143 }, reason: "external" },
     { exit: { code: 137 }, reason: "external" },
@@ -242,7 +242,7 @@ suite("the observer", () => {
     { exit: { signal: "SIGSEGV" }, reason: "crash" },
     { exit: { code: 137, oomKilled: true }, reason: "crash" },
   ] as const;
-  for (const { exit, reason } of addresses) {
+  for (const { exit, reason } of ends) {
     test(`is told of a ready target that went down by itself (${JSON.stringify(exit)}): ${reason}`, async () => {
       using stage = new Stage();
       await stage.wake();

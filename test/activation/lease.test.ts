@@ -6,22 +6,22 @@ import { CLIENT } from "../../src/activation/lease-set.ts";
 const reason = new Error("reason");
 
 /** A lease, and how often it told that its claim ended. */
-function newLease(): { lease: Lease; addresses: () => number } {
-  let addresses = 0;
+function newLease(): { lease: Lease; releases: () => number } {
+  let releases = 0;
   const lease = new Lease(CLIENT, () => {
-    addresses += 1;
+    releases += 1;
   });
-  return { lease, addresses: () => addresses };
+  return { lease, releases: () => releases };
 }
 
 suite("Lease", () => {
   test("that is disposed while it waits, or while it is held, tells so once", () => {
     for (const isGranted of [false, true]) {
-      const { lease, addresses } = newLease();
+      const { lease, releases } = newLease();
       if (isGranted) lease.grant({ address: "10.0.0.1" });
       lease[Symbol.dispose]();
       lease[Symbol.dispose]();
-      assert.equal(addresses(), 1);
+      assert.equal(releases(), 1);
       assert.ok(!lease.isWaiting && !lease.isHeld);
     }
   });
@@ -32,26 +32,26 @@ suite("Lease", () => {
     const cut = newLease();
     cut.lease.grant({ address: "10.0.0.1" });
     cut.lease.cut(reason);
-    for (const { lease, addresses } of [rejected, cut]) {
+    for (const { lease, releases } of [rejected, cut]) {
       lease[Symbol.dispose]();
-      assert.equal(addresses(), 0);
+      assert.equal(releases(), 0);
     }
   });
 
   test("that is abandoned while it waits rejects with the reason, and tells so once", async () => {
-    const { lease, addresses } = newLease();
+    const { lease, releases } = newLease();
     lease.withdraw(reason);
     lease.withdraw(new Error("another"));
     await assert.rejects(lease.granted, reason);
-    assert.equal(addresses(), 1);
+    assert.equal(releases(), 1);
   });
 
   test("that is held cannot be abandoned any more", () => {
-    const { lease, addresses } = newLease();
+    const { lease, releases } = newLease();
     lease.grant({ address: "10.0.0.1" });
     lease.withdraw(reason);
     assert.ok(lease.isHeld);
-    assert.equal(addresses(), 0);
+    assert.equal(releases(), 0);
   });
 
   test("that is refused while nobody waits for it is no unhandled rejection", async () => {

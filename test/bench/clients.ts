@@ -9,7 +9,7 @@ export interface Visit {
 }
 
 /** Connects, sends a line, and wants the same line back and then an end in good order. */
-export function owner(port: number, line: string, deadlineMs: number): Promise<Visit> {
+export function visit(port: number, line: string, deadlineMs: number): Promise<Visit> {
   const began = performance.now();
   const { promise, resolve } = Promise.withResolvers<Visit>();
   const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });

@@ -1,7 +1,7 @@
 /** A thousand clients connect at once to a sleeping container; once more to one whose listen backlog is 10. */
 
 import { freePort } from "../support/free-port.ts";
-import { echoServer, owner, quantile } from "./clients.ts";
+import { echoServer, quantile, visit } from "./clients.ts";
 import { Container } from "./container.ts";
 import { exitOnSignals } from "./program.ts";
 import { Wakeport } from "./wakeport.ts";
@@ -16,7 +16,7 @@ async function herd(title: string, listen: string): Promise<boolean> {
     `  herd: { ports: ["${listenPort}:7"], container: ${container.name}, stop_grace: 1s }\n`,
   );
   const visits = await Promise.all(
-    Array.from({ length: CLIENTS }, (_, index) => owner(listenPort, `client ${index}`, DEADLINE_MS)),
+    Array.from({ length: CLIENTS }, (_, index) => visit(listenPort, `client ${index}`, DEADLINE_MS)),
   );
   const lost = visits.filter(({ ok }) => !ok);
   const starts = wakeport.records("target.starting").length;

@@ -5,7 +5,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { freePort } from "../support/free-port.ts";
-import { echoServer, owner, quantile, type Visit } from "./clients.ts";
+import { echoServer, quantile, type Visit, visit } from "./clients.ts";
 import { Container } from "./container.ts";
 import { exitOnSignals } from "./program.ts";
 import { Wakeport } from "./wakeport.ts";
@@ -33,10 +33,10 @@ function random(seed: number): () => number {
 }
 
 async function cycles(listenPort: number, count: number, next: () => number): Promise<Visit[]> {
-  const visits = [await owner(listenPort, "first", DEADLINE_MS)];
+  const visits = [await visit(listenPort, "first", DEADLINE_MS)];
   for (let cycle = 1; cycle <= count; cycle += 1) {
     await delay(IDLE_MS + next() * WINDOW_MS);
-    visits.push(await owner(listenPort, `cycle ${cycle}`, DEADLINE_MS));
+    visits.push(await visit(listenPort, `cycle ${cycle}`, DEADLINE_MS));
   }
   return visits;
 }

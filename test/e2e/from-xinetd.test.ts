@@ -61,7 +61,7 @@ function curl(...args: string[]): Promise<string> {
 }
 
 /** The client: everything that it saw. */
-async function owner(ports: Ports): Promise<Record<string, unknown>> {
+async function visitAll(ports: Ports): Promise<Record<string, unknown>> {
   const daytime = (await answer(ports.daytime)).toString();
   const time = (await answer(ports.time)).readUInt32BE(0) - 2_208_988_800;
   const ftp = `ftp://127.0.0.1:${ports.ftp}`;
@@ -119,7 +119,7 @@ suite("a xinetd.conf", { skip }, () => {
       await using program = new Program(["run", "-c", file]);
       await eventually("wakeport to listen", () => program.stdout.includes("serves"));
 
-      assert.deepEqual(await owner(ours), await owner(theirs));
+      assert.deepEqual(await visitAll(ours), await visitAll(theirs));
       assert.equal(program.child.exitCode, null);
       await eventually("the same number of lines in both logs", async () => {
         const [mine, its] = [program.stdout, await xinetd.read()].map(eventLines);

@@ -101,7 +101,7 @@ suite("access", () => {
     }
     using refused = bench.connect("ftp", ABUSER);
     refused.end("USER me\r\n");
-    assert.equal(await refused.addresses(), "ended");
+    assert.equal(await refused.ended(), "ended");
     assert.equal(refused.text, "421 no\r\n");
     const line = await bench.program.logged("connection.closed");
     assert.deepEqual([line["outcome"], line["reason"]], ["denied_address", "address"]);
@@ -118,7 +118,7 @@ suite("access", () => {
     });
     using refused = bench.connect("cat", ABUSER);
     refused.send("early words");
-    assert.equal(await refused.addresses(), "ended");
+    assert.equal(await refused.ended(), "ended");
     assert.equal(refused.text, "220-no\r\n");
     using first = bench.connect("cat", INNOCENT);
     first.send("one");
@@ -131,7 +131,7 @@ suite("access", () => {
     await second.receives(11);
     assert.equal(second.text, "220-in\r\ntwo");
     second.end();
-    assert.equal(await second.addresses(), "ended");
+    assert.equal(await second.ended(), "ended");
     assert.equal(await bench.denied("cat", "address"), 1);
   });
 
@@ -166,7 +166,7 @@ suite("access", () => {
     assert.equal(await bench.hears("ftp", ABUSER), "ECONNRESET");
     assert.equal(bench.events("target.starting"), 0);
     using owner = bench.connect("trap", OWNER);
-    await owner.addresses();
+    await owner.ended();
     assert.equal(await bench.hears("echo", OWNER), "word");
     assert.equal(await bench.hears("ftp", INNOCENT), "hello\nword");
 

@@ -137,7 +137,7 @@ const settings: Readonly<Record<Call, Readonly<Record<string, unknown>>>> = {
 };
 
 /** @returns whether it was served; fails when it is neither that nor refused in time */
-async function owner(wakeport: Wakeport, what: string): Promise<boolean> {
+async function visit(wakeport: Wakeport, what: string): Promise<boolean> {
   using peer = await wakeport.connect("echo");
   const limit = performance.now() + START_TIMEOUT_MS + 2_000;
   while (peer.fate === "open" && peer.received === 0) {
@@ -157,20 +157,20 @@ async function play({ call, name, answer }: Scene): Promise<void> {
   const route = call === "list" ? "/containers/json" : "/containers/fake/json";
   await eventually("it looked", () => fake.requests.filter((one) => one === `GET ${route}`).length >= 2);
   if (call === "unpause") {
-    assert.ok(await owner(wakeport, what));
+    assert.ok(await visit(wakeport, what));
     await wakeport.until("echo", "paused");
   }
   const [method = ""] = routes[call].split(" ");
   const asked = (): number => fake.requests.filter((one) => one.startsWith(method) && one.endsWith(`/${call}`)).length;
   const before = asked();
   fake.once(routes[call], answer);
-  await owner(wakeport, what);
+  await visit(wakeport, what);
   if (call === "stop" || call === "pause" || call === "stats") {
     await eventually(`${what}: it is asked`, () => asked() > before);
-    await owner(wakeport, what);
+    await visit(wakeport, what);
   }
   // After a failed start nobody may ask for a second.
-  await eventually(`${what}: it is served again`, () => owner(wakeport, what));
+  await eventually(`${what}: it is served again`, () => visit(wakeport, what));
   await wakeport.settle();
   await wakeport.close();
   assert.deepEqual(violations(wakeport.evidence), [], what);

@@ -37,11 +37,11 @@ for (const [what, stepMs] of Object.entries({ forth: HOUR_MS, back: -HOUR_MS }))
 
     engine.once("POST start", json(500, { message: "no" }));
     using unlucky = await wakeport.connect("echo");
-    assert.equal(await unlucky.addresses(), "ECONNRESET");
+    assert.equal(await unlucky.ended(), "ECONNRESET");
     await wakeport.until("echo", "asleep");
     step();
     using hasty = await wakeport.connect("echo");
-    assert.equal(await hasty.addresses(), "ECONNRESET", "a start in the cooldown");
+    assert.equal(await hasty.ended(), "ECONNRESET", "a start in the cooldown");
     await eventually("it is served again", async () => {
       using peer = await wakeport.connect("echo");
       await eventually("an answer", () => peer.received > 0 || peer.fate !== "open");

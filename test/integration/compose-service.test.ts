@@ -126,7 +126,7 @@ engineTest("a running copy of a container's compose labels is neither served nor
   const [status] = wakeport.status.services;
   assert.match(status?.cause ?? "", new RegExp(`2 containers have the labels of container ${project}/echo: `));
   const peer = await wakeport.connect("echo");
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   assert.equal(peer.received, 0);
   assert.ok(await copy.isAwake());
   assert.equal(await target.isAwake(), false);

@@ -54,7 +54,7 @@ engineTest("a dependency that ends before it is healthy refuses the clients at o
   const wakeport = await lab.wakeport({ web: { to: web } });
   wakeport.mayWake(db, project.nameOf("db"));
   using client = await wakeport.connect("web");
-  assert.equal(await client.addresses(), "ECONNRESET");
+  assert.equal(await client.ended(), "ECONNRESET");
   assert.equal(await startsOf(lab, web), 0);
   assert.match(statusOf(wakeport, "web").last_error ?? "", /db is needed: .*db exited with code 3/);
 });
@@ -138,7 +138,7 @@ engineTest("a one-shot that fails refuses the clients, and says which it was", a
   const wakeport = await lab.wakeport({ web: { to: web } });
   wakeport.mayWake(migrate, project.nameOf("migrate"));
   using client = await wakeport.connect("web");
-  assert.equal(await client.addresses(), "ECONNRESET");
+  assert.equal(await client.ended(), "ECONNRESET");
   assert.equal(await startsOf(lab, web), 0);
   const error = wakeport.status.services[0]?.last_error ?? "";
   assert.match(error, /migrate is needed: .*migrate exited with code 3/);
@@ -192,7 +192,7 @@ engineTest("containers that depend on each other are refused, with the circle", 
   const wakeport = await lab.wakeport({ a: { to: a } });
   wakeport.mayWake(b, project.nameOf("b"));
   using client = await wakeport.connect("a");
-  assert.equal(await client.addresses(), "ECONNRESET");
+  assert.equal(await client.ended(), "ECONNRESET");
   assert.match(statusOf(wakeport, "a").last_error ?? "", /depend on each other in a circle: .* → .* → /);
 });
 
@@ -391,7 +391,7 @@ engineTest(
     await db.stop(1);
     const before = (await web.state())?.StartedAt;
     const client = await wakeport.connect("web");
-    assert.notEqual(await client.addresses(), "open");
+    assert.notEqual(await client.ended(), "open");
     client.end();
     assert.equal((await web.state())?.StartedAt, before);
     wakeport.mayNotUse("web");

@@ -161,7 +161,7 @@ engineTest(
     assert.match(await greeted("first", "www.first.test"), /^220 /);
     using lost = await connectTo(wakeport, "first");
     lost.send(request("nobody.test"));
-    assert.equal(await lost.addresses(), "ended");
+    assert.equal(await lost.ended(), "ended");
     assert.match(lost.text, /^HTTP\/1.1 421 /);
     assert.ok(!(await second.isAwake()) && !(await third.isAwake()));
 
@@ -309,7 +309,7 @@ engineTest("a label makes no service of another container whose compose labels i
   const wakeport = await lab.wakeport({}, { docker: { project, discover: "all" } });
   await eventually("the service", () => has(wakeport, name));
   using client = await wakeport.connect(name);
-  assert.equal(await client.addresses(), "ECONNRESET");
+  assert.equal(await client.ended(), "ECONNRESET");
   assert.equal(client.received, 0);
   assert.equal(await target.isAwake(), false);
   const cause = new RegExp(`${target.name} is the first container of .*/db, and has no label wakeport.enable=true`);

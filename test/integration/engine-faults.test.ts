@@ -110,7 +110,7 @@ faultTest("a target that dies while no engine is there is known as soon as one i
   const state = await target.state();
   await engine.kill();
   process.kill(state?.Pid ?? 0, "SIGKILL");
-  assert.notEqual(await client.addresses(), "open");
+  assert.notEqual(await client.ended(), "open");
   client.end();
   await engine.start();
   await wakeport.until("echo", "asleep");
@@ -128,7 +128,7 @@ faultTest(
     using client = await wakeport.connect("echo");
     await hearsItself(client, "before");
     await engine.kill("SIGTERM");
-    assert.notEqual(await client.addresses(), "open");
+    assert.notEqual(await client.ended(), "open");
     client.end();
     await wakeport.until("echo", "asleep");
     using next = await wakeport.connect("echo");
@@ -151,7 +151,7 @@ faultTest("an engine that hangs: calls end, it is told, and all is well when it 
     using unlucky = await wakeport.connect("asleep");
     using warm = await wakeport.connect("awake");
     await hearsItself(warm, "a warm target needs no engine");
-    assert.equal(await unlucky.addresses(), "ECONNRESET");
+    assert.equal(await unlucky.ended(), "ECONNRESET");
     const limit = performance.now() + SEEN_TO_HANG_MS;
     while (wakeport.isEngineUp && performance.now() < limit) await delay(50);
     assert.equal(wakeport.isEngineUp, false);

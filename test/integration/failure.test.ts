@@ -54,14 +54,14 @@ engineTest("after a crash nobody may ask for a while; then the next client is th
   const target = await lab.container({ command: ["sh", "-c", "exit 3"] });
   const wakeport = await lab.wakeport({ crash: { to: target } });
   using first = await wakeport.connect("crash");
-  assert.equal(await first.addresses(), "ECONNRESET");
+  assert.equal(await first.ended(), "ECONNRESET");
   await wakeport.until("crash", "asleep");
   using hasty = await wakeport.connect("crash");
-  assert.equal(await hasty.addresses(), "ECONNRESET");
+  assert.equal(await hasty.ended(), "ECONNRESET");
   assert.equal(await startsOf(lab, target), 1, "a start in the cooldown");
   await eventually("the next attempt", async () => {
     using peer = await wakeport.connect("crash");
-    await peer.addresses();
+    await peer.ended();
     return (await startsOf(lab, target)) === 2;
   });
   await eventually("it is reported", () => wakeport.record.activations.length === 2);
@@ -94,7 +94,7 @@ engineTest("a missing container: a message that helps, and it works once it exis
   await placeholder.remove();
   const wakeport = await lab.wakeport({ echo: { to: placeholder } });
   using early = await wakeport.connect("echo");
-  assert.equal(await early.addresses(), "ECONNRESET");
+  assert.equal(await early.ended(), "ECONNRESET");
   const { outcome, told } = await failure(wakeport);
   assert.equal(outcome, "engine_error");
   assert.match(told, new RegExp(`container ${name} does not exist: create it`));
@@ -114,7 +114,7 @@ engineTest("a compose service without a container says so", async (lab) => {
   const container = { service: "ghost", project: "wakeport-test-none" };
   const wakeport = await lab.wakeport({ ghost: { to: target, container } });
   using peer = await wakeport.connect("ghost");
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   const { told } = await failure(wakeport);
   assert.match(told, /compose project "wakeport-test-none" has no container of service "ghost": create it/);
 });
@@ -123,7 +123,7 @@ engineTest("a command that does not exist: the engine's words are passed on", as
   const target = await lab.container({ command: ["/no/such/program"] });
   const wakeport = await lab.wakeport({ wrong: { to: target } });
   using peer = await wakeport.connect("wrong");
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   const { outcome, told } = await failure(wakeport);
   assert.equal(outcome, "engine_error");
   assert.match(told, /could not start container .*\/no\/such\/program/s);
@@ -133,7 +133,7 @@ engineTest("a target that runs out of memory while it starts is told from one th
   const target = await lab.container({ command: ["sh", "-c", "tail /dev/zero"], memoryBytes: 8 << 20 });
   const wakeport = await lab.wakeport({ hungry: { to: target } });
   using peer = await wakeport.connect("hungry");
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   const { outcome, exit, error } = await wakeport.activation();
   assert.equal(outcome, "exited");
   assert.equal(exit?.oomKilled, true);
@@ -147,7 +147,7 @@ engineTest("a target that crashes in use: its clients are told, the next one wak
   using peer = await wakeport.connect("echo");
   await eventually("a greeting", () => peer.received > 0);
   await target.kill("SIGUSR2");
-  assert.notEqual(await peer.addresses(), "open");
+  assert.notEqual(await peer.ended(), "open");
   await wakeport.until("echo", "asleep");
   const { sleeps } = wakeport.record;
   await eventually("the crash is reported with the last output", () => sleeps.length === 1);

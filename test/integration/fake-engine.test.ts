@@ -115,7 +115,7 @@ fakeTest(
   async (engine, wakeport) => {
     engine.once("GET json", dieMidAnswer);
     using unlucky = await wakeport.connect("echo");
-    assert.equal(await unlucky.addresses(), "ECONNRESET");
+    assert.equal(await unlucky.ended(), "ECONNRESET");
     assert.equal((await wakeport.activation()).outcome, "timeout");
     await eventually("it is served again", async () => {
       using peer = await wakeport.connect("echo");
@@ -132,7 +132,7 @@ fakeTest("a socket proxy that answers 403 with a page: denied, with the switch t
     response.end("<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>");
   });
   using peer = await wakeport.connect("echo");
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   const { error } = await wakeport.activation();
   assert.match(error?.message ?? "", /the socket proxy at .* refuses "start" of container fake/);
   assert.doesNotMatch(error?.message ?? "", /</, "the page itself is in the message");
@@ -156,7 +156,7 @@ fakeTest(
 fakeTest("an authorization plugin of the engine: its own words, not those for a proxy", async (engine, wakeport) => {
   engine.once("POST start", json(403, { message: "authorization denied by plugin gate: not at night" }));
   using peer = await wakeport.connect("echo");
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   const { error } = await wakeport.activation();
   assert.match(error?.message ?? "", /the engine at .* refuses "start" of container fake: .*plugin gate: not at night/);
 });
@@ -172,7 +172,7 @@ fakeTest("a socket proxy without the right to read logs: a crash is told without
   engine.once("POST start", (response) => void response.writeHead(204).end());
   engine.once("GET logs", (response) => void response.writeHead(403).end("<html>no</html>"));
   using peer = await wakeport.connect("echo");
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   const { outcome, lastLines } = await wakeport.activation();
   assert.equal(outcome, "exited");
   assert.deepEqual(lastLines, []);
@@ -183,7 +183,7 @@ fakeTest(
   async (engine, wakeport) => {
     engine.once("GET logs", (response) => void response.writeHead(403).end("<html>no</html>"));
     using peer = await wakeport.connect("echo");
-    assert.equal(await peer.addresses(), "ECONNRESET");
+    assert.equal(await peer.ended(), "ECONNRESET");
     const { error } = await wakeport.activation();
     assert.match(error?.message ?? "", /^the socket proxy at .* refuses "logs" of container fake$/);
     assert.ok(error instanceof TargetError);
@@ -229,7 +229,7 @@ fakeTest(
     const closed = Promise.withResolvers<void>();
     engine.once("GET logs", (response) => response.once("close", () => closed.resolve()));
     using peer = await wakeport.connect("echo");
-    assert.equal(await peer.addresses(), "ECONNRESET");
+    assert.equal(await peer.ended(), "ECONNRESET");
     await closed.promise;
     const { error } = await wakeport.activation();
     assert.equal(error?.message, "container fake was not ready within 0.5 s, waiting for log /ready/");
@@ -359,7 +359,7 @@ fakeTest(
     engine.once("GET json", inspected(false));
     engine.once("GET json", inspected(true));
     using peer = await wakeport.connect("echo");
-    assert.equal(await peer.addresses(), "ECONNRESET");
+    assert.equal(await peer.ended(), "ECONNRESET");
     const { outcome, exit } = await wakeport.activation();
     assert.deepEqual([outcome, exit?.oomKilled], ["exited", true]);
     assert.equal(engine.requests.slice(before).filter((request) => request.endsWith("/start")).length, 1);
@@ -369,7 +369,7 @@ fakeTest(
 fakeTest("an image that is gone: the message says so", async (engine, wakeport) => {
   engine.once("POST start", json(404, { message: "No such image: registry.example/app:1" }));
   using peer = await wakeport.connect("echo");
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   const { error } = await wakeport.activation();
   assert.match(error?.message ?? "", /the image of container fake is missing/);
 });

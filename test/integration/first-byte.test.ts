@@ -29,7 +29,7 @@ suite("wake_on: first_byte", () => {
     {
       using client = await wakeport.connect("web");
       client.send("word");
-      assert.equal(await client.addresses(), "ended");
+      assert.equal(await client.ended(), "ended");
       assert.equal(client.text, "heard word");
     }
     assert.equal(await startsOf(lab, container), 1);
@@ -37,6 +37,6 @@ suite("wake_on: first_byte", () => {
     await wakeport.until("web", "asleep");
     assert.equal(silent.fate, "open", "it does not keep the target awake");
     silent.end();
-    await silent.addresses();
+    await silent.ended();
   });
 });

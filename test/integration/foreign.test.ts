@@ -10,7 +10,7 @@ import { engineTest } from "../support/engine/lab.ts";
 import { Scene } from "../support/engine/scene.ts";
 import { Steps } from "../support/engine/steps.ts";
 import { randomFrom } from "../support/engine/verbs.ts";
-import { crowd, owner, type Visit } from "../support/engine/visits.ts";
+import { crowd, type Visit, visit } from "../support/engine/visits.ts";
 import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
 
@@ -52,7 +52,7 @@ async function disturb(scene: Scene, seed: number, t: TestContext): Promise<read
 async function checkServed(scene: Scene): Promise<void> {
   for (const listenPort of scene.listeners) {
     const isServed = async (): Promise<boolean> => {
-      const { fate } = await owner({ ...listenPort, stayMs: 0, limitMs: LIMIT_MS });
+      const { fate } = await visit({ ...listenPort, stayMs: 0, limitMs: LIMIT_MS });
       assert.doesNotMatch(fate, /wrong|hung/, listenPort.service);
       if (fate !== "served") await scheduler.wait(RETRY_MS);
       return fate === "served";

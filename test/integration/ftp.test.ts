@@ -217,7 +217,7 @@ ftp.quit()`;
     await using ftp = await FtpBench.open();
     using peer = await connect(ftp.port);
     peer.send("USER anonymous\r\nPASS x\r\nPASV\r\nPORT 10,9,9,9,1,1\r\nEPSV\r\nNOOP\r\nQUIT\r\n");
-    assert.equal(await peer.addresses(), "ended");
+    assert.equal(await peer.ended(), "ended");
     const codes = [...peer.text.matchAll(/^(\d{3}) /gm)].map(([, code]) => code).join(" ");
     assert.equal(codes, "220 230 230 227 500 229 200 221");
     peer.end();

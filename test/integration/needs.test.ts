@@ -41,7 +41,7 @@ engineTest("one that crashes before it is healthy refuses the clients at once", 
   const wakeport = await lab.wakeport({ web: { to: web, start_timeout: "1h" } }, { defaults: SHORT });
   wakeport.mayWake(db, `container ${project}/db`);
   using client = await wakeport.connect("web");
-  assert.equal(await client.addresses(), "ECONNRESET");
+  assert.equal(await client.ended(), "ECONNRESET");
   assert.match(wakeport.status.services[0]?.last_error ?? "", /db is needed: .* exited with code 3/);
 });
 

@@ -25,7 +25,7 @@ const WHERE = `
 /** What the program behind a service says. */
 async function said(wakeport: Wakeport, service: string): Promise<string> {
   using peer = await wakeport.connect(service);
-  assert.equal(await peer.addresses(), "ended");
+  assert.equal(await peer.ended(), "ended");
   return peer.text;
 }
 
@@ -35,7 +35,7 @@ async function refused(lab: Lab, to: TestContainer, settings: Omit<ServiceSpec, 
   // The first look tells how it is connected.
   await eventually("it was looked at", async () => (await wakeport.metric("wakeport_engine_requests_total")).size > 0);
   using peer = await wakeport.connect("it");
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   const { error } = await wakeport.activation();
   assert.ok(error !== undefined && "remedy" in error);
   await wakeport.until("it", "asleep");

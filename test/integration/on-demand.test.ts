@@ -104,7 +104,7 @@ madeTest("one that fails to start tells its last words, and is removed all the s
   const container = { image: "wakeport-test/busybox", command: ["sh", "-c", "echo last words; exit 3"], remove: true };
   const wakeport = await lab.wakeport({ [made.name]: made.spec(container) });
   using peer = await wakeport.connect(made.name);
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   const { outcome, exit, lastLines } = await wakeport.activation();
   assert.equal(outcome, "exited");
   assert.equal(exit?.code, 3);
@@ -117,7 +117,7 @@ madeTest("somebody else's container that has the name is left alone, and named",
   await theirs.start();
   const wakeport = await lab.wakeport({ [made.name]: made.spec(server) });
   using peer = await wakeport.connect(made.name);
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   const { error } = await wakeport.activation();
   assert.match(error?.message ?? "", /another container, not created by this wakeport, has that name/);
   assert.ok(await theirs.isAwake());
@@ -134,7 +134,7 @@ madeTest("one that somebody removes under its client is created again for the ne
 madeTest("a network that does not exist is named, with the remedy", async (lab, made) => {
   const wakeport = await lab.wakeport({ [made.name]: made.spec({ ...server, networks: ["nowhere"] }) });
   using peer = await wakeport.connect(made.name);
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   const { error } = await wakeport.activation();
   assert.match(error?.message ?? "", /network nowhere, which does not exist/);
 });
@@ -162,7 +162,7 @@ madeTest("in a container that is in several networks: they have to be said", asy
   const address = await inside.container.address(one);
   await eventually("it says so", async () => {
     using peer = inside.connect(address);
-    await peer.addresses();
+    await peer.ended();
     return (await inside.container.output()).includes("choose the networks of the container: networks: [");
   });
   assert.deepEqual(await made.all(), []);

@@ -30,7 +30,7 @@ engineTest("docker stop: clients end, the target is asleep, the next connection 
   const clients = await Promise.all([1, 2, 3].map(() => guest(wakeport)));
   await target.stop();
   for (const client of clients) {
-    assert.notEqual(await client.addresses(), "open");
+    assert.notEqual(await client.ended(), "open");
     client.end();
   }
   await wakeport.until("echo", "asleep");
@@ -65,7 +65,7 @@ engineTest("docker kill: what was sent arrives, the connection ends, the next on
   client.send("last words\n");
   await eventually("an echo", () => client.text.endsWith("last words\n"));
   await target.kill();
-  assert.notEqual(await client.addresses(), "open");
+  assert.notEqual(await client.ended(), "open");
   client.end();
   await wakeport.until("echo", "asleep");
   assert.equal(wakeport.record.sleeps[0]?.exit?.code, 137);
@@ -77,7 +77,7 @@ engineTest("docker restart: the old life's clients end, the new life is adopted"
   const wakeport = await lab.wakeport({ echo: { to: target } });
   using client = await guest(wakeport);
   await target.restart();
-  assert.notEqual(await client.addresses(), "open");
+  assert.notEqual(await client.ended(), "open");
   client.end();
   await wakeport.until("echo", "ready");
   assert.notEqual(await wakeport.greeted("echo"), client.text);
@@ -113,7 +113,7 @@ engineTest("compose recreates a container: the new one serves, the old one is no
   // As compose does it: create beside, stop, remove, rename, start.
   const next = await lab.container({ program: echo(), name: `${target.id.slice(0, 12)}_${target.name}` });
   await target.stop();
-  await client.addresses();
+  await client.ended();
   client.end();
   await target.remove();
   await next.rename(target.name);
@@ -130,7 +130,7 @@ engineTest("a container that is renamed away is no target any more, and is left 
   await target.rename(`${target.name}-renamed`);
   await wakeport.until("echo", "asleep");
   using client = await wakeport.connect("echo");
-  assert.equal(await client.addresses(), "ECONNRESET");
+  assert.equal(await client.ended(), "ECONNRESET");
   assert.ok(await target.isAwake(), "a container that the configuration does not name was stopped");
   wakeport.mayNotUse("echo");
 });
@@ -161,16 +161,16 @@ engineTest("docker rm -f under connections: they end, it is missing, and served 
   const clients = await Promise.all([1, 2, 3].map(() => guest(wakeport)));
   await target.remove();
   for (const client of clients) {
-    assert.notEqual(await client.addresses(), "open");
+    assert.notEqual(await client.ended(), "open");
     client.end();
   }
   await wakeport.until("echo", "missing");
   assert.match(statusOf(wakeport).cause ?? "", new RegExp(`${target.name} does not exist: create it`));
   // Who takes it away may be about to replace it: the first one waits for that.
   using early = await wakeport.connect("echo");
-  assert.equal(await early.addresses(), "ECONNRESET");
+  assert.equal(await early.ended(), "ECONNRESET");
   using hasty = await wakeport.connect("echo");
-  assert.equal(await hasty.addresses(), "ECONNRESET");
+  assert.equal(await hasty.ended(), "ECONNRESET");
   assert.ok(statusOf(wakeport).cooldown_until !== undefined, "no cooldown that could be ended");
   const next = await lab.container({ program: echo(), name: target.name });
   wakeport.mayUse("echo", next);

@@ -62,7 +62,7 @@ podmanTest("a start that it refuses for ever fails, and says why", async (engine
   const refuse: Answer = improper;
   for (let starts = 1; starts <= 3; starts += 1) engine.once("POST start", refuse);
   using client = await wakeport.connect("echo");
-  assert.equal(await client.addresses(), "ECONNRESET");
+  assert.equal(await client.ended(), "ECONNRESET");
   const { error } = await wakeport.activation();
   assert.match(error?.message ?? "", /cannot start container fake now/);
 });

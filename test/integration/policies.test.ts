@@ -25,7 +25,7 @@ engineTest("a container created with --rm is warned about, once, before its firs
   const wakeport = await lab.wakeport({ echo: { to: target } });
   await eventually("it is reported", () => wakeport.record.warnings.length > 0);
   const client = await wakeport.connect("echo");
-  await client.addresses();
+  await client.ended();
   const [warning, ...more] = wakeport.record.warnings;
   assert.equal(warning?.event, "target.refused");
   assert.match(warning.message, /created with --rm.*create it again without --rm/);
@@ -52,7 +52,7 @@ engineTest("a crash loop under a restart policy ends with the start timeout, and
   const target = await lab.container({ command: ["sh", "-c", "exit 3"], restart: "always" });
   const wakeport = await lab.wakeport({ loop: { to: target, start_timeout: "1s" } });
   using client = await wakeport.connect("loop");
-  assert.equal(await client.addresses(), "ECONNRESET");
+  assert.equal(await client.ended(), "ECONNRESET");
   assert.equal((await wakeport.activation()).outcome, "timeout");
   await wakeport.until("loop", "asleep");
   const state = await target.state();
@@ -69,7 +69,7 @@ engineTest("a crash in use that a restart policy mends: the new life is adopted"
   using killer = await wakeport.connect("crash");
   killer.send("now");
   for (const peer of [client, killer]) {
-    assert.notEqual(await peer.addresses(), "open");
+    assert.notEqual(await peer.ended(), "open");
     peer.end();
   }
   await eventually("it is adopted", () => wakeport.record.activations.some(({ adopted }) => adopted));

@@ -62,7 +62,7 @@ pullTest("a pull that outlasts the start timeout goes on for the next client", a
   const rest = { start_timeout: "500ms", sleep: "kill" };
   const wakeport = await lab.wakeport({ [made.name]: made.spec({ image, command }, rest) });
   using early = await wakeport.connect(made.name);
-  assert.equal(await early.addresses(), "ECONNRESET");
+  assert.equal(await early.ended(), "ECONNRESET");
   const { error, outcome } = await wakeport.activation();
   assert.equal(outcome, "timeout");
   assert.match(error?.message ?? "", /not ready within 0.5 s, waiting for image \S+:2/);
@@ -80,7 +80,7 @@ pullTest("a pull that outlasts the start timeout goes on for the next client", a
 /** Why a client was turned away, with the remedy. */
 async function refusal(wakeport: Wakeport, made: Made): Promise<string> {
   using peer = await wakeport.connect(made.name);
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   await wakeport.activation();
   assert.equal(stages(wakeport, "failed"), 1);
   const error = wakeport.record.pulls.at(-1)?.error;

@@ -39,7 +39,7 @@ engineTest("http: a server that answers 503 is not ready yet", async (lab) => {
   const wakeport = await lab.wakeport({ web: { to: target, ready: { http: "/health" } } });
   using peer = await wakeport.connect("web");
   peer.send("GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n");
-  await peer.addresses();
+  await peer.ended();
   assert.match(peer.text, /^HTTP\/1.1 204/);
 });
 
@@ -57,7 +57,7 @@ engineTest("healthy: a container that turns unhealthy is given up and stopped", 
   const target = await lab.container({ program: echo(), healthcheck: { command: "false", retries: 2 } });
   const wakeport = await lab.wakeport({ echo: { to: target, ready: "healthy" } });
   using peer = await wakeport.connect("echo");
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   assert.equal((await wakeport.activation()).outcome, "unhealthy");
   await wakeport.until("echo", "asleep");
   assert.equal(await target.isAwake(), false);
@@ -67,7 +67,7 @@ engineTest("healthy: a container without a healthcheck is refused at once, with 
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target, ready: "healthy" } });
   using peer = await wakeport.connect("echo");
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   const { error } = await wakeport.activation();
   assert.match(error?.message ?? "", /has no HEALTHCHECK/);
   assert.ok(error !== undefined && "remedy" in error);
@@ -100,7 +100,7 @@ engineTest("http: only the status that was asked for counts", async (lab) => {
   const wakeport = await lab.wakeport({ web: { to: target, ready: { http: "/health", status: 204 } } });
   using peer = await wakeport.connect("web");
   peer.send("GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n");
-  await peer.addresses();
+  await peer.ended();
   assert.match(peer.text, /^HTTP\/1.1 204/);
 });
 
@@ -136,7 +136,7 @@ engineTest("log: a line that was printed before anybody read is found, the very 
   for (const _life of [1, 2, 3, 4, 5]) {
     using peer = await wakeport.connect("echo");
     peer.end("hello");
-    await peer.addresses();
+    await peer.ended();
     assert.equal(peer.text, "hello");
     await wakeport.until("echo", "asleep");
   }
@@ -164,7 +164,7 @@ engineTest("log: a logging driver that keeps nothing is refused at once, with th
   const target = await lab.container({ program: echo(), logDriver: "none" });
   const wakeport = await lab.wakeport({ echo: { to: target, ready: { log: "ready" } } });
   using peer = await wakeport.connect("echo");
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   const { error } = await wakeport.activation();
   assert.match(error?.message ?? "", /^the log of container \S+ cannot be read: configured logging driver/);
   assert.ok(error !== undefined && "remedy" in error);
@@ -178,7 +178,7 @@ for (const [kind, part] of Object.entries(lists)) {
     const target = await lab.container({ program: `${silent} setTimeout(() => process.exit(3), 500);` });
     const wakeport = await lab.wakeport({ web: { to: target, ready: ["tcp", part] } });
     using peer = await wakeport.connect("web");
-    assert.equal(await peer.addresses(), "ECONNRESET");
+    assert.equal(await peer.ended(), "ECONNRESET");
     const { outcome, exit } = await wakeport.activation();
     assert.deepEqual([outcome, exit?.code], ["exited", 3]);
   });
@@ -187,7 +187,7 @@ for (const [kind, part] of Object.entries(lists)) {
     const target = await lab.container({ program: silent, healthcheck: { command: "false", retries: 2 } });
     const wakeport = await lab.wakeport({ web: { to: target, ready: [part, "healthy"] } });
     using peer = await wakeport.connect("web");
-    assert.equal(await peer.addresses(), "ECONNRESET");
+    assert.equal(await peer.ended(), "ECONNRESET");
     assert.equal((await wakeport.activation()).outcome, "unhealthy");
   });
 }
@@ -210,7 +210,7 @@ engineTest("status says what is still missing, and so does the error of a start 
   using peer = await wakeport.connect("web");
   const pending = ["http /health on 7000", "log /ready/"];
   await eventually("status knows", async () => isDeepStrictEqual((await statusOf(wakeport, "web")).pending, pending));
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   await wakeport.until("web", "asleep");
   const { pending: left, last_error } = await statusOf(wakeport, "web");
   assert.equal(left, undefined);

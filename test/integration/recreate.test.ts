@@ -53,7 +53,7 @@ if ((await cannotCompose()) === false) {
     await project.compose("down");
     await wakeport.until("echo", "missing");
     using early = await wakeport.connect("echo");
-    assert.equal(await early.addresses(), "ECONNRESET");
+    assert.equal(await early.ended(), "ECONNRESET");
     await project.compose("up", "--no-start");
     await wakeport.until("echo", "asleep");
     wakeport.mayUse("echo", await project.container());

@@ -63,7 +63,7 @@ async function told(wakeport: Wakeport, operation: string, remedy: RegExp): Prom
 async function turnedAway(wakeport: Wakeport): Promise<void> {
   const began = performance.now();
   using peer = await wakeport.connect("echo");
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   assert.ok(performance.now() - began < AT_ONCE_MS, `refused after ${Math.round(performance.now() - began)} ms`);
 }
 
@@ -206,7 +206,7 @@ refusalTest(
     for (const attempt of [1, 2]) {
       await eventually("a failure", async () => {
         using peer = await other.connect("deaf");
-        await peer.addresses();
+        await peer.ended();
         return other.record.activations.length >= attempt;
       });
     }
@@ -222,7 +222,7 @@ refusalTest("no create: what an image on demand needs more is named", {}, async 
   const spec = made.spec({ image: "wakeport-test/busybox", command: ["sleep", "3600"] });
   await using other = await lab.wakeport({ [made.name]: spec }, { docker: { host: proxy.host } });
   using peer = await other.connect(made.name);
-  assert.equal(await peer.addresses(), "ECONNRESET");
+  assert.equal(await peer.ended(), "ECONNRESET");
   await told(other, "create", /set CONTAINERS=1 and POST=1/);
   assert.match((await other.activation()).error?.message ?? "", /refuses "create" of container wakeport-made-/);
 });

@@ -45,7 +45,7 @@ engineTest("SIGKILL with a target awake: the next wakeport adopts it, and it sle
   using client = await connect(file.listenPort);
   await eventually("a greeting", () => client.received > 0);
   await kill(first);
-  assert.notEqual(await client.addresses(), "open");
+  assert.notEqual(await client.ended(), "open");
   assert.ok(await target.isAwake());
 
   await using second = await run(file);

@@ -158,7 +158,7 @@ engineTest("a container that was created with --rm is refused, with the remedy",
   await target.start();
   const wakeport = await lab.wakeport({ it: { to: target, ...SHORT } });
   const peer = await wakeport.connect("it");
-  assert.notEqual(await peer.addresses(), "open");
+  assert.notEqual(await peer.ended(), "open");
   wakeport.mayNotUse("it");
   const { error } = await wakeport.activation();
   assert.match(error?.message ?? "", /was created with --rm: a stop would remove it with its data/);
@@ -172,7 +172,7 @@ engineTest("a name that no container has does not lead to one whose id begins wi
   const wakeport = await lab.wakeport({ it: { to: { ...stranger, name, isAwake: async () => false }, ...SHORT } });
   wakeport.mayNotUse("it");
   const peer = await wakeport.connect("it");
-  assert.notEqual(await peer.addresses(), "open");
+  assert.notEqual(await peer.ended(), "open");
   assert.equal(wakeport.state("it"), "missing");
   assert.ok(await stranger.isAwake());
   assert.equal(await startsOf(lab, stranger), 1);

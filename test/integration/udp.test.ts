@@ -88,7 +88,7 @@ engineTest("connections and datagrams of one service share one target, and each 
   using client = await wakeport.sender("echo");
   client.send("word");
   using peer = await wakeport.connect("echo");
-  await peer.addresses();
+  await peer.ended();
   peer.end();
   await client.receives(1);
   const [incarnation] = client.received[0]?.split(" ") ?? [];

@@ -123,7 +123,7 @@ function statusOf(wakeport: Wakeport, service: string): ServiceStatus {
 }
 
 /** One client that wants an echo. @returns what it got */
-async function owner(wakeport: Wakeport, service: string): Promise<string> {
+async function visit(wakeport: Wakeport, service: string): Promise<string> {
   using peer = await wakeport.connect(service);
   peer.send("word\n");
   const limit = performance.now() + CLIENT_LIMIT_MS;
@@ -145,7 +145,7 @@ async function crowd(
   const visits: Promise<string>[] = [];
   while (!signal.aborted) {
     const { service } = victims[Math.floor(random() * victims.length)]!;
-    visits.push(owner(wakeport, service));
+    visits.push(visit(wakeport, service));
     await scheduler.wait(1_000 / CLIENTS_PER_S);
   }
   return countsOf(await Promise.all(visits));

@@ -26,7 +26,7 @@ suite("dial()", () => {
     await new Promise((resolve) => socket.resume().once("end", resolve));
     socket.end("still here");
     await peer.receives(10);
-    assert.equal(await peer.addresses(), "ended");
+    assert.equal(await peer.ended(), "ended");
   });
 
   test("comes from the address that it is told to", async () => {

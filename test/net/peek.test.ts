@@ -56,9 +56,9 @@ function troubled(trouble: string): (error: unknown) => boolean {
 
 suite("peek", () => {
   test("reads no more than the bound, however much has come at once", async () => {
-    await using addresses = await pair();
-    const found = peeking(addresses.accepted, { limit: 4 });
-    addresses.client.send("12345\n");
+    await using sockets = await pair();
+    const found = peeking(sockets.accepted, { limit: 4 });
+    sockets.client.send("12345\n");
     await assert.rejects(found, troubled("too_long"));
     await using others = await pair();
     const near = peeking(others.accepted, { limit: 6 });
@@ -67,21 +67,21 @@ suite("peek", () => {
   });
 
   test("finds what comes in pieces, and gives all of it back", async () => {
-    await using addresses = await pair();
-    const found = peeking(addresses.accepted);
+    await using sockets = await pair();
+    const found = peeking(sockets.accepted);
     for (const piece of ["GE", "T /", "\nHost", ": a"]) {
-      addresses.client.send(piece);
-      await eventually("it has arrived", () => addresses.accepted.bytesRead >= addresses.client.socket.bytesWritten);
+      sockets.client.send(piece);
+      await eventually("it has arrived", () => sockets.accepted.bytesRead >= sockets.client.socket.bytesWritten);
     }
     assert.equal(await found, "GET /");
-    using accepted = new Peer(addresses.accepted);
-    addresses.client.end("!");
-    assert.equal(await accepted.addresses(), "ended");
+    using accepted = new Peer(sockets.accepted);
+    sockets.client.end("!");
+    assert.equal(await accepted.ended(), "ended");
     assert.equal(accepted.text, "GET /\nHost: a!");
   });
 
   test("copies each byte a few times at most, however small the pieces are", async (t) => {
-    await using addresses = await pair();
+    await using sockets = await pair();
     const most = 500;
     let copied = 0;
     const { copy } = Buffer.prototype;
@@ -96,49 +96,49 @@ suite("peek", () => {
       copied += all.length;
       return all;
     });
-    const found = peeking(addresses.accepted, { limit: most + 1, deadlineMs: 60_000 });
+    const found = peeking(sockets.accepted, { limit: most + 1, deadlineMs: 60_000 });
     for (let sent = 1; sent <= most; sent += 1) {
-      addresses.client.send("a");
+      sockets.client.send("a");
       await eventually(
         "it was read",
-        () => addresses.accepted.bytesRead === sent && addresses.accepted.readableLength === 0,
+        () => sockets.accepted.bytesRead === sent && sockets.accepted.readableLength === 0,
       );
     }
-    addresses.client.send("\n");
+    sockets.client.send("\n");
     assert.equal((await found).length, most);
     assert.ok(copied <= 4 * most, `${copied} bytes were copied`);
   });
 
   test("keeps what is for wakeport alone", async () => {
-    await using addresses = await pair();
-    addresses.client.end("!mine\nyours");
-    assert.equal(await peeking(addresses.accepted), "!mine");
-    using accepted = new Peer(addresses.accepted);
-    assert.equal(await accepted.addresses(), "ended");
+    await using sockets = await pair();
+    sockets.client.end("!mine\nyours");
+    assert.equal(await peeking(sockets.accepted), "!mine");
+    using accepted = new Peer(sockets.accepted);
+    assert.equal(await accepted.ended(), "ended");
     assert.equal(accepted.text, "yours");
   });
 
   test("finds what arrived with the end of the stream, before anybody looked", async () => {
-    await using addresses = await pair();
-    addresses.client.end("one\ntwo");
-    await eventually("it has arrived", () => addresses.accepted.bytesRead === 7);
+    await using sockets = await pair();
+    sockets.client.end("one\ntwo");
+    await eventually("it has arrived", () => sockets.accepted.bytesRead === 7);
     await new Promise((turn) => setImmediate(turn));
-    assert.equal(await peeking(addresses.accepted), "one");
-    assert.equal(await peeking(addresses.accepted), "one", "and again");
-    using accepted = new Peer(addresses.accepted);
-    assert.equal(await accepted.addresses(), "ended");
+    assert.equal(await peeking(sockets.accepted), "one");
+    assert.equal(await peeking(sockets.accepted), "one", "and again");
+    using accepted = new Peer(sockets.accepted);
+    assert.equal(await accepted.ended(), "ended");
     assert.equal(accepted.text, "one\ntwo");
   });
 
   test("leaves a long stream whole that goes on behind the first line", async () => {
-    await using addresses = await pair();
+    await using sockets = await pair();
     const rest = payload(300 * KIB);
-    addresses.client.send("first\n");
-    addresses.client.end(rest);
-    assert.equal(await peeking(addresses.accepted), "first");
-    assert.equal(addresses.accepted.isPaused(), true);
-    using accepted = new Peer(addresses.accepted);
-    assert.equal(await accepted.addresses(), "ended");
+    sockets.client.send("first\n");
+    sockets.client.end(rest);
+    assert.equal(await peeking(sockets.accepted), "first");
+    assert.equal(sockets.accepted.isPaused(), true);
+    using accepted = new Peer(sockets.accepted);
+    assert.equal(await accepted.ended(), "ended");
     assert.ok(accepted.data.equals(Buffer.concat([Buffer.from("first\n"), rest])));
   });
 

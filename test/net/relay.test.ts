@@ -58,7 +58,7 @@ class Link implements AsyncDisposable {
     });
   }
 
-  async addresses(): Promise<RelayEnd> {
+  async ended(): Promise<RelayEnd> {
     await eventually("the relay ended", () => this.end !== undefined);
     return this.end!;
   }
@@ -66,7 +66,7 @@ class Link implements AsyncDisposable {
   /** Waits until it is over: no relay of one test reaches into the next. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const one of this.#pairs) one[Symbol.dispose]();
-    await this.addresses();
+    await this.ended();
   }
 }
 
@@ -82,33 +82,33 @@ suite("relay()", () => {
   test("passes a half-close of the client on, and the answer that comes after it", async () => {
     await using link = await Link.open();
     link.client.end(payload(MIB));
-    assert.equal(await link.upstream.addresses(), "ended");
+    assert.equal(await link.upstream.ended(), "ended");
     assertReceived(link.upstream, MIB);
     assert.equal(link.client.fate, "open");
     link.upstream.end(payload(MIB));
-    assert.equal(await link.client.addresses(), "ended");
+    assert.equal(await link.client.ended(), "ended");
     assertReceived(link.client, MIB);
-    assert.equal(await link.addresses(), "clean");
+    assert.equal(await link.ended(), "clean");
   });
 
   test("passes a half-close of the upstream on, and the upload that comes after it", async () => {
     await using link = await Link.open();
     link.upstream.end(payload(MIB));
-    assert.equal(await link.client.addresses(), "ended");
+    assert.equal(await link.client.ended(), "ended");
     assertReceived(link.client, MIB);
     assert.equal(link.upstream.fate, "open");
     link.client.end(payload(MIB));
-    assert.equal(await link.upstream.addresses(), "ended");
+    assert.equal(await link.upstream.ended(), "ended");
     assertReceived(link.upstream, MIB);
-    assert.equal(await link.addresses(), "clean");
+    assert.equal(await link.ended(), "clean");
   });
 
   test("delivers both directions when both sides send and half-close at once", async () => {
     await using link = await Link.open();
     link.client.end(payload(4 * MIB));
     link.upstream.end(payload(3 * MIB));
-    assert.equal(await link.addresses(), "clean");
-    assert.deepEqual([await link.client.addresses(), await link.upstream.addresses()], ["ended", "ended"]);
+    assert.equal(await link.ended(), "clean");
+    assert.deepEqual([await link.client.ended(), await link.upstream.ended()], ["ended", "ended"]);
     assertReceived(link.upstream, 4 * MIB);
     assertReceived(link.client, 3 * MIB);
   });
@@ -116,26 +116,26 @@ suite("relay()", () => {
   test("passes a reset of the client on as a reset", async () => {
     await using link = await Link.open();
     link.client.reset();
-    assert.equal(await link.upstream.addresses(), "ECONNRESET");
-    assert.equal(await link.addresses(), "client_reset");
+    assert.equal(await link.upstream.ended(), "ECONNRESET");
+    assert.equal(await link.ended(), "client_reset");
     assertReceived(link.upstream, 0);
   });
 
   test("passes a reset of the upstream on as a reset", async () => {
     await using link = await Link.open();
     link.upstream.reset();
-    assert.equal(await link.client.addresses(), "ECONNRESET");
-    assert.equal(await link.addresses(), "upstream_reset");
+    assert.equal(await link.client.ended(), "ECONNRESET");
+    assert.equal(await link.ended(), "upstream_reset");
     assertReceived(link.client, 0);
   });
 
   test("passes a reset on to a side that has half-closed", async () => {
     await using link = await Link.open();
     link.client.end("request");
-    assert.equal(await link.upstream.addresses(), "ended");
+    assert.equal(await link.upstream.ended(), "ended");
     link.upstream.reset();
-    assert.equal(await link.client.addresses(), "ECONNRESET");
-    assert.equal(await link.addresses(), "upstream_reset");
+    assert.equal(await link.client.ended(), "ECONNRESET");
+    assert.equal(await link.ended(), "upstream_reset");
   });
 
   test("delivers 100 KB, and then the reset that followed them", async () => {
@@ -143,9 +143,9 @@ suite("relay()", () => {
     link.upstream.send(payload(100 * KIB));
     await link.client.receives(100 * KIB);
     link.upstream.reset();
-    assert.equal(await link.client.addresses(), "ECONNRESET");
+    assert.equal(await link.client.ended(), "ECONNRESET");
     assertReceived(link.client, 100 * KIB);
-    assert.equal(await link.addresses(), "upstream_reset");
+    assert.equal(await link.ended(), "upstream_reset");
   });
 
   test("delivers 100 KB, and then the reset, to a client that reads late", async () => {
@@ -154,9 +154,9 @@ suite("relay()", () => {
     link.upstream.send(payload(100 * KIB));
     await eventually("the relay has read it all", () => link.meter.out === 100 * KIB);
     link.upstream.reset();
-    assert.equal(await link.addresses(), "upstream_reset");
+    assert.equal(await link.ended(), "upstream_reset");
     link.client.resume();
-    assert.equal(await link.client.addresses(), "ECONNRESET");
+    assert.equal(await link.client.ended(), "ECONNRESET");
     assertReceived(link.client, 100 * KIB);
   });
 
@@ -171,9 +171,9 @@ suite("relay()", () => {
     await eventually("the reset is noticed", () => link.near.upstream.closed);
     assert.equal(link.client.fate, "open");
     link.near.client.uncork();
-    assert.equal(await link.client.addresses(), "ECONNRESET");
+    assert.equal(await link.client.ended(), "ECONNRESET");
     assertReceived(link.client, 60 * KIB);
-    await link.addresses();
+    await link.ended();
     assert.equal(timersActive(), timers, "it still waits to give the client up");
   });
 
@@ -187,7 +187,7 @@ suite("relay()", () => {
     link.client.send("are you there?");
     await eventually("the reset is noticed", () => link.near.upstream.closed);
     link.client.resume();
-    assert.equal(await link.addresses(), "upstream_reset");
+    assert.equal(await link.ended(), "upstream_reset");
     assert.equal(link.meter.out, before + readableLength);
   });
 
@@ -196,8 +196,8 @@ suite("relay()", () => {
     await link.clog();
     link.upstream.reset();
     link.client.resume();
-    assert.equal(await link.client.addresses(), "ECONNRESET");
-    assert.equal(await link.addresses(), "upstream_reset");
+    assert.equal(await link.client.ended(), "ECONNRESET");
+    assert.equal(await link.ended(), "upstream_reset");
     assertReceived(link.client, link.client.received);
   });
 
@@ -207,9 +207,9 @@ suite("relay()", () => {
     link.client.send(payload(100 * KIB));
     await eventually("the relay has read it all", () => link.meter.in === 100 * KIB);
     link.client.reset();
-    assert.equal(await link.addresses(), "client_reset");
+    assert.equal(await link.ended(), "client_reset");
     link.upstream.resume();
-    assert.equal(await link.upstream.addresses(), "ECONNRESET");
+    assert.equal(await link.upstream.ended(), "ECONNRESET");
     assertReceived(link.upstream, 100 * KIB);
   });
 
@@ -233,8 +233,8 @@ suite("relay()", () => {
     }
     t.mock.timers.reset();
     link.upstream.resume();
-    assert.equal(await link.upstream.addresses(), "ECONNRESET");
-    assert.equal(await link.addresses(), "client_reset");
+    assert.equal(await link.upstream.ended(), "ECONNRESET");
+    assert.equal(await link.ended(), "client_reset");
     assert.equal(link.near.upstream.bytesWritten, sent);
     assertReceived(link.upstream, sent);
   });
@@ -244,8 +244,8 @@ suite("relay()", () => {
     link.upstream.flood(payload(64 * KIB));
     await link.client.receives(MIB);
     link.client.reset();
-    assert.match(await link.upstream.addresses(), /ECONNRESET|EPIPE/);
-    assert.equal(await link.addresses(), "client_reset");
+    assert.match(await link.upstream.ended(), /ECONNRESET|EPIPE/);
+    assert.equal(await link.ended(), "client_reset");
   });
 
   test("resets a client whose upstream breaks off in the middle of an upload", async () => {
@@ -253,8 +253,8 @@ suite("relay()", () => {
     link.client.flood(payload(64 * KIB));
     await link.upstream.receives(MIB);
     link.upstream.reset();
-    assert.match(await link.client.addresses(), /ECONNRESET|EPIPE/);
-    assert.equal(await link.addresses(), "upstream_reset");
+    assert.match(await link.client.ended(), /ECONNRESET|EPIPE/);
+    assert.equal(await link.ended(), "upstream_reset");
   });
 
   test("gives up after a second on a client that reads nothing of what it holds after a reset", async (t) => {
@@ -267,9 +267,9 @@ suite("relay()", () => {
     await scheduler.wait(20);
     assert.equal(link.end, undefined);
     t.mock.timers.tick(1);
-    await link.addresses();
+    await link.ended();
     link.client.resume();
-    assert.equal(await link.client.addresses(), "ECONNRESET");
+    assert.equal(await link.client.ended(), "ECONNRESET");
   });
 
   test("is over when a side breaks while the end of the other one is on its way", async () => {
@@ -277,9 +277,9 @@ suite("relay()", () => {
       await using link = await Link.open();
       link.near[side].once("end", () => link.near[side].destroy(new Error("broken in the same turn")));
       link[side].end("the last words");
-      assert.equal(await link.addresses(), `${side}_reset`);
+      assert.equal(await link.ended(), `${side}_reset`);
       const other = link[side === "client" ? "upstream" : "client"];
-      assert.notEqual(await other.addresses(), "open");
+      assert.notEqual(await other.ended(), "open");
       assert.equal(other.text, "the last words");
       assert.deepEqual([link.near.client.closed, link.near.upstream.closed], [true, true]);
     }
@@ -291,14 +291,14 @@ suite("relay()", () => {
       await using link = await Link.open();
       const other = link[side === "client" ? "upstream" : "client"];
       link[side].end();
-      assert.equal(await other.addresses(), "ended");
+      assert.equal(await other.ended(), "ended");
       link[side].reset();
       await scheduler.wait(20);
       t.mock.timers.tick(14_999);
       await scheduler.wait(20);
       assert.equal(link.end, undefined);
       t.mock.timers.tick(1);
-      assert.equal(await link.addresses(), `${side}_reset`);
+      assert.equal(await link.ended(), `${side}_reset`);
     }
   });
 
@@ -306,22 +306,22 @@ suite("relay()", () => {
     t.mock.timers.enable({ apis: ["setInterval"] });
     await using link = await Link.open();
     link.client.end("all");
-    assert.equal(await link.upstream.addresses(), "ended");
+    assert.equal(await link.upstream.ended(), "ended");
     for (let looks = 0; looks < 5; looks += 1) t.mock.timers.tick(15_000);
     link.upstream.end(payload(MIB));
-    assert.equal(await link.client.addresses(), "ended");
+    assert.equal(await link.client.ended(), "ended");
     assertReceived(link.client, MIB);
-    assert.equal(await link.addresses(), "clean");
+    assert.equal(await link.ended(), "clean");
   });
 
   test("resolves only when both sides are closed", async () => {
     await using link = await Link.open();
     link.client.end();
-    await link.upstream.addresses();
+    await link.upstream.ended();
     await scheduler.wait(20);
     assert.equal(link.end, undefined);
     link.upstream.end();
-    await link.addresses();
+    await link.ended();
     assert.deepEqual([link.near.client.closed, link.near.upstream.closed], [true, true]);
   });
 
@@ -332,7 +332,7 @@ suite("relay()", () => {
     await eventually("the half-close is noticed", () => client.near.readableEnded);
     const lost = new AbortController().signal;
     const end = relay({ client: client.near, upstream: upstream.near, meters: [], lost });
-    assert.equal(await upstream.far.addresses(), "ended");
+    assert.equal(await upstream.far.ended(), "ended");
     upstream.far.end();
     assert.equal(await end, "clean");
   });
@@ -349,7 +349,7 @@ suite("relay()", () => {
     const lost = new AbortController().signal;
     const end = relay({ client: client.near, upstream: upstream.near, meters: [], lost });
     assert.equal(isClosed, false, "too late for this test: it is closed already");
-    assert.equal(await upstream.far.addresses(), "ECONNRESET");
+    assert.equal(await upstream.far.ended(), "ECONNRESET");
     assert.equal(await end, "client_reset");
   });
 });
@@ -370,20 +370,20 @@ suite("relay() of TLS", () => {
       await one.receives(TLS_DATA.length + TLS_CLOSE.length);
       await other.receives(TLS_DATA.length + TLS_CLOSE.length);
       one.reset();
-      assert.equal(await other.addresses(), "ECONNRESET");
-      assert.equal(await link.addresses(), "clean");
+      assert.equal(await other.ended(), "ECONNRESET");
+      assert.equal(await link.ended(), "clean");
     });
 
     test(`ends with a reset of the ${side} if it did not close its stream before`, async () => {
       await using link = await Link.open();
       const [one, other] = [link[side], link[otherSide]];
       other.end(TLS_CLOSE);
-      assert.equal(await one.addresses(), "ended");
+      assert.equal(await one.ended(), "ended");
       one.send(TLS_DATA);
       await other.receives(TLS_DATA.length);
       one.reset();
-      assert.equal(await other.addresses(), "ECONNRESET");
-      assert.equal(await link.addresses(), `${side}_reset`);
+      assert.equal(await other.ended(), "ECONNRESET");
+      assert.equal(await link.ended(), `${side}_reset`);
     });
 
     test(`ends with a reset of the ${side} if the other one had not closed`, async () => {
@@ -394,7 +394,7 @@ suite("relay() of TLS", () => {
       await one.receives(TLS_DATA.length);
       await other.receives(TLS_CLOSE.length);
       one.reset();
-      assert.equal(await link.addresses(), `${side}_reset`);
+      assert.equal(await link.ended(), `${side}_reset`);
     });
   }
 
@@ -407,7 +407,7 @@ suite("relay() of TLS", () => {
     link.upstream.send(TLS_CLOSE);
     await link.client.receives(TLS_CLOSE.length);
     link.upstream.reset();
-    assert.equal(await link.addresses(), "upstream_reset");
+    assert.equal(await link.ended(), "upstream_reset");
   });
 });
 
@@ -446,7 +446,7 @@ suite("relay() of much data", () => {
     assert.deepEqual(link.total, { in: 1_000 + 300 * KIB, out: 2_000 + 500 * KIB });
     link.client.end("bye");
     link.upstream.end();
-    await link.addresses();
+    await link.ended();
     assert.deepEqual(link.meter, { in: 300 * KIB + 3, out: 500 * KIB });
   });
 });
@@ -460,12 +460,12 @@ suite("relay() when the target is lost", () => {
     link.lost.abort(new ExitedError("container a", { code: 0 }));
     t.mock.timers.tick(20_000);
     link.client.resume();
-    assert.equal(await link.client.addresses(), "ended");
+    assert.equal(await link.client.ended(), "ended");
     assertReceived(link.client, sent);
     await eventually("the upstream is let go", () => link.near.upstream.closed);
     assert.equal(link.end, undefined);
     link.client.end();
-    assert.equal(await link.addresses(), "clean");
+    assert.equal(await link.ended(), "clean");
   });
 
   test("lets a client take the last words as slowly as it likes", async (t) => {
@@ -483,29 +483,29 @@ suite("relay() when the target is lost", () => {
     t.mock.timers.tick(20_000);
     link.upstream.end();
     link.client.resume();
-    await link.client.addresses();
+    await link.client.ended();
     assertReceived(link.client, sent);
   });
 
   test("delivers the last words of an upstream whose end had been seen before", async () => {
     await using link = await Link.open();
     link.upstream.end("bye");
-    assert.equal(await link.client.addresses(), "ended");
+    assert.equal(await link.client.ended(), "ended");
     link.lost.abort(new ExitedError("container a", { code: 0 }));
     await eventually("the upstream is let go", () => link.near.upstream.closed);
     link.client.end();
-    assert.equal(await link.addresses(), "clean");
+    assert.equal(await link.ended(), "clean");
     assert.equal(link.client.text, "bye");
   });
 
   test("resets a client that goes on speaking when nobody hears it any more", async () => {
     await using link = await Link.open();
     link.upstream.end();
-    assert.equal(await link.client.addresses(), "ended");
+    assert.equal(await link.client.ended(), "ended");
     link.lost.abort(new ExitedError("container a", { code: 0 }));
     await eventually("the upstream is let go", () => link.near.upstream.closed);
     link.client.flood(payload(64 * KIB));
-    assert.equal(await link.addresses(), "target_gone");
+    assert.equal(await link.ended(), "target_gone");
     await eventually("the client is reset", () => /ECONNRESET|EPIPE/.test(link.client.fate));
     assert.equal(link.meter.in, 0, "what nobody receives is not counted");
   });
@@ -518,11 +518,11 @@ suite("relay() when the target is lost", () => {
     link.client.send("are you there?");
     await eventually("it is read", () => link.near.client.bytesRead > 0);
     link.client.resume();
-    assert.equal(await link.client.addresses(), "ended");
+    assert.equal(await link.client.ended(), "ended");
     assertReceived(link.client, sent);
     await eventually("the upstream is let go", () => link.near.upstream.closed);
     link.client.end("what is lost");
-    assert.equal(await link.addresses(), "target_gone");
+    assert.equal(await link.ended(), "target_gone");
   });
 
   test("resets a client of which something had not reached the upstream", async () => {
@@ -531,16 +531,16 @@ suite("relay() when the target is lost", () => {
     link.client.send(payload(16 * MIB));
     await eventually("the relay holds it back", () => link.near.upstream.writableLength > 0);
     link.upstream.end();
-    assert.equal(await link.client.addresses(), "ended");
+    assert.equal(await link.client.ended(), "ended");
     link.lost.abort(new ExitedError("container a", { code: 0 }));
-    assert.equal(await link.addresses(), "target_gone");
+    assert.equal(await link.ended(), "target_gone");
   });
 
   test("resets a client that does not hang up within 30 s of the last words", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
     await using link = await Link.open();
     link.upstream.end("bye");
-    assert.equal(await link.client.addresses(), "ended");
+    assert.equal(await link.client.ended(), "ended");
     link.lost.abort(new ExitedError("container a", { code: 0 }));
     await eventually("the upstream is let go", () => link.near.upstream.closed);
     await scheduler.wait(20);
@@ -548,7 +548,7 @@ suite("relay() when the target is lost", () => {
     await scheduler.wait(20);
     assert.equal(link.end, undefined);
     t.mock.timers.tick(1);
-    assert.equal(await link.addresses(), "target_gone");
+    assert.equal(await link.ended(), "target_gone");
     // A side that has seen the end of the stream notices only when it writes.
     link.client.send("?");
     await eventually("the client is reset", () => link.client.fate !== "ended");
@@ -564,8 +564,8 @@ suite("relay() when the target is lost", () => {
     await scheduler.wait(20);
     assert.deepEqual([link.client.fate, link.upstream.fate], ["open", "open"]);
     t.mock.timers.tick(1);
-    assert.equal(await link.addresses(), "target_gone");
-    assert.deepEqual([await link.client.addresses(), await link.upstream.addresses()], ["ECONNRESET", "ECONNRESET"]);
+    assert.equal(await link.ended(), "target_gone");
+    assert.deepEqual([await link.client.ended(), await link.upstream.ended()], ["ECONNRESET", "ECONNRESET"]);
   });
 
   test("waits on for as long as the upstream goes on talking", async (t) => {
@@ -578,7 +578,7 @@ suite("relay() when the target is lost", () => {
       t.mock.timers.tick(1_000);
     }
     link.upstream.end();
-    assert.equal(await link.client.addresses(), "ended");
+    assert.equal(await link.client.ended(), "ended");
     assert.equal(link.client.received, 25);
   });
 
@@ -596,7 +596,7 @@ suite("relay() when the target is lost", () => {
     await eventually("nothing is held", () => link.near.client.writableLength === 0);
     t.mock.timers.tick(2_000);
     t.mock.timers.tick(1_000);
-    assert.equal(await link.addresses(), "target_gone");
+    assert.equal(await link.ended(), "target_gone");
     assert.equal(link.client.text, "the last of it");
   });
 
@@ -607,7 +607,7 @@ suite("relay() when the target is lost", () => {
     t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
     link.lost.abort(new ExitedError("container a", { code: 0 }));
     t.mock.timers.tick(31_000);
-    assert.equal(await link.addresses(), "target_gone");
+    assert.equal(await link.ended(), "target_gone");
   });
 
   test("resets both at once for any other reason", async () => {
@@ -615,8 +615,8 @@ suite("relay() when the target is lost", () => {
     link.client.send("hello");
     await link.upstream.receives(5);
     link.lost.abort(new ClosedError("drained"));
-    assert.equal(await link.addresses(), "drained");
-    assert.deepEqual([await link.client.addresses(), await link.upstream.addresses()], ["ECONNRESET", "ECONNRESET"]);
+    assert.equal(await link.ended(), "drained");
+    assert.deepEqual([await link.client.ended(), await link.upstream.ended()], ["ECONNRESET", "ECONNRESET"]);
   });
 
   test("resets both when the target was lost before it began", async () => {
@@ -625,7 +625,7 @@ suite("relay() when the target is lost", () => {
     const lost = AbortSignal.abort(new ClosedError("drained"));
     const options = { client: client.near, upstream: upstream.near, meters: [], lost };
     assert.equal(await relay(options), "drained");
-    assert.deepEqual([await client.far.addresses(), await upstream.far.addresses()], ["ECONNRESET", "ECONNRESET"]);
+    assert.deepEqual([await client.far.ended(), await upstream.far.ended()], ["ECONNRESET", "ECONNRESET"]);
   });
 });
 
@@ -655,7 +655,7 @@ suite("relay() when it is over", () => {
       const timers = timersActive();
       await using link = await Link.open();
       play(link);
-      await link.addresses();
+      await link.ended();
       await eventually("no timer is left", () => timersActive() <= timers);
       assert.equal(getEventListeners(link.lost.signal, "abort").length, 0);
     });

@@ -89,7 +89,7 @@ async function shower(): Promise<{ readonly port: number; readonly service: stri
 
 async function shown(port: number): Promise<string> {
   using peer = await connect(port);
-  await peer.addresses();
+  await peer.ended();
   return peer.text.replaceAll("\t", " ").replaceAll(/ +$/gm, "");
 }
 

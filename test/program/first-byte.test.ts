@@ -37,7 +37,7 @@ suite("wake_on: first_byte", () => {
     using client = await connect(port);
     await eventually("a client is waiting", async () => (await bench.metric(waiting)) === "1");
     await bench.reload(echoService("b", other, up));
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
   });
 
   test("shutdown does not wait for silent clients", async () => {
@@ -46,7 +46,7 @@ suite("wake_on: first_byte", () => {
     using client = await connect(port);
     await eventually("a client is waiting", async () => (await bench.metric(waiting)) === "1");
     bench.program.child.kill("SIGTERM");
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     if (bench.program.child.exitCode === null) await once(bench.program.child, "exit");
     assert.equal(bench.program.child.exitCode, 0);
     assert.deepEqual(

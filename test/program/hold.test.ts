@@ -45,7 +45,7 @@ suite("wakeport run, reloaded while clients wait", () => {
     await hears(third, "220-");
     assert.equal(second.received, 0);
     await writeFile(signal.path, "go");
-    assert.deepEqual([await first.addresses(), await second.addresses()], ["ended", "ended"]);
+    assert.deepEqual([await first.ended(), await second.ended()], ["ended", "ended"]);
     assert.equal(first.text.replaceAll(WAIT, ""), GREETING);
     assert.equal(second.text, GREETING);
   });
@@ -57,7 +57,7 @@ suite("wakeport run, reloaded while clients wait", () => {
     using client = await connect(listenPort);
     await hears(client, WAIT);
     await bench.reload(mail("mail", listenPort, up, ["process.exit(3)"]));
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     const told = client.text.replaceAll(WAIT, "");
     assert.equal(told, "220 mail\r\n421 4.3.2 mail is not available, try again later\r\n");
     assert.equal((await bench.program.logged("connection.closed"))["outcome"], "start_failed");

@@ -44,7 +44,7 @@ suite("a program for each client", () => {
       [],
     );
     peer.end(" and goodbye");
-    assert.equal(await peer.addresses(), "ended");
+    assert.equal(await peer.ended(), "ended");
     assert.equal(peer.text, "hello and goodbye");
     const closed = await bench.program.logged("connection.closed");
     const { outcome, end, exit_code: code } = closed;
@@ -88,7 +88,7 @@ suite("a program for each client", () => {
   test("that cannot be started resets the client, and the log contains the remedy", async () => {
     await using bench = await start("{ command: [/no/such] }");
     const peer = connecting(bench.port);
-    assert.equal(await peer.addresses(), "ECONNRESET");
+    assert.equal(await peer.ended(), "ECONNRESET");
     const { outcome, error, remedy } = await bench.program.logged("connection.closed");
     assert.equal(outcome, "start_failed");
     assert.match(String(error), /cannot run "\/no\/such"/);
@@ -223,7 +223,7 @@ except TimeoutError: pass`;
     const second = await connect(bench.port);
     second.send("hello");
     await writeFile(`${end.path}.now`, "");
-    assert.equal(await second.addresses(), "ended");
+    assert.equal(await second.ended(), "ended");
     assert.match(second.text, /^\d+\n$/);
     assert.notEqual(second.text, first.text);
     for (const peer of [first, second]) peer.end();
@@ -268,7 +268,7 @@ while os.path.exists(sys.argv[1]):
     let resets = 0;
     while (performance.now() - began < 500) {
       const peer = connecting(bench.port);
-      if ((await peer.addresses()) === "ECONNRESET") resets += 1;
+      if ((await peer.ended()) === "ECONNRESET") resets += 1;
     }
     assert.ok(resets > 1);
     const starts = bench.program.log.filter(({ event }) => event === "target.output").length;
@@ -283,7 +283,7 @@ while os.path.exists(sys.argv[1]):
     await using bench = await start("{ command: [/no/such], wait: true }");
     for (let attempt = 1; attempt <= 3; attempt += 1) {
       const peer = connecting(bench.port);
-      assert.equal(await peer.addresses(), "ECONNRESET");
+      assert.equal(await peer.ended(), "ECONNRESET");
       const { outcome, error } = await bench.program.logged("connection.closed", attempt);
       assert.equal(outcome, "start_failed");
       assert.match(String(error), /no such command/);
@@ -317,7 +317,7 @@ suite("a reload", () => {
     program.child.kill("SIGHUP");
     await eventually("the new program replies", async () => (await spoken(port, "")).text === "new\n");
     old.end(" two");
-    await old.addresses();
+    await old.ended();
     assert.equal(old.text, "one two");
   });
 
@@ -339,7 +339,7 @@ services: { it: { ports: ["${port}"], inetd: { command: [${python}, -c, ${JSON.s
     program.child.kill("SIGHUP");
     await eventually("the new program replies", async () => {
       const peer = connecting(port);
-      await peer.addresses();
+      await peer.ended();
       peer.end();
       return peer.text === "new\n";
     });
@@ -383,13 +383,13 @@ services: { it: { ports: ["${port}"], process: { command: ${command}, activation
     const program = stack.use(new Program(["run", "-c", file.path]));
     await program.logged("started");
     const first = await connect(port);
-    await first.addresses();
+    await first.ended();
     first.end();
     const second = await connect(port);
     second.end("hello");
     await program.logged("connection.opened", 2);
     await writeFile(`${end.path}.end`, "");
-    assert.equal(await second.addresses(), "ended");
+    assert.equal(await second.ended(), "ended");
     assert.match(second.text, /^\d+\n$/);
     assert.notEqual(second.text, first.text);
     assert.equal(program.log.filter(({ event }) => event === "target.starting").length, 1);
@@ -405,13 +405,13 @@ services: { it: { ports: ["${port}"], process: { command: [/bin/sh, -c, "sleep 0
     await program.logged("started");
     const began = performance.now();
     const first = connecting(port);
-    assert.equal(await first.addresses(), "ECONNRESET");
+    assert.equal(await first.ended(), "ECONNRESET");
     assert.ok(performance.now() - began < 2_000);
     const refused = await program.logged("connection.closed");
     assert.equal(refused["outcome"], "start_failed");
     assert.match(String(refused["error"]), /exited with code 3/);
     const second = connecting(port);
-    assert.equal(await second.addresses(), "ECONNRESET");
+    assert.equal(await second.ended(), "ECONNRESET");
     assert.match(String((await program.logged("connection.closed", 2))["error"]), /next attempt in/);
     assert.equal(program.log.filter(({ event }) => event === "target.starting").length, 1);
   });

@@ -105,7 +105,7 @@ suite("monitors", () => {
     await bench.reload(site("a", one, monitors) + site("b", two, ""));
     using peer = new Peer(net.connect({ port, host: "127.0.0.1", localAddress: MONITOR, allowHalfOpen: true }));
     peer.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
-    assert.equal(await peer.addresses(), "ended");
+    assert.equal(await peer.ended(), "ended");
     assert.equal(peer.text, "", "the named service lists the monitor");
     peer.end();
     await eventually("the connection is counted", async () => (await bench.metric(served)) === "1");

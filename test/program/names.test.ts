@@ -162,7 +162,7 @@ suite("one port, several sites", () => {
     half.send("GET / HTTP/1.1\r\nHost: app");
     await bench.reload(`  app: { ports: ["127.0.0.1:${listenPort}"], inetd: { command: [/bin/cat] } }\n`);
     half.send(".test\r\n\r\nand more");
-    assert.equal(await half.addresses(), "ECONNRESET");
+    assert.equal(await half.ended(), "ECONNRESET");
     assert.equal(half.text, "");
     assert.equal((await bench.program.logged("client.unrouted"))["reason"], "closing");
     using whole = await connect(listenPort);
@@ -177,6 +177,6 @@ suite("one port, several sites", () => {
     await eventually("the connection is accepted", () => !silent.socket.connecting);
     bench.program.child.kill("SIGTERM");
     assert.equal((await bench.program.finished()).code, 0);
-    assert.notEqual(await silent.addresses(), "open");
+    assert.notEqual(await silent.ended(), "open");
   });
 });

@@ -154,15 +154,15 @@ suite("the PROXY protocol", () => {
     using second = await clientOf(echo, "203.0.113.2");
     await second.receives(5);
     using again = await clientOf(echo, "203.0.113.1");
-    assert.notEqual(await again.addresses(), "open");
+    assert.notEqual(await again.ended(), "open");
     await eventually("the connection is rejected", () => closed("203.0.113.1").includes("per_source_limit"));
 
     using trapped = await clientOf(trap, "203.0.113.3");
-    assert.notEqual(await trapped.addresses(), "open");
+    assert.notEqual(await trapped.ended(), "open");
     const { source } = await bench.program.logged("source.banned");
     assert.equal(source, "203.0.113.3");
     using banned = await clientOf(echo, "203.0.113.3");
-    assert.notEqual(await banned.addresses(), "open");
+    assert.notEqual(await banned.ended(), "open");
     await eventually("another rejection", () => closed("203.0.113.3").includes("banned"));
     // The proxy itself is not banned and continues to forward other clients.
     using third = await clientOf(echo, "203.0.113.4");
@@ -179,7 +179,7 @@ suite("the PROXY protocol", () => {
       `  ftp: { ports: ["127.0.0.1:${listenPort}"], process: { command: ${command}, listen: "127.0.0.1:${back}" }, ready: { banner: "220" }, proxy_protocol: { send: v1 } }\n`,
     );
     using client = await connect(listenPort);
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal(client.text, `220 PROXY TCP4 127.0.0.1 127.0.0.1 ${client.socket.localPort} ${listenPort}\r\n`);
   });
 });

@@ -15,7 +15,7 @@ suite("wakeport run, reloaded", () => {
     using first = await connect(a);
     const pid = Number.parseInt(await greeting(first), 10);
     first.end();
-    await first.addresses();
+    await first.ended();
 
     const report = await bench.reload(echoService("b", b, up2));
     assert.deepEqual([report["added"], report["removed"]], [["b"], ["a"]]);

@@ -27,7 +27,7 @@ services:
   const ask = async (path: string): Promise<string> => (await fetch(`http://127.0.0.1:${admin}${path}`)).text();
   await eventually("the target starts", () => program.stdout.includes("target.starting"));
   const starting = [await ask("/api/v1/services"), (await wakeport(["status", "-c", file.path])).stdout];
-  assert.equal(await client.addresses(), "ECONNRESET");
+  assert.equal(await client.ended(), "ECONNRESET");
   program.child.kill("SIGUSR2");
   await eventually("the state is logged", () => program.stdout.includes('"event":"state"'));
   const shown = {

@@ -33,7 +33,7 @@ for (const format of ["pretty", "json", "xinetd"]) {
     await using program = new Program(["run", "-c", file.path]);
     await eventually("wakeport has started", () => program.stdout.length > 0);
     using client = await connect(file.port);
-    await client.addresses();
+    await client.ended();
     await eventually("the failure is logged", () => program.stdout.includes("failed to start"));
     program.child.kill("SIGUSR2");
     await eventually("the state is logged", () => /: status: \{|"event":"state"/.test(program.stdout));

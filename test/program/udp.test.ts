@@ -121,8 +121,8 @@ suite("SIGHUP with another flow_timeout", () => {
     await bench.program.logged("connection.closed").finally(() => clearInterval(sending));
     await client.echoed("after");
     assert.deepEqual(client.errors, []);
-    const addresses = bench.program.log.filter(({ event }) => event === "connection.closed").map(({ end }) => end);
-    assert.deepEqual(addresses, ["drained"], "the flow from before the reload ends; the other flow stays open");
+    const ends = bench.program.log.filter(({ event }) => event === "connection.closed").map(({ end }) => end);
+    assert.deepEqual(ends, ["drained"], "the flow from before the reload ends; the other flow stays open");
   });
 });
 

@@ -86,7 +86,7 @@ suite("a browser at a waiting page", { skip }, () => {
   test("shows the progress of the target, and then the site", async (t) => {
     await using sites = await open();
     await using browser = await Chromium.open();
-    await browser.owner(sites.web);
+    await browser.goTo(sites.web);
     await browser.shows("Starting web…");
     await eventually("three lines", async () => /^(step <b>\d+<\/b>\n?){3}$/.test(await browser.seen("pre")));
     await eventually("the time", async () => /^[2-9] s$/.test(await browser.seen("time")));
@@ -108,7 +108,7 @@ suite("a browser at a waiting page", { skip }, () => {
     await using sites = await open();
     await using browser = await Chromium.open();
     await browser.withoutScripts();
-    await browser.owner(sites.web);
+    await browser.goTo(sites.web);
     await browser.shows("Starting web…");
     await browser.shows("The site");
     assert.equal(asked(sites.program), 1);
@@ -117,7 +117,7 @@ suite("a browser at a waiting page", { skip }, () => {
   test("shows the reason of a failed start, and retries when the user does", async () => {
     await using sites = await open();
     await using browser = await Chromium.open();
-    await browser.owner(sites.bad);
+    await browser.goTo(sites.bad);
     await browser.shows("Starting bad…");
     await browser.shows("bad did not start");
     await eventually("the last output", async () => (await browser.seen("pre")) === "no <database>");
@@ -156,14 +156,14 @@ suite("a browser at a waiting page", { skip }, () => {
     for (const [cookie, sameSite] of Object.entries({ own: "Strict", any: "Lax" })) {
       await browser.setCookie({ url: sites.web, name: cookie, value: "1", sameSite });
     }
-    await browser.owner(`http://elsewhere.localhost:${port}/`);
+    await browser.goTo(`http://elsewhere.localhost:${port}/`);
     await browser.shows("Elsewhere");
     await browser.evaluate('document.querySelector("a").click()');
     await browser.shows("Starting web…");
     await browser.shows("The site");
     assert.match(await browser.text(), / from cross-site with any=1$/);
     // A navigation by the user sends all cookies, also after a waiting page.
-    await browser.owner(sites.web);
+    await browser.goTo(sites.web);
     await eventually("the site is shown", async () =>
       / from none with (own=1; any=1|any=1; own=1)$/.test(await browser.text()),
     );

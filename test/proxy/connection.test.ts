@@ -24,10 +24,10 @@ suite("Connection of a client that comes while the target sleeps", () => {
     client.end("request");
     await listenPort.start();
     const upstream = await server.accepted();
-    assert.equal(await upstream.addresses(), "ended");
+    assert.equal(await upstream.ended(), "ended");
     assert.equal(upstream.text, "request");
     upstream.end("answer");
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal(client.text, "answer");
 
     const [report] = await listenPort.reported(1);
@@ -56,9 +56,9 @@ suite("Connection of a client that comes while the target sleeps", () => {
     assert.equal(listenPort.reports.length, 0, "a half-close is no reason to give the client up");
     await listenPort.start();
     const upstream = await server.accepted();
-    assert.equal(await upstream.addresses(), "ended");
+    assert.equal(await upstream.ended(), "ended");
     upstream.end("answer");
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal(client.text, "answer");
   });
 
@@ -129,7 +129,7 @@ suite("Connection of a client that comes while the target sleeps", () => {
     assert.ok(socket!.bytesRead <= 128 * KIB, `${socket!.bytesRead} bytes were read while it waits`);
     listenPort.target.finishStart();
     const upstream = await server.accepted();
-    assert.equal(await upstream.addresses(), "ended");
+    assert.equal(await upstream.ended(), "ended");
     assert.equal(upstream.received, 8 * MIB);
     assert.ok(upstream.data.equals(payload(8 * MIB)));
     upstream.end();
@@ -142,7 +142,7 @@ suite("Connection of a client that comes while the target sleeps", () => {
     const clients = await listenPort.clients(5);
     await listenPort.starting();
     listenPort.target.failStart(new TargetError("missing", "there is no container fake"));
-    for (const client of clients) assert.equal(await client.addresses(), "ECONNRESET");
+    for (const client of clients) assert.equal(await client.ended(), "ECONNRESET");
     const reports = await listenPort.reported(5);
     assert.deepEqual([...new Set(reports.map(({ outcome }) => outcome))], ["start_failed"]);
     assert.match(String(reports[0]?.error), /there is no container fake/);
@@ -158,12 +158,12 @@ suite("Connection of a client that comes while the target sleeps", () => {
     using first = await listenPort.client();
     await listenPort.starting();
     listenPort.target.failStart(new Error("no"));
-    await first.addresses();
+    await first.ended();
     await eventually("the remains are being taken away", () => listenPort.target.stops.length === 1);
     listenPort.target.finishStop();
     await listenPort.becomes("asleep");
     using second = await listenPort.client();
-    assert.equal(await second.addresses(), "ECONNRESET");
+    assert.equal(await second.ended(), "ECONNRESET");
     const reports = await listenPort.reported(2);
     assert.equal(reports[1]?.outcome, "start_failed");
     assert.equal(listenPort.target.starts.length, 1);
@@ -172,7 +172,7 @@ suite("Connection of a client that comes while the target sleeps", () => {
   test("resets a client whose target is not ready in time", async () => {
     await using listenPort = await TestListener.open({ upstream: await freePort(), startTimeoutMs: 50 });
     using client = await listenPort.client();
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "start_timeout");
   });
@@ -182,7 +182,7 @@ suite("Connection of a client that comes while the target sleeps", () => {
     using client = await listenPort.client();
     await listenPort.starting();
     void listenPort.activator.close({ drainMs: 0, leaveRunning: true });
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "start_failed");
   });
@@ -194,7 +194,7 @@ suite("Connection at a limit", () => {
     await using listenPort = await TestListener.open({ upstream: server.port, waiting: 2 });
     const [first, second] = await listenPort.clients(2);
     using third = await listenPort.client();
-    assert.equal(await third.addresses(), "ECONNRESET");
+    assert.equal(await third.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "denied_limit");
     assert.equal(report?.error?.message, "clients waiting: limit of 2 reached");
@@ -210,7 +210,7 @@ suite("Connection at a limit", () => {
   test("resets a client for whom the process has no place, and starts nothing for it", async () => {
     await using listenPort = await TestListener.open({ upstream: await freePort(), slots: 0 });
     using client = await listenPort.client();
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "denied_limit");
     assert.equal(listenPort.target.starts.length, 0);
@@ -237,7 +237,7 @@ suite("Places to wait, when all are taken", () => {
       for (const report of listenPort.reports)
         assert.deepEqual([report.outcome, report.reason], ["denied_limit", reason]);
       using tooMany = await listenPort.client(hog);
-      assert.equal(await tooMany.addresses(), "ECONNRESET");
+      assert.equal(await tooMany.ended(), "ECONNRESET");
       await listenPort.start();
       const served = [...peers.slice(0, 2), ...peers.slice(4), ...newcomers];
       for (const peer of served) await peer.receives(6);
@@ -256,7 +256,7 @@ suite("Places to wait, when all are taken", () => {
     const served = await listenPort.clients(2);
     await eventually("they are relayed", () => listenPort.traffic.active === 2);
     using newcomer = await listenPort.client(other);
-    assert.equal(await newcomer.addresses(), "ECONNRESET");
+    assert.equal(await newcomer.ended(), "ECONNRESET");
     for (const peer of served) {
       assert.equal(peer.fate, "open");
       peer.reset();
@@ -267,7 +267,7 @@ suite("Places to wait, when all are taken", () => {
     await using listenPort = await TestListener.open({ upstream: 1, waiting: 2, protocol: smtp({ kind: "auto" }) });
     const [first, second] = await listenPort.clients(2);
     using newcomer = await listenPort.client(other);
-    assert.equal(await first?.addresses(), "ended");
+    assert.equal(await first?.ended(), "ended");
     assert.equal(first?.text, "421 4.3.2 web is not available, try again later\r\n");
     assert.deepEqual([second?.fate, newcomer.fate], ["open", "open"]);
     for (const peer of [first, second, newcomer]) peer?.reset();
@@ -284,7 +284,7 @@ suite("Connection to a target that is ready", () => {
     await eventually("it is relayed", () => listenPort.traffic.active === 1);
     assert.equal(listenPort.activator.view.held, 1);
     client.end();
-    await upstream.addresses();
+    await upstream.ended();
     upstream.end();
     const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.start, report?.end], ["relayed", "warm", "clean"]);
@@ -298,7 +298,7 @@ suite("Connection to a target that is ready", () => {
     for (let round = 0; round < 3; round += 1) {
       using client = await listenPort.client();
       client.end();
-      await client.addresses();
+      await client.ended();
     }
     await listenPort.reported(3);
     assert.deepEqual([listenPort.target.starts.length, listenPort.target.looks.length], [0, looks]);
@@ -341,7 +341,7 @@ suite("Connection to a target that is ready", () => {
     };
     await using listenPort = await awake(await freePort(), { probe });
     using client = await listenPort.client();
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "dial_failed");
     assert.equal(probes, 2, "one when it came up, one for the client");
@@ -390,7 +390,7 @@ suite("Connection to a target that is ready", () => {
       listenPort.target.goDown({ code: 1 });
       if (incarnation < 3) await listenPort.start();
     }
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "start_failed");
     assert.equal(listenPort.target.starts.length, 2);
@@ -418,7 +418,7 @@ suite("Connection to a target that is ready", () => {
       const second = await server.accepted();
       await second.receives(5);
       second.end("served");
-      assert.equal(await client.addresses(), "ended");
+      assert.equal(await client.ended(), "ended");
       assert.equal(client.text, "served");
       client.end();
       const [report] = await listenPort.reported(1);
@@ -437,7 +437,7 @@ suite("Connection to a target that is ready", () => {
       listenPort.target.goDown({ code: 1 });
       if (incarnation < 3) await listenPort.start();
     }
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.waitMs], ["start_failed", undefined]);
     assert.match(String(report?.error), /exited with code 1/);
@@ -454,7 +454,7 @@ suite("Connection to a target that is ready", () => {
     (await server.accepted()).reset();
     listenPort.target.goDown({ code: 1 });
     await listenPort.starting();
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     assert.equal(listenPort.state, "starting", "the start of the target keeps its own timeout");
     const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "start_timeout");
@@ -469,7 +469,7 @@ suite("Connection to a target that is ready", () => {
     ] as const) {
       using client = await listenPort.client();
       end(await server.accepted());
-      assert.equal(await client.addresses(), fate);
+      assert.equal(await client.ended(), fate);
       client.end();
     }
     const reports = await listenPort.reported(2);
@@ -489,7 +489,7 @@ suite("Connection to a target that is ready", () => {
     await upstream.receives(1);
     upstream.reset();
     listenPort.target.goDown({ code: 1 });
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     await listenPort.reported(1);
     assert.equal(listenPort.target.starts.length, 0);
   });
@@ -501,7 +501,7 @@ suite("Connection to a target that is ready", () => {
     await server.accepted();
     await eventually("it is relayed", () => listenPort.traffic.active === 1);
     const closed = listenPort.activator.close({ drainMs: 0, leaveRunning: true });
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     await closed;
     const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.end], ["relayed", "drained"]);
@@ -516,7 +516,7 @@ suite("Connection to a target that is ready", () => {
     t.mock.timers.tick(29_999);
     assert.equal(client.fate, "open");
     t.mock.timers.tick(1);
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, listenPort.activator.view.held], ["start_timeout", 0]);
   });
@@ -530,7 +530,7 @@ suite("Connection to a target that is ready", () => {
     };
     await using listenPort = await awake(deaf.port, { probe, startTimeoutMs: 500 });
     using client = await listenPort.client();
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "start_timeout");
     const told = new RegExp(
@@ -550,7 +550,7 @@ suite("Connection to a target that is ready", () => {
     listenPort.target.goDown({ code: 137 });
     await listenPort.starting();
     t.mock.timers.tick(4_000);
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "start_timeout");
     assert.equal(listenPort.state, "starting", "the start of the target keeps its own timeout");
@@ -563,7 +563,7 @@ suite("Connection to a target that is ready", () => {
     const upstream = await server.accepted();
     upstream.end("bye");
     listenPort.target.goDown({ code: 0 });
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal(client.text, "bye");
     client.end();
     const [report] = await listenPort.reported(1);
@@ -577,8 +577,8 @@ suite("Connection to a target that is ready", () => {
     const upstream = await server.accepted();
     await eventually("it is relayed", () => listenPort.traffic.active === 1);
     listenPort.connections[0]?.reset();
-    assert.equal(await client.addresses(), "ECONNRESET");
-    assert.equal(await upstream.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
+    assert.equal(await upstream.ended(), "ECONNRESET");
     await listenPort.reported(1);
   });
 });

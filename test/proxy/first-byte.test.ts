@@ -38,7 +38,7 @@ suite("a service that is woken by the first byte", () => {
     client.send("x");
     const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.reason], ["denied_limit", "waiting_limit"]);
-    assert.equal(await first?.addresses(), "ECONNRESET");
+    assert.equal(await first?.ended(), "ECONNRESET");
     await listenPort.start();
     await eventually("it is served", () => client.text === "hello\n");
     for (const other of others) {
@@ -73,7 +73,7 @@ suite("a service that is woken by the first byte", () => {
     await eventually("both are heard", () => listenPort.activator.view.waiting === 2);
     using client = await listenPort.client();
     client.send("x");
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     for (const speaker of speakers) {
       assert.equal(speaker.fate, "open");
       speaker.reset();
@@ -92,7 +92,7 @@ suite("a service that is woken by the first byte", () => {
     const served = await server.accepted();
     await eventually("all of it arrives", () => served.text === "GET /\n");
     served.end("200\n");
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal(client.text, "200\n");
     assert.equal(silent.fate, "open");
     assert.equal((await listenPort.reported(1))[0]?.outcome, "relayed");
@@ -105,7 +105,7 @@ suite("a service that is woken by the first byte", () => {
     client.end("bye\n");
     await listenPort.start();
     const served = await server.accepted();
-    assert.equal(await served.addresses(), "ended");
+    assert.equal(await served.ended(), "ended");
     assert.equal(served.text, "bye\n");
     served.end();
     assert.equal((await listenPort.reported(1))[0]?.end, "clean");
@@ -156,7 +156,7 @@ suite("a service that is woken by the first byte", () => {
     await eventually("it waits", () => listenPort.traffic.waiting.taken === 1);
     listenPort.connections[0]?.rejectIfWaiting(new ClosedError("wakeport ends"));
     assert.equal((await listenPort.reported(1))[0]?.error?.message, "wakeport ends");
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
   });
 
   test("has room for so many in silence as may wait", async () => {

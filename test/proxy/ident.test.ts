@@ -24,7 +24,7 @@ suite("Ident", () => {
     peer.send("6193, 23 : USERID : UNIX : al");
     peer.send("ice\r\n");
     assert.deepEqual(await asked, { answer: "UNIX : alice" });
-    assert.equal(await peer.addresses(), "ended");
+    assert.equal(await peer.ended(), "ended");
   });
 
   for (const [what, answer, trouble] of [

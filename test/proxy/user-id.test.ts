@@ -95,7 +95,7 @@ suite("log.user_id", () => {
     await eventually("the refusal is told", () => asking.told.includes("full denied_limit"));
     assert.equal(client.fate, "open");
     peer.end(`${ports} : USERID : UNIX : mallory\r\n`);
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     assert.deepEqual(asking.told, ["full denied_limit", "full UNIX : mallory"]);
   });
 

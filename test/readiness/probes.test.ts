@@ -25,7 +25,7 @@ suite("tcpProbe()", () => {
     await using server = await PeerServer.open();
     assert.equal(await new Running(tcpProbe(server.port)).addresses(), "ready");
     const peer = await server.accepted();
-    await peer.addresses();
+    await peer.ended();
     assert.equal(peer.received, 0);
   });
 
@@ -90,7 +90,7 @@ suite("bannerProbe()", () => {
     const probe = new Running(bannerProbe(server.port, "220"));
     const peer = await server.accepted();
     await probe.isGivenUp();
-    await peer.addresses();
+    await peer.ended();
   });
 
   test("reports the last greeting of a server that does not greet the last attempt", async () => {
@@ -187,7 +187,7 @@ suite("httpProbe()", () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("HTTP/1.1 200 OK\r\n\r\nfor ever and") });
     const began = performance.now();
     assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).addresses(), "ready");
-    await (await server.accepted()).addresses();
+    await (await server.accepted()).ended();
     assert.ok(performance.now() - began < 3_000, "it hung up only when its patience was over");
   });
 
@@ -197,7 +197,7 @@ suite("httpProbe()", () => {
     const peer = await server.accepted();
     await peer.receives(10);
     await probe.isGivenUp();
-    await peer.addresses();
+    await peer.ended();
   });
 
   test("asks again after an answer that is no HTTP", async () => {

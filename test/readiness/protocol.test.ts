@@ -49,7 +49,7 @@ suite("protocolProbe() of redis", () => {
     await using server = await answering(["+PONG\r\n"], true);
     assert.equal(await new Running(protocolProbe(server.port, "redis")).addresses(), "ready");
     const peer = await server.accepted();
-    assert.equal(await peer.addresses(), "ended");
+    assert.equal(await peer.ended(), "ended");
     assert.equal(peer.text, "*1\r\n$4\r\nPING\r\n");
   });
 
@@ -114,7 +114,7 @@ suite("protocolProbe() of postgres", () => {
     await using server = await answering([password], true);
     assert.equal(await new Running(protocolProbe(server.port, "postgres")).addresses(), "ready");
     const peer = await server.accepted();
-    assert.equal(await peer.addresses(), "ended");
+    assert.equal(await peer.ended(), "ended");
     assert.equal(peer.data.readUInt32BE(0), peer.received);
     assert.equal(peer.data.readUInt32BE(4), 0x0003_0000);
     assert.equal(peer.text.slice(8), "user\0postgres\0database\0postgres\0application_name\0wakeport\0\0");
@@ -124,7 +124,7 @@ suite("protocolProbe() of postgres", () => {
     await using server = await answering([session], true);
     assert.equal(await new Running(protocolProbe(server.port, "postgres")).addresses(), "ready");
     const peer = await server.accepted();
-    await peer.addresses();
+    await peer.ended();
     assert.deepEqual([...peer.data.subarray(-5)], [0x58, 0, 0, 0, 4]);
   });
 
@@ -157,7 +157,7 @@ suite("protocolProbe() of mysql", () => {
     });
     assert.equal(await new Running(protocolProbe(server.port, "mysql")).addresses(), "ready");
     const peer = await server.accepted();
-    assert.equal(await peer.addresses(), "ended");
+    assert.equal(await peer.ended(), "ended");
     const length = peer.data.readUIntLE(0, 3);
     assert.deepEqual([peer.data[3], peer.data.subarray(36, 45).toString()], [1, "wakeport\0"]);
     assert.deepEqual([...peer.data.subarray(4 + length)], [0, 0, 0, 3]);
@@ -172,7 +172,7 @@ suite("protocolProbe() of mysql", () => {
     });
     assert.equal(await new Running(protocolProbe(server.port, "mysql")).addresses(), "ready");
     const peer = await server.accepted();
-    await peer.addresses();
+    await peer.ended();
     assert.deepEqual([...peer.data.subarray(-5)], [1, 0, 0, 0, 1]);
   });
 
@@ -206,7 +206,7 @@ suite("protocolProbe() of ftp, smtp and ssh", () => {
       await peer.receives(6);
       assert.equal(peer.text, "QUIT\r\n");
       peer.end("221 bye\r\n");
-      assert.equal(await peer.addresses(), "ended");
+      assert.equal(await peer.ended(), "ended");
     });
 
     test(`${protocol}: is not ready after another code`, async () => {

@@ -59,13 +59,13 @@ suite("clients in the backlog when a process exits", () => {
     const { port } = await started(subject);
     const incarnation = await subject.pid();
     const first = await connect(port);
-    await first.addresses();
+    await first.ended();
     const answers = [first.text];
     const others = await Promise.all([connect(port), connect(port)]);
     for (const peer of others) peer.end("hello");
     end();
     for (const peer of others) {
-      assert.equal(await peer.addresses(), "ended");
+      assert.equal(await peer.ended(), "ended");
       answers.push(peer.text);
     }
     first.end();
@@ -73,7 +73,7 @@ suite("clients in the backlog when a process exits", () => {
     assert.equal(await subject.pid(), incarnation);
     await subject.untilDown();
     assert.deepEqual(await subject.target.inspect(), { up: false, exit: { code: 0 } });
-    assert.equal(await connecting(port).addresses(), "ECONNREFUSED");
+    assert.equal(await connecting(port).ended(), "ECONNREFUSED");
   });
 
   test("are reset when it crashed: that is judged as a failure", async () => {
@@ -84,7 +84,7 @@ suite("clients in the backlog when a process exits", () => {
     await first.receives(2);
     const second = await connect(port);
     end();
-    assert.equal(await second.addresses(), "ECONNRESET");
+    assert.equal(await second.ended(), "ECONNRESET");
     first.end();
     await subject.untilDown();
     assert.deepEqual(await subject.target.inspect(), { up: false, exit: { code: 7 } });
@@ -95,7 +95,7 @@ suite("clients in the backlog when a process exits", () => {
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], anywhere);
     const { port } = await started(subject);
     const peer = await connect(port);
-    assert.equal(await peer.addresses(), "ECONNRESET");
+    assert.equal(await peer.ended(), "ECONNRESET");
     await subject.untilDown();
     assert.deepEqual(subject.lines, ["start", "start"]);
   });
@@ -108,7 +108,7 @@ suite("clients in the backlog when a process exits", () => {
     await first.receives(2);
     const second = await connect(port);
     await subject.target.sleep("stop", unlimited);
-    assert.equal(await second.addresses(), "ECONNRESET");
+    assert.equal(await second.ended(), "ECONNRESET");
     first.end();
     assert.deepEqual(await subject.target.inspect(), { up: false });
   });
@@ -173,7 +173,7 @@ server.bind = "127.0.0.1"\nserver.port = ${port}\n`,
     await started(subject);
     const peer = await connect(port);
     peer.send("GET /index.txt HTTP/1.0\r\n\r\n");
-    await peer.addresses();
+    await peer.ended();
     peer.end();
     assert.match(peer.text, /200 OK[\s\S]*hello$/);
   });
@@ -183,11 +183,11 @@ server.bind = "127.0.0.1"\nserver.port = ${port}\n`,
     const { port } = await started(subject);
     const peer = await connect(port);
     peer.send("hello");
-    assert.equal(await peer.addresses(), "ECONNRESET");
+    assert.equal(await peer.ended(), "ECONNRESET");
     await subject.untilDown();
     assert.deepEqual(await subject.target.inspect(), { up: false, exit: { code: 7 } });
     const late = connecting(port);
-    assert.equal(await late.addresses(), "ECONNREFUSED");
+    assert.equal(await late.ended(), "ECONNREFUSED");
   });
 
   test("cannot have a port that is taken, nor is anything started", async () => {
@@ -204,6 +204,6 @@ server.bind = "127.0.0.1"\nserver.port = ${port}\n`,
     await using subject = await ProcessSubject.of(["/no/such"], { ...anywhere, listen });
     await assert.rejects(subject.target.start(unlimited), /no such command/);
     const peer = connecting(port);
-    assert.equal(await peer.addresses(), "ECONNREFUSED");
+    assert.equal(await peer.ended(), "ECONNREFUSED");
   });
 });

@@ -26,7 +26,7 @@ class SlowTarget extends FakeTarget {
 }
 
 interface Opened extends AsyncDisposable {
-  readonly owner: ServiceFlow;
+  readonly flow: ServiceFlow;
   readonly target: SlowTarget;
   readonly activator: Activator;
 }
@@ -41,7 +41,7 @@ async function open(): Promise<Opened> {
   target.comeUp();
   await eventually("the target is ready", () => activator.view.state === "ready");
   const waiting = new Slots({ limit: 1, what: "clients" });
-  const owner = new ServiceFlow(
+  const flow = new ServiceFlow(
     {
       service: "dns",
       activator,
@@ -53,7 +53,7 @@ async function open(): Promise<Opened> {
     { id: 1, sender: { address: "127.0.0.1", port: 5000 }, listener: "127.0.0.1:53/udp" },
   );
   const close = (): Promise<void> => activator.close({ drainMs: 0, leaveRunning: true });
-  return { owner, target, activator, [Symbol.asyncDispose]: close };
+  return { flow, target, activator, [Symbol.asyncDispose]: close };
 }
 
 test("acquire() during a move of the target waits for the new address", async () => {
@@ -61,7 +61,7 @@ test("acquire() during a move of the target waits for the new address", async ()
   const inspected = Promise.withResolvers<void>();
   one.target.inspected = inspected.promise;
   one.target.moveTo(NEW);
-  const acquired = one.owner.acquire(new AbortController().signal);
+  const acquired = one.flow.acquire(new AbortController().signal);
   inspected.resolve();
   using lease = await acquired;
   assert.equal(lease.address, NEW);
@@ -73,7 +73,7 @@ test("acquire() waits for the address of a target that has none", async () => {
   const inspected = Promise.withResolvers<void>();
   one.target.inspected = inspected.promise;
   one.target.moveTo("", new TargetError("no_route", "it has no address on any network"));
-  const acquired = one.owner.acquire(new AbortController().signal);
+  const acquired = one.flow.acquire(new AbortController().signal);
   inspected.resolve();
   await one.activator.waitForInspection(new AbortController().signal);
   one.target.moveTo(NEW);

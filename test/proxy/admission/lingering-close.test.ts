@@ -20,7 +20,7 @@ suite("Farewell", () => {
   test("a close is one in good order, even of a client that has sent what nobody read", async () => {
     using two = await speaking();
     const done = new LingeringClose().start(two.near, { how: "close" });
-    assert.equal(await two.far.addresses(), "ended");
+    assert.equal(await two.far.ended(), "ended");
     two.far.end();
     await done;
     assert.equal(two.far.fate, "ended");
@@ -29,7 +29,7 @@ suite("Farewell", () => {
   test("a reset without words is one at once", async () => {
     using two = await speaking();
     await new LingeringClose().start(two.near, { how: "reset" });
-    assert.equal(await two.far.addresses(), "ECONNRESET");
+    assert.equal(await two.far.ended(), "ECONNRESET");
   });
 
   for (const way of ["close", "reset"] as const) {
@@ -38,7 +38,7 @@ suite("Farewell", () => {
       const banner = Buffer.alloc(64 * 1024, "no ");
       two.far.flood(Buffer.alloc(64 * 1024, "y"));
       const done = new LingeringClose({ limit: 8, timeoutMs: 500 }).start(two.near, { banner, how: way });
-      await two.far.addresses();
+      await two.far.ended();
       assert.ok(two.far.data.equals(banner));
       await done;
       assert.ok(two.near.destroyed);
@@ -60,7 +60,7 @@ suite("Farewell", () => {
     using two = await speaking();
     two.near.write(BANNER);
     const done = new LingeringClose({ limit: 8, timeoutMs: 200 }).start(two.near, { how: "reset" });
-    assert.equal(await two.far.addresses(), "ECONNRESET");
+    assert.equal(await two.far.ended(), "ECONNRESET");
     assert.equal(two.far.text, BANNER.toString());
     await done;
   });
@@ -122,7 +122,7 @@ suite("Farewell", () => {
     const other = lingering.startAfterReply(second.near, Promise.resolve(BANNER));
     await parting;
     assert.ok(first.near.destroyed);
-    assert.equal(await second.far.addresses(), "ended");
+    assert.equal(await second.far.ended(), "ended");
     assert.equal(second.far.text, BANNER.toString());
     second.far.end();
     await other;
@@ -147,7 +147,7 @@ suite("Farewell", () => {
     using second = await pair();
     const bid = lingering.start(first.near, { banner: BANNER, how: "close" });
     await lingering.startAfterReply(second.near, Promise.resolve(undefined));
-    assert.equal(await second.far.addresses(), "ECONNRESET");
+    assert.equal(await second.far.ended(), "ECONNRESET");
     assert.equal(first.near.destroyed, false);
     lingering.close();
     await bid;

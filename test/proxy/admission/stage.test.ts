@@ -48,11 +48,11 @@ suite("a client that is refused", () => {
     const access = { allow: [] };
     await using listenPort = await TestListener.open({ upstream: server.port, admission: { access } });
     using reset = await listenPort.client();
-    assert.equal(await reset.addresses(), "ECONNRESET");
+    assert.equal(await reset.ended(), "ECONNRESET");
     await using polite = await TestListener.open({ upstream: server.port, admission: { access, onDeny: "close" } });
     using closed = await polite.client();
     closed.end("hello");
-    assert.equal(await closed.addresses(), "ended");
+    assert.equal(await closed.ended(), "ended");
     await closed.closes();
     assert.equal(closed.fate, "ended");
   });
@@ -66,7 +66,7 @@ suite("a client that is refused", () => {
     });
     using client = await listenPort.client();
     client.send(Buffer.alloc(256 * 1024, "x"));
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.ok(client.data.equals(deny));
   });
 });
@@ -99,7 +99,7 @@ suite("a client that is let in", () => {
       admission: { banners, access: { allow: [] } },
     });
     using client = await listenPort.client();
-    await client.addresses();
+    await client.ended();
     assert.equal(client.text, "hello\r\n");
   });
 });
@@ -115,7 +115,7 @@ suite("limits", () => {
     await listenPort.start();
     (await server.accepted()).end();
     using second = await listenPort.client();
-    assert.equal(await second.addresses(), "ECONNRESET");
+    assert.equal(await second.ended(), "ECONNRESET");
     assert.equal((await listenPort.reported(1))[0]?.reason, "per_source_limit");
     first.end();
     await listenPort.reported(2);
@@ -199,6 +199,6 @@ suite("limits", () => {
     const access = { times: [parseTimes(day ?? "")], timeZone: "UTC" };
     await using listenPort = await TestListener.open({ upstream: server.port, admission: { access } });
     using client = await listenPort.client();
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
   });
 });

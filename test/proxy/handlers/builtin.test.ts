@@ -12,7 +12,7 @@ suite("a builtin", () => {
     using peer = listenPort.connect();
     const words = Buffer.alloc(300_000, "echo");
     peer.end(words);
-    assert.equal(await peer.addresses(), "ended");
+    assert.equal(await peer.ended(), "ended");
     assert.ok(peer.data.equals(words));
     const [report] = await listenPort.reported(1);
     const { outcome, end, bytesIn, bytesOut } = report ?? assert.fail();
@@ -27,7 +27,7 @@ suite("a builtin", () => {
     await using listenPort = await DirectFront.open(new Builtin("discard"));
     using peer = listenPort.connect();
     peer.end(Buffer.alloc(300_000));
-    assert.equal(await peer.addresses(), "ended");
+    assert.equal(await peer.ended(), "ended");
     assert.equal(peer.received, 0);
     assert.equal((await listenPort.reported(1))[0]?.bytesIn, 300_000);
   });
@@ -40,7 +40,7 @@ suite("a builtin", () => {
       const { socket } = await server.accepted();
       await eventually("its end is known", () => socket.readableEnded);
       const served = new Builtin(name).serve({ socket, meters: [], served: () => {} });
-      assert.equal(await peer.addresses(), "ended");
+      assert.equal(await peer.ended(), "ended");
       assert.equal(peer.received, 0);
       assert.equal((await served).outcome, "served");
     });
@@ -50,7 +50,7 @@ suite("a builtin", () => {
     await using listenPort = await DirectFront.open(new Builtin("daytime"));
     using peer = listenPort.connect();
     peer.send("what time is it?");
-    assert.equal(await peer.addresses(), "ended");
+    assert.equal(await peer.ended(), "ended");
     assert.match(peer.text, /^\d\d [A-Z]{3} \d{4} \d\d:\d\d:\d\d \S+\r\n$/);
     peer.end();
     assert.equal((await listenPort.reported(1))[0]?.outcome, "served");
@@ -59,7 +59,7 @@ suite("a builtin", () => {
   test("time sends four bytes", async () => {
     await using listenPort = await DirectFront.open(new Builtin("time"));
     using peer = listenPort.connect();
-    assert.equal(await peer.addresses(), "ended");
+    assert.equal(await peer.ended(), "ended");
     const seconds = peer.data.readUInt32BE() - 2_208_988_800;
     assert.equal(peer.received, 4);
     assert.ok(Math.abs(seconds - Date.now() / 1000) < 60, String(seconds));

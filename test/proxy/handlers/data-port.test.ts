@@ -60,7 +60,7 @@ suite("a data connection", () => {
     at.control[Symbol.dispose]();
     assert.equal(at.told.released, 0);
     served.end("all of the file");
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal(client.text, "all of the file");
     client.end();
     const [report] = await at.listenPort.reported(1);
@@ -74,7 +74,7 @@ suite("a data connection", () => {
     using client = at.listenPort.connect();
     const [report] = await at.listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.reason], ["denied_address", "no_control"]);
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     assert.deepEqual(at.told, { activity: 0, released: 1 });
   });
 
@@ -83,7 +83,7 @@ suite("a data connection", () => {
     at.control.reserve(await freePort());
     using client = at.listenPort.connect();
     assert.equal((await at.listenPort.reported(1))[0]?.outcome, "dial_failed");
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     at.control[Symbol.dispose]();
     assert.equal(at.told.released, 1);
   });

@@ -16,10 +16,10 @@ suite("a forward", () => {
     using client = listenPort.connect();
     client.end("question");
     const upstream = await server.accepted();
-    assert.equal(await upstream.addresses(), "ended");
+    assert.equal(await upstream.ended(), "ended");
     assert.equal(upstream.text, "question");
     upstream.end("answer");
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal(client.text, "answer");
     const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.end, report?.start], ["relayed", "clean", "warm"]);
@@ -31,7 +31,7 @@ suite("a forward", () => {
       new Forward({ host: "127.0.0.1", port: await freePort(), timeoutMs: 5_000 }),
     );
     using client = listenPort.connect();
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "dial_failed");
     assert.match(report?.error?.message ?? "", /ECONNREFUSED/);
@@ -41,7 +41,7 @@ suite("a forward", () => {
     await using deaf = await deafPort();
     await using listenPort = await DirectFront.open(new Forward({ host: "127.0.0.1", port: deaf.port, timeoutMs: 50 }));
     using client = listenPort.connect();
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "dial_failed");
     assert.match(report?.error?.message ?? "", /did not accept within 0.05 s/);

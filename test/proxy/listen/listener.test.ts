@@ -80,9 +80,9 @@ suite("Listener", () => {
     using client = await connect(one.port);
     client.end();
     await eventually("the client is accepted", () => one.clients.length === 1);
-    await one.clients[0]?.addresses();
+    await one.clients[0]?.ended();
     one.clients[0]?.end("an answer");
-    await client.addresses();
+    await client.ended();
     assert.equal(client.text, "an answer");
   });
 

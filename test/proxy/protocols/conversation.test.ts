@@ -33,7 +33,7 @@ suite("a protocol", () => {
     client.send("USER anonymous\r\n");
     await listenPort.starting();
     listenPort.target.failStart(new TargetError("missing", "there is no container fake"));
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.match(client.text, /^220-web is asleep\r\n421 StartFailedError\r\n$/);
     assert.deepEqual(said, ["disposed"]);
     client.end();
@@ -51,7 +51,7 @@ suite("a protocol", () => {
     await using listenPort = await TestListener.open({ upstream: server.port, protocol });
     using client = await listenPort.client();
     await listenPort.start();
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal(client.text, "come again\n");
     const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.end], ["served", "page"]);

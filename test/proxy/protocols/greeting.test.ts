@@ -88,10 +88,10 @@ suite("a client that waits for a greeting", () => {
     await eventually("it is greeted", () => client.text.endsWith("220 ESMTP\r\n"));
     assert.match(client.text, new RegExp(`^(?:${WAIT}){3,}220-mx\r\n220 ESMTP\r\n$`));
     client.end("QUIT\r\n");
-    await upstream.addresses();
+    await upstream.ended();
     assert.equal(upstream.text, "QUIT\r\n");
     upstream.end("221 bye\r\n");
-    await client.addresses();
+    await client.ended();
     assert.match(client.text, /220 ESMTP\r\n221 bye\r\n$/, "nothing more is said while it is served");
     const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.bytesOut], ["relayed", "220-mx\r\n220 ESMTP\r\n221 bye\r\n".length]);
@@ -112,7 +112,7 @@ suite("a client that waits for a greeting", () => {
     client.send("EHLO spam\r\n");
     await listenPort.starting();
     listenPort.target.failStart(new TargetError("failed", "no"));
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.match(client.text, new RegExp(`^(?:${WAIT})+${END}${REFUSAL}$`));
   });
 

@@ -38,7 +38,7 @@ async function failed(listenPort: TestListener, early: string | Buffer = ""): Pr
 
 /** What the client got; it never tells of what is inside. */
 async function told(client: Peer): Promise<string> {
-  assert.equal(await client.addresses(), "ended");
+  assert.equal(await client.ended(), "ended");
   assert.ok(!client.data.includes(PATH));
   return client.data.toString("latin1");
 }
@@ -85,7 +85,7 @@ suite("a client whose target does not start", () => {
   test(`is told nothing in a language that it does not speak: redis over TLS`, async () => {
     await using listenPort = await failing(redis);
     using client = await failed(listenPort, Buffer.from([0x16, 0x03, 0x01, 0, 5]));
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     assert.equal(client.received, 0);
   });
 

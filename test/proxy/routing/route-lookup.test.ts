@@ -43,7 +43,7 @@ suite("an arrival, by host", () => {
     assert.equal(guest.service, "web");
     await guest.peer.receives(words.length);
     client.end(" and more");
-    assert.equal(await guest.peer.addresses(), "ended");
+    assert.equal(await guest.peer.ended(), "ended");
     assert.equal(guest.peer.text, `${words} and more`);
     assert.equal((await shared.guest(request("app.test"))).service, "app");
     assert.deepEqual([shared.router.lookups, shared.unrouted.length], [0, 0]);
@@ -62,7 +62,7 @@ suite("an arrival, by host", () => {
       await using shared = await SharedListener.open(sites);
       using client = shared.connect();
       client.send(words);
-      assert.equal(await client.addresses(), "ended");
+      assert.equal(await client.ended(), "ended");
       assert.match(client.text, new RegExp(`^HTTP/1.1 ${status}\r\n.*\r\nConnection: close\r\n\r\n[^\r]*\n$`, "s"));
       client.end();
       assert.deepEqual(await shared.reasons(1), [reason]);
@@ -75,10 +75,10 @@ suite("an arrival, by host", () => {
     await using shared = await SharedListener.open({ ...sites, deadlineMs: 50 });
     using slow = shared.connect();
     slow.send("GET / HTTP/1.1\r\nHost: app.te");
-    assert.equal(await slow.addresses(), "ended");
+    assert.equal(await slow.ended(), "ended");
     assert.match(slow.text, /^HTTP\/1.1 408 Request Timeout\r\n/);
     using silent = shared.connect();
-    assert.equal(await silent.addresses(), "ended");
+    assert.equal(await silent.ended(), "ended");
     assert.equal(silent.text, "", "nothing was asked");
     assert.deepEqual(await shared.reasons(2), ["timeout", "timeout"]);
     assert.match(shared.unrouted[0]?.received ?? "", /^GET \/ HTTP\/1.1\\x0d\\x0aHost: app.te$/);
@@ -129,7 +129,7 @@ suite("an arrival, by host", () => {
     await eventually("it is here", () => shared.router.lookups === 1);
     shared.listeners.close();
     first.send("HTTP/1.1\r\nHost: app.test\r\n\r\n");
-    assert.notEqual(await first.addresses(), "open");
+    assert.notEqual(await first.ended(), "open");
     assert.deepEqual(await shared.reasons(1), ["closing"]);
 
     await using ending = await SharedListener.open(sites);
@@ -138,7 +138,7 @@ suite("an arrival, by host", () => {
     await eventually("it is here", () => ending.router.lookups === 1);
     ending.router.close();
     assert.deepEqual(await ending.reasons(1), ["closing"]);
-    assert.equal(await second.addresses(), "ECONNRESET");
+    assert.equal(await second.ended(), "ECONNRESET");
   });
 });
 
@@ -177,10 +177,10 @@ suite("an arrival, by SNI", () => {
     await using shared = await SharedListener.open(secure);
     using stranger = shared.connect();
     stranger.send(request("app.test"));
-    assert.equal(await stranger.addresses(), "ECONNRESET");
+    assert.equal(await stranger.ended(), "ECONNRESET");
     using broken = shared.connect();
     broken.send(Buffer.from([22, 3, 1, 0, 5, 2, 0, 0, 1, 0]));
-    assert.equal(await broken.addresses(), "ended");
+    assert.equal(await broken.ended(), "ended");
     assert.deepEqual([...broken.data], [21, 3, 3, 0, 2, 2, 50]);
     assert.deepEqual(await shared.reasons(2), ["malformed", "malformed"]);
     assert.match(shared.unrouted[0]?.received ?? "", /^GET \/ HTTP\/1.1\\x0d\\x0a/);
@@ -201,7 +201,7 @@ suite("an arrival, by a proxy", () => {
       assert.deepEqual(guest.peer, { address: "203.0.113.9", port: 4_711 });
       assert.deepEqual(guest.local, { address: "198.51.100.1", port: 443 });
       client.end(" there");
-      assert.equal(await peer.addresses(), "ended");
+      assert.equal(await peer.ended(), "ended");
       assert.equal(peer.text, "hello there");
       peer.end();
     }
@@ -224,7 +224,7 @@ suite("an arrival, by a proxy", () => {
     await using shared = await SharedListener.open({ services: { app: { ...named("host", "app.test"), ...others } } });
     using proxy = shared.connect();
     proxy.send(proxyHeader("v2"));
-    assert.equal(await proxy.addresses(), "ended");
+    assert.equal(await proxy.ended(), "ended");
     assert.equal(proxy.received, 0);
     proxy.end();
     await eventually("it is told", () => shared.reports.length === 1);
@@ -238,10 +238,10 @@ suite("an arrival, by a proxy", () => {
     await using shared = await SharedListener.open({ services: { app: { receive: loopback } }, deadlineMs: 50 });
     using bare = shared.connect();
     bare.send(request("app.test"));
-    assert.equal(await bare.addresses(), "ECONNRESET");
+    assert.equal(await bare.ended(), "ECONNRESET");
     using half = shared.connect();
     half.send(header.subarray(0, 20));
-    assert.equal(await half.addresses(), "ECONNRESET");
+    assert.equal(await half.ended(), "ECONNRESET");
     assert.deepEqual(await shared.reasons(2), ["malformed", "timeout"]);
     assert.equal(shared.unrouted[0]?.client.startsWith("127.0.0.1:"), true);
     assert.equal(shared.guests.length, 0);
@@ -285,7 +285,7 @@ suite("an arrival, by a proxy", () => {
     assert.equal(peer.text, words);
     using lost = shared.connect();
     lost.send(Buffer.concat([header, Buffer.from(request("other.test"))]));
-    assert.equal(await lost.addresses(), "ended");
+    assert.equal(await lost.ended(), "ended");
     assert.match(lost.text, /^HTTP\/1.1 421 /);
     assert.deepEqual(await shared.reasons(1), ["unknown_name"]);
     assert.deepEqual([shared.unrouted[0]?.client, shared.unrouted[0]?.name], ["203.0.113.9:4711", "other.test"]);
@@ -293,11 +293,11 @@ suite("an arrival, by a proxy", () => {
     await using hurried = await SharedListener.open({ services, deadlineMs: 50 });
     using slow = hurried.connect();
     slow.send(Buffer.concat([header, Buffer.from("GET ")]));
-    assert.equal(await slow.addresses(), "ended");
+    assert.equal(await slow.ended(), "ended");
     assert.match(slow.text, /^HTTP\/1.1 408 /);
     using silent = hurried.connect();
     silent.send(header);
-    assert.equal(await silent.addresses(), "ended");
+    assert.equal(await silent.ended(), "ended");
     assert.equal(silent.text, "");
     assert.deepEqual(await hurried.reasons(2), ["timeout", "timeout"]);
     assert.deepEqual(
@@ -320,7 +320,7 @@ suite("many arrivals", () => {
     assert.equal(shared.router.lookups, 1_000);
     const reasons = await shared.reasons(1_000);
     assert.deepEqual(new Set(reasons), new Set(["timeout"]));
-    for (const half of halves) assert.notEqual(await half.addresses(), "open");
+    for (const half of halves) assert.notEqual(await half.ended(), "open");
     assert.equal(shared.router.lookups, 0);
     // The one that is served.
     assert.equal(shared.slots.taken, 1);
@@ -365,7 +365,7 @@ suite("many arrivals", () => {
     const others = [2, 3, 4].map(() => shared.connect());
     await eventually("they are here", () => shared.router.lookups === 4);
     assert.equal((await shared.guest(request("app.test"))).service, "app");
-    assert.notEqual(await first.addresses(), "open");
+    assert.notEqual(await first.ended(), "open");
     assert.deepEqual(await shared.reasons(1), ["limit"]);
     assert.equal(shared.accepted, shared.guests.length + shared.unrouted.length + shared.router.lookups);
     for (const other of others) other.reset();
@@ -390,7 +390,7 @@ suite("many arrivals", () => {
     await shared.guest(request("app.test"));
     using third = shared.connect();
     third.send(request("app.test"));
-    assert.equal(await third.addresses(), "ECONNRESET");
+    assert.equal(await third.ended(), "ECONNRESET");
     assert.deepEqual(await shared.reasons(1), ["limit"]);
     peer.reset();
     await eventually("there is a place again", () => shared.slots.taken === 1);

@@ -76,7 +76,7 @@ export class Inside implements AsyncDisposable {
   /** A client is refused: what it logs of that. */
   async refusal(address: string): Promise<string> {
     using peer = this.connect(address);
-    assert.equal(await peer.addresses(), "ECONNRESET");
+    assert.equal(await peer.ended(), "ECONNRESET");
     return this.#says('"event":"target.failed"');
   }
 

@@ -7,7 +7,7 @@ import { engineEnv } from "./engine.ts";
 import { Foreigners, REACHED } from "./foreign.ts";
 import type { Lab } from "./lab.ts";
 import { ComposedSubject, CreatedSubject, OwnSubject, type Subject } from "./subjects.ts";
-import { Disturbances, namedServer, owner } from "./visits.ts";
+import { Disturbances, namedServer, visit } from "./visits.ts";
 
 const PORT = 7000;
 const IMAGE = "wakeport-test/busybox";
@@ -289,7 +289,7 @@ export class Scene implements AsyncDisposable {
   /** The labels that wakeport gives to the container that it creates for a service. */
   async #madeLabels(service: string): Promise<Labels> {
     const port = there(this.first.ports.get(service));
-    await owner({ service, port, name: service, stayMs: 0, limitMs: FIRST_VISIT_MS });
+    await visit({ service, port, name: service, stayMs: 0, limitMs: FIRST_VISIT_MS });
     const { id } = there(await this.subjects.find((one) => one.service === service)?.find());
     const { Config } = await this.lab.engine.docker.getContainer(id).inspect();
     this.labels.set(service, Config.Labels);

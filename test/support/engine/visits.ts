@@ -34,7 +34,7 @@ export interface VisitOptions {
 }
 
 /** Visits a service once: waits for its name, then talks with it for a while. Never rejects. */
-export function owner({ service, port, name, stayMs, limitMs }: VisitOptions): Promise<Visit> {
+export function visit({ service, port, name, stayMs, limitMs }: VisitOptions): Promise<Visit> {
   const { promise, resolve } = Promise.withResolvers<Visit>();
   const from = performance.now();
   const socket = net.connect({ port, host: "127.0.0.1" });
@@ -115,7 +115,7 @@ export async function crowd(options: CrowdOptions, signal: AbortSignal): Promise
     const choice = all[Math.floor(random() * all.length)];
     const stayMs = random() < 0.7 ? 0 : random() * longestMs;
     if (choice === undefined || open.size >= atOnce) continue;
-    const one = owner({ ...choice, stayMs, limitMs }).then((made) => {
+    const one = visit({ ...choice, stayMs, limitMs }).then((made) => {
       visits.push(made);
       open.delete(one);
     });

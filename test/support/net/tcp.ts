@@ -84,7 +84,7 @@ export class Peer implements Disposable {
   }
 
   /** Waits until the other side did anything final. @returns what */
-  async addresses(): Promise<string> {
+  async ended(): Promise<string> {
     await eventually("the connection ended", () => this.fate !== "open");
     return this.fate;
   }

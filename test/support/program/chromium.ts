@@ -69,7 +69,7 @@ export class Chromium implements AsyncDisposable {
   }
 
   /** Opens an address as if it were typed; does not wait for the page. */
-  async owner(url: string): Promise<void> {
+  async goTo(url: string): Promise<void> {
     await this.#call("Page.navigate", { url }, PATIENCE_MS);
   }
 

@@ -30,6 +30,6 @@ services:
 export async function spoken(port: number, words = "", host?: string): Promise<Peer> {
   const peer = await connect(port, host);
   peer.end(words);
-  await peer.addresses();
+  await peer.ended();
   return peer;
 }

@@ -41,10 +41,10 @@ suite("passive mode", () => {
     using client = connecting(Number(high) * 256 + Number(low));
     const server = await data.accepted();
     client.end(payload(300 * KIB));
-    assert.equal(await server.addresses(), "ended");
+    assert.equal(await server.ended(), "ended");
     assert.ok(server.data.equals(payload(300 * KIB)));
     server.end("thanks");
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal(client.text, "thanks");
     assert.ok(call.meter.in >= 300 * KIB);
   });
@@ -59,11 +59,11 @@ suite("passive mode", () => {
     await using data = await PeerServer.open();
     const port = await call.passive(data.port);
     using stranger = connectingFrom("127.0.0.2", port);
-    assert.equal(await stranger.addresses(), "ECONNRESET");
+    assert.equal(await stranger.ended(), "ECONNRESET");
     using client = connecting(port);
     const server = await data.accepted();
     using second = connecting(port);
-    assert.match(await second.addresses(), /ECONNREFUSED|ECONNRESET/);
+    assert.match(await second.ended(), /ECONNREFUSED|ECONNRESET/);
     client.end("x");
     await eventually("it is led on", () => server.text === "x");
     assert.equal(data.peers.length, 1);
@@ -77,14 +77,14 @@ suite("passive mode", () => {
     const first = await call.passive(data.port);
     const second = await call.passive(data.port);
     using early = connecting(first);
-    assert.equal(await early.addresses(), "ECONNREFUSED");
+    assert.equal(await early.ended(), "ECONNREFUSED");
     assert.equal(call.slots.taken, 1);
     t.mock.timers.tick(59_999);
     assert.equal(call.slots.taken, 1);
     t.mock.timers.tick(1);
     assert.equal(call.slots.taken, 0);
     using late = connecting(second);
-    assert.equal(await late.addresses(), "ECONNREFUSED");
+    assert.equal(await late.ended(), "ECONNREFUSED");
   });
 
   test("one that leads nowhere is reset", async () => {
@@ -93,7 +93,7 @@ suite("passive mode", () => {
     const { port } = data;
     await data[Symbol.asyncDispose]();
     using client = connecting(await call.passive(port));
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
     await eventually("its place is free", () => call.slots.taken === 0);
     assert.deepEqual(call.warnings, ["ftp.data_failed"]);
   });
@@ -123,7 +123,7 @@ suite("passive mode", () => {
       const other = who === "client" ? server : client;
       await eventually("it has arrived", () => other.text === "half");
       (who === "client" ? client : server).reset();
-      assert.equal(await other.addresses(), "ECONNRESET");
+      assert.equal(await other.ended(), "ECONNRESET");
     }
   });
 });
@@ -135,14 +135,14 @@ suite("active mode", () => {
     const port = await call.active(data.port);
     assert.notEqual(port, data.port);
     using stranger = connectingFrom("127.0.0.2", port);
-    assert.equal(await stranger.addresses(), "ECONNRESET");
+    assert.equal(await stranger.ended(), "ECONNRESET");
     using server = connecting(port);
     server.end("listing");
     const client = await data.accepted();
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal(client.text, "listing");
     client.end();
-    assert.equal(await server.addresses(), "ended");
+    assert.equal(await server.ended(), "ended");
     assert.equal(call.meter.out, "220 hello\r\n200 ok\r\nlisting".length);
   });
 
@@ -162,7 +162,7 @@ suite("active mode", () => {
     const { port } = data;
     await data[Symbol.asyncDispose]();
     using server = connecting(await call.active(port));
-    assert.equal(await server.addresses(), "ECONNRESET");
+    assert.equal(await server.ended(), "ECONNRESET");
     assert.deepEqual(call.warnings, ["ftp.data_failed"]);
   });
 
@@ -177,7 +177,7 @@ suite("active mode", () => {
       call.client.send(`${verb}\r\nNOOP\r\n`);
       await call.server.receives(before + verb.length + 8);
       using server = connecting(near);
-      assert.equal(await server.addresses(), "ECONNREFUSED");
+      assert.equal(await server.ended(), "ECONNREFUSED");
       assert.equal(call.slots.taken, 0);
     }
     assert.deepEqual(call.warnings, ["ftp.data_failed"]);
@@ -192,10 +192,10 @@ suite("active mode", () => {
     const client = await data.accepted();
     using server = connecting(near);
     server.end("content");
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal(client.text, "content");
     client.end();
-    assert.equal(await server.addresses(), "ended");
+    assert.equal(await server.ended(), "ended");
     assert.equal(data.peers.length, 1);
   });
 
@@ -204,12 +204,12 @@ suite("active mode", () => {
     await using data = await PeerServer.open();
     const near = await call.active(data.port);
     await call.exchange("RETR a", "550 no such file");
-    assert.equal(await (await data.accepted()).addresses(), "ECONNRESET");
+    assert.equal(await (await data.accepted()).ended(), "ECONNRESET");
     await call.exchange("RETR b", "150 here");
     const client = await data.accepted();
     using server = connecting(near);
     server.end("b");
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal(client.text, "b");
   });
 
@@ -222,7 +222,7 @@ suite("active mode", () => {
     client.reset();
     await client.closes();
     using server = connecting(near);
-    assert.equal(await server.addresses(), "ECONNRESET");
+    assert.equal(await server.ended(), "ECONNRESET");
   });
 
   test("a connection that was made for a server that never connects ends with the next command for data", async () => {
@@ -233,7 +233,7 @@ suite("active mode", () => {
     const client = await data.accepted();
     assert.equal(client.fate, "open");
     await call.exchange("EPRT |1|127.0.0.1|5000|", "200 ok");
-    assert.equal(await client.addresses(), "ECONNRESET");
+    assert.equal(await client.ended(), "ECONNRESET");
   });
 
   test("what the server refused is not listened for", async () => {
@@ -255,11 +255,11 @@ suite("the end of the control connection", () => {
     await eventually("the control connection is over", () => call.client.fate === "ended");
     await eventually("nothing is listened for", () => call.slots.taken === 1);
     using late = connecting(unused);
-    assert.equal(await late.addresses(), "ECONNREFUSED");
+    assert.equal(await late.ended(), "ECONNREFUSED");
     assert.equal(call.end, undefined);
     server.end(payload(100 * KIB));
     client.end();
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal(client.received, 100 * KIB);
     assert.equal(await call.addresses(), "clean");
     assert.equal(call.slots.taken, 0);
@@ -275,7 +275,7 @@ suite("the end of the control connection", () => {
       await eventually("they have arrived", () => client.text === "last words");
       call.lost.abort(reason);
       if (reason instanceof ExitedError) server.reset();
-      assert.equal(await client.addresses(), "ECONNRESET");
+      assert.equal(await client.ended(), "ECONNRESET");
       call.client.reset();
       call.server.reset();
       await call.addresses();
@@ -310,7 +310,7 @@ suite("with data ports", () => {
     await using data = await PeerServer.open();
     using client = connecting(await call.passive(data.port));
     client.end("whole");
-    assert.equal(await (await data.accepted()).addresses(), "ended");
+    assert.equal(await (await data.accepted()).ended(), "ended");
     assert.deepEqual(control.expected, [1_024]);
   });
 
@@ -337,10 +337,10 @@ suite("AUTH", () => {
     call.client.end("AUTH TLS\r\nQUIT\r\n");
     await eventually("the server is asked", () => call.server.text === "AUTH TLS\r\n");
     call.server.send("500 no\r\n");
-    assert.equal(await call.server.addresses(), "ended");
+    assert.equal(await call.server.ended(), "ended");
     assert.equal(call.server.text, "AUTH TLS\r\nQUIT\r\n");
     call.server.end("221 bye\r\n");
-    assert.equal(await call.client.addresses(), "ended");
+    assert.equal(await call.client.ended(), "ended");
     assert.equal(call.client.text, "220 hello\r\n500 no\r\n221 bye\r\n");
     assert.equal(await call.addresses(), "clean");
   });
@@ -350,7 +350,7 @@ suite("AUTH", () => {
     call.client.send("AUTH TLS\r\nNOOP\r\n");
     await eventually("the server is asked", () => call.server.text === "AUTH TLS\r\n");
     call.server.reset();
-    assert.equal(await call.client.addresses(), "ECONNRESET");
+    assert.equal(await call.client.ended(), "ECONNRESET");
     assert.equal(await call.addresses(), "upstream_reset");
   });
 });

@@ -137,7 +137,7 @@ suite("a client of FTP that is gone", () => {
     call.client.send(behind);
     await eventually("it waits for the answer", () => call.near.readableLength === behind.length);
     call.client.reset();
-    await call.server.addresses();
+    await call.server.ended();
     assert.equal(call.server.text, "AUTH TLS\r\nNOOP\r\nNOOP\r\n");
     await call.addresses();
   });
@@ -158,7 +158,7 @@ suite("a client of FTP whose server does not start", () => {
     await eventually("it is told to wait", () => client.text !== "");
     clock[Symbol.dispose]();
     listenPort.target.finishStart();
-    await client.addresses();
+    await client.ended();
     assert.match(client.text, /^220-.*\r\n220 .*\r\n421 .*\r\n$/);
     await listenPort.reported(1);
   });
@@ -184,7 +184,7 @@ suite("a client of FTP whose server does not start", () => {
       // Unread bytes would make a reset of the end.
       client.send("USER early\r\n");
       listenPort.target.failStart(new TargetError("missing", "there is no container /run/secret"));
-      assert.equal(await client.addresses(), "ended");
+      assert.equal(await client.ended(), "ended");
       assert.match(client.text, expected);
       client.end();
       await listenPort.reported(1);

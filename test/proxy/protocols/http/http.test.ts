@@ -14,7 +14,7 @@ checkLeaks();
 const API = "GET /api HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
 
 async function answerTo(client: Peer): Promise<Answer> {
-  assert.equal(await client.addresses(), "ended");
+  assert.equal(await client.ended(), "ended");
   const answer = answerOf(client.data);
   assert.ok(answer, `an answer: ${client.text}`);
   return answer;
@@ -60,7 +60,7 @@ suite("HTTP while the target starts", () => {
     assert.equal(client.received, 0);
     upstream.end("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     client.end();
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal((await listenPort.reported(1))[0]?.outcome, "relayed");
   });
 });
@@ -135,7 +135,7 @@ suite("HTTP whose target does not start", () => {
     const tls = "\x16\x03\x01\x02\x00\x01\x00";
     await using all = await refused("", tls, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "SSH-2.0-x\r\n", "HELO a b\r\n");
     for (const peer of all.peers) {
-      assert.equal(await peer.addresses(), "ended");
+      assert.equal(await peer.ended(), "ended");
       assert.equal(peer.received, 0);
     }
   });

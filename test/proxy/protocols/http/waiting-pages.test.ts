@@ -75,7 +75,7 @@ suite("a waiting page", () => {
     assert.equal(listenPort.traffic.waiting.taken, 1);
 
     await listenPort.start();
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     const whole = pageOf(client);
     assert.equal(whole?.isWhole, true);
     assert.deepEqual([seen(whole, "h1"), seen(whole, "time")], ["Asking for it again…", ""]);
@@ -97,7 +97,7 @@ suite("a waiting page", () => {
 
     using again = await listenPort.client();
     again.send(navigation("/list?page=2"));
-    assert.equal(await again.addresses(), "ended");
+    assert.equal(await again.ended(), "ended");
     assert.equal(again.text, SITE);
     again.end();
     assert.equal((await listenPort.reported(2))[1]?.outcome, "relayed");
@@ -121,7 +121,7 @@ suite("a waiting page", () => {
       "what stays as it is is told once",
     );
     probing.resolve();
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
   });
 
   test("says that the start failed, why, and when to try again, and stays", async () => {
@@ -131,7 +131,7 @@ suite("a waiting page", () => {
     await listenPort.starting();
     listenPort.target.lines = ["reading /etc/app.conf", "no database"];
     listenPort.target.failStart(new TargetError("failed", "OCI runtime error: 0123456789ab"));
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     const page = pageOf(client);
     assert.equal(page?.isWhole, true);
     assert.equal(seen(page, "h1"), "web did not start");
@@ -180,7 +180,7 @@ suite("a waiting page", () => {
     );
     await listenPort.start();
     for (const [index, each] of clients.entries()) {
-      assert.equal(await each.addresses(), "ended");
+      assert.equal(await each.ended(), "ended");
       assert.equal(each.text, SITE);
       each.end();
       assert.ok(
@@ -198,7 +198,7 @@ suite("a waiting page", () => {
       using client = await all.listenPort.client();
       client.send(navigation());
       if (isCold) await all.listenPort.start();
-      assert.equal(await client.addresses(), "ended");
+      assert.equal(await client.ended(), "ended");
       assert.equal(client.text, SITE);
       client.end();
     }
@@ -220,7 +220,7 @@ suite("a waiting page", () => {
     assert.equal(http.pages, 1);
     assert.equal(all.listenPort.activator.view.waiting, 1);
     await all.listenPort.start();
-    assert.equal(await stays.addresses(), "ended");
+    assert.equal(await stays.ended(), "ended");
   });
 
   test("is the answer to one request: what follows, or is its body, is read and dropped", async () => {
@@ -231,7 +231,7 @@ suite("a waiting page", () => {
     await eventually("it is read", () => (listenPort.accepted[0]?.bytesRead ?? 0) > 5_000_000);
     assert.equal(listenPort.accepted[0]?.readableLength, 0);
     await listenPort.start();
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.equal(pageOf(client)?.isWhole, true);
     assert.equal(
       all.server.peers.every((peer) => peer.received === 0),
@@ -255,9 +255,9 @@ suite("a waiting page", () => {
     } satisfies Handler;
     await listenPort.starting();
     void listenPort.activator.close({ drainMs: 0, leaveRunning: true });
-    assert.equal(await held.addresses(), "ended");
+    assert.equal(await held.ended(), "ended");
     assert.equal(held.text, "moved");
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.match(pageOf(client)?.body ?? "", /<script>location\.reload\(\)<\/script>/);
     assert.equal(pageOf(client)?.isWhole, true);
     assert.deepEqual(served, [listenPort.accepted[0]]);
@@ -268,7 +268,7 @@ suite("a waiting page", () => {
     using client = await browser(all.listenPort);
     await all.listenPort.starting();
     void all.listenPort.activator.close({ drainMs: 0, leaveRunning: true });
-    assert.equal(await client.addresses(), "ended");
+    assert.equal(await client.ended(), "ended");
     assert.match(seen(pageOf(client), "p") ?? "", /^It is being shut down, or changed\./);
   });
 
@@ -298,7 +298,7 @@ suite("a waiting page", () => {
     assert.ok(readings <= most, `${readings} readings, ${most} at most`);
     await listenPort.start();
     for (const client of clients) {
-      assert.equal(await client.addresses(), "ended");
+      assert.equal(await client.ended(), "ended");
       client.end();
     }
     const reports = await listenPort.reported(200);
