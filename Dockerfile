@@ -1,4 +1,4 @@
-# The dependencies that run, and no others.
+# Runtime dependencies only.
 FROM node:24-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
@@ -15,7 +15,7 @@ RUN npm run build
 # Node alone, without npm, corepack and yarn. The shell stays: bin/wakeport and the targets process and inetd need it.
 FROM debian:bookworm-slim
 COPY --from=build /usr/local/bin/node /usr/local/bin/node
-# tini as PID 1, because the processes that wakeport starts may leave children behind; netbase for the names of ports.
+# tini is PID 1, because processes of wakeport may leave children behind. netbase has the names of ports.
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends netbase tini \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
