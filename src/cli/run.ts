@@ -81,7 +81,7 @@ async function serve(
   warnOfSocket(config);
   context.onStatusRequest(() => logStatus(daemon, config, log, context));
 
-  await Promise.race([daemon.settled(), aborted(AbortSignal.timeout(ENGINE_ANSWER_MS)), aborted(shutdown)]);
+  await Promise.race([daemon.engineKnown(), aborted(AbortSignal.timeout(ENGINE_ANSWER_MS)), aborted(shutdown)]);
   announce(daemon, config, log, context);
   if (hint !== undefined) context.printError(hint);
   started.resolve();

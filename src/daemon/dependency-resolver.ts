@@ -1,4 +1,3 @@
-/** What the target of a service needs: what the configuration says, and what compose has written on its container. */
 import type { Activator } from "../activation/activator.ts";
 import type { Dependency, DependencyLease } from "../activation/dependency-leases.ts";
 import type { Holder, Lease } from "../activation/lease.ts";
@@ -12,48 +11,49 @@ import { healthyProbe } from "../readiness/healthy.ts";
 import { ContainerTarget } from "../targets/container.ts";
 import type { Observer } from "../telemetry/observer.ts";
 
-/** Who can wake what is depended on. */
+/** Finds the activators of dependencies. */
 export interface ActivatorLookup {
-  /** @throws TargetError when there is no such service */
+  /** @throws TargetError if the service does not exist */
   ofService(name: string): Activator;
   /** "own" for the container that wakeport runs in or whose network it uses, which is always up. */
   ofContainer(reference: ContainerReference, signal: AbortSignal): Promise<Activator | "own" | "missing">;
   oneShot(reference: ContainerReference): OneShot;
 }
 
+/** Resolves what a target depends on: services in the configuration, and `depends_on` and links of compose. */
 export class DependencyResolver {
-  readonly #wakers: ActivatorLookup;
-  /** What each target, by name, was last seen to depend on: a circle would wait for itself. */
+  readonly #lookup: ActivatorLookup;
+  /** The last known dependencies of each target, by name, to find circles. */
   readonly #edges = new Map<string, readonly string[]>();
 
   /** Reported missing dependencies, each with its dependent. */
   readonly #missing = new Set<string>();
   readonly #onWarning: Observer["warning"];
 
-  constructor(wakers: ActivatorLookup, onWarning: Observer["warning"]) {
-    this.#wakers = wakers;
+  constructor(lookup: ActivatorLookup, onWarning: Observer["warning"]) {
+    this.#lookup = lookup;
     this.#onWarning = onWarning;
   }
 
   /**
-   * Tells what a target depends on at this moment.
+   * Returns the current dependencies of a target.
    *
-   * @param holder the target, as the holder of claims on its dependencies
-   * @param services names of services of the configuration that it depends on
-   * @throws TargetError "invalid" for a circle; what the engine's calls throw
+   * @param holder the target as the holder of leases on its dependencies
+   * @param services names of the services that the target depends on in the configuration
+   * @throws TargetError, "invalid" for a circle
    */
   async of(target: Target, holder: Holder, services: readonly string[], signal: AbortSignal): Promise<Dependency[]> {
-    const configured = services.map((name) => this.#ready(holder, this.#wakers.ofService(name)));
+    const configured = services.map((name) => this.#ready(holder, this.#lookup.ofService(name)));
     const compose = target instanceof ContainerTarget ? await this.#ofContainer(target, holder, signal) : [];
-    // Where both name the same one, compose's condition asks for more.
+    // If both name the same dependency, the one from compose counts: its condition is stricter.
     const all = new Map([...configured, ...compose].map((dependency) => [dependency.name, dependency]));
     all.delete(target.name);
     this.#edges.set(target.name, [...all.keys()]);
-    this.#refuseCircle(target.name);
+    this.#rejectCircle(target.name);
     return [...all.values()];
   }
 
-  /** Targets that are woken together with a target, which does not wait for them. */
+  /** Returns targets that are woken together with a target. The target does not wait for them. */
   companions(holder: Holder, activators: readonly Activator[]): Dependency[] {
     return activators.map((activator) => this.#ready(holder, activator));
   }
@@ -62,7 +62,7 @@ export class DependencyResolver {
     const facts = await target.findStartable(signal);
     const { project, dependsOn, links } = facts;
     const linked = links.map(async ({ to }) => {
-      const activator = await this.#wakers.ofContainer({ name: to }, signal);
+      const activator = await this.#lookup.ofContainer({ name: to }, signal);
       // The start itself fails, with a remedy, if a namespace is missing. Volumes outlive their container.
       return typeof activator === "string" ? [] : this.#ready(holder, activator);
     });
@@ -70,7 +70,7 @@ export class DependencyResolver {
       if (project === undefined) return [];
       const reference = { service, project };
       if (condition === "service_completed_successfully") return this.#completed(facts, reference);
-      const activator = await this.#wakers.ofContainer(reference, signal);
+      const activator = await this.#lookup.ofContainer(reference, signal);
       if (activator === "missing") this.#warnOfMissing(target, reference);
       return typeof activator === "string" ? [] : this.#ready(holder, activator, condition);
     });
@@ -90,7 +90,7 @@ export class DependencyResolver {
     );
   }
 
-  /** Ready as its own services say; and healthy, where that is asked for. */
+  /** Returns a dependency that waits until the target is ready, and healthy if compose requires that. */
   #ready(holder: Holder, activator: Activator, condition?: Condition): Dependency {
     const { target } = activator;
     const acquire = (signal: AbortSignal): Promise<Lease> => activator.acquire(signal, holder);
@@ -102,7 +102,7 @@ export class DependencyResolver {
           return lease;
         } catch (error) {
           lease[Symbol.dispose]();
-          // One that went down may be back, by its restart policy.
+          // Its restart policy may start it again.
           if (signal.aborted || !lease.signal.aborted || !(await comesBack(target, signal))) throw error;
         }
       }
@@ -115,9 +115,9 @@ export class DependencyResolver {
     };
   }
 
-  /** A result that is older than the container that needs it is none. */
+  /** Returns a dependency that waits for a successful run since the dependent was created. */
   #completed({ createdAt }: ContainerFacts, reference: ContainerReference): Dependency {
-    const oneShot = this.#wakers.oneShot(reference);
+    const oneShot = this.#lookup.oneShot(reference);
     const done: DependencyLease = { [Symbol.dispose]: () => {} };
     return {
       name: oneShot.target.name,
@@ -129,18 +129,18 @@ export class DependencyResolver {
     };
   }
 
-  #refuseCircle(name: string): void {
-    const seen = new Set<string>();
-    const visit = (one: string, way: readonly string[]): void => {
-      if (way.length > 0 && one === name) {
-        throw new TargetError("invalid", `containers depend on each other in a circle: ${[...way, one].join(" → ")}`, {
-          remedy: 'one "depends_on" must go, in the configuration or in the compose file',
+  #rejectCircle(name: string): void {
+    const visited = new Set<string>();
+    const visit = (one: string, path: readonly string[]): void => {
+      if (path.length > 0 && one === name) {
+        throw new TargetError("invalid", `containers depend on each other in a circle: ${[...path, one].join(" → ")}`, {
+          remedy: 'remove one "depends_on" from the configuration or the compose file',
         });
       }
-      // Each once: there may be very many ways through a few containers.
-      if (seen.has(one)) return;
-      seen.add(one);
-      for (const other of this.#edges.get(one) ?? []) visit(other, [...way, one]);
+      // Visit each target once: even a few containers can have very many paths.
+      if (visited.has(one)) return;
+      visited.add(one);
+      for (const other of this.#edges.get(one) ?? []) visit(other, [...path, one]);
     };
     visit(name, []);
   }

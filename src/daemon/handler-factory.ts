@@ -1,4 +1,4 @@
-/** What the fronts of a service lead to. */
+/** Creates the handlers of a service's ports. */
 import type { Activator } from "../activation/activator.ts";
 import { Semaphore } from "../async/semaphore.ts";
 import type { InetdSpec, Service, ServicePort } from "../config/config.ts";
@@ -21,11 +21,11 @@ import { Workers } from "../targets/worker.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { environmentOf, type HostEnvironment } from "./target-factory.ts";
 
-/** How long a client may be silent that wakes its target by its first byte. */
+/** Deadline for the first byte of a client, for `wake_on: first_byte`. */
 const SILENCE_MS = 60_000;
 
 export interface InetdEnvironment extends HostEnvironment {
-  /** Those that have anybody at work, to be ended with wakeport. */
+  /** Workers with running programs, which end with wakeport. */
   readonly busy: Set<Workers>;
 }
 
@@ -33,16 +33,16 @@ export interface HandlerContext {
   readonly sharedAdmission: SharedAdmission;
   readonly host: InetdEnvironment;
   readonly observer: Observer;
-  /** Of a service that has any. */
+  /** Undefined if the service has no data ports. */
   readonly dataPorts?: DataPorts | undefined;
 }
 
-/** Gives each port of one service its destination. */
+/** Returns the handler of a service's port. */
 export type HandlerOf = (port: ServicePort) => Handler;
 
 /**
- * @param activator of the service's target; undefined where nothing is woken
- * @throws TargetError for a user or group that does not exist
+ * @param activator of the service's target; undefined if the service wakes no target
+ * @throws TargetError if a user or group does not exist
  */
 export function handlersOf(
   service: Service,
@@ -97,7 +97,7 @@ function inetdHandlers(
   const newWorkers = (): Workers => new Workers({ launcher, graceMs, onLine, busy: host.busy, endWithWakeport });
   if (!spec.wait) return always(new InetdNowait(newWorkers(), spec.stderr));
   const onTrouble = (message: string): void => observer.warning("inetd.listener", message);
-  // Each port is a listener of its own, and so has a program of its own.
+  // Each port has its own listener, and so its own program.
   return () => new InetdWait({ name: describeTarget(target), workers: newWorkers(), onTrouble });
 }
 
@@ -110,7 +110,7 @@ function programOf(spec: InetdSpec, host: HostEnvironment): Program {
     ...(account !== undefined && { account }),
     ...(argv0 !== undefined && { argv0 }),
     ...(cwd !== undefined && { cwd }),
-    // What it has anyhow need not be set, which would cost a shell for each client.
+    // An inherited umask is not set, because that takes a shell for each client.
     ...(umask !== undefined && umask !== host.umask && { umask }),
     ...(nice !== undefined && { nice }),
     ...(rlimits !== undefined && { limits: rlimits }),

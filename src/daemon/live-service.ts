@@ -24,32 +24,33 @@ import { handlersOf, type InetdEnvironment } from "./handler-factory.ts";
 
 export interface LiveServiceOptions {
   readonly service: Service;
-  /** Of the service's target; undefined where nothing is woken. */
+  /** Activator of the service's target; undefined if the service wakes no target. */
   readonly activator: Activator | undefined;
-  /** Shared with what the service was before its configuration was changed. */
+  /** Shared with the service before a reload. */
   readonly connections: ServiceConnections;
-  /** What it was before. */
+  /** The service before a reload. */
   readonly before: LiveService | undefined;
-  /** What the entrances of all services share. */
+  /** Admission that all services share. */
   readonly sharedAdmission: SharedAdmission;
   readonly observer: Observer;
   readonly host: InetdEnvironment;
-  /** Numbers all clients of wakeport. */
+  /** Returns the number of the next connection or flow. */
   readonly nextId: () => number;
 }
 
-/** One service that is listened for: where its fronts lead, what its clients share, what it counts. */
+/** A running service: the routes of its listeners, its connections and its counters. */
 export class LiveService {
   readonly service: Service;
   readonly activator: Activator | undefined;
   readonly connections: ServiceConnections;
   readonly admission: ServiceAdmission;
-  /** Of a service that has ports for datagrams. */
+  /** Undefined without UDP ports. */
   readonly udp: UdpService | undefined;
-  /** Its TCP fronts, those for data excepted. */
-  readonly controlOpenings: readonly RouteEntry[];
-  readonly dataOpenings: readonly RouteEntry[];
-  /** Of a service that has, or had, any: with all who may use them. */
+  /** Routes of its TCP ports except data ports. */
+  readonly controlEntries: readonly RouteEntry[];
+  /** Routes of its data ports. */
+  readonly dataEntries: readonly RouteEntry[];
+  /** The data ports and the clients that may use them; undefined if the service never had data ports. */
   readonly dataPorts: DataPorts | undefined;
 
   constructor(options: LiveServiceOptions) {
@@ -60,22 +61,22 @@ export class LiveService {
     this.admission = createAdmission(service, sharedAdmission, before?.admission);
     const hasData = service.data.length > 0;
     this.dataPorts = before?.dataPorts ?? (hasData ? new DataPorts() : undefined);
-    this.controlOpenings = routeEntriesOf(options, this.admission, hasData ? this.dataPorts : undefined);
-    this.dataOpenings = dataRouteEntriesOf(options, this.dataPorts);
-    this.dataPorts?.configure(service.data.flatMap(eachPort).map(listenerName));
-    const isAsBefore = before !== undefined && before.activator === activator && sameForUdp(before.service, service);
-    this.udp = isAsBefore ? before.udp : newUdp(options, this.admission);
+    this.controlEntries = routeEntriesOf(options, this.admission, hasData ? this.dataPorts : undefined);
+    this.dataEntries = dataRouteEntriesOf(options, this.dataPorts);
+    this.dataPorts?.configure(service.data.flatMap(eachPort).map(listenAddressOf));
+    const isSameUdp = before !== undefined && before.activator === activator && sameForUdp(before.service, service);
+    this.udp = isSameUdp ? before.udp : newUdp(options, this.admission);
   }
 
-  /** All its TCP fronts. */
+  /** Routes of all its TCP ports. */
   get routeEntries(): readonly RouteEntry[] {
-    return [...this.controlOpenings, ...this.dataOpenings];
+    return [...this.controlEntries, ...this.dataEntries];
   }
 
-  /** Another one is in its place, or none: see Destination.retire. */
+  /** Drains its handlers after it was replaced or removed. */
   async retire(drainMs: number): Promise<void> {
-    const destinations = new Set(this.controlOpenings.map(({ route }) => route.handler));
-    await Promise.all([...destinations].map((handler) => handler.drain?.(drainMs)));
+    const handlers = new Set(this.controlEntries.map(({ route }) => route.handler));
+    await Promise.all([...handlers].map((handler) => handler.drain?.(drainMs)));
   }
 
   get gauges(): ServiceGauges {
@@ -90,48 +91,48 @@ export class LiveService {
     };
   }
 
-  /** What is told of it besides its configuration. */
+  /** Its part of the status report. */
   get part(): LivePart {
     const { activator, connections } = this;
     return { view: activator?.view, connections: connections.active, waiting: this.#waiting };
   }
 
-  /** For room, or for the target. */
+  /** Number of clients that wait for a slot or for the target. */
   get #waiting(): number {
     return this.admission.control.waiting + this.connections.waiting.taken;
   }
 }
 
-/** The TCP fronts that a service has, or would have. */
+/** Returns the TCP listeners that a service needs. */
 export function wantedBy(service: Service): WantedListener[] {
   const { name, ports, data } = service;
   const forConnections = [...ports.filter(({ protocol }) => protocol !== "udp"), ...data].flatMap(eachPort);
   return forConnections.map((port) => ({
     service: name,
-    listener: listenerName(port),
+    listener: listenAddressOf(port),
     isPausable: handsOver(service),
   }));
 }
 
-/** Whether the listeners are passed to its program. */
+/** Whether a service's listeners are passed to its program. */
 export function handsOver({ target }: Service): boolean {
   return target.kind === "inetd" && target.wait;
 }
 
-/** Its fronts at which clients may have to say something before they are led to a service. */
+/** Returns the listeners that may read from a client before they route it: for host names or PROXY headers. */
 export function listenersThatRead(service: Service): ListenAddress[] {
   const { names, proxyProtocol } = service;
   if (names === undefined && proxyProtocol.receive.length === 0) return [];
   return wantedBy({ ...service, data: [] }).map(({ listener }) => listener);
 }
 
-/** The fronts for datagrams that a service has, or would have. */
+/** Returns the UDP listeners that a service needs. */
 export function wantedForUdp(service: Service): { readonly service: string; readonly listener: ListenAddress }[] {
-  return udpPortsOf(service).map((port) => ({ service: service.name, listener: listenerName(port) }));
+  return udpPortsOf(service).map((port) => ({ service: service.name, listener: listenAddressOf(port) }));
 }
 
-function listenerName({ listen: listener, address, protocol }: ServicePort): ListenAddress {
-  return { port: listener, ...(address !== undefined && { address }), ...(protocol !== undefined && { protocol }) };
+function listenAddressOf({ listen: port, address, protocol }: ServicePort): ListenAddress {
+  return { port, ...(address !== undefined && { address }), ...(protocol !== undefined && { protocol }) };
 }
 
 function routeEntriesOf(
@@ -140,11 +141,11 @@ function routeEntriesOf(
   dataPorts: DataPorts | undefined,
 ): RouteEntry[] {
   const { service, activator, connections } = options;
-  const destinationOf = handlersOf(service, activator, { ...options, dataPorts });
+  const handlerOf = handlersOf(service, activator, { ...options, dataPorts });
   const ports = service.ports.filter(({ protocol }) => protocol !== "udp").flatMap(eachPort);
   return ports.map((port) => {
-    const listener = listenerName(port);
-    const handler = destinationOf(port);
+    const listener = listenAddressOf(port);
+    const handler = handlerOf(port);
     const route = { service: service.name, listener: formatListenAddress(listener), admission, handler, connections };
     const { names, monitors, proxyProtocol } = service;
     return { listener, route, names, receive: proxyProtocol.receive, monitors };
@@ -157,9 +158,9 @@ function dataRouteEntriesOf(options: LiveServiceOptions, dataPorts: DataPorts | 
   const admission = createDataPortAdmission(service, dataPorts, sharedAdmission);
   const shared = { service: service.name, admission, connections: withoutWaitLimit(connections) };
   return service.data.flatMap(eachPort).map((port) => {
-    const listener = listenerName(port);
+    const listener = listenAddressOf(port);
     const handler = new DataPortHandler({ dataPorts, activator, listener: port.listen });
-    // Proxies send headers for control connections alone: no FTP server reads one here.
+    // FTP servers read PROXY headers only on control connections.
     return { listener, route: { ...shared, listener: formatListenAddress(listener), handler }, receive: [] };
   });
 }

@@ -1,8 +1,7 @@
-/** The services that are listened for, with their fronts and clients, as they come, change and go. */
 import { type OpenConnection, openConnection } from "../admin/api.ts";
 import { isWoken, type Service } from "../config/config.ts";
 import type { ServiceChanges } from "../config/diff.ts";
-import { bindErrorOf, messageOf } from "../errors.ts";
+import { bindErrorOf } from "../errors.ts";
 import { Slots } from "../proxy/admission/slots.ts";
 import type { SharedAdmission } from "../proxy/admission/stage.ts";
 import type { Ident } from "../proxy/ident.ts";
@@ -13,12 +12,10 @@ import type { RouteEntry } from "../proxy/routing/route-table.ts";
 import { Router } from "../proxy/routing/router.ts";
 import type { ServiceConnections } from "../proxy/service-connections.ts";
 import type { Observer } from "../telemetry/observer.ts";
-import { bindAll } from "../udp/bind-all.ts";
-import type { UdpListenerSocket } from "../udp/listener.ts";
-import type { UdpListener, UdpService } from "../udp/service.ts";
+import type { UdpListener } from "../udp/service.ts";
 import type { InetdEnvironment } from "./handler-factory.ts";
-import { handsOver, LiveService, wantedBy, wantedForUdp } from "./live-service.ts";
-import { checkAccount } from "./target-factory.ts";
+import { handsOver, LiveService } from "./live-service.ts";
+import { Reload } from "./reload.ts";
 import type { TargetRegistry } from "./target-registry.ts";
 
 export interface ServiceRegistryOptions {
@@ -26,28 +23,32 @@ export interface ServiceRegistryOptions {
   readonly sharedAdmission: SharedAdmission;
   readonly host: InetdEnvironment;
   readonly observer: Observer;
-  /** Told each service that comes. */
-  readonly onEnter: (service: Service) => void;
-  /** Whom to ask who a client is; undefined: nobody. */
+  /** Called for each added or changed service. */
+  readonly onRegister: (service: Service) => void;
+  /** Returns undefined if clients' ident servers are not queried. */
   readonly ident: () => Ident | undefined;
-  /** Sockets that are bound already; what fits no front is closed. */
+  /** Sockets that were bound before the start. A socket without a matching listener is closed. */
   readonly inheritedFds: readonly number[];
 }
 
+/** The running services with their listeners and connections. */
 export class ServiceRegistry {
   readonly #options: ServiceRegistryOptions;
   readonly #live = new Map<string, LiveService>();
   readonly #router: Router;
   readonly #listenerPool: ListenerPool;
-  readonly #udpLeaving = new Set<UdpService>();
-  readonly #ending = new Set<Promise<void>>();
-  /** The last change, when it is over. */
-  #changing: Promise<void> = Promise.resolve();
+  readonly #reload: Reload;
 
   constructor(options: ServiceRegistryOptions) {
     this.#options = options;
     this.#router = new Router(options);
     this.#listenerPool = new ListenerPool((...accepted) => this.#router.accept(...accepted));
+    this.#reload = new Reload({
+      ...options,
+      listenerPool: this.#listenerPool,
+      live: this.#live,
+      register: (service) => this.register(service),
+    });
   }
 
   get all(): LiveService[] {
@@ -63,15 +64,15 @@ export class ServiceRegistry {
     return this.#live.get(name);
   }
 
-  /** How many sockets listen. */
+  /** Number of listening sockets. */
   get listeners(): number {
     return this.all.reduce((count, { udp }) => count + (udp?.listeners.length ?? 0), this.#listenerPool.size);
   }
 
-  /** Takes a service in whose target the roster has; its fronts are not bound yet. */
+  /** Adds or replaces a service whose target is registered. Does not bind its listeners. */
   register(service: Service): LiveService {
     const { name } = service;
-    const { targets, onEnter, ...shared } = this.#options;
+    const { targets, onRegister, ...shared } = this.#options;
     const before = this.#live.get(name);
     const live = new LiveService({
       service,
@@ -82,11 +83,11 @@ export class ServiceRegistry {
       nextId: () => this.#router.nextId(),
     });
     this.#live.set(name, live);
-    onEnter(service);
+    onRegister(service);
     return live;
   }
 
-  /** Binds every front, those of inherited sockets excepted. @throws BindError with a line for each that cannot be bound */
+  /** Binds all listeners, or uses the inherited sockets. @throws BindError with a line for each address that cannot be bound */
   async open(): Promise<void> {
     const { routeEntries, udpListeners } = this.#all;
     const inherited = this.#inherited([...routeEntries, ...udpListeners].map(({ listener }) => listener));
@@ -96,111 +97,40 @@ export class ServiceRegistry {
     ]);
     const failure = bindErrorOf(opened);
     if (failure === undefined) return;
-    this.#releaseListeners();
+    this.#closeListeners();
     throw failure;
   }
 
-  /**
-   * Has services come, change and go: all of them, or none. One such change after the other: what one has bound on
-   * trial, another would take for bound.
-   *
-   * @param changes asked when it is their turn: from what there is then
-   * @param commit called when nothing can fail any more, before the first client meets the change
-   * @throws BindError, TargetError; everything is as before then
-   */
+  /** Adds, changes and removes services: see Reload.change. @throws BindError, TargetError; then everything is as before */
   change(changes: () => ServiceChanges, drainMs: number, commit: () => void): Promise<void> {
-    return this.#inTurn(() => this.#change(changes(), drainMs, commit));
+    return this.#reload.change(changes, drainMs, commit);
   }
 
-  /** Whether a service could be had beside those that there are. @throws BindError, TargetError when it could not */
-  checkAvailable(service: Service): Promise<void> {
-    return this.#inTurn(async () => {
-      using _trials = await this.#bindFor([service]);
-    });
-  }
-
-  #inTurn(act: () => Promise<void>): Promise<void> {
-    const done = this.#changing.then(act);
-    this.#changing = done.catch(() => {});
-    return done;
-  }
-
-  /** Its connections may finish. A container is left as it is. */
-  async #remove(service: Service, drainMs: number): Promise<void> {
-    const current = this.#live.get(service.name);
-    // Another one may have its name by now.
-    const live = current?.service === service ? current : undefined;
-    if (live !== undefined) {
-      this.#listenerPool.removeRoutes(service.name);
-      live.dataPorts?.configure([]);
-      for (const listener of live.udp?.listeners ?? []) listener.close();
-      if (live.udp !== undefined) this.#udpLeaving.add(live.udp);
-      this.#live.delete(service.name);
-    }
-    if (isWoken(service)) await this.#options.targets.remove(service, drainMs);
-    await Promise.all([live?.udp?.close(), live?.retire(drainMs)]);
-    if (live?.udp !== undefined) this.#udpLeaving.delete(live.udp);
-  }
-
-  async #change({ added, changed, removed }: ServiceChanges, drainMs: number, commit: () => void): Promise<void> {
-    const arriving = [...added.map((to) => ({ from: undefined, to })), ...changed];
-    const services = arriving.map(({ to }) => to);
-    // All that can fail comes before the first thing that changes.
-    using bound = await this.#bindFor(services);
-    this.#background(this.#options.targets.change(arriving, drainMs));
-    bound.keep();
-    commit();
-    this.#swap(services, bound.udpListeners, drainMs);
-    for (const service of removed) this.#background(this.#remove(service, drainMs));
-  }
-
-  /** What these services need that is not there yet. Let go of again unless it is kept. @throws BindError, TargetError */
-  async #bindFor(
-    services: readonly Service[],
-  ): Promise<{ readonly udpListeners: readonly UdpListenerSocket[]; keep(): void } & Disposable> {
-    for (const service of services) checkAccount(service, this.#options.host);
-    using stack = new DisposableStack();
-    const trial = stack.use(await this.#listenerPool.bind(services.flatMap(wantedBy)));
-    const isHeld = (listener: ListenAddress): boolean => this.#udpServices.some((udp) => udp.isListeningOn(listener));
-    const udpTrial = stack.use(
-      await bindAll(services.flatMap(wantedForUdp).filter(({ listener }) => !isHeld(listener))),
-    );
-    const keep = (): void => {
-      trial.commit();
-      udpTrial.commit();
-    };
-    const trials = stack.move();
-    return { udpListeners: udpTrial.listeners, keep, [Symbol.dispose]: () => trials.dispose() };
-  }
-
-  /**
-   * Accepts nobody any more, and refuses those who are not served yet. Who is being served may go on as before, at data
-   * ports as well.
-   */
+  /** Closes all listeners except data ports, which open connections need, and rejects clients that are not served yet. */
   close(): void {
-    this.#releaseListeners(this.all.flatMap(({ dataOpenings }) => dataOpenings));
+    this.#closeListeners(this.all.flatMap(({ dataEntries }) => dataEntries));
     this.#router.close();
   }
 
-  /** Waits for connections, also those that lead to nothing that wakeport has started. */
+  /** Resolves when all connections are closed, or after `drainMs` milliseconds. */
   drain(drainMs: number): Promise<void> {
     return this.#router.drain(drainMs);
   }
 
-  /** Waits for what was let go of, and ends all connections that there are. */
+  /** Waits for replaced and removed services, and closes all connections. */
   async end(): Promise<void> {
-    await Promise.all(this.#ending);
+    await this.#reload.retired();
     this.#listenerPool.close();
     await Promise.all([this.#router.end(), ...this.all.map(({ udp }) => udp?.close())]);
   }
 
-  /** The first `most` connections of a service. */
-  openOf(service: string, most: number): OpenConnection[] {
+  /** Returns the first `limit` connections of a service. */
+  openOf(service: string, limit: number): OpenConnection[] {
     const open = this.#live.get(service)?.connections.open.values() ?? [].values();
-    return [...open.take(most).map(({ view }) => openConnection(view))];
+    return [...open.take(limit).map(({ view }) => openConnection(view))];
   }
 
-  #releaseListeners(kept: readonly RouteEntry[] = []): void {
+  #closeListeners(kept: readonly RouteEntry[] = []): void {
     this.#listenerPool.close(kept);
     for (const listener of this.#all.udpListeners) listener.close();
   }
@@ -214,59 +144,15 @@ export class ServiceRegistry {
     routeEntries: readonly RouteEntry[],
     inherited: ReadonlyMap<ListenAddress, InheritedSocket>,
   ): Promise<void> {
-    using trial = await this.#listenerPool.bind(
+    using bound = await this.#listenerPool.bind(
       routeEntries.map(({ listener, route: { service } }) => {
         const known = this.#live.get(service)?.service;
         return { service, listener, isPausable: known !== undefined && handsOver(known) };
       }),
       inherited,
     );
-    trial.commit();
+    bound.commit();
     this.#listenerPool.setRoutes(routeEntries);
-  }
-
-  /**
-   * Has services that are new, or other than they were, in the place of what was there. No front is let go of before all
-   * are led where they belong: one may have changed its owner.
-   */
-  #swap(services: readonly Service[], fresh: readonly UdpListenerSocket[], drainMs: number): void {
-    const udpBefore = this.#udpServices;
-    const pairs = services.map((service) => {
-      const before = this.#live.get(service.name);
-      return { before, after: this.register(service) };
-    });
-    // Together: of a front that they share, all names are known from the first client on.
-    this.#listenerPool.setRoutes(pairs.flatMap(({ after }) => after.routeEntries));
-    for (const { after } of pairs) {
-      if (after.udp !== undefined && !udpBefore.includes(after.udp)) after.udp.takeOver(udpBefore, fresh);
-    }
-    for (const { before, after } of pairs) {
-      this.#listenerPool.removeRoutes(after.service.name, after.routeEntries);
-      if (before === undefined) continue;
-      this.#background(before.retire(drainMs));
-      if (before.udp !== after.udp) this.#background(endUdp(before.udp));
-    }
-    for (const { after } of pairs) this.#background(this.#openRest(after));
-  }
-
-  /** A front of one that leaves may have been closed in the very moment in which it was to be taken over. */
-  async #openRest({ service: { name }, udp }: LiveService): Promise<void> {
-    for (const listener of udp?.listeners ?? []) {
-      await listener.open().catch((error: unknown) => {
-        this.#options.observer.warning("config.udp", `service "${name}": ${messageOf(error)}`);
-      });
-    }
-  }
-
-  /** Also of services that are gone, as long as flows of them are not over. */
-  get #udpServices(): UdpService[] {
-    return [...[...this.#live.values()].flatMap(({ udp }) => udp ?? []), ...this.#udpLeaving];
-  }
-
-  /** What ends in its own time, but before wakeport does. */
-  #background(ending: Promise<void>): void {
-    const done = ending.finally(() => this.#ending.delete(done));
-    this.#ending.add(done);
   }
 
   #newConnections(name: string): ServiceConnections {
@@ -280,16 +166,9 @@ export class ServiceRegistry {
   }
 
   get #all(): { readonly routeEntries: readonly RouteEntry[]; readonly udpListeners: readonly UdpListener[] } {
-    const services = [...this.#live.values()];
     return {
-      routeEntries: services.flatMap(({ routeEntries }) => routeEntries),
-      udpListeners: services.flatMap(({ udp }) => udp?.listeners ?? []),
+      routeEntries: this.all.flatMap(({ routeEntries }) => routeEntries),
+      udpListeners: this.all.flatMap(({ udp }) => udp?.listeners ?? []),
     };
   }
-}
-
-/** Flows end, and those who go on sending begin new ones. */
-async function endUdp(udp: UdpService | undefined): Promise<void> {
-  for (const listener of udp?.listeners ?? []) listener.close();
-  await udp?.close();
 }

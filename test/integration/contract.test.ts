@@ -1,6 +1,6 @@
 /** A container as a target does what every target must do. */
 import { suite } from "node:test";
-import { createEngine, type EngineParts } from "../../src/daemon/target-factory.ts";
+import { createEngine, type EngineParts } from "../../src/daemon/engine-parts.ts";
 import { ContainerTarget } from "../../src/targets/container.ts";
 import { observer } from "../../src/telemetry/observer.ts";
 import { type TestContainer, TestEngine } from "../support/engine/containers.ts";

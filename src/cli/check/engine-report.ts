@@ -2,14 +2,9 @@
 import { within } from "../../async/wait.ts";
 import { type Config, isWoken, type TargetSpec, type WokenService } from "../../config/config.ts";
 import { eachPort } from "../../config/values/ports.ts";
-import {
-  createEngine,
-  createTarget,
-  type EngineParts,
-  type HostEnvironment,
-  keyOf,
-  networkOf,
-} from "../../daemon/target-factory.ts";
+import { createEngine, type EngineParts } from "../../daemon/engine-parts.ts";
+import { createTarget, type HostEnvironment, keyOf } from "../../daemon/target-factory.ts";
+import { networkOf } from "../../daemon/target-settings.ts";
 import type { ContainerFacts } from "../../docker/container-facts.ts";
 import { checkRoute } from "../../docker/find-route.ts";
 import { DeadlineError, messageOf, sentenceOf, TargetError } from "../../errors.ts";

@@ -1,7 +1,7 @@
 /** Suggests a compose service for a container that does not exist. */
 import type { TargetSpec } from "../../config/config.ts";
 import { suggest } from "../../config/yaml/suggest.ts";
-import type { EngineParts } from "../../daemon/target-factory.ts";
+import type { EngineParts } from "../../daemon/engine-parts.ts";
 import { projectLabel, serviceLabel } from "../../docker/container-facts.ts";
 
 type Reference = Extract<TargetSpec, { kind: "container" }>["reference"];

@@ -5,7 +5,8 @@ import { describeTarget } from "../../config/describe.ts";
 import { formatRange } from "../../config/values/ports.ts";
 import { formatDuration } from "../../config/values/units.ts";
 import { type WakingCycle, wakingCycles } from "../../config/wake-graph.ts";
-import { keyOf, policyOf } from "../../daemon/target-factory.ts";
+import { keyOf } from "../../daemon/target-factory.ts";
+import { policyOf } from "../../daemon/target-settings.ts";
 
 /** Where active transfers come from, which no client connects to. */
 const DATA_PORT = 20;

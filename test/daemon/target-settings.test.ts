@@ -1,24 +1,24 @@
-/** What services that share a target have in common. */
+/** Settings of services that share a target. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { isWoken } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
-import { probeOf } from "../../src/daemon/target-factory.ts";
+import { probeOf } from "../../src/daemon/target-settings.ts";
 import { FakeTarget } from "../support/activation/fake-target.ts";
 import { freePort } from "../support/free-port.ts";
 
 const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
 
 suite("probeOf()", () => {
-  test("tells whose wish it is that not all who share the target have", async () => {
+  test("names the services of a condition that not all services have", async () => {
     const [one, other] = [await freePort(), await freePort()];
     const pendingOf = async (services: string): Promise<readonly string[]> => {
       const parsed = parseConfig(Buffer.from(`services: { ${services} }`), "w.yaml", context);
       const end = new AbortController();
-      const told = Promise.withResolvers<readonly string[]>();
+      const reported = Promise.withResolvers<readonly string[]>();
       const probe = probeOf(parsed.services.filter(isWoken), new FakeTarget());
-      const probed = probe({ address: "127.0.0.1", isUntried: false }, end.signal, told.resolve);
-      const pending = await told.promise;
+      const probed = probe({ address: "127.0.0.1", isUntried: false }, end.signal, reported.resolve);
+      const pending = await reported.promise;
       end.abort(new Error("enough"));
       await assert.rejects(probed);
       return pending;

@@ -1,0 +1,64 @@
+import type { EngineStatus } from "../admin/api.ts";
+import type { Config } from "../config/config.ts";
+import { Engine } from "../docker/engine.ts";
+import { Essentials } from "../docker/essentials.ts";
+import { EngineEvents } from "../docker/events.ts";
+import { parseEngineHost } from "../docker/host.ts";
+import { OwnContainer } from "../docker/own-container.ts";
+import { Pulls } from "../docker/pulls.ts";
+import { sentenceOf } from "../errors.ts";
+import type { ContainerOptions } from "../targets/container-options.ts";
+import { Creations } from "../targets/creations.ts";
+import { Dependents } from "../targets/dependents.ts";
+import { Owner } from "../targets/owner.ts";
+import { StopGuard } from "../targets/stop-guard.ts";
+import type { Observer } from "../telemetry/observer.ts";
+
+/** The engine, and the objects that all its targets share. */
+export interface EngineParts {
+  readonly engine: Engine;
+  readonly events: EngineEvents;
+  readonly own: OwnContainer;
+  readonly owners: ContainerOptions["owners"];
+  readonly guard: StopGuard;
+  readonly owner: Owner;
+  readonly creations: Creations;
+  readonly pulls: Pulls;
+}
+
+/** @throws TargetError if the engine's address is invalid */
+export function createEngine(
+  { docker, source }: Pick<Config, "docker" | "source">,
+  { env }: { readonly env: Readonly<Record<string, string | undefined>> },
+  observer: Observer,
+): EngineParts {
+  const engine = new Engine(parseEngineHost(docker.host, env), observer);
+  const own = new OwnContainer(engine);
+  const owner = new Owner({ own, source, project: docker.project });
+  const owners: ContainerOptions["owners"] = new Map();
+  const [essentials, dependents] = [new Essentials(engine, own), new Dependents(engine)];
+  return {
+    engine,
+    own,
+    events: new EngineEvents(engine, observer),
+    owners,
+    guard: new StopGuard({ own, owners, essentials, dependents }),
+    owner,
+    creations: new Creations({ engine, owner, observer }),
+    pulls: new Pulls({ engine, observer }),
+  };
+}
+
+/** Returns the engine's status, with each problem once. */
+export function engineStatus({ engine, events }: EngineParts): EngineStatus {
+  const trouble = events.trouble === undefined ? [] : [sentenceOf(events.trouble)];
+  const problems = [...new Set([...trouble, ...engine.refusals.sentences])];
+  return { url: engine.url, up: events.isUp, ...(problems.length > 0 && { problems }) };
+}
+
+/** Returns undefined if the engine is up, else its problem. */
+export function engineProblem(parts: EngineParts): string | undefined {
+  if (parts.events.isUp) return undefined;
+  const [problem] = engineStatus(parts).problems ?? [];
+  return problem ?? `the engine at ${parts.engine.url} does not answer`;
+}
