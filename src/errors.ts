@@ -39,15 +39,28 @@ export interface TakenPort {
   readonly protocol: "tcp" | "udp";
 }
 
-/** A front or admin address could not be bound. */
+interface BindErrorOptions {
+  readonly cause?: unknown;
+  readonly service?: string;
+  readonly taken?: readonly TakenPort[];
+  readonly parts?: readonly BindError[];
+}
+
+/** One or more addresses of services or of the admin server could not be bound. */
 export class BindError extends Error {
   override readonly name = "BindError";
+  /** The service of the address; undefined for the admin server or several addresses. */
+  readonly service: string | undefined;
   /** The ports that are in use. */
   readonly taken: readonly TakenPort[];
+  /** One error for each address. */
+  readonly parts: readonly BindError[];
 
-  constructor(message: string, options: { readonly cause?: unknown; readonly taken?: readonly TakenPort[] } = {}) {
-    super(message, { cause: options.cause });
-    this.taken = options.taken ?? [];
+  constructor(message: string, { cause, service, taken = [], parts }: BindErrorOptions = {}) {
+    super(message, { cause });
+    this.service = service;
+    this.taken = taken;
+    this.parts = parts ?? [this];
   }
 }
 
@@ -60,8 +73,9 @@ export function takenBy(error: unknown, { port, protocol = "tcp" }: Partial<Take
 export function bindErrorOf(results: readonly PromiseSettledResult<unknown>[]): BindError | undefined {
   const reasons = results.flatMap((result) => (result.status === "rejected" ? [result.reason as unknown] : []));
   if (reasons.length === 0) return undefined;
-  const taken = reasons.flatMap((reason) => (reason instanceof BindError ? reason.taken : []));
-  return new BindError(reasons.map(messageOf).join("\n"), { taken });
+  const parts = reasons.flatMap((reason) => (reason instanceof BindError ? reason.parts : []));
+  const taken = parts.flatMap((part) => part.taken);
+  return new BindError(reasons.map(messageOf).join("\n"), { taken, parts });
 }
 
 /** Something took longer than it may. */

@@ -25,7 +25,6 @@ const pending: readonly string[] = [
   "src/admin",
   "src/cli",
   "src/config",
-  "src/daemon",
   "src/errors.ts",
   "src/main.ts",
   "src/net",

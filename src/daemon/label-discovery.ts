@@ -1,15 +1,12 @@
-/**
- * Services that containers declare by their labels, followed live. Each hint of the engine leads to one list of all
- * labelled containers, and the list decides. What the configuration names itself is left to it.
- */
 import { delay } from "../async/wait.ts";
 import type { Config, WokenService } from "../config/config.ts";
 import type { ServiceChanges } from "../config/diff.ts";
 import { ENABLE_LABEL } from "../config/labels.ts";
 import { type ListedContainer, projectLabel } from "../docker/container-facts.ts";
 import type { ContainerEvent } from "../docker/events.ts";
-import { BindError, messageOf, TargetError } from "../errors.ts";
+import { BindError, TargetError } from "../errors.ts";
 import type { Observer } from "../telemetry/observer.ts";
+import type { EngineParts } from "./engine-parts.ts";
 import {
   type LabelProblem,
   type LabelService,
@@ -18,44 +15,45 @@ import {
   reconcile,
   type ServiceChange,
 } from "./label-reconciler.ts";
-import type { EngineParts } from "./target-factory.ts";
 
-/** The first container that comes is looked at, at once; more that come with it are looked at together. */
+/** Pause after a list. All events during the pause cause one further list. */
 const GATHER_MS = 50;
-const LOOK_MS = 10_000;
+const LIST_MS = 10_000;
 
 export interface LabelDiscoveryOptions {
   readonly config: Config;
   readonly engine: EngineParts;
   readonly observer: Observer;
   /**
-   * Services appear, change and vanish: all of them, or none. `changes` is asked when it is their turn; `commit` is called
-   * when nothing can fail any more.
+   * Adds, changes and removes all these services, or none. `changes` is called when other changes are applied; `commit` is
+   * called when nothing can fail any more.
    *
-   * @throws BindError, TargetError when they cannot be had: a port is taken
+   * @throws BindError, TargetError; then everything is as before
    */
   readonly onChange: (changes: () => ServiceChanges, commit: () => void) => Promise<void>;
-  /** Whether a service could be had beside those that there are. @throws BindError, TargetError when it could not */
-  readonly onTrial: (service: WokenService) => Promise<void>;
 }
 
 interface Listed {
   readonly containers: readonly ListedContainer[];
-  /** What keeps containers from being looked at. */
+  /** Problems that prevent the discovery. */
   readonly problems: readonly LabelProblem[];
 }
 
+/**
+ * Follows the services that containers declare by their labels. Each event of a labelled container causes a list of all
+ * of them, from which the services are determined. Services of the configuration take precedence.
+ */
 export class LabelDiscovery {
   #options: LabelDiscoveryOptions;
   readonly #found = new Map<string, LabelService>();
   readonly #goneSince = new Map<string, number>();
   #problems: readonly LabelProblem[] = [];
-  readonly #told = new Set<string>();
+  readonly #reported = new Set<string>();
   #watch: Disposable | undefined;
-  #looking: Promise<void> = Promise.resolve();
-  #isLooking = false;
-  #isHinted = false;
-  #lingering: NodeJS.Timeout | undefined;
+  #updating: Promise<void> = Promise.resolve();
+  #isUpdating = false;
+  #isUpdateNeeded = false;
+  #timer: NodeJS.Timeout | undefined;
   readonly #closing = new AbortController();
 
   constructor(options: LabelDiscoveryOptions) {
@@ -70,51 +68,51 @@ export class LabelDiscovery {
     return this.#problems;
   }
 
-  /** Begins to follow the engine. */
+  /** Begins to follow the engine's events. */
   open(): void {
     this.#watch = this.#options.engine.events.watch((event) => {
-      if (event === undefined || concerns(event)) this.#hint();
+      if (event === undefined || concerns(event)) this.#update();
     });
-    this.#hint();
+    this.#update();
   }
 
-  /** Another configuration is in force. */
+  /** Replaces the configuration. */
   configure(config: Config): void {
     this.#options = { ...this.#options, config };
-    this.#hint();
+    this.#update();
   }
 
-  /** What was found stays; nothing is followed any more. */
+  /** Stops following the engine. Keeps the services. */
   async close(): Promise<void> {
     this.#watch?.[Symbol.dispose]();
     this.#closing.abort();
-    await this.#looking;
-    // The last look may have set it.
-    clearTimeout(this.#lingering);
+    await this.#updating;
+    // The last update may have set it.
+    clearTimeout(this.#timer);
   }
 
-  #hint(): void {
-    this.#isHinted = true;
-    if (!this.#isLooking) this.#looking = this.#look();
+  #update(): void {
+    this.#isUpdateNeeded = true;
+    if (!this.#isUpdating) this.#updating = this.#updateUntilCurrent();
   }
 
-  /** An engine that is away hints when it is back. @throws only what is a fault of wakeport's own: that ends it */
-  async #look(): Promise<void> {
+  /** Ignores an engine that does not answer: its return is an event. */
+  async #updateUntilCurrent(): Promise<void> {
     const { signal } = this.#closing;
-    this.#isLooking = true;
-    while (this.#isHinted && !signal.aborted) {
-      this.#isHinted = false;
+    this.#isUpdating = true;
+    while (this.#isUpdateNeeded && !signal.aborted) {
+      this.#isUpdateNeeded = false;
       const listed = await this.#list().catch(() => undefined);
-      if (listed !== undefined) await this.#take(listed);
+      if (listed !== undefined) await this.#apply(listed);
       await delay(GATHER_MS, signal).catch(() => {});
     }
-    this.#isLooking = false;
+    this.#isUpdating = false;
   }
 
   async #list(): Promise<Listed> {
     const { engine, own } = this.#options.engine;
     const { docker, discover } = this.#options.config;
-    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(LOOK_MS)]);
+    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(LIST_MS)]);
     const all = await engine.listLabelled(ENABLE_LABEL, signal);
     if (discover?.scope === "all") return { containers: all, problems: [] };
     const project = docker.project ?? (await own.known(signal))?.project;
@@ -126,91 +124,83 @@ export class LabelDiscovery {
     return { containers: [], problems: [{ container: "docker.discover", problem }] };
   }
 
-  /** Has what is served become what these containers say, or as much of it as can be had. */
-  async #take({ containers, problems: faults }: Listed): Promise<void> {
-    const refused = new Map<string, LabelProblem>();
-    // Whenever it is their turn, from what is there by then.
-    const decided = (): ReconcileResult => {
+  /** Makes the running services match these containers. Services whose ports are taken are skipped and reported. */
+  async #apply({ containers, problems: listProblems }: Listed): Promise<void> {
+    const skipped = new Map<string, LabelProblem>();
+    // Called when other changes are applied, because they may change the result.
+    const current = (): ReconcileResult => {
       const [found, goneSince, { config }] = [this.#found, this.#goneSince, this.#options];
-      return reconcile(containers, { found, goneSince, refused, config, now: performance.now() });
+      return reconcile(containers, { found, goneSince, skipped, config, now: performance.now() });
     };
-    // At most once for each service: one that cannot be had is not to be in the way of the others.
-    for (let isDone = false; !isDone; ) {
-      isDone = await this.#change(() => decided().steps).then(
-        () => true,
-        async (error: unknown) => {
-          if (!isExpected(error)) throw error;
-          // None where a reload has settled it meanwhile: what is left then takes nothing, and cannot fail.
-          const wanted = decided().steps.flatMap(({ to }) => to ?? []);
-          for (const [name, problem] of await this.#refusals(wanted, error)) refused.set(name, problem);
-          return false;
-        },
-      );
+    for (;;) {
+      const error = await this.#change(() => current().steps);
+      if (error === undefined) break;
+      // Empty if a reload has meanwhile removed the cause. Then the next attempt binds nothing and cannot fail.
+      const wanted = current().steps.flatMap(({ to }) => to ?? []);
+      for (const [name, problem] of failuresOf(wanted, error)) skipped.set(name, problem);
     }
-    const { problems, againInMs } = decided();
-    // Nobody tells when a port is free again that somebody else has.
-    if (againInMs !== undefined || refused.size > 0) this.#retryLater(againInMs ?? LINGER_MS);
-    this.#problems = [...faults, ...problems];
+    const { problems, againInMs } = current();
+    // No event reports that a port is free again.
+    if (againInMs !== undefined || skipped.size > 0) this.#updateLater(againInMs ?? LINGER_MS);
+    this.#problems = [...listProblems, ...problems];
     for (const problem of this.#problems) this.#report(problem);
-    for (const told of this.#told) if (!this.#problems.some((one) => key(one) === told)) this.#told.delete(told);
+    for (const reported of this.#reported)
+      if (!this.#problems.some((one) => key(one) === reported)) this.#reported.delete(reported);
   }
 
-  /** Which of these cannot be had, and why: those that cannot be by themselves, or all of them when it is none of those. */
-  async #refusals(wanted: readonly LabelService[], error: Error): Promise<[name: string, LabelProblem][]> {
-    const refusals: [string, LabelProblem][] = [];
-    const refuse = ({ service: { name }, container }: LabelService, fault: Error): void => {
-      refusals.push([name, { container, problem: messageOf(fault) }]);
-    };
-    for (const found of wanted) {
-      await this.#options.onTrial(found.service).catch((fault: unknown) => {
-        if (!isExpected(fault)) throw fault;
-        refuse(found, fault);
-      });
-    }
-    if (refusals.length === 0) for (const found of wanted) refuse(found, error);
-    return refusals;
-  }
-
-  /** @param steps asked when it is their turn @throws when they cannot be had; all is as before then */
-  async #change(steps: () => readonly ServiceChange[]): Promise<void> {
-    let taken: readonly ServiceChange[] = [];
+  /** Applies all steps or none. Returns undefined on success. @param steps called when other changes are applied */
+  async #change(steps: () => readonly ServiceChange[]): Promise<Error | undefined> {
+    let applied: readonly ServiceChange[] = [];
     const changes = (): ServiceChanges => {
-      taken = steps();
+      applied = steps();
       return {
-        added: taken.flatMap(({ from, to }) => (from === undefined ? [to.service] : [])),
-        changed: taken.flatMap(({ from, to }) =>
+        added: applied.flatMap(({ from, to }) => (from === undefined ? [to.service] : [])),
+        changed: applied.flatMap(({ from, to }) =>
           from === undefined || to === undefined ? [] : [{ from: from.service, to: to.service }],
         ),
-        removed: taken.flatMap(({ from, to }) => (to === undefined ? [from.service] : [])),
+        removed: applied.flatMap(({ from, to }) => (to === undefined ? [from.service] : [])),
       };
     };
-    await this.#options.onChange(changes, () => {
-      for (const { from, to } of taken) {
+    const commit = (): void => {
+      for (const { from, to } of applied) {
         if (to === undefined) {
           this.#found.delete(from.service.name);
           this.#goneSince.delete(from.service.name);
         } else this.#found.set(to.service.name, to);
       }
-    });
+    };
+    try {
+      await this.#options.onChange(changes, commit);
+      return undefined;
+    } catch (error) {
+      // Other errors are defects of wakeport.
+      if (error instanceof BindError || error instanceof TargetError) return error;
+      throw error;
+    }
   }
 
-  /** Looks again when the time of a service that lingers is over, or of one that could not be had. */
-  #retryLater(afterMs: number): void {
-    clearTimeout(this.#lingering);
-    this.#lingering = setTimeout(() => this.#hint(), afterMs);
+  #updateLater(afterMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#update(), afterMs);
   }
 
-  /** Once, for as long as it lasts. */
+  /** Reports each problem once while it lasts. */
   #report(problem: LabelProblem): void {
-    if (this.#told.has(key(problem))) return;
-    this.#told.add(key(problem));
+    if (this.#reported.has(key(problem))) return;
+    this.#reported.add(key(problem));
     this.#options.observer.warning("labels.problem", `${problem.container}: ${problem.problem}`);
   }
 }
 
-/** What keeps a service from being had, as opposed to a fault of wakeport's own. */
-function isExpected(error: unknown): error is Error {
-  return error instanceof BindError || error instanceof TargetError;
+/** Returns the services whose addresses could not be bound; all services if the error has another cause. */
+function failuresOf(wanted: readonly LabelService[], error: Error): Map<string, LabelProblem> {
+  const parts = error instanceof BindError ? error.parts : [];
+  const failed = wanted.flatMap(({ service: { name }, container }): [string, LabelProblem][] => {
+    const messages = parts.filter((part) => part.service === name).map(({ message }) => message);
+    return messages.length === 0 ? [] : [[name, { container, problem: messages.join("\n") }]];
+  });
+  if (failed.length > 0) return new Map(failed);
+  return new Map(wanted.map(({ service: { name }, container }) => [name, { container, problem: error.message }]));
 }
 
 function concerns({ attributes, action }: ContainerEvent): boolean {

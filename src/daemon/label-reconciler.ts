@@ -1,4 +1,4 @@
-/** Which services the labels of containers make, and what becomes of those that there are. */
+/** Determines the services of labelled containers, and the steps from the running services to them. */
 import { isDeepStrictEqual } from "node:util";
 import type { Config, WokenService } from "../config/config.ts";
 import { forbiddenClaims } from "../config/label-claims.ts";
@@ -8,50 +8,48 @@ import { ambiguousContainers } from "../docker/compose-service.ts";
 import { type ListedContainer, projectLabel, serviceLabel } from "../docker/container-facts.ts";
 import { createdLabel } from "../docker/on-demand.ts";
 
-/** A container that is recreated is away for about a second; its ports stay bound for longer than that. */
+/** How long a service stays after its container is gone. A container is recreated in about 1 s. */
 export const LINGER_MS = 10_000;
 
-/** A service that labels have made. */
+/** A service that the labels of a container declare. */
 export interface LabelService {
   readonly service: WokenService;
-  /** For people. */
+  /** Name for messages. */
   readonly container: string;
 }
 
-/** What is wrong with the labels of one container. */
+/** A problem of the labels of one container. */
 export interface LabelProblem {
   readonly container: string;
   readonly problem: string;
 }
 
-/** What becomes of one service: it goes, comes, or is another one from now on. */
+/** Removes, adds or changes one service. */
 export type ServiceChange =
   | { readonly from: LabelService; readonly to?: undefined }
   | { readonly from?: undefined; readonly to: LabelService }
   | { readonly from: LabelService; readonly to: LabelService };
 
 export interface ReconcileResult {
-  /** Those that free ports come first. */
+  /** Removals first, because they free ports. */
   readonly steps: readonly ServiceChange[];
   readonly problems: readonly LabelProblem[];
-  /** When something changes although nothing happens, in milliseconds; undefined: never. */
+  /** When the next service is removed because its container is gone, in milliseconds; undefined: never. */
   readonly againInMs: number | undefined;
 }
 
 export interface ReconcileContext {
-  /** Also those whose container is gone. By name. */
+  /** The running services of labels, by name. Includes services whose container is gone. */
   readonly found: ReadonlyMap<string, LabelService>;
-  /** Since when they have been gone that are; kept here from one decision to the next. */
+  /** Since when the containers of services are gone, by name. Updated by each call. */
   readonly goneSince: Map<string, number>;
-  /** Those that could not be had just now, by name: they stay as they are, or out. */
-  readonly refused: ReadonlyMap<string, LabelProblem>;
-  /** In force now. */
+  /** Services that could not be added or changed just now, by name. They stay as they are. */
+  readonly skipped: ReadonlyMap<string, LabelProblem>;
   readonly config: Config;
-  /** By the monotonic clock, in milliseconds. */
+  /** Monotonic time in milliseconds. */
   readonly now: number;
 }
 
-/** What these containers say, and what is to be done for that. */
 export function reconcile(containers: readonly ListedContainer[], context: ReconcileContext): ReconcileResult {
   const problems: LabelProblem[] = [];
   const wanted = new Map<string, LabelService>();
@@ -60,10 +58,10 @@ export function reconcile(containers: readonly ListedContainer[], context: Recon
       problems.push(...read.problems.map((problem) => ({ container: container.name, problem })));
       continue;
     }
-    const refusal = context.refused.get(read.service.name);
-    if (refusal !== undefined) problems.push(refusal);
-    const own = { service: read.service, container: container.name };
-    const one = refusal === undefined ? own : context.found.get(read.service.name);
+    const skipped = context.skipped.get(read.service.name);
+    if (skipped !== undefined) problems.push(skipped);
+    const declared = { service: read.service, container: container.name };
+    const one = skipped === undefined ? declared : context.found.get(read.service.name);
     if (one === undefined) continue;
     const faults = conflicts(one.service, wanted, context);
     problems.push(...faults.map((problem) => ({ container: container.name, problem })));
@@ -78,21 +76,21 @@ type LabelledService = NonNullable<ReturnType<typeof serviceOfLabels>>;
  * Order of precedence for names and ports: unchanged services, then changed ones, then new ones. New ones are sorted by
  * the age of their container, so that a restart of wakeport gives the same result.
  */
-function readAll(containers: readonly ListedContainer[], { found, refused, config }: ReconcileContext): Reading[] {
+function readAll(containers: readonly ListedContainer[], { found, skipped, config }: ReconcileContext): Reading[] {
   const all = readFirsts(containers, config);
-  // Not by the container's name: while compose recreates one, it has another.
+  // Compared by reference, because compose renames a container while it recreates it.
   const served = new Set([...found.values()].map(({ service }) => keyOf(service)));
   const rank = ({ container, read }: Reading): number => {
     const one = "service" in read ? found.get(read.service.name) : undefined;
-    const staysSo =
-      "service" in read && (refused.has(read.service.name) || isDeepStrictEqual(one?.service, read.service));
-    if (one !== undefined && staysSo) return 0;
+    const isUnchanged =
+      "service" in read && (skipped.has(read.service.name) || isDeepStrictEqual(one?.service, read.service));
+    if (one !== undefined && isUnchanged) return 0;
     return served.has(JSON.stringify(labelledOf(container).reference)) ? 1 : 2;
   };
   return all.toSorted((a, b) => rank(a) - rank(b) || a.container.created - b.container.created);
 }
 
-/** From what is served to what is wanted. Who is gone lingers for a while, unless somebody has its place. */
+/** Returns the steps to the wanted services. A service whose container is gone stays for a while, unless another one conflicts. */
 function stepsTo(
   wanted: ReadonlyMap<string, LabelService>,
   context: ReconcileContext,
@@ -117,7 +115,7 @@ function stepsTo(
   return { steps: [...gone, ...changed, ...added], againInMs: rests.length === 0 ? undefined : Math.min(...rests) };
 }
 
-/** Which container a service leads to; labels make none that leads to anything else. */
+/** Returns the reference to a service's container. */
 function keyOf({ target }: WokenService): string {
   return target.kind === "container" ? JSON.stringify(target.reference) : "";
 }
@@ -131,8 +129,9 @@ interface Reading {
 function readFirsts(containers: readonly ListedContainer[], config: Config): Reading[] {
   const byTarget = Map.groupBy(containers, (container) => JSON.stringify(labelledOf(container).reference));
   return [...byTarget.values()].flatMap((same): Reading[] => {
-    const claims = ambiguousContainers(same);
-    if (claims.length > 0) return claims.map((container) => ({ container, read: { problems: [copied(claims)] } }));
+    const ambiguous = ambiguousContainers(same);
+    if (ambiguous.length > 0)
+      return ambiguous.map((container) => ({ container, read: { problems: [copied(ambiguous)] } }));
     const [container] = same;
     const read =
       container === undefined || isConfigured(container, config)
@@ -142,12 +141,12 @@ function readFirsts(containers: readonly ListedContainer[], config: Config): Rea
   });
 }
 
-function copied(claims: readonly ListedContainer[]): string {
-  const names = claims.map(({ name }) => name).toSorted();
-  return `the same compose project, service and number as ${names.join(", ")}: remove what compose did not create`;
+function copied(containers: readonly ListedContainer[]): string {
+  const names = containers.map(({ name }) => name).toSorted();
+  return `the same compose project, service and number as ${names.join(", ")}: remove the containers that compose did not create`;
 }
 
-/** The configuration goes first, also for what is created as it says: labels may come with an image. */
+/** Whether the configuration names the container or wakeport created it. Its labels, perhaps of its image, are then ignored. */
 function isConfigured({ name, labels }: ListedContainer, { services }: Pick<Config, "services">): boolean {
   if (labels[createdLabel] !== undefined) return true;
   return services.some(({ target }) => {
@@ -177,10 +176,8 @@ function conflicts(
     const [conflict] = bound.flatMap((other) => conflictOn({ ...port, service, key }, other) ?? []);
     return conflict === undefined ? [] : [`label wakeport.${key}: ${conflict.message} (${conflict.hint})`];
   });
-  const strangers = labelled.filter(
-    (other) => projectOf(other) === undefined || projectOf(other) !== projectOf(service),
-  );
-  return [...taken, ...forbiddenClaims(service, config, strangers)];
+  const foreign = labelled.filter((other) => projectOf(other) === undefined || projectOf(other) !== projectOf(service));
+  return [...taken, ...forbiddenClaims(service, config, foreign)];
 }
 
 /** The compose project of the container of a service of labels; undefined if it has none. */

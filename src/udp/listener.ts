@@ -62,6 +62,7 @@ export class UdpListenerSocket {
       const reason = bindReason(error, "ss -lunp");
       throw new BindError(`service "${this.#options.service}" cannot listen on ${this.name}: ${reason}`, {
         cause: error,
+        service: this.#options.service,
         taken: takenBy(error, { port, protocol: "udp" }),
       });
     }

@@ -1,4 +1,4 @@
-/** Which services labels make, and what becomes of those that there are, without an engine. */
+/** Determines the services of labelled containers without an engine. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { Config } from "../../src/config/config.ts";
@@ -15,16 +15,16 @@ function container(name: string, ports: string, labels: Readonly<Record<string, 
   return { id: name, name, created: 0, labels: { "wakeport.enable": "true", "wakeport.ports": ports, ...labels } };
 }
 
-/** What is served, as containers and configurations come and go. */
+/** The running services while containers and configurations change. */
 class World {
   readonly found = new Map<string, LabelService>();
   readonly goneSince = new Map<string, number>();
-  readonly refused = new Map<string, LabelProblem>();
+  readonly skipped = new Map<string, LabelProblem>();
   config = configOf();
   now = 0;
 
-  /** @returns what becomes of services, and what is wrong */
-  sees(...containers: readonly ListedContainer[]): string[] {
+  /** Applies the steps for these containers. Returns the steps and the problems. */
+  update(...containers: readonly ListedContainer[]): string[] {
     const { steps, problems, againInMs } = reconcile(containers, this);
     for (const { from, to } of steps) {
       if (to !== undefined) this.found.set(to.service.name, to);
@@ -42,90 +42,88 @@ class World {
 
 const [a, b] = [container("a", "80"), container("b", "81")];
 
-suite("services of labels", () => {
-  test("come, change, linger and go", () => {
+suite("reconcile()", () => {
+  test("adds and changes services, and removes a service 10 s after its container", () => {
     const world = new World();
-    assert.deepEqual(world.sees(a, b), ["+ a", "+ b"]);
-    assert.deepEqual(world.sees(b, a), []);
-    assert.deepEqual(world.sees(container("a", "82"), b), ["~ a"]);
-    assert.deepEqual(world.sees(b), [`again in ${LINGER_MS}`]);
+    assert.deepEqual(world.update(a, b), ["+ a", "+ b"]);
+    assert.deepEqual(world.update(b, a), []);
+    assert.deepEqual(world.update(container("a", "82"), b), ["~ a"]);
+    assert.deepEqual(world.update(b), [`again in ${LINGER_MS}`]);
     world.now += 4_000;
-    assert.deepEqual(world.sees(b), [`again in ${LINGER_MS - 4_000}`]);
-    assert.deepEqual(world.sees(container("a", "82"), b), [], "it is back in time");
-    assert.deepEqual(world.sees(b), [`again in ${LINGER_MS}`]);
+    assert.deepEqual(world.update(b), [`again in ${LINGER_MS - 4_000}`]);
+    assert.deepEqual(world.update(container("a", "82"), b), [], "it returned in time");
+    assert.deepEqual(world.update(b), [`again in ${LINGER_MS}`]);
     world.now += LINGER_MS;
-    assert.deepEqual(world.sees(b), ["- a"]);
+    assert.deepEqual(world.update(b), ["- a"]);
   });
 
-  test("do not linger where somebody has their place, and come back when it is free", () => {
+  test("removes a service at once if another one conflicts, and adds it again when the conflict is over", () => {
     const world = new World();
-    world.sees(a);
-    assert.deepEqual(world.sees(container("c", "80")), ["- a", "+ c"]);
-    assert.deepEqual(world.sees(a), ["- c", "+ a"]);
+    world.update(a);
+    assert.deepEqual(world.update(container("c", "80")), ["- a", "+ c"]);
+    assert.deepEqual(world.update(a), ["- c", "+ a"]);
     world.config = configOf("a: { ports: 90, container: other }");
     const taken = 'a: there is a service "a" already: choose another one with label wakeport.name';
-    assert.deepEqual(world.sees(a), ["- a", taken]);
+    assert.deepEqual(world.update(a), ["- a", taken]);
     world.config = configOf();
-    assert.deepEqual(world.sees(a), ["+ a"]);
+    assert.deepEqual(world.update(a), ["+ a"]);
     world.config = configOf("u: { ports: [80/udp, 80], container: other }");
-    assert.deepEqual(world.sees(a)[0], "- a");
+    assert.deepEqual(world.update(a)[0], "- a");
     world.config = configOf();
-    assert.deepEqual(world.sees(a), ["+ a"]);
+    assert.deepEqual(world.update(a), ["+ a"]);
   });
 
-  test("are not made of a container whose compose labels another one has copied", () => {
+  test("rejects all containers with the same compose labels", () => {
     const labels = { "com.docker.compose.project": "p", "com.docker.compose.service": "s" };
     const number = (value: string) => ({ ...labels, "com.docker.compose.container-number": value });
     const world = new World();
     const [real, second] = [container("p-s-1", "80", number("1")), container("p-s-2", "80", number("2"))];
-    assert.deepEqual(world.sees(real, second), ["+ s"]);
+    assert.deepEqual(world.update(real, second), ["+ s"]);
     const copy = container("copy", "81", number("1"));
-    const reason = "the same compose project, service and number as copy, p-s-1: remove what compose did not create";
-    const told = [`p-s-1: ${reason}`, `copy: ${reason}`, `again in ${LINGER_MS}`];
-    assert.deepEqual(world.sees(real, copy), told);
+    const reason =
+      "the same compose project, service and number as copy, p-s-1: remove the containers that compose did not create";
+    const expected = [`p-s-1: ${reason}`, `copy: ${reason}`, `again in ${LINGER_MS}`];
+    assert.deepEqual(world.update(real, copy), expected);
     world.now += LINGER_MS;
-    assert.deepEqual(world.sees(copy, real)[0], "- s");
-    assert.deepEqual(world.sees(real), ["+ s"]);
+    assert.deepEqual(world.update(copy, real)[0], "- s");
+    assert.deepEqual(world.update(real), ["+ s"]);
   });
 
-  test("keep their ports before those that ask for them later, in whatever order they are listed", () => {
+  test("keeps the ports of running services, in any order of the list", () => {
     const world = new World();
-    world.sees(a, b);
+    world.update(a, b);
     const moved = container("a", "81");
-    const refused = 'a: label wakeport.ports: service "a": port 81 is taken by service "b" already';
-    // Its own port is not the one that it wants any more, but it is nobody else's either.
+    const rejected = 'a: label wakeport.ports: service "a": port 81 is taken by service "b" already';
+    // It still has its old port, which no other service wants.
     for (const order of [
       [moved, b],
       [b, moved],
       [moved, b],
     ]) {
-      assert.deepEqual(world.sees(...order), [refused, `again in ${LINGER_MS}`]);
+      assert.deepEqual(world.update(...order), [rejected, `again in ${LINGER_MS}`]);
     }
     world.now += LINGER_MS;
-    assert.deepEqual(world.sees(moved, b), ["- a", refused]);
+    assert.deepEqual(world.update(moved, b), ["- a", rejected]);
   });
 
-  test("keep what they have, before newcomers, when what they want cannot be had", () => {
+  test("keeps a service that cannot be changed, before new services", () => {
     const world = new World();
-    world.sees(a);
-    world.refused.set("a", { container: "a", problem: "82 is taken by a stranger" });
+    world.update(a);
+    world.skipped.set("a", { container: "a", problem: "82 is taken" });
     const [moved, newcomer] = [container("a", "82"), container("c", "80")];
-    const taken = 'c: label wakeport.ports: service "c": port 80 is taken by service "a" already';
-    assert.deepEqual(world.sees(newcomer, moved), ["a: 82 is taken by a stranger", taken]);
-    world.refused.clear();
-    assert.deepEqual(world.sees(newcomer, moved), ["~ a", "+ c"]);
+    const conflict = 'c: label wakeport.ports: service "c": port 80 is taken by service "a" already';
+    assert.deepEqual(world.update(newcomer, moved), ["a: 82 is taken", conflict]);
+    world.skipped.clear();
+    assert.deepEqual(world.update(newcomer, moved), ["~ a", "+ c"]);
   });
 
-  test("of newcomers, one that cannot be had is in nobody's way", () => {
+  test("ignores the other ports of a new service that cannot be added", () => {
     const world = new World();
-    world.refused.set("x", { container: "x", problem: "83 is taken by a stranger" });
-    assert.deepEqual(world.sees(container("x", "80, 83"), container("y", "80")), [
-      "+ y",
-      "x: 83 is taken by a stranger",
-    ]);
+    world.skipped.set("x", { container: "x", problem: "83 is taken" });
+    assert.deepEqual(world.update(container("x", "80, 83"), container("y", "80")), ["+ y", "x: 83 is taken"]);
   });
 
-  test("are known by their compose service while compose gives the container another name", () => {
+  test("identifies a container by its compose service while compose has renamed it", () => {
     const world = new World();
     const compose = (service: string): Record<string, string> => ({
       "com.docker.compose.project": "p",
@@ -133,15 +131,15 @@ suite("services of labels", () => {
     });
     const served = container("p-a-1", "80", compose("a"));
     const newcomer = container("p-b-1", "80", compose("b"));
-    world.sees(served);
+    world.update(served);
     const successor = container("0123_p-a-1", "80", { ...compose("a"), "wakeport.idle_timeout": "7m" });
     const taken = 'p-b-1: label wakeport.ports: service "b": port 80 is taken by service "a" already';
-    assert.deepEqual(world.sees(newcomer, successor), ["~ a", taken]);
+    assert.deepEqual(world.update(newcomer, successor), ["~ a", taken]);
   });
 
-  test("may exchange their ports", () => {
+  test("lets two services exchange their ports", () => {
     const world = new World();
-    world.sees(a, b);
-    assert.deepEqual(world.sees(container("a", "81"), container("b", "80")), ["~ a", "~ b"]);
+    world.update(a, b);
+    assert.deepEqual(world.update(container("a", "81"), container("b", "80")), ["~ a", "~ b"]);
   });
 });

@@ -1,6 +1,8 @@
 /** Services that containers declare by their labels. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import net from "node:net";
 import { type ContainerSpec, echo, type TestContainer } from "../support/engine/containers.ts";
 import { engineTest, type Lab, startsOf } from "../support/engine/lab.ts";
 import { PORT, type Wakeport } from "../support/engine/wakeport.ts";
@@ -130,6 +132,35 @@ engineTest("a port that is taken is a problem, and is tried again when something
   await eventually("one of them has it", () => has(wakeport, "first") !== has(wakeport, "second"));
   const [problem] = wakeport.status.label_problems ?? [];
   assert.match(problem?.problem ?? "", new RegExp(`port ${port} is taken by service "(first|second)"`));
+});
+
+engineTest("services whose port another program has are skipped, and the others are bound", async (lab) => {
+  const project = unique();
+  const port = await freePort();
+  const occupant = net.createServer().listen(port, "127.0.0.1");
+  await once(occupant, "listening");
+  const site = (service: string): Promise<TestContainer> => {
+    const ports = `127.0.0.1:${port}:${PORT}`;
+    return make(lab, { project, service, labels: { "wakeport.ports": ports, "wakeport.host": `${service}.test` } });
+  };
+  const [first, second] = [await site("first"), await site("second")];
+  const free = await make(lab, { project, service: "free" });
+  const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
+  wakeport.mayWake(free, `container ${project}/free`);
+  await eventually("the other service is bound", () => has(wakeport, "free"));
+  await wakeport.greeted("free");
+  const problems = (wakeport.status.label_problems ?? []).toSorted((a, b) => a.container.localeCompare(b.container));
+  const names = [first.name, second.name].toSorted((a, b) => a.localeCompare(b));
+  assert.deepEqual(
+    problems.map(({ container }) => container),
+    names,
+  );
+  for (const { problem } of problems) assert.match(problem, new RegExp(`cannot listen on 127.0.0.1:${port}: `));
+  assert.ok(!has(wakeport, "first") && !has(wakeport, "second"));
+  occupant.close();
+  await make(lab, { project, service: "late" });
+  await eventually("all are bound", () => has(wakeport, "first") && has(wakeport, "second") && has(wakeport, "late"));
+  assert.deepEqual(wakeport.status.label_problems, []);
 });
 
 engineTest(

@@ -83,6 +83,7 @@ export class Listener {
       const where = formatListenAddress(this.address);
       throw new BindError(`service "${this.service}" cannot listen on ${where}: ${bindReason(error, "ss -ltnp")}`, {
         cause: error,
+        service: this.service,
         taken: takenBy(error, { port }),
       });
     }
