@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { suite, test } from "node:test";
 import { parse } from "yaml";
+import { eventNames, type State, stateNames, transition } from "../src/activation/machine.ts";
 
 const root = path.join(import.meta.dirname, "..");
 const documents = globSync(["*.md", "docs/**/*.md", "compose/**/*.md", "test/**/*.md"], { cwd: root }).toSorted();
@@ -46,6 +47,24 @@ function faultOf(file: string, link: string): string | undefined {
   if (statSync(path.join(root, linked)).isDirectory() || !linked.endsWith(".md"))
     return "an anchor in a file without headings";
   return anchorsOf(linked).has(anchor) ? undefined : "no such heading";
+}
+
+/** Returns the cell of the state table if its next states and effects are those of `transition`, else what they are. */
+function checkedCell(name: State["name"], event: (typeof eventNames)[number], cell: string): string {
+  const moves = [0, 1, 2].flatMap((leases) => {
+    try {
+      return [transition({ name, leases, closing: false }, event)];
+    } catch {
+      return [];
+    }
+  });
+  const expected = new Set(
+    moves.flatMap(({ state, effects }) => [state.name === name ? "stay" : state.name, ...effects]),
+  );
+  const shown = new Set([...cell.matchAll(/[a-z-]+/g)].map(([word]) => (word === name ? "stay" : word)));
+  for (const word of ["no", "lease", "leases", "else", "wait"]) shown.delete(word);
+  const isSame = expected.size === 0 ? cell === "–" : expected.symmetricDifference(shown).size === 0;
+  return isSame ? cell : [...expected].join(", ");
 }
 
 suite("documents", () => {
@@ -94,6 +113,26 @@ suite("documents", () => {
         .map((name) => `${file}: ${name}`),
     );
     assert.deepEqual(unknown, []);
+  });
+
+  test("ARCHITECTURE.md shows the state machine", () => {
+    const rows = read("ARCHITECTURE.md")
+      .split("\n")
+      .filter((line) => /^\| (\*\*\w+\*\* )?\|.*(\|.*){14}/.test(line))
+      .map((line) =>
+        line
+          .split("|")
+          .slice(2, -1)
+          .map((cell) => cell.trim()),
+      );
+    const [header = [], ...cells] = rows;
+    assert.deepEqual(header, eventNames);
+    assert.deepEqual(
+      cells,
+      stateNames.map((name, row) =>
+        eventNames.map((event, column) => checkedCell(name, event, cells[row]?.[column] ?? "")),
+      ),
+    );
   });
 
   test("README.md shows the files of compose/quickstart", () => {
