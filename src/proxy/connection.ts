@@ -116,7 +116,7 @@ export class Connection {
   async #admit(): Promise<Pass> {
     const { address } = this.#addresses.peer;
     // The client reset the connection before accept, as monitors do. Its address is unknown, so no access rule applies.
-    if (address === "") throw new ClientGoneError("the client left before anybody looked");
+    if (address === "") throw new ClientGoneError("the client left before it was accepted");
     const { control, banners } = this.#route.admission;
     this.#write(banners.connect);
     return await control.admit(readIp(address), this.#clientGone.signal);

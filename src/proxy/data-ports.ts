@@ -1,67 +1,65 @@
 /**
- * Which data connections of a service belong to which of its control connections, as FTP has them: a client that is
- * being served opens more connections, on other ports.
+ * Assigns the data connections of a service to its control connections, as in FTP: a served client opens more
+ * connections, on other ports.
  *
  * @see RFC 959, section 3.2
  */
 import { formatIp, type Ip, isSameAddress, readIp } from "../net/ip.ts";
 
-/** How long a reserved port is kept for a client that does not come. */
-const EXPECTED_MS = 60_000;
+/** Time until an unused reservation ends. */
+const RESERVED_MS = 60_000;
 
-/** What holds the target up for a control connection. */
+/** The lease of a control connection on its target. */
 export interface DataPortLease extends Disposable {
-  /** Aborted, with the reason, when the target went down under it. */
+  /** Aborted, with the reason, when the target goes down. */
   readonly signal: AbortSignal;
 }
 
-/** Where data connections come in. */
 export interface DataListener {
   readonly port: number;
-  /** Absent: every address of this machine. */
+  /** Absent: all addresses of this machine. */
   readonly address?: string;
 }
 
 export interface ControlConnectionFacts {
-  /** Where its data connections may come from: the client, and the proxy that has brought it. */
+  /** Addresses from which data connections may come: the client, and the proxy in front of it. */
   readonly ips: readonly Ip[];
-  /** Which of this machine's addresses it came in at: clients connect to that one again. */
+  /** The local address that the client connected to; it connects its data connections to the same one. */
   readonly listenAddress: string;
   /** The two ends of the connection to the target. */
   readonly upstreamAddress: string;
   readonly localAddress: string;
-  /** Is given back when the control connection and all its data connections are over. */
+  /** Disposed when the control connection and all its data connections are closed. */
   readonly lease: DataPortLease;
 }
 
-/** One control connection that is being served, until it is disposed of. */
+/** One served control connection, until it is disposed. */
 export interface ControlConnection extends Disposable {
-  /** Whether the service has data ports. It may have lost them since, or be no longer. */
+  /** Whether the service has data ports now; a reload may have removed them. */
   readonly hasPorts: boolean;
   /**
-   * Reserves a data port for one connection of this client, within a minute, which is led to `targetPort` of the target.
+   * Reserves a data port for one connection of this client, for 60 s, which is routed to `targetPort` of the target.
    *
-   * @returns the port, reserved until it is used, disposed of, or the control connection ends; undefined when none is free
+   * @returns the port, reserved until it is used or disposed, or the control connection ends; undefined if none is free
    */
   reserve(targetPort: number): (Disposable & { readonly listener: number }) | undefined;
 }
 
-/** Where one data connection is led. To be disposed of when it is over. */
+/** The route of one data connection. The caller disposes it when the data connection is closed. */
 export interface DataRoute extends Disposable {
   readonly host: string;
   readonly port: number;
-  /** Servers refuse data connections that come from elsewhere than their control connection. */
+  /** Servers reject a data connection from another address than that of its control connection. */
   readonly localAddress: string;
-  /** Aborted when the target went down. */
+  /** Aborted when the target goes down. */
   readonly lost: AbortSignal;
 }
 
 interface Reservation {
   readonly control: JoinedControl;
   readonly targetPort: number;
-  /** Under which it is known. */
+  /** Its keys in the map of reservations, one for each address of the client. */
   readonly keys: readonly string[];
-  /** By the clock that was given. */
   readonly until: number;
 }
 
@@ -69,24 +67,24 @@ interface Reservation {
 export class DataPorts {
   readonly #now: () => number;
   #listeners: readonly DataListener[] = [];
-  /** Where the search for a free port goes on: one that was used a moment ago may still be on somebody's mind. */
+  /** Start of the next search. A port that was used a moment ago comes last, because a late client may still use it. */
   #next = 0;
-  /** By the address of the client, in the order in which they came. */
+  /** By client address, oldest first. */
   readonly #controls = new Map<string, Set<JoinedControl>>();
-  /** By the address of the client and the port. */
+  /** By client address and port. */
   readonly #reservations = new Map<string, Reservation>();
 
-  /** @param now milliseconds of a clock that never goes back */
+  /** @param now milliseconds of a monotonic clock */
   constructor(now: () => number = () => performance.now()) {
     this.#now = now;
   }
 
-  /** From now on these are the ports, or there are none. Control connections stay. */
+  /** Replaces the data ports. Control connections stay. */
   configure(listeners: readonly DataListener[]): void {
     this.#listeners = listeners;
   }
 
-  /** Takes in a control connection that is being served from now on. */
+  /** Adds a control connection that is served from now on. */
   join(facts: ControlConnectionFacts): ControlConnection {
     const sources = [...new Set(facts.ips.map(formatIp))];
     const joined = new JoinedControl(facts);
@@ -108,22 +106,22 @@ export class DataPorts {
     };
   }
 
-  /** Whether a client of that address has a control connection that is being served. */
+  /** Whether a client with this address has a served control connection. */
   has(ip: Ip): boolean {
     return this.#latest(formatIp(ip)) !== undefined;
   }
 
   /**
-   * Leads a data connection that came in on `front`: as it was reserved, else to the same port of the target.
+   * Routes a data connection: as reserved, otherwise to the port of the same number on the target.
    *
-   * @returns undefined when its client has no control connection
+   * @returns undefined if the client has no control connection
    */
-  route(ip: Ip, listener: number): DataRoute | undefined {
+  route(ip: Ip, port: number): DataRoute | undefined {
     const source = formatIp(ip);
-    const expected = this.#reservationAt(source, listener);
-    if (expected !== undefined) this.#cancel(expected);
-    if (expected?.control.isUp) return expected.control.route(expected.targetPort);
-    return this.#latest(source)?.route(listener);
+    const reservation = this.#reservationAt(source, port);
+    if (reservation !== undefined) this.#cancel(reservation);
+    if (reservation?.control.isUp) return reservation.control.route(reservation.targetPort);
+    return this.#latest(source)?.route(port);
   }
 
   #latest(source: string): JoinedControl | undefined {
@@ -141,49 +139,48 @@ export class DataPorts {
     control: JoinedControl,
     targetPort: number,
   ): ReturnType<ControlConnection["reserve"]> {
-    const listener = this.#findFree(sources, targetPort, this.#portsFor(control));
-    if (listener === undefined) return undefined;
-    const keys = sources.map((source) => keyOf(source, listener));
-    const expected = { control, targetPort, keys, until: this.#now() + EXPECTED_MS };
-    for (const key of keys) this.#reservations.set(key, expected);
-    return { listener, [Symbol.dispose]: () => this.#cancel(expected) };
+    const port = this.#findFree(sources, targetPort, this.#portsFor(control));
+    if (port === undefined) return undefined;
+    const keys = sources.map((source) => keyOf(source, port));
+    const reservation = { control, targetPort, keys, until: this.#now() + RESERVED_MS };
+    for (const key of keys) this.#reservations.set(key, reservation);
+    return { listener: port, [Symbol.dispose]: () => this.#cancel(reservation) };
   }
 
-  #cancel(expected: Reservation): void {
-    for (const key of expected.keys) if (this.#reservations.get(key) === expected) this.#reservations.delete(key);
+  #cancel(reservation: Reservation): void {
+    for (const key of reservation.keys) {
+      if (this.#reservations.get(key) === reservation) this.#reservations.delete(key);
+    }
   }
 
   /**
-   * The same number, where that can be: another client behind the same address, whose talk nobody can read, may be told
-   * a number by the server itself.
+   * Prefers the port of the same number: on an encrypted control connection the server itself sends the number to its
+   * client, and another client behind the same address must not get in between.
    */
   #findFree(sources: readonly string[], wanted: number, ports: readonly number[]): number | undefined {
     const isFree = (port: number): boolean =>
       sources.every((source) => this.#reservationAt(source, port) === undefined);
     if (ports.includes(wanted) && isFree(wanted)) return wanted;
-    const count = ports.length;
-    for (let step = 0; step < count; step += 1) {
-      const port = ports[(this.#next + step) % count]!;
-      if (!isFree(port)) continue;
-      this.#next = (this.#next + step + 1) % count;
-      return port;
-    }
-    return undefined;
+    const index = ports.findIndex((_, step) => isFree(ports[(this.#next + step) % ports.length]!));
+    if (index < 0) return undefined;
+    const found = (this.#next + index) % ports.length;
+    this.#next = (found + 1) % ports.length;
+    return ports[found];
   }
 
-  /** Those at the address that its client knows. Where none are, somebody else leads it to the others. */
+  /** Returns the ports at the address that the client knows; if there are none, all, because a proxy may connect them. */
   #portsFor({ listenAddress }: JoinedControl): readonly number[] {
     const near = this.#listeners.filter(({ address }) => isAt(listenAddress, address));
     return [...new Set((near.length > 0 ? near : this.#listeners).map(({ port }) => port))];
   }
 
   #reservationAt(source: string, port: number): Reservation | undefined {
-    const expected = this.#reservations.get(keyOf(source, port));
-    return expected !== undefined && expected.until > this.#now() ? expected : undefined;
+    const reservation = this.#reservations.get(keyOf(source, port));
+    return reservation !== undefined && reservation.until > this.#now() ? reservation : undefined;
   }
 }
 
-/** A control connection with the data connections that hang on it: together they hold the target. */
+/** A control connection and its data connections, which share the lease on the target. */
 class JoinedControl {
   readonly #facts: ControlConnectionFacts;
   #users = 1;
@@ -222,12 +219,12 @@ class JoinedControl {
   }
 }
 
-/** Whether what listens at `listened` is to be had at that address. */
-function isAt(address: string, listened: string | undefined): boolean {
-  if (listened === undefined || isSameAddress(address, listened)) return true;
-  // Where it is written, "::" is for IPv6 alone.
+/** Whether a listener with the configured address accepts connections to `address`. */
+function isAt(address: string, configured: string | undefined): boolean {
+  if (configured === undefined || isSameAddress(address, configured)) return true;
+  // In a configuration "::" is for IPv6 only.
   const families: Readonly<Record<string, string>> = { "0.0.0.0": "ipv4", "::": "ipv6" };
-  return families[listened] !== undefined && families[listened] === readIp(address)?.family;
+  return families[configured] !== undefined && families[configured] === readIp(address)?.family;
 }
 
 function keyOf(source: string, port: number): string {

@@ -1,13 +1,13 @@
-/** Waits for those who say something before anything is done for them: whoever only looks in leaves again. */
+/** Waits for a client's first byte before its target is activated, because port scans and monitors send none. */
 import type net from "node:net";
 import { PeekError, peek } from "../net/peek.ts";
 import { ClientGoneError } from "./outcome.ts";
 
 /**
- * Resolves when the client has said something, which is given back.
+ * Resolves when the client has sent a byte, which stays in the socket.
  *
- * @param timeoutMs how long it may be silent, in milliseconds
- * @throws ClientGoneError for one that is silent for longer, or ends without a word; the reason of `signal`
+ * @param timeoutMs milliseconds
+ * @throws ClientGoneError if the client sends nothing in that time, or ends before; the reason of `signal`
  */
 export async function firstByte(socket: net.Socket, timeoutMs: number, signal: AbortSignal): Promise<void> {
   const read = (): { value: undefined; used: 0 } => ({ value: undefined, used: 0 });
@@ -16,7 +16,7 @@ export async function firstByte(socket: net.Socket, timeoutMs: number, signal: A
   } catch (error) {
     if (!(error instanceof PeekError)) throw error;
     const isLate = error.reason === "too_late";
-    const why = isLate ? `the client said nothing within ${timeoutMs / 1000} s` : "the client ended without a word";
-    throw new ClientGoneError(why, { cause: error });
+    const reason = isLate ? `the client sent nothing within ${timeoutMs / 1000} s` : "the client closed without a byte";
+    throw new ClientGoneError(reason, { cause: error });
   }
 }

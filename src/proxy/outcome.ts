@@ -1,17 +1,17 @@
-/** What a connection ends as that was not served. */
+/** The outcome of a connection: of a served one, and of an error. */
 import { ActivationError, ClosedError, type Exit, StartTimeoutError } from "../activation/errors.ts";
 import { TargetError } from "../errors.ts";
 import { type DenialReason, DeniedError } from "./admission/denial.ts";
 import { MonitorError } from "./admission/monitors.ts";
 import type { ConnectionOutcome, ConnectionReport } from "./reports.ts";
 
-/** How a client was served that was served at all. */
+/** The result of a served connection. */
 export interface Served {
-  /** By a target behind a relay, or by a process of its own, or by wakeport itself. */
+  /** `relayed` to a target; `served` by the client's own process, or by wakeport itself. */
   readonly outcome: "relayed" | "served";
-  /** How it ended, in a word. */
+  /** The kind of end: `clean`, `client_reset`, `exited` … */
   readonly end: string;
-  /** Of the process that served this client alone. */
+  /** Exit of the client's own process. */
   readonly exit?: Exit;
 }
 
@@ -19,7 +19,7 @@ export class ClientGoneError extends Error {
   override readonly name = "ClientGoneError";
 }
 
-/** What the client waited for is another one now, and it cannot be led on to that: it has to come again. */
+/** A reload changed the service while the client waited, and the client must connect again. */
 export class ServiceChangedError extends ClosedError {}
 
 const ofReason: Readonly<Record<DenialReason, ConnectionOutcome>> = {
@@ -35,9 +35,9 @@ const ofReason: Readonly<Record<DenialReason, ConnectionOutcome>> = {
   no_control: "denied_address",
 };
 
-/** The part of its report that tells why. */
+/** Returns the part of the report that an error determines. */
 export function failureOf(error: unknown): Pick<ConnectionReport, "outcome" | "reason" | "end" | "error"> {
-  // All that it came for.
+  // A health check needs no more than the accept.
   if (error instanceof MonitorError) return { outcome: "served", end: "probe" };
   return {
     outcome: outcomeOf(error),

@@ -1,11 +1,11 @@
-/** What the path of a client reports, once for each event. */
+/** The reports about clients. Each event is reported once. */
 import type { Exit } from "../activation/errors.ts";
 import type { DenialReason } from "./admission/denial.ts";
 import type { UnroutedError } from "./unrouted.ts";
 
 export type ConnectionOutcome =
   | "relayed"
-  /** By a process of its own, or by wakeport itself. */
+  /** By the client's own process, or by wakeport itself. */
   | "served"
   | "denied_address"
   | "denied_time"
@@ -16,45 +16,43 @@ export type ConnectionOutcome =
   | "dial_failed"
   | "client_gone";
 
-/** Which client it is. */
 export interface ConnectionFacts {
   readonly service: string;
   readonly id: number;
   readonly client: string;
   readonly listener: string;
-  /** Of the process that serves this client alone. */
+  /** The client's own process. */
   readonly pid?: number;
 }
 
-/** One accepted client, told when it is over. */
+/** One closed connection. */
 export interface ConnectionReport extends ConnectionFacts {
   readonly outcome: ConnectionOutcome;
-  /** Whether the target had to be woken, or was being woken, when the client came. */
+  /** `cold` if the target was not up at the accept. */
   readonly start: "cold" | "warm";
-  /** From accept until the path to the upstream was open. */
+  /** Time from the accept until the client was served; absent if it never was. */
   readonly waitMs?: number;
   readonly durationMs: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
-  /** How a connection ended that was served. */
+  /** The kind of end of a served connection. */
   readonly end?: string;
-  /** Of the process that served this client alone. */
+  /** Exit of the client's own process. */
   readonly exit?: Exit;
-  /** Why the client was refused, where it was. */
   readonly reason?: DenialReason;
   readonly error?: Error;
 }
 
-/** A client that was led to no service. */
+/** A client without a route. */
 export interface UnroutedReport {
-  /** As it is configured. */
+  /** The configured listen address. */
   readonly listener: string;
   readonly client: string;
   readonly error: UnroutedError;
   readonly durationMs: number;
-  /** Which it said, where that was understood. */
+  /** The host name that the client sent. */
   readonly name?: string;
-  /** How it began, where it was not, in plain characters. */
+  /** The client's first bytes, with control characters escaped, if they could not be parsed. */
   readonly received?: string;
 }
 
@@ -67,11 +65,10 @@ export interface BanReport {
   readonly until: number;
 }
 
-/** What the machine of a client said when it was asked who the client is (RFC 1413). */
+/** The answer of a client's ident server (RFC 1413), or the reason why there is none. */
 export interface UserIdReport extends ConnectionFacts {
-  /** Its system and the user, as it has written them: `UNIX : alice`. Absent when it did not tell. */
+  /** Operating system and user in the server's own form: `UNIX : alice`. */
   readonly answer?: string;
-  /** Why it did not. */
   readonly trouble?: string;
 }
 

@@ -1,22 +1,19 @@
-/** Clients that never came to a service: it was not learned who they are, or whom they want. */
-
 export type UnroutedReason = (typeof unroutedReasons)[number];
 
 export const unroutedReasons = [
   "unknown_name",
   "no_name",
-  /** What came first was no header of the PROXY protocol, no request of HTTP or no ClientHello of TLS. */
+  /** The first bytes are not a valid PROXY header, HTTP request or TLS ClientHello. */
   "malformed",
   "timeout",
-  /** The client has left. */
   "client_gone",
-  /** There was no place left for one that has not said yet what it wants. */
+  /** No slot was free for a client without a route. */
   "limit",
-  /** wakeport ends, or no longer has the port. */
+  /** wakeport is shutting down, or no longer listens on the port. */
   "closing",
 ] as const;
 
-/** A client was not led anywhere; the message is a sentence for the log. */
+/** The client has no route. The message is for the log. */
 export class UnroutedError extends Error {
   override readonly name = "UnroutedError";
   readonly reason: UnroutedReason;

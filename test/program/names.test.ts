@@ -66,10 +66,7 @@ suite("one port, several sites", () => {
       await curl(`http://other.test:${listenPort}/`, listenPort, "--http2"),
       `below other.test:${listenPort}\n200`,
     );
-    assert.match(
-      await curl(`http://nobody.test:${listenPort}/`, listenPort),
-      /^There is no service of this name here\.\n421$/,
-    );
+    assert.match(await curl(`http://nobody.test:${listenPort}/`, listenPort), /^No service has this name\.\n421$/);
     assert.match(await curl(`http://app.test:${listenPort}/`, listenPort, "-H", "Host:", "-0"), /421$/);
     assert.match(await curl(`http://app.test:${listenPort}/`, listenPort, "--http2-prior-knowledge"), /000curl: /);
     assert.deepEqual(

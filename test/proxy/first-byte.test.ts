@@ -135,7 +135,7 @@ suite("a service that is woken by the first byte", () => {
     const [report] = await listenPort.reported(1);
     assert.deepEqual(
       [report?.outcome, report?.error?.message],
-      ["client_gone", "the client said nothing within 0.02 s"],
+      ["client_gone", "the client sent nothing within 0.02 s"],
     );
     await client.closes();
   });
@@ -146,7 +146,7 @@ suite("a service that is woken by the first byte", () => {
     using client = await listenPort.client();
     client.end();
     const [report] = await listenPort.reported(1);
-    assert.deepEqual([report?.outcome, report?.error?.message], ["client_gone", "the client ended without a word"]);
+    assert.deepEqual([report?.outcome, report?.error?.message], ["client_gone", "the client closed without a byte"]);
   });
 
   test("refuses who waits in silence when the service ends", async () => {
@@ -154,8 +154,8 @@ suite("a service that is woken by the first byte", () => {
     await using listenPort = await TestListener.open({ upstream: server.port, silenceMs });
     using client = await listenPort.client();
     await eventually("it waits", () => listenPort.traffic.waiting.taken === 1);
-    listenPort.connections[0]?.rejectIfWaiting(new ClosedError("wakeport ends"));
-    assert.equal((await listenPort.reported(1))[0]?.error?.message, "wakeport ends");
+    listenPort.connections[0]?.rejectIfWaiting(new ClosedError("wakeport is shutting down"));
+    assert.equal((await listenPort.reported(1))[0]?.error?.message, "wakeport is shutting down");
     assert.equal(await client.ended(), "ECONNRESET");
   });
 

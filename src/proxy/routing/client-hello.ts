@@ -1,25 +1,25 @@
 /**
- * The name that a client of TLS asks for in its first message, of which nothing is changed and nothing is decrypted.
- * With an encrypted ClientHello (ECH) that is the outer name: the inner one is for the server alone.
+ * Reads the server name (SNI) in a TLS ClientHello, without changing or decrypting anything. With an encrypted
+ * ClientHello (ECH) it is the outer name: only the server can read the inner one.
  *
  * @see RFC 8446, sections 4.1.2 and 5.1 (TLS 1.3), RFC 5246, sections 6.2.1 and 7.4.1.2 (TLS 1.2), RFC 6066, section 3
  */
 import { readName } from "../../net/hostname.ts";
 
-/** The bytes are no ClientHello. */
+/** The bytes are not a valid ClientHello. */
 export class ClientHelloError extends Error {
   override readonly name = "ClientHelloError";
-  /** Whether they are no TLS at all. */
-  readonly isStranger: boolean;
+  /** Whether the client uses TLS. */
+  readonly isTls: boolean;
 
-  constructor(message: string, isStranger = false) {
+  constructor(message: string, isTls = true) {
     super(message);
-    this.isStranger = isStranger;
+    this.isTls = isTls;
   }
 }
 
 export interface ClientHello {
-  /** As `readName` gives it; absent when the client says none. */
+  /** A result of `readName`; absent if the ClientHello contains no server name. */
   readonly serverName?: string;
 }
 
@@ -99,19 +99,19 @@ function messageIn(bytes: Buffer, end: number): Buffer {
   return Buffer.concat(fragments).subarray(MESSAGE_HEAD, end);
 }
 
-/** A record's kind and version, as far as they have come. */
+/** Checks the received part of a record's type and version. */
 function checkRecord(bytes: Buffer, at: number): void {
-  const isStranger = at === 0;
-  if (bytes[at] !== HANDSHAKE) throw new ClientHelloError("this is no handshake of TLS", isStranger);
+  const isTls = at > 0;
+  if (bytes[at] !== HANDSHAKE) throw new ClientHelloError("not a TLS handshake record", isTls);
   const major = bytes[at + 1];
-  if (major !== undefined && major !== 3) throw new ClientHelloError("this is no version of TLS", isStranger);
+  if (major !== undefined && major !== 3) throw new ClientHelloError("unknown TLS version", isTls);
 }
 
 function helloOf(hello: Reader): ClientHello {
-  hello.take(2 + 32); // the version of old, the random bytes
-  hello.vector(1); // the session
-  hello.vector(2); // ciphers
-  hello.vector(1); // compressions
+  hello.take(2 + 32); // legacy version, random
+  hello.vector(1); // session id
+  hello.vector(2); // cipher suites
+  hello.vector(1); // compression methods
   if (hello.isAtEnd) return {};
   const extensions = new Reader(hello.vector(2));
   hello.checkEnd();
@@ -120,7 +120,7 @@ function helloOf(hello: Reader): ClientHello {
     const type = extensions.number(2);
     const content = extensions.vector(2);
     if (type !== SERVER_NAME) continue;
-    if (found !== undefined) throw new ClientHelloError("the ClientHello says its name twice");
+    if (found !== undefined) throw new ClientHelloError("the ClientHello contains the server name extension twice");
     found = { serverName: serverNameOf(new Reader(content)) };
   }
   return found ?? {};
@@ -133,11 +133,11 @@ function serverNameOf(content: Reader): string {
   const text = list.vector(2).toString("latin1");
   list.checkEnd();
   const name = type === HOST_NAME ? readName(text) : undefined;
-  if (name === undefined) throw new ClientHelloError("the server's name in the ClientHello is none");
+  if (name === undefined) throw new ClientHelloError("the server name in the ClientHello is not a valid host name");
   return name;
 }
 
-/** Walks through a message; whatever is missing in it makes it none. */
+/** Reads the fields of a message. Throws if a field is longer than the message. */
 class Reader {
   readonly #bytes: Buffer;
   #at = 0;
@@ -152,7 +152,7 @@ class Reader {
 
   take(length: number): Buffer {
     const end = this.#at + length;
-    if (end > this.#bytes.length) throw new ClientHelloError("the ClientHello is shorter than it says");
+    if (end > this.#bytes.length) throw new ClientHelloError("the ClientHello is shorter than its length field");
     const taken = this.#bytes.subarray(this.#at, end);
     this.#at = end;
     return taken;
@@ -162,12 +162,12 @@ class Reader {
     return this.take(bytes).readUIntBE(0, bytes);
   }
 
-  /** What follows its own length, of so many bytes. */
+  /** Reads a field that follows its own length. */
   vector(lengthBytes: number): Buffer {
     return this.take(this.number(lengthBytes));
   }
 
   checkEnd(): void {
-    if (!this.isAtEnd) throw new ClientHelloError("the ClientHello is longer than it says");
+    if (!this.isAtEnd) throw new ClientHelloError("the ClientHello is longer than its length field");
   }
 }

@@ -1,13 +1,13 @@
 import { ANY } from "../../net/hostname.ts";
 
-/** Finds whom a name means: exact names go first, then the longest wildcard, then `*`. */
+/** Finds the value for a host name: an exact name wins, then the longest wildcard, then `*`. */
 export class HostTable<T> {
   readonly #exact = new Map<string, T>();
-  /** By what follows `*.`. */
+  /** Wildcards, by the part after `*.`. */
   readonly #below = new Map<string, T>();
   #any: T | undefined;
 
-  /** Where a pattern is there twice, the later one holds. */
+  /** If a pattern occurs twice, the later entry wins. */
   constructor(entries: Iterable<readonly [pattern: string, value: T]>) {
     for (const [pattern, value] of entries) {
       if (pattern === ANY) this.#any = value;
@@ -16,7 +16,7 @@ export class HostTable<T> {
     }
   }
 
-  /** @param name as `readName` gives it; undefined for a client that says none */
+  /** @param name a result of `readName`; undefined if the client sent no name */
   find(name: string | undefined): T | undefined {
     if (name === undefined) return this.#any;
     const exact = this.#exact.get(name);

@@ -1,4 +1,4 @@
-/** How each kind of name is read of what a client says first, and what it is told that cannot be led anywhere. */
+/** For each kind of name: reads it from a client's first bytes, and creates the reply to a client without a route. */
 
 import type { NameKind } from "../../net/hostname.ts";
 import { HttpHeadError, HttpHeadReader } from "../../net/http-head.ts";
@@ -7,21 +7,22 @@ import type { UnroutedReason } from "../unrouted.ts";
 import { ClientHelloError, ClientHelloReader } from "./client-hello.ts";
 import { hostOf } from "./http-host.ts";
 
-/** A client's name, absent when it says none. */
+/** The result of a name reader. */
 export interface ClientName {
+  /** Undefined if the client sent no name. */
   readonly name: string | undefined;
 }
 
-/** More than this no client says before its name is there, in bytes. */
+/** Limit of the first bytes, up to the end of the name. */
 export const MAX_PREAMBLE_BYTES: number = 16 * 1024;
 
 interface NameReader {
-  /** Creates a reader for one client. It consumes nothing: the destination gets all bytes. */
+  /** Creates a reader for one client. It consumes no bytes: the service gets all of them. */
   readonly reader: () => (bytes: Buffer) => Parsed<ClientName> | undefined;
+  /** Returns undefined if the client is reset without a reply. */
   readonly rejectionOf: (reason: UnroutedReason, cause: unknown) => Buffer | undefined;
 }
 
-/** How clients speak that say a name of this kind. */
 export const nameReaders: Readonly<Record<NameKind, NameReader>> = {
   host: {
     reader: () => {
@@ -31,7 +32,7 @@ export const nameReaders: Readonly<Record<NameKind, NameReader>> = {
         return head && { value: { name: hostOf(head) }, used: 0 };
       };
     },
-    rejectionOf: refuseRequest,
+    rejectionOf: httpReply,
   },
   sni: {
     reader: () => {
@@ -41,27 +42,27 @@ export const nameReaders: Readonly<Record<NameKind, NameReader>> = {
         return hello && { value: { name: hello.serverName }, used: 0 };
       };
     },
-    rejectionOf: refuseHello,
+    rejectionOf: tlsAlert,
   },
 };
 
-/** Whether a client has said something that is not of its kind. */
+/** Whether a name reader has thrown this because of the client's bytes. */
 export function isMalformed(error: unknown): error is Error {
   return error instanceof HttpHeadError || error instanceof ClientHelloError;
 }
 
-const answers: Readonly<Partial<Record<UnroutedReason, readonly [status: string, words: string]>>> = {
+const replies: Readonly<Partial<Record<UnroutedReason, readonly [status: string, message: string]>>> = {
   // RFC 9110, section 15.5.20
-  unknown_name: ["421 Misdirected Request", "There is no service of this name here."],
+  unknown_name: ["421 Misdirected Request", "No service has this name."],
   no_name: ["421 Misdirected Request", "The request names no service."],
-  timeout: ["408 Request Timeout", "The request did not come in time."],
-  malformed: ["400 Bad Request", "The request cannot be understood."],
+  timeout: ["408 Request Timeout", "The request was not received in time."],
+  malformed: ["400 Bad Request", "The request is malformed."],
 };
 
-function refuseRequest(reason: UnroutedReason): Buffer | undefined {
-  const [status, words] = answers[reason] ?? [];
+function httpReply(reason: UnroutedReason): Buffer | undefined {
+  const [status, message] = replies[reason] ?? [];
   if (status === undefined) return undefined;
-  const body = `${words}\n`;
+  const body = `${message}\n`;
   const head = [
     `HTTP/1.1 ${status}`,
     "Content-Type: text/plain; charset=utf-8",
@@ -78,10 +79,10 @@ const FATAL = 2;
 const UNRECOGNIZED_NAME = 112;
 const DECODE_ERROR = 50;
 
-function refuseHello(reason: UnroutedReason, cause: unknown): Buffer | undefined {
+function tlsAlert(reason: UnroutedReason, cause: unknown): Buffer | undefined {
   if (reason === "unknown_name" || reason === "no_name") return alert(UNRECOGNIZED_NAME);
-  // Who speaks something else than TLS would not understand.
-  return cause instanceof ClientHelloError && !cause.isStranger ? alert(DECODE_ERROR) : undefined;
+  // Only a TLS client understands an alert.
+  return cause instanceof ClientHelloError && cause.isTls ? alert(DECODE_ERROR) : undefined;
 }
 
 function alert(description: number): Buffer {

@@ -11,7 +11,7 @@ import { type RoutedClient, RouteLookup, type RouteLookupOptions } from "./route
 
 /** Deadline of one lookup. */
 const LOOKUP_MS = 5_000;
-/** Limit of lookups, which is also at most half of the process's slots: silent clients cannot take all of them. */
+/** Limit of lookups. Half of the process's slots is another limit, so that silent clients cannot take all of them. */
 const MAX_LOOKUPS = 4_096;
 
 /** Bits of an IPv6 address that identify a source. The service's own number is not known yet. */
@@ -35,7 +35,7 @@ export class PendingLookups {
     this.#options = options;
     const { slots } = options.sharedAdmission;
     const limit = (): number => Math.max(1, Math.min(MAX_LOOKUPS, Math.floor(slots.limit / 2)));
-    this.#slots = new Slots({ limit, what: "clients whose service is not known yet" });
+    this.#slots = new Slots({ limit, what: "clients without a route yet" });
   }
 
   /** Number of lookups. */
@@ -66,7 +66,7 @@ export class PendingLookups {
 
   /** Ends all lookups. */
   close(): void {
-    for (const lookup of this.#open.keys()) lookup.cancel(new UnroutedError("closing", "wakeport ends"));
+    for (const lookup of this.#open.keys()) lookup.cancel(new UnroutedError("closing", "wakeport is shutting down"));
   }
 
   /** Resolves when each lookup has ended and its client is closed or has a connection. */
@@ -107,7 +107,7 @@ export class PendingLookups {
 
   #evict(lookup: RouteLookup): void {
     this.#release(lookup);
-    lookup.cancel(new UnroutedError("limit", "evicted: no slot left, and the client had not sent its name"));
+    lookup.cancel(new UnroutedError("limit", "evicted: no slot is free, and the client had not sent its name"));
   }
 
   #release(lookup: RouteLookup): void {

@@ -1,8 +1,7 @@
 /**
- * One accepted client until it is known who it is and which service it came for. Only where a proxy says for whom it
- * connects, or where several services share a front, is there anything to find out; others are connections at once.
+ * The route lookup of one accepted client. Bytes are read only if a trusted proxy sends a PROXY header, or if the
+ * services on the listener are distinguished by host name.
  */
-
 import type net from "node:net";
 import { addressesOf, formatPeer, type SocketAddresses } from "../../net/addresses.ts";
 import { escapeControls } from "../../net/escape.ts";
@@ -19,23 +18,23 @@ import type { RouteTable } from "./route-table.ts";
 
 export interface RouteLookupOptions {
   readonly client: net.Socket;
-  /** Where it came in, as it is configured. */
+  /** The configured listen address. */
   readonly listener: string;
-  /** How clients are led there at any time; undefined when the front is gone. */
+  /** Returns the listener's current routes, undefined after the listener is closed. */
   readonly routeTable: () => RouteTable | undefined;
-  /** How long all of it may take, in milliseconds. */
+  /** Limit of the whole lookup in milliseconds. */
   readonly deadlineMs: number;
   readonly lingering: LingeringClose;
 }
 
-/** What is known of a client in the end. */
+/** The result of a lookup. */
 export interface RoutedClient {
   readonly route: Route;
-  /** As a proxy has told; undefined for one that speaks for itself. */
+  /** The addresses in the PROXY header; undefined for a direct client. */
   readonly addresses: SocketAddresses | undefined;
 }
 
-/** How much of what a client has said is logged, in bytes. */
+/** Received bytes that are logged for a client without a route. */
 const MAX_QUOTE = 48;
 
 export class RouteLookup {
@@ -44,10 +43,10 @@ export class RouteLookup {
   readonly #cancelled = new AbortController();
   readonly #began = performance.now();
   #addresses: SocketAddresses | undefined;
-  /** What is being read at the moment, if it is a name. */
+  /** The kind of name that is being read, if any. */
   #kind: NameKind | undefined;
   #name: string | undefined;
-  /** Of what is being read. */
+  /** Bytes of the current read: of the PROXY header, or of the first bytes with the name. */
   #received: Buffer = Buffer.alloc(0);
 
   constructor(options: RouteLookupOptions) {
@@ -55,11 +54,7 @@ export class RouteLookup {
     this.#client = options.client;
   }
 
-  /**
-   * Reads as much as it takes.
-   *
-   * @throws UnroutedError
-   */
+  /** Reads as many bytes as the lookup needs. @throws UnroutedError */
   async run(): Promise<RoutedClient> {
     const onClose = (): void => this.cancel(new UnroutedError("client_gone", "the client left"));
     this.#client.on("error", () => {});
@@ -76,18 +71,18 @@ export class RouteLookup {
     }
   }
 
-  /** Gives up on it for this reason. */
+  /** Ends the lookup with this reason. */
   cancel(reason: UnroutedError): void {
     this.#cancelled.abort(reason);
   }
 
-  /** Parts from a client that is led nowhere; resolves when its connection is closed. */
+  /** Rejects the client; resolves when its connection is closed. */
   async reject({ reason, cause }: UnroutedError): Promise<void> {
     const banner = this.#kind && nameReaders[this.#kind].rejectionOf(reason, cause);
     this.#client.on("error", () => {});
-    // Browsers connect ahead of what they ask: an answer without a question would be taken for one to the next request.
-    const isUnasked = this.#kind !== undefined && reason === "timeout" && this.#received.length === 0;
-    if (isUnasked) await this.#options.lingering.start(this.#client, { how: "close" });
+    // Browsers open connections before they need them, and would take a reply for the answer to a later request.
+    const isUnused = this.#kind !== undefined && reason === "timeout" && this.#received.length === 0;
+    if (isUnused) await this.#options.lingering.start(this.#client, { how: "close" });
     else if (banner === undefined) reset(this.#client);
     else await this.#options.lingering.start(this.#client, { banner, how: "close" });
   }
@@ -104,6 +99,7 @@ export class RouteLookup {
     };
   }
 
+  /** Returns undefined if the client is not a trusted proxy. */
   async #readHeader(): Promise<SocketAddresses | undefined> {
     const { address } = addressesOf(this.#client).peer;
     const routeTable = this.#options.routeTable();
@@ -114,9 +110,8 @@ export class RouteLookup {
 
   async #readName(): Promise<Route> {
     this.#cancelled.signal.throwIfAborted();
-    const direct = this.#options
-      .routeTable()
-      ?.routeWithoutName((this.#addresses ?? addressesOf(this.#client)).peer.address);
+    const { peer } = this.#addresses ?? addressesOf(this.#client);
+    const direct = this.#options.routeTable()?.routeWithoutName(peer.address);
     if (direct !== undefined) return assertAcceptsReadBytes(direct);
     this.#kind = this.#options.routeTable()?.kind;
     if (this.#kind !== undefined)
@@ -126,11 +121,12 @@ export class RouteLookup {
     if (routeTable === undefined) throw new UnroutedError("closing", "the port is no longer listened on");
     const route = routeTable.routeForName(this.#name);
     if (route !== undefined) return assertAcceptsReadBytes(route);
-    if (this.#name === undefined) throw new UnroutedError("no_name", "the client says no name");
-    throw new UnroutedError("unknown_name", `no service here has the name ${this.#name}`);
+    if (this.#name === undefined)
+      throw new UnroutedError("no_name", `the client sent no ${this.#kind === "sni" ? "SNI" : "host"}`);
+    throw new UnroutedError("unknown_name", `no service on this port has the name ${this.#name}`);
   }
 
-  #peek<T>(read: (bytes: Buffer) => Parsed<T> | undefined, most: number): Promise<T> {
+  #peek<T>(read: (bytes: Buffer) => Parsed<T> | undefined, limit: number): Promise<T> {
     this.#received = Buffer.alloc(0);
     const passed = performance.now() - this.#began;
     return peek(this.#client, {
@@ -138,7 +134,7 @@ export class RouteLookup {
         this.#received = bytes;
         return read(bytes);
       },
-      limit: most,
+      limit,
       deadlineMs: Math.max(0, this.#options.deadlineMs - passed),
       signal: this.#cancelled.signal,
     });
@@ -155,13 +151,10 @@ export class RouteLookup {
   }
 }
 
-/** By a reload the front may have become one whose clients are handed on unread, which this one was not. */
+/** After a reload the new handler may need a socket from which nothing was read. @throws UnroutedError */
 function assertAcceptsReadBytes(route: Route): Route {
   if (!route.handler.needsUnreadSocket) return route;
-  throw new UnroutedError(
-    "closing",
-    `the port has become one of service "${route.service}", which takes clients unread`,
-  );
+  throw new UnroutedError("closing", `the port belongs to service "${route.service}" now: connect again`);
 }
 
 function quote(bytes: Buffer): string {

@@ -1,4 +1,4 @@
-/** The way of a client from accept to its connection: looks up the route, then creates the connection and keeps it until it is closed. */
+/** Looks up the route of each accepted client, creates its connection and keeps the connection until it is closed. */
 import type net from "node:net";
 import { ClosedError } from "../../activation/errors.ts";
 import { within } from "../../async/wait.ts";
@@ -48,7 +48,8 @@ export class Router {
   /** Rejects all clients that are not served yet. */
   close(): void {
     this.#lookups.close();
-    for (const connection of this.#connections.keys()) connection.rejectIfWaiting(new ClosedError("wakeport ends"));
+    for (const connection of this.#connections.keys())
+      connection.rejectIfWaiting(new ClosedError("wakeport is shutting down"));
   }
 
   /** Resolves when all connections are closed, or after `drainMs` milliseconds. */

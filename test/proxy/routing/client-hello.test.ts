@@ -114,11 +114,11 @@ suite("ClientHelloReader.read()", () => {
     assert.ok(lengths.callCount() <= 3 * records, `${lengths.callCount()} looks at ${records} records`);
   });
 
-  const refused: Readonly<Record<string, readonly [bytes: Buffer, isStranger?: boolean]>> = {
-    HTTP: [Buffer.from("GET / HTTP/1.1\r\n"), true],
-    "a hello of SSL 2": [Buffer.from([0x80, 0x2e, 1, 3, 1]), true],
-    "another major version": [Buffer.from([22, 4, 0]), true],
-    "another record": [Buffer.from([23, 3, 3, 0, 5]), true],
+  const refused: Readonly<Record<string, readonly [bytes: Buffer, isTls?: boolean]>> = {
+    HTTP: [Buffer.from("GET / HTTP/1.1\r\n"), false],
+    "a hello of SSL 2": [Buffer.from([0x80, 0x2e, 1, 3, 1]), false],
+    "another major version": [Buffer.from([22, 4, 0]), false],
+    "another record": [Buffer.from([23, 3, 3, 0, 5]), false],
     "an empty record": [Buffer.from([22, 3, 1, 0, 0])],
     "a record that is too long": [Buffer.from([22, 3, 1, 0x40, 1])],
     "another message": [Buffer.from([22, 3, 1, 0, 5, 2])],
@@ -134,11 +134,11 @@ suite("ClientHelloReader.read()", () => {
     "a name of 64 KiB": [made([[0, [0, 4, 0, 0xff, 0xff, 97]]])],
     "bytes behind the extensions": [made([], [1])],
   };
-  for (const [what, [bytes, isStranger = false]] of Object.entries(refused)) {
+  for (const [what, [bytes, isTls = true]] of Object.entries(refused)) {
     test(`refuses ${what}`, () => {
       assert.throws(
         () => new ClientHelloReader().read(bytes),
-        (error) => error instanceof ClientHelloError && error.isStranger === isStranger,
+        (error) => error instanceof ClientHelloError && error.isTls === isTls,
       );
     });
   }

@@ -308,17 +308,17 @@ suite("an arrival, by a proxy", () => {
 });
 
 suite("many arrivals", () => {
-  test("a thousand halves of a header keep nobody from being served, and all end at the deadline", async () => {
+  test("200 clients with half a request block no other client, and end at the deadline", async () => {
     await using shared = await SharedListener.open({ ...sites, deadlineMs: 3_000 });
-    const halves = Array.from({ length: 1_000 }, () => {
+    const halves = Array.from({ length: 200 }, () => {
       const half = shared.connect();
       half.send("GET / HTTP/1.1\r\nHo");
       return half;
     });
-    await eventually("all are here", () => shared.router.lookups === 1_000);
+    await eventually("all are here", () => shared.router.lookups === 200);
     assert.equal((await shared.guest(request("app.test"))).service, "app");
-    assert.equal(shared.router.lookups, 1_000);
-    const reasons = await shared.reasons(1_000);
+    assert.equal(shared.router.lookups, 200);
+    const reasons = await shared.reasons(200);
     assert.deepEqual(new Set(reasons), new Set(["timeout"]));
     for (const half of halves) assert.notEqual(await half.ended(), "open");
     assert.equal(shared.router.lookups, 0);
