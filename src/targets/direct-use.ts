@@ -49,7 +49,7 @@ export class DirectUse {
     return ids.length;
   }
 
-  /** Bytes exchanged since the last call in this life of the container; 0 if unknown. */
+  /** Bytes exchanged since the last call in this incarnation; 0 if unknown. */
   async #exchanged(facts: ContainerFacts, signal: AbortSignal): Promise<number> {
     const incarnation = `${facts.id} ${facts.startedAt}`;
     const last = this.#last;

@@ -1,4 +1,4 @@
-/** A container as a target does what every target must do. */
+/** The contract of targets, for a container. */
 import { suite } from "node:test";
 import { createEngine, type EngineParts } from "../../src/daemon/engine-parts.ts";
 import { ContainerTarget } from "../../src/targets/container.ts";

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { LogFrames } from "../../src/docker/log-frames.ts";
 import { beginOfLife } from "../../src/targets/container-log.ts";
 
-/** As the engine sends it. */
+/** A frame of the engine's log stream. */
 function frame(body: string, stream = 1): Buffer {
   const bytes = Buffer.from(body);
   const header = Buffer.from([stream, 0, 0, 0, 0, 0, 0, 0]);
@@ -13,7 +13,7 @@ function frame(body: string, stream = 1): Buffer {
 }
 
 suite("LogFrames", () => {
-  test("puts frames together that chunks split anywhere, each stream apart", () => {
+  test("decodes frames from any chunks, separately for each stream", () => {
     const bodies = fc.array(fc.record({ body: fc.string({ unit: "binary" }), stream: fc.constantFrom(1, 2) }));
     fc.assert(
       fc.property(bodies, fc.infiniteStream(fc.integer({ min: 1, max: 20 })), (frames, sizes) => {
@@ -38,16 +38,16 @@ suite("beginOfLife()", () => {
   const startedAt = "2026-01-01T00:01:00.5Z";
   const began = (finishedAt: string): string => new Date(beginOfLife({ startedAt, finishedAt })).toISOString();
 
-  test("is halfway between the end of the life before and the start", () => {
+  test("is halfway between the previous end and the start", () => {
     assert.equal(began("2026-01-01T00:01:00.1Z"), "2026-01-01T00:01:00.300Z");
   });
 
-  test("is 5 s before the start at most, also in the first life", () => {
+  test("is at most 5 s before the start, also without a previous end", () => {
     assert.equal(began("2026-01-01T00:00:00Z"), "2026-01-01T00:00:55.500Z");
     assert.equal(began("0001-01-01T00:00:00Z"), "2026-01-01T00:00:55.500Z");
   });
 
-  test("is the start where the clock was set back meanwhile", () => {
+  test("is the start if the clock was set back meanwhile", () => {
     assert.equal(began("2026-01-01T00:02:00Z"), "2026-01-01T00:01:00.500Z");
   });
 });

@@ -1,4 +1,4 @@
-/** Clients that connect to the port of a process themselves. */
+/** Clients that connect to the port of a process directly. */
 import assert from "node:assert/strict";
 import os from "node:os";
 import { suite, test } from "node:test";
@@ -13,7 +13,7 @@ import { ProcessSubject, unlimited } from "../support/targets/process-subject.ts
 
 checkLeaks();
 
-/** Listens as it is told, on several ports if need be, and accepts; with "to itself" it is also its own client. */
+/** Listens on the given ports and accepts; with "to itself" it also connects to itself. */
 const server = `const net = require("node:net");
 const [, host, ports, own] = process.argv;
 const servers = ports.split(",").map((port) => net.createServer({ allowHalfOpen: true }, (client) => {
@@ -47,7 +47,7 @@ suite("connections from outside of a network", () => {
   const mapped = row("0000000000000000FFFF0000020011AC:1B58", "0000000000000000FFFF0000030011AC:9000", "01", 2);
   const ipv6 = row("000000FD000000000000000002000000:1B58", "000000FD000000000000000003000000:9000", "01", 3);
 
-  test("do not count if their client has one of the given addresses", { skip: os.endianness() !== "LE" }, () => {
+  test("do not count if the client has an excluded address", { skip: os.endianness() !== "LE" }, () => {
     const rows = [listens, mapped, ipv6];
     assert.equal(connectionsFromOutside(rows, own), 2);
     assert.equal(connectionsFromOutside(rows, own, ["172.17.0.3"]), 1);
@@ -55,26 +55,26 @@ suite("connections from outside of a network", () => {
     assert.equal(connectionsFromOutside(rows, own, ["172.17.0.4", "fd00::30", ""]), 2);
   });
 
-  test("do not count if their own address was removed from the network", { skip: os.endianness() !== "LE" }, () => {
+  test("do not count if the local address was removed from the network", { skip: os.endianness() !== "LE" }, () => {
     const rows = [listens, mapped, ipv6];
     assert.equal(connectionsFromOutside(rows, ["fd00::2"]), 1);
     assert.equal(connectionsFromOutside(rows, ["172.17.0.9"]), 0);
   });
 
-  test("do not count if their client is in that network", () => {
+  test("do not count if the client is in that network", () => {
     const client = row("030011AC:9000", "020011AC:1B58", "01", 4);
     assert.equal(connectionsFromOutside([listens, mapped, client], own), 0);
   });
 });
 
-suite("keptAwakeBy() of a process", () => {
+suite("keptAwakeBy() of a process target", () => {
   for (const [what, host, from] of [
     ["IPv4", "127.0.0.1", "127.0.0.1"],
     ["IPv6", "::1", "::1"],
     ["both families, by IPv4", "::", "127.0.0.1"],
     ["both families, by IPv6", "::", "::1"],
   ] as const) {
-    test(`is a client that is connected to its port: ${what}`, async () => {
+    test(`returns the number of direct connections: ${what}`, async () => {
       const port = await freePort();
       await using subject = await listening(host, [port]);
       await untilUse(subject, []);
@@ -82,13 +82,13 @@ suite("keptAwakeBy() of a process", () => {
       await untilUse(subject, [`1 direct connection to port ${port}`]);
       using _other = await connect(port, from);
       await untilUse(subject, [`2 direct connections to port ${port}`]);
-      // One that has said all still waits for the answer.
+      // After its FIN the client still waits for the answer.
       peer.end();
       await untilUse(subject, [`2 direct connections to port ${port}`]);
     });
   }
 
-  test("does not count where direct traffic is ignored", async () => {
+  test("returns nothing if direct traffic is ignored", async () => {
     const port = await freePort();
     await using subject = await listening("127.0.0.1", [port]);
     using _peer = await connect(port, "127.0.0.1");
@@ -96,7 +96,7 @@ suite("keptAwakeBy() of a process", () => {
     assert.deepEqual(await subject.target.keptAwakeBy(undefined), []);
   });
 
-  test("does not count while dependents keep it awake: the client may be one of them", async () => {
+  test("returns nothing while dependents hold the target, because the client may be one of them", async () => {
     const port = await freePort();
     await using subject = await listening("127.0.0.1", [port]);
     using _peer = await connect(port, "127.0.0.1");
@@ -106,7 +106,7 @@ suite("keptAwakeBy() of a process", () => {
     assert.deepEqual(uses, [`1 direct connection to port ${port}`]);
   });
 
-  test("is over when the client has left, though the server keeps its end open", async () => {
+  test("does not count a connection that the client has closed and the server has not", async () => {
     const port = await freePort();
     await using subject = await listening("127.0.0.1", [port]);
     const peer = await connect(port);
@@ -115,14 +115,14 @@ suite("keptAwakeBy() of a process", () => {
     await untilUse(subject, []);
   });
 
-  test("is also a client at a port that the configuration does not name", async () => {
+  test("counts a client of a port that is not configured", async () => {
     const [port, other] = [await freePort(), await freePort()];
     await using subject = await listening("127.0.0.1", [port, other]);
     using _peer = await connect(other);
     await untilUse(subject, [`1 direct connection to port ${other}`]);
   });
 
-  test("is a client that waits in the backlog", async () => {
+  test("counts a client in the backlog", async () => {
     const script = "exec sleep 3600";
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], {
       listen: { host: "127.0.0.1" },
@@ -136,20 +136,20 @@ suite("keptAwakeBy() of a process", () => {
     await untilUse(subject, [`1 direct connection to port ${status.port}`]);
   });
 
-  test("is not a connection that it has with itself", async () => {
+  test("does not count a connection of the process to itself", async () => {
     const port = await freePort();
     await using subject = await listening("127.0.0.1", [port], "to itself");
     assert.deepEqual(await subject.target.keptAwakeBy(0), []);
   });
 
-  test("is none when it is down", async () => {
+  test("returns nothing while the target is down", async () => {
     const port = await freePort();
     await using subject = await listening("127.0.0.1", [port]);
     await subject.target.sleep("stop", unlimited);
     assert.deepEqual(await subject.target.keptAwakeBy(0), []);
   });
 
-  test("is counted by the configured port where its sockets cannot be read", () => {
+  test("uses the configured port if the sockets cannot be read", () => {
     const rows = [
       row("0100007F:1538", "00000000:0000", "0A", 1),
       row("0100007F:1538", "0A00000A:9000", "01", 2),
@@ -160,8 +160,8 @@ suite("keptAwakeBy() of a process", () => {
   });
 });
 
-suite("a wakeport whose process has a direct client", () => {
-  test("keeps it awake until that client leaves, and says why", async () => {
+suite("wakeport with a direct client of a process", () => {
+  test("keeps the process awake until the client closes, and reports the reason", async () => {
     const [port, own, admin] = [await freePort(), await freePort(), await freePort()];
     const command = JSON.stringify([process.execPath, "-e", server, "127.0.0.1", String(own)]);
     const yaml = `admin: { listen: "127.0.0.1:${admin}" }

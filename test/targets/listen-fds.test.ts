@@ -1,4 +1,4 @@
-/** A process that is handed its listener, as systemd does it. */
+/** A process that receives its listener as from systemd (LISTEN_FDS). */
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -19,7 +19,7 @@ const missing = (file: string) => ({ skip: !existsSync(file) && `needs ${file}: 
 const env = { PATH: "/usr/bin:/bin" };
 const anywhere = { listen: { host: "127.0.0.1" }, listenerName: "web", env };
 
-/** Starts it, and tells at once where it answers. */
+/** Starts the process and returns its port. */
 async function started(subject: ProcessSubject): Promise<Required<Pick<Upstream, "port">>> {
   await subject.target.start(unlimited);
   const status = await subject.target.inspect();
@@ -29,15 +29,15 @@ async function started(subject: ProcessSubject): Promise<Required<Pick<Upstream,
   return { port: status.port };
 }
 
-/** What comes back of a word that is sent to an echo. */
-async function echoed(peer: Peer, word: string): Promise<string> {
-  peer.send(word);
-  await peer.receives(word.length);
+/** Sends a text to an echo server and returns the answer. */
+async function echoed(peer: Peer, text: string): Promise<string> {
+  peer.send(text);
+  await peer.receives(text.length);
   peer.end();
   return peer.text;
 }
 
-/** test/fixtures/one-client.cjs behind a listener, and what makes it exit. */
+/** Runs test/fixtures/one-client.cjs behind a listener. `end` makes it exit. */
 async function oneClientServer(code: number): Promise<AsyncDisposable & { subject: ProcessSubject; end: () => void }> {
   const folder = mkdtempSync(path.join(tmpdir(), "wakeport-test-"));
   const file = path.join(folder, "end");
@@ -53,7 +53,7 @@ async function oneClientServer(code: number): Promise<AsyncDisposable & { subjec
 }
 
 suite("clients in the backlog when a process exits", () => {
-  test("are served by its successors in the same life", async () => {
+  test("are served by its successors in the same incarnation", async () => {
     await using server = await oneClientServer(0);
     const { subject, end } = server;
     const { port } = await started(subject);
@@ -76,7 +76,7 @@ suite("clients in the backlog when a process exits", () => {
     assert.equal(await connecting(port).ended(), "ECONNREFUSED");
   });
 
-  test("are reset when it crashed: that is judged as a failure", async () => {
+  test("are reset if it crashed", async () => {
     await using server = await oneClientServer(7);
     const { subject, end } = server;
     const { port } = await started(subject);
@@ -90,7 +90,7 @@ suite("clients in the backlog when a process exits", () => {
     assert.deepEqual(await subject.target.inspect(), { up: false, exit: { code: 7 } });
   });
 
-  test("are reset when the successor accepts none of them either", async () => {
+  test("are reset if its successor accepts none of them", async () => {
     const script = "echo start; sleep 0.1";
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], anywhere);
     const { port } = await started(subject);
@@ -100,7 +100,7 @@ suite("clients in the backlog when a process exits", () => {
     assert.deepEqual(subject.lines, ["start", "start"]);
   });
 
-  test("are reset when the process is stopped", async () => {
+  test("are reset at a stop", async () => {
     await using server = await oneClientServer(0);
     const { subject } = server;
     const { port } = await started(subject);
@@ -114,8 +114,8 @@ suite("clients in the backlog when a process exits", () => {
   });
 });
 
-suite("a process that is handed its listener", () => {
-  test("is told so as the protocol wants it: descriptor 3, blocking, its pid, its name; and has no input", async () => {
+suite("a process with a passed listener", () => {
+  test("gets it as descriptor 3 in blocking mode, with LISTEN_PID and LISTEN_FDNAMES, and an empty stdin", async () => {
     const script = `echo "$LISTEN_FDS $LISTEN_FDNAMES $((LISTEN_PID - $$))"
       grep flags /proc/$$/fdinfo/3; readlink /proc/$$/fd/0; exec sleep 3600`;
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], anywhere);
@@ -124,7 +124,7 @@ suite("a process that is handed its listener", () => {
     assert.deepEqual(subject.lines, ["1 web 0", "flags:\t02", "/dev/null"]);
   });
 
-  test("is handed it under another account too, with limits", async () => {
+  test("gets it also with another account and limits", async () => {
     const script = 'echo "$LISTEN_FDS $((LISTEN_PID - $$)) $(readlink /proc/$$/fd/3 | cut -c 1-6)"; exec sleep 3600';
     const account = { uid: 65_534, gid: 65_534, groups: [4] };
     const limits = { nofile: { soft: 50, hard: 50 } };
@@ -133,7 +133,7 @@ suite("a process that is handed its listener", () => {
     await subject.untilPrinted("1 0 socket");
   });
 
-  test("gets every client that came before it served anybody", missing(PROXYD), async () => {
+  test("serves all clients that connected before it was ready", missing(PROXYD), async () => {
     await using backend = await PeerServer.open({ onPeer: (peer) => peer.socket.pipe(peer.socket) });
     const command = [PROXYD, `127.0.0.1:${backend.port}`] as const;
     await using subject = await ProcessSubject.of(command, anywhere);
@@ -142,7 +142,7 @@ suite("a process that is handed its listener", () => {
     for (const [index, peer] of peers.entries()) assert.equal(await echoed(peer, `hello ${index}`), `hello ${index}`);
   });
 
-  test("gets the port that was asked for, again and again", missing(PROXYD), async () => {
+  test("gets the configured port at each start", missing(PROXYD), async () => {
     await using backend = await PeerServer.open({ onPeer: (peer) => peer.socket.pipe(peer.socket) });
     const fixed = await freePort();
     const listen = { host: "127.0.0.1", port: fixed };
@@ -156,11 +156,11 @@ suite("a process that is handed its listener", () => {
     }
   });
 
-  test("may be a web server", missing(LIGHTTPD), async () => {
+  test("can be lighttpd", missing(LIGHTTPD), async () => {
     const folder = mkdtempSync(path.join(tmpdir(), "wakeport-test-"));
     using _folder = { [Symbol.dispose]: () => rmSync(folder, { recursive: true }) };
     writeFileSync(path.join(folder, "index.txt"), "hello");
-    // It takes a socket for its own when that has the address of its configuration.
+    // lighttpd uses a passed socket only if it has the configured address.
     const port = await freePort();
     const config = path.join(folder, "lighttpd.conf");
     writeFileSync(
@@ -178,7 +178,7 @@ server.bind = "127.0.0.1"\nserver.port = ${port}\n`,
     assert.match(peer.text, /200 OK[\s\S]*hello$/);
   });
 
-  test("that dies at its start resets who waits for it at once", async () => {
+  test("resets waiting clients when it exits during its start", async () => {
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", "sleep 0.2; echo no; exit 7"], anywhere);
     const { port } = await started(subject);
     const peer = await connect(port);
@@ -190,7 +190,7 @@ server.bind = "127.0.0.1"\nserver.port = ${port}\n`,
     assert.equal(await late.ended(), "ECONNREFUSED");
   });
 
-  test("cannot have a port that is taken, nor is anything started", async () => {
+  test("is not started if the port is taken", async () => {
     await using other = await PeerServer.open();
     const listen = { host: "127.0.0.1", port: other.port };
     await using subject = await ProcessSubject.of(["/bin/sleep", "3600"], { ...anywhere, listen });
@@ -198,7 +198,7 @@ server.bind = "127.0.0.1"\nserver.port = ${port}\n`,
     assert.deepEqual(await subject.target.inspect(), { up: false });
   });
 
-  test("that cannot be run leaves no listener behind", async () => {
+  test("leaves no listener if it cannot be started", async () => {
     const port = await freePort();
     const listen = { host: "127.0.0.1", port };
     await using subject = await ProcessSubject.of(["/no/such"], { ...anywhere, listen });

@@ -17,7 +17,7 @@ checkLeaks();
 const env = { PATH: "/usr/bin:/bin" };
 const nobody = { uid: 65_534, gid: 65_534, groups: [] };
 
-/** Starts test/fixtures/family.sh and waits for the pids that it prints: of itself, a child and a grandchild. */
+/** Starts test/fixtures/family.sh and waits for its output: the PIDs of itself, a child and a grandchild. */
 async function startFamily(subject: ProcessSubject): Promise<number[]> {
   await subject.target.start(unlimited);
   const line = await subject.untilPrinted(/^family /);
@@ -25,10 +25,10 @@ async function startFamily(subject: ProcessSubject): Promise<number[]> {
 }
 
 function untilGone(pids: readonly number[]): Promise<void> {
-  return eventually(`left alive: ${pids.filter(runs)}`, () => !pids.some(runs));
+  return eventually(`these processes end: ${pids.filter(runs)}`, () => !pids.some(runs));
 }
 
-/** Starts a program that ends by itself, waits for its end, and returns what it printed. */
+/** Starts a program that ends by itself, waits for its end, and returns its output. */
 async function outputOf(subject: ProcessSubject): Promise<readonly string[]> {
   await subject.target.start(unlimited);
   await subject.untilDown();
@@ -36,8 +36,8 @@ async function outputOf(subject: ProcessSubject): Promise<readonly string[]> {
   return subject.lines;
 }
 
-suite("the process group", () => {
-  test("has its program as the leader, apart from our own group", async () => {
+suite("a process group", () => {
+  test("has the program as its leader and differs from wakeport's own", async () => {
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", "cut -d ' ' -f 5,6 /proc/$$/stat; sleep 3600"], {
       env,
     });
@@ -47,7 +47,7 @@ suite("the process group", () => {
     await subject.untilPrinted(`${pid} ${pid}`);
   });
 
-  test("ends as a whole at stop(): child and grandchild too", async () => {
+  test("ends with child and grandchild at a stop", async () => {
     await using subject = await ProcessSubject.of([fixture("family.sh"), "stay"], { env });
     const family = await startFamily(subject);
     assert.ok(family.every(runs));
@@ -55,18 +55,21 @@ suite("the process group", () => {
     assert.deepEqual(family.filter(runs), []);
   });
 
-  test("is gone though one of its dead is not reaped: nobody may care for those that outlive their parent", async () => {
-    // The inner sleep stays a child of the outer one, which leaves the group, goes on, and never waits for it.
+  test("counts as ended if a zombie remains that its parent does not reap", async () => {
+    // The inner sleep is a child of the outer one, which leaves the group, keeps running and never reaps it.
     const script = "(sleep 3600 & exec setsid sleep 3600) & echo $!; wait";
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], { env, graceMs: 60_000 });
     await subject.target.start(unlimited);
     const outsider = Number(await subject.untilPrinted(/^\d+$/));
-    await eventually("it does not leave the group", () => readFileSync(`/proc/${outsider}/comm`, "utf8") === "sleep\n");
+    await eventually(
+      "the outer sleep leaves the group",
+      () => readFileSync(`/proc/${outsider}/comm`, "utf8") === "sleep\n",
+    );
     await subject.target.sleep("stop", AbortSignal.timeout(5_000));
     kill(outsider, "SIGKILL");
   });
 
-  test("has its grace as a whole: a grandchild that ignores SIGTERM is killed after it, though the leader is gone", async () => {
+  test("gives its grace to a grandchild that ignores SIGTERM after the leader's end, then kills it", async () => {
     await using subject = await ProcessSubject.of([fixture("family.sh"), "stubborn"], { env });
     const family = await startFamily(subject);
     const began = performance.now();
@@ -75,7 +78,7 @@ suite("the process group", () => {
     assert.deepEqual(family.filter(runs), []);
   });
 
-  test("ends as a whole when its leader exits", async () => {
+  test("ends when its leader exits", async () => {
     await using subject = await ProcessSubject.of([fixture("family.sh"), "exit"], { env });
     const family = await startFamily(subject);
     await subject.untilDown();
@@ -83,7 +86,7 @@ suite("the process group", () => {
     assert.deepEqual(await subject.target.inspect(), { up: false, exit: { code: 3 } });
   });
 
-  test("ends as a whole when its leader is killed, and the look tells by which signal", async () => {
+  test("ends when its leader is killed, and inspect() returns the signal", async () => {
     await using subject = await ProcessSubject.of([fixture("family.sh"), "stay"], { env });
     const family = await startFamily(subject);
     kill(await subject.pid(), "SIGKILL");
@@ -92,7 +95,7 @@ suite("the process group", () => {
     assert.deepEqual(await subject.target.inspect(), { up: false, exit: { signal: "SIGKILL" } });
   });
 
-  test("ends at once at kill()", async () => {
+  test("ends at kill() without a grace", async () => {
     await using subject = await ProcessSubject.of([fixture("family.sh"), "stubborn"], { env });
     const family = await startFamily(subject);
     subject.target.kill();
@@ -100,8 +103,8 @@ suite("the process group", () => {
   });
 });
 
-suite("the output", () => {
-  test("is told line by line, of stdout and stderr, the last one without a line end too", async () => {
+suite("the output of a process", () => {
+  test("is reported by line, from stdout and stderr, with an unfinished last line", async () => {
     const script = "echo one; echo two >&2; sleep 0.1; printf 'th'; sleep 0.1; printf 'ree\\r\\nfour'";
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], { env });
     const lines = await outputOf(subject);
@@ -109,42 +112,42 @@ suite("the output", () => {
     assert.deepEqual(lines.slice(2), ["three", "four"]);
   });
 
-  test("of a line without end is cut", async () => {
+  test("is cut after 4096 characters of a line", async () => {
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x"], { env });
     const [line = "", ...more] = await outputOf(subject);
     assert.deepEqual(more, []);
     assert.match(line, /^x{4096} \[…\]$/);
   });
 
-  test("of a flood is thinned, and every line accounted for", async () => {
+  test("is limited per second, with a count of dropped lines", async () => {
     await using subject = await ProcessSubject.of(["seq", "1", "100000"], { env });
     const lines = await outputOf(subject);
-    const told = lines.filter((line) => /^\d+$/.test(line)).length;
-    const leftOut = lines.map((line) => Number(/^\[(\d+) lines dropped\]$/.exec(line)?.[1] ?? 0));
-    assert.ok(told < 10_000, `${told} lines told`);
-    assert.equal(told + leftOut.reduce((sum, count) => sum + count), 100_000);
+    const reported = lines.filter((line) => /^\d+$/.test(line)).length;
+    const dropped = lines.map((line) => Number(/^\[(\d+) lines dropped\]$/.exec(line)?.[1] ?? 0));
+    assert.ok(reported < 10_000, `${reported} lines`);
+    assert.equal(reported + dropped.reduce((sum, count) => sum + count), 100_000);
   });
 
-  test("of a flood: its last lines are kept, asked for at the moment of the exit", async () => {
+  test("keeps its last lines under load, also if they are read at the exit", async () => {
     await using subject = await ProcessSubject.of(["seq", "1", "100000"], { env });
-    const asked = Promise.withResolvers<readonly string[]>();
-    using _watch = subject.target.watch(() => asked.resolve(subject.target.lastLines(unlimited)));
+    const last = Promise.withResolvers<readonly string[]>();
+    using _watch = subject.target.watch(() => last.resolve(subject.target.lastLines(unlimited)));
     await subject.target.start(unlimited);
     assert.deepEqual(
-      await asked.promise,
+      await last.promise,
       Array.from({ length: 10 }, (_, i) => String(99_991 + i)),
     );
   });
 
-  test("without a line end just before the exit is among the last lines, asked for at that moment", async () => {
+  test("contains an unfinished line among the last lines, also if they are read at the exit", async () => {
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", "echo one; printf two; exit 1"], { env });
-    const asked = Promise.withResolvers<readonly string[]>();
-    using _watch = subject.target.watch(() => asked.resolve(subject.target.lastLines(unlimited)));
+    const last = Promise.withResolvers<readonly string[]>();
+    using _watch = subject.target.watch(() => last.resolve(subject.target.lastLines(unlimited)));
     await subject.target.start(unlimited);
-    assert.deepEqual(await asked.promise, ["one", "two"]);
+    assert.deepEqual(await last.promise, ["one", "two"]);
   });
 
-  test("of a life that is over is forgotten at the next start", async () => {
+  test("is deleted at the next start", async () => {
     await using subject = await ProcessSubject.of([fixture("puppet.sh")], { env });
     await subject.target.start(unlimited);
     await subject.untilPrinted("at work");
@@ -155,7 +158,7 @@ suite("the output", () => {
     assert.equal((await subject.target.lastLines(unlimited)).includes("last words"), false);
   });
 
-  test("that somebody outside the group still holds open keeps lastLines() no longer than its signal", async () => {
+  test("delays lastLines() only until its signal if a process outside the group keeps the pipe open", async () => {
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", "setsid sleep 5 & echo $!; sleep 0.1"], { env });
     await subject.target.start(unlimited);
     await subject.untilDown();
@@ -166,8 +169,8 @@ suite("the output", () => {
   });
 });
 
-suite("the surroundings of a process", () => {
-  test("are exactly the environment that it was given", async () => {
+suite("a started process", () => {
+  test("has exactly the given environment", async () => {
     process.env["WAKEPORT_TEST_CANARY"] = "secret";
     try {
       await using subject = await ProcessSubject.of(["/usr/bin/env"], { env: { A: "b", C: "" } });
@@ -177,7 +180,7 @@ suite("the surroundings of a process", () => {
     }
   });
 
-  test("have no shell: arguments stay what they are", async () => {
+  test("gets its arguments without a shell", async () => {
     using folder = temporaryFolder();
     await using subject = await ProcessSubject.of(["/bin/echo", "$(touch x)", "; touch y", "a  b", "*"], {
       cwd: folder.path,
@@ -185,13 +188,13 @@ suite("the surroundings of a process", () => {
     assert.deepEqual(await outputOf(subject), ["$(touch x) ; touch y a  b *"]);
   });
 
-  test("have the directory that was asked for", async () => {
+  test("has the given working directory", async () => {
     using folder = temporaryFolder();
     await using subject = await ProcessSubject.of(["/bin/pwd"], { cwd: folder.path });
     assert.deepEqual(await outputOf(subject), [folder.path]);
   });
 
-  test("have no input, and nothing that we hold open", async () => {
+  test("has /dev/null as stdin and no descriptor of wakeport", async () => {
     await using server = net.createServer().listen(0, "127.0.0.1");
     await once(server, "listening");
     using folder = temporaryFolder();
@@ -207,7 +210,7 @@ suite("the surroundings of a process", () => {
   });
 
   const asRoot = { skip: process.getuid?.() !== 0 && "needs root" };
-  test("are those of the user and group asked for, without our own groups", asRoot, async () => {
+  test("has the given user and group, and none of wakeport's groups", asRoot, async () => {
     await using subject = await ProcessSubject.of(["cat", "/proc/self/status"], { env, account: nobody });
     const status = new Map((await outputOf(subject)).map((line) => line.split(/:\s*/, 2) as [string, string]));
     assert.equal(status.get("Uid"), "65534\t65534\t65534\t65534");
@@ -217,17 +220,17 @@ suite("the surroundings of a process", () => {
 });
 
 suite("start()", () => {
-  test("of a command that does not exist: missing", async () => {
+  test("rejects a command that does not exist as missing", async () => {
     await using subject = await ProcessSubject.of(["no-such-command"], { env });
     await assertFault(subject, "missing", /cannot run "no-such-command": no such command/);
   });
 
-  test("in a directory that does not exist: missing, and the message names the possibility", async () => {
+  test("rejects a working directory that does not exist as missing", async () => {
     await using subject = await ProcessSubject.of(["/bin/true"], { cwd: "/no/such/directory" });
     await assertFault(subject, "missing", /or no such cwd/);
   });
 
-  test("of a file that is not executable: denied", async () => {
+  test("rejects a file that is not executable as denied", async () => {
     using folder = temporaryFolder();
     const file = path.join(folder.path, "program");
     writeFileSync(file, "#!/bin/sh\n", { mode: 0o644 });
@@ -235,21 +238,21 @@ suite("start()", () => {
     await assertFault(subject, "denied", /not executable/);
   });
 
-  test("with an argument that is too long: failed", async () => {
+  test("rejects an argument that is too long as failed", async () => {
     await using subject = await ProcessSubject.of(["/bin/true", "x".repeat(200_000)]);
     await assertFault(subject, "failed", /E2BIG/);
   });
 
-  test("while a stranger listens on its port: conflict, and nothing is run", async () => {
-    await using stranger = net.createServer((socket) => socket.destroy()).listen(0, "127.0.0.1");
-    await once(stranger, "listening");
-    const { port } = stranger.address() as net.AddressInfo;
+  test("rejects a port on which another process listens as a conflict, and starts nothing", async () => {
+    await using occupant = net.createServer((socket) => socket.destroy()).listen(0, "127.0.0.1");
+    await once(occupant, "listening");
+    const { port } = occupant.address() as net.AddressInfo;
     await using subject = await ProcessSubject.of(["/bin/echo", "hello"], { listen: { host: "127.0.0.1", port } });
     await assertFault(subject, "conflict", new RegExp(`another process already listens on 127.0.0.1:${port}`));
     assert.deepEqual(subject.lines, []);
   });
 
-  test("works after one that failed", async () => {
+  test("succeeds after a failed start", async () => {
     using folder = temporaryFolder();
     const file = path.join(folder.path, "program");
     await using subject = await ProcessSubject.of([file]);

@@ -17,7 +17,7 @@ checkLeaks();
 const env = { PATH: "/usr/bin:/bin" };
 const nobody = { uid: 65_534, gid: 65_534, groups: [] };
 const { PRIORITY_HIGHEST } = constants.priority;
-/** The lowest priority that `nice` knows. */
+/** The lowest priority of `nice`. */
 const PRIORITY_LOW = 19;
 const asRoot = { skip: process.getuid?.() !== 0 && "needs root" };
 
@@ -25,23 +25,23 @@ interface Run {
   readonly pid: number;
   readonly code: number | null;
   readonly out: string;
-  readonly complaint: string;
+  readonly errors: string;
 }
 
 /** Runs a program to its end. */
 async function run(command: Program["command"], more: Partial<Program> = {}): Promise<Run> {
   const { child, pid } = await new Launcher({ command, env, ...more }).launch(["ignore", "pipe", "pipe"]);
-  const [[code], out, complaint] = await Promise.all([
+  const [[code], out, errors] = await Promise.all([
     once(child, "exit") as Promise<[number | null]>,
     text(child.stdout!),
     text(child.stderr!),
   ]);
-  return { pid, code, out, complaint };
+  return { pid, code, out, errors };
 }
 
 const sh = (script: string): Program["command"] => ["/bin/sh", "-c", script];
 
-/** What is told of the process itself in /proc/self/status. */
+/** Returns the fields of /proc/self/status of a program. */
 async function statusWith(more: Partial<Program>): Promise<ReadonlyMap<string, string>> {
   const { out } = await run(["/bin/cat", "/proc/self/status"], more);
   return new Map(out.split("\n").map((line) => line.split(/:\s*/, 2) as [string, string]));
@@ -52,13 +52,13 @@ function folder(): Disposable & { readonly path: string } {
   return { path: made, [Symbol.dispose]: () => rmSync(made, { recursive: true }) };
 }
 
-suite("a program has", () => {
-  test("its umask", async () => {
+suite("a launched program", () => {
+  test("has the given umask", async () => {
     assert.equal((await run(sh("umask"), { umask: 0o027 })).out, "0027\n");
     assert.equal((await run(sh("umask"), { umask: 0 })).out, "0000\n");
   });
 
-  test("its limits, in files, bytes and seconds, soft and hard", async () => {
+  test("has the given soft and hard limits, in files, bytes and seconds", async () => {
     const both = (value: number): { soft: number; hard: number } => ({ soft: value, hard: value });
     const limits = {
       nofile: { soft: 50, hard: 77 },
@@ -70,8 +70,10 @@ suite("a program has", () => {
       core: both(0),
     };
     const { out } = await run(["/bin/cat", "/proc/self/limits"], { limits });
-    const told = new Map(out.split("\n").map((line) => [line.slice(0, 26).trim(), line.slice(26).trim().split(/\s+/)]));
-    const of = (name: string): string[] | undefined => told.get(name)?.slice(0, 2);
+    const fields = new Map(
+      out.split("\n").map((line) => [line.slice(0, 26).trim(), line.slice(26).trim().split(/\s+/)]),
+    );
+    const of = (name: string): string[] | undefined => fields.get(name)?.slice(0, 2);
     assert.deepEqual(of("Max open files"), ["50", "77"]);
     assert.deepEqual(of("Max address space"), ["536870912", "536870912"]);
     assert.deepEqual(of("Max cpu time"), ["10", "10"]);
@@ -81,56 +83,56 @@ suite("a program has", () => {
     assert.deepEqual(of("Max core file size"), ["0", "0"]);
   });
 
-  test("a limit that ends it", async () => {
+  test("is ended by its CPU limit", async () => {
     const limits = { cpu: { soft: 1, hard: 1 } };
     const { child } = await new Launcher({ command: sh("while :; do :; done"), env, limits }).launch("ignore");
     const [, signal] = await once(child, "exit");
     assert.equal(signal, "SIGKILL");
   });
 
-  test("its limits raised for another user, where we are root", asRoot, async () => {
+  test("has raised limits as another user, if wakeport is root", asRoot, async () => {
     const limits = { core: { soft: 1_024, hard: "unlimited" } } as const;
     const { out } = await run(sh("id -u; ulimit -H -c; ulimit -S -c"), { limits, account: nobody });
     assert.equal(out, "65534\nunlimited\n2\n");
   });
 
-  test("its priority, added to ours", async () => {
+  test("has the given nice value added to wakeport's own", async () => {
     const { out } = await run(["/usr/bin/nice"], { nice: 5 });
     assert.equal(Number(out), Math.min(getPriority() + 5, PRIORITY_LOW));
   });
 
-  test("a higher priority for another user, where we are root", asRoot, async () => {
+  test("has a higher priority as another user, if wakeport is root", asRoot, async () => {
     const { out } = await run(sh("id -u; nice"), { nice: -3, account: nobody });
     assert.equal(out, `65534\n${Math.max(getPriority() - 3, PRIORITY_HIGHEST)}\n`);
   });
 
-  test("its user and group and no other groups", asRoot, async () => {
+  test("has the given user and group, and no other groups", asRoot, async () => {
     const status = await statusWith({ account: nobody });
     assert.equal(status.get("Uid"), "65534\t65534\t65534\t65534");
     assert.equal(status.get("Gid"), "65534\t65534\t65534\t65534");
     assert.equal(status.get("Groups"), "");
   });
 
-  test("the groups that were asked for", asRoot, async () => {
+  test("has the given groups", asRoot, async () => {
     const status = await statusWith({ account: { ...nobody, groups: [4, 24] } });
     assert.equal(status.get("Groups"), "4 24 ");
     assert.equal(status.get("Uid"), "65534\t65534\t65534\t65534");
   });
 
-  test("the name that it shall be called, beside all else", async () => {
-    const tellName: Program["command"] = ["/bin/sh", "-c", "tr '\\0' ' ' </proc/$$/cmdline; umask"];
-    assert.match((await run(tellName, { argv0: "in.ftpd" })).out, /^in\.ftpd -c/);
-    assert.match((await run(tellName, { argv0: "in.ftpd", umask: 0o077 })).out, /^in\.ftpd -c .*0077\n$/);
+  test("has the given argv[0], also with other settings", async () => {
+    const printName: Program["command"] = ["/bin/sh", "-c", "tr '\\0' ' ' </proc/$$/cmdline; umask"];
+    assert.match((await run(printName, { argv0: "in.ftpd" })).out, /^in\.ftpd -c/);
+    assert.match((await run(printName, { argv0: "in.ftpd", umask: 0o077 })).out, /^in\.ftpd -c .*0077\n$/);
   });
 
-  test("its working directory, environment and arguments as they are, whatever comes before it", async () => {
+  test("has its working directory, environment and arguments unchanged behind shims", async () => {
     using made = folder();
     const more = { cwd: made.path, env: { ...env, A: "$(x) 'y'" }, umask: 0o077, nice: 1 };
     const { out } = await run(["/bin/sh", "-c", 'pwd; echo "$A"; echo "$@"', "sh", "$(touch x)", "; *"], more);
     assert.equal(out, `${made.path}\n$(x) 'y'\n$(touch x) ; *\n`);
   });
 
-  test("the pid that we know, and leads its group", async () => {
+  test("has the returned PID and leads its process group", async () => {
     const { pid, out } = await run(sh("cut -d ' ' -f 1,5,6 /proc/$$/stat"), {
       umask: 0o077,
       nice: 1,
@@ -141,7 +143,7 @@ suite("a program has", () => {
   });
 });
 
-suite("what cannot be started", () => {
+suite("launch()", () => {
   const fails = async (program: Partial<Program> & Pick<Program, "command">, fault: string, message: RegExp) =>
     assert.rejects(
       async () => {
@@ -157,36 +159,36 @@ suite("what cannot be started", () => {
     );
 
   for (const [what, more] of [
-    ["alone", {}],
-    ["behind others", { umask: 0o077 }],
+    ["without a shim", {}],
+    ["behind a shim", { umask: 0o077 }],
   ] as const) {
-    test(`${what}: a command that is not there`, async () => {
+    test(`rejects a command that does not exist: ${what}`, async () => {
       await fails({ command: ["/no/such"], ...more }, "missing", /cannot run "\/no\/such": no such command/);
       await fails({ command: ["no-such"], ...more }, "missing", /cannot run "no-such": no such command/);
     });
 
-    test(`${what}: a file that is no program`, async () => {
+    test(`rejects a file that is not executable: ${what}`, async () => {
       using made = folder();
       const file = path.join(made.path, "plain");
-      writeFileSync(file, "no program", { mode: 0o644 });
+      writeFileSync(file, "not a program", { mode: 0o644 });
       await fails({ command: [file], ...more }, "denied", /not executable/);
     });
 
-    test(`${what}: a directory that is not there`, async () => {
+    test(`rejects a working directory that does not exist: ${what}`, async () => {
       await fails({ command: ["/bin/true"], cwd: "/no/such", ...more }, "missing", /no such cwd/);
     });
   }
 
-  test("a limit that may not be set is told, and nothing is run", async () => {
-    const { code, out, complaint } = await run(["/bin/echo", "here"], {
+  test("runs nothing if a limit cannot be set, and passes the message on stderr", async () => {
+    const { code, out, errors } = await run(["/bin/echo", "here"], {
       limits: { nofile: { soft: 2 ** 40, hard: 2 ** 40 } },
     });
     assert.equal(code, 125);
     assert.equal(out, "");
-    assert.match(complaint, /limit/);
+    assert.match(errors, /limit/);
   });
 
-  test("for want of a small program: the error names it", () => {
+  test("names a system program that is missing", () => {
     const find = (name: string, purpose: string): string => {
       throw new TargetError("missing", `no ${name} for ${purpose}`);
     };
@@ -204,7 +206,7 @@ suite("spawnable()", () => {
     return [file, ...args];
   };
 
-  test("puts nothing before a program of which nothing special is asked", () => {
+  test("adds no shim for what spawn() can set", () => {
     const program: Program = { command: ["prog", "arg"], env: { A: "b" }, account: nobody, argv0: "x", cwd: "/" };
     const { file, args, isShim, uid, gid, argv0 } = spawnable(program, find);
     assert.deepEqual(
@@ -213,7 +215,7 @@ suite("spawnable()", () => {
     );
   });
 
-  test("puts no more before it than is needed", () => {
+  test("adds only the shims that are needed", () => {
     assert.equal(chain({ umask: 0 })[0], "/bin/sh");
     assert.deepEqual(chain({ nice: 5 }), ["/bin/nice", "-n", "5", "prog", "arg"]);
     const account = { ...nobody, groups: [1, 2] };
@@ -232,7 +234,7 @@ suite("spawnable()", () => {
 suite("accountOf()", () => {
   const own = { uid: 1_000, gid: 1_001 };
 
-  test("always has a user and a group", () => {
+  test("returns both a user and a group", () => {
     assert.equal(accountOf({}, own), undefined);
     assert.deepEqual(accountOf({ user: 4_242 }, own), { uid: 4_242, gid: 4_242, groups: [] });
     assert.deepEqual(accountOf({ group: 7 }, own), { uid: 1_000, gid: 7, groups: [] });
@@ -241,19 +243,19 @@ suite("accountOf()", () => {
     assert.deepEqual({ uid: daemon?.uid, gid: daemon?.gid }, { uid: 1, gid: 1 });
   });
 
-  test("drops groups that wakeport may drop, and leaves a program alone otherwise", () => {
+  test("drops wakeport's groups only if wakeport may set groups", () => {
     const member = { ...own, groups: [1_001, 998] };
     assert.deepEqual(accountOf({}, { ...member, maySetGroups: true }), { uid: 1_000, gid: 1_001, groups: [] });
     assert.equal(accountOf({}, { ...member, maySetGroups: false }), undefined);
     assert.equal(accountOf({}, { ...own, groups: [1_001], maySetGroups: true }), undefined);
   });
 
-  test("has the groups that were asked for, by name or number", () => {
+  test("returns the given groups, by name or number", () => {
     assert.deepEqual(accountOf({ user: "daemon", groups: ["adm", 24] }, own)?.groups, [4, 24]);
     assert.throws(() => accountOf({ groups: ["no-such"] }, own), /there is no group "no-such"/);
   });
 
-  test("has the groups of its user, as the system has them", async () => {
+  test('returns the groups of the user in /etc/group for "init"', async () => {
     const { out } = await run(["/usr/bin/id", "-G", "daemon"]);
     const groups = accountOf({ user: "daemon", groups: "init" }, own)?.groups ?? [];
     assert.deepEqual(groups.toSorted(), out.trim().split(" ").map(Number).toSorted());

@@ -7,7 +7,7 @@ const daemon = { name: "sidecar", how: "uses its network" };
 const OTHERS = "it was started by others, and no service names it";
 const REMOVED = "a stop would remove it, because it was created with --rm";
 
-/** Each standing with nothing against a stop but itself. */
+/** Reasons that follow from the standing alone. */
 const standings: Readonly<Record<Standing, readonly string[]>> = {
   named: [],
   created: [],
@@ -17,7 +17,7 @@ const standings: Readonly<Record<Standing, readonly string[]>> = {
 
 type Rest = Omit<StopCase, "standing">;
 
-/** What forbids a stop whatever the standing is, and the reasons that are given. */
+/** Reasons that do not depend on the standing. */
 const rows: readonly { readonly rest: Rest; readonly reasons: readonly string[] }[] = [
   { rest: { isAutoRemoved: false, dependents: [] }, reasons: [] },
   { rest: { isAutoRemoved: true, dependents: [] }, reasons: [REMOVED] },
@@ -32,11 +32,11 @@ suite("reasonsAgainstStop()", () => {
   for (const [standing, own] of Object.entries(standings) as [Standing, readonly string[]][]) {
     for (const { rest, reasons } of rows) {
       const expected = [...own, ...reasons];
-      test(`of a container that is ${standing}: ${expected.join("; ") || "none"}`, () => {
+      test(`returns for a ${standing} container: ${expected.join("; ") || "no reason"}`, () => {
         assert.deepEqual(reasonsAgainstStop({ standing, ...rest }), expected);
       });
 
-      test(`of a container that is ${standing} and that wakeport needs: that alone`, () => {
+      test(`returns for a ${standing} container that wakeport needs only this reason`, () => {
         assert.deepEqual(reasonsAgainstStop({ standing, ...rest, essential: "runs in it" }), ["wakeport runs in it"]);
       });
     }

@@ -1,4 +1,4 @@
-/** Real processes for tests: small programs of test/fixtures, each as a ProcessTarget that is gone when disposed. */
+/** Process targets that run small programs of test/fixtures and are killed when disposed. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { ProcessTarget } from "../../../src/targets/process.ts";
@@ -13,7 +13,7 @@ export function fixture(name: string): string {
   return fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url));
 }
 
-/** A process target that keeps what its program prints. */
+/** A process target that stores the output of its program. */
 export class ProcessSubject implements AsyncDisposable {
   readonly target: ProcessTarget;
   readonly lines: string[] = [];
@@ -30,7 +30,7 @@ export class ProcessSubject implements AsyncDisposable {
     return new ProcessSubject({ name: "process test", command, listen, env: {}, graceMs: 300, ...options });
   }
 
-  /** The process that was started, leader of its group. */
+  /** PID of the started process, the leader of its group. */
   async pid(): Promise<number> {
     const status = await this.target.inspect();
     if (!status.up) throw new Error("it is not up");
@@ -53,10 +53,10 @@ export class ProcessSubject implements AsyncDisposable {
   }
 }
 
-/** Whether a process runs; one that is dead but not reaped does not. */
+/** Whether a process runs. A zombie does not run. */
 export function runs(pid: number): boolean {
   try {
-    // The state follows the name, which is in parentheses and may itself hold some.
+    // The state follows the name, which is in parentheses and may contain some.
     return !/^.*\) [ZX] /s.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
   } catch {
     return false;

@@ -1,73 +1,70 @@
-/**
- * What each kind of target must do, whatever it is made of. Run on the fake as well, so that the fake cannot drift from
- * what it stands for.
- */
+/** Tests for each kind of target. They run on the fake target as well, so that it behaves like the real ones. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Exit } from "../../../src/activation/errors.ts";
 import type { Target, TargetStatus } from "../../../src/activation/target.ts";
 
-/** A target of its own for one test, down at first. */
+/** A new target for one test. It is down. */
 export interface Subject extends AsyncDisposable {
   readonly target: Target;
-  /** Resolves when the program that was started is at work, with its signals set up. */
+  /** Resolves when the started program handles its signals. */
   atWork(): Promise<void>;
-  /** Makes the program print "last words" and exit by itself with code 7. */
+  /** Makes the program print "last words" and exit with code 7. */
   crash(): Promise<void>;
-  /** Whether its output cannot be read: a narrow socket proxy forbids that. */
+  /** Whether its output cannot be read, because a socket proxy denies it. */
   readonly hidesOutput?: boolean;
 }
 
-/** An obedient program ends when it is told to; a stubborn one has to be killed. */
+/** An obedient program ends at SIGTERM; a stubborn one must be killed. */
 export type Temper = "obedient" | "stubborn";
 
 const unlimited = new AbortController().signal;
-/** For what comes in its own time: a hint, an event of an engine. */
+/** Deadline for events and callbacks. */
 const PATIENCE_MS = 10_000;
 const POLL_MS = 10;
-/** What a stop may take beyond the grace. */
+/** Time that a stop may take in addition to the grace. */
 const STOP_MARGIN_MS = 2_000;
 
-/** @param make gives each test a target of its own; its grace should be short */
+/** @param make creates the target of a test; its grace should be short */
 export function targetContract(name: string, make: (temper: Temper) => Promise<Subject>): void {
   suite(`${name} as a target`, () => {
-    test("look() before the first start is down", async () => {
+    test("inspect() returns down before the first start", async () => {
       await using subject = await make("obedient");
       const status = await subject.target.inspect(unlimited);
       assert.equal(status.up, false);
     });
 
-    test("start() brings it up, with an address and a life", async () => {
+    test("start() starts the target, with an address and an incarnation", async () => {
       await using subject = await make("obedient");
       assert.equal(await subject.target.start(unlimited), "started");
-      const status = await lookUp(subject.target);
+      const status = await inspectUp(subject.target);
       assert.notEqual(status.address, "");
       assert.notEqual(status.incarnation, "");
     });
 
-    test("look() tells the same life as long as it lasts", async () => {
+    test("inspect() returns the same incarnation while the target runs", async () => {
       await using subject = await make("obedient");
       await subject.target.start(unlimited);
-      assert.deepEqual(await lookUp(subject.target), await lookUp(subject.target));
+      assert.deepEqual(await inspectUp(subject.target), await inspectUp(subject.target));
     });
 
-    test('start() of one that is up is "already", and leaves it as it is', async () => {
+    test('start() returns "already" for a running target and does not touch it', async () => {
       await using subject = await make("obedient");
       await subject.target.start(unlimited);
-      const before = await lookUp(subject.target);
+      const before = await inspectUp(subject.target);
       assert.equal(await subject.target.start(unlimited), "already");
-      assert.deepEqual(await lookUp(subject.target), before);
+      assert.deepEqual(await inspectUp(subject.target), before);
     });
 
-    test("start() that was given up before it began rejects with the reason, and starts nothing", async () => {
+    test("start() with an aborted signal rejects with its reason and starts nothing", async () => {
       await using subject = await make("obedient");
-      const reason = new Error("given up");
+      const reason = new Error("aborted");
       await assert.rejects(subject.target.start(AbortSignal.abort(reason)), reason);
       assert.equal((await subject.target.inspect(unlimited)).up, false);
     });
 
-    test("stop() takes it down", async () => {
+    test("sleep() stops the target", async () => {
       await using subject = await make("obedient");
       await subject.target.start(unlimited);
       await subject.atWork();
@@ -75,7 +72,7 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       assert.equal((await subject.target.inspect(unlimited)).up, false);
     });
 
-    test("stop() of one that is down does nothing, before its first start and after a stop", async () => {
+    test("sleep() does nothing before the first start and after a stop", async () => {
       await using subject = await make("obedient");
       await subject.target.sleep("stop", unlimited);
       await subject.target.start(unlimited);
@@ -84,7 +81,7 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       assert.equal((await subject.target.inspect(unlimited)).up, false);
     });
 
-    test("stop() by two at once is over for both when it is down", async () => {
+    test("sleep() resolves for two concurrent calls when the target is down", async () => {
       await using subject = await make("obedient");
       await subject.target.start(unlimited);
       await subject.atWork();
@@ -92,7 +89,7 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       assert.equal((await subject.target.inspect(unlimited)).up, false);
     });
 
-    test("stop() of one that ignores the request is over soon after the grace", async () => {
+    test("sleep() kills a target that ignores its stop signal after the grace", async () => {
       await using subject = await make("stubborn");
       const { target } = subject;
       await target.start(unlimited);
@@ -101,17 +98,17 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       await target.sleep("stop", unlimited);
       const tookMs = performance.now() - began;
       assert.equal((await target.inspect(unlimited)).up, false);
-      assert.ok(tookMs >= target.graceMs * 0.9, `it had ${tookMs} ms of its ${target.graceMs} ms`);
+      assert.ok(tookMs >= target.graceMs * 0.9, `it took ${tookMs} ms, the grace is ${target.graceMs} ms`);
       assert.ok(tookMs <= target.graceMs + STOP_MARGIN_MS, `it took ${tookMs} ms`);
     });
 
-    test("stop() that is given up rejects with the reason; another one ends what it began", async () => {
+    test("sleep() rejects with the reason of an aborted signal; the next call completes the stop", async () => {
       await using subject = await make("stubborn");
       const { target } = subject;
       await target.start(unlimited);
       await subject.atWork();
       const giveUp = new AbortController();
-      const reason = new Error("given up");
+      const reason = new Error("aborted");
       const stopped = assert.rejects(target.sleep("stop", giveUp.signal), reason);
       giveUp.abort(reason);
       await stopped;
@@ -119,67 +116,67 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
       assert.equal((await target.inspect(unlimited)).up, false);
     });
 
-    test("start() after a stop is a new life", async () => {
+    test("start() after a stop begins a new incarnation", async () => {
       await using subject = await make("obedient");
       await subject.target.start(unlimited);
-      const first = await lookUp(subject.target);
+      const first = await inspectUp(subject.target);
       await subject.target.sleep("stop", unlimited);
       assert.equal(await subject.target.start(unlimited), "started");
-      assert.notEqual((await lookUp(subject.target)).incarnation, first.incarnation);
+      assert.notEqual((await inspectUp(subject.target)).incarnation, first.incarnation);
     });
 
-    test("an exit by itself is hinted at; a look then tells its code, and lastLines() its last words", async () => {
+    test("an exit is reported to watchers; then inspect() returns its code and lastLines() the last output", async () => {
       await using subject = await make("obedient");
       const { target } = subject;
       await target.start(unlimited);
       await subject.atWork();
       const ending = Promise.withResolvers<{ exit: Exit | undefined; lines: readonly string[] }>();
       using _watch = target.watch(() => {
-        // As early as anybody can ask.
+        // As early as possible.
         Promise.all([target.inspect(unlimited), target.lastLines(unlimited)])
           .then(([status, lines]) => {
             if (!status.up) ending.resolve({ exit: status.exit, lines });
           })
-          // One that is still asked when the test is over is nobody's.
+          // The test may be over before the answer.
           .catch(() => {});
       });
       await subject.crash();
-      const { exit, lines } = await inTime(ending.promise, "no hint at the exit");
+      const { exit, lines } = await inTime(ending.promise, "the exit was not reported");
       assert.equal(exit?.code, 7);
       assert.equal(lines.at(-1), subject.hidesOutput ? undefined : "last words");
     });
 
-    test("start() after an exit by itself is a new life", async () => {
+    test("start() after an exit begins a new incarnation", async () => {
       await using subject = await make("obedient");
       const { target } = subject;
       await target.start(unlimited);
       await subject.atWork();
-      const first = await lookUp(target);
+      const first = await inspectUp(target);
       await subject.crash();
       await untilDown(target);
       assert.equal(await target.start(unlimited), "started");
-      assert.notEqual((await lookUp(target)).incarnation, first.incarnation);
+      assert.notEqual((await inspectUp(target)).incarnation, first.incarnation);
     });
 
-    test("follow() tells what is printed in a life, from its beginning to its end", async () => {
+    test("follow() passes on the output of an incarnation from its start to its end", async () => {
       await using subject = await make("obedient");
       const { target } = subject;
       await target.start(unlimited);
-      const { incarnation } = await lookUp(target);
+      const { incarnation } = await inspectUp(target);
       await subject.atWork();
       const lines: string[] = [];
       const over = target.follow(incarnation, (line) => lines.push(line), unlimited);
-      await untilTold(lines, "at work");
+      await untilReceived(lines, "at work");
       await subject.crash();
-      await inTime(over, "it follows a life that is over");
+      await inTime(over, "follow() did not end with the incarnation");
       assert.deepEqual(lines, ["at work", "last words"]);
     });
 
-    test("follow() is given up at once, and tells everything again to whoever asks again", async () => {
+    test("follow() stops when its signal is aborted; a second call passes on all lines again", async () => {
       await using subject = await make("obedient");
       const { target } = subject;
       await target.start(unlimited);
-      const { incarnation } = await lookUp(target);
+      const { incarnation } = await inspectUp(target);
       await subject.atWork();
       for (const reason of [new Error("once"), new Error("twice")]) {
         const giveUp = new AbortController();
@@ -188,58 +185,62 @@ export function targetContract(name: string, make: (temper: Temper) => Promise<S
           target.follow(incarnation, (line) => lines.push(line), giveUp.signal),
           reason,
         );
-        await untilTold(lines, "at work");
+        await untilReceived(lines, "at work");
         giveUp.abort(reason);
-        await inTime(rejected, "it goes on");
+        await inTime(rejected, "follow() did not stop");
         assert.deepEqual(lines, ["at work"]);
       }
     });
 
-    test("follow() tells nothing of the life before, even when that ended a moment ago", async () => {
+    test("follow() passes on no line of the previous incarnation, even if it ended a moment ago", async () => {
       await using subject = await make("obedient");
       const { target } = subject;
       await target.start(unlimited);
       await subject.atWork();
-      const before = await lookUp(target);
+      const before = await inspectUp(target);
       await subject.crash();
       await untilDown(target);
       await target.start(unlimited);
-      const { incarnation } = await lookUp(target);
+      const { incarnation } = await inspectUp(target);
       await subject.atWork();
-      await target.follow(before.incarnation, (line) => assert.fail(`of a life that is over: ${line}`), unlimited);
+      await target.follow(
+        before.incarnation,
+        (line) => assert.fail(`a line of an ended incarnation: ${line}`),
+        unlimited,
+      );
       const enough = new AbortController();
       const lines: string[] = [];
       const followed = target.follow(incarnation, (line) => lines.push(line), enough.signal).catch(() => {});
-      await untilTold(lines, "at work");
+      await untilReceived(lines, "at work");
       enough.abort();
       await followed;
       assert.deepEqual(lines, ["at work"]);
       const last = await target.lastLines(unlimited);
-      assert.deepEqual(last, subject.hidesOutput ? [] : ["at work"], "nothing of the life before");
+      assert.deepEqual(last, subject.hidesOutput ? [] : ["at work"], "no line of the previous incarnation");
     });
 
-    test("a watch that was disposed hears nothing more, another one still does", async () => {
+    test("watch() calls back no more after its disposal, while another watch continues", async () => {
       await using subject = await make("obedient");
       const { target } = subject;
       await target.start(unlimited);
       await subject.atWork();
-      let disposedHints = 0;
-      const hinted = Promise.withResolvers<void>();
+      let disposedCalls = 0;
+      const notified = Promise.withResolvers<void>();
       const disposed = target.watch(() => {
-        disposedHints += 1;
+        disposedCalls += 1;
       });
-      using _watch = target.watch(() => hinted.resolve());
+      using _watch = target.watch(() => notified.resolve());
       disposed[Symbol.dispose]();
-      disposedHints = 0;
+      disposedCalls = 0;
       await subject.crash();
-      await inTime(hinted.promise, "no hint at the exit");
+      await inTime(notified.promise, "the exit was not reported");
       await untilDown(target);
-      assert.equal(disposedHints, 0);
+      assert.equal(disposedCalls, 0);
     });
   });
 }
 
-async function lookUp(target: Target): Promise<Extract<TargetStatus, { up: true }>> {
+async function inspectUp(target: Target): Promise<Extract<TargetStatus, { up: true }>> {
   const status = await target.inspect(unlimited);
   assert.ok(status.up, "it is not up");
   return status;
@@ -250,15 +251,15 @@ async function untilDown(target: Target): Promise<void> {
     if (!(await target.inspect(unlimited)).up) return;
     await delay(POLL_MS);
   }
-  assert.fail("it does not go down");
+  assert.fail("the target does not go down");
 }
 
-async function untilTold(lines: readonly string[], line: string): Promise<void> {
+async function untilReceived(lines: readonly string[], line: string): Promise<void> {
   for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += POLL_MS) {
     if (lines.includes(line)) return;
     await delay(POLL_MS);
   }
-  assert.fail(`it was not told "${line}", but ${JSON.stringify(lines)}`);
+  assert.fail(`expected "${line}", received ${JSON.stringify(lines)}`);
 }
 
 /** @throws AssertionError with `complaint` when `promise` takes too long */
