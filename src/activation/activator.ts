@@ -440,7 +440,7 @@ export class Activator {
   /** The idle timeout begins, although idle dependents may still hold the target. */
   #becameUnused(): void {
     this.#companions?.releaseIn(this.#idleRestMs, () => this.#leases.held > 0);
-    if (this.#state.name === "ready") this.#idle.measure(this.#policy.idleTimeoutMs);
+    if (this.#state.name === "ready") this.#idle.scheduleBaseline(this.#policy.idleTimeoutMs);
   }
 
   #startIdleTimeout(): void {

@@ -1,54 +1,47 @@
 import { IdleTimer } from "./idle-timer.ts";
 import type { SleepAction, Target, UseMoment } from "./target.ts";
 
-/** The closing handshake of the last connection ends in this time, so that its packets do not count as direct use. */
+/** The closing handshake of the last connection ends within this time, so its packets do not count as direct use. */
 const SETTLE_MS = 1_000;
-/** Deadline of one measurement. */
-const OTHER_USE_MS = 20_000;
+const MEASUREMENT_TIMEOUT_MS = 20_000;
 
 export interface IdleCheckOptions {
   readonly target: Target;
   /** Bytes of direct traffic that do not count as use; undefined: direct traffic does not count at all. */
   readonly trafficBytes: () => number | undefined;
-  /** How the target is put to sleep next. */
+  /** The next sleep action of the target. */
   readonly sleepAction: () => SleepAction;
-  /** Exec sessions in other members of the target's group; absent without a group. */
+  /** Returns exec sessions in other members of the target's group; absent without a group. */
   readonly useOfOthers?: () => Promise<readonly string[]>;
   /** Called when the target was idle for its whole idle timeout. */
   readonly onIdle: () => void;
-  /** Called when the idle timeout is over and direct use keeps the target awake. Not repeated for the same use. */
+  /** Called when direct use keeps the target awake after the idle timeout. Not repeated for the same use. */
   readonly onKeptAwake: (uses: readonly string[]) => void;
 }
 
-/** What keeps the target awake; undefined if the idle timeout was cancelled before the answer. */
-type Answer = readonly string[] | undefined;
-
 /**
- * Decides that a target is idle: no client used it for the idle timeout, and there was no direct use. Direct use is
- * measured twice in each idle timeout, and before an idle dependent that holds the target is put to sleep.
+ * Decides that a target is idle: no client used it for the idle timeout, and there was no direct use. The target counts
+ * direct use since its previous measurement: a baseline at the beginning of the idle timeout, samples before dependents
+ * are put to sleep, and a last measurement at the end.
  */
 export class IdleCheck {
   readonly #options: IdleCheckOptions;
-  readonly #timer: IdleTimer;
-  #settle: NodeJS.Timeout | undefined;
+  readonly #timer = new IdleTimer(() => this.#expired());
+  #repeatMs = 0;
   /** Aborted when the idle timeout is cancelled. */
   #round = new AbortController();
-  /** The last measurement; the next one waits for it. */
-  #asked: Promise<unknown> = Promise.resolve();
+  #baseline: NodeJS.Timeout | "taken" | undefined;
+  #samples: Promise<readonly string[]>[] = [];
+  /** The last measurement. The next one waits for it. */
+  #measurement: Promise<unknown> = Promise.resolve();
   #keptAwakeBy: readonly string[] = [];
-  #repeatMs = 0;
   #lastDirectUse = Number.NEGATIVE_INFINITY;
-  #isMeasuring = false;
-  /** What was measured before dependents were put to sleep in this idle timeout; undefined if none was. */
-  #sample: Promise<Answer> | undefined;
-  #isTrafficKnown = false;
 
   constructor(options: IdleCheckOptions) {
     this.#options = options;
-    this.#timer = new IdleTimer(() => this.#expired());
   }
 
-  /** When the target is checked next, in Unix milliseconds; undefined when no idle timeout runs. */
+  /** Time of the next check in Unix milliseconds; undefined if no idle timeout runs. */
   get deadline(): number | undefined {
     return this.#timer.deadline;
   }
@@ -58,7 +51,7 @@ export class IdleCheck {
     return this.#lastDirectUse;
   }
 
-  /** What kept the target awake at the end of the last idle timeout; empty when nothing did. */
+  /** What kept the target awake at the end of the last idle timeout. */
   get keptAwakeBy(): readonly string[] {
     return this.#keptAwakeBy;
   }
@@ -67,109 +60,96 @@ export class IdleCheck {
    * Starts an idle timeout, or the rest of one.
    *
    * @param delayMs until the first check
-   * @param repeatMs until the next check, when the target is in use
+   * @param repeatMs until the next check if the target is in use
    */
   start(delayMs: number, repeatMs: number): void {
     this.#repeatMs = repeatMs;
     this.#timer.start(delayMs);
-    // No idle timeout remains: the traffic until the end of the last dependent was measured.
-    this.#isTrafficKnown = this.#sample !== undefined && delayMs === 0;
-    if (this.#isTrafficKnown) return;
-    // Traffic of a dependent during its stop does not count.
-    if (this.#sample !== undefined) this.#restartMeasuring();
-    this.measure(delayMs);
+    const hasSamples = this.#samples.length > 0;
+    // Traffic of a dependent during its stop does not count, so the samples need a new baseline.
+    if (hasSamples) this.#dropBaseline();
+    if (!hasSamples || delayMs > 0) this.scheduleBaseline(delayMs);
   }
 
-  /** Schedules the first measurement of this idle timeout, unless it was scheduled before. */
-  measure(idleMs: number): void {
-    if (this.#options.target.keptAwakeBy === undefined || this.#isMeasuring) return;
-    this.#isMeasuring = true;
-    this.#settle = setTimeout(
-      () => {
-        this.#settle = undefined;
-        void this.#ask();
-      },
-      Math.min(SETTLE_MS, idleMs / 2),
-    );
+  /** Schedules the baseline of an idle timeout of `idleMs`, unless there is one. */
+  scheduleBaseline(idleMs: number): void {
+    if (this.#options.target.keptAwakeBy === undefined || this.#baseline !== undefined) return;
+    const takeBaseline = (): void => {
+      this.#baseline = "taken";
+      void this.#measure();
+    };
+    this.#baseline = setTimeout(takeBaseline, Math.min(SETTLE_MS, idleMs / 2));
   }
 
   /**
    * Measures before a dependent that holds the target is put to sleep: the end of its connections is not direct use.
    *
-   * @returns resolves after the measurement; undefined if there is none
+   * @returns resolves after the measurement; undefined without a baseline
    */
   sample(): Promise<unknown> | undefined {
-    // There is no first measurement to compare with.
-    if (!this.#isMeasuring || this.#settle !== undefined) return undefined;
-    this.#sample = bothOf(this.#sample ?? [], this.#ask({ isHeld: true }));
-    return this.#sample;
+    if (this.#baseline !== "taken") return undefined;
+    const sample = this.#measure({ isHeld: true });
+    this.#samples.push(sample);
+    return sample;
   }
 
-  /** Direct use except traffic and connections, which may be those of another member of the group. */
-  async sessions(): Promise<readonly string[]> {
-    return (await this.#ask({ isHeld: true, isTrafficKnown: true })) ?? [];
+  /** Returns direct use except traffic and connections, which may belong to another member of the group. */
+  sessions(): Promise<readonly string[]> {
+    return this.#measure({ isHeld: true, isTrafficKnown: true });
   }
 
   cancel(): void {
     this.#timer.cancel();
     this.#round.abort();
     this.#round = new AbortController();
-    this.#restartMeasuring();
-    this.#sample = undefined;
+    this.#dropBaseline();
+    this.#samples = [];
     this.#keptAwakeBy = [];
   }
 
-  #restartMeasuring(): void {
-    clearTimeout(this.#settle);
-    this.#settle = undefined;
-    this.#isMeasuring = false;
+  #dropBaseline(): void {
+    if (typeof this.#baseline === "object") clearTimeout(this.#baseline);
+    this.#baseline = undefined;
   }
 
   #expired(): void {
     const { target, useOfOthers, onIdle } = this.#options;
     if (target.keptAwakeBy === undefined && useOfOthers === undefined) return onIdle();
-    // Rejects only when `onIdle` throws.
-    void this.#decide(bothOf(this.#sample ?? [], this.#ask({ isTrafficKnown: this.#isTrafficKnown })));
+    // Rejects only if `onIdle` throws.
+    void this.#decide();
   }
 
-  /** An answer that comes after `cancel` is dropped. */
-  async #decide(answer: Promise<Answer>): Promise<void> {
+  async #decide(): Promise<void> {
+    const { useOfOthers, onIdle, onKeptAwake } = this.#options;
     const { signal } = this.#round;
-    const own = await answer;
-    if (own === undefined || signal.aborted) return;
-    const uses = own.length > 0 ? own : ((await this.#options.useOfOthers?.()) ?? []);
+    const last = this.#measure({ isTrafficKnown: this.#baseline === undefined });
+    let uses = [...new Set((await Promise.all([...this.#samples, last])).flat())];
+    if (uses.length === 0 && !signal.aborted) uses = [...((await useOfOthers?.()) ?? [])];
     if (signal.aborted) return;
     if (uses.length === 0) {
       this.cancel();
-      return this.#options.onIdle();
+      return onIdle();
     }
     this.#lastDirectUse = performance.now();
-    if (this.#sample !== undefined) this.#restartMeasuring();
-    this.#sample = undefined;
+    if (this.#samples.length > 0) this.#dropBaseline();
+    this.#samples = [];
     this.start(this.#repeatMs, this.#repeatMs);
     const isKnown = uses.length === this.#keptAwakeBy.length;
     this.#keptAwakeBy = uses;
-    if (!isKnown) this.#options.onKeptAwake(uses);
+    if (!isKnown) onKeptAwake(uses);
   }
 
-  #ask(moment: UseMoment = {}): Promise<Answer> {
+  /** Returns what keeps the target awake; nothing if the idle timeout is cancelled. Never rejects. */
+  #measure(moment: UseMoment = {}): Promise<readonly string[]> {
+    const { target, trafficBytes, sleepAction } = this.#options;
     const { signal } = this.#round;
-    const asked = this.#asked.then(async (): Promise<Answer> => {
-      if (signal.aborted) return undefined;
-      const question = AbortSignal.any([signal, AbortSignal.timeout(OTHER_USE_MS)]);
-      const { target, trafficBytes, sleepAction } = this.#options;
-      const answer = target.keptAwakeBy?.(trafficBytes(), question, { ...moment, action: sleepAction() }) ?? [];
-      const uses = await Promise.resolve(answer).catch((error: Error) => [
-        `its direct use is unknown: ${error.message}`,
-      ]);
-      return signal.aborted ? undefined : uses;
+    const measurement = this.#measurement.then(async () => {
+      if (signal.aborted) return [];
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(MEASUREMENT_TIMEOUT_MS)]);
+      const uses = target.keptAwakeBy?.(trafficBytes(), limit, { ...moment, action: sleepAction() });
+      return (uses ?? Promise.resolve([])).catch((error: Error) => [`its direct use is unknown: ${error.message}`]);
     });
-    this.#asked = asked;
-    return asked;
+    this.#measurement = measurement;
+    return measurement;
   }
-}
-
-async function bothOf(first: readonly string[] | Promise<Answer>, second: Promise<Answer>): Promise<Answer> {
-  const [before, now] = await Promise.all([first, second]);
-  return before && now && [...new Set([...before, ...now])];
 }
