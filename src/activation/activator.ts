@@ -8,7 +8,8 @@
 
 import { Deadline } from "../async/deadline.ts";
 import { abortable, timerMs } from "../async/wait.ts";
-import { sleepReasonOf, wasKept } from "./classify.ts";
+import { KeptError } from "../errors.ts";
+import { sleepReasonOf } from "./classify.ts";
 import { Companions } from "./companions.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
 import { ClosedError, type Exit, ExitedError, startErrorOf } from "./errors.ts";
@@ -286,8 +287,7 @@ export class Activator {
   get view(): ActivatorView {
     return viewOf({
       target: this.target.name,
-      state: this.#state.name,
-      isPaused: this.#isPaused,
+      state: this.#isPaused && this.#state.name === "ready" ? "paused" : this.#state.name,
       missing: this.#missing,
       pending: this.#starter.pending,
       leases: this.#leases,
@@ -465,7 +465,7 @@ export class Activator {
     this.#readyAt = performance.now();
     this.#missing = undefined;
     this.#history.lastError = undefined;
-    this.#history.lastLines = undefined;
+    this.#history.lastLines = [];
     this.#dispatch("started");
     this.#becameReady.resolve();
     this.#becameReady = Promise.withResolvers();
@@ -524,7 +524,7 @@ export class Activator {
 
   #stopFailed({ event, error, retryMs, isKnown }: StopFailed): void {
     const { closing } = this.#state;
-    if (wasKept(error)) {
+    if (error instanceof KeptError) {
       if (!isKnown) this.#observer.keptAwake({ ...this.#subject, uses: [error.message] });
       return this.#dispatch(event, { error });
     }
@@ -588,12 +588,12 @@ export class Activator {
       this.#leases.move(status);
       this.#check.move();
     }
-    if (this.#isPaused) this.#history.note("thawed");
+    if (this.#isPaused) this.#history.note("unpaused");
     this.#isPaused = false;
   }
 
   #paused(): void {
-    if (!this.#isPaused) this.#history.note("paused by somebody else");
+    if (!this.#isPaused) this.#history.note("paused by another process");
     this.#isPaused = true;
     if (this.#state.leases > 0) this.#dispatch("paused");
     else this.#pausedUnused();

@@ -6,29 +6,29 @@ import type { DependencyLeases } from "./dependency-leases.ts";
  * them. Their own activators report their failures.
  */
 export class Companions {
-  readonly #dependencies: DependencyLeases;
+  readonly #leases: DependencyLeases;
   #timer: NodeJS.Timeout | undefined;
   #isClosing = false;
 
-  constructor(dependencies: DependencyLeases) {
-    this.#dependencies = dependencies;
+  constructor(leases: DependencyLeases) {
+    this.#leases = leases;
   }
 
-  /** Claims all companions that are not held, in the background, and retries failed ones. */
+  /** Acquires missing leases on companions in the background. */
   wake(): void {
-    this.#cancel();
-    if (this.#isClosing || !this.#dependencies.isIncomplete) return;
-    this.#dependencies.acquire(new AbortController().signal).catch(() => {});
+    clearTimeout(this.#timer);
+    if (this.#isClosing || !this.#leases.isIncomplete) return;
+    this.#leases.acquire(new AbortController().signal).catch(() => {});
   }
 
   /** Holds companions that are up or come up later, for a target that was found running. Starts none. */
   join(): void {
-    this.#dependencies.join();
+    this.#leases.join();
   }
 
   release(): void {
-    this.#cancel();
-    this.#dependencies.release();
+    clearTimeout(this.#timer);
+    this.#leases.release();
   }
 
   /**
@@ -37,20 +37,15 @@ export class Companions {
    */
   releaseIn(idleMs: number, isHeld: () => boolean): void {
     if (this.#isClosing) return this.release();
-    this.#cancel();
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       if (isHeld()) this.release();
     }, timerMs(idleMs));
   }
 
-  /** Wakes no companion any more, and releases all of them as soon as the target is not in use. */
+  /** Wakes no companion from now on, and releases all of them as soon as the target is not in use. */
   close(isUsed: boolean): void {
     this.#isClosing = true;
     if (!isUsed) this.release();
-  }
-
-  #cancel(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
   }
 }

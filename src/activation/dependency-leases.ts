@@ -1,64 +1,65 @@
-/**
- * What a target depends on, claimed for as long as the target is awake. A dependency that goes down under its claim is
- * claimed again: when it crashed, at once, and after growing pauses when it keeps crashing; when somebody took it down,
- * as soon as somebody brings it up; and in any case for the next client of the target.
- */
-
+import { delay } from "../async/wait.ts";
 import { isStop } from "./classify.ts";
 import { DependencyError, ExitedError } from "./errors.ts";
 
-/** A dependency that was held for so long does not crash again and again. */
+/** A dependency that was held for this time starts a new count of crashes. */
 const STEADY_MS = 10_000;
-const FIRST_PAUSE_MS = 1_000;
-const MAX_PAUSE_MS = 60_000;
+const FIRST_RETRY_MS = 1_000;
+const MAX_RETRY_MS = 60_000;
 
 /** Keeps a dependency up until it is disposed. */
 export interface DependencyLease extends Disposable {
-  /** Aborted, with the reason, when the dependency went down all the same. */
+  /** Aborted, with the reason, if the dependency went down nevertheless. */
   readonly signal?: AbortSignal;
 }
 
 export interface Dependency {
-  /** For people: `container db`. */
+  /** For messages: `container db`. */
   readonly name: string;
-  /** Wakes it and resolves when it is there, as the condition under which it is needed says. */
+  /** Wakes the dependency and resolves when its condition is met: started, healthy or completed. */
   acquire(signal: AbortSignal): Promise<DependencyLease>;
-  /** Starts nothing: resolves once it is there by somebody else's doing. */
+  /** Resolves when the dependency is up. Starts nothing. */
   join(signal: AbortSignal): Promise<DependencyLease>;
   /** Called before the holder is put to sleep, which ends its connections. The holder's stop waits for the result. */
   beforeHolderSleeps?(): Promise<unknown> | undefined;
 }
 
 export interface DependencyLeasesOptions {
-  /** Tells what is needed at this moment. */
+  /** Returns the current dependencies. */
   readonly resolve: (signal: AbortSignal) => Promise<readonly Dependency[]>;
-  /** Something that is needed could not be had in the background. */
+  /** Called if the dependencies cannot be resolved in the background. */
   readonly onFailure: (error: Error) => void;
 }
 
+/**
+ * Leases on the dependencies of a target while it is awake. After a crash of a dependency its lease is acquired again,
+ * with growing delays if it crashes repeatedly. After a stop by another process the lease is acquired when the
+ * dependency is up again. The next client of the target acquires all missing leases.
+ */
 export class DependencyLeases {
   readonly #options: DependencyLeasesOptions;
   readonly #held = new Map<string, DependencyLease>();
   readonly #dependencies = new Map<string, Dependency>();
+  /** Aborted by the next release. Background work belongs to the time until then. */
   #released = new AbortController();
-  /** The names of all that is needed; undefined while that is not known. */
+  /** The names of all dependencies; undefined before they are resolved. */
   #wanted: readonly string[] | undefined;
-  /** How often in a row each of them crashed soon after it had been claimed. */
+  /** Crashes in a row of each dependency soon after its lease was granted. */
   readonly #crashes = new Map<string, number>();
 
   constructor(options: DependencyLeasesOptions) {
     this.#options = options;
   }
 
-  /** Whether something may be missing, so that `claim` has something to do. */
+  /** Whether a lease may be missing. */
   get isIncomplete(): boolean {
     return this.#wanted === undefined || this.#wanted.some((name) => !this.#held.has(name));
   }
 
   /**
-   * Claims all that is needed, all at once; each brings up what it needs itself first. Resolves when all of it is there.
+   * Acquires all missing leases concurrently. Each dependency starts its own dependencies first.
    *
-   * @throws DependencyError that names the first one that failed; the reason of `signal`
+   * @throws DependencyError with the name of the first dependency that failed; the reason of `signal`
    */
   async acquire(signal: AbortSignal): Promise<void> {
     const released = this.#released.signal;
@@ -70,7 +71,7 @@ export class DependencyLeases {
     this.#wanted = dependencies.map(({ name }) => name);
   }
 
-  /** Holds what is up, and what comes up later: for a target that somebody else started. */
+  /** Acquires leases on running dependencies, now and later: for a target that another process started. */
   join(): void {
     const released = this.#released.signal;
     this.#options.resolve(released).then(
@@ -90,73 +91,68 @@ export class DependencyLeases {
     return [...this.#held.keys()].flatMap((name) => this.#dependencies.get(name)?.beforeHolderSleeps?.() ?? []);
   }
 
-  /** Gives all of it back. */
+  /** Releases all leases. */
   release(): void {
     this.#released.abort();
     this.#released = new AbortController();
     this.#wanted = undefined;
     this.#crashes.clear();
-    const holds = [...this.#held.values()];
+    const leases = [...this.#held.values()];
     this.#held.clear();
-    for (const hold of holds) hold[Symbol.dispose]();
+    for (const lease of leases) lease[Symbol.dispose]();
   }
-
-  // Each of these belongs to the time until the next release, and is told by its signal when that is over.
 
   async #acquireOne(dependency: Dependency, signal: AbortSignal, released: AbortSignal): Promise<void> {
     if (this.#held.has(dependency.name)) return;
-    const hold = await dependency.acquire(signal).catch((cause: Error) => {
+    const lease = await dependency.acquire(signal).catch((cause: Error) => {
       signal.throwIfAborted();
       throw new DependencyError(`${dependency.name} is needed: ${cause.message}`, { cause });
     });
-    this.#keep(dependency, hold, released);
+    this.#hold(dependency, lease, released);
   }
 
-  #keep(dependency: Dependency, hold: DependencyLease, released: AbortSignal): void {
+  #hold(dependency: Dependency, lease: DependencyLease, released: AbortSignal): void {
     const { name } = dependency;
-    if (released.aborted || this.#held.has(name)) return hold[Symbol.dispose]();
-    this.#held.set(name, hold);
+    if (released.aborted || this.#held.has(name)) return lease[Symbol.dispose]();
+    this.#held.set(name, lease);
     this.#dependencies.set(name, dependency);
     const since = performance.now();
     const lost = (): void => {
-      if (this.#held.get(name) !== hold) return;
+      if (this.#held.get(name) !== lease) return;
       this.#held.delete(name);
       if (performance.now() - since >= STEADY_MS) this.#crashes.delete(name);
-      void this.#reacquire(dependency, hold.signal?.reason, released);
+      void this.#reacquire(dependency, lease.signal?.reason, released);
     };
-    // It may have gone down since it was granted.
-    if (hold.signal?.aborted) return lost();
-    hold.signal?.addEventListener("abort", lost, { once: true });
+    // The dependency may have gone down since the grant.
+    if (lease.signal?.aborted) return lost();
+    lease.signal?.addEventListener("abort", lost, { once: true });
   }
 
   /** Never rejects. */
   async #reacquire(dependency: Dependency, reason: unknown, released: AbortSignal): Promise<void> {
     // A dependency that exited with 0 is complete.
     if (reason instanceof ExitedError && !isStop(reason.exit) && reason.exit.code !== 0) {
-      await this.#pause(dependency.name, released);
+      await this.#backOff(dependency.name, released);
       if (released.aborted || this.#held.has(dependency.name)) return;
-      // Its own activator tells of the failure.
-      const hold = await dependency.acquire(released).catch(() => undefined);
-      if (hold !== undefined) return this.#keep(dependency, hold, released);
+      // The dependency's own activator reports the failure.
+      const lease = await dependency.acquire(released).catch(() => undefined);
+      if (lease !== undefined) return this.#hold(dependency, lease, released);
     }
     await this.#waitForReturn(dependency, released);
   }
 
-  /** Waits before a dependency that crashed is claimed again: nothing the first time. Ends early with `released`. */
-  async #pause(name: string, released: AbortSignal): Promise<void> {
+  /** Waits after a crash: not at all after the first one. Ends early with `released`, and never rejects. */
+  async #backOff(name: string, released: AbortSignal): Promise<void> {
     const crashes = this.#crashes.get(name) ?? 0;
     this.#crashes.set(name, crashes + 1);
     if (crashes === 0) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, Math.min(FIRST_PAUSE_MS * 2 ** (crashes - 1), MAX_PAUSE_MS));
-    released.addEventListener("abort", () => resolve(), { once: true });
-    await promise.finally(() => clearTimeout(timer));
+    await delay(Math.min(FIRST_RETRY_MS * 2 ** (crashes - 1), MAX_RETRY_MS), released).catch(() => {});
   }
 
   /** Never rejects. */
   async #waitForReturn(dependency: Dependency, released: AbortSignal): Promise<void> {
     if (released.aborted) return;
-    const hold = await dependency.join(released).catch(() => undefined);
-    if (hold !== undefined) this.#keep(dependency, hold, released);
+    const lease = await dependency.join(released).catch(() => undefined);
+    if (lease !== undefined) this.#hold(dependency, lease, released);
   }
 }

@@ -11,22 +11,22 @@ export interface GroupMember {
 }
 
 /** The lease that the group holds, or acquires, on one member. */
-interface Membership {
-  readonly left: AbortController;
+interface MemberLease {
+  readonly released: AbortController;
   lease?: Lease;
 }
 
 /**
- * Targets that are awake together: while one of them is in use, the group claims all of them. The failure of a member
- * does not affect the others; the member is retried for the next claim.
+ * Targets that are awake together: while a member is in use, the group holds leases on all members. The failure of a
+ * member does not affect the others; the member is retried for the next client.
  */
 export class Group {
-  /** For people: `group shop`. */
+  /** For messages: `group shop`. */
   readonly name: string;
   readonly usage: Usage = new Usage(() => this.#useChanged());
   /** Each member with its use of the group. */
   readonly #members = new Map<GroupMember, Disposable>();
-  readonly #leases = new Map<GroupMember, Membership>();
+  readonly #leases = new Map<GroupMember, MemberLease>();
   #isUpdateDue = false;
 
   constructor(name: string) {
@@ -35,27 +35,23 @@ export class Group {
 
   add(member: GroupMember): void {
     this.#members.set(member, this.usage.addUser(member.usage));
-    if (this.usage.isUsed) this.#claim(member, undefined);
+    if (this.usage.isUsed) this.#acquire(member, undefined);
   }
 
   delete(member: GroupMember): void {
     this.#members.get(member)?.[Symbol.dispose]();
     this.#members.delete(member);
-    this.#giveBack(member);
+    this.#release(member);
   }
 
-  /**
-   * Claims all members when one of them is claimed.
-   *
-   * @param client the client behind that claim, for reports
-   */
+  /** Acquires leases on all members. @param client the client that caused it, for reports */
   wake(client?: LeaseClient): void {
-    for (const member of this.#members.keys()) this.#claim(member, client);
+    for (const member of this.#members.keys()) this.#acquire(member, client);
   }
 
   /**
-   * Exec sessions in the other members, which keep all members awake. Traffic does not count: it may be traffic between
-   * members, such as a worker that polls a queue.
+   * Returns the exec sessions in the other members, which keep all members awake. Traffic does not count: it may be
+   * traffic between members, such as a worker that polls a queue.
    */
   async sessionsBeside(member: GroupMember): Promise<readonly string[]> {
     const others = [...this.#members.keys()].filter((other) => other !== member);
@@ -63,40 +59,40 @@ export class Group {
     return others.flatMap(({ target }, index) => uses[index]?.map((use) => `${target.name}: ${use}`) ?? []);
   }
 
-  /** Deferred, because a claim may end during a change of state and another one may begin at once. */
+  /** Deferred, because a lease may end during a change of state and another one may be acquired at once. */
   #useChanged(): void {
     if (this.#isUpdateDue) return;
     this.#isUpdateDue = true;
     queueMicrotask(() => {
       this.#isUpdateDue = false;
       if (this.usage.isUsed) this.wake();
-      else for (const member of [...this.#leases.keys()]) this.#giveBack(member);
+      else for (const member of [...this.#leases.keys()]) this.#release(member);
     });
   }
 
-  #claim(member: GroupMember, client: LeaseClient | undefined): void {
+  #acquire(member: GroupMember, client: LeaseClient | undefined): void {
     if (this.#leases.has(member)) return;
-    const membership: Membership = { left: new AbortController() };
-    this.#leases.set(member, membership);
+    const entry: MemberLease = { released: new AbortController() };
+    this.#leases.set(member, entry);
     const forget = (): void => {
-      if (this.#leases.get(member) === membership) this.#leases.delete(member);
+      if (this.#leases.get(member) === entry) this.#leases.delete(member);
     };
-    const held = (lease: Lease): void => {
-      membership.lease = lease;
-      if (membership.left.signal.aborted) return lease[Symbol.dispose]();
-      // The member may have gone down since it was granted.
+    const hold = (lease: Lease): void => {
+      entry.lease = lease;
+      if (entry.released.signal.aborted) return lease[Symbol.dispose]();
+      // The member may have gone down since the grant.
       if (lease.signal.aborted) return forget();
       lease.signal.addEventListener("abort", forget, { once: true });
     };
     const holder = { name: this.name, kind: "group", usage: this.usage } as const;
-    // Why a member fails is told by its own activator.
-    member.acquire(membership.left.signal, holder, client).then(held, forget);
+    // The member's own activator reports its failure.
+    member.acquire(entry.released.signal, holder, client).then(hold, forget);
   }
 
-  #giveBack(member: GroupMember): void {
-    const membership = this.#leases.get(member);
+  #release(member: GroupMember): void {
+    const entry = this.#leases.get(member);
     this.#leases.delete(member);
-    membership?.left.abort();
-    membership?.lease?.[Symbol.dispose]();
+    entry?.released.abort();
+    entry?.lease?.[Symbol.dispose]();
   }
 }

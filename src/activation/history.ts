@@ -3,9 +3,9 @@ import { describeExit, type Exit } from "./errors.ts";
 import type { WokenBy } from "./lease.ts";
 import type { EventName, StateName } from "./machine.ts";
 
-/** What is known of a change of state besides its names. */
+/** Details of a change of state. */
 export interface EventDetails {
-  /** The claim that causes a start; undefined if the target was found running. */
+  /** The lease that caused a start; undefined if the target was found running. */
   readonly wokenBy?: WokenBy | undefined;
   readonly exit?: Exit;
   readonly error?: Error;
@@ -13,52 +13,50 @@ export interface EventDetails {
   readonly missing?: string | undefined;
 }
 
-const NOT_SEEN = "not seen yet";
+const UNKNOWN = "not seen yet";
 
 const awakeStates: ReadonlySet<StateName> = new Set(["starting", "ready", "draining", "stopping"]);
 
-/** What an activator remembers of its target's life, to explain itself. Times are Unix milliseconds. */
+/** What an activator records about its target, for `wakeport status` and metrics. Times are Unix milliseconds. */
 export class StateHistory {
   lastActivity: number | undefined;
   lastError: string | undefined;
-  /** The last output before a failure or a crash. */
-  lastLines: readonly string[] | undefined;
-  #cause = NOT_SEEN;
+  /** The last output before a failed start or a crash. */
+  lastLines: readonly string[] = [];
+  #cause = UNKNOWN;
   #since: number = Date.now();
   #awakeMs = 0;
   #awakeSince: number | undefined;
 
-  /** Why the target is as it is: "idle", "woken by 10.0.0.7:5512 through ftp", "stopped by somebody else (exit code 143)". */
+  /** The reason of the state: "idle", "woken by 10.0.0.7:5512 through ftp", "crashed with code 1". */
   get cause(): string {
     return this.#cause;
   }
 
-  /** Since when it is as it is. */
+  /** The beginning of the state. */
   get since(): number {
     return this.#since;
   }
 
-  /** Milliseconds the target was awake in all, as far as this process saw. A paused one sleeps. */
+  /** Milliseconds for which this process saw the target awake. A paused target is asleep. */
   get awakeMs(): number {
     return this.#awakeMs + (this.#awakeSince === undefined ? 0 : performance.now() - this.#awakeSince);
   }
 
-  /** Something about the target changed that is no change of its state. */
+  /** Records a change of the target within its state. */
   note(cause: string): void {
     this.#cause = cause;
     this.#since = Date.now();
   }
 
-  /** While it sleeps it was made, or taken away. */
+  /** Records that the sleeping target was created or removed. */
   noteExistence(exists: boolean): void {
-    this.note(
-      exists ? "created by somebody else" : this.#cause === NOT_SEEN ? "does not exist" : "removed by somebody else",
-    );
+    const gone = this.#cause === UNKNOWN ? "does not exist" : "removed by another process";
+    this.note(exists ? "created by another process" : gone);
   }
 
-  moved(from: StateName, to: StateName, event: EventName, circumstances: EventDetails): void {
-    this.#since = Date.now();
-    this.#cause = causeOf(from, to, event, circumstances) ?? this.#cause;
+  moved(from: StateName, to: StateName, event: EventName, details: EventDetails): void {
+    this.note(causeOf(from, to, event, details) ?? this.#cause);
     if (awakeStates.has(to)) this.#awakeSince ??= performance.now();
     else if (this.#awakeSince !== undefined) {
       this.#awakeMs += performance.now() - this.#awakeSince;
@@ -67,7 +65,7 @@ export class StateHistory {
   }
 }
 
-/** Undefined where the cause stays what it was: a target that was idle is asleep because it was idle. */
+/** Returns undefined if the cause stays the same: an idle target is asleep because it was idle. */
 function causeOf(
   from: StateName,
   to: StateName,
@@ -79,9 +77,9 @@ function causeOf(
     case "stopped":
       return to === "starting" ? wakingCause(wokenBy) : undefined;
     case "found":
-      return "started by somebody else";
+      return "started by another process";
     case "lost":
-      return "went down while it was being adopted";
+      return "went down during its adoption";
     case "idle":
       return "idle";
     case "kept":
@@ -90,12 +88,12 @@ function causeOf(
     case "deadline":
       return "shutdown";
     case "paused":
-      return from === "stopping" ? undefined : "paused by somebody else";
+      return from === "stopping" ? undefined : "paused by another process";
     case "failed":
     case "denied":
       return from === "starting" ? `failed to start: ${error?.message ?? "unknown"}` : undefined;
     case "exited":
-      return missing === undefined ? endOf(exit ?? {}) : "removed by somebody else";
+      return missing === undefined ? exitCause(exit ?? {}) : "removed by another process";
     default:
       return undefined;
   }
@@ -106,12 +104,7 @@ function wakingCause(wokenBy: WokenBy | undefined): string {
   return `woken by ${wokenBy.client.client} through ${wokenBy.client.service}`;
 }
 
-/** How a target ended that nobody here put to sleep. */
-function endOf(exit: Exit): string {
-  const end = isStop(exit)
-    ? "stopped by somebody else"
-    : sleepReasonOf(exit) === "crash"
-      ? "crashed"
-      : "ended by itself";
-  return `${end}${describeExit(exit)}`;
+function exitCause(exit: Exit): string {
+  const crashedOrExited = sleepReasonOf(exit) === "crash" ? "crashed" : "exited";
+  return `${isStop(exit) ? "stopped by another process" : crashedOrExited}${describeExit(exit)}`;
 }

@@ -1,16 +1,16 @@
 import { timerMs } from "../async/wait.ts";
 
-/** Fires once when nobody used the target for long enough. Starting it again moves the deadline. */
+/** A timer with a deadline that can be shown. Another start moves the deadline. */
 export class IdleTimer {
-  readonly #onIdle: () => void;
+  readonly #onExpired: () => void;
   #timer: NodeJS.Timeout | undefined;
   #deadline: number | undefined;
 
-  constructor(onIdle: () => void) {
-    this.#onIdle = onIdle;
+  constructor(onExpired: () => void) {
+    this.#onExpired = onExpired;
   }
 
-  /** When it will fire, as Unix time in milliseconds, for people and metrics; the timer itself follows no wall clock. */
+  /** The deadline as Unix time in milliseconds, for status and metrics; the timer itself uses the monotonic clock. */
   get deadline(): number | undefined {
     return this.#deadline;
   }
@@ -20,7 +20,7 @@ export class IdleTimer {
     this.#deadline = Date.now() + delayMs;
     this.#timer = setTimeout(() => {
       this.cancel();
-      this.#onIdle();
+      this.#onExpired();
     }, timerMs(delayMs));
   }
 

@@ -1,10 +1,10 @@
 import type { Holder, Lease, WokenBy } from "./lease.ts";
 import type { Upstream } from "./target.ts";
 
-/** The holder of a claim that a connection makes. */
+/** The holder of a lease for a connection. */
 export const CLIENT: Holder = { name: "a client", kind: "client" };
 
-/** Who waits for a target and who holds it, in the order in which they came. */
+/** The waiting and the held leases of one target, in the order in which they were acquired. */
 export class LeaseSet {
   readonly #waiting = new Set<Lease>();
   readonly #held = new Set<Lease>();
@@ -13,17 +13,17 @@ export class LeaseSet {
     return this.#waiting.size;
   }
 
-  /** The oldest waiting claim, which is the cause of a start; undefined if none waits. */
+  get held(): number {
+    return this.#held.size;
+  }
+
+  /** The oldest waiting lease, which is the cause of a start; undefined if none waits. */
   get first(): WokenBy | undefined {
     const [lease] = this.#waiting;
     return lease && { holder: lease.holder.name, ...(lease.client && { client: lease.client }) };
   }
 
-  get held(): number {
-    return this.#held.size;
-  }
-
-  /** Who claims the target besides clients, each once. */
+  /** The dependents with a waiting or held lease. */
   get dependents(): string[] {
     const holders = [...this.#held, ...this.#waiting].map(({ holder }) => holder);
     return [...new Set(holders.filter(({ kind }) => kind === "dependent").map(({ name }) => name))];
@@ -33,7 +33,7 @@ export class LeaseSet {
     this.#waiting.add(lease);
   }
 
-  /** Those who wait now hold the target at `upstream`. */
+  /** Grants all waiting leases. */
   grant(upstream: Upstream): void {
     for (const lease of this.#waiting) {
       this.#waiting.delete(lease);
@@ -47,7 +47,7 @@ export class LeaseSet {
     for (const lease of this.#held) lease.move(upstream);
   }
 
-  /** Turns one away, or all who wait. */
+  /** Rejects the given leases; default: all waiting ones. */
   reject(reason: Error, leases: readonly Lease[] = [...this.#waiting]): void {
     for (const lease of leases) {
       this.#waiting.delete(lease);
@@ -55,14 +55,14 @@ export class LeaseSet {
     }
   }
 
-  /** Takes the target from all who hold it. */
+  /** Ends all held leases. */
   cut(reason: Error): void {
     const leases = [...this.#held];
     this.#held.clear();
     for (const lease of leases) lease.cut(reason);
   }
 
-  /** One was given back. @returns whether it was held */
+  /** Removes a released lease. @returns whether it was held */
   release(lease: Lease): boolean {
     this.#waiting.delete(lease);
     return this.#held.delete(lease);

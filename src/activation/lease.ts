@@ -2,41 +2,38 @@ import { MovedAddressError } from "./errors.ts";
 import type { Upstream } from "./target.ts";
 import type { Usage } from "./usage.ts";
 
-/** The client that needs the target, for reports: its address with port, and the service that it connected to. */
+/** The client that needs the target, for reports: its address with port, and the service to which it connected. */
 export interface LeaseClient {
   readonly client: string;
   readonly service: string;
 }
 
-/** What a claim is made for. */
+/** The kind of user for which a lease is acquired. */
 export interface Holder {
   /** For messages: "a client", `container web`, `group shop`. */
   readonly name: string;
   readonly kind: "client" | "dependent" | "group";
-  /** Use of the dependent or the group, which is use of the targets that it claims. Undefined for a client. */
+  /** Use of the dependent or the group counts as use of the targets on which it holds leases. Undefined for a client. */
   readonly usage?: Usage;
 }
 
-/** Why a target is started: the holder of the claim, and the client behind it if there is one. */
+/** The cause of a start: the holder of the lease, and the client behind it if there is one. */
 export interface WokenBy {
   readonly holder: string;
   readonly client?: LeaseClient;
 }
 
-/** Called by a lease to tell the Activator that its claim ended. */
-type OnRelease = (lease: Lease) => void;
-
 /**
- * One claim that keeps a target up. It waits until the target is ready, is held until it is disposed, and is void
- * once the Activator rejected or cut it: a void lease disposes silently.
+ * Keeps a target awake. A lease waits until the target is ready and is then held until it is disposed. After the
+ * activator rejected or cut the lease, its disposal has no effect.
  *
  *     using lease = await activator.acquire(signal);
  */
 export class Lease implements Disposable {
   readonly holder: Holder;
-  /** The client behind the claim; undefined for a claim of a dependent. */
+  /** The client behind the lease; undefined for a dependent that no client woke. */
   readonly client: LeaseClient | undefined;
-  readonly #onRelease: OnRelease;
+  readonly #onRelease: (lease: Lease) => void;
   readonly #granted = Promise.withResolvers<void>();
   readonly #cut = new AbortController();
   #moved = new AbortController();
@@ -44,35 +41,36 @@ export class Lease implements Disposable {
   #upstream: Upstream = { address: "" };
   #onOver: (() => void) | undefined;
 
-  constructor(holder: Holder, onRelease: OnRelease, client?: LeaseClient) {
+  /** @param onRelease called when the lease is withdrawn or disposed */
+  constructor(holder: Holder, onRelease: (lease: Lease) => void, client?: LeaseClient) {
     this.holder = holder;
     this.client = client;
     this.#onRelease = onRelease;
-    // A refused claim is told through `granted`; when nobody waits for it any more, that is no unhandled rejection.
+    // A rejection without a waiting caller is not an unhandled one.
     this.#granted.promise.catch(() => {});
   }
 
-  /** Resolves when the target is ready for this claim; rejects with the reason when it will not be. */
+  /** Resolves when the target is ready for this lease; rejects with the reason if it will not be. */
   get granted(): Promise<void> {
     return this.#granted.promise;
   }
 
-  /** Current host or IP address of the target in the life that this lease holds. */
+  /** Current host or IP address of the target. */
   get address(): string {
     return this.#upstream.address;
   }
 
-  /** The one port where all of the target's ports end, where there is one. */
+  /** Replaces each port of the target, if defined. */
   get port(): number | undefined {
     return this.#upstream.port;
   }
 
-  /** Whether nothing has shown yet that the target serves anybody in this life. */
+  /** Whether the target accepts connections without having shown that it serves them. */
   get isUntried(): boolean {
     return this.#upstream.isUntried === true;
   }
 
-  /** Aborted, with the reason, when the target went down under the lease. */
+  /** Aborted, with the reason, when the target went down during the lease. */
   get signal(): AbortSignal {
     return this.#cut.signal;
   }
@@ -90,19 +88,19 @@ export class Lease implements Disposable {
     return this.#status === "held";
   }
 
-  /** Calls back once, when the claim is over, however it ends. */
+  /** Registers the callback for the end of the lease, of any kind. */
   onOver(callback: () => void): void {
     this.#onOver = callback;
   }
 
-  /** For the Activator: the claim now holds the target at `upstream`. */
+  /** For the activator: the target is ready at `upstream`. */
   grant(upstream: Upstream): void {
     this.#status = "held";
     this.#upstream = upstream;
     this.#granted.resolve();
   }
 
-  /** For the Activator: the target's address changed. */
+  /** For the activator: the target's address changed. */
   move(upstream: Upstream): void {
     const moved = this.#moved;
     this.#upstream = upstream;
@@ -110,19 +108,19 @@ export class Lease implements Disposable {
     moved.abort(new MovedAddressError("the address of the target changed"));
   }
 
-  /** For the Activator: the claim will not be served. */
+  /** For the activator: the waiting lease will not be granted. */
   reject(reason: Error): void {
     this.#end();
     this.#granted.reject(reason);
   }
 
-  /** For the Activator: the target is gone, or goes now. */
+  /** For the activator: the target is down or going down. */
   cut(reason: Error): void {
     this.#end();
     this.#cut.abort(reason);
   }
 
-  /** Gives the claim up while it waits; `reason` is what `granted` rejects with. */
+  /** Ends the lease while it waits; `granted` rejects with `reason`. */
   withdraw(reason: unknown): void {
     if (!this.isWaiting) return;
     this.#end();

@@ -1,7 +1,7 @@
-/** A little less than the second in which whoever shows it asks again. */
-const FRESH_MS = 950;
+/** Slightly less than the second after which the waiting page and `wakeport status` read again. */
+const MAX_AGE_MS = 950;
 
-/** What a target last printed, read no more often than about once a second, however many ask. */
+/** Caches the target's last output lines, so that they are read about once a second for any number of readers. */
 export class LogTailCache {
   readonly #read: () => Promise<readonly string[]>;
   #reading: Promise<readonly string[]> | undefined;
@@ -13,9 +13,9 @@ export class LogTailCache {
     this.#read = read;
   }
 
-  /** The same list to all who ask while it is fresh. Never rejects. */
+  /** Returns the cached lines, or reads them. Never rejects. */
   lines(): Promise<readonly string[]> {
-    const isFresh = !this.#isRead || performance.now() - this.#readAt < FRESH_MS;
+    const isFresh = !this.#isRead || performance.now() - this.#readAt < MAX_AGE_MS;
     if (this.#reading !== undefined && isFresh) return this.#reading;
     const reading = this.#read();
     this.#reading = reading;
@@ -27,7 +27,7 @@ export class LogTailCache {
     return reading;
   }
 
-  /** What is told from now on is read from now on: something became of the target. */
+  /** Called when the state of the target changes: the next call reads again. */
   clear(): void {
     this.#reading = undefined;
   }

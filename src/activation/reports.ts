@@ -1,46 +1,45 @@
-/** What the activation of targets reports, once for each event. */
+/** What activators report, once for each event. */
 import type { Exit } from "./errors.ts";
 import type { WokenBy } from "./lease.ts";
 import type { EventName, StateName } from "./machine.ts";
 
-/** One change of a target's state. Reported once, by the one place that changes it. */
-export interface StateChange {
+/** The target of a report, and the services that use it. */
+interface Subject {
   readonly target: string;
   readonly services: readonly string[];
+}
+
+export interface StateChange extends Subject {
   readonly from: StateName;
   readonly to: StateName;
   readonly event: EventName;
-  /** The claim that caused a start: of a client, or of a dependent. */
+  /** The lease that caused a start. */
   readonly wokenBy?: WokenBy;
 }
 
 export type ActivationOutcome = "ready" | "timeout" | "exited" | "unhealthy" | "engine_error" | "cancelled";
 
-/** How one attempt to bring a target up, or to adopt a running one, ended. */
-export interface ActivationReport {
-  readonly target: string;
-  readonly services: readonly string[];
+/** The end of an attempt to start a target, or to adopt a running one. */
+export interface ActivationReport extends Subject {
   readonly outcome: ActivationOutcome;
   readonly adopted: boolean;
   readonly durationMs: number;
-  /** The part spent in starting it; the rest went into readiness. Absent when the start itself did not end. */
+  /** The part until the target was up; the rest is readiness. Absent if the target was not up. */
   readonly startMs?: number;
   readonly error?: Error;
   readonly exit?: Exit;
-  /** What the target last printed, oldest first, after a failure. */
+  /** The target's last output lines after a failure, oldest first. */
   readonly lastLines?: readonly string[];
-  /** How long nobody may ask again, after a failure. */
+  /** Milliseconds after a failure in which no start is allowed. */
   readonly cooldownMs?: number;
 }
 
 export type SleepReason = "idle" | "shutdown" | "external" | "crash";
 
-/** A target that was awake no longer is. */
-export interface SleepReport {
-  readonly target: string;
-  readonly services: readonly string[];
+/** The end of an awake target. */
+export interface SleepReport extends Subject {
   readonly reason: SleepReason;
-  /** What was done to it; "none" when it went down by itself, or somebody else put it away. */
+  /** The activator's action; "none" if the target exited or another process stopped it. */
   readonly action: "stop" | "kill" | "pause" | "none";
   readonly durationMs: number;
   readonly exit?: Exit;
@@ -49,28 +48,23 @@ export interface SleepReport {
 }
 
 /** A target could not be stopped. Repeated failures with the same message are not reported. */
-export interface StopFailure {
-  readonly target: string;
-  readonly services: readonly string[];
+export interface StopFailure extends Subject {
   readonly error: Error;
   /** Milliseconds until the next attempt; 0: no further attempt. */
   readonly retryMs: number;
 }
 
 /** An idle target that is not put to sleep. */
-export interface KeptAwakeReport {
-  readonly target: string;
-  readonly services: readonly string[];
+export interface KeptAwakeReport extends Subject {
   /** What keeps it awake: direct use, or why it must not be stopped. */
   readonly uses: readonly string[];
 }
 
-/** Receives the reports of activators. */
 export interface ActivationObserver {
   state(change: StateChange): void;
   activation(report: ActivationReport): void;
   sleep(report: SleepReport): void;
-  /** An idle target stays awake. Reported when that begins, and when the reasons change. */
+  /** Reported when an idle target begins to stay awake, and when the reasons change. */
   keptAwake(report: KeptAwakeReport): void;
   stopFailed(report: StopFailure): void;
 }

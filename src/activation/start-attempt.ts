@@ -1,53 +1,52 @@
-/**
- * One attempt to bring a target up: start it (or, for an adoption, find it up), look where it answers, probe it there.
- * A target that goes down meanwhile ends the attempt at once, unless it was already on its way down when we asked.
- */
-
-import { abortable, timerMs } from "../async/wait.ts";
+import { abortable, delay, timerMs } from "../async/wait.ts";
 import { isStop } from "./classify.ts";
 import { ExitedError, StartTimeoutError } from "./errors.ts";
 import type { Probe, RunningStatus, Target, TargetStatus } from "./target.ts";
 
-/** Between two attempts at a target that went down just after it claimed to be up. */
-const FIRST_AGAIN_MS = 20;
-const MAX_AGAIN_MS = 500;
+/** Delays between repeated starts of a target that goes down during its start. */
+const FIRST_RETRY_MS = 20;
+const MAX_RETRY_MS = 500;
 
 export interface StartAttemptOptions {
   readonly target: Target;
   readonly probe: Probe;
-  /** Whether it is up already, so that only the probe is left to do. */
+  /** The target is running, and only its readiness is checked. */
   readonly adopt: boolean;
-  /** Brings up what the target depends on; before each start. */
+  /** Acquires the dependencies of the target, before each start. */
   readonly prepare?: (signal: AbortSignal) => Promise<void>;
-  /** How long the whole attempt may take, in milliseconds. */
+  /** Deadline of the whole attempt, in milliseconds. */
   readonly timeoutMs: number;
-  /** Makes the error for an attempt that took longer. */
+  /** Creates the error for the deadline. */
   readonly timeoutError: () => Error;
 }
 
-/** A probe under way, for one life and address of the target. */
-interface Watched {
+/** A probe of one run of the target at one address. */
+interface ProbeRun {
   readonly status: RunningStatus;
   readonly over: AbortController;
-  /** What is still missing, as the probe tells it. */
+  /** What the probe waits for. */
   pending: readonly string[];
-  /** The look that ended the probe: the target is down, or up in another life or at another address. */
-  last?: TargetStatus;
+  /** The status that ended the probe: the target is down, or up in another run or at another address. */
+  changed?: TargetStatus;
 }
 
+/**
+ * One attempt to start a target, or to adopt a running one: start it, inspect its address, probe it there. If the target
+ * goes down meanwhile, the attempt fails at once, unless another start may succeed.
+ */
 export class StartAttempt {
   readonly adopt: boolean;
   readonly #target: Target;
   readonly #aborted = new AbortController();
   readonly #options: StartAttemptOptions;
-  readonly #began = performance.now();
+  readonly #beganAt = performance.now();
   #startMs: number | undefined;
   #startCall: Promise<void> | undefined;
-  #watched: Watched | undefined;
-  #noticed = false;
+  #probeRun: ProbeRun | undefined;
+  #isInspectDue = false;
   #wasStopped = false;
   #didStart = false;
-  #againMs = FIRST_AGAIN_MS;
+  #retryMs = FIRST_RETRY_MS;
 
   constructor(options: StartAttemptOptions) {
     this.adopt = options.adopt;
@@ -55,56 +54,46 @@ export class StartAttempt {
     this.#options = options;
   }
 
-  /** Milliseconds since the attempt began. */
+  /** Milliseconds since the beginning of the attempt. */
   get elapsedMs(): number {
-    return performance.now() - this.#began;
+    return performance.now() - this.#beganAt;
   }
 
-  /** Milliseconds until the target was up, readiness apart; undefined when it did not come that far. */
+  /** Milliseconds until the target was up, without its readiness; undefined if the target was not up. */
   get startMs(): number | undefined {
     return this.#startMs;
   }
 
-  /** What the start or the probe under way still misses; empty when that is not known. */
+  /** What the start or the probe waits for; empty if that is not known. */
   get pending(): readonly string[] {
     const { pending } = this.#target;
-    return this.#watched?.pending ?? (pending === undefined ? [] : [pending]);
+    return this.#probeRun?.pending ?? (pending === undefined ? [] : [pending]);
   }
 
-  /** Pending while a call to start the target is, even one that was given up; undefined when there is none. */
+  /** Resolves after the current call to start the target, even an aborted one; undefined if there is none. */
   get startCall(): Promise<void> | undefined {
     return this.#startCall;
   }
 
-  /** Whether the target is up by this attempt's doing, or was meanwhile. */
+  /** Whether a call to start the target succeeded. */
   get didStart(): boolean {
     return this.#didStart;
   }
 
   /**
-   * Does all of it, once.
+   * Runs the attempt. Called once.
    *
-   * @throws ExitedError when the target went down; whatever `target` or `probe` throw; the reason of `abort`
+   * @throws ExitedError if the target went down; the errors of the target and the probe; the reason of `abort`
    */
   async start(): Promise<RunningStatus> {
-    const { prepare, timeoutMs, timeoutError } = this.#options;
-    const { signal } = this.#aborted;
+    const { timeoutMs, timeoutError } = this.#options;
     const timer = setTimeout(() => this.#aborted.abort(timeoutError()), timerMs(timeoutMs));
     try {
       for (;;) {
-        if (!this.adopt && prepare !== undefined) await abortable(prepare(signal), signal);
-        const verdict = this.adopt ? "started" : await abortable(this.#start(), signal);
-        if (!this.adopt) this.#didStart = true;
-        this.#noticed = false;
-        const status = await abortable(this.#target.inspect(signal), signal);
-        this.#startMs ??= this.elapsedMs;
-        if (status.up && status.noRoute !== undefined) throw status.noRoute;
-        const last = status.up ? await this.#probeIncarnation(status) : status;
-        if (last.up && last === status) return last;
-        if (!last.up && verdict === "started" && !this.#isWorthAnother(last)) {
-          throw new ExitedError(this.#target.name, last.exit ?? {});
-        }
-        await this.#pause();
+        const running = await this.#startAndProbe();
+        if (running !== undefined) return running;
+        await delay(this.#retryMs, this.#aborted.signal);
+        this.#retryMs = Math.min(this.#retryMs * 2, MAX_RETRY_MS);
       }
     } finally {
       clearTimeout(timer);
@@ -113,26 +102,47 @@ export class StartAttempt {
 
   /** Called when the status of the target may have changed. */
   requestInspect(): void {
-    this.#noticed = true;
-    void this.#lookWhileProbing();
+    this.#isInspectDue = true;
+    void this.#inspectDuringProbe();
   }
 
-  /** Gives the attempt up; `bringUp` rejects with `reason`. */
+  /** Ends the attempt; `start` rejects with `reason`. */
   abort(reason: Error): void {
     this.#aborted.abort(reason);
   }
 
+  /** Returns undefined if another start may succeed. */
+  async #startAndProbe(): Promise<RunningStatus | undefined> {
+    const { prepare } = this.#options;
+    const { signal } = this.#aborted;
+    let wasAlreadyUp = false;
+    if (!this.adopt) {
+      if (prepare !== undefined) await abortable(prepare(signal), signal);
+      wasAlreadyUp = (await abortable(this.#start(), signal)) === "already";
+      this.#didStart = true;
+    }
+    this.#isInspectDue = false;
+    const status = await abortable(this.#target.inspect(signal), signal);
+    this.#startMs ??= this.elapsedMs;
+    if (status.up && status.noRoute !== undefined) throw status.noRoute;
+    const last = status.up ? await this.#probe(status) : status;
+    if (last.up) return last === status ? last : undefined;
+    // A target that was up before the call may have been going down.
+    if (wasAlreadyUp || this.#mayRetry(last)) return undefined;
+    throw new ExitedError(this.#target.name, last.exit ?? {});
+  }
+
   #start(): Promise<"started" | "already"> {
-    const verdict = this.#target.start(this.#aborted.signal);
+    const call = this.#target.start(this.#aborted.signal);
     const over = (): void => {
       this.#startCall = undefined;
     };
-    this.#startCall = verdict.then(over, over);
-    return verdict;
+    this.#startCall = call.then(over, over);
+    return call;
   }
 
-  /** A crash ends the attempt. A restart does not: by a restart policy, or, once, by somebody who stopped or replaced it. */
-  #isWorthAnother({ exit, comesBack, pausedIncarnation, missing }: Extract<TargetStatus, { up: false }>): boolean {
+  /** A crash is final. A restart policy may start the target again, and a stop by another process is overridden once. */
+  #mayRetry({ exit, comesBack, pausedIncarnation, missing }: Extract<TargetStatus, { up: false }>): boolean {
     if (comesBack) return true;
     if (this.adopt) return false;
     if (pausedIncarnation !== undefined) return true;
@@ -141,53 +151,42 @@ export class StartAttempt {
     return true;
   }
 
-  async #pause(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, this.#againMs);
-    this.#againMs = Math.min(this.#againMs * 2, MAX_AGAIN_MS);
+  /** Probes until the target is ready. @returns `status`, or the status that ended the probe */
+  async #probe(status: RunningStatus): Promise<TargetStatus> {
+    const run: ProbeRun = { status, over: new AbortController(), pending: [] };
+    this.#probeRun = run;
+    void this.#inspectDuringProbe();
     try {
-      await abortable(promise, this.#aborted.signal);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  /** Probes until the target answers (then `sight` itself is returned) or this life of it is over (then the look that told). */
-  async #probeIncarnation(status: RunningStatus): Promise<TargetStatus> {
-    const watched: Watched = { status, over: new AbortController(), pending: [] };
-    this.#watched = watched;
-    void this.#lookWhileProbing();
-    try {
-      const signal = AbortSignal.any([this.#aborted.signal, watched.over.signal]);
+      const signal = AbortSignal.any([this.#aborted.signal, run.over.signal]);
       await this.#options.probe(status, signal, (pending) => {
-        watched.pending = pending;
+        run.pending = pending;
       });
       return status;
     } catch (error) {
-      // Given up: the probe may know better than the reason itself what was missing.
-      if (this.#aborted.signal.aborted || watched.last === undefined) throw withCaveat(error, status);
-      return watched.last;
+      // After an abort the probe's error may contain more than the reason, such as the last answer.
+      if (this.#aborted.signal.aborted || run.changed === undefined) throw withCaveat(error, status);
+      return run.changed;
     } finally {
-      this.#watched = undefined;
+      this.#probeRun = undefined;
     }
   }
 
-  /** Never rejects: a look that fails tells nothing, and the probe goes on. */
-  async #lookWhileProbing(): Promise<void> {
-    const watched = this.#watched;
-    if (watched === undefined || !this.#noticed) return;
-    this.#noticed = false;
-    const status = await this.#target.inspect(this.#aborted.signal).catch(() => undefined);
-    if (status === undefined || watched !== this.#watched) return;
-    const { incarnation, address } = watched.status;
-    if (status.up && status.incarnation === incarnation && status.address === address)
-      return void (await this.#lookWhileProbing());
-    watched.last = status;
-    watched.over.abort();
+  /** Never rejects: the probe continues if the inspection fails. */
+  async #inspectDuringProbe(): Promise<void> {
+    const run = this.#probeRun;
+    while (run !== undefined && run === this.#probeRun && this.#isInspectDue) {
+      this.#isInspectDue = false;
+      const status = await this.#target.inspect(this.#aborted.signal).catch(() => undefined);
+      if (status === undefined || run !== this.#probeRun) return;
+      const { incarnation, address } = run.status;
+      if (status.up && status.incarnation === incarnation && status.address === address) continue;
+      run.changed = status;
+      return run.over.abort();
+    }
   }
 }
 
-/** A timeout at a special address says what is special about it. */
+/** Adds what is special about the address to a timeout. */
 function withCaveat(error: unknown, { caveat }: RunningStatus): unknown {
   if (!(error instanceof StartTimeoutError) || caveat === undefined) return error;
   return new StartTimeoutError(`${error.message} (${caveat})`, { cause: error });

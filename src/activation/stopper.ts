@@ -1,5 +1,5 @@
 import { abortable, timerMs } from "../async/wait.ts";
-import { isDenial, wasKept } from "./classify.ts";
+import { KeptError, TargetError } from "../errors.ts";
 import { INSPECT_TIMEOUT_MS } from "./inspector.ts";
 import type { SleepReason } from "./reports.ts";
 import type { SleepReporter } from "./sleep-report.ts";
@@ -131,7 +131,7 @@ export class Stopper {
    * stop counts as denied: it is retried until the next client.
    */
   #eventOf(error: Error): StopFailed["event"] {
-    if (wasKept(error)) return this.#isAfterFailedStart ? "denied" : "kept";
-    return isDenial(error) ? "denied" : "failed";
+    if (error instanceof KeptError) return this.#isAfterFailedStart ? "denied" : "kept";
+    return error instanceof TargetError && error.fault === "denied" ? "denied" : "failed";
   }
 }

@@ -1,40 +1,46 @@
 import type { Exit } from "./errors.ts";
 
-/** What is true of a target at the moment of looking. */
+/** The result of an inspection. */
 export type TargetStatus =
   | {
       readonly up: false;
       readonly exit?: Exit;
-      /** When it ended, as Unix time in milliseconds of the machine that it runs on; absent when it never ran. */
+      /** Time of the exit in Unix milliseconds, by the clock of the target's machine; absent if it never ran. */
       readonly endedAt?: number;
-      /** Whether somebody else, a restart policy, brings it up again by itself. */
+      /** Whether a restart policy will start it again. */
       readonly comesBack?: boolean;
-      /** Frozen in this life: neither down nor of use. */
+      /** The target is paused in this incarnation: it is neither down nor can it be used. */
       readonly pausedIncarnation?: string;
-      /** It does not exist: what is missing, and what to do about it. */
+      /** The target does not exist: what is missing, and what to do. */
       readonly missing?: string;
     }
   | {
       readonly up: true;
-      /** Host or IP address of its ports. It may change within a life. */
+      /** Host or IP address of its ports. It may change within an incarnation. */
       readonly address: string;
-      /** Where all of its ports end, whatever the mapping of ports says; absent: the mapping holds. */
+      /** Replaces each port of the target; absent: the configured ports are used. */
       readonly port?: number;
-      /** Why it cannot be dialled now; `address` is empty then. Absent if it can be dialled. */
+      /** Why no connection is possible now; `address` is empty then. */
       readonly noRoute?: Error;
-      /** Nothing of it has been tried: it may turn out not to serve anybody, though it takes connections already. */
+      /** The target accepts connections, but nothing has shown that it can serve them. */
       readonly isUntried?: boolean;
-      /** What to think of when nobody answers there, for people; absent where nothing is special about it. */
+      /** A possible reason if the address does not answer, for messages. */
       readonly caveat?: string;
-      /** Differs between two lives of the same target: a restart that nobody saw happen still shows. */
+      /** Identifies one run of the target, so that a restart between two inspections is detected. */
       readonly incarnation: string;
-      /** What the target says of its own health; absent when it says nothing. */
+      /** State of the target's own health check; absent if it has none. */
       readonly health?: "starting" | "healthy" | "unhealthy";
     };
 
+export type RunningStatus = Extract<TargetStatus, { up: true }>;
+
+/** Where a running target accepts connections. */
+export type Upstream = Pick<RunningStatus, "address" | "port" | "isUntried" | "noRoute">;
+
 /**
- * Resolves once `upstream` really answers; must stop at once, rejecting with the reason, when `signal` is aborted.
- * `onPending` is told, for people, what is still missing: at the beginning, and whenever that changes.
+ * Resolves when `upstream` is ready. Rejects at once with the reason of `signal` when that is aborted.
+ *
+ * @param onPending called with what is missing, at the beginning and after each change
  */
 export type Probe = (
   upstream: Upstream,
@@ -42,46 +48,41 @@ export type Probe = (
   onPending?: (pending: readonly string[]) => void,
 ) => Promise<void>;
 
-/** Where a target answers in its present life; without a port, where the mapping of ports says. */
-export type Upstream = Pick<RunningStatus, "address" | "port" | "isUntried" | "noRoute">;
-
-export type RunningStatus = Extract<TargetStatus, { up: true }>;
-
-/** How a target is put away: taken down with its grace or without, or frozen where it is. */
+/** How a target is put to sleep: stopped with or without a grace period, or paused. */
 export type SleepAction = "stop" | "kill" | "pause";
 
-/** The moment of a call of `keptAwakeBy`. */
+/** Circumstances of a call of `keptAwakeBy`. */
 export interface UseMoment {
   /** Dependents hold the target: reasons against a stop are not examined, and connections may be theirs. */
   readonly isHeld?: boolean;
   /** The traffic of the idle timeout was read before and is not read again. */
   readonly isTrafficKnown?: boolean;
-  /** How the target is to be put to sleep; default: by a stop. */
+  /** The next sleep action; default: stop. */
   readonly action?: SleepAction;
 }
 
 /**
- * Something that can be brought up and taken down: a container, a process. It knows no clients and no timers.
- * Methods are idempotent and keep no promises beyond their answer: whoever cares looks again.
+ * Something that can be started and stopped: a container, a process. A target has no clients and no timers. Methods are
+ * idempotent, and their results are valid only for the moment of the call.
  */
 export interface Target {
-  /** For people: `container vsftpd`, `process node`. */
+  /** For messages: `container vsftpd`, `process node`. */
   readonly name: string;
 
-  /** How long a stop may take, in milliseconds, before the target is killed. */
+  /** Milliseconds between a stop request and a kill. */
   readonly graceMs: number;
 
-  /** For people: what a start under way waits for before the target can be up; absent where it waits for nothing. */
+  /** What a start under way waits for, for messages; undefined if nothing is known. */
   readonly pending?: string | undefined;
 
-  /** Looks at the target as it is now. @throws TargetError when that cannot be known */
+  /** Returns the current status. @throws TargetError if it cannot be determined */
   inspect(signal: AbortSignal): Promise<TargetStatus>;
 
   /**
-   * Brings it up, or thaws it; does not wait until it answers anybody.
+   * Starts or unpauses the target. Does not wait for its readiness.
    *
-   * @returns "already" when it was up, or on its way down, before the call: only a later look can tell which
-   * @throws TargetError when it cannot be brought up
+   * @returns "already" if the target was up before the call; it may have been going down
+   * @throws TargetError if the target cannot be started
    */
   start(signal: AbortSignal): Promise<"started" | "already">;
 
@@ -95,29 +96,29 @@ export interface Target {
   keptAwakeBy?(trafficBytes: number | undefined, signal: AbortSignal, moment?: UseMoment): Promise<readonly string[]>;
 
   /**
-   * Puts it away and resolves when that is done. A target that is gone is down; one that is down cannot be paused.
+   * Stops or pauses the target and resolves when that is done. A missing target is down; a target that is down cannot be
+   * paused.
    *
-   * @throws KeptError if the target may not be stopped now; TargetError
+   * @throws KeptError if the target must not be stopped now; TargetError
    */
   sleep(action: SleepAction, signal: AbortSignal): Promise<void>;
 
   /**
-   * What it last printed, oldest line first; empty where that cannot be read. Never throws.
+   * Returns the target's last output lines, oldest first; empty if they cannot be read. Never rejects.
    *
-   * @param most how many lines; default: a few, enough to explain an end
+   * @param limit number of lines; default: a few, enough to explain an exit
    */
-  lastLines(signal: AbortSignal, most?: number): Promise<readonly string[]>;
+  lastLines(signal: AbortSignal, limit?: number): Promise<readonly string[]>;
 
   /**
-   * Passes on each line, of bounded length, that the target printed in `life`: the ones that are still stored, then new
-   * ones. A line in which the output pauses is passed on unfinished, and again when it ends.
+   * Passes each output line of `incarnation`, of limited length, to `onLine`: first the stored lines, then new ones. An
+   * unfinished line is passed when the output pauses, and again when it is complete.
    *
-   * @returns when no more can be read now: that life is over, or the reading was cut off. Whoever asks again is told
-   *   all of it again
-   * @throws TargetError, "denied" or "invalid" where its output never can be read; the reason of `signal`
+   * @returns resolves when the run is over or the reading was interrupted; the next call begins with the first line
+   * @throws TargetError, "denied" or "invalid" if the output can never be read; the reason of `signal`
    */
   follow(incarnation: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void>;
 
-  /** Calls back whenever a look might tell something new. Callbacks may be late, doubled or missing. */
+  /** Calls back when the status may have changed. Calls may be late, repeated or missing. */
   watch(onChange: () => void): Disposable;
 }

@@ -1,75 +1,76 @@
-import { abortable } from "../async/wait.ts";
+import { abortable, delay, timerMs } from "../async/wait.ts";
 import { INSPECT_TIMEOUT_MS } from "./inspector.ts";
 import type { Probe, Target, TargetStatus, Upstream } from "./target.ts";
 
-/** How long a client waits for a route to the target. */
-const ROUTE_MS = 3_000;
+/** Time for which a client waits for a route to the target. */
+const ROUTE_WAIT_MS = 3_000;
 const ROUTE_RETRY_MS = 100;
 
 export interface UpstreamCheckOptions {
   readonly target: Target;
   readonly probe: () => Probe;
-  /** What the check may take in all, in milliseconds. */
+  /** Deadline of a check, in milliseconds. */
   readonly limitMs: () => number;
   readonly timeoutError: () => Error;
-  /** Whether a paused target may be unpaused, which starts it if it went down since the look. */
+  /** Whether a paused target may be unpaused, which starts it if it went down since the inspection. */
   readonly mayUnpause: () => boolean;
-  /** Called with what a look told; answers where the target is to be probed, undefined when it is down. */
+  /** Called with each status. @returns where the target is probed, or undefined if it is down */
   readonly onStatus: (status: TargetStatus | undefined) => Upstream | undefined;
 }
 
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+interface Check {
+  readonly done: Promise<void>;
+  readonly limit: AbortController;
 }
 
 /**
- * Is a target that does not take connections, although it is ready, still up, and does it answer in time? One that
- * somebody paused is thawed. One check serves all who ask meanwhile.
+ * Checks a ready target that does not accept connections: whether it is still up, and answers in time. A target that
+ * another process paused is unpaused. Concurrent calls share one check.
  */
 export class UpstreamCheck {
   readonly #options: UpstreamCheckOptions;
   #startCall: Promise<void> | undefined;
   /** Ends the probe under way. */
   #moved = new AbortController();
-  #underWay: { readonly done: Promise<void>; readonly limit: AbortController } | undefined;
+  #current: Check | undefined;
 
   constructor(options: UpstreamCheckOptions) {
     this.#options = options;
   }
 
   get isUnderWay(): boolean {
-    return this.#underWay !== undefined;
+    return this.#current !== undefined;
   }
 
-  /** Pending while a call to thaw the target is, even one that was given up; undefined when there is none. */
+  /** Resolves after the current call to unpause the target, even an aborted one; undefined if there is none. */
   get startCall(): Promise<void> | undefined {
     return this.#startCall;
   }
 
-  /** Resolves when the target answers, or is known to be down. @throws the error of the timeout; the reason of `end` */
+  /** Resolves when the target answers or is known to be down. @throws the timeout error; the reason of `end` */
   run(): Promise<void> {
-    this.#underWay ??= this.#begin();
-    const check = this.#underWay;
+    this.#current ??= this.#begin();
+    const check = this.#current;
     return check.done.finally(() => {
-      if (this.#underWay === check) this.#underWay = undefined;
+      if (this.#current === check) this.#current = undefined;
     });
   }
 
-  /** Sets the target's new address: a probe of the old address is replaced by one of the new address. */
+  /** The target's address changed: it is probed at the new one. */
   move(): void {
     this.#moved.abort();
   }
 
-  /** Gives the check under way up. */
+  /** Ends the check under way. */
   end(reason?: Error): void {
-    this.#underWay?.limit.abort(reason);
-    this.#underWay = undefined;
+    this.#current?.limit.abort(reason);
+    this.#current = undefined;
   }
 
-  #begin(): { readonly done: Promise<void>; readonly limit: AbortController } {
+  #begin(): Check {
     const { limitMs, timeoutError } = this.#options;
     const limit = new AbortController();
-    const timer = setTimeout(() => limit.abort(timeoutError()), limitMs());
+    const timer = setTimeout(() => limit.abort(timeoutError()), timerMs(limitMs()));
     limit.signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
     return { done: this.#check(limit.signal).finally(() => clearTimeout(timer)), limit };
   }
@@ -77,17 +78,14 @@ export class UpstreamCheck {
   async #check(limit: AbortSignal): Promise<void> {
     const { onStatus, mayUnpause } = this.#options;
     const status = await this.#inspect(limit);
-    limit.throwIfAborted();
     let upstream = onStatus(status);
     limit.throwIfAborted();
     if (status?.up === false && status.pausedIncarnation !== undefined && mayUnpause()) {
       await abortable(this.#unpause(limit), limit);
-      const thawed = await this.#inspect(limit);
-      limit.throwIfAborted();
-      upstream = onStatus(thawed);
+      upstream = onStatus(await this.#inspect(limit));
     }
     while (upstream !== undefined) {
-      upstream = await this.#routed(upstream, limit);
+      upstream = await this.#waitForRoute(upstream, limit);
       if (upstream === undefined || (await this.#answers(upstream, limit))) return;
       upstream = onStatus(await this.#inspect(limit));
       limit.throwIfAborted();
@@ -108,12 +106,12 @@ export class UpstreamCheck {
     }
   }
 
-  /** Waits, because a container that is moved between networks has no address for a moment. @throws why there is no route */
-  async #routed(first: Upstream | undefined, limit: AbortSignal): Promise<Upstream | undefined> {
+  /** A container that is moved between networks has no address for a moment. @throws the reason of the missing route */
+  async #waitForRoute(first: Upstream | undefined, limit: AbortSignal): Promise<Upstream | undefined> {
     let upstream = first;
     for (let waitedMs = 0; upstream?.noRoute !== undefined; waitedMs += ROUTE_RETRY_MS) {
-      if (waitedMs >= ROUTE_MS) throw upstream.noRoute;
-      await abortable(pause(ROUTE_RETRY_MS), limit);
+      if (waitedMs >= ROUTE_WAIT_MS) throw upstream.noRoute;
+      await delay(ROUTE_RETRY_MS, limit);
       upstream = this.#options.onStatus(await this.#inspect(limit));
       limit.throwIfAborted();
     }
@@ -129,8 +127,11 @@ export class UpstreamCheck {
     return call;
   }
 
-  #inspect(limit: AbortSignal): Promise<TargetStatus | undefined> {
+  /** @returns undefined if the status is unknown @throws the reason of `limit` */
+  async #inspect(limit: AbortSignal): Promise<TargetStatus | undefined> {
     const signal = AbortSignal.any([limit, AbortSignal.timeout(INSPECT_TIMEOUT_MS)]);
-    return this.#options.target.inspect(signal).catch(() => undefined);
+    const status = await this.#options.target.inspect(signal).catch(() => undefined);
+    limit.throwIfAborted();
+    return status;
   }
 }

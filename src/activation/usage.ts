@@ -2,11 +2,11 @@
 type OnChange = (isUsed: boolean) => void;
 
 /**
- * Whether a target or a group is in use: a client, or a target in use, claims it. Claims can form cycles through groups,
- * so use is traced from the clients, as in a garbage collector.
+ * Whether a target or a group is in use: a client, or a target in use, holds a lease on it. Leases can form cycles through
+ * groups, so use is traced from the clients, as in a garbage collector.
  */
 export class Usage {
-  /** Claims on this one by others, and by this one on others, with their numbers. */
+  /** Users of this one, and what this one uses, each with the number of leases. */
   readonly #users = new Map<Usage, number>();
   readonly #uses = new Map<Usage, number>();
   readonly #onChange: OnChange;
@@ -37,7 +37,7 @@ export class Usage {
     });
   }
 
-  /** Counts a claim of `user` until the result is disposed. */
+  /** Counts a lease of `user` until the result is disposed. */
   addUser(user: Usage): Disposable {
     count(this.#users, user, 1);
     count(user.#uses, this, 1);
@@ -56,27 +56,27 @@ export class Usage {
     for (const used of [...this.#uses.keys()]) used.#mark();
   }
 
-  /** Ends the use of all that depended on a claim that ended. */
+  /** Ends the use of everything that depended on a lease that ended. */
   #sweep(): void {
     if (!this.#isUsed || this.#clients > 0) return;
-    const doubtful = new Set<Usage>([this]);
+    const candidates = new Set<Usage>([this]);
     // The loop also visits what it adds.
-    for (const one of doubtful) {
-      for (const used of one.#uses.keys()) if (used.#clients === 0) doubtful.add(used);
+    for (const one of candidates) {
+      for (const used of one.#uses.keys()) if (used.#clients === 0) candidates.add(used);
     }
-    const rescued = [...doubtful].filter((one) => one.#hasUserOutside(doubtful));
-    for (const one of rescued) one.#keep(doubtful);
-    for (const one of doubtful) one.#end();
+    const stillUsed = [...candidates].filter((one) => one.#hasUserOutside(candidates));
+    for (const one of stillUsed) one.#keep(candidates);
+    for (const one of candidates) one.#end();
   }
 
-  #hasUserOutside(doubtful: ReadonlySet<Usage>): boolean {
-    return [...this.#users.keys()].some((user) => user.#isUsed && !doubtful.has(user));
+  #hasUserOutside(candidates: ReadonlySet<Usage>): boolean {
+    return [...this.#users.keys()].some((user) => user.#isUsed && !candidates.has(user));
   }
 
-  /** Removes this one, and all that it uses, from the doubtful ones. */
-  #keep(doubtful: Set<Usage>): void {
-    if (!doubtful.delete(this)) return;
-    for (const used of this.#uses.keys()) used.#keep(doubtful);
+  /** Removes this one, and everything that it uses, from the candidates. */
+  #keep(candidates: Set<Usage>): void {
+    if (!candidates.delete(this)) return;
+    for (const used of this.#uses.keys()) used.#keep(candidates);
   }
 
   #end(): void {

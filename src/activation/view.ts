@@ -14,30 +14,26 @@ export interface ActivatorView {
   /** The beginning of the state. */
   readonly since: number;
   /** What does not exist, if the target does not exist. */
-  readonly missing?: string;
+  readonly missing?: string | undefined;
   /** Dependents that need the target. */
   readonly dependents: readonly string[];
   /** What kept the idle target awake at the end of the last idle timeout: direct use, or why it must not be stopped. */
   readonly keptAwakeBy: readonly string[];
   readonly held: number;
   readonly waiting: number;
-  /** What a start waits for. */
-  readonly pending?: readonly string[];
-  readonly idleDeadline?: number;
-  readonly lastActivity?: number;
-  readonly cooldownUntil?: number;
-  readonly lastError?: string;
-  /** The last output before a failed start or a crash; absent after a successful start. */
-  readonly lastLines?: readonly string[];
+  /** What a start waits for; undefined if nothing is known. */
+  readonly pending?: readonly string[] | undefined;
+  readonly idleDeadline?: number | undefined;
+  readonly lastActivity?: number | undefined;
+  readonly cooldownUntil?: number | undefined;
+  readonly lastError?: string | undefined;
+  /** The last output before a failed start or a crash; undefined after a successful start. */
+  readonly lastLines?: readonly string[] | undefined;
   /** Milliseconds for which this process saw the target awake. */
   readonly awakeMs: number;
 }
 
-export interface ViewParts {
-  readonly target: string;
-  readonly state: StateName;
-  readonly isPaused: boolean;
-  readonly missing: string | undefined;
+interface ViewParts extends Pick<ActivatorView, "target" | "state" | "missing"> {
   readonly pending: readonly string[];
   readonly leases: LeaseSet;
   readonly idle: IdleCheck;
@@ -45,33 +41,15 @@ export interface ViewParts {
   readonly history: StateHistory;
 }
 
-export function viewOf({
-  target,
-  missing,
-  pending,
-  leases,
-  idle,
-  cooldown,
-  history,
-  ...now
-}: ViewParts): ActivatorView {
-  const { lastActivity, lastError, lastLines = [] } = history;
+export function viewOf({ pending, leases, idle, cooldown, history, ...rest }: ViewParts): ActivatorView {
+  const { cause, since, awakeMs, lastActivity, lastError, lastLines } = history;
+  const { dependents, held, waiting } = leases;
+  const { keptAwakeBy, deadline: idleDeadline } = idle;
   return {
-    target,
-    state: now.isPaused && now.state === "ready" ? "paused" : now.state,
-    cause: history.cause,
-    since: history.since,
-    dependents: leases.dependents,
-    keptAwakeBy: idle.keptAwakeBy,
-    held: leases.held,
-    waiting: leases.waiting,
-    awakeMs: history.awakeMs,
-    ...(missing !== undefined && { missing }),
-    ...(pending.length > 0 && { pending }),
-    ...(idle.deadline !== undefined && { idleDeadline: idle.deadline }),
-    ...(cooldown.until !== undefined && { cooldownUntil: cooldown.until }),
-    ...(lastActivity !== undefined && { lastActivity }),
-    ...(lastError !== undefined && { lastError }),
-    ...(lastLines.length > 0 && { lastLines }),
+    ...rest,
+    ...{ cause, since, awakeMs, lastActivity, lastError, dependents, held, waiting, keptAwakeBy, idleDeadline },
+    pending: pending.length > 0 ? pending : undefined,
+    cooldownUntil: cooldown.until,
+    lastLines: lastLines.length > 0 ? lastLines : undefined,
   };
 }

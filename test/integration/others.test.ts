@@ -175,6 +175,6 @@ engineTest("docker rm -f under connections: they end, it is missing, and served 
   const next = await lab.container({ program: echo(), name: target.name });
   wakeport.mayUse("echo", next);
   await wakeport.until("echo", "asleep");
-  assert.equal(statusOf(wakeport).cause, "created by somebody else");
+  assert.equal(statusOf(wakeport).cause, "created by another process");
   await wakeport.greeted("echo");
 });

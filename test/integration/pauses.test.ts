@@ -40,7 +40,7 @@ engineTest("somebody pauses a target with ten connections: they stay, and go on 
   const clients = await Promise.all(Array.from({ length: 10 }, () => guest(wakeport)));
   await target.pause();
   await wakeport.until("echo", "paused");
-  assert.equal(statusOf(wakeport).cause, "paused by somebody else");
+  assert.equal(statusOf(wakeport).cause, "paused by another process");
   assert.equal(statusOf(wakeport).connections, 10);
   for (const client of clients) client.send("while it is frozen\n");
   assert.equal((await target.state())?.Paused, true, "thawed without need");
