@@ -1,16 +1,16 @@
-/** Faults of the world around wakeport, each translated where it enters. Activation has its own (activation/errors.ts). */
+/** Errors of the environment, translated where they enter. Errors of activation are in activation/errors.ts. */
 
-/** Why a target could not be looked at, started or stopped. */
+/** Why a target could not be inspected, started or stopped. */
 export type TargetFault =
   | "missing" // no such container, no such command
   | "unreachable" // the engine does not answer
-  | "denied" // answered, but not allowed: file permissions, a socket proxy
-  | "no_route" // up, but on no network that we share
-  | "conflict" // something else is in its place
-  | "invalid" // cannot work as it is configured
-  | "failed"; // the engine or the system tried and failed
+  | "denied" // not permitted: file permissions, a socket proxy
+  | "no_route" // up, but without a network in common with wakeport
+  | "conflict" // another object has its name or port
+  | "invalid" // wrong configuration
+  | "failed"; // an error of the engine or the operating system
 
-/** A target or the engine behind it does not do as asked. The message says what, the remedy what to do about it. */
+/** A failed operation on a target or its engine. The message names the problem, the remedy what to do. */
 export class TargetError extends Error {
   override readonly name = "TargetError";
   readonly fault: TargetFault;
@@ -23,12 +23,12 @@ export class TargetError extends Error {
   }
 }
 
-/** A target was not stopped because it is in use or wakeport may not stop it. The message lists the reasons. */
+/** A target was not stopped because it is in use or must not be stopped. The message contains the reasons. */
 export class KeptError extends Error {
   override readonly name = "KeptError";
 }
 
-/** The target is up but said itself that it will not serve: an unhealthy container. */
+/** The target's own health check failed. */
 export class UnhealthyError extends Error {
   override readonly name = "UnhealthyError";
 }
@@ -64,7 +64,7 @@ export class BindError extends Error {
   }
 }
 
-/** The error of one failed bind. */
+/** Returns the port of a failed bind if it is in use. */
 export function takenBy(error: unknown, { port, protocol = "tcp" }: Partial<TakenPort>): readonly TakenPort[] {
   return codeOf(error) === "EADDRINUSE" && port !== undefined ? [{ port, protocol }] : [];
 }
@@ -78,23 +78,23 @@ export function bindErrorOf(results: readonly PromiseSettledResult<unknown>[]): 
   return new BindError(reasons.map(messageOf).join("\n"), { taken, parts });
 }
 
-/** Something took longer than it may. */
+/** An operation did not finish within its deadline. */
 export class DeadlineError extends Error {
   override readonly name = "DeadlineError";
 }
 
-/** The message of whatever was thrown. */
+/** Returns the message of a thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** A fault and what to do about it, in one line. */
+/** Returns the message and the remedy in one line. */
 export function sentenceOf(error: Error): string {
   const remedy: unknown = "remedy" in error ? error.remedy : undefined;
   return typeof remedy === "string" ? `${error.message}: ${remedy}` : error.message;
 }
 
-/** The system's error code (`ECONNREFUSED`), where there is one. */
+/** Returns the system's error code (`ECONNREFUSED`), if there is one. */
 export function codeOf(error: unknown): string | undefined {
   const code: unknown = error instanceof Error && "code" in error ? error.code : undefined;
   return typeof code === "string" ? code : undefined;

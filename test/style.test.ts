@@ -21,15 +21,12 @@ const patterns: Readonly<Record<string, RegExp>> = {
 
 /** Not converted yet. */
 const pending: readonly string[] = [
-  "src/activation",
   "src/admin",
   "src/cli",
   "src/config",
-  "src/errors.ts",
   "src/main.ts",
   "src/net",
   "src/proxy",
-  "src/readiness",
   "src/telemetry",
   "src/udp",
 ];

@@ -3,7 +3,7 @@
  * awake, and it is put to sleep after the idle timeout without use.
  *
  * The state changes only in `#dispatch`. A start belongs to the activator, so it continues after its client has left.
- * Events of the target are hints: each one leads to an inspection, and the inspected status decides.
+ * Events of the target only cause an inspection, and the inspected status decides.
  */
 
 import { Deadline } from "../async/deadline.ts";

@@ -19,7 +19,7 @@ export class Inspector {
     this.#options = options;
   }
 
-  /** Resolves after the inspection under way and all that follow it; undefined if there is none. */
+  /** Resolves after the inspection under way and all that follow it; undefined otherwise. */
   get inspection(): Promise<void> | undefined {
     return this.#inspection?.promise;
   }

@@ -70,7 +70,7 @@ export class StartAttempt {
     return this.#probeRun?.pending ?? (pending === undefined ? [] : [pending]);
   }
 
-  /** Resolves after the current call to start the target, even an aborted one; undefined if there is none. */
+  /** Resolves after the current call to start the target, even an aborted one; undefined otherwise. */
   get startCall(): Promise<void> | undefined {
     return this.#startCall;
   }

@@ -42,12 +42,12 @@ export class Starter {
     this.#options = options;
   }
 
-  /** What the start under way waits for; empty if there is none or that is not known. */
+  /** What the start under way waits for; empty if that is not known. */
   get pending(): readonly string[] {
     return this.#options.isStarting() ? (this.#attempt?.pending ?? []) : [];
   }
 
-  /** Resolves after the call that starts the target, even if the attempt was aborted; undefined if there is none. */
+  /** Resolves after the call that starts the target, even if the attempt was aborted; undefined otherwise. */
   get startCall(): Promise<void> | undefined {
     return this.#attempt?.startCall;
   }

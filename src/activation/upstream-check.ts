@@ -42,7 +42,7 @@ export class UpstreamCheck {
     return this.#current !== undefined;
   }
 
-  /** Resolves after the current call to unpause the target, even an aborted one; undefined if there is none. */
+  /** Resolves after the current call to unpause the target, even an aborted one; undefined otherwise. */
   get startCall(): Promise<void> | undefined {
     return this.#startCall;
   }

@@ -22,7 +22,7 @@ export class Usage {
     return this.#isUsed;
   }
 
-  /** Time of the last use on the monotonic clock, in milliseconds; -Infinity if there was none. */
+  /** Time of the last use on the monotonic clock, in milliseconds; -Infinity before the first use. */
   get lastUsed(): number {
     return this.#isUsed ? performance.now() : this.#lastUsed;
   }

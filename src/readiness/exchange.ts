@@ -1,16 +1,17 @@
 /** The exchange of a probe with a server over one connection. */
 import type net from "node:net";
+import { abortable } from "../async/wait.ts";
 import { closeGracefully } from "../net/close.ts";
 import { dial } from "../net/dial.ts";
 import type { Parsed } from "../net/peek.ts";
 import { type ProxyVersion, proxyHeader } from "../net/proxy-protocol.ts";
-import { AnsweredError, afterHeader, type NamedProbe, until } from "./probe.ts";
+import { AnsweredError, afterHeader, type NamedProbe, retryUntilReady } from "./probe.ts";
 import { PROBE_DIAL_MS } from "./tcp.ts";
 
 /** Limit of bytes that are read for an answer. */
 const MAX_BYTES = 64 * 1024;
 /** Time for the end of an exchange after the target counts as ready. */
-const LEAVE_MS = 1_000;
+const QUIT_MS = 1_000;
 
 /** The server closed the connection before a complete answer. */
 export class ClosedError extends AnsweredError {}
@@ -64,7 +65,7 @@ export class Exchange {
       }
       if (this.#isOver) throw new ClosedError("it accepts connections, and closes them without a complete answer");
       if (this.#received.length > MAX_BYTES) throw new AnsweredError("it sends data that is not an answer");
-      await this.#change(signal);
+      await abortable(this.#changed.promise, signal);
     }
   }
 
@@ -76,58 +77,61 @@ export class Exchange {
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();
   }
-
-  async #change(signal: AbortSignal): Promise<void> {
-    const { promise } = this.#changed;
-    const aborted = Promise.withResolvers<never>();
-    const abort = (): void => aborted.reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    await Promise.race([promise, aborted.promise]).finally(() => signal.removeEventListener("abort", abort));
-  }
 }
 
-/** A probe that finds out by one exchange whether a server is ready. */
-export interface Question {
+/** How one exchange shows whether a server is ready. */
+export interface ReadinessCheck {
   /** For messages: `redis PING`. */
   readonly name: string;
   /** What the server has not done yet, after it accepted the connection: `has not greeted`. */
   readonly missing: string;
   /** Deadline of the exchange, in milliseconds. */
   readonly limitMs: number;
-  /** Takes the connection over before anything is received, for encryption; absent: it stays as it is. */
+  /** Wraps the connection before anything is received, for encryption; absent: the connection is not encrypted. */
   secure?(socket: net.Socket): net.Socket;
   /** Resolves if the server is ready. @throws AnsweredError if it is not ready yet */
-  ask(exchange: Exchange, signal: AbortSignal): Promise<void>;
+  check(exchange: Exchange, signal: AbortSignal): Promise<void>;
   /** Ends the exchange as the protocol requires, in the background after the target counts as ready. */
-  leave?(exchange: Exchange, signal: AbortSignal): Promise<void>;
+  quit?(exchange: Exchange, signal: AbortSignal): Promise<void>;
 }
 
-/** Repeats an exchange on new connections to `port` until the server is ready. */
-export function questionProbe(port: number, question: Question, send?: ProxyVersion): NamedProbe {
-  const { name, missing, limitMs } = question;
+/**
+ * Returns a probe that repeats the check on new connections to `port` until the server is ready.
+ *
+ * @param send version of a PROXY protocol header to send first, with wakeport's own addresses
+ */
+export function exchangeProbe(port: number, check: ReadinessCheck, send?: ProxyVersion): NamedProbe {
+  const { name, missing, limitMs } = check;
   return {
     name: `${name} on ${port}${afterHeader(send)}`,
     check: ({ address: host, port: own = port }, signal) =>
-      until(async (attemptSignal, meets) => {
+      retryUntilReady(async (attemptSignal, onProgress) => {
         const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
-        meets(`it accepts connections, and ${missing} yet`);
+        onProgress(`it accepts connections, and ${missing} yet`);
         if (send !== undefined) socket.write(proxyHeader(send));
-        const exchange = new Exchange(question.secure?.(socket) ?? socket);
+        const exchange = new Exchange(check.secure?.(socket) ?? socket);
         const late = AbortSignal.timeout(limitMs);
         try {
-          await question.ask(exchange, AbortSignal.any([attemptSignal, late]));
+          await check.check(exchange, AbortSignal.any([attemptSignal, late]));
         } catch (error) {
           exchange.close();
           if (error !== late.reason) throw error;
           throw new AnsweredError(`it accepts connections, and ${missing} within ${limitMs / 1_000} s`);
         }
-        void leave(exchange, question);
+        void quit(exchange, check);
       }, signal),
   };
 }
 
-async function leave(exchange: Exchange, question: Question): Promise<void> {
+async function quit(exchange: Exchange, check: ReadinessCheck): Promise<void> {
   exchange.socket.unref();
-  await question.leave?.(exchange, AbortSignal.timeout(LEAVE_MS)).catch(() => {});
+  await check.quit?.(exchange, AbortSignal.timeout(QUIT_MS)).catch(() => {});
   exchange.close();
+}
+
+/** Returns one line of text without its end, or undefined if it is incomplete. */
+export function readLine(bytes: Buffer): Parsed<string> | undefined {
+  const end = bytes.indexOf("\n");
+  if (end < 0) return undefined;
+  return { value: bytes.toString("latin1", 0, end).replace(/\r$/, ""), used: end + 1 };
 }

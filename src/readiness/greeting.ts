@@ -2,28 +2,27 @@
 import { escapeControls } from "../net/escape.ts";
 import type { Parsed } from "../net/peek.ts";
 import { GREETING_MS } from "./banner.ts";
-import type { Question } from "./exchange.ts";
-import { readLine } from "./lines.ts";
+import { type ReadinessCheck, readLine } from "./exchange.ts";
 import { AnsweredError } from "./probe.ts";
 
 /** Quoted part of a greeting, in characters. */
-const MAX_CITED = 100;
+const MAX_QUOTED = 100;
 
-/** Reads the first line. A greeting may have several: `220-`, and at last `220 `. */
-export function replyQuestion(protocol: "ftp" | "smtp"): Question {
+/** Checks the first line of the greeting. It may have several: `220-…`, and the last one `220 …`. */
+export function replyCheck(protocol: "ftp" | "smtp"): ReadinessCheck {
   return {
     ...greetingOf(protocol),
-    ask: async (exchange, signal) => {
+    check: async (exchange, signal) => {
       await exchange.receive((bytes) => {
         const found = readLine(bytes);
         if (found !== undefined && !/^220(?:[- ]|$)/.test(found.value))
-          throw new AnsweredError(`greets with "${escapeControls(found.value.slice(0, MAX_CITED))}"`);
-        // `leave` reads the line again.
+          throw new AnsweredError(`greets with "${escapeControls(found.value.slice(0, MAX_QUOTED))}"`);
+        // `quit` reads the line again.
         return found && { value: found.value, used: 0 };
       }, signal);
     },
     // Mail servers reject a client that sends before the last line.
-    leave: async (exchange, signal) => {
+    quit: async (exchange, signal) => {
       await exchange.receive(readToLastLine, signal);
       exchange.send("QUIT\r\n");
       await exchange.receive(readLine, signal);
@@ -32,14 +31,14 @@ export function replyQuestion(protocol: "ftp" | "smtp"): Question {
 }
 
 /** Other lines may come before the version (RFC 4253, 4.2). */
-export const sshQuestion: Question = {
+export const sshCheck: ReadinessCheck = {
   ...greetingOf("ssh"),
-  ask: async (exchange, signal) => {
+  check: async (exchange, signal) => {
     while (!(await exchange.receive(readLine, signal)).startsWith("SSH-"));
   },
 };
 
-function greetingOf(protocol: string): Pick<Question, "name" | "missing" | "limitMs"> {
+function greetingOf(protocol: string): Pick<ReadinessCheck, "name" | "missing" | "limitMs"> {
   return { name: `${protocol} greeting`, missing: "has not greeted", limitMs: GREETING_MS };
 }
 

@@ -1,17 +1,18 @@
 import type { Target } from "../activation/target.ts";
 import { TargetError, UnhealthyError } from "../errors.ts";
-import { AnsweredError, type NamedProbe, until } from "./probe.ts";
+import { AnsweredError, type NamedProbe, retryUntilReady } from "./probe.ts";
 
-/** Ready when the container's own HEALTHCHECK says so. One without a HEALTHCHECK would never be: that fails at once. */
+/** Returns a probe of the container's own HEALTHCHECK. It fails at once for a container without one. */
 export function healthyProbe(target: Target): NamedProbe {
   return {
     name: "healthy",
     check: (_upstream, signal) =>
-      until(
+      retryUntilReady(
         async (attemptSignal) => {
           const status = await target.inspect(attemptSignal);
           if (!status.up || status.health === "starting") throw new AnsweredError("health: starting");
-          if (status.health === "unhealthy") throw new UnhealthyError(`${target.name} says that it is unhealthy`);
+          if (status.health === "unhealthy")
+            throw new UnhealthyError(`${target.name} is unhealthy: HEALTHCHECK failed`);
           if (status.health === undefined) throw noHealthcheck(target);
         },
         signal,
@@ -21,7 +22,7 @@ export function healthyProbe(target: Target): NamedProbe {
 }
 
 function noHealthcheck(target: Target): TargetError {
-  return new TargetError("invalid", `${target.name} has no HEALTHCHECK, so it never says "healthy"`, {
-    remedy: 'give its image or compose service a healthcheck, or use "ready: tcp"',
+  return new TargetError("invalid", `${target.name} has no HEALTHCHECK, so it is never healthy`, {
+    remedy: 'add a healthcheck to its image or compose service, or use "ready: tcp"',
   });
 }

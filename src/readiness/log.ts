@@ -1,32 +1,31 @@
 import { stripVTControlCharacters } from "node:util";
 import type { Target } from "../activation/target.ts";
 import { TargetError } from "../errors.ts";
-import { AnsweredError, type NamedProbe, until } from "./probe.ts";
+import { AnsweredError, type NamedProbe, retryUntilReady } from "./probe.ts";
 
-/** A stream that was cut without a word looks like a target that prints nothing: after so long it is read anew. */
+/** A log stream that broke looks like a target without output, so it is opened again after this time without a line. */
 const SILENCE_MS = 10_000;
 
 /**
- * Ready when the target has printed a line, in its present life, that `pattern` matches. Lines are matched as a
- * terminal shows them, without colours. Each reading begins with the first line of that life, so that nothing printed
- * between two readings is missed.
+ * Returns a probe that succeeds when the target has written a line that matches `pattern` since its start. Lines are
+ * matched without colours. Each reading begins with the first line, so that no line between two readings is missed.
  */
 export function logProbe(target: Target, pattern: string): NamedProbe {
   const expression = new RegExp(pattern);
-  /** What was printed stays printed, also when the log has been rotated since. */
-  let matchedLife: string | undefined;
+  /** A match stays valid for the run, even if the log is rotated later. */
+  let matchedIncarnation: string | undefined;
   return {
     name: `log /${pattern}/`,
     check: (_upstream, signal) =>
-      until(
+      retryUntilReady(
         async (attemptSignal) => {
           const status = await target.inspect(attemptSignal);
           if (!status.up) throw new Error(`${target.name} is not up`);
-          if (status.incarnation === matchedLife) return;
-          if (!(await prints(target, status.incarnation, expression, attemptSignal))) {
+          if (status.incarnation === matchedIncarnation) return;
+          if (!(await hasMatch(target, status.incarnation, expression, attemptSignal))) {
             throw new AnsweredError(`no line of the log matches /${pattern}/`);
           }
-          matchedLife = status.incarnation;
+          matchedIncarnation = status.incarnation;
         },
         signal,
         isFinal,
@@ -34,8 +33,13 @@ export function logProbe(target: Target, pattern: string): NamedProbe {
   };
 }
 
-/** Reads until a line matches, or there is nothing more to read. */
-async function prints(target: Target, incarnation: string, expression: RegExp, signal: AbortSignal): Promise<boolean> {
+/** Reads until a line matches or no more can be read. */
+async function hasMatch(
+  target: Target,
+  incarnation: string,
+  expression: RegExp,
+  signal: AbortSignal,
+): Promise<boolean> {
   const enough = new AbortController();
   const silence = setTimeout(() => enough.abort(), SILENCE_MS);
   let isFound = false;
@@ -55,7 +59,7 @@ async function prints(target: Target, incarnation: string, expression: RegExp, s
   return isFound;
 }
 
-/** A log that may not be read, or that nobody keeps, never has the line. */
+/** A log without read access, or with a driver that does not store it, will never contain the line. */
 function isFinal(error: unknown): boolean {
   return error instanceof TargetError && (error.fault === "denied" || error.fault === "invalid");
 }

@@ -6,7 +6,7 @@
 import { escapeControls } from "../net/escape.ts";
 import type { Parsed } from "../net/peek.ts";
 import { GREETING_MS } from "./banner.ts";
-import type { Exchange, Question } from "./exchange.ts";
+import type { Exchange, ReadinessCheck } from "./exchange.ts";
 import { AnsweredError } from "./probe.ts";
 
 const USER = "wakeport";
@@ -32,12 +32,12 @@ interface Packet {
   readonly payload: Buffer;
 }
 
-export const mysqlQuestion: Question = {
+export const mysqlCheck: ReadinessCheck = {
   name: "mysql handshake",
   missing: "has not sent its handshake",
   // The server may resolve the client's address first.
   limitMs: GREETING_MS,
-  ask: async (exchange, signal) => {
+  check: async (exchange, signal) => {
     const { payload } = await exchange.receive(peekPacket, signal);
     if (payload[0] === HANDSHAKE_10) return;
     if (payload[0] !== ERR || payload.length < 3) throw new AnsweredError("does not greet as MySQL does");
@@ -45,7 +45,7 @@ export const mysqlQuestion: Question = {
     const text = payload.toString("utf8", 3).replace(/^#\w{5}/, "");
     if (NOT_READY.has(code)) throw new AnsweredError(`greets with "${escapeControls(text)}" (${code})`);
   },
-  leave: logIn,
+  quit: logIn,
 };
 
 async function logIn(exchange: Exchange, signal: AbortSignal): Promise<void> {

@@ -1,11 +1,11 @@
 /**
- * PostgreSQL: ready when it answers a startup message with anything but cannot_connect_now, like pg_isready. The probe
- * closes the connection when the server asks for a password. Its user and database exist on nearly every server: the
- * server logs unknown ones.
+ * PostgreSQL: ready when it answers a startup message with anything except cannot_connect_now, like pg_isready. The probe
+ * closes the connection when the server requests a password. Its user and database exist on nearly every server, because
+ * servers log unknown ones.
  */
 import { escapeControls } from "../net/escape.ts";
 import type { Parsed } from "../net/peek.ts";
-import type { Question } from "./exchange.ts";
+import type { ReadinessCheck } from "./exchange.ts";
 import { AnsweredError } from "./probe.ts";
 
 const USER = "postgres";
@@ -23,20 +23,20 @@ type Answer =
   | { readonly kind: "session" | "password" | "tls" }
   | { readonly kind: "error"; readonly code: string; readonly message: string };
 
-export function postgresQuestion(): Question {
+export function postgresCheck(): ReadinessCheck {
   let answer: Answer | undefined;
   return {
     name: "postgres session",
     missing: "has not answered a startup message",
     limitMs: 10_000,
-    ask: async (exchange, signal) => {
+    check: async (exchange, signal) => {
       exchange.send(startupMessage(USER));
       answer = await exchange.receive(readAnswer, signal);
       if (answer.kind === "error" && answer.code === CANNOT_CONNECT_NOW)
         throw new AnsweredError(`answers "${escapeControls(answer.message)}" (${CANNOT_CONNECT_NOW})`);
     },
     // A server that waits for a password logs an error for any other message.
-    leave: async (exchange) => {
+    quit: async (exchange) => {
       if (answer?.kind === "session") exchange.send(TERMINATE);
     },
   };

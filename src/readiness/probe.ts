@@ -5,89 +5,88 @@ import { codeOf, messageOf } from "../errors.ts";
 import type { ProxyVersion } from "../net/proxy-protocol.ts";
 
 /**
- * Between two attempts: a twentieth of what has passed. So a client waits at most 5 % longer than its target took, on
- * average half of that; 5 ms at most for a quick target, 250 ms for one that takes more than 5 s. An attempt at a port
- * where nobody listens costs 0.1 ms of a processor: 2 % of it in the first tenth of a second, less and less after that.
+ * The delay between two attempts is a twentieth of the elapsed time, so a client waits at most 5 % longer than its target
+ * takes. An attempt at a closed port costs 0.1 ms of CPU time: 2 % of the first 100 ms, and less later.
  */
+const DELAY_SHARE = 1 / 20;
 const MIN_DELAY_MS = 5;
 const MAX_DELAY_MS = 250;
 /** Limits attempts, which servers may log: at most 20 in the first second, 1 per second after 20 s. */
 const MIN_ANSWERED_MS = 50;
 const MAX_ANSWERED_MS = 1_000;
 
-/** One part of being ready, with a name for people: `tcp 21`. */
+/** One condition of readiness. */
 export interface NamedProbe {
+  /** For messages: `tcp 21`. */
   readonly name: string;
   readonly check: Probe;
 }
 
-/** The end of a probe's name, of those that begin with a header of the PROXY protocol. */
+/** Returns the end of the name of a probe that sends a header of the PROXY protocol. */
 export function afterHeader(send: ProxyVersion | undefined): string {
   return send === undefined ? "" : ` (PROXY ${send})`;
 }
 
-/** Somebody answered an attempt, but not as awaited. To ask at once again would only fill a log. */
+/** The server answered, but it is not ready. The next attempt is delayed longer, because servers may log attempts. */
 export class AnsweredError extends Error {
   override readonly name = "AnsweredError";
 }
 
-/**
- * Repeats `attempt` until it does not throw.
- *
- * @param attempt may tell what it has met so far, in case that it is never finished
- * @throws the reason of `signal` when it is aborted, with what the last attempt met where that is a timeout; an error
- *   for which `isFinal` holds
- */
-export async function until(
-  attempt: (signal: AbortSignal, meets: (what: string) => void) => Promise<void>,
-  signal: AbortSignal,
-  isFinal: (error: unknown) => boolean = () => false,
-): Promise<void> {
-  const began = performance.now();
-  const known: Known = {};
-  try {
-    for (;;) {
-      signal.throwIfAborted();
-      let isAnswer = false;
-      try {
-        return await attempt(signal, (what) => {
-          known.underWay = what;
-        });
-      } catch (error) {
-        signal.throwIfAborted();
-        if (isFinal(error)) throw error;
-        isAnswer = error instanceof AnsweredError;
-        if (isAnswer) known.answer = error;
-        known.underWay = undefined;
-        known.failure = error;
-      }
-      const [shortestMs, longestMs] = isAnswer ? [MIN_ANSWERED_MS, MAX_ANSWERED_MS] : [MIN_DELAY_MS, MAX_DELAY_MS];
-      const pauseMs = (performance.now() - began) / 20;
-      await delay(Math.min(Math.max(pauseMs, shortestMs), longestMs), signal);
-    }
-  } catch (error) {
-    throw explained(error, known);
-  }
-}
-
 /** Results of the attempts so far. */
-interface Known {
+interface Results {
   /** The last answer that did not show readiness. */
   answer?: unknown;
   /** Error of the last finished attempt. */
   failure?: unknown;
   /** Progress of the current attempt, if reported. */
-  underWay?: string | undefined;
+  progress?: string | undefined;
+}
+
+/**
+ * Repeats `attempt` until it does not throw.
+ *
+ * @param attempt may report its progress, for the case that it does not finish
+ * @throws the reason of `signal`, completed with the last results if it is a timeout; an error that `isFinal` accepts
+ */
+export async function retryUntilReady(
+  attempt: (signal: AbortSignal, onProgress: (progress: string) => void) => Promise<void>,
+  signal: AbortSignal,
+  isFinal: (error: unknown) => boolean = () => false,
+): Promise<void> {
+  const beganAt = performance.now();
+  const results: Results = {};
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      try {
+        return await attempt(signal, (progress) => {
+          results.progress = progress;
+        });
+      } catch (error) {
+        signal.throwIfAborted();
+        if (isFinal(error)) throw error;
+        if (error instanceof AnsweredError) results.answer = error;
+        results.progress = undefined;
+        results.failure = error;
+      }
+      const isAnswer = results.failure instanceof AnsweredError;
+      const [minMs, maxMs] = isAnswer ? [MIN_ANSWERED_MS, MAX_ANSWERED_MS] : [MIN_DELAY_MS, MAX_DELAY_MS];
+      const delayMs = (performance.now() - beganAt) * DELAY_SHARE;
+      await delay(Math.min(Math.max(delayMs, minMs), maxMs), signal);
+    }
+  } catch (error) {
+    throw withResults(error, results);
+  }
 }
 
 /** Describes a timeout by the last answer and the last attempt. Most timeouts come from a wrong port or path. */
-function explained(error: unknown, { answer, failure, underWay }: Known): unknown {
+function withResults(error: unknown, { answer, failure, progress }: Results): unknown {
   if (!(error instanceof StartTimeoutError)) return error;
-  const last = underWay ?? (failure === undefined ? undefined : withRemedy(failure));
+  const last = progress ?? (failure === undefined ? undefined : withRemedy(failure));
   if (last === undefined) return error;
-  const isLast = answer === undefined || (underWay === undefined && answer === failure);
-  const told = isLast ? last : `${messageOf(answer)}; the last attempt: ${last}`;
-  return new StartTimeoutError(`${error.message}: ${told}`, { cause: failure });
+  const isLast = answer === undefined || (progress === undefined && answer === failure);
+  const details = isLast ? last : `${messageOf(answer)}; the last attempt: ${last}`;
+  return new StartTimeoutError(`${error.message}: ${details}`, { cause: failure });
 }
 
 /** A port is refused if it is wrong, or if the program listens only on the loopback address of its container. */
@@ -97,24 +96,24 @@ function withRemedy(failure: unknown): string {
   return `${message} (nothing listens there: correct the port of the target, or let its program listen on 0.0.0.0)`;
 }
 
-/** All of `probes` must hold, each at least once, in any order; the first that fails for good ends all. */
+/** Returns a probe that succeeds when each of `probes` has succeeded once, and fails with the first failure. */
 export function all(probes: readonly NamedProbe[]): Probe {
   return async (upstream, signal, onPending = () => {}) => {
     const failed = new AbortController();
-    const both = AbortSignal.any([signal, failed.signal]);
+    const either = AbortSignal.any([signal, failed.signal]);
     const pending = new Set(probes);
-    const tell = (): void => onPending([...pending].map(({ name }) => name));
-    const hold = async (probe: NamedProbe): Promise<void> => {
+    const report = (): void => onPending([...pending].map(({ name }) => name));
+    report();
+    const checks = probes.map(async (probe) => {
       try {
-        await probe.check(upstream, both);
-        pending.delete(probe);
-        tell();
+        await probe.check(upstream, either);
       } catch (error) {
         failed.abort(error);
         throw error;
       }
-    };
-    tell();
-    await Promise.all(probes.map(hold));
+      pending.delete(probe);
+      report();
+    });
+    await Promise.all(checks);
   };
 }

@@ -1,29 +1,29 @@
 import type { ProbedProtocol } from "../config/config.ts";
 import type { ProxyVersion } from "../net/proxy-protocol.ts";
-import { type Question, questionProbe } from "./exchange.ts";
-import { replyQuestion, sshQuestion } from "./greeting.ts";
-import { mysqlQuestion } from "./mysql.ts";
-import { postgresQuestion } from "./postgres.ts";
+import { exchangeProbe, type ReadinessCheck } from "./exchange.ts";
+import { replyCheck, sshCheck } from "./greeting.ts";
+import { mysqlCheck } from "./mysql.ts";
+import { postgresCheck } from "./postgres.ts";
 import type { NamedProbe } from "./probe.ts";
-import { redisQuestion } from "./redis.ts";
+import { redisCheck } from "./redis.ts";
 
-/** Ready when the server on `port` shows it in `protocol`. */
+/** Returns a probe that succeeds when the server on `port` is ready according to `protocol`. */
 export function protocolProbe(port: number, protocol: ProbedProtocol, send?: ProxyVersion): NamedProbe {
-  return questionProbe(port, questionOf(protocol), send);
+  return exchangeProbe(port, checkOf(protocol), send);
 }
 
-function questionOf(protocol: ProbedProtocol): Question {
+function checkOf(protocol: ProbedProtocol): ReadinessCheck {
   switch (protocol) {
     case "redis":
-      return redisQuestion();
+      return redisCheck();
     case "postgres":
-      return postgresQuestion();
+      return postgresCheck();
     case "mysql":
-      return mysqlQuestion;
+      return mysqlCheck;
     case "ssh":
-      return sshQuestion;
+      return sshCheck;
     case "ftp":
     case "smtp":
-      return replyQuestion(protocol);
+      return replyCheck(protocol);
   }
 }

@@ -5,26 +5,25 @@
 import type net from "node:net";
 import tls from "node:tls";
 import { escapeControls } from "../net/escape.ts";
-import { ClosedError, type Exchange, type Question } from "./exchange.ts";
-import { readLine } from "./lines.ts";
+import { ClosedError, type Exchange, type ReadinessCheck, readLine } from "./exchange.ts";
 import { AnsweredError } from "./probe.ts";
 
 const PING = "*1\r\n$4\r\nPING\r\n";
 const NOT_READY = /^-(LOADING|MASTERDOWN)\b/;
 
-/** After a close without an answer, the next attempt uses TLS, and the one after that does not. */
-export function redisQuestion(): Question {
+/** After a close without an answer the next attempt uses TLS, then again plain text. */
+export function redisCheck(): ReadinessCheck {
   let usesTls = false;
   return {
     name: "redis PING",
     missing: "has not answered PING",
     limitMs: 10_000,
     secure: (socket) => (usesTls ? encrypted(socket) : socket),
-    ask: async (exchange, signal) => {
+    check: async (exchange, signal) => {
       exchange.send(PING);
       const answer = await exchange.receive(readLine, signal).catch((error: unknown) => {
         if (!(error instanceof ClosedError)) throw error;
-        if (usesTls && speaksTls(exchange)) return undefined;
+        if (usesTls && usedTls(exchange)) return undefined;
         usesTls = !usesTls;
         throw error;
       });
@@ -40,7 +39,7 @@ function encrypted(socket: net.Socket): tls.TLSSocket {
 }
 
 /** Whether the server took part in a TLS handshake, and so demands a client certificate. */
-function speaksTls({ socket, error }: Exchange): boolean {
+function usedTls({ socket, error }: Exchange): boolean {
   const isAlert = error !== undefined && "code" in error && /^ERR_SSL_.*ALERT/.test(String(error.code));
   return isAlert || (socket instanceof tls.TLSSocket && socket.getProtocol() !== null && socket.bytesRead > 0);
 }

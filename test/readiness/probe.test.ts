@@ -4,7 +4,7 @@ import { scheduler } from "node:timers/promises";
 import { StartTimeoutError } from "../../src/activation/errors.ts";
 import type { Upstream } from "../../src/activation/target.ts";
 import { dial } from "../../src/net/dial.ts";
-import { AnsweredError, all, type NamedProbe, until } from "../../src/readiness/probe.ts";
+import { AnsweredError, all, type NamedProbe, retryUntilReady } from "../../src/readiness/probe.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
@@ -13,10 +13,10 @@ checkLeaks();
 
 const never = new AbortController().signal;
 
-suite("until()", () => {
+suite("retryUntilReady()", () => {
   test("attempts once when that succeeds", async () => {
     let attempts = 0;
-    await until(async () => {
+    await retryUntilReady(async () => {
       attempts += 1;
     }, never);
     assert.equal(attempts, 1);
@@ -24,7 +24,7 @@ suite("until()", () => {
 
   test("attempts until it succeeds", async () => {
     let attempts = 0;
-    await until(async () => {
+    await retryUntilReady(async () => {
       attempts += 1;
       if (attempts < 5) throw new Error("not yet");
     }, never);
@@ -39,7 +39,7 @@ suite("until()", () => {
       throw attempts === 3 ? final : new Error("not yet");
     };
     await assert.rejects(
-      until(attempt, never, (error) => error === final),
+      retryUntilReady(attempt, never, (error) => error === final),
       final,
     );
     assert.equal(attempts, 3);
@@ -48,7 +48,7 @@ suite("until()", () => {
   test("does not begin when the signal is aborted before", async () => {
     const reason = new Error("too late");
     const attempt = (): Promise<void> => assert.fail("attempted");
-    await assert.rejects(until(attempt, AbortSignal.abort(reason)), reason);
+    await assert.rejects(retryUntilReady(attempt, AbortSignal.abort(reason)), reason);
   });
 
   test("prefers the signal's reason to what the aborted attempt says", async () => {
@@ -59,7 +59,7 @@ suite("until()", () => {
       throw new Error("connection lost");
     };
     await assert.rejects(
-      until(attempt, abort.signal, () => true),
+      retryUntilReady(attempt, abort.signal, () => true),
       reason,
     );
   });
@@ -87,7 +87,7 @@ async function pausesOf(t: TestContext, failAt: readonly number[], error: () => 
     setImmediate(wake);
   });
   let attempts = 0;
-  await until(async () => {
+  await retryUntilReady(async () => {
     const passed = failAt[attempts];
     attempts += 1;
     if (passed === undefined) return;
@@ -158,7 +158,7 @@ suite("all()", () => {
     const abort = new AbortController();
     const reason = new Error("the start was given up");
     const waiting = (): NamedProbe =>
-      probe((_upstream, signal) => until(() => Promise.reject(new Error("no")), signal));
+      probe((_upstream, signal) => retryUntilReady(() => Promise.reject(new Error("no")), signal));
     const rejected = assert.rejects(all([waiting(), waiting()])({ address: "address" }, abort.signal), reason);
     abort.abort(reason);
     await rejected;
@@ -169,7 +169,7 @@ function probe(check: NamedProbe["check"]): NamedProbe {
   return { name: "a probe", check };
 }
 
-suite("until() that is given up by a timeout", () => {
+suite("retryUntilReady() that is given up by a timeout", () => {
   test("says what the last attempt met", async () => {
     const limit = new AbortController();
     let count = 0;
@@ -178,7 +178,7 @@ suite("until() that is given up by a timeout", () => {
       if (count === 2) limit.abort(new StartTimeoutError("a was not ready within 1 s"));
       throw new Error("connect ECONNREFUSED 10.0.0.1:81");
     };
-    await assert.rejects(until(attempt, limit.signal), {
+    await assert.rejects(retryUntilReady(attempt, limit.signal), {
       name: "StartTimeoutError",
       message: "a was not ready within 1 s: connect ECONNREFUSED 10.0.0.1:81",
     });
@@ -194,6 +194,9 @@ suite("until() that is given up by a timeout", () => {
       await dial({ host: "127.0.0.1", port, timeoutMs: 1_000, signal });
     };
     const refused = `a was not ready: connect ECONNREFUSED 127\\.0\\.0\\.1:${port} \\(nothing listens there: correct the port`;
-    await assert.rejects(until(attempt, limit.signal), { name: "StartTimeoutError", message: new RegExp(refused) });
+    await assert.rejects(retryUntilReady(attempt, limit.signal), {
+      name: "StartTimeoutError",
+      message: new RegExp(refused),
+    });
   });
 });

@@ -23,7 +23,7 @@ checkLeaks();
 suite("tcpProbe()", () => {
   test("is ready when something accepts, and goes away without a word", async () => {
     await using server = await PeerServer.open();
-    assert.equal(await new Running(tcpProbe(server.port)).addresses(), "ready");
+    assert.equal(await new Running(tcpProbe(server.port)).result(), "ready");
     const peer = await server.accepted();
     await peer.ended();
     assert.equal(peer.received, 0);
@@ -35,17 +35,17 @@ suite("tcpProbe()", () => {
     await new Promise((resolve) => setTimeout(resolve, 30));
     assert.equal(probe.state, "pending");
     await using _server = await PeerServer.open({ port });
-    assert.equal(await probe.addresses(), "ready");
+    assert.equal(await probe.result(), "ready");
   });
 
   test("is given up while it waits between two attempts", async () => {
     const probe = new Running(tcpProbe(await freePort()));
-    await probe.isGivenUp();
+    await probe.abort();
   });
 
   test("is given up while an attempt hangs", async () => {
     await using deaf = await deafPort();
-    await new Running(tcpProbe(deaf.port)).isGivenUp();
+    await new Running(tcpProbe(deaf.port)).abort();
   });
 
   test("has a name for people", () => {
@@ -56,13 +56,13 @@ suite("tcpProbe()", () => {
 suite("bannerProbe()", () => {
   test("is ready when the greeting begins as expected, even one byte at a time", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => void trickle(peer.socket, "220 welcome\r\n") });
-    assert.equal(await new Running(bannerProbe(server.port, "220 w")).addresses(), "ready");
+    assert.equal(await new Running(bannerProbe(server.port, "220 w")).result(), "ready");
   });
 
   test("tries again after another greeting", async () => {
     const greetings = ["421 too busy\r\n", "22", "220 welcome\r\n"];
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end(greetings.shift()) });
-    assert.equal(await new Running(bannerProbe(server.port, "220")).addresses(), "ready");
+    assert.equal(await new Running(bannerProbe(server.port, "220")).result(), "ready");
     assert.equal(server.peers.length, 3);
   });
 
@@ -73,7 +73,7 @@ suite("bannerProbe()", () => {
       (socket: net.Socket) => socket.end("220 welcome\r\n"),
     ];
     await using server = await PeerServer.open({ onPeer: ({ socket }) => acts.shift()?.(socket) });
-    assert.equal(await new Running(bannerProbe(server.port, "220")).addresses(), "ready");
+    assert.equal(await new Running(bannerProbe(server.port, "220")).result(), "ready");
   });
 
   test("does not take a greeting for another that it begins with", async () => {
@@ -82,14 +82,14 @@ suite("bannerProbe()", () => {
     const peer = await server.accepted();
     assert.equal(probe.state, "pending");
     peer.send("0 welcome");
-    assert.equal(await probe.addresses(), "ready");
+    assert.equal(await probe.result(), "ready");
   });
 
   test("waits for a silent server, and is given up at once", async () => {
     await using server = await PeerServer.open();
     const probe = new Running(bannerProbe(server.port, "220"));
     const peer = await server.accepted();
-    await probe.isGivenUp();
+    await probe.abort();
     await peer.ended();
   });
 
@@ -104,7 +104,7 @@ suite("bannerProbe()", () => {
     const probe = new Running(bannerProbe(server.port, "220"));
     await eventually("it is asked again", () => visits === 2);
     const told = 'does not greet with "220"; the last attempt: it accepts connections, and has not greeted yet';
-    assert.equal(await probe.isTooLate(), `StartTimeoutError: too late: ${told}`);
+    assert.equal(await probe.timeOut(), `StartTimeoutError: too late: ${told}`);
   });
 
   test("has a name for people", () => {
@@ -118,14 +118,14 @@ const status = { from: 200, to: 399 };
 suite("httpProbe()", () => {
   test("asks again until it is answered with 200", async () => {
     await using server = await WebServer.open([503, 404, 500, 200]);
-    assert.equal(await new Running(httpProbe(server.port, { path: "/health?deep=1", status })).addresses(), "ready");
+    assert.equal(await new Running(httpProbe(server.port, { path: "/health?deep=1", status })).result(), "ready");
     assert.deepEqual(server.asked, Array(4).fill("GET /health?deep=1"));
   });
 
   for (const answer of [204, 301, 399]) {
     test(`takes ${answer} for ready, without following anything`, async () => {
       await using server = await WebServer.open([answer]);
-      assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).addresses(), "ready");
+      assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).result(), "ready");
       assert.equal(server.asked.length, 1);
     });
   }
@@ -133,7 +133,7 @@ suite("httpProbe()", () => {
   test("asks again until the answer has the status that was asked for, and says what it was instead", async () => {
     await using server = await WebServer.open([200, 500, 301, 204]);
     assert.equal(
-      await new Running(httpProbe(server.port, { path: "/", status: { from: 204, to: 204 } })).addresses(),
+      await new Running(httpProbe(server.port, { path: "/", status: { from: 204, to: 204 } })).result(),
       "ready",
     );
     assert.equal(server.asked.length, 4);
@@ -153,13 +153,13 @@ suite("httpProbe()", () => {
     const probe = new Running(httpProbe(server.port, { path: "/health", status }));
     await (await server.accepted()).receives(10);
     const told = "StartTimeoutError: too late: it accepts connections, and has not answered to /health yet";
-    assert.equal(await probe.isTooLate(), told);
+    assert.equal(await probe.timeOut(), told);
   });
 
   test("sends the headers that are set, in place of its own", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("HTTP/1.1 200 OK\r\n\r\n") });
     const headers = { host: "app.test", "X-Probe": "wakeport" };
-    assert.equal(await new Running(httpProbe(server.port, { path: "/", status, headers })).addresses(), "ready");
+    assert.equal(await new Running(httpProbe(server.port, { path: "/", status, headers })).result(), "ready");
     const peer = await server.accepted();
     await peer.receives(30);
     const lines = peer.text.split("\r\n");
@@ -180,13 +180,13 @@ suite("httpProbe()", () => {
     await eventually("it is asked again", () => visits === 2);
     const underWay = "it accepts connections, and has not answered to /health yet";
     const told = `/health answered 401, not 200-399; the last attempt: ${underWay}`;
-    assert.equal(await probe.isTooLate(), `StartTimeoutError: too late: ${told}`);
+    assert.equal(await probe.timeOut(), `StartTimeoutError: too late: ${told}`);
   });
 
   test("does not wait for the end of the answer", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("HTTP/1.1 200 OK\r\n\r\nfor ever and") });
     const began = performance.now();
-    assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).addresses(), "ready");
+    assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).result(), "ready");
     await (await server.accepted()).ended();
     assert.ok(performance.now() - began < 3_000, "it hung up only when its patience was over");
   });
@@ -196,14 +196,14 @@ suite("httpProbe()", () => {
     const probe = new Running(httpProbe(server.port, { path: "/", status }));
     const peer = await server.accepted();
     await peer.receives(10);
-    await probe.isGivenUp();
+    await probe.abort();
     await peer.ended();
   });
 
   test("asks again after an answer that is no HTTP", async () => {
     const answers = ["220 welcome\r\n", "HTTP/1.1 200 OK\r\n\r\n"];
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end(answers.shift()) });
-    assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).addresses(), "ready");
+    assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).result(), "ready");
   });
 });
 
@@ -223,7 +223,7 @@ suite("A probe of a server that sends more than the probe reads", () => {
           peer.send(Buffer.alloc(bodyBytes, "."));
         },
       });
-      assert.equal(await new Running(probe(server.port)).addresses(), "ready");
+      assert.equal(await new Running(probe(server.port)).result(), "ready");
       const peer = await server.accepted();
       // The system answers with a reset to what arrives after a close.
       for (let part = 0; part < 10; part += 1) {
@@ -242,38 +242,38 @@ suite("A probe of a server that sends more than the probe reads", () => {
 suite("healthyProbe()", () => {
   test("is ready when the container says so, after starting", async () => {
     const target = new SelfReporting(["down", "starting", "starting", "healthy"]);
-    assert.equal(await new Running(healthyProbe(target)).addresses(), "ready");
+    assert.equal(await new Running(healthyProbe(target)).result(), "ready");
     assert.equal(target.looks, 4);
   });
 
   test("fails at once when the container says that it is unhealthy", async () => {
     const target = new SelfReporting(["starting", "unhealthy"]);
     const probe = new Running(healthyProbe(target));
-    assert.equal(await probe.addresses(), "failed");
+    assert.equal(await probe.result(), "failed");
     assert.ok(probe.error instanceof UnhealthyError);
-    assert.equal(probe.error.message, "container db says that it is unhealthy");
+    assert.equal(probe.error.message, "container db is unhealthy: HEALTHCHECK failed");
     assert.equal(target.looks, 2);
   });
 
   test("fails at once, saying what to do, when the container has no health check", async () => {
     const target = new SelfReporting(["none"]);
     const probe = new Running(healthyProbe(target));
-    assert.equal(await probe.addresses(), "failed");
+    assert.equal(await probe.result(), "failed");
     assert.ok(probe.error instanceof TargetError);
-    assert.equal(probe.error.message, 'container db has no HEALTHCHECK, so it never says "healthy"');
+    assert.equal(probe.error.message, "container db has no HEALTHCHECK, so it is never healthy");
     assert.match(probe.error.remedy ?? "", /ready: tcp/);
   });
 
   test("looks again when the engine does not answer for a moment", async () => {
     const target = new SelfReporting(["away", "away", "healthy"]);
-    assert.equal(await new Running(healthyProbe(target)).addresses(), "ready");
+    assert.equal(await new Running(healthyProbe(target)).result(), "ready");
   });
 
   test("is given up while the container goes on starting", async () => {
     const target = new SelfReporting(["starting"]);
     const probe = new Running(healthyProbe(target));
     await eventually("it has looked", () => target.looks > 2);
-    await probe.isGivenUp();
+    await probe.abort();
   });
 });
 

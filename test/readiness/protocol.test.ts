@@ -32,7 +32,7 @@ async function answering(answers: readonly (Buffer | string)[], clientFirst: boo
 /** How many connections it takes until the last answer counts as ready. */
 async function attempts(protocol: ProbedProtocol, answers: readonly (Buffer | string)[]): Promise<number> {
   await using server = await answering(answers, protocol === "redis" || protocol === "postgres");
-  assert.equal(await new Running(protocolProbe(server.port, protocol)).addresses(), "ready");
+  assert.equal(await new Running(protocolProbe(server.port, protocol)).result(), "ready");
   return server.peers.length;
 }
 
@@ -41,13 +41,13 @@ async function reported(protocol: ProbedProtocol, answer: Buffer | string): Prom
   await using server = await answering([answer, answer], protocol === "redis" || protocol === "postgres");
   const probe = new Running(protocolProbe(server.port, protocol));
   await eventually("it is asked again", () => server.peers.length > 1);
-  return probe.isTooLate();
+  return probe.timeOut();
 }
 
 suite("protocolProbe() of redis", () => {
   test("sends PING, and is ready after +PONG", async () => {
     await using server = await answering(["+PONG\r\n"], true);
-    assert.equal(await new Running(protocolProbe(server.port, "redis")).addresses(), "ready");
+    assert.equal(await new Running(protocolProbe(server.port, "redis")).result(), "ready");
     const peer = await server.accepted();
     assert.equal(await peer.ended(), "ended");
     assert.equal(peer.text, "*1\r\n$4\r\nPING\r\n");
@@ -87,7 +87,7 @@ suite("protocolProbe() of redis", () => {
       server.on("tlsClientError", () => {});
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
       const { port } = server.address() as { readonly port: number };
-      assert.equal(await new Running(protocolProbe(port, "redis")).addresses(), "ready");
+      assert.equal(await new Running(protocolProbe(port, "redis")).result(), "ready");
       assert.equal(answers.length, clientCertificate ? 2 : 0);
       await new Promise((resolve) => server.close(resolve));
     });
@@ -101,7 +101,7 @@ suite("protocolProbe() of redis", () => {
         peer.socket.once("data", () => peer.end(visits < 5 ? "" : "+PONG\r\n"));
       },
     });
-    assert.equal(await new Running(protocolProbe(server.port, "redis")).addresses(), "ready");
+    assert.equal(await new Running(protocolProbe(server.port, "redis")).result(), "ready");
     assert.equal(visits, 5);
   });
 });
@@ -112,7 +112,7 @@ suite("protocolProbe() of postgres", () => {
 
   test("is ready when it is asked for a password, and leaves without another message", async () => {
     await using server = await answering([password], true);
-    assert.equal(await new Running(protocolProbe(server.port, "postgres")).addresses(), "ready");
+    assert.equal(await new Running(protocolProbe(server.port, "postgres")).result(), "ready");
     const peer = await server.accepted();
     assert.equal(await peer.ended(), "ended");
     assert.equal(peer.data.readUInt32BE(0), peer.received);
@@ -122,7 +122,7 @@ suite("protocolProbe() of postgres", () => {
 
   test("terminates a session that needed no password", async () => {
     await using server = await answering([session], true);
-    assert.equal(await new Running(protocolProbe(server.port, "postgres")).addresses(), "ready");
+    assert.equal(await new Running(protocolProbe(server.port, "postgres")).result(), "ready");
     const peer = await server.accepted();
     await peer.ended();
     assert.deepEqual([...peer.data.subarray(-5)], [0x58, 0, 0, 0, 4]);
@@ -155,7 +155,7 @@ suite("protocolProbe() of mysql", () => {
         });
       },
     });
-    assert.equal(await new Running(protocolProbe(server.port, "mysql")).addresses(), "ready");
+    assert.equal(await new Running(protocolProbe(server.port, "mysql")).result(), "ready");
     const peer = await server.accepted();
     assert.equal(await peer.ended(), "ended");
     const length = peer.data.readUIntLE(0, 3);
@@ -170,7 +170,7 @@ suite("protocolProbe() of mysql", () => {
         peer.socket.once("data", () => peer.send(packet(2, Buffer.from([0, 0, 0, 2, 0, 0, 0]))));
       },
     });
-    assert.equal(await new Running(protocolProbe(server.port, "mysql")).addresses(), "ready");
+    assert.equal(await new Running(protocolProbe(server.port, "mysql")).result(), "ready");
     const peer = await server.accepted();
     await peer.ended();
     assert.deepEqual([...peer.data.subarray(-5)], [1, 0, 0, 0, 1]);
@@ -200,7 +200,7 @@ suite("protocolProbe() of ftp, smtp and ssh", () => {
       const peer = await server.accepted();
       assert.equal(probe.state, "pending");
       peer.send("come\r\n 220 is the code\r\n");
-      assert.equal(await probe.addresses(), "ready");
+      assert.equal(await probe.result(), "ready");
       assert.equal(peer.received, 0);
       peer.send("220 to this server\r\n");
       await peer.receives(6);
@@ -228,7 +228,7 @@ suite("protocolProbe() of ftp, smtp and ssh", () => {
         peer.end(visits < 3 ? "Exceeded MaxStartups\r\n" : "SSH-2.0-x\r\n");
       },
     });
-    assert.equal(await new Running(protocolProbe(server.port, "ssh")).addresses(), "ready");
+    assert.equal(await new Running(protocolProbe(server.port, "ssh")).result(), "ready");
     assert.equal(visits, 3);
   });
 });
@@ -238,7 +238,7 @@ suite("protocolProbe()", () => {
     await using server = await answering(["+PONG\r\n"], true);
     const probe = protocolProbe(server.port, "redis", "v1");
     assert.equal(probe.name, `redis PING on ${server.port} (PROXY v1)`);
-    assert.equal(await new Running(probe).addresses(), "ready");
+    assert.equal(await new Running(probe).result(), "ready");
     const peer = await server.accepted();
     assert.match(peer.text, /^PROXY UNKNOWN\r\n\*1/);
   });
@@ -256,7 +256,7 @@ suite("protocolProbe()", () => {
       await using server = await PeerServer.open();
       const probe = new Running(protocolProbe(server.port, protocol as ProbedProtocol));
       await server.accepted();
-      assert.equal(await probe.isTooLate(), `StartTimeoutError: too late: it accepts connections, and ${words}`);
+      assert.equal(await probe.timeOut(), `StartTimeoutError: too late: it accepts connections, and ${words}`);
     }
   });
 });

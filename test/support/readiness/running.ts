@@ -7,10 +7,10 @@ import { eventually } from "../eventually.ts";
 export class Running {
   state: "pending" | "ready" | "failed" = "pending";
   error: unknown;
-  readonly #abort = new AbortController();
+  readonly #controller = new AbortController();
 
   constructor({ check }: NamedProbe) {
-    check({ address: "127.0.0.1" }, this.#abort.signal).then(
+    check({ address: "127.0.0.1" }, this.#controller.signal).then(
       () => {
         this.state = "ready";
       },
@@ -21,24 +21,25 @@ export class Running {
     );
   }
 
-  async addresses(): Promise<string> {
+  /** Waits until the probe ended. */
+  async result(): Promise<string> {
     await eventually("the probe ended", () => this.state !== "pending");
     return this.state;
   }
 
-  /** Gives it up because it took too long. @returns what it says of that */
-  async isTooLate(): Promise<string> {
-    this.#abort.abort(new StartTimeoutError("too late"));
-    assert.equal(await this.addresses(), "failed");
+  /** Aborts the probe with a timeout. @returns its error */
+  async timeOut(): Promise<string> {
+    this.#controller.abort(new StartTimeoutError("too late"));
+    assert.equal(await this.result(), "failed");
     return String(this.error);
   }
 
-  /** Gives it up; it must reject with the reason at once. */
-  async isGivenUp(): Promise<void> {
+  /** Aborts the probe, which must reject with the reason at once. */
+  async abort(): Promise<void> {
     assert.equal(this.state, "pending");
-    const reason = new Error("the start was given up");
-    this.#abort.abort(reason);
-    assert.equal(await this.addresses(), "failed");
+    const reason = new Error("the start was aborted");
+    this.#controller.abort(reason);
+    assert.equal(await this.result(), "failed");
     assert.equal(this.error, reason);
   }
 }
