@@ -8,6 +8,7 @@ import path from "node:path";
 import { suite, test } from "node:test";
 import { parse } from "yaml";
 import { eventNames, type State, stateNames, transition } from "../src/activation/machine.ts";
+import { parseConfig } from "../src/config/parse.ts";
 
 const root = path.join(import.meta.dirname, "..");
 const documents = globSync(["*.md", "docs/**/*.md", "compose/**/*.md", "test/**/*.md"], { cwd: root }).toSorted();
@@ -140,6 +141,20 @@ suite("documents", () => {
     const { name: _name, ...compose } = parse(read("compose/quickstart/compose.yaml"));
     assert.deepEqual(parse(shown[0] ?? ""), compose);
     assert.deepEqual(parse(shown[1] ?? ""), parse(read("compose/quickstart/config/wakeport.yaml")));
+  });
+
+  test("show configurations that are valid", () => {
+    const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
+    const blocks = documents.flatMap((file) =>
+      [...read(file).matchAll(/^```yaml\n([\s\S]*?)^```/gm)].map(([, block = ""]) => ({ file, block })),
+    );
+    const configurations = blocks.filter(({ block }) => {
+      const services: object[] = Object.values(parse(block)?.services ?? {});
+      // compose files have images.
+      return services.length > 0 && !services.some((service) => "image" in service || "build" in service);
+    });
+    assert.ok(configurations.length > 12);
+    for (const { file, block } of configurations) parseConfig(Buffer.from(block), path.join(root, file), context);
   });
 
   test("docs/troubleshooting.md lists each event of the log", () => {
