@@ -27,7 +27,6 @@ const pending: readonly string[] = [
   "src/main.ts",
   "src/net",
   "src/proxy",
-  "src/telemetry",
   "src/udp",
 ];
 

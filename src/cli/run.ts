@@ -6,7 +6,10 @@ import { demoConfig, demoHint } from "../demo/demo.ts";
 import { TargetError } from "../errors.ts";
 import { printableJson } from "../net/escape.ts";
 import { ThrottledDenials } from "../telemetry/denial-throttle.ts";
-import { isJson, isPretty, type Log, type OpenLog, openLog } from "../telemetry/log.ts";
+import { isJson, isPretty, type Log, openLog } from "../telemetry/log.ts";
+import { logObserver } from "../telemetry/log-messages.ts";
+import type { Observer } from "../telemetry/observer.ts";
+import { type XinetdTarget, xinetdObserver } from "../telemetry/xinetd-log.ts";
 import { exposedSocket } from "./check/exposed-socket.ts";
 import { planLines } from "./check/plan.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode, type Options } from "./command.ts";
@@ -36,7 +39,7 @@ async function run(options: Options, context: Context): Promise<number> {
     return await configOf(options, context);
   };
   try {
-    await serve(config, opened, context, { read, ...(isDemo && { hint: demoHint }) });
+    await serve(config, opened.log, context, { read, ...(isDemo && { hint: demoHint }) });
   } finally {
     await opened.close();
   }
@@ -50,16 +53,11 @@ interface ServeOptions {
   readonly hint?: string;
 }
 
-async function serve(
-  config: Config,
-  { log, observer }: OpenLog,
-  context: Context,
-  { read, hint }: ServeOptions,
-): Promise<void> {
+async function serve(config: Config, log: Log, context: Context, { read, hint }: ServeOptions): Promise<void> {
   const { version, revision, nodeVersion, shutdown } = context;
   const build = { version, revision, nodeVersion };
-  using quiet = new ThrottledDenials(observer((service) => daemon.targetOf(service)));
-  const daemon: Daemon = new Daemon({ ...context, config, build, observer: quiet.observer });
+  using throttled = new ThrottledDenials(observerOf(config, log, (service) => daemon.targetOf(service)));
+  const daemon: Daemon = new Daemon({ ...context, config, build, observer: throttled.observer });
   context.atExit(() => daemon.kill());
   const started = Promise.withResolvers<void>();
   let reloading = started.promise;
@@ -76,7 +74,7 @@ async function serve(
     const exposed = isWarned ? undefined : exposedSocket(now, context);
     if (exposed === undefined) return;
     isWarned = true;
-    quiet.observer.warning("docker.socket_exposed", exposed);
+    throttled.observer.warning("docker.socket_exposed", exposed);
   };
   warnOfSocket(config);
   context.onStatusRequest(() => logStatus(daemon, config, log, context));
@@ -91,6 +89,15 @@ async function serve(
   log.info({ event: "shutdown.begin" }, "shutting down: new connections are refused");
   await daemon.close();
   log.info({ event: "shutdown.done" }, "stopped");
+}
+
+function observerOf(
+  { log: { format } }: Config,
+  log: Log,
+  targetOf: (service: string) => XinetdTarget | undefined,
+): Observer {
+  const observer = logObserver(log);
+  return format === "xinetd" ? xinetdObserver(log, targetOf, observer) : observer;
 }
 
 /**

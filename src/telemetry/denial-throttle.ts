@@ -2,31 +2,28 @@ import type { DenialReason } from "../proxy/admission/denial.ts";
 import type { UnroutedReason } from "../proxy/unrouted.ts";
 import type { Observer, Unreported } from "./observer.ts";
 
-/** Refusals of a place and reason that the log tells one by one, within `WINDOW_MS`. */
+/** Denials per subject and reason that are reported one by one within WINDOW_MS. */
 const MAX_REPORTED = 5;
 const WINDOW_MS = 10_000;
 
 export interface DenialThrottleOptions<Reason> {
-  /** How many of a place and reason are told one by one, within `windowMs` milliseconds. */
-  readonly most: number;
+  /** Denials per subject and reason that are reported one by one within `windowMs` milliseconds. */
+  readonly limit: number;
   readonly windowMs: number;
-  /** Told once for each window in which there were more. */
-  readonly onSummary: (where: string, reason: Reason, untold: Unreported) => void;
-  /** Milliseconds of a clock that never goes back. */
+  /** Called at the end of each window with further denials. */
+  readonly onSummary: (subject: string, reason: Reason, unreported: Unreported) => void;
+  /** Monotonic time in milliseconds. */
   readonly now: () => number;
 }
 
 interface Window {
-  readonly began: number;
-  told: number;
-  untold: number;
+  readonly startedAt: number;
+  reported: number;
+  unreported: number;
   timer: NodeJS.Timeout | undefined;
 }
 
-/**
- * Keeps refusals from filling the disk: the first few of a place (a service, a front) and reason are told, the rest in
- * one number.
- */
+/** Limits the log of denials: the first ones of a subject (service or listener) and reason are reported, the rest counted. */
 export class DenialThrottle<Reason extends string> {
   readonly #options: DenialThrottleOptions<Reason>;
   readonly #windows = new Map<string, Map<Reason, Window>>();
@@ -35,71 +32,73 @@ export class DenialThrottle<Reason extends string> {
     this.#options = options;
   }
 
-  /** Notes a refusal. @returns whether it is to be told by itself */
-  note(where: string, reason: Reason): boolean {
-    const { most, windowMs, now } = this.#options;
-    const reasons = this.#windows.get(where) ?? new Map<Reason, Window>();
-    this.#windows.set(where, reasons);
+  /** Counts a denial. @returns whether it is reported by itself */
+  count(subject: string, reason: Reason): boolean {
+    const { limit, windowMs, now } = this.#options;
+    const reasons = this.#windows.get(subject) ?? new Map<Reason, Window>();
+    this.#windows.set(subject, reasons);
     let window = reasons.get(reason);
-    if (window === undefined || (window.timer === undefined && now() - window.began >= windowMs)) {
-      window = { began: now(), told: 0, untold: 0, timer: undefined };
+    if (window === undefined || (window.timer === undefined && now() - window.startedAt >= windowMs)) {
+      window = { startedAt: now(), reported: 0, unreported: 0, timer: undefined };
       reasons.set(reason, window);
     }
-    if (window.told < most) {
-      window.told += 1;
+    if (window.reported < limit) {
+      window.reported += 1;
       return true;
     }
-    window.untold += 1;
-    window.timer ??= setTimeout(() => this.#end(where, reason), Math.max(0, window.began + windowMs - now()));
+    window.unreported += 1;
+    const restMs = Math.max(0, window.startedAt + windowMs - now());
+    window.timer ??= setTimeout(() => this.#end(subject, reason), restMs);
     window.timer.unref?.();
     return false;
   }
 
-  /** Tells now what is not told yet. */
+  /** Ends all windows and reports their summaries. */
   close(): void {
-    for (const [where, reasons] of this.#windows) for (const reason of reasons.keys()) this.#end(where, reason);
+    for (const [subject, reasons] of this.#windows) for (const reason of reasons.keys()) this.#end(subject, reason);
   }
 
-  #end(where: string, reason: Reason): void {
-    const reasons = this.#windows.get(where);
+  #end(subject: string, reason: Reason): void {
+    const reasons = this.#windows.get(subject);
     const window = reasons?.get(reason);
     reasons?.delete(reason);
-    if (reasons?.size === 0) this.#windows.delete(where);
-    if (window === undefined || window.untold === 0) return;
+    if (reasons?.size === 0) this.#windows.delete(subject);
+    if (window === undefined || window.unreported === 0) return;
     clearTimeout(window.timer);
-    this.#options.onSummary(where, reason, { count: window.untold, overMs: this.#options.now() - window.began });
+    const overMs = this.#options.now() - window.startedAt;
+    this.#options.onSummary(subject, reason, { count: window.unreported, overMs });
   }
 }
 
-/** An observer that passes on what it is told, but of many refusals only the first few and how many more there were. */
+/** Passes reports to another observer, but of many denials only the first ones and a count of the rest. */
 export class ThrottledDenials implements Disposable {
   readonly observer: Observer;
   readonly #denied: DenialThrottle<DenialReason>;
   readonly #unrouted: DenialThrottle<UnroutedReason>;
 
   constructor(to: Observer) {
-    const bounds = { most: MAX_REPORTED, windowMs: WINDOW_MS, now: () => performance.now() };
+    const options = { limit: MAX_REPORTED, windowMs: WINDOW_MS, now: () => performance.now() };
     this.#denied = new DenialThrottle({
-      ...bounds,
-      onSummary: (service, reason, untold) => to.denials({ service, reason, ...untold }),
+      ...options,
+      onSummary: (service, reason, unreported) => to.denials({ service, reason, ...unreported }),
     });
     this.#unrouted = new DenialThrottle({
-      ...bounds,
-      onSummary: (listener, reason, untold) => to.moreUnrouted({ listener, reason, ...untold }),
+      ...options,
+      onSummary: (listener, reason, unreported) => to.moreUnrouted({ listener, reason, ...unreported }),
     });
     this.observer = {
       ...to,
       connection: (report) => {
         const { service, reason } = report;
-        if (reason === undefined || this.#denied.note(service, reason)) to.connection(report);
+        if (reason === undefined || this.#denied.count(service, reason)) to.connection(report);
       },
       unrouted: (report) => {
-        if (this.#unrouted.note(report.listener, report.error.reason)) to.unrouted(report);
+        if (this.#unrouted.count(report.listener, report.error.reason)) to.unrouted(report);
       },
     };
   }
 
-  /** Tells what is not told yet. */
+  /** Reports the remaining summaries. */
   [Symbol.dispose](): void {
     this.#denied.close();
     this.#unrouted.close();

@@ -1,4 +1,4 @@
-/** Everything Prometheus sees of wakeport: all names and labels in one place. */
+/** All metrics, with their names, help texts and labels. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { stateNames } from "../activation/machine.ts";
 import type { ActivationOutcome, SleepReason } from "../activation/reports.ts";
@@ -10,7 +10,7 @@ import { unroutedReasons } from "../proxy/unrouted.ts";
 import { type DatagramView, dropReasons } from "../udp/datagrams.ts";
 import { type Observer, observer } from "./observer.ts";
 
-/** From an unpaused container (10 ms) to a slow start (2 minutes). */
+/** From an unpaused container (10 ms) to a slow start (2 min). */
 const START_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120];
 const CONNECTION_BUCKETS = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400];
 const SLEEP_BUCKETS = [0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60];
@@ -38,21 +38,21 @@ const activationOutcomes: readonly ActivationOutcome[] = [
 ];
 const sleepReasons: readonly SleepReason[] = ["idle", "shutdown", "external", "crash"];
 
-/** How often the lag of the event loop is sampled: each sample wakes a sleeping process. prom-client's default is 10 ms. */
+/** Interval of the event loop's lag samples. Each sample wakes an idle process; prom-client's default is 10 ms. */
 const LAG_SAMPLE_MS = 200;
 
-/** Gauges of prom-client whose names end in _total, which is for counters: promtool refuses them. */
+/** Gauges of prom-client whose names end in _total. promtool rejects them, because _total is for counters. */
 const MISNAMED = ["nodejs_active_handles_total", "nodejs_active_requests_total", "nodejs_active_resources_total"];
 
-/** What is read at the moment of a scrape. */
+/** The values of one service at a scrape. */
 export interface ServiceGauges {
   readonly service: string;
-  /** Undefined where nothing is woken. */
+  /** Undefined if the service has no target to start. */
   readonly view: ActivatorView | undefined;
   readonly waiting: number;
   readonly active: number;
   readonly meter: Readonly<Meter>;
-  /** Only of services that have ports for datagrams. */
+  /** Undefined for services without UDP ports. */
   readonly udp?: DatagramView | undefined;
 }
 
@@ -73,62 +73,60 @@ export interface BuildInfo {
 export class Metrics {
   readonly observer: Observer;
   readonly #registry = new Registry();
-  readonly #connections = this.#counter("connections_total", "Accepted connections, by how they ended", [
-    "service",
-    "outcome",
-  ]);
-  readonly #denials = this.#counter("connections_denied_total", "Clients that were refused, by why", [
-    "service",
-    "reason",
-  ]);
-  readonly #unrouted = this.#counter("unrouted_total", "Clients that were led to no service, by why", [
+  readonly #connections = this.#counter("connections_total", "Accepted connections by outcome", ["service", "outcome"]);
+  readonly #denials = this.#counter("connections_denied_total", "Denied connections by reason", ["service", "reason"]);
+  readonly #unrouted = this.#counter("unrouted_total", "Clients that were not routed to a service, by reason", [
     "listener",
     "reason",
   ]);
   readonly #waits = this.#histogram(
     "connection_wait_seconds",
-    "From accept to an open path to the target",
+    "Time from accept to the connection with the target",
     START_BUCKETS,
     ["service", "start"],
   );
-  readonly #durations = this.#histogram("connection_duration_seconds", "From accept to close", CONNECTION_BUCKETS);
-  readonly #activations = this.#counter("activations_total", "Attempts to bring a target up, by how they ended", [
-    "service",
-    "outcome",
-  ]);
-  readonly #activationTimes = this.#histogram("activation_duration_seconds", "From asleep to ready", START_BUCKETS);
+  readonly #durations = this.#histogram("connection_duration_seconds", "Time from accept to close", CONNECTION_BUCKETS);
+  readonly #activations = this.#counter("activations_total", "Starts of targets by outcome", ["service", "outcome"]);
+  readonly #activationTimes = this.#histogram(
+    "activation_duration_seconds",
+    "Time from asleep to ready",
+    START_BUCKETS,
+  );
   readonly #phases = this.#histogram(
     "activation_phase_duration_seconds",
-    "Parts of an activation: the start itself, then the wait until it answers",
+    "Parts of an activation: the start, then the wait for readiness",
     START_BUCKETS,
     ["service", "phase"],
   );
-  readonly #sleeps = this.#counter("sleeps_total", "Targets that went to sleep, by reason and by what was done", [
+  readonly #sleeps = this.#counter("sleeps_total", "Times that targets fell asleep, by reason and action", [
     "service",
     "reason",
     "action",
   ]);
   readonly #sleepTimes = this.#histogram(
     "sleep_duration_seconds",
-    "How long putting a target to sleep took",
+    "Time that stopping or pausing a target took",
     SLEEP_BUCKETS,
   );
-  readonly #engineCalls = this.#counter("engine_requests_total", "Calls to the engine, by the status of the answer", [
+  readonly #engineCalls = this.#counter("engine_requests_total", "Requests to the engine by status of the response", [
     "operation",
     "code",
   ]);
-  readonly #engineTimes = this.#histogram("engine_request_duration_seconds", "Calls to the engine", ENGINE_BUCKETS, [
-    "operation",
-  ]);
-  /** Made by `addEngine`: a gauge without labels is at 0 from the moment it is made. */
+  readonly #engineTimes = this.#histogram(
+    "engine_request_duration_seconds",
+    "Duration of requests to the engine",
+    ENGINE_BUCKETS,
+    ["operation"],
+  );
+  /** Created by `addEngine`, because a gauge without labels starts at 0. */
   #engineUp: Gauge | undefined;
   readonly #reconnects = this.#counter("engine_events_reconnects_total", "Reconnects of the engine's event stream", []);
 
-  readonly #reloads = this.#counter("config_reloads_total", "How often the configuration was read anew", ["result"]);
-  readonly #loaded = this.#gauge("config_last_reload_successful", "Whether the last load of it worked", []);
+  readonly #reloads = this.#counter("config_reloads_total", "Reloads of the configuration by result", ["result"]);
+  readonly #loaded = this.#gauge("config_last_reload_successful", "Whether the last reload succeeded", []);
   readonly #loadedAt = this.#gauge(
     "config_last_reload_success_timestamp_seconds",
-    "When the configuration in force was loaded",
+    "When the current configuration was loaded",
     [],
   );
 
@@ -161,7 +159,7 @@ export class Metrics {
     };
   }
 
-  /** Makes all series of a service exist, at 0; those of starts and sleeps where its target is woken. */
+  /** Creates the series of a service with value 0. Series of starts and sleeps exist only for woken targets. */
   addService(service: string, isWoken: boolean): void {
     for (const outcome of connectionOutcomes) this.#connections.inc({ service, outcome }, 0);
     for (const reason of denialReasons) this.#denials.inc({ service, reason }, 0);
@@ -175,12 +173,12 @@ export class Metrics {
     for (const histogram of [this.#activationTimes, this.#sleepTimes]) histogram.zero({ service });
   }
 
-  /** Makes the series of a front exist at which clients have to say for whom they come. */
+  /** Creates the series of a listener that routes clients by name. */
   addListener(listener: string): void {
     for (const reason of unroutedReasons) this.#unrouted.inc({ listener, reason }, 0);
   }
 
-  /** Makes the series of the engine exist; only where there is one to talk to. */
+  /** Creates the series of the engine. */
   addEngine(): void {
     this.#engineUp = this.#gauge("engine_up", "Whether the engine answers", []);
   }
@@ -228,50 +226,59 @@ export class Metrics {
 
   #build({ version, revision, nodeVersion }: BuildInfo): void {
     const labels = { version, revision, node_version: nodeVersion };
-    this.#gauge("build_info", "The running program", Object.keys(labels)).set(labels, 1);
+    this.#gauge("build_info", "Versions of the running program", Object.keys(labels)).set(labels, 1);
     this.#loaded.set(1);
     this.#loadedAt.setToCurrentTime();
     for (const result of ["success", "failure"]) this.#reloads.inc({ result }, 0);
   }
 
   #states(services: () => readonly ServiceGauges[]): void {
-    this.#scraped("service_state", "1 for the state that the service's target is in", ["service", "state"], (gauge) => {
-      for (const { service, view } of services()) {
-        if (view === undefined) continue;
-        for (const state of stateNames) gauge.set({ service, state }, view.state === state ? 1 : 0);
-      }
-    });
+    this.#collectedGauge(
+      "service_state",
+      "1 for the current state of the target, else 0",
+      ["service", "state"],
+      (gauge) => {
+        for (const { service, view } of services()) {
+          if (view === undefined) continue;
+          for (const state of stateNames) gauge.set({ service, state }, view.state === state ? 1 : 0);
+        }
+      },
+    );
   }
 
   #clients(services: () => readonly ServiceGauges[]): void {
-    this.#scraped("connections_active", "Connections that are being served", ["service"], (gauge) => {
+    this.#collectedGauge("connections_active", "Connections that are served now", ["service"], (gauge) => {
       for (const { service, active } of services()) gauge.set({ service }, active);
     });
-    this.#scraped("connections_waiting", "Clients that wait for their target", ["service"], (gauge) => {
+    this.#collectedGauge("connections_waiting", "Clients that wait for their target now", ["service"], (gauge) => {
       for (const { service, waiting } of services()) gauge.set({ service }, waiting);
     });
-    this.#followed("transferred_bytes_total", "Bytes relayed, in: from clients", ["service", "direction"], () =>
-      services().flatMap(({ service, meter }) => [
-        { labels: { service, direction: "in" }, value: meter.in },
-        { labels: { service, direction: "out" }, value: meter.out },
-      ]),
+    this.#collectedCounter(
+      "transferred_bytes_total",
+      "Relayed bytes; direction in: from clients",
+      ["service", "direction"],
+      () =>
+        services().flatMap(({ service, meter }) => [
+          { labels: { service, direction: "in" }, value: meter.in },
+          { labels: { service, direction: "out" }, value: meter.out },
+        ]),
     );
   }
 
   #datagrams(services: () => readonly ServiceGauges[]): void {
     const live = (): WithDatagrams[] => services().filter(hasDatagrams);
-    this.#scraped("flows_active", "Clients of UDP ports that are known at this moment", ["service"], (gauge) => {
+    this.#collectedGauge("flows_active", "Current clients of UDP ports", ["service"], (gauge) => {
       gauge.reset();
       for (const { service, udp } of live()) gauge.set({ service }, udp.flows);
     });
-    const help = "Datagrams, in: from clients, also those that were dropped; out: from targets";
-    this.#followed("datagrams_total", help, ["service", "direction"], () =>
+    const help = "Datagrams; in: from clients, including dropped ones; out: from targets";
+    this.#collectedCounter("datagrams_total", help, ["service", "direction"], () =>
       live().flatMap(({ service, udp }) => [
         { labels: { service, direction: "in" }, value: udp.in },
         { labels: { service, direction: "out" }, value: udp.out },
       ]),
     );
-    this.#followed("datagrams_dropped_total", "Datagrams that went no further", ["service", "reason"], () =>
+    this.#collectedCounter("datagrams_dropped_total", "Dropped datagrams by reason", ["service", "reason"], () =>
       live().flatMap(({ service, udp }) => {
         const dropped = udp.dropped;
         return dropReasons.map((reason) => ({ labels: { service, reason }, value: dropped[reason] }));
@@ -280,23 +287,33 @@ export class Metrics {
   }
 
   #times(services: () => readonly ServiceGauges[]): void {
-    this.#followed("target_running_seconds_total", "How long targets were awake", ["service"], () =>
+    this.#collectedCounter("target_running_seconds_total", "Time that targets were awake", ["service"], () =>
       services().flatMap(({ service, view }) =>
         view === undefined ? [] : { labels: { service }, value: view.awakeMs / 1000 },
       ),
     );
-    this.#scraped("idle_deadline_timestamp_seconds", "When an idle target goes to sleep", ["service"], (gauge) => {
-      gauge.reset();
-      for (const { service, view } of services()) {
-        if (view?.idleDeadline !== undefined) gauge.set({ service }, view.idleDeadline / 1000);
-      }
-    });
-    this.#scraped("last_activity_timestamp_seconds", "When a connection last began or ended", ["service"], (gauge) => {
-      gauge.reset();
-      for (const { service, view } of services()) {
-        if (view?.lastActivity !== undefined) gauge.set({ service }, view.lastActivity / 1000);
-      }
-    });
+    this.#collectedGauge(
+      "idle_deadline_timestamp_seconds",
+      "When the idle timeout of the target ends",
+      ["service"],
+      (gauge) => {
+        gauge.reset();
+        for (const { service, view } of services()) {
+          if (view?.idleDeadline !== undefined) gauge.set({ service }, view.idleDeadline / 1000);
+        }
+      },
+    );
+    this.#collectedGauge(
+      "last_activity_timestamp_seconds",
+      "When a connection last began or ended",
+      ["service"],
+      (gauge) => {
+        gauge.reset();
+        for (const { service, view } of services()) {
+          if (view?.lastActivity !== undefined) gauge.set({ service }, view.lastActivity / 1000);
+        }
+      },
+    );
   }
 
   #counter(name: string, help: string, labelNames: readonly string[]): Counter {
@@ -312,8 +329,8 @@ export class Metrics {
     return new Histogram({ name: `wakeport_${name}`, help, labelNames: [...labelNames], buckets, registers });
   }
 
-  /** A gauge whose values are read when somebody scrapes. */
-  #scraped(name: string, help: string, labelNames: readonly string[], collect: (gauge: Gauge) => void): void {
+  /** Creates a gauge whose values are collected at each scrape. */
+  #collectedGauge(name: string, help: string, labelNames: readonly string[], collect: (gauge: Gauge) => void): void {
     const registers = [this.#registry];
     new Gauge({
       name: `wakeport_${name}`,
@@ -326,8 +343,8 @@ export class Metrics {
     });
   }
 
-  /** A counter that follows totals kept elsewhere, so that it moves with them and not only when something ends. */
-  #followed(
+  /** Creates a counter that is updated at each scrape from totals that are counted elsewhere. */
+  #collectedCounter(
     name: string,
     help: string,
     labelNames: readonly string[],
@@ -344,7 +361,7 @@ export class Metrics {
         for (const { labels, value } of totals()) {
           const key = JSON.stringify(labels);
           const before = seen.get(key) ?? 0;
-          // A service that labels make may go and come again, with a total that begins anew.
+          // A service of labels that is removed and added again restarts its total at 0.
           this.inc(labels, value < before ? value : value - before);
           seen.set(key, value);
         }

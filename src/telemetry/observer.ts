@@ -5,7 +5,7 @@ import type { ProxyObserver } from "../proxy/reports.ts";
 import type { UnroutedReason } from "../proxy/unrouted.ts";
 import type { TargetObserver } from "../targets/reports.ts";
 
-/** What became of reading the configuration anew. Services are told by their names. */
+/** The result of a reload. Services are identified by their names. */
 export type ReloadReport =
   | {
       readonly outcome: "success";
@@ -13,18 +13,18 @@ export type ReloadReport =
       readonly removed: readonly string[];
       readonly changed: readonly string[];
       readonly unchanged: number;
-      /** Keys whose new values count only after a restart. */
+      /** Keys whose new values take effect after a restart. */
       readonly afterRestart: readonly string[];
     }
   | { readonly outcome: "failure"; readonly error: Error };
 
-/** Refusals that were not told one by one. */
+/** Denials that are not reported one by one. */
 export interface DenialSummary extends Unreported {
   readonly service: string;
   readonly reason: DenialReason;
 }
 
-/** The same of clients that were led to no service. */
+/** Unrouted clients that are not reported one by one. */
 export interface UnroutedSummary extends Unreported {
   readonly listener: string;
   readonly reason: UnroutedReason;
@@ -32,7 +32,7 @@ export interface UnroutedSummary extends Unreported {
 
 export interface Unreported {
   readonly count: number;
-  /** In how long a time, in milliseconds. */
+  /** The period in milliseconds. */
   readonly overMs: number;
 }
 
@@ -69,12 +69,12 @@ const silent: Observer = {
   warning: () => {},
 };
 
-/** An observer that does what `parts` has and is silent about the rest. */
+/** Returns an observer that ignores the reports that `parts` does not handle. */
 export function observer(parts: Partial<Observer> = {}): Observer {
   return { ...silent, ...parts };
 }
 
-/** Tells each of `observers`, in order. */
+/** Returns an observer that passes each report to `observers`, in order. */
 export function fanOut(...observers: readonly Observer[]): Observer {
   return {
     state: (change) => observers.forEach((o) => o.state(change)),

@@ -1,32 +1,28 @@
 /**
- * The log as xinetd 2.3.15 writes it, for what reads that: fail2ban's filters and old scripts. Connections are told in
- * xinetd's own lines, field by field; all else that wakeport has to say is in the form of xinetd's messages.
+ * The log in the format of xinetd 2.3.15, for fail2ban's filters and scripts. Connections use xinetd's own lines; other
+ * events use the form of xinetd's messages.
  */
-
 import { constants } from "node:os";
 import type { LogLevel } from "../config/config.ts";
 import { printable } from "../net/escape.ts";
 import type { DenialReason } from "../proxy/admission/denial.ts";
-import type { ConnectionFacts, ConnectionReport, UserIdReport } from "../proxy/reports.ts";
+import type { ConnectionFacts, ConnectionReport } from "../proxy/reports.ts";
+import type { Logger } from "./log-messages.ts";
 import type { Observer } from "./observer.ts";
 
-/** What serves the clients of a service: a TargetSpec of the configuration has both. */
-export interface ServedBy {
+/** The target of a service. A TargetSpec of the configuration has these keys. */
+export interface XinetdTarget {
   readonly kind: string;
-  /** Which one, where it is a builtin. */
   readonly builtin?: string;
 }
 
-export interface XinetdLogOptions {
-  /** Takes a line without its end. */
-  readonly write: (line: string) => void;
-  /** What a service's clients get; undefined for a service of somebody's labels. */
-  readonly servedBy: (service: string) => ServedBy | undefined;
-  /** Tells everything else. */
-  readonly others: Observer;
-  /** The local time of a line. */
-  readonly now?: () => Date;
+export interface XinetdRecord {
+  readonly event?: string;
+  readonly level: LogLevel;
+  readonly msg: string;
 }
+
+const XINETD_EVENT = "xinetd";
 
 const LEVELS: Readonly<Record<LogLevel, string>> = {
   trace: "DEBUG",
@@ -37,62 +33,68 @@ const LEVELS: Readonly<Record<LogLevel, string>> = {
   silent: "DEBUG",
 };
 
-/** What xinetd answers without a process of its own: it notes their beginning only. */
+/** Builtins that xinetd serves without a process. It logs only their start. */
 const FORKLESS: ReadonlySet<string> = new Set(["daytime", "time"]);
 
-/** xinetd's word for a source that is unknown. */
+/** xinetd's text for an unknown source. */
 const NO_ADDRESS = "<no address>";
 
-/** Reasons that xinetd calls otherwise, or does not know. */
+/** Reasons with another name in xinetd, or without an equivalent. */
 const REASONS: Readonly<Partial<Record<DenialReason, string>>> = {
   banned: "address",
   rate: "connections per second",
   waiting_limit: "service_limit",
 };
 
-/** Of a client that was let in, but whose target could not be started or reached. */
+/** xinetd's reason for an accepted client whose target could not be started or reached. */
 const FORK = "fork";
 
-/** An observer that writes xinetd's lines about connections, and leaves the rest to another. */
-export function xinetdObserver({ write, servedBy, others, now = () => new Date() }: XinetdLogOptions): Observer {
-  const say = (words: string): void => write(`${timestamp(now())}: ${words}`);
+/**
+ * Returns an observer that logs xinetd's lines about connections and passes other reports on.
+ *
+ * @param targetOf returns undefined for services of labels
+ */
+export function xinetdObserver(
+  log: Pick<Logger, "info">,
+  targetOf: (service: string) => XinetdTarget | undefined,
+  other: Observer,
+): Observer {
+  const write = (line: string): void => log.info({ event: XINETD_EVENT }, line);
   return {
-    ...others,
+    ...other,
     connectionOpened: (facts) => {
-      // Who falls into a trap is refused from then on, and xinetd says no more of it.
-      say(servedBy(facts.service)?.kind === "sensor" ? failLine(facts, "address") : startLine(facts));
+      // xinetd logs a client of a sensor only as denied.
+      write(targetOf(facts.service)?.kind === "sensor" ? failLine(facts, "address") : startLine(facts));
     },
     connection: (report) => {
-      const target = servedBy(report.service);
-      for (const line of endLines(report, target)) say(line);
-      if (isUnknownToXinetd(report)) others.connection(report);
+      for (const line of endLines(report, targetOf(report.service))) write(line);
+      if (isUnknownToXinetd(report)) other.connection(report);
     },
     userId: (report) => {
-      const line = userIdLine(report);
-      if (line === undefined) others.userId(report);
-      else say(line);
+      if (report.answer === undefined) other.userId(report);
+      else write(`USERID: ${report.service} ${printable(report.answer)}`);
     },
   };
 }
 
-/** A message as xinetd's own ones look: `26/11/22@07:32:19 wakeport[7847]: ERROR: …`, for each line of it. */
-export function messageLines(message: string, level: LogLevel, pid: number, now: Date = new Date()): string[] {
+/** Returns the lines of one record: a line of xinetdObserver(), or a message in the form of xinetd's messages. */
+export function xinetdLines({ event, level, msg }: XinetdRecord, pid: number, now: Date = new Date()): string[] {
+  if (event === XINETD_EVENT) return [`${timestamp(now)}: ${msg}`];
   const head = `${timestamp(now)} wakeport[${pid}]: ${LEVELS[level]}: `;
-  return message.split("\n").map((line) => head + printable(line));
+  return msg.split("\n").map((line) => head + printable(line));
 }
 
 /** `START: ftp pid=28673 from=127.0.0.1` */
-export function startLine({ service, pid = 0, client }: ConnectionFacts): string {
+function startLine({ service, pid = 0, client }: ConnectionFacts): string {
   return `START: ${service} pid=${pid} from=${addressOf(client)}`;
 }
 
 /** `FAIL: ftp service_limit from=127.0.0.1` */
-function failLine({ service, client }: ConnectionFacts, why: string): string {
-  return `FAIL: ${service} ${why} from=${addressOf(client)}`;
+function failLine({ service, client }: ConnectionFacts, reason: string): string {
+  return `FAIL: ${service} ${reason} from=${addressOf(client)}`;
 }
 
-/** What there is to say when a connection is over, by what served it. */
-export function endLines(report: ConnectionReport, target: ServedBy | undefined): string[] {
+function endLines(report: ConnectionReport, target: XinetdTarget | undefined): string[] {
   const { outcome, reason, waitMs, end } = report;
   if (reason !== undefined) return [failLine(report, REASONS[reason] ?? reason)];
   if (outcome === "client_gone" || target?.kind === "sensor" || end === "probe") return [];
@@ -101,7 +103,7 @@ export function endLines(report: ConnectionReport, target: ServedBy | undefined)
   return outcome === "relayed" ? [trafficLine(report), exitLine(report)] : [exitLine(report)];
 }
 
-/** `EXIT: ftp status=2 pid=28673 duration=2(sec)`; what is no process of its own has ended with 0. */
+/** `EXIT: ftp status=2 pid=28673 duration=2(sec)`. The status is 0 if no process served only this client. */
 function exitLine({ service, pid = 0, durationMs, waitMs = 0, exit = {} }: ConnectionReport): string {
   const how = exit.signal === undefined ? `status=${exit.code ?? 0}` : `signal=${signalNumber(exit.signal)}`;
   return `EXIT: ${service} ${how} pid=${pid} duration=${Math.round((durationMs - waitMs) / 1000)}(sec)`;
@@ -112,17 +114,12 @@ function trafficLine({ service, bytesIn, bytesOut }: ConnectionReport): string {
   return `TRAFFIC: ${service} in=${bytesIn}(bytes) out=${bytesOut}(bytes)`;
 }
 
-/** `USERID: ftp UNIX : alice`, or undefined where the client's machine did not tell. */
-function userIdLine({ service, answer }: UserIdReport): string | undefined {
-  return answer === undefined ? undefined : `USERID: ${service} ${printable(answer)}`;
-}
-
-/** Clients whose ends are worth more words than xinetd has for them. */
+/** Returns whether xinetd's lines lack the result of the connection. */
 function isUnknownToXinetd({ outcome, reason, end }: ConnectionReport): boolean {
   return end === "probe" || (reason === undefined && outcome !== "relayed" && outcome !== "served");
 }
 
-/** Without the port: `[::1]:5000` is `::1`. */
+/** Removes the port: `[::1]:5000` becomes `::1`. */
 function addressOf(client: string): string {
   const address = client.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
   return address === "unknown" ? NO_ADDRESS : address;

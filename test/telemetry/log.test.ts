@@ -11,19 +11,20 @@ import type { ActivationReport, SleepReport } from "../../src/activation/reports
 import { TargetError } from "../../src/errors.ts";
 import type { ConnectionReport } from "../../src/proxy/reports.ts";
 import { UnroutedError } from "../../src/proxy/unrouted.ts";
-import { isPretty, logObserver } from "../../src/telemetry/log.ts";
+import { isPretty } from "../../src/telemetry/log.ts";
+import { logObserver } from "../../src/telemetry/log-messages.ts";
 import type { Observer } from "../../src/telemetry/observer.ts";
 import { temporaryFile } from "../support/program/program.ts";
 
 type Line = Readonly<Record<string, unknown>>;
 
-/** What `tell` has logged, without the times. */
-function logged(tell: (observer: Observer) => void): Line[] {
+/** Returns the logged lines without their times. */
+function logged(report: (observer: Observer) => void): Line[] {
   const lines: Line[] = [];
   const shape = { level: "trace", base: null, timestamp: false } as const;
   const formatters = { level: (level: string) => ({ level }) };
   const log = pino({ ...shape, formatters }, { write: (line) => void lines.push(JSON.parse(line)) });
-  tell(logObserver(log));
+  report(logObserver(log));
   return lines;
 }
 
@@ -51,7 +52,7 @@ const connection: ConnectionReport = {
 };
 
 suite("logObserver()", () => {
-  test("tells a connection in one line, with everything a log store needs", () => {
+  test("logs a connection in one line with all fields", () => {
     assert.deepEqual(
       logged((observer) => observer.connection(connection)),
       [
@@ -75,12 +76,12 @@ suite("logObserver()", () => {
     );
   });
 
-  test("tells of a process that served one client alone how it ended", () => {
+  test("logs the exit of a process that served only one client", () => {
     const [line] = logged((observer) => observer.connection({ ...connection, pid: 7, exit: { code: 2 } }));
     assert.deepEqual([line?.["pid"], line?.["exit_code"]], [7, 2]);
   });
 
-  test("tells who a client is, and to who looks closely why that was not told", () => {
+  test("logs the identity of a client, and on the level debug why it is unknown", () => {
     const lines = logged((observer) => {
       observer.userId({ ...connection, answer: "UNIX,US-ASCII : al:ice" });
       observer.userId({ ...connection, trouble: "ECONNREFUSED" });
@@ -92,167 +93,164 @@ suite("logObserver()", () => {
         level: "info",
         system: "UNIX,US-ASCII",
         user: "al:ice",
-        msg: "db: 192.0.2.1:5000 says that it is UNIX,US-ASCII : al:ice",
+        msg: "db: identity of 192.0.2.1:5000: UNIX,US-ASCII : al:ice",
       },
       {
         ...facts,
         level: "debug",
         error: "ECONNREFUSED",
-        msg: "db: who 192.0.2.1:5000 is was not told: ECONNREFUSED",
+        msg: "db: no identity of 192.0.2.1:5000: ECONNREFUSED",
       },
     ]);
   });
 
   const { waitMs: _waitMs, end: _end, ...unserved } = connection;
-  const tellings: readonly (readonly [
-    tell: (observer: Observer) => void,
-    level: string,
-    event: string,
-    msg: string,
-  ])[] = [
+  const cases: readonly (readonly [report: (observer: Observer) => void, level: string, event: string, msg: string])[] =
     [
-      (observer) => observer.connection({ ...connection, end: "upstream_reset", start: "warm", waitMs: 2 }),
-      "info",
-      "connection.closed",
-      "db: 192.0.2.1:5000 relayed in 2.5 s, waited 2 ms (warm), 10 bytes in, 20 out, upstream_reset",
-    ],
-    [
-      (observer) =>
-        observer.connection({ ...unserved, outcome: "start_failed", error: new Error("no such container") }),
-      "warn",
-      "connection.closed",
-      "db: 192.0.2.1:5000 start_failed in 2.5 s: no such container",
-    ],
-    [
-      (observer) => observer.connection({ ...unserved, outcome: "client_gone", error: new Error("the client left") }),
-      "info",
-      "connection.closed",
-      "db: 192.0.2.1:5000 client_gone in 2.5 s",
-    ],
-    [
-      (observer) => observer.connection({ ...unserved, outcome: "served", end: "probe" }),
-      "debug",
-      "connection.closed",
-      "db: 192.0.2.1:5000 served in 2.5 s",
-    ],
-    [(observer) => observer.activation(activation), "info", "target.ready", "db: container db is ready after 1.2 s"],
-    [
-      (observer) => observer.activation({ ...activation, adopted: true }),
-      "info",
-      "target.ready",
-      "db: container db was running already and answers after 1.2 s",
-    ],
-    [
-      (observer) => observer.activation({ ...activation, outcome: "cancelled" }),
-      "info",
-      "target.cancelled",
-      "db: container db: the start was cancelled",
-    ],
-    [
-      (observer) =>
-        observer.activation({
-          ...activation,
-          outcome: "exited",
-          error: new Error("container db exited with code 3"),
-          exit: { code: 3 },
-          lastLines: ["no", "luck"],
-          cooldownMs: 2_000,
-        }),
-      "error",
-      "target.failed",
-      "db: container db failed to start: exited with code 3; next attempt in 2.0 s at the earliest; last output: no ⏎ luck",
-    ],
-    [
-      (observer) =>
-        observer.activation({
-          ...activation,
-          outcome: "engine_error",
-          error: new TargetError("missing", "there is no container db", { remedy: "create it" }),
-        }),
-      "error",
-      "target.failed",
-      "db: container db failed to start: there is no container db: create it",
-    ],
-    [
-      (observer) => observer.keptAwake({ ...subject, uses: ["an exec session", "2 kB of direct traffic"] }),
-      "info",
-      "target.kept_awake",
-      "db: container db is kept awake: an exec session; 2 kB of direct traffic",
-    ],
-    [(observer) => observer.sleep(sleep), "info", "target.asleep", "db: container db is asleep (idle)"],
-    [
-      (observer) => observer.sleep({ ...sleep, reason: "external", action: "none" }),
-      "warn",
-      "target.asleep",
-      "db: container db was stopped by another process",
-    ],
-    [
-      (observer) => observer.sleep({ ...sleep, reason: "external", action: "none", exit: { code: 0, wasAsked: true } }),
-      "warn",
-      "target.asleep",
-      "db: container db was stopped by another process",
-    ],
-    [
-      (observer) => observer.sleep({ ...sleep, reason: "external", action: "none", exit: { code: 0 } }),
-      "info",
-      "target.asleep",
-      "db: container db exited with code 0",
-    ],
-    [
-      (observer) =>
-        observer.sleep({
-          ...sleep,
-          reason: "crash",
-          action: "none",
-          exit: { code: 139 },
-          lastLines: ["segmentation", "fault"],
-        }),
-      "error",
-      "target.asleep",
-      "db: container db crashed with code 139; last output: segmentation ⏎ fault",
-    ],
-    [
-      (observer) => observer.stopFailed({ ...subject, error: new Error("timeout"), retryMs: 4_000 }),
-      "error",
-      "target.stop_failed",
-      "db: container db could not be stopped: timeout; retrying in 4.0 s, repeated failures are not logged",
-    ],
-    [
-      (observer) => observer.stopFailed({ ...subject, error: new Error("timeout"), retryMs: 0 }),
-      "error",
-      "target.stop_failed",
-      "db: container db could not be stopped: timeout",
-    ],
-    [
-      (observer) => observer.engineCall({ operation: "start", code: "204", durationMs: 1 }),
-      "trace",
-      "engine.call",
-      "engine: start 204",
-    ],
-    [(observer) => observer.engineUp("docker 26.1"), "info", "engine.up", "the engine answers: docker 26.1"],
-    [
-      (observer) => observer.engineDown(new TargetError("denied", "no access", { remedy: "join the group" })),
-      "error",
-      "engine.down",
-      "no access: join the group",
-    ],
-    [
-      (observer) => observer.eventsReconnected(),
-      "debug",
-      "engine.events_reconnected",
-      "the engine's event stream is back",
-    ],
-    [(observer) => observer.output("web", "listening"), "info", "target.output", "web | listening"],
-    [(observer) => observer.warning("limits.open_files", "too few"), "warn", "limits.open_files", "too few"],
-  ];
-  for (const [tell, level, event, msg] of tellings) {
-    test(`says: ${msg}`, () => {
-      const lines = logged(tell).map((line) => [line["level"], line["event"], line["msg"]]);
+      [
+        (observer) => observer.connection({ ...connection, end: "upstream_reset", start: "warm", waitMs: 2 }),
+        "info",
+        "connection.closed",
+        "db: 192.0.2.1:5000 relayed in 2.5 s, waited 2 ms (warm), 10 bytes in, 20 out, upstream_reset",
+      ],
+      [
+        (observer) =>
+          observer.connection({ ...unserved, outcome: "start_failed", error: new Error("no such container") }),
+        "warn",
+        "connection.closed",
+        "db: 192.0.2.1:5000 start_failed in 2.5 s: no such container",
+      ],
+      [
+        (observer) => observer.connection({ ...unserved, outcome: "client_gone", error: new Error("the client left") }),
+        "info",
+        "connection.closed",
+        "db: 192.0.2.1:5000 client_gone in 2.5 s",
+      ],
+      [
+        (observer) => observer.connection({ ...unserved, outcome: "served", end: "probe" }),
+        "debug",
+        "connection.closed",
+        "db: 192.0.2.1:5000 served in 2.5 s",
+      ],
+      [(observer) => observer.activation(activation), "info", "target.ready", "db: container db is ready after 1.2 s"],
+      [
+        (observer) => observer.activation({ ...activation, adopted: true }),
+        "info",
+        "target.ready",
+        "db: container db was already running and is ready after 1.2 s",
+      ],
+      [
+        (observer) => observer.activation({ ...activation, outcome: "cancelled" }),
+        "info",
+        "target.cancelled",
+        "db: container db: start cancelled",
+      ],
+      [
+        (observer) =>
+          observer.activation({
+            ...activation,
+            outcome: "exited",
+            error: new Error("container db exited with code 3"),
+            exit: { code: 3 },
+            lastLines: ["no", "luck"],
+            cooldownMs: 2_000,
+          }),
+        "error",
+        "target.failed",
+        "db: container db failed to start: exited with code 3; next attempt in 2.0 s at the earliest; last output: no ⏎ luck",
+      ],
+      [
+        (observer) =>
+          observer.activation({
+            ...activation,
+            outcome: "engine_error",
+            error: new TargetError("missing", "there is no container db", { remedy: "create it" }),
+          }),
+        "error",
+        "target.failed",
+        "db: container db failed to start: there is no container db: create it",
+      ],
+      [
+        (observer) => observer.keptAwake({ ...subject, uses: ["an exec session", "2 kB of direct traffic"] }),
+        "info",
+        "target.kept_awake",
+        "db: container db is kept awake: an exec session; 2 kB of direct traffic",
+      ],
+      [(observer) => observer.sleep(sleep), "info", "target.asleep", "db: container db is asleep (idle)"],
+      [
+        (observer) => observer.sleep({ ...sleep, reason: "external", action: "none" }),
+        "warn",
+        "target.asleep",
+        "db: container db was stopped by another process",
+      ],
+      [
+        (observer) =>
+          observer.sleep({ ...sleep, reason: "external", action: "none", exit: { code: 0, wasAsked: true } }),
+        "warn",
+        "target.asleep",
+        "db: container db was stopped by another process",
+      ],
+      [
+        (observer) => observer.sleep({ ...sleep, reason: "external", action: "none", exit: { code: 0 } }),
+        "info",
+        "target.asleep",
+        "db: container db exited with code 0",
+      ],
+      [
+        (observer) =>
+          observer.sleep({
+            ...sleep,
+            reason: "crash",
+            action: "none",
+            exit: { code: 139 },
+            lastLines: ["segmentation", "fault"],
+          }),
+        "error",
+        "target.asleep",
+        "db: container db crashed with code 139; last output: segmentation ⏎ fault",
+      ],
+      [
+        (observer) => observer.stopFailed({ ...subject, error: new Error("timeout"), retryMs: 4_000 }),
+        "error",
+        "target.stop_failed",
+        "db: container db could not be stopped: timeout; retrying in 4.0 s, repeated failures are not logged",
+      ],
+      [
+        (observer) => observer.stopFailed({ ...subject, error: new Error("timeout"), retryMs: 0 }),
+        "error",
+        "target.stop_failed",
+        "db: container db could not be stopped: timeout",
+      ],
+      [
+        (observer) => observer.engineCall({ operation: "start", code: "204", durationMs: 1 }),
+        "trace",
+        "engine.call",
+        "engine: start 204",
+      ],
+      [(observer) => observer.engineUp("docker 26.1"), "info", "engine.up", "engine connected: docker 26.1"],
+      [
+        (observer) => observer.engineDown(new TargetError("denied", "no access", { remedy: "join the group" })),
+        "error",
+        "engine.down",
+        "no access: join the group",
+      ],
+      [
+        (observer) => observer.eventsReconnected(),
+        "debug",
+        "engine.events_reconnected",
+        "event stream of the engine reconnected",
+      ],
+      [(observer) => observer.output("web", "listening"), "info", "target.output", "web | listening"],
+      [(observer) => observer.warning("limits.open_files", "too few"), "warn", "limits.open_files", "too few"],
+    ];
+  for (const [report, level, event, msg] of cases) {
+    test(`logs: ${msg}`, () => {
+      const lines = logged(report).map((line) => [line["level"], line["event"], line["msg"]]);
       assert.deepEqual(lines, [[level, event, msg]]);
     });
   }
 
-  test("tells each change of state to who looks closely, beginning and end to everybody", () => {
+  test("logs each change of state on the level debug, and starts and stops on the level info", () => {
     const lines = logged((observer) => {
       observer.state({ ...subject, from: "asleep", to: "starting", event: "acquire" });
       observer.state({ ...subject, from: "ready", to: "stopping", event: "idle" });
@@ -270,7 +268,7 @@ suite("logObserver()", () => {
     );
   });
 
-  test("names the client or the dependent that caused a start", () => {
+  test("logs the client or the dependent that caused a start", () => {
     const client = { client: "192.0.2.1:5000", service: "sql" };
     const change = { ...subject, from: "asleep", to: "starting", event: "acquire" } as const;
     const lines = logged((observer) => {
@@ -282,11 +280,11 @@ suite("logObserver()", () => {
     assert.deepEqual(lines, [
       { ...facts, ...client, msg: "db: container db is starting for 192.0.2.1:5000 through sql" },
       { ...facts, dependent: "container api", msg: "db: container db is starting for container api" },
-      { ...facts, msg: "db: container db was found running, waiting until it is ready" },
+      { ...facts, msg: "db: container db is already running, waiting until it is ready" },
     ]);
   });
 
-  test("tells of clients that were led nowhere what they asked for, and how they began", () => {
+  test("logs the name or the first bytes of clients that are not routed", () => {
     const report = { listener: "*:443", client: "192.0.2.1:5000", durationMs: 3 };
     const named = new UnroutedError("unknown_name", "no service here has the name a.test");
     const facts = { event: "client.unrouted", listener: "*:443", client: "192.0.2.1:5000", duration_ms: 3 };
@@ -305,22 +303,22 @@ suite("logObserver()", () => {
           reason: "unknown_name",
           name: "a.test",
           error: named.message,
-          msg: "*:443: 192.0.2.1:5000 was led nowhere (unknown_name): no service here has the name a.test",
+          msg: "*:443: 192.0.2.1:5000 not routed (unknown_name): no service here has the name a.test",
         },
         {
           level: "info",
           ...facts,
           reason: "malformed",
-          said: "GET / \\x0d",
+          received: "GET / \\x0d",
           error: "no TLS",
-          msg: '*:443: 192.0.2.1:5000 was led nowhere (malformed): no TLS: "GET / \\x0d"',
+          msg: '*:443: 192.0.2.1:5000 not routed (malformed): no TLS: "GET / \\x0d"',
         },
         {
           level: "debug",
           ...facts,
           reason: "client_gone",
           error: "the client left",
-          msg: "*:443: 192.0.2.1:5000 was led nowhere (client_gone): the client left",
+          msg: "*:443: 192.0.2.1:5000 not routed (client_gone): the client left",
         },
         {
           level: "info",
@@ -329,7 +327,7 @@ suite("logObserver()", () => {
           reason: "unknown_name",
           count: 95,
           over_ms: 10_000,
-          msg: "*:443: 95 more led nowhere within 10.0 s (unknown_name)",
+          msg: "*:443: 95 more clients not routed within 10.0 s (unknown_name)",
         },
         {
           level: "debug",
@@ -338,13 +336,13 @@ suite("logObserver()", () => {
           reason: "client_gone",
           count: 2,
           over_ms: 10_000,
-          msg: "*:443: 2 more led nowhere within 10.0 s (client_gone)",
+          msg: "*:443: 2 more clients not routed within 10.0 s (client_gone)",
         },
       ],
     );
   });
 
-  test("keeps each line a line, whatever it is about", () => {
+  test("logs output of a target unchanged", () => {
     const nasty = "a\nb\u001b[31m\u0000";
     const lines = logged((observer) => observer.output("web", nasty));
     assert.equal(lines[0]?.["msg"], `web | ${nasty}`);
@@ -352,7 +350,7 @@ suite("logObserver()", () => {
 });
 
 suite("isPretty()", () => {
-  test("is true on a terminal, unless the configuration says otherwise", () => {
+  test("is true on a terminal, unless the configuration has another format", () => {
     const cases = [
       { format: "auto", isTerminal: true, pretty: true },
       { format: "auto", isTerminal: false, pretty: false },
@@ -364,7 +362,7 @@ suite("isPretty()", () => {
 });
 
 suite("openLog()", () => {
-  test("has everything written when it is closed", async () => {
+  test("close() waits until all lines are written", async () => {
     const child = program("json", 'for (let i = 0; i < 5_000; i += 1) log.info({ event: "x", i }, "line");');
     const lines = (await text(child.stdout)).trimEnd().split("\n");
     assert.equal(lines.length, 5_000);
@@ -373,12 +371,12 @@ suite("openLog()", () => {
     assert.match(last.time, /^\d{4}-\d\d-\d\dT/);
   });
 
-  test("writes for people where that is asked for", async () => {
+  test("writes text for people in the format pretty", async () => {
     const child = program("pretty", 'log.info({ event: "x", secret: 1 }, "it is up");');
     assert.match(await text(child.stdout), /^\[?\d\d:\d\d:\d\d\.\d+\]? INFO: it is up\n$/);
   });
 
-  test("writes as xinetd does where that is asked for, what happens and what there is to say alike", async () => {
+  test("writes connections and messages in the format xinetd", async () => {
     const child = program(
       "xinetd",
       `
@@ -403,7 +401,7 @@ suite("openLog()", () => {
     ["json", `log.info({ event: "x", i }, "x".repeat(100))`],
     ["xinetd", `observer.connection(${JSON.stringify(connection)})`],
   ] as const) {
-    test(`does not wait for a reader of ${format} that reads nothing, nor keep what it misses`, async () => {
+    test(`drops lines of the format ${format} if the reader is slow`, async () => {
       await using folder = await temporaryFile("unused", "");
       const fifo = `${folder.path}.fifo`;
       execFileSync("mkfifo", [fifo]);
@@ -423,21 +421,23 @@ suite("openLog()", () => {
     });
   }
 
-  test("does not mind a reader that is gone", async () => {
+  test("ignores a closed reader", async () => {
     const child = program("json", 'await new Promise((r) => setTimeout(r, 50)); log.info("x"); process.exitCode = 7;');
     child.stdout.destroy();
     assert.deepEqual(await once(child, "exit"), [7, null]);
   });
 });
 
-/** A program that opens a log, does `work` with it and closes it. */
+/** Starts a program that opens a log, runs `work` and closes the log. */
 function program(format: string, work: string): ChildProcessByStdio<null, Readable, Readable>;
 function program(format: string, work: string, stdout: number): ChildProcessByStdio<null, null, Readable>;
 function program(format: string, work: string, stdout: number | "pipe" = "pipe"): ChildProcess {
   const source = `
     import { openLog } from ${JSON.stringify(import.meta.resolve("../../src/telemetry/log.ts"))};
-    const { log, observer: observerFor, close } = openLog({ level: "info", format: "${format}", isTerminal: false, pid: 7847 });
-    const observer = observerFor(() => ({ kind: "container" }));
+    import { logObserver } from ${JSON.stringify(import.meta.resolve("../../src/telemetry/log-messages.ts"))};
+    import { xinetdObserver } from ${JSON.stringify(import.meta.resolve("../../src/telemetry/xinetd-log.ts"))};
+    const { log, close } = openLog({ level: "info", format: "${format}", isTerminal: false, pid: 7847 });
+    const observer = xinetdObserver(log, () => ({ kind: "container" }), logObserver(log));
     ${work}
     await close();
     process.exit();`;
@@ -450,7 +450,7 @@ function program(format: string, work: string, stdout: number | "pipe" = "pipe")
 suite("logObserver() on images", () => {
   const pull = { image: "web:1", durationMs: 2_000, doneBytes: 15e6, totalBytes: 30e6 } as const;
 
-  test("a pull is told from its beginning to its end", () => {
+  test("logs the progress of a pull", () => {
     const lines = logged((observer) => {
       observer.pull({ ...pull, stage: "begun", doneBytes: 0, totalBytes: 0 });
       observer.pull({ ...pull, stage: "under way" });
@@ -459,14 +459,14 @@ suite("logObserver() on images", () => {
     assert.deepEqual(
       lines.map(({ level, event, msg }) => [level, event, msg]),
       [
-        ["info", "image.pulling", "image web:1 is being pulled"],
-        ["info", "image.pulling", "image web:1 is being pulled: 50 %, 15 of 30 MB"],
-        ["info", "image.pulled", "image web:1 is here after 2.0 s"],
+        ["info", "image.pulling", "pulling image web:1"],
+        ["info", "image.pulling", "pulling image web:1: 50 %, 15 of 30 MB"],
+        ["info", "image.pulled", "image web:1 pulled in 2.0 s"],
       ],
     );
   });
 
-  test("one that failed says why, with the remedy", () => {
+  test("logs the reason and the remedy of a failed pull", () => {
     const error = new TargetError("missing", "the image web:1 could not be pulled", { remedy: "push it" });
     const [line] = logged((observer) => observer.pull({ ...pull, stage: "failed", error }));
     assert.equal(line?.["event"], "image.pull_failed");

@@ -48,7 +48,7 @@ const connection: ConnectionReport = {
 };
 
 suite("Metrics", () => {
-  test("all series of a service exist at 0 from the start", async () => {
+  test("creates all series of a service with value 0", async () => {
     const { metrics } = metricsOf();
     const outcomes = ["relayed", "denied_limit", "start_failed", "start_timeout", "dial_failed", "client_gone"];
     for (const outcome of outcomes) {
@@ -75,7 +75,7 @@ suite("Metrics", () => {
     assert.deepEqual(await metrics.outcomesOf("c"), { outcomes: {}, denials: {} });
   });
 
-  test("clients that were led nowhere are counted by listener and reason, from 0 on", async () => {
+  test("counts unrouted clients by listener and reason, beginning with 0", async () => {
     const { metrics } = metricsOf();
     metrics.addListener("*:443");
     const series = (reason: string): string => `wakeport_unrouted_total{listener="*:443",reason="${reason}"}`;
@@ -86,7 +86,7 @@ suite("Metrics", () => {
     assert.doesNotMatch(await metrics.text(), /a\.test/);
   });
 
-  test("says nothing of an engine where none is needed", async () => {
+  test("has no series of the engine if no engine is needed", async () => {
     const metrics = new Metrics({ version: "1", revision: "r", nodeVersion: "n" }, () => []);
     assert.doesNotMatch(await metrics.text(), /^wakeport_engine_up/m);
   });
@@ -101,7 +101,7 @@ suite("Metrics", () => {
     assert.equal(await seriesValue(metrics, "wakeport_engine_events_reconnects_total"), 1);
   });
 
-  test("names, labels and types are the ones that dashboards rely on", async () => {
+  test("keeps the names, labels and types of all series", async () => {
     const { metrics } = metricsOf({
       view: { ...asleep, idleDeadline: 1_000, lastActivity: 1_000 },
       udp: { flows: 0, in: 0, out: 0, dropped: noDatagrams().dropped },
@@ -145,7 +145,7 @@ suite("Metrics", () => {
     ]);
   });
 
-  test("service_state is 1 for the state it is in, and 0 for the others", async () => {
+  test("service_state is 1 for the current state and 0 for the others", async () => {
     const { metrics, gauges } = metricsOf();
     assert.equal(await seriesValue(metrics, `wakeport_service_state{service="a",state="asleep"}`), 1);
     gauges.current = { ...gauges.current, view: { ...asleep, state: "ready" } };
@@ -153,7 +153,7 @@ suite("Metrics", () => {
     assert.equal(await seriesValue(metrics, `wakeport_service_state{service="a",state="ready"}`), 1);
   });
 
-  test("a connection is counted by its outcome, its wait by how it found the target", async () => {
+  test("counts connections by outcome and observes waits by start", async () => {
     const { metrics } = metricsOf();
     metrics.observer.connection(connection);
     metrics.observer.connection({ ...connection, outcome: "start_failed" });
@@ -170,7 +170,7 @@ suite("Metrics", () => {
     assert.equal(await seriesValue(metrics, `wakeport_connection_duration_seconds_sum{service="a"}`), 0.9);
   });
 
-  test("bytes and running time move while they pass, not only at the end", async () => {
+  test("updates bytes and running time during a connection", async () => {
     const { metrics, gauges } = metricsOf();
     gauges.current = { ...gauges.current, meter: { in: 10, out: 20 }, view: { ...asleep, awakeMs: 1500 } };
     assert.equal(await seriesValue(metrics, `wakeport_transferred_bytes_total{service="a",direction="out"}`), 20);
@@ -180,7 +180,7 @@ suite("Metrics", () => {
     assert.equal(await seriesValue(metrics, `wakeport_target_running_seconds_total{service="a"}`), 1.5);
   });
 
-  test("datagrams are counted of services that have ports for them, and of no others", async () => {
+  test("counts datagrams only of services with UDP ports", async () => {
     const { metrics, gauges } = metricsOf();
     assert.equal(await seriesValue(metrics, `wakeport_flows_active{service="a"}`), undefined);
     const dropped = { ...noDatagrams().dropped, held: 3 };
@@ -191,7 +191,7 @@ suite("Metrics", () => {
     assert.equal(await seriesValue(metrics, `wakeport_datagrams_dropped_total{service="a",reason="denied"}`), 0);
   });
 
-  test("the idle deadline is there only while there is one", async () => {
+  test("has an idle deadline only while the target is idle", async () => {
     const { metrics, gauges } = metricsOf();
     const series = `wakeport_idle_deadline_timestamp_seconds{service="a"}`;
     assert.equal(await seriesValue(metrics, series), undefined);
@@ -201,7 +201,7 @@ suite("Metrics", () => {
     assert.equal(await seriesValue(metrics, series), undefined);
   });
 
-  test("services that share a target count its activation each", async () => {
+  test("counts an activation for each service that shares the target", async () => {
     const { metrics } = metricsOf();
     metrics.addService("b", true);
     const report = {
@@ -220,7 +220,7 @@ suite("Metrics", () => {
     }
   });
 
-  test("promtool finds nothing to complain about", async (t) => {
+  test("promtool accepts the metrics", async (t) => {
     if (spawnSync("promtool", ["--version"]).error !== undefined) {
       t.skip("promtool is not installed: test/engine/tools brings it");
       return;
