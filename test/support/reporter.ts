@@ -16,6 +16,8 @@ export interface TestEvent {
     readonly name?: string;
     readonly nesting?: number;
     readonly file?: string;
+    /** The test file, if `file` is a helper that declares tests for it. */
+    readonly entryFile?: string;
     readonly line?: number;
     readonly message?: string;
     readonly duration_ms?: number;
@@ -93,7 +95,7 @@ export class Reporter {
     return `✖ ${title} (${seconds(data.details?.duration_ms)})\n${indented(reasonOf(error))}\n`;
   }
 
-  #fileLine({ file, counts = {}, duration_ms: ms = 0 }: Data): string {
+  #fileLine({ entryFile: file, counts = {}, duration_ms: ms = 0 }: Data): string {
     this.#reported += 1;
     this.#times.push({ file: relative(file), ms });
     const { tests = 0, cancelled = 0, skipped = 0 } = counts;
@@ -120,8 +122,8 @@ function zeros(): Record<keyof Counts, number> {
   return { tests: 0, suites: 0, passed: 0, failed: 0, cancelled: 0, skipped: 0, todo: 0 };
 }
 
-function where({ file, line }: Data): string {
-  return `${relative(file)}${line === undefined ? "" : `:${line}`}`;
+function where({ file, entryFile = file, line }: Data): string {
+  return `${relative(entryFile)}${line === undefined || file !== entryFile ? "" : `:${line}`}`;
 }
 
 function relative(file = ""): string {
