@@ -1,4 +1,4 @@
-/** Who may connect, and how many: the whole program, and clients from several addresses of this machine. */
+/** Access rules and limits of the whole program, with clients from several addresses of this machine. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import http from "node:http";
@@ -15,7 +15,7 @@ const ABUSER = "127.0.0.2";
 const INNOCENT = "127.0.0.3";
 const OWNER = "127.0.0.4";
 
-/** Greets, then answers with what it hears. */
+/** Sends a greeting, then echoes. */
 const echo = `require("net").createServer({ allowHalfOpen: true }, (s) => { s.on("error", () => {}); s.write("hello\\n"); s.pipe(s); })
 .listen(Number(process.argv[1]), "127.0.0.1")`;
 
@@ -37,7 +37,7 @@ class Bench implements AsyncDisposable {
     this.#stack = stack;
   }
 
-  /** Services by name, each with what stands beside its ports. PROCESS is a program that greets. */
+  /** Services by name, with all keys except ports. PROCESS is a program that sends a greeting. */
   static async open(services: Readonly<Record<string, string>>): Promise<Bench> {
     await using stack = new AsyncDisposableStack();
     const [admin, upstream] = [await freePort(), await freePort()];
@@ -48,7 +48,7 @@ class Bench implements AsyncDisposable {
     for (const [name, own] of Object.entries(services)) {
       const port = await freePort();
       ports.set(name, port);
-      // Without an address: IPv4 clients come in by IPv6.
+      // A listener without an address accepts IPv4 clients on an IPv6 socket.
       yaml += `  ${name}: { ports: [${port}], ${own.replace("PROCESS", target)} }\n`;
     }
     const { path: file } = stack.use(await temporaryFile("wakeport.yaml", yaml));
@@ -62,11 +62,11 @@ class Bench implements AsyncDisposable {
     return new Peer(net.connect({ port, host: "127.0.0.1", localAddress: from, allowHalfOpen: true }));
   }
 
-  /** Says a word and waits for it. @returns what came back, or how the connection ended */
+  /** Sends a word and waits for its echo. @returns the received text, or the end of the connection */
   async hears(service: string, from: string, word = "word"): Promise<string> {
     using peer = this.connect(service, from);
     peer.send(word);
-    await eventually(`an answer of ${service}`, () => peer.text.endsWith(word) || peer.fate !== "open");
+    await eventually(`a reply of ${service}`, () => peer.text.endsWith(word) || peer.fate !== "open");
     return peer.text.endsWith(word) ? peer.text : peer.fate;
   }
 
@@ -92,7 +92,7 @@ class Bench implements AsyncDisposable {
 }
 
 suite("access", () => {
-  test("who may not come starts nothing; who may is served", async () => {
+  test("denied clients start nothing; allowed clients are served", async () => {
     await using bench = await Bench.open({
       ftp: `PROCESS, access: { allow: [127.0.0.0/8], deny: [${ABUSER}] }, banner: { deny: "421 no\\r\\n" }, on_deny: close`,
     });
@@ -111,7 +111,7 @@ suite("access", () => {
     assert.equal(await bench.hears("ftp", INNOCENT), "hello\nword");
   });
 
-  test("a program that takes the socket itself is spared who is refused, and finds the banner written", async () => {
+  test("an inetd program gets only accepted clients, after the banner was sent", async () => {
     await using bench = await Bench.open({
       cat: `inetd: { command: [/bin/cat] }, access: { deny: [${ABUSER}] }, limits: { connections: 1, on_limit: queue },
         banner: { connect: "220-", accept: "in\\r\\n", deny: "no\\r\\n" }, on_deny: close`,
@@ -126,7 +126,10 @@ suite("access", () => {
     assert.equal(first.text, "220-in\r\none");
     using second = bench.connect("cat", INNOCENT);
     second.send("two");
-    await eventually("it waits", async () => (await bench.metric('wakeport_connections_waiting{service="cat"}')) === 1);
+    await eventually(
+      "one client is waiting",
+      async () => (await bench.metric('wakeport_connections_waiting{service="cat"}')) === 1,
+    );
     first.end();
     await second.receives(11);
     assert.equal(second.text, "220-in\r\ntwo");
@@ -135,7 +138,7 @@ suite("access", () => {
     assert.equal(await bench.denied("cat", "address"), 1);
   });
 
-  test("an abuser shuts nobody out, and does not fill the log", async () => {
+  test("an abusive client blocks no other client, and does not flood the log", async () => {
     await using bench = await Bench.open({ echo: "builtin: echo, limits: { rate: 20/m }" });
     const fates = await Promise.all(Array.from({ length: 300 }, () => bench.hears("echo", ABUSER)));
     assert.equal(fates.filter((fate) => fate === "word").length, 10);
@@ -150,7 +153,7 @@ suite("access", () => {
     assert.equal(told.length + summed.reduce((sum, line) => sum + Number(line["count"]), 0), 290);
   });
 
-  test("a sensor bans from all services, but not whom it denies", async () => {
+  test("a sensor bans addresses from all services, except addresses that it denies", async () => {
     await using bench = await Bench.open({
       trap: `sensor: { ban: 1h }, access: { deny: [${OWNER}] }, banner: { deny: "bye\\r\\n" }`,
       echo: "builtin: echo",
@@ -180,7 +183,7 @@ suite("access", () => {
     assert.match(shown.stdout, /127\.0\.0\.2: banned by trap for another (59m|1h)/);
   });
 
-  test("a queue serves one after the other, and status counts those who wait", async () => {
+  test("queued clients are served one after the other, and status counts them", async () => {
     await using bench = await Bench.open({ echo: "builtin: echo, limits: { connections: 1, on_limit: queue }" });
     using first = bench.connect("echo", ABUSER);
     first.send("1");
@@ -188,7 +191,7 @@ suite("access", () => {
     const waiting = [ABUSER, INNOCENT, OWNER].map((from) => bench.connect("echo", from));
     for (const peer of waiting) peer.send("2");
     await eventually(
-      "three wait",
+      "three clients are waiting",
       async () => (await bench.metric('wakeport_connections_waiting{service="echo"}')) === 3,
     );
     first.end();
@@ -197,7 +200,7 @@ suite("access", () => {
       peer.end();
     }
     await eventually(
-      "all are gone",
+      "all connections are closed",
       async () => (await bench.metric('wakeport_connections_active{service="echo"}')) === 0,
     );
     assert.equal(await bench.metric('wakeport_connections_total{service="echo",outcome="served"}'), 4);

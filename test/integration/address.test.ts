@@ -1,4 +1,4 @@
-/** Which of a container's addresses is dialled. */
+/** The choice of the container address that wakeport dials. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Route, routeTo } from "../../src/docker/address.ts";
@@ -40,13 +40,13 @@ function container(name: string, networks: readonly ContainerNetwork[], networkM
   };
 }
 
-/** A container that no compose file describes. */
+/** A container without compose labels. */
 function plain(facts: ContainerFacts): ContainerFacts {
   const { composeService: _service, project: _project, ...rest } = facts;
   return rest;
 }
 
-/** The same network, from the other side. */
+/** The same network, as the other container has it. */
 function legIn({ name, id, gateway }: ContainerNetwork): ContainerNetwork {
   return { name, id, ipv4: "10.9.9.9", ...(gateway !== undefined && { gateway }) };
 }
@@ -70,35 +70,35 @@ function refusal(which: Case): string {
     assert.ok(error instanceof TargetError);
     return `${error.fault}: ${error.message}: ${error.remedy}`;
   }
-  throw new assert.AssertionError({ message: "it found an address" });
+  throw new assert.AssertionError({ message: "an address was found" });
 }
 
-test("on the host, the first of its networks; a timeout says that there are others", () => {
+test("on the host, the first network is used; a timeout lists the other networks", () => {
   const found = route({ to: container("ftp", [listenPort, back]) });
   assert.equal(found.address, "10.1.0.2");
   assert.match(found.caveat ?? "", /dialled on its network "demo_front"; "network:" chooses another one \(demo_back\)/);
 });
 
-test("with one network there is nothing to be said about it", () => {
+test("with one network, a timeout has no hint about networks", () => {
   assert.deepEqual(route({ to: container("ftp", [listenPort]) }), { address: "10.1.0.2" });
 });
 
-test("in a container, only a network that both are in", () => {
+test("in a container, only a shared network is used", () => {
   const own = container("wakeport", [legIn(bridge), legIn(back)]);
   assert.deepEqual(route({ to: container("ftp", [listenPort, back]), own }), { address: "10.2.0.2" });
 });
 
-test("networks are told by their id: another one of the same name is not shared", () => {
+test("networks are compared by id: another network with the same name is not shared", () => {
   const own = container("wakeport", [{ ...legIn(listenPort), id: "other" }]);
   assert.match(refusal({ to: container("ftp", [listenPort]), own }), /^no_route: .* shares no network/);
 });
 
-test("a named network, with or without the compose project before it", () => {
+test("a configured network is found with or without the compose project prefix", () => {
   const to = container("ftp", [listenPort, back]);
   for (const wanted of ["demo_back", "back"]) assert.deepEqual(route({ to, wanted }), { address: "10.2.0.2" });
 });
 
-test("IPv4 where there are both, IPv6 where there is nothing else", () => {
+test("IPv4 is preferred, IPv6 is used without IPv4", () => {
   assert.equal(route({ to: container("ftp", [back]) }).address, "10.2.0.2");
   const six = { name: "six", id: "6", ipv6: "fd00::6" };
   assert.equal(route({ to: container("ftp", [six]) }).address, "fd00::6");
@@ -106,13 +106,13 @@ test("IPv4 where there are both, IPv6 where there is nothing else", () => {
   assert.equal(route({ to: container("ftp", [listenPort, six]), own }).address, "fd00::6");
 });
 
-test("wakeport in the host's network has a leg in every bridge network", () => {
+test("wakeport in the host network reaches every bridge network", () => {
   const own = container("wakeport", [{ name: "host", id: "h" }], "host");
   assert.equal(route({ to: container("ftp", [back]), own }).address, "10.2.0.2");
   assert.equal(route({ to: container("ftp", [{ name: "host", id: "h" }], "host"), own }).address, "127.0.0.1");
 });
 
-test("a target in the host's network: on the host its loopback, in a container the gateway, with a caveat", () => {
+test("a target in the host network is dialled on the loopback from the host, at the gateway from a container, with a warning", () => {
   const to = container("ftp", [{ name: "host", id: "h" }], "host");
   assert.deepEqual(route({ to }), { address: "127.0.0.1" });
   const found = route({ to, own: container("wakeport", [legIn(listenPort), legIn(bridge)]) });
@@ -123,7 +123,7 @@ test("a target in the host's network: on the host its loopback, in a container t
   );
 });
 
-test("the host cannot be seen from networks without a gateway", () => {
+test("the host is not reachable from networks without a gateway", () => {
   const to = container("ftp", [{ name: "host", id: "h" }], "host");
   const told = refusal({ to, own: container("wakeport", [legIn(listenPort)]) });
   assert.match(told, /no_route: .* wakeport \(in demo_front\) cannot reach: .*"network_mode: host"/);
@@ -142,12 +142,12 @@ test("a target in wakeport's own network namespace is dialled on the loopback", 
   assert.equal(route({ to, holder: own, own }).address, "127.0.0.1");
 });
 
-test("wakeport in the network of its own target is refused: it would lose it with the first sleep", () => {
+test("wakeport in the network of its own target is rejected, because stopping the target would remove the network", () => {
   const to = container("ftp", [listenPort]);
   assert.match(refusal({ to, own: to }), /^invalid: wakeport uses the network of container ftp.*"service:wakeport"/);
 });
 
-test("no shared network: both sides, the line of YAML, and the command", () => {
+test("no shared network: the error contains both sides, the line of YAML, and the command", () => {
   const own = container("wakeport", [legIn({ name: "demo_default", id: "d" })]);
   assert.equal(
     refusal({ to: container("ftp", [listenPort, back]), own }),
@@ -157,7 +157,7 @@ test("no shared network: both sides, the line of YAML, and the command", () => {
   );
 });
 
-test("no shared network: that of another compose project must be declared", () => {
+test("no shared network: the network of another compose project must be declared", () => {
   const own = container("wakeport", [legIn({ name: "demo_default", id: "d" })]);
   const to = { ...container("ftp", [{ name: "shop_default", id: "s", ipv4: "10.3.0.2" }]), project: "shop" };
   assert.match(
@@ -166,7 +166,7 @@ test("no shared network: that of another compose project must be declared", () =
   );
 });
 
-test("no shared network: nobody joins the default bridge, and what is not compose's gets a command", () => {
+test("no shared network: the default bridge is not suggested, and containers without compose get a command", () => {
   const own = container("wakeport", [legIn(listenPort)]);
   assert.match(
     refusal({ to: plain(container("ftp", [bridge])), own }),
@@ -179,29 +179,29 @@ test("no shared network: nobody joins the default bridge, and what is not compos
   );
 });
 
-test("wakeport without any network", () => {
+test("wakeport without a network is reported", () => {
   const own = container("wakeport", [{ name: "none", id: "n" }], "none");
   assert.match(refusal({ to: container("ftp", [listenPort]), own }), /remove "network_mode: none" from .* "wakeport"/);
 });
 
-test("a named network that the container is not in: the line that is right", () => {
+test("a configured network without the container: the error contains the corrected line", () => {
   const told = refusal({ to: container("ftp", [listenPort]), wanted: "backend" });
   assert.match(told, /not in network "backend", only in demo_front: .*"network: demo_front"/);
 });
 
-test("a named network that wakeport is not in is not replaced by another", () => {
+test("a configured network without wakeport is not replaced by another network", () => {
   const own = container("wakeport", [legIn(listenPort)]);
   const told = refusal({ to: container("ftp", [listenPort, back]), own, wanted: "back" });
   assert.match(told, /does not share its network "back" with wakeport .* networks: \[front, back\]/);
 });
 
-test("a container without any network, and one without any address", () => {
+test("a container without a network and a container without an address are reported", () => {
   const none = container("ftp", [{ name: "none", id: "n" }], "none");
   assert.match(refusal({ to: none }), /ftp has no network \(network_mode: none\).*up -d --force-recreate ftp$/);
   assert.match(refusal({ to: container("ftp", []) }), /has no address on any network \(none\)/);
 });
 
-test("where the engine may be on another machine, a timeout says so; in a container of that engine it is not", () => {
+test("if the engine may be on another machine, a timeout contains that hint, except in a container of that engine", () => {
   const to = container("ftp", [listenPort]);
   assert.match(route({ to, mayBeElsewhere: true }).caveat ?? "", /run wakeport as a container/);
   assert.deepEqual(route({ to, mayBeElsewhere: true, own: container("wakeport", [legIn(listenPort)]) }), {

@@ -1,6 +1,6 @@
 /**
- * Every answer that an engine may give to every call that wakeport makes: what it is taken for, and that a client which
- * comes at that moment, and the next one, are served or refused in time. These tests need no engine.
+ * Every possible response of an engine to every call of wakeport: its interpretation, and that the client of that call
+ * and the next client are served or rejected in time. These tests need no engine.
  */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
@@ -46,7 +46,7 @@ const answers: Readonly<Record<string, Answer>> = {
   garbage: (response) => void response.writeHead(200, { "content-type": "application/json" }).end('{"Id": "f'),
 };
 
-/** What the engine's refusals and failures are called, whatever was asked. */
+/** The errors of the engine's refusals and failures, for any call. */
 const usual = {
   "400": "failed",
   "403": "denied",
@@ -57,25 +57,25 @@ const usual = {
   hang: "gave up",
   cut: "unreachable",
 };
-/** Acts tell by their status alone. */
+/** Calls that change a container are judged by the status alone. */
 const done = { "200": "done", "204": "done", garbage: "done" };
-/** What asks for facts needs an answer that has some. */
+/** Queries need a response with data. */
 const told = { "200": "unreachable", "204": "failed", "304": "failed", garbage: "unreachable" };
 
-/** What each call makes of each answer: what it resolves with, or its fault. */
+/** The result or the error of each call for each response. */
 const verdicts: Readonly<Record<Call, Readonly<Record<string, string>>>> = {
   start: { ...usual, "200": "started", "204": "started", garbage: "started", "304": "already" },
-  // What is down, or gone, needs no stop.
+  // A stopped or missing container needs no stop.
   stop: { ...usual, ...done, "304": "done", "404": "done" },
   inspect: { ...usual, ...told },
   list: { ...usual, ...told },
   pause: { ...usual, ...done, "304": "failed" },
   unpause: { ...usual, ...done, "304": "failed" },
-  // Without any counters nothing is known about traffic.
+  // Without counters the traffic is unknown.
   stats: { ...usual, ...told, "200": "done", garbage: "done" },
 };
 
-/** Longer than any answer of the scripted engine takes. */
+/** Longer than any response time of the scripted engine. */
 const PATIENCE_MS = 300;
 
 async function verdict(engine: Engine, call: Call): Promise<string> {
@@ -96,16 +96,16 @@ async function verdict(engine: Engine, call: Call): Promise<string> {
   );
 }
 
-suite("what an answer is taken for", () => {
+suite("interpretation of a response", () => {
   for (const call of calls) {
-    test(`${call}: all ${Object.keys(answers).length} answers`, async () => {
+    test(`${call}: all ${Object.keys(answers).length} responses`, async () => {
       await using fake = await FakeEngine.open();
       const engine = new Engine({ url: fake.host, socketPath: fake.socketPath }, observer());
       const found: Record<string, string> = {};
       for (const [name, answer] of Object.entries(answers)) {
         fake.once(routes[call], answer);
         found[name] = await verdict(engine, call);
-        // What a refusal leads to is no part of the next answer.
+        // The cooldown after a refusal must not affect the next response.
         engine.refusals.succeeded(call);
       }
       engine.close();
@@ -114,7 +114,7 @@ suite("what an answer is taken for", () => {
   }
 });
 
-/** One who comes while it is answered like this. */
+/** A client that connects while the engine responds like this. */
 interface Scene {
   readonly call: Call;
   readonly name: string;
@@ -122,10 +122,10 @@ interface Scene {
 }
 
 const START_TIMEOUT_MS = 1_000;
-/** Calls that put a target away have a deadline of their own, far beyond what a test can wait for. */
+/** Calls that stop a target have their own deadline, longer than a test can wait. */
 const isTooLong = ({ call, name }: Scene): boolean => name === "hang" && (call === "stop" || call === "pause");
 
-/** Each call is made for a client of its own, or for the sleep before the next one. */
+/** Each call is made for its own client, or for the sleep before the next client. */
 const settings: Readonly<Record<Call, Readonly<Record<string, unknown>>>> = {
   start: {},
   stop: { idle_timeout: "20ms" },
@@ -136,7 +136,7 @@ const settings: Readonly<Record<Call, Readonly<Record<string, unknown>>>> = {
   stats: { idle_timeout: "20ms" },
 };
 
-/** @returns whether it was served; fails when it is neither that nor refused in time */
+/** @returns true if the client was served. @throws if it is neither served nor rejected in time */
 async function visit(wakeport: Wakeport, what: string): Promise<boolean> {
   using peer = await wakeport.connect("echo");
   const limit = performance.now() + START_TIMEOUT_MS + 2_000;
@@ -153,9 +153,9 @@ async function play({ call, name, answer }: Scene): Promise<void> {
   const { container, host } = fake;
   const service = { to: container, port: container.port, start_timeout: `${START_TIMEOUT_MS}ms`, ...settings[call] };
   await using wakeport = await Wakeport.open({ echo: service }, { docker: { host } });
-  // It looks once at the beginning, and once when it follows the engine.
+  // Wakeport inspects the target at the start, and again after it has subscribed to events.
   const route = call === "list" ? "/containers/json" : "/containers/fake/json";
-  await eventually("it looked", () => fake.requests.filter((one) => one === `GET ${route}`).length >= 2);
+  await eventually("the target was inspected", () => fake.requests.filter((one) => one === `GET ${route}`).length >= 2);
   if (call === "unpause") {
     assert.ok(await visit(wakeport, what));
     await wakeport.until("echo", "paused");
@@ -166,21 +166,21 @@ async function play({ call, name, answer }: Scene): Promise<void> {
   fake.once(routes[call], answer);
   await visit(wakeport, what);
   if (call === "stop" || call === "pause" || call === "stats") {
-    await eventually(`${what}: it is asked`, () => asked() > before);
+    await eventually(`${what}: the call is made`, () => asked() > before);
     await visit(wakeport, what);
   }
-  // After a failed start nobody may ask for a second.
-  await eventually(`${what}: it is served again`, () => visit(wakeport, what));
+  // The cooldown after a failed start is one second.
+  await eventually(`${what}: a client is served again`, () => visit(wakeport, what));
   await wakeport.settle();
   await wakeport.close();
   assert.deepEqual(violations(wakeport.evidence), [], what);
   assert.deepEqual(fake.forbidden, [], what);
 }
 
-suite("whatever the answer, clients are served or refused in time, and served again", () => {
+suite("clients are served or rejected in time for any response, and served again afterwards", () => {
   for (const call of calls) {
     const scenes = Object.entries(answers).map(([name, answer]) => ({ call, name, answer }));
-    test(`${call}: all answers`, async () => {
+    test(`${call}: all responses`, async () => {
       const before = openSockets();
       await Promise.all(scenes.filter((scene) => !isTooLong(scene)).map(play));
       await eventually("I5: no socket is left open", () => openSockets() <= before);

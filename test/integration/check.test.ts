@@ -1,4 +1,4 @@
-/** `wakeport check` on a real engine: problems of the containers are remarks. */
+/** `wakeport check` on a real engine: problems of containers are warnings. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { echo } from "../support/engine/containers.ts";
@@ -43,7 +43,7 @@ engineTest("check reports missing containers, restart policies and unreachable n
   assert.match(problems[3] ?? "", /^passing: .*--rm/);
 });
 
-engineTest("check reports that it found no problem, and skips services of an unknown project", async (lab) => {
+engineTest("check reports the absence of problems, and skips services of an unknown project", async (lab) => {
   const target = await lab.container({ program: echo() });
   await target.start();
   const services = {
@@ -60,7 +60,7 @@ engineTest("check reports that it found no problem, and skips services of an unk
   assert.match(stdout, /^containers, checked with \S+:\n {2}shop: not checked: the compose project/m);
 });
 
-engineTest("check reports ports that a target publishes itself, and health that it has no check for", async (lab) => {
+engineTest("check reports ports that a target publishes itself, and a missing healthcheck", async (lab) => {
   const published = await lab.container({ program: echo(), published: ["7777/tcp", "7778/udp"] });
   const healthy = await lab.container({ program: echo(), healthcheck: { command: "true", retries: 1 } });
   const services = {
@@ -77,14 +77,14 @@ engineTest("check reports ports that a target publishes itself, and health that 
   assert.deepEqual(others, []);
 });
 
-test("check says that it does not check labels", async () => {
+test("check reports that it does not check labels", async () => {
   await using file = await temporaryFile("wakeport.yaml", JSON.stringify({ docker: { discover: true } }));
   const { code, stdout } = await wakeport(["check", "-c", file.path]);
   assert.equal(code, 0);
   assert.match(stdout, /^labels of containers: not checked; wakeport status shows/m);
 });
 
-test("check refuses a docker.host that run refuses, and only remarks on DOCKER_HOST", async () => {
+test("check rejects a docker.host that run rejects, and only warns about DOCKER_HOST", async () => {
   const services = { it: { ports: [20_001], container: "some" } };
   const text = (docker: object): string => JSON.stringify({ docker, services });
   await using wrong = await temporaryFile("wakeport.yaml", text({ host: "/var/run/docker.sock" }));
@@ -97,7 +97,7 @@ test("check refuses a docker.host that run refuses, and only remarks on DOCKER_H
   assert.match(remarked.stdout, /containers: not checked: .*unknown form/);
 });
 
-engineTest("check suggests the compose service that a missing container is likely to be", async (lab) => {
+engineTest("check suggests the compose service with the name of a missing container", async (lab) => {
   const project = `wakeport-check-${process.pid}`;
   const service = `${project}-shop`;
   const labels = { "com.docker.compose.project": project, "com.docker.compose.service": service };

@@ -1,4 +1,4 @@
-/** Somebody sets the clock of the machine, forth and back. What wakeport waits for follows another one. */
+/** The machine's clock is set forward and back. The timers of wakeport use the monotonic clock. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeEngine, json } from "../support/engine/fake-engine.ts";
@@ -10,16 +10,16 @@ checkLeaks();
 
 const HOUR_MS = 3_600_000;
 const IDLE_MS = 500;
-/** Timers are not late by this much, not even on a busy machine. */
+/** More than timers are late on a busy machine. */
 const FAR_MS = 5_000;
 
 for (const [what, stepMs] of Object.entries({ forth: HOUR_MS, back: -HOUR_MS })) {
-  test(`an hour ${what}: no sleep is early or late, and no cooldown`, async (t) => {
+  test(`an hour ${what}: sleep and cooldown are on time`, async (t) => {
     await using engine = await FakeEngine.open();
     const { container, host } = engine;
     const service = { to: container, port: container.port, idle_timeout: `${IDLE_MS}ms` };
     await using wakeport = await Wakeport.open({ echo: service }, { docker: { host } });
-    await eventually("the engine answers", () => wakeport.isEngineUp);
+    await eventually("the engine responds", () => wakeport.isEngineUp);
     t.mock.timers.enable({ apis: ["Date"], now: Date.now() });
     const step = (): void => t.mock.timers.setTime(Date.now() + stepMs);
 
@@ -28,7 +28,7 @@ for (const [what, stepMs] of Object.entries({ forth: HOUR_MS, back: -HOUR_MS }))
     step();
     client.end();
     await client.closes();
-    await eventually("it is about to sleep", () => wakeport.status.services[0]?.idle_deadline !== undefined);
+    await eventually("the idle timeout runs", () => wakeport.status.services[0]?.idle_deadline !== undefined);
     const idleSince = performance.now();
     step();
     await wakeport.until("echo", "asleep");
@@ -42,9 +42,9 @@ for (const [what, stepMs] of Object.entries({ forth: HOUR_MS, back: -HOUR_MS }))
     step();
     using hasty = await wakeport.connect("echo");
     assert.equal(await hasty.ended(), "ECONNRESET", "a start in the cooldown");
-    await eventually("it is served again", async () => {
+    await eventually("a client is served again", async () => {
       using peer = await wakeport.connect("echo");
-      await eventually("an answer", () => peer.received > 0 || peer.fate !== "open");
+      await eventually("a reply", () => peer.received > 0 || peer.fate !== "open");
       return peer.received > 0;
     });
   });

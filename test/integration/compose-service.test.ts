@@ -1,4 +1,4 @@
-/** Containers that carry the compose labels of another one. */
+/** Containers with the compose labels of another container. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ambiguousContainers } from "../../src/docker/compose-service.ts";
@@ -10,7 +10,7 @@ checkLeaks();
 
 const [OLD, NEW] = ["0123456789ab".repeat(5), "fedcba987654".repeat(5)];
 
-/** Name, id and container number of each container, and the names of the ambiguousContainers. */
+/** Name, id and container number of each container, and the names of the ambiguous containers. */
 const cases: Readonly<Record<string, readonly [readonly (readonly [string, string, string?])[], readonly string[]]>> = {
   none: [[], []],
   one: [[["shop-db-1", OLD, "1"]], []],

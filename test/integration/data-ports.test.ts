@@ -1,4 +1,4 @@
-/** FTP through data ports, with a server that is told nothing of wakeport but its address, in the modes of real clients. */
+/** FTP through data ports, with a server that knows at most the address of wakeport, in the modes of real clients. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
@@ -21,7 +21,7 @@ const skip = await cannotServeFtp();
 const ADDRESS = { pasv_address: "127.0.0.1" };
 const BYTES = 3_000_000;
 
-/** A server that has a passive range, and a service that passes it on and reads nothing. */
+/** A server with a passive port range, and a service that forwards the range without parsing FTP. */
 async function openRanged(options: FtpBenchOptions = {}): Promise<FtpBench & { readonly first: number }> {
   const { first, data, settings } = await passiveRange(5);
   const service = { protocol: "raw", data, ready: { banner: "220" }, ...options.service };
@@ -35,7 +35,7 @@ const passive = {
   "PASV, with a client that believes the address": ["--disable-epsv", "--no-ftp-skip-pasv-ip"],
 } as const;
 
-/** Puts a file there, gets it back, lists it. */
+/** Uploads, downloads and lists a file. */
 async function putAndGet(ftp: FtpBench, ...flags: string[]): Promise<void> {
   const bytes = randomBytes(BYTES);
   await writeFile(ftp.local("up"), bytes);
@@ -45,7 +45,7 @@ async function putAndGet(ftp: FtpBench, ...flags: string[]): Promise<void> {
   assert.match(await ftp.curl(...flags, `${ftp.url}/incoming/`), new RegExp(`${BYTES} .* up`));
 }
 
-/** ftplib with the address of PASV believed or not; prints how many bytes came back. */
+/** ftplib that uses or ignores the address of PASV; prints the number of received bytes. */
 function ftplib(ftp: FtpBench, { trust, tls = false }: { trust: boolean; tls?: boolean }): Promise<string> {
   const script = `
 import ftplib, io, ssl
@@ -66,16 +66,16 @@ print(len(received), ftp.nlst("incoming").count("incoming/python.bin"), ftp.quit
 suite("FTP through data ports", { skip }, () => {
   before(buildVsftpd);
 
-  test("with a range alone: EPSV and PASV work, a client that believes the address goes past wakeport", async () => {
+  test("with a range alone: EPSV and PASV work, and a client that uses the address bypasses wakeport", async () => {
     await using ftp = await openRanged();
     await putAndGet(ftp, ...passive.EPSV);
     await putAndGet(ftp, ...passive["PASV, with a client that takes only the port"]);
     assert.match(await ftplib(ftp, { trust: false }), new RegExp(`^${BYTES} 1 221`));
-    await eventually("the end of nine transfers", () => ftp.transfers === 9);
+    await eventually("nine transfers end", () => ftp.transfers === 9);
     await ftp.curl(...passive["PASV, with a client that believes the address"], `${ftp.url}/`).catch(() => {});
     await ftp.curl("--list-only", `${ftp.url}/`);
-    await eventually("the end of the tenth", () => ftp.transfers >= 10);
-    assert.equal(ftp.transfers, 10, "the one before came by another way, if at all");
+    await eventually("the tenth transfer ends", () => ftp.transfers >= 10);
+    assert.equal(ftp.transfers, 10, "the previous transfer bypassed wakeport");
   });
 
   for (const [mode, flags] of Object.entries(passive)) {
@@ -86,7 +86,7 @@ suite("FTP through data ports", { skip }, () => {
     });
   }
 
-  test("with a range and wakeport's address: lftp, and ftplib whether it believes the address or not", async () => {
+  test("with a range and wakeport's address: lftp, and ftplib with and without the address", async () => {
     await using ftp = await openRanged({ settings: ADDRESS });
     await writeFile(ftp.local("up"), randomBytes(BYTES));
     const transfers = `put ${ftp.local("up")} -o lftp; get lftp -o ${ftp.local("back")}; ls`;
@@ -97,8 +97,8 @@ suite("FTP through data ports", { skip }, () => {
     await eventually("nine transfers through wakeport", () => ftp.transfers >= 9);
   });
 
-  test("active transfers need a server that connects to strangers, and go past wakeport", async () => {
-    // The engine's bridge, at whose address containers reach this machine.
+  test("active transfers need a server that connects to any address, and bypass wakeport", async () => {
+    // The engine's bridge, on which containers reach this machine.
     const active = ["--ftp-port", "docker0"];
     {
       await using strict = await openRanged();
@@ -109,7 +109,7 @@ suite("FTP through data ports", { skip }, () => {
     assert.equal(lax.transfers, 0);
   });
 
-  test("over TLS, where nobody on the way can read what the server tells", async () => {
+  test("over TLS, which hides the control connection from wakeport", async () => {
     using authority = new Authority();
     const certificate = authority.issue({ names: "IP:127.0.0.1" });
     const allowed = { ssl_enable: "YES", allow_anon_ssl: "YES", require_ssl_reuse: "NO", ssl_ciphers: "HIGH" };
@@ -117,8 +117,8 @@ suite("FTP through data ports", { skip }, () => {
     const files = { rsa_cert_file: "/tls/cert.pem", rsa_private_key_file: "/tls/key.pem" };
     const settings = { ...ADDRESS, ...allowed, ...forced, ...files };
     await using ftp = await openRanged({ settings, binds: [`${certificate}:/tls:ro`] });
-    assert.equal(await succeeds("curl", "-s", "-m", "20", `${ftp.url}/`), false, "the server wants TLS");
-    // By TLS 1.3 curl ends uploads with a reset, over what it has not read, and its own system may throw their end away.
+    assert.equal(await succeeds("curl", "-s", "-m", "20", `${ftp.url}/`), false, "the server requires TLS");
+    // With TLS 1.3 curl resets uploads because of unread bytes, and its kernel may discard the end of the upload.
     const curl = ["--ssl-reqd", "--insecure", "--tls-max", "1.2"];
     for (const flags of Object.values(passive)) await putAndGet(ftp, ...curl, ...flags);
     for (const trust of [true, false]) {
@@ -129,7 +129,7 @@ suite("FTP through data ports", { skip }, () => {
     await eventually("sixteen transfers through wakeport", () => ftp.transfers >= 16);
   });
 
-  test("a transfer outlasts the idle timeout several times, and then the server sleeps", async () => {
+  test("a transfer of several idle timeouts is not cut, and the server sleeps afterwards", async () => {
     await using ftp = await openRanged({
       settings: { ...ADDRESS, anon_max_rate: "1000000" },
       service: { idle_timeout: "300ms" },
@@ -140,7 +140,7 @@ suite("FTP through data ports", { skip }, () => {
     assert.deepEqual([...new Set(closed.map(({ outcome, end }) => `${outcome} ${end}`))], ["relayed clean"]);
   });
 
-  test("clients of another service of the same server have no business at them", async () => {
+  test("clients of another service of the same server are rejected", async () => {
     const port = await freePort();
     const other = { ports: [`127.0.0.1:${port}:21`], ready: { banner: "220" }, stop_grace: "2s" };
     const others = (container: string) => ({ other: { ...other, container } });
@@ -151,20 +151,20 @@ suite("FTP through data ports", { skip }, () => {
     assert.equal(await list(ftp.url), true);
   });
 
-  test("200 scans of the data ports of a sleeping server start nothing, and others are refused when it is awake", async () => {
+  test("200 scans of the data ports of a sleeping server start nothing, and scans of an awake server are rejected", async () => {
     await using ftp = await openRanged({ settings: ADDRESS });
     const refused = async (from: string): Promise<void> => {
       const port = ftp.first + Math.floor(Math.random() * 5);
       using peer = new Peer(net.connect({ port, host: "127.0.0.1", localAddress: from, allowHalfOpen: true }));
-      await eventually("a refusal", () => peer.fate !== "open");
+      await eventually("the scan is rejected", () => peer.fate !== "open");
       assert.equal(peer.received, 0);
     };
     for (let scans = 0; scans < 200; scans += 1) await refused("127.0.0.1");
     const denied = 'wakeport_connections_denied_total{service="ftp",reason="no_control"}';
     assert.equal(await ftp.metric(denied), 200);
-    assert.equal((await ftp.container.state())?.Status, "created", "nobody has started it");
+    assert.equal((await ftp.container.state())?.Status, "created", "the server was not started");
     using control = new Peer(net.connect({ port: ftp.port, host: "127.0.0.1", allowHalfOpen: true }));
-    await eventually("the server's greeting", () => control.text.startsWith("220 "));
+    await eventually("a greeting", () => control.text.startsWith("220 "));
     await refused("127.0.0.5");
     assert.equal(await ftp.metric(denied), 201);
   });

@@ -1,4 +1,4 @@
-/** Containers that need others, as compose writes it on them and as wakeport.yaml says it. */
+/** Containers with dependencies, declared by compose labels and in wakeport.yaml. */
 import assert from "node:assert/strict";
 import { type ContainerSpec, echo, now, type TestContainer } from "../support/engine/containers.ts";
 import { engineTest, type Lab, startsOf } from "../support/engine/lab.ts";
@@ -11,7 +11,7 @@ checkLeaks();
 
 const SHORT = { idle_timeout: "200ms" };
 
-/** The order in which the engine saw something happen to containers. */
+/** The names of containers in the order of an engine event. */
 async function orderOf(
   lab: Lab,
   action: string,
@@ -29,7 +29,7 @@ async function allAsleep(...containers: readonly TestContainer[]): Promise<void>
 
 const sleeper: ContainerSpec = { command: ["sh", "-c", 'trap "exit 0" TERM; sleep 600 & wait'] };
 
-engineTest("a chain starts from its end, and sleeps from its beginning", async (lab) => {
+engineTest("a chain starts with the last dependency, and sleeps in reverse order", async (lab) => {
   const project = new Project(lab);
   const healthcheck = { command: "test -f /tmp/ok", retries: 100 };
   const program = `${echo()} setTimeout(() => require("node:fs").writeFileSync("/tmp/ok", ""), 400);`;
@@ -46,7 +46,7 @@ engineTest("a chain starts from its end, and sleeps from its beginning", async (
   assert.deepEqual(await orderOf(lab, "die", { web, api, db }), ["web", "api", "db"]);
 });
 
-engineTest("a dependency that ends before it is healthy refuses the clients at once", async (lab) => {
+engineTest("a dependency that exits before it is healthy resets the clients at once", async (lab) => {
   const project = new Project(lab);
   const healthcheck = { command: "false", retries: 100 };
   const db = await project.make("db", { command: ["sh", "-c", "sleep 0.5; exit 3"], healthcheck });
@@ -59,7 +59,7 @@ engineTest("a dependency that ends before it is healthy refuses the clients at o
   assert.match(statusOf(wakeport, "web").last_error ?? "", /db is needed: .*db exited with code 3/);
 });
 
-engineTest("a dependency that its restart policy brings back is waited for until it is healthy", async (lab) => {
+engineTest("a dependency that its restart policy restarts is awaited until it is healthy", async (lab) => {
   const project = new Project(lab);
   const healthcheck = { command: "test -f /tmp/ok", retries: 100 };
   const program = `${echo()} const fs = require("node:fs");
@@ -71,12 +71,12 @@ engineTest("a dependency that its restart policy brings back is waited for until
   wakeport.mayWake(db, project.nameOf("db"));
   const from = now();
   await wakeport.greeted("web");
-  // The engine itself may have started it, as the policy says.
+  // The engine may have started it because of the policy.
   lab.engine.acts.push({ verb: "start", id: db.id, from, to: now() });
   await allAsleep(web, db);
 });
 
-engineTest("what is depended on can be woken alone", async (lab) => {
+engineTest("a dependency can be woken alone", async (lab) => {
   const project = new Project(lab);
   const db = await project.make("db", { program: echo() });
   const web = await project.make("web", { program: echo() }, "db:service_started:false");
@@ -86,52 +86,56 @@ engineTest("what is depended on can be woken alone", async (lab) => {
   assert.equal(await startsOf(lab, web), 0);
 });
 
-engineTest("depends_on of the configuration: each is ready first, and stays up while it is needed", async (lab) => {
-  const [slow, quick, app] = [
-    await lab.container({ program: echo({ delayMs: 400 }) }),
-    await lab.container({ program: echo() }),
-    await lab.container({ program: echo() }),
-  ];
-  const wakeport = await lab.wakeport({
-    app: { to: app, depends_on: ["slow", "quick"], ...SHORT },
-    slow: { to: slow, ...SHORT },
-    quick: { to: quick, idle_timeout: "10ms" },
-  });
-  using client = await wakeport.connect("app");
-  await eventually("a greeting", () => client.text.startsWith("220"));
-  assert.equal((await orderOf(lab, "start", { slow, quick, app })).at(-1), "app");
-  const { services } = wakeport.status;
-  assert.deepEqual(services.find(({ name }) => name === "slow")?.dependents, [`container ${app.name}`]);
-  client.end();
-  await allAsleep(app, slow, quick);
-  assert.equal((await orderOf(lab, "die", { slow, quick, app }))[0], "app", "one was stopped although it was needed");
-});
-
 engineTest(
-  "a one-shot is run to its end first, and again only for a container that is newer than its result",
+  "depends_on in the configuration: each dependency is ready first, and stays up while it is needed",
   async (lab) => {
-    const project = new Project(lab);
-    const migrate = await project.make("migrate", { command: ["sh", "-c", "sleep 0.3; exit 0"] });
-    const condition = "migrate:service_completed_successfully:false";
-    const web = await project.make("web", { program: echo() }, condition);
-    const container = { project: project.name, service: "web" };
-    const wakeport = await lab.wakeport({ web: { to: web, container, ...SHORT } });
-    wakeport.mayWake(migrate, project.nameOf("migrate"));
-    await wakeport.greeted("web");
-    assert.equal((await migrate.state())?.Running, false, "it was not waited for");
-    await allAsleep(web);
-    await wakeport.greeted("web");
-    assert.equal(await startsOf(lab, migrate), 1, "run again");
-    await allAsleep(web);
-    await web.remove();
-    const next = await project.make("web", { program: echo() }, condition);
-    wakeport.mayUse("web", next);
-    await wakeport.greeted("web");
-    assert.equal(await startsOf(lab, migrate), 2, "not run for the new container");
+    const [slow, quick, app] = [
+      await lab.container({ program: echo({ delayMs: 400 }) }),
+      await lab.container({ program: echo() }),
+      await lab.container({ program: echo() }),
+    ];
+    const wakeport = await lab.wakeport({
+      app: { to: app, depends_on: ["slow", "quick"], ...SHORT },
+      slow: { to: slow, ...SHORT },
+      quick: { to: quick, idle_timeout: "10ms" },
+    });
+    using client = await wakeport.connect("app");
+    await eventually("a greeting", () => client.text.startsWith("220"));
+    assert.equal((await orderOf(lab, "start", { slow, quick, app })).at(-1), "app");
+    const { services } = wakeport.status;
+    assert.deepEqual(services.find(({ name }) => name === "slow")?.dependents, [`container ${app.name}`]);
+    client.end();
+    await allAsleep(app, slow, quick);
+    assert.equal(
+      (await orderOf(lab, "die", { slow, quick, app }))[0],
+      "app",
+      "a dependency was stopped while it was needed",
+    );
   },
 );
 
-engineTest("a one-shot that fails refuses the clients, and says which it was", async (lab) => {
+engineTest("a one-shot runs to completion first, and again only for a container newer than its result", async (lab) => {
+  const project = new Project(lab);
+  const migrate = await project.make("migrate", { command: ["sh", "-c", "sleep 0.3; exit 0"] });
+  const condition = "migrate:service_completed_successfully:false";
+  const web = await project.make("web", { program: echo() }, condition);
+  const container = { project: project.name, service: "web" };
+  const wakeport = await lab.wakeport({ web: { to: web, container, ...SHORT } });
+  wakeport.mayWake(migrate, project.nameOf("migrate"));
+  await wakeport.greeted("web");
+  assert.equal((await migrate.state())?.Running, false, "the one-shot was not awaited");
+  await allAsleep(web);
+  await wakeport.greeted("web");
+  assert.equal(await startsOf(lab, migrate), 1, "the one-shot ran again");
+  await allAsleep(web);
+  await web.remove();
+  const next = await project.make("web", { program: echo() }, condition);
+  wakeport.mayUse("web", next);
+  await wakeport.greeted("web");
+  assert.equal(await startsOf(lab, migrate), 2, "the one-shot did not run for the new container");
+});
+
+engineTest("a one-shot that fails resets the clients, and the error names the one-shot", async (lab) => {
   const project = new Project(lab);
   const migrate = await project.make("migrate", { command: ["sh", "-c", "echo no such table; exit 3"] });
   const web = await project.make("web", { program: echo() }, "migrate:service_completed_successfully:false");
@@ -144,19 +148,19 @@ engineTest("a one-shot that fails refuses the clients, and says which it was", a
   assert.match(error, /migrate is needed: .*migrate exited with code 3/);
 });
 
-engineTest("a dependency that crashes comes back while it is needed", async (lab) => {
+engineTest("a dependency that crashes is restarted while it is needed", async (lab) => {
   const program = `${echo()} process.on("SIGUSR2", () => process.exit(3));`;
   const [db, app] = [await lab.container({ program }), await lab.container({ program: echo() })];
   const wakeport = await lab.wakeport({ app: { to: app, depends_on: ["db"] }, db: { to: db } });
   using client = await wakeport.connect("app");
   await eventually("a greeting", () => client.text.startsWith("220"));
   await db.kill("SIGUSR2");
-  await eventually("it is back", async () => (await startsOf(lab, db)) === 2);
+  await eventually("the dependency runs again", async () => (await startsOf(lab, db)) === 2);
   await wakeport.until("db", "ready");
   client.end();
 });
 
-engineTest("a dependency that somebody stops stays down until a client needs it", async (lab) => {
+engineTest("a dependency that another program stops stays down until a client needs it", async (lab) => {
   const [db, app] = [await lab.container({ program: echo() }), await lab.container({ program: echo() })];
   const wakeport = await lab.wakeport({ app: { to: app, depends_on: ["db"] }, db: { to: db } });
   using client = await wakeport.connect("app");
@@ -164,14 +168,14 @@ engineTest("a dependency that somebody stops stays down until a client needs it"
   await db.stop();
   await wakeport.until("db", "asleep");
   client.send("still there?");
-  await eventually("the connection goes on", () => client.text.endsWith("still there?"));
+  await eventually("the connection continues", () => client.text.endsWith("still there?"));
   assert.equal(await startsOf(lab, db), 1);
   await wakeport.greeted("app");
   assert.ok(await db.isAwake());
   client.end();
 });
 
-engineTest("what somebody else started keeps what it needs up", async (lab) => {
+engineTest("a container that another program started keeps its dependencies up", async (lab) => {
   const [db, app] = [await lab.container({ program: echo() }), await lab.container({ program: echo() })];
   await db.start();
   await app.start();
@@ -185,7 +189,7 @@ engineTest("what somebody else started keeps what it needs up", async (lab) => {
   assert.deepEqual(await orderOf(lab, "die", { app, db }), ["app", "db"]);
 });
 
-engineTest("containers that depend on each other are refused, with the circle", async (lab) => {
+engineTest("containers that depend on each other are rejected with the cycle", async (lab) => {
   const project = new Project(lab);
   const a = await project.make("a", { program: echo() }, "b:service_started:false");
   const b = await project.make("b", sleeper, "a:service_started:false");
@@ -205,12 +209,12 @@ engineTest("a group wakes and sleeps together", async (lab) => {
   await wakeport.until("two", "ready");
   const readyMs = (): number => Date.now() - Date.parse(statusOf(wakeport, "two").since ?? "");
   await eventually("several idle timeouts have passed", () => readyMs() > 800);
-  assert.equal(wakeport.state("two"), "ready", "one of the group was stopped although the other is in use");
+  assert.equal(wakeport.state("two"), "ready", "a member of the group was stopped while the other member was in use");
   client.end();
   await allAsleep(one, two);
 });
 
-engineTest("a group with a cycle through containers outside of it sleeps in order, and closes at once", async (lab) => {
+engineTest("a group with a cycle through other containers sleeps in order, and closes at once", async (lab) => {
   const project = new Project(lab);
   const d = await project.make("d", { program: echo() });
   const c = await project.make("c", sleeper, "d:service_started:false");
@@ -221,18 +225,18 @@ engineTest("a group with a cycle through containers outside of it sleeps in orde
   const wakeport = await lab.wakeport({ a: { to: a, ...group }, d: { to: d, ...group } }, options);
   for (const [name, container] of Object.entries({ b, c })) wakeport.mayWake(container, project.nameOf(name));
   await wakeport.greeted("d");
-  await eventually("a is woken with d", () => wakeport.state("a") === "ready");
+  await eventually("a wakes with d", () => wakeport.state("a") === "ready");
   await allAsleep(a, b, c, d);
   assert.deepEqual(await orderOf(lab, "die", { a, b, c, d }), ["a", "b", "c", "d"]);
 
   await wakeport.greeted("a");
   const began = performance.now();
   await wakeport.close();
-  assert.ok(performance.now() - began < 50_000, "closed only at the end of the drain");
+  assert.ok(performance.now() - began < 50_000, "wakeport closed only at the drain deadline");
   assert.deepEqual(await orderOf(lab, "die", { a, b, c, d }), ["a", "b", "c", "d", "a", "b", "c", "d"]);
 });
 
-engineTest("a chain sleeps at once when the idle timeout after its last client is over", async (lab) => {
+engineTest("a chain sleeps as a whole one idle timeout after its last client", async (lab) => {
   const project = new Project(lab);
   const db = await project.make("db", { program: echo() });
   const api = await project.make("api", { program: echo() }, "db:service_started:false");
@@ -245,16 +249,16 @@ engineTest("a chain sleeps at once when the idle timeout after its last client i
   await allAsleep(web);
   await eventually("the rest of the idle timeout runs", () => statusOf(wakeport, "api").idle_deadline !== undefined);
   const idleMs = Date.parse(statusOf(wakeport, "api").idle_deadline ?? "") - leftAt;
-  assert.ok(idleMs < 23_000, `it sleeps ${idleMs} ms after the last client`);
+  assert.ok(idleMs < 23_000, `the target sleeps ${idleMs} ms after the last client`);
 });
 
 engineTest("workers without ports wake and sleep with a service, and with a group", async (lab) => {
   const project = new Project(lab);
   const db = await project.make("db", { program: echo() });
   const web = await project.make("web", { program: echo() }, "db:service_started:false");
-  // As workers in compose files often do, it depends on the service that it works for.
+  // The worker depends on its service, as is usual in compose files.
   const worker = await project.make("worker", sleeper, "web:service_started:false,db:service_started:false");
-  // Nothing dials it, so it need not be reachable.
+  // No client dials the worker, so it need not be reachable.
   const cron = await project.make("cron", { ...sleeper, network: "none" });
   const [portless, group] = [
     { ports: undefined, ...SHORT },
@@ -284,7 +288,7 @@ engineTest("workers without ports wake and sleep with a service, and with a grou
   }
   const began = performance.now();
   await wakeport.close();
-  assert.ok(performance.now() - began < 50_000, "closed only at the end of the drain");
+  assert.ok(performance.now() - began < 50_000, "wakeport closed only at the drain deadline");
   await allAsleep(web, worker, cron, db);
 });
 
@@ -306,7 +310,7 @@ engineTest("a dependency that does not exist is reported once, and the target is
   assert.match(told[0]?.message ?? "", new RegExp(`depends on ${project.nameOf("gone")}, which does not exist`));
 });
 
-engineTest("a one-shot that was removed after its run is not missed", async (lab) => {
+engineTest("a one-shot that was removed after its run is not reported as missing", async (lab) => {
   const project = new Project(lab);
   const seed = await project.make("seed", { command: ["true"] });
   const web = await project.make("web", { program: echo() }, "seed:service_completed_successfully:false");
@@ -370,7 +374,7 @@ engineTest(
     await db.stop(1);
     assert.notEqual(await wakeport.greeted("web"), incarnation);
   },
-  // Its stop belongs to its start.
+  // The stop belongs to the start.
   { isJournalled: false },
 );
 

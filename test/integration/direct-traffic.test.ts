@@ -1,4 +1,4 @@
-/** Use of a container that does not pass through wakeport keeps it awake; the noise of a quiet network does not. */
+/** Use of a container that bypasses wakeport keeps it awake; the background traffic of a network does not. */
 import assert from "node:assert/strict";
 import { type ContainerSpec, echo, type TestContainer, udpEcho } from "../support/engine/containers.ts";
 import { engineTest, type Lab } from "../support/engine/lab.ts";
@@ -14,9 +14,9 @@ const IDLE = { idle_timeout: "1s" };
 const NEIGHBOURS = 20;
 const TRAFFIC = /^\d+ (B|kB) of direct traffic$/;
 
-/** Waits until the target was found to be in use at the end of an idle timeout. */
+/** Waits until an idle check finds the target in use. */
 async function keptAwakeBy(wakeport: Wakeport): Promise<readonly string[]> {
-  await eventually("it is kept awake", () => wakeport.status.services[0]?.kept_awake_by !== undefined);
+  await eventually("the target is kept awake", () => wakeport.status.services[0]?.kept_awake_by !== undefined);
   return wakeport.status.services[0]?.kept_awake_by ?? [];
 }
 
@@ -24,7 +24,7 @@ async function asleep(container: TestContainer): Promise<void> {
   await eventually(`${container.name} is down`, async () => !(await container.isAwake()));
 }
 
-/** Runs `body` while a client of wakeport holds the target awake. */
+/** Runs `body` while a client of wakeport keeps the target awake. */
 async function withClient<T>(wakeport: Wakeport, body: () => Promise<T>): Promise<T> {
   const client = await wakeport.connect("echo");
   try {
@@ -35,7 +35,7 @@ async function withClient<T>(wakeport: Wakeport, body: () => Promise<T>): Promis
   }
 }
 
-/** Runs `body` while a client sends something every 100 ms; the client ends its connection then. */
+/** Runs `body` while a client sends bytes every 100 ms; afterwards the client closes its connection. */
 async function talking(client: Peer, body: () => Promise<void>): Promise<void> {
   const talk = setInterval(() => client.send("still here\n".repeat(50)), 100);
   try {
@@ -46,7 +46,7 @@ async function talking(client: Peer, body: () => Promise<void>): Promise<void> {
   }
 }
 
-/** A container that keeps one connection to a target and sends `bytes` bytes through it every 100 ms; 0: it is silent. */
+/** A container with one connection to a target, on which it sends `bytes` bytes every 100 ms; 0: none. */
 async function pool(lab: Lab, address: string, network: string, bytes = 64): Promise<TestContainer> {
   const program = `
     const socket = require("node:net").connect(${PORT}, ${JSON.stringify(address)});
@@ -124,7 +124,7 @@ engineTest("a quiet network with twenty neighbours does not keep a target awake"
   for (const neighbour of neighbours) assert.ok(await neighbour.isAwake());
 });
 
-engineTest("a connection that a network move left dead does not keep a target awake", async (lab) => {
+engineTest("a connection that died with a network change does not keep a target awake", async (lab) => {
   const [before, after] = [await lab.engine.network(), await lab.engine.network()];
   const target = await lab.container({ program: echo(), network: before });
   const wakeport = await lab.wakeport({ echo: { to: target, ...IDLE } });
@@ -152,7 +152,7 @@ engineTest("direct_traffic: { threshold } lets a target sleep under less traffic
   using client = await wakeport.sender("echo");
   client.send("wake up");
   await client.receives(1);
-  // Datagrams, because an open connection holds the target whatever it carries.
+  // Datagrams, because an open connection always holds the target.
   const program = `
     const socket = require("node:dgram").createSocket("udp4");
     setInterval(() => socket.send("x".repeat(64), ${PORT}, ${JSON.stringify(await target.address(network))}), 50);
@@ -172,7 +172,7 @@ engineTest("a silent connection from another container keeps a target awake", as
 });
 
 engineTest(
-  "two wakeports with one container: the second one does not stop it under the client of the first",
+  "two wakeports with one container: the second does not stop it while the first serves a client",
   async (lab) => {
     const target = await lab.container({ program: echo() });
     const first = await lab.wakeport({ echo: { to: target, ...IDLE } });
@@ -186,11 +186,11 @@ engineTest(
     });
     await asleep(target);
   },
-  // Each of the two is told of starts that the other one made.
+  // Each wakeport receives the events of the other's starts.
   { isJournalled: false },
 );
 
-/** A program that keeps a silent connection. @param host an expression */
+/** A program with a silent connection. @param host a JavaScript expression */
 function connected(host: string): string {
   const socket = `require("node:net").connect(${PORT}, ${host})`;
   return `${socket}.on("error", () => {}).resume().on("connect", () => console.log("connected"));`;
@@ -202,7 +202,7 @@ engineTest("a connection of a target to its own address does not keep it awake",
   const target = await lab.container({ program, network });
   const wakeport = await lab.wakeport({ echo: { to: target, ...IDLE } });
   await withClient(wakeport, async () => {
-    await eventually("it is its own client", async () => (await target.output()).includes("connected"));
+    await eventually("the target is connected to itself", async () => (await target.output()).includes("connected"));
   });
   await asleep(target);
   assert.deepEqual(wakeport.record.keptAwake, []);

@@ -1,4 +1,4 @@
-/** The engine goes away, comes back, hangs. A private one, because nobody else may suffer. */
+/** The engine stops, restarts and hangs. It is a private engine, because other tests use the common one. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -12,10 +12,10 @@ import type { Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 
-/** A ping every 10 s, with 5 s for the answer, and some for a busy machine. */
+/** A ping every 10 s, 5 s for the response, and a margin for a busy machine. */
 const SEEN_TO_HANG_MS = 20_000;
 
-/** Containers outlive this engine, as they do where `live-restore` is on. */
+/** Containers outlive this engine because of `live-restore`. */
 const LIVE_RESTORE = "--live-restore";
 
 function faultTest(name: string, flags: readonly string[], body: (stage: Stage) => Promise<void>): void {
@@ -65,12 +65,12 @@ async function hearsItself(peer: Peer, word: string): Promise<void> {
   assert.ok(peer.text.endsWith(word), `instead of an echo: ${peer.fate}`);
 }
 
-faultTest("an engine that is down at boot: who comes waits for it, and is served", [], async (stage) => {
+faultTest("an engine that is down at the start: clients wait for it, and are served", [], async (stage) => {
   const { engine } = stage;
   const target = await engine.echo();
   await engine.kill("SIGTERM");
   const wakeport = await stage.wakeport({ echo: { to: target } });
-  await eventually("it is reported down", () => wakeport.record.engine.at(-1)?.isUp === false);
+  await eventually("the engine is reported down", () => wakeport.record.engine.at(-1)?.isUp === false);
   using client = await wakeport.connect("echo");
   await wakeport.until("echo", "starting");
   await engine.start();
@@ -78,19 +78,19 @@ faultTest("an engine that is down at boot: who comes waits for it, and is served
   assert.ok(wakeport.isEngineUp);
 });
 
-faultTest("an engine that is killed and started again: what is relayed lives on", [LIVE_RESTORE], async (stage) => {
+faultTest("an engine that is killed and restarted: open connections continue", [LIVE_RESTORE], async (stage) => {
   const { engine } = stage;
   const target = await engine.echo();
   const wakeport = await stage.wakeport({ echo: { to: target, idle_timeout: "200ms" } });
   using client = await wakeport.connect("echo");
   await hearsItself(client, "before");
   await engine.kill();
-  await eventually("it is reported down", () => !wakeport.isEngineUp);
+  await eventually("the engine is reported down", () => !wakeport.isEngineUp);
   await hearsItself(client, "without an engine");
   using newcomer = await wakeport.connect("echo");
   await hearsItself(newcomer, "a warm target needs no engine");
   await engine.start();
-  await eventually("it is reported up", () => wakeport.isEngineUp);
+  await eventually("the engine is reported up", () => wakeport.isEngineUp);
   await hearsItself(client, "after");
   for (const peer of [client, newcomer]) {
     peer.end();
@@ -101,25 +101,29 @@ faultTest("an engine that is killed and started again: what is relayed lives on"
   await hearsItself(next, "the next wake");
 });
 
-faultTest("a target that dies while no engine is there is known as soon as one is", [LIVE_RESTORE], async (stage) => {
-  const { engine } = stage;
-  const target = await engine.echo();
-  const wakeport = await stage.wakeport({ echo: { to: target } });
-  using client = await wakeport.connect("echo");
-  await hearsItself(client, "before");
-  const state = await target.state();
-  await engine.kill();
-  process.kill(state?.Pid ?? 0, "SIGKILL");
-  assert.notEqual(await client.ended(), "open");
-  client.end();
-  await engine.start();
-  await wakeport.until("echo", "asleep");
-  using next = await wakeport.connect("echo");
-  await hearsItself(next, "the next wake");
-});
+faultTest(
+  "a target that dies while the engine is down is noticed as soon as the engine is up",
+  [LIVE_RESTORE],
+  async (stage) => {
+    const { engine } = stage;
+    const target = await engine.echo();
+    const wakeport = await stage.wakeport({ echo: { to: target } });
+    using client = await wakeport.connect("echo");
+    await hearsItself(client, "before");
+    const state = await target.state();
+    await engine.kill();
+    process.kill(state?.Pid ?? 0, "SIGKILL");
+    assert.notEqual(await client.ended(), "open");
+    client.end();
+    await engine.start();
+    await wakeport.until("echo", "asleep");
+    using next = await wakeport.connect("echo");
+    await hearsItself(next, "the next wake");
+  },
+);
 
 faultTest(
-  "an engine that is restarted with its containers: clients end, the next one waits and is served",
+  "an engine that restarts with its containers: connections end, the next client waits and is served",
   [],
   async (stage) => {
     const { engine } = stage;
@@ -137,33 +141,37 @@ faultTest(
   },
 );
 
-faultTest("an engine that hangs: calls end, it is told, and all is well when it goes on", [], async (stage) => {
-  const { engine } = stage;
-  const [awake, asleep] = [await engine.echo(), await engine.echo()];
-  const wakeport = await stage.wakeport({
-    awake: { to: awake },
-    asleep: { to: asleep, start_timeout: "2s", idle_timeout: "200ms" },
-  });
-  using client = await wakeport.connect("awake");
-  await hearsItself(client, "before");
-  engine.freeze();
-  try {
-    using unlucky = await wakeport.connect("asleep");
-    using warm = await wakeport.connect("awake");
-    await hearsItself(warm, "a warm target needs no engine");
-    assert.equal(await unlucky.ended(), "ECONNRESET");
-    const limit = performance.now() + SEEN_TO_HANG_MS;
-    while (wakeport.isEngineUp && performance.now() < limit) await delay(50);
-    assert.equal(wakeport.isEngineUp, false);
-    assert.equal((await wakeport.metric("wakeport_engine_up")).get(""), 0);
-    assert.match(wakeport.record.engine.at(-1)?.error?.message ?? "", /ping took longer than 5 s/);
-    await hearsItself(client, "while it hangs");
-  } finally {
-    engine.thaw();
-  }
-  await eventually("it is reported up", () => wakeport.isEngineUp);
-  // The start that nobody waited for was carried out after all.
-  await wakeport.until("asleep", "asleep");
-  using next = await wakeport.connect("asleep");
-  await hearsItself(next, "after");
-});
+faultTest(
+  "an engine that hangs: calls time out, the engine is reported down, and clients are served when it resumes",
+  [],
+  async (stage) => {
+    const { engine } = stage;
+    const [awake, asleep] = [await engine.echo(), await engine.echo()];
+    const wakeport = await stage.wakeport({
+      awake: { to: awake },
+      asleep: { to: asleep, start_timeout: "2s", idle_timeout: "200ms" },
+    });
+    using client = await wakeport.connect("awake");
+    await hearsItself(client, "before");
+    engine.freeze();
+    try {
+      using unlucky = await wakeport.connect("asleep");
+      using warm = await wakeport.connect("awake");
+      await hearsItself(warm, "a warm target needs no engine");
+      assert.equal(await unlucky.ended(), "ECONNRESET");
+      const limit = performance.now() + SEEN_TO_HANG_MS;
+      while (wakeport.isEngineUp && performance.now() < limit) await delay(50);
+      assert.equal(wakeport.isEngineUp, false);
+      assert.equal((await wakeport.metric("wakeport_engine_up")).get(""), 0);
+      assert.match(wakeport.record.engine.at(-1)?.error?.message ?? "", /ping took longer than 5 s/);
+      await hearsItself(client, "while it hangs");
+    } finally {
+      engine.thaw();
+    }
+    await eventually("the engine is reported up", () => wakeport.isEngineUp);
+    // The engine has carried out the abandoned start.
+    await wakeport.until("asleep", "asleep");
+    using next = await wakeport.connect("asleep");
+    await hearsItself(next, "after");
+  },
+);

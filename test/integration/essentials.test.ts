@@ -1,4 +1,4 @@
-/** Which containers wakeport needs itself, from what the system and the engine say. */
+/** The containers that wakeport itself needs, according to the system and the engine. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { providesSocket } from "../../src/docker/essentials.ts";
@@ -34,7 +34,7 @@ suite("providesSocket()", () => {
     assert.equal(providesSocket("/run/api/docker.sock", other, INSIDE), false);
   });
 
-  test("does not take another user of the engine's own socket for a proxy", () => {
+  test("does not recognize another user of the engine's own socket as a proxy", () => {
     assert.equal(providesSocket("/var/run/docker.sock", client, INSIDE), false);
     assert.equal(providesSocket("/var/run/docker.sock", client, HOST), false);
     assert.equal(providesSocket("/var/run/docker.sock", wide, HOST), false);

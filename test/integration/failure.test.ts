@@ -1,4 +1,4 @@
-/** Targets that cannot be brought up, or do not stay up. */
+/** Targets that fail to start, or crash later. */
 import assert from "node:assert/strict";
 import { type EngineEvent, echo, now, type TestContainer } from "../support/engine/containers.ts";
 import { engineTest, type Lab, startsOf } from "../support/engine/lab.ts";
@@ -10,47 +10,50 @@ import type { Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 
-/** Far from the start timeout; how soon it is in fact, test/bench/crash.ts measures. */
+/** Far below the start timeout; test/bench/crash.ts measures the real time. */
 const REFUSED_MS = 5_000;
 
-/** Unix milliseconds at which a connection ended, and how. */
+/** The end of a connection, and its time in Unix milliseconds. */
 async function endOf(peer: Peer): Promise<{ readonly fate: string; readonly at: number }> {
   const closed = new Promise<number>((resolve) => peer.socket.once("close", () => resolve(now())));
   return { at: await closed, fate: peer.fate };
 }
 
-/** When anybody could know that it died; the engine takes its time before. */
+/** The time of the engine's die event; the engine reports it late. */
 async function knownDeadAt({ engine }: Lab, { id }: TestContainer): Promise<number> {
   const death = (): EngineEvent | undefined => engine.events.find((event) => event.id === id && event.action === "die");
-  await eventually("it died", () => death() !== undefined);
+  await eventually("the container died", () => death() !== undefined);
   return death()!.heardAt;
 }
 
-/** The error of the only activation, with what a person is told. */
+/** The error of the only activation, with its message. */
 async function failure(wakeport: Wakeport): Promise<{ readonly outcome: string; readonly told: string }> {
   const { outcome, error } = await wakeport.activation();
   const remedy = error !== undefined && "remedy" in error ? `: ${error.remedy}` : "";
   return { outcome, told: `${error?.message}${remedy}` };
 }
 
-engineTest("a target that crashes while it starts: clients are refused at once, the report says why", async (lab) => {
-  const script = 'echo "reading the settings"; echo "no database"; sleep 0.5; exit 3';
-  const target = await lab.container({ command: ["sh", "-c", script] });
-  const wakeport = await lab.wakeport({ crash: { to: target } });
-  using first = await wakeport.connect("crash");
-  using second = await wakeport.connect("crash");
-  const [one, two] = await Promise.all([endOf(first), endOf(second)]);
-  assert.deepEqual([one.fate, two.fate], ["ECONNRESET", "ECONNRESET"]);
-  const delay = Math.max(one.at, two.at) - (await knownDeadAt(lab, target));
-  assert.ok(delay <= REFUSED_MS, `refused ${Math.round(delay)} ms after it was known to be dead`);
-  const { outcome, exit, lastLines, error } = await wakeport.activation();
-  assert.equal(outcome, "exited");
-  assert.deepEqual(exit, { code: 3, oomKilled: false });
-  assert.deepEqual(lastLines, isProxied ? [] : ["reading the settings", "no database"]);
-  assert.match(error?.message ?? "", /exited with code 3/);
-});
+engineTest(
+  "a target that crashes while it starts resets clients at once, and the report contains the reason",
+  async (lab) => {
+    const script = 'echo "reading the settings"; echo "no database"; sleep 0.5; exit 3';
+    const target = await lab.container({ command: ["sh", "-c", script] });
+    const wakeport = await lab.wakeport({ crash: { to: target } });
+    using first = await wakeport.connect("crash");
+    using second = await wakeport.connect("crash");
+    const [one, two] = await Promise.all([endOf(first), endOf(second)]);
+    assert.deepEqual([one.fate, two.fate], ["ECONNRESET", "ECONNRESET"]);
+    const delay = Math.max(one.at, two.at) - (await knownDeadAt(lab, target));
+    assert.ok(delay <= REFUSED_MS, `refused ${Math.round(delay)} ms after it was known to be dead`);
+    const { outcome, exit, lastLines, error } = await wakeport.activation();
+    assert.equal(outcome, "exited");
+    assert.deepEqual(exit, { code: 3, oomKilled: false });
+    assert.deepEqual(lastLines, isProxied ? [] : ["reading the settings", "no database"]);
+    assert.match(error?.message ?? "", /exited with code 3/);
+  },
+);
 
-engineTest("after a crash nobody may ask for a while; then the next client is the next attempt", async (lab) => {
+engineTest("after a crash there is a cooldown; the next client after it is the next attempt", async (lab) => {
   const target = await lab.container({ command: ["sh", "-c", "exit 3"] });
   const wakeport = await lab.wakeport({ crash: { to: target } });
   using first = await wakeport.connect("crash");
@@ -64,13 +67,13 @@ engineTest("after a crash nobody may ask for a while; then the next client is th
     await peer.ended();
     return (await startsOf(lab, target)) === 2;
   });
-  await eventually("it is reported", () => wakeport.record.activations.length === 2);
+  await eventually("the attempt is reported", () => wakeport.record.activations.length === 2);
   const [one, two] = wakeport.record.activations;
   assert.equal(one?.cooldownMs, 1_000);
   assert.equal(two?.cooldownMs, 2_000);
 });
 
-engineTest("a target that never listens: clients are refused at the timeout, and it is stopped", async (lab) => {
+engineTest("a target that never listens resets clients at the timeout, and is stopped", async (lab) => {
   const target = await lab.container({
     program: "process.on('SIGTERM', () => process.exit(0)); setInterval(() => {}, 1e6)",
   });
@@ -87,29 +90,32 @@ engineTest("a target that never listens: clients are refused at the timeout, and
   assert.equal(wakeport.record.connections[0]?.outcome, "start_timeout");
 });
 
-engineTest("a missing container: a message that helps, and it works once it exists", async (lab) => {
-  const name = `wakeport-test-late-${process.pid}`;
-  // Its name is free again when it is removed.
-  const placeholder = await lab.container({ program: echo(), name });
-  await placeholder.remove();
-  const wakeport = await lab.wakeport({ echo: { to: placeholder } });
-  using early = await wakeport.connect("echo");
-  assert.equal(await early.ended(), "ECONNRESET");
-  const { outcome, told } = await failure(wakeport);
-  assert.equal(outcome, "engine_error");
-  assert.match(told, new RegExp(`container ${name} does not exist: create it`));
+engineTest(
+  "a missing container: the message contains the remedy, and clients are served once it exists",
+  async (lab) => {
+    const name = `wakeport-test-late-${process.pid}`;
+    // The removal frees the name.
+    const placeholder = await lab.container({ program: echo(), name });
+    await placeholder.remove();
+    const wakeport = await lab.wakeport({ echo: { to: placeholder } });
+    using early = await wakeport.connect("echo");
+    assert.equal(await early.ended(), "ECONNRESET");
+    const { outcome, told } = await failure(wakeport);
+    assert.equal(outcome, "engine_error");
+    assert.match(told, new RegExp(`container ${name} does not exist: create it`));
 
-  const late = await lab.container({ program: echo(), name });
-  wakeport.mayUse("echo", late);
-  await eventually("it is served", async () => {
-    using peer = await wakeport.connect("echo");
-    await eventually("an answer", () => peer.received > 0 || peer.fate !== "open");
-    return peer.received > 0;
-  });
-  assert.ok(await late.isAwake());
-});
+    const late = await lab.container({ program: echo(), name });
+    wakeport.mayUse("echo", late);
+    await eventually("the client is served", async () => {
+      using peer = await wakeport.connect("echo");
+      await eventually("a reply", () => peer.received > 0 || peer.fate !== "open");
+      return peer.received > 0;
+    });
+    assert.ok(await late.isAwake());
+  },
+);
 
-engineTest("a compose service without a container says so", async (lab) => {
+engineTest("a compose service without a container is reported", async (lab) => {
   const target = await lab.container({ program: echo() });
   const container = { service: "ghost", project: "wakeport-test-none" };
   const wakeport = await lab.wakeport({ ghost: { to: target, container } });
@@ -119,7 +125,7 @@ engineTest("a compose service without a container says so", async (lab) => {
   assert.match(told, /compose project "wakeport-test-none" has no container of service "ghost": create it/);
 });
 
-engineTest("a command that does not exist: the engine's words are passed on", async (lab) => {
+engineTest("a command that does not exist: the error contains the engine's message", async (lab) => {
   const target = await lab.container({ command: ["/no/such/program"] });
   const wakeport = await lab.wakeport({ wrong: { to: target } });
   using peer = await wakeport.connect("wrong");
@@ -129,7 +135,7 @@ engineTest("a command that does not exist: the engine's words are passed on", as
   assert.match(told, /could not start container .*\/no\/such\/program/s);
 });
 
-engineTest("a target that runs out of memory while it starts is told from one that crashes", async (lab) => {
+engineTest("a target that runs out of memory while it starts is distinguished from a crash", async (lab) => {
   const target = await lab.container({ command: ["sh", "-c", "tail /dev/zero"], memoryBytes: 8 << 20 });
   const wakeport = await lab.wakeport({ hungry: { to: target } });
   using peer = await wakeport.connect("hungry");
@@ -140,7 +146,7 @@ engineTest("a target that runs out of memory while it starts is told from one th
   assert.match(error?.message ?? "", /out of memory/);
 });
 
-engineTest("a target that crashes in use: its clients are told, the next one wakes it again", async (lab) => {
+engineTest("a target that crashes in use resets its clients, and the next client wakes it again", async (lab) => {
   const program = `${echo()} process.on("SIGUSR2", () => { console.error("disk full"); process.exit(5); });`;
   const target = await lab.container({ program });
   const wakeport = await lab.wakeport({ echo: { to: target } });
@@ -158,8 +164,8 @@ engineTest("a target that crashes in use: its clients are told, the next one wak
   assert.notEqual(await wakeport.greeted("echo"), peer.text);
 });
 
-engineTest("a target that crashes before a byte passed: its clients are served by the next start", async (lab) => {
-  // The first connection is the readiness probe's; the second one of the first life is a client's.
+engineTest("a target that crashes before it sent a byte: its clients are served by the next start", async (lab) => {
+  // The first connection is the readiness probe; the second connection of the first run is a client.
   const program = `
     const fs = require("node:fs");
     const isFirstLife = !fs.existsSync("/tmp/lived");
@@ -178,7 +184,7 @@ engineTest("a target that crashes before a byte passed: its clients are served b
   const peers = await Promise.all([0, 1, 2].map(() => wakeport.connect("crash")));
   using _peers = new DisposableStack();
   for (const peer of peers) _peers.use(peer);
-  await eventually("all are served", () => peers.every(({ text, fate }) => text !== "" || fate !== "open"));
+  await eventually("all clients are served", () => peers.every(({ text, fate }) => text !== "" || fate !== "open"));
   assert.deepEqual(
     peers.map(({ text }) => text),
     peers.map(() => "220 hello\n"),
@@ -186,20 +192,20 @@ engineTest("a target that crashes before a byte passed: its clients are served b
   assert.equal(await startsOf(lab, target), 2);
 });
 
-engineTest("clients that leave while it starts are gone; the start goes on for the others", async (lab) => {
+engineTest("clients can disconnect during a start, which continues for the other clients", async (lab) => {
   const target = await lab.container({ program: echo({ delayMs: 600 }) });
   const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "100ms" } });
   const leaving = await Promise.all(Array.from({ length: 20 }, () => wakeport.connect("echo")));
   const staying = wakeport.greeted("echo");
   await wakeport.until("echo", "starting");
   for (const peer of leaving) peer.reset();
-  await eventually("they are reported", () => wakeport.record.connections.length === 20);
+  await eventually("the closed connections are reported", () => wakeport.record.connections.length === 20);
   assert.ok(wakeport.record.connections.every(({ outcome }) => outcome === "client_gone"));
   await staying;
   await wakeport.until("echo", "asleep");
 });
 
-engineTest("a start that nobody waits for any more ends in sleep", async (lab) => {
+engineTest("a start without waiting clients ends in sleep", async (lab) => {
   const target = await lab.container({ program: echo({ delayMs: 300 }) });
   const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "100ms" } });
   const peer = await wakeport.connect("echo");

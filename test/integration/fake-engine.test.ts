@@ -1,4 +1,4 @@
-/** Faults of the engine that a real one cannot be made to show. These tests need no engine. */
+/** Faults of the engine that a real engine cannot be made to show. These tests need no engine. */
 import assert from "node:assert/strict";
 import { chmod } from "node:fs/promises";
 import { test } from "node:test";
@@ -16,7 +16,7 @@ checkLeaks();
 
 const NOBODY = 65_534;
 
-/** A test of wakeport with an engine whose answers are written down. */
+/** A test of wakeport with an engine whose responses are scripted. */
 function fakeTest(
   name: string,
   body: (engine: FakeEngine, wakeport: Wakeport) => Promise<void>,
@@ -31,10 +31,10 @@ function fakeTest(
       const { container, host } = engine;
       const service: ServiceSpec = { to: container, port: container.port, ...settings };
       await using wakeport = await Wakeport.open({ echo: service }, { docker: { host } });
-      // What a test replaces is for what comes after the first look.
+      // The responses that a test replaces apply after the first inspection.
       const looks = (): number => engine.requests.filter((request) => request === "GET /containers/fake/json").length;
-      // Once at the beginning, and once when it follows the engine.
-      if (isThere) await eventually("it looked", () => looks() >= 2);
+      // Once at the start, and once after it has subscribed to events.
+      if (isThere) await eventually("the target was inspected", () => looks() >= 2);
       await body(engine, wakeport);
       await wakeport.settle();
       await wakeport.close();
@@ -51,7 +51,7 @@ interface Spec {
 }
 
 fakeTest(
-  "the usual: wake, relay, sleep",
+  "a client wakes the target, is relayed, and the target sleeps",
   async (engine, wakeport) => {
     await wakeport.greeted("echo");
     await wakeport.until("echo", "asleep");
@@ -60,7 +60,7 @@ fakeTest(
   { idle_timeout: "50ms" },
 );
 
-fakeTest("the warm path asks the engine nothing", async (engine, wakeport) => {
+fakeTest("the warm path makes no call to the engine", async (engine, wakeport) => {
   await wakeport.greeted("echo");
   await wakeport.settle();
   const before = engine.requests.length;
@@ -68,15 +68,15 @@ fakeTest("the warm path asks the engine nothing", async (engine, wakeport) => {
   assert.deepEqual(engine.requests.slice(before), []);
 });
 
-fakeTest("a wakeport that is closed asks nothing more, and keeps no connection", async (engine, wakeport) => {
+fakeTest("a closed wakeport makes no call, and keeps no connection", async (engine, wakeport) => {
   await wakeport.settle();
-  await eventually("it listens to events", () => engine.streams.size > 0);
+  await eventually("wakeport has subscribed to events", () => engine.streams.size > 0);
   const looks = (): number => engine.requests.filter((request) => request.endsWith("/fake/json")).length;
   const before = looks();
   engine.once("GET json", () => {});
   engine.emit(eventLine(engine.container, "start"));
-  await eventually("it looks", () => looks() > before);
-  // While it looks it learns that it will have to look again.
+  await eventually("the target is inspected", () => looks() > before);
+  // During the inspection an event requires another inspection.
   engine.emit(eventLine(engine.container, "die"));
   await setImmediate();
   await wakeport.close();
@@ -84,7 +84,7 @@ fakeTest("a wakeport that is closed asks nothing more, and keeps no connection",
   assert.equal(looks(), before + 1);
 });
 
-test("a daemon that dies in the middle of an answer: the call ends at its own deadline", async () => {
+test("a daemon that dies during a response: the call ends at its own deadline", async () => {
   await using engine = await FakeEngine.open();
   using client = new DisposableEngine(engine);
   engine.once("GET _ping", dieMidAnswer);
@@ -98,50 +98,53 @@ test("a daemon that dies in the middle of an answer: the call ends at its own de
   assert.ok(performance.now() - began >= 4_990);
 });
 
-test("a daemon that dies in the middle of an answer: the call ends when its caller gives up", async () => {
+test("a daemon that dies during a response: the call ends when its caller aborts", async () => {
   await using engine = await FakeEngine.open();
   using client = new DisposableEngine(engine);
   engine.once("GET json", dieMidAnswer);
-  const reason = new Error("no patience");
+  const reason = new Error("aborted by the test");
   const patience = new AbortController();
   const asked = client.inspect("fake", patience.signal);
-  await eventually("it is asked", () => engine.requests.includes("GET /containers/fake/json"));
+  await eventually("the call is made", () => engine.requests.includes("GET /containers/fake/json"));
   patience.abort(reason);
   await assert.rejects(asked, reason);
 });
 
 fakeTest(
-  "a look that gets half an answer costs one client its patience, not wakeport its life",
+  "an inspection with a truncated response delays one client only",
   async (engine, wakeport) => {
     engine.once("GET json", dieMidAnswer);
     using unlucky = await wakeport.connect("echo");
     assert.equal(await unlucky.ended(), "ECONNRESET");
     assert.equal((await wakeport.activation()).outcome, "timeout");
-    await eventually("it is served again", async () => {
+    await eventually("a client is served again", async () => {
       using peer = await wakeport.connect("echo");
-      await eventually("an answer", () => peer.received > 0 || peer.fate !== "open");
+      await eventually("a reply", () => peer.received > 0 || peer.fate !== "open");
       return peer.received > 0;
     });
   },
   { start_timeout: "1s" },
 );
 
-fakeTest("a socket proxy that answers 403 with a page: denied, with the switch to set", async (engine, wakeport) => {
-  engine.once("POST start", (response) => {
-    response.writeHead(403, { "content-type": "text/html" });
-    response.end("<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>");
-  });
-  using peer = await wakeport.connect("echo");
-  assert.equal(await peer.ended(), "ECONNRESET");
-  const { error } = await wakeport.activation();
-  assert.match(error?.message ?? "", /the socket proxy at .* refuses "start" of container fake/);
-  assert.doesNotMatch(error?.message ?? "", /</, "the page itself is in the message");
-  assert.ok(error instanceof TargetError);
-  assert.match(error.remedy ?? "", /ALLOW_START=1/);
-});
+fakeTest(
+  "a socket proxy that responds 403 with a page: denied, with the setting to change",
+  async (engine, wakeport) => {
+    engine.once("POST start", (response) => {
+      response.writeHead(403, { "content-type": "text/html" });
+      response.end("<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>");
+    });
+    using peer = await wakeport.connect("echo");
+    assert.equal(await peer.ended(), "ECONNRESET");
+    const { error } = await wakeport.activation();
+    assert.match(error?.message ?? "", /the socket proxy at .* refuses "start" of container fake/);
+    assert.doesNotMatch(error?.message ?? "", /</, "the message contains the page");
+    assert.ok(error instanceof TargetError);
+    assert.match(error.remedy ?? "", /ALLOW_START=1/);
+  },
+);
 
 fakeTest(
-  "a socket proxy whose engine is away: a client waits, and is served when it is back",
+  "a socket proxy whose engine is down: a client waits, and is served when the engine is up",
   async (engine, wakeport) => {
     const away: Answer = (response) => {
       response.writeHead(503, { "content-type": "text/html" });
@@ -153,22 +156,28 @@ fakeTest(
   },
 );
 
-fakeTest("an authorization plugin of the engine: its own words, not those for a proxy", async (engine, wakeport) => {
-  engine.once("POST start", json(403, { message: "authorization denied by plugin gate: not at night" }));
-  using peer = await wakeport.connect("echo");
-  assert.equal(await peer.ended(), "ECONNRESET");
-  const { error } = await wakeport.activation();
-  assert.match(error?.message ?? "", /the engine at .* refuses "start" of container fake: .*plugin gate: not at night/);
-});
+fakeTest(
+  "an authorization plugin of the engine: the error contains its message, not the hint for a proxy",
+  async (engine, wakeport) => {
+    engine.once("POST start", json(403, { message: "authorization denied by plugin gate: not at night" }));
+    using peer = await wakeport.connect("echo");
+    assert.equal(await peer.ended(), "ECONNRESET");
+    const { error } = await wakeport.activation();
+    assert.match(
+      error?.message ?? "",
+      /the engine at .* refuses "start" of container fake: .*plugin gate: not at night/,
+    );
+  },
+);
 
-test("a connection that idles is closed by us, before a proxy does that while something is being asked", async () => {
+test("an idle engine connection is closed by wakeport, before a proxy closes it during a call", async () => {
   await using engine = await FakeEngine.open();
   using client = new DisposableEngine(engine);
   await client.ping();
-  await eventually("it is closed", async () => (await engine.connections()) === 0);
+  await eventually("the connection is closed", async () => (await engine.connections()) === 0);
 });
 
-fakeTest("a socket proxy without the right to read logs: a crash is told without them", async (engine, wakeport) => {
+fakeTest("a socket proxy that denies logs: a crash is reported without them", async (engine, wakeport) => {
   engine.once("POST start", (response) => void response.writeHead(204).end());
   engine.once("GET logs", (response) => void response.writeHead(403).end("<html>no</html>"));
   using peer = await wakeport.connect("echo");
@@ -179,7 +188,7 @@ fakeTest("a socket proxy without the right to read logs: a crash is told without
 });
 
 fakeTest(
-  "a socket proxy without the right to read logs: a target that is ready by its log is refused at once, with the way out",
+  "a socket proxy that denies logs: a target with `ready: log` is rejected at once, with the remedy",
   async (engine, wakeport) => {
     engine.once("GET logs", (response) => void response.writeHead(403).end("<html>no</html>"));
     using peer = await wakeport.connect("echo");
@@ -193,7 +202,7 @@ fakeTest(
 );
 
 fakeTest(
-  "a log that breaks off, in the middle of a line and of a header, is read anew",
+  "a log that breaks off, within a line and within a header, is read again",
   async (engine, wakeport) => {
     const [header, line] = [Buffer.from([1, 0, 0, 0, 0, 0, 0, 10]), "not ready\n"];
     const breakAfter = (...parts: (Buffer | string)[]): Answer => {
@@ -214,8 +223,8 @@ fakeTest(
     engine.once("GET logs", breakAfter(Buffer.from([2, 0, 0, 0, 0, 0, 0, 6]), "ready\n"));
     const served = wakeport.greeted("echo");
     const reads = (): number => engine.requests.filter((one) => one.endsWith("/logs")).length;
-    await eventually("it reads a fourth time", () => reads() === 4);
-    assert.equal(wakeport.state("echo"), "starting", "ready by half a line");
+    await eventually("the log is read a fourth time", () => reads() === 4);
+    assert.equal(wakeport.state("echo"), "starting", "ready after half a line");
     fourth.resolve();
     await served;
     assert.equal(reads(), 5);
@@ -224,7 +233,7 @@ fakeTest(
 );
 
 fakeTest(
-  "a log that never answers costs a client no more than its start timeout, and the request is taken back",
+  "a log without a response delays a client by at most its start timeout, and the request is cancelled",
   async (engine, wakeport) => {
     const closed = Promise.withResolvers<void>();
     engine.once("GET logs", (response) => response.once("close", () => closed.resolve()));
@@ -238,9 +247,9 @@ fakeTest(
 );
 
 fakeTest(
-  "no socket: the engine is down, in words; a client waits and is served when it is there",
+  "no socket: the engine is reported down; a client waits, and is served when the socket exists",
   async (engine, wakeport) => {
-    await eventually("it is reported down", () => wakeport.record.engine.length > 0);
+    await eventually("the engine is reported down", () => wakeport.record.engine.length > 0);
     const [{ isUp, error } = { isUp: true }] = wakeport.record.engine;
     assert.equal(isUp, false);
     assert.match(error?.message ?? "", /no engine answers at unix:.*ENOENT/);
@@ -250,14 +259,14 @@ fakeTest(
     await wakeport.until("echo", "starting");
     await engine.listen();
     await served;
-    await eventually("it is reported up", () => wakeport.isEngineUp);
+    await eventually("the engine is reported up", () => wakeport.isEngineUp);
     assert.equal((await wakeport.ask("/readyz")).status, 200);
     assert.equal((await wakeport.metric("wakeport_engine_up")).get(""), 1);
   },
   { isThere: false },
 );
 
-test("events are asked for from before the moment, and without the noise of healthchecks", async () => {
+test("events are requested from a past moment, without events of healthchecks", async () => {
   await using engine = await FakeEngine.open();
   const asked = Promise.withResolvers<URLSearchParams>();
   engine.once("GET events", (response, request) => {
@@ -267,7 +276,7 @@ test("events are asked for from before the moment, and without the noise of heal
   const service: ServiceSpec = { to: engine.container, port: engine.container.port };
   await using _wakeport = await Wakeport.open({ echo: service }, { docker: { host: engine.host } });
   const query = await asked.promise;
-  assert.ok(Number(query.get("since")) <= Date.now() / 1000 - 5, "what happens before it is subscribed is lost");
+  assert.ok(Number(query.get("since")) <= Date.now() / 1000 - 5, "events before the subscription are lost");
   const { type, event } = JSON.parse(query.get("filters") ?? "") as Record<string, string[]>;
   assert.deepEqual(type, ["container", "network"]);
   assert.deepEqual(
@@ -277,8 +286,8 @@ test("events are asked for from before the moment, and without the noise of heal
   assert.ok(event?.includes("die"));
 });
 
-fakeTest("events in pieces of one byte, between garbage, are understood", async (engine, wakeport) => {
-  await eventually("it listens to events", () => engine.streams.size > 0);
+fakeTest("events in chunks of one byte, between garbage, are parsed", async (engine, wakeport) => {
+  await eventually("wakeport has subscribed to events", () => engine.streams.size > 0);
   engine.container.isRunning = true;
   const garbage = 'no json\n{"Action":\n[]\nnull\n{"Action":"start"}\n{"Action":"start","Actor":null}\n\n';
   for (const byte of garbage + eventLine(engine.container, "start")) {
@@ -289,34 +298,31 @@ fakeTest("events in pieces of one byte, between garbage, are understood", async 
   assert.equal((await wakeport.activation()).adopted, true);
 });
 
-fakeTest(
-  "a line without end is no reason to run out of memory, nor to miss the next event",
-  async (engine, wakeport) => {
-    await eventually("it listens to events", () => engine.streams.size > 0);
-    for (let i = 0; i < 32; i += 1) engine.emit("x".repeat(1 << 20));
-    engine.container.isRunning = true;
-    engine.emit(`\n${eventLine(engine.container, "start")}`);
-    await wakeport.until("echo", "ready");
-  },
-);
+fakeTest("an endless line exhausts no memory, and the next event is parsed", async (engine, wakeport) => {
+  await eventually("wakeport has subscribed to events", () => engine.streams.size > 0);
+  for (let i = 0; i < 32; i += 1) engine.emit("x".repeat(1 << 20));
+  engine.container.isRunning = true;
+  engine.emit(`\n${eventLine(engine.container, "start")}`);
+  await wakeport.until("echo", "ready");
+});
 
 fakeTest(
-  "an event stream that ends without a word is opened again, and what was missed is seen",
+  "an event stream that ends silently is opened again, and missed events are noticed",
   async (engine, wakeport) => {
-    await eventually("it listens to events", () => engine.streams.size > 0);
+    await eventually("wakeport has subscribed to events", () => engine.streams.size > 0);
     const [stream] = engine.streams;
     engine.container.isRunning = true;
     stream?.end();
     await wakeport.until("echo", "ready");
-    assert.ok(wakeport.isEngineUp, "a stream that ended in good order says nothing against the engine");
-    await eventually("it is counted", async () => {
+    assert.ok(wakeport.isEngineUp, "an orderly end of the stream does not report the engine down");
+    await eventually("the end is counted", async () => {
       return (await wakeport.metric("wakeport_engine_events_reconnects_total")).get("") === 1;
     });
   },
 );
 
 fakeTest("an event stream that breaks is opened again", async (engine, wakeport) => {
-  await eventually("it listens to events", () => engine.streams.size > 0);
+  await eventually("wakeport has subscribed to events", () => engine.streams.size > 0);
   const [stream] = engine.streams;
   engine.container.isRunning = true;
   stream?.destroy();
@@ -324,7 +330,7 @@ fakeTest("an event stream that breaks is opened again", async (engine, wakeport)
 });
 
 fakeTest(
-  "a stop that fails is tried again; who comes meanwhile is served",
+  "a stop that fails is retried; clients are served meanwhile",
   async (engine, wakeport) => {
     engine.once("POST stop", json(500, { message: "cannot stop container: tried to kill container" }));
     await wakeport.greeted("echo");
@@ -338,15 +344,15 @@ fakeTest(
   { idle_timeout: "50ms" },
 );
 
-fakeTest("start says that it runs already, and it dies: the next start counts", async (engine, wakeport) => {
-  // As an engine does while a container is within its grace.
+fakeTest("start reports a running container, which dies: the next start counts", async (engine, wakeport) => {
+  // Like an engine during the grace period of a container.
   engine.once("POST start", (response) => void response.writeHead(304).end());
   await wakeport.greeted("echo");
   assert.equal(engine.requests.filter((request) => request.endsWith("/start")).length, 2);
 });
 
 fakeTest(
-  "an engine that notes a moment late that memory ran out: it is no stop, and not tried again",
+  "an engine that reports an OOM kill late: the end is not an ordered stop, and there is no retry",
   async (engine, wakeport) => {
     const { container } = engine;
     const inspected = (oomKilled: boolean): Answer => {
@@ -366,7 +372,7 @@ fakeTest(
   },
 );
 
-fakeTest("an image that is gone: the message says so", async (engine, wakeport) => {
+fakeTest("an image that is gone is reported", async (engine, wakeport) => {
   engine.once("POST start", json(404, { message: "No such image: registry.example/app:1" }));
   using peer = await wakeport.connect("echo");
   assert.equal(await peer.ended(), "ECONNRESET");
@@ -374,10 +380,10 @@ fakeTest("an image that is gone: the message says so", async (engine, wakeport) 
   assert.match(error?.message ?? "", /the image of container fake is missing/);
 });
 
-test("a socket that may not be used: denied, with the way to its group", async () => {
+test("a socket without permission: denied, with the hint about its group", async () => {
   await using engine = await FakeEngine.open();
   using client = new DisposableEngine(engine);
-  // All code is loaded now, and this connection stays with its own client.
+  // All code is loaded by now, and this connection is kept by its own client.
   using early = new DisposableEngine(engine);
   await early.ping();
   using _stranger = await nobodyMayUse(engine.socketPath);
@@ -390,7 +396,7 @@ test("a socket that may not be used: denied, with the way to its group", async (
   });
 });
 
-/** Until the answer is disposed. Root may use everything, so it becomes somebody else meanwhile. */
+/** Drops the privileges of root, until the result is disposed. */
 async function nobodyMayUse(path: string): Promise<Disposable> {
   await chmod(path, 0);
   const { geteuid, seteuid } = process;
@@ -399,7 +405,7 @@ async function nobodyMayUse(path: string): Promise<Disposable> {
   return { [Symbol.dispose]: () => seteuid?.(0) };
 }
 
-/** A client of the engine with nothing around it. */
+/** An engine client without a wakeport. */
 class DisposableEngine extends Engine implements Disposable {
   constructor({ host, socketPath }: FakeEngine) {
     super({ url: host, socketPath }, observer());

@@ -1,4 +1,4 @@
-/** What the answers of engines, and of what stands before them, are called. */
+/** The errors for responses of engines and of socket proxies. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { engineFault, isRefusal, type Operation } from "../../src/docker/faults.ts";
@@ -7,12 +7,12 @@ import { sentenceOf } from "../../src/errors.ts";
 const AT = { url: "tcp://proxy:2375" };
 const PAGE = "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n";
 
-/** An answer as dockerode throws it. */
+/** A response as dockerode throws it. */
 function answer(statusCode: number, said: string, json: unknown = Buffer.from(said)): Error {
   return Object.assign(new Error(`(HTTP code ${statusCode}) unexpected - ${said} `), { statusCode, json });
 }
 
-suite("a refusal names the switch", () => {
+suite("a refusal contains the setting", () => {
   const switches: Readonly<Record<Operation, string>> = {
     ping: "PING=1",
     version: "VERSION=1",
@@ -43,7 +43,7 @@ suite("a refusal names the switch", () => {
     });
   }
 
-  test("by whatever status proxies refuse with", () => {
+  test("for every status with which proxies deny", () => {
     for (const status of [401, 403, 405]) {
       assert.ok(isRefusal(answer(status, "no")));
       assert.equal(
@@ -54,12 +54,12 @@ suite("a refusal names the switch", () => {
     for (const status of [400, 404, 409, 500, 503]) assert.ok(!isRefusal(answer(status, "no")));
   });
 
-  test("of something that is about no container in particular", () => {
+  test("of a call without a container", () => {
     const { message } = engineFault(answer(403, PAGE), { operation: "ping", subject: "" }, AT);
     assert.equal(message, 'the socket proxy at tcp://proxy:2375 refuses "ping"');
   });
 
-  test("by the engine itself, in its own words", () => {
+  test("by the engine itself, with the engine's message", () => {
     const said = "authorization denied by plugin gate: no";
     const { message, fault } = engineFault(
       answer(403, said, { message: said }),
@@ -71,7 +71,7 @@ suite("a refusal names the switch", () => {
   });
 });
 
-test("a proxy whose engine is away is an engine that is away", () => {
+test("a proxy whose engine is down counts as an engine that is down", () => {
   for (const status of [502, 503, 504]) {
     const fault = engineFault(answer(status, PAGE), { operation: "inspect", subject: "container ftp" }, AT);
     assert.equal(fault.fault, "unreachable");
@@ -80,7 +80,7 @@ test("a proxy whose engine is away is an engine that is away", () => {
   }
 });
 
-test("a context that is not used is mentioned if no engine answers", () => {
+test("an unused context is mentioned if no engine responds", () => {
   const refused = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
   const fault = engineFault(
     refused,

@@ -1,6 +1,6 @@
 /**
- * Random steps happen to ten services and to wakeport itself, beside five foreign containers: no foreign container is
- * stopped, removed or reached, and no client is answered by another server than its own. WAKEPORT_TEST_STEPS says how
+ * Random steps change ten services and wakeport itself, beside five foreign containers: no foreign container is
+ * stopped, removed or reached, and each client reaches its own server only. WAKEPORT_TEST_STEPS is the number of
  * many steps (2000 for the whole, which takes about 20 minutes by `node --test`), WAKEPORT_TEST_SEED which.
  */
 import assert from "node:assert/strict";
@@ -16,20 +16,20 @@ import { checkLeaks } from "../support/leaks.ts";
 
 checkLeaks();
 
-// In the suite always the same steps, so that a failure is a change; other seeds are for longer runs.
+// The default seed is fixed, so that a failure means a change; other seeds are for longer runs.
 const { WAKEPORT_TEST_STEPS: count = "30", WAKEPORT_TEST_SEED: seedText = "1505173062" } = process.env;
 /** The longest wait of a client: the stop under way (2 s of grace, 20 s for the engine), a start, and 2 s for this machine. */
 const LIMIT_MS = 32_000;
-/** How long after an event an open connection may be cut by it: a target is stopped that others hardly used. */
+/** The time after an event in which it may cut an open connection: another program stops the target. */
 const CUT_MS = 10_000;
-/** How long after an event clients may be refused: the longest pause after failed starts, and a start. */
+/** The time after an event in which clients may be rejected: the longest cooldown and a start. */
 const REFUSED_MS = 68_000;
-/** How long it may take until all is in order again. */
+/** The time after which every service must work again. */
 const CALM_MS = 80_000;
 const RETRY_MS = 200;
 const CLIENTS = { limitMs: LIMIT_MS, everyMs: 60, atOnce: 12, longestMs: 2_000 };
 
-/** Takes the steps while clients come. @returns what became of the clients */
+/** Takes the steps while clients connect. @returns the outcomes of the clients */
 async function disturb(scene: Scene, seed: number, t: TestContext): Promise<readonly Visit[]> {
   const over = new AbortController();
   const visits = crowd({ ...CLIENTS, choices: () => scene.listeners, random: randomFrom(seed + 1) }, over.signal);

@@ -1,4 +1,4 @@
-/** FTP by way of wakeport with a server that knows nothing of it: every mode of every client. */
+/** FTP through wakeport with a server that does not know wakeport: every mode of every client. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -34,7 +34,7 @@ const ofCurl = {
   PORT: ["--disable-eprt", "--ftp-port", "-"],
 } as const;
 
-/** How the server is set up, as in the table of docs/ftp.md. */
+/** The server setups of the table in docs/ftp.md. */
 const rows: Readonly<Record<string, FtpBenchOptions>> = {
   "no passive settings at all": {},
   "an address that nobody can reach": { settings: { pasv_address: "203.0.113.99" } },
@@ -43,7 +43,7 @@ const rows: Readonly<Record<string, FtpBenchOptions>> = {
   },
 };
 
-/** From the engine's own machine a client that believes the server's address would get past wakeport. */
+/** On the engine's own machine, a client that uses the server's address would bypass wakeport. */
 const pastNobody = { pasv_address: "127.0.0.1" };
 
 suite("vsftpd", { skip }, () => {
@@ -54,14 +54,14 @@ suite("vsftpd", { skip }, () => {
         assert.match(await ftp.curl(...flags, `${ftp.url}/`), /welcome\.txt/, mode);
         await ftp.there(`file-${index}`, 3 * MB, ...flags);
       }
-      await eventually("it sleeps", () => ftp.isAsleep(), 20_000);
+      await eventually("the server sleeps", () => ftp.isAsleep(), 20_000);
       assert.equal(await ftp.metric('wakeport_connections_total{service="ftp",outcome="relayed"}'), 15);
       assert.ok((await ftp.metric('wakeport_transferred_bytes_total{service="ftp",direction="in"}')) > 15 * MB);
       assert.ok((await ftp.metric('wakeport_transferred_bytes_total{service="ftp",direction="out"}')) > 15 * MB);
     });
   }
 
-  test("without protocol: ftp no mode works", async () => {
+  test("no mode works without protocol: ftp", async () => {
     await using ftp = await FtpBench.open({ settings: pastNobody, service: { protocol: "raw" } });
     for (const [mode, flags] of Object.entries(ofCurl)) {
       const told = await ftp.fails(...flags, `${ftp.url}/`);
@@ -70,11 +70,11 @@ suite("vsftpd", { skip }, () => {
     }
   });
 
-  test("by a front for IPv4 and IPv6: curl in every mode", async () => {
+  test("through a listener for IPv4 and IPv6: curl in every mode", async () => {
     await using ftp = await FtpBench.open({ address: "" });
     for (const host of ["127.0.0.1", "[::1]"]) {
       for (const [mode, flags] of Object.entries(ofCurl)) {
-        // By IPv6 curl takes the extended modes, whatever it is told.
+        // With IPv6 curl always uses the extended modes.
         assert.match(await ftp.curl(...flags, `ftp://${host}:${ftp.port}/`), /welcome\.txt/, `${host} ${mode}`);
       }
     }
@@ -111,7 +111,7 @@ ftp.quit()`;
     assert.equal(await ftp.python(script), "1000000 1\n1000000 2\n");
   });
 
-  test("Python's ftplib gives a transfer up, by urgent data whose last byte is lost", async () => {
+  test("Python's ftplib aborts a transfer, with urgent data whose last byte is lost", async () => {
     await using ftp = await FtpBench.open();
     const script = `
 ftp.storbinary("STOR incoming/big", io.BytesIO(b"x" * 30_000_000))
@@ -122,7 +122,7 @@ print(ftp.abort()[:3], ftp.voidresp()[:3], ftp.voidcmd("NOOP")[:3])`;
     assert.equal(await ftp.python(script), "426 225 200\n");
   });
 
-  test("clients of IPv6, of a server that has IPv4 alone", async () => {
+  test("IPv6 clients of a server with IPv4 only", async () => {
     await using ftp = await FtpBench.open({ address: "::1" });
     for (const [index, flags] of [ofCurl.EPSV, ofCurl.EPRT].entries()) await ftp.there(`six-${index}`, MB, ...flags);
     const script = `
@@ -143,8 +143,8 @@ print(ftp.sendcmd("NOOP"))`;
   const needsVsftpd = {
     skip: !(isRoot && existsSync("/usr/sbin/vsftpd")) && "needs root, and vsftpd: test/engine/tools",
   };
-  test("clients of IPv4, of a server that has IPv6 alone", needsVsftpd, async () => {
-    // A process of this machine, because an engine gives every container an address of IPv4.
+  test("IPv4 clients of a server with IPv6 only", needsVsftpd, async () => {
+    // A process of this machine, because the engine gives every container an IPv4 address.
     const port = await freePort();
     const root = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
     await using _folder = { [Symbol.asyncDispose]: () => rm(root, { recursive: true }) };
@@ -159,7 +159,7 @@ print(ftp.sendcmd("NOOP"))`;
     for (const [index, flags] of Object.values(ofCurl).entries()) await ftp.there(`four-${index}`, MB, ...flags);
   });
 
-  test("a port of somebody else is refused by the server itself, and told in the log", async () => {
+  test("a port of another host is rejected by the server itself, and logged", async () => {
     await using ftp = await FtpBench.open();
     const script = `
 for command in (b"PORT 127,0,0,2,200,1", b"EPRT |1|10.9.9.9|25|", b"PORT 127,0,0,1,0,25", b"\\xff\\xf4PORT 127,0,0,1,200,1"):
@@ -185,7 +185,7 @@ print(len(ftp.nlst()))`;
     );
   });
 
-  test("active mode to a port that refuses: the server itself answers 425 at once, and the log shows why", async () => {
+  test("active mode to a closed port: the server itself replies 425 at once, and the log shows the reason", async () => {
     await using ftp = await FtpBench.open();
     const script = `
 import socket
@@ -213,7 +213,7 @@ ftp.quit()`;
     assert.match(String(warnings[0]?.["msg"]), /to client 127\.0\.0\.1:\d+ in active mode: connect ECONNREFUSED/);
   });
 
-  test("commands that come all at once are answered in order", async () => {
+  test("pipelined commands are answered in order", async () => {
     await using ftp = await FtpBench.open();
     using peer = await connect(ftp.port);
     peer.send("USER anonymous\r\nPASS x\r\nPASV\r\nPORT 10,9,9,9,1,1\r\nEPSV\r\nNOOP\r\nQUIT\r\n");
@@ -223,7 +223,7 @@ ftp.quit()`;
     peer.end();
   });
 
-  test("an upload that is cut off is none on the server", async () => {
+  test("an upload that is reset is incomplete on the server", async () => {
     await using ftp = await FtpBench.open();
     const script = `
 connection = ftp.transfercmd("STOR incoming/half")
@@ -238,7 +238,7 @@ except ftplib.all_errors as error:
     assert.match(await ftp.python(script), /^(426|451)/);
   });
 
-  test("a download that is given up ends on both sides, and the control connection goes on", async () => {
+  test("an aborted download ends on both sides, and the control connection continues", async () => {
     await using ftp = await FtpBench.open();
     const script = `
 ftp.storbinary("STOR incoming/big", io.BytesIO(b"x" * 30_000_000))
@@ -254,7 +254,7 @@ print(ftp.sendcmd("NOOP"))`;
     assert.match(told, /^426.*\n200/);
   });
 
-  test("the end of wakeport does not wait for a transfer for ever", async () => {
+  test("shutdown resets a transfer at the drain deadline", async () => {
     await using ftp = await FtpBench.open({ settings: { anon_max_rate: "100000" } });
     await using stack = new AsyncDisposableStack();
     const content = ftp.local("big");
@@ -272,7 +272,7 @@ print(ftp.sendcmd("NOOP"))`;
     assert.equal(ftp.program.log.at(-1)?.event, "shutdown.done");
   });
 
-  test("passive mode behind AUTH TLS is not ours: said once", async () => {
+  test("passive mode after AUTH TLS is not handled: logged once", async () => {
     using authority = new Authority();
     await using ftp = await FtpBench.open({
       settings: {
@@ -286,7 +286,7 @@ print(ftp.sendcmd("NOOP"))`;
       binds: [`${authority.issue({ names: "IP:127.0.0.1" })}:/tls:ro`],
     });
     for (const [mode, flags] of Object.entries(ofCurl)) {
-      // The control connection works; the data connection leads nowhere, at once.
+      // The control connection works; the data connection fails at once.
       const told = await ftp.fails("--ssl-reqd", "--insecure", ...flags, `${ftp.url}/`);
       assert.match(told, /230 Login successful/, mode);
       assert.doesNotMatch(told, /welcome\.txt/, mode);
@@ -296,7 +296,7 @@ print(ftp.sendcmd("NOOP"))`;
 });
 
 suite("vsftpd behind data ports", { skip }, () => {
-  test("without protocol: ftp its range and its address have to be set, and active modes do not work", async () => {
+  test("without protocol: ftp, the server needs a range and an address, and active modes do not work", async () => {
     const { data, settings } = await passiveRange();
     await using ftp = await FtpBench.open({
       settings: { ...settings, ...pastNobody },
@@ -310,18 +310,18 @@ suite("vsftpd behind data ports", { skip }, () => {
     }
   });
 
-  test("with protocol: ftp nothing has to be set, and passive modes come in at them alone", async () => {
+  test("with protocol: ftp, the server needs no settings, and passive modes use the data ports only", async () => {
     const { data, first } = await passiveRange();
     await using ftp = await FtpBench.open({ service: { data } });
     for (const [index, flags] of Object.values(ofCurl).entries()) await ftp.there(`file-${index}`, MB, ...flags);
     const told = await ftp.python('print(ftp.sendcmd("PASV")); print(ftp.sendcmd("EPSV"))');
     const [high = 0, low = 0] = /,(\d+),(\d+)\)/.exec(told)?.slice(1).map(Number) ?? [];
     for (const port of [high * 256 + low, Number(/\|\|\|(\d+)\|/.exec(told)?.[1])]) {
-      assert.ok(port >= first && port < first + 10, `${port} is none of ${data}`);
+      assert.ok(port >= first && port < first + 10, `${port} is not one of ${data}`);
     }
   });
 
-  test("clients that encrypt use them, in every passive mode", async () => {
+  test("TLS clients use the data ports in every passive mode", async () => {
     using authority = new Authority();
     const { data, settings } = await passiveRange();
     const tls = { ssl_enable: "YES", allow_anon_ssl: "YES", require_ssl_reuse: "NO" };
@@ -336,7 +336,7 @@ suite("vsftpd behind data ports", { skip }, () => {
       const fetched = await ftp.curl("--ssl-reqd", "--insecure", ...ofCurl[mode], `${ftp.url}/welcome.txt`);
       assert.match(fetched, /until you asked/, mode);
     }
-    // curl ends its uploads with a reset when it has not read what TLS 1.3 sends behind the handshake.
+    // curl resets uploads if it has not read the TLS 1.3 session tickets.
     const script = `
 tls = ftplib.FTP_TLS()
 tls.connect(ftp.host, ftp.port, timeout=30)
@@ -350,10 +350,10 @@ print(tls.retrbinary("RETR incoming/tls", received.extend), len(received))`;
   });
 });
 
-suite("a server that takes its time", { skip }, () => {
+suite("a slow server", { skip }, () => {
   const SLOW_S = 20;
 
-  test(`of ${SLOW_S} s: every client waits, and is served`, async () => {
+  test(`that starts in ${SLOW_S} s: every client waits, and is served`, async () => {
     await using ftp = await FtpBench.open({ before: `sleep ${SLOW_S}` });
     using peer = await connect(ftp.port);
     const [listed, fetched, counted] = await Promise.all([
@@ -365,10 +365,10 @@ suite("a server that takes its time", { skip }, () => {
     assert.match(listed, /welcome\.txt/);
     assert.match(fetched, /until you asked/);
     assert.match(counted, /^220-.*\n220 \(vsFTPd[^\n]*\n2\n$/s);
-    await eventually("who says nothing is greeted as well", () => /^(220-ftp is .*\r\n)+220 \(vsFTPd/.test(peer.text));
+    await eventually("silent clients get the greeting too", () => /^(220-ftp is .*\r\n)+220 \(vsFTPd/.test(peer.text));
   });
 
-  test("and then fails: every client is told 421", async () => {
+  test("that fails to start: every client gets 421", async () => {
     await using ftp = await FtpBench.open({ before: "sleep 3 && false" });
     const told = (error: { readonly stdout?: string; readonly stderr?: string }): string =>
       `${error.stdout}${error.stderr}`;

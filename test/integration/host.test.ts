@@ -1,4 +1,4 @@
-/** What DOCKER_HOST and its companions mean. */
+/** DOCKER_HOST and the related variables. */
 import assert from "node:assert/strict";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,11 +18,11 @@ function refusal(...args: Args): string {
     assert.equal(error.fault, "invalid");
     return `${error.message}: ${error.remedy}`;
   }
-  throw new assert.AssertionError({ message: "it was taken" });
+  throw new assert.AssertionError({ message: "the value was accepted" });
 }
 
 suite("the engine's address", () => {
-  test("is the usual socket where nothing is set, and where it is set to nothing", () => {
+  test("is the default socket if DOCKER_HOST is not set or empty", () => {
     const usual = { url: "unix:///var/run/docker.sock", socketPath: "/var/run/docker.sock" };
     assert.deepEqual(parseEngineHost(undefined, {}), usual);
     const empty = { DOCKER_HOST: "", DOCKER_CONTEXT: "", DOCKER_TLS_VERIFY: "", DOCKER_CERT_PATH: "", HOME: "" };
@@ -30,7 +30,7 @@ suite("the engine's address", () => {
     assert.deepEqual(parseEngineHost(undefined, { DOCKER_CONTEXT: "default" }), usual);
   });
 
-  test("is docker.host before DOCKER_HOST", () => {
+  test("is docker.host in preference to DOCKER_HOST", () => {
     assert.equal(parseEngineHost("unix:///a", { DOCKER_HOST: "unix:///b" }).socketPath, "/a");
     assert.equal(parseEngineHost(undefined, { DOCKER_HOST: "unix:///b" }).socketPath, "/b");
   });
@@ -74,14 +74,14 @@ suite("the engine's address", () => {
     "": /unknown form/,
   };
   for (const [url, told] of Object.entries(wrong)) {
-    test(`"${url}" is refused, with the way out`, () => {
+    test(`"${url}" is rejected with a remedy`, () => {
       assert.match(refusal(url, {}), told);
     });
   }
 });
 
 suite("contexts of the docker command", () => {
-  test("DOCKER_CONTEXT is refused with a hint, unless an address is given as well", () => {
+  test("DOCKER_CONTEXT is rejected with a hint, unless an address is set too", () => {
     const told = /DOCKER_CONTEXT=far is not supported: set DOCKER_HOST or docker.host .*docker context inspect far/;
     assert.match(refusal(undefined, { DOCKER_CONTEXT: "far" }), told);
     assert.match(refusal(undefined, { DOCKER_CONTEXT: "far", DOCKER_HOST: "" }), told);
@@ -89,7 +89,7 @@ suite("contexts of the docker command", () => {
     assert.equal(parseEngineHost("tcp://b", { DOCKER_CONTEXT: "far" }).host, "b");
   });
 
-  test("one that was chosen by docker context use is not used, and mentioned if no engine answers", () => {
+  test("a context of `docker context use` is not used, and is mentioned if no engine responds", () => {
     const home = mkdtempSync(path.join(tmpdir(), "wakeport-test-"));
     try {
       const hint = (text: string, env: Args[1] = { HOME: home }): string | undefined => {
@@ -116,7 +116,7 @@ suite("certificates", () => {
   const [good, other] = [authority.issue(), authority.issue()];
   const env = (at: string | undefined): Args[1] => ({ DOCKER_TLS_VERIFY: "1", DOCKER_CERT_PATH: at });
 
-  test("make it TLS, on a port of its own where none is given", () => {
+  test("enable TLS, with another default port", () => {
     const { port, tls } = parseEngineHost("tcp://proxy", env(good));
     assert.equal(port, 2376);
     assert.match(tls?.key.toString() ?? "", /PRIVATE KEY/);
@@ -124,15 +124,15 @@ suite("certificates", () => {
     assert.ok(parseEngineHost("https://proxy:443", { DOCKER_CERT_PATH: good }).tls);
     assert.equal(parseEngineHost("https://proxy:443", { DOCKER_CERT_PATH: good }).port, 443);
     const yes = { ...env(good), DOCKER_TLS_VERIFY: "yes" };
-    assert.ok(parseEngineHost("tcp://proxy", yes).tls, "any text means yes");
+    assert.ok(parseEngineHost("tcp://proxy", yes).tls, "any text enables TLS");
   });
 
-  test("are not asked for on a socket, nor without DOCKER_TLS_VERIFY", () => {
+  test("are not required for a socket or without DOCKER_TLS_VERIFY", () => {
     assert.equal(parseEngineHost("unix:///a", env("/nowhere")).tls, undefined);
     assert.equal(parseEngineHost("tcp://proxy", { DOCKER_CERT_PATH: "/nowhere" }).tls, undefined);
   });
 
-  test("must be somewhere", () => {
+  test("must exist", () => {
     for (const nowhere of [undefined, ""]) {
       assert.match(refusal("tcp://proxy", env(nowhere)), /DOCKER_CERT_PATH is not set: set it to the folder/);
     }
@@ -162,7 +162,7 @@ suite("certificates", () => {
     ],
   ];
   for (const [name, told, spoil] of broken) {
-    test(`${name} is named`, () => {
+    test(`a missing ${name} is reported`, () => {
       const at = authority.issue();
       spoil(at);
       assert.match(refusal("tcp://proxy", env(at)), told);

@@ -1,4 +1,4 @@
-/** The checker itself: each breach is found, and a run without one is not complained about. */
+/** The checker of invariants: it finds each violation, and accepts a correct run. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { EventName, StateName } from "../../src/activation/machine.ts";
@@ -46,7 +46,7 @@ class Story {
     this.record.states.push({ target: TARGET, services, from: "asleep", to, event: cause, at });
   }
 
-  /** The first violation, or all of them when there are several. */
+  /** The first violation, or all if there are several. */
   get verdict(): string {
     const { record, clients, counted, events, acts } = this;
     const targets = new Map([["1", TARGET]]);
@@ -64,17 +64,17 @@ function connection(id: number, from: number, to: number): Timed<ConnectionRepor
   return { ...addresses, id, service: "ftp", outcome: "relayed", start: "cold", durationMs: to - from, at: to };
 }
 
-test("a run in which all is well", () => {
+test("a correct run has no violation", () => {
   assert.equal(new Story().verdict, "");
 });
 
-test("I1: a connection that is not reported", () => {
+test("I1: a connection without a report is found", () => {
   const story = new Story();
   story.clients = 2;
   assert.match(story.verdict, /^I1: 2 clients connected, 1 were reported$/);
 });
 
-test("I1: a connection that is reported twice", () => {
+test("I1: a connection with two reports is found", () => {
   const story = new Story();
   story.clients = 2;
   story.counted = new Map([["relayed", 2]]);
@@ -82,33 +82,33 @@ test("I1: a connection that is reported twice", () => {
   assert.match(story.verdict, /^I1: a connection was reported twice$/);
 });
 
-test("I1: metrics that count otherwise", () => {
+test("I1: different metrics are found", () => {
   const story = new Story();
   story.counted = new Map([["relayed", 0]]);
   assert.match(story.verdict, /^I1: metrics count 0 relayed, 1 were reported$/);
 });
 
-test("I3: a start that nobody asked for", () => {
+test("I3: a start without an activation is found", () => {
   const story = new Story();
   story.events.push(event("start", 4_000));
   assert.match(story.verdict, /^I3: 1 starts worked, the engine saw 2/);
 });
 
-test("I3: two starts for one activation", () => {
+test("I3: two starts for one activation are found", () => {
   const story = new Story();
   story.events.push(event("start", 1_070));
   story.record.calls.push({ operation: "start", code: "2xx", durationMs: 10, at: 1_070 });
   assert.match(story.verdict, /^I3: 2 starts for 1 activations$/);
 });
 
-test("I3: a start of the test itself is none of wakeport's", () => {
+test("I3: a start by the test itself is ignored", () => {
   const story = new Story();
   story.events.push(event("start", 4_000));
   story.acts.push({ verb: "start", id: "1", from: 3_990, to: 4_010 });
   assert.equal(story.verdict, "");
 });
 
-test("I4: sleep while a connection is open", () => {
+test("I4: a sleep during a connection is found", () => {
   const story = new Story();
   story.clients = 2;
   story.counted = new Map([["relayed", 2]]);
@@ -116,7 +116,7 @@ test("I4: sleep while a connection is open", () => {
   assert.match(story.verdict, /^I4: container ftp went to sleep while connection 2 was open$/);
 });
 
-test("I4: who comes during the stop is no breach", () => {
+test("I4: a client that connects during the stop is accepted", () => {
   const story = new Story();
   story.clients = 2;
   story.counted = new Map([["relayed", 2]]);
@@ -124,19 +124,19 @@ test("I4: who comes during the stop is no breach", () => {
   assert.equal(story.verdict, "");
 });
 
-test("I4: a stop while wakeport says that the target is ready", () => {
+test("I4: a stop in the state ready is found", () => {
   const story = new Story();
   story.events.push(event("kill", 1_500));
   assert.match(story.verdict, /^I4: container ftp got a kill while it was ready$/);
 });
 
-test("I8: a stop of something that is no target", () => {
+test("I8: a stop of a container that is not a target is found", () => {
   const story = new Story();
   story.events.push(event("kill", 3_020, "2"));
   assert.match(story.verdict, /^I8: name of 2 is no target, and got a kill$/);
 });
 
-test("I7: what is said and what is true", () => {
+test("I7: a wrong state is found", () => {
   assert.equal(contradiction("t", "ready", true), undefined);
   assert.equal(contradiction("t", "asleep", false), undefined);
   assert.match(contradiction("t", "ready", false) ?? "", /does not run/);

@@ -1,4 +1,4 @@
-/** Two hundred connections live through the end of the engine, in good order or not, where containers outlive it. */
+/** Two hundred connections survive SIGTERM and SIGKILL of an engine with `live-restore`. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -14,15 +14,15 @@ import type { Peer } from "../support/net/tcp.ts";
 checkLeaks();
 
 const CONNECTIONS = 200;
-/** How many are opened at a time: the target's backlog is short. */
+/** The number of connections opened at a time: the target's backlog is short. */
 const AT_ONCE = 4;
-/** How many bytes a word has. */
+/** Bytes of a word. */
 const WORD = 8;
 const PAUSE_MS = 50;
-/** The engine makes its network rules anew when it starts: what is lost meanwhile TCP sends again, after longer and longer. */
+/** The engine recreates its network rules when it starts. TCP retransmits the lost segments with growing delays. */
 const PATIENCE_MS = 60_000;
 
-/** A connection on which a word goes there and back again and again, and is compared. */
+/** A connection on which words are sent and their echoes compared. */
 class Talk {
   readonly #peer: Peer;
   #sent = "";
@@ -32,26 +32,26 @@ class Talk {
     this.#peer = peer;
   }
 
-  /** How many words have come back. */
+  /** The number of received echoes. */
   get words(): number {
     return this.#peer.received / WORD;
   }
 
-  /** Undefined for one that is open and received nothing but what it sent. */
+  /** Undefined if the connection is open and all echoes were correct. */
   get fault(): string | undefined {
     const { fate, text } = this.#peer;
     if (fate !== "open") return fate;
     return this.#sent.startsWith(text) ? undefined : "received something else";
   }
 
-  /** Sends a word whenever the one before it is back, until it is told to end. */
+  /** Sends a word after each echo, until it is stopped. */
   async go(): Promise<void> {
     for (let number = 0; !this.#isOver && this.#peer.fate === "open"; number += 1) {
       const word = String(number).padStart(WORD, "0");
       this.#sent += word;
       this.#peer.send(word);
       const isBack = (): boolean => this.#peer.received >= this.#sent.length || this.#peer.fate !== "open";
-      await eventually("a word is back", isBack, PATIENCE_MS);
+      await eventually("a word is echoed", isBack, PATIENCE_MS);
       await delay(PAUSE_MS);
     }
   }
@@ -63,7 +63,7 @@ class Talk {
   }
 }
 
-/** Waits until two more words have come back on every connection: sent and received after this moment. */
+/** Waits for two more echoes on every connection: the second word is sent after this moment. */
 async function flowing(talks: readonly Talk[]): Promise<void> {
   const before = talks.map(({ words }) => words);
   const isFlowing = (talk: Talk, index: number): boolean =>
@@ -87,7 +87,7 @@ async function isSameLife(target: TestContainer, pid: number | undefined): Promi
 }
 
 for (const signal of ["SIGTERM", "SIGKILL"] as const) {
-  test(`${CONNECTIONS} connections live through a ${signal} of the engine`, { skip: cannotHaveEngine }, async () => {
+  test(`${CONNECTIONS} connections survive a ${signal} of the engine`, { skip: cannotHaveEngine }, async () => {
     const before = openSockets();
     {
       await using engine = await PrivateEngine.open("--live-restore");
@@ -101,13 +101,13 @@ for (const signal of ["SIGTERM", "SIGKILL"] as const) {
       const pid = (await target.state())?.Pid;
 
       await engine.kill(signal);
-      await eventually("it is reported down", () => !wakeport.isEngineUp);
+      await eventually("the engine is reported down", () => !wakeport.isEngineUp);
       await flowing(talks);
       await engine.start();
-      await eventually("it is reported up", () => wakeport.isEngineUp);
+      await eventually("the engine is reported up", () => wakeport.isEngineUp);
       await flowing(talks);
 
-      assert.ok(await isSameLife(target, pid), "it was started anew");
+      assert.ok(await isSameLife(target, pid), "the target was restarted");
       await Promise.all(talks.map((talk) => talk.end()));
       await Promise.all(talking);
       await wakeport.until("echo", "asleep");

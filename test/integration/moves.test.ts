@@ -1,4 +1,4 @@
-/** A target that is moved between networks while it runs: clients reach it, and no container that has its old address. */
+/** A running target that moves between networks: clients reach it, and not the container at its old address. */
 import assert from "node:assert/strict";
 import { echo, type TestContainer, udpEcho } from "../support/engine/containers.ts";
 import { engineTest, type Lab } from "../support/engine/lab.ts";
@@ -9,7 +9,7 @@ import type { Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 
-/** A network of known addresses, with an address for each use. */
+/** A network with known addresses. */
 async function subnet(lab: Lab): Promise<{ readonly name: string; readonly address: (host: number) => string }> {
   const base = `10.${200 + Math.floor(Math.random() * 50)}.${Math.floor(Math.random() * 250)}`;
   const name = await lab.engine.network({ IPAM: { Driver: "default", Config: [{ Subnet: `${base}.0/24` }] } });
@@ -25,7 +25,7 @@ async function leave(lab: Lab, network: string, { id }: TestContainer): Promise<
   await lab.engine.docker.getNetwork(network).disconnect({ Container: id, Force: true });
 }
 
-/** A server that greets with `name` on the port of the tests. */
+/** A server that sends `name` as its greeting on the port of the tests. */
 function named(name: string): string {
   return `require("node:net").createServer((client) => client.end(${JSON.stringify(`${name}\n`)})).listen(${PORT});
     process.on("SIGTERM", () => process.exit(0));`;
@@ -33,11 +33,11 @@ function named(name: string): string {
 
 async function answer(wakeport: Wakeport): Promise<string> {
   using peer: Peer = await wakeport.connect("it");
-  await eventually("an answer or an end", () => peer.text !== "" || peer.fate !== "open");
+  await eventually("a reply or an end", () => peer.text !== "" || peer.fate !== "open");
   return peer.text;
 }
 
-engineTest("a target that gets another address is reached there, not the container at the old one", async (lab) => {
+engineTest("a target with a new address is reached there, not the container at the old address", async (lab) => {
   const { name: network, address } = await subnet(lab);
   const target = await lab.container({ program: named("target") });
   const stranger = await lab.container({ program: named("stranger") });
@@ -56,7 +56,7 @@ engineTest("a target that gets another address is reached there, not the contain
 });
 
 engineTest(
-  "a target without a network refuses clients with the reason, and serves them when it has one",
+  "a target without a network rejects clients with the reason, and serves them when it has a network",
   async (lab) => {
     const { name: network, address } = await subnet(lab);
     const target = await lab.container({ program: named("target") });
@@ -65,16 +65,16 @@ engineTest(
     const wakeport = await lab.wakeport({ it: { to: target, start_timeout: "10s" } });
     assert.equal(await answer(wakeport), "target\n");
     await leave(lab, network, target);
-    await eventually("clients are refused", async () => (await answer(wakeport)) === "");
+    await eventually("clients are rejected", async () => (await answer(wakeport)) === "");
     const { error } = wakeport.record.connections.at(-1) ?? {};
     assert.match(error?.message ?? "", /has no address|no network/);
     assert.ok(await target.isAwake());
     await join(lab, network, target, address(12));
-    await eventually("it is served", async () => (await answer(wakeport)) === "target\n");
+    await eventually("the client is served", async () => (await answer(wakeport)) === "target\n");
   },
 );
 
-engineTest("an open connection goes on when the target joins one more network", async (lab) => {
+engineTest("an open connection continues when the target joins another network", async (lab) => {
   const other = await lab.engine.network();
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ it: { to: target } });
@@ -87,7 +87,7 @@ engineTest("an open connection goes on when the target joins one more network", 
   client.end();
 });
 
-engineTest("datagrams go to the target's new address, not to the container at the old one", async (lab) => {
+engineTest("datagrams are sent to the target's new address, not to the container at the old address", async (lab) => {
   const { name: network, address } = await subnet(lab);
   const target = await lab.container({ program: udpEcho() });
   const stranger = await lab.container({ program: udpEcho() });
@@ -96,7 +96,7 @@ engineTest("datagrams go to the target's new address, not to the container at th
   const wakeport = await lab.wakeport({ it: { to: target, listenPort: "udp", udp: { flow_timeout: "5s" } } });
   using client = await wakeport.sender("it", 2);
   client.send("one");
-  await eventually("an answer", () => client.received.length === 1);
+  await eventually("a reply", () => client.received.length === 1);
   const [incarnation] = String(client.received[0]).split(" ");
 
   await leave(lab, network, target);
@@ -106,6 +106,6 @@ engineTest("datagrams go to the target's new address, not to the container at th
   await eventually("the first flow ended", () => wakeport.record.connections.length === 1);
   assert.equal(wakeport.record.connections[0]?.end, "target_moved");
   client.send("two");
-  await eventually("an answer", () => client.received.length === 2);
+  await eventually("a reply", () => client.received.length === 2);
   assert.equal(String(client.received[1]), `${incarnation} two`);
 });

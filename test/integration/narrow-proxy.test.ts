@@ -1,4 +1,4 @@
-/** What the socket proxy of compose/hardened lets through to a real engine: exact methods, paths, parameters and bodies. */
+/** The requests that the socket proxy of compose/hardened allows: exact methods, paths, parameters and bodies. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
@@ -95,7 +95,7 @@ const refused: readonly string[] = [
   "CONNECT containers:80",
 ];
 
-/** Fields and bodies that make an allowed request another one. */
+/** Fields and bodies that change the meaning of an allowed request. */
 const disguised: readonly (readonly [request: string, fields: string, body: string])[] = [
   ["POST /containers/ID/start", "Content-Type: application/json\r\nContent-Length: 19", '{"Privileged":true}'],
   ["POST /containers/ID/start", "Transfer-Encoding: chunked", '13\r\n{"Privileged":true}\r\n0\r\n\r\n'],
@@ -116,7 +116,7 @@ async function statusOf(proxy: NarrowProxy, request: string, fields = "", body =
 
 if (cannotProxy !== false) test("the socket proxy of compose/hardened", { skip: cannotProxy }, () => {});
 else {
-  engineTest("the socket proxy of compose/hardened allows what wakeport asks for, and nothing else", async (lab) => {
+  engineTest("the socket proxy of compose/hardened allows the requests of wakeport only", async (lab) => {
     await using proxy = await NarrowProxy.open();
     const target = await lab.container({ command: ["true"] });
     const real = (request: string): string => request.replaceAll("ID", target.id).replaceAll("NAME", target.name);

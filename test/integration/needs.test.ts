@@ -1,4 +1,4 @@
-/** Dependencies that crash, vanish, appear and are configured wrongly while somebody needs them. */
+/** Dependencies that crash, vanish, appear and are misconfigured while they are needed. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { type ContainerSpec, echo, type TestContainer } from "../support/engine/containers.ts";
@@ -33,7 +33,7 @@ function make(
   return lab.container({ ...spec, labels });
 }
 
-engineTest("one that crashes before it is healthy refuses the clients at once", async (lab) => {
+engineTest("a dependency that crashes before it is healthy resets the clients at once", async (lab) => {
   const project = unique();
   const healthcheck = { command: "false", retries: 1_000 };
   const db = await make(lab, [project, "db"], { command: ["sh", "-c", "sleep 1; exit 3"], healthcheck });
@@ -45,7 +45,7 @@ engineTest("one that crashes before it is healthy refuses the clients at once", 
   assert.match(wakeport.status.services[0]?.last_error ?? "", /db is needed: .* exited with code 3/);
 });
 
-engineTest("a service that is configured wrongly is no matter of those who do not need it", async (lab) => {
+engineTest("a misconfigured service does not affect services that do not depend on it", async (lab) => {
   const project = unique();
   const db = await make(lab, [project, "db"], { program: echo() });
   const web = await make(lab, [project, "web"], { program: echo() }, "db:service_started:false");
@@ -57,19 +57,19 @@ engineTest("a service that is configured wrongly is no matter of those who do no
   await wakeport.greeted("web");
 });
 
-engineTest("one that is missing when it is needed is its service's own when it is there", async (lab) => {
+engineTest("a missing dependency belongs to its service when it exists", async (lab) => {
   const project = unique();
   const name = unique();
   const web = await make(lab, [project, "web"], { program: echo() }, "db:service_started:false");
   const wakeport = await lab.wakeport({ web: { to: web, ...SHORT }, db: { to: web, container: name, ...SHORT } });
-  // A dependency that does not exist keeps no target from starting.
+  // A missing dependency does not prevent a start.
   await wakeport.greeted("web");
   wakeport.mayUse("db", await make(lab, [project, "db"], { program: echo(), name }));
   await wakeport.greeted("db");
   assert.deepEqual(wakeport.status.unnamed, []);
 });
 
-engineTest("one that becomes a service by its labels stays one target", async (lab) => {
+engineTest("a dependency that becomes a service by its labels stays one target", async (lab) => {
   const project = unique();
   const service = `db-${project}`;
   const plain = await make(lab, [project, "db"], { program: echo() });
@@ -85,13 +85,13 @@ engineTest("one that becomes a service by its labels stays one target", async (l
   const labelled = await make(lab, [project, "db"], { program: echo(), labels });
   wakeport.mayWake(labelled, `container ${project}/db`);
   const state = (): string | undefined => wakeport.status.services.find((one) => one.name === service)?.state;
-  await eventually("it is a service", () => state() === "asleep");
+  await eventually("the container is a service", () => state() === "asleep");
   await wakeport.greeted("web");
-  await eventually("the service knows that it is up", () => state() === "ready");
+  await eventually("the service is ready", () => state() === "ready");
   assert.deepEqual(wakeport.status.unnamed, []);
 });
 
-engineTest("connections to a chain have one drain, not one for each of its links", async (lab) => {
+engineTest("connections to a chain have one drain in all, not one per target", async (lab) => {
   const [db, api, web] = [
     await lab.container({ program: echo() }),
     await lab.container({ program: echo() }),

@@ -1,4 +1,4 @@
-/** Targets in all sorts of networks, woken by a wakeport that runs in a container itself. */
+/** Targets in all kinds of networks, woken by a wakeport in a container. */
 import assert from "node:assert/strict";
 import { echo } from "../support/engine/containers.ts";
 import { Inside } from "../support/engine/inside.ts";
@@ -11,7 +11,7 @@ checkLeaks();
 
 const GREETING = /^220 \d+\n$/;
 
-engineTest("in a container: the network that both are in", async (lab) => {
+engineTest("in a container: the shared network is used", async (lab) => {
   const [alone, shared] = [await lab.engine.network(), await lab.engine.network()];
   const target = await lab.container({ program: echo(), network: alone });
   await target.join(shared);
@@ -20,7 +20,7 @@ engineTest("in a container: the network that both are in", async (lab) => {
 });
 
 engineTest(
-  "in a container: no shared network; the log says which line helps, and what it says does help",
+  "in a container: without a shared network, the log contains the missing line, and that line works",
   async (lab) => {
     const [ours, theirs] = [await lab.engine.network(), await lab.engine.network()];
     const target = await lab.container({ program: echo(), network: theirs });
@@ -36,43 +36,40 @@ engineTest(
     );
     assert.ok(told.includes(`docker network connect ${theirs} ${inside.container.name}`), told);
     await inside.container.join(theirs);
-    await eventually("it is served", async () => {
+    await eventually("the client is served", async () => {
       using peer = inside.connect(address);
-      await eventually("a greeting or a refusal", () => peer.text !== "" || peer.fate !== "open");
+      await eventually("a greeting or a reset", () => peer.text !== "" || peer.fate !== "open");
       return GREETING.test(peer.text);
     });
   },
 );
 
-engineTest("in a container: a target in the host's network is dialled at the gateway", async (lab) => {
+engineTest("in a container: a target in the host network is dialled at the gateway", async (lab) => {
   const port = await freePort();
   const target = await lab.container({ program: echo({ port }), network: "host" });
   await using inside = await Inside.open(lab, { to: target.name, port });
   assert.match(await inside.greeting(await inside.container.address("bridge")), GREETING);
 });
 
-engineTest(
-  "in a container: a target that listens on the host's loopback alone; the timeout explains itself",
-  async (lab) => {
-    const port = await freePort();
-    const target = await lab.container({ program: echo({ port, host: "127.0.0.1" }), network: "host" });
-    await using inside = await Inside.open(lab, { to: target.name, port, service: { start_timeout: "2s" } });
-    const told = await inside.refusal(await inside.container.address("bridge"));
-    assert.match(
-      told,
-      /was not ready within 2 s.*: .*uses the host's network, which has the address .*must listen on all addresses/,
-    );
-  },
-);
+engineTest("in a container: for a target on the host's loopback, the timeout contains the reason", async (lab) => {
+  const port = await freePort();
+  const target = await lab.container({ program: echo({ port, host: "127.0.0.1" }), network: "host" });
+  await using inside = await Inside.open(lab, { to: target.name, port, service: { start_timeout: "2s" } });
+  const told = await inside.refusal(await inside.container.address("bridge"));
+  assert.match(
+    told,
+    /was not ready within 2 s.*: .*uses the host's network, which has the address .*must listen on all addresses/,
+  );
+});
 
-engineTest("in the host's network: every bridge network is reached", async (lab) => {
+engineTest("in the host network: every bridge network is reached", async (lab) => {
   const network = await lab.engine.network();
   const target = await lab.container({ program: echo(), network });
   await using inside = await Inside.open(lab, { to: target.name, network: "host" });
   assert.match(await inside.greeting("127.0.0.1"), GREETING);
 });
 
-engineTest("in another container's network: the networks of that one count", async (lab) => {
+engineTest("in another container's network: the networks of that container count", async (lab) => {
   const network = await lab.engine.network();
   const holder = await lab.container({ command: ["sleep", "3600"], network });
   await holder.start();
@@ -81,21 +78,21 @@ engineTest("in another container's network: the networks of that one count", asy
   assert.match(await inside.greeting(await holder.address(network)), GREETING);
 });
 
+engineTest("in a container: a target in wakeport's own network may listen on the loopback only", async (lab) => {
+  const name = `wakeport-test-neighbour-${process.pid}`;
+  await using inside = await Inside.open(lab, { to: name });
+  const network = `container:${inside.container.id}`;
+  await lab.container({ name, program: echo({ host: "127.0.0.1" }), network });
+  assert.match(await inside.greeting(await inside.container.address("bridge")), GREETING);
+});
+
 engineTest(
-  "in a container: a target that uses wakeport's own network may listen on the loopback alone",
+  "in the network of its own target: rejected, because the network would stop with the target",
   async (lab) => {
-    const name = `wakeport-test-neighbour-${process.pid}`;
-    await using inside = await Inside.open(lab, { to: name });
-    const network = `container:${inside.container.id}`;
-    await lab.container({ name, program: echo({ host: "127.0.0.1" }), network });
-    assert.match(await inside.greeting(await inside.container.address("bridge")), GREETING);
+    const target = await lab.container({ program: echo() });
+    await target.start();
+    await using inside = await Inside.open(lab, { to: target.name, network: `container:${target.id}` });
+    const told = await inside.refusal(await target.address("bridge"));
+    assert.match(told, /wakeport uses the network of container .*, and loses it when that container sleeps/);
   },
 );
-
-engineTest("in the network of its own target: refused, because it would go away with the target", async (lab) => {
-  const target = await lab.container({ program: echo() });
-  await target.start();
-  await using inside = await Inside.open(lab, { to: target.name, network: `container:${target.id}` });
-  const told = await inside.refusal(await target.address("bridge"));
-  assert.match(told, /wakeport uses the network of container .*, and loses it when that container sleeps/);
-});

@@ -1,4 +1,4 @@
-/** Targets in all sorts of networks, woken from the host. */
+/** Targets in all kinds of networks, woken from the host. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -15,25 +15,28 @@ import { checkLeaks } from "../support/leaks.ts";
 
 checkLeaks();
 
-/** Greets with the address at which it was dialled. */
+/** Sends the dialled address as its greeting. */
 const WHERE = `
   const greet = (socket) => socket.on("error", () => {}).end(socket.localAddress);
   require("node:net").createServer(greet).listen(${PORT});
   process.on("SIGTERM", () => process.exit(0));
 `;
 
-/** What the program behind a service says. */
+/** The greeting of the program behind a service. */
 async function said(wakeport: Wakeport, service: string): Promise<string> {
   using peer = await wakeport.connect(service);
   assert.equal(await peer.ended(), "ended");
   return peer.text;
 }
 
-/** A client is refused, the target was not even started; what a person is told. */
+/** Asserts that a client is rejected and the target not started. @returns the message */
 async function refused(lab: Lab, to: TestContainer, settings: Omit<ServiceSpec, "to"> = {}): Promise<string> {
   const wakeport = await lab.wakeport({ it: { to, ...settings } });
-  // The first look tells how it is connected.
-  await eventually("it was looked at", async () => (await wakeport.metric("wakeport_engine_requests_total")).size > 0);
+  // The first inspection returns the networks.
+  await eventually(
+    "the target was inspected",
+    async () => (await wakeport.metric("wakeport_engine_requests_total")).size > 0,
+  );
   using peer = await wakeport.connect("it");
   assert.equal(await peer.ended(), "ECONNRESET");
   const { error } = await wakeport.activation();
@@ -42,14 +45,14 @@ async function refused(lab: Lab, to: TestContainer, settings: Omit<ServiceSpec, 
   return `${error.message}: ${error.remedy}`;
 }
 
-engineTest("a target in the host's network is dialled on the loopback", async (lab) => {
+engineTest("a target in the host network is dialled on the loopback", async (lab) => {
   const port = await freePort();
   const target = await lab.container({ program: echo({ port, host: "127.0.0.1" }), network: "host" });
   const wakeport = await lab.wakeport({ echo: { to: target, port } });
   await wakeport.greeted("echo");
 });
 
-engineTest('"network:" chooses among those of the target', async (lab) => {
+engineTest('"network:" chooses one of the target\'s networks', async (lab) => {
   const networks = [await lab.engine.network(), await lab.engine.network()] as const;
   for (const network of networks) {
     const target = await lab.container({ program: WHERE, network: networks[0] });
@@ -60,13 +63,13 @@ engineTest('"network:" chooses among those of the target', async (lab) => {
   }
 });
 
-engineTest("a target without network is refused at once, with the remedy, and not started", async (lab) => {
+engineTest("a target without a network is rejected at once with the remedy, and not started", async (lab) => {
   const target = await lab.container({ program: echo(), network: "none" });
   assert.match(await refused(lab, target), /has no network \(network_mode: none\).*: remove "network_mode: none"/);
   assert.equal(await startsOf(lab, target), 0);
 });
 
-engineTest("a target that is not in the network that is asked for is refused at once, and not started", async (lab) => {
+engineTest("a target that is not in the configured network is rejected at once, and not started", async (lab) => {
   const target = await lab.container({ program: echo() });
   assert.match(
     await refused(lab, target, { network: "lan" }),
@@ -75,25 +78,28 @@ engineTest("a target that is not in the network that is asked for is refused at 
   assert.equal(await startsOf(lab, target), 0);
 });
 
-engineTest("a target that uses another one's network is dialled there, wherever that is now", async (lab) => {
-  const holder = await lab.container({ command: ["sleep", "3600"] });
-  await holder.start();
-  const target = await lab.container({ program: echo(), network: `container:${holder.id}` });
-  const wakeport = await lab.wakeport({ echo: { to: target, start_timeout: "1s", idle_timeout: "1s" } });
-  await wakeport.greeted("echo");
-  await wakeport.until("echo", "ready");
-  // Now the target runs in a network that is torn down.
-  await holder.restart(0);
-  await eventually("it is put to sleep, and served in the new network", async () => {
-    using peer = await wakeport.connect("echo");
-    await eventually("a greeting or a refusal", () => peer.text !== "" || peer.fate !== "open");
-    return peer.text !== "";
-  });
-  const told = wakeport.record.activations.map(({ error }) => error?.message ?? "");
-  assert.ok(told.some((message) => message.includes(`${holder.name}, whose network it uses, was started after it`)));
-});
+engineTest(
+  "a target that uses another container's network is dialled at that container's current address",
+  async (lab) => {
+    const holder = await lab.container({ command: ["sleep", "3600"] });
+    await holder.start();
+    const target = await lab.container({ program: echo(), network: `container:${holder.id}` });
+    const wakeport = await lab.wakeport({ echo: { to: target, start_timeout: "1s", idle_timeout: "1s" } });
+    await wakeport.greeted("echo");
+    await wakeport.until("echo", "ready");
+    // The network of the running target is gone now.
+    await holder.restart(0);
+    await eventually("the target is stopped, and served in the new network", async () => {
+      using peer = await wakeport.connect("echo");
+      await eventually("a greeting or a reset", () => peer.text !== "" || peer.fate !== "open");
+      return peer.text !== "";
+    });
+    const told = wakeport.record.activations.map(({ error }) => error?.message ?? "");
+    assert.ok(told.some((message) => message.includes(`${holder.name}, whose network it uses, was started after it`)));
+  },
+);
 
-engineTest("a target that uses the network of a container that is down: that one is woken first", async (lab) => {
+engineTest("a target that uses the network of a stopped container: that container is started first", async (lab) => {
   const holder = await lab.container({ command: ["sleep", "3600"] });
   const target = await lab.container({ program: echo(), network: `container:${holder.id}` });
   const wakeport = await lab.wakeport({ echo: { to: target } });
@@ -104,16 +110,19 @@ engineTest("a target that uses the network of a container that is down: that one
   assert.deepEqual(started.slice(-2), [holder.id, target.id]);
 });
 
-engineTest("a target whose network went away with a container has to be recreated, and is told so", async (lab) => {
-  const holder = await lab.container({ command: ["sleep", "3600"] });
-  const labels = { "com.docker.compose.service": "web" };
-  const target = await lab.container({ program: echo(), network: `container:${holder.id}`, labels });
-  await holder.remove();
-  const told = await refused(lab, target);
-  assert.match(told, /which does not exist any more: recreate it: docker compose up -d --force-recreate web$/);
-});
+engineTest(
+  "a target whose network was removed with a container must be recreated, and the error contains that",
+  async (lab) => {
+    const holder = await lab.container({ command: ["sleep", "3600"] });
+    const labels = { "com.docker.compose.service": "web" };
+    const target = await lab.container({ program: echo(), network: `container:${holder.id}`, labels });
+    await holder.remove();
+    const told = await refused(lab, target);
+    assert.match(told, /which does not exist any more: recreate it: docker compose up -d --force-recreate web$/);
+  },
+);
 
-/** Passes everything on to the engine, but tells nothing of IPv4: as an engine answers about networks with IPv6 alone. */
+/** A proxy of the engine that removes IPv4 addresses, like an engine with IPv6 networks only. */
 class WithoutIPv4 implements AsyncDisposable {
   readonly #folder: string;
   readonly #server: http.Server;
@@ -165,7 +174,7 @@ async function pass(asked: http.IncomingMessage, answer: http.ServerResponse): P
   answer.writeHead(given.statusCode ?? 500, { "content-type": "application/json" }).end(body);
 }
 
-engineTest("a target in a network with IPv6 alone is dialled by IPv6", async (lab) => {
+engineTest("a target in a network with IPv6 only is dialled over IPv6", async (lab) => {
   const subnet = `fd00:${(process.pid % 65536).toString(16)}::/64`;
   const network = await lab.engine.network({
     EnableIPv6: true,
@@ -174,7 +183,7 @@ engineTest("a target in a network with IPv6 alone is dialled by IPv6", async (la
   const target = await lab.container({ program: WHERE, network });
   await using engine = await WithoutIPv4.open();
   const wakeport = await lab.wakeport({ it: { to: target } }, { docker: { host: engine.host } });
-  await eventually("the engine answers", () => wakeport.isEngineUp);
+  await eventually("the engine responds", () => wakeport.isEngineUp);
   assert.match(await said(wakeport, "it"), /^fd00:.*::2$/);
   await wakeport.settle();
   await wakeport.close();

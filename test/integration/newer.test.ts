@@ -1,4 +1,4 @@
-/** The core of this suite on a newer engine than the machine's. It takes a minute, and is run when it is asked for. */
+/** The core of this suite on a newer engine than the machine's. It takes a minute and runs only on request. */
 import assert from "node:assert/strict";
 import { after, suite, test } from "node:test";
 import { engineVersion } from "../support/engine/engine.ts";
@@ -12,9 +12,9 @@ suite("on a newer engine", { skip }, async () => {
   const engine = await PrivateEngine.open("--newer");
   after(() => engine[Symbol.asyncDispose]());
   await engine.load("node:24-bookworm-slim");
-  // From here on the tests mean this one by "the engine": these modules look at it when they are loaded.
+  // From here on, "the engine" is this one: the modules read DOCKER_HOST when they are loaded.
   process.env["DOCKER_HOST"] = engine.host;
-  test("it is newer", async () => {
+  test("the engine is newer", async () => {
     const version = await engineVersion();
     assert.ok(Number.parseInt(version ?? "", 10) > Number.parseInt(older ?? "", 10), `${version} after ${older}`);
   });

@@ -1,4 +1,4 @@
-/** Containers that are created on demand: at wake, as configured; removed at sleep where that is said. */
+/** Containers that are created at wake, and removed at sleep if configured. */
 import assert from "node:assert/strict";
 import { echo } from "../support/engine/containers.ts";
 import { Inside } from "../support/engine/inside.ts";
@@ -12,7 +12,7 @@ checkLeaks();
 const IMAGE = "node:24-bookworm-slim";
 const server = { image: IMAGE, command: ["node", "-e", echo()] };
 
-madeTest("created at wake, as it is configured; asleep it stays, and wakes again", async (lab, made) => {
+madeTest("a container is created at wake as configured, kept at sleep, and started again", async (lab, made) => {
   const network = await lab.engine.network();
   const other = await lab.engine.network();
   const container = {
@@ -44,27 +44,27 @@ madeTest("created at wake, as it is configured; asleep it stays, and wakes again
   await wakeport.until(made.name, "asleep");
   assert.equal(await made.isAwake(), false);
   await wakeport.greeted(made.name);
-  assert.equal((await made.inspect()).Id, id, "it was created again");
+  assert.equal((await made.inspect()).Id, id, "the container was created again");
 });
 
 madeTest(
-  "remove: it is gone at sleep, with its anonymous volume; the next client gets a new one",
+  "remove: the container is removed at sleep with its anonymous volume; the next client gets a new container",
   async (lab, made) => {
     const container = { ...server, volumes: ["/scratch"], remove: true };
     const wakeport = await lab.wakeport({ [made.name]: made.spec(container, { idle_timeout: "50ms" }) });
     const first = await wakeport.greeted(made.name);
     const { Id: id, Mounts: mounts } = await made.inspect();
-    await eventually("it is removed", async () => (await made.all()).length === 0);
+    await eventually("the container is removed", async () => (await made.all()).length === 0);
     await wakeport.until(made.name, "asleep");
     const { Volumes: volumes } = await lab.engine.docker.listVolumes();
-    assert.ok(!(volumes ?? []).some(({ Name }) => Name === mounts[0]?.Name), "its volume is left");
+    assert.ok(!(volumes ?? []).some(({ Name }) => Name === mounts[0]?.Name), "the volume is left");
     assert.equal(wakeport.status.services[0]?.last_error, undefined);
     assert.notEqual(await wakeport.greeted(made.name), first);
     assert.notEqual((await made.inspect()).Id, id);
   },
 );
 
-madeTest("sleep: pause keeps what would be removed", async (lab, made) => {
+madeTest("sleep: pause keeps a container with remove", async (lab, made) => {
   const rest = { idle_timeout: "50ms", sleep: "pause" };
   const wakeport = await lab.wakeport({ [made.name]: made.spec({ ...server, remove: true }, rest) });
   const first = await wakeport.greeted(made.name);
@@ -80,7 +80,7 @@ madeTest("two services with the same image are two containers", async (lab, one)
   assert.notEqual((await one.inspect()).Id, (await two.inspect()).Id);
 });
 
-/** One life of a wakeport that leaves its container, asleep. */
+/** Runs a wakeport until its container sleeps, and leaves the container. */
 async function serveOnce(lab: Lab, made: Made, source: string, container: { image: string }): Promise<string> {
   const settings = made.spec(container, { idle_timeout: "50ms" });
   const wakeport = await lab.wakeport({ [made.name]: settings }, { source });
@@ -92,7 +92,7 @@ async function serveOnce(lab: Lab, made: Made, source: string, container: { imag
   return (await made.inspect()).Id;
 }
 
-madeTest("one that is configured otherwise by now is created again, and only then", async (lab, made) => {
+madeTest("a container is created again only if its configuration changed", async (lab, made) => {
   const source = `${made.name}.yaml`;
   const first = await serveOnce(lab, made, source, server);
   assert.equal(await serveOnce(lab, made, source, server), first);
@@ -100,7 +100,7 @@ madeTest("one that is configured otherwise by now is created again, and only the
   assert.notEqual(await serveOnce(lab, made, source, changed), first);
 });
 
-madeTest("one that fails to start tells its last words, and is removed all the same", async (lab, made) => {
+madeTest("a container that fails to start is reported with its last output, and removed", async (lab, made) => {
   const container = { image: "wakeport-test/busybox", command: ["sh", "-c", "echo last words; exit 3"], remove: true };
   const wakeport = await lab.wakeport({ [made.name]: made.spec(container) });
   using peer = await wakeport.connect(made.name);
@@ -109,10 +109,10 @@ madeTest("one that fails to start tells its last words, and is removed all the s
   assert.equal(outcome, "exited");
   assert.equal(exit?.code, 3);
   assert.deepEqual(lastLines, ["last words"]);
-  await eventually("it is removed", async () => (await made.all()).length === 0);
+  await eventually("the container is removed", async () => (await made.all()).length === 0);
 });
 
-madeTest("somebody else's container that has the name is left alone, and named", async (lab, made) => {
+madeTest("another container with the name is not touched, and is reported", async (lab, made) => {
   const theirs = await lab.container({ command: ["sleep", "3600"], name: `wakeport-${made.name}` });
   await theirs.start();
   const wakeport = await lab.wakeport({ [made.name]: made.spec(server) });
@@ -123,15 +123,18 @@ madeTest("somebody else's container that has the name is left alone, and named",
   assert.ok(await theirs.isAwake());
 });
 
-madeTest("one that somebody removes under its client is created again for the next one", async (lab, made) => {
-  const wakeport = await lab.wakeport({ [made.name]: made.spec(server) });
-  const first = await wakeport.greeted(made.name);
-  await lab.engine.docker.getContainer((await made.inspect()).Id).remove({ force: true });
-  await wakeport.until(made.name, "asleep");
-  assert.notEqual(await wakeport.greeted(made.name), first);
-});
+madeTest(
+  "a container that is removed while it serves a client is created again for the next client",
+  async (lab, made) => {
+    const wakeport = await lab.wakeport({ [made.name]: made.spec(server) });
+    const first = await wakeport.greeted(made.name);
+    await lab.engine.docker.getContainer((await made.inspect()).Id).remove({ force: true });
+    await wakeport.until(made.name, "asleep");
+    assert.notEqual(await wakeport.greeted(made.name), first);
+  },
+);
 
-madeTest("a network that does not exist is named, with the remedy", async (lab, made) => {
+madeTest("a missing network is reported with the remedy", async (lab, made) => {
   const wakeport = await lab.wakeport({ [made.name]: made.spec({ ...server, networks: ["nowhere"] }) });
   using peer = await wakeport.connect(made.name);
   assert.equal(await peer.ended(), "ECONNRESET");
@@ -139,28 +142,31 @@ madeTest("a network that does not exist is named, with the remedy", async (lab, 
   assert.match(error?.message ?? "", /network nowhere, which does not exist/);
 });
 
-madeTest("in a container: in wakeport's own network, and named after its project", async (lab, made) => {
-  const network = await lab.engine.network();
-  const labels = { "com.docker.compose.project": made.name, "com.docker.compose.service": "porter" };
-  const service = { container: made.container(server) };
-  await using inside = await Inside.open(lab, { to: "", network, labels, service });
-  assert.match(await inside.greeting(await inside.container.address(network)), /^220 /);
-  const { Name: name, NetworkSettings: settings, Config: config } = await made.inspect();
-  assert.equal(name, `/${made.name}-it-wakeport`);
-  assert.deepEqual(Object.keys(settings.Networks), [network]);
-  assert.equal(config.Labels["wakeport.owner"], `compose:${made.name}/porter`);
-  // Before its network.
-  await made[Symbol.asyncDispose]();
-});
+madeTest(
+  "in a container: the new container is in wakeport's own network, and named after its project",
+  async (lab, made) => {
+    const network = await lab.engine.network();
+    const labels = { "com.docker.compose.project": made.name, "com.docker.compose.service": "porter" };
+    const service = { container: made.container(server) };
+    await using inside = await Inside.open(lab, { to: "", network, labels, service });
+    assert.match(await inside.greeting(await inside.container.address(network)), /^220 /);
+    const { Name: name, NetworkSettings: settings, Config: config } = await made.inspect();
+    assert.equal(name, `/${made.name}-it-wakeport`);
+    assert.deepEqual(Object.keys(settings.Networks), [network]);
+    assert.equal(config.Labels["wakeport.owner"], `compose:${made.name}/porter`);
+    // The container must be removed before its network.
+    await made[Symbol.asyncDispose]();
+  },
+);
 
-madeTest("in a container that is in several networks: they have to be said", async (lab, made) => {
+madeTest("in a container with several networks: networks must be configured", async (lab, made) => {
   const [one, two] = [await lab.engine.network(), await lab.engine.network()];
   const service = { container: made.container(server) };
   await using inside = await Inside.open(lab, { to: "", network: one, service });
   await inside.container.join(two);
   await inside.container.restart(0);
   const address = await inside.container.address(one);
-  await eventually("it says so", async () => {
+  await eventually("the error is logged", async () => {
     using peer = inside.connect(address);
     await peer.ended();
     return (await inside.container.output()).includes("choose the networks of the container: networks: [");
@@ -168,7 +174,7 @@ madeTest("in a container that is in several networks: they have to be said", asy
   assert.deepEqual(await made.all(), []);
 });
 
-madeTest("whose network was removed and made again is created again", async (lab, made) => {
+madeTest("a container whose network was recreated is created again", async (lab, made) => {
   const Name = `${made.name}-net`;
   const network = await lab.engine.docker.createNetwork({ Name, Labels: lab.engine.label });
   const wakeport = await lab.wakeport({

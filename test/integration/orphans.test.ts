@@ -1,4 +1,4 @@
-/** What a killed wakeport created: adopted by the next one, or removed where its configuration has it no longer. */
+/** Containers that a killed wakeport created: the next wakeport adopts them, or removes them if they are not configured. */
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { echo } from "../support/engine/containers.ts";
@@ -19,7 +19,7 @@ async function run(path: string): Promise<Program> {
   return program;
 }
 
-/** A configuration with one service: the one that is made, or another one. */
+/** A configuration with one service: the created one, or another one. */
 async function settings(made: Made | undefined): Promise<{ readonly text: string; readonly listenPort: number }> {
   const listenPort = await freePort();
   const ports = [`127.0.0.1:${listenPort}:${PORT}`];
@@ -33,7 +33,7 @@ async function settings(made: Made | undefined): Promise<{ readonly text: string
 }
 
 madeTest(
-  "SIGKILL: the next wakeport adopts what it finds, and removes what is not named any more",
+  "SIGKILL: the next wakeport adopts its container, and removes it when it is not configured any more",
   async (lab, made) => {
     const owned = { "wakeport.created": "1", "wakeport.owner": "host:elsewhere:/wakeport.yaml" };
     const foreign = await lab.container({
@@ -56,7 +56,7 @@ madeTest(
     assert.equal(adopted, true);
     using next = await connect(listenPort);
     await eventually("a greeting", () => next.received > 0);
-    assert.equal(next.text, client.text, "it was started again");
+    assert.equal(next.text, client.text, "the container was started again");
     assert.equal((await made.inspect()).Id, id);
     second.child.kill("SIGKILL");
     await second.finished();
@@ -66,12 +66,12 @@ madeTest(
     await using third = await run(file.path);
     const { service, container } = await third.logged("container.orphan_removed");
     assert.deepEqual([service, container], [made.name, `container wakeport-${made.name}`]);
-    await eventually("it is removed", async () => (await made.all()).length === 0);
+    await eventually("the container is removed", async () => (await made.all()).length === 0);
     assert.ok(await foreign.isAwake(), "another wakeport's container was touched");
   },
 );
 
-madeTest("a container with copied labels is neither served nor stopped nor removed", async (lab, made) => {
+madeTest("a container with copied labels is not served, stopped or removed", async (lab, made) => {
   const { text, listenPort } = await settings(made);
   await using file = await temporaryFile("wakeport.yaml", text);
   await using first = await run(file.path);
@@ -80,7 +80,7 @@ madeTest("a container with copied labels is neither served nor stopped nor remov
   first.child.kill("SIGKILL");
   await first.finished();
   const { Config: config } = await made.inspect();
-  // As a container of an image that `docker commit` made would carry them.
+  // Like a container of an image that `docker commit` made.
   const labels = { ...config.Labels, ...lab.engine.label, "wakeport-test.made": "copied" };
   const copy = await lab.container({ program: "setInterval(() => {}, 1e6)", labels });
   await copy.start();
@@ -91,7 +91,7 @@ madeTest("a container with copied labels is neither served nor stopped nor remov
   assert.match(String(msg), new RegExp(`^container ${copy.name} carries the labels .* has another name or image`));
   using next = await connect(listenPort);
   await eventually("a greeting", () => next.received > 0);
-  assert.equal((await made.all()).length, 1, "it was not created again");
+  assert.equal((await made.all()).length, 1, "the container was not created again");
   next.end();
   second.child.kill("SIGTERM");
   await second.finished();

@@ -1,6 +1,6 @@
 /**
- * Podman's Docker-compatible socket: the core of this suite, and what is particular to Podman. No daemon holds its
- * containers, and some answers are others than Docker's: see src/docker/podman.ts.
+ * Podman's Docker-compatible socket: the core of this suite, and the differences of Podman. No daemon owns its
+ * containers, and some responses differ from Docker's: see src/docker/podman.ts.
  */
 import assert from "node:assert/strict";
 import http from "node:http";
@@ -22,17 +22,17 @@ const skip = await cannotHavePodman();
 suite("on podman", { skip }, async () => {
   const podman = await PodmanEngine.open();
   after(() => podman[Symbol.asyncDispose]());
-  // From here on the tests mean Podman by "the engine": these modules look at it when they are loaded.
+  // From here on, "the engine" is Podman: the modules read DOCKER_HOST when they are loaded.
   process.env["DOCKER_HOST"] = podman.host;
   const { engineTest } = await import("../support/engine/lab.ts");
   const { PORT } = await import("../support/engine/wakeport.ts");
   for (const core of ["contract", "wake", "others"]) await import(`./${core}.test.ts`);
 
-  /** The engine as wakeport sees it. */
+  /** The engine in wakeport's status. */
   async function asked<T>(ask: (engine: Engine) => Promise<T>): Promise<T> {
     const engine = new Engine(parseEngineHost(podman.host, {}), observer());
     try {
-      // Whose answers these are is known from the first one.
+      // The first response identifies the engine.
       await engine.ping();
       return await ask(engine);
     } finally {
@@ -40,24 +40,24 @@ suite("on podman", { skip }, async () => {
     }
   }
 
-  test("it says that it is podman", async () => {
+  test("the engine identifies itself as Podman", async () => {
     assert.match(await asked((engine) => engine.version()), /^podman \d+\.\d+\.\d+ \(API 1\.\d+\)$/);
   });
 
-  engineTest("the service is killed and started again: what is relayed lives on, what comes is served", async (lab) => {
+  engineTest("the service is killed and restarted: open connections continue, new clients are served", async (lab) => {
     const target = await lab.container({ program: echo() });
     const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "300ms" } });
     using client = await wakeport.connect("echo");
     await hears(client, "before");
-    // The test's journal ends with the service.
+    // The event journal of the test ends with the service.
     await lab.engine.catchUp();
     await podman.kill();
     await hears(client, "without");
-    await eventually("it is reported down", () => !wakeport.isEngineUp);
+    await eventually("the engine is reported down", () => !wakeport.isEngineUp);
     using other = await wakeport.connect("echo");
     await hears(other, "without");
     await podman.start();
-    await eventually("it is reported up", () => wakeport.isEngineUp);
+    await eventually("the engine is reported up", () => wakeport.isEngineUp);
     await hears(client, "after");
     for (const peer of [client, other]) {
       peer.end();
@@ -65,12 +65,12 @@ suite("on podman", { skip }, async () => {
     }
     await wakeport.until("echo", "asleep");
     assert.equal(await target.isAwake(), false);
-    // A new one needs something to tell.
+    // A new event stream needs an event.
     await Promise.all([lab.engine.open(), lab.container({ command: ["true"] })]);
     await wakeport.greeted("echo");
   });
 
-  engineTest("a stop of a paused container takes it down", async (lab) => {
+  engineTest("a stop of a paused container stops it", async (lab) => {
     const target = await lab.container({ program: echo() });
     await target.start();
     await target.pause();
@@ -78,24 +78,24 @@ suite("on podman", { skip }, async () => {
     assert.equal((await target.state())?.Status, "exited");
   });
 
-  engineTest("a container that sets no grace has the usual one, not none", async (lab) => {
+  engineTest("a container without a stop timeout has the default, not zero", async (lab) => {
     const target = await lab.container({ command: ["sh", "-c", 'trap "exit 5" TERM; echo up; sleep 60 & wait'] });
     await target.start();
-    await eventually("it is at work", async () => (await target.output()).includes("up"));
+    await eventually("the container works", async () => (await target.output()).includes("up"));
     await asked(async (engine) => {
       assert.equal((await engine.inspect(target.id)).stopTimeoutS, undefined);
       await engine.stop(target, 10_000, true, unlimited);
     });
-    assert.equal((await target.state())?.ExitCode, 5, "it was killed");
+    assert.equal((await target.state())?.ExitCode, 5, "the container was killed");
   });
 
   engineTest(
-    "one that somebody else is stopping counts as running, and is not started again too early",
+    "a container that another program is stopping counts as running, and is not started too early",
     async (lab) => {
       const target = await lab.container({ program: echo({ onTerm: "ignore" }) });
       await target.start();
       const stopped = target.stop(1);
-      await eventually("it is being stopped", async () => (await target.state())?.Status === "stopping");
+      await eventually("the container is stopping", async () => (await target.state())?.Status === "stopping");
       await asked(async (engine) => {
         assert.equal((await engine.inspect(target.id)).isRunning, true);
         assert.equal(await engine.start(target, unlimited), "already");
@@ -104,32 +104,35 @@ suite("on podman", { skip }, async () => {
     },
   );
 
-  engineTest("who comes while somebody else stops the target is served by its next life", async (lab) => {
-    const target = await lab.container({ program: echo({ onTerm: "close" }) });
-    const wakeport = await lab.wakeport({ echo: { to: target } });
-    const first = await wakeport.greeted("echo");
-    const { NetworkSettings: network } = await lab.engine.docker.getContainer(target.id).inspect();
-    const address = Object.values(network.Networks)[0]?.IPAddress ?? "";
-    // It is told that the container runs again, where that is so before podman has tidied up.
-    const stopped = target.stop().catch((error) => assert.equal(error.statusCode, 500));
-    await eventually("it listens no more", () => refuses(address, PORT));
-    assert.notEqual(await wakeport.greeted("echo"), first);
-    await stopped;
-  });
+  engineTest(
+    "a client that connects while another program stops the target is served by the next start",
+    async (lab) => {
+      const target = await lab.container({ program: echo({ onTerm: "close" }) });
+      const wakeport = await lab.wakeport({ echo: { to: target } });
+      const first = await wakeport.greeted("echo");
+      const { NetworkSettings: network } = await lab.engine.docker.getContainer(target.id).inspect();
+      const address = Object.values(network.Networks)[0]?.IPAddress ?? "";
+      // Podman may report the container as running before its cleanup has finished.
+      const stopped = target.stop().catch((error) => assert.equal(error.statusCode, 500));
+      await eventually("the target does not listen any more", () => refuses(address, PORT));
+      assert.notEqual(await wakeport.greeted("echo"), first);
+      await stopped;
+    },
+  );
 
-  engineTest("health: ready when podman has found it healthy", async (lab) => {
-    // Asked by hand: podman leaves it to systemd's timers.
+  engineTest("health: ready when Podman reports healthy", async (lab) => {
+    // The test runs the healthcheck, which Podman leaves to systemd timers.
     const target = await lab.container({ program: echo(), healthcheck: { command: "true", retries: 1 } });
     const wakeport = await lab.wakeport({ echo: { to: target, ready: "healthy" } });
     using client = await wakeport.connect("echo");
-    await eventually("it is up", () => target.isAwake());
+    await eventually("the container is up", () => target.isAwake());
     assert.equal((await asked((engine) => engine.inspect(target.id))).health, "starting");
     assert.equal(wakeport.state("echo"), "starting");
     await get(podman.host, `/v4.0.0/libpod/containers/${target.id}/healthcheck`);
     await hears(client, "well");
   });
 
-  engineTest("a target in a network of IPv6 alone is dialled there", async (lab) => {
+  engineTest("a target in a network with IPv6 only is dialled there", async (lab) => {
     const network = await lab.engine.network({ IPAM: { Config: [{ Subnet: podman.subnet6 }] } });
     const target = await lab.container({ program: echo(), network });
     const wakeport = await lab.wakeport({ echo: { to: target } });
@@ -141,10 +144,10 @@ suite("on podman", { skip }, async () => {
     );
   });
 
-  engineTest("a container finds itself", async (lab) => {
+  engineTest("a wakeport in a container finds its own container", async (lab) => {
     const target = await lab.container({ command: ["cat", "/proc/self/mountinfo"] });
     await target.start();
-    await eventually("it ended", async () => (await target.state())?.Status === "exited");
+    await eventually("the container ended", async () => (await target.state())?.Status === "exited");
     assert.equal(containerIdIn(await target.output()), target.id);
   });
 
@@ -168,14 +171,14 @@ suite("on podman", { skip }, async () => {
   });
 });
 
-/** Says a word and waits for its echo. */
+/** Sends a word and waits for its echo. */
 async function hears(peer: Peer, word: string): Promise<void> {
   peer.send(word);
   await eventually(`an echo of "${word}"`, () => peer.text.endsWith(word) || peer.fate !== "open");
   assert.ok(peer.text.endsWith(word), `instead of an echo: ${peer.fate}`);
 }
 
-/** Whether nobody listens there. */
+/** Returns true if the port is closed. */
 async function refuses(host: string, port: number): Promise<boolean> {
   try {
     using _peer = await connect(port, host);

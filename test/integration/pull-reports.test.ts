@@ -1,4 +1,4 @@
-/** Pulls whose report breaks off, goes silent or holds an error: what a real registry rarely shows. */
+/** Pulls whose progress stream breaks off, stalls or contains an error, which a real registry rarely does. */
 import assert from "node:assert/strict";
 import { PassThrough } from "node:stream";
 import { suite, test } from "node:test";
@@ -9,7 +9,7 @@ import { observer } from "../../src/telemetry/observer.ts";
 
 const IMAGE = "web:1";
 
-/** A pull whose report the test writes. */
+/** A pull whose progress stream the test writes. */
 function stage(silenceMs = 60_000) {
   const report = new PassThrough();
   const told: PullReport[] = [];
@@ -30,7 +30,7 @@ const fails = (fault: string, message: RegExp) => (error: unknown) =>
   error instanceof TargetError && error.fault === fault && message.test(`${error.message}: ${error.remedy}`);
 
 suite("Pulls", () => {
-  test("adds up what the layers say, and counts none of it twice", async () => {
+  test("adds up the bytes of the layers, each once", async () => {
     const { pulls, write, pull, report } = stage();
     const done = pull();
     assert.equal(pulls.describe(IMAGE), "image web:1");
@@ -46,7 +46,7 @@ suite("Pulls", () => {
     assert.equal(pulls.describe(IMAGE), undefined);
   });
 
-  test("an error in a report that began well", async () => {
+  test("an error in the progress stream fails the pull", async () => {
     const { write, pull, report, told } = stage();
     const done = pull();
     write({ status: "Pulling" });
@@ -59,7 +59,7 @@ suite("Pulls", () => {
     );
   });
 
-  test("a report that breaks off", async () => {
+  test("a progress stream that breaks off fails the pull", async () => {
     const { pull, report } = stage();
     const done = pull();
     await new Promise(setImmediate);
@@ -67,18 +67,18 @@ suite("Pulls", () => {
     await assert.rejects(done, fails("unreachable", /pull of image web:1 was cut off/));
   });
 
-  test("silence ends it, and takes the request back", async () => {
+  test("a stalled progress stream fails the pull, and cancels the request", async () => {
     const { pull, signals } = stage(20);
     await assert.rejects(pull(), fails("failed", /no progress for 0.02 s .*: check the registry/));
     assert.equal(signals[0]?.aborted, true);
   });
 
-  test("one pull for two, and it outlives the one who began it", async () => {
+  test("two clients share one pull, which outlives the first client", async () => {
     const { pull, report, signals } = stage();
     const leaving = new AbortController();
     const first = pull(leaving.signal);
     const second = pull();
-    leaving.abort(new Error("left"));
+    leaving.abort(new Error("aborted"));
     await assert.rejects(first, /left/);
     report.end();
     report.resume();
@@ -107,7 +107,7 @@ suite("Pulls", () => {
     "no matching manifest for linux/arm64/v8 in the manifest list entries": /machine's processor/,
   };
   for (const [error, remedy] of Object.entries(words)) {
-    test(`a remedy for "${error}"`, async () => {
+    test(`returns a remedy for "${error}"`, async () => {
       const { write, pull, report } = stage();
       const done = pull();
       write({ error });

@@ -1,4 +1,4 @@
-/** Images that are missing when a container is created: pulled from a real registry, or why not. */
+/** Missing images are pulled from a real registry when a container is created. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { format } from "../../src/cli/status.ts";
@@ -23,15 +23,15 @@ function pullTest(name: string, body: (lab: Lab, made: Made, registry: Registry)
   madeTest(name, async (lab, made) => {
     await using registry = await Registry.open(lab.engine.docker);
     await body(lab, made, registry);
-    // Before its image, which it would keep.
+    // The container must be removed before its image.
     await made[Symbol.asyncDispose]();
   });
 }
 
-/** Where the way is open, the server answers. */
+/** Waits until the server replies. */
 async function answered(peer: Peer): Promise<void> {
   peer.send("GET /passwd HTTP/1.0\r\n\r\n");
-  await eventually("an answer", () => peer.text.startsWith("HTTP/1.") || peer.fate === "ECONNRESET");
+  await eventually("a reply", () => peer.text.startsWith("HTTP/1.") || peer.fate === "ECONNRESET");
   assert.match(peer.text, /^HTTP\/1\.. 200 OK/);
 }
 
@@ -39,7 +39,7 @@ function stages(wakeport: Wakeport, stage: string): number {
   return wakeport.record.pulls.filter((report) => report.stage === stage).length;
 }
 
-pullTest("one pull for all who wait, and how far it is", async (lab, made, registry) => {
+pullTest("all waiting clients share one pull, whose progress is reported", async (lab, made, registry) => {
   const image = await registry.publish("web:1", MEGABYTES);
   registry.hold(HALF);
   const settings = { command, remove: true };
@@ -56,28 +56,31 @@ pullTest("one pull for all who wait, and how far it is", async (lab, made, regis
   assert.equal((await made.inspect()).Config.Image, image);
 });
 
-pullTest("a pull that outlasts the start timeout goes on for the next client", async (lab, made, registry) => {
-  const image = await registry.publish("web:2", MEGABYTES);
-  registry.hold(HALF);
-  const rest = { start_timeout: "500ms", sleep: "kill" };
-  const wakeport = await lab.wakeport({ [made.name]: made.spec({ image, command }, rest) });
-  using early = await wakeport.connect(made.name);
-  assert.equal(await early.ended(), "ECONNRESET");
-  const { error, outcome } = await wakeport.activation();
-  assert.equal(outcome, "timeout");
-  assert.match(error?.message ?? "", /not ready within 0.5 s, waiting for image \S+:2/);
-  registry.release();
-  await eventually("the pull is done", () => stages(wakeport, "done") === 1);
-  await eventually("a client is served", async () => {
-    using peer = await wakeport.connect(made.name);
-    peer.send("GET /passwd HTTP/1.0\r\n\r\n");
-    await eventually("an answer", () => peer.received > 0 || peer.fate !== "open");
-    return peer.received > 0;
-  });
-  assert.equal(stages(wakeport, "begun"), 1);
-});
+pullTest(
+  "a pull that takes longer than the start timeout continues for the next client",
+  async (lab, made, registry) => {
+    const image = await registry.publish("web:2", MEGABYTES);
+    registry.hold(HALF);
+    const rest = { start_timeout: "500ms", sleep: "kill" };
+    const wakeport = await lab.wakeport({ [made.name]: made.spec({ image, command }, rest) });
+    using early = await wakeport.connect(made.name);
+    assert.equal(await early.ended(), "ECONNRESET");
+    const { error, outcome } = await wakeport.activation();
+    assert.equal(outcome, "timeout");
+    assert.match(error?.message ?? "", /not ready within 0.5 s, waiting for image \S+:2/);
+    registry.release();
+    await eventually("the pull is done", () => stages(wakeport, "done") === 1);
+    await eventually("a client is served", async () => {
+      using peer = await wakeport.connect(made.name);
+      peer.send("GET /passwd HTTP/1.0\r\n\r\n");
+      await eventually("a reply", () => peer.received > 0 || peer.fate !== "open");
+      return peer.received > 0;
+    });
+    assert.equal(stages(wakeport, "begun"), 1);
+  },
+);
 
-/** Why a client was turned away, with the remedy. */
+/** The reason and the remedy of a rejected client. */
 async function refusal(wakeport: Wakeport, made: Made): Promise<string> {
   using peer = await wakeport.connect(made.name);
   assert.equal(await peer.ended(), "ECONNRESET");
@@ -88,7 +91,7 @@ async function refusal(wakeport: Wakeport, made: Made): Promise<string> {
   return error === undefined ? "" : sentenceOf(error);
 }
 
-pullTest("a tag that the registry does not have is named, with the remedy", async (lab, made, registry) => {
+pullTest("a tag that the registry does not have is reported with the remedy", async (lab, made, registry) => {
   const image = registry.name("web:none");
   const wakeport = await lab.wakeport({ [made.name]: made.spec({ image }) });
   assert.match(
@@ -97,7 +100,7 @@ pullTest("a tag that the registry does not have is named, with the remedy", asyn
   );
 });
 
-madeTest("a registry that is down is told as such", async (lab, made) => {
+madeTest("a registry that is down is reported", async (lab, made) => {
   const image = `127.0.0.1:${await freePort()}/web:1`;
   const wakeport = await lab.wakeport({ [made.name]: made.spec({ image }) });
   assert.match(await refusal(wakeport, made), /could not be pulled: .*refused: check the registry/);

@@ -1,4 +1,4 @@
-/** Clients that come while the target is being stopped: none is lost, whatever the moment. */
+/** Clients that connect at any moment of a stop are served. */
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import { type EchoOptions, echo } from "../support/engine/containers.ts";
@@ -9,9 +9,9 @@ import { checkLeaks } from "../support/leaks.ts";
 
 checkLeaks();
 
-/** How often each race is run; 500 for a thorough look. */
+/** Repetitions of each race; 500 in a long run. */
 const CYCLES = Number(process.env["WAKEPORT_TEST_CYCLES"] ?? 20);
-/** A stop takes 50 to 300 ms here: a little more than that. */
+/** A little longer than a stop, which takes 50 to 300 ms. */
 const MAX_STOP_MS = 400;
 const ARRIVALS = 3;
 
@@ -21,7 +21,7 @@ async function stopping(wakeport: Wakeport, service: string, stops: number): Pro
   await eventually(`${service} goes to sleep for the ${stops}. time`, () => seen() >= stops);
 }
 
-/** Lets clients come at random moments of each of many stops, and checks that each of them is served. */
+/** Connects clients at random moments of many stops, and checks that each client is served. */
 async function arriveInStops(wakeport: Wakeport, cycles: number, longestMs: number): Promise<void> {
   await wakeport.greeted("echo");
   for (let cycle = 1; cycle <= cycles; cycle += 1) {
@@ -34,7 +34,7 @@ async function arriveInStops(wakeport: Wakeport, cycles: number, longestMs: numb
     await Promise.all(router).catch((error: unknown) => {
       throw new Error(`lost in cycle ${cycle}, arrivals after ${moments.map(Math.round)} ms`, { cause: error });
     });
-    // A late one may have slept and woken once more.
+    // A late client may find the target asleep again and wake it.
     await wakeport.until("echo", "ready").catch(() => {});
   }
 }
@@ -52,18 +52,21 @@ for (const { name, options } of ways) {
   });
 }
 
-engineTest("arrivals during the grace of a target that ignores SIGTERM wait for its next life", async (lab) => {
-  const target = await lab.container({ program: echo({ onTerm: "ignore" }) });
-  const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "50ms", stop_grace: "1s" } });
-  const cycles = Math.ceil(CYCLES / 5);
-  await arriveInStops(wakeport, cycles, 1_000 + MAX_STOP_MS);
-  assert.ok(
-    wakeport.record.sleeps.every(({ durationMs }) => durationMs >= 900),
-    "it did not ignore SIGTERM",
-  );
-});
+engineTest(
+  "clients that connect during the grace period of a target that ignores SIGTERM wait for its next start",
+  async (lab) => {
+    const target = await lab.container({ program: echo({ onTerm: "ignore" }) });
+    const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "50ms", stop_grace: "1s" } });
+    const cycles = Math.ceil(CYCLES / 5);
+    await arriveInStops(wakeport, cycles, 1_000 + MAX_STOP_MS);
+    assert.ok(
+      wakeport.record.sleeps.every(({ durationMs }) => durationMs >= 900),
+      "the target did not ignore SIGTERM",
+    );
+  },
+);
 
-engineTest("arrivals while somebody else stops the target are served by its next life", async (lab) => {
+engineTest("clients that connect while another program stops the target are served by its next start", async (lab) => {
   const target = await lab.container({ program: echo({ onTerm: "close" }) });
   const wakeport = await lab.wakeport({ echo: { to: target } });
   for (let cycle = 1; cycle <= CYCLES / 4; cycle += 1) {
@@ -74,14 +77,14 @@ engineTest("arrivals while somebody else stops the target are served by its next
   }
 });
 
-/** While it goes down on its own it may still greet, and then end: that is its own doing. But nobody is refused. */
+/** A target that stops by itself may still send its greeting and close. But no client is reset. */
 async function servedInTheEnd(wakeport: Wakeport): Promise<void> {
   using client = await wakeport.connect("echo");
   await eventually("an answer", () => client.received > 0 || client.fate !== "open");
-  assert.notEqual(client.received, 0, `refused: ${client.fate}`);
+  assert.notEqual(client.received, 0, `reset: ${client.fate}`);
 }
 
-engineTest("arrivals in the last moment before sleep keep the target awake, or wake it again", async (lab) => {
+engineTest("clients that connect just before the sleep keep the target awake, or wake it again", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "40ms" } });
   for (let cycle = 0; cycle < CYCLES; cycle += 1) {
@@ -90,5 +93,5 @@ engineTest("arrivals in the last moment before sleep keep the target awake, or w
     await wakeport.greeted("echo");
   }
   const sleeps = wakeport.record.sleeps.length;
-  assert.ok((await startsOf(lab, target)) <= sleeps + 1, "a start without need");
+  assert.ok((await startsOf(lab, target)) <= sleeps + 1, "an unnecessary start");
 });

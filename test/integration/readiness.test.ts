@@ -1,4 +1,4 @@
-/** When a real container counts as ready. */
+/** Readiness of real containers. */
 import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
 import type { ServiceStatus } from "../../src/admin/api.ts";
@@ -10,7 +10,7 @@ import { checkLeaks } from "../support/leaks.ts";
 
 checkLeaks();
 
-engineTest("banner: a server that accepts and greets with something else is not ready yet", async (lab) => {
+engineTest("banner: a server that accepts and sends another greeting is not ready yet", async (lab) => {
   const program = `
     const began = Date.now();
     require("node:net").createServer((socket) => {
@@ -26,7 +26,7 @@ engineTest("banner: a server that accepts and greets with something else is not 
   assert.equal(await wakeport.greeted("ftp"), "220 1\n");
 });
 
-engineTest("http: a server that answers 503 is not ready yet", async (lab) => {
+engineTest("http: a server that responds 503 is not ready yet", async (lab) => {
   const program = `
     const began = Date.now();
     require("node:http").createServer((request, response) => {
@@ -43,7 +43,7 @@ engineTest("http: a server that answers 503 is not ready yet", async (lab) => {
   assert.match(peer.text, /^HTTP\/1.1 204/);
 });
 
-engineTest("healthy: a container is ready when its own healthcheck says so", async (lab) => {
+engineTest("healthy: a container is ready when its healthcheck succeeds", async (lab) => {
   const program = `${echo()} setTimeout(() => require("node:fs").writeFileSync("/tmp/ok", ""), 500);`;
   const target = await lab.container({ program, healthcheck: { command: "test -f /tmp/ok", retries: 100 } });
   const wakeport = await lab.wakeport({ echo: { to: target, ready: ["healthy", "tcp"] } });
@@ -53,7 +53,7 @@ engineTest("healthy: a container is ready when its own healthcheck says so", asy
   assert.ok(activation.durationMs >= 500, "ready before the healthcheck could succeed");
 });
 
-engineTest("healthy: a container that turns unhealthy is given up and stopped", async (lab) => {
+engineTest("healthy: a container that becomes unhealthy fails to start and is stopped", async (lab) => {
   const target = await lab.container({ program: echo(), healthcheck: { command: "false", retries: 2 } });
   const wakeport = await lab.wakeport({ echo: { to: target, ready: "healthy" } });
   using peer = await wakeport.connect("echo");
@@ -63,7 +63,7 @@ engineTest("healthy: a container that turns unhealthy is given up and stopped", 
   assert.equal(await target.isAwake(), false);
 });
 
-engineTest("healthy: a container without a healthcheck is refused at once, with the way out", async (lab) => {
+engineTest("healthy: a container without a healthcheck is rejected at once with the remedy", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target, ready: "healthy" } });
   using peer = await wakeport.connect("echo");
@@ -74,7 +74,7 @@ engineTest("healthy: a container without a healthcheck is refused at once, with 
   assert.match(String(error.remedy), /ready: tcp/);
 });
 
-engineTest("several: all must hold", async (lab) => {
+engineTest("several conditions must all hold", async (lab) => {
   const program = `${echo()} setTimeout(() => require("node:fs").writeFileSync("/tmp/ok", ""), 700);`;
   const target = await lab.container({ program, healthcheck: { command: "test -f /tmp/ok", retries: 100 } });
   const wakeport = await lab.wakeport({ echo: { to: target, ready: ["tcp", { banner: "220" }, "healthy"] } });
@@ -82,12 +82,12 @@ engineTest("several: all must hold", async (lab) => {
   assert.ok((await wakeport.activation()).durationMs >= 700);
 });
 
-/** What `wakeport status` is told of a service. */
+/** The service in the output of `wakeport status`. */
 async function statusOf(wakeport: Wakeport, service: string): Promise<ServiceStatus> {
   return JSON.parse((await wakeport.ask(`/api/v1/services/${service}`)).body);
 }
 
-engineTest("http: only the status that was asked for counts", async (lab) => {
+engineTest("http: only the configured status counts", async (lab) => {
   const program = `
     const began = Date.now();
     require("node:http").createServer((request, response) => {
@@ -106,7 +106,7 @@ engineTest("http: only the status that was asked for counts", async (lab) => {
 
 for (const tty of [false, true]) {
   engineTest(
-    `log: ready by a line, of this life and not of the one before, ${tty ? "with" : "without"} a terminal`,
+    `log: ready after a line of this run, not of the previous run, ${tty ? "with" : "without"} a terminal`,
     async (lab) => {
       const program = `${echo()}
       console.log("booting");
@@ -126,7 +126,7 @@ for (const tty of [false, true]) {
   );
 }
 
-engineTest("log: a line that was printed before anybody read is found, the very first one too", async (lab) => {
+engineTest("log: a line printed before the log is read is found, even the first line", async (lab) => {
   const target = await lab.container({
     command: ["sh", "-c", `echo ready; trap "exit 0" TERM; nc -ll -p ${PORT} -e cat & wait`],
   });
@@ -142,7 +142,7 @@ engineTest("log: a line that was printed before anybody read is found, the very 
   }
 });
 
-engineTest("log: a match behind 40,000 characters of one line counts", async (lab) => {
+engineTest("log: a match after 40,000 characters of a line counts", async (lab) => {
   const target = await lab.container({ program: `${echo()} console.log("x".repeat(40_000) + " ready");` });
   const wakeport = await lab.wakeport({
     echo: { to: target, ready: [{ log: "x ready$" }, "tcp"], start_timeout: "15s" },
@@ -151,16 +151,19 @@ engineTest("log: a match behind 40,000 characters of one line counts", async (la
   assert.equal((await wakeport.activation()).outcome, "ready");
 });
 
-engineTest("log: a container that somebody else started long ago is adopted by the line in its log", async (lab) => {
-  const target = await lab.container({ program: `${echo()} console.log("ready");` });
-  await target.start();
-  await eventually("it is ready", async () => (await target.output()).includes("ready"));
-  const wakeport = await lab.wakeport({ echo: { to: target, ready: { log: "^ready$" } } });
-  await wakeport.until("echo", "ready");
-  await wakeport.greeted("echo");
-});
+engineTest(
+  "log: a container that another program started long ago is adopted after the line in its log",
+  async (lab) => {
+    const target = await lab.container({ program: `${echo()} console.log("ready");` });
+    await target.start();
+    await eventually("the target is ready", async () => (await target.output()).includes("ready"));
+    const wakeport = await lab.wakeport({ echo: { to: target, ready: { log: "^ready$" } } });
+    await wakeport.until("echo", "ready");
+    await wakeport.greeted("echo");
+  },
+);
 
-engineTest("log: a logging driver that keeps nothing is refused at once, with the way out", async (lab) => {
+engineTest("log: a logging driver without reading is rejected at once with the remedy", async (lab) => {
   const target = await lab.container({ program: echo(), logDriver: "none" });
   const wakeport = await lab.wakeport({ echo: { to: target, ready: { log: "ready" } } });
   using peer = await wakeport.connect("echo");
@@ -174,7 +177,7 @@ engineTest("log: a logging driver that keeps nothing is refused at once, with th
 const silent = "setInterval(() => {}, 1000);";
 const lists = { http: { http: "/health" }, log: { log: "ready" }, banner: { banner: "220" }, tcp: "tcp" };
 for (const [kind, part] of Object.entries(lists)) {
-  engineTest(`${kind}: a container that exits while it is awaited is refused at once`, async (lab) => {
+  engineTest(`${kind}: a container that exits during the probe fails at once`, async (lab) => {
     const target = await lab.container({ program: `${silent} setTimeout(() => process.exit(3), 500);` });
     const wakeport = await lab.wakeport({ web: { to: target, ready: ["tcp", part] } });
     using peer = await wakeport.connect("web");
@@ -183,7 +186,7 @@ for (const [kind, part] of Object.entries(lists)) {
     assert.deepEqual([outcome, exit?.code], ["exited", 3]);
   });
 
-  engineTest(`${kind}: an unhealthy container is given up at once, when "healthy" is in the list`, async (lab) => {
+  engineTest(`${kind}: an unhealthy container fails at once if "healthy" is in the list`, async (lab) => {
     const target = await lab.container({ program: silent, healthcheck: { command: "false", retries: 2 } });
     const wakeport = await lab.wakeport({ web: { to: target, ready: [part, "healthy"] } });
     using peer = await wakeport.connect("web");
@@ -192,24 +195,26 @@ for (const [kind, part] of Object.entries(lists)) {
   });
 }
 
-engineTest(`unhealthy matters to nobody when "healthy" is not in the list`, async (lab) => {
+engineTest(`unhealthy is ignored if "healthy" is not in the list`, async (lab) => {
   const target = await lab.container({
     program: echo({ delayMs: 1_000 }),
     healthcheck: { command: "false", retries: 1 },
   });
   const wakeport = await lab.wakeport({ echo: { to: target } });
   await wakeport.greeted("echo");
-  await eventually("it is unhealthy", async () => (await target.state())?.Health?.Status === "unhealthy");
+  await eventually("the container is unhealthy", async () => (await target.state())?.Health?.Status === "unhealthy");
   await wakeport.greeted("echo");
 });
 
-engineTest("status says what is still missing, and so does the error of a start that timed out", async (lab) => {
+engineTest("status and the error of a start timeout contain the missing conditions", async (lab) => {
   const target = await lab.container({ program: echo() });
   const ready = ["tcp", { http: "/health" }, { log: "ready" }];
   const wakeport = await lab.wakeport({ web: { to: target, ready, start_timeout: "2s" } });
   using peer = await wakeport.connect("web");
   const pending = ["http /health on 7000", "log /ready/"];
-  await eventually("status knows", async () => isDeepStrictEqual((await statusOf(wakeport, "web")).pending, pending));
+  await eventually("status contains the missing condition", async () =>
+    isDeepStrictEqual((await statusOf(wakeport, "web")).pending, pending),
+  );
   assert.equal(await peer.ended(), "ECONNRESET");
   await wakeport.until("web", "asleep");
   const { pending: left, last_error } = await statusOf(wakeport, "web");

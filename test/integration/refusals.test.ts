@@ -1,4 +1,4 @@
-/** A socket proxy that refuses one thing: what people are told, and what works all the same. */
+/** A socket proxy that denies one request: the messages, and the functions that still work. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { format } from "../../src/cli/status.ts";
@@ -14,7 +14,7 @@ import { checkLeaks } from "../support/leaks.ts";
 
 checkLeaks();
 
-/** Who is refused is refused at once, and not at the start timeout (a minute). */
+/** Clients are rejected at once, not at the start timeout of a minute. */
 const AT_ONCE_MS = 5_000;
 
 interface Stage {
@@ -30,7 +30,7 @@ interface Spec {
   readonly [setting: string]: unknown;
 }
 
-/** A wakeport with one echo server, behind a proxy that lacks a right. */
+/** A wakeport with one echo server, behind a proxy that denies one request. */
 function refusalTest(name: string, spec: Spec, body: (stage: Stage) => Promise<void>): void {
   const { without, container, ...settings } = spec;
   test(name, { skip: skip || cannotProxy }, async () => {
@@ -49,17 +49,17 @@ function refusalTest(name: string, spec: Spec, body: (stage: Stage) => Promise<v
   });
 }
 
-/** The refusal in words, where somebody looks: status, as the API and the command tell it. */
+/** Checks the denied operation in the status of the API and of the command. */
 async function told(wakeport: Wakeport, operation: string, remedy: RegExp): Promise<void> {
   const refusal = new RegExp(`the socket proxy at unix://\\S+ refuses "${operation}".*: .*${remedy.source}`);
-  await eventually(`status tells of ${operation}`, () => {
+  await eventually(`status contains ${operation}`, () => {
     return wakeport.status.engine?.problems?.some((problem) => refusal.test(problem)) === true;
   });
   assert.match(format(wakeport.status, Date.now()), refusal);
-  assert.doesNotMatch(format(wakeport.status, Date.now()), /</, "the proxy's page itself is shown");
+  assert.doesNotMatch(format(wakeport.status, Date.now()), /</, "the proxy's page is shown");
 }
 
-/** A client is turned away; how long that took, in milliseconds, is far below the start timeout. */
+/** Asserts that a client is rejected far before the start timeout. */
 async function turnedAway(wakeport: Wakeport): Promise<void> {
   const began = performance.now();
   using peer = await wakeport.connect("echo");
@@ -75,32 +75,36 @@ async function readiness(wakeport: Wakeport): Promise<string> {
 async function warned(wakeport: Wakeport, operation: string, remedy: RegExp): Promise<void> {
   const warnings = (): string[] => wakeport.record.warnings.map(({ message }) => message);
   await eventually("a warning", () => warnings().length > 0);
-  assert.equal(warnings().length, 1, "it warns more than once");
+  assert.equal(warnings().length, 1, "there is more than one warning");
   assert.match(warnings()[0] ?? "", new RegExp(`refuses "${operation}".*${remedy.source}`));
 }
 
-refusalTest("all that is needed: nothing to complain about", {}, async ({ wakeport }) => {
-  await eventually("the engine answers", () => wakeport.isEngineUp);
+refusalTest("a proxy that allows every needed request causes no warning", {}, async ({ wakeport }) => {
+  await eventually("the engine responds", () => wakeport.isEngineUp);
   await wakeport.greeted("echo");
   assert.equal(wakeport.status.engine?.problems, undefined);
   assert.match(await readiness(wakeport), /^200 ready/);
   assert.deepEqual(wakeport.record.warnings, []);
 });
 
-refusalTest("no ping: not ready, and why; targets are woken all the same", { without: "PING" }, async (stage) => {
-  const { wakeport, proxy } = stage;
-  await told(wakeport, "ping", /set PING=1/);
-  assert.match(await readiness(wakeport), /^503 the socket proxy at .* refuses "ping": .*PING=1/);
-  assert.match(wakeport.record.engine[0]?.error?.message ?? "", /refuses "ping"/);
-  assert.equal(wakeport.record.engine.length, 1, "it is told again and again");
-  await wakeport.greeted("echo");
-  await proxy.allowAll();
-  await eventually("the engine answers", () => wakeport.isEngineUp);
-  assert.equal(wakeport.status.engine?.problems, undefined);
-});
+refusalTest(
+  "no ping: not ready, with the reason; targets are woken nevertheless",
+  { without: "PING" },
+  async (stage) => {
+    const { wakeport, proxy } = stage;
+    await told(wakeport, "ping", /set PING=1/);
+    assert.match(await readiness(wakeport), /^503 the socket proxy at .* refuses "ping": .*PING=1/);
+    assert.match(wakeport.record.engine[0]?.error?.message ?? "", /refuses "ping"/);
+    assert.equal(wakeport.record.engine.length, 1, "the engine is reported more than once");
+    await wakeport.greeted("echo");
+    await proxy.allowAll();
+    await eventually("the engine responds", () => wakeport.isEngineUp);
+    assert.equal(wakeport.status.engine?.problems, undefined);
+  },
+);
 
-refusalTest("no version: only its name is missing", { without: "VERSION" }, async ({ wakeport }) => {
-  await eventually("the engine answers", () => wakeport.isEngineUp);
+refusalTest("no version: only the engine's version is missing", { without: "VERSION" }, async ({ wakeport }) => {
+  await eventually("the engine responds", () => wakeport.isEngineUp);
   await told(wakeport, "version", /set VERSION=1/);
   await warned(wakeport, "version", /VERSION=1/);
   assert.match(await readiness(wakeport), /^200/);
@@ -108,7 +112,7 @@ refusalTest("no version: only its name is missing", { without: "VERSION" }, asyn
 });
 
 refusalTest(
-  "no events: not ready, and why; it wakes, relays and sleeps all the same",
+  "no events: not ready, with the reason; targets wake, serve and sleep nevertheless",
   { without: "EVENTS", idle_timeout: "100ms" },
   async ({ wakeport, target }) => {
     await told(wakeport, "events", /set EVENTS=1/);
@@ -119,7 +123,7 @@ refusalTest(
   },
 );
 
-/** A compose service, so that it has to be found in the list. */
+/** A compose service, which wakeport must find in the list. */
 function composeLabels(project: string): Readonly<Record<string, string>> {
   return {
     "com.docker.compose.project": project,
@@ -129,7 +133,7 @@ function composeLabels(project: string): Readonly<Record<string, string>> {
 }
 
 refusalTest(
-  "no list: a compose service cannot be found; its clients are told at once",
+  "no list: a compose service cannot be found; its clients are rejected at once",
   { without: "LIST", container: { labels: composeLabels("any") } },
   async ({ wakeport }) => {
     await told(wakeport, "list", /set CONTAINERS=1/);
@@ -139,23 +143,23 @@ refusalTest(
   },
 );
 
-refusalTest("no inspect: nothing is started that could not be seen", { without: "INSPECT" }, async (stage) => {
+refusalTest("no inspect: a target that cannot be inspected is not started", { without: "INSPECT" }, async (stage) => {
   const { wakeport, target, proxy } = stage;
   await told(wakeport, "inspect", /set CONTAINERS=1/);
   await warned(wakeport, "inspect", /CONTAINERS=1/);
   await turnedAway(wakeport);
-  assert.equal(await target.isAwake(), false, "it was started");
+  assert.equal(await target.isAwake(), false, "the target was started");
   assert.match((await wakeport.activation()).error?.message ?? "", /refuses "inspect"/);
   await proxy.allowAll();
-  await eventually("it is served", async () => {
+  await eventually("the client is served", async () => {
     using peer = await wakeport.connect("echo");
-    await eventually("an answer", () => peer.received > 0 || peer.fate !== "open");
+    await eventually("a reply", () => peer.received > 0 || peer.fate !== "open");
     return peer.received > 0;
   });
 });
 
 refusalTest(
-  "no start: its clients are told at once, and there is a pause",
+  "no start: clients are rejected at once, and there is a cooldown",
   { without: "ALLOW_START" },
   async (stage) => {
     const { wakeport } = stage;
@@ -170,12 +174,12 @@ refusalTest(
 );
 
 refusalTest(
-  "no stop: it cannot sleep, and serves; once it may, it sleeps",
+  "no stop: the target cannot sleep, and serves; it sleeps once stop is allowed",
   { without: "ALLOW_STOP", idle_timeout: "50ms" },
   async ({ wakeport, target, proxy }) => {
     await wakeport.greeted("echo");
     await told(wakeport, "stop", /set ALLOW_STOP=1/);
-    await eventually("it is reported", () => wakeport.record.stopFailures.length > 0);
+    await eventually("the failure is reported", () => wakeport.record.stopFailures.length > 0);
     assert.match(wakeport.record.stopFailures[0]?.error.message ?? "", /refuses "stop" of container \S+$/);
     assert.ok(await target.isAwake());
     await wakeport.greeted("echo");
@@ -190,21 +194,21 @@ refusalTest("no unpause: a paused target cannot be woken", { without: "ALLOW_UNP
   const { wakeport, target } = stage;
   await target.start();
   await target.pause();
-  await eventually("the engine answers", () => wakeport.isEngineUp);
+  await eventually("the engine responds", () => wakeport.isEngineUp);
   await wakeport.until("echo", "asleep");
   await turnedAway(wakeport);
   await told(wakeport, "unpause", /set ALLOW_UNPAUSE=1/);
 });
 
 refusalTest(
-  "no logs: told once, when they are missed for the first time",
+  "no logs: reported once, when they are needed for the first time",
   { start_timeout: "200ms" },
   async (stage) => {
     const { wakeport, lab } = stage;
     const deaf = await lab.container({ command: ["sh", "-c", "echo last words; exit 3"] });
     await using other = await lab.wakeport({ deaf: { to: deaf } }, { docker: { host: stage.proxy.host } });
     for (const attempt of [1, 2]) {
-      await eventually("a failure", async () => {
+      await eventually("a failure is reported", async () => {
         using peer = await other.connect("deaf");
         await peer.ended();
         return other.record.activations.length >= attempt;
@@ -217,18 +221,22 @@ refusalTest(
   },
 );
 
-refusalTest("no create: what an image on demand needs more is named", {}, async ({ lab, proxy }) => {
-  await using made = new Made(lab.engine);
-  const spec = made.spec({ image: "wakeport-test/busybox", command: ["sleep", "3600"] });
-  await using other = await lab.wakeport({ [made.name]: spec }, { docker: { host: proxy.host } });
-  using peer = await other.connect(made.name);
-  assert.equal(await peer.ended(), "ECONNRESET");
-  await told(other, "create", /set CONTAINERS=1 and POST=1/);
-  assert.match((await other.activation()).error?.message ?? "", /refuses "create" of container wakeport-made-/);
-});
+refusalTest(
+  "no create: the additional permissions of on-demand containers are reported",
+  {},
+  async ({ lab, proxy }) => {
+    await using made = new Made(lab.engine);
+    const spec = made.spec({ image: "wakeport-test/busybox", command: ["sleep", "3600"] });
+    await using other = await lab.wakeport({ [made.name]: spec }, { docker: { host: proxy.host } });
+    using peer = await other.connect(made.name);
+    assert.equal(await peer.ended(), "ECONNRESET");
+    await told(other, "create", /set CONTAINERS=1 and POST=1/);
+    assert.match((await other.activation()).error?.message ?? "", /refuses "create" of container wakeport-made-/);
+  },
+);
 
-// With an engine of its own: on a real one something happens all the time while other tests run.
-test("a proxy that cuts silent connections: nothing is missed, and nobody is bothered", {
+// A scripted engine, because a real one has events of other tests all the time.
+test("a proxy that closes silent connections: no event is missed, and no warning logged", {
   skip: cannotProxy,
 }, async () => {
   await using engine = await FakeEngine.open();
@@ -236,21 +244,24 @@ test("a proxy that cuts silent connections: nothing is missed, and nobody is bot
   await using proxy = await NarrowProxy.open({ socketPath, idle: "1200ms" });
   const services = { echo: { to: container, port: container.port } };
   await using wakeport = await Wakeport.open(services, { docker: { host: proxy.host } });
-  await eventually("the engine answers", () => wakeport.isEngineUp);
+  await eventually("the engine responds", () => wakeport.isEngineUp);
   const reconnects = async (): Promise<number> =>
     (await wakeport.metric("wakeport_engine_events_reconnects_total")).get("") ?? 0;
   for (const isRunning of [true, false, true, false]) {
     const before = await reconnects();
-    await eventually("a cut", () => engine.streams.size === 0);
-    // In the gap, so that no event tells of it.
+    await eventually("a closed connection", () => engine.streams.size === 0);
+    // During the gap, so that there is no event.
     container.isRunning = isRunning;
     await wakeport.until("echo", isRunning ? "ready" : "asleep");
-    await eventually("it is back", async () => engine.streams.size > 0 && (await reconnects()) > before);
+    await eventually(
+      "wakeport is connected again",
+      async () => engine.streams.size > 0 && (await reconnects()) > before,
+    );
   }
   await wakeport.greeted("echo");
   assert.ok(
     wakeport.record.engine.every(({ isUp }) => isUp),
-    "it is told that the engine is down",
+    "the engine is reported down",
   );
   assert.equal(wakeport.record.engine.length, 1);
   assert.deepEqual(wakeport.record.warnings, []);

@@ -1,4 +1,4 @@
-/** Which restart policies leave a sleeping container asleep when the Docker daemon restarts. */
+/** The restart policies that keep a sleeping container asleep when the Docker daemon restarts. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { restartWarning } from "../../src/targets/container-warnings.ts";
@@ -11,7 +11,7 @@ import { checkLeaks } from "../support/leaks.ts";
 checkLeaks();
 
 const policies = ["no", "unless-stopped", "on-failure", "always"] as const;
-/** A program that exits with 0 on SIGTERM, and one that has to be killed, which is exit code 137. */
+/** A program that exits with 0 on SIGTERM, and one that must be killed (exit code 137). */
 const programs = {
   obedient: 'trap "exit 0" TERM; nc -ll -p 7000 -e cat & wait',
   killed: "trap '' TERM; exec nc -ll -p 7000 -e cat",
@@ -31,7 +31,7 @@ async function create(engine: PrivateEngine): Promise<Targets> {
   return targets;
 }
 
-/** Wakes all of them, then lets wakeport stop them. */
+/** Wakes all targets, then waits until wakeport has stopped them. */
 async function wakeAndSleep(engine: PrivateEngine, targets: Targets): Promise<void> {
   const settings = { idle_timeout: "200ms", stop_grace: "1s" };
   const services = Object.fromEntries([...targets].map(([name, to]) => [name, { to, ...settings }]));
@@ -45,7 +45,7 @@ async function wakeAndSleep(engine: PrivateEngine, targets: Targets): Promise<vo
   await wakeport.close();
 }
 
-/** The names of the targets that run. */
+/** The names of the running targets. */
 async function awake(targets: Targets): Promise<string[]> {
   const states = await Promise.all(
     [...targets].map(async ([name, target]) => ((await target.isAwake()) ? [name] : [])),

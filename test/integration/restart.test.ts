@@ -1,4 +1,4 @@
-/** The real program is killed and started again: what it left awake is found, and sleeps in time. */
+/** The real program is killed and restarted: targets that it left awake are adopted, and sleep on time. */
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import { echo, type TestContainer } from "../support/engine/containers.ts";
@@ -15,7 +15,7 @@ checkLeaks();
 
 const KILLS = 4;
 
-/** A configuration of one service, and where that listens. */
+/** A configuration with one service, and its port. */
 async function settings(target: TestContainer, idleTimeout: string): Promise<Settings> {
   const listenPort = await freePort();
   const service = { ports: [`127.0.0.1:${listenPort}:${PORT}`], container: target.name, idle_timeout: idleTimeout };
@@ -38,7 +38,7 @@ async function kill(program: Program): Promise<void> {
   await program.finished();
 }
 
-engineTest("SIGKILL with a target awake: the next wakeport adopts it, and it sleeps in time", async (lab) => {
+engineTest("SIGKILL with an awake target: the next wakeport adopts it, and it sleeps on time", async (lab) => {
   const target = await lab.container({ program: echo() });
   await using file = await settings(target, "1s");
   await using first = await run(file);
@@ -53,7 +53,7 @@ engineTest("SIGKILL with a target awake: the next wakeport adopts it, and it sle
   assert.equal(adopted, true);
   using next = await connect(file.listenPort);
   await eventually("a greeting", () => next.received > 0);
-  assert.equal(next.text, client.text, "it was started again");
+  assert.equal(next.text, client.text, "the target was started again");
   next.reset();
   const { reason } = await second.logged("target.asleep");
   assert.equal(reason, "idle");
@@ -61,19 +61,22 @@ engineTest("SIGKILL with a target awake: the next wakeport adopts it, and it sle
   assert.equal(await startsOf(lab, target), 1);
 });
 
-engineTest("SIGKILL at random moments of a wake: nothing is started twice, nothing stays awake", async (lab) => {
-  const target = await lab.container({ program: echo({ delayMs: 200 }) });
-  await using file = await settings(target, "200ms");
-  for (let killed = 1; killed <= KILLS; killed += 1) {
-    await using first = await run(file);
-    using _client = await connect(file.listenPort);
-    await delay(Math.random() * 700);
-    await kill(first);
-    // What it asked of the engine is done, seen or not.
-    const starts = await startsOf(lab, target);
-    assert.ok(starts <= killed, `${starts} starts for ${killed} clients`);
-    await using second = await run(file);
-    if (await target.isAwake()) await second.logged("target.asleep");
-    assert.equal(await target.isAwake(), false);
-  }
-});
+engineTest(
+  "SIGKILL at random moments of a wake: the target is not started twice, and does not stay awake",
+  async (lab) => {
+    const target = await lab.container({ program: echo({ delayMs: 200 }) });
+    await using file = await settings(target, "200ms");
+    for (let killed = 1; killed <= KILLS; killed += 1) {
+      await using first = await run(file);
+      using _client = await connect(file.listenPort);
+      await delay(Math.random() * 700);
+      await kill(first);
+      // The engine carries out the calls of the killed wakeport.
+      const starts = await startsOf(lab, target);
+      assert.ok(starts <= killed, `${starts} starts for ${killed} clients`);
+      await using second = await run(file);
+      if (await target.isAwake()) await second.logged("target.asleep");
+      assert.equal(await target.isAwake(), false);
+    }
+  },
+);

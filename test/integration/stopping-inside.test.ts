@@ -1,4 +1,4 @@
-/** A wakeport in a container: it does not stop itself, nor what it needs itself. */
+/** A wakeport in a container does not stop itself, or containers that it needs. */
 import assert from "node:assert/strict";
 import { type ContainerSpec, echo, type TestContainer } from "../support/engine/containers.ts";
 import { Inside } from "../support/engine/inside.ts";
@@ -27,7 +27,7 @@ function composeLabels(project: Project): Record<string, string> {
   };
 }
 
-engineTest("a target that depends on wakeport's own container sleeps, and wakeport stays", async (lab) => {
+engineTest("a target that depends on wakeport's own container sleeps, and wakeport stays up", async (lab) => {
   const network = await lab.engine.network();
   const project = new Project(lab);
   const target = await project.make("app", { program: echo(), network }, "wakeport:service_started:false");
@@ -36,13 +36,13 @@ engineTest("a target that depends on wakeport's own container sleeps, and wakepo
   const address = await inside.container.address(network);
   assert.match(await inside.greeting(address), GREETING);
   await asleep(target);
-  // Twice, because it would put itself to sleep an idle timeout later.
+  // Twice, because wakeport would stop itself one idle timeout later.
   assert.match(await inside.greeting(address), GREETING);
   await asleep(target);
   assert.ok(await inside.container.isAwake());
 });
 
-engineTest("a target in wakeport's own network sleeps, and wakeport stays", async (lab) => {
+engineTest("a target in wakeport's own network sleeps, and wakeport stays up", async (lab) => {
   const network = await lab.engine.network();
   const holder = await lab.container({ ...sleeper, network });
   await holder.start();
@@ -58,7 +58,7 @@ engineTest("a target in wakeport's own network sleeps, and wakeport stays", asyn
   assert.ok(await holder.isAwake());
 });
 
-engineTest("a target that wakeport's own container depends on sleeps all the same", async (lab) => {
+engineTest("a target that wakeport's own container depends on sleeps nevertheless", async (lab) => {
   const network = await lab.engine.network();
   const project = new Project(lab);
   const target = await project.make("app", { program: echo(), network });
@@ -68,7 +68,7 @@ engineTest("a target that wakeport's own container depends on sleeps all the sam
   await asleep(target);
 });
 
-engineTest("the container whose network wakeport uses is refused as a target, and stays up", async (lab) => {
+engineTest("the container whose network wakeport uses is rejected as a target, and stays up", async (lab) => {
   const network = await lab.engine.network();
   const holder = await lab.container({ program: echo(), network });
   await holder.start();

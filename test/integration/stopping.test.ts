@@ -1,4 +1,4 @@
-/** Which containers wakeport stops, and which it leaves running. */
+/** The containers that wakeport stops, and those it leaves running. */
 import assert from "node:assert/strict";
 import { type ContainerSpec, echo, type TestContainer } from "../support/engine/containers.ts";
 import { engineTest, startsOf } from "../support/engine/lab.ts";
@@ -12,10 +12,10 @@ checkLeaks();
 const SHORT = { idle_timeout: "300ms" };
 const sleeper: ContainerSpec = { command: ["sh", "-c", 'trap "exit 0" TERM; sleep 600 & wait'] };
 
-/** Waits until a target was found to be in use at the end of an idle timeout, and returns what holds it. */
+/** Waits until an idle check finds a target in use. @returns the reason */
 async function keptAwakeBy(wakeport: Wakeport, name = "it"): Promise<readonly string[]> {
   let held: readonly string[] = [];
-  await eventually("it is kept awake", () => {
+  await eventually("the target is kept awake", () => {
     const { services, unnamed = [] } = wakeport.status;
     held =
       [...services, ...unnamed].find((one) => ("name" in one ? one.name : one.target) === name)?.kept_awake_by ?? [];
@@ -28,7 +28,7 @@ async function asleep(container: TestContainer): Promise<void> {
   await eventually(`${container.name} is down`, async () => !(await container.isAwake()));
 }
 
-/** How one container can need another one. The dependent is no target of wakeport. */
+/** The ways in which a container can need another one. The dependent is not a target of wakeport. */
 const links: readonly {
   readonly title: string;
   readonly how: string;
@@ -72,7 +72,7 @@ for (const { title, how, dependent } of links) {
   });
 }
 
-engineTest("a running container that compose starts after the target keeps it awake, paused too", async (lab) => {
+engineTest("a running or paused container that compose starts after the target keeps it awake", async (lab) => {
   const project = new Project(lab);
   const db = await project.make("db", { program: echo() });
   const worker = await project.make("worker", sleeper, "db:service_started:false");
@@ -97,7 +97,7 @@ engineTest("a container that waits for the target's completion does not keep it 
   await asleep(seed);
 });
 
-engineTest("an unnamed dependency that was running stays up, idle and at the end", async (lab) => {
+engineTest("an unnamed dependency that was running stays up when idle and at shutdown", async (lab) => {
   const project = new Project(lab);
   const db = await project.make("db", sleeper);
   const app = await project.make("app", { program: echo() }, "db:service_started:false");
@@ -127,7 +127,7 @@ engineTest("an unnamed dependency that wakeport started is stopped again", async
   await asleep(db);
 });
 
-engineTest("an unnamed dependency that others restarted is not stopped any more", async (lab) => {
+engineTest("an unnamed dependency that another program restarted is not stopped", async (lab) => {
   const project = new Project(lab);
   const db = await project.make("db", sleeper);
   const app = await project.make("app", { program: echo() }, "db:service_started:false");
@@ -140,7 +140,7 @@ engineTest("an unnamed dependency that others restarted is not stopped any more"
   assert.ok(await db.isAwake());
 });
 
-engineTest("SIGTERM leaves a target up that a running container depends on", async (lab) => {
+engineTest("SIGTERM does not stop a target that a running container depends on", async (lab) => {
   const project = new Project(lab);
   const db = await project.make("db", { program: echo() });
   const worker = await project.make("worker", sleeper, "db:service_started:false");
@@ -153,7 +153,7 @@ engineTest("SIGTERM leaves a target up that a running container depends on", asy
   assert.match(wakeport.record.keptAwake.at(-1)?.uses.join() ?? "", /worker|depends on it/);
 });
 
-engineTest("a container that was created with --rm is refused, with the remedy", async (lab) => {
+engineTest("a container created with --rm is rejected with the remedy", async (lab) => {
   const target = await lab.container({ program: echo(), autoRemove: true });
   await target.start();
   const wakeport = await lab.wakeport({ it: { to: target, ...SHORT } });
@@ -165,7 +165,7 @@ engineTest("a container that was created with --rm is refused, with the remedy",
   assert.ok(await target.isAwake());
 });
 
-engineTest("a name that no container has does not lead to one whose id begins with it", async (lab) => {
+engineTest("an unknown name does not select a container whose id begins with the name", async (lab) => {
   const stranger = await lab.container({ program: echo() });
   await stranger.start();
   const name = stranger.id.slice(0, 12);

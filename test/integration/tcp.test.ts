@@ -1,4 +1,4 @@
-/** An engine that is reached over TCP, plain and with TLS. A private one, because the usual one listens on a socket. */
+/** An engine over TCP, plain and with TLS. It is a private engine, because the common one listens on a socket. */
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { Engine } from "../../src/docker/engine.ts";
@@ -22,11 +22,11 @@ type Environment = Readonly<Record<string, string>>;
 
 const { address } = PrivateEngine;
 
-/** Wakes a target of a private engine, hears it and sees it asleep again. */
+/** Wakes a target of a private engine, checks its echo, and waits until it sleeps. */
 async function serves(engine: PrivateEngine, host: string, env: Environment = {}): Promise<void> {
   const target = await engine.echo();
   await using wakeport = await Wakeport.open({ echo: { to: target, idle_timeout: "50ms" } }, { docker: { host }, env });
-  await eventually("the engine answers", () => wakeport.isEngineUp);
+  await eventually("the engine responds", () => wakeport.isEngineUp);
   {
     using peer = await wakeport.connect("echo");
     peer.send("word");
@@ -39,7 +39,7 @@ async function serves(engine: PrivateEngine, host: string, env: Environment = {}
   assert.deepEqual(violations(wakeport.evidence), []);
 }
 
-/** What a ping is answered with, in words. */
+/** The error message of a ping. */
 async function complaint(host: string, env: Environment = {}): Promise<string> {
   const engine = new Engine(parseEngineHost(host, env), observer());
   try {
@@ -50,7 +50,7 @@ async function complaint(host: string, env: Environment = {}): Promise<string> {
   } finally {
     engine.close();
   }
-  throw new assert.AssertionError({ message: "it answers" });
+  throw new assert.AssertionError({ message: "the ping succeeded" });
 }
 
 suite("a plain one", { skip: cannotHaveEngine }, () => {
@@ -65,10 +65,10 @@ suite("a plain one", { skip: cannotHaveEngine }, () => {
     await engine[Symbol.asyncDispose]();
   });
 
-  test("without a port, 2375 is meant", () => serves(engine, `tcp://${address}`));
+  test("without a port, 2375 is used", () => serves(engine, `tcp://${address}`));
   test("with a port", () => serves(engine, `tcp://${address}:4243`));
 
-  test("with TLS to a port without TLS: the message says what to unset", async () => {
+  test("with TLS to a port without TLS: the message names the variable to unset", async () => {
     const env = { DOCKER_TLS_VERIFY: "1", DOCKER_CERT_PATH: authority.issue() };
     assert.match(
       await complaint(`tcp://${address}:2375`, env),
@@ -76,11 +76,11 @@ suite("a plain one", { skip: cannotHaveEngine }, () => {
     );
   });
 
-  test("a port where nobody listens: the message says so", async () => {
+  test("a closed port is reported", async () => {
     assert.match(await complaint(`tcp://${address}:1`), /no engine answers at tcp:\S+ \(ECONNREFUSED\): start Docker/);
   });
 
-  test("a name that nobody knows: the message says so", async () => {
+  test("an unknown host name is reported", async () => {
     assert.match(
       await complaint("tcp://engine.invalid"),
       /host name in tcp:\/\/engine\.invalid is not known .*share a net/,
@@ -108,39 +108,39 @@ suite("one with TLS", { skip: cannotHaveEngine }, () => {
     await engine[Symbol.asyncDispose]();
   });
 
-  test("without a port, 2376 is meant", () => serves(engine, host, verify(authority.issue())));
+  test("without a port, 2376 is used", () => serves(engine, host, verify(authority.issue())));
   test("with a port", () => serves(engine, `${host}:2376`, verify(authority.issue())));
 
-  test("without TLS: the message says what to set", async () => {
+  test("without TLS: the message names the variable to set", async () => {
     assert.match(
       await complaint(`${host}:2376`),
       /requires TLS, but wakeport connected without TLS: set DOCKER_TLS_VERIFY=1/,
     );
   });
 
-  test("a client certificate that expired: the message names it", async () => {
+  test("an expired client certificate is reported", async () => {
     const told = await complaint(host, verify(authority.issue({ days: -1 })));
     assert.match(told, /does not accept cert\.pem in DOCKER_CERT_PATH: renew it/);
   });
 
-  test("a client certificate of another CA: the message names it", async () => {
+  test("a client certificate of another CA is reported", async () => {
     const told = await complaint(host, verify(stranger.issue({ trusts: authority })));
     assert.match(told, /does not accept cert\.pem in DOCKER_CERT_PATH: .*signed by its CA/);
   });
 
-  test("an engine of another CA: the message names ca.pem", async () => {
+  test("an engine certificate of another CA: the message names ca.pem", async () => {
     const told = await complaint(host, verify(authority.issue({ trusts: stranger })));
     assert.match(told, /ca\.pem in DOCKER_CERT_PATH must be the CA that signed/);
   });
 });
 
-suite("a certificate of the engine's that is of no use", { skip: cannotHaveEngine }, () => {
+suite("an invalid engine certificate", { skip: cannotHaveEngine }, () => {
   const cases = [
     { name: "it expired", spec: { names: `IP:${address}`, days: -1 }, told: /renew the engine's certificate/ },
     { name: "it is for another name", spec: { names: "DNS:elsewhere" }, told: /certificate is for other names/ },
   ];
   for (const { name, spec, told } of cases) {
-    test(`${name}: the message says so`, async () => {
+    test(`${name}: the message contains the reason`, async () => {
       using authority = new Authority();
       const own = authority.issue(spec);
       const files = [`--tlscacert=${own}/ca.pem`, `--tlscert=${own}/cert.pem`, `--tlskey=${own}/key.pem`];

@@ -1,4 +1,4 @@
-/** Datagrams for real containers: held while they start, in order, in flows that keep the target awake and then end. */
+/** Datagrams for real containers: held in order while they start, in flows that keep the target awake. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { type TestContainer, udpEcho } from "../support/engine/containers.ts";
@@ -11,7 +11,7 @@ import { numbered } from "../support/net/udp.ts";
 
 checkLeaks();
 
-/** Echoes without the word that tells the life. */
+/** The echoes without the word that identifies the run. */
 function texts(received: readonly string[]): string[] {
   return received.map((text) => text.slice(text.indexOf(" ") + 1));
 }
@@ -26,7 +26,7 @@ async function dropped(wakeport: Wakeport): Promise<Record<string, number>> {
   return Object.fromEntries(counted.map(([labels, count]) => [/reason="(\w+)"/.exec(labels)?.[1], count]));
 }
 
-engineTest("a sleeping container gets all datagrams in order, those too that came before it listened", async (lab) => {
+engineTest("a sleeping container gets all datagrams in order, including those from before it listened", async (lab) => {
   const target = await lab.container({ program: udpEcho({ delayMs: 300 }) });
   const udp = { flow_timeout: "300ms" };
   const wakeport = await lab.wakeport({ echo: { to: target, listenPort: "udp", udp, idle_timeout: "300ms" } });
@@ -55,7 +55,7 @@ engineTest("a sleeping container gets all datagrams in order, those too that cam
   assert.equal(await startsOf(lab, target), 1);
 });
 
-engineTest("a container that takes seconds to listen gets them all the same: refusals become rare", async (lab) => {
+engineTest("a container that takes seconds to listen gets all datagrams: refusals become rare", async (lab) => {
   const target = await lab.container({ program: udpEcho({ delayMs: 3_000 }) });
   const wakeport = await lab.wakeport({ echo: { to: target, listenPort: "udp" } });
   using client = await wakeport.sender("echo");
@@ -67,7 +67,7 @@ engineTest("a container that takes seconds to listen gets them all the same: ref
   await endFlows(wakeport);
 });
 
-engineTest("fifty clients at once cost one start and one flow each", async (lab) => {
+engineTest("fifty clients at once cause one start, and one flow each", async (lab) => {
   const target = await lab.container({ program: udpEcho({ delayMs: 100 }) });
   const wakeport = await lab.wakeport({ echo: { to: target, listenPort: "udp", udp: { flow_timeout: "3s" } } });
   using opened = new DisposableStack();
@@ -93,29 +93,29 @@ engineTest("connections and datagrams of one service share one target, and each 
   await client.receives(1);
   const [incarnation] = client.received[0]?.split(" ") ?? [];
   assert.equal(peer.text, `220 ${incarnation}\n`);
-  await eventually("the connection is over", () => wakeport.record.connections.length === 1);
-  assert.equal(wakeport.state("echo"), "ready", "the flow is not over");
+  await eventually("the connection has ended", () => wakeport.record.connections.length === 1);
+  assert.equal(wakeport.state("echo"), "ready", "the flow is still open");
   await wakeport.until("echo", "asleep");
   assert.equal(await startsOf(lab, target), 1);
 });
 
-engineTest("a container that dies under a flow ends it, and the next datagram wakes it again", async (lab) => {
+engineTest("a container that dies during a flow ends the flow, and the next datagram wakes it again", async (lab) => {
   const target = await lab.container({ program: udpEcho() });
   const wakeport = await lab.wakeport({ echo: { to: target, listenPort: "udp" } });
   using client = await wakeport.sender("echo", 2);
   client.send("before");
   await client.receives(1);
   await target.kill();
-  await eventually("the flow is over", () => wakeport.record.connections[0]?.end === "target_gone");
+  await eventually("the flow has ended", () => wakeport.record.connections[0]?.end === "target_gone");
   await wakeport.until("echo", "asleep");
   client.send("after");
   const received = await client.receives(2);
   assert.deepEqual(texts(received), ["before", "after"]);
-  assert.notEqual(received[0]?.split(" ")[0], received[1]?.split(" ")[0], "another life");
+  assert.notEqual(received[0]?.split(" ")[0], received[1]?.split(" ")[0], "another run replies");
   await endFlows(wakeport);
 });
 
-engineTest("more sources than there may be flows are dropped and counted, and start nothing more", async (lab) => {
+engineTest("sources beyond the flow limit are dropped and counted, and start nothing", async (lab) => {
   const target = await lab.container({ program: udpEcho({ delayMs: 200 }) });
   const wakeport = await lab.wakeport({ echo: { to: target, listenPort: "udp", udp: { flows: 5 } } });
   using opened = new DisposableStack();
@@ -123,14 +123,17 @@ engineTest("more sources than there may be flows are dropped and counted, and st
     Array.from({ length: 40 }, async (_, index) => opened.use(await wakeport.sender("echo", index < 5 ? 1 : 0))),
   );
   for (const client of clients) client.send("word");
-  await eventually("the others are dropped", async () => (await dropped(wakeport))["flows"] === 35);
-  await eventually("five are answered", () => clients.filter(({ received }) => received.length > 0).length === 5);
+  await eventually("the other datagrams are dropped", async () => (await dropped(wakeport))["flows"] === 35);
+  await eventually(
+    "five datagrams are answered",
+    () => clients.filter(({ received }) => received.length > 0).length === 5,
+  );
   assert.equal(await flowsOf(wakeport, "echo"), 5);
   assert.equal(await startsOf(lab, target), 1);
   await endFlows(wakeport);
 });
 
-/** Answers each request of TFTP from a new port, with the blocks of a file, the last of which is short. */
+/** Replies to each TFTP request from a new port, with the blocks of a file. The last block is short. */
 const tftpServer = `
   const dgram = require("node:dgram");
   dgram.createSocket("udp4").on("message", (request, from) => {
@@ -145,7 +148,7 @@ const tftpServer = `
   process.on("SIGTERM", () => process.exit(0));
 `;
 
-engineTest("a TFTP server in a container answers from another port, and the file comes whole", async (lab) => {
+engineTest("a TFTP server in a container replies from another port, and the file is complete", async (lab) => {
   const target = await lab.container({ program: tftpServer });
   const udp = { flow_timeout: "1s" };
   const wakeport = await lab.wakeport({
@@ -162,7 +165,7 @@ engineTest("a TFTP server in a container answers from another port, and the file
   await wakeport.until("boot", "asleep");
 });
 
-engineTest("a container that cannot be started costs its clients their datagrams, and nothing else", async (lab) => {
+engineTest("a container that cannot be started only loses the datagrams of its clients", async (lab) => {
   const target = await lab.container({ command: ["sh", "-c", "exit 3"] });
   const wakeport = await lab.wakeport({ echo: { to: target, listenPort: "udp", start_timeout: "2s" } });
   using client = await wakeport.sender("echo");
@@ -170,12 +173,12 @@ engineTest("a container that cannot be started costs its clients their datagrams
   await eventually("the flow is reported", () => wakeport.record.connections.length === 1);
   const { outcome } = wakeport.record.connections[0]!;
   assert.ok(["start_failed", "dial_failed"].includes(outcome), outcome);
-  await eventually("both are dropped", async () => (await dropped(wakeport))["not_started"] === 2);
+  await eventually("both datagrams are dropped", async () => (await dropped(wakeport))["not_started"] === 2);
   await wakeport.until("echo", "asleep");
 });
 
 engineTest(
-  "labels say /udp as well; who changes them gets the same port anew",
+  "labels can declare /udp; a container recreated with other labels gets the same port",
   async (lab) => {
     const project = `wakeport-test-${randomBytes(4).toString("hex")}`;
     const listenPort = await freePort();
@@ -196,31 +199,34 @@ engineTest(
     const first = await make({});
     const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
     wakeport.mayWake(first, `container ${project}/echo`);
-    await eventually("it is a service", () => wakeport.status.services.length === 1);
+    await eventually("the container is a service", () => wakeport.status.services.length === 1);
     using client = await wakeport.sender("echo", 2);
     client.send("before");
     await client.receives(1);
     await first.remove();
-    await eventually("the flow is over", () => wakeport.record.connections.length === 1);
+    await eventually("the flow has ended", () => wakeport.record.connections.length === 1);
     const second = await make({ "wakeport.idle_timeout": "400ms" });
     wakeport.mayWake(second, `container ${project}/echo`);
-    await eventually("it is the other one's", () => wakeport.status.services[0]?.idle_timeout_ms === 400);
+    await eventually(
+      "the port belongs to the new container",
+      () => wakeport.status.services[0]?.idle_timeout_ms === 400,
+    );
     client.send("after");
-    await eventually("the other one answers", () => texts(client.received).includes("after"));
-    await eventually("its flow is over", () => wakeport.record.connections.length === 2);
+    await eventually("the new container replies", () => texts(client.received).includes("after"));
+    await eventually("the flow has ended", () => wakeport.record.connections.length === 2);
   },
   { isJournalled: false },
 );
 
-/** Closes it: flows that would last for half a minute end a second later. */
+/** Closes the client: flows that would last half a minute end after a second. */
 async function endFlows(wakeport: Wakeport): Promise<void> {
   const flows = (await flowsOf(wakeport, "echo")) ?? 0;
   const before = wakeport.record.connections.length;
   await wakeport.close();
-  await eventually("its flows are over", () => wakeport.record.connections.length === before + flows);
+  await eventually("the flows have ended", () => wakeport.record.connections.length === before + flows);
 }
 
-engineTest("datagrams of who may not come, or of one too many, start nothing and are told", async (lab) => {
+engineTest("datagrams from denied addresses or above a limit start nothing and are reported", async (lab) => {
   const [closed, narrow] = [await lab.container({ program: udpEcho() }), await lab.container({ program: udpEcho() })];
   const wakeport = await lab.wakeport({
     closed: { to: closed, listenPort: "udp", access: { deny: ["127.0.0.0/8"] } },
@@ -228,7 +234,7 @@ engineTest("datagrams of who may not come, or of one too many, start nothing and
   });
   using denied = await wakeport.sender("closed", 3);
   denied.send(...numbered("word", 3));
-  await eventually("three are refused", () => wakeport.record.connections.length === 3);
+  await eventually("three datagrams are rejected", () => wakeport.record.connections.length === 3);
   assert.deepEqual(new Set(wakeport.record.connections.map(({ reason }) => reason)), new Set(["address"]));
   assert.equal(await startsOf(lab, closed), 0);
 
@@ -237,7 +243,7 @@ engineTest("datagrams of who may not come, or of one too many, start nothing and
   await first.receives(1);
   using second = await wakeport.sender("narrow");
   second.send("word");
-  await eventually("one more is refused", () => wakeport.record.connections.length === 4);
+  await eventually("one more datagram is rejected", () => wakeport.record.connections.length === 4);
   assert.equal(wakeport.record.connections[3]?.reason, "service_limit");
   assert.deepEqual(second.received, []);
 });

@@ -1,7 +1,7 @@
 /**
- * Somebody else does random things to ten targets while clients come. What wakeport says is true a second after the last
- * change, it stops nothing that is not its own, and no client hangs. WAKEPORT_TEST_VERBS says how many things
- * (500 for the whole), WAKEPORT_TEST_SEED which.
+ * Another program does random things to ten targets while clients connect. The state in wakeport's status is true a second
+ * after the last change, wakeport stops only its targets, and no client hangs. WAKEPORT_TEST_VERBS is the number of things
+ * (500 in a long run), WAKEPORT_TEST_SEED their seed.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -18,22 +18,22 @@ checkLeaks();
 
 const TARGETS = 10;
 const CLIENTS_PER_S = 20;
-/** A start of a busy machine, with the end of a stop before it, and a successor's two seconds. */
+/** A start on a busy machine, after the end of a stop, and the two seconds for a replacement. */
 const START_TIMEOUT_S = 8;
 const STOP_GRACE_S = 2;
-/** What may not hang longer: a start, the end of the stop before it, and a pause until the next client thaws it. */
+/** The longest time of a client: a start, the stop before it, and a pause until the next client ends it. */
 const CLIENT_LIMIT_MS = (START_TIMEOUT_S + STOP_GRACE_S + 3) * 1_000;
-/** How long what is said may differ from what is true, after that changed. */
+/** The longest difference between the status and the engine after a change. */
 const TRUE_AFTER_MS = 1_000;
 const LOOK_EVERY_MS = 100;
 const { WAKEPORT_TEST_VERBS: verbs = "80", WAKEPORT_TEST_SEED: fixedSeed } = process.env;
 
-/** What the engine says of one target. */
+/** The engine's state of one target. */
 interface Truth {
   readonly isThere: boolean;
   readonly isRunning: boolean;
   readonly isPaused: boolean;
-  /** Changes with all that matters. */
+  /** Identifies the relevant state. */
   readonly key: string;
 }
 
@@ -47,19 +47,19 @@ async function truthOf(lab: Lab, victim: Victim): Promise<Truth> {
   return { isThere, isRunning, isPaused, key: [victim.container.id, isThere, isRunning, isPaused, StartedAt].join() };
 }
 
-/** What is wrong about what is said; undefined when nothing is. */
+/** Returns undefined if the status is true, otherwise the difference. */
 function lie({ state }: ServiceStatus, { isThere, isRunning, isPaused }: Truth): string | undefined {
-  // What passes has limits of its own.
+  // Transient states have their own limits.
   if (state === "starting" || state === "stopping") return undefined;
   if (state === "missing") return isThere ? "called missing, and exists" : undefined;
   if (state === "ready") return isRunning && !isPaused ? undefined : "called ready, and does not run";
   if (state === "paused") return isPaused ? undefined : "called paused, and is not";
-  // Not a target any more, and nobody's business, as long as it bears another name.
+  // A renamed container is not a target.
   if (!isThere) return `called ${state}, and missing`;
   return isRunning ? "called asleep, and runs" : undefined;
 }
 
-/** Compares what is said with what is true, again and again. */
+/** Compares the status with the engine repeatedly. */
 class Auditor {
   readonly lies: string[] = [];
   worstMs = 0;
@@ -82,7 +82,7 @@ class Auditor {
     if ((said.state === "starting" || said.state === "stopping") && passingMs > CLIENT_LIMIT_MS) {
       this.#found(said, `still ${said.state} after ${Math.round(passingMs)} ms`);
     }
-    // It changed while the engine was asked.
+    // The state changed during the inspection.
     if (before.state !== said.state) return;
     const found = lie(said, truth);
     if (found === undefined) return;
@@ -96,7 +96,7 @@ class Auditor {
   }
 }
 
-/** Looks at all targets until it is over. @returns everything that was said and not true */
+/** Compares all targets until it is stopped. @returns all differences */
 async function auditAll(
   lab: Lab,
   wakeport: Wakeport,
@@ -122,7 +122,7 @@ function statusOf(wakeport: Wakeport, service: string): ServiceStatus {
   return found;
 }
 
-/** One client that wants an echo. @returns what it got */
+/** One client that expects an echo. @returns its outcome */
 async function visit(wakeport: Wakeport, service: string): Promise<string> {
   using peer = await wakeport.connect(service);
   peer.send("word\n");
@@ -135,7 +135,7 @@ async function visit(wakeport: Wakeport, service: string): Promise<string> {
   return peer.fate;
 }
 
-/** Clients that come until it is over. @returns what became of how many */
+/** Connects clients until it is stopped. @returns the number of each outcome */
 async function crowd(
   wakeport: Wakeport,
   victims: readonly Victim[],
@@ -161,7 +161,7 @@ function written(counts: ReadonlyMap<string, number>): string {
   return [...counts].map(([what, count]) => `${count} ${what}`).join(", ");
 }
 
-test(`${verbs} random things that somebody else does to ten targets under clients`, { skip }, async (t) => {
+test(`${verbs} random actions of another program on ten targets with clients`, { skip }, async (t) => {
   const seed = fixedSeed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(fixedSeed);
   t.diagnostic(`to replay: WAKEPORT_TEST_SEED=${seed} WAKEPORT_TEST_VERBS=${verbs}`);
   const sockets = openSockets();

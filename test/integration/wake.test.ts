@@ -1,4 +1,4 @@
-/** Waking, adopting, unpausing and going to sleep, with real containers. */
+/** Waking, adopting, unpausing and stopping of real containers. */
 import assert from "node:assert/strict";
 import { echo } from "../support/engine/containers.ts";
 import { engineTest, startsOf } from "../support/engine/lab.ts";
@@ -7,7 +7,7 @@ import { checkLeaks } from "../support/leaks.ts";
 
 checkLeaks();
 
-/** Timers count whole milliseconds, and may be late on a busy machine. */
+/** Timers use whole milliseconds, and may be late on a busy machine. */
 const EARLY_MS = 2;
 const LATE_MS = 500;
 
@@ -28,7 +28,7 @@ engineTest("a stopped container is woken for the first client", async (lab) => {
   assert.equal(connection.bytesIn, "word\n".length);
 });
 
-engineTest("a hundred clients at once cost one start, and all are served by it", async (lab) => {
+engineTest("a hundred clients at once cause one start, and are all served", async (lab) => {
   const target = await lab.container({ program: echo({ delayMs: 200 }) });
   const wakeport = await lab.wakeport({ echo: { to: target } });
   const greetings = await Promise.all(Array.from({ length: 100 }, () => wakeport.greeted("echo")));
@@ -36,7 +36,7 @@ engineTest("a hundred clients at once cost one start, and all are served by it",
   assert.equal(await startsOf(lab, target), 1);
 });
 
-engineTest("two services of one container share its life", async (lab) => {
+engineTest("two services of one container share its state", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ one: { to: target }, two: { to: target } });
   const [one, two] = await Promise.all([wakeport.greeted("one"), wakeport.greeted("two")]);
@@ -44,12 +44,12 @@ engineTest("two services of one container share its life", async (lab) => {
   assert.equal(await startsOf(lab, target), 1);
 });
 
-engineTest("a container that runs already is adopted, and put to sleep on time", async (lab) => {
+engineTest("a running container is adopted, and sleeps on time", async (lab) => {
   const target = await lab.container({ program: echo() });
   await target.start();
   // The engine reads traffic counters once a second, which would delay the sleep.
   const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "700ms", direct_traffic: "ignore" } });
-  // It may be asleep again by the time that the engine's events are followed.
+  // The target may be asleep before wakeport has subscribed to events.
   await wakeport.activation();
   await wakeport.until("echo", "asleep");
   const { record } = wakeport;
@@ -64,7 +64,7 @@ engineTest("a container that runs already is adopted, and put to sleep on time",
     [{ reason: "idle", action: "stop" }],
   );
   assert.equal(await target.isAwake(), false);
-  assert.equal(await startsOf(lab, target), 1, "the test's own");
+  assert.equal(await startsOf(lab, target), 1, "the test's own action");
 });
 
 engineTest("a container that was adopted serves at once", async (lab) => {
@@ -77,10 +77,10 @@ engineTest("a container that was adopted serves at once", async (lab) => {
   assert.equal(wakeport.record.connections[0]?.start, "warm");
 });
 
-engineTest("a silent connection keeps its target awake; the time to idle begins when it ends", async (lab) => {
+engineTest("a silent connection keeps its target awake; the idle timeout begins at its end", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "300ms" } });
-  // The time to idle runs already when the silent one comes.
+  // The idle timeout is running when the silent client connects.
   await wakeport.greeted("echo");
   const peer = await wakeport.connect("echo");
   await eventually("a greeting", () => peer.received > 0);
@@ -93,7 +93,7 @@ engineTest("a silent connection keeps its target awake; the time to idle begins 
   await wakeport.until("echo", "asleep");
 });
 
-engineTest("min_uptime keeps a target that nobody uses", async (lab) => {
+engineTest("min_uptime keeps an unused target awake", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "0s", min_uptime: "900ms" } });
   await wakeport.greeted("echo");
@@ -101,7 +101,7 @@ engineTest("min_uptime keeps a target that nobody uses", async (lab) => {
   assert.ok(wakeport.idleMs >= 900 - EARLY_MS, `asleep after ${wakeport.idleMs} ms instead of 900`);
 });
 
-engineTest("a paused container is unpaused for the next client, in the same life", async (lab) => {
+engineTest("a paused container is unpaused for the next client, without a start", async (lab) => {
   const target = await lab.container({ program: echo() });
   await target.start();
   const wakeport = await lab.wakeport({ echo: { to: target } });
@@ -110,7 +110,7 @@ engineTest("a paused container is unpaused for the next client, in the same life
   await target.pause();
   await wakeport.until("echo", "paused");
   assert.equal(await wakeport.greeted("echo"), before);
-  assert.equal(await startsOf(lab, target), 1, "the test's own");
+  assert.equal(await startsOf(lab, target), 1, "the test's own action");
 });
 
 engineTest("a compose service is found by its labels, the lowest container number first", async (lab) => {
@@ -129,7 +129,7 @@ engineTest("a compose service is found by its labels, the lowest container numbe
   assert.ok(await target.isAwake());
 });
 
-engineTest("wakeport stops what it woke when it ends, if it is to", async (lab) => {
+engineTest("wakeport stops its targets at shutdown with targets: stop", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target } }, { shutdown: { targets: "stop" } });
   await wakeport.greeted("echo");
@@ -142,7 +142,7 @@ engineTest("wakeport stops what it woke when it ends, if it is to", async (lab) 
   );
 });
 
-engineTest("wakeport leaves what it woke when it ends, if it is to", async (lab) => {
+engineTest("wakeport leaves its targets at shutdown with targets: leave", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target } }, { shutdown: { targets: "leave" } });
   await wakeport.greeted("echo");
