@@ -9,7 +9,6 @@
 import { Deadline } from "../async/deadline.ts";
 import { abortable, timerMs } from "../async/wait.ts";
 import { KeptError } from "../errors.ts";
-import { sleepReasonOf } from "./classify.ts";
 import { Companions } from "./companions.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
 import { ClosedError, type Exit, ExitedError, startErrorOf } from "./errors.ts";
@@ -20,9 +19,9 @@ import { Inspector } from "./inspector.ts";
 import { existenceChange, type Finding, interpret } from "./interpret.ts";
 import { type Holder, Lease, type LeaseClient } from "./lease.ts";
 import { CLIENT, LeaseSet } from "./lease-set.ts";
-import { LogTailCache } from "./log-tail.ts";
+import { LogTailCache, readLastLines } from "./log-tail.ts";
 import { type EffectName, type EventName, initialState, type State, type StateName, transition } from "./machine.ts";
-import { idleRestMs, type Policy } from "./policy.ts";
+import { type Policy, sleepActionIn } from "./policy.ts";
 import type { ActivationObserver } from "./reports.ts";
 import { SleepReporter } from "./sleep-report.ts";
 import { Starter, type StartFailure } from "./starter.ts";
@@ -32,13 +31,10 @@ import { UpstreamCheck } from "./upstream-check.ts";
 import { Usage } from "./usage.ts";
 import { type ActivatorView, viewOf } from "./view.ts";
 
-const LAST_LINES_TIMEOUT_MS = 2_000;
 /** Time for which a new connection waits for an inspection under way. */
 const INSPECTION_WAIT_MS = 1_000;
 /** The waiting page and the admin API show at most this number of lines. */
 const LAST_LINES_LIMIT = 100;
-/** A crash of an untried target within this time after its start is a failed start. */
-const EARLY_CRASH_MS = 10_000;
 
 /** The part of an activator that a reload changes. */
 export interface ActivatorSettings {
@@ -85,8 +81,6 @@ export class Activator {
   /** Another process paused the ready target. */
   #isPaused = false;
   #missing: string | undefined;
-  #readyAt = 0;
-  #pausedAt = 0;
   #becameReady = Promise.withResolvers<void>();
 
   readonly #inspector: Inspector;
@@ -95,7 +89,7 @@ export class Activator {
   readonly #check: UpstreamCheck;
   readonly #idle: IdleCheck;
   readonly #sleepReporter: SleepReporter;
-  readonly #logTail: LogTailCache = new LogTailCache(() => this.#readLines(LAST_LINES_LIMIT));
+  readonly #logTail: LogTailCache = new LogTailCache(() => readLastLines(this.target, LAST_LINES_LIMIT));
 
   #watch: Disposable | undefined;
   #leaveRunning = false;
@@ -150,8 +144,9 @@ export class Activator {
     });
     this.#idle = new IdleCheck({
       target,
-      trafficBytes: () => this.#policy.directTrafficBytes,
-      sleepAction: () => this.#sleepActionIn(this.#state.name),
+      usage: this.usage,
+      policy: () => this.#policy,
+      state: () => this.#state.name,
       ...(group && { useOfOthers: () => group.sessionsBeside(this) }),
       onIdle: () => this.#dispatch("idle"),
       onKeptAwake: (uses) => observer.keptAwake({ ...this.#subject, uses }),
@@ -161,7 +156,7 @@ export class Activator {
   /** Replaces the settings. A start or stop under way continues with the old ones. */
   configure(settings: ActivatorSettings): void {
     this.#settings = settings;
-    if (this.#idle.deadline !== undefined || this.#state.name === "paused") this.#startIdleTimeout();
+    if (this.#idle.deadline !== undefined || this.#state.name === "paused") this.#idle.arm();
   }
 
   /** Begins to watch the target. A running target is adopted. */
@@ -324,7 +319,7 @@ export class Activator {
     this.#history.moved(from, to, event, { ...details, wokenBy });
     this.#observer.state({ ...this.#subject, from, to, event, ...(wokenBy && { wokenBy }) });
     if (from === "draining") clearTimeout(this.#drainTimer);
-    if (to === "paused") this.#pausedAt = performance.now();
+    if (to === "paused") this.#idle.paused();
     if (to !== "asleep" && to !== "paused") return;
     this.#dependencies?.release();
     this.#companions?.release();
@@ -338,7 +333,7 @@ export class Activator {
       case "abort":
         return this.#starter.abort(error ?? this.#closedError());
       case "sleep":
-        return this.#putToSleep(this.#sleepActionIn(from), from);
+        return this.#putToSleep(sleepActionIn(from, this.#policy), from);
       case "stop":
         return wasRefused ? this.#stopper.skip() : this.#putToSleep("stop", from);
       case "stop-again":
@@ -355,7 +350,7 @@ export class Activator {
       case "cut":
         return this.#cut(error);
       case "arm":
-        return this.#startIdleTimeout();
+        return this.#idle.arm();
       case "disarm":
         return this.#idle.cancel();
     }
@@ -406,6 +401,12 @@ export class Activator {
     this.#becameUnused();
   }
 
+  /** The idle timeout begins, although idle dependents may still hold the target. */
+  #becameUnused(): void {
+    this.#companions?.releaseIn(this.#idle.restMs, () => this.#leases.held > 0);
+    if (this.#state.name === "ready") this.#idle.scheduleBaseline();
+  }
+
   /** Whether no client can connect to the ready target at this moment. */
   get #isUnreachable(): boolean {
     return this.#isPaused || this.#running?.noRoute !== undefined;
@@ -435,34 +436,13 @@ export class Activator {
     if (this.#isPaused && this.#state.leases === 0) this.#pausedUnused();
   }
 
-  // Idle timeout
-
-  /** The idle timeout begins, although idle dependents may still hold the target. */
-  #becameUnused(): void {
-    this.#companions?.releaseIn(this.#idleRestMs, () => this.#leases.held > 0);
-    if (this.#state.name === "ready") this.#idle.scheduleBaseline(this.#policy.idleTimeoutMs);
-  }
-
-  #startIdleTimeout(): void {
-    const { sleep, thenStop, idleTimeoutMs } = this.#policy;
-    if (this.#state.name !== "paused") return this.#idle.start(this.#idleRestMs, idleTimeoutMs);
-    if (sleep !== "pause" || thenStop === undefined) return this.#idle.cancel();
-    const restMs = Math.max(0, this.#pausedAt + thenStop.afterMs - performance.now());
-    this.#idle.start(restMs, thenStop.afterMs);
-  }
-
-  get #idleRestMs(): number {
-    const { lastUsed } = this.usage;
-    return idleRestMs(this.#policy, { readyAt: this.#readyAt, lastUsed, lastDirectUse: this.#idle.lastDirectUse });
-  }
-
   // Start
 
   #started(running: RunningStatus): void {
     // After a failed stop the target may have been restarted by another process.
     if (this.#running?.incarnation !== running.incarnation) this.#wentDown({});
     this.#running = running;
-    this.#readyAt = performance.now();
+    this.#idle.ready();
     this.#missing = undefined;
     this.#history.lastError = undefined;
     this.#history.lastLines = [];
@@ -480,21 +460,13 @@ export class Activator {
     if (event === "lost") this.#requestInspect();
   }
 
-  #readLines(limit?: number): Promise<readonly string[]> {
-    return this.target.lastLines(AbortSignal.timeout(LAST_LINES_TIMEOUT_MS), limit);
-  }
-
   async #recordLastLines(): Promise<readonly string[]> {
-    const lines = await this.#readLines();
+    const lines = await readLastLines(this.target);
     this.#history.lastLines = lines;
     return lines;
   }
 
   // Sleep
-
-  #sleepActionIn(state: StateName): SleepAction {
-    return state === "paused" ? (this.#policy.thenStop?.action ?? "stop") : this.#policy.sleep;
-  }
 
   #putToSleep(action: SleepAction, from: StateName): void {
     this.#check.end();
@@ -610,15 +582,7 @@ export class Activator {
     const error = new ExitedError(this.target.name, exit);
     const isUntried = this.#running?.isUntried;
     this.#wentDown(exit);
-    if (isUntried) this.#checkEarlyCrash(error);
+    if (isUntried && this.#starter.untriedExited(exit)) this.#history.lastError = error.message;
     this.#dispatch("exited", { error, exit, missing });
-  }
-
-  /** An untried target that crashes early has failed to start. */
-  #checkEarlyCrash(error: ExitedError): void {
-    const isEarly = performance.now() - this.#readyAt < EARLY_CRASH_MS;
-    if (!isEarly || sleepReasonOf(error.exit) !== "crash") return this.#starter.cooldown.reset();
-    this.#history.lastError = error.message;
-    this.#starter.cooldown.begin();
   }
 }

@@ -1,5 +1,8 @@
 import { IdleTimer } from "./idle-timer.ts";
-import type { SleepAction, Target, UseMoment } from "./target.ts";
+import type { StateName } from "./machine.ts";
+import { type Policy, sleepActionIn } from "./policy.ts";
+import type { Target, UseMoment } from "./target.ts";
+import type { Usage } from "./usage.ts";
 
 /** The closing handshake of the last connection ends within this time, so its packets do not count as direct use. */
 const SETTLE_MS = 1_000;
@@ -7,10 +10,9 @@ const MEASUREMENT_TIMEOUT_MS = 20_000;
 
 export interface IdleCheckOptions {
   readonly target: Target;
-  /** Bytes of direct traffic that do not count as use; undefined: direct traffic does not count at all. */
-  readonly trafficBytes: () => number | undefined;
-  /** The next sleep action of the target. */
-  readonly sleepAction: () => SleepAction;
+  readonly usage: Usage;
+  readonly policy: () => Policy;
+  readonly state: () => StateName;
   /** Returns exec sessions in other members of the target's group; absent without a group. */
   readonly useOfOthers?: () => Promise<readonly string[]>;
   /** Called when the target was idle for its whole idle timeout. */
@@ -28,6 +30,10 @@ export class IdleCheck {
   readonly #options: IdleCheckOptions;
   readonly #timer = new IdleTimer(() => this.#expired());
   #repeatMs = 0;
+  /** On the monotonic clock, in milliseconds. */
+  #readyAt = 0;
+  #pausedAt = 0;
+  #lastDirectUse = Number.NEGATIVE_INFINITY;
   /** Aborted when the idle timeout is cancelled. */
   #round = new AbortController();
   #baseline: NodeJS.Timeout | "taken" | undefined;
@@ -35,7 +41,6 @@ export class IdleCheck {
   /** The last measurement. The next one waits for it. */
   #measurement: Promise<unknown> = Promise.resolve();
   #keptAwakeBy: readonly string[] = [];
-  #lastDirectUse = Number.NEGATIVE_INFINITY;
 
   constructor(options: IdleCheckOptions) {
     this.#options = options;
@@ -46,33 +51,38 @@ export class IdleCheck {
     return this.#timer.deadline;
   }
 
-  /** Time of the last check that found direct use, on the monotonic clock in milliseconds; -Infinity if none did. */
-  get lastDirectUse(): number {
-    return this.#lastDirectUse;
-  }
-
   /** What kept the target awake at the end of the last idle timeout. */
   get keptAwakeBy(): readonly string[] {
     return this.#keptAwakeBy;
   }
 
-  /**
-   * Starts an idle timeout, or the rest of one.
-   *
-   * @param delayMs until the first check
-   * @param repeatMs until the next check if the target is in use
-   */
-  start(delayMs: number, repeatMs: number): void {
-    this.#repeatMs = repeatMs;
-    this.#timer.start(delayMs);
-    const hasSamples = this.#samples.length > 0;
-    // Traffic of a dependent during its stop does not count, so the samples need a new baseline.
-    if (hasSamples) this.#dropBaseline();
-    if (!hasSamples || delayMs > 0) this.scheduleBaseline(delayMs);
+  /** Milliseconds until the target may be put to sleep: the rest of its idle timeout and of its minimum uptime. */
+  get restMs(): number {
+    const { idleTimeoutMs, minUptimeMs } = this.#options.policy();
+    const idleSince = Math.max(this.#options.usage.lastUsed, this.#readyAt, this.#lastDirectUse);
+    return Math.max(0, Math.max(idleSince + idleTimeoutMs, this.#readyAt + minUptimeMs) - performance.now());
   }
 
-  /** Schedules the baseline of an idle timeout of `idleMs`, unless there is one. */
-  scheduleBaseline(idleMs: number): void {
+  /** Called when the target became ready. */
+  ready(): void {
+    this.#readyAt = performance.now();
+  }
+
+  /** Called when the target was paused, which begins the time until its second sleep step. */
+  paused(): void {
+    this.#pausedAt = performance.now();
+  }
+
+  /** Starts the rest of the idle timeout, or of the time until the second sleep step. */
+  arm(): void {
+    const { sleep, thenStop, idleTimeoutMs } = this.#options.policy();
+    if (this.#options.state() !== "paused") return this.#start(this.restMs, idleTimeoutMs);
+    if (sleep !== "pause" || thenStop === undefined) return this.cancel();
+    this.#start(Math.max(0, this.#pausedAt + thenStop.afterMs - performance.now()), thenStop.afterMs);
+  }
+
+  /** Schedules the baseline before `arm`, while idle dependents still hold the target. */
+  scheduleBaseline(idleMs: number = this.#options.policy().idleTimeoutMs): void {
     if (this.#options.target.keptAwakeBy === undefined || this.#baseline !== undefined) return;
     const takeBaseline = (): void => {
       this.#baseline = "taken";
@@ -107,6 +117,16 @@ export class IdleCheck {
     this.#keptAwakeBy = [];
   }
 
+  /** @param repeatMs until the next check if the target is in use */
+  #start(delayMs: number, repeatMs: number): void {
+    this.#repeatMs = repeatMs;
+    this.#timer.start(delayMs);
+    const hasSamples = this.#samples.length > 0;
+    // Traffic of a dependent during its stop does not count, so the samples need a new baseline.
+    if (hasSamples) this.#dropBaseline();
+    if (!hasSamples || delayMs > 0) this.scheduleBaseline(delayMs);
+  }
+
   #dropBaseline(): void {
     if (typeof this.#baseline === "object") clearTimeout(this.#baseline);
     this.#baseline = undefined;
@@ -133,7 +153,7 @@ export class IdleCheck {
     this.#lastDirectUse = performance.now();
     if (this.#samples.length > 0) this.#dropBaseline();
     this.#samples = [];
-    this.start(this.#repeatMs, this.#repeatMs);
+    this.#start(this.#repeatMs, this.#repeatMs);
     const isKnown = uses.length === this.#keptAwakeBy.length;
     this.#keptAwakeBy = uses;
     if (!isKnown) onKeptAwake(uses);
@@ -141,12 +161,13 @@ export class IdleCheck {
 
   /** Returns what keeps the target awake; nothing if the idle timeout is cancelled. Never rejects. */
   #measure(moment: UseMoment = {}): Promise<readonly string[]> {
-    const { target, trafficBytes, sleepAction } = this.#options;
+    const { target, policy, state } = this.#options;
     const { signal } = this.#round;
     const measurement = this.#measurement.then(async () => {
       if (signal.aborted) return [];
       const limit = AbortSignal.any([signal, AbortSignal.timeout(MEASUREMENT_TIMEOUT_MS)]);
-      const uses = target.keptAwakeBy?.(trafficBytes(), limit, { ...moment, action: sleepAction() });
+      const action = sleepActionIn(state(), policy());
+      const uses = target.keptAwakeBy?.(policy().directTrafficBytes, limit, { ...moment, action });
       return (uses ?? Promise.resolve([])).catch((error: Error) => [`its direct use is unknown: ${error.message}`]);
     });
     this.#measurement = measurement;

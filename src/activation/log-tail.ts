@@ -1,3 +1,6 @@
+import type { Target } from "./target.ts";
+
+const READ_TIMEOUT_MS = 2_000;
 /** Slightly less than the second after which the waiting page and `wakeport status` read again. */
 const MAX_AGE_MS = 950;
 
@@ -31,4 +34,9 @@ export class LogTailCache {
   clear(): void {
     this.#reading = undefined;
   }
+}
+
+/** Reads the target's last output lines within 2 s. Never rejects. @param limit number of lines; default: a few */
+export function readLastLines(target: Target, limit?: number): Promise<readonly string[]> {
+  return target.lastLines(AbortSignal.timeout(READ_TIMEOUT_MS), limit);
 }

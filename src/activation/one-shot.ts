@@ -2,12 +2,12 @@ import { abortable, delay } from "../async/wait.ts";
 import { outcomeOf } from "./classify.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
 import { type Exit, ExitedError, StartTimeoutError } from "./errors.ts";
+import { readLastLines } from "./log-tail.ts";
 import type { ActivationObserver, ActivationReport } from "./reports.ts";
 import type { Target } from "./target.ts";
 
 const MAX_RUN_MS = 3_600_000;
 const INSPECT_EVERY_MS = 1_000;
-const LAST_LINES_TIMEOUT_MS = 2_000;
 
 export interface OneShotOptions {
   readonly target: Target;
@@ -67,7 +67,7 @@ export class OneShot {
       this.#report(beganAt, { outcome: "ready" });
     } catch (reason) {
       const error = signal.aborted ? new StartTimeoutError(`${target.name} did not end within an hour`) : reason;
-      const lastLines = await target.lastLines(AbortSignal.timeout(LAST_LINES_TIMEOUT_MS));
+      const lastLines = await readLastLines(target);
       this.#report(beganAt, { ...outcomeOf(error as Error), error: error as Error, lastLines });
       throw error;
     } finally {

@@ -1,3 +1,4 @@
+import type { StateName } from "./machine.ts";
 import type { SleepAction } from "./target.ts";
 
 /** When a target is started and put to sleep. Times are in milliseconds. */
@@ -13,17 +14,7 @@ export interface Policy {
   readonly directTrafficBytes?: number;
 }
 
-/** Times on the monotonic clock, in milliseconds. */
-export interface ActivityTimes {
-  readonly readyAt: number;
-  /** -Infinity if there was no use. */
-  readonly lastUsed: number;
-  readonly lastDirectUse: number;
-}
-
-/** Returns the rest of the idle timeout in milliseconds. It begins with the last use and respects the minimum uptime. */
-export function idleRestMs({ idleTimeoutMs, minUptimeMs }: Policy, times: ActivityTimes): number {
-  const idleSince = Math.max(times.lastUsed, times.readyAt, times.lastDirectUse);
-  const sleepsAt = Math.max(idleSince + idleTimeoutMs, times.readyAt + minUptimeMs);
-  return Math.max(0, sleepsAt - performance.now());
+/** Returns the next sleep action of a target in `state`. */
+export function sleepActionIn(state: StateName, { sleep, thenStop }: Policy): SleepAction {
+  return state === "paused" ? (thenStop?.action ?? "stop") : sleep;
 }

@@ -1,4 +1,4 @@
-import { outcomeOf, wasRefused } from "./classify.ts";
+import { outcomeOf, sleepReasonOf, wasRefused } from "./classify.ts";
 import type { Companions } from "./companions.ts";
 import { Cooldown } from "./cooldown.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
@@ -7,6 +7,9 @@ import type { Policy } from "./policy.ts";
 import type { ActivationReport } from "./reports.ts";
 import { StartAttempt } from "./start-attempt.ts";
 import type { Probe, RunningStatus, Target } from "./target.ts";
+
+/** A crash of an untried target within this time after its start is a failed start. */
+const EARLY_CRASH_MS = 10_000;
 
 export interface StartFailure {
   readonly error: Error;
@@ -37,6 +40,7 @@ export class Starter {
   readonly #options: StarterOptions;
   /** The attempt under way, or the last one. */
   #attempt: StartAttempt | undefined;
+  #readyAt = 0;
 
   constructor(options: StarterOptions) {
     this.#options = options;
@@ -89,6 +93,15 @@ export class Starter {
     this.#attempt?.requestInspect();
   }
 
+  /** Called when an untried target exited. @returns whether the exit counts as a failed start */
+  untriedExited(exit: Exit): boolean {
+    const isEarly = performance.now() - this.#readyAt < EARLY_CRASH_MS;
+    const hasFailed = isEarly && sleepReasonOf(exit) === "crash";
+    if (hasFailed) this.cooldown.begin();
+    else this.cooldown.reset();
+    return hasFailed;
+  }
+
   timeoutError(): StartTimeoutError {
     const { target, settings } = this.#options;
     const seconds = settings().policy.startTimeoutMs / 1000;
@@ -100,6 +113,7 @@ export class Starter {
   #succeeded(attempt: StartAttempt, running: RunningStatus): void {
     if (attempt !== this.#attempt) return;
     if (!this.#options.isStarting()) return this.#cancelled(attempt);
+    this.#readyAt = performance.now();
     if (!running.isUntried) this.cooldown.reset();
     this.#options.onReady(running);
     this.#report(attempt, { outcome: "ready" });
