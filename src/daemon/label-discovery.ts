@@ -13,7 +13,6 @@ import {
   LINGER_MS,
   type ReconcileResult,
   reconcile,
-  type ServiceChange,
 } from "./label-reconciler.ts";
 
 /** Pause after a list. All events during the pause cause one further list. */
@@ -133,11 +132,10 @@ export class LabelDiscovery {
       return reconcile(containers, { found, goneSince, skipped, config, now: performance.now() });
     };
     for (;;) {
-      const error = await this.#change(() => current().steps);
+      const error = await this.#change(current);
       if (error === undefined) break;
       // Empty if a reload has meanwhile removed the cause. Then the next attempt binds nothing and cannot fail.
-      const wanted = current().steps.flatMap(({ to }) => to ?? []);
-      for (const [name, problem] of failuresOf(wanted, error)) skipped.set(name, problem);
+      for (const [name, problem] of failuresOf(bindingIn(current()), error)) skipped.set(name, problem);
     }
     const { problems, againInMs } = current();
     // No event reports that a port is free again.
@@ -148,26 +146,23 @@ export class LabelDiscovery {
       if (!this.#problems.some((one) => key(one) === reported)) this.#reported.delete(reported);
   }
 
-  /** Applies all steps or none. Returns undefined on success. @param steps called when other changes are applied */
-  async #change(steps: () => readonly ServiceChange[]): Promise<Error | undefined> {
-    let applied: readonly ServiceChange[] = [];
+  /** Applies all changes or none. Returns undefined on success. @param plan called when other changes are applied */
+  async #change(plan: () => ReconcileResult): Promise<Error | undefined> {
+    let applied: ReconcileResult | undefined;
     const changes = (): ServiceChanges => {
-      applied = steps();
+      applied = plan();
       return {
-        added: applied.flatMap(({ from, to }) => (from === undefined ? [to.service] : [])),
-        changed: applied.flatMap(({ from, to }) =>
-          from === undefined || to === undefined ? [] : [{ from: from.service, to: to.service }],
-        ),
-        removed: applied.flatMap(({ from, to }) => (to === undefined ? [from.service] : [])),
+        added: applied.added.map(({ service }) => service),
+        changed: applied.changed.map(({ from, to }) => ({ from: from.service, to: to.service })),
+        removed: applied.removed.map(({ service }) => service),
       };
     };
     const commit = (): void => {
-      for (const { from, to } of applied) {
-        if (to === undefined) {
-          this.#found.delete(from.service.name);
-          this.#goneSince.delete(from.service.name);
-        } else this.#found.set(to.service.name, to);
+      for (const { service } of applied?.removed ?? []) {
+        this.#found.delete(service.name);
+        this.#goneSince.delete(service.name);
       }
+      for (const one of bindingIn(applied)) this.#found.set(one.service.name, one);
     };
     try {
       await this.#options.onChange(changes, commit);
@@ -190,6 +185,11 @@ export class LabelDiscovery {
     this.#reported.add(key(problem));
     this.#options.observer.warning("labels.problem", `${problem.container}: ${problem.problem}`);
   }
+}
+
+/** Returns the services that a plan adds or changes. */
+function bindingIn(plan: ReconcileResult | undefined): LabelService[] {
+  return plan === undefined ? [] : [...plan.added, ...plan.changed.map(({ to }) => to)];
 }
 
 /** Returns the services whose addresses could not be bound; all services if the error has another cause. */

@@ -1,4 +1,4 @@
-/** Determines the services of labelled containers, and the steps from the running services to them. */
+/** Determines the services of labelled containers, and the changes from the running services to them. */
 import { isDeepStrictEqual } from "node:util";
 import type { Config, WokenService } from "../config/config.ts";
 import { forbiddenClaims } from "../config/label-claims.ts";
@@ -24,18 +24,17 @@ export interface LabelProblem {
   readonly problem: string;
 }
 
-/** Removes, adds or changes one service. */
-export type ServiceChange =
-  | { readonly from: LabelService; readonly to?: undefined }
-  | { readonly from?: undefined; readonly to: LabelService }
-  | { readonly from: LabelService; readonly to: LabelService };
-
-export interface ReconcileResult {
-  /** Removals first, because they free ports. */
-  readonly steps: readonly ServiceChange[];
-  readonly problems: readonly LabelProblem[];
+/** Changes of the running services. */
+interface LabelChanges {
+  readonly added: readonly LabelService[];
+  readonly changed: readonly { readonly from: LabelService; readonly to: LabelService }[];
+  readonly removed: readonly LabelService[];
   /** When the next service is removed because its container is gone, in milliseconds; undefined: never. */
   readonly againInMs: number | undefined;
+}
+
+export interface ReconcileResult extends LabelChanges {
+  readonly problems: readonly LabelProblem[];
 }
 
 export interface ReconcileContext {
@@ -67,7 +66,7 @@ export function reconcile(containers: readonly ListedContainer[], context: Recon
     problems.push(...faults.map((problem) => ({ container: container.name, problem })));
     if (faults.length === 0) wanted.set(one.service.name, one);
   }
-  return { ...stepsTo(wanted, context), problems };
+  return { ...changesTo(wanted, context), problems };
 }
 
 type LabelledService = NonNullable<ReturnType<typeof serviceOfLabels>>;
@@ -90,13 +89,11 @@ function readAll(containers: readonly ListedContainer[], { found, skipped, confi
   return all.toSorted((a, b) => rank(a) - rank(b) || a.container.created - b.container.created);
 }
 
-/** Returns the steps to the wanted services. A service whose container is gone stays for a while, unless another one conflicts. */
-function stepsTo(
-  wanted: ReadonlyMap<string, LabelService>,
-  context: ReconcileContext,
-): { readonly steps: ServiceChange[]; readonly againInMs: number | undefined } {
+/** Returns the changes to the wanted services. A service whose container is gone stays for a while, unless another one conflicts. */
+function changesTo(wanted: ReadonlyMap<string, LabelService>, context: ReconcileContext): LabelChanges {
   const { found, goneSince, now } = context;
-  const [gone, changed]: [ServiceChange[], ServiceChange[]] = [[], []];
+  const removed: LabelService[] = [];
+  const changed: { from: LabelService; to: LabelService }[] = [];
   const rests: number[] = [];
   for (const [name, from] of found) {
     const to = wanted.get(name);
@@ -109,10 +106,10 @@ function stepsTo(
     goneSince.set(name, since);
     const restMs = since + LINGER_MS - now;
     if (restMs > 0 && conflicts(from.service, wanted, context).length === 0) rests.push(restMs);
-    else gone.push({ from });
+    else removed.push(from);
   }
-  const added = [...wanted.values()].filter(({ service }) => !found.has(service.name)).map((to) => ({ to }));
-  return { steps: [...gone, ...changed, ...added], againInMs: rests.length === 0 ? undefined : Math.min(...rests) };
+  const added = [...wanted.values()].filter(({ service }) => !found.has(service.name));
+  return { added, changed, removed, againInMs: rests.length === 0 ? undefined : Math.min(...rests) };
 }
 
 /** Returns the reference to a service's container. */

@@ -31,9 +31,9 @@ function container(name: string, { project, created = 0, ...claim }: Claim): Lis
 /** What wakeport reports about these containers, and which of them become services. */
 function outcome(config: Config, ...containers: readonly ListedContainer[]): { served: string[]; problems: string[] } {
   const around = { found: new Map(), goneSince: new Map(), skipped: new Map(), config, now: 0 };
-  const { steps, problems } = reconcile(containers, around);
+  const { added, problems } = reconcile(containers, around);
   return {
-    served: steps.flatMap(({ to }) => to?.service.name ?? []),
+    served: added.map(({ service }) => service.name),
     problems: problems.map(({ problem }) => problem),
   };
 }

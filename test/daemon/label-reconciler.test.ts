@@ -23,17 +23,15 @@ class World {
   config = configOf();
   now = 0;
 
-  /** Applies the steps for these containers. Returns the steps and the problems. */
+  /** Applies the changes for these containers. Returns the changes and the problems. */
   update(...containers: readonly ListedContainer[]): string[] {
-    const { steps, problems, againInMs } = reconcile(containers, this);
-    for (const { from, to } of steps) {
-      if (to !== undefined) this.found.set(to.service.name, to);
-      else this.found.delete(from.service.name);
-    }
+    const { added, changed, removed, problems, againInMs } = reconcile(containers, this);
+    for (const { service } of removed) this.found.delete(service.name);
+    for (const one of [...changed.map(({ to }) => to), ...added]) this.found.set(one.service.name, one);
     return [
-      ...steps.map(({ from, to }) =>
-        to === undefined ? `- ${from.service.name}` : `${from ? "~" : "+"} ${to.service.name}`,
-      ),
+      ...removed.map(({ service }) => `- ${service.name}`),
+      ...changed.map(({ to }) => `~ ${to.service.name}`),
+      ...added.map(({ service }) => `+ ${service.name}`),
       ...problems.map(({ container: of, problem }) => `${of}: ${problem.replace(/ \(.*$/, "")}`),
       ...(againInMs === undefined ? [] : [`again in ${againInMs}`]),
     ];
