@@ -18,7 +18,7 @@ export async function followLog(
   onLine: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const stream = await engine.logs.follow(facts, beginOfLife(facts) / 1000, signal);
+  const stream = await engine.logs.follow(facts, startOfLog(facts) / 1000, signal);
   const newReader = (): LineReader => new LineReader(onLine, { limit: MAX_MATCHED, onUnfinished: onLine });
   const [output, errors] = [newReader(), newReader()];
   const frames = new LogFrames((bytes, isError) => (isError ? errors : output).push(bytes));
@@ -35,7 +35,7 @@ export async function followLog(
  * and the previous end. The engine records both up to 7 ms late, so that first lines are older than the start and last
  * lines are newer than the end.
  */
-export function beginOfLife({ startedAt, finishedAt }: Pick<ContainerFacts, "startedAt" | "finishedAt">): number {
+export function startOfLog({ startedAt, finishedAt }: Pick<ContainerFacts, "startedAt" | "finishedAt">): number {
   const started = Date.parse(startedAt);
   const downMs = Math.max(0, started - (Date.parse(finishedAt) || started));
   return started - Math.min(downMs / 2, MAX_MARGIN_MS);

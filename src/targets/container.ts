@@ -2,13 +2,13 @@ import type { SleepAction, Target, TargetStatus, UseMoment } from "../activation
 import { delay } from "../async/wait.ts";
 import type { ContainerFacts } from "../docker/container-facts.ts";
 import { type CurrentRoute, findRoute } from "../docker/find-route.ts";
-import { TargetError } from "../errors.ts";
+import { sentenceOf, TargetError } from "../errors.ts";
 import { ContainerFinder } from "./container-finder.ts";
-import { beginOfLife, followLog } from "./container-log.ts";
+import { followLog, startOfLog } from "./container-log.ts";
 import type { ContainerOptions, ContainerSettings } from "./container-options.ts";
 import { ContainerStarter } from "./container-starter.ts";
 import { ContainerStopper } from "./container-stopper.ts";
-import { DirectUse, openConnections } from "./direct-use.ts";
+import { addressesOf, DirectUse, openConnections } from "./direct-use.ts";
 import { incarnationOf, KILLED } from "./incarnation.ts";
 import { ReplacementWatch } from "./replacement.ts";
 
@@ -69,7 +69,7 @@ export class ContainerTarget implements Target {
   async inspect(signal: AbortSignal): Promise<TargetStatus> {
     const first = await this.#finder.findRenamed(signal);
     const facts = first instanceof TargetError ? first : await this.#inspectTwice(first, signal);
-    if (facts instanceof TargetError) return { up: false, missing: missingIn(facts) };
+    if (facts instanceof TargetError) return { up: false, missing: sentenceOf(facts) };
     if (!facts.isRunning) return this.#down(facts);
     const { address, caveat, noRoute, holderIncarnation = "" } = await this.#route(facts, signal);
     const incarnation = `${incarnationOf(facts)} ${holderIncarnation}`;
@@ -127,8 +127,7 @@ export class ContainerTarget implements Target {
   /** Addresses of paused targets. Their connections are open, but unused until wakeport wakes them. */
   get #pausedAddresses(): readonly string[] {
     const seen = [...new Set(this.#options.owners.values())].flatMap((owner) => owner.seen ?? []);
-    const networks = seen.filter(({ isPaused }) => isPaused).flatMap((facts) => facts.networks);
-    return networks.flatMap(({ ipv4, ipv6 }) => [ipv4 ?? [], ipv6 ?? []].flat());
+    return seen.filter(({ isPaused }) => isPaused).flatMap(addressesOf);
   }
 
   sleep(action: SleepAction, signal: AbortSignal): Promise<void> {
@@ -139,7 +138,7 @@ export class ContainerTarget implements Target {
     try {
       const facts = await this.facts(signal);
       // Lines of earlier incarnations are left out. The begin of an incarnation that has ended is unknown.
-      const begin = facts.isRunning ? { since: beginOfLife(facts) / 1000 } : {};
+      const begin = facts.isRunning ? { since: startOfLog(facts) / 1000 } : {};
       return await this.#options.engine.logs.tail(facts, { lines: limit, ...begin }, signal);
     } catch {
       // Socket proxies usually deny logs. The failure itself is reported without them.
@@ -183,8 +182,4 @@ export class ContainerTarget implements Target {
     await delay(OOM_RECORDED_MS, signal);
     return this.#finder.findRenamed(signal);
   }
-}
-
-function missingIn({ message, remedy }: TargetError): string {
-  return remedy === undefined ? message : `${message}: ${remedy}`;
 }

@@ -3,7 +3,7 @@ import type { CreatedSpec } from "../config/config.ts";
 import { isNetworkMissing } from "../docker/faults.ts";
 import { type Creation, creationOf, type ListedCreation } from "../docker/on-demand.ts";
 import type { Pulls } from "../docker/pulls.ts";
-import { TargetError } from "../errors.ts";
+import { sentenceOf, TargetError } from "../errors.ts";
 import { ContainerTarget } from "./container.ts";
 import type { ContainerOptions } from "./container-options.ts";
 import type { Creations } from "./creations.ts";
@@ -86,9 +86,8 @@ export class CreatedContainer implements Target {
     } catch (error) {
       // The stop itself succeeded. The next start removes the container.
       if (!(error instanceof TargetError)) throw error;
-      const why = [error.message, error.remedy].filter(Boolean).join(": ");
       if (error.fault !== "conflict")
-        onWarning("container.not_removed", `${this.name} is down, but not removed: ${why}`);
+        onWarning("container.not_removed", `${this.name} is down, but not removed: ${sentenceOf(error)}`);
     }
   }
 

@@ -74,9 +74,13 @@ export async function openConnections(
   const cgroup = hasOwnNetwork && pid > 0 ? await readFile(`/proc/${pid}/cgroup`, "utf8").catch(() => "") : "";
   if (!cgroup.includes(id)) return [];
   const rows = await Promise.all([readSocketRows("tcp", pid), readSocketRows("tcp6", pid)]);
-  const own = networks.flatMap(({ ipv4, ipv6 }) => [ipv4 ?? [], ipv6 ?? []].flat());
-  const connections = connectionsFromOutside(rows.flat(), own, except);
+  const connections = connectionsFromOutside(rows.flat(), addressesOf({ networks }), except);
   return connections === 0 ? [] : [counted(connections, "direct connection")];
+}
+
+/** Returns the container's addresses in all its networks. */
+export function addressesOf({ networks }: Pick<ContainerFacts, "networks">): string[] {
+  return networks.flatMap(({ ipv4, ipv6 }) => [ipv4 ?? [], ipv6 ?? []].flat());
 }
 
 function counted(count: number, what: string): string {

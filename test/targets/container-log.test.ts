@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { LogFrames } from "../../src/docker/log-frames.ts";
-import { beginOfLife } from "../../src/targets/container-log.ts";
+import { startOfLog } from "../../src/targets/container-log.ts";
 
 /** A frame of the engine's log stream. */
 function frame(body: string, stream = 1): Buffer {
@@ -34,9 +34,9 @@ suite("LogFrames", () => {
   });
 });
 
-suite("beginOfLife()", () => {
+suite("startOfLog()", () => {
   const startedAt = "2026-01-01T00:01:00.5Z";
-  const began = (finishedAt: string): string => new Date(beginOfLife({ startedAt, finishedAt })).toISOString();
+  const began = (finishedAt: string): string => new Date(startOfLog({ startedAt, finishedAt })).toISOString();
 
   test("is halfway between the previous end and the start", () => {
     assert.equal(began("2026-01-01T00:01:00.1Z"), "2026-01-01T00:01:00.300Z");
