@@ -4,14 +4,14 @@ const MINUTE_MS = 60_000;
 const DAY = 24 * 60;
 const NAMES: readonly string[] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 
-/** When a service is open, by the clock on the wall of its time zone. */
+/** The times at which a service is open, in local time of its time zone. */
 export class AccessSchedule {
   readonly #times: readonly AccessTimes[];
   readonly #clock: Intl.DateTimeFormat;
-  /** No zone changes its clock within a minute. */
+  /** The result of this minute: no time zone changes its clock within a minute. */
   #last: { readonly minute: number; readonly isOpen: boolean } | undefined;
 
-  /** @param timeZone a name that the system knows; default: the machine's own */
+  /** @param timeZone an IANA name; default: the machine's time zone */
   constructor(times: readonly AccessTimes[], timeZone?: string) {
     this.#times = times;
     this.#clock = new Intl.DateTimeFormat("en-US", {
@@ -24,8 +24,8 @@ export class AccessSchedule {
   }
 
   /**
-   * Whether clients may come at `now`, Unix time in milliseconds. An hour that the clock skips is over when it begins,
-   * one that it shows twice is open, or closed, twice.
+   * Whether the service is open at `now`, Unix time in milliseconds. When daylight saving time begins, the skipped hour
+   * does not occur; when it ends, the repeated hour occurs twice.
    */
   isOpen(now: number): boolean {
     const minute = Math.floor(now / MINUTE_MS);
@@ -44,10 +44,10 @@ export class AccessSchedule {
 }
 
 /**
- * Whether one of `times` holds.
+ * Whether one of `times` includes this local time.
  *
  * @param day 0 is Sunday
- * @param clock minutes since midnight, by the clock
+ * @param clock minutes since midnight
  */
 export function isOpenAt(times: readonly AccessTimes[], day: number, clock: number): boolean {
   const dayBefore = (day + 6) % 7;

@@ -1,5 +1,3 @@
-/** Clients that wait for room. */
-
 import type { Ip } from "../../net/ip.ts";
 import { DeniedError } from "./denial.ts";
 import type { LimitHit } from "./limits.ts";
@@ -7,24 +5,25 @@ import { PerSourceCounter } from "./per-source-counter.ts";
 import { type Pass, ranks, type Slot, Slots } from "./slots.ts";
 
 export interface QueuePolicy {
-  /** Most clients that wait. */
+  /** Limit of queued clients. */
   readonly limit: number;
-  /** How long each may wait, in milliseconds. */
+  /** Time after which a queued client is denied, in milliseconds. */
   readonly timeoutMs: number;
 }
 
 export interface QueueOptions {
-  /** Asked for each newcomer. */
+  /** Called for each new client. */
   readonly rules: () => QueuePolicy;
   /**
-   * Lets somebody in, or says what is in the way. The slot is of one that has waited, and goes with it.
+   * Admits a client, or returns the reached limit.
    *
-   * @throws DeniedError for one that may not come at all any more
+   * @param slot the slot of the process that a queued client already has
+   * @throws DeniedError if the client may not connect at all
    */
   readonly attempt: (client: Waiting, slot?: Slot) => Pass | LimitHit;
-  /** Takes a place of the process, which one that waits needs as well. @throws DeniedError */
+  /** Takes a slot of the process for a queued client. @throws DeniedError */
   readonly takeSlot: (source: string) => Slot;
-  /** Milliseconds of a clock that never goes back. */
+  /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
 }
 
@@ -40,19 +39,18 @@ interface QueueEntry extends Waiting {
 }
 
 /**
- * First come, first served, but for those whose own source is what they wait for: they do not stand in the way of
- * others.
+ * Clients that wait while a limit is reached. First come, first served, except that a client whose own source has
+ * reached its limit does not block clients of other sources.
  */
 export class AdmissionQueue {
   readonly #options: QueueOptions;
   readonly #entries = new Set<QueueEntry>();
   readonly #sources = new PerSourceCounter();
   readonly #slots: Slots;
-  /** What is in the way of everybody, as of the last look. */
+  /** The limit that denied all clients at the last attempt. */
   #serviceLimit: LimitHit | undefined;
   #timer: NodeJS.Timeout | undefined;
-  /** When the timer goes off. */
-  #dueAt = Number.POSITIVE_INFINITY;
+  #timerEndsAt = Number.POSITIVE_INFINITY;
 
   constructor(options: QueueOptions) {
     this.#options = options;
@@ -64,103 +62,102 @@ export class AdmissionQueue {
   }
 
   /**
-   * Waits until there is room, without waiting when there is.
+   * Resolves when the client is admitted, at once if no limit is reached.
    *
-   * @throws DeniedError when too many wait already, or when it took too long; the reason of `signal` when the client
-   * leaves
+   * @throws DeniedError if the queue is full or the wait too long; the reason of `signal` if the client leaves
    */
   async wait(client: Waiting, signal: AbortSignal): Promise<Pass> {
     signal.throwIfAborted();
     const first = this.#attemptFirst(client);
     if (first !== undefined && Symbol.dispose in first) return first;
-    using room = this.#slots.take({ service: "", source: client.source });
+    using queueSlot = this.#slots.take({ service: "", source: client.source });
     const { promise, resolve: admit, reject } = Promise.withResolvers<Pass>();
-    const place: QueueEntry = { ...client, admit, reject, slot: this.#options.takeSlot(client.source) };
+    const entry: QueueEntry = { ...client, admit, reject, slot: this.#options.takeSlot(client.source) };
     using _counted = this.#sources.add(client.source);
-    this.#entries.add(place);
-    for (const slot of [room, place.slot])
+    this.#entries.add(entry);
+    for (const slot of [queueSlot, entry.slot])
       slot.offer(
         () => ranks.waiting,
-        (reason) => this.#reject(place, reason),
+        (reason) => this.#reject(entry, reason),
       );
     this.#note(first);
-    const leave = (): void => this.#reject(place, signal.reason);
+    const onLeave = (): void => this.#reject(entry, signal.reason);
     const timer = setTimeout(() => {
-      const obstacle = this.#attempt(place);
-      if (obstacle === undefined) return;
-      this.#reject(place, new DeniedError(obstacle.reason, `waited too long: ${obstacle.message}`));
+      const hit = this.#attempt(entry);
+      if (hit !== undefined) this.#reject(entry, new DeniedError(hit.reason, `waited too long: ${hit.message}`));
     }, this.#options.rules().timeoutMs);
-    signal.addEventListener("abort", leave, { once: true });
+    signal.addEventListener("abort", onLeave, { once: true });
     try {
       return await promise;
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener("abort", leave);
+      signal.removeEventListener("abort", onLeave);
     }
   }
 
-  /** Lets in who can be let in now. To be called whenever there may be room. */
+  /** Admits all clients that can be admitted now. Called whenever a connection ends or the limits change. */
   admitNext(): void {
     this.#resetTimer();
     const blocked = new Set<string>();
-    for (const place of this.#entries) {
-      if (blocked.has(place.source)) continue;
-      const obstacle = this.#attempt(place);
-      if (obstacle === undefined) continue;
-      if (obstacle.scope === "service") break;
-      blocked.add(place.source);
+    for (const entry of this.#entries) {
+      if (blocked.has(entry.source)) continue;
+      const hit = this.#attempt(entry);
+      if (hit === undefined) continue;
+      if (hit.scope === "service") break;
+      blocked.add(entry.source);
     }
   }
 
-  /** For a newcomer that is behind nobody. Undefined: it is behind somebody. @throws DeniedError */
+  /** Attempts to admit a new client; returns undefined if another client is before it. @throws DeniedError */
   #attemptFirst(client: Waiting): Pass | LimitHit | undefined {
     if (this.#serviceLimit !== undefined || this.#sources.of(client.source) > 0) return undefined;
     return this.#options.attempt(client);
   }
 
-  #attempt(place: QueueEntry): LimitHit | undefined {
+  /** Returns the reached limit if the client still waits. */
+  #attempt(entry: QueueEntry): LimitHit | undefined {
     try {
-      const answer = this.#options.attempt(place, place.slot);
-      if (!(Symbol.dispose in answer)) {
-        this.#note(answer);
-        return answer;
+      const result = this.#options.attempt(entry, entry.slot);
+      if (!(Symbol.dispose in result)) {
+        this.#note(result);
+        return result;
       }
-      this.#remove(place);
-      place.slot.keep();
-      place.admit(answer);
+      this.#remove(entry);
+      entry.slot.keep();
+      entry.admit(result);
     } catch (error) {
-      this.#reject(place, error);
+      this.#reject(entry, error);
     }
     return undefined;
   }
 
-  #reject(place: QueueEntry, error: unknown): void {
-    this.#remove(place);
-    place.slot[Symbol.dispose]();
-    place.reject(error);
+  #reject(entry: QueueEntry, error: unknown): void {
+    this.#remove(entry);
+    entry.slot[Symbol.dispose]();
+    entry.reject(error);
   }
 
-  #remove(place: QueueEntry): void {
-    this.#entries.delete(place);
+  #remove(entry: QueueEntry): void {
+    this.#entries.delete(entry);
     if (this.#entries.size === 0) this.#resetTimer();
   }
 
-  #note(obstacle: LimitHit | undefined): void {
-    if (obstacle?.scope === "service") this.#serviceLimit = obstacle;
-    if (obstacle?.waitMs !== undefined) this.#retryIn(obstacle.waitMs);
+  #note(hit: LimitHit | undefined): void {
+    if (hit?.scope === "service") this.#serviceLimit = hit;
+    if (hit?.waitMs !== undefined) this.#retryIn(hit.waitMs);
   }
 
   #retryIn(ms: number): void {
-    const dueAt = this.#options.now() + ms;
-    if (dueAt >= this.#dueAt) return;
+    const endsAt = this.#options.now() + ms;
+    if (endsAt >= this.#timerEndsAt) return;
     clearTimeout(this.#timer);
-    this.#dueAt = dueAt;
+    this.#timerEndsAt = endsAt;
     this.#timer = setTimeout(() => this.admitNext(), ms);
   }
 
   #resetTimer(): void {
     clearTimeout(this.#timer);
-    this.#dueAt = Number.POSITIVE_INFINITY;
+    this.#timerEndsAt = Number.POSITIVE_INFINITY;
     this.#serviceLimit = undefined;
   }
 }

@@ -13,7 +13,7 @@ export interface AdmissionOptions extends AdmissionPolicy {
   readonly service: string;
   /** Shared by all services. */
   readonly bans: BanList;
-  /** Places of the whole process. */
+  /** Slots of the process. */
   readonly slots: Slots;
   readonly clock: AdmissionContext;
 }
@@ -23,15 +23,18 @@ export interface AdmissionContext extends LimitsContext {
   readonly unixTime: () => number;
 }
 
+/** The slot holder of clients whose address is unknown. */
+export const UNKNOWN_SOURCE = "an unknown source";
+
 /**
- * The order is: onlookers, bans and addresses, times, rates, load, connections of the source, connections in all, places of the
- * process. Addresses come first because they cost nothing, and so that who is kept out uses up nothing. Onlookers come
- * before them because a monitor asks whether wakeport is there, not whether it may come in.
+ * Admits the clients of a service. The order is: monitors, bans and addresses, times, rates, load, connections of the
+ * source, connections of the service, slots of the process. Addresses come early so that denied clients use up no
+ * limit. Monitors come first because they check whether wakeport listens, not whether they may connect.
  */
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #limits: Limits;
-  /** Empty where nobody may wait. */
+  /** Empty if `onLimit` is `reject`. */
   readonly #queue: AdmissionQueue;
   #rules: AdmissionPolicy;
   #schedule: AccessSchedule | undefined;
@@ -49,12 +52,12 @@ export class Admission {
     });
   }
 
-  /** How many wait for room. */
+  /** Number of queued clients. */
   get waiting(): number {
     return this.#queue.length;
   }
 
-  /** From now on other rules hold. Who is in stays in, and counts. */
+  /** Replaces the rules. Admitted clients stay, and count. */
   configure(rules: AdmissionPolicy): void {
     this.#rules = rules;
     this.#schedule = scheduleOf(rules);
@@ -63,10 +66,10 @@ export class Admission {
   }
 
   /**
-   * Lets a client in, at once or when there is room, as the service says. It is in until the answer is disposed of.
+   * Admits a client, until the result is disposed. If a limit is reached, denies or queues it, as configured.
    *
-   * @param ip undefined for a client that left before anybody looked
-   * @throws OnlookerError; DeniedError with the reason; the reason of `signal` when the client leaves while it waits
+   * @param ip undefined for a client that left before accept
+   * @throws MonitorError; DeniedError; the reason of `signal` if a queued client leaves
    */
   async admit(ip: Ip | undefined, signal: AbortSignal): Promise<Pass> {
     if (this.#rules.limits.onLimit === "reject") return this.admitNow(ip);
@@ -74,20 +77,20 @@ export class Admission {
     return await this.#queue.wait({ ip, source: this.sourceOf(ip) }, signal);
   }
 
-  /** As `enter`, but without waiting. @throws OnlookerError, DeniedError */
+  /** Does the same without the queue. @throws MonitorError, DeniedError */
   admitNow(ip: Ip | undefined): Pass {
     this.#checkAccess(ip);
-    const answer = this.#takeSlot(this.sourceOf(ip));
-    if (Symbol.dispose in answer) return answer;
-    throw new DeniedError(answer.reason, answer.message);
+    const result = this.#takeSlot(this.sourceOf(ip));
+    if (Symbol.dispose in result) return result;
+    throw new DeniedError(result.reason, result.message);
   }
 
-  /** The holder that the slots of a client count for. */
+  /** Returns the source that the slots of a client count for. */
   sourceOf(ip: Ip | undefined): string {
-    return ip === undefined ? UNKNOWN : sourceOf(ip, this.#rules.limits.ipv6Prefix);
+    return ip === undefined ? UNKNOWN_SOURCE : sourceOf(ip, this.#rules.limits.ipv6Prefix);
   }
 
-  /** @throws OnlookerError, DeniedError */
+  /** @throws MonitorError, DeniedError */
   #checkAccess(ip: Ip | undefined): void {
     rejectMonitor(this.#rules.monitors ?? [], ip);
     const now = this.#options.clock.unixTime();
@@ -95,30 +98,28 @@ export class Admission {
     if (this.#schedule?.isOpen(now) === false) throw new DeniedError("time", "the service is closed at this time");
   }
 
-  /** For one that waits: it may have been banned meanwhile, or the time is over. @throws DeniedError */
+  /** Checks access again, because bans and times may have changed while the client waited. @throws DeniedError */
   #attempt({ ip, source }: Waiting, slot: Slot | undefined): Pass | LimitHit {
     this.#checkAccess(ip);
     return this.#takeSlot(source, slot);
   }
 
-  /** @param slot of one that has waited @throws DeniedError when the process has no place left */
+  /** @param slot of a queued client @throws DeniedError if no slot of the process is free */
   #takeSlot(source: string, slot?: Slot): Pass | LimitHit {
-    const obstacle = this.#limits.limitHit(source);
-    if (obstacle !== undefined) return obstacle;
-    const ownSlot = slot ?? this.#options.slots.take({ service: this.#options.service, source });
-    const place = this.#limits.take(source);
+    const hit = this.#limits.limitHit(source);
+    if (hit !== undefined) return hit;
+    const processSlot = slot ?? this.#options.slots.take({ service: this.#options.service, source });
+    const counted = this.#limits.take(source);
     return {
-      slot: ownSlot,
+      slot: processSlot,
       [Symbol.dispose]: () => {
-        place[Symbol.dispose]();
-        ownSlot[Symbol.dispose]();
+        counted[Symbol.dispose]();
+        processSlot[Symbol.dispose]();
         this.#queue.admitNext();
       },
     };
   }
 }
-
-const UNKNOWN = "an unknown source";
 
 function scheduleOf({ access }: AdmissionPolicy): AccessSchedule | undefined {
   return access.times && new AccessSchedule(access.times, access.timeZone);

@@ -1,4 +1,4 @@
-/** Why a client is not served. The words of xinetd's FAIL lines where it has one. */
+/** Why a client is denied: the terms of xinetd's FAIL lines where it has one. */
 export type DenialReason = (typeof denialReasons)[number];
 
 export const denialReasons = [
@@ -14,7 +14,7 @@ export const denialReasons = [
   "no_control",
 ] as const;
 
-/** A client was turned away; the message is a sentence for the log. */
+/** The client is denied. The message is for the log. */
 export class DeniedError extends Error {
   override readonly name: string = "DeniedError";
   readonly reason: DenialReason;

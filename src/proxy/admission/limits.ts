@@ -4,27 +4,28 @@ import type { DenialReason } from "./denial.ts";
 import { PerSourceCounter } from "./per-source-counter.ts";
 import { RateLimit } from "./rate-limit.ts";
 
-/** How soon the load of the machine is worth another look: the kernel reckons it every five seconds. */
+/** Interval of the load checks. The kernel updates the load every 5 s. */
 const LOAD_MS = 1_000;
 
 export interface LimitsContext {
-  /** Milliseconds of a clock that never goes back. */
+  /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
-  /** The load of the machine over the last minute. */
+  /** The machine's load average of one minute. */
   readonly loadAverage: () => number;
 }
 
-/** A limit that is reached: for one source, or for everybody. */
+/** A reached limit. */
 export interface LimitHit {
   readonly reason: DenialReason;
-  /** A sentence for the log. */
+  /** For the log. */
   readonly message: string;
+  /** Whether it denies the clients of one source, or all clients of the service. */
   readonly scope: "source" | "service";
-  /** When it is worth asking again, in milliseconds; absent: when a connection ends. */
+  /** Milliseconds until the next attempt makes sense; absent: when a connection ends. */
   readonly waitMs?: number;
 }
 
-/** How many clients of a service may be there, and come, in all and of each source. */
+/** Limits the connections of a service, and their rate, in total and for each source. */
 export class Limits {
   readonly #clock: LimitsContext;
   #options: LimitsOptions;
@@ -38,20 +39,20 @@ export class Limits {
     this.#rate = rateLimitOf(options, clock.now());
   }
 
-  /** From now on other limits hold. Who is there counts; what came in a time does where its rates are as they were. */
+  /** Replaces the limits. Open connections still count. Rate buckets are kept only if the rates did not change. */
   configure(options: LimitsOptions): void {
     const { rate, ratePerSource } = this.#options;
-    const isAsBefore = isDeepStrictEqual([rate, ratePerSource], [options.rate, options.ratePerSource]);
-    if (!isAsBefore) this.#rate = rateLimitOf(options, this.#clock.now());
+    const isUnchanged = isDeepStrictEqual([rate, ratePerSource], [options.rate, options.ratePerSource]);
+    if (!isUnchanged) this.#rate = rateLimitOf(options, this.#clock.now());
     this.#options = options;
   }
 
-  /** The first limit that is in the way of one more client of `source`. Takes nothing. */
+  /** Returns the first limit that denies one more client of `source`. Counts nothing. */
   limitHit(source: string): LimitHit | undefined {
     return this.#rateHit(source) ?? this.#loadHit() ?? this.#countHit(source);
   }
 
-  /** Counts a client in whose way nothing is; it is gone when the answer is disposed of. */
+  /** Counts a client, until the result is disposed. */
   take(source: string): Disposable {
     this.#rate.take(source, this.#clock.now());
     const ofSource = this.#sources.add(source);
@@ -65,17 +66,17 @@ export class Limits {
   }
 
   #rateHit(source: string): LimitHit | undefined {
-    const answer = this.#rate.wait(source, this.#clock.now());
-    if (answer === undefined) return undefined;
-    const message = answer.scope === "source" ? `too many connections of ${source} in a time` : RATE;
-    return { ...answer, reason: "rate", message };
+    const wait = this.#rate.wait(source, this.#clock.now());
+    if (wait === undefined) return undefined;
+    const of = wait.scope === "source" ? ` of ${source}` : "";
+    return { ...wait, reason: "rate", message: `connection rate limit${of} exceeded` };
   }
 
   #loadHit(): LimitHit | undefined {
     const { maxLoad } = this.#options;
     const load = maxLoad === undefined ? 0 : this.#clock.loadAverage();
     if (maxLoad === undefined || load < maxLoad) return undefined;
-    const message = `the load of the machine is ${load.toFixed(2)}, the limit ${maxLoad}`;
+    const message = `the load of the machine is ${load.toFixed(2)}, the limit is ${maxLoad}`;
     return { reason: "load", message, scope: "service", waitMs: LOAD_MS };
   }
 
@@ -93,5 +94,3 @@ export class Limits {
 function rateLimitOf({ rate, ratePerSource: perSource }: LimitsOptions, now: number): RateLimit {
   return new RateLimit({ ...(rate && { rate }), ...(perSource && { perSource }) }, now);
 }
-
-const RATE = "too many connections in a time";

@@ -1,38 +1,36 @@
-/** The end of clients that are turned away. */
 import type net from "node:net";
 import { reset } from "../../net/reset.ts";
 import { ranks, Slots } from "./slots.ts";
 
-/** How many take leave at a time, unless somebody says otherwise. */
+/** Default limit of connections that are being closed. */
 export const MAX_LINGERING = 64;
 
-/** From the client's own end to a reset: time for what it was told to arrive. */
+/** Time from the client's end of stream to the reset, in which the banner arrives. */
 const AFTER_END_MS = 200;
 
-const NOT_YET = Symbol("not yet");
+const PENDING = Symbol("pending");
 
 export interface LingeringCloseOptions {
-  /** How many may take leave at a time; each holds a descriptor. */
+  /** Limit of connections that are being closed; each has a descriptor. */
   readonly limit: number;
-  /** How long one may take to read what it was told, in milliseconds. */
+  /** Time for the client to read and to close, in milliseconds. */
   readonly timeoutMs: number;
 }
 
 export interface CloseOptions {
-  /** What the client is told, if anything. */
+  /** Sent before the end. */
   readonly banner?: Buffer | undefined;
-  /** Whether its connection then ends in good order, or is broken off. */
   readonly how: "close" | "reset";
 }
 
 /**
- * A socket that is closed while there is something unread in it is reset by the kernel, and a reset may overtake what
- * was written before it. So what the client sends is read, and dropped, until it has ended or its time is over.
+ * Closes the connections of rejected clients. The kernel resets a socket that is closed with unread bytes, and a reset
+ * may overtake sent bytes. So the client's bytes are read and discarded until its end of stream, or for a limited time.
  */
 export class LingeringClose {
   readonly #options: LingeringCloseOptions;
   readonly #slots: Slots;
-  /** Each with what ends it. */
+  /** Each with a function that ends it at once. */
   readonly #closing = new Map<net.Socket, () => void>();
 
   constructor(options: LingeringCloseOptions = { limit: MAX_LINGERING, timeoutMs: 2_000 }) {
@@ -40,20 +38,20 @@ export class LingeringClose {
     this.#slots = new Slots({ limit: options.limit, what: "connections being closed" });
   }
 
-  /** How many take leave at this moment. */
+  /** Number of connections that are being closed. */
   get size(): number {
     return this.#closing.size;
   }
 
-  /** Ends a connection; resolves when it is closed. When too many take leave, the oldest of the source with most is ended. */
+  /** Closes a connection; resolves when it is closed. At the limit, ends the oldest of the source with most. */
   async start(client: net.Socket, { banner, how }: CloseOptions): Promise<void> {
     if (client.destroyed) return;
     const end = (): void => {
       if (how === "reset") reset(client);
       else client.destroy();
     };
-    const isUntold = banner === undefined && client.bytesWritten === 0;
-    if (how === "reset" && isUntold) return end();
+    const hasSent = banner !== undefined || client.bytesWritten > 0;
+    if (how === "reset" && !hasSent) return end();
     using _slot = this.#begin(client, end);
     let timer = setTimeout(end, this.#options.timeoutMs);
     const closed = new Promise<void>((resolve) => client.once("close", () => resolve()));
@@ -72,17 +70,16 @@ export class LingeringClose {
   }
 
   /**
-   * Ends the connection of one that is told something which may depend on what it says itself, in good order; it takes
-   * leave meanwhile. Without words it is reset.
+   * Closes a connection after a reply that may depend on the client's bytes; without a reply, resets it.
    *
-   * @param words never rejects, and ends by itself, also when the client is gone
+   * @param reply never rejects, and settles within a limited time, also if the client leaves
    */
-  async startAfterReply(client: net.Socket, words: Promise<Buffer | undefined>): Promise<void> {
-    // Most know at once, or as soon as what the client has said already is read: that takes nobody's place.
-    let banner = await Promise.race([words, nextTurn()]);
-    if (banner === NOT_YET) {
+  async startAfterReply(client: net.Socket, reply: Promise<Buffer | undefined>): Promise<void> {
+    // Most replies are ready at once, or after the received bytes are read, and need no slot.
+    let banner = await Promise.race([reply, nextTurn()]);
+    if (banner === PENDING) {
       using _slot = this.#begin(client, () => client.destroy());
-      banner = await words;
+      banner = await reply;
     }
     if (banner === undefined) reset(client);
     else await this.start(client, { banner, how: "close" });
@@ -95,22 +92,22 @@ export class LingeringClose {
 
   #begin(client: net.Socket, end: () => void): Disposable {
     const slot = this.#slots.take({ service: "", source: client.remoteAddress ?? "" });
-    const leave = (): void => {
+    const release = (): void => {
       slot[Symbol.dispose]();
       this.#closing.delete(client);
     };
     slot.offer(
       () => ranks.idle,
       () => {
-        leave();
+        release();
         end();
       },
     );
     this.#closing.set(client, end);
-    return { [Symbol.dispose]: leave };
+    return { [Symbol.dispose]: release };
   }
 }
 
-function nextTurn(): Promise<typeof NOT_YET> {
-  return new Promise((resolve) => setImmediate(resolve, NOT_YET));
+function nextTurn(): Promise<typeof PENDING> {
+  return new Promise((resolve) => setImmediate(resolve, PENDING));
 }

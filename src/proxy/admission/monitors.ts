@@ -1,13 +1,13 @@
-/** Clients that only look whether somebody is there: monitors, load balancers. What the configuration calls monitors. */
+/** Health checks of monitors and load balancers (config key `monitors`): accepted and closed, never served. */
 import { formatIp, type Ip, isIn, type Network } from "../../net/ip.ts";
 
-/** The client is an onlooker: its connection is over when it was accepted. */
+/** The client is a monitor. */
 export class MonitorError extends Error {
-  override readonly name = "OnlookerError";
+  override readonly name = "MonitorError";
 }
 
-/** @throws OnlookerError for a source of that kind */
+/** @throws MonitorError if a monitor has this address */
 export function rejectMonitor(monitors: readonly Network[], source: Ip | undefined): void {
   if (source === undefined || !monitors.some((network) => isIn(source, network))) return;
-  throw new MonitorError(`${formatIp(source)} only looks whether somebody is there`);
+  throw new MonitorError(`${formatIp(source)} is a monitor`);
 }

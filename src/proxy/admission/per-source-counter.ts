@@ -1,8 +1,8 @@
-/** How many clients each source has at this moment. Knows only those that have any. */
+/** Counts the clients of each source. Sources without clients need no memory. */
 export class PerSourceCounter {
   readonly #counts = new Map<string, number>();
 
-  /** How many sources there are. */
+  /** Number of sources with clients. */
   get size(): number {
     return this.#counts.size;
   }
@@ -11,7 +11,7 @@ export class PerSourceCounter {
     return this.#counts.get(source) ?? 0;
   }
 
-  /** Counts one more, until the answer is disposed of. */
+  /** Counts one client, until the result is disposed. */
   add(source: string): Disposable {
     this.#counts.set(source, this.of(source) + 1);
     return { [Symbol.dispose]: () => this.#remove(source) };

@@ -3,48 +3,48 @@ import { TokenBucket } from "./token-bucket.ts";
 
 /** About 200 bytes each. */
 const MAX_SOURCES = 20_000;
-/** How many of the oldest are looked at when a new source comes. */
+/** Oldest buckets that are examined for each new source. */
 const SWEEP = 4;
 
 export interface RateLimitOptions {
-  /** Of all clients of a service. */
+  /** Limit of all clients of a service. */
   readonly rate?: Rate;
-  /** Of each source. Absent: half of `rate`, so that nobody alone can use up what is there for all. */
+  /** Limit of each source. Absent: half of `rate`, so that no single source can use up the limit of all. */
   readonly perSource?: Rate;
-  /** How many sources are known at a time. */
+  /** Limit of remembered sources. */
   readonly maxSources?: number;
 }
 
-/** How long a client has to wait, and who has to: those of its source, or everybody. */
 export interface RateWait {
   readonly waitMs: number;
+  /** Whether the clients of one source wait, or all clients. */
   readonly scope: "source" | "service";
 }
 
 /**
- * How many clients may come in a time, in all and from each source. A source is asked for its own share first, and what
- * that refuses takes nothing from the others.
+ * Limits the rate of new clients, in total and for each source. The limit of the source is checked first, so that a
+ * denied client takes no token of the service.
  */
 export class RateLimit {
   readonly #service: TokenBucket | undefined;
   readonly #perSource: Rate | undefined;
   readonly #maxSources: number;
-  /** In the order of their last use. */
+  /** Least recently used first. */
   readonly #sources = new Map<string, TokenBucket>();
 
-  /** @param now milliseconds of a clock that never goes back, as everywhere here */
+  /** @param now milliseconds of a monotonic clock, also in all methods */
   constructor({ rate, perSource, maxSources = MAX_SOURCES }: RateLimitOptions, now: number) {
     this.#service = rate && new TokenBucket(rate, now);
     this.#perSource = perSource ?? (rate && halfOf(rate));
     this.#maxSources = maxSources;
   }
 
-  /** How many sources are remembered. */
+  /** Number of remembered sources. */
   get size(): number {
     return this.#sources.size;
   }
 
-  /** How long a client of `source` has to wait; undefined when it may come now. Takes nothing. */
+  /** Returns undefined if a client of `source` need not wait. Takes no token. */
   wait(source: string, now: number): RateWait | undefined {
     const ownWait = this.#tokenBucketOf(source, now)?.waitMs(now) ?? 0;
     if (ownWait > 0) return { waitMs: ownWait, scope: "source" };
@@ -52,7 +52,7 @@ export class RateLimit {
     return wait > 0 ? { waitMs: wait, scope: "service" } : undefined;
   }
 
-  /** Counts a client of `source` that is let in, after `ask` has said that it may. */
+  /** Counts an admitted client. Only called if it need not wait. */
   take(source: string, now: number): void {
     this.#tokenBucketOf(source, now)?.take(now);
     this.#service?.take(now);
@@ -68,12 +68,12 @@ export class RateLimit {
     return bucket;
   }
 
-  /** A full bucket is forgotten without loss. When too many are not, the one that was unused for longest goes. */
+  /** Removes full buckets, which are the same as new ones. At the limit, removes the least recently used bucket. */
   #makeRoom(now: number): void {
-    let looked = 0;
+    let examined = 0;
     for (const [source, bucket] of this.#sources) {
-      if (looked === SWEEP) break;
-      looked += 1;
+      if (examined === SWEEP) break;
+      examined += 1;
       if (bucket.isFull(now) || this.#sources.size >= this.#maxSources) this.#sources.delete(source);
     }
   }

@@ -12,12 +12,12 @@ const PER_CONNECTION = 2;
 const SOURCE_PER_FREE = 3;
 const SERVICE_PER_FREE = 7;
 
-/** Most offered slots that are examined for one new client. */
+/** Limit of offered slots that are examined for one new client. */
 const MAX_LOOKS = 256;
 
-/** A client was turned away because a limit is reached. */
+/** No slot is free. */
 export class SlotError extends DeniedError {
-  override readonly name = "LimitError";
+  override readonly name = "SlotError";
 }
 
 /** The service and the source that a slot counts for. */
@@ -61,7 +61,7 @@ interface Shortage {
 }
 
 /**
- * Counts slots, so that wakeport stays below the limit of open files, at which the system drops clients silently.
+ * Counts slots, so that wakeport stays below the limit of open files, at which the kernel drops clients silently.
  *
  * When all are taken, a new client evicts an offered one: the lowest rank, then the service with most slots, then the
  * source with most, then the oldest. See `#mayTake` for waiting clients.
@@ -72,7 +72,7 @@ export class Slots {
   readonly #sources = new PerSourceCounter();
   /** Oldest first. */
   readonly #offered = new Set<Slot>();
-  /** Start of the next examination, if there are more than MOST_LOOKS. */
+  /** Start of the next examination, if there are more than MAX_LOOKS. */
   #hand: Iterator<Slot> = this.#offered.values();
   #taken = 0;
 
@@ -89,7 +89,7 @@ export class Slots {
     return typeof limit === "number" ? limit : limit();
   }
 
-  /** Takes a free slot, or evicts another client. @throws LimitError */
+  /** Takes a free slot, or evicts another client. @throws SlotError */
   take(holder: Holder): Slot {
     const take = this.prepare(holder);
     if (take !== undefined) return take();
@@ -153,7 +153,7 @@ export class Slots {
     return best?.slot;
   }
 
-  /** Yields at most MOST_LOOKS offered slots: the oldest, or those after the last examined one. */
+  /** Yields at most MAX_LOOKS offered slots: the oldest, or the slots after the last examined one. */
   *#nextOffered(): Generator<Slot> {
     if (this.#offered.size <= MAX_LOOKS) return yield* this.#offered;
     for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
@@ -251,8 +251,8 @@ function isBefore(one: readonly number[], other: readonly number[]): boolean {
 }
 
 /**
- * How many connections fit under a limit of open descriptors (RLIMIT_NOFILE), of which `reserved` are for everything
- * that is not a client. At least 1.
+ * Returns the number of connections under a limit of open descriptors (RLIMIT_NOFILE), `reserved` of which are not for
+ * clients. At least 1.
  */
 export function connectionLimit(openFiles: number, reserved: number): number {
   return Math.max(1, Math.floor((openFiles - reserved) / PER_CONNECTION));

@@ -1,4 +1,4 @@
-/** What clients meet before they are served. */
+/** What decides about a client before it is served: admission, banners, and the close of rejected clients. */
 import type net from "node:net";
 import os from "node:os";
 import type { Banners, Service } from "../../config/config.ts";
@@ -12,18 +12,18 @@ import type { Pass, Slots } from "./slots.ts";
 export interface AdmissionStage {
   readonly control: { admit(...client: Parameters<Admission["admit"]>): Promise<Pass> };
   readonly banners: Banners;
-  /** How the connection of a client ends that is refused. */
+  /** How the connection of a denied client ends. */
   readonly onDeny: "reset" | "close";
   /** Shared by all services. */
   readonly lingering: LingeringClose;
 }
 
-/** The entrance of a service, but for its data ports. */
+/** The stage of a service's listeners, except its data ports. */
 export interface ServiceAdmission extends AdmissionStage {
   readonly control: Admission;
 }
 
-/** What the entrances of all services share. */
+/** Shared by the stages of all services. */
 export interface SharedAdmission {
   readonly bans: BanList;
   readonly lingering: LingeringClose;
@@ -31,7 +31,7 @@ export interface SharedAdmission {
   readonly clock: AdmissionContext;
 }
 
-/** Of this machine. @param slots places of the whole process */
+/** @param slots of the process */
 export function sharedAdmission(slots: Slots): SharedAdmission {
   const clock = {
     now: () => performance.now(),
@@ -41,7 +41,7 @@ export function sharedAdmission(slots: Slots): SharedAdmission {
   return { bans: new BanList(), lingering: new LingeringClose(), slots, clock };
 }
 
-/** @param before what it was before its configuration was changed: the door stays, with all that it has counted */
+/** @param before the stage before a reload: its `Admission` stays, with all counts */
 export function createAdmission(
   service: Service,
   { lingering, ...shared }: SharedAdmission,
@@ -58,7 +58,7 @@ export function createAdmission(
   };
 }
 
-/** The entrance of a service's data ports: nobody speaks there before the target does. */
+/** Creates the stage of a service's data ports. They have no banners, because the server sends the first byte. */
 export function createDataPortAdmission(
   service: Service,
   dataPorts: DataPorts,
@@ -79,7 +79,7 @@ export function createDataPortAdmission(
   return { control, banners: {}, onDeny, lingering };
 }
 
-/** Resolves when the system has taken all that was written; a socket may then be handed to somebody else. */
+/** Resolves when the kernel has all written bytes: the socket can then be passed to another process. */
 export function flushed(socket: net.Socket): Promise<void> {
   return new Promise((resolve) => {
     socket.once("close", () => resolve());

@@ -1,11 +1,10 @@
 import type { Rate } from "../../config/values/rates.ts";
 
-/** Sums of fractions come out a little short. */
+/** A whole token, less the rounding error of a sum of fractions. */
 const WHOLE = 1 - 1e-9;
 
 /**
- * A token bucket: starts full, and fills again evenly. Times are in milliseconds of a clock that never goes back; they
- * are given, not asked for.
+ * A token bucket, which is full at the start and refills evenly. `now` is in milliseconds of a monotonic clock.
  */
 export class TokenBucket {
   readonly #rate: Rate;
@@ -18,20 +17,20 @@ export class TokenBucket {
     this.#at = now;
   }
 
-  /** Whether nothing is missing: it is then as good as a new one. */
+  /** Whether the bucket is the same as a new one. */
   isFull(now: number): boolean {
     this.#fill(now);
     return this.#tokens === this.#rate.count;
   }
 
-  /** How long until there is a token; 0 when there is one. Takes nothing. */
+  /** Returns the milliseconds until a token is available, 0 if one is. Takes nothing. */
   waitMs(now: number): number {
     this.#fill(now);
     if (this.#tokens >= WHOLE) return 0;
     return Math.ceil(((1 - this.#tokens) * this.#rate.perMs) / this.#rate.count);
   }
 
-  /** Takes a token, which is there: `waitMs` says so. */
+  /** Takes a token. Only called while `waitMs` is 0. */
   take(now: number): void {
     this.#fill(now);
     this.#tokens -= 1;

@@ -28,7 +28,7 @@ export interface Client {
   /**
    * Called if the target is lost before a byte was relayed: the client waits for the next activation.
    *
-   * @throws LimitError if no waiting slot is free
+   * @throws SlotError if no waiting slot is free
    */
   waitAgain(): void;
 }

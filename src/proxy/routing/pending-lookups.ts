@@ -2,6 +2,7 @@
 import type net from "node:net";
 import { addressesOf } from "../../net/addresses.ts";
 import { readIp } from "../../net/ip.ts";
+import { UNKNOWN_SOURCE } from "../admission/admission.ts";
 import { sourceOf } from "../admission/ban-list.ts";
 import { type Holder, ranks, type Slot, SlotError, Slots } from "../admission/slots.ts";
 import type { SharedAdmission } from "../admission/stage.ts";
@@ -119,5 +120,5 @@ export class PendingLookups {
 /** Until its service is known, a client counts for its listener. */
 function holderOf(listener: string, client: net.Socket): Holder {
   const ip = readIp(addressesOf(client).peer.address);
-  return { service: listener, source: ip === undefined ? "an unknown source" : sourceOf(ip, IPV6_PREFIX) };
+  return { service: listener, source: ip === undefined ? UNKNOWN_SOURCE : sourceOf(ip, IPV6_PREFIX) };
 }

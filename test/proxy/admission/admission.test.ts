@@ -285,7 +285,7 @@ suite("Door, with a queue", () => {
       clients.map(({ fate }) => fate),
       ["load", "load"],
     );
-    assert.equal(clients[0]!.message, "waited too long: the load of the machine is 3.00, the limit 1");
+    assert.equal(clients[0]!.message, "waited too long: the load of the machine is 3.00, the limit is 1");
     assert.equal(stage.admission.waiting, 0);
   });
 

@@ -51,7 +51,7 @@ suite("Slots", () => {
     slots.take(holder);
     assert.equal(slots.prepare(holder), undefined);
     assert.throws(() => slots.take(holder), {
-      name: "LimitError",
+      name: "SlotError",
       reason: "waiting_limit",
       message: 'clients waiting for service "ftp": limit of 2 reached',
     });
