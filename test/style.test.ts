@@ -26,7 +26,8 @@ const pending: readonly string[] = [
   "src/config",
   "src/main.ts",
   "src/net",
-  "src/proxy",
+  "src/proxy/handlers",
+  "src/proxy/protocols",
   "src/udp",
 ];
 

@@ -36,7 +36,7 @@ export interface ConnectionOptions {
   readonly addresses?: SocketAddresses | undefined;
   readonly listener: Client["listener"];
   readonly route: Route;
-  /** Returns the listener's current route for the service; undefined if there is none now. */
+  /** Returns the listener's current route for the service; undefined if the service has no route there. */
   readonly current: () => Route | undefined;
   readonly observer: ProxyObserver;
   /** Absent: the client's ident server is not queried. */
@@ -211,7 +211,7 @@ export class Connection {
     this.#isIdle = false;
   }
 
-  /** Returns the service's new handler after a reload; undefined if there is none that can serve this client. */
+  /** Returns the new handler of the service after a reload; undefined if no handler can serve this client. */
   #successorOf(handler: Handler): Handler | undefined {
     const route = this.#options.current();
     if (route?.service !== this.#route.service || route.handler === handler) return undefined;

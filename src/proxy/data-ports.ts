@@ -168,7 +168,7 @@ export class DataPorts {
     return ports[found];
   }
 
-  /** Returns the ports at the address that the client knows; if there are none, all, because a proxy may connect them. */
+  /** Returns the ports at the address that the client knows, or all ports if that address has no port: a proxy may connect. */
   #portsFor({ listenAddress }: JoinedControl): readonly number[] {
     const near = this.#listeners.filter(({ address }) => isAt(listenAddress, address));
     return [...new Set((near.length > 0 ? near : this.#listeners).map(({ port }) => port))];

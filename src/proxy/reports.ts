@@ -65,7 +65,7 @@ export interface BanReport {
   readonly until: number;
 }
 
-/** The answer of a client's ident server (RFC 1413), or the reason why there is none. */
+/** The answer of a client's ident server (RFC 1413), or the reason for a missing answer. */
 export interface UserIdReport extends ConnectionFacts {
   /** Operating system and user in the server's own form: `UNIX : alice`. */
   readonly answer?: string;
