@@ -23,7 +23,6 @@ const patterns: Readonly<Record<string, RegExp>> = {
 const pending: readonly string[] = [
   "src/admin",
   "src/cli",
-  "src/config",
   "src/main.ts",
   "src/net",
   "src/proxy/handlers",

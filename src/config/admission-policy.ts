@@ -1,43 +1,42 @@
-/** Which clients of a service are admitted, as configured. */
+/** Which clients a service accepts, as configured. */
 import type { Network } from "../net/ip.ts";
 import type { AccessTimes } from "./values/access-times.ts";
 import type { Rate } from "./values/rates.ts";
 
 export interface AccessRules {
-  /** Who may come; absent: everybody, empty: nobody. */
+  /** Networks that may connect. Absent: all. Empty: none. */
   readonly allow?: readonly Network[];
-  /** Who may not, whatever `allow` says. */
+  /** Networks that may not connect, even if `allow` contains them. */
   readonly deny: readonly Network[];
 }
 
 export interface LimitsOptions {
-  /** How many connections of the service at a time. */
+  /** Limit of simultaneous connections. */
   readonly connections?: number;
-  /** How many of one source. */
+  /** Limit of simultaneous connections from one source. */
   readonly perSource?: number;
   readonly rate?: Rate;
   readonly ratePerSource?: Rate;
-  /** The load of the machine over the last minute at which nobody is let in any more. */
+  /** Load average of one minute above which clients are rejected. */
   readonly maxLoad?: number;
 }
 
-/** What a configuration says. */
 export interface AdmissionPolicy {
   readonly access: AccessRules & {
     /** Absent: always. */
     readonly times?: readonly AccessTimes[];
-    /** Absent: the machine's own. */
+    /** Absent: that of the machine. */
     readonly timeZone?: string;
   };
   readonly limits: LimitsOptions & {
-    /** How many bits of an IPv6 address tell a source. */
+    /** Prefix length of IPv6 addresses that count as one source. */
     readonly ipv6Prefix: number;
-    /** How many may wait for room. */
+    /** Limit of clients that wait for a free connection. */
     readonly waiting: number;
     readonly onLimit: "reject" | "queue";
   };
-  /** Who is let in to nothing, and told nothing; absent: nobody. */
+  /** Networks of health checks, which are accepted and closed. Absent: none. */
   readonly monitors?: readonly Network[];
-  /** How long a client may wait for room, in milliseconds. */
+  /** Time that a client waits for a free connection, in milliseconds. */
   readonly patienceMs: number;
 }

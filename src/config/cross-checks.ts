@@ -1,11 +1,11 @@
-/** What only the whole of a configuration can tell. */
+/** Checks services against each other. */
 import { isWoken, type Service } from "./config.ts";
 import { conflictOn, entriesOf, type PortOwner } from "./port-conflicts.ts";
 import { cyclesOf } from "./wake-graph.ts";
-import type { Report } from "./yaml/schema-errors.ts";
+import type { Report } from "./yaml/config-error.ts";
 import { suggest } from "./yaml/suggest.ts";
 
-/** No two listeners on one port, the admin server's among them; services may share one by name. */
+/** Checks that each port, including that of the admin server, has one listener. Services may share a port by name. */
 export function checkListeners(
   services: readonly Service[],
   admin: { host: string; port: number },
@@ -15,80 +15,80 @@ export function checkListeners(
   for (const service of services.filter(({ enabled }) => enabled)) {
     for (const { key, index, port } of entriesOf(service)) {
       const entry = { ...port, service, key };
-      const [trouble] = bound.flatMap((other) => conflictOn(entry, other) ?? []);
-      if (trouble === undefined) bound.push(entry);
-      else report({ path: ["services", service.name, key, index], ...trouble });
+      const [conflict] = bound.flatMap((other) => conflictOn(entry, other) ?? []);
+      if (conflict === undefined) bound.push(entry);
+      else report({ path: ["services", service.name, key, index], ...conflict });
     }
   }
 }
 
-/** Services that share a target must agree on what cannot differ. */
+/** Checks that services with the same target have the same settings of the target. */
 export function checkSharing(services: readonly Service[], report: Report): void {
   for (const [index, service] of services.entries()) {
     for (const other of services.slice(0, index)) {
       if (service.target.kind === "container" && other.target.kind === "container") {
         const isSame = JSON.stringify(service.target.reference) === JSON.stringify(other.target.reference);
-        if (isSame && !sleepsAlike(service, other)) {
-          const message = `services "${other.name}" and "${service.name}" wake the same container, but put it to sleep differently`;
+        if (isSame && !hasSameSleep(service, other)) {
+          const message = `services "${other.name}" and "${service.name}" start the same container, but stop it differently`;
           report({ path: ["services", service.name], message, hint: 'give both the same "sleep"' });
         }
         const isDialled = service.ports.length > 0 && other.ports.length > 0;
         if (!isSame || !isDialled || service.target.network === other.target.network) continue;
-        const message = `services "${other.name}" and "${service.name}" wake the same container, but over different networks`;
+        const message = `services "${other.name}" and "${service.name}" start the same container, but connect over different networks`;
         report({ path: ["services", service.name, "network"], message });
       }
       if (service.target.kind === "process" && other.target.kind === "process") {
         const { host, port } = service.target.listen;
         if (port === undefined || port !== other.target.listen.port || host !== other.target.listen.host) continue;
         if (!shareProtocol(service, other)) continue;
-        const message = `services "${other.name}" and "${service.name}" have processes that both listen on ${host}:${port}`;
+        const message = `services "${other.name}" and "${service.name}" have processes that listen on the same address ${host}:${port}`;
         report({ path: ["services", service.name, "process"], message, hint: "give them different ports" });
       }
     }
   }
 }
 
-/** Whether both have ports of TCP, or both of UDP. */
+/** Returns whether both have TCP ports, or both have UDP ports. */
 function shareProtocol(a: Service, b: Service): boolean {
   return a.ports.some((port) => b.ports.some(({ protocol }) => protocol === port.protocol));
 }
 
-/** Each dependency is a service that can be woken, and none depends on itself in the end. */
+/** Checks that each dependency is a service that wakeport can start, and that dependencies form no cycle. */
 export function checkDependencies(services: readonly Service[], names: readonly string[], report: Report): void {
   const byName = new Map(services.map((service) => [service.name, service]));
   for (const { name, dependsOn } of services) {
     for (const [index, other] of dependsOn.entries()) {
       const path = ["services", name, "depends_on", index];
       if (byName.get(other)?.enabled === false) {
-        report({ path, message: `service "${name}" depends on "${other}", which is not enabled` });
+        report({ path, message: `service "${name}" depends on "${other}", which is disabled` });
       } else if (byName.get(other) !== undefined && !isWoken(byName.get(other) as Service)) {
-        report({ path, message: `service "${name}" depends on "${other}", which has nothing to start` });
+        report({ path, message: `service "${name}" depends on "${other}", which starts no target` });
       } else if (!names.includes(other)) {
         const near = suggest(other, names);
-        const hint = near === undefined ? "it names services of this file" : `did you mean "${near}"?`;
+        const hint = near === undefined ? "use a service of this file" : `did you mean "${near}"?`;
         report({ path, message: `service "${name}" depends on "${other}", which does not exist`, hint });
       }
     }
   }
   const next = (name: string): readonly string[] => byName.get(name)?.dependsOn ?? [];
-  for (const circle of cyclesOf([...byName.keys()], next)) {
-    const path = ["services", circle[0] ?? "", "depends_on"];
-    const hint = "one of them must do without the other";
-    report({ path, message: `services depend on each other in a circle: ${circle.join(" → ")}`, hint });
+  for (const cycle of cyclesOf([...byName.keys()], next)) {
+    const path = ["services", cycle[0] ?? "", "depends_on"];
+    const hint = "remove one of these dependencies";
+    report({ path, message: `dependencies form a cycle: ${cycle.join(" → ")}`, hint });
   }
 }
 
-/** What wakes and sleeps together must agree on when. */
+/** Checks that services of one group sleep at the same time. */
 export function checkGroups(services: readonly Service[], report: Report): void {
   for (const [index, service] of services.entries()) {
     const first = services.slice(0, index).find(({ group }) => group !== undefined && group === service.group);
     if (first === undefined) continue;
-    if (first.idleTimeoutMs === service.idleTimeoutMs && sleepsAlike(first, service)) continue;
-    const message = `services "${first.name}" and "${service.name}" are of one group, but sleep at different times`;
+    if (first.idleTimeoutMs === service.idleTimeoutMs && hasSameSleep(first, service)) continue;
+    const message = `services "${first.name}" and "${service.name}" belong to one group, but sleep at different times`;
     report({ path: ["services", service.name], message, hint: 'give them the same "idle_timeout" and "sleep"' });
   }
 }
 
-function sleepsAlike(a: Service, b: Service): boolean {
+function hasSameSleep(a: Service, b: Service): boolean {
   return a.sleep === b.sleep && JSON.stringify(a.thenStop) === JSON.stringify(b.thenStop);
 }

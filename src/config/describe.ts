@@ -2,13 +2,13 @@ import type { ContainerReference, TargetSpec } from "./config.ts";
 import { maskCommand } from "./mask.ts";
 import { formatDuration } from "./values/units.ts";
 
-/** In characters; it is one column of tables, and in many lines of the log. */
+/** In characters. Commands are shown in tables and log lines. */
 const MAX_COMMAND = 50;
 
-/** For people: `container vsftpd`, `container web (nginx:1.27)` for one made on demand, `process node server.js`, `builtin echo`. */
+/** Returns a short text: `container vsftpd`, `container web (nginx:1.27)` if created, `process node server.js`, `builtin echo`. */
 export function describeTarget(spec: TargetSpec): string {
-  if (spec.kind === "process") return `process ${inShort(spec.command)}`;
-  if (spec.kind === "inetd") return `inetd ${inShort(spec.command)}`;
+  if (spec.kind === "process") return `process ${shorten(spec.command)}`;
+  if (spec.kind === "inetd") return `inetd ${shorten(spec.command)}`;
   if (spec.kind === "created") return `container ${spec.service} (${spec.image})`;
   if (spec.kind === "forward") return `${spec.host.includes(":") ? `[${spec.host}]` : spec.host}:${spec.port}`;
   if (spec.kind === "builtin") return `builtin ${spec.builtin}`;
@@ -16,16 +16,16 @@ export function describeTarget(spec: TargetSpec): string {
   return describeReference(spec.reference);
 }
 
-function inShort(command: readonly string[]): string {
-  const words = maskCommand(command)
+function shorten(command: readonly string[]): string {
+  const text = maskCommand(command)
     .map((part) => part.split("/").pop())
     .join(" ");
-  return words.length > MAX_COMMAND ? `${words.slice(0, MAX_COMMAND - 1)}…` : words;
+  return text.length > MAX_COMMAND ? `${text.slice(0, MAX_COMMAND - 1)}…` : text;
 }
 
-/** For people: `container vsftpd`, `container shop/db`. */
+/** Returns a short text: `container vsftpd`, `container shop/db`. */
 export function describeReference(reference: ContainerReference): string {
   if ("service" in reference) return `container ${[reference.project, reference.service].filter(Boolean).join("/")}`;
-  // An id as people write it.
+  // Docker shows 12 digits of an id.
   return `container ${/^[0-9a-f]{64}$/.test(reference.name) ? reference.name.slice(0, 12) : reference.name}`;
 }

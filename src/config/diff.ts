@@ -1,4 +1,4 @@
-/** What differs between the configuration in force and the one that shall take its place. */
+/** Compares the active configuration with a new one. */
 import { isDeepStrictEqual } from "node:util";
 import type { Config, Service } from "./config.ts";
 
@@ -9,15 +9,15 @@ export interface ServiceChanges {
 }
 
 export interface Changes extends ServiceChanges {
-  /** The configuration to come, in which what stays as it is is the very same object: whoever has it knows it again. */
+  /** The new configuration. Unchanged services are the same objects as before, so that they compare equal. */
   readonly config: Config;
-  /** How many services stay as they are. */
+  /** Number of unchanged services. */
   readonly unchanged: number;
-  /** Keys whose new values count only after a restart. */
+  /** Keys whose new values apply after a restart only. */
   readonly afterRestart: readonly string[];
 }
 
-/** Services are the same when they have the same name; one that is not enabled is none. */
+/** Compares services by name. A disabled service counts as absent. */
 export function changesBetween(before: Config, after: Config): Changes {
   const old = new Map(enabledOf(before).map((service) => [service.name, service]));
   const added: Service[] = [];
@@ -41,7 +41,7 @@ export function changesBetween(before: Config, after: Config): Changes {
   };
 }
 
-/** What everything else is built on when wakeport starts. */
+/** Values that are fixed when wakeport starts. */
 const fixed: Readonly<Record<string, (config: Config) => unknown>> = {
   docker: ({ docker }) => docker,
   "docker.discover": ({ discover }) => discover?.scope,
@@ -52,7 +52,7 @@ function changedKeys(before: Config, after: Config): string[] {
   return Object.entries(fixed).flatMap(([key, value]) => (isDeepStrictEqual(value(before), value(after)) ? [] : key));
 }
 
-/** Who is awake together is settled when a target is first heard of. */
+/** The group of a target is fixed when its first service is added. */
 function changedGroup({ from, to }: { readonly from: Service; readonly to: Service }): string[] {
   return from.group === to.group ? [] : [`services.${to.name}.group`];
 }

@@ -1,4 +1,4 @@
-/** Checks the claims of a service of labels against docker.labels and the ports and names of other services. */
+/** Checks ports and names of a service from labels against docker.labels and the other services. */
 import { covers } from "../net/hostname.ts";
 import type { Config, Service } from "./config.ts";
 import { entriesOf } from "./port-conflicts.ts";
@@ -9,14 +9,14 @@ type Entry = ReturnType<typeof entriesOf>[number];
 /** A service that was accepted before. */
 interface Holder {
   readonly service: Service;
-  /** What defines it, for messages. */
+  /** Where the service is defined, for messages. */
   readonly source: "wakeport.yaml" | "labels of another project";
 }
 
 /**
- * Returns each reason to reject a service of labels, with the label that causes it.
+ * Returns each reason to reject a service from labels, with its label.
  *
- * @param strangers accepted services of the labels of other projects
+ * @param strangers accepted services from labels of other projects
  */
 export function forbiddenClaims(
   service: Service,

@@ -4,27 +4,27 @@ import type { Config } from "./config.ts";
 import { type ParseContext, parseConfig } from "./parse.ts";
 import { ConfigError } from "./yaml/config-error.ts";
 
-/** Where a configuration is looked for, in this order, when no file is named. */
+/** Paths of the configuration, in order of search, if none is given. */
 export const defaultPaths: readonly string[] = ["./wakeport.yaml", "/etc/wakeport/wakeport.yaml"];
 
-/** There is no configuration in any of the usual places. */
+/** No default path has a configuration. */
 export class NoConfigError extends Error {
   override readonly name = "NoConfigError";
 }
 
 /**
- * Loads `named`, or else the first file that exists of `defaultPaths`.
+ * Loads the given file, or the first of `defaultPaths` that exists.
  *
- * @throws NoConfigError when none exists, ConfigError when the file cannot be read or used
+ * @throws NoConfigError if none exists, ConfigError if the file is unreadable or invalid
  */
-export async function loadConfig(named: string | undefined, context: ParseContext): Promise<Config> {
-  if (named !== undefined) return parseConfig(await read(named), named, context);
-  for (const path of defaultPaths) {
-    const bytes = await read(path).catch((error: unknown) => {
+export async function loadConfig(path: string | undefined, context: ParseContext): Promise<Config> {
+  if (path !== undefined) return parseConfig(await read(path), path, context);
+  for (const candidate of defaultPaths) {
+    const bytes = await read(candidate).catch((error: unknown) => {
       if (error instanceof ConfigError && codeOf(error.cause) === "ENOENT") return undefined;
       throw error;
     });
-    if (bytes !== undefined) return parseConfig(bytes, path, context);
+    if (bytes !== undefined) return parseConfig(bytes, candidate, context);
   }
   throw new NoConfigError(`no configuration in ${defaultPaths.join(" or ")}`);
 }
@@ -40,11 +40,11 @@ async function read(path: string): Promise<Uint8Array> {
 function reasonOf(error: unknown): string {
   switch (codeOf(error)) {
     case "ENOENT":
-      return "there is no such file";
+      return "the file does not exist";
     case "EISDIR":
-      return "that is a directory: name the file in it";
+      return "the path is a directory: use the file in it";
     case "EACCES":
-      return "no permission to read it";
+      return "no permission to read the file";
     default:
       return messageOf(error);
   }

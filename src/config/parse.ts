@@ -1,45 +1,43 @@
 import type { Document } from "yaml";
 import type { z } from "zod";
 import type { Config } from "./config.ts";
-import { address } from "./keys/schema-parts.ts";
+import { address } from "./keys/common.ts";
 import { type ResolveContext, resolve } from "./resolve.ts";
 import { configSchema } from "./schema.ts";
-import { salvage, withoutServices } from "./valid-part.ts";
-import { ConfigError, type Problem } from "./yaml/config-error.ts";
+import { validPartOf, withoutServices } from "./valid-part.ts";
+import { ConfigError, type Located, type Problem } from "./yaml/config-error.ts";
 import { interpolate } from "./yaml/interpolate.ts";
-import { explain, type Located } from "./yaml/schema-errors.ts";
-import { MAX_ALIASES, readYaml } from "./yaml/yaml.ts";
+import { explain } from "./yaml/schema-errors.ts";
+import { MAX_ALIASES, parseYaml } from "./yaml/yaml.ts";
 import { locate } from "./yaml/yaml-positions.ts";
 
-/** More than any real configuration. Reading that much takes a second or two at worst. */
+/** In bytes. A file of this size takes up to 2 s to parse. */
 const MAX_FILE = 256 * 1024;
 
 export interface ParseContext extends ResolveContext {
-  /** For `${VAR}`. */
+  /** Values of `${VAR}`. */
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 /**
- * Reads a configuration.
+ * Parses a configuration.
  *
- * @param source the file's name, for messages
- * @throws ConfigError that names every problem, each with its place
+ * @param source the name of the file, for messages
+ * @throws ConfigError with all problems and their places
  */
 export function parseConfig(bytes: Uint8Array, source: string, context: ParseContext): Config {
   if (bytes.length > MAX_FILE) {
-    throw new ConfigError(source, "", [
-      { message: `the file has ${bytes.length} bytes; at most ${MAX_FILE} are read` },
-    ]);
+    throw new ConfigError(source, "", [{ message: `the file has ${bytes.length} bytes; the limit is ${MAX_FILE}` }]);
   }
   const text = decode(bytes, source);
-  const { document, problems: faults } = readYaml(text);
+  const { document, problems: syntaxProblems } = parseYaml(text);
   let admin = context.adminListen;
   const fail = (problems: readonly Problem[]): never => {
     throw new ConfigError(source, text, problems, { admin });
   };
-  if (faults.length > 0) fail(faults);
+  if (syntaxProblems.length > 0) fail(syntaxProblems);
   if (document.contents === null) {
-    fail([{ message: "the file is empty", hint: 'it needs at least "services:" with one service' }]);
+    fail([{ message: "the file is empty", hint: 'write "services:" with at least one service' }]);
   }
 
   const unset = interpolate(document, context.env);
@@ -65,31 +63,31 @@ function contentOf(document: Document.Parsed, fail: (problems: readonly Problem[
     return document.toJS({ maxAliasCount: MAX_ALIASES });
   } catch (error) {
     return fail([
-      { message: error instanceof Error ? error.message : String(error), hint: "aliases may not multiply" },
+      { message: error instanceof Error ? error.message : String(error), hint: "use fewer aliases of aliases" },
     ]);
   }
 }
 
-/** Shape first, then what only the whole can tell; a part of the wrong shape does not hide what is wrong elsewhere. */
+/** Checks the schema, then keys against each other. A schema error does not hide problems in other parts. */
 function check(value: unknown, source: string, context: ParseContext): { config?: Config; problems: Located[] } {
-  const shaped = configSchema.safeParse(value);
-  if (shaped.success) return resolve(shaped.data, source, { ...context, writtenDefaults: defaultsIn(value) });
-  const { issues } = shaped.error;
+  const parsed = configSchema.safeParse(value);
+  if (parsed.success) return resolve(parsed.data, source, { ...context, writtenDefaults: defaultsIn(value) });
+  const { issues } = parsed.error;
   const problems = issues.flatMap((issue) => explain(issue, value));
   return { problems: [...problems, ...problemsOfRest(value, issues, source, context)] };
 }
 
-/** Problems in the part of the file that the schema accepts. */
+/** Returns problems in the valid part of a file with schema errors. */
 function problemsOfRest(
   value: unknown,
   issues: readonly z.core.$ZodIssue[],
   source: string,
   context: ParseContext,
 ): readonly Located[] {
-  const first = salvage(value, issues);
+  const first = validPartOf(value, issues);
   if (first === undefined) return [];
   const retried = configSchema.safeParse(first.value);
-  // A service that is still refused without the wrong keys lacks a key: it is left out.
+  // A service that is still invalid without its invalid keys lacks a key: it is left out.
   const usable = retried.success ? first : withoutServices(first, retried.error.issues);
   const rest = configSchema.safeParse(usable.value);
   if (!rest.success || Object.keys(rest.data.services).length === 0) return [];
@@ -97,12 +95,12 @@ function problemsOfRest(
   return resolve(rest.data, source, { ...context, names, trimmed: usable.trimmed }).problems;
 }
 
-/** Where the admin server is to listen, also in a file that cannot be used. */
+/** Returns the address of the admin server, also from an invalid file. */
 function adminIn(value: unknown): ParseContext["adminListen"] | undefined {
   const admin = typeof value === "object" && value !== null && "admin" in value ? value.admin : undefined;
   const listen = typeof admin === "object" && admin !== null && "listen" in admin ? admin.listen : undefined;
-  const read = address.safeParse(listen);
-  return read.success ? read.data : undefined;
+  const parsed = address.safeParse(listen);
+  return parsed.success ? parsed.data : undefined;
 }
 
 function defaultsIn(value: unknown): unknown {

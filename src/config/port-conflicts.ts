@@ -1,24 +1,24 @@
-/** Whether two services can share a front. */
+/** Checks whether two services can share a listen port. */
 import type { Service, ServicePort } from "./config.ts";
 import { clashingPort, type PortMapping } from "./values/ports.ts";
 
-/** Why they cannot, and what to do about it. */
+/** The reason for a conflict, and a remedy. */
 export interface Conflict {
   readonly message: string;
   readonly hint: string;
 }
 
-/** Who has a port, or several in a row, or would have them. */
+/** A port or range with its service. */
 export interface PortOwner extends PortMapping {
-  /** Undefined: the admin server. */
+  /** Absent: the admin server. */
   readonly service?: Service;
-  /** Under which key it is written. */
+  /** The key that contains the port. */
   readonly key?: PortKey;
 }
 
 type PortKey = "ports" | "data";
 
-/** What a service listens on, with the place where that is written. */
+/** Returns the listen ports of a service, each with its place in the file. */
 export function entriesOf({ ports, data }: Service): { key: PortKey; index: number; port: ServicePort }[] {
   return [
     ...ports.map((port, index) => ({ key: "ports" as const, index, port })),
@@ -27,49 +27,51 @@ export function entriesOf({ ports, data }: Service): { key: PortKey; index: numb
 }
 
 /**
- * Why a service cannot have a port beside those of somebody else, or of its own; undefined when it can: they do not meet,
- * or both are told apart by what their clients say first.
+ * Returns why two ports exclude each other, or undefined. Ports that overlap are allowed if the names of their clients
+ * differ.
  */
 export function conflictOn(wanted: PortOwner & { readonly service: Service }, other: PortOwner): Conflict | undefined {
   const first = clashingPort(wanted, other);
   if (first === undefined) return undefined;
   const [service, owner] = [wanted.service, other.service];
   const number = `${first}${wanted.protocol === "udp" ? "/udp" : ""}`;
-  const words = owner === undefined ? "the admin server" : `service "${owner.name}"`;
-  const message = `service "${service.name}": port ${number} is taken by ${words} already`;
+  const holder = owner === undefined ? "the admin server" : `service "${owner.name}"`;
+  const message = `service "${service.name}": port ${number} is already in use by ${holder}`;
   const isShareable = wanted.protocol !== "udp" && wanted.key === "ports" && other.key === "ports";
   if (owner === undefined || owner.name === service.name || !isShareable) {
-    return { message, hint: "each front port can be bound once" };
+    return { message, hint: "each port can be bound once" };
   }
   if (service.names === undefined || owner.names === undefined) return { message, hint: namesHint(service, owner) };
   if (wanted.address !== other.address) {
-    return { message, hint: "to share it, write it with the same address in both services" };
+    return { message, hint: "to share the port, write it with the same address in both services" };
   }
   return namesConflict(number, service, owner);
 }
 
 function namesHint(service: Service, owner: Service): string {
   const named = service.names ?? owner.names;
-  if (named === undefined)
-    return 'each front port can be bound once; services share one by "host" (HTTP) or "sni" (TLS)';
-  const nameless = service.names === undefined ? service : owner;
-  return `to share it, give service "${nameless.name}" a "${named.kind}" as well: "*" gets all others`;
+  if (named === undefined) return 'each port can be bound once; services can share it by "host" (HTTP) or "sni" (TLS)';
+  const unnamed = service.names === undefined ? service : owner;
+  return `to share the port, give service "${unnamed.name}" a "${named.kind}" as well: "*" matches all other names`;
 }
 
 function namesConflict(number: string, service: Service, owner: Service): Conflict | undefined {
   const both = `services "${owner.name}" and "${service.name}" share port ${number}`;
   if (service.names?.kind !== owner.names?.kind) {
-    const message = `${both}, but clients say "${owner.names?.kind}" to one and "${service.names?.kind}" to the other`;
-    return { message, hint: "give them different ports: HTTP and TLS begin differently" };
+    const message = `${both}, but one has "${owner.names?.kind}" and the other "${service.names?.kind}"`;
+    return { message, hint: "give them different ports: one is for HTTP and the other for TLS" };
   }
   const taken = service.names?.patterns.find((pattern) => owner.names?.patterns.includes(pattern));
   if (taken !== undefined) {
-    const message = `service "${service.name}": the name "${taken}" on port ${number} belongs to service "${owner.name}" already`;
-    return { message, hint: "each name leads to one service" };
+    const message = `service "${service.name}": name "${taken}" on port ${number} already belongs to service "${owner.name}"`;
+    return { message, hint: "use each name in one service only" };
   }
   if (JSON.stringify(service.proxyProtocol.receive) !== JSON.stringify(owner.proxyProtocol.receive)) {
-    const message = `${both}, but differ in whose PROXY headers they believe`;
-    return { message, hint: 'give both the same "proxy_protocol: { receive: [...] }": it is read before the name' };
+    const message = `${both}, but accept PROXY headers from different networks`;
+    return {
+      message,
+      hint: 'give both the same "proxy_protocol: { receive: [...] }": the header is read before the name',
+    };
   }
   return undefined;
 }

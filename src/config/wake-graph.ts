@@ -1,9 +1,9 @@
-/** Checks which services wake which: each can be woken, and `with` forms no cycle. Lists the cycles with `depends_on`. */
+/** Checks that each service can be woken and that `with` forms no cycle. Finds cycles of `depends_on` with groups. */
 import { isWoken, type Service } from "./config.ts";
-import type { Report } from "./yaml/schema-errors.ts";
+import type { Report } from "./yaml/config-error.ts";
 import { suggest } from "./yaml/suggest.ts";
 
-/** Checks that each service of a `with` can be woken, and that no two services are woken with each other. */
+/** Checks that each service in a `with` can be woken, and that no two services wake with each other. */
 export function checkWith(services: readonly Service[], names: readonly string[], report: Report): void {
   const byName = new Map(services.map((service) => [service.name, service]));
   for (const { name, wakesWith } of services) {
@@ -12,12 +12,12 @@ export function checkWith(services: readonly Service[], names: readonly string[]
       const service = byName.get(other);
       if (other === name) {
         const hint = 'name the services that wake it, or write "group: NAME" in all of them';
-        report({ path, message: `service "${name}" is "with" itself`, hint });
+        report({ path, message: `service "${name}" names itself in "with"`, hint });
       } else if (service?.enabled === false) {
-        const message = `service "${name}" is woken with "${other}", which is not enabled`;
+        const message = `service "${name}" is woken with "${other}", which is disabled`;
         report({ path, message, hint: `enable "${other}", or write "enabled: false" here as well` });
       } else if (service !== undefined && !isWoken(service)) {
-        const message = `service "${name}" is woken with "${other}", which has nothing to start`;
+        const message = `service "${name}" is woken with "${other}", which starts no target`;
         report({ path, message, hint: "name a service with a container or a process" });
       } else if (!names.includes(other)) {
         const near = suggest(other, names);
@@ -79,7 +79,7 @@ function wakes(waker: Service, other: Service): boolean {
   return isOfSameGroup || waker.dependsOn.includes(other.name) || other.wakesWith.includes(waker.name);
 }
 
-/** A service that depends on another one which is woken with it. */
+/** A chain of dependencies whose ends wake together. */
 export interface WakingCycle {
   /** The chain of `depends_on` from the first service to the last. */
   readonly chain: readonly string[];
@@ -97,14 +97,14 @@ export function wakingCycles(services: readonly Service[]): WakingCycle[] {
       if (!isWith && !isGroup) return [];
       const chain = chainOf(enabled, first.name, last.name);
       const isOutside = ({ name, group }: Service): boolean => chain?.includes(name) === true && group !== first.group;
-      // A chain of members alone is no cycle.
+      // A chain inside the group is not a cycle.
       if (chain === undefined || (!isWith && !enabled.some(isOutside))) return [];
       return [{ chain, by: isWith ? "with" : { group: first.group ?? "" } }];
     }),
   );
 }
 
-/** The shortest chain of `depends_on` from one service to another one; undefined if there is none. */
+/** Returns the shortest chain of `depends_on` between two services, or undefined. */
 function chainOf(services: readonly Service[], from: string, to: string): string[] | undefined {
   const byName = new Map(services.map((service) => [service.name, service]));
   const before = new Map<string, string>();
@@ -121,15 +121,15 @@ function chainOf(services: readonly Service[], from: string, to: string): string
   return chain;
 }
 
-/** Each cycle once, with its first name at both ends. */
+/** Returns each cycle once, with its first name at both ends. */
 export function cyclesOf(names: readonly string[], next: (name: string) => readonly string[]): string[][] {
   const found: string[][] = [];
   const done = new Set<string>();
-  const visit = (name: string, way: readonly string[]): void => {
-    const start = way.indexOf(name);
-    if (start >= 0) found.push([...way.slice(start), name]);
+  const visit = (name: string, path: readonly string[]): void => {
+    const start = path.indexOf(name);
+    if (start >= 0) found.push([...path.slice(start), name]);
     if (start >= 0 || done.has(name)) return;
-    for (const other of next(name)) visit(other, [...way, name]);
+    for (const other of next(name)) visit(other, [...path, name]);
     done.add(name);
   };
   for (const name of names) visit(name, []);

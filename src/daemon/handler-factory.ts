@@ -3,7 +3,7 @@ import type { Activator } from "../activation/activator.ts";
 import { Semaphore } from "../async/semaphore.ts";
 import type { InetdSpec, Service, ServicePort } from "../config/config.ts";
 import { describeTarget } from "../config/describe.ts";
-import { builtInDefaults } from "../config/keys/defaults.ts";
+import { PROCESS_STOP_GRACE_MS } from "../config/keys/start.ts";
 import type { SharedAdmission } from "../proxy/admission/stage.ts";
 import type { DataPorts } from "../proxy/data-ports.ts";
 import { Builtin } from "../proxy/handlers/builtin.ts";
@@ -86,7 +86,7 @@ export function handlersOf(
 }
 
 function inetdHandlers(
-  { name, target, stopGraceMs: graceMs = builtInDefaults.process_stop_grace }: Service,
+  { name, target, stopGraceMs: graceMs = PROCESS_STOP_GRACE_MS }: Service,
   spec: InetdSpec,
   host: InetdEnvironment,
   observer: Observer,

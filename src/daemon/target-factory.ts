@@ -1,7 +1,7 @@
 import type { Target } from "../activation/target.ts";
 import type { ContainerReference, ProcessSpec, Service, WokenService } from "../config/config.ts";
 import { describeReference, describeTarget } from "../config/describe.ts";
-import { builtInDefaults } from "../config/keys/defaults.ts";
+import { PROCESS_STOP_GRACE_MS } from "../config/keys/start.ts";
 import { accountOf, type OwnAccount } from "../targets/accounts.ts";
 import { ContainerTarget } from "../targets/container.ts";
 import type { ContainerOptions } from "../targets/container-options.ts";
@@ -49,7 +49,7 @@ export function createTarget(
   const [{ target: spec, name }] = services as readonly [WokenService];
   const graceMs = graceOf(services);
   if (spec.kind === "process")
-    return createProcess(name, spec, graceMs ?? builtInDefaults.process_stop_grace, host, observer, taken);
+    return createProcess(name, spec, graceMs ?? PROCESS_STOP_GRACE_MS, host, observer, taken);
   if (engine === undefined) throw new Error("a container target needs an engine");
   const names = services.map((service) => service.name).join(", ");
   const onWarning: ContainerOptions["onWarning"] = (event, message) => observer.warning(event, `${names}: ${message}`);

@@ -71,11 +71,15 @@ const cases: Readonly<Record<string, Case>> = {
   },
   "no port at all": { labels: "ports: []", claim: { ports: "8080" }, refused: /\(none\)/ },
 
-  "a port of the file": { file: "app: { ports: 8080, container: x }", claim: { ports: "8080" }, refused: /taken/ },
+  "a port of the file": {
+    file: "app: { ports: 8080, container: x }",
+    claim: { ports: "8080" },
+    refused: /already in use/,
+  },
   "a range with a port of the file": {
     file: "app: { ports: 8080, container: x }",
     claim: { ports: "8075-8085" },
-    refused: /taken/,
+    refused: /already in use/,
   },
   "a port of the file on another address": {
     file: 'app: { ports: "127.0.0.1:8080", container: x }',
@@ -243,10 +247,10 @@ suite("labels of different projects", () => {
 
 suite("docker.labels", () => {
   test("names the invalid value", () => {
-    assert.throws(() => configOf("", "ports: 99-1"), /a range begins with the lower port: write "1-99"/);
+    assert.throws(() => configOf("", "ports: 99-1"), /a range starts with the lower port: write "1-99"/);
     assert.throws(() => configOf("", "ports: 70000"), /a port is a number from 1 to 65535/);
-    assert.throws(() => configOf("", "ports: http"), /"http" is no port/);
-    assert.throws(() => configOf("", 'names: "*x"'), /"\*" stands alone/);
+    assert.throws(() => configOf("", "ports: http"), /"http" is not a port/);
+    assert.throws(() => configOf("", 'names: "*x"'), /"\*" is the whole name/);
   });
 });
 

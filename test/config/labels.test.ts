@@ -32,7 +32,7 @@ function problemsOf(labels: Readonly<Record<string, string>>): readonly string[]
 }
 
 suite("labels of a container", () => {
-  test("make a service, in the words of wakeport.yaml", () => {
+  test("define a service with keys of wakeport.yaml", () => {
     const service = serviceOf({
       "wakeport.ports": "2121:21, 127.0.0.1:2122:22, 30000-30009",
       "wakeport.ready": "[tcp, { http: /health }]",
@@ -57,7 +57,7 @@ suite("labels of a container", () => {
     assert.deepEqual([service.idleTimeoutMs, service.sleep, service.limits.waiting], [60_000, "pause", 10]);
   });
 
-  test("may say who connects, and what clients are told", () => {
+  test("may set access, limits and banners", () => {
     const service = serviceOf({
       "wakeport.ports": "2121",
       "wakeport.access.allow": "[10.0.0.0/8]",
@@ -77,20 +77,20 @@ suite("labels of a container", () => {
     { "wakeport.banner": "{ deny: { file: /etc/hostname } }" },
     { "wakeport.banner.deny": "x", "wakeport.banner.accept.file": "/etc/hostname" },
   ]) {
-    test(`have no file of the host read to clients: ${JSON.stringify(labels)}`, () => {
+    test(`must not send a file of the host to clients: ${JSON.stringify(labels)}`, () => {
       const [problem, ...more] = problemsOf({ "wakeport.ports": "2121", ...labels });
       assert.match(problem ?? "", /label wakeport\.banner\.(deny|accept): files are for wakeport\.yaml/);
       assert.deepEqual(more, []);
     });
   }
 
-  test("cannot have the memory of all filled", () => {
+  test("must not hold more UDP data than the limit", () => {
     const found = read({ "wakeport.ports": "53/udp", "wakeport.udp.held": "256k" });
     assert.ok(found !== undefined && "problems" in found);
-    assert.match(found.problems.join(), /label wakeport\.udp: .* bytes may be held/);
+    assert.match(found.problems.join(), /label wakeport\.udp: flows × held must not exceed/);
   });
 
-  test("have the banners of the defaults, which are read with the configuration", () => {
+  test("inherit the banners of defaults, including files", () => {
     const from = configOf(
       `docker: { discover: true }\ndefaults: { banner: { deny: { file: ${import.meta.filename} }, accept: hello } }\n`,
     );
@@ -101,7 +101,7 @@ suite("labels of a container", () => {
     assert.equal(accept?.toString(), "welcome");
   });
 
-  test("take names, text and lists as they are", () => {
+  test("may contain names, text and lists without YAML syntax", () => {
     const service = serviceOf({
       "wakeport.ports": "2121",
       "wakeport.name": "ftp",
@@ -118,16 +118,16 @@ suite("labels of a container", () => {
     assert.deepEqual(service.ports, [{ listen: 2121, target: 2121 }]);
   });
 
-  test("make a service without ports of a container that belongs to a group", () => {
+  test("define a service without ports that belongs to a group", () => {
     const { ports, group, ready } = serviceOf({ "wakeport.group": "shop" });
     assert.deepEqual([ports, group, ready], [[], "labels demo/shop", []]);
   });
 
-  test("fall back on the defaults of the file", () => {
+  test("inherit defaults of the file", () => {
     assert.equal(serviceOf({ "wakeport.ports": "2121" }).idleTimeoutMs, 7 * 60_000);
   });
 
-  test("make nothing when they say false, or nothing", () => {
+  test("define no service if wakeport.enable is false or absent", () => {
     assert.equal(read({ "wakeport.enable": "false" }), undefined);
     assert.equal(
       serviceOfLabels({ reference: { name: "a" }, name: "a", labels: { "wakeport.ports": "1" } }, config),
@@ -136,7 +136,7 @@ suite("labels of a container", () => {
   });
 
   const wrong: Readonly<Record<string, readonly [labels: Record<string, string>, problem: RegExp]>> = {
-    "a switch that is neither": [
+    "an invalid wakeport.enable": [
       { "wakeport.enable": "yes" },
       /^label wakeport\.enable is "yes": expected true or false$/,
     ],
@@ -145,13 +145,16 @@ suite("labels of a container", () => {
       /service "web" has no "ports", and nothing wakes it \(add "group: NAME" .*or "ports" for clients\)/,
     ],
     "with other services": [{ "wakeport.with": "[web]" }, /^unknown label wakeport\.with/],
-    "a port that is none": [{ "wakeport.ports": "21!" }, /^label wakeport\.ports: .*"21!" is no port/],
+    "an invalid port": [{ "wakeport.ports": "21!" }, /^label wakeport\.ports: .*"21!" is not a port/],
     "a duration without a unit": [
       { "wakeport.ports": "1", "wakeport.idle_timeout": "300" },
       /^label wakeport\.idle_timeout: .*write "300s"/,
     ],
-    "a slip": [{ "wakeport.port": "1" }, /^unknown label wakeport\.port: did you mean wakeport\.ports\?/],
-    "a key within a key": [{ "wakeport.ports": "1", "wakeport.limits.wating": "1" }, /unknown key "wating".*waiting/],
+    "a misspelt label": [{ "wakeport.port": "1" }, /^unknown label wakeport\.port: did you mean wakeport\.ports\?/],
+    "a misspelt nested key": [
+      { "wakeport.ports": "1", "wakeport.limits.wating": "1" },
+      /unknown key "wating".*waiting/,
+    ],
     "a process": [
       { "wakeport.ports": "1", "wakeport.process.command": "[sh]" },
       /^unknown label wakeport\.process\.command/,
@@ -161,33 +164,36 @@ suite("labels of a container", () => {
       /^unknown label wakeport\.container/,
     ],
     "a prototype": [{ "wakeport.ports": "1", "wakeport.limits.__proto__": "1" }, /__proto__/],
-    "no YAML": [
+    "invalid YAML": [
       { "wakeport.ports": "1", "wakeport.ready": "{ http: " },
-      /^label wakeport\.ready is "\{ http: ", which cannot be read$/,
+      /^label wakeport\.ready is "\{ http: ", which is not valid YAML$/,
     ],
-    aliases: [{ "wakeport.ports": "1", "wakeport.ready": "[&a tcp, *a]" }, /^label wakeport\.ready .*cannot be read$/],
-    "too much": [{ "wakeport.ports": "1".repeat(5_000) }, /longer than 4096 characters/],
-    "two that exclude each other": [
+    aliases: [
+      { "wakeport.ports": "1", "wakeport.ready": "[&a tcp, *a]" },
+      /^label wakeport\.ready .*is not valid YAML$/,
+    ],
+    "a value above the limit": [{ "wakeport.ports": "1".repeat(5_000) }, /longer than 4096 characters/],
+    "two labels for one key": [
       { "wakeport.ports": "1", "wakeport.limits": "5", "wakeport.limits.waiting": "1" },
       /exclude each other|twice/,
     ],
-    "a name that is none": [{ "wakeport.ports": "1", "wakeport.name": "../x" }, /name has letters, digits/],
+    "an invalid name": [{ "wakeport.ports": "1", "wakeport.name": "../x" }, /name has letters, digits/],
   };
   for (const [what, [labels, problem]] of Object.entries(wrong)) {
-    test(`are a problem with a name: ${what}`, () => {
+    test(`are reported with the label: ${what}`, () => {
       assert.match(problemsOf(labels).join("\n"), problem);
     });
   }
 
-  test("may hold no pattern when they are anybody's", () => {
-    const everybody = configOf("docker: { discover: all }\n");
-    const found = read({ "wakeport.ports": "1", "wakeport.ready": "{ log: ready }" }, everybody);
+  test("must not contain a log pattern if labels of all projects count", () => {
+    const all = configOf("docker: { discover: all }\n");
+    const found = read({ "wakeport.ports": "1", "wakeport.ready": "{ log: ready }" }, all);
     assert.ok(found !== undefined && "problems" in found);
-    assert.match(found.problems[0] ?? "", /^label wakeport\.ready: patterns are for wakeport\.yaml/);
+    assert.match(found.problems[0] ?? "", /^label wakeport\.ready: log patterns are for wakeport\.yaml/);
     assert.equal(serviceOf({ "wakeport.ports": "1", "wakeport.ready": "{ log: ready }" }).ready[0]?.kind, "log");
   });
 
-  test("never throw, whatever they are", () => {
+  test("never throw, for random labels", () => {
     const label = fc.oneof(
       fc.constantFrom("ports", "ready", "sleep", "limits", "limits.waiting", "name", "idle_timeout", "group", "", "."),
       fc.string(),
@@ -220,7 +226,7 @@ suite("problems of labels", () => {
     return found !== undefined && "problems" in found ? found.problems : [];
   };
 
-  test("show escape sequences, and cut what is long", () => {
+  test("contain no control characters, and have limited length", () => {
     const evil = `\x1b[2J\u202e\n${"x".repeat(10_000)}`;
     for (const key of [`wakeport.${evil}`, `wakeport.limits.${evil}`, `wakeport.${evil}.x`, `wakeport.ready.${evil}`]) {
       for (const value of ["1", evil, `"${evil}"`, "{ a: b }"]) {
@@ -234,18 +240,18 @@ suite("problems of labels", () => {
     }
   });
 
-  test("are reported up to a number", () => {
+  test("are limited in number", () => {
     const many = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`wakeport.x${index}`, "1"]));
     const problems = problemsOf(many);
     assert.equal(problems.length, 11);
-    assert.equal(problems.at(-1), "and 490 more problems with its labels");
+    assert.equal(problems.at(-1), "and 490 more problems in its labels");
   });
 });
 
 suite("docker.discover", () => {
-  test("does without services in the file, and only then", () => {
+  test("allows a file without services", () => {
     assert.deepEqual(config.services, []);
-    assert.throws(() => configOf("docker: { discover: false }\n"), /there is no service/);
+    assert.throws(() => configOf("docker: { discover: false }\n"), /the file defines no service/);
   });
 
   test("is true, false or all", () => {

@@ -61,13 +61,13 @@ suite("loadConfig()", () => {
   test("does not pass over a file of the usual name that it cannot use", async () => {
     await using _here = await workingDirectory();
     await mkdir("wakeport.yaml");
-    assert.match(await complaint(), /^\.\/wakeport\.yaml error: that is a directory: name the file in it/);
+    assert.match(await complaint(), /^\.\/wakeport\.yaml error: the path is a directory: use the file in it/);
   });
 
   test("says when the named file is not there, is a directory, or is empty", async () => {
     await using here = await workingDirectory();
-    assert.equal(await complaint("nope.yaml"), "nope.yaml error: there is no such file\nnope.yaml: 1 problem");
-    assert.match(await complaint(here.folder), / error: that is a directory: name the file in it\n/);
+    assert.equal(await complaint("nope.yaml"), "nope.yaml error: the file does not exist\nnope.yaml: 1 problem");
+    assert.match(await complaint(here.folder), / error: the path is a directory: use the file in it\n/);
     await writeFile("empty.yaml", "");
     assert.match(await complaint("empty.yaml"), /^empty\.yaml error: the file is empty\n/);
   });
@@ -76,7 +76,7 @@ suite("loadConfig()", () => {
     await using here = await workingDirectory();
     const file = path.join(here.folder, "secret.yaml");
     await writeFile(file, good, { mode: 0o600 });
-    const expected = `${file} error: no permission to read it\n${file}: 1 problem`;
+    const expected = `${file} error: no permission to read the file\n${file}: 1 problem`;
     if (getuid?.() !== 0) {
       await chmod(file, 0);
       assert.equal(await complaint(file), expected);

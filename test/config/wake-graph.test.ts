@@ -54,7 +54,7 @@ suite("a service without ports", () => {
 
   for (const kind of ["inetd: { command: [a] }", "forward: 'a:1'", "builtin: echo", "sensor: { ban: 1m }"]) {
     test(`is refused with ${kind}`, () => {
-      assert.match(problems(`${web}, a: { ${kind} }`)[0] ?? "", /"a" needs "ports": .* only serves clients/);
+      assert.match(problems(`${web}, a: { ${kind} }`)[0] ?? "", /"a": "ports" is missing: .* only serves clients/);
     });
   }
 
@@ -80,7 +80,7 @@ suite("a service without ports", () => {
     test(`is refused with ${setting}, once`, () => {
       const [key] = setting.split(":");
       assert.deepEqual(problems(`${web}, a: { container: a, with: [web], ${setting} }`), [
-        `service "a": "${key}" is about clients, and a service without "ports" has none | remove it, or add "ports"`,
+        `service "a": "${key}" has no effect without "ports" | remove it, or add "ports"`,
       ]);
     });
   }
@@ -88,7 +88,7 @@ suite("a service without ports", () => {
   test("is refused with a place where its process listens", () => {
     for (const setting of ["listen: '127.0.0.1:1'", "activation: listen_fds"]) {
       const [problem = "", ...more] = problems(`${web}, a: { process: { command: [a], ${setting} }, with: [web] }`);
-      assert.match(problem, /^service "a": "(listen|activation)" is about clients/);
+      assert.match(problem, /^service "a": "(listen|activation)" has no effect without "ports"/);
       assert.deepEqual(more, []);
     }
   });
@@ -96,7 +96,7 @@ suite("a service without ports", () => {
   test("is refused with a probe that connects", () => {
     for (const ready of ["tcp", "{ http: / }", "{ banner: a }"]) {
       const [problem = ""] = problems(`${web}, a: { container: a, with: [web], ready: ${ready} }`);
-      assert.match(problem, /"ready: (tcp|http|banner)" connects to a TCP port, and it has no ports/);
+      assert.match(problem, /"ready: (tcp|http|banner)" connects to a TCP port, and it has no "ports"/);
     }
   });
 });
@@ -134,8 +134,8 @@ suite("what wakes a service without ports", () => {
       'nothing wakes service "b": no service of group "g" is woken by clients | one of them needs "ports"',
     ],
     "a service that does not exist": [
-      "a: { container: a, with: [wbe] }",
-      'service "a" is woken with "wbe", which does not exist | did you mean "web"?',
+      "a: { container: a, with: [wev] }",
+      'service "a" is woken with "wev", which does not exist | did you mean "web"?',
     ],
     "a service that has a mistake": [
       "b: { ports: [], container: b }, a: { container: a, with: [b] }",
@@ -143,15 +143,15 @@ suite("what wakes a service without ports", () => {
     ],
     "a service that is not enabled": [
       "b: { ports: 2, container: b, enabled: false }, a: { container: a, with: [b, web] }",
-      'service "a" is woken with "b", which is not enabled | enable "b", or write "enabled: false" here as well',
+      'service "a" is woken with "b", which is disabled | enable "b", or write "enabled: false" here as well',
     ],
     "a service that has nothing to start": [
       "b: { ports: 2, builtin: echo }, a: { container: a, with: [b, web] }",
-      'service "a" is woken with "b", which has nothing to start | name a service with a container or a process',
+      'service "a" is woken with "b", which starts no target | name a service with a container or a process',
     ],
     itself: [
       "a: { ports: 2, container: a, with: [a] }",
-      'service "a" is "with" itself | name the services that wake it, or write "group: NAME" in all of them',
+      'service "a" names itself in "with" | name the services that wake it, or write "group: NAME" in all of them',
     ],
     "a cycle": [
       "a: { container: a, with: [b, web] }, b: { container: b, with: [a] }",

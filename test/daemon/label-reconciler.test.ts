@@ -91,7 +91,7 @@ suite("reconcile()", () => {
     const world = new World();
     world.update(a, b);
     const moved = container("a", "81");
-    const rejected = 'a: label wakeport.ports: service "a": port 81 is taken by service "b" already';
+    const rejected = 'a: label wakeport.ports: service "a": port 81 is already in use by service "b"';
     // It still has its old port, which no other service wants.
     for (const order of [
       [moved, b],
@@ -109,7 +109,7 @@ suite("reconcile()", () => {
     world.update(a);
     world.skipped.set("a", { container: "a", problem: "82 is taken" });
     const [moved, newcomer] = [container("a", "82"), container("c", "80")];
-    const conflict = 'c: label wakeport.ports: service "c": port 80 is taken by service "a" already';
+    const conflict = 'c: label wakeport.ports: service "c": port 80 is already in use by service "a"';
     assert.deepEqual(world.update(newcomer, moved), ["a: 82 is taken", conflict]);
     world.skipped.clear();
     assert.deepEqual(world.update(newcomer, moved), ["~ a", "+ c"]);
@@ -131,7 +131,7 @@ suite("reconcile()", () => {
     const newcomer = container("p-b-1", "80", compose("b"));
     world.update(served);
     const successor = container("0123_p-a-1", "80", { ...compose("a"), "wakeport.idle_timeout": "7m" });
-    const taken = 'p-b-1: label wakeport.ports: service "b": port 80 is taken by service "a" already';
+    const taken = 'p-b-1: label wakeport.ports: service "b": port 80 is already in use by service "a"';
     assert.deepEqual(world.update(newcomer, successor), ["~ a", taken]);
   });
 

@@ -85,7 +85,7 @@ suite("import inetd", () => {
     "ftp stream sctp nowait root /usr/bin/x": /the protocol "sctp"/,
     "ftp stream tcp never root /usr/bin/x": /"never" is neither wait nor nowait/,
     "ftp stream tcp nowait root": /a line needs a service/,
-    "fpt stream tcp nowait root /usr/bin/x": /there is no port "fpt" .*did you mean "ftp"/,
+    "ftpp stream tcp nowait root /usr/bin/x": /port "ftpp" for tcp is not in .*did you mean "ftp"/,
     "finger stream tcp nowait root internal": /no builtin "finger"/,
     "ftp stream tcp nowait root internal": /no builtin "ftp"/,
     "ftp stream tcp nowait .adm /usr/bin/x": /"\.adm" does not contain a user/,

@@ -307,10 +307,10 @@ suite("import xinetd", () => {
 
   test("does not import a redirect with an invalid host or port", () => {
     for (const [value, reason] of Object.entries({
-      "10.0.0.1 nowhere": /there is no port "nowhere"/,
+      "10.0.0.1 nowhere": /port "nowhere" for tcp is not in/,
       "10.0.0.1 0": /redirect: "0" is not a port/,
       "a:b 80": /redirect: "a:b" is not a host/,
-      "fe80::1%eth0 x": /there is no port "x"/,
+      "fe80::1%eth0 x": /port "x" for tcp is not in/,
     })) {
       const text = `service ftp\n{\nsocket_type = stream\nwait = no\nredirect = ${value}\n}`;
       assert.match(importXinetd({ x: text }).warnings.join("\n"), new RegExp(`^x:1: .*not imported: ${reason.source}`));
@@ -344,10 +344,10 @@ suite("import xinetd", () => {
 
   test("does not import a service whose name is not in /etc/services", () => {
     const { services, yaml } = importXinetd({
-      x: "service fpt\n{\nsocket_type = stream\nwait = no\nuser = root\nserver = /usr/bin/x\n}",
+      x: "service ftpp\n{\nsocket_type = stream\nwait = no\nuser = root\nserver = /usr/bin/x\n}",
     });
     assert.deepEqual(services, {});
-    assert.match(yaml, /# service fpt \(x:1\) is not imported: there is no port "fpt" for tcp .*did you mean "ftp"/);
+    assert.match(yaml, /# service ftpp \(x:1\) is not imported: port "ftpp" for tcp is not in .*did you mean "ftp"/);
   });
 });
 

@@ -182,7 +182,7 @@ suite("wakeport check", () => {
     );
     const { code, stderr } = await wakeport(["check", "-c", file.path]);
     assert.equal(code, 2);
-    assert.match(stderr, /wakeport\.yaml:2:3 error: service "a" needs a target/);
+    assert.match(stderr, /wakeport\.yaml:2:3 error: service "a": a target is missing/);
     assert.match(stderr, /wakeport\.yaml:3:7 error: unknown key "port"[\s\S]*did you mean "ports"\?/);
   });
 
@@ -221,7 +221,7 @@ suite("wakeport check", () => {
   test("reports a missing file and a directory with their causes", async () => {
     assert.match(
       (await wakeport(["check", "-c", "nowhere.yaml"])).stderr,
-      /nowhere\.yaml error: there is no such file/,
+      /nowhere\.yaml error: the file does not exist/,
     );
     assert.match((await wakeport(["check", "-c", "/"])).stderr, /is a directory/);
   });

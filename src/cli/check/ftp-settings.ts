@@ -1,7 +1,7 @@
 /** What FTP servers behind data ports have to be told, so that they tell their clients the right thing. */
 import net from "node:net";
 import { type Service, type ServicePort, tellsDataPorts } from "../../config/config.ts";
-import { sharedWithProcess } from "../../config/keys/resolve-data.ts";
+import { sharedWithProcess } from "../../config/keys/ports.ts";
 import { formatRange } from "../../config/values/ports.ts";
 
 /** Where it cannot be known at which address clients reach wakeport. */
@@ -35,7 +35,7 @@ function linesOf(service: Service): string[] {
 
 /** Where clients of FTP are told ports by wakeport itself, a process may share them: but what it tells those of TLS is its own. */
 function sharedLines({ data, target }: Service): string[] {
-  if (target.kind !== "process" || data.every((port) => sharedWithProcess(port, target) === undefined)) return [];
+  if (target.kind !== "process" || data.every((port) => sharedWithProcess(port, port, target) === undefined)) return [];
   return [
     `    its process cannot listen there while wakeport does: for TLS let the two have an address each, as with "listen: 127.0.0.2:${target.listen.port ?? 21}" and "data: 127.0.0.1:${formatRange(data[0]?.listen ?? 0, data[0]?.count)}"`,
   ];

@@ -5,16 +5,16 @@ import { UnitError } from "./units.ts";
 
 export type Protocol = "tcp" | "udp";
 
-/** Looks up the port of a name. @throws UnitError that says why there is none, and what to do */
+/** Returns the port of a name. @throws UnitError if the name is unknown */
 export type PortNames = (name: string, protocol: Protocol) => number;
 
 const FILE = "/etc/services";
 
-/** The names of a file like /etc/services; where a name is there twice, the first counts, as for everybody else. */
+/** The names of a file like /etc/services. The first entry of a name counts, as in getservbyname(3). */
 type Table = Readonly<Record<Protocol, ReadonlyMap<string, number>>>;
 
-/** `ftp 21/tcp alias … # comment`; lines that are no such thing are nobody's business. */
-function readTable(text: string): Table {
+/** Parses lines of the form `ftp 21/tcp alias … # comment` and ignores others. */
+function parseTable(text: string): Table {
   const table = { tcp: new Map<string, number>(), udp: new Map<string, number>() };
   for (const line of text.split("\n")) {
     const [name, number, ...aliases] = line.split("#", 1).join("").split(/\s+/).filter(Boolean);
@@ -27,42 +27,42 @@ function readTable(text: string): Table {
 }
 
 /**
- * The names of ports that a file like /etc/services has.
+ * Returns a lookup in a file like /etc/services.
  *
- * @param read brings the file's text, or throws; it is asked once, when the first name is looked up
+ * @param read returns the text of the file; called once, at the first lookup
  */
 export function portNames(read: () => string): PortNames {
   let found: Table | Error | undefined;
   return (name, protocol) => {
     found ??= tableOf(read);
-    if (found instanceof Error) throw new UnitError(withoutFile(name, found));
+    if (found instanceof Error) throw new UnitError(missingFile(name, found));
     const port = found[protocol].get(name);
-    if (port === undefined) throw new UnitError(unknown(name, protocol, found));
+    if (port === undefined) throw new UnitError(unknownName(name, protocol, found));
     return port;
   };
 }
 
-/** The names of this machine. */
+/** Lookup in /etc/services of this machine. */
 export const systemPortNames: PortNames = portNames(() => readFileSync(FILE, "utf8"));
 
 function tableOf(read: () => string): Table | Error {
   try {
-    return readTable(read());
+    return parseTable(read());
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
   }
 }
 
-function withoutFile(name: string, error: Error): string {
+function missingFile(name: string, error: Error): string {
   const reason = codeOf(error) === "ENOENT" ? "is missing on this machine" : `cannot be read: ${messageOf(error)}`;
-  return `the port "${name}" is a name, and ${FILE} ${reason}: install it (Debian: the package netbase), or write the number`;
+  return `the port "${name}" is a name, and ${FILE} ${reason}: install it (Debian package netbase), or write the number`;
 }
 
-function unknown(name: string, protocol: Protocol, table: Table): string {
+function unknownName(name: string, protocol: Protocol, table: Table): string {
   const other = protocol === "tcp" ? "udp" : "tcp";
   const elsewhere = table[other].get(name);
   if (elsewhere !== undefined) return `"${name}" has no port for ${protocol} in ${FILE}, only ${elsewhere}/${other}`;
   const near = suggest(name, table[protocol].keys());
   const hint = near === undefined ? "write the number" : `did you mean "${near}"?`;
-  return `there is no port "${name}" for ${protocol} in ${FILE}: ${hint}`;
+  return `port "${name}" for ${protocol} is not in ${FILE}: ${hint}`;
 }

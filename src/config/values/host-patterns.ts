@@ -1,13 +1,13 @@
-/** The entries of `host` and `sni`: whom a client must ask for. */
+/** Values of `host` and `sni`: name patterns. */
 import net from "node:net";
 import { domainToASCII } from "node:url";
 import { ANY, type NameKind, readName } from "../../net/hostname.ts";
 import { UnitError } from "./units.ts";
 
 /**
- * Reads `app.test`, `*.app.test` (one or more labels in the place of the `*`), or `*` (everybody else).
+ * Parses `app.test`, `*.app.test` (`*` is one or more labels), or `*` (all other clients).
  *
- * @returns in lower case, without a dot at the end
+ * @returns the pattern in lower case, without a dot at the end
  * @throws UnitError
  */
 export function parseName(text: string, kind: NameKind): string {
@@ -16,25 +16,25 @@ export function parseName(text: string, kind: NameKind): string {
   const name = readName(isWild ? text.slice(2) : text);
   if (name === undefined) throw new UnitError(hintFor(text));
   if (kind === "sni" && net.isIPv4(name)) {
-    throw new UnitError(`"${text}": clients of TLS never name an address (RFC 6066): write a name, or "*"`);
+    throw new UnitError(`"${text}": TLS clients never send an address (RFC 6066): write a name, or "*"`);
   }
   return isWild ? `*.${name}` : name;
 }
 
 function hintFor(text: string): string {
-  const word = text.trim();
-  if (word === "") return 'an empty name: write one like "app.test", or "*" for everybody else';
-  if (/[\s,]/.test(word)) return `"${text}": of several names write a list: ["app.test", "www.app.test"]`;
-  if (word.includes("://")) return `"${text}" is a URL: write the name of the host alone`;
-  if (/^[^:]+:\d+$/.test(word)) return `"${text}": a name has no port: write "${word.replace(/:\d+$/, "")}"`;
-  if (/^\[?[\da-f:]*:[\da-f:.]*\]?$/i.test(word)) {
-    return `"${text}": addresses of IPv6 are no names: "*" gets the clients that ask for one`;
+  const entry = text.trim();
+  if (entry === "") return 'the name is empty: write a name as "app.test", or "*" for all other clients';
+  if (/[\s,]/.test(entry)) return `"${text}": write several names as a list: ["app.test", "www.app.test"]`;
+  if (entry.includes("://")) return `"${text}" is a URL: write the host name alone`;
+  if (/^[^:]+:\d+$/.test(entry)) return `"${text}": a name has no port: write "${entry.replace(/:\d+$/, "")}"`;
+  if (/^\[?[\da-f:]*:[\da-f:.]*\]?$/i.test(entry)) {
+    return `"${text}": an IPv6 address is not a name: use "*" for clients that send one`;
   }
-  if (word.startsWith(".")) return `"${text}": for all names below write "*${word}"`;
-  if (word.includes("*")) return `"${text}": a "*" stands alone, or before the first dot: "*.app.test"`;
-  const ascii = /[^\x20-\x7e]/.test(word) ? domainToASCII(word) : "";
+  if (entry.startsWith(".")) return `"${text}": write "*${entry}" for all subdomains`;
+  if (entry.includes("*")) return `"${text}": "*" is the whole name, or the first label: "*.app.test"`;
+  const ascii = /[^\x20-\x7e]/.test(entry) ? domainToASCII(entry) : "";
   if (ascii !== "" && readName(ascii) !== undefined) {
-    return `"${text}": clients say such a name in another form: write "${ascii}"`;
+    return `"${text}": clients send this name in ASCII: write "${ascii}"`;
   }
-  return `"${text}" is no name: write one like "app.test" or "*.app.test"`;
+  return `"${text}" is not a name: write it as "app.test" or "*.app.test"`;
 }

@@ -1,15 +1,15 @@
-/** A value that cannot be read; the message completes "… is wrong: ". */
+/** An invalid value. The message contains the value and what to write. */
 export class UnitError extends Error {
   override readonly name = "UnitError";
 }
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
-/** The longest delay that a timer of Node takes is 2³¹ − 1 ms. */
+/** Timers of Node are limited to 2³¹ − 1 ms. */
 const MAX_DELAY_MS = 24 * 24 * UNIT_MS["h"]!;
 const PART = /(\d+(?:\.\d+)?)(ms|s|m|h)/y;
 
 /**
- * Reads a duration as Go, Docker Compose and Prometheus write it: `500ms`, `90s`, `1h30m`.
+ * Parses a duration in the syntax of Go, Docker Compose and Prometheus: `500ms`, `90s`, `1h30m`.
  *
  * @returns milliseconds, 0 to 24 days
  * @throws UnitError
@@ -25,38 +25,38 @@ export function parseDuration(text: string): number {
     if (part === null) throw new UnitError(hintFor(text, at));
     ms += Number(part[1]) * UNIT_MS[part[2]!]!;
   }
-  if (ms > MAX_DELAY_MS) throw new UnitError(`"${text}" is more than the longest time, 24 days (576h)`);
+  if (ms > MAX_DELAY_MS) throw new UnitError(`"${text}" is longer than the limit of 24 days (576h)`);
   return Math.round(ms);
 }
 
 function hintFor(text: string, at: number): string {
   if (/^\d+(\.\d+)?$/.test(text)) return `"${text}" has no unit: write "${text}s" or "${text}m"`;
-  if (/^\d+d$/.test(text)) return `"${text}": days are not a unit here: write "${Number.parseInt(text, 10) * 24}h"`;
+  if (/^\d+d$/.test(text)) return `"${text}": days are not a unit: write "${Number.parseInt(text, 10) * 24}h"`;
   if (text.startsWith("-")) return `"${text}" is negative`;
   if (/^(forever|never|infinite|infinity|unlimited)$/i.test(text)) {
-    return `"${text}" is no duration: the longest is "576h"`;
+    return `"${text}" is not a duration: the longest is "576h"`;
   }
-  const rest = at === 0 ? "" : ` from "${text.slice(at)}" on`;
-  return `"${text}" is no duration${rest}: write it like "500ms", "90s", "5m" or "1h30m"`;
+  const rest = at === 0 ? "" : ` because of "${text.slice(at)}"`;
+  return `"${text}" is not a duration${rest}: write it as "500ms", "90s", "5m" or "1h30m"`;
 }
 
 const UNIT_BYTES: Readonly<Record<string, number>> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
 
 /**
- * Reads a size as compose writes it: `512m`, `1.5g`, `2gb`.
+ * Parses a size in the syntax of compose: `512m`, `1.5g`, `2gb`.
  *
  * @returns bytes
  * @throws UnitError
  */
 export function parseSize(text: string): number {
   const [, number, unit = ""] = /^(\d+(?:\.\d+)?)(?:(b|[kmg])b?)?$/i.exec(text) ?? [];
-  if (number === undefined) throw new UnitError(`"${text}" is no size: write it like "512m" or "1.5g"`);
+  if (number === undefined) throw new UnitError(`"${text}" is not a size: write it as "512m" or "1.5g"`);
   const factor = UNIT_BYTES[unit.toLowerCase()];
   if (factor === undefined) throw new UnitError(`"${text}" has no unit: write "${text}m" or "${text}g"`);
   return Math.round(Number(number) * factor);
 }
 
-/** Writes milliseconds the way `parseDuration` reads them, in the largest units that fit: `1h30m`. */
+/** Formats milliseconds in the syntax of `parseDuration`: `1h30m`. */
 export function formatDuration(ms: number): string {
   if (ms === 0) return "0s";
   const hours = Math.floor(ms / UNIT_MS["h"]!);

@@ -1,26 +1,40 @@
 import { maskLine } from "../mask.ts";
 
-/** Where something is in a file: offsets of its first and past its last character. */
+/** Part of a file: offsets of the first character and after the last. */
 export interface Span {
   readonly start: number;
   readonly end: number;
 }
 
-/** One thing that is wrong with a configuration. */
+/** One problem of a configuration. */
 export interface Problem {
   readonly message: string;
-  /** Absent when it is about the file as a whole. */
+  /** Absent: the whole file. */
   readonly span?: Span;
-  /** What to do about it. */
+  /** A remedy. */
   readonly hint?: string;
 }
 
-/** A configuration cannot be used. Names every problem at once, in the order of the file. */
+/** Where a value is in the content of a file: keys, and indexes of lists. */
+export type Path = readonly PropertyKey[];
+
+/** A problem whose place is a path. */
+export interface Located {
+  readonly path: Path;
+  /** The key at the path, if the problem is the key itself and not its value. */
+  readonly key?: string;
+  readonly message: string;
+  readonly hint?: string;
+}
+
+export type Report = (problem: Located) => void;
+
+/** An invalid configuration, with all problems in the order of the file. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
   readonly problems: readonly Problem[];
 
-  /** Where that file has the admin server listen, as far as it can be told; absent when there is no such file. */
+  /** The address of the admin server in the file. Absent if the file does not exist. */
   readonly admin?: { readonly host: string; readonly port: number };
 
   constructor(
@@ -39,10 +53,10 @@ export class ConfigError extends Error {
 }
 
 const MAX_EXCERPT = 160;
-/** What is shown before a place too far to the right for the excerpt to begin at the line's start. */
-const LEAD = 40;
+/** Characters before the place, if the excerpt does not begin at the start of the line. */
+const CONTEXT = 40;
 
-/** The lines of a text, so that places in it are found fast however many are asked for. */
+/** The lines of a text, for fast lookup of many offsets. */
 class Lines {
   readonly #text: string;
   readonly #starts: readonly number[];
@@ -69,17 +83,17 @@ class Lines {
 
 /** `file:line:col error: …`, the line, and carets under the place. */
 function format({ message, span, hint }: Problem, source: string, lines: Lines): string {
-  const words = visible(message);
-  if (span === undefined) return `${source} error: ${words}${hint === undefined ? "" : `\n  ${visible(hint)}`}`;
+  const text = visible(message);
+  if (span === undefined) return `${source} error: ${text}${hint === undefined ? "" : `\n  ${visible(hint)}`}`;
   const { line, column, content } = lines.at(span.start);
   const number = String(line);
   const { excerpt, gap, width } = excerptOf(content, column - 1, span.end - span.start);
   const shown = maskLine(excerpt);
-  // Masking shifts columns.
+  // Masking shifts the columns.
   const carets = shown === excerpt ? `${" ".repeat(gap)}${"^".repeat(width)}` : "";
   const remedy = hint === undefined ? "" : ` ${visible(hint)}`;
   return [
-    `${source}:${line}:${column} error: ${words}`,
+    `${source}:${line}:${column} error: ${text}`,
     `  ${number} | ${shown}`,
     `  ${" ".repeat(number.length)} |${carets && ` ${carets}`}${remedy}`,
   ].join("\n");
@@ -87,14 +101,14 @@ function format({ message, span, hint }: Problem, source: string, lines: Lines):
 
 /** The part of a line around `length` characters from `index` on; `gap` and `width` are their place in it. */
 function excerptOf(line: string, index: number, length: number): { excerpt: string; gap: number; width: number } {
-  const from = index + length <= MAX_EXCERPT ? 0 : Math.max(0, index - LEAD);
+  const from = index + length <= MAX_EXCERPT ? 0 : Math.max(0, index - CONTEXT);
   const part = line.slice(from, from + MAX_EXCERPT);
   const gap = index - from;
   const excerpt = visible(from === 0 ? part : `…${part.slice(1)}`);
   return { excerpt, gap, width: Math.max(1, Math.min(length, part.length - gap)) };
 }
 
-/** One column a character: what would move the cursor, or do worse to a terminal, is shown as a space. */
+/** Replaces control characters, which could change the terminal, by spaces. Each character has one column. */
 function visible(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, " ");
 }

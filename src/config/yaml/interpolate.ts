@@ -1,14 +1,14 @@
 import { type Document, isScalar, parseDocument, Scalar, visit } from "yaml";
 import type { Problem } from "./config-error.ts";
 
-/** `$$`, `${NAME}`, `${NAME:-default}`, `${NAME-default}`; a lone `${` is a mistake. */
+/** `$$`, `${NAME}`, `${NAME:-default}`, `${NAME-default}`. A `${` alone is an error. */
 const REFERENCE = /\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?:(:?)-([^}]*))?\}|\{)/g;
 
 /**
- * Puts variables into the values of a document, in place, as Docker Compose does: `${VAR}`, `${VAR:-default}`, `$$` for
- * a dollar sign. Keys stay as they are, and a value can never bring in structure of its own.
+ * Replaces variables in the values of a document, in place, as Docker Compose does: `${VAR}`, `${VAR:-default}`, `$$`
+ * for a dollar sign. Keys are unchanged. A variable never adds keys or list entries.
  *
- * @returns what could not be resolved
+ * @returns problems of variables without a value
  * @see https://docs.docker.com/reference/compose-file/interpolation/
  */
 export function interpolate(document: Document, env: Readonly<Record<string, string | undefined>>): Problem[] {
@@ -45,7 +45,7 @@ export function interpolate(document: Document, env: Readonly<Record<string, str
   return problems;
 }
 
-/** A plain `${X:-true}` means the truth value, as it would without the variable. */
+/** `${X:-true}` without quotes is a boolean, as `true` is. */
 function plainValue(text: string): unknown {
   const { contents, errors } = parseDocument(text);
   const isSimple = errors.length === 0 && isScalar(contents) && contents.type === Scalar.PLAIN;

@@ -1,28 +1,18 @@
-/** Puts what the schema found into words that a person can act on. */
+/** Makes messages and hints from the issues that the schema found. */
 import type { z } from "zod";
-import { defaultsKeys, jsonSchema, serviceKeys } from "../schema.ts";
-import { composeKey, foreignKey, foreignProtocol } from "./foreign-keys.ts";
+import { defaultsKeys, serviceKeys } from "../keys/service-keys.ts";
+import { jsonSchema } from "../schema.ts";
+import type { Located, Path } from "./config-error.ts";
+import { composeKeyHint, protocolHint, replacementOf } from "./foreign-keys.ts";
 import { suggest } from "./suggest.ts";
 
 /** A longer list of keys would hide the message. */
 const MAX_KEYS_SHOWN = 12;
 
-export type Path = readonly PropertyKey[];
-
-/** A problem that still names its place by path; `key` is set when it is about a key itself, not about its value. */
-export interface Located {
-  readonly path: Path;
-  readonly key?: string;
-  readonly message: string;
-  readonly hint?: string;
-}
-
-/** Takes a problem down. */
-export type Report = (problem: Located) => void;
-
 type Issue = z.core.$ZodIssue;
+type IssueOf<Code extends Issue["code"]> = Extract<Issue, { code: Code }>;
 
-/** The problems that one issue of the schema stands for. `value` is the whole file's content. */
+/** Returns the problems of one issue. @param value the content of the whole file */
 export function explain(issue: Issue, value: unknown): Located[] {
   switch (issue.code) {
     case "unrecognized_keys":
@@ -44,15 +34,13 @@ export function explain(issue: Issue, value: unknown): Located[] {
   }
 }
 
-/** A path in words: `"idle_timeout" of service "ftp"`. */
-export function place(path: Path): string {
+/** A path as text: `"idle_timeout" of service "ftp"`. */
+function place(path: Path): string {
   const [section, name, ...rest] = path.map(String);
   const key = rest.filter((part) => !/^\d+$/.test(part)).join(".");
   if (section === "services" && name !== undefined)
     return key === "" ? `service "${name}"` : `"${key}" of service "${name}"`;
-  return section === undefined
-    ? "the file"
-    : `"${[section, name, ...rest].filter((part) => part !== undefined).join(".")}"`;
+  return section === undefined ? "the file" : `"${path.map(String).join(".")}"`;
 }
 
 function unknownKey(path: Path, key: string, value: unknown): Located {
@@ -61,126 +49,96 @@ function unknownKey(path: Path, key: string, value: unknown): Located {
 }
 
 function unknownKeyHint(path: Path, key: string, value: unknown): string | undefined {
-  const isTop = path.length === 0;
-  if (path.length === 1 && path[0] === "defaults") {
-    if (Object.hasOwn(record(at(value, ["services"])), key) || isMapping(at(value, [...path, key]))) {
-      return `"defaults" holds settings, not services: put "${key}" under "services"`;
-    }
-    if (serviceKeys.has(key)) return `"${key}" belongs to one service: it cannot have a default`;
-  }
-  const near = suggest(key, keysAt(path));
-  if (near === key) return "not together with the other keys here";
-  if (key === "name" && path.at(-1) === "container") return "a name stands alone: container: NAME";
-  if (standsAlone.has(key) && path.includes("ready"))
-    return `it stands alone: "${key}", which asks the first of "ports"`;
-  const compose = namesContainer(path, value) ? composeKey(key) : undefined;
-  if (compose !== undefined) return compose;
-  const home = homeOf(path, key, value);
-  if (home !== undefined) return home;
-  const meant = isTop ? undefined : foreignKey(key);
-  if (meant !== undefined) return `here that is ${meant}`;
-  if (near !== undefined) return `did you mean "${near}"?`;
-  // A service may be called "ftp".
-  if (isTop && serviceKeys.has(key) && at(value, [key, "ports"]) === undefined) {
-    const orDefaults = defaultsKeys.has(key) ? ', or in "defaults" for all' : "";
-    return `it belongs in a service: services: { NAME: { ${key}: … } }${orDefaults}`;
-  }
-  if (isTop && isMapping(at(value, [key]))) return `services go under "services:"`;
-  if (path.length === 2 && path[0] === "services" && defaultsKeys.has(key.replaceAll("-", "_"))) {
-    return `did you mean "${key.replaceAll("-", "_")}"?`;
-  }
-  const section = isTop ? sections.find((name) => keysAt([name]).includes(key)) : undefined;
-  if (section !== undefined) return `it belongs in "${section}"`;
+  const misplaced = misplacedKeyHint(path, key, value);
+  if (misplaced !== undefined) return misplaced;
   const known = keysAt(path);
-  if (known.length > MAX_KEYS_SHOWN) return "see compose/wakeport.reference.yaml, or wakeport schema, for all keys";
-  return known.length > 0 ? `known here: ${known.join(", ")}` : undefined;
+  const near = suggest(key, known);
+  if (near === key) return "it cannot be combined with the other keys here";
+  if (key === "name" && path.at(-1) === "container") return "write the name directly: container: NAME";
+  const compose = namesContainer(path, value) ? composeKeyHint(key) : undefined;
+  if (compose !== undefined) return compose;
+  const replacement = path.length === 0 ? undefined : replacementOf(key);
+  if (replacement !== undefined) return `use ${replacement}`;
+  if (near !== undefined) return `did you mean "${near}"?`;
+  if (path.length === 0 && isMapping(at(value, [key]))) return 'write services under "services:"';
+  if (known.length > MAX_KEYS_SHOWN) return "see docs/configuration.md for all keys";
+  return known.length > 0 ? `known keys: ${known.join(", ")}` : undefined;
 }
 
-/** Whether `path` is a service whose container is made by others, usually compose. */
+/** Returns a hint for a key that is valid in another section. */
+function misplacedKeyHint(path: Path, key: string, value: unknown): string | undefined {
+  if (path.length === 1 && path[0] === "defaults") {
+    if (Object.hasOwn(record(at(value, ["services"])), key) || isMapping(at(value, [...path, key])))
+      return `"defaults" contains settings: put service "${key}" under "services"`;
+    if (Object.hasOwn(serviceKeys, key)) return `"${key}" belongs to one service: it cannot have a default`;
+  }
+  // A service may have the name of a key, as "ftp".
+  if (path.length === 0 && Object.hasOwn(serviceKeys, key) && at(value, [key, "ports"]) === undefined) {
+    const orDefaults = Object.hasOwn(defaultsKeys, key) ? ', or in "defaults" for all' : "";
+    return `write it in a service: services: { NAME: { ${key}: … } }${orDefaults}`;
+  }
+  return undefined;
+}
+
+/** Returns whether `path` is a service whose container exists already, usually made by compose. */
 function namesContainer(path: Path, value: unknown): boolean {
   if (path.length !== 2 || path[0] !== "services") return false;
   const container = at(value, [...path, "container"]);
   return typeof container === "string" || at(container, ["service"]) !== undefined;
 }
 
-/** Top-level keys that contain keys, except `services`. */
-const sections: readonly string[] = ["docker", "log", "shutdown", "admin"];
-
-/** Ways to be ready that need nothing said, and those that do. */
-const standsAlone: ReadonlySet<string> = new Set(["protocol", "tcp", "healthy"]);
-const examples: Readonly<Record<string, string>> = {
-  http: "{ http: /path }",
-  banner: '{ banner: "220" }',
-  log: '{ log: "a line of its output" }',
-};
-
-/** Where else in the same service a key of that name stands. */
-function homeOf(path: Path, key: string, value: unknown): string | undefined {
-  const owner = path[0] === "services" ? path.slice(0, 2) : path[0] === "defaults" ? path.slice(0, 1) : [];
-  if (owner.length === 0) return undefined;
-  if (path.length > owner.length && keysAt(owner).includes(key)) {
-    return `it stands beside "${String(path[owner.length])}", not in it`;
+function explainUnion(issue: IssueOf<"invalid_union">, value: unknown): Located[] {
+  const { path } = issue;
+  const branches = branchesOf(issue).map((issues) =>
+    issues.map((inner) => ({ ...inner, path: [...path, ...inner.path] })),
+  );
+  // Of the branches whose type matches, the closest was intended: report its issues only.
+  const matching = branches.filter((issues) => !issues.some((inner) => isWrongKind(inner, path)));
+  const [intended] = matching.toSorted((a, b) => unknownKeysIn(a) - unknownKeysIn(b) || a.length - b.length);
+  if (intended !== undefined) {
+    // A missing key is a consequence of an unknown one.
+    const unknown = intended.filter((inner) => inner.code === "unrecognized_keys");
+    return (unknown.length > 0 ? unknown : intended).flatMap((inner) => explain(inner, value));
   }
-  const homes = keysAt(owner).filter((section) => keysAt([...owner, section]).includes(key));
-  const present = homes.filter((section) => at(value, [...owner, section]) !== undefined);
-  const found = present.length > 0 ? present : homes;
-  if (found.length === 0 || found.includes(String(path[owner.length]))) return undefined;
-  return `it belongs in ${listOf(found.map((section) => `"${section}"`))}`;
+  const expected = [...new Set(branches.flatMap((issues) => issues.flatMap(expectedBy)))];
+  const got = at(value, path);
+  if (got === undefined) return [missing(path)];
+  const message = `${place(path)} is ${kindOf(got)}: expected ${listOf(expected)}`;
+  return [{ path, message, ...hintOf(unionHint(path, got, expected)) }];
+}
+
+/** @param expected what each branch accepts */
+function unionHint(path: Path, got: unknown, expected: readonly string[]): string | undefined {
+  // Values of this type are names: a number or "true" needs quotes.
+  const isText = expected.includes("text") && !expected.includes("a list");
+  if (isText && (typeof got === "number" || typeof got === "boolean")) return quotesHint(got);
+  if (path.at(-1) === "hold" && got === "loading") return removedHoldLoading;
+  if (path.includes("ready") && typeof got === "string" && got.startsWith("/")) return `write { http: ${got} }`;
+  if ((path.includes("ports") || path.includes("data")) && isMapping(got)) return shortPortHint(record(got));
+  const near = typeof got === "string" ? suggest(got, expected.map(unquote)) : undefined;
+  return near && `did you mean "${near}"?`;
 }
 
 /** Hint for a value of `hold` that existed before version 0.1.0. */
 const removedHoldLoading = 'use "auto": clients of Redis wait until the target is ready';
 
-function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, value: unknown): Located[] {
-  const branches = branchesOf(issue).map((issues) =>
-    issues.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] })),
-  );
-  // The branch whose type was right is the one that was meant.
-  const meant = branches.filter((issues) => !issues.some((inner) => isWrongKind(inner, issue.path)));
-  const chosen = meant.toSorted((a, b) => strangersIn(a) - strangersIn(b) || a.length - b.length)[0];
-  if (chosen !== undefined) {
-    // With a key misspelt, that the right one is missing goes without saying.
-    const unknown = chosen.filter((inner) => inner.code === "unrecognized_keys");
-    return (unknown.length > 0 ? unknown : chosen).flatMap((inner) => explain(inner, value));
-  }
-  const { path } = issue;
-  const wanted = [...new Set(branches.flatMap((issues) => issues.flatMap(expectedBy)))];
-  const got = at(value, path);
-  if (got === undefined) return [missing(path)];
-  const message = `${place(path)} is ${kindOf(got)}: expected ${listOf(wanted)}`;
-  const example = exampleFor(path, got);
-  const near = typeof got === "string" ? suggest(got, wanted.map(unquote)) : undefined;
-  // Where there may be several, text is a name or an address, and never a number or "true".
-  const isBare = wanted.includes("text") && !wanted.includes("a list") && ["number", "boolean"].includes(typeof got);
-  const hint = example !== undefined ? `write ${example}` : near && `did you mean "${near}"?`;
-  const removed = path.at(-1) === "hold" && got === "loading" ? removedHoldLoading : undefined;
-  return [{ path, message, ...hintOf(isBare ? inQuotes(got as number | boolean) : (removed ?? hint)) }];
-}
-
-/** Returns how to write a value that has another form in other files, or undefined if unknown. */
-function exampleFor(path: Path, got: unknown): string | undefined {
-  if (path.includes("ready") && typeof got === "string") {
-    return got.startsWith("/") ? `{ http: ${got} }` : examples[got];
-  }
-  // The long syntax of compose.
-  if (!(path.includes("ports") || path.includes("data")) || !isMapping(got)) return undefined;
-  const { host_ip, published, target, protocol } = record(got);
+/** Hint for the long syntax of compose. */
+function shortPortHint({ host_ip, published, target, protocol }: Record<string, unknown>): string | undefined {
   const parts = [host_ip, published ?? target, target].filter((part) => part !== undefined);
-  return parts.length < 2 ? undefined : `"${parts.join(":")}${protocol === "udp" ? "/udp" : ""}"`;
+  return parts.length < 2 ? undefined : `write "${parts.join(":")}${protocol === "udp" ? "/udp" : ""}"`;
 }
 
-/** How many keys an alternative does not know: of two kinds of mapping, the one that knows more of them was meant. */
-function strangersIn(issues: readonly Issue[]): number {
-  return issues.flatMap((issue) => (issue.code === "unrecognized_keys" ? issue.keys : [])).length;
-}
-
-/** What each alternative finds wrong; an alternative that has alternatives itself counts as each of them. */
-function branchesOf(issue: Extract<Issue, { code: "invalid_union" }>): Issue[][] {
+/** Returns the issues of each branch. A branch that is a union itself counts as several. */
+function branchesOf(issue: IssueOf<"invalid_union">): Issue[][] {
   return issue.errors.flatMap((issues) => {
     const [only, ...others] = issues;
     const isUnion = only?.code === "invalid_union" && only.path.length === 0 && others.length === 0;
     return isUnion ? branchesOf(only) : [issues];
   });
+}
+
+function unknownKeysIn(issues: readonly Issue[]): number {
+  return issues.flatMap((issue) => (issue.code === "unrecognized_keys" ? issue.keys : [])).length;
 }
 
 function isWrongKind(issue: Issue, path: Path): boolean {
@@ -194,48 +152,51 @@ function expectedBy(issue: Issue): string[] {
   return [];
 }
 
-function wrongType(issue: Extract<Issue, { code: "invalid_type" }>, value: unknown): Located {
+function wrongType(issue: IssueOf<"invalid_type">, value: unknown): Located {
   const got = at(value, issue.path);
   if (got === undefined) return missing(issue.path);
-  if (!issue.message.startsWith("Invalid input")) {
+  if (!issue.message.startsWith("Invalid input"))
     return { path: issue.path, message: `${place(issue.path)}: ${issue.message}` };
-  }
-  const hint = remedyOf(issue.expected, issue.path, got);
+  const hint = typeHint(issue.expected, issue.path, got);
   return { ...wrong(issue.path, value, typeName(issue.expected)), ...hintOf(hint) };
 }
 
-/** How to write a value of another kind as the expected one. */
-function remedyOf(expected: string, path: Path, got: unknown): string | undefined {
-  if (expected === "string") {
-    return typeof got === "number" || typeof got === "boolean" ? inQuotes(got) : undefined;
+/** Returns how to write the value as the expected type, or undefined. */
+function typeHint(expected: string, path: Path, got: unknown): string | undefined {
+  const text = typeof got === "string" ? got.trim().toLowerCase() : "";
+  switch (expected) {
+    case "string":
+      return typeof got === "number" || typeof got === "boolean" ? quotesHint(got) : undefined;
+    case "boolean":
+      if (["yes", "on", "true"].includes(text)) return "write true";
+      return ["no", "off", "false"].includes(text) ? "write false" : undefined;
+    case "number":
+    case "int":
+      return /^-?\d+(\.\d+)?$/.test(text) ? `write it without quotes: ${text}` : undefined;
+    case "array":
+      return listHint(isMapping(got) ? Object.keys(record(got)) : [got]);
+    default:
+      return mappingHint(path);
   }
-  const word = typeof got === "string" ? got.trim().toLowerCase() : undefined;
-  if (expected === "boolean" && word !== undefined) {
-    if (["yes", "on", "true"].includes(word)) return "write true";
-    return ["no", "off", "false"].includes(word) ? "write false" : undefined;
-  }
-  if ((expected === "number" || expected === "int") && word !== undefined) {
-    if (/^-?\d+(\.\d+)?$/.test(word)) return `without quotes it is a number: ${word}`;
-    return ["unlimited", "infinity", "none"].includes(word) ? "leave it out where there is no limit" : undefined;
-  }
-  if (expected === "array") {
-    const entries = isMapping(got) ? Object.keys(record(got)) : [got];
-    return entries.length === 0 ? undefined : `write a list: [${entries.join(", ")}]`;
-  }
+}
+
+function listHint(entries: readonly unknown[]): string | undefined {
+  return entries.length === 0 ? undefined : `write a list: [${entries.join(", ")}]`;
+}
+
+function mappingHint(path: Path): string | undefined {
   if (path.length === 1 && path[0] === "services") return "write each service under its name: NAME: { … }";
-  // Of the file, or of a service, there would be too many.
-  const isSmall = path.length > (path[0] === "services" ? 2 : 0);
-  if (!isSmall || (expected !== "object" && expected !== "record")) return undefined;
   const keys = keysAt(path);
-  if (keys.length > 0) return `its keys: ${keys.join(", ")}`;
-  return path.length > 1 ? "write it as { NAME: value }" : undefined;
+  if (keys.length > MAX_KEYS_SHOWN || path.length === 0) return undefined;
+  if (keys.length > 0) return `known keys: ${keys.join(", ")}`;
+  return path.length > 2 ? "write it as { NAME: value }" : undefined;
 }
 
-function inQuotes(value: number | boolean): string {
-  return `in quotes it is text: "${String(value)}"`;
+function quotesHint(value: number | boolean): string {
+  return `write it in quotes: "${String(value)}"`;
 }
 
-function tooSmall({ path, origin, minimum }: Extract<Issue, { code: "too_small" }>, value: unknown): Located {
+function tooSmall({ path, origin, minimum }: IssueOf<"too_small">, value: unknown): Located {
   if (origin === "array") return { path, message: `${place(path)} is an empty list` };
   if (origin === "string") return { path, message: `${place(path)} is empty` };
   return wrong(path, value, `at least ${minimum}`);
@@ -245,13 +206,13 @@ function wrong(path: Path, value: unknown, expected: string): Located {
   return { path, message: `${place(path)} is ${kindOf(at(value, path))}: expected ${expected}` };
 }
 
-function wrongValue(issue: Extract<Issue, { code: "invalid_value" }>, value: unknown): Located {
+function wrongValue(issue: IssueOf<"invalid_value">, value: unknown): Located {
   const got = at(value, issue.path);
   const known = issue.values.map(String);
   const near = typeof got === "string" ? suggest(got, known) : undefined;
-  const message = `${place(issue.path)} is ${kindOf(got)}: expected ${listOf(known.map((word) => `"${word}"`))}`;
-  const foreign = issue.path.at(-1) === "protocol" ? foreignProtocol(got, near) : undefined;
-  return { path: issue.path, message, ...hintOf(foreign ?? (near && `did you mean "${near}"?`)) };
+  const hint = issue.path.at(-1) === "protocol" ? protocolHint(got, near) : undefined;
+  const expected = listOf(known.map((name) => `"${name}"`));
+  return { ...wrong(issue.path, value, expected), ...hintOf(hint ?? (near && `did you mean "${near}"?`)) };
 }
 
 function missing(path: Path): Located {
@@ -266,7 +227,7 @@ function hintOf(hint: string | undefined): { hint?: string } {
 
 const schema = jsonSchema();
 
-/** The keys that the schema knows at `path`. */
+/** Returns the keys that the schema accepts at a path. */
 function keysAt(path: Path): string[] {
   let found: unknown[] = [schema];
   for (const part of path) {
@@ -304,23 +265,24 @@ function kindOf(value: unknown): string {
   return typeof value === "object" ? "a mapping" : JSON.stringify(value);
 }
 
+const typeNames: Readonly<Record<string, string>> = {
+  string: "text",
+  boolean: "true or false",
+  object: "a mapping",
+  record: "a mapping",
+  array: "a list",
+  int: "a whole number",
+  tuple: "a list",
+};
+
 function typeName(expected: string): string {
-  const names: Record<string, string> = {
-    string: "text",
-    boolean: "true or false",
-    object: "a mapping",
-    record: "a mapping",
-    array: "a list",
-    int: "a whole number",
-    tuple: "a list",
-  };
-  return names[expected] ?? `a ${expected}`;
+  return typeNames[expected] ?? `a ${expected}`;
 }
 
-function listOf(words: readonly string[]): string {
-  return words.length < 2 ? (words[0] ?? "something else") : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+function listOf(items: readonly string[]): string {
+  return items.length < 2 ? (items[0] ?? "another value") : `${items.slice(0, -1).join(", ")} or ${items.at(-1)}`;
 }
 
-function unquote(word: string): string {
-  return word.replace(/^"|"$/g, "");
+function unquote(text: string): string {
+  return text.replace(/^"|"$/g, "");
 }

@@ -1,8 +1,7 @@
 import { type Document, isAlias, isCollection, isMap, isNode, isPair, isScalar, isSeq, type Node } from "yaml";
-import type { Problem, Span } from "./config-error.ts";
-import type { Located } from "./schema-errors.ts";
+import type { Located, Problem, Span } from "./config-error.ts";
 
-/** Finds the place of a problem in the file: the key it is about, else the value, else the nearest thing around it. */
+/** Returns the problem with its span: the key, else the value, else the nearest node around it. */
 export function locate(document: Document, { path, key, message, hint }: Located): Problem {
   const span = key === undefined ? spanAt(document, path) : (keySpan(document, path, key) ?? spanAt(document, path));
   return { message, ...(span && { span }), ...(hint !== undefined && { hint }) };

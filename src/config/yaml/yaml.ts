@@ -1,4 +1,4 @@
-/** What is wrong with a file as YAML, before anybody asks what it means. */
+/** Parses YAML and reports syntax problems. */
 import {
   type Document,
   type ErrorCode,
@@ -15,24 +15,24 @@ import type { Problem, Span } from "./config-error.ts";
 export const MAX_ALIASES = 100;
 const MAX_SYNTAX_PROBLEMS = 5;
 
-/** Reads text as one YAML document. Of a document with problems nothing else is to be used. */
-export function readYaml(text: string): { document: Document.Parsed; problems: Problem[] } {
+/** Parses one YAML document. If there are problems, the document must not be used. */
+export function parseYaml(text: string): { document: Document.Parsed; problems: Problem[] } {
   const lines = new LineCounter();
   const document = parseDocument(text, {
     prettyErrors: false,
     lineCounter: lines,
-    // Tags make other things of values than the schema expects, numbers as keys hide them from it.
+    // Tags change the types of values, and keys that are numbers are lost to the schema.
     resolveKnownTags: false,
     stringKeys: true,
-    // Compares each key with each other one: minutes for a file of 256 KiB. `duplicates` does not.
+    // The check of the parser is quadratic: minutes for a file of 256 KiB. `duplicates` is linear.
     uniqueKeys: false,
   });
-  const faults = syntaxProblems(document, text, lines);
-  if (faults.length > 0) return { document, problems: faults };
+  const syntax = syntaxProblems(document, text, lines);
+  if (syntax.length > 0) return { document, problems: syntax };
   return { document, problems: [...keyProblems(document), ...aliasProblems(document)] };
 }
 
-/** One a line, and not many: after the first mistake in the syntax most of what follows is its consequence. */
+/** Returns one problem for each line, at most five: later ones are usually consequences of the first. */
 function syntaxProblems(document: Document.Parsed, text: string, lines: LineCounter): Problem[] {
   const problems = new Map<number, Problem>();
   for (const { code, message, pos } of [...document.errors, ...document.warnings]) {
@@ -40,19 +40,19 @@ function syntaxProblems(document: Document.Parsed, text: string, lines: LineCoun
     const { line } = lines.linePos(start);
     if (problems.has(line)) continue;
     const hint = hintFor(code, text.slice(Math.max(0, start - 1), start + 1), text.slice(start, end));
-    problems.set(line, { message: wordsFor(code) ?? message, span: { start, end }, ...(hint && { hint }) });
+    problems.set(line, { message: messageFor(code) ?? message, span: { start, end }, ...(hint && { hint }) });
     if (problems.size === MAX_SYNTAX_PROBLEMS) break;
   }
   return [...problems.values()];
 }
 
-function wordsFor(code: ErrorCode): string | undefined {
-  if (code === "MULTIPLE_DOCS") return "the file holds several documents; only one is read";
-  return code === "NON_STRING_KEY" ? "a key has to be text" : undefined;
+function messageFor(code: ErrorCode): string | undefined {
+  if (code === "MULTIPLE_DOCS") return "the file contains several documents; only one is allowed";
+  return code === "NON_STRING_KEY" ? "a key must be text" : undefined;
 }
 
-/** @param line the character before the mistake and its first character @param mistake the marked text */
-function hintFor(code: ErrorCode, line: string, mistake: string): string | undefined {
+/** @param start the character before the error and its first character @param marked the marked text */
+function hintFor(code: ErrorCode, start: string, marked: string): string | undefined {
   switch (code) {
     case "MULTIPLE_DOCS":
       return 'remove the "---" and what follows';
@@ -61,14 +61,16 @@ function hintFor(code: ErrorCode, line: string, mistake: string): string | undef
     case "BAD_ALIAS":
       return quotesFor("*");
     default:
-      if (/^[\w-]+:[^\s:]/.test(mistake)) return "write a blank after the colon";
-      return line.includes("${") || line.endsWith("$") ? 'between braces a variable needs quotes: "${VAR}"' : undefined;
+      if (/^[\w-]+:[^\s:]/.test(marked)) return "write a space after the colon";
+      return start.includes("${") || start.endsWith("$")
+        ? 'write the variable in quotes inside braces: "${VAR}"'
+        : undefined;
   }
 }
 
-/** Names of hosts may begin so, and to YAML that is an alias. */
+/** A host pattern may begin with "*", which is an alias in YAML. */
 function quotesFor(text: string): string {
-  return `if the "*" is part of a name, it needs quotes: "${text}"`;
+  return `if "*" is part of a name, write quotes: "${text}"`;
 }
 
 function keyProblems(document: Document.Parsed): Problem[] {
@@ -85,11 +87,11 @@ function duplicates(map: YAMLMap): Problem[] {
   const seen = new Set<unknown>();
   const keys = map.items.map(({ key }) => key).filter((key) => isScalar(key));
   return keys.flatMap((key) => {
-    // Objects of JavaScript would take it for something else, silently.
+    // An assignment of this key would set the prototype of the object.
     if (key.value === "__proto__") return [{ message: '"__proto__" cannot be a key', ...spanOf(key) }];
     const isNew = !seen.has(key.value);
     seen.add(key.value);
-    return isNew ? [] : [{ message: `the key "${key.value}" is there twice`, ...spanOf(key) }];
+    return isNew ? [] : [{ message: `duplicate key "${key.value}"`, ...spanOf(key) }];
   });
 }
 

@@ -41,21 +41,21 @@ suite("data ports in a configuration", () => {
     "ports: 21, data: 30000/udp, container: c":
       '30000/udp: "data" of service "ftp": "30000/udp": data ports are for TCP: remove "/udp"',
     "ports: 21, data: ['30000-30001:40000-40001'], container: c":
-      '\'30000-30001:40000-40001\': "data" of service "ftp": "30000-30001:40000-40001": a data port has the same number at the target, because servers tell it to clients',
+      '\'30000-30001:40000-40001\': "data" of service "ftp": "30000-30001:40000-40001": a data port has the same number at the target, because servers send the number to clients',
     "ports: 53/udp, data: 30000, container: c":
-      'data: service "ftp": data ports are for clients that have a connection to one of its ports, and it has none for TCP | write the control port in "ports": "2121:21"',
+      'data: service "ftp": "data" applies to TCP, and all ports are for UDP | remove it, or add a TCP port',
     "ports: 21, data: [30000, 20-22], container: c":
-      '20-22: service "ftp": port 21 is taken by service "ftp" already | each front port can be bound once',
+      '20-22: service "ftp": port 21 is already in use by service "ftp" | each port can be bound once',
     'ports: 21, data: 30000, forward: "10.0.0.1:21"':
-      'data: service "ftp": "data" has no meaning for a target of the kind "forward" | remove it',
+      'data: service "ftp": "data" has no effect for "forward" | remove it',
     'ports: "2121:21", data: 30000-30009, process: { command: [x] }':
-      '30000-30009: service "ftp": port 30000 is wakeport\'s own front, so the process cannot listen there | let the process and this front have an address each: "192.0.2.1:30000-30009"',
+      '30000-30009: service "ftp": the process cannot listen on port 30000: it is a listen port of wakeport | give the process and wakeport different addresses: "192.0.2.1:30000-30009"',
     "ports: 21, data: 30000, protocol: http, container: c":
-      'data: service "ftp": "data" is for FTP, and its protocol is "http" | write "protocol: ftp", or "raw" where wakeport is to read nothing, or move these to "ports"',
+      'data: service "ftp": "data" is for FTP, and its protocol is "http" | write "protocol: ftp", or "protocol: raw" if wakeport must not read it, or move the ports to "ports"',
     "ports: 21, data: 30000, host: a.test, container: c":
-      'data: service "ftp": "data" is for FTP, whose clients ask for no "host" | remove "data" or "host"',
+      'data: service "ftp": "data" is for FTP, and FTP clients send no "host" | remove "data" or "host"',
     "ports: 21, data: 30000-30999, container: c":
-      '21: service "ftp" has 1001 ports: 1000 are the most | each is a listener of its own',
+      '21: service "ftp": 1001 ports are more than the limit of 1000 | each port is a listener: use fewer',
   };
   for (const [yaml, problem] of Object.entries(wrong)) {
     test(`are refused in "${yaml}"`, () => assert.deepEqual(problems(yaml), [problem]));

@@ -32,9 +32,9 @@ suite("hold", () => {
     ],
     "a page without HTTP": [
       "protocol: redis, hold: page",
-      /"hold: page" is a page for browsers, and its protocol is "redis".*protocol: http/s,
+      /"hold: page" is for web browsers, and its protocol is "redis".*protocol: http/s,
     ],
-    "a page with lines without HTTP": ["hold: { page: { log_lines: 3 } }", /"hold: page" is a page for browsers/],
+    "a page with lines without HTTP": ["hold: { page: { log_lines: 3 } }", /"hold: page" is for web browsers/],
     "a way that is none": ["hold: slient", /did you mean "silent"/],
     "too many lines": ["hold: { page: { log_lines: 101 } }", /at most 100/],
     "a number of lines that is none": ["hold: { page: { log_lines: many } }", /expected a number/],
@@ -51,12 +51,15 @@ suite("hold", () => {
       Buffer.from(`services: { a: { container: c, protocol: smtp, ${settings} } }\n`);
     for (const port of ["465", "4650:465", "465:25", "460-470", "4060-4069:460-469"]) {
       const parse = () => parseConfig(service(`ports: [25, "${port}"]`), "w.yaml", context);
-      assert.throws(parse, /clients of port 465 speak TLS.*hold: silent/s, port);
+      assert.throws(parse, /clients of port 465 begin with TLS.*hold: silent/s, port);
     }
     parseConfig(service("ports: [465], hold: silent"), "w.yaml", context);
     for (const hold of ["auto", "silent"]) {
       const implicit = Buffer.from(`services: { a: { ports: [990], protocol: ftp, hold: ${hold}, container: a } }\n`);
-      assert.throws(() => parseConfig(implicit, "w.yaml", context), /clients of port 990 speak TLS.*"data:" ports/s);
+      assert.throws(
+        () => parseConfig(implicit, "w.yaml", context),
+        /clients of port 990 begin with TLS.*"data:" ports/s,
+      );
     }
     parseConfig(service('ports: [25, 587, "460-464", "466-470", "465/udp"]'), "w.yaml", context);
   });
@@ -71,13 +74,13 @@ suite("hold", () => {
 
   test("of a protocol by another name is told which one that is, or that bytes are passed on", () => {
     const hints: Readonly<Record<string, string>> = {
-      stmp: 'did you mean "smtp"?',
-      sftp: 'write "ssh": SFTP is spoken inside of it, and is not FTP',
-      mariadb: 'write "mysql"',
-      valkey: 'write "redis"',
+      smptp: 'did you mean "smtp"?',
+      sftp: 'use "ssh"',
+      mariadb: 'use "mysql"',
+      valkey: 'use "redis"',
       postgresql: 'did you mean "postgres"?',
-      imap: 'write "raw": bytes are passed on as they are',
-      tcp: 'write "raw": bytes are passed on as they are',
+      imap: 'use "raw": wakeport relays all bytes unchanged',
+      tcp: 'use "raw": wakeport relays all bytes unchanged',
     };
     for (const [protocol, hint] of Object.entries(hints)) {
       const text = `services: { a: { ports: 1, container: c, protocol: ${protocol} } }\n`;
@@ -92,14 +95,11 @@ suite("hold", () => {
   test("of a protocol inside TLS is none that wakeport speaks", () => {
     const parse = () =>
       parseConfig(Buffer.from("services: { a: { ports: 1, container: c, protocol: https } }\n"), "w.yaml", context);
-    assert.throws(parse, /write "raw": what is inside TLS passes unread/);
+    assert.throws(parse, /use "raw": wakeport relays TLS unread/);
   });
 
   test("means nothing where nothing is woken", () => {
     const text = Buffer.from("services: { a: { ports: 1, builtin: echo, hold: silent } }");
-    assert.throws(
-      () => parseConfig(text, "w.yaml", context),
-      /"hold" has no meaning for a target of the kind "builtin"/,
-    );
+    assert.throws(() => parseConfig(text, "w.yaml", context), /"hold" has no effect for "builtin"/);
   });
 });

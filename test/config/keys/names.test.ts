@@ -62,80 +62,80 @@ suite("names", () => {
   const wrong: Readonly<Record<string, readonly [text: string, ...told: string[]]>> = {
     "no names at all": [
       services(["a", ""], ["b", ""]).replaceAll("80, ,", "80,"),
-      '3:15 service "b": port 80 is taken by service "a" already | each front port can be bound once; services share one by "host" (HTTP) or "sni" (TLS)',
+      '3:15 service "b": port 80 is already in use by service "a" | each port can be bound once; services can share it by "host" (HTTP) or "sni" (TLS)',
     ],
     "a name for one of two": [
       services(["a", "host: a.test"], ["b", "enabled: true"]),
-      '3:15 service "b": port 80 is taken by service "a" already | to share it, give service "b" a "host" as well: "*" gets all others',
+      '3:15 service "b": port 80 is already in use by service "a" | to share the port, give service "b" a "host" as well: "*" matches all other names',
     ],
     "a name for the other of two": [
       services(["a", "enabled: true"], ["b", "sni: a.test"]),
-      '3:15 service "b": port 80 is taken by service "a" already | to share it, give service "a" a "sni" as well: "*" gets all others',
+      '3:15 service "b": port 80 is already in use by service "a" | to share the port, give service "a" a "sni" as well: "*" matches all other names',
     ],
     "two kinds": [
       services(["a", "host: a.test"], ["b", "sni: b.test"]),
-      '3:15 services "a" and "b" share port 80, but clients say "host" to one and "sni" to the other | give them different ports: HTTP and TLS begin differently',
+      '3:15 services "a" and "b" share port 80, but one has "host" and the other "sni" | give them different ports: one is for HTTP and the other for TLS',
     ],
     "both kinds for one": [
       services(["a", "host: a.test, sni: a.test"]),
-      '2:33 service "a": "sni" and "host" exclude each other | make two services of it, which may have the same target',
+      '2:33 service "a": "sni" and "host" exclude each other | write two services, which may have the same target',
     ],
     "a name of another one": [
       services(["a", "host: [x.test, a.test]"], ["b", 'host: "*"'], ["c", "host: [c.test, A.test]"]),
-      '4:15 service "c": the name "a.test" on port 80 belongs to service "a" already | each name leads to one service',
+      '4:15 service "c": name "a.test" on port 80 already belongs to service "a" | use each name in one service only',
     ],
     "two for everybody else": [
       services(["a", 'host: "*"'], ["b", 'host: "*"']),
-      '3:15 service "b": the name "*" on port 80 belongs to service "a" already | each name leads to one service',
+      '3:15 service "b": name "*" on port 80 already belongs to service "a" | use each name in one service only',
     ],
     "a name twice": [
       services(["a", "host: [a.test, b.test, A.test.]"]),
-      '2:19 service "a": "a.test" is there twice | remove one of them',
+      '2:19 service "a": "a.test" is a duplicate | remove one of the two',
     ],
     "another address": [
       services(["a", 'ports: "127.0.0.1:80", host: a.test'], ["b", "host: b.test"]),
-      '3:15 service "b": port 80 is taken by service "a" already | to share it, write it with the same address in both services',
+      '3:15 service "b": port 80 is already in use by service "a" | to share the port, write it with the same address in both services',
     ],
     "other senders": [
       services(["a", "host: a.test, proxy_protocol: { receive: 10.0.0.1 }"], ["b", "host: b.test"]),
-      '3:15 services "a" and "b" share port 80, but differ in whose PROXY headers they believe | give both the same "proxy_protocol: { receive: [...] }": it is read before the name',
+      '3:15 services "a" and "b" share port 80, but accept PROXY headers from different networks | give both the same "proxy_protocol: { receive: [...] }": the header is read before the name',
     ],
     "the port of the admin server": [
       services(["a", 'ports: "127.0.0.1:9464", host: a.test']),
-      '2:15 service "a": port 9464 is taken by the admin server already | each front port can be bound once',
+      '2:15 service "a": port 9464 is already in use by the admin server | each port can be bound once',
     ],
     inetd: [
       services(["a", "host: a.test, inetd: { command: [x] }"]),
-      '2:19 service "a": "inetd" hands the connection itself to the program, so nothing may have been read of it | remove "host", or use "process"',
+      '2:19 service "a": "inetd" passes the connection itself to the program, so wakeport cannot read a name from it | remove "host", or use "process"',
     ],
     "UDP alone": [
       services(["a", "ports: 443/udp, sni: a.test"]),
-      '2:24 service "a": "sni" is said on connections, and all its ports are for UDP | remove it',
+      '2:24 service "a": "sni" applies to TCP, and all ports are for UDP | remove it, or add a TCP port',
     ],
     "a protocol whose server speaks first": [
       services(["a", "host: a.test, protocol: smtp"]),
-      '2:19 service "a": with "protocol: smtp" a client waits for the server before it says anything | remove "host", and give it a port alone',
+      '2:19 service "a": with "protocol: smtp" the client sends nothing before the server does | remove "host", and give the service its own port',
     ],
     "a protocol that begins otherwise": [
       services(["a", "sni: a.test, protocol: postgres"]),
-      '2:19 service "a": clients that speak "postgres" do not begin with TLS | use "protocol: raw"',
+      '2:19 service "a": clients of "protocol: postgres" do not begin with TLS | use "protocol: raw"',
     ],
     "a data port of another one": [
       services(["a", "ports: 81, data: 80"], ["b", "host: b.test"]),
-      '3:15 service "b": port 80 is taken by service "a" already | each front port can be bound once',
+      '3:15 service "b": port 80 is already in use by service "a" | each port can be bound once',
     ],
     "a port in a range of another one": [
       services(["a", 'ports: "79-81", host: a.test'], ["b", "host: a.test"]),
-      '3:15 service "b": the name "a.test" on port 80 belongs to service "a" already | each name leads to one service',
+      '3:15 service "b": name "a.test" on port 80 already belongs to service "a" | use each name in one service only',
     ],
     "an empty list": [services(["a", "host: []"]), '2:19 "host" of service "a" is an empty list'],
     "text that is no name": [
       services(["a", "host: a_b.test/x"]),
-      '2:25 "host" of service "a": "a_b.test/x" is no name: write one like "app.test" or "*.app.test"',
+      '2:25 "host" of service "a": "a_b.test/x" is not a name: write it as "app.test" or "*.app.test"',
     ],
     "a URL": [
       services(["a", '"host": "http://a.test"']),
-      '2:27 "host" of service "a": "http://a.test" is a URL: write the name of the host alone',
+      '2:27 "host" of service "a": "http://a.test" is a URL: write the host name alone',
     ],
     "a port": [
       services(["a", 'host: "a.test:8080"']),
@@ -143,27 +143,27 @@ suite("names", () => {
     ],
     "several in one": [
       services(["a", 'host: "a.test, b.test"']),
-      '2:25 "host" of service "a": "a.test, b.test": of several names write a list: ["app.test", "www.app.test"]',
+      '2:25 "host" of service "a": "a.test, b.test": write several names as a list: ["app.test", "www.app.test"]',
     ],
     "a dot before it": [
       services(["a", "host: .a.test"]),
-      '2:25 "host" of service "a": ".a.test": for all names below write "*.a.test"',
+      '2:25 "host" of service "a": ".a.test": write "*.a.test" for all subdomains',
     ],
     "a star in the middle": [
       services(["a", 'host: ["a.*.test"]']),
-      '2:26 "host" of service "a": "a.*.test": a "*" stands alone, or before the first dot: "*.app.test"',
+      '2:26 "host" of service "a": "a.*.test": "*" is the whole name, or the first label: "*.app.test"',
     ],
     "another script": [
       services(["a", "sni: B\u00fccher.test"]),
-      '2:24 "sni" of service "a": "B\u00fccher.test": clients say such a name in another form: write "xn--bcher-kva.test"',
+      '2:24 "sni" of service "a": "B\u00fccher.test": clients send this name in ASCII: write "xn--bcher-kva.test"',
     ],
     "an address of IPv6": [
       services(["a", 'host: "[::1]"']),
-      '2:25 "host" of service "a": "[::1]": addresses of IPv6 are no names: "*" gets the clients that ask for one',
+      '2:25 "host" of service "a": "[::1]": an IPv6 address is not a name: use "*" for clients that send one',
     ],
     "an address in TLS": [
       services(["a", "sni: 10.0.0.1"]),
-      '2:24 "sni" of service "a": "10.0.0.1": clients of TLS never name an address (RFC 6066): write a name, or "*"',
+      '2:24 "sni" of service "a": "10.0.0.1": TLS clients never send an address (RFC 6066): write a name, or "*"',
     ],
   };
   for (const [what, [text, ...problems]] of Object.entries(wrong)) {
@@ -213,11 +213,11 @@ suite("proxy_protocol", () => {
     }
     assert.deepEqual(told(services(["a", 'proxy_protocol: { send: v1 }, forward: "10.0.0.1:80"'])), []);
     assert.deepEqual(told(services(["a", "proxy_protocol: { send: v1 }, builtin: echo"])), [
-      '2:37 service "a": a target of the kind "builtin" is not connected to, so there is nobody to send a header to | remove it',
+      '2:37 service "a": wakeport opens no connection to "builtin", so "send" has no effect | remove it',
     ]);
     const inetd =
-      'service "a": "inetd" hands the connection itself to the program, so nothing may have been read of it';
-    const hint = 'use "process", or "proxy_protocol: { receive: [] }" where no proxy connects';
+      'service "a": "inetd" passes the connection itself to the program, so wakeport cannot read a header from it';
+    const hint = 'use "process", or "proxy_protocol: { receive: [] }" if no proxy connects';
     assert.deepEqual(told(services(["a", "proxy_protocol: { receive: 10.0.0.1 }, inetd: { command: [x] }"])), [
       `2:37 ${inetd} | ${hint}`,
     ]);
@@ -226,7 +226,7 @@ suite("proxy_protocol", () => {
   });
 
   test("takes networks and versions that exist", () => {
-    assert.match(told(services(["a", "proxy_protocol: { receive: all }"]))[0] ?? "", /everybody is "0.0.0.0\/0"/);
+    assert.match(told(services(["a", "proxy_protocol: { receive: all }"]))[0] ?? "", /write "0.0.0.0\/0"/);
     assert.match(told(services(["a", "proxy_protocol: { send: 2 }"]))[0] ?? "", /expected "v1" or "v2"/);
   });
 });

@@ -47,7 +47,7 @@ suite("ports for UDP", () => {
   test("may have the number of a TCP port, but not of another one for UDP", () => {
     assert.deepEqual(problems("services: { a: { ports: [53, 53/udp], container: a } }"), []);
     assert.deepEqual(problems("services: { a: { ports: 53/udp, container: a }, b: { ports: 53/udp, container: b } }"), [
-      `service "b": port 53/udp is taken by service "a" already | each front port can be bound once`,
+      `service "b": port 53/udp is already in use by service "a" | each port can be bound once`,
     ]);
     assert.deepEqual(problems("services: { a: { ports: 9464/udp, container: a } }"), []);
   });
@@ -61,15 +61,18 @@ suite("ports for UDP", () => {
 
   test("are not for what answers to forged senders", () => {
     const [builtin] = problems("services: { a: { ports: 7/udp, builtin: echo } }");
-    assert.match(builtin ?? "", /^service "a": over UDP the builtin services .*amplifiers.* \| UDP is for containers/);
+    assert.match(
+      builtin ?? "",
+      /^service "a": over UDP the builtin services .*amplify attacks \| remove "\/udp": UDP is for containers/,
+    );
     assert.equal(problems(`services: { a: { ports: 7/udp, forward: "10.0.0.5:7000" } }`).length, 1);
   });
 
   test("are not for a program for each connection, nor for one that is handed its listener", () => {
     const [inetd] = problems("services: { a: { ports: 7/udp, inetd: { command: [/bin/cat] } } }");
-    assert.match(inetd ?? "", /a process is started for each connection, and datagrams have none/);
+    assert.match(inetd ?? "", /inetd starts a program for each connection, and datagrams have none/);
     const [handed] = problems("services: { a: { ports: 7/udp, process: { command: [a], activation: listen_fds } } }");
-    assert.match(handed ?? "", /hands over a listener for connections, and none for UDP \| leave "activation" out/);
+    assert.match(handed ?? "", /passes on TCP listeners only \| remove "activation"/);
   });
 
   test("may be names of /etc/services", () => {
@@ -110,7 +113,7 @@ suite("keys about connections", () => {
     const keys = ["protocol: ftp", "hold: silent", "wake_on: first_byte", "proxy_protocol: { send: v2 }"];
     for (const key of keys) {
       const [problem, ...others] = problems(`services: { a: { ports: [53/udp, 54/udp], container: c, ${key} } }`);
-      assert.match(problem ?? "", /is about connections, and all its ports are for UDP \| remove it$/, key);
+      assert.match(problem ?? "", /applies to TCP, and all ports are for UDP \| remove it, or add a TCP port$/, key);
       assert.deepEqual(others, []);
     }
     const nothing = "protocol: raw, hold: auto, wake_on: connect";
@@ -136,7 +139,7 @@ suite("udp", () => {
 
   test("has no meaning without a port for it", () => {
     assert.deepEqual(problems("services: { a: { ports: 53, container: c, udp: { flows: 7 } } }"), [
-      `service "a": "udp" has no meaning without a port for it | remove it, or write a port as "53/udp"`,
+      `service "a": "udp" has no effect without a UDP port | remove it, or write a port as "53/udp"`,
     ]);
   });
 

@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { Service } from "../../../src/config/config.ts";
 import { protocolNames, serverFirst } from "../../../src/config/config.ts";
-import { resolveWakeOn } from "../../../src/config/keys/resolve-wake-on.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
 import { ConfigError } from "../../../src/config/yaml/config-error.ts";
 
@@ -34,32 +33,29 @@ services: { a: { ports: 1, container: a }, b: { ports: 2, container: b, wake_on:
   });
 
   test("first_byte is wrong wherever the server speaks first, whatever else is spoken", () => {
-    const target = { kind: "container", reference: { name: "c" }, network: "auto" } as const;
     for (const protocol of protocolNames) {
-      const found: string[] = [];
-      resolveWakeOn("a", { wake_on: "first_byte" }, {}, target, protocol, ({ message }) => void found.push(message));
-      const why = `service "a" would never be woken by a first byte: in ${protocol} the server speaks first, and its clients wait for that`;
-      assert.deepEqual(found, serverFirst.has(protocol) ? [why] : []);
+      const file = `services: { a: { ports: 1, container: c, protocol: ${protocol}, wake_on: first_byte } }`;
+      const message = `wake_on: service "a": no first byte would arrive: in ${protocol} the server sends first | remove it, or use "connect"`;
+      assert.deepEqual(problems(file), serverFirst.has(protocol) ? [message] : []);
     }
     const [mail, stores] = [["smtp", "ssh", "mysql"] as const, ["raw", "redis", "postgres"] as const];
     assert.ok(mail.every((name) => serverFirst.has(name)) && !stores.some((name) => serverFirst.has(name)));
   });
 
   test("first_byte is wrong with data ports, also by default", () => {
-    const why =
-      'service "a" would never be woken by a first byte: it has data ports, as FTP has, in which the server speaks first, and its clients wait for that';
+    const why = 'service "a": no first byte would arrive: data ports are for FTP, in which the server sends first';
     assert.deepEqual(problems("services: { a: { ports: 21, data: 30000, container: a, wake_on: first_byte } }"), [
       `wake_on: ${why} | remove it, or use "connect"`,
     ]);
     const [problem] = problems(
       "services: { a: { ports: 21, data: 30000, container: a } }\ndefaults: { wake_on: first_byte }",
     );
-    assert.equal(problem, `a: ${why} | set "wake_on: connect" here`);
+    assert.equal(problem, `a: ${why} | add "wake_on: connect" here`);
   });
 
   test("has no meaning where nothing is woken, and a default of it does no harm there", () => {
     assert.deepEqual(problems("services: { a: { ports: 7, builtin: echo, wake_on: first_byte } }"), [
-      'wake_on: service "a": "wake_on" has no meaning for a target of the kind "builtin" | remove it',
+      'wake_on: service "a": "wake_on" has no effect for "builtin" | remove it',
     ]);
     assert.deepEqual(problems("services: { a: { ports: 7, builtin: echo } }\ndefaults: { wake_on: first_byte }"), []);
   });

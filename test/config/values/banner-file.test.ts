@@ -16,22 +16,22 @@ function written(name: string, content: Buffer | string): string {
 }
 
 suite("readBanner()", () => {
-  test("gives the bytes as they are", () => {
+  test("returns the bytes unchanged", () => {
     const bytes = Buffer.from([0, 255, 13, 10, 0xc3, 0x28]);
     assert.ok(readBanner(written("bytes", bytes)).equals(bytes));
     assert.equal(readBanner(written("long", Buffer.alloc(MAX_BANNER, "x"))).length, MAX_BANNER);
   });
 
   const bad: Readonly<Record<string, [() => string, RegExp]>> = {
-    "one that is not there": [() => path.join(folder, "none"), /there is no file ".*none"/],
-    "one that is too long": [() => written("longer", Buffer.alloc(MAX_BANNER + 1)), /longer than 65536 bytes/],
-    "an empty one": [() => written("empty", ""), /is empty/],
-    "a directory": [() => folder, /is no file/],
-    "a device": [() => "/dev/zero", /is no file/],
-    "a name that cannot be one": [() => "a\0b", /null bytes/],
+    "a missing file": [() => path.join(folder, "none"), /file ".*none" does not exist/],
+    "a file above the limit": [() => written("longer", Buffer.alloc(MAX_BANNER + 1)), /longer than 65536 bytes/],
+    "an empty file": [() => written("empty", ""), /is empty/],
+    "a directory": [() => folder, /is not a regular file/],
+    "a device": [() => "/dev/zero", /is not a regular file/],
+    "an invalid name": [() => "a\0b", /null bytes/],
   };
   for (const [what, [file, message]] of Object.entries(bad)) {
-    test(`refuses ${what}`, () => {
+    test(`rejects ${what}`, () => {
       assert.throws(
         () => readBanner(file()),
         (error) => error instanceof UnitError && message.test(error.message),

@@ -17,21 +17,21 @@ suite("parseRate()", () => {
 
   const bad: Readonly<Record<string, RegExp>> = {
     "50": /has no unit: write "50\/s" or "50\/m"/,
-    "50/": /per s, m or h/,
-    "50/d": /per s, m or h: write "50\/s"/,
-    "50/10s": /per s, m or h/,
-    "0/s": /lets nobody in: write "1\/s"/,
-    "50/min": /per s, m or h: write "50\/m"/,
-    "50/hour": /per s, m or h: write "50\/h"/,
-    "50/month": /per s, m or h: write "50\/s"/,
+    "50/": /unit of a rate is s, m or h/,
+    "50/d": /unit of a rate is s, m or h: write "50\/s"/,
+    "50/10s": /unit of a rate is s, m or h/,
+    "0/s": /rejects all clients: write "1\/s"/,
+    "50/min": /unit of a rate is s, m or h: write "50\/m"/,
+    "50/hour": /unit of a rate is s, m or h: write "50\/h"/,
+    "50/month": /unit of a rate is s, m or h: write "50\/s"/,
     "1.5/s": /a whole number: write "90\/m"/,
-    "-1/s": /no rate/,
-    "50 10": /no rate/,
-    "": /no rate/,
+    "-1/s": /not a rate/,
+    "50 10": /not a rate/,
+    "": /not a rate/,
     "1000001/s": /more than 1000000/,
   };
   for (const [text, message] of Object.entries(bad)) {
-    test(`refuses "${text}", and says what to write`, () => {
+    test(`rejects "${text}" with a remedy`, () => {
       assert.throws(
         () => parseRate(text),
         (error) => error instanceof UnitError && message.test(error.message),
@@ -39,7 +39,7 @@ suite("parseRate()", () => {
     });
   }
 
-  test("throws nothing but UnitError, whatever the text", () => {
+  test("throws UnitError only, for random text", () => {
     const parts = fc.array(fc.constantFrom("1", "0", "/", "s", "m", " ", "-", "."), { maxLength: 6 });
     fc.assert(
       fc.property(

@@ -17,7 +17,7 @@ suite("parseDuration()", () => {
   });
 
   for (const text of ["", "90", "5d", "-5m", "5 m", "m", "5m!", "1e3s", "577h"]) {
-    test(`refuses "${text}" with a UnitError`, () => assert.throws(() => parseDuration(text), UnitError));
+    test(`rejects "${text}" with UnitError`, () => assert.throws(() => parseDuration(text), UnitError));
   }
 
   test("reads what formatDuration() writes", () => {
@@ -71,22 +71,22 @@ suite("parsePort()", () => {
   }
 
   const unknown: Readonly<Record<string, RegExp>> = {
-    fpt: /there is no port "fpt" for tcp in \/etc\/services: did you mean "ftp"\?/,
-    elephant: /there is no port "elephant" for tcp in \/etc\/services: write the number/,
+    ftpp: /port "ftpp" for tcp is not in \/etc\/services: did you mean "ftp"\?/,
+    elephant: /port "elephant" for tcp is not in \/etc\/services: write the number/,
     fspd: /"fspd" has no port for tcp in \/etc\/services, only 21\/udp/,
-    broken: /there is no port "broken"/,
+    broken: /port "broken" for tcp is not in/,
     FTP: /did you mean "ftp"\?/,
   };
   for (const [text, message] of Object.entries(unknown)) {
-    test(`tells that "${text}" is unknown`, () => assert.throws(() => parsePort(text, names), { message }));
+    test(`reports "${text}" as unknown`, () => assert.throws(() => parsePort(text, names), { message }));
   }
 
-  test("the same name may have another port for udp", () => {
+  test("finds another port of the same name for udp", () => {
     assert.equal(names("domain", "udp"), 53);
     assert.equal(names("fspd", "udp"), 21);
   });
 
-  test("reads the file of names once, and only when a name is looked up", () => {
+  test("reads /etc/services once, at the first lookup", () => {
     let count = 0;
     const counted = portNames(() => {
       count += 1;
@@ -98,9 +98,9 @@ suite("parsePort()", () => {
     assert.equal(count, 1);
   });
 
-  test("without the file of names says so, and what to do", () => {
+  test("reports a missing /etc/services with a remedy", () => {
     const missing = portNames(() => readFileSync("/nowhere/services", "utf8"));
-    const remedy = /the port "ftp" is a name, and .* is missing .*Debian: the package netbase.*or write the number/;
+    const remedy = /the port "ftp" is a name, and .* is missing .*Debian package netbase.*or write the number/;
     assert.throws(() => parsePort("2121:ftp", missing), { name: "UnitError", message: remedy });
     const unreadable = portNames(() => readFileSync("/", "utf8"));
     assert.throws(() => parsePort("ftp", unreadable), { name: "UnitError", message: /cannot be read: .*EISDIR/ });
@@ -125,10 +125,10 @@ suite("parsePort()", () => {
     "1/tcp/x",
   ];
   for (const text of bad) {
-    test(`refuses "${text}" with a UnitError`, () => assert.throws(() => parsePort(text), UnitError));
+    test(`rejects "${text}" with UnitError`, () => assert.throws(() => parsePort(text), UnitError));
   }
 
-  test("refuses an endless entry at once", () => {
+  test("rejects a very long entry fast", () => {
     const began = performance.now();
     for (const part of ["1.", "1:", ":", "[", "1", "1.1:"]) {
       assert.throws(() => parsePort(part.repeat(100_000)), UnitError);
@@ -136,7 +136,7 @@ suite("parsePort()", () => {
     assert.ok(performance.now() - began < 2_000);
   });
 
-  test("throws nothing but UnitError, whatever the text", () => {
+  test("throws UnitError only, for random text", () => {
     const text = fc.oneof(
       fc.string(),
       fc
@@ -162,7 +162,7 @@ suite("parsePort()", () => {
 });
 
 suite("clash()", () => {
-  test("a wildcard takes the port from every address of its family, none from the other", () => {
+  test("a wildcard conflicts with each address of its family only", () => {
     assert.equal(clash({ listen: 1 }, { listen: 1, address: "127.0.0.1" }), true);
     assert.equal(clash({ listen: 1, address: "0.0.0.0" }, { listen: 1, address: "10.0.0.1" }), true);
     assert.equal(clash({ listen: 1, address: "0.0.0.0" }, { listen: 1, address: "::" }), false);
@@ -172,7 +172,7 @@ suite("clash()", () => {
 });
 
 suite("parseHostPort()", () => {
-  test("reads names and addresses, and refuses what has no port", () => {
+  test("parses names and addresses, and rejects text without a port", () => {
     assert.deepEqual(parseHostPort("localhost:80"), { host: "localhost", port: 80 });
     assert.deepEqual(parseHostPort("[::1]:80"), { host: "::1", port: 80 });
     for (const text of ["localhost", "80", ":80", "::1:80", "a b:80"])
@@ -181,13 +181,13 @@ suite("parseHostPort()", () => {
 });
 
 suite("suggest()", () => {
-  test("finds the nearest word, at most two letters away", () => {
+  test("returns the candidate that differs in two letters at most", () => {
     assert.equal(suggest("idle_timout", ["idle_timeout", "start_timeout"]), "idle_timeout");
     assert.equal(suggest("Ports", ["port", "ports"]), "ports");
     assert.equal(suggest("elephant", ["ports"]), undefined);
     assert.equal(suggest("x", ["y"]), undefined);
-    assert.equal(suggest("stmp", ["ftp", "smtp"]), "smtp", "two letters that were exchanged are one slip");
-    assert.equal(suggest("imap", ["ftp", "smtp"]), undefined, "of a short word two slips are another word");
-    assert.equal(suggest("v3", ["v1", "v2"]), undefined, "either is as near");
+    assert.equal(suggest("smtpp", ["ftp", "smtp"]), "smtp");
+    assert.equal(suggest("imap", ["ftp", "smtp"]), undefined, "a short word differs in one letter only");
+    assert.equal(suggest("v3", ["v1", "v2"]), undefined, "both are equally near");
   });
 });

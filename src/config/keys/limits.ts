@@ -1,0 +1,64 @@
+/** How many clients a service accepts. */
+import { z } from "zod";
+import type { Service } from "../config.ts";
+import { parseRate } from "../values/rates.ts";
+import { parsedBy } from "./common.ts";
+import { type Context, effective, key, section } from "./key.ts";
+
+const count = z.int().min(1).max(1_000_000);
+
+const rate = z
+  .string({
+    error: ({ input }) => (typeof input === "number" ? `a rate has a unit: write "${input}/s"` : undefined),
+  })
+  .transform(parsedBy(parseRate))
+  .meta({ examples: ["50/s", "10/m", "100/h"] });
+
+const limitsSection = {
+  connections: key(count, { description: "Limit of simultaneous connections" }),
+  waiting: key(count, {
+    default: 1_000,
+    description: "Limit of clients that wait for the target, and of clients that wait for a free connection",
+  }),
+  per_source: key(count, { description: "Limit of simultaneous connections from one source" }),
+  ipv6_prefix: key(z.int().min(1).max(128), {
+    default: 64,
+    description: "Prefix length of IPv6 addresses that count as one source",
+  }),
+  rate: key(rate, { description: "Limit of new connections in a time; one source gets half of it at most" }),
+  rate_per_source: key(rate, { description: "Limit of new connections from one source in a time" }),
+  max_load: key(z.number().min(0.01).max(1_000_000), {
+    description: "Load average of one minute above which clients are rejected",
+  }),
+  on_limit: key(z.enum(["reject", "queue"]), {
+    default: "reject",
+    description: "Whether a client above a limit of connections is rejected, or waits for a free connection",
+  }),
+};
+
+export const limitsKeys = {
+  limits: key(section(limitsSection), {
+    description: "How many clients may connect",
+    needs: "ports",
+    label: true,
+  }),
+};
+
+export function resolveLimits({ own, defaults, target }: Context<typeof limitsKeys>): Pick<Service, "limits"> {
+  // A sensor must record all clients: limits of `defaults` do not apply.
+  const inherited = target.kind === "sensor" ? { ipv6_prefix: defaults.limits?.ipv6_prefix } : defaults.limits;
+  const limits = effective(limitsSection, own.limits, inherited);
+  const { connections, per_source, rate: total, rate_per_source, max_load } = limits;
+  return {
+    limits: {
+      waiting: limits.waiting,
+      ipv6Prefix: limits.ipv6_prefix,
+      onLimit: limits.on_limit,
+      ...(connections !== undefined && { connections }),
+      ...(per_source !== undefined && { perSource: per_source }),
+      ...(total !== undefined && { rate: total }),
+      ...(rate_per_source !== undefined && { ratePerSource: rate_per_source }),
+      ...(max_load !== undefined && { maxLoad: max_load }),
+    },
+  };
+}

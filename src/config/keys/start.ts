@@ -1,0 +1,44 @@
+/** Times of the start and the stop of a target. */
+import { z } from "zod";
+import type { Service } from "../config.ts";
+import { duration } from "./common.ts";
+import { type Context, effective, key, startedKinds } from "./key.ts";
+
+export const PROCESS_STOP_GRACE_MS = 10_000;
+
+export const startKeys = {
+  start_timeout: key(
+    duration.refine((ms) => ms > 0, "with 0s no target could start"),
+    {
+      default: "60s",
+      description: "Limit for a start; then the waiting clients are rejected",
+      targets: ["container", "process", "forward", "builtin"],
+      label: true,
+    },
+  ),
+  min_uptime: key(duration, {
+    default: "0s",
+    description: "Time that a ready target stays up at least",
+    targets: startedKinds,
+    label: true,
+  }),
+  stop_grace: key(duration, {
+    description: "Time from the stop signal to SIGKILL; default: that of the container, or 10s for a process",
+    targets: ["container", "process", "inetd"],
+    label: true,
+  }),
+  enabled: key(z.boolean(), { default: true, description: "false: wakeport does not listen for the service" }),
+};
+
+export function resolveStart({
+  own,
+  defaults,
+}: Context<typeof startKeys>): Pick<Service, "startTimeoutMs" | "minUptimeMs" | "stopGraceMs" | "enabled"> {
+  const { start_timeout, min_uptime, stop_grace, enabled } = effective(startKeys, own, defaults);
+  return {
+    startTimeoutMs: start_timeout,
+    minUptimeMs: min_uptime,
+    enabled,
+    ...(stop_grace !== undefined && { stopGraceMs: stop_grace }),
+  };
+}
