@@ -1,6 +1,6 @@
-/** What a browser says, and a page as it gets it. */
+/** Requests of a browser, and a parser for responses. */
 
-/** @param more fields besides those of an address that was typed */
+/** Returns the request for a typed address. @param more additional headers */
 export function navigation(path = "/", more: Readonly<Record<string, string>> = {}): string {
   const fields = {
     Host: "app.localhost",
@@ -21,11 +21,11 @@ export interface Answer {
   /** Names in lower case. */
   readonly fields: ReadonlyMap<string, string>;
   readonly body: string;
-  /** Whether all of it is there. */
+  /** Whether the body is complete. */
   readonly isWhole: boolean;
 }
 
-/** Reads an answer as far as it has come; undefined before its head has. @throws when it is none */
+/** Parses a response, which may be incomplete; undefined before its head is complete. @throws if it is malformed */
 export function answerOf(bytes: Buffer): Answer | undefined {
   const end = bytes.indexOf("\r\n\r\n");
   if (end < 0) return undefined;
@@ -47,7 +47,7 @@ function chunksOf(bytes: Buffer): { chunks: Buffer[]; isWhole: boolean } {
     const lineEnd = bytes.indexOf("\r\n", at);
     if (lineEnd < 0) return { chunks, isWhole: false };
     const size = Number.parseInt(bytes.toString("latin1", at, lineEnd), 16);
-    if (Number.isNaN(size)) throw new Error("not the length of a chunk");
+    if (Number.isNaN(size)) throw new Error("the chunk has no valid length");
     if (size === 0) return { chunks, isWhole: bytes.length === lineEnd + 4 };
     if (bytes.length < lineEnd + 4 + size) return { chunks, isWhole: false };
     chunks.push(bytes.subarray(lineEnd + 2, lineEnd + 2 + size));

@@ -1,23 +1,23 @@
-/** The answers of wakeport itself: all of them are 503, so that nothing keeps them, and all of them are the last. */
+/** Responses of wakeport itself. All have status 503, so no cache stores them, and end the connection. */
 import type { HttpHead } from "../../../net/http-head.ts";
 import { acceptsHtml, isOwn } from "./navigation.ts";
-import { entry, failure, policy } from "./waiting-page.ts";
+import { failure, pageStart, policy } from "./page-html.ts";
 
-/** What is known of a request: its head, or that it is no more than a beginning. */
+/** A request, of which only the method may have arrived. */
 export type Request = Pick<HttpHead, "method" | "headers">;
 
 export interface Unavailable {
   readonly service: string;
-  /** Why, for strangers. */
+  /** The reason in general words, without internal details. */
   readonly sentence: string;
   readonly retryAfterS: number;
 }
 
-/** A whole answer in plain text, or as a page for who takes HTML. @see RFC 9110, sections 9.3.2, 10.2.3 and 15.6.4 */
+/** Returns a complete response: HTML if the client accepts it, otherwise plain text. @see RFC 9110, sections 9.3.2, 10.2.3 and 15.6.4 */
 export function unavailable(request: Request, { service, sentence, retryAfterS }: Unavailable): Buffer {
   const isPage = acceptsHtml(request);
   const body = isPage
-    ? `${entry(`${service} is not available`)}${failure(`${service} is not available`, sentence)}`
+    ? `${pageStart(`${service} is not available`)}${failure(`${service} is not available`, sentence)}`
     : `Service unavailable. ${sentence}\n`;
   const head = headOf(isPage ? "text/html" : "text/plain", retryAfterS, [
     `Content-Length: ${Buffer.byteLength(body)}`,
@@ -26,28 +26,28 @@ export function unavailable(request: Request, { service, sentence, retryAfterS }
   return Buffer.from(request.method === "HEAD" ? head : head + body);
 }
 
-/** The head of a page that comes in pieces. @param isOwnNavigation see Navigation */
+/** Returns the head of a response whose page is sent in pieces. @param isOwnNavigation see Navigation */
 export function pageHead(isOwnNavigation: boolean, retryAfterS: number): string {
   return headOf("text/html", retryAfterS, [
     "Transfer-Encoding: chunked",
     policyFor(isOwnNavigation),
-    // Of nginx and its like: pass the pieces on as they come.
+    // For nginx: forward the pieces without buffering.
     "X-Accel-Buffering: no",
   ]);
 }
 
-/** @see RFC 9112, section 7.1 */
+/** Returns a chunk of a chunked response. @see RFC 9112, section 7.1 */
 export function chunk(text: string): Buffer {
   const bytes = Buffer.from(text);
   return Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from("\r\n")]);
 }
 
-/** Nothing follows. */
+/** The end of a chunked response. */
 export const lastChunk: Buffer = Buffer.from("0\r\n\r\n");
 
 /**
- * A page without an origin asks anew as a stranger, with the cookies and the marks of a request from another site. A page of
- * the site itself would launder what another site began: browsers take its reload for the site's own wish.
+ * Returns the policy header. Browsers treat the reload of a page as a request of its own site. If another site opened the
+ * page, the sandbox removes its origin, so the reload keeps the marks and cookies of a cross-site request.
  */
 function policyFor(isOwnNavigation: boolean): string {
   return `Content-Security-Policy: ${policy}${isOwnNavigation ? "" : "; sandbox allow-scripts"}`;

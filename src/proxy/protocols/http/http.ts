@@ -1,6 +1,6 @@
 /**
- * HTTP/1. A client is held with its request unread, which the target then reads as it was sent; a browser may be shown a
- * page meanwhile. When the target does not start, the answer is 503, for which every client knows what to do.
+ * HTTP/1. A client waits with its request unread, so the target gets the request unchanged. A browser may get a page while
+ * it waits. If the target does not start, the response is 503, which all clients handle.
  *
  * @see RFC 9110, RFC 9112
  */
@@ -18,18 +18,18 @@ import { reasonFor, retryAfter, whenAgain } from "./reason.ts";
 import { MAX_HEAD, requestOf } from "./request.ts";
 import { reloadChunk, type WaitingPage, WaitingPages } from "./waiting-pages.ts";
 
-/** A target that is there sooner, such as a paused one, is not worth a page. */
+/** No page is shown for a target that is ready within this time, such as a paused one. */
 const GRACE_MS = 300;
-/** Whoever takes longer for the head of a request is held without a page. */
+/** A client whose request head takes longer gets no page. */
 const HEAD_MS = 10_000;
 
-/** The end of a connection in good order, without a word. */
-const NOTHING = Buffer.alloc(0);
+/** Ends the connection without a response and without a reset. */
+const NO_RESPONSE = Buffer.alloc(0);
 
 export interface HttpOptions {
-  /** Show browsers a page that waits for them, with so many of the last lines that the target printed. */
+  /** Show browsers a page, with this number of the target's last output lines. */
   readonly page?: { readonly logLines: number };
-  /** How long a target may take before a page is shown, in milliseconds; default: so short that nobody minds. */
+  /** Time before a page is shown, in milliseconds; default: 300. */
   readonly graceMs?: number;
 }
 
@@ -42,7 +42,7 @@ export class Http implements Protocol {
     this.#graceMs = graceMs;
   }
 
-  /** How many browsers are shown a page at this moment. */
+  /** Number of open pages. */
   get pages(): number {
     return this.#pages?.size ?? 0;
   }
@@ -59,7 +59,7 @@ export class Http implements Protocol {
 class HttpHeldClient implements HeldClient {
   readonly relay = relay;
   readonly #client: WaitingClient;
-  readonly #over = new AbortController();
+  readonly #ended = new AbortController();
   #page: WaitingPage | undefined;
 
   constructor(client: WaitingClient) {
@@ -70,10 +70,10 @@ class HttpHeldClient implements HeldClient {
     return this.#page !== undefined;
   }
 
-  /** Sooner or later, if its client is a browser that takes one. */
+  /** Shows a page after the grace time if the request is a navigation. */
   async showPage(pages: WaitingPages, graceMs: number): Promise<void> {
     const { socket, progress } = this.#client;
-    const signal = AbortSignal.any([this.#over.signal, this.#client.signal]);
+    const signal = AbortSignal.any([this.#ended.signal, this.#client.signal]);
     const navigation = await this.#navigation(signal);
     if (navigation === undefined) return;
     await delay(graceMs, signal).catch(() => {});
@@ -82,7 +82,7 @@ class HttpHeldClient implements HeldClient {
   }
 
   async ready(): Promise<Served | undefined> {
-    this.#over.abort();
+    this.#ended.abort();
     if (this.#page === undefined) return undefined;
     await this.#page.replace();
     return { outcome: "served", end: "page" };
@@ -95,18 +95,18 @@ class HttpHeldClient implements HeldClient {
     const retryAfterS = retryAfter(cooldownUntil);
     const sentence = `${reasonFor(reason)} ${whenAgain(retryAfterS)}`;
     if (this.#page !== undefined) return this.#page.rejectionReply(sentence);
-    // No turn is lost where the request is there: who is to be listened to takes leave already, and may have to make room.
+    // Read synchronously if possible: a client that must be waited for may be evicted from the lingering closes.
     const found = requestOf(socket);
     const request = found instanceof Promise ? await found : found;
-    return request === undefined ? NOTHING : unavailable(request, { service, sentence, retryAfterS });
+    return request === undefined ? NO_RESPONSE : unavailable(request, { service, sentence, retryAfterS });
   }
 
   [Symbol.dispose](): void {
-    this.#over.abort();
+    this.#ended.abort();
     this.#page?.[Symbol.dispose]();
   }
 
-  /** Undefined also where nobody can tell. */
+  /** Returns undefined if the request is not a navigation, or was not read. */
   async #navigation(signal: AbortSignal): Promise<Navigation | undefined> {
     const reader = new HttpHeadReader();
     const read = (bytes: Buffer): { value: Navigation | undefined; used: number } | undefined => {

@@ -1,18 +1,15 @@
 /**
- * Tells a person before a browser from everybody else who speaks HTTP. A page in the place of an answer breaks programs,
- * so whatever is in doubt is no navigation.
+ * Distinguishes navigations in a browser from all other requests. A page instead of the expected response breaks programs,
+ * so a request that may not be a navigation is not treated as one.
  */
 import { type HttpHead, valuesOf } from "../../../net/http-head.ts";
 
 export interface Navigation {
-  /**
-   * Whether it began on a page of the same site, or with the person alone. A page that reloads itself asks in its own
-   * name: what another site began must not come back as if this one had.
-   */
+  /** Whether the navigation started on a page of the same site, or was typed. @see policyFor in answer.ts */
   readonly isOwn: boolean;
 }
 
-/** What a request says that a script or a download makes, or a browser that only looks ahead. */
+/** Headers in requests of scripts, downloads and prefetches. */
 const disqualifyingHeaders = [
   "upgrade",
   "range",
@@ -26,10 +23,10 @@ const disqualifyingHeaders = [
 ] as const;
 
 /**
- * What a browser asks for in order to show it in a window of its own; undefined for any other request.
+ * Returns undefined if the request is not a navigation of a top-level window. Browsers send Sec-Fetch headers only to
+ * localhost and over TLS. In other requests `Upgrade-Insecure-Requests` marks a navigation.
  *
- * @see https://www.w3.org/TR/fetch-metadata/, which browsers send to localhost and over TLS alone; elsewhere
- *   `Upgrade-Insecure-Requests` tells a navigation from what a script asks for
+ * @see https://www.w3.org/TR/fetch-metadata/
  */
 export function navigationOf(head: Omit<HttpHead, "length">): Navigation | undefined {
   const { method, version } = head;
@@ -43,7 +40,7 @@ export function navigationOf(head: Omit<HttpHead, "length">): Navigation | undef
   return mode === "navigate" && dest === "document" ? { isOwn: isOwn(head) } : undefined;
 }
 
-/** Whether HTML is named among what the client takes; that it takes everything does not count. */
+/** Returns whether `Accept` contains text/html. A wildcard does not count. */
 export function acceptsHtml(head: Pick<HttpHead, "headers">): boolean {
   const ranges = valuesOf(head, "accept").join(",").toLowerCase().split(",");
   return ranges.some((range) => {
@@ -52,16 +49,16 @@ export function acceptsHtml(head: Pick<HttpHead, "headers">): boolean {
   });
 }
 
-/** See Navigation. */
+/** @see Navigation.isOwn */
 export function isOwn(head: Pick<HttpHead, "headers">): boolean {
   const site = only(head, "sec-fetch-site");
   if (site !== undefined) return site === "none" || site === "same-origin";
-  // It cannot be forged by another site, only left out.
+  // Another site can omit the Referer, but not forge it.
   const referer = URL.parse(only(head, "referer") ?? "");
   return referer !== null && referer.host === only(head, "host")?.toLowerCase();
 }
 
-/** The value of a field that is there once; "" where it is there more often. */
+/** Returns the value of a header that occurs once; "" if it occurs more often. */
 function only(head: Pick<HttpHead, "headers">, name: string): string | undefined {
   const values = valuesOf(head, name);
   return values.length > 1 ? "" : values[0];

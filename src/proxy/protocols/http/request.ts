@@ -3,43 +3,42 @@ import { HttpHeadError, HttpHeadReader } from "../../../net/http-head.ts";
 import { type Parsed, PeekError, peek } from "../../../net/peek.ts";
 import type { Request } from "./answer.ts";
 
-/** Of a request's head, in bytes: more than servers take. */
+/** Limit of a request's head in bytes, higher than that of most servers. */
 export const MAX_HEAD: number = 64 * 1024;
-/** A client that was accepted and refused at once has its request still on the way. */
-const LOOK_MS = 1_000;
+/** Limit of the wait for the request of a client that is rejected when it connects. */
+const REQUEST_MS = 1_000;
 
 /**
- * What a client that is not served has asked for, which is read and gone then; undefined when it has asked for nothing,
- * or does not speak HTTP/1. Answered at once where all of it is there. Never rejects. Of a request that has only begun its
- * method is known, if that.
+ * Reads and removes the request of a client that is rejected. Returns undefined if the client has sent none, or does not use
+ * HTTP/1. Returns the request synchronously if its head has arrived. Never rejects. An incomplete request has only a method.
  */
 export function requestOf(socket: net.Socket): Request | undefined | Promise<Request | undefined> {
-  const there: Buffer | null = socket.readableLength === 0 ? null : socket.read();
-  if (there === null) return laterRequestOf(socket);
+  const received: Buffer | null = socket.readableLength === 0 ? null : socket.read();
+  if (received === null) return laterRequestOf(socket);
   try {
-    const found = requestReader()(there);
+    const found = requestReader()(received);
     if (found !== undefined) return found.value;
   } catch (error) {
-    return noneIn(error);
+    return undefinedIfMalformed(error);
   }
-  socket.unshift(there);
+  socket.unshift(received);
   return laterRequestOf(socket);
 }
 
 async function laterRequestOf(socket: net.Socket): Promise<Request | undefined> {
-  let begun: Buffer = Buffer.alloc(0);
+  let start: Buffer = Buffer.alloc(0);
   const read = requestReader();
   const readMore: typeof read = (bytes) => {
-    begun = bytes;
+    start = bytes;
     return read(bytes);
   };
   const { signal } = new AbortController();
   try {
-    return await peek(socket, { read: readMore, limit: MAX_HEAD, deadlineMs: LOOK_MS, signal });
+    return await peek(socket, { read: readMore, limit: MAX_HEAD, deadlineMs: REQUEST_MS, signal });
   } catch (error) {
-    if (!(error instanceof PeekError)) return noneIn(error);
-    if (begun.length === 0) return undefined;
-    return { method: begun.toString("latin1", 0, 32).trimStart().split(" ", 1).join(), headers: [] };
+    if (!(error instanceof PeekError)) return undefinedIfMalformed(error);
+    if (start.length === 0) return undefined;
+    return { method: start.toString("latin1", 0, 32).trimStart().split(" ", 1).join(), headers: [] };
   }
 }
 
@@ -51,6 +50,6 @@ function requestReader(): (bytes: Buffer) => Parsed<Request | undefined> | undef
   };
 }
 
-function noneIn(error: unknown): undefined {
+function undefinedIfMalformed(error: unknown): undefined {
   if (!(error instanceof HttpHeadError)) throw error;
 }

@@ -1,34 +1,34 @@
-/** The waiting pages of one service: all are told the same news, about once a second. */
+/** The waiting pages of one service. All get the same update, about once a second. */
 import type net from "node:net";
 import { within } from "../../../async/wait.ts";
 import type { Progress } from "../protocol.ts";
 import { chunk, lastChunk, pageHead } from "./answer.ts";
+import { elapsed, failure, output, pageStart, reload, status } from "./page-html.ts";
 import { retryAfter } from "./reason.ts";
-import { elapsed, entry, failure, output, reload, status } from "./waiting-page.ts";
 
-/** How many are shown a page at a time; more browsers are held without one. */
+/** Limit of open pages. More browsers wait without a page. */
 export const MAX_PAGES = 100;
-const TELL_MS = 1_000;
-/** How long the last lines of a target that has failed may take. */
+const UPDATE_MS = 1_000;
+/** Limit of the wait for the target's last output lines. */
 const LAST_LINES_MS = 2_000;
-/** How long a browser may take to read the end of its page, and to close. */
+/** Time in which a browser may read the end of its page and close the connection. */
 const LINGER_MS = 5_000;
 
-/** The end of a page whose browser is to ask anew. */
+/** The end of a page whose browser must reload. */
 export const reloadChunk: Buffer = Buffer.concat([chunk(reload), lastChunk]);
 
-/** Where a page is shown, and of what. */
+/** The browser that gets a page, and the target's progress. */
 export interface PageClient {
   /** Paused. */
   readonly socket: net.Socket;
-  /** Aborted when its client leaves. */
+  /** Aborted when the browser closes the connection. */
   readonly signal: AbortSignal;
   readonly progress: Progress;
-  /** See Navigation. */
+  /** @see Navigation.isOwn */
   readonly isOwn: boolean;
 }
 
-/** As pieces of a page. */
+/** Pieces of a page. */
 interface ProgressUpdate {
   readonly status: string;
   readonly elapsed: string;
@@ -36,75 +36,75 @@ interface ProgressUpdate {
 }
 
 export interface WaitingPagesOptions {
-  /** How many of the target's last lines are shown. */
+  /** Number of the target's last output lines that are shown. */
   readonly logLines: number;
-  /** From news to news, in milliseconds; default: a second. */
-  readonly tellMs?: number;
+  /** Interval of the updates in milliseconds; default: 1,000. */
+  readonly updateMs?: number;
 }
 
 export class WaitingPages {
   readonly #logLines: number;
-  readonly #tellMs: number;
+  readonly #updateMs: number;
   readonly #open = new Set<WaitingPage>();
   #lines: readonly string[] = [];
   #output = "";
-  #ticking: NodeJS.Timeout | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
-  constructor({ logLines, tellMs = TELL_MS }: WaitingPagesOptions) {
+  constructor({ logLines, updateMs = UPDATE_MS }: WaitingPagesOptions) {
     this.#logLines = logLines;
-    this.#tellMs = tellMs;
+    this.#updateMs = updateMs;
   }
 
-  /** How many are shown at this moment. */
+  /** Number of open pages. */
   get size(): number {
     return this.#open.size;
   }
 
-  /** Begins a page, which is told the news until it is disposed of; undefined when there are too many. */
-  open(showing: PageClient): WaitingPage | undefined {
+  /** Opens a page, which is updated until it is disposed. Returns undefined if too many are open. */
+  open(client: PageClient): WaitingPage | undefined {
     if (this.#open.size >= MAX_PAGES) return undefined;
-    const page = new WaitingPage(showing, {
-      left: () => this.#left(page),
-      lastOutput: () => this.#lastOutput(showing.progress),
+    const page = new WaitingPage(client, {
+      onClose: () => this.#onClose(page),
+      lastOutput: () => this.#lastOutput(client.progress),
     });
     this.#open.add(page);
-    page.begin(this.#update(showing.progress));
-    this.#ticking ??= setInterval(() => this.#tell(), this.#tellMs);
-    void this.#read(showing.progress);
+    page.start(this.#updateOf(client.progress));
+    this.#timer ??= setInterval(() => this.#onTimer(), this.#updateMs);
+    void this.#read(client.progress);
     return page;
   }
 
-  #left(page: WaitingPage): void {
+  #onClose(page: WaitingPage): void {
     this.#open.delete(page);
     if (this.#open.size > 0) return;
-    clearInterval(this.#ticking);
-    this.#ticking = undefined;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
     this.#lines = [];
     this.#output = "";
   }
 
-  #tell(): void {
+  #onTimer(): void {
     const [first] = this.#open;
     if (first === undefined) return;
-    // They differ in nothing: all pages are of one service.
-    this.#tellAll(first.progress);
+    // All pages belong to one service, so their progress is the same.
+    this.#updateAll(first.progress);
     void this.#read(first.progress);
   }
 
-  #tellAll(progress: Progress): void {
-    const news = this.#update(progress);
-    for (const page of this.#open) page.tell(news);
+  #updateAll(progress: Progress): void {
+    const update = this.#updateOf(progress);
+    for (const page of this.#open) page.update(update);
   }
 
   async #read(progress: Progress): Promise<void> {
     if (this.#logLines === 0) return;
     const lines = await progress.lastLines(AbortSignal.timeout(LAST_LINES_MS));
-    // It is the same list as long as nothing was read anew.
+    // An unchanged list means that the output was not read again.
     if (this.#open.size === 0 || lines === this.#lines) return;
     this.#lines = lines;
     const before = this.#output;
     this.#output = this.#render(lines);
-    if (this.#output !== before) this.#tellAll(progress);
+    if (this.#output !== before) this.#updateAll(progress);
   }
 
   async #lastOutput(progress: Progress): Promise<string> {
@@ -116,52 +116,52 @@ export class WaitingPages {
     return output(lines.slice(-this.#logLines));
   }
 
-  #update(progress: Progress): ProgressUpdate {
+  #updateOf(progress: Progress): ProgressUpdate {
     const seconds = Math.max(0, Math.floor((Date.now() - progress.since) / 1000));
     return { status: status(stateOf(progress)), elapsed: elapsed(seconds), output: this.#output };
   }
 }
 
 interface PageContext {
-  /** The page is not told anything any more. */
-  left(): void;
-  /** What the target printed last of all. */
+  /** Called when the page needs no more updates. */
+  onClose(): void;
+  /** Returns the final output of the target. */
   lastOutput(): Promise<string>;
 }
 
 /** One page in one browser. */
 export class WaitingPage implements Disposable {
-  readonly #showing: PageClient;
-  readonly #around: PageContext;
-  #told: Pick<ProgressUpdate, "status" | "output"> = { status: "", output: "" };
+  readonly #client: PageClient;
+  readonly #context: PageContext;
+  #shown: Pick<ProgressUpdate, "status" | "output"> = { status: "", output: "" };
 
-  constructor(showing: PageClient, context: PageContext) {
-    this.#showing = showing;
-    this.#around = context;
+  constructor(client: PageClient, context: PageContext) {
+    this.#client = client;
+    this.#context = context;
   }
 
   get progress(): Progress {
-    return this.#showing.progress;
+    return this.#client.progress;
   }
 
-  begin(news: ProgressUpdate): void {
-    const { socket, progress, isOwn } = this.#showing;
+  start(update: ProgressUpdate): void {
+    const { socket, progress, isOwn } = this.#client;
     socket.write(pageHead(isOwn, retryAfter(progress.cooldownUntil)));
-    socket.write(chunk(entry(`Starting ${progress.service}…`) + this.#changesOnly(news)));
-    // Whatever the browser says from now on is for nobody, and unread it would turn our end into a reset.
+    socket.write(chunk(pageStart(`Starting ${progress.service}…`) + this.#changesOf(update)));
+    // Discard further bytes of the browser: unread bytes would turn the end into a reset.
     socket.resume();
   }
 
-  /** A browser that does not read gets the newest when it reads again, and none of what it missed. */
-  tell(news: ProgressUpdate): void {
-    const { socket } = this.#showing;
-    if (socket.writable && socket.writableLength === 0) socket.write(chunk(this.#changesOnly(news)));
+  /** Sends an update. A browser that does not read gets the newest one when it reads again. */
+  update(update: ProgressUpdate): void {
+    const { socket } = this.#client;
+    if (socket.writable && socket.writableLength === 0) socket.write(chunk(this.#changesOf(update)));
   }
 
-  /** The site itself is there. Resolves when the page has been sent. @throws the reason of the signal when the client left before */
+  /** Makes the browser reload. Resolves when the page was sent. @throws the reason of the signal if the browser has gone */
   async replace(): Promise<void> {
     this[Symbol.dispose]();
-    const { socket, signal } = this.#showing;
+    const { socket, signal } = this.#client;
     if (!signal.aborted) {
       const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
       socket.end(reloadChunk);
@@ -170,37 +170,37 @@ export class WaitingPage implements Disposable {
     if (!socket.writableFinished) signal.throwIfAborted();
   }
 
-  /** What it ends with when the site does not come. */
+  /** Shows the failure, and returns the last bytes of the page. */
   async rejectionReply(sentence: string): Promise<Buffer> {
-    // At once: what the target said last of all may take a while.
-    this.#showing.socket.write(chunk(failure(`${this.progress.service} did not start`, sentence)));
-    const last = await this.#around.lastOutput();
+    // Sent before the final output, which may take 2 s.
+    this.#client.socket.write(chunk(failure(`${this.progress.service} did not start`, sentence)));
+    const last = await this.#context.lastOutput();
     return last === "" ? lastChunk : Buffer.concat([chunk(last), lastChunk]);
   }
 
   [Symbol.dispose](): void {
-    this.#around.left();
+    this.#context.onClose();
   }
 
-  #changesOnly(news: ProgressUpdate): string {
-    const isStatusNew = news.status !== this.#told.status;
-    const isOutputNew = news.output !== this.#told.output;
-    this.#told = news;
-    return `${isStatusNew ? news.status : ""}${news.elapsed}${isOutputNew ? news.output : ""}`;
+  #changesOf(update: ProgressUpdate): string {
+    const isStatusNew = update.status !== this.#shown.status;
+    const isOutputNew = update.output !== this.#shown.output;
+    this.#shown = update;
+    return `${isStatusNew ? update.status : ""}${update.elapsed}${isOutputNew ? update.output : ""}`;
   }
 }
 
-/** How far the target is, in a sentence. */
+/** Returns the progress of the target as a sentence. */
 function stateOf({ state, pending }: Progress): string {
   switch (state) {
     case "starting":
       return pending.length === 0 ? "It is being started." : `It is starting; still missing: ${pending.join(", ")}.`;
     case "stopping":
-      return "It was going to sleep; it starts again as soon as it has stopped.";
+      return "It is stopping, and will start again after that.";
     case "ready":
     case "draining":
       return "It is up; connecting.";
     default:
-      return "It is being woken.";
+      return "It is about to be started.";
   }
 }

@@ -1,4 +1,4 @@
-/** HTTP between real sockets: who is held, who is told what when it was in vain. */
+/** HTTP between real sockets: waiting clients, and responses if the start fails. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { TargetError } from "../../../../src/errors.ts";
@@ -20,17 +20,17 @@ async function answerTo(client: Peer): Promise<Answer> {
   return answer;
 }
 
-/** A front whose target fails to start once the clients have said what they say. */
-async function refused(
-  ...words: readonly string[]
+/** Returns a listener whose target fails to start after the clients have sent these requests. */
+async function rejected(
+  ...requests: readonly string[]
 ): Promise<{ peers: Peer[]; listenPort: TestListener } & AsyncDisposable> {
   const listenPort = await TestListener.open({ upstream: 1, protocol: new Http() });
-  const peers = await listenPort.clients(words.length);
+  const peers = await listenPort.clients(requests.length);
   for (const [index, peer] of peers.entries()) {
-    if (words[index] !== "") peer.send(words[index] ?? "");
+    if (requests[index] !== "") peer.send(requests[index] ?? "");
     await eventually(
       "it has arrived",
-      () => listenPort.accepted[index]?.bytesRead === Buffer.byteLength(words[index] ?? ""),
+      () => listenPort.accepted[index]?.bytesRead === Buffer.byteLength(requests[index] ?? ""),
     );
   }
   await listenPort.starting();
@@ -46,8 +46,8 @@ async function refused(
   };
 }
 
-suite("HTTP while the target starts", () => {
-  test("is held without a word, and reaches the target as it was sent", async () => {
+suite("an HTTP client whose target starts", () => {
+  test("waits without a response, and its request reaches the target unchanged", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port, protocol: new Http() });
     using client = await listenPort.client();
@@ -65,9 +65,9 @@ suite("HTTP while the target starts", () => {
   });
 });
 
-suite("HTTP whose target does not start", () => {
-  test("is answered 503, with the time to come again, and nothing of what is inside", async () => {
-    await using all = await refused(API);
+suite("an HTTP client whose target does not start", () => {
+  test("gets 503 with Retry-After, and no internal details", async () => {
+    await using all = await rejected(API);
     const { status, fields, body, isWhole } = await answerTo(all.peers[0]!);
     assert.equal(status, "HTTP/1.1 503 Service Unavailable");
     assert.equal(fields.get("retry-after"), "1", "the cooldown after one failed start");
@@ -79,8 +79,8 @@ suite("HTTP whose target does not start", () => {
     assert.equal((await all.listenPort.reported(1))[0]?.outcome, "start_failed");
   });
 
-  test("is told to browsers as a page", async () => {
-    await using all = await refused(navigation());
+  test("gets a page if it is a browser", async () => {
+    await using all = await rejected(navigation());
     const { status, fields, body, isWhole } = await answerTo(all.peers[0]!);
     assert.match(status, / 503 /);
     assert.equal(fields.get("content-type"), "text/html; charset=utf-8");
@@ -94,8 +94,8 @@ suite("HTTP whose target does not start", () => {
     assert.doesNotMatch(body, /overlay2|secret|http-equiv|reload/);
   });
 
-  test("has no body for HEAD, also where the head is not whole", async () => {
-    await using all = await refused(API.replace("GET", "HEAD"), "HEAD / HTTP/1.1\r\nHost:");
+  test("gets no body for HEAD, even if the head is incomplete", async () => {
+    await using all = await rejected(API.replace("GET", "HEAD"), "HEAD / HTTP/1.1\r\nHost:");
     for (const peer of all.peers) {
       const { status, fields, body } = await answerTo(peer);
       assert.match(status, / 503 /);
@@ -104,10 +104,10 @@ suite("HTTP whose target does not start", () => {
     }
   });
 
-  test("is answered to what has begun, is cut off, or never ends", async () => {
+  test("gets a response to an incomplete, shortened or endless request", async () => {
     const endless = `GET /${"a".repeat(70_000)}`;
     const upload = `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n${"x".repeat(2_000)}`;
-    await using all = await refused("GET / HTTP/1.1\r\nHost: a", upload);
+    await using all = await rejected("GET / HTTP/1.1\r\nHost: a", upload);
     for (const peer of all.peers)
       assert.equal((await answerTo(peer)).fields.get("content-type"), "text/plain; charset=utf-8");
     await using listenPort = await TestListener.open({ upstream: 1, protocol: new Http() });
@@ -118,7 +118,7 @@ suite("HTTP whose target does not start", () => {
     assert.match((await answerTo(client)).status, / 503 /);
   });
 
-  test("is answered to clients that come while it cools down, and ask a moment after", async () => {
+  test("gets a response to a request that arrives later during the cooldown", async () => {
     await using listenPort = await TestListener.open({ upstream: 1, protocol: new Http() });
     using first = await listenPort.client();
     await listenPort.starting();
@@ -131,17 +131,17 @@ suite("HTTP whose target does not start", () => {
     assert.match((await answerTo(second)).body, /It failed to start a moment ago\. Try again in \d s\./);
   });
 
-  test("is no answer for who said nothing, or speaks something else: the connection ends in good order", async () => {
+  test("gets an end of the connection if it sent no HTTP request", async () => {
     const tls = "\x16\x03\x01\x02\x00\x01\x00";
-    await using all = await refused("", tls, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "SSH-2.0-x\r\n", "HELO a b\r\n");
+    await using all = await rejected("", tls, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "SSH-2.0-x\r\n", "HELO a b\r\n");
     for (const peer of all.peers) {
       assert.equal(await peer.ended(), "ended");
       assert.equal(peer.received, 0);
     }
   });
 
-  test("reaches many at a time: more than may take their time", async () => {
-    await using all = await refused(...Array.from({ length: 90 }, () => API));
+  test("gets a response even if many clients are rejected at once", async () => {
+    await using all = await rejected(...Array.from({ length: 90 }, () => API));
     for (const peer of all.peers) assert.match((await answerTo(peer)).status, / 503 /);
   });
 });

@@ -1,4 +1,4 @@
-/** Who is shown a page: what programs really send, word for word. */
+/** Requests of real programs, and whether they get a page. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { HttpHeadReader } from "../../../../src/net/http-head.ts";
@@ -10,7 +10,7 @@ const FIREFOX_HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 
 type Fields = Readonly<Record<string, string>>;
 
-/** To localhost, or through a proxy that ends TLS. */
+/** A request to localhost, or through a proxy that terminates TLS. */
 const chrome: Fields = {
   Host: "app.localhost",
   Connection: "keep-alive",
@@ -24,7 +24,7 @@ const chrome: Fields = {
   "Sec-Fetch-Dest": "document",
   "Accept-Encoding": "gzip, deflate, br, zstd",
 };
-/** To another host without TLS: there are no Sec-Fetch fields there. */
+/** A request to another host without TLS, which has no Sec-Fetch headers. */
 const firefox: Fields = {
   Host: "nas:8080",
   "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
@@ -88,9 +88,9 @@ const foreign: Readonly<Record<string, Fields>> = {
 const fetched = { "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", "Sec-Fetch-Site": "same-origin" };
 const nobody: Readonly<Record<string, Fields>> = {
   curl: { Host: "nas:8080", "User-Agent": "curl/7.88.1", Accept: "*/*" },
-  "curl that takes HTML": { Host: "nas:8080", "User-Agent": "curl/7.88.1", Accept: "text/html" },
+  "curl that accepts HTML": { Host: "nas:8080", "User-Agent": "curl/7.88.1", Accept: "text/html" },
   wget: { Host: "nas:8080", "User-Agent": "Wget/1.21.3", Accept: "*/*", "Accept-Encoding": "identity" },
-  "a program without any field": {},
+  "a program without headers": {},
   "fetch()": { ...without(chrome, "Upgrade-Insecure-Requests", "Sec-Fetch-User"), Accept: "*/*", ...fetched },
   "fetch() of HTML": { ...without(chrome, "Upgrade-Insecure-Requests", "Sec-Fetch-User"), ...fetched },
   "fetch() of HTML without TLS": { ...without(firefox, "Upgrade-Insecure-Requests"), Accept: "text/html" },
@@ -145,29 +145,31 @@ const nobody: Readonly<Record<string, Fields>> = {
     Host: "nas:8080",
     Accept: "application/openmetrics-text;version=1.0.0,text/plain;q=0.5,*/*;q=0.1",
   },
-  "a download that goes on": { ...firefox, Range: "bytes=1000-" },
-  "a browser that wants no HTML": { ...chrome, Accept: "text/html;q=0, */*" },
+  "a resumed download": { ...firefox, Range: "bytes=1000-" },
+  "a browser that does not accept HTML": { ...chrome, Accept: "text/html;q=0, */*" },
   "a GET with a body": { ...chrome, "Content-Length": "5" },
-  "a GET with a body in chunks": { ...chrome, "Transfer-Encoding": "chunked" },
+  "a GET with a chunked body": { ...chrome, "Transfer-Encoding": "chunked" },
 };
 
-suite("a navigation", () => {
+suite("navigationOf()", () => {
   for (const [name, fields] of Object.entries(own)) {
-    test(`of its own: ${name}`, () => assert.deepEqual(navigationOf(head(fields)), { isOwn: true }));
+    test(`finds a navigation of the same site: ${name}`, () =>
+      assert.deepEqual(navigationOf(head(fields)), { isOwn: true }));
   }
   for (const [name, fields] of Object.entries(foreign)) {
-    test(`of another's: ${name}`, () => assert.deepEqual(navigationOf(head(fields)), { isOwn: false }));
+    test(`finds a navigation of another site: ${name}`, () =>
+      assert.deepEqual(navigationOf(head(fields)), { isOwn: false }));
   }
   for (const [name, fields] of Object.entries(nobody)) {
-    test(`is none: ${name}`, () => assert.equal(navigationOf(head(fields)), undefined));
+    test(`returns undefined: ${name}`, () => assert.equal(navigationOf(head(fields)), undefined));
   }
   for (const line of ["HEAD / HTTP/1.1", "POST / HTTP/1.1", "PUT / HTTP/1.1", "GET / HTTP/1.0", "OPTIONS / HTTP/1.1"]) {
-    test(`is none: ${line}`, () => {
+    test(`returns undefined: ${line}`, () => {
       assert.equal(navigationOf(head(chrome, line)), undefined);
       assert.equal(navigationOf(head(firefox, line)), undefined);
     });
   }
-  test("is none where a field is there twice that tells one", () => {
+  test("returns undefined if a header occurs twice", () => {
     for (const name of ["Sec-Fetch-Mode", "Sec-Fetch-Dest"]) {
       const twice = head({ ...chrome, [name.toLowerCase()]: chrome[name] ?? "" });
       assert.equal(navigationOf(twice), undefined, name);
@@ -175,7 +177,7 @@ suite("a navigation", () => {
   });
 });
 
-suite("HTML", () => {
+suite("acceptsHtml()", () => {
   const cases: Readonly<Record<string, boolean>> = {
     "text/html": true,
     "TEXT/HTML; charset=utf-8": true,
@@ -190,7 +192,7 @@ suite("HTML", () => {
     "": false,
   };
   for (const [accept, expected] of Object.entries(cases)) {
-    test(`is ${expected ? "" : "not "}named in "${accept}"`, () => {
+    test(`is ${expected} for "${accept}"`, () => {
       assert.equal(acceptsHtml(head({ Accept: accept })), expected);
     });
   }

@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { escapeHtml, visibleLine } from "../../../../src/proxy/protocols/http/text.ts";
 import {
   elapsed,
-  entry,
   failure,
   output,
+  pageStart,
   policy,
   reload,
   status,
-} from "../../../../src/proxy/protocols/http/waiting-page.ts";
+} from "../../../../src/proxy/protocols/http/page-html.ts";
+import { escapeHtml, visibleLine } from "../../../../src/proxy/protocols/http/text.ts";
 import { randomRuns } from "../../../support/activation/random.ts";
 
 const cases: Readonly<Record<string, readonly [line: string, visible: string]>> = {
@@ -24,24 +24,24 @@ const cases: Readonly<Record<string, readonly [line: string, visible: string]>> 
   tabs: ["a\tb", "a  b"],
   "bells, backspaces and zeros": ["a\x07b\bc\x00d\x7f", "abcd"],
   "text in the other direction": ["user\u202egnp.exe\u2066x\u2069\u200f", "usergnp.exex"],
-  "what is not seen": ["pa\u200bss\u00adword\ufeff", "password"],
+  "invisible characters": ["pa\u200bss\u00adword\ufeff", "password"],
   "other ends of lines": ["a\u2028b\u2029c\x85d", "abcd"],
   "half a character": ["a\ud800b", "ab"],
   "letters of all kinds": ["größe 大きさ 🐋", "größe 大きさ 🐋"],
 };
 
-suite("a line of a target", () => {
+suite("visibleLine()", () => {
   for (const [name, [line, visible]] of Object.entries(cases)) {
-    test(`is seen as it is meant: ${name}`, () => assert.equal(visibleLine(line), visible));
+    test(`returns the visible text: ${name}`, () => assert.equal(visibleLine(line), visible));
   }
 
-  test("is bounded, between two characters", () => {
+  test("shortens a line between two characters", () => {
     assert.equal(visibleLine("x".repeat(200)), "x".repeat(200));
     assert.equal(visibleLine("🐋".repeat(201)), `${"🐋".repeat(200)} […]`);
     assert.equal(visibleLine("\x1b[0m".repeat(1 << 20)), " […]");
   });
 
-  test("whatever it says, is text and nothing else, in one line", (t) => {
+  test("returns one line of text without markup", (t) => {
     const parts = [
       "<",
       ">",
@@ -79,11 +79,13 @@ suite("the page", () => {
   const evil = `"><script>alert(1)</script><img src=x onerror='alert(2)'>`;
 
   test("is small", () => {
-    assert.ok(Buffer.byteLength(entry("Starting web…") + status("x") + elapsed(1) + reload) < 6 * 1024);
+    assert.ok(Buffer.byteLength(pageStart("Starting web…") + status("x") + elapsed(1) + reload) < 6 * 1024);
   });
 
-  test("has no element but its own, whatever a service, its state or its output is called", () => {
-    const whole = [entry(evil), status(evil), elapsed(3), output([evil, "</pre>", evil]), failure(evil, evil)].join("");
+  test("contains only its own elements, for any service name, state and output", () => {
+    const whole = [pageStart(evil), status(evil), elapsed(3), output([evil, "</pre>", evil]), failure(evil, evil)].join(
+      "",
+    );
     const scripts = [...whole.matchAll(/<script[^>]*>(.*?)<\/script>/gs)].map(([, text]) => text);
     assert.equal(scripts.length, 1);
     assert.doesNotMatch(scripts[0] ?? "", /alert/);
@@ -91,8 +93,8 @@ suite("the page", () => {
     assert.equal(whole.match(/<\/pre>/g)?.length, 1);
   });
 
-  test("loads nothing, and its policy allows nothing but what is in it", () => {
-    const whole = entry("Starting web…") + output(["x"]) + reload + failure("a", "b");
+  test("loads nothing, and its policy allows only its own style and scripts", () => {
+    const whole = pageStart("Starting web…") + output(["x"]) + reload + failure("a", "b");
     assert.deepEqual(whole.match(/https?:|src=|@import|url\(/g), null);
     assert.match(policy, /^default-src 'none'; style-src 'sha256-[^']+'; script-src 'sha256-[^']+' 'sha256-[^']+';/);
     assert.doesNotMatch(policy, /unsafe|\*/);

@@ -1,4 +1,4 @@
-/** The waiting page, for a browser that reads the stream to its end and then does as it says. */
+/** The waiting page in a browser that reads the stream to its end. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { TargetError } from "../../../../src/errors.ts";
@@ -16,12 +16,12 @@ checkLeaks();
 
 const SITE = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nsite";
 
-function showing(logLines = 0): Http {
+function httpWithPage(logLines = 0): Http {
   return new Http({ page: { logLines }, graceMs: 0 });
 }
 
-/** The last element of a kind is the one that is seen. */
-function seen(page: Answer | undefined, tag: string): string | undefined {
+/** Returns the content of the last element of a kind, which is the visible one. */
+function visible(page: Answer | undefined, tag: string): string | undefined {
   return [...(page?.body ?? "").matchAll(new RegExp(`<${tag}(?: [^>]*)?>(.*?)</${tag}>`, "gs"))].at(-1)?.[1];
 }
 
@@ -54,8 +54,8 @@ async function browser(listenPort: TestListener, request: string = navigation())
 }
 
 suite("a waiting page", () => {
-  test("is there while the target starts, and leads to the site", async () => {
-    await using all = await open({ protocol: showing() });
+  test("appears while the target starts, and then reloads", async () => {
+    await using all = await open({ protocol: httpWithPage() });
     const { listenPort, server } = all;
     using client = await browser(listenPort, navigation("/list?page=2"));
     const page = pageOf(client);
@@ -68,19 +68,19 @@ suite("a waiting page", () => {
     assert.equal(page?.fields.get("x-content-type-options"), "nosniff");
     assert.match(page?.fields.get("content-security-policy") ?? "", /default-src 'none'.*; frame-ancestors 'self'/);
     assert.equal(page?.isWhole, false);
-    assert.equal(seen(page, "title"), "Starting web…");
-    assert.equal(seen(page, "h1"), "Starting web…");
-    assert.equal(seen(page, "pre"), undefined, "no output unless it is asked for");
-    assert.equal(listenPort.activator.view.waiting, 1, "it is a client that waits");
+    assert.equal(visible(page, "title"), "Starting web…");
+    assert.equal(visible(page, "h1"), "Starting web…");
+    assert.equal(visible(page, "pre"), undefined, "no output unless it is configured");
+    assert.equal(listenPort.activator.view.waiting, 1, "the browser is a waiting client");
     assert.equal(listenPort.traffic.waiting.taken, 1);
 
     await listenPort.start();
     assert.equal(await client.ended(), "ended");
     const whole = pageOf(client);
     assert.equal(whole?.isWhole, true);
-    assert.deepEqual([seen(whole, "h1"), seen(whole, "time")], ["Asking for it again…", ""]);
-    // One that serves a client at a time would serve nobody else meanwhile.
-    await eventually("nothing is kept open to the target", () => server.peers[0]?.fate === "ended");
+    assert.deepEqual([visible(whole, "h1"), visible(whole, "time")], ["Reloading…", ""]);
+    // An open connection would block a server that serves one client at a time.
+    await eventually("the connection to the target is closed", () => server.peers[0]?.fate === "ended");
     assert.match(
       whole?.body ?? "",
       /<script>location\.reload\(\)<\/script><noscript><meta http-equiv="refresh" content="0">/,
@@ -88,11 +88,11 @@ suite("a waiting page", () => {
     client.end();
     const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.end], ["served", "page"]);
-    assert.equal(listenPort.activator.view.held, 1, "the target stays up for the browser that comes back");
+    assert.equal(listenPort.activator.view.held, 1, "the target stays up for the browser that reloads");
     assert.equal(
       server.peers.every((peer) => peer.received === 0),
       true,
-      "the target has seen no request",
+      "the target got no request",
     );
 
     using again = await listenPort.client();
@@ -101,31 +101,34 @@ suite("a waiting page", () => {
     assert.equal(again.text, SITE);
     again.end();
     assert.equal((await listenPort.reported(2))[1]?.outcome, "relayed");
-    await eventually("it may sleep then", () => listenPort.activator.view.held === 0);
+    await eventually("the target may sleep then", () => listenPort.activator.view.held === 0);
   });
 
-  test("tells what is still missing, the time, and what the target prints", async () => {
+  test("shows the missing conditions, the time and the target's output", async () => {
     const probing = Promise.withResolvers<void>();
-    await using all = await open({ protocol: showing(2), probe: () => probing.promise });
+    await using all = await open({ protocol: httpWithPage(2), probe: () => probing.promise });
     const { listenPort } = all;
     using client = await browser(listenPort);
-    assert.match(seen(pageOf(client), "p") ?? "", /^It is (being )?start/);
+    assert.match(visible(pageOf(client), "p") ?? "", /^It is (being )?start/);
     await listenPort.start();
     listenPort.target.lines = ["one", "two <b>", "\x1b[1mthree</pre><script>alert(1)</script>"];
-    await eventually("its last lines", () => seen(pageOf(client), "pre")?.includes("three") ?? false);
-    assert.equal(seen(pageOf(client), "pre"), "two &lt;b&gt;\nthree&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;");
-    await eventually("the time goes on", () => seen(pageOf(client), "time") === "2 s");
+    await eventually("its last lines", () => visible(pageOf(client), "pre")?.includes("three") ?? false);
+    assert.equal(
+      visible(pageOf(client), "pre"),
+      "two &lt;b&gt;\nthree&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;",
+    );
+    await eventually("the time is updated", () => visible(pageOf(client), "time") === "2 s");
     assert.equal(
       pageOf(client)?.body.match(/<p>It is being started/g)?.length ?? 0,
       1,
-      "what stays as it is is told once",
+      "an unchanged piece is sent once",
     );
     probing.resolve();
     assert.equal(await client.ended(), "ended");
   });
 
-  test("says that the start failed, why, and when to try again, and stays", async () => {
-    await using all = await open({ protocol: showing(10) });
+  test("shows a failed start, its reason and the time of the next attempt", async () => {
+    await using all = await open({ protocol: httpWithPage(10) });
     const { listenPort } = all;
     using client = await browser(listenPort);
     await listenPort.starting();
@@ -134,9 +137,9 @@ suite("a waiting page", () => {
     assert.equal(await client.ended(), "ended");
     const page = pageOf(client);
     assert.equal(page?.isWhole, true);
-    assert.equal(seen(page, "h1"), "web did not start");
-    assert.equal(seen(page, "p"), "It could not be started. Try again in 1 s.");
-    assert.equal(seen(page, "pre"), "reading /etc/app.conf\nno database");
+    assert.equal(visible(page, "h1"), "web did not start");
+    assert.equal(visible(page, "p"), "It could not be started. Try again in 1 s.");
+    assert.equal(visible(page, "pre"), "reading /etc/app.conf\nno database");
     assert.match(page?.body ?? "", /<a href="">Try again<\/a>/);
     assert.doesNotMatch(page?.body ?? "", /reload|http-equiv|OCI/);
     client.end();
@@ -144,8 +147,8 @@ suite("a waiting page", () => {
     assert.equal(all.listenPort.traffic.waiting.taken, 0);
   });
 
-  test("gives nobody's site to a page that another site opened", async () => {
-    await using all = await open({ protocol: showing() });
+  test("has no origin if another site opened it", async () => {
+    await using all = await open({ protocol: httpWithPage() });
     using own = await browser(all.listenPort);
     using foreign = await browser(all.listenPort, navigation("/", { "Sec-Fetch-Site": "cross-site" }));
     const policyOf = (client: Peer): string => pageOf(client)?.fields.get("content-security-policy") ?? "";
@@ -153,15 +156,15 @@ suite("a waiting page", () => {
     assert.match(policyOf(foreign), /; sandbox allow-scripts$/);
   });
 
-  test("is for nobody but browsers: others are held, and reach the target as always", async () => {
-    await using all = await open({ protocol: showing() });
+  test("appears only in browsers: other clients wait, and reach the target", async () => {
+    await using all = await open({ protocol: httpWithPage() });
     const { listenPort } = all;
     const requests = [
       "GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: curl/8\r\nAccept: */*\r\n\r\n",
       navigation("/", { "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty" }),
       navigation("/", { "Sec-Purpose": "prefetch" }),
       navigation().replace("GET", "POST"),
-      "\x16\x03\x01 no HTTP at all",
+      "\x16\x03\x01 not HTTP",
     ];
     const clients = await listenPort.clients(requests.length);
     for (const [index, client] of clients.entries()) {
@@ -171,9 +174,9 @@ suite("a waiting page", () => {
         () => listenPort.accepted[index]?.bytesRead === Buffer.byteLength(requests[index] ?? ""),
       );
     }
-    // One that comes later has its page: so the others have had their time.
+    // A later browser has its page, so the other clients have waited long enough.
     using client = await browser(listenPort);
-    await eventually("a second news", () => seen(pageOf(client), "time") === "1 s");
+    await eventually("a second update", () => visible(pageOf(client), "time") === "1 s");
     assert.deepEqual(
       clients.map(({ received }) => received),
       [0, 0, 0, 0, 0],
@@ -192,7 +195,7 @@ suite("a waiting page", () => {
     assert.equal((await listenPort.reported(6)).filter(({ outcome }) => outcome === "relayed").length, 5);
   });
 
-  test("is not shown for a target that is ready, or soon is", async () => {
+  test("does not appear for a target that is ready within the grace time", async () => {
     await using all = await open({ protocol: new Http({ page: { logLines: 0 }, graceMs: 60_000 }) });
     for (const isCold of [true, false]) {
       using client = await all.listenPort.client();
@@ -208,8 +211,8 @@ suite("a waiting page", () => {
     );
   });
 
-  test("ends with the browser that leaves: it does not wait any more", async () => {
-    const http = showing();
+  test("ends when the browser disconnects", async () => {
+    const http = httpWithPage();
     await using all = await open({ protocol: http });
     using stays = await browser(all.listenPort);
     const leaves = await browser(all.listenPort);
@@ -223,12 +226,12 @@ suite("a waiting page", () => {
     assert.equal(await stays.ended(), "ended");
   });
 
-  test("is the answer to one request: what follows, or is its body, is read and dropped", async () => {
-    await using all = await open({ protocol: showing() });
+  test("answers one request, and discards later bytes", async () => {
+    await using all = await open({ protocol: httpWithPage() });
     const { listenPort } = all;
     using client = await browser(listenPort, navigation() + navigation("/second"));
     client.send(Buffer.alloc(5_000_000, "x"));
-    await eventually("it is read", () => (listenPort.accepted[0]?.bytesRead ?? 0) > 5_000_000);
+    await eventually("the bytes are read", () => (listenPort.accepted[0]?.bytesRead ?? 0) > 5_000_000);
     assert.equal(listenPort.accepted[0]?.readableLength, 0);
     await listenPort.start();
     assert.equal(await client.ended(), "ended");
@@ -239,8 +242,8 @@ suite("a waiting page", () => {
     );
   });
 
-  test("asks anew when the service became another one meanwhile; who sees none moves on by itself", async () => {
-    await using all = await open({ protocol: showing() });
+  test("reloads if the service was changed; clients without a page are routed to the new one", async () => {
+    await using all = await open({ protocol: httpWithPage() });
     const { listenPort } = all;
     using held = await listenPort.client();
     using client = await browser(listenPort);
@@ -263,17 +266,17 @@ suite("a waiting page", () => {
     assert.deepEqual(served, [listenPort.accepted[0]]);
   });
 
-  test("says so when wakeport ends", async () => {
-    await using all = await open({ protocol: showing() });
+  test("shows that wakeport ends", async () => {
+    await using all = await open({ protocol: httpWithPage() });
     using client = await browser(all.listenPort);
     await all.listenPort.starting();
     void all.listenPort.activator.close({ drainMs: 0, leaveRunning: true });
     assert.equal(await client.ended(), "ended");
-    assert.match(seen(pageOf(client), "p") ?? "", /^It is being shut down, or changed\./);
+    assert.match(visible(pageOf(client), "p") ?? "", /^It is being shut down, or changed\./);
   });
 
-  test("is for so many at a time, who share one reading of the output; the others are held", async () => {
-    const http = showing(5);
+  test("appears in 100 browsers at a time, which share one reading of the output", async () => {
+    const http = httpWithPage(5);
     await using all = await open({ protocol: http, slots: 300, waiting: 300 });
     const { listenPort } = all;
     let readings = 0;
@@ -287,15 +290,15 @@ suite("a waiting page", () => {
     const clients = await listenPort.clients(200);
     for (const client of clients) client.send(navigation());
     await eventually("pages", () => http.pages === MAX_PAGES);
-    const hasNews = (client: Peer): boolean => {
+    const hasUpdates = (client: Peer): boolean => {
       const page = pageOf(client);
-      return seen(page, "pre") === "at work" && (page?.body.match(/<time/g)?.length ?? 0) > 3;
+      return visible(page, "pre") === "at work" && (page?.body.match(/<time/g)?.length ?? 0) > 3;
     };
-    await eventually("news for all", () => clients.filter(hasNews).length === MAX_PAGES);
+    await eventually("updates for all", () => clients.filter(hasUpdates).length === MAX_PAGES);
     assert.equal(clients.filter((client) => client.received > 0).length, MAX_PAGES, "the others are held");
     // One at the beginning, one for each 950 ms, and one for a change of state.
-    const most = 2 + (performance.now() - began) / 950;
-    assert.ok(readings <= most, `${readings} readings, ${most} at most`);
+    const limit = 2 + (performance.now() - began) / 950;
+    assert.ok(readings <= limit, `${readings} readings, ${limit} at most`);
     await listenPort.start();
     for (const client of clients) {
       assert.equal(await client.ended(), "ended");
@@ -309,35 +312,35 @@ suite("a waiting page", () => {
 });
 
 suite("a browser that does not read", () => {
-  test("costs one piece of news at most, gets the newest when it reads again, and is let go of in the end", async () => {
-    using addresses = await pair();
-    const { near, far } = addresses;
+  test("needs memory for one update, and gets the newest one when it reads again", async () => {
+    using sockets = await pair();
+    const { near, far } = sockets;
     near.pause().on("error", () => {});
     far.pause();
-    let told = 0;
+    let reads = 0;
     const progress: Progress = {
       service: "web",
       state: "starting",
       pending: [],
       since: Date.now(),
       lastLines: async () => {
-        told += 1;
-        return Array.from({ length: 100 }, () => `${told} ${"x".repeat(190)}`);
+        reads += 1;
+        return Array.from({ length: 100 }, () => `${reads} ${"x".repeat(190)}`);
       },
     };
-    const pages = new WaitingPages({ logLines: 100, tellMs: 1 });
+    const pages = new WaitingPages({ logLines: 100, updateMs: 1 });
     const page = pages.open({ socket: near, signal: new AbortController().signal, progress, isOwn: true });
     assert.ok(page);
-    await eventually("the system takes no more", () => near.writableLength > 0);
-    const stuckAt = told;
+    await eventually("the send buffer is full", () => near.writableLength > 0);
+    const stuckAt = reads;
     let longest = 0;
-    await eventually("a thousand news more", () => {
+    await eventually("a thousand more updates", () => {
       longest = Math.max(longest, near.writableLength);
-      return told > stuckAt + 1_000;
+      return reads > stuckAt + 1_000;
     });
     assert.ok(longest < 64 * 1024, `${longest} bytes`);
     far.resume();
-    const newest = told;
+    const newest = reads;
     await eventually("the newest", () => {
       const [, last] =
         /(\d+) x+<\/pre>\s*(?:<time.*?<\/time>\s*)*$/s.exec(answerOf(far.data)?.body.slice(-50_000) ?? "") ?? [];

@@ -1,7 +1,7 @@
 /**
- * The page that a browser shows while a target starts. It comes in pieces over one connection: each piece is an element
- * that takes the place of the one of its kind before it, by style alone, so that it works without a script. The one
- * script there is reloads the page, or gives it its last title; the policy allows no other, whatever a piece says.
+ * HTML of the page that a browser shows while a target starts. The page is sent in pieces over one connection. Each piece is
+ * an element that replaces the previous one of its kind by style, without a script. The only scripts reload the page or set
+ * its title, and the policy allows no others.
  */
 import { createHash } from "node:crypto";
 import { escapeHtml, visibleLine } from "./text.ts";
@@ -9,8 +9,8 @@ import { escapeHtml, visibleLine } from "./text.ts";
 const RELOAD = "location.reload()";
 const RENAME = 'document.title=[...document.querySelectorAll("h1")].at(-1).textContent';
 
-// Of each kind only the last is seen; "order" keeps them where they belong, in whatever order they come. Not ":last-of-type",
-// which holds for nothing in Chromium as long as the element around it is not complete.
+// Only the last element of a kind is visible, and "order" sets its place. ":last-of-type" does not work: in Chromium it
+// matches nothing until the parent element is complete.
 const STYLE = `
 :root{color-scheme:light dark;--ink:#1d2530;--soft:#5c6675;--paper:#f6f7f9;--line:#d9dde3;--accent:#2f6fde}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--soft:#9aa4b2;--paper:#14181d;--line:#2c333c;--accent:#7aa7ff}}
@@ -30,7 +30,7 @@ pre{order:6;padding:.75rem 1rem;border:1px solid var(--line);border-radius:6px;c
 pre:empty{display:none}
 `;
 
-/** Allows what is in this file, and nothing else. */
+/** Content security policy that allows only the styles and scripts of this file. */
 export const policy: string = [
   "default-src 'none'",
   `style-src ${hashOf(STYLE)}`,
@@ -38,12 +38,12 @@ export const policy: string = [
   "img-src data:",
   "base-uri 'none'",
   "form-action 'none'",
-  // Pages of other sites must not show it in a frame. Frames of the site itself wait as well.
+  // Other sites must not embed the page. Frames of the site itself may show it.
   "frame-ancestors 'self'",
 ].join("; ");
 
-/** The page up to where the pieces follow. */
-export function entry(heading: string): string {
+/** Returns the start of the page, before the pieces. */
+export function pageStart(heading: string): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -60,28 +60,29 @@ ${title(heading)}<hr>
 `;
 }
 
-/** What goes on, or what went wrong, in a sentence. */
+/** Returns a sentence about the progress or the failure. */
 export function status(sentence: string): string {
   return `<p>${escapeHtml(sentence)}</p>\n`;
 }
 
+/** Returns the time since the last change of the state. */
 export function elapsed(seconds: number): string {
   return `<time aria-live="off" datetime="PT${seconds}S">${seconds} s</time>\n`;
 }
 
-/** What the target last printed, oldest line first. */
+/** Returns the target's last output lines, oldest first. */
 export function output(lines: readonly string[]): string {
-  // A newline that follows the tag would not be shown.
+  // HTML ignores a newline directly after the tag.
   return `<pre aria-live="off">${lines.map((line) => escapeHtml(visibleLine(line))).join("\n")}</pre>\n`;
 }
 
-/** The end of a page whose target does not serve. */
+/** Returns the end of a page whose target failed. */
 export function failure(heading: string, sentence: string): string {
   return `${title(heading)}<hr class="still">${status(sentence)}<time hidden></time><a href="">Try again</a>\n<script>${RENAME}</script>\n`;
 }
 
-/** The end of a page whose browser asks anew. It stays to be seen where the answer is no page, as with a download. */
-export const reload: string = `${title("Asking for it again…")}<hr class="still">${status("If nothing follows here, it was a download, or there is nothing to show.")}<time hidden></time>\n<script>${RELOAD}</script><noscript><meta http-equiv="refresh" content="0"></noscript>\n`;
+/** The end of a page that reloads itself. It remains visible if the response is not a page, but a download. */
+export const reload: string = `${title("Reloading…")}<hr class="still">${status("If this page remains, the response is a download or empty.")}<time hidden></time>\n<script>${RELOAD}</script><noscript><meta http-equiv="refresh" content="0"></noscript>\n`;
 
 function title(heading: string): string {
   return `<h1>${escapeHtml(heading)}</h1>\n`;
