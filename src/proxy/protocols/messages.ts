@@ -1,4 +1,4 @@
-/** What clients are told, whatever they speak: short, always the same, and never why. That is in the log. */
+/** Messages for clients of all protocols. They contain the service's name and no reason: the log has the reason. */
 
 export function starting(service: string): string {
   return `${service} is starting`;

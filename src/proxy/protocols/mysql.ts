@@ -1,8 +1,8 @@
 /**
- * MySQL and MariaDB: held in silence, because their greeting has the server's version, what it can do, and the salt for the
- * password: only the server itself can say it. The client's own word comes after it.
+ * MySQL and MariaDB. Clients get no bytes while they wait: the greeting contains the server's version, its capabilities and
+ * the salt for the password, and the client sends nothing before it.
  *
- * When it was in vain, a client gets an ERR packet in the place of the greeting, as from a server that has too many.
+ * If the start fails, a client gets an ERR packet instead of the greeting, as from a server with too many connections.
  */
 
 import { notAvailable } from "./messages.ts";
@@ -21,14 +21,15 @@ export const mysql: Protocol = {
 };
 
 /**
- * An error in the place of a greeting: the first packet of a connection, which nothing was agreed on yet, and so without
- * an SQL state. MySQL's client/server protocol, ERR_Packet.
+ * Returns an error as the first packet of a connection. Without a handshake it has no SQL state.
+ *
+ * @see MySQL's client/server protocol, ERR_Packet
  */
 export function errPacket(code: number, message: string): Buffer {
   const text = Buffer.from(message);
   const packet = Buffer.alloc(4 + 3 + text.length);
   packet.writeUIntLE(3 + text.length, 0, 3);
-  // At 3 is the number of the packet: 0.
+  // Byte 3 is the number of the packet: 0.
   packet.writeUInt8(ERR, 4);
   packet.writeUInt16LE(code, 5);
   text.copy(packet, 7);

@@ -1,31 +1,31 @@
 /**
- * PostgreSQL, protocol 3: held in silence. When it was in vain, a client is told so as by a server that is not up yet, in
- * the one place where it reads that: behind its startup message. Before that it may ask for encryption, which there is
- * none of here; so one that insists on it hears no more than that.
+ * PostgreSQL, protocol 3. Clients get no bytes while they wait. If the start fails, a client gets the error of a server that
+ * is starting, after its startup message: it reads errors only there. Requests for encryption are denied before that, so a
+ * client that requires encryption gets only the denial.
  */
 import { peek } from "../../net/peek.ts";
 import { notAvailable } from "./messages.ts";
 import type { Protocol, WaitingClient } from "./protocol.ts";
 import { silence } from "./raw.ts";
 
-/** How long a client may take to come to its startup message. */
+/** Limit of the wait for the startup message. */
 const STARTUP_MS = 2_000;
 const HEADER_LENGTH = 8;
-/** What a client may begin with, besides a startup message (PostgreSQL: Message Formats). */
+/** Codes of requests before the startup message (PostgreSQL: Message Formats). */
 const SSL_REQUEST = 80_877_103;
 const GSSENC_REQUEST = 80_877_104;
 const PROTOCOL_3 = 3;
 const NO = "N";
-/** cannot_connect_now: what a server says that is not up yet. */
+/** cannot_connect_now: the error code of a server that is starting. */
 const CANNOT_CONNECT_NOW = "57P03";
 
 export type FirstMessage = "encryption" | "startup" | "other";
 
 export const postgres: Protocol = {
-  hold: (waitingClient) => ({ ...silence, refuse: (): Promise<Buffer | undefined> => refusal(waitingClient) }),
+  hold: (waitingClient) => ({ ...silence, refuse: (): Promise<Buffer | undefined> => rejectionReply(waitingClient) }),
 };
 
-/** What the first message of a connection is, by its header; undefined when that is not complete. */
+/** Returns the kind of the first message of a connection, or undefined if its header is incomplete. */
 export function readFirst(bytes: Buffer): FirstMessage | undefined {
   if (bytes.length < HEADER_LENGTH) return undefined;
   const length = bytes.readUInt32BE(0);
@@ -34,7 +34,7 @@ export function readFirst(bytes: Buffer): FirstMessage | undefined {
   return code >>> 16 === PROTOCOL_3 && length > HEADER_LENGTH ? "startup" : "other";
 }
 
-/** ErrorResponse: fields of text, each with its letter before and a zero behind it, and another zero at the end. */
+/** Returns an ErrorResponse: fields of a letter, a text and a zero byte each, and another zero byte at the end. */
 export function errorResponse(code: string, message: string): Buffer {
   const fields = Buffer.from(`SFATAL\0VFATAL\0C${code}\0M${message}\0\0`);
   const header = Buffer.alloc(5);
@@ -43,9 +43,9 @@ export function errorResponse(code: string, message: string): Buffer {
   return Buffer.concat([header, fields]);
 }
 
-async function refusal({ socket, signal, progress }: WaitingClient): Promise<Buffer | undefined> {
-  const until = performance.now() + STARTUP_MS;
-  // One may ask for each kind of encryption once.
+async function rejectionReply({ socket, signal, progress }: WaitingClient): Promise<Buffer | undefined> {
+  const endsAt = performance.now() + STARTUP_MS;
+  // A client may request each kind of encryption once.
   for (let message = 0; message < 3; message += 1) {
     const first = await peek(socket, {
       read: (bytes) => {
@@ -53,7 +53,7 @@ async function refusal({ socket, signal, progress }: WaitingClient): Promise<Buf
         return value === undefined ? undefined : { value, used: value === "encryption" ? HEADER_LENGTH : 0 };
       },
       limit: HEADER_LENGTH,
-      deadlineMs: Math.max(0, until - performance.now()),
+      deadlineMs: Math.max(0, endsAt - performance.now()),
       signal,
     }).catch(() => "other" as const);
     if (first === "startup") return errorResponse(CANNOT_CONNECT_NOW, notAvailable(progress.service));

@@ -1,6 +1,6 @@
 /**
- * What wakeport knows of what its clients speak: how they are held while the target starts, what they are told when it
- * does not, and what of their talk has to be changed on the way. A new protocol is one file, and a line in protocols.ts.
+ * What wakeport implements of a protocol: bytes for clients while the target starts and when it fails, and changes to the
+ * relayed bytes. A new protocol is one file, and a line in protocols.ts.
  */
 
 import type net from "node:net";
@@ -10,63 +10,60 @@ import type { RelayEnd, RelayOptions } from "../../net/relay.ts";
 import type { ControlConnection } from "../data-ports.ts";
 import type { Served } from "../outcome.ts";
 
-/** A client that may have to wait, of which nothing has been read. */
+/** A client that may have to wait. Nothing was read from its socket. */
 export interface WaitingClient {
   readonly socket: net.Socket;
-  /** Aborted when the client leaves. */
+  /** Aborted when the client ends or resets the connection. */
   readonly signal: AbortSignal;
   readonly progress: Progress;
 }
 
-/** How far the target is. */
+/** Progress of the target's start. */
 export interface Progress {
   readonly service: string;
   readonly state: StateName;
-  /** While it is up but not ready: what is still missing. */
+  /** Readiness conditions that are not met yet, while the target is up but not ready. */
   readonly pending: readonly string[];
-  /** Since when it is in this state: Unix time in milliseconds. */
+  /** Time of the last change of the state, as Unix time in milliseconds. */
   readonly since: number;
-  /** When the next start may be tried, after one that failed: Unix time in milliseconds. */
+  /** Earliest time of the next start after a failed one, as Unix time in milliseconds. */
   readonly cooldownUntil?: number | undefined;
-  /**
-   * What it last printed, oldest line first: the same list to all who ask within about a second. Never throws.
-   */
+  /** Returns the target's last output lines, oldest first. Calls within about a second share one list. Never rejects. */
   lastLines(signal: AbortSignal): Promise<readonly string[]>;
 }
 
 export interface Protocol {
-  /** Called for each client, before its target is claimed. */
+  /** Called for each client, before its target is acquired. */
   hold(client: WaitingClient): HeldClient;
 }
 
 export interface HeldRelayOptions extends RelayOptions {
-  /** Who the client is: not what the socket says where a proxy has passed it on. */
+  /** The client's address. With the PROXY protocol it differs from the address of the socket. */
   readonly peer: SocketAddress;
-  /** The client's place at the data ports of the service; absent where it has none. */
+  /** The client's registration at the data ports of the service; absent if the service has none. */
   readonly control?: ControlConnection;
 }
 
-/** What is said to one client. Once it is disposed of, only `refuse` may say anything. */
+/** The protocol's side of one client that waits. After it is disposed, only `refuse` may return bytes for the client. */
 export interface HeldClient extends Disposable {
-  /** Whether what was said keeps the client from being led on to what took the service's place; absent: it does not. */
+  /** Whether the client must reconnect to reach a changed service, because of bytes it has received; absent: no. */
   readonly mustReconnect?: boolean;
 
   /**
-   * The target serves it from now on: nothing more is said, and what was read but not answered is back in the socket.
-   * Called once at most.
+   * Called once at most, when the target can serve the client. Afterwards nothing more is sent, and unread bytes are in
+   * the socket.
    *
-   * @returns how it was served, when nothing is left for the target to do
+   * @returns the result if the client was served without the target
    * @throws the reason of the client's signal
    */
   ready(): Promise<Served | undefined>;
 
-  /** Passes on what both say until both are done, and all that belongs to it. Never rejects. */
+  /** Relays both directions and connections that belong to this one until all have ended. Never rejects. */
   relay(options: HeldRelayOptions): Promise<RelayEnd>;
 
   /**
-   * The target will not serve it, for this reason.
-   *
-   * @returns its last words, after which its connection is closed; undefined to reset it. Never rejects
+   * Returns the last bytes for a client that is rejected, after which the connection is closed; undefined to reset it.
+   * Never rejects.
    */
   refuse(reason: unknown): Promise<Buffer | undefined>;
 }

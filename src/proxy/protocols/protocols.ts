@@ -11,12 +11,12 @@ import { redis } from "./redis.ts";
 import { smtp } from "./smtp.ts";
 
 export interface ProtocolContext {
-  /** Places of the whole process. */
+  /** Slots of the whole process. */
   readonly slots: Slots;
   readonly observer: ProxyObserver;
 }
 
-/** Each makes what the clients of one service are spoken to with. */
+/** Create the protocol of a service. */
 const protocols: Readonly<Record<ProtocolName, (service: Service, context: ProtocolContext) => Protocol>> = {
   raw: () => raw,
   ftp: ({ name: service, hold, ftp }, context) => new Ftp({ service, hold, ...ftp, ...context }),

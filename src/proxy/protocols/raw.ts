@@ -1,8 +1,8 @@
-/** What is not known: its clients are held in silence, and reset when the target cannot serve them. */
+/** An unknown protocol: clients get no bytes while they wait, and are reset if the target cannot serve them. */
 import { relay } from "../../net/relay.ts";
 import type { HeldClient, Protocol } from "./protocol.ts";
 
-/** Also of use as what a protocol does that knows nothing better. */
+/** A held client that gets no bytes. Other protocols use it for what they do not handle. */
 export const silence: HeldClient = {
   ready: () => Promise.resolve(undefined),
   relay,

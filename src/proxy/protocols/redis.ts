@@ -13,10 +13,10 @@ const COMMAND_MS = 1_000;
 const TLS_HANDSHAKE = 0x16;
 
 export const redis: Protocol = {
-  hold: (waitingClient) => ({ ...silence, refuse: (): Promise<Buffer | undefined> => refusal(waitingClient) }),
+  hold: (waitingClient) => ({ ...silence, refuse: (): Promise<Buffer | undefined> => rejectionReply(waitingClient) }),
 };
 
-async function refusal({ socket, signal, progress }: WaitingClient): Promise<Buffer | undefined> {
+async function rejectionReply({ socket, signal, progress }: WaitingClient): Promise<Buffer | undefined> {
   const read = ([first]: Buffer): { value: number | undefined; used: number } => ({ value: first, used: 0 });
   try {
     const first = await peek(socket, { read, limit: 1, deadlineMs: COMMAND_MS, signal });

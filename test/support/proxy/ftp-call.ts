@@ -1,4 +1,4 @@
-/** One control connection that is being relayed: the test is the client as well as the server. */
+/** One relayed control connection. The test is both the client and the server. */
 import net from "node:net";
 import { addressesOf, type SocketAddress } from "../../../src/net/addresses.ts";
 import type { Meter, RelayEnd } from "../../../src/net/relay.ts";
@@ -20,14 +20,14 @@ export const progress: Progress = {
 
 export interface CallOptions extends Partial<FtpOptions> {
   readonly control?: ControlConnection;
-  /** For whom a proxy has made the connection; absent: nobody. */
+  /** The client's address behind a proxy; absent: the address of the socket. */
   readonly peer?: SocketAddress;
 }
 
 export class Call implements AsyncDisposable {
   readonly client: Peer;
   readonly server: Peer;
-  /** Our end of the client's connection. */
+  /** wakeport's end of the client's connection. */
   readonly near: net.Socket;
   readonly meter: Meter = { in: 0, out: 0 };
   readonly lost: AbortController = new AbortController();
@@ -49,20 +49,20 @@ export class Call implements AsyncDisposable {
     this.server = server.far;
     this.near = client.near;
     this.slots = slots;
-    const told = observer({ warning: (event) => this.warnings.push(event) });
-    const ftp = new Ftp({ service: "ftp", observer: told, slots, hold: { kind: "silent" }, ...rest });
+    const observing = observer({ warning: (event) => this.warnings.push(event) });
+    const ftp = new Ftp({ service: "ftp", observer: observing, slots, hold: { kind: "silent" }, ...rest });
     const waitingClient = { socket: client.near, signal: new AbortController().signal, progress };
     const { lost, meter } = this;
-    const addresses = { client: client.near, upstream: server.near };
+    const sockets = { client: client.near, upstream: server.near };
     const relayed = ftp
       .hold(waitingClient)
-      .relay({ ...addresses, peer, meters: [meter], lost: lost.signal, ...(control && { control }) });
+      .relay({ ...sockets, peer, meters: [meter], lost: lost.signal, ...(control && { control }) });
     this.#done = relayed.then((end) => {
       this.end = end;
     });
   }
 
-  /** As far as the greeting. */
+  /** Opens the connection, and waits until the client has the greeting. */
   static async open(options: CallOptions = {}): Promise<Call> {
     const call = new Call(await pair(), await pair(), options);
     call.server.send("220 hello\r\n");
@@ -70,31 +70,31 @@ export class Call implements AsyncDisposable {
     return call;
   }
 
-  /** The client says a command, and the server answers it. @returns what the client is told */
+  /** Sends a command and its reply. @returns the reply that the client received */
   async exchange(command: string, reply: string): Promise<string> {
-    const [asked, told] = [this.server.received, this.client.received];
+    const [before, start] = [this.server.received, this.client.received];
     this.client.send(`${command}\r\n`);
-    await eventually("the server is asked", () => this.server.text.slice(asked).endsWith("\n"));
+    await eventually("the server received the command", () => this.server.text.slice(before).endsWith("\n"));
     this.server.send(`${reply}\r\n`);
-    await eventually("the client is told", () => this.client.text.slice(told).endsWith("\n"));
-    return this.client.text.slice(told).trimEnd();
+    await eventually("the client received the reply", () => this.client.text.slice(start).endsWith("\n"));
+    return this.client.text.slice(start).trimEnd();
   }
 
-  /** Has the server await data at a port, by EPSV. @returns the port that the client is told */
+  /** Announces the server's port for data with EPSV. @returns the port that the client received */
   async passive(port: number): Promise<number> {
-    const told = await this.exchange("EPSV", `229 ok (|||${port}|)`);
-    return Number(/\|(\d+)\|/.exec(told)?.[1]);
+    const reply = await this.exchange("EPSV", `229 ok (|||${port}|)`);
+    return Number(/\|(\d+)\|/.exec(reply)?.[1]);
   }
 
-  /** Has the client await data at a port, by EPRT. @returns the port that the server is told */
+  /** Announces the client's port for data with EPRT. @returns the port that the server received */
   async active(port: number): Promise<number> {
     const before = this.server.received;
     await this.exchange(`EPRT |1|127.0.0.1|${port}|`, "200 ok");
     return Number(/\|(\d+)\|\r/.exec(this.server.text.slice(before))?.[1]);
   }
 
-  async addresses(): Promise<RelayEnd | undefined> {
-    await eventually("it is over", () => this.end !== undefined);
+  async ended(): Promise<RelayEnd | undefined> {
+    await eventually("the relay has ended", () => this.end !== undefined);
     return this.end;
   }
 

@@ -3,25 +3,25 @@ import { abortable } from "../../../async/wait.ts";
 import { reset } from "../../../net/reset.ts";
 
 /**
- * Connects to the data port of a client in active mode before the server connects, so that the server can be refused if
- * the client's port refuses.
+ * Connects to the data port of a client in active mode before the server connects. If the client's port refuses, the
+ * server's connection can be refused as well.
  */
 export class ClientDial {
-  readonly #dial: (signal: AbortSignal) => Promise<net.Socket>;
+  readonly #connect: (signal: AbortSignal) => Promise<net.Socket>;
   #opening: Promise<net.Socket> | undefined;
   #closed = new AbortController();
   #isTaken = false;
 
   constructor(dial: (signal: AbortSignal) => Promise<net.Socket>) {
-    this.#dial = dial;
+    this.#connect = dial;
   }
 
-  /** Connects, unless connected before. @throws why the client cannot be reached */
+  /** Connects, unless it has connected before. @throws the error of the dial */
   async open(): Promise<void> {
     await this.#socket();
   }
 
-  /** Returns the connection, opened now if necessary; the caller owns it. @throws the same, or the reason of `signal` */
+  /** Returns the connection, which the caller then owns. Connects if necessary. @throws the same, or the reason of `signal` */
   async take(signal: AbortSignal): Promise<net.Socket> {
     try {
       const socket = await abortable(this.#socket(), signal);
@@ -33,7 +33,7 @@ export class ClientDial {
     }
   }
 
-  /** Resets the connection if it was not taken. The next call opens a new one. */
+  /** Resets the connection, unless it was taken. The next open() or take() connects again. */
   close(): void {
     if (this.#isTaken) return;
     this.#closed.abort(new Error("the data connection is not needed"));
@@ -43,8 +43,8 @@ export class ClientDial {
   }
 
   #socket(): Promise<net.Socket> {
-    this.#opening ??= this.#dial(this.#closed.signal).then((socket) => {
-      // Reading, into a bounded buffer, detects a reset at once.
+    this.#opening ??= this.#connect(this.#closed.signal).then((socket) => {
+      // Reading into the bounded buffer detects a reset at once.
       socket.on("error", () => {}).pause();
       socket.read(0);
       return socket;

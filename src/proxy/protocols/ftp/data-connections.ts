@@ -1,4 +1,4 @@
-/** The data connections that belong to one control connection (RFC 959, 3.2), and the listeners that await them. */
+/** The data connections of one control connection (RFC 959, 3.2), and the listeners for them. */
 import type net from "node:net";
 import { dial } from "../../../net/dial.ts";
 import { formatIp, readIp } from "../../../net/ip.ts";
@@ -7,77 +7,75 @@ import { reset } from "../../../net/reset.ts";
 import type { Slots } from "../../admission/slots.ts";
 import type { HeldRelayOptions } from "../protocol.ts";
 import { ClientDial } from "./client-dial.ts";
-import type { DataConnectionOpener } from "./control-channel.ts";
+import type { DataConnectionOpener } from "./control-session.ts";
 import { DataListener, reserve } from "./data-listener.ts";
 import type { FtpAddress } from "./endpoints.ts";
 
-/** A client has one at a time; but what it is done with may still be on its way to a slow server. */
-const MAX_AT_A_TIME = 8;
-/** As for the control connection: the kernel tries again after 1 s and 3 s. */
+/** The kernel repeats a SYN after 1 s and 3 s. */
 const DIAL_MS = 10_000;
 
-/** Both ends of one leg of the control connection: data goes the same way, or servers refuse it. */
-export interface Leg {
-  readonly here: string;
-  readonly there: string;
+/** Both addresses of one side of the control connection. Servers reject data connections between other addresses. */
+export interface AddressPair {
+  readonly local: string;
+  readonly remote: string;
 }
 
 export interface DataConnectionsOptions extends Pick<HeldRelayOptions, "meters" | "lost" | "control"> {
   readonly service: string;
-  readonly client: Leg;
-  readonly upstream: Leg;
-  /** Of the whole process: a data connection needs as many descriptors as a client does. */
+  readonly client: AddressPair;
+  readonly upstream: AddressPair;
+  /** Slots of the whole process. A data connection needs as many descriptors as a client. */
   readonly slots: Slots;
-  /** A data connection to this side could not be opened. */
+  /** Called if a data connection to this side could not be opened. */
   readonly onFailure: (side: "client" | "upstream", error: unknown) => void;
 }
 
 export class DataConnections implements DataConnectionOpener {
   readonly #options: DataConnectionsOptions;
   readonly #running = new Set<Promise<void>>();
-  /** What waits for its connection. */
-  #awaited: Disposable | undefined;
+  /** The listener or reservation that was opened last. */
+  #unused: Disposable | undefined;
   /** In active mode: the connection to the client's port, until the server connects. */
-  #toClient: ClientDial | undefined;
+  #clientDial: ClientDial | undefined;
   /** The port in the last PORT command to the server. */
   #reserved: Disposable | undefined;
-  #isOver = false;
+  #hasEnded = false;
 
   constructor(options: DataConnectionsOptions) {
     this.#options = options;
   }
 
   async passive(targetPort: number): Promise<number | undefined> {
-    this.forget();
+    this.cancel();
     const { client, control } = this.#options;
-    // Ports of the moment are also for whoever is still served when a reload has taken the others away.
+    // Without data ports, or after a reload that removed them, the client gets a free port.
     if (control?.hasPorts !== true) {
-      const reach = (signal: AbortSignal): Promise<net.Socket> => this.#dial("upstream", targetPort, signal);
-      return await this.#listen(client, { serve: (socket) => this.#serve(socket, "client", reach) });
+      const connect = (signal: AbortSignal): Promise<net.Socket> => this.#dial("upstream", targetPort, signal);
+      return await this.#listen(client, { serve: (socket) => this.#serve(socket, "client", connect) });
     }
-    const expected = control.reserve(targetPort);
-    this.#awaited = expected;
-    return expected?.listener;
+    const reservation = control.reserve(targetPort);
+    this.#unused = reservation;
+    return reservation?.listener;
   }
 
   async active(clientPort: number): Promise<FtpAddress | undefined> {
-    this.forget();
+    this.cancel();
     const { upstream } = this.#options;
-    const toClient = new ClientDial((signal) => this.#dial("client", clientPort, signal));
-    this.#toClient = toClient;
+    const clientDial = new ClientDial((signal) => this.#dial("client", clientPort, signal));
+    this.#clientDial = clientDial;
     const port = await this.#listen(upstream, {
       serve: (socket) => {
-        this.#toClient = undefined;
-        return this.#serve(socket, "upstream", (signal) => toClient.take(signal));
+        this.#clientDial = undefined;
+        return this.#serve(socket, "upstream", (signal) => clientDial.take(signal));
       },
       onUnused: () => {
-        if (this.#toClient === toClient) this.#toClient = undefined;
-        toClient.close();
+        if (this.#clientDial === clientDial) this.#clientDial = undefined;
+        clientDial.close();
       },
     });
-    const ip = readIp(upstream.here);
-    if (port === undefined || ip === undefined || this.#isOver) {
-      this.#toClient = undefined;
+    const ip = readIp(upstream.local);
+    if (port === undefined || ip === undefined || this.#hasEnded) {
+      this.#clientDial = undefined;
       return undefined;
     }
     const before = this.#reserved;
@@ -86,62 +84,62 @@ export class DataConnections implements DataConnectionOpener {
     return { ip, port };
   }
 
-  reach(): Promise<void> | undefined {
-    const toClient = this.#toClient;
-    return toClient?.open().catch(() => {
-      if (this.#toClient === toClient) this.forget();
+  connectClient(): Promise<void> | undefined {
+    const clientDial = this.#clientDial;
+    return clientDial?.open().catch(() => {
+      if (this.#clientDial === clientDial) this.cancel();
     });
   }
 
-  release(): void {
-    this.#toClient?.close();
+  disconnectClient(): void {
+    this.#clientDial?.close();
   }
 
-  forget(): void {
-    this.#awaited?.[Symbol.dispose]();
-    this.#awaited = undefined;
+  cancel(): void {
+    this.#unused?.[Symbol.dispose]();
+    this.#unused = undefined;
   }
 
-  /** Opens no more, and resolves when those that are open have ended. */
+  /** Opens no more connections. Resolves when the open ones have ended. */
   async end(): Promise<void> {
-    this.#isOver = true;
-    this.forget();
+    this.#hasEnded = true;
+    this.cancel();
     this.#reserved?.[Symbol.dispose]();
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
-  /** @returns the port; undefined when there can be none now */
+  /** @returns the port; undefined without a free slot or port */
   async #listen(
-    { here, there }: Leg,
+    { local, remote }: AddressPair,
     { serve, onUnused }: { readonly serve: (socket: net.Socket) => Promise<void>; readonly onUnused?: () => void },
   ): Promise<number | undefined> {
-    const slot = this.#slot();
+    const slot = this.#takeSlot();
     if (slot === undefined) return undefined;
     const listener = new DataListener({
-      address: here,
-      from: there,
+      address: local,
+      from: remote,
       onConnection: (socket) => this.#run(serve(socket).finally(() => slot[Symbol.dispose]())),
       onUnused: () => {
         slot[Symbol.dispose]();
         onUnused?.();
       },
     });
-    this.#awaited = listener;
+    this.#unused = listener;
     try {
       const port = await listener.open();
-      if (!this.#isOver) return port;
+      if (!this.#hasEnded) return port;
     } catch {
-      // No free port, no such address: the client is told that there is no data connection.
+      // No free port, or no such address: the client gets a reply with 425.
     }
     listener[Symbol.dispose]();
     return undefined;
   }
 
-  #slot(): Disposable | undefined {
-    if (this.#running.size >= MAX_AT_A_TIME || this.#isOver) return undefined;
+  #takeSlot(): Disposable | undefined {
+    if (this.#hasEnded) return undefined;
     try {
       const { service, client, slots } = this.#options;
-      return slots.take({ service, source: client.there });
+      return slots.take({ service, source: client.remote });
     } catch {
       return undefined;
     }
@@ -152,48 +150,48 @@ export class DataConnections implements DataConnectionOpener {
     this.#running.add(running);
   }
 
-  /** Leads a data connection on to the other side. Never rejects. */
+  /** Connects to the other side, and relays. Never rejects. */
   async #serve(
     socket: net.Socket,
     side: "client" | "upstream",
-    reach: (signal: AbortSignal) => Promise<net.Socket>,
+    connect: (signal: AbortSignal) => Promise<net.Socket>,
   ): Promise<void> {
     const { meters, lost } = this.#options;
     const gone = new AbortController();
-    // Read into a bounded buffer, so that a reset is seen at once.
+    // Reading into the bounded buffer detects a reset at once.
     socket.once("close", () => gone.abort(new Error("the data connection was closed"))).pause();
     socket.read(0);
     try {
-      const other = await reach(AbortSignal.any([gone.signal, lost]));
-      const addresses = side === "client" ? { client: socket, upstream: other } : { client: other, upstream: socket };
-      await relay({ ...addresses, meters, lost });
+      const other = await connect(AbortSignal.any([gone.signal, lost]));
+      const sockets = side === "client" ? { client: socket, upstream: other } : { client: other, upstream: socket };
+      await relay({ ...sockets, meters, lost });
     } catch {
-      // The side that waits must not take it for the end of a file; the server says the rest on the control connection.
+      // A reset, because an end would look like the end of a file. The server's reply reports the failure.
       reset(socket);
     }
   }
 
-  /** @throws the system's error, DeadlineError, or the reason of `signal` */
+  /** @throws the kernel's error, DeadlineError, or the reason of `signal` */
   async #dial(side: "client" | "upstream", port: number, signal: AbortSignal): Promise<net.Socket> {
-    const { lost, onFailure, [side]: leg } = this.#options;
-    const either = AbortSignal.any([signal, lost]);
+    const { lost, onFailure, [side]: pair } = this.#options;
+    const anyEnd = AbortSignal.any([signal, lost]);
     try {
-      return await dial({ host: leg.there, port, localAddress: leg.here, timeoutMs: DIAL_MS, signal: either });
+      return await dial({ host: pair.remote, port, localAddress: pair.local, timeoutMs: DIAL_MS, signal: anyEnd });
     } catch (error) {
-      if (!either.aborted) onFailure(side, error);
+      if (!anyEnd.aborted) onFailure(side, error);
       throw error;
     }
   }
 }
 
-/** @returns undefined for a socket that is closed already */
-export function legOf({ localAddress, remoteAddress }: net.Socket): Leg | undefined {
-  const [here, there] = [plain(localAddress), plain(remoteAddress)];
-  return here === undefined || there === undefined ? undefined : { here, there };
+/** @returns undefined if the socket is closed */
+export function addressPairOf({ localAddress, remoteAddress }: net.Socket): AddressPair | undefined {
+  const [local, remote] = [withoutMapping(localAddress), withoutMapping(remoteAddress)];
+  return local === undefined || remote === undefined ? undefined : { local, remote };
 }
 
-/** An IPv4 client of a dual-stack listener is listened for at the IPv4 address; a zone is kept. */
-function plain(address: string | undefined): string | undefined {
+/** Converts the IPv4-mapped address of a dual-stack listener to IPv4. Keeps an IPv6 zone. */
+function withoutMapping(address: string | undefined): string | undefined {
   const ip = readIp(address ?? "");
   return ip?.family === "ipv4" ? formatIp(ip) : address;
 }

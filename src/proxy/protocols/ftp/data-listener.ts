@@ -4,13 +4,13 @@ import { KEEP_ALIVE_MS } from "../../../net/dial.ts";
 import { isSameAddress } from "../../../net/ip.ts";
 import { reset } from "../../../net/reset.ts";
 
-/** How long it waits for its one connection. */
-const PATIENCE_MS = 60_000;
+/** Limit of the wait for the connection. */
+const ACCEPT_MS = 60_000;
 
-/** Ports to which a server may still connect although their listener is closed. */
+/** Ports to which a server may still connect although their listeners are closed. */
 const reserved = new Set<number>();
 
-/** Reserves a port until disposed: no listener of another client gets it, because the server may connect to it. */
+/** Reserves a port until disposed. No other listener gets it, because the server may still connect to it. */
 export function reserve(port: number): Disposable {
   reserved.add(port);
   return { [Symbol.dispose]: () => reserved.delete(port) };
@@ -18,15 +18,15 @@ export function reserve(port: number): Disposable {
 
 export interface DataListenerOptions {
   readonly address: string;
-  /** The one address from which a connection is taken. */
+  /** The only address from which a connection is accepted. */
   readonly from: string;
-  /** Given the one connection, of which nothing was read. */
+  /** Called with the accepted connection. Nothing was read from it. */
   readonly onConnection: (socket: net.Socket) => void;
-  /** It is closed without one. */
+  /** Called if the listener was closed without a connection. */
   readonly onUnused: () => void;
 }
 
-/** Takes one connection, from one address, within a minute. All others are reset. */
+/** Accepts one connection from one address within a minute. Others are reset. */
 export class DataListener implements Disposable {
   readonly #options: DataListenerOptions;
   readonly #server: net.Server;
@@ -36,11 +36,11 @@ export class DataListener implements Disposable {
   constructor(options: DataListenerOptions) {
     this.#options = options;
     const keepAlive = { keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
-    const accepting = { allowHalfOpen: true, noDelay: true, pauseOnConnect: true, ...keepAlive };
-    this.#server = net.createServer(accepting, (socket) => this.#accept(socket)).on("error", () => {});
+    const serverOptions = { allowHalfOpen: true, noDelay: true, pauseOnConnect: true, ...keepAlive };
+    this.#server = net.createServer(serverOptions, (socket) => this.#accept(socket)).on("error", () => {});
   }
 
-  /** @returns its port @throws what the system says, or that it was closed meanwhile */
+  /** @returns the port @throws the kernel's error, or AbortError if it was closed meanwhile */
   async open(): Promise<number> {
     let port = await this.#listen();
     while (reserved.has(port)) {
@@ -48,13 +48,13 @@ export class DataListener implements Disposable {
       await once(this.#server, "close", { signal: this.#closed.signal });
       port = await this.#listen();
     }
-    this.#timer = setTimeout(() => this[Symbol.dispose](), PATIENCE_MS);
+    this.#timer = setTimeout(() => this[Symbol.dispose](), ACCEPT_MS);
     return port;
   }
 
   async #listen(): Promise<number> {
     this.#server.listen({ host: this.#options.address, port: 0, exclusive: true });
-    // A close before that may be forgotten by it.
+    // Node ignores close() before the "listening" event.
     this.#server.once("listening", () => this.#isOpen || this.#server.close(() => {}));
     await once(this.#server, "listening", { signal: this.#closed.signal });
     return (this.#server.address() as net.AddressInfo).port;
@@ -68,8 +68,8 @@ export class DataListener implements Disposable {
 
   #accept(socket: net.Socket): void {
     socket.on("error", () => {});
-    const isAwaited = this.#isOpen && isSameAddress(socket.remoteAddress ?? "", this.#options.from);
-    if (!isAwaited) return void reset(socket);
+    const isAllowed = this.#isOpen && isSameAddress(socket.remoteAddress ?? "", this.#options.from);
+    if (!isAllowed) return void reset(socket);
     this.#close();
     this.#options.onConnection(socket);
   }

@@ -4,54 +4,51 @@ import { Lines, type Piece } from "./lines.ts";
 export type Write = (bytes: Buffer) => void;
 
 export interface LineFilterOptions {
-  /** Says what is to become of a piece; a promise when that takes its time. Never rejects. */
-  readonly read: (piece: Piece, say: Write) => Promise<void> | undefined;
-  /** Whether it is over with reading: from then on all passes as it is. */
+  /** Writes the replacement of a piece. Returns a promise if it must wait. Never rejects. */
+  readonly read: (piece: Piece, write: Write) => Promise<void> | undefined;
+  /** Whether the stream is encrypted, so that all further bytes pass unchanged. */
   readonly isEncrypted: () => boolean;
-  /** Whether what has come of a line is all of it although the newline is missing. */
-  readonly isWhole?: (start: Buffer) => boolean;
-  /** Says what is to become of a piece of which nobody has read when the stream is over; absent: it passes as it is. */
-  readonly readRest?: (piece: Piece, say: Write) => void;
-  /** The stream is over. */
-  readonly onEnd?: (say: Write) => void;
+  /** Writes the replacement of a piece that is read after the end of the stream; absent: pieces pass unchanged. */
+  readonly readRest?: (piece: Piece, write: Write) => void;
+  /** Called at the end of the stream. */
+  readonly onEnd?: (write: Write) => void;
 }
 
-/** Has each line of one direction looked at, one after the other. */
+/** Passes each line of one direction to `read`, one after the other. */
 export class LineFilter implements Filter {
   readonly #options: LineFilterOptions;
-  /** What came and was not read yet: bounded, because nothing more is taken before. */
-  readonly #lines: Lines;
-  /** What was said and not written yet: a write for each line would be slow. */
-  #said: Buffer[] = [];
-  #isOver = false;
+  /** Unread bytes. They are bounded, because no more bytes are received while `read` waits. */
+  readonly #lines = new Lines();
+  /** Bytes that were not written yet. They are joined, because one write for each line would be slow. */
+  #output: Buffer[] = [];
+  #hasEnded = false;
 
   constructor(options: LineFilterOptions) {
     this.#options = options;
-    this.#lines = new Lines(options.isWhole);
   }
 
   take(chunk: Buffer, write: Write): Promise<void> | undefined {
     this.#lines.push(chunk);
-    return this.#work(write);
+    return this.#readLines(write);
   }
 
-  /** What a piece that is being worked on would have become is lost: there is nobody any more whom it concerns. */
+  /** The replacement of a piece for which `read` still waits is dropped, because its client or server is gone. */
   end(last: Buffer, write: Write): void {
-    this.#isOver = true;
+    this.#hasEnded = true;
     if (last.length > 0) this.#lines.push(last);
-    this.#endLines();
-    this.#options.onEnd?.(this.#say);
+    this.#readRest();
+    this.#options.onEnd?.(this.#write);
     this.#flush(write);
   }
 
-  #work(write: Write): Promise<void> | undefined {
+  #readLines(write: Write): Promise<void> | undefined {
     for (let piece = this.#next(); piece !== undefined; piece = this.#next()) {
-      const isLate = this.#options.read(piece, this.#sayInTime);
-      if (isLate === undefined) continue;
+      const waiting = this.#options.read(piece, this.#writeUnlessEnded);
+      if (waiting === undefined) continue;
       this.#flush(write);
-      return isLate.then(() => (this.#isOver ? undefined : this.#work(write)));
+      return waiting.then(() => (this.#hasEnded ? undefined : this.#readLines(write)));
     }
-    if (this.#options.isEncrypted()) this.#say(this.#lines.rest());
+    if (this.#options.isEncrypted()) this.#write(this.#lines.rest());
     this.#flush(write);
     return undefined;
   }
@@ -60,23 +57,23 @@ export class LineFilter implements Filter {
     return this.#options.isEncrypted() ? undefined : this.#lines.next();
   }
 
-  readonly #say: Write = (bytes) => void this.#said.push(bytes);
+  readonly #write: Write = (bytes) => void this.#output.push(bytes);
 
-  readonly #sayInTime: Write = (bytes) => {
-    if (!this.#isOver) this.#say(bytes);
+  readonly #writeUnlessEnded: Write = (bytes) => {
+    if (!this.#hasEnded) this.#write(bytes);
   };
 
-  #endLines(): void {
-    const { readRest = ({ bytes }, say) => say(bytes) } = this.#options;
-    for (let piece = this.#next(); piece !== undefined; piece = this.#next()) readRest(piece, this.#say);
+  #readRest(): void {
+    const { readRest = ({ bytes }, write) => write(bytes) } = this.#options;
+    for (let piece = this.#next(); piece !== undefined; piece = this.#next()) readRest(piece, this.#write);
     const bytes = this.#lines.rest();
-    if (this.#options.isEncrypted()) this.#say(bytes);
-    else readRest({ bytes, place: "whole" }, this.#say);
+    if (this.#options.isEncrypted()) this.#write(bytes);
+    else readRest({ bytes, place: "whole" }, this.#write);
   }
 
   #flush(write: Write): void {
-    const said = this.#said.filter(({ length }) => length > 0);
-    this.#said = [];
-    if (said.length > 0) write(Buffer.concat(said));
+    const output = this.#output.filter(({ length }) => length > 0);
+    this.#output = [];
+    if (output.length > 0) write(Buffer.concat(output));
   }
 }

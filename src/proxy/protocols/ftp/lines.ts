@@ -1,85 +1,69 @@
-/** Cuts what a control connection carries into lines (RFC 959, 5.3), in whatever pieces it comes. */
+/** Splits the bytes of a control connection into lines (RFC 959, 5.3), independent of how they arrive. */
 
 import { GrowingBuffer } from "../../../net/growing-buffer.ts";
 
-/** In bytes. A longer line is passed on in parts, and nobody reads it: commands and replies of such a length have no meaning. */
-export const MAX_LINE: number = 8 * 1024;
+/** In bytes. A longer line is forwarded in parts and not parsed. */
+export const MAX_LINE = 8 * 1024;
 
-/**
- * A line with its end, or a part of one that is too long. All pieces together are the bytes that came, except for the
- * newline of what was whole without it.
- */
+/** A line with its newline, or a part of a long line. All pieces together are the received bytes. */
 export interface Piece {
   readonly bytes: Buffer;
-  /** Of a long line, `start` has the first LONGEST_LINE bytes, and `end` the last ones. */
+  /** The `start` of a long line has MAX_LINE bytes. Its `end` has the newline. */
   readonly place: "whole" | "start" | "middle" | "end";
 }
 
 const NEWLINE = 0x0a;
 
-/** Cuts when it is asked to: what waits to be read costs no more than its bytes, however short its lines are. */
+/** Splits on demand, so unparsed bytes need no more memory than their length, however short the lines are. */
 export class Lines {
-  readonly #isWhole: (start: Buffer) => boolean;
-  /** What came, of which the first `#given` bytes were given out. */
-  #bytes = new GrowingBuffer();
-  #given = 0;
+  /** Received bytes, of which the first `#taken` were returned. */
+  #buffer = new GrowingBuffer();
+  #taken = 0;
   /** End of the part that was searched for a newline. */
   #searched = 0;
-  /** Whether the start of a long line was given out, and not its end. */
-  #isInLong = false;
-  /** Whether the newline of what was given out may yet come. */
-  #isNewlineDue = false;
-
-  /** @param isWhole whether what has come of a line is all of it although the newline is missing */
-  constructor(isWhole: (start: Buffer) => boolean = () => false) {
-    this.#isWhole = isWhole;
-  }
+  /** Whether the start of a long line was returned, but not its end. */
+  #isInLongLine = false;
 
   push(chunk: Buffer): void {
-    const isLate = this.#isNewlineDue && chunk[0] === NEWLINE;
-    this.#isNewlineDue = false;
-    if (this.#given > 0) {
-      this.#bytes = new GrowingBuffer(this.#bytes.bytes.subarray(this.#given));
-      this.#searched = Math.max(0, this.#searched - this.#given);
+    if (this.#taken > 0) {
+      this.#buffer = new GrowingBuffer(this.#buffer.bytes.subarray(this.#taken));
+      this.#searched = Math.max(0, this.#searched - this.#taken);
+      this.#taken = 0;
     }
-    this.#bytes.append(chunk);
-    this.#given = isLate ? 1 : 0;
+    this.#buffer.append(chunk);
   }
 
-  /** @returns what comes next; undefined when more has to be there first */
+  /** Returns the next piece, or undefined if it is incomplete. */
   next(): Piece | undefined {
-    const { bytes } = this.#bytes;
-    const newline = bytes.indexOf(NEWLINE, Math.max(this.#given, this.#searched));
+    const { bytes } = this.#buffer;
+    const newline = bytes.indexOf(NEWLINE, Math.max(this.#taken, this.#searched));
     this.#searched = newline < 0 ? bytes.length : newline;
+    if (this.#isInLongLine) return this.#nextOfLongLine(newline);
     const end = newline < 0 ? bytes.length : newline + 1;
-    if (this.#isInLong) return this.#nextOfLong(newline);
-    if (end - this.#given > MAX_LINE) {
-      this.#isInLong = true;
-      return this.#give(this.#given + MAX_LINE, "start");
+    if (end - this.#taken > MAX_LINE) {
+      this.#isInLongLine = true;
+      return this.#take(this.#taken + MAX_LINE, "start");
     }
-    if (newline >= 0) return this.#give(end, "whole");
-    if (!this.#isWhole(bytes.subarray(this.#given))) return undefined;
-    this.#isNewlineDue = true;
-    return this.#give(end, "whole");
+    return newline < 0 ? undefined : this.#take(end, "whole");
   }
 
-  /** What was not given out yet; afterwards it is. */
+  /** Returns all remaining bytes. */
   rest(): Buffer {
-    return this.#give(this.#bytes.bytes.length, "whole").bytes;
+    return this.#take(this.#buffer.bytes.length, "whole").bytes;
   }
 
-  /** The newline is kept back for the end, which is never empty. */
-  #nextOfLong(newline: number): Piece | undefined {
-    const end = newline < 0 ? this.#bytes.bytes.length : newline;
-    if (end > this.#given) return this.#give(end, "middle");
+  /** The newline is a piece of its own, so that the end is never empty. */
+  #nextOfLongLine(newline: number): Piece | undefined {
+    const end = newline < 0 ? this.#buffer.bytes.length : newline;
+    if (end > this.#taken) return this.#take(end, "middle");
     if (newline < 0) return undefined;
-    this.#isInLong = false;
-    return this.#give(newline + 1, "end");
+    this.#isInLongLine = false;
+    return this.#take(newline + 1, "end");
   }
 
-  #give(end: number, place: Piece["place"]): Piece {
-    const bytes = this.#bytes.bytes.subarray(this.#given, end);
-    this.#given = end;
+  #take(end: number, place: Piece["place"]): Piece {
+    const bytes = this.#buffer.bytes.subarray(this.#taken, end);
+    this.#taken = end;
     return { bytes, place };
   }
 }

@@ -1,19 +1,19 @@
-/** Tells which line of a server is what part of its replies (RFC 959, 4.2). */
+/** Finds the lines that end a reply of an FTP server (RFC 959, 4.2). */
 
-/** What a line is that ends a reply. */
+/** The last line of a reply. */
 export interface Reply {
   readonly code: number;
-  /** Whether it is the whole of it. */
+  /** Whether the reply has only this line. */
   readonly isOneLine: boolean;
 }
 
 export class Replies {
-  /** Of the reply of several lines that is under way. */
+  /** Code of an unfinished reply of several lines. */
   #open: string | undefined;
 
   /**
    * @param text one line, or the beginning of a long one
-   * @returns undefined for a line that no reply ends with
+   * @returns undefined if no reply ends with this line
    */
   read(text: string): Reply | undefined {
     const [, code, mark] = /^(\d{3})([ -]|\r?\n|$)/.exec(text) ?? [];

@@ -1,4 +1,4 @@
-/** Data connections, between real sockets. */
+/** Data connections between real sockets. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ExitedError } from "../../../../src/activation/errors.ts";
@@ -12,7 +12,7 @@ import { Call, connectingFrom } from "../../../support/proxy/ftp-call.ts";
 
 checkLeaks();
 
-/** Control of a service whose one data port is led by what the test does. */
+/** Registration of a control connection at data ports that the test controls. */
 function controlOf(
   listenPort: number | undefined,
 ): ControlConnection & { hasPorts: boolean; readonly expected: number[]; disposed: number } {
@@ -33,11 +33,11 @@ function controlOf(
 }
 
 suite("passive mode", () => {
-  test("leads to the server at the port that it told, whatever address it told", async () => {
+  test("connects to the port of the reply at the server's address", async () => {
     await using call = await Call.open();
     await using data = await PeerServer.open();
-    const told = await call.exchange("PASV", `227 ok (203,0,113,9,${data.port >> 8},${data.port & 255})`);
-    const [, high, low] = /^227 ok \(127,0,0,1,(\d+),(\d+)\)$/.exec(told) ?? [];
+    const reply = await call.exchange("PASV", `227 ok (203,0,113,9,${data.port >> 8},${data.port & 255})`);
+    const [, high, low] = /^227 ok \(127,0,0,1,(\d+),(\d+)\)$/.exec(reply) ?? [];
     using client = connecting(Number(high) * 256 + Number(low));
     const server = await data.accepted();
     client.end(payload(300 * KIB));
@@ -49,12 +49,12 @@ suite("passive mode", () => {
     assert.ok(call.meter.in >= 300 * KIB);
   });
 
-  test("tells the public address", async () => {
+  test("replaces the address with the public address", async () => {
     await using call = await Call.open({ publicAddress: { family: "ipv4", bytes: [198, 51, 100, 1] } });
     assert.match(await call.exchange("PASV", "227 ok (10,0,0,1,4,0)"), /^227 ok \(198,51,100,1,\d+,\d+\)$/);
   });
 
-  test("takes one connection, and of the client's address alone", async () => {
+  test("accepts one connection, only from the client's address", async () => {
     await using call = await Call.open();
     await using data = await PeerServer.open();
     const port = await call.passive(data.port);
@@ -65,12 +65,12 @@ suite("passive mode", () => {
     using second = connecting(port);
     assert.match(await second.ended(), /ECONNREFUSED|ECONNRESET/);
     client.end("x");
-    await eventually("it is led on", () => server.text === "x");
+    await eventually("the byte is relayed", () => server.text === "x");
     assert.equal(data.peers.length, 1);
     server.end();
   });
 
-  test("what nobody came to is closed by the next one, and after a minute", async (t) => {
+  test("closes an unused listener when the next one opens, and after a minute", async (t) => {
     await using call = await Call.open();
     await using data = await PeerServer.open();
     t.mock.timers.enable({ apis: ["setTimeout"] });
@@ -87,49 +87,40 @@ suite("passive mode", () => {
     assert.equal(await late.ended(), "ECONNREFUSED");
   });
 
-  test("one that leads nowhere is reset", async () => {
+  test("resets the client if the server does not listen", async () => {
     await using call = await Call.open();
     const data = await PeerServer.open();
     const { port } = data;
     await data[Symbol.asyncDispose]();
     using client = connecting(await call.passive(port));
     assert.equal(await client.ended(), "ECONNRESET");
-    await eventually("its place is free", () => call.slots.taken === 0);
+    await eventually("its slot is free", () => call.slots.taken === 0);
     assert.deepEqual(call.warnings, ["ftp.data_failed"]);
   });
 
-  test("without places, or with too many transfers, it is answered 425", async () => {
+  test("replies 425 without a free slot", async () => {
     await using full = await Call.open({ slots: new Slots({ limit: 0, what: "slots" }) });
     assert.equal(await full.exchange("EPSV", "229 ok (|||5000|)"), "425 No data connection can be had now.");
     assert.equal(await full.exchange("EPRT |1|127.0.0.1|5000|", "501 what"), "425 No data connection can be had now.");
-
-    await using call = await Call.open();
-    await using data = await PeerServer.open();
-    using clients = new DisposableStack();
-    for (let count = 0; count < 8; count += 1) {
-      clients.use(connecting(await call.passive(data.port)));
-      await data.accepted();
-    }
-    assert.equal(await call.exchange("PASV", "227 ok (1,2,3,4,5,6)"), "425 No data connection can be had now.");
   });
 
-  test("a reset stays a reset, in both directions", async () => {
+  test("relays a reset in both directions", async () => {
     await using call = await Call.open();
     await using data = await PeerServer.open();
-    for (const who of ["client", "server"] as const) {
+    for (const side of ["client", "server"] as const) {
       using client = connecting(await call.passive(data.port));
       using server = await data.accepted();
-      (who === "client" ? client : server).send("half");
-      const other = who === "client" ? server : client;
+      (side === "client" ? client : server).send("half");
+      const other = side === "client" ? server : client;
       await eventually("it has arrived", () => other.text === "half");
-      (who === "client" ? client : server).reset();
+      (side === "client" ? client : server).reset();
       assert.equal(await other.ended(), "ECONNRESET");
     }
   });
 });
 
 suite("active mode", () => {
-  test("leads the server's connection to the client, and takes no other", async () => {
+  test("connects the server to the client, and accepts no other connection", async () => {
     await using call = await Call.open();
     await using data = await PeerServer.open();
     const port = await call.active(data.port);
@@ -146,17 +137,17 @@ suite("active mode", () => {
     assert.equal(call.meter.out, "220 hello\r\n200 ok\r\nlisting".length);
   });
 
-  test("leads nobody to a proxy, whoever it speaks for", async () => {
+  test("rejects connections to the address of a proxy", async () => {
     await using call = await Call.open({ peer: { address: "198.51.100.7", port: 4_444 } });
     for (const own of ["127.0.0.1", "198.51.100.7"]) {
-      const told = await call.exchange(`EPRT |1|${own}|2000|`, "500 what");
-      assert.equal(told, "502 EPRT cannot be used here: use EPSV or PASV.", own);
+      const reply = await call.exchange(`EPRT |1|${own}|2000|`, "500 what");
+      assert.equal(reply, "502 EPRT cannot be used here: use EPSV or PASV.", own);
     }
     assert.equal(call.server.text, "EPRT\r\nEPRT\r\n");
     assert.equal(call.slots.taken, 0);
   });
 
-  test("a client that is not there is a reset for the server", async () => {
+  test("resets the server if the client does not listen", async () => {
     await using call = await Call.open();
     const data = await PeerServer.open();
     const { port } = data;
@@ -166,7 +157,7 @@ suite("active mode", () => {
     assert.deepEqual(call.warnings, ["ftp.data_failed"]);
   });
 
-  test("a client that refuses is refused to the server before the transfer begins, and reported once", async () => {
+  test("refuses the server if the client refuses, and reports it once", async () => {
     await using call = await Call.open();
     const data = await PeerServer.open();
     const { port } = data;
@@ -183,7 +174,7 @@ suite("active mode", () => {
     assert.deepEqual(call.warnings, ["ftp.data_failed"]);
   });
 
-  test("the client is connected once, before the server hears of the transfer", async () => {
+  test("connects to the client once, before the transfer command is forwarded", async () => {
     await using call = await Call.open();
     await using data = await PeerServer.open();
     const near = await call.active(data.port);
@@ -199,7 +190,7 @@ suite("active mode", () => {
     assert.equal(data.peers.length, 1);
   });
 
-  test("a transfer that the server refuses resets the client's connection; the next one makes another", async () => {
+  test("resets the client's connection if the server rejects the transfer, and connects again for the next one", async () => {
     await using call = await Call.open();
     await using data = await PeerServer.open();
     const near = await call.active(data.port);
@@ -213,7 +204,7 @@ suite("active mode", () => {
     assert.equal(client.text, "b");
   });
 
-  test("a connection that the client resets before the server connects is a reset for the server", async () => {
+  test("resets the server if the client has reset its connection before", async () => {
     await using call = await Call.open();
     await using data = await PeerServer.open();
     const near = await call.active(data.port);
@@ -225,7 +216,7 @@ suite("active mode", () => {
     assert.equal(await server.ended(), "ECONNRESET");
   });
 
-  test("a connection that was made for a server that never connects ends with the next command for data", async () => {
+  test("closes the client's connection at the next PORT if the server never connected", async () => {
     await using call = await Call.open();
     await using data = await PeerServer.open();
     await call.active(data.port);
@@ -236,7 +227,7 @@ suite("active mode", () => {
     assert.equal(await client.ended(), "ECONNRESET");
   });
 
-  test("what the server refused is not listened for", async () => {
+  test("closes the listener if the server rejects the address", async () => {
     await using call = await Call.open();
     await call.exchange("EPRT |1|127.0.0.1|5000|", "500 no");
     assert.equal(call.slots.taken, 0);
@@ -244,7 +235,7 @@ suite("active mode", () => {
 });
 
 suite("the end of the control connection", () => {
-  test("waits for the transfers that are running, and for no others", async () => {
+  test("waits for running transfers and closes unused listeners", async () => {
     await using call = await Call.open();
     await using data = await PeerServer.open();
     using client = connecting(await call.passive(data.port));
@@ -253,7 +244,7 @@ suite("the end of the control connection", () => {
     call.client.end();
     call.server.end();
     await eventually("the control connection is over", () => call.client.fate === "ended");
-    await eventually("nothing is listened for", () => call.slots.taken === 1);
+    await eventually("the listener is closed", () => call.slots.taken === 1);
     using late = connecting(unused);
     assert.equal(await late.ended(), "ECONNREFUSED");
     assert.equal(call.end, undefined);
@@ -261,30 +252,30 @@ suite("the end of the control connection", () => {
     client.end();
     assert.equal(await client.ended(), "ended");
     assert.equal(client.received, 100 * KIB);
-    assert.equal(await call.addresses(), "clean");
+    assert.equal(await call.ended(), "clean");
     assert.equal(call.slots.taken, 0);
   });
 
-  test("when the target is lost, what it had sent still arrives; when it must go, all is reset", async () => {
+  test("resets transfers after forwarding what was sent", async () => {
     for (const reason of [new ExitedError("ftp", { code: 1 }), new Error("drained")]) {
       await using call = await Call.open();
       await using data = await PeerServer.open();
       using client = connecting(await call.passive(data.port));
       const server = await data.accepted();
-      server.send("last words");
-      await eventually("they have arrived", () => client.text === "last words");
+      server.send("last bytes");
+      await eventually("the bytes have arrived", () => client.text === "last bytes");
       call.lost.abort(reason);
       if (reason instanceof ExitedError) server.reset();
       assert.equal(await client.ended(), "ECONNRESET");
       call.client.reset();
       call.server.reset();
-      await call.addresses();
+      await call.ended();
     }
   });
 });
 
 suite("with data ports", () => {
-  test("the client is told one of them, and nothing is listened for beside", async () => {
+  test("replies with a data port, and opens no listener", async () => {
     const control = controlOf(30_004);
     await using call = await Call.open({ control });
     assert.match(await call.exchange("PASV", "227 ok (10,0,0,1,4,0)"), /^227 ok \(127,0,0,1,117,52\)$/);
@@ -293,16 +284,16 @@ suite("with data ports", () => {
     assert.equal(control.disposed, 1);
     assert.equal(call.slots.taken, 0);
     call.client.reset();
-    await call.addresses();
+    await call.ended();
     assert.equal(control.disposed, 2);
   });
 
-  test("when none is free, it is answered 425", async () => {
+  test("replies 425 if none is free", async () => {
     await using call = await Call.open({ control: controlOf(undefined) });
     assert.equal(await call.exchange("PASV", "227 ok (10,0,0,1,4,0)"), "425 No data connection can be had now.");
   });
 
-  test("when a reload has taken them away, ports of the moment take their place", async () => {
+  test("uses free ports after a reload that removed the data ports", async () => {
     const control = controlOf(30_000);
     await using call = await Call.open({ control });
     assert.equal(await call.passive(1_024), 30_000);
@@ -314,7 +305,7 @@ suite("with data ports", () => {
     assert.deepEqual(control.expected, [1_024]);
   });
 
-  test("nobody is warned of AUTH TLS", async () => {
+  test("logs no warning about AUTH TLS", async () => {
     await using call = await Call.open({ control: controlOf(30_000) });
     await call.exchange("AUTH TLS", "234 go on");
     assert.deepEqual(call.warnings, []);
@@ -322,50 +313,50 @@ suite("with data ports", () => {
 });
 
 suite("AUTH", () => {
-  test("what follows passes untouched, and what the client sent behind it is not lost", async () => {
+  test("forwards all later bytes unchanged, including those behind it", async () => {
     await using call = await Call.open();
     call.client.send("AUTH TLS\r\n\x16\x03\x01hello, no line");
-    await eventually("the server is asked", () => call.server.text === "AUTH TLS\r\n");
+    await eventually("the server received the command", () => call.server.text === "AUTH TLS\r\n");
     call.server.send("234 go on\r\n\x16\x03\x03227 (1,2,3,4,5,6)");
     await eventually("the server has all", () => call.server.text.endsWith("\r\n\x16\x03\x01hello, no line"));
     await eventually("the client has all", () => call.client.text.endsWith("go on\r\n\x16\x03\x03227 (1,2,3,4,5,6)"));
     assert.deepEqual(call.warnings, ["ftp.encrypted"]);
   });
 
-  test("a client that ends behind it is told the reply", async () => {
+  test("sends the reply to a client that half-closed after it", async () => {
     await using call = await Call.open();
     call.client.end("AUTH TLS\r\nQUIT\r\n");
-    await eventually("the server is asked", () => call.server.text === "AUTH TLS\r\n");
+    await eventually("the server received the command", () => call.server.text === "AUTH TLS\r\n");
     call.server.send("500 no\r\n");
     assert.equal(await call.server.ended(), "ended");
     assert.equal(call.server.text, "AUTH TLS\r\nQUIT\r\n");
     call.server.end("221 bye\r\n");
     assert.equal(await call.client.ended(), "ended");
     assert.equal(call.client.text, "220 hello\r\n500 no\r\n221 bye\r\n");
-    assert.equal(await call.addresses(), "clean");
+    assert.equal(await call.ended(), "clean");
   });
 
-  test("a server that goes meanwhile ends it", async () => {
+  test("ends with a server that resets the connection", async () => {
     await using call = await Call.open();
     call.client.send("AUTH TLS\r\nNOOP\r\n");
-    await eventually("the server is asked", () => call.server.text === "AUTH TLS\r\n");
+    await eventually("the server received the command", () => call.server.text === "AUTH TLS\r\n");
     call.server.reset();
     assert.equal(await call.client.ended(), "ECONNRESET");
-    assert.equal(await call.addresses(), "upstream_reset");
+    assert.equal(await call.ended(), "upstream_reset");
   });
 });
 
-test("a client that never ends its line, or never reads its replies, costs a bounded memory", async () => {
+test("an endless line needs bounded memory", async () => {
   await using call = await Call.open();
   call.server.pause();
   call.client.flood(Buffer.alloc(64 * KIB, "x"));
   let before = -1;
-  await eventually("it is held back", async () => {
+  await eventually("the client is held back", async () => {
     const stands = call.meter.in === before && before > 0;
     before = call.meter.in;
     await new Promise((turn) => setTimeout(turn, 100));
     return stands;
   });
   const sent = call.meter.in;
-  assert.ok(sent < 64 * 1024 * KIB, `${sent} bytes were taken`);
+  assert.ok(sent < 64 * 1024 * KIB, `${sent} bytes were received`);
 });

@@ -1,4 +1,4 @@
-/** Which ports listeners for data connections get. */
+/** The ports of listeners for data connections. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
@@ -12,13 +12,13 @@ const [lowest = 32_768, highest = 60_999] = readFileSync("/proc/sys/net/ipv4/ip_
   .trim()
   .split(/\s+/)
   .map(Number);
-/** Of 20 ports that the system gives, one is not reserved. */
+/** One of 20 ports of the ephemeral range is not reserved. */
 const EVERY = 20;
 
 suite("DataListener", () => {
   test("does not listen on a reserved port", async () => {
     using reservations = new DisposableStack();
-    // In pairs: the system may prefer ports of one parity.
+    // In pairs, because the kernel may prefer ports of one parity.
     const isFree = (port: number): boolean => Math.floor(port / 2) % EVERY === 0;
     for (let port = lowest; port <= highest; port += 1) if (!isFree(port)) reservations.use(reserve(port));
     for (let count = 0; count < 5; count += 1) {

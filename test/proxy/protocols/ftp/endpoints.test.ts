@@ -1,4 +1,4 @@
-/** Addresses and ports in all the forms of FTP. */
+/** Addresses and ports in FTP commands and replies. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
@@ -14,17 +14,17 @@ import {
 } from "../../../../src/proxy/protocols/ftp/endpoints.ts";
 import { numRuns } from "../../../support/proxy/fuzz.ts";
 
-function told(endpoint: FtpAddress | undefined): string | undefined {
+function format(endpoint: FtpAddress | undefined): string | undefined {
   return endpoint && `${formatIp(endpoint.ip)} ${endpoint.port}`;
 }
 
 suite("PORT and EPRT", () => {
-  test("are read", () => {
-    assert.equal(told(readPort("10,1,2,3,24,131")), "10.1.2.3 6275");
-    assert.equal(told(readPort(" 10,1,2,3,0,21 ")), "10.1.2.3 21");
-    assert.equal(told(readEprt("|1|132.235.1.2|6275|")), "132.235.1.2 6275");
-    assert.equal(told(readEprt("|2|1080::8:800:200c:417a|5282|")), "1080::8:800:200c:417a 5282");
-    assert.equal(told(readEprt("!2!::ffff:10.1.2.3!5282!")), "10.1.2.3 5282");
+  test("are parsed", () => {
+    assert.equal(format(readPort("10,1,2,3,24,131")), "10.1.2.3 6275");
+    assert.equal(format(readPort(" 10,1,2,3,0,21 ")), "10.1.2.3 21");
+    assert.equal(format(readEprt("|1|132.235.1.2|6275|")), "132.235.1.2 6275");
+    assert.equal(format(readEprt("|2|1080::8:800:200c:417a|5282|")), "1080::8:800:200c:417a 5282");
+    assert.equal(format(readEprt("!2!::ffff:10.1.2.3!5282!")), "10.1.2.3 5282");
   });
 
   for (const text of [
@@ -37,7 +37,7 @@ suite("PORT and EPRT", () => {
     "a,b,c,d,e,f",
     "1;2;3;4;5;6",
   ]) {
-    test(`PORT ${text} is none`, () => assert.equal(readPort(text), undefined));
+    test(`PORT ${text} is malformed`, () => assert.equal(readPort(text), undefined));
   }
   for (const text of [
     "",
@@ -50,10 +50,10 @@ suite("PORT and EPRT", () => {
     "|1|1.2.3.4|5",
     "|1|1.2.3.4!5|",
   ]) {
-    test(`EPRT ${text} is none`, () => assert.equal(readEprt(text), undefined));
+    test(`EPRT ${text} is malformed`, () => assert.equal(readEprt(text), undefined));
   }
 
-  test("are written as they are read", () => {
+  test("are formatted so that they can be parsed", () => {
     const port = fc.integer({ min: 0, max: 65_535 });
     const address = fc.oneof(
       fc.ipV4(),
@@ -64,8 +64,8 @@ suite("PORT and EPRT", () => {
         const ip = readIp(text);
         assert.ok(ip);
         const endpoint = { ip, port: number };
-        assert.equal(told(readEprt(writeEprt(endpoint))), told(endpoint));
-        if (ip.family === "ipv4") assert.equal(told(readPort(writePort(endpoint))), told(endpoint));
+        assert.equal(format(readEprt(writeEprt(endpoint))), format(endpoint));
+        if (ip.family === "ipv4") assert.equal(format(readPort(writePort(endpoint))), format(endpoint));
       }),
       { numRuns },
     );
@@ -91,7 +91,7 @@ suite("227 and 229", () => {
     });
   }
   for (const text of ["227 ok", "227 (1,2,3,4,5)", "227 (1,2,3,4,5,256)", "227 (1,2,3,4,5,1000)", "227,1,2,3,4,5"]) {
-    test(`${text} tells nothing`, () => assert.equal(findPasv(text), undefined));
+    test(`${text} contains no address`, () => assert.equal(findPasv(text), undefined));
   }
 
   for (const text of [
@@ -115,10 +115,10 @@ suite("227 and 229", () => {
     "229 (||!6275|)",
     "229 |||6275|",
   ]) {
-    test(`${text} tells nothing`, () => assert.equal(findEpsv(text), undefined));
+    test(`${text} contains no address`, () => assert.equal(findEpsv(text), undefined));
   }
 
-  test("of anything at all they tell no impossible port, and keep the rest", () => {
+  test("findPasv() and findEpsv() find only valid ports, and keep the other text", () => {
     const text = fc.string({ unit: fc.constantFrom(..."0123456789,|()! ab:.\0\xff"), maxLength: 60 });
     fc.assert(
       fc.property(text, (rest) => {

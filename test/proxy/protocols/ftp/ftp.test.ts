@@ -1,4 +1,4 @@
-/** What clients hear while the server starts, and when it does not. */
+/** Bytes that clients get while the server starts, and if it does not. */
 import assert from "node:assert/strict";
 import { suite, type TestContext, test } from "node:test";
 import { TargetError } from "../../../../src/errors.ts";
@@ -23,7 +23,7 @@ function ftp(options: Partial<FtpOptions> = {}): Ftp {
   });
 }
 
-/** Time that passes when the test says so. The real one is back before anything ends. */
+/** Mocked time. Disposing restores the real time. */
 class Clock implements Disposable {
   readonly #timers: TestContext["mock"]["timers"];
 
@@ -32,7 +32,7 @@ class Clock implements Disposable {
     timers.enable({ apis: ["setTimeout"] });
   }
 
-  passes(ms: number): void {
+  advance(ms: number): void {
     this.#timers.tick(ms);
   }
 
@@ -43,8 +43,8 @@ class Clock implements Disposable {
 
 const greeting = "220 (real) hello\r\n";
 
-suite("a client of FTP that waits", () => {
-  test("hears nothing of a quick start but the server's greeting", async (t) => {
+suite("an FTP client that waits", () => {
+  test("gets only the server's greeting after a quick start", async (t) => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send(greeting) });
     await using listenPort = await TestListener.open({
       upstream: server.port,
@@ -54,17 +54,17 @@ suite("a client of FTP that waits", () => {
     using clock = new Clock(t);
     using client = await listenPort.client();
     await listenPort.starting();
-    clock.passes(999);
+    clock.advance(999);
     listenPort.target.finishStart();
     await client.receives(greeting.length);
     assert.equal(client.text, greeting);
-    clock.passes(60_000);
+    clock.advance(60_000);
     client.send("NOOP\r\n");
-    await eventually("the server is asked", () => server.peers[0]?.text === "NOOP\r\n");
+    await eventually("the server received the command", () => server.peers[0]?.text === "NOOP\r\n");
     assert.equal(client.text, greeting);
   });
 
-  test("is told what is going on after a second, then every five, until the server greets it", async (t) => {
+  test("gets a line after a second, and then every five, until the server's greeting", async (t) => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send(greeting) });
     await using listenPort = await TestListener.open({
       upstream: server.port,
@@ -77,17 +77,17 @@ suite("a client of FTP that waits", () => {
     client.send("USER early\r\n");
     const lines = (): string[] => client.text.split("\r\n").slice(0, -1);
     for (const [count, ms] of [1_000, 5_000, 5_000].entries()) {
-      clock.passes(ms);
+      clock.advance(ms);
       await eventually(`there are ${count + 1} lines`, () => lines().length === count + 1);
     }
     for (const line of lines()) assert.match(line, /^220-web is starting, please wait: \d+ s so far$/);
     listenPort.target.finishStart();
-    await eventually("it is greeted", () => client.text.endsWith(greeting));
+    await eventually("the greeting is there", () => client.text.endsWith(greeting));
     assert.equal(lines().length, 4);
-    await eventually("what it said early is there", () => server.peers[0]?.text === "USER early\r\n");
+    await eventually("the early command is there", () => server.peers[0]?.text === "USER early\r\n");
   });
 
-  test("hears nothing where it is held in silence", async (t) => {
+  test("gets no lines with hold: silent", async (t) => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send(greeting) });
     await using listenPort = await TestListener.open({
       upstream: server.port,
@@ -97,54 +97,54 @@ suite("a client of FTP that waits", () => {
     using clock = new Clock(t);
     using client = await listenPort.client();
     await listenPort.starting();
-    clock.passes(30_000);
+    clock.advance(30_000);
     listenPort.target.finishStart();
     await client.receives(greeting.length);
     assert.equal(client.text, greeting);
   });
 
-  test("is not told more than it reads", async (t) => {
+  test("gets no more lines than it reads", async (t) => {
     using clock = new Clock(t);
-    using addresses = await pair();
-    addresses.far.pause();
+    using sockets = await pair();
+    sockets.far.pause();
     const chunk = Buffer.alloc(1 << 20);
-    while (addresses.near.write(chunk) || addresses.near.writableLength < 8 * chunk.length);
-    const written = addresses.near.writableLength;
-    using _conversation = ftp().hold({ socket: addresses.near, signal: new AbortController().signal, progress });
-    clock.passes(1_000);
-    clock.passes(5_000);
-    assert.equal(addresses.near.writableLength, written);
+    while (sockets.near.write(chunk) || sockets.near.writableLength < 8 * chunk.length);
+    const written = sockets.near.writableLength;
+    using _held = ftp().hold({ socket: sockets.near, signal: new AbortController().signal, progress });
+    clock.advance(1_000);
+    clock.advance(5_000);
+    assert.equal(sockets.near.writableLength, written);
   });
 
-  test("is remembered as greeted where it meets another conversation", async (t) => {
+  test("keeps its started greeting if it waits again", async (t) => {
     using clock = new Clock(t);
-    using addresses = await pair();
-    const waitingClient = { socket: addresses.near, signal: new AbortController().signal, progress };
+    using sockets = await pair();
+    const waitingClient = { socket: sockets.near, signal: new AbortController().signal, progress };
     const first = ftp().hold(waitingClient);
-    clock.passes(1_000);
+    clock.advance(1_000);
     first[Symbol.dispose]();
     using second = ftp().hold(waitingClient);
-    assert.match(String(await second.refuse(new Error("of the inside: /run/secret"))), /^220 .*\r\n421 [^/]*\r\n$/);
+    assert.match(String(await second.refuse(new Error("internal: /run/secret"))), /^220 .*\r\n421 [^/]*\r\n$/);
   });
 });
 
-suite("a client of FTP that is gone", () => {
-  test("leaves no PORT behind that leads its server to somebody else", async () => {
+suite("an FTP client that has gone", () => {
+  test("leaves no PORT command for the server", async () => {
     await using call = await Call.open();
     call.client.send("AUTH TLS\r\n");
-    await eventually("the server is asked", () => call.server.text === "AUTH TLS\r\n");
-    const behind = "NOOP\r\nPORT 10,9,9,9,0,25\r\nNOOP\r\n";
-    call.client.send(behind);
-    await eventually("it waits for the answer", () => call.near.readableLength === behind.length);
+    await eventually("the server received the command", () => call.server.text === "AUTH TLS\r\n");
+    const rest = "NOOP\r\nPORT 10,9,9,9,0,25\r\nNOOP\r\n";
+    call.client.send(rest);
+    await eventually("the commands wait for the reply", () => call.near.readableLength === rest.length);
     call.client.reset();
     await call.server.ended();
     assert.equal(call.server.text, "AUTH TLS\r\nNOOP\r\nNOOP\r\n");
-    await call.addresses();
+    await call.ended();
   });
 });
 
-suite("a client of FTP whose server does not start", () => {
-  test("is told so after the end of what was begun, when the server resets at once", async (t) => {
+suite("an FTP client whose server does not start", () => {
+  test("gets the end of its greeting and a rejection if the server resets at once", async (t) => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.reset() });
     await using listenPort = await TestListener.open({
       upstream: server.port,
@@ -154,8 +154,8 @@ suite("a client of FTP whose server does not start", () => {
     using clock = new Clock(t);
     using client = await listenPort.client();
     await listenPort.starting();
-    clock.passes(1_000);
-    await eventually("it is told to wait", () => client.text !== "");
+    clock.advance(1_000);
+    await eventually("the first line is there", () => client.text !== "");
     clock[Symbol.dispose]();
     listenPort.target.finishStart();
     await client.ended();
@@ -164,9 +164,9 @@ suite("a client of FTP whose server does not start", () => {
   });
 
   for (const [name, waitedMs, expected] of [
-    ["is told so", 0, /^421 web is not available.*\r\n$/],
+    ["gets a rejection", 0, /^421 web is not available.*\r\n$/],
     [
-      "is told so after the end of what was begun",
+      "gets the end of its greeting and a rejection",
       6_000,
       /^220-.*\r\n(220-.*\r\n)*220 .*\r\n421 web is not available.*\r\n$/,
     ],
@@ -177,11 +177,11 @@ suite("a client of FTP whose server does not start", () => {
       using client = await listenPort.client();
       await listenPort.starting();
       if (waitedMs > 0) {
-        clock.passes(waitedMs);
-        await eventually("it is told to wait", () => client.text !== "");
+        clock.advance(waitedMs);
+        await eventually("the first line is there", () => client.text !== "");
       }
       clock[Symbol.dispose]();
-      // Unread bytes would make a reset of the end.
+      // Unread bytes would turn the end into a reset.
       client.send("USER early\r\n");
       listenPort.target.failStart(new TargetError("missing", "there is no container /run/secret"));
       assert.equal(await client.ended(), "ended");

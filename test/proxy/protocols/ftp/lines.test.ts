@@ -1,4 +1,4 @@
-/** Lines, in whatever pieces they come. */
+/** Lines that arrive in any pieces. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
@@ -6,12 +6,12 @@ import { Lines, MAX_LINE, type Piece } from "../../../../src/proxy/protocols/ftp
 import { numRuns } from "../../../support/proxy/fuzz.ts";
 
 function cut(bytes: Buffer, at: readonly number[]): Buffer[] {
-  const addresses = [...at.map((one) => one % (bytes.length + 1)), bytes.length].sort((a, b) => a - b);
-  return addresses.map((end, index) => bytes.subarray(addresses[index - 1] ?? 0, end));
+  const ends = [...at.map((one) => one % (bytes.length + 1)), bytes.length].sort((a, b) => a - b);
+  return ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end));
 }
 
-/** What is told of whole lines and of the beginnings of long ones, which must not depend on the pieces. */
-function told(pieces: readonly Piece[]): string[] {
+/** Returns the whole lines and the starts of long ones, which must not depend on the pieces. */
+function parsed(pieces: readonly Piece[]): string[] {
   return pieces.flatMap(({ bytes, place }) =>
     place === "whole" || place === "start" ? [`${place} ${bytes.toString("latin1")}`] : [],
   );
@@ -34,15 +34,15 @@ const part = fc.oneof(
 );
 
 suite("Lines", () => {
-  test("end with a newline, with or without a carriage return", () => {
+  test("next() returns lines with their newline, with or without a carriage return", () => {
     const lines = new Lines();
-    assert.deepEqual(told(push(lines, Buffer.from("USER a\r\nPA"))), ["whole USER a\r\n"]);
-    assert.deepEqual(told(push(lines, Buffer.from("SS b\n\nQ"))), ["whole PASS b\n", "whole \n"]);
+    assert.deepEqual(parsed(push(lines, Buffer.from("USER a\r\nPA"))), ["whole USER a\r\n"]);
+    assert.deepEqual(parsed(push(lines, Buffer.from("SS b\n\nQ"))), ["whole PASS b\n", "whole \n"]);
     assert.equal(lines.rest().toString(), "Q");
     assert.equal(lines.rest().length, 0);
   });
 
-  test("a long one passes in parts, and the next one is whole again", () => {
+  test("next() returns a long line in parts", () => {
     const lines = new Lines();
     const pieces = [
       ...push(lines, long(MAX_LINE)),
@@ -56,7 +56,7 @@ suite("Lines", () => {
     assert.equal(shape.filter(([place]) => place === "end").length, 1);
   });
 
-  test("one that arrives byte by byte is searched once, and copied a few times at most", (t) => {
+  test("searches a line that arrives byte by byte once, and copies its bytes a few times", (t) => {
     let [searched, copied] = [0, 0];
     const { indexOf, copy } = Buffer.prototype;
     t.mock.method(Buffer.prototype, "indexOf", function search(this: Buffer, byte: number, from: number) {
@@ -79,34 +79,24 @@ suite("Lines", () => {
     assert.equal(together.callCount(), 0);
   });
 
-  test("one that is whole without its newline is given out at once, and its newline never", () => {
-    for (const late of ["", "\n"]) {
-      const lines = new Lines((start) => start.toString() === "now\r");
-      assert.deepEqual(told(push(lines, Buffer.from("a\nno"))), ["whole a\n"]);
-      assert.deepEqual(told(push(lines, Buffer.from("w\r"))), ["whole now\r"]);
-      assert.deepEqual(told(push(lines, Buffer.from(`${late}then\n\n`))), ["whole then\n", "whole \n"]);
-      assert.deepEqual(told(push(lines, Buffer.from("now\r\n\n"))), ["whole now\r\n", "whole \n"]);
-    }
-  });
-
-  test("however they are cut, nothing is lost, added or held for long", () => {
+  test("loses and adds no bytes, and holds at most one line", () => {
     fc.assert(
       fc.property(fc.array(part, { maxLength: 12 }), fc.array(fc.nat(100_000), { maxLength: 8 }), (parts, cuts) => {
         const bytes = Buffer.concat(parts);
         const lines = new Lines();
         const pieces: Piece[] = [];
-        let given = 0;
-        let came = 0;
+        let returned = 0;
+        let received = 0;
         for (const chunk of cut(bytes, cuts)) {
           const fresh = push(lines, chunk);
           pieces.push(...fresh);
-          came += chunk.length;
-          given += fresh.reduce((sum, one) => sum + one.bytes.length, 0);
-          assert.ok(came - given <= MAX_LINE, "held");
+          received += chunk.length;
+          returned += fresh.reduce((sum, one) => sum + one.bytes.length, 0);
+          assert.ok(received - returned <= MAX_LINE, "held");
         }
         const rest = lines.rest();
         assert.ok(Buffer.concat([...pieces.map((piece) => piece.bytes), rest]).equals(bytes));
-        assert.deepEqual(told(pieces), told(push(new Lines(), bytes)));
+        assert.deepEqual(parsed(pieces), parsed(push(new Lines(), bytes)));
       }),
       { numRuns },
     );
