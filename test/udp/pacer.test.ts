@@ -16,8 +16,8 @@ function acquire(pacer: Pacer, count: number, bytes = 10): number[] {
 suite("Pacer", () => {
   test("grants a burst at once, and the next one after a silence of the target", async () => {
     const pacer = new Pacer();
-    const granted = acquire(pacer, 200);
     const began = performance.now();
+    const granted = acquire(pacer, 200);
     await eventually("all were granted", () => granted.length === 200);
     assert.ok(performance.now() - began > 55, "four bursts take three pauses");
     assert.deepEqual(

@@ -1,6 +1,5 @@
 /**
- * The small services that super-servers have always brought along, over TCP alone: over UDP they answer whoever a forged
- * sender names.
+ * The small services of every super-server, only over TCP: over UDP they would send answers to forged addresses.
  *
  * @see RFC 862 (echo), 863 (discard), 864 (chargen), 867 (daytime), 868 (time)
  */
@@ -12,10 +11,10 @@ import type { Meter } from "../../net/relay.ts";
 import type { Served } from "../outcome.ts";
 import type { Client, Handler } from "./handler.ts";
 
-/** How long a client that was told all may take to close. */
+/** Time in which a client may close after the last byte. */
 const LINGER_MS = 2_000;
 
-/** Seconds from 1900, where RFC 868 counts from, to 1970. */
+/** Seconds from 1900, the start of RFC 868's time, to 1970. */
 const SECONDS_TO_1970 = 2_208_988_800;
 
 const LINE_LENGTH = 72;
@@ -25,11 +24,11 @@ type Answer = (socket: net.Socket) => void;
 
 const answers: Readonly<Record<BuiltinName, Answer>> = {
   echo: (socket) => socket.pipe(socket),
-  discard: (socket) => atEnd(socket.resume(), () => socket.end()),
-  daytime: (socket) => say(socket, `${daytime(new Date())}\r\n`),
-  time: (socket) => say(socket, time(new Date())),
+  discard: (socket) => onEnd(socket.resume(), () => socket.end()),
+  daytime: (socket) => sendAll(socket, `${daytime(new Date())}\r\n`),
+  time: (socket) => sendAll(socket, time(new Date())),
   chargen: (socket) => {
-    atEnd(socket.resume(), () => socket.destroy());
+    onEnd(socket.resume(), () => socket.destroy());
     if (!socket.destroyed) Readable.from(lines()).pipe(socket);
   },
 };
@@ -50,18 +49,18 @@ export class Builtin implements Handler {
       isReset = true;
     });
     socket.once("close", () => {
-      clearInterval(counting);
+      clearInterval(interval);
       count();
       resolve({ outcome: "served", end: isReset ? "client_reset" : "clean" });
     });
-    const count = follow(socket, meters);
-    const counting = setInterval(count, 1_000);
+    const count = counterOf(socket, meters);
+    const interval = setInterval(count, 1_000);
     this.#answer(socket);
     return promise;
   }
 }
 
-/** `22 NOV 2026 07:32:19 UTC`, in local time, as xinetd writes it. */
+/** Returns `22 NOV 2026 07:32:19 UTC`, in local time and the format of xinetd. */
 export function daytime(now: Date): string {
   const options = { day: "2-digit", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" } as const;
   const format = new Intl.DateTimeFormat("en-US", {
@@ -76,43 +75,43 @@ export function daytime(now: Date): string {
   return `${day} ${month?.toUpperCase()} ${year} ${clock} ${zone}`;
 }
 
-/** Seconds since 1900, as four bytes; they begin again at 0 in 2036. */
+/** Returns the seconds since 1900 as four bytes, which wrap to 0 in 2036. */
 export function time(now: Date): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE((Math.floor(now.getTime() / 1000) + SECONDS_TO_1970) % 2 ** 32);
   return bytes;
 }
 
-/** Lines of all printable characters, each beginning one further than the one before. */
+/** Yields lines of printable characters. Each starts one character later than the one before. */
 export function* lines(): Generator<string> {
   for (let start = 0; ; start = (start + 1) % PRINTABLE.length) {
     yield `${(PRINTABLE + PRINTABLE).slice(start, start + LINE_LENGTH)}\r\n`;
   }
 }
 
-/** Calls `then` when a client has said all; at once when it had done so while it waited, without a word. */
-function atEnd(socket: net.Socket, then: () => void): void {
+/** Calls `then` at the end of the client's stream; at once if it has already ended. */
+function onEnd(socket: net.Socket, then: () => void): void {
   if (socket.readableEnded) then();
   else socket.once("end", then);
 }
 
-/** Says all there is to say. What the client sends is read and ignored: unread, it would turn our end into a reset. */
-function say(socket: net.Socket, words: string | Buffer): void {
+/** Sends the bytes and ends. Discards received bytes: unread, they would turn the end into a reset. */
+function sendAll(socket: net.Socket, bytes: string | Buffer): void {
   const timer = setTimeout(() => socket.destroy(), LINGER_MS);
   socket.once("close", () => clearTimeout(timer));
   socket.resume();
-  socket.end(words);
+  socket.end(bytes);
 }
 
-/** Brings the meters up to what the socket has carried, whenever it is called. */
-function follow(socket: net.Socket, meters: readonly Meter[]): () => void {
-  let seen = { in: 0, out: 0 };
+/** Returns a function that adds the socket's bytes since the last call to the meters. */
+function counterOf(socket: net.Socket, meters: readonly Meter[]): () => void {
+  let counted = { in: 0, out: 0 };
   return () => {
     const now = { in: socket.bytesRead, out: socket.bytesWritten };
     for (const meter of meters) {
-      meter.in += now.in - seen.in;
-      meter.out += now.out - seen.out;
+      meter.in += now.in - counted.in;
+      meter.out += now.out - counted.out;
     }
-    seen = now;
+    counted = now;
   };
 }

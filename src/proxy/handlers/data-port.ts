@@ -1,4 +1,4 @@
-/** Serves the data connections of clients whose control connections are being served. Wakes nothing. */
+/** Relays data connections of clients that have an open control connection. Starts no target. */
 
 import type { Activator } from "../../activation/activator.ts";
 import { dial } from "../../net/dial.ts";
@@ -9,14 +9,14 @@ import type { DataPorts } from "../data-ports.ts";
 import type { Served } from "../outcome.ts";
 import type { Client, Handler } from "./handler.ts";
 
-/** The server listens already: its client was told the port. */
+/** The server already listens, because it has announced the port. */
 const DIAL_MS = 10_000;
 
 export interface DataPortHandlerOptions {
   readonly dataPorts: DataPorts;
-  /** Told that something goes on. */
+  /** Gets the activity, which delays the sleep of the target. */
   readonly activator: Pick<Activator, "recordActivity">;
-  /** The port that the clients come to. */
+  /** The port that the clients connect to. */
   readonly listener: number;
 }
 
@@ -31,9 +31,9 @@ export class DataPortHandler implements Handler {
   async serve({ socket, peer, signal, meters, served: opened }: Client): Promise<Served> {
     const { dataPorts, activator, listener } = this.#options;
     const ip = readIp(peer.address);
-    using way = ip && dataPorts.route(ip, listener);
-    if (way === undefined) throw new DeniedError("no_control", "its control connection has ended");
-    const { host, port, localAddress, lost } = way;
+    using route = ip && dataPorts.route(ip, listener);
+    if (route === undefined) throw new DeniedError("no_control", "its control connection has ended");
+    const { host, port, localAddress, lost } = route;
     const upstream = await dial({
       host,
       port,

@@ -5,16 +5,16 @@ import type { Served } from "../outcome.ts";
 import type { Client, Handler } from "./handler.ts";
 
 export interface ForwardOptions {
-  /** A name is looked up for each client: its address may change. */
+  /** A host name is resolved for each client, because its address may change. */
   readonly host: string;
   readonly port: number;
-  /** How long connecting may take, in milliseconds, the lookup included. */
+  /** Limit of the lookup and the dial, in milliseconds. */
   readonly timeoutMs: number;
-  /** Whether it is told, in a header of the PROXY protocol, who the client is. */
+  /** Version of the PROXY protocol header that is sent first; absent: none. */
   readonly send?: ProxyVersion | undefined;
 }
 
-/** Passes clients on to an address where somebody else sees to it that something listens. */
+/** Relays clients to an address of a server that wakeport does not manage. */
 export class Forward implements Handler {
   readonly isCold = false;
   readonly #options: ForwardOptions;

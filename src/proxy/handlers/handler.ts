@@ -4,26 +4,26 @@ import type { Meter } from "../../net/relay.ts";
 import type { Listener } from "../listen/listener.ts";
 import type { Served } from "../outcome.ts";
 
-/** One accepted client, as what serves it sees it. */
+/** One accepted client, as its handler sees it. */
 export interface Client {
-  /** Not being read: what has arrived is still in it. */
+  /** Paused. Nothing was read from it. */
   readonly socket: net.Socket;
-  /** Who it is, and what it has connected to: not what the socket says where a proxy has passed it on. */
+  /** The client's address, and the address that it connected to. The PROXY protocol may change both. */
   readonly peer: SocketAddress;
   readonly local: SocketAddress;
-  /** Where it came in. */
+  /** The listener that accepted it. */
   readonly listener: Listener;
-  /** Aborted when the client leaves before it is served. */
+  /** Aborted when the client ends the connection before it is served. */
   readonly signal: AbortSignal;
-  /** Count the bytes of this connection, and what is counted with it. */
+  /** Counters of the connection and its service. */
   readonly meters: readonly Meter[];
   /**
-   * Tells how to part from the client if it is not served in the end; absent: with a reset.
+   * Sets the last bytes for the client if it is rejected. Without a call it is reset.
    *
-   * @param isBound whether it cannot be led on to another destination, because of what it was told; absent: it can
+   * @param isBound whether the client must reconnect to reach another handler; absent: it need not
    */
   onRejected(rejectionReply: RejectionReply, isBound?: () => boolean): void;
-  /** To be called when the way to what serves it is open: it no longer waits. */
+  /** Must be called when the client no longer waits. */
   served(facts?: OpenedFacts): void;
   /**
    * Called if the target is lost before a byte was relayed: the client waits for the next activation.
@@ -33,38 +33,38 @@ export interface Client {
   waitAgain(): void;
 }
 
-/** What a client is told that is not served, for that reason; undefined: nothing. Never rejects. */
+/** Returns the last bytes for a client that is rejected for this reason; undefined to reset it. Never rejects. */
 export type RejectionReply = (reason: unknown) => Promise<Buffer | undefined>;
 
 export interface OpenedFacts {
-  /** Of the process that serves this client alone. */
+  /** Process that serves only this client. */
   readonly pid?: number;
 }
 
-/** What the clients of one front get once they are let in. */
+/** Serves the admitted clients of a route. */
 export interface Handler {
-  /** Whether a client that comes now has to wait for a start. */
+  /** Whether a new client must wait for a start. */
   readonly isCold: boolean;
-  /** Whether it passes the socket itself on, so that nobody may have read from it; absent: it does not. */
+  /** Whether it passes the socket to a program, so nothing may be read from it; absent: no. */
   readonly needsUnreadSocket?: boolean;
 
   /**
-   * Waits until it is worth while to do anything for the client; absent: at once. Nothing that it says is lost.
+   * Waits for the client's first byte, which stays in the socket; absent: the client need not send any.
    *
    * @throws ClientGoneError, or the reason of the client's signal
    */
   waitForFirstByte?(client: Pick<Client, "socket" | "signal">): Promise<void>;
 
   /**
-   * Serves one client to the end. The socket may still be open when it rejects, and is the caller's then.
+   * Serves one client to the end. If it rejects, the caller must close the socket.
    *
-   * @throws the reason of the client's signal, an ActivationError, or what the system says of a dial
+   * @throws the reason of the client's signal, an ActivationError, or the error of a dial
    */
   serve(client: Client): Promise<Served>;
 
   /**
-   * Its service was changed or removed: ends what would keep the port from another, once it had `drainMs` milliseconds.
-   * Absent: there is nothing of that kind, and clients that are served may finish.
+   * Called if the service was changed or removed: ends programs that use the port, after at most `drainMs` milliseconds.
+   * Absent: there are none, and clients that are served may finish.
    */
   drain?(drainMs: number): Promise<void>;
 }
