@@ -60,10 +60,10 @@ export function handlersOf(
       return inetdHandlers(service, target, host, observer);
     case "sensor": {
       const { bans, lingering, clock } = sharedAdmission;
-      const words = { banner: service.banner.deny, how: service.onDeny };
+      const closeOptions = { banner: service.banner.deny, how: service.onDeny };
       const { unixTime } = clock;
       const { ipv6Prefix } = service.limits;
-      const sensor = { service: service.name, banMs: target.banMs, ipv6Prefix, bans, lingering, words };
+      const sensor = { service: service.name, banMs: target.banMs, ipv6Prefix, bans, lingering, closeOptions };
       return always(new Sensor({ ...sensor, unixTime, observer }));
     }
     default: {

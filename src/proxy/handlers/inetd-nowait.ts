@@ -1,7 +1,6 @@
 /**
- * Hands each client to a program of its own, as inetd does: the connection itself is its stdin and stdout, nothing is
- * relayed, and the program sees who its client is. What the client sends, when, and whether it is still there, is from
- * then on between the two.
+ * Starts a program for each client, as inetd does. The connection is the program's stdin and stdout, so nothing is relayed,
+ * and the program sees the client's address. wakeport neither reads the connection nor notices its end.
  */
 
 import type net from "node:net";
@@ -21,24 +20,24 @@ export class InetdNowait implements Handler {
     this.#stderr = stderr;
   }
 
-  /** @throws TargetError when the program cannot be started */
+  /** @throws TargetError if the program cannot be started */
   async serve({ socket, signal, served: opened }: Client): Promise<Served> {
     signal.throwIfAborted();
     const stderr = this.#stderr === "socket" ? socket : "pipe";
     const worker = await this.#workers.start([socket, socket, stderr], addressesOf(socket));
-    // Not end(), which would end the connection itself: only our copy, or the client never sees it end.
+    // Closes only wakeport's copy; end() would shut the connection down. Otherwise the client would not see the end.
     socket.destroy();
     opened({ pid: worker.pid });
     return served(await worker.exited);
   }
 }
 
-/** How a client was served by a program that has ended. */
+/** Returns the result for a client whose program has ended. */
 export function served(exit: Awaited<Worker["exited"]>): Served {
   return { outcome: "served", end: exit.signal === undefined ? "exited" : "killed", exit };
 }
 
-/** Who talks to whom, under the names that programs look for: xinetd's, systemd's and those of tcpserver. */
+/** Returns the addresses of a connection as environment variables of xinetd, systemd and tcpserver. */
 export function addressesOf(socket: net.Socket): Record<string, string> {
   const remoteAddress = plainAddress(socket.remoteAddress);
   const remotePort = String(socket.remotePort ?? "");

@@ -1,8 +1,8 @@
 /**
- * Hands the listening socket itself to a program, once, as inetd does with "wait": the program accepts the first client
- * and all that follow, until it ends; then wakeport accepts again, the clients in the backlog first.
+ * Passes the listening socket to a program, as inetd does with "wait". The program accepts all clients until it ends. Then
+ * wakeport accepts again, starting with the clients in the backlog.
  *
- * Node accepts the first client to report it, so that client reaches the program by a connection of wakeport to the same
+ * Node can report the first client only by accepting it. So wakeport relays this client over its own connection to the same
  * port. See listenerFd() for why accepting stops in the same turn in which the program gets the socket.
  */
 
@@ -19,20 +19,20 @@ import type { Served } from "../outcome.ts";
 import type { Client, Handler } from "./handler.ts";
 
 const DIAL_MS = 10_000;
-/** A program that fails sooner than that has served nobody: the next start waits, longer each time. */
+/** A program that fails within this time has served no client, so a cooldown begins. */
 const EARLY_MS = 1_000;
-/** Between the reset of a client and the news that its program has ended. */
-const NEWS_MS = 250;
+/** Time from the reset of a connection to the report that its program has ended. */
+const EXIT_REPORT_MS = 250;
 
 export interface InetdWaitOptions {
-  /** For people: `inetd ircd`. */
+  /** For messages: `inetd ircd`. */
   readonly name: string;
   readonly workers: Workers;
-  /** Told what keeps the port from being listened on again. */
+  /** Called if the port cannot be listened on again. */
   readonly onTrouble: (message: string) => void;
 }
 
-/** One program with the listener, from its start to its end. */
+/** One program with the listening socket, from its start to its end. */
 interface WorkerRun {
   readonly worker: Promise<Worker>;
 }
@@ -41,21 +41,21 @@ export class InetdWait implements Handler {
   readonly isCold = false;
   readonly #options: InetdWaitOptions;
   readonly #cooldown = new Cooldown();
-  #shift: WorkerRun | undefined;
-  /** Pending from the end of a program until the port is listened on again. */
+  #run: WorkerRun | undefined;
+  /** Pending from the end of a program until wakeport listens again. */
   #takingBack: Promise<void> | undefined;
 
   constructor(options: InetdWaitOptions) {
     this.#options = options;
   }
 
-  /** @throws TargetError when the program cannot be started, ExitedError when it ends at once, CooldownError */
+  /** @throws TargetError if the program cannot be started, ExitedError if it ends at once, CooldownError */
   async serve(client: Client): Promise<Served> {
-    // At once for the first: the more are accepted before the program has the socket, the more have to be relayed.
-    const isFirst = this.#shift === undefined && this.#takingBack === undefined;
+    // The first client does not wait: clients that are accepted before the program has the socket must be relayed.
+    const isFirst = this.#run === undefined && this.#takingBack === undefined;
     if (!isFirst) await abortable(this.#takingBack ?? Promise.resolve(), client.signal);
-    const shift = this.#shift ?? this.#begin(client.listener);
-    const worker = await shift.worker;
+    const run = this.#run ?? this.#begin(client.listener);
+    const worker = await run.worker;
     const upstream = await this.#reach(client, worker);
     using _own = client.listener.disown(upstream);
     client.served(isFirst ? { pid: worker.pid } : {});
@@ -65,7 +65,7 @@ export class InetdWait implements Handler {
       meters: client.meters,
       lost: new AbortController().signal,
     });
-    if (end === "upstream_reset" && client.meters[0]?.out === 0) await this.#throwIfOver(worker);
+    if (end === "upstream_reset" && client.meters[0]?.out === 0) await this.#throwIfExited(worker);
     if (!isFirst) return { outcome: "relayed", end };
     return { outcome: "served", end, exit: await worker.exited };
   }
@@ -77,42 +77,42 @@ export class InetdWait implements Handler {
   #begin(listener: Client["listener"]): WorkerRun {
     const { name, workers } = this.#options;
     if (this.#cooldown.isActive) throw new CooldownError(`${name} ended at once a moment ago`);
-    const shift = { worker: handOver(listener, (fd) => workers.start([fd, fd, "pipe"])) };
-    this.#shift = shift;
-    shift.worker.then(
-      (worker) => worker.exited.then((exit) => this.#over(listener, exit, performance.now() - worker.startedAt)),
-      () => this.#over(listener, {}, Number.POSITIVE_INFINITY),
+    const run = { worker: handOver(listener, (fd) => workers.start([fd, fd, "pipe"])) };
+    this.#run = run;
+    run.worker.then(
+      (worker) => worker.exited.then((exit) => this.#onExit(listener, exit, performance.now() - worker.startedAt)),
+      () => this.#onExit(listener, {}, Number.POSITIVE_INFINITY),
     );
-    return shift;
+    return run;
   }
 
-  #over(listener: Client["listener"], { code, signal }: Exit, livedMs: number): void {
+  #onExit(listener: Client["listener"], { code, signal }: Exit, livedMs: number): void {
     const isFailure = signal !== undefined || (code !== undefined && code !== 0);
     if (isFailure && livedMs < EARLY_MS) this.#cooldown.begin();
     else this.#cooldown.reset();
-    this.#shift = undefined;
+    this.#run = undefined;
     this.#takingBack = takeBack(listener, this.#options.onTrouble).finally(() => {
       this.#takingBack = undefined;
     });
   }
 
-  /** By the address at which the client has reached us. */
+  /** Connects to the program at the address that the client connected to. */
   async #reach({ socket, signal }: Client, worker: Worker): Promise<net.Socket> {
     try {
       const host = plainAddress(socket.localAddress);
       return await dial({ host, port: socket.localPort ?? 0, timeoutMs: DIAL_MS, signal });
     } catch (error) {
       signal.throwIfAborted();
-      await this.#throwIfOver(worker);
+      await this.#throwIfExited(worker);
       throw error;
     }
   }
 
-  /** @throws ExitedError when the program has ended, or does now */
-  async #throwIfOver(worker: Worker): Promise<void> {
-    const { promise: noNews, resolve } = Promise.withResolvers<undefined>();
-    const timer = setTimeout(resolve, NEWS_MS, undefined);
-    const exit = await Promise.race([worker.exited, noNews]);
+  /** @throws ExitedError if the program has ended, or ends within EXIT_REPORT_MS */
+  async #throwIfExited(worker: Worker): Promise<void> {
+    const { promise: timeout, resolve } = Promise.withResolvers<undefined>();
+    const timer = setTimeout(resolve, EXIT_REPORT_MS, undefined);
+    const exit = await Promise.race([worker.exited, timeout]);
     clearTimeout(timer);
     if (exit !== undefined) throw new ExitedError(this.#options.name, exit);
   }

@@ -1,4 +1,4 @@
-/** A tripwire: whoever is let in to it may use no service for a time. */
+/** A trap: each client that it admits is banned from all services for a time. */
 
 import { readIp } from "../../net/ip.ts";
 import type { BanList } from "../admission/ban-list.ts";
@@ -10,11 +10,11 @@ import type { Client, Handler } from "./handler.ts";
 export interface SensorOptions {
   readonly service: string;
   readonly banMs: number;
-  /** How many bits of an IPv6 address tell a source. */
+  /** Number of bits of an IPv6 address that identify a source. */
   readonly ipv6Prefix: number;
   readonly bans: BanList;
   readonly lingering: LingeringClose;
-  readonly words: CloseOptions;
+  readonly closeOptions: CloseOptions;
   readonly unixTime: () => number;
   readonly observer: ProxyObserver;
 }
@@ -28,17 +28,17 @@ export class Sensor implements Handler {
   }
 
   async serve({ socket, peer, served: opened }: Client): Promise<Served> {
-    const { lingering, words } = this.#options;
+    const { lingering, closeOptions } = this.#options;
     opened();
     this.#ban(peer.address);
-    await lingering.start(socket, words);
+    await lingering.start(socket, closeOptions);
     return { outcome: "served", end: "banned" };
   }
 
   #ban(address: string): void {
     const { service, banMs, ipv6Prefix, bans, unixTime, observer } = this.#options;
     const [ip, now] = [readIp(address), unixTime()];
-    // A second connection of the same source may have been let in before the first one was seen to.
+    // Two connections of one source may have been admitted at once.
     if (ip === undefined || bans.has(ip, now)) return;
     observer.banned(bans.add(ip, { service, ipv6Prefix, until: now + banMs }, now));
   }

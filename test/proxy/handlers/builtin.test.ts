@@ -1,4 +1,4 @@
-/** The builtins, each spoken to over a real socket. */
+/** The builtins over real sockets. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { Builtin, daytime, lines, time } from "../../../src/proxy/handlers/builtin.ts";
@@ -7,7 +7,7 @@ import { connecting, PeerServer } from "../../support/net/tcp.ts";
 import { DirectFront } from "../../support/proxy/listener.ts";
 
 suite("a builtin", () => {
-  test("echo sends back what it receives, until the client has said all", async () => {
+  test("echo sends back the received bytes until the client ends", async () => {
     await using listenPort = await DirectFront.open(new Builtin("echo"));
     using peer = listenPort.connect();
     const words = Buffer.alloc(300_000, "echo");
@@ -23,7 +23,7 @@ suite("a builtin", () => {
     assert.deepEqual(listenPort.traffic.meter, { in: 300_000, out: 300_000 });
   });
 
-  test("discard takes everything and says nothing", async () => {
+  test("discard reads all bytes and sends none", async () => {
     await using listenPort = await DirectFront.open(new Builtin("discard"));
     using peer = listenPort.connect();
     peer.end(Buffer.alloc(300_000));
@@ -33,12 +33,12 @@ suite("a builtin", () => {
   });
 
   for (const name of ["echo", "discard", "chargen"] as const) {
-    test(`${name} ends with a client that has ended while it waited`, async () => {
+    test(`${name} ends with a client that ended while it waited`, async () => {
       await using server = await PeerServer.open();
       using peer = connecting(server.port);
       peer.end();
       const { socket } = await server.accepted();
-      await eventually("its end is known", () => socket.readableEnded);
+      await eventually("its end was read", () => socket.readableEnded);
       const served = new Builtin(name).serve({ socket, meters: [], served: () => {} });
       assert.equal(await peer.ended(), "ended");
       assert.equal(peer.received, 0);
@@ -46,7 +46,7 @@ suite("a builtin", () => {
     });
   }
 
-  test("daytime tells the time and ends, also to a client that talks", async () => {
+  test("daytime sends the time and ends, even if the client sends bytes", async () => {
     await using listenPort = await DirectFront.open(new Builtin("daytime"));
     using peer = listenPort.connect();
     peer.send("what time is it?");
@@ -65,7 +65,7 @@ suite("a builtin", () => {
     assert.ok(Math.abs(seconds - Date.now() / 1000) < 60, String(seconds));
   });
 
-  test("chargen sends lines as long as somebody reads", async () => {
+  test("chargen sends lines until the client closes", async () => {
     await using listenPort = await DirectFront.open(new Builtin("chargen"));
     using peer = listenPort.connect();
     await peer.receives(1_000_000);
@@ -75,7 +75,7 @@ suite("a builtin", () => {
     assert.equal((await listenPort.reported(1))[0]?.end, "client_reset");
   });
 
-  test("a client that leaves with a reset is told as such", async () => {
+  test("reports a client reset", async () => {
     await using listenPort = await DirectFront.open(new Builtin("echo"));
     using peer = listenPort.connect();
     peer.send("word");
@@ -86,14 +86,14 @@ suite("a builtin", () => {
     assert.equal(listenPort.traffic.active, 0);
   });
 
-  test("writes times as RFC 867 suggests and RFC 868 says", () => {
+  test("formats times by RFC 867 and RFC 868", () => {
     assert.match(daytime(new Date(Date.UTC(2026, 10, 22, 7, 2, 9))), /^2[12] NOV 2026 \d\d:\d\d:09 \S+$/);
     assert.deepEqual(time(new Date(0)), Buffer.from([0x83, 0xaa, 0x7e, 0x80]));
     // 6:28:16 UTC on 7 February 2036.
     assert.deepEqual(time(new Date(Date.UTC(2036, 1, 7, 6, 28, 16))), Buffer.alloc(4));
   });
 
-  test("chargen's lines begin again after the last printable character", () => {
+  test("chargen's lines wrap after the last printable character", () => {
     const firsts = lines()
       .take(96)
       .map((line) => line[0])

@@ -1,4 +1,4 @@
-/** Data connections, between real sockets. */
+/** Data connections between real sockets. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ClosedError, ExitedError } from "../../../src/activation/errors.ts";
@@ -19,20 +19,20 @@ interface Stage extends AsyncDisposable {
   readonly listenPort: DirectFront;
   readonly control: ControlConnection;
   readonly lost: AbortController;
-  /** How often it was told that something goes on, and that the lease was given back. */
-  readonly told: { activity: number; released: number };
+  /** Numbers of reported activities and disposed leases. */
+  readonly counts: { activity: number; released: number };
 }
 
 async function stage(): Promise<Stage> {
   const dataPorts = new DataPorts();
   dataPorts.configure([{ port: FRONT }]);
-  const told = { activity: 0, released: 0 };
+  const counts = { activity: 0, released: 0 };
   const lost = new AbortController();
   const release = (): void => {
-    told.released += 1;
+    counts.released += 1;
   };
   const recordActivity = (): void => {
-    told.activity += 1;
+    counts.activity += 1;
   };
   const hold = { signal: lost.signal, [Symbol.dispose]: release };
   const ip = readIp("127.0.0.1")!;
@@ -46,11 +46,11 @@ async function stage(): Promise<Stage> {
   const listenPort = await DirectFront.open(
     new DataPortHandler({ dataPorts, activator: { recordActivity }, listener: FRONT }),
   );
-  return { listenPort, control, lost, told, [Symbol.asyncDispose]: () => listenPort[Symbol.asyncDispose]() };
+  return { listenPort, control, lost, counts, [Symbol.asyncDispose]: () => listenPort[Symbol.asyncDispose]() };
 }
 
 suite("a data connection", () => {
-  test("comes from the address of its control connection, and outlives that", async () => {
+  test("has the address of its control connection, and outlives it", async () => {
     await using server = await PeerServer.open();
     await using at = await stage();
     at.control.reserve(server.port);
@@ -58,37 +58,37 @@ suite("a data connection", () => {
     const served = await server.accepted();
     assert.equal(served.socket.remoteAddress, "127.0.0.9");
     at.control[Symbol.dispose]();
-    assert.equal(at.told.released, 0);
+    assert.equal(at.counts.released, 0);
     served.end("all of the file");
     assert.equal(await client.ended(), "ended");
     assert.equal(client.text, "all of the file");
     client.end();
     const [report] = await at.listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.end, report?.bytesOut], ["relayed", "clean", 15]);
-    assert.deepEqual(at.told, { activity: 2, released: 1 });
+    assert.deepEqual(at.counts, { activity: 2, released: 1 });
   });
 
-  test("is refused when its control connection has ended", async () => {
+  test("is denied if its control connection has ended", async () => {
     await using at = await stage();
     at.control[Symbol.dispose]();
     using client = at.listenPort.connect();
     const [report] = await at.listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.reason], ["denied_address", "no_control"]);
     assert.equal(await client.ended(), "ECONNRESET");
-    assert.deepEqual(at.told, { activity: 0, released: 1 });
+    assert.deepEqual(at.counts, { activity: 0, released: 1 });
   });
 
-  test("that the server does not take has failed, and holds nothing", async () => {
+  test("fails and keeps no lease if the server refuses it", async () => {
     await using at = await stage();
     at.control.reserve(await freePort());
     using client = at.listenPort.connect();
     assert.equal((await at.listenPort.reported(1))[0]?.outcome, "dial_failed");
     assert.equal(await client.ended(), "ECONNRESET");
     at.control[Symbol.dispose]();
-    assert.equal(at.told.released, 1);
+    assert.equal(at.counts.released, 1);
   });
 
-  test("ends with its target, and with the drain", async () => {
+  test("ends with its target, and when the service drains", async () => {
     for (const [reason, end] of [
       [new ExitedError("ftp", {}), "target_gone"],
       [new ClosedError("ftp is being shut down"), "drained"],
@@ -98,7 +98,7 @@ suite("a data connection", () => {
       at.control.reserve(server.port);
       using client = at.listenPort.connect();
       await server.accepted();
-      await eventually("it is served", () => at.told.activity === 1);
+      await eventually("the connection is served", () => at.counts.activity === 1);
       at.lost.abort(reason);
       assert.equal((await at.listenPort.reported(1))[0]?.end, end);
       await client.closes();

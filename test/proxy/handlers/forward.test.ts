@@ -1,4 +1,4 @@
-/** A forward, between real sockets. */
+/** Forwards between real sockets. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { Forward } from "../../../src/proxy/handlers/forward.ts";
@@ -8,7 +8,7 @@ import { countDialling, deafPort, PeerServer } from "../../support/net/tcp.ts";
 import { DirectFront } from "../../support/proxy/listener.ts";
 
 suite("a forward", () => {
-  test("relays both ways, and a half-close as a half-close", async () => {
+  test("relays both directions and half-closes", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await DirectFront.open(
       new Forward({ host: "localhost", port: server.port, timeoutMs: 5_000 }),
@@ -26,7 +26,7 @@ suite("a forward", () => {
     assert.deepEqual([report?.bytesIn, report?.bytesOut], [8, 6]);
   });
 
-  test("refuses a client with a reset where nothing listens", async () => {
+  test("resets the client if nothing listens", async () => {
     await using listenPort = await DirectFront.open(
       new Forward({ host: "127.0.0.1", port: await freePort(), timeoutMs: 5_000 }),
     );
@@ -37,7 +37,7 @@ suite("a forward", () => {
     assert.match(report?.error?.message ?? "", /ECONNREFUSED/);
   });
 
-  test("gives up when the other side does not answer in time", async () => {
+  test("fails if the dial takes too long", async () => {
     await using deaf = await deafPort();
     await using listenPort = await DirectFront.open(new Forward({ host: "127.0.0.1", port: deaf.port, timeoutMs: 50 }));
     using client = listenPort.connect();
@@ -47,16 +47,16 @@ suite("a forward", () => {
     assert.match(report?.error?.message ?? "", /did not accept within 0.05 s/);
   });
 
-  test("lets go of the dial when the client leaves", async () => {
+  test("aborts the dial if the client disconnects", async () => {
     await using deaf = await deafPort();
     await using listenPort = await DirectFront.open(
       new Forward({ host: "127.0.0.1", port: deaf.port, timeoutMs: 60_000 }),
     );
     const others = countDialling(deaf.port);
     using client = listenPort.connect();
-    await eventually("it is being dialled", () => countDialling(deaf.port) > others);
+    await eventually("the dial has begun", () => countDialling(deaf.port) > others);
     client.reset();
     assert.equal((await listenPort.reported(1))[0]?.outcome, "client_gone");
-    await eventually("nobody dials any more", () => countDialling(deaf.port) === others);
+    await eventually("the dial was aborted", () => countDialling(deaf.port) === others);
   });
 });
