@@ -81,7 +81,8 @@ export class OneShot {
     using _watch = target.watch(() => changed.abort());
     for (;;) {
       const status = await target.inspect(signal);
-      if (!status.up && status.pausedIncarnation === undefined && status.comesBack !== true) return status.exit ?? {};
+      if (!status.up && status.pausedIncarnation === undefined && status.isRestarting !== true)
+        return status.exit ?? {};
       await delay(INSPECT_EVERY_MS, AbortSignal.any([signal, changed.signal])).catch(() => signal.throwIfAborted());
       changed = new AbortController();
     }

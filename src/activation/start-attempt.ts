@@ -142,8 +142,8 @@ export class StartAttempt {
   }
 
   /** A crash is final. A restart policy may start the target again, and a stop by another process is overridden once. */
-  #mayRetry({ exit, comesBack, pausedIncarnation, missing }: Extract<TargetStatus, { up: false }>): boolean {
-    if (comesBack) return true;
+  #mayRetry({ exit, isRestarting, pausedIncarnation, missing }: Extract<TargetStatus, { up: false }>): boolean {
+    if (isRestarting) return true;
     if (this.adopt) return false;
     if (pausedIncarnation !== undefined) return true;
     if (this.#wasStopped || (missing === undefined && !isStop(exit ?? {}))) return false;

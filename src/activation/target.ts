@@ -8,7 +8,7 @@ export type TargetStatus =
       /** Time of the exit in Unix milliseconds, by the clock of the target's machine; absent if it never ran. */
       readonly endedAt?: number;
       /** Whether a restart policy will start it again. */
-      readonly comesBack?: boolean;
+      readonly isRestarting?: boolean;
       /** The target is paused in this incarnation: it is neither down nor can it be used. */
       readonly pausedIncarnation?: string;
       /** The target does not exist: what is missing, and what to do. */

@@ -103,7 +103,7 @@ export class DependencyResolver {
         } catch (error) {
           lease[Symbol.dispose]();
           // Its restart policy may start it again.
-          if (signal.aborted || !lease.signal.aborted || !(await comesBack(target, signal))) throw error;
+          if (signal.aborted || !lease.signal.aborted || !(await isUpOrRestarting(target, signal))) throw error;
         }
       }
     };
@@ -146,7 +146,7 @@ export class DependencyResolver {
   }
 }
 
-async function comesBack(target: Target, signal: AbortSignal): Promise<boolean> {
+async function isUpOrRestarting(target: Target, signal: AbortSignal): Promise<boolean> {
   const status = await target.inspect(signal);
-  return status.up || status.comesBack === true;
+  return status.up || status.isRestarting === true;
 }

@@ -170,7 +170,7 @@ export class ContainerTarget implements Target {
     const exit = { code: facts.exitCode, oomKilled: facts.oomKilled, ...(wasAsked && { wasAsked }) };
     // For a container that never ran, the engine returns a date in the year 1.
     const endedAt = Date.parse(facts.finishedAt);
-    return { up: false, exit, comesBack: facts.isRestarting, ...(endedAt > 0 && { endedAt }) };
+    return { up: false, exit, isRestarting: facts.isRestarting, ...(endedAt > 0 && { endedAt }) };
   }
 
   /** Inspects the container again if it ended by SIGKILL and neither wakeport nor an event explains the end. */

@@ -80,7 +80,7 @@ suite("view", () => {
     stage.target.finishStart();
     await stage.settle();
     stage.tellPending(["tcp 21"]);
-    stage.target.goDown({}, { comesBack: true });
+    stage.target.goDown({}, { isRestarting: true });
     await stage.settle();
     stage.tellPending(["too late"]);
     assert.equal(stage.state, "starting");

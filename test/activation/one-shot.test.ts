@@ -209,7 +209,7 @@ suite("a one-shot is run", () => {
     using scene = new Scene();
     const asking = await scene.ask();
     await scene.started();
-    scene.target.goDown({ code: 3 }, { comesBack: true });
+    scene.target.goDown({ code: 3 }, { isRestarting: true });
     await scene.clock.advance(2_000);
     assert.equal(asking.outcome, undefined);
     scene.target.comeUp();

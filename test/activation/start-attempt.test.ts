@@ -111,7 +111,7 @@ suite("Run", () => {
     target.comeUp();
     const up = run.start();
     await clock.settle();
-    target.goDown({ code: 1 }, { comesBack: true });
+    target.goDown({ code: 1 }, { isRestarting: true });
     await clock.advance(20);
     target.comeUp();
     await clock.advance(500);

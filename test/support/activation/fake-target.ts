@@ -148,7 +148,7 @@ export class FakeTarget implements Target {
   }
 
   /** Whoever did it: it is down now. */
-  goDown(exit?: Exit, options: { readonly comesBack?: boolean; readonly endedAt?: number } = {}): void {
+  goDown(exit?: Exit, options: { readonly isRestarting?: boolean; readonly endedAt?: number } = {}): void {
     this.#become({ up: false, ...(exit && { exit }), ...options });
   }
 
