@@ -24,7 +24,6 @@ const pending: readonly string[] = [
   "src/admin",
   "src/cli",
   "src/main.ts",
-  "src/net",
   "src/proxy/handlers",
   "src/proxy/protocols",
   "src/udp",

@@ -1,16 +1,16 @@
 import net from "node:net";
 import { DeadlineError } from "../errors.ts";
 
-/** Idle time after which the kernel asks whether the other end of a connection still lives. */
+/** Idle time after which the kernel sends keep-alive probes. */
 export const KEEP_ALIVE_MS = 60_000;
 
 export interface DialOptions {
   readonly host: string;
   readonly port: number;
-  /** How long connecting may take, in milliseconds. */
+  /** Limit of the connect in milliseconds. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
-  /** Which of this machine's addresses it is to come from; absent: whichever leads there. */
+  /** Source address; default: the kernel's choice. */
   readonly localAddress?: string;
 }
 

@@ -1,39 +1,39 @@
 /**
- * The head of an HTTP/1 request: its first line and its fields, up to the blank line.
+ * Parses the head of an HTTP/1 request: request line and headers, up to the blank line.
  *
- * Lines may end in LF alone, as most servers allow. Everything else that two programs might read in two ways is refused:
- * what serves the client must not see another host than the one it was led by.
+ * Lines may end in LF alone, as most servers allow. All other ambiguous input is rejected: the server must not see
+ * another host than the router.
  *
  * @see RFC 9112, sections 2 to 5
  */
 
 export interface HttpHead {
   readonly method: string;
-  /** As it was sent: `/path?query`, `http://host/path`, `host:port`, `*`. */
+  /** Unchanged: `/path?query`, `http://host/path`, `host:port`, `*`. */
   readonly target: string;
-  /** `1.1`; `2.0` for the preface of HTTP/2 (RFC 9113, section 3.4), which has no fields. */
+  /** `1.1`; `2.0` for the preface of HTTP/2 (RFC 9113, section 3.4), which has no headers. */
   readonly version: string;
-  /** In the order in which they came. */
+  /** In their order. */
   readonly headers: readonly HttpHeader[];
-  /** How many bytes it has, the blank line included. */
+  /** Number of bytes, including the blank line. */
   readonly length: number;
 }
 
 export interface HttpHeader {
   /** In lower case. */
   readonly name: string;
-  /** Each byte is one character; without the blanks around it. */
+  /** Latin-1 text, without surrounding spaces and tabs. */
   readonly value: string;
 }
 
-/** The bytes are no head of a request of HTTP/1. */
+/** The bytes are not the head of an HTTP/1 request. */
 export class HttpHeadError extends Error {
   override readonly name = "HttpHeadError";
 }
 
-/** Method, target, version. A target may have any byte but blanks and controls. */
+/** Method, target, version. A target may contain all bytes except blanks and controls. */
 const REQUEST_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e\x80-\xff]+) HTTP\/(\d\.\d)$/;
-// Blanks around the value are cut by hand: told apart in here, many of them would be tried in every division.
+// Blanks around the value are not matched here, because a long run of blanks would cause quadratic backtracking.
 const FIELD_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)$/;
 const TOKEN_START = /^[!#$%&'*+.^_`|~0-9A-Za-z-]/;
 
@@ -94,15 +94,15 @@ export class HttpHeadReader {
 function requestIn(line: string): RequestLine {
   const [, method, target, version] = REQUEST_LINE.exec(line) ?? [];
   if (method === undefined || target === undefined || version === undefined) {
-    throw new HttpHeadError("the first line is no request of HTTP");
+    throw new HttpHeadError("the first line is not an HTTP request line");
   }
   if (!version.startsWith("1.") && !(method === "PRI" && target === "*" && version === "2.0")) {
-    throw new HttpHeadError("the version of HTTP is not known");
+    throw new HttpHeadError("unknown HTTP version");
   }
   return { method, target, version };
 }
 
-/** Reads all fields up to the blank line, which has arrived. */
+/** Reads all headers up to the blank line, which has arrived. */
 function headersIn(bytes: Buffer, from: number): HttpHeader[] {
   const headers: HttpHeader[] = [];
   for (let at = from; ; ) {
@@ -114,7 +114,7 @@ function headersIn(bytes: Buffer, from: number): HttpHeader[] {
   }
 }
 
-/** All values of a field, whose name is given in lower case. */
+/** Returns all values of a header. @param name in lower case */
 export function valuesOf({ headers }: Pick<HttpHead, "headers">, name: string): string[] {
   return headers.filter((header) => header.name === name).map(({ value }) => value);
 }
@@ -122,11 +122,11 @@ export function valuesOf({ headers }: Pick<HttpHead, "headers">, name: string): 
 /** @see RFC 9112, section 5 */
 function readField(line: string): HttpHeader {
   const [, name, value] = FIELD_LINE.exec(line) ?? [];
-  if (name === undefined || value === undefined) throw new HttpHeadError("a line of the head is no field");
+  if (name === undefined || value === undefined) throw new HttpHeadError("a line of the head is not a header");
   return { name: name.toLowerCase(), value: withoutBlanksAround(value) };
 }
 
-/** Spaces and tabs alone: of what else `trim` takes away, something may have been meant. */
+/** Removes spaces and tabs only: `trim` also removes characters that belong to the value. */
 function withoutBlanksAround(text: string): string {
   let [from, to] = [0, text.length];
   while (from < to && isBlank(text[from])) from += 1;

@@ -1,6 +1,6 @@
 /**
- * Listening sockets below the level of `net.Server`. Node takes a connection in a child's `stdio`, but no listener, and
- * documents neither its descriptor nor a way to stop accepting without closing it. All use of Node's undocumented
+ * Listening sockets below the level of `net.Server`. Node accepts a connection in a child's `stdio`, but not a listener,
+ * and documents neither its descriptor nor a way to stop accepting without a close. All use of Node's undocumented
  * handles is in this file.
  */
 import net from "node:net";
@@ -73,7 +73,7 @@ export function resumeAccepting(server: net.Server, backlog: number): void {
   check("listen", handle.listen(backlog));
 }
 
-/** Of libuv, for IPv6 sockets. */
+/** A flag of libuv. */
 const UV_TCP_IPV6ONLY = 1;
 
 const internals: typeof net & { _createServerHandle?(...bind: readonly unknown[]): unknown } = net;

@@ -1,8 +1,7 @@
-/** Reads what a client says first, and gives it back: whoever serves the client finds its stream untouched. */
+/** Reads a client's first bytes and puts them back, so that the handler finds the complete stream. */
 import type net from "node:net";
 import { GrowingBuffer } from "./growing-buffer.ts";
 
-/** Why nothing came of it. */
 export type PeekFailure = "ended" | "too_long" | "too_late";
 
 export class PeekError extends Error {
@@ -16,34 +15,34 @@ export class PeekError extends Error {
 }
 
 const sentences: Readonly<Record<PeekFailure, string>> = {
-  ended: "the client ended before it had said enough",
-  too_long: "the client said too much before it said enough",
-  too_late: "the client did not say enough in time",
+  ended: "the client closed before its first bytes were complete",
+  too_long: "the client's first bytes are longer than the limit",
+  too_late: "the client's first bytes were not complete in time",
 };
 
-/** What the first bytes mean. */
+/** The parsed first bytes. */
 export interface Parsed<T> {
   readonly value: T;
-  /** How many bytes were for us alone, and are not given back. */
+  /** Number of bytes that are consumed and not put back. */
   readonly used: number;
 }
 
 export interface PeekOptions<T> {
   /**
-   * Parses all bytes so far; undefined if more are needed. Called for each piece that arrives, with all earlier bytes, so
-   * a reader of long input can continue where it stopped. Its errors are passed on.
+   * Parses all bytes so far; undefined if more are needed. Called for each chunk, with all earlier bytes, so a reader of
+   * long input can continue where it stopped. Its errors reject the promise.
    */
   readonly read: (bytes: Buffer) => Parsed<T> | undefined;
-  /** In bytes. More are not read, also where they are there: what comes of it must not depend on how they came. */
+  /** Limit of the parsed bytes, so that the result does not depend on the chunks in which they arrive. */
   readonly limit: number;
-  /** In milliseconds. */
+  /** Milliseconds. */
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
 }
 
 /**
- * Resolves when the first bytes of a socket mean something. Whatever comes of it, the socket is paused afterwards, with
- * all in it that nobody used; only of a client that has ended it may be lost, with what can be said to nobody.
+ * Resolves when the first bytes of a socket are parsed. The socket is paused afterwards and contains all unconsumed
+ * bytes, except if the client has ended.
  *
  * @throws PeekError, what `read` throws, or the reason of `signal`
  */
@@ -51,7 +50,7 @@ export function peek<T>(socket: net.Socket, { read, limit, deadlineMs, signal }:
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   const received = new GrowingBuffer();
 
-  // All of it within one turn: a stream that was found empty at its end tells its end in the next one, for good.
+  // All in one turn of the event loop: a stream that is empty at its end emits `end` in the next turn, only once.
   const settle = (used: number): void => {
     clearTimeout(timer);
     signal.removeEventListener("abort", onAbort);

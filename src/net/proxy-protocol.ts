@@ -1,8 +1,8 @@
 /**
- * The header of the PROXY protocol, in which a proxy says for whom it connects.
+ * The header of the PROXY protocol, which contains the addresses of a proxy's client.
  *
- * Read strictly: what is not exactly as the document has it is refused, and nothing is guessed. Of version 2 only streams
- * are known, and of what may follow the addresses (TLVs) only how long it is.
+ * The parser is strict and rejects all deviations from the specification. It accepts only streams in version 2, and
+ * checks only the length of the TLVs behind the addresses.
  *
  * @see https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt, sections 2.1 and 2.2
  */
@@ -14,14 +14,14 @@ import type { Parsed } from "./peek.ts";
 export const proxyVersions = ["v1", "v2"] as const;
 export type ProxyVersion = (typeof proxyVersions)[number];
 
-/** What comes is no header, or none that may be here. */
+/** The bytes are not a valid PROXY header. */
 export class ProxyHeaderError extends Error {
   override readonly name = "ProxyHeaderError";
 }
 
-/** The longest header of version 1, its end included. */
+/** The longest header of version 1, including CR LF. */
 const MAX_V1 = 107;
-/** The longest header that is taken, in bytes: what fits into the smallest packet. */
+/** The longest accepted header in bytes, which fits into the smallest packet. */
 export const MAX_PROXY_HEADER = 536;
 
 const V1 = Buffer.from("PROXY ");
@@ -30,32 +30,32 @@ const HEAD_V2 = 16;
 const NUMBER = /^(0|[1-9]\d{0,4})$/;
 
 /**
- * Reads the header that the bytes begin with.
+ * Parses the header at the start of the bytes.
  *
- * @returns undefined while its end is missing; then who talks to whom, itself undefined where the sender speaks for
- *   itself (LOCAL), or for somebody whose addresses it does not know (UNKNOWN, AF_UNSPEC, AF_UNIX)
- * @throws ProxyHeaderError, as soon as that can be told
+ * @returns undefined while the end is missing. The value is undefined if the proxy has no client (LOCAL), or does not
+ *   know its addresses (UNKNOWN, AF_UNSPEC, AF_UNIX)
+ * @throws ProxyHeaderError at the first invalid byte
  */
 export function readProxyHeader(bytes: Buffer): Parsed<SocketAddresses | undefined> | undefined {
   if (beginsLike(bytes, V2)) return bytes.length < HEAD_V2 ? undefined : readV2(bytes);
   if (beginsLike(bytes, V1)) return bytes.length < V1.length ? undefined : readV1(bytes);
-  throw new ProxyHeaderError("there is no header of the PROXY protocol");
+  throw new ProxyHeaderError("the first bytes are not a PROXY header");
 }
 
-/** The header that says who talks to whom; without that, the one of a sender that speaks for itself. */
+/** Creates a header with these addresses; without addresses, one of a proxy that has no client. */
 export function proxyHeader(version: ProxyVersion, addresses?: SocketAddresses): Buffer {
   const ips =
     addresses === undefined ? [] : [addresses.peer, addresses.local].flatMap(({ address }) => readIp(address) ?? []);
   const [source, destination] = ips;
-  if (addresses === undefined || source === undefined || destination === undefined) return nobody(version);
+  if (addresses === undefined || source === undefined || destination === undefined) return localHeader(version);
   const ports = [addresses.peer.port, addresses.local.port] as const;
   const write = version === "v1" ? writeV1 : writeV2;
   if (source.family === destination.family) return write(source.family, [source, destination], ports);
-  // There is room for one family only.
+  // A header contains addresses of one family only.
   return write("ipv6", [inIpv6(source), inIpv6(destination)], ports);
 }
 
-/** Whether bytes are the beginning of a signature, or begin with it. */
+/** Whether the bytes are a prefix of the signature, or begin with it. */
 function beginsLike(bytes: Buffer, signature: Buffer): boolean {
   const length = Math.min(bytes.length, signature.length);
   return bytes.subarray(0, length).equals(signature.subarray(0, length));
@@ -65,25 +65,25 @@ function readV1(bytes: Buffer): Parsed<SocketAddresses | undefined> | undefined 
   const end = bytes.subarray(0, MAX_V1).indexOf("\n");
   if (end < 0) {
     if (bytes.length < MAX_V1) return undefined;
-    throw new ProxyHeaderError("the PROXY header has no end");
+    throw new ProxyHeaderError(`the PROXY header is longer than ${MAX_V1} bytes`);
   }
   const line = bytes.toString("latin1", 0, end + 1);
-  if (!line.endsWith("\r\n")) throw new ProxyHeaderError("the PROXY header ends without CR LF");
+  if (!line.endsWith("\r\n")) throw new ProxyHeaderError("the PROXY header does not end with CR LF");
   const [, family, ...rest] = line.slice(0, -2).split(" ");
   const used = end + 1;
-  // Whatever follows is to be ignored.
+  // The specification requires the rest of the line to be ignored.
   if (family === "UNKNOWN") return { value: undefined, used };
   const [from = "", to = "", fromPort = "", toPort = "", ...more] = rest;
   const isAddress = family === "TCP4" ? net.isIPv4 : family === "TCP6" ? isPlainIPv6 : undefined;
-  if (isAddress === undefined) throw new ProxyHeaderError("the PROXY header is of an unknown family");
+  if (isAddress === undefined) throw new ProxyHeaderError("the PROXY header has an unknown address family");
   if (more.length > 0 || !isAddress(from) || !isAddress(to) || !isPort(fromPort) || !isPort(toPort)) {
-    throw new ProxyHeaderError("the PROXY header has no two addresses and ports");
+    throw new ProxyHeaderError("the PROXY header does not contain two addresses and ports");
   }
   const value = { peer: { address: from, port: Number(fromPort) }, local: { address: to, port: Number(toPort) } };
   return { value, used };
 }
 
-/** Without a zone, which means something to the sender alone. */
+/** Rejects a zone, which has a meaning only on the sender's machine. */
 function isPlainIPv6(text: string): boolean {
   return net.isIPv6(text) && !text.includes("%");
 }
@@ -92,7 +92,7 @@ function isPort(text: string): boolean {
   return NUMBER.test(text) && Number(text) <= 65_535;
 }
 
-/** Bytes of both addresses, of each family that there is: none, IPv4, IPv6, UNIX. */
+/** Bytes of both addresses, by family: none, IPv4, IPv6, UNIX. */
 const ADDRESS_BYTES: readonly number[] = [0, 8, 32, 216];
 const PORT_BYTES = 4;
 const STREAM = 1;
@@ -100,45 +100,45 @@ const [UNSPEC, INET, INET6] = [0, 1, 2];
 
 function readV2(bytes: Buffer): Parsed<SocketAddresses | undefined> | undefined {
   const [version, command] = [(bytes[12] ?? 0) >> 4, (bytes[12] ?? 0) & 15];
-  if (version !== 2) throw new ProxyHeaderError("the PROXY header is of an unknown version");
+  if (version !== 2) throw new ProxyHeaderError("the PROXY header has an unknown version");
   if (command > 1) throw new ProxyHeaderError("the PROXY header has an unknown command");
   const used = HEAD_V2 + bytes.readUInt16BE(14);
-  if (used > MAX_PROXY_HEADER) throw new ProxyHeaderError(`the PROXY header is longer than ${MAX_PROXY_HEADER}`);
+  if (used > MAX_PROXY_HEADER) throw new ProxyHeaderError(`the PROXY header is longer than ${MAX_PROXY_HEADER} bytes`);
   const [family, transport] = [(bytes[13] ?? 0) >> 4, (bytes[13] ?? 0) & 15];
   const isLocal = command === 0;
   if (!isLocal) checkKind(family, transport, used - HEAD_V2);
   if (bytes.length < used) return undefined;
-  // Of a sender that speaks for itself all that follows is to be dropped unseen.
+  // The specification requires the rest of a LOCAL header to be skipped.
   if (isLocal) return { value: undefined, used };
   const block = bytes.subarray(HEAD_V2, used);
-  checkExtras(block.subarray(sizeOf(family)));
+  checkTlvs(block.subarray(sizeOf(family)));
   if (family !== INET && family !== INET6) return { value: undefined, used };
-  return { value: endsIn(block, family === INET ? 4 : 16), used };
+  return { value: addressesIn(block, family === INET ? 4 : 16), used };
 }
 
 function checkKind(family: number, transport: number, length: number): void {
-  if (family >= ADDRESS_BYTES.length) throw new ProxyHeaderError("the PROXY header is of an unknown family");
+  if (family >= ADDRESS_BYTES.length) throw new ProxyHeaderError("the PROXY header has an unknown address family");
   const isStream = transport === STREAM || (family === UNSPEC && transport === 0);
   if (!isStream) throw new ProxyHeaderError("the PROXY header is not for a stream");
   if (length < sizeOf(family)) throw new ProxyHeaderError("the PROXY header is shorter than its addresses");
 }
 
-/** Of the addresses with their ports; sockets of UNIX have none. */
+/** Returns the size of both addresses with their ports; UNIX sockets have no ports. */
 function sizeOf(family: number): number {
   const addresses = ADDRESS_BYTES[family] ?? 0;
   return family === INET || family === INET6 ? addresses + PORT_BYTES : addresses;
 }
 
-/** Each has a type, its length in two bytes, and so many bytes. */
-function checkExtras(extras: Buffer): void {
-  for (let at = 0; at < extras.length; ) {
-    const end = at + 3 <= extras.length ? at + 3 + extras.readUInt16BE(at + 1) : Number.POSITIVE_INFINITY;
-    if (end > extras.length) throw new ProxyHeaderError("the PROXY header is shorter than what follows its addresses");
+/** Each TLV has a type, a length in two bytes, and that many bytes. */
+function checkTlvs(tlvs: Buffer): void {
+  for (let at = 0; at < tlvs.length; ) {
+    const end = at + 3 <= tlvs.length ? at + 3 + tlvs.readUInt16BE(at + 1) : Number.POSITIVE_INFINITY;
+    if (end > tlvs.length) throw new ProxyHeaderError("the PROXY header is shorter than its TLVs");
     at = end;
   }
 }
 
-function endsIn(block: Buffer, size: 4 | 16): SocketAddresses {
+function addressesIn(block: Buffer, size: 4 | 16): SocketAddresses {
   const family = size === 4 ? "ipv4" : "ipv6";
   const address = (at: number): string => formatIp({ family, bytes: [...block.subarray(at, at + size)] });
   return {
@@ -147,15 +147,15 @@ function endsIn(block: Buffer, size: 4 | 16): SocketAddresses {
   };
 }
 
-function nobody(version: ProxyVersion): Buffer {
+function localHeader(version: ProxyVersion): Buffer {
   return version === "v1" ? Buffer.from("PROXY UNKNOWN\r\n") : Buffer.concat([V2, Buffer.from([0x20, 0, 0, 0])]);
 }
 
 type Two<T> = readonly [source: T, destination: T];
 
 function writeV1(family: IpFamily, addresses: Two<Ip>, ports: Two<number>): Buffer {
-  const words = [family === "ipv4" ? "TCP4" : "TCP6", ...addresses.map(formatIp), ...ports];
-  return Buffer.from(`PROXY ${words.join(" ")}\r\n`);
+  const fields = [family === "ipv4" ? "TCP4" : "TCP6", ...addresses.map(formatIp), ...ports];
+  return Buffer.from(`PROXY ${fields.join(" ")}\r\n`);
 }
 
 function writeV2(family: IpFamily, addresses: Two<Ip>, ports: Two<number>): Buffer {

@@ -1,32 +1,31 @@
-/** One direction of a relay: passes on what a socket receives, no faster than the other one takes it. */
+/** One direction of a relay: forwards bytes with backpressure. */
 import type net from "node:net";
 import { endsWithTlsClose } from "./tls-close.ts";
 
 const NOTHING = Buffer.alloc(0);
 
-/** Changes what one side says on its way to the other. */
+/** Changes the bytes of one direction. */
 export interface Filter {
   /**
-   * Takes what was received; what becomes of it goes to `write`, in order.
+   * Passes the changed bytes to `write`, in order.
    *
-   * @returns when it takes its time: then nothing more is received before. Never rejects
+   * @returns a promise if the filter must wait; nothing more is read until it resolves. It never rejects
    */
   take(chunk: Buffer, write: (bytes: Buffer) => void): Promise<void> | undefined;
 
   /**
-   * The stream is over, in whatever way, and so is what was being waited for: passes on all that is left. Called once.
+   * Passes all remaining bytes to `write`, because the stream has ended. Called once.
    *
-   * @param last what was received and not taken yet
+   * @param last received bytes that `take` did not get
    */
   end(last: Buffer, write: (bytes: Buffer) => void): void;
 }
 
-/** What one side says, on its way to the other. */
 export class Pump {
   readonly #from: net.Socket;
   readonly #to: net.Socket;
   readonly #filter: Filter | undefined;
-  /** What the filter takes its time for. */
+  /** What the filter waits for. */
   #pending: Promise<void> | undefined;
   #isFlushed = false;
   #writes = 0;
@@ -39,7 +38,7 @@ export class Pump {
     this.#filter = filter;
   }
 
-  /** @param count told how many bytes were received */
+  /** Forwards bytes until the end of the stream. @param count receives the number of bytes of each chunk */
   run(count: (bytes: number) => void): void {
     const from = this.#from;
     from.on("data", (chunk: Buffer) => {
@@ -48,13 +47,13 @@ export class Pump {
       else if (!this.#isFlushed) this.#wait(this.#filter.take(chunk, this.#write));
     });
     this.#to.on("drain", () => this.#resume());
-    // A client that half-closed while it waited, without a word, has told so before anybody listened.
+    // The client may have half-closed while it waited, and `end` is not emitted again.
     if (from.readableEnded) this.#end();
     else from.on("end", () => this.#end());
     from.resume();
   }
 
-  /** Nothing more comes but this: what was held back goes. Idempotent. */
+  /** Forwards `last` and the bytes that the filter holds back. Idempotent. */
   flush(last: Buffer = NOTHING): void {
     if (this.#isFlushed) return;
     this.#isFlushed = true;
@@ -62,29 +61,29 @@ export class Pump {
     else if (last.length > 0) this.#write(last);
   }
 
-  /** Whether the stream ended with a forwarded TLS close. Then it is complete, even without a FIN. */
+  /** Whether the stream ended with a forwarded TLS close; it is then complete, also without a FIN. */
   get isTlsClosed(): boolean {
     return this.#writes === this.#tlsClose;
   }
 
-  /** A filter may be done after the other side is gone. */
+  /** A filter may write after the other side is gone. */
   readonly #write = (bytes: Buffer): void => {
     if (!this.#to.writable) return;
     this.#writes += 1;
-    const passedOn = endsWithTlsClose(bytes) ? this.#onClosePassed(this.#writes) : undefined;
-    if (!this.#to.write(bytes, passedOn)) this.#from.pause();
+    const onWritten = endsWithTlsClose(bytes) ? this.#onTlsClose(this.#writes) : undefined;
+    if (!this.#to.write(bytes, onWritten)) this.#from.pause();
   };
 
-  #onClosePassed(write: number): (error?: Error | null) => void {
+  #onTlsClose(write: number): (error?: Error | null) => void {
     return (error) => {
       if (!error) this.#tlsClose = write;
     };
   }
 
-  #wait(busy: Promise<void> | undefined): void {
-    if (busy === undefined) return;
+  #wait(pending: Promise<void> | undefined): void {
+    if (pending === undefined) return;
     this.#from.pause();
-    this.#pending = busy.then(() => {
+    this.#pending = pending.then(() => {
       this.#pending = undefined;
       if (!this.#to.writableNeedDrain) this.#resume();
     });

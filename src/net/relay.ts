@@ -1,9 +1,8 @@
 /**
- * Copies between a client and an upstream until both directions are done.
+ * Copies bytes between a client and an upstream until both are closed.
  *
- * Hand-written, because what a reset means must survive the relay. An end of stream is passed on as a half-close, a
- * reset as a reset after what was received before it: a truncated file must not look whole. `pipe` twice hangs on a
- * reset, `stream.pipeline` turns it into a clean end.
+ * Hand-written, because a truncated file must not look complete: an end of stream is forwarded as a half-close, and a
+ * reset as a reset, after the bytes before it. Two `pipe` calls hang on a reset; `stream.pipeline` makes it a clean end.
  */
 import type net from "node:net";
 import { finished } from "node:stream";
@@ -12,20 +11,20 @@ import { type Filter, Pump } from "./pump.ts";
 import { isShuttingDown, reset } from "./reset.ts";
 import { sendQueueEmpty } from "./send-queue.ts";
 
-/** How long what we hold for one side may take to leave, once the other side was reset. */
+/** After a reset of one side: time for the other side to receive the buffered bytes. */
 const FLUSH_MS = 1_000;
-/** How long a dead upstream may stay silent before we stop waiting for the end of its stream. */
+/** After the target's exit: time without a byte after which the end of its stream is no longer expected. */
 const SILENCE_MS = 1_000;
-/** How long a client of a dead upstream may take to read the next of its last words, and then to close. */
+/** After the target's exit: time for the client to read the next of the last bytes, and then to close. */
 const LINGER_MS = 30_000;
 
-/** How often somebody is looked at whose stream has ended. */
-const LOOK_MS = 15_000;
+/** Interval of the probes of a side whose stream has ended. */
+const PROBE_MS = 15_000;
 
-/** Written behind all else, its callback tells when everything before it has left; and it fails where nobody is any more. */
+/** An empty write: its callback runs when all bytes before it are sent, and it fails if the peer is gone. */
 const NOTHING = Buffer.alloc(0);
 
-/** Bytes relayed so far, kept up to date while it happens. */
+/** Relayed bytes, updated continuously. */
 export interface Meter {
   /** From clients to upstreams. */
   in: number;
@@ -34,19 +33,19 @@ export interface Meter {
 }
 
 /**
- * Who ended a connection: both in good order, one with a reset, or wakeport because the target went down. A reset after
- * both sides sent a TLS close is `clean`.
+ * What ended a connection: both sides closed it, one side reset it, or the target went down. A reset after both sides
+ * sent a TLS close is `clean`.
  */
 export type RelayEnd = "clean" | "client_reset" | "upstream_reset" | "target_gone" | "drained";
 
 export interface RelayOptions {
   readonly client: net.Socket;
   readonly upstream: net.Socket;
-  /** Of what clients say, and of what they are told. Absent: it is passed on as it is. */
+  /** Change the bytes of a direction. Absent: they are forwarded unchanged. */
   readonly filters?: Readonly<Partial<Record<keyof Meter, Filter>>>;
-  /** Counts this connection, and what is counted with it. */
+  /** Of this connection, and of its service. */
   readonly meters: readonly Meter[];
-  /** Aborted when the target is lost: with ExitedError when it went down, with any other reason to end now. */
+  /** Aborted when the target is lost: with ExitedError if it went down, with another reason to end now. */
   readonly lost: AbortSignal;
 }
 
@@ -104,7 +103,7 @@ class Relay {
       resetAfterFlush(other);
     });
     const onClose = (): void => {
-      // Closed before its stream ended, if only by us: the other side must not take that for an end.
+      // Closed before the end of its stream, by the peer or by wakeport: the other side must not see a clean end.
       if (!socket.readableEnded) {
         if (this.#end === "clean") this.#end = end;
         resetAfterFlush(other);
@@ -123,18 +122,18 @@ class Relay {
   }
 
   /**
-   * From now on looks whether who has said all is still there. Node does not listen any more to a socket whose stream has
-   * ended: neither a reset would be seen, nor that keep-alive has found nobody.
+   * Probes sides whose stream has ended. Node no longer reads from such a socket, so it notices neither a reset nor a
+   * failed keep-alive.
    */
   #detectDeadPeers(): void {
     this.#probeTimer ??= setInterval(() => {
       for (const socket of [this.#client, this.#upstream]) {
         if (socket.readableEnded && socket.writable && socket.writableLength === 0) socket.write(NOTHING);
       }
-    }, LOOK_MS);
+    }, PROBE_MS);
   }
 
-  /** What a broken socket had received before it broke still belongs to the other side. */
+  /** Forwards the bytes that a broken socket had received before its error. */
   #forwardReceived(broken: net.Socket, other: net.Socket): void {
     const direction = broken === this.#client ? "in" : "out";
     const left: Buffer[] = [];
@@ -156,8 +155,8 @@ class Relay {
   }
 
   /**
-   * The target is down. What it sent may still be on its way to a slow client, so nothing is thrown away as long as that
-   * moves; but the end of its stream may never arrive, because the network went with the container.
+   * The target is down. Its last bytes may still be on the way to a slow client, so they are kept while any byte moves.
+   * The end of its stream may never arrive, because the container's network was removed with it.
    */
   #targetGone(): void {
     if (this.#upstream.readableEnded) this.#drainClientAfterTargetExit();
@@ -167,30 +166,30 @@ class Relay {
     this.#timer = setInterval(() => {
       idleMs = this.#bytesMoved === moved ? idleMs + SILENCE_MS : 0;
       moved = this.#bytesMoved;
-      const isOwed = this.#upstream.readableEnded || this.#client.writableLength > 0;
-      if (idleMs >= (isOwed ? LINGER_MS : SILENCE_MS)) this.#resetBoth("target_gone");
+      const isClientSlow = this.#upstream.readableEnded || this.#client.writableLength > 0;
+      if (idleMs >= (isClientSlow ? LINGER_MS : SILENCE_MS)) this.#resetBoth("target_gone");
     }, SILENCE_MS);
   }
 
-  /** Bytes that came from the upstream, and bytes that left for the client. */
+  /** Bytes received from the upstream, and bytes sent to the client. */
   get #bytesMoved(): number {
     return this.#upstream.bytesRead + this.#client.bytesWritten - this.#client.writableLength;
   }
 
   /**
-   * All that the upstream had to say is known. What the client says now reaches nobody, and neither does what was not sent
-   * yet: it must not take that for said. So it is reset, as it would be without us; but only when it has said all where
-   * there are last words, which a reset might overtake.
+   * The upstream is gone and its stream has ended. Bytes that the client sends from now on would be lost, so the client
+   * is reset, as on a direct connection. If the upstream has sent data, the reset waits for the client's FIN, because it
+   * could overtake the data.
    */
   #drainClientAfterTargetExit(): void {
     const client = this.#client;
     const isLost = this.#upstream.writableLength > 0;
-    const isWordless = this.#upstream.bytesRead === 0;
+    const hasData = this.#upstream.bytesRead > 0;
     this.#upstream.destroy();
     client.removeAllListeners("data");
     const onLoss = (): void => {
       this.#end = "target_gone";
-      if (isWordless || client.readableEnded) resetAfterFlush(client, LINGER_MS);
+      if (!hasData || client.readableEnded) resetAfterFlush(client, LINGER_MS);
       else client.once("end", () => resetAfterFlush(client, LINGER_MS));
     };
     if (isLost) onLoss();
@@ -199,7 +198,7 @@ class Relay {
   }
 }
 
-/** Resets a connection once what was written to it, its end included, has arrived, or after that time. */
+/** Resets a connection when the peer has received all written bytes and the FIN, or after `limitMs`. */
 function resetAfterFlush(socket: net.Socket, limitMs = FLUSH_MS): void {
   if (socket.destroyed) return;
   const timer = setTimeout(() => reset(socket), limitMs);

@@ -1,17 +1,17 @@
 import type net from "node:net";
 
 /**
- * Resets a connection, in whatever state its own end is. The only door to `resetAndDestroy`: that fails while a shutdown is
- * under way (libuv: EINVAL), and leaves a socket behind that nobody closes any more.
+ * Resets a connection, in any state of its own end. The only caller of `resetAndDestroy`: during a shutdown that fails
+ * with EINVAL (libuv) and leaves an open socket behind.
  */
 export function reset(socket: net.Socket): void {
   if (socket.destroyed) return;
-  // All that was written has left for the system, and the end behind it: nothing of it is cut off by a close.
+  // The kernel has all written bytes and the FIN behind them, and a close discards none of them.
   if (isShuttingDown(socket)) socket.destroy();
   else socket.resetAndDestroy();
 }
 
-/** Whether its end is on its way, behind all that was written. */
+/** Whether the FIN is being sent, behind all written bytes. */
 export function isShuttingDown({ writableEnded, writableFinished, writableLength }: net.Socket): boolean {
   return writableEnded && !writableFinished && writableLength === 0;
 }

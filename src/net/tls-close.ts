@@ -11,7 +11,7 @@ const MAX_ALERT = 80;
 const PLAIN_LENGTH = 2;
 const CLOSE_NOTIFY = 0;
 
-/** Whether bytes of a stream end with a whole TLS record that is an alert: after a close_notify nothing may follow. */
+/** Whether bytes of a stream end with a complete TLS record that is an alert: no data may follow a close_notify. */
 export function endsWithTlsClose(bytes: Buffer): boolean {
   const tail = bytes.subarray(-(HEADER_LENGTH + MAX_ALERT));
   for (let at = tail.length - HEADER_LENGTH - PLAIN_LENGTH; at >= 0; at -= 1) {
