@@ -64,7 +64,7 @@ export interface Handler {
 
   /**
    * Called if the service was changed or removed: ends programs that use the port, after at most `drainMs` milliseconds.
-   * Absent: there are none, and clients that are served may finish.
+   * Absent: the handler uses no such programs, and served clients may finish.
    */
   drain?(drainMs: number): Promise<void>;
 }

@@ -13,7 +13,7 @@ import { DirectFront } from "../../support/proxy/listener.ts";
 
 checkLeaks();
 
-const FRONT = 30_000;
+const LISTEN_PORT = 30_000;
 
 interface Stage extends AsyncDisposable {
   readonly listenPort: DirectFront;
@@ -25,7 +25,7 @@ interface Stage extends AsyncDisposable {
 
 async function stage(): Promise<Stage> {
   const dataPorts = new DataPorts();
-  dataPorts.configure([{ port: FRONT }]);
+  dataPorts.configure([{ port: LISTEN_PORT }]);
   const counts = { activity: 0, released: 0 };
   const lost = new AbortController();
   const release = (): void => {
@@ -44,7 +44,7 @@ async function stage(): Promise<Stage> {
     lease: hold,
   });
   const listenPort = await DirectFront.open(
-    new DataPortHandler({ dataPorts, activator: { recordActivity }, listener: FRONT }),
+    new DataPortHandler({ dataPorts, activator: { recordActivity }, listener: LISTEN_PORT }),
   );
   return { listenPort, control, lost, counts, [Symbol.asyncDispose]: () => listenPort[Symbol.asyncDispose]() };
 }

@@ -86,7 +86,7 @@ export class ControlSession {
 }
 
 /** Reply to a client for which no data connection can be opened. */
-export const NO_DATA_CONNECTION = "425 No data connection can be had now.";
+export const NO_DATA_CONNECTION = "425 Cannot open a data connection now.";
 
 export function lineOf(text: string): Buffer {
   return Buffer.from(`${text}\r\n`);

@@ -1,7 +1,7 @@
 import type { GreetingText } from "../greeting.ts";
 import { notAvailable, starting } from "../messages.ts";
 
-/** Returns the lines for a client that waits for `service`, and for one that is rejected. */
+/** Returns the lines for a client that waits for `service`, and for a rejected client. */
 export function greetingText(service: string): GreetingText {
   const startedAt = performance.now();
   const seconds = (): number => Math.round((performance.now() - startedAt) / 1_000);

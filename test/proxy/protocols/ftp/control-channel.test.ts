@@ -132,7 +132,7 @@ exchanges("an IPv4 client of an IPv4 server", {}, [
   ["PORT 192,0,2,7,4,0", "200 ok", "PORT 10,0,0,1,7,232", "200 ok"],
   ["EPRT |1|192.0.2.7|1024|", "200 ok", "EPRT |1|10.0.0.1|2024|", "200 ok"],
   ["PORT 192,0,2,7,4,0", "500 no", "PORT 10,0,0,1,7,232", "500 no"],
-  // The bounce: somebody else, or a service of the client's machine.
+  // Bounce attacks: another address, or a service of the client's machine.
   ["PORT 192,0,2,8,4,0", "500 Illegal", "PORT", "500 Illegal PORT command."],
   ["EPRT |1|192.0.2.8|1024|", "501 Syntax", "EPRT", "500 Illegal EPRT command."],
   // RFC 2577, 3.
@@ -159,7 +159,7 @@ exchanges("an IPv4 client of an IPv4 server", {}, [
 
 exchanges("an IPv4 client of an IPv6 server", { upstream: "ipv6" }, [
   ["PASV", EPSV, "EPSV", "227 Entering Passive Mode (198,51,100,1,7,232)."],
-  ["PASV", "229 no port", "EPSV", "425 No data connection can be had now."],
+  ["PASV", "229 no port", "EPSV", "425 Cannot open a data connection now."],
   ["PASV", "500 what", "EPSV", "500 what"],
   ["EPSV", EPSV, "EPSV", "229 Extended (|||2024|)"],
   ["EPSV 1", EPSV, "EPSV", "229 Extended (|||2024|)"],
@@ -186,9 +186,9 @@ exchanges("a client behind a proxy", { isProxied: true }, [
 
 const unavailable = { passive: async () => undefined, active: async () => undefined };
 exchanges("a client without a data connection", { dataConnections: unavailable }, [
-  ["PASV", PASV, "PASV", "425 No data connection can be had now."],
-  ["EPSV", EPSV, "EPSV", "425 No data connection can be had now."],
-  ["PORT 192,0,2,7,4,0", "500 Illegal", "PORT", "425 No data connection can be had now."],
+  ["PASV", PASV, "PASV", "425 Cannot open a data connection now."],
+  ["EPSV", EPSV, "EPSV", "425 Cannot open a data connection now."],
+  ["PORT 192,0,2,7,4,0", "500 Illegal", "PORT", "425 Cannot open a data connection now."],
 ]);
 
 suite("a control connection", () => {

@@ -100,8 +100,8 @@ suite("passive mode", () => {
 
   test("replies 425 without a free slot", async () => {
     await using full = await Call.open({ slots: new Slots({ limit: 0, what: "slots" }) });
-    assert.equal(await full.exchange("EPSV", "229 ok (|||5000|)"), "425 No data connection can be had now.");
-    assert.equal(await full.exchange("EPRT |1|127.0.0.1|5000|", "501 what"), "425 No data connection can be had now.");
+    assert.equal(await full.exchange("EPSV", "229 ok (|||5000|)"), "425 Cannot open a data connection now.");
+    assert.equal(await full.exchange("EPRT |1|127.0.0.1|5000|", "501 what"), "425 Cannot open a data connection now.");
   });
 
   test("relays a reset in both directions", async () => {
@@ -290,7 +290,7 @@ suite("with data ports", () => {
 
   test("replies 425 if none is free", async () => {
     await using call = await Call.open({ control: controlOf(undefined) });
-    assert.equal(await call.exchange("PASV", "227 ok (10,0,0,1,4,0)"), "425 No data connection can be had now.");
+    assert.equal(await call.exchange("PASV", "227 ok (10,0,0,1,4,0)"), "425 Cannot open a data connection now.");
   });
 
   test("uses free ports after a reload that removed the data ports", async () => {

@@ -78,7 +78,7 @@ const foreign: Readonly<Record<string, Fields>> = {
     "Sec-Fetch-Site": "cross-site",
     Referer: "http://app.localhost/",
   },
-  "Firefox without TLS, nobody knows from where": firefox,
+  "Firefox without TLS and without Referer": firefox,
   "Firefox without TLS, a link of another site": { ...firefox, Referer: "http://other.test/" },
   "Firefox without TLS, a link of another port": { ...firefox, Referer: "http://nas:8081/" },
   "Firefox without TLS, a referer that is none": { ...firefox, Referer: "nas:8080" },
@@ -86,7 +86,7 @@ const foreign: Readonly<Record<string, Fields>> = {
 };
 
 const fetched = { "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", "Sec-Fetch-Site": "same-origin" };
-const nobody: Readonly<Record<string, Fields>> = {
+const otherRequests: Readonly<Record<string, Fields>> = {
   curl: { Host: "nas:8080", "User-Agent": "curl/7.88.1", Accept: "*/*" },
   "curl that accepts HTML": { Host: "nas:8080", "User-Agent": "curl/7.88.1", Accept: "text/html" },
   wget: { Host: "nas:8080", "User-Agent": "Wget/1.21.3", Accept: "*/*", "Accept-Encoding": "identity" },
@@ -160,7 +160,7 @@ suite("navigationOf()", () => {
     test(`finds a navigation of another site: ${name}`, () =>
       assert.deepEqual(navigationOf(head(fields)), { isOwn: false }));
   }
-  for (const [name, fields] of Object.entries(nobody)) {
+  for (const [name, fields] of Object.entries(otherRequests)) {
     test(`returns undefined: ${name}`, () => assert.equal(navigationOf(head(fields)), undefined));
   }
   for (const line of ["HEAD / HTTP/1.1", "POST / HTTP/1.1", "PUT / HTTP/1.1", "GET / HTTP/1.0", "OPTIONS / HTTP/1.1"]) {

@@ -1,4 +1,4 @@
-/** What clients are told whose target cannot be had, between real sockets. */
+/** Bytes for clients whose target does not start, between real sockets. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
@@ -24,20 +24,20 @@ async function failing(protocol: Protocol): Promise<TestListener> {
   return await TestListener.open({ upstream: await freePort(), protocol });
 }
 
-/** Lets the start fail under a client that has said `early`. */
+/** Lets the start fail after the client has sent `early`. */
 async function failed(listenPort: TestListener, early: string | Buffer = ""): Promise<Peer> {
   const client = await listenPort.client();
   if (early.length > 0) {
     client.send(early);
-    await eventually("it has arrived", () => listenPort.accepted[0]?.bytesRead === early.length);
+    await eventually("the bytes have arrived", () => listenPort.accepted[0]?.bytesRead === early.length);
   }
   await listenPort.starting();
   listenPort.target.failStart(new TargetError("failed", `cannot execute ${PATH}`));
   return client;
 }
 
-/** What the client got; it never tells of what is inside. */
-async function told(client: Peer): Promise<string> {
+/** Returns the text that the client received, which contains no internal details. */
+async function textOf(client: Peer): Promise<string> {
   assert.equal(await client.ended(), "ended");
   assert.ok(!client.data.includes(PATH));
   return client.data.toString("latin1");
@@ -56,33 +56,33 @@ const STARTUP = Buffer.concat([int32(8 + parameters.length, 196_608), parameters
 const NOT_UP = "SFATAL\0VFATAL\0C57P03\0Mweb is not available, try again later\0\0";
 
 suite("a client whose target does not start", () => {
-  const words: readonly (readonly [string, Protocol, string])[] = [
+  const replies: readonly (readonly [string, Protocol, string])[] = [
     ["smtp", smtp({ kind: "auto" }), "421 4.3.2 web is not available, try again later\r\n"],
     ["smtp, held in silence", smtp({ kind: "silent" }), "421 4.3.2 web is not available, try again later\r\n"],
     ["mysql", mysql, "\x28\0\0\0\xff\x1d\x04web is not available, try again later"],
   ];
-  for (const [name, protocol, expected] of words) {
-    test(`is told so in the place of the greeting: ${name}`, async () => {
+  for (const [name, protocol, expected] of replies) {
+    test(`gets an error instead of the greeting: ${name}`, async () => {
       await using listenPort = await failing(protocol);
-      // Also one that talks before it is spoken to.
+      // Also a client that sends before the greeting.
       using client = await failed(listenPort, "EHLO spam\r\nMAIL FROM:<a@b>\r\n");
-      assert.equal(await told(client), expected);
+      assert.equal(await textOf(client), expected);
     });
   }
 
-  test(`is told so in the place of an answer: redis`, async () => {
+  test("gets an error instead of a reply: redis", async () => {
     await using listenPort = await failing(redis);
     using client = await failed(listenPort, "AUTH secret\r\nGET a\r\n");
-    assert.equal(await told(client), "-ERR web is not available, try again later\r\n");
+    assert.equal(await textOf(client), "-ERR web is not available, try again later\r\n");
   });
 
-  test(`is told nothing that has asked for nothing: redis`, async () => {
+  test("gets no bytes if it has sent none: redis", async () => {
     await using listenPort = await failing(redis);
     using client = await failed(listenPort);
-    assert.equal(await told(client), "");
+    assert.equal(await textOf(client), "");
   });
 
-  test(`is told nothing in a language that it does not speak: redis over TLS`, async () => {
+  test("is reset if it uses TLS: redis", async () => {
     await using listenPort = await failing(redis);
     using client = await failed(listenPort, Buffer.from([0x16, 0x03, 0x01, 0, 5]));
     assert.equal(await client.ended(), "ECONNRESET");
@@ -95,14 +95,14 @@ suite("a client whose target does not start", () => {
     "after both kinds of encryption were": [2, GSSENC_REQUEST, SSL_REQUEST, STARTUP],
   };
   for (const [name, [asked, ...messages]] of Object.entries(startups)) {
-    test(`is told so behind its startup message: postgres, ${name}`, async () => {
+    test(`gets an error after its startup message: postgres, ${name}`, async () => {
       await using listenPort = await failing(postgres);
       using client = await failed(listenPort, messages[0]);
       for (const [index, message] of messages.slice(1).entries()) {
-        await eventually("it is denied", () => client.text === "N".repeat(index + 1));
+        await eventually("the encryption is denied", () => client.text === "N".repeat(index + 1));
         client.send(message);
       }
-      const text = await told(client);
+      const text = await textOf(client);
       assert.equal(text.slice(0, asked + 5), `${"N".repeat(asked)}E\0\0\0${String.fromCharCode(NOT_UP.length + 4)}`);
       assert.equal(text.slice(asked + 5), NOT_UP);
     });
@@ -110,31 +110,28 @@ suite("a client whose target does not start", () => {
 
   const others: Readonly<Record<string, readonly [answer: string, Buffer]>> = {
     "a cancel request": ["", CANCEL_REQUEST],
-    "nothing at all": ["", Buffer.alloc(0)],
+    "no bytes": ["", Buffer.alloc(0)],
     "half a startup message and silence": ["", STARTUP.subarray(0, 7)],
     "another protocol": ["", Buffer.from("GET / HTTP/1.1\r\n\r\n")],
     "the protocol of PostgreSQL 7.3": ["", int32(296, 131_072)],
     "TLS at once": ["", Buffer.from("16030100f4010000f00303", "hex")],
-    "nothing but wishes for encryption": [
-      "NNN",
-      Buffer.concat([SSL_REQUEST, GSSENC_REQUEST, SSL_REQUEST, SSL_REQUEST]),
-    ],
+    "only requests for encryption": ["NNN", Buffer.concat([SSL_REQUEST, GSSENC_REQUEST, SSL_REQUEST, SSL_REQUEST])],
   };
   for (const [name, [answer, message]] of Object.entries(others)) {
-    test(`is let go of in time: postgres, ${name}`, async () => {
+    test(`is closed in time: postgres, ${name}`, async () => {
       await using listenPort = await failing(postgres);
       using client = await failed(listenPort, message);
-      assert.equal(await told(client), answer);
+      assert.equal(await textOf(client), answer);
     });
   }
 
-  test("is let go of as well when it leaves first, or keeps what is said to itself", async () => {
+  test("is closed if it resets the connection first", async () => {
     await using listenPort = await failing(postgres);
     const client = await failed(listenPort, SSL_REQUEST);
-    await eventually("it is denied", () => client.text === "N");
+    await eventually("the encryption is denied", () => client.text === "N");
     client.reset();
     assert.equal((await listenPort.reported(1))[0]?.outcome, "start_failed");
-    await eventually("its end is noticed", () => listenPort.accepted[0]?.destroyed === true);
+    await eventually("its end was noticed", () => listenPort.accepted[0]?.destroyed === true);
   });
 });
 
@@ -145,7 +142,7 @@ suite("a client whose target starts", () => {
     ["redis", redis, "*1\r\n$4\r\nPING\r\n"],
     ["postgres", postgres, SSL_REQUEST],
   ] as const) {
-    test(`hears nothing before the target itself: ${name}`, async () => {
+    test(`gets no bytes before those of the target: ${name}`, async () => {
       await using server = await PeerServer.open({ onPeer: (peer) => peer.send("word") });
       await using listenPort = await TestListener.open({ upstream: server.port, protocol });
       using client = await listenPort.client();
@@ -166,7 +163,7 @@ suite("a client whose target starts", () => {
 });
 
 suite("the first message of PostgreSQL", () => {
-  test("is known by its header, whatever else comes with it", () => {
+  test("is recognized by its header", () => {
     assert.equal(readFirst(SSL_REQUEST.subarray(0, 7)), undefined);
     assert.equal(readFirst(Buffer.concat([SSL_REQUEST, STARTUP])), "encryption");
     assert.equal(readFirst(int32(9, 80_877_103)), "other");
@@ -175,7 +172,7 @@ suite("the first message of PostgreSQL", () => {
     assert.equal(readFirst(CANCEL_REQUEST), "other");
   });
 
-  test("is something as soon as its header is there, whatever it says", (t) => {
+  test("has a kind as soon as its header is complete", (t) => {
     const code = fc.oneof(fc.constantFrom(196_608, 80_877_102, 80_877_103, 80_877_104), fc.nat({ max: 2 ** 32 - 1 }));
     const message = fc.tuple(fc.nat({ max: 20_000 }), code, fc.uint8Array({ maxLength: 4 }));
     fc.assert(
@@ -190,7 +187,7 @@ suite("the first message of PostgreSQL", () => {
     );
   });
 
-  test("is answered with an error whose length is its own", () => {
+  test("gets an error with the right length", () => {
     const answer = errorResponse("57P03", "é");
     assert.equal(answer.readUInt32BE(1), answer.length - 1);
     assert.deepEqual(answer.subarray(-2), Buffer.from([0, 0]));
