@@ -56,10 +56,7 @@ export interface DataRoute extends Disposable {
 }
 
 interface Reservation {
-  readonly control: JoinedControl;
   readonly targetPort: number;
-  /** Its keys in the map of reservations, one for each address of the client. */
-  readonly keys: readonly string[];
   readonly until: number;
 }
 
@@ -71,8 +68,6 @@ export class DataPorts {
   #next = 0;
   /** By client address, oldest first. */
   readonly #controls = new Map<string, Set<JoinedControl>>();
-  /** By client address and port. */
-  readonly #reservations = new Map<string, Reservation>();
 
   /** @param now milliseconds of a monotonic clock */
   constructor(now: () => number = () => performance.now()) {
@@ -100,7 +95,6 @@ export class DataPorts {
         if (isOver) return;
         isOver = true;
         for (const source of sources) this.#remove(source, joined);
-        for (const [key, { control }] of this.#reservations) if (control === joined) this.#reservations.delete(key);
         joined.release();
       },
     };
@@ -118,9 +112,10 @@ export class DataPorts {
    */
   route(ip: Ip, port: number): DataRoute | undefined {
     const source = formatIp(ip);
-    const reservation = this.#reservationAt(source, port);
-    if (reservation !== undefined) this.#cancel(reservation);
-    if (reservation?.control.isUp) return reservation.control.route(reservation.targetPort);
+    const reserving = this.#reservingAt(source, port);
+    const targetPort = reserving?.reservations.get(port)?.targetPort;
+    reserving?.reservations.delete(port);
+    if (reserving?.isUp && targetPort !== undefined) return reserving.route(targetPort);
     return this.#latest(source)?.route(port);
   }
 
@@ -141,16 +136,13 @@ export class DataPorts {
   ): ReturnType<ControlConnection["reserve"]> {
     const port = this.#findFree(sources, targetPort, this.#portsFor(control));
     if (port === undefined) return undefined;
-    const keys = sources.map((source) => keyOf(source, port));
-    const reservation = { control, targetPort, keys, until: this.#now() + RESERVED_MS };
-    for (const key of keys) this.#reservations.set(key, reservation);
-    return { listener: port, [Symbol.dispose]: () => this.#cancel(reservation) };
-  }
-
-  #cancel(reservation: Reservation): void {
-    for (const key of reservation.keys) {
-      if (this.#reservations.get(key) === reservation) this.#reservations.delete(key);
-    }
+    const { reservations } = control;
+    const reservation = { targetPort, until: this.#now() + RESERVED_MS };
+    reservations.set(port, reservation);
+    const cancel = (): void => {
+      if (reservations.get(port) === reservation) reservations.delete(port);
+    };
+    return { listener: port, [Symbol.dispose]: cancel };
   }
 
   /**
@@ -158,8 +150,7 @@ export class DataPorts {
    * client, and another client behind the same address must not get in between.
    */
   #findFree(sources: readonly string[], wanted: number, ports: readonly number[]): number | undefined {
-    const isFree = (port: number): boolean =>
-      sources.every((source) => this.#reservationAt(source, port) === undefined);
+    const isFree = (port: number): boolean => sources.every((source) => this.#reservingAt(source, port) === undefined);
     if (ports.includes(wanted) && isFree(wanted)) return wanted;
     const index = ports.findIndex((_, step) => isFree(ports[(this.#next + step) % ports.length]!));
     if (index < 0) return undefined;
@@ -174,14 +165,18 @@ export class DataPorts {
     return [...new Set((near.length > 0 ? near : this.#listeners).map(({ port }) => port))];
   }
 
-  #reservationAt(source: string, port: number): Reservation | undefined {
-    const reservation = this.#reservations.get(keyOf(source, port));
-    return reservation !== undefined && reservation.until > this.#now() ? reservation : undefined;
+  /** Returns the control connection of a client that has reserved the port. */
+  #reservingAt(source: string, port: number): JoinedControl | undefined {
+    const hasReserved = ({ reservations }: JoinedControl): boolean =>
+      (reservations.get(port)?.until ?? 0) > this.#now();
+    return [...(this.#controls.get(source) ?? [])].find(hasReserved);
   }
 }
 
 /** A control connection and its data connections, which share the lease on the target. */
 class JoinedControl {
+  /** By data port. */
+  readonly reservations = new Map<number, Reservation>();
   readonly #facts: ControlConnectionFacts;
   #users = 1;
 
@@ -225,8 +220,4 @@ function isAt(address: string, configured: string | undefined): boolean {
   // In a configuration "::" is for IPv6 only.
   const families: Readonly<Record<string, string>> = { "0.0.0.0": "ipv4", "::": "ipv6" };
   return families[configured] !== undefined && families[configured] === readIp(address)?.family;
-}
-
-function keyOf(source: string, port: number): string {
-  return `${source} ${port}`;
 }
