@@ -15,7 +15,7 @@ export const configSchema = z
     admin: section(adminKeys).default({}).describe("The admin server: metrics, health and status"),
     docker: section(dockerKeys).default({}).describe("The container engine"),
     log: section(logKeys).default({}).describe("The log"),
-    shutdown: section(shutdownKeys).default({}).describe("The end of wakeport"),
+    shutdown: section(shutdownKeys).default({}).describe("What happens when wakeport ends"),
   })
   .describe("wakeport.yaml");
 
@@ -25,6 +25,15 @@ export type ParsedService = ParsedConfig["services"][string];
 
 /** JSON Schema (draft-07) of wakeport.yaml. */
 export function jsonSchema(): object {
-  const schema = z.toJSONSchema(configSchema, { io: "input", target: "draft-7" });
+  const schema = z.toJSONSchema(configSchema, {
+    io: "input",
+    target: "draft-7",
+    // zod removes these from schemas with a transformation. Here they have the type of the input.
+    override: ({ zodSchema, jsonSchema: target }) => {
+      const { default: fallback, examples } = z.globalRegistry.get(zodSchema) ?? {};
+      if (fallback !== undefined) target.default = fallback;
+      if (Array.isArray(examples)) target.examples = examples;
+    },
+  });
   return { ...schema, title: "wakeport.yaml" };
 }

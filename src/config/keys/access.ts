@@ -6,7 +6,7 @@ import { parseNetwork } from "../values/networks.ts";
 import { oneOrMore, parsedBy } from "./common.ts";
 import { type Context, effective, key, section } from "./key.ts";
 
-const network = z.string().transform(parsedBy(parseNetwork));
+const network = z.string().transform(parsedBy(parseNetwork)).meta({ title: "network" });
 /** One network or a list, which may be empty. */
 export const networks = z.union([network.transform((one) => [one]), z.array(network)]);
 

@@ -34,16 +34,17 @@ export const duration = z
     error: ({ input }) => (typeof input === "number" ? `a duration has a unit: write "${input}s"` : undefined),
   })
   .transform(parsedBy(parseDuration))
-  .meta({ examples: ["500ms", "90s", "5m", "1h30m"] });
+  .meta({ title: "duration", examples: ["500ms", "90s", "5m", "1h30m"] });
 
-export const size = numberOrText(parseSize);
+export const size = numberOrText(parseSize).meta({ title: "size", examples: ["64k", "512m", "1.5g"] });
 
 export const address = z
   .string({
     error: ({ input }) =>
       typeof input === "number" ? `an address has a host and a port: write "127.0.0.1:${input}"` : undefined,
   })
-  .transform(parsedBy(parseHostPort));
+  .transform(parsedBy(parseHostPort))
+  .meta({ title: "host:port", examples: ["127.0.0.1:9000"] });
 
 /** Names that are safe in a URL of the Docker API. */
 export const dockerName = z

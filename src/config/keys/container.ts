@@ -19,7 +19,7 @@ const created = z.strictObject({
     .default([])
     .describe("Networks, by name; default: the one of wakeport, or on the host the default network of Docker"),
   user: account.optional().describe("User in the image, or user:group"),
-  memory: numberOrText(parseMemory).optional().describe("Memory limit: 512m, 1.5g"),
+  memory: numberOrText(parseMemory).meta({ title: "size" }).optional().describe("Memory limit: 512m, 1.5g"),
   cpus: z.number().min(0.01).max(10_000).optional().describe("CPU limit: 1.5"),
   labels: texts.default({}).transform(parsedBy(parseLabels)).describe("Labels in addition to those of wakeport"),
   remove: z.boolean().default(false).describe("Whether the container and its data are removed when it is stopped"),

@@ -12,7 +12,7 @@ const rate = z
     error: ({ input }) => (typeof input === "number" ? `a rate has a unit: write "${input}/s"` : undefined),
   })
   .transform(parsedBy(parseRate))
-  .meta({ examples: ["50/s", "10/m", "100/h"] });
+  .meta({ title: "rate", examples: ["50/s", "10/m", "100/h"] });
 
 const limitsSection = {
   connections: key(count, { description: "Limit of simultaneous connections" }),
@@ -25,8 +25,8 @@ const limitsSection = {
     default: 64,
     description: "Prefix length of IPv6 addresses that count as one source",
   }),
-  rate: key(rate, { description: "Limit of new connections in a time; one source gets half of it at most" }),
-  rate_per_source: key(rate, { description: "Limit of new connections from one source in a time" }),
+  rate: key(rate, { description: "Limit of new connections per time; one source gets at most half of it" }),
+  rate_per_source: key(rate, { description: "Limit of new connections per time from one source" }),
   max_load: key(z.number().min(0.01).max(1_000_000), {
     description: "Load average of one minute above which clients are rejected",
   }),

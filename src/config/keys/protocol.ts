@@ -19,13 +19,19 @@ export const protocolKeys = {
     needs: "tcp",
     label: true,
   }),
-  hold: key(z.union([z.enum(["auto", "silent", "page"]), z.strictObject({ page: section(pageKeys) })]), {
-    default: "auto",
-    description: "What clients receive while the target starts: a reply in their protocol, nothing, or a web page",
-    targets: startedKinds,
-    needs: "tcp",
-    label: true,
-  }),
+  hold: key(
+    z.union([
+      z.enum(["auto", "silent", "page"]),
+      z.strictObject({ page: section(pageKeys).describe("A web page, as `page` alone") }),
+    ]),
+    {
+      default: "auto",
+      description: "What clients receive while the target starts: a reply in their protocol, nothing, or a web page",
+      targets: startedKinds,
+      needs: "tcp",
+      label: true,
+    },
+  ),
   wake_on: key(z.enum(["connect", "first_byte"]), {
     default: "connect",
     description: "What starts the target: a connection, or the first byte from a client",
