@@ -15,7 +15,7 @@ import { type FrontOptions, TestListener } from "../support/proxy/listener.ts";
 
 checkLeaks();
 
-suite("Connection of a client that comes while the target sleeps", () => {
+suite("Connection to a target that is asleep", () => {
   test("delivers data and a half-close that were sent before the target was ready", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port });
@@ -47,13 +47,13 @@ suite("Connection of a client that comes while the target sleeps", () => {
     assert.deepEqual(listenPort.traffic.meter, { in: 7, out: 6 });
   });
 
-  test("delivers a half-close that came alone before the target was ready", async () => {
+  test("delivers a half-close without data that was sent before the target was ready", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port });
     using client = await listenPort.client();
     client.end();
-    await eventually("the half-close is noticed", () => listenPort.accepted[0]?.readableEnded === true);
-    assert.equal(listenPort.reports.length, 0, "a half-close is no reason to give the client up");
+    await eventually("the half-close is received", () => listenPort.accepted[0]?.readableEnded === true);
+    assert.equal(listenPort.reports.length, 0, "a half-close must not end the connection");
     await listenPort.start();
     const upstream = await server.accepted();
     assert.equal(await upstream.ended(), "ended");
@@ -62,7 +62,7 @@ suite("Connection of a client that comes while the target sleeps", () => {
     assert.equal(client.text, "answer");
   });
 
-  test("is told with an IPv4 client's address as people know it, also from a dual-stack listener", async () => {
+  test("reports an IPv4 client of a dual-stack listener with its IPv4 address", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end() });
     await using both = await TestListener.open({ upstream: server.port, address: undefined });
     using overIPv4 = await both.client();
@@ -72,11 +72,11 @@ suite("Connection of a client that comes while the target sleeps", () => {
     overIPv4.end();
     const [report] = await both.reported(1);
     assert.equal(report?.client, `127.0.0.1:${localPort}`);
-    // As a proxy may write it; cut, it would be somebody else.
+    // A proxy may send this notation. Without the prefix it would be another address.
     assert.equal(formatPeer({ address: "::ffff:102:304", port: 80 }), "[::ffff:102:304]:80");
   });
 
-  test("gives the client the first word of a server that speaks first", async () => {
+  test("forwards the first bytes of a server that sends first", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("220 welcome\r\n") });
     await using listenPort = await TestListener.open({ upstream: server.port });
     using client = await listenPort.client();
@@ -85,11 +85,11 @@ suite("Connection of a client that comes while the target sleeps", () => {
     assert.equal(client.text, "220 welcome\r\n");
   });
 
-  test("starts nothing for a client that was reset before it was accepted: nobody knows who it was", async () => {
+  test("does not start the target for a client that reset before the accept, because its address is unknown", async () => {
     await using server = await PeerServer.open();
     const probes = [parseNetwork("127.0.0.0/8")];
     await using listenPort = await TestListener.open({ upstream: server.port, admission: { monitors: probes } });
-    // Nothing is accepted meanwhile.
+    // execFileSync blocks the event loop, so the listener accepts after the reset.
     const look = `net.connect(${listenPort.port}, "127.0.0.1").on("connect", function () { this.resetAndDestroy(); })`;
     execFileSync(process.execPath, ["-e", look]);
     const [report] = await listenPort.reported(1);
@@ -98,7 +98,7 @@ suite("Connection of a client that comes while the target sleeps", () => {
     assert.equal(listenPort.target.starts.length, 0);
   });
 
-  test("forgets a client that resets, and never dials for it", async () => {
+  test("releases all slots of a client that resets, and does not dial for it", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port });
     using client = await listenPort.client();
@@ -118,7 +118,7 @@ suite("Connection of a client that comes while the target sleeps", () => {
     assert.equal(server.peers.length, 0);
   });
 
-  test("holds back an upload beyond 64 KiB, and delivers all of it afterwards", async () => {
+  test("stops reading an upload at 64 KiB, and delivers all of it afterwards", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port });
     using client = await listenPort.client();
@@ -137,7 +137,7 @@ suite("Connection of a client that comes while the target sleeps", () => {
     assert.equal(report?.bytesIn, 8 * MIB);
   });
 
-  test("resets all who wait when the start fails, and tells of the failure once", async () => {
+  test("resets all waiting clients if the start fails, and reports the failure once", async () => {
     await using listenPort = await TestListener.open({ upstream: await freePort() });
     const clients = await listenPort.clients(5);
     await listenPort.starting();
@@ -146,20 +146,20 @@ suite("Connection of a client that comes while the target sleeps", () => {
     const reports = await listenPort.reported(5);
     assert.deepEqual([...new Set(reports.map(({ outcome }) => outcome))], ["start_failed"]);
     assert.match(String(reports[0]?.error), /there is no container fake/);
-    await eventually("the failure is told", () => listenPort.activations.length > 0);
+    await eventually("the failure is reported", () => listenPort.activations.length > 0);
     assert.deepEqual(
       listenPort.activations.map(({ outcome }) => outcome),
       ["engine_error"],
     );
   });
 
-  test("resets a client that comes in the pause after a failed start, without a start", async () => {
+  test("resets a client during the backoff after a failed start, without a start", async () => {
     await using listenPort = await TestListener.open({ upstream: await freePort() });
     using first = await listenPort.client();
     await listenPort.starting();
     listenPort.target.failStart(new Error("no"));
     await first.ended();
-    await eventually("the remains are being taken away", () => listenPort.target.stops.length === 1);
+    await eventually("the failed target is being stopped", () => listenPort.target.stops.length === 1);
     listenPort.target.finishStop();
     await listenPort.becomes("asleep");
     using second = await listenPort.client();
@@ -169,7 +169,7 @@ suite("Connection of a client that comes while the target sleeps", () => {
     assert.equal(listenPort.target.starts.length, 1);
   });
 
-  test("resets a client whose target is not ready in time", async () => {
+  test("resets a client after the start timeout", async () => {
     await using listenPort = await TestListener.open({ upstream: await freePort(), startTimeoutMs: 50 });
     using client = await listenPort.client();
     assert.equal(await client.ended(), "ECONNRESET");
@@ -177,7 +177,7 @@ suite("Connection of a client that comes while the target sleeps", () => {
     assert.equal(report?.outcome, "start_timeout");
   });
 
-  test("resets it when the service closes", async () => {
+  test("resets a waiting client if the service is closed", async () => {
     await using listenPort = await TestListener.open({ upstream: await freePort() });
     using client = await listenPort.client();
     await listenPort.starting();
@@ -189,7 +189,7 @@ suite("Connection of a client that comes while the target sleeps", () => {
 });
 
 suite("Connection at a limit", () => {
-  test("resets a client for whom there is no place to wait", async () => {
+  test("resets a client if no waiting slot is free", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port, waiting: 2 });
     const [first, second] = await listenPort.clients(2);
@@ -207,7 +207,7 @@ suite("Connection at a limit", () => {
     second?.reset();
   });
 
-  test("resets a client for whom the process has no place, and starts nothing for it", async () => {
+  test("resets a client if no slot of the process is free, without a start", async () => {
     await using listenPort = await TestListener.open({ upstream: await freePort(), slots: 0 });
     using client = await listenPort.client();
     assert.equal(await client.ended(), "ECONNRESET");
@@ -218,7 +218,7 @@ suite("Connection at a limit", () => {
   });
 });
 
-suite("Places to wait, when all are taken", () => {
+suite("Waiting slots, if all are taken", () => {
   const [hog, other] = ["127.0.0.1", "127.0.0.2"];
 
   for (const limited of ["waiting", "slots"] as const) {
@@ -227,12 +227,15 @@ suite("Places to wait, when all are taken", () => {
       await using listenPort = await TestListener.open({ upstream: server.port, [limited]: 6 });
       const peers = await listenPort.clients(6);
       for (const speaker of peers.slice(0, 2)) speaker.send("x");
-      await eventually("it has arrived", () =>
+      await eventually("the bytes have arrived", () =>
         listenPort.accepted.slice(0, 2).every(({ bytesRead }) => bytesRead === 1),
       );
       const newcomers = [await listenPort.client(other), await listenPort.client(other)];
       await listenPort.reported(2);
-      await eventually("they have to go", () => peers[2]?.fate === "ECONNRESET" && peers[3]?.fate === "ECONNRESET");
+      await eventually(
+        "two clients are evicted",
+        () => peers[2]?.fate === "ECONNRESET" && peers[3]?.fate === "ECONNRESET",
+      );
       const reason = limited === "waiting" ? "waiting_limit" : "process_limit";
       for (const report of listenPort.reports)
         assert.deepEqual([report.outcome, report.reason], ["denied_limit", reason]);
@@ -250,11 +253,11 @@ suite("Places to wait, when all are taken", () => {
     });
   }
 
-  test("are taken from no client that is served", async () => {
+  test("are not taken from a served client", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await awake(server.port, { slots: 2 });
     const served = await listenPort.clients(2);
-    await eventually("they are relayed", () => listenPort.traffic.active === 2);
+    await eventually("both are relayed", () => listenPort.traffic.active === 2);
     using newcomer = await listenPort.client(other);
     assert.equal(await newcomer.ended(), "ECONNRESET");
     for (const peer of served) {
@@ -275,13 +278,13 @@ suite("Places to wait, when all are taken", () => {
   });
 });
 
-suite("Connection to a target that is ready", () => {
-  test("is warm, and gives its lease back at the end", async () => {
+suite("Connection to a ready target", () => {
+  test("is warm, and releases its lease at the end", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await awake(server.port);
     using client = await listenPort.client();
     const upstream = await server.accepted();
-    await eventually("it is relayed", () => listenPort.traffic.active === 1);
+    await eventually("the client is relayed", () => listenPort.traffic.active === 1);
     assert.equal(listenPort.activator.view.held, 1);
     client.end();
     await upstream.ended();
@@ -304,7 +307,7 @@ suite("Connection to a target that is ready", () => {
     assert.deepEqual([listenPort.target.starts.length, listenPort.target.looks.length], [0, looks]);
   });
 
-  test("that refuses: probes once, and serves when it answers then", async (t) => {
+  test("that refuses: probes once for all clients, and serves them if the probe succeeds", async (t) => {
     const port = await freePort();
     const answers = Promise.withResolvers<void>();
     let probes = 0;
@@ -316,12 +319,12 @@ suite("Connection to a target that is ready", () => {
     const verify = t.mock.method(listenPort.activator, "verify");
     const [first, second] = await listenPort.clients(2);
     first?.send("hello");
-    await eventually("both were refused", () => verify.mock.callCount() === 2 && probes === 2);
+    await eventually("both dials were refused", () => verify.mock.callCount() === 2 && probes === 2);
     await using server = await PeerServer.open({ port });
     answers.resolve();
     const upstreams = [await server.accepted(), await server.accepted()];
-    await eventually("the data is there", () => upstreams.some(({ text }) => text === "hello"));
-    assert.equal(probes, 2, "one probe serves all");
+    await eventually("the data has arrived", () => upstreams.some(({ text }) => text === "hello"));
+    assert.equal(probes, 2, "one probe is enough for all clients");
     first?.reset();
     second?.reset();
     const reports = await listenPort.reported(2);
@@ -334,7 +337,7 @@ suite("Connection to a target that is ready", () => {
     );
   });
 
-  test("that refuses: probes once, and resets the client when it refuses again", async () => {
+  test("that refuses: probes once, and resets the client if the target refuses again", async () => {
     let probes = 0;
     const probe = async (): Promise<void> => {
       probes += 1;
@@ -344,13 +347,13 @@ suite("Connection to a target that is ready", () => {
     assert.equal(await client.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "dial_failed");
-    assert.equal(probes, 2, "one when it came up, one for the client");
+    assert.equal(probes, 2, "one at the start, one for the client");
     assert.match(String(report?.error), /ECONNREFUSED/);
     assert.equal(listenPort.state, "ready");
     assert.equal(listenPort.activator.view.held, 0);
   });
 
-  test("that went down unnoticed: the next life of it serves the client", async () => {
+  test("that went down unnoticed: the next activation serves the client", async () => {
     const port = await freePort();
     await using listenPort = await awake(port);
     listenPort.target.hintsChanges = false;
@@ -365,7 +368,7 @@ suite("Connection to a target that is ready", () => {
     await upstream.receives(5);
   });
 
-  test("that goes down between the grant and the dial: the next life of it serves the client", async () => {
+  test("that goes down between the grant and the dial: the next activation serves the client", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await awake(server.port, { pace: 1 });
     const place = await listenPort.pace.acquire(new AbortController().signal);
@@ -381,7 +384,7 @@ suite("Connection to a target that is ready", () => {
     assert.equal(server.peers.length, 1);
   });
 
-  test("that goes down each time before the dial: gives up after the third life", async () => {
+  test("that goes down each time before the dial: gives up after the third activation", async () => {
     await using listenPort = await awake(await freePort(), { pace: 1 });
     using _place = await listenPort.pace.acquire(new AbortController().signal);
     using client = await listenPort.client();
@@ -402,12 +405,12 @@ suite("Connection to a target that is ready", () => {
     "leaves it as it is": () => {},
   } as const;
   for (const [how, end] of Object.entries(addresses)) {
-    test(`that dies before a byte passed and ${how}: the next life serves the client`, async () => {
+    test(`that dies before a byte was relayed and ${how}: the next activation serves the client`, async () => {
       await using server = await PeerServer.open();
       await using listenPort = await awake(server.port);
       using client = await listenPort.client();
       const first = await server.accepted();
-      await eventually("it is relayed", () => listenPort.traffic.active === 1);
+      await eventually("the client is relayed", () => listenPort.traffic.active === 1);
       end(first);
       await scheduler.wait(20);
       listenPort.target.goDown({ code: 1 });
@@ -428,7 +431,7 @@ suite("Connection to a target that is ready", () => {
     });
   }
 
-  test("that dies before a byte passed, each time: gives up after the third life", async () => {
+  test("that dies each time before a byte was relayed: gives up after the third activation", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await awake(server.port);
     using client = await listenPort.client();
@@ -444,7 +447,7 @@ suite("Connection to a target that is ready", () => {
     assert.equal(listenPort.target.starts.length, 2);
   });
 
-  test("that dies before a byte passed: the next start has the rest of the client's time", async () => {
+  test("that dies before a byte was relayed: the next start is limited by the rest of the client's timeout", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port, startTimeoutMs: 800 });
     using client = await listenPort.client();
@@ -460,7 +463,7 @@ suite("Connection to a target that is ready", () => {
     assert.equal(report?.outcome, "start_timeout");
   });
 
-  test("that lives and ends the connection without a byte: passes that on, and starts nothing", async () => {
+  test("that is up and closes without a byte: forwards the close, without a start", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await awake(server.port);
     for (const [end, fate] of [
@@ -480,7 +483,7 @@ suite("Connection to a target that is ready", () => {
     assert.deepEqual([listenPort.target.starts.length, server.peers.length], [0, 2]);
   });
 
-  test("that dies after a byte of the client passed: resets the client, which may have been served", async () => {
+  test("that dies after a byte of the client was relayed: resets the client, because the target may have acted on it", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await awake(server.port);
     using client = await listenPort.client();
@@ -494,12 +497,12 @@ suite("Connection to a target that is ready", () => {
     assert.equal(listenPort.target.starts.length, 0);
   });
 
-  test("that is cut at the end of a drain before a byte passed: resets the client at once", async () => {
+  test("that is drained before a byte was relayed: resets the client at once", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await awake(server.port);
     using client = await listenPort.client();
     await server.accepted();
-    await eventually("it is relayed", () => listenPort.traffic.active === 1);
+    await eventually("the client is relayed", () => listenPort.traffic.active === 1);
     const closed = listenPort.activator.close({ drainMs: 0, leaveRunning: true });
     assert.equal(await client.ended(), "ECONNRESET");
     await closed;
@@ -507,7 +510,7 @@ suite("Connection to a target that is ready", () => {
     assert.deepEqual([report?.outcome, report?.end], ["relayed", "drained"]);
   });
 
-  test("resets a client that waits in line for a dial until its start timeout has passed", async (t) => {
+  test("resets a client that waits for a dial longer than its start timeout", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout"] });
     await using listenPort = await awake(await freePort(), { pace: 1, startTimeoutMs: 30_000 });
     using _place = await listenPort.pace.acquire(new AbortController().signal);
@@ -521,7 +524,7 @@ suite("Connection to a target that is ready", () => {
     assert.deepEqual([report?.outcome, listenPort.activator.view.held], ["start_timeout", 0]);
   });
 
-  test("that does not answer a dial: checks it, and resets the client after one start timeout in all", async () => {
+  test("that does not answer a dial: probes the target, and resets the client after one start timeout in total", async () => {
     await using deaf = await deafPort();
     let probes = 0;
     const probe = (): Promise<void> => {
@@ -533,10 +536,10 @@ suite("Connection to a target that is ready", () => {
     assert.equal(await client.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
     assert.equal(report?.outcome, "start_timeout");
-    const told = new RegExp(
+    const message = new RegExp(
       `^fake was not ready within 0.5 s: 127.0.0.1:${deaf.port} did not accept within 0.2\\d? s$`,
     );
-    assert.match(report?.error?.message ?? "", told);
+    assert.match(report?.error?.message ?? "", message);
     assert.equal(probes, 2);
   });
 
@@ -556,7 +559,7 @@ suite("Connection to a target that is ready", () => {
     assert.equal(listenPort.state, "starting", "the start of the target keeps its own timeout");
   });
 
-  test("that dies under the connection: passes its last words on", async () => {
+  test("that dies during a connection: forwards its last bytes", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await awake(server.port);
     using client = await listenPort.client();
@@ -575,7 +578,7 @@ suite("Connection to a target that is ready", () => {
     await using listenPort = await awake(server.port);
     using client = await listenPort.client();
     const upstream = await server.accepted();
-    await eventually("it is relayed", () => listenPort.traffic.active === 1);
+    await eventually("the client is relayed", () => listenPort.traffic.active === 1);
     listenPort.connections[0]?.reset();
     assert.equal(await client.ended(), "ECONNRESET");
     assert.equal(await upstream.ended(), "ECONNRESET");
@@ -583,8 +586,8 @@ suite("Connection to a target that is ready", () => {
   });
 });
 
-suite("Connection of many who waited", () => {
-  test("dials for them in the order in which they came", async () => {
+suite("Connections of many waiting clients", () => {
+  test("are dialled in the order of their accept", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port, pace: 1 });
     const clients = await listenPort.clients(20);
@@ -601,23 +604,23 @@ suite("Connection of many who waited", () => {
     resetAll(clients);
   });
 
-  test("dials for no more than the pace at a time", async () => {
+  test("are dialled at the pace", async () => {
     await using deaf = await deafPort();
     const others = countDialling(deaf.port);
     await using listenPort = await TestListener.open({ upstream: deaf.port, pace: 4 });
     const clients = await listenPort.clients(12);
     await listenPort.start();
     await listenPort.becomes("ready");
-    await eventually("four are being dialled for", () => countDialling(deaf.port) - others === 4);
+    await eventually("four dials are under way", () => countDialling(deaf.port) - others === 4);
     for (const [index, client] of clients.entries()) {
       client.reset();
       await listenPort.reported(index + 1);
       assert.ok(countDialling(deaf.port) - others <= 4);
     }
-    await eventually("no dial is left", () => countDialling(deaf.port) <= others);
+    await eventually("all dials have ended", () => countDialling(deaf.port) <= others);
   });
 
-  test("reports each exactly once, however it ends", async () => {
+  test("are reported exactly once each, in all kinds of end", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end("served") });
     await using listenPort = await TestListener.open({ upstream: server.port, waiting: 30 });
     const clients = await listenPort.clients(40);
@@ -628,7 +631,7 @@ suite("Connection of many who waited", () => {
     listenPort.target.finishStart();
     for (const client of clients.slice(20, 30)) client.end("bye");
     const reports = await listenPort.reported(40);
-    await eventually("nobody is left", () => listenPort.slots.taken === 0);
+    await eventually("no slot is taken", () => listenPort.slots.taken === 0);
     assert.equal(reports.length, 40);
     assert.deepEqual(
       reports.map(({ id }) => id).toSorted((a, b) => a - b),

@@ -14,7 +14,7 @@ const ip = (text: string): Ip => readIp(text)!;
 const alice = ip("10.0.0.1");
 const bob = ip("10.0.0.2");
 
-/** Data ports with a clock of the test's, and how many leases were given back. */
+/** Data ports with the test's own clock, and the number of released leases. */
 class Stage {
   now = 0;
   released = 0;
@@ -40,33 +40,37 @@ class Stage {
   }
 }
 
-function told(way: DataRoute | undefined): string | undefined {
+function targetOf(way: DataRoute | undefined): string | undefined {
   return way && `${way.localAddress} > ${way.host}:${way.port}`;
 }
 
-suite("data ports", () => {
-  test("lead whoever has a control connection, to the same number and from the same address", () => {
+suite("DataPorts", () => {
+  test("routes a client with a control connection to the same port number, from the same local address", () => {
     const stage = new Stage(30_000, 30_001);
     assert.equal(stage.ports.route(alice, 30_000), undefined);
     using _control = stage.join(alice);
     assert.ok(stage.ports.has(alice));
-    assert.equal(told(stage.ports.route(alice, 30_001)), "172.17.0.1 > 172.17.0.2:30001");
+    assert.equal(targetOf(stage.ports.route(alice, 30_001)), "172.17.0.1 > 172.17.0.2:30001");
     assert.equal(stage.ports.has(bob), false);
     assert.equal(stage.ports.route(bob, 30_000), undefined);
   });
 
-  test("reserve a port once for all addresses of a client that came by a proxy", () => {
+  test("reserves a port once for all addresses of a client behind a proxy", () => {
     const stage = new Stage(30_000, 30_001);
     using proxied = stage.join(alice, { ips: [alice, bob] });
     const expected = proxied.reserve(30_000);
     assert.equal(expected?.listener, 30_000);
     using _neighbour = stage.join(bob);
-    assert.equal(_neighbour.reserve(30_000)?.listener, 30_001, "which is kept from others behind the same proxy");
-    assert.equal(told(stage.ports.route(bob, 30_000)), "172.17.0.1 > 172.17.0.2:30000");
-    assert.equal(proxied.reserve(30_000)?.listener, 30_000, "which was used once, and is free again under both");
+    assert.equal(
+      _neighbour.reserve(30_000)?.listener,
+      30_001,
+      "the reserved port is not given to another client of the proxy",
+    );
+    assert.equal(targetOf(stage.ports.route(bob, 30_000)), "172.17.0.1 > 172.17.0.2:30000");
+    assert.equal(proxied.reserve(30_000)?.listener, 30_000, "the port was used, and is free again for both addresses");
   });
 
-  test("know an IPv4 client in either notation, and no neighbour within an IPv6 prefix", () => {
+  test("finds an IPv4 client in both notations, and no other client of an IPv6 prefix", () => {
     const stage = new Stage(30_000);
     using _mapped = stage.join(ip("::ffff:10.0.0.1"));
     using _six = stage.join(ip("fd00::1"));
@@ -75,7 +79,7 @@ suite("data ports", () => {
     assert.equal(stage.ports.has(ip("fd00::2")), false);
   });
 
-  test("with several control connections of one address the latest counts, until it ends", () => {
+  test("uses the latest control connection of an address, until it ends", () => {
     const stage = new Stage(30_000);
     using _first = stage.join(alice, { upstreamAddress: "172.17.0.2" });
     const second = stage.join(alice, { upstreamAddress: "172.17.0.3" });
@@ -84,7 +88,7 @@ suite("data ports", () => {
     assert.equal(stage.ports.route(alice, 30_000)?.host, "172.17.0.2");
   });
 
-  test("lead nobody to a target that went down", () => {
+  test("does not route to a target that went down", () => {
     const stage = new Stage(30_000);
     using control = stage.join(alice, { lease: { signal: AbortSignal.abort(), [Symbol.dispose]: () => {} } });
     control.reserve(4_000);
@@ -92,13 +96,13 @@ suite("data ports", () => {
     assert.equal(stage.ports.route(alice, 30_000), undefined);
   });
 
-  test("hold the target until the control connection and all its data connections are over", () => {
+  test("hold the lease until the control connection and all its data connections are closed", () => {
     const stage = new Stage(30_000);
     const control = stage.join(alice);
     const [first, second] = [stage.ports.route(alice, 30_000)!, stage.ports.route(alice, 30_000)!];
     control[Symbol.dispose]();
     control[Symbol.dispose]();
-    assert.equal(stage.ports.has(alice), false, "no new ones");
+    assert.equal(stage.ports.has(alice), false, "no new data connection is routed");
     first[Symbol.dispose]();
     first[Symbol.dispose]();
     assert.equal(stage.released, 0);
@@ -106,37 +110,37 @@ suite("data ports", () => {
     assert.equal(stage.released, 1);
   });
 
-  test("stay with their control connections when they are others", () => {
+  test("uses changed ports for existing control connections", () => {
     const stage = new Stage(30_000);
     using control = stage.join(alice);
     stage.configure([40_000]);
-    assert.equal(told(stage.ports.route(alice, 40_000)), "172.17.0.1 > 172.17.0.2:40000");
+    assert.equal(targetOf(stage.ports.route(alice, 40_000)), "172.17.0.1 > 172.17.0.2:40000");
     assert.equal(control.reserve(1)?.listener, 40_000);
     stage.configure([]);
     assert.equal(control.reserve(1), undefined);
   });
 });
 
-suite("a reserved data port", () => {
-  test("leads one connection of that client to the port that was meant, and then to its own number", () => {
+suite("A reserved data port", () => {
+  test("routes one connection of that client to the wanted port, and later ones to its own number", () => {
     const stage = new Stage(30_000);
     using control = stage.join(alice);
     using other = stage.join(bob);
     assert.equal(control.reserve(41_234)?.listener, 30_000);
-    assert.equal(other.reserve(42_345)?.listener, 30_000, "another client is no matter");
+    assert.equal(other.reserve(42_345)?.listener, 30_000, "the reservation is for one client only");
     assert.equal(stage.ports.route(alice, 30_000)?.port, 41_234);
     assert.equal(stage.ports.route(alice, 30_000)?.port, 30_000);
     assert.equal(stage.ports.route(bob, 30_000)?.port, 42_345);
   });
 
-  test("belongs to the control connection that asked, not to the latest", () => {
+  test("belongs to the control connection that reserved it, not to the latest", () => {
     const stage = new Stage(30_000, 30_001);
     using first = stage.join(alice, { upstreamAddress: "172.17.0.2" });
     using _second = stage.join(alice, { upstreamAddress: "172.17.0.3" });
-    assert.equal(told(stage.ports.route(alice, first.reserve(41_234)!.listener)), "172.17.0.1 > 172.17.0.2:41234");
+    assert.equal(targetOf(stage.ports.route(alice, first.reserve(41_234)!.listener)), "172.17.0.1 > 172.17.0.2:41234");
   });
 
-  test("has the same number where that is free, and one that was not used just now where it is not", () => {
+  test("has the wanted number if that is free, otherwise the number that was unused for longest", () => {
     const stage = new Stage(30_000, 30_001, 30_002);
     using control = stage.join(alice);
     assert.equal(control.reserve(30_002)?.listener, 30_002);
@@ -148,10 +152,10 @@ suite("a reserved data port", () => {
     assert.deepEqual(listeners, [30_000, 30_001, 30_000]);
   });
 
-  test("is one at the address that the client knows, if there are any", () => {
+  test("is at the address that the client connected to, if that has any", () => {
     const stage = new Stage();
-    const told = (listenAddress: string): readonly (number | undefined)[] => {
-      using control = stage.join(alice, { listenAddress: listenAddress });
+    const reservedAt = (listenAddress: string): readonly (number | undefined)[] => {
+      using control = stage.join(alice, { listenAddress });
       const reserved = [control.reserve(5), control.reserve(5), control.reserve(5)];
       return reserved.map((one) => one?.listener);
     };
@@ -161,38 +165,38 @@ suite("a reserved data port", () => {
       { port: 3, address: "0.0.0.0" },
       { port: 4, address: "::1" },
     ]);
-    assert.deepEqual(told("::ffff:10.0.0.9").toSorted(), [1, 3, undefined]);
-    assert.deepEqual(told("fd00::9"), [2, undefined, undefined]);
-    assert.deepEqual(told("10.0.0.8"), [3, undefined, undefined]);
-    assert.equal(new Set(told("fd00::8")).size, 3);
+    assert.deepEqual(reservedAt("::ffff:10.0.0.9").toSorted(), [1, 3, undefined]);
+    assert.deepEqual(reservedAt("fd00::9"), [2, undefined, undefined]);
+    assert.deepEqual(reservedAt("10.0.0.8"), [3, undefined, undefined]);
+    assert.equal(new Set(reservedAt("fd00::8")).size, 3);
     stage.ports.configure([{ port: 1, address: "10.0.0.9" }, { port: 2, address: "::" }, { port: 3 }]);
-    assert.deepEqual(told("fd00::8").toSorted(), [2, 3, undefined]);
-    assert.deepEqual(told("10.0.0.8"), [3, undefined, undefined], ":: is for IPv6 alone");
+    assert.deepEqual(reservedAt("fd00::8").toSorted(), [2, 3, undefined]);
+    assert.deepEqual(reservedAt("10.0.0.8"), [3, undefined, undefined], ":: is for IPv6 alone");
   });
 
-  test("is free again when it is given back, after a minute, and with its control connection", () => {
+  test("is free again when it is disposed, after 60 s, and when its control connection ends", () => {
     const stage = new Stage(30_000);
     const control = stage.join(alice);
     const reserved = control.reserve(1)!;
-    assert.equal(control.reserve(2), undefined, "none is free");
+    assert.equal(control.reserve(2), undefined, "no port is free");
     reserved[Symbol.dispose]();
     assert.equal(control.reserve(3)?.listener, 30_000);
     stage.now = 59_999;
     assert.equal(control.reserve(4), undefined);
     stage.now = 60_000;
-    assert.equal(stage.ports.route(alice, 30_000)?.port, 30_000, "too late for what was meant");
+    assert.equal(stage.ports.route(alice, 30_000)?.port, 30_000, "the reservation has expired");
     const late = control.reserve(5)!;
     reserved[Symbol.dispose]();
-    assert.equal(stage.ports.route(alice, 30_000)?.port, 5, "who gave it back once has no more to say");
+    assert.equal(stage.ports.route(alice, 30_000)?.port, 5, "a second dispose has no effect");
     late[Symbol.dispose]();
     using other = stage.join(alice);
     control.reserve(6);
     control[Symbol.dispose]();
     assert.equal(other.reserve(7)?.listener, 30_000);
-    assert.equal(control.reserve(8), undefined, "it is over");
+    assert.equal(control.reserve(8), undefined, "the control connection has ended");
   });
 
-  test("is never given to two at a time, and every lease is given back once, whatever happens in which order", (t) => {
+  test("at random: is never reserved twice at a time, and each lease is released once", (t) => {
     const step = fc.oneof(
       fc.record({ do: fc.constant("join" as const), client: fc.nat(2) }),
       fc.record({ do: fc.constantFrom("end", "expect", "giveBack", "lead", "over"), which: fc.nat(8) }),
@@ -220,7 +224,7 @@ interface Reserved {
   readonly kept: Disposable;
 }
 
-/** What data ports have to do, told in another way. */
+/** The expected behaviour in another implementation. */
 class Model {
   readonly stage: Stage = new Stage(30_000, 30_001, 30_002);
   readonly #clients = [alice, bob, ip("fd00::1")];
@@ -249,8 +253,8 @@ class Model {
     const port = this.#lastPort;
     const kept = control.reserve(port);
     const taken = [30_000, 30_001, 30_002].filter((listenPort) => this.#at(`${client} ${listenPort}`) !== undefined);
-    if (kept === undefined) return assert.equal(taken.length, 3, "none was given although one was free");
-    assert.ok(!taken.includes(kept.listener), "it was given to two");
+    if (kept === undefined) return assert.equal(taken.length, 3, "a port was free, but not given");
+    assert.ok(!taken.includes(kept.listener), "the port was reserved twice");
     this.#reserved.set(`${client} ${kept.listener}`, { control, until: this.stage.now + 60_000, port, kept });
   }
 

@@ -1,4 +1,4 @@
-/** Clients that have to say something before anything is done for them. */
+/** Clients that must send a byte before their target is activated. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ClosedError } from "../../src/activation/errors.ts";
@@ -11,12 +11,12 @@ checkLeaks();
 
 const silenceMs = 30_000;
 
-suite("a service that is woken by the first byte", () => {
-  test("sleeps under clients that say nothing, and is not held by them", async () => {
+suite("A service with wake_on: first_byte", () => {
+  test("stays asleep while clients send nothing", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port, silenceMs });
     const clients = await listenPort.clients(20);
-    await eventually("they wait", () => listenPort.traffic.waiting.taken === 20);
+    await eventually("all wait", () => listenPort.traffic.waiting.taken === 20);
     assert.equal(listenPort.slots.taken, 20);
     assert.deepEqual([listenPort.activator.view.held, listenPort.activator.view.waiting], [0, 0]);
     for (const [index, client] of clients.entries()) {
@@ -29,33 +29,33 @@ suite("a service that is woken by the first byte", () => {
     for (const client of clients) client.reset();
   });
 
-  test("lets who has been silent for longest go when there is no room for who may speak", async () => {
+  test("evicts the oldest silent client if no waiting slot is free", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("hello\n") });
     await using listenPort = await TestListener.open({ upstream: server.port, silenceMs, waiting: 3 });
     const [first, ...others] = await listenPort.clients(3);
-    await eventually("they wait", () => listenPort.traffic.waiting.taken === 3);
+    await eventually("all wait", () => listenPort.traffic.waiting.taken === 3);
     using client = await listenPort.client();
     client.send("x");
     const [report] = await listenPort.reported(1);
     assert.deepEqual([report?.outcome, report?.reason], ["denied_limit", "waiting_limit"]);
     assert.equal(await first?.ended(), "ECONNRESET");
     await listenPort.start();
-    await eventually("it is served", () => client.text === "hello\n");
+    await eventually("the client is served", () => client.text === "hello\n");
     for (const other of others) {
       assert.equal(other.fate, "open");
       other.send("x");
-      await eventually("so are the others when they speak", () => other.text === "hello\n");
+      await eventually("the others are served after their first byte", () => other.text === "hello\n");
     }
     for (const peer of [client, ...others]) peer.reset();
     await listenPort.reported(4);
     assert.equal(listenPort.traffic.waiting.taken, 0);
   });
 
-  test("lets as many of the silent go as a lower limit asks for, when the next one comes", async () => {
+  test("evicts as many silent clients as a lowered limit requires, at the next accept", async () => {
     let limit = 4;
     await using listenPort = await TestListener.open({ upstream: 1, silenceMs, waiting: () => limit });
     const clients = await listenPort.clients(4);
-    await eventually("they wait", () => listenPort.traffic.waiting.taken === 4);
+    await eventually("all wait", () => listenPort.traffic.waiting.taken === 4);
     limit = 2;
     clients.push(await listenPort.client());
     await listenPort.reported(3);
@@ -65,12 +65,12 @@ suite("a service that is woken by the first byte", () => {
     assert.equal(listenPort.traffic.waiting.taken, 0);
   });
 
-  test("refuses a newcomer when all who wait have spoken", async () => {
+  test("rejects a new client if all waiting clients have sent a byte", async () => {
     await using listenPort = await TestListener.open({ upstream: 1, silenceMs, waiting: 2 });
     const speakers = await listenPort.clients(2);
     for (const speaker of speakers) speaker.send("x");
     await listenPort.starting();
-    await eventually("both are heard", () => listenPort.activator.view.waiting === 2);
+    await eventually("both bytes are received", () => listenPort.activator.view.waiting === 2);
     using client = await listenPort.client();
     client.send("x");
     assert.equal(await client.ended(), "ECONNRESET");
@@ -81,7 +81,7 @@ suite("a service that is woken by the first byte", () => {
     await listenPort.reported(3);
   });
 
-  test("is woken by one that speaks, which loses nothing of what it said", async () => {
+  test("is activated by the first byte, and receives all bytes", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port, silenceMs });
     using silent = await listenPort.client();
@@ -90,7 +90,7 @@ suite("a service that is woken by the first byte", () => {
     await listenPort.start();
     client.end("ET /\n");
     const served = await server.accepted();
-    await eventually("all of it arrives", () => served.text === "GET /\n");
+    await eventually("all bytes arrive", () => served.text === "GET /\n");
     served.end("200\n");
     assert.equal(await client.ended(), "ended");
     assert.equal(client.text, "200\n");
@@ -98,7 +98,7 @@ suite("a service that is woken by the first byte", () => {
     assert.equal((await listenPort.reported(1))[0]?.outcome, "relayed");
   });
 
-  test("serves one that has said all and ended before anybody looked", async () => {
+  test("serves a client that sent its data and half-closed before the accept", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port, silenceMs });
     using client = await listenPort.client();
@@ -111,24 +111,24 @@ suite("a service that is woken by the first byte", () => {
     assert.equal((await listenPort.reported(1))[0]?.end, "clean");
   });
 
-  test("does not dial for who says nothing, although the target is up", async () => {
+  test("does not dial for a silent client, although the target is up", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port, silenceMs });
     using client = await listenPort.client();
     client.send("x");
     await listenPort.start();
     using silent = await listenPort.client();
-    await eventually("it waits", () => listenPort.traffic.waiting.taken === 1);
+    await eventually("the client waits", () => listenPort.traffic.waiting.taken === 1);
     (await server.accepted()).end();
     client.end();
     await listenPort.reported(1);
     assert.equal(listenPort.activator.view.held, 0);
-    assert.ok(listenPort.activator.view.idleDeadline !== undefined, "it falls asleep");
+    assert.ok(listenPort.activator.view.idleDeadline !== undefined, "the target falls asleep");
     silent.reset();
     assert.equal((await listenPort.reported(2))[1]?.outcome, "client_gone");
   });
 
-  test("lets go of who is silent for too long, and says so", async () => {
+  test("closes and reports a client that is silent for too long", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port, silenceMs: 20 });
     using client = await listenPort.client();
@@ -140,7 +140,7 @@ suite("a service that is woken by the first byte", () => {
     await client.closes();
   });
 
-  test("says of one that half-closes what it is about", async () => {
+  test("reports a client that half-closes without a byte", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port, silenceMs });
     using client = await listenPort.client();
@@ -149,17 +149,17 @@ suite("a service that is woken by the first byte", () => {
     assert.deepEqual([report?.outcome, report?.error?.message], ["client_gone", "the client closed without a byte"]);
   });
 
-  test("refuses who waits in silence when the service ends", async () => {
+  test("rejects silent clients when the service ends", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port, silenceMs });
     using client = await listenPort.client();
-    await eventually("it waits", () => listenPort.traffic.waiting.taken === 1);
+    await eventually("the client waits", () => listenPort.traffic.waiting.taken === 1);
     listenPort.connections[0]?.rejectIfWaiting(new ClosedError("wakeport is shutting down"));
     assert.equal((await listenPort.reported(1))[0]?.error?.message, "wakeport is shutting down");
     assert.equal(await client.ended(), "ECONNRESET");
   });
 
-  test("has room for so many in silence as may wait", async () => {
+  test("holds as many silent clients as waiting slots", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({ upstream: server.port, silenceMs, waiting: 2 });
     const clients = await listenPort.clients(3);

@@ -1,4 +1,4 @@
-/** `log: { user_id: true }`: who is asked, when, and what a client notices of it. */
+/** `log: { user_id: true }`: when ident servers are queried, and the effect on clients. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { parseConfig } from "../../src/config/parse.ts";
@@ -9,15 +9,15 @@ import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connecting, type Peer, PeerServer } from "../support/net/tcp.ts";
 
-/** A wakeport whose clients come from a machine with an ident server that the test answers for. */
-class Asking implements AsyncDisposable {
-  readonly told: string[] = [];
+/** A wakeport, and the ident server of its clients, whose answers the test sends. */
+class Stage implements AsyncDisposable {
+  readonly reports: string[] = [];
   readonly echo: number;
   readonly full: number;
   readonly ident: PeerServer;
-  readonly #sidecar: Daemon;
+  readonly #daemon: Daemon;
 
-  private constructor(ident: PeerServer, ports: { readonly echo: number; readonly full: number }, nobody: number) {
+  private constructor(ident: PeerServer, ports: { readonly echo: number; readonly full: number }, closedPort: number) {
     this.ident = ident;
     this.echo = ports.echo;
     this.full = ports.full;
@@ -25,12 +25,12 @@ class Asking implements AsyncDisposable {
 services:
   echo: { ports: ["127.0.0.1:${ports.echo}"], builtin: echo }
   full:
-    ports: ["127.0.0.1:${ports.full}:${nobody}"]
+    ports: ["127.0.0.1:${ports.full}:${closedPort}"]
     process: { command: [sleep, "60"] }
     limits: { waiting: 1 }
 shutdown: { drain: 0s }`;
     const context = { env: {}, adminListen: { host: "127.0.0.1", port: 0 } };
-    this.#sidecar = new Daemon({
+    this.#daemon = new Daemon({
       config: parseConfig(Buffer.from(text), "w.yaml", context),
       build: { version: "test", revision: "test", nodeVersion: process.version },
       env: {},
@@ -42,71 +42,71 @@ shutdown: { drain: 0s }`;
       inheritedFds: [],
       identPort: ident.port,
       observer: observer({
-        connectionOpened: ({ service }) => this.told.push(`${service} opened`),
-        connection: ({ service, outcome }) => this.told.push(`${service} ${outcome}`),
-        userId: (report) => this.told.push(`${report.service} ${said(report)}`),
+        connectionOpened: ({ service }) => this.reports.push(`${service} opened`),
+        connection: ({ service, outcome }) => this.reports.push(`${service} ${outcome}`),
+        userId: (report) => this.reports.push(`${report.service} ${resultOf(report)}`),
       }),
     });
   }
 
-  static async open(): Promise<Asking> {
+  static async open(): Promise<Stage> {
     const ident = await PeerServer.open();
-    const asking = new Asking(ident, { echo: await freePort(), full: await freePort() }, await freePort());
-    await asking.#sidecar.open();
-    return asking;
+    const stage = new Stage(ident, { echo: await freePort(), full: await freePort() }, await freePort());
+    await stage.#daemon.open();
+    return stage;
   }
 
-  /** The next question, once it is asked. */
-  async question(): Promise<{ readonly ports: string; readonly peer: Peer }> {
+  /** Waits for the next query. */
+  async query(): Promise<{ readonly ports: string; readonly peer: Peer }> {
     const peer = await this.ident.accepted();
-    await eventually("a question", () => peer.text.endsWith("\r\n"));
+    await eventually("a query", () => peer.text.endsWith("\r\n"));
     return { ports: peer.text.trim(), peer };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#sidecar.close();
+    await this.#daemon.close();
     await this.ident[Symbol.asyncDispose]();
   }
 }
 
-function said({ answer, trouble }: UserIdReport): string {
-  return answer ?? `told nothing: ${trouble}`;
+function resultOf({ answer, trouble }: UserIdReport): string {
+  return answer ?? `no answer: ${trouble}`;
 }
 
 suite("log.user_id", () => {
-  test("a client is served before anybody knows who it is", async () => {
-    await using asking = await Asking.open();
-    using client = connecting(asking.echo);
+  test("serves a client before its ident server answers", async () => {
+    await using stage = await Stage.open();
+    using client = connecting(stage.echo);
     client.send("words");
     await client.receives("words".length);
-    const { ports, peer } = await asking.question();
-    assert.equal(ports, `${client.socket.localPort},${asking.echo}`);
+    const { ports, peer } = await stage.query();
+    assert.equal(ports, `${client.socket.localPort},${stage.echo}`);
     peer.end(`${ports} : USERID : UNIX : alice\r\n`);
-    await eventually("it is told", () => asking.told.length === 2);
-    assert.deepEqual(asking.told, ["echo opened", "echo UNIX : alice"]);
+    await eventually("both are reported", () => stage.reports.length === 2);
+    assert.deepEqual(stage.reports, ["echo opened", "echo UNIX : alice"]);
   });
 
-  test("a client that is refused is kept until its machine has told, which knows it only so long", async () => {
-    await using asking = await Asking.open();
-    using _first = connecting(asking.full);
-    await asking.question();
-    using client = connecting(asking.full);
-    const { ports, peer } = await asking.question();
-    await eventually("the refusal is told", () => asking.told.includes("full denied_limit"));
+  test("keeps a rejected client open until its ident server answers, because the server knows only open connections", async () => {
+    await using stage = await Stage.open();
+    using _first = connecting(stage.full);
+    await stage.query();
+    using client = connecting(stage.full);
+    const { ports, peer } = await stage.query();
+    await eventually("the rejection is reported", () => stage.reports.includes("full denied_limit"));
     assert.equal(client.fate, "open");
     peer.end(`${ports} : USERID : UNIX : mallory\r\n`);
     assert.equal(await client.ended(), "ECONNRESET");
-    assert.deepEqual(asking.told, ["full denied_limit", "full UNIX : mallory"]);
+    assert.deepEqual(stage.reports, ["full denied_limit", "full UNIX : mallory"]);
   });
 
-  test("an end of wakeport waits for no answer", async () => {
-    await using asking = await Asking.open();
-    using _first = connecting(asking.full);
-    await asking.question();
-    using client = connecting(asking.full);
-    await asking.question();
-    await eventually("the refusal is told", () => asking.told.includes("full denied_limit"));
-    await asking[Symbol.asyncDispose]();
+  test("does not wait for an answer at shutdown", async () => {
+    await using stage = await Stage.open();
+    using _first = connecting(stage.full);
+    await stage.query();
+    using client = connecting(stage.full);
+    await stage.query();
+    await eventually("the rejection is reported", () => stage.reports.includes("full denied_limit"));
+    await stage[Symbol.asyncDispose]();
     assert.notEqual(client.fate, "open");
   });
 });

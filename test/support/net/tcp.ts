@@ -1,11 +1,11 @@
-/** Real sockets for tests, on free ports of this machine. Every wait has an end: a test fails rather than hang. */
+/** Real sockets for tests, on free ports of this machine. Each wait has a deadline. */
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import net from "node:net";
 import { Worker } from "node:worker_threads";
 import { eventually } from "../eventually.ts";
 
-/** One end of a connection: keeps what it receives, and notes how the other side ended it. */
+/** One end of a connection, which keeps the received bytes and records how the other side ended. */
 export class Peer implements Disposable {
   readonly socket: net.Socket;
   readonly #chunks: Buffer[] = [];
@@ -45,7 +45,7 @@ export class Peer implements Disposable {
     return this.data.toString();
   }
 
-  /** What the other side did: nothing yet, a half-close, or what broke the connection (`ECONNRESET`). */
+  /** `open`; `ended` after a half-close of the other side; or the error code (`ECONNRESET`). */
   get fate(): string {
     return this.#error ?? (this.#ended ? "ended" : "open");
   }
@@ -58,10 +58,10 @@ export class Peer implements Disposable {
     this.socket.end(data);
   }
 
-  /** Sends without end, as fast as the other side reads. */
+  /** Sends endlessly, as fast as the other side reads. */
   flood(chunk: Buffer): void {
     const fill = (): void => {
-      // By way of the event loop: a reader that never makes the writes wait must not shut out everything else.
+      // One write for each turn of the event loop: a fast reader must not block everything else.
       if (this.socket.writable) this.socket.write(chunk, () => setImmediate(fill));
     };
     fill();
@@ -83,7 +83,7 @@ export class Peer implements Disposable {
     await eventually(`${bytes} bytes received, so far ${this.#received}`, () => this.#received >= bytes);
   }
 
-  /** Waits until the other side did anything final. @returns what */
+  /** Waits until the other side ends. @returns the fate */
   async ended(): Promise<string> {
     await eventually("the connection ended", () => this.fate !== "open");
     return this.fate;
@@ -101,13 +101,13 @@ export class Peer implements Disposable {
 export interface PeerServerOptions {
   readonly host?: string;
   readonly port?: number;
-  /** Told each connection at once. */
+  /** Called for each connection. */
   readonly onPeer?: (peer: Peer) => void;
 }
 
 /** A server whose connections are peers. */
 export class PeerServer implements AsyncDisposable {
-  /** All connections that were accepted, in order. */
+  /** The accepted connections, in order. */
   readonly peers: Peer[] = [];
   readonly #server: net.Server;
   #handedOut = 0;
@@ -131,7 +131,7 @@ export class PeerServer implements AsyncDisposable {
     return (this.#server.address() as net.AddressInfo).port;
   }
 
-  /** The next connection in order, as soon as it is there. */
+  /** Waits for the next connection in order. */
   async accepted(): Promise<Peer> {
     const index = this.#handedOut;
     this.#handedOut += 1;
@@ -147,7 +147,7 @@ export class PeerServer implements AsyncDisposable {
   }
 }
 
-/** Begins to connect to a port of this machine: whatever becomes of that is the peer's fate. */
+/** Begins to connect to a port of this machine. A failure is the peer's fate. */
 export function connecting(port: number, host = "127.0.0.1", localAddress?: string): Peer {
   const own = localAddress !== undefined && { localAddress };
   return new Peer(net.connect({ port, host, allowHalfOpen: true, noDelay: true, ...own }));
@@ -167,9 +167,9 @@ export interface Pair extends Disposable {
 }
 
 /**
- * A connection whose near end is still untouched, as a listener or a dial hands it over.
+ * Opens a connection whose near end is as a listener or a dial returns it.
  *
- * @param from the address of the far end; default: the system's choice
+ * @param from address of the far end; default: the kernel's choice
  */
 export async function pair(from?: string): Promise<Pair> {
   const server = net.createServer({ allowHalfOpen: true, noDelay: true });
@@ -189,9 +189,9 @@ export async function pair(from?: string): Promise<Pair> {
   };
 }
 
-/** A port that neither accepts nor refuses: whoever dials it waits. */
+/** Returns a port that neither accepts nor refuses: each dial waits. */
 export async function deafPort(): Promise<AsyncDisposable & { readonly port: number }> {
-  // Listens, then blocks its thread for good, so that nothing is taken out of a backlog that two clients fill.
+  // Listens and then blocks its thread, so that nothing is accepted. Two clients fill the backlog.
   const program = `
     const { parentPort } = require("node:worker_threads");
     const server = require("node:net").createServer();
@@ -212,7 +212,7 @@ export async function deafPort(): Promise<AsyncDisposable & { readonly port: num
   };
 }
 
-/** How many sockets of this machine wait for `port` to take their connection. */
+/** Returns the number of sockets on this machine that wait for `port` to accept. */
 export function countDialling(port: number): number {
   const remote = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   const SYN_SENT = "02";
@@ -223,7 +223,7 @@ export function countDialling(port: number): number {
   }).length;
 }
 
-/** How many bytes the system holds for the other side of a connection, which has not confirmed them. */
+/** Returns the number of sent bytes that the other side has not acknowledged. */
 export function queuedTo({ localPort = 0, remotePort = 0 }: net.Socket): number {
   const hex = (port: number): string => port.toString(16).toUpperCase().padStart(4, "0");
   const row = new RegExp(`:${hex(localPort)} [0-9A-F]+:${hex(remotePort)} .. ([0-9A-F]+):`);

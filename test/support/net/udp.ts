@@ -3,10 +3,10 @@ import dgram from "node:dgram";
 import { once } from "node:events";
 import { eventually } from "../eventually.ts";
 
-/** A client that is connected to a port: keeps what it receives, as text, in order. */
+/** A client that is connected to a port, and keeps the received datagrams as text, in order. */
 export class UdpClient implements Disposable {
   readonly received: string[] = [];
-  /** Errors that the system told: refusals above all. */
+  /** Errors of the kernel, mostly refusals. */
   readonly errors: string[] = [];
   readonly #socket: dgram.Socket;
 
@@ -16,7 +16,7 @@ export class UdpClient implements Disposable {
     socket.on("error", (error: NodeJS.ErrnoException) => this.errors.push(error.code ?? error.message));
   }
 
-  /** @param from its own address; default: the system's choice */
+  /** @param from source address; default: the kernel's choice */
   static async open(
     port: number,
     host = "127.0.0.1",
@@ -39,13 +39,13 @@ export class UdpClient implements Disposable {
     for (const text of texts) this.#socket.send(text, () => {});
   }
 
-  /** Waits until it has received so many datagrams. @returns all of them */
+  /** Waits until it has received `count` datagrams. @returns all received datagrams */
   async receives(count: number): Promise<readonly string[]> {
     await eventually(`${count} datagrams received`, () => this.received.length >= count);
     return this.received;
   }
 
-  /** Sends one and waits for its echo. */
+  /** Sends a datagram and waits for its echo. */
   async echoed(text: string): Promise<void> {
     this.send(text);
     await eventually(`an echo of ${text}`, () => this.received.includes(text));
@@ -59,15 +59,15 @@ export class UdpClient implements Disposable {
 export interface UdpServerOptions {
   readonly host?: string;
   readonly port?: number;
-  /** What it answers; default: the same. */
+  /** Returns the answer; default: the same text. */
   readonly answer?: (text: string) => string | undefined;
 }
 
-/** A server that notes what it receives, and answers. */
+/** A server that keeps the received datagrams, and answers. */
 export class UdpServer implements Disposable {
-  /** All that it received, in order. */
+  /** The received datagrams, in order. */
   readonly received: string[] = [];
-  /** The ports that wrote to it. */
+  /** The ports of the senders. */
   readonly ports: Set<number> = new Set();
   readonly #socket: dgram.Socket;
 

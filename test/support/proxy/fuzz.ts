@@ -1,11 +1,11 @@
-/** What all readers of first bytes have in common: they come in pieces, and nobody knows what they are. */
+/** Random tests for readers of first bytes, which arrive in pieces and may be invalid. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 
-/** 100,000 in a long run: WAKEPORT_TEST_FUZZ. */
+/** Set WAKEPORT_TEST_FUZZ for a long run of 100,000. */
 export const numRuns: number = Number(process.env["WAKEPORT_TEST_FUZZ"] ?? 2_000);
 
-/** What a reader made of bytes: not enough yet, a value, or an error of its own kind. */
+/** The result of a reader: incomplete, a value, or an error of its class. */
 export type Reading = { readonly value: unknown } | { readonly error: string } | undefined;
 
 type Refusal = abstract new (...parameters: never[]) => Error;
@@ -21,10 +21,10 @@ function readingOf(read: (bytes: Buffer) => unknown, bytes: Buffer, refusal: Ref
 }
 
 /**
- * Reads more and more of the bytes, cut at these places (from 0 to 1), and last all of them: each time with a new reader,
- * and with one that has read the pieces before.
+ * Reads growing prefixes of the bytes, cut at these places (from 0 to 1), and last all bytes: each time with a new
+ * reader, and with one that has read the earlier prefixes.
  *
- * @returns what came of it; asserted to be the same for both, and to stay as it is once it is something
+ * @returns the result, after asserting that it is the same for both readers and does not change once it is complete
  */
 export function readInPieces(
   newReader: () => (bytes: Buffer) => unknown,
@@ -45,10 +45,10 @@ export function readInPieces(
   return known;
 }
 
-/** Places at which something is cut. */
+/** Places of the cuts. */
 export const cuts: fc.Arbitrary<number[]> = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 6 });
 
-/** A few changes to bytes: some become others, some are left out, some come twice, or the rest is missing. */
+/** Damage to bytes: some are changed, removed or repeated, or the rest is cut off. */
 export const damage: fc.Arbitrary<(bytes: Buffer) => Buffer> = fc
   .array(
     fc.record({

@@ -1,4 +1,4 @@
-/** A service as a client meets it: a listener, real connections, and a target whose life the test decides. */
+/** A service with a real listener and real connections, and a target that the test controls. */
 import type net from "node:net";
 import { Activator } from "../../../src/activation/activator.ts";
 import type { ActivationReport } from "../../../src/activation/reports.ts";
@@ -19,10 +19,10 @@ import { eventually } from "../eventually.ts";
 import { connecting, type Peer } from "../net/tcp.ts";
 import { type AdmissionStageOptions, openAdmission } from "./open-admission.ts";
 
-/** A fake target whose ports are real ones of this machine. */
+/** A fake target with real ports of this machine. */
 class LocalTarget extends FakeTarget {
   host = "127.0.0.1";
-  /** What looks wait for. */
+  /** Delays each inspect until it resolves. */
   news: Promise<void> = Promise.resolve();
 
   override async inspect(signal: AbortSignal): Promise<TargetStatus> {
@@ -33,21 +33,21 @@ class LocalTarget extends FakeTarget {
 }
 
 export interface FrontOptions {
-  /** Where the target's server listens. */
+  /** Port of the target's server. */
   readonly upstream: number;
   readonly startTimeoutMs?: number;
   readonly waiting?: number | (() => number);
   readonly slots?: number;
-  /** Who may come in, and what clients are told; default: everybody, nothing. */
+  /** Access rules, limits and banners; default: all clients are admitted, without a banner. */
   readonly admission?: AdmissionStageOptions;
   readonly pace?: number;
-  /** Where it listens; undefined: everywhere. */
+  /** Listen address; undefined: all addresses. */
   readonly address?: string | undefined;
-  /** Resolves when the target answers; default: at once. */
+  /** Resolves when the target is ready; default: at once. */
   readonly probe?: () => Promise<void>;
   /** Default: raw. */
   readonly protocol?: Protocol;
-  /** How long a client may be silent; default: it need not speak. */
+  /** Timeout of the first byte; default: no first byte is needed. */
   readonly silenceMs?: number;
 }
 
@@ -57,10 +57,10 @@ export class TestListener implements AsyncDisposable {
   readonly traffic: ServiceConnections;
   readonly pace: Semaphore;
   readonly slots: Slots;
-  /** One for each connection that is over. */
+  /** The reports of closed connections. */
   readonly reports: ConnectionReport[] = [];
   readonly activations: ActivationReport[] = [];
-  /** What serves those who come from now on, and those who have to move; undefined: what it was from the beginning. */
+  /** The handler after a reload; undefined: the first one. */
   successor: Handler | undefined;
   /** The accepted sockets and connections, in order. */
   readonly accepted: net.Socket[] = [];
@@ -79,7 +79,7 @@ export class TestListener implements AsyncDisposable {
       meter: { in: 0, out: 0 },
     };
     this.pace = new Semaphore(pace);
-    const told = observer({
+    const reporter = observer({
       connection: (report) => this.reports.push(report),
       activation: (report) => this.activations.push(report),
     });
@@ -88,7 +88,7 @@ export class TestListener implements AsyncDisposable {
       probe,
       policy: { idleTimeoutMs: 60_000, sleep: "stop", minUptimeMs: 0, startTimeoutMs },
       services: ["web"],
-      observer: told,
+      observer: reporter,
     });
     const address = "address" in rest ? rest.address : "127.0.0.1";
     const handler = new TargetHandler({
@@ -110,7 +110,7 @@ export class TestListener implements AsyncDisposable {
         listener: this.#listener,
         route,
         current: () => ({ ...route, handler: this.successor ?? handler }),
-        observer: told,
+        observer: reporter,
       });
       this.connections.push(connection);
       this.#running.push(connection.run());
@@ -132,7 +132,7 @@ export class TestListener implements AsyncDisposable {
     return this.activator.view.state;
   }
 
-  /** Connects, and waits until wakeport has noticed. @param from its own address; default: the system's choice */
+  /** Connects, and waits for the accept. @param from source address; default: the kernel's choice */
   async client(from?: string): Promise<Peer> {
     const before = this.accepted.length;
     const peer = connecting(this.#listener.port, "127.0.0.1", from);
@@ -152,7 +152,7 @@ export class TestListener implements AsyncDisposable {
     this.target.finishStart();
   }
 
-  /** Waits until a start is under way that the test has to answer. */
+  /** Waits for a start, which the test must finish. */
   async starting(): Promise<void> {
     await eventually("a start is under way", () => openCalls(this.target.starts).length > 0);
   }
@@ -161,9 +161,9 @@ export class TestListener implements AsyncDisposable {
     await eventually(`the state is ${state}`, () => this.state === state);
   }
 
-  /** Waits until `count` connections are over. */
+  /** Waits until `count` connections are closed. */
   async reported(count: number): Promise<readonly ConnectionReport[]> {
-    await eventually(`${count} connections are over`, () => this.reports.length >= count);
+    await eventually(`${count} connections are closed`, () => this.reports.length >= count);
     return this.reports;
   }
 
@@ -177,9 +177,9 @@ export class TestListener implements AsyncDisposable {
   }
 }
 
-/** A listener whose clients are served by one destination, without a target. */
+/** A listener with one handler, without a target. */
 export class DirectFront implements AsyncDisposable {
-  /** One for each connection that is over. */
+  /** The reports of closed connections. */
   readonly reports: ConnectionReport[] = [];
   readonly traffic: ServiceConnections = {
     waiting: new Slots({ limit: 100, what: "waiting" }),
@@ -191,7 +191,7 @@ export class DirectFront implements AsyncDisposable {
   readonly #running = new Map<Connection, Promise<void>>();
 
   private constructor(handler: Handler) {
-    const told = observer({ connection: (report) => this.reports.push(report) });
+    const reporter = observer({ connection: (report) => this.reports.push(report) });
     const admission = openAdmission();
     const listenPort = { address: "127.0.0.1", port: 0 };
     this.#listener = new Listener("direct", listenPort, (client) => {
@@ -203,7 +203,7 @@ export class DirectFront implements AsyncDisposable {
         listener: this.#listener,
         route,
         current: () => route,
-        observer: told,
+        observer: reporter,
       });
       this.#running.set(connection, connection.run());
     });
@@ -219,9 +219,9 @@ export class DirectFront implements AsyncDisposable {
     return connecting(this.#listener.port);
   }
 
-  /** Waits until `count` connections are over. */
+  /** Waits until `count` connections are closed. */
   async reported(count: number): Promise<readonly ConnectionReport[]> {
-    await eventually(`${count} connections are over`, () => this.reports.length >= count);
+    await eventually(`${count} connections are closed`, () => this.reports.length >= count);
     return this.reports;
   }
 

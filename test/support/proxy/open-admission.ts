@@ -1,4 +1,4 @@
-/** An entrance for tests: everybody is let in, unless the test says otherwise. */
+/** An admission stage for tests, which admits all clients by default. */
 import type { Banners } from "../../../src/config/config.ts";
 import { Admission, type AdmissionOptions } from "../../../src/proxy/admission/admission.ts";
 import { BanList } from "../../../src/proxy/admission/ban-list.ts";
@@ -20,7 +20,7 @@ export interface AdmissionStageOptions {
 
 export function openAdmission(options: AdmissionStageOptions = {}): AdmissionStage {
   const { banners = {}, onDeny = "reset", patienceMs = 30_000, loadAverage = () => 0 } = options;
-  const door = new Admission({
+  const control = new Admission({
     service: "web",
     access: { deny: [], ...options.access },
     limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", ...options.limits },
@@ -30,5 +30,5 @@ export function openAdmission(options: AdmissionStageOptions = {}): AdmissionSta
     slots: options.slots ?? new Slots({ limit: 100, what: "connections in all", reason: "process_limit" }),
     clock: { now: () => performance.now(), unixTime: () => Date.now(), loadAverage },
   });
-  return { control: door, banners, onDeny, lingering: new LingeringClose() };
+  return { control, banners, onDeny, lingering: new LingeringClose() };
 }

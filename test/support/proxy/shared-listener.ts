@@ -1,4 +1,4 @@
-/** One front of several services, with real connections, whose destinations keep what they are told. */
+/** One listener of several services, with real connections, whose handlers keep the received bytes. */
 
 import type { Names } from "../../../src/net/hostname.ts";
 import type { Network } from "../../../src/net/ip.ts";
@@ -19,14 +19,14 @@ import { freePort } from "../free-port.ts";
 import { connecting, Peer } from "../net/tcp.ts";
 import { openAdmission } from "./open-admission.ts";
 
-/** What one service is to be. */
+/** The settings of one service on the listener. */
 export interface Sharer {
   readonly names?: Names;
   readonly receive?: readonly Network[];
   readonly monitors?: readonly Network[];
 }
 
-/** A client as the destination got it. */
+/** A client that a handler serves. */
 export interface Guest {
   readonly service: string;
   readonly client: Client;
@@ -38,7 +38,7 @@ export interface SharedFrontOptions {
   readonly deadlineMs?: number;
   readonly slots?: number;
   readonly ident?: Ident;
-  /** Whether it listens everywhere, for both families. */
+  /** Whether it listens on all addresses of both families. */
   readonly isEverywhere?: boolean;
 }
 
@@ -56,13 +56,13 @@ export class SharedListener implements AsyncDisposable {
   private constructor(listenPort: ListenAddress, { deadlineMs, slots = 10_000, ident }: SharedFrontOptions) {
     this.listenPort = listenPort;
     this.slots = new Slots({ limit: slots, what: "connections in all", reason: "process_limit" });
-    const told = observer({
+    const reporter = observer({
       connection: (report) => this.reports.push(report),
       unrouted: (report) => this.unrouted.push(report),
     });
     this.router = new Router({
       sharedAdmission: { slots: this.slots, lingering: this.lingering },
-      observer: told,
+      observer: reporter,
       ident: () => ident,
       deadlineMs,
     });
@@ -85,22 +85,22 @@ export class SharedListener implements AsyncDisposable {
     this.listeners.setRoutes(Object.entries(services).map(([name, sharer]) => this.#openingOf(name, sharer)));
   }
 
-  /** @param from its own address; default: the system's choice */
+  /** @param from source address; default: the kernel's choice */
   connect(from?: string): Peer {
     return connecting(this.listenPort.port, "127.0.0.1", from);
   }
 
-  /** Says something, and waits for whoever is led to a service by it. */
-  async guest(words: string | Buffer, client: Peer = this.connect()): Promise<Guest> {
+  /** Sends bytes, and waits until a service has the client. */
+  async guest(data: string | Buffer, client: Peer = this.connect()): Promise<Guest> {
     const before = this.guests.length;
-    client.send(words);
-    await eventually("a service has it", () => this.guests.length > before);
+    client.send(data);
+    await eventually("a service has the client", () => this.guests.length > before);
     return this.guests.at(-1) as Guest;
   }
 
-  /** Waits until so many were led nowhere. @returns why */
+  /** Waits until `count` clients are rejected without a route. @returns the reasons */
   async reasons(count: number): Promise<UnroutedReason[]> {
-    await eventually(`${count} are led nowhere`, () => this.unrouted.length >= count);
+    await eventually(`${count} clients without a route`, () => this.unrouted.length >= count);
     return this.unrouted.map(({ error }) => error.reason);
   }
 
