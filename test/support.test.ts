@@ -6,7 +6,7 @@ import { suite, test } from "node:test";
 import { leftSince, takeCensus } from "./support/leaks.ts";
 
 suite("leftSince()", () => {
-  test("is empty when nothing was left", async () => {
+  test("is empty if a test left nothing", async () => {
     const before = takeCensus();
     const server = net.createServer().listen(0, "127.0.0.1");
     await once(server, "listening");
@@ -14,13 +14,13 @@ suite("leftSince()", () => {
     assert.equal(await leftSince(before), "");
   });
 
-  test("waits for what is being closed", async () => {
+  test("waits for resources that are being closed", async () => {
     const before = takeCensus();
     setTimeout(() => {}, 200);
     assert.equal(await leftSince(before), "");
   });
 
-  test("names a timer, a server, sockets and a child that were left", async () => {
+  test("names a timer, a server, sockets and a child process that a test left", async () => {
     const before = takeCensus();
     const timer = setTimeout(() => {}, 3_600_000);
     const server = net.createServer().listen(0, "127.0.0.1");

@@ -1,4 +1,4 @@
-/** What a sleeping wakeport costs: memory and CPU time over a minute, with ten sleeping containers. */
+/** Memory and CPU time of an idle wakeport with ten sleeping containers, over one minute. */
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "../support/free-port.ts";

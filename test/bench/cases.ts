@@ -13,7 +13,7 @@ export interface Link {
 
 export interface RelayCase {
   readonly title: string;
-  /** Throws a Mismatch when the connection behaves otherwise than without a relay. */
+  /** Throws a Mismatch if the connection behaves differently than without a relay. */
   play(link: Link): Promise<void>;
 }
 
@@ -65,7 +65,7 @@ export const cases: readonly RelayCase[] = [
     title: "100 KiB down, reset by server",
     async play({ client, server, deadline }) {
       await server.send(PART);
-      // A reset may overtake data that is under way; only what has arrived before it can be held against the relay.
+      // A reset may overtake data in transit, so only data that arrived before it counts.
       await expectReceived(client, PART, deadline);
       await server.reset();
       await expectReset(client, deadline);

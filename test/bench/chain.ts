@@ -15,7 +15,7 @@ const ROUNDS = Number(process.argv[2] ?? 5);
 const LENGTH = 5;
 const ANSWER_MS = 30_000;
 const SLEEP_MS = 20_000;
-/** How much more than the sum a chain may take, as a share of it. */
+/** The allowed excess of a chain over the sum, as a share. */
 const BAR = 0.1;
 const greeter = `require("net").createServer((s) => { s.on("error", () => {}); s.end("hello\\n"); }).listen(7)`;
 
@@ -29,7 +29,7 @@ async function firstByte(port: number): Promise<number> {
   const began = performance.now();
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const socket = net.connect({ host: "127.0.0.1", port });
-  const timer = setTimeout(() => reject(new Error(`no answer within ${ANSWER_MS / 1000} s`)), ANSWER_MS);
+  const timer = setTimeout(() => reject(new Error(`no reply within ${ANSWER_MS / 1000} s`)), ANSWER_MS);
   socket.once("data", () => resolve());
   socket.once("error", reject);
   await promise.finally(() => {
@@ -39,11 +39,11 @@ async function firstByte(port: number): Promise<number> {
   return performance.now() - began;
 }
 
-/** Waits until so many sleeps were told in all. */
+/** Waits until `count` sleeps were logged in all. */
 async function slept(wakeport: Wakeport, count: number): Promise<void> {
   const limit = performance.now() + SLEEP_MS;
   while (wakeport.records("target.asleep").length < count) {
-    if (performance.now() > limit) throw new Error("not everything goes to sleep");
+    if (performance.now() > limit) throw new Error("not all targets sleep");
     await delay(10);
   }
 }

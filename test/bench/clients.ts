@@ -1,6 +1,6 @@
 import { connect } from "node:net";
 
-/** What became of one client. */
+/** The outcome of one client. */
 export interface Visit {
   readonly ok: boolean;
   /** From connect to the last byte, in milliseconds. */
@@ -8,7 +8,7 @@ export interface Visit {
   readonly error?: string;
 }
 
-/** Connects, sends a line, and wants the same line back and then an end in good order. */
+/** Connects, sends a line, and expects its echo and an orderly close. */
 export function visit(port: number, line: string, deadlineMs: number): Promise<Visit> {
   const began = performance.now();
   const { promise, resolve } = Promise.withResolvers<Visit>();

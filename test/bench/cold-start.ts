@@ -52,7 +52,7 @@ async function throughWakeport(listenPort: number): Promise<number> {
 async function asleep(wakeport: Wakeport, count: number): Promise<void> {
   const limit = performance.now() + SLEEP_MS;
   while (wakeport.records("target.asleep").length < count) {
-    if (performance.now() > limit) throw new Error("the target does not go to sleep");
+    if (performance.now() > limit) throw new Error("the target does not sleep");
     await delay(10);
   }
 }

@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 const run = promisify(execFile);
 const DOCKER_MS = 60_000;
 
-/** A container of the default engine, made stopped and removed at the end. */
+/** A container of the default engine, created without a start and removed at the end. */
 export class Container implements AsyncDisposable {
   readonly name: string;
 
@@ -12,7 +12,7 @@ export class Container implements AsyncDisposable {
     this.name = name;
   }
 
-  /** Creates one that runs `script` with Node as its PID 1. */
+  /** Creates a container that runs `script` with Node as PID 1. */
   static async createNode(name: string, script: string, options: readonly string[] = []): Promise<Container> {
     const label = ["--label", "wakeport-test=bench"];
     await docker("create", "--name", name, ...label, ...options, "node:24-bookworm-slim", "node", "-e", script);

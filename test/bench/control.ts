@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import type { Report } from "./endpoint.ts";
 
 export type Command =
-  /** Asks for nothing but the reply. */
+  /** Requests only a reply. */
   | { readonly op: "count" }
   /** Resets every connection that is left. */
   | { readonly op: "sweep" }
@@ -17,7 +17,7 @@ export type Command =
 export interface Reply {
   /** Connections open at the server. */
   readonly open: number;
-  /** Of the connection named in the command; null while none has come with that id. */
+  /** The state of the named connection; null until it connects. */
   readonly report: Report | null;
 }
 

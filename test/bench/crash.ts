@@ -1,4 +1,4 @@
-/** A target that crashes while it starts: how long after its exit, as the engine dates it, its client is refused. */
+/** The time from the exit of a target that crashes while it starts, by the engine's clock, to the reset of its client. */
 import net from "node:net";
 import Dockerode from "dockerode";
 import { freePort } from "../support/free-port.ts";

@@ -2,18 +2,18 @@ import { createHash, type Hash } from "node:crypto";
 import type { Socket } from "node:net";
 import { KIB, payload } from "./payload.ts";
 
-/** What one end of a connection has seen so far. */
+/** The events at one end of a connection so far. */
 export interface Report {
   readonly received: number;
   readonly sha256: string;
-  /** The peer has ended its direction in order. */
+  /** The peer has sent FIN. */
   readonly fin: boolean;
   /** Code of the error that broke the connection, for instance ECONNRESET. */
   readonly error: string | null;
   readonly closed: boolean;
 }
 
-/** One end of a connection: does what a case tells it and keeps account of what arrives. */
+/** One end of a connection: does the actions of a case, and records the received bytes. */
 export class Endpoint {
   readonly #socket: Socket;
   readonly #hash: Hash = createHash("sha256");
@@ -44,11 +44,11 @@ export class Endpoint {
     this.#socket.end(payload(bytes));
   }
 
-  /** Sends without end, as fast as the peer reads. */
+  /** Sends continuously, as fast as the peer reads. */
   flood(): void {
     const chunk = payload(64 * KIB);
     const fill = (): void => {
-      // By way of the event loop: a reader that never makes the writes wait must not shut out everything else.
+      // Through the event loop, so that a fast reader does not starve other work.
       if (this.#socket.writable) this.#socket.write(chunk, () => setImmediate(fill));
     };
     fill();
@@ -58,7 +58,7 @@ export class Endpoint {
     this.#socket.end();
   }
 
-  /** Ends as soon as the peer has ended, as a server does that has nothing left to say. */
+  /** Sends FIN after the peer's FIN, like a server without further data. */
   endWithPeer(): void {
     if (this.#fin) this.end();
     else this.#socket.once("end", () => this.end());

@@ -9,10 +9,10 @@ export interface Observed {
   report(): Report | Promise<Report>;
 }
 
-/** The relay did something else than a plain TCP connection would; the message says what. */
+/** The relay behaved differently than a plain TCP connection; the message contains the difference. */
 export class Mismatch extends Error {}
 
-/** Exactly `bytes` have arrived, as they were sent. */
+/** Exactly `bytes` bytes have arrived unchanged. */
 export async function expectReceived(side: Observed, bytes: number, deadline: AbortSignal): Promise<void> {
   const report = await watch(side, (seen) => seen.received >= bytes || seen.fin, deadline);
   if (report.received < bytes) {
@@ -23,19 +23,19 @@ export async function expectReceived(side: Observed, bytes: number, deadline: Ab
   if (report.sha256 !== sha256(payload(bytes))) throw new Mismatch("corrupt");
 }
 
-/** The stream runs: at least `bytes` have arrived. */
+/** At least `bytes` bytes have arrived. */
 export async function expectFlow(side: Observed, bytes: number, deadline: AbortSignal): Promise<void> {
   const report = await watch(side, (seen) => seen.received >= bytes || seen.fin, deadline);
   if (report.received < bytes) throw new Mismatch(`stalled at ${report.received}`);
 }
 
-/** The peer has ended its direction in order; the own direction may still be open. */
+/** The peer has sent FIN; the own direction may still be open. */
 export async function expectFin(side: Observed, deadline: AbortSignal): Promise<void> {
   const report = await watch(side, isOver, deadline);
   if (!report.fin) throw new Mismatch(report.error === null ? "hang, no FIN" : `${nameOf(report.error)}, not FIN`);
 }
 
-/** All of `bytes`, then FIN, then an orderly close of both directions. */
+/** Exactly `bytes` bytes, then FIN, then an orderly close of both directions. */
 export async function expectWhole(side: Observed, bytes: number, deadline: AbortSignal): Promise<void> {
   await expectReceived(side, bytes, deadline);
   await expectFin(side, deadline);
@@ -49,12 +49,12 @@ export async function expectWhole(side: Observed, bytes: number, deadline: Abort
 export async function expectReset(side: Observed, deadline: AbortSignal): Promise<void> {
   const report = await watch(side, isOver, deadline);
   if (!isOver(report)) throw new Mismatch("hang, no RST");
-  // A busy sender may learn of the FIN by its failing write first: a reset alone would be ECONNRESET.
+  // A busy sender may notice the FIN by a failing write (EPIPE); a reset alone gives ECONNRESET.
   if (report.fin || report.error === "EPIPE") throw new Mismatch("FIN, not RST");
   if (report.error !== "ECONNRESET") throw new Mismatch(`${nameOf(report.error)}, not RST`);
 }
 
-/** The connection ends by an error, whichever: what a sender notices whose receiver is gone. */
+/** The connection ends with any error, which the sender gets if its receiver is gone. */
 export async function expectBroken(side: Observed, deadline: AbortSignal): Promise<void> {
   const report = await watch(side, (seen) => seen.closed, deadline);
   if (!report.closed) throw new Mismatch("hang, not broken");
@@ -69,7 +69,7 @@ export async function poll(isDone: () => Promise<boolean>, deadline: AbortSignal
   }
 }
 
-/** Waits for what is hoped for, no longer than the connection can still bring it; gives the last report. */
+/** Waits until `isDone`, at most until the connection is closed. @returns the last report */
 async function watch(side: Observed, isDone: (seen: Report) => boolean, deadline: AbortSignal): Promise<Report> {
   let report = await side.report();
   await poll(async () => {

@@ -18,11 +18,11 @@ import { Wakeport } from "./wakeport.ts";
 const CASES = Number(process.argv[2] ?? 100_000);
 const SEED = Number(process.argv[3] ?? Math.floor(Math.random() * 2 ** 31));
 const AT_A_TIME = 64;
-/** Of several addresses, because each has not many more than 28,000 ports. */
+/** Several source addresses, because each has about 28,000 ports. */
 const ADDRESSES = 200;
-/** One in so many says no more and waits to be sent away. */
+/** One in so many clients stays silent until it is closed. */
 const SILENT_ONE_IN = 500;
-/** The five seconds that wakeport gives, and some for a busy machine. */
+/** The five seconds of wakeport's deadline, and a margin for a busy machine. */
 const DEADLINE_MS = 15_000;
 const SETTLE_MS = 15_000;
 
@@ -39,7 +39,7 @@ interface Subject {
   readonly words: fc.Arbitrary<Buffer>;
   /** YAML. */
   readonly services: (listenPort: number) => Promise<string>;
-  /** Whether whoever is silent has to be sent away. */
+  /** Whether silent clients must be closed. */
   readonly hasDeadline: boolean;
 }
 
@@ -70,7 +70,7 @@ const named = (kind: "host" | "sni", listenPort: number): string =>
     .slice(0, 2)
     .map((name, index) => `  s${index}: { ports: ["127.0.0.1:${listenPort}"], ${kind}: ${name}, builtin: discard }\n`)
     .join("");
-/** Greets, and has one answer to every line. */
+/** Sends a greeting, and the same reply to every line. */
 const server = `require("net").createServer((s) => s.on("error", () => {})
   .on("data", (all) => all.filter((byte) => byte === 10).forEach(() => s.write("200 so be it\\r\\n")))
   .write("220 hello\\r\\n")).listen(Number(process.argv[1]), "127.0.0.1")`;
@@ -111,13 +111,13 @@ function* cases({ words, hasDeadline }: Subject): Generator<Case> {
   for (const [index, [said, change, at, left]] of fc.sample(one, { numRuns: CASES, seed: SEED }).entries()) {
     const isSilent = hasDeadline && index % SILENT_ONE_IN === 0;
     const bytes = change(said);
-    // Not much of it, so that something is still to come.
+    // A small part, so that bytes are missing.
     if (isSilent) yield { bytes: bytes.subarray(0, bytes.length >> 3), cuts: at, leaving: "silence" };
     else yield { bytes, cuts: at, leaving: left };
   }
 }
 
-/** @returns whether the connection was over in time */
+/** @returns whether the connection ended in time */
 async function say({ bytes, cuts: at, leaving }: Case, index: number, port: number): Promise<boolean> {
   const localAddress = `127.0.1.${1 + (index % ADDRESSES)}`;
   const socket = net.connect({

@@ -26,12 +26,12 @@ interface Contestant {
   readonly perSecond: Map<number, number[]>;
 }
 
-/** Sends one byte and waits until it comes back. @returns milliseconds */
+/** Sends one byte and waits for its echo. @returns milliseconds */
 function echoed(port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const began = performance.now();
     const socket = net.connect({ port, host: "127.0.0.1", noDelay: true });
-    socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error("no answer")));
+    socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error("no reply")));
     socket.once("error", reject);
     socket.once("data", () => {
       resolve(performance.now() - began);
@@ -63,7 +63,7 @@ async function listening(port: number): Promise<void> {
       await new Promise((resolve) => setTimeout(resolve, 25));
     }
   }
-  throw new Error(`nobody listens on port ${port}`);
+  throw new Error(`no listener on port ${port}`);
 }
 
 function contestant(name: string, port: number): Contestant {

@@ -1,4 +1,4 @@
-/** What 100 labelled containers cost: memory, and the time from their creation until wakeport listens for them. */
+/** Memory for 100 labelled containers, and the time from their creation until wakeport listens for them. */
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "../support/free-port.ts";
@@ -10,21 +10,21 @@ import { Wakeport } from "./wakeport.ts";
 const COUNT = Number(process.argv[2] ?? 100);
 const LISTEN_MS = 10_000;
 
-/** Whether the kernel has a listener on the port. Nobody connects: that would wake the container. */
+/** Returns true if the kernel has a listener on the port. A connection would wake the container. */
 async function isListening(port: number): Promise<boolean> {
   const tables = await Promise.all(["/proc/net/tcp", "/proc/net/tcp6"].map((file) => readFile(file, "utf8")));
   const listening = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, "0")} [0-9A-F:]+ 0A `);
   return tables.some((table) => listening.test(table));
 }
 
-/** Milliseconds until something listens there. */
+/** Returns the milliseconds until the port is bound. */
 async function untilListening(port: number): Promise<number> {
   const began = performance.now();
   while (performance.now() - began < LISTEN_MS) {
     if (await isListening(port)) return performance.now() - began;
     await delay(1);
   }
-  throw new Error(`nothing listens on port ${port}`);
+  throw new Error(`no listener on port ${port}`);
 }
 
 exitOnSignals();

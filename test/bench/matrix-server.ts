@@ -70,7 +70,7 @@ function takeCommands(socket: Socket): void {
   socket.on("error", () => {
     // A close always follows.
   });
-  // The harness is done or dead: leave the relay time to stop this program, but do not outlive it for long.
+  // The harness is done or dead: the relay gets some time to stop this program.
   socket.on("close", () => setTimeout(() => process.exit(0), ORPHAN_GRACE_MS));
 }
 

@@ -4,8 +4,8 @@ export const KIB = 1024;
 export const MIB: number = 1024 * KIB;
 
 /**
- * Bytes that look random yet are the same in every process, so that neither side has to tell the other what it sent.
- * A shorter payload is the beginning of a longer one, which lets a truncated transfer be told from a corrupt one.
+ * Bytes that look random but are the same in every process, so that both sides know the sent bytes.
+ * A shorter payload is the beginning of a longer one, which distinguishes a truncated transfer from a corrupt one.
  */
 export function payload(bytes: number, seed = 0): Buffer {
   const counter = Buffer.alloc(16);

@@ -11,7 +11,7 @@ export function dial(port: number): Socket {
   return createConnection({ host: HOST, port, allowHalfOpen: true });
 }
 
-/** Connects as soon as somebody listens. */
+/** Connects as soon as the port is open. */
 export async function dialWhenOpen(port: number, signal: AbortSignal): Promise<Socket> {
   for (;;) {
     if (signal.aborted) throw new Error(`Cannot connect to port ${port}: ${String(signal.reason)}`);
@@ -26,8 +26,8 @@ export async function dialWhenOpen(port: number, signal: AbortSignal): Promise<S
 }
 
 /**
- * Counts the sockets a relay holds: those it accepted on `front` and those it dialled to `upstream`. Sockets that no
- * process owns any more (TIME_WAIT and other remains, inode 0) are the kernel's.
+ * Counts the sockets of a relay: accepted on `listenPort` and dialled to `upstream`. Sockets that no
+ * process owns any more (TIME_WAIT and others, inode 0) belong to the kernel.
  */
 export async function relaySockets(listenPort: number, upstream: number): Promise<number> {
   const table = await readFile("/proc/net/tcp", "latin1");

@@ -6,12 +6,12 @@ const STOP_GRACE_MS = 5_000;
 const OUTPUT_TAIL = 2_000;
 
 /**
- * A child program in a process group of its own: whatever it forks goes with it, also when this process leaves by an
+ * A child program in its own process group, which is killed as a whole, also if this process ends by an
  * error or a signal.
  */
 export class Program {
   readonly pid: number;
-  /** Aborts when the program ends, with its last words as the reason. */
+  /** Aborts when the program ends, with its last output as the reason. */
   readonly ended: AbortSignal;
   readonly #child: ChildProcess;
   readonly #exited: Promise<unknown>;
@@ -26,7 +26,7 @@ export class Program {
     child.once("close", () => {
       ended.abort(new Error(`${basename(child.spawnfile)} ended too early: ${this.#output.trim()}`));
     });
-    // Not "close": a grandchild in a group of its own may hold the pipes longer.
+    // Not "close": a grandchild in another group may hold the pipes longer.
     this.#exited = once(child, "exit");
     this.#killGroup = () => killGroup(pid);
     process.once("exit", this.#killGroup);
@@ -55,7 +55,7 @@ export class Program {
   }
 }
 
-/** Lets exit handlers, which stop the children, run on a signal too. */
+/** Runs the exit handlers, which stop the children, on signals too. */
 export function exitOnSignals(): void {
   process.once("SIGINT", () => process.exit(130));
   process.once("SIGTERM", () => process.exit(143));

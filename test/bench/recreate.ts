@@ -19,7 +19,7 @@ const ROUNDS = Number(process.argv[2] ?? 5);
 const EVERY_MS = 50;
 /** Between two rounds, and before the first and after the last. */
 const PAUSE_MS = 2_000;
-/** For each of the two words of a client. */
+/** The deadline of each of the two words of a client. */
 const STAY_MS = 50;
 const VISIT_MS = 20_000;
 const COMMAND_MS = 60_000;
@@ -51,7 +51,7 @@ class Project implements AsyncDisposable {
     await run("docker", ["compose", "-p", this.name, "-f", this.#file, ...args], { timeout: COMMAND_MS });
   }
 
-  /** How often each of its containers was started since then, oldest first. @param since Unix milliseconds */
+  /** The number of starts of each of its containers, oldest first. @param since Unix milliseconds */
   async starts(since: number): Promise<readonly number[]> {
     const window = ["--since", (since / 1000).toFixed(3), "--until", (Date.now() / 1000).toFixed(3)];
     const filters = ["event=create", "event=start", `label=com.docker.compose.project=${this.name}`];
@@ -75,19 +75,19 @@ class Project implements AsyncDisposable {
   }
 }
 
-/** Hears a word back, stays for a while, hears another one back. */
+/** Waits for an echo, stays for some time, and waits for another echo. */
 async function converse(listenPort: number): Promise<Visit> {
   const began = performance.now();
   const socket = connect({ port: listenPort, host: "127.0.0.1", timeout: VISIT_MS });
-  socket.once("timeout", () => socket.destroy(new Error("no answer in time")));
-  // Rejects with what breaks the connection; a clean end is none of the answers.
+  socket.once("timeout", () => socket.destroy(new Error("no reply in time")));
+  // Rejects with the error of the connection; a clean end is not a reply.
   const ended = once(socket, "end").then(() => Promise.reject(new Error("ended")));
   try {
     let waitedMs = 0;
     for (const word of ["first", "second"]) {
       socket.write(word);
       const [echo] = (await Promise.race([once(socket, "data"), ended])) as [Buffer];
-      if (echo.toString() !== word) throw new Error(`answered ${echo}`);
+      if (echo.toString() !== word) throw new Error(`replied ${echo}`);
       waitedMs ||= performance.now() - began;
       await Promise.race([delay(STAY_MS), ended]);
     }
@@ -100,7 +100,7 @@ async function converse(listenPort: number): Promise<Visit> {
   }
 }
 
-/** Clients, one after the other, until told. @returns what became of each */
+/** Runs clients, one after the other, until it is stopped. @returns their outcomes */
 async function crowd(listenPort: number, over: AbortSignal): Promise<readonly Visit[]> {
   const visits: Promise<Visit>[] = [];
   while (!over.aborted) {
@@ -110,7 +110,7 @@ async function crowd(listenPort: number, over: AbortSignal): Promise<readonly Vi
   return Promise.all(visits);
 }
 
-/** Each text, and how often. */
+/** The number of each text. */
 function counted(texts: readonly string[]): string {
   const counts = new Map<string, number>();
   for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);

@@ -21,7 +21,7 @@ type Manner = "half-close" | "close after echo" | "reset";
 interface Plan {
   readonly manner: Manner;
   readonly message: Buffer;
-  /** Echoed bytes after which a client of manner "reset" resets. */
+  /** Echoed bytes after which a client of kind "reset" resets. */
   readonly resetAfter: number;
 }
 
@@ -33,7 +33,7 @@ interface Exchange {
   readonly fault: Fault | null;
 }
 
-/** A random number from 0 up to but without 1. */
+/** A random number, at least 0 and below 1. */
 type Random = () => number;
 
 const CLIENTS = 200;
@@ -69,7 +69,7 @@ function randomFrom(seed: number): Random {
   };
 }
 
-/** Messages are slices of one noise, so that a connection that gets the bytes of another one shows. */
+/** Messages are slices of one random buffer, which reveals bytes of other connections. */
 function planFrom(random: Random, noise: Buffer): Plan {
   const size = 1 + Math.floor(random() * MAX_MESSAGE);
   const start = Math.floor(random() * (noise.length - size));

@@ -1,5 +1,5 @@
 /**
- * Compares TCP relays by how faithfully they pass on half-closes and resets:
+ * Compares how TCP relays forward half-closes and resets:
  *
  *   node test/bench/relay-matrix.ts [--details] [RELAY...]
  *
@@ -24,7 +24,7 @@ interface Outcome {
 interface Score {
   readonly relay: string;
   readonly outcomes: readonly Outcome[];
-  /** Why the relay could not be judged. */
+  /** The reason that the relay could not be tested. */
   readonly trouble: string | null;
 }
 
@@ -45,7 +45,7 @@ async function scoreOf(relay: Relay): Promise<Score> {
 
 async function outcomesOf(relay: Relay): Promise<Outcome[]> {
   await using testbed = await Testbed.open(relay);
-  // The connection that woke the relay must not count against the first case.
+  // The connection that started the relay must not count in the first case.
   await testbed.leftovers();
   const outcomes: Outcome[] = [];
   for (const [index, relayCase] of cases.entries()) {

@@ -13,16 +13,16 @@ export interface Upstream {
 
 export interface RunningRelay {
   readonly port: number;
-  /** Null when nothing stands between client and server. */
+  /** Null if there is no relay between client and server. */
   readonly program: Program | null;
   stop(): Promise<void>;
 }
 
 export interface Relay {
   readonly name: string;
-  /** Whether the relay itself starts the upstream, on demand. */
+  /** Whether the relay starts the upstream on demand. */
   readonly startsUpstream: boolean;
-  /** What has to be installed and is not, in words for the reader; null when all is there. */
+  /** The missing program; null if all are installed. */
   missing(): string | null;
   start(upstream: Upstream): Promise<RunningRelay>;
 }
@@ -44,7 +44,7 @@ interface ConfigFile {
   text(setting: Setting): string | Promise<string>;
 }
 
-/** A relay that is a program, told what to do by its arguments and perhaps a configuration file. */
+/** A relay program, configured by arguments and optionally a file. */
 interface Recipe {
   readonly name: string;
   readonly needs: readonly Requirement[];
@@ -56,7 +56,7 @@ interface Recipe {
 const SYSTEM_FOLDERS = ["/usr/sbin", "/usr/lib/systemd", "/lib/systemd", "/usr/lib/nginx/modules"];
 const WAKEPORT = join(import.meta.dirname, "../../bin/wakeport");
 
-/** The control of the experiment: what fails here is a fault of the harness. */
+/** The control of the experiment: failures here are faults of the harness. */
 const direct: Relay = {
   name: "direct",
   startsUpstream: false,
@@ -116,7 +116,7 @@ const socat: Recipe = {
   needs: [{ file: "socat", comesFrom: "Debian package socat" }],
   command: ({ listenPort, upstream }) => [
     locate("socat"),
-    // Once one direction has ended the other gets 0.5 s by default, which no slow answer survives.
+    // After one direction has ended, the default timeout of the other is 0.5 s, too short for a slow reply.
     "-t60",
     `TCP-LISTEN:${listenPort},bind=127.0.0.1,reuseaddr,fork,backlog=1024`,
     `TCP:127.0.0.1:${upstream.port}`,
@@ -186,7 +186,7 @@ async function startRecipe(recipe: Recipe, upstream: Upstream): Promise<RunningR
   return { port: setting.listenPort, program, stop: () => running.disposeAsync() };
 }
 
-/** Removed when the relay stops, or with this process if that comes first. */
+/** Removed when the relay stops or this process ends. */
 function temporaryFolder(owner: AsyncDisposableStack): string {
   const folder = mkdtempSync(join(tmpdir(), "relay-bench-"));
   const remove = (): void => rmSync(folder, { recursive: true, force: true });

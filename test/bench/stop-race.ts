@@ -1,6 +1,6 @@
 /**
  * Clients that connect at a random moment of the idle stop, its grace included: to targets that close their listener
- * on SIGTERM and linger, and to targets that ignore SIGTERM. None may be lost, none stopped while it is served.
+ * on SIGTERM and linger, and to targets that ignore SIGTERM. No client may be lost or stopped while it is served.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -12,7 +12,7 @@ import { Wakeport } from "./wakeport.ts";
 
 const IDLE_MS = 200;
 const GRACE_MS = 1_000;
-/** A client may come at any time from the end of the idle timeout until well after the kill. */
+/** Clients connect at any time from the end of the idle timeout until well after the kill. */
 const WINDOW_MS = GRACE_MS + 500;
 const DEADLINE_MS = 60_000;
 
@@ -21,7 +21,7 @@ const targets = {
   "ignores SIGTERM": `process.on("SIGTERM", () => {})`,
 };
 
-/** Repeatable, so that a printed seed replays a run's moments (mulberry32). */
+/** Seeded, so that a printed seed replays the moments of a run (mulberry32). */
 function random(seed: number): () => number {
   let state = seed;
   return () => {
@@ -84,7 +84,7 @@ for (const kind of Object.keys(targets)) {
   console.log(`target that ${kind}: ${visits.length} connections, ${lost.length} lost, p99 ${p99} ms, seed ${seed}`);
   for (const { error } of lost.slice(0, 5)) console.log(`  ${error}`);
 }
-// A target that went down under a connection ends that connection otherwise than clean.
+// A target that was stopped during a connection does not end it cleanly.
 const cut = wakeport
   .records("connection.closed")
   .filter(({ outcome, end }) => outcome !== "relayed" || end !== "clean");

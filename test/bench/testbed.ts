@@ -10,7 +10,7 @@ const START_TIMEOUT_MS = 15_000;
 const LEFTOVER_GRACE_MS = 2_000;
 const POLL_MS = 10;
 
-/** Sockets that are open although the clients are gone. */
+/** Sockets that are open after the clients are gone. */
 export interface Leftovers {
   readonly atServer: number;
   readonly atRelay: number;
@@ -46,7 +46,7 @@ export class Testbed implements AsyncDisposable {
     const control = await reachServer(running, controlPort);
     undo.defer(() => control.close());
     const testbed = new Testbed(running, control, port, undo.move());
-    // The knock may still be on its way through the relay; what it leaves is no leak of the first case.
+    // The first connection may still be in the relay, and must not count as a leak of the first case.
     await testbed.leftovers();
     return testbed;
   }
@@ -55,7 +55,7 @@ export class Testbed implements AsyncDisposable {
     return relaySockets(this.port, this.#upstreamPort);
   }
 
-  /** Waits, within limits, until all is closed but the `relayBaseline` sockets that were open before. */
+  /** Waits, until a deadline, for the close of all sockets except the `relayBaseline` ones that were open before. */
   async leftovers(relayBaseline = 0): Promise<Leftovers> {
     const deadline = performance.now() + LEFTOVER_GRACE_MS;
     for (;;) {

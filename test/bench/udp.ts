@@ -1,6 +1,6 @@
 /**
  * A hundred clients send twenty datagrams each, all at once, to a sleeping target that listens only 300 ms after it is
- * up: a container, then a process. What was lost, and whether the flow table is empty afterwards.
+ * up: a container, then a process. Prints the lost datagrams and the remaining flows.
  */
 import dgram from "node:dgram";
 import { once } from "node:events";

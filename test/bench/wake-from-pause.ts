@@ -1,4 +1,4 @@
-/** A paused target, connect to first byte, beside the engine's unpause call alone. In turns, in one run. */
+/** From connect to first byte of a paused target, compared with the engine's unpause call alone, in turns. */
 import net from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import Dockerode from "dockerode";
@@ -40,7 +40,7 @@ async function paused(container: Dockerode.Container): Promise<void> {
     if (performance.now() > limit) throw new Error("the target is not paused");
     await delay(10);
   }
-  // The reports of the sleep, and what they lead to, are no part of the next wake.
+  // The work after a sleep must not count in the next wake.
   await delay(100);
 }
 

@@ -15,7 +15,7 @@ export interface LogRecord {
   readonly [fact: string]: unknown;
 }
 
-/** The real program, with a configuration of its own, its log kept. */
+/** The real program with its configuration and its log. */
 export class Wakeport implements AsyncDisposable {
   readonly pid: number;
   readonly log: readonly LogRecord[];
@@ -34,7 +34,7 @@ export class Wakeport implements AsyncDisposable {
     this.#end = parts.end;
   }
 
-  /** Starts it with these services (YAML below `services:`), and other sections, and waits until it serves. */
+  /** Starts it with these services (YAML below `services:`) and other sections, and waits until it has started. */
   static async start(services: string, sections = ""): Promise<Wakeport> {
     const adminPort = await freePort();
     const folder = await mkdtemp(join(tmpdir(), "wakeport-bench-"));

@@ -1,5 +1,5 @@
 /**
- * Clients of their own kind, of real servers that take their time to start, and of some that do not start at all: who waits,
+ * The usual clients of real servers that start slowly or not at all: which clients wait, and which get an error.
  * and who is told what. With WAKEPORT_TEST_START_S=20 the servers take that many seconds.
  */
 import assert from "node:assert/strict";
@@ -24,7 +24,7 @@ print("sent", smtp.sendmail("a@b.test", ["c@d.test"], "Subject: hello\\r\\n\\r\\
 
 interface Said {
   readonly code: number;
-  /** On both outputs. */
+  /** Both outputs. */
   readonly text: string;
 }
 
@@ -38,7 +38,7 @@ function say(program: string, args: readonly string[], env: Readonly<Record<stri
   });
 }
 
-suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: true }, () => {
+suite("the usual clients", { skip: cannotServe() ?? false, concurrency: true }, () => {
   const names: readonly ServerName[] = ["smtp", "ssh", "mysql", "redis", "postgres"];
   const ports = new Map<string, number>();
   const stack = new AsyncDisposableStack();
@@ -47,11 +47,11 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
 
   const port = (service: string): string => String(ports.get(service));
 
-  /** How the connections of a service ended, as soon as `count` have. */
+  /** Waits for `count` connections of a service. @returns their outcomes */
   const addresses = async (service: string, count: number): Promise<Set<string>> => {
     const closed = () =>
       program.log.filter((line) => line.event === "connection.closed" && line["service"] === service);
-    await eventually(`the end of ${count} connections of ${service}`, () => closed().length >= count);
+    await eventually(`${count} connections of ${service} end`, () => closed().length >= count);
     return new Set(closed().map(({ outcome, start, end }) => `${outcome}, ${start}, ${end}`));
   };
 
@@ -94,7 +94,7 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
     ]);
   };
 
-  test("SMTP: smtplib, swaks and curl wait, begin to be greeted meanwhile, and deliver", async () => {
+  test("SMTP: smtplib, swaks and curl wait with a begun greeting, and deliver", async () => {
     const [python, swaks, curl] = await mailers("smtp");
     assert.match(python!.text, /EHLO \(250.*\nsent \{\}/);
     assert.match(swaks!.text, /220-smtp is starting, please wait\r?\n(?:.*220-.*\n)*.*220 .*\n.*EHLO/);
@@ -103,7 +103,7 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
     assert.deepEqual(await addresses("smtp", 3), waited);
   });
 
-  test("SMTP: are told to come again when it does not start", async () => {
+  test("SMTP: clients get a temporary error if the server does not start", async () => {
     const told = await mailers("broken-smtp");
     for (const { code, text } of told) {
       assert.notEqual(code, 0, text);
@@ -128,7 +128,7 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
     ]);
   };
 
-  test("SSH: ssh waits, and logs in", async () => {
+  test("SSH: ssh waits and logs in", async () => {
     assert.match((await ssh("ssh")).text, /^in$/m);
     assert.deepEqual(await addresses("ssh", 1), waited);
   });
@@ -153,12 +153,12 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
     ]);
   };
 
-  test("MySQL: mariadb waits, and is served", async () => {
+  test("MySQL: mariadb waits and is served", async () => {
     assert.deepEqual(await mysql("mysql"), { code: 0, text: "42\n" });
     assert.deepEqual(await addresses("mysql", 1), waited);
   });
 
-  test("MySQL: is told an error of its own when it does not start", async () => {
+  test("MySQL: clients get a MySQL error if the server does not start", async () => {
     const { code, text } = await mysql("broken-mysql");
     assert.equal(code, 1);
     assert.match(text, /1053.*broken-mysql is not available, try again later/);
@@ -168,13 +168,13 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
     return say("redis-cli", ["-h", "127.0.0.1", "-p", port(service), ...args]);
   };
 
-  test("Redis: redis-cli waits, and is served", async () => {
+  test("Redis: redis-cli waits and is served", async () => {
     const [ping, set] = await Promise.all([redis("redis", "PING"), redis("redis", "SET", "a", "b")]);
     assert.deepEqual([ping!.text.trim(), set!.text.trim()], ["PONG", "OK"]);
     assert.deepEqual(await addresses("redis", 2), waited);
   });
 
-  test("Redis: is told an error when it does not start", async () => {
+  test("Redis: clients get an error if the server does not start", async () => {
     assert.match((await redis("broken-redis", "PING")).text, /^ERR broken-redis is not available, try again later/);
   });
 
@@ -190,7 +190,7 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
     return Promise.all(modes.map(query));
   };
 
-  test("PostgreSQL: psql waits in every mode of TLS, and is served in it", async () => {
+  test("PostgreSQL: psql waits and is served in every TLS mode", async () => {
     assert.deepEqual(
       await psql("postgres"),
       ["f\n", "t\n", "t\n"].map((text) => ({ code: 0, text })),
@@ -198,7 +198,7 @@ suite("clients of their own kind", { skip: cannotServe() ?? false, concurrency: 
     assert.deepEqual(await addresses("postgres", 3), waited);
   });
 
-  test("PostgreSQL: is told that it is not up when it does not start, and without TLS no more than that", async () => {
+  test("PostgreSQL: clients get an error if the server does not start, without details if they do not use TLS", async () => {
     const told = await psql("broken-postgres");
     assert.deepEqual(
       told.map(({ code }) => code),

@@ -1,5 +1,5 @@
 /**
- * The first client of a server whose start takes seconds, while the server accepts connections and refuses them itself:
+ * The first client of a server that starts in seconds, and rejects connections itself during its start:
  * no client may get an error. WAKEPORT_TEST_COLD_STARTS=20 makes 20 cold starts of each server.
  */
 import assert from "node:assert/strict";
@@ -17,14 +17,14 @@ import { cannotServe, Servers } from "../support/program/servers.ts";
 const run = promisify(execFile);
 const ROUNDS = Number(process.env["WAKEPORT_TEST_COLD_STARTS"] ?? 2);
 const START_S = 3;
-/** Loading them takes Redis some seconds. */
+/** Redis loads them in some seconds. */
 const REDIS_KEYS = 3_000_000;
 const CLIENT_MS = 90_000;
 const VSFTPD = "/usr/sbin/vsftpd";
 
 interface Subject {
   readonly protocol: string;
-  /** A shell command that ends with the server's own. */
+  /** A shell command that ends with the command of the server. */
   readonly command: (port: number) => readonly string[];
   readonly user?: string;
   /** A client program and its arguments. */
@@ -45,7 +45,7 @@ suite("cold starts of several seconds", { skip: cannotServe() ?? missing ?? fals
   before(async () => {
     servers = stack.use(await Servers.make());
     await mkdir(path.join(servers.folder, "ftp"));
-    // It takes no other file than a regular one.
+    // The server reads regular files only.
     await writeFile(path.join(servers.folder, "vsftpd.conf"), "");
     await populateRedis(servers, stack);
   });
@@ -60,7 +60,7 @@ suite("cold starts of several seconds", { skip: cannotServe() ?? missing ?? fals
     }),
     PostgreSQL: () => {
       const data = path.join(servers.folder, "postgres");
-      // Recovery from an archive: the server asks for some files, one after the other.
+      // Recovery from an archive: the server requests some files one by one.
       const settings = ["-c", `restore_command=sleep ${START_S / 3}; false`, "-c", "hot_standby=off"];
       return {
         protocol: "postgres",
@@ -105,7 +105,7 @@ suite("cold starts of several seconds", { skip: cannotServe() ?? missing ?? fals
   }
 });
 
-/** A real wakeport whose service is killed as soon as its client has left. */
+/** A real wakeport whose service is killed after each client. */
 class ColdService implements AsyncDisposable {
   readonly #subject: Subject;
   readonly #port: string;
@@ -138,7 +138,7 @@ class ColdService implements AsyncDisposable {
     return new ColdService(subject, port, program, stack.move());
   }
 
-  /** What the client prints, and its exit code if that is not 0. The server is killed afterwards. */
+  /** Runs the client, then kills the server. @returns the client's output, and its exit code if not 0 */
   async firstClient(round: number): Promise<string> {
     const [file, args] = this.#subject.client(this.#port);
     const text = await run(file, [...args], { timeout: CLIENT_MS }).then(
@@ -167,14 +167,17 @@ class ColdService implements AsyncDisposable {
   }
 }
 
-/** Leaves a dump of many keys where the server loads it from. */
+/** Creates a dump of many keys, which the server loads. */
 async function populateRedis(servers: Servers, stack: AsyncDisposableStack): Promise<void> {
   const port = String(await freePort());
   const [file = "", ...args] = servers.of("redis", Number(port)).command;
   const server = execFile(file, [...args, "--enable-debug-command", "local"]);
   stack.defer(() => void server.kill());
   const redis = (...command: string[]) => run("redis-cli", ["-p", port, ...command]);
-  await eventually("Redis", async () => (await redis("PING").catch(() => ({ stdout: "" }))).stdout === "PONG\n");
+  await eventually(
+    "Redis responds",
+    async () => (await redis("PING").catch(() => ({ stdout: "" }))).stdout === "PONG\n",
+  );
   await redis("DEBUG", "POPULATE", String(REDIS_KEYS));
   await redis("SAVE");
   await redis("SHUTDOWN", "NOSAVE").catch(() => {});

@@ -1,4 +1,4 @@
-/** One xinetd.conf, served by xinetd and, imported, by wakeport: clients get the same answers from both. */
+/** One xinetd.conf, served by xinetd and imported into wakeport: clients get the same replies from both. */
 import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -23,7 +23,7 @@ const skip =
 const names = ["echo", "discard", "daytime", "time", "ftp", "id", "refused"] as const;
 type Ports = Readonly<Record<(typeof names)[number], number>>;
 
-/** The same for both, but for the ports. */
+/** The same for both programs, except the ports. */
 function xinetdConf(ports: Ports, vsftpdConf: string, banner: string): string {
   const builtin = (name: keyof Ports): string =>
     `service ${name}\n{\n\ttype = INTERNAL UNLISTED\n\tport = ${ports[name]}\n\tprotocol = tcp\n\tsocket_type = stream\n\twait = no\n}\n`;
@@ -46,7 +46,7 @@ function xinetdConf(ports: Ports, vsftpdConf: string, banner: string): string {
   ].join("");
 }
 
-/** What comes back when `text` is sent, and then the end. */
+/** Sends `text` and FIN. @returns the received text */
 async function answer(port: number, text = ""): Promise<Buffer> {
   const socket = net.connect({ port, host: "127.0.0.1", timeout: 10_000 });
   await once(socket, "connect");
@@ -60,7 +60,7 @@ function curl(...args: string[]): Promise<string> {
   return run("curl", ["-sS", "-m", "20", ...args]).then(({ stdout }) => stdout);
 }
 
-/** The client: everything that it saw. */
+/** Connects to every service. @returns all that the clients received */
 async function visitAll(ports: Ports): Promise<Record<string, unknown>> {
   const daytime = (await answer(ports.daytime)).toString();
   const time = (await answer(ports.time)).readUInt32BE(0) - 2_208_988_800;
@@ -85,7 +85,7 @@ async function freePorts(): Promise<Ports> {
 }
 
 suite("a xinetd.conf", { skip }, () => {
-  test("is served alike by xinetd and, imported, by wakeport", async () => {
+  test("is served by xinetd, and imported by wakeport, with the same results", async () => {
     const folder = await mkdtemp(path.join(tmpdir(), "wakeport-from-xinetd-"));
     try {
       const [files, empty] = [path.join(folder, "files"), path.join(folder, "empty")];
@@ -117,11 +117,11 @@ suite("a xinetd.conf", { skip }, () => {
       const checked = await wakeport(["check", "-c", file]);
       assert.equal(checked.code, 0, checked.stderr);
       await using program = new Program(["run", "-c", file]);
-      await eventually("wakeport to listen", () => program.stdout.includes("serves"));
+      await eventually("wakeport listens", () => program.stdout.includes("serves"));
 
       assert.deepEqual(await visitAll(ours), await visitAll(theirs));
       assert.equal(program.child.exitCode, null);
-      await eventually("the same number of lines in both logs", async () => {
+      await eventually("both logs have the same number of lines", async () => {
         const [mine, its] = [program.stdout, await xinetd.read()].map(eventLines);
         return mine?.length === its?.length;
       });
@@ -133,8 +133,8 @@ suite("a xinetd.conf", { skip }, () => {
 });
 
 /**
- * What a log says of clients, but for process ids, times and order. xinetd looks at the address in the server's process,
- * so that a client that is refused has a START and an EXIT as well.
+ * The log lines about clients without process ids, times and order. xinetd checks the address in the server's process,
+ * so that a rejected client has a START and an EXIT too.
  */
 function eventLines(log: string): string[] {
   const lines = log

@@ -1,4 +1,4 @@
-/** The FTP example of compose/, for real: its images, its configuration, and clients that people use. */
+/** The FTP example of compose/ with its images, its configuration, and common clients. */
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 
 const EXAMPLE = path.join(import.meta.dirname, "../../compose/ftp");
-/** Other ports than the example's, so that whoever uses those is not met. */
+/** Other ports than the example's, which may be in use. */
 const ports = { ftp: await freePort(), admin: await freePort() };
 const SERVER = `ftp://127.0.0.1:${ports.ftp}`;
 const ADMIN = `http://127.0.0.1:${ports.admin}`;
@@ -20,7 +20,7 @@ const project = `wakeport-test-${process.pid}`;
 
 const skip = await cannotCompose(["curl", "--version"], ["lftp", "--version"]);
 
-/** The example at its ports of the test, plus the label by which test/engine/up finds what a test left. */
+/** The example with the test's ports, and the label by which test/engine/up finds leftovers. */
 class Example {
   readonly #folder: string;
 
@@ -34,7 +34,7 @@ class Example {
     const shown = await readFile(path.join(EXAMPLE, "config/wakeport.yaml"), "utf8");
     const own = shown.replace(":2121:", `:${ports.ftp}:`).replace(":9464", `:${ports.admin}`);
     await writeFile(path.join(config, "wakeport.yaml"), own);
-    // mkdtemp lets in nobody else, and wakeport is root without a capability.
+    // The folder of mkdtemp is private, and wakeport is root without capabilities.
     await chmod(this.#folder, 0o755);
     const labels = { "wakeport-test": "e2e" };
     const override = {
@@ -53,7 +53,7 @@ class Example {
     );
   }
 
-  /** A field of one of its containers, by docker's own template language. */
+  /** A field of one of its containers, in Docker's template language. */
   async inspect(service: string, field: string): Promise<string> {
     return (await run("docker", ["inspect", "-f", `{{${field}}}`, `${project}-${service}-1`])).trim();
   }
@@ -99,7 +99,7 @@ suite("the FTP example", { skip }, () => {
     await rm(folder, { recursive: true });
   });
 
-  test("curl lists and fetches", async () => {
+  test("curl lists and downloads", async () => {
     assert.match(await curl(`${SERVER}/`), /welcome\.txt/);
     assert.match(await curl(`${SERVER}/welcome.txt`), /until you asked/);
   });
@@ -112,7 +112,7 @@ suite("the FTP example", { skip }, () => {
     { name: "PORT", flags: ["--disable-eprt", "--ftp-port", "-"] },
   ];
   for (const [index, { name, flags }] of modes.entries()) {
-    test(`curl puts and fetches 8 MB by ${name}`, async () => {
+    test(`curl uploads and downloads 8 MB by ${name}`, async () => {
       const bytes = randomBytes(8 << 20);
       await writeFile(local("big"), bytes);
       await curl(...flags, "--upload-file", local("big"), `${SERVER}/incoming/big-${index}`);
@@ -121,7 +121,7 @@ suite("the FTP example", { skip }, () => {
     });
   }
 
-  test("lftp mirrors a tree there and back", async () => {
+  test("lftp mirrors a tree in both directions", async () => {
     await mkdir(local("tree/deep"), { recursive: true });
     const names = ["one", "two", "deep/three"];
     for (const name of names) await writeFile(local(`tree/${name}`), randomBytes(100_000));
@@ -150,40 +150,40 @@ ftp.quit()
     assert.equal((await run("python3", ["-c", script])).trim(), "1000000 1");
   });
 
-  test("nothing is published: wakeport is in the host's network, and listens on this machine alone", async () => {
+  test("no port is published: wakeport is in the host network, and listens on the loopback only", async () => {
     for (const service of ["wakeport", "ftp"]) {
       assert.match(await example.inspect(service, ".HostConfig.PortBindings"), /^map\[\]$/);
     }
     assert.equal(await example.inspect("wakeport", ".HostConfig.NetworkMode"), "host");
   });
 
-  test("it is as little as it can be: no capability, a read-only root, no new privileges", async () => {
+  test("the container has no capabilities, a read-only root, and no new privileges", async () => {
     assert.equal(await example.inspect("wakeport", ".HostConfig.CapDrop"), "[ALL]");
     assert.equal(await example.inspect("wakeport", ".HostConfig.ReadonlyRootfs"), "true");
     assert.equal(await example.inspect("wakeport", ".HostConfig.SecurityOpt"), "[no-new-privileges:true]");
   });
 
-  test("wakeport answers inside of its container", async () => {
+  test("healthcheck and status work in wakeport's container", async () => {
     await example.compose("exec", "-T", "wakeport", "wakeport", "healthcheck");
     assert.match(await example.compose("exec", "-T", "wakeport", "wakeport", "status"), /ftp +ready +container ftp/);
   });
 
-  test("nobody uses it: it goes to sleep, and the metrics show it", async () => {
-    await eventually("it sleeps", isAsleep, SLEEP_MS);
+  test("the idle server sleeps, and the metrics show it", async () => {
+    await eventually("the server sleeps", isAsleep, SLEEP_MS);
     assert.equal(await example.inspect("ftp", ".State.Status"), "exited");
     assert.equal(await metric('wakeport_sleeps_total{service="ftp",reason="idle",action="stop"}'), 1);
     assert.ok((await metric('wakeport_connections_total{service="ftp",outcome="relayed"}')) > 10);
     assert.equal(await metric('wakeport_connections_total{service="ftp",outcome="dial_failed"}'), 0);
   });
 
-  test("several clients at once wake it, and find what was left there", async () => {
+  test("several clients at once wake the server, and find the uploaded files", async () => {
     const fetched = await Promise.all([0, 1, 2].map((index) => curl("--head", `${SERVER}/incoming/big-${index}`)));
     for (const head of fetched) assert.match(head, /Content-Length: 8388608/);
     assert.equal(await example.inspect("ftp", ".State.Status"), "running");
     assert.equal(await metric('wakeport_activations_total{service="ftp",outcome="ready"}'), 2);
   });
 
-  test("docker compose stop: it ends in good order, and puts the server to sleep", async () => {
+  test("docker compose stop: wakeport exits in order, and stops the server", async () => {
     await example.compose("stop", "wakeport");
     assert.equal(await example.inspect("wakeport", ".State.ExitCode"), "0");
     assert.equal(await example.inspect("ftp", ".State.Status"), "exited");

@@ -1,4 +1,4 @@
-/** The example compose/hardened, for real. test/integration/narrow-proxy.test.ts has all requests that its proxy refuses. */
+/** The example compose/hardened. test/integration/narrow-proxy.test.ts has all requests that its proxy denies. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -22,7 +22,7 @@ suite("the hardened example", { skip }, () => {
 
   const compose = (...args: string[]): Promise<string> =>
     run("docker", ["compose", "-p", project, "-f", EXAMPLE, "-f", override, ...args], BUILD_MS);
-  /** A field of one of its containers, by docker's own template language. */
+  /** A field of one of its containers, in Docker's template language. */
   const inspect = async (service: string, field: string): Promise<string> =>
     (await run("docker", ["inspect", "-f", `{{${field}}}`, `${project}-${service}-1`])).trim();
   const state = (): Promise<string> => inspect("web", ".State.Status");
@@ -43,24 +43,24 @@ suite("the hardened example", { skip }, () => {
     await rm(path.dirname(override), { recursive: true });
   });
 
-  test("a client is served, and a while later the server sleeps", async () => {
+  test("a client is served, and the server sleeps later", async () => {
     assert.equal(await run("curl", ["--silent", "--max-time", "30", web]), "awake\n");
-    await eventually("it sleeps", async () => (await state()) === "exited", SLEEP_MS);
+    await eventually("the server sleeps", async () => (await state()) === "exited", SLEEP_MS);
   });
 
-  test("the next client wakes it", async () => {
+  test("the next client wakes the server", async () => {
     assert.equal(await run("curl", ["--silent", "--max-time", "30", web]), "awake\n");
     assert.equal(await state(), "running");
   });
 
-  test("nothing is refused that it needs, and the healthcheck agrees", async () => {
+  test("the proxy denies no request of wakeport, and the healthcheck succeeds", async () => {
     const status = await compose("exec", "-T", "wakeport", "wakeport", "status");
     assert.match(status, /web +ready +container web/);
     assert.doesNotMatch(status, /refuses|does not answer/);
     await compose("exec", "-T", "wakeport", "wakeport", "healthcheck");
   });
 
-  test("wakeport is as little as it can be", async () => {
+  test("wakeport's container has minimal privileges", async () => {
     assert.equal(await inspect("wakeport", ".Config.User"), "65532:65532");
     assert.equal(await inspect("wakeport", ".HostConfig.CapDrop"), "[ALL]");
     assert.equal(await inspect("wakeport", ".HostConfig.ReadonlyRootfs"), "true");
@@ -69,7 +69,7 @@ suite("the hardened example", { skip }, () => {
     assert.equal(mounts, "/etc/wakeport false;");
   });
 
-  test("from wakeport's container the proxy refuses everything else", async () => {
+  test("the proxy denies every other request from wakeport's container", async () => {
     const id = await inspect("web", ".Id");
     const forbidden = [
       `GET /containers/${id}/archive?path=/etc/shadow`,
@@ -94,12 +94,12 @@ suite("the hardened example", { skip }, () => {
     assert.equal(await state(), "running");
   });
 
-  test("the image has no package manager of Node", async () => {
+  test("the image does not contain npm", async () => {
     const program = 'for name in npm npx corepack yarn; do command -v "$name" && exit 1; done; exit 0';
     assert.equal(await compose("exec", "-T", "wakeport", "sh", "-c", program), "");
   });
 
-  test("the target does not see the proxy", async () => {
+  test("the target cannot reach the proxy", async () => {
     const program = `
       const answer = fetch("http://socket-proxy:2375/_ping", { signal: AbortSignal.timeout(5_000) });
       answer.then(() => console.log("it answers"), (error) => console.log(error.cause?.code ?? error.name));
@@ -108,7 +108,7 @@ suite("the hardened example", { skip }, () => {
     assert.match(told.trim(), /^(ENOTFOUND|EAI_AGAIN)$/);
   });
 
-  /** The statuses that requests get from inside wakeport's container, paths sent as they are. */
+  /** The response statuses of requests from wakeport's container, with paths sent unchanged. */
   async function asWakeport(requests: readonly string[]): Promise<Readonly<Record<string, number>>> {
     const program = `
       const http = require("node:http");
@@ -128,7 +128,7 @@ suite("the hardened example", { skip }, () => {
   }
 });
 
-/** Other ports than the example's, so that tests do not meet, and the label by which test/engine/up finds what a test left. */
+/** Other ports than the example's, and the label by which test/engine/up finds leftovers. */
 function overrides(webPort: number, adminPort: number): string {
   const labels = 'labels: { wakeport-test: "e2e" }';
   return `

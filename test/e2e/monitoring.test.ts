@@ -74,7 +74,7 @@ suite("the monitoring example", { skip }, () => {
     const readme = await readFile(path.join(EXAMPLE, "README.md"), "utf8");
     const queries = [...readme.matchAll(/^- `(.*)`: /gm)].map(([, text]) => text ?? "");
     assert.equal(queries.length, 5);
-    // The first scrapes must have happened: a rate needs the values from before.
+    // A rate needs the values of earlier scrapes.
     await returnsSeries('count_over_time(up{job="wakeport"}[1m]) >= 2');
     assert.match(await curl("docs.localhost"), /^HTTP\/1\.1 200 /);
     await run("docker", ["rm", "--force", `${project}-preview-1`]);
@@ -83,7 +83,7 @@ suite("the monitoring example", { skip }, () => {
   });
 });
 
-/** The example with other ports, so that tests do not meet, and the label by which test/engine/up finds what a test left. */
+/** The example with other ports, and the label by which test/engine/up finds leftovers. */
 function testCompose(example: string, override: string, port: number): string {
   const changes = [
     ["- ../web/compose.yaml", `- path: [${JSON.stringify(WEB)}, ${JSON.stringify(override)}]`],

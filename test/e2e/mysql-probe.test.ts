@@ -1,4 +1,4 @@
-/** Probes of a real MariaDB must not make it block the host that they come from. */
+/** Probes of a real MariaDB must not make it block their host. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -29,7 +29,7 @@ suite("probes of MariaDB", { skip }, () => {
     await using servers = await Servers.make();
     const port = await freePort();
     const [file = "", ...args] = servers.of("mysql", port).command;
-    // Without a user for the address the server refuses it before it counts anything.
+    // Without a user for the address, the server rejects connections without counting them.
     await using init = await temporaryFile("init.sql", "CREATE USER 'app'@'%' IDENTIFIED BY 'secret';\n");
     const more = [`--init-file=${init.path}`, `--bind-address=${host}`, `--max-connect-errors=${MAX_ERRORS}`];
     const server = spawn(file, [...args, ...more], { stdio: "ignore" });
@@ -49,7 +49,7 @@ suite("probes of MariaDB", { skip }, () => {
   });
 });
 
-/** The error with which the server greets; undefined if it sends its handshake. */
+/** Returns undefined if the server sends its handshake, otherwise the number of the error that it sends. */
 async function errorOf(port: number, host: string): Promise<number | undefined> {
   using peer = await connect(port, host);
   await peer.receives(7);

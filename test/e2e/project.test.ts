@@ -1,4 +1,4 @@
-/** The example compose/project: five services, with a worker and connection pools, sleep and wake as a whole. */
+/** The example compose/project: five services with a worker and connection pools sleep and wake together. */
 import assert from "node:assert/strict";
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -55,7 +55,7 @@ suite("the project example", { skip }, () => {
     assert.match(plan, /web: compose project "\S+" has no container of service "web"/);
   });
 
-  test("all five are started by compose, and sleep again", async () => {
+  test("compose starts all five, and they sleep", async () => {
     await compose("up", "--detach");
     const readiness = `http://127.0.0.1:${ports.admin}/readyz`;
     await eventually("wakeport is ready", () => succeeds("curl", "--silent", "--fail", readiness), COMMAND_MS);
@@ -64,7 +64,7 @@ suite("the project example", { skip }, () => {
     assert.match(plan, /^containers: \S+ has all of them; no problems found$/m);
   });
 
-  test("one request wakes all of them, the worker too, and later they sleep", async () => {
+  test("one request wakes all services with the worker, and later they sleep", async () => {
     const url = `http://127.0.0.1:${ports.web}/api/products`;
     assert.match(await run("curl", ["--silent", "--fail", "--max-time", "50", url]), /alarm clock/);
     await eventually(
@@ -112,7 +112,7 @@ interface Ports {
   readonly admin: number;
 }
 
-/** Other ports than the example's, so that tests do not meet, and the label by which test/engine/up finds what a test left. */
+/** Other ports than the example's, and the label by which test/engine/up finds leftovers. */
 function overrides({ web, db, admin }: Ports, config: string): string {
   const labels = 'labels: { wakeport-test: "e2e" }';
   return `

@@ -1,4 +1,4 @@
-/** The example compose/stack, for real: one request wakes three containers in order, psql wakes one. */
+/** The example compose/stack: one request wakes three containers in order, psql wakes one. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -19,7 +19,7 @@ const project = `wakeport-test-stack-${process.pid}`;
 
 const skip = await cannotCompose(["curl", "--version"], ["psql", "--version"]);
 
-/** What the engine tells of the project's containers, in its order: `start db`, `healthy db`, `die web`. */
+/** The engine's events of the project's containers, in order: `start db`, `healthy db`, `die web`. */
 class Happenings implements AsyncDisposable {
   readonly seen: string[] = [];
   readonly #child = spawn("docker", [
@@ -73,11 +73,11 @@ suite("the stack example", { skip }, () => {
     await rm(path.dirname(override), { recursive: true });
   });
 
-  test("nothing runs but wakeport", async () => {
+  test("only wakeport runs", async () => {
     assert.deepEqual(await states(), ["created", "created", "created"]);
   });
 
-  test("one request to web wakes db, api and web, in this order, and is answered by all three", async () => {
+  test("one request to web wakes db, api and web in this order, and the reply contains all three", async () => {
     const products = JSON.parse(await curl(`http://127.0.0.1:${ports.web}/api/products`)) as { name: string }[];
     assert.deepEqual(
       products.map(({ name }) => name),
@@ -86,14 +86,14 @@ suite("the stack example", { skip }, () => {
     assert.deepEqual(happenings.seen, ["start db", "healthy db", "start api", "start web"]);
   });
 
-  test("nobody uses it: all three sleep again, db last", async () => {
+  test("all three sleep again, db last", async () => {
     await eventually("db sleeps", async () => (await stateOf("db")) === "exited", SLEEP_MS);
-    await eventually("the engine tells it", async () => happenings.seen.includes("die db"), COMMAND_MS);
+    await eventually("the engine sends the event", async () => happenings.seen.includes("die db"), COMMAND_MS);
     assert.deepEqual(happenings.seen.slice(4), ["die web", "die api", "die db"]);
     assert.deepEqual(await states(), ["exited", "exited", "exited"]);
   });
 
-  test("psql wakes db alone, and finds what was there", async () => {
+  test("psql wakes db alone, and finds its data", async () => {
     const answer = await run("psql", [
       ...["--host=127.0.0.1", `--port=${ports.db}`, "--username=shop", "--no-psqlrc", "--tuples-only", "--no-align"],
       "--command=SELECT count(*) FROM products",
@@ -104,17 +104,17 @@ suite("the stack example", { skip }, () => {
     assert.deepEqual(happenings.seen.slice(7), ["start db", "healthy db", "die db"]);
   });
 
-  test("all of them ended in good order", async () => {
+  test("all containers exited in order", async () => {
     const field = "{{.State.ExitCode}}";
     for (const service of TARGETS) {
       const code = (await run("docker", ["inspect", "-f", field, `${project}-${service}-1`])).trim();
-      // 143 is a SIGTERM that nobody caught: node's.
+      // 143 is node's exit code after SIGTERM without a handler.
       assert.equal(code, service === "api" ? "143" : "0", service);
     }
   });
 });
 
-/** Other ports than the example's, so that tests do not meet, and the label by which test/engine/up finds what a test left. */
+/** Other ports than the example's, and the label by which test/engine/up finds leftovers. */
 function overrides({ web, db, admin }: { readonly web: number; readonly db: number; readonly admin: number }): string {
   const labels = 'labels: { wakeport-test: "e2e" }';
   return `

@@ -1,4 +1,4 @@
-/** The example compose/web, for real: three sites on one port, of which one has a waiting page. */
+/** The example compose/web: three sites on one port, one of them with a waiting page. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ const SITES = ["app", "docs", "preview"] as const;
 /** Three times the example's idle timeout of 5 s, and a stop. */
 const SLEEP_MS = 60_000;
 const project = `wakeport-test-web-${process.pid}`;
-/** What a browser sends that opens an address. */
+/** The headers of a browser that opens an address. */
 const browser = ["-H", "Accept: text/html,*/*;q=0.8", "-H", "Upgrade-Insecure-Requests: 1"];
 
 const skip = await cannotCompose(["curl", "--version"]);
@@ -24,7 +24,7 @@ suite("the web example", { skip }, () => {
 
   const compose = (...args: string[]): Promise<string> =>
     run("docker", ["compose", "-p", project, "-f", EXAMPLE, "-f", override, ...args], BUILD_MS);
-  /** The head and the body of an answer. */
+  /** The head and the body of a response. */
   const curl = (host: string, ...args: string[]): Promise<string> =>
     run("curl", ["-si", "--max-time", "50", "-H", `Host: ${host}`, ...args, `http://127.0.0.1:${ports.web}/`]);
   const states = async (): Promise<Record<string, string>> => {
@@ -55,14 +55,14 @@ suite("the web example", { skip }, () => {
     await rm(path.dirname(override), { recursive: true });
   });
 
-  test("nothing runs but wakeport, and a name that nobody has wakes nobody", async () => {
+  test("only wakeport runs, and an unknown name wakes no site", async () => {
     assert.deepEqual(await states(), asleep);
     assert.match(await curl("other.localhost"), /^HTTP\/1\.1 421 /);
     assert.match(await curl("preview.localhost", ...browser), /^HTTP\/1\.1 421 /);
     assert.deepEqual(await states(), asleep);
   });
 
-  test("a request for one site wakes that one alone, and is held: a browser sees no page where none is asked for", async () => {
+  test("a request for a site wakes that site alone and is held: without waiting page, a browser gets none", async () => {
     assert.match(await curl("docs.localhost", ...browser), /^HTTP\/1\.1 200 [\s\S]*This is the documents/);
     assert.deepEqual(await states(), { ...asleep, docs: "running" });
     assert.match(
@@ -72,7 +72,7 @@ suite("the web example", { skip }, () => {
     assert.equal((await states())["app"], "created");
   });
 
-  test("a browser sees how far the app is, and curl waits for the same start", async () => {
+  test("a browser gets the progress of the app, and curl waits for the same start", async () => {
     const [page, answer] = await Promise.all([curl("app.localhost", "--no-buffer", ...browser), curl("app.localhost")]);
     assert.match(page, /^HTTP\/1\.1 503 [\s\S]*<title>Starting app…<\/title>/);
     assert.match(page, /warming up: \d s to go/);
@@ -81,8 +81,8 @@ suite("the web example", { skip }, () => {
     assert.match(await curl("app.localhost", ...browser), /^HTTP\/1\.1 200 [\s\S]*This is the app/);
   });
 
-  test("nobody uses them: they sleep again", async () => {
+  test("the idle sites sleep again", async () => {
     const areAsleep = async (): Promise<boolean> => Object.values(await states()).every((state) => state === "exited");
-    await eventually("all sleep", areAsleep, SLEEP_MS);
+    await eventually("all sites sleep", areAsleep, SLEEP_MS);
   });
 });

@@ -1,18 +1,18 @@
-/** Finds what a test leaves behind: sockets, servers, timers, child processes. */
+/** Finds resources that a test does not close: sockets, servers, timers, child processes. */
 import assert from "node:assert/strict";
 import { afterEach, beforeEach } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 
-/** What is being closed may take 2 s. Counted in polls: a test may have replaced the clock. */
+/** Closing may take 2 s. The wait is counted in polls because a test may have replaced the clock. */
 const POLL_MS = 5;
 const POLLS = 400;
 
-/** How many of each kind keep the process alive: `{ TCPServerWrap: 1, Timeout: 2 }`. */
+/** The number of resources that keep the process alive, by kind: `{ TCPServerWrap: 1, Timeout: 2 }`. */
 export type Census = ReadonlyMap<string, number>;
 
 /**
- * Makes each test of the calling file fail that leaves more behind than there was before it, naming the kinds. Call it
- * once, at the top of the file. What a test needs must be opened in the test itself, or before all tests.
+ * Makes a test of the calling file fail if more resources are open after it than before, and names the kinds. Call it
+ * once, at the top of the file. Resources must be opened in the test itself, or before all tests.
  */
 export function checkLeaks(): void {
   let before: Census = new Map();
@@ -25,13 +25,13 @@ export function checkLeaks(): void {
   });
 }
 
-/** What keeps the process alive at this moment. */
+/** The resources that keep the process alive now. */
 export function takeCensus(): Census {
   const kinds = Map.groupBy(process.getActiveResourcesInfo(), (kind) => kind);
   return new Map([...kinds].map(([kind, all]) => [kind, all.length]));
 }
 
-/** What there is more of than `before`, after time to close: `TCPServerWrap ×1, Timeout ×2`, or nothing. */
+/** The additional resources after a time for closing: `TCPServerWrap ×1, Timeout ×2`, or "". */
 export async function leftSince(before: Census): Promise<string> {
   let left = surplus(before);
   for (let poll = 0; poll < POLLS && left !== ""; poll += 1) {

@@ -18,7 +18,7 @@ export class ComposeProject implements AsyncDisposable {
     this.#file = file;
   }
 
-  /** @param program that Node runs as PID 1 @param isNamed whether the container has a name that compose did not choose */
+  /** @param program that Node runs as PID 1 @param isNamed whether the container has a configured name */
   static async create(lab: Lab, program: string, isNamed: boolean): Promise<ComposeProject> {
     const name = `wakeport-test-${process.pid}-${Math.round(now())}`;
     const service = {
@@ -39,7 +39,7 @@ export class ComposeProject implements AsyncDisposable {
     return project;
   }
 
-  /** Runs `docker compose …`; what it does to containers is noted as done by the test. */
+  /** Runs `docker compose …`, and records its actions as the test's. */
   async compose(...args: string[]): Promise<void> {
     const from = now();
     const before = await this.#ids();
@@ -50,7 +50,7 @@ export class ComposeProject implements AsyncDisposable {
     }
   }
 
-  /** Its container as it is now. */
+  /** Its current container. */
   async container(): Promise<TestContainer> {
     const [id = ""] = await this.#ids();
     const { Name } = await this.#lab.engine.docker.getContainer(id).inspect();

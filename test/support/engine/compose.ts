@@ -9,7 +9,7 @@ export const BUILD_MS = 280_000;
 
 const isRequired = process.env["WAKEPORT_TEST_ENGINE"] === "required";
 
-/** Why an example cannot run here; false when it can, or must. @param tools programs that it needs, with arguments that they answer */
+/** Returns false if an example can run or is required, otherwise the reason. @param tools required programs, with arguments that make them exit 0 */
 export async function cannotCompose(...tools: readonly (readonly [string, ...string[]])[]): Promise<string | false> {
   if (isRequired) return false;
   if ((await engineVersion()) === undefined) return "NO DOCKER ENGINE: as root on Debian, test/engine/up brings one";
@@ -19,7 +19,7 @@ export async function cannotCompose(...tools: readonly (readonly [string, ...str
   return false;
 }
 
-/** What a command prints. @throws when it fails, or takes longer than `timeout` milliseconds */
+/** Returns the output of a command. @throws if it fails, or runs longer than `timeout` milliseconds */
 export async function run(file: string, args: readonly string[], timeout: number = COMMAND_MS): Promise<string> {
   const { stdout } = await exec(file, args, { timeout, maxBuffer: 64 << 20 });
   return stdout;
@@ -32,7 +32,7 @@ export async function succeeds(file: string, ...args: string[]): Promise<boolean
   );
 }
 
-/** Moves the ports of compose/web, so that tests do not conflict, and labels what a test may leave behind. */
+/** Other ports for compose/web, and the label by which test/engine/up finds leftovers. */
 export function webOverrides({ web, admin }: { readonly web: number; readonly admin: number }): string {
   const labels = 'labels: { wakeport-test: "e2e" }';
   return `

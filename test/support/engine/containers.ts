@@ -1,6 +1,6 @@
 /**
- * Containers of a real engine, for tests. Each carries the tests' own label and is removed at the end. What a test does
- * to them is noted, so that it can be told from what wakeport does.
+ * Containers of a real engine, for tests. Each has the tests' label and is removed at the end. The actions of the test
+ * are recorded, to distinguish them from those of wakeport.
  */
 import { randomBytes } from "node:crypto";
 import http from "node:http";
@@ -8,7 +8,7 @@ import Dockerode from "dockerode";
 import { JsonLines } from "../../../src/docker/json-lines.ts";
 import { eventually } from "../eventually.ts";
 
-/** test/engine/up removes whatever carries it. The value is this process's own. */
+/** test/engine/up removes containers with this label. The value is unique to this process. */
 const LABEL = "wakeport-test";
 const MS_IN_NS = 1_000_000;
 const run = `${process.pid}-${randomBytes(3).toString("hex")}`;
@@ -20,36 +20,36 @@ const images = {
 } as const;
 
 export interface ContainerSpec {
-  /** Default: busybox for `command`, node for `program`. The one of vsftpd is that of compose/ftp, and has to be built. */
+  /** Default: busybox for `command`, node for `program`. The image vsftpd is built from compose/ftp. */
   readonly image?: keyof typeof images;
   readonly command?: readonly string[];
   /** A program that Node runs as PID 1. */
   readonly program?: string;
-  /** Default: a name that nobody else has. */
+  /** Default: a unique name. */
   readonly name?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly memoryBytes?: number;
   readonly network?: string;
-  /** What else the engine takes for the container's host. */
+  /** Further fields of HostConfig. */
   readonly host?: Dockerode.HostConfig;
-  /** As `docker run --volume` has them. */
+  /** In the syntax of `docker run --volume`. */
   readonly binds?: readonly string[];
   readonly tty?: boolean;
-  /** Ports of 127.0.0.1 that lead to the same ports of the container, as `8080/tcp`. */
+  /** Ports published on the same ports of 127.0.0.1, such as `8080/tcp`. */
   readonly published?: readonly string[];
-  /** As `docker run --rm`. */
+  /** Like `docker run --rm`. */
   readonly autoRemove?: boolean;
   /** Default: "no". */
   readonly restart?: "no" | "unless-stopped" | "on-failure" | "always";
-  /** Default: the engine's own. */
+  /** Default: the engine's default. */
   readonly logDriver?: string;
-  /** A shell command, asked every 200 ms, and how often in a row it must fail before that counts. */
+  /** A shell command, run every 200 ms, and the number of consecutive failures that make the container unhealthy. */
   readonly healthcheck?: { readonly command: string; readonly retries: number };
 }
 
 export type Verb = "start" | "stop" | "restart" | "kill" | "pause" | "unpause" | "rename" | "remove";
 
-/** Something the test did to a container. Times are Unix milliseconds, also below. */
+/** An action of the test on a container. Times are Unix milliseconds, also below. */
 export interface Act {
   readonly verb: Verb;
   readonly id: string;
@@ -57,22 +57,22 @@ export interface Act {
   readonly to: number;
 }
 
-/** Something the engine says happened to a container. */
+/** An event of the engine. */
 export interface EngineEvent {
   readonly action: string;
   readonly id: string;
   readonly name: string;
-  /** When it happened, by the engine's clock, and when it was heard of here. */
+  /** The time by the engine's clock, and the time of receipt. */
   readonly at: number;
   readonly heardAt: number;
 }
 
-/** Now, as finely as the clock of this process tells it. */
+/** The current time, with fractions of a millisecond. */
 export function now(): number {
   return performance.timeOrigin + performance.now();
 }
 
-/** A real engine as a test sees it: makes containers, and keeps a journal of what happens to them. */
+/** A real engine for a test: creates containers, and keeps a journal of their events. */
 export class TestEngine implements AsyncDisposable {
   readonly acts: Act[] = [];
   readonly events: EngineEvent[] = [];
@@ -84,21 +84,21 @@ export class TestEngine implements AsyncDisposable {
   readonly #ended = new AbortController();
   #count = 0;
 
-  /** @param socketPath default: the engine that test/engine/up brought */
+  /** @param socketPath default: the engine of test/engine/up */
   constructor(socketPath: string | undefined = undefined) {
-    // No connection is kept open: it would look like one that wakeport leaked.
+    // A connection that is kept open would look like a leak of wakeport.
     const agent = new http.Agent({ keepAlive: false });
-    // The type package does not know the option.
+    // The types do not contain this option.
     const options = { agent, ...(socketPath !== undefined && { socketPath }) };
     this.docker = new Dockerode(options);
   }
 
-  /** The label by which the journal knows this process's containers: for those that others make. */
+  /** The label of the containers in the journal, for containers that the test does not create itself. */
   get label(): Readonly<Record<string, string>> {
     return { [LABEL]: run };
   }
 
-  /** Begins the journal with what happens from now on. On Podman this resolves when something has happened. */
+  /** Starts the journal. With Podman, it resolves after the first event. */
   async open(): Promise<void> {
     const lines = new JsonLines((value) => this.events.push(eventOf(value as RawEvent)));
     const filters = { type: ["container" as const], label: [`${LABEL}=${run}`] };
@@ -108,7 +108,7 @@ export class TestEngine implements AsyncDisposable {
     stream.on("error", () => {});
   }
 
-  /** Makes a container, stopped. */
+  /** Creates a container without starting it. */
   async container(spec: ContainerSpec): Promise<TestContainer> {
     this.#count += 1;
     const name = spec.name ?? `wakeport-test-${run}-${this.#count}`;
@@ -119,7 +119,7 @@ export class TestEngine implements AsyncDisposable {
     return container;
   }
 
-  /** Makes a bridge network. @param settings besides its name and label, as the engine has them @returns its name */
+  /** Creates a bridge network. @param settings further fields of the engine's request @returns its name */
   async network(settings: Omit<Dockerode.NetworkCreateOptions, "Name" | "Labels"> = {}): Promise<string> {
     this.#count += 1;
     const name = `wakeport-test-${run}-net-${this.#count}`;
@@ -127,7 +127,7 @@ export class TestEngine implements AsyncDisposable {
     return name;
   }
 
-  /** Waits until everything that happened up to now is in the journal. */
+  /** Waits until all events up to now are in the journal. */
   async catchUp(): Promise<void> {
     const marker = await this.container({ command: ["true"] });
     await eventually("the journal caught up", () => this.events.some(({ id }) => id === marker.id));
@@ -190,18 +190,18 @@ export class TestContainer {
     });
   }
 
-  /** Connects it to one more network. */
+  /** Connects it to another network. */
   async join(network: string): Promise<void> {
     await this.#engine.docker.getNetwork(network).connect({ Container: this.id });
   }
 
-  /** Its address in the network of that name, while it runs. */
+  /** Its address in a network, while it runs. */
   async address(network: string): Promise<string> {
     const { NetworkSettings } = await this.#engine.docker.getContainer(this.id).inspect();
     return NetworkSettings.Networks[network]?.IPAddress ?? "";
   }
 
-  /** What is true of it; undefined when it is gone. */
+  /** Returns undefined if the container is gone, otherwise its state in the engine. */
   async state(): Promise<Dockerode.ContainerInspectInfo["State"] | undefined> {
     const info = await this.#engine.docker
       .getContainer(this.id)
@@ -213,13 +213,13 @@ export class TestContainer {
     return info?.State;
   }
 
-  /** What it printed in its present life and those before, between the engine's own marks. */
+  /** Its output in all runs, with the engine's frame headers. */
   async output(): Promise<string> {
     const container = this.#engine.docker.getContainer(this.id);
     return (await container.logs({ stdout: true, stderr: true, follow: false })).toString();
   }
 
-  /** Whether it runs and is not paused. */
+  /** Returns true if it runs and is not paused. */
   async isAwake(): Promise<boolean> {
     const state = await this.state();
     return state?.Running === true && !state.Paused;
@@ -236,14 +236,14 @@ export class TestContainer {
 export interface EchoOptions {
   /** Default: all addresses. */
   readonly host?: string;
-  /** Before it listens. */
+  /** The delay before it listens. */
   readonly delayMs?: number;
-  /** At SIGTERM: end at once, end after closing the listener for a while, or go on. */
+  /** On SIGTERM: exit at once, exit some time after closing the listener, or continue. */
   readonly onTerm?: "exit" | "close" | "ignore";
   readonly port?: number;
 }
 
-/** A server that greets with a number of its own life, then echoes. */
+/** A server that sends the number of its run as a greeting, then echoes. */
 export function echo({ delayMs = 0, onTerm = "exit", port = 7000, host }: EchoOptions = {}): string {
   const reactions = {
     exit: "process.exit(0)",
@@ -263,15 +263,15 @@ export function echo({ delayMs = 0, onTerm = "exit", port = 7000, host }: EchoOp
 }
 
 export interface UdpEchoOptions {
-  /** From the start of the program to the moment it takes datagrams. */
+  /** The delay before it receives datagrams. */
   readonly delayMs?: number;
-  /** Port for datagrams; default: 7000. */
+  /** The UDP port; default: 7000. */
   readonly port?: number;
-  /** Listens for connections on the same port too, and greets them. */
+  /** Also listens for TCP connections on the same port, and sends a greeting. */
   readonly tcp?: boolean;
 }
 
-/** A program for Node that sends each datagram back, with a word that tells one life from another: `<life> <text>`. */
+/** A program for Node that echoes each datagram with an identifier of its run: `<run> <text>`. */
 export function udpEcho({ delayMs = 0, port = 7000, tcp = false }: UdpEchoOptions = {}): string {
   return `
     const life = process.hrtime.bigint();
@@ -312,7 +312,7 @@ function createOptions(name: string, spec: ContainerSpec): Dockerode.ContainerCr
       PortBindings: Object.fromEntries(
         published.map((port) => [port, [{ HostIp: "127.0.0.1", HostPort: port.split("/")[0] ?? "" }]]),
       ),
-      // As PID 1 it would not hear SIGTERM.
+      // PID 1 ignores SIGTERM without a handler.
       ...(image === "vsftpd" && { Init: true }),
       ...(restart !== undefined && { RestartPolicy: { Name: restart } }),
       ...(logDriver !== undefined && { LogConfig: { Type: logDriver, Config: {} } }),

@@ -3,13 +3,13 @@ import { within } from "../../../src/async/wait.ts";
 
 const ANSWER_MS = 3_000;
 
-/** What a wakeport under test must know of the environment to use the engine that the tests use. */
+/** The environment variables with which a wakeport under test uses the engine of the tests. */
 export function engineEnv(): Readonly<Record<string, string>> {
   const { DOCKER_HOST } = process.env;
   return DOCKER_HOST === undefined ? {} : { DOCKER_HOST };
 }
 
-/** The version of the engine that tests may use; undefined when none answers. */
+/** Returns undefined if no engine responds, otherwise its version. */
 export async function engineVersion(): Promise<string | undefined> {
   try {
     const { Version } = await within(ANSWER_MS, "version", new Dockerode().version());

@@ -1,6 +1,6 @@
 /**
  * An HTTP server on a unix socket that looks like a Docker engine with one container, for faults that a real engine
- * cannot be made to show. What it answers can be replaced route by route.
+ * cannot be made to show. Its responses can be replaced by route.
  */
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -12,7 +12,7 @@ import type { Upstream } from "./wakeport.ts";
 
 export type Answer = (response: http.ServerResponse, request: http.IncomingMessage) => void;
 
-/** All that wakeport may ask of an engine, so that a narrow socket proxy is enough. */
+/** The requests that wakeport may send, so that a narrow socket proxy is enough. */
 const ALLOWED = [
   /^GET \/(_ping|version|events|containers\/json)$/,
   /^GET \/containers\/[\w.-]+\/(json|logs|stats)$/,
@@ -37,7 +37,7 @@ export class FakeEngine implements AsyncDisposable {
     this.#server = http.createServer((request, response) => this.#answer(request, response));
   }
 
-  /** Makes one that does not listen yet. */
+  /** Creates an engine that does not listen yet. */
   static async create(): Promise<FakeEngine> {
     const folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
     return new FakeEngine(folder, await FakeContainer.open());
@@ -53,7 +53,7 @@ export class FakeEngine implements AsyncDisposable {
     return this.#socketPath;
   }
 
-  /** As `docker.host` has it. */
+  /** The value for `docker.host`. */
   get host(): string {
     return `unix://${this.#socketPath}`;
   }
@@ -63,7 +63,7 @@ export class FakeEngine implements AsyncDisposable {
     await once(this.#server, "listening");
   }
 
-  /** Answers the next request of a route (`POST start`, `GET json`, `GET list`) otherwise; later ones again as usual. */
+  /** Replaces the response to the next request of a route (`POST start`, `GET json`, `GET list`). */
   once(route: string, answer: Answer): void {
     this.#answers.set(route, [...(this.#answers.get(route) ?? []), answer]);
   }
@@ -73,14 +73,14 @@ export class FakeEngine implements AsyncDisposable {
     for (const stream of this.streams) stream.write(text);
   }
 
-  /** How many clients are connected. */
+  /** The number of connected clients. */
   connections(): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#server.getConnections((error, count) => (error === null ? resolve(count) : reject(error)));
     });
   }
 
-  /** Requests that no narrow socket proxy would let through. */
+  /** Requests that a narrow socket proxy would deny. */
   get forbidden(): string[] {
     return this.requests.filter((request) => !ALLOWED.some((shape) => shape.test(request)));
   }
@@ -148,7 +148,7 @@ export class FakeEngine implements AsyncDisposable {
   };
 }
 
-/** A server of this process that is called a container. It listens always: whether it "runs" is what the engine says. */
+/** A server in this process that stands for a container. It always listens; its state is the engine's. */
 export class FakeContainer implements Upstream, AsyncDisposable {
   readonly id: string = "f".repeat(64);
   readonly name = "fake";
@@ -219,7 +219,7 @@ export class FakeContainer implements Upstream, AsyncDisposable {
   }
 }
 
-/** The event of a container, as the engine's stream has it. */
+/** A container event in the format of the engine. */
 export function eventLine({ id, name }: FakeContainer, action: string): string {
   return `${JSON.stringify({ Type: "container", Action: action, Actor: { ID: id, Attributes: { name } } })}\n`;
 }
@@ -231,7 +231,7 @@ export function json(status: number, body: object): Answer {
   };
 }
 
-/** Promises a long answer, begins it and dies. */
+/** Announces a long response, sends its beginning and disconnects. */
 export const dieMidAnswer: Answer = (response) => {
   response.writeHead(200, { "content-type": "application/json", "content-length": 1_000 });
   response.write('{"Id"');

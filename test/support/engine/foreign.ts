@@ -1,14 +1,14 @@
-/** Containers that wakeport must leave alone, and the record of everything that happens to them. */
+/** Containers that wakeport must not touch, and the record of their events. */
 import type { Act, EngineEvent, TestContainer, TestEngine, Verb } from "./containers.ts";
 
 /** The server of a foreign container prints this for each connection. */
 export const REACHED = "reached";
 
-/** Begins, ends, interrupts or changes a life of a container, or removes it. */
+/** Events that start, stop, interrupt, change or remove a container. */
 const LIVES = /^(start|restart|stop|kill|die|oom|pause|unpause|destroy|rename|update)$/;
 const STOPS = /^(kill|pause)$/;
 
-/** The events that the acts of the test cause. */
+/** The events that the test causes. */
 const EFFECTS: Readonly<Record<Verb, readonly string[]>> = {
   start: ["start"],
   stop: ["kill"],
@@ -23,7 +23,7 @@ const EFFECTS: Readonly<Record<Verb, readonly string[]>> = {
 export class Foreigners {
   readonly #engine: TestEngine;
   readonly #all = new Map<string, TestContainer>();
-  /** Names of targets that a foreign container needs. */
+  /** The names of targets that a foreign container needs. */
   readonly #needed = new Set<string>();
   readonly #reached: string[] = [];
 
@@ -36,7 +36,7 @@ export class Foreigners {
     return container;
   }
 
-  /** Only the test may stop or pause the target of that name from now on. */
+  /** From now on only the test may stop or pause this target. */
   need(name: string): void {
     this.#needed.add(name);
   }
@@ -50,7 +50,7 @@ export class Foreigners {
     await container.remove();
   }
 
-  /** What others than the test did, so far. Read while the test does nothing itself. */
+  /** The events so far that the test did not cause. Read while the test is idle. */
   get offences(): readonly string[] {
     const { events, acts } = this.#engine;
     return events
@@ -62,13 +62,13 @@ export class Foreigners {
       .map(({ name, action }) => `container ${name} got a ${action}`);
   }
 
-  /** How many foreign containers run. */
+  /** The number of running foreign containers. */
   async running(): Promise<number> {
     const awake = await Promise.all([...this.#all.values()].map((one) => one.isAwake()));
     return awake.filter(Boolean).length;
   }
 
-  /** Which foreign containers were connected to, and how often. */
+  /** The number of connections to each foreign container. */
   async reached(): Promise<readonly string[]> {
     for (const one of this.#all.values()) if ((await one.state()) !== undefined) await this.#noteReached(one);
     return this.#reached;
@@ -81,7 +81,7 @@ export class Foreigners {
 }
 
 function isCausedBy({ id, action, at }: EngineEvent, act: Act): boolean {
-  // The margin is for rounding.
+  // The margin covers rounding.
   const isThen = act.from - 1 <= at && at <= act.to + 1;
   return act.id === id && isThen && EFFECTS[act.verb].includes(action);
 }

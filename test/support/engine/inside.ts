@@ -1,4 +1,4 @@
-/** A wakeport that runs in a container itself, from the sources of this checkout. */
+/** A wakeport in a container, from the sources of this checkout. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,11 +15,11 @@ const SOCKET = "/var/run/docker.sock";
 const CONFIG = "/etc/wakeport";
 
 export interface InsideOptions {
-  /** The name of the container that it wakes, where that listens, and how the service is written besides. */
+  /** The name of the target, its port, and further keys of the service. */
   readonly to: string;
   readonly port?: number;
   readonly service?: Readonly<Record<string, unknown>>;
-  /** As for any container: a network, "host", `container:…`. */
+  /** A network, "host", or `container:…`. */
   readonly network?: string;
   readonly labels?: Readonly<Record<string, string>>;
 }
@@ -38,7 +38,7 @@ export class Inside implements AsyncDisposable {
   /** Starts one, and waits until it listens. */
   static async open(lab: Lab, { to, port = PORT, service, network, labels = {} }: InsideOptions): Promise<Inside> {
     const folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
-    // Free on this machine, because that is where it listens in the host's network.
+    // Free on this machine, where wakeport listens if it is in the host network.
     const [listenPort, admin] = [await freePort(), await freePort()];
     const config = {
       admin: { listen: `127.0.0.1:${admin}` },
@@ -60,12 +60,12 @@ export class Inside implements AsyncDisposable {
     return inside;
   }
 
-  /** A client that comes to it at `address`. */
+  /** A client that connects to `address`. */
   connect(address: string): Peer {
     return connecting(this.#front, address);
   }
 
-  /** Connects, waits for a greeting, and returns it. */
+  /** Connects and returns the greeting. */
   async greeting(address: string): Promise<string> {
     using peer = this.connect(address);
     await eventually("a greeting", () => peer.text !== "" || peer.fate !== "open");
@@ -73,7 +73,7 @@ export class Inside implements AsyncDisposable {
     return peer.text;
   }
 
-  /** A client is refused: what it logs of that. */
+  /** Asserts that a client is reset. @returns the log */
   async refusal(address: string): Promise<string> {
     using peer = this.connect(address);
     assert.equal(await peer.ended(), "ECONNRESET");
@@ -85,10 +85,10 @@ export class Inside implements AsyncDisposable {
     await rm(this.#folder, { recursive: true });
   }
 
-  /** Waits until it has logged a line with that in it. @returns all that it logged */
+  /** Waits until its log contains `what`. @returns the log */
   async #says(what: string): Promise<string> {
     let log = "";
-    await eventually(`it says ${what}`, async () => {
+    await eventually(`the log contains ${what}`, async () => {
       log = await this.container.output();
       return log.includes(what) || (await this.container.state())?.Running === false;
     });

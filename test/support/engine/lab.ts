@@ -1,4 +1,4 @@
-/** A place to test wakeport on a real engine: containers, wakeports in this process, and the checks after each test. */
+/** Tests of wakeport on a real engine: containers, wakeports in this process, and checks after each test. */
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { openSockets, violations } from "../activation/invariants.ts";
@@ -8,16 +8,16 @@ import { engineVersion } from "./engine.ts";
 import { type ServiceSpec, Wakeport, type WakeportOptions } from "./wakeport.ts";
 
 const version = await engineVersion();
-/** Why there is no engine here; false when there is one. */
+/** The reason that there is no engine; false if there is one. */
 export const skip: string | false =
   version === undefined && "NO DOCKER ENGINE: as root on Debian, test/engine/up brings one";
 
 export interface LabOptions {
-  /** Whether the journal of the test's containers is held against what wakeport says: not of those that it creates. */
+  /** Whether the journal is compared with wakeport's reports; not for containers that wakeport creates. */
   readonly isJournalled?: boolean;
 }
 
-/** A test on a real engine. What must hold always is checked after it; what it made is removed. */
+/** A test on a real engine. Afterwards the invariants are checked, and its containers removed. */
 export function engineTest(
   name: string,
   body: (lab: Lab, t: TestContext) => Promise<void>,
@@ -34,7 +34,7 @@ export function engineTest(
   });
 }
 
-/** How often the engine started a container, whoever asked for it. */
+/** The number of starts of a container, by any program. */
 export async function startsOf(lab: Lab, { id }: TestContainer): Promise<number> {
   await lab.engine.catchUp();
   return lab.engine.events.filter((event) => event.id === id && event.action === "start").length;
@@ -50,11 +50,11 @@ export class Lab implements AsyncDisposable {
     this.#bystander = bystander;
   }
 
-  /** @param socketPath of an engine other than the default one */
+  /** @param socketPath default: the default engine */
   static async open(socketPath: string | undefined = undefined): Promise<Lab> {
     const engine = new TestEngine(socketPath);
     const opened = engine.open();
-    // Nobody names it, so nobody may touch it.
+    // No configuration contains it, so it must not be touched.
     const bystander = await engine.container({ command: ["sleep", "3600"] });
     await Promise.all([opened, bystander.start()]);
     return new Lab(engine, bystander);
@@ -64,15 +64,15 @@ export class Lab implements AsyncDisposable {
     return this.engine.container(spec);
   }
 
-  /** Opens a wakeport with these services, and waits until it follows the engine. */
+  /** Opens a wakeport with these services, and waits until it has subscribed to events. */
   async wakeport(services: Readonly<Record<string, ServiceSpec>>, options: WakeportOptions = {}): Promise<Wakeport> {
     const wakeport = await Wakeport.open(services, options);
     this.#wakeports.push(wakeport);
-    if (options.docker?.host === undefined) await eventually("the engine answers", () => wakeport.isEngineUp);
+    if (options.docker?.host === undefined) await eventually("the engine responds", () => wakeport.isEngineUp);
     return wakeport;
   }
 
-  /** Closes all wakeports and checks what must hold, whatever the test was about. */
+  /** Closes all wakeports and checks the invariants. */
   async check({ isJournalled = true }: LabOptions = {}): Promise<void> {
     for (const wakeport of this.#wakeports) await wakeport.settle();
     for (const wakeport of this.#wakeports) await wakeport.close();
@@ -81,7 +81,7 @@ export class Lab implements AsyncDisposable {
       violations(isJournalled ? { ...evidence, journal: this.engine } : evidence),
     );
     assert.deepEqual(found, []);
-    assert.ok(await this.#bystander.isAwake(), "I8: somebody stopped a container that is no target");
+    assert.ok(await this.#bystander.isAwake(), "I8: a container that is not a target was stopped");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

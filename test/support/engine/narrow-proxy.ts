@@ -1,6 +1,6 @@
 /**
- * The real filtering proxy of compose/hardened (haproxy) before an engine's socket, which lets through what wakeport needs and nothing else.
- * With WAKEPORT_TEST_PROXY=1 the wakeports of all tests on an engine go through one, and the tests themselves do not.
+ * The filtering proxy of compose/hardened (haproxy) in front of an engine's socket, which allows the requests of wakeport only.
+ * With WAKEPORT_TEST_PROXY=1 the wakeports of all engine tests use it, but not the tests themselves.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -12,10 +12,10 @@ import { eventually } from "../eventually.ts";
 
 const CONFIG = path.join(import.meta.dirname, "../../../compose/hardened/socket-proxy/haproxy.cfg");
 const SOCKET = "/var/run/docker.sock";
-/** Debian's, which is not in everybody's PATH. */
+/** The path of Debian's package, which may not be in PATH. */
 const PATH = `${process.env["PATH"] ?? ""}:/usr/sbin`;
 
-/** All that wakeport asks of an engine, as the switches in haproxy.cfg name it. */
+/** The permissions that wakeport needs, as named in haproxy.cfg. */
 export type Right =
   | "PING"
   | "VERSION"
@@ -42,20 +42,20 @@ const rights: Readonly<Record<Right, "1">> = {
 };
 
 export interface NarrowProxyOptions {
-  /** The engine's socket; default: of the engine that test/engine/up brought. */
+  /** The engine's socket; default: the engine of test/engine/up. */
   readonly socketPath?: string;
-  /** What else is refused. */
+  /** The denied permissions. */
   readonly without?: Right;
-  /** When a connection without any traffic is cut; default: 10m. */
+  /** The time after which a silent connection is closed; default: 10m. */
   readonly idle?: string;
-  /** Listen here (`127.0.0.1:2375`); default: on a unix socket of its own. */
+  /** The listen address (`127.0.0.1:2375`); default: a unix socket. */
   readonly bind?: string;
 }
 
 const isInstalled = spawnSync("haproxy", ["-v"], { env: { PATH } }).status === 0;
 const isRequired = process.env["WAKEPORT_TEST_ENGINE"] === "required";
 
-/** Why there cannot be one here; false when there can, or must. */
+/** The reason that there is no haproxy; false if there is one or it is required. */
 export const cannotProxy: string | false =
   !isInstalled && !isRequired && "NO haproxy: as root on Debian, test/engine/tools brings it";
 
@@ -74,19 +74,19 @@ export class NarrowProxy implements AsyncDisposable {
     return proxy;
   }
 
-  /** As `docker.host` has it. */
+  /** The value for `docker.host`. */
   get host(): string {
     const { bind } = this.#options;
     return bind === undefined ? `unix://${this.#socketPath}` : `tcp://${bind}`;
   }
 
-  /** Starts it anew with all rights, as somebody does who sets a switch. */
+  /** Restarts it with all permissions. */
   async allowAll(): Promise<void> {
     await this.#stop();
     await this.#start(undefined);
   }
 
-  /** For a process that ends. */
+  /** Kills the process synchronously, for exit handlers. */
   kill(): void {
     this.#child?.kill("SIGKILL");
     rmSync(this.#folder, { recursive: true, force: true });
@@ -105,10 +105,10 @@ export class NarrowProxy implements AsyncDisposable {
     const { socketPath = SOCKET, idle = "10m", bind = `unix@${this.#socketPath}` } = this.#options;
     const surroundings = { PATH, SOCKET: socketPath, BIND: bind, IDLE: idle };
     const env = { ...surroundings, ...rights, ...(without && { [without]: "0" }) };
-    // It dies with this process, however that ends.
+    // The child must die with this process.
     const command = ["--pdeathsig", "KILL", "haproxy", "-db", "-f", CONFIG];
     const child = spawn("setpriv", command, { env, stdio: ["ignore", "ignore", "inherit"] });
-    // And is no reason to keep it.
+    // The child must not keep this process alive.
     child.unref();
     this.#child = child;
     await eventually("the proxy listens", async () => {
@@ -145,12 +145,12 @@ function addressOf(bind: string): net.TcpNetConnectOpts {
   return { host: hostname.replace(/^\[|\]$/g, ""), port: Number(port) };
 }
 
-/** Whether the wakeports of tests go through a narrow proxy; what the proxy refuses (logs) is then not expected. */
+/** Whether the wakeports of tests use the proxy; tests then do not expect the denied logs. */
 export const isProxied: boolean = process.env["WAKEPORT_TEST_PROXY"] === "1";
 
 let shared: Promise<NarrowProxy> | undefined;
 
-/** Where a wakeport under test finds the engine on the default socket: there, or behind a proxy. */
+/** The engine's address for a wakeport under test: the default socket or a proxy. */
 export async function engineHost(): Promise<string | undefined> {
   if (!isProxied) return undefined;
   shared ??= NarrowProxy.open().then((proxy) => {

@@ -1,4 +1,4 @@
-/** Containers that wakeports under test create: found by a label of their own, and removed at the end. */
+/** Containers that wakeports under test create: found by a unique label, and removed at the end. */
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import type Dockerode from "dockerode";
@@ -9,7 +9,7 @@ import type { ServiceSpec, Upstream } from "./wakeport.ts";
 
 const LABEL = "wakeport-test.made";
 
-/** A test on a real engine of containers that are created in it. */
+/** A test on a real engine of containers that wakeport creates. */
 export function madeTest(name: string, body: (lab: Lab, made: Made) => Promise<void>): void {
   const withOne = async (lab: Lab): Promise<void> => {
     await using made = new Made(lab.engine);
@@ -22,7 +22,7 @@ export function madeTest(name: string, body: (lab: Lab, made: Made) => Promise<v
 
 export class Made implements Upstream, AsyncDisposable {
   readonly id = "";
-  /** Also the service's name: containers are called after it. */
+  /** The name of the service and of its container. */
   readonly name: string = `made-${randomBytes(4).toString("hex")}`;
   readonly #engine: TestEngine;
 
@@ -30,22 +30,22 @@ export class Made implements Upstream, AsyncDisposable {
     this.#engine = engine;
   }
 
-  /** A service whose container is made of `settings`. @param rest besides the container */
+  /** A service whose container is created with `settings`. @param rest further keys of the service */
   spec(settings: { readonly image: string; readonly [key: string]: unknown }, rest: object = {}): ServiceSpec {
     return { to: this, container: this.container(settings), ...rest };
   }
 
-  /** With the labels by which it is found here, and by test/engine/up. */
+  /** The labels by which this test and test/engine/up find it. */
   container<T extends object>(settings: T): T & { readonly labels: Readonly<Record<string, string>> } {
     return { ...settings, labels: { "wakeport-test": this.name, [LABEL]: this.name } };
   }
 
-  /** What exists of it. */
+  /** Its existing containers. */
   async all(): Promise<Dockerode.ContainerInfo[]> {
     return this.#engine.docker.listContainers({ all: true, filters: { label: [`${LABEL}=${this.name}`] } });
   }
 
-  /** All that is known of the one that there is. */
+  /** The inspection of its container. */
   async inspect(): Promise<Dockerode.ContainerInspectInfo> {
     const [one] = await this.all();
     if (one === undefined) throw new Error(`there is no container of ${this.name}`);

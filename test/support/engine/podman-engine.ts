@@ -1,4 +1,4 @@
-/** Podman as an engine, in a network namespace of its own that is routed to from here. */
+/** Podman as an engine, in its own network namespace with a route from here. */
 import { type ExecFileOptions, execFile, spawnSync } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import path from "node:path";
@@ -13,9 +13,9 @@ const COMMAND_MS = 90_000;
 
 const isRequired = process.env["WAKEPORT_TEST_ENGINE"] === "required";
 
-/** Why there cannot be one here; false when there can, or must. */
+/** Returns false if Podman can run or is required, otherwise the reason. */
 export async function cannotHavePodman(): Promise<string | false> {
-  // Its images come from the engine that is there.
+  // Its images come from the default engine.
   const can =
     process.getuid?.() === 0 &&
     spawnSync("podman", ["--version"]).status === 0 &&
@@ -47,12 +47,12 @@ export class PodmanEngine implements AsyncDisposable {
     return engine;
   }
 
-  /** As `docker.host` has it. */
+  /** The value for `docker.host`. */
   get host(): string {
     return `unix://${this.#folder}/podman.sock`;
   }
 
-  /** A subnet of IPv6 addresses that is routed to from here. */
+  /** An IPv6 subnet with a route from here. */
   get subnet6(): string {
     return `${this.#prefix}:6::/64`;
   }
@@ -63,7 +63,7 @@ export class PodmanEngine implements AsyncDisposable {
     this.#pid = Number(await readFile(path.join(this.#folder, "podman.pid"), "utf8"));
   }
 
-  /** Kills the service, and waits until it is gone. Its containers live on. */
+  /** Kills the service, and waits until it is gone. Its containers keep running. */
   async kill(): Promise<void> {
     process.kill(this.#pid, "SIGKILL");
     const isThere = `grep -q '^State:[[:space:]]*[^Z]' /proc/${this.#pid}/status`;
@@ -76,7 +76,7 @@ export class PodmanEngine implements AsyncDisposable {
     await rm(this.#folder, { recursive: true, force: true });
   }
 
-  /** Of its IPv6 addresses. */
+  /** The prefix of its IPv6 addresses. */
   get #prefix(): string {
     return `fd10:214:${this.#link.net.split(".").at(-1)}`;
   }

@@ -1,4 +1,4 @@
-/** A second engine that a test may kill and freeze, in a network namespace of its own that is routed to from here. */
+/** A second engine that a test may kill and freeze, in its own network namespace with a route from here. */
 import { type ExecFileOptions, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
@@ -19,11 +19,11 @@ const isRequired = process.env["WAKEPORT_TEST_ENGINE"] === "required";
 const canHaveEngine =
   (await engineVersion()) !== undefined && process.getuid?.() === 0 && existsSync("/usr/sbin/dockerd");
 
-/** Why there cannot be one here; false when there can, or must. */
+/** The reason that there is no second engine; false if it can run or is required. */
 export const cannotHaveEngine: string | false =
   !isRequired && !canHaveEngine && "NO ENGINE OF ITS OWN: as root on Debian, test/engine/up brings one";
 
-/** Echoes. It obeys SIGTERM, which it would not as PID 1. */
+/** Echoes. The trap makes it exit on SIGTERM, which PID 1 ignores. */
 const ECHO = 'trap "exit 0" TERM; nc -ll -p 7000 -e cat & wait';
 
 export class PrivateEngine implements AsyncDisposable {
@@ -40,7 +40,7 @@ export class PrivateEngine implements AsyncDisposable {
     this.containers = new TestEngine(this.socketPath);
   }
 
-  /** Starts one, with a small image. @param flags of dockerd, and before them "--newer" for a newer one than the machine's */
+  /** Starts an engine with a small image. @param flags of dockerd; "--newer" before them selects a newer version */
   static async open(...flags: string[]): Promise<PrivateEngine> {
     const engine = new PrivateEngine(await mkdtemp(FOLDER), flags);
     try {
@@ -54,19 +54,19 @@ export class PrivateEngine implements AsyncDisposable {
     return engine;
   }
 
-  /** Its address as seen from here, for flags that let it listen (`-H tcp://0.0.0.0:2375`): no others are there. */
+  /** Its address from here, for flags such as `-H tcp://0.0.0.0:2375`. No other process can reach it. */
   static get address(): string {
     return `${link().net}.2`;
   }
 
-  /** As `docker.host` has it. */
+  /** The value for `docker.host`. */
   get host(): string {
     return `unix://${this.socketPath}`;
   }
 
   /** Starts it, for the first time or again. */
   async start(): Promise<void> {
-    // Forwarding from here to its containers is all that iptables would prevent.
+    // Its iptables rules would only prevent forwarding from here to its containers.
     const bridge = ["--bip", `${this.#link.net}.129/25`, "--iptables=false"];
     const child = spawn(SCRIPT, ["start", this.#folder, ...this.#flags, ...bridge], {
       stdio: ["ignore", "ignore", "inherit"],
@@ -76,7 +76,7 @@ export class PrivateEngine implements AsyncDisposable {
     this.#pid = Number(await readFile(path.join(this.#folder, "netns.pid"), "utf8"));
   }
 
-  /** Takes an image from the engine that is there. */
+  /** Copies an image from the default engine. */
   async load(image: string): Promise<void> {
     await run("sh", "-c", `docker save ${image} | docker -H ${this.host} load`);
   }
@@ -135,7 +135,7 @@ interface Link {
   readonly net: string;
 }
 
-/** One for each process. */
+/** A link for this process. */
 function link(): Link {
   const number = 1 + (process.pid % 250);
   return { here: `wpt${number}h`, there: `wpt${number}t`, net: `10.213.${number}` };

@@ -10,7 +10,7 @@ export class Project {
     this.#engine = engine;
   }
 
-  /** @param dependsOn as compose writes it: `db:service_started:false` */
+  /** @param dependsOn in the syntax of compose: `db:service_started:false` */
   make(service: string, spec: ContainerSpec, dependsOn = ""): Promise<TestContainer> {
     const labels = {
       "com.docker.compose.project": this.name,
@@ -22,7 +22,7 @@ export class Project {
     return this.#engine.container({ ...spec, labels });
   }
 
-  /** How wakeport names a container that it finds by its labels. */
+  /** The configuration of a container that wakeport finds by labels. */
   nameOf(service: string): string {
     return `container ${this.name}/${service}`;
   }

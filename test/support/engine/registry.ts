@@ -1,4 +1,4 @@
-/** A real registry of images (Debian's docker-registry) on loopback, reached through a relay that can hold its answers back. */
+/** A real image registry (Debian's docker-registry) on loopback, behind a relay that can hold its responses back. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -13,7 +13,7 @@ const BASE = "wakeport-test/busybox:latest";
 const isInstalled = spawnSync("docker-registry", ["--version"]).status === 0;
 const isRequired = process.env["WAKEPORT_TEST_ENGINE"] === "required";
 
-/** Why there cannot be one here; false when there can, or must. */
+/** The reason that there is no registry; false if there is one or it is required. */
 export const noRegistry: string | false =
   !isInstalled && !isRequired && "NO docker-registry: as root on Debian, test/engine/tools brings it";
 
@@ -26,7 +26,7 @@ export class Registry implements AsyncDisposable {
   readonly #sockets = new Set<net.Socket>();
   readonly #held = new Set<net.Socket>();
   readonly #images: string[] = [];
-  /** How many more bytes of its answers are let through. */
+  /** The number of response bytes that may still pass. */
   #allowance = Number.POSITIVE_INFINITY;
 
   private constructor(docker: Dockerode, parts: { folder: string; port: number; child: ChildProcess }) {
@@ -48,7 +48,7 @@ export class Registry implements AsyncDisposable {
     };
     const file = path.join(folder, "config.yml");
     await writeFile(file, JSON.stringify(config));
-    // It dies with this process, however that ends.
+    // The child must die with this process.
     const command = ["--pdeathsig", "KILL", "docker-registry", "serve", file];
     const child = spawn("setpriv", command, { stdio: "ignore", env: { PATH: process.env["PATH"] } });
     const registry = new Registry(docker, { folder, port, child });
@@ -63,7 +63,7 @@ export class Registry implements AsyncDisposable {
     return `127.0.0.1:${(this.#relay.address() as net.AddressInfo).port}/${image}`;
   }
 
-  /** Puts an image with a layer of its own, of `megabytes`, into it; the engine does not keep it. @returns its name */
+  /** Pushes an image with a unique layer of `megabytes`, and removes it from the engine. @returns its name */
   async publish(image: string, megabytes: number): Promise<string> {
     const [repository = "", tag = ""] = image.split(":");
     const repo = `127.0.0.1:${this.#port}/${repository}`;
@@ -81,7 +81,7 @@ export class Registry implements AsyncDisposable {
     return this.name(image);
   }
 
-  /** Lets `bytes` more of its answers through, and then nothing until `release`. */
+  /** Passes `bytes` more of its responses, and then nothing until `release`. */
   hold(bytes: number): void {
     this.#allowance = bytes;
   }

@@ -18,16 +18,16 @@ const LADDER = [
   { after: "500ms", do: "pause" },
   { after: "2s", do: "stop" },
 ];
-/** As many characters of an id as the engine shows. */
+/** The number of characters of an id that the engine shows. */
 const ID_PREFIX = 12;
 const FIRST_VISIT_MS = 20_000;
 
 type Labels = Readonly<Record<string, string>>;
 
-/** A wakeport with its configuration: its program is ended, or killed, and started again. */
+/** A wakeport with its configuration, which the test stops or kills, and starts again. */
 export class Instance implements AsyncDisposable {
   readonly ports: ReadonlyMap<string, number>;
-  /** What it logged, by event and reason. */
+  /** Its log, by event and reason. */
   readonly logged: Map<string, number> = new Map();
   readonly #file: { readonly path: string } & AsyncDisposable;
   #program: Program | undefined;
@@ -56,7 +56,7 @@ export class Instance implements AsyncDisposable {
     return new Instance(await temporaryFile("wakeport.yaml", JSON.stringify(settings)), ports);
   }
 
-  /** Whether its clients can connect. */
+  /** Returns true if its clients can connect. */
   get isUp(): boolean {
     return this.#isUp;
   }
@@ -78,7 +78,7 @@ export class Instance implements AsyncDisposable {
     if (signal === "SIGTERM" && code !== 0) throw new Error(`wakeport ended with code ${code} on SIGTERM: ${stderr}`);
   }
 
-  /** The last lines that its program logged about a service. */
+  /** The last log lines about a service. */
   logOf(service: string): string {
     const lines = (this.#program?.log ?? []).map((line) => JSON.stringify(line));
     return lines
@@ -107,7 +107,7 @@ export class Scene implements AsyncDisposable {
   readonly foreigners: Foreigners;
   readonly disturbances: Disturbances = new Disturbances();
   readonly subjects: Subject[] = [];
-  /** The labels of targets that have any, by service. */
+  /** The labels of targets, by service. */
   readonly labels: Map<string, Labels> = new Map();
   /** The names of the services of a compose project whose containers the test creates. */
   readonly project: readonly string[] = ["web", "api", "app", "db"];
@@ -138,7 +138,7 @@ export class Scene implements AsyncDisposable {
     return scene;
   }
 
-  /** The network of most containers. It has few addresses, so that each is soon given to another container. */
+  /** The network of most containers. It has few addresses, so that they are reused soon. */
   get network(): string {
     return this.#network;
   }
@@ -162,20 +162,20 @@ export class Scene implements AsyncDisposable {
     return there(this.#second);
   }
 
-  /** Where clients find services, and the name that must answer there. */
+  /** The ports of services, and the name that must reply there. */
   get listeners(): readonly { readonly service: string; readonly port: number; readonly name: string }[] {
     const instances = this.second.isUp ? [this.first, this.second] : [this.first];
     return instances.flatMap(({ ports }) => [...ports].map(([service, port]) => ({ service, port, name: service })));
   }
 
-  /** Creates one more foreign container, with the labels of a target. */
+  /** Creates another foreign container with the labels of a target. */
   async copyOf(labels: Labels): Promise<TestContainer> {
     return this.#foreign("copy", { labels });
   }
 
   // The end
 
-  /** Puts everything in order: one wakeport, and all targets with their own names. */
+  /** Restores the scene: one wakeport, and all targets with their own names. */
   async calm(): Promise<void> {
     await this.second.end("SIGTERM");
     // A second wakeport that was killed may have left its own container of that name.
@@ -193,7 +193,7 @@ export class Scene implements AsyncDisposable {
     await this.foreigners.remove(there(this.#dependent));
   }
 
-  /** The services whose targets are awake. */
+  /** The services with an awake target. */
   async awake(): Promise<readonly string[]> {
     const awake: string[] = [];
     for (const subject of this.subjects) {
@@ -226,7 +226,7 @@ export class Scene implements AsyncDisposable {
     this.#addNamed("alpha", `${this.#name}-alpha`);
     this.#addNamed("ladder", `${this.#name}-ladder`, { sleep: LADDER });
     this.#addNamed("far", `${this.#name}-far`, { sleep: "kill" }, other);
-    // The engine takes the beginning of an id for a name.
+    // The engine accepts the beginning of an id as a name.
     this.#addNamed("prefix", bystander.id.slice(0, ID_PREFIX));
     this.#addOfProject("web", "", ["api"]);
     this.foreigners.need(`${this.#name}-web-1`);
@@ -286,7 +286,7 @@ export class Scene implements AsyncDisposable {
     };
   }
 
-  /** The labels that wakeport gives to the container that it creates for a service. */
+  /** The labels of the container that wakeport creates for a service. */
   async #madeLabels(service: string): Promise<Labels> {
     const port = there(this.first.ports.get(service));
     await visit({ service, port, name: service, stayMs: 0, limitMs: FIRST_VISIT_MS });
@@ -300,7 +300,7 @@ export class Scene implements AsyncDisposable {
     const { docker } = this.lab.engine;
     const filters = { label: [`${MADE}=${this.#id}`] };
     for (const { Id } of await docker.listContainers({ all: true, filters })) {
-      // Copies have the label too, and may be gone.
+      // Copies have the label too, and may have been removed.
       await docker
         .getContainer(Id)
         .remove({ force: true, v: true })
@@ -314,7 +314,7 @@ function there<T>(one: T | undefined): T {
   return one;
 }
 
-/** An error without what differs from run to run. */
+/** An error without the parts that differ between runs. */
 function withoutNames(error: string): string {
   return error.replace(/[0-9a-f]{6,}/g, "ID").replace(/\d+/g, "N");
 }

@@ -1,4 +1,4 @@
-/** Random steps: what happens to targets, their networks and wakeport itself while clients come. */
+/** Random steps that change targets, their networks and wakeport itself while clients connect. */
 import { scheduler } from "node:timers/promises";
 import { run } from "./compose.ts";
 import type { TestContainer } from "./containers.ts";
@@ -8,16 +8,16 @@ import type { Subject } from "./subjects.ts";
 const GRACE_S = 1;
 const MAX_PAUSE_MS = 1_000;
 
-/** What one step chooses by. */
+/** The random source of a step. */
 interface Draw {
   readonly subject: Subject;
   /** From 0 to 1. */
   readonly chance: number;
 }
 
-/** @returns what was done, where the name of the step does not say it */
+/** @returns the action, if the name of the step does not contain it */
 type Act<T> = (one: T, draw: Draw) => Promise<string | undefined> | Promise<void>;
-/** How often it is taken, and what it does. */
+/** The weight and the action of a step. */
 type Entry<T> = readonly [name: string, weight: number, act: Act<T>];
 
 export class Steps {
@@ -30,7 +30,7 @@ export class Steps {
     this.#random = random;
   }
 
-  /** Steps that are done to a container of a target. */
+  /** Steps on a container of a target. */
   readonly #onTargets: readonly Entry<TestContainer>[] = [
     ["docker start", 8, (container) => container.start()],
     ["docker stop", 6, (container, { chance }) => this.#takeAddress(container, () => container.stop(GRACE_S), chance)],
@@ -59,19 +59,19 @@ export class Steps {
       ([name, weight, act]): Entry<undefined> => [name, weight, (_, draw) => this.#onTarget(act, draw)],
     ),
   ];
-  /** Each step as often as its weight says. */
+  /** Each step repeated by its weight. */
   readonly #lots: readonly Entry<undefined>[] = this.#all.flatMap((entry) =>
     Array<Entry<undefined>>(entry[1]).fill(entry),
   );
 
-  /** Takes one step. @returns what was done */
+  /** Takes one step. @returns the action */
   async next(): Promise<string> {
     const [name, , act] = oneOf(this.#lots, this.#random());
     const draw = { subject: oneOf(this.#scene.subjects, this.#random()), chance: this.#random() };
     try {
       return (await act(undefined, draw)) ?? name;
     } catch (error) {
-      // A start of what was removed, a pause of what is down.
+      // Such as a start of a removed container, or a pause of a stopped one.
       if (isRefusal(error)) return `${name} (refused)`;
       throw error;
     }
@@ -96,7 +96,7 @@ export class Steps {
     });
   }
 
-  /** As long as it is there, it may put targets to sleep that the clients of the first one hardly use. */
+  /** While the second wakeport runs, it may stop targets that clients of the first one barely use. */
   async #second(chance: number): Promise<string> {
     const { second, disturbances } = this.#scene;
     if (!second.isUp) {
@@ -150,12 +150,12 @@ export class Steps {
     });
   }
 
-  /** A container with all labels of a target is there for a while. It runs, or was only created. */
+  /** A container with all labels of a target exists for some time, running or only created. */
   async #copyLabels(chance: number): Promise<string | undefined> {
     const { labels, subjects, foreigners, disturbances } = this.#scene;
     const [service, copied] = oneOf([...labels], chance);
     const subject = subjects.find((one) => one.service === service);
-    // The only container with the labels that compose writes is the target.
+    // The target must be the only container with these compose labels.
     if (subject === undefined || (await subject.find()) === undefined) return "copied labels (no target)";
     const fraction = (chance * labels.size) % 1;
     await disturbances.during(subject.disturbs, async () => {
@@ -172,7 +172,7 @@ export class Steps {
     await exec.start({ Detach: true });
   }
 
-  /** The target gets another address, and a foreign container its old one; in some cases it has none for a while. */
+  /** The target gets another address, and a foreign container its old address; sometimes the target has none for some time. */
   async #move(container: TestContainer, chance: number): Promise<void> {
     const { lab, network: name } = this.#scene;
     const address = await container.address(name);
@@ -186,7 +186,7 @@ export class Steps {
     }
   }
 
-  /** Ends a life of a container; in some cases the foreign container gets its address at once. */
+  /** Stops a container; sometimes the foreign container gets its address at once. */
   async #takeAddress(container: TestContainer, end: () => Promise<void>, chance: number): Promise<void> {
     const address = await container.address(this.#scene.network);
     await end();
@@ -205,7 +205,7 @@ function oneOf<T>(all: readonly T[], chance: number): T {
   return all[Math.floor(chance * all.length)]!;
 }
 
-/** Whether the engine, or docker compose, refused it. */
+/** Returns true for a refusal by the engine or docker compose. */
 function isRefusal(error: unknown): boolean {
   return error instanceof Error && ("statusCode" in error || "cmd" in error);
 }

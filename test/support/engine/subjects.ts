@@ -1,4 +1,4 @@
-/** The targets of a random test: what is done to each by others than wakeport, and how it is put in order again. */
+/** The targets of a random test, with the actions of other programs and their repair. */
 
 import { temporaryFile } from "../program/program.ts";
 import { run } from "./compose.ts";
@@ -8,22 +8,22 @@ import type { Lab } from "./lab.ts";
 /** In seconds. */
 const GRACE_S = 1;
 
-/** A target, whoever creates its container. */
+/** A target, created by the test, by compose or by wakeport. */
 export interface Subject {
   readonly service: string;
-  /** The services that are disturbed when this one is. */
+  /** The services that are disturbed with this one. */
   readonly disturbs: readonly string[];
-  /** Its container as it is now; undefined when there is none. */
+  /** Returns undefined if there is no container, otherwise the current one. */
   find(): Promise<TestContainer | undefined>;
-  /** Creates its container where it has none, and undoes a change of name; started where that is said. */
+  /** Creates a missing container, undoes a rename, and starts the container if requested. */
   restore(isStarted: boolean): Promise<void>;
-  /** Replaces its container with another one as compose does, or as far as it is up to others. */
+  /** Replaces its container like compose does. */
   recreate(isStarted: boolean): Promise<void>;
-  /** Changes its name, or changes it back. */
+  /** Renames it, or undoes the renaming. */
   rename(): Promise<void>;
 }
 
-/** A container that the test creates: found by name, or by the labels of a compose project. */
+/** A container that the test creates, found by name or by compose labels. */
 export class OwnSubject implements Subject {
   readonly service: string;
   readonly disturbs: readonly string[];
@@ -45,7 +45,7 @@ export class OwnSubject implements Subject {
   }
 
   async find(): Promise<TestContainer | undefined> {
-    // Others may have pruned it.
+    // Another process may have pruned it.
     if ((await this.#container?.state()) === undefined) this.#container = undefined;
     return this.#container;
   }
@@ -75,7 +75,7 @@ export class OwnSubject implements Subject {
     const made = await this.#lab.container(this.#spec);
     this.#container = made;
     this.#isAway = false;
-    // A client may have woken it.
+    // A client may have started it.
     if (isStarted) await made.start().catch(() => {});
   }
 }
@@ -105,7 +105,7 @@ export class CreatedSubject implements Subject {
     await (await this.find())?.remove();
   }
 
-  /** Under another name it is not the container that wakeport created. */
+  /** A renamed container is not the container that wakeport created. */
   async rename(): Promise<void> {
     const found = await this.find();
     if (found === undefined) return;
@@ -114,7 +114,7 @@ export class CreatedSubject implements Subject {
   }
 }
 
-/** A service of a compose project that the program docker compose creates. */
+/** A service of a compose project that docker compose creates. */
 export class ComposedSubject implements Subject, AsyncDisposable {
   readonly service: string;
   readonly disturbs: readonly string[];
@@ -136,7 +136,7 @@ export class ComposedSubject implements Subject, AsyncDisposable {
       [service]: {
         image: "wakeport-test/busybox:latest",
         pull_policy: "never",
-        // Compose would read a dollar sign as the start of a variable.
+        // In a compose file a dollar sign begins a variable.
         command: command.map((word) => word.replaceAll("$", "$$$$")),
         labels,
         stop_grace_period: `${GRACE_S}s`,
@@ -166,7 +166,7 @@ export class ComposedSubject implements Subject, AsyncDisposable {
 
   async rename(): Promise<void> {
     const found = await this.find();
-    // Compose finds it by its labels, under any name.
+    // Compose finds containers by label under any name.
     if (found !== undefined) await found.rename(`${this.project}-renamed-${found.id.slice(0, 6)}`);
   }
 

@@ -1,4 +1,4 @@
-/** Somebody else with a docker command and no plan: does one thing after the other to the containers of a test. */
+/** Another program that does random things to the containers of a test, one after the other. */
 import { scheduler } from "node:timers/promises";
 import type { TestContainer } from "./containers.ts";
 import type { Lab } from "./lab.ts";
@@ -6,11 +6,11 @@ import type { Lab } from "./lab.ts";
 const verbs = ["start", "stop", "restart", "kill", "pause", "unpause", "remove", "rename", "recreate"] as const;
 export type RandomVerb = (typeof verbs)[number];
 
-/** Echoes on port 7000. It obeys SIGTERM, which it would not as PID 1. */
+/** Echoes on port 7000. The trap makes it exit on SIGTERM, which PID 1 ignores. */
 const ECHO = ["sh", "-c", 'trap "exit 0" TERM; nc -ll -p 7000 -e cat & wait'];
 const MAX_PAUSE_MS = 250;
 
-/** Numbers from 0 to 1 that a seed determines (mulberry32). */
+/** Seeded random numbers from 0 to 1 (mulberry32). */
 export function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -21,10 +21,10 @@ export function randomFrom(seed: number): () => number {
   };
 }
 
-/** One name, and the container that somebody gave it last. */
+/** A name, and the container that has it. */
 export class Victim {
   readonly service: string;
-  /** As the configuration has it. */
+  /** The name in the configuration. */
   readonly name: string;
   readonly #lab: Lab;
   readonly #onNext: (container: TestContainer) => void;
@@ -45,7 +45,7 @@ export class Victim {
     this.#onNext = parts.onNext;
   }
 
-  /** @param onNext told each container that takes the name, before it has it */
+  /** @param onNext called with each container before it gets the name */
   static async create(lab: Lab, service: string, onNext: (next: TestContainer) => void): Promise<Victim> {
     return new Victim({ lab, service, container: await lab.container({ command: ECHO }), onNext });
   }
@@ -58,7 +58,7 @@ export class Victim {
     return this.#isRemoved;
   }
 
-  /** Does it, or fails as the command would. */
+  /** Does the action, or fails like the command. */
   async suffer(verb: RandomVerb): Promise<void> {
     const container = this.#container;
     switch (verb) {
@@ -78,7 +78,7 @@ export class Victim {
     }
   }
 
-  /** Puts an end to everything that was done to it: it is there, and not paused. */
+  /** Restores it: the container exists and is not paused. */
   async recover(): Promise<void> {
     if (this.#isRemoved) await this.#recreate();
     if (this.#isAway) await this.#rename();
@@ -90,11 +90,11 @@ export class Victim {
     this.#isAway = !this.#isAway;
   }
 
-  /** As compose does it. */
+  /** Recreates it like compose. */
   async #recreate(): Promise<void> {
     const old = this.#container;
     if (!this.#isRemoved) {
-      // It may be down.
+      // The container may be stopped.
       await old.stop(2).catch(() => {});
       await old.rename(`${old.id.slice(0, 12)}_${this.name}`);
     }
@@ -103,13 +103,13 @@ export class Victim {
     this.#container = next;
     this.#isAway = false;
     this.#isRemoved = false;
-    // A client may have woken it.
+    // A client may have started it.
     await next.start().catch(() => {});
     await old.remove();
   }
 }
 
-/** Does `count` things, one after the other, as `random` has it. @returns how often each was done, and how often in vain */
+/** Does `count` random actions, one after the other. @returns the number of successes and failures of each */
 export async function doRandomly(
   victims: readonly Victim[],
   count: number,
@@ -119,11 +119,11 @@ export async function doRandomly(
   for (let i = 0; i < count; i += 1) {
     const victim = victims[Math.floor(random() * victims.length)]!;
     const chosen = verbs[Math.floor(random() * verbs.length)]!;
-    // To what is gone for good nothing else can be done.
+    // A removed container allows no other action.
     const verb = victim.isRemoved ? "recreate" : chosen;
     const told = await victim.suffer(verb).then(
       () => verb,
-      // As people are told when they stop what is gone, or pause what is down.
+      // The expected errors: a stop of a removed container, a pause of a stopped one.
       () => `${verb} in vain`,
     );
     done.set(told, (done.get(told) ?? 0) + 1);

@@ -1,22 +1,22 @@
-/** Clients that visit services of a wakeport under test, each of which checks the name in every answer. */
+/** Clients of a wakeport under test that check the server's name in every reply. */
 import net from "node:net";
 import { scheduler } from "node:timers/promises";
 
-/** A server that greets each client with `name` and puts it before each line that it sends back. */
+/** A server that sends `name` as its greeting, and before each echoed line. */
 export function namedServer(name: string, port: number, note = ""): readonly string[] {
   const serve = `${note}echo "${name}"; while read -r line; do echo "${name} $line"; done`;
   return ["sh", "-c", `trap "exit 0" TERM; nc -ll -p ${port} -e sh -c '${serve}' & wait`];
 }
 
-/** Enough that two of them in one idle timeout are more than the noise of a network. */
+/** So many bytes that two visits in one idle timeout exceed the background traffic of a network. */
 const LINE = "x".repeat(400);
 const LINE_EVERY_MS = 50;
 
 export interface Visit {
   readonly service: string;
-  /** Whether it was answered before it ended. */
+  /** Whether it got a reply. */
   readonly wasAnswered: boolean;
-  /** `served`: it ended by itself; `wrong: …`: another server answered it; else how it failed. */
+  /** `served`; `wrong: …` if another server replied; otherwise the failure. */
   readonly fate: string;
   readonly from: number;
   readonly to: number;
@@ -25,15 +25,15 @@ export interface Visit {
 export interface VisitOptions {
   readonly service: string;
   readonly port: number;
-  /** What its server is called. */
+  /** The name of its server. */
   readonly name: string;
-  /** How long it stays once it was answered, in milliseconds. */
+  /** The time that it stays after the first reply, in milliseconds. */
   readonly stayMs: number;
-  /** How long it waits for the first answer. */
+  /** The longest wait for the first reply, in milliseconds. */
   readonly limitMs: number;
 }
 
-/** Visits a service once: waits for its name, then talks with it for a while. Never rejects. */
+/** Visits a service once: waits for its name, then exchanges lines for some time. Never rejects. */
 export function visit({ service, port, name, stayMs, limitMs }: VisitOptions): Promise<Visit> {
   const { promise, resolve } = Promise.withResolvers<Visit>();
   const from = performance.now();
@@ -66,11 +66,11 @@ export function visit({ service, port, name, stayMs, limitMs }: VisitOptions): P
   return promise;
 }
 
-/** Events that may make visits fail: what happened to which services, and when. */
+/** Events that may make visits fail, by service and time. */
 export class Disturbances {
   readonly #all: { readonly services: ReadonlySet<string> | "all"; readonly from: number; to: number }[] = [];
 
-  /** Begins one that lasts until the returned function is called. */
+  /** Begins a disturbance that lasts until the returned function is called. */
   begin(services: readonly string[] | "all"): () => void {
     const one = {
       services: services === "all" ? services : new Set(services),
@@ -88,7 +88,7 @@ export class Disturbances {
     return body().finally(over);
   }
 
-  /** How long before a visit the last disturbance of its service had ended, in milliseconds; 0: it happened meanwhile. */
+  /** The time from the last disturbance of the service to the visit, in milliseconds; 0 if they overlap. */
   sinceLast({ service, from, to }: Visit): number {
     const before = this.#all.filter((one) => (one.services === "all" || one.services.has(service)) && one.from <= to);
     return Math.max(0, from - Math.max(...before.map((one) => one.to)));
@@ -104,7 +104,7 @@ export interface CrowdOptions {
   readonly longestMs: number;
 }
 
-/** Visits that go on until `signal` is aborted. */
+/** Visits services until `signal` is aborted. */
 export async function crowd(options: CrowdOptions, signal: AbortSignal): Promise<readonly Visit[]> {
   const { choices, random, limitMs, everyMs, atOnce, longestMs } = options;
   const visits: Visit[] = [];

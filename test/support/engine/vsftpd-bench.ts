@@ -1,4 +1,4 @@
-/** wakeport, the real program, before vsftpd in a container, and the clients that people use. */
+/** The real wakeport in front of vsftpd in a container, with common clients. */
 import assert from "node:assert/strict";
 import { createHash, randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
@@ -16,7 +16,7 @@ import { isProxied } from "./narrow-proxy.ts";
 
 export const IMAGE_FOLDER: string = path.join(import.meta.dirname, "../../../compose/ftp/vsftpd");
 
-/** Why there can be no such test here; false when there can, or must. */
+/** The reason that these tests cannot run; false if they can or must. */
 export async function cannotServeFtp(): Promise<string | false> {
   if (isProxied) return "a narrow socket proxy lets no image be built";
   if (process.env["WAKEPORT_TEST_ENGINE"] === "required") return false;
@@ -27,7 +27,7 @@ export async function cannotServeFtp(): Promise<string | false> {
   return false;
 }
 
-/** The image of the example, under the name that test containers have it by. */
+/** Builds the image of the example under the name that test containers use. */
 export async function buildVsftpd(): Promise<void> {
   await run(
     "docker",
@@ -37,19 +37,19 @@ export async function buildVsftpd(): Promise<void> {
 }
 
 export interface FtpBenchOptions {
-  /** Of vsftpd, besides those of the example. */
+  /** Further settings of vsftpd. */
   readonly settings?: Readonly<Record<string, string>>;
-  /** A shell command before the server runs. */
+  /** A shell command that runs before the server. */
   readonly before?: string;
-  /** Of the service, besides "protocol: ftp". */
+  /** Further keys of the service, besides "protocol: ftp". */
   readonly service?: Readonly<Record<string, unknown>>;
-  /** More services. */
+  /** Further services. */
   readonly others?: (container: string) => Readonly<Record<string, unknown>>;
-  /** Where it listens; default: 127.0.0.1. */
+  /** The listen address; default: 127.0.0.1. */
   readonly address?: string;
-  /** Where the server listens; default: 21. */
+  /** The server's port; default: 21. */
   readonly targetPort?: number;
-  /** As `docker run --volume` has them. */
+  /** In the syntax of `docker run --volume`. */
   readonly binds?: readonly string[];
 }
 
@@ -89,7 +89,7 @@ export class FtpBench implements AsyncDisposable {
     const engine = stack.use(new TestEngine());
     const words = Object.entries(settings).map(([key, value]) => `-o${key}=${value}`);
     const command = ["sh", "-c", `${before} && exec vsftpd /etc/vsftpd.conf ${words.join(" ")}`];
-    // Each bench has an engine of its own, which knows no names of the others.
+    // Each bench has its own engine client, which does not know the names of the others.
     const name = `wakeport-test-ftp-${process.pid}-${randomInt(2 ** 32)}`;
     const container = await engine.container({ name, image: "vsftpd", command, binds });
     const folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
@@ -127,7 +127,7 @@ export class FtpBench implements AsyncDisposable {
     return run("curl", ["--silent", "--show-error", "--globoff", "--max-time", "60", ...args]);
   }
 
-  /** @returns what curl prints, a conversation that it could not finish */
+  /** @returns curl's output, including an unfinished session */
   async fails(...args: readonly string[]): Promise<string> {
     const isDone = this.curl("--verbose", "--stderr", "-", ...args);
     return await isDone.then(
@@ -141,14 +141,14 @@ export class FtpBench implements AsyncDisposable {
     return run("lftp", ["--norc", "-c", `${settings}; ${script}`]);
   }
 
-  /** @param lines of a script that has `ftp`, which is connected and logged in @returns what it prints */
+  /** @param lines of a script with `ftp`, connected and logged in @returns its output */
   python(lines: string, timeoutMs?: number): Promise<string> {
     const [host, port] = [JSON.stringify(this.host.replace(/[[\]]/g, "")), this.port];
     const begin = `import ftplib, io, sys\nftp = ftplib.FTP()\nftp.connect(${host}, ${port}, timeout=30)\nftp.login()\n`;
     return run("python3", ["-c", begin + lines], timeoutMs);
   }
 
-  /** Puts a file and fetches it again; what came back must be what went. */
+  /** Uploads a file, downloads it, and compares them. */
   async there(name: string, bytes: number, ...flags: readonly string[]): Promise<void> {
     const content = randomBytes(bytes);
     await writeFile(this.local(name), content);
@@ -164,7 +164,7 @@ export class FtpBench implements AsyncDisposable {
     return Number(found.slice(sample.length + 1));
   }
 
-  /** Of the data connections that came in at data ports and are over, how many were led to the server. */
+  /** The number of closed data connections that were relayed to the server. */
   get transfers(): number {
     const closed = this.program.log.filter(({ event }) => event === "connection.closed");
     return closed.filter(
@@ -183,13 +183,13 @@ export class FtpBench implements AsyncDisposable {
 
 export interface PassiveRange {
   readonly first: number;
-  /** For the service. */
+  /** The keys of the service. */
   readonly data: readonly string[];
-  /** For vsftpd. */
+  /** The settings of vsftpd. */
   readonly settings: Readonly<Record<string, string>>;
 }
 
-/** The same ports in a row for both sides, all free at this moment. */
+/** Consecutive free ports, the same for both sides. */
 export async function passiveRange(count = 10): Promise<PassiveRange> {
   const first = await freeRange(count);
   const last = first + count - 1;
@@ -197,10 +197,10 @@ export async function passiveRange(count = 10): Promise<PassiveRange> {
   return { first, data: [`127.0.0.1:${first}-${last}`], settings };
 }
 
-/** @returns the first one */
+/** @returns the first port */
 async function freeRange(count: number): Promise<number> {
   for (;;) {
-    // Below what the system gives to clients, so that none of them takes a port of a range.
+    // Below the ports that Linux chooses for clients.
     const first = randomInt(20_000, 30_000);
     const servers = await Promise.allSettled(Array.from({ length: count }, (_, index) => listening(first + index)));
     for (const server of servers) if (server.status === "fulfilled") server.value.close();

@@ -1,4 +1,4 @@
-/** A wakeport in this process, with everything that it reports. */
+/** A wakeport in this process, with all its reports. */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
@@ -21,7 +21,7 @@ import { engineHost } from "./narrow-proxy.ts";
 /** The port on which the programs of these tests listen. */
 export const PORT = 7000;
 
-/** What stands behind a service: a container, or something that looks like one. */
+/** The upstream of a service: a container or a fake. */
 export interface Upstream {
   readonly id: string;
   readonly name: string;
@@ -29,13 +29,13 @@ export interface Upstream {
   isAwake(): Promise<boolean>;
 }
 
-/** A service as wakeport.yaml has it, without its ports. */
+/** A service of wakeport.yaml, without its ports. */
 export interface ServiceSpec {
-  /** What it may start and stop. */
+  /** Its target. */
   readonly to: Upstream;
-  /** Where that listens; default: PORT. */
+  /** The target's port; default: PORT. */
   readonly port?: number;
-  /** What its front is for; default: TCP. */
+  /** The protocol of its listener; default: TCP. */
   readonly listenPort?: "tcp" | "udp" | "both";
   /** Default: the container's name. */
   readonly container?:
@@ -50,7 +50,7 @@ export interface WakeportOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly defaults?: Readonly<Record<string, unknown>>;
 
-  /** The name of its configuration, by which it knows what it created; default: one that nobody else has. */
+  /** The path of its configuration, which identifies containers that it created; default: a unique path. */
   readonly source?: string;
   readonly shutdown?: { readonly targets?: "stop" | "leave"; readonly drain?: string };
 }
@@ -61,7 +61,7 @@ export class Wakeport implements AsyncDisposable {
   readonly #ports: ReadonlyMap<string, number>;
   readonly #services: Map<string, ServiceSpec>;
   readonly #written: (options: WakeportOptions) => Config;
-  /** Containers that it may start and stop, by id. */
+  /** The containers that it may start and stop, by id. */
   readonly #targets = new Map<string, string>();
   #clients = 0;
   #counted: ReadonlyMap<string, number> = new Map();
@@ -105,16 +105,16 @@ export class Wakeport implements AsyncDisposable {
     return new Wakeport({ record, daemon, ports, services, written });
   }
 
-  /** Reads its configuration anew, of which this is what has changed. */
+  /** Reloads the configuration with these changes. */
   async reload(changed: Pick<WakeportOptions, "defaults">): Promise<void> {
-    assert.ok(await this.#sidecar.reload(async () => this.#written(changed)), "the configuration could not be used");
+    assert.ok(await this.#sidecar.reload(async () => this.#written(changed)), "the configuration was rejected");
   }
 
   get isEngineUp(): boolean {
     return this.#sidecar.status.engine?.up === true;
   }
 
-  /** Another container now stands for a service's target. */
+  /** Replaces the expected container of a service. */
   mayUse(service: string, container: Upstream): void {
     const spec = this.#services.get(service);
     assert.ok(spec, `there is no service ${service}`);
@@ -127,28 +127,28 @@ export class Wakeport implements AsyncDisposable {
     this.#targets.set(container.id, targetName);
   }
 
-  /** The container of a service is its target no longer. */
+  /** Removes the expected container of a service. */
   mayNotUse(service: string): void {
     this.#services.delete(service);
   }
 
-  /** Connects as a client. It may be reset before it can even know that it was accepted. */
+  /** Connects a client. The connection may be reset at once. */
   async connect(service: string): Promise<Peer> {
     const socket = net.connect({ port: this.#port(service), host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
     const peer = new Peer(socket);
     await eventually("connected", () => !socket.connecting);
-    assert.notEqual(peer.fate, "ECONNREFUSED", "I6: a front refuses");
+    assert.notEqual(peer.fate, "ECONNREFUSED", "I6: a listener refuses a connection");
     this.#clients += 1;
     return peer;
   }
 
-  /** Sends datagrams to it, as one client; each of its flows counts. */
+  /** Opens a UDP client. Each of its flows counts as a client. */
   async sender(service: string, flows = 1): Promise<UdpClient> {
     this.#clients += flows;
     return UdpClient.open(this.#port(service));
   }
 
-  /** Connects, waits for the greeting of an echo server and hears one word back. @returns the greeting */
+  /** Connects, waits for the greeting of an echo server and for one echo. @returns the greeting */
   async greeted(service: string): Promise<string> {
     using peer = await this.connect(service);
     peer.send("word\n");
@@ -168,7 +168,7 @@ export class Wakeport implements AsyncDisposable {
     await eventually(`${service} is ${state}`, () => this.state(service) === state);
   }
 
-  /** The first attempt to bring a target up that was reported, as soon as there is one. */
+  /** Waits for the first reported activation. */
   async activation(): Promise<Timed<ActivationReport>> {
     await eventually("an activation is reported", () => this.record.activations.length > 0);
     return this.record.activations[0]!;
@@ -177,23 +177,23 @@ export class Wakeport implements AsyncDisposable {
   /** From ready to the beginning of the first sleep, in milliseconds. */
   get idleMs(): number {
     const [ready, stopping] = ["ready", "stopping"].map((to) => this.record.states.find((one) => one.to === to)?.at);
-    assert.ok(ready !== undefined && stopping !== undefined, "it did not go to sleep");
+    assert.ok(ready !== undefined && stopping !== undefined, "the target did not sleep");
     return stopping - ready;
   }
 
-  /** The admin server's answer to a GET. */
+  /** The admin server's response to a GET. */
   async ask(path: string): Promise<{ readonly status: number; readonly body: string }> {
     const request = http.get(`${this.#sidecar.adminUrl}${path}`, { agent: false });
     const [answer] = (await once(request, "response")) as [http.IncomingMessage];
     return { status: answer.statusCode ?? 0, body: await text(answer) };
   }
 
-  /** What it tells about itself and its services. */
+  /** Its status report. */
   get status(): StatusReport {
     return this.#sidecar.status;
   }
 
-  /** The samples of one metric, labels as they are written: `{service="echo",state="ready"}` → 1. */
+  /** The samples of one metric by labels: `{service="echo",state="ready"}` → 1. */
   async metric(name: string): Promise<ReadonlyMap<string, number>> {
     const { body } = await this.ask("/metrics");
     const lines = body.split("\n").filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
@@ -205,14 +205,14 @@ export class Wakeport implements AsyncDisposable {
     );
   }
 
-  /** Waits until it is quiet: every connection is reported, and what it says of each target is true. */
+  /** Waits until every connection is reported, and the state of each target is true. */
   async settle(): Promise<void> {
     if (this.#isClosed) return;
     await eventually("I1: every connection is reported", () => this.record.connections.length >= this.#clients);
     for (const [service, { to }] of this.#services) {
       const settled = async (): Promise<boolean> =>
         contradiction(to.name, this.state(service), await to.isAwake()) === undefined;
-      await eventually(`I7: what is said of ${to.name} is true`, settled);
+      await eventually(`I7: the state of ${to.name} is true`, settled);
     }
     this.#counted = byOutcome(await this.metric("wakeport_connections_total"));
   }
@@ -227,7 +227,7 @@ export class Wakeport implements AsyncDisposable {
     await this.close();
   }
 
-  /** Its side of the story. */
+  /** Its reports, for the checker of invariants. */
   get evidence(): Evidence {
     return { record: this.record, clients: this.#clients, counted: this.#counted, targets: this.#targets };
   }
@@ -239,7 +239,7 @@ export class Wakeport implements AsyncDisposable {
   }
 }
 
-/** Of a service that labels made. */
+/** The port of a service made by labels. */
 function discoveredPort({ services }: StatusReport, service: string): number | undefined {
   const listenPort = services.find(({ name }) => name === service)?.ports[0]?.listener;
   return listenPort === undefined ? undefined : Number.parseInt(listenPort.split(":").at(-1) ?? "", 10);
@@ -257,9 +257,9 @@ function configOf(
   });
   const file = {
     services: Object.fromEntries(written),
-    // A program that is stopped before it could listen to SIGTERM should not cost a test ten seconds.
+    // A program that is stopped before it handles SIGTERM would delay a test by ten seconds.
     defaults: { stop_grace: "2s", ...defaults },
-    // Containers are removed by force in the end.
+    // Containers are removed by force at the end.
     shutdown: { targets: "leave", drain: "1s", ...shutdown },
     ...(docker && { docker }),
   };
@@ -268,7 +268,7 @@ function configOf(
   return parseConfig(bytes, source, { env: {}, adminListen: { host: "127.0.0.1", port: 0 } });
 }
 
-/** As reports name the target. */
+/** The name of the target in reports. */
 function nameOf({ to, container = to.name }: ServiceSpec): string {
   if (typeof container === "object" && "image" in container) return `container ${to.name}`;
   const parts = typeof container === "string" ? [container] : [container.project, container.service];
