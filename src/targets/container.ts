@@ -10,10 +10,9 @@ import { ContainerStarter } from "./container-starter.ts";
 import { ContainerStopper } from "./container-stopper.ts";
 import { addressesOf, DirectUse, openConnections } from "./direct-use.ts";
 import { incarnationOf, KILLED } from "./incarnation.ts";
+import { LAST_LINES } from "./lines.ts";
 import { ReplacementWatch } from "./replacement.ts";
 
-/** Default number of last lines. */
-const LAST_LINES = 10;
 /** The engine may record that memory ran out only after it recorded the exit. */
 const OOM_RECORDED_MS = 100;
 

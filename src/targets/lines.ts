@@ -6,6 +6,8 @@ const MAX_SHOWN = 4_096;
 export const MAX_MATCHED = 1_024 * 1_024;
 /** Pause after which an unfinished line, such as a prompt, is passed on. */
 const PAUSE_MS = 300;
+/** Default number of last lines. */
+export const LAST_LINES = 10;
 const CUT = " […]";
 /** Limit of reported lines per second and program. */
 const LINES_PER_SECOND = 200;

@@ -5,15 +5,13 @@ import { closeGracefully } from "../net/close.ts";
 import { dial } from "../net/dial.ts";
 import { directConnections } from "../net/direct-connections.ts";
 import { readSocketRows } from "../net/proc-net.ts";
-import { shortened } from "./lines.ts";
+import { LAST_LINES, shortened } from "./lines.ts";
 import type { Output } from "./output.ts";
 import { ProcessIncarnation, type ProcessOptions } from "./process-incarnation.ts";
 import { Launcher } from "./spawn.ts";
 
 /** Time to detect that another process listens on the port. */
 const OCCUPIED_DIAL_MS = 500;
-/** Default number of last lines. */
-const LAST_LINES = 10;
 
 /**
  * A local process as a target. It runs without a shell, with its own environment, in its own process group. A stop ends
