@@ -116,7 +116,7 @@ export interface StatusReport {
 }
 
 /** The part of a service that lives; absent for one that is not enabled. */
-export interface LivePart {
+export interface LiveStatus {
   /** Undefined where there is nothing to wake. */
   readonly view: ActivatorView | undefined;
   readonly connections: number;
@@ -124,7 +124,7 @@ export interface LivePart {
 }
 
 /** Puts together what is told of one service. */
-export function serviceStatus(service: Service, target: string, live: LivePart | undefined): ServiceStatus {
+export function serviceStatus(service: Service, target: string, live: LiveStatus | undefined): ServiceStatus {
   const view = live?.view;
   return {
     name: service.name,
@@ -136,7 +136,7 @@ export function serviceStatus(service: Service, target: string, live: LivePart |
     ...(service.wakesWith.length > 0 && { with: service.wakesWith }),
     ...(service.group !== undefined && { group: service.group }),
     ports: [
-      ...service.ports.map((port) => ({ ...portStatus(port, hasFixedPort(service)), ...namesOf(service, port) })),
+      ...service.ports.map((port) => ({ ...portStatus(port, hasFixedPort(service)), ...routedNames(service, port) })),
       ...service.data.map((port) => ({ ...portStatus(port, true), data: true as const })),
     ],
     connections: live?.connections ?? 0,
@@ -164,7 +164,7 @@ function portStatus(port: ServicePort, hasTarget: boolean): PortStatus {
 }
 
 /** The names by which a port leads to a service, where there are any. */
-function namesOf({ names }: Service, { protocol }: ServicePort): Pick<PortStatus, "host" | "sni"> {
+function routedNames({ names }: Service, { protocol }: ServicePort): Pick<PortStatus, "host" | "sni"> {
   return names === undefined || protocol === "udp" ? {} : { [names.kind]: names.patterns };
 }
 
@@ -178,12 +178,12 @@ function stateOf(view: ActivatorView): StateName | "missing" {
   return view.state === "asleep" && view.missing !== undefined ? "missing" : view.state;
 }
 
-const MAX_BANS_TOLD = 100;
+const MAX_BANS_LISTED = 100;
 
 /** What is told of bans, oldest first. */
 export function bansStatus(bans: readonly Ban[]): Pick<StatusReport, "bans"> {
   if (bans.length === 0) return {};
-  const latest = bans.slice(-MAX_BANS_TOLD).toReversed();
+  const latest = bans.slice(-MAX_BANS_LISTED).toReversed();
   return { bans: { count: bans.length, latest: latest.map((ban) => ({ ...ban, until: rfc3339(ban.until) })) } };
 }
 
@@ -213,14 +213,14 @@ export function openConnection({ id, client, since, isServed, pid }: ConnectionV
 }
 
 /** How many names are told in a line. */
-const MAX_NAMES_TOLD = 3;
+const MAX_NAMES_SHOWN = 3;
 
 /** A front with the names by which it leads to a service: `*:80`, `*:80 host app.localhost, *.app.localhost`. */
-export function listenerWords({ listener, host, sni }: PortStatus): string {
+export function formatListener({ listener, host, sni }: PortStatus): string {
   const [kind, names] = host !== undefined ? ["host", host] : ["sni", sni ?? []];
   if (names.length === 0) return listener;
-  const more = names.length - MAX_NAMES_TOLD;
-  return `${listener} ${kind} ${names.slice(0, MAX_NAMES_TOLD).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+  const more = names.length - MAX_NAMES_SHOWN;
+  return `${listener} ${kind} ${names.slice(0, MAX_NAMES_SHOWN).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
 export function listenerName({ address, listen: listener, count, protocol }: ServicePort): string {

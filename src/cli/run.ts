@@ -11,7 +11,7 @@ import { logObserver } from "../telemetry/log-messages.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { type XinetdTarget, xinetdObserver } from "../telemetry/xinetd-log.ts";
 import { exposedSocket } from "./check/exposed-socket.ts";
-import { planLines } from "./check/plan.ts";
+import { formatPlan } from "./check/plan.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode, type Options } from "./command.ts";
 import { configOf, parseContext } from "./config.ts";
 
@@ -139,7 +139,7 @@ function announce(daemon: Daemon, config: Config, log: Log, context: Context): v
   const head = [`wakeport ${context.version}`, engine, `${config.source} (${servicesOf(services)})`]
     .filter(Boolean)
     .join("   ");
-  context.print([head, ...planLines(services), `admin ${daemon.adminUrl}   (/metrics /healthz /readyz)`].join("\n"));
+  context.print([head, ...formatPlan(services), `admin ${daemon.adminUrl}   (/metrics /healthz /readyz)`].join("\n"));
 }
 
 /** `2 services`, `1 service, 3 disabled` */

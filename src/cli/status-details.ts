@@ -1,5 +1,5 @@
 /** The report of `wakeport status SERVICE`, for people. */
-import { listenerWords, type OpenConnection, type PortStatus, type ServiceDetails } from "../admin/api.ts";
+import { formatListener, type OpenConnection, type PortStatus, type ServiceDetails } from "../admin/api.ts";
 import { formatRange } from "../config/values/ports.ts";
 import { formatDuration } from "../config/values/units.ts";
 import { printable } from "../net/escape.ts";
@@ -15,7 +15,7 @@ export function formatDetails(service: ServiceDetails, now: number): string {
   const rows = [
     ...row("state", [state, cause !== state && cause, since && `for ${ago(since, now)}`].filter(Boolean).join(", ")),
     ...row("target", target),
-    ...rowsOf("ports", ports.map(portWords)),
+    ...rowsOf("ports", ports.map(formatPort)),
     ...row("woken with", leaders.join(", ")),
     ...row("group", group),
     ...row("connections", `${connections} served, ${waiting} waiting`),
@@ -31,7 +31,7 @@ export function formatDetails(service: ServiceDetails, now: number): string {
     ...rowsOf("last output", last_lines),
     ...row("ended so far", formatCounts(service.outcomes)),
     ...row("denied so far", formatCounts(service.denials)),
-    ...rowsOf("clients", clientWords(open, connections + waiting, now)),
+    ...rowsOf("clients", clientLines(open, connections + waiting, now)),
   ];
   return [printable(name), ...table(rows).map((line) => `  ${line}`)].join("\n");
 }
@@ -52,12 +52,12 @@ function rowsOf(key: string, values: readonly string[]): string[][] {
   return values.map((value, index) => [index === 0 ? key : "", value]);
 }
 
-function portWords(port: PortStatus): string {
+function formatPort(port: PortStatus): string {
   const { target, count, data } = port;
-  return `${listenerWords(port)}${target === undefined ? "" : ` → ${formatRange(target, count)}`}${data ? " (data)" : ""}`;
+  return `${formatListener(port)}${target === undefined ? "" : ` → ${formatRange(target, count)}`}${data ? " (data)" : ""}`;
 }
 
-function clientWords(open: readonly OpenConnection[], count: number, now: number): string[] {
+function clientLines(open: readonly OpenConnection[], count: number, now: number): string[] {
   const shown = open.slice(0, MAX_CLIENTS_SHOWN);
   const rows = shown.map(({ client, state, since, pid }) => {
     return `${client} ${state} for ${ago(since, now)}${pid === undefined ? "" : ` (pid ${pid})`}`;

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Activator } from "../activation/activator.ts";
-import type { LivePart } from "../admin/api.ts";
+import type { LiveStatus } from "../admin/api.ts";
 import type { Service, ServicePort } from "../config/config.ts";
 import { eachPort } from "../config/values/ports.ts";
 import { readIp } from "../net/ip.ts";
@@ -92,7 +92,7 @@ export class LiveService {
   }
 
   /** Its part of the status report. */
-  get part(): LivePart {
+  get part(): LiveStatus {
     const { activator, connections } = this;
     return { view: activator?.view, connections: connections.active, waiting: this.#waiting };
   }

@@ -22,7 +22,7 @@ export function accessSummary({
   ].filter((bound) => bound !== false);
   const { receive } = proxyProtocol;
   const rules = [
-    (allow !== undefined || deny.length > 0) && sourceWords(allow, deny),
+    (allow !== undefined || deny.length > 0) && sourceSummary(allow, deny),
     receive.length > 0 && `for others by proxies of ${listed(receive)}`,
     times.length > 0 && `${times.map(formatTimes).join(" or ")}${timeZone === undefined ? "" : ` (${timeZone})`}`,
     bounds.length > 0 && `up to ${bounds.join(", ")}${onLimit === "queue" ? ", others wait" : ""}`,
@@ -31,7 +31,7 @@ export function accessSummary({
   return rules.length === 0 ? undefined : rules.join("; ");
 }
 
-function sourceWords(allow: readonly Network[] | undefined, deny: readonly Network[]): string {
+function sourceSummary(allow: readonly Network[] | undefined, deny: readonly Network[]): string {
   if (allow?.length === 0) return "nobody";
   const from = allow === undefined ? "everybody" : `from ${listed(allow)}`;
   return deny.length === 0 ? from : `${from}, but not ${listed(deny)}`;

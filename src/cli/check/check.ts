@@ -12,7 +12,7 @@ import { engineReport } from "./engine-report.ts";
 import { exposedSocket } from "./exposed-socket.ts";
 import { ftpSettings } from "./ftp-settings.ts";
 import { forbiddenAccounts, missingPrograms } from "./missing-programs.ts";
-import { planLines } from "./plan.ts";
+import { formatPlan } from "./plan.ts";
 import { serviceSummary } from "./service-summary.ts";
 import { warnings } from "./warnings.ts";
 
@@ -41,7 +41,7 @@ ${configOptionHelp}`,
       return service.enabled ? planned : { ...planned, state };
     });
     const lines = [
-      ...planLines(services),
+      ...formatPlan(services),
       ...linesOf("how clients are met, and targets live:", config, serviceSummary),
       ...linesOf("who may connect, and how many:", config, (service) =>
         service.ports.length === 0 ? undefined : accessSummary(service),

@@ -11,7 +11,7 @@ import { DeadlineError, messageOf, sentenceOf, TargetError } from "../../errors.
 import { ContainerTarget } from "../../targets/container.ts";
 import { bindingWarnings, healthcheckWarning } from "../../targets/container-warnings.ts";
 import { type Observer, observer } from "../../telemetry/observer.ts";
-import { likelyMeant } from "./missing-container.ts";
+import { suggestReference } from "./missing-container.ts";
 
 const PING_MS = 2_000;
 /** Deadline for all containers together. */
@@ -51,7 +51,7 @@ export async function engineReport(config: Config, host: HostEnvironment): Promi
   }
 }
 
-interface Asking {
+interface CheckContext {
   readonly parts: EngineParts;
   readonly host: HostEnvironment;
   readonly collecting: Observer;
@@ -61,7 +61,7 @@ interface Asking {
 /** Returns why the container of these services cannot be woken, and its settings that are probably mistakes. */
 async function problemsOf(
   services: readonly ContainerService[],
-  { parts, host, collecting, signal }: Asking,
+  { parts, host, collecting, signal }: CheckContext,
 ): Promise<string[]> {
   const names = namesOf(services);
   const target = createTarget(services, parts, host, collecting);
@@ -74,26 +74,26 @@ async function problemsOf(
     return warningsOf(services, facts).map((warning) => `${names}: ${warning}`);
   } catch (error) {
     if (signal.aborted) return [`${names}: no answer within ${INSPECT_MS / 1000} s`];
-    const meant = await meantBy(services, error, parts, signal);
+    const meant = await suggestionFor(services, error, parts, signal);
     const problem = error instanceof Error ? sentenceOf(error) : messageOf(error);
     return [`${names}: ${meant === undefined ? problem : `${messageOf(error)}: ${meant}`}`];
   }
 }
 
 /** Returns no suggestion if the engine does not answer: the problem is reported without it. */
-async function meantBy(
+async function suggestionFor(
   [service]: readonly ContainerService[],
   error: unknown,
   parts: EngineParts,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   if (service === undefined || !(error instanceof TargetError) || error.fault !== "missing") return undefined;
-  return likelyMeant(service.target.reference, parts, signal).catch(() => undefined);
+  return suggestReference(service.target.reference, parts, signal).catch(() => undefined);
 }
 
 function warningsOf(services: readonly ContainerService[], facts: ContainerFacts): string[] {
-  const isAskedForHealth = services.some(({ ready }) => ready.some(({ kind }) => kind === "healthy"));
-  const health = isAskedForHealth ? healthcheckWarning(facts) : undefined;
+  const isHealthRequired = services.some(({ ready }) => ready.some(({ kind }) => kind === "healthy"));
+  const health = isHealthRequired ? healthcheckWarning(facts) : undefined;
   const ports = services.flatMap(({ ports }) => ports.flatMap(eachPort));
   return [...(health === undefined ? [] : [health]), ...bindingWarnings(facts, ports)];
 }

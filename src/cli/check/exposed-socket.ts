@@ -18,7 +18,7 @@ export function exposedSocket({ services, docker }: Pick<Config, "services" | "d
   if (own.maySetGroups) return undefined;
   const programs = services.filter(({ enabled, target }) => enabled && ["process", "inetd"].includes(target.kind));
   const socket = programs.length === 0 ? undefined : socketOf(docker.host, own.env);
-  const way = socket && wayTo(socket.stats, own);
+  const way = socket && grantOf(socket.stats, own);
   if (socket === undefined || way === undefined) return undefined;
   const names = programs.map(({ name }) => `"${name}"`).join(", ");
   const which = programs.length === 1 ? "the program of service" : "the programs of services";
@@ -30,7 +30,7 @@ export function exposedSocket({ services, docker }: Pick<Config, "services" | "d
 }
 
 /** The user or group that gives this process write access. */
-function wayTo({ uid, gid, mode }: Stats, own: Own): string | undefined {
+function grantOf({ uid, gid, mode }: Stats, own: Own): string | undefined {
   if (own.uid === uid) return (mode & OWNER_WRITES) === 0 ? undefined : `user ${uid}${nameOf(uid, "/etc/passwd")}`;
   const isMember = own.gid === gid || own.groups.includes(gid);
   return isMember && (mode & GROUP_WRITES) !== 0 ? `group ${gid}${nameOf(gid, "/etc/group")}` : undefined;

@@ -5,15 +5,15 @@ import { sharedWithProcess } from "../../config/keys/ports.ts";
 import { formatRange } from "../../config/values/ports.ts";
 
 /** Where it cannot be known at which address clients reach wakeport. */
-const SOMEWHERE = "ADDRESS";
+const UNKNOWN_ADDRESS = "ADDRESS";
 
 /** For each service with data ports, the lines of its server's configuration. */
 export function ftpSettings(services: readonly Service[]): string[] {
-  const concerned = services.filter(({ enabled, data }) => enabled && data.length > 0);
-  if (concerned.length === 0) return [];
-  const isUnknown = concerned.some((service) => addressOf(service) === SOMEWHERE);
-  const where = isUnknown ? ` (${SOMEWHERE}: the one at which clients reach wakeport)` : "";
-  return [`what FTP servers have to say of data ports${where}:`, ...concerned.flatMap(linesOf)];
+  const withData = services.filter(({ enabled, data }) => enabled && data.length > 0);
+  if (withData.length === 0) return [];
+  const isUnknown = withData.some((service) => addressOf(service) === UNKNOWN_ADDRESS);
+  const where = isUnknown ? ` (${UNKNOWN_ADDRESS}: the one at which clients reach wakeport)` : "";
+  return [`what FTP servers have to say of data ports${where}:`, ...withData.flatMap(linesOf)];
 }
 
 function linesOf(service: Service): string[] {
@@ -56,5 +56,5 @@ function addressOf({ ports }: Service): string | undefined {
     ports.filter(({ protocol }) => protocol !== "udp").map(({ address }) => address ?? "0.0.0.0"),
   );
   const [only, ...others] = [...listeners].filter((address) => net.isIPv4(address));
-  return only === "0.0.0.0" || others.length > 0 ? SOMEWHERE : only;
+  return only === "0.0.0.0" || others.length > 0 ? UNKNOWN_ADDRESS : only;
 }

@@ -7,7 +7,7 @@ import { projectLabel, serviceLabel } from "../../docker/container-facts.ts";
 type Reference = Extract<TargetSpec, { kind: "container" }>["reference"];
 
 /** Returns a hint, or undefined if nothing similar exists. @throws TargetError */
-export async function likelyMeant(
+export async function suggestReference(
   reference: Reference,
   { engine, own }: Pick<EngineParts, "engine" | "own">,
   signal: AbortSignal,

@@ -1,10 +1,10 @@
-import { listenerWords, type ServiceStatus } from "../../admin/api.ts";
+import { formatListener, type ServiceStatus } from "../../admin/api.ts";
 import { formatRange } from "../../config/values/ports.ts";
 import { formatDuration } from "../../config/values/units.ts";
 import { printable } from "../../net/escape.ts";
 
 /** One line a port: where it listens and where that leads; on a service's first line its state, if known, and times. */
-export function planLines(services: readonly PlannedService[]): string[] {
+export function formatPlan(services: readonly PlannedService[]): string[] {
   return table(services.flatMap(rowsOf)).map((line) => `  ${line}`);
 }
 
@@ -15,15 +15,15 @@ function rowsOf(service: PlannedService): string[][] {
   const idle = idle_timeout_ms === undefined ? "" : `idle ${formatDuration(idle_timeout_ms)}`;
   const start = start_timeout_ms === undefined ? "" : `start ≤ ${formatDuration(start_timeout_ms)}`;
   const rest = [...(state === undefined ? [] : [state]), idle, start];
-  if (ports.length === 0) return [[name, `${wakersOf(service)} → ${target}`, ...rest]];
+  if (ports.length === 0) return [[name, `${startedBy(service)} → ${target}`, ...rest]];
   return ports.map((port, index) => {
-    const way = `${listenerWords(port)} → ${target}${port.target === undefined ? "" : `:${formatRange(port.target, port.count)}`}${port.data ? " (data)" : ""}`;
+    const way = `${formatListener(port)} → ${target}${port.target === undefined ? "" : `:${formatRange(port.target, port.count)}`}${port.data ? " (data)" : ""}`;
     return index === 0 ? [name, way, ...rest] : ["", way];
   });
 }
 
 /** What wakes a service without ports. */
-function wakersOf({ with: leaders = [], group }: PlannedService): string {
+function startedBy({ with: leaders = [], group }: PlannedService): string {
   const wakers = [leaders.length > 0 && `with ${leaders.join(", ")}`, group !== undefined && `group ${group}`];
   return wakers.filter((one) => one !== false).join(", ") || "no ports";
 }

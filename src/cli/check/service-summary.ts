@@ -11,15 +11,15 @@ export function serviceSummary(service: Service): string | undefined {
     hold.kind === "page" && `browsers see a page${hold.logLines > 0 ? `, with ${hold.logLines} lines of its log` : ""}`,
     hold.kind === "silent" && "held: silent",
     wakeOn === "first_byte" && "woken by the first byte",
-    readyWords(service.ready),
-    sleepWords(service),
+    readyCondition(service.ready),
+    sleepSummary(service),
   ];
   const sent = proxyProtocol.send !== undefined && `is told of its clients by PROXY ${proxyProtocol.send}`;
   const words = [...(isWoken(service) ? woken : []), sent].filter((one) => one !== false);
   return words.length === 0 ? undefined : words.join("; ");
 }
 
-const protocolWords: Readonly<Record<ProbedProtocol, string>> = {
+const protocolConditions: Readonly<Record<ProbedProtocol, string>> = {
   ftp: "it greets with 220",
   smtp: "it greets with 220",
   ssh: "it sends its version",
@@ -28,7 +28,7 @@ const protocolWords: Readonly<Record<ProbedProtocol, string>> = {
   postgres: "it accepts sessions",
 };
 
-function readyWords(ready: readonly ReadySpec[]): string | false {
+function readyCondition(ready: readonly ReadySpec[]): string | false {
   const parts = ready.map((part) => {
     switch (part.kind) {
       case "banner":
@@ -42,14 +42,14 @@ function readyWords(ready: readonly ReadySpec[]): string | false {
       case "tcp":
         return "it accepts connections";
       case "protocol":
-        return protocolWords[part.protocol];
+        return protocolConditions[part.protocol];
     }
   });
   const isUsual = ready.length === 0 || (ready.length === 1 && ready[0]?.kind === "tcp");
   return !isUsual && `ready when ${parts.join(" and ")}`;
 }
 
-function sleepWords({ sleep, thenStop }: Pick<Service, "sleep" | "thenStop">): string | false {
+function sleepSummary({ sleep, thenStop }: Pick<Service, "sleep" | "thenStop">): string | false {
   if (thenStop !== undefined)
     return `sleeps by ${sleep}, and by ${thenStop.action} ${formatDuration(thenStop.afterMs)} later`;
   return sleep !== "stop" && `sleeps by ${sleep}`;

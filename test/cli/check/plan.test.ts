@@ -1,25 +1,25 @@
 /** What people are told of where wakeport listens. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { listenerWords, serviceStatus } from "../../../src/admin/api.ts";
-import { planLines } from "../../../src/cli/check/plan.ts";
+import { formatListener, serviceStatus } from "../../../src/admin/api.ts";
+import { formatPlan } from "../../../src/cli/check/plan.ts";
 import { describeTarget } from "../../../src/config/describe.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
 
-suite("frontWords()", () => {
+suite("formatListener()", () => {
   test("has the first names, and how many more there are", () => {
-    assert.equal(listenerWords({ listener: "*:80" }), "*:80");
-    assert.equal(listenerWords({ listener: "*:80", host: ["app.localhost"] }), "*:80 host app.localhost");
+    assert.equal(formatListener({ listener: "*:80" }), "*:80");
+    assert.equal(formatListener({ listener: "*:80", host: ["app.localhost"] }), "*:80 host app.localhost");
     const sni = ["a.test", "b.test", "c.test"];
-    assert.equal(listenerWords({ listener: "*:443", sni }), "*:443 sni a.test, b.test, c.test");
+    assert.equal(formatListener({ listener: "*:443", sni }), "*:443 sni a.test, b.test, c.test");
     assert.equal(
-      listenerWords({ listener: "*:443", sni: [...sni, "d.test", "*"] }),
+      formatListener({ listener: "*:443", sni: [...sni, "d.test", "*"] }),
       "*:443 sni a.test, b.test, c.test and 2 more",
     );
   });
 });
 
-suite("planLines()", () => {
+suite("formatPlan()", () => {
   test("tell each port with the names by which it leads to the service", () => {
     const text = `services:
   app: { ports: ["80", "443/udp"], host: [app.localhost, "*.app.localhost"], container: app }
@@ -32,7 +32,7 @@ suite("planLines()", () => {
       const { state: _state, ...rest } = serviceStatus(service, describeTarget(service.target), undefined);
       return rest;
     });
-    assert.deepEqual(planLines(planned), [
+    assert.deepEqual(formatPlan(planned), [
       "  app      *:80 host app.localhost, *.app.localhost → container app:80   idle 5m   start ≤ 1m",
       "           *:443/udp → container app:443",
       "  rest     *:80 host * → 10.0.0.1:8080",

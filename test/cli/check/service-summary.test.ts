@@ -3,7 +3,7 @@ import { suite, test } from "node:test";
 import { serviceSummary } from "../../../src/cli/check/service-summary.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
 
-suite("mannerWords()", () => {
+suite("serviceSummary()", () => {
   const cases: Readonly<Record<string, string | undefined>> = {
     "container: c": undefined,
     "container: c, protocol: ftp, ready: { banner: '220' }": 'speaks ftp; ready when it greets with "220"',
