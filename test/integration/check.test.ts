@@ -34,7 +34,7 @@ engineTest("check reports missing containers, restart policies and unreachable n
   const { code, stdout } = await wakeport(["check", "-c", file.path], engineEnv());
   assert.equal(code, 0);
   const [head = "", ...lines] = (stdout.split(/^containers, /m)[1] ?? "").split("\n").filter((line) => line !== "");
-  assert.match(head, /^checked with \S+:$/);
+  assert.match(head, /^checked at \S+:$/);
   const problems = lines.map((line) => line.trim()).toSorted();
   assert.equal(problems.length, 4, stdout);
   assert.match(problems[0] ?? "", /^always: container \S+ has "restart: always": .*set restart: "no"/);
@@ -57,7 +57,7 @@ engineTest("check reports the absence of problems, and skips services of an unkn
   );
   await using both = await temporaryFile("wakeport.yaml", JSON.stringify({ services }));
   const { stdout } = await wakeport(["check", "-c", both.path], engineEnv());
-  assert.match(stdout, /^containers, checked with \S+:\n {2}shop: not checked: the compose project/m);
+  assert.match(stdout, /^containers, checked at \S+:\n {2}shop: not checked: the compose project/m);
 });
 
 engineTest("check reports ports that a target publishes itself, and a missing healthcheck", async (lab) => {
@@ -70,7 +70,7 @@ engineTest("check reports ports that a target publishes itself, and a missing he
   await using file = await temporaryFile("wakeport.yaml", JSON.stringify({ services }));
   const { code, stdout } = await wakeport(["check", "-c", file.path], engineEnv());
   assert.equal(code, 0);
-  const [, report = ""] = stdout.split(/^containers, checked with \S+:\n/m);
+  const [, report = ""] = stdout.split(/^containers, checked at \S+:\n/m);
   const [health, binding, ...others] = report.split("\n").filter((line) => line.startsWith("  "));
   assert.match(health ?? "", /bypassed: container \S+ has no HEALTHCHECK.*use "ready: tcp"$/);
   assert.match(binding ?? "", /bypassed: container \S+ publishes port 7777 itself, as 7777: .*remove it from ports:/);

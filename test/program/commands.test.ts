@@ -74,8 +74,8 @@ suite("forbiddenAccounts()", () => {
 
   test("returns the services whose configured user requires root", () => {
     assert.deepEqual(forbiddenAccounts(config, { uid: 1000, gid: 1000 }), [
-      'service "root": only root can start a program as user "root", and this is uid 1000',
-      'service "group": only root can start a program as group "root", and this is uid 1000',
+      'service "root": only root can start a program as user "root"; this is uid 1000',
+      'service "group": only root can start a program as group "root"; this is uid 1000',
     ]);
     assert.deepEqual(forbiddenAccounts(config, { uid: 0, gid: 0 }), []);
   });
@@ -91,7 +91,7 @@ suite("wakeport check", () => {
     assert.match(stdout, /^ +\*:31000-31009 → container vsftpd:32000-32009$/m);
     assert.match(
       stdout,
-      /off\s+\*:7000 → container y\/x:7000\s+disabled [\s\S]*\nremarks:\n {2}ftp: port 21 is that of FTP/,
+      /off\s+\*:7000 → container y\/x:7000\s+disabled [\s\S]*\nremarks:\n {2}ftp: port 21 is the port of FTP/,
     );
   });
 
@@ -114,14 +114,14 @@ suite("wakeport check", () => {
     assert.equal(code, 0);
     assert.match(stdout, /→ inetd cat x{45}…$/m);
     assert.match(stdout, /→ process fds +idle/);
-    const [, words = ""] = stdout.split("who may connect, and how many:\n");
+    const [, words = ""] = stdout.split("access and limits:\n");
     assert.deepEqual(words.trim().split("\n"), [
-      "cat: from 10.0.0.0/8, but not 10.0.9.0/24; mon-fri 08:00-20:00 or sun 00:00-24:00 (Europe/Berlin); up to 50 connections, 10 of a source, 50/s, 10/m of a source, a load of 4, others wait",
-      "  none: nobody; monitors from 10.0.0.5 only look in",
+      "cat: from 10.0.0.0/8 except 10.0.9.0/24; mon-fri 08:00-20:00 or sun 00:00-24:00 (Europe/Berlin); at most 50 connections, 10 per source, 50/s, 10/m per source, a load of 4; further clients wait",
+      "  none: no clients; monitors from 10.0.0.5 are accepted and closed",
     ]);
     const missing = stderr.trim().split("\n");
     assert.equal(missing.length, 1);
-    assert.match(missing[0] ?? "", /warning: service "fds": this machine has no program "\/nowhere\/fds"/);
+    assert.match(missing[0] ?? "", /warning: service "fds": "\/nowhere\/fds" is not an executable program/);
   });
 
   test("reports an engine that does not respond, and exits 0", async () => {
@@ -147,9 +147,9 @@ suite("wakeport check", () => {
     const { code, stdout, stderr } = await wakeport(["check", "-c", file.path]);
     assert.equal(code, 0, stderr);
     assert.match(stdout, /^ +\*:30001-30009 → container a:30001-30009 \(data\)$/m);
-    const [, words = ""] = stdout.split(/^what FTP servers have to say of data ports/m);
+    const [, words = ""] = stdout.split(/^passive-mode settings for your FTP servers/m);
     assert.deepEqual(words.trimEnd().split("\n"), [
-      " (ADDRESS: the one at which clients reach wakeport):",
+      " (ADDRESS = the address that clients use to reach wakeport):",
       "  one: 30001-30009, 30000",
       "    vsftpd      pasv_min_port=30000   pasv_max_port=30009   pasv_address=192.0.2.1",
       "    ProFTPD     PassivePorts 30000 30009   MasqueradeAddress 192.0.2.1",
@@ -162,7 +162,7 @@ suite("wakeport check", () => {
       "    vsftpd      pasv_min_port=32000   pasv_max_port=32001",
       "    ProFTPD     PassivePorts 32000 32001",
       "    pure-ftpd   PassivePortRange 32000 32001",
-      '  gap: 33000, 33002: servers know one range of ports: write "data" as one',
+      '  gap: 33000, 33002: FTP servers support a single range: write "data" as one range',
     ]);
   });
 

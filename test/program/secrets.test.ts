@@ -41,6 +41,6 @@ services:
   };
   for (const [place, text] of Object.entries(shown)) assert.doesNotMatch(text, /hunter/, place);
   assert.match(shown.check, /--password=\*\*\* :\*\*\*@db:1/);
-  assert.match(shown.check, /GET \/health\?token=\*\*\* answers/);
+  assert.match(shown.check, /GET \/health\?token=\*\*\* returns/);
   assert.match(shown.log, /target\.failed/);
 });

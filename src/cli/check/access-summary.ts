@@ -1,10 +1,10 @@
-/** Who may connect to a service, in a line: what `wakeport check` prints below the plan. */
+/** Summarises the access rules and limits of a service in one line of `wakeport check`. */
 import type { Service } from "../../config/config.ts";
 import { formatTimes } from "../../config/values/access-times.ts";
 import { formatRate } from "../../config/values/rates.ts";
 import { formatNetwork, type Network } from "../../net/ip.ts";
 
-/** Undefined where everybody may connect, always, and as often as he likes. */
+/** Returns undefined if the service has no rules and no limits. */
 export function accessSummary({
   access,
   limits,
@@ -15,26 +15,26 @@ export function accessSummary({
   const { connections, perSource, rate, ratePerSource, maxLoad, onLimit } = limits;
   const bounds = [
     connections !== undefined && `${connections} ${connections === 1 ? "connection" : "connections"}`,
-    perSource !== undefined && `${perSource} of a source`,
+    perSource !== undefined && `${perSource} per source`,
     rate !== undefined && formatRate(rate),
-    ratePerSource !== undefined && `${formatRate(ratePerSource)} of a source`,
+    ratePerSource !== undefined && `${formatRate(ratePerSource)} per source`,
     maxLoad !== undefined && `a load of ${maxLoad}`,
   ].filter((bound) => bound !== false);
   const { receive } = proxyProtocol;
   const rules = [
     (allow !== undefined || deny.length > 0) && sourceSummary(allow, deny),
-    receive.length > 0 && `for others by proxies of ${listed(receive)}`,
+    receive.length > 0 && `client addresses from PROXY headers of ${listed(receive)}`,
     times.length > 0 && `${times.map(formatTimes).join(" or ")}${timeZone === undefined ? "" : ` (${timeZone})`}`,
-    bounds.length > 0 && `up to ${bounds.join(", ")}${onLimit === "queue" ? ", others wait" : ""}`,
-    monitors.length > 0 && `monitors from ${listed(monitors)} only look in`,
+    bounds.length > 0 && `at most ${bounds.join(", ")}${onLimit === "queue" ? "; further clients wait" : ""}`,
+    monitors.length > 0 && `monitors from ${listed(monitors)} are accepted and closed`,
   ].filter((rule) => rule !== false);
   return rules.length === 0 ? undefined : rules.join("; ");
 }
 
 function sourceSummary(allow: readonly Network[] | undefined, deny: readonly Network[]): string {
-  if (allow?.length === 0) return "nobody";
-  const from = allow === undefined ? "everybody" : `from ${listed(allow)}`;
-  return deny.length === 0 ? from : `${from}, but not ${listed(deny)}`;
+  if (allow?.length === 0) return "no clients";
+  const from = allow === undefined ? "all clients" : `from ${listed(allow)}`;
+  return deny.length === 0 ? from : `${from} except ${listed(deny)}`;
 }
 
 const MAX_LISTED = 5;

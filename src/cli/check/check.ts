@@ -16,17 +16,15 @@ import { formatPlan } from "./plan.ts";
 import { serviceSummary } from "./service-summary.ts";
 import { warnings } from "./warnings.ts";
 
-const LABELS =
-  "labels of containers: not checked; wakeport status shows their services and mistakes while wakeport runs";
+const LABELS = "labels of containers: not checked; wakeport status shows their services and errors while wakeport runs";
 
 export const command: Command = {
   usage: "[-c FILE]",
   options: configOption,
-  help: `Checks the configuration and prints what would be served. Nothing is started and no port is bound. Users, groups and
-programs are looked up on this machine; that a program is missing is a warning. The engine is asked whether containers
-exist, about restart policies, health checks and published ports, and whether their networks are reachable from here:
-what it answers are remarks, and an engine that does not answer is one. Of services with data ports it prints what their
-FTP servers have to say of them. Exits 2 when the configuration cannot be used.
+  help: `Checks the configuration and prints the plan. It starts no target and binds no port. Users, groups and programs are looked
+up on this machine; a missing program is a warning. The engine is queried for the containers, their restart policies,
+health checks, published ports and networks; problems with them, and an engine that does not answer, are remarks. For
+services with data ports, check prints the settings of their FTP servers. Exits 2 if the configuration is invalid.
 
 ${configOptionHelp}`,
   run: async (options, context) => {
@@ -42,8 +40,8 @@ ${configOptionHelp}`,
     });
     const lines = [
       ...formatPlan(services),
-      ...linesOf("how clients are met, and targets live:", config, serviceSummary),
-      ...linesOf("who may connect, and how many:", config, (service) =>
+      ...linesOf("settings other than the defaults:", config, serviceSummary),
+      ...linesOf("access and limits:", config, (service) =>
         service.ports.length === 0 ? undefined : accessSummary(service),
       ),
       ...(await engineReport(config, context)),
@@ -65,11 +63,11 @@ ${configOptionHelp}`,
   },
 };
 
-/** A line of each service of which there is something to say. */
-function linesOf(heading: string, { services }: Config, words: (service: Service) => string | undefined): string[] {
+/** Returns a line for each enabled service with a summary. */
+function linesOf(heading: string, { services }: Config, summaryOf: (service: Service) => string | undefined): string[] {
   const lines = services.flatMap((service) => {
-    const said = service.enabled ? words(service) : undefined;
-    return said === undefined ? [] : [`  ${service.name}: ${printable(said)}`];
+    const summary = service.enabled ? summaryOf(service) : undefined;
+    return summary === undefined ? [] : [`  ${service.name}: ${printable(summary)}`];
   });
   return lines.length === 0 ? [] : [heading, ...lines];
 }
@@ -91,7 +89,7 @@ function unusableHost({ docker }: Config, env: Context["env"]): string[] {
   }
 }
 
-/** The users and groups of local programs that this machine does not have. */
+/** Returns errors for users and groups of local programs that do not exist on this machine. */
 function unknownAccounts({ services }: Config, own: Pick<Context, "uid" | "gid">): string[] {
   return services.flatMap(({ name, enabled, target }) => {
     const isProgram = target.kind === "process" || target.kind === "inetd";

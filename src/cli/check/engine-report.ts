@@ -18,11 +18,11 @@ const PING_MS = 2_000;
 const INSPECT_MS = 5_000;
 
 const NO_PROJECT =
-  "not checked: the compose project is that of wakeport's container; run check there (docker compose exec wakeport wakeport check)";
+  "not checked: the compose project is the one of wakeport's container: run docker compose exec wakeport wakeport check";
 
 type ContainerService = WokenService & { readonly target: Extract<TargetSpec, { kind: "container" }> };
 
-/** Returns lines for people; empty if no service names a container. */
+/** Returns no lines if no service has a container. */
 export async function engineReport(config: Config, host: HostEnvironment): Promise<string[]> {
   const services = config.services.filter((service) => service.enabled && isContainerService(service));
   if (services.length === 0) return [];
@@ -39,12 +39,11 @@ export async function engineReport(config: Config, host: HostEnvironment): Promi
       isInside || hasProject(target) ? "known" : "unknown",
     );
     if (unknown.length > 0) problems.push(`${namesOf(unknown)}: ${NO_PROJECT}`);
-    // Services that share a container are asked about once.
-    const shared = [...Map.groupBy(known, keyOf).values()];
-    const found = await Promise.all(shared.map((same) => problemsOf(same, { parts, host, collecting, signal })));
+    const sharing = [...Map.groupBy(known, keyOf).values()];
+    const found = await Promise.all(sharing.map((group) => problemsOf(group, { parts, host, collecting, signal })));
     problems.push(...found.flat());
-    if (problems.length === 0) return [`containers: ${url} has all of them; no problems found`];
-    return [`containers, checked with ${url}:`, ...[...new Set(problems)].map((problem) => `  ${problem}`)];
+    if (problems.length === 0) return [`containers: all found at ${url}, no problems`];
+    return [`containers, checked at ${url}:`, ...[...new Set(problems)].map((problem) => `  ${problem}`)];
   } catch (error) {
     if (!(error instanceof TargetError || error instanceof DeadlineError)) throw error;
     return [`containers: not checked: ${sentenceOf(error)}`];
@@ -74,13 +73,13 @@ async function problemsOf(
     return warningsOf(services, facts).map((warning) => `${names}: ${warning}`);
   } catch (error) {
     if (signal.aborted) return [`${names}: no answer within ${INSPECT_MS / 1000} s`];
-    const meant = await suggestionFor(services, error, parts, signal);
+    const suggestion = await suggestionFor(services, error, parts, signal);
     const problem = error instanceof Error ? sentenceOf(error) : messageOf(error);
-    return [`${names}: ${meant === undefined ? problem : `${messageOf(error)}: ${meant}`}`];
+    return [`${names}: ${suggestion === undefined ? problem : `${messageOf(error)}: ${suggestion}`}`];
   }
 }
 
-/** Returns no suggestion if the engine does not answer: the problem is reported without it. */
+/** Returns undefined if no container is similar, or if the engine does not answer. */
 async function suggestionFor(
   [service]: readonly ContainerService[],
   error: unknown,

@@ -18,13 +18,13 @@ export function exposedSocket({ services, docker }: Pick<Config, "services" | "d
   if (own.maySetGroups) return undefined;
   const programs = services.filter(({ enabled, target }) => enabled && ["process", "inetd"].includes(target.kind));
   const socket = programs.length === 0 ? undefined : socketOf(docker.host, own.env);
-  const way = socket && grantOf(socket.stats, own);
-  if (socket === undefined || way === undefined) return undefined;
+  const grant = socket && grantOf(socket.stats, own);
+  if (socket === undefined || grant === undefined) return undefined;
   const names = programs.map(({ name }) => `"${name}"`).join(", ");
-  const which = programs.length === 1 ? "the program of service" : "the programs of services";
+  const subject = programs.length === 1 ? "the program of service" : "the programs of services";
   return (
-    `${which} ${names} can use ${socket.path} and so control this machine: wakeport may not start programs ` +
-    `without its own ${way}. Connect wakeport to the engine through a socket proxy ("docker.host"), or serve these ` +
+    `${subject} ${names} can use ${socket.path} and so control this machine: wakeport may not start programs ` +
+    `without its own ${grant}. Connect wakeport to the engine through a socket proxy ("docker.host"), or serve these ` +
     "programs with another wakeport that has no socket"
   );
 }

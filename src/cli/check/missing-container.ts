@@ -19,9 +19,9 @@ export async function suggestReference(
     const projects = [...new Set(containers.flatMap(({ labels }) => labels[projectLabel] ?? []))];
     const [first] = projects;
     if (first === undefined) return undefined;
-    if (ownProject !== undefined && projects.includes(ownProject)) return write(`service: ${name}`);
-    if (projects.length === 1) return write(`service: ${name}, project: ${first}`);
-    return `${write(`service: ${name}, project: NAME`)}, with one of ${projects.join(", ")}`;
+    if (ownProject !== undefined && projects.includes(ownProject)) return hint(`service: ${name}`);
+    if (projects.length === 1) return hint(`service: ${name}, project: ${first}`);
+    return `${hint(`service: ${name}, project: NAME`)}, with one of ${projects.join(", ")}`;
   }
   const project = reference.project ?? ownProject;
   if (project === undefined) return undefined;
@@ -30,6 +30,6 @@ export async function suggestReference(
   return near === undefined ? undefined : `did you mean service "${near}"?`;
 }
 
-function write(keys: string): string {
+function hint(keys: string): string {
   return `if it is a compose service, write container: { ${keys} }`;
 }

@@ -1,13 +1,13 @@
-/** Whether this machine has the programs that a configuration names. */
+/** Checks the programs and accounts of local services on this machine. */
 import { accessSync, constants, statSync } from "node:fs";
 import path from "node:path";
 import type { Config } from "../../config/config.ts";
 import { accountOf } from "../../targets/accounts.ts";
 
 /**
- * The programs of local services that cannot be run here, a sentence each. They may be there where wakeport will run.
+ * Returns a warning for each program that is missing. The machine on which wakeport will run may have it.
  *
- * @param env where PATH is, for programs without a folder
+ * @param env contains PATH, for programs without a folder
  */
 export function missingPrograms(
   { services }: Pick<Config, "services">,
@@ -19,13 +19,13 @@ export function missingPrograms(
     const folders = program.includes("/")
       ? [target.cwd ?? "."]
       : (target.env["PATH"] ?? env["PATH"] ?? "").split(":").filter(Boolean);
-    const isThere = folders.some((folder) => isProgram(path.resolve(folder, program)));
-    return isThere ? [] : [`service "${name}": this machine has no program "${program}" that can be run`];
+    const isFound = folders.some((folder) => isProgram(path.resolve(folder, program)));
+    return isFound ? [] : [`service "${name}": "${program}" is not an executable program on this machine`];
   });
 }
 
 /**
- * Returns a sentence for each service whose user or group this process cannot change to.
+ * Returns a warning for each service whose user or group this process cannot change to.
  *
  * @param own the account of this process
  */
@@ -38,8 +38,8 @@ export function forbiddenAccounts(
     if (!enabled || (target.kind !== "process" && target.kind !== "inetd")) return [];
     const account = accountOf(target, own);
     if (account === undefined || (account.uid === own.uid && account.gid === own.gid)) return [];
-    const wanted = target.user === undefined ? `group "${target.group}"` : `user "${target.user}"`;
-    return [`service "${name}": only root can start a program as ${wanted}, and this is uid ${own.uid}`];
+    const subject = target.user === undefined ? `group "${target.group}"` : `user "${target.user}"`;
+    return [`service "${name}": only root can start a program as ${subject}; this is uid ${own.uid}`];
   });
 }
 

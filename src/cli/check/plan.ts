@@ -3,7 +3,7 @@ import { formatRange } from "../../config/values/ports.ts";
 import { formatDuration } from "../../config/values/units.ts";
 import { printable } from "../../net/escape.ts";
 
-/** One line a port: where it listens and where that leads; on a service's first line its state, if known, and times. */
+/** Returns one line per port. The first line of a service also has its state, if known, and its timeouts. */
 export function formatPlan(services: readonly PlannedService[]): string[] {
   return table(services.flatMap(rowsOf)).map((line) => `  ${line}`);
 }
@@ -17,15 +17,15 @@ function rowsOf(service: PlannedService): string[][] {
   const rest = [...(state === undefined ? [] : [state]), idle, start];
   if (ports.length === 0) return [[name, `${startedBy(service)} → ${target}`, ...rest]];
   return ports.map((port, index) => {
-    const way = `${formatListener(port)} → ${target}${port.target === undefined ? "" : `:${formatRange(port.target, port.count)}`}${port.data ? " (data)" : ""}`;
-    return index === 0 ? [name, way, ...rest] : ["", way];
+    const route = `${formatListener(port)} → ${target}${port.target === undefined ? "" : `:${formatRange(port.target, port.count)}`}${port.data ? " (data)" : ""}`;
+    return index === 0 ? [name, route, ...rest] : ["", route];
   });
 }
 
-/** What wakes a service without ports. */
+/** Returns the services or the group that start a service without ports. */
 function startedBy({ with: leaders = [], group }: PlannedService): string {
   const wakers = [leaders.length > 0 && `with ${leaders.join(", ")}`, group !== undefined && `group ${group}`];
-  return wakers.filter((one) => one !== false).join(", ") || "no ports";
+  return wakers.filter((part) => part !== false).join(", ") || "no ports";
 }
 
 /** Pads columns to the same width and escapes their text. */

@@ -1,46 +1,47 @@
-/** How the clients of a service are met, and how its target lives, in a line: what `wakeport check` prints below the plan. */
+/** Summarises the settings of a service that differ from the defaults in one line of `wakeport check`. */
 import { isWoken, type ProbedProtocol, type ReadySpec, type Service } from "../../config/config.ts";
 import { maskUrl } from "../../config/mask.ts";
 import { formatDuration } from "../../config/values/units.ts";
 
-/** Undefined where it is all as it is when nothing is said. */
+/** Returns undefined if every setting has its default. */
 export function serviceSummary(service: Service): string | undefined {
   const { hold, proxyProtocol, protocol, wakeOn } = service;
   const woken = [
-    protocol !== "raw" && `speaks ${protocol}`,
-    hold.kind === "page" && `browsers see a page${hold.logLines > 0 ? `, with ${hold.logLines} lines of its log` : ""}`,
+    protocol !== "raw" && `protocol ${protocol}`,
+    hold.kind === "page" &&
+      `browsers get a waiting page${hold.logLines > 0 ? ` with ${hold.logLines} lines of the log` : ""}`,
     hold.kind === "silent" && "held: silent",
-    wakeOn === "first_byte" && "woken by the first byte",
+    wakeOn === "first_byte" && "started by the first byte",
     readyCondition(service.ready),
     sleepSummary(service),
   ];
-  const sent = proxyProtocol.send !== undefined && `is told of its clients by PROXY ${proxyProtocol.send}`;
-  const words = [...(isWoken(service) ? woken : []), sent].filter((one) => one !== false);
-  return words.length === 0 ? undefined : words.join("; ");
+  const sent = proxyProtocol.send !== undefined && `receives a PROXY ${proxyProtocol.send} header`;
+  const parts = [...(isWoken(service) ? woken : []), sent].filter((part) => part !== false);
+  return parts.length === 0 ? undefined : parts.join("; ");
 }
 
 const protocolConditions: Readonly<Record<ProbedProtocol, string>> = {
-  ftp: "it greets with 220",
-  smtp: "it greets with 220",
-  ssh: "it sends its version",
-  mysql: "it sends its handshake",
-  redis: "it answers PING and is not loading",
-  postgres: "it accepts sessions",
+  ftp: "the server greets with 220",
+  smtp: "the server greets with 220",
+  ssh: "the server sends its version",
+  mysql: "the server sends its handshake",
+  redis: "the server answers PING and is not loading",
+  postgres: "the server accepts sessions",
 };
 
 function readyCondition(ready: readonly ReadySpec[]): string | false {
   const parts = ready.map((part) => {
     switch (part.kind) {
       case "banner":
-        return `it greets with ${JSON.stringify(part.banner)}`;
+        return `the server greets with ${JSON.stringify(part.banner)}`;
       case "http":
-        return `GET ${maskUrl(part.path)} answers ${part.status.from === part.status.to ? part.status.from : `${part.status.from}-${part.status.to}`}`;
+        return `GET ${maskUrl(part.path)} returns ${part.status.from === part.status.to ? part.status.from : `${part.status.from}-${part.status.to}`}`;
       case "log":
-        return `its log has /${part.pattern}/`;
+        return `the log matches /${part.pattern}/`;
       case "healthy":
-        return "it is healthy";
+        return "the container is healthy";
       case "tcp":
-        return "it accepts connections";
+        return "the port accepts connections";
       case "protocol":
         return protocolConditions[part.protocol];
     }
@@ -51,6 +52,6 @@ function readyCondition(ready: readonly ReadySpec[]): string | false {
 
 function sleepSummary({ sleep, thenStop }: Pick<Service, "sleep" | "thenStop">): string | false {
   if (thenStop !== undefined)
-    return `sleeps by ${sleep}, and by ${thenStop.action} ${formatDuration(thenStop.afterMs)} later`;
-  return sleep !== "stop" && `sleeps by ${sleep}`;
+    return `sleep: ${sleep}, then ${thenStop.action} after ${formatDuration(thenStop.afterMs)}`;
+  return sleep !== "stop" && `sleep: ${sleep}`;
 }

@@ -1,4 +1,4 @@
-/** What `wakeport check` remarks on what is valid, but may not be all that is needed. */
+/** Remarks of `wakeport check` on settings that are valid but probably incomplete. */
 import type { Policy } from "../../activation/policy.ts";
 import { isWoken, type Service, type WokenService } from "../../config/config.ts";
 import { describeTarget } from "../../config/describe.ts";
@@ -8,13 +8,13 @@ import { type WakingCycle, wakingCycles } from "../../config/wake-graph.ts";
 import { keyOf } from "../../daemon/target-factory.ts";
 import { policyOf } from "../../daemon/target-settings.ts";
 
-/** Where active transfers come from, which no client connects to. */
+/** The source port of active transfers. No client connects to this port. */
 const DATA_PORT = 20;
 const FTP_PORT = 21;
-/** Ports of protocols whose clients wait for the server to speak. Many of SSH do not. */
+/** Ports of protocols in which the server sends first. SSH is not listed, because many of its clients send first. */
 const serverFirst: Readonly<Record<number, string>> = { 21: "FTP", 25: "SMTP", 587: "SMTP", 3306: "MySQL" };
 
-/** A sentence each, with the services that it is about. */
+/** Returns remarks, each with the services that it applies to. */
 export function warnings(services: readonly Service[]): { readonly of: string; readonly remark: string }[] {
   const enabled = services.filter(({ enabled }) => enabled).filter(isWoken);
   return [
@@ -24,19 +24,19 @@ export function warnings(services: readonly Service[]): { readonly of: string; r
   ];
 }
 
-/** Cycles are valid, but the order in which they sleep is not obvious. */
+/** A cycle is valid, but the order in which its targets sleep is not obvious. */
 function warningOnCycle({ chain, by }: WakingCycle): { readonly of: string; readonly remark: string } {
   const [first, last] = [chain[0] ?? "", chain.at(-1) ?? ""];
-  const way = chain.join(" → ");
+  const path = chain.join(" → ");
   if (by === "with") {
-    const remark = `is woken with "${last}" and depends on it (${way}): both sleep when the idle timeout of "${last}" is over, "${first}" first`;
+    const remark = `starts with "${last}" and depends on it (${path}): both sleep after the idle timeout of "${last}", "${first}" first`;
     return { of: first, remark };
   }
-  const why = `"${first}" depends on "${last}" through services outside of group "${by.group}"`;
-  return { of: `${first}, ${last}`, remark: `${why} (${way}): all of these wake together, and sleep in this order` };
+  const cause = `"${first}" depends on "${last}" through services outside of group "${by.group}"`;
+  return { of: `${first}, ${last}`, remark: `${cause} (${path}): they start together and sleep in this order` };
 }
 
-/** Services that differ in times that they can only have together. */
+/** Services with the same target share their times. */
 function warningsOnSharing(sharing: readonly WokenService[]): { readonly of: string; readonly remark: string }[] {
   const times = ({ idleTimeoutMs, minUptimeMs, startTimeoutMs }: Policy | WokenService): string => {
     const up = minUptimeMs === 0 ? "" : `up ≥ ${formatDuration(minUptimeMs)}, `;
@@ -44,7 +44,7 @@ function warningsOnSharing(sharing: readonly WokenService[]): { readonly of: str
   };
   if (new Set(sharing.map(times)).size < 2) return [];
   const [{ target }] = sharing as readonly [WokenService];
-  const remark = `share ${describeTarget(target)}, so that the longest of their times count: ${times(policyOf(sharing))}`;
+  const remark = `share ${describeTarget(target)}: the longest times apply: ${times(policyOf(sharing))}`;
   return [{ of: sharing.map(({ name }) => name).join(", "), remark }];
 }
 
@@ -59,17 +59,17 @@ function warningsOnFtp({ data, ports, ftp, proxyProtocol }: Service): string[] {
   if (mistaken.length > 0) {
     const shown = mistaken.map(({ listen: listener, count }) => formatRange(listener, count)).join(", ");
     warnings.push(
-      `${shown} in "ports": clients are taken to begin a session of FTP there. Ports of data connections wake nothing: leave them out, or write those of passive mode in "data:", see docs/ftp.md`,
+      `${shown} in "ports": wakeport treats each of these ports as a control port. Data ports start no target: remove them, or write the passive ports in "data" (see docs/ftp.md)`,
     );
   } else if (data.length === 0) {
     warnings.push(
-      'data connections lead by way of wakeport, but for clients that encrypt (AUTH TLS): for those passive mode needs "data:" ports, see docs/ftp.md',
+      'clients that encrypt the control connection (AUTH TLS) need "data" ports for passive mode (see docs/ftp.md)',
     );
   }
   const isReachable = data.length > 0 && ftp.publicAddress !== undefined;
   if (proxyProtocol.receive.length > 0 && !isReachable) {
     warnings.push(
-      'whoever comes by way of a proxy (proxy_protocol.receive) has active mode refused, and for passive mode needs "data:" ports that the proxy passes on, and its address as "ftp: { public_address: … }", see docs/ftp.md',
+      'clients behind a proxy (proxy_protocol.receive) cannot use active mode. For passive mode write "data" ports that the proxy forwards, and its address as "ftp: { public_address: … }" (see docs/ftp.md)',
     );
   }
   return warnings;
@@ -81,11 +81,11 @@ function warningsOnRaw({ data, ports, names, protocol, wakeOn }: Service): strin
   const first = known.find((port) => serverFirst[port] !== undefined);
   if (wakeOn === "first_byte" && first !== undefined) {
     return [
-      `port ${first} is that of ${serverFirst[first]}, in which the server speaks first: "wake_on: first_byte" would wake it for nobody`,
+      `port ${first} is the port of ${serverFirst[first]}, in which the server sends first: with "wake_on: first_byte" no client starts the target`,
     ];
   }
   if (!known.includes(FTP_PORT)) return [];
   return [
-    'port 21 is that of FTP, whose data connections go past wakeport or nowhere: "protocol: ftp" leads them, see docs/ftp.md',
+    'port 21 is the port of FTP: write "protocol: ftp", so that wakeport relays data connections (see docs/ftp.md)',
   ];
 }

@@ -14,8 +14,8 @@ function service(ports: string): Service {
 const addressOf = (ports: string): string | undefined =>
   /pasv_address=(\S+)/.exec(ftpSettings([service(ports)]).join())?.[1];
 
-suite("settings of FTP servers", () => {
-  test("have the address of the front where there is one", () => {
+suite("ftpSettings()", () => {
+  test("have the address of the listener if it is known", () => {
     assert.equal(addressOf('"192.0.2.1:2121:21"'), "192.0.2.1,");
     assert.equal(addressOf('["192.0.2.1:2121:21", "[fd00::1]:2121:21", "192.0.2.1:2122:22"]'), "192.0.2.1,");
     for (const several of [
@@ -27,19 +27,22 @@ suite("settings of FTP servers", () => {
       assert.equal(addressOf(several), "ADDRESS,", several);
     }
     assert.equal(addressOf('"[fd00::1]:2121:21"'), undefined);
-    assert.equal(addressOf('"[::]:2121:21"'), undefined, "IPv6 alone");
+    assert.equal(addressOf('"[::]:2121:21"'), undefined, "only IPv6");
   });
 
-  test("are for TLS alone where wakeport tells the others itself", () => {
+  test("apply only to TLS clients if wakeport announces the ports", () => {
     const [, plain] = ftpSettings([service("21")]);
     assert.equal(plain, "  ftp: 30000-30009");
     for (const protocol of tellsDataPorts) {
-      const [, told] = ftpSettings([{ ...service("21"), protocol } as Service]);
-      assert.equal(told, "  ftp: 30000-30009 (for clients that use TLS: the others are told by wakeport)");
+      const [, withProtocol] = ftpSettings([{ ...service("21"), protocol } as Service]);
+      assert.equal(
+        withProtocol,
+        "  ftp: 30000-30009 (only for clients with TLS: wakeport announces ports to the others)",
+      );
     }
   });
 
-  test("are followed by what a process needs that would listen where wakeport does", () => {
+  test("include two addresses for a process that would listen on wakeport's ports", () => {
     const parsed = (listen: string): Service => {
       const text = `services: { ftp: { ports: "127.0.0.1:2121", protocol: ftp, data: "127.0.0.1:30000-30009", process: { command: [x], listen: "${listen}" } } }`;
       return parseConfig(Buffer.from(text), "w.yaml", context).services[0]!;
@@ -47,12 +50,12 @@ suite("settings of FTP servers", () => {
     const last = (listen: string): string | undefined => ftpSettings([parsed(listen)]).at(-1);
     assert.match(
       last("127.0.0.1:2122") ?? "",
-      /cannot listen there.*listen: 127\.0\.0\.2:2122.*127\.0\.0\.1:30000-30009/,
+      /cannot listen on these ports.*listen: 127\.0\.0\.2:2122.*127\.0\.0\.1:30000-30009/,
     );
     assert.match(last("127.0.0.2:2122") ?? "", /pure-ftpd/);
   });
 
-  test("are told of no service without data ports", () => {
+  test("are empty without data ports", () => {
     assert.deepEqual(
       ftpSettings([
         { ...service("21"), data: [] },

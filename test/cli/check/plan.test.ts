@@ -1,4 +1,4 @@
-/** What people are told of where wakeport listens. */
+/** How listeners and routes are printed. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { formatListener, serviceStatus } from "../../../src/admin/api.ts";
@@ -7,7 +7,7 @@ import { describeTarget } from "../../../src/config/describe.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
 
 suite("formatListener()", () => {
-  test("has the first names, and how many more there are", () => {
+  test("contains the first three names and the number of further names", () => {
     assert.equal(formatListener({ listener: "*:80" }), "*:80");
     assert.equal(formatListener({ listener: "*:80", host: ["app.localhost"] }), "*:80 host app.localhost");
     const sni = ["a.test", "b.test", "c.test"];
@@ -20,7 +20,7 @@ suite("formatListener()", () => {
 });
 
 suite("formatPlan()", () => {
-  test("tell each port with the names by which it leads to the service", () => {
+  test("prints each port with the names that are routed to the service", () => {
     const text = `services:
   app: { ports: ["80", "443/udp"], host: [app.localhost, "*.app.localhost"], container: app }
   rest: { ports: 80, host: "*", forward: "10.0.0.1:8080" }
