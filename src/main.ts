@@ -1,4 +1,4 @@
-/** The edge to the process: arguments, environment, signals, exit codes. The only file that touches `process`. */
+/** The process: arguments, environment, signals and exit codes. No other file uses the global `process`. */
 import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { isatty } from "node:tty";
@@ -7,14 +7,14 @@ import type { Context } from "./cli/command.ts";
 import { printableLines } from "./net/escape.ts";
 import { listenFds } from "./proxy/listen/inherited-sockets.ts";
 
-const UNKNOWN_OPEN_FILES = 1_024;
-const USUAL_OWN_FILES = 32;
+const DEFAULT_OPEN_FILES = 1_024;
+const DEFAULT_OWN_FILES = 32;
 const CAP_SETGID = 1n << 6n;
 
 function context(): Context {
   const shutdown = new AbortController();
   const end = (): void => {
-    // Somebody who asks twice does not want to wait.
+    // A second signal exits immediately.
     if (shutdown.signal.aborted) process.exit(1);
     shutdown.abort();
   };
@@ -22,7 +22,7 @@ function context(): Context {
   const reloads = new Set<() => void>();
   const terminals = [0, 1, 2].filter((fd) => isatty(fd));
   process.on("SIGHUP", () => {
-    // Sent by the kernel when the terminal was closed; by somebody else it means: read the configuration anew.
+    // The kernel sends SIGHUP when the terminal is closed. Otherwise the signal requests a reload.
     const isHungUp = terminals.some((fd) => !isatty(fd));
     if (isHungUp || reloads.size === 0) end();
     else for (const act of reloads) act();
@@ -30,10 +30,10 @@ function context(): Context {
   // The default action of SIGUSR2 ends the process, and only `run` replaces it.
   process.on("SIGUSR2", () => {});
   const inheritedFds = listenFds(process.env, process.pid);
-  // They are for us, and for nobody that we start.
+  // The sockets are for wakeport, not for the programs that it starts.
   for (const name of ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"]) delete process.env[name];
   const env = { ...process.env };
-  // dockerode reads these by itself, and otherwise than the docker command does: docker/host.ts is to do it alone.
+  // dockerode reads these variables differently from the docker command. Only docker/host.ts reads them.
   for (const name of Object.keys(process.env)) if (name.startsWith("DOCKER_")) delete process.env[name];
   return {
     env,
@@ -68,17 +68,17 @@ function version(): string {
   return typeof found === "string" ? found : "unknown";
 }
 
-/** The limit in force: Node raises the soft limit to the hard one when it starts. */
+/** Returns the current limit: Node raises the soft limit to the hard limit at its start. */
 function openFiles(): number {
   try {
     const found = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
-    return found === null ? UNKNOWN_OPEN_FILES : Number(found[1]);
+    return found === null ? DEFAULT_OPEN_FILES : Number(found[1]);
   } catch {
-    return UNKNOWN_OPEN_FILES;
+    return DEFAULT_OPEN_FILES;
   }
 }
 
-/** Whether this process may change the groups of its children. Root needs CAP_SETGID, too. */
+/** Returns whether this process may change the groups of its children. Root needs CAP_SETGID, too. */
 function maySetGroups(): boolean {
   try {
     const [, capabilities = "0"] = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
@@ -91,22 +91,22 @@ function maySetGroups(): boolean {
   }
 }
 
-/** Descriptors in use before anything was opened on purpose. */
+/** Returns the number of descriptors that are open at the start. */
 function ownFiles(): number {
   try {
     return readdirSync("/proc/self/fd").length;
   } catch {
-    return USUAL_OWN_FILES;
+    return DEFAULT_OWN_FILES;
   }
 }
 
-// What nobody caught is a bug: the state is not to be trusted any more. Whoever runs us starts us again.
+// An uncaught error is a bug, and the state may be inconsistent. The supervisor restarts wakeport.
 process.on("uncaughtException", (error) => {
   process.stderr.write(`wakeport: internal error, please report it: ${error.stack ?? error.message}\n`);
   process.exit(1);
 });
 
-// A reader that is gone (wakeport check | head) is no reason to fail.
+// A closed reader (wakeport check | head) is not an error.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 
 process.exit(await runCommand(process.argv.slice(2), context()));

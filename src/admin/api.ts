@@ -1,5 +1,4 @@
-/** What wakeport tells about its services: the answer of /api/v1/services, which `wakeport status` prints. */
-
+/** The status of the services: the response of /api/v1/services, which `wakeport status` prints. */
 import type { StateName } from "../activation/machine.ts";
 import type { ActivatorView } from "../activation/view.ts";
 import { isWoken, type Service, type ServicePort } from "../config/config.ts";
@@ -12,67 +11,68 @@ import type { OutcomeCounts } from "../telemetry/metrics.ts";
 /** One service. Times are RFC 3339, durations milliseconds. */
 export interface ServiceStatus {
   readonly name: string;
-  /** "missing" when it sleeps because its container does not exist; "listening" where there is nothing to wake. */
+  /** "missing" if the container does not exist; "listening" if the service has no target to start. */
   readonly state: StateName | "disabled" | "missing" | "listening";
-  /** Why the target is in this state, in words. */
+  /** The cause of this state. */
   readonly cause?: string;
-  /** Since when it is in this state. */
+  /** When this state began. */
   readonly since?: string;
-  /** Targets that need this one at this moment. */
+  /** Targets that currently need this target. */
   readonly dependents: readonly string[];
-  /** What keeps the idle target awake: direct use, or why it must not be stopped. Absent if nothing does. */
+  /** Uses and reasons that keep the idle target awake; absent without any. */
   readonly kept_awake_by?: readonly string[];
   readonly target: string;
-  /** Services with which this one is woken; absent if there are none. */
+  /** Services with which this service starts; absent without any. */
   readonly with?: readonly string[];
   readonly group?: string;
-  /** Front addresses, each with the port of the target; empty for a service without ports. */
+  /** Listener addresses, each with the port of the target. */
   readonly ports: readonly PortStatus[];
   readonly connections: number;
   readonly waiting: number;
-  /** While it is starting: the parts of `ready` that do not hold yet, once the target is up. */
+  /** The parts of `ready` that do not hold yet; only while the target is starting. */
   readonly pending?: readonly string[];
-  /** Absent where there is nothing to wake. */
+  /** Absent if the service has no target to start. */
   readonly idle_timeout_ms?: number;
   readonly start_timeout_ms?: number;
-  /** When it will go to sleep; absent while it is in use or asleep. */
+  /** When the idle timeout ends; absent while the target is in use or asleep. */
   readonly idle_deadline?: string;
   readonly last_activity?: string;
-  /** Until when no start is tried, after one that failed. */
+  /** When the pause after a failed start ends. */
   readonly cooldown_until?: string;
   readonly last_error?: string;
-  /** The last output before a failed start or a crash, oldest line first; absent after a successful start. */
+  /** The last output of a target that failed to start or crashed, oldest line first; absent after a successful start. */
   readonly last_lines?: readonly string[];
 }
 
 /** An entry of `ports` or `data`. */
 export interface PortStatus {
-  /** Of several in a row: `*:30000-30009`. */
+  /** `*:2121`, or `*:30000-30009` for a range. */
   readonly listener: string;
-  /** The first one, of several. */
+  /** The first port of a range. */
   readonly target?: number;
-  /** How many, of several in a row. */
+  /** The number of ports of a range. */
   readonly count?: number;
-  /** Whether it is for clients that are being served. */
+  /** Whether only clients with an open connection may use the port. */
   readonly data?: true;
-  /** Of whom it gets only those who ask for these hosts, or names of TLS. */
+  /** The HTTP hosts that are routed to the service. */
   readonly host?: readonly string[];
+  /** The TLS names that are routed to the service. */
   readonly sni?: readonly string[];
 }
 
-/** One client at this moment. */
+/** A current connection. */
 export interface OpenConnection {
   readonly conn: number;
-  /** With its port. */
+  /** Address and port. */
   readonly client: string;
-  /** Since when it is connected. */
+  /** When the client connected. */
   readonly since: string;
   readonly state: "waiting" | "served";
-  /** Of the process that serves this client alone. */
+  /** The process that serves only this client. */
   readonly pid?: number;
 }
 
-/** One service with who is connected to it, the oldest first and no more than a thousand. */
+/** One service with its open connections, oldest first, at most 1,000. */
 export interface ServiceDetails extends ServiceStatus, OutcomeCounts {
   readonly open: readonly OpenConnection[];
 }
@@ -81,11 +81,11 @@ export interface ServiceDetails extends ServiceStatus, OutcomeCounts {
 export interface EngineStatus {
   readonly url: string;
   readonly up: boolean;
-  /** Why it is not up, and what a socket proxy refuses; each with what to do about it. Absent when all is well. */
+  /** Why the engine is not up, and what a socket proxy denies, each with a remedy; absent without problems. */
   readonly problems?: readonly string[];
 }
 
-/** A container that no service names, but that others depend on. */
+/** A container without a service that other targets depend on. */
 export interface UnnamedStatus {
   readonly target: string;
   readonly state: StateName | "missing";
@@ -96,7 +96,7 @@ export interface UnnamedStatus {
   readonly idle_deadline?: string;
 }
 
-/** Sources that sensors have banned from all services. */
+/** Sources that sensors banned from all services. */
 export interface BansStatus {
   readonly count: number;
   /** The latest, at most 100. */
@@ -107,23 +107,23 @@ export interface StatusReport {
   readonly version: string;
   /** Absent when no service needs an engine. */
   readonly engine?: EngineStatus;
-  /** What is wrong with labels that should make services; absent when labels are not looked at. */
+  /** Errors in labels of services; absent without `docker.discover`. */
   readonly label_problems?: readonly { readonly container: string; readonly problem: string }[];
   readonly services: readonly ServiceStatus[];
   readonly unnamed?: readonly UnnamedStatus[];
-  /** Absent when nobody is banned. */
+  /** Absent if no source is banned. */
   readonly bans?: BansStatus;
 }
 
-/** The part of a service that lives; absent for one that is not enabled. */
+/** The runtime part of an enabled service. */
 export interface LiveStatus {
-  /** Undefined where there is nothing to wake. */
+  /** Undefined if the service has no target to start. */
   readonly view: ActivatorView | undefined;
   readonly connections: number;
   readonly waiting: number;
 }
 
-/** Puts together what is told of one service. */
+/** @param live undefined for a service that is not enabled */
 export function serviceStatus(service: Service, target: string, live: LiveStatus | undefined): ServiceStatus {
   const view = live?.view;
   return {
@@ -163,12 +163,12 @@ function portStatus(port: ServicePort, hasTarget: boolean): PortStatus {
   return { listener: listenerName(port), ...(hasTarget && { target }), ...(count !== undefined && { count }) };
 }
 
-/** The names by which a port leads to a service, where there are any. */
+/** Returns the names that are routed to the service on this port. */
 function routedNames({ names }: Service, { protocol }: ServicePort): Pick<PortStatus, "host" | "sni"> {
   return names === undefined || protocol === "udp" ? {} : { [names.kind]: names.patterns };
 }
 
-/** A process that is handed its listener may have it on any free port. */
+/** wakeport chooses the port of a process that inherits its listener. */
 function hasFixedPort(service: Service): boolean {
   const { target } = service;
   return isWoken(service) && !(target.kind === "process" && target.listen.port === undefined);
@@ -180,14 +180,13 @@ function stateOf(view: ActivatorView): StateName | "missing" {
 
 const MAX_BANS_LISTED = 100;
 
-/** What is told of bans, oldest first. */
+/** @param bans oldest first */
 export function bansStatus(bans: readonly Ban[]): Pick<StatusReport, "bans"> {
   if (bans.length === 0) return {};
   const latest = bans.slice(-MAX_BANS_LISTED).toReversed();
   return { bans: { count: bans.length, latest: latest.map((ban) => ({ ...ban, until: rfc3339(ban.until) })) } };
 }
 
-/** What is told of a container that no service names. */
 export function unnamedStatus(view: ActivatorView): UnnamedStatus {
   const { target, cause, missing, since, dependents, idleDeadline } = view;
   return {
@@ -201,7 +200,6 @@ export function unnamedStatus(view: ActivatorView): UnnamedStatus {
   };
 }
 
-/** What is told of one connection. */
 export function openConnection({ id, client, since, isServed, pid }: ConnectionView): OpenConnection {
   return {
     conn: id,
@@ -212,10 +210,9 @@ export function openConnection({ id, client, since, isServed, pid }: ConnectionV
   };
 }
 
-/** How many names are told in a line. */
 const MAX_NAMES_SHOWN = 3;
 
-/** A front with the names by which it leads to a service: `*:80`, `*:80 host app.localhost, *.app.localhost`. */
+/** `*:80`, or `*:80 host app.localhost, *.app.localhost` for a listener that routes by name. */
 export function formatListener({ listener, host, sni }: PortStatus): string {
   const [kind, names] = host !== undefined ? ["host", host] : ["sni", sni ?? []];
   if (names.length === 0) return listener;

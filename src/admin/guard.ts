@@ -1,5 +1,5 @@
 /**
- * Decides which requests the admin server answers. A page of another site must not read an answer through a browser, by
+ * Decides which requests the admin server answers. A page of another site must not read a response through a browser, by
  * DNS rebinding or by a cross-origin request.
  */
 import type http from "node:http";
@@ -33,7 +33,7 @@ export function rejectionOf(request: http.IncomingMessage, allowedHosts: readonl
   if (host !== undefined && !isAccepted(host, allowedHosts)) {
     return { status: 421, message: `the host "${host}" is not allowed: add it to admin.allowed_hosts` };
   }
-  if (isFromElsewhere(request)) return { status: 403, message: "cross-origin requests are not allowed" };
+  if (isCrossOrigin(request)) return { status: 403, message: "cross-origin requests are not allowed" };
   return undefined;
 }
 
@@ -44,8 +44,8 @@ function isAccepted(host: string, allowedHosts: readonly string[]): boolean {
   return allowedHosts.some((pattern) => covers(pattern, host));
 }
 
-/** A followed link is allowed, because the page with the link cannot read the answer. */
-function isFromElsewhere({ headers }: http.IncomingMessage): boolean {
+/** A followed link is allowed, because the page with the link cannot read the response. */
+function isCrossOrigin({ headers }: http.IncomingMessage): boolean {
   const { origin, host } = headers;
   if (origin !== undefined && URL.parse(origin)?.host !== URL.parse(`http://${host}`)?.host) return true;
   const site = headers["sec-fetch-site"];

@@ -7,30 +7,30 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import type { OpenConnection, ServiceDetails, StatusReport } from "./api.ts";
 import { rejectionOf } from "./guard.ts";
 
-/** Most clients at a time. More would take descriptors that the services need. */
+/** Limit of concurrent clients. More would take descriptors that the services need. */
 export const MAX_ADMIN_CLIENTS = 16;
 /** Deadline for the request of a client. */
 const HEAD_MS = 2_000;
-/** Metrics and status are small; a client that takes longer to ask, or to take the answer, is none. */
+/** Deadline for a whole exchange. Metrics and status are small. */
 const REQUEST_MS = 5_000;
 const CHECK_MS = 1_000;
-/** As many of a service's connections are told one by one. */
+/** Connections of a service that are listed. */
 const MAX_OPEN = 1_000;
 
 export interface AdminOptions {
   readonly host: string;
   readonly port: number;
-  /** Host names and patterns that requests may have in addition to the built-in ones. */
+  /** Host names and patterns that are accepted in addition to the built-in ones. */
   readonly allowedHosts: () => readonly string[];
   readonly metrics: Pick<Metrics, "contentType" | "text" | "outcomesOf">;
   readonly status: () => StatusReport;
-  /** The first `most` of a service's connections. */
-  readonly open: (service: string, most: number) => readonly OpenConnection[];
-  /** Undefined when ready, else what is missing. */
+  /** Returns the first `limit` connections of a service. */
+  readonly open: (service: string, limit: number) => readonly OpenConnection[];
+  /** Returns undefined if wakeport is ready, else the reason. */
   readonly notReady: () => string | undefined;
 }
 
-/** A browser must neither render an answer, nor show it in a frame, nor give it to pages of other sites. */
+/** A browser must neither render a response, nor show it in a frame, nor give it to pages of other sites. */
 const securityHeaders = {
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
@@ -45,13 +45,13 @@ interface Answer {
   readonly body: string;
 }
 
-/** Serves metrics, health and status. Nothing that is asked here wakes or holds a target. */
+/** Serves metrics, health and status. Requests never start or hold a target. */
 export class AdminServer {
   readonly #options: AdminOptions;
   readonly #server: http.Server;
-  /** Connections without a request, the oldest first. */
+  /** Connections without a request, oldest first. */
   readonly #idle = new Set<net.Socket>();
-  /** Connections with a request that is not answered yet, the oldest first. */
+  /** Connections with a pending request, oldest first. */
   readonly #busy = new Set<net.Socket>();
 
   constructor(options: AdminOptions) {
@@ -70,7 +70,7 @@ export class AdminServer {
     this.#server.setTimeout(REQUEST_MS);
   }
 
-  /** The port it is bound to; differs from the configured one only for port 0. */
+  /** The bound port. It differs from the configured port only for port 0. */
   get port(): number {
     const address = this.#server.address();
     return address === null || typeof address === "string" ? this.#options.port : address.port;
@@ -129,7 +129,7 @@ export class AdminServer {
     const { metrics, status, notReady } = this.#options;
     const rejection = rejectionOf(request, this.#options.allowedHosts());
     if (rejection !== undefined) return text(rejection.status, rejection.message);
-    if (request.method !== "GET" && request.method !== "HEAD") return text(405, "only GET is answered");
+    if (request.method !== "GET" && request.method !== "HEAD") return text(405, "only GET and HEAD are allowed");
     const path = (request.url ?? "/").split("?")[0] ?? "/";
     switch (path) {
       case "/metrics":
@@ -143,20 +143,20 @@ export class AdminServer {
       case "/api/v1/services":
         return json(200, status());
       default:
-        return await this.#oneService(path);
+        return await this.#serviceDetails(path);
     }
   }
 
-  async #oneService(path: string): Promise<Answer> {
+  async #serviceDetails(path: string): Promise<Answer> {
     const name = /^\/api\/v1\/services\/([^/]+)$/.exec(path)?.[1];
     const { status, open, metrics } = this.#options;
-    const service = status().services.find((one) => encodeURIComponent(one.name) === name);
+    const service = status().services.find((status) => encodeURIComponent(status.name) === name);
     if (service !== undefined) {
       const counts = await metrics.outcomesOf(service.name);
       const details: ServiceDetails = { ...service, ...counts, open: open(service.name, MAX_OPEN) };
       return json(200, details);
     }
-    return text(404, "known here: /metrics /healthz /readyz /api/v1/services[/NAME]");
+    return text(404, "not found; paths: /metrics /healthz /readyz /api/v1/services[/NAME]");
   }
 }
 

@@ -5,19 +5,18 @@ import type { Config } from "../config/config.ts";
 import { codeOf, messageOf } from "../errors.ts";
 
 const ANSWER_MS = 3_000;
-/** Pause before the next attempt, after a connection that was closed without an answer. */
+/** Pause before the next attempt if the connection was closed without a response. */
 const RETRY_MS = 50;
 
-/** No wakeport answers at the address of the configuration: nobody does, or somebody else. */
+/** No server, or a server that is not wakeport, answers at the address of the configuration. */
 export class NoAnswerError extends Error {
   override readonly name = "NoAnswerError";
 }
 
 /**
- * Sends a request to the admin server of a running wakeport. A connection that is closed without an answer was evicted,
- * so the request is repeated.
+ * Sends a request to the admin server of a running wakeport. The request is repeated if the server evicts the connection.
  *
- * @throws NoAnswerError when there is none
+ * @throws NoAnswerError
  */
 export async function askAdmin(
   { admin }: Pick<Config, "admin">,
@@ -50,19 +49,19 @@ function ask(options: http.RequestOptions): Promise<{ status: number; body: stri
   });
 }
 
-/** What a running wakeport tells of its services. @throws NoAnswerError when there is none */
+/** Returns the status of a running wakeport. @throws NoAnswerError */
 export async function askStatus(config: Pick<Config, "admin">): Promise<StatusReport> {
   const { status, body } = await askAdmin(config, "/api/v1/services");
   const report = status === 200 ? parseReport(body) : undefined;
   if (report !== undefined) return report;
   const { host, port } = config.admin;
-  throw new NoAnswerError(`what answers at ${reachable(host)}:${port} is not wakeport`);
+  throw new NoAnswerError(`the server at ${reachable(host)}:${port} is not wakeport`);
 }
 
 /**
  * Returns the details of one service, or undefined if the running wakeport has no service of this name.
  *
- * @throws NoAnswerError when there is none
+ * @throws NoAnswerError
  */
 export async function askService(config: Pick<Config, "admin">, name: string): Promise<ServiceDetails | undefined> {
   const { status, body } = await askAdmin(config, `/api/v1/services/${encodeURIComponent(name)}`);
@@ -75,7 +74,7 @@ function hintOf(error: unknown): string {
   return codeOf(error) === "ECONNREFUSED" ? " (it is not running, or admin.listen was changed without a reload)" : "";
 }
 
-/** An address to dial, of one to listen on. */
+/** Returns an address to dial for an address to listen on. */
 function reachable(host: string): string {
   if (host === "0.0.0.0") return "127.0.0.1";
   return host === "::" ? "::1" : host;

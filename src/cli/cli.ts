@@ -1,4 +1,4 @@
-/** The command line: which commands there are, how they are called, and how a failure is told. */
+/** The command line: selects and runs a command, and reports its failure. */
 import { parseArgs } from "node:util";
 import { NoConfigError } from "../config/load.ts";
 import { ConfigError } from "../config/yaml/config-error.ts";
@@ -10,16 +10,16 @@ import { noConfigHelp } from "./no-config.ts";
 const commands: Readonly<
   Record<string, { readonly summary: string; readonly load: () => Promise<{ command: Command }> }>
 > = {
-  run: { summary: "listen, wake, relay, put to sleep", load: () => import("./run.ts") },
+  run: { summary: "listen, start targets, relay, stop idle targets", load: () => import("./run.ts") },
   check: { summary: "check the configuration and print the plan", load: () => import("./check/check.ts") },
-  status: { summary: "tell what a running wakeport is doing", load: () => import("./status.ts") },
-  import: { summary: "make a configuration of xinetd's or inetd's", load: () => import("./import.ts") },
-  healthcheck: { summary: "exit 0 when a running wakeport answers", load: () => import("./healthcheck.ts") },
+  status: { summary: "show the services of a running wakeport", load: () => import("./status.ts") },
+  import: { summary: "convert the configuration of xinetd or inetd", load: () => import("./import.ts") },
+  healthcheck: { summary: "exit with 0 if a running wakeport answers", load: () => import("./healthcheck.ts") },
   schema: { summary: "print the JSON Schema of the configuration", load: () => import("./schema.ts") },
   version: { summary: "print the version", load: () => import("./version.ts") },
 };
 
-/** Runs the command that `args` name. @returns the exit code: 0 done, 1 failed at run time, 2 usage or configuration */
+/** Runs a command. @returns the exit code: 0 done, 1 failed at run time, 2 invalid usage or configuration */
 export async function runCommand(args: readonly string[], context: Context): Promise<number> {
   const [name, ...rest] = args;
   if (name === "help" && rest[0] !== undefined) return runCommand([rest[0], "--help"], context);
@@ -29,9 +29,9 @@ export async function runCommand(args: readonly string[], context: Context): Pro
   }
   const entry = name === "--version" ? commands["version"] : Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (entry === undefined) {
-    const near = suggest(name, Object.keys(commands));
-    const hint = near === undefined ? "see wakeport --help" : `did you mean "${near}"?`;
-    context.printError(`wakeport: there is no command "${name}": ${hint}`);
+    const similar = suggest(name, Object.keys(commands));
+    const hint = similar === undefined ? "see wakeport --help" : `did you mean "${similar}"?`;
+    context.printError(`wakeport: unknown command "${name}": ${hint}`);
     return exitCode.usage;
   }
   const { command } = await entry.load();
@@ -40,12 +40,12 @@ export async function runCommand(args: readonly string[], context: Context): Pro
 
 async function runParsed(name: string, command: Command, args: string[], context: Context): Promise<number> {
   let options: Options;
-  let words: readonly string[];
+  let positionals: readonly string[];
   try {
     const known = { ...command.options, help: { type: "boolean", short: "h" } } as const;
     const parsed = parseArgs({ args, options: known, allowPositionals: command.takesArguments === true });
     options = parsed.values as Options;
-    words = parsed.positionals;
+    positionals = parsed.positionals;
   } catch (error) {
     context.printError(`wakeport ${name}: ${messageOf(error)}\nusage: wakeport ${name} ${command.usage}`);
     return exitCode.usage;
@@ -55,14 +55,14 @@ async function runParsed(name: string, command: Command, args: string[], context
     return exitCode.ok;
   }
   try {
-    return await command.run(options, context, words);
+    return await command.run(options, context, positionals);
   } catch (error) {
-    return explainFailure(error, context);
+    return reportFailure(error, context);
   }
 }
 
-/** Expected failures in words; everything else is a bug and goes on. */
-function explainFailure(error: unknown, context: Context): number {
+/** Prints an expected failure. @throws other errors, which are bugs */
+function reportFailure(error: unknown, context: Context): number {
   if (error instanceof ConfigError) {
     context.printError(error.message);
     return exitCode.usage;
@@ -85,5 +85,5 @@ function explainFailure(error: unknown, context: Context): number {
 function overview(): string {
   const width = Math.max(...Object.keys(commands).map((name) => name.length));
   const lines = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(width)}   ${summary}`);
-  return `usage: wakeport COMMAND [OPTIONS]\n\n${lines.join("\n")}\n\nwakeport COMMAND --help tells more.`;
+  return `usage: wakeport COMMAND [OPTIONS]\n\n${lines.join("\n")}\n\nwakeport COMMAND --help shows the options.`;
 }

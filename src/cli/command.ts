@@ -1,7 +1,7 @@
-/** What a command is, and what it may use. */
+/** A command of the command line and its environment. */
 import type { ParseArgsConfig } from "node:util";
 
-/** What a command may use of the process around it. */
+/** The environment of a command: the only access to the process. */
 export interface Context {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
@@ -10,30 +10,30 @@ export interface Context {
   readonly execPath: string;
   readonly uid: number;
   readonly gid: number;
-  /** Supplementary groups, and whether children can be given others. */
+  /** Supplementary groups, and whether the process may start children with other groups. */
   readonly groups: readonly number[];
   readonly maySetGroups: boolean;
   readonly umask: number;
   readonly pid: number;
-  /** How many descriptors the process may have open, and how many it has from its start. */
+  /** The limit of open descriptors, and their number at the start. */
   readonly openFiles: number;
   readonly ownFiles: number;
-  /** Sockets that whoever started us has bound for us. */
+  /** Bound sockets that the process inherited. */
   readonly inheritedFds: readonly number[];
   readonly isTerminal: boolean;
-  /** Aborted when the process is asked to end. */
+  /** Aborted when the process receives a signal to end. */
   readonly shutdown: AbortSignal;
-  /** Has `act` done whenever the process is asked to read its configuration anew. */
+  /** Calls `act` on each SIGHUP. */
   readonly onReload: (act: () => void) => void;
   /** Calls `act` on each SIGUSR2. */
   readonly onStatusRequest: (act: () => void) => void;
-  /** Prints text for people. Escape sequences and other controls in it are escaped. */
+  /** Prints text for people. Control characters are escaped. */
   readonly print: (text: string) => void;
   /** Prints text for programs, unchanged. */
   readonly printData: (text: string) => void;
   /** Prints text for people to standard error. */
   readonly printError: (text: string) => void;
-  /** Has `act` done, synchronously, however the process ends short of SIGKILL. */
+  /** Calls `act`, synchronously, when the process exits, except by SIGKILL. */
   readonly atExit: (act: () => void) => void;
 }
 
@@ -41,20 +41,20 @@ export interface Context {
 export type Options = Readonly<Record<string, string | boolean | undefined>>;
 
 export interface Command {
-  /** What comes after the command's name: options in brackets. */
+  /** The options and arguments after the name of the command. */
   readonly usage: string;
   readonly options: NonNullable<ParseArgsConfig["options"]>;
-  /** Whether it takes words that are no options. */
+  /** Whether the command accepts arguments besides options. */
   readonly takesArguments?: boolean;
   readonly help: string;
-  /** @param words those that are no options @returns the exit code */
-  run(options: Options, context: Context, words: readonly string[]): Promise<number>;
+  /** @param positionals the arguments besides options @returns the exit code */
+  run(options: Options, context: Context, positionals: readonly string[]): Promise<number>;
 }
 
-/** 0 done, 1 failed at run time, 2 wrong usage or configuration. */
+/** 0 done, 1 failed at run time, 2 invalid usage or configuration. */
 export const exitCode = { ok: 0, failed: 1, usage: 2 } as const;
 
-/** Shared by the commands that need a configuration. */
+/** The option of all commands that need a configuration. */
 export const configOption: Command["options"] = { config: { type: "string", short: "c" } };
 
 export const configOptionHelp =

@@ -7,27 +7,27 @@ import { ConfigError } from "../config/yaml/config-error.ts";
 import { TargetError } from "../errors.ts";
 import type { Context, Options } from "./command.ts";
 
-/** Only this machine, unless somebody says otherwise. */
+/** The default accepts only clients on this machine. */
 const ADMIN_LISTEN = "127.0.0.1:9464";
 
-/** Loads the configuration that the options and the environment name. @throws ConfigError, NoConfigError */
+/** Loads the configuration of the options or the environment. @throws ConfigError, NoConfigError */
 export async function configOf(options: Options, context: Context): Promise<Config> {
   const named = options["config"] ?? (context.env["WAKEPORT_CONFIG"] || undefined);
   return loadConfig(typeof named === "string" ? named : undefined, parseContext(context));
 }
 
 /**
- * Where to ask a running wakeport; without any configuration, where it listens when nothing says otherwise. One that was
- * started before somebody made a mistake in the file is still asked.
+ * Returns the address of a running wakeport's admin server, or the default without a configuration. The address is also
+ * read from an invalid file, because wakeport may have started before the file was changed.
  *
- * @throws ConfigError when the file cannot be read
+ * @throws ConfigError if the file cannot be read
  */
 export async function adminOf(options: Options, context: Context): Promise<Pick<Config, "admin">> {
   try {
     return await configOf(options, context);
   } catch (error) {
     if (error instanceof ConfigError && error.admin !== undefined) {
-      context.printError("wakeport: the configuration has a mistake by now; wakeport check tells which");
+      context.printError("wakeport: the configuration file is invalid now (see wakeport check)");
       return { admin: error.admin };
     }
     if (!(error instanceof NoConfigError)) throw error;
@@ -35,7 +35,7 @@ export async function adminOf(options: Options, context: Context): Promise<Pick<
   }
 }
 
-/** @throws TargetError "invalid" when WAKEPORT_ADMIN_LISTEN cannot be read */
+/** @throws TargetError "invalid" if WAKEPORT_ADMIN_LISTEN is not a valid address */
 export function parseContext({ env }: Context): ParseContext {
   const listen = env["WAKEPORT_ADMIN_LISTEN"] || ADMIN_LISTEN;
   try {

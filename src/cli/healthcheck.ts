@@ -5,8 +5,8 @@ import { adminOf } from "./config.ts";
 export const command: Command = {
   usage: "[-c FILE]",
   options: configOption,
-  help: `Exits 0 when the wakeport of this configuration answers, 1 when it does not. For HEALTHCHECK.
-A sleeping target, or an engine that is down, does not make wakeport unhealthy.
+  help: `Exits with 0 if the wakeport of this configuration answers, else with 1. For HEALTHCHECK.
+wakeport is also healthy while targets sleep or the engine is down.
 
 ${configOptionHelp}`,
   run: async (options, context) => {

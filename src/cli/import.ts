@@ -9,7 +9,7 @@ import { type Command, type Context, exitCode } from "./command.ts";
 
 const context = { names: systemPortNames, sources: systemSources };
 
-/** What can be imported: xinetd's files with all that they include, inetd's one by one. */
+/** Imports the files of xinetd with their includes, and the files of inetd one by one. */
 const kinds: Readonly<Record<string, (paths: readonly string[]) => Draft>> = {
   xinetd: (paths) => convertXinetd(readXinetd(paths, systemSources), context),
   inetd: (paths) => convertInetd(paths, context),
@@ -19,17 +19,17 @@ export const command: Command = {
   usage: "xinetd|inetd PATH…",
   options: {},
   takesArguments: true,
-  help: `Writes a wakeport.yaml that does what these files make xinetd or inetd do, on standard output; each key has the line that
-it came from. What has no meaning here, or another one, is told on standard error and in the file.
+  help: `Converts these files to a wakeport.yaml on standard output. A comment after each key contains the original line. Warnings
+about differences and about lines that are not converted appear on standard error and in the file.
 
   wakeport import xinetd /etc/xinetd.conf > wakeport.yaml
   wakeport import xinetd /etc/xinetd.d            # a folder, as includedir reads it
   wakeport import inetd /etc/inetd.conf > wakeport.yaml
 
-Exits 2 when a file cannot be read, 1 when there is no service in it.`,
+Exits with 2 if a file cannot be read, and with 1 if it contains no service.`,
   run: async (_options, context, [kind, ...paths]) => {
     const convert = kind !== undefined && Object.hasOwn(kinds, kind) ? kinds[kind] : undefined;
-    if (convert === undefined || paths.length === 0) return misused(kind, context);
+    if (convert === undefined || paths.length === 0) return printUsage(kind, context);
     try {
       return write(convert(paths), paths, context);
     } catch (error) {
@@ -40,20 +40,20 @@ Exits 2 when a file cannot be read, 1 when there is no service in it.`,
   },
 };
 
-function misused(kind: string | undefined, context: Context): number {
-  const near = kind === undefined ? undefined : suggest(kind, Object.keys(kinds));
+function printUsage(kind: string | undefined, context: Context): number {
+  const similar = kind === undefined ? undefined : suggest(kind, Object.keys(kinds));
   const isKnown = kind !== undefined && Object.hasOwn(kinds, kind);
-  const hint = near === undefined || isKnown ? "" : `: did you mean "${near}"?`;
-  const fault = kind === undefined || isKnown ? "name the files to import" : `cannot import "${kind}"${hint}`;
-  context.printError(`wakeport import: ${fault}\nusage: wakeport import ${command.usage}`);
+  const hint = similar === undefined || isKnown ? "" : `: did you mean "${similar}"?`;
+  const problem = kind === undefined || isKnown ? "name the files to import" : `cannot import "${kind}"${hint}`;
+  context.printError(`wakeport import: ${problem}\nusage: wakeport import ${command.usage}`);
   return exitCode.usage;
 }
 
 function write(draft: Draft, paths: readonly string[], { printData, printError, version }: Context): number {
-  const head = `Made by wakeport ${version} of ${paths.join(" ")}.`;
+  const head = `Converted by wakeport ${version} from ${paths.join(" ")}.`;
   printData(renderDraft({ ...draft, remarks: [head, ...draft.remarks] }).trimEnd());
   for (const warning of draft.warnings) printError(`warning: ${warningLine(warning)}`);
-  const served = draft.services.filter(({ keys }) => keys !== undefined).length;
-  if (served === 0) printError(`wakeport import: there is no service to import in ${paths.join(" ")}`);
-  return served === 0 ? exitCode.failed : exitCode.ok;
+  const imported = draft.services.filter(({ keys }) => keys !== undefined).length;
+  if (imported === 0) printError(`wakeport import: no service imported from ${paths.join(" ")}`);
+  return imported === 0 ? exitCode.failed : exitCode.ok;
 }

@@ -1,9 +1,9 @@
 import { defaultPaths } from "../config/load.ts";
 
-/** For somebody who starts wakeport for the first time. */
-export const noConfigHelp: string = `wakeport: no configuration: looked at --config, $WAKEPORT_CONFIG, ${defaultPaths.join(", ")}
+/** Printed if no configuration exists, as at the first start. */
+export const noConfigHelp: string = `wakeport: no configuration found in --config, $WAKEPORT_CONFIG, ${defaultPaths.join(", ")}
 
-Write one; this is enough:
+Write a wakeport.yaml, for example:
 
   services:
     ftp:
@@ -11,4 +11,4 @@ Write one; this is enough:
       container: vsftpd
       protocol: ftp
 
-or look around first, without Docker: wakeport run --demo`;
+or try the demo, which needs no Docker: wakeport run --demo`;

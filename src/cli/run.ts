@@ -15,17 +15,17 @@ import { formatPlan } from "./check/plan.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode, type Options } from "./command.ts";
 import { configOf, parseContext } from "./config.ts";
 
-/** How long the plan waits for the engine's first answer. */
+/** Deadline for the engine's first answer before the plan is printed. */
 const ENGINE_ANSWER_MS = 2_000;
 
 export const command: Command = {
   usage: "[-c FILE | --demo]",
   options: { ...configOption, demo: { type: "boolean" } },
-  help: `Listens on the ports of the configuration until SIGTERM or SIGINT; a second one ends it at once. SIGHUP has it
-read the configuration anew; one that cannot be used leaves everything as it is.
+  help: `Listens on the ports of the configuration until SIGTERM or SIGINT; a second signal exits at once. SIGHUP reloads the
+configuration; an invalid configuration changes nothing.
 
 ${configOptionHelp}
-      --demo          two local processes instead of a configuration, to look around`,
+      --demo          serve two local processes instead of a configuration`,
   run,
 };
 
@@ -35,7 +35,7 @@ async function run(options: Options, context: Context): Promise<number> {
   const { isTerminal, pid } = context;
   const opened = openLog({ ...config.log, isTerminal, pid });
   const read = async (): Promise<Config> => {
-    if (isDemo) throw new TargetError("invalid", "the demo has no configuration to read");
+    if (isDemo) throw new TargetError("invalid", "the demo has no configuration to reload");
     return await configOf(options, context);
   };
   try {
@@ -47,9 +47,9 @@ async function run(options: Options, context: Context): Promise<number> {
 }
 
 interface ServeOptions {
-  /** Reads the configuration anew. */
+  /** Reads the configuration again. */
   readonly read: () => Promise<Config>;
-  /** For people, once it serves. */
+  /** Printed after the plan. */
   readonly hint?: string;
 }
 
@@ -62,7 +62,7 @@ async function serve(config: Config, log: Log, context: Context, { read, hint }:
   const started = Promise.withResolvers<void>();
   let reloading = started.promise;
   context.onReload(() => {
-    // One after the other, and none in the middle of the beginning or the end.
+    // Reloads run one after another, and not during the start or the shutdown.
     reloading = reloading.then(async () => {
       const next = shutdown.aborted ? undefined : await reload(daemon, log, read);
       if (next !== undefined) warnOfSocket(next);
@@ -121,7 +121,7 @@ function demo(context: Context): Config {
   return parseConfig(Buffer.from(demoConfig(context.execPath)), "demo", parseContext(context));
 }
 
-/** Says what is served: a plan for people, one line for machines. */
+/** Reports the services: a plan for people, one event for machines. */
 function announce(daemon: Daemon, config: Config, log: Log, context: Context): void {
   const { services } = daemon.status;
   const engine = daemon.engineDescription;

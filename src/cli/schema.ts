@@ -4,7 +4,7 @@ import { type Command, exitCode } from "./command.ts";
 export const command: Command = {
   usage: "",
   options: {},
-  help: `Prints the JSON Schema (draft-07) of wakeport.yaml. With it an editor completes and checks keys:
+  help: `Prints the JSON Schema (draft-07) of wakeport.yaml. Editors use it to complete and check keys:
 
   wakeport schema > wakeport.schema.json
   # first line of wakeport.yaml:  # yaml-language-server: $schema=./wakeport.schema.json`,

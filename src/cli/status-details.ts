@@ -5,7 +5,7 @@ import { formatDuration } from "../config/values/units.ts";
 import { printable } from "../net/escape.ts";
 import { table } from "./check/plan.ts";
 
-/** Further clients are counted, not listed. */
+/** Further clients are only counted. */
 const MAX_CLIENTS_SHOWN = 20;
 
 /** One fact per line; facts that a service does not have are left out. `now` is Unix time in milliseconds. */
@@ -47,7 +47,7 @@ function row(key: string, value: string | 0 | undefined): string[][] {
   return value ? [[key, value]] : [];
 }
 
-/** Several values of one key, below each other. */
+/** Returns a row for each value. Only the first one has the key. */
 function rowsOf(key: string, values: readonly string[]): string[][] {
   return values.map((value, index) => [index === 0 ? key : "", value]);
 }

@@ -15,29 +15,29 @@ export const command: Command = {
   usage: "[-c FILE] [--json] [SERVICE]",
   takesArguments: true,
   options: { ...configOption, json: { type: "boolean" } },
-  help: `Shows the state of the running wakeport of this configuration. Exits 1 if none answers. With the name of a
-service: all that is known about it, with its last error, the last output of its target, and its clients.
+  help: `Shows the services of the running wakeport of this configuration. With the name of a service it shows all details: the
+last error, the last output of the target, and the clients. Exits with 1 if no wakeport answers.
 
 ${configOptionHelp}
-      --json          as the API tells it`,
+      --json          print the response of the API`,
   run: async (options, context, [name, ...others]) => {
     if (others.length > 0) {
-      context.printError("wakeport: status takes the name of one service");
+      context.printError("wakeport: status accepts the name of one service");
       return exitCode.usage;
     }
     try {
       const admin = await adminOf(options, context);
-      const print = <Report>(report: Report, words: (report: Report, now: number) => string): number => {
+      const print = <Report>(report: Report, format: (report: Report, now: number) => string): number => {
         const isJson = options["json"] === true;
-        context.print(isJson ? printableJson(JSON.stringify(report, null, 2)) : words(report, Date.now()));
+        context.print(isJson ? printableJson(JSON.stringify(report, null, 2)) : format(report, Date.now()));
         return exitCode.ok;
       };
-      // The list shows that the server is a wakeport, and has the names for the hint.
+      // The list identifies the server as wakeport and contains the names for the hint.
       const report = await askStatus(admin);
       if (name === undefined) return print(report, format);
       const details = await askService(admin, name);
       if (details !== undefined) return print(details, formatDetails);
-      context.printError(`wakeport: there is no service "${name}"${hintOf(name, report.services)}`);
+      context.printError(`wakeport: unknown service "${name}"${hintOf(name, report.services)}`);
       return exitCode.usage;
     } catch (error) {
       if (!(error instanceof NoAnswerError)) throw error;
@@ -49,15 +49,15 @@ ${configOptionHelp}
 
 function hintOf(name: string, services: readonly Pick<ServiceStatus, "name">[]): string {
   const names = services.map((service) => service.name);
-  const near = suggest(name, names);
-  if (near !== undefined) return `: did you mean "${near}"?`;
+  const similar = suggest(name, names);
+  if (similar !== undefined) return `: did you mean "${similar}"?`;
   return names.length === 0 ? "" : `: services are ${names.join(", ")}`;
 }
 
 /** A table for people; `now` is Unix time in milliseconds. */
 export function format({ engine, services, unnamed = [], label_problems, bans }: StatusReport, now: number): string {
   const rows = services.map((service) => rowOf(service, now));
-  const others = unnamed.map((one) => rowOf({ ...one, name: "-", ...NO_CLIENTS }, now));
+  const others = unnamed.map((target) => rowOf({ ...target, name: "-", ...NO_CLIENTS }, now));
   const down = engine === undefined || engine.up ? [] : [`the engine at ${engine.url} does not answer`];
   const problems = engine?.problems ?? down;
   const starting = services.flatMap(({ name, pending = [] }) =>
@@ -87,11 +87,11 @@ function banLines(bans: StatusReport["bans"], now: number): string[] {
     ...shown.map(({ source, until, service }) => {
       return `${source}: banned by ${service} for another ${duration(Date.parse(until) - now)}`;
     }),
-    ...(more > 0 ? [`and ${more} more are banned`] : []),
+    ...(more > 0 ? [`and ${more} more bans`] : []),
   ];
 }
 
-/** A row has no more of a service than this. */
+/** The columns of a service. */
 type Row = Pick<ServiceStatus, "name" | "state" | "target" | "idle_deadline" | "last_activity" | "cause"> & {
   readonly connections: number | "-";
   readonly waiting: number | "-";

@@ -15,7 +15,7 @@ suite("wakeport import", () => {
     assert.deepEqual(parse(stdout).services, {
       e: { ports: ["7007"], builtin: "echo", limits: { rate: "5/s", rate_per_source: "5/s" } },
     });
-    assert.match(stdout, new RegExp(`^# Made by wakeport .* of ${file.path}\\.`));
+    assert.match(stdout, new RegExp(`^# Converted by wakeport .* from ${file.path}\\.`));
     assert.match(
       stderr,
       new RegExp(`^warning: ${file.path}:9: service e: cps: clients above 5 per second are rejected`),
@@ -37,7 +37,7 @@ suite("wakeport import", () => {
     const empty = await wakeport(["import", "xinetd", file.path]);
     assert.equal(empty.code, 1);
     assert.deepEqual(parse(empty.stdout).services, {});
-    assert.match(empty.stderr, /there is no service to import/);
+    assert.match(empty.stderr, /no service imported from/);
   });
 
   test("with wrong arguments prints its usage, and exits 2", async () => {

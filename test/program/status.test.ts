@@ -201,10 +201,7 @@ suite("wakeport status SERVICE", () => {
     const json = await wakeport(["status", "--json", "-c", file.path, "shop"]);
     assert.deepEqual(JSON.parse(json.stdout).outcomes, { relayed: 1 });
     const unknown = await wakeport(["status", "-c", file.path, "shopp"]);
-    assert.deepEqual(
-      [unknown.code, unknown.stderr],
-      [2, 'wakeport: there is no service "shopp": did you mean "shop"?\n'],
-    );
+    assert.deepEqual([unknown.code, unknown.stderr], [2, 'wakeport: unknown service "shopp": did you mean "shop"?\n']);
   });
 });
 
@@ -219,7 +216,7 @@ suite("wakeport status", () => {
       );
       const { code, stdout, stderr } = await wakeport(["status", "-c", file.path]);
       assert.deepEqual([code, stdout], [1, ""]);
-      assert.equal(stderr, `wakeport: what answers at 127.0.0.1:${stranger.port} is not wakeport\n`);
+      assert.equal(stderr, `wakeport: the server at 127.0.0.1:${stranger.port} is not wakeport\n`);
     });
   }
 });
