@@ -165,7 +165,7 @@ export class Connection {
       listener: this.#options.listener,
       signal: this.#clientGone.signal,
       meters: [this.#meter, this.#route.connections.meter],
-      served: (facts) => this.#served(waitSlot, facts),
+      opened: (facts) => this.#served(waitSlot, facts),
       waitAgain: () => {
         waitSlot.waitAgain();
         this.#waitMs = undefined;

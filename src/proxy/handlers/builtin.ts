@@ -41,7 +41,7 @@ export class Builtin implements Handler {
     this.#answer = answers[name];
   }
 
-  serve({ socket, meters, served: opened }: Pick<Client, "socket" | "meters" | "served">): Promise<Served> {
+  serve({ socket, meters, opened }: Pick<Client, "socket" | "meters" | "opened">): Promise<Served> {
     const { promise, resolve } = Promise.withResolvers<Served>();
     opened();
     let isReset = false;

@@ -28,7 +28,7 @@ export class DataPortHandler implements Handler {
     this.#options = options;
   }
 
-  async serve({ socket, peer, signal, meters, served: opened }: Client): Promise<Served> {
+  async serve({ socket, peer, signal, meters, opened }: Client): Promise<Served> {
     const { dataPorts, activator, listener } = this.#options;
     const ip = readIp(peer.address);
     using route = ip && dataPorts.route(ip, listener);

@@ -24,7 +24,7 @@ export class Forward implements Handler {
   }
 
   async serve(client: Client): Promise<Served> {
-    const { socket, signal, meters, served: opened } = client;
+    const { socket, signal, meters, opened } = client;
     const upstream = await dial({ ...this.#options, signal });
     if (this.#options.send !== undefined) upstream.write(proxyHeader(this.#options.send, client));
     opened();

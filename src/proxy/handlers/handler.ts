@@ -24,7 +24,7 @@ export interface Client {
    */
   onRejected(rejectionReply: RejectionReply, isBound?: () => boolean): void;
   /** Must be called when the client no longer waits. */
-  served(facts?: OpenedFacts): void;
+  opened(facts?: OpenedFacts): void;
   /**
    * Called if the target is lost before a byte was relayed: the client waits for the next activation.
    *

@@ -21,10 +21,10 @@ export class InetdNowait implements Handler {
   }
 
   /** @throws TargetError if the program cannot be started */
-  async serve({ socket, signal, served: opened }: Client): Promise<Served> {
+  async serve({ socket, signal, opened }: Client): Promise<Served> {
     signal.throwIfAborted();
     const stderr = this.#stderr === "socket" ? socket : "pipe";
-    const worker = await this.#workers.start([socket, socket, stderr], addressesOf(socket));
+    const worker = await this.#workers.start([socket, socket, stderr], environmentOf(socket));
     // Closes only wakeport's copy; end() would shut the connection down. Otherwise the client would not see the end.
     socket.destroy();
     opened({ pid: worker.pid });
@@ -38,7 +38,7 @@ export function served(exit: Awaited<Worker["exited"]>): Served {
 }
 
 /** Returns the addresses of a connection as environment variables of xinetd, systemd and tcpserver. */
-export function addressesOf(socket: net.Socket): Record<string, string> {
+export function environmentOf(socket: net.Socket): Record<string, string> {
   const remoteAddress = plainAddress(socket.remoteAddress);
   const remotePort = String(socket.remotePort ?? "");
   return {

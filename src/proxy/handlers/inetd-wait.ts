@@ -58,7 +58,7 @@ export class InetdWait implements Handler {
     const worker = await run.worker;
     const upstream = await this.#reach(client, worker);
     using _own = client.listener.disown(upstream);
-    client.served(isFirst ? { pid: worker.pid } : {});
+    client.opened(isFirst ? { pid: worker.pid } : {});
     const end = await relay({
       client: client.socket,
       upstream,

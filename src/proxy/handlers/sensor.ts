@@ -27,7 +27,7 @@ export class Sensor implements Handler {
     this.#options = options;
   }
 
-  async serve({ socket, peer, served: opened }: Client): Promise<Served> {
+  async serve({ socket, peer, opened }: Client): Promise<Served> {
     const { lingering, closeOptions } = this.#options;
     opened();
     this.#ban(peer.address);

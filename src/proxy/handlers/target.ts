@@ -101,7 +101,7 @@ export class TargetHandler implements Handler {
     const { socket, signal, meters } = client;
     using heldClient = this.#options.protocol.hold({ socket, signal, progress: this.#progress });
     client.onRejected(
-      (reason) => heldClient.refuse(reason),
+      (reason) => heldClient.rejectionReply(reason),
       () => heldClient.mustReconnect === true,
     );
     const { upstream, lease, leftMs } = await this.#reach(client, limitMs);
@@ -117,7 +117,7 @@ export class TargetHandler implements Handler {
       return served;
     }
     if (this.#options.send !== undefined) upstream.write(proxyHeader(this.#options.send, client));
-    client.served();
+    client.opened();
     if (!(await firstTraffic(socket, upstream, lease.signal))) {
       const exited = await exitOf(lease, signal);
       if (exited !== undefined) {

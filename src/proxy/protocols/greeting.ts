@@ -54,7 +54,7 @@ export function holdWithGreeting(socket: net.Socket, options: GreetingOptions): 
       return undefined;
     },
     relay: (relayOptions) => relay(relayOptions, started.has(socket)),
-    refuse: async () => Buffer.from(started.has(socket) ? text.end + text.rejection : text.rejection),
+    rejectionReply: async () => Buffer.from(started.has(socket) ? text.end + text.rejection : text.rejection),
     [Symbol.dispose]: () => clearTimeout(timer),
   };
 }

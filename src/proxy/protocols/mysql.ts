@@ -16,7 +16,7 @@ const ERR = 0xff;
 export const mysql: Protocol = {
   hold: ({ progress }) => ({
     ...silence,
-    refuse: () => Promise.resolve(errPacket(SERVER_SHUTDOWN, notAvailable(progress.service))),
+    rejectionReply: () => Promise.resolve(errPacket(SERVER_SHUTDOWN, notAvailable(progress.service))),
   }),
 };
 

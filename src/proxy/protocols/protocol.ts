@@ -44,7 +44,7 @@ export interface HeldRelayOptions extends RelayOptions {
   readonly control?: ControlConnection;
 }
 
-/** The protocol's side of one client that waits. After it is disposed, only `refuse` may return bytes for the client. */
+/** The protocol's side of one client that waits. After it is disposed, only `rejectionReply` may return bytes for the client. */
 export interface HeldClient extends Disposable {
   /** Whether the client must reconnect to reach a changed service, because of bytes it has received; absent: no. */
   readonly mustReconnect?: boolean;
@@ -65,5 +65,5 @@ export interface HeldClient extends Disposable {
    * Returns the last bytes for a client that is rejected, after which the connection is closed; undefined to reset it.
    * Never rejects.
    */
-  refuse(reason: unknown): Promise<Buffer | undefined>;
+  rejectionReply(reason: unknown): Promise<Buffer | undefined>;
 }

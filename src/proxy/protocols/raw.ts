@@ -6,7 +6,7 @@ import type { HeldClient, Protocol } from "./protocol.ts";
 export const silence: HeldClient = {
   ready: () => Promise.resolve(undefined),
   relay,
-  refuse: () => Promise.resolve(undefined),
+  rejectionReply: () => Promise.resolve(undefined),
   [Symbol.dispose]: () => {},
 };
 

@@ -39,7 +39,7 @@ suite("a builtin", () => {
       peer.end();
       const { socket } = await server.accepted();
       await eventually("its end was read", () => socket.readableEnded);
-      const served = new Builtin(name).serve({ socket, meters: [], served: () => {} });
+      const served = new Builtin(name).serve({ socket, meters: [], opened: () => {} });
       assert.equal(await peer.ended(), "ended");
       assert.equal(peer.received, 0);
       assert.equal((await served).outcome, "served");

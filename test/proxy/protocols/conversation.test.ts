@@ -21,7 +21,7 @@ suite("a protocol", () => {
     const protocol = protocolOf(({ socket, progress }) => {
       socket.write(`220-${progress.service} is ${progress.state}\r\n`);
       return {
-        refuse: async (reason) => Buffer.from(`421 ${(reason as Error).name}\r\n`),
+        rejectionReply: async (reason) => Buffer.from(`421 ${(reason as Error).name}\r\n`),
         [Symbol.dispose]: () => void events.push("disposed"),
       };
     });

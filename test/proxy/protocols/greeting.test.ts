@@ -81,7 +81,7 @@ suite("a client that waits for a greeting", () => {
   }
 
   async function rejectionOf(held: HeldClient): Promise<string> {
-    return String(await held.refuse(new Error("the start failed")));
+    return String(await held.rejectionReply(new Error("the start failed")));
   }
 
   async function waiting(listenPort: TestListener, lines: number): Promise<Peer> {

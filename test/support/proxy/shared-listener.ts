@@ -114,7 +114,7 @@ export class SharedListener implements AsyncDisposable {
       isCold: false,
       serve: (client) => {
         const { promise, resolve } = Promise.withResolvers<Served>();
-        client.served();
+        client.opened();
         client.socket.once("close", () => resolve({ outcome: "served", end: "closed" }));
         this.guests.push({ service, client, peer: new Peer(client.socket) });
         client.socket.resume();

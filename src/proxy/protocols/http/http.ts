@@ -88,7 +88,7 @@ class HttpHeldClient implements HeldClient {
     return { outcome: "served", end: "page" };
   }
 
-  async refuse(reason: unknown): Promise<Buffer | undefined> {
+  async rejectionReply(reason: unknown): Promise<Buffer | undefined> {
     const { socket, progress } = this.#client;
     if (this.#page !== undefined && reason instanceof ServiceChangedError) return reloadChunk;
     const { service, cooldownUntil } = progress;

@@ -124,7 +124,7 @@ suite("an FTP client that waits", () => {
     clock.advance(1_000);
     first[Symbol.dispose]();
     using second = ftp().hold(waitingClient);
-    assert.match(String(await second.refuse(new Error("internal: /run/secret"))), /^220 .*\r\n421 [^/]*\r\n$/);
+    assert.match(String(await second.rejectionReply(new Error("internal: /run/secret"))), /^220 .*\r\n421 [^/]*\r\n$/);
   });
 });
 
