@@ -1,24 +1,11 @@
 /** Serves clients with a target: acquires it, connects to it, and relays. */
 
 import type net from "node:net";
-import type { Activator } from "../../activation/activator.ts";
-import {
-  ClosedError,
-  CooldownError,
-  ExitedError,
-  MovedAddressError,
-  StartTimeoutError,
-} from "../../activation/errors.ts";
+import { ClosedError, CooldownError, ExitedError } from "../../activation/errors.ts";
 import type { Lease } from "../../activation/lease.ts";
-import { CLIENT } from "../../activation/lease-set.ts";
-import { MAX_ATTEMPTS, retryWhenLost } from "../../activation/retry.ts";
-import type { Deadline } from "../../async/deadline.ts";
-import type { Semaphore } from "../../async/semaphore.ts";
+import { MAX_ATTEMPTS } from "../../activation/retry.ts";
 import { abortable, delay } from "../../async/wait.ts";
-import { messageOf } from "../../errors.ts";
-import { formatPeer } from "../../net/addresses.ts";
 import { closeGracefully } from "../../net/close.ts";
-import { dial } from "../../net/dial.ts";
 import { readIp } from "../../net/ip.ts";
 import { type ProxyVersion, proxyHeader } from "../../net/proxy-protocol.ts";
 import type { ControlConnection, DataPorts } from "../data-ports.ts";
@@ -27,9 +14,8 @@ import { firstTraffic } from "../first-traffic.ts";
 import type { Served } from "../outcome.ts";
 import type { HeldClient, Progress, Protocol } from "../protocols/protocol.ts";
 import type { Client, Handler } from "./handler.ts";
+import { reachTarget, type TargetPort } from "./reach-target.ts";
 
-/** The kernel repeats a SYN after 1 s and 3 s if the target's backlog is full. */
-const DIAL_MS = 10_000;
 /** After a waiting page, the target is kept up for this time, in which the browser connects again. */
 const RECONNECT_MS = 2_000;
 /** Time for the engine to report the end of a target after its connections ended. */
@@ -42,12 +28,7 @@ interface Loss {
   readonly leftMs: number;
 }
 
-export interface TargetHandlerOptions {
-  readonly service: string;
-  readonly activator: Activator;
-  readonly targetPort: number;
-  /** Limits the dials at a time, because a target with a short backlog drops more. */
-  readonly pace: Semaphore;
+export interface TargetHandlerOptions extends TargetPort {
   readonly protocol: Protocol;
   /** Limit of the wait for the client's first byte, in milliseconds; absent: a connection alone wakes the target. */
   readonly silenceMs?: number | undefined;
@@ -104,7 +85,7 @@ export class TargetHandler implements Handler {
       (reason) => heldClient.rejectionReply(reason),
       () => heldClient.mustReconnect === true,
     );
-    const { upstream, lease, leftMs } = await this.#reach(client, limitMs);
+    const { upstream, lease, leftMs } = await reachTarget(this.#options, client, limitMs);
     const connectedAt = performance.now();
     const control = this.#join(client, upstream, lease);
     using held = new DisposableStack();
@@ -140,7 +121,7 @@ export class TargetHandler implements Handler {
     return { outcome: "relayed", end };
   }
 
-  #join({ peer, socket }: Client, upstream: net.Socket, hold: Lease): ControlConnection | undefined {
+  #join({ peer, socket }: Client, upstream: net.Socket, lease: Lease): ControlConnection | undefined {
     const { dataPorts } = this.#options;
     if (dataPorts === undefined) return undefined;
     // Data connections have no PROXY header, so the addresses of both the client and its proxy are allowed.
@@ -148,13 +129,7 @@ export class TargetHandler implements Handler {
     const { remoteAddress: upstreamAddress, localAddress } = upstream;
     // Undefined addresses: one of the two sockets was closed just now.
     if (ips.length === 0 || upstreamAddress === undefined || localAddress === undefined) return undefined;
-    return dataPorts.join({
-      ips,
-      listenAddress: socket.localAddress ?? "",
-      upstreamAddress,
-      localAddress,
-      lease: hold,
-    });
+    return dataPorts.join({ ips, listenAddress: socket.localAddress ?? "", upstreamAddress, localAddress, lease });
   }
 
   get #progress(): Progress {
@@ -176,69 +151,6 @@ export class TargetHandler implements Handler {
       lastLines: (signal) => abortable(activator.lastLines(), signal).catch(() => []),
     };
   }
-
-  /** Acquires the target and connects to it, within one deadline. If the target goes down in between, tries again. */
-  async #reach(
-    { peer, signal: gone }: Client,
-    limitMs?: number,
-  ): Promise<{ upstream: net.Socket; lease: Lease; leftMs: number }> {
-    const { activator, service } = this.#options;
-    using deadline = activator.deadline(limitMs);
-    const signal = AbortSignal.any([gone, deadline.signal]);
-    return await retryWhenLost({
-      acquire: () => activator.acquire(signal, CLIENT, { client: formatPeer(peer), service }),
-      use: async (lease) => {
-        const upstream = await this.#reachUpstream(lease, deadline, signal);
-        return { upstream, lease, leftMs: deadline.leftMs };
-      },
-      gone,
-      deadline: deadline.signal,
-    });
-  }
-
-  /** Connects to the target. If its address changes meanwhile, or the dial fails, checks the target and dials again. */
-  async #reachUpstream(lease: Lease, deadline: Deadline, waiting: AbortSignal): Promise<net.Socket> {
-    const signal = AbortSignal.any([waiting, lease.signal]);
-    for (let failure: unknown; ; ) {
-      try {
-        if (failure !== undefined) await abortable(this.#options.activator.verify(lease), signal);
-        return await this.#dial(lease, deadline, signal);
-      } catch (error) {
-        if (failure === undefined) signal.throwIfAborted();
-        else if (error === deadline.signal.reason) throw explained(error, failure);
-        else if (signal.aborted || !(error instanceof MovedAddressError)) throw error;
-        failure = error;
-      }
-    }
-  }
-
-  /**
-   * Takes at most half of the remaining time, because a check of the target and another dial follow a failed dial.
-   *
-   * @throws MovedAddressError if the target's address changed meanwhile: another container may have the old one
-   */
-  async #dial(lease: Lease, deadline: Deadline, signal: AbortSignal): Promise<net.Socket> {
-    using _place = await this.#options.pace.acquire(signal);
-    await this.#options.activator.waitForInspection(signal);
-    const { address: host, port = this.#options.targetPort, moved } = lease;
-    if (host === "") throw new MovedAddressError("the target has no address now");
-    const timeoutMs = Math.min(DIAL_MS, deadline.leftMs / 2);
-    const upstream = await dial({ host, port, timeoutMs, signal: AbortSignal.any([signal, moved]) });
-    try {
-      await this.#options.activator.waitForInspection(signal);
-      moved.throwIfAborted();
-      return upstream;
-    } catch (error) {
-      upstream.on("error", () => {});
-      upstream.destroy();
-      throw error;
-    }
-  }
-}
-
-/** Returns the error for a client whose deadline passed, with the failure of its last dial. */
-function explained(late: unknown, failure: unknown): StartTimeoutError {
-  return new StartTimeoutError(`${messageOf(late)}: ${messageOf(failure)}`, { cause: failure });
 }
 
 /**

@@ -22,7 +22,10 @@ const CANNOT_CONNECT_NOW = "57P03";
 export type FirstMessage = "encryption" | "startup" | "other";
 
 export const postgres: Protocol = {
-  hold: (waitingClient) => ({ ...silence, rejectionReply: (): Promise<Buffer | undefined> => rejectionReply(waitingClient) }),
+  hold: (waitingClient) => ({
+    ...silence,
+    rejectionReply: (): Promise<Buffer | undefined> => rejectionReply(waitingClient),
+  }),
 };
 
 /** Returns the kind of the first message of a connection, or undefined if its header is incomplete. */

@@ -13,7 +13,10 @@ const COMMAND_MS = 1_000;
 const TLS_HANDSHAKE = 0x16;
 
 export const redis: Protocol = {
-  hold: (waitingClient) => ({ ...silence, rejectionReply: (): Promise<Buffer | undefined> => rejectionReply(waitingClient) }),
+  hold: (waitingClient) => ({
+    ...silence,
+    rejectionReply: (): Promise<Buffer | undefined> => rejectionReply(waitingClient),
+  }),
 };
 
 async function rejectionReply({ socket, signal, progress }: WaitingClient): Promise<Buffer | undefined> {
