@@ -8,7 +8,7 @@ import { isAllowed, isDenied } from "../../../src/proxy/admission/access-list.ts
 
 const networks = (...texts: string[]) => texts.map(parseNetwork);
 
-suite("mayEnter()", () => {
+suite("isAllowed()", () => {
   const cases: readonly (readonly [string, { allow?: string[]; deny?: string[] }, string | undefined, boolean])[] = [
     ["nothing is said", {}, "192.0.2.1", true],
     ["nothing is said, of an unknown source", {}, undefined, true],
@@ -37,14 +37,14 @@ suite("mayEnter()", () => {
     });
   }
 
-  test("isDenied() tells who is kept out from who is not let in", () => {
+  test("isDenied() returns true only for denied sources, not for sources that are not allowed", () => {
     const rules = { deny: networks("10.0.9.0/24") };
     assert.equal(isDenied(rules, readIp("10.0.9.1")), true);
     assert.equal(isDenied(rules, readIp("10.0.8.1")), false);
   });
 
   for (const family of ["ipv4", "ipv6"] as const) {
-    test(`decides as the system's own list does: ${family}`, () => {
+    test(`decides like net.BlockList: ${family}`, () => {
       const address = family === "ipv4" ? fc.ipV4() : fc.ipV6().filter((text) => readIp(text)?.family === "ipv6");
       const bits = fc.integer({ min: 0, max: BITS[family] });
       const rules = fc.array(fc.tuple(address, bits), { minLength: 1, maxLength: 4 });
@@ -64,7 +64,7 @@ suite("mayEnter()", () => {
   }
 });
 
-/** The address that differs in one bit, the one after the first `common` ones. */
+/** Returns the address with the bit after the first `common` bits inverted. */
 function neighbour(address: string, common: number): string {
   const ip = readIp(address)!;
   const bytes = ip.bytes.map((byte, index) => (index === common >> 3 ? byte ^ (1 << (7 - (common & 7))) : byte));
@@ -82,7 +82,7 @@ suite("readIp()", () => {
     );
   });
 
-  test("knows no names, no ports, nothing", () => {
+  test("rejects names, ports and empty text", () => {
     for (const text of ["", "localhost", "10.1.2", "10.1.2.3:80", "[::1]", "010.1.2.3", "unknown"]) {
       assert.equal(readIp(text), undefined, text);
     }

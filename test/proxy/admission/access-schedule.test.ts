@@ -7,7 +7,7 @@ import { AccessSchedule, isOpenAt } from "../../../src/proxy/admission/access-sc
 const at = (utc: string): number => Date.parse(`${utc}Z`);
 const hours = (zone: string, ...entries: string[]) => new AccessSchedule(entries.map(parseTimes), zone);
 
-suite("OpeningHours", () => {
+suite("AccessSchedule", () => {
   // The 23rd of November 2026 is a Monday.
   const cases: readonly (readonly [string, string, boolean])[] = [
     ["mon-fri 08:00-20:00", "2026-11-23T07:59:59.999", false],
@@ -32,7 +32,7 @@ suite("OpeningHours", () => {
     });
   }
 
-  test("goes by the clock of its zone", () => {
+  test("uses the local time of its zone", () => {
     const tokyo = hours("Asia/Tokyo", "mon 08:00-09:00");
     assert.equal(tokyo.isOpen(at("2026-11-22T23:30")), true);
     assert.equal(tokyo.isOpen(at("2026-11-23T08:30")), false);
@@ -41,14 +41,14 @@ suite("OpeningHours", () => {
     assert.equal(kathmandu.isOpen(at("2026-11-23T02:14")), false);
   });
 
-  test("without a zone goes by the machine's", () => {
+  test("uses the machine's zone by default", () => {
     const now = Date.now();
     const { timeZone } = new Intl.DateTimeFormat().resolvedOptions();
     const entry = parseTimes("06:00-18:00");
     assert.equal(new AccessSchedule([entry]).isOpen(now), new AccessSchedule([entry], timeZone).isOpen(now));
   });
 
-  test("where the clock skips an hour, what is open in that hour is not open at all", () => {
+  test("is not open in an hour that daylight saving time skips", () => {
     const berlin = hours("Europe/Berlin", "02:00-03:00");
     for (let minute = -120; minute < 240; minute += 1) {
       assert.equal(berlin.isOpen(at("2026-03-29T01:00") + minute * 60_000), false);
@@ -56,14 +56,14 @@ suite("OpeningHours", () => {
     assert.equal(berlin.isOpen(at("2026-03-30T00:30")), true);
   });
 
-  test("where the clock shows an hour twice, it is open twice", () => {
+  test("is open twice in an hour that occurs twice", () => {
     const berlin = hours("Europe/Berlin", "02:00-03:00");
     const open = Array.from({ length: 360 }, (_, minute) => berlin.isOpen(at("2026-10-24T22:00") + minute * 60_000));
     assert.equal(open.filter(Boolean).length, 120);
     assert.equal(open.indexOf(true), 120);
   });
 
-  test("a night over a change of the clock ends when the clock says so", () => {
+  test("ends at the local time after a night with a time change", () => {
     const berlin = hours("Europe/Berlin", "sat 22:00-06:00");
     const open = (from: string) =>
       Array.from({ length: 24 * 60 }, (_, minute) => berlin.isOpen(at(from) + minute * 60_000)).filter(Boolean).length;
@@ -75,7 +75,7 @@ suite("OpeningHours", () => {
 
 const WEEK = 7 * 24 * 60;
 
-/** All open minutes of a week, walked one by one from where each span begins until the clock shows its end. */
+/** All open minutes of a week, counted minute by minute from the start of each span to its end. */
 function walk(entries: readonly AccessTimes[]): Uint8Array {
   const week = new Uint8Array(WEEK);
   for (const { days, spans } of entries) {
@@ -118,7 +118,7 @@ suite("isOpenAt()", () => {
   );
   const entries = fc.array(entry, { minLength: 1, maxLength: 3 });
 
-  test("agrees with a walk through the week, minute by minute", () => {
+  test("agrees with a count of the week's minutes", () => {
     fc.assert(
       fc.property(entries, fc.array(fc.integer({ min: 0, max: WEEK - 1 }), { minLength: 20 }), (texts, minutes) => {
         const times = texts.map(parseTimes);
@@ -133,7 +133,7 @@ suite("isOpenAt()", () => {
     );
   });
 
-  test("an OpeningHours in UTC agrees with it, over a whole week", () => {
+  test("agrees with an AccessSchedule in UTC, for a whole week", () => {
     const sunday = at("2026-11-22T00:00");
     fc.assert(
       fc.property(entries, (texts) => {

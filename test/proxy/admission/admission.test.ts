@@ -12,7 +12,7 @@ import { Slots } from "../../../src/proxy/admission/slots.ts";
 
 const ip = (text: string) => readIp(text)!;
 
-/** A door whose time the test decides. */
+/** An admission with the test's own clock. */
 class Stage {
   /** Monday, 23 November 2026, noon. */
   unix: number = Date.parse("2026-11-23T12:00Z");
@@ -55,7 +55,7 @@ class Stage {
     }
   }
 
-  /** "in", or why not. */
+  /** Returns "in", or the reason of the denial. */
   knock(source: string): string {
     try {
       this.admission.admitNow(ip(source));
@@ -66,7 +66,7 @@ class Stage {
     }
   }
 
-  /** Comes to wait where it has to. */
+  /** Connects a client, which may be queued. */
   async arrive(source: string): Promise<Client> {
     const client = new Client(this.admission, source);
     await settle();
@@ -77,7 +77,7 @@ class Stage {
 class Client {
   readonly source: string;
   readonly #left = new AbortController();
-  /** "waiting", "in", why not, or "left". */
+  /** "waiting", "in", the reason of the denial, or "left". */
   fate = "waiting";
   message = "";
   #pass: Disposable | undefined;
@@ -103,13 +103,13 @@ class Client {
   }
 }
 
-/** All that follows from what was done has happened. */
+/** Waits for the consequences of the last step. */
 function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-suite("Door", () => {
-  test("asks in the order address, time, rate, load, source, service", (t) => {
+suite("Admission", () => {
+  test("checks address, time, rate, load, source and service in this order", (t) => {
     const stage = new Stage(
       t,
       { rate: parseRate("4/h"), maxLoad: 2, perSource: 1, connections: 2 },
@@ -130,7 +130,7 @@ suite("Door", () => {
     assert.equal(stage.knock("10.9.0.1"), "banned");
   });
 
-  test("a rate comes before load and counts", (t) => {
+  test("checks the rate before the load and the counts", (t) => {
     const stage = new Stage(t, { rate: parseRate("2/h"), maxLoad: 1, perSource: 1, connections: 1 });
     assert.equal(stage.knock("10.0.0.1"), "in");
     stage.load = 5;
@@ -140,7 +140,7 @@ suite("Door", () => {
     assert.equal(stage.knock("10.0.0.2"), "service_limit");
   });
 
-  test("what is refused uses up nothing", (t) => {
+  test("counts no denied client", (t) => {
     const stage = new Stage(t, { rate: parseRate("4/h"), connections: 1 }, { allow: [parseNetwork("10.0.0.0/8")] });
     for (let tries = 0; tries < 100; tries += 1) assert.equal(stage.knock("11.0.0.1"), "address");
     const pass = stage.admission.admitNow(ip("10.0.0.1"));
@@ -149,14 +149,14 @@ suite("Door", () => {
     assert.equal(stage.knock("10.0.0.2"), "in");
   });
 
-  test("counts a source of IPv6 by its prefix", (t) => {
+  test("counts an IPv6 source by its prefix", (t) => {
     const stage = new Stage(t, { perSource: 1 });
     assert.equal(stage.knock("fd00:0:0:1::1"), "in");
     assert.equal(stage.knock("fd00:0:0:1::2"), "per_source_limit");
     assert.equal(stage.knock("fd00:0:0:2::1"), "in");
   });
 
-  test("other rules hold at once, and who is in stays in and counts", async (t) => {
+  test("applies new rules at once, and admitted clients stay and count", async (t) => {
     const stage = new Stage(t, { connections: 1, onLimit: "queue" });
     const first = await stage.arrive("10.0.0.1");
     const [second, third] = [await stage.arrive("10.0.0.2"), await stage.arrive("10.0.0.3")];
@@ -172,7 +172,7 @@ suite("Door", () => {
     assert.equal((await stage.arrive("10.0.0.4")).fate, "in");
   });
 
-  test("rates that stay as they are go on counting", (t) => {
+  test("keeps the buckets of unchanged rates", (t) => {
     const stage = new Stage(t, { rate: parseRate("2/h") });
     const rules = { access: { deny: [] }, patienceMs: 1 };
     const limits = { ipv6Prefix: 64, waiting: 1, onLimit: "reject" } as const;
@@ -183,7 +183,7 @@ suite("Door", () => {
     assert.equal(stage.knock("10.0.0.1"), "in");
   });
 
-  test("places of the process come last, and one that waits has one", async (t) => {
+  test("checks slots of the process last, and queued clients have one", async (t) => {
     const stage = new Stage(t, { onLimit: "queue", connections: 1 }, {}, 2);
     const first = await stage.arrive("10.0.0.1");
     const second = await stage.arrive("10.0.0.2");
@@ -195,7 +195,7 @@ suite("Door", () => {
     assert.equal(stage.slots.taken, 0);
   });
 
-  test("an unknown source is let in where everybody is", (t) => {
+  test("admits an unknown source if all sources are allowed", (t) => {
     assert.ok(new Stage(t).admission.admitNow(undefined));
     t.mock.timers.reset();
     const stage = new Stage(t, {}, { allow: [parseNetwork("0.0.0.0/0")] });
@@ -203,10 +203,10 @@ suite("Door", () => {
   });
 });
 
-suite("Door, with a queue", () => {
+suite("Admission with a queue", () => {
   const queue = { onLimit: "queue" } as const;
 
-  test("holds clients until there is room, first come, first served", async (t) => {
+  test("holds clients until a limit allows them, first come, first served", async (t) => {
     const stage = new Stage(t, { ...queue, connections: 1 });
     const first = await stage.arrive("10.0.0.1");
     const [second, third] = [await stage.arrive("10.0.0.2"), await stage.arrive("10.0.0.3")];
@@ -219,7 +219,7 @@ suite("Door, with a queue", () => {
     assert.equal(stage.admission.waiting, 0);
   });
 
-  test("nobody overtakes those who wait", async (t) => {
+  test("admits no new client before queued ones", async (t) => {
     const stage = new Stage(t, { ...queue, rate: parseRate("1/s"), ratePerSource: parseRate("9/s") });
     const clients: Client[] = [];
     for (let index = 1; index <= 5; index += 1) clients.push(await stage.arrive(`10.0.0.${index}`));
@@ -232,7 +232,7 @@ suite("Door, with a queue", () => {
     }
   });
 
-  test("one whose own source is the reason keeps nobody else waiting", async (t) => {
+  test("lets a client whose own source is at its limit block no other source", async (t) => {
     const stage = new Stage(t, { ...queue, perSource: 1 });
     const abuser = [];
     for (let count = 0; count < 20; count += 1) abuser.push(await stage.arrive("10.0.0.1"));
@@ -243,7 +243,7 @@ suite("Door, with a queue", () => {
     assert.equal(abuser[1]!.fate, "in");
   });
 
-  test("when all waiting slots are taken, a source with more than the new client's loses its oldest", async (t) => {
+  test("evicts the oldest client of a source with more slots if the queue is full", async (t) => {
     const stage = new Stage(t, { ...queue, connections: 1, waiting: 4 });
     const arrive = async (source: string, count: number) => {
       const clients = [];
@@ -262,14 +262,14 @@ suite("Door, with a queue", () => {
     assert.deepEqual(fates(hog).slice(3, 5), ["waiting_limit", "in"]);
   });
 
-  test("addresses and times are no matter of waiting", async (t) => {
+  test("denies by address and time at once, without the queue", async (t) => {
     const stage = new Stage(t, queue, { deny: [parseNetwork("10.0.0.1")], times: [parseTimes("08:00-13:00")] });
     assert.equal((await stage.arrive("10.0.0.1")).fate, "address");
     stage.unix += 3_600_000;
     assert.equal((await stage.arrive("10.0.0.2")).fate, "time");
   });
 
-  test("nobody waits longer than the patience, and the reason is what was in the way", async (t) => {
+  test("denies a client after the timeout, with the reached limit as the reason", async (t) => {
     const stage = new Stage(t, { ...queue, maxLoad: 1 });
     stage.load = 3;
     const clients = [await stage.arrive("10.0.0.1"), await stage.arrive("10.0.0.2")];
@@ -289,7 +289,7 @@ suite("Door, with a queue", () => {
     assert.equal(stage.admission.waiting, 0);
   });
 
-  test("looks at the load again every second", async (t) => {
+  test("checks the load again every second", async (t) => {
     const stage = new Stage(t, { ...queue, maxLoad: 1 });
     stage.load = 3;
     const client = await stage.arrive("10.0.0.1");
@@ -302,7 +302,7 @@ suite("Door, with a queue", () => {
     assert.equal(client.fate, "in");
   });
 
-  test("who leaves is forgotten, and costs nobody a place", async (t) => {
+  test("removes a client that leaves", async (t) => {
     const stage = new Stage(t, { ...queue, connections: 1, waiting: 2 });
     const first = await stage.arrive("10.0.0.1");
     const second = await stage.arrive("10.0.0.2");
@@ -314,7 +314,7 @@ suite("Door, with a queue", () => {
     assert.equal(third.fate, "in");
   });
 
-  test("who is banned while it waits is refused", async (t) => {
+  test("denies a client that is banned while it is queued", async (t) => {
     const stage = new Stage(t, { ...queue, connections: 1 });
     const first = await stage.arrive("10.0.0.1");
     const second = await stage.arrive("10.0.0.2");
@@ -324,12 +324,12 @@ suite("Door, with a queue", () => {
     assert.deepEqual([second.fate, third.fate], ["banned", "in"]);
   });
 
-  test("one that has left already does not come in", async (t) => {
+  test("does not admit a client that has left", async (t) => {
     const stage = new Stage(t, queue);
     await assert.rejects(stage.admission.admit(ip("10.0.0.1"), AbortSignal.abort(new Error("gone"))), /gone/);
   });
 
-  test("whatever happens: never more inside than may be, nobody lost, and all places free at the end", async (t) => {
+  test("at random: never exceeds a limit, loses no client, and frees all slots", async (t) => {
     const steps = fc.array(
       fc.oneof(
         fc.record({ do: fc.constant("arrive" as const), source: fc.integer({ min: 1, max: 4 }) }),

@@ -6,8 +6,8 @@ import { PerSourceCounter } from "../../../src/proxy/admission/per-source-counte
 
 const ip = (text: string) => readIp(text)!;
 
-suite("Bans", () => {
-  test("hold until their time is over", () => {
+suite("BanList", () => {
+  test("bans a source until the ban expires", () => {
     const bans = new BanList();
     assert.deepEqual(bans.add(ip("10.0.0.1"), { service: "trap", ipv6Prefix: 64, until: 1_000 }, 0), {
       source: "10.0.0.1",
@@ -23,7 +23,7 @@ suite("Bans", () => {
     assert.deepEqual(bans.list(1_000), []);
   });
 
-  test("are by prefix where it is IPv6, each by its own", () => {
+  test("bans an IPv6 source by the prefix of its sensor", () => {
     const bans = new BanList();
     bans.add(ip("fd00:0:0:1::1"), { service: "trap", ipv6Prefix: 64, until: 1_000 }, 0);
     bans.add(ip("fd00:0:0:2::1"), { service: "trap", ipv6Prefix: 128, until: 1_000 }, 0);
@@ -32,7 +32,7 @@ suite("Bans", () => {
     assert.equal(bans.has(ip("fd00:0:0:2::1"), 0), true);
   });
 
-  test("are bounded: what is over goes first, then the oldest", () => {
+  test("removes expired bans, then the oldest ones, at its limit", () => {
     const bans = new BanList(3);
     bans.add(ip("10.0.0.1"), { service: "trap", ipv6Prefix: 64, until: 9_000 }, 0);
     bans.add(ip("10.0.0.2"), { service: "trap", ipv6Prefix: 64, until: 100 }, 0);
@@ -47,7 +47,7 @@ suite("Bans", () => {
     assert.equal(bans.list(500).length, 3);
   });
 
-  test("a second ban of a source takes the place of the first", () => {
+  test("replaces an earlier ban of the same source", () => {
     const bans = new BanList(1);
     bans.add(ip("10.0.0.1"), { service: "trap", ipv6Prefix: 64, until: 100 }, 0);
     bans.add(ip("10.0.0.1"), { service: "trap", ipv6Prefix: 64, until: 200 }, 50);
@@ -55,8 +55,8 @@ suite("Bans", () => {
   });
 });
 
-suite("SourceCount", () => {
-  test("counts by address, of IPv6 by prefix, and forgets those that have none left", () => {
+suite("PerSourceCounter", () => {
+  test("counts by address or IPv6 prefix, and forgets sources without clients", () => {
     const count = new PerSourceCounter();
     const key = (text: string) => sourceOf(ip(text), 64);
     const held = ["10.0.0.1", "::ffff:10.0.0.1", "fd00::1", "fd00::2"].map((text) => count.add(key(text)));

@@ -40,7 +40,7 @@ async function refused(admission: DataPortAdmission, ip: Ip | undefined): Promis
   return error.reason;
 }
 
-suite("the door of data ports", () => {
+suite("DataPortAdmission", () => {
   test("admits clients with a control connection, with a slot of the process", async () => {
     const { admission, slots } = stage();
     const pass = await admission.admit(alice);
@@ -50,18 +50,18 @@ suite("the door of data ports", () => {
     assert.equal(slots.taken, 0);
   });
 
-  test("denies all others, without a slot", async () => {
+  test("denies all other clients, without a slot", async () => {
     const { admission, slots } = stage();
     assert.equal(await refused(admission, bob), "no_control");
     assert.equal(await refused(admission, undefined), "no_control");
     assert.equal(slots.taken, 0);
   });
 
-  test("dismisses monitors, also those that have a control connection", async () => {
+  test("rejects monitors, also with a control connection", async () => {
     await assert.rejects(stage({ monitors: [parseNetwork("10.0.0.0/31")] }).admission.admit(alice), MonitorError);
   });
 
-  test("keeps out whom the service keeps out, though they are being served", async () => {
+  test("denies banned and denied sources, also with a control connection", async () => {
     assert.equal(await refused(stage({ access: { deny: [parseNetwork("10.0.0.1")] } }).admission, alice), "address");
     assert.equal(await refused(stage({ access: { deny: [], allow: [] } }).admission, alice), "address");
     const bans = new BanList();

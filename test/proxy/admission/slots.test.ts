@@ -27,7 +27,7 @@ class Stage {
     this.slots = new Slots({ limit: 4, what: "connections", ...options });
   }
 
-  /** @param rank how readily it makes room; absent: not at all */
+  /** @param rank eviction rank; absent: the slot is not offered */
   take(source: string, rank?: Rank | (() => Rank | undefined), service = "web"): Taken {
     this.#count += 1;
     const name = `${source} #${this.#count}`;
@@ -44,7 +44,7 @@ class Stage {
 }
 
 suite("Slots", () => {
-  test("deny a client beyond their limit, with their name", () => {
+  test("deny a client beyond the limit, and name the limit", () => {
     const { slots } = new Stage({ limit: 2, what: 'clients waiting for service "ftp"' });
     const holder = { service: "ftp", source: "10.0.0.1" };
     slots.take(holder);
@@ -58,7 +58,7 @@ suite("Slots", () => {
     assert.equal(slots.taken, 2);
   });
 
-  test("have a free slot after one was disposed, once or twice", () => {
+  test("have one free slot after a slot was disposed, once or twice", () => {
     const stage = new Stage({ limit: 1 });
     const first = stage.take("a");
     assert.throws(() => stage.take("a"), SlotError);
@@ -69,7 +69,7 @@ suite("Slots", () => {
     assert.equal(stage.slots.taken, 1);
   });
 
-  test("evict the oldest idle one of any source", () => {
+  test("evict the oldest idle slot of any source", () => {
     const stage = new Stage({ limit: 3 });
     stage.take("a");
     const [first, second] = stage.takeMany(2, "a", ranks.idle);
@@ -89,7 +89,7 @@ suite("Slots", () => {
     assert.deepEqual(stage.evicted, ["a #1", "a #2"]);
   });
 
-  test("evict spent ones first, then idle, then silent ones", () => {
+  test("evict spent slots first, then idle, then silent ones", () => {
     const stage = new Stage({ limit: 8 });
     const kinds = [ranks.waiting, ranks.silent, ranks.idle, ranks.spent];
     for (const kind of kinds) stage.takeMany(2, "a", kind);
@@ -122,7 +122,7 @@ suite("Slots", () => {
     assert.deepEqual(stage.evicted, ["a #1"]);
   });
 
-  test("examine a bounded number for each newcomer, and all of them in turn", () => {
+  test("examine a limited number for each new client, and all in turn", () => {
     const limit = 2_000;
     const stage = new Stage({ limit });
     let asked = 0;
@@ -145,7 +145,7 @@ suite("Slots", () => {
     assert.ok(refused <= limit / 256);
   });
 
-  test("choose first and take afterwards, also when there are more than are examined at a time", () => {
+  test("choose first and take afterwards, also with more slots than are examined at a time", () => {
     const stage = new Stage({ limit: 600 });
     stage.takeMany(100, "a", () => undefined);
     const idle = stage.take("a", ranks.idle);
@@ -158,7 +158,7 @@ suite("Slots", () => {
     assert.deepEqual([stage.evicted, stage.slots.taken], [[idle.name], 600]);
   });
 
-  test("shared by services: no source and no service can take all, and a third one gets a slot", () => {
+  test("shared by services: no source and no service can take all, and a third service gets a slot", () => {
     const stage = new Stage({ limit: 80, services: () => 3 });
     const takeAll = (source: string, service: string): number => {
       for (let count = 0; ; count += 1) {
@@ -177,13 +177,13 @@ suite("Slots", () => {
     for (const service of ["dns", "ftp"]) assert.ok(takeAll(`only ${service}`, service) > 0);
   });
 
-  test("of a single service can all be taken by several sources", () => {
+  test("of a single service: several sources can take all", () => {
     const stage = new Stage({ limit: 8, services: () => 1 });
     for (let source = 0; source < 8; source += 1) stage.take(`source ${source}`);
     assert.equal(stage.slots.taken, 8);
   });
 
-  test("a source that has its share evicts only its own, though others are idle", () => {
+  test("at its share, a source evicts only its own slots, although others are idle", () => {
     const stage = new Stage({ limit: 8, services: () => 1 });
     stage.take("b", ranks.idle);
     const own = stage.takeMany(6, "a", ranks.idle);
@@ -191,7 +191,7 @@ suite("Slots", () => {
     assert.deepEqual(stage.evicted, [own[0]?.name]);
   });
 
-  test("at random: never more than there are, and each freed once", (t) => {
+  test("at random: never exceed the limit, and each slot is freed once", (t) => {
     const sources = ["a", "b", "c"];
     const services = ["web", "dns"];
     const step = fc.record({

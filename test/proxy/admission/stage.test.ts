@@ -1,4 +1,4 @@
-/** What clients meet before they are served: real sockets, a target whose life the test decides. */
+/** Admission with real sockets, and a target that the test controls. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { parseTimes } from "../../../src/config/values/access-times.ts";
@@ -25,9 +25,9 @@ const reasons: Readonly<Record<string, readonly [outcome: string, entrance: Admi
   process_limit: ["denied_limit", { slots: full }],
 };
 
-suite("a client that is refused", () => {
+suite("A denied client", () => {
   for (const [reason, [outcome, admission]] of Object.entries(reasons)) {
-    test(`because of ${reason} starts nothing, is told so, and is counted`, async () => {
+    test(`because of ${reason}: gets the banner, is reported, and starts nothing`, async () => {
       await using server = await PeerServer.open();
       await using listenPort = await TestListener.open({
         upstream: server.port,
@@ -43,7 +43,7 @@ suite("a client that is refused", () => {
     });
   }
 
-  test("without a banner it is reset, unless a close is wanted", async () => {
+  test("is reset without a banner, or closed as configured", async () => {
     await using server = await PeerServer.open();
     const access = { allow: [] };
     await using listenPort = await TestListener.open({ upstream: server.port, admission: { access } });
@@ -57,7 +57,7 @@ suite("a client that is refused", () => {
     assert.equal(closed.fate, "ended");
   });
 
-  test("reads all of a long banner, although it has sent a lot that nobody read", async () => {
+  test("receives all of a long banner, although it has sent many bytes", async () => {
     const deny = Buffer.alloc(64 * 1024, "421-no\r\n");
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({
@@ -71,8 +71,8 @@ suite("a client that is refused", () => {
   });
 });
 
-suite("a client that is let in", () => {
-  test("is told so before the target starts, after what everybody is told", async () => {
+suite("An admitted client", () => {
+  test("gets the accept banner before the target starts, after the connect banner", async () => {
     await using server = await PeerServer.open();
     const banners = { connect: Buffer.from("220-wakeport\r\n"), accept: Buffer.from("220-welcome\r\n"), deny: DENY };
     await using listenPort = await TestListener.open({ upstream: server.port, admission: { banners } });
@@ -91,7 +91,7 @@ suite("a client that is let in", () => {
     assert.deepEqual([report?.outcome, report?.bytesIn, report?.bytesOut], ["relayed", 6, 9]);
   });
 
-  test("everybody is told the first banner, also who is refused", async () => {
+  test("gets the connect banner, as a denied client does", async () => {
     await using server = await PeerServer.open();
     const banners = { connect: Buffer.from("hello\r\n") };
     await using listenPort = await TestListener.open({
@@ -104,8 +104,8 @@ suite("a client that is let in", () => {
   });
 });
 
-suite("limits", () => {
-  test("one source is refused its second connection, and may come again when the first is over", async () => {
+suite("Limits", () => {
+  test("deny the second connection of a source until the first is closed", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await TestListener.open({
       upstream: server.port,
@@ -125,7 +125,7 @@ suite("limits", () => {
     assert.equal(third.fate, "open");
   });
 
-  test("a rate refuses who comes too often", async () => {
+  test("deny a client beyond the rate", async () => {
     await using server = await PeerServer.open();
     const limits = { rate: parseRate("4/h") };
     await using listenPort = await TestListener.open({ upstream: server.port, admission: { limits } });
@@ -139,7 +139,7 @@ suite("limits", () => {
     for (const peer of peers) peer[Symbol.dispose]();
   });
 
-  test("a queue holds clients, with what they have sent, until there is room", async () => {
+  test("queue clients, with their bytes, until a limit allows them", async () => {
     await using server = await PeerServer.open();
     const limits = { connections: 1, onLimit: "queue" } as const;
     await using listenPort = await TestListener.open({ upstream: server.port, admission: { limits } });
@@ -161,7 +161,7 @@ suite("limits", () => {
     assert.equal(listenPort.reports.filter(({ reason }) => reason !== undefined).length, 0);
   });
 
-  test("a client that leaves the queue is forgotten", async () => {
+  test("release the slot of a client that leaves the queue", async () => {
     await using server = await PeerServer.open();
     const limits = { connections: 1, onLimit: "queue", waiting: 2 } as const;
     await using listenPort = await TestListener.open({ upstream: server.port, admission: { limits } });
@@ -170,7 +170,7 @@ suite("limits", () => {
     await server.accepted();
     for (let round = 0; round < 5; round += 1) {
       const impatient = await listenPort.client();
-      await eventually("it waits", () => listenPort.slots.taken === 2);
+      await eventually("the client waits", () => listenPort.slots.taken === 2);
       impatient.reset();
       await listenPort.reported(round + 1);
     }
@@ -179,7 +179,7 @@ suite("limits", () => {
     assert.equal(first.fate, "open");
   });
 
-  test("nobody waits for longer than the patience", async () => {
+  test("deny a queued client after the timeout", async () => {
     await using server = await PeerServer.open();
     const limits = { maxLoad: 1, onLimit: "queue" } as const;
     await using listenPort = await TestListener.open({
@@ -193,7 +193,7 @@ suite("limits", () => {
     assert.equal(listenPort.target.starts.length, 0);
   });
 
-  test("closed for the night", async () => {
+  test("deny clients at closed times", async () => {
     await using server = await PeerServer.open();
     const day = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"][(new Date().getUTCDay() + 3) % 7];
     const access = { times: [parseTimes(day ?? "")], timeZone: "UTC" };

@@ -12,7 +12,7 @@ import { connect, Peer, PeerServer } from "../../support/net/tcp.ts";
 
 const run = promisify(execFile);
 
-/** An open listener, and the clients that it accepted. */
+/** An open listener, and its accepted clients. */
 class Accepting implements Disposable {
   readonly clients: Peer[] = [];
   readonly listener: Listener;
@@ -68,14 +68,14 @@ suite("Listener", () => {
   ];
   for (const { address, ipv4, ipv6 } of listeners) {
     const families = [ipv4 && "IPv4", ipv6 && "IPv6"].filter(Boolean).join(" and ");
-    test(`on ${address ?? "no address in particular"} is reached over ${families}`, { skip }, async () => {
+    test(`on ${address ?? "all addresses"} accepts ${families}`, { skip }, async () => {
       using one = await Accepting.open({ port: 0, ...(address !== undefined && { address }) });
       assert.equal(await isReached(one.port, "127.0.0.1"), ipv4);
       assert.equal(await isReached(one.port, "::1"), ipv6);
     });
   }
 
-  test("hands over clients that survive their own half-close", async () => {
+  test("accepts clients that can half-close", async () => {
     using one = await Accepting.open({ port: 0, address: "127.0.0.1" });
     using client = await connect(one.port);
     client.end();
@@ -86,7 +86,7 @@ suite("Listener", () => {
     assert.equal(client.text, "an answer");
   });
 
-  test("close() stops accepting and leaves open connections alone", async () => {
+  test("close() stops accepting, and open connections stay", async () => {
     using one = await Accepting.open({ port: 0, address: "127.0.0.1" });
     const { port } = one;
     using client = await connect(port);
@@ -97,7 +97,7 @@ suite("Listener", () => {
     await one.clients[0]?.receives(10);
   });
 
-  test("close() may be called twice, and before it was ever open", async () => {
+  test("close() may be called twice, and before open()", async () => {
     const listener = new Listener("ftp", { port: 0 }, () => {});
     listener.close();
     await listener.open();
@@ -108,8 +108,8 @@ suite("Listener", () => {
   });
 });
 
-suite("Listener.open() that fails", () => {
-  test("names the service, the address and that the port is in use", async () => {
+suite("Listener.open()", () => {
+  test("names the service, the address and the reason if the port is in use", async () => {
     await using other = await PeerServer.open();
     const { port } = other;
     await assertBindError(
@@ -119,7 +119,7 @@ suite("Listener.open() that fails", () => {
     await assertBindError({ port }, `service "ftp" cannot listen on *:${port}: the port is in use (see ss -ltnp)`);
   });
 
-  test("says when the machine does not have the address", async () => {
+  test("fails if the machine does not have the address", async () => {
     await assertBindError(
       { address: "192.0.2.1", port: 2121 },
       'service "ftp" cannot listen on 192.0.2.1:2121: this machine does not have that address',
@@ -128,7 +128,7 @@ suite("Listener.open() that fails", () => {
 
   const firstFree = Number(readFileSync("/proc/sys/net/ipv4/ip_unprivileged_port_start", "utf8"));
   const needs = getuid?.() !== 0 ? "needs root, to become nobody" : firstFree <= 1 && "every port is free for all here";
-  test("says which ports need a privilege", { skip: needs }, async () => {
+  test("names the privilege that ports below 1024 need", { skip: needs }, async () => {
     const program = `
       process.setuid(65534);
       const { Listener } = await import(${JSON.stringify(import.meta.resolve("../../../src/proxy/listen/listener.ts"))});
@@ -140,7 +140,7 @@ suite("Listener.open() that fails", () => {
     );
   });
 
-  test("can be tried again and again, and keeps nothing of what failed", async () => {
+  test("leaves no event handler after a failure", async () => {
     using first = await Accepting.open({ address: "127.0.0.1", port: 0 });
     using second = new Accepting({ address: "127.0.0.1", port: first.listener.port });
     const warnings: Error[] = [];
@@ -151,7 +151,7 @@ suite("Listener.open() that fails", () => {
     assert.deepEqual(warnings, []);
   });
 
-  test("can be tried again once the port is free", async () => {
+  test("can be called again once the port is free", async () => {
     const other = await PeerServer.open();
     using one = new Accepting({ address: "127.0.0.1", port: other.port });
     await assert.rejects(one.listener.open(), BindError);
@@ -169,8 +169,8 @@ suite("Listener.open() that fails", () => {
   }
 });
 
-suite("formatFront()", () => {
-  test("writes addresses as people do", () => {
+suite("formatListenAddress()", () => {
+  test("formats all kinds of addresses", () => {
     assert.equal(formatListenAddress({ port: 21 }), "*:21");
     assert.equal(formatListenAddress({ address: "127.0.0.1", port: 21 }), "127.0.0.1:21");
     assert.equal(formatListenAddress({ address: "::1", port: 21 }), "[::1]:21");

@@ -1,4 +1,4 @@
-/** ClientHellos of real clients, cut, scattered over records and damaged. */
+/** ClientHellos of real clients: in pieces, in many records, and damaged. */
 import assert from "node:assert/strict";
 import { before, suite, test } from "node:test";
 import tls from "node:tls";
@@ -11,7 +11,7 @@ import { cuts, damage, numRuns, readInPieces } from "../../support/proxy/fuzz.ts
 
 checkLeaks();
 
-/** What a client of node's own TLS says first, to a server that says nothing. */
+/** Returns the ClientHello of Node's TLS client. */
 async function helloOf(options: tls.ConnectionOptions): Promise<Buffer> {
   await using server = await PeerServer.open();
   const client = tls.connect({ port: server.port, host: "127.0.0.1", rejectUnauthorized: false, ...options });
@@ -22,7 +22,7 @@ async function helloOf(options: tls.ConnectionOptions): Promise<Buffer> {
   return peer.data;
 }
 
-/** The same message in records of these sizes, the last one again and again. */
+/** Returns the same message in records of these sizes; the last size is repeated. */
 function scattered(hello: Buffer, sizes: readonly number[]): Buffer {
   const message = hello.subarray(5);
   const records: Buffer[] = [];
@@ -35,7 +35,7 @@ function scattered(hello: Buffer, sizes: readonly number[]): Buffer {
   return Buffer.concat(records);
 }
 
-/** A message with these extensions, as far from a real one as can be. */
+/** Returns a minimal message with these extensions. */
 function made(
   extensions: readonly (readonly [type: number, content: readonly number[]])[],
   spare: number[] = [],
@@ -65,7 +65,7 @@ suite("ClientHelloReader.read()", () => {
     "TLS 1.3": [{ servername: "app.test" }, "app.test"],
     "TLS 1.2": [{ servername: "app.test", maxVersion: "TLSv1.2" }, "app.test"],
     "a name in capitals": [{ servername: "App.TEST" }, "app.test"],
-    "with protocols": [{ servername: "www.app.test", ALPNProtocols: ["h2", "http/1.1"] }, "www.app.test"],
+    "ALPN protocols": [{ servername: "www.app.test", ALPNProtocols: ["h2", "http/1.1"] }, "www.app.test"],
     "no name": [{}, undefined],
   };
   before(async () => {
@@ -73,7 +73,7 @@ suite("ClientHelloReader.read()", () => {
   });
 
   for (const [what, [, name]] of Object.entries(wanted)) {
-    test(`${what}: byte by byte, in one record and in hundreds, and nothing behind it`, () => {
+    test(`reads ${what}, byte by byte, in one record and in hundreds, and ignores later bytes`, () => {
       const hello = hellos.get(what) ?? Buffer.alloc(0);
       const found = name === undefined ? {} : { serverName: name };
       for (const bytes of [hello, scattered(hello, [1]), scattered(hello, [3, 1, 200, 2])]) {
@@ -81,14 +81,14 @@ suite("ClientHelloReader.read()", () => {
           assert.equal(new ClientHelloReader().read(bytes.subarray(0, length)), undefined);
         }
         assert.deepEqual(new ClientHelloReader().read(bytes), found);
-        // What comes next may be a record of another kind.
+        // The next record may have another type.
         assert.deepEqual(new ClientHelloReader().read(Buffer.concat([bytes, Buffer.from([20, 3, 3, 0, 1, 1])])), found);
         assert.deepEqual(new ClientHelloReader().read(Buffer.concat([bytes, Buffer.from([23, 9])])), found);
       }
     });
   }
 
-  test("reads a hello of 16 KiB, and one without extensions", () => {
+  test("reads a ClientHello of 16 KiB, and one without extensions", () => {
     const long = made([serverName(ascii("app.test")), [21, new Array<number>(16_000).fill(0)]]);
     assert.deepEqual(new ClientHelloReader().read(long), { serverName: "app.test" });
     const body = [3, 1, ...new Array<number>(32).fill(7), 0, 0, 2, 0, 0x2f, 1, 0];
@@ -98,7 +98,7 @@ suite("ClientHelloReader.read()", () => {
     );
   });
 
-  test("each record is read once, and all are joined once, in any pieces", (t) => {
+  test("reads each record once, and joins all once, in any pieces", (t) => {
     const long = made([serverName(ascii("app.test")), [21, new Array<number>(2_000).fill(0)]]);
     const scarce = scattered(long, [1]);
     const records = scarce.length / 6;
@@ -110,7 +110,7 @@ suite("ClientHelloReader.read()", () => {
     }
     assert.deepEqual(reader.read(scarce), { serverName: "app.test" });
     assert.equal(together.callCount(), 1);
-    // Of each record once when its head is there, once with its byte, and once when they are put together.
+    // Each record is read at its header, at its byte, and at the join.
     assert.ok(lengths.callCount() <= 3 * records, `${lengths.callCount()} looks at ${records} records`);
   });
 
@@ -135,7 +135,7 @@ suite("ClientHelloReader.read()", () => {
     "bytes behind the extensions": [made([], [1])],
   };
   for (const [what, [bytes, isTls = true]] of Object.entries(refused)) {
-    test(`refuses ${what}`, () => {
+    test(`rejects ${what}`, () => {
       assert.throws(
         () => new ClientHelloReader().read(bytes),
         (error) => error instanceof ClientHelloError && error.isTls === isTls,
@@ -143,7 +143,7 @@ suite("ClientHelloReader.read()", () => {
     });
   }
 
-  test("at random: real ones mean the same in whatever pieces and records they come", () => {
+  test("at random: returns the same name for any pieces and records", () => {
     const sizes = fc.array(fc.integer({ min: 1, max: 600 }), { minLength: 1, maxLength: 5 });
     fc.assert(
       fc.property(fc.constantFrom(...Object.keys(wanted)), sizes, cuts, (what, record, places) => {
@@ -156,7 +156,7 @@ suite("ClientHelloReader.read()", () => {
     );
   });
 
-  test("at random: damaged ones are refused or make sense, in any pieces", () => {
+  test("at random: rejects damaged ones or returns a valid name, in any pieces", () => {
     fc.assert(
       fc.property(fc.constantFrom(...Object.keys(wanted)), damage, cuts, (what, harm, places) => {
         const bytes = harm(hellos.get(what) ?? Buffer.alloc(0));

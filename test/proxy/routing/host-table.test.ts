@@ -1,37 +1,36 @@
-/** Whom a name means. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { readName } from "../../../src/net/hostname.ts";
 import { HostTable } from "../../../src/proxy/routing/host-table.ts";
 
-suite("Directory", () => {
-  const directory = new HostTable([
+suite("HostTable", () => {
+  const table = new HostTable([
     ["app.test", "exact"],
     ["*.app.test", "below app"],
     ["*.test", "below test"],
     ["deep.a.app.test", "deep"],
   ]);
-  const open = new HostTable([
+  const withAny = new HostTable([
     ["app.test", "exact"],
-    ["*", "anybody"],
+    ["*", "any"],
   ]);
-  const cases: readonly [name: string | undefined, found: string | undefined, orAnybody: string][] = [
+  const cases: readonly [name: string | undefined, found: string | undefined, orAny: string][] = [
     ["app.test", "exact", "exact"],
-    ["www.app.test", "below app", "anybody"],
-    ["a.b.app.test", "below app", "anybody"],
-    ["deep.a.app.test", "deep", "anybody"],
-    ["other.test", "below test", "anybody"],
-    ["test", undefined, "anybody"],
-    ["xapp.test", "below test", "anybody"],
-    ["app.test.org", undefined, "anybody"],
-    ["10.0.0.1", undefined, "anybody"],
-    ["[::1]", undefined, "anybody"],
-    [undefined, undefined, "anybody"],
+    ["www.app.test", "below app", "any"],
+    ["a.b.app.test", "below app", "any"],
+    ["deep.a.app.test", "deep", "any"],
+    ["other.test", "below test", "any"],
+    ["test", undefined, "any"],
+    ["xapp.test", "below test", "any"],
+    ["app.test.org", undefined, "any"],
+    ["10.0.0.1", undefined, "any"],
+    ["[::1]", undefined, "any"],
+    [undefined, undefined, "any"],
   ];
-  for (const [name, found, orAnybody] of cases) {
-    test(`${name ?? "no name"} is ${found ?? "nobody's"}`, () => {
-      assert.equal(directory.find(name), found);
-      assert.equal(open.find(name), orAnybody);
+  for (const [name, found, orAny] of cases) {
+    test(`find() returns ${found ?? "undefined"} for ${name ?? "no name"}`, () => {
+      assert.equal(table.find(name), found);
+      assert.equal(withAny.find(name), orAny);
     });
   }
 });
@@ -63,7 +62,7 @@ suite("readName()", () => {
     "app.test:80": undefined,
   };
   for (const [text, name] of Object.entries(names)) {
-    test(`${JSON.stringify(text.slice(0, 30))} is ${name?.slice(0, 30) ?? "no name"}`, () => {
+    test(`${JSON.stringify(text.slice(0, 30))} is ${name?.slice(0, 30) ?? "not a valid name"}`, () => {
       assert.equal(readName(text), name);
     });
   }

@@ -1,4 +1,4 @@
-/** Which host a request is for, whole and in pieces, right and wrong. */
+/** The host of a request: valid and invalid, complete and in pieces. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
@@ -6,7 +6,7 @@ import { HttpHeadError, HttpHeadReader } from "../../../src/net/http-head.ts";
 import { hostOf } from "../../../src/proxy/routing/http-host.ts";
 import { cuts, damage, numRuns, readInPieces } from "../../support/proxy/fuzz.ts";
 
-/** As it is read where services share a port. */
+/** Reads the host as on a shared port. */
 function newReader(): (bytes: Buffer) => { readonly host: string | undefined } | undefined {
   const reader = new HttpHeadReader();
   return (bytes) => {
@@ -41,10 +41,10 @@ suite("hostOf()", () => {
     "GET /http://other.test/ HTTP/1.1\r\nHost: app.test": "app.test",
   };
   for (const [head, name] of Object.entries(hosts)) {
-    test(`${JSON.stringify(head)}: ${name ?? "none"}`, () => assert.equal(host(head), name));
+    test(`returns ${name ?? "undefined"} for ${JSON.stringify(head)}`, () => assert.equal(host(head), name));
   }
 
-  const refused: readonly string[] = [
+  const rejected: readonly string[] = [
     "GET / HTTP/1.1\r\nHost: a.test\r\nHost: b.test",
     "GET / HTTP/1.1\r\nHost: a.test\r\nHost: a.test",
     "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nHost: b.test",
@@ -65,11 +65,11 @@ suite("hostOf()", () => {
     "GET a.test HTTP/1.1\r\nHost: a.test",
     "CONNECT / HTTP/1.1\r\nHost: a.test",
   ];
-  for (const head of refused)
-    test(`refuses ${JSON.stringify(head)}`, () => assert.throws(() => host(head), HttpHeadError));
+  for (const head of rejected)
+    test(`rejects ${JSON.stringify(head)}`, () => assert.throws(() => host(head), HttpHeadError));
 });
 
-suite("requests at random", () => {
+suite("hostOf() of random requests", () => {
   const name = fc.constantFrom("app.test", "APP.test.", "www.app.test", "127.0.0.1", "[::1]");
   const field = fc
     .tuple(
@@ -91,7 +91,7 @@ suite("requests at random", () => {
       Buffer.from([`${method} ${target} ${version}`, ...fields, "", body].join(end), "latin1"),
     );
 
-  test("mean the same in whatever pieces they come, or are refused", () => {
+  test("returns the same host for any pieces", () => {
     fc.assert(
       fc.property(request, cuts, (bytes, places) => {
         readInPieces(newReader, bytes, places, HttpHeadError);
@@ -100,7 +100,7 @@ suite("requests at random", () => {
     );
   });
 
-  test("that are damaged, too; no host has anything in it but what names have", () => {
+  test("rejects damaged requests or returns a valid name", () => {
     fc.assert(
       fc.property(request, damage, cuts, (bytes, harm, places) => {
         const reading = readInPieces(newReader, harm(bytes), places, HttpHeadError);

@@ -1,4 +1,4 @@
-/** Clients until it is known who they are and whom they want, between real sockets. */
+/** Route lookups between real sockets. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import tls from "node:tls";
@@ -30,14 +30,14 @@ function request(host: string): string {
   return `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
 }
 
-suite("an arrival, by host", () => {
-  test("is led by its name, and what it said reaches the service untouched, in whatever pieces it came", async () => {
+suite("Route lookup by Host header", () => {
+  test("routes by name in any pieces, and the service receives all bytes", async () => {
     await using shared = await SharedListener.open(sites);
     const words = `${request("WWW.App.Test:80")}and more`;
     using client = shared.connect();
     for (const piece of [words.slice(0, 3), words.slice(3, 30), words.slice(30, 31)]) {
       client.send(piece);
-      await eventually("it is here", () => shared.router.lookups === 1);
+      await eventually("the lookup has begun", () => shared.router.lookups === 1);
     }
     const guest = await shared.guest(words.slice(31), client);
     assert.equal(guest.service, "web");
@@ -50,15 +50,15 @@ suite("an arrival, by host", () => {
   });
 
   const answers: Readonly<Record<string, readonly [words: string, status: string, reason: string]>> = {
-    "a name that nobody has": [request("other.test"), "421 Misdirected Request", "unknown_name"],
+    "an unknown name": [request("other.test"), "421 Misdirected Request", "unknown_name"],
     "no name": ["GET / HTTP/1.0\r\n\r\n", "421 Misdirected Request", "no_name"],
     "the preface of HTTP/2": ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "421 Misdirected Request", "no_name"],
     "two hosts": ["GET / HTTP/1.1\r\nHost: app.test\r\nHost: web.test\r\n\r\n", "400 Bad Request", "malformed"],
-    "no HTTP": ["\x16\x03\x01", "400 Bad Request", "malformed"],
+    "bytes that are not HTTP": ["\x16\x03\x01", "400 Bad Request", "malformed"],
     "a head without end": [`GET / HTTP/1.1\r\n${"A: b\r\n".repeat(3_000)}`, "400 Bad Request", "malformed"],
   };
   for (const [what, [words, status, reason]] of Object.entries(answers)) {
-    test(`${what}: ${status}`, async () => {
+    test(`answers ${status} to ${what}`, async () => {
       await using shared = await SharedListener.open(sites);
       using client = shared.connect();
       client.send(words);
@@ -67,11 +67,11 @@ suite("an arrival, by host", () => {
       client.end();
       assert.deepEqual(await shared.reasons(1), [reason]);
       assert.equal(shared.guests.length, 0);
-      await eventually("no place is kept", () => shared.slots.taken === 0);
+      await eventually("no slot is taken", () => shared.slots.taken === 0);
     });
   }
 
-  test("half a head and silence ends at the deadline, with 408 or without a word; a client that leaves costs nothing", async () => {
+  test("ends at the deadline, with 408 after half a head and without a reply to a silent client, and frees its slots when a client leaves", async () => {
     await using shared = await SharedListener.open({ ...sites, deadlineMs: 50 });
     using slow = shared.connect();
     slow.send("GET / HTTP/1.1\r\nHost: app.te");
@@ -79,7 +79,7 @@ suite("an arrival, by host", () => {
     assert.match(slow.text, /^HTTP\/1.1 408 Request Timeout\r\n/);
     using silent = shared.connect();
     assert.equal(await silent.ended(), "ended");
-    assert.equal(silent.text, "", "nothing was asked");
+    assert.equal(silent.text, "", "a reply without a request would belong to a later request");
     assert.deepEqual(await shared.reasons(2), ["timeout", "timeout"]);
     assert.match(shared.unrouted[0]?.received ?? "", /^GET \/ HTTP\/1.1\\x0d\\x0aHost: app.te$/);
 
@@ -87,15 +87,15 @@ suite("an arrival, by host", () => {
     for (const leave of ["end", "reset"] as const) {
       using brief = patient.connect();
       brief.send("GET / HT");
-      await eventually("it is here", () => patient.router.lookups === 1);
+      await eventually("the lookup has begun", () => patient.router.lookups === 1);
       brief[leave]();
-      await eventually("it is gone", () => patient.router.lookups === 0);
+      await eventually("the lookup has ended", () => patient.router.lookups === 0);
     }
     assert.deepEqual(await patient.reasons(2), ["client_gone", "client_gone"]);
     assert.equal(patient.slots.taken, 0);
   });
 
-  test("everybody else is led to whom `*` belongs", async () => {
+  test("routes unknown names, and clients without a name, to the service of `*`", async () => {
     await using shared = await SharedListener.open({
       services: { app: named("host", "app.test"), rest: named("host", "*") },
     });
@@ -105,11 +105,11 @@ suite("an arrival, by host", () => {
     assert.equal((await shared.guest("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")).service, "rest");
   });
 
-  test("names may come, go and change their service while the front listens", async () => {
+  test("uses names that are added, removed or moved to another service while the listener is open", async () => {
     await using shared = await SharedListener.open(sites);
     using early = shared.connect();
     early.send("GET / HTTP/1.1\r\n");
-    await eventually("it is here", () => shared.router.lookups === 1);
+    await eventually("the lookup has begun", () => shared.router.lookups === 1);
     shared.lead({ app: named("host", "new.test"), web: named("host", "app.test") });
     assert.equal((await shared.guest("Host: app.test\r\n\r\n", early)).service, "web");
     assert.equal((await shared.guest(request("new.test"))).service, "app");
@@ -122,11 +122,11 @@ suite("an arrival, by host", () => {
     assert.equal(shared.listeners.size, 0);
   });
 
-  test("ends with wakeport, and with its front", async () => {
+  test("ends when the listener is closed, and at shutdown", async () => {
     await using shared = await SharedListener.open(sites);
     using first = shared.connect();
     first.send("GET / ");
-    await eventually("it is here", () => shared.router.lookups === 1);
+    await eventually("the lookup has begun", () => shared.router.lookups === 1);
     shared.listeners.close();
     first.send("HTTP/1.1\r\nHost: app.test\r\n\r\n");
     assert.notEqual(await first.ended(), "open");
@@ -135,19 +135,19 @@ suite("an arrival, by host", () => {
     await using ending = await SharedListener.open(sites);
     using second = ending.connect();
     second.send("GET / ");
-    await eventually("it is here", () => ending.router.lookups === 1);
+    await eventually("the lookup has begun", () => ending.router.lookups === 1);
     ending.router.close();
     assert.deepEqual(await ending.reasons(1), ["closing"]);
     assert.equal(await second.ended(), "ECONNRESET");
   });
 });
 
-suite("an arrival, by SNI", () => {
+suite("Route lookup by SNI", () => {
   const secure: SharedFrontOptions = { services: { app: named("sni", "app.test"), web: named("sni", "*.web.test") } };
 
-  test("is led by its name; who asks for another one gets the alert", async () => {
+  test("routes by name, and sends an alert for an unknown name", async () => {
     await using shared = await SharedListener.open(secure);
-    const asking = (servername?: string): tls.TLSSocket => {
+    const connectTls = (servername?: string): tls.TLSSocket => {
       const client = tls.connect({
         port: shared.listenPort.port,
         host: "127.0.0.1",
@@ -156,14 +156,14 @@ suite("an arrival, by SNI", () => {
       client.on("error", () => {});
       return client;
     };
-    const client = asking("www.web.test");
-    await eventually("a service has it", () => shared.guests.length === 1);
+    const client = connectTls("www.web.test");
+    await eventually("a service has the client", () => shared.guests.length === 1);
     assert.equal(shared.guests[0]?.service, "web");
-    await eventually("its hello", () => (shared.guests[0]?.peer.received ?? 0) > 100);
+    await eventually("the ClientHello", () => (shared.guests[0]?.peer.received ?? 0) > 100);
     assert.equal(shared.guests[0]?.peer.data[0], 22);
     client.destroy();
     for (const [count, name] of ["web.test", undefined].entries()) {
-      const refused = asking(name);
+      const refused = connectTls(name);
       const { promise, resolve } = Promise.withResolvers<NodeJS.ErrnoException>();
       refused.once("error", resolve);
       assert.equal((await promise).code, "ERR_SSL_TLSV1_UNRECOGNIZED_NAME");
@@ -173,11 +173,11 @@ suite("an arrival, by SNI", () => {
     assert.equal(shared.guests.length, 1);
   });
 
-  test("who speaks no TLS is reset; a broken ClientHello is answered", async () => {
+  test("resets a client without TLS, and sends an alert for an invalid ClientHello", async () => {
     await using shared = await SharedListener.open(secure);
-    using stranger = shared.connect();
-    stranger.send(request("app.test"));
-    assert.equal(await stranger.ended(), "ECONNRESET");
+    using plain = shared.connect();
+    plain.send(request("app.test"));
+    assert.equal(await plain.ended(), "ECONNRESET");
     using broken = shared.connect();
     broken.send(Buffer.from([22, 3, 1, 0, 5, 2, 0, 0, 1, 0]));
     assert.equal(await broken.ended(), "ended");
@@ -187,13 +187,13 @@ suite("an arrival, by SNI", () => {
   });
 });
 
-suite("an arrival, by a proxy", () => {
-  test("is who the header says, whom the front belongs to alone; the header is gone, the rest is not", async () => {
+suite("Route lookup behind a proxy", () => {
+  test("takes the client's addresses from the header, which the service does not receive", async () => {
     await using shared = await SharedListener.open({ services: { app: { receive: loopback } } });
     for (const piece of [1, 13, 20, header.length - 1]) {
       using client = shared.connect();
       client.send(header.subarray(0, piece));
-      await eventually("it is here", () => shared.accepted > shared.guests.length);
+      await eventually("the lookup has begun", () => shared.accepted > shared.guests.length);
       const { client: guest, peer } = await shared.guest(
         Buffer.concat([header.subarray(piece), Buffer.from("hello")]),
         client,
@@ -205,12 +205,12 @@ suite("an arrival, by a proxy", () => {
       assert.equal(peer.text, "hello there");
       peer.end();
     }
-    await eventually("they are told", () => shared.reports.length === 4);
+    await eventually("all are reported", () => shared.reports.length === 4);
     assert.equal(shared.reports[0]?.client, "203.0.113.9:4711");
     assert.equal(shared.slots.taken, 0);
   });
 
-  test("speaks for itself with LOCAL and UNKNOWN", async () => {
+  test("uses the proxy's own address after LOCAL and UNKNOWN", async () => {
     await using shared = await SharedListener.open({ services: { app: { receive: loopback } } });
     for (const version of ["v1", "v2"] as const) {
       const { client } = await shared.guest(proxyHeader(version));
@@ -219,7 +219,7 @@ suite("an arrival, by a proxy", () => {
     }
   });
 
-  test("and is an onlooker then, if it is one of the monitors, before it says any name", async () => {
+  test("closes a LOCAL connection of a proxy that is a monitor, without waiting for a name", async () => {
     const others = { receive: loopback, monitors: loopback };
     await using shared = await SharedListener.open({ services: { app: { ...named("host", "app.test"), ...others } } });
     using proxy = shared.connect();
@@ -227,14 +227,14 @@ suite("an arrival, by a proxy", () => {
     assert.equal(await proxy.ended(), "ended");
     assert.equal(proxy.received, 0);
     proxy.end();
-    await eventually("it is told", () => shared.reports.length === 1);
+    await eventually("the connection is reported", () => shared.reports.length === 1);
     assert.deepEqual([shared.reports[0]?.outcome, shared.reports[0]?.end], ["served", "probe"]);
     const { client } = await shared.guest(Buffer.concat([header, Buffer.from(request("app.test"))]));
     assert.equal(client.peer.address, "203.0.113.9");
     assert.deepEqual(shared.unrouted, []);
   });
 
-  test("without a header, or with half of one, is reset; nothing is guessed", async () => {
+  test("resets a proxy without a header, or with half of one", async () => {
     await using shared = await SharedListener.open({ services: { app: { receive: loopback } }, deadlineMs: 50 });
     using bare = shared.connect();
     bare.send(request("app.test"));
@@ -247,7 +247,7 @@ suite("an arrival, by a proxy", () => {
     assert.equal(shared.guests.length, 0);
   });
 
-  test("only from where it is trusted: others are clients, whatever they say first", async () => {
+  test("does not parse a header from other addresses than trusted ones", async () => {
     await using shared = await SharedListener.open({ services: { app: { receive: [parseNetwork("127.0.0.2/32")] } } });
     const { client, peer } = await shared.guest(header);
     assert.equal(client.peer.address, "127.0.0.1");
@@ -255,26 +255,26 @@ suite("an arrival, by a proxy", () => {
     assert.deepEqual(peer.data, header);
   });
 
-  test("is not asked about: its machine knows another connection", async () => {
-    await using asked = await PeerServer.open();
-    const ident = new Ident(asked.port);
+  test("does not query the ident server of a client behind a proxy", async () => {
+    await using identServer = await PeerServer.open();
+    const ident = new Ident(identServer.port);
     await using shared = await SharedListener.open({ services: { app: { receive: loopback } }, ident });
     await shared.guest(header);
     shared.lead({ app: {} });
     const { client } = await shared.guest("hello");
-    const question = await asked.accepted();
-    await eventually("a question", () => question.text === `${client.peer.port},${shared.listenPort.port}\r\n`);
-    assert.equal(asked.peers.length, 1);
+    const query = await identServer.accepted();
+    await eventually("a query", () => query.text === `${client.peer.port},${shared.listenPort.port}\r\n`);
+    assert.equal(identServer.peers.length, 1);
     ident.close();
   });
 
-  test("and on a listener of both families", async () => {
+  test("trusts an IPv4 proxy on a listener of both families", async () => {
     await using shared = await SharedListener.open({ services: { app: { receive: loopback } }, isEverywhere: true });
     const { client } = await shared.guest(header, connecting(shared.listenPort.port));
     assert.equal(client.peer.address, "203.0.113.9");
   });
 
-  test("says its name behind the header, and within the same deadline", async () => {
+  test("reads the name behind the header, within one deadline for both", async () => {
     const receive = loopback;
     const services = { app: { ...named("host", "app.test"), receive }, web: { ...named("host", "web.test"), receive } };
     await using shared = await SharedListener.open({ services });
@@ -301,13 +301,13 @@ suite("an arrival, by a proxy", () => {
     assert.equal(silent.text, "");
     assert.deepEqual(await hurried.reasons(2), ["timeout", "timeout"]);
     assert.deepEqual(
-      hurried.unrouted.map(({ received: said }) => said),
+      hurried.unrouted.map(({ received }) => received),
       ["GET ", undefined],
     );
   });
 });
 
-suite("many arrivals", () => {
+suite("Many route lookups", () => {
   test("200 clients with half a request block no other client, and end at the deadline", async () => {
     await using shared = await SharedListener.open({ ...sites, deadlineMs: 3_000 });
     const halves = Array.from({ length: 200 }, () => {
@@ -315,21 +315,21 @@ suite("many arrivals", () => {
       half.send("GET / HTTP/1.1\r\nHo");
       return half;
     });
-    await eventually("all are here", () => shared.router.lookups === 200);
+    await eventually("all lookups have begun", () => shared.router.lookups === 200);
     assert.equal((await shared.guest(request("app.test"))).service, "app");
     assert.equal(shared.router.lookups, 200);
     const reasons = await shared.reasons(200);
     assert.deepEqual(new Set(reasons), new Set(["timeout"]));
     for (const half of halves) assert.notEqual(await half.ended(), "open");
     assert.equal(shared.router.lookups, 0);
-    // The one that is served.
+    // Of the served client.
     assert.equal(shared.slots.taken, 1);
     for (const half of halves) half.reset();
   });
 
-  test("whatever they do, each is either a connection or led nowhere, once", async () => {
+  test("at random: each client is routed or rejected, once", async () => {
     await using shared = await SharedListener.open({ ...sites, deadlineMs: 500 });
-    const doings: readonly ((client: Peer) => void)[] = [
+    const actions: readonly ((client: Peer) => void)[] = [
       (client) => client.send(request("app.test")),
       (client) => client.end(request("www.app.test")),
       (client) => client.send(request("nobody.test")),
@@ -341,29 +341,29 @@ suite("many arrivals", () => {
     ];
     const clients = Array.from({ length: 400 }, (_, index) => {
       const client = shared.connect();
-      doings[index % doings.length]?.(client);
+      actions[index % actions.length]?.(client);
       return client;
     });
-    await eventually("all have said what they want", () => clients.every(({ socket }) => !socket.connecting));
-    await eventually("nobody is on the way", () => shared.router.lookups === 0);
+    await eventually("all are connected", () => clients.every(({ socket }) => !socket.connecting));
+    await eventually("no lookup is left", () => shared.router.lookups === 0);
     for (const { peer } of shared.guests) peer.end();
     for (const client of clients) client.end();
-    await eventually("all connections are over", () => shared.reports.length === shared.guests.length);
+    await eventually("all connections are closed", () => shared.reports.length === shared.guests.length);
     assert.equal(shared.guests.length, 100);
     assert.equal(shared.accepted, shared.reports.length + shared.unrouted.length);
-    // A reset may overtake its own connection: such a client was never accepted.
+    // A client that resets before the accept may not be accepted at all.
     assert.ok(shared.accepted >= 350);
     assert.equal(shared.slots.taken, 0);
     for (const client of clients) client.reset();
   });
 
-  test("have no more than half of the places: who has been silent for longest makes room", async () => {
+  test("have at most half of the slots: the oldest lookup is evicted", async () => {
     await using shared = await SharedListener.open({ ...sites, slots: 8 });
     using first = shared.connect();
     first.send("GET / ");
-    await eventually("it is here", () => shared.router.lookups === 1);
+    await eventually("the lookup has begun", () => shared.router.lookups === 1);
     const others = [2, 3, 4].map(() => shared.connect());
-    await eventually("they are here", () => shared.router.lookups === 4);
+    await eventually("all lookups have begun", () => shared.router.lookups === 4);
     assert.equal((await shared.guest(request("app.test"))).service, "app");
     assert.notEqual(await first.ended(), "open");
     assert.deepEqual(await shared.reasons(1), ["limit"]);
@@ -371,20 +371,20 @@ suite("many arrivals", () => {
     for (const other of others) other.reset();
   });
 
-  test("of the address with most are evicted first, though another one came earlier", async () => {
+  test("are evicted from the source with most, although another one is older", async () => {
     await using shared = await SharedListener.open({ ...sites, slots: 8 });
     using early = shared.connect("127.0.0.2");
-    await eventually("it is here", () => shared.router.lookups === 1);
+    await eventually("the lookup has begun", () => shared.router.lookups === 1);
     const many = [2, 3, 4].map(() => shared.connect());
-    await eventually("they are here", () => shared.router.lookups === 4);
+    await eventually("all lookups have begun", () => shared.router.lookups === 4);
     using late = shared.connect("127.0.0.3");
     assert.deepEqual(await shared.reasons(1), ["limit"]);
-    await eventually("one of many has to go", () => many.filter(({ fate }) => fate !== "open").length === 1);
+    await eventually("one of many is evicted", () => many.filter(({ fate }) => fate !== "open").length === 1);
     assert.deepEqual([early.fate, late.fate, shared.router.lookups, shared.slots.taken], ["open", "open", 4, 4]);
     for (const peer of many) peer.reset();
   });
 
-  test("where there is no place at all nobody is read", async () => {
+  test("rejects a client if no slot of the process is free", async () => {
     await using shared = await SharedListener.open({ ...sites, slots: 2 });
     const { peer } = await shared.guest(request("app.test"));
     await shared.guest(request("app.test"));
@@ -393,7 +393,7 @@ suite("many arrivals", () => {
     assert.equal(await third.ended(), "ECONNRESET");
     assert.deepEqual(await shared.reasons(1), ["limit"]);
     peer.reset();
-    await eventually("there is a place again", () => shared.slots.taken === 1);
+    await eventually("a slot is free again", () => shared.slots.taken === 1);
     assert.equal((await shared.guest(request("app.test"))).service, "app");
   });
 });
