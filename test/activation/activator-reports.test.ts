@@ -20,7 +20,7 @@ suite("view", () => {
   test("counts those who wait and those who hold", async () => {
     using stage = new Stage();
     stage.activator.open();
-    const leases = [stage.claim(), stage.claim(), stage.claim()];
+    const leases = [stage.connect(), stage.connect(), stage.connect()];
     await stage.settle();
     assert.deepEqual(countsOf(stage), { state: "starting", waiting: 3, held: 0 });
     stage.target.finishStart();
@@ -32,10 +32,10 @@ suite("view", () => {
 
   test("has the idle deadline only while nobody uses the ready target", async () => {
     using stage = new Stage();
-    const claim = await stage.wake();
+    const client = await stage.wake();
     assert.equal(stage.activator.view.idleDeadline, undefined);
     await stage.advance(500);
-    claim.release();
+    client.release();
     assert.equal(stage.activator.view.idleDeadline, 500 + policy.idleTimeoutMs);
     await stage.advance(policy.idleTimeoutMs);
     assert.equal(stage.activator.view.idleDeadline, undefined);
@@ -45,10 +45,10 @@ suite("view", () => {
     using stage = new Stage();
     assert.equal(stage.activator.view.lastActivity, undefined);
     await stage.advance(100);
-    const claim = await stage.wake();
+    const client = await stage.wake();
     assert.equal(stage.activator.view.lastActivity, 100);
     await stage.advance(400);
-    claim.release();
+    client.release();
     assert.equal(stage.activator.view.lastActivity, 500);
   });
 
@@ -56,33 +56,33 @@ suite("view", () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.activator.open();
-    const claim = stage.claim();
+    const client = stage.connect();
     await stage.settle();
     assert.equal(stage.activator.view.pending, undefined);
     stage.target.finishStart();
     await stage.settle();
-    stage.tellPending(["tcp 21", "healthy"]);
+    stage.reportPending(["tcp 21", "healthy"]);
     assert.deepEqual(stage.activator.view.pending, ["tcp 21", "healthy"]);
-    stage.tellPending(["healthy"]);
+    stage.reportPending(["healthy"]);
     assert.deepEqual(stage.activator.view.pending, ["healthy"]);
     stage.probes[0]?.resolve();
     await stage.settle();
     assert.equal(stage.activator.view.pending, undefined);
-    assert.ok(claim.lease !== undefined);
+    assert.ok(client.lease !== undefined);
   });
 
   test("has nothing that a probe missed in a life that is over", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.activator.open();
-    stage.claim();
+    stage.connect();
     await stage.settle();
     stage.target.finishStart();
     await stage.settle();
-    stage.tellPending(["tcp 21"]);
+    stage.reportPending(["tcp 21"]);
     stage.target.goDown({}, { isRestarting: true });
     await stage.settle();
-    stage.tellPending(["too late"]);
+    stage.reportPending(["too late"]);
     assert.equal(stage.state, "starting");
     assert.equal(stage.activator.view.pending, undefined);
   });
@@ -90,7 +90,7 @@ suite("view", () => {
   test("has the last error and the end of the cooldown until a start succeeds", async () => {
     using stage = new Stage();
     stage.activator.open();
-    stage.claim();
+    stage.connect();
     await stage.settle();
     stage.target.failStart(new TargetError("denied", "not allowed"));
     await stage.settle();
@@ -106,10 +106,10 @@ suite("view", () => {
 
   test("adds up how long the target was awake", async () => {
     using stage = new Stage();
-    const claim = await stage.wake();
+    const client = await stage.wake();
     await stage.advance(1_000);
     assert.equal(stage.activator.view.awakeMs, 1_000);
-    claim.release();
+    client.release();
     await stage.advance(policy.idleTimeoutMs);
     stage.target.finishStop();
     await stage.advance(5_000);
@@ -176,7 +176,7 @@ suite("the observer", () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.activator.open();
-    stage.claim();
+    stage.connect();
     await stage.advance(300);
     stage.target.finishStart();
     await stage.advance(200);
@@ -198,8 +198,8 @@ suite("the observer", () => {
     stage.answersProbes = false;
     const report = await failedActivation(stage, async () => {
       stage.target.finishStart();
-      stage.target.say("loading");
-      stage.target.say("no such database");
+      stage.target.print("loading");
+      stage.target.print("no such database");
       await stage.settle();
       stage.target.goDown({ code: 3 });
     });
@@ -246,7 +246,7 @@ suite("the observer", () => {
     test(`is told of a ready target that went down by itself (${JSON.stringify(exit)}): ${reason}`, async () => {
       using stage = new Stage();
       await stage.wake();
-      stage.target.say("out of memory");
+      stage.target.print("out of memory");
       stage.target.goDown(exit);
       await stage.settle();
       const lastLines = reason === "crash" ? ["out of memory"] : undefined;
@@ -263,7 +263,7 @@ suite("the observer", () => {
     await failedActivation(stage, () => stage.target.failStart(new TargetError("failed", "no")));
     stage.target.finishStop();
     await stage.advance(1_000);
-    stage.claim();
+    stage.connect();
     await stage.settle();
     const closed = stage.activator.close(drain);
     await stage.settle();
@@ -317,9 +317,9 @@ suite("verify()", () => {
   test("by many at once is one look and one probe", async () => {
     using stage = new Stage();
     const lease = await leaseOf(stage);
-    const [looks, probes] = [stage.target.looks.length, stage.probes.length];
+    const [inspections, probes] = [stage.target.inspections.length, stage.probes.length];
     await Promise.all(Array.from({ length: 20 }, () => stage.activator.verify(lease)));
-    assert.equal(stage.target.looks.length - looks, 1);
+    assert.equal(stage.target.inspections.length - inspections, 1);
     assert.equal(stage.probes.length - probes, 1);
   });
 
@@ -338,9 +338,9 @@ suite("verify()", () => {
     using stage = new Stage();
     const lease = await leaseOf(stage);
     await stage.activator.verify(lease);
-    const looks = stage.target.looks.length;
+    const inspections = stage.target.inspections.length;
     await stage.activator.verify(lease);
-    assert.equal(stage.target.looks.length, looks + 1);
+    assert.equal(stage.target.inspections.length, inspections + 1);
   });
 });
 
@@ -357,7 +357,7 @@ async function leaseOf(stage: Stage): Promise<Lease> {
 
 async function failedActivation(stage: Stage, fail: () => Promise<void> | void): Promise<ActivationReport> {
   stage.activator.open();
-  stage.claim();
+  stage.connect();
   await stage.settle();
   await fail();
   await stage.settle();

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ClosedError, CooldownError, StartFailedError, StartTimeoutError } from "../../src/activation/errors.ts";
 import { TargetError } from "../../src/errors.ts";
-import { type Claim, policy, Stage } from "../support/activation/stage.ts";
+import { type Client, policy, Stage } from "../support/activation/stage.ts";
 import { checkLeaks } from "../support/leaks.ts";
 
 checkLeaks();
@@ -27,7 +27,7 @@ suite("the idle timer", () => {
   test("runs from the moment the last lease is released", async () => {
     using stage = new Stage();
     const first = await stage.wake();
-    const second = stage.claim();
+    const second = stage.connect();
     await stage.advance(policy.idleTimeoutMs);
     first.release();
     await stage.advance(policy.idleTimeoutMs);
@@ -47,7 +47,7 @@ suite("the idle timer", () => {
     const first = await stage.wake();
     first.release();
     await stage.advance(policy.idleTimeoutMs - 1);
-    const second = stage.claim();
+    const second = stage.connect();
     await stage.advance(policy.idleTimeoutMs);
     second.release();
     await stage.advance(policy.idleTimeoutMs - 1);
@@ -58,9 +58,9 @@ suite("the idle timer", () => {
 
   test("is prolonged by min_uptime, counted from ready", async () => {
     using stage = new Stage({ minUptimeMs: 200_000 });
-    const claim = await stage.wake();
+    const client = await stage.wake();
     await stage.advance(50_000);
-    claim.release();
+    client.release();
     await stage.advance(149_999);
     assert.equal(stage.state, "ready");
     await stage.advance(1);
@@ -69,9 +69,9 @@ suite("the idle timer", () => {
 
   test("is not shortened by min_uptime", async () => {
     using stage = new Stage({ minUptimeMs: 61_000 });
-    const claim = await stage.wake();
+    const client = await stage.wake();
     await stage.advance(50_000);
-    claim.release();
+    client.release();
     await stage.advance(policy.idleTimeoutMs - 1);
     assert.equal(stage.state, "ready");
     await stage.advance(1);
@@ -135,10 +135,10 @@ suite("a stop", () => {
   test("that fails is tried again when the look fails too", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
-    stage.target.answersLooks = false;
+    stage.target.answersInspections = false;
     stage.target.failStop(engineAway);
     await stage.settle();
-    stage.target.looks.at(-1)?.reject(engineAway);
+    stage.target.inspections.at(-1)?.reject(engineAway);
     await stage.advance(1_000);
     assert.equal(stage.target.stops.length, 2);
   });
@@ -146,14 +146,14 @@ suite("a stop", () => {
   test("that fails keeps those who came meanwhile waiting, and serves them after the next attempt", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
-    const claim = stage.claim();
+    const client = stage.connect();
     stage.target.failStop(engineAway);
     await stage.advance(1_000);
     stage.target.finishStop();
     await stage.settle();
     stage.target.finishStart();
     await stage.settle();
-    assert.ok(claim.isHeld);
+    assert.ok(client.isHeld);
   });
 
   test("that failed is tried again at once when somebody comes", async () => {
@@ -161,26 +161,26 @@ suite("a stop", () => {
     await stage.wakeAndIdle();
     stage.target.failStop(engineAway);
     await stage.settle();
-    const claim = stage.claim();
+    const client = stage.connect();
     assert.equal(stage.target.stops.length, 2);
     stage.target.finishStop();
     await stage.settle();
     stage.target.finishStart();
     await stage.settle();
-    assert.ok(claim.isHeld);
+    assert.ok(client.isHeld);
   });
 
   test("that is denied leaves the target to those who came meanwhile", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
-    const claim = stage.claim();
+    const client = stage.connect();
     stage.target.failStop(denial);
     await stage.settle();
-    assert.ok(claim.isHeld);
-    assert.equal(claim.lease?.address, "10.0.0.1");
+    assert.ok(client.isHeld);
+    assert.equal(client.lease?.address, "10.0.0.1");
     assert.equal(stage.target.starts.length, 1);
 
-    claim.release();
+    client.release();
     await stage.advance(policy.idleTimeoutMs);
     assert.equal(stage.target.stops.length, 2);
     stage.target.finishStop();
@@ -191,7 +191,7 @@ suite("a stop", () => {
   test("that is denied is followed by a start for those who came, when the target goes down then", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
-    const claim = stage.claim();
+    const client = stage.connect();
     stage.answersProbes = false;
     stage.target.failStop(denial);
     await stage.settle();
@@ -201,17 +201,17 @@ suite("a stop", () => {
     stage.answersProbes = true;
     stage.target.finishStart();
     await stage.settle();
-    assert.ok(claim.isHeld);
-    assert.equal(claim.lease?.address, "10.0.0.2");
+    assert.ok(client.isHeld);
+    assert.equal(client.lease?.address, "10.0.0.2");
   });
 
   test("that never ends gives those who wait StartTimeoutError in the end", async () => {
     using stage = new Stage();
-    stage.target.givesUpAfterMs = Number.POSITIVE_INFINITY;
+    stage.target.abortDelayMs = Number.POSITIVE_INFINITY;
     await stage.wakeAndIdle();
-    const claim = stage.claim();
+    const client = stage.connect();
     await stage.advance(stage.target.graceMs + 20_000 + policy.startTimeoutMs);
-    assert.ok(claim.error instanceof StartTimeoutError);
+    assert.ok(client.error instanceof StartTimeoutError);
     assert.equal(stage.state, "stopping");
   });
 
@@ -229,27 +229,27 @@ suite("a stop", () => {
 });
 
 suite("the cooldown", () => {
-  async function failToStart(stage: Stage): Promise<Claim> {
-    const claim = stage.claim();
+  async function failToStart(stage: Stage): Promise<Client> {
+    const client = stage.connect();
     await stage.settle();
     stage.target.failStart(new TargetError("failed", "no"));
     await stage.settle();
     stage.target.finishStop();
     await stage.settle();
-    return claim;
+    return client;
   }
 
   async function isRefused(stage: Stage): Promise<boolean> {
-    const claim = stage.claim();
+    const client = stage.connect();
     await stage.settle();
-    return claim.error instanceof CooldownError;
+    return client.error instanceof CooldownError;
   }
 
   test("refuses at once after a failed start, without another one", async () => {
     using stage = new Stage();
     stage.activator.open();
-    const claim = await failToStart(stage);
-    assert.ok(claim.error instanceof StartFailedError);
+    const client = await failToStart(stage);
+    assert.ok(client.error instanceof StartFailedError);
     assert.ok(await isRefused(stage));
     assert.equal(stage.target.starts.length, 1);
     assert.equal(stage.activator.view.cooldownUntil, 1_000);
@@ -258,7 +258,7 @@ suite("the cooldown", () => {
   test("refuses while the remains of a failed start are being stopped", async () => {
     using stage = new Stage();
     stage.activator.open();
-    stage.claim();
+    stage.connect();
     await stage.settle();
     stage.target.failStart(new TargetError("failed", "no"));
     await stage.settle();
@@ -298,9 +298,9 @@ suite("the cooldown", () => {
     await failToStart(stage);
     stage.target.comeUp();
     await stage.settle();
-    const claim = stage.claim();
+    const client = stage.connect();
     await stage.settle();
-    assert.ok(claim.isHeld);
+    assert.ok(client.isHeld);
     assert.equal(stage.activator.view.cooldownUntil, undefined);
   });
 });
@@ -319,7 +319,7 @@ suite("close()", () => {
   test("of a target in its cooldown leaves no timer", async () => {
     using stage = new Stage();
     stage.activator.open();
-    stage.claim();
+    stage.connect();
     await stage.settle();
     stage.target.failStart(engineAway);
     await stage.settle();
@@ -345,7 +345,7 @@ suite("close()", () => {
     const holder = await stage.wake();
     const closed = stage.activator.close(drain);
     assert.equal(stage.state, "draining");
-    const late = stage.claim();
+    const late = stage.connect();
     await stage.advance(drain.drainMs - 1);
     assert.ok(late.error instanceof ClosedError);
     assert.ok(holder.isHeld);
@@ -383,12 +383,12 @@ suite("close()", () => {
   test("in the middle of the look that would have told of an exit looks again", async () => {
     using stage = new Stage();
     const holder = await stage.wake();
-    stage.target.answersLooks = false;
+    stage.target.answersInspections = false;
     stage.target.goDown();
-    const look = stage.target.looks.at(-1);
+    const inspection = stage.target.inspections.at(-1);
     const closed = stage.activator.close(drain);
-    stage.target.answersLooks = true;
-    look?.resolve(look.before);
+    stage.target.answersInspections = true;
+    inspection?.resolve(inspection.before);
     assert.ok(await isSettled(stage, closed));
     assert.ok(holder.cutBy instanceof Error);
   });
@@ -429,11 +429,11 @@ suite("close()", () => {
   test("while starting rejects those who wait, gives the start up, and stops what it began", async () => {
     using stage = new Stage();
     stage.activator.open();
-    const claim = stage.claim();
+    const client = stage.connect();
     await stage.settle();
     const closed = stage.activator.close(drain);
     await stage.settle();
-    assert.ok(claim.error instanceof ClosedError);
+    assert.ok(client.error instanceof ClosedError);
     assert.ok(stage.target.starts[0]?.signal.aborted);
     stage.target.finishStop();
     await closed;
@@ -446,9 +446,9 @@ suite("close()", () => {
 
   test("while starting stops the target only when the start, which takes its time to give up, is over", async () => {
     using stage = new Stage();
-    stage.target.givesUpAfterMs = Number.POSITIVE_INFINITY;
+    stage.target.abortDelayMs = Number.POSITIVE_INFINITY;
     stage.activator.open();
-    stage.claim();
+    stage.connect();
     await stage.settle();
     const closed = stage.activator.close(drain);
     await stage.settle();
@@ -478,10 +478,10 @@ suite("close()", () => {
   test("while stopping waits for that stop, and rejects those who wait for its end", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
-    const claim = stage.claim();
+    const client = stage.connect();
     const closed = stage.activator.close(drain);
     await stage.settle();
-    assert.ok(claim.error instanceof ClosedError);
+    assert.ok(client.error instanceof ClosedError);
     assert.equal(await isSettled(stage, closed), false);
     stage.target.finishStop();
     await closed;

@@ -14,14 +14,14 @@ suite("acquire()", () => {
     using stage = new Stage();
     stage.activator.open();
     const order: number[] = [];
-    const leases = Array.from({ length: 50 }, (_, i) => stage.claim(() => order.push(i)));
+    const leases = Array.from({ length: 50 }, (_, i) => stage.connect(() => order.push(i)));
     await stage.settle();
     assert.equal(stage.target.starts.length, 1);
-    assert.ok(leases.every((claim) => claim.isWaiting));
+    assert.ok(leases.every((client) => client.isWaiting));
 
     stage.target.finishStart();
     await stage.settle();
-    assert.ok(leases.every((claim) => claim.isHeld));
+    assert.ok(leases.every((client) => client.isHeld));
     assert.deepEqual(
       order,
       leases.map((_, i) => i),
@@ -32,13 +32,13 @@ suite("acquire()", () => {
   test("waits for the probe: up is not ready", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
-    const claim = await stage.wake();
+    const client = await stage.wake();
     await stage.advance(policy.startTimeoutMs - 1);
-    assert.ok(claim.isWaiting);
+    assert.ok(client.isWaiting);
 
     stage.probes[0]?.resolve();
     await stage.settle();
-    assert.ok(claim.isHeld);
+    assert.ok(client.isHeld);
   });
 
   test("gives the address that the target has in this life", async () => {
@@ -54,21 +54,21 @@ suite("acquire()", () => {
   test("on a ready target is granted without a call to the target", async () => {
     using stage = new Stage();
     await stage.wake();
-    const looksBefore = stage.target.looks.length;
-    const second = stage.claim();
+    const looksBefore = stage.target.inspections.length;
+    const second = stage.connect();
     await stage.settle();
     assert.ok(second.isHeld);
     assert.equal(stage.target.starts.length, 1);
-    assert.equal(stage.target.looks.length, looksBefore);
+    assert.equal(stage.target.inspections.length, looksBefore);
   });
 
   test("while stopping waits, and is served by the next activation", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     assert.equal(stage.state, "stopping");
-    const claim = stage.claim();
+    const client = stage.connect();
     await stage.settle();
-    assert.ok(claim.isWaiting);
+    assert.ok(client.isWaiting);
     assert.equal(stage.target.starts.length, 1, "no start overtakes the stop");
 
     stage.target.finishStop();
@@ -76,30 +76,30 @@ suite("acquire()", () => {
     assert.equal(stage.target.starts.length, 2);
     stage.target.finishStart();
     await stage.settle();
-    assert.ok(claim.isHeld);
-    assert.equal(claim.lease?.address, "10.0.0.2");
+    assert.ok(client.isHeld);
+    assert.equal(client.lease?.address, "10.0.0.2");
   });
 
   test("while stopping waits for a stop that takes all its time, and for a whole start after it", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
-    const claim = stage.claim();
+    const client = stage.connect();
     await stage.advance(stage.target.graceMs);
     stage.target.finishStop();
     await stage.advance(policy.startTimeoutMs - 1);
     stage.target.finishStart();
     await stage.settle();
-    assert.ok(claim.isHeld);
+    assert.ok(client.isHeld);
   });
 
   test("given up while stopping by everyone who waits: the target stays asleep", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
-    const claim = stage.claim();
-    claim.leave(clientLeft);
+    const client = stage.connect();
+    client.leave(clientLeft);
     stage.target.finishStop();
     await stage.settle();
-    assert.equal(claim.error, clientLeft);
+    assert.equal(client.error, clientLeft);
     assert.equal(stage.state, "asleep");
     assert.equal(stage.target.starts.length, 1);
   });
@@ -107,11 +107,11 @@ suite("acquire()", () => {
   test("given up by the client that caused the start: the start goes on, then the target idles", async () => {
     using stage = new Stage();
     stage.activator.open();
-    const claim = stage.claim();
+    const client = stage.connect();
     await stage.settle();
-    claim.leave(clientLeft);
+    client.leave(clientLeft);
     await stage.settle();
-    assert.equal(claim.error, clientLeft);
+    assert.equal(client.error, clientLeft);
     assert.equal(stage.state, "starting");
     assert.equal(stage.target.starts[0]?.signal.aborted, false);
 
@@ -125,7 +125,7 @@ suite("acquire()", () => {
   test("given up by one of many: rejects with that client's reason, the others are served", async () => {
     using stage = new Stage();
     stage.activator.open();
-    const [first, second, third] = [stage.claim(), stage.claim(), stage.claim()];
+    const [first, second, third] = [stage.connect(), stage.connect(), stage.connect()];
     await stage.settle();
     second.leave(clientLeft);
     await stage.settle();
@@ -147,9 +147,9 @@ suite("acquire()", () => {
     using stage = new Stage();
     stage.answersProbes = false;
     const first = await stage.wake();
-    stage.tellPending(["http /health on 80", "healthy"]);
+    stage.reportPending(["http /health on 80", "healthy"]);
     await stage.advance(10_000);
-    const second = stage.claim();
+    const second = stage.connect();
     await stage.advance(policy.startTimeoutMs - 10_001);
     assert.ok(first.isWaiting && second.isWaiting);
 
@@ -167,54 +167,54 @@ suite("acquire()", () => {
   test("rejects with StartTimeoutError when the start call itself never ends", async () => {
     using stage = new Stage();
     stage.activator.open();
-    const claim = stage.claim();
+    const client = stage.connect();
     await stage.advance(policy.startTimeoutMs);
-    assert.ok(claim.error instanceof StartTimeoutError);
+    assert.ok(client.error instanceof StartTimeoutError);
     assert.equal(stage.target.stops.length, 1, "what the start may have begun is taken away");
   });
 
   test("rejects at once with ExitedError and the exit code when the target exits while it starts", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
-    const claim = await stage.wake();
+    const client = await stage.wake();
     stage.target.goDown({ code: 3 });
     await stage.settle();
-    assert.ok(claim.error instanceof ExitedError);
-    assert.deepEqual(claim.error.exit, { code: 3 });
-    assert.equal(claim.error.message, "fake exited with code 3");
+    assert.ok(client.error instanceof ExitedError);
+    assert.deepEqual(client.error.exit, { code: 3 });
+    assert.equal(client.error.message, "fake exited with code 3");
   });
 
   test("rejects with ExitedError when the target is down by the first look after its start", async () => {
     using stage = new Stage();
     stage.activator.open();
-    const claim = stage.claim();
+    const client = stage.connect();
     await stage.settle();
-    stage.target.answersLooks = false;
+    stage.target.answersInspections = false;
     stage.target.finishStart();
     await stage.settle();
-    stage.target.looks.at(-1)?.resolve({ up: false, exit: { code: 127 } });
+    stage.target.inspections.at(-1)?.resolve({ up: false, exit: { code: 127 } });
     await stage.settle();
-    assert.ok(claim.error instanceof ExitedError);
+    assert.ok(client.error instanceof ExitedError);
   });
 
   test("rejects with StartFailedError and its cause when the target cannot be started", async () => {
     using stage = new Stage();
     stage.activator.open();
-    const claim = stage.claim();
+    const client = stage.connect();
     await stage.settle();
     const fault = new TargetError("missing", "there is no container fake");
     stage.target.failStart(fault);
     await stage.settle();
-    assert.ok(claim.error instanceof StartFailedError);
-    assert.equal(claim.error.cause, fault);
-    assert.match(claim.error.message, /fake could not be started: there is no container fake/);
+    assert.ok(client.error instanceof StartFailedError);
+    assert.equal(client.error.cause, fault);
+    assert.match(client.error.message, /fake could not be started: there is no container fake/);
   });
 
   test('starts again a target that was "already" up, and went down: it was on its way', async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.target.comeUp();
-    const claim = stage.claim();
+    const client = stage.connect();
     stage.activator.open();
     await stage.settle();
     stage.target.finishStart();
@@ -222,20 +222,20 @@ suite("acquire()", () => {
     assert.equal(stage.probes.length, 1);
     stage.target.goDown({ code: 143 });
     await stage.advance(100);
-    assert.ok(claim.isWaiting);
+    assert.ok(client.isWaiting);
     assert.equal(stage.target.starts.length, 2);
 
     stage.answersProbes = true;
     stage.target.finishStart();
     await stage.settle();
-    assert.ok(claim.isHeld);
-    assert.equal(claim.lease?.address, "10.0.0.2");
+    assert.ok(client.isHeld);
+    assert.equal(client.lease?.address, "10.0.0.2");
   });
 
   test("probes the new life of a target that somebody restarts while it starts", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
-    const claim = await stage.wake();
+    const client = await stage.wake();
     stage.target.comeUp();
     await stage.advance(100);
     stage.target.finishStart();
@@ -244,7 +244,7 @@ suite("acquire()", () => {
     assert.equal(stage.probes[0]?.isOpen, false);
     stage.probes[1]?.resolve();
     await stage.settle();
-    assert.equal(claim.lease?.address, "10.0.0.2");
+    assert.equal(client.lease?.address, "10.0.0.2");
   });
 });
 
@@ -288,10 +288,10 @@ suite("adoption", () => {
     stage.target.comeUp();
     stage.activator.open();
     await stage.settle();
-    const claim = stage.claim();
+    const client = stage.connect();
     stage.probes[0]?.resolve();
     await stage.settle();
-    assert.ok(claim.isHeld);
+    assert.ok(client.isHeld);
     assert.equal(stage.target.starts.length, 0);
   });
 
@@ -301,9 +301,9 @@ suite("adoption", () => {
     stage.target.comeUp();
     stage.activator.open();
     await stage.settle();
-    const claim = stage.claim();
+    const client = stage.connect();
     await stage.advance(policy.startTimeoutMs);
-    assert.ok(claim.error instanceof StartTimeoutError, "a client waits no longer for it than for a start");
+    assert.ok(client.error instanceof StartTimeoutError, "a client waits no longer for it than for a start");
     await stage.advance(policy.idleTimeoutMs - 1);
     assert.equal(stage.target.stops.length, 0);
     await stage.advance(1);
@@ -341,13 +341,13 @@ suite("adoption", () => {
     stage.target.comeUp();
     stage.activator.open();
     await stage.settle();
-    stage.target.answersLooks = false;
+    stage.target.answersInspections = false;
     stage.target.goDown();
-    const look = stage.target.looks.at(-1);
+    const inspection = stage.target.inspections.at(-1);
     stage.target.comeUp();
-    stage.target.answersLooks = true;
+    stage.target.answersInspections = true;
     stage.answersProbes = true;
-    look?.resolve(look.before);
+    inspection?.resolve(inspection.before);
     await stage.settle();
     assert.equal(stage.state, "ready");
     assert.equal(stage.target.stops.length + stage.target.starts.length, 0);
@@ -359,14 +359,14 @@ suite("adoption", () => {
     stage.target.comeUp();
     stage.activator.open();
     await stage.settle();
-    const claim = stage.claim();
+    const client = stage.connect();
     stage.target.goDown({ code: 143 });
     await stage.settle();
-    assert.ok(claim.isWaiting);
+    assert.ok(client.isWaiting);
     stage.answersProbes = true;
     stage.target.finishStart();
     await stage.settle();
-    assert.ok(claim.isHeld);
+    assert.ok(client.isHeld);
     assert.equal(stage.target.stops.length, 0);
   });
 });
@@ -374,19 +374,19 @@ suite("adoption", () => {
 suite("a ready target", () => {
   test("that exits cuts its leases with ExitedError and is asleep", async () => {
     using stage = new Stage();
-    const claim = await stage.wake();
+    const client = await stage.wake();
     stage.target.goDown({ code: 1 });
     await stage.settle();
-    assert.ok(claim.cutBy instanceof ExitedError);
-    assert.deepEqual(claim.cutBy.exit, { code: 1 });
+    assert.ok(client.cutBy instanceof ExitedError);
+    assert.deepEqual(client.cutBy.exit, { code: 1 });
     assert.equal(stage.state, "asleep");
     assert.equal(stage.target.stops.length, 0);
   });
 
   test("that exits while nobody uses it is asleep, and its idle timer is off", async () => {
     using stage = new Stage();
-    const claim = await stage.wake();
-    claim.release();
+    const client = await stage.wake();
+    client.release();
     stage.target.goDown({ code: 0 });
     await stage.settle();
     assert.equal(stage.state, "asleep");
@@ -395,29 +395,29 @@ suite("a ready target", () => {
 
   test("that somebody restarts cuts the leases of its old life and is adopted in its new one", async () => {
     using stage = new Stage();
-    const claim = await stage.wake();
+    const client = await stage.wake();
     stage.target.hintsChanges = false;
     stage.target.goDown();
     stage.target.comeUp();
     stage.target.hint();
     await stage.settle();
-    assert.ok(claim.cutBy instanceof ExitedError);
+    assert.ok(client.cutBy instanceof ExitedError);
     assert.deepEqual(stage.path, ["asleep", "starting", "ready", "asleep", "starting", "ready"]);
     assert.equal(stage.target.starts.length, 1);
 
-    const next = stage.claim();
+    const next = stage.connect();
     await stage.settle();
     assert.equal(next.lease?.address, "10.0.0.2");
   });
 
   test("is not given up for a look that fails", async () => {
     using stage = new Stage();
-    const claim = await stage.wake();
-    stage.target.answersLooks = false;
+    const client = await stage.wake();
+    stage.target.answersInspections = false;
     stage.target.hint();
-    stage.target.looks.at(-1)?.reject(new TargetError("unreachable", "the engine does not answer"));
+    stage.target.inspections.at(-1)?.reject(new TargetError("unreachable", "the engine does not answer"));
     await stage.settle();
-    assert.ok(claim.isHeld);
+    assert.ok(client.isHeld);
     assert.equal(stage.state, "ready");
   });
 
@@ -425,31 +425,31 @@ suite("a ready target", () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.target.hintsChanges = false;
-    const claim = await stage.wake();
+    const client = await stage.wake();
     stage.target.goDown({ code: 1 });
     stage.probes[0]?.resolve();
     await stage.settle();
-    assert.ok(claim.cutBy instanceof ExitedError);
+    assert.ok(client.cutBy instanceof ExitedError);
     assert.equal(stage.state, "asleep");
   });
 
   test("is looked at again after a hint in the middle of a look", async () => {
     using stage = new Stage();
-    const claim = await stage.wake();
-    stage.target.answersLooks = false;
+    const client = await stage.wake();
+    stage.target.answersInspections = false;
     stage.target.hint();
-    const look = stage.target.looks.at(-1);
-    stage.target.answersLooks = true;
+    const inspection = stage.target.inspections.at(-1);
+    stage.target.answersInspections = true;
     stage.target.goDown({ code: 1 });
-    look?.resolve(look.before);
+    inspection?.resolve(inspection.before);
     await stage.settle();
-    assert.ok(claim.cutBy instanceof ExitedError);
+    assert.ok(client.cutBy instanceof ExitedError);
   });
 
   test("disposing a lease that was cut, or twice, releases nothing twice", async () => {
     using stage = new Stage();
     const first = await stage.wake();
-    const second = stage.claim();
+    const second = stage.connect();
     await stage.settle();
     first.release();
     first.release();
@@ -462,10 +462,10 @@ suite("a ready target", () => {
 
   test("whose lease is cut may be acquired again from within the cut", async () => {
     using stage = new Stage();
-    const claim = await stage.wake();
-    let next: ReturnType<Stage["claim"]> | undefined;
-    claim.lease?.signal.addEventListener("abort", () => {
-      next = stage.claim();
+    const client = await stage.wake();
+    let next: ReturnType<Stage["connect"]> | undefined;
+    client.lease?.signal.addEventListener("abort", () => {
+      next = stage.connect();
     });
     stage.target.goDown();
     await stage.settle();
@@ -478,12 +478,12 @@ suite("a ready target", () => {
 suite("a late answer", () => {
   test("of a look from before a stop is dropped, and the target is looked at again", async () => {
     using stage = new Stage({ idleTimeoutMs: 1_000 });
-    const claim = await stage.wake();
-    claim.release();
-    stage.target.answersLooks = false;
+    const client = await stage.wake();
+    client.release();
+    stage.target.answersInspections = false;
     stage.target.hint();
-    const late = stage.target.looks.at(-1);
-    stage.target.answersLooks = true;
+    const late = stage.target.inspections.at(-1);
+    stage.target.answersInspections = true;
     await stage.advance(1_000);
     stage.target.finishStop();
     await stage.settle();
@@ -493,14 +493,14 @@ suite("a late answer", () => {
     await stage.settle();
     assert.equal(stage.state, "asleep");
     assert.equal(stage.activations.length, 1);
-    assert.deepEqual(stage.target.looks.at(-1)?.before, { up: false });
+    assert.deepEqual(stage.target.inspections.at(-1)?.before, { up: false });
   });
 
   test("of the start of a run that timed out changes nothing", async () => {
     using stage = new Stage();
-    stage.target.givesUpAfterMs = Number.POSITIVE_INFINITY;
+    stage.target.abortDelayMs = Number.POSITIVE_INFINITY;
     stage.activator.open();
-    stage.claim();
+    stage.connect();
     await stage.advance(policy.startTimeoutMs);
     stage.target.failStart(new TargetError("failed", "too late"));
     await stage.settle();
@@ -515,9 +515,9 @@ suite("a late answer", () => {
 
   test("of a start that was given up holds the stop back, which it could otherwise undo", async () => {
     using stage = new Stage();
-    stage.target.givesUpAfterMs = Number.POSITIVE_INFINITY;
+    stage.target.abortDelayMs = Number.POSITIVE_INFINITY;
     stage.activator.open();
-    stage.claim();
+    stage.connect();
     await stage.advance(policy.startTimeoutMs);
     assert.equal(stage.state, "stopping");
     assert.equal(stage.target.stops.length, 0);
@@ -532,9 +532,9 @@ suite("a late answer", () => {
 
   test("of a start that never comes holds the stop back for 5 s at most", async () => {
     using stage = new Stage();
-    stage.target.givesUpAfterMs = Number.POSITIVE_INFINITY;
+    stage.target.abortDelayMs = Number.POSITIVE_INFINITY;
     stage.activator.open();
-    stage.claim();
+    stage.connect();
     await stage.advance(policy.startTimeoutMs);
     await stage.advance(5_000);
     stage.target.finishStop();

@@ -13,14 +13,14 @@ const noRoute = new TargetError("no_route", "it shares no network with wakeport"
 suite("a target that moves", () => {
   test("keeps its leases, which then have the new address", async () => {
     using stage = new Stage();
-    const claim = await stage.wake();
-    const { moved } = claim.lease!;
+    const client = await stage.wake();
+    const { moved } = client.lease!;
     stage.target.moveTo("10.9.9.9");
     await stage.settle();
-    assert.ok(claim.isHeld);
-    assert.equal(claim.lease?.address, "10.9.9.9");
+    assert.ok(client.isHeld);
+    assert.equal(client.lease?.address, "10.9.9.9");
     assert.ok(moved.reason instanceof MovedAddressError);
-    const next = stage.claim();
+    const next = stage.connect();
     await stage.settle();
     assert.equal(next.lease?.address, "10.9.9.9");
     assert.equal(next.lease?.moved.aborted, false);
@@ -31,7 +31,7 @@ suite("a target that moves", () => {
     using stage = new Stage();
     stage.activator.open();
     stage.answersProbes = false;
-    const claim = stage.claim();
+    const client = stage.connect();
     await stage.settle();
     stage.target.finishStart();
     await stage.settle();
@@ -41,16 +41,16 @@ suite("a target that moves", () => {
     assert.equal(stage.target.starts.length, 2);
     stage.target.finishStart();
     await stage.settle();
-    assert.equal(claim.lease?.address, "10.9.9.9");
+    assert.equal(client.lease?.address, "10.9.9.9");
   });
 });
 
 suite("a check of a target that does not take connections", () => {
   test("probes the new address when the target moves", async () => {
     using stage = new Stage();
-    const claim = await stage.wake();
+    const client = await stage.wake();
     stage.answersProbes = false;
-    const check = stage.activator.verify(claim.lease!);
+    const check = stage.activator.verify(client.lease!);
     await stage.settle();
     const old = stage.probes.at(-1);
     stage.answersProbes = true;
@@ -58,7 +58,7 @@ suite("a check of a target that does not take connections", () => {
     await stage.settle();
     await check;
     assert.ok(old?.signal.aborted);
-    assert.equal(claim.lease?.address, "10.9.9.9");
+    assert.equal(client.lease?.address, "10.9.9.9");
   });
 });
 
@@ -68,7 +68,7 @@ suite("a target that loses its address", () => {
     const first = await stage.wake();
     stage.target.moveTo("", noRoute);
     await stage.settle();
-    const next = stage.claim();
+    const next = stage.connect();
     await stage.advance(1_000);
     assert.ok(next.isWaiting);
     assert.ok(first.isHeld);
@@ -84,7 +84,7 @@ suite("a target that loses its address", () => {
     const first = await stage.wake();
     stage.target.moveTo("", noRoute);
     await stage.settle();
-    const next = stage.claim();
+    const next = stage.connect();
     await stage.advance(4_000);
     assert.ok(next.error instanceof StartFailedError);
     assert.match(next.error.message, /shares no network/);

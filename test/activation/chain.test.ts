@@ -7,7 +7,7 @@ import { Group } from "../../src/activation/group.ts";
 import type { Policy } from "../../src/activation/policy.ts";
 import { TargetError } from "../../src/errors.ts";
 import { randomRuns } from "../support/activation/random.ts";
-import { type Claim, policy, Stage } from "../support/activation/stage.ts";
+import { type Client, policy, Stage } from "../support/activation/stage.ts";
 import { VirtualClock } from "../support/activation/virtual-clock.ts";
 import { checkLeaks } from "../support/leaks.ts";
 
@@ -84,7 +84,7 @@ class Project implements Disposable {
 suite("a chain", () => {
   test("sleeps in order as soon as the idle timeout after its last client is over", async () => {
     using project = new Project({ web: { dependencies: ["api"] }, api: { dependencies: ["db"] }, db: {} });
-    const client = project.stage("web").claim();
+    const client = project.stage("web").connect();
     await project.clock.advance(200_000);
     assert.deepEqual(project.states, { web: "ready", api: "ready", db: "ready" });
     client.release();
@@ -100,7 +100,7 @@ suite("a chain", () => {
       web: { dependencies: ["db"] },
       db: { policy: { idleTimeoutMs: 3 * idleTimeoutMs } },
     });
-    const client = project.stage("web").claim();
+    const client = project.stage("web").connect();
     await project.clock.settle();
     client.release();
     await project.clock.advance(idleTimeoutMs + 10);
@@ -114,7 +114,7 @@ suite("a chain", () => {
 
   test("a dependency with its own client counts from that client", async () => {
     using project = new Project({ web: { dependencies: ["db"] }, db: {} });
-    const [first, second] = [project.stage("web").claim(), project.stage("db").claim()];
+    const [first, second] = [project.stage("web").connect(), project.stage("db").connect()];
     await project.clock.settle();
     first.release();
     await project.clock.advance(idleTimeoutMs / 2);
@@ -130,7 +130,7 @@ suite("a chain", () => {
 
   test("min_uptime of a dependency holds", async () => {
     using project = new Project({ web: { dependencies: ["db"] }, db: { policy: { minUptimeMs: 2 * idleTimeoutMs } } });
-    project.stage("web").claim((claim) => claim.release());
+    project.stage("web").connect((client) => client.release());
     await project.clock.advance(2 * idleTimeoutMs - 10);
     assert.deepEqual(project.states, { web: "asleep", db: "ready" });
     await project.clock.advance(20);
@@ -140,7 +140,7 @@ suite("a chain", () => {
   test("a target that started for a client that is gone stays up for its idle timeout", async () => {
     using project = new Project({ web: { dependencies: ["db"] }, db: {} });
     project.stage("web").target.isPrompt = false;
-    const client = project.stage("web").claim();
+    const client = project.stage("web").connect();
     await project.clock.advance(10_000);
     client.leave(new Error("the client left"));
     await project.clock.advance(10_000);
@@ -162,7 +162,7 @@ suite("use that does not pass through wakeport", () => {
       askedAtMs.push(project.clock.nowMs);
       return Promise.resolve([...uses]);
     };
-    const client = project.stage("web").claim();
+    const client = project.stage("web").connect();
     await project.clock.advance(3 * idleTimeoutMs);
     assert.deepEqual(askedAtMs, []);
     client.release();
@@ -196,7 +196,7 @@ suite("use that does not pass through wakeport", () => {
       const { target } = project.stage("web");
       target.onStop = () => setTimeout(() => (bytes = 10_000), 100);
       target.stopTakesMs = 200;
-      project.stage("web").claim((claim) => claim.release());
+      project.stage("web").connect((client) => client.release());
       await project.clock.advance(idleTimeoutMs + 550);
       assert.deepEqual(project.states, { web: "asleep", db: policy === long ? "ready" : "asleep" });
       await project.clock.advance(idleTimeoutMs);
@@ -212,7 +212,7 @@ suite("use that does not pass through wakeport", () => {
       uses = [];
       return Promise.resolve(found);
     };
-    project.stage("web").claim((claim) => claim.release());
+    project.stage("web").connect((client) => client.release());
     await project.clock.advance(idleTimeoutMs / 2);
     uses = ["12 kB of direct traffic"];
     await project.clock.advance(idleTimeoutMs / 2 + 20);
@@ -229,7 +229,7 @@ suite("use that does not pass through wakeport", () => {
     // A worker that polls the database.
     project.stage("db").target.keptAwakeBy = async (_most, _signal, { isTrafficKnown } = {}) =>
       isTrafficKnown !== true && project.states["worker"] === "ready" ? ["9 kB of direct traffic"] : [];
-    project.stage("web").claim((claim) => claim.release());
+    project.stage("web").connect((client) => client.release());
     await project.clock.advance(idleTimeoutMs + 100);
     assert.deepEqual(project.states, { web: "asleep", worker: "asleep", db: "ready" });
     await project.clock.advance(idleTimeoutMs);
@@ -243,7 +243,7 @@ suite("use that does not pass through wakeport", () => {
       const uses = ["an exec session"];
       for (const name of ["web", "db"]) project.stage(name).target.keptAwakeBy = () => Promise.resolve([]);
       project.stage(used).target.keptAwakeBy = () => Promise.resolve([...uses]);
-      project.stage("web").claim((claim) => claim.release());
+      project.stage("web").connect((client) => client.release());
       await project.clock.advance(5 * idleTimeoutMs);
       assert.deepEqual(project.states, { web: "ready", worker: "ready", db: "ready" }, used);
       const held = used === "web" ? "worker" : "web";
@@ -262,11 +262,11 @@ suite("use that does not pass through wakeport", () => {
       asked += 1;
       return [];
     };
-    const first = project.stage("web").claim();
+    const first = project.stage("web").connect();
     await project.clock.settle();
     first.release();
     await project.clock.advance(500);
-    const second = project.stage("web").claim();
+    const second = project.stage("web").connect();
     await project.clock.advance(3 * idleTimeoutMs);
     assert.equal(asked, 0);
     second.release();
@@ -287,7 +287,7 @@ suite("a group", () => {
   for (const used of ["a", "b", "c", "d"]) {
     test(`with a cycle through targets outside of it is woken by ${used}, and sleeps in order`, async () => {
       using project = new Project(cycle(new Group("shop")));
-      const client = project.stage(used).claim();
+      const client = project.stage(used).connect();
       await project.clock.advance(3 * idleTimeoutMs);
       assert.deepEqual(project.states, { a: "ready", b: "ready", c: "ready", d: "ready" });
       client.release();
@@ -302,7 +302,7 @@ suite("a group", () => {
     const group = new Group("shop");
     const long = { idleTimeoutMs: 3 * idleTimeoutMs };
     using project = new Project({ a: { group }, d: { group }, report: { dependencies: ["d"], policy: long } });
-    const client = project.stage("report").claim();
+    const client = project.stage("report").connect();
     await project.clock.settle();
     assert.deepEqual(project.states, { a: "ready", d: "ready", report: "ready" });
     client.release();
@@ -320,7 +320,7 @@ suite("a group", () => {
       mail: { group: tools },
       queue: { group: tools, dependencies: ["web"] },
     });
-    const client = project.stage("web").claim();
+    const client = project.stage("web").connect();
     await project.clock.advance(3 * idleTimeoutMs);
     assert.deepEqual(project.states, { web: "ready", api: "ready", mail: "ready", queue: "ready" });
     client.release();
@@ -343,7 +343,7 @@ suite("a group", () => {
 
   test("with a cycle is closed without waiting for the drain", async () => {
     using project = new Project(cycle(new Group("shop")));
-    project.stage("a").claim((claim) => claim.release());
+    project.stage("a").connect((client) => client.release());
     await project.clock.settle();
     assert.deepEqual(project.states, { a: "ready", b: "ready", c: "ready", d: "ready" });
     const closed = ["a", "b", "c", "d"].map((name) => project.stage(name).activator.close(drain));
@@ -359,7 +359,7 @@ suite("a companion", () => {
 
   test("wakes with its target, and sleeps after it", async () => {
     using project = new Project(pair);
-    const client = project.stage("web").claim();
+    const client = project.stage("web").connect();
     await project.clock.advance(3 * idleTimeoutMs);
     assert.deepEqual(project.states, { web: "ready", worker: "ready" });
     assert.deepEqual(project.stage("worker").activator.view.dependents, ["web"]);
@@ -376,7 +376,7 @@ suite("a companion", () => {
     using project = new Project(pair);
     const { target } = project.stage("worker");
     target.isPrompt = false;
-    const client = project.stage("web").claim();
+    const client = project.stage("web").connect();
     await project.clock.settle();
     assert.ok(client.isHeld);
     assert.deepEqual(project.states, { web: "ready", worker: "starting" });
@@ -389,7 +389,7 @@ suite("a companion", () => {
     target.finishStop();
     await project.clock.advance(2_000);
     assert.equal(project.states["worker"], "asleep", "tried again without a client");
-    const next = project.stage("web").claim();
+    const next = project.stage("web").connect();
     await project.clock.settle();
     assert.deepEqual(project.states, { web: "ready", worker: "ready" });
     for (const one of [client, next]) one.release();
@@ -399,7 +399,7 @@ suite("a companion", () => {
 
   test("that crashes is started again, and one that ended with 0 is not", async () => {
     using project = new Project(pair);
-    const client = project.stage("web").claim();
+    const client = project.stage("web").connect();
     await project.clock.settle();
     project.stage("worker").target.goDown({ code: 3 });
     await project.clock.settle();
@@ -414,7 +414,7 @@ suite("a companion", () => {
 
   test("of two targets is awake while one of them is", async () => {
     using project = new Project({ ...pair, api: { companions: ["worker"] } });
-    const [first, second] = [project.stage("web").claim(), project.stage("api").claim()];
+    const [first, second] = [project.stage("web").connect(), project.stage("api").connect()];
     await project.clock.settle();
     first.release();
     await project.clock.advance(3 * idleTimeoutMs);
@@ -428,7 +428,7 @@ suite("a companion", () => {
     using project = new Project({ ...pair, web: { ...pair.web, policy: { minUptimeMs: 3 * idleTimeoutMs } } });
     const uses = ["an exec session"];
     project.stage("web").target.keptAwakeBy = () => Promise.resolve([...uses]);
-    project.stage("web").claim((claim) => claim.release());
+    project.stage("web").connect((client) => client.release());
     await project.clock.advance(5 * idleTimeoutMs);
     assert.deepEqual(project.states, { web: "ready", worker: "ready" });
     uses.pop();
@@ -438,12 +438,12 @@ suite("a companion", () => {
 
   test("that depends on its target sleeps before it, when the idle timeout of that is over", async () => {
     using project = new Project({ ...pair, worker: { dependencies: ["web"] } });
-    const client = project.stage("web").claim();
+    const client = project.stage("web").connect();
     await project.clock.advance(3 * idleTimeoutMs);
     assert.deepEqual(project.states, { web: "ready", worker: "ready" });
     client.release();
     await project.clock.advance(idleTimeoutMs / 2);
-    const next = project.stage("web").claim();
+    const next = project.stage("web").connect();
     await project.clock.advance(3 * idleTimeoutMs);
     assert.deepEqual(project.states, { web: "ready", worker: "ready" });
     next.release();
@@ -462,12 +462,12 @@ suite("a companion", () => {
       web: { companions: ["worker"] },
       worker: { dependencies: ["web"] },
     });
-    const first = project.stage("site").claim();
+    const first = project.stage("site").connect();
     await project.clock.settle();
     first.release();
     await project.clock.advance(2 * idleTimeoutMs);
     assert.deepEqual(project.states, { site: "ready", web: "ready", worker: "asleep" });
-    const second = project.stage("site").claim();
+    const second = project.stage("site").connect();
     await project.clock.settle();
     assert.deepEqual(project.states, { site: "ready", web: "ready", worker: "ready" });
     second.release();
@@ -490,7 +490,7 @@ suite("a companion", () => {
   test("that depends on its target is closed with it at once, in the middle of use as soon as that is over", async () => {
     for (const isUsed of [false, true]) {
       using project = new Project({ ...pair, worker: { dependencies: ["web"] } });
-      const client = project.stage("web").claim();
+      const client = project.stage("web").connect();
       await project.clock.settle();
       if (!isUsed) client.release();
       const closed = ["web", "worker"].map((name) => project.stage(name).activator.close(drain));
@@ -552,16 +552,16 @@ suite("any project", () => {
             onStop();
           };
         }
-        const clients: { readonly name: string; readonly claim: Claim }[] = [];
+        const clients: { readonly name: string; readonly client: Client }[] = [];
         for (const { act, name: one, pick, ms } of steps) {
-          if (act === "come") clients.push({ name: one, claim: all.stage(one).claim() });
-          if (act === "leave") clients.splice(pick % (clients.length || 1), 1)[0]?.claim.release();
+          if (act === "come") clients.push({ name: one, client: all.stage(one).connect() });
+          if (act === "leave") clients.splice(pick % (clients.length || 1), 1)[0]?.client.release();
           await all.clock.advance(ms);
-          for (const { claim } of clients) assert.ok(claim.isHeld);
+          for (const { client } of clients) assert.ok(client.isHeld);
         }
         const lastMs = all.clock.nowMs;
         const closed = closes ? NAMES.map((one) => all.stage(one).activator.close(drain)) : [];
-        for (const { claim } of clients) claim.release();
+        for (const { client } of clients) client.release();
         await all.clock.advance(closes ? 100 : idleTimeoutMs + 100);
         const asleep = Object.fromEntries(NAMES.map((one) => [one, "asleep"]));
         assert.deepEqual(all.states, asleep, `${all.clock.nowMs - lastMs} ms after the last client`);

@@ -37,7 +37,7 @@ class Scene {
   }
 
   /** Claims all, and waits until each was asked. */
-  async claim(signal: AbortSignal = new AbortController().signal): Promise<{ outcome: () => unknown }> {
+  async connect(signal: AbortSignal = new AbortController().signal): Promise<{ outcome: () => unknown }> {
     let outcome: unknown;
     this.dependencies.acquire(signal).then(
       () => {
@@ -53,7 +53,7 @@ class Scene {
 
   /** Claims all, and gets it. */
   async have(): Promise<void> {
-    const { outcome } = await this.claim();
+    const { outcome } = await this.connect();
     for (const { leases } of [this.db, this.cache]) leases.at(-1)?.grant();
     await settle();
     assert.equal(outcome(), "there");
@@ -64,7 +64,7 @@ class Scene {
 suite("Needs.claim()", () => {
   test("claims everything at once, and is done when the last one is there", async () => {
     const scene = new Scene();
-    const { outcome } = await scene.claim();
+    const { outcome } = await scene.connect();
     assert.equal(scene.db.leases.length, 1);
     assert.equal(scene.cache.leases.length, 1);
     scene.cache.leases[0]?.grant();
@@ -80,7 +80,7 @@ suite("Needs.claim()", () => {
 
   test("fails with the first that fails, by its name, and does not wait for the others", async () => {
     const scene = new Scene();
-    const { outcome } = await scene.claim();
+    const { outcome } = await scene.connect();
     const cause = new StartTimeoutError("it was not ready within 60 s");
     scene.cache.leases[0]?.fail(cause);
     await settle();
@@ -96,7 +96,7 @@ suite("Needs.claim()", () => {
 
   test("that failed in one part keeps the other until the target is asleep", async () => {
     const scene = new Scene();
-    await scene.claim();
+    await scene.connect();
     scene.cache.leases[0]?.fail(crash);
     scene.db.leases[0]?.grant();
     await settle();
@@ -107,11 +107,11 @@ suite("Needs.claim()", () => {
 
   test("claims again only what is missing", async () => {
     const scene = new Scene();
-    await scene.claim();
+    await scene.connect();
     scene.cache.leases[0]?.fail(crash);
     scene.db.leases[0]?.grant();
     await settle();
-    const { outcome } = await scene.claim();
+    const { outcome } = await scene.connect();
     assert.equal(scene.db.leases.length, 1);
     scene.cache.leases[1]?.grant();
     await settle();
@@ -121,7 +121,7 @@ suite("Needs.claim()", () => {
   test("throws the reason of its signal, and not in the name of what it waited for", async () => {
     const scene = new Scene();
     const leave = new AbortController();
-    const { outcome } = await scene.claim(leave.signal);
+    const { outcome } = await scene.connect(leave.signal);
     leave.abort(clientLeft);
     await settle();
     assert.equal(outcome(), clientLeft);
@@ -130,8 +130,8 @@ suite("Needs.claim()", () => {
 
   test("of two clients at once holds everything once", async () => {
     const scene = new Scene();
-    const [one, two] = [await scene.claim(), await scene.claim()];
-    for (const { leases } of [scene.db, scene.cache]) for (const claim of leases) claim.grant();
+    const [one, two] = [await scene.connect(), await scene.connect()];
+    for (const { leases } of [scene.db, scene.cache]) for (const client of leases) client.grant();
     await settle();
     assert.deepEqual([one.outcome(), two.outcome()], ["there", "there"]);
     assert.deepEqual([scene.db.held, scene.cache.held], [1, 1]);
@@ -141,7 +141,7 @@ suite("Needs.claim()", () => {
 
   test("with nothing to claim is done, and nothing is missing", async () => {
     const scene = new Scene([]);
-    const { outcome } = await scene.claim();
+    const { outcome } = await scene.connect();
     assert.equal(outcome(), "there");
     assert.ok(!scene.dependencies.isIncomplete);
   });
@@ -153,13 +153,13 @@ suite("Needs.release()", () => {
     await scene.have();
     scene.dependencies.release();
     scene.dependencies.release();
-    assert.deepEqual([scene.db.leases[0]?.hold.disposals, scene.cache.leases[0]?.hold.disposals], [1, 1]);
+    assert.deepEqual([scene.db.leases[0]?.lease.disposals, scene.cache.leases[0]?.lease.disposals], [1, 1]);
     assert.ok(scene.dependencies.isIncomplete);
   });
 
   test("in the middle of a claim ends it, and gives back what it has", async () => {
     const scene = new Scene();
-    const { outcome } = await scene.claim();
+    const { outcome } = await scene.connect();
     scene.db.leases[0]?.grant();
     await settle();
     scene.dependencies.release();
@@ -172,11 +172,11 @@ suite("Needs.release()", () => {
   test("gives back what is granted after it", async () => {
     const scene = new Scene();
     scene.db.isStubborn = true;
-    await scene.claim();
+    await scene.connect();
     scene.dependencies.release();
     scene.db.leases[0]?.grant();
     await settle();
-    assert.equal(scene.db.leases[0]?.hold.disposals, 1);
+    assert.equal(scene.db.leases[0]?.lease.disposals, 1);
   });
 
   test("before it is known what is needed: nothing is claimed any more", async () => {
@@ -184,11 +184,11 @@ suite("Needs.release()", () => {
     const known = Promise.withResolvers<void>();
     scene.resolving = known.promise;
     scene.db.isStubborn = true;
-    const { outcome } = await scene.claim();
+    const { outcome } = await scene.connect();
     scene.dependencies.release();
     known.resolve();
     await settle();
-    for (const claim of scene.db.leases) claim.grant();
+    for (const client of scene.db.leases) client.grant();
     await settle();
     assert.ok(outcome() instanceof Error);
     assert.equal(scene.held, 0);
@@ -200,9 +200,9 @@ suite("Needs.release()", () => {
     const db = new FakeDependency("db");
     db.isStubborn = true;
     const two = new Scene([db]);
-    await two.claim();
+    await two.connect();
     two.dependencies.release();
-    const { outcome } = await two.claim();
+    const { outcome } = await two.connect();
     db.leases[0]?.grant();
     await settle();
     assert.equal(outcome(), undefined);
@@ -219,7 +219,7 @@ suite("a dependency that goes down while it is held", () => {
   test("by a crash is claimed again at once", async () => {
     const scene = new Scene();
     await scene.have();
-    scene.db.leases[0]?.hold.cut(crash);
+    scene.db.leases[0]?.lease.cut(crash);
     assert.ok(scene.dependencies.isIncomplete);
     await settle();
     assert.equal(scene.db.leases.length, 2);
@@ -231,7 +231,7 @@ suite("a dependency that goes down while it is held", () => {
   test("by a crash, and cannot be had again, is joined when somebody brings it up", async () => {
     const scene = new Scene();
     await scene.have();
-    scene.db.leases[0]?.hold.cut(crash);
+    scene.db.leases[0]?.lease.cut(crash);
     await settle();
     scene.db.leases[1]?.fail(crash);
     await settle();
@@ -244,7 +244,7 @@ suite("a dependency that goes down while it is held", () => {
   test("by somebody's stop is only joined", async () => {
     const scene = new Scene();
     await scene.have();
-    scene.db.leases[0]?.hold.cut(stop);
+    scene.db.leases[0]?.lease.cut(stop);
     await settle();
     assert.equal(scene.db.leases.length, 1);
     assert.equal(scene.db.joins.length, 1);
@@ -256,10 +256,10 @@ suite("a dependency that goes down while it is held", () => {
   test("is claimed by the next client, and then held once", async () => {
     const scene = new Scene();
     await scene.have();
-    scene.db.leases[0]?.hold.cut(stop);
+    scene.db.leases[0]?.lease.cut(stop);
     await settle();
     assert.ok(scene.dependencies.isIncomplete);
-    const { outcome } = await scene.claim();
+    const { outcome } = await scene.connect();
     assert.equal(scene.cache.leases.length, 1);
     scene.db.leases[1]?.grant();
     scene.db.joins[0]?.grant();
@@ -271,10 +271,10 @@ suite("a dependency that goes down while it is held", () => {
 
   test("between the grant and its arrival is claimed again as well", async () => {
     const scene = new Scene();
-    const { outcome } = await scene.claim();
+    const { outcome } = await scene.connect();
     scene.cache.leases[0]?.grant();
     const late = scene.db.leases[0];
-    late?.hold.cut(crash);
+    late?.lease.cut(crash);
     late?.grant();
     await settle();
     assert.equal(outcome(), "there");
@@ -284,10 +284,10 @@ suite("a dependency that goes down while it is held", () => {
 
   test("while another one is still claimed leaves something missing", async () => {
     const scene = new Scene();
-    const { outcome } = await scene.claim();
+    const { outcome } = await scene.connect();
     scene.db.leases[0]?.grant();
     await settle();
-    scene.db.leases[0]?.hold.cut(stop);
+    scene.db.leases[0]?.lease.cut(stop);
     scene.cache.leases[0]?.grant();
     await settle();
     assert.equal(outcome(), "there");
@@ -298,12 +298,12 @@ suite("a dependency that goes down while it is held", () => {
     test(`${reason.exit.code === 3 ? "by a crash" : "by a stop"}: a release ends the attempts to have it back`, async () => {
       const scene = new Scene();
       await scene.have();
-      scene.db.leases[0]?.hold.cut(reason);
+      scene.db.leases[0]?.lease.cut(reason);
       await settle();
       scene.dependencies.release();
       await settle();
       for (const join of scene.db.joins) join.grant();
-      for (const claim of scene.db.leases) claim.grant();
+      for (const client of scene.db.leases) client.grant();
       await settle();
       assert.equal(scene.held, 0, "a target that sleeps holds what it needed");
     });
@@ -314,7 +314,7 @@ suite("a dependency that goes down while it is held", () => {
     const scene = new Scene();
     await scene.have();
     for (const [round, pauseMs] of [0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000].entries()) {
-      scene.db.leases[round]?.hold.cut(crash);
+      scene.db.leases[round]?.lease.cut(crash);
       await clock.advance(Math.max(pauseMs - 1, 0));
       if (pauseMs > 0) assert.equal(scene.db.leases.length, round + 1);
       await clock.advance(1);
@@ -324,7 +324,7 @@ suite("a dependency that goes down while it is held", () => {
       assert.equal(scene.db.held, 1);
     }
     await clock.advance(10_000);
-    scene.db.leases.at(-1)?.hold.cut(crash);
+    scene.db.leases.at(-1)?.lease.cut(crash);
     await clock.settle();
     scene.db.leases.at(-1)?.grant();
     await clock.settle();
@@ -338,12 +338,12 @@ suite("a dependency that goes down while it is held", () => {
     const scene = new Scene();
     await scene.have();
     for (const round of [0, 1]) {
-      scene.db.leases[round]?.hold.cut(crash);
+      scene.db.leases[round]?.lease.cut(crash);
       await clock.settle();
       if (round === 0) scene.db.leases[1]?.grant();
       await clock.settle();
     }
-    const { outcome } = await scene.claim();
+    const { outcome } = await scene.connect();
     scene.db.leases[2]?.grant();
     await clock.settle();
     assert.equal(outcome(), "there");
@@ -351,7 +351,7 @@ suite("a dependency that goes down while it is held", () => {
     assert.equal(scene.db.leases.length, 3);
 
     for (const round of [2, 3]) {
-      scene.db.leases[round]?.hold.cut(crash);
+      scene.db.leases[round]?.lease.cut(crash);
       await clock.settle();
       if (round === 2) scene.db.leases[3]?.grant();
       await clock.settle();
@@ -385,7 +385,7 @@ suite("Needs.join()", () => {
     scene.db.joins[0]?.grant();
     await settle();
     assert.ok(scene.dependencies.isIncomplete);
-    const { outcome } = await scene.claim();
+    const { outcome } = await scene.connect();
     assert.equal(scene.db.leases.length, 0);
     scene.cache.leases[0]?.grant();
     await settle();

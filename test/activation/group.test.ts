@@ -59,13 +59,13 @@ const all = (state: string): string[] => [state, state, state];
 suite("a group", () => {
   test("is awake while anybody claims one of it, and each sleeps by its own policy after that", async () => {
     using troupe = new Troupe();
-    const claim = troupe.stage(1).claim();
+    const client = troupe.stage(1).connect();
     await troupe.settle();
     assert.deepEqual(troupe.states, all("ready"));
     await troupe.clock.advance(policy.idleTimeoutMs * 5);
     assert.deepEqual(troupe.states, all("ready"));
 
-    claim.release();
+    client.release();
     await troupe.clock.advance(policy.idleTimeoutMs - 1);
     assert.deepEqual(troupe.states, all("ready"));
     await troupe.clock.advance(2);
@@ -83,12 +83,12 @@ suite("a group", () => {
 
   test("counts its users: many of one, and some of others", async () => {
     using troupe = new Troupe();
-    const leases = [0, 0, 1, 2, 1].map((index) => troupe.stage(index).claim());
+    const leases = [0, 0, 1, 2, 1].map((index) => troupe.stage(index).connect());
     await troupe.settle();
-    assert.ok(leases.every((claim) => claim.isHeld));
+    assert.ok(leases.every((client) => client.isHeld));
     troupe.clients = [2, 2, 1];
     assert.deepEqual(troupe.groupClaims, [1, 1, 1]);
-    for (const claim of leases.slice(1)) claim.release();
+    for (const client of leases.slice(1)) client.release();
     await troupe.clock.advance(policy.idleTimeoutMs * 2);
     assert.deepEqual(troupe.states, all("ready"));
     leases[0]?.release();
@@ -102,9 +102,9 @@ suite("a group", () => {
 
   test("does not keep itself awake by its own claims", async () => {
     using troupe = new Troupe();
-    const claim = troupe.stage(0).claim();
+    const client = troupe.stage(0).connect();
     await troupe.settle();
-    claim.release();
+    client.release();
     await troupe.clock.advance(policy.idleTimeoutMs * 3);
     assert.deepEqual(troupe.states, all("asleep"));
     assert.deepEqual(
@@ -116,10 +116,10 @@ suite("a group", () => {
   test("a client who leaves while it waits leaves the group as well", async () => {
     using troupe = new Troupe();
     for (const { target } of troupe.stages) target.isPrompt = false;
-    const claim = troupe.stage(0).claim();
+    const client = troupe.stage(0).connect();
     await troupe.settle();
     assert.deepEqual(troupe.states, all("starting"));
-    claim.leave(clientLeft);
+    client.leave(clientLeft);
     await troupe.settle();
     assert.deepEqual(troupe.groupClaims, [0, 0, 0]);
     for (const { target } of troupe.stages) target.finishStart();
@@ -133,18 +133,18 @@ suite("a group", () => {
   test("a client who leaves in the very moment of the grant leaves no claim behind", async () => {
     using troupe = new Troupe();
     troupe.stage(2).target.isPrompt = false;
-    const claim = troupe.stage(0).claim();
+    const client = troupe.stage(0).connect();
     await troupe.settle();
     assert.deepEqual(troupe.states, ["ready", "ready", "starting"]);
     troupe.stage(2).target.finishStart();
-    claim.release();
+    client.release();
     await troupe.settle();
     assert.deepEqual(troupe.groupClaims, [0, 0, 0]);
   });
 
   test("a member that comes while it is in use is woken; one that goes is let go", async () => {
     using troupe = new Troupe();
-    const claim = troupe.stage(0).claim();
+    const client = troupe.stage(0).connect();
     await troupe.settle();
     const late = new Stage({}, { group: troupe.group, clock: troupe.clock });
     late.target.isPrompt = true;
@@ -157,7 +157,7 @@ suite("a group", () => {
     await troupe.clock.advance(policy.idleTimeoutMs + 1);
     assert.equal(late.state, "asleep");
     assert.deepEqual(troupe.states, all("ready"));
-    claim.release();
+    client.release();
     await troupe.clock.advance(policy.idleTimeoutMs + 1);
     assert.deepEqual(troupe.states, all("asleep"));
   });
@@ -168,7 +168,7 @@ suite("a member of a group that fails", () => {
     using troupe = new Troupe();
     const { target } = troupe.stage(2);
     target.isPrompt = false;
-    const first = troupe.stage(0).claim();
+    const first = troupe.stage(0).connect();
     await troupe.settle();
     target.failStart(new TargetError("failed", "no such image"));
     await troupe.settle();
@@ -180,7 +180,7 @@ suite("a member of a group that fails", () => {
     // Its cooldown is over.
     await troupe.clock.advance(2_000);
     assert.equal(target.starts.length, 1, "tried again for nobody");
-    const second = troupe.stage(1).claim();
+    const second = troupe.stage(1).connect();
     await troupe.settle();
     target.finishStart();
     await troupe.settle();
@@ -196,11 +196,11 @@ suite("a member of a group that fails", () => {
     using troupe = new Troupe();
     const { target } = troupe.stage(0);
     target.isPrompt = false;
-    const claim = troupe.stage(0).claim();
+    const client = troupe.stage(0).connect();
     await troupe.settle();
     target.failStart(new TargetError("failed", "no such image"));
     await troupe.settle();
-    assert.ok(claim.error instanceof Error);
+    assert.ok(client.error instanceof Error);
     assert.deepEqual(troupe.groupClaims, [0, 0, 0]);
     target.finishStop();
     await troupe.clock.advance(policy.idleTimeoutMs + 1);
@@ -211,13 +211,13 @@ suite("a member of a group that fails", () => {
     using troupe = new Troupe();
     const { target } = troupe.stage(0);
     target.isPrompt = false;
-    troupe.stage(0).claim();
+    troupe.stage(0).connect();
     await troupe.settle();
     target.failStart(new TargetError("failed", "no such image"));
     await troupe.settle();
     target.finishStop();
     await troupe.settle();
-    const refused = troupe.stage(0).claim();
+    const refused = troupe.stage(0).connect();
     await troupe.settle();
     assert.ok(refused.error instanceof Error);
     assert.deepEqual(troupe.groupClaims, [0, 0, 0]);
@@ -229,12 +229,12 @@ suite("a member of a group that fails", () => {
 suite("a member of a group that goes down under its claims", () => {
   test("is claimed again with the next claim of any of them", async () => {
     using troupe = new Troupe();
-    const first = troupe.stage(0).claim();
+    const first = troupe.stage(0).connect();
     await troupe.settle();
     troupe.stage(2).target.goDown({ code: 3 });
     await troupe.settle();
     assert.deepEqual(troupe.states, ["ready", "ready", "asleep"]);
-    const second = troupe.stage(1).claim();
+    const second = troupe.stage(1).connect();
     await troupe.settle();
     assert.deepEqual(troupe.states, all("ready"));
     first.release();
@@ -245,12 +245,12 @@ suite("a member of a group that goes down under its claims", () => {
 
   test("cuts its client, who leaves the group in the middle of that: nobody is left with a claim", async () => {
     using troupe = new Troupe();
-    const claim = troupe.stage(0).claim();
+    const client = troupe.stage(0).connect();
     await troupe.settle();
     troupe.stage(0).target.goDown({ code: 3 });
     await troupe.settle();
-    assert.ok(claim.cutBy instanceof Error);
-    claim.release();
+    assert.ok(client.cutBy instanceof Error);
+    client.release();
     await troupe.settle();
     assert.deepEqual(troupe.groupClaims, [0, 0, 0]);
     await troupe.clock.advance(policy.idleTimeoutMs + 1);
@@ -259,11 +259,11 @@ suite("a member of a group that goes down under its claims", () => {
 
   test("and whose client claims again at once: the group stays awake without a gap", async () => {
     using troupe = new Troupe();
-    const first = troupe.stage(0).claim();
+    const first = troupe.stage(0).connect();
     await troupe.settle();
-    let second: ReturnType<Stage["claim"]> | undefined;
+    let second: ReturnType<Stage["connect"]> | undefined;
     first.lease?.signal.addEventListener("abort", () => {
-      second = troupe.stage(0).claim();
+      second = troupe.stage(0).connect();
     });
     troupe.stage(0).target.goDown({ code: 3 });
     await troupe.settle();
@@ -292,14 +292,14 @@ suite("a member of a group that goes down under its claims", () => {
     member.target.comeUp();
     await clock.settle();
     assert.equal(member.state, "ready");
-    const first = other.claim();
+    const first = other.connect();
     await clock.settle();
     assert.equal(dependency.leases.length, 1);
     member.target.goDown({ code: 3 });
     await clock.settle();
     assert.equal(member.state, "asleep");
 
-    const second = other.claim();
+    const second = other.connect();
     await clock.settle();
     dependency.leases.at(-1)?.grant();
     await clock.settle();

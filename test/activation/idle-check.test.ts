@@ -13,8 +13,8 @@ const { idleTimeoutMs } = policy;
 /** Brings the target up for one claim and releases it; `uses` is what the target answers from then on. */
 async function idling(stage: Stage, uses: () => readonly string[]): Promise<void> {
   stage.target.keptAwakeBy = () => Promise.resolve(uses());
-  const claim = await stage.wake();
-  claim.release();
+  const client = await stage.wake();
+  client.release();
 }
 
 suite("keptAwakeBy()", () => {
@@ -78,8 +78,8 @@ suite("keptAwakeBy()", () => {
   test("that fails keeps the target awake, and status shows why", async () => {
     using stage = new Stage();
     stage.target.keptAwakeBy = () => Promise.reject(new Error("no answer"));
-    const claim = await stage.wake();
-    claim.release();
+    const client = await stage.wake();
+    client.release();
     await stage.advance(idleTimeoutMs);
     assert.equal(stage.state, "ready");
     assert.deepEqual(stage.activator.view.keptAwakeBy, ["its direct use is unknown: no answer"]);
@@ -92,7 +92,7 @@ suite("keptAwakeBy()", () => {
     await stage.advance(idleTimeoutMs - 1);
     stage.target.keptAwakeBy = () => answer.promise;
     await stage.advance(1);
-    const next = stage.claim();
+    const next = stage.connect();
     await stage.settle();
     answer.resolve([]);
     await stage.settle();
@@ -137,18 +137,18 @@ function changed(stage: Stage, changes: Partial<Policy>): void {
 }
 
 suite("a changed second step of the sleep of a paused target", () => {
-  async function paused(deeper: Policy["thenStop"]): Promise<Stage> {
-    const stage = new Stage({ sleep: "pause", ...(deeper && { thenStop: deeper }) });
+  async function paused(thenStop: Policy["thenStop"]): Promise<Stage> {
+    const stage = new Stage({ sleep: "pause", ...(thenStop && { thenStop: thenStop }) });
     await stage.wakeAndIdle();
     stage.target.finishStop();
     await stage.settle();
     assert.equal(stage.state, "paused");
     return stage;
   }
-  const deeper = { afterMs: 10_000, action: "stop" } as const;
+  const thenStop = { afterMs: 10_000, action: "stop" } as const;
 
   test("that was removed is not taken", async () => {
-    using stage = await paused(deeper);
+    using stage = await paused(thenStop);
     changed(stage, { sleep: "pause" });
     await stage.advance(60_000);
     assert.equal(stage.state, "paused");
@@ -156,13 +156,13 @@ suite("a changed second step of the sleep of a paused target", () => {
 
   test("that was added is taken", async () => {
     using stage = await paused(undefined);
-    changed(stage, { sleep: "pause", thenStop: deeper });
+    changed(stage, { sleep: "pause", thenStop: thenStop });
     await stage.advance(10_000);
     assert.equal(stage.state, "stopping");
   });
 
   test("that comes later is taken then, counted from the pause", async () => {
-    using stage = await paused(deeper);
+    using stage = await paused(thenStop);
     await stage.advance(9_000);
     changed(stage, { sleep: "pause", thenStop: { afterMs: 20_000, action: "stop" } });
     await stage.advance(10_000);
@@ -178,7 +178,7 @@ suite("a stop that the target refuses because it is in use", () => {
   test("leaves the target ready, for clients and for the next idle timeout", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
-    const next = stage.claim();
+    const next = stage.connect();
     stage.target.failStop(kept);
     await stage.settle();
     assert.ok(next.isHeld);
@@ -209,7 +209,7 @@ suite("a stop that the target refuses because it is in use", () => {
     assert.deepEqual([stage.probes.length, stage.target.stops.length], [1, 2]);
     assert.deepEqual([stage.activations.length, stage.keptAwake.length], [1, 1], "it is reported once");
 
-    const refused = stage.claim();
+    const refused = stage.connect();
     await stage.settle();
     stage.target.failStop(kept);
     await stage.settle();
@@ -217,7 +217,7 @@ suite("a stop that the target refuses because it is in use", () => {
     assert.match(String(refused.error), /unhealthy/);
     assert.deepEqual([stage.state, stage.probes.length], ["stopping", 2]);
 
-    const served = stage.claim();
+    const served = stage.connect();
     await stage.settle();
     stage.answersProbes = true;
     stage.target.failStop(kept);
@@ -228,8 +228,8 @@ suite("a stop that the target refuses because it is in use", () => {
 
   test("at the end leaves it up and ends the activator", async () => {
     using stage = new Stage();
-    const claim = await stage.wake();
-    claim.release();
+    const client = await stage.wake();
+    client.release();
     const closed = stage.activator.close({ drainMs: 1_000, leaveRunning: false });
     await stage.settle();
     stage.target.failStop(kept);

@@ -16,8 +16,8 @@ import { VirtualClock } from "../support/activation/virtual-clock.ts";
 /** A dependency that is there at once, as often as it is asked for. */
 class Fickle implements Dependency {
   readonly name = "container db";
-  readonly holds: AbortController[] = [];
-  leases = 0;
+  readonly leases: AbortController[] = [];
+  acquires = 0;
   /** Each hold is void before anybody has it. */
   isLostAtOnce = false;
 
@@ -25,19 +25,19 @@ class Fickle implements Dependency {
   isSlow = false;
 
   acquire(signal: AbortSignal): Promise<DependencyLease> {
-    this.leases += 1;
+    this.acquires += 1;
     return this.isSlow ? abortable(new Promise(() => {}), signal) : this.join(signal);
   }
 
   join(_signal: AbortSignal): Promise<DependencyLease> {
     const lost = new AbortController();
-    this.holds.push(lost);
+    this.leases.push(lost);
     if (this.isLostAtOnce) lost.abort(crash);
     return Promise.resolve({ signal: lost.signal, [Symbol.dispose]: () => {} });
   }
 
   crash(): void {
-    this.holds.at(-1)?.abort(crash);
+    this.leases.at(-1)?.abort(crash);
   }
 }
 
@@ -61,7 +61,7 @@ suite("what is needed and lost", () => {
     assert.ok(dependencies.isIncomplete, "a void claim passes for one that is held");
     db.isLostAtOnce = false;
     await clock.advance(1_000);
-    assert.ok(db.leases > 1);
+    assert.ok(db.acquires > 1);
     assert.ok(!dependencies.isIncomplete);
     dependencies.release();
   });
@@ -87,13 +87,13 @@ suite("what is needed and lost", () => {
       db.crash();
       await clock.advance(1_000);
     }
-    assert.ok(db.leases <= 8, `${db.leases} starts in a minute`);
+    assert.ok(db.acquires <= 8, `${db.acquires} starts in a minute`);
     await clock.advance(120_000);
     assert.ok(!dependencies.isIncomplete, "it was given up");
-    const before = db.leases;
+    const before = db.acquires;
     db.crash();
     await clock.settle();
-    assert.equal(db.leases, before + 1, "a first crash after a long time is no crash in a row");
+    assert.equal(db.acquires, before + 1, "a first crash after a long time is no crash in a row");
     dependencies.release();
   });
 
@@ -106,9 +106,9 @@ suite("what is needed and lost", () => {
     db.crash();
     await clock.settle();
     dependencies.release();
-    const before = db.holds.length;
+    const before = db.leases.length;
     await clock.advance(60_000);
-    assert.equal(db.holds.length, before, "somebody who sleeps holds it");
+    assert.equal(db.leases.length, before, "somebody who sleeps holds it");
   });
 });
 
@@ -126,9 +126,9 @@ test("a target that was restarted and paused may be claimed again in the moment 
   const first = await stage.wake();
   stage.target.hintsChanges = false;
   stage.target.comeUp();
-  stage.target.freeze();
-  const next: ReturnType<Stage["claim"]>[] = [];
-  first.lease?.signal.addEventListener("abort", () => next.push(stage.claim()));
+  stage.target.pause();
+  const next: ReturnType<Stage["connect"]>[] = [];
+  first.lease?.signal.addEventListener("abort", () => next.push(stage.connect()));
   stage.target.hint();
   await stage.settle();
   assert.equal(stage.state, "starting");

@@ -50,7 +50,7 @@ class Scene implements Disposable {
     observer: observer({ activation: (report) => this.reports.push(report) }),
   });
 
-  async ask(): Promise<Asking> {
+  async request(): Promise<Asking> {
     const asking = new Asking(this.oneShot);
     await this.clock.settle();
     return asking;
@@ -76,18 +76,18 @@ suite("a one-shot is not run", () => {
   test("when its last result is good and new enough", async () => {
     using scene = new Scene();
     scene.target.goDown({ code: 0 }, { endedAt: SINCE });
-    const asking = await scene.ask();
+    const asking = await scene.request();
     assert.equal(asking.outcome, "done");
     assert.equal(scene.target.starts.length, 0);
   });
 
   test("for somebody who left while it was looked at", async () => {
     using scene = new Scene();
-    scene.target.answersLooks = false;
-    scene.target.givesUpAfterMs = Number.POSITIVE_INFINITY;
-    const asking = await scene.ask();
+    scene.target.answersInspections = false;
+    scene.target.abortDelayMs = Number.POSITIVE_INFINITY;
+    const asking = await scene.request();
     asking.leave();
-    scene.target.looks[0]?.resolve({ up: false });
+    scene.target.inspections[0]?.resolve({ up: false });
     await scene.clock.settle();
     assert.equal(asking.outcome, clientLeft);
     assert.equal(scene.target.starts.length, 0);
@@ -95,10 +95,10 @@ suite("a one-shot is not run", () => {
 
   test("when it cannot be looked at: that is the error", async () => {
     using scene = new Scene();
-    scene.target.answersLooks = false;
-    const asking = await scene.ask();
+    scene.target.answersInspections = false;
+    const asking = await scene.request();
     const error = new TargetError("unreachable", "the engine does not answer");
-    scene.target.looks[0]?.reject(error);
+    scene.target.inspections[0]?.reject(error);
     await scene.clock.settle();
     assert.equal(asking.outcome, error);
   });
@@ -115,7 +115,7 @@ suite("a one-shot is run", () => {
     test(`when it ${name}`, async () => {
       using scene = new Scene();
       if (exit !== undefined) scene.target.goDown(exit, endedAt === undefined ? {} : { endedAt });
-      const asking = await scene.ask();
+      const asking = await scene.request();
       assert.equal(scene.target.starts.length, 1);
       await scene.started();
       assert.equal(asking.outcome, undefined);
@@ -129,11 +129,11 @@ suite("a one-shot is run", () => {
 
   test("once for all who ask meanwhile, and not again for the next", async () => {
     using scene = new Scene();
-    const first = [await scene.ask(), await scene.ask()];
+    const first = [await scene.request(), await scene.request()];
     await scene.started();
-    const second = await scene.ask();
+    const second = await scene.request();
     await scene.end(0);
-    const third = await scene.ask();
+    const third = await scene.request();
     assert.deepEqual(
       [...first, second, third].map(({ outcome }) => outcome),
       Array(4).fill("done"),
@@ -143,16 +143,16 @@ suite("a one-shot is run", () => {
 
   test("not again for somebody whose look began before the run and ended after it", async () => {
     using scene = new Scene();
-    scene.target.answersLooks = false;
-    const [quick, slow] = [await scene.ask(), await scene.ask()];
+    scene.target.answersInspections = false;
+    const [quick, slow] = [await scene.request(), await scene.request()];
     const before = scene.target.truth;
-    scene.target.looks[0]?.resolve(before);
+    scene.target.inspections[0]?.resolve(before);
     await scene.clock.settle();
-    scene.target.answersLooks = true;
+    scene.target.answersInspections = true;
     await scene.started();
     await scene.end(0);
     assert.equal(quick.outcome, "done");
-    scene.target.looks[1]?.resolve(before);
+    scene.target.inspections[1]?.resolve(before);
     await scene.clock.settle();
     assert.equal(scene.target.starts.length, 1);
     assert.equal(slow.outcome, "done");
@@ -160,12 +160,12 @@ suite("a one-shot is run", () => {
 
   test("to its end, although whoever asked for it leaves", async () => {
     using scene = new Scene();
-    const asking = await scene.ask();
+    const asking = await scene.request();
     await scene.started();
     asking.leave();
     await scene.clock.settle();
     assert.equal(asking.outcome, clientLeft);
-    const next = await scene.ask();
+    const next = await scene.request();
     await scene.end(0);
     assert.equal(next.outcome, "done");
     assert.equal(scene.target.starts.length, 1);
@@ -174,7 +174,7 @@ suite("a one-shot is run", () => {
   test("and joined when somebody else runs it already", async () => {
     using scene = new Scene();
     scene.target.comeUp();
-    const asking = await scene.ask();
+    const asking = await scene.request();
     scene.target.finishStart();
     await scene.clock.settle();
     assert.equal(asking.outcome, undefined);
@@ -185,7 +185,7 @@ suite("a one-shot is run", () => {
   test("and seen to end although no hint comes", async () => {
     using scene = new Scene();
     scene.target.hintsChanges = false;
-    const asking = await scene.ask();
+    const asking = await scene.request();
     await scene.started();
     await scene.end(0);
     assert.equal(asking.outcome, undefined);
@@ -195,19 +195,19 @@ suite("a one-shot is run", () => {
 
   test("and waited for while somebody pauses it in between", async () => {
     using scene = new Scene();
-    const asking = await scene.ask();
+    const asking = await scene.request();
     await scene.started();
-    scene.target.freeze();
+    scene.target.pause();
     await scene.clock.advance(60_000);
     assert.equal(asking.outcome, undefined);
-    scene.target.thaw();
+    scene.target.unpause();
     await scene.end(0);
     assert.equal(asking.outcome, "done");
   });
 
   test("and waited for while its restart policy brings it back", async () => {
     using scene = new Scene();
-    const asking = await scene.ask();
+    const asking = await scene.request();
     await scene.started();
     scene.target.goDown({ code: 3 }, { isRestarting: true });
     await scene.clock.advance(2_000);
@@ -221,9 +221,9 @@ suite("a one-shot is run", () => {
 suite("a one-shot that fails", () => {
   test("tells its exit code and last lines, and is run again for the next who asks", async () => {
     using scene = new Scene();
-    const asking = await scene.ask();
+    const asking = await scene.request();
     await scene.started();
-    scene.target.say("no such table");
+    scene.target.print("no such table");
     await scene.end(3);
     assert.ok(asking.outcome instanceof ExitedError);
     assert.deepEqual(asking.outcome.exit, { code: 3 });
@@ -231,7 +231,7 @@ suite("a one-shot that fails", () => {
     assert.equal(report?.outcome, "exited");
     assert.deepEqual(report.lastLines, ["no such table"]);
 
-    const next = await scene.ask();
+    const next = await scene.request();
     assert.equal(scene.target.starts.length, 2);
     await scene.started();
     await scene.end(0);
@@ -240,7 +240,7 @@ suite("a one-shot that fails", () => {
 
   test("to start is no exit: the report names what it was", async () => {
     using scene = new Scene();
-    const asking = await scene.ask();
+    const asking = await scene.request();
     const error = new TargetError("failed", "no such image");
     scene.target.failStart(error);
     await scene.clock.settle();
@@ -250,7 +250,7 @@ suite("a one-shot that fails", () => {
 
   test("when everybody has left fails for nobody, and is told all the same", async () => {
     using scene = new Scene();
-    const asking = await scene.ask();
+    const asking = await scene.request();
     await scene.started();
     asking.leave();
     await scene.end(3);
@@ -259,7 +259,7 @@ suite("a one-shot that fails", () => {
 
   test("to end within an hour is not waited for", async () => {
     using scene = new Scene();
-    const asking = await scene.ask();
+    const asking = await scene.request();
     await scene.started();
     await scene.clock.advance(HOUR_MS);
     assert.ok(asking.outcome instanceof StartTimeoutError);
@@ -274,7 +274,7 @@ suite("what a one-shot needs", () => {
     using scene = new Scene();
     const db = new FakeDependency("db");
     scene.dependencies.push(db);
-    const asking = await scene.ask();
+    const asking = await scene.request();
     assert.equal(scene.target.starts.length, 0);
     db.leases[0]?.grant();
     await scene.clock.settle();
@@ -289,7 +289,7 @@ suite("what a one-shot needs", () => {
     using scene = new Scene();
     const db = new FakeDependency("db");
     scene.dependencies.push(db);
-    const asking = await scene.ask();
+    const asking = await scene.request();
     db.leases[0]?.fail(new StartTimeoutError("it was not ready within 60 s"));
     await scene.clock.settle();
     assert.ok(asking.outcome instanceof DependencyError);

@@ -41,8 +41,8 @@ suite("Activator", () => {
       schedules(),
       fc.boolean(),
       fc.boolean(),
-      async ({ steps }, hasLadder, isMeasured) => {
-        using world = new World(hasLadder, isMeasured);
+      async ({ steps }, hasSecondStep, isMeasured) => {
+        using world = new World(hasSecondStep, isMeasured);
         for (const { act, pick, ticks } of steps) await world.step(act, pick, ticks);
         await world.calmDown();
       },
@@ -200,8 +200,8 @@ class Schedule {
   }
 
   [fc.toStringMethod](): string {
-    const told = this.steps.filter(({ act }) => act !== "nothing");
-    return told
+    const reported = this.steps.filter(({ act }) => act !== "nothing");
+    return reported
       .map(({ act, pick, ticks }) => `\n  ${act} (${pick})${ticks === undefined ? "" : ` +${ticks}`}`)
       .join("");
   }

@@ -17,7 +17,7 @@ class Attempt implements Disposable {
   constructor(options: Partial<StartAttemptOptions> = {}) {
     const { target } = this;
     const probe: Probe = (_upstream, signal) => {
-      const call = new Call<void>(signal, { before: target.truth, givesUpAfterMs: 0 });
+      const call = new Call<void>(signal, { before: target.truth, abortDelayMs: 0 });
       this.probes.push(call);
       return call.promise;
     };
@@ -39,13 +39,13 @@ suite("Run", () => {
     target.comeUp();
     const up = assert.rejects(run.start(), ExitedError);
     await clock.settle();
-    target.answersLooks = false;
+    target.answersInspections = false;
     target.hint();
-    const slow = target.looks.at(-1);
+    const slow = target.inspections.at(-1);
     target.goDown({ code: 1 });
     slow?.resolve(slow.before);
     await clock.settle();
-    target.looks.at(-1)?.resolve(target.truth);
+    target.inspections.at(-1)?.resolve(target.truth);
     await up;
   });
 
@@ -53,11 +53,11 @@ suite("Run", () => {
     using attempt = new Attempt({ adopt: true });
     const { clock, target, run } = attempt;
     target.comeUp();
-    target.answersLooks = false;
+    target.answersInspections = false;
     const up = assert.rejects(run.start(), ExitedError);
-    const [first] = target.looks;
+    const [first] = target.inspections;
     target.goDown({ code: 1 });
-    target.answersLooks = true;
+    target.answersInspections = true;
     first?.resolve(first.before);
     await clock.settle();
     await up;
@@ -69,9 +69,9 @@ suite("Run", () => {
     target.comeUp();
     const up = run.start();
     await clock.settle();
-    target.answersLooks = false;
+    target.answersInspections = false;
     target.hint();
-    target.looks.at(-1)?.reject(new TargetError("unreachable", "the engine does not answer"));
+    target.inspections.at(-1)?.reject(new TargetError("unreachable", "the engine does not answer"));
     await clock.settle();
     probes[0]?.resolve();
     assert.equal((await up).incarnation, "life 1");
@@ -82,10 +82,10 @@ suite("Run", () => {
     const { clock, target, run } = attempt;
     const fault = new TargetError("no_route", "on no network that we share");
     const up = assert.rejects(run.start(), fault);
-    target.answersLooks = false;
+    target.answersInspections = false;
     target.finishStart();
     await clock.settle();
-    target.looks[0]?.reject(fault);
+    target.inspections[0]?.reject(fault);
     await up;
     assert.equal(clock.pending, 0);
   });
@@ -125,7 +125,7 @@ suite("Run", () => {
     const waits: readonly ((attempt: Attempt) => Promise<void>)[] = [
       async () => {},
       async ({ clock, target }) => {
-        target.answersLooks = false;
+        target.answersInspections = false;
         target.finishStart();
         await clock.settle();
       },
@@ -160,7 +160,7 @@ suite("Run", () => {
   test("startCall lasts until the call is over, even when it was given up", async () => {
     using attempt = new Attempt();
     const { clock, target, run } = attempt;
-    target.givesUpAfterMs = 300;
+    target.abortDelayMs = 300;
     const reason = new Error("shut down");
     const up = assert.rejects(run.start(), reason);
     run.abort(reason);

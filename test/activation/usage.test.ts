@@ -51,12 +51,12 @@ suite("Usage", () => {
   test("a client or a claim that ended twice is counted once", () => {
     const [web, db] = [new Usage(), new Usage()];
     const [first, second] = [web.addClient(), web.addClient()];
-    const [claim, again] = [db.addUser(web), db.addUser(web)];
+    const [client, again] = [db.addUser(web), db.addUser(web)];
     first[Symbol.dispose]();
     first[Symbol.dispose]();
     assert.equal(web.isUsed, true);
-    claim[Symbol.dispose]();
-    claim[Symbol.dispose]();
+    client[Symbol.dispose]();
+    client[Symbol.dispose]();
     assert.equal(db.isUsed, true);
     again[Symbol.dispose]();
     assert.equal(db.isUsed, false);
@@ -72,8 +72,8 @@ suite("Usage", () => {
     );
     fc.assert(
       fc.property(fc.array(step, { minLength: 10, maxLength: 60 }), (steps) => {
-        const told = Array.from({ length: 6 }, () => false);
-        const usages = told.map((_, index) => new Usage((isUsed) => (told[index] = isUsed)));
+        const reported = Array.from({ length: 6 }, () => false);
+        const usages = reported.map((_, index) => new Usage((isUsed) => (reported[index] = isUsed)));
         const at = (index: number): Usage => usages[index] ?? assert.fail();
         const leases: { readonly node: number; readonly user?: number; readonly end: Disposable }[] = [];
         for (const one of steps) {
@@ -86,7 +86,7 @@ suite("Usage", () => {
             usages.map(({ isUsed }) => isUsed),
             expected,
           );
-          assert.deepEqual(told, expected);
+          assert.deepEqual(reported, expected);
         }
       }),
       randomRuns(t, 2_000),

@@ -297,14 +297,14 @@ suite("Connection to a ready target", () => {
   test("makes no call to the target", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end() });
     await using listenPort = await awake(server.port);
-    const looks = listenPort.target.looks.length;
+    const inspections = listenPort.target.inspections.length;
     for (let round = 0; round < 3; round += 1) {
       using client = await listenPort.client();
       client.end();
       await client.ended();
     }
     await listenPort.reported(3);
-    assert.deepEqual([listenPort.target.starts.length, listenPort.target.looks.length], [0, looks]);
+    assert.deepEqual([listenPort.target.starts.length, listenPort.target.inspections.length], [0, inspections]);
   });
 
   test("that refuses: probes once for all clients, and serves them if the probe succeeds", async (t) => {

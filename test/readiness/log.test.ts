@@ -47,8 +47,8 @@ function isReady(target: Target, pattern: string, signal: AbortSignal = never): 
 suite("logProbe()", () => {
   test("is ready by a line that was printed before", async () => {
     const target = new Printing();
-    target.say("booting");
-    target.say("listening on 8080");
+    target.print("booting");
+    target.print("listening on 8080");
     await isReady(target, "listening on \\d+$").done;
   });
 
@@ -56,23 +56,23 @@ suite("logProbe()", () => {
     const target = new Printing();
     const ready = isReady(target, "^ready$");
     await eventually("it reads", () => target.reads === 1);
-    target.say("not ready");
-    target.say("ready soon");
+    target.print("not ready");
+    target.print("ready soon");
     assert.equal(ready.is, false);
-    target.say("ready");
+    target.print("ready");
     await ready.done;
   });
 
   test("matches what a terminal shows, not how it colours it", async () => {
     const target = new Printing();
-    target.say("\u001b[32mre\u001b[1mady\u001b[0m in 300 ms");
+    target.print("\u001b[32mre\u001b[1mady\u001b[0m in 300 ms");
     await isReady(target, "^ready in").done;
   });
 
   test("reads anew, from the beginning, when the reading is cut off or fails", async () => {
     const target = new Printing();
     target.troubles.push("cut", new TargetError("unreachable", "the engine does not answer"), "cut");
-    target.say("ready");
+    target.print("ready");
     await isReady(target, "ready").done;
     assert.equal(target.reads, 4);
   });
@@ -86,7 +86,7 @@ suite("logProbe()", () => {
     const ready = isReady(target, "ready");
     while (follow.mock.callCount() === 0) await new Promise(setImmediate);
     follow.mock.restore();
-    target.say("ready");
+    target.print("ready");
     while (!ready.is) {
       t.mock.timers.tick(1_000);
       await new Promise(setImmediate);
@@ -96,20 +96,20 @@ suite("logProbe()", () => {
 
   test("looks for the line in the present life only", async () => {
     const target = new Printing();
-    target.say("ready");
+    target.print("ready");
     target.goDown();
     const ready = isReady(target, "ready");
     target.comeUp();
     await eventually("it reads", () => target.reads > 0);
     assert.equal(ready.is, false);
-    target.say("ready");
+    target.print("ready");
     await ready.done;
   });
 
   test("asked again in the same life, needs no log any more: it may have been rotated", async () => {
     const target = new Printing();
     const probe = logProbe(target, "ready");
-    target.say("ready");
+    target.print("ready");
     await probe.check({ address: "127.0.0.1" }, never);
     target.lines = [];
     await probe.check({ address: "127.0.0.1" }, never);

@@ -16,10 +16,10 @@ targetContract("FakeTarget", async (temper): Promise<Subject> => {
   return {
     target,
     atWork: async () => {
-      target.say("at work");
+      target.print("at work");
     },
     crash: async () => {
-      target.say("last words");
+      target.print("last words");
       target.goDown({ code: 7 });
     },
     [Symbol.asyncDispose]: async () => {},

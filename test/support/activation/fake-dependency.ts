@@ -2,7 +2,7 @@
 import type { Dependency, DependencyLease } from "../../../src/activation/dependency-leases.ts";
 
 /** Knows whether it was given back, and how often. */
-export class FakeHold implements DependencyLease {
+export class FakeLease implements DependencyLease {
   readonly #cut = new AbortController();
   disposals = 0;
 
@@ -25,9 +25,9 @@ export class FakeHold implements DependencyLease {
 }
 
 /** One claim or join, open until the test answers it. */
-export class Ask {
+export class LeaseRequest {
   readonly signal: AbortSignal;
-  readonly hold: FakeHold = new FakeHold();
+  readonly lease: FakeLease = new FakeLease();
   readonly #answer = Promise.withResolvers<DependencyLease>();
 
   /** @param isStubborn it takes no notice of its signal */
@@ -42,9 +42,9 @@ export class Ask {
     return this.#answer.promise;
   }
 
-  grant(): FakeHold {
-    this.#answer.resolve(this.hold);
-    return this.hold;
+  grant(): FakeLease {
+    this.#answer.resolve(this.lease);
+    return this.lease;
   }
 
   fail(error: unknown): void {
@@ -54,8 +54,8 @@ export class Ask {
 
 export class FakeDependency implements Dependency {
   readonly name: string;
-  readonly leases: Ask[] = [];
-  readonly joins: Ask[] = [];
+  readonly leases: LeaseRequest[] = [];
+  readonly joins: LeaseRequest[] = [];
   /** Answers come even when nobody wants them any more. */
   isStubborn = false;
 
@@ -65,24 +65,24 @@ export class FakeDependency implements Dependency {
 
   /** How many of its holds keep it up at this moment. Only those that were granted count. */
   get held(): number {
-    return this.#granted.filter((hold) => hold.isHeld).length;
+    return this.#granted.filter((lease) => lease.isHeld).length;
   }
 
-  readonly #granted: FakeHold[] = [];
+  readonly #granted: FakeLease[] = [];
 
   acquire(signal: AbortSignal): Promise<DependencyLease> {
-    return this.#ask(this.leases, signal);
+    return this.#request(this.leases, signal);
   }
 
   join(signal: AbortSignal): Promise<DependencyLease> {
-    return this.#ask(this.joins, signal);
+    return this.#request(this.joins, signal);
   }
 
-  async #ask(asks: Ask[], signal: AbortSignal): Promise<DependencyLease> {
-    const ask = new Ask(signal, this.isStubborn);
-    asks.push(ask);
-    const hold = await ask.promise;
-    this.#granted.push(ask.hold);
-    return hold;
+  async #request(requests: LeaseRequest[], signal: AbortSignal): Promise<DependencyLease> {
+    const request = new LeaseRequest(signal, this.isStubborn);
+    requests.push(request);
+    const lease = await request.promise;
+    this.#granted.push(request.lease);
+    return lease;
   }
 }

@@ -18,10 +18,10 @@ export class Call<T> {
   #hasFailed = false;
 
   /** @param givesUpAfterMs from the abort to the rejection; 0 is at once, Infinity never */
-  constructor(signal: AbortSignal, options: { readonly before: TargetStatus; readonly givesUpAfterMs: number }) {
+  constructor(signal: AbortSignal, options: { readonly before: TargetStatus; readonly abortDelayMs: number }) {
     this.signal = signal;
     this.before = options.before;
-    const giveUp = (): void => this.#giveUp(options.givesUpAfterMs);
+    const giveUp = (): void => this.#giveUp(options.abortDelayMs);
     if (signal.aborted) giveUp();
     signal.addEventListener("abort", giveUp, { once: true });
   }
@@ -67,7 +67,7 @@ export class FakeTarget implements Target {
   readonly stops: Call<void>[] = [];
   /** What each of the stops was to do. */
   readonly sleeps: SleepAction[] = [];
-  readonly looks: Call<TargetStatus>[] = [];
+  readonly inspections: Call<TargetStatus>[] = [];
   /** What `asksAboutUse` has made of the questions what keeps the target awake. */
   readonly measurements: Call<readonly string[]>[] = [];
 
@@ -75,9 +75,9 @@ export class FakeTarget implements Target {
   isPrompt = false;
   stopTakesMs = 0;
   /** Looks are answered at once, with what is true then. */
-  answersLooks = true;
+  answersInspections = true;
   /** How long an aborted call stays open: a target may take its time to give up. */
-  givesUpAfterMs = 0;
+  abortDelayMs = 0;
   /** Each change of what is true is hinted at, once. */
   hintsChanges = true;
 
@@ -89,7 +89,7 @@ export class FakeTarget implements Target {
     this.keptAwakeBy = (_trafficBytes, signal) => {
       const call = this.#open(this.measurements, signal);
       this.onMeasurement(call);
-      if (this.answersLooks && call.isOpen) call.resolve([]);
+      if (this.answersInspections && call.isOpen) call.resolve([]);
       return call.promise;
     };
   }
@@ -103,15 +103,15 @@ export class FakeTarget implements Target {
   /** Runs before each change of what is true. */
   onChange: (before: TargetStatus) => void = () => {};
   /** Runs when a life ends; what is frozen lives. */
-  onLifeOver: (address: string) => void = () => {};
+  onRunOver: (address: string) => void = () => {};
 
   onMeasurement: (call: Call<readonly string[]>) => void = () => {};
 
   readonly #watchers = new Set<() => void>();
   readonly #followers = new Set<{ readonly onLine: (line: string) => void; readonly end: () => void }>();
   #truth: TargetStatus = { up: false };
-  #frozen: TargetStatus | undefined;
-  #lives = 0;
+  #paused: TargetStatus | undefined;
+  #runs = 0;
 
   get truth(): TargetStatus {
     return this.#truth;
@@ -123,9 +123,9 @@ export class FakeTarget implements Target {
 
   /** Whoever did it: it is up now, in a new life with an address of its own, and its ports answer. */
   comeUp(): void {
-    this.#lives += 1;
+    this.#runs += 1;
     this.lines = [];
-    this.#become({ up: true, address: `10.0.0.${this.#lives}`, incarnation: `life ${this.#lives}` });
+    this.#become({ up: true, address: `10.0.0.${this.#runs}`, incarnation: `life ${this.#runs}` });
   }
 
   /** It answers at another address, in the same life; without one it cannot be dialled, for this reason. */
@@ -136,15 +136,15 @@ export class FakeTarget implements Target {
   }
 
   /** Whoever did it: it is paused now, if it was up. */
-  freeze(): void {
+  pause(): void {
     if (!this.#truth.up) return;
     this.#become({ up: false, pausedIncarnation: this.#truth.incarnation });
   }
 
   /** Whoever did it: it goes on, if it was paused. */
-  thaw(): void {
-    if (this.#truth.up || this.#truth.pausedIncarnation === undefined || this.#frozen === undefined) return;
-    this.#become(this.#frozen);
+  unpause(): void {
+    if (this.#truth.up || this.#truth.pausedIncarnation === undefined || this.#paused === undefined) return;
+    this.#become(this.#paused);
   }
 
   /** Whoever did it: it is down now. */
@@ -160,15 +160,15 @@ export class FakeTarget implements Target {
   finishStart(): void {
     const call = theOpen(this.starts, "start");
     if (this.#truth.up) return call.resolve("already");
-    this.takeStart();
+    this.applyStart();
     call.resolve("started");
   }
 
   /** The open start takes effect, though it is not answered yet. */
-  takeStart(): void {
+  applyStart(): void {
     if (this.#truth.up) return;
     if (this.#truth.pausedIncarnation === undefined) this.comeUp();
-    else this.thaw();
+    else this.unpause();
   }
 
   failStart(error: Error): void {
@@ -178,13 +178,13 @@ export class FakeTarget implements Target {
   /** Lets the open stop succeed. */
   finishStop(): void {
     const call = theOpen(this.stops, "stop");
-    this.takeStop();
+    this.applyStop();
     call.resolve();
   }
 
   /** The last stop takes effect, though it is not answered yet. */
-  takeStop(): void {
-    if (this.sleeps.at(-1) === "pause") this.freeze();
+  applyStop(): void {
+    if (this.sleeps.at(-1) === "pause") this.pause();
     else if (this.#truth.up || this.#truth.pausedIncarnation !== undefined) this.goDown();
   }
 
@@ -193,8 +193,8 @@ export class FakeTarget implements Target {
   }
 
   inspect(signal: AbortSignal): Promise<TargetStatus> {
-    const call = this.#open(this.looks, signal);
-    if (this.answersLooks && call.isOpen) call.resolve(this.#truth);
+    const call = this.#open(this.inspections, signal);
+    if (this.answersInspections && call.isOpen) call.resolve(this.#truth);
     return call.promise;
   }
 
@@ -219,7 +219,7 @@ export class FakeTarget implements Target {
   }
 
   /** Prints a line more. */
-  say(line: string): void {
+  print(line: string): void {
     this.lines = [...this.lines, line];
     for (const { onLine } of this.#followers) onLine(line);
   }
@@ -239,18 +239,18 @@ export class FakeTarget implements Target {
   }
 
   #open<T>(calls: Call<T>[], signal: AbortSignal): Call<T> {
-    const call = new Call<T>(signal, { before: this.#truth, givesUpAfterMs: this.givesUpAfterMs });
+    const call = new Call<T>(signal, { before: this.#truth, abortDelayMs: this.abortDelayMs });
     calls.push(call);
     return call;
   }
 
   #become(truth: TargetStatus): void {
     this.onChange(this.#truth);
-    const before = this.#truth.up ? this.#truth : this.#frozen;
-    const lifeAfter = truth.up ? truth.incarnation : truth.pausedIncarnation;
-    const isOver = before?.up && lifeAfter !== before.incarnation;
-    if (isOver) this.onLifeOver(before.address);
-    this.#frozen = truth.up || truth.pausedIncarnation === undefined ? undefined : before;
+    const before = this.#truth.up ? this.#truth : this.#paused;
+    const runAfter = truth.up ? truth.incarnation : truth.pausedIncarnation;
+    const isOver = before?.up && runAfter !== before.incarnation;
+    if (isOver) this.onRunOver(before.address);
+    this.#paused = truth.up || truth.pausedIncarnation === undefined ? undefined : before;
     this.#truth = truth;
     for (const { end } of this.#followers) end();
     if (this.hintsChanges) this.hint();

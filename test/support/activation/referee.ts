@@ -11,7 +11,7 @@ import {
   StartTimeoutError,
 } from "../../../src/activation/errors.ts";
 import { openCalls } from "./fake-target.ts";
-import type { Claim, Stage } from "./stage.ts";
+import type { Client, Stage } from "./stage.ts";
 
 /** Collects what nobody handles: a contradiction in the activator shows as a rejection, which must fail the sequence. */
 class Rejections implements Disposable {
@@ -41,7 +41,7 @@ export interface Limits {
   /** How long a call that was given up may go on. */
   readonly lateMs: number;
   /** Whether an idle target is paused first, and stopped later. */
-  readonly hasLadder: boolean;
+  readonly hasSecondStep: boolean;
 }
 
 /** How the activator was closed. */
@@ -60,10 +60,10 @@ const stopMarginMs = 20_000;
 
 export class Referee implements Disposable {
   /** The addresses of lives that are over. */
-  readonly endedLives: Set<string> = new Set();
+  readonly endedRuns: Set<string> = new Set();
   closing: Closing | undefined;
   readonly #stage: Stage;
-  readonly #claims: readonly Claim[];
+  readonly #clients: readonly Client[];
   readonly #limits: Limits;
   readonly #rejections = new Rejections();
   readonly #contradictions: unknown[] = [];
@@ -72,36 +72,36 @@ export class Referee implements Disposable {
   /** How many changes of state there had been when the target was last stopped. */
   #stopsDecided = 0;
 
-  constructor(stage: Stage, leases: readonly Claim[], limits: Limits) {
+  constructor(stage: Stage, leases: readonly Client[], limits: Limits) {
     this.#stage = stage;
-    this.#claims = leases;
+    this.#clients = leases;
     this.#limits = limits;
     stage.target.onStart = () => this.#note(() => this.#assertMayStart());
     stage.target.onStop = () => this.#note(() => this.#assertMayStop());
   }
 
-  get #held(): Claim[] {
-    return this.#claims.filter((claim) => claim.isHeld);
+  get #held(): Client[] {
+    return this.#clients.filter((client) => client.isHeld);
   }
 
-  get #waiting(): Claim[] {
-    return this.#claims.filter((claim) => claim.isWaiting);
+  get #waiting(): Client[] {
+    return this.#clients.filter((client) => client.isWaiting);
   }
 
   /** To be called around everything that may end a use of the target. */
-  noteUse(): void {
+  recordUse(): void {
     if (this.#held.length > 0) this.#lastHeldMs = this.#stage.clock.nowMs;
   }
 
   /** To be called when a measurement that counts finds direct use. */
-  noteDirectUse(): void {
+  recordDirectUse(): void {
     this.#lastDirectUseMs = this.#stage.clock.nowMs;
   }
 
   /** Whoever waits longest is granted first. */
-  assertInTurn(claim: Claim): void {
-    if (claim.lease === undefined) return;
-    const earlier = this.#claims.slice(0, this.#claims.indexOf(claim));
+  assertInTurn(client: Client): void {
+    if (client.lease === undefined) return;
+    const earlier = this.#clients.slice(0, this.#clients.indexOf(client));
     // Who was granted a target that somebody paused may wait longer, until it is thawed.
     if (this.#stage.activator.view.waiting === 0) return;
     assert.ok(!earlier.some((other) => other.isWaiting), "granted before one that waits longer");
@@ -148,8 +148,8 @@ export class Referee implements Disposable {
   assertAlways(): void {
     if (this.#contradictions.length > 0) throw this.#contradictions[0];
     const { starts, stops } = this.#stage.target;
-    const meant = openCalls(starts).filter(({ signal }) => !signal.aborted);
-    const [starting, stopping] = [meant.length, openCalls(stops).length];
+    const wanted = openCalls(starts).filter(({ signal }) => !signal.aborted);
+    const [starting, stopping] = [wanted.length, openCalls(stops).length];
     assert.ok(starting + stopping <= 1, `${starting} starts and ${stopping} stops at a time`);
     const { view } = this.#stage.activator;
     const isMeasured = this.#stage.target.measurements.length > 0;
@@ -172,7 +172,7 @@ export class Referee implements Disposable {
   #assertTimer(): void {
     const { view } = this.#stage.activator;
     // What somebody paused for good waits for nothing, unless it is being thawed for a client who has left meanwhile.
-    if (view.state === "paused" && !this.#limits.hasLadder) return;
+    if (view.state === "paused" && !this.#limits.hasSecondStep) return;
     const isMeasuring = openCalls(this.#stage.target.measurements).length > 0;
     assert.ok(!this.#isIdle || isMeasuring || view.idleDeadline !== undefined, "an idle target without a timer");
   }
@@ -193,23 +193,23 @@ export class Referee implements Disposable {
     assert.equal(view.held + view.waiting, this.#held.length + this.#waiting.length);
     // Who was granted a target that somebody paused waits until it is thawed.
     assert.ok(view.waiting <= this.#waiting.length);
-    for (const claim of this.#claims) this.#assertFair(claim);
+    for (const client of this.#clients) this.#assertFair(client);
   }
 
   /** Whoever was refused or cut was so for a reason that is true. */
-  #assertFair({ error, lease, cutBy, isWaiting, hasLeft, sinceMs }: Claim): void {
+  #assertFair({ error, lease, cutBy, isWaiting, hasLeft, sinceMs }: Client): void {
     const { nowMs } = this.#stage.clock;
     const longestWaitMs = this.#stage.target.graceMs + stopMarginMs + this.#limits.startTimeoutMs;
     if (isWaiting) assert.ok(!hasLeft && nowMs - sinceMs <= longestWaitMs, `waits for ${nowMs - sinceMs} ms`);
     if (error !== undefined && error !== clientLeft) {
       assert.ok(error instanceof ActivationError, String(error));
       if (error instanceof ClosedError) assert.ok(this.closing, "refused as closed");
-      if (error instanceof ExitedError) assert.ok(this.endedLives.size > 0, "refused as exited");
+      if (error instanceof ExitedError) assert.ok(this.endedRuns.size > 0, "refused as exited");
       if (error instanceof StartTimeoutError) assert.ok(nowMs >= this.#limits.startTimeoutMs, "refused as too late");
       if (error instanceof CooldownError) assert.ok(this.#stage.target.starts.length > 0, "refused without a failure");
     }
     if (lease === undefined || cutBy === undefined) return;
-    if (cutBy instanceof ExitedError) assert.ok(this.endedLives.has(lease.address), "cut although it lives");
+    if (cutBy instanceof ExitedError) assert.ok(this.endedRuns.has(lease.address), "cut although it lives");
     else assert.ok(this.closing && nowMs >= this.closing.atMs + this.#limits.drainMs, `cut by ${cutBy}`);
   }
 
@@ -226,8 +226,8 @@ export class Referee implements Disposable {
     }
     const lost = stage.activations.filter(({ adopted, outcome }) => adopted && outcome === "exited");
     const begun = stage.changes.filter(({ to }) => to === "starting");
-    const givenBack = stage.changes.filter(({ event }) => event === "lost");
-    assert.equal(stage.activations.length, begun.length + lost.length - givenBack.length, "activations told");
+    const readopted = stage.changes.filter(({ event }) => event === "lost");
+    assert.equal(stage.activations.length, begun.length + lost.length - readopted.length, "activations told");
   }
 
   [Symbol.dispose](): void {

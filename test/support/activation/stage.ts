@@ -11,13 +11,13 @@ import { VirtualClock } from "./virtual-clock.ts";
 export const policy: Policy = { idleTimeoutMs: 60_000, sleep: "stop", minUptimeMs: 0, startTimeoutMs: 30_000 };
 
 /** One client's claim, from acquire() to its end. */
-export class Claim {
+export class Client {
   readonly #leave = new AbortController();
   readonly sinceMs: number = Date.now();
   lease: Lease | undefined;
   error: unknown;
 
-  constructor(activator: Activator, onSettled: (claim: Claim) => void = () => {}) {
+  constructor(activator: Activator, onSettled: (client: Client) => void = () => {}) {
     void activator.acquire(this.#leave.signal).then(
       (lease) => {
         this.lease = lease;
@@ -71,12 +71,12 @@ export class Stage implements Disposable {
   answersProbes = true;
 
   /** As the last probe would tell what it still misses. */
-  tellPending: (pending: readonly string[]) => void = () => {};
+  reportPending: (pending: readonly string[]) => void = () => {};
 
   readonly changes: StateChange[] = [];
   changedAtMs = 0;
   /** The addresses of the target in all lives in which it was ready. */
-  readonly readyLives: Set<string> = new Set();
+  readonly readyRuns: Set<string> = new Set();
   #probed = "";
   readonly activations: ActivationReport[] = [];
   readonly sleeps: SleepReport[] = [];
@@ -113,8 +113,8 @@ export class Stage implements Disposable {
     return ["asleep", ...this.changes.map(({ to }) => to)];
   }
 
-  claim(onSettled?: (claim: Claim) => void): Claim {
-    return new Claim(this.activator, onSettled);
+  connect(onSettled?: (client: Client) => void): Client {
+    return new Client(this.activator, onSettled);
   }
 
   settle(): Promise<void> {
@@ -126,19 +126,19 @@ export class Stage implements Disposable {
   }
 
   /** Opens the activator, brings its target up for one claim, and returns the claim. */
-  async wake(): Promise<Claim> {
+  async wake(): Promise<Client> {
     this.activator.open();
-    const claim = this.claim();
+    const client = this.connect();
     await this.settle();
     this.target.finishStart();
     await this.settle();
-    return claim;
+    return client;
   }
 
   /** Wakes the target, then lets it idle until it is being stopped. */
   async wakeAndIdle(): Promise<void> {
-    const claim = await this.wake();
-    claim.release();
+    const client = await this.wake();
+    client.release();
     await this.advance(policy.idleTimeoutMs);
   }
 
@@ -149,13 +149,13 @@ export class Stage implements Disposable {
   #changed(change: StateChange): void {
     this.changes.push(change);
     this.changedAtMs = this.clock.nowMs;
-    if (change.to === "ready") this.readyLives.add(this.#probed);
+    if (change.to === "ready") this.readyRuns.add(this.#probed);
   }
 
   #probe(address: string, signal: AbortSignal, onPending: Parameters<Probe>[2]): Promise<void> {
     this.#probed = address;
-    this.tellPending = onPending ?? (() => {});
-    const call = new Call<void>(signal, { before: this.target.truth, givesUpAfterMs: this.target.givesUpAfterMs });
+    this.reportPending = onPending ?? (() => {});
+    const call = new Call<void>(signal, { before: this.target.truth, abortDelayMs: this.target.abortDelayMs });
     this.probes.push(call);
     if (this.answersProbes && this.target.truth.up && call.isOpen) call.resolve();
     return call.promise;

@@ -10,14 +10,14 @@ import type { TargetStatus } from "../../../src/activation/target.ts";
 import { KeptError, TargetError, UnhealthyError } from "../../../src/errors.ts";
 import { type Call, openCalls } from "./fake-target.ts";
 import { clientLeft, type Limits, Referee } from "./referee.ts";
-import { type Claim, policy, Stage } from "./stage.ts";
+import { type Client, policy, Stage } from "./stage.ts";
 
 const failure = new TargetError("failed", "it did not work");
 const denial = new TargetError("denied", "it may not be done");
 const kept = new KeptError("it is in use");
 const exits: readonly (Exit | undefined)[] = [undefined, { code: 0 }, { code: 3 }, { code: 137, oomKilled: true }];
 /** The idle timeout is shorter than a look may take, so that a look can outlast a whole activation. */
-const limits: Omit<Limits, "hasLadder"> = {
+const limits: Omit<Limits, "hasSecondStep"> = {
   idleTimeoutMs: 3_000,
   startTimeoutMs: policy.startTimeoutMs,
   drainMs: 10_000,
@@ -26,7 +26,7 @@ const limits: Omit<Limits, "hasLadder"> = {
 const { idleTimeoutMs, drainMs } = limits;
 const minUptimeMs = 4_000;
 /** After a pause, in worlds in which a target sleeps in two steps. */
-const deeper = { afterMs: 6_000, action: "stop" } as const;
+const thenStop = { afterMs: 6_000, action: "stop" } as const;
 const times = [1, 20, 500, 1_000, idleTimeoutMs, 5_000, 10_000, policy.startTimeoutMs];
 /** The longest pause between two attempts to stop, and between two to start. */
 const longestRetryMs = 30_000;
@@ -87,8 +87,8 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
     world.hint();
   },
   "somebody starts it": (world) => world.stage.target.comeUp(),
-  "somebody pauses it": (world) => world.stage.target.freeze(),
-  "somebody thaws it": (world) => world.stage.target.thaw(),
+  "somebody pauses it": (world) => world.stage.target.pause(),
+  "somebody thaws it": (world) => world.stage.target.unpause(),
   "it goes down": (world, pick) => world.stage.target.goDown(choose(exits, pick)),
   "start takes effect": (world) => world.startTakesEffect(),
   "start answers": (world) => world.startAnswers(),
@@ -98,8 +98,8 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
   "stop fails": (world) => choose(openCalls(world.stage.target.stops), 0)?.reject(failure),
   "stop is denied": (world) => choose(openCalls(world.stage.target.stops), 0)?.reject(denial),
   "stop is not made": (world) => choose(openCalls(world.stage.target.stops), 0)?.reject(kept),
-  "look answers": (world, pick) => world.lookAnswers(pick),
-  "look fails": (world, pick) => choose(openCalls(world.stage.target.looks), pick)?.reject(failure),
+  "look answers": (world, pick) => world.inspectionAnswers(pick),
+  "look fails": (world, pick) => choose(openCalls(world.stage.target.inspections), pick)?.reject(failure),
   "probe answers": (world, pick) => world.probeAnswers(pick),
   "probe fails": (world, pick) => choose(openCalls(world.stage.probes), pick)?.reject(new UnhealthyError("no")),
   "measurement finds use": (world) => world.measured(["an exec session"]),
@@ -107,10 +107,10 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
   "measurement fails": (world) => world.measured(undefined),
   "somebody reloads": (world, pick) => world.reload(pick),
   "looks hang": (world) => {
-    world.stage.target.answersLooks = false;
+    world.stage.target.answersInspections = false;
   },
   "looks work": (world) => {
-    world.stage.target.answersLooks = true;
+    world.stage.target.answersInspections = true;
   },
   "probes hang": (world) => {
     world.stage.answersProbes = false;
@@ -119,10 +119,10 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
     world.stage.answersProbes = true;
   },
   "calls give up late": (world) => {
-    world.stage.target.givesUpAfterMs = limits.lateMs;
+    world.stage.target.abortDelayMs = limits.lateMs;
   },
   "calls give up at once": (world) => {
-    world.stage.target.givesUpAfterMs = 0;
+    world.stage.target.abortDelayMs = 0;
   },
   "time passes": (world, pick) => world.stage.advance(choose(times, pick) ?? 0),
   close: (world) => world.close(false),
@@ -131,50 +131,55 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
 
 export class World implements Disposable {
   readonly stage: Stage;
-  readonly leases: Claim[] = [];
+  readonly leases: Client[] = [];
   readonly #referee: Referee;
-  readonly #hasLadder: boolean;
+  readonly #hasSecondStep: boolean;
   readonly #policy: Policy;
   /** The starts and stops that took effect. */
   readonly #took = new WeakSet<object>();
   /** The looks that the last hint led to, or may have; undefined when something changed after it. */
-  #lookedSince: (() => readonly Call<TargetStatus>[]) | undefined;
+  #inspectedSince: (() => readonly Call<TargetStatus>[]) | undefined;
   /** The measurements at the end of an idle timeout. Those at its beginning are only compared with. */
   readonly #decisive = new WeakSet<object>();
   #openVerifies = 0;
   #isClosed = false;
 
-  constructor(hasLadder: boolean, isMeasured: boolean) {
-    this.#hasLadder = hasLadder;
-    this.#policy = { ...policy, idleTimeoutMs, minUptimeMs, ...(hasLadder && { sleep: "pause", thenStop: deeper }) };
+  constructor(hasSecondStep: boolean, isMeasured: boolean) {
+    this.#hasSecondStep = hasSecondStep;
+    this.#policy = {
+      ...policy,
+      idleTimeoutMs,
+      minUptimeMs,
+      ...(hasSecondStep && { sleep: "pause", thenStop: thenStop }),
+    };
     this.stage = new Stage(this.#policy);
     if (isMeasured) this.stage.target.measureUse();
-    this.#referee = new Referee(this.stage, this.leases, { ...limits, hasLadder });
+    this.#referee = new Referee(this.stage, this.leases, { ...limits, hasSecondStep });
     const { target } = this.stage;
     target.hintsChanges = false;
-    target.onLifeOver = (address) => this.#referee.endedLives.add(address);
+    target.onRunOver = (address) => this.#referee.endedRuns.add(address);
     target.onMeasurement = (call) => {
       if (this.stage.activator.view.idleDeadline === undefined) this.#decisive.add(call);
     };
     target.onChange = () => {
-      this.#lookedSince = undefined;
+      this.#inspectedSince = undefined;
     };
     this.stage.activator.open();
   }
 
-  get waiting(): Claim[] {
-    return this.leases.filter((claim) => claim.isWaiting);
+  get waiting(): Client[] {
+    return this.leases.filter((client) => client.isWaiting);
   }
 
-  get held(): Claim[] {
-    return this.leases.filter((claim) => claim.isHeld);
+  get held(): Client[] {
+    return this.leases.filter((client) => client.isHeld);
   }
 
   /** @param ticks how many promises may settle before the next step; undefined: all of them */
   async step(act: Act, pick: number, ticks: number | undefined): Promise<void> {
-    this.#referee.noteUse();
+    this.#referee.recordUse();
     await acts[act](this, pick);
-    this.#referee.noteUse();
+    this.#referee.recordUse();
     this.#referee.assertAlways();
     if (ticks === undefined) return this.#settle();
     for (let tick = 0; tick < ticks; tick += 1) await Promise.resolve();
@@ -183,23 +188,23 @@ export class World implements Disposable {
 
   hint(): void {
     const { target } = this.stage;
-    const begun = openCalls(target.looks);
-    const count = target.looks.length;
-    this.#lookedSince = () => [...begun, ...target.looks.slice(count)];
+    const begun = openCalls(target.inspections);
+    const count = target.inspections.length;
+    this.#inspectedSince = () => [...begun, ...target.inspections.slice(count)];
     target.hint();
   }
 
   acquire(): void {
-    this.leases.push(this.stage.claim((claim) => this.#referee.assertInTurn(claim)));
+    this.leases.push(this.stage.connect((client) => this.#referee.assertInTurn(client)));
   }
 
-  verify(claim: Claim | undefined): void {
-    if (claim?.lease === undefined) return;
+  verify(client: Client | undefined): void {
+    if (client?.lease === undefined) return;
     this.#openVerifies += 1;
     const over = (): void => {
       this.#openVerifies -= 1;
     };
-    this.stage.activator.verify(claim.lease).then(over, over);
+    this.stage.activator.verify(client.lease).then(over, over);
   }
 
   /** The target is up, though the call that starts it is not answered yet. */
@@ -207,7 +212,7 @@ export class World implements Disposable {
     const [call] = openCalls(this.stage.target.starts);
     if (call === undefined || this.#took.has(call)) return;
     this.#took.add(call);
-    this.stage.target.takeStart();
+    this.stage.target.applyStart();
   }
 
   startAnswers(): void {
@@ -222,7 +227,7 @@ export class World implements Disposable {
     const [call] = openCalls(this.stage.target.stops);
     if (call === undefined || this.#took.has(call)) return;
     this.#took.add(call);
-    this.stage.target.takeStop();
+    this.stage.target.applyStop();
   }
 
   stopAnswers(): void {
@@ -231,8 +236,8 @@ export class World implements Disposable {
   }
 
   /** With what is true now, or with what was true when it was asked. */
-  lookAnswers(pick: number): void {
-    const call = choose(openCalls(this.stage.target.looks), pick);
+  inspectionAnswers(pick: number): void {
+    const call = choose(openCalls(this.stage.target.inspections), pick);
     call?.resolve(pick % 2 === 0 ? call.before : this.stage.target.truth);
   }
 
@@ -247,7 +252,7 @@ export class World implements Disposable {
     const [call] = openCalls(this.stage.target.measurements);
     if (call === undefined) return;
     const isUse = uses === undefined || uses.length > 0;
-    if (isUse && this.#decisive.has(call) && !call.signal.aborted) this.#referee.noteDirectUse();
+    if (isUse && this.#decisive.has(call) && !call.signal.aborted) this.#referee.recordDirectUse();
     if (uses === undefined) call.reject(failure);
     else call.resolve(uses);
   }
@@ -278,25 +283,25 @@ export class World implements Disposable {
   async calmDown(): Promise<void> {
     const { stage, leases } = this;
     stage.target.isPrompt = true;
-    stage.target.answersLooks = true;
-    stage.target.givesUpAfterMs = 0;
+    stage.target.answersInspections = true;
+    stage.target.abortDelayMs = 0;
     stage.answersProbes = true;
     this.#answerEverything();
-    const isInformed = this.#lookedSince?.().every((look) => !look.hasFailed);
+    const isInformed = this.#inspectedSince?.().every((inspection) => !inspection.hasFailed);
     if (!isInformed) this.hint();
     await stage.advance(5_000);
     this.#answerEverything();
     await stage.advance(longestRetryMs);
     this.#referee.assertSettled();
     assert.deepEqual(
-      leases.filter((claim) => claim.isWaiting),
+      leases.filter((client) => client.isWaiting),
       [],
       "somebody waits for ever",
     );
     assert.equal(this.#openVerifies, 0);
 
     if (this.#referee.closing === undefined) await this.#live();
-    for (const claim of this.held) claim.release();
+    for (const client of this.held) client.release();
     await stage.advance(drainMs);
     assert.ok(this.#isClosed, "close() does not resolve");
     this.#referee.assertEnd();
@@ -314,18 +319,18 @@ export class World implements Disposable {
     const name = truth.up ? "ready" : truth.pausedIncarnation === undefined ? "asleep" : "paused";
     assert.equal(stage.state, name, "its state is not what is true");
     for (const { lease } of this.held)
-      assert.ok(!this.#referee.endedLives.has(lease?.address ?? ""), "holds a life that is over");
-    for (const claim of this.held) claim.release();
+      assert.ok(!this.#referee.endedRuns.has(lease?.address ?? ""), "holds a life that is over");
+    for (const client of this.held) client.release();
     await stage.settle();
     // What somebody else paused stays as it is.
-    const staysPaused = stage.state === "paused" && !this.#hasLadder;
+    const staysPaused = stage.state === "paused" && !this.#hasSecondStep;
     // Direct use that was found before the calm keeps it awake for one more idle timeout.
     const wasMeasured = stage.target.measurements.length > 0;
     await stage.advance(Math.max(idleTimeoutMs, minUptimeMs) + (wasMeasured ? idleTimeoutMs : 0));
-    if (this.#hasLadder) await stage.advance(deeper.afterMs);
+    if (this.#hasSecondStep) await stage.advance(thenStop.afterMs);
     assert.equal(stage.state, staysPaused ? "paused" : "asleep", "an unused target was not put to sleep");
     assert.equal(stage.target.truth.up, false);
-    assert.ok(stage.sleeps.length >= stage.readyLives.size, "each life that was ready ends in a sleep");
+    assert.ok(stage.sleeps.length >= stage.readyRuns.size, "each life that was ready ends in a sleep");
 
     await stage.advance(longestCooldownMs);
     this.acquire();
@@ -338,7 +343,7 @@ export class World implements Disposable {
 
   #answerEverything(): void {
     const { target, probes } = this.stage;
-    for (const look of openCalls(target.looks)) look.resolve(target.truth);
+    for (const inspection of openCalls(target.inspections)) inspection.resolve(target.truth);
     for (const measurement of openCalls(target.measurements)) measurement.resolve([]);
     if (openCalls(target.starts).length > 0) target.finishStart();
     if (openCalls(target.stops).length > 0) target.finishStop();
