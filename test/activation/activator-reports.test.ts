@@ -1,4 +1,4 @@
-/** What an activator says of its target: to those who ask, to the observer, to a lease that doubts it. */
+/** The view, the reports and the checks of an activator. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ExitedError, StartTimeoutError } from "../../src/activation/errors.ts";
@@ -13,11 +13,11 @@ import { checkLeaks } from "../support/leaks.ts";
 checkLeaks();
 
 const web: Holder = { name: "container web", kind: "dependent", usage: new Usage() };
-const who = { target: "fake", services: ["web", "api"] };
+const subject = { target: "fake", services: ["web", "api"] };
 const drain = { drainMs: 10_000, leaveRunning: false };
 
-suite("view", () => {
-  test("counts those who wait and those who hold", async () => {
+suite("Activator.view", () => {
+  test("counts waiting and held leases", async () => {
     using stage = new Stage();
     stage.activator.open();
     const leases = [stage.connect(), stage.connect(), stage.connect()];
@@ -30,7 +30,7 @@ suite("view", () => {
     assert.deepEqual(countsOf(stage), { state: "ready", waiting: 0, held: 2 });
   });
 
-  test("has the idle deadline only while nobody uses the ready target", async () => {
+  test("contains the idle deadline only while the ready target is not in use", async () => {
     using stage = new Stage();
     const client = await stage.wake();
     assert.equal(stage.activator.view.idleDeadline, undefined);
@@ -41,7 +41,7 @@ suite("view", () => {
     assert.equal(stage.activator.view.idleDeadline, undefined);
   });
 
-  test("has the last activity: a grant, or a release", async () => {
+  test("contains the time of the last grant or release", async () => {
     using stage = new Stage();
     assert.equal(stage.activator.view.lastActivity, undefined);
     await stage.advance(100);
@@ -52,7 +52,7 @@ suite("view", () => {
     assert.equal(stage.activator.view.lastActivity, 500);
   });
 
-  test("has what the probe still misses, from the start to the end of the probe", async () => {
+  test("contains what the probe waits for until the probe ends", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.activator.open();
@@ -71,7 +71,7 @@ suite("view", () => {
     assert.ok(client.lease !== undefined);
   });
 
-  test("has nothing that a probe missed in a life that is over", async () => {
+  test("does not contain what a probe of an earlier run waited for", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.activator.open();
@@ -87,14 +87,14 @@ suite("view", () => {
     assert.equal(stage.activator.view.pending, undefined);
   });
 
-  test("has the last error and the end of the cooldown until a start succeeds", async () => {
+  test("contains the last error and the end of the cooldown until a start succeeds", async () => {
     using stage = new Stage();
     stage.activator.open();
     stage.connect();
     await stage.settle();
     stage.target.failStart(new TargetError("denied", "not allowed"));
     await stage.settle();
-    assert.equal(stage.target.stops.length, 0, "a start that was refused leaves nothing to stop");
+    assert.equal(stage.target.stops.length, 0, "a rejected start is stopped");
     assert.equal(stage.activator.view.lastError, "not allowed");
     assert.equal(stage.activator.view.cooldownUntil, 1_000);
 
@@ -104,7 +104,7 @@ suite("view", () => {
     assert.equal(stage.activator.view.lastError, undefined);
   });
 
-  test("adds up how long the target was awake", async () => {
+  test("sums the time for which the target was awake", async () => {
     using stage = new Stage();
     const client = await stage.wake();
     await stage.advance(1_000);
@@ -120,21 +120,21 @@ suite("view", () => {
   });
 });
 
-suite("the observer", () => {
-  test("is told each change of state once, with its cause", async () => {
+suite("ActivationObserver", () => {
+  test("receives each change of state once, with its cause", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     stage.target.finishStop();
     await stage.settle();
     assert.deepEqual(stage.changes, [
-      { ...who, from: "asleep", to: "starting", event: "acquire", wokenBy: { holder: "a client" } },
-      { ...who, from: "starting", to: "ready", event: "started" },
-      { ...who, from: "ready", to: "stopping", event: "idle" },
-      { ...who, from: "stopping", to: "asleep", event: "stopped" },
+      { ...subject, from: "asleep", to: "starting", event: "acquire", wokenBy: { holder: "a client" } },
+      { ...subject, from: "starting", to: "ready", event: "started" },
+      { ...subject, from: "ready", to: "stopping", event: "idle" },
+      { ...subject, from: "stopping", to: "asleep", event: "stopped" },
     ]);
   });
 
-  test("reports the client that caused a start, also one that connected during a stop", async () => {
+  test("receives the client that caused a start, even if it connected during a stop", async () => {
     using stage = new Stage();
     const [first, second] = ["10.0.0.7:5512", "10.0.0.8:40000"].map((client) => ({ client, service: "ftp" }));
     const { signal } = new AbortController();
@@ -157,7 +157,7 @@ suite("the observer", () => {
     assert.equal(stage.activator.view.cause, "woken by 10.0.0.8:40000 through ftp");
   });
 
-  test("reports the dependent that caused a start, and no cause for a target that was found running", async () => {
+  test("receives the dependent that caused a start, and no cause for a target that was found running", async () => {
     using stage = new Stage();
     stage.activator.open();
     void stage.activator.acquire(new AbortController().signal, web);
@@ -172,7 +172,7 @@ suite("the observer", () => {
     assert.deepEqual([running.changes[0]?.to, running.changes[0]?.wokenBy], ["starting", undefined]);
   });
 
-  test("is told of an activation how long the start took, and the readiness after it", async () => {
+  test("receives the duration of the start and of the whole activation", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.activator.open();
@@ -182,10 +182,12 @@ suite("the observer", () => {
     await stage.advance(200);
     stage.probes[0]?.resolve();
     await stage.settle();
-    assert.deepEqual(stage.activations, [{ ...who, outcome: "ready", adopted: false, durationMs: 500, startMs: 300 }]);
+    assert.deepEqual(stage.activations, [
+      { ...subject, outcome: "ready", adopted: false, durationMs: 500, startMs: 300 },
+    ]);
   });
 
-  test("is told of a start that could not be made: engine_error", async () => {
+  test("receives engine_error for a start that the engine rejects", async () => {
     using stage = new Stage();
     const report = await failedActivation(stage, () => stage.target.failStart(new TargetError("failed", "no")));
     assert.equal(report.outcome, "engine_error");
@@ -193,7 +195,7 @@ suite("the observer", () => {
     assert.equal(report.cooldownMs, 1_000);
   });
 
-  test("is told of a target that exited while it started: its exit, and its last words", async () => {
+  test("receives the exit and the last output lines of a target that exited during its start", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     const report = await failedActivation(stage, async () => {
@@ -208,29 +210,29 @@ suite("the observer", () => {
     assert.deepEqual(report.lastLines, ["loading", "no such database"]);
   });
 
-  test("is told of a target that was not ready in time: timeout", async () => {
+  test("receives timeout for a target that was not ready in time", async () => {
     using stage = new Stage();
     const report = await failedActivation(stage, () => stage.advance(policy.startTimeoutMs));
     assert.equal(report.outcome, "timeout");
     assert.equal(report.durationMs, policy.startTimeoutMs);
   });
 
-  test("is told of an idle target put to sleep, and how long that took", async () => {
+  test("receives the sleep of an idle target with its duration", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     await stage.advance(700);
     stage.target.finishStop();
     await stage.settle();
-    assert.deepEqual(stage.sleeps, [{ ...who, reason: "idle", action: "stop", durationMs: 700 }]);
+    assert.deepEqual(stage.sleeps, [{ ...subject, reason: "idle", action: "stop", durationMs: 700 }]);
   });
 
-  test("is told of a target put to sleep by a shutdown", async () => {
+  test("receives the sleep of a target by a shutdown", async () => {
     using stage = new Stage();
     (await stage.wake()).release();
     const closed = stage.activator.close(drain);
     stage.target.finishStop();
     await closed;
-    assert.deepEqual(stage.sleeps, [{ ...who, reason: "shutdown", action: "stop", durationMs: 0 }]);
+    assert.deepEqual(stage.sleeps, [{ ...subject, reason: "shutdown", action: "stop", durationMs: 0 }]);
   });
 
   const ends = [
@@ -243,7 +245,7 @@ suite("the observer", () => {
     { exit: { code: 137, oomKilled: true }, reason: "crash" },
   ] as const;
   for (const { exit, reason } of ends) {
-    test(`is told of a ready target that went down by itself (${JSON.stringify(exit)}): ${reason}`, async () => {
+    test(`receives the exit of a ready target (${JSON.stringify(exit)}): ${reason}`, async () => {
       using stage = new Stage();
       await stage.wake();
       stage.target.print("out of memory");
@@ -251,14 +253,14 @@ suite("the observer", () => {
       await stage.settle();
       const lastLines = reason === "crash" ? ["out of memory"] : undefined;
       const output = lastLines && { lastLines };
-      assert.deepEqual(stage.sleeps, [{ ...who, reason, action: "none", durationMs: 0, exit, ...output }]);
+      assert.deepEqual(stage.sleeps, [{ ...subject, reason, action: "none", durationMs: 0, exit, ...output }]);
       assert.deepEqual(stage.activator.view.lastLines, lastLines);
       await stage.wake();
       assert.equal(stage.activator.view.lastLines, undefined);
     });
   }
 
-  test("is told no sleep of a target that never was awake: its start failed, or was cancelled", async () => {
+  test("receives no sleep of a target whose start failed or was cancelled", async () => {
     using stage = new Stage();
     await failedActivation(stage, () => stage.target.failStart(new TargetError("failed", "no")));
     stage.target.finishStop();
@@ -278,7 +280,7 @@ suite("the observer", () => {
 });
 
 suite("verify()", () => {
-  test("of a target that turns out to be down throws what cut the lease", async () => {
+  test("throws the reason of the cut lease if the target is down", async () => {
     using stage = new Stage();
     const lease = await leaseOf(stage);
     stage.target.hintsChanges = false;
@@ -288,7 +290,7 @@ suite("verify()", () => {
     assert.equal(stage.state, "asleep");
   });
 
-  test("of a target that is up waits until it answers", async () => {
+  test("waits until a running target answers", async () => {
     using stage = new Stage();
     const lease = await leaseOf(stage);
     stage.answersProbes = false;
@@ -304,7 +306,7 @@ suite("verify()", () => {
     assert.equal(stage.clock.pending, 0);
   });
 
-  test("of a target that stays silent throws StartTimeoutError, and cuts nobody", async () => {
+  test("throws StartTimeoutError if the target does not answer, and cuts no lease", async () => {
     using stage = new Stage();
     const lease = await leaseOf(stage);
     stage.answersProbes = false;
@@ -314,7 +316,7 @@ suite("verify()", () => {
     assert.ok(lease.isHeld);
   });
 
-  test("by many at once is one look and one probe", async () => {
+  test("shares one inspection and one probe between concurrent calls", async () => {
     using stage = new Stage();
     const lease = await leaseOf(stage);
     const [inspections, probes] = [stage.target.inspections.length, stage.probes.length];
@@ -323,7 +325,7 @@ suite("verify()", () => {
     assert.equal(stage.probes.length - probes, 1);
   });
 
-  test("ends when the target goes down meanwhile", async () => {
+  test("ends if the target goes down", async () => {
     using stage = new Stage();
     const lease = await leaseOf(stage);
     stage.answersProbes = false;
@@ -334,7 +336,7 @@ suite("verify()", () => {
     assert.equal(stage.clock.pending, 0);
   });
 
-  test("after one that is over looks afresh", async () => {
+  test("inspects the target again in a later call", async () => {
     using stage = new Stage();
     const lease = await leaseOf(stage);
     await stage.activator.verify(lease);

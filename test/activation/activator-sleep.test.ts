@@ -1,4 +1,4 @@
-/** How an activator puts its target away: when idle, after a failure, when it is closed. */
+/** Stops and pauses by an activator: after the idle timeout, after a failure, at a close. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ClosedError, CooldownError, StartFailedError, StartTimeoutError } from "../../src/activation/errors.ts";
@@ -9,11 +9,11 @@ import { checkLeaks } from "../support/leaks.ts";
 checkLeaks();
 
 const engineAway = new TargetError("unreachable", "the engine does not answer");
-const denial = new TargetError("denied", "a socket proxy says no");
+const denial = new TargetError("denied", "denied by a socket proxy");
 const drain = { drainMs: 10_000, leaveRunning: false };
 const leave = { drainMs: 10_000, leaveRunning: true };
 
-/** Whether `promise` is settled once everything happened that needs no time. */
+/** Returns whether `promise` is settled after all pending promise callbacks. */
 async function isSettled(stage: Stage, promise: Promise<unknown>): Promise<boolean> {
   let settled = false;
   void promise.finally(() => {
@@ -23,8 +23,8 @@ async function isSettled(stage: Stage, promise: Promise<unknown>): Promise<boole
   return settled;
 }
 
-suite("the idle timer", () => {
-  test("runs from the moment the last lease is released", async () => {
+suite("the idle timeout", () => {
+  test("begins with the release of the last lease", async () => {
     using stage = new Stage();
     const first = await stage.wake();
     const second = stage.connect();
@@ -42,7 +42,7 @@ suite("the idle timer", () => {
     assert.equal(stage.target.stops.length, 1);
   });
 
-  test("is off while a lease is held, and starts afresh after it", async () => {
+  test("does not run while a lease is held, and begins again after it", async () => {
     using stage = new Stage();
     const first = await stage.wake();
     first.release();
@@ -56,7 +56,7 @@ suite("the idle timer", () => {
     assert.equal(stage.state, "stopping");
   });
 
-  test("is prolonged by min_uptime, counted from ready", async () => {
+  test("is prolonged by min_uptime, which begins when the target is ready", async () => {
     using stage = new Stage({ minUptimeMs: 200_000 });
     const client = await stage.wake();
     await stage.advance(50_000);
@@ -80,7 +80,7 @@ suite("the idle timer", () => {
 });
 
 suite("a stop", () => {
-  test("that fails is tried again after 1, 2, 4 s, and so on up to 30 s", async () => {
+  test("that fails is retried after 1, 2, 4 … 30 s", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     for (const pauseMs of [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
@@ -103,7 +103,7 @@ suite("a stop", () => {
     assert.equal(stage.sleeps.length, 1);
   });
 
-  test("that fails is tried again after 1 s at first, however often an earlier one failed", async () => {
+  test("that fails is first retried after 1 s, even if an earlier stop failed repeatedly", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     stage.target.failStop(engineAway);
@@ -121,7 +121,7 @@ suite("a stop", () => {
     );
   });
 
-  test("that fails counts as done when a look says that the target is down", async () => {
+  test("that fails counts as done if the inspection shows that the target is down", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     stage.target.goDown();
@@ -132,7 +132,7 @@ suite("a stop", () => {
     assert.equal(stage.sleeps[0]?.reason, "idle");
   });
 
-  test("that fails is tried again when the look fails too", async () => {
+  test("that fails is retried if the inspection fails too", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     stage.target.answersInspections = false;
@@ -143,7 +143,7 @@ suite("a stop", () => {
     assert.equal(stage.target.stops.length, 2);
   });
 
-  test("that fails keeps those who came meanwhile waiting, and serves them after the next attempt", async () => {
+  test("that fails lets new clients wait, and serves them after the next attempt", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     const client = stage.connect();
@@ -156,7 +156,7 @@ suite("a stop", () => {
     assert.ok(client.isHeld);
   });
 
-  test("that failed is tried again at once when somebody comes", async () => {
+  test("that failed is retried at once for a new client", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     stage.target.failStop(engineAway);
@@ -170,7 +170,7 @@ suite("a stop", () => {
     assert.ok(client.isHeld);
   });
 
-  test("that is denied leaves the target to those who came meanwhile", async () => {
+  test("that is denied is followed by an adoption for new clients", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     const client = stage.connect();
@@ -188,7 +188,7 @@ suite("a stop", () => {
     assert.equal(stage.sleeps.length, 1, "it slept once");
   });
 
-  test("that is denied is followed by a start for those who came, when the target goes down then", async () => {
+  test("that is denied is followed by a start for new clients if the target then goes down", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     const client = stage.connect();
@@ -197,7 +197,7 @@ suite("a stop", () => {
     await stage.settle();
     stage.target.goDown({ code: 0 });
     await stage.settle();
-    assert.equal(stage.sleeps.length, 1, "what was awake went to sleep");
+    assert.equal(stage.sleeps.length, 1, "the awake target was put to sleep");
     stage.answersProbes = true;
     stage.target.finishStart();
     await stage.settle();
@@ -205,7 +205,7 @@ suite("a stop", () => {
     assert.equal(client.lease?.address, "10.0.0.2");
   });
 
-  test("that never ends gives those who wait StartTimeoutError in the end", async () => {
+  test("that does not end rejects waiting clients with StartTimeoutError", async () => {
     using stage = new Stage();
     stage.target.abortDelayMs = Number.POSITIVE_INFINITY;
     await stage.wakeAndIdle();
@@ -215,7 +215,7 @@ suite("a stop", () => {
     assert.equal(stage.state, "stopping");
   });
 
-  test("during which somebody starts the target ends in its adoption", async () => {
+  test("is followed by an adoption if another process starts the target meanwhile", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     stage.target.hintsChanges = false;
@@ -245,7 +245,7 @@ suite("the cooldown", () => {
     return client.error instanceof CooldownError;
   }
 
-  test("refuses at once after a failed start, without another one", async () => {
+  test("rejects clients at once after a failed start", async () => {
     using stage = new Stage();
     stage.activator.open();
     const client = await failToStart(stage);
@@ -255,7 +255,7 @@ suite("the cooldown", () => {
     assert.equal(stage.activator.view.cooldownUntil, 1_000);
   });
 
-  test("refuses while the remains of a failed start are being stopped", async () => {
+  test("rejects clients while a failed start is being stopped", async () => {
     using stage = new Stage();
     stage.activator.open();
     stage.connect();
@@ -266,7 +266,7 @@ suite("the cooldown", () => {
     assert.ok(await isRefused(stage));
   });
 
-  test("grows with each failure in a row, 1, 2, 4 s and so on up to 60 s, and opens by itself", async () => {
+  test("grows with each failure in a row, 1, 2, 4 … 60 s, and then ends", async () => {
     using stage = new Stage();
     stage.activator.open();
     for (const pauseMs of [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]) {
@@ -278,7 +278,7 @@ suite("the cooldown", () => {
     }
   });
 
-  test("begins again with 1 s after a start that succeeded", async () => {
+  test("begins again with 1 s after a successful start", async () => {
     using stage = new Stage();
     stage.activator.open();
     await failToStart(stage);
@@ -292,7 +292,7 @@ suite("the cooldown", () => {
     assert.equal(stage.activations.at(-1)?.cooldownMs, 1_000);
   });
 
-  test("does not keep anybody from a target that somebody else started", async () => {
+  test("does not reject clients of a target that another process started", async () => {
     using stage = new Stage();
     stage.activator.open();
     await failToStart(stage);
@@ -306,7 +306,7 @@ suite("the cooldown", () => {
 });
 
 suite("close()", () => {
-  test("of a sleeping target resolves without a call to it, and leaves no watch and no timer", async () => {
+  test("resolves for a sleeping target without a call, a watch or a timer", async () => {
     using stage = new Stage();
     stage.activator.open();
     await stage.settle();
@@ -316,7 +316,7 @@ suite("close()", () => {
     assert.equal(stage.clock.pending, 0);
   });
 
-  test("of a target in its cooldown leaves no timer", async () => {
+  test("clears the timer of the cooldown", async () => {
     using stage = new Stage();
     stage.activator.open();
     stage.connect();
@@ -330,7 +330,7 @@ suite("close()", () => {
     assert.equal(stage.clock.pending, 0);
   });
 
-  test("of an idle target stops it at once", async () => {
+  test("stops an idle target at once", async () => {
     using stage = new Stage();
     (await stage.wake()).release();
     const closed = stage.activator.close(drain);
@@ -340,7 +340,7 @@ suite("close()", () => {
     assert.equal(stage.clock.pending, 0);
   });
 
-  test("lets those who hold finish, turns away those who come, then stops the target", async () => {
+  test("waits for held leases, rejects new ones, then stops the target", async () => {
     using stage = new Stage();
     const holder = await stage.wake();
     const closed = stage.activator.close(drain);
@@ -358,7 +358,7 @@ suite("close()", () => {
     assert.equal(stage.clock.pending, 0);
   });
 
-  test("cuts those who still hold at the deadline with ClosedError, then stops the target", async () => {
+  test("cuts held leases with ClosedError at the deadline, then stops the target", async () => {
     using stage = new Stage();
     const holder = await stage.wake();
     const closed = stage.activator.close(drain);
@@ -369,7 +369,7 @@ suite("close()", () => {
     await closed;
   });
 
-  test("resolves when the target exits by itself during the drain", async () => {
+  test("resolves if the target exits during the drain", async () => {
     using stage = new Stage();
     const holder = await stage.wake();
     const closed = stage.activator.close(drain);
@@ -380,7 +380,7 @@ suite("close()", () => {
     assert.equal(stage.target.watchers, 0);
   });
 
-  test("in the middle of the look that would have told of an exit looks again", async () => {
+  test("repeats an inspection that was under way", async () => {
     using stage = new Stage();
     const holder = await stage.wake();
     stage.target.answersInspections = false;
@@ -393,7 +393,7 @@ suite("close()", () => {
     assert.ok(holder.cutBy instanceof Error);
   });
 
-  test("with leaveRunning drains, and leaves the target up", async () => {
+  test("drains with leaveRunning, and leaves the target up", async () => {
     using stage = new Stage();
     const holder = await stage.wake();
     const closed = stage.activator.close(leave);
@@ -405,7 +405,7 @@ suite("close()", () => {
     assert.equal(stage.clock.pending, 0);
   });
 
-  test("with leaveRunning still tells of the sleep that was under way", async () => {
+  test("reports a sleep that was under way, also with leaveRunning", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     const closed = stage.activator.close(leave);
@@ -414,7 +414,7 @@ suite("close()", () => {
     assert.equal(stage.sleeps[0]?.reason, "idle");
   });
 
-  test("is idempotent: the same promise each time", async () => {
+  test("is idempotent and returns the same promise", async () => {
     using stage = new Stage();
     const holder = await stage.wake();
     const closed = stage.activator.close(drain);
@@ -426,7 +426,7 @@ suite("close()", () => {
     assert.equal(stage.activator.close(drain), closed);
   });
 
-  test("while starting rejects those who wait, gives the start up, and stops what it began", async () => {
+  test("rejects waiting leases during a start, aborts it and stops the target", async () => {
     using stage = new Stage();
     stage.activator.open();
     const client = stage.connect();
@@ -444,7 +444,7 @@ suite("close()", () => {
     assert.equal(stage.clock.pending, 0);
   });
 
-  test("while starting stops the target only when the start, which takes its time to give up, is over", async () => {
+  test("stops the target only after an aborted start call has ended", async () => {
     using stage = new Stage();
     stage.target.abortDelayMs = Number.POSITIVE_INFINITY;
     stage.activator.open();
@@ -460,7 +460,7 @@ suite("close()", () => {
     assert.equal(stage.target.truth.up, false);
   });
 
-  test("in the moment when the start succeeds is a close like any other", async () => {
+  test("stops the target if the start succeeds at the same moment", async () => {
     for (const ticks of Array(12).keys()) {
       using stage = new Stage();
       stage.answersProbes = false;
@@ -475,7 +475,7 @@ suite("close()", () => {
     }
   });
 
-  test("while stopping waits for that stop, and rejects those who wait for its end", async () => {
+  test("waits for a stop under way, and rejects leases that wait for its end", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     const client = stage.connect();
@@ -488,7 +488,7 @@ suite("close()", () => {
     assert.equal(stage.target.stops.length, 1);
   });
 
-  test("between two attempts to stop tries once more at once, and gives up when that fails", async () => {
+  test("retries a failed stop once at once, and does not retry it again", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     stage.target.failStop(engineAway);
@@ -501,7 +501,7 @@ suite("close()", () => {
     assert.equal(stage.clock.pending, 0);
   });
 
-  test("takes the upstream check that nobody waits for any more with it", async () => {
+  test("ends an upstream check without waiting clients", async () => {
     using stage = new Stage();
     const holder = await stage.wake();
     stage.answersProbes = false;

@@ -10,7 +10,7 @@ checkLeaks();
 const clientLeft = new Error("the client left");
 
 suite("acquire()", () => {
-  test("starts a sleeping target once for many claims, and grants them in the order in which they came", async () => {
+  test("starts a sleeping target once for many leases, and grants them in order", async () => {
     using stage = new Stage();
     stage.activator.open();
     const order: number[] = [];
@@ -29,7 +29,7 @@ suite("acquire()", () => {
     assert.equal(stage.target.starts.length, 1);
   });
 
-  test("waits for the probe: up is not ready", async () => {
+  test("waits for the probe", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     const client = await stage.wake();
@@ -41,7 +41,7 @@ suite("acquire()", () => {
     assert.ok(client.isHeld);
   });
 
-  test("gives the address that the target has in this life", async () => {
+  test("returns the address of the current run", async () => {
     using stage = new Stage();
     const first = await stage.wake();
     assert.equal(first.lease?.address, "10.0.0.1");
@@ -51,18 +51,18 @@ suite("acquire()", () => {
     assert.equal(second.lease?.address, "10.0.0.2");
   });
 
-  test("on a ready target is granted without a call to the target", async () => {
+  test("grants a lease on a ready target without a call to it", async () => {
     using stage = new Stage();
     await stage.wake();
-    const looksBefore = stage.target.inspections.length;
+    const inspectionsBefore = stage.target.inspections.length;
     const second = stage.connect();
     await stage.settle();
     assert.ok(second.isHeld);
     assert.equal(stage.target.starts.length, 1);
-    assert.equal(stage.target.inspections.length, looksBefore);
+    assert.equal(stage.target.inspections.length, inspectionsBefore);
   });
 
-  test("while stopping waits, and is served by the next activation", async () => {
+  test("waits during a stop for the next activation", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     assert.equal(stage.state, "stopping");
@@ -80,7 +80,7 @@ suite("acquire()", () => {
     assert.equal(client.lease?.address, "10.0.0.2");
   });
 
-  test("while stopping waits for a stop that takes all its time, and for a whole start after it", async () => {
+  test("waits during a stop for its whole time and for a whole start", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     const client = stage.connect();
@@ -92,7 +92,7 @@ suite("acquire()", () => {
     assert.ok(client.isHeld);
   });
 
-  test("given up while stopping by everyone who waits: the target stays asleep", async () => {
+  test("withdrawn by all clients during a stop: the target stays asleep", async () => {
     using stage = new Stage();
     await stage.wakeAndIdle();
     const client = stage.connect();
@@ -104,7 +104,7 @@ suite("acquire()", () => {
     assert.equal(stage.target.starts.length, 1);
   });
 
-  test("given up by the client that caused the start: the start goes on, then the target idles", async () => {
+  test("withdrawn by the client that caused the start: the start continues, then the target is idle", async () => {
     using stage = new Stage();
     stage.activator.open();
     const client = stage.connect();
@@ -122,7 +122,7 @@ suite("acquire()", () => {
     assert.equal(stage.target.stops.length, 1);
   });
 
-  test("given up by one of many: rejects with that client's reason, the others are served", async () => {
+  test("withdrawn by one client: rejects with its reason and serves the other clients", async () => {
     using stage = new Stage();
     stage.activator.open();
     const [first, second, third] = [stage.connect(), stage.connect(), stage.connect()];
@@ -137,13 +137,13 @@ suite("acquire()", () => {
     assert.equal(stage.activator.view.held, 2);
   });
 
-  test("given up before it began: rejects, and starts nothing", async () => {
+  test("rejects and starts nothing if the signal is aborted already", async () => {
     using stage = new Stage();
     await assert.rejects(stage.activator.acquire(AbortSignal.abort(clientLeft)), clientLeft);
     assert.equal(stage.target.starts.length, 0);
   });
 
-  test("rejects everyone with StartTimeoutError, and stops the target, when it is not ready in time", async () => {
+  test("rejects all leases with StartTimeoutError and stops the target if it is not ready in time", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     const first = await stage.wake();
@@ -164,16 +164,16 @@ suite("acquire()", () => {
     assert.equal(stage.state, "asleep");
   });
 
-  test("rejects with StartTimeoutError when the start call itself never ends", async () => {
+  test("rejects with StartTimeoutError if the start call does not end", async () => {
     using stage = new Stage();
     stage.activator.open();
     const client = stage.connect();
     await stage.advance(policy.startTimeoutMs);
     assert.ok(client.error instanceof StartTimeoutError);
-    assert.equal(stage.target.stops.length, 1, "what the start may have begun is taken away");
+    assert.equal(stage.target.stops.length, 1, "a target that may be running is not stopped");
   });
 
-  test("rejects at once with ExitedError and the exit code when the target exits while it starts", async () => {
+  test("rejects at once with ExitedError and the exit code if the target exits during its start", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     const client = await stage.wake();
@@ -184,7 +184,7 @@ suite("acquire()", () => {
     assert.equal(client.error.message, "fake exited with code 3");
   });
 
-  test("rejects with ExitedError when the target is down by the first look after its start", async () => {
+  test("rejects with ExitedError if the target is down at the first inspection after its start", async () => {
     using stage = new Stage();
     stage.activator.open();
     const client = stage.connect();
@@ -197,7 +197,7 @@ suite("acquire()", () => {
     assert.ok(client.error instanceof ExitedError);
   });
 
-  test("rejects with StartFailedError and its cause when the target cannot be started", async () => {
+  test("rejects with StartFailedError and its cause if the target cannot be started", async () => {
     using stage = new Stage();
     stage.activator.open();
     const client = stage.connect();
@@ -210,7 +210,7 @@ suite("acquire()", () => {
     assert.match(client.error.message, /fake could not be started: there is no container fake/);
   });
 
-  test('starts again a target that was "already" up, and went down: it was on its way', async () => {
+  test('starts a target again that was "already" up and going down', async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.target.comeUp();
@@ -232,7 +232,7 @@ suite("acquire()", () => {
     assert.equal(client.lease?.address, "10.0.0.2");
   });
 
-  test("probes the new life of a target that somebody restarts while it starts", async () => {
+  test("probes the new run of a target that another process restarts during its start", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     const client = await stage.wake();
@@ -249,7 +249,7 @@ suite("acquire()", () => {
 });
 
 suite("adoption", () => {
-  test("open() adopts a target that is up, without a start, and puts it to sleep when nobody uses it", async () => {
+  test("of a running target needs no start, and ends with the idle timeout", async () => {
     using stage = new Stage();
     stage.target.comeUp();
     stage.activator.open();
@@ -262,7 +262,7 @@ suite("adoption", () => {
     assert.equal(stage.target.stops.length, 1);
   });
 
-  test("a later hint leads to it as well", async () => {
+  test("follows a later change", async () => {
     using stage = new Stage();
     stage.activator.open();
     await stage.settle();
@@ -273,7 +273,7 @@ suite("adoption", () => {
     assert.equal(stage.target.starts.length, 0);
   });
 
-  test("a hint that turns out to be empty changes nothing", async () => {
+  test("does not follow a change without effect", async () => {
     using stage = new Stage();
     stage.activator.open();
     stage.target.hint();
@@ -282,7 +282,7 @@ suite("adoption", () => {
     assert.deepEqual(stage.path, ["asleep"]);
   });
 
-  test("serves those who come meanwhile", async () => {
+  test("serves clients that connect meanwhile", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.target.comeUp();
@@ -295,7 +295,7 @@ suite("adoption", () => {
     assert.equal(stage.target.starts.length, 0);
   });
 
-  test("leaves a silent target as long as an unused one, beyond the start timeout", async () => {
+  test("waits for a silent target for the start timeout and the idle timeout", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.target.comeUp();
@@ -303,14 +303,14 @@ suite("adoption", () => {
     await stage.settle();
     const client = stage.connect();
     await stage.advance(policy.startTimeoutMs);
-    assert.ok(client.error instanceof StartTimeoutError, "a client waits no longer for it than for a start");
+    assert.ok(client.error instanceof StartTimeoutError, "a client waits as long as for a start");
     await stage.advance(policy.idleTimeoutMs - 1);
     assert.equal(stage.target.stops.length, 0);
     await stage.advance(1);
     assert.equal(stage.target.stops.length, 1);
   });
 
-  test("that fails begins no cooldown", async () => {
+  test("that fails starts no cooldown", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.target.comeUp();
@@ -322,7 +322,7 @@ suite("adoption", () => {
     assert.equal(stage.activations[0]?.outcome, "unhealthy");
   });
 
-  test("of a target that goes down again: it is not stopped, and somebody else may start it right then", async () => {
+  test("of a target that goes down does not stop it, and another process may start it at once", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.target.comeUp();
@@ -335,7 +335,7 @@ suite("adoption", () => {
     assert.equal(stage.activations[0]?.outcome, "exited");
   });
 
-  test("of a target that goes down, and comes up again before that was seen, is followed by another", async () => {
+  test("is repeated if the target is restarted before the inspection", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.target.comeUp();
@@ -353,7 +353,7 @@ suite("adoption", () => {
     assert.equal(stage.target.stops.length + stage.target.starts.length, 0);
   });
 
-  test("of a target that goes down again while clients wait for it: it is started for them", async () => {
+  test("of a target that goes down is followed by a start for waiting clients", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.target.comeUp();
@@ -372,7 +372,7 @@ suite("adoption", () => {
 });
 
 suite("a ready target", () => {
-  test("that exits cuts its leases with ExitedError and is asleep", async () => {
+  test("that exits is asleep, and its leases are cut with ExitedError", async () => {
     using stage = new Stage();
     const client = await stage.wake();
     stage.target.goDown({ code: 1 });
@@ -383,7 +383,7 @@ suite("a ready target", () => {
     assert.equal(stage.target.stops.length, 0);
   });
 
-  test("that exits while nobody uses it is asleep, and its idle timer is off", async () => {
+  test("that exits while it is idle is asleep without an idle timeout", async () => {
     using stage = new Stage();
     const client = await stage.wake();
     client.release();
@@ -393,7 +393,7 @@ suite("a ready target", () => {
     assert.equal(stage.clock.pending, 0);
   });
 
-  test("that somebody restarts cuts the leases of its old life and is adopted in its new one", async () => {
+  test("that another process restarts is adopted, and the leases of the old run are cut", async () => {
     using stage = new Stage();
     const client = await stage.wake();
     stage.target.hintsChanges = false;
@@ -410,7 +410,7 @@ suite("a ready target", () => {
     assert.equal(next.lease?.address, "10.0.0.2");
   });
 
-  test("is not given up for a look that fails", async () => {
+  test("stays ready after a failed inspection", async () => {
     using stage = new Stage();
     const client = await stage.wake();
     stage.target.answersInspections = false;
@@ -421,7 +421,7 @@ suite("a ready target", () => {
     assert.equal(stage.state, "ready");
   });
 
-  test("that exited just before it became ready is noticed without another hint", async () => {
+  test("that exited just before it became ready is detected without another event", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.target.hintsChanges = false;
@@ -433,7 +433,7 @@ suite("a ready target", () => {
     assert.equal(stage.state, "asleep");
   });
 
-  test("is looked at again after a hint in the middle of a look", async () => {
+  test("is inspected again after an event during an inspection", async () => {
     using stage = new Stage();
     const client = await stage.wake();
     stage.target.answersInspections = false;
@@ -446,7 +446,7 @@ suite("a ready target", () => {
     assert.ok(client.cutBy instanceof ExitedError);
   });
 
-  test("disposing a lease that was cut, or twice, releases nothing twice", async () => {
+  test("counts a lease once that is cut and disposed, or disposed twice", async () => {
     using stage = new Stage();
     const first = await stage.wake();
     const second = stage.connect();
@@ -460,7 +460,7 @@ suite("a ready target", () => {
     assert.equal(stage.state, "asleep");
   });
 
-  test("whose lease is cut may be acquired again from within the cut", async () => {
+  test("can be acquired again in the callback of a cut", async () => {
     using stage = new Stage();
     const client = await stage.wake();
     let next: ReturnType<Stage["connect"]> | undefined;
@@ -475,8 +475,8 @@ suite("a ready target", () => {
   });
 });
 
-suite("a late answer", () => {
-  test("of a look from before a stop is dropped, and the target is looked at again", async () => {
+suite("a late result", () => {
+  test("of an inspection that began before a stop is dropped, and the inspection repeated", async () => {
     using stage = new Stage({ idleTimeoutMs: 1_000 });
     const client = await stage.wake();
     client.release();
@@ -496,7 +496,7 @@ suite("a late answer", () => {
     assert.deepEqual(stage.target.inspections.at(-1)?.before, { up: false });
   });
 
-  test("of the start of a run that timed out changes nothing", async () => {
+  test("of a start that timed out has no effect", async () => {
     using stage = new Stage();
     stage.target.abortDelayMs = Number.POSITIVE_INFINITY;
     stage.activator.open();
@@ -513,7 +513,7 @@ suite("a late answer", () => {
     );
   });
 
-  test("of a start that was given up holds the stop back, which it could otherwise undo", async () => {
+  test("of an aborted start call delays the stop, which it would undo", async () => {
     using stage = new Stage();
     stage.target.abortDelayMs = Number.POSITIVE_INFINITY;
     stage.activator.open();
@@ -530,7 +530,7 @@ suite("a late answer", () => {
     assert.equal(stage.target.truth.up, false);
   });
 
-  test("of a start that never comes holds the stop back for 5 s at most", async () => {
+  test("of an aborted start call delays the stop for at most 5 s", async () => {
     using stage = new Stage();
     stage.target.abortDelayMs = Number.POSITIVE_INFINITY;
     stage.activator.open();

@@ -1,4 +1,4 @@
-/** A target whose address changes while it lives: a container that is moved between networks. */
+/** A running target whose address changes: a container that is moved between networks. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { MovedAddressError, StartFailedError } from "../../src/activation/errors.ts";
@@ -10,8 +10,8 @@ checkLeaks();
 
 const noRoute = new TargetError("no_route", "it shares no network with wakeport");
 
-suite("a target that moves", () => {
-  test("keeps its leases, which then have the new address", async () => {
+suite("a target whose address changes", () => {
+  test("keeps its leases, which get the new address", async () => {
     using stage = new Stage();
     const client = await stage.wake();
     const { moved } = client.lease!;
@@ -27,7 +27,7 @@ suite("a target that moves", () => {
     assert.equal(stage.sleeps.length, 0);
   });
 
-  test("while it is probed is probed again at the new address", async () => {
+  test("during its start is probed at the new address", async () => {
     using stage = new Stage();
     stage.activator.open();
     stage.answersProbes = false;
@@ -45,8 +45,8 @@ suite("a target that moves", () => {
   });
 });
 
-suite("a check of a target that does not take connections", () => {
-  test("probes the new address when the target moves", async () => {
+suite("a check of a target that does not accept connections", () => {
+  test("probes the new address of the target", async () => {
     using stage = new Stage();
     const client = await stage.wake();
     stage.answersProbes = false;
@@ -63,7 +63,7 @@ suite("a check of a target that does not take connections", () => {
 });
 
 suite("a target that loses its address", () => {
-  test("holds new clients until it has one again", async () => {
+  test("lets new clients wait until it has an address again", async () => {
     using stage = new Stage();
     const first = await stage.wake();
     stage.target.moveTo("", noRoute);
@@ -79,7 +79,7 @@ suite("a target that loses its address", () => {
     assert.equal(next.lease?.moved.aborted, false);
   });
 
-  test("for longer rejects clients with the reason, and stays up", async () => {
+  test("rejects clients with the reason after 3 s, and stays up", async () => {
     using stage = new Stage();
     const first = await stage.wake();
     stage.target.moveTo("", noRoute);
@@ -92,7 +92,7 @@ suite("a target that loses its address", () => {
     assert.equal(stage.state, "ready");
   });
 
-  test("and has none when it is found running is not adopted before it has one", async () => {
+  test("is not adopted without an address", async () => {
     using stage = new Stage();
     stage.activator.open();
     stage.target.comeUp();

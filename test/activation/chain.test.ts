@@ -1,4 +1,4 @@
-/** When chains and groups of targets go to sleep, in which order, and how they are closed. */
+/** Sleep and close of chains and groups of targets. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
@@ -18,13 +18,13 @@ const drain = { drainMs: 10_000, leaveRunning: false };
 
 interface Part {
   readonly dependencies?: readonly string[];
-  /** What wakes and sleeps with it. */
+  /** Its companions. */
   readonly companions?: readonly string[];
   readonly group?: Group;
   readonly policy?: Partial<Policy>;
 }
 
-/** Several targets in one time. All starts and stops succeed at once. */
+/** Several targets in the same virtual time. All starts and stops succeed at once. */
 class Project implements Disposable {
   readonly clock: VirtualClock = new VirtualClock();
   readonly #stages: ReadonlyMap<string, Stage>;
@@ -40,12 +40,12 @@ class Project implements Disposable {
     return this.#stages.get(name) ?? assert.fail();
   }
 
-  /** Each target with its state. */
+  /** The state of each target. */
   get states(): Record<string, string> {
     return Object.fromEntries([...this.#stages].map(([name, stage]) => [name, stage.state]));
   }
 
-  /** All that sleep, in the order in which they fell asleep. */
+  /** The sleeping targets, in the order of their sleep. */
   get fallenAsleep(): string[] {
     const asleep = [...this.#stages].filter(([, stage]) => stage.changes.at(-1)?.to === "asleep");
     return asleep.toSorted(([, a], [, b]) => this.#order.indexOf(a) - this.#order.indexOf(b)).map(([name]) => name);
@@ -82,7 +82,7 @@ class Project implements Disposable {
 }
 
 suite("a chain", () => {
-  test("sleeps in order as soon as the idle timeout after its last client is over", async () => {
+  test("sleeps in order when the idle timeout after its last client expires", async () => {
     using project = new Project({ web: { dependencies: ["api"] }, api: { dependencies: ["db"] }, db: {} });
     const client = project.stage("web").connect();
     await project.clock.advance(200_000);
@@ -95,7 +95,7 @@ suite("a chain", () => {
     assert.deepEqual(project.fallenAsleep, ["web", "api", "db"]);
   });
 
-  test("a longer idle timeout of a dependency counts from the last client of the chain", async () => {
+  test("counts a longer idle timeout of a dependency from the last client of the chain", async () => {
     using project = new Project({
       web: { dependencies: ["db"] },
       db: { policy: { idleTimeoutMs: 3 * idleTimeoutMs } },
@@ -112,7 +112,7 @@ suite("a chain", () => {
     assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
   });
 
-  test("a dependency with its own client counts from that client", async () => {
+  test("counts the idle timeout of a dependency from its own last client", async () => {
     using project = new Project({ web: { dependencies: ["db"] }, db: {} });
     const [first, second] = [project.stage("web").connect(), project.stage("db").connect()];
     await project.clock.settle();
@@ -128,7 +128,7 @@ suite("a chain", () => {
     assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
   });
 
-  test("min_uptime of a dependency holds", async () => {
+  test("respects min_uptime of a dependency", async () => {
     using project = new Project({ web: { dependencies: ["db"] }, db: { policy: { minUptimeMs: 2 * idleTimeoutMs } } });
     project.stage("web").connect((client) => client.release());
     await project.clock.advance(2 * idleTimeoutMs - 10);
@@ -137,7 +137,7 @@ suite("a chain", () => {
     assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
   });
 
-  test("a target that started for a client that is gone stays up for its idle timeout", async () => {
+  test("stays up for its idle timeout if the client left during the start", async () => {
     using project = new Project({ web: { dependencies: ["db"] }, db: {} });
     project.stage("web").target.isPrompt = false;
     const client = project.stage("web").connect();
@@ -153,23 +153,23 @@ suite("a chain", () => {
   });
 });
 
-suite("use that does not pass through wakeport", () => {
-  test("is measured from the last client on, also of a dependency, and keeps it awake", async () => {
+suite("direct use", () => {
+  test("is measured after the last client, also of a dependency, and keeps it awake", async () => {
     using project = new Project({ web: { dependencies: ["db"] }, db: {} });
-    const askedAtMs: number[] = [];
+    const measuredAtMs: number[] = [];
     const uses = ["an exec session"];
     project.stage("db").target.keptAwakeBy = () => {
-      askedAtMs.push(project.clock.nowMs);
+      measuredAtMs.push(project.clock.nowMs);
       return Promise.resolve([...uses]);
     };
     const client = project.stage("web").connect();
     await project.clock.advance(3 * idleTimeoutMs);
-    assert.deepEqual(askedAtMs, []);
+    assert.deepEqual(measuredAtMs, []);
     client.release();
     await project.clock.advance(idleTimeoutMs + 20);
     assert.deepEqual(project.states, { web: "asleep", db: "ready" });
-    const [first = 0, second = 0, ...more] = askedAtMs.map((atMs) => atMs - 3 * idleTimeoutMs);
-    assert.ok(first <= 1_000 && second >= idleTimeoutMs, `asked ${askedAtMs}`);
+    const [first = 0, second = 0, ...more] = measuredAtMs.map((atMs) => atMs - 3 * idleTimeoutMs);
+    assert.ok(first <= 1_000 && second >= idleTimeoutMs, `measured at ${measuredAtMs}`);
     assert.ok(more.every((atMs) => atMs >= idleTimeoutMs));
     uses.pop();
     await project.clock.advance(idleTimeoutMs);
@@ -177,7 +177,7 @@ suite("use that does not pass through wakeport", () => {
     assert.equal(project.clock.pending, 0);
   });
 
-  test("does not count traffic of a dependent during its stop", async () => {
+  test("does not include traffic of a dependent during its stop", async () => {
     const long = { idleTimeoutMs: 2 * idleTimeoutMs };
     for (const policy of [{}, long]) {
       using project = new Project({
@@ -204,7 +204,7 @@ suite("use that does not pass through wakeport", () => {
     }
   });
 
-  test("is found although it ended before the last dependent was put to sleep", async () => {
+  test("is found if it ended before the last dependent was put to sleep", async () => {
     using project = new Project({ web: { dependencies: ["db"] }, db: {} });
     let uses: readonly string[] = [];
     project.stage("db").target.keptAwakeBy = () => {
@@ -222,7 +222,7 @@ suite("use that does not pass through wakeport", () => {
     assert.deepEqual(project.states, { web: "asleep", db: "asleep" });
   });
 
-  test("between members of a group keeps none of them awake for longer than one idle timeout", async () => {
+  test("between members of a group keeps them awake for at most one idle timeout", async () => {
     const group = new Group("shop");
     const policy = { directTrafficBytes: 0 };
     using project = new Project({ web: { group, dependencies: ["db"] }, worker: { group }, db: { group, policy } });
@@ -236,7 +236,7 @@ suite("use that does not pass through wakeport", () => {
     assert.deepEqual(project.states, { web: "asleep", worker: "asleep", db: "asleep" });
   });
 
-  test("in a session in a member keeps its whole group awake, and what that needs", async () => {
+  test("by a session in a member keeps its group and the dependencies awake", async () => {
     for (const used of ["web", "worker", "db"]) {
       const group = new Group("shop");
       using project = new Project({ web: { group, dependencies: ["db"] }, worker: { group }, db: { group } });
@@ -255,11 +255,11 @@ suite("use that does not pass through wakeport", () => {
     }
   });
 
-  test("is not measured while a client of a dependent comes back", async () => {
+  test("is not measured while a client of a dependent reconnects", async () => {
     using project = new Project({ web: { dependencies: ["db"] }, db: {} });
-    let asked = 0;
+    let measurements = 0;
     project.stage("db").target.keptAwakeBy = async () => {
-      asked += 1;
+      measurements += 1;
       return [];
     };
     const first = project.stage("web").connect();
@@ -268,11 +268,11 @@ suite("use that does not pass through wakeport", () => {
     await project.clock.advance(500);
     const second = project.stage("web").connect();
     await project.clock.advance(3 * idleTimeoutMs);
-    assert.equal(asked, 0);
+    assert.equal(measurements, 0);
     second.release();
     await project.clock.advance(idleTimeoutMs + 20);
     // At the beginning, before web is put to sleep, and afterwards.
-    assert.deepEqual([project.states, asked], [{ web: "asleep", db: "asleep" }, 3]);
+    assert.deepEqual([project.states, measurements], [{ web: "asleep", db: "asleep" }, 3]);
   });
 });
 
@@ -285,7 +285,7 @@ suite("a group", () => {
   });
 
   for (const used of ["a", "b", "c", "d"]) {
-    test(`with a cycle through targets outside of it is woken by ${used}, and sleeps in order`, async () => {
+    test(`with a cycle through other targets is woken by ${used}, and sleeps in order`, async () => {
       using project = new Project(cycle(new Group("shop")));
       const client = project.stage(used).connect();
       await project.clock.advance(3 * idleTimeoutMs);
@@ -298,7 +298,7 @@ suite("a group", () => {
     });
   }
 
-  test("sleeps although a target outside that needs a member is kept longer, and that member stays", async () => {
+  test("sleeps, except a member that another target needs", async () => {
     const group = new Group("shop");
     const long = { idleTimeoutMs: 3 * idleTimeoutMs };
     using project = new Project({ a: { group }, d: { group }, report: { dependencies: ["d"], policy: long } });
@@ -312,7 +312,7 @@ suite("a group", () => {
     assert.deepEqual(project.states, { a: "asleep", d: "asleep", report: "asleep" });
   });
 
-  test("wakes with a member that a member of another group needs, and both sleep after the last client", async () => {
+  test("wakes if a member of another group needs one of its members, and both groups sleep after the last client", async () => {
     const [shop, tools] = [new Group("shop"), new Group("tools")];
     using project = new Project({
       web: { group: shop },
@@ -328,7 +328,7 @@ suite("a group", () => {
     assert.deepEqual(project.states, { web: "asleep", api: "asleep", mail: "asleep", queue: "asleep" });
   });
 
-  test("is not woken by a target that was found running, and holds what that target needs", async () => {
+  test("is not woken by a member that was found running, whose dependencies are held", async () => {
     const group = new Group("shop");
     using project = new Project({ a: { group }, d: { group }, report: { dependencies: ["d"] } });
     project.stage("d").target.comeUp();
@@ -341,7 +341,7 @@ suite("a group", () => {
     assert.deepEqual(project.fallenAsleep, ["report", "d"]);
   });
 
-  test("with a cycle is closed without waiting for the drain", async () => {
+  test("with a cycle is closed before the drain deadline", async () => {
     using project = new Project(cycle(new Group("shop")));
     project.stage("a").connect((client) => client.release());
     await project.clock.settle();
@@ -357,7 +357,7 @@ suite("a group", () => {
 suite("a companion", () => {
   const pair = { web: { companions: ["worker"] }, worker: {} };
 
-  test("wakes with its target, and sleeps after it", async () => {
+  test("wakes with its target and sleeps after it", async () => {
     using project = new Project(pair);
     const client = project.stage("web").connect();
     await project.clock.advance(3 * idleTimeoutMs);
@@ -372,7 +372,7 @@ suite("a companion", () => {
     assert.equal(project.clock.pending, 0);
   });
 
-  test("is not waited for, and its failure concerns only itself", async () => {
+  test("does not delay its target, and its failure does not affect the target", async () => {
     using project = new Project(pair);
     const { target } = project.stage("worker");
     target.isPrompt = false;
@@ -388,7 +388,7 @@ suite("a companion", () => {
 
     target.finishStop();
     await project.clock.advance(2_000);
-    assert.equal(project.states["worker"], "asleep", "tried again without a client");
+    assert.equal(project.states["worker"], "asleep", "retried without a client");
     const next = project.stage("web").connect();
     await project.clock.settle();
     assert.deepEqual(project.states, { web: "ready", worker: "ready" });
@@ -397,7 +397,7 @@ suite("a companion", () => {
     assert.deepEqual(project.states, { web: "asleep", worker: "asleep" });
   });
 
-  test("that crashes is started again, and one that ended with 0 is not", async () => {
+  test("is started again after a crash, and not after exit code 0", async () => {
     using project = new Project(pair);
     const client = project.stage("web").connect();
     await project.clock.settle();
@@ -412,7 +412,7 @@ suite("a companion", () => {
     assert.deepEqual(project.states, { web: "asleep", worker: "asleep" });
   });
 
-  test("of two targets is awake while one of them is", async () => {
+  test("of two targets is awake while one of the targets is", async () => {
     using project = new Project({ ...pair, api: { companions: ["worker"] } });
     const [first, second] = [project.stage("web").connect(), project.stage("api").connect()];
     await project.clock.settle();
@@ -424,7 +424,7 @@ suite("a companion", () => {
     assert.deepEqual(project.states, { web: "asleep", worker: "asleep", api: "asleep" });
   });
 
-  test("stays awake with a target that min_uptime, or direct use, keeps awake", async () => {
+  test("stays awake while min_uptime or direct use keeps its target awake", async () => {
     using project = new Project({ ...pair, web: { ...pair.web, policy: { minUptimeMs: 3 * idleTimeoutMs } } });
     const uses = ["an exec session"];
     project.stage("web").target.keptAwakeBy = () => Promise.resolve([...uses]);
@@ -436,7 +436,7 @@ suite("a companion", () => {
     assert.deepEqual(project.states, { web: "asleep", worker: "asleep" });
   });
 
-  test("that depends on its target sleeps before it, when the idle timeout of that is over", async () => {
+  test("that depends on its target sleeps before it, when the target's idle timeout expires", async () => {
     using project = new Project({ ...pair, worker: { dependencies: ["web"] } });
     const client = project.stage("web").connect();
     await project.clock.advance(3 * idleTimeoutMs);
@@ -455,7 +455,7 @@ suite("a companion", () => {
     assert.equal(project.clock.pending, 0);
   });
 
-  test("wakes when a dependency that it is with comes into use again without having slept", async () => {
+  test("wakes when its target, a dependency, is used again without having slept", async () => {
     const long = { idleTimeoutMs: 5 * idleTimeoutMs };
     using project = new Project({
       site: { dependencies: ["web"], policy: long },
@@ -475,7 +475,7 @@ suite("a companion", () => {
     assert.deepEqual(project.states, { site: "asleep", web: "asleep", worker: "asleep" });
   });
 
-  test("of a target that was found running is held if it runs, and not started", async () => {
+  test("of a target that was found running is held if it is running, and not started", async () => {
     using project = new Project(pair);
     project.stage("web").target.comeUp();
     await project.clock.settle();
@@ -487,7 +487,7 @@ suite("a companion", () => {
     assert.deepEqual(project.states, { web: "asleep", worker: "asleep" });
   });
 
-  test("that depends on its target is closed with it at once, in the middle of use as soon as that is over", async () => {
+  test("that depends on its target is closed with it, during use as soon as the use ends", async () => {
     for (const isUsed of [false, true]) {
       using project = new Project({ ...pair, worker: { dependencies: ["web"] } });
       const client = project.stage("web").connect();
@@ -509,7 +509,7 @@ suite("any project", () => {
   const NAMES = ["a", "b", "c", "d", "e"];
   const name = fc.constantFrom(...NAMES);
   const shape = fc.record({
-    // Each needs only targets after it: cycles of dependencies alone are refused.
+    // Each depends only on later targets: cycles of dependencies alone are rejected.
     dependencies: fc.array(fc.tuple(fc.nat(3), fc.nat(3)), { maxLength: 6 }),
     companions: fc.array(fc.tuple(name, name), { maxLength: 3 }),
     groups: fc.array(fc.constantFrom(undefined, "shop", "tools"), { minLength: 5, maxLength: 5 }),
@@ -521,7 +521,7 @@ suite("any project", () => {
     ms: fc.constantFrom(0, 1, 1_000, idleTimeoutMs / 2, idleTimeoutMs, 3 * idleTimeoutMs),
   });
 
-  test("serves each client, stops nothing that is needed, and sleeps after its idle timeout or when it is closed", async (t) => {
+  test("serves each client, stops no needed target, and sleeps after the idle timeout or a close", async (t) => {
     const property = fc.asyncProperty(
       shape,
       fc.array(step, { maxLength: 12 }),

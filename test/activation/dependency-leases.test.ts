@@ -13,13 +13,13 @@ const crash = new ExitedError("db", { code: 3 });
 const stop = new ExitedError("db", { code: 143 });
 const clientLeft = new Error("the client left");
 
-/** What one target needs, and what became of its claim. */
+/** The dependencies of one target, and the result of its acquire. */
 class Scene {
   readonly db: FakeDependency = new FakeDependency("db");
   readonly cache: FakeDependency = new FakeDependency("cache");
   readonly failures: Error[] = [];
   readonly dependencies: DependencyLeases;
-  /** How the next question for what is needed is answered. */
+  /** Resolves the dependencies. */
   resolving: Promise<void> = Promise.resolve();
 
   constructor(dependencies?: readonly FakeDependency[]) {
@@ -36,7 +36,7 @@ class Scene {
     return this.db.held + this.cache.held;
   }
 
-  /** Claims all, and waits until each was asked. */
+  /** Begins to acquire all leases. */
   async connect(signal: AbortSignal = new AbortController().signal): Promise<{ outcome: () => unknown }> {
     let outcome: unknown;
     this.dependencies.acquire(signal).then(
@@ -51,7 +51,7 @@ class Scene {
     return { outcome: () => outcome };
   }
 
-  /** Claims all, and gets it. */
+  /** Acquires all leases. */
   async have(): Promise<void> {
     const { outcome } = await this.connect();
     for (const { leases } of [this.db, this.cache]) leases.at(-1)?.grant();
@@ -61,8 +61,8 @@ class Scene {
   }
 }
 
-suite("Needs.claim()", () => {
-  test("claims everything at once, and is done when the last one is there", async () => {
+suite("DependencyLeases.acquire()", () => {
+  test("acquires all leases concurrently and resolves after the last grant", async () => {
     const scene = new Scene();
     const { outcome } = await scene.connect();
     assert.equal(scene.db.leases.length, 1);
@@ -78,7 +78,7 @@ suite("Needs.claim()", () => {
     assert.ok(!scene.dependencies.isIncomplete);
   });
 
-  test("fails with the first that fails, by its name, and does not wait for the others", async () => {
+  test("fails with the name of the first dependency that fails, without waiting for the others", async () => {
     const scene = new Scene();
     const { outcome } = await scene.connect();
     const cause = new StartTimeoutError("it was not ready within 60 s");
@@ -94,7 +94,7 @@ suite("Needs.claim()", () => {
     assert.ok(scene.dependencies.isIncomplete);
   });
 
-  test("that failed in one part keeps the other until the target is asleep", async () => {
+  test("keeps the granted leases after a failure until the target is asleep", async () => {
     const scene = new Scene();
     await scene.connect();
     scene.cache.leases[0]?.fail(crash);
@@ -105,7 +105,7 @@ suite("Needs.claim()", () => {
     assert.equal(scene.held, 0);
   });
 
-  test("claims again only what is missing", async () => {
+  test("acquires only missing leases", async () => {
     const scene = new Scene();
     await scene.connect();
     scene.cache.leases[0]?.fail(crash);
@@ -118,7 +118,7 @@ suite("Needs.claim()", () => {
     assert.equal(outcome(), "there");
   });
 
-  test("throws the reason of its signal, and not in the name of what it waited for", async () => {
+  test("throws the reason of its signal without the name of a dependency", async () => {
     const scene = new Scene();
     const leave = new AbortController();
     const { outcome } = await scene.connect(leave.signal);
@@ -128,7 +128,7 @@ suite("Needs.claim()", () => {
     assert.equal(scene.held, 0);
   });
 
-  test("of two clients at once holds everything once", async () => {
+  test("holds each lease once for two concurrent calls", async () => {
     const scene = new Scene();
     const [one, two] = [await scene.connect(), await scene.connect()];
     for (const { leases } of [scene.db, scene.cache]) for (const client of leases) client.grant();
@@ -139,7 +139,7 @@ suite("Needs.claim()", () => {
     assert.equal(scene.held, 0);
   });
 
-  test("with nothing to claim is done, and nothing is missing", async () => {
+  test("resolves without dependencies", async () => {
     const scene = new Scene([]);
     const { outcome } = await scene.connect();
     assert.equal(outcome(), "there");
@@ -147,8 +147,8 @@ suite("Needs.claim()", () => {
   });
 });
 
-suite("Needs.release()", () => {
-  test("gives everything back, once", async () => {
+suite("DependencyLeases.release()", () => {
+  test("disposes each lease once", async () => {
     const scene = new Scene();
     await scene.have();
     scene.dependencies.release();
@@ -157,7 +157,7 @@ suite("Needs.release()", () => {
     assert.ok(scene.dependencies.isIncomplete);
   });
 
-  test("in the middle of a claim ends it, and gives back what it has", async () => {
+  test("ends an acquire under way and disposes its leases", async () => {
     const scene = new Scene();
     const { outcome } = await scene.connect();
     scene.db.leases[0]?.grant();
@@ -169,7 +169,7 @@ suite("Needs.release()", () => {
     assert.ok(scene.dependencies.isIncomplete);
   });
 
-  test("gives back what is granted after it", async () => {
+  test("disposes leases that are granted later", async () => {
     const scene = new Scene();
     scene.db.isStubborn = true;
     await scene.connect();
@@ -179,7 +179,7 @@ suite("Needs.release()", () => {
     assert.equal(scene.db.leases[0]?.lease.disposals, 1);
   });
 
-  test("before it is known what is needed: nothing is claimed any more", async () => {
+  test("ends an acquire that has not resolved its dependencies", async () => {
     const scene = new Scene();
     const known = Promise.withResolvers<void>();
     scene.resolving = known.promise;
@@ -195,7 +195,7 @@ suite("Needs.release()", () => {
     assert.equal(scene.db.leases.length, 0);
   });
 
-  test("and a claim right after it: the late answer of the first does not count for the second", async () => {
+  test("does not use a late grant of an earlier acquire for the next one", async () => {
     const scene = new Scene([]);
     const db = new FakeDependency("db");
     db.isStubborn = true;
@@ -216,7 +216,7 @@ suite("Needs.release()", () => {
 });
 
 suite("a dependency that goes down while it is held", () => {
-  test("by a crash is claimed again at once", async () => {
+  test("by a crash is acquired again at once", async () => {
     const scene = new Scene();
     await scene.have();
     scene.db.leases[0]?.lease.cut(crash);
@@ -228,7 +228,7 @@ suite("a dependency that goes down while it is held", () => {
     assert.equal(scene.held, 2);
   });
 
-  test("by a crash, and cannot be had again, is joined when somebody brings it up", async () => {
+  test("by a crash, and fails to start, is joined when another process starts it", async () => {
     const scene = new Scene();
     await scene.have();
     scene.db.leases[0]?.lease.cut(crash);
@@ -241,7 +241,7 @@ suite("a dependency that goes down while it is held", () => {
     assert.equal(scene.db.held, 1);
   });
 
-  test("by somebody's stop is only joined", async () => {
+  test("by a stop of another process is only joined", async () => {
     const scene = new Scene();
     await scene.have();
     scene.db.leases[0]?.lease.cut(stop);
@@ -253,7 +253,7 @@ suite("a dependency that goes down while it is held", () => {
     assert.equal(scene.db.held, 1);
   });
 
-  test("is claimed by the next client, and then held once", async () => {
+  test("is acquired for the next client and held once", async () => {
     const scene = new Scene();
     await scene.have();
     scene.db.leases[0]?.lease.cut(stop);
@@ -269,7 +269,7 @@ suite("a dependency that goes down while it is held", () => {
     assert.ok(!scene.dependencies.isIncomplete);
   });
 
-  test("between the grant and its arrival is claimed again as well", async () => {
+  test("between the grant and its delivery is acquired again", async () => {
     const scene = new Scene();
     const { outcome } = await scene.connect();
     scene.cache.leases[0]?.grant();
@@ -278,11 +278,11 @@ suite("a dependency that goes down while it is held", () => {
     late?.grant();
     await settle();
     assert.equal(outcome(), "there");
-    assert.ok(scene.dependencies.isIncomplete, "what is down counts as held");
+    assert.ok(scene.dependencies.isIncomplete, "a lost lease counts as held");
     assert.equal(scene.db.leases.length, 2);
   });
 
-  test("while another one is still claimed leaves something missing", async () => {
+  test("while another lease is acquired is incomplete", async () => {
     const scene = new Scene();
     const { outcome } = await scene.connect();
     scene.db.leases[0]?.grant();
@@ -295,7 +295,7 @@ suite("a dependency that goes down while it is held", () => {
   });
 
   for (const reason of [crash, stop]) {
-    test(`${reason.exit.code === 3 ? "by a crash" : "by a stop"}: a release ends the attempts to have it back`, async () => {
+    test(`${reason.exit.code === 3 ? "by a crash" : "by a stop"}: a release ends the attempts to acquire it again`, async () => {
       const scene = new Scene();
       await scene.have();
       scene.db.leases[0]?.lease.cut(reason);
@@ -305,11 +305,11 @@ suite("a dependency that goes down while it is held", () => {
       for (const join of scene.db.joins) join.grant();
       for (const client of scene.db.leases) client.grant();
       await settle();
-      assert.equal(scene.held, 0, "a target that sleeps holds what it needed");
+      assert.equal(scene.held, 0, "a sleeping target holds a lease");
     });
   }
 
-  test("again and again is claimed again after growing pauses, and at once when it had been steady", async () => {
+  test("repeatedly is acquired again after growing delays, and at once after 10 s without a crash", async () => {
     using clock = new VirtualClock();
     const scene = new Scene();
     await scene.have();
@@ -333,7 +333,7 @@ suite("a dependency that goes down while it is held", () => {
     assert.equal(scene.held, 0);
   });
 
-  test("again and again is had by a client who comes in the pause, once, and a release ends the pause", async () => {
+  test("repeatedly is acquired once for a client during the delay, and a release ends the delay", async () => {
     using clock = new VirtualClock();
     const scene = new Scene();
     await scene.have();
@@ -365,8 +365,8 @@ suite("a dependency that goes down while it is held", () => {
   });
 });
 
-suite("Needs.join()", () => {
-  test("starts nothing, and holds what comes up", async () => {
+suite("DependencyLeases.join()", () => {
+  test("starts nothing and holds dependencies that come up", async () => {
     const scene = new Scene();
     scene.dependencies.join();
     await settle();
@@ -378,7 +378,7 @@ suite("Needs.join()", () => {
     assert.equal(scene.held, 0);
   });
 
-  test("leaves something missing, so that the first client claims the rest", async () => {
+  test("is incomplete, so that the first client acquires the rest", async () => {
     const scene = new Scene();
     scene.dependencies.join();
     await settle();
@@ -392,7 +392,7 @@ suite("Needs.join()", () => {
     assert.equal(outcome(), "there");
   });
 
-  test("whose answers come after a release gives them back", async () => {
+  test("disposes leases that are granted after a release", async () => {
     const scene = new Scene();
     scene.db.isStubborn = true;
     scene.dependencies.join();
@@ -403,7 +403,7 @@ suite("Needs.join()", () => {
     assert.equal(scene.held, 0);
   });
 
-  test("that learns after a release what was needed asks for nothing", async () => {
+  test("acquires nothing if the dependencies are resolved after a release", async () => {
     const scene = new Scene();
     const known = Promise.withResolvers<void>();
     scene.resolving = known.promise;
@@ -413,10 +413,10 @@ suite("Needs.join()", () => {
     await settle();
     for (const join of scene.db.joins) join.grant();
     await settle();
-    assert.equal(scene.held, 0, "a target that sleeps holds what it needed");
+    assert.equal(scene.held, 0, "a sleeping target holds a lease");
   });
 
-  test("tells when it cannot be known what is needed, but not after a release", async () => {
+  test("reports that the dependencies cannot be resolved, but not after a release", async () => {
     const scene = new Scene();
     const fault = new Error("the engine does not answer");
     scene.resolving = Promise.reject(fault);

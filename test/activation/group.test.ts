@@ -13,7 +13,7 @@ checkLeaks();
 
 const clientLeft = new Error("the client left");
 
-/** Three activators of one group, in one time. Their targets start and stop at once. */
+/** Three activators of one group, in the same virtual time. Their targets start and stop at once. */
 class Troupe implements Disposable {
   readonly clock: VirtualClock = new VirtualClock();
   readonly group: Group = new Group("shop");
@@ -23,12 +23,12 @@ class Troupe implements Disposable {
     return this.stages.map(({ state }) => state);
   }
 
-  /** How many claims each has that are no client's. */
+  /** The number of leases of each member, without those of clients. */
   get groupClaims(): number[] {
     return this.stages.map(({ activator: { view } }, index) => view.held + view.waiting - (this.clients[index] ?? 0));
   }
 
-  /** How many clients each stage has, as the test tells. */
+  /** The number of clients of each member, set by the test. */
   clients: number[] = [0, 0, 0];
 
   stage(index: number): Stage {
@@ -57,7 +57,7 @@ class Troupe implements Disposable {
 const all = (state: string): string[] => [state, state, state];
 
 suite("a group", () => {
-  test("is awake while anybody claims one of it, and each sleeps by its own policy after that", async () => {
+  test("is awake while a member is in use, and then each member sleeps by its own policy", async () => {
     using troupe = new Troupe();
     const client = troupe.stage(1).connect();
     await troupe.settle();
@@ -72,7 +72,7 @@ suite("a group", () => {
     assert.deepEqual(troupe.states, all("asleep"));
   });
 
-  test("passes the client that woke one member on to the reports of all", async () => {
+  test("reports the client that woke one member for all members", async () => {
     using troupe = new Troupe();
     const client = { client: "10.0.0.7:5512", service: "ftp" };
     void troupe.stage(1).activator.acquire(new AbortController().signal, CLIENT, client);
@@ -81,7 +81,7 @@ suite("a group", () => {
     assert.deepEqual(causes, all("woken by 10.0.0.7:5512 through ftp"));
   });
 
-  test("counts its users: many of one, and some of others", async () => {
+  test("counts the users of several members", async () => {
     using troupe = new Troupe();
     const leases = [0, 0, 1, 2, 1].map((index) => troupe.stage(index).connect());
     await troupe.settle();
@@ -100,7 +100,7 @@ suite("a group", () => {
     assert.equal(troupe.clock.pending, 0);
   });
 
-  test("does not keep itself awake by its own claims", async () => {
+  test("does not keep itself awake by its own leases", async () => {
     using troupe = new Troupe();
     const client = troupe.stage(0).connect();
     await troupe.settle();
@@ -113,7 +113,7 @@ suite("a group", () => {
     );
   });
 
-  test("a client who leaves while it waits leaves the group as well", async () => {
+  test("is released by a client that leaves while it waits", async () => {
     using troupe = new Troupe();
     for (const { target } of troupe.stages) target.isPrompt = false;
     const client = troupe.stage(0).connect();
@@ -130,7 +130,7 @@ suite("a group", () => {
     assert.deepEqual(troupe.states, all("asleep"));
   });
 
-  test("a client who leaves in the very moment of the grant leaves no claim behind", async () => {
+  test("is released by a client that leaves at the moment of the grant", async () => {
     using troupe = new Troupe();
     troupe.stage(2).target.isPrompt = false;
     const client = troupe.stage(0).connect();
@@ -142,7 +142,7 @@ suite("a group", () => {
     assert.deepEqual(troupe.groupClaims, [0, 0, 0]);
   });
 
-  test("a member that comes while it is in use is woken; one that goes is let go", async () => {
+  test("wakes a member that is added during use, and releases one that is deleted", async () => {
     using troupe = new Troupe();
     const client = troupe.stage(0).connect();
     await troupe.settle();
@@ -164,7 +164,7 @@ suite("a group", () => {
 });
 
 suite("a member of a group that fails", () => {
-  test("fails alone, and is tried again for the next claim", async () => {
+  test("does not affect the others, and is retried for the next client", async () => {
     using troupe = new Troupe();
     const { target } = troupe.stage(2);
     target.isPrompt = false;
@@ -179,7 +179,7 @@ suite("a member of a group that fails", () => {
 
     // Its cooldown is over.
     await troupe.clock.advance(2_000);
-    assert.equal(target.starts.length, 1, "tried again for nobody");
+    assert.equal(target.starts.length, 1, "retried without a client");
     const second = troupe.stage(1).connect();
     await troupe.settle();
     target.finishStart();
@@ -192,7 +192,7 @@ suite("a member of a group that fails", () => {
     assert.deepEqual(troupe.states, all("asleep"));
   });
 
-  test("and is the one that is claimed: the claim fails, and the group is left", async () => {
+  test("rejects its own client, which releases the group", async () => {
     using troupe = new Troupe();
     const { target } = troupe.stage(0);
     target.isPrompt = false;
@@ -207,7 +207,7 @@ suite("a member of a group that fails", () => {
     assert.deepEqual(troupe.states, all("asleep"));
   });
 
-  test("in its cooldown counts no user for a claim that it refuses", async () => {
+  test("in its cooldown counts no user for a rejected lease", async () => {
     using troupe = new Troupe();
     const { target } = troupe.stage(0);
     target.isPrompt = false;
@@ -226,8 +226,8 @@ suite("a member of a group that fails", () => {
   });
 });
 
-suite("a member of a group that goes down under its claims", () => {
-  test("is claimed again with the next claim of any of them", async () => {
+suite("a member of a group that goes down during its leases", () => {
+  test("is acquired again for the next client of any member", async () => {
     using troupe = new Troupe();
     const first = troupe.stage(0).connect();
     await troupe.settle();
@@ -243,7 +243,7 @@ suite("a member of a group that goes down under its claims", () => {
     assert.deepEqual(troupe.states, all("asleep"));
   });
 
-  test("cuts its client, who leaves the group in the middle of that: nobody is left with a claim", async () => {
+  test("cuts its client, which releases the group in its callback: no lease is left", async () => {
     using troupe = new Troupe();
     const client = troupe.stage(0).connect();
     await troupe.settle();
@@ -257,7 +257,7 @@ suite("a member of a group that goes down under its claims", () => {
     assert.deepEqual(troupe.states, all("asleep"));
   });
 
-  test("and whose client claims again at once: the group stays awake without a gap", async () => {
+  test("keeps the group awake if its client acquires a lease again at once", async () => {
     using troupe = new Troupe();
     const first = troupe.stage(0).connect();
     await troupe.settle();
@@ -277,7 +277,7 @@ suite("a member of a group that goes down under its claims", () => {
     assert.deepEqual(troupe.states, all("asleep"));
   });
 
-  test("while it gets what it needs itself is claimed again all the same", async () => {
+  test("while its own dependencies are acquired is acquired again", async () => {
     using clock = new VirtualClock();
     const group = new Group("shop");
     const dependency = new FakeDependency("db");
@@ -288,7 +288,7 @@ suite("a member of a group that goes down under its claims", () => {
       activator.open();
       group.add(activator);
     }
-    // Somebody else started it, so that nothing was claimed for it yet.
+    // Another process started it, so its dependencies are not held yet.
     member.target.comeUp();
     await clock.settle();
     assert.equal(member.state, "ready");
@@ -303,7 +303,7 @@ suite("a member of a group that goes down under its claims", () => {
     await clock.settle();
     dependency.leases.at(-1)?.grant();
     await clock.settle();
-    assert.equal(member.state, "ready", "a claim that was cut on its way counts as held");
+    assert.equal(member.state, "ready", "a lease that was cut before its delivery counts as held");
     first.release();
     second.release();
     await clock.advance(policy.idleTimeoutMs + 1);

@@ -1,4 +1,4 @@
-/** Use of a target that does not pass through wakeport, and stops that the target refuses. */
+/** Direct use of a target, and stops that the target rejects. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { Policy } from "../../src/activation/policy.ts";
@@ -10,7 +10,7 @@ checkLeaks();
 
 const { idleTimeoutMs } = policy;
 
-/** Brings the target up for one claim and releases it; `uses` is what the target answers from then on. */
+/** Wakes the target for one lease and releases it. @param uses the result of each later measurement */
 async function idling(stage: Stage, uses: () => readonly string[]): Promise<void> {
   stage.target.keptAwakeBy = () => Promise.resolve(uses());
   const client = await stage.wake();
@@ -18,7 +18,7 @@ async function idling(stage: Stage, uses: () => readonly string[]): Promise<void
 }
 
 suite("keptAwakeBy()", () => {
-  test("that finds use keeps an idle target awake, and status shows it", async () => {
+  test("keeps an idle target awake if it finds use, and status shows the use", async () => {
     using stage = new Stage();
     await idling(stage, () => ["an exec session"]);
     await stage.advance(idleTimeoutMs * 3);
@@ -27,30 +27,30 @@ suite("keptAwakeBy()", () => {
     assert.deepEqual(stage.activator.view.keptAwakeBy, ["an exec session"]);
   });
 
-  test("is called soon after the last lease and at the end of each idle timeout, and not in between", async () => {
+  test("is called 1 s after the last lease and at the end of each idle timeout", async () => {
     using stage = new Stage();
-    const askedAtMs: number[] = [];
+    const measuredAtMs: number[] = [];
     await idling(stage, () => {
-      askedAtMs.push(stage.clock.nowMs);
+      measuredAtMs.push(stage.clock.nowMs);
       return ["an exec session"];
     });
     await stage.advance(idleTimeoutMs * 2);
-    assert.deepEqual(askedAtMs, [1_000, idleTimeoutMs, idleTimeoutMs * 2]);
+    assert.deepEqual(measuredAtMs, [1_000, idleTimeoutMs, idleTimeoutMs * 2]);
   });
 
   test("is not called while a lease is held", async () => {
     using stage = new Stage();
-    let asked = 0;
+    let measurements = 0;
     stage.target.keptAwakeBy = async () => {
-      asked += 1;
+      measurements += 1;
       return [];
     };
     await stage.wake();
     await stage.advance(idleTimeoutMs * 5);
-    assert.equal(asked, 0);
+    assert.equal(measurements, 0);
   });
 
-  test("that finds no further use lets the target sleep after one more idle timeout", async () => {
+  test("lets the target sleep after one more idle timeout without use", async () => {
     using stage = new Stage();
     let uses: readonly string[] = ["an exec session"];
     await idling(stage, () => uses);
@@ -75,7 +75,7 @@ suite("keptAwakeBy()", () => {
     );
   });
 
-  test("that fails keeps the target awake, and status shows why", async () => {
+  test("keeps the target awake if it fails, and status shows why", async () => {
     using stage = new Stage();
     stage.target.keptAwakeBy = () => Promise.reject(new Error("no answer"));
     const client = await stage.wake();
@@ -85,7 +85,7 @@ suite("keptAwakeBy()", () => {
     assert.deepEqual(stage.activator.view.keptAwakeBy, ["its direct use is unknown: no answer"]);
   });
 
-  test("whose answer comes after the next client does not stop the target under it", async () => {
+  test("does not stop the target if the next client connects before the result", async () => {
     using stage = new Stage();
     const answer = Promise.withResolvers<readonly string[]>();
     await idling(stage, () => []);
@@ -101,7 +101,7 @@ suite("keptAwakeBy()", () => {
     assert.equal(stage.target.stops.length, 0);
   });
 
-  test("that found something keeps the target awake for a whole idle timeout, whatever is reloaded meanwhile", async () => {
+  test("keeps the target awake for a whole idle timeout after use, even if the settings are reloaded", async () => {
     using stage = new Stage();
     let uses: readonly string[] = ["12 kB of direct traffic"];
     await idling(stage, () => uses);
@@ -147,21 +147,21 @@ suite("a changed second step of the sleep of a paused target", () => {
   }
   const thenStop = { afterMs: 10_000, action: "stop" } as const;
 
-  test("that was removed is not taken", async () => {
+  test("is not taken if it was removed", async () => {
     using stage = await paused(thenStop);
     changed(stage, { sleep: "pause" });
     await stage.advance(60_000);
     assert.equal(stage.state, "paused");
   });
 
-  test("that was added is taken", async () => {
+  test("is taken if it was added", async () => {
     using stage = await paused(undefined);
     changed(stage, { sleep: "pause", thenStop: thenStop });
     await stage.advance(10_000);
     assert.equal(stage.state, "stopping");
   });
 
-  test("that comes later is taken then, counted from the pause", async () => {
+  test("is taken at its new time after the pause", async () => {
     using stage = await paused(thenStop);
     await stage.advance(9_000);
     changed(stage, { sleep: "pause", thenStop: { afterMs: 20_000, action: "stop" } });
@@ -172,7 +172,7 @@ suite("a changed second step of the sleep of a paused target", () => {
   });
 });
 
-suite("a stop that the target refuses because it is in use", () => {
+suite("a stop that the target rejects because it is in use", () => {
   const kept = new KeptError("container worker depends on it");
 
   test("leaves the target ready, for clients and for the next idle timeout", async () => {
@@ -188,7 +188,7 @@ suite("a stop that the target refuses because it is in use", () => {
     assert.equal(stage.stopFailures.length, 0);
   });
 
-  test("after a failed adoption is retried with growing pauses, and the target is adopted for the next client", async () => {
+  test("after a failed adoption is retried with growing delays, and the target is adopted for the next client", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
     stage.activator.open();
@@ -207,7 +207,7 @@ suite("a stop that the target refuses because it is in use", () => {
     await stage.settle();
     await stage.advance(1_999);
     assert.deepEqual([stage.probes.length, stage.target.stops.length], [1, 2]);
-    assert.deepEqual([stage.activations.length, stage.keptAwake.length], [1, 1], "it is reported once");
+    assert.deepEqual([stage.activations.length, stage.keptAwake.length], [1, 1], "one report each");
 
     const refused = stage.connect();
     await stage.settle();
@@ -226,7 +226,7 @@ suite("a stop that the target refuses because it is in use", () => {
     assert.deepEqual([stage.state, stage.target.starts.length], ["ready", 0]);
   });
 
-  test("at the end leaves it up and ends the activator", async () => {
+  test("at shutdown leaves the target up and closes the activator", async () => {
     using stage = new Stage();
     const client = await stage.wake();
     client.release();

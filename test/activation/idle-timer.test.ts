@@ -4,7 +4,7 @@ import { IdleTimer } from "../../src/activation/idle-timer.ts";
 import { VirtualClock } from "../support/activation/virtual-clock.ts";
 
 suite("IdleTimer", () => {
-  test("fires once, when its delay is over", async () => {
+  test("fires once after its delay", async () => {
     using clock = new VirtualClock();
     const fired: number[] = [];
     const timer = new IdleTimer(() => fired.push(clock.nowMs));
@@ -14,7 +14,7 @@ suite("IdleTimer", () => {
     assert.equal(timer.deadline, undefined);
   });
 
-  test("that is started again moves its deadline, and fires once", async () => {
+  test("moves its deadline when it is started again, and fires once", async () => {
     using clock = new VirtualClock();
     const fired: number[] = [];
     const timer = new IdleTimer(() => fired.push(clock.nowMs));
@@ -26,7 +26,7 @@ suite("IdleTimer", () => {
     assert.deepEqual(fired, [199]);
   });
 
-  test("that is cancelled does not fire, and leaves no timer", async () => {
+  test("does not fire after cancel(), and clears its timer", async () => {
     using clock = new VirtualClock();
     const timer = new IdleTimer(() => assert.fail("it fired"));
     timer.start(100);
@@ -36,7 +36,7 @@ suite("IdleTimer", () => {
     await clock.advance(500);
   });
 
-  test("may be started again from within", async () => {
+  test("can be started again in its callback", async () => {
     using clock = new VirtualClock();
     const fired: number[] = [];
     const timer = new IdleTimer(() => {

@@ -5,7 +5,7 @@ import { CLIENT } from "../../src/activation/lease-set.ts";
 
 const reason = new Error("reason");
 
-/** A lease, and how often it told that its claim ended. */
+/** A lease, and the number of its callbacks. */
 function newLease(): { lease: Lease; releases: () => number } {
   let releases = 0;
   const lease = new Lease(CLIENT, () => {
@@ -15,7 +15,7 @@ function newLease(): { lease: Lease; releases: () => number } {
 }
 
 suite("Lease", () => {
-  test("that is disposed while it waits, or while it is held, tells so once", () => {
+  test("calls back once when it is disposed, waiting or held", () => {
     for (const isGranted of [false, true]) {
       const { lease, releases } = newLease();
       if (isGranted) lease.grant({ address: "10.0.0.1" });
@@ -26,7 +26,7 @@ suite("Lease", () => {
     }
   });
 
-  test("that was rejected or cut disposes silently", () => {
+  test("does not call back when it is disposed after a rejection or a cut", () => {
     const rejected = newLease();
     rejected.lease.reject(reason);
     const cut = newLease();
@@ -38,7 +38,7 @@ suite("Lease", () => {
     }
   });
 
-  test("that is abandoned while it waits rejects with the reason, and tells so once", async () => {
+  test("rejects with the reason when it is withdrawn while it waits, and calls back once", async () => {
     const { lease, releases } = newLease();
     lease.withdraw(reason);
     lease.withdraw(new Error("another"));
@@ -46,7 +46,7 @@ suite("Lease", () => {
     assert.equal(releases(), 1);
   });
 
-  test("that is held cannot be abandoned any more", () => {
+  test("cannot be withdrawn while it is held", () => {
     const { lease, releases } = newLease();
     lease.grant({ address: "10.0.0.1" });
     lease.withdraw(reason);
@@ -54,12 +54,12 @@ suite("Lease", () => {
     assert.equal(releases(), 0);
   });
 
-  test("that is refused while nobody waits for it is no unhandled rejection", async () => {
+  test("causes no unhandled rejection when it is rejected without a waiting caller", async () => {
     newLease().lease.reject(reason);
     await new Promise((resolve) => setImmediate(resolve));
   });
 
-  test("that is cut aborts its signal with the reason", () => {
+  test("aborts its signal with the reason of the cut", () => {
     const { lease } = newLease();
     lease.grant({ address: "10.0.0.1" });
     assert.equal(lease.signal.aborted, false);

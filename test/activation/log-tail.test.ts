@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { LogTailCache } from "../../src/activation/log-tail.ts";
 
-suite("the tail of a target's output", () => {
-  test("is read once for all who ask while it is fresh", async (t) => {
+suite("LogTailCache", () => {
+  test("reads once within 950 ms", async (t) => {
     let nowMs = 0;
     t.mock.method(performance, "now", () => nowMs);
     let readings = 0;
@@ -17,7 +17,7 @@ suite("the tail of a target's output", () => {
     assert.equal(readings, 2);
   });
 
-  test("is not read twice at a time, however long it takes", async (t) => {
+  test("does not read concurrently", async (t) => {
     let nowMs = 0;
     t.mock.method(performance, "now", () => nowMs);
     const { promise, resolve } = Promise.withResolvers<readonly string[]>();
@@ -34,7 +34,7 @@ suite("the tail of a target's output", () => {
     assert.deepEqual(await Promise.all([first, second]), [["late"], ["late"]]);
   });
 
-  test("is read anew when something became of the target, also in the middle of a reading", async () => {
+  test("reads again after clear(), also during a read", async () => {
     const readings: ((lines: readonly string[]) => void)[] = [];
     const tail = new LogTailCache(() => new Promise((resolve) => readings.push(resolve)));
     const before = tail.lines();
@@ -43,7 +43,7 @@ suite("the tail of a target's output", () => {
     assert.equal(readings.length, 2);
     readings[0]?.(["before"]);
     await before;
-    assert.equal(tail.lines(), after, "the older reading is not taken for the newer one");
+    assert.equal(tail.lines(), after, "the earlier read replaced the later one");
     readings[1]?.(["after"]);
     assert.deepEqual(await after, ["after"]);
   });

@@ -1,4 +1,4 @@
-/** What is lost in the very moment in which it is granted or claimed again, and what claims itself. */
+/** Leases that are lost at the moment of their grant, and groups that depend on themselves. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { Activator } from "../../src/activation/activator.ts";
@@ -13,15 +13,15 @@ import { FakeTarget } from "../support/activation/fake-target.ts";
 import { policy, Stage } from "../support/activation/stage.ts";
 import { VirtualClock } from "../support/activation/virtual-clock.ts";
 
-/** A dependency that is there at once, as often as it is asked for. */
+/** A dependency that grants each lease at once. */
 class Fickle implements Dependency {
   readonly name = "container db";
   readonly leases: AbortController[] = [];
   acquires = 0;
-  /** Each hold is void before anybody has it. */
+  /** Each lease is cut before its delivery. */
   isLostAtOnce = false;
 
-  /** A claim stays open until it is given up. */
+  /** An acquire stays open until it is aborted. */
   isSlow = false;
 
   acquire(signal: AbortSignal): Promise<DependencyLease> {
@@ -51,14 +51,14 @@ function needsOf(...dependencies: Dependency[]): DependencyLeases {
   });
 }
 
-suite("what is needed and lost", () => {
-  test("between the grant and the answer is claimed again", async () => {
+suite("a dependency that is lost", () => {
+  test("between the grant and its delivery is acquired again", async () => {
     using clock = new VirtualClock();
     const db = new Fickle();
     const dependencies = needsOf(db);
     db.isLostAtOnce = true;
     await dependencies.acquire(patience);
-    assert.ok(dependencies.isIncomplete, "a void claim passes for one that is held");
+    assert.ok(dependencies.isIncomplete, "a cut lease counts as held");
     db.isLostAtOnce = false;
     await clock.advance(1_000);
     assert.ok(db.acquires > 1);
@@ -66,7 +66,7 @@ suite("what is needed and lost", () => {
     dependencies.release();
   });
 
-  test("and had again is not asked for by the next client", async () => {
+  test("and acquired again is not acquired for the next client", async () => {
     using clock = new VirtualClock();
     const db = new Fickle();
     const dependencies = needsOf(db);
@@ -78,7 +78,7 @@ suite("what is needed and lost", () => {
     dependencies.release();
   });
 
-  test("again and again is claimed less and less often", async () => {
+  test("repeatedly is acquired with growing delays", async () => {
     using clock = new VirtualClock();
     const db = new Fickle();
     const dependencies = needsOf(db);
@@ -89,15 +89,15 @@ suite("what is needed and lost", () => {
     }
     assert.ok(db.acquires <= 8, `${db.acquires} starts in a minute`);
     await clock.advance(120_000);
-    assert.ok(!dependencies.isIncomplete, "it was given up");
+    assert.ok(!dependencies.isIncomplete, "it is not acquired any more");
     const before = db.acquires;
     db.crash();
     await clock.settle();
-    assert.equal(db.acquires, before + 1, "a first crash after a long time is no crash in a row");
+    assert.equal(db.acquires, before + 1, "a first crash after a long time starts a new count");
     dependencies.release();
   });
 
-  test("is not claimed any more once it is released", async () => {
+  test("is not acquired again after a release", async () => {
     using clock = new VirtualClock();
     const db = new Fickle();
     const dependencies = needsOf(db);
@@ -108,11 +108,11 @@ suite("what is needed and lost", () => {
     dependencies.release();
     const before = db.leases.length;
     await clock.advance(60_000);
-    assert.equal(db.leases.length, before, "somebody who sleeps holds it");
+    assert.equal(db.leases.length, before, "a sleeping target holds it");
   });
 });
 
-test("what was adopted asks for nothing when all that it needs is held", async () => {
+test("an adopted target acquires nothing if all its dependencies are held", async () => {
   using clock = new VirtualClock();
   const dependencies = needsOf(new Fickle());
   dependencies.join();
@@ -121,7 +121,7 @@ test("what was adopted asks for nothing when all that it needs is held", async (
   dependencies.release();
 });
 
-test("a target that was restarted and paused may be claimed again in the moment in which its loss is told", async () => {
+test("a target that was restarted and paused can be acquired again in the callback of the cut", async () => {
   using stage = new Stage();
   const first = await stage.wake();
   stage.target.hintsChanges = false;
@@ -137,7 +137,7 @@ test("a target that was restarted and paused may be claimed again in the moment 
   assert.ok(next[0]?.isHeld);
 });
 
-test("a group whose members need each other goes to sleep", async () => {
+test("a group whose members depend on each other sleeps", async () => {
   using clock = new VirtualClock();
   const group = new Group("shop");
   const [web, db] = ["web", "db"].map((name): Activator => {

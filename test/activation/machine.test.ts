@@ -11,12 +11,12 @@ import {
   transition,
 } from "../../src/activation/machine.ts";
 
-/** `state: leases, closing?` → `state: leases; effects`. "never" is an InvariantError. */
+/** The next state with its leases and effects. "never": an InvariantError. */
 type Cell = readonly [to: StateName, leases: number, ...effects: EffectName[]] | "never";
 
 const state = (name: StateName, leases = 0, closing = false): State => ({ name, leases, closing });
 
-/** One row a state and circumstance, one cell an event: a new event needs a decision in every row. */
+/** One row for each kind of state, one cell for each event: a new event needs a decision in each row. */
 const grid: readonly { readonly from: State; readonly cells: Record<EventName, Cell> }[] = [
   {
     from: state("asleep"),
@@ -285,7 +285,7 @@ suite("transition()", () => {
     }
   }
 
-  test("the grid has every state", () => {
+  test("is tested in each state", () => {
     assert.deepEqual([...new Set(grid.map(({ from }) => from.name))].sort(), [...stateNames].sort());
   });
 });

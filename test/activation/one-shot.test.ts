@@ -15,10 +15,10 @@ checkLeaks();
 
 const clientLeft = new Error("the client left");
 const HOUR_MS = 3_600_000;
-/** When the container that needs the result was created. */
+/** Creation time of the container that needs the result. */
 const SINCE = 1_000;
 
-/** A question for a result, and what became of it. */
+/** A call of done() and its result. */
 class Asking {
   readonly #leave = new AbortController();
   outcome: unknown;
@@ -56,7 +56,7 @@ class Scene implements Disposable {
     return asking;
   }
 
-  /** It ends now, and did its work if `code` is 0. */
+  /** Ends the run with `code`. */
   async end(code: number): Promise<void> {
     this.target.goDown({ code }, { endedAt: SINCE + 1 });
     await this.clock.settle();
@@ -73,7 +73,7 @@ class Scene implements Disposable {
 }
 
 suite("a one-shot is not run", () => {
-  test("when its last result is good and new enough", async () => {
+  test("if its last result is good and recent", async () => {
     using scene = new Scene();
     scene.target.goDown({ code: 0 }, { endedAt: SINCE });
     const asking = await scene.request();
@@ -81,7 +81,7 @@ suite("a one-shot is not run", () => {
     assert.equal(scene.target.starts.length, 0);
   });
 
-  test("for somebody who left while it was looked at", async () => {
+  test("for a client that left during the inspection", async () => {
     using scene = new Scene();
     scene.target.answersInspections = false;
     scene.target.abortDelayMs = Number.POSITIVE_INFINITY;
@@ -93,7 +93,7 @@ suite("a one-shot is not run", () => {
     assert.equal(scene.target.starts.length, 0);
   });
 
-  test("when it cannot be looked at: that is the error", async () => {
+  test("if the inspection fails, whose error is thrown", async () => {
     using scene = new Scene();
     scene.target.answersInspections = false;
     const asking = await scene.request();
@@ -109,10 +109,10 @@ suite("a one-shot is run", () => {
     { name: "never ran", exit: undefined, endedAt: undefined },
     { name: "ran before the container was created", exit: { code: 0 }, endedAt: SINCE - 1 },
     { name: "failed", exit: { code: 1 }, endedAt: SINCE + 1 },
-    { name: "ended nobody knows when", exit: { code: 0 }, endedAt: undefined },
+    { name: "ended at an unknown time", exit: { code: 0 }, endedAt: undefined },
   ];
   for (const { name, exit, endedAt } of results) {
-    test(`when it ${name}`, async () => {
+    test(`if it ${name}`, async () => {
       using scene = new Scene();
       if (exit !== undefined) scene.target.goDown(exit, endedAt === undefined ? {} : { endedAt });
       const asking = await scene.request();
@@ -127,7 +127,7 @@ suite("a one-shot is run", () => {
     });
   }
 
-  test("once for all who ask meanwhile, and not again for the next", async () => {
+  test("once for concurrent calls, and not again for the next call", async () => {
     using scene = new Scene();
     const first = [await scene.request(), await scene.request()];
     await scene.started();
@@ -141,7 +141,7 @@ suite("a one-shot is run", () => {
     assert.equal(scene.target.starts.length, 1);
   });
 
-  test("not again for somebody whose look began before the run and ended after it", async () => {
+  test("not again for a call whose inspection began before the run and ended after it", async () => {
     using scene = new Scene();
     scene.target.answersInspections = false;
     const [quick, slow] = [await scene.request(), await scene.request()];
@@ -158,7 +158,7 @@ suite("a one-shot is run", () => {
     assert.equal(slow.outcome, "done");
   });
 
-  test("to its end, although whoever asked for it leaves", async () => {
+  test("to its end if the calls are aborted", async () => {
     using scene = new Scene();
     const asking = await scene.request();
     await scene.started();
@@ -171,7 +171,7 @@ suite("a one-shot is run", () => {
     assert.equal(scene.target.starts.length, 1);
   });
 
-  test("and joined when somebody else runs it already", async () => {
+  test("only once if another process runs it already", async () => {
     using scene = new Scene();
     scene.target.comeUp();
     const asking = await scene.request();
@@ -182,7 +182,7 @@ suite("a one-shot is run", () => {
     assert.equal(asking.outcome, "done");
   });
 
-  test("and seen to end although no hint comes", async () => {
+  test("and its end is detected without an event", async () => {
     using scene = new Scene();
     scene.target.hintsChanges = false;
     const asking = await scene.request();
@@ -193,7 +193,7 @@ suite("a one-shot is run", () => {
     assert.equal(asking.outcome, "done");
   });
 
-  test("and waited for while somebody pauses it in between", async () => {
+  test("and its end is awaited if another process pauses it", async () => {
     using scene = new Scene();
     const asking = await scene.request();
     await scene.started();
@@ -205,7 +205,7 @@ suite("a one-shot is run", () => {
     assert.equal(asking.outcome, "done");
   });
 
-  test("and waited for while its restart policy brings it back", async () => {
+  test("and its end is awaited if its restart policy starts it again", async () => {
     using scene = new Scene();
     const asking = await scene.request();
     await scene.started();
@@ -219,7 +219,7 @@ suite("a one-shot is run", () => {
 });
 
 suite("a one-shot that fails", () => {
-  test("tells its exit code and last lines, and is run again for the next who asks", async () => {
+  test("reports its exit code and last output lines, and is run again for the next call", async () => {
     using scene = new Scene();
     const asking = await scene.request();
     await scene.started();
@@ -238,7 +238,7 @@ suite("a one-shot that fails", () => {
     assert.equal(next.outcome, "done");
   });
 
-  test("to start is no exit: the report names what it was", async () => {
+  test("to start is reported with its error, not as an exit", async () => {
     using scene = new Scene();
     const asking = await scene.request();
     const error = new TargetError("failed", "no such image");
@@ -248,7 +248,7 @@ suite("a one-shot that fails", () => {
     assert.equal(scene.reports[0]?.outcome, "engine_error");
   });
 
-  test("when everybody has left fails for nobody, and is told all the same", async () => {
+  test("after all calls were aborted is reported", async () => {
     using scene = new Scene();
     const asking = await scene.request();
     await scene.started();
@@ -257,7 +257,7 @@ suite("a one-shot that fails", () => {
     assert.equal(scene.reports.length, 1);
   });
 
-  test("to end within an hour is not waited for", async () => {
+  test("to end within an hour is not awaited", async () => {
     using scene = new Scene();
     const asking = await scene.request();
     await scene.started();
@@ -269,8 +269,8 @@ suite("a one-shot that fails", () => {
   });
 });
 
-suite("what a one-shot needs", () => {
-  test("is there before it starts, and is given back when it has ended", async () => {
+suite("a dependency of a one-shot", () => {
+  test("is acquired before the start and released after the end", async () => {
     using scene = new Scene();
     const db = new FakeDependency("db");
     scene.dependencies.push(db);
@@ -285,7 +285,7 @@ suite("what a one-shot needs", () => {
     assert.equal(db.held, 0);
   });
 
-  test("and cannot be had fails it, without a start", async () => {
+  test("that fails prevents the start", async () => {
     using scene = new Scene();
     const db = new FakeDependency("db");
     scene.dependencies.push(db);

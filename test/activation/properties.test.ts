@@ -1,6 +1,6 @@
 /**
- * The life of a target under random events. WAKEPORT_TEST_RUNS sets the number of sequences (100000 takes some
- * minutes), WAKEPORT_TEST_SEED replays.
+ * The states of a target under random events. WAKEPORT_TEST_RUNS sets the number of sequences (100000 takes a few
+ * minutes), WAKEPORT_TEST_SEED replays a failure.
  */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
@@ -23,7 +23,7 @@ checkLeaks();
 const length = { minLength: 30, maxLength: 80, size: "max" } as const;
 
 suite("transition()", () => {
-  test("keeps claims, timer, starts and stops in order in any sequence of events, or raises InvariantError", (t) => {
+  test("keeps leases, timer, starts and stops consistent in any sequence of events, or raises InvariantError", (t) => {
     const sequences = fc.array(fc.constantFrom(...eventNames), length);
     fc.assert(
       fc.property(sequences, (events) => {
@@ -36,7 +36,7 @@ suite("transition()", () => {
 });
 
 suite("Activator", () => {
-  test("loses no claim and stops no target under one, in any order of events", async (t) => {
+  test("loses no lease and stops no target during a lease, in any order of events", async (t) => {
     const property = fc.asyncProperty(
       schedules(),
       fc.boolean(),
@@ -51,7 +51,7 @@ suite("Activator", () => {
   });
 });
 
-/** Keeps account of what the effects of a target's life amount to, and finds contradictions. */
+/** Counts the effects of a target's events, and finds contradictions. */
 class Books {
   #state: State = Object.freeze(initialState);
   #waiting = 0;
@@ -136,7 +136,7 @@ class Books {
       case "sleep":
       case "stop":
         assert.ok(!isBusy);
-        assert.equal(this.#waiting + this.#held, 0, "stopped under a claim");
+        assert.equal(this.#waiting + this.#held, 0, "stopped during a lease");
         this.#isStopping = true;
         return;
       case "stop-again":
@@ -191,7 +191,7 @@ interface Step {
   readonly ticks: number | undefined;
 }
 
-/** A sequence of steps that shows, when it fails, without the steps in which nothing happens. */
+/** A sequence of steps. Its text omits the steps in which nothing happens. */
 class Schedule {
   readonly steps: readonly Step[];
 
@@ -214,13 +214,13 @@ function schedules(): fc.Arbitrary<Schedule> {
       ...actNames.map((act) => ({ arbitrary: fc.constant(act), weight: weightOf(act) })),
     ),
     pick: fc.nat(7),
-    // Mostly everything settles between two steps; else the next one comes in the middle of it.
+    // Usually all promises settle between two steps.
     ticks: fc.option(fc.nat(6), { nil: undefined, freq: 2 }),
   });
   return fc.array(step, length).map((steps) => new Schedule(steps));
 }
 
-/** What brings life on comes often, what disturbs it now and then, what ends it rarely. */
+/** Usual events are frequent, failures less frequent, and the end of the test is rare. */
 function weightOf(act: Act): number {
   switch (act) {
     case "acquire":
@@ -228,7 +228,7 @@ function weightOf(act: Act): number {
     case "start answers":
     case "stop answers":
     case "probe answers":
-    case "look answers":
+    case "inspection answers":
     case "measurement finds use":
     case "measurement finds none":
     case "time passes":
@@ -236,8 +236,8 @@ function weightOf(act: Act): number {
     case "start fails":
     case "stop fails":
     case "stop is denied":
-    case "stop is not made":
-    case "look fails":
+    case "stop is rejected":
+    case "inspection fails":
     case "probe fails":
       return 5;
     case "close":

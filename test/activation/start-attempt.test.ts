@@ -7,7 +7,7 @@ import { TargetError } from "../../src/errors.ts";
 import { Call, FakeTarget } from "../support/activation/fake-target.ts";
 import { VirtualClock } from "../support/activation/virtual-clock.ts";
 
-/** A run in virtual time whose probes the test answers. */
+/** A start attempt in virtual time. The test answers its probes. */
 class Attempt implements Disposable {
   readonly clock: VirtualClock = new VirtualClock();
   readonly target: FakeTarget = new FakeTarget();
@@ -23,7 +23,7 @@ class Attempt implements Disposable {
     };
     const timeoutError = (): Error => new Error("took too long");
     this.run = new StartAttempt({ target, probe, adopt: false, timeoutMs: 1_000, timeoutError, ...options });
-    // As the activator does: each hint is passed on.
+    // Passes on each event, as the activator does.
     target.watch(() => this.run.requestInspect());
   }
 
@@ -32,8 +32,8 @@ class Attempt implements Disposable {
   }
 }
 
-suite("Run", () => {
-  test("a hint in the middle of a look leads to another look", async () => {
+suite("StartAttempt", () => {
+  test("inspects again after an event during an inspection", async () => {
     using attempt = new Attempt({ adopt: true });
     const { clock, target, run } = attempt;
     target.comeUp();
@@ -49,7 +49,7 @@ suite("Run", () => {
     await up;
   });
 
-  test("a hint before the probe began is not lost", async () => {
+  test("does not lose an event before the probe", async () => {
     using attempt = new Attempt({ adopt: true });
     const { clock, target, run } = attempt;
     target.comeUp();
@@ -63,7 +63,7 @@ suite("Run", () => {
     await up;
   });
 
-  test("a look that fails while the probe goes on tells nothing", async () => {
+  test("ignores a failed inspection during the probe", async () => {
     using attempt = new Attempt({ adopt: true });
     const { clock, target, run, probes } = attempt;
     target.comeUp();
@@ -74,13 +74,13 @@ suite("Run", () => {
     target.inspections.at(-1)?.reject(new TargetError("unreachable", "the engine does not answer"));
     await clock.settle();
     probes[0]?.resolve();
-    assert.equal((await up).incarnation, "life 1");
+    assert.equal((await up).incarnation, "run 1");
   });
 
-  test("a first look that fails ends it", async () => {
+  test("fails if the first inspection fails", async () => {
     using attempt = new Attempt();
     const { clock, target, run } = attempt;
-    const fault = new TargetError("no_route", "on no network that we share");
+    const fault = new TargetError("no_route", "no network in common with wakeport");
     const up = assert.rejects(run.start(), fault);
     target.answersInspections = false;
     target.finishStart();
@@ -90,7 +90,7 @@ suite("Run", () => {
     assert.equal(clock.pending, 0);
   });
 
-  test("a target that somebody stops while it starts is started again, once", async () => {
+  test("restarts once a target that another process stops during its start", async () => {
     using attempt = new Attempt();
     const { clock, target, run } = attempt;
     const up = assert.rejects(run.start(), ExitedError);
@@ -105,7 +105,7 @@ suite("Run", () => {
     await up;
   });
 
-  test("a target that comes back by itself is waited for", async () => {
+  test("waits for a target that its restart policy starts again", async () => {
     using attempt = new Attempt({ adopt: true });
     const { clock, target, run, probes } = attempt;
     target.comeUp();
@@ -116,11 +116,11 @@ suite("Run", () => {
     target.comeUp();
     await clock.advance(500);
     probes.at(-1)?.resolve();
-    assert.equal((await up).incarnation, "life 2");
+    assert.equal((await up).incarnation, "run 2");
     assert.equal(target.starts.length, 0);
   });
 
-  test("abort() ends it at once with the reason, and leaves no timer, at each of its waits", async () => {
+  test("ends at once with the reason of abort() in each of its waits, and clears its timers", async () => {
     const reason = new Error("shut down");
     const waits: readonly ((attempt: Attempt) => Promise<void>)[] = [
       async () => {},
@@ -150,14 +150,14 @@ suite("Run", () => {
     }
   });
 
-  test("ends with its own timeout error when it takes too long", async () => {
+  test("ends with its own timeout error", async () => {
     using attempt = new Attempt();
     const up = assert.rejects(attempt.run.start(), /took too long/);
     await attempt.clock.advance(1_000);
     await up;
   });
 
-  test("startCall lasts until the call is over, even when it was given up", async () => {
+  test("has a startCall until the call ends, even an aborted one", async () => {
     using attempt = new Attempt();
     const { clock, target, run } = attempt;
     target.abortDelayMs = 300;

@@ -1,4 +1,4 @@
-/** Which targets are in use, as clients come and go and claims form chains and cycles. */
+/** Which targets are in use while clients connect and leave, and leases form chains and cycles. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
@@ -7,7 +7,7 @@ import { randomRuns } from "../support/activation/random.ts";
 import { VirtualClock } from "../support/activation/virtual-clock.ts";
 
 suite("Usage", () => {
-  test("follows a chain, and has the time of the last use", async () => {
+  test("follows a chain, and contains the time of the last use", async () => {
     using clock = new VirtualClock();
     const [web, api, db] = [new Usage(), new Usage(), new Usage()];
     api.addUser(web);
@@ -30,7 +30,7 @@ suite("Usage", () => {
     );
   });
 
-  test("a cycle without a client is not in use", () => {
+  test("does not count a cycle without a client", () => {
     const [a, b, c] = [new Usage(), new Usage(), new Usage()];
     b.addUser(a);
     c.addUser(b);
@@ -48,7 +48,7 @@ suite("Usage", () => {
     );
   });
 
-  test("a client or a claim that ended twice is counted once", () => {
+  test("counts a client or a lease once that is disposed twice", () => {
     const [web, db] = [new Usage(), new Usage()];
     const [first, second] = [web.addClient(), web.addClient()];
     const [client, again] = [db.addUser(web), db.addUser(web)];
@@ -63,11 +63,11 @@ suite("Usage", () => {
     second[Symbol.dispose]();
   });
 
-  test("is what clients claim directly or through others, in any order of claims and clients", (t) => {
+  test("is the targets that clients use directly or through others, in any order of leases and clients", (t) => {
     const node = fc.nat(5);
     const step = fc.oneof(
       fc.record({ act: fc.constant("client" as const), node }),
-      fc.record({ act: fc.constant("claim" as const), node, user: node }),
+      fc.record({ act: fc.constant("lease" as const), node, user: node }),
       fc.record({ act: fc.constant("end" as const), pick: fc.nat(20) }),
     );
     fc.assert(
@@ -78,7 +78,7 @@ suite("Usage", () => {
         const leases: { readonly node: number; readonly user?: number; readonly end: Disposable }[] = [];
         for (const one of steps) {
           if (one.act === "client") leases.push({ node: one.node, end: at(one.node).addClient() });
-          else if (one.act === "claim")
+          else if (one.act === "lease")
             leases.push({ node: one.node, user: one.user, end: at(one.node).addUser(at(one.user)) });
           else leases.splice(one.pick % (leases.length || 1), 1)[0]?.end[Symbol.dispose]();
           const expected = reachable(leases);
@@ -94,7 +94,7 @@ suite("Usage", () => {
   });
 });
 
-/** Found by following all claims anew, from the clients. */
+/** Follows all leases from the clients. */
 function reachable(leases: readonly { readonly node: number; readonly user?: number }[]): boolean[] {
   const found = new Set(leases.filter(({ user }) => user === undefined).map(({ node }) => node));
   for (const one of found) for (const { node, user } of leases) if (user === one) found.add(node);

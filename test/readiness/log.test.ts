@@ -13,10 +13,10 @@ checkLeaks();
 
 const never = new AbortController().signal;
 
-/** A target that is up, and how often its output was read. */
+/** A running target that counts the readings of its output. */
 class Printing extends FakeTarget {
   reads = 0;
-  /** Each reading meets the next of these, then none. */
+  /** The failures of the next readings. */
   readonly troubles: (Error | "cut")[] = [];
 
   constructor() {
@@ -33,7 +33,7 @@ class Printing extends FakeTarget {
   }
 }
 
-/** @returns whether it is ready */
+/** Runs a log probe. */
 function isReady(target: Target, pattern: string, signal: AbortSignal = never): { is: boolean; done: Promise<void> } {
   const progress = { is: false, done: Promise.resolve() };
   progress.done = logProbe(target, pattern)
@@ -45,7 +45,7 @@ function isReady(target: Target, pattern: string, signal: AbortSignal = never): 
 }
 
 suite("logProbe()", () => {
-  test("is ready by a line that was printed before", async () => {
+  test("is ready if a stored line matches", async () => {
     const target = new Printing();
     target.print("booting");
     target.print("listening on 8080");
@@ -63,13 +63,13 @@ suite("logProbe()", () => {
     await ready.done;
   });
 
-  test("matches what a terminal shows, not how it colours it", async () => {
+  test("matches lines without their colours", async () => {
     const target = new Printing();
     target.print("\u001b[32mre\u001b[1mady\u001b[0m in 300 ms");
     await isReady(target, "^ready in").done;
   });
 
-  test("reads anew, from the beginning, when the reading is cut off or fails", async () => {
+  test("reads again from the beginning if the reading is interrupted or fails", async () => {
     const target = new Printing();
     target.troubles.push("cut", new TargetError("unreachable", "the engine does not answer"), "cut");
     target.print("ready");
@@ -77,7 +77,7 @@ suite("logProbe()", () => {
     assert.equal(target.reads, 4);
   });
 
-  test("reads anew after a long silence: a stream that was cut without a word is silent too", async (t) => {
+  test("reads again after 10 s without a line", async (t) => {
     const target = new Printing();
     const follow = t.mock.method(target, "follow", (_life: string, _onLine: unknown, signal: AbortSignal) => {
       return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
@@ -94,7 +94,7 @@ suite("logProbe()", () => {
     assert.equal(target.reads, 1);
   });
 
-  test("looks for the line in the present life only", async () => {
+  test("matches only lines of the current run", async () => {
     const target = new Printing();
     target.print("ready");
     target.goDown();
@@ -106,7 +106,7 @@ suite("logProbe()", () => {
     await ready.done;
   });
 
-  test("asked again in the same life, needs no log any more: it may have been rotated", async () => {
+  test("does not read again after a match in the same run", async () => {
     const target = new Printing();
     const probe = logProbe(target, "ready");
     target.print("ready");
@@ -117,15 +117,15 @@ suite("logProbe()", () => {
   });
 
   for (const fault of ["denied", "invalid"] as const satisfies readonly TargetFault[]) {
-    test(`fails at once when the log can never be read: ${fault}`, async () => {
+    test(`fails at once if the log can never be read: ${fault}`, async () => {
       const target = new Printing();
-      const error = new TargetError(fault, "no log for you");
+      const error = new TargetError(fault, "the log cannot be read");
       target.troubles.push(error);
       await assert.rejects(isReady(target, "ready").done, error);
     });
   }
 
-  test("is given up at once, and says what was missing", async () => {
+  test("ends at once when it is aborted, and reports what was missing", async () => {
     const target = new Printing();
     target.troubles.push("cut");
     const limit = new AbortController();
@@ -135,7 +135,7 @@ suite("logProbe()", () => {
     await assert.rejects(ready.done, /^StartTimeoutError: too late: no line of the log matches \/ready\/$/);
   });
 
-  test("reads what a real process prints, on either stream", async () => {
+  test("reads the standard output and standard error of a process", async () => {
     for (const stream of [1, 2]) {
       const script = `echo booting; sleep 0.1; echo ready >&${stream}; exec sleep 60`;
       await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], { env: { PATH: "/usr/bin:/bin" } });
@@ -144,7 +144,7 @@ suite("logProbe()", () => {
     }
   });
 
-  test("matches a prompt, which has no line end, when the output pauses", async () => {
+  test("matches a prompt without a line end when the output pauses", async () => {
     const script = "printf 'log'; sleep 0.05; printf 'in: '; echo other >&2; exec sleep 60";
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], { env: { PATH: "/usr/bin:/bin" } });
     await subject.target.start(never);
@@ -152,13 +152,13 @@ suite("logProbe()", () => {
     const tooEarly = isReady(subject.target, "^log$", giveUp.signal);
     await isReady(subject.target, "^login: $", AbortSignal.timeout(10_000)).done;
     assert.equal(tooEarly.is, false);
-    // The pause is over, and nothing more is printed.
+    // The output has paused.
     await isReady(subject.target, "^login: $", AbortSignal.timeout(10_000)).done;
     giveUp.abort(new Error("the test is over"));
     await assert.rejects(tooEarly.done, /the test is over/);
   });
 
-  test("matches far behind the beginning of a line, which is shown shortened", async () => {
+  test("matches at the end of a long line, which is shown shortened", async () => {
     const script = "head -c 500000 /dev/zero | tr '\\0' x; echo ready; exec sleep 60";
     await using subject = await ProcessSubject.of(["/bin/sh", "-c", script], { env: { PATH: "/usr/bin:/bin" } });
     await subject.target.start(never);
@@ -167,7 +167,7 @@ suite("logProbe()", () => {
     assert.equal(shown, `${"x".repeat(4_096)} […]`);
   });
 
-  test("has a name for people", () => {
+  test("has a name for messages", () => {
     assert.equal(logProbe(new FakeTarget(), "ready|up").name, "log /ready|up/");
   });
 });

@@ -14,7 +14,7 @@ checkLeaks();
 const never = new AbortController().signal;
 
 suite("retryUntilReady()", () => {
-  test("attempts once when that succeeds", async () => {
+  test("attempts once if the attempt succeeds", async () => {
     let attempts = 0;
     await retryUntilReady(async () => {
       attempts += 1;
@@ -31,7 +31,7 @@ suite("retryUntilReady()", () => {
     assert.equal(attempts, 5);
   });
 
-  test("ends with an error that is final", async () => {
+  test("ends with a final error", async () => {
     const final = new Error("never");
     let attempts = 0;
     const attempt = async (): Promise<void> => {
@@ -45,15 +45,15 @@ suite("retryUntilReady()", () => {
     assert.equal(attempts, 3);
   });
 
-  test("does not begin when the signal is aborted before", async () => {
+  test("does not begin if the signal is aborted already", async () => {
     const reason = new Error("too late");
     const attempt = (): Promise<void> => assert.fail("attempted");
     await assert.rejects(retryUntilReady(attempt, AbortSignal.abort(reason)), reason);
   });
 
-  test("prefers the signal's reason to what the aborted attempt says", async () => {
+  test("throws the signal's reason instead of the error of the aborted attempt", async () => {
     const abort = new AbortController();
-    const reason = new Error("the start was given up");
+    const reason = new Error("the start was aborted");
     const attempt = async (): Promise<void> => {
       abort.abort(reason);
       throw new Error("connection lost");
@@ -66,18 +66,18 @@ suite("retryUntilReady()", () => {
 
   const sinceBegin = [0, 10, 99, 120, 1_000, 4_000, 5_000, 5_001, 60_000];
 
-  test("pauses a twentieth of the time that has passed, from 5 ms to 250 ms", async (t) => {
+  test("waits a twentieth of the elapsed time, from 5 ms to 250 ms", async (t) => {
     const pauses = await pausesOf(t, sinceBegin, () => new Error("refused"));
     assert.deepEqual(pauses, [5, 5, 5, 6, 50, 200, 250, 250, 250]);
   });
 
-  test("pauses from 50 ms to 1 s after an answer, which may be a line in a log", async (t) => {
+  test("waits from 50 ms to 1 s after an answer", async (t) => {
     const pauses = await pausesOf(t, sinceBegin, () => new AnsweredError("503"));
     assert.deepEqual(pauses, [50, 50, 50, 50, 50, 200, 250, 250.05, 1_000]);
   });
 });
 
-/** How long it pauses after attempts that fail so many milliseconds after the beginning. */
+/** Returns the delays after attempts that fail at the given times, in milliseconds. */
 async function pausesOf(t: TestContext, failAt: readonly number[], error: () => Error): Promise<number[]> {
   const pauses: number[] = [];
   let nowMs = 0;
@@ -98,7 +98,7 @@ async function pausesOf(t: TestContext, failAt: readonly number[], error: () => 
 }
 
 suite("all()", () => {
-  test("holds when each has held once, in any order", async () => {
+  test("succeeds when each probe has succeeded once, in any order", async () => {
     const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     let holds = false;
     void all([probe(() => first.promise), probe(() => second.promise)])({ address: "address" }, never).then(() => {
@@ -111,35 +111,35 @@ suite("all()", () => {
     await eventually("all hold", () => holds);
   });
 
-  test("hands the address to each", async () => {
+  test("passes the address to each probe", async () => {
     const seen: string[] = [];
     const note = async ({ address }: Upstream): Promise<void> => void seen.push(address);
     await all([probe(note), probe(note)])({ address: "10.0.0.7" }, never);
     assert.deepEqual(seen, ["10.0.0.7", "10.0.0.7"]);
   });
 
-  test("of nothing is ready at once", async () => {
-    const told: unknown[] = [];
-    await all([])({ address: "address" }, never, (pending) => told.push(pending));
-    assert.deepEqual(told, [[]]);
+  test("succeeds at once without probes", async () => {
+    const reported: unknown[] = [];
+    await all([])({ address: "address" }, never, (pending) => reported.push(pending));
+    assert.deepEqual(reported, [[]]);
   });
 
-  test("tells what is missing: all at first, then less and less", async () => {
+  test("reports the missing probes at the beginning and after each change", async () => {
     const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const parts = [
       { name: "tcp 21", check: () => first.promise },
       { name: "healthy", check: () => second.promise },
     ];
-    const told: (readonly string[])[] = [];
-    const ready = all(parts)({ address: "address" }, never, (pending) => told.push(pending));
+    const reported: (readonly string[])[] = [];
+    const ready = all(parts)({ address: "address" }, never, (pending) => reported.push(pending));
     second.resolve();
-    await eventually("the second holds", () => told.length === 2);
+    await eventually("the second holds", () => reported.length === 2);
     first.resolve();
     await ready;
-    assert.deepEqual(told, [["tcp 21", "healthy"], ["tcp 21"], []]);
+    assert.deepEqual(reported, [["tcp 21", "healthy"], ["tcp 21"], []]);
   });
 
-  test("fails when one fails for good, and gives the others up", async () => {
+  test("fails if one probe fails, and aborts the others", async () => {
     const final = new Error("unhealthy");
     let givenUp: unknown;
     const patient = probe((_upstream, signal) => {
@@ -154,9 +154,9 @@ suite("all()", () => {
     assert.equal(givenUp, final);
   });
 
-  test("gives all up when it is given up", async () => {
+  test("aborts all probes when it is aborted", async () => {
     const abort = new AbortController();
-    const reason = new Error("the start was given up");
+    const reason = new Error("the start was aborted");
     const waiting = (): NamedProbe =>
       probe((_upstream, signal) => retryUntilReady(() => Promise.reject(new Error("no")), signal));
     const rejected = assert.rejects(all([waiting(), waiting()])({ address: "address" }, abort.signal), reason);
@@ -169,8 +169,8 @@ function probe(check: NamedProbe["check"]): NamedProbe {
   return { name: "a probe", check };
 }
 
-suite("retryUntilReady() that is given up by a timeout", () => {
-  test("says what the last attempt met", async () => {
+suite("retryUntilReady() that ends with a timeout", () => {
+  test("reports the progress of the last attempt", async () => {
     const limit = new AbortController();
     let count = 0;
     const attempt = async (): Promise<void> => {
@@ -184,7 +184,7 @@ suite("retryUntilReady() that is given up by a timeout", () => {
     });
   });
 
-  test("names the remedy where the target refuses connections", async () => {
+  test("reports the remedy if the target refuses connections", async () => {
     const port = await freePort();
     const limit = new AbortController();
     let count = 0;

@@ -21,7 +21,7 @@ import { Running } from "../support/readiness/running.ts";
 checkLeaks();
 
 suite("tcpProbe()", () => {
-  test("is ready when something accepts, and goes away without a word", async () => {
+  test("is ready when a server accepts, and sends nothing", async () => {
     await using server = await PeerServer.open();
     assert.equal(await new Running(tcpProbe(server.port)).result(), "ready");
     const peer = await server.accepted();
@@ -29,7 +29,7 @@ suite("tcpProbe()", () => {
     assert.equal(peer.received, 0);
   });
 
-  test("tries again until something accepts", async () => {
+  test("repeats the attempt until a server accepts", async () => {
     const port = await freePort();
     const probe = new Running(tcpProbe(port));
     await new Promise((resolve) => setTimeout(resolve, 30));
@@ -38,17 +38,17 @@ suite("tcpProbe()", () => {
     assert.equal(await probe.result(), "ready");
   });
 
-  test("is given up while it waits between two attempts", async () => {
+  test("can be aborted between two attempts", async () => {
     const probe = new Running(tcpProbe(await freePort()));
     await probe.abort();
   });
 
-  test("is given up while an attempt hangs", async () => {
+  test("can be aborted during an attempt", async () => {
     await using deaf = await deafPort();
     await new Running(tcpProbe(deaf.port)).abort();
   });
 
-  test("has a name for people", () => {
+  test("has a name for messages", () => {
     assert.equal(tcpProbe(21).name, "tcp 21");
   });
 });
@@ -59,14 +59,14 @@ suite("bannerProbe()", () => {
     assert.equal(await new Running(bannerProbe(server.port, "220 w")).result(), "ready");
   });
 
-  test("tries again after another greeting", async () => {
+  test("repeats the attempt after another greeting", async () => {
     const greetings = ["421 too busy\r\n", "22", "220 welcome\r\n"];
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end(greetings.shift()) });
     assert.equal(await new Running(bannerProbe(server.port, "220")).result(), "ready");
     assert.equal(server.peers.length, 3);
   });
 
-  test("tries again when the server hangs up before it greets", async () => {
+  test("repeats the attempt if the server closes the connection before its greeting", async () => {
     const acts = [
       (socket: net.Socket) => socket.resetAndDestroy(),
       (socket: net.Socket) => socket.end(),
@@ -76,7 +76,7 @@ suite("bannerProbe()", () => {
     assert.equal(await new Running(bannerProbe(server.port, "220")).result(), "ready");
   });
 
-  test("does not take a greeting for another that it begins with", async () => {
+  test("does not accept a shorter greeting with the same beginning", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("22") });
     const probe = new Running(bannerProbe(server.port, "220"));
     const peer = await server.accepted();
@@ -85,7 +85,7 @@ suite("bannerProbe()", () => {
     assert.equal(await probe.result(), "ready");
   });
 
-  test("waits for a silent server, and is given up at once", async () => {
+  test("waits for a silent server, and ends at once when it is aborted", async () => {
     await using server = await PeerServer.open();
     const probe = new Running(bannerProbe(server.port, "220"));
     const peer = await server.accepted();
@@ -102,61 +102,61 @@ suite("bannerProbe()", () => {
       },
     });
     const probe = new Running(bannerProbe(server.port, "220"));
-    await eventually("it is asked again", () => visits === 2);
-    const told = 'does not greet with "220"; the last attempt: it accepts connections, and has not greeted yet';
-    assert.equal(await probe.timeOut(), `StartTimeoutError: too late: ${told}`);
+    await eventually("the second attempt", () => visits === 2);
+    const details = 'does not greet with "220"; the last attempt: it accepts connections, and has not greeted yet';
+    assert.equal(await probe.timeOut(), `StartTimeoutError: too late: ${details}`);
   });
 
-  test("has a name for people", () => {
+  test("has a name for messages", () => {
     assert.equal(bannerProbe(21, "220").name, 'banner "220" on 21');
   });
 });
 
-/** What `status` is by default. */
+/** The default of `status`. */
 const status = { from: 200, to: 399 };
 
 suite("httpProbe()", () => {
-  test("asks again until it is answered with 200", async () => {
+  test("repeats the request until the answer has status 200", async () => {
     await using server = await WebServer.open([503, 404, 500, 200]);
     assert.equal(await new Running(httpProbe(server.port, { path: "/health?deep=1", status })).result(), "ready");
-    assert.deepEqual(server.asked, Array(4).fill("GET /health?deep=1"));
+    assert.deepEqual(server.requests, Array(4).fill("GET /health?deep=1"));
   });
 
   for (const answer of [204, 301, 399]) {
-    test(`takes ${answer} for ready, without following anything`, async () => {
+    test(`is ready after ${answer}, and follows no redirect`, async () => {
       await using server = await WebServer.open([answer]);
       assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).result(), "ready");
-      assert.equal(server.asked.length, 1);
+      assert.equal(server.requests.length, 1);
     });
   }
 
-  test("asks again until the answer has the status that was asked for, and says what it was instead", async () => {
+  test("repeats the request until the status is as configured, and reports another status", async () => {
     await using server = await WebServer.open([200, 500, 301, 204]);
     assert.equal(
       await new Running(httpProbe(server.port, { path: "/", status: { from: 204, to: 204 } })).result(),
       "ready",
     );
-    assert.equal(server.asked.length, 4);
+    assert.equal(server.requests.length, 4);
     const limit = new AbortController();
     await using refusing = await WebServer.open([401, 401, 401]);
     const rejected = assert.rejects(
       httpProbe(refusing.port, { path: "/health", status }).check({ address: "127.0.0.1" }, limit.signal),
       /^StartTimeoutError: too late: \/health answered (401|500), not 200-399(; the last attempt: .*)?$/,
     );
-    await eventually("it asked", () => refusing.asked.length > 1);
+    await eventually("the second attempt", () => refusing.requests.length > 1);
     limit.abort(new StartTimeoutError("too late"));
     await rejected;
   });
 
-  test("says of a server that did not answer to the end that it did not", async () => {
+  test("reports that the server did not answer", async () => {
     await using server = await PeerServer.open();
     const probe = new Running(httpProbe(server.port, { path: "/health", status }));
     await (await server.accepted()).receives(10);
-    const told = "StartTimeoutError: too late: it accepts connections, and has not answered to /health yet";
-    assert.equal(await probe.timeOut(), told);
+    const details = "StartTimeoutError: too late: it accepts connections, and has not answered to /health yet";
+    assert.equal(await probe.timeOut(), details);
   });
 
-  test("sends the headers that are set, in place of its own", async () => {
+  test("sends the configured headers instead of its own", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("HTTP/1.1 200 OK\r\n\r\n") });
     const headers = { host: "app.test", "X-Probe": "wakeport" };
     assert.equal(await new Running(httpProbe(server.port, { path: "/", status, headers })).result(), "ready");
@@ -177,10 +177,10 @@ suite("httpProbe()", () => {
       },
     });
     const probe = new Running(httpProbe(server.port, { path: "/health", status }));
-    await eventually("it is asked again", () => visits === 2);
+    await eventually("the second attempt", () => visits === 2);
     const underWay = "it accepts connections, and has not answered to /health yet";
-    const told = `/health answered 401, not 200-399; the last attempt: ${underWay}`;
-    assert.equal(await probe.timeOut(), `StartTimeoutError: too late: ${told}`);
+    const details = `/health answered 401, not 200-399; the last attempt: ${underWay}`;
+    assert.equal(await probe.timeOut(), `StartTimeoutError: too late: ${details}`);
   });
 
   test("does not wait for the end of the answer", async () => {
@@ -188,10 +188,10 @@ suite("httpProbe()", () => {
     const began = performance.now();
     assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).result(), "ready");
     await (await server.accepted()).ended();
-    assert.ok(performance.now() - began < 3_000, "it hung up only when its patience was over");
+    assert.ok(performance.now() - began < 3_000, "the connection was closed at its deadline");
   });
 
-  test("waits for a server that hangs, and is given up at once", async () => {
+  test("waits for a server that does not answer, and ends at once when it is aborted", async () => {
     await using server = await PeerServer.open();
     const probe = new Running(httpProbe(server.port, { path: "/", status }));
     const peer = await server.accepted();
@@ -200,14 +200,14 @@ suite("httpProbe()", () => {
     await peer.ended();
   });
 
-  test("asks again after an answer that is no HTTP", async () => {
+  test("repeats the request after an answer that is not HTTP", async () => {
     const answers = ["220 welcome\r\n", "HTTP/1.1 200 OK\r\n\r\n"];
     await using server = await PeerServer.open({ onPeer: (peer) => peer.end(answers.shift()) });
     assert.equal(await new Running(httpProbe(server.port, { path: "/", status })).result(), "ready");
   });
 });
 
-suite("A probe of a server that sends more than the probe reads", () => {
+suite("a probe of a server that sends more than the probe reads", () => {
   const probes: Readonly<Record<string, (port: number) => NamedProbe>> = {
     tcp: (port) => tcpProbe(port),
     banner: (port) => bannerProbe(port, "220"),
@@ -225,7 +225,7 @@ suite("A probe of a server that sends more than the probe reads", () => {
       });
       assert.equal(await new Running(probe(server.port)).result(), "ready");
       const peer = await server.accepted();
-      // The system answers with a reset to what arrives after a close.
+      // The kernel answers data after a close with a reset.
       for (let part = 0; part < 10; part += 1) {
         peer.send(Buffer.alloc(bodyBytes / 10, "."));
         await scheduler.wait(5);
@@ -240,22 +240,22 @@ suite("A probe of a server that sends more than the probe reads", () => {
 });
 
 suite("healthyProbe()", () => {
-  test("is ready when the container says so, after starting", async () => {
+  test("is ready when the health check is healthy", async () => {
     const target = new SelfReporting(["down", "starting", "starting", "healthy"]);
     assert.equal(await new Running(healthyProbe(target)).result(), "ready");
-    assert.equal(target.looks, 4);
+    assert.equal(target.inspections, 4);
   });
 
-  test("fails at once when the container says that it is unhealthy", async () => {
+  test("fails at once if the container is unhealthy", async () => {
     const target = new SelfReporting(["starting", "unhealthy"]);
     const probe = new Running(healthyProbe(target));
     assert.equal(await probe.result(), "failed");
     assert.ok(probe.error instanceof UnhealthyError);
     assert.equal(probe.error.message, "container db is unhealthy: HEALTHCHECK failed");
-    assert.equal(target.looks, 2);
+    assert.equal(target.inspections, 2);
   });
 
-  test("fails at once, saying what to do, when the container has no health check", async () => {
+  test("fails at once with a remedy if the container has no health check", async () => {
     const target = new SelfReporting(["none"]);
     const probe = new Running(healthyProbe(target));
     assert.equal(await probe.result(), "failed");
@@ -264,26 +264,26 @@ suite("healthyProbe()", () => {
     assert.match(probe.error.remedy ?? "", /ready: tcp/);
   });
 
-  test("looks again when the engine does not answer for a moment", async () => {
+  test("inspects again after an error of the engine", async () => {
     const target = new SelfReporting(["away", "away", "healthy"]);
     assert.equal(await new Running(healthyProbe(target)).result(), "ready");
   });
 
-  test("is given up while the container goes on starting", async () => {
+  test("can be aborted while the container is starting", async () => {
     const target = new SelfReporting(["starting"]);
     const probe = new Running(healthyProbe(target));
-    await eventually("it has looked", () => target.looks > 2);
+    await eventually("the third inspection", () => target.inspections > 2);
     await probe.abort();
   });
 });
 
 type Health = "down" | "none" | "away" | "starting" | "healthy" | "unhealthy";
 
-/** A container that tells one health after the other, and the last one for ever. */
+/** A container with a sequence of health states. The last one stays. */
 class SelfReporting implements Target {
   readonly name = "container db";
   readonly graceMs = 0;
-  looks = 0;
+  inspections = 0;
   readonly #story: readonly [Health, ...Health[]];
 
   constructor(story: readonly [Health, ...Health[]]) {
@@ -291,8 +291,8 @@ class SelfReporting implements Target {
   }
 
   async inspect(): Promise<TargetStatus> {
-    const health = this.#story[Math.min(this.looks, this.#story.length - 1)] ?? "none";
-    this.looks += 1;
+    const health = this.#story[Math.min(this.inspections, this.#story.length - 1)] ?? "none";
+    this.inspections += 1;
     if (health === "away") throw new TargetError("unreachable", "the engine does not answer");
     if (health === "down") return { up: false };
     const status = { up: true, address: "127.0.0.1", incarnation: "1" } as const;
@@ -316,16 +316,16 @@ class SelfReporting implements Target {
   }
 }
 
-/** Answers one request after the other with the next status. */
+/** Answers each request with the next status. */
 class WebServer implements AsyncDisposable {
   /** Method and path of each request. */
-  readonly asked: string[] = [];
+  readonly requests: string[] = [];
   readonly #server: http.Server;
 
   private constructor(statuses: readonly number[]) {
     this.#server = http.createServer((request, response) => {
-      response.statusCode = statuses[this.asked.length] ?? 500;
-      this.asked.push(`${request.method} ${request.url}`);
+      response.statusCode = statuses[this.requests.length] ?? 500;
+      this.requests.push(`${request.method} ${request.url}`);
       response.end();
     });
   }
@@ -348,7 +348,7 @@ class WebServer implements AsyncDisposable {
   }
 }
 
-/** Sends `text` in as many packets as it has bytes. */
+/** Sends each byte of `text` in its own packet. */
 async function trickle(socket: net.Socket, text: string): Promise<void> {
   for (const byte of Buffer.from(text)) {
     if (!socket.writable) return;

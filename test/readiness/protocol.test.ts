@@ -1,4 +1,4 @@
-/** What counts as ready in each protocol. The real servers are in test/e2e/cold-starts.test.ts. */
+/** Readiness in each protocol. test/e2e/cold-starts.test.ts tests real servers. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
@@ -16,7 +16,7 @@ import { Running } from "../support/readiness/running.ts";
 
 checkLeaks();
 
-/** A server that gives each of these answers to one connection, in order; the first bytes of a client come first if it asks. */
+/** A server that sends each of these answers on one connection, in order. */
 async function answering(answers: readonly (Buffer | string)[], clientFirst: boolean): Promise<PeerServer> {
   const left = [...answers];
   return PeerServer.open({
@@ -36,11 +36,11 @@ async function attempts(protocol: ProbedProtocol, answers: readonly (Buffer | st
   return server.peers.length;
 }
 
-/** What a start that was given up reports, after the server gave that answer. */
+/** Returns the error of an aborted start after the server sent that answer. */
 async function reported(protocol: ProbedProtocol, answer: Buffer | string): Promise<string> {
   await using server = await answering([answer, answer], protocol === "redis" || protocol === "postgres");
   const probe = new Running(protocolProbe(server.port, protocol));
-  await eventually("it is asked again", () => server.peers.length > 1);
+  await eventually("the second attempt", () => server.peers.length > 1);
   return probe.timeOut();
 }
 
@@ -53,7 +53,7 @@ suite("protocolProbe() of redis", () => {
     assert.equal(peer.text, "*1\r\n$4\r\nPING\r\n");
   });
 
-  test("is not ready while it loads, or has no data of its master", async () => {
+  test("is not ready while the server loads its data, or has no data of its master", async () => {
     const loading = "-LOADING Redis is loading the dataset in memory\r\n";
     const down = "-MASTERDOWN Link with MASTER is down\r\n";
     assert.equal(await attempts("redis", [loading, down, loading, "+PONG\r\n"]), 4);
@@ -74,7 +74,7 @@ suite("protocolProbe() of redis", () => {
 
   for (const clientCertificate of [false, true]) {
     const how = clientCertificate ? "that demands a client certificate" : "that loads and then answers";
-    test(`asks a TLS server ${how}`, async () => {
+    test(`checks a TLS server ${how}`, async () => {
       const answers = ["-LOADING wait\r\n", "+PONG\r\n"];
       using authority = new Authority();
       const folder = authority.issue({ names: "IP:127.0.0.1" });
@@ -93,7 +93,7 @@ suite("protocolProbe() of redis", () => {
     });
   }
 
-  test("is not ready when the server closes the connection without an answer", async () => {
+  test("is not ready if the server closes the connection without an answer", async () => {
     let visits = 0;
     await using server = await PeerServer.open({
       onPeer: (peer) => {
@@ -110,7 +110,7 @@ suite("protocolProbe() of postgres", () => {
   const password = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 5]);
   const session = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 0]);
 
-  test("is ready when it is asked for a password, and leaves without another message", async () => {
+  test("is ready when the server requests a password, and closes without another message", async () => {
     await using server = await answering([password], true);
     assert.equal(await new Running(protocolProbe(server.port, "postgres")).result(), "ready");
     const peer = await server.accepted();
@@ -186,7 +186,7 @@ suite("protocolProbe() of mysql", () => {
     assert.match(await reported("mysql", errPacket(1040, "Too many")), /greets with "Too many" \(1040\)/);
   });
 
-  test("is ready after an error that does not pass by waiting: the clients get it from the server", async () => {
+  test("is ready after a permanent error, which the server sends to clients itself", async () => {
     assert.equal(await attempts("mysql", [errPacket(1129, "Host is blocked")]), 1);
     assert.equal(await attempts("mysql", [errPacket(1130, "Host is not allowed to connect")]), 1);
   });
@@ -215,12 +215,12 @@ suite("protocolProbe() of ftp, smtp and ssh", () => {
     });
   }
 
-  test("ssh: is ready after the version, also behind other lines", async () => {
+  test("ssh: is ready after the version, also after other lines", async () => {
     assert.equal(await attempts("ssh", ["SSH-2.0-OpenSSH_9.2\r\n"]), 1);
     assert.equal(await attempts("ssh", ["this is\r\na host\r\nSSH-2.0-OpenSSH_9.2\r\n"]), 1);
   });
 
-  test("ssh: is not ready when the server closes the connection before its version", async () => {
+  test("ssh: is not ready if the server closes the connection before its version", async () => {
     let visits = 0;
     await using server = await PeerServer.open({
       onPeer: (peer: Peer) => {
@@ -234,7 +234,7 @@ suite("protocolProbe() of ftp, smtp and ssh", () => {
 });
 
 suite("protocolProbe()", () => {
-  test("sends a PROXY header first where the target expects one", async () => {
+  test("sends a PROXY header first if the target expects one", async () => {
     await using server = await answering(["+PONG\r\n"], true);
     const probe = protocolProbe(server.port, "redis", "v1");
     assert.equal(probe.name, `redis PING on ${server.port} (PROXY v1)`);
@@ -243,7 +243,7 @@ suite("protocolProbe()", () => {
     assert.match(peer.text, /^PROXY UNKNOWN\r\n\*1/);
   });
 
-  test("waits for a silent server, reports what is missing, and aborts at once", async () => {
+  test("waits for a silent server, reports what is missing, and ends at once when it is aborted", async () => {
     const missing: Readonly<Record<ProbedProtocol, string>> = {
       redis: "has not answered PING yet",
       postgres: "has not answered a startup message yet",

@@ -1,7 +1,7 @@
-/** A dependency of which a test says when it is there, when it fails and when it goes down. */
+/** A dependency that a test grants, fails and takes down. */
 import type { Dependency, DependencyLease } from "../../../src/activation/dependency-leases.ts";
 
-/** Knows whether it was given back, and how often. */
+/** Counts its disposals. */
 export class FakeLease implements DependencyLease {
   readonly #cut = new AbortController();
   disposals = 0;
@@ -14,7 +14,7 @@ export class FakeLease implements DependencyLease {
     return this.disposals === 0 && !this.#cut.signal.aborted;
   }
 
-  /** The dependency went down under it. */
+  /** The dependency went down. */
   cut(reason: Error): void {
     this.#cut.abort(reason);
   }
@@ -24,13 +24,13 @@ export class FakeLease implements DependencyLease {
   }
 }
 
-/** One claim or join, open until the test answers it. */
+/** A call of acquire() or join(), open until the test answers it. */
 export class LeaseRequest {
   readonly signal: AbortSignal;
   readonly lease: FakeLease = new FakeLease();
   readonly #answer = Promise.withResolvers<DependencyLease>();
 
-  /** @param isStubborn it takes no notice of its signal */
+  /** @param isStubborn ignores its signal */
   constructor(signal: AbortSignal, isStubborn: boolean) {
     this.signal = signal;
     if (isStubborn) return;
@@ -56,14 +56,14 @@ export class FakeDependency implements Dependency {
   readonly name: string;
   readonly leases: LeaseRequest[] = [];
   readonly joins: LeaseRequest[] = [];
-  /** Answers come even when nobody wants them any more. */
+  /** Calls are granted even after they were aborted. */
   isStubborn = false;
 
   constructor(name: string) {
     this.name = name;
   }
 
-  /** How many of its holds keep it up at this moment. Only those that were granted count. */
+  /** The number of granted leases that keep it up. */
   get held(): number {
     return this.#granted.filter((lease) => lease.isHeld).length;
   }

@@ -1,7 +1,6 @@
 /**
- * A target to which nothing happens but what the test says. Calls stay open until the test finishes or fails them, so
- * that every order of events can be forced. What is true of the target is apart from what was asked of it: somebody
- * else may bring it up or take it down at any time.
+ * A target that the test controls. Calls stay open until the test finishes or fails them, so that each order of events can
+ * be tested. The status is independent of the calls: the test also acts as another process that starts and stops it.
  */
 
 import type { Exit } from "../../../src/activation/errors.ts";
@@ -11,13 +10,13 @@ import { abortable } from "../../../src/async/wait.ts";
 /** One call, open until it is answered, or until its signal is aborted. */
 export class Call<T> {
   readonly signal: AbortSignal;
-  /** What was true when the call came. */
+  /** The status at the time of the call. */
   readonly before: TargetStatus;
   readonly #answer = Promise.withResolvers<T>();
   #isOpen = true;
   #hasFailed = false;
 
-  /** @param givesUpAfterMs from the abort to the rejection; 0 is at once, Infinity never */
+  /** @param abortDelayMs from the abort to the rejection; 0 is at once, Infinity never */
   constructor(signal: AbortSignal, options: { readonly before: TargetStatus; readonly abortDelayMs: number }) {
     this.signal = signal;
     this.before = options.before;
@@ -62,29 +61,29 @@ export class FakeTarget implements Target {
   readonly name = "fake";
   graceMs = 10_000;
 
-  /** All calls so far, in order; their number is the count. */
+  /** All calls so far, in order. */
   readonly starts: Call<"started" | "already">[] = [];
   readonly stops: Call<void>[] = [];
-  /** What each of the stops was to do. */
+  /** The action of each stop. */
   readonly sleeps: SleepAction[] = [];
   readonly inspections: Call<TargetStatus>[] = [];
-  /** What `asksAboutUse` has made of the questions what keeps the target awake. */
+  /** Calls of `keptAwakeBy` after `measureUse`. */
   readonly measurements: Call<readonly string[]>[] = [];
 
   /** Starts succeed at once, stops after `stopTakesMs`. */
   isPrompt = false;
   stopTakesMs = 0;
-  /** Looks are answered at once, with what is true then. */
+  /** Inspections are answered at once with the current status. */
   answersInspections = true;
-  /** How long an aborted call stays open: a target may take its time to give up. */
+  /** Milliseconds for which an aborted call stays open. */
   abortDelayMs = 0;
-  /** Each change of what is true is hinted at, once. */
+  /** Each change of the status causes one event. */
   hintsChanges = true;
 
-  /** Answers what uses the target without wakeport; absent: the target has no such use. */
+  /** Returns direct use of the target; absent: the target has no such use. */
   keptAwakeBy?: NonNullable<Target["keptAwakeBy"]>;
 
-  /** From now on what keeps the target awake is a call of its own. Nothing does while `answersLooks`. */
+  /** From now on each measurement is a call of its own. It finds no use while `answersInspections`. */
   measureUse(): void {
     this.keptAwakeBy = (_trafficBytes, signal) => {
       const call = this.#open(this.measurements, signal);
@@ -94,15 +93,15 @@ export class FakeTarget implements Target {
     };
   }
 
-  /** What it has printed in its present life. */
+  /** The output lines of the current run. */
   lines: readonly string[] = [];
 
-  /** Run in each call, before anything else: for what must hold whenever a target is started or stopped. */
+  /** Called first in each call, for assertions. */
   onStart: () => void = () => {};
   onStop: () => void = () => {};
-  /** Runs before each change of what is true. */
+  /** Called before each change of the status. */
   onChange: (before: TargetStatus) => void = () => {};
-  /** Runs when a life ends; what is frozen lives. */
+  /** Called when a run ends. A pause does not end it. */
   onRunOver: (address: string) => void = () => {};
 
   onMeasurement: (call: Call<readonly string[]>) => void = () => {};
@@ -121,33 +120,33 @@ export class FakeTarget implements Target {
     return this.#watchers.size;
   }
 
-  /** Whoever did it: it is up now, in a new life with an address of its own, and its ports answer. */
+  /** Starts a new run with a new address, as any process may do. */
   comeUp(): void {
     this.#runs += 1;
     this.lines = [];
-    this.#become({ up: true, address: `10.0.0.${this.#runs}`, incarnation: `life ${this.#runs}` });
+    this.#become({ up: true, address: `10.0.0.${this.#runs}`, incarnation: `run ${this.#runs}` });
   }
 
-  /** It answers at another address, in the same life; without one it cannot be dialled, for this reason. */
+  /** Changes the address within the run. @param noRoute why no connection is possible */
   moveTo(address: string, noRoute?: Error): void {
     if (!this.#truth.up) return;
     const { incarnation } = this.#truth;
     this.#become({ up: true, address, incarnation, ...(noRoute && { noRoute }) });
   }
 
-  /** Whoever did it: it is paused now, if it was up. */
+  /** Pauses the target if it is up. */
   pause(): void {
     if (!this.#truth.up) return;
     this.#become({ up: false, pausedIncarnation: this.#truth.incarnation });
   }
 
-  /** Whoever did it: it goes on, if it was paused. */
+  /** Unpauses the target if it is paused. */
   unpause(): void {
     if (this.#truth.up || this.#truth.pausedIncarnation === undefined || this.#paused === undefined) return;
     this.#become(this.#paused);
   }
 
-  /** Whoever did it: it is down now. */
+  /** Ends the run. */
   goDown(exit?: Exit, options: { readonly isRestarting?: boolean; readonly endedAt?: number } = {}): void {
     this.#become({ up: false, ...(exit && { exit }), ...options });
   }
@@ -164,7 +163,7 @@ export class FakeTarget implements Target {
     call.resolve("started");
   }
 
-  /** The open start takes effect, though it is not answered yet. */
+  /** The open start takes effect, but is not answered yet. */
   applyStart(): void {
     if (this.#truth.up) return;
     if (this.#truth.pausedIncarnation === undefined) this.comeUp();
@@ -182,7 +181,7 @@ export class FakeTarget implements Target {
     call.resolve();
   }
 
-  /** The last stop takes effect, though it is not answered yet. */
+  /** The last stop takes effect, but is not answered yet. */
   applyStop(): void {
     if (this.sleeps.at(-1) === "pause") this.pause();
     else if (this.#truth.up || this.#truth.pausedIncarnation !== undefined) this.goDown();
@@ -218,7 +217,7 @@ export class FakeTarget implements Target {
     return this.lines;
   }
 
-  /** Prints a line more. */
+  /** Writes one more output line. */
   print(line: string): void {
     this.lines = [...this.lines, line];
     for (const { onLine } of this.#followers) onLine(line);
@@ -257,7 +256,7 @@ export class FakeTarget implements Target {
   }
 }
 
-/** The calls that wait for an answer. */
+/** Returns the unanswered calls. */
 export function openCalls<T>(calls: readonly Call<T>[]): Call<T>[] {
   return calls.filter((call) => call.isOpen);
 }

@@ -1,6 +1,6 @@
 /**
- * What must hold after every test of wakeport on an engine, whatever the test was about. A recorder keeps all that
- * wakeport reports; the engine's journal tells the other side of the story; `violations` compares the two.
+ * Invariants that are checked after each test on an engine. A recorder stores all reports of wakeport, the journal all
+ * events of the engine; `violations` compares the two.
  */
 
 import { readdirSync, readlinkSync } from "node:fs";
@@ -14,10 +14,10 @@ import { type Observer, observer } from "../../../src/telemetry/observer.ts";
 import { type Act, type EngineEvent, now, type Verb } from "../engine/containers.ts";
 import { portReservations } from "../free-port.ts";
 
-/** A report, and when it came, as Unix time in milliseconds. */
+/** A report with its Unix time in milliseconds. */
 export type Timed<T> = T & { readonly at: number };
 
-/** Remembers everything that a wakeport reports. */
+/** Stores all reports of a wakeport. */
 export class Recorder {
   readonly states: Timed<StateChange>[] = [];
   readonly activations: Timed<ActivationReport>[] = [];
@@ -45,43 +45,43 @@ export class Recorder {
   });
 }
 
-/** All that is known about one wakeport after a test. */
+/** The facts about one wakeport after a test. */
 export interface Evidence {
   readonly record: Recorder;
-  /** How many connections its clients opened. */
+  /** The number of connections of its clients. */
   readonly clients: number;
   /** Connections by outcome, as its metrics count them. */
   readonly counted: ReadonlyMap<string, number>;
   /** The containers it may start and stop: id, and the target's name in reports. */
   readonly targets: ReadonlyMap<string, string>;
-  /** Absent when the engine itself was away at times. */
+  /** Absent if the engine was restarted. */
   readonly journal?: Journal;
 }
 
-/** The other side of the story. */
+/** What the engine and the test did. */
 export interface Journal {
-  /** What the engine says happened to the containers of the test, targets and others. */
+  /** Events of the engine for the containers of the test. */
   readonly events: readonly EngineEvent[];
-  /** What the test itself did to them. */
+  /** Actions of the test itself. */
   readonly acts: readonly Act[];
   /** Containers that the engine starts by itself, by their restart policy. */
   readonly selfStarting?: ReadonlySet<string>;
 }
 
-/** Everything that does not hold, in words; empty when all is well. The numbers are those of the project's invariants. */
+/** Returns a sentence for each violated invariant. */
 export function violations(evidence: Evidence): string[] {
   const { journal } = evidence;
-  const told = [...unaccounted(evidence), ...sleptUnderClients(evidence)];
-  if (journal === undefined) return told;
+  const found = [...unaccounted(evidence), ...sleptUnderClients(evidence)];
+  if (journal === undefined) return found;
   return [
-    ...told,
+    ...found,
     ...wrongStarts(evidence, journal),
     ...strangeStops(evidence, journal),
     ...foreignStops(evidence, journal),
   ];
 }
 
-/** I1: each accepted connection has exactly one outcome, and the metrics say the same. */
+/** I1: each accepted connection has exactly one outcome, and the metrics agree. */
 function unaccounted({ record, clients, counted }: Evidence): string[] {
   const ids = record.connections.map(({ id }) => id);
   const found: string[] = [];
@@ -94,52 +94,52 @@ function unaccounted({ record, clients, counted }: Evidence): string[] {
   return found;
 }
 
-/** I3: the engine saw the starts that wakeport asked for, no others, and at most one for each activation. */
+/** I3: the engine saw exactly the starts that wakeport requested, at most one for each activation. */
 function wrongStarts({ record, targets }: Evidence, { events, acts, selfStarting }: Journal): string[] {
   const seen = events.filter((event) => isStart(event, events) && targets.has(event.id));
-  // While the test itself starts a container, the engine does not say whose start it was.
-  const surely = seen.filter((event) => !isOurs(event, acts) && selfStarting?.has(event.id) !== true).length;
+  // While the test itself starts a container, the engine's event does not show which process caused it.
+  const certain = seen.filter((event) => !isOurs(event, acts) && selfStarting?.has(event.id) !== true).length;
   const calls = record.calls.filter(({ operation }) => operation === "start" || operation === "unpause");
-  const asked = calls.filter(({ code }) => code === "2xx").length;
-  // Nobody waited for the answer: they may have worked or not.
+  const succeeded = calls.filter(({ code }) => code === "2xx").length;
+  // The result of an aborted call is unknown.
   const unknown = calls.filter(({ code }) => code === "cancelled" || code === "timeout").length;
-  // What the test pauses is thawed for the next client, and what it stops during a start is started once more.
+  // A target that the test pauses is unpaused for the next client, and one that it stops during a start is started again.
   const undone = acts.filter(({ verb, id }) => targets.has(id) && effects[verb].some((one) => one !== "start")).length;
   const needed = record.activations.filter(({ adopted }) => !adopted).length + undone;
   const found: string[] = [];
-  if (asked > seen.length || surely > asked + unknown) {
-    found.push(`I3: ${asked} starts worked, the engine saw ${surely} to ${seen.length}`);
+  if (succeeded > seen.length || certain > succeeded + unknown) {
+    found.push(`I3: ${succeeded} starts worked, the engine saw ${certain} to ${seen.length}`);
   }
-  if (asked > needed) found.push(`I3: ${asked} starts for ${needed} activations`);
+  if (succeeded > needed) found.push(`I3: ${succeeded} starts for ${needed} activations`);
   return found;
 }
 
 function isStart({ action, id, at }: EngineEvent, events: readonly EngineEvent[]): boolean {
   if (action !== "unpause") return action === "start";
-  // The engine thaws what it stops.
+  // The engine unpauses a container to stop it.
   const before = events.filter((event) => event.id === id && event.at <= at);
   return before.findLast((event) => event.action === "pause" || event.action === "kill")?.action !== "kill";
 }
 
-/** I4, as wakeport tells it: no target goes to sleep while a connection of its services waits or is open. */
+/** I4, by reports: no target is put to sleep while a connection of its services waits or is open. */
 function sleptUnderClients({ record }: Evidence): string[] {
   return record.states
     .filter(({ event, to }) => event === "idle" && to === "stopping")
     .flatMap(({ at, target, services }) =>
       record.connections
         .filter(({ service }) => services.includes(service))
-        .filter(wantedSomething)
+        .filter(keepsAwake)
         .filter((one) => one.at - one.durationMs < at && at < one.at)
-        .map(({ id }) => `I4: ${target} went to sleep while connection ${id} was open`),
+        .map(({ id }) => `I4: ${target} was put to sleep while connection ${id} was open`),
     );
 }
 
-/** A probe, or a client that has to speak first and never does, keeps nothing awake. */
-function wantedSomething({ end, error }: ConnectionReport): boolean {
+/** A probe, or a client that never sends its first bytes, keeps no target awake. */
+function keepsAwake({ end, error }: ConnectionReport): boolean {
   return end !== "probe" && !(error?.cause instanceof PeekError);
 }
 
-/** I4, as the engine tells it: targets are stopped and paused only while wakeport says that it does that. */
+/** I4, by events of the engine: targets are stopped and paused only in the state "stopping". */
 function strangeStops({ record, targets }: Evidence, { events, acts }: Journal): string[] {
   return events
     .filter((event) => isStop(event) && !isOurs(event, acts))
@@ -151,23 +151,23 @@ function strangeStops({ record, targets }: Evidence, { events, acts }: Journal):
     });
 }
 
-/** I8: nothing is stopped that is no target. */
+/** I8: only targets are stopped. */
 function foreignStops({ targets }: Evidence, { events, acts }: Journal): string[] {
   return events
     .filter((event) => isStop(event) && !targets.has(event.id) && !isOurs(event, acts))
-    .map(({ name, action }) => `I8: ${name} is no target, and got a ${action}`);
+    .map(({ name, action }) => `I8: ${name} is not a target, and got a ${action}`);
 }
 
-/** I7: what wakeport says of a target is what the engine says. */
+/** I7: the state of a target agrees with the engine. */
 export function contradiction(target: string, state: ServiceStatus["state"], isAwake: boolean): string | undefined {
-  const isCalledAsleep = state === "asleep" || state === "paused" || state === "missing";
-  if (state === "ready" && !isAwake) return `I7: ${target} is called ready, and does not run`;
-  if (isCalledAsleep && isAwake) return `I7: ${target} is called ${state}, and runs`;
-  if (state !== "ready" && !isCalledAsleep) return `I7: ${target} is still ${state}`;
+  const isAsleep = state === "asleep" || state === "paused" || state === "missing";
+  if (state === "ready" && !isAwake) return `I7: ${target} is ready but not running`;
+  if (isAsleep && isAwake) return `I7: ${target} is ${state} but running`;
+  if (state !== "ready" && !isAsleep) return `I7: ${target} is still ${state}`;
   return undefined;
 }
 
-/** I5: how many sockets this process has open. */
+/** I5: the number of open sockets of this process. */
 export function openSockets(): number {
   const folder = "/proc/self/fd";
   const sockets = readdirSync(folder).filter((fd) => linkOf(`${folder}/${fd}`).startsWith("socket:"));
@@ -178,7 +178,7 @@ function linkOf(path: string): string {
   try {
     return readlinkSync(path);
   } catch {
-    // Closed meanwhile; the folder itself is one of those.
+    // The descriptor was closed meanwhile, such as the one of the folder itself.
     return "";
   }
 }
@@ -189,11 +189,11 @@ function stateAt(record: Recorder, target: string, at: number): StateName {
 }
 
 function isStop({ action }: EngineEvent): boolean {
-  // `die` alone says nothing: a program may end by itself.
+  // `die` alone is not a stop: a program may exit by itself.
   return action === "kill" || action === "pause";
 }
 
-/** Which events an act may cause. */
+/** The events that an action may cause. */
 const effects: Readonly<Record<Verb, readonly string[]>> = {
   start: ["start"],
   stop: ["kill", "unpause"],
@@ -206,7 +206,7 @@ const effects: Readonly<Record<Verb, readonly string[]>> = {
 };
 
 function isOurs({ id, action, at }: EngineEvent, acts: readonly Act[]): boolean {
-  // The engine's clock is this machine's; the margin is for rounding.
+  // The engine has the clock of this machine; the margin is for rounding.
   const covers = (act: Act): boolean => act.from - 1 <= at && at <= act.to + 1;
   return acts.some((act) => act.id === id && covers(act) && effects[act.verb].includes(action));
 }

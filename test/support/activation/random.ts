@@ -1,4 +1,4 @@
-/** How often, and from which seed, randomised tests run. Every failure can be replayed from the seed that is printed. */
+/** Number of runs and seed of randomised tests. The printed seed replays a failure. */
 import type { TestContext } from "node:test";
 
 /** What fast-check's `assert` takes. */

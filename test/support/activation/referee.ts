@@ -1,6 +1,6 @@
 /**
- * Judges an activator in a world of random events: what must hold at every moment, what must hold whenever everything
- * has settled, and what must be left at the end.
+ * Checks an activator during random events: invariants of each moment, invariants of each moment without pending
+ * promises, and the state at the end.
  */
 import assert from "node:assert/strict";
 import {
@@ -13,7 +13,7 @@ import {
 import { openCalls } from "./fake-target.ts";
 import type { Client, Stage } from "./stage.ts";
 
-/** Collects what nobody handles: a contradiction in the activator shows as a rejection, which must fail the sequence. */
+/** Collects unhandled rejections. An InvariantError of the activator is one, and must fail the test. */
 class Rejections implements Disposable {
   readonly #seen: unknown[] = [];
   readonly #usual = process.listeners("unhandledRejection");
@@ -33,33 +33,33 @@ class Rejections implements Disposable {
   }
 }
 
-/** What an activator has to keep to, in milliseconds. */
+/** Limits of the activator, in milliseconds. */
 export interface Limits {
   readonly idleTimeoutMs: number;
   readonly startTimeoutMs: number;
   readonly drainMs: number;
-  /** How long a call that was given up may go on. */
+  /** Time for which an aborted call may stay open. */
   readonly lateMs: number;
-  /** Whether an idle target is paused first, and stopped later. */
+  /** Whether an idle target is first paused and later stopped. */
   readonly hasSecondStep: boolean;
 }
 
-/** How the activator was closed. */
+/** The close of the activator. */
 export interface Closing {
   readonly atMs: number;
   readonly leaveRunning: boolean;
-  /** How many changes of state there had been before. */
+  /** The number of changes of state before it. */
   readonly changes: number;
   readonly done: Promise<void>;
 }
 
-/** Given up by the client itself. */
+/** The reason of a client that leaves. */
 export const clientLeft: Error = new Error("the client left");
-/** The longest that a stop may take after the grace. */
+/** The longest time of a stop after the grace period. */
 const stopMarginMs = 20_000;
 
 export class Referee implements Disposable {
-  /** The addresses of lives that are over. */
+  /** The addresses of ended runs. */
   readonly endedRuns: Set<string> = new Set();
   closing: Closing | undefined;
   readonly #stage: Stage;
@@ -69,7 +69,7 @@ export class Referee implements Disposable {
   readonly #contradictions: unknown[] = [];
   #lastHeldMs = 0;
   #lastDirectUseMs = Number.NEGATIVE_INFINITY;
-  /** How many changes of state there had been when the target was last stopped. */
+  /** The number of changes of state at the last stop. */
   #stopsDecided = 0;
 
   constructor(stage: Stage, leases: readonly Client[], limits: Limits) {
@@ -88,46 +88,46 @@ export class Referee implements Disposable {
     return this.#clients.filter((client) => client.isWaiting);
   }
 
-  /** To be called around everything that may end a use of the target. */
+  /** Called before and after each step that may end a use of the target. */
   recordUse(): void {
     if (this.#held.length > 0) this.#lastHeldMs = this.#stage.clock.nowMs;
   }
 
-  /** To be called when a measurement that counts finds direct use. */
+  /** Called when the last measurement of an idle timeout finds direct use. */
   recordDirectUse(): void {
     this.#lastDirectUseMs = this.#stage.clock.nowMs;
   }
 
-  /** Whoever waits longest is granted first. */
+  /** Leases are granted in order. */
   assertInTurn(client: Client): void {
     if (client.lease === undefined) return;
     const earlier = this.#clients.slice(0, this.#clients.indexOf(client));
-    // Who was granted a target that somebody paused may wait longer, until it is thawed.
+    // A client of a paused target waits longer, until the target is unpaused.
     if (this.#stage.activator.view.waiting === 0) return;
-    assert.ok(!earlier.some((other) => other.isWaiting), "granted before one that waits longer");
+    assert.ok(!earlier.some((other) => other.isWaiting), "granted before an older lease");
   }
 
   #assertMayStart(): void {
     const { changes, activator } = this.#stage;
     const cause = changes.at(-1);
-    // What somebody paused under its connections is thawed without a change of state.
+    // A target that was paused during its connections is unpaused without a change of state.
     const isInUse = cause?.to === "ready" || cause?.to === "draining";
     const { truth } = this.#stage.target;
     const isPaused = activator.view.state === "paused" || (!truth.up && truth.pausedIncarnation !== undefined);
     if (isInUse && isPaused) return;
     assert.equal(cause?.to, "starting");
-    // A running target is adopted in the cooldown too, and started again when it goes down meanwhile.
+    // A running target is adopted during the cooldown too, and started again if it goes down meanwhile.
     const isAdoption = cause?.event === "found" || cause?.event === "kept";
-    if (!isAdoption) assert.equal(activator.view.cooldownUntil, undefined, "started in the cooldown");
+    if (!isAdoption) assert.equal(activator.view.cooldownUntil, undefined, "started during the cooldown");
   }
 
-  /** When the target is stopped, nobody may hold it, and nobody may have been waiting for it when that was decided. */
+  /** At a stop there must be no held lease, and at its decision no waiting lease. */
   #assertMayStop(): void {
-    assert.equal(this.#held.length, 0, "stopped under a lease");
+    assert.equal(this.#held.length, 0, "stopped during a lease");
     const { starts, stops } = this.#stage.target;
     const decided = this.#stage.changes.at(-1);
     const isLeft = this.closing?.leaveRunning && this.#stage.changes.length > this.closing.changes;
-    assert.ok(!isLeft, "stopped although it was to be left");
+    assert.ok(!isLeft, "stopped despite leaveRunning");
     assert.equal(decided?.to, "stopping");
     if (decided?.event === "idle" && decided.from === "ready") {
       const idleMs = this.#stage.changedAtMs - this.#lastHeldMs;
@@ -137,12 +137,11 @@ export class Referee implements Disposable {
     }
     const isRetry = this.#stopsDecided === this.#stage.changes.length;
     this.#stopsDecided = this.#stage.changes.length;
-    // Whoever came after the decision waits for the end of it, and for the next start.
+    // A lease after the decision waits for the end of the stop, and for the next start.
     const wasHeldBack = starts.at(-1)?.signal.aborted === true;
-    if (!isRetry && !wasHeldBack)
-      assert.equal(this.#stage.activator.view.waiting, 0, "stopped although somebody waits");
-    assert.equal(openCalls(starts).length, 0, "stopped in the middle of a start");
-    assert.equal(openCalls(stops).length, 0, "stopped twice at a time");
+    if (!isRetry && !wasHeldBack) assert.equal(this.#stage.activator.view.waiting, 0, "stopped although a lease waits");
+    assert.equal(openCalls(starts).length, 0, "stopped during a start");
+    assert.equal(openCalls(stops).length, 0, "two concurrent stops");
   }
 
   assertAlways(): void {
@@ -153,7 +152,7 @@ export class Referee implements Disposable {
     assert.ok(starting + stopping <= 1, `${starting} starts and ${stopping} stops at a time`);
     const { view } = this.#stage.activator;
     const isMeasured = this.#stage.target.measurements.length > 0;
-    if (view.idleDeadline !== undefined) assert.ok(this.#isIdle, "idle timer in use");
+    if (view.idleDeadline !== undefined) assert.ok(this.#isIdle, "idle timeout during use");
     else if (!isMeasured) this.#assertTimer();
     const measuring = openCalls(this.#stage.target.measurements);
     assert.ok(measuring.length <= 1, `${measuring.length} measurements at a time`);
@@ -168,13 +167,16 @@ export class Referee implements Disposable {
     return view.held === 0 && (view.state === "ready" || view.state === "paused");
   }
 
-  /** An idle target has a timer, or is being measured. */
+  /** An idle target has an idle timeout, or is being measured. */
   #assertTimer(): void {
     const { view } = this.#stage.activator;
-    // What somebody paused for good waits for nothing, unless it is being thawed for a client who has left meanwhile.
+    // A target that another process paused has no idle timeout.
     if (view.state === "paused" && !this.#limits.hasSecondStep) return;
     const isMeasuring = openCalls(this.#stage.target.measurements).length > 0;
-    assert.ok(!this.#isIdle || isMeasuring || view.idleDeadline !== undefined, "an idle target without a timer");
+    assert.ok(
+      !this.#isIdle || isMeasuring || view.idleDeadline !== undefined,
+      "an idle target without an idle timeout",
+    );
   }
 
   assertSettled(): void {
@@ -191,32 +193,32 @@ export class Referee implements Disposable {
     if (this.closing && nowMs >= this.closing.atMs + this.#limits.drainMs)
       assert.equal(view.held, 0, "held after the deadline");
     assert.equal(view.held + view.waiting, this.#held.length + this.#waiting.length);
-    // Who was granted a target that somebody paused waits until it is thawed.
+    // A client of a paused target waits until the target is unpaused.
     assert.ok(view.waiting <= this.#waiting.length);
     for (const client of this.#clients) this.#assertFair(client);
   }
 
-  /** Whoever was refused or cut was so for a reason that is true. */
+  /** Each rejection and each cut has a valid reason. */
   #assertFair({ error, lease, cutBy, isWaiting, hasLeft, sinceMs }: Client): void {
     const { nowMs } = this.#stage.clock;
     const longestWaitMs = this.#stage.target.graceMs + stopMarginMs + this.#limits.startTimeoutMs;
     if (isWaiting) assert.ok(!hasLeft && nowMs - sinceMs <= longestWaitMs, `waits for ${nowMs - sinceMs} ms`);
     if (error !== undefined && error !== clientLeft) {
       assert.ok(error instanceof ActivationError, String(error));
-      if (error instanceof ClosedError) assert.ok(this.closing, "refused as closed");
-      if (error instanceof ExitedError) assert.ok(this.endedRuns.size > 0, "refused as exited");
-      if (error instanceof StartTimeoutError) assert.ok(nowMs >= this.#limits.startTimeoutMs, "refused as too late");
-      if (error instanceof CooldownError) assert.ok(this.#stage.target.starts.length > 0, "refused without a failure");
+      if (error instanceof ClosedError) assert.ok(this.closing, "rejected as closed");
+      if (error instanceof ExitedError) assert.ok(this.endedRuns.size > 0, "rejected as exited");
+      if (error instanceof StartTimeoutError) assert.ok(nowMs >= this.#limits.startTimeoutMs, "rejected as too late");
+      if (error instanceof CooldownError) assert.ok(this.#stage.target.starts.length > 0, "rejected without a failure");
     }
     if (lease === undefined || cutBy === undefined) return;
-    if (cutBy instanceof ExitedError) assert.ok(this.endedRuns.has(lease.address), "cut although it lives");
+    if (cutBy instanceof ExitedError) assert.ok(this.endedRuns.has(lease.address), "cut during its run");
     else assert.ok(this.closing && nowMs >= this.closing.atMs + this.#limits.drainMs, `cut by ${cutBy}`);
   }
 
   assertEnd(): void {
     const stage = this.#stage;
-    assert.equal(stage.clock.pending, 0, "timers are left");
-    assert.equal(stage.target.watchers, 0, "a watch is left");
+    assert.equal(stage.clock.pending, 0, "timers remain");
+    assert.equal(stage.target.watchers, 0, "a watch remains");
     this.assertSettled();
     let from = "asleep";
     for (const change of stage.changes) {
@@ -227,14 +229,14 @@ export class Referee implements Disposable {
     const lost = stage.activations.filter(({ adopted, outcome }) => adopted && outcome === "exited");
     const begun = stage.changes.filter(({ to }) => to === "starting");
     const readopted = stage.changes.filter(({ event }) => event === "lost");
-    assert.equal(stage.activations.length, begun.length + lost.length - readopted.length, "activations told");
+    assert.equal(stage.activations.length, begun.length + lost.length - readopted.length, "activation reports");
   }
 
   [Symbol.dispose](): void {
     this.#rejections[Symbol.dispose]();
   }
 
-  /** For what is asserted within a call from the activator, which would take the failure for one of its target. */
+  /** For assertions within a call of the activator, which would handle the error as one of its target. */
   #note(assertion: () => void): void {
     try {
       assertion();

@@ -1,4 +1,4 @@
-/** An activator between a fake target and virtual time, with a record of all that it tells. */
+/** An activator with a fake target and virtual time. All its reports are recorded. */
 import { Activator, type ActivatorOptions } from "../../../src/activation/activator.ts";
 import type { Lease } from "../../../src/activation/lease.ts";
 import type { Policy } from "../../../src/activation/policy.ts";
@@ -10,7 +10,7 @@ import { VirtualClock } from "./virtual-clock.ts";
 
 export const policy: Policy = { idleTimeoutMs: 60_000, sleep: "stop", minUptimeMs: 0, startTimeoutMs: 30_000 };
 
-/** One client's claim, from acquire() to its end. */
+/** A client that acquires a lease. */
 export class Client {
   readonly #leave = new AbortController();
   readonly sinceMs: number = Date.now();
@@ -42,7 +42,7 @@ export class Client {
     return this.#leave.signal.aborted;
   }
 
-  /** Why the lease was cut; undefined while it was not. */
+  /** The reason of the cut; undefined while the lease is not cut. */
   get cutBy(): unknown {
     return this.lease?.signal.reason;
   }
@@ -57,7 +57,7 @@ export class Client {
 }
 
 export interface StageParts extends Pick<ActivatorOptions, "dependencies" | "companions" | "group"> {
-  /** That of another stage, for several activators in one time. */
+  /** The clock of another stage, for several activators in the same virtual time. */
   readonly clock?: VirtualClock;
 }
 
@@ -70,12 +70,12 @@ export class Stage implements Disposable {
   /** Probes of a target that is up succeed at once. */
   answersProbes = true;
 
-  /** As the last probe would tell what it still misses. */
+  /** Reports what the last probe waits for. */
   reportPending: (pending: readonly string[]) => void = () => {};
 
   readonly changes: StateChange[] = [];
   changedAtMs = 0;
-  /** The addresses of the target in all lives in which it was ready. */
+  /** The address of each run in which the target was ready. */
   readonly readyRuns: Set<string> = new Set();
   #probed = "";
   readonly activations: ActivationReport[] = [];
@@ -108,7 +108,7 @@ export class Stage implements Disposable {
     return this.activator.view.state;
   }
 
-  /** The states that it went through, from the first. */
+  /** All states so far. */
   get path(): string[] {
     return ["asleep", ...this.changes.map(({ to }) => to)];
   }
@@ -125,7 +125,7 @@ export class Stage implements Disposable {
     return this.clock.advance(ms);
   }
 
-  /** Opens the activator, brings its target up for one claim, and returns the claim. */
+  /** Opens the activator and starts its target for one client. */
   async wake(): Promise<Client> {
     this.activator.open();
     const client = this.connect();

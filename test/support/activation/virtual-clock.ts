@@ -1,5 +1,5 @@
 /**
- * Time that passes only when a test says so: stands in for the timers and clocks of the process until it is disposed.
+ * Virtual time that a test advances. Replaces the timers and clocks of the process until it is disposed.
  * Unlike the mock timers of node:test it lets promises settle between two timers, as a real event loop does, knows
  * which timers are left, and covers performance.now().
  */
@@ -7,11 +7,11 @@
 interface Timer {
   readonly at: number;
   readonly fire: () => void;
-  /** Whether it alone keeps a program alive; an AbortSignal.timeout does not. */
+  /** Whether it counts as pending; an AbortSignal.timeout does not. */
   readonly isCounted: boolean;
 }
 
-/** What setTimeout returns, as far as our code uses it. */
+/** The used part of the result of setTimeout. */
 class Handle {
   unref(): this {
     return this;
@@ -43,17 +43,17 @@ export class VirtualClock implements Disposable {
     return this.#nowMs;
   }
 
-  /** How many timers are left. */
+  /** The number of pending timers. */
   get pending(): number {
     return [...this.#timers.values()].filter(({ isCounted }) => isCounted).length;
   }
 
-  /** Lets everything happen that needs no time. */
+  /** Runs all pending promise callbacks. */
   async settle(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** Lets `ms` milliseconds pass: fires what falls due, in order, settling after each. */
+  /** Advances the time by `ms` milliseconds: fires due timers in order, and settles after each. */
   async advance(ms: number): Promise<void> {
     const until = this.#nowMs + ms;
     await this.settle();
@@ -86,7 +86,7 @@ export class VirtualClock implements Disposable {
     return limit.signal;
   }
 
-  /** The timer due first, at the latest at `until`; of two at the same time the one set first. */
+  /** Returns the next timer until `until`. Timers of the same time fire in the order of their creation. */
   #next(until: number): [Handle, Timer] | undefined {
     let first: [Handle, Timer] | undefined;
     for (const entry of this.#timers) {

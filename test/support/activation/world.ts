@@ -1,7 +1,7 @@
 /**
- * An activator in a world in which anything may happen at any time, one random step after another: clients come and go,
- * calls to the target succeed late, early or not at all, hints get lost or come twice, somebody else starts and stops
- * the target. What must hold all the same is asserted after each step, and at the end, when the world has calmed down.
+ * An activator under random steps: clients connect and leave, calls to the target succeed late, early or not at all,
+ * events are lost or repeated, another process starts and stops the target. Invariants are checked after each step, and
+ * at the end, when all calls work again.
  */
 import assert from "node:assert/strict";
 import type { Exit } from "../../../src/activation/errors.ts";
@@ -16,7 +16,7 @@ const failure = new TargetError("failed", "it did not work");
 const denial = new TargetError("denied", "it may not be done");
 const kept = new KeptError("it is in use");
 const exits: readonly (Exit | undefined)[] = [undefined, { code: 0 }, { code: 3 }, { code: 137, oomKilled: true }];
-/** The idle timeout is shorter than a look may take, so that a look can outlast a whole activation. */
+/** The idle timeout is shorter than an inspection may take, so that an inspection can outlast an activation. */
 const limits: Omit<Limits, "hasSecondStep"> = {
   idleTimeoutMs: 3_000,
   startTimeoutMs: policy.startTimeoutMs,
@@ -25,25 +25,25 @@ const limits: Omit<Limits, "hasSecondStep"> = {
 };
 const { idleTimeoutMs, drainMs } = limits;
 const minUptimeMs = 4_000;
-/** After a pause, in worlds in which a target sleeps in two steps. */
+/** The second sleep step. */
 const thenStop = { afterMs: 6_000, action: "stop" } as const;
 const times = [1, 20, 500, 1_000, idleTimeoutMs, 5_000, 10_000, policy.startTimeoutMs];
-/** The longest pause between two attempts to stop, and between two to start. */
+/** The longest delays between two stops, and between two starts. */
 const longestRetryMs = 30_000;
 const longestCooldownMs = 60_000;
 
 export const actNames = [
   "nothing",
   "acquire",
-  "abandon",
+  "withdraw",
   "release",
   "release twice",
   "verify",
   "hint",
   "hint twice",
-  "somebody starts it",
-  "somebody pauses it",
-  "somebody thaws it",
+  "another process starts it",
+  "another process pauses it",
+  "another process unpauses it",
   "it goes down",
   "start takes effect",
   "start answers",
@@ -52,32 +52,32 @@ export const actNames = [
   "stop answers",
   "stop fails",
   "stop is denied",
-  "stop is not made",
-  "look answers",
-  "look fails",
+  "stop is rejected",
+  "inspection answers",
+  "inspection fails",
   "probe answers",
   "probe fails",
-  "looks hang",
-  "looks work",
+  "inspections hang",
+  "inspections work",
   "measurement finds use",
   "measurement finds none",
   "measurement fails",
-  "somebody reloads",
+  "reload",
   "probes hang",
   "probes work",
-  "calls give up late",
-  "calls give up at once",
+  "calls end late after an abort",
+  "calls end at once after an abort",
   "time passes",
   "close",
   "close, leave running",
 ] as const;
 export type Act = (typeof actNames)[number];
 
-/** What may happen. `pick` chooses among the things that it may happen to. */
+/** The possible steps. `pick` selects the object of a step. */
 const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> | void>> = {
   nothing: () => {},
   acquire: (world) => world.acquire(),
-  abandon: (world, pick) => choose(world.waiting, pick)?.leave(clientLeft),
+  withdraw: (world, pick) => choose(world.waiting, pick)?.leave(clientLeft),
   release: (world, pick) => choose(world.held, pick)?.release(),
   "release twice": (world, pick) => choose(world.leases, pick)?.release(),
   verify: (world, pick) => world.verify(choose(world.held, pick)),
@@ -86,9 +86,9 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
     world.hint();
     world.hint();
   },
-  "somebody starts it": (world) => world.stage.target.comeUp(),
-  "somebody pauses it": (world) => world.stage.target.pause(),
-  "somebody thaws it": (world) => world.stage.target.unpause(),
+  "another process starts it": (world) => world.stage.target.comeUp(),
+  "another process pauses it": (world) => world.stage.target.pause(),
+  "another process unpauses it": (world) => world.stage.target.unpause(),
   "it goes down": (world, pick) => world.stage.target.goDown(choose(exits, pick)),
   "start takes effect": (world) => world.startTakesEffect(),
   "start answers": (world) => world.startAnswers(),
@@ -97,19 +97,19 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
   "stop answers": (world) => world.stopAnswers(),
   "stop fails": (world) => choose(openCalls(world.stage.target.stops), 0)?.reject(failure),
   "stop is denied": (world) => choose(openCalls(world.stage.target.stops), 0)?.reject(denial),
-  "stop is not made": (world) => choose(openCalls(world.stage.target.stops), 0)?.reject(kept),
-  "look answers": (world, pick) => world.inspectionAnswers(pick),
-  "look fails": (world, pick) => choose(openCalls(world.stage.target.inspections), pick)?.reject(failure),
+  "stop is rejected": (world) => choose(openCalls(world.stage.target.stops), 0)?.reject(kept),
+  "inspection answers": (world, pick) => world.inspectionAnswers(pick),
+  "inspection fails": (world, pick) => choose(openCalls(world.stage.target.inspections), pick)?.reject(failure),
   "probe answers": (world, pick) => world.probeAnswers(pick),
   "probe fails": (world, pick) => choose(openCalls(world.stage.probes), pick)?.reject(new UnhealthyError("no")),
   "measurement finds use": (world) => world.measured(["an exec session"]),
   "measurement finds none": (world) => world.measured([]),
   "measurement fails": (world) => world.measured(undefined),
-  "somebody reloads": (world, pick) => world.reload(pick),
-  "looks hang": (world) => {
+  reload: (world, pick) => world.reload(pick),
+  "inspections hang": (world) => {
     world.stage.target.answersInspections = false;
   },
-  "looks work": (world) => {
+  "inspections work": (world) => {
     world.stage.target.answersInspections = true;
   },
   "probes hang": (world) => {
@@ -118,10 +118,10 @@ const acts: Readonly<Record<Act, (world: World, pick: number) => Promise<void> |
   "probes work": (world) => {
     world.stage.answersProbes = true;
   },
-  "calls give up late": (world) => {
+  "calls end late after an abort": (world) => {
     world.stage.target.abortDelayMs = limits.lateMs;
   },
-  "calls give up at once": (world) => {
+  "calls end at once after an abort": (world) => {
     world.stage.target.abortDelayMs = 0;
   },
   "time passes": (world, pick) => world.stage.advance(choose(times, pick) ?? 0),
@@ -135,11 +135,11 @@ export class World implements Disposable {
   readonly #referee: Referee;
   readonly #hasSecondStep: boolean;
   readonly #policy: Policy;
-  /** The starts and stops that took effect. */
+  /** The calls that took effect. */
   readonly #took = new WeakSet<object>();
-  /** The looks that the last hint led to, or may have; undefined when something changed after it. */
+  /** The inspections that the last event may have caused; undefined after a change of the status. */
   #inspectedSince: (() => readonly Call<TargetStatus>[]) | undefined;
-  /** The measurements at the end of an idle timeout. Those at its beginning are only compared with. */
+  /** The measurements at the end of an idle timeout. Those at its beginning are a baseline. */
   readonly #decisive = new WeakSet<object>();
   #openVerifies = 0;
   #isClosed = false;
@@ -175,7 +175,7 @@ export class World implements Disposable {
     return this.leases.filter((client) => client.isHeld);
   }
 
-  /** @param ticks how many promises may settle before the next step; undefined: all of them */
+  /** @param ticks number of promise callbacks before the next step; undefined: all */
   async step(act: Act, pick: number, ticks: number | undefined): Promise<void> {
     this.#referee.recordUse();
     await acts[act](this, pick);
@@ -207,7 +207,7 @@ export class World implements Disposable {
     this.stage.activator.verify(client.lease).then(over, over);
   }
 
-  /** The target is up, though the call that starts it is not answered yet. */
+  /** The target is up, but the start call is not answered yet. */
   startTakesEffect(): void {
     const [call] = openCalls(this.stage.target.starts);
     if (call === undefined || this.#took.has(call)) return;
@@ -218,7 +218,7 @@ export class World implements Disposable {
   startAnswers(): void {
     const [call] = openCalls(this.stage.target.starts);
     if (call === undefined) return;
-    // One that was up when the call came may have been on its way down: the answer does not tell.
+    // The result does not show whether a target that was up was going down.
     if (!call.before.up) this.startTakesEffect();
     call.resolve(call.before.up ? "already" : "started");
   }
@@ -235,19 +235,19 @@ export class World implements Disposable {
     openCalls(this.stage.target.stops)[0]?.resolve();
   }
 
-  /** With what is true now, or with what was true when it was asked. */
+  /** Answers with the current status, or with the status at the time of the call. */
   inspectionAnswers(pick: number): void {
     const call = choose(openCalls(this.stage.target.inspections), pick);
     call?.resolve(pick % 2 === 0 ? call.before : this.stage.target.truth);
   }
 
-  /** Only the life that is probed can answer. */
+  /** Only the probed run can answer. */
   probeAnswers(pick: number): void {
     const call = choose(openCalls(this.stage.probes), pick);
     if (call?.before.up && call.before === this.stage.target.truth) call.resolve();
   }
 
-  /** @param uses undefined: it fails */
+  /** @param uses undefined: the measurement fails */
   measured(uses: readonly string[] | undefined): void {
     const [call] = openCalls(this.stage.target.measurements);
     if (call === undefined) return;
@@ -277,8 +277,8 @@ export class World implements Disposable {
   }
 
   /**
-   * From here on everything works; when the last hint was lost, or could not be looked after, another one comes. Then
-   * all that is left must come out right.
+   * From now on all calls succeed. If the last event was lost, or its inspection failed, another event follows. Then all
+   * open work must finish correctly.
    */
   async calmDown(): Promise<void> {
     const { stage, leases } = this;
@@ -296,7 +296,7 @@ export class World implements Disposable {
     assert.deepEqual(
       leases.filter((client) => client.isWaiting),
       [],
-      "somebody waits for ever",
+      "a client waits forever",
     );
     assert.equal(this.#openVerifies, 0);
 
@@ -312,30 +312,30 @@ export class World implements Disposable {
     this.stage[Symbol.dispose]();
   }
 
-  /** An activator that is not closed goes on to do its work, whatever it went through. */
+  /** Checks that the open activator continues to work. */
   async #live(): Promise<void> {
     const { stage } = this;
     const { truth } = stage.target;
     const name = truth.up ? "ready" : truth.pausedIncarnation === undefined ? "asleep" : "paused";
-    assert.equal(stage.state, name, "its state is not what is true");
+    assert.equal(stage.state, name, "the state differs from the status");
     for (const { lease } of this.held)
-      assert.ok(!this.#referee.endedRuns.has(lease?.address ?? ""), "holds a life that is over");
+      assert.ok(!this.#referee.endedRuns.has(lease?.address ?? ""), "holds an ended run");
     for (const client of this.held) client.release();
     await stage.settle();
-    // What somebody else paused stays as it is.
+    // A target that another process paused stays paused.
     const staysPaused = stage.state === "paused" && !this.#hasSecondStep;
-    // Direct use that was found before the calm keeps it awake for one more idle timeout.
+    // Direct use that was found before keeps the target awake for one more idle timeout.
     const wasMeasured = stage.target.measurements.length > 0;
     await stage.advance(Math.max(idleTimeoutMs, minUptimeMs) + (wasMeasured ? idleTimeoutMs : 0));
     if (this.#hasSecondStep) await stage.advance(thenStop.afterMs);
     assert.equal(stage.state, staysPaused ? "paused" : "asleep", "an unused target was not put to sleep");
     assert.equal(stage.target.truth.up, false);
-    assert.ok(stage.sleeps.length >= stage.readyRuns.size, "each life that was ready ends in a sleep");
+    assert.ok(stage.sleeps.length >= stage.readyRuns.size, "each ready run ends in a sleep");
 
     await stage.advance(longestCooldownMs);
     this.acquire();
     await stage.settle();
-    assert.equal(this.held.length, 1, "it does not serve any more");
+    assert.equal(this.held.length, 1, "the target does not start again");
     this.close(false);
     await stage.advance(drainMs - 1);
     assert.equal(this.held.length, 1, "cut before the deadline");

@@ -23,7 +23,7 @@ export class Running {
 
   /** Waits until the probe ended. */
   async result(): Promise<string> {
-    await eventually("the probe ended", () => this.state !== "pending");
+    await eventually("the end of the probe", () => this.state !== "pending");
     return this.state;
   }
 
