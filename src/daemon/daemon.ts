@@ -17,8 +17,8 @@ import { connectionLimitOf, type DescriptorUse, openFilesWarning } from "./descr
 import { createEngine, type EngineParts, engineProblem, engineStatus } from "./engine-parts.ts";
 import type { InetdEnvironment } from "./handler-factory.ts";
 import { LabelDiscovery } from "./label-discovery.ts";
-import { listenersThatRead } from "./live-service.ts";
 import { withPublishers } from "./publishers.ts";
+import { listenersThatRead } from "./service-listeners.ts";
 import { ServiceRegistry } from "./service-registry.ts";
 import type { HostEnvironment } from "./target-factory.ts";
 import { TargetRegistry } from "./target-registry.ts";

@@ -3,7 +3,7 @@ import { MAX_LINGERING } from "../proxy/admission/lingering-close.ts";
 import { connectionLimit } from "../proxy/admission/slots.ts";
 import { MAX_QUERIES } from "../proxy/ident.ts";
 
-/** Most descriptors of one target: a process needs two pipes while it runs and six descriptors while it starts. */
+/** Highest number of descriptors of one target: a process needs two pipes while it runs and six descriptors while it starts. */
 const FILES_PER_TARGET = 6;
 /** The event stream, a ping, files that are read. */
 const OTHER_FILES = 16;

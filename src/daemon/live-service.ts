@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Activator } from "../activation/activator.ts";
 import type { LiveStatus } from "../admin/api.ts";
-import type { Service, ServicePort } from "../config/config.ts";
+import type { Service } from "../config/config.ts";
 import { eachPort } from "../config/values/ports.ts";
 import { readIp } from "../net/ip.ts";
 import type { Pass } from "../proxy/admission/slots.ts";
@@ -13,14 +13,14 @@ import {
 } from "../proxy/admission/stage.ts";
 import { DataPorts } from "../proxy/data-ports.ts";
 import { DataPortHandler } from "../proxy/handlers/data-port.ts";
-import { formatListenAddress, type ListenAddress } from "../proxy/listen/listener.ts";
-import type { WantedListener } from "../proxy/listen/listener-pool.ts";
+import { formatListenAddress } from "../proxy/listen/listener.ts";
 import type { RouteEntry } from "../proxy/routing/route-table.ts";
 import { type ServiceConnections, withoutWaitLimit } from "../proxy/service-connections.ts";
 import type { ServiceGauges } from "../telemetry/metrics.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { UdpService } from "../udp/service.ts";
 import { handlersOf, type InetdEnvironment } from "./handler-factory.ts";
+import { listenAddressOf, tcpPortsOf, udpPortsOf } from "./service-listeners.ts";
 
 export interface LiveServiceOptions {
   readonly service: Service;
@@ -103,38 +103,6 @@ export class LiveService {
   }
 }
 
-/** Returns the TCP listeners that a service needs. */
-export function wantedBy(service: Service): WantedListener[] {
-  const { name, ports, data } = service;
-  const forConnections = [...ports.filter(({ protocol }) => protocol !== "udp"), ...data].flatMap(eachPort);
-  return forConnections.map((port) => ({
-    service: name,
-    listener: listenAddressOf(port),
-    isPausable: handsOver(service),
-  }));
-}
-
-/** Whether a service's listeners are passed to its program. */
-export function handsOver({ target }: Service): boolean {
-  return target.kind === "inetd" && target.wait;
-}
-
-/** Returns the listeners that may read from a client before they route it: for host names or PROXY headers. */
-export function listenersThatRead(service: Service): ListenAddress[] {
-  const { names, proxyProtocol } = service;
-  if (names === undefined && proxyProtocol.receive.length === 0) return [];
-  return wantedBy({ ...service, data: [] }).map(({ listener }) => listener);
-}
-
-/** Returns the UDP listeners that a service needs. */
-export function wantedForUdp(service: Service): { readonly service: string; readonly listener: ListenAddress }[] {
-  return udpPortsOf(service).map((port) => ({ service: service.name, listener: listenAddressOf(port) }));
-}
-
-function listenAddressOf({ listen: port, address, protocol }: ServicePort): ListenAddress {
-  return { port, ...(address !== undefined && { address }), ...(protocol !== undefined && { protocol }) };
-}
-
 function routeEntriesOf(
   options: LiveServiceOptions,
   admission: ServiceAdmission,
@@ -142,8 +110,7 @@ function routeEntriesOf(
 ): RouteEntry[] {
   const { service, activator, connections } = options;
   const handlerOf = handlersOf(service, activator, { ...options, dataPorts });
-  const ports = service.ports.filter(({ protocol }) => protocol !== "udp").flatMap(eachPort);
-  return ports.map((port) => {
+  return tcpPortsOf(service).map((port) => {
     const listener = listenAddressOf(port);
     const handler = handlerOf(port);
     const route = { service: service.name, listener: formatListenAddress(listener), admission, handler, connections };
@@ -182,8 +149,4 @@ function newUdp(options: LiveServiceOptions, { control }: ServiceAdmission): Udp
 function sameForUdp(before: Service, after: Service): boolean {
   const relevant = (service: Service): unknown => [udpPortsOf(service), service.udp];
   return isDeepStrictEqual(relevant(before), relevant(after));
-}
-
-function udpPortsOf({ ports }: Service): ServicePort[] {
-  return ports.filter(({ protocol }) => protocol === "udp").flatMap(eachPort);
 }

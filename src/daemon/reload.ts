@@ -7,7 +7,8 @@ import type { Observer } from "../telemetry/observer.ts";
 import { bindAll } from "../udp/bind-all.ts";
 import type { UdpListenerSocket } from "../udp/listener.ts";
 import type { UdpService } from "../udp/service.ts";
-import { type LiveService, wantedBy, wantedForUdp } from "./live-service.ts";
+import type { LiveService } from "./live-service.ts";
+import { tcpListenersOf, udpListenersOf } from "./service-listeners.ts";
 import { checkAccount, type HostEnvironment } from "./target-factory.ts";
 import type { TargetRegistry } from "./target-registry.ts";
 
@@ -75,9 +76,9 @@ export class Reload {
     const { host, listenerPool } = this.#options;
     for (const service of services) checkAccount(service, host);
     using stack = new DisposableStack();
-    const tcp = stack.use(await listenerPool.bind(services.flatMap(wantedBy)));
+    const tcp = stack.use(await listenerPool.bind(services.flatMap(tcpListenersOf)));
     const isBound = (listener: ListenAddress): boolean => this.#udpServices.some((udp) => udp.isListeningOn(listener));
-    const udp = stack.use(await bindAll(services.flatMap(wantedForUdp).filter(({ listener }) => !isBound(listener))));
+    const udp = stack.use(await bindAll(services.flatMap(udpListenersOf).filter(({ listener }) => !isBound(listener))));
     const keep = (): void => {
       tcp.commit();
       udp.commit();

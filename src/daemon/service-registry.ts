@@ -14,8 +14,9 @@ import type { ServiceConnections } from "../proxy/service-connections.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import type { UdpListener } from "../udp/service.ts";
 import type { InetdEnvironment } from "./handler-factory.ts";
-import { handsOver, LiveService } from "./live-service.ts";
+import { LiveService } from "./live-service.ts";
 import { Reload } from "./reload.ts";
+import { handsOver } from "./service-listeners.ts";
 import type { TargetRegistry } from "./target-registry.ts";
 
 export interface ServiceRegistryOptions {

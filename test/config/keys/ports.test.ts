@@ -6,7 +6,7 @@ import { listenerName } from "../../../src/admin/api.ts";
 import type { Service } from "../../../src/config/config.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
 import { clashingPort, eachPort, MAX_PORTS, type PortMapping, parsePort } from "../../../src/config/values/ports.ts";
-import { wantedBy, wantedForUdp } from "../../../src/daemon/live-service.ts";
+import { tcpListenersOf, udpListenersOf } from "../../../src/daemon/service-listeners.ts";
 import { randomRuns } from "../../support/activation/random.ts";
 
 function service(yaml: string): Service {
@@ -31,11 +31,11 @@ suite("a range of ports", () => {
     const ftp = service(`ports: ["2121:21", "30000-30002", "127.0.0.1:5000-5001:6000-6001/udp"], container: c`);
     assert.equal(ftp.ports.length, 3);
     assert.deepEqual(
-      wantedBy(ftp).map(({ listener: listenPort }) => listenPort),
+      tcpListenersOf(ftp).map(({ listener: listenPort }) => listenPort),
       [{ port: 2121 }, { port: 30_000 }, { port: 30_001 }, { port: 30_002 }],
     );
     assert.deepEqual(
-      wantedForUdp(ftp).map(({ listener: listenPort }) => listenPort),
+      udpListenersOf(ftp).map(({ listener: listenPort }) => listenPort),
       [5000, 5001].map((port) => ({ address: "127.0.0.1", port, protocol: "udp" })),
     );
     assert.deepEqual(ftp.ports.map(listenerName), ["*:2121", "*:30000-30002", "127.0.0.1:5000-5001/udp"]);
