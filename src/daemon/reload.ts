@@ -4,7 +4,7 @@ import { messageOf } from "../errors.ts";
 import type { ListenAddress } from "../proxy/listen/listener.ts";
 import type { ListenerPool } from "../proxy/listen/listener-pool.ts";
 import type { Observer } from "../telemetry/observer.ts";
-import { bindAll } from "../udp/bind-all.ts";
+import { bindUdpListeners } from "../udp/bind-listeners.ts";
 import type { UdpListenerSocket } from "../udp/listener.ts";
 import type { UdpService } from "../udp/service.ts";
 import type { LiveService } from "./live-service.ts";
@@ -78,7 +78,9 @@ export class Reload {
     using stack = new DisposableStack();
     const tcp = stack.use(await listenerPool.bind(services.flatMap(tcpListenersOf)));
     const isBound = (listener: ListenAddress): boolean => this.#udpServices.some((udp) => udp.isListeningOn(listener));
-    const udp = stack.use(await bindAll(services.flatMap(udpListenersOf).filter(({ listener }) => !isBound(listener))));
+    const udp = stack.use(
+      await bindUdpListeners(services.flatMap(udpListenersOf).filter(({ listener }) => !isBound(listener))),
+    );
     const keep = (): void => {
       tcp.commit();
       udp.commit();

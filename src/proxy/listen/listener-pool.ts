@@ -1,13 +1,8 @@
 import type net from "node:net";
-import { bindErrorOf } from "../../errors.ts";
 import { reset } from "../../net/reset.ts";
 import { type RouteEntry, RouteTable } from "../routing/route-table.ts";
+import { bindAll, type PendingBind } from "./bind-all.ts";
 import { formatListenAddress, type ListenAddress, Listener } from "./listener.ts";
-
-/** New listeners, which are closed when this is disposed unless they were committed. */
-export interface PendingBind extends Disposable {
-  commit(): void;
-}
 
 export interface WantedListener {
   /** For messages. */
@@ -59,24 +54,11 @@ export class ListenerPool {
     const added = [...Map.groupBy(wanted, ({ listener }) => formatListenAddress(listener))].flatMap(([key, same]) =>
       this.#bound.has(key) ? [] : same.slice(0, 1),
     );
-    const opened = await Promise.allSettled(added.map((one) => this.#add(one).open(inherited.get(one.listener)?.fd)));
     const close = (): void => {
       for (const { listener } of added) this.#close(formatListenAddress(listener));
     };
-    const failure = bindErrorOf(opened);
-    if (failure !== undefined) {
-      close();
-      throw failure;
-    }
-    let isCommitted = false;
-    return {
-      commit: () => {
-        isCommitted = true;
-      },
-      [Symbol.dispose]: () => {
-        if (!isCommitted) close();
-      },
-    };
+    const opening = added.map((options) => this.#add(options).open(inherited.get(options.listener)?.fd));
+    return await bindAll(opening, close);
   }
 
   /** Routes the clients of bound listeners from now on. */

@@ -1,9 +1,7 @@
-import { bindErrorOf } from "../errors.ts";
+import { bindAll, type PendingBind } from "../proxy/listen/bind-all.ts";
 import type { ListenAddress } from "../proxy/listen/listener.ts";
-import type { PendingBind } from "../proxy/listen/listener-pool.ts";
 import { UdpListenerSocket } from "./listener.ts";
 
-/** Bound UDP sockets. They are closed when this is disposed, unless it was committed. */
 export interface UdpPendingBind extends PendingBind {
   readonly listeners: readonly UdpListenerSocket[];
 }
@@ -13,27 +11,17 @@ export interface UdpPendingBind extends PendingBind {
  *
  * @throws BindError with a line for each address that cannot be bound
  */
-export async function bindAll(
+export async function bindUdpListeners(
   wanted: readonly { readonly service: string; readonly listener: ListenAddress }[],
 ): Promise<UdpPendingBind> {
   const discard = { onDatagram: () => {}, onUnsent: () => {} };
   const listeners = wanted.map((options) => new UdpListenerSocket({ ...options, ...discard }));
-  const closeAll = (): void => {
+  const close = (): void => {
     for (const listener of listeners) listener.close();
   };
-  const failure = bindErrorOf(await Promise.allSettled(listeners.map((listener) => listener.open())));
-  if (failure !== undefined) {
-    closeAll();
-    throw failure;
-  }
-  let isCommitted = false;
-  return {
-    listeners,
-    commit: () => {
-      isCommitted = true;
-    },
-    [Symbol.dispose]: () => {
-      if (!isCommitted) closeAll();
-    },
-  };
+  const pending = await bindAll(
+    listeners.map((listener) => listener.open()),
+    close,
+  );
+  return { ...pending, listeners };
 }
