@@ -18,7 +18,7 @@ function dialling(port: number, rest: Partial<DialOptions> = {}): Promise<unknow
 }
 
 suite("dial()", () => {
-  test("answers a socket that survives a half-close of the other side", async () => {
+  test("returns a socket that stays open after a half-close of the other side", async () => {
     await using server = await PeerServer.open();
     const socket = await dial({ host, port: server.port, timeoutMs: 10_000, signal: never });
     const peer = await server.accepted();
@@ -29,7 +29,7 @@ suite("dial()", () => {
     assert.equal(await peer.ended(), "ended");
   });
 
-  test("comes from the address that it is told to", async () => {
+  test("connects from the given source address", async () => {
     await using server = await PeerServer.open();
     const socket = await dial({ host, port: server.port, localAddress: "127.0.0.9", timeoutMs: 10_000, signal: never });
     const peer = await server.accepted();
@@ -37,11 +37,11 @@ suite("dial()", () => {
     socket.destroy();
   });
 
-  test("rejects with the system's error when nobody listens", async () => {
+  test("rejects with the system's error if nothing listens", async () => {
     await assert.rejects(dialling(await freePort()), { code: "ECONNREFUSED" });
   });
 
-  test("rejects with a DeadlineError when nobody answers in time", async () => {
+  test("rejects with a DeadlineError after its timeout", async () => {
     await using deaf = await deafPort();
     const others = countDialling(deaf.port);
     await assert.rejects(dialling(deaf.port, { timeoutMs: 50 }), (error: unknown) => {
@@ -49,22 +49,22 @@ suite("dial()", () => {
       assert.equal(error.message, `127.0.0.1:${deaf.port} did not accept within 0.05 s`);
       return true;
     });
-    await eventually("it no longer tries", () => countDialling(deaf.port) <= others);
+    await eventually("the dial has ended", () => countDialling(deaf.port) <= others);
   });
 
-  test("rejects with the signal's reason when it is aborted on the way", async () => {
+  test("rejects with the signal's reason if that is aborted during the dial", async () => {
     await using deaf = await deafPort();
     const abort = new AbortController();
     const others = countDialling(deaf.port);
     const reason = new Error("the client left");
     const rejected = assert.rejects(dialling(deaf.port, { signal: abort.signal }), reason);
-    await eventually("it is on the way", () => countDialling(deaf.port) > others);
+    await eventually("the dial has begun", () => countDialling(deaf.port) > others);
     abort.abort(reason);
     await rejected;
-    await eventually("it no longer tries", () => countDialling(deaf.port) <= others);
+    await eventually("the dial has ended", () => countDialling(deaf.port) <= others);
   });
 
-  test("does not even try when the signal is aborted before", async () => {
+  test("does not connect if the signal is aborted already", async () => {
     await using server = await PeerServer.open();
     const reason = new Error("too late");
     await assert.rejects(dialling(server.port, { signal: AbortSignal.abort(reason) }), reason);
@@ -73,7 +73,7 @@ suite("dial()", () => {
     assert.equal(server.peers.length, 1);
   });
 
-  test("lets go of the signal once it is connected", async () => {
+  test("leaves no listener on the signal after the connect", async () => {
     await using server = await PeerServer.open();
     const abort = new AbortController();
     const socket = await dial({ host, port: server.port, timeoutMs: 10_000, signal: abort.signal });
@@ -85,7 +85,7 @@ suite("dial()", () => {
     socket.destroy();
   });
 
-  test("lets go of the signal once it failed", async () => {
+  test("leaves no listener on the signal after a failure", async () => {
     const abort = new AbortController();
     await assert.rejects(dialling(await freePort(), { signal: abort.signal }));
     assert.equal(getEventListeners(abort.signal, "abort").length, 0);

@@ -4,15 +4,15 @@ import { printable, printableJson, printableLines } from "../../src/net/escape.t
 
 const evil = '\x1b]0;title\x07\x9b2J\x7f\u202e\u2066\u200b\u2028\u{e0001}\ud800 "ü→…"\tend';
 
-suite("text of others", () => {
-  test("printable() shows controls, bidi marks and invisible characters, and keeps the rest", () => {
+suite("Untrusted text", () => {
+  test("printable() escapes controls, bidi marks and invisible characters, and keeps the rest", () => {
     const shown = String.raw`\x1b]0;title\x07\x9b2J\x7f\u202e\u2066\u200b\u2028\u{e0001}\ud800 "ü→…"\x09end`;
     assert.equal(printable(evil), shown);
     assert.equal(printable(shown), shown);
     assert.equal(printable("a\nb"), String.raw`a\x0ab`);
   });
 
-  test("printableLines() keeps lines", () => {
+  test("printableLines() keeps line ends", () => {
     assert.equal(printableLines("a\x1b\nb"), "a\\x1b\nb");
   });
 

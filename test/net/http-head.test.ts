@@ -1,4 +1,4 @@
-/** Heads of HTTP requests, whole and in pieces. */
+/** Heads of HTTP requests, complete and in pieces. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { HttpHeadError, HttpHeadReader, valuesOf } from "../../src/net/http-head.ts";
@@ -7,8 +7,8 @@ function read(text: string): ReturnType<HttpHeadReader["read"]> {
   return new HttpHeadReader().read(Buffer.from(text, "latin1"));
 }
 
-suite("the head of an HTTP request", () => {
-  test("is its first line and its fields, up to the blank line", () => {
+suite("HttpHeadReader.read()", () => {
+  test("returns the request line and the headers, up to the blank line", () => {
     const head = "GET /a?b=c HTTP/1.1\r\nHost: app.test\r\nX-Empty:\r\nAccept: text/html, */*;q=0.1 \t\r\n\r\n";
     const found = read(`${head}the body\r\n\r\n`);
     assert.deepEqual(found, {
@@ -24,7 +24,7 @@ suite("the head of an HTTP request", () => {
     });
   });
 
-  test("may have no fields, lines that end in LF alone, and blank lines before it", () => {
+  test("accepts no headers, lines that end in LF alone, and blank lines before the request line", () => {
     assert.deepEqual(read("GET / HTTP/1.0\n\n")?.headers, []);
     assert.equal(read("\r\n\nGET / HTTP/1.1\nHost: a\r\n\n")?.headers[0]?.value, "a");
     assert.equal(read("OPTIONS * HTTP/1.1\r\n\r\n")?.target, "*");
@@ -32,23 +32,23 @@ suite("the head of an HTTP request", () => {
     assert.deepEqual(valuesOf(read("GET / HTTP/1.1\nA: 1\nB: 2\na: 3\n\n") ?? { headers: [] }, "a"), ["1", "3"]);
   });
 
-  test("has values without the blanks around them, and no less than that", () => {
+  test("removes spaces and tabs around values, and nothing else", () => {
     assert.deepEqual(
       read("GET / HTTP/1.1\r\nA:\t b \t c\t\r\nB: \t \r\nC:\xa0d\xa0\r\n\r\n")?.headers.map(({ value }) => value),
       ["b \t c", "", "\xa0d\xa0"],
     );
   });
 
-  test("is read as fast when it is full of blanks", () => {
+  test("reads many blanks in linear time", () => {
     const blanks = " \t".repeat(30_000);
     const began = performance.now();
     assert.throws(() => read(`GET / HTTP/1.1\r\nA:${blanks}\x01\r\n\r\n`), HttpHeadError);
     assert.throws(() => read(`GET / HTTP/1.1\r\nA: b${blanks}\x01\r\n\r\n`), HttpHeadError);
     assert.equal(read(`GET / HTTP/1.1\r\nA: b${blanks}c\r\n\r\n`)?.headers[0]?.value.length, blanks.length + 2);
-    assert.ok(performance.now() - began < 1_000, "a client must not keep everybody else waiting");
+    assert.ok(performance.now() - began < 1_000, "one client must not block others");
   });
 
-  test("is searched once, however small its lines and the pieces are in which it arrives", (t) => {
+  test("searches each byte once, also with short lines and small pieces", (t) => {
     const head = Buffer.from(`GET / HTTP/1.1\r\n${"a:\n".repeat(2_000)}\n`);
     const reader = new HttpHeadReader();
     let searched = 0;
@@ -62,11 +62,11 @@ suite("the head of an HTTP request", () => {
       assert.equal(reader.read(head.subarray(0, length)), undefined);
     }
     assert.equal(reader.read(head)?.headers.length, 2_000);
-    // Once while it arrives, and once more when its fields are read.
+    // Once at its arrival, and once more when the headers are read.
     assert.ok(searched <= 2 * head.length, `searched ${searched} bytes of a head of ${head.length}`);
   });
 
-  test("is the same in pieces", () => {
+  test("returns the same for any pieces", () => {
     const head = "\r\n\nPOST /form HTTP/1.1\r\nHost: app.test\nA:\r\nB: c\r\n\r\nand a body\n\n";
     for (let cut = 0; cut <= head.length; cut += 1) {
       const reader = new HttpHeadReader();
@@ -75,7 +75,7 @@ suite("the head of an HTTP request", () => {
     }
   });
 
-  test("is not there before its last byte", () => {
+  test("returns undefined before the last byte", () => {
     const head = "\r\nPOST /form HTTP/1.1\r\nHost: app.test\r\nContent-Length: 3\r\n\r\n";
     for (let length = 0; length < head.length; length += 1) assert.equal(read(head.slice(0, length)), undefined);
     assert.equal(read(head)?.method, "POST");
@@ -101,6 +101,6 @@ suite("the head of an HTTP request", () => {
     "CR within a value": "GET / HTTP/1.1\r\nHost: a\rHost: b\r\n\r\n",
   };
   for (const [what, bytes] of Object.entries(wrong)) {
-    test(`is not: ${what}`, () => assert.throws(() => read(bytes), HttpHeadError));
+    test(`rejects ${what}`, () => assert.throws(() => read(bytes), HttpHeadError));
   }
 });

@@ -1,4 +1,3 @@
-/** First bytes, between real sockets. */
 import assert from "node:assert/strict";
 import net from "node:net";
 import { suite, test } from "node:test";
@@ -13,7 +12,7 @@ checkLeaks();
 /** Both ends of one connection. */
 interface Pair extends AsyncDisposable {
   readonly client: Peer;
-  /** As a front has it: half-open allowed, paused. */
+  /** As a listener accepts it: paused, half-open connections allowed. */
   readonly accepted: net.Socket;
 }
 
@@ -38,7 +37,7 @@ async function pair(): Promise<Pair> {
   };
 }
 
-/** Up to and with the first newline; of it, `used` is what a line says that begins with "!". */
+/** Parses the first line. The number in a line that begins with "!" is `used`. */
 function line(bytes: Buffer): Parsed<string> | undefined {
   const end = bytes.indexOf("\n");
   if (end < 0) return undefined;
@@ -50,28 +49,31 @@ function peeking(socket: net.Socket, options: Partial<PeekOptions<string>> = {})
   return peek(socket, { read: line, limit: 64, deadlineMs: 5_000, signal: new AbortController().signal, ...options });
 }
 
-function troubled(trouble: string): (error: unknown) => boolean {
-  return (error) => error instanceof PeekError && error.reason === trouble;
+function isPeekError(reason: string): (error: unknown) => boolean {
+  return (error) => error instanceof PeekError && error.reason === reason;
 }
 
 suite("peek", () => {
-  test("reads no more than the bound, however much has come at once", async () => {
+  test("parses no more than its limit of received bytes", async () => {
     await using sockets = await pair();
     const found = peeking(sockets.accepted, { limit: 4 });
     sockets.client.send("12345\n");
-    await assert.rejects(found, troubled("too_long"));
+    await assert.rejects(found, isPeekError("too_long"));
     await using others = await pair();
     const near = peeking(others.accepted, { limit: 6 });
     others.client.send("12345\n67");
     assert.equal(await near, "12345");
   });
 
-  test("finds what comes in pieces, and gives all of it back", async () => {
+  test("parses bytes that arrive in pieces, and puts all back", async () => {
     await using sockets = await pair();
     const found = peeking(sockets.accepted);
     for (const piece of ["GE", "T /", "\nHost", ": a"]) {
       sockets.client.send(piece);
-      await eventually("it has arrived", () => sockets.accepted.bytesRead >= sockets.client.socket.bytesWritten);
+      await eventually(
+        "the bytes have arrived",
+        () => sockets.accepted.bytesRead >= sockets.client.socket.bytesWritten,
+      );
     }
     assert.equal(await found, "GET /");
     using accepted = new Peer(sockets.accepted);
@@ -80,9 +82,9 @@ suite("peek", () => {
     assert.equal(accepted.text, "GET /\nHost: a!");
   });
 
-  test("copies each byte a few times at most, however small the pieces are", async (t) => {
+  test("copies each byte at length a few times, also with small pieces", async (t) => {
     await using sockets = await pair();
-    const most = 500;
+    const length = 500;
     let copied = 0;
     const { copy } = Buffer.prototype;
     t.mock.method(Buffer.prototype, "copy", function count(this: Buffer, ...parameters: Parameters<typeof copy>) {
@@ -96,8 +98,8 @@ suite("peek", () => {
       copied += all.length;
       return all;
     });
-    const found = peeking(sockets.accepted, { limit: most + 1, deadlineMs: 60_000 });
-    for (let sent = 1; sent <= most; sent += 1) {
+    const found = peeking(sockets.accepted, { limit: length + 1, deadlineMs: 60_000 });
+    for (let sent = 1; sent <= length; sent += 1) {
       sockets.client.send("a");
       await eventually(
         "it was read",
@@ -105,11 +107,11 @@ suite("peek", () => {
       );
     }
     sockets.client.send("\n");
-    assert.equal((await found).length, most);
-    assert.ok(copied <= 4 * most, `${copied} bytes were copied`);
+    assert.equal((await found).length, length);
+    assert.ok(copied <= 4 * length, `${copied} bytes were copied`);
   });
 
-  test("keeps what is for wakeport alone", async () => {
+  test("consumes the used bytes", async () => {
     await using sockets = await pair();
     sockets.client.end("!mine\nyours");
     assert.equal(await peeking(sockets.accepted), "!mine");
@@ -118,19 +120,19 @@ suite("peek", () => {
     assert.equal(accepted.text, "yours");
   });
 
-  test("finds what arrived with the end of the stream, before anybody looked", async () => {
+  test("parses bytes that arrived before the call, with the end of the stream", async () => {
     await using sockets = await pair();
     sockets.client.end("one\ntwo");
-    await eventually("it has arrived", () => sockets.accepted.bytesRead === 7);
+    await eventually("the bytes have arrived", () => sockets.accepted.bytesRead === 7);
     await new Promise((turn) => setImmediate(turn));
     assert.equal(await peeking(sockets.accepted), "one");
-    assert.equal(await peeking(sockets.accepted), "one", "and again");
+    assert.equal(await peeking(sockets.accepted), "one", "a second peek finds the same bytes");
     using accepted = new Peer(sockets.accepted);
     assert.equal(await accepted.ended(), "ended");
     assert.equal(accepted.text, "one\ntwo");
   });
 
-  test("leaves a long stream whole that goes on behind the first line", async () => {
+  test("puts all bytes back before the rest of a long stream", async () => {
     await using sockets = await pair();
     const rest = payload(300 * KIB);
     sockets.client.send("first\n");
@@ -142,29 +144,29 @@ suite("peek", () => {
     assert.ok(accepted.data.equals(Buffer.concat([Buffer.from("first\n"), rest])));
   });
 
-  test("gives up at its bound, its deadline and the end, and gives back what there is", async () => {
+  test("rejects at its limit, its deadline and the end of the stream, and puts all bytes back", async () => {
     await using long = await pair();
     long.client.send("a".repeat(64));
-    await assert.rejects(peeking(long.accepted), troubled("too_long"));
+    await assert.rejects(peeking(long.accepted), isPeekError("too_long"));
     assert.equal(long.accepted.readableLength, 64);
 
     await using slow = await pair();
     slow.client.send("half a li");
-    await eventually("it has arrived", () => slow.accepted.bytesRead === 9);
-    await assert.rejects(peeking(slow.accepted, { deadlineMs: 20 }), troubled("too_late"));
+    await eventually("the bytes have arrived", () => slow.accepted.bytesRead === 9);
+    await assert.rejects(peeking(slow.accepted, { deadlineMs: 20 }), isPeekError("too_late"));
     assert.equal(slow.accepted.readableLength, 9);
 
     await using brief = await pair();
     brief.client.end("half a li");
-    await assert.rejects(peeking(brief.accepted), troubled("ended"));
+    await assert.rejects(peeking(brief.accepted), isPeekError("ended"));
 
     await using mute = await pair();
     mute.client.end();
-    await assert.rejects(peeking(mute.accepted), troubled("ended"));
-    await assert.rejects(peeking(mute.accepted), troubled("ended"), "which is over for those who come later");
+    await assert.rejects(peeking(mute.accepted), isPeekError("ended"));
+    await assert.rejects(peeking(mute.accepted), isPeekError("ended"), "a later peek sees the end, too");
   });
 
-  test("throws what the reader throws, and what the signal says", async () => {
+  test("rejects with the reader's error, or the signal's reason", async () => {
     await using wrong = await pair();
     wrong.client.send("x");
     const read = (): never => {

@@ -1,4 +1,4 @@
-/** Headers of the PROXY protocol, as the document has them and otherwise. */
+/** Headers of the PROXY protocol, valid and invalid. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
@@ -13,7 +13,7 @@ function v1(text: string): Buffer {
   return Buffer.from(text, "latin1");
 }
 
-/** Version and command, family and transport, then what follows, with its true length unless another is given. */
+/** Returns a header of version 2. @param length default: the length of the block */
 function v2(command: number, kind: number, block: readonly number[] = [], length: number = block.length): Buffer {
   const head = Buffer.from([command, kind, length >> 8, length & 255]);
   return Buffer.concat([Buffer.from(signature, "latin1"), head, Buffer.from(block)]);
@@ -58,7 +58,7 @@ suite("readProxyHeader()", () => {
     "version 2, AF_UNIX": [v2(0x21, 0x31, unix), undefined],
   };
   for (const [what, [bytes, value]] of Object.entries(read)) {
-    test(`${what}: byte by byte, and nothing behind it`, () => {
+    test(`reads ${what}, byte by byte, and ignores later bytes`, () => {
       for (let length = 0; length < bytes.length; length += 1) {
         assert.equal(readProxyHeader(bytes.subarray(0, length)), undefined);
       }
@@ -68,9 +68,9 @@ suite("readProxyHeader()", () => {
     });
   }
 
-  const refused: Readonly<Record<string, Buffer>> = {
-    "no header": v1("GET / HTTP/1.1\r\n"),
-    "a word that begins like one": v1("PROXI"),
+  const rejected: Readonly<Record<string, Buffer>> = {
+    HTTP: v1("GET / HTTP/1.1\r\n"),
+    "a similar first word": v1("PROXI"),
     "lower case": v1("proxy TCP4 1.1.1.1 2.2.2.2 1 2\r\n"),
     "version 1 without an end": v1(`PROXY UNKNOWN ${"a".repeat(93)}`),
     "version 1 with LF alone": v1("PROXY TCP4 1.1.1.1 2.2.2.2 1 2\n"),
@@ -88,7 +88,7 @@ suite("readProxyHeader()", () => {
     "a leading zero in a port": v1("PROXY TCP4 1.1.1.1 2.2.2.2 01 2\r\n"),
     "a port with a sign": v1("PROXY TCP4 1.1.1.1 2.2.2.2 +1 2\r\n"),
     "a name": v1("PROXY TCP4 localhost 2.2.2.2 1 2\r\n"),
-    "a signature that is nearly one": Buffer.concat([Buffer.from(signature.slice(0, 11)), Buffer.from([0x0b])]),
+    "a signature with a wrong last byte": Buffer.concat([Buffer.from(signature.slice(0, 11)), Buffer.from([0x0b])]),
     "version 1 in the form of 2": v2(0x11, 0x11, inet),
     "version 3": v2(0x31, 0x11, inet),
     "an unknown command": v2(0x22, 0x11, inet),
@@ -102,15 +102,15 @@ suite("readProxyHeader()", () => {
     "fewer bytes than addresses of UNIX have": v2(0x21, 0x31, unix.slice(1)),
     "a length of 65535": v2(0x21, 0x11, inet, 65_535),
     "LOCAL with a length of 65535": v2(0x20, 0, [], 65_535),
-    "one byte more than is taken": v2(0x21, 0x11, inet, MAX_PROXY_HEADER - 15),
-    "half a piece after the addresses": v2(0x21, 0x11, [...inet, 4, 0]),
-    "a piece longer than the rest": v2(0x21, 0x11, [...inet, 4, 0, 3, 1, 2]),
+    "one byte more than the limit": v2(0x21, 0x11, inet, MAX_PROXY_HEADER - 15),
+    "half a TLV after the addresses": v2(0x21, 0x11, [...inet, 4, 0]),
+    "a TLV longer than the rest": v2(0x21, 0x11, [...inet, 4, 0, 3, 1, 2]),
   };
-  for (const [what, bytes] of Object.entries(refused)) {
-    test(`refuses ${what}`, () => assert.throws(() => readProxyHeader(bytes), ProxyHeaderError));
+  for (const [what, bytes] of Object.entries(rejected)) {
+    test(`rejects ${what}`, () => assert.throws(() => readProxyHeader(bytes), ProxyHeaderError));
   }
 
-  test("refuses what cannot become a header from its first wrong byte on", () => {
+  test("rejects at the first invalid byte", () => {
     assert.throws(() => readProxyHeader(v1("G")), ProxyHeaderError);
     assert.throws(() => readProxyHeader(v1("PROXYX")), ProxyHeaderError);
     assert.throws(() => readProxyHeader(v1("\r\n\r\n\x01")), ProxyHeaderError);
@@ -131,7 +131,7 @@ suite("proxyHeader()", () => {
     nobody: [undefined, "PROXY UNKNOWN\r\n"],
   };
   for (const [what, [given, text]] of Object.entries(written)) {
-    test(`${what}: both versions say the same`, () => {
+    test(`writes the same addresses in both versions: ${what}`, () => {
       assert.equal(proxyHeader("v1", given).toString(), text);
       const first = readProxyHeader(proxyHeader("v1", given));
       const second = proxyHeader("v2", given);
@@ -139,14 +139,14 @@ suite("proxyHeader()", () => {
     });
   }
 
-  test("of version 2 is what the document says, byte by byte", () => {
+  test("writes version 2 exactly as specified", () => {
     assert.deepEqual(proxyHeader("v2", addresses("10.1.2.3", 0xc001, "192.168.0.1", 443)), v2(0x21, 0x11, inet));
     assert.deepEqual(proxyHeader("v2", addresses("2001:db8::1", 0xc001, "2001:db8::2", 443)), v2(0x21, 0x21, inet6));
     assert.deepEqual(proxyHeader("v2"), v2(0x20, 0));
   });
 });
 
-suite("headers at random", () => {
+suite("Random PROXY headers", () => {
   const port = fc.nat(65_535);
   const someEnds = fc
     .oneof(fc.tuple(fc.ipV4(), fc.ipV4()), fc.tuple(fc.ipV6(), fc.ipV6()), fc.tuple(fc.ipV4(), fc.ipV6()))
@@ -155,7 +155,7 @@ suite("headers at random", () => {
     .tuple(fc.constantFrom("v1", "v2"), fc.option(someEnds, { nil: undefined }))
     .map(([version, given]) => ({ given, bytes: proxyHeader(version as "v1" | "v2", given) }));
 
-  test("whole ones are read as they were written, however they are cut, and nothing behind them", () => {
+  test("are read as they were written, in any pieces, without later bytes", () => {
     fc.assert(
       fc.property(header, fc.uint8Array({ maxLength: 40 }), cuts, ({ given, bytes }, rest, places) => {
         const all = Buffer.concat([bytes, rest]);
@@ -164,14 +164,14 @@ suite("headers at random", () => {
         const { value, used } = reading.value as { value: SocketAddresses | undefined; used: number };
         assert.equal(used, bytes.length);
         assert.equal(value?.peer.port, given?.peer.port);
-        // The same address, however it is written; beside one of IPv6 an IPv4 one is mapped.
+        // Compares addresses, not notations. An IPv4 address is mapped beside an IPv6 one.
         assert.deepEqual(value && readIp(value.peer.address), given && readIp(given.peer.address));
       }),
       { numRuns },
     );
   });
 
-  test("damaged ones are refused or make sense, in any pieces", () => {
+  test("if damaged, are rejected or contain valid addresses, in any pieces", () => {
     fc.assert(
       fc.property(header, damage, cuts, ({ bytes }, harm, places) => {
         const reading = readInPieces(() => readProxyHeader, harm(bytes), places, ProxyHeaderError);

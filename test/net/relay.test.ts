@@ -11,16 +11,16 @@ import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { type Pair, type Peer, pair, queuedTo } from "../support/net/tcp.ts";
 
-/** A running relay: the test holds the far end of each side. */
+/** A running relay, and the far end of each side. */
 class Link implements AsyncDisposable {
   readonly client: Peer;
   readonly upstream: Peer;
-  /** The ends that the relay holds. */
+  /** The relay's ends. */
   readonly near: { readonly client: net.Socket; readonly upstream: net.Socket };
   readonly meter: Meter = { in: 0, out: 0 };
   readonly total: Meter = { in: 1_000, out: 2_000 };
   readonly lost = new AbortController();
-  /** How it ended; undefined as long as it goes on. */
+  /** The result of the relay; undefined while it runs. */
   end: RelayEnd | undefined;
   readonly #pairs: readonly Pair[];
 
@@ -39,7 +39,7 @@ class Link implements AsyncDisposable {
     return new Link(await pair(), await pair());
   }
 
-  /** Fills every buffer between the upstream and a client that does not read. @returns how much was sent */
+  /** Fills all buffers between the upstream and a client that does not read. @returns the number of sent bytes */
   async clog(bytes = 16 * MIB): Promise<number> {
     this.client.pause();
     this.upstream.send(payload(bytes));
@@ -47,10 +47,10 @@ class Link implements AsyncDisposable {
     return bytes;
   }
 
-  /** Waits until the relay holds something back, and nothing moves. */
+  /** Waits until the relay buffers bytes, and no byte moves. */
   async standsStill(): Promise<void> {
     let before = -1;
-    await eventually("the relay holds back the upstream", async () => {
+    await eventually("the relay pauses the upstream", async () => {
       const stands = this.near.client.writableLength > 0 && this.meter.out === before;
       before = this.meter.out;
       await scheduler.wait(50);
@@ -63,23 +63,23 @@ class Link implements AsyncDisposable {
     return this.end!;
   }
 
-  /** Waits until it is over: no relay of one test reaches into the next. */
+  /** Waits for the end of the relay, so that it does not affect the next test. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const one of this.#pairs) one[Symbol.dispose]();
     await this.ended();
   }
 }
 
-/** That `peer` received the beginning of the payload and nothing else, `bytes` of it. */
+/** Asserts that `peer` received exactly the first `bytes` bytes of the payload. */
 function assertReceived(peer: Peer, bytes: number): void {
   assert.equal(peer.received, bytes);
-  assert.ok(peer.data.equals(payload(bytes)), "what arrived differs from what was sent");
+  assert.ok(peer.data.equals(payload(bytes)), "the received bytes differ from the sent bytes");
 }
 
 checkLeaks();
 
 suite("relay()", () => {
-  test("passes a half-close of the client on, and the answer that comes after it", async () => {
+  test("forwards a half-close of the client, and the later answer", async () => {
     await using link = await Link.open();
     link.client.end(payload(MIB));
     assert.equal(await link.upstream.ended(), "ended");
@@ -91,7 +91,7 @@ suite("relay()", () => {
     assert.equal(await link.ended(), "clean");
   });
 
-  test("passes a half-close of the upstream on, and the upload that comes after it", async () => {
+  test("forwards a half-close of the upstream, and the later upload", async () => {
     await using link = await Link.open();
     link.upstream.end(payload(MIB));
     assert.equal(await link.client.ended(), "ended");
@@ -103,7 +103,7 @@ suite("relay()", () => {
     assert.equal(await link.ended(), "clean");
   });
 
-  test("delivers both directions when both sides send and half-close at once", async () => {
+  test("delivers both directions if both sides send and half-close at once", async () => {
     await using link = await Link.open();
     link.client.end(payload(4 * MIB));
     link.upstream.end(payload(3 * MIB));
@@ -113,7 +113,7 @@ suite("relay()", () => {
     assertReceived(link.client, 3 * MIB);
   });
 
-  test("passes a reset of the client on as a reset", async () => {
+  test("forwards a client reset", async () => {
     await using link = await Link.open();
     link.client.reset();
     assert.equal(await link.upstream.ended(), "ECONNRESET");
@@ -121,7 +121,7 @@ suite("relay()", () => {
     assertReceived(link.upstream, 0);
   });
 
-  test("passes a reset of the upstream on as a reset", async () => {
+  test("forwards an upstream reset", async () => {
     await using link = await Link.open();
     link.upstream.reset();
     assert.equal(await link.client.ended(), "ECONNRESET");
@@ -129,7 +129,7 @@ suite("relay()", () => {
     assertReceived(link.client, 0);
   });
 
-  test("passes a reset on to a side that has half-closed", async () => {
+  test("forwards a reset to a side that has half-closed", async () => {
     await using link = await Link.open();
     link.client.end("request");
     assert.equal(await link.upstream.ended(), "ended");
@@ -138,7 +138,7 @@ suite("relay()", () => {
     assert.equal(await link.ended(), "upstream_reset");
   });
 
-  test("delivers 100 KB, and then the reset that followed them", async () => {
+  test("delivers 100 KB before an upstream reset", async () => {
     await using link = await Link.open();
     link.upstream.send(payload(100 * KIB));
     await link.client.receives(100 * KIB);
@@ -148,11 +148,11 @@ suite("relay()", () => {
     assert.equal(await link.ended(), "upstream_reset");
   });
 
-  test("delivers 100 KB, and then the reset, to a client that reads late", async () => {
+  test("delivers 100 KB before an upstream reset to a client that reads late", async () => {
     await using link = await Link.open();
     link.client.pause();
     link.upstream.send(payload(100 * KIB));
-    await eventually("the relay has read it all", () => link.meter.out === 100 * KIB);
+    await eventually("the relay has read all bytes", () => link.meter.out === 100 * KIB);
     link.upstream.reset();
     assert.equal(await link.ended(), "upstream_reset");
     link.client.resume();
@@ -160,38 +160,38 @@ suite("relay()", () => {
     assertReceived(link.client, 100 * KIB);
   });
 
-  test("delivers what it still holds itself before it passes a reset on", async () => {
+  test("delivers its buffered bytes before an upstream reset", async () => {
     await using link = await Link.open();
     const timers = timersActive();
-    // As when the kernel takes no more for the moment.
+    // As if the send buffer of the kernel were full.
     link.near.client.cork();
     link.upstream.send(payload(60 * KIB));
-    await eventually("the relay has read it all", () => link.meter.out === 60 * KIB);
+    await eventually("the relay has read all bytes", () => link.meter.out === 60 * KIB);
     link.upstream.reset();
-    await eventually("the reset is noticed", () => link.near.upstream.closed);
+    await eventually("the reset is received", () => link.near.upstream.closed);
     assert.equal(link.client.fate, "open");
     link.near.client.uncork();
     assert.equal(await link.client.ended(), "ECONNRESET");
     assertReceived(link.client, 60 * KIB);
     await link.ended();
-    assert.equal(timersActive(), timers, "it still waits to give the client up");
+    assert.equal(timersActive(), timers, "the flush timer still runs");
   });
 
-  test("passes on what a broken upstream had sent, also when only a write shows that it broke", async () => {
+  test("forwards the received bytes of an upstream whose reset only a write detects", async () => {
     await using link = await Link.open();
     await link.clog();
     const { readableLength } = link.near.upstream;
     const before = link.meter.out;
-    assert.ok(readableLength > 0, "the relay should have read ahead");
+    assert.ok(readableLength > 0, "the relay must have read ahead");
     link.upstream.reset();
     link.client.send("are you there?");
-    await eventually("the reset is noticed", () => link.near.upstream.closed);
+    await eventually("the reset is received", () => link.near.upstream.closed);
     link.client.resume();
     assert.equal(await link.ended(), "upstream_reset");
     assert.equal(link.meter.out, before + readableLength);
   });
 
-  test("lets no reset look like an end to a client that lags behind", async () => {
+  test("resets a client that is behind, without a clean end", async () => {
     await using link = await Link.open();
     await link.clog();
     link.upstream.reset();
@@ -201,11 +201,11 @@ suite("relay()", () => {
     assertReceived(link.client, link.client.received);
   });
 
-  test("delivers what it holds for a slow upstream before it passes a reset of the client on", async () => {
+  test("delivers its buffered bytes to a slow upstream before a client reset", async () => {
     await using link = await Link.open();
     link.upstream.pause();
     link.client.send(payload(100 * KIB));
-    await eventually("the relay has read it all", () => link.meter.in === 100 * KIB);
+    await eventually("the relay has read all bytes", () => link.meter.in === 100 * KIB);
     link.client.reset();
     assert.equal(await link.ended(), "client_reset");
     link.upstream.resume();
@@ -222,11 +222,11 @@ suite("relay()", () => {
     while (queuedTo(link.near.upstream) < 64 * KIB) {
       link.client.send(all.subarray(sent, sent + 8 * KIB));
       sent += 8 * KIB;
-      await eventually("it has been read", () => link.meter.in === sent);
+      await eventually("the bytes are read", () => link.meter.in === sent);
     }
     link.client.reset();
     t.mock.timers.enable({ apis: ["setTimeout"] });
-    await eventually("the reset is noticed", () => link.near.client.destroyed);
+    await eventually("the reset is received", () => link.near.client.destroyed);
     for (let ms = 0; ms < 900; ms += 100) {
       t.mock.timers.tick(100);
       await scheduler.wait(5);
@@ -239,7 +239,7 @@ suite("relay()", () => {
     assertReceived(link.upstream, sent);
   });
 
-  test("resets an upstream that the client left in the middle of a download", async () => {
+  test("resets the upstream if the client resets during a download", async () => {
     await using link = await Link.open();
     link.upstream.flood(payload(64 * KIB));
     await link.client.receives(MIB);
@@ -248,7 +248,7 @@ suite("relay()", () => {
     assert.equal(await link.ended(), "client_reset");
   });
 
-  test("resets a client whose upstream breaks off in the middle of an upload", async () => {
+  test("resets the client if the upstream resets during an upload", async () => {
     await using link = await Link.open();
     link.client.flood(payload(64 * KIB));
     await link.upstream.receives(MIB);
@@ -257,7 +257,7 @@ suite("relay()", () => {
     assert.equal(await link.ended(), "upstream_reset");
   });
 
-  test("gives up after a second on a client that reads nothing of what it holds after a reset", async (t) => {
+  test("resets a client that reads nothing for 1 s after an upstream reset", async (t) => {
     await using link = await Link.open();
     await link.clog();
     t.mock.timers.enable({ apis: ["setTimeout"] });
@@ -272,20 +272,20 @@ suite("relay()", () => {
     assert.equal(await link.client.ended(), "ECONNRESET");
   });
 
-  test("is over when a side breaks while the end of the other one is on its way", async () => {
+  test("ends if a side fails while the end of the other side is being forwarded", async () => {
     for (const side of ["client", "upstream"] as const) {
       await using link = await Link.open();
-      link.near[side].once("end", () => link.near[side].destroy(new Error("broken in the same turn")));
-      link[side].end("the last words");
+      link.near[side].once("end", () => link.near[side].destroy(new Error("failed in the same turn")));
+      link[side].end("the last bytes");
       assert.equal(await link.ended(), `${side}_reset`);
       const other = link[side === "client" ? "upstream" : "client"];
       assert.notEqual(await other.ended(), "open");
-      assert.equal(other.text, "the last words");
+      assert.equal(other.text, "the last bytes");
       assert.deepEqual([link.near.client.closed, link.near.upstream.closed], [true, true]);
     }
   });
 
-  test("notices within 15 s that a side is gone which had ended before", async (t) => {
+  test("notices within 15 s that a side is gone after its half-close", async (t) => {
     t.mock.timers.enable({ apis: ["setInterval"] });
     for (const side of ["client", "upstream"] as const) {
       await using link = await Link.open();
@@ -302,7 +302,7 @@ suite("relay()", () => {
     }
   });
 
-  test("looks at a side that has ended without doing it any harm", async (t) => {
+  test("probes a half-closed side without an effect on it", async (t) => {
     t.mock.timers.enable({ apis: ["setInterval"] });
     await using link = await Link.open();
     link.client.end("all");
@@ -325,7 +325,7 @@ suite("relay()", () => {
     assert.deepEqual([link.near.client.closed, link.near.upstream.closed], [true, true]);
   });
 
-  test("passes a half-close on that was seen before it began", async () => {
+  test("forwards a half-close that was received before the relay began", async () => {
     using client = await pair();
     using upstream = await pair();
     client.far.end();
@@ -337,7 +337,7 @@ suite("relay()", () => {
     assert.equal(await end, "clean");
   });
 
-  test("takes a client that broke a moment before it began for a reset", async () => {
+  test("reports a client that failed just before the relay began as client_reset", async () => {
     using client = await pair();
     using upstream = await pair();
     client.far.reset();
@@ -348,13 +348,13 @@ suite("relay()", () => {
     });
     const lost = new AbortController().signal;
     const end = relay({ client: client.near, upstream: upstream.near, meters: [], lost });
-    assert.equal(isClosed, false, "too late for this test: it is closed already");
+    assert.equal(isClosed, false, "the socket is closed already, too late for this test");
     assert.equal(await upstream.far.ended(), "ECONNRESET");
     assert.equal(await end, "client_reset");
   });
 });
 
-/** Data and a close_notify of TLS 1.3, as an observer sees them. */
+/** Data and a close_notify of TLS 1.3, encrypted. */
 const TLS_DATA = Buffer.from(`1703030020${"ab".repeat(32)}`, "hex");
 const TLS_CLOSE = Buffer.from(`1703030013${"cd".repeat(19)}`, "hex");
 
@@ -362,7 +362,7 @@ suite("relay() of TLS", () => {
   for (const side of ["client", "upstream"] as const) {
     const otherSide = side === "client" ? "upstream" : "client";
 
-    test(`passes a reset of the ${side} on that comes after both closed, and ends clean`, async () => {
+    test(`forwards a ${side} reset after both sides sent a TLS close, and ends clean`, async () => {
       await using link = await Link.open();
       const [one, other] = [link[side], link[otherSide]];
       one.send(Buffer.concat([TLS_DATA, TLS_CLOSE]));
@@ -374,7 +374,7 @@ suite("relay() of TLS", () => {
       assert.equal(await link.ended(), "clean");
     });
 
-    test(`ends with a reset of the ${side} if it did not close its stream before`, async () => {
+    test(`ends with ${side}_reset if the ${side} sent no TLS close`, async () => {
       await using link = await Link.open();
       const [one, other] = [link[side], link[otherSide]];
       other.end(TLS_CLOSE);
@@ -386,7 +386,7 @@ suite("relay() of TLS", () => {
       assert.equal(await link.ended(), `${side}_reset`);
     });
 
-    test(`ends with a reset of the ${side} if the other one had not closed`, async () => {
+    test(`ends with ${side}_reset if the other side sent no TLS close`, async () => {
       await using link = await Link.open();
       const [one, other] = [link[side], link[otherSide]];
       other.send(TLS_DATA);
@@ -398,12 +398,12 @@ suite("relay() of TLS", () => {
     });
   }
 
-  test("ends with a reset of an upstream that had not been sent all", async () => {
+  test("ends with upstream_reset if a TLS close of the client was not delivered", async () => {
     await using link = await Link.open();
-    // As when the kernel takes no more for the moment.
+    // As if the send buffer of the kernel were full.
     link.near.upstream.cork();
     link.client.send(Buffer.concat([payload(60 * KIB), TLS_CLOSE]));
-    await eventually("the relay has read it all", () => link.meter.in === 60 * KIB + TLS_CLOSE.length);
+    await eventually("the relay has read all bytes", () => link.meter.in === 60 * KIB + TLS_CLOSE.length);
     link.upstream.send(TLS_CLOSE);
     await link.client.receives(TLS_CLOSE.length);
     link.upstream.reset();
@@ -411,8 +411,8 @@ suite("relay() of TLS", () => {
   });
 });
 
-suite("relay() of much data", () => {
-  test("carries 64 MB to a slow reader in flat memory", async () => {
+suite("relay() of many bytes", () => {
+  test("forwards 64 MB to a slow reader with constant memory", async () => {
     await using link = await Link.open();
     const chunk = payload(64 * KIB);
     const total = 64 * MIB;
@@ -430,13 +430,13 @@ suite("relay() of much data", () => {
     });
     for (let sent = 0; sent < total; sent += chunk.length) link.upstream.send(chunk);
     link.upstream.end();
-    await eventually("all is received", () => received === total);
+    await eventually("all bytes are received", () => received === total);
     assert.ok(mostHeld > 0, "the reader was not slow");
     assert.ok(mostHeld <= 192 * KIB, `${mostHeld} bytes were held`);
     assert.ok(mostRss - rss < 32 * MIB, `grew by ${(mostRss - rss) / MIB} MiB`);
   });
 
-  test("counts every byte, in all meters, while it flows", async () => {
+  test("counts each byte in all meters, continuously", async () => {
     await using link = await Link.open();
     link.client.send(payload(300 * KIB));
     link.upstream.send(payload(500 * KIB));
@@ -451,8 +451,8 @@ suite("relay() of much data", () => {
   });
 });
 
-suite("relay() when the target is lost", () => {
-  test("delivers the last words of an upstream that ended to a client that reads late", async (t) => {
+suite("relay() after the loss of the target", () => {
+  test("delivers the last bytes of an exited target to a client that reads late", async (t) => {
     await using link = await Link.open();
     const sent = await link.clog();
     link.upstream.end();
@@ -462,13 +462,13 @@ suite("relay() when the target is lost", () => {
     link.client.resume();
     assert.equal(await link.client.ended(), "ended");
     assertReceived(link.client, sent);
-    await eventually("the upstream is let go", () => link.near.upstream.closed);
+    await eventually("the upstream is closed", () => link.near.upstream.closed);
     assert.equal(link.end, undefined);
     link.client.end();
     assert.equal(await link.ended(), "clean");
   });
 
-  test("lets a client take the last words as slowly as it likes", async (t) => {
+  test("delivers the last bytes to a client of any speed", async (t) => {
     await using link = await Link.open();
     const sent = await link.clog(32 * MIB);
     t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
@@ -487,74 +487,74 @@ suite("relay() when the target is lost", () => {
     assertReceived(link.client, sent);
   });
 
-  test("delivers the last words of an upstream whose end had been seen before", async () => {
+  test("delivers the last bytes of an upstream that ended before the exit", async () => {
     await using link = await Link.open();
     link.upstream.end("bye");
     assert.equal(await link.client.ended(), "ended");
     link.lost.abort(new ExitedError("container a", { code: 0 }));
-    await eventually("the upstream is let go", () => link.near.upstream.closed);
+    await eventually("the upstream is closed", () => link.near.upstream.closed);
     link.client.end();
     assert.equal(await link.ended(), "clean");
     assert.equal(link.client.text, "bye");
   });
 
-  test("resets a client that goes on speaking when nobody hears it any more", async () => {
+  test("resets a client that still sends after the target's exit", async () => {
     await using link = await Link.open();
     link.upstream.end();
     assert.equal(await link.client.ended(), "ended");
     link.lost.abort(new ExitedError("container a", { code: 0 }));
-    await eventually("the upstream is let go", () => link.near.upstream.closed);
+    await eventually("the upstream is closed", () => link.near.upstream.closed);
     link.client.flood(payload(64 * KIB));
     assert.equal(await link.ended(), "target_gone");
     await eventually("the client is reset", () => /ECONNRESET|EPIPE/.test(link.client.fate));
-    assert.equal(link.meter.in, 0, "what nobody receives is not counted");
+    assert.equal(link.meter.in, 0, "discarded bytes must not be counted");
   });
 
-  test("lets a client read the last words first that goes on speaking, and resets it at the end", async () => {
+  test("delivers the last bytes to a client that still sends, and then resets it", async () => {
     await using link = await Link.open();
     const sent = await link.clog();
     link.upstream.end();
     link.lost.abort(new ExitedError("container a", { code: 0 }));
     link.client.send("are you there?");
-    await eventually("it is read", () => link.near.client.bytesRead > 0);
+    await eventually("the bytes are read", () => link.near.client.bytesRead > 0);
     link.client.resume();
     assert.equal(await link.client.ended(), "ended");
     assertReceived(link.client, sent);
-    await eventually("the upstream is let go", () => link.near.upstream.closed);
+    await eventually("the upstream is closed", () => link.near.upstream.closed);
     link.client.end("what is lost");
     assert.equal(await link.ended(), "target_gone");
   });
 
-  test("resets a client of which something had not reached the upstream", async () => {
+  test("resets a client whose bytes did not all reach the upstream", async () => {
     await using link = await Link.open();
     link.upstream.pause();
     link.client.send(payload(16 * MIB));
-    await eventually("the relay holds it back", () => link.near.upstream.writableLength > 0);
+    await eventually("the relay buffers bytes", () => link.near.upstream.writableLength > 0);
     link.upstream.end();
     assert.equal(await link.client.ended(), "ended");
     link.lost.abort(new ExitedError("container a", { code: 0 }));
     assert.equal(await link.ended(), "target_gone");
   });
 
-  test("resets a client that does not hang up within 30 s of the last words", async (t) => {
+  test("resets a client that does not close within 30 s after the last bytes", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
     await using link = await Link.open();
     link.upstream.end("bye");
     assert.equal(await link.client.ended(), "ended");
     link.lost.abort(new ExitedError("container a", { code: 0 }));
-    await eventually("the upstream is let go", () => link.near.upstream.closed);
+    await eventually("the upstream is closed", () => link.near.upstream.closed);
     await scheduler.wait(20);
     t.mock.timers.tick(29_999);
     await scheduler.wait(20);
     assert.equal(link.end, undefined);
     t.mock.timers.tick(1);
     assert.equal(await link.ended(), "target_gone");
-    // A side that has seen the end of the stream notices only when it writes.
+    // A socket whose stream has ended detects the reset only by a write.
     link.client.send("?");
     await eventually("the client is reset", () => link.client.fate !== "ended");
   });
 
-  test("resets both when the upstream stays silent for a second", async (t) => {
+  test("resets both sides if the upstream is silent for 1 s", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
     await using link = await Link.open();
     link.upstream.send("half a sen");
@@ -568,7 +568,7 @@ suite("relay() when the target is lost", () => {
     assert.deepEqual([await link.client.ended(), await link.upstream.ended()], ["ECONNRESET", "ECONNRESET"]);
   });
 
-  test("waits on for as long as the upstream goes on talking", async (t) => {
+  test("waits while the upstream still sends", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
     await using link = await Link.open();
     link.lost.abort(new ExitedError("container a", {}));
@@ -582,25 +582,25 @@ suite("relay() when the target is lost", () => {
     assert.equal(link.client.received, 25);
   });
 
-  test("does not take it for silence that a slow client still has to be given something", async (t) => {
+  test("does not end while a slow client still has bytes to receive", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
     await using link = await Link.open();
-    // As when the kernel takes no more for the moment, with less to hold than it takes to stop the upstream.
+    // As if the send buffer of the kernel were full, with too few bytes to pause the upstream.
     link.near.client.cork();
     link.upstream.send("the last of it");
-    await eventually("the relay has it", () => link.meter.out === 14);
+    await eventually("the relay has the bytes", () => link.meter.out === 14);
     link.lost.abort(new ExitedError("container a", {}));
     t.mock.timers.tick(3_000);
     link.near.client.uncork();
     await link.client.receives(14);
-    await eventually("nothing is held", () => link.near.client.writableLength === 0);
+    await eventually("no byte is buffered", () => link.near.client.writableLength === 0);
     t.mock.timers.tick(2_000);
     t.mock.timers.tick(1_000);
     assert.equal(await link.ended(), "target_gone");
     assert.equal(link.client.text, "the last of it");
   });
 
-  test("resets a client that reads nothing of the last words for 30 s", async (t) => {
+  test("resets a client that reads none of the last bytes for 30 s", async (t) => {
     await using link = await Link.open();
     await link.clog();
     link.upstream.end();
@@ -610,7 +610,7 @@ suite("relay() when the target is lost", () => {
     assert.equal(await link.ended(), "target_gone");
   });
 
-  test("resets both at once for any other reason", async () => {
+  test("resets both sides at once for any other reason", async () => {
     await using link = await Link.open();
     link.client.send("hello");
     await link.upstream.receives(5);
@@ -619,7 +619,7 @@ suite("relay() when the target is lost", () => {
     assert.deepEqual([await link.client.ended(), await link.upstream.ended()], ["ECONNRESET", "ECONNRESET"]);
   });
 
-  test("resets both when the target was lost before it began", async () => {
+  test("resets both sides if the target was lost before the relay began", async () => {
     using client = await pair();
     using upstream = await pair();
     const lost = AbortSignal.abort(new ClosedError("drained"));
@@ -629,7 +629,7 @@ suite("relay() when the target is lost", () => {
   });
 });
 
-suite("relay() when it is over", () => {
+suite("relay() after its end", () => {
   const endings: readonly { readonly how: string; readonly play: (link: Link) => void }[] = [
     {
       how: "a clean end",
@@ -651,7 +651,7 @@ suite("relay() when it is over", () => {
     },
   ];
   for (const { how, play } of endings) {
-    test(`leaves no timer and no listener on the target's signal after ${how}`, async () => {
+    test(`leaves no timer and no listener on the signal after ${how}`, async () => {
       const timers = timersActive();
       await using link = await Link.open();
       play(link);

@@ -1,9 +1,9 @@
-/** The ends of TLS streams, as an observer without keys sees them. */
+/** Ends of TLS streams, without the keys. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { endsWithTlsClose } from "../../src/net/tls-close.ts";
 
-/** A record of this type, version 3.3. */
+/** Returns a record of this type, version 3.3. */
 function record(type: number, length: number): Buffer {
   const body = Buffer.alloc(length, 0x15);
   return Buffer.concat([Buffer.from([type, 3, 3, length >> 8, length & 255]), body]);
@@ -21,7 +21,7 @@ suite("endsWithTlsClose()", () => {
     });
   }
 
-  test("finds the alert of TLS 1.3, behind other records as well", () => {
+  test("finds the alert of TLS 1.3, also behind other records", () => {
     assert.equal(endsWithTlsClose(record(DATA, 19)), true);
     assert.equal(endsWithTlsClose(Buffer.concat([record(DATA, 16_000), record(DATA, 19)])), true);
   });
@@ -37,10 +37,10 @@ suite("endsWithTlsClose()", () => {
     "a record of data": record(DATA, 20),
     "a handshake": record(0x16, 19),
     "an alert that is not complete": record(DATA, 19).subarray(0, -1),
-    "data behind an alert": Buffer.concat([record(DATA, 19), record(DATA, 30)]),
-    "the marks of an alert within a record": Buffer.concat([record(DATA, 40), Buffer.from("x")]),
+    "data after an alert": Buffer.concat([record(DATA, 19), record(DATA, 30)]),
+    "a record that contains the bytes of an alert": Buffer.concat([record(DATA, 40), Buffer.from("x")]),
   };
   for (const [name, bytes] of Object.entries(others)) {
-    test(`does not take ${name} for a close`, () => assert.equal(endsWithTlsClose(bytes), false));
+    test(`returns false for ${name}`, () => assert.equal(endsWithTlsClose(bytes), false));
   }
 });

@@ -56,7 +56,7 @@ class Stage {
   }
 
   /** Returns "in", or the reason of the denial. */
-  knock(source: string): string {
+  connect(source: string): string {
     try {
       this.admission.admitNow(ip(source));
       return "in";
@@ -115,45 +115,45 @@ suite("Admission", () => {
       { rate: parseRate("4/h"), maxLoad: 2, perSource: 1, connections: 2 },
       { deny: [parseNetwork("10.9.0.0/16")], times: [parseTimes("08:00-20:00")] },
     );
-    assert.equal(stage.knock("10.0.0.1"), "in");
-    assert.equal(stage.knock("10.0.0.1"), "per_source_limit");
-    assert.equal(stage.knock("10.0.0.2"), "in");
-    assert.equal(stage.knock("10.0.0.3"), "service_limit");
-    assert.equal(stage.knock("10.0.0.2"), "per_source_limit");
+    assert.equal(stage.connect("10.0.0.1"), "in");
+    assert.equal(stage.connect("10.0.0.1"), "per_source_limit");
+    assert.equal(stage.connect("10.0.0.2"), "in");
+    assert.equal(stage.connect("10.0.0.3"), "service_limit");
+    assert.equal(stage.connect("10.0.0.2"), "per_source_limit");
     stage.load = 2;
-    assert.equal(stage.knock("10.0.0.2"), "load");
+    assert.equal(stage.connect("10.0.0.2"), "load");
     stage.load = 0;
     stage.unix += 12 * 3_600_000;
-    assert.equal(stage.knock("10.0.0.2"), "time");
-    assert.equal(stage.knock("10.9.0.1"), "address");
+    assert.equal(stage.connect("10.0.0.2"), "time");
+    assert.equal(stage.connect("10.9.0.1"), "address");
     stage.ban("10.9.0.1", stage.unix + 1);
-    assert.equal(stage.knock("10.9.0.1"), "banned");
+    assert.equal(stage.connect("10.9.0.1"), "banned");
   });
 
   test("checks the rate before the load and the counts", (t) => {
     const stage = new Stage(t, { rate: parseRate("2/h"), maxLoad: 1, perSource: 1, connections: 1 });
-    assert.equal(stage.knock("10.0.0.1"), "in");
+    assert.equal(stage.connect("10.0.0.1"), "in");
     stage.load = 5;
-    assert.equal(stage.knock("10.0.0.1"), "rate");
-    assert.equal(stage.knock("10.0.0.2"), "load");
+    assert.equal(stage.connect("10.0.0.1"), "rate");
+    assert.equal(stage.connect("10.0.0.2"), "load");
     stage.load = 0.99;
-    assert.equal(stage.knock("10.0.0.2"), "service_limit");
+    assert.equal(stage.connect("10.0.0.2"), "service_limit");
   });
 
   test("counts no denied client", (t) => {
     const stage = new Stage(t, { rate: parseRate("4/h"), connections: 1 }, { allow: [parseNetwork("10.0.0.0/8")] });
-    for (let tries = 0; tries < 100; tries += 1) assert.equal(stage.knock("11.0.0.1"), "address");
+    for (let tries = 0; tries < 100; tries += 1) assert.equal(stage.connect("11.0.0.1"), "address");
     const pass = stage.admission.admitNow(ip("10.0.0.1"));
-    for (let tries = 0; tries < 100; tries += 1) assert.equal(stage.knock("10.0.0.2"), "service_limit");
+    for (let tries = 0; tries < 100; tries += 1) assert.equal(stage.connect("10.0.0.2"), "service_limit");
     pass[Symbol.dispose]();
-    assert.equal(stage.knock("10.0.0.2"), "in");
+    assert.equal(stage.connect("10.0.0.2"), "in");
   });
 
   test("counts an IPv6 source by its prefix", (t) => {
     const stage = new Stage(t, { perSource: 1 });
-    assert.equal(stage.knock("fd00:0:0:1::1"), "in");
-    assert.equal(stage.knock("fd00:0:0:1::2"), "per_source_limit");
-    assert.equal(stage.knock("fd00:0:0:2::1"), "in");
+    assert.equal(stage.connect("fd00:0:0:1::1"), "in");
+    assert.equal(stage.connect("fd00:0:0:1::2"), "per_source_limit");
+    assert.equal(stage.connect("fd00:0:0:2::1"), "in");
   });
 
   test("applies new rules at once, and admitted clients stay and count", async (t) => {
@@ -176,11 +176,11 @@ suite("Admission", () => {
     const stage = new Stage(t, { rate: parseRate("2/h") });
     const rules = { access: { deny: [] }, patienceMs: 1 };
     const limits = { ipv6Prefix: 64, waiting: 1, onLimit: "reject" } as const;
-    assert.equal(stage.knock("10.0.0.1"), "in");
+    assert.equal(stage.connect("10.0.0.1"), "in");
     stage.admission.configure({ ...rules, limits: { ...limits, rate: parseRate("2/h"), perSource: 9 } });
-    assert.equal(stage.knock("10.0.0.1"), "rate");
+    assert.equal(stage.connect("10.0.0.1"), "rate");
     stage.admission.configure({ ...rules, limits });
-    assert.equal(stage.knock("10.0.0.1"), "in");
+    assert.equal(stage.connect("10.0.0.1"), "in");
   });
 
   test("checks slots of the process last, and queued clients have one", async (t) => {
@@ -368,8 +368,8 @@ suite("Admission with a queue", () => {
         for (const client of clients.filter(({ fate }) => fate === "waiting")) await client.leave();
         for (const client of inside()) await client.leave();
         stage.pass(1_000);
-        for (const source of ["10.1.0.1", "10.1.0.2", "10.1.0.3"]) assert.equal(stage.knock(source), "in");
-        assert.equal(stage.knock("10.1.0.4"), "service_limit");
+        for (const source of ["10.1.0.1", "10.1.0.2", "10.1.0.3"]) assert.equal(stage.connect(source), "in");
+        assert.equal(stage.connect("10.1.0.4"), "service_limit");
       }),
       { numRuns: 200 },
     );

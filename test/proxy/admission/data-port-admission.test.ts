@@ -31,7 +31,7 @@ function stage(rest: Partial<DataPortAdmissionOptions> = {}): {
   return { admission: new DataPortAdmission(options), slots: options.slots };
 }
 
-async function refused(admission: DataPortAdmission, ip: Ip | undefined): Promise<string> {
+async function reasonOf(admission: DataPortAdmission, ip: Ip | undefined): Promise<string> {
   const error = await admission.admit(ip).then(
     () => assert.fail("it was let in"),
     (reason: unknown) => reason,
@@ -45,15 +45,15 @@ suite("DataPortAdmission", () => {
     const { admission, slots } = stage();
     const pass = await admission.admit(alice);
     assert.equal(slots.taken, 1);
-    assert.equal(await refused(admission, alice), "process_limit");
+    assert.equal(await reasonOf(admission, alice), "process_limit");
     pass[Symbol.dispose]();
     assert.equal(slots.taken, 0);
   });
 
   test("denies all other clients, without a slot", async () => {
     const { admission, slots } = stage();
-    assert.equal(await refused(admission, bob), "no_control");
-    assert.equal(await refused(admission, undefined), "no_control");
+    assert.equal(await reasonOf(admission, bob), "no_control");
+    assert.equal(await reasonOf(admission, undefined), "no_control");
     assert.equal(slots.taken, 0);
   });
 
@@ -62,10 +62,10 @@ suite("DataPortAdmission", () => {
   });
 
   test("denies banned and denied sources, also with a control connection", async () => {
-    assert.equal(await refused(stage({ access: { deny: [parseNetwork("10.0.0.1")] } }).admission, alice), "address");
-    assert.equal(await refused(stage({ access: { deny: [], allow: [] } }).admission, alice), "address");
+    assert.equal(await reasonOf(stage({ access: { deny: [parseNetwork("10.0.0.1")] } }).admission, alice), "address");
+    assert.equal(await reasonOf(stage({ access: { deny: [], allow: [] } }).admission, alice), "address");
     const bans = new BanList();
     bans.add(alice, { service: "trap", ipv6Prefix: 64, until: 1 }, 0);
-    assert.equal(await refused(stage({ bans }).admission, alice), "banned");
+    assert.equal(await reasonOf(stage({ bans }).admission, alice), "banned");
   });
 });

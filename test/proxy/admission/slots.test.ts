@@ -132,17 +132,17 @@ suite("Slots", () => {
     };
     stage.takeMany(limit - 1, "a", busy);
     stage.take("b", ranks.idle);
-    let refused = 0;
+    let denied = 0;
     while (stage.evicted.length === 0) {
       asked = 0;
       try {
         stage.take("c");
       } catch {
-        refused += 1;
+        denied += 1;
       }
       assert.ok(asked <= 256);
     }
-    assert.ok(refused <= limit / 256);
+    assert.ok(denied <= limit / 256);
   });
 
   test("choose first and take afterwards, also with more slots than are examined at a time", () => {

@@ -127,7 +127,8 @@ suite("Listener.open()", () => {
   });
 
   const firstFree = Number(readFileSync("/proc/sys/net/ipv4/ip_unprivileged_port_start", "utf8"));
-  const needs = getuid?.() !== 0 ? "needs root, to become nobody" : firstFree <= 1 && "every port is free for all here";
+  const needs =
+    getuid?.() !== 0 ? "needs root, to become nobody" : firstFree <= 1 && "unprivileged users may bind all ports here";
   test("names the privilege that ports below 1024 need", { skip: needs }, async () => {
     const program = `
       process.setuid(65534);

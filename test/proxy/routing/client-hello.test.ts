@@ -114,7 +114,7 @@ suite("ClientHelloReader.read()", () => {
     assert.ok(lengths.callCount() <= 3 * records, `${lengths.callCount()} looks at ${records} records`);
   });
 
-  const refused: Readonly<Record<string, readonly [bytes: Buffer, isTls?: boolean]>> = {
+  const rejected: Readonly<Record<string, readonly [bytes: Buffer, isTls?: boolean]>> = {
     HTTP: [Buffer.from("GET / HTTP/1.1\r\n"), false],
     "a hello of SSL 2": [Buffer.from([0x80, 0x2e, 1, 3, 1]), false],
     "another major version": [Buffer.from([22, 4, 0]), false],
@@ -134,7 +134,7 @@ suite("ClientHelloReader.read()", () => {
     "a name of 64 KiB": [made([[0, [0, 4, 0, 0xff, 0xff, 97]]])],
     "bytes behind the extensions": [made([], [1])],
   };
-  for (const [what, [bytes, isTls = true]] of Object.entries(refused)) {
+  for (const [what, [bytes, isTls = true]] of Object.entries(rejected)) {
     test(`rejects ${what}`, () => {
       assert.throws(
         () => new ClientHelloReader().read(bytes),

@@ -33,23 +33,23 @@ function request(host: string): string {
 suite("Route lookup by Host header", () => {
   test("routes by name in any pieces, and the service receives all bytes", async () => {
     await using shared = await SharedListener.open(sites);
-    const words = `${request("WWW.App.Test:80")}and more`;
+    const data = `${request("WWW.App.Test:80")}and more`;
     using client = shared.connect();
-    for (const piece of [words.slice(0, 3), words.slice(3, 30), words.slice(30, 31)]) {
+    for (const piece of [data.slice(0, 3), data.slice(3, 30), data.slice(30, 31)]) {
       client.send(piece);
       await eventually("the lookup has begun", () => shared.router.lookups === 1);
     }
-    const guest = await shared.guest(words.slice(31), client);
+    const guest = await shared.guest(data.slice(31), client);
     assert.equal(guest.service, "web");
-    await guest.peer.receives(words.length);
+    await guest.peer.receives(data.length);
     client.end(" and more");
     assert.equal(await guest.peer.ended(), "ended");
-    assert.equal(guest.peer.text, `${words} and more`);
+    assert.equal(guest.peer.text, `${data} and more`);
     assert.equal((await shared.guest(request("app.test"))).service, "app");
     assert.deepEqual([shared.router.lookups, shared.unrouted.length], [0, 0]);
   });
 
-  const answers: Readonly<Record<string, readonly [words: string, status: string, reason: string]>> = {
+  const replies: Readonly<Record<string, readonly [data: string, status: string, reason: string]>> = {
     "an unknown name": [request("other.test"), "421 Misdirected Request", "unknown_name"],
     "no name": ["GET / HTTP/1.0\r\n\r\n", "421 Misdirected Request", "no_name"],
     "the preface of HTTP/2": ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "421 Misdirected Request", "no_name"],
@@ -57,11 +57,11 @@ suite("Route lookup by Host header", () => {
     "bytes that are not HTTP": ["\x16\x03\x01", "400 Bad Request", "malformed"],
     "a head without end": [`GET / HTTP/1.1\r\n${"A: b\r\n".repeat(3_000)}`, "400 Bad Request", "malformed"],
   };
-  for (const [what, [words, status, reason]] of Object.entries(answers)) {
+  for (const [what, [data, status, reason]] of Object.entries(replies)) {
     test(`answers ${status} to ${what}`, async () => {
       await using shared = await SharedListener.open(sites);
       using client = shared.connect();
-      client.send(words);
+      client.send(data);
       assert.equal(await client.ended(), "ended");
       assert.match(client.text, new RegExp(`^HTTP/1.1 ${status}\r\n.*\r\nConnection: close\r\n\r\n[^\r]*\n$`, "s"));
       client.end();
@@ -163,12 +163,12 @@ suite("Route lookup by SNI", () => {
     assert.equal(shared.guests[0]?.peer.data[0], 22);
     client.destroy();
     for (const [count, name] of ["web.test", undefined].entries()) {
-      const refused = connectTls(name);
+      const rejected = connectTls(name);
       const { promise, resolve } = Promise.withResolvers<NodeJS.ErrnoException>();
-      refused.once("error", resolve);
+      rejected.once("error", resolve);
       assert.equal((await promise).code, "ERR_SSL_TLSV1_UNRECOGNIZED_NAME");
       assert.deepEqual((await shared.reasons(count + 1))[count], name === undefined ? "no_name" : "unknown_name");
-      refused.destroy();
+      rejected.destroy();
     }
     assert.equal(shared.guests.length, 1);
   });
@@ -278,11 +278,11 @@ suite("Route lookup behind a proxy", () => {
     const receive = loopback;
     const services = { app: { ...named("host", "app.test"), receive }, web: { ...named("host", "web.test"), receive } };
     await using shared = await SharedListener.open({ services });
-    const words = request("web.test");
-    const { service, client, peer } = await shared.guest(Buffer.concat([header, Buffer.from(words)]));
+    const data = request("web.test");
+    const { service, client, peer } = await shared.guest(Buffer.concat([header, Buffer.from(data)]));
     assert.deepEqual([service, client.peer.address], ["web", "203.0.113.9"]);
-    await peer.receives(words.length);
-    assert.equal(peer.text, words);
+    await peer.receives(data.length);
+    assert.equal(peer.text, data);
     using lost = shared.connect();
     lost.send(Buffer.concat([header, Buffer.from(request("other.test"))]));
     assert.equal(await lost.ended(), "ended");

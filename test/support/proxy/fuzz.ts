@@ -61,8 +61,8 @@ export const damage: fc.Arbitrary<(bytes: Buffer) => Buffer> = fc
   .map((changes) => (bytes) => {
     let changed: Buffer = Buffer.from(bytes);
     for (const { kind, at, byte } of changes) {
-      const place = Math.floor(at * changed.length);
-      const [before, after] = [changed.subarray(0, place), changed.subarray(place)];
+      const index = Math.floor(at * changed.length);
+      const [before, after] = [changed.subarray(0, index), changed.subarray(index)];
       if (kind === "set") changed = Buffer.concat([before, Buffer.from([byte]), after.subarray(1)]);
       else if (kind === "cut") changed = Buffer.concat([before, after.subarray(1 + (byte % 8))]);
       else if (kind === "repeat") changed = Buffer.concat([before, after.subarray(0, 1 + (byte % 8)), after]);
