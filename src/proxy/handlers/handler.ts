@@ -13,7 +13,7 @@ export interface Client {
   readonly local: SocketAddress;
   /** The listener that accepted it. */
   readonly listener: Listener;
-  /** Aborted when the client ends the connection before it is served. */
+  /** Aborted when the connection is closed before the client is served. A half-close does not abort it. */
   readonly signal: AbortSignal;
   /** Counters of the connection and its service. */
   readonly meters: readonly Meter[];

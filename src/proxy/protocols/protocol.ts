@@ -13,7 +13,7 @@ import type { Served } from "../outcome.ts";
 /** A client that may have to wait. Nothing was read from its socket. */
 export interface WaitingClient {
   readonly socket: net.Socket;
-  /** Aborted when the client ends or resets the connection. */
+  /** Aborted when the connection is closed. A half-close does not abort it. */
   readonly signal: AbortSignal;
   readonly progress: Progress;
 }

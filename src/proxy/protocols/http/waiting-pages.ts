@@ -21,7 +21,7 @@ export const reloadChunk: Buffer = Buffer.concat([chunk(reload), lastChunk]);
 export interface PageClient {
   /** Paused. */
   readonly socket: net.Socket;
-  /** Aborted when the browser closes the connection. */
+  /** Aborted when the connection is closed. */
   readonly signal: AbortSignal;
   readonly progress: Progress;
   /** @see Navigation.isOwn */
