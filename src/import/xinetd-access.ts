@@ -72,7 +72,7 @@ function countOf(name: "instances" | "per_source", attributes: XinetdAttributes)
   const [word = "UNLIMITED"] = attributes.words(name);
   if (word === "UNLIMITED" || Number(word) > MAX_LIMIT) return undefined;
   if (Number(word) > 0) return attributes.entry(name, Number(word));
-  attributes.notes.disable(attributes.placeOf(name), `${name} = 0: xinetd rejects all clients`);
+  attributes.disable(name, `${name} = 0: xinetd rejects all clients`);
   return undefined;
 }
 
@@ -81,10 +81,7 @@ function rateOf(attributes: XinetdAttributes): Entry | undefined {
   const [rate = 50, pause] = attributes.words("cps").map(Number);
   if (pause === undefined) return attributes.entry("cps", "50/s", "cps = 50 10, but the port stays open");
   if (rate === 0 || rate > MAX_LIMIT) return undefined;
-  attributes.notes.warn(
-    attributes.placeOf("cps"),
-    `cps: clients above ${rate} per second are rejected; the port is not closed for ${pause} s`,
-  );
+  attributes.warn("cps", `cps: clients above ${rate} per second are rejected; the port is not closed for ${pause} s`);
   return attributes.entry("cps", `${rate}/s`);
 }
 
@@ -102,7 +99,7 @@ export function bannersOf(attributes: XinetdAttributes, sources: Sources): Secti
     const size = sources.sizeOf(file) ?? 0;
     if (size > 0 && size <= MAX_BANNER) return { value: { file: attributes.entry(name, file) } };
     const message = `not converted: ${name} = ${file}: not a readable file of 1 to ${MAX_BANNER} bytes on this machine`;
-    attributes.notes.warn(attributes.placeOf(name), message);
+    attributes.warn(name, message);
     return undefined;
   };
   return { connect: fileOf("banner"), accept: fileOf("banner_success"), deny: fileOf("banner_fail") };

@@ -14,63 +14,37 @@ interface Rule {
 const listOf = (words: string, quantifier: "+" | "*"): RegExp =>
   new RegExp(`^((${words.replaceAll(" ", "|")})( |$))${quantifier}$`);
 
-const yesOrNo: Rule = { arity: 1, valid: /^(yes|no)$/ };
-const size: Rule = { arity: 1, valid: /^(UNLIMITED|\d{1,15}[kKmM]?)$/ };
-const count: Rule = { arity: 1, valid: /^(UNLIMITED|\+?\d{1,15})$/ };
-const single: Rule = { arity: 1 };
+const rules = (names: string, rule: Rule): Readonly<Record<string, Rule>> =>
+  Object.fromEntries(names.split(" ").map((name) => [name, rule]));
+
+const FLAGS = "REUSE INTERCEPT NORETRY IDONLY NAMEINARGS NODELAY KEEPALIVE NOLIBWRAP SENSOR IPv4 IPv6 LABELED";
 
 const serviceRules: Readonly<Record<string, Rule>> = {
-  id: single,
+  ...rules("id socket_type protocol user group server port bind interface", { arity: 1 }),
+  ...rules("banner banner_success banner_fail libwrap rpc_version rpc_number mdns", { arity: 1 }),
+  ...rules("disable wait groups v6only", { arity: 1, valid: /^(yes|no)$/ }),
+  ...rules("rlimit_as rlimit_data rlimit_rss rlimit_stack rlimit_files", {
+    arity: 1,
+    valid: /^(UNLIMITED|\d{1,15}[kKmM]?)$/,
+  }),
+  ...rules("instances per_source", { arity: 1, valid: /^(UNLIMITED|\+?\d{1,15})$/ }),
+  ...rules("only_from no_access", { arity: "set", valid: ADDRESS_WORDS }),
   type: { arity: "any", valid: listOf("RPC INTERNAL UNLISTED SPECIAL TCPMUX TCPMUXPLUS", "+") },
-  flags: {
-    arity: "any",
-    valid: listOf(
-      "REUSE INTERCEPT NORETRY IDONLY NAMEINARGS NODELAY KEEPALIVE NOLIBWRAP SENSOR IPv4 IPv6 LABELED",
-      "+",
-    ),
-  },
-  disable: yesOrNo,
-  socket_type: single,
-  protocol: single,
-  wait: yesOrNo,
-  user: single,
-  group: single,
-  groups: yesOrNo,
+  flags: { arity: "any", valid: listOf(FLAGS, "+") },
   umask: { arity: 1, valid: /^0*[0-7]{1,3}$/ },
   nice: { arity: 1, valid: /^[+-]?\d{1,15}$/ },
-  rlimit_as: size,
   rlimit_cpu: { arity: 1, valid: /^(UNLIMITED|\d{1,15})$/ },
-  rlimit_data: size,
-  rlimit_rss: size,
-  rlimit_stack: size,
-  rlimit_files: size,
-  server: single,
   server_args: { arity: "any", valid: /./ },
   env: { arity: "set", valid: /^([^ =]*=[^ ]*( |$))*$/ },
   passenv: { arity: "set" },
-  port: single,
-  bind: single,
-  interface: single,
   redirect: { arity: 2 },
-  banner: single,
-  banner_success: single,
-  banner_fail: single,
-  instances: count,
-  per_source: count,
   cps: { arity: 2, valid: /^\+?\d{1,15} \+?\d{1,15}$/ },
   max_load: { arity: 1, valid: /^\+?(?=[\d.]*[1-9])(\d|\.\d)/ },
   access_times: { arity: "any", valid: /^(\d{1,2}:\d{1,2}-\d{1,2}:\d{1,2}( |$))+$/ },
-  only_from: { arity: "set", valid: ADDRESS_WORDS },
-  no_access: { arity: "set", valid: ADDRESS_WORDS },
-  libwrap: single,
   deny_time: { arity: 1, valid: /^(FOREVER|NEVER|[+-]?\d{1,15})$/ },
   log_type: { arity: "any", valid: /^(SYSLOG \S+( \S+)?|FILE \S+( \d+[kKmM]?){0,2})$/ },
   log_on_success: { arity: "set", valid: listOf("PID HOST USERID EXIT DURATION TRAFFIC", "*") },
   log_on_failure: { arity: "set", valid: listOf("HOST USERID ATTEMPT", "*") },
-  rpc_version: single,
-  rpc_number: single,
-  mdns: single,
-  v6only: yesOrNo,
 };
 
 /** Lists of the defaults. A service gets them when its entry begins, and so only from defaults that stand before it. */
@@ -81,8 +55,10 @@ const EARLY_SINGLE = ["banner", "banner_success", "banner_fail"];
 const LATE = ["instances", "umask", "per_source", "groups", "cps", "max_load", "bind", "v6only"];
 
 const defaultsRules: Readonly<Record<string, Rule>> = {
-  ...Object.fromEntries([...EARLY_SINGLE, ...LATE, "interface"].map((name) => [name, serviceRules[name] ?? single])),
-  ...Object.fromEntries([...EARLY, "log_type", "disabled", "enabled"].map((name) => [name, { arity: "set" as const }])),
+  ...Object.fromEntries(
+    Object.entries(serviceRules).filter(([name]) => [...EARLY_SINGLE, ...LATE, "interface"].includes(name)),
+  ),
+  ...rules([...EARLY, "log_type", "disabled", "enabled"].join(" "), { arity: "set" }),
 };
 
 /** All attributes of xinetd.conf. */

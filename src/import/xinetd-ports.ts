@@ -21,10 +21,7 @@ export function portsOf(name: string, attributes: XinetdAttributes, names: PortN
 
 function listenPortOf(name: string, attributes: XinetdAttributes, names: PortNames): string {
   const [written] = attributes.words("port");
-  const number = written === undefined ? undefined : Number(written);
-  if (number !== undefined && !(Number.isInteger(number) && number >= 1 && number <= 65_535)) {
-    throw new NotImportedError(`port: "${written}" is not a port`);
-  }
+  const number = written === undefined ? undefined : parsePortNumber(written);
   if (attributes.words("type").includes("UNLISTED")) {
     if (number === undefined) throw new NotImportedError("it is UNLISTED and has no port");
     return String(number);
@@ -33,12 +30,18 @@ function listenPortOf(name: string, attributes: XinetdAttributes, names: PortNam
   if (listed instanceof UnitError) {
     if (number === undefined) throw new NotImportedError(listed.message);
     const reason = `${listed.message}; without the type UNLISTED xinetd disables the service`;
-    attributes.notes.disable(attributes.placeOf("port"), reason);
+    attributes.disable("port", reason);
   } else if (number !== undefined && number !== listed) {
     const reason = `port: "${name}" has the port ${listed} in /etc/services, so xinetd disables the service`;
-    attributes.notes.disable(attributes.placeOf("port"), reason);
+    attributes.disable("port", reason);
   }
   return number !== undefined || !/^(?=.*[a-z])[\w.+-]+$/i.test(name) ? String(number ?? listed) : name;
+}
+
+function parsePortNumber(text: string): number {
+  const number = /^\+?\d{1,15}$/.test(text) ? Number(text) : 0;
+  if (number < 1 || number > 65_535) throw new NotImportedError(`port: "${text}" is not a port`);
+  return number;
 }
 
 function listedPort(name: string, names: PortNames): number | UnitError {
@@ -54,13 +57,10 @@ function addressOf(attributes: XinetdAttributes): string | undefined {
   const [host] = attributes.words("bind");
   const [only] = attributes.words("v6only");
   const flags = attributes.words("flags");
-  if (only === "no") attributes.notes.warn(attributes.placeOf("v6only"), 'v6only = no: xinetd treats "no" as "yes"');
+  if (only === "no") attributes.warn("v6only", 'v6only = no: xinetd treats "no" as "yes"');
   if (host !== undefined) {
     if (net.isIP(host) !== 0) return net.isIPv6(host) ? `[${host}]` : host;
-    attributes.notes.disable(
-      attributes.placeOf("bind"),
-      `bind: "${host}" is a name: write its address before the port`,
-    );
+    attributes.disable("bind", `bind: "${host}" is a name: write its address before the port`);
     return undefined;
   }
   if (flags.includes("IPv4") && !flags.includes("IPv6")) return "0.0.0.0";

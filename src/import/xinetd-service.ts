@@ -27,6 +27,16 @@ export class XinetdAttributes {
     return this.take(name)?.places[0];
   }
 
+  /** Warns with the place of an attribute. */
+  warn(name: string, message: string): void {
+    this.notes.warn(this.placeOf(name), message);
+  }
+
+  /** Imports the service with `enabled: false`, with the place of an attribute. */
+  disable(name: string, reason: string): void {
+    this.notes.disable(this.placeOf(name), reason);
+  }
+
   /** Returns `value # only_from, file:12, file:13`. */
   entry(names: string, value: Plain, remark = ""): Entry {
     const settings = names.split(", ").flatMap((name) => this.take(name.replace(/ .*/, "")) ?? []);

@@ -22,7 +22,7 @@ export function targetOf(name: string, attributes: XinetdAttributes, context: Im
   }
   if (types.includes("INTERNAL")) return builtinTarget(name, attributes.entry("type", name));
   if (redirect === undefined) return inetd(attributes, wait === "yes", context);
-  if (wait === "yes") notes.disable(attributes.placeOf("wait"), "xinetd does not redirect a service with wait = yes");
+  if (wait === "yes") attributes.disable("wait", "xinetd does not redirect a service with wait = yes");
   return forward(attributes, context.names);
 }
 
@@ -32,7 +32,7 @@ function sensor(attributes: XinetdAttributes): Target {
   const minutes = time === "NEVER" ? 0 : time === "FOREVER" ? -1 : Number(time);
   if (minutes === 0) {
     const message = "a sensor without deny_time only logs its clients: imported as a builtin that denies all clients";
-    attributes.notes.warn(attributes.placeOf("flags"), message);
+    attributes.warn("flags", message);
     return { key: "builtin", entry: attributes.entry("flags = SENSOR", "discard") };
   }
   const isLong = minutes < 0 || minutes > MAX_BAN_MINUTES;
@@ -59,10 +59,7 @@ function inetd(attributes: XinetdAttributes, isWaiting: boolean, context: Import
   const args = attributes.words("server_args");
   const hasName = attributes.words("flags").includes("NAMEINARGS");
   if (hasName && args.length === 0) {
-    notes.disable(
-      attributes.placeOf("flags"),
-      "the flag NAMEINARGS needs server_args, else xinetd disables the service",
-    );
+    attributes.disable("flags", "the flag NAMEINARGS needs server_args, else xinetd disables the service");
   }
   const [argv0] = hasName ? args : [];
   const origin = args.length === 0 ? "server" : "server, server_args";

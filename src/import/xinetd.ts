@@ -77,10 +77,7 @@ function sectionsOfService(attributes: XinetdAttributes, target: string, { conte
   const isSensor = attributes.words("flags").includes("SENSOR");
   const noClient = isSensor && target === "builtin" ? { value: [] } : undefined;
   if (isSensor && allow !== undefined) {
-    attributes.notes.warn(
-      attributes.placeOf("only_from"),
-      "not converted: only_from of a sensor, which bans all clients",
-    );
+    attributes.warn("only_from", "not converted: only_from of a sensor, which bans all clients");
   }
   return {
     ...sectionOf("access", { allow: isSensor ? noClient : allow, ...access }),
@@ -137,7 +134,7 @@ function checkFlags(attributes: XinetdAttributes, target: string): void {
   const logged = attributes.words("log_on_success");
   if (logged.includes("TRAFFIC") && target !== "forward") {
     const reason = "log_on_success: xinetd disables a service with TRAFFIC that is not redirected";
-    notes.disable(attributes.placeOf("log_on_success"), reason);
+    attributes.disable("log_on_success", reason);
   }
   const flags = attributes.words("flags").filter((flag) => !CONVERTED_FLAGS.includes(flag));
   const place = attributes.placeOf("flags");

@@ -76,27 +76,9 @@ export function observer(parts: Partial<Observer> = {}): Observer {
 
 /** Returns an observer that passes each report to `observers`, in order. */
 export function fanOut(...observers: readonly Observer[]): Observer {
-  return {
-    state: (change) => observers.forEach((o) => o.state(change)),
-    activation: (report) => observers.forEach((o) => o.activation(report)),
-    sleep: (report) => observers.forEach((o) => o.sleep(report)),
-    keptAwake: (report) => observers.forEach((o) => o.keptAwake(report)),
-    stopFailed: (report) => observers.forEach((o) => o.stopFailed(report)),
-    connectionOpened: (facts) => observers.forEach((o) => o.connectionOpened(facts)),
-    connection: (report) => observers.forEach((o) => o.connection(report)),
-    denials: (summary) => observers.forEach((o) => o.denials(summary)),
-    unrouted: (report) => observers.forEach((o) => o.unrouted(report)),
-    moreUnrouted: (summary) => observers.forEach((o) => o.moreUnrouted(summary)),
-    banned: (report) => observers.forEach((o) => o.banned(report)),
-    userId: (report) => observers.forEach((o) => o.userId(report)),
-    engineCall: (call) => observers.forEach((o) => o.engineCall(call)),
-    engineUp: (description) => observers.forEach((o) => o.engineUp(description)),
-    engineDown: (error) => observers.forEach((o) => o.engineDown(error)),
-    eventsReconnected: () => observers.forEach((o) => o.eventsReconnected()),
-    pull: (report) => observers.forEach((o) => o.pull(report)),
-    orphanRemoved: (container, service) => observers.forEach((o) => o.orphanRemoved(container, service)),
-    reload: (report) => observers.forEach((o) => o.reload(report)),
-    output: (target, line) => observers.forEach((o) => o.output(target, line)),
-    warning: (event, message) => observers.forEach((o) => o.warning(event, message)),
-  };
+  const methods = Object.keys(silent).map((name) => {
+    const all = observers.map((each) => each[name as keyof Observer] as (...report: unknown[]) => void);
+    return [name, (...report: unknown[]) => all.forEach((method) => method(...report))];
+  });
+  return Object.fromEntries(methods);
 }
