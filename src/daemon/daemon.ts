@@ -185,7 +185,7 @@ export class Daemon {
       unnamed: this.#targets.implicitTargets.map(({ view }) => unnamedStatus(view)),
       services: this.#configured.map((service) => {
         const live = this.#services.get(service.name);
-        return serviceStatus(service, describeTarget(service.target), live?.part);
+        return serviceStatus(service, describeTarget(service.target), live?.status);
       }),
     };
   }

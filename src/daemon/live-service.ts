@@ -92,7 +92,7 @@ export class LiveService {
   }
 
   /** Its part of the status report. */
-  get part(): LiveStatus {
+  get status(): LiveStatus {
     const { activator, connections } = this;
     return { view: activator?.view, connections: connections.active, waiting: this.#waiting };
   }
