@@ -157,7 +157,7 @@ const cases: Readonly<Record<string, readonly [text: string, ...problems: string
     '2:46 unknown key "restart" in service "web" | set restart: "no" or unless-stopped for the container, in the compose file',
     '2:76 service "web" depends on "dbb", which does not exist | did you mean "db"?',
     '3:18 service "api": port 8080 is already in use by service "web" | each port can be bound once; services can share it by "host" (HTTP) or "sni" (TLS)',
-    '3:60 "idle_timeout" of service "api": "soon" is not a duration: write it as "500ms", "90s", "5m" or "1h30m"',
+    '3:60 "idle_timeout" of service "api": "soon" is not a duration: write it as "500ms", "90s", "5m" or "1h30m", at most "576h"',
     '4:24 unknown key "contaner" in service "db" | did you mean "container"?',
     '5:20 service "cache": port 5432 is already in use by service "db" | each port can be bound once; services can share it by "host" (HTTP) or "sni" (TLS)',
     '5:42 unknown key "nam" in "container" of service "cache" | known keys: service, project, image, command, env, volumes, networks, user, memory, cpus, labels, remove',
@@ -289,7 +289,7 @@ ${ftp}`,
   ],
   "an address without a port": [
     `${ftp}admin: { listen: here }\n`,
-    '5:18 "admin.listen": "here" has no port: write "here:9000"',
+    '5:18 "admin.listen": "here" is not an address: write host and port, as "127.0.0.1:9000" or "[::1]:9000"',
   ],
   "values outside of an enumeration": [
     `${ftp}log: { level: loud, format: jsn }\n`,
@@ -325,7 +325,7 @@ ${ftp}`,
   ],
   "a forward without a port": [
     "services: { a: { ports: 1, forward: host } }\n",
-    '1:37 "forward" of service "a": "host" has no port: write "host:9000"',
+    '1:37 "forward" of service "a": "host" is not an address: write host and port, as "127.0.0.1:9000" or "[::1]:9000"',
   ],
   "a target port of a forward": [
     "services: { a: { ports: '1:2', forward: 'h:3' } }\n",
@@ -443,15 +443,15 @@ ${ftp}`,
   ],
   "an endless ban": [
     "services: { a: { ports: 1, sensor: { ban: forever } } }",
-    '1:43 "sensor.ban" of service "a": "forever" is not a duration: the longest is "576h"',
+    '1:43 "sensor.ban" of service "a": "forever" is not a duration: write it as "500ms", "90s", "5m" or "1h30m", at most "576h"',
   ],
   "a umask as a number": [
     "services: { a: { ports: 1, inetd: { command: [x], umask: 22 } } }",
-    '1:58 "inetd.umask" of service "a": a umask is octal, in quotes: "022"',
+    '1:58 "inetd.umask" of service "a": a umask is octal, in quotes: "027"',
   ],
   "-1 as resource limit": [
     "services: { a: { ports: 1, inetd: { command: [x], rlimits: { as: -1 } } } }",
-    '1:66 "inetd.rlimits.as" of service "a": "-1" is not a limit: write "unlimited"',
+    '1:66 "inetd.rlimits.as" of service "a": "-1" is not a size: write it as "512m" or "1.5g"',
   ],
   "a port range with spaces": [
     "services: { a: { ports: ['30000 - 30009'], container: c } }",
@@ -479,15 +479,15 @@ ${ftp}`,
   ],
   "a forward to a URL": [
     "services: { a: { ports: 1, forward: 'http://a.b:80/' } }",
-    '1:37 "forward" of service "a": "http://a.b:80/" is not an address: write "a.b:80"',
+    '1:37 "forward" of service "a": "http://a.b:80/" is not an address: write host and port, as "127.0.0.1:9000" or "[::1]:9000"',
   ],
   "a forward to a port name": [
     "services: { a: { ports: 1, forward: 'a.b:http' } }",
-    '1:37 "forward" of service "a": "a.b:http": "http" is not a port: write its number',
+    '1:37 "forward" of service "a": "a.b:http" is not an address: write host and port, as "127.0.0.1:9000" or "[::1]:9000"',
   ],
   "a forward to IPv6 without a port": [
     "services: { a: { ports: 1, forward: 'fd00::1' } }",
-    '1:37 "forward" of service "a": "fd00::1" has no port, or no brackets: write "[fd00::1]:9000"',
+    '1:37 "forward" of service "a": "fd00::1" is not an address: write host and port, as "127.0.0.1:9000" or "[::1]:9000"',
   ],
   "a service in defaults": [
     "defaults: { a: { idle_timeout: 3m } }\nservices:\n  a: { ports: [2121], container: c }\n",
@@ -523,7 +523,7 @@ ${ftp}`,
   ],
   "text as duration": [
     service("idle_timeout: soon"),
-    '2:51 "idle_timeout" of service "a": "soon" is not a duration: write it as "500ms", "90s", "5m" or "1h30m"',
+    '2:51 "idle_timeout" of service "a": "soon" is not a duration: write it as "500ms", "90s", "5m" or "1h30m", at most "576h"',
   ],
   "days as duration": [
     service("idle_timeout: 5d"),
@@ -548,7 +548,7 @@ ${ftp}`,
   ],
   "2xx as status": [
     service("ready: { http: /, status: 2xx }"),
-    '2:63 "ready.status" of service "a": "2xx" is not a status: write "200-299"',
+    '2:63 "ready.status" of service "a": "2xx" is not a status: write 204 or "200-399"',
   ],
   "text as status": [
     service("ready: { http: /, status: ok }"),
@@ -601,19 +601,19 @@ ${ftp}`,
   ],
   "a port range with a shorter target range": [
     'services: { a: { ports: "30000-30009:40000-40008", container: c } }',
-    '1:25 "ports" of service "a": "30000-30009:40000-40008": 10 ports cannot map to 9: write "40000-40009" for the target',
+    '1:25 "ports" of service "a": "30000-30009:40000-40008": the ranges differ in length: 10 listen and 9 target ports',
   ],
   "a port range with one target port": [
     'services: { a: { ports: "[::1]:30000-30009:21", container: c } }',
-    '1:25 "ports" of service "a": "[::1]:30000-30009:21": 10 ports cannot map to 1: write "21-30" for the target',
+    '1:25 "ports" of service "a": "[::1]:30000-30009:21": the ranges differ in length: 10 listen and 1 target ports',
   ],
   "a port range with a target range above 65535": [
     'services: { a: { ports: "30000-30009:65530-65535", container: c } }',
-    '1:25 "ports" of service "a": "30000-30009:65530-65535": 10 ports cannot map to 6: use a lower range for the target',
+    '1:25 "ports" of service "a": "30000-30009:65530-65535": the ranges differ in length: 10 listen and 6 target ports',
   ],
   "a port with a target range": [
     'services: { a: { ports: "21:30000-30009", container: c } }',
-    '1:25 "ports" of service "a": "21:30000-30009": 1 port cannot map to 10: write "30000" for the target',
+    '1:25 "ports" of service "a": "21:30000-30009": the ranges differ in length: 1 listen and 10 target ports',
   ],
   "a port range above the limit": [
     "services: { a: { ports: 1024-65535, container: c } }",

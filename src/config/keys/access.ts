@@ -1,6 +1,5 @@
 /** Which clients a service accepts. */
 import { z } from "zod";
-import type { Service } from "../config.ts";
 import { parseTimes, parseTimeZone } from "../values/access-times.ts";
 import { parseNetwork } from "../values/networks.ts";
 import { oneOrMore, parsedBy } from "./common.ts";
@@ -41,11 +40,7 @@ export const accessKeys = {
   }),
 };
 
-export function resolveAccess({
-  own,
-  defaults,
-  report,
-}: Context<typeof accessKeys>): Pick<Service, "access" | "onDeny" | "monitors"> {
+export function resolveAccess({ own, defaults, report }: Context<typeof accessKeys>) {
   const { allow, deny, times, timezone } = effective(accessSection, own.access, defaults.access);
   if (own.access?.timezone !== undefined && times === undefined) {
     const hint = 'add "times", or remove it';

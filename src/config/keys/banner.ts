@@ -1,7 +1,7 @@
 /** Texts that clients receive from wakeport itself. */
 import path from "node:path";
 import { z } from "zod";
-import type { Banners, Service } from "../config.ts";
+import type { Banners } from "../config.ts";
 import { MAX_BANNER, readBanner } from "../values/banner-file.ts";
 import { UnitError } from "../values/units.ts";
 import type { Path } from "../yaml/config-error.ts";
@@ -33,7 +33,7 @@ function checkText(content: string): string {
   return content;
 }
 
-export function resolveBanner(context: Context<typeof bannerKeys>): Pick<Service, "banner"> {
+export function resolveBanner(context: Context<typeof bannerKeys>) {
   const { own, defaultBanners, source, report } = context;
   const read = readBanners(own.banner, source, (at, message) => report(message, { at: ["banner", ...at] }));
   return { banner: { ...defaultBanners, ...read } };

@@ -1,7 +1,7 @@
 /** How wakeport connects to a target. */
 import { z } from "zod";
 import { proxyVersions } from "../../net/proxy-protocol.ts";
-import type { Service, TargetSpec } from "../config.ts";
+import type { TargetSpec } from "../config.ts";
 import { networks } from "./access.ts";
 import { type Context, effective, key, section, startedKinds } from "./key.ts";
 
@@ -40,12 +40,7 @@ export const connectionKeys = {
 /** Targets to which wakeport opens connections. */
 const dialedKinds: ReadonlySet<TargetSpec["kind"]> = new Set(["container", "created", "process", "forward"]);
 
-export function resolveConnection({
-  own,
-  defaults,
-  target: { kind },
-  report,
-}: Context<typeof connectionKeys>): Pick<Service, "releasePace" | "proxyProtocol"> {
+export function resolveConnection({ own, defaults, target: { kind }, report }: Context<typeof connectionKeys>) {
   const written = own.proxy_protocol;
   const at = ["proxy_protocol"];
   if (written?.send !== undefined && !dialedKinds.has(kind)) {

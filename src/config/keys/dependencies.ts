@@ -1,6 +1,5 @@
 /** Which services wake and sleep together. */
 import { z } from "zod";
-import type { Service } from "../config.ts";
 import { dockerName } from "./common.ts";
 import { type Context, effective, key, startedKinds } from "./key.ts";
 
@@ -24,9 +23,7 @@ export const dependencyKeys = {
   }),
 };
 
-export function resolveDependencies({
-  own,
-}: Context<typeof dependencyKeys>): Pick<Service, "dependsOn" | "wakesWith" | "group"> {
+export function resolveDependencies({ own }: Context<typeof dependencyKeys>) {
   const { depends_on, group, with: wakesWith } = effective(dependencyKeys, own);
   return { dependsOn: depends_on, wakesWith, ...(group !== undefined && { group }) };
 }

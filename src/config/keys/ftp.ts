@@ -2,7 +2,6 @@
 import net from "node:net";
 import { z } from "zod";
 import { readIp } from "../../net/ip.ts";
-import type { Service } from "../config.ts";
 import { type Context, effective, key, section, startedKinds } from "./key.ts";
 
 const ftpSection = {
@@ -37,7 +36,7 @@ function isUnicast(address: string): boolean {
   return first > 0 && first < 224;
 }
 
-export function resolveFtp({ own, defaults, protocol, report }: Context<typeof ftpKeys>): Pick<Service, "ftp"> {
+export function resolveFtp({ own, defaults, protocol, report }: Context<typeof ftpKeys>) {
   if (own.ftp !== undefined && protocol !== "ftp") {
     const hint = 'add "protocol: ftp", or remove it';
     report(`"ftp" has no effect with "protocol: ${protocol}"`, { key: "ftp", hint });

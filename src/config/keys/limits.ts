@@ -1,6 +1,5 @@
 /** How many clients a service accepts. */
 import { z } from "zod";
-import type { Service } from "../config.ts";
 import { parseRate } from "../values/rates.ts";
 import { parsedBy } from "./common.ts";
 import { type Context, effective, key, section } from "./key.ts";
@@ -44,7 +43,7 @@ export const limitsKeys = {
   }),
 };
 
-export function resolveLimits({ own, defaults, target }: Context<typeof limitsKeys>): Pick<Service, "limits"> {
+export function resolveLimits({ own, defaults, target }: Context<typeof limitsKeys>) {
   // A sensor must record all clients: limits of `defaults` do not apply.
   const inherited = target.kind === "sensor" ? { ipv6_prefix: defaults.limits?.ipv6_prefix } : defaults.limits;
   const limits = effective(limitsSection, own.limits, inherited);

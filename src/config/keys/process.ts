@@ -52,7 +52,8 @@ export const inetdSchema = z.strictObject({
     .describe("Environment variables in addition to PATH, LANG, TZ, HOME and the addresses of the client"),
   cwd,
   umask: z
-    .string({ error: ({ input }) => umaskHint(String(input), input) })
+    // YAML reads 022 without quotes as a number.
+    .string({ error: () => 'a umask is octal, in quotes: "027"' })
     .transform(parsedBy(parseUmask))
     .optional()
     .describe('The umask in octal, in quotes: "027"'),
@@ -66,12 +67,6 @@ export const inetdSchema = z.strictObject({
     .default(false)
     .describe("true: one program inherits the listening socket and serves all clients until it exits"),
 });
-
-/** YAML reads 023 as the number 19 or 23: the digits are copied only if they cannot have changed. */
-function umaskHint(digits: string, input: unknown): string {
-  const example = /^[0-7]{2,3}$/.test(digits) && input !== 23 ? digits.padStart(3, "0") : "027";
-  return `a umask is octal, in quotes: "${example}"`;
-}
 
 /** Returns undefined, and reports, if the port of the process is unknown. */
 export function processTarget(

@@ -1,6 +1,6 @@
 /** When a target is ready. */
 import { z } from "zod";
-import type { ProtocolName, ReadySpec, Service } from "../config.ts";
+import type { ProtocolName, ReadySpec } from "../config.ts";
 import type { PortMapping } from "../values/ports.ts";
 import { parseHeaders, parsePattern, parseStatus } from "../values/readiness.ts";
 import { numberOrText, parsedBy, texts } from "./common.ts";
@@ -49,7 +49,7 @@ const connecting: ReadonlySet<ReadySpec["kind"]> = new Set(["protocol", "tcp", "
 const clientFirst: ReadonlySet<ProtocolName> = new Set<ProtocolName>(["http", "redis", "postgres"]);
 
 /** Without a TCP port no probe can connect: then the target is ready as soon as it runs. */
-export function resolveReady(context: Context<typeof readyKeys & typeof targetKeys>): Pick<Service, "ready"> {
+export function resolveReady(context: Context<typeof readyKeys & typeof targetKeys>) {
   const { own, defaults, ports, target, protocol, report } = context;
   const { ready: written } = effective(readyKeys, own, defaults);
   const ready = (Array.isArray(written) ? written : [written]).map((one) => readySpec(one, ports, protocol));

@@ -1,6 +1,5 @@
 /** Times of the start and the stop of a target. */
 import { z } from "zod";
-import type { Service } from "../config.ts";
 import { duration } from "./common.ts";
 import { type Context, effective, key, startedKinds } from "./key.ts";
 
@@ -30,10 +29,7 @@ export const startKeys = {
   enabled: key(z.boolean(), { default: true, description: "false: wakeport does not listen for the service" }),
 };
 
-export function resolveStart({
-  own,
-  defaults,
-}: Context<typeof startKeys>): Pick<Service, "startTimeoutMs" | "minUptimeMs" | "stopGraceMs" | "enabled"> {
+export function resolveStart({ own, defaults }: Context<typeof startKeys>) {
   const { start_timeout, min_uptime, stop_grace, enabled } = effective(startKeys, own, defaults);
   return {
     startTimeoutMs: start_timeout,

@@ -1,6 +1,5 @@
 /** Limits of UDP flows. */
 import { z } from "zod";
-import type { Service } from "../config.ts";
 import { duration, size } from "./common.ts";
 import { type Context, effective, key, section, startedKinds } from "./key.ts";
 
@@ -25,7 +24,7 @@ export const udpKeys = {
   }),
 };
 
-export function resolveUdp({ own, defaults, report }: Context<typeof udpKeys>): Pick<Service, "udp"> {
+export function resolveUdp({ own, defaults, report }: Context<typeof udpKeys>) {
   const { flow_timeout, flows, held } = effective(udpSection, own.udp, defaults.udp);
   if (flows * held > MAX_HELD_BYTES) {
     const message = `${flows} flows with ${held} bytes each can fill the memory: the limit is 1 GiB`;

@@ -18,15 +18,6 @@ export interface Span {
 const NAMES: readonly string[] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 const EVERY_DAY: readonly number[] = [0, 1, 2, 3, 4, 5, 6];
 const DAY: number = 24 * 60;
-/** Hints for other names of days. */
-const otherNames: Readonly<Record<string, string>> = {
-  weekdays: 'write "mon-fri"',
-  workdays: 'write "mon-fri"',
-  weekend: 'write "sat,sun"',
-  weekends: 'write "sat,sun"',
-  daily: "omit the days for every day",
-  everyday: "omit the days for every day",
-};
 /** Limit of an entry, in characters. */
 const MAX_LENGTH = 1_000;
 
@@ -48,9 +39,6 @@ export function parseTimes(text: string): AccessTimes {
   if (first === "") throw new UnitError('the entry is empty: write it as "mon-fri 08:00-20:00"');
   if (more.length > 0) {
     throw new UnitError(`"${text}" has too many parts: write days, then times, as "mon-fri 08:00-12:00,13:00-17:00"`);
-  }
-  if (second !== undefined && /^[a-z_]+\/[a-z_]+|^utc$/.test(second)) {
-    throw new UnitError(`"${text}": write the time zone in "timezone"`);
   }
   if (second !== undefined) return { days: parseDays(first, text), spans: parseSpans(second, text) };
   return /^\d/.test(first)
@@ -95,8 +83,6 @@ function parseDay(part: string, text: string): number {
   if (day >= 0) return day;
   if (/^\d/.test(part)) throw new UnitError(`"${text}": write days before times, as "mon-fri 08:00-20:00"`);
   if (part === "") throw new UnitError(`"${text}": a day is missing next to "," or "-"`);
-  const remedy = Object.hasOwn(otherNames, part) ? otherNames[part] : undefined;
-  if (remedy !== undefined) throw new UnitError(`"${text}": "${part}" is not a day: ${remedy}`);
   const near = NAMES.find((name) => part.startsWith(name)) ?? suggest(part, NAMES);
   const hint = near === undefined ? "use mon, tue, wed, thu, fri, sat or sun" : `did you mean "${near}"?`;
   throw new UnitError(`"${text}": "${part}" is not a day: ${hint}`);

@@ -23,18 +23,13 @@ export function parseName(text: string, kind: NameKind): string {
 
 function hintFor(text: string): string {
   const entry = text.trim();
-  if (entry === "") return 'the name is empty: write a name as "app.test", or "*" for all other clients';
-  if (/[\s,]/.test(entry)) return `"${text}": write several names as a list: ["app.test", "www.app.test"]`;
   if (entry.includes("://")) return `"${text}" is a URL: write the host name alone`;
   if (/^[^:]+:\d+$/.test(entry)) return `"${text}": a name has no port: write "${entry.replace(/:\d+$/, "")}"`;
-  if (/^\[?[\da-f:]*:[\da-f:.]*\]?$/i.test(entry)) {
+  if (net.isIPv6(entry.replace(/^\[|\]$/g, "")))
     return `"${text}": an IPv6 address is not a name: use "*" for clients that send one`;
-  }
-  if (entry.startsWith(".")) return `"${text}": write "*${entry}" for all subdomains`;
   if (entry.includes("*")) return `"${text}": "*" is the whole name, or the first label: "*.app.test"`;
   const ascii = /[^\x20-\x7e]/.test(entry) ? domainToASCII(entry) : "";
-  if (ascii !== "" && readName(ascii) !== undefined) {
+  if (ascii !== "" && readName(ascii) !== undefined)
     return `"${text}": clients send this name in ASCII: write "${ascii}"`;
-  }
-  return `"${text}" is not a name: write it as "app.test" or "*.app.test"`;
+  return `"${text}" is not a name: write it as "app.test" or "*.app.test", and several names as a list`;
 }

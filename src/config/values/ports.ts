@@ -137,15 +137,9 @@ function parseRange(text: string, entry: string, protocol: Protocol, names: Port
 /** @throws UnitError */
 function checkLengths(entry: string, listen: Range, target: Range | undefined): void {
   if (target === undefined || target.count === listen.count) return;
-  const end = target.first + listen.count - 1;
-  const match = listen.count === 1 ? target.first : `${target.first}-${end}`;
-  const what = `${portsOf(listen.count)} cannot map to ${target.count}`;
-  const remedy = end > LAST_PORT ? "use a lower range for the target" : `write "${match}" for the target`;
-  throw new UnitError(`"${entry}": ${what}: ${remedy}`);
-}
-
-function portsOf(count: number): string {
-  return count === 1 ? "1 port" : `${count} ports`;
+  throw new UnitError(
+    `"${entry}": the ranges differ in length: ${listen.count} listen and ${target.count} target ports`,
+  );
 }
 
 function parseNumberOrName(text: string, entry: string, protocol: Protocol, names: PortNames): number {
@@ -175,19 +169,9 @@ function parseNumber(text: string, entry: string): number {
  */
 export function parseHostPort(text: string): { host: string; port: number } {
   const match = /^(\[[^\]]+\]|[^:[\]\s]+):(\d+)$/.exec(text);
-  if (match === null) throw new UnitError(addressHint(text));
+  if (match === null)
+    throw new UnitError(`"${text}" is not an address: write host and port, as "127.0.0.1:9000" or "[::1]:9000"`);
   return { host: match[1]!.replace(/^\[|\]$/g, ""), port: parseNumber(match[2]!, text) };
-}
-
-function addressHint(text: string): string {
-  const [, host, port] = /^(?:[a-z]+:\/\/)?([\w.-]+)?(?:[: ](\w+))?\/*$/i.exec(text) ?? [];
-  if (net.isIPv6(text)) return `"${text}" has no port, or no brackets: write "[${text}]:9000"`;
-  if (port !== undefined && /^\d+$/.test(port))
-    return `"${text}" is not an address: write "${host ?? "127.0.0.1"}:${port}"`;
-  if (port !== undefined && host !== undefined) return `"${text}": "${port}" is not a port: write its number`;
-  if (host !== undefined && /^\d+$/.test(host)) return `"${text}" has no host: write "127.0.0.1:${host}"`;
-  if (host !== undefined) return `"${text}" has no port: write "${host}:9000"`;
-  return `"${text}" is not an address: write "127.0.0.1:9000"`;
 }
 
 /** A range of ports, both ends included. */

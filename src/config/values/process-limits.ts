@@ -39,7 +39,6 @@ export function parseLimit(text: string, unit: "number" | "size"): ProgramLimit 
 function parseBound(text: string, unit: "number" | "size"): number | "unlimited" {
   if (text === "unlimited") return text;
   if (text === "0") return 0;
-  if (text === "-1" || text === "infinity") throw new UnitError(`"${text}" is not a limit: write "unlimited"`);
   if (unit === "size") return parseSize(text);
   if (/^\d{1,15}$/.test(text)) return Number(text);
   throw new UnitError(`"${text}" is not a limit: write a whole number, or "unlimited"`);

@@ -12,16 +12,11 @@ const MAX_COUNT = 1_000_000;
 
 /** Parses a rate: `50/s`, `10/m`, `100/h`. @throws UnitError */
 export function parseRate(text: string): Rate {
-  const [, digits, unit] = /^(\d{1,9})\s*\/\s*([a-z0-9]*)$/i.exec(text.trim()) ?? [];
-  if (digits === undefined || unit === undefined) throw new UnitError(hintFor(text));
+  const [, digits, unit = ""] = /^(\d{1,9})\s*\/\s*([smh])$/.exec(text.trim()) ?? [];
   const perMs = UNIT_MS[unit];
   const count = Number(digits);
-  if (perMs === undefined)
-    throw new UnitError(`"${text}": the unit of a rate is s, m or h: write "${count}/${shortUnit(unit)}"`);
-  if (count < 1)
-    throw new UnitError(
-      `"${text}" rejects all clients: write "1${text.trim().slice(digits.length)}", or "enabled: false"`,
-    );
+  if (perMs === undefined) throw new UnitError(`"${text}" is not a rate: write it as "50/s", "10/m" or "100/h"`);
+  if (count < 1) throw new UnitError(`"${text}" rejects all clients: write "1/${unit}", or "enabled: false"`);
   if (count > MAX_COUNT) throw new UnitError(`"${text}" is more than ${MAX_COUNT}`);
   return { count, perMs };
 }
@@ -30,20 +25,4 @@ export function parseRate(text: string): Rate {
 export function formatRate({ count, perMs }: Rate): string {
   const unit = Object.keys(UNIT_MS).find((name) => UNIT_MS[name] === perMs);
   return `${count}/${unit ?? `${perMs}ms`}`;
-}
-
-/** Returns the unit for a longer word, as "minute". */
-function shortUnit(word: string): string {
-  const [first = ""] = word.toLowerCase();
-  return Object.hasOwn(UNIT_MS, first) && !/^(ms|mo)/i.test(word) ? first : "s";
-}
-
-function hintFor(text: string): string {
-  const [, fraction, unit] = /^(\d{1,5}\.\d{1,3})\s*\/\s*([sm])$/.exec(text.trim()) ?? [];
-  if (fraction !== undefined) {
-    const larger = unit === "s" ? "m" : "h";
-    return `"${text}": a rate is a whole number: write "${Math.max(1, Math.round(Number(fraction) * 60))}/${larger}"`;
-  }
-  if (/^\d{1,9}$/.test(text.trim())) return `"${text}" has no unit: write "${text.trim()}/s" or "${text.trim()}/m"`;
-  return `"${text}" is not a rate: write it as "50/s", "10/m" or "100/h"`;
 }

@@ -1,3 +1,4 @@
+import { LineCounter } from "yaml";
 import { maskLine } from "../mask.ts";
 
 /** Part of a file: offsets of the first character and after the last. */
@@ -56,28 +57,24 @@ const MAX_EXCERPT = 160;
 /** Characters before the place, if the excerpt does not begin at the start of the line. */
 const CONTEXT = 40;
 
-/** The lines of a text, for fast lookup of many offsets. */
+/** The lines of a text. */
 class Lines {
-  readonly #text: string;
-  readonly #starts: readonly number[];
+  readonly #lines: readonly string[];
+  readonly #counter = new LineCounter();
 
   constructor(text: string) {
-    this.#text = text;
-    this.#starts = [0, ...[...text.matchAll(/\n/g)].map(({ index }) => index + 1)];
+    this.#lines = text.split("\n");
+    let start = 0;
+    for (const line of this.#lines) {
+      this.#counter.addNewLine(start);
+      start += line.length + 1;
+    }
   }
 
-  /** Line and column, from 1, and the line itself. */
+  /** Returns line and column, from 1, and the line itself. */
   at(offset: number): { line: number; column: number; content: string } {
-    let [low, high] = [0, this.#starts.length];
-    while (high - low > 1) {
-      const middle = (low + high) >> 1;
-      if (this.#starts[middle]! <= offset) low = middle;
-      else high = middle;
-    }
-    const start = this.#starts[low]!;
-    const next = this.#starts[low + 1];
-    const content = this.#text.slice(start, next === undefined ? undefined : next - 1);
-    return { line: low + 1, column: offset - start + 1, content };
+    const { line, col } = this.#counter.linePos(offset);
+    return { line, column: col, content: this.#lines[line - 1] ?? "" };
   }
 }
 

@@ -112,7 +112,7 @@ services: { trap: { ports: 1, sensor: { ban: 60m }, limits: { connections: 5 } }
     ],
     "one network that is none": [
       "services: { a: { ports: 1, container: c, access: { deny: localhost } } }\n",
-      /"access\.deny" of service "a": "localhost": names are not resolved/,
+      /"access\.deny" of service "a": "localhost" is a name: names are not resolved/,
     ],
     "a day that is none": [
       "services: { a: { ports: 1, container: c, access: { times: [moon 08:00-09:00] } } }\n",

@@ -131,7 +131,7 @@ suite("names", () => {
     "an empty list": [services(["a", "host: []"]), '2:19 "host" of service "a" is an empty list'],
     "text that is no name": [
       services(["a", "host: a_b.test/x"]),
-      '2:25 "host" of service "a": "a_b.test/x" is not a name: write it as "app.test" or "*.app.test"',
+      '2:25 "host" of service "a": "a_b.test/x" is not a name: write it as "app.test" or "*.app.test", and several names as a list',
     ],
     "a URL": [
       services(["a", '"host": "http://a.test"']),
@@ -143,11 +143,11 @@ suite("names", () => {
     ],
     "several in one": [
       services(["a", 'host: "a.test, b.test"']),
-      '2:25 "host" of service "a": "a.test, b.test": write several names as a list: ["app.test", "www.app.test"]',
+      '2:25 "host" of service "a": "a.test, b.test" is not a name: write it as "app.test" or "*.app.test", and several names as a list',
     ],
     "a dot before it": [
       services(["a", "host: .a.test"]),
-      '2:25 "host" of service "a": ".a.test": write "*.a.test" for all subdomains',
+      '2:25 "host" of service "a": ".a.test" is not a name: write it as "app.test" or "*.app.test", and several names as a list',
     ],
     "a star in the middle": [
       services(["a", 'host: ["a.*.test"]']),
