@@ -3,46 +3,29 @@
  * awake, and it is put to sleep after the idle timeout without use.
  *
  * The state changes only in `#dispatch`. A start belongs to the activator, so it continues after its client has left.
- * Events of the target only cause an inspection, and the inspected status decides.
  */
 
 import { Deadline } from "../async/deadline.ts";
 import { abortable, timerMs } from "../async/wait.ts";
-import { KeptError } from "../errors.ts";
 import { Companions } from "./companions.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
-import { ClosedError, type Exit, ExitedError, startErrorOf } from "./errors.ts";
+import { ClosedError, shutdownError, startErrorOf } from "./errors.ts";
 import type { Group } from "./group.ts";
-import { type EventDetails, StateHistory } from "./history.ts";
+import { StateHistory } from "./history.ts";
 import { IdleCheck } from "./idle-check.ts";
-import { Inspector } from "./inspector.ts";
-import { existenceChange, type Finding, interpret } from "./interpret.ts";
 import { type Holder, Lease, type LeaseClient } from "./lease.ts";
 import { CLIENT, LeaseSet } from "./lease-set.ts";
 import { LogTailCache, readLastLines } from "./log-tail.ts";
 import { type EffectName, type EventName, initialState, type State, type StateName, transition } from "./machine.ts";
-import { type Policy, sleepActionIn } from "./policy.ts";
+import type { ActivatorSettings } from "./policy.ts";
 import type { ActivationObserver } from "./reports.ts";
-import { SleepReporter } from "./sleep-report.ts";
-import { Starter, type StartFailure } from "./starter.ts";
-import { type StopFailed, Stopper } from "./stopper.ts";
-import type { Probe, RunningStatus, SleepAction, Target, TargetStatus } from "./target.ts";
-import { UpstreamCheck } from "./upstream-check.ts";
+import type { Target } from "./target.ts";
+import { TargetController, type TargetEventDetails } from "./target-controller.ts";
 import { Usage } from "./usage.ts";
 import { type ActivatorView, viewOf } from "./view.ts";
 
-/** Time for which a new connection waits for an inspection under way. */
-const INSPECTION_WAIT_MS = 1_000;
 /** The waiting page and the admin API show at most this number of lines. */
 const LAST_LINES_LIMIT = 100;
-
-/** The part of an activator that a reload changes. */
-export interface ActivatorSettings {
-  readonly probe: Probe;
-  readonly policy: Policy;
-  /** The services that use the target, for reports. */
-  readonly services: readonly string[];
-}
 
 export interface ActivatorOptions extends ActivatorSettings {
   readonly target: Target;
@@ -54,11 +37,8 @@ export interface ActivatorOptions extends ActivatorSettings {
   readonly observer: ActivationObserver;
 }
 
-/** Details of an event for its effects. */
-interface TransitionDetails extends EventDetails {
+interface TransitionDetails extends TargetEventDetails {
   readonly newcomer?: Lease;
-  /** The start was rejected before it began. */
-  readonly wasRefused?: boolean;
 }
 
 export class Activator {
@@ -68,31 +48,14 @@ export class Activator {
   readonly #companions: Companions | undefined;
   readonly #group: Group | undefined;
   readonly #observer: ActivationObserver;
-  #settings: ActivatorSettings;
-
-  #state: State = initialState;
-  /** Increases with each change of state. An inspection that began in an earlier epoch is repeated. */
-  #epoch = 0;
+  readonly #controller: TargetController;
+  readonly #idle: IdleCheck;
   readonly #leases = new LeaseSet();
   readonly #history = new StateHistory();
-
-  /** The run that leases hold; undefined if the target was not ready since it last went down. */
-  #running: RunningStatus | undefined;
-  /** Another process paused the ready target. */
-  #isPaused = false;
-  #missing: string | undefined;
-  #becameReady = Promise.withResolvers<void>();
-
-  readonly #inspector: Inspector;
-  readonly #starter: Starter;
-  readonly #stopper: Stopper;
-  readonly #check: UpstreamCheck;
-  readonly #idle: IdleCheck;
-  readonly #sleepReporter: SleepReporter;
   readonly #logTail: LogTailCache = new LogTailCache(() => readLastLines(this.target, LAST_LINES_LIMIT));
-
-  #watch: Disposable | undefined;
-  #leaveRunning = false;
+  #settings: ActivatorSettings;
+  #state: State = initialState;
+  #becameReady = Promise.withResolvers<void>();
   #drainTimer: NodeJS.Timeout | undefined;
   readonly #closed = Promise.withResolvers<void>();
 
@@ -104,48 +67,21 @@ export class Activator {
     this.#companions = companions && new Companions(companions);
     this.#group = group;
     this.#observer = observer;
-    const lastLines = (): Promise<readonly string[]> => this.#recordLastLines();
-    this.#sleepReporter = new SleepReporter({
-      report: (details) => observer.sleep({ ...this.#subject, ...details }),
-      lastLines,
-    });
-    this.#inspector = new Inspector({
-      target,
-      epoch: () => this.#epoch,
-      onStatus: (status) => this.#inspected(status),
-    });
-    this.#starter = new Starter({
+    this.#controller = new TargetController({
       target,
       dependencies,
       companions: this.#companions,
+      observer,
+      history: this.#history,
       settings: () => this.#settings,
-      isStarting: () => this.#state.name === "starting",
-      onReady: (running) => this.#started(running),
-      onFailed: (failure) => this.#startFailed(failure),
-      report: (report) => observer.activation({ ...this.#subject, ...report }),
-      lastLines,
-    });
-    this.#stopper = new Stopper({
-      target,
-      sleepReporter: this.#sleepReporter,
-      onDone: (isPaused) => this.#stopped(isPaused),
-      onFailed: (failure) => this.#stopFailed(failure),
-    });
-    this.#check = new UpstreamCheck({
-      target,
-      probe: () => this.#settings.probe,
-      limitMs: () => this.#policy.startTimeoutMs,
-      timeoutError: () => this.#starter.timeoutError(),
-      mayUnpause: () => !this.#state.closing,
-      onStatus: (status) => {
-        if (status !== undefined) this.#inspected(status);
-        return this.#running;
-      },
+      state: () => this.#state,
+      dispatch: (event, details) => this.#dispatch(event, details),
+      onMoved: (status) => this.#leases.move(status),
     });
     this.#idle = new IdleCheck({
       target,
       usage: this.usage,
-      policy: () => this.#policy,
+      policy: () => this.#settings.policy,
       state: () => this.#state.name,
       ...(group && { useOfOthers: () => group.sessionsBeside(this) }),
       onIdle: () => this.#dispatch("idle"),
@@ -161,8 +97,7 @@ export class Activator {
 
   /** Begins to watch the target. A running target is adopted. */
   open(): void {
-    this.#watch = this.target.watch(() => this.#requestInspect());
-    this.#requestInspect();
+    this.#controller.open();
   }
 
   /**
@@ -172,9 +107,10 @@ export class Activator {
    * @param limitMs upper limit, in milliseconds
    */
   deadline(limitMs: number = Number.POSITIVE_INFINITY): Deadline {
-    const stopMs = this.#state.name === "stopping" ? this.#stopper.limitMs : 0;
-    const waitMs = timerMs(stopMs + this.#policy.startTimeoutMs);
-    return new Deadline(Math.min(waitMs, limitMs), () => this.#starter.timeoutError());
+    const { starter, stopper } = this.#controller;
+    const stopMs = this.#state.name === "stopping" ? stopper.limitMs : 0;
+    const waitMs = timerMs(stopMs + this.#settings.policy.startTimeoutMs);
+    return new Deadline(Math.min(waitMs, limitMs), () => starter.timeoutError());
   }
 
   /**
@@ -186,7 +122,7 @@ export class Activator {
    */
   async acquire(signal: AbortSignal, holder: Holder = CLIENT, client?: LeaseClient): Promise<Lease> {
     signal.throwIfAborted();
-    if (["asleep", "paused", "stopping"].includes(this.#state.name)) this.#starter.assertNoCooldown();
+    if (["asleep", "paused", "stopping"].includes(this.#state.name)) this.#controller.starter.assertNoCooldown();
     const lease = new Lease(holder, (released) => this.#released(released), client);
     this.#countUse(lease);
     this.#leases.add(lease);
@@ -198,7 +134,7 @@ export class Activator {
       this.#dispatch("acquire", { newcomer: lease });
       await lease.granted;
       if (this.usage.isUsed) this.#companions?.wake();
-      if (this.#isUnreachable || this.#dependencies?.isIncomplete) await this.#complete(lease, limit);
+      if (this.#controller.isUnreachable || this.#dependencies?.isIncomplete) await this.#complete(lease, limit);
       return lease;
     } finally {
       limit.removeEventListener("abort", withdraw);
@@ -231,17 +167,9 @@ export class Activator {
     this.#history.lastActivity = Date.now();
   }
 
-  /**
-   * Waits for the inspection under way, because the target may have a new address. The wait is limited to 1 s, so that a
-   * hanging engine does not delay the clients of a ready target.
-   *
-   * @throws the reason of `signal`
-   */
-  async waitForInspection(signal: AbortSignal): Promise<void> {
-    const { inspection } = this.#inspector;
-    if (inspection === undefined) return;
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(INSPECTION_WAIT_MS)]);
-    await abortable(inspection, limit).catch(() => signal.throwIfAborted());
+  /** Waits for the inspection under way, because the target may have a new address. @throws the reason of `signal` */
+  waitForInspection(signal: AbortSignal): Promise<void> {
+    return this.#controller.waitForInspection(signal);
   }
 
   /**
@@ -251,8 +179,8 @@ export class Activator {
    * @throws the reason of the lease's signal if the target is down; StartTimeoutError if it does not answer
    */
   async verify(lease: Lease): Promise<void> {
-    await this.#check.run().finally(() => {
-      if (this.#isPaused) this.#requestInspect();
+    await this.#controller.check.run().finally(() => {
+      if (this.#controller.isPaused) this.#controller.requestInspect();
     });
     lease.signal.throwIfAborted();
   }
@@ -264,13 +192,13 @@ export class Activator {
    */
   close(options: { readonly drainMs: number; readonly leaveRunning: boolean }): Promise<void> {
     if (this.#state.closing) return this.#closed.promise;
-    this.#leaveRunning = options.leaveRunning;
+    this.#controller.leaveRunning = options.leaveRunning;
     this.#dispatch("close");
     this.#companions?.close(this.usage.isUsed);
     if (this.#state.name === "draining") {
       this.#drainTimer = setTimeout(() => this.#dispatch("deadline"), options.drainMs);
     }
-    this.#stopper.hurry();
+    this.#controller.stopper.hurry();
     return this.#closed.promise;
   }
 
@@ -280,20 +208,17 @@ export class Activator {
   }
 
   get view(): ActivatorView {
+    const { isPaused, missing, starter } = this.#controller;
     return viewOf({
       target: this.target.name,
-      state: this.#isPaused && this.#state.name === "ready" ? "paused" : this.#state.name,
-      missing: this.#missing,
-      pending: this.#starter.pending,
+      state: isPaused && this.#state.name === "ready" ? "paused" : this.#state.name,
+      missing,
+      pending: starter.pending,
       leases: this.#leases,
       idle: this.#idle,
-      cooldown: this.#starter.cooldown,
+      cooldown: starter.cooldown,
       history: this.#history,
     });
-  }
-
-  get #policy(): Policy {
-    return this.#settings.policy;
   }
 
   get #subject(): { readonly target: string; readonly services: readonly string[] } {
@@ -312,58 +237,49 @@ export class Activator {
   }
 
   #moved(from: StateName, to: StateName, event: EventName, details: TransitionDetails): void {
-    this.#epoch += 1;
-    this.#isPaused = false;
+    this.#controller.stateChanged();
     this.#logTail.clear();
     const wokenBy = to === "starting" && event !== "found" ? this.#leases.first : undefined;
     this.#history.moved(from, to, event, { ...details, wokenBy });
     this.#observer.state({ ...this.#subject, from, to, event, ...(wokenBy && { wokenBy }) });
     if (from === "draining") clearTimeout(this.#drainTimer);
+    if (to === "ready") this.#ready();
     if (to === "paused") this.#idle.paused();
     if (to !== "asleep" && to !== "paused") return;
     this.#dependencies?.release();
     this.#companions?.release();
   }
 
-  #perform(effect: EffectName, from: StateName, { newcomer, error, wasRefused }: TransitionDetails): void {
+  #perform(effect: EffectName, from: StateName, details: TransitionDetails): void {
+    const { newcomer, error } = details;
     switch (effect) {
-      case "start":
-      case "adopt":
-        return this.#starter.begin(effect === "adopt");
-      case "abort":
-        return this.#starter.abort(error ?? this.#closedError());
-      case "sleep":
-        return this.#putToSleep(sleepActionIn(from, this.#policy), from);
-      case "stop":
-        return wasRefused ? this.#stopper.skip() : this.#putToSleep("stop", from);
-      case "stop-again":
-        return this.#stopper.again();
-      case "hurry":
-        return this.#stopper.hurry();
       case "grant":
         return this.#grant();
       case "reject-newcomer":
-        if (newcomer !== undefined) this.#leases.reject(this.#closedError(), [newcomer]);
+        if (newcomer !== undefined) this.#leases.reject(shutdownError(this.target.name), [newcomer]);
         return;
       case "reject-waiting":
-        return this.#leases.reject(error ?? this.#closedError());
+        return this.#leases.reject(error ?? shutdownError(this.target.name));
       case "cut":
         return this.#cut(error);
       case "arm":
         return this.#idle.arm();
       case "disarm":
         return this.#idle.cancel();
+      default:
+        return this.#controller.perform(effect, from, details);
     }
   }
 
-  #finish(): void {
-    this.#watch?.[Symbol.dispose]();
-    this.#starter.cooldown.reset();
-    this.#closed.resolve();
+  #ready(): void {
+    this.#idle.ready();
+    this.#becameReady.resolve();
+    this.#becameReady = Promise.withResolvers();
   }
 
-  #closedError(): ClosedError {
-    return new ClosedError(`${this.target.name} is being shut down`);
+  #finish(): void {
+    this.#controller.close();
+    this.#closed.resolve();
   }
 
   // Leases
@@ -371,12 +287,12 @@ export class Activator {
   #grant(): void {
     if (this.usage.isUsed) this.recordActivity();
     else this.#becameUnused();
-    this.#leases.grant(this.#running ?? { address: "" });
+    this.#leases.grant(this.#controller.running ?? { address: "" });
   }
 
   #cut(error: Error | undefined): void {
     const reason = error ?? new ClosedError(`${this.target.name} was still in use at the end of the drain`);
-    this.#check.end(reason);
+    this.#controller.check.end(reason);
     this.#leases.cut(reason);
   }
 
@@ -407,16 +323,11 @@ export class Activator {
     if (this.#state.name === "ready") this.#idle.scheduleBaseline();
   }
 
-  /** Whether no client can connect to the ready target at this moment. */
-  get #isUnreachable(): boolean {
-    return this.#isPaused || this.#running?.noRoute !== undefined;
-  }
-
   /** Completes a ready target for a new lease: unpauses it, waits for a route, and acquires missing dependencies. */
   async #complete(lease: Lease, signal: AbortSignal): Promise<void> {
     const scope = AbortSignal.any([signal, lease.signal]);
     const all = Promise.all([
-      this.#isUnreachable ? this.verify(lease) : undefined,
+      this.#controller.isUnreachable ? this.verify(lease) : undefined,
       this.#dependencies?.isIncomplete ? this.#dependencies.acquire(scope) : undefined,
     ]);
     try {
@@ -433,156 +344,6 @@ export class Activator {
   #released(lease: Lease): void {
     if (this.#leases.release(lease) && lease.holder.kind === "client") this.recordActivity();
     this.#dispatch("release");
-    if (this.#isPaused && this.#state.leases === 0) this.#pausedUnused();
-  }
-
-  // Start
-
-  #started(running: RunningStatus): void {
-    // After a failed stop the target may have been restarted by another process.
-    if (this.#running?.incarnation !== running.incarnation) this.#wentDown({});
-    this.#running = running;
-    this.#idle.ready();
-    this.#missing = undefined;
-    this.#history.lastError = undefined;
-    this.#history.lastLines = [];
-    this.#dispatch("started");
-    this.#becameReady.resolve();
-    this.#becameReady = Promise.withResolvers();
-    // The status may have changed after the last inspection of the attempt.
-    this.#requestInspect();
-  }
-
-  #startFailed({ error, event, exit, wasRefused }: StartFailure): void {
-    this.#history.lastError = error.message;
-    if (exit !== undefined) this.#wentDown(exit);
-    this.#dispatch(event, { error: startErrorOf(this.target.name, error), wasRefused, ...(exit && { exit }) });
-    if (event === "lost") this.#requestInspect();
-  }
-
-  async #recordLastLines(): Promise<readonly string[]> {
-    const lines = await readLastLines(this.target);
-    this.#history.lastLines = lines;
-    return lines;
-  }
-
-  // Sleep
-
-  #putToSleep(action: SleepAction, from: StateName): void {
-    this.#check.end();
-    if (this.#leaveRunning) return this.#stopper.skip();
-    this.#stopper.begin({
-      action,
-      reason: this.#state.closing ? "shutdown" : "idle",
-      isSleep: this.#running !== undefined || from === "paused",
-      isAfterFailedStart: from === "starting",
-      before: this.#beforeStop(),
-    });
-  }
-
-  /** Returns what a stop waits for: a start call under way and measurements of dependencies. Undefined: nothing. */
-  #beforeStop(): Promise<unknown> | undefined {
-    const startCall = this.#starter.startCall ?? this.#check.startCall;
-    const measurements = this.#state.closing ? [] : (this.#dependencies?.beforeSleep() ?? []);
-    return startCall === undefined && measurements.length === 0 ? undefined : Promise.all([startCall, ...measurements]);
-  }
-
-  #stopped(isPaused: boolean): void {
-    this.#running = undefined;
-    this.#dispatch(isPaused ? "paused" : "stopped");
-    // Another process may have started the target during the stop.
-    if (!this.#state.closing) this.#requestInspect();
-  }
-
-  #stopFailed({ event, error, retryMs, isKnown }: StopFailed): void {
-    const { closing } = this.#state;
-    if (error instanceof KeptError) {
-      if (!isKnown) this.#observer.keptAwake({ ...this.#subject, uses: [error.message] });
-      return this.#dispatch(event, { error });
-    }
-    // After the shutdown no process would unpause the target.
-    if (closing && this.#stopper.action === "pause") return this.#putToSleep("stop", "paused");
-    this.#history.lastError = error.message;
-    if (closing || !isKnown) this.#observer.stopFailed({ ...this.#subject, error, retryMs: closing ? 0 : retryMs });
-    this.#dispatch(event, { error });
-  }
-
-  /** The run that leases held is over, without a stop by the activator. */
-  #wentDown(exit: Exit): void {
-    if (this.#running === undefined) return;
-    this.#running = undefined;
-    this.#sleepReporter.wentDown(exit);
-  }
-
-  // Inspection
-
-  #requestInspect(): void {
-    if (this.#state.name === "starting") this.#starter.requestInspect();
-    else this.#inspector.requestInspect();
-  }
-
-  #inspected(status: TargetStatus): void {
-    const existence = existenceChange(this.#missing, status);
-    this.#missing = status.up ? undefined : status.missing;
-    // The reason of the failed starts is gone.
-    if (existence === "created") this.#starter.cooldown.reset();
-    if (existence !== undefined && this.#state.name === "asleep") this.#history.noteExistence(existence === "created");
-    this.#handle(this.#interpret(status));
-    // The target may be running again, unless a holder acquired another lease at once.
-    if (this.#state.name === "asleep" && !this.#state.closing) this.#handle(this.#interpret(status));
-  }
-
-  #interpret(status: TargetStatus): Finding {
-    return interpret(status, { state: this.#state.name, running: this.#running });
-  }
-
-  #handle(finding: Finding): void {
-    switch (finding.kind) {
-      case "nothing":
-        return;
-      case "found":
-        return this.#dispatch("found");
-      case "found-paused":
-        return this.#dispatch("paused");
-      case "running":
-        return this.#stillRunning(finding.status, finding.hasMoved);
-      case "paused":
-        return this.#paused();
-      case "exited":
-        return this.#exited(finding.exit, finding.missing);
-    }
-  }
-
-  /** Open connections continue at a new address. */
-  #stillRunning(status: RunningStatus, hasMoved: boolean): void {
-    this.#running = status;
-    if (hasMoved) {
-      this.#leases.move(status);
-      this.#check.move();
-    }
-    if (this.#isPaused) this.#history.note("unpaused");
-    this.#isPaused = false;
-  }
-
-  #paused(): void {
-    if (!this.#isPaused) this.#history.note("paused by another process");
-    this.#isPaused = true;
-    if (this.#state.leases > 0) this.#dispatch("paused");
-    else this.#pausedUnused();
-  }
-
-  /** A target that is being unpaused stays awake, even if the client has left. */
-  #pausedUnused(): void {
-    if (this.#check.isUnderWay) return;
-    this.#wentDown({ wasAsked: true });
-    this.#dispatch("paused");
-  }
-
-  #exited(exit: Exit, missing: string | undefined): void {
-    const error = new ExitedError(this.target.name, exit);
-    const isUntried = this.#running?.isUntried;
-    this.#wentDown(exit);
-    if (isUntried && this.#starter.untriedExited(exit)) this.#history.lastError = error.message;
-    this.#dispatch("exited", { error, exit, missing });
+    if (this.#controller.isPaused && this.#state.leases === 0) this.#controller.pausedUnused();
   }
 }

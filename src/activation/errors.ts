@@ -69,6 +69,11 @@ export function describeExit(exit: Exit): string {
   return exit.code === undefined ? "" : ` with code ${exit.code}`;
 }
 
+/** Returns the error for clients of a target whose activator is closed. */
+export function shutdownError(target: string): ClosedError {
+  return new ClosedError(`${target} is being shut down`);
+}
+
 /** Returns `error` as an error of activation, for the clients that wait for the target. */
 export function startErrorOf(target: string, error: Error): ActivationError {
   if (error instanceof ActivationError) return error;

@@ -1,5 +1,5 @@
 import type { StateName } from "./machine.ts";
-import type { SleepAction } from "./target.ts";
+import type { Probe, SleepAction } from "./target.ts";
 
 /** When a target is started and put to sleep. Times are in milliseconds. */
 export interface Policy {
@@ -12,6 +12,14 @@ export interface Policy {
   readonly startTimeoutMs: number;
   /** Bytes of direct traffic in one idle timeout that do not keep the target awake; absent: any number. */
   readonly directTrafficBytes?: number;
+}
+
+/** The part of an activator that a reload changes. */
+export interface ActivatorSettings {
+  readonly probe: Probe;
+  readonly policy: Policy;
+  /** The services that use the target, for reports. */
+  readonly services: readonly string[];
 }
 
 /** Returns the next sleep action of a target in `state`. */

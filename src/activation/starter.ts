@@ -2,11 +2,11 @@ import { outcomeOf, sleepReasonOf, wasRefused } from "./classify.ts";
 import type { Companions } from "./companions.ts";
 import { Cooldown } from "./cooldown.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
-import { ClosedError, CooldownError, type Exit, StartTimeoutError } from "./errors.ts";
-import type { Policy } from "./policy.ts";
+import { CooldownError, type Exit, StartTimeoutError, shutdownError } from "./errors.ts";
+import type { ActivatorSettings } from "./policy.ts";
 import type { ActivationReport } from "./reports.ts";
 import { StartAttempt } from "./start-attempt.ts";
-import type { Probe, RunningStatus, Target } from "./target.ts";
+import type { RunningStatus, Target } from "./target.ts";
 
 /** A crash of an untried target within this time after its start is a failed start. */
 const EARLY_CRASH_MS = 10_000;
@@ -24,7 +24,7 @@ export interface StarterOptions {
   readonly target: Target;
   readonly dependencies: DependencyLeases | undefined;
   readonly companions: Companions | undefined;
-  readonly settings: () => { readonly probe: Probe; readonly policy: Policy };
+  readonly settings: () => ActivatorSettings;
   /** Whether the activator still waits for the attempt. */
   readonly isStarting: () => boolean;
   readonly onReady: (running: RunningStatus) => void;
@@ -137,8 +137,7 @@ export class Starter {
 
   /** The target was closed before the attempt ended. */
   #cancelled(attempt: StartAttempt): void {
-    const error = new ClosedError(`${this.#options.target.name} is being shut down`);
-    this.#report(attempt, { outcome: "cancelled", error });
+    this.#report(attempt, { outcome: "cancelled", error: shutdownError(this.#options.target.name) });
   }
 
   #report(attempt: StartAttempt, result: Pick<ActivationReport, "outcome"> & Partial<ActivationReport>): void {
