@@ -82,7 +82,7 @@ suite("peek", () => {
     assert.equal(accepted.text, "GET /\nHost: a!");
   });
 
-  test("copies each byte at length a few times, also with small pieces", async (t) => {
+  test("copies each byte at most a few times, also with small pieces", async (t) => {
     await using sockets = await pair();
     const length = 500;
     let copied = 0;
