@@ -3,19 +3,20 @@
  *
  * @see RFC 1413
  */
-import net from "node:net";
-import { codeOf, messageOf } from "../errors.ts";
+import { codeOf, DeadlineError, messageOf } from "../errors.ts";
 import { plainAddress, type SocketAddresses } from "../net/addresses.ts";
 import { closeGracefully } from "../net/close.ts";
+import { dial } from "../net/dial.ts";
 import { escapeControls } from "../net/escape.ts";
-import { ranks, type Slot, SlotError, Slots } from "./admission/slots.ts";
+import { PeekError, peek } from "../net/peek.ts";
+import { ranks, SlotError, Slots } from "./admission/slots.ts";
 
 const IDENT_PORT = 113;
 /** Deadline from the connect to the end of the answer. */
 const ANSWER_MS = 5_000;
 /** The limit of xinetd. At the limit, the oldest query of the source with most queries is evicted. */
 export const MAX_QUERIES = 15;
-/** The longest answer of RFC 1413. */
+/** The longest answer of RFC 1413, without its line end. */
 const MAX_BYTES = 1_000;
 
 /** `answer`: operating system and user in the server's own form (`UNIX : alice`). `trouble`: why there is no answer. */
@@ -24,7 +25,7 @@ export type IdentAnswer = { readonly answer: string } | { readonly trouble: stri
 export class Ident {
   readonly #port: number;
   readonly #answerMs: number;
-  readonly #open = new Set<net.Socket>();
+  readonly #closed = new AbortController();
   readonly #slots = new Slots({ limit: MAX_QUERIES, what: "ident queries" });
 
   /** @param port of the ident servers */
@@ -34,58 +35,58 @@ export class Ident {
   }
 
   /** Queries the user of one connection. Never rejects. */
-  query(addresses: SocketAddresses): Promise<IdentAnswer> {
-    const { promise, resolve } = Promise.withResolvers<IdentAnswer>();
-    let slot: Slot;
+  async query(addresses: SocketAddresses): Promise<IdentAnswer> {
+    const evicted = new AbortController();
     try {
-      slot = this.#slots.take({ service: "", source: addresses.peer.address });
+      using slot = this.#slots.take({ service: "", source: addresses.peer.address });
+      slot.offer(
+        () => ranks.waiting,
+        () => evicted.abort(new Error("evicted for a query about another client")),
+      );
+      const signal = AbortSignal.any([this.#closed.signal, evicted.signal]);
+      return readAnswer(await this.#lineOf(addresses, signal), addresses);
     } catch (error) {
-      if (!(error instanceof SlotError)) throw error;
-      return Promise.resolve({ trouble: `not queried: limit of ${MAX_QUERIES} open queries reached` });
+      return { trouble: this.#troubleOf(error) };
     }
-    const socket = this.#connect(addresses);
-    this.#open.add(socket);
-    let received = "";
-    const end = (answer: IdentAnswer): void => {
-      if (!this.#open.delete(socket)) return;
-      clearTimeout(timer);
-      slot[Symbol.dispose]();
-      socket.removeAllListeners("data");
-      if (socket.connecting) socket.destroy();
-      else closeGracefully(socket);
-      resolve(answer);
-    };
-    const timer = setTimeout(() => end({ trouble: `no answer within ${this.#answerMs / 1000} s` }), this.#answerMs);
-    slot.offer(
-      () => ranks.waiting,
-      () => end({ trouble: "evicted for a query about another client" }),
-    );
-    socket.setEncoding("latin1");
-    socket.on("connect", () => socket.write(`${addresses.peer.port},${addresses.local.port}\r\n`));
-    socket.on("data", (chunk: string) => {
-      received += chunk;
-      const lineEnd = received.search(/[\r\n]/);
-      if (lineEnd >= 0 && lineEnd <= MAX_BYTES) end(readAnswer(received.slice(0, lineEnd), addresses));
-      else if (received.length > MAX_BYTES) end({ trouble: `the answer is longer than ${MAX_BYTES} bytes` });
-    });
-    socket.on("end", () => end(received === "" ? { trouble: "no answer" } : readAnswer(received, addresses)));
-    socket.on("error", (error) => end({ trouble: codeOf(error) ?? messageOf(error) }));
-    socket.on("close", () => end({ trouble: "no answer" }));
-    return promise;
   }
 
   /** Ends all queries without an answer. */
   close(): void {
-    for (const socket of this.#open) socket.destroy();
+    this.#closed.abort(new Error("no answer"));
   }
 
   /** Connects from the client's local address: an ident server answers only about connections between the query's addresses. */
-  #connect({ peer, local }: SocketAddresses): net.Socket {
-    return net.connect({
-      host: plainAddress(peer.address),
-      port: this.#port,
-      localAddress: plainAddress(local.address),
-    });
+  async #lineOf({ peer, local }: SocketAddresses, signal: AbortSignal): Promise<string> {
+    const began = performance.now();
+    const [host, localAddress] = [plainAddress(peer.address), plainAddress(local.address)];
+    const socket = await dial({ host, port: this.#port, timeoutMs: this.#answerMs, signal, localAddress });
+    let received = "";
+    const read = (bytes: Buffer): { value: string; used: number } | undefined => {
+      received = bytes.toString("latin1");
+      const end = received.search(/[\r\n]/);
+      return end < 0 ? undefined : { value: received.slice(0, end), used: bytes.length };
+    };
+    try {
+      socket.on("error", () => {});
+      socket.write(`${peer.port},${local.port}\r\n`);
+      const deadlineMs = Math.max(0, this.#answerMs - (performance.now() - began));
+      return await peek(socket, { read, limit: MAX_BYTES + 1, deadlineMs, signal });
+    } catch (error) {
+      if (socket.errored !== null) throw socket.errored;
+      if (error instanceof PeekError && error.reason === "ended" && received !== "") return received;
+      throw error;
+    } finally {
+      closeGracefully(socket);
+    }
+  }
+
+  #troubleOf(error: unknown): string {
+    if (error instanceof SlotError) return `not queried: limit of ${MAX_QUERIES} open queries reached`;
+    const reason = error instanceof PeekError ? error.reason : undefined;
+    if (reason === "too_late" || error instanceof DeadlineError) return `no answer within ${this.#answerMs / 1000} s`;
+    if (reason === "too_long") return `the answer is longer than ${MAX_BYTES} bytes`;
+    if (reason === "ended") return "no answer";
+    return codeOf(error) ?? messageOf(error);
   }
 }
 
