@@ -18,7 +18,7 @@ export class NoAnswerError extends Error {
  *
  * @throws NoAnswerError
  */
-export async function askAdmin(
+export async function queryAdmin(
   { admin }: Pick<Config, "admin">,
   path: string,
 ): Promise<{ status: number; body: string }> {
@@ -26,18 +26,18 @@ export async function askAdmin(
   const signal = AbortSignal.timeout(ANSWER_MS);
   for (;;) {
     try {
-      return await ask({ host, port: admin.port, path, agent: false, signal });
+      return await get({ host, port: admin.port, path, agent: false, signal });
     } catch (error) {
       if (codeOf(error) === "ECONNRESET" && !signal.aborted) await delay(RETRY_MS);
       else {
-        const message = `no wakeport answers at ${host}:${admin.port}: ${messageOf(error)}${hintOf(error)}`;
+        const message = `no wakeport answers at ${host}:${admin.port}: ${messageOf(error)}${connectionHint(error)}`;
         throw new NoAnswerError(message, { cause: error });
       }
     }
   }
 }
 
-function ask(options: http.RequestOptions): Promise<{ status: number; body: string }> {
+function get(options: http.RequestOptions): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
     const request = http.get(options, (response) => {
       const chunks: Buffer[] = [];
@@ -50,8 +50,8 @@ function ask(options: http.RequestOptions): Promise<{ status: number; body: stri
 }
 
 /** Returns the status of a running wakeport. @throws NoAnswerError */
-export async function askStatus(config: Pick<Config, "admin">): Promise<StatusReport> {
-  const { status, body } = await askAdmin(config, "/api/v1/services");
+export async function fetchStatus(config: Pick<Config, "admin">): Promise<StatusReport> {
+  const { status, body } = await queryAdmin(config, "/api/v1/services");
   const report = status === 200 ? parseReport(body) : undefined;
   if (report !== undefined) return report;
   const { host, port } = config.admin;
@@ -63,14 +63,14 @@ export async function askStatus(config: Pick<Config, "admin">): Promise<StatusRe
  *
  * @throws NoAnswerError
  */
-export async function askService(config: Pick<Config, "admin">, name: string): Promise<ServiceDetails | undefined> {
-  const { status, body } = await askAdmin(config, `/api/v1/services/${encodeURIComponent(name)}`);
+export async function fetchService(config: Pick<Config, "admin">, name: string): Promise<ServiceDetails | undefined> {
+  const { status, body } = await queryAdmin(config, `/api/v1/services/${encodeURIComponent(name)}`);
   if (status === 404) return undefined;
   return JSON.parse(body) as ServiceDetails;
 }
 
 /** A changed admin.listen takes effect with a reload. */
-function hintOf(error: unknown): string {
+function connectionHint(error: unknown): string {
   return codeOf(error) === "ECONNREFUSED" ? " (it is not running, or admin.listen was changed without a reload)" : "";
 }
 

@@ -1,4 +1,4 @@
-import { askAdmin, NoAnswerError } from "./admin-client.ts";
+import { NoAnswerError, queryAdmin } from "./admin-client.ts";
 import { type Command, configOption, configOptionHelp, exitCode } from "./command.ts";
 import { adminOf } from "./config.ts";
 
@@ -11,7 +11,7 @@ wakeport is also healthy while targets sleep or the engine is down.
 ${configOptionHelp}`,
   run: async (options, context) => {
     try {
-      const { status } = await askAdmin(await adminOf(options, context), "/healthz");
+      const { status } = await queryAdmin(await adminOf(options, context), "/healthz");
       if (status === 200) return exitCode.ok;
       context.printError(`wakeport: /healthz answered ${status}`);
     } catch (error) {

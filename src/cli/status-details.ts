@@ -74,6 +74,7 @@ function inTime(time: string, now: number): string {
   return duration(Date.parse(time) - now);
 }
 
-function duration(ms: number): string {
+/** Rounds to seconds. A negative duration, as with another clock, is 0. */
+export function duration(ms: number): string {
   return formatDuration(Math.max(0, Math.round(ms / 1000) * 1000));
 }

@@ -1,12 +1,11 @@
 import type { ServiceStatus, StatusReport } from "../admin/api.ts";
-import { formatDuration } from "../config/values/units.ts";
 import { suggest } from "../config/yaml/suggest.ts";
 import { printable, printableJson } from "../net/escape.ts";
-import { askService, askStatus, NoAnswerError } from "./admin-client.ts";
+import { fetchService, fetchStatus, NoAnswerError } from "./admin-client.ts";
 import { table } from "./check/plan.ts";
 import { type Command, configOption, configOptionHelp, exitCode } from "./command.ts";
 import { adminOf } from "./config.ts";
-import { formatDetails } from "./status-details.ts";
+import { duration, formatDetails } from "./status-details.ts";
 
 const MAX_BANS_SHOWN = 10;
 const HEAD = ["SERVICE", "STATE", "TARGET", "CONNS", "WAITING", "IDLE IN", "LAST ACTIVITY", "CAUSE"];
@@ -33,11 +32,11 @@ ${configOptionHelp}
         return exitCode.ok;
       };
       // The list identifies the server as wakeport and contains the names for the hint.
-      const report = await askStatus(admin);
+      const report = await fetchStatus(admin);
       if (name === undefined) return print(report, format);
-      const details = await askService(admin, name);
+      const details = await fetchService(admin, name);
       if (details !== undefined) return print(details, formatDetails);
-      context.printError(`wakeport: unknown service "${name}"${hintOf(name, report.services)}`);
+      context.printError(`wakeport: unknown service "${name}"${nameHint(name, report.services)}`);
       return exitCode.usage;
     } catch (error) {
       if (!(error instanceof NoAnswerError)) throw error;
@@ -47,7 +46,7 @@ ${configOptionHelp}
   },
 };
 
-function hintOf(name: string, services: readonly Pick<ServiceStatus, "name">[]): string {
+function nameHint(name: string, services: readonly Pick<ServiceStatus, "name">[]): string {
   const names = services.map((service) => service.name);
   const similar = suggest(name, names);
   if (similar !== undefined) return `: did you mean "${similar}"?`;
@@ -106,8 +105,4 @@ function rowOf(
   const idleIn = idle_deadline === undefined ? "-" : duration(Date.parse(idle_deadline) - now);
   const last = last_activity === undefined ? "-" : `${duration(now - Date.parse(last_activity))} ago`;
   return [name, state, target, String(connections), String(waiting), idleIn, last, cause];
-}
-
-function duration(ms: number): string {
-  return formatDuration(Math.max(0, Math.round(ms / 1000) * 1000));
 }

@@ -1,4 +1,4 @@
-/** Which requests the admin server answers, sent over real sockets. */
+/** The requests that the admin server accepts, sent over real sockets. */
 import assert from "node:assert/strict";
 import net from "node:net";
 import { hostname } from "node:os";
@@ -6,7 +6,7 @@ import { text } from "node:stream/consumers";
 import { suite, test } from "node:test";
 import { AdminServer } from "../../src/admin/server.ts";
 
-/** Opens an admin server; closes it after `body`. */
+/** Opens an admin server and closes it after `body`. */
 async function withAdmin(body: (ask: (head: string) => Promise<string>) => Promise<void>): Promise<void> {
   const server = new AdminServer({
     host: "127.0.0.1",
@@ -73,7 +73,7 @@ suite("the Host of a request to the admin server", () => {
     });
   }
 
-  test("is named with the remedy when it is rejected", async () => {
+  test("appears with the remedy in the rejection", async () => {
     await withAdmin(async (ask) => {
       const answer = await ask("GET /metrics HTTP/1.1\nHost: rebound.example.org\nConnection: close");
       assert.match(answer, /the host "rebound.example.org" is not allowed: add it to admin.allowed_hosts$/m);
@@ -85,7 +85,7 @@ suite("the Host of a request to the admin server", () => {
     await withAdmin(async (ask) => assert.equal(statusOf(await ask("GET /metrics HTTP/1.0")), 200));
   });
 
-  test("is read as a server behind would read it", async () => {
+  test("is parsed as a proxied server parses it", async () => {
     await withAdmin(async (ask) => {
       const close = "Connection: close";
       const twice = `GET /metrics HTTP/1.1\nHost: localhost\nHost: rebound.example.org\n${close}`;
@@ -122,7 +122,7 @@ suite("the origin of a request to the admin server", () => {
   }
 });
 
-test("answers of the admin server are neither rendered, nor framed, nor shared by a browser", async () => {
+test("responses have headers against rendering, framing and sharing by a browser", async () => {
   await withAdmin(async (ask) => {
     for (const host of ["localhost", "rebound.example.org"]) {
       const answer = await ask(`GET /metrics HTTP/1.1\nHost: ${host}\nConnection: close`);

@@ -32,7 +32,7 @@ const counts = { outcomes: { relayed: 3 }, denials: { address: 1 } } as const;
 interface Running extends AsyncDisposable {
   readonly port: number;
   missing: string | undefined;
-  /** What metrics wait for. */
+  /** Delays the metrics. */
   slow: () => Promise<void>;
   ask(path: string, init?: RequestInit): Promise<{ status: number; type: string | null; body: string }>;
 }
@@ -70,7 +70,7 @@ suite("AdminServer", () => {
     assert.deepEqual([status, type, body], [200, "text/plain; version=0.0.4; charset=utf-8", "some_metric 1\n"]);
   });
 
-  test("is healthy while it lives, ready while nothing is missing", async () => {
+  test("is always healthy, and ready unless a condition is missing", async () => {
     await using admin = await running();
     assert.equal((await admin.ask("/healthz")).status, 200);
     assert.equal((await admin.ask("/readyz")).status, 200);
@@ -83,7 +83,7 @@ suite("AdminServer", () => {
     assert.equal((await admin.ask("/healthz")).status, 200);
   });
 
-  test("tells of all services, of one with who is connected, and of none that is not there", async () => {
+  test("returns all services, the details of one service, and 404 for an unknown service", async () => {
     await using admin = await running();
     assert.deepEqual(JSON.parse((await admin.ask("/api/v1/services")).body), report);
     assert.deepEqual(JSON.parse((await admin.ask("/api/v1/services/ftp")).body), {
@@ -94,7 +94,7 @@ suite("AdminServer", () => {
     assert.equal((await admin.ask("/api/v1/services/nope")).status, 404);
   });
 
-  test("answers 404 with what there is, 405 to what is no GET, HEAD without a body", async () => {
+  test("returns 404 with the valid paths, 405 for other methods, and HEAD without a body", async () => {
     await using admin = await running();
     const unknown = await admin.ask("/");
     assert.equal(unknown.status, 404);
@@ -103,7 +103,7 @@ suite("AdminServer", () => {
     assert.deepEqual((await admin.ask("/healthz", { method: "HEAD" })).body, "");
   });
 
-  test("silent connections are evicted, oldest first; one with a request is answered", async (t) => {
+  test("evicts the oldest connection without a request", async (t) => {
     await using admin = await running();
     const silent = Array.from({ length: 200 }, () => connecting(admin.port));
     t.after(() => silent.forEach((client) => client.reset()));
@@ -125,7 +125,7 @@ suite("AdminServer", () => {
     assert.equal((await slow).status, 200);
   });
 
-  test("open() names the address that is taken", async () => {
+  test("open() rejects with the address that is in use", async () => {
     await using admin = await running();
     const second = new AdminServer({
       host: "127.0.0.1",
