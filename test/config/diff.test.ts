@@ -9,7 +9,7 @@ function config(services: string, more = ""): Config {
   return parseConfig(Buffer.from(text), "w.yaml", { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } });
 }
 
-/** Names of services, by what becomes of them. */
+/** Names of services by kind of change. */
 function between(before: Config, after: Config): Record<string, unknown> {
   const { added, removed, changed, unchanged, afterRestart } = changesBetween(before, after);
   return {
@@ -24,31 +24,31 @@ function between(before: Config, after: Config): Record<string, unknown> {
 const none = { added: [], removed: [], changed: [], unchanged: 1, afterRestart: [] };
 const a = "a: { ports: 1, container: a }";
 
-suite("between two configurations", () => {
-  test("the same text is no change, nor is another way to write it", () => {
+suite("changesBetween()", () => {
+  test("reports no change for equal values, even in another syntax", () => {
     assert.deepEqual(between(config(a), config(a)), none);
     assert.deepEqual(between(config(a), config('a: { container: a, ports: ["1"], idle_timeout: 300s }')), none);
   });
 
-  test("a service is known by its name", () => {
+  test("compares services by name", () => {
     const after = config("b: { ports: 1, container: a }");
     assert.deepEqual(between(config(a), after), { ...none, added: ["b"], removed: ["a"], unchanged: 0 });
   });
 
-  test("whatever is different about a service changes it, what `defaults` say among it", () => {
+  test("reports a service as changed if any value differs, also by `defaults`", () => {
     const changed = { ...none, changed: ["a"], unchanged: 0 };
     assert.deepEqual(between(config(a), config("a: { ports: 2, container: a }")), changed);
     assert.deepEqual(between(config(a), config(a, "defaults: { idle_timeout: 1m }\n")), changed);
   });
 
-  test("a service that is not enabled is none", () => {
+  test("treats a disabled service as absent", () => {
     const off = config(`a: { ports: 1, container: a, enabled: false }, b: { ports: 2, container: b }`);
     const on = config(`${a}, b: { ports: 2, container: b }`);
     assert.deepEqual(between(off, on), { ...none, added: ["a"] });
     assert.deepEqual(between(on, off), { ...none, removed: ["a"] });
   });
 
-  test("what needs a restart is named", () => {
+  test("lists keys that need a restart", () => {
     const other = config(a, "log: { format: json }\ndocker: { discover: true, host: tcp://h }\n");
     assert.deepEqual(changesBetween(config(a), other).afterRestart, ["docker", "docker.discover", "log.format"]);
   });

@@ -1,4 +1,4 @@
-/** Which ports and names labels may claim, beside wakeport.yaml and beside other labels. */
+/** Ports and names that labels may claim, next to wakeport.yaml and other labels. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { Config } from "../../src/config/config.ts";
@@ -28,7 +28,7 @@ function container(name: string, { project, created = 0, ...claim }: Claim): Lis
   return { id: name, name, created, labels: { "wakeport.enable": "true", ...Object.fromEntries(labels), ...compose } };
 }
 
-/** What wakeport reports about these containers, and which of them become services. */
+/** The problems of these containers, and the services that they define. */
 function outcome(config: Config, ...containers: readonly ListedContainer[]): { served: string[]; problems: string[] } {
   const around = { found: new Map(), goneSince: new Map(), skipped: new Map(), config, now: 0 };
   const { added, problems } = reconcile(containers, around);
@@ -42,7 +42,7 @@ interface Case {
   readonly file?: string;
   readonly labels?: string;
   readonly claim: Claim;
-  /** Absent: it is served. */
+  /** Absent: the claim is accepted. */
   readonly refused?: RegExp;
 }
 
@@ -133,7 +133,7 @@ const cases: Readonly<Record<string, Case>> = {
     claim: { ports: "8080", host: "*.app.localhost" },
     refused: /covers "login.app.localhost"/,
   },
-  "all names beside a name of the file": { file: exact, claim: { ports: "8080", host: "*" }, refused: /"\*" covers/ },
+  "all names next to a name of the file": { file: exact, claim: { ports: "8080", host: "*" }, refused: /"\*" covers/ },
   "a name below all names of the file": {
     file: rest,
     claim: { ports: "8080", host: "app.localhost" },
@@ -155,8 +155,8 @@ const cases: Readonly<Record<string, Case>> = {
     refused: covered,
   },
   "the file's own pattern": { file: app, claim: { ports: "8080", host: "*.app.localhost" }, refused: /belongs to/ },
-  "a name beside the pattern": { file: app, claim: { ports: "8080", host: "app.localhost" } },
-  "a name that only ends alike": { file: app, claim: { ports: "8080", host: "evilapp.localhost" } },
+  "a name next to the pattern": { file: app, claim: { ports: "8080", host: "app.localhost" } },
+  "a name with the same end": { file: app, claim: { ports: "8080", host: "evilapp.localhost" } },
   "a name below the pattern, on another port": { file: app, claim: { ports: "8081", host: "login.app.localhost" } },
   "a name that is allowed below a pattern": {
     file: app,
@@ -246,7 +246,7 @@ suite("labels of different projects", () => {
 });
 
 suite("docker.labels", () => {
-  test("names the invalid value", () => {
+  test("reports an invalid value", () => {
     assert.throws(() => configOf("", "ports: 99-1"), /a range starts with the lower port: write "1-99"/);
     assert.throws(() => configOf("", "ports: 70000"), /a port is a number from 1 to 65535/);
     assert.throws(() => configOf("", "ports: http"), /"http" is not a port/);

@@ -13,7 +13,7 @@ const run = promisify(execFile);
 const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
 const good = "services: { ftp: { ports: [2121], container: vsftpd } }\n";
 
-/** A folder that is the working directory meanwhile. */
+/** A temporary working directory. */
 async function workingDirectory(): Promise<{ readonly folder: string } & AsyncDisposable> {
   const before = cwd();
   const folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
@@ -38,7 +38,7 @@ async function complaint(named?: string): Promise<string> {
 }
 
 suite("loadConfig()", () => {
-  test("loads the file that is named, and calls it so", async () => {
+  test("loads the given file and uses its name as the source", async () => {
     await using here = await workingDirectory();
     await writeFile("other.yaml", good);
     const named = path.join(here.folder, "other.yaml");
@@ -47,24 +47,24 @@ suite("loadConfig()", () => {
     assert.equal(services[0]?.name, "ftp");
   });
 
-  test("takes ./wakeport.yaml when none is named", async () => {
+  test("loads ./wakeport.yaml by default", async () => {
     await using _here = await workingDirectory();
     await writeFile("wakeport.yaml", good);
     assert.equal((await loadConfig(undefined, context)).source, "./wakeport.yaml");
   });
 
-  test("says that there is none, when none is named and none is there", async () => {
+  test("throws NoConfigError if no default file exists", async () => {
     await using _here = await workingDirectory();
     await assert.rejects(loadConfig(undefined, context), NoConfigError);
   });
 
-  test("does not pass over a file of the usual name that it cannot use", async () => {
+  test("reports a default file that is unusable", async () => {
     await using _here = await workingDirectory();
     await mkdir("wakeport.yaml");
     assert.match(await complaint(), /^\.\/wakeport\.yaml error: the path is a directory: use the file in it/);
   });
 
-  test("says when the named file is not there, is a directory, or is empty", async () => {
+  test("reports a missing file, a directory and an empty file", async () => {
     await using here = await workingDirectory();
     assert.equal(await complaint("nope.yaml"), "nope.yaml error: the file does not exist\nnope.yaml: 1 problem");
     assert.match(await complaint(here.folder), / error: the path is a directory: use the file in it\n/);
@@ -72,7 +72,7 @@ suite("loadConfig()", () => {
     assert.match(await complaint("empty.yaml"), /^empty\.yaml error: the file is empty\n/);
   });
 
-  test("says when the file may not be read", async () => {
+  test("reports a file without read permission", async () => {
     await using here = await workingDirectory();
     const file = path.join(here.folder, "secret.yaml");
     await writeFile(file, good, { mode: 0o600 });

@@ -11,7 +11,7 @@ interface Schema {
 
 const schema = jsonSchema() as Schema;
 
-/** All schemas within one, each with where it is. */
+/** All nested schemas with their places. */
 function within(one: unknown, where = "wakeport.yaml"): (readonly [where: string, schema: Schema])[] {
   if (typeof one !== "object" || one === null) return [];
   const inner = Object.entries(one).flatMap(([key, value]) => within(value, `${where}.${key}`));
@@ -19,12 +19,12 @@ function within(one: unknown, where = "wakeport.yaml"): (readonly [where: string
 }
 
 suite("jsonSchema()", () => {
-  test("is draft-07, and has a title", () => {
+  test("is draft-07 with a title", () => {
     assert.equal(schema["$schema"], "http://json-schema.org/draft-07/schema#");
     assert.equal(schema["title"], "wakeport.yaml");
   });
 
-  test("knows the sections, and asks for none of them", () => {
+  test("contains the sections, none of them required", () => {
     assert.deepEqual(Object.keys(schema.properties ?? {}).toSorted(), [
       "admin",
       "defaults",
@@ -33,11 +33,11 @@ suite("jsonSchema()", () => {
       "services",
       "shutdown",
     ]);
-    // Labels may make them.
+    // Labels may define the services.
     assert.equal(schema["required"], undefined);
   });
 
-  test("allows no unknown keys anywhere", () => {
+  test("allows no unknown keys", () => {
     const open = within(schema).filter(([, { type, properties, additionalProperties }]) => {
       return type === "object" && properties !== undefined && additionalProperties !== false;
     });
@@ -47,7 +47,7 @@ suite("jsonSchema()", () => {
     );
   });
 
-  test("describes a file, not what becomes of it: durations are text there", () => {
+  test("describes the values in the file: durations are text", () => {
     const services = schema.properties?.["services"]?.additionalProperties as Schema;
     assert.equal(services.properties?.["idle_timeout"]?.type, "string");
     assert.ok(services.properties?.["idle_timeout"]?.["description"]);

@@ -1,4 +1,4 @@
-/** Who may connect and what clients are told, as wakeport.yaml says it. */
+/** The keys about access, limits and banners. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -35,7 +35,7 @@ function complaint(text: string): string {
 }
 
 suite("access, limits, banner, on_deny", () => {
-  test("let everybody in when nothing is said", () => {
+  test("accept all clients by default", () => {
     const { access, limits, banner, onDeny } = serviceOf("");
     assert.deepEqual(access, { deny: [] });
     assert.deepEqual(limits, { waiting: 1_000, ipv6Prefix: 64, onLimit: "reject" });
@@ -43,7 +43,7 @@ suite("access, limits, banner, on_deny", () => {
     assert.equal(onDeny, "reset");
   });
 
-  test("are read as they are written", () => {
+  test("are parsed", () => {
     const service = serviceOf(`
       access: { allow: [10.0.0.0/8, "fd00::/8"], deny: 10.0.9.0/24, times: ["mon-fri 08:00-20:00"], timezone: Asia/Tokyo },
       limits: { connections: 50, waiting: 9, per_source: 10, ipv6_prefix: 56, rate: 50/s, rate_per_source: 10/m, max_load: 4.0, on_limit: queue },
@@ -68,7 +68,7 @@ suite("access, limits, banner, on_deny", () => {
     assert.equal(service.onDeny, "close");
   });
 
-  test("monitors are addresses and networks; a service's own take the place of the defaults'", () => {
+  test("monitors are networks, and those of a service replace those of defaults", () => {
     const defaults = "{ monitors: [10.0.0.5, 10.1.0.0/16] }";
     const read = (own: string): unknown => serviceOf(own, defaults).monitors;
     assert.deepEqual(read(""), [parseNetwork("10.0.0.5"), parseNetwork("10.1.0.0/16")]);
@@ -77,11 +77,11 @@ suite("access, limits, banner, on_deny", () => {
     assert.deepEqual(serviceOf("").monitors, []);
   });
 
-  test("an empty list is a list", () => {
+  test("an empty list of networks is kept", () => {
     assert.deepEqual(serviceOf("access: { allow: [] }").access.allow, []);
   });
 
-  test("defaults hold key by key, and a list of a service takes their list's place", () => {
+  test("defaults are inherited by key, and a list of a service replaces theirs", () => {
     const defaults = `{ access: { allow: [10.0.0.0/8], deny: [10.0.9.1] }, limits: { rate: 1/s, per_source: 3 },
       banner: { deny: "no", accept: "yes" }, on_deny: close }`;
     const { access, limits, banner, onDeny } = serviceOf(
@@ -94,12 +94,12 @@ suite("access, limits, banner, on_deny", () => {
     assert.equal(onDeny, "close");
   });
 
-  test("a sensor bans for a time", () => {
+  test("a sensor has a ban", () => {
     const [service] = parse("services: { trap: { ports: 1, sensor: { ban: 60m } } }\n").services;
     assert.deepEqual(service?.target, { kind: "sensor", banMs: 3_600_000 });
   });
 
-  test("a sensor has the limits that it says itself, and none of the defaults", () => {
+  test("a sensor does not inherit limits of defaults", () => {
     const [service] = parse(`defaults: { limits: { rate: 1/s, max_load: 1, ipv6_prefix: 48 } }
 services: { trap: { ports: 1, sensor: { ban: 60m }, limits: { connections: 5 } } }\n`).services;
     assert.deepEqual(service?.limits, { waiting: 1_000, ipv6Prefix: 48, onLimit: "reject", connections: 5 });
@@ -110,19 +110,19 @@ services: { trap: { ports: 1, sensor: { ban: 60m }, limits: { connections: 5 } }
       "services:\n  a:\n    ports: 1\n    container: c\n    access:\n      allow:\n        - 10.1.0.0\n",
       /w\.yaml:7:11 error: "access\.allow" of service "a": "10\.1\.0\.0" is an address or a network/,
     ],
-    "one network that is none": [
+    "an invalid network": [
       "services: { a: { ports: 1, container: c, access: { deny: localhost } } }\n",
       /"access\.deny" of service "a": "localhost" is a name: names are not resolved/,
     ],
-    "a day that is none": [
+    "an invalid day": [
       "services: { a: { ports: 1, container: c, access: { times: [moon 08:00-09:00] } } }\n",
       /1:60 error: .*"moon" is not a day: did you mean "mon"\?/,
     ],
-    "no times": [
+    "an empty list of times": [
       "services: { a: { ports: 1, container: c, access: { times: [] } } }\n",
       /"access\.times" of service "a" is an empty list/,
     ],
-    "a zone without times": [
+    "a time zone without times": [
       "services: { a: { ports: 1, container: c, access: { timezone: UTC } } }\n",
       /"timezone" has no effect without "times"/,
     ],
@@ -130,7 +130,7 @@ services: { trap: { ports: 1, sensor: { ban: 60m }, limits: { connections: 5 } }
       "services: { a: { ports: 1, container: c, limits: { rate: 50 } } }\n",
       /a rate has a unit: write "50\/s"/,
     ],
-    "a limit of nothing": [
+    "a limit of 0": [
       "services: { a: { ports: 1, container: c, limits: { connections: 0 } } }\n",
       /"limits\.connections" of service "a" is 0: expected at least 1/,
     ],
@@ -138,33 +138,33 @@ services: { trap: { ports: 1, sensor: { ban: 60m }, limits: { connections: 5 } }
       "services: { a: { ports: 1, container: c, limits: { per_sorce: 1 } } }\n",
       /did you mean "per_source"\?/,
     ],
-    "a banner's file that is not there": [
+    "a missing banner file": [
       "services:\n  a:\n    ports: 1\n    container: c\n    banner:\n      deny: { file: none }\n",
       /w\.yaml:6:21 error: service "a": banner: file ".*none" does not exist/,
     ],
-    "a banner's file of the defaults, told once": [
+    "a missing banner file of defaults, once": [
       "defaults: { banner: { deny: { file: none } } }\nservices: { a: { ports: 1, container: c }, b: { ports: 2, container: d } }\n",
       /1:37 error: banner: file ".*none" does not exist[\s\S]*: 1 problem$/,
     ],
-    "a banner that is too long": [
+    "a banner above the limit": [
       `services: { a: { ports: 1, container: c, banner: { deny: ${"x".repeat(65_537)} } } }\n`,
       /longer than 65536 bytes/,
     ],
-    "a banner that is something else": [
+    "a banner with another key": [
       "services: { a: { ports: 1, container: c, banner: { deny: [1] } } }\n",
       /"banner\.deny" of service "a" is a list: expected text or a mapping/,
     ],
-    "a ban of no time": ["services: { a: { ports: 1, sensor: { ban: 0s } } }\n", /a ban must be longer than 0s/],
-    "a sensor that leads somewhere": [
+    "a ban of 0s": ["services: { a: { ports: 1, sensor: { ban: 0s } } }\n", /a ban must be longer than 0s/],
+    "a target port of a sensor": [
       "services: { a: { ports: '1:2', sensor: { ban: 1h } } }\n",
       /a target port has no effect for "sensor"/,
     ],
-    "a sensor that sleeps": [
+    "sleep settings of a sensor": [
       "services: { a: { ports: 1, sensor: { ban: 1h }, idle_timeout: 1m } }\n",
       /"idle_timeout" has no effect for "sensor"/,
     ],
   };
   for (const [what, [text, expected]] of Object.entries(bad)) {
-    test(`${what} is refused with its place`, () => assert.match(complaint(text), expected));
+    test(`${what} is reported with its place`, () => assert.match(complaint(text), expected));
   }
 });

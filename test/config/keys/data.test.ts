@@ -11,7 +11,7 @@ function service(yaml: string): Service {
   return parseConfig(Buffer.from(`services: { ftp: { ${yaml} } }`), "w.yaml", context).services[0]!;
 }
 
-/** `line:column message | hint`, one a problem, of a file with this service. */
+/** `value: message | hint` of each problem of a file with this service. */
 function problems(yaml: string): string[] {
   const text = `services: { ftp: { ${yaml} } }`;
   try {
@@ -26,7 +26,7 @@ function problems(yaml: string): string[] {
 }
 
 suite("data ports in a configuration", () => {
-  test("are one or a list, with ranges and addresses, and lead to the same number", () => {
+  test("are one or a list, with ranges and addresses, and map to the same target ports", () => {
     assert.deepEqual(service("ports: ['2121:21'], data: 30000-30009, container: c").data, [
       { listen: 30_000, target: 30_000, count: 10 },
     ]);
@@ -58,19 +58,19 @@ suite("data ports in a configuration", () => {
       '21: service "ftp": 1001 ports are more than the limit of 1000 | each port is a listener: use fewer',
   };
   for (const [yaml, problem] of Object.entries(wrong)) {
-    test(`are refused in "${yaml}"`, () => assert.deepEqual(problems(yaml), [problem]));
+    test(`are rejected in "${yaml}"`, () => assert.deepEqual(problems(yaml), [problem]));
   }
 
-  test("may be those of FTP inside TLS, whose clients say a name", () => {
+  test("may be combined with sni, for FTP over TLS", () => {
     assert.equal(service("ports: 990, sni: ftp.example.org, data: 30000, container: c").data.length, 1);
   });
 
-  test("may be those of a process that has another address", () => {
+  test("may equal ports of a process on another address", () => {
     const process = `process: { command: [x], listen: "127.0.0.2:21" }`;
     assert.equal(service(`ports: "127.0.0.1:2121", data: "127.0.0.1:30000", ${process}`).data.length, 1);
   });
 
-  test("have no default", () => {
+  test("cannot be in defaults", () => {
     const text = "services: { a: { ports: 1, container: c } }\ndefaults: { data: 30000 }\n";
     assert.throws(() => parseConfig(Buffer.from(text), "w.yaml", context), {
       message:
@@ -78,7 +78,7 @@ suite("data ports in a configuration", () => {
     });
   });
 
-  test("may be said by labels, several with commas", () => {
+  test("may be a label, several with commas", () => {
     const config = parseConfig(Buffer.from("docker: { discover: true }\n"), "w.yaml", context);
     const labels = { "wakeport.enable": "true", "wakeport.ports": "2121:21", "wakeport.data": "30000-30009, 30020" };
     const found = serviceOfLabels({ reference: { name: "ftp" }, name: "ftp", labels }, config);

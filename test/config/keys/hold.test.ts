@@ -12,14 +12,14 @@ function holdOf(settings: string, defaults = "{}"): HoldSpec | undefined {
 }
 
 suite("hold", () => {
-  test("is auto, unless somebody says otherwise", () => {
+  test("is auto by default", () => {
     assert.deepEqual(holdOf("enabled: true"), { kind: "auto" });
     assert.deepEqual(holdOf("hold: silent"), { kind: "silent" });
     assert.deepEqual(holdOf("protocol: smtp", "{ hold: silent }"), { kind: "silent" });
     assert.deepEqual(holdOf("protocol: smtp, hold: auto", "{ hold: silent }"), { kind: "auto" });
   });
 
-  test("of the defaults is for services that can use it", () => {
+  test("of defaults applies to services that support it", () => {
     assert.deepEqual(holdOf("protocol: http", "{ hold: page }"), { kind: "page", logLines: 0 });
     assert.deepEqual(holdOf("protocol: postgres", "{ hold: page }"), { kind: "auto" });
     assert.deepEqual(holdOf("protocol: postgres", "{ hold: { page: { log_lines: 5 } } }"), { kind: "auto" });
@@ -35,18 +35,18 @@ suite("hold", () => {
       /"hold: page" is for web browsers, and its protocol is "redis".*protocol: http/s,
     ],
     "a page with lines without HTTP": ["hold: { page: { log_lines: 3 } }", /"hold: page" is for web browsers/],
-    "a way that is none": ["hold: slient", /did you mean "silent"/],
-    "too many lines": ["hold: { page: { log_lines: 101 } }", /at most 100/],
-    "a number of lines that is none": ["hold: { page: { log_lines: many } }", /expected a number/],
-    "a key that is none": ["hold: { page: { lines: 3 } }", /unknown key "lines"/],
+    "an invalid value": ["hold: slient", /did you mean "silent"/],
+    "more lines than the limit": ["hold: { page: { log_lines: 101 } }", /at most 100/],
+    "text as number of lines": ["hold: { page: { log_lines: many } }", /expected a number/],
+    "an unknown key of page": ["hold: { page: { lines: 3 } }", /unknown key "lines"/],
   };
   for (const [name, [settings, message]] of Object.entries(wrong)) {
-    test(`is refused: ${name}`, () => {
+    test(`is rejected: ${name}`, () => {
       assert.throws(() => holdOf(settings), message);
     });
   }
 
-  test("says nothing to those who wait for TLS", () => {
+  test("is rejected on TLS ports of a protocol with plain text", () => {
     const service = (settings: string): Buffer =>
       Buffer.from(`services: { a: { container: c, protocol: smtp, ${settings} } }\n`);
     for (const port of ["465", "4650:465", "465:25", "460-470", "4060-4069:460-469"]) {
@@ -64,7 +64,7 @@ suite("hold", () => {
     parseConfig(service('ports: [25, 587, "460-464", "466-470", "465/udp"]'), "w.yaml", context);
   });
 
-  test("of the defaults, and the protocol there, are not for what is not woken", () => {
+  test("and protocol of defaults do not apply to targets without a start", () => {
     for (const settings of ["ports: 465, builtin: echo", 'ports: 80, host: a.test, forward: "10.0.0.1:80"']) {
       const text = `defaults: { protocol: smtp, hold: silent }\nservices: { a: { ${settings} } }\n`;
       const [service] = parseConfig(Buffer.from(text), "w.yaml", context).services;
@@ -72,7 +72,7 @@ suite("hold", () => {
     }
   });
 
-  test("of a protocol by another name is told which one that is, or that bytes are passed on", () => {
+  test("has a hint for unknown protocols", () => {
     const hints: Readonly<Record<string, string>> = {
       smptp: 'did you mean "smtp"?',
       sftp: 'use "ssh"',
@@ -92,13 +92,13 @@ suite("hold", () => {
     }
   });
 
-  test("of a protocol inside TLS is none that wakeport speaks", () => {
+  test("has a hint for protocols over TLS", () => {
     const parse = () =>
       parseConfig(Buffer.from("services: { a: { ports: 1, container: c, protocol: https } }\n"), "w.yaml", context);
     assert.throws(parse, /use "raw": wakeport relays TLS unread/);
   });
 
-  test("means nothing where nothing is woken", () => {
+  test("is rejected for targets without a start", () => {
     const text = Buffer.from("services: { a: { ports: 1, builtin: echo, hold: silent } }");
     assert.throws(() => parseConfig(text, "w.yaml", context), /"hold" has no effect for "builtin"/);
   });

@@ -1,4 +1,4 @@
-/** `host`, `sni` and `proxy_protocol`: what they mean, and what is wrong with them. */
+/** The keys `host`, `sni` and `proxy_protocol`. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { Service } from "../../../src/config/config.ts";
@@ -13,18 +13,18 @@ function read(text: string): readonly Service[] {
   return parseConfig(Buffer.from(text), "w.yaml", context).services;
 }
 
-/** One service a line: its name and what it says besides its port, 80 unless it says another, and its container. */
-function services(...lines: readonly (readonly [name: string, says: string])[]): string {
-  const entries = lines.map(([name, says]) => {
-    const ports = says.includes("ports:") ? "" : "ports: 80, ";
-    const target = /(process|inetd|forward|builtin|sensor):/.test(says) ? "" : `, container: ${name}`;
-    return `  ${name}: { ${ports}${says}${target} }\n`;
+/** One service in each line: its name and keys, besides its container and its port (default 80). */
+function services(...lines: readonly (readonly [name: string, keys: string])[]): string {
+  const entries = lines.map(([name, keys]) => {
+    const ports = keys.includes("ports:") ? "" : "ports: 80, ";
+    const target = /(process|inetd|forward|builtin|sensor):/.test(keys) ? "" : `, container: ${name}`;
+    return `  ${name}: { ${ports}${keys}${target} }\n`;
   });
   return `services:\n${entries.join("")}`;
 }
 
-/** Every problem as `line:column message | hint`. */
-function told(text: string): string[] {
+/** `line:column message | hint` of each problem. */
+function problemsOf(text: string): string[] {
   try {
     read(text);
     return [];
@@ -38,7 +38,7 @@ function told(text: string): string[] {
 }
 
 suite("names", () => {
-  test("are one or several, in lower case, without the dot at their end", () => {
+  test("are one or several, in lower case, without a dot at the end", () => {
     const [a, b, c] = read(
       services(["a", "host: App.Test."], ["b", 'host: ["*.App.test", web.test]'], ["c", 'ports: 443, sni: "*"']),
     );
@@ -47,7 +47,7 @@ suite("names", () => {
     assert.deepEqual(c?.names, { kind: "sni", patterns: ["*"] });
   });
 
-  test("may share a port of one address, whatever else shares it", () => {
+  test("may share a port of one address", () => {
     const lines = services(
       ["a", 'ports: ["127.0.0.1:80", "443/udp"], host: a.test'],
       ["b", 'ports: ["127.0.0.1:80"], host: ["b.test", "*"], process: { command: [x], listen: "127.0.0.1:90" }'],
@@ -56,39 +56,39 @@ suite("names", () => {
       ["e", 'ports: ["127.0.0.1:80"], host: d.test, sensor: { ban: 1m }'],
       ["f", 'ports: ["127.0.0.1:79-81"], host: f.test'],
     );
-    assert.deepEqual(told(lines), []);
+    assert.deepEqual(problemsOf(lines), []);
   });
 
-  const wrong: Readonly<Record<string, readonly [text: string, ...told: string[]]>> = {
-    "no names at all": [
+  const wrong: Readonly<Record<string, readonly [text: string, ...problems: string[]]>> = {
+    "one port without names": [
       services(["a", ""], ["b", ""]).replaceAll("80, ,", "80,"),
       '3:15 service "b": port 80 is already in use by service "a" | each port can be bound once; services can share it by "host" (HTTP) or "sni" (TLS)',
     ],
-    "a name for one of two": [
+    "a name for the second service only": [
       services(["a", "host: a.test"], ["b", "enabled: true"]),
       '3:15 service "b": port 80 is already in use by service "a" | to share the port, give service "b" a "host" as well: "*" matches all other names',
     ],
-    "a name for the other of two": [
+    "a name for the first service only": [
       services(["a", "enabled: true"], ["b", "sni: a.test"]),
       '3:15 service "b": port 80 is already in use by service "a" | to share the port, give service "a" a "sni" as well: "*" matches all other names',
     ],
-    "two kinds": [
+    "two kinds of names on one port": [
       services(["a", "host: a.test"], ["b", "sni: b.test"]),
       '3:15 services "a" and "b" share port 80, but one has "host" and the other "sni" | give them different ports: one is for HTTP and the other for TLS',
     ],
-    "both kinds for one": [
+    "both kinds of names for one service": [
       services(["a", "host: a.test, sni: a.test"]),
       '2:33 service "a": "sni" and "host" exclude each other | write two services, which may have the same target',
     ],
-    "a name of another one": [
+    "a name of another service": [
       services(["a", "host: [x.test, a.test]"], ["b", 'host: "*"'], ["c", "host: [c.test, A.test]"]),
       '4:15 service "c": name "a.test" on port 80 already belongs to service "a" | use each name in one service only',
     ],
-    "two for everybody else": [
+    'two services with "*"': [
       services(["a", 'host: "*"'], ["b", 'host: "*"']),
       '3:15 service "b": name "*" on port 80 already belongs to service "a" | use each name in one service only',
     ],
-    "a name twice": [
+    "a duplicate name": [
       services(["a", "host: [a.test, b.test, A.test.]"]),
       '2:19 service "a": "a.test" is a duplicate | remove one of the two',
     ],
@@ -96,7 +96,7 @@ suite("names", () => {
       services(["a", 'ports: "127.0.0.1:80", host: a.test'], ["b", "host: b.test"]),
       '3:15 service "b": port 80 is already in use by service "a" | to share the port, write it with the same address in both services',
     ],
-    "other senders": [
+    "other networks of proxies": [
       services(["a", "host: a.test, proxy_protocol: { receive: 10.0.0.1 }"], ["b", "host: b.test"]),
       '3:15 services "a" and "b" share port 80, but accept PROXY headers from different networks | give both the same "proxy_protocol: { receive: [...] }": the header is read before the name',
     ],
@@ -108,28 +108,28 @@ suite("names", () => {
       services(["a", "host: a.test, inetd: { command: [x] }"]),
       '2:19 service "a": "inetd" passes the connection itself to the program, so wakeport cannot read a name from it | remove "host", or use "process"',
     ],
-    "UDP alone": [
+    "UDP ports only": [
       services(["a", "ports: 443/udp, sni: a.test"]),
       '2:24 service "a": "sni" applies to TCP, and all ports are for UDP | remove it, or add a TCP port',
     ],
-    "a protocol whose server speaks first": [
+    "a protocol in which the server sends first": [
       services(["a", "host: a.test, protocol: smtp"]),
       '2:19 service "a": with "protocol: smtp" the client sends nothing before the server does | remove "host", and give the service its own port',
     ],
-    "a protocol that begins otherwise": [
+    "a protocol without TLS at the start": [
       services(["a", "sni: a.test, protocol: postgres"]),
       '2:19 service "a": clients of "protocol: postgres" do not begin with TLS | use "protocol: raw"',
     ],
-    "a data port of another one": [
+    "a data port of another service": [
       services(["a", "ports: 81, data: 80"], ["b", "host: b.test"]),
       '3:15 service "b": port 80 is already in use by service "a" | each port can be bound once',
     ],
-    "a port in a range of another one": [
+    "a port in the range of another service": [
       services(["a", 'ports: "79-81", host: a.test'], ["b", "host: a.test"]),
       '3:15 service "b": name "a.test" on port 80 already belongs to service "a" | use each name in one service only',
     ],
     "an empty list": [services(["a", "host: []"]), '2:19 "host" of service "a" is an empty list'],
-    "text that is no name": [
+    "an invalid name": [
       services(["a", "host: a_b.test/x"]),
       '2:25 "host" of service "a": "a_b.test/x" is not a name: write it as "app.test" or "*.app.test", and several names as a list',
     ],
@@ -141,41 +141,41 @@ suite("names", () => {
       services(["a", 'host: "a.test:8080"']),
       '2:25 "host" of service "a": "a.test:8080": a name has no port: write "a.test"',
     ],
-    "several in one": [
+    "several names in one text": [
       services(["a", 'host: "a.test, b.test"']),
       '2:25 "host" of service "a": "a.test, b.test" is not a name: write it as "app.test" or "*.app.test", and several names as a list',
     ],
-    "a dot before it": [
+    "a name with a dot at the start": [
       services(["a", "host: .a.test"]),
       '2:25 "host" of service "a": ".a.test" is not a name: write it as "app.test" or "*.app.test", and several names as a list',
     ],
-    "a star in the middle": [
+    '"*" in the middle': [
       services(["a", 'host: ["a.*.test"]']),
       '2:26 "host" of service "a": "a.*.test": "*" is the whole name, or the first label: "*.app.test"',
     ],
-    "another script": [
+    "a name outside of ASCII": [
       services(["a", "sni: B\u00fccher.test"]),
       '2:24 "sni" of service "a": "B\u00fccher.test": clients send this name in ASCII: write "xn--bcher-kva.test"',
     ],
-    "an address of IPv6": [
+    "an IPv6 address": [
       services(["a", 'host: "[::1]"']),
       '2:25 "host" of service "a": "[::1]": an IPv6 address is not a name: use "*" for clients that send one',
     ],
-    "an address in TLS": [
+    "an IPv4 address for sni": [
       services(["a", "sni: 10.0.0.1"]),
       '2:24 "sni" of service "a": "10.0.0.1": TLS clients never send an address (RFC 6066): write a name, or "*"',
     ],
   };
   for (const [what, [text, ...problems]] of Object.entries(wrong)) {
-    test(`refuses ${what}`, () => assert.deepEqual(told(text), problems));
+    test(`rejects ${what}`, () => assert.deepEqual(problemsOf(text), problems));
   }
 
   test("belong to one service, not to defaults", () => {
-    const [problem] = told(`${services(["a", "enabled: true"])}defaults: { host: a.test }\n`);
+    const [problem] = problemsOf(`${services(["a", "enabled: true"])}defaults: { host: a.test }\n`);
     assert.match(problem ?? "", /"host" belongs to one service: it cannot have a default/);
   });
 
-  test("come in labels too, several with commas", () => {
+  test("may be labels, several with commas", () => {
     const config = parseConfig(Buffer.from("docker: { discover: true }"), "w.yaml", context);
     const labels = {
       "wakeport.enable": "true",
@@ -192,7 +192,7 @@ suite("names", () => {
 });
 
 suite("proxy_protocol", () => {
-  test("may be in defaults; each of its keys counts by itself", () => {
+  test("may be in defaults, and each of its keys is inherited separately", () => {
     const [a, b, c] = read(
       `${services(
         ["a", "enabled: true"],
@@ -203,30 +203,30 @@ suite("proxy_protocol", () => {
     assert.deepEqual(a?.proxyProtocol.receive.map(formatNetwork), ["10.0.0.0/8", "fd00::/8"]);
     assert.equal(a?.proxyProtocol.send, "v1");
     assert.deepEqual([b?.proxyProtocol.send, b?.proxyProtocol.receive.length], ["v2", 2]);
-    // What has nobody to send to is not told to.
+    // Targets without a connection of wakeport get no header.
     assert.deepEqual(c?.proxyProtocol, { receive: [] });
   });
 
-  test("is received where wakeport accepts, and sent where it dials", () => {
+  test("is received from accepted connections, and sent to dialed targets", () => {
     for (const target of ["builtin: echo", "sensor: { ban: 1m }", 'forward: "10.0.0.1:80"']) {
-      assert.deepEqual(told(services(["a", `proxy_protocol: { receive: 10.0.0.1 }, ${target}`])), []);
+      assert.deepEqual(problemsOf(services(["a", `proxy_protocol: { receive: 10.0.0.1 }, ${target}`])), []);
     }
-    assert.deepEqual(told(services(["a", 'proxy_protocol: { send: v1 }, forward: "10.0.0.1:80"'])), []);
-    assert.deepEqual(told(services(["a", "proxy_protocol: { send: v1 }, builtin: echo"])), [
+    assert.deepEqual(problemsOf(services(["a", 'proxy_protocol: { send: v1 }, forward: "10.0.0.1:80"'])), []);
+    assert.deepEqual(problemsOf(services(["a", "proxy_protocol: { send: v1 }, builtin: echo"])), [
       '2:37 service "a": wakeport opens no connection to "builtin", so "send" has no effect | remove it',
     ]);
     const inetd =
       'service "a": "inetd" passes the connection itself to the program, so wakeport cannot read a header from it';
     const hint = 'use "process", or "proxy_protocol: { receive: [] }" if no proxy connects';
-    assert.deepEqual(told(services(["a", "proxy_protocol: { receive: 10.0.0.1 }, inetd: { command: [x] }"])), [
+    assert.deepEqual(problemsOf(services(["a", "proxy_protocol: { receive: 10.0.0.1 }, inetd: { command: [x] }"])), [
       `2:37 ${inetd} | ${hint}`,
     ]);
     const inherited = `${services(["a", "inetd: { command: [x] }"])}defaults: { proxy_protocol: { receive: 10.0.0.1 } }\n`;
-    assert.deepEqual(told(inherited), [`2:3 ${inetd} | ${hint}`]);
+    assert.deepEqual(problemsOf(inherited), [`2:3 ${inetd} | ${hint}`]);
   });
 
-  test("takes networks and versions that exist", () => {
-    assert.match(told(services(["a", "proxy_protocol: { receive: all }"]))[0] ?? "", /write "0.0.0.0\/0"/);
-    assert.match(told(services(["a", "proxy_protocol: { send: 2 }"]))[0] ?? "", /expected "v1" or "v2"/);
+  test("accepts valid networks and versions only", () => {
+    assert.match(problemsOf(services(["a", "proxy_protocol: { receive: all }"]))[0] ?? "", /write "0.0.0.0\/0"/);
+    assert.match(problemsOf(services(["a", "proxy_protocol: { send: 2 }"]))[0] ?? "", /expected "v1" or "v2"/);
   });
 });

@@ -1,4 +1,4 @@
-/** `container: { image: … }`: what it becomes, and what is said of each mistake in it. */
+/** The target `container: { image: … }`. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { parseConfig } from "../../../src/config/parse.ts";
@@ -54,7 +54,7 @@ suite("container: { image: … }", () => {
     }
   });
 
-  const mistakes: Readonly<Record<string, RegExp>> = {
+  const invalid: Readonly<Record<string, RegExp>> = {
     "{ image: Nginx }": /4:25 error: "container.image" of service "web": "Nginx" is not an image name: write it as/,
     '{ image: "a b" }': /is not an image name/,
     "{ image: a, comand: [x] }": /4:28 error: unknown key "comand".*\n.*\n.*did you mean "command"\?/,
@@ -71,7 +71,7 @@ suite("container: { image: … }", () => {
     "{ image: a, labels: { wakeport.owner: me } }": /label "wakeport.owner" is reserved/,
     "{ image: a, remove: soon }": /"container.remove" of service "web" is "soon": expected true or false/,
   };
-  for (const [written, expected] of Object.entries(mistakes)) {
+  for (const [written, expected] of Object.entries(invalid)) {
     test(written, () => {
       assert.throws(
         () => targetOf(written),

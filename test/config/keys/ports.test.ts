@@ -1,4 +1,4 @@
-/** Ranges of ports, from what is written to what is listened on. */
+/** Ranges of ports, from the file to the listeners. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
@@ -24,10 +24,10 @@ suite("a range of ports", () => {
     "64536-65535": { listen: 64_536, count: MAX_PORTS },
   };
   for (const [text, expected] of Object.entries(read)) {
-    test(`is read of "${text}"`, () => assert.deepEqual(parsePort(text), expected));
+    test(`is parsed from "${text}"`, () => assert.deepEqual(parsePort(text), expected));
   }
 
-  test("is one entry of the configuration, and a listener for each port", () => {
+  test("is one entry of the configuration, with a listener for each port", () => {
     const ftp = service(`ports: ["2121:21", "30000-30002", "127.0.0.1:5000-5001:6000-6001/udp"], container: c`);
     assert.equal(ftp.ports.length, 3);
     assert.deepEqual(
@@ -41,7 +41,7 @@ suite("a range of ports", () => {
     assert.deepEqual(ftp.ports.map(listenerName), ["*:2121", "*:30000-30002", "127.0.0.1:5000-5001/udp"]);
   });
 
-  test("leads to the same numbers, also where the process has a port of its own", () => {
+  test("maps to the same target ports, even if the process has a port", () => {
     const ftp = service(
       `ports: ["127.0.0.1:2121", "127.0.0.1:30000-30001"], process: { command: [x], listen: "127.0.0.2:21" }`,
     );
@@ -51,7 +51,7 @@ suite("a range of ports", () => {
     );
   });
 
-  test("clashes where single ports would, at the first port of both", (t) => {
+  test("conflicts with a range at the first common port", (t) => {
     const address = fc.constantFrom(undefined, "127.0.0.1", "127.0.0.2", "0.0.0.0", "::", "::1");
     const protocol = fc.constantFrom(undefined, "udp" as const);
     const entry = fc
@@ -76,7 +76,7 @@ suite("a range of ports", () => {
     );
   });
 
-  test("is read back as it was written", (t) => {
+  test("is formatted in the syntax of the file", (t) => {
     const port = fc.integer({ min: 1, max: 60_000 });
     fc.assert(
       fc.property(port, port, fc.integer({ min: 2, max: MAX_PORTS }), (listenPort, target, count) => {

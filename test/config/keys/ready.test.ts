@@ -1,4 +1,4 @@
-/** What a target may have to do to count as ready, and what it never could. */
+/** The key `ready`. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { ReadySpec } from "../../../src/config/config.ts";
@@ -7,7 +7,7 @@ import { ConfigError } from "../../../src/config/yaml/config-error.ts";
 
 const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
 
-/** `place: message | hint`, one a problem. */
+/** `place: message | hint` of each problem. */
 function problems(settings: string, defaults = "{}"): string[] {
   const text = `defaults: ${defaults}\nservices: { a: { ports: 1, container: c, ${settings} } }`;
   try {
@@ -31,7 +31,7 @@ suite("ready", () => {
   const hintOf = (protocol: string): string =>
     protocol === "http" ? 'use "tcp", {http: /path} or "healthy"' : 'use "tcp", "healthy" or {log: …}';
 
-  test("is never a greeting where the client speaks first, nor an answer to GET where nobody speaks HTTP", () => {
+  test("rejects probes that a server of the protocol cannot pass", () => {
     for (const protocol of ["http", "redis", "postgres"]) {
       assert.deepEqual(problems(`protocol: ${protocol}, ready: { banner: "x" }`), [
         `ready: service "a": its target would never be ready: in ${protocol} the client sends first | ${hintOf(protocol)}`,
@@ -52,7 +52,7 @@ suite("ready", () => {
     assert.deepEqual(problems("protocol: ssh, ready: { banner: SSH }"), []);
   });
 
-  test("is the answer of the protocol by default, and tcp where there is none", () => {
+  test("is the probe of the protocol by default, else tcp", () => {
     for (const protocol of ["redis", "postgres", "mysql", "ftp", "smtp", "ssh"]) {
       assert.deepEqual(readyOf(`protocol: ${protocol}`), [{ kind: "protocol", protocol }]);
       assert.deepEqual(readyOf(`protocol: ${protocol}, ready: tcp`), [{ kind: "tcp" }]);
@@ -66,12 +66,12 @@ suite("ready", () => {
     ]);
   });
 
-  test("is tcp by default where the server expects TLS first, and nothing with UDP alone", () => {
+  test("is tcp on TLS ports by default, and empty with UDP ports only", () => {
     assert.deepEqual(readyOf("protocol: smtp, hold: silent, ports: 465"), [{ kind: "tcp" }]);
     assert.deepEqual(readyOf("ports: 6379/udp", "{ protocol: redis }"), []);
   });
 
-  test("has headers for its request, but none that frame it", () => {
+  test("accepts headers of the HTTP request, except framing", () => {
     const http = (headers: string): string => `ready: { http: /, headers: ${headers} }`;
     for (const good of ["{ Host: app.test }", '{ Host: "app.test:8080", X-Depth: 2 }', "{}"]) {
       assert.deepEqual(problems(http(good)), []);

@@ -14,7 +14,7 @@ function service(yaml: string): Service {
   return services(`services: { dns: { ${yaml} } }`)[0]!;
 }
 
-/** What is wrong with the file, each with its hint. */
+/** `message | hint` of each problem. */
 function problems(yaml: string): string[] {
   try {
     services(yaml);
@@ -25,8 +25,8 @@ function problems(yaml: string): string[] {
   return [];
 }
 
-suite("ports for UDP", () => {
-  test("are written as in compose", () => {
+suite("UDP ports", () => {
+  test("have the syntax of compose", () => {
     const { ports } = service(
       `ports: ["53/udp", "5353:53/udp", "127.0.0.1:54/udp", "[::1]:54:53/udp", 53], container: c`,
     );
@@ -39,12 +39,12 @@ suite("ports for UDP", () => {
     ]);
   });
 
-  test("lead to where the process listens", () => {
+  test("map to the port of the process", () => {
     const command = `command: [dnsmasq], listen: "127.0.0.1:5300"`;
     assert.equal(service(`ports: 53/udp, process: { ${command} }`).ports[0]?.target, 5300);
   });
 
-  test("may have the number of a TCP port, but not of another one for UDP", () => {
+  test("may have the number of a TCP port, but not of another UDP port", () => {
     assert.deepEqual(problems("services: { a: { ports: [53, 53/udp], container: a } }"), []);
     assert.deepEqual(problems("services: { a: { ports: 53/udp, container: a }, b: { ports: 53/udp, container: b } }"), [
       `service "b": port 53/udp is already in use by service "a" | each port can be bound once`,
@@ -52,14 +52,14 @@ suite("ports for UDP", () => {
     assert.deepEqual(problems("services: { a: { ports: 9464/udp, container: a } }"), []);
   });
 
-  test("of a process are not wakeport's own front", () => {
+  test("of a process must differ from the listen port of wakeport", () => {
     const process = `process: { command: [a], listen: "127.0.0.1:53" }`;
     assert.equal(problems(`services: { a: { ports: 53/udp, ${process} } }`).length, 1);
     const [one, other] = ["53/udp", "53/tcp"].map((port) => `ports: "1${port}", ${process}`);
     assert.deepEqual(problems(`services: { a: { ${one} }, b: { ${other} } }`), [], "one of UDP, and one of TCP");
   });
 
-  test("are not for what answers to forged senders", () => {
+  test("are rejected for targets that answer forged senders", () => {
     const [builtin] = problems("services: { a: { ports: 7/udp, builtin: echo } }");
     assert.match(
       builtin ?? "",
@@ -68,7 +68,7 @@ suite("ports for UDP", () => {
     assert.equal(problems(`services: { a: { ports: 7/udp, forward: "10.0.0.5:7000" } }`).length, 1);
   });
 
-  test("are not for a program for each connection, nor for one that is handed its listener", () => {
+  test("are rejected for inetd and for inherited listeners", () => {
     const [inetd] = problems("services: { a: { ports: 7/udp, inetd: { command: [/bin/cat] } } }");
     assert.match(inetd ?? "", /inetd starts a program for each connection, and datagrams have none/);
     const [handed] = problems("services: { a: { ports: 7/udp, process: { command: [a], activation: listen_fds } } }");
@@ -82,19 +82,19 @@ suite("ports for UDP", () => {
     ]);
   });
 
-  test("have no other protocol", () => {
+  test("have no other transport", () => {
     const [problem] = problems("services: { a: { ports: 7/sctp, container: c } }");
     assert.match(problem ?? "", /"7\/sctp": the protocol is tcp or udp: write "7" or "7\/udp"/);
   });
 });
 
-suite("ready of a service that has only ports for UDP", () => {
-  test("is by default that the target is up", () => {
+suite("ready of a service with UDP ports only", () => {
+  test("has no probe by default", () => {
     assert.deepEqual(service("ports: 53/udp, container: c").ready, []);
     assert.deepEqual(service("ports: [53/udp, 53], container: c").ready, [{ kind: "tcp" }]);
   });
 
-  test("is no test that connects", () => {
+  test("rejects probes that connect", () => {
     for (const ready of ["tcp", "{ banner: a }", "{ http: / }", "[healthy, tcp]"]) {
       const [problem] = problems(`services: { a: { ports: 53/udp, container: c, ready: ${ready} } }`);
       assert.match(problem ?? "", /connects to a TCP port, and all its ports are for UDP \| remove it, or use/, ready);
@@ -102,14 +102,14 @@ suite("ready of a service that has only ports for UDP", () => {
     assert.deepEqual(service("ports: 53/udp, container: c, ready: healthy").ready, [{ kind: "healthy" }]);
   });
 
-  test("takes of defaults what has a meaning for it", () => {
+  test("inherits probes that do not connect", () => {
     const yaml = "defaults: { ready: [tcp, healthy] }, services: { a: { ports: 53/udp, container: c } }";
     assert.deepEqual(services(`{ ${yaml} }`)[0]?.ready, [{ kind: "healthy" }]);
   });
 });
 
-suite("keys about connections", () => {
-  test("have no meaning on ports for UDP alone", () => {
+suite("keys that need a TCP port", () => {
+  test("are rejected with UDP ports only", () => {
     const keys = ["protocol: ftp", "hold: silent", "wake_on: first_byte", "proxy_protocol: { send: v2 }"];
     for (const key of keys) {
       const [problem, ...others] = problems(`services: { a: { ports: [53/udp, 54/udp], container: c, ${key} } }`);
@@ -127,7 +127,7 @@ suite("keys about connections", () => {
 });
 
 suite("udp", () => {
-  test("is read key by key, of the service, of defaults, or as built in", () => {
+  test("is inherited by key", () => {
     assert.deepEqual(service("ports: 53/udp, container: c").udp, {
       flowTimeoutMs: 30_000,
       flows: 1_000,
@@ -137,13 +137,13 @@ suite("udp", () => {
     assert.deepEqual(services(yaml)[0]?.udp, { flowTimeoutMs: 120_000, flows: 7, heldBytes: 1_024 });
   });
 
-  test("has no meaning without a port for it", () => {
+  test("is rejected without a UDP port", () => {
     assert.deepEqual(problems("services: { a: { ports: 53, container: c, udp: { flows: 7 } } }"), [
       `service "a": "udp" has no effect without a UDP port | remove it, or write a port as "53/udp"`,
     ]);
   });
 
-  test("has limits that mean something", () => {
+  test("has limits for its values", () => {
     for (const udp of ["{ flows: 0 }", "{ flow_timeout: 0s }", "{ held: lots }", "{ flow: 3 }"]) {
       assert.equal(problems(`services: { a: { ports: 53/udp, container: c, udp: ${udp} } }`).length, 1, udp);
     }

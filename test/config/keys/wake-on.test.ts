@@ -25,14 +25,14 @@ function problems(yaml: string): string[] {
 }
 
 suite("wake_on", () => {
-  test("is connect by default, and may have another default", () => {
+  test("is connect, unless defaults set it", () => {
     const [a, b] = services(`defaults: { wake_on: first_byte }
 services: { a: { ports: 1, container: a }, b: { ports: 2, container: b, wake_on: connect } }`);
     assert.deepEqual([a?.wakeOn, b?.wakeOn], ["first_byte", "connect"]);
     assert.equal(services("services: { a: { ports: 1, container: a } }")[0]?.wakeOn, "connect");
   });
 
-  test("first_byte is wrong wherever the server speaks first, whatever else is spoken", () => {
+  test("rejects first_byte for protocols in which the server sends first", () => {
     for (const protocol of protocolNames) {
       const file = `services: { a: { ports: 1, container: c, protocol: ${protocol}, wake_on: first_byte } }`;
       const message = `wake_on: service "a": no first byte would arrive: in ${protocol} the server sends first | remove it, or use "connect"`;
@@ -42,7 +42,7 @@ services: { a: { ports: 1, container: a }, b: { ports: 2, container: b, wake_on:
     assert.ok(mail.every((name) => serverFirst.has(name)) && !stores.some((name) => serverFirst.has(name)));
   });
 
-  test("first_byte is wrong with data ports, also by default", () => {
+  test("rejects first_byte with data ports, also from defaults", () => {
     const why = 'service "a": no first byte would arrive: data ports are for FTP, in which the server sends first';
     assert.deepEqual(problems("services: { a: { ports: 21, data: 30000, container: a, wake_on: first_byte } }"), [
       `wake_on: ${why} | remove it, or use "connect"`,
@@ -53,7 +53,7 @@ services: { a: { ports: 1, container: a }, b: { ports: 2, container: b, wake_on:
     assert.equal(problem, `a: ${why} | add "wake_on: connect" here`);
   });
 
-  test("has no meaning where nothing is woken, and a default of it does no harm there", () => {
+  test("is rejected for targets without a start, but ignored in defaults", () => {
     assert.deepEqual(problems("services: { a: { ports: 7, builtin: echo, wake_on: first_byte } }"), [
       'wake_on: service "a": "wake_on" has no effect for "builtin" | remove it',
     ]);

@@ -29,7 +29,7 @@ suite("parseTimes()", () => {
     "mon-mon": { days: [1], spans: whole },
   };
   for (const [text, expected] of Object.entries(good)) {
-    test(`reads "${text}", and what formatTimes() makes of it`, () => {
+    test(`parses "${text}" and the output of formatTimes() for it`, () => {
       const times = parseTimes(text);
       assert.deepEqual(times, expected);
       assert.deepEqual(parseTimes(formatTimes(times)), expected);
@@ -91,20 +91,20 @@ suite("parseTimes()", () => {
     assert.ok(read > 100, `only ${read} of them were times`);
   });
 
-  test("refuses an endless entry at once", () => {
+  test("rejects a very long entry fast", () => {
     for (const part of ["mon,", "-", " ", "08:00-", "1"])
       assert.throws(() => parseTimes(part.repeat(100_000)), UnitError);
   });
 });
 
 suite("parseTimeZone()", () => {
-  test("knows the names of IANA", () => {
+  test("accepts names of the IANA database", () => {
     for (const zone of ["Europe/Berlin", "UTC", "Asia/Kolkata", "America/Argentina/Buenos_Aires"]) {
       assert.equal(parseTimeZone(zone), zone);
     }
   });
 
-  test("refuses others with a hint", () => {
+  test("rejects other names with a hint", () => {
     assert.throws(() => parseTimeZone("Europe/Berln"), /not a time zone: did you mean "Europe\/Berlin"\?/);
     assert.throws(() => parseTimeZone("+02:00"), /an offset, which has no summer time/);
     assert.throws(() => parseTimeZone("Mars"), /write it as "Europe\/Berlin"/);

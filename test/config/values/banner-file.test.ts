@@ -30,8 +30,8 @@ suite("readBanner()", () => {
     "a device": [() => "/dev/zero", /is not a regular file/],
     "an invalid name": [() => "a\0b", /null bytes/],
   };
-  for (const [what, [file, message]] of Object.entries(bad)) {
-    test(`rejects ${what}`, () => {
+  for (const [name, [file, message]] of Object.entries(bad)) {
+    test(`rejects ${name}`, () => {
       assert.throws(
         () => readBanner(file()),
         (error) => error instanceof UnitError && message.test(error.message),

@@ -21,7 +21,7 @@ suite("parseNetwork()", () => {
     "::ffff:0:0/96": "0.0.0.0/0",
   };
   for (const [text, expected] of Object.entries(good)) {
-    test(`reads "${text}"`, () => assert.equal(formatNetwork(parseNetwork(text)), expected));
+    test(`parses "${text}"`, () => assert.equal(formatNetwork(parseNetwork(text)), expected));
   }
 
   const bad: Readonly<Record<string, RegExp>> = {

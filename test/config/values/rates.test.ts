@@ -5,13 +5,13 @@ import { formatRate, parseRate } from "../../../src/config/values/rates.ts";
 import { UnitError } from "../../../src/config/values/units.ts";
 
 suite("parseRate()", () => {
-  test("reads a count per second, minute or hour", () => {
+  test("parses a count per second, minute or hour", () => {
     assert.deepEqual(parseRate("50/s"), { count: 50, perMs: 1_000 });
     assert.deepEqual(parseRate("10/m"), { count: 10, perMs: 60_000 });
     assert.deepEqual(parseRate(" 100 / h"), { count: 100, perMs: 3_600_000 });
   });
 
-  test("reads what formatRate() writes", () => {
+  test("parses the output of formatRate()", () => {
     for (const text of ["50/s", "10/m", "100/h"]) assert.equal(formatRate(parseRate(text)), text);
   });
 

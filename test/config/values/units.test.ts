@@ -9,7 +9,7 @@ import { formatDuration, parseDuration, UnitError } from "../../../src/config/va
 import { suggest } from "../../../src/config/yaml/suggest.ts";
 
 suite("parseDuration()", () => {
-  test("reads units one after the other, as Go does", () => {
+  test("parses several units, as Go does", () => {
     assert.equal(parseDuration("500ms"), 500);
     assert.equal(parseDuration("1h30m"), 5_400_000);
     assert.equal(parseDuration("1.5s"), 1_500);
@@ -20,7 +20,7 @@ suite("parseDuration()", () => {
     test(`rejects "${text}" with UnitError`, () => assert.throws(() => parseDuration(text), UnitError));
   }
 
-  test("reads what formatDuration() writes", () => {
+  test("parses the output of formatDuration()", () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 576 * 3_600_000 }), (ms) => parseDuration(formatDuration(ms)) === ms),
     );
@@ -54,7 +54,7 @@ suite("parsePort()", () => {
     "[::1]:2121:21": { listen: 2121, target: 21, address: "::1" },
   };
   for (const [text, expected] of Object.entries(good)) {
-    test(`reads "${text}"`, () => assert.deepEqual(parsePort(text), expected));
+    test(`parses "${text}"`, () => assert.deepEqual(parsePort(text), expected));
   }
 
   const named = {

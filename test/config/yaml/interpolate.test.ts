@@ -45,23 +45,23 @@ suite("interpolate()", () => {
     "${DOLLAR}": "${NAME}",
   };
   for (const [text, expected] of Object.entries(values)) {
-    test(`makes ${JSON.stringify(expected)} of ${text}`, () => assert.deepEqual(interpolated(text), expected));
+    test(`replaces ${text} by ${JSON.stringify(expected)}`, () => assert.deepEqual(interpolated(text), expected));
   }
 
-  test("reaches values everywhere, and no keys", () => {
+  test("replaces variables in all values, but not in keys", () => {
     const { value, problems } = result('a: ["${NAME}", { "${NAME}": "${PORT}" }]\n');
     assert.deepEqual(problems, []);
     assert.deepEqual(value, { a: ["vsftpd", { "${NAME}": "2121" }] });
   });
 
-  test("names each variable that is not set, and leaves it as it is", () => {
+  test("reports each unset variable and leaves it unchanged", () => {
     const { value, problems } = result('a: "${A}-${NAME}-${B}"\n');
     assert.deepEqual(problems, ['variable "A" is not set', 'variable "B" is not set']);
     assert.deepEqual(value, { a: "${A}-vsftpd-${B}" });
   });
 
   for (const text of ["${", "${}", "${1A}", "${A B}", "${A:?must}", "${A:+other}"]) {
-    test(`refuses ${text}`, () => {
+    test(`rejects ${text}`, () => {
       assert.deepEqual(result(`a: "${text}"\n`).problems, ['cannot read "${" here']);
     });
   }
