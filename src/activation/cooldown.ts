@@ -7,39 +7,32 @@ const MAX_MS = 60_000;
  */
 export class Cooldown {
   #failures = 0;
-  #timer: NodeJS.Timeout | undefined;
-  #until: number | undefined;
+  /** The end on the monotonic clock, and in Unix time. */
+  #endsAt = 0;
+  #until = 0;
 
   /** Whether a start is not allowed at this moment. */
   get isActive(): boolean {
-    return this.#timer !== undefined;
+    return performance.now() < this.#endsAt;
   }
 
-  /** The end of the cooldown, as Unix time in milliseconds. */
+  /** The end of the active cooldown, as Unix time in milliseconds. */
   get until(): number | undefined {
-    return this.#until;
+    return this.isActive ? this.#until : undefined;
   }
 
   /** Counts a failed start. @returns the length of the cooldown in milliseconds */
   begin(): number {
-    this.#clear();
     const delayMs = Math.min(FIRST_MS * 2 ** this.#failures, MAX_MS);
     this.#failures += 1;
+    this.#endsAt = performance.now() + delayMs;
     this.#until = Date.now() + delayMs;
-    this.#timer = setTimeout(() => this.#clear(), delayMs);
-    this.#timer.unref();
     return delayMs;
   }
 
   /** A start succeeded: the next failure counts as the first one. */
   reset(): void {
     this.#failures = 0;
-    this.#clear();
-  }
-
-  #clear(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#until = undefined;
+    this.#endsAt = 0;
   }
 }

@@ -7,9 +7,7 @@ const MAX_AGE_MS = 950;
 /** Caches the target's last output lines, so that they are read about once a second for any number of readers. */
 export class LogTailCache {
   readonly #read: () => Promise<readonly string[]>;
-  #reading: Promise<readonly string[]> | undefined;
-  #isRead = false;
-  #readAt = 0;
+  #cached: { readonly lines: Promise<readonly string[]>; expiresAt: number } | undefined;
 
   /** @param read never rejects */
   constructor(read: () => Promise<readonly string[]>) {
@@ -18,21 +16,19 @@ export class LogTailCache {
 
   /** Returns the cached lines, or reads them. Never rejects. */
   lines(): Promise<readonly string[]> {
-    const isFresh = !this.#isRead || performance.now() - this.#readAt < MAX_AGE_MS;
-    if (this.#reading !== undefined && isFresh) return this.#reading;
-    const reading = this.#read();
-    this.#reading = reading;
-    this.#isRead = false;
-    this.#readAt = performance.now();
-    void reading.then(() => {
-      if (this.#reading === reading) this.#isRead = true;
+    if (this.#cached !== undefined && performance.now() < this.#cached.expiresAt) return this.#cached.lines;
+    const expiresAt = performance.now() + MAX_AGE_MS;
+    const cached = { lines: this.#read(), expiresAt: Number.POSITIVE_INFINITY };
+    this.#cached = cached;
+    void cached.lines.then(() => {
+      cached.expiresAt = expiresAt;
     });
-    return reading;
+    return cached.lines;
   }
 
   /** Called when the state of the target changes: the next call reads again. */
   clear(): void {
-    this.#reading = undefined;
+    this.#cached = undefined;
   }
 }
 

@@ -316,7 +316,7 @@ suite("close()", () => {
     assert.equal(stage.clock.pending, 0);
   });
 
-  test("clears the timer of the cooldown", async () => {
+  test("ends the cooldown and leaves no timer", async () => {
     using stage = new Stage();
     stage.activator.open();
     stage.connect();
@@ -325,8 +325,9 @@ suite("close()", () => {
     await stage.settle();
     stage.target.finishStop();
     await stage.settle();
-    assert.equal(stage.clock.pending, 1);
+    assert.equal(stage.activator.view.cooldownUntil, 1_000);
     await stage.activator.close(drain);
+    assert.equal(stage.activator.view.cooldownUntil, undefined);
     assert.equal(stage.clock.pending, 0);
   });
 
