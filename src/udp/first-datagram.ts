@@ -2,7 +2,6 @@ import { isIP } from "node:net";
 import { Semaphore } from "../async/semaphore.ts";
 import { delay } from "../async/wait.ts";
 import { TokenBucket } from "../proxy/admission/token-bucket.ts";
-import type { SendResult } from "./upstream.ts";
 
 /** Pause between two attempts on this machine's loopback: a twentieth of the elapsed time, within these limits. */
 const MIN_LOOPBACK_MS = 5;
@@ -50,29 +49,27 @@ export class FirstDatagram {
    * Waits until the port accepts datagrams. Calls `send` repeatedly, unless another flow does so already.
    *
    * @param host the target's host or IP address
-   * @returns the result of the accepted attempt; undefined if another flow found the port open
+   * @param send sends the caller's first datagram, and returns whether it was accepted
+   * @returns whether a datagram of the caller was accepted; false if another flow found the port open
    * @throws the reason of `signal`; the next waiting flow then continues
    */
   async waitUntilAccepted(
     host: string,
-    send: (signal: AbortSignal) => Promise<SendResult>,
+    send: (signal: AbortSignal) => Promise<boolean>,
     signal: AbortSignal,
-  ): Promise<SendResult | undefined> {
-    if (this.#isOpen) return undefined;
+  ): Promise<boolean> {
+    if (this.#isOpen) return false;
     using _turn = await this.#semaphore.acquire(signal);
     const isLocal = isLoopback(host);
     const startedAt = performance.now();
     for (let pauseMs = FIRST_PAUSE_MS; !this.#isOpen; pauseMs = Math.min(2 * pauseMs, ICMP_INTERVAL_MS)) {
       if (!isLocal) await this.#takeToken(signal);
-      const result = await send(signal);
-      if (result !== "refused") {
-        this.#isOpen = true;
-        return result;
-      }
+      this.#isOpen = await send(signal);
+      if (this.#isOpen) return true;
       const share = (performance.now() - startedAt) / 20;
       await delay(isLocal ? Math.max(MIN_LOOPBACK_MS, Math.min(share, MAX_LOOPBACK_MS)) : pauseMs, signal);
     }
-    return undefined;
+    return false;
   }
 
   async #takeToken(signal: AbortSignal): Promise<void> {

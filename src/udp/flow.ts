@@ -9,7 +9,7 @@ import { DatagramBuffer } from "./datagram-buffer.ts";
 import type { DatagramCount, DropReason } from "./datagrams.ts";
 import type { FirstDatagram } from "./first-datagram.ts";
 import type { Pacer } from "./pacer.ts";
-import { type SendResult, Upstream } from "./upstream.ts";
+import { Upstream } from "./upstream.ts";
 
 /** A flow that was silent for this long can be evicted. */
 const IDLE_MS = 1_000;
@@ -207,14 +207,14 @@ export class Flow {
     const { first } = this.#buffer;
     if (first === undefined) return;
     let isFirstAttempt = true;
-    const send = async (): Promise<SendResult> => {
-      const result = await upstream.sendAndWait(first, signal);
-      if (result === "refused" && isFirstAttempt) lease.verify().catch(() => {});
+    const send = async (): Promise<boolean> => {
+      const isAccepted = await upstream.sendAndWait(first, signal);
+      if (!isAccepted && isFirstAttempt) lease.verify().catch(() => {});
       isFirstAttempt = false;
-      return result;
+      return isAccepted;
     };
-    const result = await this.#options.targetPort.firstDatagram.waitUntilAccepted(lease.address, send, signal);
-    if (result !== undefined) this.#countSent(this.#buffer.shift());
+    const { firstDatagram } = this.#options.targetPort;
+    if (await firstDatagram.waitUntilAccepted(lease.address, send, signal)) this.#countSent(this.#buffer.shift());
   }
 
   async #sendBuffered(signal: AbortSignal): Promise<void> {

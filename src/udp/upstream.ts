@@ -6,11 +6,8 @@ import { codeOf } from "../errors.ts";
 import { isCongested, newSocket, ready, typeFor } from "./socket.ts";
 import { newRequestSocket, TransferSocket } from "./tftp.ts";
 
-/** Time for a refusal. One from this machine arrives at once; one from a container or another machine takes longer. */
+/** Limit of the wait for a refusal. One from this machine arrives at once; others take longer. */
 const QUIET_MS = 25;
-
-/** What followed a datagram: an answer, an ICMP refusal, or neither within QUIET_MS. */
-export type SendResult = "answered" | "refused" | "quiet";
 
 export interface UpstreamOptions {
   /** Host or IP address. */
@@ -33,7 +30,7 @@ export class Upstream implements Disposable {
   readonly #onLoss: UpstreamOptions["onLoss"];
   readonly #onAnswer: (datagram: Buffer) => void;
   #transfers: TransferSocket | undefined;
-  #onResult: ((result: SendResult) => void) | undefined;
+  #onResult: ((isAccepted: boolean) => void) | undefined;
   #isClosed = false;
 
   private constructor(socket: dgram.Socket, { onAnswer, onLoss }: UpstreamOptions) {
@@ -41,7 +38,7 @@ export class Upstream implements Disposable {
     this.#onLoss = onLoss;
     socket.on("error", (error) => this.#onError(error));
     this.#onAnswer = (datagram) => {
-      this.#onResult?.("answered");
+      this.#onResult?.(true);
       onAnswer(datagram);
     };
     socket.on("message", this.#onAnswer);
@@ -79,14 +76,14 @@ export class Upstream implements Disposable {
     });
   }
 
-  /** Sends a datagram and waits for the result. @throws the reason of `signal` */
-  async sendAndWait(datagram: Buffer, signal: AbortSignal): Promise<SendResult> {
-    const { promise, resolve } = Promise.withResolvers<SendResult>();
+  /** Sends a datagram. @returns false if it is refused, true after an answer or a silence @throws the reason of `signal` */
+  async sendAndWait(datagram: Buffer, signal: AbortSignal): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
     // If the event loop was busy, it must read the socket first: timers run before reads, and immediates after them.
-    const timer = setTimeout(() => setImmediate(resolve, "quiet"), QUIET_MS);
+    const timer = setTimeout(() => setImmediate(resolve, true), QUIET_MS);
     this.#onResult = resolve;
     try {
-      this.#socket.send(datagram, (error) => error && resolve("refused"));
+      this.#socket.send(datagram, (error) => error && resolve(false));
       return await abortable(promise, signal);
     } finally {
       clearTimeout(timer);
@@ -122,7 +119,7 @@ export class Upstream implements Disposable {
 
   #onError(error: Error): void {
     if (this.#isClosed) return;
-    if (this.#onResult !== undefined) this.#onResult("refused");
+    if (this.#onResult !== undefined) this.#onResult(false);
     else this.#onLoss(codeOf(error) === "ECONNREFUSED" ? "refused" : "unsent");
   }
 }
