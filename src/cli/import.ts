@@ -19,7 +19,7 @@ export const command: Command = {
   usage: "xinetd|inetd PATH…",
   options: {},
   takesArguments: true,
-  help: `Converts these files to a wakeport.yaml on standard output. A comment after each key contains the original line. Warnings
+  help: `Converts these files to a wakeport.yaml on standard output. A comment after each key names its original line. Warnings
 about differences and about lines that are not converted appear on standard error and in the file.
 
   wakeport import xinetd /etc/xinetd.conf > wakeport.yaml

@@ -24,7 +24,7 @@ export const command: Command = {
   help: `Checks the configuration and prints the plan. It starts no target and binds no port. Users, groups and programs are looked
 up on this machine; a missing program is a warning. The engine is queried for the containers, their restart policies,
 health checks, published ports and networks; problems with them, and an engine that does not answer, are remarks. For
-services with data ports, check prints the settings of their FTP servers. Exits 2 if the configuration is invalid.
+services with data ports, check prints the settings of their FTP servers. Exits with 2 if the configuration is invalid.
 
 ${configOptionHelp}`,
   run: async (options, context) => {
