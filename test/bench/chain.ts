@@ -1,7 +1,7 @@
 /**
  * A chain of five containers, each of which needs the next: from the connect to the first byte, beside the sum and the
  * longest of what five like them take alone, through wakeport as well, measured in the same run, in turns. Each is started
- * when the one that it needs is ready, so the sum is what to expect; what a chain takes beyond it is wakeport's doing.
+ * when its dependency is ready, so the sum is expected; the excess is caused by wakeport.
  */
 import net from "node:net";
 import { setTimeout as delay } from "node:timers/promises";

@@ -1,6 +1,6 @@
 /**
- * What strangers say first, damaged, in pieces, and left off anywhere: to the real program, which reads heads of HTTP,
- * ClientHellos, PROXY headers and lines of FTP. Whether it is there afterwards, what it weighs, and whether everybody who
+ * Random first bytes of clients, damaged, in pieces and truncated, for the real program, which parses HTTP heads,
+ * ClientHellos, PROXY headers and FTP lines. Checks that it runs afterwards, its memory, and that each client that
  * was accepted is counted once. Arguments: how many of each (default 100,000), and a seed.
  */
 import net from "node:net";
@@ -44,10 +44,10 @@ interface Subject {
 }
 
 async function helloOf(servername: string): Promise<Buffer> {
-  const said = Promise.withResolvers<Buffer>();
-  const socket = new Duplex({ read: () => {}, write: (chunk: Buffer) => said.resolve(chunk) });
+  const sent = Promise.withResolvers<Buffer>();
+  const socket = new Duplex({ read: () => {}, write: (chunk: Buffer) => sent.resolve(chunk) });
   const client = tls.connect({ socket, servername }).on("error", () => {});
-  const hello = await said.promise;
+  const hello = await sent.promise;
   client.destroy();
   return hello;
 }
@@ -108,9 +108,9 @@ function* cases({ words, hasDeadline }: Subject): Generator<Case> {
   const harm = fc.oneof({ weight: 3, arbitrary: damage }, { weight: 1, arbitrary: fc.constant((all: Buffer) => all) });
   const leaving = fc.constantFrom<Leaving>("end", "reset");
   const one = fc.tuple(words, harm, cuts, leaving);
-  for (const [index, [said, change, at, left]] of fc.sample(one, { numRuns: CASES, seed: SEED }).entries()) {
+  for (const [index, [hello, change, at, left]] of fc.sample(one, { numRuns: CASES, seed: SEED }).entries()) {
     const isSilent = hasDeadline && index % SILENT_ONE_IN === 0;
-    const bytes = change(said);
+    const bytes = change(hello);
     // A small part, so that bytes are missing.
     if (isSilent) yield { bytes: bytes.subarray(0, bytes.length >> 3), cuts: at, leaving: "silence" };
     else yield { bytes, cuts: at, leaving: left };
@@ -118,7 +118,7 @@ function* cases({ words, hasDeadline }: Subject): Generator<Case> {
 }
 
 /** @returns whether the connection ended in time */
-async function say({ bytes, cuts: at, leaving }: Case, index: number, port: number): Promise<boolean> {
+async function send({ bytes, cuts: at, leaving }: Case, index: number, port: number): Promise<boolean> {
   const localAddress = `127.0.1.${1 + (index % ADDRESSES)}`;
   const socket = net.connect({
     port,
@@ -166,7 +166,7 @@ async function measure(subject: Subject): Promise<boolean> {
   const visitor = async (): Promise<void> => {
     for (const one of all) {
       index += 1;
-      if (await say(one, index, listenPort)) continue;
+      if (await send(one, index, listenPort)) continue;
       hung += 1;
       console.log(`  not ended in time: ${JSON.stringify({ ...one, bytes: one.bytes.toString("latin1") })}`);
     }

@@ -1,7 +1,7 @@
 /**
  * The server behind the relay: `node matrix-server.ts DATA_PORT CONTROL_PORT`.
  *
- * The first line of a data connection says what it is: `echo`, or an id under which the harness steers it through the
+ * The first line of a data connection is `echo`, or an id by which the harness controls it through the
  * control port. Connections that never greet (a relay's readiness probe) are only counted while they are open.
  */
 import { createServer, type Socket } from "node:net";

@@ -5,7 +5,7 @@
  *
  * Clients talk to an echo server through the relay and know every byte that must come back. Prints one line of counts
  * and exits with 1 if any connection went wrong or is left open. A seed replays the same plans of the same clients.
- * RSS is that of the relay's first process, so it tells little about relays that fork.
+ * RSS is that of the relay's first process, so it is not meaningful for relays that fork.
  */
 import { randomInt } from "node:crypto";
 import { readFile } from "node:fs/promises";

@@ -81,7 +81,7 @@ async function reachServer({ port, program }: RunningRelay, controlPort: number)
   const signal = program === null ? timeout : AbortSignal.any([timeout, program.ended]);
   const knock = await dialWhenOpen(port, signal);
   knock.on("error", () => {
-    // A relay that was faster than the server may drop it; the control connection tells when the server is there.
+    // A relay that starts faster than the server may drop the connection; the control connection shows when the server is up.
   });
   try {
     return new Control(await dialWhenOpen(controlPort, signal));

@@ -1,6 +1,6 @@
 /**
  * The usual clients of real servers that start slowly or not at all: which clients wait, and which get an error.
- * and who is told what. With WAKEPORT_TEST_START_S=20 the servers take that many seconds.
+ * With WAKEPORT_TEST_START_S=20 the servers start in that many seconds.
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -22,13 +22,17 @@ print("EHLO", smtp.ehlo())
 print("sent", smtp.sendmail("a@b.test", ["c@d.test"], "Subject: hello\\r\\n\\r\\nby smtplib\\r\\n"))
 `;
 
-interface Said {
+interface ClientOutput {
   readonly code: number;
   /** Both outputs. */
   readonly text: string;
 }
 
-function say(program: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Said> {
+function runClient(
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<ClientOutput> {
   const options = { timeout: MAX_DELAY_MS, env: { ...process.env, ...env } };
   return new Promise((resolve) => {
     const child = execFile(program, args, options, (error, stdout, stderr) => {
@@ -84,13 +88,13 @@ suite("the usual clients", { skip: cannotServe() ?? false, concurrency: true }, 
   });
   after(() => stack.disposeAsync());
 
-  const mailers = (service: string): Promise<readonly Said[]> => {
+  const mailers = (service: string): Promise<readonly ClientOutput[]> => {
     const message = ["--from", "a@b.test", "--to", "c@d.test", "--body", "by swaks"];
     const envelope = ["--mail-from", "a@b.test", "--mail-rcpt", "c@d.test", "-T", servers.key];
     return Promise.all([
-      say(PYTHON, ["-c", smtplib, port(service)]),
-      say("swaks", ["--server", "127.0.0.1", "--port", port(service), ...message]),
-      say("curl", ["-sSv", "-m", "60", `smtp://127.0.0.1:${port(service)}`, ...envelope]),
+      runClient(PYTHON, ["-c", smtplib, port(service)]),
+      runClient("swaks", ["--server", "127.0.0.1", "--port", port(service), ...message]),
+      runClient("curl", ["-sSv", "-m", "60", `smtp://127.0.0.1:${port(service)}`, ...envelope]),
     ]);
   };
 
@@ -104,16 +108,16 @@ suite("the usual clients", { skip: cannotServe() ?? false, concurrency: true }, 
   });
 
   test("SMTP: clients get a temporary error if the server does not start", async () => {
-    const told = await mailers("broken-smtp");
-    for (const { code, text } of told) {
+    const reported = await mailers("broken-smtp");
+    for (const { code, text } of reported) {
       assert.notEqual(code, 0, text);
       assert.match(text, /421,? .*4\.3\.2 broken-smtp is not available, try again later/, text);
     }
   });
 
-  const ssh = (service: string, ...options: string[]): Promise<Said> => {
+  const ssh = (service: string, ...options: string[]): Promise<ClientOutput> => {
     const trust = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"];
-    return say("ssh", [
+    return runClient("ssh", [
       "-F",
       "none",
       "-i",
@@ -139,8 +143,8 @@ suite("the usual clients", { skip: cannotServe() ?? false, concurrency: true }, 
     assert.match(text, /Connection reset by peer/);
   });
 
-  const mysql = (service: string): Promise<Said> => {
-    return say("mariadb", [
+  const mysql = (service: string): Promise<ClientOutput> => {
+    return runClient("mariadb", [
       "--no-defaults",
       "-h",
       "127.0.0.1",
@@ -164,8 +168,8 @@ suite("the usual clients", { skip: cannotServe() ?? false, concurrency: true }, 
     assert.match(text, /1053.*broken-mysql is not available, try again later/);
   });
 
-  const redis = (service: string, ...args: string[]): Promise<Said> => {
-    return say("redis-cli", ["-h", "127.0.0.1", "-p", port(service), ...args]);
+  const redis = (service: string, ...args: string[]): Promise<ClientOutput> => {
+    return runClient("redis-cli", ["-h", "127.0.0.1", "-p", port(service), ...args]);
   };
 
   test("Redis: redis-cli waits and is served", async () => {
@@ -180,9 +184,9 @@ suite("the usual clients", { skip: cannotServe() ?? false, concurrency: true }, 
 
   const isEncrypted = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
   const modes = ["disable", "prefer", "require"] as const;
-  const psql = (service: string): Promise<Said[]> => {
-    const query = (mode: string): Promise<Said> =>
-      say("psql", [
+  const psql = (service: string): Promise<ClientOutput[]> => {
+    const query = (mode: string): Promise<ClientOutput> =>
+      runClient("psql", [
         "-AtXc",
         isEncrypted,
         `host=127.0.0.1 port=${port(service)} user=postgres dbname=postgres sslmode=${mode}`,
@@ -199,15 +203,15 @@ suite("the usual clients", { skip: cannotServe() ?? false, concurrency: true }, 
   });
 
   test("PostgreSQL: clients get an error if the server does not start, without details if they do not use TLS", async () => {
-    const told = await psql("broken-postgres");
+    const reported = await psql("broken-postgres");
     assert.deepEqual(
-      told.map(({ code }) => code),
+      reported.map(({ code }) => code),
       [2, 2, 2],
     );
-    for (const { text } of told.slice(0, 2))
+    for (const { text } of reported.slice(0, 2))
       assert.match(text, /FATAL: {2}broken-postgres is not available, try again later\n/);
-    assert.match(told[2]!.text, /server does not support SSL, but SSL was required/);
-    const ready = await say("pg_isready", ["-h", "127.0.0.1", "-p", port("broken-postgres")]);
+    assert.match(reported[2]!.text, /server does not support SSL, but SSL was required/);
+    const ready = await runClient("pg_isready", ["-h", "127.0.0.1", "-p", port("broken-postgres")]);
     assert.match(ready.text, /rejecting connections/);
   });
 });

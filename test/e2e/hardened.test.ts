@@ -104,8 +104,8 @@ suite("the hardened example", { skip }, () => {
       const answer = fetch("http://socket-proxy:2375/_ping", { signal: AbortSignal.timeout(5_000) });
       answer.then(() => console.log("it answers"), (error) => console.log(error.cause?.code ?? error.name));
     `;
-    const told = await compose("exec", "-T", "web", "node", "-e", program);
-    assert.match(told.trim(), /^(ENOTFOUND|EAI_AGAIN)$/);
+    const reported = await compose("exec", "-T", "web", "node", "-e", program);
+    assert.match(reported.trim(), /^(ENOTFOUND|EAI_AGAIN)$/);
   });
 
   /** The response statuses of requests from wakeport's container, with paths sent unchanged. */

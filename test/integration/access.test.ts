@@ -63,7 +63,7 @@ class Bench implements AsyncDisposable {
   }
 
   /** Sends a word and waits for its echo. @returns the received text, or the end of the connection */
-  async hears(service: string, from: string, word = "word"): Promise<string> {
+  async replyTo(service: string, from: string, word = "word"): Promise<string> {
     using peer = this.connect(service, from);
     peer.send(word);
     await eventually(`a reply of ${service}`, () => peer.text.endsWith(word) || peer.fate !== "open");
@@ -108,7 +108,7 @@ suite("access", () => {
     assert.equal(bench.events("target.starting"), 0);
     assert.equal(await bench.denied("ftp", "address"), 1);
     assert.equal(await bench.metric('wakeport_connections_total{service="ftp",outcome="denied_address"}'), 1);
-    assert.equal(await bench.hears("ftp", INNOCENT), "hello\nword");
+    assert.equal(await bench.replyTo("ftp", INNOCENT), "hello\nword");
   });
 
   test("an inetd program gets only accepted clients, after the banner was sent", async () => {
@@ -140,17 +140,17 @@ suite("access", () => {
 
   test("an abusive client blocks no other client, and does not flood the log", async () => {
     await using bench = await Bench.open({ echo: "builtin: echo, limits: { rate: 20/m }" });
-    const fates = await Promise.all(Array.from({ length: 300 }, () => bench.hears("echo", ABUSER)));
+    const fates = await Promise.all(Array.from({ length: 300 }, () => bench.replyTo("echo", ABUSER)));
     assert.equal(fates.filter((fate) => fate === "word").length, 10);
-    for (let count = 0; count < 5; count += 1) assert.equal(await bench.hears("echo", INNOCENT), "word");
+    for (let count = 0; count < 5; count += 1) assert.equal(await bench.replyTo("echo", INNOCENT), "word");
     assert.equal(await bench.denied("echo", "rate"), 290);
     bench.program.child.kill("SIGTERM");
     await bench.program.finished();
     const lines = bench.program.log.filter(({ reason }) => reason === "rate");
-    const told = lines.filter(({ event }) => event === "connection.closed");
+    const reported = lines.filter(({ event }) => event === "connection.closed");
     const summed = lines.filter(({ event }) => event === "connection.denials");
-    assert.ok(told.length <= 10, `${told.length} lines`);
-    assert.equal(told.length + summed.reduce((sum, line) => sum + Number(line["count"]), 0), 290);
+    assert.ok(reported.length <= 10, `${reported.length} lines`);
+    assert.equal(reported.length + summed.reduce((sum, line) => sum + Number(line["count"]), 0), 290);
   });
 
   test("a sensor bans addresses from all services, except addresses that it denies", async () => {
@@ -159,19 +159,19 @@ suite("access", () => {
       echo: "builtin: echo",
       ftp: "PROCESS",
     });
-    assert.equal(await bench.hears("echo", ABUSER), "word");
+    assert.equal(await bench.replyTo("echo", ABUSER), "word");
     for (let count = 0; count < 3; count += 1) {
       using tripped = bench.connect("trap", ABUSER);
       await tripped.receives(5);
       assert.equal(tripped.text, "bye\r\n");
     }
-    assert.equal(await bench.hears("echo", ABUSER), "ECONNRESET");
-    assert.equal(await bench.hears("ftp", ABUSER), "ECONNRESET");
+    assert.equal(await bench.replyTo("echo", ABUSER), "ECONNRESET");
+    assert.equal(await bench.replyTo("ftp", ABUSER), "ECONNRESET");
     assert.equal(bench.events("target.starting"), 0);
     using owner = bench.connect("trap", OWNER);
     await owner.ended();
-    assert.equal(await bench.hears("echo", OWNER), "word");
-    assert.equal(await bench.hears("ftp", INNOCENT), "hello\nword");
+    assert.equal(await bench.replyTo("echo", OWNER), "word");
+    assert.equal(await bench.replyTo("ftp", INNOCENT), "hello\nword");
 
     assert.deepEqual([await bench.denied("echo", "banned"), await bench.denied("trap", "banned")], [1, 2]);
     assert.equal(bench.events("source.banned"), 1);

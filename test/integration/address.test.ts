@@ -125,8 +125,8 @@ test("a target in the host network is dialled on the loopback from the host, at 
 
 test("the host is not reachable from networks without a gateway", () => {
   const to = container("ftp", [{ name: "host", id: "h" }], "host");
-  const told = refusal({ to, own: container("wakeport", [legIn(listenPort)]) });
-  assert.match(told, /no_route: .* wakeport \(in demo_front\) cannot reach: .*"network_mode: host"/);
+  const reported = refusal({ to, own: container("wakeport", [legIn(listenPort)]) });
+  assert.match(reported, /no_route: .* wakeport \(in demo_front\) cannot reach: .*"network_mode: host"/);
 });
 
 test("a target that uses another container's network is dialled there", () => {
@@ -185,14 +185,14 @@ test("wakeport without a network is reported", () => {
 });
 
 test("a configured network without the container: the error contains the corrected line", () => {
-  const told = refusal({ to: container("ftp", [listenPort]), wanted: "backend" });
-  assert.match(told, /not in network "backend", only in demo_front: .*"network: demo_front"/);
+  const reported = refusal({ to: container("ftp", [listenPort]), wanted: "backend" });
+  assert.match(reported, /not in network "backend", only in demo_front: .*"network: demo_front"/);
 });
 
 test("a configured network without wakeport is not replaced by another network", () => {
   const own = container("wakeport", [legIn(listenPort)]);
-  const told = refusal({ to: container("ftp", [listenPort, back]), own, wanted: "back" });
-  assert.match(told, /does not share its network "back" with wakeport .* networks: \[front, back\]/);
+  const reported = refusal({ to: container("ftp", [listenPort, back]), own, wanted: "back" });
+  assert.match(reported, /does not share its network "back" with wakeport .* networks: \[front, back\]/);
 });
 
 test("a container without a network and a container without an address are reported", () => {

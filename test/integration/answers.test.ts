@@ -29,17 +29,17 @@ const routes: Readonly<Record<Call, string>> = {
   stats: "GET stats",
 };
 
-const said = (status: number): Answer => json(status, { message: `as ${status} says` });
+const error = (status: number): Answer => json(status, { message: `as ${status} says` });
 
 const answers: Readonly<Record<string, Answer>> = {
   "200": (response) => void response.writeHead(200).end("{}"),
   "204": (response) => void response.writeHead(204).end(),
   "304": (response) => void response.writeHead(304).end(),
-  "400": said(400),
-  "403": said(403),
+  "400": error(400),
+  "403": error(403),
   "404": json(404, { message: "No such container: fake" }),
-  "409": said(409),
-  "500": said(500),
+  "409": error(409),
+  "500": error(500),
   "502": (response) => void response.writeHead(502, { "content-type": "text/html" }).end("<html>Bad Gateway</html>"),
   hang: () => {},
   cut: (response) => void response.destroy(),
@@ -60,19 +60,19 @@ const usual = {
 /** Calls that change a container are judged by the status alone. */
 const done = { "200": "done", "204": "done", garbage: "done" };
 /** Queries need a response with data. */
-const told = { "200": "unreachable", "204": "failed", "304": "failed", garbage: "unreachable" };
+const reported = { "200": "unreachable", "204": "failed", "304": "failed", garbage: "unreachable" };
 
 /** The result or the error of each call for each response. */
 const verdicts: Readonly<Record<Call, Readonly<Record<string, string>>>> = {
   start: { ...usual, "200": "started", "204": "started", garbage: "started", "304": "already" },
   // A stopped or missing container needs no stop.
   stop: { ...usual, ...done, "304": "done", "404": "done" },
-  inspect: { ...usual, ...told },
-  list: { ...usual, ...told },
+  inspect: { ...usual, ...reported },
+  list: { ...usual, ...reported },
   pause: { ...usual, ...done, "304": "failed" },
   unpause: { ...usual, ...done, "304": "failed" },
   // Without counters the traffic is unknown.
-  stats: { ...usual, ...told, "200": "done", garbage: "done" },
+  stats: { ...usual, ...reported, "200": "done", garbage: "done" },
 };
 
 /** Longer than any response time of the scripted engine. */

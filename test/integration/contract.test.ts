@@ -12,7 +12,7 @@ import { checkLeaks } from "../support/leaks.ts";
 import { type Subject, type Temper, targetContract } from "../support/targets/target-contract.ts";
 
 const host = await engineHost();
-/** The engine counts whole seconds. */
+/** The engine uses whole seconds. */
 const GRACE_MS = 1_000;
 
 const reactions: Readonly<Record<Temper, string>> = { obedient: "exit 0", stubborn: "" };
@@ -60,7 +60,7 @@ class ContainerSubject implements Subject {
   }
 
   async atWork(): Promise<void> {
-    await eventually("it is at work", async () => (await this.#container.output()).includes("at work"));
+    await eventually("the container works", async () => (await this.#container.output()).includes("at work"));
   }
 
   async crash(): Promise<void> {

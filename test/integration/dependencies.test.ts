@@ -305,9 +305,9 @@ engineTest("a dependency that does not exist is reported once, and the target is
   await wakeport.greeted("web");
   await allAsleep(web);
   await wakeport.greeted("web");
-  const told = wakeport.record.warnings.filter(({ event }) => event === "target.dependency_missing");
-  assert.equal(told.length, 1);
-  assert.match(told[0]?.message ?? "", new RegExp(`depends on ${project.nameOf("gone")}, which does not exist`));
+  const reported = wakeport.record.warnings.filter(({ event }) => event === "target.dependency_missing");
+  assert.equal(reported.length, 1);
+  assert.match(reported[0]?.message ?? "", new RegExp(`depends on ${project.nameOf("gone")}, which does not exist`));
 });
 
 engineTest("a one-shot that was removed after its run is not reported as missing", async (lab) => {

@@ -1,4 +1,4 @@
-/** Services that containers declare by their labels. */
+/** Services declared by container labels. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -13,7 +13,7 @@ import { connect, type Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 
-/** A name that no other test has. */
+/** A unique name. */
 function unique(): string {
   return `wakeport-test-${randomBytes(4).toString("hex")}`;
 }
@@ -48,7 +48,7 @@ async function make(
   return lab.container({ program: echo(), labels: { ...composeLabels(project, service), ...wakeportLabels }, ...spec });
 }
 
-/** A client that is not meant to become a connection of any service. */
+/** A client whose connection must not reach a service. */
 async function connectTo(wakeport: Wakeport, service: string): Promise<Peer> {
   const { ports = [] } = wakeport.status.services.find(({ name }) => name === service) ?? {};
   return await connect(Number(ports[0]?.listener.split(":").at(-1)));
@@ -58,41 +58,41 @@ function has(wakeport: Wakeport, service: string): boolean {
   return wakeport.status.services.some(({ name }) => name === service);
 }
 
-engineTest("a labelled container is a service: one that is there, and one that comes later", async (lab) => {
+engineTest("a labelled container becomes a service: an existing one, and one that is created later", async (lab) => {
   const project = unique();
   const [first, second] = [`a-${project}`, `b-${project}`];
   const early = await make(lab, { project, service: "one", labels: { "wakeport.name": first } });
   const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
   wakeport.mayWake(early, `container ${project}/one`);
-  await eventually("the first is found", () => has(wakeport, first));
+  await eventually("the first service is found", () => has(wakeport, first));
   await wakeport.greeted(first);
-  await eventually("it sleeps by its label", async () => !(await early.isAwake()));
+  await eventually("the target sleeps after the timeout of its label", async () => !(await early.isAwake()));
   const late = await make(lab, { project, service: "two", labels: { "wakeport.name": second } });
   wakeport.mayWake(late, `container ${project}/two`);
-  await eventually("the second is found", () => has(wakeport, second));
+  await eventually("the second service is found", () => has(wakeport, second));
   await wakeport.greeted(second);
 });
 
-engineTest("only containers of the own project, unless it says all", async (lab) => {
+engineTest("only containers of wakeport's project become services, unless discover is all", async (lab) => {
   const [project, other] = [unique(), unique()];
   const mine = await make(lab, { project, service: `mine-${project}` });
   const theirs = await make(lab, { project: other, service: `theirs-${other}` });
   const own = await lab.wakeport({}, { docker: { project, discover: true } });
-  await eventually("the own one is found", () => has(own, `mine-${project}`));
+  await eventually("the project's service is found", () => has(own, `mine-${project}`));
   assert.ok(!has(own, `theirs-${other}`));
   await own.close();
   const every = await lab.wakeport({}, { docker: { project, discover: "all" } });
-  await eventually("both are found", () => has(every, `mine-${project}`) && has(every, `theirs-${other}`));
+  await eventually("both services are found", () => has(every, `mine-${project}`) && has(every, `theirs-${other}`));
   assert.ok(!(await mine.isAwake()) && !(await theirs.isAwake()));
 });
 
-engineTest("a wrong label is a problem of that container, and of no other", async (lab) => {
+engineTest("an invalid label is a problem of its container only", async (lab) => {
   const project = unique();
   const good = await make(lab, { project, service: "good" });
   const bad = await make(lab, { project, service: "bad", labels: { "wakeport.idle_timout": "5m" } });
   const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
   wakeport.mayWake(good, `container ${project}/good`);
-  await eventually("it is told", () => wakeport.status.label_problems?.length === 1);
+  await eventually("it is reported", () => wakeport.status.label_problems?.length === 1);
   const [problem] = wakeport.status.label_problems ?? [];
   assert.deepEqual(problem, {
     container: bad.name,
@@ -101,10 +101,10 @@ engineTest("a wrong label is a problem of that container, and of no other", asyn
   await wakeport.greeted("good");
   assert.ok(!has(wakeport, "bad"));
   await bad.remove();
-  await eventually("it is told no longer", () => wakeport.status.label_problems?.length === 0);
+  await eventually("it is reported no longer", () => wakeport.status.label_problems?.length === 0);
 });
 
-engineTest("the configuration goes before labels", async (lab) => {
+engineTest("the configuration takes precedence over labels", async (lab) => {
   const project = unique();
   const port = await freePort();
   const target = await make(lab, {
@@ -115,12 +115,12 @@ engineTest("the configuration goes before labels", async (lab) => {
   const wakeport = await lab.wakeport({ mine: { to: target } }, { docker: { project, discover: true } });
   const other = await make(lab, { project, service: "other" });
   wakeport.mayWake(other, `container ${project}/other`);
-  await eventually("labels were read", () => has(wakeport, "other"));
+  await eventually("the labels were read", () => has(wakeport, "other"));
   assert.ok(!has(wakeport, "web"));
   assert.deepEqual(wakeport.status.label_problems, []);
 });
 
-engineTest("a port that is taken is a problem, and is tried again when something changes", async (lab) => {
+engineTest("a taken port is a problem, and is retried after the next change", async (lab) => {
   const project = unique();
   const port = await freePort();
   const labels = { "wakeport.ports": `127.0.0.1:${port}:${PORT}` };
@@ -129,7 +129,7 @@ engineTest("a port that is taken is a problem, and is tried again when something
   const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
   wakeport.mayWake(first, `container ${project}/first`);
   wakeport.mayWake(second, `container ${project}/second`);
-  await eventually("one of them has it", () => has(wakeport, "first") !== has(wakeport, "second"));
+  await eventually("one of the services has the port", () => has(wakeport, "first") !== has(wakeport, "second"));
   const [problem] = wakeport.status.label_problems ?? [];
   assert.match(problem?.problem ?? "", new RegExp(`port ${port} is taken by service "(first|second)"`));
 });
@@ -163,91 +163,85 @@ engineTest("services whose port another program has are skipped, and the others 
   assert.deepEqual(wakeport.status.label_problems, []);
 });
 
-engineTest(
-  "labels may share a port by host: each container is woken by its own name, and none by another",
-  async (lab) => {
-    const project = unique();
-    const ports = `127.0.0.1:${await freePort()}:${PORT}`;
-    const site = (service: string, host: string): Promise<TestContainer> =>
-      make(lab, { project, service, labels: { "wakeport.ports": ports, "wakeport.host": host } });
-    const first = await site("first", "first.test, *.first.test");
-    const second = await site("second", "second.test");
-    const third = await site("third", "third.test, second.test");
-    const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
-    wakeport.mayWake(first, `container ${project}/first`);
-    const request = (host: string): string => `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
-    const greeted = async (service: string, host: string): Promise<string> => {
-      using peer = await wakeport.connect(service);
-      peer.send(request(host));
-      await eventually("an echo", () => peer.text.endsWith(request(host)) || peer.fate !== "open");
-      return peer.text;
-    };
-    await eventually("all are looked at", () => wakeport.status.label_problems?.length === 1);
-    // Whichever was there first has the name.
-    const [one, other] = has(wakeport, "second") ? ["second", "third"] : ["third", "second"];
-    assert.match(
-      wakeport.status.label_problems?.[0]?.problem ?? "",
-      /the name "second.test" on port \d+ belongs to service/,
-    );
-    assert.match(await greeted("first", "www.first.test"), /^220 /);
-    using lost = await connectTo(wakeport, "first");
-    lost.send(request("nobody.test"));
-    assert.equal(await lost.ended(), "ended");
-    assert.match(lost.text, /^HTTP\/1.1 421 /);
-    assert.ok(!(await second.isAwake()) && !(await third.isAwake()));
+engineTest("labels can share a port by host: each container is woken by its own name only", async (lab) => {
+  const project = unique();
+  const ports = `127.0.0.1:${await freePort()}:${PORT}`;
+  const site = (service: string, host: string): Promise<TestContainer> =>
+    make(lab, { project, service, labels: { "wakeport.ports": ports, "wakeport.host": host } });
+  const first = await site("first", "first.test, *.first.test");
+  const second = await site("second", "second.test");
+  const third = await site("third", "third.test, second.test");
+  const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
+  wakeport.mayWake(first, `container ${project}/first`);
+  const request = (host: string): string => `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+  const greeted = async (service: string, host: string): Promise<string> => {
+    using peer = await wakeport.connect(service);
+    peer.send(request(host));
+    await eventually("an echo", () => peer.text.endsWith(request(host)) || peer.fate !== "open");
+    return peer.text;
+  };
+  await eventually("all containers are inspected", () => wakeport.status.label_problems?.length === 1);
+  // The first container keeps the name.
+  const [one, other] = has(wakeport, "second") ? ["second", "third"] : ["third", "second"];
+  assert.match(
+    wakeport.status.label_problems?.[0]?.problem ?? "",
+    /the name "second.test" on port \d+ belongs to service/,
+  );
+  assert.match(await greeted("first", "www.first.test"), /^220 /);
+  using lost = await connectTo(wakeport, "first");
+  lost.send(request("unknown.test"));
+  assert.equal(await lost.ended(), "ended");
+  assert.match(lost.text, /^HTTP\/1.1 421 /);
+  assert.ok(!(await second.isAwake()) && !(await third.isAwake()));
 
-    const [winner, loser] = one === "second" ? [second, third] : [third, second];
-    wakeport.mayWake(winner, `container ${project}/${one}`);
-    wakeport.mayWake(loser, `container ${project}/${other}`);
-    assert.match(await greeted(one, "second.test"), /^220 /);
-    await first.remove();
-    await winner.remove();
-    await eventually(
-      "they are gone, and the other one has the name",
-      () => has(wakeport, other) && !has(wakeport, "first"),
-      20_000,
-    );
-    assert.match(await greeted(other, "second.test"), /^220 /);
-  },
-);
+  const [winner, loser] = one === "second" ? [second, third] : [third, second];
+  wakeport.mayWake(winner, `container ${project}/${one}`);
+  wakeport.mayWake(loser, `container ${project}/${other}`);
+  assert.match(await greeted(one, "second.test"), /^220 /);
+  await first.remove();
+  await winner.remove();
+  await eventually(
+    "the removed services are gone, and the other container has the name",
+    () => has(wakeport, other) && !has(wakeport, "first"),
+    20_000,
+  );
+  assert.match(await greeted(other, "second.test"), /^220 /);
+});
 
-engineTest("no newcomer takes the name or the port of a service", async (lab) => {
+engineTest("a new container takes neither the name nor the port of a service", async (lab) => {
   const project = unique();
   const labels = { "wakeport.ports": `127.0.0.1:${await freePort()}:${PORT}`, "wakeport.name": `web-${project}` };
   const first = await make(lab, { project, service: "first", labels });
   const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
   wakeport.mayWake(first, `container ${project}/first`);
   const target = (): string | undefined => wakeport.status.services[0]?.target;
-  await eventually("it is served", () => target() === `container ${project}/first`);
+  await eventually("the client is served", () => target() === `container ${project}/first`);
   const second = await make(lab, { project, service: "second", labels });
   wakeport.mayWake(second, `container ${project}/second`);
-  await eventually("the other one was looked at", () => (wakeport.status.label_problems ?? []).length > 0);
-  assert.equal(target(), `container ${project}/first`, "another container took its name");
+  await eventually("the other container was inspected", () => (wakeport.status.label_problems ?? []).length > 0);
+  assert.equal(target(), `container ${project}/first`, "another container took the name");
 });
 
-engineTest(
-  "a container that is recreated with other labels is another service on the same container name",
-  async (lab) => {
-    const project = unique();
-    const before = await make(lab, { project, service: "web" });
-    const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
-    wakeport.mayWake(before, `container ${project}/web`);
-    await eventually("it is found", () => has(wakeport, "web"));
-    const greeting = await wakeport.greeted("web");
-    const listenPort = wakeport.status.services[0]?.ports[0]?.listener;
-    await before.remove();
-    const after = await make(lab, { project, service: "web" });
-    wakeport.mayWake(after, `container ${project}/web`);
-    await eventually("its new port is served", () => {
-      const now = wakeport.status.services[0]?.ports[0]?.listener;
-      return now !== undefined && now !== listenPort;
-    });
-    assert.notEqual(await wakeport.greeted("web"), greeting);
-    assert.equal(await startsOf(lab, after), 1);
-  },
-);
+engineTest("a container recreated with other labels is another service with the same container name", async (lab) => {
+  const project = unique();
+  const before = await make(lab, { project, service: "web" });
+  const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
+  wakeport.mayWake(before, `container ${project}/web`);
+  await eventually("the service is found", () => has(wakeport, "web"));
+  const greeting = await wakeport.greeted("web");
+  const listenPort = wakeport.status.services[0]?.ports[0]?.listener;
+  await before.remove();
+  const after = await make(lab, { project, service: "web" });
+  wakeport.mayWake(after, `container ${project}/web`);
+  await eventually("the new port is served", () => {
+    const now = wakeport.status.services[0]?.ports[0]?.listener;
+    return now !== undefined && now !== listenPort;
+  });
+  assert.notEqual(await wakeport.greeted("web"), greeting);
+  assert.equal(await startsOf(lab, after), 1);
+});
 
-engineTest("a container that others depend on becomes a service of its own when it is labelled", async (lab) => {
+engineTest("a dependency becomes a service when it is labelled", async (lab) => {
   const project = unique();
   const db = await make(lab, { project, service: "db" });
   const web = await make(lab, {
@@ -258,58 +252,61 @@ engineTest("a container that others depend on becomes a service of its own when 
   const wakeport = await lab.wakeport({}, { docker: { project, discover: true } });
   wakeport.mayWake(db, `container ${project}/db`);
   wakeport.mayWake(web, `container ${project}/web`);
-  await eventually("both are found", () => has(wakeport, "web") && has(wakeport, "db"));
+  await eventually("both services are found", () => has(wakeport, "web") && has(wakeport, "db"));
   await wakeport.greeted("web");
   assert.equal(await startsOf(lab, db), 1);
-  await eventually("both sleep", async () => !(await web.isAwake()) && !(await db.isAwake()));
+  await eventually("both targets sleep", async () => !(await web.isAwake()) && !(await db.isAwake()));
   await wakeport.greeted("db");
   assert.equal(await startsOf(lab, web), 1);
 });
 
-engineTest("a reload of the defaults reaches services of labels, and cuts or refuses nobody there", async (lab) => {
-  const project = unique();
-  const options = { docker: { project, discover: true }, shutdown: { drain: "5s" } } as const;
-  const of = async (service: string, program?: string): Promise<TestContainer> => {
-    const ports = `127.0.0.1:${await freePort()}:${PORT}`;
-    const labels = { ...composeLabels(project, service), "wakeport.enable": "true", "wakeport.ports": ports };
-    return lab.container({ program: program ?? echo(), labels });
-  };
-  const web = await of("web");
-  const slow = await of("slow", `setTimeout(() => { ${echo()} }, 1_000);`);
-  const wakeport = await lab.wakeport({}, { ...options, defaults: { idle_timeout: "1h" } });
-  for (const [name, container] of Object.entries({ web, slow })) {
-    wakeport.mayWake(container, `container ${project}/${name}`);
-    await eventually(`${name} is found`, () => has(wakeport, name));
-  }
-  using open = await wakeport.connect("web");
-  open.send("word\n");
-  await eventually("an echo", () => open.text.endsWith("word\n"));
-  using waiting = await wakeport.connect("slow");
-  await wakeport.until("slow", "starting");
-  await wakeport.reload({ defaults: { idle_timeout: "200ms" } });
-  const isNew = (): boolean =>
-    ["web", "slow"].every((service) => {
-      const status = wakeport.status.services.find(({ name }) => name === service);
-      return status?.idle_timeout_ms === 200;
+engineTest(
+  "a reload of the defaults applies to services of labels, without closing or rejecting clients",
+  async (lab) => {
+    const project = unique();
+    const options = { docker: { project, discover: true }, shutdown: { drain: "5s" } } as const;
+    const of = async (service: string, program?: string): Promise<TestContainer> => {
+      const ports = `127.0.0.1:${await freePort()}:${PORT}`;
+      const labels = { ...composeLabels(project, service), "wakeport.enable": "true", "wakeport.ports": ports };
+      return lab.container({ program: program ?? echo(), labels });
+    };
+    const web = await of("web");
+    const slow = await of("slow", `setTimeout(() => { ${echo()} }, 1_000);`);
+    const wakeport = await lab.wakeport({}, { ...options, defaults: { idle_timeout: "1h" } });
+    for (const [name, container] of Object.entries({ web, slow })) {
+      wakeport.mayWake(container, `container ${project}/${name}`);
+      await eventually(`${name} is found`, () => has(wakeport, name));
+    }
+    using open = await wakeport.connect("web");
+    open.send("word\n");
+    await eventually("an echo", () => open.text.endsWith("word\n"));
+    using waiting = await wakeport.connect("slow");
+    await wakeport.until("slow", "starting");
+    await wakeport.reload({ defaults: { idle_timeout: "200ms" } });
+    const isNew = (): boolean =>
+      ["web", "slow"].every((service) => {
+        const status = wakeport.status.services.find(({ name }) => name === service);
+        return status?.idle_timeout_ms === 200;
+      });
+    let visits = 0;
+    await eventually("the reload is in force, and all clients are served meanwhile", async () => {
+      await wakeport.greeted("web");
+      visits += 1;
+      return isNew() && visits >= 5;
     });
-  let visits = 0;
-  await eventually("it is in force, and all are served meanwhile", async () => {
-    await wakeport.greeted("web");
-    visits += 1;
-    return isNew() && visits >= 5;
-  });
-  waiting.send("word\n");
-  await eventually("who waited is served", () => waiting.text.endsWith("word\n"), 10_000);
-  open.send("still there\n");
-  await eventually("who was served still is", () => open.text.endsWith("still there\n"));
-  assert.equal(await startsOf(lab, web), 1);
-  for (const peer of [open, waiting]) peer.end();
-  for (const service of ["web", "slow"]) await wakeport.until(service, "asleep");
-  const outcomes = new Set(wakeport.record.connections.map(({ outcome }) => outcome));
-  assert.deepEqual([...outcomes], ["relayed"]);
-});
+    waiting.send("word\n");
+    await eventually("the waiting client is served", () => waiting.text.endsWith("word\n"), 10_000);
+    open.send("still there\n");
+    await eventually("the served client keeps its connection", () => open.text.endsWith("still there\n"));
+    assert.equal(await startsOf(lab, web), 1);
+    for (const peer of [open, waiting]) peer.end();
+    for (const service of ["web", "slow"]) await wakeport.until(service, "asleep");
+    const outcomes = new Set(wakeport.record.connections.map(({ outcome }) => outcome));
+    assert.deepEqual([...outcomes], ["relayed"]);
+  },
+);
 
-engineTest("a label does not get clients of a name that a pattern of the file covers", async (lab) => {
+engineTest("a label does not get clients of a name that a pattern in the file covers", async (lab) => {
   const project = unique();
   const site = (answer: string): string =>
     `require("node:http").createServer((_, a) => a.end(${JSON.stringify(answer)})).listen(${PORT})`;
@@ -320,29 +317,29 @@ engineTest("a label does not get clients of a name that a pattern of the file co
     ports.map(({ listener: listenPort }) => listenPort),
   );
   const labels = { "wakeport.ports": `${port}:${PORT}`, "wakeport.host": "login.app.localhost" };
-  const stranger = await make(lab, { project: unique(), service: "login", labels }, { program: site("label") });
-  await eventually("the label is refused", () => {
+  const outsider = await make(lab, { project: unique(), service: "login", labels }, { program: site("label") });
+  await eventually("the label is rejected", () => {
     const problems = wakeport.status.label_problems ?? [];
-    return problems.some(({ container, problem }) => container === stranger.name && /is covered by/.test(problem));
+    return problems.some(({ container, problem }) => container === outsider.name && /is covered by/.test(problem));
   });
   using client = await wakeport.connect("app");
   client.send("GET / HTTP/1.1\r\nHost: login.app.localhost\r\nConnection: close\r\n\r\n");
-  await eventually("an answer", () => client.text.endsWith("file"));
-  assert.equal(await stranger.isAwake(), false);
+  await eventually("a reply", () => client.text.endsWith("file"));
+  assert.equal(await outsider.isAwake(), false);
   client.end();
 });
 
-engineTest("a label makes no service of another container whose compose labels it has copied", async (lab) => {
+engineTest("a container with copied compose labels makes no service of the original container", async (lab) => {
   const [project, name] = [unique(), unique()];
   const target = await lab.container({ program: echo(), labels: composeLabels(project, "db") });
   const labels = { "wakeport.name": name, "com.docker.compose.container-number": "2" };
   await make(lab, { project, service: "db", labels });
   const wakeport = await lab.wakeport({}, { docker: { project, discover: "all" } });
-  await eventually("the service", () => has(wakeport, name));
+  await eventually("the service is found", () => has(wakeport, name));
   using client = await wakeport.connect(name);
   assert.equal(await client.ended(), "ECONNRESET");
   assert.equal(client.received, 0);
   assert.equal(await target.isAwake(), false);
   const cause = new RegExp(`${target.name} is the first container of .*/db, and has no label wakeport.enable=true`);
-  await eventually("the reason", () => cause.test(JSON.stringify(wakeport.status.services)));
+  await eventually("the reason is reported", () => cause.test(JSON.stringify(wakeport.status.services)));
 });

@@ -27,10 +27,10 @@ async function knownDeadAt({ engine }: Lab, { id }: TestContainer): Promise<numb
 }
 
 /** The error of the only activation, with its message. */
-async function failure(wakeport: Wakeport): Promise<{ readonly outcome: string; readonly told: string }> {
+async function failure(wakeport: Wakeport): Promise<{ readonly outcome: string; readonly reported: string }> {
   const { outcome, error } = await wakeport.activation();
   const remedy = error !== undefined && "remedy" in error ? `: ${error.remedy}` : "";
-  return { outcome, told: `${error?.message}${remedy}` };
+  return { outcome, reported: `${error?.message}${remedy}` };
 }
 
 engineTest(
@@ -100,9 +100,9 @@ engineTest(
     const wakeport = await lab.wakeport({ echo: { to: placeholder } });
     using early = await wakeport.connect("echo");
     assert.equal(await early.ended(), "ECONNRESET");
-    const { outcome, told } = await failure(wakeport);
+    const { outcome, reported } = await failure(wakeport);
     assert.equal(outcome, "engine_error");
-    assert.match(told, new RegExp(`container ${name} does not exist: create it`));
+    assert.match(reported, new RegExp(`container ${name} does not exist: create it`));
 
     const late = await lab.container({ program: echo(), name });
     wakeport.mayUse("echo", late);
@@ -121,8 +121,8 @@ engineTest("a compose service without a container is reported", async (lab) => {
   const wakeport = await lab.wakeport({ ghost: { to: target, container } });
   using peer = await wakeport.connect("ghost");
   assert.equal(await peer.ended(), "ECONNRESET");
-  const { told } = await failure(wakeport);
-  assert.match(told, /compose project "wakeport-test-none" has no container of service "ghost": create it/);
+  const { reported } = await failure(wakeport);
+  assert.match(reported, /compose project "wakeport-test-none" has no container of service "ghost": create it/);
 });
 
 engineTest("a command that does not exist: the error contains the engine's message", async (lab) => {
@@ -130,9 +130,9 @@ engineTest("a command that does not exist: the error contains the engine's messa
   const wakeport = await lab.wakeport({ wrong: { to: target } });
   using peer = await wakeport.connect("wrong");
   assert.equal(await peer.ended(), "ECONNRESET");
-  const { outcome, told } = await failure(wakeport);
+  const { outcome, reported } = await failure(wakeport);
   assert.equal(outcome, "engine_error");
-  assert.match(told, /could not start container .*\/no\/such\/program/s);
+  assert.match(reported, /could not start container .*\/no\/such\/program/s);
 });
 
 engineTest("a target that runs out of memory while it starts is distinguished from a crash", async (lab) => {

@@ -8,8 +8,8 @@ const AT = { url: "tcp://proxy:2375" };
 const PAGE = "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n";
 
 /** A response as dockerode throws it. */
-function answer(statusCode: number, said: string, json: unknown = Buffer.from(said)): Error {
-  return Object.assign(new Error(`(HTTP code ${statusCode}) unexpected - ${said} `), { statusCode, json });
+function answer(statusCode: number, text: string, json: unknown = Buffer.from(text)): Error {
+  return Object.assign(new Error(`(HTTP code ${statusCode}) unexpected - ${text} `), { statusCode, json });
 }
 
 suite("a refusal contains the setting", () => {
@@ -60,14 +60,14 @@ suite("a refusal contains the setting", () => {
   });
 
   test("by the engine itself, with the engine's message", () => {
-    const said = "authorization denied by plugin gate: no";
+    const text = "authorization denied by plugin gate: no";
     const { message, fault } = engineFault(
-      answer(403, said, { message: said }),
+      answer(403, text, { message: text }),
       { operation: "stop", subject: "container ftp" },
       AT,
     );
     assert.equal(fault, "denied");
-    assert.equal(message, `the engine at tcp://proxy:2375 refuses "stop" of container ftp: ${said}`);
+    assert.equal(message, `the engine at tcp://proxy:2375 refuses "stop" of container ftp: ${text}`);
   });
 });
 

@@ -7,7 +7,7 @@ import { eventually } from "../support/eventually.ts";
 const SCANS = 1_000;
 /** Replies after it has received something. */
 const program = `require("node:net").createServer((socket) => {
-  socket.on("error", () => {}).on("data", (word) => socket.end("heard " + word));
+  socket.on("error", () => {}).on("data", (word) => socket.end("got " + word));
 }).listen(7000); process.on("SIGTERM", () => process.exit(0));`;
 
 suite("wake_on: first_byte", () => {
@@ -32,7 +32,7 @@ suite("wake_on: first_byte", () => {
         using client = await wakeport.connect("web");
         client.send("word");
         assert.equal(await client.ended(), "ended");
-        assert.equal(client.text, "heard word");
+        assert.equal(client.text, "got word");
       }
       assert.equal(await startsOf(lab, container), 1);
       using silent = await wakeport.connect("web");

@@ -40,10 +40,10 @@ print(ftp.retrbinary("RETR incoming/long", received.update, 65536))
 print(received.hexdigest() == source.hash.hexdigest(), ftp.size("incoming/long"))
 print(ftp.quit())
 print(f"{time.monotonic() - began:.1f} s", file=sys.stderr)`;
-    const told = (await ftp.python(script, 590_000)).split("\n");
-    const codes = [0, 1, 2, 4].map((index) => told[index]?.slice(0, 3));
+    const reported = (await ftp.python(script, 590_000)).split("\n");
+    const codes = [0, 1, 2, 4].map((index) => reported[index]?.slice(0, 3));
     assert.deepEqual(codes, ["226", "200", "226", "221"]);
-    assert.equal(told[3], `True ${BYTES}`);
+    assert.equal(reported[3], `True ${BYTES}`);
     await eventually("the server sleeps", () => ftp.isAsleep(), 20_000);
     assert.equal(await ftp.metric('wakeport_activations_total{service="ftp",outcome="ready"}'), 1);
     assert.equal(await ftp.metric('wakeport_sleeps_total{service="ftp",reason="idle",action="stop"}'), 1);

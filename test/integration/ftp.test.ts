@@ -37,7 +37,7 @@ const ofCurl = {
 /** The server setups of the table in docs/ftp.md. */
 const rows: Readonly<Record<string, FtpBenchOptions>> = {
   "no passive settings at all": {},
-  "an address that nobody can reach": { settings: { pasv_address: "203.0.113.99" } },
+  "an unreachable address": { settings: { pasv_address: "203.0.113.99" } },
   "an address that data must come from": {
     settings: { pasv_promiscuous: "NO", port_promiscuous: "NO", connect_from_port_20: "YES" },
   },
@@ -64,9 +64,9 @@ suite("vsftpd", { skip }, () => {
   test("no mode works without protocol: ftp", async () => {
     await using ftp = await FtpBench.open({ settings: pastNobody, service: { protocol: "raw" } });
     for (const [mode, flags] of Object.entries(ofCurl)) {
-      const told = await ftp.fails(...flags, `${ftp.url}/`);
-      assert.match(told, /230 Login successful/, mode);
-      assert.doesNotMatch(told, /welcome\.txt/, mode);
+      const reported = await ftp.fails(...flags, `${ftp.url}/`);
+      assert.match(reported, /230 Login successful/, mode);
+      assert.doesNotMatch(reported, /welcome\.txt/, mode);
     }
   });
 
@@ -124,9 +124,9 @@ try:
 except ftplib.error_temp as error:
     print(error)
 print(ftp.sendcmd("NOOP"))`;
-    const told = (await ftp.python(script)).split("\n");
-    assert.deepEqual(told.slice(0, 4), ["AF_INET6", "2", "2", "425 PASV cannot be used here: use EPSV."]);
-    assert.match(told[4] ?? "", /^200/);
+    const reported = (await ftp.python(script)).split("\n");
+    assert.deepEqual(reported.slice(0, 4), ["AF_INET6", "2", "2", "425 PASV cannot be used here: use EPSV."]);
+    assert.match(reported[4] ?? "", /^200/);
   });
 
   const needsVsftpd = {
@@ -158,14 +158,14 @@ for command in (b"PORT 127,0,0,2,200,1", b"EPRT |1|10.9.9.9|25|", b"PORT 127,0,0
     except ftplib.error_perm as error:
         print(error)
 print(len(ftp.nlst()))`;
-    const told = (await ftp.python(script)).split("\n");
-    assert.deepEqual(told.slice(0, 4), [
+    const reported = (await ftp.python(script)).split("\n");
+    assert.deepEqual(reported.slice(0, 4), [
       "500 Illegal PORT command.",
       "500 Illegal EPRT command.",
       "504 PORT is not allowed for ports below 1024.",
       "500 Illegal PORT command.",
     ]);
-    assert.equal(told[4], "2");
+    assert.equal(reported[4], "2");
     const warnings = ftp.program.log.filter(({ event }) => event === "ftp.bounce");
     assert.equal(warnings.length, 1);
     assert.match(
@@ -239,8 +239,8 @@ try:
 except ftplib.all_errors as error:
     print(error)
 print(ftp.sendcmd("NOOP"))`;
-    const told = await ftp.python(script);
-    assert.match(told, /^426.*\n200/);
+    const reported = await ftp.python(script);
+    assert.match(reported, /^426.*\n200/);
   });
 
   test("shutdown resets a transfer at the drain deadline", async () => {
@@ -276,9 +276,9 @@ print(ftp.sendcmd("NOOP"))`;
     });
     for (const [mode, flags] of Object.entries(ofCurl)) {
       // The control connection works; the data connection fails at once.
-      const told = await ftp.fails("--ssl-reqd", "--insecure", ...flags, `${ftp.url}/`);
-      assert.match(told, /230 Login successful/, mode);
-      assert.doesNotMatch(told, /welcome\.txt/, mode);
+      const reported = await ftp.fails("--ssl-reqd", "--insecure", ...flags, `${ftp.url}/`);
+      assert.match(reported, /230 Login successful/, mode);
+      assert.doesNotMatch(reported, /welcome\.txt/, mode);
     }
     assert.equal(ftp.program.log.filter(({ event }) => event === "ftp.encrypted").length, 1);
   });
@@ -303,9 +303,9 @@ suite("vsftpd behind data ports", { skip }, () => {
     const { data, first } = await passiveRange();
     await using ftp = await FtpBench.open({ service: { data } });
     for (const [index, flags] of Object.values(ofCurl).entries()) await ftp.there(`file-${index}`, MB, ...flags);
-    const told = await ftp.python('print(ftp.sendcmd("PASV")); print(ftp.sendcmd("EPSV"))');
-    const [high = 0, low = 0] = /,(\d+),(\d+)\)/.exec(told)?.slice(1).map(Number) ?? [];
-    for (const port of [high * 256 + low, Number(/\|\|\|(\d+)\|/.exec(told)?.[1])]) {
+    const reported = await ftp.python('print(ftp.sendcmd("PASV")); print(ftp.sendcmd("EPSV"))');
+    const [high = 0, low = 0] = /,(\d+),(\d+)\)/.exec(reported)?.slice(1).map(Number) ?? [];
+    for (const port of [high * 256 + low, Number(/\|\|\|(\d+)\|/.exec(reported)?.[1])]) {
       assert.ok(port >= first && port < first + 10, `${port} is not one of ${data}`);
     }
   });
@@ -359,12 +359,12 @@ suite("a slow server", { skip }, () => {
 
   test("that fails to start: every client gets 421", async () => {
     await using ftp = await FtpBench.open({ before: "sleep 3 && false" });
-    const told = (error: { readonly stdout?: string; readonly stderr?: string }): string =>
+    const reported = (error: { readonly stdout?: string; readonly stderr?: string }): string =>
       `${error.stdout}${error.stderr}`;
     const [curl, lftp, python] = await Promise.all([
-      ftp.curl("--verbose", `${ftp.url}/`).then(String, told),
-      ftp.lftp(`debug 9; open ${ftp.url}; ls`).then(String, told),
-      ftp.python("print('?')").then(String, told),
+      ftp.curl("--verbose", `${ftp.url}/`).then(String, reported),
+      ftp.lftp(`debug 9; open ${ftp.url}; ls`).then(String, reported),
+      ftp.python("print('?')").then(String, reported),
     ]);
     for (const words of [curl, lftp, python]) assert.match(words, /421 ftp is not available/);
   });

@@ -73,18 +73,18 @@ suite("the engine's address", () => {
     "ssh://me:hunter2@proxy": /"ssh:\/\/me:\*\*\*@proxy" needs ssh/,
     "": /unknown form/,
   };
-  for (const [url, told] of Object.entries(wrong)) {
+  for (const [url, reported] of Object.entries(wrong)) {
     test(`"${url}" is rejected with a remedy`, () => {
-      assert.match(refusal(url, {}), told);
+      assert.match(refusal(url, {}), reported);
     });
   }
 });
 
 suite("contexts of the docker command", () => {
   test("DOCKER_CONTEXT is rejected with a hint, unless an address is set too", () => {
-    const told = /DOCKER_CONTEXT=far is not supported: set DOCKER_HOST or docker.host .*docker context inspect far/;
-    assert.match(refusal(undefined, { DOCKER_CONTEXT: "far" }), told);
-    assert.match(refusal(undefined, { DOCKER_CONTEXT: "far", DOCKER_HOST: "" }), told);
+    const reported = /DOCKER_CONTEXT=far is not supported: set DOCKER_HOST or docker.host .*docker context inspect far/;
+    assert.match(refusal(undefined, { DOCKER_CONTEXT: "far" }), reported);
+    assert.match(refusal(undefined, { DOCKER_CONTEXT: "far", DOCKER_HOST: "" }), reported);
     assert.equal(parseEngineHost(undefined, { DOCKER_CONTEXT: "far", DOCKER_HOST: "tcp://a" }).host, "a");
     assert.equal(parseEngineHost("tcp://b", { DOCKER_CONTEXT: "far" }).host, "b");
   });
@@ -142,7 +142,7 @@ suite("certificates", () => {
     );
   });
 
-  const broken: readonly (readonly [name: string, told: RegExp, spoil: (at: string) => void])[] = [
+  const broken: readonly (readonly [name: string, reported: RegExp, spoil: (at: string) => void])[] = [
     ["a missing key", /cannot read \S+\/key\.pem/, (at) => rmSync(path.join(at, "key.pem"))],
     ["an empty CA", /\/ca\.pem is not a certificate/, (at) => writeFileSync(path.join(at, "ca.pem"), "")],
     [
@@ -161,11 +161,11 @@ suite("certificates", () => {
       (at) => cpSync(path.join(other, "key.pem"), path.join(at, "key.pem")),
     ],
   ];
-  for (const [name, told, spoil] of broken) {
+  for (const [name, reported, spoil] of broken) {
     test(`a missing ${name} is reported`, () => {
       const at = authority.issue();
       spoil(at);
-      assert.match(refusal("tcp://proxy", env(at)), told);
+      assert.match(refusal("tcp://proxy", env(at)), reported);
     });
   }
 });

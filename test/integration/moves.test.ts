@@ -40,15 +40,15 @@ async function answer(wakeport: Wakeport): Promise<string> {
 engineTest("a target with a new address is reached there, not the container at the old address", async (lab) => {
   const { name: network, address } = await subnet(lab);
   const target = await lab.container({ program: named("target") });
-  const stranger = await lab.container({ program: named("stranger") });
+  const outsider = await lab.container({ program: named("outsider") });
   await leave(lab, "bridge", target);
   await join(lab, network, target, address(10));
   const wakeport = await lab.wakeport({ it: { to: target, start_timeout: "10s" } });
   assert.equal(await answer(wakeport), "target\n");
 
   await leave(lab, network, target);
-  await join(lab, network, stranger, address(10));
-  await stranger.start();
+  await join(lab, network, outsider, address(10));
+  await outsider.start();
   const waiting = answer(wakeport);
   await join(lab, network, target, address(11));
   assert.equal(await waiting, "target\n");
@@ -90,7 +90,7 @@ engineTest("an open connection continues when the target joins another network",
 engineTest("datagrams are sent to the target's new address, not to the container at the old address", async (lab) => {
   const { name: network, address } = await subnet(lab);
   const target = await lab.container({ program: udpEcho() });
-  const stranger = await lab.container({ program: udpEcho() });
+  const outsider = await lab.container({ program: udpEcho() });
   await leave(lab, "bridge", target);
   await join(lab, network, target, address(10));
   const wakeport = await lab.wakeport({ it: { to: target, listenPort: "udp", udp: { flow_timeout: "5s" } } });
@@ -100,8 +100,8 @@ engineTest("datagrams are sent to the target's new address, not to the container
   const [incarnation] = String(client.received[0]).split(" ");
 
   await leave(lab, network, target);
-  await join(lab, network, stranger, address(10));
-  await stranger.start();
+  await join(lab, network, outsider, address(10));
+  await outsider.start();
   await join(lab, network, target, address(11));
   await eventually("the first flow ended", () => wakeport.record.connections.length === 1);
   assert.equal(wakeport.record.connections[0]?.end, "target_moved");

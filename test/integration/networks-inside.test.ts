@@ -27,14 +27,14 @@ engineTest(
     const labels = { "com.docker.compose.project": "demo", "com.docker.compose.service": "porter" };
     await using inside = await Inside.open(lab, { to: target.name, network: ours, labels });
     const address = await inside.container.address(ours);
-    const told = await inside.refusal(address);
-    assert.ok(told.includes(`(in ${theirs}) shares no network with wakeport (in ${ours})`), told);
+    const reported = await inside.refusal(address);
+    assert.ok(reported.includes(`(in ${theirs}) shares no network with wakeport (in ${ours})`), reported);
     const declared = `networks: { ${theirs}: { external: true } }`;
     assert.ok(
-      told.includes(`under porter:, write  networks: [${ours}, ${theirs}] and at the top level  ${declared}`),
-      told,
+      reported.includes(`under porter:, write  networks: [${ours}, ${theirs}] and at the top level  ${declared}`),
+      reported,
     );
-    assert.ok(told.includes(`docker network connect ${theirs} ${inside.container.name}`), told);
+    assert.ok(reported.includes(`docker network connect ${theirs} ${inside.container.name}`), reported);
     await inside.container.join(theirs);
     await eventually("the client is served", async () => {
       using peer = inside.connect(address);
@@ -55,9 +55,9 @@ engineTest("in a container: for a target on the host's loopback, the timeout con
   const port = await freePort();
   const target = await lab.container({ program: echo({ port, host: "127.0.0.1" }), network: "host" });
   await using inside = await Inside.open(lab, { to: target.name, port, service: { start_timeout: "2s" } });
-  const told = await inside.refusal(await inside.container.address("bridge"));
+  const reported = await inside.refusal(await inside.container.address("bridge"));
   assert.match(
-    told,
+    reported,
     /was not ready within 2 s.*: .*uses the host's network, which has the address .*must listen on all addresses/,
   );
 });
@@ -92,7 +92,7 @@ engineTest(
     const target = await lab.container({ program: echo() });
     await target.start();
     await using inside = await Inside.open(lab, { to: target.name, network: `container:${target.id}` });
-    const told = await inside.refusal(await target.address("bridge"));
-    assert.match(told, /wakeport uses the network of container .*, and loses it when that container sleeps/);
+    const reported = await inside.refusal(await target.address("bridge"));
+    assert.match(reported, /wakeport uses the network of container .*, and loses it when that container sleeps/);
   },
 );

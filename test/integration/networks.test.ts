@@ -23,7 +23,7 @@ const WHERE = `
 `;
 
 /** The greeting of the program behind a service. */
-async function said(wakeport: Wakeport, service: string): Promise<string> {
+async function greetingOf(wakeport: Wakeport, service: string): Promise<string> {
   using peer = await wakeport.connect(service);
   assert.equal(await peer.ended(), "ended");
   return peer.text;
@@ -58,7 +58,7 @@ engineTest('"network:" chooses one of the target\'s networks', async (lab) => {
     const target = await lab.container({ program: WHERE, network: networks[0] });
     await target.join(networks[1]);
     const wakeport = await lab.wakeport({ it: { to: target, network } });
-    const answer = await said(wakeport, "it");
+    const answer = await greetingOf(wakeport, "it");
     assert.equal(answer.replace("::ffff:", ""), await target.address(network));
   }
 });
@@ -94,8 +94,10 @@ engineTest(
       await eventually("a greeting or a reset", () => peer.text !== "" || peer.fate !== "open");
       return peer.text !== "";
     });
-    const told = wakeport.record.activations.map(({ error }) => error?.message ?? "");
-    assert.ok(told.some((message) => message.includes(`${holder.name}, whose network it uses, was started after it`)));
+    const reported = wakeport.record.activations.map(({ error }) => error?.message ?? "");
+    assert.ok(
+      reported.some((message) => message.includes(`${holder.name}, whose network it uses, was started after it`)),
+    );
   },
 );
 
@@ -117,8 +119,8 @@ engineTest(
     const labels = { "com.docker.compose.service": "web" };
     const target = await lab.container({ program: echo(), network: `container:${holder.id}`, labels });
     await holder.remove();
-    const told = await refused(lab, target);
-    assert.match(told, /which does not exist any more: recreate it: docker compose up -d --force-recreate web$/);
+    const reported = await refused(lab, target);
+    assert.match(reported, /which does not exist any more: recreate it: docker compose up -d --force-recreate web$/);
   },
 );
 
@@ -184,7 +186,7 @@ engineTest("a target in a network with IPv6 only is dialled over IPv6", async (l
   await using engine = await WithoutIPv4.open();
   const wakeport = await lab.wakeport({ it: { to: target } }, { docker: { host: engine.host } });
   await eventually("the engine responds", () => wakeport.isEngineUp);
-  assert.match(await said(wakeport, "it"), /^fd00:.*::2$/);
+  assert.match(await greetingOf(wakeport, "it"), /^fd00:.*::2$/);
   await wakeport.settle();
   await wakeport.close();
 });

@@ -1,4 +1,4 @@
-/** Somebody else starts, stops, kills, pauses, renames, removes: wakeport follows, and serves whoever comes next. */
+/** Other programs start, stop, kill, pause, rename and remove targets: wakeport follows, and serves the next client. */
 import assert from "node:assert/strict";
 import type { ServiceStatus } from "../../src/admin/api.ts";
 import { echo } from "../support/engine/containers.ts";
@@ -10,14 +10,14 @@ import type { Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 
-/** A client that was greeted and stays. */
+/** A client that has received the greeting and stays connected. */
 async function guest(wakeport: Wakeport): Promise<Peer> {
   const peer = await wakeport.connect("echo");
   await eventually("a greeting", () => peer.text.endsWith("\n"));
   return peer;
 }
 
-/** What the status says of it. */
+/** The service in the status. */
 function statusOf(wakeport: Wakeport): ServiceStatus {
   const [status] = wakeport.status.services;
   assert.ok(status);
@@ -41,7 +41,7 @@ engineTest("docker stop: clients end, the target is asleep, the next connection 
   assert.notEqual(await wakeport.greeted("echo"), clients[0]?.text);
 });
 
-engineTest("docker start: the target is adopted, and put to sleep in time", async (lab) => {
+engineTest("docker start: the target is adopted, and sleeps on time", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "300ms" } });
   await target.start();
@@ -51,14 +51,14 @@ engineTest("docker start: the target is adopted, and put to sleep in time", asyn
   assert.equal(await target.isAwake(), false);
 });
 
-engineTest("docker start during a wake: one life, one start", async (lab) => {
+engineTest("docker start during a wake: the target is started once", async (lab) => {
   const target = await lab.container({ program: echo({ delayMs: 200 }) });
   const wakeport = await lab.wakeport({ echo: { to: target } });
   await Promise.all([wakeport.greeted("echo"), target.start().catch(() => {}), wakeport.greeted("echo")]);
   assert.equal(await startsOf(lab, target), 1);
 });
 
-engineTest("docker kill: what was sent arrives, the connection ends, the next one wakes it", async (lab) => {
+engineTest("docker kill: sent bytes arrive, the connection ends, the next client wakes the target", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target } });
   using client = await guest(wakeport);
@@ -72,7 +72,7 @@ engineTest("docker kill: what was sent arrives, the connection ends, the next on
   await wakeport.greeted("echo");
 });
 
-engineTest("docker restart: the old life's clients end, the new life is adopted", async (lab) => {
+engineTest("docker restart: the old connections end, the restarted target is adopted", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target } });
   using client = await guest(wakeport);
@@ -94,7 +94,7 @@ engineTest("docker pause and unpause: the target is paused, then adopted", async
   assert.equal(await wakeport.greeted("echo"), greeting);
 });
 
-engineTest("a container that is recreated under its name is the same target", async (lab) => {
+engineTest("a container that is recreated with the same name is the same target", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target } });
   await wakeport.greeted("echo");
@@ -106,24 +106,27 @@ engineTest("a container that is recreated under its name is the same target", as
   assert.ok(await next.isAwake());
 });
 
-engineTest("compose recreates a container: the new one serves, the old one is not started again", async (lab) => {
-  const target = await lab.container({ program: echo() });
-  const wakeport = await lab.wakeport({ echo: { to: target } });
-  using client = await guest(wakeport);
-  // As compose does it: create beside, stop, remove, rename, start.
-  const next = await lab.container({ program: echo(), name: `${target.id.slice(0, 12)}_${target.name}` });
-  await target.stop();
-  await client.ended();
-  client.end();
-  await target.remove();
-  await next.rename(target.name);
-  wakeport.mayUse("echo", next);
-  await wakeport.until("echo", "asleep");
-  assert.notEqual(await wakeport.greeted("echo"), client.text);
-  assert.equal(await startsOf(lab, target), 1);
-});
+engineTest(
+  "compose recreates a container: the new container serves, the old container is not started again",
+  async (lab) => {
+    const target = await lab.container({ program: echo() });
+    const wakeport = await lab.wakeport({ echo: { to: target } });
+    using client = await guest(wakeport);
+    // The steps of compose: create beside, stop, remove, rename, start.
+    const next = await lab.container({ program: echo(), name: `${target.id.slice(0, 12)}_${target.name}` });
+    await target.stop();
+    await client.ended();
+    client.end();
+    await target.remove();
+    await next.rename(target.name);
+    wakeport.mayUse("echo", next);
+    await wakeport.until("echo", "asleep");
+    assert.notEqual(await wakeport.greeted("echo"), client.text);
+    assert.equal(await startsOf(lab, target), 1);
+  },
+);
 
-engineTest("a container that is renamed away is no target any more, and is left alone", async (lab) => {
+engineTest("a renamed container is not a target any more, and is not touched", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "500ms" } });
   await wakeport.greeted("echo");
@@ -136,7 +139,7 @@ engineTest("a container that is renamed away is no target any more, and is left 
 });
 
 engineTest(
-  "docker rename under a connection: it goes on; later clients are served by who bears the name",
+  "docker rename during a connection: the connection continues; later clients are served by the container with the name",
   async (lab) => {
     const target = await lab.container({ program: echo() });
     const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "300ms" } });
@@ -144,7 +147,7 @@ engineTest(
     await target.rename(`${target.name}-renamed`);
     const next = await lab.container({ program: echo(), name: target.name });
     wakeport.mayUse("echo", next);
-    await eventually("another life serves", async () => (await wakeport.greeted("echo")) !== client.text);
+    await eventually("another container serves", async () => (await wakeport.greeted("echo")) !== client.text);
     client.send("still here\n");
     await eventually("an echo", () => client.text.endsWith("still here\n") || client.fate !== "open");
     assert.match(client.text, /still here\n$/, `instead of an echo: ${client.fate}`);
@@ -155,26 +158,29 @@ engineTest(
   },
 );
 
-engineTest("docker rm -f under connections: they end, it is missing, and served when it exists again", async (lab) => {
-  const target = await lab.container({ program: echo() });
-  const wakeport = await lab.wakeport({ echo: { to: target } });
-  const clients = await Promise.all([1, 2, 3].map(() => guest(wakeport)));
-  await target.remove();
-  for (const client of clients) {
-    assert.notEqual(await client.ended(), "open");
-    client.end();
-  }
-  await wakeport.until("echo", "missing");
-  assert.match(statusOf(wakeport).cause ?? "", new RegExp(`${target.name} does not exist: create it`));
-  // Who takes it away may be about to replace it: the first one waits for that.
-  using early = await wakeport.connect("echo");
-  assert.equal(await early.ended(), "ECONNRESET");
-  using hasty = await wakeport.connect("echo");
-  assert.equal(await hasty.ended(), "ECONNRESET");
-  assert.ok(statusOf(wakeport).cooldown_until !== undefined, "no cooldown that could be ended");
-  const next = await lab.container({ program: echo(), name: target.name });
-  wakeport.mayUse("echo", next);
-  await wakeport.until("echo", "asleep");
-  assert.equal(statusOf(wakeport).cause, "created by another process");
-  await wakeport.greeted("echo");
-});
+engineTest(
+  "docker rm -f during connections: they end, the target is missing, and serves again when it exists",
+  async (lab) => {
+    const target = await lab.container({ program: echo() });
+    const wakeport = await lab.wakeport({ echo: { to: target } });
+    const clients = await Promise.all([1, 2, 3].map(() => guest(wakeport)));
+    await target.remove();
+    for (const client of clients) {
+      assert.notEqual(await client.ended(), "open");
+      client.end();
+    }
+    await wakeport.until("echo", "missing");
+    assert.match(statusOf(wakeport).cause ?? "", new RegExp(`${target.name} does not exist: create it`));
+    // A removed container may be about to be replaced: the first client waits for that.
+    using early = await wakeport.connect("echo");
+    assert.equal(await early.ended(), "ECONNRESET");
+    using hasty = await wakeport.connect("echo");
+    assert.equal(await hasty.ended(), "ECONNRESET");
+    assert.ok(statusOf(wakeport).cooldown_until !== undefined, "there is no cooldown to end");
+    const next = await lab.container({ program: echo(), name: target.name });
+    wakeport.mayUse("echo", next);
+    await wakeport.until("echo", "asleep");
+    assert.equal(statusOf(wakeport).cause, "created by another process");
+    await wakeport.greeted("echo");
+  },
+);

@@ -1,4 +1,4 @@
-/** Targets that sleep by pause or kill, in one step or two, and targets that somebody else pauses. */
+/** Targets that sleep by pause or kill, in one or two steps, and targets that another program pauses. */
 import assert from "node:assert/strict";
 import type { ServiceStatus } from "../../src/admin/api.ts";
 import { echo } from "../support/engine/containers.ts";
@@ -11,14 +11,14 @@ import type { Peer } from "../support/net/tcp.ts";
 
 checkLeaks();
 
-/** A client that was greeted and stays. */
+/** A client that has received the greeting and stays connected. */
 async function guest(wakeport: Wakeport): Promise<Peer> {
   const peer = await wakeport.connect("echo");
   await eventually("a greeting", () => peer.text.endsWith("\n"));
   return peer;
 }
 
-async function hears(peer: Peer, word: string): Promise<void> {
+async function expectEcho(peer: Peer, word: string): Promise<void> {
   await eventually(`an echo of ${word}`, () => peer.text.endsWith(word) || peer.fate !== "open");
   assert.ok(peer.text.endsWith(word), `instead of an echo: ${peer.fate}`);
 }
@@ -29,33 +29,36 @@ function statusOf(wakeport: Wakeport): ServiceStatus {
   return status;
 }
 
-/** What it did to put the target to sleep, in order. */
+/** The sleep actions, in order. */
 function actions(wakeport: Wakeport): string[] {
   return wakeport.record.sleeps.map(({ action }) => action);
 }
 
-engineTest("somebody pauses a target with ten connections: they stay, and go on when he thaws it", async (lab) => {
-  const target = await lab.container({ program: echo() });
-  const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "300ms" } });
-  const clients = await Promise.all(Array.from({ length: 10 }, () => guest(wakeport)));
-  await target.pause();
-  await wakeport.until("echo", "paused");
-  assert.equal(statusOf(wakeport).cause, "paused by another process");
-  assert.equal(statusOf(wakeport).connections, 10);
-  for (const client of clients) client.send("while it is frozen\n");
-  assert.equal((await target.state())?.Paused, true, "thawed without need");
-  await target.unpause();
-  for (const client of clients) await hears(client, "while it is frozen\n");
-  await wakeport.until("echo", "ready");
-  for (const client of clients) {
-    client.end();
-    await client.closes();
-  }
-  await wakeport.until("echo", "asleep");
-  assert.equal(await startsOf(lab, target), 1);
-});
+engineTest(
+  "another program pauses a target with ten connections: they stay open, and continue after its unpause",
+  async (lab) => {
+    const target = await lab.container({ program: echo() });
+    const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "300ms" } });
+    const clients = await Promise.all(Array.from({ length: 10 }, () => guest(wakeport)));
+    await target.pause();
+    await wakeport.until("echo", "paused");
+    assert.equal(statusOf(wakeport).cause, "paused by another process");
+    assert.equal(statusOf(wakeport).connections, 10);
+    for (const client of clients) client.send("while it is frozen\n");
+    assert.equal((await target.state())?.Paused, true, "unpaused without need");
+    await target.unpause();
+    for (const client of clients) await expectEcho(client, "while it is frozen\n");
+    await wakeport.until("echo", "ready");
+    for (const client of clients) {
+      client.end();
+      await client.closes();
+    }
+    await wakeport.until("echo", "asleep");
+    assert.equal(await startsOf(lab, target), 1);
+  },
+);
 
-engineTest("somebody pauses a target with ten connections: a new client thaws it for all", async (lab) => {
+engineTest("another program pauses a target with ten connections: a new client unpauses it for all", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target } });
   const clients = await Promise.all(Array.from({ length: 10 }, () => guest(wakeport)));
@@ -64,7 +67,7 @@ engineTest("somebody pauses a target with ten connections: a new client thaws it
   for (const client of clients) client.send("frozen\n");
   assert.equal(await wakeport.greeted("echo"), `${clients[0]?.text.split("\n")[0]}\n`);
   for (const client of clients) {
-    await hears(client, "frozen\n");
+    await expectEcho(client, "frozen\n");
     client.end();
     await client.closes();
   }
@@ -72,7 +75,7 @@ engineTest("somebody pauses a target with ten connections: a new client thaws it
   assert.equal(await startsOf(lab, target), 1);
 });
 
-engineTest("sleep: pause, and the next client is served by the same life", async (lab) => {
+engineTest("sleep: pause, and the next client is served by the same process", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "100ms", sleep: "pause" } });
   const greeting = await wakeport.greeted("echo");
@@ -83,7 +86,7 @@ engineTest("sleep: pause, and the next client is served by the same life", async
   await wakeport.until("echo", "paused");
 });
 
-engineTest("a hundred clients of a paused target: all are served, by one thaw", async (lab) => {
+engineTest("a hundred clients of a paused target are served after one unpause", async (lab) => {
   const target = await lab.container({ program: echo() });
   const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "500ms", sleep: "pause" } });
   const greeting = await wakeport.greeted("echo");
@@ -94,7 +97,7 @@ engineTest("a hundred clients of a paused target: all are served, by one thaw", 
   await wakeport.until("echo", "paused");
 });
 
-engineTest("a ladder: paused first, stopped later, and woken from either", async (lab) => {
+engineTest("two sleep steps: paused first, stopped later, and woken from both", async (lab) => {
   const target = await lab.container({ program: echo() });
   const sleep = [
     { after: "300ms", do: "pause" },
@@ -114,16 +117,16 @@ engineTest("a ladder: paused first, stopped later, and woken from either", async
   assert.equal(await startsOf(lab, target), 2);
 });
 
-// Few socket proxies let anybody kill.
+// Few socket proxies allow kill.
 if (!isProxied) {
-  engineTest("sleep: kill ends a target that takes its time", async (lab) => {
+  engineTest("sleep: kill ends a slow target at once", async (lab) => {
     const target = await lab.container({ program: echo({ onTerm: "ignore" }) });
     const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "100ms", sleep: "kill" } });
     const greeting = await wakeport.greeted("echo");
     await wakeport.until("echo", "asleep");
     const [sleep] = wakeport.record.sleeps;
     assert.deepEqual([sleep?.action, sleep?.reason], ["kill", "idle"]);
-    assert.ok(!wakeport.record.calls.some(({ operation }) => operation === "stop"), "it was stopped");
+    assert.ok(!wakeport.record.calls.some(({ operation }) => operation === "stop"), "the target was stopped");
     assert.equal((await target.state())?.ExitCode, 137);
     assert.notEqual(await wakeport.greeted("echo"), greeting);
     await wakeport.until("echo", "asleep");

@@ -48,17 +48,17 @@ suite("on podman", { skip }, async () => {
     const target = await lab.container({ program: echo() });
     const wakeport = await lab.wakeport({ echo: { to: target, idle_timeout: "300ms" } });
     using client = await wakeport.connect("echo");
-    await hears(client, "before");
+    await expectEcho(client, "before");
     // The event journal of the test ends with the service.
     await lab.engine.catchUp();
     await podman.kill();
-    await hears(client, "without");
+    await expectEcho(client, "without");
     await eventually("the engine is reported down", () => !wakeport.isEngineUp);
     using other = await wakeport.connect("echo");
-    await hears(other, "without");
+    await expectEcho(other, "without");
     await podman.start();
     await eventually("the engine is reported up", () => wakeport.isEngineUp);
-    await hears(client, "after");
+    await expectEcho(client, "after");
     for (const peer of [client, other]) {
       peer.end();
       await peer.closes();
@@ -129,7 +129,7 @@ suite("on podman", { skip }, async () => {
     assert.equal((await asked((engine) => engine.inspect(target.id))).health, "starting");
     assert.equal(wakeport.state("echo"), "starting");
     await get(podman.host, `/v4.0.0/libpod/containers/${target.id}/healthcheck`);
-    await hears(client, "well");
+    await expectEcho(client, "well");
   });
 
   engineTest("a target in a network with IPv6 only is dialled there", async (lab) => {
@@ -163,7 +163,7 @@ suite("on podman", { skip }, async () => {
     await using program = new Program(["run", "-c", file.path]);
     await program.logged("started");
     using client = await connect(listenPort);
-    await hears(client, "word");
+    await expectEcho(client, "word");
     client.reset();
     const { reason } = await program.logged("target.asleep");
     assert.equal(reason, "idle");
@@ -172,7 +172,7 @@ suite("on podman", { skip }, async () => {
 });
 
 /** Sends a word and waits for its echo. */
-async function hears(peer: Peer, word: string): Promise<void> {
+async function expectEcho(peer: Peer, word: string): Promise<void> {
   peer.send(word);
   await eventually(`an echo of "${word}"`, () => peer.text.endsWith(word) || peer.fate !== "open");
   assert.ok(peer.text.endsWith(word), `instead of an echo: ${peer.fate}`);

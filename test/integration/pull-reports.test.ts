@@ -12,7 +12,7 @@ const IMAGE = "web:1";
 /** A pull whose progress stream the test writes. */
 function stage(silenceMs = 60_000) {
   const report = new PassThrough();
-  const told: PullReport[] = [];
+  const reported: PullReport[] = [];
   const signals: AbortSignal[] = [];
   const engine = {
     pull: async (_image: string, signal: AbortSignal) => {
@@ -20,10 +20,10 @@ function stage(silenceMs = 60_000) {
       return report;
     },
   };
-  const pulls = new Pulls({ engine, observer: observer({ pull: (one) => told.push(one) }), silenceMs });
+  const pulls = new Pulls({ engine, observer: observer({ pull: (one) => reported.push(one) }), silenceMs });
   const write = (value: object): void => void report.write(`${JSON.stringify(value)}\r\n`);
   const pull = (signal = new AbortController().signal): Promise<void> => pulls.pull(IMAGE, signal);
-  return { report, told, signals, pulls, write, pull };
+  return { report, reported, signals, pulls, write, pull };
 }
 
 const fails = (fault: string, message: RegExp) => (error: unknown) =>
@@ -47,14 +47,14 @@ suite("Pulls", () => {
   });
 
   test("an error in the progress stream fails the pull", async () => {
-    const { write, pull, report, told } = stage();
+    const { write, pull, report, reported } = stage();
     const done = pull();
     write({ status: "Pulling" });
     write({ errorDetail: { message: "x" }, error: "write /var/lib/docker/x: no space left on device" });
     report.end();
     await assert.rejects(done, fails("failed", /web:1 could not be pulled: .*no space left.*: make room/));
     assert.deepEqual(
-      told.map((one) => one.stage),
+      reported.map((one) => one.stage),
       ["begun", "failed"],
     );
   });
@@ -87,12 +87,12 @@ suite("Pulls", () => {
   });
 
   test("close() cancels a pull without reporting a failure", async () => {
-    const { pull, pulls, told } = stage();
+    const { pull, pulls, reported } = stage();
     const done = pull();
     pulls.close();
     await assert.rejects(done, fails("failed", /pull cancelled/));
     assert.deepEqual(
-      told.map((one) => one.stage),
+      reported.map((one) => one.stage),
       ["begun"],
     );
   });

@@ -219,7 +219,7 @@ engineTest("status and the error of a start timeout contain the missing conditio
   await wakeport.until("web", "asleep");
   const { pending: left, last_error } = await statusOf(wakeport, "web");
   assert.equal(left, undefined);
-  const said = `${target.name} was not ready within 2 s, waiting for http /health on 7000, log /ready/`;
-  assert.ok(last_error?.startsWith(`container ${said}: `), last_error);
+  const reported = `${target.name} was not ready within 2 s, waiting for http /health on 7000, log /ready/`;
+  assert.ok(last_error?.startsWith(`container ${reported}: `), last_error);
   assert.equal(wakeport.record.connections[0]?.outcome, "start_timeout");
 });

@@ -50,7 +50,7 @@ function refusalTest(name: string, spec: Spec, body: (stage: Stage) => Promise<v
 }
 
 /** Checks the denied operation in the status of the API and of the command. */
-async function told(wakeport: Wakeport, operation: string, remedy: RegExp): Promise<void> {
+async function assertDenied(wakeport: Wakeport, operation: string, remedy: RegExp): Promise<void> {
   const refusal = new RegExp(`the socket proxy at unix://\\S+ refuses "${operation}".*: .*${remedy.source}`);
   await eventually(`status contains ${operation}`, () => {
     return wakeport.status.engine?.problems?.some((problem) => refusal.test(problem)) === true;
@@ -92,7 +92,7 @@ refusalTest(
   { without: "PING" },
   async (stage) => {
     const { wakeport, proxy } = stage;
-    await told(wakeport, "ping", /set PING=1/);
+    await assertDenied(wakeport, "ping", /set PING=1/);
     assert.match(await readiness(wakeport), /^503 the socket proxy at .* refuses "ping": .*PING=1/);
     assert.match(wakeport.record.engine[0]?.error?.message ?? "", /refuses "ping"/);
     assert.equal(wakeport.record.engine.length, 1, "the engine is reported more than once");
@@ -105,7 +105,7 @@ refusalTest(
 
 refusalTest("no version: only the engine's version is missing", { without: "VERSION" }, async ({ wakeport }) => {
   await eventually("the engine responds", () => wakeport.isEngineUp);
-  await told(wakeport, "version", /set VERSION=1/);
+  await assertDenied(wakeport, "version", /set VERSION=1/);
   await warned(wakeport, "version", /VERSION=1/);
   assert.match(await readiness(wakeport), /^200/);
   await wakeport.greeted("echo");
@@ -115,7 +115,7 @@ refusalTest(
   "no events: not ready, with the reason; targets wake, serve and sleep nevertheless",
   { without: "EVENTS", idle_timeout: "100ms" },
   async ({ wakeport, target }) => {
-    await told(wakeport, "events", /set EVENTS=1/);
+    await assertDenied(wakeport, "events", /set EVENTS=1/);
     assert.match(await readiness(wakeport), /^503 the socket proxy at .* refuses "events"/);
     await wakeport.greeted("echo");
     await wakeport.until("echo", "asleep");
@@ -136,7 +136,7 @@ refusalTest(
   "no list: a compose service cannot be found; its clients are rejected at once",
   { without: "LIST", container: { labels: composeLabels("any") } },
   async ({ wakeport }) => {
-    await told(wakeport, "list", /set CONTAINERS=1/);
+    await assertDenied(wakeport, "list", /set CONTAINERS=1/);
     await warned(wakeport, "list", /CONTAINERS=1/);
     await turnedAway(wakeport);
     assert.match((await wakeport.activation()).error?.message ?? "", /refuses "list"/);
@@ -145,7 +145,7 @@ refusalTest(
 
 refusalTest("no inspect: a target that cannot be inspected is not started", { without: "INSPECT" }, async (stage) => {
   const { wakeport, target, proxy } = stage;
-  await told(wakeport, "inspect", /set CONTAINERS=1/);
+  await assertDenied(wakeport, "inspect", /set CONTAINERS=1/);
   await warned(wakeport, "inspect", /CONTAINERS=1/);
   await turnedAway(wakeport);
   assert.equal(await target.isAwake(), false, "the target was started");
@@ -164,7 +164,7 @@ refusalTest(
   async (stage) => {
     const { wakeport } = stage;
     await turnedAway(wakeport);
-    await told(wakeport, "start", /set ALLOW_START=1/);
+    await assertDenied(wakeport, "start", /set ALLOW_START=1/);
     const { error, outcome, cooldownMs } = await wakeport.activation();
     assert.equal(outcome, "engine_error");
     assert.equal(cooldownMs, 1_000);
@@ -178,7 +178,7 @@ refusalTest(
   { without: "ALLOW_STOP", idle_timeout: "50ms" },
   async ({ wakeport, target, proxy }) => {
     await wakeport.greeted("echo");
-    await told(wakeport, "stop", /set ALLOW_STOP=1/);
+    await assertDenied(wakeport, "stop", /set ALLOW_STOP=1/);
     await eventually("the failure is reported", () => wakeport.record.stopFailures.length > 0);
     assert.match(wakeport.record.stopFailures[0]?.error.message ?? "", /refuses "stop" of container \S+$/);
     assert.ok(await target.isAwake());
@@ -197,7 +197,7 @@ refusalTest("no unpause: a paused target cannot be woken", { without: "ALLOW_UNP
   await eventually("the engine responds", () => wakeport.isEngineUp);
   await wakeport.until("echo", "asleep");
   await turnedAway(wakeport);
-  await told(wakeport, "unpause", /set ALLOW_UNPAUSE=1/);
+  await assertDenied(wakeport, "unpause", /set ALLOW_UNPAUSE=1/);
 });
 
 refusalTest(
@@ -216,7 +216,7 @@ refusalTest(
     }
     assert.deepEqual(other.record.activations[0]?.lastLines, []);
     await warned(other, "logs", /ALLOW_LOGS=1/);
-    await told(other, "logs", /ALLOW_LOGS=1/);
+    await assertDenied(other, "logs", /ALLOW_LOGS=1/);
     assert.deepEqual(wakeport.record.warnings, []);
   },
 );
@@ -230,7 +230,7 @@ refusalTest(
     await using other = await lab.wakeport({ [made.name]: spec }, { docker: { host: proxy.host } });
     using peer = await other.connect(made.name);
     assert.equal(await peer.ended(), "ECONNRESET");
-    await told(other, "create", /set CONTAINERS=1 and POST=1/);
+    await assertDenied(other, "create", /set CONTAINERS=1 and POST=1/);
     assert.match((await other.activation()).error?.message ?? "", /refuses "create" of container wakeport-made-/);
   },
 );

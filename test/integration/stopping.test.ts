@@ -166,14 +166,14 @@ engineTest("a container created with --rm is rejected with the remedy", async (l
 });
 
 engineTest("an unknown name does not select a container whose id begins with the name", async (lab) => {
-  const stranger = await lab.container({ program: echo() });
-  await stranger.start();
-  const name = stranger.id.slice(0, 12);
-  const wakeport = await lab.wakeport({ it: { to: { ...stranger, name, isAwake: async () => false }, ...SHORT } });
+  const outsider = await lab.container({ program: echo() });
+  await outsider.start();
+  const name = outsider.id.slice(0, 12);
+  const wakeport = await lab.wakeport({ it: { to: { ...outsider, name, isAwake: async () => false }, ...SHORT } });
   wakeport.mayNotUse("it");
   const peer = await wakeport.connect("it");
   assert.notEqual(await peer.ended(), "open");
   assert.equal(wakeport.state("it"), "missing");
-  assert.ok(await stranger.isAwake());
-  assert.equal(await startsOf(lab, stranger), 1);
+  assert.ok(await outsider.isAwake());
+  assert.equal(await startsOf(lab, outsider), 1);
 });

@@ -91,20 +91,20 @@ suite("a plain one", { skip: cannotHaveEngine }, () => {
 suite("one with TLS", { skip: cannotHaveEngine }, () => {
   let engine: PrivateEngine;
   let authority: Authority;
-  let stranger: Authority;
+  let otherAuthority: Authority;
   const host = `tcp://${address}`;
   const verify = (folder: string): Environment => ({ DOCKER_TLS_VERIFY: "1", DOCKER_CERT_PATH: folder });
 
   before(async () => {
     authority = new Authority();
-    stranger = new Authority();
+    otherAuthority = new Authority();
     const own = authority.issue({ names: `IP:${address}` });
     const files = [`--tlscacert=${own}/ca.pem`, `--tlscert=${own}/cert.pem`, `--tlskey=${own}/key.pem`];
     engine = await PrivateEngine.open("-H", "tcp://0.0.0.0:2376", "--tlsverify", ...files);
   });
   after(async () => {
     authority[Symbol.dispose]();
-    stranger[Symbol.dispose]();
+    otherAuthority[Symbol.dispose]();
     await engine[Symbol.asyncDispose]();
   });
 
@@ -119,34 +119,34 @@ suite("one with TLS", { skip: cannotHaveEngine }, () => {
   });
 
   test("an expired client certificate is reported", async () => {
-    const told = await complaint(host, verify(authority.issue({ days: -1 })));
-    assert.match(told, /does not accept cert\.pem in DOCKER_CERT_PATH: renew it/);
+    const reported = await complaint(host, verify(authority.issue({ days: -1 })));
+    assert.match(reported, /does not accept cert\.pem in DOCKER_CERT_PATH: renew it/);
   });
 
   test("a client certificate of another CA is reported", async () => {
-    const told = await complaint(host, verify(stranger.issue({ trusts: authority })));
-    assert.match(told, /does not accept cert\.pem in DOCKER_CERT_PATH: .*signed by its CA/);
+    const reported = await complaint(host, verify(otherAuthority.issue({ trusts: authority })));
+    assert.match(reported, /does not accept cert\.pem in DOCKER_CERT_PATH: .*signed by its CA/);
   });
 
   test("an engine certificate of another CA: the message names ca.pem", async () => {
-    const told = await complaint(host, verify(authority.issue({ trusts: stranger })));
-    assert.match(told, /ca\.pem in DOCKER_CERT_PATH must be the CA that signed/);
+    const reported = await complaint(host, verify(authority.issue({ trusts: otherAuthority })));
+    assert.match(reported, /ca\.pem in DOCKER_CERT_PATH must be the CA that signed/);
   });
 });
 
 suite("an invalid engine certificate", { skip: cannotHaveEngine }, () => {
   const cases = [
-    { name: "it expired", spec: { names: `IP:${address}`, days: -1 }, told: /renew the engine's certificate/ },
-    { name: "it is for another name", spec: { names: "DNS:elsewhere" }, told: /certificate is for other names/ },
+    { name: "it expired", spec: { names: `IP:${address}`, days: -1 }, reported: /renew the engine's certificate/ },
+    { name: "it is for another name", spec: { names: "DNS:elsewhere" }, reported: /certificate is for other names/ },
   ];
-  for (const { name, spec, told } of cases) {
+  for (const { name, spec, reported } of cases) {
     test(`${name}: the message contains the reason`, async () => {
       using authority = new Authority();
       const own = authority.issue(spec);
       const files = [`--tlscacert=${own}/ca.pem`, `--tlscert=${own}/cert.pem`, `--tlskey=${own}/key.pem`];
       await using _engine = await PrivateEngine.open("-H", "tcp://0.0.0.0:2376", "--tlsverify", ...files);
       const env = { DOCKER_TLS_VERIFY: "1", DOCKER_CERT_PATH: authority.issue() };
-      assert.match(await complaint(`tcp://${address}`, env), told);
+      assert.match(await complaint(`tcp://${address}`, env), reported);
     });
   }
 });

@@ -142,7 +142,7 @@ const tftpServer = `
       const text = block < 20 ? String(block).padStart(512, ".") : "end";
       transfer.send(Buffer.concat([Buffer.from([0, 3, 0, block]), Buffer.from(text)]), from.port, from.address);
     };
-    transfer.on("message", (said) => said[1] === 4 && said[3] < 20 && send(said[3] + 1));
+    transfer.on("message", (packet) => packet[1] === 4 && packet[3] < 20 && send(packet[3] + 1));
     send(1);
   }).bind(69);
   process.on("SIGTERM", () => process.exit(0));

@@ -63,32 +63,32 @@ function lie({ state }: ServiceStatus, { isThere, isRunning, isPaused }: Truth):
 class Auditor {
   readonly lies: string[] = [];
   worstMs = 0;
-  readonly #said: () => ServiceStatus;
+  readonly #status: () => ServiceStatus;
   #key = "";
   #trueSince = 0;
   #state = "";
   #stateSince = 0;
 
-  constructor(said: () => ServiceStatus) {
-    this.#said = said;
+  constructor(reported: () => ServiceStatus) {
+    this.#status = reported;
   }
 
   audit(before: ServiceStatus, truth: Truth): void {
     const now = performance.now();
-    const said = this.#said();
+    const reported = this.#status();
     if (truth.key !== this.#key) [this.#key, this.#trueSince] = [truth.key, now];
-    if (said.state !== this.#state) [this.#state, this.#stateSince] = [said.state, now];
+    if (reported.state !== this.#state) [this.#state, this.#stateSince] = [reported.state, now];
     const passingMs = now - this.#stateSince;
-    if ((said.state === "starting" || said.state === "stopping") && passingMs > CLIENT_LIMIT_MS) {
-      this.#found(said, `still ${said.state} after ${Math.round(passingMs)} ms`);
+    if ((reported.state === "starting" || reported.state === "stopping") && passingMs > CLIENT_LIMIT_MS) {
+      this.#found(reported, `still ${reported.state} after ${Math.round(passingMs)} ms`);
     }
     // The state changed during the inspection.
-    if (before.state !== said.state) return;
-    const found = lie(said, truth);
+    if (before.state !== reported.state) return;
+    const found = lie(reported, truth);
     if (found === undefined) return;
     const forMs = now - Math.max(this.#trueSince, this.#stateSince);
     this.worstMs = Math.max(this.worstMs, forMs);
-    if (forMs > TRUE_AFTER_MS) this.#found(said, `${found}, for ${Math.round(forMs)} ms (${truth.key})`);
+    if (forMs > TRUE_AFTER_MS) this.#found(reported, `${found}, for ${Math.round(forMs)} ms (${truth.key})`);
   }
 
   #found({ name, cause }: ServiceStatus, what: string): void {

@@ -190,17 +190,17 @@ suite("wakeport check", () => {
     const process = (port: number, who: string): string =>
       `ports: ${port}, process: { command: [x], listen: "127.0.0.1:1${port}", ${who} }`;
     const services = [
-      `a: { ${process(7001, "user: nobody-here")} }`,
+      `a: { ${process(7001, "user: no-such-user")} }`,
       `b: { ${process(7002, "group: nothing-here")} }`,
       `c: { ${process(7003, "user: root, group: 4711")} }`,
-      `d: { enabled: false, ${process(7004, "user: nobody-here")} }`,
+      `d: { enabled: false, ${process(7004, "user: no-such-user")} }`,
     ];
     services.push("e: { ports: 7005, inetd: { command: [x], user: root, groups: [others-here] } }");
     await using file = await temporaryFile("wakeport.yaml", `services:\n  ${services.join("\n  ")}\n`);
     const { code, stderr } = await wakeport(["check", "-c", file.path]);
     assert.equal(code, 2);
     assert.deepEqual(stderr.trim().split("\n"), [
-      `${file.path} error: service "a": there is no user "nobody-here" on this system: correct "user", or give its number`,
+      `${file.path} error: service "a": there is no user "no-such-user" on this system: correct "user", or give its number`,
       `${file.path} error: service "b": there is no group "nothing-here" on this system: correct "group", or give its number`,
       `${file.path} error: service "e": there is no group "others-here" on this system: correct "group", or give its number`,
     ]);

@@ -71,8 +71,8 @@ suite("data ports", () => {
     assert.equal(await greeted(proxied), greeting);
     using direct = await connected(own.data[1]!, "127.0.0.4");
     assert.equal(await greeted(direct), greeting);
-    using stranger = await connected(own.data[0]!, "127.0.0.5");
-    await eventually("the connection is rejected", () => stranger.fate !== "open");
+    using outsider = await connected(own.data[0]!, "127.0.0.5");
+    await eventually("the connection is rejected", () => outsider.fate !== "open");
     assert.equal(await bench.metric(denied), "1");
   });
 
@@ -87,15 +87,15 @@ suite("data ports", () => {
     using more = await connected(own.data[1]!);
     assert.equal(await greeted(data), greeting);
     assert.equal(await greeted(more), greeting);
-    using stranger = await connected(own.data[0]!, "127.0.0.7");
-    assert.notEqual(await greeted(stranger), greeting);
+    using outsider = await connected(own.data[0]!, "127.0.0.7");
+    assert.notEqual(await greeted(outsider), greeting);
     assert.equal(await bench.metric(denied), "1");
     control.end();
     await eventually("the control connection ends", () => control.fate === "ended");
     using late = await connected(own.data[0]!);
     assert.equal(await greeted(late), "");
-    data.send("goes on\n");
-    await eventually("the data connection continues", () => data.text.endsWith("goes on\n"));
+    data.send("continues\n");
+    await eventually("the data connection continues", () => data.text.endsWith("continues\n"));
   });
 
   test("keep the target awake after the control connection has ended, until they are closed", async () => {
@@ -162,11 +162,11 @@ suite("data ports", () => {
       using control = await connected(own.control);
       await greeted(control);
       await bench.reload(services);
-      const told = control.received;
+      const reported = control.received;
       // The server sends the text that it receives.
       control.send(`229 (|||${own.data[0]}|)\r\n`);
-      await eventually("the reply", () => control.text.slice(told).includes("\n"));
-      const [, port] = /^229 \(\|\|\|(\d+)\|\)/.exec(control.text.slice(told)) ?? [];
+      await eventually("the reply", () => control.text.slice(reported).includes("\n"));
+      const [, port] = /^229 \(\|\|\|(\d+)\|\)/.exec(control.text.slice(reported)) ?? [];
       using data = await connected(Number(port));
       assert.match(await greeted(data), /^220 /);
     }
@@ -191,8 +191,8 @@ suite("data ports", () => {
     bench.program.child.kill("SIGTERM");
     await bench.program.logged("shutdown.begin");
     await eventually("the listeners for new clients are closed", () => isRefused(own.control));
-    using stranger = await connected(own.data[1]!, "127.0.0.7");
-    assert.equal(await greeted(stranger), "");
+    using outsider = await connected(own.data[1]!, "127.0.0.7");
+    assert.equal(await greeted(outsider), "");
     using data = await connected(own.data[0]!);
     assert.match(await greeted(data), /^220 /);
     control.end();

@@ -25,24 +25,24 @@ function mail(name: string, listenPort: number, upstream: number, args: readonly
   return `  ${name}: { ports: ["127.0.0.1:${listenPort}"], protocol: smtp, ${target}${more} }\n`;
 }
 
-async function hears(client: Peer, what: string): Promise<void> {
+async function receives(client: Peer, what: string): Promise<void> {
   await eventually(JSON.stringify(what), () => client.text.includes(what) || client.fate !== "open");
 }
 
 suite("wakeport run, reloaded while clients wait", () => {
-  test("continues begun greetings, and holds new clients as the new configuration says", async () => {
+  test("continues begun greetings, and holds new clients by the new configuration", async () => {
     await using signal = await temporaryFile("go", "");
     const [listenPort, up, other, otherUp] = [await freePort(), await freePort(), await freePort(), await freePort()];
     const args = [server, String(up), signal.path];
     const beside = mail("beside", other, otherUp, [server, String(otherUp), signal.path]);
     await using bench = await Bench.start(mail("mail", listenPort, up, args) + beside);
     using first = await connect(listenPort);
-    await hears(first, WAIT);
+    await receives(first, WAIT);
     await bench.reload(mail("mail", listenPort, up, args, ", hold: silent") + beside);
     using second = await connect(listenPort);
     using third = await connect(other);
     // This client came later, so the second client would have received the line before it.
-    await hears(third, "220-");
+    await receives(third, "220-");
     assert.equal(second.received, 0);
     await writeFile(signal.path, "go");
     assert.deepEqual([await first.ended(), await second.ended()], ["ended", "ended"]);
@@ -55,11 +55,11 @@ suite("wakeport run, reloaded while clients wait", () => {
     const [listenPort, up] = [await freePort(), await freePort()];
     await using bench = await Bench.start(mail("mail", listenPort, up, [server, String(up), signal.path]));
     using client = await connect(listenPort);
-    await hears(client, WAIT);
+    await receives(client, WAIT);
     await bench.reload(mail("mail", listenPort, up, ["process.exit(3)"]));
     assert.equal(await client.ended(), "ended");
-    const told = client.text.replaceAll(WAIT, "");
-    assert.equal(told, "220 mail\r\n421 4.3.2 mail is not available, try again later\r\n");
+    const reported = client.text.replaceAll(WAIT, "");
+    assert.equal(reported, "220 mail\r\n421 4.3.2 mail is not available, try again later\r\n");
     assert.equal((await bench.program.logged("connection.closed"))["outcome"], "start_failed");
   });
 });

@@ -7,7 +7,7 @@ import { suite, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect, connecting } from "../support/net/tcp.ts";
-import { spoken, start } from "../support/program/inetd.ts";
+import { exchange, start } from "../support/program/inetd.ts";
 import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
 import { fixture } from "../support/targets/process-subject.ts";
 
@@ -54,34 +54,34 @@ suite("a program for each client", () => {
   test("gets the client's address in its environment, IPv4 and IPv6", async () => {
     await using bench = await start("{ command: [/usr/bin/env], env: { A: b } }");
     for (const host of ["127.0.0.1", "::1"]) {
-      const peer = await spoken(bench.port, "", host);
-      const told = new Map(peer.text.split("\n").map((line) => line.split("=", 2) as [string, string]));
+      const peer = await exchange(bench.port, "", host);
+      const reported = new Map(peer.text.split("\n").map((line) => line.split("=", 2) as [string, string]));
       for (const name of ["REMOTE_HOST", "REMOTE_ADDR", "TCPREMOTEIP", "TCPLOCALIP"])
-        assert.equal(told.get(name), host);
-      assert.equal(told.get("TCPLOCALPORT"), String(bench.port));
-      assert.equal(told.get("REMOTE_PORT"), told.get("TCPREMOTEPORT"));
-      assert.match(told.get("REMOTE_PORT") ?? "", /^\d+$/);
-      assert.equal(told.get("PROTO"), "TCP");
-      assert.equal(told.get("A"), "b");
+        assert.equal(reported.get(name), host);
+      assert.equal(reported.get("TCPLOCALPORT"), String(bench.port));
+      assert.equal(reported.get("REMOTE_PORT"), reported.get("TCPREMOTEPORT"));
+      assert.match(reported.get("REMOTE_PORT") ?? "", /^\d+$/);
+      assert.equal(reported.get("PROTO"), "TCP");
+      assert.equal(reported.get("A"), "b");
     }
   });
 
   test("writes its standard error to the log, or to the client", async () => {
     const command = "command: [/bin/sh, -c, 'echo oops >&2; echo done']";
     await using quiet = await start(`{ ${command} }`);
-    assert.equal((await spoken(quiet.port)).text, "done\n");
+    assert.equal((await exchange(quiet.port)).text, "done\n");
     assert.equal((await quiet.program.logged("target.output"))["msg"], "it | oops");
     await using frank = await start(`{ ${command}, stderr: socket }`);
-    assert.equal((await spoken(frank.port)).text, "oops\ndone\n");
+    assert.equal((await exchange(frank.port)).text, "oops\ndone\n");
   });
 
   test("runs with its configured environment and limits", { skip: !isRoot && "needs root" }, async () => {
-    const told = "id -u; id -g; umask; ulimit -n; nice; tr '\\0' ' ' </proc/$$/cmdline | cut -d ' ' -f 1; pwd";
+    const reported = "id -u; id -g; umask; ulimit -n; nice; tr '\\0' ' ' </proc/$$/cmdline | cut -d ' ' -f 1; pwd";
     await using bench = await start(
-      `{ command: [/bin/sh, -c, ${script(told)}], user: daemon, group: 4, groups: init, cwd: /usr, ` +
+      `{ command: [/bin/sh, -c, ${script(reported)}], user: daemon, group: 4, groups: init, cwd: /usr, ` +
         'umask: "027", nice: 3, rlimits: { nofile: 77 }, argv0: in.test }',
     );
-    const lines = (await spoken(bench.port)).text.split("\n");
+    const lines = (await exchange(bench.port)).text.split("\n");
     assert.deepEqual([...lines.slice(0, 4), ...lines.slice(5, 7)], ["1", "4", "0027", "77", "in.test", "/usr"]);
   });
 
@@ -97,7 +97,7 @@ suite("a program for each client", () => {
 
   test("ends the client's connection when it is killed, and the log contains the signal", async () => {
     await using bench = await start(`{ command: [/bin/sh, -c, ${script("kill -9 $$")}] }`);
-    await spoken(bench.port);
+    await exchange(bench.port);
     const closed = await bench.program.logged("connection.closed");
     assert.deepEqual(
       { end: closed["end"], by: closed["exit_signal"], outcome: closed["outcome"] },
@@ -166,13 +166,13 @@ suite("many passed connections", () => {
     const own = bench.program.child.pid ?? 0;
     const files = (): number => readdirSync(`/proc/${own}/fd`).length;
     const children = (): string => readFileSync(`/proc/${own}/task/${own}/children`, "utf8").trim();
-    await spoken(bench.port, "warm");
+    await exchange(bench.port, "warm");
     await eventually("no child", () => children() === "");
     const before = files();
     let left = count;
     const client = async (): Promise<void> => {
       while (left-- > 0) {
-        using peer = await spoken(bench.port, "x");
+        using peer = await exchange(bench.port, "x");
         assert.equal(peer.text, "x");
       }
     };
@@ -195,7 +195,7 @@ except TimeoutError: pass`;
   const waiting = (idle: string) => `{ command: [${python}, -c, ${JSON.stringify(server)}, "${idle}"], wait: true }`;
 
   const asked = async (port: number): Promise<string[]> => {
-    const peer = await spoken(port);
+    const peer = await exchange(port);
     return peer.text.trim().split(" ");
   };
 
@@ -242,7 +242,7 @@ while os.path.exists(sys.argv[1]):
     except TimeoutError: pass`;
     const command = JSON.stringify([python, "-c", forking, alive.path]);
     await using bench = await start(`{ command: ${command}, wait: true }`);
-    for (let client = 0; client < 3; client += 1) assert.equal((await spoken(bench.port)).text, "child\n");
+    for (let client = 0; client < 3; client += 1) assert.equal((await exchange(bench.port)).text, "child\n");
     assert.equal(bench.program.log.filter(({ event, pid }) => event === "connection.opened" && pid).length, 1);
   });
 
@@ -255,9 +255,9 @@ while os.path.exists(sys.argv[1]):
         JSON.stringify(answers),
       );
       // The first client of each run is closed when the run ends.
-      const lives = (): number =>
+      const runsSoFar = (): number =>
         bench.program.log.filter(({ event, pid }) => event === "connection.closed" && pid).length;
-      await eventually("this run ends", () => lives() === round + 1);
+      await eventually("this run ends", () => runsSoFar() === round + 1);
       await eventually("wakeport listens again", () => listens(bench.port));
     }
   });
@@ -315,7 +315,7 @@ suite("a reload", () => {
     await old.receives(3);
     await writeFile(file.path, yaml("[/bin/echo, new]"));
     program.child.kill("SIGHUP");
-    await eventually("the new program replies", async () => (await spoken(port, "")).text === "new\n");
+    await eventually("the new program replies", async () => (await exchange(port, "")).text === "new\n");
     old.end(" two");
     await old.ended();
     assert.equal(old.text, "one two");
@@ -334,7 +334,7 @@ services: { it: { ports: ["${port}"], inetd: { command: [${python}, -c, ${JSON.s
     const file = stack.use(await temporaryFile("wakeport.yaml", yaml("old")));
     const program = stack.use(new Program(["run", "-c", file.path]));
     await program.logged("started");
-    assert.equal((await spoken(port)).text, "old\n");
+    assert.equal((await exchange(port)).text, "old\n");
     await writeFile(file.path, yaml("new"));
     program.child.kill("SIGHUP");
     await eventually("the new program replies", async () => {

@@ -14,7 +14,7 @@ const starts = 'wakeport_activations_total{service="a",outcome="ready"}';
 const served = 'wakeport_connections_total{service="a",outcome="served"}';
 
 /** Connects like a monitor and waits for the end. @returns the received text and the end */
-async function looks(port: number): Promise<readonly [told: string, fate: string]> {
+async function check(port: number): Promise<readonly [reported: string, fate: string]> {
   using peer = new Peer(net.connect({ port, host: "127.0.0.1", localAddress: MONITOR, allowHalfOpen: true }));
   await eventually("the health check ends", () => peer.fate !== "open");
   peer.end();
@@ -26,7 +26,7 @@ suite("monitors", () => {
     const [port, up] = [await freePort(), await freePort()];
     const limits = ", limits: { connections: 1, rate: 1/h }, access: { deny: [127.0.0.9] }, on_deny: reset";
     await using bench = await Bench.start(echoService("a", port, up, "one", monitors + limits));
-    for (let count = 0; count < 200; count += 1) assert.deepEqual(await looks(port), ["", "ended"]);
+    for (let count = 0; count < 200; count += 1) assert.deepEqual(await check(port), ["", "ended"]);
     assert.equal(await bench.metric(served), "200");
     assert.equal(await bench.metric(starts), "0");
     assert.equal(await bench.metric('wakeport_connection_duration_seconds_count{service="a"}'), "0");
@@ -45,7 +45,7 @@ suite("monitors", () => {
     using client = await connect(port);
     await eventually("a greeting", () => client.text.includes("one"));
     let looked = 0;
-    const looking = setInterval(() => void looks(port).then(() => (looked += 1)), 100);
+    const looking = setInterval(() => void check(port).then(() => (looked += 1)), 100);
     client.end();
     await bench.program.logged("target.asleep").finally(() => clearInterval(looking));
     assert.ok(looked >= 3, `only ${looked} looked`);
@@ -85,7 +85,7 @@ suite("monitors", () => {
       `${of("echo", `builtin: daytime${monitors}`)}${of("trap", `sensor: { ban: 1h }${monitors}`)}` +
         `${of("old", `forward: "127.0.0.1:1"${monitors}`)}${of("classic", `inetd: { command: [cat] }${monitors}`)}`,
     );
-    for (const port of Object.values(ports)) assert.deepEqual(await looks(port), ["", "ended"]);
+    for (const port of Object.values(ports)) assert.deepEqual(await check(port), ["", "ended"]);
     for (const service of Object.keys(ports)) {
       assert.equal(await bench.metric(`wakeport_connections_total{service="${service}",outcome="served"}`), "1");
     }
@@ -100,7 +100,7 @@ suite("monitors", () => {
     const site = (name: string, up: number, more: string): string =>
       echoService(name, port, up, name, `, host: ${name}.test${more}`);
     await using bench = await Bench.start(site("a", one, monitors) + site("b", two, monitors));
-    assert.deepEqual(await looks(port), ["", "ended"]);
+    assert.deepEqual(await check(port), ["", "ended"]);
     assert.equal(await bench.metric('wakeport_connections_total{service="b",outcome="served"}'), "1");
     await bench.reload(site("a", one, monitors) + site("b", two, ""));
     using peer = new Peer(net.connect({ port, host: "127.0.0.1", localAddress: MONITOR, allowHalfOpen: true }));
@@ -121,9 +121,9 @@ suite("monitors", () => {
       `  a: { ports: ["127.0.0.1:${port}/udp"], process: { command: ${command}, listen: "127.0.0.1:${up}" }${more} }\n`;
     await using bench = await Bench.start(service(monitors));
     const socket = dgram.createSocket("udp4");
-    let heard = "";
+    let received = "";
     socket.on("message", (word) => {
-      heard += word.toString();
+      received += word.toString();
     });
     await new Promise<void>((bound) => socket.bind(0, MONITOR, bound));
     socket.send("ping", port, "127.0.0.1");
@@ -131,7 +131,7 @@ suite("monitors", () => {
     assert.equal(await bench.metric(starts), "0");
     await bench.reload(service(""));
     socket.send("pong", port, "127.0.0.1");
-    await eventually("a reply", () => heard === "pong");
+    await eventually("a reply", () => received === "pong");
     socket.close();
   });
 });

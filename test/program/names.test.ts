@@ -66,7 +66,7 @@ suite("one port, several sites", () => {
       await curl(`http://other.test:${listenPort}/`, listenPort, "--http2"),
       `below other.test:${listenPort}\n200`,
     );
-    assert.match(await curl(`http://nobody.test:${listenPort}/`, listenPort), /^No service has this name\.\n421$/);
+    assert.match(await curl(`http://unknown.test:${listenPort}/`, listenPort), /^No service has this name\.\n421$/);
     assert.match(await curl(`http://app.test:${listenPort}/`, listenPort, "-H", "Host:", "-0"), /421$/);
     assert.match(await curl(`http://app.test:${listenPort}/`, listenPort, "--http2-prior-knowledge"), /000curl: /);
     assert.deepEqual(
@@ -81,7 +81,7 @@ suite("one port, several sites", () => {
       ["1", "2", "0"],
     );
     const { name, reason } = await bench.program.logged("client.unrouted");
-    assert.deepEqual([name, reason], ["nobody.test", "unknown_name"]);
+    assert.deepEqual([name, reason], ["unknown.test", "unknown_name"]);
     const proxied = ["-x", `http://127.0.0.1:${listenPort}`];
     assert.match((await run("curl", ["-sS", ...proxied, "http://third.test/"])).stdout, /^third third\.test\n$/);
   });
@@ -117,7 +117,7 @@ suite("one port, several sites", () => {
     for (const version of ["-tls1_2", "-tls1_3"]) {
       const { stdout } = await asking("-servername", "app.test", version);
       assert.ok(stdout.includes(certificate) && stdout.includes("Verify return code: 0 (ok)"), stdout);
-      assert.match((await asking("-servername", "nobody.test", version)).stderr, /unrecognized name/);
+      assert.match((await asking("-servername", "unknown.test", version)).stderr, /unrecognized name/);
     }
     assert.match((await asking("-noservername")).stderr, /unrecognized name/);
     assert.deepEqual([await starts(bench, "app"), await starts(bench, "rest")], ["1", "0"]);
@@ -141,8 +141,8 @@ suite("one port, several sites", () => {
     assert.match(await curl(`http://renamed.test:${listenPort}/`, listenPort), /^app renamed/);
     half.send(".test\r\n\r\n");
     await eventually("a reply of the new target", () => half.text.includes("fresh new.test"));
-    served.send("GET / HTTP/1.1\r\nHost: whoever.test\r\n\r\n");
-    await eventually("another reply on the old connection", () => served.text.includes("app whoever.test"));
+    served.send("GET / HTTP/1.1\r\nHost: other.test\r\n\r\n");
+    await eventually("another reply on the old connection", () => served.text.includes("app other.test"));
 
     // From several names to one target, and back.
     await bench.reload(app.replace(", host: app.test", ""));

@@ -36,8 +36,8 @@ services:
     {
       using _client = await connect(listenPort);
       await eventually("the worker is ready", async () => (await statusOf()).state === "ready");
-      const told = await wakeport(["status", "-c", file.path]);
-      assert.match(told.stdout, /^worker +ready +process .*woken for process/m);
+      const reported = await wakeport(["status", "-c", file.path]);
+      assert.match(reported.stdout, /^worker +ready +process .*woken for process/m);
       const metrics = await (await ask("/metrics")).text();
       assert.ok(metrics.includes('wakeport_service_state{service="worker",state="ready"} 1\n'));
     }
@@ -58,9 +58,9 @@ services:
       await writeFile(file.path, text);
       program.child.kill("SIGHUP");
       await program.logged("config.reloaded", count + 1);
-      const told = await statusOf();
+      const reported = await statusOf();
       assert.deepEqual(
-        told.ports.map(({ listener: listenPort }) => listenPort),
+        reported.ports.map(({ listener: listenPort }) => listenPort),
         listeners,
       );
     }

@@ -23,8 +23,8 @@ defaults
 `;
 
 /** Sends the client address that it received in the header. */
-function telling(port: number): string {
-  return `${head}frontend tells
+function headerReporter(port: number): string {
+  return `${head}frontend reporter
   mode http
   bind 127.0.0.1:${port} accept-proxy
   http-request return status 200 content-type text/plain lf-string "%[src] %[dst_port]\\n"
@@ -41,7 +41,7 @@ function passing(port: number, wakeport: number, how: string): string {
 
 async function haproxy(config: string, port: number): Promise<AsyncDisposable> {
   const file = await temporaryFile("haproxy.cfg", config);
-  const child = spawn(HAPROXY ?? "haproxy", ["-db", "-f", file.path], { stdio: "ignore" });
+  const child = spawn(HAPROXY ?? "haproxy listens", ["-db", "-f", file.path], { stdio: "ignore" });
   const exited = new Promise((resolve) => child.once("close", resolve));
   await eventually("haproxy listens", async () => !(await isRefused(port)));
   return {
@@ -69,7 +69,7 @@ suite("the PROXY protocol", () => {
       needsHaproxy,
       async () => {
         const [listenPort, back, behind] = [await freePort(), await freePort(), await freePort()];
-        await using config = await temporaryFile("haproxy.cfg", telling(back));
+        await using config = await temporaryFile("haproxy.cfg", headerReporter(back));
         const command = JSON.stringify([HAPROXY, "-db", "-f", config.path]);
         const more = `access: { deny: [127.0.0.7] }, proxy_protocol: { receive: [127.0.0.1], send: ${sent} }, ready: [tcp, { http: / }]`;
         await using bench = await Bench.start(
@@ -102,7 +102,7 @@ suite("the PROXY protocol", () => {
     await using bench = await Bench.start(
       `  web: { ports: ["127.0.0.1:${listenPort}"], forward: "127.0.0.1:${back}", monitors: [127.0.0.1], proxy_protocol: { receive: [127.0.0.1], send: v2 } }\n`,
     );
-    await using _tells = await haproxy(telling(back), back);
+    await using _reporter = await haproxy(headerReporter(back), back);
     const checking = "send-proxy-v2 check check-send-proxy inter 100ms";
     await using _passes = await haproxy(passing(behind, listenPort, checking), behind);
     assert.equal(await curlFrom("127.0.0.5", behind), `127.0.0.5 ${behind}\n`);

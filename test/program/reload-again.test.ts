@@ -101,15 +101,15 @@ suite("wakeport run, reloaded repeatedly", () => {
   });
 
   for (const [what, wrong] of [
-    ["inetd", 'inetd: { command: ["/bin/cat"], user: nobody-of-that-name }'],
-    ["a process", 'process: { command: ["/bin/cat"], user: nobody-of-that-name, listen: "127.0.0.1:1" }'],
+    ["inetd", 'inetd: { command: ["/bin/cat"], user: no-such-user }'],
+    ["a process", 'process: { command: ["/bin/cat"], user: no-such-user, listen: "127.0.0.1:1" }'],
   ] as const) {
     test(`changes nothing if the account of ${what} does not exist`, async () => {
       const [a, b, up] = [await freePort(), await freePort(), await freePort()];
       await using bench = await Bench.start(echoService("a", a, up));
       const next = `${echoService("a", a, up, "two")}  b: { ports: ["127.0.0.1:${b}"], ${wrong} }\n`;
       const { error } = await bench.reload(next, "config.reload_failed");
-      assert.match(String(error), /there is no user "nobody-of-that-name"/);
+      assert.match(String(error), /there is no user "no-such-user"/);
       using client = await connect(a);
       assert.match(await greeting(client), / one$/);
       assert.equal(await isRefused(b), true);

@@ -33,7 +33,7 @@ interface Bench extends AsyncDisposable {
 /** A wakeport with one UDP service. */
 async function start(service: (ports: { listenPort: number; upstream: number }) => string, more = ""): Promise<Bench> {
   await using stack = new AsyncDisposableStack();
-  // Free for connections: what is free for datagrams alone may be in use for those. The other way round it hardly is.
+  // The port is free for TCP and UDP.
   const [listenPort, upstream, admin] = [await freePort(), await freePort(), await freePort()];
   const yaml = `admin: { listen: "127.0.0.1:${admin}" }\nservices:\n  dns: ${service({ listenPort, upstream })}\n${more}`;
   const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
@@ -174,7 +174,7 @@ suite("UDP access rules", () => {
     await writeFile(bench.file, yaml.replace("idle_timeout:", "access: { deny: [127.0.0.0/8] }, idle_timeout:"));
     bench.program.child.kill("SIGHUP");
     await bench.program.logged("config.reloaded");
-    other.send("nobody hears this");
+    other.send("dropped");
     await eventually("the other flow is rejected", async () => (await bench.metric(denied("address"))) === 1);
     await client.echoed("after");
   });

@@ -142,7 +142,7 @@ async function identServer(): Promise<PeerServer> {
 }
 
 /** Sends everything, then reads until the server closes. */
-async function hear(socket: net.Socket, words?: string): Promise<void> {
+async function exchange(socket: net.Socket, words?: string): Promise<void> {
   if (words !== undefined) socket.end(words);
   socket.resume();
   await once(socket, "end");
@@ -159,10 +159,10 @@ suite("the log compared with xinetd's", { skip }, () => {
   test("of builtins", async () => {
     await using _ident = await identServer();
     await using both = await Both.start(["echo", "discard", "daytime", "time", "chargen"].map(builtin));
-    await both.each("echo-x", (socket) => hear(socket, "words"));
-    await both.each("discard-x", (socket) => hear(socket, "words"));
-    await both.each("daytime-x", (socket) => hear(socket));
-    await both.each("time-x", (socket) => hear(socket));
+    await both.each("echo-x", (socket) => exchange(socket, "words"));
+    await both.each("discard-x", (socket) => exchange(socket, "words"));
+    await both.each("daytime-x", (socket) => exchange(socket));
+    await both.each("time-x", (socket) => exchange(socket));
     await both.each("chargen-x", (socket) => once(socket, "data"));
     for (const [name, count] of Object.entries({ echo: 3, discard: 3, daytime: 1, time: 1, chargen: 3 })) {
       const { xinetd, wakeport } = await both.logged(`${name}-x`, count);
@@ -180,7 +180,7 @@ suite("the log compared with xinetd's", { skip }, () => {
     await using both = await Both.start([forward(upstream.port)]);
     await both.each("redir-x", async (socket) => {
       socket.write("words");
-      await hear(socket);
+      await exchange(socket);
     });
     const { xinetd, wakeport } = await both.logged("redir-x", 4);
     assert.deepEqual(wakeport, xinetd);
@@ -205,14 +205,14 @@ suite("the log compared with xinetd's", { skip }, () => {
       program("bad", failing),
       program("killed", ["/usr/bin/timeout", "-s", "KILL", "0.1", "/bin/sleep", "60"]),
     ]);
-    await both.each("cat-x", (socket) => hear(socket, "words"));
-    await both.each("bad-x", (socket) => hear(socket));
+    await both.each("cat-x", (socket) => exchange(socket, "words"));
+    await both.each("bad-x", (socket) => exchange(socket));
     for (const [name, how] of Object.entries({ cat: "status=0", bad: "status=2" })) {
       const { xinetd, wakeport } = await both.logged(`${name}-x`, 3);
       assert.deepEqual(wakeport, xinetd);
       assert.equal(wakeport[0], `EXIT: ${name}-x ${how} pid=N duration=N(sec)`);
     }
-    await both.each("killed-x", (socket) => hear(socket));
+    await both.each("killed-x", (socket) => exchange(socket));
     const { xinetd, wakeport } = await both.logged("killed-x", 3);
     assert.deepEqual(wakeport, xinetd);
     assert.equal(wakeport[0], "EXIT: killed-x signal=9 pid=N duration=N(sec)");

@@ -26,12 +26,12 @@ export interface InsideOptions {
 
 export class Inside implements AsyncDisposable {
   readonly container: TestContainer;
-  readonly #front: number;
+  readonly #port: number;
   readonly #folder: string;
 
   private constructor(container: TestContainer, listenPort: number, folder: string) {
     this.container = container;
-    this.#front = listenPort;
+    this.#port = listenPort;
     this.#folder = folder;
   }
 
@@ -56,13 +56,13 @@ export class Inside implements AsyncDisposable {
     });
     const inside = new Inside(container, listenPort, folder);
     await container.start();
-    await inside.#says('"event":"started"');
+    await inside.#waitForLog('"event":"started"');
     return inside;
   }
 
   /** A client that connects to `address`. */
   connect(address: string): Peer {
-    return connecting(this.#front, address);
+    return connecting(this.#port, address);
   }
 
   /** Connects and returns the greeting. */
@@ -77,7 +77,7 @@ export class Inside implements AsyncDisposable {
   async refusal(address: string): Promise<string> {
     using peer = this.connect(address);
     assert.equal(await peer.ended(), "ECONNRESET");
-    return this.#says('"event":"target.failed"');
+    return this.#waitForLog('"event":"target.failed"');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -86,7 +86,7 @@ export class Inside implements AsyncDisposable {
   }
 
   /** Waits until its log contains `what`. @returns the log */
-  async #says(what: string): Promise<string> {
+  async #waitForLog(what: string): Promise<string> {
     let log = "";
     await eventually(`the log contains ${what}`, async () => {
       log = await this.container.output();

@@ -121,12 +121,12 @@ export async function doRandomly(
     const chosen = verbs[Math.floor(random() * verbs.length)]!;
     // A removed container allows no other action.
     const verb = victim.isRemoved ? "recreate" : chosen;
-    const told = await victim.suffer(verb).then(
+    const reported = await victim.suffer(verb).then(
       () => verb,
       // The expected errors: a stop of a removed container, a pause of a stopped one.
       () => `${verb} in vain`,
     );
-    done.set(told, (done.get(told) ?? 0) + 1);
+    done.set(reported, (done.get(reported) ?? 0) + 1);
     await scheduler.wait(random() * MAX_PAUSE_MS);
   }
   return done;

@@ -131,7 +131,7 @@ export class FtpBench implements AsyncDisposable {
   async fails(...args: readonly string[]): Promise<string> {
     const isDone = this.curl("--verbose", "--stderr", "-", ...args);
     return await isDone.then(
-      (told) => assert.fail(`it works: ${told}`),
+      (reported) => assert.fail(`it works: ${reported}`),
       ({ stdout }: { readonly stdout: string }) => stdout,
     );
   }

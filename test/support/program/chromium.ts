@@ -140,7 +140,7 @@ export class Chromium implements AsyncDisposable {
   async #connect(url: string): Promise<void> {
     const socket = new WebSocket(url);
     this.#socket = socket;
-    socket.addEventListener("message", ({ data }) => this.#heard(JSON.parse(data) as Message));
+    socket.addEventListener("message", ({ data }) => this.#receive(JSON.parse(data) as Message));
     await once(socket, "open");
     const { targetId } = (await this.#call("Target.createTarget", { url: "about:blank" })) as { targetId: string };
     const attached = await this.#call("Target.attachToTarget", { targetId, flatten: true });
@@ -157,7 +157,7 @@ export class Chromium implements AsyncDisposable {
     return within(patienceMs, method, answer.promise);
   }
 
-  #heard({ id, method, params, result, error }: Message): void {
+  #receive({ id, method, params, result, error }: Message): void {
     if (method === "Log.entryAdded") this.complaints.push(params?.entry?.text ?? "");
     const answer = this.#answers.get(id ?? 0);
     this.#answers.delete(id ?? 0);

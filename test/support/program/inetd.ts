@@ -27,7 +27,7 @@ services:
 }
 
 /** Connects, sends everything, and waits for the end. */
-export async function spoken(port: number, words = "", host?: string): Promise<Peer> {
+export async function exchange(port: number, words = "", host?: string): Promise<Peer> {
   const peer = await connect(port, host);
   peer.end(words);
   await peer.ended();

@@ -149,8 +149,8 @@ export class Servers implements AsyncDisposable {
     const data = path.join(this.folder, "postgres");
     await mkdir(data);
     await run("chown", ["postgres:", data]);
-    const who = { ...(uid && { uid }), ...(gid && { gid }), cwd: "/" };
-    await run(`${postgresPrograms()}/initdb`, ["-D", data, "--auth=trust", "--no-sync"], who);
+    const account = { ...(uid && { uid }), ...(gid && { gid }), cwd: "/" };
+    await run(`${postgresPrograms()}/initdb`, ["-D", data, "--auth=trust", "--no-sync"], account);
     const [key, certificate] = [`${data}.key`, `${data}.crt`];
     const request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"];
     await run("openssl", [...request, "-keyout", key, "-out", certificate]);
