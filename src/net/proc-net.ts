@@ -67,7 +67,7 @@ export function socketInodes(pid: number | "self"): number[] {
           .map(Number) ?? []
       );
     } catch {
-      // Closed meanwhile.
+      // The descriptor was closed after readdir.
       return [];
     }
   });
