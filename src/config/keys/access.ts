@@ -2,8 +2,8 @@
 import { z } from "zod";
 import { parseTimes, parseTimeZone } from "../values/access-times.ts";
 import { parseNetwork } from "../values/networks.ts";
-import { oneOrMore, parsedBy } from "./common.ts";
-import { type Context, effective, key, section } from "./key.ts";
+import { oneOrMore, parsedBy, present } from "./common.ts";
+import { type Context, effective, forClients, key, section } from "./key.ts";
 
 const network = z.string().transform(parsedBy(parseNetwork)).meta({ title: "network" });
 /** One network or a list, which may be empty. */
@@ -21,22 +21,16 @@ const accessSection = {
 };
 
 export const accessKeys = {
-  access: key(section(accessSection), {
-    description: "Which clients may connect, and when",
-    needs: "ports",
-    label: true,
-  }),
+  access: key(section(accessSection), { description: "Which clients may connect, and when", ...forClients }),
   on_deny: key(z.enum(["reset", "close"]), {
     default: "reset",
     description: "How the connection of a rejected client ends",
-    needs: "ports",
-    label: true,
+    ...forClients,
   }),
   monitors: key(networks, {
     default: [],
     description: "Addresses of health checks: wakeport accepts and closes their connections, and starts nothing",
-    needs: "ports",
-    label: true,
+    ...forClients,
   }),
 };
 
@@ -48,12 +42,7 @@ export function resolveAccess({ own, defaults, report }: Context<typeof accessKe
   }
   const { on_deny, monitors } = effective(accessKeys, own, defaults);
   return {
-    access: {
-      deny,
-      ...(allow !== undefined && { allow }),
-      ...(times !== undefined && { times }),
-      ...(timezone !== undefined && { timeZone: timezone }),
-    },
+    access: present({ allow, deny, times, timeZone: timezone }),
     monitors,
     onDeny: on_deny,
   };

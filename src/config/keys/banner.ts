@@ -6,7 +6,7 @@ import { MAX_BANNER, readBanner } from "../values/banner-file.ts";
 import { UnitError } from "../values/units.ts";
 import type { Path } from "../yaml/config-error.ts";
 import { parsedBy } from "./common.ts";
-import { type Context, key, section, type Written } from "./key.ts";
+import { type Context, forClients, key, section, type Written } from "./key.ts";
 
 const text = z.string().min(1).transform(parsedBy(checkText));
 const banner = z.union([text, z.strictObject({ file: z.string().min(1).describe("A file that contains the text") })]);
@@ -21,8 +21,7 @@ type WrittenBanners = Written<typeof bannerSection>;
 export const bannerKeys = {
   banner: key(section(bannerSection), {
     description: "Texts for clients, or files that contain them: { file: … }",
-    needs: "ports",
-    label: true,
+    ...forClients,
   }),
 };
 

@@ -16,6 +16,15 @@ export function parsedBy<From, To>(parse: (value: From) => To) {
   };
 }
 
+type Present<T> = { [Name in keyof T as undefined extends T[Name] ? never : Name]: T[Name] } & {
+  [Name in keyof T as undefined extends T[Name] ? Name : never]?: Exclude<T[Name], undefined>;
+};
+
+/** Returns the object without its undefined values. */
+export function present<T extends object>(object: T): Present<T> {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as Present<T>;
+}
+
 /** A value that is text for its parser, and that YAML may read as a number. */
 export function numberOrText<To>(parse: (text: string) => To) {
   return z

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { proxyVersions } from "../../net/proxy-protocol.ts";
 import type { TargetSpec } from "../config.ts";
 import { networks } from "./access.ts";
-import { type Context, effective, key, section, startedKinds } from "./key.ts";
+import { type Context, effective, forClients, key, section, started } from "./key.ts";
 
 const proxyProtocolKeys = {
   send: key(z.enum(proxyVersions), {
@@ -20,15 +20,13 @@ export const connectionKeys = {
     default: "auto",
     description: 'The network of the container that wakeport connects over; "auto": a network of wakeport itself',
     targets: ["container"],
-    needs: "ports",
-    label: true,
+    ...forClients,
   }),
   release_pace: key(z.int().min(1).max(10_000), {
     default: 4,
     description: "Limit of simultaneous dials to the target; more than its listen backlog can lose clients",
-    targets: startedKinds,
+    ...started,
     needs: "ports",
-    label: true,
   }),
   proxy_protocol: key(section(proxyProtocolKeys), {
     description: "The PROXY protocol: client addresses, sent to the target or received from a proxy",

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { TargetSpec } from "../config.ts";
 import { parseImage, parseLabels, parseMemory, parseVolume } from "../values/container-options.ts";
-import { account, command, dockerName, numberOrText, parsedBy, texts } from "./common.ts";
+import { account, command, dockerName, numberOrText, parsedBy, present, texts } from "./common.ts";
 
 const created = z.strictObject({
   image: z.string().transform(parsedBy(parseImage)).describe("The image; pulled if it is missing"),
@@ -38,20 +38,11 @@ export const container = z.union([
 export function containerTarget(name: string, value: z.output<typeof container>, network: string): TargetSpec {
   if (typeof value === "string") return { kind: "container", reference: { name: value }, network };
   if ("image" in value) return createdTarget(name, value, network);
-  const { service, project } = value;
-  return { kind: "container", reference: { service, ...(project !== undefined && { project }) }, network };
+  return { kind: "container", reference: present(value), network };
 }
 
 function createdTarget(service: string, value: Created, network: string): TargetSpec {
-  const { command: argv, user, memory, cpus, ...rest } = value;
-  return {
-    kind: "created",
-    service,
-    network,
-    ...rest,
-    ...(argv !== undefined && { command: argv }),
-    ...(user !== undefined && { user: String(user) }),
-    ...(memory !== undefined && { memoryBytes: memory }),
-    ...(cpus !== undefined && { cpus }),
-  };
+  const { user, memory: memoryBytes, ...rest } = value;
+  const options = present({ ...rest, memoryBytes, user: user === undefined ? undefined : String(user) });
+  return { kind: "created", service, network, ...options };
 }

@@ -1,7 +1,7 @@
 /** Which services wake and sleep together. */
 import { z } from "zod";
-import { dockerName } from "./common.ts";
-import { type Context, effective, key, startedKinds } from "./key.ts";
+import { dockerName, present } from "./common.ts";
+import { type Context, effective, key, started, startedKinds } from "./key.ts";
 
 const serviceNames = z.array(z.string().min(1));
 
@@ -11,11 +11,7 @@ export const dependencyKeys = {
     description: "Services whose targets are ready before this one starts, and stay up while it is awake",
     targets: startedKinds,
   }),
-  group: key(dockerName, {
-    description: "The name of a group: its services wake and sleep together",
-    targets: startedKinds,
-    label: true,
-  }),
+  group: key(dockerName, { description: "The name of a group: its services wake and sleep together", ...started }),
   with: key(serviceNames, {
     default: [],
     description: "Services with which this one wakes and sleeps; they do not wait for it, nor fail if it fails",
@@ -25,5 +21,5 @@ export const dependencyKeys = {
 
 export function resolveDependencies({ own }: Context<typeof dependencyKeys>) {
   const { depends_on, group, with: wakesWith } = effective(dependencyKeys, own);
-  return { dependsOn: depends_on, wakesWith, ...(group !== undefined && { group }) };
+  return present({ dependsOn: depends_on, wakesWith, group });
 }

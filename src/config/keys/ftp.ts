@@ -2,7 +2,7 @@
 import net from "node:net";
 import { z } from "zod";
 import { readIp } from "../../net/ip.ts";
-import { type Context, effective, key, section, startedKinds } from "./key.ts";
+import { type Context, effective, key, section, started } from "./key.ts";
 
 const ftpSection = {
   public_address: key(
@@ -14,12 +14,7 @@ const ftpSection = {
 };
 
 export const ftpKeys = {
-  ftp: key(section(ftpSection), {
-    description: "Settings of FTP",
-    targets: startedKinds,
-    needs: "tcp",
-    label: true,
-  }),
+  ftp: key(section(ftpSection), { description: "Settings of FTP", ...started, needs: "tcp" }),
 };
 
 function addressHint(input: string): string {

@@ -21,6 +21,11 @@ export interface Rules {
   readonly label?: boolean;
 }
 
+/** Keys about the start and stop of a target. */
+export const started = { targets: startedKinds, label: true } satisfies Partial<Rules>;
+/** Keys about clients. */
+export const forClients = { needs: "ports", label: true } satisfies Partial<Rules>;
+
 export interface Key<Schema extends z.ZodType = z.ZodType, Default = unknown> extends Rules {
   readonly schema: Schema;
   /** The default as it is written in the file. Undefined: no default. */

@@ -1,8 +1,8 @@
 /** How many clients a service accepts. */
 import { z } from "zod";
 import { parseRate } from "../values/rates.ts";
-import { parsedBy } from "./common.ts";
-import { type Context, effective, key, section } from "./key.ts";
+import { parsedBy, present } from "./common.ts";
+import { type Context, effective, forClients, key, section } from "./key.ts";
 
 const count = z.int().min(1).max(1_000_000);
 
@@ -36,28 +36,23 @@ const limitsSection = {
 };
 
 export const limitsKeys = {
-  limits: key(section(limitsSection), {
-    description: "How many clients may connect",
-    needs: "ports",
-    label: true,
-  }),
+  limits: key(section(limitsSection), { description: "How many clients may connect", ...forClients }),
 };
 
 export function resolveLimits({ own, defaults, target }: Context<typeof limitsKeys>) {
   // A sensor must record all clients: limits of `defaults` do not apply.
   const inherited = target.kind === "sensor" ? { ipv6_prefix: defaults.limits?.ipv6_prefix } : defaults.limits;
   const limits = effective(limitsSection, own.limits, inherited);
-  const { connections, per_source, rate: total, rate_per_source, max_load } = limits;
   return {
-    limits: {
+    limits: present({
+      connections: limits.connections,
       waiting: limits.waiting,
+      perSource: limits.per_source,
       ipv6Prefix: limits.ipv6_prefix,
+      rate: limits.rate,
+      ratePerSource: limits.rate_per_source,
+      maxLoad: limits.max_load,
       onLimit: limits.on_limit,
-      ...(connections !== undefined && { connections }),
-      ...(per_source !== undefined && { perSource: per_source }),
-      ...(total !== undefined && { rate: total }),
-      ...(rate_per_source !== undefined && { ratePerSource: rate_per_source }),
-      ...(max_load !== undefined && { maxLoad: max_load }),
-    },
+    }),
   };
 }

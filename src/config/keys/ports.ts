@@ -10,7 +10,7 @@ import {
   parsePort,
 } from "../values/ports.ts";
 import { numberOrText, oneOrMore } from "./common.ts";
-import { type Context, key, type ServiceReport, startedKinds } from "./key.ts";
+import { type Context, key, type ServiceReport, started } from "./key.ts";
 
 export const portKeys = {
   ports: key(oneOrMore(numberOrText((text) => parsePort(text))), {
@@ -19,9 +19,8 @@ export const portKeys = {
   }),
   data: key(oneOrMore(numberOrText(parseDataPort)), {
     description: "Data ports of FTP, for clients that have a connection to one of `ports`; they start nothing",
-    targets: startedKinds,
+    ...started,
     needs: "tcp",
-    label: true,
   }),
 };
 

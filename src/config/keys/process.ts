@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { ProcessSpec, TargetSpec } from "../config.ts";
 import { limitUnits, parseLimit, parseUmask } from "../values/process-limits.ts";
-import { account, address, command, numberOrText, parsedBy, texts } from "./common.ts";
+import { account, address, command, numberOrText, parsedBy, present, texts } from "./common.ts";
 import type { Key, Keys, UntargetedContext } from "./key.ts";
 
 const user = account.optional().describe("User to run as, by name or number");
@@ -70,15 +70,7 @@ export const inetdSchema = z.strictObject({
 
 /** Returns undefined, and reports, if the port of the process is unknown. */
 export function processTarget(
-  {
-    command: argv,
-    listen,
-    cwd: directory,
-    env,
-    user: runAs,
-    group: runAsGroup,
-    activation,
-  }: z.output<typeof processSchema>,
+  { listen, activation, ...rest }: z.output<typeof processSchema>,
   { ports, report }: UntargetedContext,
 ): TargetSpec | undefined {
   const isHandedListener = activation === "listen_fds";
@@ -94,23 +86,16 @@ export function processTarget(
     return undefined;
   }
   const spec: ProcessSpec = {
-    command: argv,
-    env,
     listen: { host: listen?.host ?? "127.0.0.1", ...(port !== undefined && { port }) },
     ...(isHandedListener && { isHandedListener }),
-    ...(directory !== undefined && { cwd: directory }),
-    ...(runAs !== undefined && { user: runAs }),
-    ...(runAsGroup !== undefined && { group: runAsGroup }),
+    ...present(rest),
   };
   return { kind: "process", ...spec };
 }
 
 export function inetdTarget(value: z.output<typeof inetdSchema>): TargetSpec {
-  const written = Object.entries(value).filter(([, setting]) => setting !== undefined);
-  return { kind: "inetd", ...(Object.fromEntries(written) as Present<typeof value>) };
+  return { kind: "inetd", ...present(value) };
 }
-
-type Present<T> = { [Name in keyof T]: Exclude<T[Name], undefined> };
 
 /**
  * Reports keys that `wait: true` makes ineffective: the program itself accepts all clients but the first.

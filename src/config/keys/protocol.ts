@@ -1,7 +1,16 @@
 /** The protocol of a service, and what its clients receive while the target starts. */
 import { z } from "zod";
 import { type HoldSpec, type ProtocolName, protocolNames, type Service, serverFirst, wokenKinds } from "../config.ts";
-import { type Context, effective, key, section, startedKinds, type UntargetedContext, type Written } from "./key.ts";
+import {
+  type Context,
+  effective,
+  key,
+  section,
+  started,
+  startedKinds,
+  type UntargetedContext,
+  type Written,
+} from "./key.ts";
 import type { portKeys } from "./ports.ts";
 
 const pageKeys = {
@@ -15,9 +24,8 @@ export const protocolKeys = {
   protocol: key(z.enum(protocolNames), {
     default: "raw",
     description: "The protocol of the clients: it decides what they receive while the target starts",
-    targets: startedKinds,
+    ...started,
     needs: "tcp",
-    label: true,
   }),
   hold: key(
     z.union([
@@ -35,9 +43,8 @@ export const protocolKeys = {
   wake_on: key(z.enum(["connect", "first_byte"]), {
     default: "connect",
     description: "What starts the target: a connection, or the first byte from a client",
-    targets: startedKinds,
+    ...started,
     needs: "tcp",
-    label: true,
   }),
 };
 

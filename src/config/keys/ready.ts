@@ -3,8 +3,8 @@ import { z } from "zod";
 import type { ProtocolName, ReadySpec } from "../config.ts";
 import type { PortMapping } from "../values/ports.ts";
 import { parseHeaders, parsePattern, parseStatus } from "../values/readiness.ts";
-import { numberOrText, parsedBy, texts } from "./common.ts";
-import { type Context, effective, key, startedKinds } from "./key.ts";
+import { numberOrText, parsedBy, present, texts } from "./common.ts";
+import { type Context, effective, key, started } from "./key.ts";
 import { tlsFirst } from "./protocol.ts";
 import type { targetKeys } from "./target.ts";
 
@@ -38,8 +38,7 @@ export const readyKeys = {
   ready: key(z.union([probe, z.array(probe).min(1)]), {
     default: "protocol",
     description: "When the target is ready; all probes of a list must succeed",
-    targets: startedKinds,
-    label: true,
+    ...started,
   }),
 };
 
@@ -90,7 +89,7 @@ function readySpec(written: Probe, ports: readonly PortMapping[], protocol: Prot
   if ("banner" in written) return { kind: "banner", banner: written.banner };
   if ("log" in written) return { kind: "log", pattern: written.log };
   const { http: path, status, headers } = written;
-  return { kind: "http", path, status, ...(headers !== undefined && { headers }) };
+  return { kind: "http", ...present({ path, status, headers }) };
 }
 
 /** On a TLS port the server sends nothing before the client does, so only its listening is tested. */

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Config } from "../config.ts";
 import { parsePortRange } from "../values/ports.ts";
-import { address, dockerName, duration, numberOrText } from "./common.ts";
+import { address, dockerName, duration, numberOrText, present } from "./common.ts";
 import { effective, key, section, type Written } from "./key.ts";
 import { names } from "./names.ts";
 
@@ -62,10 +62,7 @@ export const shutdownKeys = {
     default: "stop",
     description: "Whether containers are stopped or left running when wakeport ends",
   }),
-  drain: key(duration, {
-    default: "10s",
-    description: "Time that open connections have when wakeport ends",
-  }),
+  drain: key(duration, { default: "10s", description: "Time that open connections have when wakeport ends" }),
 };
 
 export interface Sections {
@@ -81,7 +78,7 @@ export function resolveDiscovery({ docker }: Sections) {
   if (discover === false) return undefined;
   const { ports, names: allowed } = effective(labelKeys, docker.labels);
   const scope = discover === "all" ? ("all" as const) : ("project" as const);
-  return { scope, claims: { ports, ...(allowed !== undefined && { names: allowed }) } };
+  return { scope, claims: present({ ports, names: allowed }) };
 }
 
 export function resolveSections(
@@ -93,7 +90,7 @@ export function resolveSections(
   return {
     admin: admin.listen ?? adminListen,
     adminAllowedHosts: admin.allowed_hosts ?? [],
-    docker: { ...(host !== undefined && { host }), ...(project !== undefined && { project }) },
+    docker: present({ host, project }),
     log: { level, format, userId: user_id },
     shutdown: { targets, drainMs: drain },
   };

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Config, Service } from "../config.ts";
 import { duration, size } from "./common.ts";
-import { type Context, effective, key, startedKinds, type Written } from "./key.ts";
+import { type Context, effective, key, started, startedKinds, type Written } from "./key.ts";
 import { startKeys } from "./start.ts";
 
 const action = z.enum(["stop", "pause", "kill"]);
@@ -20,14 +20,12 @@ export const sleepKeys = {
   idle_timeout: key(duration, {
     default: "5m",
     description: "Time from the last connection of a target until it is stopped",
-    targets: startedKinds,
-    label: true,
+    ...started,
   }),
   sleep: key(z.union([action, z.array(step).min(1)]), {
     default: "stop",
     description: "How an idle target is stopped; a list has its own times and goes from pause to stop or kill",
-    targets: startedKinds,
-    label: true,
+    ...started,
   }),
   direct_traffic: key(
     z.union([

@@ -1,7 +1,7 @@
 /** Times of the start and the stop of a target. */
 import { z } from "zod";
-import { duration } from "./common.ts";
-import { type Context, effective, key, startedKinds } from "./key.ts";
+import { duration, present } from "./common.ts";
+import { type Context, effective, key, started } from "./key.ts";
 
 export const PROCESS_STOP_GRACE_MS = 10_000;
 
@@ -15,12 +15,7 @@ export const startKeys = {
       label: true,
     },
   ),
-  min_uptime: key(duration, {
-    default: "0s",
-    description: "Time that a ready target stays up at least",
-    targets: startedKinds,
-    label: true,
-  }),
+  min_uptime: key(duration, { default: "0s", description: "Time that a ready target stays up at least", ...started }),
   stop_grace: key(duration, {
     description: "Time from the stop signal to SIGKILL; default: that of the container, or 10s for a process",
     targets: ["container", "process", "inetd"],
@@ -31,10 +26,5 @@ export const startKeys = {
 
 export function resolveStart({ own, defaults }: Context<typeof startKeys>) {
   const { start_timeout, min_uptime, stop_grace, enabled } = effective(startKeys, own, defaults);
-  return {
-    startTimeoutMs: start_timeout,
-    minUptimeMs: min_uptime,
-    enabled,
-    ...(stop_grace !== undefined && { stopGraceMs: stop_grace }),
-  };
+  return present({ startTimeoutMs: start_timeout, minUptimeMs: min_uptime, stopGraceMs: stop_grace, enabled });
 }

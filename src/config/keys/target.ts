@@ -15,9 +15,7 @@ export const targetKeys = {
   inetd: key(inetdSchema, {
     description: "The local program to start for each client, with the connection as its stdin and stdout",
   }),
-  forward: key(address, {
-    description: "Where to forward clients, host:port; a name is looked up for each client",
-  }),
+  forward: key(address, { description: "Where to forward clients, host:port; a name is looked up for each client" }),
   builtin: key(z.enum(builtinNames), { description: "A small service in wakeport itself, for tests" }),
   sensor: key(
     z.strictObject({

@@ -1,7 +1,7 @@
 /** Limits of UDP flows. */
 import { z } from "zod";
 import { duration, size } from "./common.ts";
-import { type Context, effective, key, section, startedKinds } from "./key.ts";
+import { type Context, effective, key, section, started } from "./key.ts";
 
 /** Limit of the memory for all flows of a service, because senders are easily forged. */
 const MAX_HELD_BYTES = 1024 ** 3;
@@ -18,9 +18,8 @@ const udpSection = {
 export const udpKeys = {
   udp: key(section(udpSection), {
     description: "Limits of UDP flows; a flow is the traffic with one address and port of a client",
-    targets: startedKinds,
+    ...started,
     needs: "udp",
-    label: true,
   }),
 };
 
