@@ -89,7 +89,10 @@ function readAll(containers: readonly ListedContainer[], { found, skipped, confi
   return all.toSorted((a, b) => rank(a) - rank(b) || a.container.created - b.container.created);
 }
 
-/** Returns the changes to the wanted services. A service whose container is gone stays for a while, unless another one conflicts. */
+/**
+ * Returns the changes to the wanted services. A service whose container is gone stays for 10 s, unless another service
+ * needs its name or port.
+ */
 function changesTo(wanted: ReadonlyMap<string, LabelService>, context: ReconcileContext): LabelChanges {
   const { found, goneSince, now } = context;
   const removed: LabelService[] = [];

@@ -67,7 +67,7 @@ export class ContainerStarter {
     return isTemporary && this.#replacement.waitMs > 0 ? REPLACEMENT_RETRY_MS : undefined;
   }
 
-  /** Waits for the replacement of a container that others have just stopped or renamed. */
+  /** Waits for the replacement of a container that another client has just stopped or renamed. */
   async #findStartable(signal: AbortSignal): Promise<ContainerFacts> {
     const facts = await this.#finder.find(signal);
     if (facts instanceof TargetError) throw facts;

@@ -39,7 +39,7 @@ export class ContainerStopper {
     this.#started = { id: facts.id, incarnation: incarnationOf(facts) };
   }
 
-  /** Forgets the recorded start if others stop the container. */
+  /** Forgets the recorded start if another client of the engine stops the container. */
   onEvent({ id }: ContainerEvent): void {
     if (id === this.#started?.id && this.#replacement.isStoppedByOthers(id)) this.#started = undefined;
   }

@@ -1,19 +1,19 @@
 import type { ContainerEvent } from "../docker/events.ts";
 
-/** How long a replacement is expected after others have stopped a container. Compose takes about 1 s. */
+/** How long a replacement is expected after another client has stopped a container. Compose takes about 1 s. */
 const SETTLE_MS = 2_000;
 
 /** SIGHUP, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH: they rarely end a program. */
 const harmless: ReadonlySet<string> = new Set(["1", "10", "12", "18", "28"]);
 
 /**
- * Follows whether wakeport or others stop a container. Others that stop, rename or remove a container may be about to
- * replace it (`docker compose up --force-recreate`); a start of the old container would disturb them.
+ * Follows whether wakeport or another client of the engine stops a container. If another client stops, renames or removes
+ * it, a replacement may follow (`docker compose up --force-recreate`), and a start of the old container would disturb it.
  */
 export class ReplacementWatch {
   /** The container that wakeport stopped, until its next start. */
   #ours: string | undefined;
-  /** The container that others are stopping or have stopped. */
+  /** The container that another client is stopping or has stopped. */
   #theirs: string | undefined;
   /** The last container that may be replaced. */
   #replaced: string | undefined;
@@ -35,7 +35,7 @@ export class ReplacementWatch {
         return;
       case "rename":
       case "destroy":
-        // Others may also replace a container that wakeport stopped.
+        // Another client may also replace a container that wakeport stopped.
         return this.expectReplacement(id);
       case "start":
         if (id === this.#ours) this.#ours = undefined;
@@ -45,7 +45,7 @@ export class ReplacementWatch {
     }
   }
 
-  /** Records that others stopped or removed this container, or that it does not exist any more. */
+  /** Records that another client stopped or removed this container, or that it does not exist any more. */
   expectReplacement(id: string): void {
     this.#replaced = id;
     this.#settledAt = performance.now() + SETTLE_MS;
@@ -56,12 +56,12 @@ export class ReplacementWatch {
     return id !== this.#replaced;
   }
 
-  /** Whether others requested the stop of this container. */
+  /** Whether another client requested the stop of this container. */
   isStoppedByOthers(id: string): boolean {
     return this.#theirs === id;
   }
 
-  /** Whether wakeport or others requested the stop of this container. */
+  /** Whether wakeport or another client requested the stop of this container. */
   isStopRequested(id: string): boolean {
     return this.#ours === id || this.#theirs === id;
   }
