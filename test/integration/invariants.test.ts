@@ -113,7 +113,7 @@ test("I4: a sleep during a connection is found", () => {
   story.clients = 2;
   story.counted = new Map([["relayed", 2]]);
   story.record.connections.push(connection(2, 1_200, 3_500));
-  assert.match(story.verdict, /^I4: container ftp went to sleep while connection 2 was open$/);
+  assert.match(story.verdict, /^I4: container ftp was put to sleep while connection 2 was open$/);
 });
 
 test("I4: a client that connects during the stop is accepted", () => {
@@ -133,13 +133,13 @@ test("I4: a stop in the state ready is found", () => {
 test("I8: a stop of a container that is not a target is found", () => {
   const story = new Story();
   story.events.push(event("kill", 3_020, "2"));
-  assert.match(story.verdict, /^I8: name of 2 is no target, and got a kill$/);
+  assert.match(story.verdict, /^I8: name of 2 is not a target, and got a kill$/);
 });
 
 test("I7: a wrong state is found", () => {
   assert.equal(contradiction("t", "ready", true), undefined);
   assert.equal(contradiction("t", "asleep", false), undefined);
-  assert.match(contradiction("t", "ready", false) ?? "", /does not run/);
-  assert.match(contradiction("t", "asleep", true) ?? "", /runs/);
+  assert.match(contradiction("t", "ready", false) ?? "", /ready but not running/);
+  assert.match(contradiction("t", "asleep", true) ?? "", /asleep but running/);
   assert.match(contradiction("t", "starting", true) ?? "", /still starting/);
 });
