@@ -171,6 +171,17 @@ suite("documents", () => {
     );
   });
 
+  test("docs/metrics.md lists each metric", () => {
+    const page = read("docs/metrics.md");
+    const definition = /#(?:collected)?(?:counter|gauge|histogram)\(\s*"([a-z_]+)"/gi;
+    const names = [...read("src/telemetry/metrics.ts").matchAll(definition)].map(([, name = ""]) => `wakeport_${name}`);
+    assert.ok(names.length > 25);
+    assert.deepEqual(
+      names.filter((name) => !page.includes(`\`${name}\``)),
+      [],
+    );
+  });
+
   test("use the user of the examples for wakeport's container, and need no exported variable", () => {
     const form = /^ *user: "\$\{DOCKER_GID:\+65532:\}\$\{DOCKER_GID:-0\}"/m;
     for (const file of ["README.md", "docs/install.md", "compose/web/compose.yaml", "compose/stack/compose.yaml"]) {
