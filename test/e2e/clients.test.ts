@@ -8,8 +8,9 @@ import process from "node:process";
 import { after, before, suite, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
-import { Program, temporaryFile } from "../support/program/program.ts";
+import { Program } from "../support/program/program.ts";
 import { cannotServe, PYTHON, type ServerName, Servers } from "../support/program/servers.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const START_S = Number(process.env["WAKEPORT_TEST_START_S"] ?? 3);
 const waited = new Set(["relayed, cold, clean"]);

@@ -11,8 +11,9 @@ import { after, before, suite, test } from "node:test";
 import { promisify } from "node:util";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
-import { Program, temporaryFile } from "../support/program/program.ts";
+import { Program } from "../support/program/program.ts";
 import { cannotServe, Servers } from "../support/program/servers.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const run = promisify(execFile);
 const ROUNDS = Number(process.env["WAKEPORT_TEST_COLD_STARTS"] ?? 2);

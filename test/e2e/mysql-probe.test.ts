@@ -9,8 +9,8 @@ import { tcpProbe } from "../../src/readiness/tcp.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect } from "../support/net/tcp.ts";
-import { temporaryFile } from "../support/program/program.ts";
 import { cannotServe, Servers } from "../support/program/servers.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const MAX_ERRORS = 5;
 const PROBES = 3 * MAX_ERRORS;

@@ -4,7 +4,7 @@ import { suite, test } from "node:test";
 import fc from "fast-check";
 import { parseConfig } from "../../src/config/parse.ts";
 import { attributeNames } from "../../src/import/xinetd-attributes.ts";
-import { importInetd, importXinetd } from "../support/program/imported.ts";
+import { importInetd, importXinetd } from "../support/import/imported.ts";
 import { numRuns } from "../support/proxy/fuzz.ts";
 
 const word = fc.oneof(

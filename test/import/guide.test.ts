@@ -5,7 +5,7 @@ import path from "node:path";
 import { suite, test } from "node:test";
 import { parse } from "yaml";
 import { attributeNames } from "../../src/import/xinetd-attributes.ts";
-import { importXinetd } from "../support/program/imported.ts";
+import { importXinetd } from "../support/import/imported.ts";
 
 const read = (page: string): string => readFileSync(path.join(import.meta.dirname, "../../docs", page), "utf8");
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { importInetd } from "../support/program/imported.ts";
+import { importInetd } from "../support/import/imported.ts";
 
 const vsftpd = "/usr/sbin/vsftpd vsftpd /etc/vsftpd.conf";
 const command = ["/usr/sbin/vsftpd", "/etc/vsftpd.conf"];

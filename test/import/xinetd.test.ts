@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { attributeNames } from "../../src/import/xinetd-attributes.ts";
-import { importXinetd, serviceWith } from "../support/program/imported.ts";
+import { importXinetd, serviceWith } from "../support/import/imported.ts";
 
 /** The keys of the test service if no attribute is added. */
 const plain = {

@@ -9,7 +9,8 @@ import type { StatusReport } from "../../src/admin/api.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { Peer } from "../support/net/tcp.ts";
-import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
+import { Program, wakeport } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const ABUSER = "127.0.0.2";
 const INNOCENT = "127.0.0.3";

@@ -5,7 +5,8 @@ import { echo } from "../support/engine/containers.ts";
 import { engineEnv } from "../support/engine/engine.ts";
 import { engineTest } from "../support/engine/lab.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { temporaryFile, wakeport } from "../support/program/program.ts";
+import { wakeport } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 checkLeaks();
 

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import net from "node:net";
 import { before, suite, test } from "node:test";
+import { Authority } from "../support/certificates.ts";
 import { run, succeeds } from "../support/engine/compose.ts";
 import {
   buildVsftpd,
@@ -15,7 +16,6 @@ import {
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { Peer } from "../support/net/tcp.ts";
-import { Authority } from "../support/program/certificates.ts";
 
 const skip = await cannotServeFtp();
 const ADDRESS = { pasv_address: "127.0.0.1" };

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { before, suite, test } from "node:test";
+import { Authority } from "../support/certificates.ts";
 import {
   buildVsftpd,
   cannotServeFtp,
@@ -19,7 +20,6 @@ import {
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect } from "../support/net/tcp.ts";
-import { Authority } from "../support/program/certificates.ts";
 
 const MB = 1_000_000;
 const isRoot = process.getuid?.() === 0;

@@ -6,7 +6,7 @@ import path from "node:path";
 import { after, suite, test } from "node:test";
 import { parseEngineHost } from "../../src/docker/host.ts";
 import { TargetError } from "../../src/errors.ts";
-import { Authority } from "../support/program/certificates.ts";
+import { Authority } from "../support/certificates.ts";
 
 type Args = Parameters<typeof parseEngineHost>;
 

@@ -14,7 +14,8 @@ import { cannotHavePodman, PodmanEngine } from "../support/engine/podman-engine.
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect, type Peer } from "../support/net/tcp.ts";
-import { Program, temporaryFile } from "../support/program/program.ts";
+import { Program } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const unlimited = new AbortController().signal;
 const skip = await cannotHavePodman();

@@ -9,7 +9,8 @@ import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { connect } from "../support/net/tcp.ts";
-import { Program, temporaryFile } from "../support/program/program.ts";
+import { Program } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 checkLeaks();
 

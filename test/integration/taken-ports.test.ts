@@ -5,7 +5,8 @@ import { engineEnv } from "../support/engine/engine.ts";
 import { engineTest } from "../support/engine/lab.ts";
 import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
+import { Program, wakeport } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 checkLeaks();
 

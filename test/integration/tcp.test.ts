@@ -6,6 +6,7 @@ import { parseEngineHost } from "../../src/docker/host.ts";
 import { sentenceOf, TargetError } from "../../src/errors.ts";
 import { observer } from "../../src/telemetry/observer.ts";
 import { violations } from "../support/activation/invariants.ts";
+import { Authority } from "../support/certificates.ts";
 import { echo } from "../support/engine/containers.ts";
 import { Lab, skip } from "../support/engine/lab.ts";
 import { cannotProxy, NarrowProxy } from "../support/engine/narrow-proxy.ts";
@@ -14,7 +15,6 @@ import { Wakeport } from "../support/engine/wakeport.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
-import { Authority } from "../support/program/certificates.ts";
 
 checkLeaks();
 

@@ -3,6 +3,7 @@
  * after the last change, wakeport stops only its targets, and no client hangs. WAKEPORT_TEST_VERBS is the number of things
  * (500 in a long run), WAKEPORT_TEST_SEED their seed.
  */
+// runs alone: the status must be true a second after each change
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { scheduler } from "node:timers/promises";

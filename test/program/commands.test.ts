@@ -7,7 +7,8 @@ import { suite, test } from "node:test";
 import { forbiddenAccounts } from "../../src/cli/check/missing-programs.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { freePort } from "../support/free-port.ts";
-import { temporaryFile, wakeport } from "../support/program/program.ts";
+import { wakeport } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const good = `
 services:

@@ -9,7 +9,7 @@ import { suite, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect } from "../support/net/tcp.ts";
-import { temporaryFile } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const PROGRAM = path.join(import.meta.dirname, "../../bin/wakeport");
 

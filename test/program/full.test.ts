@@ -5,7 +5,8 @@ import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connecting, type Peer } from "../support/net/tcp.ts";
 import { UdpClient } from "../support/net/udp.ts";
-import { Program, temporaryFile } from "../support/program/program.ts";
+import { Program } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const OPEN_FILES = 400;
 const MANY = 300;

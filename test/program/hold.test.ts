@@ -5,8 +5,8 @@ import { suite, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect, type Peer } from "../support/net/tcp.ts";
-import { temporaryFile } from "../support/program/program.ts";
 import { Bench } from "../support/program/reloading.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const WAIT = "220-mail is starting, please wait\r\n";
 const GREETING = "220 mx ESMTP\r\n";

@@ -5,7 +5,7 @@ import { suite, test } from "node:test";
 import fc from "fast-check";
 import { readAddress, splitAddress } from "../../src/import/xinetd-addresses.ts";
 import { freePort } from "../support/free-port.ts";
-import { importXinetd } from "../support/program/imported.ts";
+import { importXinetd } from "../support/import/imported.ts";
 import { withoutXinetd, Xinetd } from "../support/program/xinetd.ts";
 
 const skip = withoutXinetd();

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { parse } from "yaml";
-import { temporaryFile, wakeport } from "../support/program/program.ts";
+import { wakeport } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const echo =
   "service echo\n{\ntype = INTERNAL UNLISTED\nid = e\nprotocol = tcp\nport = 7007\nsocket_type = stream\nwait = no\ncps = 5 10\n}\n";

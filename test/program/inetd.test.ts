@@ -8,8 +8,9 @@ import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect, connecting } from "../support/net/tcp.ts";
 import { exchange, start } from "../support/program/inetd.ts";
-import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
+import { Program, wakeport } from "../support/program/program.ts";
 import { fixture } from "../support/targets/process-subject.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const isRoot = process.getuid?.() === 0;
 

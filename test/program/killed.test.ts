@@ -8,8 +8,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect, type Peer } from "../support/net/tcp.ts";
-import { Program, temporaryFile } from "../support/program/program.ts";
+import { Program } from "../support/program/program.ts";
 import { runs } from "../support/targets/process-subject.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 /** Prints the pids of its group's three members, then serves on the port in its first argument. */
 const server = `const { spawn } = require("node:child_process");

@@ -12,8 +12,8 @@ import { listenerFd } from "../../src/net/listening-socket.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect } from "../support/net/tcp.ts";
-import { temporaryFile } from "../support/program/program.ts";
 import { fixture } from "../support/targets/process-subject.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const ACTIVATE = "/usr/bin/systemd-socket-activate";
 const needsActivate = { skip: !existsSync(ACTIVATE) && `needs ${ACTIVATE}: run test/engine/tools` };

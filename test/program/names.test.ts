@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { suite, test } from "node:test";
+import { Authority } from "../support/certificates.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect, connecting } from "../support/net/tcp.ts";
-import { Authority } from "../support/program/certificates.ts";
 import { Bench } from "../support/program/reloading.ts";
 import { run } from "../support/program/run.ts";
 

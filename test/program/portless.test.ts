@@ -6,7 +6,8 @@ import type { ServiceStatus } from "../../src/admin/api.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect } from "../support/net/tcp.ts";
-import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
+import { Program, wakeport } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const server = `require("net").createServer((client) => client.on("error", () => {}).write("hello")).listen(process.argv[1], "127.0.0.1");`;
 const worker = `console.log("working"); setInterval(() => {}, 1000);`;

@@ -6,9 +6,9 @@ import { suite, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect, type Peer, PeerServer } from "../support/net/tcp.ts";
-import { temporaryFile } from "../support/program/program.ts";
 import { Bench, isRefused } from "../support/program/reloading.ts";
 import { run } from "../support/program/run.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const HAPROXY = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"].find((file) => existsSync(file));
 const needsHaproxy = { skip: HAPROXY === undefined && "needs haproxy: run test/engine/tools" };

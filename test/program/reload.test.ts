@@ -5,8 +5,9 @@ import { suite, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect, connecting, PeerServer } from "../support/net/tcp.ts";
-import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
+import { Program, wakeport } from "../support/program/program.ts";
 import { Bench, echoService, greeting, isAlive, isRefused } from "../support/program/reloading.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 suite("wakeport run, reloaded", () => {
   test("listens for new services, closes removed ones, and ends their processes", async () => {

@@ -4,7 +4,8 @@ import { test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect } from "../support/net/tcp.ts";
-import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
+import { Program, wakeport } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 test("log, API, status, metrics and check contain no secret of a command or a probe", async () => {
   const [listenPort, admin, upstream] = [await freePort(), await freePort(), await freePort()];

@@ -6,7 +6,8 @@ import { suite, test } from "node:test";
 import type { ServiceDetails } from "../../src/admin/api.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
-import { Program, temporaryFile } from "../support/program/program.ts";
+import { Program } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 interface Bench extends AsyncDisposable {
   readonly program: Program;

@@ -11,7 +11,8 @@ import { format } from "../../src/cli/status.ts";
 import { formatDetails } from "../../src/cli/status-details.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect } from "../support/net/tcp.ts";
-import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
+import { Program, wakeport } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const run = promisify(execFile);
 

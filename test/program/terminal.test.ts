@@ -4,7 +4,8 @@ import { test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect } from "../support/net/tcp.ts";
-import { Program, temporaryFile, wakeport } from "../support/program/program.ts";
+import { Program, wakeport } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 /** What the configuration may contain, as YAML and JSON write it. */
 const EVIL = String.raw`\u001b]0;x\u009b1m\u202e\nforged`;

@@ -8,7 +8,8 @@ import { suite, test } from "node:test";
 import { promisify } from "node:util";
 import { KIB, payload } from "../bench/payload.ts";
 import { freePort } from "../support/free-port.ts";
-import { Program, temporaryFile } from "../support/program/program.ts";
+import { Program } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const run = promisify(execFile);
 

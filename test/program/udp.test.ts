@@ -11,7 +11,8 @@ import { promisify } from "node:util";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { numbered, UdpClient } from "../support/net/udp.ts";
-import { Program, temporaryFile } from "../support/program/program.ts";
+import { Program } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const PROGRAM = path.join(import.meta.dirname, "../../bin/wakeport");
 

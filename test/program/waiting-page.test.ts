@@ -10,7 +10,8 @@ import { suite, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { Chromium, cannotBrowse } from "../support/program/chromium.ts";
-import { Program, temporaryFile } from "../support/program/program.ts";
+import { Program } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const skip = await cannotBrowse();
 if (skip !== false) console.log(`${skip}; the waiting page is NOT TESTED in one.`);

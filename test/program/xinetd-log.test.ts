@@ -8,8 +8,9 @@ import { suite, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { PeerServer } from "../support/net/tcp.ts";
-import { Program, temporaryFile } from "../support/program/program.ts";
+import { Program } from "../support/program/program.ts";
 import { withoutXinetd, Xinetd } from "../support/program/xinetd.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 const skip = withoutXinetd() || (process.getuid?.() !== 0 && "needs root, for the port of ident servers");
 

@@ -8,10 +8,10 @@ import type { ProbedProtocol } from "../../src/config/config.ts";
 import { errPacket } from "../../src/proxy/protocols/mysql.ts";
 import { errorResponse } from "../../src/proxy/protocols/postgres.ts";
 import { protocolProbe } from "../../src/readiness/protocol.ts";
+import { Authority } from "../support/certificates.ts";
 import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { type Peer, PeerServer } from "../support/net/tcp.ts";
-import { Authority } from "../support/program/certificates.ts";
 import { Running } from "../support/readiness/running.ts";
 
 checkLeaks();

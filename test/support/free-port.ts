@@ -15,6 +15,8 @@ const BLOCKS = 220;
 let reservingSockets = 0;
 /** The ports of the reserved block that were not handed out yet. */
 const remaining: number[] = [];
+/** The number of the first reserved block, from 1. */
+let ownNumber: number | undefined;
 /** Processes begin at different blocks, so that a port is not used again immediately. */
 let nextBlock = process.pid % BLOCKS;
 
@@ -25,6 +27,12 @@ export async function freePort(): Promise<number> {
     if (port === undefined) await reserveBlock();
     else if ((await isFreeForTcp(port)) && (await isFreeForUdp(port))) return port;
   }
+}
+
+/** Returns a number from 1 to 220 that no other test process of this machine has. */
+export async function processNumber(): Promise<number> {
+  if (ownNumber === undefined) await reserveBlock();
+  return ownNumber!;
 }
 
 /** Returns the number of open sockets that reserve ports, for tests that count open sockets. */
@@ -39,6 +47,7 @@ async function reserveBlock(): Promise<void> {
     const lock = await listen(first);
     if (lock === undefined) continue;
     lock.unref();
+    ownNumber ??= 1 + (first - FIRST_PORT) / BLOCK_SIZE;
     reservingSockets += 1;
     // Another call of this process may have reserved a block in the meantime.
     remaining.push(...Array.from({ length: BLOCK_SIZE - 1 }, (_, index) => first + 1 + index));

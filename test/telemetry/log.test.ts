@@ -14,7 +14,7 @@ import { UnroutedError } from "../../src/proxy/unrouted.ts";
 import { isPretty } from "../../src/telemetry/log.ts";
 import { logObserver } from "../../src/telemetry/log-messages.ts";
 import type { Observer } from "../../src/telemetry/observer.ts";
-import { temporaryFile } from "../support/program/program.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
 
 type Line = Readonly<Record<string, unknown>>;
 

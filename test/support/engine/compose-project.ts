@@ -1,6 +1,6 @@
 /** A compose project of one service, which compose creates, starts and replaces. */
 
-import { temporaryFile } from "../program/program.ts";
+import { temporaryFile } from "../temporary-file.ts";
 import { run } from "./compose.ts";
 import { now, TestContainer } from "./containers.ts";
 import type { Lab } from "./lab.ts";

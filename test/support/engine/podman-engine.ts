@@ -3,6 +3,7 @@ import { type ExecFileOptions, execFile, spawnSync } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
+import { processNumber } from "../free-port.ts";
 import { engineVersion } from "./engine.ts";
 
 const exec = promisify(execFile);
@@ -28,15 +29,14 @@ export class PodmanEngine implements AsyncDisposable {
   readonly #link: { readonly here: string; readonly there: string; readonly net: string };
   #pid = 0;
 
-  private constructor(folder: string) {
+  private constructor(folder: string, number: number) {
     this.#folder = folder;
-    const number = 1 + (process.pid % 250);
     this.#link = { here: `wpp${number}h`, there: `wpp${number}t`, net: `10.214.${number}` };
   }
 
   /** Starts it, with the tests' images. */
   static async open(): Promise<PodmanEngine> {
-    const engine = new PodmanEngine(await mkdtemp(FOLDER));
+    const engine = new PodmanEngine(await mkdtemp(FOLDER), await processNumber());
     try {
       await engine.start();
       await engine.#connectNetworks();

@@ -5,6 +5,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
+import { processNumber } from "../free-port.ts";
 import { type TestContainer, TestEngine } from "./containers.ts";
 import { engineVersion } from "./engine.ts";
 
@@ -14,6 +15,9 @@ const IMAGE = "wakeport-test/busybox:latest";
 /** Sockets below it must have short paths. */
 const FOLDER = "/tmp/wpt-";
 const COMMAND_MS = 60_000;
+
+/** Unique among the test processes of this machine, and at most 250. */
+const linkNumber = await processNumber();
 
 const isRequired = process.env["WAKEPORT_TEST_ENGINE"] === "required";
 const canHaveEngine =
@@ -137,8 +141,7 @@ interface Link {
 
 /** A link for this process. */
 function link(): Link {
-  const number = 1 + (process.pid % 250);
-  return { here: `wpt${number}h`, there: `wpt${number}t`, net: `10.213.${number}` };
+  return { here: `wpt${linkNumber}h`, there: `wpt${linkNumber}t`, net: `10.213.${linkNumber}` };
 }
 
 async function run(file: string, ...args: string[]): Promise<void> {

@@ -1,7 +1,8 @@
 /** Ten services of every kind and five foreign containers on a real engine, with one wakeport or two. */
 import { randomBytes } from "node:crypto";
 import { freePort } from "../free-port.ts";
-import { Program, temporaryFile } from "../program/program.ts";
+import { Program } from "../program/program.ts";
+import { temporaryFile } from "../temporary-file.ts";
 import type { ContainerSpec, TestContainer } from "./containers.ts";
 import { engineEnv } from "./engine.ts";
 import { Foreigners, REACHED } from "./foreign.ts";

@@ -1,6 +1,6 @@
 /** The targets of a random test, with the actions of other programs and their repair. */
 
-import { temporaryFile } from "../program/program.ts";
+import { temporaryFile } from "../temporary-file.ts";
 import { run } from "./compose.ts";
 import { type ContainerSpec, TestContainer } from "./containers.ts";
 import type { Lab } from "./lab.ts";

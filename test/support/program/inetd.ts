@@ -2,7 +2,8 @@
 
 import { freePort } from "../free-port.ts";
 import { connect, type Peer } from "../net/tcp.ts";
-import { Program, temporaryFile } from "./program.ts";
+import { temporaryFile } from "../temporary-file.ts";
+import { Program } from "./program.ts";
 
 export interface Bench extends AsyncDisposable {
   readonly program: Program;

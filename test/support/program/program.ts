@@ -1,7 +1,6 @@
 /** The real program, bin/wakeport, as a child process. */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { Readable } from "node:stream";
@@ -86,12 +85,4 @@ export class Program implements AsyncDisposable {
 export async function wakeport(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
   await using program = new Program(args, env);
   return await program.finished();
-}
-
-/** Creates a file with this content; disposing removes it. */
-export async function temporaryFile(name: string, content: string): Promise<{ path: string } & AsyncDisposable> {
-  const folder = await mkdtemp(path.join(tmpdir(), "wakeport-test-"));
-  const file = path.join(folder, name);
-  await writeFile(file, content);
-  return { path: file, [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
 }

@@ -5,7 +5,8 @@ import net from "node:net";
 import { eventually } from "../eventually.ts";
 import { freePort } from "../free-port.ts";
 import type { Peer } from "../net/tcp.ts";
-import { Program, temporaryFile } from "./program.ts";
+import { temporaryFile } from "../temporary-file.ts";
+import { Program } from "./program.ts";
 
 /** Sends its pid and its word, then echoes. */
 const echo = `require("net").createServer((s) => { s.on("error", () => {}); s.write(process.pid + " " + process.argv[2] + "\\n"); s.pipe(s); })
