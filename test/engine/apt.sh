@@ -10,7 +10,7 @@ missing() {
   done
 }
 
-# Installs what is missing and lets no service start: there may be no init, and the ports belong to the tests.
+# Installs missing packages without starting services: there may be no init, and the tests need the ports.
 add_packages() (
   mapfile -t wanted < <(missing "$@")
   [ ${#wanted[@]} -gt 0 ] || exit 0
@@ -22,11 +22,11 @@ add_packages() (
       -o DPkg::Lock::Timeout=300 "${wanted[@]}" </dev/null >"$log" 2>&1
   }
   # The lists of a fresh machine are empty or old.
-  install || { refresh && install; } || { tail -n 20 "$log" >&2; die "cannot install; apt's words are in $log"; }
+  install || { refresh && install; } || { tail -n 20 "$log" >&2; die "cannot install; see $log"; }
   rm -f "$log"
 )
 
-# Debian asks /usr/sbin/policy-rc.d before it starts a service; 101 says no. Ours lasts as long as the calling subshell.
+# Debian runs /usr/sbin/policy-rc.d before it starts a service; 101 forbids it. Ours is removed with the calling subshell.
 forbid_services() {
   policy=/usr/sbin/policy-rc.d mark='made by wakeport-test'
   if [ -x $policy ] && ! grep -q "$mark" $policy; then
@@ -40,14 +40,14 @@ forbid_services() {
   chmod 755 $policy
 }
 
-# The address from which this machine's own apt takes a suite of Debian's (bookworm, bookworm-security).
+# The address of a Debian suite (bookworm, bookworm-security) in this machine's apt configuration.
 mirror() {
   # shellcheck disable=SC2016 # apt's own variable
   apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' \
     "Codename: $1" | sed -n 1p
 }
 
-# The main archive; it holds every suite, whichever one this machine runs.
+# The main archive, which contains every suite.
 archive() {
   local codename
   codename=$(. /etc/os-release && echo "${VERSION_CODENAME:?}")

@@ -3,7 +3,6 @@
  * stopped, removed or reached, and each client reaches its own server only. WAKEPORT_TEST_STEPS is the number of
  * many steps (2000 for the whole, which takes about 20 minutes by `node --test`), WAKEPORT_TEST_SEED which.
  */
-// runs alone: each client has a deadline of seconds
 import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import { scheduler } from "node:timers/promises";
