@@ -185,7 +185,7 @@ export type HoldSpec =
   /** A web page with the last output lines of the target. */
   | { readonly kind: "page"; readonly logLines: number };
 /** Protocols in which wakeport replaces the addresses of data connections. */
-export const tellsDataPorts: ReadonlySet<string> = new Set(["ftp"]);
+export const rewritesDataAddresses: ReadonlySet<string> = new Set(["ftp"]);
 
 /** Small services of RFC 862 to 868. */
 export const builtinNames = ["echo", "discard", "daytime", "time", "chargen"] as const;

@@ -1,6 +1,6 @@
 /** Prints the passive-mode settings that FTP servers behind data ports need. */
 import net from "node:net";
-import { type Service, type ServicePort, tellsDataPorts } from "../../config/config.ts";
+import { rewritesDataAddresses, type Service, type ServicePort } from "../../config/config.ts";
 import { sharedWithProcess } from "../../config/keys/ports.ts";
 import { formatRange } from "../../config/values/ports.ts";
 
@@ -24,7 +24,7 @@ function linesOf(service: Service): string[] {
     return [`  ${name}: ${ports}: FTP servers support a single range: write "data" as one range`];
   const [first, last] = range;
   const address = addressOf(service);
-  const scope = tellsDataPorts.has(protocol)
+  const scope = rewritesDataAddresses.has(protocol)
     ? " (only for clients with TLS: wakeport announces ports to the others)"
     : "";
   const settings = {

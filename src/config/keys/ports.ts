@@ -1,5 +1,5 @@
 /** Where a service listens, and the ports of its target. */
-import { type ProtocolName, type ServicePort, type TargetSpec, tellsDataPorts, wokenKinds } from "../config.ts";
+import { type ProtocolName, rewritesDataAddresses, type ServicePort, type TargetSpec, wokenKinds } from "../config.ts";
 import {
   clash,
   clashingPort,
@@ -108,7 +108,7 @@ export function resolveData({ own: { data = [] }, target, protocol, report }: Co
     report(`"data" is for FTP, and its protocol is "${protocol}"`, { key: "data", hint });
   }
   for (const [index, port] of data.entries()) {
-    const shared = tellsDataPorts.has(protocol) ? undefined : sharedWithProcess(port, port, target);
+    const shared = rewritesDataAddresses.has(protocol) ? undefined : sharedWithProcess(port, port, target);
     if (shared === undefined) continue;
     const hint = 'give the process and wakeport different addresses: "192.0.2.1:30000-30009"';
     const message = `the process cannot listen on port ${shared}: it is a listen port of wakeport`;

@@ -19,7 +19,7 @@ const DIRECT_TRAFFIC_BYTES = 1024;
 export const sleepKeys = {
   idle_timeout: key(duration, {
     default: "5m",
-    description: "Time from the last connection of a target until it is stopped",
+    description: "Time from the last connection of a target until it is stopped or paused",
     ...started,
   }),
   sleep: key(z.union([action, z.array(step).min(1)]), {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ftpSettings } from "../../../src/cli/check/ftp-settings.ts";
-import { type Service, tellsDataPorts } from "../../../src/config/config.ts";
+import { rewritesDataAddresses, type Service } from "../../../src/config/config.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
 
 const context = { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } };
@@ -33,7 +33,7 @@ suite("ftpSettings()", () => {
   test("apply only to TLS clients if wakeport announces the ports", () => {
     const [, plain] = ftpSettings([service("21")]);
     assert.equal(plain, "  ftp: 30000-30009");
-    for (const protocol of tellsDataPorts) {
+    for (const protocol of rewritesDataAddresses) {
       const [, withProtocol] = ftpSettings([{ ...service("21"), protocol } as Service]);
       assert.equal(
         withProtocol,
