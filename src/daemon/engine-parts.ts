@@ -1,10 +1,10 @@
 import type { EngineStatus } from "../admin/api.ts";
 import type { Config } from "../config/config.ts";
 import { Engine } from "../docker/engine.ts";
-import { Essentials } from "../docker/essentials.ts";
 import { EngineEvents } from "../docker/events.ts";
 import { parseEngineHost } from "../docker/host.ts";
 import { OwnContainer } from "../docker/own-container.ts";
+import { OwnDependencies } from "../docker/own-dependencies.ts";
 import { Pulls } from "../docker/pulls.ts";
 import { sentenceOf } from "../errors.ts";
 import type { ContainerOptions } from "../targets/container-options.ts";
@@ -36,13 +36,13 @@ export function createEngine(
   const own = new OwnContainer(engine);
   const owner = new Owner({ own, source, project: docker.project });
   const owners: ContainerOptions["owners"] = new Map();
-  const [essentials, dependents] = [new Essentials(engine, own), new Dependents(engine)];
+  const [ownDependencies, dependents] = [new OwnDependencies(engine, own), new Dependents(engine)];
   return {
     engine,
     own,
     events: new EngineEvents(engine, observer),
     owners,
-    guard: new StopGuard({ own, owners, essentials, dependents }),
+    guard: new StopGuard({ own, owners, ownDependencies: ownDependencies, dependents }),
     owner,
     creations: new Creations({ engine, owner, observer }),
     pulls: new Pulls({ engine, observer }),

@@ -1,5 +1,5 @@
+import { inOneNetwork, noAddress, noHost, noNetwork, notInNetwork, notShared } from "./address-errors.ts";
 import type { ContainerFacts, ContainerNetwork } from "./container-facts.ts";
-import { inOneNetwork, noAddress, noHost, noNetwork, notInNetwork, notShared } from "./no-route.ts";
 
 /** The side from which wakeport dials. */
 export interface Standpoint {
@@ -10,7 +10,7 @@ export interface Standpoint {
 }
 
 /** The address at which a container is dialled. */
-export interface Route {
+export interface DialAddress {
   /** An IP address. */
   readonly address: string;
   /** A likely reason if the address does not answer, for messages. */
@@ -34,7 +34,12 @@ const HOST = "host";
  * @param wanted the name of a network, with or without the prefix of the compose project, or "auto"
  * @throws TargetError "no_route" with the networks of both sides and a remedy, "invalid" if the two share one network
  */
-export function routeTo(container: ContainerFacts, holder: ContainerFacts, from: Standpoint, wanted: string): Route {
+export function dialAddressOf(
+  container: ContainerFacts,
+  holder: ContainerFacts,
+  from: Standpoint,
+  wanted: string,
+): DialAddress {
   checkNetworks(container, holder, wanted);
   const { own } = from;
   if (own?.id === container.id) throw inOneNetwork(container);
@@ -42,7 +47,7 @@ export function routeTo(container: ContainerFacts, holder: ContainerFacts, from:
   if (own?.id === holder.id) return { address: LOOPBACK };
   // In the host's network, wakeport reaches every bridge network.
   const inside = own?.networkMode === HOST ? undefined : own;
-  if (holder.networkMode === HOST) return routeToHost(container, inside);
+  if (holder.networkMode === HOST) return addressOfHost(container, inside);
 
   const addressed = holder.networks.filter(hasAddress);
   if (addressed.length === 0) throw noAddress(container);
@@ -70,7 +75,7 @@ export function checkNetworks(container: ContainerFacts, holder: ContainerFacts,
 }
 
 /** @param inside wakeport's own container; undefined on the host */
-function routeToHost(container: ContainerFacts, inside: ContainerFacts | undefined): Route {
+function addressOfHost(container: ContainerFacts, inside: ContainerFacts | undefined): DialAddress {
   if (inside === undefined) return { address: LOOPBACK };
   const gateway = inside.networks.find((network) => network.gateway !== undefined)?.gateway;
   if (gateway === undefined) throw noHost(container, inside);

@@ -1,6 +1,6 @@
 import { delay } from "../async/wait.ts";
 import type { ContainerFacts } from "../docker/container-facts.ts";
-import { checkRoute } from "../docker/find-route.ts";
+import { checkAddress } from "../docker/find-address.ts";
 import { TargetError } from "../errors.ts";
 import { type ContainerFinder, orMissing } from "./container-finder.ts";
 import type { ContainerOptions } from "./container-options.ts";
@@ -79,7 +79,7 @@ export class ContainerStarter {
 
   async #startOrUnpause(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
     const { engine, network, ...options } = this.#options();
-    if (network !== undefined) await checkRoute(facts, { ...options, engine, network }, signal);
+    if (network !== undefined) await checkAddress(facts, { ...options, engine, network }, signal);
     try {
       if (!facts.isPaused) return await this.#start(facts, signal);
       await engine.unpause(facts, signal);

@@ -1,7 +1,7 @@
 import type { SleepAction, Target, TargetStatus, UseMoment } from "../activation/target.ts";
 import { delay } from "../async/wait.ts";
 import type { ContainerFacts } from "../docker/container-facts.ts";
-import { type CurrentRoute, findRoute } from "../docker/find-route.ts";
+import { type ContainerAddress, findAddress } from "../docker/find-address.ts";
 import { sentenceOf, TargetError } from "../errors.ts";
 import { ContainerFinder } from "./container-finder.ts";
 import { followLog, startOfLog } from "./container-log.ts";
@@ -70,7 +70,7 @@ export class ContainerTarget implements Target {
     const facts = first instanceof TargetError ? first : await this.#inspectTwice(first, signal);
     if (facts instanceof TargetError) return { up: false, missing: sentenceOf(facts) };
     if (!facts.isRunning) return this.#down(facts);
-    const { address, caveat, noRoute, holderIncarnation = "" } = await this.#route(facts, signal);
+    const { address, caveat, noRoute, holderIncarnation = "" } = await this.#address(facts, signal);
     const incarnation = `${incarnationOf(facts)} ${holderIncarnation}`;
     if (facts.isPaused) return { up: false, pausedIncarnation: incarnation };
     const { health } = facts;
@@ -159,9 +159,9 @@ export class ContainerTarget implements Target {
     });
   }
 
-  async #route(facts: ContainerFacts, signal: AbortSignal): Promise<CurrentRoute> {
+  async #address(facts: ContainerFacts, signal: AbortSignal): Promise<ContainerAddress> {
     const { network } = this.#options;
-    return network === undefined ? { address: "" } : findRoute(facts, { ...this.#options, network }, signal);
+    return network === undefined ? { address: "" } : findAddress(facts, { ...this.#options, network }, signal);
   }
 
   #down(facts: ContainerFacts): TargetStatus {

@@ -1,12 +1,12 @@
 import type { ContainerFacts } from "../docker/container-facts.ts";
-import type { Essentials } from "../docker/essentials.ts";
 import type { OwnContainer } from "../docker/own-container.ts";
+import type { OwnDependencies } from "../docker/own-dependencies.ts";
 import type { Dependents } from "./dependents.ts";
 import { reasonsAgainstStop, type Standing } from "./stop-rule.ts";
 
 export interface StopGuardOptions {
   readonly own: OwnContainer;
-  readonly essentials: Essentials;
+  readonly ownDependencies: OwnDependencies;
   readonly dependents: Dependents;
   /** Containers of wakeport's targets, by id. */
   readonly owners: ReadonlyMap<string, unknown>;
@@ -33,9 +33,9 @@ export class StopGuard {
     keepsNamespaces: boolean = false,
   ): Promise<readonly string[]> {
     if (!container.isRunning) return [];
-    const { essentials, dependents, own, owners } = this.#options;
+    const { ownDependencies, dependents, own, owners } = this.#options;
     const [essential, running] = await Promise.all([
-      essentials.needFor(container, signal),
+      ownDependencies.needFor(container, signal),
       dependents.of(container, signal),
     ]);
     // A paused target does not run: wakeport wakes it, and its dependencies first.

@@ -1,7 +1,7 @@
 /** The choice of the container address that wakeport dials. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Route, routeTo } from "../../src/docker/address.ts";
+import { type DialAddress, dialAddressOf } from "../../src/docker/address.ts";
 import type { ContainerFacts, ContainerNetwork } from "../../src/docker/container-facts.ts";
 import { TargetError } from "../../src/errors.ts";
 
@@ -59,8 +59,8 @@ interface Case {
   readonly mayBeElsewhere?: boolean;
 }
 
-function route({ to, holder = to, own, wanted = "auto", mayBeElsewhere = false }: Case): Route {
-  return routeTo(to, holder, { own, mayBeElsewhere }, wanted);
+function route({ to, holder = to, own, wanted = "auto", mayBeElsewhere = false }: Case): DialAddress {
+  return dialAddressOf(to, holder, { own, mayBeElsewhere }, wanted);
 }
 
 function refusal(which: Case): string {

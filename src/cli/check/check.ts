@@ -8,7 +8,7 @@ import { accountOf } from "../../targets/accounts.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode } from "../command.ts";
 import { configOf } from "../config.ts";
 import { accessSummary } from "./access-summary.ts";
-import { engineReport } from "./engine-report.ts";
+import { containerChecks } from "./container-checks.ts";
 import { exposedSocket } from "./exposed-socket.ts";
 import { ftpSettings } from "./ftp-settings.ts";
 import { forbiddenAccounts, missingPrograms } from "./missing-programs.ts";
@@ -44,7 +44,7 @@ ${configOptionHelp}`,
       ...linesOf("access and limits:", config, (service) =>
         service.ports.length === 0 ? undefined : accessSummary(service),
       ),
-      ...(await engineReport(config, context)),
+      ...(await containerChecks(config, context)),
       ...(config.discover === undefined ? [] : [LABELS]),
       ...warningLines(config),
       ...ftpSettings(config.services),

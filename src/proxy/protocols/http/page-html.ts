@@ -4,7 +4,7 @@
  * its title, and the policy allows no others.
  */
 import { createHash } from "node:crypto";
-import { escapeHtml, visibleLine } from "./text.ts";
+import { escapeHtml, visibleLine } from "./escape.ts";
 
 const RELOAD = "location.reload()";
 const RENAME = 'document.title=[...document.querySelectorAll("h1")].at(-1).textContent';

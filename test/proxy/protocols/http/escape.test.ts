@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
+import { escapeHtml, visibleLine } from "../../../../src/proxy/protocols/http/escape.ts";
 import {
   elapsed,
   failure,
@@ -10,7 +11,6 @@ import {
   reload,
   status,
 } from "../../../../src/proxy/protocols/http/page-html.ts";
-import { escapeHtml, visibleLine } from "../../../../src/proxy/protocols/http/text.ts";
 import { randomRuns } from "../../../support/activation/random.ts";
 
 const cases: Readonly<Record<string, readonly [line: string, visible: string]>> = {

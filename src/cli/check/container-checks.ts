@@ -6,7 +6,7 @@ import { createEngine, type EngineParts } from "../../daemon/engine-parts.ts";
 import { createTarget, type HostEnvironment, keyOf } from "../../daemon/target-factory.ts";
 import { networkOf } from "../../daemon/target-settings.ts";
 import type { ContainerFacts } from "../../docker/container-facts.ts";
-import { checkRoute } from "../../docker/find-route.ts";
+import { checkAddress } from "../../docker/find-address.ts";
 import { DeadlineError, messageOf, sentenceOf, TargetError } from "../../errors.ts";
 import { ContainerTarget } from "../../targets/container.ts";
 import { bindingWarnings, healthcheckWarning } from "../../targets/container-warnings.ts";
@@ -23,7 +23,7 @@ const NO_PROJECT =
 type ContainerService = WokenService & { readonly target: Extract<TargetSpec, { kind: "container" }> };
 
 /** Returns no lines if no service has a container. */
-export async function engineReport(config: Config, host: HostEnvironment): Promise<string[]> {
+export async function containerChecks(config: Config, host: HostEnvironment): Promise<string[]> {
   const services = config.services.filter((service) => service.enabled && isContainerService(service));
   if (services.length === 0) return [];
   const problems: string[] = [];
@@ -69,7 +69,7 @@ async function problemsOf(
     const facts = await target.facts(signal);
     const network = networkOf(services);
     if (facts.isRunning) await target.inspect(signal);
-    else if (network !== undefined) await checkRoute(facts, { ...parts, network }, signal);
+    else if (network !== undefined) await checkAddress(facts, { ...parts, network }, signal);
     return warningsOf(services, facts).map((warning) => `${names}: ${warning}`);
   } catch (error) {
     if (signal.aborted) return [`${names}: no answer within ${INSPECT_MS / 1000} s`];

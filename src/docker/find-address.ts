@@ -1,16 +1,16 @@
 /** Finds the address at which a container is dialled: inspects the containers involved, then chooses (address.ts). */
 import { platform } from "node:os";
 import { TargetError } from "../errors.ts";
-import { checkNetworks, type Route, routeTo, type Standpoint } from "./address.ts";
+import { checkNetworks, type DialAddress, dialAddressOf, type Standpoint } from "./address.ts";
+import { holderDown, holderGone } from "./address-errors.ts";
 import type { ContainerFacts } from "./container-facts.ts";
 import type { Engine } from "./engine.ts";
-import { holderDown, holderGone } from "./no-route.ts";
 import type { OwnContainer } from "./own-container.ts";
 
 /** A container may use the network of a container that uses the network of another. More steps than this are a circle. */
 const MAX_CHAIN = 8;
 
-export interface RouteOptions {
+export interface AddressOptions {
   readonly engine: Engine;
   readonly own: OwnContainer;
   /** The name of a network, or "auto". */
@@ -18,7 +18,7 @@ export interface RouteOptions {
 }
 
 /** The address of a container in its present incarnation. */
-export interface CurrentRoute extends Route {
+export interface ContainerAddress extends DialAddress {
   /** The incarnation of the other container whose network it uses. The address is valid until that ends. */
   readonly holderIncarnation?: string;
   /** Why the container cannot be dialled; `address` is empty then. */
@@ -30,18 +30,18 @@ export interface CurrentRoute extends Route {
  *
  * @throws TargetError "no_route" if the container whose network it uses does not run, "invalid"; errors of the engine
  */
-export async function findRoute(
+export async function findAddress(
   container: ContainerFacts,
-  options: RouteOptions,
+  options: AddressOptions,
   signal: AbortSignal,
-): Promise<CurrentRoute> {
+): Promise<ContainerAddress> {
   const holder = await holderOf(container, options.engine, signal);
   if (!holder.isRunning) throw holderDown(container, holder);
-  const route = await chooseRoute(container, holder, options, signal).catch(withoutRoute);
-  if (holder === container) return route;
-  const caveat = staleCaveat(container, holder) ?? route.caveat;
+  const address = await chooseAddress(container, holder, options, signal).catch(withoutAddress);
+  if (holder === container) return address;
+  const caveat = staleCaveat(container, holder) ?? address.caveat;
   const holderIncarnation = `${holder.id} ${holder.startedAt}`;
-  return { ...route, holderIncarnation, ...(caveat !== undefined && { caveat }) };
+  return { ...address, holderIncarnation, ...(caveat !== undefined && { caveat }) };
 }
 
 /**
@@ -49,29 +49,33 @@ export async function findRoute(
  *
  * @throws TargetError "no_route"; errors of the engine
  */
-export async function checkRoute(container: ContainerFacts, options: RouteOptions, signal: AbortSignal): Promise<void> {
+export async function checkAddress(
+  container: ContainerFacts,
+  options: AddressOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const holder = await holderOf(container, options.engine, signal);
   checkNetworks(container, holder, options.network);
   if (holder !== container && !holder.isRunning) throw holderDown(container, holder);
 }
 
-function withoutRoute(error: unknown): CurrentRoute {
+function withoutAddress(error: unknown): ContainerAddress {
   if (error instanceof TargetError && error.fault === "no_route") return { address: "", noRoute: error };
   throw error;
 }
 
 /** Retries after a new inspection of wakeport's own container, which may have joined a network since. */
-async function chooseRoute(
+async function chooseAddress(
   container: ContainerFacts,
   holder: ContainerFacts,
-  { engine, own, network }: RouteOptions,
+  { engine, own, network }: AddressOptions,
   signal: AbortSignal,
-): Promise<Route> {
+): Promise<DialAddress> {
   try {
-    return routeTo(container, holder, await standpoint(engine, await own.known(signal), signal), network);
+    return dialAddressOf(container, holder, await standpoint(engine, await own.known(signal), signal), network);
   } catch (error) {
     if (!(error instanceof TargetError) || error.fault !== "no_route") throw error;
-    return routeTo(container, holder, await standpoint(engine, await own.inspect(signal), signal), network);
+    return dialAddressOf(container, holder, await standpoint(engine, await own.inspect(signal), signal), network);
   }
 }
 

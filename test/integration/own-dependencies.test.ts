@@ -1,8 +1,8 @@
 /** The containers that wakeport itself needs, according to the system and the engine. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { providesSocket } from "../../src/docker/essentials.ts";
 import { upperDirIn } from "../../src/docker/own-container.ts";
+import { providesSocket } from "../../src/docker/own-dependencies.ts";
 
 const HOST = `25 30 0:23 / /run rw,nosuid shared:5 - tmpfs tmpfs rw,size=1g
 30 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw`;

@@ -7,7 +7,7 @@ import type { OwnContainer } from "./own-container.ts";
  *
  * @throws TargetError
  */
-export async function publishersOf(
+export async function publishedBy(
   taken: readonly TakenPort[],
   { engine, own }: { readonly engine: Engine; readonly own: OwnContainer },
   signal: AbortSignal,

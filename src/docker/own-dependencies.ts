@@ -11,7 +11,7 @@ import { type OwnContainer, readMounts } from "./own-container.ts";
 const BROAD: ReadonlySet<string> = new Set(["/", "/run", "/var", "/var/run", "/tmp", "/mnt", "/srv", "/home"]);
 const SOCKET_FILE = /\.sock$/;
 
-export class Essentials {
+export class OwnDependencies {
   readonly #engine: Engine;
   readonly #own: OwnContainer;
 
