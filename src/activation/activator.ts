@@ -7,6 +7,8 @@
 
 import { Deadline } from "../async/deadline.ts";
 import { abortable, timerMs } from "../async/wait.ts";
+import type { ActivatorSettings } from "./activation-policy.ts";
+import { type ActivatorView, viewOf } from "./activator-view.ts";
 import { Companions } from "./companions.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
 import { ClosedError, shutdownError, startErrorOf } from "./errors.ts";
@@ -17,12 +19,10 @@ import { type Holder, Lease, type LeaseClient } from "./lease.ts";
 import { CLIENT, LeaseSet } from "./lease-set.ts";
 import { LogTailCache, readLastLines } from "./log-tail.ts";
 import { type EffectName, type EventName, initialState, type State, type StateName, transition } from "./machine.ts";
-import type { ActivatorSettings } from "./policy.ts";
 import type { ActivationObserver } from "./reports.ts";
 import type { Target } from "./target.ts";
 import { TargetController, type TargetEventDetails } from "./target-controller.ts";
 import { Usage } from "./usage.ts";
-import { type ActivatorView, viewOf } from "./view.ts";
 
 /** The waiting page and the admin API show at most this number of lines. */
 const LAST_LINES_LIMIT = 100;

@@ -1,6 +1,6 @@
+import { type ActivationPolicy, sleepActionIn } from "./activation-policy.ts";
 import { IdleTimer } from "./idle-timer.ts";
 import type { StateName } from "./machine.ts";
-import { type Policy, sleepActionIn } from "./policy.ts";
 import type { Target, UseMoment } from "./target.ts";
 import type { Usage } from "./usage.ts";
 
@@ -11,7 +11,7 @@ const MEASUREMENT_TIMEOUT_MS = 20_000;
 export interface IdleCheckOptions {
   readonly target: Target;
   readonly usage: Usage;
-  readonly policy: () => Policy;
+  readonly policy: () => ActivationPolicy;
   readonly state: () => StateName;
   /** Returns exec sessions in other members of the target's group; absent without a group. */
   readonly useOfOthers?: () => Promise<readonly string[]>;

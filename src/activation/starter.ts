@@ -1,9 +1,9 @@
+import type { ActivatorSettings } from "./activation-policy.ts";
 import { outcomeOf, sleepReasonOf, wasRefused } from "./classify.ts";
 import type { Companions } from "./companions.ts";
 import { Cooldown } from "./cooldown.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
 import { CooldownError, type Exit, StartTimeoutError, shutdownError } from "./errors.ts";
-import type { ActivatorSettings } from "./policy.ts";
 import type { ActivationReport } from "./reports.ts";
 import { StartAttempt } from "./start-attempt.ts";
 import type { RunningStatus, Target } from "./target.ts";

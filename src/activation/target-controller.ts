@@ -4,6 +4,7 @@
  */
 import { abortable } from "../async/wait.ts";
 import { KeptError } from "../errors.ts";
+import { type ActivatorSettings, sleepActionIn } from "./activation-policy.ts";
 import type { Companions } from "./companions.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
 import { type Exit, ExitedError, shutdownError, startErrorOf } from "./errors.ts";
@@ -12,7 +13,6 @@ import { Inspector } from "./inspector.ts";
 import { existenceChange, type Finding, interpret } from "./interpret.ts";
 import { readLastLines } from "./log-tail.ts";
 import type { EffectName, EventName, State, StateName } from "./machine.ts";
-import { type ActivatorSettings, sleepActionIn } from "./policy.ts";
 import type { ActivationObserver } from "./reports.ts";
 import { SleepReporter } from "./sleep-report.ts";
 import { Starter, type StartFailure } from "./starter.ts";

@@ -1,6 +1,7 @@
 /** The status of the services: the response of /api/v1/services, which `wakeport status` prints. */
+
+import type { ActivatorView } from "../activation/activator-view.ts";
 import type { StateName } from "../activation/machine.ts";
-import type { ActivatorView } from "../activation/view.ts";
 import { isWoken, type Service, type ServicePort } from "../config/config.ts";
 import { formatRange } from "../config/values/ports.ts";
 import type { Ban } from "../proxy/admission/ban-list.ts";

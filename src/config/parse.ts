@@ -1,10 +1,10 @@
 import type { Document } from "yaml";
 import type { z } from "zod";
 import type { Config } from "./config.ts";
+import { validPartOf, withoutServices } from "./error-recovery.ts";
 import { address } from "./keys/common.ts";
 import { type ResolveContext, resolve } from "./resolve.ts";
 import { configSchema } from "./schema.ts";
-import { validPartOf, withoutServices } from "./valid-part.ts";
 import { ConfigError, type Located, type Problem } from "./yaml/config-error.ts";
 import { interpolate } from "./yaml/interpolate.ts";
 import { explain } from "./yaml/schema-errors.ts";

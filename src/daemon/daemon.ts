@@ -1,12 +1,12 @@
 import { bansStatus, type StatusReport, serviceStatus, unnamedStatus } from "../admin/api.ts";
 import { type Config, isWoken, type Service, type TargetSpec } from "../config/config.ts";
-import { describeTarget } from "../config/describe.ts";
+import { describeTarget } from "../config/describe-target.ts";
 import { type Changes, changesBetween } from "../config/diff.ts";
 import { NoConfigError } from "../config/load.ts";
 import { ConfigError } from "../config/yaml/config-error.ts";
 import { BindError, bindErrorOf, TargetError } from "../errors.ts";
+import { type SharedAdmission, sharedAdmission } from "../proxy/admission/admission-stage.ts";
 import { Slots } from "../proxy/admission/slots.ts";
-import { type SharedAdmission, sharedAdmission } from "../proxy/admission/stage.ts";
 import { Ident } from "../proxy/ident.ts";
 import { formatListenAddress } from "../proxy/listen/listener.ts";
 import { Orphans } from "../targets/orphans.ts";

@@ -4,7 +4,7 @@ import type { Holder, Lease } from "../activation/lease.ts";
 import type { OneShot } from "../activation/one-shot.ts";
 import type { Target } from "../activation/target.ts";
 import type { ContainerReference } from "../config/config.ts";
-import { describeReference } from "../config/describe.ts";
+import { describeReference } from "../config/describe-target.ts";
 import type { Condition, ContainerFacts } from "../docker/container-facts.ts";
 import { TargetError } from "../errors.ts";
 import { healthyProbe } from "../readiness/healthy.ts";

@@ -8,9 +8,9 @@ import { OwnDependencies } from "../docker/own-dependencies.ts";
 import { Pulls } from "../docker/pulls.ts";
 import { sentenceOf } from "../errors.ts";
 import type { ContainerOptions } from "../targets/container-options.ts";
-import { Creations } from "../targets/creations.ts";
+import { ContainerOwner } from "../targets/container-owner.ts";
+import { CreatedContainerFinder } from "../targets/created-container-finder.ts";
 import { Dependents } from "../targets/dependents.ts";
-import { Owner } from "../targets/owner.ts";
 import { StopGuard } from "../targets/stop-guard.ts";
 import type { Observer } from "../telemetry/observer.ts";
 
@@ -21,8 +21,8 @@ export interface EngineParts {
   readonly own: OwnContainer;
   readonly owners: ContainerOptions["owners"];
   readonly guard: StopGuard;
-  readonly owner: Owner;
-  readonly creations: Creations;
+  readonly owner: ContainerOwner;
+  readonly createdContainers: CreatedContainerFinder;
   readonly pulls: Pulls;
 }
 
@@ -34,7 +34,7 @@ export function createEngine(
 ): EngineParts {
   const engine = new Engine(parseEngineHost(docker.host, env), observer);
   const own = new OwnContainer(engine);
-  const owner = new Owner({ own, source, project: docker.project });
+  const owner = new ContainerOwner({ own, source, project: docker.project });
   const owners: ContainerOptions["owners"] = new Map();
   const [ownDependencies, dependents] = [new OwnDependencies(engine, own), new Dependents(engine)];
   return {
@@ -44,7 +44,7 @@ export function createEngine(
     owners,
     guard: new StopGuard({ own, owners, ownDependencies: ownDependencies, dependents }),
     owner,
-    creations: new Creations({ engine, owner, observer }),
+    createdContainers: new CreatedContainerFinder({ engine, owner, observer }),
     pulls: new Pulls({ engine, observer }),
   };
 }

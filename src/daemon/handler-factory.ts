@@ -2,9 +2,9 @@
 import type { Activator } from "../activation/activator.ts";
 import { Semaphore } from "../async/semaphore.ts";
 import type { InetdSpec, Service, ServicePort } from "../config/config.ts";
-import { describeTarget } from "../config/describe.ts";
+import { describeTarget } from "../config/describe-target.ts";
 import { PROCESS_STOP_GRACE_MS } from "../config/keys/start.ts";
-import type { SharedAdmission } from "../proxy/admission/stage.ts";
+import type { SharedAdmission } from "../proxy/admission/admission-stage.ts";
 import type { DataPorts } from "../proxy/data-ports.ts";
 import { Builtin } from "../proxy/handlers/builtin.ts";
 import { Forward } from "../proxy/handlers/forward.ts";
@@ -14,10 +14,10 @@ import { InetdWait } from "../proxy/handlers/inetd-wait.ts";
 import { Sensor } from "../proxy/handlers/sensor.ts";
 import { TargetHandler } from "../proxy/handlers/target.ts";
 import { protocolOf } from "../proxy/protocols/protocols.ts";
-import { accountOf } from "../targets/accounts.ts";
-import type { Program } from "../targets/shim.ts";
+import type { Program } from "../targets/exec-wrapper.ts";
+import { Workers } from "../targets/inetd-workers.ts";
 import { Launcher } from "../targets/spawn.ts";
-import { Workers } from "../targets/worker.ts";
+import { accountOf } from "../targets/user-account.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { environmentOf, type HostEnvironment } from "./target-factory.ts";
 

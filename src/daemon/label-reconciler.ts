@@ -6,7 +6,7 @@ import { type LabelledContainer, serviceOfLabels } from "../config/labels.ts";
 import { conflictOn, entriesOf } from "../config/port-conflicts.ts";
 import { ambiguousContainers } from "../docker/compose-service.ts";
 import { type ListedContainer, projectLabel, serviceLabel } from "../docker/container-facts.ts";
-import { createdLabel } from "../docker/on-demand.ts";
+import { createdLabel } from "../docker/created-containers.ts";
 
 /** How long a service stays after its container is gone. A container is recreated in about 1 s. */
 export const LINGER_MS = 10_000;

@@ -4,13 +4,13 @@ import type { LiveStatus } from "../admin/api.ts";
 import type { Service } from "../config/config.ts";
 import { eachPort } from "../config/values/ports.ts";
 import { readIp } from "../net/ip.ts";
-import type { Pass } from "../proxy/admission/slots.ts";
 import {
   createAdmission,
   createDataPortAdmission,
   type ServiceAdmission,
   type SharedAdmission,
-} from "../proxy/admission/stage.ts";
+} from "../proxy/admission/admission-stage.ts";
+import type { Pass } from "../proxy/admission/slots.ts";
 import { DataPorts } from "../proxy/data-ports.ts";
 import { DataPortHandler } from "../proxy/handlers/data-port.ts";
 import { formatListenAddress } from "../proxy/listen/listener.ts";

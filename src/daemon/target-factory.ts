@@ -1,12 +1,12 @@
 import type { Target } from "../activation/target.ts";
 import type { ContainerReference, ProcessSpec, Service, WokenService } from "../config/config.ts";
-import { describeReference, describeTarget } from "../config/describe.ts";
+import { describeReference, describeTarget } from "../config/describe-target.ts";
 import { PROCESS_STOP_GRACE_MS } from "../config/keys/start.ts";
-import { accountOf, type OwnAccount } from "../targets/accounts.ts";
 import { ContainerTarget } from "../targets/container.ts";
 import type { ContainerOptions } from "../targets/container-options.ts";
 import { CreatedContainer } from "../targets/created-container.ts";
 import { ProcessTarget } from "../targets/process.ts";
+import { accountOf, type OwnAccount } from "../targets/user-account.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import type { EngineParts } from "./engine-parts.ts";
 import { graceOf, networkOf, requiredLabelOf } from "./target-settings.ts";

@@ -1,8 +1,8 @@
+import type { ActivationPolicy } from "../activation/activation-policy.ts";
 import { Activator } from "../activation/activator.ts";
 import { DependencyLeases } from "../activation/dependency-leases.ts";
 import { Group } from "../activation/group.ts";
 import type { Holder } from "../activation/lease.ts";
-import type { Policy } from "../activation/policy.ts";
 import type { Probe, Target } from "../activation/target.ts";
 import { isWoken, type Service, type WokenService } from "../config/config.ts";
 import { all } from "../readiness/probe.ts";
@@ -22,7 +22,7 @@ export interface TargetRegistryOptions {
   readonly host: HostEnvironment;
   readonly observer: Observer;
   /** The policy of containers that no service names. */
-  readonly dependencyPolicy: Policy;
+  readonly dependencyPolicy: ActivationPolicy;
 }
 
 export interface CloseOptions {
@@ -179,7 +179,13 @@ export class TargetRegistry {
       if (target instanceof ProcessTarget) target.kill();
   }
 
-  #add(key: string, target: Target, services: readonly WokenService[], probe: Probe, policy: Policy): TargetEntry {
+  #add(
+    key: string,
+    target: Target,
+    services: readonly WokenService[],
+    probe: Probe,
+    policy: ActivationPolicy,
+  ): TargetEntry {
     const { observer } = this.#options;
     const holder = (): Holder => activator.asHolder;
     const current = (): readonly WokenService[] => this.#entries.get(key)?.services ?? [];

@@ -1,5 +1,5 @@
 /** Settings of a target that several services may share. */
-import type { Policy } from "../activation/policy.ts";
+import type { ActivationPolicy } from "../activation/activation-policy.ts";
 import type { Probe, Target } from "../activation/target.ts";
 import type { ReadySpec, WokenService } from "../config/config.ts";
 import { ENABLE_LABEL } from "../config/labels.ts";
@@ -33,7 +33,7 @@ export function graceOf(services: readonly WokenService[]): number | undefined {
 }
 
 /** Returns the policy with the longest times of the services. */
-export function policyOf(services: readonly WokenService[]): Policy {
+export function policyOf(services: readonly WokenService[]): ActivationPolicy {
   const longest = (time: (service: WokenService) => number): number => Math.max(...services.map(time));
   const { sleep, thenStop } = services[0] as WokenService;
   // The target is kept awake by direct traffic if one of its services is.

@@ -3,12 +3,12 @@ import type http from "node:http";
 import Dockerode from "dockerode";
 import { within } from "../async/wait.ts";
 import { TargetError } from "../errors.ts";
-import { engineAgent } from "./agent.ts";
 import type { ContainerFacts } from "./container-facts.ts";
 import { callCode, engineFault, isRefusal, type Operation, statusOf } from "./faults.ts";
 import type { EngineHost } from "./host.ts";
+import { engineAgent } from "./http-agent.ts";
 import { isPodmanAnswer } from "./podman.ts";
-import { Refusals } from "./refusals.ts";
+import { RefusedOperations } from "./refused-operations.ts";
 import type { EngineObserver } from "./reports.ts";
 
 /** A container to act on: the id for the request, the name for messages. */
@@ -42,7 +42,7 @@ export class EngineCalls {
   readonly streams: Dockerode;
   readonly untyped: UntypedCalls;
   /** Operations that a socket proxy in front of the engine refuses. */
-  readonly refusals: Refusals;
+  readonly refusals: RefusedOperations;
   readonly #host: EngineHost;
   readonly #observer: EngineObserver;
   readonly #agents: readonly http.Agent[];
@@ -50,7 +50,7 @@ export class EngineCalls {
   #isPodman = false;
 
   constructor(host: EngineHost, observer: EngineObserver) {
-    this.refusals = new Refusals((sentence) => observer.warning("engine.refuses", sentence));
+    this.refusals = new RefusedOperations((sentence) => observer.warning("engine.refuses", sentence));
     this.#host = host;
     this.#observer = observer;
     const isSecure = host.tls !== undefined;

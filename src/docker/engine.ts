@@ -6,11 +6,17 @@ import { callOn, EngineCalls, type Named, type Request } from "./call.ts";
 import { inOrder } from "./compose-service.ts";
 import { type ContainerFacts, factsOf, type ListedContainer, projectLabel, serviceLabel } from "./container-facts.ts";
 import { ContainerLogs } from "./container-logs.ts";
+import {
+  type CreatedContainerFacts,
+  type CreateRequest,
+  listedOf,
+  ownerLabel,
+  type RawListed,
+} from "./created-containers.ts";
 import { isImageMissing, missingFault } from "./faults.ts";
 import type { EngineHost } from "./host.ts";
-import { type Creation, type ListedCreation, listedOf, ownerLabel, type RawListed } from "./on-demand.ts";
 import { eventFilter } from "./podman.ts";
-import type { Refusals } from "./refusals.ts";
+import type { RefusedOperations } from "./refused-operations.ts";
 import type { EngineObserver } from "./reports.ts";
 import { type Traffic, trafficOf } from "./traffic.ts";
 
@@ -34,7 +40,7 @@ export interface PublishedPort {
 export class Engine {
   readonly url: string;
   readonly host: EngineHost;
-  readonly refusals: Refusals;
+  readonly refusals: RefusedOperations;
   readonly logs: ContainerLogs;
   readonly #calls: EngineCalls;
 
@@ -220,7 +226,7 @@ export class Engine {
   }
 
   /** Lists the containers that `owner` created, including stopped ones, newest first. @throws TargetError */
-  async findCreated(owner: string, signal: AbortSignal): Promise<readonly ListedCreation[]> {
+  async findCreated(owner: string, signal: AbortSignal): Promise<readonly CreatedContainerFacts[]> {
     const options = { operation: "list", subject: "containers", deadlineMs: QUICK_MS, signal } as const;
     return this.#calls.call(options, async (abort) => {
       const label = [`${ownerLabel}=${owner}`];
@@ -235,7 +241,7 @@ export class Engine {
    * @returns its id; undefined if the engine does not have the image
    * @throws TargetError, "conflict" if another container has the name
    */
-  async create({ name, body }: Creation, signal: AbortSignal): Promise<string | undefined> {
+  async create({ name, body }: CreateRequest, signal: AbortSignal): Promise<string | undefined> {
     const options = callOn("create", name, DISK_MS, signal);
     const parts = { _query: { name }, _body: body };
     try {

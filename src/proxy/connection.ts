@@ -7,15 +7,15 @@ import { addressesOf, formatPeer, type SocketAddresses } from "../net/addresses.
 import { readIp } from "../net/ip.ts";
 import type { Meter } from "../net/relay.ts";
 import { reset } from "../net/reset.ts";
+import { type AdmissionStage, flushed } from "./admission/admission-stage.ts";
 import { type Pass, type Rank, ranks } from "./admission/slots.ts";
-import { type AdmissionStage, flushed } from "./admission/stage.ts";
 import type { Client, Handler, OpenedFacts, RejectionReply } from "./handlers/handler.ts";
 import { type Ident, UserIdQuery } from "./ident.ts";
 import { ClientGoneError, failureOf, type Served, ServiceChangedError } from "./outcome.ts";
 import { reject } from "./rejection.ts";
 import type { ConnectionFacts, ConnectionReport, ProxyObserver } from "./reports.ts";
 import type { ConnectionView, ServiceConnections } from "./service-connections.ts";
-import { WaitSlot } from "./wait-slot.ts";
+import { ServiceSlot } from "./service-slot.ts";
 
 /** Time for a client to read its banner before it is served. */
 const BANNER_MS = 10_000;
@@ -139,12 +139,12 @@ export class Connection {
   }
 
   async #serve(pass: Pass): Promise<Served> {
-    using waitSlot = this.#waitSlotOf(pass);
-    return await this.#serveWithReroute(this.#clientFor(waitSlot), waitSlot);
+    using serviceSlot = this.#serviceSlotOf(pass);
+    return await this.#serveWithReroute(this.#clientFor(serviceSlot), serviceSlot);
   }
 
-  #waitSlotOf({ slot }: Pass): WaitSlot {
-    return new WaitSlot({
+  #serviceSlotOf({ slot }: Pass): ServiceSlot {
+    return new ServiceSlot({
       connections: this.#route.connections,
       slot,
       rank: () => this.#rank,
@@ -158,16 +158,16 @@ export class Connection {
     return this.#client.bytesRead === 0 ? ranks.silent : ranks.waiting;
   }
 
-  #clientFor(waitSlot: WaitSlot): Client {
+  #clientFor(serviceSlot: ServiceSlot): Client {
     return {
       socket: this.#client,
       ...this.#addresses,
       listener: this.#options.listener,
       signal: this.#clientGone.signal,
       meters: [this.#meter, this.#route.connections.meter],
-      opened: (facts) => this.#served(waitSlot, facts),
+      opened: (facts) => this.#served(serviceSlot, facts),
       waitAgain: () => {
-        waitSlot.waitAgain();
+        serviceSlot.waitAgain();
         this.#waitMs = undefined;
       },
       onRejected: (reply, mustReconnect = () => false) => {
@@ -177,8 +177,8 @@ export class Connection {
     };
   }
 
-  #served(waitSlot: WaitSlot, facts: OpenedFacts = {}): void {
-    waitSlot.served();
+  #served(serviceSlot: ServiceSlot, facts: OpenedFacts = {}): void {
+    serviceSlot.served();
     this.#waitMs = performance.now() - this.#began;
     this.#pid = facts.pid;
     if (this.#isOpenReported) return;
@@ -188,7 +188,7 @@ export class Connection {
   }
 
   /** Serves by the handler of the route. If a reload replaces the handler while the client waits, serves by the new one. */
-  async #serveWithReroute(client: Client, waitSlot: WaitSlot): Promise<Served> {
+  async #serveWithReroute(client: Client, serviceSlot: ServiceSlot): Promise<Served> {
     for (let { handler } = this.#route; ; ) {
       try {
         if (!this.#isServing) await this.#waitForFirstByte(handler, client);
@@ -196,7 +196,7 @@ export class Connection {
         this.#isServing = true;
         return await handler.serve(client);
       } catch (error) {
-        const next = error instanceof ClosedError && !waitSlot.isServed ? this.#successorOf(handler) : undefined;
+        const next = error instanceof ClosedError && !serviceSlot.isServed ? this.#successorOf(handler) : undefined;
         if (next === undefined) throw error;
         if (this.#mustReconnect()) throw new ServiceChangedError("the service was changed while the client waited");
         handler = next;

@@ -1,8 +1,8 @@
 import type net from "node:net";
 import { reset } from "../net/reset.ts";
+import type { AdmissionStage } from "./admission/admission-stage.ts";
 import { DeniedError } from "./admission/denial.ts";
 import { MonitorError } from "./admission/monitors.ts";
-import type { AdmissionStage } from "./admission/stage.ts";
 import type { RejectionReply } from "./handlers/handler.ts";
 
 export interface RejectionOptions {

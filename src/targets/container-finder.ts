@@ -4,7 +4,7 @@ import { sentenceOf, TargetError } from "../errors.ts";
 import type { ContainerOptions, ContainerOwner } from "./container-options.ts";
 import { ReferenceResolver } from "./container-reference.ts";
 import { restartWarning } from "./container-warnings.ts";
-import type { ReplacementWatch } from "./replacement.ts";
+import type { ReplacementWatch } from "./replacement-watch.ts";
 
 /**
  * Finds a target's container with a new lookup at each call, because a recreated container has another id. Registers the

@@ -1,7 +1,7 @@
 import { ambiguousContainers } from "../docker/compose-service.ts";
 import { type ListedContainer, projectLabel, serviceLabel } from "../docker/container-facts.ts";
+import { isFor } from "../docker/created-containers.ts";
 import type { ContainerEvent } from "../docker/events.ts";
-import { isFor } from "../docker/on-demand.ts";
 import { sentenceOf, TargetError } from "../errors.ts";
 import type { ContainerOptions } from "./container-options.ts";
 

@@ -5,7 +5,7 @@ import { TargetError } from "../errors.ts";
 import { type ContainerFinder, orMissing } from "./container-finder.ts";
 import type { ContainerOptions } from "./container-options.ts";
 import type { ContainerStopper } from "./container-stopper.ts";
-import type { ReplacementWatch } from "./replacement.ts";
+import type { ReplacementWatch } from "./replacement-watch.ts";
 
 /** How long a start retries if the engine does not answer: a restart of the daemon takes a few seconds. */
 const ENGINE_PATIENCE_MS = 10_000;

@@ -4,10 +4,10 @@ import type { ContainerFacts } from "../docker/container-facts.ts";
 import type { ContainerEvent } from "../docker/events.ts";
 import { KeptError, TargetError } from "../errors.ts";
 import type { ContainerFinder } from "./container-finder.ts";
+import { incarnationOf, KILLED } from "./container-incarnation.ts";
 import type { ContainerOptions } from "./container-options.ts";
 import { stopWarning } from "./container-warnings.ts";
-import { incarnationOf, KILLED } from "./incarnation.ts";
-import type { ReplacementWatch } from "./replacement.ts";
+import type { ReplacementWatch } from "./replacement-watch.ts";
 import type { Standing } from "./stop-rule.ts";
 
 /** Docker's grace for a container that does not set one. */

@@ -4,14 +4,14 @@ import type { ContainerFacts } from "../docker/container-facts.ts";
 import { type ContainerAddress, findAddress } from "../docker/find-address.ts";
 import { sentenceOf, TargetError } from "../errors.ts";
 import { ContainerFinder } from "./container-finder.ts";
-import { followLog, startOfLog } from "./container-log.ts";
+import { incarnationOf, KILLED } from "./container-incarnation.ts";
 import type { ContainerOptions, ContainerSettings } from "./container-options.ts";
 import { ContainerStarter } from "./container-starter.ts";
 import { ContainerStopper } from "./container-stopper.ts";
 import { addressesOf, DirectUse, openConnections } from "./direct-use.ts";
-import { incarnationOf, KILLED } from "./incarnation.ts";
+import { followLog, startOfLog } from "./follow-log.ts";
 import { LAST_LINES } from "./lines.ts";
-import { ReplacementWatch } from "./replacement.ts";
+import { ReplacementWatch } from "./replacement-watch.ts";
 
 /** The engine may record that memory ran out only after it recorded the exit. */
 const OOM_RECORDED_MS = 100;

@@ -1,20 +1,20 @@
 import type { SleepAction, Target, TargetStatus, UseMoment } from "../activation/target.ts";
 import type { CreatedSpec } from "../config/config.ts";
+import { type CreatedContainerFacts, type CreateRequest, createRequestOf } from "../docker/created-containers.ts";
 import { isNetworkMissing } from "../docker/faults.ts";
-import { type Creation, creationOf, type ListedCreation } from "../docker/on-demand.ts";
 import type { Pulls } from "../docker/pulls.ts";
 import { sentenceOf, TargetError } from "../errors.ts";
 import { ContainerTarget } from "./container.ts";
 import type { ContainerOptions } from "./container-options.ts";
-import type { Creations } from "./creations.ts";
-import type { Owner } from "./owner.ts";
+import type { ContainerOwner } from "./container-owner.ts";
+import type { CreatedContainerFinder } from "./created-container-finder.ts";
 
 export interface CreatedContainerOptions extends Omit<ContainerOptions, "reference" | "prepare"> {
   /** The service for which it is created. Each service has its own container. */
   readonly service: string;
   readonly spec: CreatedSpec;
-  readonly owner: Owner;
-  readonly creations: Creations;
+  readonly owner: ContainerOwner;
+  readonly createdContainers: CreatedContainerFinder;
   readonly pulls: Pulls;
 }
 
@@ -107,9 +107,9 @@ export class CreatedContainer implements Target {
   }
 
   /** Returns undefined if this wakeport has not created the container. */
-  async #find(signal: AbortSignal): Promise<ListedCreation | undefined> {
-    const { creations, service } = this.#options;
-    return (await creations.find(signal)).find((one) => one.service === service);
+  async #find(signal: AbortSignal): Promise<CreatedContainerFacts | undefined> {
+    const { createdContainers, service } = this.#options;
+    return (await createdContainers.find(signal)).find((one) => one.service === service);
   }
 
   /** Creates the container, or recreates it if its configuration changed. */
@@ -118,32 +118,32 @@ export class CreatedContainer implements Target {
     const found = await this.#find(signal);
     // A running container is recreated only after its next sleep.
     if (found !== undefined && !found.isDown) return;
-    const creation = await this.#creation(signal);
-    if (found !== undefined && (spec.remove || found.spec !== creation.spec)) {
+    const request = await this.#request(signal);
+    if (found !== undefined && (spec.remove || found.spec !== request.spec)) {
       await engine.remove(found, signal);
-    } else if (found !== undefined) return this.#connect(found, found.networks, creation, signal);
-    const id = (await engine.create(creation, signal)) ?? (await this.#createOfPulled(creation, signal));
-    await this.#connect({ id, name: creation.name }, creation.networks.slice(0, 1), creation, signal);
+    } else if (found !== undefined) return this.#connect(found, found.networks, request, signal);
+    const id = (await engine.create(request, signal)) ?? (await this.#createAfterPull(request, signal));
+    await this.#connect({ id, name: request.name }, request.networks.slice(0, 1), request, signal);
   }
 
-  async #creation(signal: AbortSignal): Promise<Creation> {
+  async #request(signal: AbortSignal): Promise<CreateRequest> {
     const { owner, spec, service } = this.#options;
     const [ownerName, name, networks] = await Promise.all([
       owner.name(signal),
       owner.containerName(service, signal),
       owner.networks(spec.networks, signal),
     ]);
-    return creationOf(name, spec, networks, { owner: ownerName, service });
+    return createRequestOf(name, spec, networks, { owner: ownerName, service });
   }
 
-  async #createOfPulled(creation: Creation, signal: AbortSignal): Promise<string> {
+  async #createAfterPull(request: CreateRequest, signal: AbortSignal): Promise<string> {
     const { engine, pulls } = this.#options;
-    const { image } = creation;
+    const { image } = request;
     this.#isPulling = true;
     await pulls.pull(image, signal).finally(() => {
       this.#isPulling = false;
     });
-    const id = await engine.create(creation, signal);
+    const id = await engine.create(request, signal);
     if (id !== undefined) return id;
     throw new TargetError("missing", `image ${image} was pulled, but the engine does not have it`, {
       remedy: "check whether another program removes images on the engine's machine",
@@ -152,9 +152,9 @@ export class CreatedContainer implements Target {
 
   /** Connects the container to the missing networks, also if wakeport was killed between creation and this step. */
   async #connect(
-    container: Pick<ListedCreation, "id" | "name">,
+    container: Pick<CreatedContainerFacts, "id" | "name">,
     present: readonly string[],
-    { networks }: Creation,
+    { networks }: CreateRequest,
     signal: AbortSignal,
   ): Promise<void> {
     for (const network of networks) {

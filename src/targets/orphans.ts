@@ -1,16 +1,16 @@
+import type { CreatedContainerFacts } from "../docker/created-containers.ts";
 import type { Engine } from "../docker/engine.ts";
 import type { EngineEvents } from "../docker/events.ts";
-import type { ListedCreation } from "../docker/on-demand.ts";
 import { KeptError, messageOf, sentenceOf, TargetError } from "../errors.ts";
 import { ownGraceMs } from "./container-stopper.ts";
-import type { Creations } from "./creations.ts";
+import type { CreatedContainerFinder } from "./created-container-finder.ts";
 import type { TargetObserver } from "./reports.ts";
 import type { StopGuard } from "./stop-guard.ts";
 
 export interface OrphansOptions {
   readonly engine: Engine;
   readonly events: EngineEvents;
-  readonly creations: Creations;
+  readonly createdContainers: CreatedContainerFinder;
   readonly guard: StopGuard;
   /** Services whose containers are kept. */
   readonly services: ReadonlySet<string>;
@@ -48,12 +48,12 @@ export class Orphans {
   }
 
   async #removeAll(signal: AbortSignal): Promise<void> {
-    const { creations, services } = this.#options;
-    const orphans = (await creations.find(signal)).filter(({ service }) => !services.has(service));
+    const { createdContainers, services } = this.#options;
+    const orphans = (await createdContainers.find(signal)).filter(({ service }) => !services.has(service));
     await Promise.all(orphans.map((orphan) => this.#remove(orphan, signal).catch((error) => this.#failed(error))));
   }
 
-  async #remove(orphan: ListedCreation, signal: AbortSignal): Promise<void> {
+  async #remove(orphan: CreatedContainerFacts, signal: AbortSignal): Promise<void> {
     const { engine, guard, observer } = this.#options;
     if (!orphan.isDown) {
       const facts = await engine.inspect(orphan.id, signal);

@@ -1,9 +1,9 @@
 import type { Exit } from "../activation/errors.ts";
 import { TargetError } from "../errors.ts";
+import type { Program } from "./exec-wrapper.ts";
 import { Output } from "./output.ts";
 import { PrivateListener } from "./private-listener.ts";
 import { endGroup, signalGroup, socketsOf } from "./process-group.ts";
-import type { Program } from "./shim.ts";
 import type { Child, Launcher } from "./spawn.ts";
 import { watchdog } from "./watchdog.ts";
 

@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { accessSync, constants } from "node:fs";
 import path from "node:path";
 import { codeOf, messageOf, TargetError } from "../errors.ts";
+import { type Program, type Spawnable, spawnable } from "./exec-wrapper.ts";
 import { DescriptorMask, inheritableDescriptors } from "./inherited-descriptors.ts";
-import { type Program, type Spawnable, spawnable } from "./shim.ts";
 
 export type { StdioOptions };
 
@@ -44,8 +44,8 @@ export class Launcher {
   async launch(stdio: StdioOptions, env: Readonly<Record<string, string>> = {}): Promise<Child> {
     const { cwd } = this.#program;
     this.#spawnable ??= spawnable(this.#program, find);
-    const { file, args, isShim, ...rest } = this.#spawnable;
-    if (isShim) this.#checkFile();
+    const { file, args, isWrapped, ...rest } = this.#spawnable;
+    if (isWrapped) this.#checkFile();
     try {
       // spawn() throws some errors and emits others.
       const child = spawn(file, args, {
@@ -63,7 +63,7 @@ export class Launcher {
     }
   }
 
-  /** Checks that the program exists, because behind a shim only an exit status would show it. */
+  /** Checks that the program exists, because behind a wrapper only an exit status would show it. */
   #checkFile(): void {
     const { command, env, cwd } = this.#program;
     const [file] = command;

@@ -1,8 +1,8 @@
 /** All metrics, with their names, help texts and labels. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { ActivatorView } from "../activation/activator-view.ts";
 import { stateNames } from "../activation/machine.ts";
 import type { ActivationOutcome, SleepReason } from "../activation/reports.ts";
-import type { ActivatorView } from "../activation/view.ts";
 import type { Meter } from "../net/relay.ts";
 import { denialReasons } from "../proxy/admission/denial.ts";
 import type { ConnectionOutcome } from "../proxy/reports.ts";

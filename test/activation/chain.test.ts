@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
+import type { ActivationPolicy } from "../../src/activation/activation-policy.ts";
 import { type Dependency, DependencyLeases } from "../../src/activation/dependency-leases.ts";
 import { Group } from "../../src/activation/group.ts";
-import type { Policy } from "../../src/activation/policy.ts";
 import { TargetError } from "../../src/errors.ts";
 import { randomRuns } from "../support/activation/random.ts";
 import { type Client, policy, Stage } from "../support/activation/stage.ts";
@@ -21,7 +21,7 @@ interface Part {
   /** Its companions. */
   readonly companions?: readonly string[];
   readonly group?: Group;
-  readonly policy?: Partial<Policy>;
+  readonly policy?: Partial<ActivationPolicy>;
 }
 
 /** Several targets in the same virtual time. All starts and stops succeed at once. */

@@ -1,7 +1,7 @@
 /** Direct use of a target, and stops that the target rejects. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import type { Policy } from "../../src/activation/policy.ts";
+import type { ActivationPolicy } from "../../src/activation/activation-policy.ts";
 import { KeptError } from "../../src/errors.ts";
 import { policy, Stage } from "../support/activation/stage.ts";
 import { checkLeaks } from "../support/leaks.ts";
@@ -132,12 +132,12 @@ suite("keptAwakeBy()", () => {
   });
 });
 
-function changed(stage: Stage, changes: Partial<Policy>): void {
+function changed(stage: Stage, changes: Partial<ActivationPolicy>): void {
   stage.activator.configure({ probe: async () => {}, services: ["web"], policy: { ...policy, ...changes } });
 }
 
 suite("a changed second step of the sleep of a paused target", () => {
-  async function paused(thenStop: Policy["thenStop"]): Promise<Stage> {
+  async function paused(thenStop: ActivationPolicy["thenStop"]): Promise<Stage> {
     const stage = new Stage({ sleep: "pause", ...(thenStop && { thenStop: thenStop }) });
     await stage.wakeAndIdle();
     stage.target.finishStop();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { TargetSpec } from "../../src/config/config.ts";
-import { describeTarget } from "../../src/config/describe.ts";
+import { describeTarget } from "../../src/config/describe-target.ts";
 import { maskCommand, maskLine, maskUrl } from "../../src/config/mask.ts";
 
 /** Each secret in these contains "hunter". */

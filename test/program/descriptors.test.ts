@@ -29,13 +29,13 @@ function inherited(lines: string): string[] {
 
 suite("descriptors that wakeport inherited", () => {
   test("are closed in inetd programs, processes, and programs started through a shell", async () => {
-    const [plain, shimmed, woken, upstream] = [await freePort(), await freePort(), await freePort(), await freePort()];
+    const [plain, wrapped, woken, upstream] = [await freePort(), await freePort(), await freePort(), await freePort()];
     const command = JSON.stringify(["/bin/sh", "-c", list]);
     await using file = await temporaryFile(
       "wakeport.yaml",
       `services:
   plain: { ports: ["127.0.0.1:${plain}"], inetd: { command: ${command} } }
-  shimmed: { ports: ["127.0.0.1:${shimmed}"], inetd: { command: ${command}, umask: "027", nice: 1 } }
+  wrapped: { ports: ["127.0.0.1:${wrapped}"], inetd: { command: ${command}, umask: "027", nice: 1 } }
   woken: { ports: ["127.0.0.1:${woken}"], start_timeout: 5s, process: { command: ${JSON.stringify(["/bin/sh", "-c", serve])}, listen: "127.0.0.1:${upstream}" } }\n`,
     );
     const secret = openSync("/etc/passwd", "r");
@@ -54,7 +54,7 @@ suite("descriptors that wakeport inherited", () => {
     });
     try {
       await eventually("wakeport has started", () => output.includes('"started"'));
-      for (const port of [plain, shimmed]) {
+      for (const port of [plain, wrapped]) {
         using peer = await connect(port);
         await peer.ended();
         assert.match(peer.text, /^0 socket:/);

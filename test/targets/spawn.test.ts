@@ -7,9 +7,9 @@ import process from "node:process";
 import { text } from "node:stream/consumers";
 import { suite, test } from "node:test";
 import { TargetError } from "../../src/errors.ts";
-import { accountOf } from "../../src/targets/accounts.ts";
-import { type Program, spawnable } from "../../src/targets/shim.ts";
+import { type Program, spawnable } from "../../src/targets/exec-wrapper.ts";
 import { Launcher } from "../../src/targets/spawn.ts";
+import { accountOf } from "../../src/targets/user-account.ts";
 import { checkLeaks } from "../support/leaks.ts";
 
 checkLeaks();
@@ -125,7 +125,7 @@ suite("a launched program", () => {
     assert.match((await run(printName, { argv0: "in.ftpd", umask: 0o077 })).out, /^in\.ftpd -c .*0077\n$/);
   });
 
-  test("has its working directory, environment and arguments unchanged behind shims", async () => {
+  test("has its working directory, environment and arguments unchanged behind wrappers", async () => {
     using made = folder();
     const more = { cwd: made.path, env: { ...env, A: "$(x) 'y'" }, umask: 0o077, nice: 1 };
     const { out } = await run(["/bin/sh", "-c", 'pwd; echo "$A"; echo "$@"', "sh", "$(touch x)", "; *"], more);
@@ -159,8 +159,8 @@ suite("launch()", () => {
     );
 
   for (const [what, more] of [
-    ["without a shim", {}],
-    ["behind a shim", { umask: 0o077 }],
+    ["without a wrapper", {}],
+    ["behind a wrapper", { umask: 0o077 }],
   ] as const) {
     test(`rejects a command that does not exist: ${what}`, async () => {
       await fails({ command: ["/no/such"], ...more }, "missing", /cannot run "\/no\/such": no such command/);
@@ -206,16 +206,16 @@ suite("spawnable()", () => {
     return [file, ...args];
   };
 
-  test("adds no shim for what spawn() can set", () => {
+  test("adds no wrapper for what spawn() can set", () => {
     const program: Program = { command: ["prog", "arg"], env: { A: "b" }, account: nobody, argv0: "x", cwd: "/" };
-    const { file, args, isShim, uid, gid, argv0 } = spawnable(program, find);
+    const { file, args, isWrapped, uid, gid, argv0 } = spawnable(program, find);
     assert.deepEqual(
-      { file, args, isShim, uid, gid, argv0 },
-      { file: "prog", args: ["arg"], isShim: false, uid: 65_534, gid: 65_534, argv0: "x" },
+      { file, args, isWrapped, uid, gid, argv0 },
+      { file: "prog", args: ["arg"], isWrapped: false, uid: 65_534, gid: 65_534, argv0: "x" },
     );
   });
 
-  test("adds only the shims that are needed", () => {
+  test("adds only the wrappers that are needed", () => {
     assert.equal(chain({ umask: 0 })[0], "/bin/sh");
     assert.deepEqual(chain({ nice: 5 }), ["/bin/nice", "-n", "5", "prog", "arg"]);
     const account = { ...nobody, groups: [1, 2] };

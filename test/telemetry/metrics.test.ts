@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { suite, test } from "node:test";
-import type { ActivatorView } from "../../src/activation/view.ts";
+import type { ActivatorView } from "../../src/activation/activator-view.ts";
 import type { ConnectionReport } from "../../src/proxy/reports.ts";
 import { UnroutedError, unroutedReasons } from "../../src/proxy/unrouted.ts";
 import { Metrics, type ServiceGauges } from "../../src/telemetry/metrics.ts";

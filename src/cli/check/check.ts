@@ -1,10 +1,10 @@
 import { serviceStatus } from "../../admin/api.ts";
 import type { Config, Service } from "../../config/config.ts";
-import { describeTarget } from "../../config/describe.ts";
+import { describeTarget } from "../../config/describe-target.ts";
 import { parseEngineHost } from "../../docker/host.ts";
 import { sentenceOf, TargetError } from "../../errors.ts";
 import { printable } from "../../net/escape.ts";
-import { accountOf } from "../../targets/accounts.ts";
+import { accountOf } from "../../targets/user-account.ts";
 import { type Command, type Context, configOption, configOptionHelp, exitCode } from "../command.ts";
 import { configOf } from "../config.ts";
 import { accessSummary } from "./access-summary.ts";

@@ -2,7 +2,7 @@
 import { accessSync, constants, statSync } from "node:fs";
 import path from "node:path";
 import type { Config } from "../../config/config.ts";
-import { accountOf } from "../../targets/accounts.ts";
+import { accountOf } from "../../targets/user-account.ts";
 
 /**
  * Returns a warning for each program that is missing. The machine on which wakeport will run may have it.

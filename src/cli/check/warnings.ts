@@ -1,7 +1,7 @@
 /** Remarks of `wakeport check` on settings that are valid but probably incomplete. */
-import type { Policy } from "../../activation/policy.ts";
+import type { ActivationPolicy } from "../../activation/activation-policy.ts";
 import { isWoken, type Service, type WokenService } from "../../config/config.ts";
-import { describeTarget } from "../../config/describe.ts";
+import { describeTarget } from "../../config/describe-target.ts";
 import { formatRange } from "../../config/values/ports.ts";
 import { formatDuration } from "../../config/values/units.ts";
 import { type WakingCycle, wakingCycles } from "../../config/wake-graph.ts";
@@ -38,7 +38,7 @@ function warningOnCycle({ chain, by }: WakingCycle): { readonly of: string; read
 
 /** Services with the same target share their times. */
 function warningsOnSharing(sharing: readonly WokenService[]): { readonly of: string; readonly remark: string }[] {
-  const times = ({ idleTimeoutMs, minUptimeMs, startTimeoutMs }: Policy | WokenService): string => {
+  const times = ({ idleTimeoutMs, minUptimeMs, startTimeoutMs }: ActivationPolicy | WokenService): string => {
     const up = minUptimeMs === 0 ? "" : `up ≥ ${formatDuration(minUptimeMs)}, `;
     return `idle ${formatDuration(idleTimeoutMs)}, ${up}start ≤ ${formatDuration(startTimeoutMs)}`;
   };

@@ -5,7 +5,7 @@
 
 import type net from "node:net";
 import { plainAddress } from "../../net/addresses.ts";
-import type { Worker, Workers } from "../../targets/worker.ts";
+import type { Worker, Workers } from "../../targets/inetd-workers.ts";
 import type { Served } from "../outcome.ts";
 import type { Client, Handler } from "./handler.ts";
 

@@ -13,7 +13,7 @@ import { abortable } from "../../async/wait.ts";
 import { plainAddress } from "../../net/addresses.ts";
 import { dial } from "../../net/dial.ts";
 import { relay } from "../../net/relay.ts";
-import type { Worker, Workers } from "../../targets/worker.ts";
+import type { Worker, Workers } from "../../targets/inetd-workers.ts";
 import { handOver, takeBack } from "../listen/hand-over.ts";
 import type { Served } from "../outcome.ts";
 import type { Client, Handler } from "./handler.ts";

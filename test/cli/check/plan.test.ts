@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { formatListener, serviceStatus } from "../../../src/admin/api.ts";
 import { formatPlan } from "../../../src/cli/check/plan.ts";
-import { describeTarget } from "../../../src/config/describe.ts";
+import { describeTarget } from "../../../src/config/describe-target.ts";
 import { parseConfig } from "../../../src/config/parse.ts";
 
 suite("formatListener()", () => {

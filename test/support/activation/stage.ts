@@ -1,14 +1,20 @@
 /** An activator with a fake target and virtual time. All its reports are recorded. */
+
+import type { ActivationPolicy } from "../../../src/activation/activation-policy.ts";
 import { Activator, type ActivatorOptions } from "../../../src/activation/activator.ts";
 import type { Lease } from "../../../src/activation/lease.ts";
-import type { Policy } from "../../../src/activation/policy.ts";
 import type { ActivationReport, KeptAwakeReport, SleepReport, StateChange } from "../../../src/activation/reports.ts";
 import type { Probe } from "../../../src/activation/target.ts";
 import { observer } from "../../../src/telemetry/observer.ts";
 import { Call, FakeTarget } from "./fake-target.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
-export const policy: Policy = { idleTimeoutMs: 60_000, sleep: "stop", minUptimeMs: 0, startTimeoutMs: 30_000 };
+export const policy: ActivationPolicy = {
+  idleTimeoutMs: 60_000,
+  sleep: "stop",
+  minUptimeMs: 0,
+  startTimeoutMs: 30_000,
+};
 
 /** A client that acquires a lease. */
 export class Client {
@@ -86,7 +92,7 @@ export class Stage implements Disposable {
   /** The probe of the target. */
   readonly probe: Probe = (upstream, signal, onPending) => this.#probe(upstream.address, signal, onPending);
 
-  constructor(changes: Partial<Policy> = {}, { clock, ...parts }: StageParts = {}) {
+  constructor(changes: Partial<ActivationPolicy> = {}, { clock, ...parts }: StageParts = {}) {
     this.clock = clock ?? new VirtualClock();
     this.activator = new Activator({
       ...parts,

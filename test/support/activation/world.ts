@@ -4,8 +4,8 @@
  * at the end, when all calls work again.
  */
 import assert from "node:assert/strict";
+import type { ActivationPolicy } from "../../../src/activation/activation-policy.ts";
 import type { Exit } from "../../../src/activation/errors.ts";
-import type { Policy } from "../../../src/activation/policy.ts";
 import type { TargetStatus } from "../../../src/activation/target.ts";
 import { KeptError, TargetError, UnhealthyError } from "../../../src/errors.ts";
 import { type Call, openCalls } from "./fake-target.ts";
@@ -134,7 +134,7 @@ export class World implements Disposable {
   readonly leases: Client[] = [];
   readonly #referee: Referee;
   readonly #hasSecondStep: boolean;
-  readonly #policy: Policy;
+  readonly #policy: ActivationPolicy;
   /** The calls that took effect. */
   readonly #took = new WeakSet<object>();
   /** The inspections that the last event may have caused; undefined after a change of the status. */

@@ -1,10 +1,10 @@
 /** An admission stage for tests, which admits all clients by default. */
 import type { Banners } from "../../../src/config/config.ts";
 import { Admission, type AdmissionOptions } from "../../../src/proxy/admission/admission.ts";
+import type { AdmissionStage } from "../../../src/proxy/admission/admission-stage.ts";
 import { BanList } from "../../../src/proxy/admission/ban-list.ts";
 import { LingeringClose } from "../../../src/proxy/admission/lingering-close.ts";
 import { Slots } from "../../../src/proxy/admission/slots.ts";
-import type { AdmissionStage } from "../../../src/proxy/admission/stage.ts";
 
 export interface AdmissionStageOptions {
   readonly slots?: Slots;

@@ -8,7 +8,7 @@ const SILENT: ReadonlySet<Operation> = new Set(["version", "list", "inspect", "l
  * Operations that a socket proxy in front of the engine refused. A later success removes the entry, because the
  * settings of a proxy may change.
  */
-export class Refusals {
+export class RefusedOperations {
   readonly #onRefusal: (sentence: string) => void;
   readonly #refused = new Map<Operation, TargetError>();
   readonly #reported = new Set<Operation>();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { LogFrames } from "../../src/docker/log-frames.ts";
-import { startOfLog } from "../../src/targets/container-log.ts";
+import { startOfLog } from "../../src/targets/follow-log.ts";
 
 /** A frame of the engine's log stream. */
 function frame(body: string, stream = 1): Buffer {

@@ -3,7 +3,7 @@ import path from "node:path";
 import type { OwnContainer } from "../docker/own-container.ts";
 import { TargetError } from "../errors.ts";
 
-export interface OwnerOptions {
+export interface ContainerOwnerOptions {
   readonly own: OwnContainer;
   /** File name of the configuration. */
   readonly source: string;
@@ -15,10 +15,10 @@ export interface OwnerOptions {
  * Identifies this wakeport as the owner of the containers that it creates. The name survives a restart and differs from
  * that of any other wakeport of the same engine.
  */
-export class Owner {
-  readonly #options: OwnerOptions;
+export class ContainerOwner {
+  readonly #options: ContainerOwnerOptions;
 
-  constructor(options: OwnerOptions) {
+  constructor(options: ContainerOwnerOptions) {
     this.#options = options;
   }
 

@@ -14,7 +14,7 @@ export const ownerLabel = "wakeport.owner";
 const NANO = 1e9;
 
 /** An entry of a list of containers that wakeport created. */
-export interface ListedCreation {
+export interface CreatedContainerFacts {
   readonly id: string;
   readonly name: string;
   /** The service for which it was created. */
@@ -35,7 +35,7 @@ export interface Origin {
 }
 
 /** The request that creates a container. */
-export interface Creation {
+export interface CreateRequest {
   readonly name: string;
   readonly image: string;
   readonly spec: string;
@@ -45,7 +45,12 @@ export interface Creation {
 }
 
 /** Returns the request. @param networks full names; empty: the engine's default network */
-export function creationOf(name: string, spec: CreatedSpec, networks: readonly string[], origin: Origin): Creation {
+export function createRequestOf(
+  name: string,
+  spec: CreatedSpec,
+  networks: readonly string[],
+  origin: Origin,
+): CreateRequest {
   const [network] = networks;
   const isAnonymous = (volume: string): boolean => !volume.includes(":");
   const body = {
@@ -82,12 +87,12 @@ export function creationOf(name: string, spec: CreatedSpec, networks: readonly s
  *
  * @param image the image reference with which the container was created
  */
-export function isSealed(container: ListedCreation, image: string): boolean {
+export function isSealed(container: CreatedContainerFacts, image: string): boolean {
   return container.seal === sealOf(container, image);
 }
 
 function sealOf(
-  { name, owner, service, spec }: Pick<ListedCreation, "name" | "owner" | "service" | "spec">,
+  { name, owner, service, spec }: Pick<CreatedContainerFacts, "name" | "owner" | "service" | "spec">,
   image: string,
 ): string {
   const parts = [name, owner, service, spec, withoutDefaults(image)];
@@ -108,7 +113,7 @@ export interface RawListed {
   readonly NetworkSettings?: { readonly Networks?: Readonly<Record<string, unknown>> } | null;
 }
 
-export function listedOf({ Id, Names, State, Labels, NetworkSettings }: RawListed): ListedCreation {
+export function listedOf({ Id, Names, State, Labels, NetworkSettings }: RawListed): CreatedContainerFacts {
   return {
     id: Id,
     name: (Names?.[0] ?? Id).replace(/^\//, ""),

@@ -1,29 +1,29 @@
+import { type CreatedContainerFacts, isSealed } from "../docker/created-containers.ts";
 import type { Engine } from "../docker/engine.ts";
-import { isSealed, type ListedCreation } from "../docker/on-demand.ts";
 import { TargetError } from "../errors.ts";
-import type { Owner } from "./owner.ts";
+import type { ContainerOwner } from "./container-owner.ts";
 import type { TargetObserver } from "./reports.ts";
 
-export interface CreationsOptions {
+export interface CreatedContainerFinderOptions {
   readonly engine: Engine;
-  readonly owner: Owner;
+  readonly owner: ContainerOwner;
   readonly observer: TargetObserver;
 }
 
 /** Finds the containers that this wakeport created. Others with the same labels are reported. */
-export class Creations {
-  readonly #options: CreationsOptions;
+export class CreatedContainerFinder {
+  readonly #options: CreatedContainerFinderOptions;
   /** Image of each listed container, by id. It never changes. */
   #images: ReadonlyMap<string, string> = new Map();
   /** Ids of reported containers with copied labels. */
   readonly #reported = new Set<string>();
 
-  constructor(options: CreationsOptions) {
+  constructor(options: CreatedContainerFinderOptions) {
     this.#options = options;
   }
 
   /** Lists them, newest first, including stopped ones. @throws TargetError */
-  async find(signal: AbortSignal): Promise<readonly ListedCreation[]> {
+  async find(signal: AbortSignal): Promise<readonly CreatedContainerFacts[]> {
     const { engine, owner } = this.#options;
     const labelled = await engine.findCreated(await owner.name(signal), signal);
     const images = await Promise.all(
@@ -41,7 +41,7 @@ export class Creations {
   }
 
   /** Returns undefined for a container that was removed meanwhile. */
-  async #imageOf({ id }: ListedCreation, signal: AbortSignal): Promise<string | undefined> {
+  async #imageOf({ id }: CreatedContainerFacts, signal: AbortSignal): Promise<string | undefined> {
     try {
       return (await this.#options.engine.inspect(id, signal)).image;
     } catch (error) {
@@ -50,7 +50,7 @@ export class Creations {
     }
   }
 
-  #report({ id, name, service }: ListedCreation): void {
+  #report({ id, name, service }: CreatedContainerFacts): void {
     if (this.#reported.has(id)) return;
     this.#reported.add(id);
     const message =

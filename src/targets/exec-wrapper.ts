@@ -3,7 +3,7 @@
  * one a system program runs first and replaces itself by the next one with exec, so that the PID stays the same.
  */
 import type { LimitName, ProgramLimit, ProgramLimits } from "../config/values/process-limits.ts";
-import type { Account } from "./accounts.ts";
+import type { Account } from "./user-account.ts";
 
 /** A local program with its settings. */
 export interface Program {
@@ -32,7 +32,7 @@ export interface Spawnable {
   readonly uid?: number;
   readonly gid?: number;
   /** Whether `file` is not the program itself. Then only an exit status shows that the program cannot run. */
-  readonly isShim: boolean;
+  readonly isWrapped: boolean;
 }
 
 /** Flag of `ulimit` for each limit, and its unit in files, bytes or seconds. */
@@ -63,7 +63,7 @@ export function spawnable(program: Program, find: (name: string, purpose: string
   const ids = account !== undefined && !isLate && { uid: account.uid, gid: account.gid };
   if (script === "" && chain.length === 0) {
     const [file, ...args] = command;
-    return { file, args, env, ...(argv0 !== undefined && { argv0 }), ...ids, isShim: false };
+    return { file, args, env, ...(argv0 !== undefined && { argv0 }), ...ids, isWrapped: false };
   }
   const named =
     argv0 === undefined
@@ -71,7 +71,7 @@ export function spawnable(program: Program, find: (name: string, purpose: string
       : [find("bash", '"argv0" together with "umask", "nice", "rlimits" or groups'), "-c", RENAME, argv0];
   const sh = script === "" ? [] : [find("sh", "a umask, limits or a listener"), "-c", `${script}exec "$@"`, "sh"];
   const [file = "", ...args] = [...sh, ...chain, ...named, ...command];
-  return { file, args, env, ...ids, isShim: true };
+  return { file, args, env, ...ids, isWrapped: true };
 }
 
 /** Of the usual system programs only bash can set argv[0]. */

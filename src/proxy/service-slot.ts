@@ -1,7 +1,7 @@
 import type { Rank, Slot, SlotError } from "./admission/slots.ts";
 import type { ServiceConnections } from "./service-connections.ts";
 
-export interface WaitSlotOptions {
+export interface ServiceSlotOptions {
   readonly connections: ServiceConnections;
   /** The client's slot of the process. */
   readonly slot: Slot;
@@ -11,13 +11,13 @@ export interface WaitSlotOptions {
 }
 
 /** Counts one client of a service: as waiting, and evictable, until it is served, and as active from then on. */
-export class WaitSlot implements Disposable {
-  readonly #options: WaitSlotOptions;
+export class ServiceSlot implements Disposable {
+  readonly #options: ServiceSlotOptions;
   /** Undefined while the client is served. */
   #waiting: Slot | undefined;
 
   /** @throws SlotError if no waiting slot is free */
-  constructor(options: WaitSlotOptions) {
+  constructor(options: ServiceSlotOptions) {
     this.#options = options;
     this.#waiting = this.#take();
   }

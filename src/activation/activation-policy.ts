@@ -2,7 +2,7 @@ import type { StateName } from "./machine.ts";
 import type { Probe, SleepAction } from "./target.ts";
 
 /** When a target is started and put to sleep. Times are in milliseconds. */
-export interface Policy {
+export interface ActivationPolicy {
   /** From the end of the last use until the target is put to sleep. */
   readonly idleTimeoutMs: number;
   readonly sleep: SleepAction;
@@ -17,12 +17,12 @@ export interface Policy {
 /** The part of an activator that a reload changes. */
 export interface ActivatorSettings {
   readonly probe: Probe;
-  readonly policy: Policy;
+  readonly policy: ActivationPolicy;
   /** The services that use the target, for reports. */
   readonly services: readonly string[];
 }
 
 /** Returns the next sleep action of a target in `state`. */
-export function sleepActionIn(state: StateName, { sleep, thenStop }: Policy): SleepAction {
+export function sleepActionIn(state: StateName, { sleep, thenStop }: ActivationPolicy): SleepAction {
   return state === "paused" ? (thenStop?.action ?? "stop") : sleep;
 }
