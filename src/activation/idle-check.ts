@@ -167,8 +167,10 @@ export class IdleCheck {
       if (signal.aborted) return [];
       const limit = AbortSignal.any([signal, AbortSignal.timeout(MEASUREMENT_TIMEOUT_MS)]);
       const action = sleepActionIn(state(), policy());
-      const uses = target.keptAwakeBy?.(policy().directTrafficBytes, limit, { ...moment, action });
-      return (uses ?? Promise.resolve([])).catch((error: Error) => [`its direct use is unknown: ${error.message}`]);
+      const pending = target.keptAwakeBy?.(policy().directTrafficBytes, limit, { ...moment, action });
+      const uses = await pending?.catch((error: Error) => [`its direct use is unknown: ${error.message}`]);
+      // The abort fails the measurement, which is not direct use.
+      return signal.aborted ? [] : (uses ?? []);
     });
     this.#measurement = measurement;
     return measurement;

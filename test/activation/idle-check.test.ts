@@ -85,6 +85,20 @@ suite("keptAwakeBy()", () => {
     assert.deepEqual(stage.activator.view.keptAwakeBy, ["its direct use is unknown: no answer"]);
   });
 
+  test("that the next client aborts is not use for the group of the target", async () => {
+    using stage = new Stage();
+    await idling(stage, () => []);
+    stage.target.keptAwakeBy = (_bytes, signal) => {
+      const { promise, reject } = Promise.withResolvers<readonly string[]>();
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      return promise;
+    };
+    const sessions = stage.activator.sessions();
+    await stage.settle();
+    stage.connect();
+    assert.deepEqual(await sessions, []);
+  });
+
   test("does not stop the target if the next client connects before the result", async () => {
     using stage = new Stage();
     const answer = Promise.withResolvers<readonly string[]>();
