@@ -1,3 +1,4 @@
+// runs alone: bursts of datagrams overflow a socket buffer if the process gets too little processor time
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ExitedError, StartTimeoutError } from "../../src/activation/errors.ts";
