@@ -263,6 +263,20 @@ while os.path.exists(sys.argv[1]):
     }
   });
 
+  test("that exits without accepting its client serves the client in its next run", async () => {
+    await using first = await temporaryFile("first", "");
+    const code = `import os, socket, sys
+s = socket.socket(fileno=0)
+if os.path.exists(sys.argv[1]): os.remove(sys.argv[1]); sys.exit(0)
+c, a = s.accept(); c.sendall(b"second run\\n")`;
+    const command = JSON.stringify([python, "-c", code, first.path]);
+    await using bench = await start(`{ command: ${command}, wait: true }`);
+    const peer = await exchange(bench.port);
+    assert.equal(peer.text, "second run\n");
+    const { outcome } = await bench.program.logged("connection.closed");
+    assert.equal(outcome, "served");
+  });
+
   test("that exits at once resets its clients, and is not restarted in a loop", async () => {
     await using bench = await start("{ command: [/bin/sh, -c, 'echo no >&2; exit 3'], wait: true }");
     const began = performance.now();

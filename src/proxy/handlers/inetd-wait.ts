@@ -9,10 +9,12 @@
 import type net from "node:net";
 import { Cooldown } from "../../activation/cooldown.ts";
 import { CooldownError, type Exit, ExitedError } from "../../activation/errors.ts";
+import { MAX_ATTEMPTS } from "../../activation/retry.ts";
 import { abortable } from "../../async/wait.ts";
 import { plainAddress } from "../../net/addresses.ts";
 import { dial } from "../../net/dial.ts";
 import { relay } from "../../net/relay.ts";
+import { reset } from "../../net/reset.ts";
 import type { Worker, Workers } from "../../targets/inetd-workers.ts";
 import { handOver, takeBack } from "../listen/hand-over.ts";
 import type { Served } from "../outcome.ts";
@@ -32,6 +34,18 @@ export interface InetdWaitOptions {
   readonly onTrouble: (message: string) => void;
 }
 
+type Connecting = Pick<Client, "socket" | "signal" | "listener">;
+
+/** A connection to the program. */
+interface Reached {
+  readonly upstream: net.Socket;
+  readonly worker: Worker;
+  /** Disposed when the connection is no longer relayed. */
+  readonly own: Disposable;
+}
+
+const never: AbortSignal = new AbortController().signal;
+
 /** One program with the listening socket, from its start to its end. */
 interface WorkerRun {
   readonly worker: Promise<Worker>;
@@ -42,6 +56,7 @@ export class InetdWait implements Handler {
   readonly #options: InetdWaitOptions;
   readonly #cooldown = new Cooldown();
   #run: WorkerRun | undefined;
+  #isDraining = false;
   /** Pending from the end of a program until wakeport listens again. */
   #takingBack: Promise<void> | undefined;
 
@@ -53,25 +68,44 @@ export class InetdWait implements Handler {
   async serve(client: Client): Promise<Served> {
     // The first client does not wait: clients that are accepted before the program has the socket must be relayed.
     const isFirst = this.#run === undefined && this.#takingBack === undefined;
-    if (!isFirst) await abortable(this.#takingBack ?? Promise.resolve(), client.signal);
-    const run = this.#run ?? this.#begin(client.listener);
-    const worker = await run.worker;
-    const upstream = await this.#reach(client, worker);
-    using _own = client.listener.disown(upstream);
+    const { upstream, worker, own } = await this.#reachProgram(client, 1);
+    using _own = own;
     client.opened(isFirst ? { pid: worker.pid } : {});
-    const end = await relay({
-      client: client.socket,
-      upstream,
-      meters: client.meters,
-      lost: new AbortController().signal,
-    });
+    const end = await relay({ client: client.socket, upstream, meters: client.meters, lost: never });
     if (end === "upstream_reset" && client.meters[0]?.out === 0) await this.#throwIfExited(worker);
     if (!isFirst) return { outcome: "relayed", end };
     return { outcome: "served", end, exit: await worker.exited };
   }
 
   async drain(drainMs: number): Promise<void> {
+    this.#isDraining = true;
     await this.#options.workers.close(drainMs);
+  }
+
+  async #reachProgram(client: Connecting, attempt: number): Promise<Reached> {
+    if (this.#run === undefined) await abortable(this.#takingBack ?? Promise.resolve(), client.signal);
+    const run = this.#run ?? this.#begin(client.listener);
+    const worker = await run.worker;
+    const upstream = await this.#dial(client, worker);
+    const own = client.listener.intercept(upstream, (accepted) => void this.#serveAgain(client, accepted, attempt + 1));
+    return { upstream, worker, own };
+  }
+
+  /**
+   * Relays a connection that the program left in the backlog to its next run. The connection contains all that its client
+   * sent. After MAX_ATTEMPTS the client is reset.
+   */
+  async #serveAgain(client: Connecting, accepted: net.Socket, attempt: number): Promise<void> {
+    accepted.on("error", () => {});
+    try {
+      if (attempt > MAX_ATTEMPTS || this.#isDraining) return reset(accepted);
+      const { upstream, own } = await this.#reachProgram(client, attempt);
+      using _own = own;
+      await relay({ client: accepted, upstream, meters: [], lost: never });
+    } catch {
+      // The client's own relay reports the reset.
+      reset(accepted);
+    }
   }
 
   #begin(listener: Client["listener"]): WorkerRun {
@@ -97,7 +131,7 @@ export class InetdWait implements Handler {
   }
 
   /** Connects to the program at the address that the client connected to. */
-  async #reach({ socket, signal }: Client, worker: Worker): Promise<net.Socket> {
+  async #dial({ socket, signal }: Connecting, worker: Worker): Promise<net.Socket> {
     try {
       const host = plainAddress(socket.localAddress);
       return await dial({ host, port: socket.localPort ?? 0, timeoutMs: DIAL_MS, signal });

@@ -3,7 +3,6 @@ import { BindError, codeOf, messageOf, takenBy } from "../../errors.ts";
 import { plainAddress } from "../../net/addresses.ts";
 import { KEEP_ALIVE_MS } from "../../net/dial.ts";
 import { bindPausable, listenerFd, pauseAccepting, resumeAccepting } from "../../net/listening-socket.ts";
-import { reset } from "../../net/reset.ts";
 
 /** Clients that the kernel keeps while wakeport accepts others. */
 const BACKLOG = 1_024;
@@ -24,8 +23,8 @@ export class Listener {
   /** Whether it can stop accepting and stay bound. */
   #isPausable: boolean;
   #boundPort: number | undefined;
-  /** Local addresses of wakeport's own connections to it. */
-  readonly #own = new Set<string>();
+  /** Receivers of wakeport's own connections to this port, by their local address. */
+  readonly #intercepted = new Map<string, (accepted: net.Socket) => void>();
   readonly #closed = new AbortController();
 
   /**
@@ -44,8 +43,9 @@ export class Listener {
     const keepAlive = { keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
     const options = { allowHalfOpen: true, noDelay: true, pauseOnConnect: true, ...keepAlive };
     this.#server = net.createServer(options, (client) => {
-      const isOwn = this.#own.size > 0 && this.#own.has(endOf(client.remoteAddress, client.remotePort));
-      if (isOwn) reset(client);
+      const intercept =
+        this.#intercepted.size > 0 && this.#intercepted.get(endOf(client.remoteAddress, client.remotePort));
+      if (intercept) intercept(client);
       else onConnection(client);
     });
   }
@@ -114,11 +114,11 @@ export class Listener {
     return this.#isPausable;
   }
 
-  /** Resets wakeport's own connection to this port if the listener accepts it, until disposed. */
-  disown({ localAddress, localPort }: net.Socket): Disposable {
+  /** Passes wakeport's own connection to this port to `onAccepted` if the listener accepts it, until disposed. */
+  intercept({ localAddress, localPort }: net.Socket, onAccepted: (accepted: net.Socket) => void): Disposable {
     const end = endOf(localAddress, localPort);
-    this.#own.add(end);
-    return { [Symbol.dispose]: () => this.#own.delete(end) };
+    this.#intercepted.set(end, onAccepted);
+    return { [Symbol.dispose]: () => this.#intercepted.delete(end) };
   }
 
   /** Stops accepting; open connections stay. Idempotent. */
