@@ -131,7 +131,7 @@ engineTest("a taken port is a problem, and is retried after the next change", as
   wakeport.mayWake(second, `container ${project}/second`);
   await eventually("one of the services has the port", () => has(wakeport, "first") !== has(wakeport, "second"));
   const [problem] = wakeport.status.label_problems ?? [];
-  assert.match(problem?.problem ?? "", new RegExp(`port ${port} is taken by service "(first|second)"`));
+  assert.match(problem?.problem ?? "", new RegExp(`port ${port} is already in use by service "(first|second)"`));
 });
 
 engineTest("services whose port another program has are skipped, and the others are bound", async (lab) => {
@@ -185,7 +185,7 @@ engineTest("labels can share a port by host: each container is woken by its own 
   const [one, other] = has(wakeport, "second") ? ["second", "third"] : ["third", "second"];
   assert.match(
     wakeport.status.label_problems?.[0]?.problem ?? "",
-    /the name "second.test" on port \d+ belongs to service/,
+    /name "second.test" on port \d+ already belongs to service/,
   );
   assert.match(await greeted("first", "www.first.test"), /^220 /);
   using lost = await connectTo(wakeport, "first");
