@@ -8,7 +8,7 @@ import { suggest } from "./yaml/suggest.ts";
 export interface ValidPart {
   /** The content without invalid keys, services and sections. */
   readonly value: unknown;
-  /** Services that lost a known key: their other errors may be a consequence. */
+  /** Services that lost a known or misspelt key: their other errors may be a consequence. */
   readonly trimmed: ReadonlySet<string>;
 }
 
@@ -48,7 +48,7 @@ function withoutInvalidKeys(name: string, service: unknown, issues: readonly Iss
     const key = issue.path[2];
     const keys = key === undefined ? unknownKeys(issue) : [String(key)];
     if (keys.length === 0) return undefined;
-    if (key !== undefined) trimmed.add(name);
+    if (key !== undefined || keys.some(mayBeWakingKey)) trimmed.add(name);
     for (const one of keys) invalid.add(one);
   }
   // Without its names, a shared port would be reported as a conflict.
@@ -62,8 +62,16 @@ function withoutInvalidKeys(name: string, service: unknown, issues: readonly Iss
 
 /** Returns whether a key is similar to a key by which services share a port. */
 function mayBeNameKey(key: string): boolean {
-  const similar = suggest(key, Object.keys(serviceKeys)) ?? replacementOf(key)?.split(":")[0];
-  return similar === "host" || similar === "sni";
+  return ["host", "sni"].includes(intendedKey(key));
+}
+
+/** Returns whether a key is similar to a key that makes a service wakeable. */
+function mayBeWakingKey(key: string): boolean {
+  return ["ports", "with", "group"].includes(intendedKey(key));
+}
+
+function intendedKey(key: string): string {
+  return suggest(key, Object.keys(serviceKeys)) ?? replacementOf(key)?.split(":")[0] ?? key;
 }
 
 function unknownKeys(issue: Issue): readonly string[] {

@@ -49,15 +49,15 @@ const cases: Readonly<Record<string, readonly [text: string, ...problems: string
   ],
   "tabs in each line": [
     "services:\n\tftp:\n\t\tports: 1\n",
-    "2:1 Tabs are not allowed as indentation | indent with spaces",
-    "3:1 Tabs are not allowed as indentation | indent with spaces",
+    "2:1 tabs are not allowed as indentation | indent with spaces",
+    "3:1 tabs are not allowed as indentation | indent with spaces",
   ],
   "a duplicate section": [`${ftp}services: {}\n`, '5:1 duplicate key "services"'],
   "a duplicate key": [`${ftp}    ports: [1]\n`, '5:5 duplicate key "ports"'],
   "a duplicate key in quotes": [`${ftp}    "ports": [1]\n`, '5:5 duplicate key "ports"'],
   "a list as a key": [`${ftp}? [a, b]\n: 1\n`, "5:3 a key must be text"],
   "the key __proto__": [`${ftp}  __proto__: { ports: 1, container: c }\n`, '5:3 "__proto__" cannot be a key'],
-  "a tag": ["services: !!set { ftp }\n", "1:11 Unresolved tag: tag:yaml.org,2002:set"],
+  "a tag": ["services: !!set { ftp }\n", "1:11 unresolved tag: tag:yaml.org,2002:set"],
   "an alias without an anchor": [
     "services: *ftp\n",
     '1:11 there is no anchor "&ftp" before this alias | if "*" is part of a name, write quotes: "*ftp"',
@@ -97,7 +97,7 @@ const cases: Readonly<Record<string, readonly [text: string, ...problems: string
   ],
   '"*" without quotes': [
     `${ftp}    host: *\n`,
-    '5:11 Alias cannot be an empty string | if "*" is part of a name, write quotes: "*"',
+    '5:11 alias cannot be an empty string | if "*" is part of a name, write quotes: "*"',
   ],
   "more than 100 aliases": [`a: &x 1\nb: [${Array(101).fill("*x").join()}]\n`, "2:305 more than 100 aliases"],
   "aliases that multiply": [
@@ -181,7 +181,7 @@ const cases: Readonly<Record<string, readonly [text: string, ...problems: string
   ],
   "a service at the top level": [
     `web:\n  ports: ["1"]\n  container: c\n`,
-    '1:1 unknown key "web" in the file | write services under "services:"',
+    '1:1 unknown key "web" in the file | write it below "services:", indented',
   ],
   "a service name in defaults": [
     `defaults:\n  files: { idle_timeout: 1m }\n${ftp.replace("ftp:", "files:")}`,
@@ -209,7 +209,20 @@ ${ftp}`,
     "services: [ftp]\n",
     '1:1 "services" is a list: expected a mapping | write each service under its name: NAME: { … }',
   ],
-  "an empty service": ["services:\n  ftp:\n", '2:7 service "ftp" is empty: expected a mapping'],
+  "an empty service": [
+    "services:\n  ftp:\n",
+    '2:7 service "ftp" is empty: expected a mapping | write its keys below it, indented further',
+  ],
+  "keys that are not indented below their service": [
+    "services:\n  app:\n  ports: [1]\n  container: c\n",
+    '2:7 service "app" is empty: expected a mapping | write its keys below it, indented further',
+    '3:3 service "ports" is a list: expected a mapping | indent this key further than the name of its service',
+    '4:14 service "container" is "c": expected a mapping | indent this key further than the name of its service',
+  ],
+  "a key that is indented too far": [
+    "services:\n  app:\n    ports: [1]\n     container: c\n",
+    "4:1 all mapping items must start at the same column | indent keys of the same level by the same number of spaces",
+  ],
   "a service as text": ["services:\n  ftp: vsftpd\n", '2:8 service "ftp" is "vsftpd": expected a mapping'],
   "a service name with a slash": [
     "services:\n  a/b: { ports: [1], container: c }\n",
@@ -354,7 +367,7 @@ ${ftp}`,
   "a text as file": ["hello", '1:1 the file is "hello": expected a mapping'],
   "an unclosed list": [
     "services: {a: {ports: [1,\n",
-    "2:1 Flow sequence in block collection must be sufficiently indented and end with a ]",
+    "2:1 flow sequence in block collection must be sufficiently indented and end with a ]",
   ],
   "a file without services": [
     "admin: {}\n",
@@ -366,7 +379,7 @@ ${ftp}`,
   ],
   "a key of a section at the top level": [
     "discover: true\nservices:\n  a: { ports: [2121], container: c }\n",
-    '1:1 unknown key "discover" in the file | known keys: services, defaults, admin, docker, log, shutdown',
+    '1:1 unknown key "discover" in the file | write it in "docker": docker: { discover: … }',
   ],
   "container_name of compose": [
     "services: { a: { ports: 1, container_name: web } }",
@@ -390,7 +403,7 @@ ${ftp}`,
   ],
   "a colon without a space": [
     "services:\n  a:\n    ports: 1\n    container:x\n",
-    "4:5 Implicit map keys need to be followed by map values | write a space after the colon",
+    "4:5 implicit map keys need to be followed by map values | write a space after the colon",
   ],
   "a key with a dash": [
     service("idle-timeout: 5m"),
@@ -403,7 +416,20 @@ ${ftp}`,
   ],
   "a key of another section": [
     service("rate: 50/s"),
-    '2:37 unknown key "rate" in service "a" | see docs/configuration.md for all keys',
+    '2:37 unknown key "rate" in service "a" | write it in "limits": limits: { rate: … }',
+  ],
+  "a key of several sections": [
+    "services: { a: { ports: 1, forward: 'h:2', command: [x] } }",
+    '1:44 unknown key "command" in service "a" | write it in "container", "process" or "inetd"',
+  ],
+  "the image of a container in a service": [
+    "services: { a: { ports: 1, image: nginx } }",
+    '1:28 unknown key "image" in service "a" | write it in "container": container: { image: … }',
+  ],
+  "misspelt ports, without a second error": [
+    "services: { a: { port: 8080, container: c }, b: { grup: g, container: c } }",
+    '1:18 unknown key "port" in service "a" | did you mean "ports"?',
+    '1:51 unknown key "grup" in service "b" | did you mean "group"?',
   ],
   "a key of xinetd": [
     service("only_from: [10.0.0.1]"),
@@ -528,6 +554,18 @@ ${ftp}`,
   "days as duration": [
     service("idle_timeout: 5d"),
     '2:51 "idle_timeout" of service "a": "5d": days are not a unit: write "120h"',
+  ],
+  "days beyond the limit as duration": [
+    service("idle_timeout: 30d"),
+    '2:51 "idle_timeout" of service "a": "30d" is longer than the limit of 24 days (576h)',
+  ],
+  "a unit as a word": [
+    service('idle_timeout: "10 min"'),
+    '2:51 "idle_timeout" of service "a": "10 min" is not a duration: write "10m"',
+  ],
+  "a probe without its value": [
+    service("ready: http"),
+    '2:44 "ready" of service "a" is "http": expected "protocol", "tcp", "healthy", a mapping or a list | write { http: /path }',
   ],
   "a start timeout of 0s": [
     service("start_timeout: 0s"),
@@ -661,7 +699,7 @@ ${ftp}`,
   ],
   "a variable without quotes in braces": [
     "services: { a: { ports: 1, container: ${NAME} } }",
-    '1:40 Unexpected flow-map-start at node end | write the variable in quotes inside braces: "${VAR}"',
+    '1:40 unexpected flow-map-start at node end | write the variable in quotes inside braces: "${VAR}"',
   ],
   "an unclosed variable": [
     "services: { a: { ports: 1, container: 'x${' } }",

@@ -6,6 +6,8 @@ export class UnitError extends Error {
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 /** Timers of Node are limited to 2³¹ − 1 ms. */
 const MAX_DELAY_MS = 24 * 24 * UNIT_MS["h"]!;
+/** A unit after a space, or as a word: `10 min`. */
+const WITH_WORD = /^(\d+)\s*(ms|s|m|h)(?:illiseconds?|ec|ecs|econds?|in|ins|inutes?|r|rs|ours?)?$/;
 const PART = /(\d+(?:\.\d+)?)(ms|s|m|h)/y;
 
 /**
@@ -24,14 +26,22 @@ export function parseDuration(text: string): number {
     if (part === null) throw new UnitError(hintFor(text));
     ms += Number(part[1]) * UNIT_MS[part[2]!]!;
   }
-  if (ms > MAX_DELAY_MS) throw new UnitError(`"${text}" is longer than the limit of 24 days (576h)`);
+  if (ms > MAX_DELAY_MS) throw new UnitError(tooLong(text));
   return Math.round(ms);
 }
 
 function hintFor(text: string): string {
   if (/^\d+(\.\d+)?$/.test(text)) return `"${text}" has no unit: write "${text}s" or "${text}m"`;
-  if (/^\d+d$/.test(text)) return `"${text}": days are not a unit: write "${Number.parseInt(text, 10) * 24}h"`;
+  const hours = /^\d+d$/.test(text) ? Number.parseInt(text, 10) * 24 : 0;
+  if (hours * UNIT_MS["h"]! > MAX_DELAY_MS) return tooLong(text);
+  if (hours > 0) return `"${text}": days are not a unit: write "${hours}h"`;
+  const [, number, unit] = WITH_WORD.exec(text) ?? [];
+  if (number !== undefined && unit !== undefined) return `"${text}" is not a duration: write "${number}${unit}"`;
   return `"${text}" is not a duration: write it as "500ms", "90s", "5m" or "1h30m", at most "576h"`;
+}
+
+function tooLong(text: string): string {
+  return `"${text}" is longer than the limit of 24 days (576h)`;
 }
 
 const UNIT_BYTES: Readonly<Record<string, number>> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };

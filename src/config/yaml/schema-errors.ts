@@ -60,7 +60,9 @@ function unknownKeyHint(path: Path, key: string, value: unknown): string | undef
   const replacement = path.length === 0 ? undefined : replacementOf(key);
   if (replacement !== undefined) return `use ${replacement}`;
   if (near !== undefined) return `did you mean "${near}"?`;
-  if (path.length === 0 && isMapping(at(value, [key]))) return 'write services under "services:"';
+  if (path.length === 0 && isMapping(at(value, [key]))) return 'write it below "services:", indented';
+  const section = sectionHint(path, key, known);
+  if (section !== undefined) return section;
   if (known.length > MAX_KEYS_SHOWN) return "see docs/configuration.md for all keys";
   return known.length > 0 ? `known keys: ${known.join(", ")}` : undefined;
 }
@@ -78,6 +80,14 @@ function misplacedKeyHint(path: Path, key: string, value: unknown): string | und
     return `write it in a service: services: { NAME: { ${key}: … } }${orDefaults}`;
   }
   return undefined;
+}
+
+/** Returns a hint for a key of a section at the same place: `rate`, which belongs to `limits`. */
+function sectionHint(path: Path, key: string, sections: readonly string[]): string | undefined {
+  const [section, ...others] = sections.filter((name) => keysAt([...path, name]).includes(key));
+  if (section === undefined) return undefined;
+  if (others.length === 0) return `write it in "${section}": ${section}: { ${key}: … }`;
+  return `write it in ${listOf([section, ...others].map((name) => `"${name}"`))}`;
 }
 
 /** Returns whether `path` is a service whose container exists already, usually made by compose. */
@@ -114,10 +124,19 @@ function unionHint(path: Path, got: unknown, expected: readonly string[]): strin
   if (isText && (typeof got === "number" || typeof got === "boolean")) return quotesHint(got);
   if (path.at(-1) === "hold" && got === "loading") return removedHoldLoading;
   if (path.includes("ready") && typeof got === "string" && got.startsWith("/")) return `write { http: ${got} }`;
+  const example = path.includes("ready") && typeof got === "string" ? probeExamples.get(got) : undefined;
+  if (example !== undefined) return `write ${example}`;
   if ((path.includes("ports") || path.includes("data")) && isMapping(got)) return shortPortHint(record(got));
   const near = typeof got === "string" ? suggest(got, expected.map(unquote)) : undefined;
   return near && `did you mean "${near}"?`;
 }
+
+/** Probes that need a value. */
+const probeExamples: ReadonlyMap<string, string> = new Map([
+  ["http", "{ http: /path }"],
+  ["banner", '{ banner: "220" }'],
+  ["log", '{ log: "regular expression" }'],
+]);
 
 /** Hint for a value of `hold` that existed before version 0.1.0. */
 const removedHoldLoading = 'use "auto": clients of Redis wait until the target is ready';
@@ -157,12 +176,12 @@ function wrongType(issue: IssueOf<"invalid_type">, value: unknown): Located {
   if (got === undefined) return missing(issue.path);
   if (!issue.message.startsWith("Invalid input"))
     return { path: issue.path, message: `${place(issue.path)}: ${issue.message}` };
-  const hint = typeHint(issue.expected, issue.path, got);
+  const hint = typeHint(issue.expected, issue.path, got, value);
   return { ...wrong(issue.path, value, typeName(issue.expected)), ...hintOf(hint) };
 }
 
 /** Returns how to write the value as the expected type, or undefined. */
-function typeHint(expected: string, path: Path, got: unknown): string | undefined {
+function typeHint(expected: string, path: Path, got: unknown, value: unknown): string | undefined {
   const text = typeof got === "string" ? got.trim().toLowerCase() : "";
   switch (expected) {
     case "string":
@@ -176,7 +195,7 @@ function typeHint(expected: string, path: Path, got: unknown): string | undefine
     case "array":
       return listHint(isMapping(got) ? Object.keys(record(got)) : [got]);
     default:
-      return mappingHint(path);
+      return mappingHint(path, got, value);
   }
 }
 
@@ -184,8 +203,15 @@ function listHint(entries: readonly unknown[]): string | undefined {
   return entries.length === 0 ? undefined : `write a list: [${entries.join(", ")}]`;
 }
 
-function mappingHint(path: Path): string | undefined {
+function mappingHint(path: Path, got: unknown, value: unknown): string | undefined {
   if (path.length === 1 && path[0] === "services") return "write each service under its name: NAME: { … }";
+  if (path.length === 2 && path[0] === "services") {
+    if (got === null) return "write its keys below it, indented further";
+    // An empty service and a key beside it: the keys are not indented further than the name.
+    const isBesideEmpty = Object.values(record(at(value, ["services"]))).includes(null);
+    const isKey = Object.hasOwn(serviceKeys, String(path[1]));
+    return isKey && isBesideEmpty ? "indent this key further than the name of its service" : undefined;
+  }
   const keys = keysAt(path);
   if (keys.length > MAX_KEYS_SHOWN || path.length === 0) return undefined;
   if (keys.length > 0) return `known keys: ${keys.join(", ")}`;

@@ -35,12 +35,15 @@ export function parseYaml(text: string): { document: Document.Parsed; problems: 
 /** Returns one problem for each line, at most five: later ones are usually consequences of the first. */
 function syntaxProblems(document: Document.Parsed, text: string, lines: LineCounter): Problem[] {
   const problems = new Map<number, Problem>();
-  for (const { code, message, pos } of [...document.errors, ...document.warnings]) {
+  for (const { code, message: theirs, pos } of [...document.errors, ...document.warnings]) {
     const [start, end] = pos;
     const { line } = lines.linePos(start);
     if (problems.has(line)) continue;
-    const hint = hintFor(code, text.slice(Math.max(0, start - 1), start + 1), text.slice(start, end));
-    problems.set(line, { message: messageFor(code) ?? message, span: { start, end }, ...(hint && { hint }) });
+    const message = messageFor(code) ?? beginLower(theirs);
+    const hint = message.endsWith("at the same column")
+      ? "indent keys of the same level by the same number of spaces"
+      : hintFor(code, text.slice(Math.max(0, start - 1), start + 1), text.slice(start, end));
+    problems.set(line, { message, span: { start, end }, ...(hint && { hint }) });
     if (problems.size === MAX_SYNTAX_PROBLEMS) break;
   }
   return [...problems.values()];
@@ -49,6 +52,11 @@ function syntaxProblems(document: Document.Parsed, text: string, lines: LineCoun
 function messageFor(code: ErrorCode): string | undefined {
   if (code === "MULTIPLE_DOCS") return "the file contains several documents; only one is allowed";
   return code === "NON_STRING_KEY" ? "a key must be text" : undefined;
+}
+
+/** Messages begin in lower case. Those of the parser do not, and none begins with a name or an acronym. */
+function beginLower(message: string): string {
+  return message.charAt(0).toLowerCase() + message.slice(1);
 }
 
 /** @param start the character before the error and its first character @param marked the marked text */
