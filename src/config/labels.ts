@@ -7,6 +7,7 @@ import { serviceKeys } from "./keys/service-keys.ts";
 import { resolve } from "./resolve.ts";
 import { configSchema } from "./schema.ts";
 import type { Located } from "./yaml/config-error.ts";
+import { replacementOf } from "./yaml/foreign-keys.ts";
 import { explain } from "./yaml/schema-errors.ts";
 import { suggest } from "./yaml/suggest.ts";
 
@@ -170,9 +171,17 @@ function parseValue(path: readonly string[], value: string): { readonly value: u
 }
 
 function unknownLabel(label: string, key: string): string {
+  return `unknown label ${printableLabel(label)}: ${hintForLabel(key)}`;
+}
+
+function hintForLabel(key: string): string {
+  const replacement = replacementOf(key);
+  if (replacement !== undefined && known.has(replacement.split(":")[0] ?? ""))
+    return `use ${LABEL_PREFIX}${replacement}`;
   const near = suggest(key, known);
-  const hint = near === undefined ? `known labels: ${[...known].join(", ")}` : `did you mean ${LABEL_PREFIX}${near}?`;
-  return `unknown label ${printableLabel(label)}: ${hint}`;
+  if (near !== undefined) return `did you mean ${LABEL_PREFIX}${near}?`;
+  if (Object.hasOwn(serviceKeys, key)) return `labels cannot set "${key}": set it in wakeport.yaml`;
+  return `known labels: ${[...known].join(", ")}`;
 }
 
 function describeProblem({ path, message, hint }: Located, service: string): string {

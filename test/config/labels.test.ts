@@ -151,13 +151,14 @@ suite("labels of a container", () => {
       /^label wakeport\.idle_timeout: .*write "300s"/,
     ],
     "a misspelt label": [{ "wakeport.port": "1" }, /^unknown label wakeport\.port: did you mean wakeport\.ports\?/],
+    "an old key": [{ "wakeport.probes": "::1" }, /^unknown label wakeport\.probes: use wakeport\.monitors: \[…\]$/],
     "a misspelt nested key": [
       { "wakeport.ports": "1", "wakeport.limits.wating": "1" },
       /unknown key "wating".*waiting/,
     ],
     "a process": [
       { "wakeport.ports": "1", "wakeport.process.command": "[sh]" },
-      /^unknown label wakeport\.process\.command/,
+      /^unknown label wakeport\.process\.command: labels cannot set "process": set it in wakeport\.yaml$/,
     ],
     "another container": [
       { "wakeport.ports": "1", "wakeport.container": "other" },
