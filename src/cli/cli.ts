@@ -47,11 +47,12 @@ async function runParsed(name: string, command: Command, args: string[], context
     options = parsed.values as Options;
     positionals = parsed.positionals;
   } catch (error) {
-    context.printError(`wakeport ${name}: ${messageOf(error)}\nusage: wakeport ${name} ${command.usage}`);
+    const problem = optionProblem(messageOf(error), Object.keys(command.options ?? {}));
+    context.printError(`wakeport ${name}: ${problem}\n${usageOf(name, command)}`);
     return exitCode.usage;
   }
   if (options["help"] === true) {
-    context.print(`usage: wakeport ${name} ${command.usage}\n\n${command.help}`);
+    context.print(`${usageOf(name, command)}\n\n${command.help}`);
     return exitCode.ok;
   }
   try {
@@ -59,6 +60,18 @@ async function runParsed(name: string, command: Command, args: string[], context
   } catch (error) {
     return reportFailure(error, context);
   }
+}
+
+function usageOf(name: string, { usage }: Command): string {
+  return `usage: wakeport ${name} ${usage}`.trimEnd();
+}
+
+/** Returns the message of `parseArgs()` in lower case, with the nearest option instead of its advice. */
+function optionProblem(message: string, options: readonly string[]): string {
+  const [, unknown] = /^Unknown option '(-[^']*)'/.exec(message) ?? [];
+  if (unknown === undefined) return message.charAt(0).toLowerCase() + message.slice(1);
+  const similar = suggest(unknown.replace(/^-+/, ""), options);
+  return `unknown option "${unknown}"${similar === undefined ? "" : `: did you mean "--${similar}"?`}`;
 }
 
 /** Prints an expected failure. @throws other errors, which are bugs */
