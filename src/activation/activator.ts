@@ -83,7 +83,7 @@ export class Activator {
       usage: this.usage,
       policy: () => this.#settings.policy,
       state: () => this.#state.name,
-      ...(group && { useOfOthers: () => group.sessionsBeside(this) }),
+      ...(group && { useOfOthers: () => group.sessionsInOtherMembers(this) }),
       onIdle: () => this.#dispatch("idle"),
       onKeptAwake: (uses) => observer.keptAwake({ ...this.#subject, uses }),
     });

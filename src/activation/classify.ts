@@ -16,15 +16,15 @@ export function outcomeOf(error: Error): { outcome: ActivationOutcome; exit?: Ex
 }
 
 /** Returns whether the target was stopped: by a known request, or by a signal that usually stops programs. */
-export function isStop({ code, signal, oomKilled, wasAsked }: Exit): boolean {
+export function isStop({ code, signal, oomKilled, stopRequested }: Exit): boolean {
   if (oomKilled) return false;
-  return wasAsked === true || signal === "SIGTERM" || (code !== undefined && SIGNAL_CODES.has(code));
+  return stopRequested === true || signal === "SIGTERM" || (code !== undefined && SIGNAL_CODES.has(code));
 }
 
 /** Distinguishes a stop by another process from a crash. */
 export function sleepReasonOf(exit: Exit): SleepReason {
-  const endedWell = exit.signal === undefined && !exit.oomKilled && (exit.code === undefined || exit.code === 0);
-  return endedWell || isStop(exit) ? "external" : "crash";
+  const exitedCleanly = exit.signal === undefined && !exit.oomKilled && (exit.code === undefined || exit.code === 0);
+  return exitedCleanly || isStop(exit) ? "external" : "crash";
 }
 
 /** Faults that are found before the target is started. */

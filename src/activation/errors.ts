@@ -23,7 +23,7 @@ export interface Exit {
   readonly signal?: string;
   readonly oomKilled?: boolean;
   /** Whether a stop was requested, by any process. */
-  readonly wasAsked?: boolean;
+  readonly stopRequested?: boolean;
 }
 
 /** The target exited while it was starting or in use. */

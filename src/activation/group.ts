@@ -53,7 +53,7 @@ export class Group {
    * Returns the exec sessions in the other members, which keep all members awake. Traffic does not count: it may be
    * traffic between members, such as a worker that polls a queue.
    */
-  async sessionsBeside(member: GroupMember): Promise<readonly string[]> {
+  async sessionsInOtherMembers(member: GroupMember): Promise<readonly string[]> {
     const others = [...this.#members.keys()].filter((other) => other !== member);
     const uses = await Promise.all(others.map((other) => other.sessions()));
     return others.flatMap(({ target }, index) => uses[index]?.map((use) => `${target.name}: ${use}`) ?? []);

@@ -180,7 +180,7 @@ export class TargetController {
   /** Handles a pause by another process without a lease, unless the target is being unpaused: then it stays awake. */
   pausedUnused(): void {
     if (this.check.isUnderWay) return;
-    this.#wentDown({ wasAsked: true });
+    this.#wentDown({ stopRequested: true });
     this.#options.dispatch("paused");
   }
 

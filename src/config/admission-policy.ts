@@ -38,5 +38,5 @@ export interface AdmissionPolicy {
   /** Networks of health checks, which are accepted and closed. Absent: none. */
   readonly monitors?: readonly Network[];
   /** Time that a client waits for a free connection, in milliseconds. */
-  readonly patienceMs: number;
+  readonly queueTimeoutMs: number;
 }

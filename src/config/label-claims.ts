@@ -16,18 +16,18 @@ interface Holder {
 /**
  * Returns each reason to reject a service from labels, with its label.
  *
- * @param strangers accepted services from labels of other projects
+ * @param foreignServices accepted services from labels of other projects
  */
 export function forbiddenClaims(
   service: Service,
   { services, admin, discover }: Pick<Config, "services" | "admin" | "discover">,
-  strangers: readonly Service[],
+  foreignServices: readonly Service[],
 ): string[] {
   const { ports = [], names } = discover?.claims ?? {};
   const own = services
     .filter(({ enabled }) => enabled)
     .map((one): Holder => ({ service: one, source: "wakeport.yaml" }));
-  const others = strangers.map((one): Holder => ({ service: one, source: "labels of another project" }));
+  const others = foreignServices.map((one): Holder => ({ service: one, source: "labels of another project" }));
   const taken = [
     { port: { listen: admin.port, address: admin.host }, owner: "the admin server" },
     ...[...own, ...others].flatMap(({ service: holder, source }) =>

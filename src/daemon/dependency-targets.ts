@@ -55,10 +55,10 @@ export class DependencyTargets implements ActivatorLookup {
     if (facts === undefined) return entries.get(containerKey(reference))?.activator ?? "missing";
     if (await engine?.own.isOwn(facts, signal)) return "own";
     // A recreated container has another id, so an id is replaced by a lasting reference.
-    const lasting = isId(reference) ? referenceTo(facts) : reference;
-    const key = containerKey(lasting);
+    const durableReference = isId(reference) ? referenceTo(facts) : reference;
+    const key = containerKey(durableReference);
     const known = (await this.#ownerOf(facts.id, signal)) ?? entries.get(key);
-    return (known ?? add(key, this.#newTarget(lasting))).activator;
+    return (known ?? add(key, this.#newTarget(durableReference))).activator;
   }
 
   oneShot(reference: ContainerReference): OneShot {

@@ -51,8 +51,8 @@ export function createEngine(
 
 /** Returns the engine's status, with each problem once. */
 export function engineStatus({ engine, events }: EngineParts): EngineStatus {
-  const trouble = events.trouble === undefined ? [] : [sentenceOf(events.trouble)];
-  const problems = [...new Set([...trouble, ...engine.refusals.sentences])];
+  const problem = events.problem === undefined ? [] : [sentenceOf(events.problem)];
+  const problems = [...new Set([...problem, ...engine.refusals.sentences])];
   return { url: engine.url, up: events.isUp, ...(problems.length > 0 && { problems }) };
 }
 

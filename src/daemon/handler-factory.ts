@@ -96,9 +96,9 @@ function inetdHandlers(
   const endWithWakeport = spec.wait;
   const newWorkers = (): Workers => new Workers({ launcher, graceMs, onLine, busy: host.busy, endWithWakeport });
   if (!spec.wait) return always(new InetdNowait(newWorkers(), spec.stderr));
-  const onTrouble = (message: string): void => observer.warning("inetd.listener", message);
+  const onFailure = (message: string): void => observer.warning("inetd.listener", message);
   // Each port has its own listener, and so its own program.
-  return () => new InetdWait({ name: describeTarget(target), workers: newWorkers(), onTrouble });
+  return () => new InetdWait({ name: describeTarget(target), workers: newWorkers(), onFailure });
 }
 
 function programOf(spec: InetdSpec, host: HostEnvironment): Program {

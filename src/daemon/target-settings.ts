@@ -37,14 +37,14 @@ export function policyOf(services: readonly WokenService[]): ActivationPolicy {
   const longest = (time: (service: WokenService) => number): number => Math.max(...services.map(time));
   const { sleep, thenStop } = services[0] as WokenService;
   // The target is kept awake by direct traffic if one of its services is.
-  const tolerated = services.flatMap(({ directTrafficBytes }) => directTrafficBytes ?? []);
+  const trafficLimits = services.flatMap(({ directTrafficBytes }) => directTrafficBytes ?? []);
   return {
     sleep,
     ...(thenStop && { thenStop }),
     idleTimeoutMs: longest(({ idleTimeoutMs }) => idleTimeoutMs),
     minUptimeMs: longest(({ minUptimeMs }) => minUptimeMs),
     startTimeoutMs: longest(({ startTimeoutMs }) => startTimeoutMs),
-    ...(tolerated.length > 0 && { directTrafficBytes: Math.min(...tolerated) }),
+    ...(trafficLimits.length > 0 && { directTrafficBytes: Math.min(...trafficLimits) }),
   };
 }
 

@@ -105,17 +105,17 @@ export class EngineCalls {
   /**
    * Sends a request whose answer has no content.
    *
-   * @param needless HTTP status codes that mean that nothing had to be done
+   * @param noOpStatuses HTTP status codes that mean that nothing had to be done
    * @returns false if the engine answered with one of `needless`
    * @throws TargetError; the reason of the signal
    */
-  async act(options: CallOptions, request: Request<unknown>, needless: readonly number[] = []): Promise<boolean> {
+  async act(options: CallOptions, request: Request<unknown>, noOpStatuses: readonly number[] = []): Promise<boolean> {
     try {
       await this.call(options, request);
       return true;
     } catch (error) {
       const status = error instanceof TargetError ? statusOf(error.cause) : undefined;
-      if (status === undefined || !needless.includes(status)) throw error;
+      if (status === undefined || !noOpStatuses.includes(status)) throw error;
       return false;
     }
   }

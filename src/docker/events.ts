@@ -52,7 +52,7 @@ export class EngineEvents {
   readonly #closing = new AbortController();
   readonly #known = Promise.withResolvers<void>();
   #isUp: boolean | undefined;
-  #trouble: Error | undefined;
+  #problem: Error | undefined;
   #description: string | undefined;
   #running: Promise<void> | undefined;
 
@@ -67,8 +67,8 @@ export class EngineEvents {
   }
 
   /** Why the engine does not answer or cannot be followed; undefined if it does, or before the first answer. */
-  get trouble(): Error | undefined {
-    return this.#trouble;
+  get problem(): Error | undefined {
+    return this.#problem;
   }
 
   /** `docker 26.1.5 (API 1.45) via unix:///var/run/docker.sock`; undefined before the first answer. */
@@ -172,7 +172,7 @@ export class EngineEvents {
     const version = await this.#engine.version().catch(() => "docker");
     if (this.#isUp === false) this.#observer.eventsReconnected();
     this.#isUp = true;
-    this.#trouble = undefined;
+    this.#problem = undefined;
     this.#description = `${version} via ${this.#engine.url}`;
     this.#observer.engineUp(this.#description);
     this.#known.resolve();
@@ -181,9 +181,9 @@ export class EngineEvents {
   #down(error: Error): void {
     // The end of a stream does not mean that the engine is down. The next ping decides.
     if (this.#isUp === true && !isFatal(error)) return;
-    if (this.#isUp !== false || faultOf(error) !== faultOf(this.#trouble)) this.#observer.engineDown(error);
+    if (this.#isUp !== false || faultOf(error) !== faultOf(this.#problem)) this.#observer.engineDown(error);
     this.#isUp = false;
-    this.#trouble = error;
+    this.#problem = error;
     this.#known.resolve();
   }
 }

@@ -8,7 +8,7 @@ import type { EngineHost } from "./host.ts";
 import { type OwnContainer, readMounts } from "./own-container.ts";
 
 /** A mount of one of these folders contains the engine's socket, but does not provide it. */
-const BROAD: ReadonlySet<string> = new Set(["/", "/run", "/var", "/var/run", "/tmp", "/mnt", "/srv", "/home"]);
+const COMMON_FOLDERS: ReadonlySet<string> = new Set(["/", "/run", "/var", "/var/run", "/tmp", "/mnt", "/srv", "/home"]);
 const SOCKET_FILE = /\.sock$/;
 
 export class OwnDependencies {
@@ -49,7 +49,7 @@ export function providesSocket(
 ): boolean {
   const folder = mountedFolderOf(socketPath, mountinfo);
   if (folder !== undefined) return mounts.some(({ source }) => source.endsWith(folder));
-  return mounts.some(({ source }) => !BROAD.has(source) && socketPath.startsWith(`${source}/`));
+  return mounts.some(({ source }) => !COMMON_FOLDERS.has(source) && socketPath.startsWith(`${source}/`));
 }
 
 /** Returns the source of the mount that contains a path; undefined in the root file system. */
@@ -58,7 +58,7 @@ function mountedFolderOf(path: string, mountinfo: string): string | undefined {
   const containing = mounts.filter(([, , , , point = ""]) => point !== "/" && path.startsWith(`${point}/`));
   const [closest] = containing.toSorted(([, , , , a = ""], [, , , , b = ""]) => b.length - a.length);
   const source = closest?.[3];
-  return source === undefined || BROAD.has(source) ? undefined : source;
+  return source === undefined || COMMON_FOLDERS.has(source) ? undefined : source;
 }
 
 async function listensAt(

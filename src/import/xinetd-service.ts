@@ -52,7 +52,7 @@ export class XinetdAttributes {
   }
 
   /** Warns of each attribute that was not read. */
-  warnOfUnread(): void {
+  warnOfUnconverted(): void {
     for (const [name, { parts, places }] of this.#settings) {
       if (this.#taken.has(name)) continue;
       this.notes.warn(places[0], `not converted: ${name} = ${parts.map(({ text }) => text).join(" ")}`);

@@ -67,7 +67,7 @@ function convert(service: XinetdService, defaults: Settings, importer: Importer)
       : sectionsOfService(attributes, target.key, importer);
     checkFlags(attributes, target.key);
     const enabled = disabledBy(id, attributes, defaults);
-    attributes.warnOfUnread();
+    attributes.warnOfUnconverted();
     return { ports, keys: { ...(enabled && { enabled }), [target.key]: target.entry, ...sections } };
   });
 }

@@ -19,8 +19,8 @@ export const MAX_QUERIES = 15;
 /** The longest answer of RFC 1413, without its line end. */
 const MAX_BYTES = 1_000;
 
-/** `answer`: operating system and user in the server's own form (`UNIX : alice`). `trouble`: why there is no answer. */
-export type IdentAnswer = { readonly answer: string } | { readonly trouble: string };
+/** `answer`: operating system and user in the server's own form (`UNIX : alice`). `failure`: why there is no answer. */
+export type IdentAnswer = { readonly answer: string } | { readonly failure: string };
 
 export class Ident {
   readonly #port: number;
@@ -46,7 +46,7 @@ export class Ident {
       const signal = AbortSignal.any([this.#closed.signal, evicted.signal]);
       return readAnswer(await this.#lineOf(addresses, signal), addresses);
     } catch (error) {
-      return { trouble: this.#troubleOf(error) };
+      return { failure: this.#failureOf(error) };
     }
   }
 
@@ -80,7 +80,7 @@ export class Ident {
     }
   }
 
-  #troubleOf(error: unknown): string {
+  #failureOf(error: unknown): string {
     if (error instanceof SlotError) return `not queried: limit of ${MAX_QUERIES} open queries reached`;
     const reason = error instanceof PeekError ? error.reason : undefined;
     if (reason === "too_late" || error instanceof DeadlineError) return `no answer within ${this.#answerMs / 1000} s`;
@@ -110,10 +110,10 @@ export function readAnswer(line: string, { peer, local }: SocketAddresses): Iden
   const shown = escapeControls(line);
   const [, remotePort, localPort, kind = "", rest = ""] =
     /^\s*(\d+)\s*,\s*(\d+)\s*:\s*([^:]*?)\s*(?::\s*(.*))?$/s.exec(line) ?? [];
-  if (remotePort === undefined) return { trouble: `not an answer of RFC 1413: ${shown}` };
+  if (remotePort === undefined) return { failure: `not an answer of RFC 1413: ${shown}` };
   if (Number(remotePort) !== peer.port || Number(localPort) !== local.port) {
-    return { trouble: `the answer is about another connection: ${shown}` };
+    return { failure: `the answer is about another connection: ${shown}` };
   }
-  if (kind.toUpperCase() !== "USERID" || !rest.includes(":")) return { trouble: shown };
+  if (kind.toUpperCase() !== "USERID" || !rest.includes(":")) return { failure: shown };
   return { answer: escapeControls(rest) };
 }

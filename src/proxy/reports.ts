@@ -69,7 +69,7 @@ export interface BanReport {
 export interface UserIdReport extends ConnectionFacts {
   /** Operating system and user in the server's own form: `UNIX : alice`. */
   readonly answer?: string;
-  readonly trouble?: string;
+  readonly failure?: string;
 }
 
 /** Receives the reports about clients. */

@@ -8,7 +8,7 @@ import type { ContainerStopper } from "./container-stopper.ts";
 import type { ReplacementWatch } from "./replacement-watch.ts";
 
 /** How long a start retries if the engine does not answer: a restart of the daemon takes a few seconds. */
-const ENGINE_PATIENCE_MS = 10_000;
+const ENGINE_RETRY_LIMIT_MS = 10_000;
 const ENGINE_RETRY_MS = 100;
 const REPLACEMENT_RETRY_MS = 50;
 
@@ -46,7 +46,7 @@ export class ContainerStarter {
   }
 
   async #retry<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    const limit = performance.now() + ENGINE_PATIENCE_MS;
+    const limit = performance.now() + ENGINE_RETRY_LIMIT_MS;
     for (;;) {
       try {
         return await attempt();

@@ -165,8 +165,12 @@ export class ContainerTarget implements Target {
   }
 
   #down(facts: ContainerFacts): TargetStatus {
-    const wasAsked = this.#replacement.isStoppedByOthers(facts.id);
-    const exit = { code: facts.exitCode, oomKilled: facts.oomKilled, ...(wasAsked && { wasAsked }) };
+    const stopRequested = this.#replacement.isStoppedByOthers(facts.id);
+    const exit = {
+      code: facts.exitCode,
+      oomKilled: facts.oomKilled,
+      ...(stopRequested && { stopRequested }),
+    };
     // For a container that never ran, the engine returns a date in the year 1.
     const endedAt = Date.parse(facts.finishedAt);
     return { up: false, exit, isRestarting: facts.isRestarting, ...(endedAt > 0 && { endedAt }) };

@@ -56,7 +56,7 @@ export class CreatedContainer implements Target {
   /** Reports a container that does not exist as down, because `start` creates it. */
   async inspect(signal: AbortSignal): Promise<TargetStatus> {
     const status = await this.#container.inspect(signal);
-    return status.up || status.missing === undefined ? status : { up: false, exit: { wasAsked: true } };
+    return status.up || status.missing === undefined ? status : { up: false, exit: { stopRequested: true } };
   }
 
   async start(signal: AbortSignal): Promise<"started" | "already"> {

@@ -12,34 +12,34 @@ const harmless: ReadonlySet<string> = new Set(["1", "10", "12", "18", "28"]);
  */
 export class ReplacementWatch {
   /** The container that wakeport stopped, until its next start. */
-  #ours: string | undefined;
+  #ownStop: string | undefined;
   /** The container that another client is stopping or has stopped. */
-  #theirs: string | undefined;
+  #foreignStop: string | undefined;
   /** The last container that may be replaced. */
   #replaced: string | undefined;
   #settledAt = 0;
 
   /** Records that wakeport is about to stop this container. */
   expectOwnStop(id: string): void {
-    this.#ours = id;
+    this.#ownStop = id;
   }
 
   /** Handles an event of the target's container. */
   onEvent({ action, id, attributes }: ContainerEvent): void {
     switch (action) {
       case "kill":
-        if (id !== this.#ours && !harmless.has(attributes["signal"] ?? "")) this.#theirs = id;
+        if (id !== this.#ownStop && !harmless.has(attributes["signal"] ?? "")) this.#foreignStop = id;
         return;
       case "die":
-        if (id === this.#theirs) this.expectReplacement(id);
+        if (id === this.#foreignStop) this.expectReplacement(id);
         return;
       case "rename":
       case "destroy":
         // Another client may also replace a container that wakeport stopped.
         return this.expectReplacement(id);
       case "start":
-        if (id === this.#ours) this.#ours = undefined;
-        this.#theirs = undefined;
+        if (id === this.#ownStop) this.#ownStop = undefined;
+        this.#foreignStop = undefined;
         this.#settledAt = 0;
         return;
     }
@@ -58,12 +58,12 @@ export class ReplacementWatch {
 
   /** Whether another client requested the stop of this container. */
   isStoppedByOthers(id: string): boolean {
-    return this.#theirs === id;
+    return this.#foreignStop === id;
   }
 
   /** Whether wakeport or another client requested the stop of this container. */
   isStopRequested(id: string): boolean {
-    return this.#ours === id || this.#theirs === id;
+    return this.#ownStop === id || this.#foreignStop === id;
   }
 
   /** Remaining time to wait for a replacement before the old container is started, in milliseconds; 0: none. */

@@ -182,7 +182,7 @@ function logSleep(log: Logger, report: SleepReport): void {
       { ...fields, exit_code: exit?.code, exit_signal: exit?.signal, ...(lastLines && { last_lines: lastLines }) },
       `${subject} crashed${describeExit(exit ?? {})}${outputOf(lastLines)}`,
     );
-  } else if (reason === "external" && exit?.code === 0 && exit.wasAsked !== true) {
+  } else if (reason === "external" && exit?.code === 0 && exit.stopRequested !== true) {
     log.info({ ...fields, exit_code: exit.code }, `${subject} exited with code 0`);
   } else if (reason === "external") {
     log.warn({ ...fields, exit_code: exit?.code }, `${subject} was stopped by another process`);
@@ -261,10 +261,10 @@ function unroutedLevel(reason: UnroutedReason, isSilent = false): "debug" | "inf
 }
 
 function logUserId(log: Logger, report: UserIdReport): void {
-  const { service, client, answer, trouble } = report;
+  const { service, client, answer, failure } = report;
   const fields = { event: "connection.user_id", ...connectionFields(report) };
   if (answer === undefined) {
-    log.debug({ ...fields, error: trouble }, `${service}: no identity of ${client}: ${trouble}`);
+    log.debug({ ...fields, error: failure }, `${service}: no identity of ${client}: ${failure}`);
     return;
   }
   // The answer is `SYSTEM : USER`. The user may contain a colon.

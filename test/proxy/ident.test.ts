@@ -27,7 +27,7 @@ suite("Ident", () => {
     assert.equal(await peer.ended(), "ended");
   });
 
-  for (const [what, answer, trouble] of [
+  for (const [what, answer, failure] of [
     ["nothing", "", "no answer"],
     ["an error", "6193,23:ERROR:HIDDEN-USER\r\n", "6193,23:ERROR:HIDDEN-USER"],
     ["nonsense", "hello\r\n", "not an answer of RFC 1413: hello"],
@@ -39,9 +39,9 @@ suite("Ident", () => {
     ["a long answer without a line end", "x".repeat(1_001), "the answer is longer than 1000 bytes"],
     ["a line that is too long", `6193,23:USERID:UNIX:${"x".repeat(1_000)}\r\n`, "the answer is longer than 1000 bytes"],
   ] as const) {
-    test(`returns trouble if the server sends ${what}`, async () => {
+    test(`returns the failure if the server sends ${what}`, async () => {
       await using server = await PeerServer.open({ onPeer: (peer) => peer.end(answer) });
-      assert.deepEqual(await new Ident(server.port).query(addresses), { trouble });
+      assert.deepEqual(await new Ident(server.port).query(addresses), { failure });
     });
   }
 
@@ -50,28 +50,28 @@ suite("Ident", () => {
     assert.deepEqual(await new Ident(server.port).query(addresses), { answer: "OTHER:st" });
   });
 
-  test("returns trouble if no ident server listens", async () => {
-    assert.deepEqual(await new Ident(await freePort()).query(addresses), { trouble: "ECONNREFUSED" });
+  test("returns the failure if no ident server listens", async () => {
+    assert.deepEqual(await new Ident(await freePort()).query(addresses), { failure: "ECONNREFUSED" });
   });
 
   test("ends after its timeout", async () => {
     await using server = await PeerServer.open({ onPeer: (peer) => peer.send("6193,23") });
-    const { trouble } = (await new Ident(server.port, 50).query(addresses)) as { trouble: string };
-    assert.equal(trouble, "no answer within 0.05 s");
+    const { failure } = (await new Ident(server.port, 50).query(addresses)) as { failure: string };
+    assert.equal(failure, "no answer within 0.05 s");
   });
 
   test("limits open queries, and queries again after one ends", async () => {
     await using server = await PeerServer.open();
     const ident = new Ident(server.port);
     const answers = Array.from({ length: MAX_QUERIES }, () => ident.query(addresses));
-    assert.deepEqual(await ident.query(addresses), { trouble: "not queried: limit of 15 open queries reached" });
+    assert.deepEqual(await ident.query(addresses), { failure: "not queried: limit of 15 open queries reached" });
     await eventually("all queries are sent", () => server.peers.length === MAX_QUERIES);
     server.peers[0]?.end("6193,23:USERID:UNIX:alice\r\n");
     await Promise.race(answers);
     const another = ident.query(addresses);
     await eventually("one more query is sent", () => server.peers.length === MAX_QUERIES + 1);
     ident.close();
-    assert.deepEqual(await another, { trouble: "no answer" });
+    assert.deepEqual(await another, { failure: "no answer" });
     await Promise.all(answers);
   });
 
@@ -81,7 +81,7 @@ suite("Ident", () => {
     const answers = Array.from({ length: MAX_QUERIES }, () => ident.query(addresses));
     await eventually("all queries are sent", () => server.peers.length === MAX_QUERIES);
     const other = ident.query({ ...addresses, peer: { ...addresses.peer, address: "127.0.0.2" } });
-    assert.deepEqual(await answers[0], { trouble: "evicted for a query about another client" });
+    assert.deepEqual(await answers[0], { failure: "evicted for a query about another client" });
     await eventually("the query is sent", () => server.peers.length === MAX_QUERIES + 1);
     server.peers.at(-1)?.end("6193,23:USERID:UNIX:bob\r\n");
     assert.deepEqual(await other, { answer: "UNIX:bob" });
@@ -105,7 +105,7 @@ suite("readAnswer()", () => {
       fc.property(fc.string({ unit: "binary" }), (text) => {
         for (const line of [text, `6193,23:USERID:UNIX:${text}`]) {
           const answer = readAnswer(line, addresses);
-          assert.match("answer" in answer ? answer.answer : answer.trouble, /^[\x20-\x7e]*$/);
+          assert.match("answer" in answer ? answer.answer : answer.failure, /^[\x20-\x7e]*$/);
         }
       }),
       { numRuns: 10_000 },

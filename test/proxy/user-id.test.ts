@@ -69,8 +69,8 @@ shutdown: { drain: 0s }`;
   }
 }
 
-function resultOf({ answer, trouble }: UserIdReport): string {
-  return answer ?? `no answer: ${trouble}`;
+function resultOf({ answer, failure }: UserIdReport): string {
+  return answer ?? `no answer: ${failure}`;
 }
 
 suite("log.user_id", () => {

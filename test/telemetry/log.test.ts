@@ -84,7 +84,7 @@ suite("logObserver()", () => {
   test("logs the identity of a client, and on the level debug why it is unknown", () => {
     const lines = logged((observer) => {
       observer.userId({ ...connection, answer: "UNIX,US-ASCII : al:ice" });
-      observer.userId({ ...connection, trouble: "ECONNREFUSED" });
+      observer.userId({ ...connection, failure: "ECONNREFUSED" });
     });
     const facts = { event: "connection.user_id", service: "db", conn: 7, client: "192.0.2.1:5000", listener: "*:5432" };
     assert.deepEqual(lines, [
@@ -185,7 +185,7 @@ suite("logObserver()", () => {
       ],
       [
         (observer) =>
-          observer.sleep({ ...sleep, reason: "external", action: "none", exit: { code: 0, wasAsked: true } }),
+          observer.sleep({ ...sleep, reason: "external", action: "none", exit: { code: 0, stopRequested: true } }),
         "warn",
         "target.asleep",
         "db: container db was stopped by another process",

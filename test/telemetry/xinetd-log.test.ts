@@ -26,7 +26,7 @@ function logged(report: (observer: Observer) => void, target: XinetdTarget = { k
   const lines: string[] = [];
   const other = observer({
     connection: ({ outcome }) => lines.push(`other: ${outcome}`),
-    userId: ({ trouble }) => lines.push(`other: ${trouble}`),
+    userId: ({ failure }) => lines.push(`other: ${failure}`),
     engineUp: (description) => lines.push(`other: ${description}`),
   });
   const info = (fields: object, msg: string): void => {
@@ -122,7 +122,7 @@ suite("xinetdObserver()", () => {
   test("logs the identity of a client, and passes on failed requests for it", () => {
     const lines = logged((log) => {
       log.userId({ ...connection, answer: "UNIX : alice" });
-      log.userId({ ...connection, trouble: "ECONNREFUSED" });
+      log.userId({ ...connection, failure: "ECONNREFUSED" });
       log.engineUp("docker");
     });
     assert.deepEqual(lines, ["USERID: ftp UNIX : alice", "other: ECONNREFUSED", "other: docker"]);

@@ -55,9 +55,9 @@ function warningsOn(service: WokenService): string[] {
 function warningsOnFtp({ data, ports, ftp, proxyProtocol }: Service): string[] {
   const warnings: string[] = [];
   // Compose files publish passive ranges, and port 20, beside the port that clients connect to.
-  const mistaken = ports.filter(({ target, count = 1 }) => count > 1 || target === DATA_PORT);
-  if (mistaken.length > 0) {
-    const shown = mistaken.map(({ listen: listener, count }) => formatRange(listener, count)).join(", ");
+  const likelyDataPorts = ports.filter(({ target, count = 1 }) => count > 1 || target === DATA_PORT);
+  if (likelyDataPorts.length > 0) {
+    const shown = likelyDataPorts.map(({ listen: listener, count }) => formatRange(listener, count)).join(", ");
     warnings.push(
       `${shown} in "ports": wakeport treats each of these ports as a control port. Data ports start no target: remove them, or write the passive ports in "data" (see docs/ftp.md)`,
     );

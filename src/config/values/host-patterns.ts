@@ -12,13 +12,13 @@ import { UnitError } from "./units.ts";
  */
 export function parseName(text: string, kind: NameKind): string {
   if (text === ANY) return ANY;
-  const isWild = text.startsWith("*.");
-  const name = readName(isWild ? text.slice(2) : text);
+  const isWildcard = text.startsWith("*.");
+  const name = readName(isWildcard ? text.slice(2) : text);
   if (name === undefined) throw new UnitError(hintFor(text));
   if (kind === "sni" && net.isIPv4(name)) {
     throw new UnitError(`"${text}": TLS clients never send an address (RFC 6066): write a name, or "*"`);
   }
-  return isWild ? `*.${name}` : name;
+  return isWildcard ? `*.${name}` : name;
 }
 
 function hintFor(text: string): string {

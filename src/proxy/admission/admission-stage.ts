@@ -47,8 +47,8 @@ export function createAdmission(
   { lingering, ...shared }: SharedAdmission,
   before?: ServiceAdmission,
 ): ServiceAdmission {
-  const { access, limits, monitors, startTimeoutMs: patienceMs } = service;
-  const rules = { access, limits, monitors, patienceMs };
+  const { access, limits, monitors, startTimeoutMs: queueTimeoutMs } = service;
+  const rules = { access, limits, monitors, queueTimeoutMs };
   before?.control.configure(rules);
   return {
     control: before?.control ?? new Admission({ service: service.name, ...rules, ...shared }),

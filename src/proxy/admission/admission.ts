@@ -45,7 +45,7 @@ export class Admission {
     this.#schedule = scheduleOf(options);
     this.#limits = new Limits(options.limits, options.clock);
     this.#queue = new AdmissionQueue({
-      rules: () => ({ limit: this.#rules.limits.waiting, timeoutMs: this.#rules.patienceMs }),
+      rules: () => ({ limit: this.#rules.limits.waiting, timeoutMs: this.#rules.queueTimeoutMs }),
       attempt: (client, slot) => this.#attempt(client, slot),
       takeSlot: (source) => options.slots.take({ service: options.service, source }),
       now: options.clock.now,

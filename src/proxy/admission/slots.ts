@@ -13,7 +13,7 @@ const SOURCE_PER_FREE = 3;
 const SERVICE_PER_FREE = 7;
 
 /** Limit of offered slots that are examined for one new client. */
-const MAX_LOOKS = 256;
+const MAX_EXAMINED = 256;
 
 /** No slot is free. */
 export class SlotError extends DeniedError {
@@ -72,7 +72,7 @@ export class Slots {
   readonly #sources = new PerSourceCounter();
   /** Oldest first. */
   readonly #offered = new Set<Slot>();
-  /** Start of the next examination, if there are more than MAX_LOOKS. */
+  /** Start of the next examination, if there are more than MAX_EXAMINED. */
   #hand: Iterator<Slot> = this.#offered.values();
   #taken = 0;
 
@@ -153,10 +153,10 @@ export class Slots {
     return best?.slot;
   }
 
-  /** Yields at most MAX_LOOKS offered slots: the oldest, or the slots after the last examined one. */
+  /** Yields at most MAX_EXAMINED offered slots: the oldest, or the slots after the last examined one. */
   *#nextOffered(): Generator<Slot> {
-    if (this.#offered.size <= MAX_LOOKS) return yield* this.#offered;
-    for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
+    if (this.#offered.size <= MAX_EXAMINED) return yield* this.#offered;
+    for (let examined = 0; examined < MAX_EXAMINED; examined += 1) {
       let next = this.#hand.next();
       if (next.done) {
         this.#hand = this.#offered.values();

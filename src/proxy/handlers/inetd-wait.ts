@@ -16,7 +16,7 @@ import { dial } from "../../net/dial.ts";
 import { relay } from "../../net/relay.ts";
 import { reset } from "../../net/reset.ts";
 import type { Worker, Workers } from "../../targets/inetd-workers.ts";
-import { handOver, takeBack } from "../listen/hand-over.ts";
+import { handOver, resumeListening } from "../listen/hand-over.ts";
 import type { Served } from "../outcome.ts";
 import type { Client, Handler } from "./handler.ts";
 
@@ -31,7 +31,7 @@ export interface InetdWaitOptions {
   readonly name: string;
   readonly workers: Workers;
   /** Called if the port cannot be listened on again. */
-  readonly onTrouble: (message: string) => void;
+  readonly onFailure: (message: string) => void;
 }
 
 type Connecting = Pick<Client, "socket" | "signal" | "listener">;
@@ -58,7 +58,7 @@ export class InetdWait implements Handler {
   #run: WorkerRun | undefined;
   #isDraining = false;
   /** Pending from the end of a program until wakeport listens again. */
-  #takingBack: Promise<void> | undefined;
+  #resuming: Promise<void> | undefined;
 
   constructor(options: InetdWaitOptions) {
     this.#options = options;
@@ -67,7 +67,7 @@ export class InetdWait implements Handler {
   /** @throws TargetError if the program cannot be started, ExitedError if it ends at once, CooldownError */
   async serve(client: Client): Promise<Served> {
     // The first client does not wait: clients that are accepted before the program has the socket must be relayed.
-    const isFirst = this.#run === undefined && this.#takingBack === undefined;
+    const isFirst = this.#run === undefined && this.#resuming === undefined;
     const { upstream, worker, own } = await this.#reachProgram(client, 1);
     using _own = own;
     client.opened(isFirst ? { pid: worker.pid } : {});
@@ -83,7 +83,7 @@ export class InetdWait implements Handler {
   }
 
   async #reachProgram(client: Connecting, attempt: number): Promise<Reached> {
-    if (this.#run === undefined) await abortable(this.#takingBack ?? Promise.resolve(), client.signal);
+    if (this.#run === undefined) await abortable(this.#resuming ?? Promise.resolve(), client.signal);
     const run = this.#run ?? this.#begin(client.listener);
     const worker = await run.worker;
     const upstream = await this.#dial(client, worker);
@@ -125,8 +125,8 @@ export class InetdWait implements Handler {
     if (isFailure && livedMs < EARLY_MS) this.#cooldown.begin();
     else this.#cooldown.reset();
     this.#run = undefined;
-    this.#takingBack = takeBack(listener, this.#options.onTrouble).finally(() => {
-      this.#takingBack = undefined;
+    this.#resuming = resumeListening(listener, this.#options.onFailure).finally(() => {
+      this.#resuming = undefined;
     });
   }
 

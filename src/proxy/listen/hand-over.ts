@@ -7,7 +7,7 @@ import { formatListenAddress, type Listener } from "./listener.ts";
 /** Pauses between attempts to accept again: another process may still have the socket. */
 const MIN_RETRY_MS = 5;
 const MAX_RETRY_MS = 5_000;
-/** Duration of failed attempts after which the trouble is reported. */
+/** Duration of failed attempts after which the failure is reported. */
 const REPORT_MS = 5_000;
 
 /** Passes the descriptor to `use` and stops accepting: from now on a process with a copy of it accepts. */
@@ -22,9 +22,9 @@ export function handOver<T>(listener: Listener, use: (fd: number) => T): T {
 /**
  * Accepts again after `handOver`, as soon as no other process does. Ends if the listener is closed. Never rejects.
  *
- * @param onTrouble receives, at most once, what delays it
+ * @param onFailure receives, at most once, what delays it
  */
-export async function takeBack(listener: Listener, onTrouble: (message: string) => void): Promise<void> {
+export async function resumeListening(listener: Listener, onFailure: (message: string) => void): Promise<void> {
   const began = performance.now();
   let isReported = false;
   for (let pauseMs = MIN_RETRY_MS; !listener.closed.aborted; pauseMs = Math.min(pauseMs * 2, MAX_RETRY_MS)) {
@@ -34,7 +34,7 @@ export async function takeBack(listener: Listener, onTrouble: (message: string) 
     } catch (error) {
       if (!isReported && performance.now() - began > REPORT_MS) {
         isReported = true;
-        onTrouble(messageOf(error));
+        onFailure(messageOf(error));
       }
       await delay(pauseMs, listener.closed).catch(() => {});
     }

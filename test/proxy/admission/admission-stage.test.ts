@@ -184,7 +184,7 @@ suite("Limits", () => {
     const limits = { maxLoad: 1, onLimit: "queue" } as const;
     await using listenPort = await TestListener.open({
       upstream: server.port,
-      admission: { limits, loadAverage: () => 2, patienceMs: 50, banners: { deny: DENY } },
+      admission: { limits, loadAverage: () => 2, queueTimeoutMs: 50, banners: { deny: DENY } },
     });
     using client = await listenPort.client();
     await client.receives(DENY.length);

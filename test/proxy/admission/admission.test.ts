@@ -36,7 +36,7 @@ class Stage {
       service: "web",
       access: { deny: [], timeZone: "UTC", ...access },
       limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", ...limits },
-      patienceMs: 60_000,
+      queueTimeoutMs: 60_000,
       bans: this.bans,
       slots: this.slots,
       clock: { now: () => this.#now, unixTime: () => this.unix, loadAverage: () => this.load },
@@ -163,7 +163,7 @@ suite("Admission", () => {
     stage.admission.configure({
       access: { deny: [parseNetwork("10.0.0.2")] },
       limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", connections: 2 },
-      patienceMs: 60_000,
+      queueTimeoutMs: 60_000,
     });
     await settle();
     assert.deepEqual([first.fate, second.fate, third.fate], ["in", "address", "in"]);
@@ -174,7 +174,7 @@ suite("Admission", () => {
 
   test("keeps the buckets of unchanged rates", (t) => {
     const stage = new Stage(t, { rate: parseRate("2/h") });
-    const rules = { access: { deny: [] }, patienceMs: 1 };
+    const rules = { access: { deny: [] }, queueTimeoutMs: 1 };
     const limits = { ipv6Prefix: 64, waiting: 1, onLimit: "reject" } as const;
     assert.equal(stage.connect("10.0.0.1"), "in");
     stage.admission.configure({ ...rules, limits: { ...limits, rate: parseRate("2/h"), perSource: 9 } });

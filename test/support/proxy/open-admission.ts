@@ -11,7 +11,7 @@ export interface AdmissionStageOptions {
   readonly bans?: BanList;
   readonly access?: Partial<AdmissionOptions["access"]>;
   readonly limits?: Partial<AdmissionOptions["limits"]>;
-  readonly patienceMs?: number;
+  readonly queueTimeoutMs?: number;
   readonly loadAverage?: () => number;
   readonly monitors?: AdmissionOptions["monitors"];
   readonly banners?: Banners;
@@ -19,12 +19,12 @@ export interface AdmissionStageOptions {
 }
 
 export function openAdmission(options: AdmissionStageOptions = {}): AdmissionStage {
-  const { banners = {}, onDeny = "reset", patienceMs = 30_000, loadAverage = () => 0 } = options;
+  const { banners = {}, onDeny = "reset", queueTimeoutMs = 30_000, loadAverage = () => 0 } = options;
   const control = new Admission({
     service: "web",
     access: { deny: [], ...options.access },
     limits: { ipv6Prefix: 64, waiting: 100, onLimit: "reject", ...options.limits },
-    patienceMs,
+    queueTimeoutMs,
     ...(options.monitors !== undefined && { monitors: options.monitors }),
     bans: options.bans ?? new BanList(),
     slots: options.slots ?? new Slots({ limit: 100, what: "connections in all", reason: "process_limit" }),
