@@ -11,9 +11,9 @@ export interface ActivatorView {
   readonly state: StateName;
   /** The reason of the state. */
   readonly cause: string;
-  /** The beginning of the state. */
+  /** When the state began, in Unix milliseconds. */
   readonly since: number;
-  /** What does not exist, if the target does not exist. */
+  /** Names what is missing, if the target does not exist. */
   readonly missing?: string | undefined;
   /** Dependents that need the target. */
   readonly dependents: readonly string[];

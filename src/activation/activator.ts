@@ -31,7 +31,7 @@ export interface ActivatorOptions extends ActivatorSettings {
   readonly target: Target;
   /** Targets that are ready before this one is started. Absent: none. */
   readonly dependencies?: DependencyLeases;
-  /** Targets that are awake while this one is. It does not wait for them. Absent: none. */
+  /** Targets that wake and sleep with this one, which does not wait for them; absent: none. */
   readonly companions?: DependencyLeases;
   readonly group?: Group;
   readonly observer: ActivationObserver;

@@ -30,7 +30,7 @@ export class Cooldown {
     return delayMs;
   }
 
-  /** A start succeeded: the next failure counts as the first one. */
+  /** Records a successful start: the next failure counts as the first one. */
   reset(): void {
     this.#failures = 0;
     this.#endsAt = 0;

@@ -9,7 +9,7 @@ export interface EventDetails {
   readonly wokenBy?: WokenBy | undefined;
   readonly exit?: Exit;
   readonly error?: Error;
-  /** What does not exist any more. */
+  /** Names what was removed. */
   readonly missing?: string | undefined;
 }
 
@@ -33,7 +33,7 @@ export class StateHistory {
     return this.#cause;
   }
 
-  /** The beginning of the state. */
+  /** When the state began, in Unix milliseconds. */
   get since(): number {
     return this.#since;
   }

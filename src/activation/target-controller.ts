@@ -114,7 +114,7 @@ export class TargetController {
     return this.#isPaused;
   }
 
-  /** What does not exist, if the target does not exist. */
+  /** Names what is missing, if the target does not exist. */
   get missing(): string | undefined {
     return this.#missing;
   }

@@ -17,7 +17,7 @@ export interface LimitsOptions {
   readonly perSource?: number;
   readonly rate?: Rate;
   readonly ratePerSource?: Rate;
-  /** Load average of one minute above which clients are rejected. */
+  /** One-minute load average above which clients are rejected. */
   readonly maxLoad?: number;
 }
 

@@ -104,14 +104,14 @@ function resolveLabels(
 
 /** A container must not make wakeport send files of the host. */
 function fileBannerProblem(moment: string): string {
-  return `label ${LABEL_PREFIX}${BANNER}.${moment}: files are for wakeport.yaml: write the text itself`;
+  return `label ${LABEL_PREFIX}${BANNER}.${moment}: files are allowed only in wakeport.yaml: write the text itself`;
 }
 
 /** Returns why labels may not define the service although wakeport.yaml may, or undefined. */
 function restrictionOf({ ready, udp: { flows, heldBytes } }: Service, { discover }: Config): string | undefined {
   // A regular expression of another project could block the whole program.
   if (discover?.scope === "all" && ready.some(({ kind }) => kind === "log"))
-    return `label ${LABEL_PREFIX}ready: log patterns are for wakeport.yaml or the own project: use another probe`;
+    return `label ${LABEL_PREFIX}ready: log patterns are allowed only in wakeport.yaml and in wakeport's own compose project: use another probe`;
   if (flows * heldBytes > MAX_HELD)
     return `label ${LABEL_PREFIX}udp: flows × held must not exceed ${MAX_HELD} bytes for one container`;
   return undefined;

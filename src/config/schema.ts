@@ -15,7 +15,7 @@ export const configSchema = z
     admin: section(adminKeys).default({}).describe("The admin server: metrics, health and status"),
     docker: section(dockerKeys).default({}).describe("The container engine"),
     log: section(logKeys).default({}).describe("The log"),
-    shutdown: section(shutdownKeys).default({}).describe("What happens when wakeport ends"),
+    shutdown: section(shutdownKeys).default({}).describe("What happens when wakeport shuts down"),
   })
   .describe("wakeport.yaml");
 

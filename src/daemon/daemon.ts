@@ -66,7 +66,7 @@ export class Daemon {
 
     const slots = new Slots({
       limit: () => connectionLimitOf(this.#descriptorUse),
-      what: "connections in all",
+      what: "connections in total",
       reason: "process_limit",
       services: () => this.#services.size,
     });

@@ -167,7 +167,7 @@ function conflicts(
   const others = [...services.filter(({ enabled }) => enabled), ...labelled];
   const namesake = [...services, ...labelled].find(({ name }) => name === service.name);
   if (namesake !== undefined)
-    return [`there is a service "${service.name}" already: choose another one with label wakeport.name`];
+    return [`service "${service.name}" already exists: choose another name with the label wakeport.name`];
   const bound = [
     { address: admin.host, listen: admin.port },
     ...others.flatMap((other) => entriesOf(other).map(({ key, port }) => ({ ...port, service: other, key }))),

@@ -27,7 +27,7 @@ export function notInNetwork(container: ContainerFacts, holder: ContainerFacts, 
   const [first] = holder.networks;
   return refusal(
     `container ${container.name} is not in network "${wanted}", only in ${namesOf(holder)}`,
-    `in the service write "network: ${first?.name ?? "auto"}", or leave "network" out`,
+    `in the service write "network: ${first?.name ?? "auto"}", or remove "network"`,
   );
 }
 

@@ -162,7 +162,7 @@ function creationFault(
   return new TargetError("invalid", `the engine rejects the configuration of ${subject}: ${answer}`, options);
 }
 
-/** Known only for logs: some logging drivers do not store them. */
+/** Only "logs" is known to be unsupported: some logging drivers do not store the output. */
 function notSupported(operation: Operation, subject: string, answer: string, options: { cause: unknown }): TargetError {
   if (operation !== "logs")
     return new TargetError("failed", `the engine cannot ${operation} ${subject}: ${answer}`, options);
@@ -188,7 +188,7 @@ function refusal(error: unknown, operation: Operation, subject: string, { url }:
 function unreached(error: unknown, status: number, { url }: EngineAddress): TargetError {
   return new TargetError("unreachable", `the socket proxy at ${url} gets no answer from the engine (${status})`, {
     cause: error,
-    remedy: "start Docker, or check the socket that the proxy was given",
+    remedy: "start Docker, or check the socket that is mounted into the proxy",
   });
 }
 
@@ -198,7 +198,7 @@ function connectionFault(error: unknown, { url, hint }: EngineAddress): TargetEr
     return new TargetError("unreachable", `the engine at ${url} does not answer: ${error.message}`, options);
   }
   if (error instanceof TypeError) {
-    return new TargetError("unreachable", `what answers at ${url} is not a Docker engine: ${error.message}`, {
+    return new TargetError("unreachable", `the server at ${url} is not a Docker engine: ${error.message}`, {
       ...options,
       remedy: "check docker.host, or DOCKER_HOST",
     });
@@ -206,7 +206,7 @@ function connectionFault(error: unknown, { url, hint }: EngineAddress): TargetEr
   const code = codeOf(error) ?? "";
   const tls = tlsRemedy(code);
   if (tls !== undefined) {
-    const message = `no trust between wakeport and the engine at ${url}: ${messageOf(error).trim()}`;
+    const message = `the TLS handshake with the engine at ${url} failed: ${messageOf(error).trim()}`;
     return new TargetError("unreachable", message, { ...options, remedy: tls });
   }
   switch (code) {
@@ -219,7 +219,7 @@ function connectionFault(error: unknown, { url, hint }: EngineAddress): TargetEr
       });
     case "ENOTFOUND":
     case "EAI_AGAIN":
-      return new TargetError("unreachable", `the host name in ${url} is not known (${code})`, {
+      return new TargetError("unreachable", `the host name in ${url} cannot be resolved (${code})`, {
         ...options,
         remedy: "check docker.host, or DOCKER_HOST; in compose, wakeport and a socket proxy must share a network",
       });

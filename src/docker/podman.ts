@@ -43,7 +43,7 @@ export function isWrongState(status: number | undefined, message: string): boole
   return status === 409 || (status === 500 && message.includes("container state improper"));
 }
 
-/** Whether a container's program runs, from its `State`. */
+/** Whether a container's program runs, according to its `State`. */
 export function runs({ Running, Status }: { readonly Running: boolean; readonly Status: string }): boolean {
   return Running || Status === "stopping";
 }

@@ -8,9 +8,9 @@ interface Kind {
 
 const BY_HAND = "wakeport has no registry password: pull it by hand on the engine's machine (docker pull)";
 
-/** The first match counts. Registries and engines have many messages for the same fault. */
+/** The first match applies. Registries and engines have many messages for the same fault. */
 const kinds: readonly Kind[] = [
-  { shape: /no space left/i, fault: "failed", remedy: "make room on the engine's disk (docker system df)" },
+  { shape: /no space left/i, fault: "failed", remedy: "free space on the engine's disk (docker system df)" },
   {
     shape: /toomanyrequests|rate limit/i,
     fault: "failed",

@@ -7,7 +7,7 @@ export interface EngineCall {
   readonly durationMs: number;
 }
 
-/** Progress of a pull. Reported at its begin, every 5 s, and at its end. */
+/** Progress of a pull. Reported at its start, every 5 s, and at its end. */
 export interface PullReport {
   readonly image: string;
   readonly stage: "begun" | "under way" | "done" | "failed";

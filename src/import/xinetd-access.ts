@@ -7,7 +7,7 @@ import type { XinetdAttributes } from "./xinetd-service.ts";
 
 type Section = Readonly<Record<string, Entry | undefined>>;
 
-/** Larger limits of wakeport.yaml are not valid, and are as good as no limit. */
+/** Larger limits of wakeport.yaml are not valid, and equal no limit in practice. */
 const MAX_LIMIT = 1_000_000;
 const MAX_BANNER = 64 * 1024;
 

@@ -16,7 +16,9 @@ export async function firstByte(socket: net.Socket, timeoutMs: number, signal: A
   } catch (error) {
     if (!(error instanceof PeekError)) throw error;
     const isLate = error.reason === "too_late";
-    const reason = isLate ? `the client sent nothing within ${timeoutMs / 1000} s` : "the client closed without a byte";
+    const reason = isLate
+      ? `the client sent nothing within ${timeoutMs / 1000} s`
+      : "the client closed without sending a byte";
     throw new ClientGoneError(reason, { cause: error });
   }
 }

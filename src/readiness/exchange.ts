@@ -63,8 +63,8 @@ export class Exchange {
         this.socket.resume();
         return found.value;
       }
-      if (this.#isOver) throw new ClosedError("it accepts connections, and closes them without a complete answer");
-      if (this.#received.length > MAX_BYTES) throw new AnsweredError("it sends data that is not an answer");
+      if (this.#isOver) throw new ClosedError("it accepts connections, but closes them without a complete answer");
+      if (this.#received.length > MAX_BYTES) throw new AnsweredError("it sends data that is not a valid answer");
       await abortable(this.#changed.promise, signal);
     }
   }
@@ -107,7 +107,7 @@ export function exchangeProbe(port: number, check: ReadinessCheck, send?: ProxyV
     check: ({ address: host, port: own = port }, signal) =>
       retryUntilReady(async (attemptSignal, onProgress) => {
         const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
-        onProgress(`it accepts connections, and ${missing} yet`);
+        onProgress(`it accepts connections, but ${missing} yet`);
         if (send !== undefined) socket.write(proxyHeader(send));
         const exchange = new Exchange(check.secure?.(socket) ?? socket);
         const late = AbortSignal.timeout(limitMs);
@@ -116,7 +116,7 @@ export function exchangeProbe(port: number, check: ReadinessCheck, send?: ProxyV
         } catch (error) {
           exchange.close();
           if (error !== late.reason) throw error;
-          throw new AnsweredError(`it accepts connections, and ${missing} within ${limitMs / 1_000} s`);
+          throw new AnsweredError(`it accepts connections, but ${missing} within ${limitMs / 1_000} s`);
         }
         void quit(exchange, check);
       }, signal),

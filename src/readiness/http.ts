@@ -28,7 +28,7 @@ export function httpProbe(port: number, part: HttpPart, send?: ProxyVersion): Na
     check: ({ address: host, port: own = port }, signal) =>
       retryUntilReady(async (attemptSignal, onProgress) => {
         const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
-        onProgress(`it accepts connections, and has not answered to ${shown} yet`);
+        onProgress(`it accepts connections, but has not answered ${shown} yet`);
         if (send !== undefined) socket.write(proxyHeader(send));
         const request = http.get({ host, port: own, path, headers, createConnection: () => socket });
         const late = AbortSignal.timeout(ANSWER_MS);

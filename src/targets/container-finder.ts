@@ -85,7 +85,7 @@ export class ContainerFinder implements ContainerOwner {
     const owner = owners.get(id);
     if (owner !== undefined && owner !== this && owner.seen?.id === id) {
       const message = `${this.name} and ${owner.name} are the same container, ${name}`;
-      const remedy = "name it in the same way in all services, which then share it";
+      const remedy = "name it the same way in all services, so that they share it";
       this.#reject(new TargetError("invalid", message, { remedy }));
     }
     owners.set(id, this);

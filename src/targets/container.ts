@@ -136,7 +136,7 @@ export class ContainerTarget implements Target {
   async lastLines(signal: AbortSignal, limit: number = LAST_LINES): Promise<readonly string[]> {
     try {
       const facts = await this.facts(signal);
-      // Lines of earlier incarnations are left out. The begin of an incarnation that has ended is unknown.
+      // Lines of earlier incarnations are left out. The start of an incarnation that has ended is unknown.
       const begin = facts.isRunning ? { since: startOfLog(facts) / 1000 } : {};
       return await this.#options.engine.logs.tail(facts, { lines: limit, ...begin }, signal);
     } catch {

@@ -54,7 +54,7 @@ export class CreatedContainerFinder {
     if (this.#reported.has(id)) return;
     this.#reported.add(id);
     const message =
-      `container ${name} carries the labels of the container that wakeport created for service "${service}", but has ` +
+      `container ${name} has the labels of the container that wakeport created for service "${service}", but ` +
       "another name or image: ignored; remove it, or its labels wakeport.*";
     this.#options.observer.warning("container.foreign", message);
   }

@@ -96,7 +96,7 @@ function scriptOf({ umask, limits, listenerName }: Program): string {
 
 function setprivOf({ uid, gid, groups }: Account, find: (name: string, purpose: string) => string): string[] {
   const supplementary = groups.length === 0 ? "--clear-groups" : `--groups=${groups.join(",")}`;
-  const path = find("setpriv", '"groups", and for a user beside "nice" or "rlimits"');
+  const path = find("setpriv", '"groups", or a user together with "nice" or "rlimits",');
   return [path, `--reuid=${uid}`, `--regid=${gid}`, supplementary, "--"];
 }
 

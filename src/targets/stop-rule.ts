@@ -31,7 +31,7 @@ export interface StopCase {
 export function reasonsAgainstStop({ standing, essential, isAutoRemoved, dependents }: StopCase): readonly string[] {
   if (essential !== undefined) return [`wakeport ${essential}`];
   return [
-    ...(standing === "found" ? ["it was started by others, and no service names it"] : []),
+    ...(standing === "found" ? ["another program started it, and no service names it"] : []),
     ...(isAutoRemoved ? ["a stop would remove it, because it was created with --rm"] : []),
     ...dependents.map(({ name, how }) => `container ${name} ${how}`),
   ];

@@ -98,14 +98,14 @@ export class Metrics {
     START_BUCKETS,
     ["service", "phase"],
   );
-  readonly #sleeps = this.#counter("sleeps_total", "Times that targets fell asleep, by reason and action", [
-    "service",
-    "reason",
-    "action",
-  ]);
+  readonly #sleeps = this.#counter(
+    "sleeps_total",
+    "Number of times targets were put to sleep or went down, by reason and action",
+    ["service", "reason", "action"],
+  );
   readonly #sleepTimes = this.#histogram(
     "sleep_duration_seconds",
-    "Time that stopping or pausing a target took",
+    "Duration of stopping or pausing a target",
     SLEEP_BUCKETS,
   );
   readonly #engineCalls = this.#counter("engine_requests_total", "Requests to the engine by status of the response", [

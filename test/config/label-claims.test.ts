@@ -203,7 +203,10 @@ suite("labels", () => {
 
   test("must not take the name of a disabled service of the file", () => {
     const config = configOf("label: { ports: 8080, container: x, enabled: false }");
-    assert.match(outcome(config, container("label", { ports: "8081" })).problems.join(), /there is a service "label"/);
+    assert.match(
+      outcome(config, container("label", { ports: "8081" })).problems.join(),
+      /service "label" already exists/,
+    );
   });
 });
 

@@ -79,7 +79,7 @@ suite("labels of a container", () => {
   ]) {
     test(`must not send a file of the host to clients: ${JSON.stringify(labels)}`, () => {
       const [problem, ...more] = problemsOf({ "wakeport.ports": "2121", ...labels });
-      assert.match(problem ?? "", /label wakeport\.banner\.(deny|accept): files are for wakeport\.yaml/);
+      assert.match(problem ?? "", /label wakeport\.banner\.(deny|accept): files are allowed only in wakeport\.yaml/);
       assert.deepEqual(more, []);
     });
   }
@@ -190,7 +190,7 @@ suite("labels of a container", () => {
     const all = configOf("docker: { discover: all }\n");
     const found = read({ "wakeport.ports": "1", "wakeport.ready": "{ log: ready }" }, all);
     assert.ok(found !== undefined && "problems" in found);
-    assert.match(found.problems[0] ?? "", /^label wakeport\.ready: log patterns are for wakeport\.yaml/);
+    assert.match(found.problems[0] ?? "", /^label wakeport\.ready: log patterns are allowed only in wakeport\.yaml/);
     assert.equal(serviceOf({ "wakeport.ports": "1", "wakeport.ready": "{ log: ready }" }).ready[0]?.kind, "log");
   });
 

@@ -76,11 +76,11 @@ const cases: Readonly<Record<string, readonly [text: string, ...problems: string
   ],
   "a public address that is a name": [
     `${ftp}    protocol: ftp\n    ftp: { public_address: ftp.example.org }\n`,
-    '6:28 "ftp.public_address" of service "ftp": write the IPv4 address that clients use, as "203.0.113.5"',
+    '6:28 "ftp.public_address" of service "ftp": write the IPv4 address that clients use, for example "203.0.113.5"',
   ],
   "a public address of IPv6": [
     `${ftp}    protocol: ftp\n    ftp: { public_address: "2001:db8::1" }\n`,
-    '6:28 "ftp.public_address" of service "ftp": write the IPv4 address that clients use, as "203.0.113.5"; clients of IPv6 use EPSV, which needs none',
+    '6:28 "ftp.public_address" of service "ftp": write the IPv4 address that clients use, for example "203.0.113.5"; IPv6 clients use EPSV, which needs no address',
   ],
   "a broadcast address as public address": [
     `${ftp}    protocol: ftp\n    ftp: { public_address: 255.255.255.255 }\n`,
@@ -302,7 +302,7 @@ ${ftp}`,
   ],
   "an address without a port": [
     `${ftp}admin: { listen: here }\n`,
-    '5:18 "admin.listen": "here" is not an address: write host and port, as "127.0.0.1:9000" or "[::1]:9000"',
+    '5:18 "admin.listen": "here" is not an address: write host and port, for example "127.0.0.1:9000" or "[::1]:9000"',
   ],
   "values outside of an enumeration": [
     `${ftp}log: { level: loud, format: jsn }\n`,
@@ -338,7 +338,7 @@ ${ftp}`,
   ],
   "a forward without a port": [
     "services: { a: { ports: 1, forward: host } }\n",
-    '1:37 "forward" of service "a": "host" is not an address: write host and port, as "127.0.0.1:9000" or "[::1]:9000"',
+    '1:37 "forward" of service "a": "host" is not an address: write host and port, for example "127.0.0.1:9000" or "[::1]:9000"',
   ],
   "a target port of a forward": [
     "services: { a: { ports: '1:2', forward: 'h:3' } }\n",
@@ -505,15 +505,15 @@ ${ftp}`,
   ],
   "a forward to a URL": [
     "services: { a: { ports: 1, forward: 'http://a.b:80/' } }",
-    '1:37 "forward" of service "a": "http://a.b:80/" is not an address: write host and port, as "127.0.0.1:9000" or "[::1]:9000"',
+    '1:37 "forward" of service "a": "http://a.b:80/" is not an address: write host and port, for example "127.0.0.1:9000" or "[::1]:9000"',
   ],
   "a forward to a port name": [
     "services: { a: { ports: 1, forward: 'a.b:http' } }",
-    '1:37 "forward" of service "a": "a.b:http" is not an address: write host and port, as "127.0.0.1:9000" or "[::1]:9000"',
+    '1:37 "forward" of service "a": "a.b:http" is not an address: write host and port, for example "127.0.0.1:9000" or "[::1]:9000"',
   ],
   "a forward to IPv6 without a port": [
     "services: { a: { ports: 1, forward: 'fd00::1' } }",
-    '1:37 "forward" of service "a": "fd00::1" is not an address: write host and port, as "127.0.0.1:9000" or "[::1]:9000"',
+    '1:37 "forward" of service "a": "fd00::1" is not an address: write host and port, for example "127.0.0.1:9000" or "[::1]:9000"',
   ],
   "a service in defaults": [
     "defaults: { a: { idle_timeout: 3m } }\nservices:\n  a: { ports: [2121], container: c }\n",

@@ -61,7 +61,7 @@ suite("reconcile()", () => {
     assert.deepEqual(world.update(container("c", "80")), ["- a", "+ c"]);
     assert.deepEqual(world.update(a), ["- c", "+ a"]);
     world.config = configOf("a: { ports: 90, container: other }");
-    const taken = 'a: there is a service "a" already: choose another one with label wakeport.name';
+    const taken = 'a: service "a" already exists: choose another name with the label wakeport.name';
     assert.deepEqual(world.update(a), ["- a", taken]);
     world.config = configOf();
     assert.deepEqual(world.update(a), ["+ a"]);

@@ -89,7 +89,7 @@ madeTest("a container with copied labels is not served, stopped or removed", asy
 
   await using second = await run(file.path);
   const { msg } = await second.logged("container.foreign");
-  assert.match(String(msg), new RegExp(`^container ${copy.name} carries the labels .* has another name or image`));
+  assert.match(String(msg), new RegExp(`^container ${copy.name} has the labels .* another name or image`));
   using next = await connect(listenPort);
   await eventually("a greeting", () => next.received > 0);
   assert.equal((await made.all()).length, 1, "the container was not created again");

@@ -109,7 +109,7 @@ engineTest("an unnamed dependency that was running stays up when idle and at shu
   await wakeport.greeted("it");
   await asleep(app);
   const [reason] = await keptAwakeBy(wakeport, project.nameOf("db"));
-  assert.equal(reason, "it was started by others, and no service names it");
+  assert.equal(reason, "another program started it, and no service names it");
   await wakeport.settle();
   await wakeport.close();
   assert.ok(await db.isAwake());

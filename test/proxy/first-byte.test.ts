@@ -146,7 +146,10 @@ suite("A service with wake_on: first_byte", () => {
     using client = await listenPort.client();
     client.end();
     const [report] = await listenPort.reported(1);
-    assert.deepEqual([report?.outcome, report?.error?.message], ["client_gone", "the client closed without a byte"]);
+    assert.deepEqual(
+      [report?.outcome, report?.error?.message],
+      ["client_gone", "the client closed without sending a byte"],
+    );
   });
 
   test("rejects silent clients when the service ends", async () => {

@@ -103,7 +103,7 @@ suite("bannerProbe()", () => {
     });
     const probe = new Running(bannerProbe(server.port, "220"));
     await eventually("the second attempt", () => visits === 2);
-    const details = 'does not greet with "220"; the last attempt: it accepts connections, and has not greeted yet';
+    const details = 'does not greet with "220"; the last attempt: it accepts connections, but has not greeted yet';
     assert.equal(await probe.timeOut(), `StartTimeoutError: too late: ${details}`);
   });
 
@@ -152,7 +152,7 @@ suite("httpProbe()", () => {
     await using server = await PeerServer.open();
     const probe = new Running(httpProbe(server.port, { path: "/health", status }));
     await (await server.accepted()).receives(10);
-    const details = "StartTimeoutError: too late: it accepts connections, and has not answered to /health yet";
+    const details = "StartTimeoutError: too late: it accepts connections, but has not answered /health yet";
     assert.equal(await probe.timeOut(), details);
   });
 
@@ -178,7 +178,7 @@ suite("httpProbe()", () => {
     });
     const probe = new Running(httpProbe(server.port, { path: "/health", status }));
     await eventually("the second attempt", () => visits === 2);
-    const underWay = "it accepts connections, and has not answered to /health yet";
+    const underWay = "it accepts connections, but has not answered /health yet";
     const details = `/health answered 401, not 200-399; the last attempt: ${underWay}`;
     assert.equal(await probe.timeOut(), `StartTimeoutError: too late: ${details}`);
   });

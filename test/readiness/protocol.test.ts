@@ -256,7 +256,7 @@ suite("protocolProbe()", () => {
       await using server = await PeerServer.open();
       const probe = new Running(protocolProbe(server.port, protocol as ProbedProtocol));
       await server.accepted();
-      assert.equal(await probe.timeOut(), `StartTimeoutError: too late: it accepts connections, and ${words}`);
+      assert.equal(await probe.timeOut(), `StartTimeoutError: too late: it accepts connections, but ${words}`);
     }
   });
 });

@@ -4,7 +4,7 @@ import { reasonsAgainstStop, type Standing, type StopCase } from "../../src/targ
 
 const worker = { name: "worker", how: "depends on it" };
 const daemon = { name: "sidecar", how: "uses its network" };
-const OTHERS = "it was started by others, and no service names it";
+const OTHERS = "another program started it, and no service names it";
 const REMOVED = "a stop would remove it, because it was created with --rm";
 
 /** Reasons that follow from the standing alone. */

@@ -25,7 +25,7 @@ export function exposedSocket({ services, docker }: Pick<Config, "services" | "d
   return (
     `${subject} ${names} can use ${socket.path} and so control this machine: wakeport may not start programs ` +
     `without its own ${grant}. Connect wakeport to the engine through a socket proxy ("docker.host"), or serve these ` +
-    "programs with another wakeport that has no socket"
+    "programs with another wakeport that has no access to the socket"
   );
 }
 

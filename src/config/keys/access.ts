@@ -16,7 +16,7 @@ const accessSection = {
     description: 'When clients may connect: "mon-fri 08:00-20:00", "22:00-06:00", "sat,sun"; absent: always',
   }),
   timezone: key(z.string().transform(parsedBy(parseTimeZone)), {
-    description: "The time zone of times, as Europe/Berlin; default: that of the machine",
+    description: 'The time zone of "times", such as Europe/Berlin; default: that of the machine',
   }),
 };
 

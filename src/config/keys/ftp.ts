@@ -20,8 +20,8 @@ export const ftpKeys = {
 function addressHint(input: string): string {
   const [, address] = /^(\d+\.\d+\.\d+\.\d+)[/:]\d+$/.exec(input) ?? [];
   if (address !== undefined) return `the address has no port or prefix: write "${address}"`;
-  const hint = 'write the IPv4 address that clients use, as "203.0.113.5"';
-  return net.isIPv6(input) ? `${hint}; clients of IPv6 use EPSV, which needs none` : hint;
+  const hint = 'write the IPv4 address that clients use, for example "203.0.113.5"';
+  return net.isIPv6(input) ? `${hint}; IPv6 clients use EPSV, which needs no address` : hint;
 }
 
 /** Returns false for 0.0.0.0, multicast and broadcast. An invalid address is reported by the step before. */

@@ -24,10 +24,10 @@ const limitsSection = {
     default: 64,
     description: "Prefix length of IPv6 addresses that count as one source",
   }),
-  rate: key(rate, { description: "Limit of new connections per time; one source gets at most half of it" }),
-  rate_per_source: key(rate, { description: "Limit of new connections per time from one source" }),
+  rate: key(rate, { description: "Limit of the rate of new connections; one source gets at most half of it" }),
+  rate_per_source: key(rate, { description: "Limit of the rate of new connections from one source" }),
   max_load: key(z.number().min(0.01).max(1_000_000), {
-    description: "Load average of one minute above which clients are rejected",
+    description: "One-minute load average above which clients are rejected",
   }),
   on_limit: key(z.enum(["reject", "queue"]), {
     default: "reject",

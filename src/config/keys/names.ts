@@ -57,7 +57,7 @@ export function resolveNames({
     fail(`clients of "protocol: ${protocol}" do not begin with ${beginnings[kind]}`, 'use "protocol: raw"');
   } else if (kind === "host" && own.data !== undefined) {
     // FTP clients that begin with TLS (port 990) may send a server name, but never a Host header.
-    report('"data" is for FTP, and FTP clients send no "host"', { key: "data", hint: 'remove "data" or "host"' });
+    report('"data" is for FTP, and FTP clients send no host name', { key: "data", hint: 'remove "data" or "host"' });
   }
   const duplicate = patterns.find((pattern, index) => patterns.indexOf(pattern) !== index);
   if (duplicate !== undefined) fail(`"${duplicate}" is a duplicate`, "remove one of the two");

@@ -37,7 +37,8 @@ export const dockerKeys = {
   }),
   discover: key(z.union([z.boolean(), z.literal("all")]), {
     default: false,
-    description: "Whether labels of containers define services: of the own project (true), or of all containers (all)",
+    description:
+      "Whether labels of containers define services: those of wakeport's compose project (true), or of all containers (all)",
   }),
   labels: key(section(labelKeys), { description: "Ports and names that labels may claim" }),
 };
@@ -60,9 +61,9 @@ export const logKeys = {
 export const shutdownKeys = {
   targets: key(z.enum(["stop", "leave"]), {
     default: "stop",
-    description: "Whether containers are stopped or left running when wakeport ends",
+    description: "Whether containers are stopped or left running when wakeport shuts down",
   }),
-  drain: key(duration, { default: "10s", description: "Time that open connections have when wakeport ends" }),
+  drain: key(duration, { default: "10s", description: "Time for open connections to finish when wakeport shuts down" }),
 };
 
 export interface Sections {

@@ -9,7 +9,7 @@ const action = z.enum(["stop", "pause", "kill"]);
 
 const step = z.strictObject({
   after: duration.describe("Time since the last connection of the target"),
-  do: action.describe("What happens then"),
+  do: action.describe("How the target is put to sleep"),
 });
 type Step = z.output<typeof step>;
 

@@ -15,7 +15,7 @@ export const startKeys = {
       label: true,
     },
   ),
-  min_uptime: key(duration, { default: "0s", description: "Time that a ready target stays up at least", ...started }),
+  min_uptime: key(duration, { default: "0s", description: "Minimum time that a ready target stays up", ...started }),
   stop_grace: key(duration, {
     description: "Time from the stop signal to SIGKILL; default: that of the container, or 10s for a process",
     targets: ["container", "process", "inetd"],

@@ -21,7 +21,7 @@ export const targetKeys = {
     z.strictObject({
       ban: duration.refine((ms) => ms > 0, "a ban must be longer than 0s").describe("Duration of the ban"),
     }),
-    { description: "A tripwire: clients that connect are banned from all services for a time" },
+    { description: "A tripwire: clients that connect are banned from all services" },
   ),
 } satisfies Record<TargetKind, unknown>;
 

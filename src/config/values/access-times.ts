@@ -38,7 +38,9 @@ export function parseTimes(text: string): AccessTimes {
   const [first = "", second, ...more] = parts;
   if (first === "") throw new UnitError('the entry is empty: write it as "mon-fri 08:00-20:00"');
   if (more.length > 0) {
-    throw new UnitError(`"${text}" has too many parts: write days, then times, as "mon-fri 08:00-12:00,13:00-17:00"`);
+    throw new UnitError(
+      `"${text}" has too many parts: write days, then times, for example "mon-fri 08:00-12:00,13:00-17:00"`,
+    );
   }
   if (second !== undefined) return { days: parseDays(first, text), spans: parseSpans(second, text) };
   return /^\d/.test(first)
@@ -81,7 +83,7 @@ function parseDays(list: string, text: string): number[] {
 function parseDay(part: string, text: string): number {
   const day = NAMES.indexOf(part);
   if (day >= 0) return day;
-  if (/^\d/.test(part)) throw new UnitError(`"${text}": write days before times, as "mon-fri 08:00-20:00"`);
+  if (/^\d/.test(part)) throw new UnitError(`"${text}": write days before times, for example "mon-fri 08:00-20:00"`);
   if (part === "") throw new UnitError(`"${text}": a day is missing next to "," or "-"`);
   const near = NAMES.find((name) => part.startsWith(name)) ?? suggest(part, NAMES);
   const hint = near === undefined ? "use mon, tue, wed, thu, fri, sat or sun" : `did you mean "${near}"?`;
@@ -92,7 +94,7 @@ function parseSpans(list: string, text: string): Span[] {
   return list.split(",").map((part) => {
     const [first, last, ...more] = part.split("-");
     if (first === undefined || last === undefined || more.length > 0) {
-      throw new UnitError(`"${text}": "${part}" is not a time span: write start and end, as "08:00-20:00"`);
+      throw new UnitError(`"${text}": "${part}" is not a time span: write start and end, for example "08:00-20:00"`);
     }
     const [from, to] = [parseClock(first, text), parseClock(last, text)];
     if (from === DAY) throw new UnitError(`"${text}": write 00:00 for the start of a day, not 24:00`);
@@ -107,7 +109,9 @@ function parseSpans(list: string, text: string): Span[] {
 function parseClock(part: string, text: string): number {
   const [, hours, minutes] = /^(\d{1,2}):(\d{2})$/.exec(part) ?? [];
   if (hours === undefined) {
-    const hint = /^\d{1,2}$/.test(part) ? `write "${part.padStart(2, "0")}:00"` : "write hours and minutes, as 08:00";
+    const hint = /^\d{1,2}$/.test(part)
+      ? `write "${part.padStart(2, "0")}:00"`
+      : "write hours and minutes, for example 08:00";
     throw new UnitError(`"${text}": "${part}" is not a time of day: ${hint}`);
   }
   const time = Number(hours) * 60 + Number(minutes);

@@ -36,7 +36,9 @@ export function parseImage(text: string): string {
 export function parseVolume(text: string): string {
   const [source = "", target, options = "", ...more] = text.split(":");
   if (/^(?:\.|~)/.test(source)) {
-    throw new UnitError(`"${text}" is relative: write an absolute path on the host of Docker, as "/srv/web:/web"`);
+    throw new UnitError(
+      `"${text}" is relative: write an absolute path on the host of Docker, for example "/srv/web:/web"`,
+    );
   }
   const inside = target ?? source;
   const isNamed = source.startsWith("/") || VOLUME_NAME.test(source);

@@ -10,7 +10,7 @@ export type PortNames = (name: string, protocol: Protocol) => number;
 
 const FILE = "/etc/services";
 
-/** The names of a file like /etc/services. The first entry of a name counts, as in getservbyname(3). */
+/** The names of a file like /etc/services. The first entry of a name applies, as in getservbyname(3). */
 type Table = Readonly<Record<Protocol, ReadonlyMap<string, number>>>;
 
 /** Parses lines of the form `ftp 21/tcp alias … # comment` and ignores others. */

@@ -69,6 +69,6 @@ function invalidHint(text: string): string {
     return `"${text}": write "0.0.0.0/0" and "::/0" for all addresses, or omit "allow"`;
   // The owner of a name could change its addresses.
   if (/^(?=.*[g-z])[a-z0-9_.-]+$/.test(entry))
-    return `"${text}" is a name: names are not resolved: write addresses, as "127.0.0.0/8" and "::1"`;
+    return `"${text}" is a name: names are not resolved: write addresses, for example "127.0.0.0/8" and "::1"`;
   return `"${text}" is not an address: write it as "10.1.2.3" or "fd00::1", or a network as "10.0.0.0/8"`;
 }

@@ -170,7 +170,9 @@ function parseNumber(text: string, entry: string): number {
 export function parseHostPort(text: string): { host: string; port: number } {
   const match = /^(\[[^\]]+\]|[^:[\]\s]+):(\d+)$/.exec(text);
   if (match === null)
-    throw new UnitError(`"${text}" is not an address: write host and port, as "127.0.0.1:9000" or "[::1]:9000"`);
+    throw new UnitError(
+      `"${text}" is not an address: write host and port, for example "127.0.0.1:9000" or "[::1]:9000"`,
+    );
   return { host: match[1]!.replace(/^\[|\]$/g, ""), port: parseNumber(match[2]!, text) };
 }
 

@@ -51,5 +51,5 @@ function amount(bound: number | "unlimited"): number {
 /** Parses a umask in octal: `027`. @throws UnitError */
 export function parseUmask(text: string): number {
   if (/^[0-7]{1,4}$/.test(text) && Number.parseInt(text, 8) <= 0o777) return Number.parseInt(text, 8);
-  throw new UnitError(`"${text}" is not a umask: write it in octal, in quotes, as "027"`);
+  throw new UnitError(`"${text}" is not a umask: write it in octal, in quotes, for example "027"`);
 }

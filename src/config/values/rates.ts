@@ -1,7 +1,7 @@
 /** Values of `limits.rate` and `limits.rate_per_source`. */
 import { UnitError } from "./units.ts";
 
-/** A number of connections in a time. */
+/** A number of connections per unit of time. */
 export interface Rate {
   readonly count: number;
   readonly perMs: number;

@@ -74,7 +74,7 @@ function misplacedKeyHint(path: Path, key: string, value: unknown): string | und
       return `"defaults" contains settings: put service "${key}" under "services"`;
     if (Object.hasOwn(serviceKeys, key)) return `"${key}" belongs to one service: it cannot have a default`;
   }
-  // A service may have the name of a key, as "ftp".
+  // A service may have the name of a key, such as "ftp".
   if (path.length === 0 && Object.hasOwn(serviceKeys, key) && at(value, [key, "ports"]) === undefined) {
     const orDefaults = Object.hasOwn(defaultsKeys, key) ? ', or in "defaults" for all' : "";
     return `write it in a service: services: { NAME: { ${key}: … } }${orDefaults}`;

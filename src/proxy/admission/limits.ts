@@ -10,7 +10,7 @@ const LOAD_MS = 1_000;
 export interface LimitsContext {
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
-  /** The machine's load average of one minute. */
+  /** The machine's one-minute load average. */
   readonly loadAverage: () => number;
 }
 

@@ -110,7 +110,7 @@ export class InetdWait implements Handler {
 
   #begin(listener: Client["listener"]): WorkerRun {
     const { name, workers } = this.#options;
-    if (this.#cooldown.isActive) throw new CooldownError(`${name} ended at once a moment ago`);
+    if (this.#cooldown.isActive) throw new CooldownError(`${name} exited immediately at its last start`);
     const run = { worker: handOver(listener, (fd) => workers.start([fd, fd, "pipe"])) };
     this.#run = run;
     run.worker.then(

@@ -1,4 +1,4 @@
-/** A trap: each client that it admits is banned from all services for a time. */
+/** A trap: each client that it admits is banned from all services for a configured time. */
 
 import { readIp } from "../../net/ip.ts";
 import type { BanList } from "../admission/ban-list.ts";

@@ -118,7 +118,7 @@ export class RouteLookup {
       this.#name = (await this.#peek(nameReaders[this.#kind].reader(), MAX_PREAMBLE_BYTES)).name;
     this.#cancelled.signal.throwIfAborted();
     const routeTable = this.#options.routeTable();
-    if (routeTable === undefined) throw new UnroutedError("closing", "the port is no longer listened on");
+    if (routeTable === undefined) throw new UnroutedError("closing", "wakeport no longer listens on the port");
     const route = routeTable.routeForName(this.#name);
     if (route !== undefined) return assertAcceptsReadBytes(route);
     if (this.#name === undefined)

@@ -53,7 +53,7 @@ suite("data ports in a configuration", () => {
     "ports: 21, data: 30000, protocol: http, container: c":
       'data: service "ftp": "data" is for FTP, and its protocol is "http" | write "protocol: ftp", or "protocol: raw" if wakeport must not read it, or move the ports to "ports"',
     "ports: 21, data: 30000, host: a.test, container: c":
-      'data: service "ftp": "data" is for FTP, and FTP clients send no "host" | remove "data" or "host"',
+      'data: service "ftp": "data" is for FTP, and FTP clients send no host name | remove "data" or "host"',
     "ports: 21, data: 30000-30999, container: c":
       '21: service "ftp": 1001 ports are more than the limit of 1000 | each port is a listener: use fewer',
   };

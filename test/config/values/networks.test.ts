@@ -43,7 +43,7 @@ suite("parseNetwork()", () => {
     "": /not an address/,
     " ": /not an address/,
     any: /"0\.0\.0\.0\/0" and "::\/0"/,
-    localhost: /names are not resolved: write addresses, as "127\.0\.0\.0\/8" and "::1"/,
+    localhost: /names are not resolved: write addresses, for example "127\.0\.0\.0\/8" and "::1"/,
     "ftp.example.org": /is a name: names are not resolved/,
     ".example.org": /is a name/,
     "10.1.2.3-9": /not an address/,

@@ -13,7 +13,7 @@ import { TestListener } from "../../support/proxy/listener.ts";
 import type { AdmissionStageOptions } from "../../support/proxy/open-admission.ts";
 
 const DENY = Buffer.from("421 Come back later.\r\n");
-const full = new Slots({ limit: 0, what: "connections in all", reason: "process_limit" });
+const full = new Slots({ limit: 0, what: "connections in total", reason: "process_limit" });
 const banned = new BanList();
 banned.add(readIp("127.0.0.1")!, { service: "trap", ipv6Prefix: 64, until: Date.now() + 3_600_000 }, Date.now());
 

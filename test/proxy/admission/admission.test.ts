@@ -29,7 +29,7 @@ class Stage {
     access: Partial<AdmissionOptions["access"]> = {},
     slots = 1_000,
   ) {
-    this.slots = new Slots({ limit: slots, what: "connections in all", reason: "process_limit" });
+    this.slots = new Slots({ limit: slots, what: "connections in total", reason: "process_limit" });
     this.#context = context;
     context.mock.timers.enable({ apis: ["setTimeout"] });
     this.admission = new Admission({

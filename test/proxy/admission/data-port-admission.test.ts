@@ -25,7 +25,7 @@ function stage(rest: Partial<DataPortAdmissionOptions> = {}): {
     localAddress: "172.17.0.1",
     lease: hold,
   });
-  const slots = new Slots({ limit: 1, what: "connections in all", reason: "process_limit" });
+  const slots = new Slots({ limit: 1, what: "connections in total", reason: "process_limit" });
   const counted = { service: "ftp", ipv6Prefix: 64, bans: new BanList(), slots };
   const options = { access: { deny: [] }, monitors: [], dataPorts, unixTime: () => 0, ...counted, ...rest };
   return { admission: new DataPortAdmission(options), slots: options.slots };

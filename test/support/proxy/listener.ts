@@ -70,7 +70,7 @@ export class TestListener implements AsyncDisposable {
 
   private constructor({ upstream, startTimeoutMs = 30_000, waiting = 100, ...rest }: FrontOptions) {
     const { slots = 100, pace = 32, probe = () => Promise.resolve(), protocol = raw } = rest;
-    this.slots = new Slots({ limit: slots, what: "connections in all", reason: "process_limit" });
+    this.slots = new Slots({ limit: slots, what: "connections in total", reason: "process_limit" });
     const admission = openAdmission({ slots: this.slots, ...rest.admission });
     this.traffic = {
       waiting: new Slots({ limit: waiting, what: "clients waiting" }),

@@ -27,7 +27,7 @@ export function openAdmission(options: AdmissionStageOptions = {}): AdmissionSta
     queueTimeoutMs,
     ...(options.monitors !== undefined && { monitors: options.monitors }),
     bans: options.bans ?? new BanList(),
-    slots: options.slots ?? new Slots({ limit: 100, what: "connections in all", reason: "process_limit" }),
+    slots: options.slots ?? new Slots({ limit: 100, what: "connections in total", reason: "process_limit" }),
     clock: { now: () => performance.now(), unixTime: () => Date.now(), loadAverage },
   });
   return { control, banners, onDeny, lingering: new LingeringClose() };

@@ -55,7 +55,7 @@ export class SharedListener implements AsyncDisposable {
 
   private constructor(listenPort: ListenAddress, { deadlineMs, slots = 10_000, ident }: SharedFrontOptions) {
     this.listenPort = listenPort;
-    this.slots = new Slots({ limit: slots, what: "connections in all", reason: "process_limit" });
+    this.slots = new Slots({ limit: slots, what: "connections in total", reason: "process_limit" });
     const reporter = observer({
       connection: (report) => this.reports.push(report),
       unrouted: (report) => this.unrouted.push(report),

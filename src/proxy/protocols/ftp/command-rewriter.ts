@@ -10,7 +10,7 @@ import { OTHER, type PendingCommand } from "./pending-commands.ts";
 const MIN_PORT = 1_024;
 /** Commands that use a data connection (RFC 959, 4.1.3; RFC 3659, 7). */
 const TRANSFER_VERBS: ReadonlySet<string> = new Set(["RETR", "STOR", "STOU", "APPE", "LIST", "NLST", "MLSD"]);
-const ONLY_EPSV = "503 After EPSV ALL there is only EPSV.";
+const ONLY_EPSV = "503 Only EPSV is allowed after EPSV ALL.";
 
 /**
  * Replaces the addresses in a client's commands. A rejected command is sent in a form that no server accepts, and its reply

@@ -264,7 +264,7 @@ suite("a control connection", () => {
   test("rejects other commands after EPSV ALL", async () => {
     using dialogue = await greeted({ upstream: "ipv6" });
     await dialogue.exchange("EPSV ALL", "200 ok");
-    const reply = "503 After EPSV ALL there is only EPSV.";
+    const reply = "503 Only EPSV is allowed after EPSV ALL.";
     assert.deepEqual(await dialogue.exchange("PASV", "500 only EPSV"), ["PASV", reply]);
     assert.deepEqual(await dialogue.exchange("PASV", PASV), ["PASV", reply]);
     assert.deepEqual(await dialogue.exchange("PORT 192,0,2,7,4,0", "500 what"), ["PORT", reply]);
@@ -278,7 +278,7 @@ suite("a control connection", () => {
     assert.equal(dialogue.server, "EPSV ALL\r\nPASV\r\nPORT\r\n");
     dialogue.client = "";
     await dialogue.answer(`200 ok\r\n${PASV}\r\n500 no\r\n`);
-    const reply = "503 After EPSV ALL there is only EPSV.\r\n";
+    const reply = "503 Only EPSV is allowed after EPSV ALL.\r\n";
     assert.equal(dialogue.client, `200 ok\r\n${reply}${reply}`);
 
     using other = await greeted();
