@@ -1,8 +1,6 @@
 /**
- * Controls one target. Clients and dependents acquire leases: the first lease starts the target, each lease keeps it
- * awake, and it is put to sleep after the idle timeout without use.
- *
- * The state changes only in `#dispatch`. A start belongs to the activator, so it continues after its client has left.
+ * Controls one target. Leases of clients and dependents start it and keep it awake; without use it is put to sleep
+ * after the idle timeout. The state changes only in `#dispatch`: see docs/design/activation.md.
  */
 
 import { Deadline } from "../async/deadline.ts";

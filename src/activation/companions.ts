@@ -2,8 +2,8 @@ import { timerMs } from "../async/wait.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
 
 /**
- * Targets that are awake while another target is, for example workers of a web application. The target does not wait for
- * them. Their own activators report their failures.
+ * Targets that wake and sleep with another target, for example workers of a web application. The target does not wait
+ * for them, and their own activators report their failures.
  */
 export class Companions {
   readonly #leases: DependencyLeases;

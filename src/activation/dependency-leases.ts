@@ -32,9 +32,8 @@ export interface DependencyLeasesOptions {
 }
 
 /**
- * Leases on the dependencies of a target while it is awake. After a crash of a dependency its lease is acquired again,
- * with growing delays if it crashes repeatedly. After a stop by another process the lease is acquired when the
- * dependency is up again. The next client of the target acquires all missing leases.
+ * Leases on the dependencies of a target while it is awake. A lost lease is acquired again: after a crash with growing
+ * delays, after a stop by another process when the dependency is up again, and in any case for the next client.
  */
 export class DependencyLeases {
   readonly #options: DependencyLeasesOptions;

@@ -22,9 +22,8 @@ export interface IdleCheckOptions {
 }
 
 /**
- * Decides that a target is idle: no client used it for the idle timeout, and there was no direct use. The target counts
- * direct use since its previous measurement: a baseline at the beginning of the idle timeout, samples before dependents
- * are put to sleep, and a last measurement at the end.
+ * Decides that a target is idle: no client and no direct use for the idle timeout. Direct use is measured at the
+ * beginning and the end of the idle timeout, and before dependents are put to sleep.
  */
 export class IdleCheck {
   readonly #options: IdleCheckOptions;

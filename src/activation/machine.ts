@@ -1,9 +1,9 @@
 /**
- * The state machine of one target as a table: for each state and event the next state and the effects. Pure: effects are
- * names, and the Activator performs them. A pair that the table does not contain raises InvariantError.
+ * The state machine of one target as a table: for each state and event the next state and the effects, which the
+ * Activator performs.
  *
- * `leases` counts waiting and held leases. `reject-waiting` and `cut` end all waiting or all held leases, so the count
- * becomes 0; `reject-newcomer` ends the new lease only. Once `closing` is set, no lease is granted.
+ * `leases` counts waiting and held leases; `reject-waiting` and `cut` end all of their kind, `reject-newcomer` only the
+ * new lease. Once `closing` is set, no lease is granted.
  */
 import { InvariantError } from "./errors.ts";
 

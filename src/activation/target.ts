@@ -87,10 +87,12 @@ export interface Target {
   start(signal: AbortSignal): Promise<"started" | "already">;
 
   /**
-   * Returns what keeps the idle target awake, one phrase each ("an exec session"): direct use since the previous call, and
-   * why it must not be stopped. Called when an idle timeout begins and when it ends. Absent if the target has no such use.
+   * Returns what keeps the idle target awake, one phrase each ("an exec session"): direct use since the previous call,
+   * and reasons against a stop. Called at the beginning and the end of an idle timeout; absent if the target has no
+   * such use.
    *
-   * @param trafficBytes bytes of direct traffic that do not count; undefined: direct traffic and connections do not count
+   * @param trafficBytes bytes of direct traffic that do not count; undefined: direct traffic and connections do not
+   * count
    * @throws TargetError if the use cannot be determined
    */
   keptAwakeBy?(trafficBytes: number | undefined, signal: AbortSignal, moment?: UseMoment): Promise<readonly string[]>;

@@ -53,7 +53,7 @@ export interface Service {
   readonly name: string;
   /** Empty: other services wake this one. */
   readonly ports: readonly ServicePort[];
-  /** Ports for data connections of connected clients. The target has the same ports. TCP. */
+  /** TCP ports for data connections of connected clients. The target listens on the same ports. */
   readonly data: readonly ServicePort[];
   /** Names that clients of its TCP ports must request. Absent: no condition. */
   readonly names?: Names;

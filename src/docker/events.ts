@@ -1,6 +1,6 @@
 /**
- * Follows the engine's events. An event only triggers an inspection, because the stream can lose events. Each new
- * connection, and each 30 s, triggers an inspection of all containers. See docs/design/engine-events.md.
+ * Follows the engine's events. An event only triggers an inspection, because the stream can lose events: see
+ * docs/design/engine-events.md.
  */
 import { abortable, delay } from "../async/wait.ts";
 import { DeadlineError, TargetError } from "../errors.ts";

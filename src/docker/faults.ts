@@ -75,9 +75,7 @@ export function isRefusal(error: unknown): boolean {
   return REFUSED.has(statusOf(error) ?? 0);
 }
 
-/**
- * Translates an error of a call to the engine into a message with a remedy.
- */
+/** Translates an error of a call to the engine into a message with a remedy. */
 export function engineFault(error: unknown, request: RequestFacts, at: EngineAddress): TargetError {
   const { operation, subject } = request;
   if (error instanceof TargetError) return error;

@@ -2,8 +2,8 @@ const HEADER_BYTES = 8;
 const STDERR = 2;
 
 /**
- * Removes the frames from the output of a container without a terminal. Each frame has a header of 8 bytes: the stream
- * (1 is stdout, 2 is stderr), 3 zero bytes, and the length. Chunks may have any size; only an incomplete header is stored.
+ * Removes the frames from the output of a container without a terminal; chunks may have any size. Each frame has a
+ * header of 8 bytes: the stream (1 is stdout, 2 is stderr), 3 zero bytes, and the length.
  *
  * @see https://docs.docker.com/reference/api/engine/version/v1.45/#tag/Container/operation/ContainerAttach
  */

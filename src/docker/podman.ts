@@ -1,15 +1,4 @@
-/**
- * Differences between the Docker-compatible API of Podman (seen with 4.3.1) and Docker's. All are handled here.
- *
- * - Events have other names: see `dockerAction`. The event stream sends its HTTP header with the first event, which may
- *   take hours.
- * - An operation that does not fit the container's state fails with 500 instead of 409 or 304: see `isWrongState`. This
- *   includes starting a paused or stopping container, and stopping a paused one, which Docker does.
- * - A stopping container has the status "stopping" and is not running, although it may still serve: see `runs`.
- * - A container created through this API without a grace period, such as by Docker Compose, has a grace period of 0 and
- *   is killed at once by a stop without one. Fixed in 4.7 for new containers: see `graceOf`.
- * - `State.Restarting` is always false.
- */
+/** Differences between the API of Podman and that of Docker, all handled in this file: see docs/design/podman.md. */
 import type http from "node:http";
 
 /** Docker's names of events, by the different ones of Podman. A filter accepts both. */

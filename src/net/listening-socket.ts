@@ -1,7 +1,6 @@
 /**
- * Listening sockets below the level of `net.Server`. Node accepts a connection in a child's `stdio`, but not a listener,
- * and documents neither its descriptor nor a way to stop accepting without a close. All use of Node's undocumented
- * handles is in this file.
+ * Listening sockets below the level of `net.Server`: Node neither passes a listener to a child, nor documents its
+ * descriptor or a way to stop accepting without a close. All use of Node's undocumented handles is in this file.
  */
 import net from "node:net";
 import { getSystemErrorName } from "node:util";
@@ -18,10 +17,9 @@ interface Handle {
 }
 
 /**
- * Returns the descriptor of a listening socket, to be passed to a child.
- *
- * A child that gets it as descriptor 0, 1 or 2 makes it blocking for this process, too. Close or pause the server in the
- * same turn of the event loop, because an accept without a client would never return.
+ * Returns the descriptor of a listening socket, to be passed to a child. A child that gets it as descriptor 0, 1 or 2
+ * makes it blocking for this process, too: close or pause the server in the same turn of the event loop, or an accept
+ * without a client blocks.
  *
  * @throws Error when the server does not listen
  */

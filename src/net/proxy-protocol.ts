@@ -1,8 +1,6 @@
 /**
- * The header of the PROXY protocol, which contains the addresses of a proxy's client.
- *
- * The parser is strict and rejects all deviations from the specification. It accepts only streams in version 2, and
- * checks only the length of the TLVs behind the addresses.
+ * The header of the PROXY protocol, which contains the addresses of a proxy's client. The parser rejects all deviations
+ * from the specification; in version 2 it accepts only streams, and checks only the length of the TLVs.
  *
  * @see https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt, sections 2.1 and 2.2
  */

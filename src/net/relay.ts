@@ -1,8 +1,6 @@
 /**
- * Copies bytes between a client and an upstream until both are closed.
- *
- * Hand-written, because a truncated file must not look complete: an end of stream is forwarded as a half-close, and a
- * reset as a reset, after the bytes before it. Two `pipe` calls hang on a reset; `stream.pipeline` makes it a clean end.
+ * Copies bytes between a client and an upstream until both are closed. A half-close stays a half-close and a reset
+ * stays a reset, because a truncated file must not look complete: see docs/design/relay.md.
  */
 import type net from "node:net";
 import { finished } from "node:stream";
@@ -155,8 +153,8 @@ class Relay {
   }
 
   /**
-   * The target is down. Its last bytes may still be on the way to a slow client, so they are kept while any byte moves.
-   * The end of its stream may never arrive, because the container's network was removed with it.
+   * Forwards the last bytes of a target that is down while any byte moves, because the client may be slow. The end of
+   * its stream may never arrive: the network of the container was removed with it.
    */
   #targetGone(): void {
     if (this.#upstream.readableEnded) this.#drainClientAfterTargetExit();
@@ -177,9 +175,8 @@ class Relay {
   }
 
   /**
-   * The upstream is gone and its stream has ended. Bytes that the client sends from now on would be lost, so the client
-   * is reset, as on a direct connection. If the upstream has sent data, the reset waits for the client's FIN, because it
-   * could overtake the data.
+   * Resets the client of an upstream that is gone, because further bytes of the client would be lost. If the upstream
+   * has sent data, waits for the client's FIN first, because the reset could overtake the data.
    */
   #drainClientAfterTargetExit(): void {
     const client = this.#client;

@@ -1,7 +1,7 @@
 /**
- * MySQL and MariaDB: ready when the server sends its handshake. A close after it counts as a connection error, and after
- * `max_connect_errors` of them the server blocks the client's host. A refused login does not count, so the probe tries
- * to log in without a password, in the background.
+ * MySQL and MariaDB: ready when the server sends its handshake. The probe then tries to log in without a password, in
+ * the background: a close before the login counts as a connection error, and after `max_connect_errors` of them the
+ * server blocks the client's host.
  */
 import { escapeControls } from "../net/escape.ts";
 import type { Parsed } from "../net/peek.ts";

@@ -1,7 +1,6 @@
 /**
- * PostgreSQL: ready when it answers a startup message with anything except cannot_connect_now, like pg_isready. The probe
- * closes the connection when the server requests a password. Its user and database exist on nearly every server, because
- * servers log unknown ones.
+ * PostgreSQL: ready when it answers a startup message with anything except cannot_connect_now, like pg_isready. The
+ * user and the database exist on nearly every server, because servers log unknown ones.
  */
 import { escapeControls } from "../net/escape.ts";
 import type { Parsed } from "../net/peek.ts";

@@ -31,9 +31,8 @@ export async function followLog(
 }
 
 /**
- * Returns the Unix time in milliseconds from which lines belong to the current incarnation: the middle between its start
- * and the previous end. The engine records both up to 7 ms late, so that first lines are older than the start and last
- * lines are newer than the end.
+ * Returns the Unix time in milliseconds from which lines belong to the current incarnation: halfway between its start
+ * and the previous end. The engine records both up to 7 ms late, so a first line may be older than the recorded start.
  */
 export function startOfLog({ startedAt, finishedAt }: Pick<ContainerFacts, "startedAt" | "finishedAt">): number {
   const started = Date.parse(startedAt);

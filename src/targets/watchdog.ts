@@ -1,9 +1,6 @@
 /**
- * Ends the processes of targets when wakeport itself is killed, by SIGKILL or the OOM killer. Otherwise they would keep
- * the ports that the next wakeport needs.
- *
- * A shell reads the process groups from a pipe and ends them when the pipe closes. A parent-death signal would reach only
- * the leader of a group, and is lost when a program changes its user.
+ * Ends the processes of targets if wakeport itself is killed, because they would keep the ports that the next wakeport
+ * needs. A shell at the other end of a pipe does this: see docs/design/processes.md.
  */
 import { type Child, Launcher } from "./spawn.ts";
 

@@ -8,8 +8,8 @@ const MIN_LOOPBACK_MS = 5;
 const MAX_LOOPBACK_MS = 250;
 
 /**
- * On other interfaces, container networks included, Linux sends an ICMP error to one address six times in a row, and then
- * once a second. A refusal that was not sent would look like an accepted datagram, so attempts stay below this rate.
+ * Outside of loopback, container networks included, Linux sends an ICMP error to one address six times in a row, then
+ * once a second. Attempts stay below this rate, because a missing refusal looks like an accepted datagram.
  */
 const ICMP_BURST = 5;
 const ICMP_INTERVAL_MS = 1_100;
@@ -22,9 +22,8 @@ export function icmpBudget(): TokenBucket {
 }
 
 /**
- * Finds out whether a port of the target accepts datagrams, for all flows to it. A target that is up may not have bound
- * its port yet, and would lose what it refuses. So one flow repeats its first datagram until it is not refused, while the
- * other flows wait.
+ * Finds out whether a port of the target accepts datagrams, for all flows to it. One flow repeats its first datagram
+ * until it is not refused, while the other flows wait: see docs/design/udp.md.
  */
 export class FirstDatagram {
   readonly #semaphore = new Semaphore(1);

@@ -8,9 +8,8 @@ const SILENT_MS = 20;
 const BUSY_MS = 100;
 
 /**
- * Order and pace of buffered datagrams to a target that has just started. Its receive buffer holds some hundreds, and the
- * kernel drops the rest without an error. So a small burst is sent, the next datagrams follow as answers arrive, and a
- * target that does not answer gets a burst every 20 ms.
+ * Order and pace of buffered datagrams to a target that has just started, so that its receive buffer does not overflow.
+ * See docs/design/udp.md.
  */
 export class Pacer {
   readonly #queue: { readonly cost: number; readonly grant: () => void }[] = [];

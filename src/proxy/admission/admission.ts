@@ -28,8 +28,7 @@ export const UNKNOWN_SOURCE = "an unknown source";
 
 /**
  * Admits the clients of a service. The order is: monitors, bans and addresses, times, rates, load, connections of the
- * source, connections of the service, slots of the process. Addresses come early so that denied clients use up no
- * limit. Monitors come first because they check whether wakeport listens, not whether they may connect.
+ * source, connections of the service, slots of the process. docs/design/admission.md gives the reasons.
  */
 export class Admission {
   readonly #options: AdmissionOptions;

@@ -24,8 +24,8 @@ export interface CloseOptions {
 }
 
 /**
- * Closes the connections of rejected clients. The kernel resets a socket that is closed with unread bytes, and a reset
- * may overtake sent bytes. So the client's bytes are read and discarded until its end of stream, or for a limited time.
+ * Closes the connections of rejected clients. A close with unread bytes becomes a reset, which may overtake sent bytes,
+ * so the client's bytes are discarded until its end of stream, or for a limited time.
  */
 export class LingeringClose {
   readonly #options: LingeringCloseOptions;

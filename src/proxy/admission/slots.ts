@@ -61,10 +61,8 @@ interface Shortage {
 }
 
 /**
- * Counts slots, so that wakeport stays below the limit of open files, at which the kernel drops clients silently.
- *
- * When all are taken, a new client evicts an offered one: the lowest rank, then the service with most slots, then the
- * source with most, then the oldest. See `#mayTake` for waiting clients.
+ * Counts slots, so that wakeport stays below the limit of open files. If all are taken, a new client evicts an offered
+ * one: see docs/design/admission.md and, for waiting clients, `#mayTake`.
  */
 export class Slots {
   readonly #options: SlotsOptions;

@@ -1,9 +1,6 @@
 /**
- * Passes the listening socket to a program, as inetd does with "wait". The program accepts all clients until it ends. Then
- * wakeport accepts again, starting with the clients in the backlog.
- *
- * Node can report the first client only by accepting it. So wakeport relays this client over its own connection to the same
- * port. See listenerFd() for why accepting stops in the same turn in which the program gets the socket.
+ * Passes the listening socket to a program that accepts all clients until it ends, as inetd does with "wait". The first
+ * client is relayed over wakeport's own connection to the same port: see docs/design/processes.md.
  */
 
 import type net from "node:net";

@@ -1,6 +1,6 @@
 /**
- * Sends the first lines of a greeting while the server starts, so that clients continue to wait. A reply may have several
- * lines with the same code, and a dash after the code in all but the last. So the server's greeting continues the reply.
+ * Sends the first lines of a greeting while the server starts, so that clients continue to wait. All lines of a reply
+ * except the last have a dash after the code, so the server's greeting continues the reply.
  */
 import type net from "node:net";
 import type { Filter } from "../../net/pump.ts";

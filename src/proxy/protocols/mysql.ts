@@ -1,8 +1,7 @@
 /**
- * MySQL and MariaDB. Clients get no bytes while they wait: the greeting contains the server's version, its capabilities and
- * the salt for the password, and the client sends nothing before it.
- *
- * If the start fails, a client gets an ERR packet instead of the greeting, as from a server with too many connections.
+ * MySQL and MariaDB. Clients get no bytes while they wait, because the greeting contains the server's version,
+ * capabilities and salt. If the start fails, a client gets an ERR packet instead, as from a server with too many
+ * connections.
  */
 
 import { notAvailable } from "./messages.ts";

@@ -1,7 +1,7 @@
 /**
- * PostgreSQL, protocol 3. Clients get no bytes while they wait. If the start fails, a client gets the error of a server that
- * is starting, after its startup message: it reads errors only there. Requests for encryption are denied before that, so a
- * client that requires encryption gets only the denial.
+ * PostgreSQL, protocol 3. If the start fails, a client gets the error of a starting server after its startup message,
+ * because it reads errors only there. Requests for encryption are denied before that, so a client that requires
+ * encryption gets only the denial.
  */
 import { peek } from "../../net/peek.ts";
 import { notAvailable } from "./messages.ts";

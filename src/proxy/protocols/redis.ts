@@ -1,6 +1,6 @@
 /**
- * Redis. A client waits with its commands unread. If the start fails, a client that has sent a command receives an error
- * as the reply to it. Other clients get no reply: they would take it for the reply to a later command.
+ * Redis. A client waits with its commands unread. If the start fails, only a client that has sent a command gets an
+ * error: another client would take the error for the reply to a later command.
  */
 import { peek } from "../../net/peek.ts";
 import { notAvailable } from "./messages.ts";

@@ -1,6 +1,7 @@
 /**
- * SMTP (RFC 5321). By 4.5.3.2.1 clients wait five minutes for a greeting, but many wait less, so they get its first lines
- * after a second. Servers that check for early talkers do the same. What a client sends before the greeting stays unread.
+ * SMTP (RFC 5321). Clients get the first lines of a greeting after a second: by 4.5.3.2.1 they wait five minutes, but
+ * many wait less. Bytes that a client sends before the greeting stay unread, as with servers that check for early
+ * talkers.
  */
 import type { HoldSpec } from "../../config/config.ts";
 import { relay } from "../../net/relay.ts";

@@ -14,8 +14,8 @@ const ACTIVE = /(?<![A-Z])(PORT|EPRT|LPRT)(?![A-Z])/i;
 const TELNET = /\xff[\xfb-\xfe].|\xff./gs;
 
 /**
- * Parses a line. Servers differ in how they treat Telnet commands, NUL and a carriage return within a line. If the line has
- * one of these and any server may find a PORT in it, the result is a PORT without an argument.
+ * Parses a line. Servers differ in how they treat Telnet commands, NUL and a carriage return within a line: if any
+ * server may find a PORT in such a line, the result is a PORT without an argument.
  */
 export function readCommand(line: string): Command {
   const text = line.replace(/\r?\n$/, "");

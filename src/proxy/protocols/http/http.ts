@@ -1,6 +1,6 @@
 /**
- * HTTP/1. A client waits with its request unread, so the target gets the request unchanged. A browser may get a page while
- * it waits. If the target does not start, the response is 503, which all clients handle.
+ * HTTP/1. A client waits with its request unread, so the target gets the request unchanged; a browser may get a page.
+ * If the target does not start, the response is 503, which all clients handle.
  *
  * @see RFC 9110, RFC 9112
  */

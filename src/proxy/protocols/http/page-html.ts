@@ -1,7 +1,6 @@
 /**
- * HTML of the page that a browser shows while a target starts. The page is sent in pieces over one connection. Each piece is
- * an element that replaces the previous one of its kind by style, without a script. The only scripts reload the page or set
- * its title, and the policy allows no others.
+ * HTML of the page that a browser shows while a target starts, sent in pieces over one connection. Each piece replaces
+ * the previous one of its kind by style; the only scripts reload the page or set its title.
  */
 import { createHash } from "node:crypto";
 import { escapeHtml, visibleLine } from "./escape.ts";

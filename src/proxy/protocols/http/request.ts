@@ -9,8 +9,8 @@ export const MAX_HEAD: number = 64 * 1024;
 const REQUEST_MS = 1_000;
 
 /**
- * Reads and removes the request of a client that is rejected. Returns undefined if the client has sent none, or does not use
- * HTTP/1. Returns the request synchronously if its head has arrived. Never rejects. An incomplete request has only a method.
+ * Reads and removes the request of a rejected client, synchronously if its head has arrived; an incomplete request has
+ * only a method. Returns undefined if the client has sent none, or does not use HTTP/1. Never rejects.
  */
 export function requestOf(socket: net.Socket): Request | undefined | Promise<Request | undefined> {
   const received: Buffer | null = socket.readableLength === 0 ? null : socket.read();
