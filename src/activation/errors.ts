@@ -37,6 +37,18 @@ export class ExitedError extends ActivationError {
   }
 }
 
+/** The container of the target was renamed and still runs: connections to it continue without a lease. */
+export class RenamedError extends ExitedError {
+  /** Aborted when the renamed container is down. */
+  readonly down: AbortSignal;
+
+  constructor(target: string, down: AbortSignal) {
+    super(target, {});
+    this.message = `another container has the name of ${target} now`;
+    this.down = down;
+  }
+}
+
 /** A dependency of the target could not be acquired; `cause` is the reason. */
 export class DependencyError extends ActivationError {
   readonly code = "start_failed";

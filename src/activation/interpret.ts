@@ -1,7 +1,7 @@
 /** What a status of a target means to its activator. Pure: the activator acts on the result. */
 import type { Exit } from "./errors.ts";
 import type { StateName } from "./machine.ts";
-import type { RunningStatus, TargetStatus } from "./target.ts";
+import type { RenamedRun, RunningStatus, TargetStatus } from "./target.ts";
 
 /** What the activator knew before the status. */
 export interface Known {
@@ -20,6 +20,8 @@ export type Finding =
   | { readonly kind: "running"; readonly status: RunningStatus; readonly hasMoved: boolean }
   /** The run that leases hold was paused by another process. */
   | { readonly kind: "paused" }
+  /** The run that leases hold continues, but the target is another container now. */
+  | { readonly kind: "renamed"; readonly run: RenamedRun }
   /** The run is over. The target may be running again, in a new incarnation. */
   | { readonly kind: "exited"; readonly exit: Exit; readonly missing?: string | undefined };
 
@@ -56,6 +58,9 @@ function interpretAwake(status: TargetStatus, running: Known["running"]): Findin
     return { kind: "running", status, hasMoved };
   }
   if (!status.up && status.pausedIncarnation === running.incarnation) return { kind: "paused" };
+  const { renamed } = status;
+  if (renamed !== undefined && running.incarnation.startsWith(renamed.incarnation))
+    return { kind: "renamed", run: renamed };
   return exited(status);
 }
 

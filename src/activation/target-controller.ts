@@ -7,7 +7,7 @@ import { KeptError } from "../errors.ts";
 import { type ActivatorSettings, sleepActionIn } from "./activation-policy.ts";
 import type { Companions } from "./companions.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
-import { type Exit, ExitedError, shutdownError, startErrorOf } from "./errors.ts";
+import { type Exit, ExitedError, RenamedError, shutdownError, startErrorOf } from "./errors.ts";
 import type { EventDetails, StateHistory } from "./history.ts";
 import { Inspector } from "./inspector.ts";
 import { existenceChange, type Finding, interpret } from "./interpret.ts";
@@ -17,7 +17,7 @@ import type { ActivationObserver } from "./reports.ts";
 import { SleepReporter } from "./sleep-report.ts";
 import { Starter, type StartFailure } from "./starter.ts";
 import { type StopFailed, Stopper } from "./stopper.ts";
-import type { RunningStatus, SleepAction, Target, TargetStatus } from "./target.ts";
+import type { RenamedRun, RunningStatus, SleepAction, Target, TargetStatus } from "./target.ts";
 import { UpstreamCheck } from "./upstream-check.ts";
 
 /** Time for which a new connection waits for an inspection under way. */
@@ -297,6 +297,8 @@ export class TargetController {
         return this.#stillRunning(finding.status, finding.hasMoved);
       case "paused":
         return this.#paused();
+      case "renamed":
+        return this.#renamed(finding.run);
       case "exited":
         return this.#exited(finding.exit, finding.missing);
     }
@@ -320,6 +322,12 @@ export class TargetController {
     this.#isPaused = true;
     if (state().leases > 0) dispatch("paused");
     else this.pausedUnused();
+  }
+
+  #renamed({ down }: RenamedRun): void {
+    const { target, dispatch } = this.#options;
+    this.#wentDown({});
+    dispatch("exited", { error: new RenamedError(target.name, down), exit: {} });
   }
 
   #exited(exit: Exit, missing: string | undefined): void {

@@ -1,7 +1,15 @@
 import type { Exit } from "./errors.ts";
 
+/** A run of a container that is not the target any more, because another container has its name or labels. */
+export interface RenamedRun {
+  /** The beginning of its incarnation. */
+  readonly incarnation: string;
+  /** Aborted when the run is over. */
+  readonly down: AbortSignal;
+}
+
 /** The result of an inspection. */
-export type TargetStatus =
+export type TargetStatus = (
   | {
       readonly up: false;
       readonly exit?: Exit;
@@ -30,7 +38,11 @@ export type TargetStatus =
       readonly incarnation: string;
       /** State of the target's own health check; absent if it has none. */
       readonly health?: "starting" | "healthy" | "unhealthy";
-    };
+    }
+) & {
+  /** The previous run, if it continues in a renamed container. */
+  readonly renamed?: RenamedRun;
+};
 
 export type RunningStatus = Extract<TargetStatus, { up: true }>;
 

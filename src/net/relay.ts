@@ -4,7 +4,7 @@
  */
 import type net from "node:net";
 import { finished } from "node:stream";
-import { ExitedError } from "../activation/errors.ts";
+import { ExitedError, RenamedError } from "../activation/errors.ts";
 import { type Filter, Pump } from "./pump.ts";
 import { isShuttingDown, reset } from "./reset.ts";
 import { sendQueueEmpty } from "./send-queue.ts";
@@ -62,6 +62,7 @@ class Relay {
   #open = 2;
   #timer: NodeJS.Timeout | undefined;
   #probeTimer: NodeJS.Timeout | undefined;
+  #renamedDown: AbortSignal | undefined;
 
   constructor({ client, upstream, meters, lost, filters = {} }: RelayOptions) {
     this.#client = client;
@@ -69,12 +70,13 @@ class Relay {
     this.#meters = meters;
     this.#pumps = { in: new Pump(client, upstream, filters.in), out: new Pump(upstream, client, filters.out) };
 
-    const onLost = (): void => (lost.reason instanceof ExitedError ? this.#targetGone() : this.#resetBoth("drained"));
+    const onLost = (): void => this.#onLost(lost.reason);
     lost.addEventListener("abort", onLost, { once: true });
     this.#result.promise.finally(() => {
       clearTimeout(this.#timer);
       clearInterval(this.#probeTimer);
       lost.removeEventListener("abort", onLost);
+      this.#renamedDown?.removeEventListener("abort", this.#targetGone);
     });
 
     this.#copy("in");
@@ -146,6 +148,13 @@ class Relay {
     for (const meter of this.#meters) meter[direction] += bytes;
   }
 
+  #onLost(reason: unknown): void {
+    if (!(reason instanceof ExitedError)) return this.#resetBoth("drained");
+    if (!(reason instanceof RenamedError) || reason.down.aborted) return this.#targetGone();
+    this.#renamedDown = reason.down;
+    reason.down.addEventListener("abort", this.#targetGone, { once: true });
+  }
+
   #resetBoth(end: RelayEnd): void {
     this.#end = end;
     reset(this.#client);
@@ -156,7 +165,7 @@ class Relay {
    * Forwards the last bytes of a target that is down while any byte moves, because the client may be slow. The end of
    * its stream may never arrive: the network of the container was removed with it.
    */
-  #targetGone(): void {
+  readonly #targetGone = (): void => {
     if (this.#upstream.readableEnded) this.#drainClientAfterTargetExit();
     else this.#upstream.once("end", () => this.#drainClientAfterTargetExit());
     let moved = this.#bytesMoved;
@@ -167,7 +176,7 @@ class Relay {
       const isClientSlow = this.#upstream.readableEnded || this.#client.writableLength > 0;
       if (idleMs >= (isClientSlow ? LINGER_MS : SILENCE_MS)) this.#resetBoth("target_gone");
     }, SILENCE_MS);
-  }
+  };
 
   /** Bytes received from the upstream, and bytes sent to the client. */
   get #bytesMoved(): number {

@@ -1,6 +1,8 @@
+import type { RenamedRun } from "../activation/target.ts";
 import type { ContainerFacts } from "../docker/container-facts.ts";
 import type { ContainerEvent } from "../docker/events.ts";
 import { sentenceOf, TargetError } from "../errors.ts";
+import { incarnationOf } from "./container-incarnation.ts";
 import type { ContainerOptions, ContainerOwner } from "./container-options.ts";
 import { ReferenceResolver } from "./container-reference.ts";
 import { restartWarning } from "./container-warnings.ts";
@@ -15,6 +17,8 @@ export class ContainerFinder implements ContainerOwner {
   readonly #replacement: ReplacementWatch;
   readonly #reference: ReferenceResolver;
   #seen: ContainerFacts | undefined;
+  /** A container that was seen running before another one got its name or labels. */
+  #previous: { readonly facts: ContainerFacts; readonly down: AbortController } | undefined;
   /** Keeps a pending lookup from registering the target again. */
   #isReleased = false;
   #reportedRejection: string | undefined;
@@ -43,6 +47,7 @@ export class ContainerFinder implements ContainerOwner {
     if (facts.isAutoRemoved && isNamed) this.#reject(autoRemoved(facts));
     const warning = facts.id === this.#seen?.id ? undefined : restartWarning(facts);
     if (warning !== undefined) onWarning("target.restart_policy", warning);
+    if (this.#seen?.isRunning && this.#seen.id !== facts.id) this.#setPrevious(this.#seen);
     this.#seen = facts;
     return facts;
   }
@@ -58,6 +63,28 @@ export class ContainerFinder implements ContainerOwner {
     this.#replacement.expectReplacement(seen.id);
     this.#seen = undefined;
     return facts;
+  }
+
+  /** Returns the run of the previous container, if it continues. @throws TargetError */
+  async renamed(signal: AbortSignal): Promise<RenamedRun | undefined> {
+    const previous = this.#previous;
+    if (previous === undefined) return undefined;
+    const incarnation = incarnationOf(previous.facts);
+    const facts = await orMissing(this.#options().engine.inspect(previous.facts, signal));
+    const isRunning = !(facts instanceof TargetError) && facts.isRunning && incarnationOf(facts) === incarnation;
+    if (isRunning) return { incarnation, down: previous.down.signal };
+    if (this.#previous === previous) this.#setPrevious(undefined);
+    return undefined;
+  }
+
+  /** Whether an event is about the previous container. */
+  concernsPrevious({ id }: ContainerEvent): boolean {
+    return id === this.#previous?.facts.id;
+  }
+
+  #setPrevious(facts: ContainerFacts | undefined): void {
+    this.#previous?.down.abort();
+    this.#previous = facts && { facts, down: new AbortController() };
   }
 
   /** Returns an error if the container does not exist. Neither stores nor registers the result. @throws TargetError */

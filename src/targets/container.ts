@@ -66,6 +66,12 @@ export class ContainerTarget implements Target {
   }
 
   async inspect(signal: AbortSignal): Promise<TargetStatus> {
+    const status = await this.#status(signal);
+    const renamed = await this.#finder.renamed(signal);
+    return renamed === undefined ? status : { ...status, renamed };
+  }
+
+  async #status(signal: AbortSignal): Promise<TargetStatus> {
     const first = await this.#finder.findRenamed(signal);
     const facts = first instanceof TargetError ? first : await this.#inspectTwice(first, signal);
     if (facts instanceof TargetError) return { up: false, missing: sentenceOf(facts) };
@@ -152,10 +158,10 @@ export class ContainerTarget implements Target {
 
   watch(onChange: () => void): Disposable {
     return this.#options.events.watch((event) => {
-      if (event !== undefined && !this.#finder.concerns(event)) return;
-      if (event !== undefined) this.#replacement.onEvent(event);
-      if (event !== undefined) this.#stopper.onEvent(event);
-      onChange();
+      const isOurs = event !== undefined && this.#finder.concerns(event);
+      if (isOurs) this.#replacement.onEvent(event);
+      if (isOurs) this.#stopper.onEvent(event);
+      if (event === undefined || isOurs || this.#finder.concernsPrevious(event)) onChange();
     });
   }
 

@@ -6,6 +6,7 @@ import type { RunningStatus, TargetStatus } from "../../src/activation/target.ts
 
 const running: RunningStatus = { up: true, address: "10.0.0.1", incarnation: "first" };
 const crash = { code: 3 };
+const run = { incarnation: "fir", down: new AbortController().signal };
 
 const statuses = {
   running,
@@ -13,6 +14,9 @@ const statuses = {
   "running at another port": { ...running, port: 8080 },
   "running without a route": { ...running, address: "", noRoute: new Error("no network") },
   restarted: { ...running, incarnation: "second" },
+  renamed: { ...running, incarnation: "second", renamed: run },
+  "renamed before": { ...running, renamed: { ...run, incarnation: "zeroth" } },
+  "renamed and replaced by a container that is down": { up: false, renamed: run },
   paused: { up: false, pausedIncarnation: "first" },
   "restarted and paused": { up: false, pausedIncarnation: "second" },
   down: { up: false },
@@ -39,6 +43,9 @@ const asleep: Record<StatusName, Finding> = {
   "running at another port": found,
   "running without a route": nothing,
   restarted: found,
+  renamed: found,
+  "renamed before": found,
+  "renamed and replaced by a container that is down": nothing,
   paused: foundPaused,
   "restarted and paused": foundPaused,
   down: nothing,
@@ -52,6 +59,9 @@ const awake: Record<StatusName, Finding> = {
   "running at another port": still("running at another port", true),
   "running without a route": still("running without a route", true),
   restarted,
+  renamed: { kind: "renamed", run },
+  "renamed before": still("renamed before", false),
+  "renamed and replaced by a container that is down": { kind: "renamed", run },
   paused,
   "restarted and paused": exited(),
   down: exited(),
@@ -69,6 +79,7 @@ const table: Record<StateName, Record<StatusName, Finding>> = {
     paused: nothing,
     "restarted and paused": nothing,
     down: exited(),
+    "renamed and replaced by a container that is down": exited(),
     crashed: exited(crash),
     missing: exited({}, "no such container"),
   },

@@ -158,6 +158,20 @@ engineTest(
   },
 );
 
+engineTest("docker rm -f of a renamed container: its connections end", async (lab) => {
+  const target = await lab.container({ program: echo() });
+  const wakeport = await lab.wakeport({ echo: { to: target } });
+  using client = await guest(wakeport);
+  await target.rename(`${target.name}-renamed`);
+  const next = await lab.container({ program: echo(), name: target.name });
+  wakeport.mayUse("echo", next);
+  await eventually("another container serves", async () => (await wakeport.greeted("echo")) !== client.text);
+  assert.equal(client.fate, "open");
+  await target.remove();
+  assert.notEqual(await client.ended(), "open");
+  client.end();
+});
+
 engineTest(
   "docker rm -f during connections: they end, the target is missing, and serves again when it exists",
   async (lab) => {

@@ -4,7 +4,7 @@ import type net from "node:net";
 import { getActiveResourcesInfo, memoryUsage } from "node:process";
 import { suite, test } from "node:test";
 import { scheduler } from "node:timers/promises";
-import { ClosedError, ExitedError } from "../../src/activation/errors.ts";
+import { ClosedError, ExitedError, RenamedError } from "../../src/activation/errors.ts";
 import { type Meter, type RelayEnd, relay } from "../../src/net/relay.ts";
 import { KIB, MIB, payload } from "../bench/payload.ts";
 import { eventually } from "../support/eventually.ts";
@@ -485,6 +485,22 @@ suite("relay() after the loss of the target", () => {
     link.client.resume();
     await link.client.ended();
     assertReceived(link.client, sent);
+  });
+
+  test("continues for a silent client of a renamed container, until that container is down", async (t) => {
+    await using link = await Link.open();
+    const down = new AbortController();
+    t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+    link.lost.abort(new RenamedError("container a", down.signal));
+    t.mock.timers.tick(60_000);
+    link.client.send("still here");
+    await link.upstream.receives(10);
+    link.upstream.send("yes");
+    await link.client.receives(3);
+    assert.equal(link.end, undefined);
+    down.abort();
+    t.mock.timers.tick(60_000);
+    assert.equal(await link.ended(), "target_gone");
   });
 
   test("delivers the last bytes of an upstream that ended before the exit", async () => {
