@@ -130,6 +130,7 @@ function sleptUnderClients({ record }: Evidence): string[] {
         .filter(({ service }) => services.includes(service))
         .filter(keepsAwake)
         .filter((one) => one.at - one.durationMs < at && at < one.at)
+        .filter((one) => !hasLostTarget(one, record, target, at))
         .map(({ id }) => `I4: ${target} was put to sleep while connection ${id} was open`),
     );
 }
@@ -137,6 +138,14 @@ function sleptUnderClients({ record }: Evidence): string[] {
 /** A probe, or a client that never sends its first bytes, keeps no target awake. */
 function keepsAwake({ end, error }: ConnectionReport): boolean {
   return end !== "probe" && !(error?.cause instanceof PeekError);
+}
+
+/** A connection to a container that was renamed continues, but does not keep the next container of that name awake. */
+function hasLostTarget(connection: Timed<ConnectionReport>, record: Recorder, target: string, until: number): boolean {
+  const { at, durationMs, waitMs = durationMs } = connection;
+  const servedAt = at - durationMs + waitMs;
+  const exits = record.states.filter((change) => change.target === target && change.event === "exited");
+  return exits.some((exit) => servedAt < exit.at && exit.at < until);
 }
 
 /** I4, by events of the engine: targets are stopped and paused only in the state "stopping". */
