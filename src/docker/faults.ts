@@ -97,31 +97,37 @@ export function engineFault(error: unknown, request: RequestFacts, at: EngineAdd
     const fault = creationFault(status, answer, subject, options);
     if (fault !== undefined) return fault;
   }
-  const network = status === 404 ? NO_NETWORK.exec(answer)?.[1] : undefined;
-  if (network !== undefined) {
-    const remedy = `create it (docker network create ${network}), or correct its name in "networks"`;
-    return new TargetError("no_route", `${subject} needs the network ${network}, which does not exist`, {
-      ...options,
-      remedy,
-    });
-  }
-  if (status === 404 && NO_IMAGE.test(answer)) {
-    const remedy = "pull or build the image again, then recreate the container";
-    return new TargetError("missing", `the image of ${subject} is missing: ${answer}`, { ...options, remedy });
-  }
-  if (status === 404 && operation === "start" && !isAbout(answer, request)) {
-    // The answer names another container: the one whose network this one uses.
-    const remedy = "recreate it: docker compose up -d --force-recreate SERVICE";
-    return new TargetError("no_route", `${subject} depends on a container that does not exist: ${answer}`, {
-      ...options,
-      remedy,
-    });
-  }
-  if (status === 404) return missingFault(subject, error);
+  if (status === 404) return notFound(answer, request, error);
   if (status === 501) return notSupported(operation, subject, answer, options);
   if (isWrongState(status, answer))
     return new TargetError("conflict", `the engine cannot ${what} now: ${answer}`, options);
   return new TargetError("failed", `the engine could not ${what}: ${answer}`, options);
+}
+
+/** Returns the error for what a request needs and the engine does not have: a network, an image or a container. */
+function notFound(answer: string, request: RequestFacts, cause: unknown): TargetError {
+  const { operation, subject } = request;
+  const network = NO_NETWORK.exec(answer)?.[1];
+  if (network !== undefined) {
+    const remedy = `create it (docker network create ${network}), or correct its name in "networks"`;
+    return new TargetError("no_route", `${subject} needs the network ${network}, which does not exist`, {
+      cause,
+      remedy,
+    });
+  }
+  if (NO_IMAGE.test(answer)) {
+    const remedy = "pull or build the image again, then recreate the container";
+    return new TargetError("missing", `the image of ${subject} is missing: ${answer}`, { cause, remedy });
+  }
+  if (operation === "start" && !isAbout(answer, request)) {
+    // The answer names another container: the one whose network this one uses.
+    const remedy = "recreate it: docker compose up -d --force-recreate SERVICE";
+    return new TargetError("no_route", `${subject} depends on a container that does not exist: ${answer}`, {
+      cause,
+      remedy,
+    });
+  }
+  return missingFault(subject, cause);
 }
 
 /** @param subject for example `container db` */
