@@ -11,7 +11,10 @@ const DEFAULT_OPEN_FILES = 1_024;
 const DEFAULT_OWN_FILES = 32;
 const CAP_SETGID = 1n << 6n;
 
-function context(): Context {
+type Signals = Pick<Context, "shutdown" | "onReload" | "onStatusRequest">;
+
+/** Replaces the default actions of the signals that wakeport handles. */
+function handleSignals(): Signals {
   const shutdown = new AbortController();
   const end = (): void => {
     // A second signal exits immediately.
@@ -29,6 +32,15 @@ function context(): Context {
   });
   // The default action of SIGUSR2 ends the process, and only `run` replaces it.
   process.on("SIGUSR2", () => {});
+  return {
+    shutdown: shutdown.signal,
+    onReload: (act) => reloads.add(act),
+    onStatusRequest: (act) => process.on("SIGUSR2", act),
+  };
+}
+
+function context(): Context {
+  const signals = handleSignals();
   const inheritedFds = listenFds(process.env, process.pid);
   // The sockets are for wakeport, not for the programs that it starts.
   for (const name of ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"]) delete process.env[name];
@@ -51,9 +63,7 @@ function context(): Context {
     ownFiles: ownFiles(),
     inheritedFds,
     isTerminal: process.stdout.isTTY,
-    shutdown: shutdown.signal,
-    onReload: (act) => reloads.add(act),
-    onStatusRequest: (act) => process.on("SIGUSR2", act),
+    ...signals,
     print: (text) => process.stdout.write(`${printableLines(text)}\n`),
     printData: (text) => process.stdout.write(`${text}\n`),
     printError: (text) => process.stderr.write(`${printableLines(text)}\n`),
