@@ -57,17 +57,10 @@ export function resolve(
   );
   const services = Object.entries(parsed.services).flatMap(([name, own]) => {
     const ignore: Report = () => {};
-    return (
-      resolveService({
-        name,
-        own,
-        source,
-        defaults: parsed.defaults,
-        defaultBanners: banner,
-        ports: own.ports ?? [],
-        report: reportFor(name, trimmed.has(name) ? ignore : report),
-      }) ?? []
-    );
+    const { defaults } = parsed;
+    const ports = own.ports ?? [];
+    const reportService = reportFor(name, trimmed.has(name) ? ignore : report);
+    return resolveService({ name, own, source, defaults, defaultBanners: banner, ports, report: reportService }) ?? [];
   });
   const sections = resolveSections(parsed, context.adminListen);
   checkListeners(services, sections.admin, report);
