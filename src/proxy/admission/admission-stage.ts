@@ -1,5 +1,4 @@
 /** What decides about a client before it is served: admission, banners, and the close of rejected clients. */
-import type net from "node:net";
 import os from "node:os";
 import type { Banners, Service } from "../../config/config.ts";
 import type { DataPorts } from "../data-ports.ts";
@@ -77,12 +76,4 @@ export function createDataPortAdmission(
     unixTime: clock.unixTime,
   });
   return { control, banners: {}, onDeny, lingering };
-}
-
-/** Resolves when the kernel has all written bytes: the socket can then be passed to another process. */
-export function flushed(socket: net.Socket): Promise<void> {
-  return new Promise((resolve) => {
-    socket.once("close", () => resolve());
-    socket.write("", () => resolve());
-  });
 }
