@@ -44,10 +44,10 @@ export interface Command {
   /** The options and arguments after the name of the command. */
   readonly usage: string;
   readonly options: NonNullable<ParseArgsConfig["options"]>;
-  /** Whether the command accepts arguments besides options. */
+  /** Whether the command accepts arguments that are not options. */
   readonly takesArguments?: boolean;
   readonly help: string;
-  /** @param positionals the arguments besides options @returns the exit code */
+  /** @param positionals the arguments that are not options @returns the exit code */
   run(options: Options, context: Context, positionals: readonly string[]): Promise<number>;
 }
 

@@ -11,7 +11,7 @@ Both sleep again 10 s after their last connection.
 
 /** Returns a configuration with two local processes, run by the Node at `execPath`. */
 export function demoConfig(execPath: string): string {
-  // The programs are beside this file: TypeScript in a checkout, JavaScript in a build.
+  // The programs are in the folder of this file: TypeScript in a checkout, JavaScript in a build.
   const program = (name: string): string => {
     const { dirname, filename } = import.meta;
     return JSON.stringify(path.join(dirname, name + path.extname(filename)));

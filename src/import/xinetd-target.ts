@@ -89,7 +89,7 @@ function groupOfUser(attributes: XinetdAttributes): Entry | undefined {
   return /^\d+$/.test(user) ? attributes.entry("user", user, "xinetd uses the number as the group, too") : undefined;
 }
 
-/** wakeport passes PATH, LANG and TZ by itself. */
+/** wakeport passes PATH, LANG and TZ without a setting. */
 function envOf(attributes: XinetdAttributes): Entry | undefined {
   const env: [string, Entry][] = [];
   for (const { text, place } of attributes.take("passenv")?.parts ?? []) {

@@ -19,7 +19,7 @@ const REMARKS: readonly string[] = [
   "Differences from xinetd (attributes that are not converted: see docs/from-xinetd.md):",
   "- The environment of a server contains PATH, LANG, TZ, HOME and the variables of env. Without passenv, xinetd passes its whole environment.",
   "- wakeport does not read /etc/hosts.allow and /etc/hosts.deny (libwrap): use access.",
-  "- When a service exceeds its rate (cps), only the excess clients are rejected; xinetd closes the port for a while.",
+  "- When a service exceeds its rate (cps), only the excess clients are rejected; xinetd closes the port for the configured time.",
   "- log_type: the log goes to standard output. log_on_success and log_on_failure select only USERID; the rest is always logged.",
 ];
 

@@ -32,7 +32,7 @@ export class DenialThrottle<Reason extends string> {
     this.#options = options;
   }
 
-  /** Counts a denial. @returns whether it is reported by itself */
+  /** Counts a denial. @returns whether it is reported individually */
   count(subject: string, reason: Reason): boolean {
     const { limit, windowMs, now } = this.#options;
     const reasons = this.#windows.get(subject) ?? new Map<Reason, Window>();

@@ -1,4 +1,4 @@
-/** Memory that one buffered datagram needs besides its bytes. It bounds the number of small datagrams. */
+/** Memory that one buffered datagram needs in addition to its bytes. It bounds the number of small datagrams. */
 const OVERHEAD_BYTES = 256;
 
 /** The datagrams of one client that wait for the target, in order of arrival; bounded in bytes. */

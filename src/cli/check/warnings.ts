@@ -54,7 +54,7 @@ function warningsOn(service: WokenService): string[] {
 
 function warningsOnFtp({ data, ports, ftp, proxyProtocol }: Service): string[] {
   const warnings: string[] = [];
-  // Compose files publish passive ranges, and port 20, beside the port that clients connect to.
+  // Compose files publish passive ranges, and port 20, in addition to the port that clients connect to.
   const likelyDataPorts = ports.filter(({ target, count = 1 }) => count > 1 || target === DATA_PORT);
   if (likelyDataPorts.length > 0) {
     const shown = likelyDataPorts.map(({ listen: listener, count }) => formatRange(listener, count)).join(", ");

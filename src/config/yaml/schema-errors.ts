@@ -207,7 +207,7 @@ function mappingHint(path: Path, got: unknown, value: unknown): string | undefin
   if (path.length === 1 && path[0] === "services") return "write each service under its name: NAME: { … }";
   if (path.length === 2 && path[0] === "services") {
     if (got === null) return "write its keys below it, indented further";
-    // An empty service and a key beside it: the keys are not indented further than the name.
+    // An empty service and a key at its level: the keys are not indented further than the name.
     const isBesideEmpty = Object.values(record(at(value, ["services"]))).includes(null);
     const isKey = Object.hasOwn(serviceKeys, String(path[1]));
     return isKey && isBesideEmpty ? "indent this key further than the name of its service" : undefined;
