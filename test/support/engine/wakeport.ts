@@ -79,7 +79,8 @@ export class Wakeport implements AsyncDisposable {
     this.#ports = parts.ports;
     this.#written = parts.written;
     this.#services = new Map(Object.entries(parts.services));
-    for (const spec of this.#services.values()) this.#targets.set(spec.to.id, nameOf(spec));
+    // The first service of a container names its target. A second one may name another container that does not exist yet.
+    for (const spec of [...this.#services.values()].toReversed()) this.#targets.set(spec.to.id, nameOf(spec));
   }
 
   static async open(services: Readonly<Record<string, ServiceSpec>>, options: WakeportOptions): Promise<Wakeport> {
