@@ -14,7 +14,7 @@ import { LAST_LINES } from "./lines.ts";
 import { ReplacementWatch } from "./replacement-watch.ts";
 
 /** The engine may record that memory ran out only after it recorded the exit. */
-const OOM_RECORDED_MS = 100;
+const OOM_RECORDED_MS = 300;
 
 /** A Docker container as a target. */
 export class ContainerTarget implements Target {
