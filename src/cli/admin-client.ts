@@ -71,7 +71,8 @@ export async function fetchService(config: Pick<Config, "admin">, name: string):
 
 /** A changed admin.listen takes effect with a reload. */
 function connectionHint(error: unknown): string {
-  return codeOf(error) === "ECONNREFUSED" ? " (it is not running, or admin.listen was changed without a reload)" : "";
+  if (codeOf(error) !== "ECONNREFUSED") return "";
+  return ": start it, use the -c FILE that it uses, or reload it if admin.listen was changed; in a container, run this command there";
 }
 
 /** Returns an address to dial for an address to listen on. */

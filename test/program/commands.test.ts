@@ -234,7 +234,7 @@ suite("wakeport status and healthcheck", () => {
     for (const command of ["status", "healthcheck"]) {
       const { code, stderr } = await wakeport([command, "-c", file.path]);
       assert.equal(code, 1);
-      assert.match(stderr, /no wakeport answers at 127\.0\.0\.1:\d+: .*admin\.listen was changed without a reload/);
+      assert.match(stderr, /no wakeport answers at 127\.0\.0\.1:\d+: .*reload it if admin\.listen was changed/);
     }
   });
 
