@@ -43,8 +43,8 @@ Exits with 2 if a file cannot be read, and with 1 if it contains no service.`,
 function printUsage(kind: string | undefined, context: Context): number {
   const similar = kind === undefined ? undefined : suggest(kind, Object.keys(kinds));
   const isKnown = kind !== undefined && Object.hasOwn(kinds, kind);
-  const hint = similar === undefined || isKnown ? "" : `: did you mean "${similar}"?`;
-  const problem = kind === undefined || isKnown ? "name the files to import" : `cannot import "${kind}"${hint}`;
+  const hint = similar === undefined ? "write xinetd or inetd before the files" : `did you mean "${similar}"?`;
+  const problem = kind === undefined || isKnown ? "name the files to import" : `cannot import "${kind}": ${hint}`;
   context.printError(`wakeport import: ${problem}\nusage: wakeport import ${command.usage}`);
   return exitCode.usage;
 }

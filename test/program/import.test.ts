@@ -45,6 +45,7 @@ suite("wakeport import", () => {
     const wrong: Readonly<Record<string, RegExp>> = {
       "": /name the files to import/,
       xinetd: /name the files to import/,
+      "/etc/inetd.conf": /cannot import "\/etc\/inetd\.conf": write xinetd or inetd before the files/,
       "xintd /etc/xinetd.conf": /cannot import "xintd": did you mean "xinetd"\?/,
       "--all": /--all/,
     };
