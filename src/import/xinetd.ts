@@ -16,7 +16,7 @@ import { targetOf } from "./xinetd-target.ts";
 
 /** Differences that apply to every service. */
 const REMARKS: readonly string[] = [
-  "Differences from xinetd (attributes that are not converted: see docs/from-xinetd.md):",
+  "Differences from xinetd (attributes that are not converted: see docs/xinetd-attributes.md):",
   "- The environment of a server contains PATH, LANG, TZ, HOME and the variables of env. Without passenv, xinetd passes its whole environment.",
   "- wakeport does not read /etc/hosts.allow and /etc/hosts.deny (libwrap): use access.",
   "- When a service exceeds its rate (cps), only the excess clients are rejected; xinetd closes the port for the configured time.",
