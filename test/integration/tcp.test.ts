@@ -83,7 +83,7 @@ suite("a plain one", { skip: cannotHaveEngine }, () => {
   test("an unknown host name is reported", async () => {
     assert.match(
       await complaint("tcp://engine.invalid"),
-      /host name in tcp:\/\/engine\.invalid is not known .*share a net/,
+      /host name in tcp:\/\/engine\.invalid cannot be resolved .*share a net/,
     );
   });
 });
