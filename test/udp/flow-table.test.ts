@@ -1,5 +1,6 @@
-// runs alone: bursts of datagrams overflow a socket buffer if the process gets too little processor time
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { suite, test } from "node:test";
 import { ExitedError, StartTimeoutError } from "../../src/activation/errors.ts";
 import { DeadlineError } from "../../src/errors.ts";
@@ -11,6 +12,19 @@ import { numbered, UdpClient, UdpServer } from "../support/net/udp.ts";
 import { Stage } from "../support/udp/stage.ts";
 
 checkLeaks();
+
+/**
+ * Starts an echo server in its own process. In this process it would read only between the work of the 100 flows, and its
+ * receive buffer would overflow.
+ */
+async function echoProcess(port: number): Promise<Disposable> {
+  const code = `const socket = require("node:dgram").createSocket("udp4");
+socket.on("message", (data, { port, address }) => socket.send(data, port, address));
+socket.bind(${port}, "127.0.0.1", () => console.log("bound"));`;
+  const child = spawn(process.execPath, ["-e", code], { stdio: ["ignore", "pipe", "inherit"] });
+  await once(child.stdout, "data");
+  return { [Symbol.dispose]: () => child.kill("SIGKILL") };
+}
 
 suite("A flow whose target is up", () => {
   test("forwards and counts datagrams in both directions, empty ones included", async () => {
@@ -229,11 +243,10 @@ suite("A flow whose target sleeps", () => {
       for (const [index, client] of clients.entries()) client.send(...numbered(`client ${index}`, 20));
       await stage.received(2_000);
       stage.comeUp();
-      using server = await UdpServer.open({ port });
+      using _server = await echoProcess(port);
       for (const [index, client] of clients.entries()) {
         assert.deepEqual(await client.receives(20), numbered(`client ${index}`, 20));
       }
-      assert.equal(server.received.length, 2_000);
       assert.deepEqual(stage.dropped, {});
     } finally {
       for (const client of clients) client[Symbol.dispose]();
