@@ -79,8 +79,11 @@ export class Wakeport implements AsyncDisposable {
     this.#ports = parts.ports;
     this.#written = parts.written;
     this.#services = new Map(Object.entries(parts.services));
-    // The first service of a container names its target. A second one may name another container that does not exist yet.
-    for (const spec of [...this.#services.values()].toReversed()) this.#targets.set(spec.to.id, nameOf(spec));
+    // A service may name another container than `to`. Then a service that names no other one decides.
+    const services = [...this.#services.values()].toSorted(
+      (a, b) => Number(b.container !== undefined) - Number(a.container !== undefined),
+    );
+    for (const spec of services) this.#targets.set(spec.to.id, nameOf(spec));
   }
 
   static async open(services: Readonly<Record<string, ServiceSpec>>, options: WakeportOptions): Promise<Wakeport> {
