@@ -1,0 +1,64 @@
+/**
+ * Functions of the C library, called through koffi. koffi takes 25 to 50 ms and 8 MB to load, so it is loaded at the first
+ * use.
+ */
+import { createRequire } from "node:module";
+import { platform } from "node:os";
+import type { LibraryHandle } from "koffi";
+import { messageOf } from "../errors.ts";
+
+/** The C library cannot be called on this machine. */
+export class FfiError extends Error {
+  override readonly name = "FfiError";
+}
+
+/** A function of the C library. Pointers are Buffers or null; `long` and `size_t` are numbers. */
+export type CFunction = (...parameters: readonly (number | bigint | string | Uint8Array | object | null)[]) => number;
+
+export interface Libc {
+  /**
+   * Finds a function by its C prototype, such as `int close(int)`.
+   *
+   * @throws FfiError if the C library has no such function
+   */
+  readonly find: (prototype: string) => CFunction;
+  /** Returns `errno` of the last call in this thread. Any other call in between may change it. */
+  readonly errno: () => number;
+}
+
+let loaded: Libc | undefined;
+
+/**
+ * Loads the C library once for each thread.
+ *
+ * @throws FfiError if the system is not Linux, or koffi is missing or has no binary for this architecture
+ */
+export function loadLibc(): Libc {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): Libc {
+  if (platform() !== "linux") throw new FfiError(`the platform is ${platform()}, not linux`);
+  const { library, errno } = open();
+  return {
+    errno,
+    find: (prototype) => {
+      try {
+        return library.func(prototype);
+      } catch (error) {
+        throw new FfiError(`the C library has no "${prototype}": ${messageOf(error)}`, { cause: error });
+      }
+    },
+  };
+}
+
+function open(): { library: LibraryHandle; errno: () => number } {
+  try {
+    const koffi: typeof import("koffi") = createRequire(import.meta.url)("koffi");
+    // Without a path, the symbols of the process itself: they include the C library, under any file name.
+    return { library: koffi.load(null), errno: () => koffi.errno() };
+  } catch (error) {
+    throw new FfiError(`koffi cannot be loaded: ${messageOf(error)}`, { cause: error });
+  }
+}
