@@ -6,9 +6,9 @@
 import net from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "../support/free-port.ts";
-import { median } from "./clients.ts";
 import { Container } from "./container.ts";
 import { exitOnSignals } from "./program.ts";
+import { median } from "./statistics.ts";
 import { Wakeport } from "./wakeport.ts";
 
 const ROUNDS = Number(process.argv[2] ?? 5);

@@ -35,13 +35,3 @@ export function echoServer(listen: string, more = ""): string {
   return `const server = require("net").createServer({ allowHalfOpen: true }, (s) => { s.on("error", () => {}); s.pipe(s); });
 server.listen({ port: 7, ${listen} }); ${more}`;
 }
-
-/** The value below which `share` (0 to 1) of `values` are. */
-export function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
-}
-
-export function median(values: readonly number[]): number {
-  return quantile(values, 0.5);
-}

@@ -2,9 +2,9 @@
 import net from "node:net";
 import Dockerode from "dockerode";
 import { freePort } from "../support/free-port.ts";
-import { median } from "./clients.ts";
 import { Container } from "./container.ts";
 import { exitOnSignals } from "./program.ts";
+import { median } from "./statistics.ts";
 import { Wakeport } from "./wakeport.ts";
 
 const TARGETS = Number(process.argv[2] ?? 10);

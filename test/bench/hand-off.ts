@@ -9,8 +9,8 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { freePort } from "../support/free-port.ts";
-import { quantile } from "./clients.ts";
 import { exitOnSignals, Program } from "./program.ts";
+import { quantile } from "./statistics.ts";
 import { Wakeport } from "./wakeport.ts";
 
 const CONNECTIONS = Number(process.argv[2] ?? 400);

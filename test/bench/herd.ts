@@ -1,9 +1,10 @@
 /** A thousand clients connect at once to a sleeping container; once more to one whose listen backlog is 10. */
 
 import { freePort } from "../support/free-port.ts";
-import { echoServer, quantile, visit } from "./clients.ts";
+import { echoServer, visit } from "./clients.ts";
 import { Container } from "./container.ts";
 import { exitOnSignals } from "./program.ts";
+import { quantile } from "./statistics.ts";
 import { Wakeport } from "./wakeport.ts";
 
 const CLIENTS = Number(process.argv[2] ?? 1_000);

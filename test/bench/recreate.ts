@@ -11,8 +11,9 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { freePort } from "../support/free-port.ts";
-import { median, type Visit } from "./clients.ts";
+import type { Visit } from "./clients.ts";
 import { exitOnSignals } from "./program.ts";
+import { median } from "./statistics.ts";
 import { Wakeport } from "./wakeport.ts";
 
 const ROUNDS = Number(process.argv[2] ?? 5);

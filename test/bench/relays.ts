@@ -71,9 +71,11 @@ const haproxy: Recipe = {
     name: "haproxy.cfg",
     text: ({ listenPort, upstream }) => `
 global
-  maxconn 1000
+  maxconn 9700
+  maxpipes 200
 defaults
   mode tcp
+  option splice-auto
   timeout connect 5s
   timeout client 1m
   timeout server 1m
@@ -95,10 +97,11 @@ const nginx: Recipe = {
     name: "nginx.conf",
     text: ({ listenPort, upstream, folder }) => `
 load_module ${locate("ngx_stream_module.so")};
+worker_processes auto;
 daemon off;
 pid ${folder}/nginx.pid;
 error_log stderr;
-events { worker_connections 4096; }
+events { worker_connections 20000; }
 stream {
   server {
     listen 127.0.0.1:${listenPort};

@@ -5,9 +5,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { freePort } from "../support/free-port.ts";
-import { echoServer, quantile, type Visit, visit } from "./clients.ts";
+import { echoServer, type Visit, visit } from "./clients.ts";
 import { Container } from "./container.ts";
 import { exitOnSignals } from "./program.ts";
+import { quantile } from "./statistics.ts";
 import { Wakeport } from "./wakeport.ts";
 
 const IDLE_MS = 200;

@@ -6,9 +6,9 @@ import dgram from "node:dgram";
 import { once } from "node:events";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
-import { quantile } from "./clients.ts";
 import { Container } from "./container.ts";
 import { exitOnSignals } from "./program.ts";
+import { quantile } from "./statistics.ts";
 import { Wakeport } from "./wakeport.ts";
 
 const CLIENTS = Number(process.argv[2] ?? 100);

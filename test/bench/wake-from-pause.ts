@@ -3,9 +3,9 @@ import net from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import Dockerode from "dockerode";
 import { freePort } from "../support/free-port.ts";
-import { median, quantile } from "./clients.ts";
 import { Container } from "./container.ts";
 import { exitOnSignals } from "./program.ts";
+import { median, quantile } from "./statistics.ts";
 import { Wakeport } from "./wakeport.ts";
 
 const ROUNDS = Number(process.argv[2] ?? 20);

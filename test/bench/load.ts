@@ -1,0 +1,114 @@
+/** The load generators of load/*.c: compiled when they are needed, because an interpreter would be the limit. */
+import { execFile, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+
+const RUN_MS = 60_000;
+const run = promisify(execFile);
+
+export interface Flood {
+  readonly bytes: number;
+  readonly seconds: number;
+  /** Of the sender itself. */
+  readonly cpuSeconds: number;
+}
+
+export interface Connects {
+  readonly connections: number;
+  readonly seconds: number;
+  readonly p50Us: number;
+  readonly p99Us: number;
+  /** Of the client program itself. */
+  readonly cpuSeconds: number;
+}
+
+/** Connections that stay open until `close`. */
+export interface Held {
+  close(): Promise<void>;
+}
+
+/** The paths of compiled generators. */
+const programs = new Map<string, string>();
+let folder: string | undefined;
+
+/** Returns undefined if the machine has a C compiler, else the package that has it. */
+export function missingCompiler(): string | undefined {
+  try {
+    execFileSync("cc", ["--version"], { stdio: "ignore" });
+    return undefined;
+  } catch {
+    return "a C compiler (Debian packages gcc and libc6-dev)";
+  }
+}
+
+/** Returns the path of a generator, compiled at its first use and removed when this process ends. */
+function built(name: string): string {
+  const program = programs.get(name) ?? join(ownFolder(), name);
+  if (!programs.has(name)) {
+    execFileSync("cc", ["-O2", "-o", program, join(import.meta.dirname, "load", `${name}.c`)]);
+    programs.set(name, program);
+  }
+  return program;
+}
+
+function ownFolder(): string {
+  if (folder === undefined) {
+    const made = mkdtempSync(join(tmpdir(), "wakeport-bench-"));
+    process.once("exit", () => rmSync(made, { recursive: true, force: true }));
+    folder = made;
+  }
+  return folder;
+}
+
+async function printed<T extends { readonly failed: number }>(name: string, ...args: number[]): Promise<T> {
+  const { stdout } = await run(built(name), args.map(String), { timeout: RUN_MS });
+  return checked(name, JSON.parse(stdout) as T);
+}
+
+function checked<T extends { readonly failed: number }>(name: string, outcome: T): T {
+  if (outcome.failed > 0)
+    throw new Error(`${outcome.failed} connections failed in ${name}: ${JSON.stringify(outcome)}`);
+  return outcome;
+}
+
+/** Sends through `port` for some seconds. @throws if a stream does not end in good order */
+export function flood(port: number, streams: number, seconds: number): Promise<Flood> {
+  return printed<Flood & { failed: number }>("flood", port, streams, seconds);
+}
+
+/** Connects, exchanges 64 bytes and closes, with some clients at a time. @throws if a connection fails */
+export function connects(port: number, clients: number, seconds: number): Promise<Connects> {
+  return printed<Connects & { failed: number }>("connect", port, clients, seconds);
+}
+
+/** Opens connections through `port`, with one byte echoed on each. @throws if a connection fails */
+export async function hold(port: number, connections: number): Promise<Held> {
+  const child = spawn(built("hold"), [String(port), String(connections)], { stdio: ["pipe", "pipe", "inherit"] });
+  const exited = once(child, "exit");
+  const close = async (): Promise<void> => {
+    child.stdin.end();
+    await exited;
+  };
+  const timer = setTimeout(() => child.kill("SIGKILL"), RUN_MS);
+  const [line] = (await Promise.race([once(createInterface(child.stdout), "line"), exited])) as [
+    string | number | null,
+  ];
+  clearTimeout(timer);
+  if (typeof line !== "string") throw new Error(`the connections did not open within ${RUN_MS / 1000} s`);
+  try {
+    checked("hold", JSON.parse(line) as { failed: number });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { close };
+}
+
+/** The command of a server on a port of 127.0.0.1: `echo` echoes, `sink` discards. */
+export function serverCommand(name: "echo" | "sink", port: number): readonly [string, string] {
+  return [built(name), String(port)];
+}

@@ -1,0 +1,59 @@
+import { freePort } from "../support/free-port.ts";
+import { cpuSecondsOfTree, residentBytesOfTree } from "./cpu.ts";
+import { serverCommand } from "./load.ts";
+import { dialWhenOpen } from "./ports.ts";
+import { Program } from "./program.ts";
+import type { Relay } from "./relays.ts";
+
+const START_MS = 15_000;
+
+/** A running relay with a server of its own behind it: a port shared by all would run out of closed connections. */
+export interface Relayed {
+  /** Where clients connect. */
+  readonly port: number;
+  /** Undefined if clients connect to the server itself. */
+  readonly costs: Costs | undefined;
+}
+
+/** What a relay has used so far, without its server. */
+export interface Costs {
+  cpuSeconds(): number;
+  residentBytes(): number;
+}
+
+/** Starts a relay and its server, and waits until a client is connected. `owned` ends both. */
+export async function openRelay(relay: Relay, server: "echo" | "sink", owned: AsyncDisposableStack): Promise<Relayed> {
+  const port = await freePort();
+  const command = serverCommand(server, port);
+  if (!relay.startsUpstream) {
+    const program = await Program.start(command);
+    owned.defer(() => program.stop());
+    await connectsTo(port, program);
+  }
+  const running = await relay.start({ port, command });
+  owned.defer(() => running.stop());
+  await connectsTo(running.port, running.program);
+  return { port: running.port, costs: running.program === null ? undefined : costsOf(running.program.pid, command[0]) };
+}
+
+async function connectsTo(port: number, program: Program | null): Promise<void> {
+  const timeout = AbortSignal.timeout(START_MS);
+  const signal = program === null ? timeout : AbortSignal.any([timeout, program.ended]);
+  (await dialWhenOpen(port, signal)).destroy();
+}
+
+function costsOf(pid: number, server: string): Costs {
+  return {
+    cpuSeconds: () => cpuSecondsOfTree(pid, server),
+    residentBytes: () => residentBytesOfTree(pid, server),
+  };
+}
+
+/** Splits relays into those that can run here and the reasons why the others cannot. */
+export function installed(relays: readonly Relay[]): { present: readonly Relay[]; missing: readonly string[] } {
+  const found = relays.map((relay) => ({ relay, lacks: relay.missing() }));
+  return {
+    present: found.flatMap(({ relay, lacks }) => (lacks === null ? [relay] : [])),
+    missing: found.flatMap(({ relay, lacks }) => (lacks === null ? [] : [`${relay.name} (${lacks})`])),
+  };
+}

@@ -1,0 +1,6 @@
+import type { Subject } from "./subject.ts";
+import { connect } from "./subjects/connect.ts";
+import { throughput } from "./subjects/throughput.ts";
+
+/** In the order in which `npm run bench` measures them. */
+export const subjects: readonly Subject[] = [throughput, connect];
