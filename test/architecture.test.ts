@@ -57,6 +57,7 @@ const layers: readonly string[] = [
   "docker",
   "import",
   "config",
+  "dataplane",
   "net",
   "ffi",
   "activation",
