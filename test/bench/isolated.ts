@@ -17,7 +17,7 @@ function canIsolate(): boolean {
   return spawnSync("unshare", ["--net", "ip", "link", "set", "lo", "up"]).status === 0;
 }
 
-/** Runs a subject. @throws if its process ends without a result */
+/** Runs a subject. */
 export async function runApart(subject: Subject, rounds: number): Promise<Result> {
   const isIsolated = subject.isIsolated && canIsolate();
   const args = [subject.name, String(rounds), isIsolated ? "isolated" : "shared"];
@@ -28,11 +28,15 @@ export async function runApart(subject: Subject, rounds: number): Promise<Result
   process.once("exit", stop);
   const [received] = await Promise.race([once(child, "message"), once(child, "exit")]);
   process.off("exit", stop);
-  if (typeof received !== "object" || received === null) throw new Error(`${subject.name} ended without a result`);
-  const result = received as Result;
+  const result = typeof received === "object" && received !== null ? (received as Result) : failed(subject);
   if (isIsolated || !subject.isIsolated) return result;
   const note = "a network namespace of its own (needs root): the table of connections may be the limit";
   return { ...result, missing: [...result.missing, note] };
+}
+
+/** The process has printed the reason. */
+function failed({ name, title, metrics, references }: Subject): Result {
+  return { name, title, metrics, references, rows: [{ name: "all", samples: [], error: "no result" }], missing: [] };
 }
 
 async function main(name: string, rounds: number, isIsolated: boolean): Promise<void> {

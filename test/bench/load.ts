@@ -1,11 +1,10 @@
 /** The load generators of load/*.c: compiled when they are needed, because an interpreter would be the limit. */
 import { execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
+import { temporaryFolder } from "./folder.ts";
 
 const RUN_MS = 60_000;
 const run = promisify(execFile);
@@ -33,6 +32,8 @@ export interface Held {
 
 /** The paths of compiled generators. */
 const programs = new Map<string, string>();
+/** Lives as long as this process. */
+const owner = new AsyncDisposableStack();
 let folder: string | undefined;
 
 /** Returns undefined if the machine has a C compiler, else the package that has it. */
@@ -47,21 +48,13 @@ export function missingCompiler(): string | undefined {
 
 /** Returns the path of a generator, compiled at its first use and removed when this process ends. */
 function built(name: string): string {
-  const program = programs.get(name) ?? join(ownFolder(), name);
+  folder ??= temporaryFolder(owner);
+  const program = programs.get(name) ?? join(folder, name);
   if (!programs.has(name)) {
     execFileSync("cc", ["-O2", "-o", program, join(import.meta.dirname, "load", `${name}.c`)]);
     programs.set(name, program);
   }
   return program;
-}
-
-function ownFolder(): string {
-  if (folder === undefined) {
-    const made = mkdtempSync(join(tmpdir(), "wakeport-bench-"));
-    process.once("exit", () => rmSync(made, { recursive: true, force: true }));
-    folder = made;
-  }
-  return folder;
 }
 
 async function printed<T extends { readonly failed: number }>(name: string, ...args: number[]): Promise<T> {
@@ -108,7 +101,12 @@ export async function hold(port: number, connections: number): Promise<Held> {
   return { close };
 }
 
-/** The command of a server on a port of 127.0.0.1: `echo` echoes, `sink` discards. */
-export function serverCommand(name: "echo" | "sink", port: number): readonly [string, string] {
-  return [built(name), String(port)];
+/** Echoes all that it receives. */
+export function echoServer(port: number): readonly string[] {
+  return [built("echo"), String(port)];
+}
+
+/** Discards all that it receives. */
+export function sinkServer(port: number): readonly string[] {
+  return [built("sink"), String(port)];
 }

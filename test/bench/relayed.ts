@@ -1,6 +1,5 @@
 import { freePort } from "../support/free-port.ts";
 import { cpuSecondsOfTree, residentBytesOfTree } from "./cpu.ts";
-import { serverCommand } from "./load.ts";
 import { dialWhenOpen } from "./ports.ts";
 import { Program } from "./program.ts";
 import type { Relay } from "./relays.ts";
@@ -21,10 +20,13 @@ export interface Costs {
   residentBytes(): number;
 }
 
+/** The command that starts a server on a port of 127.0.0.1; the first word is a path. */
+export type Serve = (port: number) => readonly string[];
+
 /** Starts a relay and its server, and waits until a client is connected. `owned` ends both. */
-export async function openRelay(relay: Relay, server: "echo" | "sink", owned: AsyncDisposableStack): Promise<Relayed> {
+export async function openRelay(relay: Relay, serve: Serve, owned: AsyncDisposableStack): Promise<Relayed> {
   const port = await freePort();
-  const command = serverCommand(server, port);
+  const command = serve(port);
   if (!relay.startsUpstream) {
     const program = await Program.start(command);
     owned.defer(() => program.stop());
@@ -33,7 +35,10 @@ export async function openRelay(relay: Relay, server: "echo" | "sink", owned: As
   const running = await relay.start({ port, command });
   owned.defer(() => running.stop());
   await connectsTo(running.port, running.program);
-  return { port: running.port, costs: running.program === null ? undefined : costsOf(running.program.pid, command[0]) };
+  return {
+    port: running.port,
+    costs: running.program === null ? undefined : costsOf(running.program.pid, command[0] ?? ""),
+  };
 }
 
 async function connectsTo(port: number, program: Program | null): Promise<void> {

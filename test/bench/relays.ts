@@ -1,9 +1,9 @@
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { freePort } from "../support/free-port.ts";
+import { temporaryFolder } from "./folder.ts";
 import { Program } from "./program.ts";
+import { locate, missingOf, type Requirement } from "./programs.ts";
 
 /** The server program: where it listens and how to start it. */
 export interface Upstream {
@@ -22,14 +22,11 @@ export interface Relay {
   readonly name: string;
   /** Whether the relay starts the upstream on demand. */
   readonly startsUpstream: boolean;
+  /** File descriptors that it needs for each connection. */
+  readonly descriptors: number;
   /** The missing program; null if all are installed. */
   missing(): string | null;
   start(upstream: Upstream): Promise<RunningRelay>;
-}
-
-interface Requirement {
-  readonly file: string;
-  readonly comesFrom: string;
 }
 
 interface Setting {
@@ -49,17 +46,19 @@ interface Recipe {
   readonly name: string;
   readonly needs: readonly Requirement[];
   readonly startsUpstream?: boolean;
+  /** Default: 2, the sockets. */
+  readonly descriptors?: number;
   readonly config?: ConfigFile;
   command(setting: Setting): readonly string[];
 }
 
-const SYSTEM_FOLDERS = ["/usr/sbin", "/usr/lib/systemd", "/lib/systemd", "/usr/lib/nginx/modules"];
 const WAKEPORT = join(import.meta.dirname, "../../bin/wakeport");
 
 /** The control of the experiment: failures here are faults of the harness. */
 const direct: Relay = {
   name: "direct",
   startsUpstream: false,
+  descriptors: 0,
   missing: () => null,
   start: ({ port }) => Promise.resolve({ port, program: null, stop: () => Promise.resolve() }),
 };
@@ -128,6 +127,8 @@ const socat: Recipe = {
 
 const socketProxyd: Recipe = {
   name: "socket-proxyd",
+  // Two sockets and two pipes.
+  descriptors: 6,
   needs: [
     { file: "systemd-socket-activate", comesFrom: "Debian package systemd" },
     { file: "systemd-socket-proxyd", comesFrom: "Debian package systemd" },
@@ -141,8 +142,9 @@ const socketProxyd: Recipe = {
   ],
 };
 
-const wakeport: Recipe = {
-  name: "wakeport",
+/** @param keys further keys of the service: YAML, indented by four spaces */
+const wakeport = (name: string, keys: string): Recipe => ({
+  name,
   needs: [{ file: WAKEPORT, comesFrom: "this repository" }],
   startsUpstream: true,
   config: {
@@ -154,12 +156,14 @@ services:
     ports: ["127.0.0.1:${listenPort}"]
     process: { command: ${JSON.stringify(upstream.command)}, listen: 127.0.0.1:${upstream.port} }
     idle_timeout: 10m
-`,
+${keys}`,
   },
   command: ({ configFile }) => [WAKEPORT, "run", "--config", configFile],
-};
+});
 
-export const relays: readonly Relay[] = [direct, ...[haproxy, nginx, socat, socketProxyd, wakeport].map(toRelay)];
+const recipes = [haproxy, nginx, socat, socketProxyd, wakeport("wakeport", "")];
+
+export const relays: readonly Relay[] = [direct, ...recipes.map(toRelay)];
 
 export function relayNamed(name: string): Relay {
   const relay = relays.find((candidate) => candidate.name === name);
@@ -171,6 +175,7 @@ function toRelay(recipe: Recipe): Relay {
   return {
     name: recipe.name,
     startsUpstream: recipe.startsUpstream ?? false,
+    descriptors: recipe.descriptors ?? 2,
     missing: () => missingOf(recipe.needs),
     start: (upstream) => startRecipe(recipe, upstream),
   };
@@ -187,33 +192,4 @@ async function startRecipe(recipe: Recipe, upstream: Upstream): Promise<RunningR
 
   const running = undo.move();
   return { port: setting.listenPort, program, stop: () => running.disposeAsync() };
-}
-
-/** Removed when the relay stops or this process ends. */
-function temporaryFolder(owner: AsyncDisposableStack): string {
-  const folder = mkdtempSync(join(tmpdir(), "relay-bench-"));
-  const remove = (): void => rmSync(folder, { recursive: true, force: true });
-  process.once("exit", remove);
-  owner.defer(() => {
-    process.off("exit", remove);
-    remove();
-  });
-  return folder;
-}
-
-function missingOf(needs: readonly Requirement[]): string | null {
-  const absent = needs.filter(({ file }) => find(file) === null);
-  if (absent.length === 0) return null;
-  return [...new Set(absent.map(({ comesFrom }) => comesFrom))].join(", ");
-}
-
-function locate(file: string): string {
-  const path = find(file);
-  if (path === null) throw new Error(`Cannot find "${file}"`);
-  return path;
-}
-
-function find(file: string): string | null {
-  const folders = [...(process.env["PATH"] ?? "").split(":"), ...SYSTEM_FOLDERS];
-  return folders.map((folder) => resolve(folder, file)).find((path) => existsSync(path)) ?? null;
 }

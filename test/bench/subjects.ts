@@ -1,6 +1,8 @@
 import type { Subject } from "./subject.ts";
 import { connect } from "./subjects/connect.ts";
+import { quiet } from "./subjects/quiet.ts";
 import { throughput } from "./subjects/throughput.ts";
+import { tools } from "./subjects/tools.ts";
 
 /** In the order in which `npm run bench` measures them. */
-export const subjects: readonly Subject[] = [throughput, connect];
+export const subjects: readonly Subject[] = [throughput, connect, quiet, tools];

@@ -1,5 +1,5 @@
 /** The cost of a connection: connect, 64 bytes and their echo, close; one client at a time, and 16. */
-import { connects, missingCompiler } from "../load.ts";
+import { connects, echoServer, missingCompiler } from "../load.ts";
 import { installed, openRelay, type Relayed } from "../relayed.ts";
 import { relays } from "../relays.ts";
 import type { Contestant, Field, Metric, Sample, Subject } from "../subject.ts";
@@ -26,7 +26,7 @@ export const connect: Subject = {
     const { present, missing } = installed(relays);
     const contestants: Contestant[] = [];
     for (const relay of present) {
-      const relayed = await openRelay(relay, "echo", owned);
+      const relayed = await openRelay(relay, echoServer, owned);
       contestants.push({ name: relay.name, measure: () => measure(relayed) });
     }
     return { contestants, missing };

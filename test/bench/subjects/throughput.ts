@@ -1,5 +1,5 @@
 /** Bytes a second in one direction, and what they cost the relay, through 1, 8 and 64 connections at a time. */
-import { flood, missingCompiler } from "../load.ts";
+import { flood, missingCompiler, sinkServer } from "../load.ts";
 import { installed, openRelay, type Relayed } from "../relayed.ts";
 import { relays } from "../relays.ts";
 import type { Contestant, Field, Metric, Sample, Subject } from "../subject.ts";
@@ -23,7 +23,7 @@ export const throughput: Subject = {
     const { present, missing } = installed(relays);
     const contestants: Contestant[] = [];
     for (const relay of present) {
-      const relayed = await openRelay(relay, "sink", owned);
+      const relayed = await openRelay(relay, sinkServer, owned);
       contestants.push({ name: relay.name, measure: () => measure(relayed) });
     }
     return { contestants, missing };
