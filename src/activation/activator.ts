@@ -120,10 +120,10 @@ export class Activator {
    */
   async acquire(signal: AbortSignal, holder: Holder = CLIENT, client?: LeaseClient): Promise<Lease> {
     signal.throwIfAborted();
+    const readyLease = this.acquireNow(holder, client);
+    if (readyLease !== undefined) return readyLease;
     if (["asleep", "paused", "stopping"].includes(this.#state.name)) this.#controller.starter.assertNoCooldown();
-    const lease = new Lease(holder, (released) => this.#released(released), client);
-    this.#countUse(lease);
-    this.#leases.add(lease);
+    const lease = this.#newLease(holder, client);
     using deadline = this.deadline();
     // AbortSignal.any() would double the CPU time of a lease on a ready target.
     const withdraw = (): void => lease.withdraw((signal.aborted ? signal : deadline.signal).reason);
@@ -132,12 +132,20 @@ export class Activator {
       this.#dispatch("acquire", { newcomer: lease });
       await lease.granted;
       if (this.usage.isUsed) this.#companions?.wake();
-      if (this.#controller.isUnreachable || this.#dependencies?.isIncomplete)
-        await this.#complete(lease, AbortSignal.any([signal, deadline.signal]));
+      if (this.#isIncomplete) await this.#complete(lease, AbortSignal.any([signal, deadline.signal]));
       return lease;
     } finally {
       signal.removeEventListener("abort", withdraw);
     }
+  }
+
+  /** Acquires a lease without a wait if the target is ready for clients; otherwise returns undefined. */
+  acquireNow(holder: Holder = CLIENT, client?: LeaseClient): Lease | undefined {
+    if (this.#state.name !== "ready" || this.#isIncomplete) return undefined;
+    const lease = this.#newLease(holder, client);
+    this.#dispatch("acquire", { newcomer: lease });
+    if (this.usage.isUsed) this.#companions?.wake();
+    return lease;
   }
 
   /** Waits until the target is ready without starting it, then acquires a lease. */
@@ -164,6 +172,11 @@ export class Activator {
   /** Records activity of a client that holds a lease already. */
   recordActivity(): void {
     this.#history.lastActivity = Date.now();
+  }
+
+  /** Whether an inspection is under way, after which the target may have a new address. */
+  get isInspecting(): boolean {
+    return this.#controller.isInspecting;
   }
 
   /** Waits for the inspection under way, because the target may have a new address. @throws the reason of `signal` */
@@ -199,6 +212,11 @@ export class Activator {
     }
     this.#controller.stopper.hurry();
     return this.#closed.promise;
+  }
+
+  /** Whether clients are served without a start. */
+  get isReady(): boolean {
+    return this.#state.name === "ready" && !this.#controller.isPaused;
   }
 
   /** Returns the target's last output lines, oldest first, at most about 1 s old. Never rejects. */
@@ -299,7 +317,7 @@ export class Activator {
   #countUse(lease: Lease): void {
     const { holder, client } = lease;
     const use = holder.usage === undefined ? this.usage.addClient() : this.usage.addUser(holder.usage);
-    lease.onOver(() => use[Symbol.dispose]());
+    lease.counts(use);
     // The group acquires a lease on this target as well, and retries members that failed.
     if (holder.kind !== "group" && this.usage.isUsed) this.#group?.wake(client);
   }
@@ -322,6 +340,18 @@ export class Activator {
     if (this.#state.name === "ready") this.#idle.scheduleBaseline();
   }
 
+  /** Whether a new lease on the ready target must wait: see `#complete`. */
+  get #isIncomplete(): boolean {
+    return this.#controller.isUnreachable || this.#dependencies?.isIncomplete === true;
+  }
+
+  #newLease(holder: Holder, client: LeaseClient | undefined): Lease {
+    const lease = new Lease(holder, this.#onRelease, client);
+    this.#countUse(lease);
+    this.#leases.add(lease);
+    return lease;
+  }
+
   /** Completes a ready target for a new lease: unpauses it, waits for a route, and acquires missing dependencies. */
   async #complete(lease: Lease, signal: AbortSignal): Promise<void> {
     const scope = AbortSignal.any([signal, lease.signal]);
@@ -340,9 +370,9 @@ export class Activator {
     }
   }
 
-  #released(lease: Lease): void {
+  readonly #onRelease = (lease: Lease): void => {
     if (this.#leases.release(lease) && lease.holder.kind === "client") this.recordActivity();
     this.#dispatch("release");
     if (this.#controller.isPaused && this.#state.leases === 0) this.#controller.pausedUnused();
-  }
+  };
 }

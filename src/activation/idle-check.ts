@@ -1,3 +1,4 @@
+import { AbortSource } from "../async/abort-source.ts";
 import { type ActivationPolicy, sleepActionIn } from "./activation-policy.ts";
 import { IdleTimer } from "./idle-timer.ts";
 import type { StateName } from "./machine.ts";
@@ -7,6 +8,8 @@ import type { Usage } from "./usage.ts";
 /** The closing handshake of the last connection ends within this time, so its packets do not count as direct use. */
 const SETTLE_MS = 1_000;
 const MEASUREMENT_TIMEOUT_MS = 20_000;
+/** One error for all rounds: an idle timeout is cancelled by each client. */
+const CANCELLED = new Error("the idle timeout was cancelled");
 
 export interface IdleCheckOptions {
   readonly target: Target;
@@ -34,7 +37,7 @@ export class IdleCheck {
   #pausedAt = 0;
   #lastDirectUse = Number.NEGATIVE_INFINITY;
   /** Aborted when the idle timeout is cancelled. */
-  #round = new AbortController();
+  #round = new AbortSource();
   #baseline: NodeJS.Timeout | "taken" | undefined;
   #samples: Promise<readonly string[]>[] = [];
   /** The last measurement. The next one waits for it. */
@@ -109,8 +112,8 @@ export class IdleCheck {
 
   cancel(): void {
     this.#timer.cancel();
-    this.#round.abort();
-    this.#round = new AbortController();
+    this.#round.abort(CANCELLED);
+    this.#round = new AbortSource();
     this.#dropBaseline();
     this.#samples = [];
     this.#keptAwakeBy = [];

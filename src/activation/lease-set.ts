@@ -1,3 +1,5 @@
+import { AbortSource } from "../async/abort-source.ts";
+import { MovedAddressError } from "./errors.ts";
 import type { Holder, Lease, WokenBy } from "./lease.ts";
 import type { Upstream } from "./target.ts";
 
@@ -8,6 +10,8 @@ export const CLIENT: Holder = { name: "a client", kind: "client" };
 export class LeaseSet {
   readonly #waiting = new Set<Lease>();
   readonly #held = new Set<Lease>();
+  /** Aborted at the next change of the target's address. */
+  #moved = new AbortSource();
 
   get waiting(): number {
     return this.#waiting.size;
@@ -38,13 +42,16 @@ export class LeaseSet {
     for (const lease of this.#waiting) {
       this.#waiting.delete(lease);
       this.#held.add(lease);
-      lease.grant(upstream);
+      lease.grant(upstream, this.#moved);
     }
   }
 
   /** Sets the target's new address for the new connections of all leases. */
   move(upstream: Upstream): void {
-    for (const lease of this.#held) lease.move(upstream);
+    const moved = this.#moved;
+    this.#moved = new AbortSource();
+    for (const lease of this.#held) lease.move(upstream, this.#moved);
+    moved.abort(new MovedAddressError("the address of the target changed"));
   }
 
   /** Rejects the given leases; default: all waiting ones. */

@@ -1,4 +1,4 @@
-import { MovedAddressError } from "./errors.ts";
+import { AbortSource } from "../async/abort-source.ts";
 import type { Upstream } from "./target.ts";
 import type { Usage } from "./usage.ts";
 
@@ -34,25 +34,27 @@ export class Lease implements Disposable {
   /** The client behind the lease; undefined for a dependent that no client woke. */
   readonly client: LeaseClient | undefined;
   readonly #onRelease: (lease: Lease) => void;
-  readonly #granted = Promise.withResolvers<void>();
-  readonly #cut = new AbortController();
-  #moved = new AbortController();
+  readonly #cut = new AbortSource();
+  #moved = new AbortSource();
   #status: "waiting" | "held" | "over" = "waiting";
+  /** Undefined until a caller waits for the grant. */
+  #wait: PromiseWithResolvers<void> | undefined;
+  /** Why the lease was not granted. */
+  #rejection: unknown;
   #upstream: Upstream = { address: "" };
-  #onOver: (() => void) | undefined;
+  #use: Disposable | undefined;
 
   /** @param onRelease called when the lease is withdrawn or disposed */
   constructor(holder: Holder, onRelease: (lease: Lease) => void, client?: LeaseClient) {
     this.holder = holder;
     this.client = client;
     this.#onRelease = onRelease;
-    // A rejection without a waiting caller is not an unhandled one.
-    this.#granted.promise.catch(() => {});
   }
 
   /** Resolves when the target is ready for this lease; rejects with the reason if it will not be. */
   get granted(): Promise<void> {
-    return this.#granted.promise;
+    this.#wait ??= this.#newWait();
+    return this.#wait.promise;
   }
 
   /** Current host or IP address of the target. */
@@ -88,30 +90,28 @@ export class Lease implements Disposable {
     return this.#status === "held";
   }
 
-  /** Registers the callback for the end of the lease, of any kind. */
-  onOver(callback: () => void): void {
-    this.#onOver = callback;
+  /** Disposes `use` at the end of the lease, of any kind. */
+  counts(use: Disposable): void {
+    this.#use = use;
   }
 
-  /** For the activator: the target is ready at `upstream`. */
-  grant(upstream: Upstream): void {
+  /** For the activator: the target is ready at `upstream`. @param moved aborted at the next change of the address */
+  grant(upstream: Upstream, moved: AbortSource): void {
     this.#status = "held";
-    this.#upstream = upstream;
-    this.#granted.resolve();
+    this.move(upstream, moved);
+    this.#wait?.resolve();
   }
 
-  /** For the activator: the target's address changed. */
-  move(upstream: Upstream): void {
-    const moved = this.#moved;
+  /** For the activator: the target's address changed. @param moved aborted at the next change of the address */
+  move(upstream: Upstream, moved: AbortSource): void {
     this.#upstream = upstream;
-    this.#moved = new AbortController();
-    moved.abort(new MovedAddressError("the address of the target changed"));
+    this.#moved = moved;
   }
 
   /** For the activator: the waiting lease will not be granted. */
   reject(reason: Error): void {
     this.#end();
-    this.#granted.reject(reason);
+    this.#reject(reason);
   }
 
   /** For the activator: the target is down or going down. */
@@ -125,7 +125,7 @@ export class Lease implements Disposable {
     if (!this.isWaiting) return;
     this.#end();
     this.#onRelease(this);
-    this.#granted.reject(reason);
+    this.#reject(reason);
   }
 
   [Symbol.dispose](): void {
@@ -134,8 +134,22 @@ export class Lease implements Disposable {
     this.#onRelease(this);
   }
 
+  #newWait(): PromiseWithResolvers<void> {
+    const wait = Promise.withResolvers<void>();
+    // A rejection without a waiting caller is not an unhandled one.
+    wait.promise.catch(() => {});
+    if (this.#rejection !== undefined) wait.reject(this.#rejection);
+    else if (!this.isWaiting) wait.resolve();
+    return wait;
+  }
+
+  #reject(reason: unknown): void {
+    this.#rejection = reason;
+    this.#wait?.reject(reason);
+  }
+
   #end(): void {
     this.#status = "over";
-    this.#onOver?.();
+    this.#use?.[Symbol.dispose]();
   }
 }

@@ -8,12 +8,12 @@ interface Losable extends Disposable {
 }
 
 export interface RetryOptions<L extends Losable, T> {
-  readonly acquire: () => Promise<L>;
+  readonly acquire: () => L | Promise<L>;
   readonly use: (lease: L) => Promise<T>;
-  /** Aborted when the client has gone. */
-  readonly gone: AbortSignal;
-  /** Limits all attempts together. */
-  readonly deadline: AbortSignal;
+  /** Its signal is aborted when the client has gone. */
+  readonly gone: { readonly signal: AbortSignal };
+  /** Its signal limits all attempts together. */
+  readonly deadline: { readonly signal: AbortSignal };
 }
 
 /**
@@ -30,8 +30,8 @@ export async function retryWhenLost<L extends Losable, T>(options: RetryOptions<
       return await use(lease);
     } catch (error) {
       lease[Symbol.dispose]();
-      gone.throwIfAborted();
-      if (deadline.aborted || !lease.signal.aborted || attempt === MAX_ATTEMPTS) throw error;
+      gone.signal.throwIfAborted();
+      if (deadline.signal.aborted || !lease.signal.aborted || attempt === MAX_ATTEMPTS) throw error;
     }
   }
 }

@@ -165,6 +165,10 @@ export class TargetController {
     else this.#inspector.requestInspect();
   }
 
+  get isInspecting(): boolean {
+    return this.#inspector.inspection !== undefined;
+  }
+
   /**
    * Waits for the inspection under way, for at most 1 s: a hanging engine must not delay clients of a ready target.
    *

@@ -8,11 +8,23 @@ export class Semaphore {
     this.#limit = limit;
   }
 
+  /** Acquires a permit if one is free, until the result is disposed; otherwise returns undefined. */
+  tryAcquire(): Disposable | undefined {
+    if (this.#held >= this.#limit) return undefined;
+    this.#held += 1;
+    return this.#permit();
+  }
+
   /** Waits for a permit, which is released when the result is disposed. @throws the reason of `signal` if it is aborted */
   async acquire(signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted();
-    if (this.#held < this.#limit) this.#held += 1;
-    else await this.#wait(signal);
+    const permit = this.tryAcquire();
+    if (permit !== undefined) return permit;
+    await this.#wait(signal);
+    return this.#permit();
+  }
+
+  #permit(): Disposable {
     return { [Symbol.dispose]: () => this.#release() };
   }
 

@@ -1,6 +1,9 @@
 /** The two ends of a connection. */
 import type net from "node:net";
 
+/** The IPv6 prefix of an IPv4 address that a dual-stack socket shows. */
+const MAPPED = "::ffff:";
+
 export interface SocketAddress {
   readonly address: string;
   readonly port: number;
@@ -13,17 +16,24 @@ export interface SocketAddresses {
   readonly local: SocketAddress;
 }
 
-/** Returns the addresses that the kernel knows. After the client's reset they are empty. */
-export function addressesOf({ remoteAddress, remotePort, localAddress, localPort }: net.Socket): SocketAddresses {
+/** Returns the addresses that the kernel knows. After the client's reset they are empty. `local` is read at its first use. */
+export function addressesOf(socket: net.Socket): SocketAddresses {
   return {
-    peer: { address: remoteAddress ?? "", port: remotePort ?? 0 },
-    local: { address: localAddress ?? "", port: localPort ?? 0 },
+    peer: peerOf(socket),
+    get local() {
+      return { address: socket.localAddress ?? "", port: socket.localPort ?? 0 };
+    },
   };
+}
+
+/** Returns the address of the client's end; empty after the client's reset. */
+export function peerOf({ remoteAddress, remotePort }: net.Socket): SocketAddress {
+  return { address: remoteAddress ?? "", port: remotePort ?? 0 };
 }
 
 /** Returns an IPv4 address without the IPv6 prefix that a dual-stack socket shows: `::ffff:10.1.2.3` → `10.1.2.3`. */
 export function plainAddress(address: string = ""): string {
-  return address.replace(/^::ffff:(?=\d+\.)/, "");
+  return address.startsWith(MAPPED) && address.includes(".") ? address.slice(MAPPED.length) : address;
 }
 
 /** Formats a peer for the log: `10.1.2.3:80`, `[::1]:80`, `unknown:0`. */

@@ -9,7 +9,8 @@ export interface DialOptions {
   readonly port: number;
   /** Limit of the connect in milliseconds. */
   readonly timeoutMs: number;
-  readonly signal: AbortSignal;
+  /** Ends the dial, as does each of several. */
+  readonly signal: AbortSignal | readonly AbortSignal[];
   /** Source address; default: the kernel's choice. */
   readonly localAddress?: string;
 }
@@ -17,11 +18,13 @@ export interface DialOptions {
 /**
  * Connects to `host:port`. The socket allows half-open connections and has keep-alive on.
  *
- * @throws the system's error (ECONNREFUSED, EHOSTUNREACH …), DeadlineError, or the reason of `signal`
+ * @throws the system's error (ECONNREFUSED, EHOSTUNREACH …), DeadlineError, or the reason of a signal
  */
 export function dial({ host, port, timeoutMs, signal, localAddress }: DialOptions): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
+    const signals = [signal].flat();
+    const aborted = signals.find((one) => one.aborted);
+    if (aborted !== undefined) return reject(aborted.reason);
     const socket = net.connect({
       host,
       port,
@@ -31,15 +34,15 @@ export function dial({ host, port, timeoutMs, signal, localAddress }: DialOption
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_MS,
     });
-    const giveUp = (): void => fail(signal.reason);
-    const timer = setTimeout(
-      () =>
-        fail(new DeadlineError(`${host}:${port} did not accept within ${Number((timeoutMs / 1000).toPrecision(2))} s`)),
-      timeoutMs,
-    );
+    const giveUp = (event: Event): void => fail((event.target as AbortSignal).reason);
+    const onLate = (): void => {
+      const limit = `${Number((timeoutMs / 1000).toPrecision(2))} s`;
+      fail(new DeadlineError(`${host}:${port} did not accept within ${limit}`));
+    };
+    const timer = setTimeout(onLate, timeoutMs);
     function settle(): void {
       clearTimeout(timer);
-      signal.removeEventListener("abort", giveUp);
+      for (const one of signals) one.removeEventListener("abort", giveUp);
       socket.off("error", fail);
     }
     function fail(error: unknown): void {
@@ -48,7 +51,8 @@ export function dial({ host, port, timeoutMs, signal, localAddress }: DialOption
       socket.destroy();
       reject(error);
     }
-    signal.addEventListener("abort", giveUp, { once: true });
+    // AbortSignal.any() would cost more than the rest of a dial.
+    for (const one of signals) one.addEventListener("abort", giveUp, { once: true });
     socket.once("error", fail);
     socket.once("connect", () => {
       settle();

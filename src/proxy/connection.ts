@@ -1,6 +1,7 @@
 /** One client from accept to close: admitted, served by the handler of its route, and reported. */
 import type net from "node:net";
 import { ClosedError } from "../activation/errors.ts";
+import { AbortSource } from "../async/abort-source.ts";
 import { abortable, within } from "../async/wait.ts";
 import { DeadlineError } from "../errors.ts";
 import { addressesOf, formatPeer, type SocketAddresses } from "../net/addresses.ts";
@@ -10,7 +11,7 @@ import type { Meter } from "../net/relay.ts";
 import { reset } from "../net/reset.ts";
 import type { AdmissionStage } from "./admission/admission-stage.ts";
 import { type Pass, type Rank, ranks } from "./admission/slots.ts";
-import type { Client, Handler, OpenedFacts, RejectionReply } from "./handlers/handler.ts";
+import type { Client, Handler, OpenedFacts, Rejectable } from "./handlers/handler.ts";
 import { type Ident, UserIdQuery } from "./ident.ts";
 import { ClientGoneError, failureOf, type Served, ServiceChangedError } from "./outcome.ts";
 import { reject } from "./rejection.ts";
@@ -20,6 +21,9 @@ import { ServiceSlot } from "./service-slot.ts";
 
 /** Time for a client to read its banner before it is served. */
 const BANNER_MS = 10_000;
+
+/** One error for all clients: each connection ends with it, and a stack trace takes longer than all else here. */
+const CLIENT_LEFT = new ClientGoneError("the client left");
 
 /** The service that a listener's connections belong to, and the handler that serves them. */
 export interface Route {
@@ -52,11 +56,10 @@ export class Connection {
   readonly #began = performance.now();
   readonly #since: number = Date.now();
   readonly #isCold: boolean;
-  readonly #clientGone = new AbortController();
+  readonly #clientGone = new AbortSource();
   readonly #meter: Meter = { in: 0, out: 0 };
   readonly #userId: UserIdQuery;
-  #rejectionReply: RejectionReply | undefined;
-  #mustReconnect: () => boolean = () => false;
+  #heldClient: Rejectable | undefined;
   /** Undefined while the client waits. */
   #waitMs: number | undefined;
   #isOpenReported = false;
@@ -111,7 +114,7 @@ export class Connection {
     if (!this.#route.handler.needsUnreadSocket) this.#client.read(0);
     this.#client.pause();
     this.#client.on("error", () => {});
-    this.#client.once("close", () => this.#clientGone.abort(new ClientGoneError("the client left")));
+    this.#client.once("close", () => this.#clientGone.abort(CLIENT_LEFT));
   }
 
   async #admit(): Promise<Pass> {
@@ -120,19 +123,19 @@ export class Connection {
     if (address === "") throw new ClientGoneError("the client left before it was accepted");
     const { control, banners } = this.#route.admission;
     this.#write(banners.connect);
-    return await control.admit(readIp(address), this.#clientGone.signal);
+    return await control.admit(readIp(address), this.#clientGone);
   }
 
   /** The handler may pass the socket to a program, so no byte of wakeport may be left in it. */
   async #sendAcceptBanner(): Promise<void> {
-    const { signal } = this.#clientGone;
     this.#write(this.#route.admission.banners.accept);
     if (this.#client.writableLength > 0) {
+      const { signal } = this.#clientGone;
       await within(BANNER_MS, "the banner", flushed(this.#client), signal).catch((error: unknown) => {
         throw error instanceof DeadlineError ? new ClientGoneError("the client does not read its banner") : error;
       });
     }
-    signal.throwIfAborted();
+    this.#clientGone.throwIfAborted();
   }
 
   #write(banner: Buffer | undefined): void {
@@ -160,20 +163,26 @@ export class Connection {
   }
 
   #clientFor(serviceSlot: ServiceSlot): Client {
+    const addresses = this.#addresses;
+    const clientGone = this.#clientGone;
     return {
       socket: this.#client,
-      ...this.#addresses,
+      peer: addresses.peer,
+      get local() {
+        return addresses.local;
+      },
       listener: this.#options.listener,
-      signal: this.#clientGone.signal,
+      get signal() {
+        return clientGone.signal;
+      },
       meters: [this.#meter, this.#route.connections.meter],
       opened: (facts) => this.#served(serviceSlot, facts),
       waitAgain: () => {
         serviceSlot.waitAgain();
         this.#waitMs = undefined;
       },
-      onRejected: (reply, mustReconnect = () => false) => {
-        this.#rejectionReply = reply;
-        this.#mustReconnect = mustReconnect;
+      held: (heldClient) => {
+        this.#heldClient = heldClient;
       },
     };
   }
@@ -193,13 +202,14 @@ export class Connection {
     for (let { handler } = this.#route; ; ) {
       try {
         if (!this.#isServing) await this.#waitForFirstByte(handler, client);
-        client.signal.throwIfAborted();
+        this.#clientGone.throwIfAborted();
         this.#isServing = true;
         return await handler.serve(client);
       } catch (error) {
         const next = error instanceof ClosedError && !serviceSlot.isServed ? this.#successorOf(handler) : undefined;
         if (next === undefined) throw error;
-        if (this.#mustReconnect()) throw new ServiceChangedError("the service was changed while the client waited");
+        if (this.#heldClient?.mustReconnect === true)
+          throw new ServiceChangedError("the service was changed while the client waited");
         handler = next;
       }
     }
@@ -224,7 +234,7 @@ export class Connection {
     if (this.#waitMs !== undefined) return this.reset();
     await reject(this.#client, error, {
       admission: this.#route.admission,
-      reply: this.#rejectionReply,
+      heldClient: this.#heldClient,
       reportUserId: () => abortable(this.#reportUserId(), this.#clientGone.signal).catch(() => {}),
     });
   }

@@ -165,8 +165,8 @@ export class Flow {
         using _lease = lease;
         return await this.#serveWith(lease, deadline.leftMs);
       },
-      gone: this.#closed.signal,
-      deadline: deadline.signal,
+      gone: this.#closed,
+      deadline,
     });
   }
 

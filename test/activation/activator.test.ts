@@ -51,6 +51,24 @@ suite("acquire()", () => {
     assert.equal(second.lease?.address, "10.0.0.2");
   });
 
+  test("acquireNow() acquires a lease on a ready target only, and the lease keeps the target awake", async () => {
+    using stage = new Stage();
+    assert.equal(stage.activator.acquireNow(), undefined);
+    const client = await stage.wake();
+    const lease = stage.activator.acquireNow();
+    assert.equal(lease?.address, client.lease?.address);
+    assert.ok(lease?.isHeld);
+    await lease.granted;
+    client.release();
+    await stage.advance(policy.idleTimeoutMs);
+    assert.equal(stage.activator.view.state, "ready");
+    lease[Symbol.dispose]();
+    await stage.advance(policy.idleTimeoutMs);
+    await stage.settle();
+    assert.notEqual(stage.activator.view.state, "ready");
+    assert.equal(stage.activator.acquireNow(), undefined);
+  });
+
   test("grants a lease on a ready target without a call to it", async () => {
     using stage = new Stage();
     await stage.wake();

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { Lease } from "../../src/activation/lease.ts";
 import { CLIENT } from "../../src/activation/lease-set.ts";
+import { AbortSource } from "../../src/async/abort-source.ts";
 
 const reason = new Error("reason");
 
@@ -18,7 +19,7 @@ suite("Lease", () => {
   test("calls back once when it is disposed, waiting or held", () => {
     for (const isGranted of [false, true]) {
       const { lease, releases } = newLease();
-      if (isGranted) lease.grant({ address: "10.0.0.1" });
+      if (isGranted) lease.grant({ address: "10.0.0.1" }, new AbortSource());
       lease[Symbol.dispose]();
       lease[Symbol.dispose]();
       assert.equal(releases(), 1);
@@ -30,7 +31,7 @@ suite("Lease", () => {
     const rejected = newLease();
     rejected.lease.reject(reason);
     const cut = newLease();
-    cut.lease.grant({ address: "10.0.0.1" });
+    cut.lease.grant({ address: "10.0.0.1" }, new AbortSource());
     cut.lease.cut(reason);
     for (const { lease, releases } of [rejected, cut]) {
       lease[Symbol.dispose]();
@@ -48,7 +49,7 @@ suite("Lease", () => {
 
   test("cannot be withdrawn while it is held", () => {
     const { lease, releases } = newLease();
-    lease.grant({ address: "10.0.0.1" });
+    lease.grant({ address: "10.0.0.1" }, new AbortSource());
     lease.withdraw(reason);
     assert.ok(lease.isHeld);
     assert.equal(releases(), 0);
@@ -61,7 +62,7 @@ suite("Lease", () => {
 
   test("aborts its signal with the reason of the cut", () => {
     const { lease } = newLease();
-    lease.grant({ address: "10.0.0.1" });
+    lease.grant({ address: "10.0.0.1" }, new AbortSource());
     assert.equal(lease.signal.aborted, false);
     lease.cut(reason);
     assert.equal(lease.signal.reason, reason);

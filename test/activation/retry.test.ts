@@ -31,8 +31,8 @@ function run(
     leases.push(lease);
     return lease;
   };
-  const options = { acquire, use: (lease: TestLease) => use(lease, leases.length), gone: gone.signal };
-  return { result: retryWhenLost({ ...options, deadline: deadline.signal }), leases };
+  const options = { acquire, use: (lease: TestLease) => use(lease, leases.length), gone, deadline };
+  return { result: retryWhenLost(options), leases };
 }
 
 function lose(lease: TestLease): never {

@@ -23,7 +23,10 @@ export function isAllowed(rules: AccessRules, source: Ip | undefined): boolean {
  * @throws DeniedError if the source may not connect
  */
 export function checkSource(rules: AccessRules, bans: BanList, source: Ip | undefined, now: number): void {
-  const name = source === undefined ? "an unknown source" : formatIp(source);
-  if (bans.has(source, now)) throw new DeniedError("banned", `${name} is banned`);
-  if (!isAllowed(rules, source)) throw new DeniedError("address", `${name} may not use this service`);
+  if (bans.has(source, now)) throw new DeniedError("banned", `${nameOf(source)} is banned`);
+  if (!isAllowed(rules, source)) throw new DeniedError("address", `${nameOf(source)} may not use this service`);
+}
+
+function nameOf(source: Ip | undefined): string {
+  return source === undefined ? "an unknown source" : formatIp(source);
 }

@@ -73,7 +73,7 @@ export class AdmissionQueue {
     using queueSlot = this.#slots.take({ service: "", source: client.source });
     const { promise, resolve: admit, reject } = Promise.withResolvers<Pass>();
     const entry: QueueEntry = { ...client, admit, reject, slot: this.#options.takeSlot(client.source) };
-    using _counted = this.#sources.add(client.source);
+    this.#sources.add(client.source);
     this.#entries.add(entry);
     for (const slot of [queueSlot, entry.slot])
       slot.offer(
@@ -92,6 +92,7 @@ export class AdmissionQueue {
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", onLeave);
+      this.#sources.remove(client.source);
     }
   }
 

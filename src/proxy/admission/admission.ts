@@ -68,12 +68,13 @@ export class Admission {
    * Admits a client, until the result is disposed. If a limit is reached, denies or queues it, as configured.
    *
    * @param ip undefined for a client that left before accept
-   * @throws MonitorError; DeniedError; the reason of `signal` if a queued client leaves
+   * @param client its signal is used if it is queued
+   * @throws MonitorError; DeniedError; the reason of the signal if a queued client leaves
    */
-  async admit(ip: Ip | undefined, signal: AbortSignal): Promise<Pass> {
+  async admit(ip: Ip | undefined, client: { readonly signal: AbortSignal }): Promise<Pass> {
     if (this.#rules.limits.onLimit === "reject") return this.admitNow(ip);
     this.#checkAccess(ip);
-    return await this.#queue.wait({ ip, source: this.sourceOf(ip) }, signal);
+    return await this.#queue.wait({ ip, source: this.sourceOf(ip) }, client.signal);
   }
 
   /** Does the same without the queue. @throws MonitorError, DeniedError */
@@ -108,11 +109,11 @@ export class Admission {
     const hit = this.#limits.limitHit(source);
     if (hit !== undefined) return hit;
     const processSlot = slot ?? this.#options.slots.take({ service: this.#options.service, source });
-    const counted = this.#limits.take(source);
+    this.#limits.take(source);
     return {
       slot: processSlot,
       [Symbol.dispose]: () => {
-        counted[Symbol.dispose]();
+        this.#limits.release(source);
         processSlot[Symbol.dispose]();
         this.#queue.admitNext();
       },

@@ -1,4 +1,4 @@
-import { BITS, formatNetwork, type Ip, networkOf } from "../../net/ip.ts";
+import { formatIp, formatNetwork, type Ip, networkOf } from "../../net/ip.ts";
 
 /** The limit of xinetd's sensor. */
 const MAX_BANS = 10_240;
@@ -65,5 +65,5 @@ export class BanList {
 
 /** Returns the source that a client counts for: its IPv4 address, or its IPv6 network of `ipv6Prefix` bits. */
 export function sourceOf(ip: Ip, ipv6Prefix: number): string {
-  return formatNetwork(networkOf(ip, ip.family === "ipv4" ? BITS.ipv4 : ipv6Prefix));
+  return ip.family === "ipv4" ? formatIp(ip) : formatNetwork(networkOf(ip, ipv6Prefix));
 }

@@ -52,17 +52,17 @@ export class Limits {
     return this.#rateHit(source) ?? this.#loadHit() ?? this.#countHit(source);
   }
 
-  /** Counts a client, until the result is disposed. */
-  take(source: string): Disposable {
+  /** Counts a client, until `release`. */
+  take(source: string): void {
     this.#rate.take(source, this.#clock.now());
-    const ofSource = this.#sources.add(source);
+    this.#sources.add(source);
     this.#count += 1;
-    return {
-      [Symbol.dispose]: () => {
-        this.#count -= 1;
-        ofSource[Symbol.dispose]();
-      },
-    };
+  }
+
+  /** Ends the count of a client. Its token of the rate stays taken. */
+  release(source: string): void {
+    this.#count -= 1;
+    this.#sources.remove(source);
   }
 
   #rateHit(source: string): LimitHit | undefined {

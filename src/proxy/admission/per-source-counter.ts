@@ -11,13 +11,13 @@ export class PerSourceCounter {
     return this.#counts.get(source) ?? 0;
   }
 
-  /** Counts one client, until the result is disposed. */
-  add(source: string): Disposable {
+  /** Counts one client, until `remove`. */
+  add(source: string): void {
     this.#counts.set(source, this.of(source) + 1);
-    return { [Symbol.dispose]: () => this.#remove(source) };
   }
 
-  #remove(source: string): void {
+  /** Ends the count of one client. */
+  remove(source: string): void {
     const left = this.of(source) - 1;
     if (left > 0) this.#counts.set(source, left);
     else this.#counts.delete(source);

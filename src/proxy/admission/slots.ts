@@ -89,9 +89,11 @@ export class Slots {
 
   /** Takes a free slot, or evicts another client. @throws SlotError */
   take(holder: Holder): Slot {
-    const take = this.prepare(holder);
-    if (take !== undefined) return take();
-    throw this.#error(this.#shortage(holder)?.message ?? "");
+    const shortage = this.#shortage(holder);
+    if (shortage === undefined) return this.#newSlot(holder);
+    const victim = this.#victim(holder, shortage);
+    if (victim === undefined) throw this.#error(shortage.message);
+    return this.#takeFrom(victim, holder, shortage);
   }
 
   /**
@@ -175,27 +177,31 @@ export class Slots {
   }
 
   #newSlot(holder: Holder): Slot {
-    const counted = [this.#services.add(holder.service), this.#sources.add(holder.source)];
+    this.#services.add(holder.service);
+    this.#sources.add(holder.source);
     this.#taken += 1;
-    return new Slot(holder, this.#offered, () => {
-      this.#taken -= 1;
-      for (const one of counted) one[Symbol.dispose]();
-    });
+    return new Slot(holder, this.#offered, this.#onRelease);
   }
+
+  readonly #onRelease = ({ service, source }: Holder): void => {
+    this.#taken -= 1;
+    this.#services.remove(service);
+    this.#sources.remove(source);
+  };
 }
 
 /** A taken slot. Disposing it is idempotent. */
 export class Slot implements Disposable {
   readonly holder: Holder;
   readonly #offered: Set<Slot>;
-  readonly #release: () => void;
+  readonly #onRelease: (holder: Holder) => void;
   #offer: { readonly rank: () => Rank | undefined; readonly onTaken: (reason: SlotError) => void } | undefined;
   #isOver = false;
 
-  constructor(holder: Holder, offered: Set<Slot>, release: () => void) {
+  constructor(holder: Holder, offered: Set<Slot>, onRelease: (holder: Holder) => void) {
     this.holder = holder;
     this.#offered = offered;
-    this.#release = release;
+    this.#onRelease = onRelease;
   }
 
   /** Its current eviction rank; undefined if it may not be evicted. */
@@ -232,7 +238,7 @@ export class Slot implements Disposable {
     if (this.#isOver) return;
     this.#isOver = true;
     this.keep();
-    this.#release();
+    this.#onRelease(this.holder);
   }
 }
 

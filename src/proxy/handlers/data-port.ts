@@ -34,13 +34,7 @@ export class DataPortHandler implements Handler {
     using route = ip && dataPorts.route(ip, listener);
     if (route === undefined) throw new DeniedError("no_control", "its control connection has ended");
     const { host, port, localAddress, lost } = route;
-    const upstream = await dial({
-      host,
-      port,
-      localAddress,
-      timeoutMs: DIAL_MS,
-      signal: AbortSignal.any([signal, lost]),
-    });
+    const upstream = await dial({ host, port, localAddress, timeoutMs: DIAL_MS, signal: [signal, lost] });
     opened();
     activator.recordActivity();
     const end = await relay({ client: socket, upstream, meters, lost });

@@ -17,12 +17,8 @@ export interface Client {
   readonly signal: AbortSignal;
   /** Counters of the connection and its service. */
   readonly meters: readonly Meter[];
-  /**
-   * Sets the last bytes for the client if it is rejected. Without a call it is reset.
-   *
-   * @param isBound whether the client must reconnect to reach another handler; absent: it need not
-   */
-  onRejected(rejectionReply: RejectionReply, isBound?: () => boolean): void;
+  /** Sets what ends the client if it is rejected. Without a call it is reset. */
+  held(heldClient: Rejectable): void;
   /** Must be called when the client no longer waits. */
   opened(facts?: OpenedFacts): void;
   /**
@@ -33,8 +29,14 @@ export interface Client {
   waitAgain(): void;
 }
 
-/** Returns the last bytes for a client that is rejected for this reason; undefined to reset it. Never rejects. */
-export type RejectionReply = (reason: unknown) => Promise<Buffer | undefined>;
+/** The part of a held client that its connection needs. */
+export interface Rejectable {
+  /** Whether the client must reconnect to reach another handler; absent: it need not. */
+  readonly mustReconnect?: boolean;
+
+  /** Returns the last bytes for a client that is rejected for this reason; undefined to reset it. Never rejects. */
+  rejectionReply(reason: unknown): Promise<Buffer | undefined>;
+}
 
 export interface OpenedFacts {
   /** Process that serves only this client. */

@@ -5,6 +5,7 @@ import { MovedAddressError, StartTimeoutError } from "../../activation/errors.ts
 import type { Lease } from "../../activation/lease.ts";
 import { CLIENT } from "../../activation/lease-set.ts";
 import { retryWhenLost } from "../../activation/retry.ts";
+import { AnySignal } from "../../async/any-signal.ts";
 import type { Deadline } from "../../async/deadline.ts";
 import type { Semaphore } from "../../async/semaphore.ts";
 import { abortable } from "../../async/wait.ts";
@@ -33,46 +34,52 @@ export interface ReachedTarget {
 }
 
 /**
- * Acquires the target and connects to it. If the target goes down in between, tries again.
+ * Acquires the target and connects to it. If the target goes down in between, tries again. A client of a ready target
+ * waits for nothing but the dial.
  *
  * @param limitMs limit of the wait; default: the start timeout
  * @throws the reason of the client's signal, an ActivationError, or the error of the dial
  */
 export async function reachTarget(
   target: TargetPort,
-  { peer, signal: gone }: Pick<Client, "peer" | "signal">,
+  client: Pick<Client, "peer" | "signal">,
   limitMs?: number,
 ): Promise<ReachedTarget> {
   const { activator, service } = target;
   using deadline = activator.deadline(limitMs);
-  const signal = AbortSignal.any([gone, deadline.signal]);
+  const waiting = new AnySignal(client, deadline);
+  const leaseClient = { client: formatPeer(client.peer), service };
   return await retryWhenLost({
-    acquire: () => activator.acquire(signal, CLIENT, { client: formatPeer(peer), service }),
+    acquire: () => activator.acquireNow(CLIENT, leaseClient) ?? activator.acquire(waiting.signal, CLIENT, leaseClient),
     use: async (lease) => {
-      const upstream = await connect(target, lease, deadline, signal);
+      const upstream = await connect({ target, client, lease, deadline, waiting: new AnySignal(waiting, lease) });
       return { upstream, lease, leftMs: deadline.leftMs };
     },
-    gone,
-    deadline: deadline.signal,
+    gone: client,
+    deadline,
   });
 }
 
+interface Attempt {
+  readonly target: TargetPort;
+  readonly client: Pick<Client, "signal">;
+  readonly lease: Lease;
+  readonly deadline: Deadline;
+  /** Aborted when the client has gone, the deadline has passed or the target is lost. */
+  readonly waiting: AnySignal;
+}
+
 /** Connects to the target. If its address changes meanwhile, or the dial fails, checks the target and dials again. */
-async function connect(
-  target: TargetPort,
-  lease: Lease,
-  deadline: Deadline,
-  waiting: AbortSignal,
-): Promise<net.Socket> {
-  const signal = AbortSignal.any([waiting, lease.signal]);
+async function connect(attempt: Attempt): Promise<net.Socket> {
+  const { target, lease, deadline, waiting } = attempt;
   for (let failure: unknown; ; ) {
     try {
-      if (failure !== undefined) await abortable(target.activator.verify(lease), signal);
-      return await dialTarget(target, lease, deadline, signal);
+      if (failure !== undefined) await abortable(target.activator.verify(lease), waiting.signal);
+      return await dialTarget(attempt);
     } catch (error) {
-      if (failure === undefined) signal.throwIfAborted();
+      if (failure === undefined) waiting.signal.throwIfAborted();
       else if (error === deadline.signal.reason) throw lateError(error, failure);
-      else if (signal.aborted || !(error instanceof MovedAddressError)) throw error;
+      else if (waiting.signal.aborted || !(error instanceof MovedAddressError)) throw error;
       failure = error;
     }
   }
@@ -83,20 +90,16 @@ async function connect(
  *
  * @throws MovedAddressError if the target's address changed meanwhile: another container may have the old one
  */
-async function dialTarget(
-  { activator, targetPort, pace }: TargetPort,
-  lease: Lease,
-  deadline: Deadline,
-  signal: AbortSignal,
-): Promise<net.Socket> {
-  using _permit = await pace.acquire(signal);
-  await activator.waitForInspection(signal);
+async function dialTarget({ target, client, lease, deadline, waiting }: Attempt): Promise<net.Socket> {
+  const { activator, targetPort, pace } = target;
+  using _permit = pace.tryAcquire() ?? (await pace.acquire(waiting.signal));
+  if (activator.isInspecting) await activator.waitForInspection(waiting.signal);
   const { address: host, port = targetPort, moved } = lease;
   if (host === "") throw new MovedAddressError("the target has no address now");
   const timeoutMs = Math.min(DIAL_MS, deadline.leftMs / 2);
-  const upstream = await dial({ host, port, timeoutMs, signal: AbortSignal.any([signal, moved]) });
+  const upstream = await dial({ host, port, timeoutMs, signal: [client.signal, lease.signal, moved] });
   try {
-    await activator.waitForInspection(signal);
+    if (activator.isInspecting) await activator.waitForInspection(waiting.signal);
     moved.throwIfAborted();
     return upstream;
   } catch (error) {

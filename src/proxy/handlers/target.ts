@@ -14,7 +14,7 @@ import { firstTraffic } from "../first-traffic.ts";
 import type { Served } from "../outcome.ts";
 import type { HeldClient, Progress, Protocol } from "../protocols/protocol.ts";
 import type { Client, Handler } from "./handler.ts";
-import { reachTarget, type TargetPort } from "./reach-target.ts";
+import { type ReachedTarget, reachTarget, type TargetPort } from "./reach-target.ts";
 
 /** After a waiting page, the target is kept up for this time, in which the browser connects again. */
 const RECONNECT_MS = 2_000;
@@ -42,12 +42,15 @@ export class TargetHandler implements Handler {
   readonly #options: TargetHandlerOptions;
   readonly #retired = new AbortController();
 
+  readonly #progress: Progress;
+
   constructor(options: TargetHandlerOptions) {
     this.#options = options;
+    this.#progress = progressOf(options);
   }
 
   get isCold(): boolean {
-    return this.#options.activator.view.state !== "ready";
+    return !this.#options.activator.isReady;
   }
 
   async waitForFirstByte({ socket, signal }: Pick<Client, "socket" | "signal">): Promise<void> {
@@ -64,9 +67,7 @@ export class TargetHandler implements Handler {
   /** If the target goes down before the first byte was relayed, the next activation serves the client. */
   async serve(client: Client): Promise<Served> {
     for (let attempt = 1, lost: Loss | undefined; ; attempt += 1) {
-      const served = await this.#serveOnce(client, lost?.leftMs).catch((error: unknown) => {
-        throw error instanceof CooldownError ? (lost?.error ?? error) : error;
-      });
+      const served = await this.#serveOnce(client, lost);
       if (!("error" in served)) return served;
       lost = served;
       client.waitAgain();
@@ -75,17 +76,14 @@ export class TargetHandler implements Handler {
   }
 
   /**
-   * @param limitMs limit of the wait; default: the start timeout
+   * @param lost the loss that the client waits after, if any
    * @returns a loss if the target went down before a byte was relayed in either direction
    */
-  async #serveOnce(client: Client, limitMs?: number): Promise<Served | Loss> {
+  async #serveOnce(client: Client, lost: Loss | undefined): Promise<Served | Loss> {
     const { socket, signal, meters } = client;
     using heldClient = this.#options.protocol.hold({ socket, signal, progress: this.#progress });
-    client.onRejected(
-      (reason) => heldClient.rejectionReply(reason),
-      () => heldClient.mustReconnect === true,
-    );
-    const { upstream, lease, leftMs } = await reachTarget(this.#options, client, limitMs);
+    client.held(heldClient);
+    const { upstream, lease, leftMs } = await this.#reach(client, lost);
     const connectedAt = performance.now();
     const control = this.#join(client, upstream, lease);
     using held = new DisposableStack();
@@ -121,6 +119,15 @@ export class TargetHandler implements Handler {
     return { outcome: "relayed", end };
   }
 
+  async #reach(client: Client, lost: Loss | undefined): Promise<ReachedTarget> {
+    if (lost === undefined) return await reachTarget(this.#options, client);
+    try {
+      return await reachTarget(this.#options, client, lost.leftMs);
+    } catch (error) {
+      throw error instanceof CooldownError ? lost.error : error;
+    }
+  }
+
   #join({ peer, socket }: Client, upstream: net.Socket, lease: Lease): ControlConnection | undefined {
     const { dataPorts } = this.#options;
     if (dataPorts === undefined) return undefined;
@@ -131,26 +138,25 @@ export class TargetHandler implements Handler {
     if (ips.length === 0 || upstreamAddress === undefined || localAddress === undefined) return undefined;
     return dataPorts.join({ ips, listenAddress: socket.localAddress ?? "", upstreamAddress, localAddress, lease });
   }
+}
 
-  get #progress(): Progress {
-    const { service, activator } = this.#options;
-    return {
-      service,
-      get state() {
-        return activator.view.state;
-      },
-      get pending() {
-        return activator.view.pending ?? [];
-      },
-      get since() {
-        return activator.view.since;
-      },
-      get cooldownUntil() {
-        return activator.view.cooldownUntil;
-      },
-      lastLines: (signal) => abortable(activator.lastLines(), signal).catch(() => []),
-    };
-  }
+function progressOf({ service, activator }: TargetHandlerOptions): Progress {
+  return {
+    service,
+    get state() {
+      return activator.view.state;
+    },
+    get pending() {
+      return activator.view.pending ?? [];
+    },
+    get since() {
+      return activator.view.since;
+    },
+    get cooldownUntil() {
+      return activator.view.cooldownUntil;
+    },
+    lastLines: (signal) => abortable(activator.lastLines(), signal).catch(() => []),
+  };
 }
 
 /**

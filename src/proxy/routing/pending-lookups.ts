@@ -1,6 +1,6 @@
 /** Accepted clients whose route is not known yet. */
 import type net from "node:net";
-import { addressesOf } from "../../net/addresses.ts";
+import { peerOf } from "../../net/addresses.ts";
 import { readIp } from "../../net/ip.ts";
 import { UNKNOWN_SOURCE } from "../admission/admission.ts";
 import type { SharedAdmission } from "../admission/admission-stage.ts";
@@ -55,7 +55,7 @@ export class PendingLookups {
     { listener, routeTable }: Pick<RouteLookupOptions, "listener" | "routeTable">,
     onRouted: (routed: RoutedClient) => void,
   ): void {
-    const route = routeTable()?.routeWithoutReading(addressesOf(client).peer.address);
+    const route = routeTable()?.routeWithoutReading(peerOf(client).address);
     if (route !== undefined) return onRouted({ route, addresses: undefined });
     const { sharedAdmission, deadlineMs = LOOKUP_MS } = this.#options;
     const lookup = new RouteLookup({ client, listener, routeTable, deadlineMs, lingering: sharedAdmission.lingering });
@@ -119,6 +119,6 @@ export class PendingLookups {
 
 /** Until its service is known, a client counts for its listener. */
 function holderOf(listener: string, client: net.Socket): Holder {
-  const ip = readIp(addressesOf(client).peer.address);
+  const ip = readIp(peerOf(client).address);
   return { service: listener, source: ip === undefined ? UNKNOWN_SOURCE : sourceOf(ip, IPV6_PREFIX) };
 }

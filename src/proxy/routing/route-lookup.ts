@@ -3,7 +3,7 @@
  * services on the listener are distinguished by host name.
  */
 import type net from "node:net";
-import { addressesOf, formatPeer, type SocketAddresses } from "../../net/addresses.ts";
+import { formatPeer, peerOf, type SocketAddresses } from "../../net/addresses.ts";
 import { escapeControls } from "../../net/escape.ts";
 import type { NameKind } from "../../net/hostname.ts";
 import { type Parsed, PeekError, peek } from "../../net/peek.ts";
@@ -91,7 +91,7 @@ export class RouteLookup {
     const isQuoted = error.reason === "malformed" || error.reason === "timeout";
     return {
       listener: this.#options.listener,
-      client: formatPeer(this.#addresses?.peer ?? addressesOf(this.#client).peer),
+      client: formatPeer(this.#addresses?.peer ?? peerOf(this.#client)),
       error,
       durationMs: performance.now() - this.#began,
       ...(this.#name !== undefined && { name: this.#name }),
@@ -101,7 +101,7 @@ export class RouteLookup {
 
   /** Returns undefined if the client is not a trusted proxy. */
   async #readHeader(): Promise<SocketAddresses | undefined> {
-    const { address } = addressesOf(this.#client).peer;
+    const { address } = peerOf(this.#client);
     const routeTable = this.#options.routeTable();
     if (routeTable?.hasUnknownAddress(address) === true) throw new UnroutedError("client_gone", "the client left");
     if (routeTable?.isTrustedProxy(address) !== true) return undefined;
@@ -110,8 +110,8 @@ export class RouteLookup {
 
   async #readName(): Promise<Route> {
     this.#cancelled.signal.throwIfAborted();
-    const { peer } = this.#addresses ?? addressesOf(this.#client);
-    const direct = this.#options.routeTable()?.routeWithoutName(peer.address);
+    const { address } = this.#addresses?.peer ?? peerOf(this.#client);
+    const direct = this.#options.routeTable()?.routeWithoutName(address);
     if (direct !== undefined) return assertAcceptsReadBytes(direct);
     this.#kind = this.#options.routeTable()?.kind;
     if (this.#kind !== undefined)

@@ -84,7 +84,7 @@ class Client {
 
   constructor(admission: Admission, source: string) {
     this.source = source;
-    admission.admit(ip(source), this.#left.signal).then(
+    admission.admit(ip(source), this.#left).then(
       (pass) => {
         this.#pass = pass;
         this.fate = "in";
@@ -326,7 +326,10 @@ suite("Admission with a queue", () => {
 
   test("does not admit a client that has left", async (t) => {
     const stage = new Stage(t, queue);
-    await assert.rejects(stage.admission.admit(ip("10.0.0.1"), AbortSignal.abort(new Error("gone"))), /gone/);
+    await assert.rejects(
+      stage.admission.admit(ip("10.0.0.1"), { signal: AbortSignal.abort(new Error("gone")) }),
+      /gone/,
+    );
   });
 
   test("at random: never exceeds a limit, loses no client, and frees all slots", async (t) => {

@@ -59,12 +59,13 @@ suite("PerSourceCounter", () => {
   test("counts by address or IPv6 prefix, and forgets sources without clients", () => {
     const count = new PerSourceCounter();
     const key = (text: string) => sourceOf(ip(text), 64);
-    const held = ["10.0.0.1", "::ffff:10.0.0.1", "fd00::1", "fd00::2"].map((text) => count.add(key(text)));
+    const keys = ["10.0.0.1", "::ffff:10.0.0.1", "fd00::1", "fd00::2"].map(key);
+    for (const one of keys) count.add(one);
     assert.equal(count.of("10.0.0.1"), 2);
     assert.equal(count.of("fd00::/64"), 2);
     assert.equal(count.of("10.0.0.2"), 0);
     assert.equal(count.size, 2);
-    for (const one of held) one[Symbol.dispose]();
+    for (const one of keys) count.remove(one);
     assert.equal(count.size, 0);
   });
 });
