@@ -112,6 +112,11 @@ export function isWoken(service: Service): service is WokenService {
   return wokenKinds.has(service.target.kind);
 }
 
+/** Whether local programs are started for clients of this service. */
+export function startsPrograms({ enabled, target }: Service): boolean {
+  return enabled && (target.kind === "process" || target.kind === "inetd");
+}
+
 /** A listen port with its target port, or a range of ports with a range of the same length. */
 export interface ServicePort {
   readonly address?: string;

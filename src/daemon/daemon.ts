@@ -1,5 +1,5 @@
 import { bansStatus, type StatusReport, serviceStatus, unnamedStatus } from "../admin/api.ts";
-import { type Config, isWoken, type Service, type TargetSpec } from "../config/config.ts";
+import { type Config, isWoken, type Service, startsPrograms, type TargetSpec } from "../config/config.ts";
 import { describeTarget } from "../config/describe-target.ts";
 import { type Changes, changesBetween } from "../config/diff.ts";
 import { NoConfigError } from "../config/load.ts";
@@ -10,6 +10,7 @@ import { Slots } from "../proxy/admission/slots.ts";
 import { Ident } from "../proxy/ident.ts";
 import { formatListenAddress } from "../proxy/listen/listener.ts";
 import { Orphans } from "../targets/orphans.ts";
+import { forkWarning, loadPosixSpawn } from "../targets/spawners.ts";
 import { type BuildInfo, Metrics } from "../telemetry/metrics.ts";
 import { fanOut, type Observer } from "../telemetry/observer.ts";
 import { AdminEndpoint } from "./admin-endpoint.ts";
@@ -52,6 +53,7 @@ export class Daemon {
   readonly #sharedAdmission: SharedAdmission;
   readonly #host: InetdEnvironment;
   readonly #ident: Ident;
+  #isSpawnLoaded = false;
   #closed: Promise<void> | undefined;
 
   /** @throws TargetError if the engine address is invalid, or a user or group does not exist */
@@ -128,6 +130,7 @@ export class Daemon {
     this.#engine?.events.open();
     this.#targets.open();
     this.#discovery?.open();
+    this.#loadSpawn(this.#config);
   }
 
   /** Resolves when it is known whether the engine answers, or at once without an engine. */
@@ -257,7 +260,18 @@ export class Daemon {
     await this.#admin.move(config.admin, change).catch(async (error: unknown) => {
       throw error instanceof BindError ? await withPublishers(error, this.#engine) : error;
     });
+    this.#loadSpawn(config);
     return changes;
+  }
+
+  /** Loads posix_spawn if programs will be started: after the listeners are open, before the first client. */
+  #loadSpawn(config: Config): void {
+    if (this.#isSpawnLoaded || !config.services.some(startsPrograms)) return;
+    this.#isSpawnLoaded = true;
+    setImmediate(() => {
+      const problem = loadPosixSpawn();
+      if (problem !== undefined) this.#observer.warning("programs.fork", forkWarning(problem));
+    });
   }
 
   get #descriptorUse(): DescriptorUse {

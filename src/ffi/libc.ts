@@ -4,6 +4,7 @@
  */
 import { createRequire } from "node:module";
 import { platform } from "node:os";
+import { getSystemErrorMessage, getSystemErrorName } from "node:util";
 import type { LibraryHandle } from "koffi";
 import { messageOf } from "../errors.ts";
 
@@ -61,4 +62,10 @@ function open(): { library: LibraryHandle; errno: () => number } {
   } catch (error) {
     throw new FfiError(`koffi cannot be loaded: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** Returns the error of a failed call, with its name as `code`. @param number a value of `errno` */
+export function systemError(call: string, number: number): Error & { readonly code: string } {
+  const code = getSystemErrorName(-number);
+  return Object.assign(new Error(`${call}: ${getSystemErrorMessage(-number)} (${code})`), { code });
 }

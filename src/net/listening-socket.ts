@@ -1,6 +1,6 @@
 /**
  * Listening sockets below the level of `net.Server`: Node neither passes a listener to a child, nor documents its
- * descriptor or a way to stop accepting without a close. All use of Node's undocumented handles is in this file.
+ * descriptor or a way to stop accepting without a close. All use of the undocumented handles of listeners is in this file.
  */
 import net from "node:net";
 import { getSystemErrorName } from "node:util";

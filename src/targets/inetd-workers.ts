@@ -3,7 +3,8 @@ import type { Readable } from "node:stream";
 import type { Exit } from "../activation/errors.ts";
 import { LineLimit, LineReader } from "./lines.ts";
 import { endGroup, signalGroup } from "./process-group.ts";
-import type { Launcher, StdioOptions } from "./spawn.ts";
+import type { Launcher } from "./spawn.ts";
+import type { Stdio } from "./spawner.ts";
 import { watchdog } from "./watchdog.ts";
 
 /** How long stderr is read after a program's end. Its children may keep stderr open. */
@@ -40,22 +41,19 @@ export class Workers {
   }
 
   /** Starts a worker. The descriptors in `stdio` may be closed as with Launcher.launch. @throws TargetError */
-  async start(stdio: StdioOptions, env: Readonly<Record<string, string>> = {}): Promise<Worker> {
+  async start(stdio: Stdio, env: Readonly<Record<string, string>> = {}): Promise<Worker> {
     const startedAt = performance.now();
-    const { child, pid } = await this.#options.launcher.launch(stdio, env);
-    const { promise: exited, resolve } = Promise.withResolvers<Exit>();
+    const { pid, stderr, exited } = await this.#options.launcher.launch(stdio, env);
     const worker = { pid, startedAt, exited };
     const watch = this.#options.endWithWakeport ? watchdog.watch(pid, this.#options.graceMs) : undefined;
     this.#running.add(worker);
     this.#options.busy.add(this);
-    const stderr = child.stderr === null ? undefined : this.#read(child.stderr);
-    // Not "close", which also waits for the program's children.
-    child.once("exit", (code, killedBy) => {
+    const reading = stderr === null ? undefined : this.#read(stderr);
+    void exited.then(() => {
       watch?.[Symbol.dispose]();
       this.#running.delete(worker);
       if (this.#running.size === 0) this.#options.busy.delete(this);
-      stderr?.expire();
-      resolve({ ...(code !== null && { code }), ...(killedBy !== null && { signal: killedBy }) });
+      reading?.expire();
     });
     return worker;
   }

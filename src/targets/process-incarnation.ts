@@ -1,10 +1,12 @@
+import type { Readable } from "node:stream";
 import type { Exit } from "../activation/errors.ts";
 import { TargetError } from "../errors.ts";
 import type { Program } from "./exec-wrapper.ts";
 import { Output } from "./output.ts";
 import { PrivateListener } from "./private-listener.ts";
 import { endGroup, signalGroup, socketsOf } from "./process-group.ts";
-import type { Child, Launcher } from "./spawn.ts";
+import type { Launcher } from "./spawn.ts";
+import type { Child } from "./spawner.ts";
 import { watchdog } from "./watchdog.ts";
 
 export interface ProcessOptions extends Program {
@@ -18,7 +20,10 @@ export interface ProcessOptions extends Program {
 }
 
 /** A process, and the watch that ends its group if wakeport is killed. */
-type Watched = Child & { readonly watch: Disposable };
+interface Watched {
+  readonly child: Child;
+  readonly watch: Disposable;
+}
 
 /** One run of a process target. With a private listener it can contain several processes in turn. */
 export class ProcessIncarnation {
@@ -45,14 +50,14 @@ export class ProcessIncarnation {
     launcher: Launcher,
     listener: PrivateListener | undefined,
     onEnd: () => void,
-    { child, pid, watch }: Watched,
+    { child, watch }: Watched,
   ) {
     this.#options = options;
     this.#launcher = launcher;
     this.#listener = listener;
     this.#onEnd = onEnd;
-    this.id = String(pid);
-    this.#pid = pid;
+    this.id = String(child.pid);
+    this.#pid = child.pid;
     this.#watch = watch;
     this.#observe(child);
   }
@@ -104,24 +109,22 @@ export class ProcessIncarnation {
     if (!this.hasEndedByItself) signalGroup(this.#pid, "SIGKILL");
   }
 
-  #observe(child: Child["child"]): void {
+  #observe({ exited, stdout, stderr }: Child): void {
+    const streams = [stdout, stderr].filter((stream) => stream !== null);
+    for (const stream of streams) this.output.read(stream, this.#options.onLine);
+    void exited.then((exit) => this.#exited(exit));
     this.#writers += 1;
-    child.once("close", () => {
+    void Promise.all([exited, ...streams.map(closed)]).then(() => {
       this.#writers -= 1;
       if (this.#writers === 0 && this.#exit !== undefined) this.output.end();
     });
-    for (const stream of [child.stdout, child.stderr]) {
-      if (stream !== null) this.output.read(stream, this.#options.onLine);
-    }
-    child.once("exit", (code, signal) => this.#exited(code, signal));
   }
 
-  #exited(code: number | null, signal: string | null): void {
-    const exit = { ...(code !== null && { code }), ...(signal !== null && { signal }) };
+  #exited(exit: Exit): void {
     // The children of a crashed process would keep its port. In a stop, they have their grace.
     if (!this.#isStopping) signalGroup(this.#pid, "SIGKILL");
     const waiting = this.#listener?.waiting ?? new Set();
-    if (code === 0 && !this.#isStopping && this.#needsSuccessor(waiting)) {
+    if (exit.code === 0 && !this.#isStopping && this.#needsSuccessor(waiting)) {
       this.#awaited = waiting;
       this.#succession = this.#startSuccessor().catch(() => this.#end(exit));
     } else this.#end(exit);
@@ -138,8 +141,8 @@ export class ProcessIncarnation {
   /** Starts another process with the same listener, for the clients in its backlog. */
   async #startSuccessor(): Promise<void> {
     this.#watch[Symbol.dispose]();
-    const { child, pid, watch } = await spawnWatched(this.#launcher, this.#listener, this.#options.graceMs);
-    this.#pid = pid;
+    const { child, watch } = await spawnWatched(this.#launcher, this.#listener, this.#options.graceMs);
+    this.#pid = child.pid;
     this.#watch = watch;
     this.#observe(child);
   }
@@ -153,12 +156,17 @@ export class ProcessIncarnation {
   }
 }
 
+/** Resolves when a stream is closed, also after an error. */
+function closed(stream: Readable): Promise<void> {
+  return new Promise((resolve) => stream.once("close", resolve));
+}
+
 async function spawnWatched(
   launcher: Launcher,
   listener: PrivateListener | undefined,
   graceMs: number,
 ): Promise<Watched> {
   await watchdog.open();
-  const { child, pid } = await launcher.launch([listener?.fd ?? "ignore", "pipe", "pipe"]);
-  return { child, pid, watch: watchdog.watch(pid, graceMs) };
+  const child = await launcher.launch([listener?.fd ?? "ignore", "pipe", "pipe"]);
+  return { child, watch: watchdog.watch(child.pid, graceMs) };
 }

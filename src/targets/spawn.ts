@@ -1,13 +1,10 @@
-/** The only place that starts local programs. */
-import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
-import { once } from "node:events";
+/** Starts local programs with their settings, and explains errors. */
 import { accessSync, constants } from "node:fs";
 import path from "node:path";
 import { codeOf, messageOf, TargetError } from "../errors.ts";
 import { type Program, type Spawnable, spawnable } from "./exec-wrapper.ts";
-import { DescriptorMask, inheritableDescriptors } from "./inherited-descriptors.ts";
-
-export type { StdioOptions };
+import type { Child, Stdio } from "./spawner.ts";
+import { fastestSpawner } from "./spawners.ts";
 
 /** Folders of sh, nice and setpriv, independent of a service's PATH. */
 const SYSTEM_PATH = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -15,49 +12,37 @@ const SYSTEM_PATH = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/
 /** Packages of programs with another name. */
 const PACKAGES: Readonly<Record<string, string>> = { setpriv: "util-linux", nice: "coreutils" };
 
-/** Read once: inherited descriptors do not change, and wakeport opens its own close-on-exec. */
-let mask: DescriptorMask | undefined;
-
-/** A running program, which is the leader of its process group. */
-export interface Child {
-  readonly child: ChildProcess;
-  readonly pid: number;
-}
-
 /** Starts a program any number of times. Looks up the system programs that it needs only once. */
 export class Launcher {
   readonly #program: Program;
+  readonly #spawnerFor: typeof fastestSpawner;
   #spawnable: Spawnable | undefined;
 
-  constructor(program: Program) {
+  /** @param spawnerFor default: the fastest of this machine */
+  constructor(program: Program, spawnerFor: typeof fastestSpawner = fastestSpawner) {
     this.#program = program;
-    mask ??= new DescriptorMask(inheritableDescriptors());
+    this.#spawnerFor = spawnerFor;
   }
 
   /**
-   * Starts the program in its own process group. The descriptors in `stdio` are passed before this returns its promise, so
-   * that the caller may close its own copies.
+   * Starts the program as Spawner.spawn does.
    *
    * @param env additional environment of this start
    * @throws TargetError that contains the file and the remedy
    */
-  async launch(stdio: StdioOptions, env: Readonly<Record<string, string>> = {}): Promise<Child> {
+  async launch(stdio: Stdio, env: Readonly<Record<string, string>> = {}): Promise<Child> {
     const { cwd } = this.#program;
     this.#spawnable ??= spawnable(this.#program, find);
-    const { file, args, isWrapped, ...rest } = this.#spawnable;
+    const { isWrapped, ...program } = this.#spawnable;
     if (isWrapped) this.#checkFile();
     try {
-      // spawn() throws some errors and emits others.
-      const child = spawn(file, args, {
-        ...rest,
-        cwd,
-        env: { ...rest.env, ...env },
-        detached: true,
-        stdio: mask?.over(typeof stdio === "string" ? [stdio, stdio, stdio] : stdio) ?? stdio,
+      const spawner = this.#spawnerFor(program.uid !== undefined);
+      return await spawner.spawn({
+        ...program,
+        ...(cwd !== undefined && { cwd }),
+        env: { ...program.env, ...env },
+        stdio,
       });
-      if (child.pid === undefined) throw (await once(child, "error"))[0];
-      child.on("error", () => {});
-      return { child, pid: child.pid };
     } catch (error) {
       throw this.#targetError(error);
     }

@@ -2,7 +2,8 @@
  * Ends the processes of targets if wakeport itself is killed, because they would keep the ports that the next wakeport
  * needs. A shell at the other end of a pipe does this: see docs/design/processes.md.
  */
-import { type Child, Launcher } from "./spawn.ts";
+import { Launcher } from "./spawn.ts";
+import type { Child } from "./spawner.ts";
 
 /** Reads `PID SECONDS` to add a group with its grace, and `PID` to remove one. */
 const SCRIPT = `trap '' HUP INT QUIT TERM
@@ -35,7 +36,7 @@ export class Watchdog {
   readonly #launcher = new Launcher({ command: ["sh", "-c", SCRIPT], env });
   /** Grace in seconds, by the PID of the group's leader. */
   readonly #groups = new Map<number, number>();
-  #child: Promise<Child["child"]> | undefined;
+  #child: Promise<Child> | undefined;
 
   /** Starts the shell. @throws TargetError if it cannot be started */
   async open(): Promise<void> {
@@ -61,16 +62,16 @@ export class Watchdog {
     };
   }
 
-  async #start(): Promise<Child["child"]> {
+  async #start(): Promise<Child> {
     try {
-      const { child } = await this.#launcher.launch(["pipe", "ignore", "ignore"]);
+      const child = await this.#launcher.launch(["pipe", "ignore", "ignore"]);
       // The shell must not keep this process running.
       child.unref();
       if (child.stdin !== null && "unref" in child.stdin && typeof child.stdin.unref === "function")
         child.stdin.unref();
       child.stdin?.on("error", () => {});
       const startedAt = performance.now();
-      child.once("exit", () => {
+      void child.exited.then(() => {
         this.#child = undefined;
         const isFailure = performance.now() - startedAt < STEADY_MS;
         if (!isFailure && this.#groups.size > 0) void this.open().catch(() => {});

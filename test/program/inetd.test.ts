@@ -185,6 +185,35 @@ suite("many passed connections", () => {
   });
 });
 
+suite("a system without koffi", () => {
+  const hidden = { NODE_OPTIONS: `--import=${fixture("without-koffi.mjs")}` };
+
+  test("starts programs with fork, and logs the reason once", async () => {
+    await using bench = await start("{ command: [/bin/cat] }", "", "", hidden);
+    const { msg } = await bench.program.logged("programs.fork");
+    assert.match(String(msg), /started with fork.*koffi is not installed/);
+    for (const words of ["one", "two"]) {
+      using peer = await exchange(bench.port, words);
+      assert.equal(peer.text, words);
+    }
+    assert.equal(bench.program.log.filter(({ event }) => event === "programs.fork").length, 1);
+  });
+
+  test("is named by wakeport check, if the configuration has programs", async () => {
+    const programs = `services: { it: { ports: ["7000"], inetd: { command: [/bin/cat] } } }`;
+    const none = `services: { it: { ports: ["7000"], builtin: echo } }`;
+    for (const [yaml, expected] of [
+      [programs, /warning: programs are started with fork/],
+      [none, /^$/],
+    ] as const) {
+      await using file = await temporaryFile("wakeport.yaml", yaml);
+      const { code, stderr } = await wakeport(["check", "-c", file.path], hidden);
+      assert.equal(code, 0);
+      assert.match(stderr, expected);
+    }
+  });
+});
+
 suite("a program with the listener (wait: true)", needsPython, () => {
   /** Sends its pid and the number of served clients to each client, and exits when no client connects for a second. */
   const server = `import socket, sys, os

@@ -8,11 +8,14 @@ import path from "node:path";
 import process, { kill } from "node:process";
 import { suite, test } from "node:test";
 import { TargetError, type TargetFault } from "../../src/errors.ts";
+import { loadPosixSpawn } from "../../src/targets/spawners.ts";
 import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { fixture, ProcessSubject, runs, unlimited } from "../support/targets/process-subject.ts";
 
 checkLeaks();
+// test/targets/contract.test.ts starts processes with Node's spawn().
+loadPosixSpawn();
 
 const env = { PATH: "/usr/bin:/bin" };
 const nobody = { uid: 65_534, gid: 65_534, groups: [] };

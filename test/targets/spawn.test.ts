@@ -1,14 +1,18 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { constants, getPriority, tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { text } from "node:stream/consumers";
 import { suite, test } from "node:test";
+import type { Exit } from "../../src/activation/errors.ts";
 import { TargetError } from "../../src/errors.ts";
+import { loadLibc } from "../../src/ffi/libc.ts";
 import { type Program, spawnable } from "../../src/targets/exec-wrapper.ts";
+import { NodeSpawner } from "../../src/targets/node-spawner.ts";
+import { PosixSpawner } from "../../src/targets/posix-spawner.ts";
 import { Launcher } from "../../src/targets/spawn.ts";
+import type { fastestSpawner } from "../../src/targets/spawners.ts";
 import { accountOf } from "../../src/targets/user-account.ts";
 import { checkLeaks } from "../support/leaks.ts";
 
@@ -21,173 +25,185 @@ const { PRIORITY_HIGHEST } = constants.priority;
 const PRIORITY_LOW = 19;
 const asRoot = { skip: process.getuid?.() !== 0 && "needs root" };
 
-interface Run {
+interface Run extends Exit {
   readonly pid: number;
-  readonly code: number | null;
   readonly out: string;
   readonly errors: string;
 }
 
-/** Runs a program to its end. */
-async function run(command: Program["command"], more: Partial<Program> = {}): Promise<Run> {
-  const { child, pid } = await new Launcher({ command, env, ...more }).launch(["ignore", "pipe", "pipe"]);
-  const [[code], out, errors] = await Promise.all([
-    once(child, "exit") as Promise<[number | null]>,
-    text(child.stdout!),
-    text(child.stderr!),
-  ]);
-  return { pid, code, out, errors };
+type Runner = (command: Program["command"], more?: Partial<Program>) => Promise<Run>;
+
+/** Returns a function that runs a program to its end. */
+function runnerOf(spawnerFor?: typeof fastestSpawner): Runner {
+  return async (command, more = {}) => {
+    const { pid, exited, stdout, stderr } = await new Launcher({ command, env, ...more }, spawnerFor).launch([
+      "ignore",
+      "pipe",
+      "pipe",
+    ]);
+    const [exit, out, errors] = await Promise.all([exited, text(stdout!), text(stderr!)]);
+    return { pid, ...exit, out, errors };
+  };
 }
 
 const sh = (script: string): Program["command"] => ["/bin/sh", "-c", script];
-
-/** Returns the fields of /proc/self/status of a program. */
-async function statusWith(more: Partial<Program>): Promise<ReadonlyMap<string, string>> {
-  const { out } = await run(["/bin/cat", "/proc/self/status"], more);
-  return new Map(out.split("\n").map((line) => line.split(/:\s*/, 2) as [string, string]));
-}
 
 function folder(): Disposable & { readonly path: string } {
   const made = mkdtempSync(path.join(tmpdir(), "wakeport-test-"));
   return { path: made, [Symbol.dispose]: () => rmSync(made, { recursive: true }) };
 }
 
-suite("a launched program", () => {
-  test("has the given umask", async () => {
-    assert.equal((await run(sh("umask"), { umask: 0o027 })).out, "0027\n");
-    assert.equal((await run(sh("umask"), { umask: 0 })).out, "0000\n");
-  });
+const node = new NodeSpawner();
+const posix = new PosixSpawner(loadLibc());
 
-  test("has the given soft and hard limits, in files, bytes and seconds", async () => {
-    const both = (value: number): { soft: number; hard: number } => ({ soft: value, hard: value });
-    const limits = {
-      nofile: { soft: 50, hard: 77 },
-      as: both(512 * 2 ** 20),
-      cpu: both(10),
-      data: both(2 ** 28),
-      stack: both(8 * 2 ** 20),
-      rss: both(2 ** 30),
-      core: both(0),
+for (const [name, spawnerFor] of [
+  ["spawn() of Node", () => node],
+  ["posix_spawn", (setsAccount: boolean) => (setsAccount ? node : posix)],
+] as const) {
+  const run = runnerOf(spawnerFor);
+
+  suite(`a program launched with ${name}`, () => {
+    /** Returns the fields of /proc/self/status of a program. */
+    const statusWith = async (more: Partial<Program>): Promise<ReadonlyMap<string, string>> => {
+      const { out } = await run(["/bin/cat", "/proc/self/status"], more);
+      return new Map(out.split("\n").map((line) => line.split(/:\s*/, 2) as [string, string]));
     };
-    const { out } = await run(["/bin/cat", "/proc/self/limits"], { limits });
-    const fields = new Map(
-      out.split("\n").map((line) => [line.slice(0, 26).trim(), line.slice(26).trim().split(/\s+/)]),
-    );
-    const of = (name: string): string[] | undefined => fields.get(name)?.slice(0, 2);
-    assert.deepEqual(of("Max open files"), ["50", "77"]);
-    assert.deepEqual(of("Max address space"), ["536870912", "536870912"]);
-    assert.deepEqual(of("Max cpu time"), ["10", "10"]);
-    assert.deepEqual(of("Max data size"), ["268435456", "268435456"]);
-    assert.deepEqual(of("Max stack size"), ["8388608", "8388608"]);
-    assert.deepEqual(of("Max resident set"), ["1073741824", "1073741824"]);
-    assert.deepEqual(of("Max core file size"), ["0", "0"]);
-  });
 
-  test("is ended by its CPU limit", async () => {
-    const limits = { cpu: { soft: 1, hard: 1 } };
-    const { child } = await new Launcher({ command: sh("while :; do :; done"), env, limits }).launch("ignore");
-    const [, signal] = await once(child, "exit");
-    assert.equal(signal, "SIGKILL");
-  });
-
-  test("has raised limits as another user, if wakeport is root", asRoot, async () => {
-    const limits = { core: { soft: 1_024, hard: "unlimited" } } as const;
-    const { out } = await run(sh("id -u; ulimit -H -c; ulimit -S -c"), { limits, account: nobody });
-    assert.equal(out, "65534\nunlimited\n2\n");
-  });
-
-  test("has the given nice value added to wakeport's own", async () => {
-    const { out } = await run(["/usr/bin/nice"], { nice: 5 });
-    assert.equal(Number(out), Math.min(getPriority() + 5, PRIORITY_LOW));
-  });
-
-  test("has a higher priority as another user, if wakeport is root", asRoot, async () => {
-    const { out } = await run(sh("id -u; nice"), { nice: -3, account: nobody });
-    assert.equal(out, `65534\n${Math.max(getPriority() - 3, PRIORITY_HIGHEST)}\n`);
-  });
-
-  test("has the given user and group, and no other groups", asRoot, async () => {
-    const status = await statusWith({ account: nobody });
-    assert.equal(status.get("Uid"), "65534\t65534\t65534\t65534");
-    assert.equal(status.get("Gid"), "65534\t65534\t65534\t65534");
-    assert.equal(status.get("Groups"), "");
-  });
-
-  test("has the given groups", asRoot, async () => {
-    const status = await statusWith({ account: { ...nobody, groups: [4, 24] } });
-    assert.equal(status.get("Groups"), "4 24 ");
-    assert.equal(status.get("Uid"), "65534\t65534\t65534\t65534");
-  });
-
-  test("has the given argv[0], also with other settings", async () => {
-    const printName: Program["command"] = ["/bin/sh", "-c", "tr '\\0' ' ' </proc/$$/cmdline; umask"];
-    assert.match((await run(printName, { argv0: "in.ftpd" })).out, /^in\.ftpd -c/);
-    assert.match((await run(printName, { argv0: "in.ftpd", umask: 0o077 })).out, /^in\.ftpd -c .*0077\n$/);
-  });
-
-  test("has its working directory, environment and arguments unchanged behind wrappers", async () => {
-    using made = folder();
-    const more = { cwd: made.path, env: { ...env, A: "$(x) 'y'" }, umask: 0o077, nice: 1 };
-    const { out } = await run(["/bin/sh", "-c", 'pwd; echo "$A"; echo "$@"', "sh", "$(touch x)", "; *"], more);
-    assert.equal(out, `${made.path}\n$(x) 'y'\n$(touch x) ; *\n`);
-  });
-
-  test("has the returned PID and leads its process group", async () => {
-    const { pid, out } = await run(sh("cut -d ' ' -f 1,5,6 /proc/$$/stat"), {
-      umask: 0o077,
-      nice: 1,
-      argv0: "x",
-      limits: { core: { soft: 0, hard: 0 } },
+    test("has the given umask", async () => {
+      assert.equal((await run(sh("umask"), { umask: 0o027 })).out, "0027\n");
+      assert.equal((await run(sh("umask"), { umask: 0 })).out, "0000\n");
     });
-    assert.equal(out, `${pid} ${pid} ${pid}\n`);
-  });
-});
 
-suite("launch()", () => {
-  const fails = async (program: Partial<Program> & Pick<Program, "command">, fault: string, message: RegExp) =>
-    assert.rejects(
-      async () => {
-        const { child } = await new Launcher({ env, ...program }).launch("ignore");
-        await once(child, "exit");
-      },
-      (error) => {
+    test("has the given soft and hard limits, in files, bytes and seconds", async () => {
+      const both = (value: number): { soft: number; hard: number } => ({ soft: value, hard: value });
+      const limits = {
+        nofile: { soft: 50, hard: 77 },
+        as: both(512 * 2 ** 20),
+        cpu: both(10),
+        data: both(2 ** 28),
+        stack: both(8 * 2 ** 20),
+        rss: both(2 ** 30),
+        core: both(0),
+      };
+      const { out } = await run(["/bin/cat", "/proc/self/limits"], { limits });
+      const fields = new Map(
+        out.split("\n").map((line) => [line.slice(0, 26).trim(), line.slice(26).trim().split(/\s+/)]),
+      );
+      const of = (name: string): string[] | undefined => fields.get(name)?.slice(0, 2);
+      assert.deepEqual(of("Max open files"), ["50", "77"]);
+      assert.deepEqual(of("Max address space"), ["536870912", "536870912"]);
+      assert.deepEqual(of("Max cpu time"), ["10", "10"]);
+      assert.deepEqual(of("Max data size"), ["268435456", "268435456"]);
+      assert.deepEqual(of("Max stack size"), ["8388608", "8388608"]);
+      assert.deepEqual(of("Max resident set"), ["1073741824", "1073741824"]);
+      assert.deepEqual(of("Max core file size"), ["0", "0"]);
+    });
+
+    test("is ended by its CPU limit", async () => {
+      const limits = { cpu: { soft: 1, hard: 1 } };
+      const { code, signal } = await run(sh("while :; do :; done"), { limits });
+      assert.deepEqual({ code, signal }, { code: undefined, signal: "SIGKILL" });
+    });
+
+    test("has raised limits as another user, if wakeport is root", asRoot, async () => {
+      const limits = { core: { soft: 1_024, hard: "unlimited" } } as const;
+      const { out } = await run(sh("id -u; ulimit -H -c; ulimit -S -c"), { limits, account: nobody });
+      assert.equal(out, "65534\nunlimited\n2\n");
+    });
+
+    test("has the given nice value added to wakeport's own", async () => {
+      const { out } = await run(["/usr/bin/nice"], { nice: 5 });
+      assert.equal(Number(out), Math.min(getPriority() + 5, PRIORITY_LOW));
+    });
+
+    test("has a higher priority as another user, if wakeport is root", asRoot, async () => {
+      const { out } = await run(sh("id -u; nice"), { nice: -3, account: nobody });
+      assert.equal(out, `65534\n${Math.max(getPriority() - 3, PRIORITY_HIGHEST)}\n`);
+    });
+
+    test("has the given user and group, and no other groups", asRoot, async () => {
+      const status = await statusWith({ account: nobody });
+      assert.equal(status.get("Uid"), "65534\t65534\t65534\t65534");
+      assert.equal(status.get("Gid"), "65534\t65534\t65534\t65534");
+      assert.equal(status.get("Groups"), "");
+    });
+
+    test("has the given groups", asRoot, async () => {
+      const status = await statusWith({ account: { ...nobody, groups: [4, 24] } });
+      assert.equal(status.get("Groups"), "4 24 ");
+      assert.equal(status.get("Uid"), "65534\t65534\t65534\t65534");
+    });
+
+    test("has the given argv[0], also with other settings", async () => {
+      const printName: Program["command"] = ["/bin/sh", "-c", "tr '\\0' ' ' </proc/$$/cmdline; umask"];
+      assert.match((await run(printName, { argv0: "in.ftpd" })).out, /^in\.ftpd -c/);
+      assert.match((await run(printName, { argv0: "in.ftpd", umask: 0o077 })).out, /^in\.ftpd -c .*0077\n$/);
+    });
+
+    test("has its working directory, environment and arguments unchanged behind wrappers", async () => {
+      using made = folder();
+      const more = { cwd: made.path, env: { ...env, A: "$(x) 'y'" }, umask: 0o077, nice: 1 };
+      const { out } = await run(["/bin/sh", "-c", 'pwd; echo "$A"; echo "$@"', "sh", "$(touch x)", "; *"], more);
+      assert.equal(out, `${made.path}\n$(x) 'y'\n$(touch x) ; *\n`);
+    });
+
+    test("has the returned PID and leads its process group", async () => {
+      const { pid, out } = await run(sh("cut -d ' ' -f 1,5,6 /proc/$$/stat"), {
+        umask: 0o077,
+        nice: 1,
+        argv0: "x",
+        limits: { core: { soft: 0, hard: 0 } },
+      });
+      assert.equal(out, `${pid} ${pid} ${pid}\n`);
+    });
+  });
+
+  suite(`launch() with ${name}`, () => {
+    const fails = async (
+      { command, ...more }: Partial<Program> & Pick<Program, "command">,
+      fault: string,
+      message: RegExp,
+    ) =>
+      assert.rejects(run(command, more), (error) => {
         assert.ok(error instanceof TargetError);
         assert.equal(error.fault, fault);
         assert.match(error.message, message);
         return true;
-      },
-    );
+      });
 
-  for (const [what, more] of [
-    ["without a wrapper", {}],
-    ["behind a wrapper", { umask: 0o077 }],
-  ] as const) {
-    test(`rejects a command that does not exist: ${what}`, async () => {
-      await fails({ command: ["/no/such"], ...more }, "missing", /cannot run "\/no\/such": no such command/);
-      await fails({ command: ["no-such"], ...more }, "missing", /cannot run "no-such": no such command/);
-    });
+    for (const [what, more] of [
+      ["without a wrapper", {}],
+      ["behind a wrapper", { umask: 0o077 }],
+    ] as const) {
+      test(`rejects a command that does not exist: ${what}`, async () => {
+        await fails({ command: ["/no/such"], ...more }, "missing", /cannot run "\/no\/such": no such command/);
+        await fails({ command: ["no-such"], ...more }, "missing", /cannot run "no-such": no such command/);
+      });
 
-    test(`rejects a file that is not executable: ${what}`, async () => {
-      using made = folder();
-      const file = path.join(made.path, "plain");
-      writeFileSync(file, "not a program", { mode: 0o644 });
-      await fails({ command: [file], ...more }, "denied", /not executable/);
-    });
+      test(`rejects a file that is not executable: ${what}`, async () => {
+        using made = folder();
+        const file = path.join(made.path, "plain");
+        writeFileSync(file, "not a program", { mode: 0o644 });
+        await fails({ command: [file], ...more }, "denied", /not executable/);
+      });
 
-    test(`rejects a working directory that does not exist: ${what}`, async () => {
-      await fails({ command: ["/bin/true"], cwd: "/no/such", ...more }, "missing", /no such cwd/);
-    });
-  }
+      test(`rejects a working directory that does not exist: ${what}`, async () => {
+        await fails({ command: ["/bin/true"], cwd: "/no/such", ...more }, "missing", /no such cwd/);
+      });
+    }
 
-  test("runs nothing if a limit cannot be set, and passes the message on stderr", async () => {
-    const { code, out, errors } = await run(["/bin/echo", "here"], {
-      limits: { nofile: { soft: 2 ** 40, hard: 2 ** 40 } },
+    test("runs nothing if a limit cannot be set, and passes the message on stderr", async () => {
+      const { code, out, errors } = await run(["/bin/echo", "here"], {
+        limits: { nofile: { soft: 2 ** 40, hard: 2 ** 40 } },
+      });
+      assert.equal(code, 125);
+      assert.equal(out, "");
+      assert.match(errors, /limit/);
     });
-    assert.equal(code, 125);
-    assert.equal(out, "");
-    assert.match(errors, /limit/);
   });
+}
 
+suite("spawnable()", () => {
   test("names a system program that is missing", () => {
     const find = (name: string, purpose: string): string => {
       throw new TargetError("missing", `no ${name} for ${purpose}`);
@@ -197,9 +213,7 @@ suite("launch()", () => {
     const grouped: Program = { command: ["/bin/true"], env: {}, account: { ...nobody, groups: [1] } };
     assert.throws(() => spawnable(grouped, find), /no setpriv for "groups"/);
   });
-});
 
-suite("spawnable()", () => {
   const find = (name: string): string => `/bin/${name}`;
   const chain = (more: Partial<Program>): string[] => {
     const { file, args } = spawnable({ command: ["prog", "arg"], env: {}, ...more }, find);
@@ -256,7 +270,7 @@ suite("accountOf()", () => {
   });
 
   test('returns the groups of the user in /etc/group for "init"', async () => {
-    const { out } = await run(["/usr/bin/id", "-G", "daemon"]);
+    const { out } = await runnerOf()(["/usr/bin/id", "-G", "daemon"]);
     const groups = accountOf({ user: "daemon", groups: "init" }, own)?.groups ?? [];
     assert.deepEqual(groups.toSorted(), out.trim().split(" ").map(Number).toSorted());
   });

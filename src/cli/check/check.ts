@@ -11,7 +11,7 @@ import { accessSummary } from "./access-summary.ts";
 import { containerChecks } from "./container-checks.ts";
 import { exposedSocket } from "./exposed-socket.ts";
 import { ftpSettings } from "./ftp-settings.ts";
-import { forbiddenAccounts, missingPrograms } from "./missing-programs.ts";
+import { forbiddenAccounts, forkedPrograms, missingPrograms } from "./missing-programs.ts";
 import { formatPlan } from "./plan.ts";
 import { serviceSummary } from "./service-summary.ts";
 import { warnings } from "./warnings.ts";
@@ -54,6 +54,7 @@ ${configOptionHelp}`,
     const warnings = [
       ...missingPrograms(config, context.env),
       ...forbiddenAccounts(config, context),
+      ...forkedPrograms(config),
       ...(exposed === undefined ? [] : [exposed]),
     ];
     for (const problem of warnings) {

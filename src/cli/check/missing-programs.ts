@@ -1,7 +1,8 @@
 /** Checks the programs and accounts of local services on this machine. */
 import { accessSync, constants, statSync } from "node:fs";
 import path from "node:path";
-import type { Config } from "../../config/config.ts";
+import { type Config, startsPrograms } from "../../config/config.ts";
+import { forkWarning, loadPosixSpawn } from "../../targets/spawners.ts";
 import { accountOf } from "../../targets/user-account.ts";
 
 /**
@@ -41,6 +42,12 @@ export function forbiddenAccounts(
     const subject = target.user === undefined ? `group "${target.group}"` : `user "${target.user}"`;
     return [`service "${name}": only root can start a program as ${subject}; this is uid ${own.uid}`];
   });
+}
+
+/** Returns a warning if programs will be started with fork on this machine. */
+export function forkedPrograms({ services }: Pick<Config, "services">): string[] {
+  const problem = services.some(startsPrograms) ? loadPosixSpawn() : undefined;
+  return problem === undefined ? [] : [forkWarning(problem)];
 }
 
 function isProgram(file: string): boolean {

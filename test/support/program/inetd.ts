@@ -11,8 +11,13 @@ export interface Bench extends AsyncDisposable {
   readonly admin: number;
 }
 
-/** A wakeport with one inetd service, `it`. */
-export async function start(inetd: string, more = "", services = ""): Promise<Bench> {
+/** A wakeport with one inetd service, `it`. @param env additional environment of wakeport */
+export async function start(
+  inetd: string,
+  more = "",
+  services = "",
+  env: Readonly<Record<string, string>> = {},
+): Promise<Bench> {
   await using stack = new AsyncDisposableStack();
   const [port, admin] = [await freePort(), await freePort()];
   const yaml = `admin: { listen: "127.0.0.1:${admin}" }
@@ -21,7 +26,7 @@ ${more}
 services:
   it: { ports: ["${port}"], inetd: ${inetd}, ${services} }\n`;
   const file = stack.use(await temporaryFile("wakeport.yaml", yaml));
-  const program = stack.use(new Program(["run", "-c", file.path]));
+  const program = stack.use(new Program(["run", "-c", file.path], env));
   await program.logged("started");
   const owned = stack.move();
   return { program, port, admin, [Symbol.asyncDispose]: () => owned.disposeAsync() };

@@ -1,0 +1,73 @@
+/** Starts programs with posix_spawn(3), whose child borrows this process's memory until the exec instead of copying it. */
+import { FfiError, type Libc } from "./libc.ts";
+
+export interface SpawnCall {
+  /** Path of the program; a relative path begins in `cwd`. It is not looked up in PATH. */
+  readonly file: string;
+  /** All arguments, from argv[0] on. */
+  readonly argv: readonly string[];
+  /** The whole environment: `NAME=value`. */
+  readonly env: readonly string[];
+  /** Default: the working directory of this process. */
+  readonly cwd?: string | undefined;
+  /** Sources of the child's descriptors 0, 1, …; undefined is /dev/null. The sources must not be among the results. */
+  readonly descriptors: readonly (number | undefined)[];
+  /** Further descriptors that the child must not inherit. Descriptors with close-on-exec need not be named. */
+  readonly closed: readonly number[];
+}
+
+/** Starts a program as the leader of a new session. Returns its PID, or a negative error number. */
+export type PosixSpawn = (call: SpawnCall) => number;
+
+/** More than the 336 and 80 bytes of glibc's and musl's attributes and file actions, and the 128 of a signal set. */
+const OPAQUE_BYTES = 1_024;
+const O_RDWR = 2;
+const POSIX_SPAWN_SETSIGDEF = 0x04;
+const POSIX_SPAWN_SETSIGMASK = 0x08;
+/** Known to glibc 2.26 and musl 1.1.22. */
+const POSIX_SPAWN_SETSID = 0x80;
+
+/** @throws FfiError if the C library lacks a function or a flag, such as posix_spawn_file_actions_addchdir_np */
+export function posixSpawn({ find }: Libc): PosixSpawn {
+  const spawn = find("int posix_spawn(void *pid, const char *file, void *, void *, const char **, const char **)");
+  const initActions = find("int posix_spawn_file_actions_init(void *)");
+  const destroyActions = find("int posix_spawn_file_actions_destroy(void *)");
+  const addOpen = find("int posix_spawn_file_actions_addopen(void *, int, const char *, int, unsigned int)");
+  const addDup = find("int posix_spawn_file_actions_adddup2(void *, int, int)");
+  const addClose = find("int posix_spawn_file_actions_addclose(void *, int)");
+  const addChdir = find("int posix_spawn_file_actions_addchdir_np(void *, const char *)");
+  const attributes = newSession({ find });
+
+  return ({ file, argv, env, cwd, descriptors, closed }) => {
+    const actions = Buffer.alloc(OPAQUE_BYTES);
+    const pid = new Int32Array(1);
+    initActions(actions);
+    try {
+      for (const fd of closed) addClose(actions, fd);
+      for (const [fd, source] of descriptors.entries()) {
+        if (source === undefined) addOpen(actions, fd, "/dev/null", O_RDWR, 0);
+        else addDup(actions, source, fd);
+      }
+      if (cwd !== undefined) addChdir(actions, cwd);
+      const error = spawn(pid, file, actions, attributes, [...argv, null], [...env, null]);
+      return error === 0 ? (pid[0] ?? 0) : -error;
+    } finally {
+      destroyActions(actions);
+    }
+  };
+}
+
+/** Attributes: a new session, no blocked signal, and the default action of each signal, because Node ignores SIGPIPE. */
+function newSession({ find }: Pick<Libc, "find">): Buffer {
+  const attributes = Buffer.alloc(OPAQUE_BYTES);
+  find("int posix_spawnattr_init(void *)")(attributes);
+  find("int posix_spawnattr_setsigmask(void *, const void *)")(attributes, Buffer.alloc(OPAQUE_BYTES));
+  // sigfillset(3) would leave out the two signals that glibc reserves, and posix_spawn then ignores them in the child.
+  const all = Buffer.alloc(OPAQUE_BYTES, 0xff);
+  find("int posix_spawnattr_setsigdefault(void *, const void *)")(attributes, all);
+  const flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID;
+  if (find("int posix_spawnattr_setflags(void *, short)")(attributes, flags) !== 0) {
+    throw new FfiError("posix_spawn of the C library cannot begin a session");
+  }
+  return attributes;
+}
