@@ -1,14 +1,17 @@
 /**
  * Measures wakeport beside programs that do the same, in turns within one run:
  *
- *   npm run bench [-- NAME...] [--rounds 3] [--json FILE]
+ *   npm run bench -- [NAME...] [--rounds 3] [--json FILE] [--svg FILE] [--before CHECKOUT]
  *
- * Prints a Markdown table for each subject, and writes all samples to a JSON file. test/bench/tools installs the other
- * programs; those that are missing are left out. Exits with 1 if a contestant failed.
+ * Prints a Markdown table for each subject, writes all samples to a JSON file, and draws a chart of the CPU time for each
+ * GB. With another checkout of wakeport, measures that too. test/bench/tools installs the other programs; those that are
+ * missing are left out. Exits with 1 if a contestant failed.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, release } from "node:os";
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { chart } from "./chart.ts";
 import { runApart } from "./isolated.ts";
 import { exitOnSignals } from "./program.ts";
 import { report } from "./report.ts";
@@ -37,7 +40,12 @@ function positive(option: string, text: string): number {
 }
 
 const { values, positionals } = parseArgs({
-  options: { rounds: { type: "string", default: "3" }, json: { type: "string" } },
+  options: {
+    rounds: { type: "string", default: "3" },
+    json: { type: "string" },
+    svg: { type: "string" },
+    before: { type: "string" },
+  },
   allowPositionals: true,
 });
 const rounds = positive("rounds", values.rounds);
@@ -46,6 +54,8 @@ const unknown = positionals.filter((name) => !known.includes(name));
 if (unknown.length > 0) throw new Error(`unknown subject "${unknown.join(", ")}": expected ${known.join(", ")}`);
 
 exitOnSignals();
+// Also for the processes of the subjects.
+if (values.before !== undefined) process.env["WAKEPORT_BENCH_BEFORE"] = resolve(values.before);
 const before = machine();
 const results: Result[] = [];
 for (const subject of subjects) {
@@ -55,4 +65,5 @@ for (const subject of subjects) {
   console.log(`${report(result)}\n`);
 }
 if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine: before, results }, null, 2)}\n`);
+if (values.svg !== undefined) writeFileSync(values.svg, chart(results));
 process.exitCode = results.some(({ rows }) => rows.some(({ error }) => error !== undefined)) ? 1 : 0;

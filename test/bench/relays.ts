@@ -52,7 +52,9 @@ interface Recipe {
   command(setting: Setting): readonly string[];
 }
 
-const WAKEPORT = join(import.meta.dirname, "../../bin/wakeport");
+const CHECKOUT = join(import.meta.dirname, "../..");
+/** Another checkout of this repository, which `npm run bench -- --before FOLDER` compares with. */
+const BEFORE = process.env["WAKEPORT_BENCH_BEFORE"];
 
 /** The control of the experiment: failures here are faults of the harness. */
 const direct: Relay = {
@@ -142,10 +144,16 @@ const socketProxyd: Recipe = {
   ],
 };
 
-/** @param keys further keys of the service: YAML, indented by four spaces */
-const wakeport = (name: string, keys: string): Recipe => ({
+interface Variant {
+  readonly name: string;
+  readonly checkout: string;
+  /** Further keys of the service: YAML, indented by four spaces. */
+  readonly keys: string;
+}
+
+const wakeport = ({ name, checkout, keys }: Variant): Recipe => ({
   name,
-  needs: [{ file: WAKEPORT, comesFrom: "this repository" }],
+  needs: [{ file: join(checkout, "bin/wakeport"), comesFrom: "a checkout of wakeport" }],
   startsUpstream: true,
   config: {
     name: "wakeport.yaml",
@@ -158,12 +166,18 @@ services:
     idle_timeout: 10m
 ${keys}`,
   },
-  command: ({ configFile }) => [WAKEPORT, "run", "--config", configFile],
+  command: ({ configFile }) => [join(checkout, "bin/wakeport"), "run", "--config", configFile],
 });
 
-const recipes = [haproxy, nginx, socat, socketProxyd, wakeport("wakeport", "")];
+const variants: readonly Variant[] = [
+  { name: "wakeport", checkout: CHECKOUT, keys: "" },
+  ...(BEFORE === undefined ? [] : [{ name: "wakeport-before", checkout: BEFORE, keys: "" }]),
+];
 
-export const relays: readonly Relay[] = [direct, ...recipes.map(toRelay)];
+export const relays: readonly Relay[] = [
+  direct,
+  ...[haproxy, nginx, socat, socketProxyd, ...variants.map(wakeport)].map(toRelay),
+];
 
 export function relayNamed(name: string): Relay {
   const relay = relays.find((candidate) => candidate.name === name);

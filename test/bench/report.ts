@@ -3,7 +3,7 @@ import { type Result, type Row, ratioOf, type Spread, spreadOf } from "./runner.
 import type { Metric } from "./subject.ts";
 
 const RATIO_DIGITS = 2;
-/** Between the numbers, and from a number to its parenthesis. */
+/** A cell without a value. */
 const NONE = "–";
 
 /** The tables of a subject: the values, and for each reference the ratios. */
@@ -18,7 +18,8 @@ export function report(result: Result): string {
     ...missing.map((text) => `Left out: ${text}.`),
     ...rows.flatMap(({ name, error }) => (error === undefined ? [] : [`Failed: ${name}: ${error}.`])),
   ];
-  const parts = [`### ${title}`, `${rounds} rounds, median (least to greatest).`, valueTable(result), ...ratios];
+  const heading = `Median of ${rounds} ${rounds === 1 ? "round" : "rounds"} (least–greatest).`;
+  const parts = [`### ${title}`, heading, valueTable(result), ...ratios];
   return [...parts, ...(notes.length === 0 ? [] : [notes.join("\n")])].join("\n\n");
 }
 

@@ -38,11 +38,12 @@ export interface RunOptions {
  * Measures all contestants of a subject in turns, so that a change of the machine's load meets them all. The order rotates
  * from round to round. A contestant that fails is left out of the rounds that follow.
  */
-export async function runSubject(subject: Subject, { rounds, progress }: RunOptions): Promise<Result> {
+export async function runSubject(subject: Subject, { rounds: wanted, progress }: RunOptions): Promise<Result> {
   await using owned = new AsyncDisposableStack();
   const { contestants, missing } = await subject.open(owned);
   const samples = new Map<string, (Sample | undefined)[]>(contestants.map(({ name }) => [name, []]));
   const errors = new Map<string, string>();
+  const rounds = Math.min(wanted, subject.maxRounds ?? wanted);
   const began = performance.now();
   let round = 0;
   for (; round < rounds && performance.now() - began < LAST_ROUND_MS; round += 1) {

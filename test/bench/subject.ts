@@ -36,6 +36,8 @@ export interface Subject {
   readonly references: readonly string[];
   /** Whether it runs in a network namespace of its own. There it reaches no container. */
   readonly isIsolated: boolean;
+  /** At most as many rounds, whatever the command line asks for; default: no limit. */
+  readonly maxRounds?: number;
   /** Returns further values of a sample, from that of the contestant "direct" in the same round. */
   derive?(sample: Sample, direct: Sample): Sample;
   /** Starts all that is measured. The caller disposes of `owned` after the last round. */

@@ -1,8 +1,10 @@
 import type { Subject } from "./subject.ts";
+import { churn } from "./subjects/churn.ts";
 import { connect } from "./subjects/connect.ts";
+import { matrix } from "./subjects/matrix.ts";
 import { quiet } from "./subjects/quiet.ts";
 import { throughput } from "./subjects/throughput.ts";
 import { tools } from "./subjects/tools.ts";
 
 /** In the order in which `npm run bench` measures them. */
-export const subjects: readonly Subject[] = [throughput, connect, quiet, tools];
+export const subjects: readonly Subject[] = [throughput, connect, quiet, tools, matrix, churn];

@@ -55,9 +55,9 @@ export class Testbed implements AsyncDisposable {
     return relaySockets(this.port, this.#upstreamPort);
   }
 
-  /** Waits, until a deadline, for the close of all sockets except the `relayBaseline` ones that were open before. */
-  async leftovers(relayBaseline = 0): Promise<Leftovers> {
-    const deadline = performance.now() + LEFTOVER_GRACE_MS;
+  /** Waits, at most `graceMs`, for the close of all sockets except the `relayBaseline` ones that were open before. */
+  async leftovers(relayBaseline = 0, graceMs = LEFTOVER_GRACE_MS): Promise<Leftovers> {
+    const deadline = performance.now() + graceMs;
     for (;;) {
       const { open } = await this.control.ask({ op: "count" });
       const extra = Math.max(0, (await this.relaySockets()) - relayBaseline);
