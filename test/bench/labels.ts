@@ -29,7 +29,7 @@ async function untilListening(port: number): Promise<number> {
 
 exitOnSignals();
 await using stack = new AsyncDisposableStack();
-const wakeport = stack.use(await Wakeport.start("", "docker: { discover: all }\n"));
+const wakeport = stack.use(await Wakeport.start("", { sections: "docker: { discover: all }\n" }));
 const before = await memoryMiB(wakeport.pid);
 const times: number[] = [];
 for (let index = 0; index < COUNT; index += 1) {

@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { freePort } from "../support/free-port.ts";
+import { type Checkout, checkouts, launcherOf } from "./checkouts.ts";
 import { temporaryFolder } from "./folder.ts";
 import { Program } from "./program.ts";
 import { locate, missingOf, type Requirement } from "./programs.ts";
@@ -51,10 +52,6 @@ interface Recipe {
   readonly config?: ConfigFile;
   command(setting: Setting): readonly string[];
 }
-
-const CHECKOUT = join(import.meta.dirname, "../..");
-/** Another checkout of this repository, which `npm run bench -- --before FOLDER` compares with. */
-const BEFORE = process.env["WAKEPORT_BENCH_BEFORE"];
 
 /** The control of the experiment: failures here are faults of the harness. */
 const direct: Relay = {
@@ -144,16 +141,10 @@ const socketProxyd: Recipe = {
   ],
 };
 
-interface Variant {
-  readonly name: string;
-  readonly checkout: string;
-  /** Further keys of the service: YAML, indented by four spaces. */
-  readonly keys: string;
-}
-
-const wakeport = ({ name, checkout, keys }: Variant): Recipe => ({
+/** @param keys further keys of the service: YAML, indented by four spaces */
+const wakeport = (checkout: Checkout, name: string, keys: string): Recipe => ({
   name,
-  needs: [{ file: join(checkout, "bin/wakeport"), comesFrom: "a checkout of wakeport" }],
+  needs: [{ file: launcherOf(checkout), comesFrom: "a checkout of wakeport" }],
   startsUpstream: true,
   config: {
     name: "wakeport.yaml",
@@ -166,18 +157,12 @@ services:
     idle_timeout: 10m
 ${keys}`,
   },
-  command: ({ configFile }) => [join(checkout, "bin/wakeport"), "run", "--config", configFile],
+  command: ({ configFile }) => [launcherOf(checkout), "run", "--config", configFile],
 });
 
-const variants: readonly Variant[] = [
-  { name: "wakeport", checkout: CHECKOUT, keys: "" },
-  ...(BEFORE === undefined ? [] : [{ name: "wakeport-before", checkout: BEFORE, keys: "" }]),
-];
+const wakeports = checkouts.map((checkout) => wakeport(checkout, checkout.name, ""));
 
-export const relays: readonly Relay[] = [
-  direct,
-  ...[haproxy, nginx, socat, socketProxyd, ...variants.map(wakeport)].map(toRelay),
-];
+export const relays: readonly Relay[] = [direct, ...[haproxy, nginx, socat, socketProxyd, ...wakeports].map(toRelay)];
 
 export function relayNamed(name: string): Relay {
   const relay = relays.find((candidate) => candidate.name === name);

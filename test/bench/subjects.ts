@@ -1,10 +1,11 @@
 import type { Subject } from "./subject.ts";
 import { churn } from "./subjects/churn.ts";
 import { connect } from "./subjects/connect.ts";
+import { handOff } from "./subjects/hand-off.ts";
 import { matrix } from "./subjects/matrix.ts";
 import { quiet } from "./subjects/quiet.ts";
 import { throughput } from "./subjects/throughput.ts";
 import { tools } from "./subjects/tools.ts";
 
 /** In the order in which `npm run bench` measures them. */
-export const subjects: readonly Subject[] = [throughput, connect, quiet, tools, matrix, churn];
+export const subjects: readonly Subject[] = [throughput, connect, quiet, tools, handOff, matrix, churn];

@@ -5,14 +5,20 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { freePort } from "../support/free-port.ts";
+import { type Checkout, launcherOf, own } from "./checkouts.ts";
 
-const PROGRAM = join(import.meta.dirname, "../../bin/wakeport");
 const START_MS = 15_000;
 
 /** One line of wakeport's log. */
 export interface LogRecord {
   readonly event: string;
   readonly [fact: string]: unknown;
+}
+
+export interface StartOptions {
+  /** Other sections than `services`: YAML. */
+  readonly sections?: string;
+  readonly checkout?: Checkout;
 }
 
 /** The real program with its configuration and its log. */
@@ -34,8 +40,8 @@ export class Wakeport implements AsyncDisposable {
     this.#end = parts.end;
   }
 
-  /** Starts it with these services (YAML below `services:`) and other sections, and waits until it has started. */
-  static async start(services: string, sections = ""): Promise<Wakeport> {
+  /** Starts it with these services (YAML below `services:`), and waits until it has started. */
+  static async start(services: string, { sections = "", checkout = own }: StartOptions = {}): Promise<Wakeport> {
     const adminPort = await freePort();
     const folder = await mkdtemp(join(tmpdir(), "wakeport-bench-"));
     const file = join(folder, "wakeport.yaml");
@@ -44,7 +50,7 @@ export class Wakeport implements AsyncDisposable {
       `admin: { listen: "127.0.0.1:${adminPort}" }\n${sections}services:${services === "" ? " {}" : `\n${services}`}\n`,
     );
     const env = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env["PATH"] ?? ""}` };
-    const child = spawn(PROGRAM, ["run", "-c", file], { stdio: ["ignore", "pipe", "inherit"], env });
+    const child = spawn(launcherOf(checkout), ["run", "-c", file], { stdio: ["ignore", "pipe", "inherit"], env });
     const log: LogRecord[] = [];
     const started = Promise.withResolvers<void>();
     createInterface({ input: child.stdout }).on("line", (line) => {
