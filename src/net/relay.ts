@@ -47,10 +47,21 @@ export interface RelayOptions {
   readonly lost: AbortSignal;
 }
 
+/** A way to relay connections. */
+export interface Relayer {
+  /** Loads what `relay` needs, in the background, because a client waits. */
+  prepare(): void;
+  /** Relays between two sockets; resolves when both are closed. Never rejects. */
+  relay(options: RelayOptions): Promise<RelayEnd>;
+}
+
 /** Relays between two sockets; resolves when both are closed. Never rejects. */
 export function relay(options: RelayOptions): Promise<RelayEnd> {
   return new Relay(options).done;
 }
+
+/** Relays in this thread, by the streams of Node. */
+export const nodeRelayer: Relayer = { prepare: () => {}, relay };
 
 class Relay {
   readonly #client: net.Socket;

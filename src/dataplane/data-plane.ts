@@ -1,0 +1,168 @@
+/**
+ * Relays connections in a thread of its own, without Node's streams. The connections that it cannot take are relayed by
+ * net/relay.ts. See docs/design/data-plane.md.
+ */
+import { type RelayEnd, type Relayer, type RelayOptions, relay } from "../net/relay.ts";
+import { flags, relayEnds } from "./commands.ts";
+import { CountedBytes } from "./counted-bytes.ts";
+import { sendEarly } from "./early-bytes.ts";
+import { canBeTaken, type TakenSocket, takeBoth } from "./hand-over.ts";
+import { PlaneWorker } from "./plane-worker.ts";
+import { RelayedConnection } from "./relayed-connection.ts";
+import { loadSyscalls } from "./syscalls.ts";
+
+/** Connections at a time. Only used slots need memory. */
+const MAX_PAIRS = 1 << 20;
+const NUMBERS_PER_END = 4;
+
+/** `idle`: no connection needed it yet. `unavailable`: it cannot work here. */
+export type DataPlaneState = "idle" | "starting" | "up" | "unavailable" | "closed";
+
+export interface DataPlaneView {
+  readonly state: DataPlaneState;
+  /** Number of connections that it relays. */
+  readonly connections: number;
+  /** Why it is unavailable. */
+  readonly problem?: string;
+}
+
+export interface DataPlaneOptions {
+  readonly maxPipes: number;
+  /** Called once if it is unavailable. */
+  readonly onProblem: (problem: string) => void;
+  /** Called if its thread ends on its own. The connections in it are lost. */
+  readonly onLost: (error: Error) => void;
+}
+
+export class DataPlane implements Relayer {
+  readonly #options: DataPlaneOptions;
+  readonly #counts = new Float64Array(new SharedArrayBuffer(2 * Float64Array.BYTES_PER_ELEMENT * MAX_PAIRS));
+  readonly #relayed = new Map<number, RelayedConnection>();
+  readonly #freeSlots: number[] = [];
+  readonly #decided = Promise.withResolvers<void>();
+  #slots = 0;
+  #state: DataPlaneState = "idle";
+  #problem: string | undefined;
+  #worker: PlaneWorker | undefined;
+
+  constructor(options: DataPlaneOptions) {
+    this.#options = options;
+  }
+
+  get view(): DataPlaneView {
+    const connections = this.#relayed.size;
+    return { state: this.#state, connections, ...(this.#problem !== undefined && { problem: this.#problem }) };
+  }
+
+  /** Starts its thread in the background, unless that was done before. */
+  prepare(): void {
+    if (this.#state !== "idle") return;
+    this.#state = "starting";
+    const { maxPipes, onLost } = this.#options;
+    this.#worker = new PlaneWorker({
+      counts: this.#counts,
+      maxPipes,
+      onReady: () => this.#decide("up"),
+      onProblem: (problem) => {
+        this.#problem = problem;
+        this.#decide("unavailable");
+        this.#options.onProblem(problem);
+      },
+      onEnds: (ends) => this.#onEnds(ends),
+      onLost,
+    });
+  }
+
+  /** Starts it, and resolves when it is up or unavailable. */
+  async ready(): Promise<void> {
+    this.prepare();
+    await this.#decided.promise;
+  }
+
+  relay(options: RelayOptions): Promise<RelayEnd> {
+    this.prepare();
+    return this.#take(options) ?? relay(options);
+  }
+
+  /** Brings the meters of all connections up to date. */
+  count(): void {
+    for (const [slot, { counted }] of this.#relayed) counted.set(this.#counts[2 * slot]!, this.#counts[2 * slot + 1]!);
+  }
+
+  /** Takes no more connections, and resets those that it has. */
+  drain(): void {
+    this.#state = "closed";
+    for (const slot of this.#relayed.keys()) this.#worker?.send({ kind: "cut", slot, end: "drained" });
+  }
+
+  /** Ends its thread at the exit of the process. */
+  stop(): void {
+    this.#worker?.stop();
+  }
+
+  /** Resets all connections and ends its thread. */
+  async close(): Promise<void> {
+    this.drain();
+    await this.#worker?.close();
+    this.#decided.resolve();
+  }
+
+  #decide(state: "up" | "unavailable"): void {
+    if (this.#state === "starting") this.#state = state;
+    this.#decided.resolve();
+  }
+
+  /** @returns undefined if the connection must be relayed by Node */
+  #take({ client, upstream, filters, meters, lost }: RelayOptions): Promise<RelayEnd> | undefined {
+    const worker = this.#worker;
+    if (this.#state !== "up" || worker === undefined || filters !== undefined || lost.aborted) return undefined;
+    if (!canBeTaken(client) || !canBeTaken(upstream)) return undefined;
+    const slot = this.#freeSlots.pop() ?? this.#slots;
+    if (slot === MAX_PAIRS) return undefined;
+    const taken = takeBoth(loadSyscalls(), [client, upstream]);
+    if (taken === undefined) {
+      this.#freeSlots.push(slot);
+      return undefined;
+    }
+    this.#slots = Math.max(this.#slots, slot + 1);
+    const counted = new CountedBytes(meters);
+    this.#add(worker, slot, taken, counted);
+    const connection = new RelayedConnection({ slot, counted, lost, send: (command) => worker.send(command) });
+    this.#relayed.set(slot, connection);
+    return connection.done;
+  }
+
+  #add(
+    worker: PlaneWorker,
+    slot: number,
+    [client, upstream]: readonly [TakenSocket, TakenSocket],
+    counted: CountedBytes,
+  ): void {
+    counted.set(client.bytes.length, upstream.bytes.length);
+    this.#counts[2 * slot] = client.bytes.length;
+    this.#counts[2 * slot + 1] = upstream.bytes.length;
+    const syscalls = loadSyscalls();
+    const fromClient = sendEarly(syscalls, client.bytes, upstream.fd);
+    const fromUpstream = sendEarly(syscalls, upstream.bytes, client.fd);
+    const hasEarlyBytes = fromClient.left.length + fromUpstream.left.length > 0;
+    if (hasEarlyBytes) worker.sendEarly({ client: fromClient.left, upstream: fromUpstream.left });
+    const facts =
+      (fromClient.isTls ? flags.isClientTls : 0) |
+      (fromUpstream.isTls ? flags.isUpstreamTls : 0) |
+      (fromUpstream.hasFailed ? flags.isClientBroken : 0) |
+      (fromClient.hasFailed ? flags.isUpstreamBroken : 0) |
+      (hasEarlyBytes ? flags.hasEarlyBytes : 0);
+    worker.send({ kind: "add", slot, client: client.fd, upstream: upstream.fd, flags: facts });
+  }
+
+  #onEnds(ends: readonly number[]): void {
+    for (let at = 0; at < ends.length; at += NUMBERS_PER_END) {
+      const [slot, end, bytesIn, bytesOut] = ends.slice(at, at + NUMBERS_PER_END) as [number, number, number, number];
+      const connection = this.#relayed.get(slot);
+      this.#relayed.delete(slot);
+      this.#freeSlots.push(slot);
+      connection?.counted.set(bytesIn, bytesOut);
+      connection?.end(relayEnds[end]!);
+    }
+  }
+}

@@ -1,0 +1,134 @@
+/** The worker of the data plane, as the main thread sees it. */
+import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { messageOf } from "../errors.ts";
+import { type Command, type EarlyMessage, encode } from "./commands.ts";
+import { loadSyscalls, type Syscalls } from "./syscalls.ts";
+import type { WorkerMessage, WorkerOptions } from "./worker-options.ts";
+
+/** Pause before a command is written again to a full pipe. */
+const RETRY_MS = 1;
+/** Without limits, Node reserves three times the memory for the heap of a thread. */
+const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 512, stackSizeMb: 1 };
+
+export interface PlaneWorkerOptions extends Omit<WorkerOptions, "control" | "port"> {
+  readonly onReady: () => void;
+  /** Called once if the data plane cannot work here. */
+  readonly onProblem: (problem: string) => void;
+  readonly onEnds: (ends: readonly number[]) => void;
+  /** Called if the worker ends on its own: the connections in it are lost. */
+  readonly onLost: (error: Error) => void;
+}
+
+export class PlaneWorker {
+  readonly #options: PlaneWorkerOptions;
+  readonly #control = new Int32Array(new SharedArrayBuffer(4));
+  readonly #early: MessagePort;
+  readonly #worker: Worker;
+  readonly #exited = Promise.withResolvers<void>();
+  #syscalls: Syscalls | undefined;
+  #commands = -1;
+  /** Commands for which the pipe had no room. */
+  readonly #backlog: Buffer[] = [];
+  #error: unknown;
+  #isOver = false;
+
+  constructor(options: PlaneWorkerOptions) {
+    this.#options = options;
+    const { counts, maxPipes } = options;
+    const { port1, port2 } = new MessageChannel();
+    port1.unref();
+    this.#early = port1;
+    const workerData: WorkerOptions = { counts, maxPipes, control: this.#control, port: port2 };
+    const worker = new Worker(entry(), {
+      name: "data-plane",
+      workerData,
+      transferList: [port2],
+      execArgv: [],
+      env: {},
+      resourceLimits: RESOURCE_LIMITS,
+    });
+    worker.unref();
+    worker.on("message", (message: WorkerMessage) => this.#onMessage(message));
+    worker.on("error", (error) => {
+      this.#error = error;
+    });
+    worker.on("exit", () => this.#onExit());
+    this.#worker = worker;
+  }
+
+  /** Sends a command. Commands arrive in order. */
+  send(command: Command): void {
+    this.#backlog.push(encode(command));
+    if (this.#backlog.length === 1) this.#flush();
+  }
+
+  /** Sends bytes that belong to the next `add`. */
+  sendEarly(bytes: EarlyMessage): void {
+    this.#early.postMessage(bytes);
+  }
+
+  /**
+   * Ends the worker without waiting for it, for the exit of the process: it resets its connections. Node waits for a worker
+   * at the exit, and cannot interrupt epoll_wait.
+   */
+  stop(): void {
+    this.#isOver = true;
+    Atomics.store(this.#control, 0, 1);
+    // A full pipe wakes the worker as well.
+    if (this.#commands >= 0) this.#write(encode({ kind: "stop" }));
+  }
+
+  /** Ends the worker and waits for its end. */
+  async close(): Promise<void> {
+    this.stop();
+    this.#worker.ref();
+    await this.#exited.promise;
+  }
+
+  #onMessage(message: WorkerMessage): void {
+    if ("ends" in message) return this.#options.onEnds(message.ends);
+    if ("problem" in message) return this.#fail(message.problem);
+    try {
+      this.#syscalls = loadSyscalls();
+      this.#commands = message.commands;
+    } catch (error) {
+      Atomics.store(this.#control, 0, 1);
+      return this.#fail(messageOf(error));
+    }
+    if (this.#isOver) this.stop();
+    else this.#options.onReady();
+  }
+
+  #fail(problem: string): void {
+    this.#isOver = true;
+    this.#options.onProblem(problem);
+  }
+
+  #onExit(): void {
+    this.#commands = -1;
+    this.#early.close();
+    this.#exited.resolve();
+    if (this.#isOver) return;
+    const error = this.#error === undefined ? "" : `: ${messageOf(this.#error)}`;
+    const lost = new Error(`the worker of the data plane ended${error}`, { cause: this.#error });
+    this.#options.onLost(lost);
+  }
+
+  #flush(): void {
+    for (let record = this.#backlog[0]; record !== undefined; record = this.#backlog[0]) {
+      if (!this.#write(record)) return void setTimeout(() => this.#flush(), RETRY_MS);
+      this.#backlog.shift();
+    }
+  }
+
+  /** @returns false if the pipe is full */
+  #write(record: Buffer): boolean {
+    return this.#commands < 0 || this.#syscalls!.write(this.#commands, record, record.length) === record.length;
+  }
+}
+
+/** The file of the worker: beside this one, as source or compiled. */
+function entry(): URL {
+  const isSource = import.meta.url.endsWith(".ts");
+  return new URL(isSource ? "./worker.ts" : "./worker.js", import.meta.url);
+}

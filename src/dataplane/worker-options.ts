@@ -1,0 +1,20 @@
+/** What the main thread and the worker of the data plane exchange through Node. */
+import type { MessagePort } from "node:worker_threads";
+
+export interface WorkerOptions {
+  /** Received bytes of each slot, from the client and from the upstream. Written by the worker after an `add`. */
+  readonly counts: Float64Array;
+  /** Not zero: the worker must end. */
+  readonly control: Int32Array;
+  /** Early bytes. */
+  readonly port: MessagePort;
+  readonly maxPipes: number;
+}
+
+export type WorkerMessage =
+  /** The worker is ready; the descriptor that takes its commands. */
+  | { readonly commands: number }
+  /** Why the data plane cannot work. The worker then ends. */
+  | { readonly problem: string }
+  /** Four numbers for each pair that ended: slot, index of the end, bytes in, bytes out. */
+  | { readonly ends: readonly number[] };
