@@ -4,6 +4,7 @@ import type { ActivatorView } from "../activation/activator-view.ts";
 import type { StateName } from "../activation/machine.ts";
 import { isWoken, type Service, type ServicePort } from "../config/config.ts";
 import { formatRange } from "../config/values/ports.ts";
+import type { DataPlaneView } from "../dataplane/data-plane.ts";
 import type { Ban } from "../proxy/admission/ban-list.ts";
 import { formatListenAddress } from "../proxy/listen/listener.ts";
 import type { ConnectionView } from "../proxy/service-connections.ts";
@@ -108,6 +109,8 @@ export interface StatusReport {
   readonly version: string;
   /** Absent when no service needs an engine. */
   readonly engine?: EngineStatus;
+  /** The thread that relays connections. */
+  readonly data_plane?: DataPlaneView;
   /** Errors in labels of services; absent without `docker.discover`. */
   readonly label_problems?: readonly { readonly container: string; readonly problem: string }[];
   readonly services: readonly ServiceStatus[];

@@ -1,5 +1,6 @@
 import type { ServiceStatus, StatusReport } from "../admin/api.ts";
 import { suggest } from "../config/yaml/suggest.ts";
+import { withoutDataPlane } from "../dataplane/data-plane.ts";
 import { printable, printableJson } from "../net/escape.ts";
 import { fetchService, fetchStatus, NoAnswerError } from "./admin-client.ts";
 import { table } from "./check/plan.ts";
@@ -54,7 +55,8 @@ function nameHint(name: string, services: readonly Pick<ServiceStatus, "name">[]
 }
 
 /** A table for people; `now` is Unix time in milliseconds. */
-export function format({ engine, services, unnamed = [], label_problems, bans }: StatusReport, now: number): string {
+export function format(report: StatusReport, now: number): string {
+  const { engine, services, unnamed = [], label_problems, bans, data_plane } = report;
   const rows = services.map((service) => rowOf(service, now));
   const others = unnamed.map((target) => rowOf({ ...target, name: "-", ...NO_CLIENTS }, now));
   const down = engine === undefined || engine.up ? [] : [`the engine at ${engine.url} does not answer`];
@@ -74,7 +76,17 @@ export function format({ engine, services, unnamed = [], label_problems, bans }:
   const labels = label_problems?.map(({ container, problem }) => `${container}: ${problem}`) ?? [];
   const isEmpty = label_problems?.length === 0 && services.length === 0 && problems.length === 0;
   if (isEmpty) labels.push("no services: found no container with the label wakeport.enable=true");
-  const lines = [...problems, ...starting, ...needed, ...held, ...failures, ...labels, ...banLines(bans, now)];
+  const relayed = data_plane?.problem === undefined ? [] : [withoutDataPlane(data_plane.problem)];
+  const lines = [
+    ...problems,
+    ...relayed,
+    ...starting,
+    ...needed,
+    ...held,
+    ...failures,
+    ...labels,
+    ...banLines(bans, now),
+  ];
   return [...table([HEAD, ...rows, ...others]), ...lines.map(printable)].join("\n");
 }
 

@@ -70,6 +70,8 @@ export interface Service {
   /** Absent: that of the container, or 10 s for a process. */
   readonly stopGraceMs?: number;
   readonly releasePace: number;
+  /** How the bytes of its TCP connections are forwarded. */
+  readonly relay: RelayMode;
   /** The protocol of its clients. */
   readonly protocol: ProtocolName;
   /** What clients receive while the target starts. */
@@ -176,6 +178,10 @@ export type DirectSpec =
 
 export const protocolNames = ["raw", "ftp", "smtp", "ssh", "mysql", "redis", "postgres", "http"] as const;
 export type ProtocolName = (typeof protocolNames)[number];
+
+/** `splice`: by the data plane; `node`: by Node's streams; `auto`: by the data plane if it works here. */
+export const relayModes = ["auto", "splice", "node"] as const;
+export type RelayMode = (typeof relayModes)[number];
 
 /** Protocols with a probe for readiness. */
 export type ProbedProtocol = Exclude<ProtocolName, "raw" | "http">;

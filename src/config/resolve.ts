@@ -14,6 +14,7 @@ import { resolveData, resolvePorts } from "./keys/ports.ts";
 import { checkWait } from "./keys/process.ts";
 import { protocolOf, resolveHold, resolveWakeOn } from "./keys/protocol.ts";
 import { resolveReady } from "./keys/ready.ts";
+import { resolveRelay } from "./keys/relay.ts";
 import { resolveDiscovery, resolveSections } from "./keys/sections.ts";
 import { admissionKeys, serviceKeys } from "./keys/service-keys.ts";
 import { dependencyPolicy, resolveSleep } from "./keys/sleep.ts";
@@ -97,6 +98,7 @@ function resolveService(written: UntargetedContext<typeof serviceKeys>): Service
     ...resolveNames(context),
     ...resolveDependencies(context),
     ...resolveConnection(context),
+    ...resolveRelay(context),
     ...resolveReady(context),
     ...resolveSleep(context),
     ...resolveStart(context),

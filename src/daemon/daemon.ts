@@ -4,6 +4,7 @@ import { describeTarget } from "../config/describe-target.ts";
 import { type Changes, changesBetween } from "../config/diff.ts";
 import { NoConfigError } from "../config/load.ts";
 import { ConfigError } from "../config/yaml/config-error.ts";
+import { DataPlane, withoutDataPlane } from "../dataplane/data-plane.ts";
 import { BindError, bindErrorOf, TargetError } from "../errors.ts";
 import { type SharedAdmission, sharedAdmission } from "../proxy/admission/admission-stage.ts";
 import { Slots } from "../proxy/admission/slots.ts";
@@ -15,7 +16,7 @@ import { type BuildInfo, Metrics } from "../telemetry/metrics.ts";
 import { fanOut, type Observer } from "../telemetry/observer.ts";
 import { AdminEndpoint } from "./admin-endpoint.ts";
 import { withPublishers } from "./bind-error.ts";
-import { connectionLimitOf, type DescriptorUse, openFilesWarning } from "./descriptor-budget.ts";
+import { connectionLimitOf, type DescriptorUse, maxPipesOf, openFilesWarning } from "./descriptor-budget.ts";
 import { createEngine, type EngineParts, engineProblem, engineStatus } from "./engine-parts.ts";
 import type { InetdEnvironment } from "./handler-factory.ts";
 import { LabelDiscovery } from "./label-discovery.ts";
@@ -53,6 +54,7 @@ export class Daemon {
   readonly #sharedAdmission: SharedAdmission;
   readonly #host: InetdEnvironment;
   readonly #ident: Ident;
+  readonly #dataPlane: DataPlane;
   #isSpawnLoaded = false;
   #closed: Promise<void> | undefined;
 
@@ -63,8 +65,19 @@ export class Daemon {
     this.#options = options;
     this.#host = { ...options, busy: new Set() };
     this.#ident = new Ident(options.identPort);
-    this.#metrics = new Metrics(options.build, () => this.#services.all.map(({ gauges }) => gauges));
+    this.#metrics = new Metrics(options.build, () => {
+      this.#dataPlane.count();
+      return this.#services.all.map(({ gauges }) => gauges);
+    });
     this.#observer = fanOut(this.#metrics.observer, options.observer);
+    this.#dataPlane = new DataPlane({
+      maxPipes: maxPipesOf(options.openFiles),
+      onProblem: (problem) => this.#observer.warning("relay.unavailable", withoutDataPlane(problem)),
+      // An uncaught error ends the process, because the connections are lost.
+      onLost: (error) => {
+        throw error;
+      },
+    });
 
     const slots = new Slots({
       limit: () => connectionLimitOf(this.#descriptorUse),
@@ -88,6 +101,7 @@ export class Daemon {
       targets: this.#targets,
       sharedAdmission: this.#sharedAdmission,
       host: this.#host,
+      dataPlane: this.#dataPlane,
       observer: this.#observer,
       onRegister: (service) => this.#addMetrics(service),
       ident: () => (this.#config.log.userId ? this.#ident : undefined),
@@ -126,6 +140,7 @@ export class Daemon {
     }
     const warning = openFilesWarning(this.#descriptorUse);
     if (warning !== undefined) this.#observer.warning("limits.open_files", warning);
+    this.#prepareDataPlane(this.#configured);
     this.#orphans?.open();
     this.#engine?.events.open();
     this.#targets.open();
@@ -147,8 +162,9 @@ export class Daemon {
     return this.#closed;
   }
 
-  /** Kills all processes: for an exit without a drain. */
+  /** Kills all processes and resets connections: for an exit without a drain. */
   kill(): void {
+    this.#dataPlane.stop();
     this.#targets.kill();
     for (const workers of this.#host.busy) workers.kill();
   }
@@ -184,6 +200,7 @@ export class Daemon {
       version: this.#options.build.version,
       ...(engine && { engine }),
       ...(this.#discovery && { label_problems: this.#discovery.problems }),
+      data_plane: this.#dataPlane.view,
       ...bansStatus(this.#sharedAdmission.bans.list(Date.now())),
       unnamed: this.#targets.implicitTargets.map(({ view }) => unnamedStatus(view)),
       services: this.#configured.map((service) => {
@@ -218,7 +235,9 @@ export class Daemon {
       ...[...this.#host.busy].map((workers) => workers.close(drainMs)),
       this.#services.drain(drainMs),
     ]);
+    this.#dataPlane.drain();
     await this.#services.end();
+    await this.#dataPlane.close();
     this.#ident.close();
     await this.#admin.close();
     await this.#engine?.events.close();
@@ -261,7 +280,13 @@ export class Daemon {
       throw error instanceof BindError ? await withPublishers(error, this.#engine) : error;
     });
     this.#loadSpawn(config);
+    this.#prepareDataPlane(config.services);
     return changes;
+  }
+
+  /** Starts the data plane before its first connection if a service requires it, so that a problem is reported at once. */
+  #prepareDataPlane(services: readonly Service[]): void {
+    if (services.some(({ enabled, relay }) => enabled && relay === "splice")) this.#dataPlane.prepare();
   }
 
   /** Loads posix_spawn if programs will be started: after the listeners are open, before the first client. */

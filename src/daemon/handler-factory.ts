@@ -4,6 +4,8 @@ import { Semaphore } from "../async/semaphore.ts";
 import type { InetdSpec, Service, ServicePort } from "../config/config.ts";
 import { describeTarget } from "../config/describe-target.ts";
 import { PROCESS_STOP_GRACE_MS } from "../config/keys/start.ts";
+import type { DataPlane } from "../dataplane/data-plane.ts";
+import { nodeRelayer, type Relayer } from "../net/relay.ts";
 import type { SharedAdmission } from "../proxy/admission/admission-stage.ts";
 import type { DataPorts } from "../proxy/data-ports.ts";
 import { Builtin } from "../proxy/handlers/builtin.ts";
@@ -33,6 +35,7 @@ export interface HandlerContext {
   readonly sharedAdmission: SharedAdmission;
   readonly host: InetdEnvironment;
   readonly observer: Observer;
+  readonly dataPlane: DataPlane;
   /** Undefined if the service has no data ports. */
   readonly dataPorts?: DataPorts | undefined;
 }
@@ -47,17 +50,18 @@ export type HandlerOf = (port: ServicePort) => Handler;
 export function handlersOf(
   service: Service,
   activator: Activator | undefined,
-  { sharedAdmission, host, observer, dataPorts }: HandlerContext,
+  { sharedAdmission, host, observer, dataPlane, dataPorts }: HandlerContext,
 ): HandlerOf {
   const { target, releasePace, startTimeoutMs } = service;
   const { send } = service.proxyProtocol;
+  const relayer = relayerOf(service, dataPlane);
   switch (target.kind) {
     case "forward":
-      return always(new Forward({ host: target.host, port: target.port, timeoutMs: startTimeoutMs, send }));
+      return always(new Forward({ host: target.host, port: target.port, timeoutMs: startTimeoutMs, relayer, send }));
     case "builtin":
       return always(new Builtin(target.builtin));
     case "inetd":
-      return inetdHandlers(service, target, host, observer);
+      return inetdHandlers(service, target, relayer, { host, observer });
     case "sensor": {
       const { bans, lingering, clock } = sharedAdmission;
       const closeOptions = { banner: service.banner.deny, how: service.onDeny };
@@ -76,6 +80,7 @@ export function handlersOf(
         activator,
         pace,
         protocol: protocolOf(service, { slots: sharedAdmission.slots, observer }),
+        relayer,
         dataPorts,
         send,
         silenceMs,
@@ -85,11 +90,16 @@ export function handlersOf(
   }
 }
 
+/** Returns how the connections of a service are relayed. */
+export function relayerOf({ relay }: Service, dataPlane: DataPlane): Relayer {
+  return relay === "node" ? nodeRelayer : dataPlane;
+}
+
 function inetdHandlers(
   { name, target, stopGraceMs: graceMs = PROCESS_STOP_GRACE_MS }: Service,
   spec: InetdSpec,
-  host: InetdEnvironment,
-  observer: Observer,
+  relayer: Relayer,
+  { host, observer }: Pick<HandlerContext, "host" | "observer">,
 ): HandlerOf {
   const launcher = new Launcher(programOf(spec, host));
   const onLine = (line: string): void => observer.output(name, line);
@@ -98,7 +108,7 @@ function inetdHandlers(
   if (!spec.wait) return always(new InetdNowait(newWorkers(), spec.stderr));
   const onFailure = (message: string): void => observer.warning("inetd.listener", message);
   // Each port has its own listener, and so its own program.
-  return () => new InetdWait({ name: describeTarget(target), workers: newWorkers(), onFailure });
+  return () => new InetdWait({ name: describeTarget(target), workers: newWorkers(), relayer, onFailure });
 }
 
 function programOf(spec: InetdSpec, host: HostEnvironment): Program {

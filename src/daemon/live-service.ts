@@ -3,6 +3,7 @@ import type { Activator } from "../activation/activator.ts";
 import type { LiveStatus } from "../admin/api.ts";
 import type { Service } from "../config/config.ts";
 import { eachPort } from "../config/values/ports.ts";
+import type { DataPlane } from "../dataplane/data-plane.ts";
 import { readIp } from "../net/ip.ts";
 import {
   createAdmission,
@@ -19,7 +20,7 @@ import { type ServiceConnections, withoutWaitLimit } from "../proxy/service-conn
 import type { ServiceGauges } from "../telemetry/metrics.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import { UdpService } from "../udp/service.ts";
-import { handlersOf, type InetdEnvironment } from "./handler-factory.ts";
+import { handlersOf, type InetdEnvironment, relayerOf } from "./handler-factory.ts";
 import { listenAddressOf, tcpPortsOf, udpPortsOf } from "./service-listeners.ts";
 
 export interface LiveServiceOptions {
@@ -34,6 +35,7 @@ export interface LiveServiceOptions {
   readonly sharedAdmission: SharedAdmission;
   readonly observer: Observer;
   readonly host: InetdEnvironment;
+  readonly dataPlane: DataPlane;
   /** Returns the number of the next connection or flow. */
   readonly nextId: () => number;
 }
@@ -120,13 +122,14 @@ function routeEntriesOf(
 }
 
 function dataRouteEntriesOf(options: LiveServiceOptions, dataPorts: DataPorts | undefined): RouteEntry[] {
-  const { service, activator, connections, sharedAdmission } = options;
+  const { service, activator, connections, sharedAdmission, dataPlane } = options;
   if (dataPorts === undefined || activator === undefined) return [];
   const admission = createDataPortAdmission(service, dataPorts, sharedAdmission);
   const shared = { service: service.name, admission, connections: withoutWaitLimit(connections) };
+  const relayer = relayerOf(service, dataPlane);
   return service.data.flatMap(eachPort).map((port) => {
     const listener = listenAddressOf(port);
-    const handler = new DataPortHandler({ dataPorts, activator, listener: port.listen });
+    const handler = new DataPortHandler({ dataPorts, activator, relayer, listener: port.listen });
     // FTP servers read PROXY headers only on control connections.
     return { listener, route: { ...shared, listener: formatListenAddress(listener), handler }, receive: [] };
   });

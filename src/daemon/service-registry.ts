@@ -1,6 +1,7 @@
 import { type OpenConnection, openConnection } from "../admin/api.ts";
 import { isWoken, type Service } from "../config/config.ts";
 import type { ServiceChanges } from "../config/diff.ts";
+import type { DataPlane } from "../dataplane/data-plane.ts";
 import { bindErrorOf } from "../errors.ts";
 import type { SharedAdmission } from "../proxy/admission/admission-stage.ts";
 import { Slots } from "../proxy/admission/slots.ts";
@@ -23,6 +24,7 @@ export interface ServiceRegistryOptions {
   readonly targets: TargetRegistry;
   readonly sharedAdmission: SharedAdmission;
   readonly host: InetdEnvironment;
+  readonly dataPlane: DataPlane;
   readonly observer: Observer;
   /** Called for each added or changed service. */
   readonly onRegister: (service: Service) => void;

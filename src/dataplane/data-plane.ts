@@ -34,6 +34,11 @@ export interface DataPlaneOptions {
   readonly onLost: (error: Error) => void;
 }
 
+/** Returns the sentence for the operator if the data plane is unavailable. */
+export function withoutDataPlane(problem: string): string {
+  return `connections are relayed by Node's streams, which take more CPU: ${problem}`;
+}
+
 export class DataPlane implements Relayer {
   readonly #options: DataPlaneOptions;
   readonly #counts = new Float64Array(new SharedArrayBuffer(2 * Float64Array.BYTES_PER_ELEMENT * MAX_PAIRS));
@@ -89,7 +94,7 @@ export class DataPlane implements Relayer {
     for (const [slot, { counted }] of this.#relayed) counted.set(this.#counts[2 * slot]!, this.#counts[2 * slot + 1]!);
   }
 
-  /** Takes no more connections, and resets those that it has. */
+  /** Takes no more connections, and resets its own. */
   drain(): void {
     this.#state = "closed";
     for (const slot of this.#relayed.keys()) this.#worker?.send({ kind: "cut", slot, end: "drained" });

@@ -1,5 +1,6 @@
 /** Takes a connected socket out of Node: its descriptor, and the bytes that Node has read from it. */
 import type net from "node:net";
+import { socketFd } from "../net/socket-fd.ts";
 import type { Syscalls } from "./syscalls.ts";
 
 export interface TakenSocket {
@@ -11,20 +12,20 @@ export interface TakenSocket {
 /** Whether Node has neither bytes nor an error that a hand-over would lose. */
 export function canBeTaken(socket: net.Socket): boolean {
   const isIdle = socket.writable && !socket.connecting && socket.writableLength === 0;
-  return isIdle && !socket.destroyed && socket.errored === null && descriptorOf(socket) !== undefined;
+  return isIdle && !socket.destroyed && socket.errored === null;
 }
 
 /**
  * Takes both sockets, which must be unchanged since `canBeTaken`. Node reads only between two turns of its event loop, so
  * no byte is lost; its `destroy` closes a descriptor without FIN and reset, as long as another one is open.
  *
- * @returns undefined if no descriptor is free; the sockets are then unchanged
+ * @returns undefined if a descriptor cannot be duplicated; the sockets are then unchanged
  */
 export function takeBoth(
   syscalls: Syscalls,
   sockets: readonly [net.Socket, net.Socket],
 ): readonly [TakenSocket, TakenSocket] | undefined {
-  const [first, second] = sockets.map((socket) => syscalls.duplicate(descriptorOf(socket) ?? -1)) as [number, number];
+  const [first, second] = sockets.map((socket) => duplicateOf(syscalls, socket)) as [number, number];
   if (first < 0 || second < 0) {
     for (const fd of [first, second]) if (fd >= 0) syscalls.close(fd);
     return undefined;
@@ -37,17 +38,19 @@ export function takeBoth(
   ];
 }
 
+/** Returns a negative number if no descriptor is free, or the socket's own is not known. */
+function duplicateOf(syscalls: Syscalls, socket: net.Socket): number {
+  try {
+    return syscalls.duplicate(socketFd(socket));
+  } catch {
+    return -1;
+  }
+}
+
 const NOTHING = Buffer.alloc(0);
 
 function readAll(socket: net.Socket): Buffer {
   const chunks: Buffer[] = [];
   for (let chunk: Buffer | null = socket.read(); chunk !== null; chunk = socket.read()) chunks.push(chunk);
   return chunks.length === 0 ? NOTHING : Buffer.concat(chunks);
-}
-
-/** Node has no documented access to the descriptor of a socket, but its handle has had this property since version 0.10. */
-function descriptorOf(socket: net.Socket): number | undefined {
-  const { _handle: handle } = socket as { readonly _handle?: { readonly fd?: unknown } | null };
-  const fd = handle?.fd;
-  return typeof fd === "number" && Number.isInteger(fd) && fd >= 0 ? fd : undefined;
 }

@@ -13,6 +13,7 @@ import { exposedSocket } from "./exposed-socket.ts";
 import { ftpSettings } from "./ftp-settings.ts";
 import { forbiddenAccounts, forkedPrograms, missingPrograms } from "./missing-programs.ts";
 import { formatPlan } from "./plan.ts";
+import { relayWarning } from "./relay-warning.ts";
 import { serviceSummary } from "./service-summary.ts";
 import { warnings } from "./warnings.ts";
 
@@ -50,12 +51,12 @@ ${configOptionHelp}`,
       ...ftpSettings(config.services),
     ];
     context.print([`${config.source} is valid`, ...lines].join("\n"));
-    const exposed = exposedSocket(config, context);
+    const others = [exposedSocket(config, context), relayWarning(config.services)];
     const warnings = [
       ...missingPrograms(config, context.env),
       ...forbiddenAccounts(config, context),
       ...forkedPrograms(config),
-      ...(exposed === undefined ? [] : [exposed]),
+      ...others.filter((warning) => warning !== undefined),
     ];
     for (const problem of warnings) {
       context.printError(`${config.source} warning: ${problem}`);

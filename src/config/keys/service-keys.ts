@@ -10,6 +10,7 @@ import { nameKeys } from "./names.ts";
 import { portKeys } from "./ports.ts";
 import { protocolKeys } from "./protocol.ts";
 import { readyKeys } from "./ready.ts";
+import { relayKeys } from "./relay.ts";
 import { sleepKeys } from "./sleep.ts";
 import { startKeys } from "./start.ts";
 import { targetKeys } from "./target.ts";
@@ -21,6 +22,7 @@ export const admissionKeys = { ...accessKeys, ...limitsKeys, ...bannerKeys };
 /** Keys that `defaults` may set as well. */
 export const defaultsKeys = {
   ...connectionKeys,
+  ...relayKeys,
   ...readyKeys,
   ...sleepKeys,
   ...startKeys,

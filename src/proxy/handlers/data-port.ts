@@ -3,7 +3,7 @@
 import type { Activator } from "../../activation/activator.ts";
 import { dial } from "../../net/dial.ts";
 import { readIp } from "../../net/ip.ts";
-import { relay } from "../../net/relay.ts";
+import type { Relayer } from "../../net/relay.ts";
 import { DeniedError } from "../admission/denial.ts";
 import type { DataPorts } from "../data-ports.ts";
 import type { Served } from "../outcome.ts";
@@ -18,6 +18,7 @@ export interface DataPortHandlerOptions {
   readonly activator: Pick<Activator, "recordActivity">;
   /** The port that the clients connect to. */
   readonly listener: number;
+  readonly relayer: Relayer;
 }
 
 export class DataPortHandler implements Handler {
@@ -29,7 +30,7 @@ export class DataPortHandler implements Handler {
   }
 
   async serve({ socket, peer, signal, meters, opened }: Client): Promise<Served> {
-    const { dataPorts, activator, listener } = this.#options;
+    const { dataPorts, activator, listener, relayer } = this.#options;
     const ip = readIp(peer.address);
     using route = ip && dataPorts.route(ip, listener);
     if (route === undefined) throw new DeniedError("no_control", "its control connection has ended");
@@ -37,7 +38,7 @@ export class DataPortHandler implements Handler {
     const upstream = await dial({ host, port, localAddress, timeoutMs: DIAL_MS, signal: [signal, lost] });
     opened();
     activator.recordActivity();
-    const end = await relay({ client: socket, upstream, meters, lost });
+    const end = await relayer.relay({ client: socket, upstream, meters, lost });
     activator.recordActivity();
     return { outcome: "relayed", end };
   }

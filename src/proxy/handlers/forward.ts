@@ -1,6 +1,6 @@
 import { dial } from "../../net/dial.ts";
 import { type ProxyVersion, proxyHeader } from "../../net/proxy-protocol.ts";
-import { relay } from "../../net/relay.ts";
+import type { Relayer } from "../../net/relay.ts";
 import type { Served } from "../outcome.ts";
 import type { Client, Handler } from "./handler.ts";
 
@@ -10,6 +10,7 @@ export interface ForwardOptions {
   readonly port: number;
   /** Limit of the lookup and the dial, in milliseconds. */
   readonly timeoutMs: number;
+  readonly relayer: Relayer;
   /** Version of the PROXY protocol header that is sent first; absent: none. */
   readonly send?: ProxyVersion | undefined;
 }
@@ -28,7 +29,12 @@ export class Forward implements Handler {
     const upstream = await dial({ ...this.#options, signal });
     if (this.#options.send !== undefined) upstream.write(proxyHeader(this.#options.send, client));
     opened();
-    const end = await relay({ client: socket, upstream, meters, lost: new AbortController().signal });
+    const end = await this.#options.relayer.relay({
+      client: socket,
+      upstream,
+      meters,
+      lost: new AbortController().signal,
+    });
     return { outcome: "relayed", end };
   }
 }

@@ -10,7 +10,7 @@ import { MAX_ATTEMPTS } from "../../activation/retry.ts";
 import { abortable } from "../../async/wait.ts";
 import { plainAddress } from "../../net/addresses.ts";
 import { dial } from "../../net/dial.ts";
-import { relay } from "../../net/relay.ts";
+import type { Relayer } from "../../net/relay.ts";
 import { reset } from "../../net/reset.ts";
 import type { Worker, Workers } from "../../targets/inetd-workers.ts";
 import { handOver, resumeListening } from "../listen/hand-over.ts";
@@ -27,6 +27,7 @@ export interface InetdWaitOptions {
   /** For messages: `inetd ircd`. */
   readonly name: string;
   readonly workers: Workers;
+  readonly relayer: Relayer;
   /** Called if the port cannot be listened on again. */
   readonly onFailure: (message: string) => void;
 }
@@ -68,7 +69,12 @@ export class InetdWait implements Handler {
     const { upstream, worker, own } = await this.#reachProgram(client, 1);
     using _own = own;
     client.opened(isFirst ? { pid: worker.pid } : {});
-    const end = await relay({ client: client.socket, upstream, meters: client.meters, lost: never });
+    const end = await this.#options.relayer.relay({
+      client: client.socket,
+      upstream,
+      meters: client.meters,
+      lost: never,
+    });
     if (end === "upstream_reset" && client.meters[0]?.out === 0) await this.#throwIfExited(worker);
     if (!isFirst) return { outcome: "relayed", end };
     return { outcome: "served", end, exit: await worker.exited };
@@ -98,7 +104,7 @@ export class InetdWait implements Handler {
       if (attempt > MAX_ATTEMPTS || this.#isDraining) return reset(accepted);
       const { upstream, own } = await this.#reachProgram(client, attempt);
       using _own = own;
-      await relay({ client: accepted, upstream, meters: [], lost: never });
+      await this.#options.relayer.relay({ client: accepted, upstream, meters: [], lost: never });
     } catch {
       // The client's own relay reports the reset.
       reset(accepted);

@@ -8,6 +8,7 @@ import { abortable, delay } from "../../async/wait.ts";
 import { closeGracefully } from "../../net/close.ts";
 import { readIp } from "../../net/ip.ts";
 import { type ProxyVersion, proxyHeader } from "../../net/proxy-protocol.ts";
+import type { Relayer } from "../../net/relay.ts";
 import type { ControlConnection, DataPorts } from "../data-ports.ts";
 import { firstByte } from "../first-byte.ts";
 import { firstTraffic } from "../first-traffic.ts";
@@ -30,6 +31,7 @@ interface Loss {
 
 export interface TargetHandlerOptions extends TargetPort {
   readonly protocol: Protocol;
+  readonly relayer: Relayer;
   /** Limit of the wait for the client's first byte, in milliseconds; absent: a connection alone wakes the target. */
   readonly silenceMs?: number | undefined;
   /** Data ports of the service, which its clients may use while they are served. */
@@ -81,6 +83,7 @@ export class TargetHandler implements Handler {
    */
   async #serveOnce(client: Client, lost: Loss | undefined): Promise<Served | Loss> {
     const { socket, signal, meters } = client;
+    this.#options.relayer.prepare();
     using heldClient = this.#options.protocol.hold({ socket, signal, progress: this.#progress });
     client.held(heldClient);
     const { upstream, lease, leftMs } = await this.#reach(client, lost);
@@ -107,6 +110,7 @@ export class TargetHandler implements Handler {
     const end = await heldClient.relay({
       client: socket,
       peer: client.peer,
+      relayer: this.#options.relayer,
       upstream,
       meters,
       lost: lease.signal,

@@ -6,7 +6,7 @@
 import type net from "node:net";
 import type { StateName } from "../../activation/machine.ts";
 import type { SocketAddress } from "../../net/addresses.ts";
-import type { RelayEnd, RelayOptions } from "../../net/relay.ts";
+import type { RelayEnd, Relayer, RelayOptions } from "../../net/relay.ts";
 import type { ControlConnection } from "../data-ports.ts";
 import type { Served } from "../outcome.ts";
 
@@ -40,6 +40,8 @@ export interface Protocol {
 export interface HeldRelayOptions extends RelayOptions {
   /** The client's address. With the PROXY protocol it differs from the address of the socket. */
   readonly peer: SocketAddress;
+  /** Relays this connection, and others that belong to it. */
+  readonly relayer: Relayer;
   /** The client's registration at the data ports of the service; absent if the service has none. */
   readonly control?: ControlConnection;
 }

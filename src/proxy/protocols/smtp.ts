@@ -4,7 +4,6 @@
  * talkers.
  */
 import type { HoldSpec } from "../../config/config.ts";
-import { relay } from "../../net/relay.ts";
 import { GreetingFilter, type GreetingIntervals, type GreetingText, holdWithGreeting } from "./greeting.ts";
 import { notAvailable, starting } from "./messages.ts";
 import type { Protocol } from "./protocol.ts";
@@ -21,7 +20,7 @@ export function smtp({ kind }: HoldSpec, intervals: GreetingIntervals = INTERVAL
         intervals,
         isSilent: kind === "silent",
         relay: (options, isStarted) =>
-          relay(isStarted ? { ...options, filters: { out: new GreetingFilter(text) } } : options),
+          options.relayer.relay(isStarted ? { ...options, filters: { out: new GreetingFilter(text) } } : options),
       });
     },
   };

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ClosedError, ExitedError } from "../../../src/activation/errors.ts";
 import { readIp } from "../../../src/net/ip.ts";
+import { nodeRelayer } from "../../../src/net/relay.ts";
 import { type ControlConnection, DataPorts } from "../../../src/proxy/data-ports.ts";
 import { DataPortHandler } from "../../../src/proxy/handlers/data-port.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -44,7 +45,7 @@ async function stage(): Promise<Stage> {
     lease: hold,
   });
   const listenPort = await DirectFront.open(
-    new DataPortHandler({ dataPorts, activator: { recordActivity }, listener: LISTEN_PORT }),
+    new DataPortHandler({ dataPorts, activator: { recordActivity }, relayer: nodeRelayer, listener: LISTEN_PORT }),
   );
   return { listenPort, control, lost, counts, [Symbol.asyncDispose]: () => listenPort[Symbol.asyncDispose]() };
 }

@@ -1,6 +1,7 @@
 /** Forwards between real sockets. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import { nodeRelayer } from "../../../src/net/relay.ts";
 import { Forward } from "../../../src/proxy/handlers/forward.ts";
 import { eventually } from "../../support/eventually.ts";
 import { freePort } from "../../support/free-port.ts";
@@ -11,7 +12,7 @@ suite("a forward", () => {
   test("relays both directions and half-closes", async () => {
     await using server = await PeerServer.open();
     await using listenPort = await DirectFront.open(
-      new Forward({ host: "localhost", port: server.port, timeoutMs: 5_000 }),
+      new Forward({ host: "localhost", port: server.port, timeoutMs: 5_000, relayer: nodeRelayer }),
     );
     using client = listenPort.connect();
     client.end("question");
@@ -28,7 +29,7 @@ suite("a forward", () => {
 
   test("resets the client if nothing listens", async () => {
     await using listenPort = await DirectFront.open(
-      new Forward({ host: "127.0.0.1", port: await freePort(), timeoutMs: 5_000 }),
+      new Forward({ host: "127.0.0.1", port: await freePort(), timeoutMs: 5_000, relayer: nodeRelayer }),
     );
     using client = listenPort.connect();
     assert.equal(await client.ended(), "ECONNRESET");
@@ -39,7 +40,9 @@ suite("a forward", () => {
 
   test("fails if the dial takes too long", async () => {
     await using deaf = await deafPort();
-    await using listenPort = await DirectFront.open(new Forward({ host: "127.0.0.1", port: deaf.port, timeoutMs: 50 }));
+    await using listenPort = await DirectFront.open(
+      new Forward({ host: "127.0.0.1", port: deaf.port, timeoutMs: 50, relayer: nodeRelayer }),
+    );
     using client = listenPort.connect();
     assert.equal(await client.ended(), "ECONNRESET");
     const [report] = await listenPort.reported(1);
@@ -50,7 +53,7 @@ suite("a forward", () => {
   test("aborts the dial if the client disconnects", async () => {
     await using deaf = await deafPort();
     await using listenPort = await DirectFront.open(
-      new Forward({ host: "127.0.0.1", port: deaf.port, timeoutMs: 60_000 }),
+      new Forward({ host: "127.0.0.1", port: deaf.port, timeoutMs: 60_000, relayer: nodeRelayer }),
     );
     const others = countDialling(deaf.port);
     using client = listenPort.connect();

@@ -1,7 +1,7 @@
 /** One relayed control connection. The test is both the client and the server. */
 import net from "node:net";
 import { addressesOf, type SocketAddress } from "../../../src/net/addresses.ts";
-import type { Meter, RelayEnd } from "../../../src/net/relay.ts";
+import { type Meter, nodeRelayer, type RelayEnd } from "../../../src/net/relay.ts";
 import { Slots } from "../../../src/proxy/admission/slots.ts";
 import type { ControlConnection } from "../../../src/proxy/data-ports.ts";
 import { Ftp, type FtpOptions } from "../../../src/proxy/protocols/ftp/ftp.ts";
@@ -54,9 +54,14 @@ export class Call implements AsyncDisposable {
     const waitingClient = { socket: client.near, signal: new AbortController().signal, progress };
     const { lost, meter } = this;
     const sockets = { client: client.near, upstream: server.near };
-    const relayed = ftp
-      .hold(waitingClient)
-      .relay({ ...sockets, peer, meters: [meter], lost: lost.signal, ...(control && { control }) });
+    const relayed = ftp.hold(waitingClient).relay({
+      ...sockets,
+      peer,
+      relayer: nodeRelayer,
+      meters: [meter],
+      lost: lost.signal,
+      ...(control && { control }),
+    });
     this.#done = relayed.then((end) => {
       this.end = end;
     });

@@ -4,6 +4,7 @@ import { Activator } from "../../../src/activation/activator.ts";
 import type { ActivationReport } from "../../../src/activation/reports.ts";
 import type { TargetStatus } from "../../../src/activation/target.ts";
 import { Semaphore } from "../../../src/async/semaphore.ts";
+import { nodeRelayer } from "../../../src/net/relay.ts";
 import { Slots } from "../../../src/proxy/admission/slots.ts";
 import { Connection } from "../../../src/proxy/connection.ts";
 import type { Handler } from "../../../src/proxy/handlers/handler.ts";
@@ -97,6 +98,7 @@ export class TestListener implements AsyncDisposable {
       targetPort: upstream,
       pace: this.pace,
       protocol,
+      relayer: nodeRelayer,
       silenceMs: rest.silenceMs,
     });
     const listenPort = { port: 0, ...(address !== undefined && { address }) };

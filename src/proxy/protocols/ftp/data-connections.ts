@@ -2,7 +2,6 @@
 import type net from "node:net";
 import { dial } from "../../../net/dial.ts";
 import { formatIp, readIp } from "../../../net/ip.ts";
-import { relay } from "../../../net/relay.ts";
 import { reset } from "../../../net/reset.ts";
 import type { Slots } from "../../admission/slots.ts";
 import type { HeldRelayOptions } from "../protocol.ts";
@@ -20,7 +19,7 @@ export interface AddressPair {
   readonly remote: string;
 }
 
-export interface DataConnectionsOptions extends Pick<HeldRelayOptions, "meters" | "lost" | "control"> {
+export interface DataConnectionsOptions extends Pick<HeldRelayOptions, "meters" | "lost" | "control" | "relayer"> {
   readonly service: string;
   readonly client: AddressPair;
   readonly upstream: AddressPair;
@@ -156,7 +155,7 @@ export class DataConnections implements DataConnectionOpener {
     side: "client" | "upstream",
     connect: (signal: AbortSignal) => Promise<net.Socket>,
   ): Promise<void> {
-    const { meters, lost } = this.#options;
+    const { meters, lost, relayer } = this.#options;
     const gone = new AbortController();
     // Reading into the bounded buffer detects a reset at once.
     socket.once("close", () => gone.abort(new Error("the data connection was closed"))).pause();
@@ -164,7 +163,7 @@ export class DataConnections implements DataConnectionOpener {
     try {
       const other = await connect(AbortSignal.any([gone.signal, lost]));
       const sockets = side === "client" ? { client: socket, upstream: other } : { client: other, upstream: socket };
-      await relay({ ...sockets, meters, lost });
+      await relayer.relay({ ...sockets, meters, lost });
     } catch {
       // A reset, because an end would look like the end of a file. The server's reply reports the failure.
       reset(socket);

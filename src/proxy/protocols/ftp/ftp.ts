@@ -4,7 +4,7 @@ import type { HoldSpec } from "../../../config/config.ts";
 import { messageOf } from "../../../errors.ts";
 import { formatPeer } from "../../../net/addresses.ts";
 import { type Ip, isSameAddress, readIp } from "../../../net/ip.ts";
-import { type RelayEnd, relay } from "../../../net/relay.ts";
+import type { RelayEnd } from "../../../net/relay.ts";
 import type { Slots } from "../../admission/slots.ts";
 import type { ProxyObserver } from "../../reports.ts";
 import { GreetingFilter, type GreetingIntervals, type GreetingText, holdWithGreeting } from "../greeting.ts";
@@ -50,9 +50,9 @@ export class Ftp implements Protocol {
     // A socket is already closed. Only the greeting must be ended.
     if (client === undefined || upstream === undefined) {
       const filters = startedGreeting && { out: new GreetingFilter(startedGreeting) };
-      return await relay({ ...options, ...(filters && { filters }) });
+      return await options.relayer.relay({ ...options, ...(filters && { filters }) });
     }
-    const { peer, meters, lost, control } = options;
+    const { peer, meters, lost, control, relayer } = options;
     const { service, slots } = this.#options;
     const dataConnections = new DataConnections({
       service,
@@ -60,6 +60,7 @@ export class Ftp implements Protocol {
       upstream,
       meters,
       lost,
+      relayer,
       slots,
       onFailure: once((side: "client" | "upstream", error: unknown) =>
         this.#warnOfFailure(formatPeer(peer), side, error),
@@ -77,7 +78,7 @@ export class Ftp implements Protocol {
       onEncrypted: () => this.#warnOfEncryption(control !== undefined),
       onBounce: once((address: FtpAddress | undefined) => this.#warnOfBounce(formatPeer(peer), address)),
     });
-    const end = await relay({ ...options, filters: channel.filters }).finally(() => channel[Symbol.dispose]());
+    const end = await relayer.relay({ ...options, filters: channel.filters }).finally(() => channel[Symbol.dispose]());
     await dataConnections.end();
     return end;
   }
