@@ -1,6 +1,8 @@
 /** One direction of a relay: forwards bytes with backpressure. */
 import type net from "node:net";
+import { SharedRead } from "./shared-read.ts";
 import { endsWithTlsClose } from "./tls-close.ts";
+import { writeNow } from "./write-now.ts";
 
 const NOTHING = Buffer.alloc(0);
 
@@ -25,6 +27,9 @@ export class Pump {
   readonly #from: net.Socket;
   readonly #to: net.Socket;
   readonly #filter: Filter | undefined;
+  #count: (bytes: number) => void = () => {};
+  /** Receives the bytes of a direction without a filter, if this Node allows shared reads. */
+  #reads: SharedRead | undefined;
   /** What the filter waits for. */
   #pending: Promise<void> | undefined;
   #isFlushed = false;
@@ -41,16 +46,24 @@ export class Pump {
   /** Forwards bytes until the end of the stream. @param count receives the number of bytes of each chunk */
   run(count: (bytes: number) => void): void {
     const from = this.#from;
-    from.on("data", (chunk: Buffer) => {
-      count(chunk.length);
-      if (this.#filter === undefined) this.#write(chunk);
-      else if (!this.#isFlushed) this.#wait(this.#filter.take(chunk, this.#write));
-    });
-    this.#to.on("drain", () => this.#resume());
+    this.#count = count;
     // The client may have half-closed while it waited, and `end` is not emitted again.
     if (from.readableEnded) this.#end();
     else from.on("end", () => this.#end());
+    this.#to.on("drain", () => this.#resume());
+    this.#read();
     from.resume();
+  }
+
+  /** Discards all further bytes. @param onBytes called for the first of them */
+  discard(onBytes: () => void): void {
+    let isFirst = true;
+    this.#receive = () => {
+      if (isFirst) onBytes();
+      isFirst = false;
+    };
+    this.#pending = undefined;
+    this.#resume();
   }
 
   /** Forwards `last` and the bytes that the filter holds back. Idempotent. */
@@ -61,18 +74,53 @@ export class Pump {
     else if (last.length > 0) this.#write(last);
   }
 
+  get hasWritten(): boolean {
+    return this.#writes > 0;
+  }
+
   /** Whether the stream ended with a forwarded TLS close; it is then complete, also without a FIN. */
   get isTlsClosed(): boolean {
     return this.#writes === this.#tlsClose;
   }
 
+  /** Begins to read. Bytes that the stream contains already come first. */
+  #read(): void {
+    const from = this.#from;
+    if (this.#filter === undefined) {
+      for (let early = from.read(); early !== null; early = from.read()) this.#receive(early);
+      this.#reads = SharedRead.begin(from, (bytes) => this.#receive(bytes));
+    }
+    if (this.#reads === undefined) from.on("data", (chunk: Buffer) => this.#receive(chunk));
+    else if (!this.#to.writableNeedDrain) this.#reads.resume();
+  }
+
+  #receive = (bytes: Buffer): void => {
+    this.#count(bytes.length);
+    if (this.#reads !== undefined) this.#writeShared(bytes);
+    else if (this.#filter === undefined) this.#write(bytes);
+    else if (!this.#isFlushed) this.#wait(this.#filter.take(bytes, this.#write));
+  };
+
+  /** Writes bytes of the shared buffer. The rest that the kernel does not take at once is copied. */
+  #writeShared(bytes: Buffer): void {
+    if (!this.#to.writable) return;
+    const written = writeNow(this.#to, bytes);
+    const isTlsClose = endsWithTlsClose(bytes);
+    if (written < bytes.length) return this.#writeChunk(Buffer.from(bytes.subarray(written)), isTlsClose);
+    this.#writes += 1;
+    if (isTlsClose) this.#tlsClose = this.#writes;
+  }
+
   /** A filter may write after the other side is gone. */
   readonly #write = (bytes: Buffer): void => {
-    if (!this.#to.writable) return;
-    this.#writes += 1;
-    const onWritten = endsWithTlsClose(bytes) ? this.#onTlsClose(this.#writes) : undefined;
-    if (!this.#to.write(bytes, onWritten)) this.#from.pause();
+    if (this.#to.writable) this.#writeChunk(bytes, endsWithTlsClose(bytes));
   };
+
+  #writeChunk(bytes: Buffer, isTlsClose: boolean): void {
+    this.#writes += 1;
+    const onWritten = isTlsClose ? this.#onTlsClose(this.#writes) : undefined;
+    if (!this.#to.write(bytes, onWritten)) this.#pause();
+  }
 
   #onTlsClose(write: number): (error?: Error | null) => void {
     return (error) => {
@@ -82,15 +130,22 @@ export class Pump {
 
   #wait(pending: Promise<void> | undefined): void {
     if (pending === undefined) return;
-    this.#from.pause();
+    this.#pause();
     this.#pending = pending.then(() => {
       this.#pending = undefined;
       if (!this.#to.writableNeedDrain) this.#resume();
     });
   }
 
+  #pause(): void {
+    if (this.#reads === undefined) this.#from.pause();
+    else this.#reads.pause();
+  }
+
   #resume(): void {
-    if (this.#pending === undefined) this.#from.resume();
+    if (this.#pending !== undefined) return;
+    if (this.#reads === undefined) this.#from.resume();
+    else if (!this.#from.destroyed) this.#reads.resume();
   }
 
   #end(): void {

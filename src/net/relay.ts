@@ -111,13 +111,13 @@ class Relay {
     socket.on("error", () => {
       if (this.#end === "clean") this.#end = end;
       this.#forwardReceived(socket, other);
-      resetAfterFlush(other);
+      this.#resetAfterFlush(other);
     });
     const onClose = (): void => {
       // Closed before the end of its stream, by the peer or by wakeport: the other side must not see a clean end.
       if (!socket.readableEnded) {
         if (this.#end === "clean") this.#end = end;
-        resetAfterFlush(other);
+        this.#resetAfterFlush(other);
       }
       this.#open -= 1;
       if (this.#open === 0) this.#result.resolve(this.#endOfBoth);
@@ -203,25 +203,27 @@ class Relay {
     const isLost = this.#upstream.writableLength > 0;
     const hasData = this.#upstream.bytesRead > 0;
     this.#upstream.destroy();
-    client.removeAllListeners("data");
     const onLoss = (): void => {
       this.#end = "target_gone";
-      if (!hasData || client.readableEnded) resetAfterFlush(client, LINGER_MS);
-      else client.once("end", () => resetAfterFlush(client, LINGER_MS));
+      if (!hasData || client.readableEnded) this.#resetAfterFlush(client, LINGER_MS);
+      else client.once("end", () => this.#resetAfterFlush(client, LINGER_MS));
     };
     if (isLost) onLoss();
-    else client.once("data", onLoss);
-    client.resume();
+    this.#pumps.in.discard(isLost ? () => {} : onLoss);
   }
-}
 
-/** Resets a connection when the peer has received all written bytes and the FIN, or after `limitMs`. */
-function resetAfterFlush(socket: net.Socket, limitMs = FLUSH_MS): void {
-  if (socket.destroyed) return;
-  const timer = setTimeout(() => reset(socket), limitMs);
-  finished(socket, () => clearTimeout(timer));
-  const onFlushed = (): void => void sendQueueEmpty(socket, limitMs).then(() => reset(socket));
-  if (socket.writableLength === 0 && !isShuttingDown(socket)) onFlushed();
-  else if (socket.writableEnded) socket.once("finish", onFlushed);
-  else socket.write(NOTHING, onFlushed);
+  /** Resets a connection when the peer has received all written bytes and the FIN, or after `limitMs`. */
+  #resetAfterFlush(socket: net.Socket, limitMs: number = FLUSH_MS): void {
+    if (socket.destroyed) return;
+    const timer = setTimeout(() => reset(socket), limitMs);
+    finished(socket, () => clearTimeout(timer));
+    const hasWritten = socket.bytesWritten > 0 || this.#pumps[socket === this.#client ? "out" : "in"].hasWritten;
+    const onFlushed = (): void => {
+      if (hasWritten) void sendQueueEmpty(socket, limitMs).then(() => reset(socket));
+      else reset(socket);
+    };
+    if (socket.writableLength === 0 && !isShuttingDown(socket)) onFlushed();
+    else if (socket.writableEnded) socket.once("finish", onFlushed);
+    else socket.write(NOTHING, onFlushed);
+  }
 }

@@ -14,7 +14,6 @@ const MAX_POLL_MS = 100;
 export async function sendQueueEmpty(socket: net.Socket, limitMs: number): Promise<void> {
   const { localAddress, localPort, remotePort } = socket;
   if (localAddress === undefined || localPort === undefined || remotePort === undefined) return;
-  if (socket.bytesWritten === 0) return;
   // IPv4 clients of a dual-stack listener are in the table of IPv6.
   const table = localAddress.includes(":") ? "tcp6" : "tcp";
   const end = performance.now() + limitMs;

@@ -35,8 +35,11 @@ class Link implements AsyncDisposable {
     });
   }
 
-  static async open(): Promise<Link> {
-    return new Link(await pair(), await pair());
+  /** @param hasSharedReads whether the relay may read into the shared buffer */
+  static async open(hasSharedReads = true): Promise<Link> {
+    const [client, upstream] = [await pair(), await pair()];
+    if (!hasSharedReads) for (const { near } of [client, upstream]) hideUserBuffer(near);
+    return new Link(client, upstream);
   }
 
   /** Fills all buffers between the upstream and a client that does not read. @returns the number of sent bytes */
@@ -68,6 +71,11 @@ class Link implements AsyncDisposable {
     for (const one of this.#pairs) one[Symbol.dispose]();
     await this.ended();
   }
+}
+
+/** Makes the handle of a socket like a handle of another Node, so that the relay uses the reads of the stream. */
+function hideUserBuffer(socket: net.Socket): void {
+  Object.assign(Reflect.get(socket, "_handle"), { useUserBuffer: undefined });
 }
 
 /** Asserts that `peer` received exactly the first `bytes` bytes of the payload. */
@@ -178,7 +186,7 @@ suite("relay()", () => {
   });
 
   test("forwards the received bytes of an upstream whose reset only a write detects", async () => {
-    await using link = await Link.open();
+    await using link = await Link.open(false);
     await link.clog();
     const { readableLength } = link.near.upstream;
     const before = link.meter.out;
@@ -235,7 +243,7 @@ suite("relay()", () => {
     link.upstream.resume();
     assert.equal(await link.upstream.ended(), "ECONNRESET");
     assert.equal(await link.ended(), "client_reset");
-    assert.equal(link.near.upstream.bytesWritten, sent);
+    assert.equal(link.meter.in, sent);
     assertReceived(link.upstream, sent);
   });
 
@@ -412,6 +420,43 @@ suite("relay() of TLS", () => {
 });
 
 suite("relay() of many bytes", () => {
+  for (const hasSharedReads of [true, false]) {
+    const how = hasSharedReads ? "with" : "without";
+    test(`forwards random pieces of both directions unchanged, ${how} shared reads`, async () => {
+      await using link = await Link.open(hasSharedReads);
+      const all = payload(8 * MIB);
+      for (let sent = 0; sent < all.length; ) {
+        const piece = all.subarray(sent, sent + 1 + ((sent * 7919) % (300 * KIB)));
+        sent += piece.length;
+        link.client.send(piece);
+        link.upstream.send(piece);
+        await scheduler.yield();
+      }
+      await link.client.receives(all.length);
+      await link.upstream.receives(all.length);
+      assertReceived(link.client, all.length);
+      assertReceived(link.upstream, all.length);
+      assert.deepEqual(link.meter, { in: all.length, out: all.length });
+      link.client.end();
+      link.upstream.end();
+      assert.equal(await link.ended(), "clean");
+    });
+  }
+
+  test("keeps the bytes of many connections apart although they share a buffer", async () => {
+    await using links = new AsyncDisposableStack();
+    const all = await Promise.all(Array.from({ length: 20 }, async () => links.use(await Link.open())));
+    // As if the send buffers of the kernel were full, so that bytes must be kept while other connections read.
+    for (const { near } of all) near.upstream.cork();
+    for (const [index, { client }] of all.entries()) client.send(Buffer.alloc(2 * MIB, index));
+    await eventually("each relay holds bytes", () => all.every(({ near }) => near.upstream.writableLength > 0));
+    for (const { near } of all) near.upstream.uncork();
+    for (const [index, { upstream }] of all.entries()) {
+      await upstream.receives(2 * MIB);
+      assert.ok(upstream.data.equals(Buffer.alloc(2 * MIB, index)), `connection ${index}`);
+    }
+  });
+
   test("forwards 64 MB to a slow reader with constant memory", async () => {
     await using link = await Link.open();
     const chunk = payload(64 * KIB);
