@@ -21,6 +21,9 @@ export interface Connects {
   readonly seconds: number;
   readonly p50Us: number;
   readonly p99Us: number;
+  readonly maxUs: number;
+  /** Unix milliseconds of the last echo. */
+  readonly endedMs: number;
   /** Of the client program itself. */
   readonly cpuSeconds: number;
 }
@@ -57,7 +60,7 @@ function built(name: string): string {
   return program;
 }
 
-async function printed<T extends { readonly failed: number }>(name: string, ...args: number[]): Promise<T> {
+async function printed<T extends { readonly failed: number }>(name: string, ...args: (number | string)[]): Promise<T> {
   const { stdout } = await run(built(name), args.map(String), { timeout: RUN_MS });
   return checked(name, JSON.parse(stdout) as T);
 }
@@ -73,9 +76,14 @@ export function flood(port: number, streams: number, seconds: number): Promise<F
   return printed<Flood & { failed: number }>("flood", port, streams, seconds);
 }
 
-/** Connects, exchanges 64 bytes and closes, with some clients at a time. @throws if a connection fails */
-export function connects(port: number, clients: number, seconds: number): Promise<Connects> {
-  return printed<Connects & { failed: number }>("connect", port, clients, seconds);
+/**
+ * Connects, exchanges 64 bytes and closes, with some clients at a time. After 0 s, each client has connected once.
+ *
+ * @throws if a connection fails
+ */
+export function connects(port: number, clients: number, seconds: number, host?: string): Promise<Connects> {
+  const optional = host === undefined ? [] : [host];
+  return printed<Connects & { failed: number }>("connect", port, clients, seconds, ...optional);
 }
 
 /** Opens connections through `port`, with one byte echoed on each. @throws if a connection fails */

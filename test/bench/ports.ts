@@ -7,15 +7,15 @@ const HOST = "127.0.0.1";
 const RETRY_MS = 20;
 const LISTEN_STATE = "0A";
 
-export function dial(port: number): Socket {
-  return createConnection({ host: HOST, port, allowHalfOpen: true });
+export function dial(port: number, host = HOST): Socket {
+  return createConnection({ host, port, allowHalfOpen: true });
 }
 
 /** Connects as soon as the port is open. */
-export async function dialWhenOpen(port: number, signal: AbortSignal): Promise<Socket> {
+export async function dialWhenOpen(port: number, signal: AbortSignal, host = HOST): Promise<Socket> {
   for (;;) {
     if (signal.aborted) throw new Error(`Cannot connect to port ${port}: ${String(signal.reason)}`);
-    const socket = dial(port);
+    const socket = dial(port, host);
     try {
       await once(socket, "connect");
       return socket;

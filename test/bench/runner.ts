@@ -43,7 +43,7 @@ export async function runSubject(subject: Subject, { rounds: wanted, progress }:
   const { contestants, missing } = await subject.open(owned);
   const samples = new Map<string, (Sample | undefined)[]>(contestants.map(({ name }) => [name, []]));
   const errors = new Map<string, string>();
-  const rounds = Math.min(wanted, subject.maxRounds ?? wanted);
+  const rounds = Math.min(wanted * (subject.repeat ?? 1), subject.maxRounds ?? Number.POSITIVE_INFINITY);
   const began = performance.now();
   let round = 0;
   for (; round < rounds && performance.now() - began < LAST_ROUND_MS; round += 1) {

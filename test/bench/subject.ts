@@ -36,6 +36,8 @@ export interface Subject {
   readonly references: readonly string[];
   /** Whether it runs in a network namespace of its own. There it reaches no container. */
   readonly isIsolated: boolean;
+  /** Rounds for each one that the command line asks for, because one measurement takes little time; default: 1. */
+  readonly repeat?: number;
   /** At most as many rounds, whatever the command line asks for; default: no limit. */
   readonly maxRounds?: number;
   /** Returns further values of a sample, from that of the contestant "direct" in the same round. */

@@ -1,13 +1,14 @@
 /*
- * Connects, sends 64 bytes, reads their echo and closes, again and again: `connect PORT CLIENTS SECONDS`. Prints
- *   {"connections":N,"seconds":S,"p50Us":A,"p99Us":B,"cpuSeconds":C,"failed":F}
- * Times are from socket() to the last echoed byte, in microseconds.
+ * Connects, sends 64 bytes, reads their echo and closes, again and again: `connect PORT CLIENTS SECONDS [HOST]`. Each
+ * client connects at least once, all at the same time; the default host is 127.0.0.1. Prints
+ *   {"connections":N,"seconds":S,"p50Us":A,"p99Us":B,"maxUs":M,"endedMs":E,"cpuSeconds":C,"failed":F}
+ * Times are from socket() to the last echoed byte, in microseconds; endedMs is the Unix time of the last one.
  */
 #include "load.h"
 
 #define MESSAGE 64
 #define MAX_CONNECTIONS 4000000
-#define SILENCE_MS 5000
+#define SILENCE_MS 20000
 
 enum phase { CONNECTING, ECHOING };
 
@@ -17,17 +18,24 @@ static int echoed[MAX_FDS];
 static float *times;
 static long count, failed;
 static int epoll, port, open_clients;
-static double until_us;
+static double until_us, ended_ms;
+static const char *host;
 
 static int by_value(const void *a, const void *b) {
 	float x = *(const float *)a, y = *(const float *)b;
 	return (x > y) - (x < y);
 }
 
-static void connect_next(void) {
+/* Unix time. */
+static double clock_ms(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static void connect_once(void) {
 	double began = now_us();
-	if (began >= until_us || count + failed >= MAX_CONNECTIONS) return;
-	int fd = begin_connect(port);
+	int fd = begin_connect_to(host, port);
 	if (fd < 0) {
 		failed++;
 		return;
@@ -44,7 +52,8 @@ static void finish(int fd, int is_failure) {
 	else times[count++] = (float)(now_us() - began_us[fd]);
 	close(fd);
 	open_clients--;
-	connect_next();
+	if (now_us() < until_us && count + failed < MAX_CONNECTIONS) connect_once();
+	else ended_ms = clock_ms();
 }
 
 static void proceed(int fd) {
@@ -66,13 +75,14 @@ static double quantile(double share) {
 }
 
 int main(int argc, char **argv) {
-	if (argc != 4) return 2;
+	if (argc != 4 && argc != 5) return 2;
 	port = atoi(argv[1]);
+	host = argv[4];
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	times = malloc(MAX_CONNECTIONS * sizeof *times);
 	double began = now_us();
 	until_us = began + atof(argv[3]) * 1e6;
-	for (int i = 0; i < atoi(argv[2]); i++) connect_next();
+	for (int i = 0; i < atoi(argv[2]); i++) connect_once();
 	struct epoll_event events[64];
 	while (open_clients > 0) {
 		int ready = epoll_wait(epoll, events, 64, SILENCE_MS);
@@ -81,6 +91,7 @@ int main(int argc, char **argv) {
 	}
 	double seconds = (now_us() - began) / 1e6;
 	qsort(times, (size_t)count, sizeof *times, by_value);
-	printf("{\"connections\":%ld,\"seconds\":%.6f,\"p50Us\":%.1f,\"p99Us\":%.1f,\"cpuSeconds\":%.6f,\"failed\":%ld}\n", count,
-	       seconds, quantile(0.5), quantile(0.99), cpu_seconds(), failed + open_clients);
+	printf("{\"connections\":%ld,\"seconds\":%.6f,\"p50Us\":%.1f,\"p99Us\":%.1f,\"maxUs\":%.1f,", count, seconds, quantile(0.5),
+	       quantile(0.99), quantile(1));
+	printf("\"endedMs\":%.1f,\"cpuSeconds\":%.6f,\"failed\":%ld}\n", ended_ms, cpu_seconds(), failed + open_clients);
 }

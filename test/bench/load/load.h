@@ -67,11 +67,15 @@ static inline int listen_on(int port, int *listener) {
 	return epoll;
 }
 
-/* Begins to connect from the next source address. Returns a non-blocking socket, or -1. */
-static inline int begin_connect(int port) {
+/* Begins to connect from the next source address to 127.0.0.1, or to another host. Returns a non-blocking socket, or -1. */
+static inline int begin_connect_to(const char *host, int port) {
 	static int count;
 	int one = 1;
 	struct sockaddr_in source = loopback(2 + count++ % SOURCES, 0), server = loopback(1, port);
+	if (host != NULL) {
+		source.sin_addr.s_addr = htonl(INADDR_ANY);
+		server.sin_addr.s_addr = inet_addr(host);
+	}
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0 || fd >= MAX_FDS) die("socket");
 	no_delay(fd);
@@ -81,4 +85,8 @@ static inline int begin_connect(int port) {
 	if (connect(fd, (struct sockaddr *)&server, sizeof server) == 0 || errno == EINPROGRESS) return fd;
 	close(fd);
 	return -1;
+}
+
+static inline int begin_connect(int port) {
+	return begin_connect_to(NULL, port);
 }
