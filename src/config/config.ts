@@ -114,6 +114,12 @@ export function isWoken(service: Service): service is WokenService {
   return wokenKinds.has(service.target.kind);
 }
 
+/** Whether wakeport forwards bytes between clients of this service and its target. */
+export function isRelayed({ enabled, ports, target }: Service): boolean {
+  const isServed = target.kind === "forward" || (target.kind === "inetd" && target.wait) || wokenKinds.has(target.kind);
+  return enabled && isServed && ports.some(({ protocol }) => protocol !== "udp");
+}
+
 /** Whether local programs are started for clients of this service. */
 export function startsPrograms({ enabled, target }: Service): boolean {
   return enabled && (target.kind === "process" || target.kind === "inetd");

@@ -1,5 +1,5 @@
 import { arch, platform } from "node:os";
-import type { Service } from "../../config/config.ts";
+import { isRelayed, type Service } from "../../config/config.ts";
 import { withoutDataPlane } from "../../dataplane/data-plane.ts";
 import { dataPlaneProblem } from "../../dataplane/self-test.ts";
 
@@ -9,10 +9,10 @@ import { dataPlaneProblem } from "../../dataplane/self-test.ts";
  * @param problemOf returns why it cannot work
  */
 export function relayWarning(
-  services: readonly Pick<Service, "name" | "enabled" | "relay">[],
+  services: readonly Service[],
   problemOf: () => string | undefined = () => dataPlaneProblem(platform(), arch()),
 ): string | undefined {
-  const using = services.filter(({ enabled, relay }) => enabled && relay !== "node");
+  const using = services.filter((service) => isRelayed(service) && service.relay !== "node");
   const problem = using.length === 0 ? undefined : problemOf();
   if (problem === undefined) return undefined;
   const names = using.filter(({ relay }) => relay === "splice").map(({ name }) => `"${name}"`);

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import net from "node:net";
+import type { StatusReport } from "../../../src/admin/api.ts";
 import { eventually } from "../eventually.ts";
 import { freePort } from "../free-port.ts";
 import type { Peer } from "../net/tcp.ts";
@@ -26,11 +27,11 @@ export class Bench implements AsyncDisposable {
     this.#stack = stack;
   }
 
-  static async start(services: string): Promise<Bench> {
+  static async start(services: string, env: Readonly<Record<string, string>> = {}): Promise<Bench> {
     await using stack = new AsyncDisposableStack();
     const admin = await freePort();
     const file = stack.use(await temporaryFile("wakeport.yaml", fileOf(services, admin)));
-    const program = stack.use(new Program(["run", "-c", file.path]));
+    const program = stack.use(new Program(["run", "-c", file.path], env));
     await program.logged("started");
     return new Bench(program, file.path, admin, stack.move());
   }
@@ -41,6 +42,10 @@ export class Bench implements AsyncDisposable {
     this.program.child.kill("SIGHUP");
     this.#reloads += event === "config.reloaded" ? 1 : 0;
     return await this.program.logged(event, event === "config.reloaded" ? this.#reloads : 1);
+  }
+
+  async status(): Promise<StatusReport> {
+    return (await (await fetch(`http://127.0.0.1:${this.#admin}/api/v1/services`)).json()) as StatusReport;
   }
 
   async metric(name: string): Promise<string | undefined> {
