@@ -6,19 +6,36 @@ const TICKS_PER_SECOND = 100;
 interface Stat {
   readonly pid: number;
   readonly parent: number;
-  /** User and system time of all threads, and of the children that were reaped, in ticks. */
-  readonly ticks: number;
+  /** User and system time of all its threads, in ticks. */
+  readonly ownTicks: number;
+  /** The same of the children that it has reaped. */
+  readonly reapedTicks: number;
 }
 
 /**
  * User and system seconds of a process with its threads, its children, and the children that it has reaped: fields utime,
- * stime, cutime and cstime of /proc/PID/stat, see proc_pid_stat(5). The resolution is 10 ms.
+ * stime, cutime and cstime of /proc/PID/stat, see proc_pid_stat(5). Their resolution is 10 ms; /proc/PID/task/TID/schedstat
+ * has nanoseconds, but only of threads that are alive.
  *
  * @param except path of a program; processes that run it do not count
  */
 export function cpuSecondsOfTree(pid: number, except: string): number {
-  const ticks = treeOf(pid, except).reduce((sum, stat) => sum + stat.ticks, 0);
-  return ticks / TICKS_PER_SECOND;
+  return treeOf(pid, except).reduce((sum, stat) => sum + cpuSecondsOf(stat), 0);
+}
+
+function cpuSecondsOf({ pid, ownTicks, reapedTicks }: Stat): number {
+  const threads = tasksOf(pid).map((task) => Number(read(`/proc/${pid}/task/${task}/schedstat`)?.split(" ")[0] ?? 0));
+  const alive = threads.reduce((sum, nanoseconds) => sum + nanoseconds, 0) / 1e9;
+  return Math.max(alive, ownTicks / TICKS_PER_SECOND) + reapedTicks / TICKS_PER_SECOND;
+}
+
+/** Returns an empty list if the process has ended. */
+function tasksOf(pid: number): readonly string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return [];
+  }
 }
 
 /** The resident bytes of a process and its children: VmRSS of /proc/PID/status. @param except as above */
@@ -61,7 +78,7 @@ function statOf(pid: number): Stat | undefined {
     .split(" ")
     .map(Number);
   const [utime = 0, stime = 0, cutime = 0, cstime = 0] = fields.slice(11, 15);
-  return { pid, parent: fields[1] ?? 0, ticks: utime + stime + cutime + cstime };
+  return { pid, parent: fields[1] ?? 0, ownTicks: utime + stime, reapedTicks: cutime + cstime };
 }
 
 /** Returns undefined if the process has ended. */

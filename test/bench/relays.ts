@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { freePort } from "../support/free-port.ts";
-import { type Checkout, checkouts, launcherOf } from "./checkouts.ts";
+import { type Checkout, checkouts, launcherOf, own } from "./checkouts.ts";
 import { temporaryFolder } from "./folder.ts";
 import { Program } from "./program.ts";
 import { locate, missingOf, type Requirement } from "./programs.ts";
@@ -160,7 +160,11 @@ ${keys}`,
   command: ({ configFile }) => [launcherOf(checkout), "run", "--config", configFile],
 });
 
-const wakeports = checkouts.map((checkout) => wakeport(checkout, checkout.name, ""));
+/** With the default relay, which is splice on Linux, and with the other one. */
+const wakeports = [
+  ...checkouts.map((checkout) => wakeport(checkout, checkout.name, "")),
+  wakeport(own, "wakeport-node", "    relay: node\n"),
+];
 
 export const relays: readonly Relay[] = [direct, ...[haproxy, nginx, socat, socketProxyd, ...wakeports].map(toRelay)];
 

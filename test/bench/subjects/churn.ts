@@ -4,7 +4,7 @@ import { installed } from "../relayed.ts";
 import { type Relay, relays } from "../relays.ts";
 import type { Field, Sample, Subject } from "../subject.ts";
 
-const SECONDS = 8;
+const SECONDS = 6;
 /** The same connections for each relay. */
 const SEED = 1;
 

@@ -24,7 +24,7 @@ export const coldStart: Subject = {
   ],
   references: [],
   isIsolated: false,
-  repeat: 5,
+  repeat: 7,
   derive: (sample, direct) => ({ addedMs: (sample["ms"] ?? 0) - (direct["ms"] ?? 0) }),
   async open(owned): Promise<Field> {
     const missing = await missingEngine();

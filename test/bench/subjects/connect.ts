@@ -5,7 +5,7 @@ import { relays } from "../relays.ts";
 import type { Contestant, Field, Metric, Sample, Subject } from "../subject.ts";
 
 const CLIENTS = [1, 16];
-const SECONDS = 2;
+const SECONDS = 1.5;
 
 export const connect: Subject = {
   name: "connect",

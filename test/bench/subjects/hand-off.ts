@@ -13,7 +13,7 @@ import type { Contestant, Field, Metric, Sample, Subject } from "../subject.ts";
 import { Wakeport } from "../wakeport.ts";
 
 const CLIENTS = [1, 8];
-const SECONDS = 1.5;
+const SECONDS = 1;
 const START_MS = 10_000;
 const PROGRAM = "/bin/cat";
 

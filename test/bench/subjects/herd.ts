@@ -29,6 +29,8 @@ export const herd: Subject = {
   ],
   references: [],
   isIsolated: false,
+  // A round takes half a minute.
+  maxRounds: 2,
   async open(owned): Promise<Field> {
     const compiler = missingCompiler();
     const missing = compiler === undefined ? await missingEngine() : compiler;
