@@ -7,6 +7,7 @@ import { Deadline } from "../async/deadline.ts";
 import { abortable, timerMs } from "../async/wait.ts";
 import type { ActivatorSettings } from "./activation-policy.ts";
 import { type ActivatorView, viewOf } from "./activator-view.ts";
+import type { Bypass } from "./bypass.ts";
 import { Companions } from "./companions.ts";
 import type { DependencyLeases } from "./dependency-leases.ts";
 import { ClosedError, shutdownError, startErrorOf } from "./errors.ts";
@@ -32,6 +33,8 @@ export interface ActivatorOptions extends ActivatorSettings {
   /** Targets that wake and sleep with this one, which does not wait for them; absent: none. */
   readonly companions?: DependencyLeases;
   readonly group?: Group;
+  /** Connections that do not pass through wakeport. Absent: none. */
+  readonly bypass?: Bypass;
   readonly observer: ActivationObserver;
 }
 
@@ -45,6 +48,7 @@ export class Activator {
   readonly #dependencies: DependencyLeases | undefined;
   readonly #companions: Companions | undefined;
   readonly #group: Group | undefined;
+  readonly #bypass: Bypass | undefined;
   readonly #observer: ActivationObserver;
   readonly #controller: TargetController;
   readonly #idle: IdleCheck;
@@ -58,12 +62,13 @@ export class Activator {
   readonly #closed = Promise.withResolvers<void>();
 
   constructor(options: ActivatorOptions) {
-    const { target, dependencies, companions, group, observer } = options;
+    const { target, dependencies, companions, group, bypass, observer } = options;
     this.target = target;
     this.#settings = options;
     this.#dependencies = dependencies;
     this.#companions = companions && new Companions(companions);
     this.#group = group;
+    this.#bypass = bypass;
     this.#observer = observer;
     this.#controller = new TargetController({
       target,
@@ -75,13 +80,15 @@ export class Activator {
       state: () => this.#state,
       dispatch: (event, details) => this.#dispatch(event, details),
       onMoved: (status) => this.#leases.move(status),
+      onInspected: () => this.#updateBypass(),
+      ...(bypass && { beforeSleep: () => bypass.settle() }),
     });
     this.#idle = new IdleCheck({
       target,
       usage: this.usage,
       policy: () => this.#settings.policy,
       state: () => this.#state.name,
-      ...(group && { useOfOthers: () => group.sessionsInOtherMembers(this) }),
+      ...((group ?? bypass) && { useOfOthers: () => this.#useOfOthers() }),
       onIdle: () => this.#dispatch("idle"),
       onKeptAwake: (uses) => observer.keptAwake({ ...this.#subject, uses }),
     });
@@ -205,6 +212,7 @@ export class Activator {
   close(options: { readonly drainMs: number; readonly leaveRunning: boolean }): Promise<void> {
     if (this.#state.closing) return this.#closed.promise;
     this.#controller.leaveRunning = options.leaveRunning;
+    this.#bypass?.shutDown(options.leaveRunning);
     this.#dispatch("close");
     this.#companions?.close(this.usage.isUsed);
     if (this.#state.name === "draining") {
@@ -250,6 +258,7 @@ export class Activator {
     this.#state = state;
     if (state.name !== from) this.#moved(from, state.name, event, details);
     for (const effect of effects) this.#perform(effect, from, details);
+    this.#updateBypass();
     if (state.closing && state.name === "asleep") this.#finish();
   }
 
@@ -286,6 +295,20 @@ export class Activator {
       default:
         return this.#controller.perform(effect, from, details);
     }
+  }
+
+  /** Opens the bypass while clients can connect to the target, and ends its connections when the target is down. */
+  #updateBypass(): void {
+    const { running, isUnreachable } = this.#controller;
+    const isUsable = this.#state.name === "ready" && !isUnreachable;
+    this.#bypass?.update(isUsable ? running : undefined);
+    if (this.#state.name === "asleep") this.#bypass?.drop();
+  }
+
+  /** A lease that the bypass acquires cancels the idle timeout. */
+  async #useOfOthers(): Promise<readonly string[]> {
+    await this.#bypass?.refresh();
+    return (await this.#group?.sessionsInOtherMembers(this)) ?? [];
   }
 
   #ready(): void {

@@ -16,7 +16,7 @@ export interface IdleCheckOptions {
   readonly usage: Usage;
   readonly policy: () => ActivationPolicy;
   readonly state: () => StateName;
-  /** Returns exec sessions in other members of the target's group; absent without a group. */
+  /** Returns exec sessions in other members of the target's group. Absent: there is no use besides the target's own. */
   readonly useOfOthers?: () => Promise<readonly string[]>;
   /** Called when the target was idle for its whole idle timeout. */
   readonly onIdle: () => void;

@@ -33,6 +33,8 @@ export interface StopFailed {
 
 export interface StopperOptions {
   readonly target: Target;
+  /** Called before each attempt. @returns what the attempt waits for; undefined: nothing @throws KeptError */
+  readonly beforeSleep: () => Promise<void> | undefined;
   readonly sleepReporter: SleepReporter;
   /** The target is down or paused. */
   readonly onDone: (isPaused: boolean) => void;
@@ -101,7 +103,9 @@ export class Stopper {
     clearTimeout(this.#retryTimer);
     this.#retryTimer = undefined;
     this.#attempts += 1;
-    this.#options.target.sleep(this.#action, AbortSignal.timeout(this.limitMs)).then(
+    const { target, beforeSleep } = this.#options;
+    const sleep = (): Promise<void> => target.sleep(this.#action, AbortSignal.timeout(this.limitMs));
+    (beforeSleep()?.then(sleep) ?? sleep()).then(
       () => this.#done(this.#action === "pause"),
       (error) => this.#failed(error),
     );

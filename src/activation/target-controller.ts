@@ -43,6 +43,10 @@ export interface TargetControllerOptions {
   readonly dispatch: (event: EventName, details?: TargetEventDetails) => void;
   /** Called when the address of the running target changed. */
   readonly onMoved: (status: RunningStatus) => void;
+  /** Called after each inspection. */
+  readonly onInspected: () => void;
+  /** Called before an unused target is put to sleep. @throws KeptError if it is in use nevertheless */
+  readonly beforeSleep?: () => Promise<void>;
 }
 
 export class TargetController {
@@ -62,7 +66,7 @@ export class TargetController {
   #missing: string | undefined;
 
   constructor(options: TargetControllerOptions) {
-    const { target, dependencies, companions, observer, settings, state } = options;
+    const { target, dependencies, companions, observer, settings, state, beforeSleep } = options;
     this.#options = options;
     const lastLines = (): Promise<readonly string[]> => this.#recordLastLines();
     this.#sleepReporter = new SleepReporter({
@@ -87,6 +91,8 @@ export class TargetController {
     });
     this.stopper = new Stopper({
       target,
+      // A shutdown has a deadline, after which connections are cut.
+      beforeSleep: () => (state().closing ? undefined : beforeSleep?.()),
       sleepReporter: this.#sleepReporter,
       onDone: (isPaused) => this.#stopped(isPaused),
       onFailed: (failure) => this.#stopFailed(failure),
@@ -274,7 +280,7 @@ export class TargetController {
   // Inspection
 
   #inspected(status: TargetStatus): void {
-    const { history, state } = this.#options;
+    const { history, state, onInspected } = this.#options;
     const existence = existenceChange(this.#missing, status);
     this.#missing = status.up ? undefined : status.missing;
     // The reason of the failed starts is gone.
@@ -283,6 +289,7 @@ export class TargetController {
     this.#handle(this.#interpret(status));
     // The target may be running again, unless a holder acquired another lease at once.
     if (state().name === "asleep" && !state().closing) this.#handle(this.#interpret(status));
+    onInspected();
   }
 
   #interpret(status: TargetStatus): Finding {

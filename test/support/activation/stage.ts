@@ -62,7 +62,7 @@ export class Client {
   }
 }
 
-export interface StageParts extends Pick<ActivatorOptions, "dependencies" | "companions" | "group"> {
+export interface StageParts extends Pick<ActivatorOptions, "dependencies" | "companions" | "group" | "bypass"> {
   /** The clock of another stage, for several activators in the same virtual time. */
   readonly clock?: VirtualClock;
 }
