@@ -26,6 +26,8 @@ export type TargetStatus = (
       readonly up: true;
       /** Host or IP address of its ports. It may change within an incarnation. */
       readonly address: string;
+      /** Another address of the same ports, in IPv6, if `address` is an IPv4 address. */
+      readonly ipv6?: string;
       /** Replaces each port of the target; absent: the configured ports are used. */
       readonly port?: number;
       /** Why no connection is possible now; `address` is empty then. */
@@ -47,7 +49,7 @@ export type TargetStatus = (
 export type RunningStatus = Extract<TargetStatus, { up: true }>;
 
 /** Where a running target accepts connections. */
-export type Upstream = Pick<RunningStatus, "address" | "port" | "isUntried" | "noRoute">;
+export type Upstream = Pick<RunningStatus, "address" | "ipv6" | "port" | "isUntried" | "noRoute">;
 
 /**
  * Resolves when `upstream` is ready. Rejects at once with the reason of `signal` when that is aborted.

@@ -13,6 +13,8 @@ export interface Standpoint {
 export interface DialAddress {
   /** An IP address. */
   readonly address: string;
+  /** An IPv6 address in the same network, if `address` is an IPv4 address. */
+  readonly ipv6?: string;
   /** A likely reason if the address does not answer, for messages. */
   readonly caveat?: string;
 }
@@ -58,7 +60,8 @@ export function dialAddressOf(
     throw inside === undefined ? noAddress(container) : notShared(container, holder, inside, wanted);
   }
   const caveats = [choiceCaveat(chosen, reachable, wanted), elsewhereCaveat(from)].filter(Boolean);
-  return { address, ...(caveats.length > 0 && { caveat: caveats.join("; ") }) };
+  const ipv6 = address === chosen.ipv6 ? undefined : chosen.ipv6;
+  return { address, ...(ipv6 !== undefined && { ipv6 }), ...(caveats.length > 0 && { caveat: caveats.join("; ") }) };
 }
 
 /**

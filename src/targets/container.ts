@@ -76,7 +76,7 @@ export class ContainerTarget implements Target {
     const facts = first instanceof TargetError ? first : await this.#inspectTwice(first, signal);
     if (facts instanceof TargetError) return { up: false, missing: sentenceOf(facts) };
     if (!facts.isRunning) return this.#down(facts);
-    const { address, caveat, noRoute, holderIncarnation = "" } = await this.#address(facts, signal);
+    const { address, ipv6, caveat, noRoute, holderIncarnation = "" } = await this.#address(facts, signal);
     const incarnation = `${incarnationOf(facts)} ${holderIncarnation}`;
     if (facts.isPaused) return { up: false, pausedIncarnation: incarnation };
     const { health } = facts;
@@ -84,6 +84,7 @@ export class ContainerTarget implements Target {
       up: true,
       address,
       incarnation,
+      ...(ipv6 !== undefined && { ipv6 }),
       ...(noRoute !== undefined && { noRoute }),
       ...(caveat !== undefined && { caveat }),
       ...(health !== undefined && { health }),
