@@ -15,9 +15,11 @@ RUN npm run build
 # Node alone, without npm, corepack and yarn. The shell stays: bin/wakeport and the targets process and inetd need it.
 FROM debian:bookworm-slim
 COPY --from=build /usr/local/bin/node /usr/local/bin/node
+# For relay: kernel: nftables conntrack.
+ARG PACKAGES=""
 # tini is PID 1, because processes of wakeport may leave children behind. netbase has the names of ports.
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends netbase tini \
+ && apt-get install --yes --no-install-recommends netbase tini $PACKAGES \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
  && ln -s /app/bin/wakeport /usr/local/bin/wakeport
 WORKDIR /app

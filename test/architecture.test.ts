@@ -52,6 +52,7 @@ const layers: readonly string[] = [
   "proxy/data-ports.ts",
   "proxy/unrouted.ts",
   "proxy/listen",
+  "kernel-route",
   "targets",
   "readiness",
   "docker",
@@ -74,7 +75,8 @@ const importers: Readonly<Record<string, RegExp>> = {
   "pino-pretty": /^telemetry\/log\.ts$/,
   yaml: /^(config|import)\//,
   zod: /^config\//,
-  "node:child_process": /^targets\/node-spawner\.ts$/,
+  // The tools of the kernel route end within 10 s; targets are process groups with environments of their own.
+  "node:child_process": /^(targets\/node-spawner|kernel-route\/tool)\.ts$/,
   // The default import is the whole process; named functions are what children and the demo's programs need.
   "node:process": /^(main|targets\/(process-group|reaper)|demo\/.*)\.ts$/,
 };

@@ -31,6 +31,8 @@ export interface ServiceStatus {
   readonly ports: readonly PortStatus[];
   readonly connections: number;
   readonly waiting: number;
+  /** Forwarding by the kernel; absent without `relay: kernel`. */
+  readonly kernel_route?: KernelRouteStatus;
   /** The parts of `ready` that do not hold yet; only while the target is starting. */
   readonly pending?: readonly string[];
   /** Absent if the service has no target to start. */
@@ -44,6 +46,15 @@ export interface ServiceStatus {
   readonly last_error?: string;
   /** The last output of a target that failed to start or crashed, oldest line first; absent after a successful start. */
   readonly last_lines?: readonly string[];
+}
+
+/** New connections either reach the target by rules of the kernel, or are relayed by wakeport. */
+export interface KernelRouteStatus {
+  readonly open: boolean;
+  /** Why new connections are relayed; absent if the target is not ready, or the route is open. */
+  readonly reason?: string;
+  /** Forwarded TCP connections; also part of `connections`. */
+  readonly flows: number;
 }
 
 /** An entry of `ports` or `data`. */
@@ -125,6 +136,8 @@ export interface LiveStatus {
   readonly view: ActivatorView | undefined;
   readonly connections: number;
   readonly waiting: number;
+  /** Absent if the service is not forwarded. */
+  readonly route?: { readonly isOpen: boolean; readonly reason?: string; readonly flows: number };
 }
 
 /** @param live undefined for a service that is not enabled */
@@ -145,6 +158,7 @@ export function serviceStatus(service: Service, target: string, live: LiveStatus
     ],
     connections: live?.connections ?? 0,
     waiting: live?.waiting ?? 0,
+    ...(live?.route && { kernel_route: routeStatus(live.route) }),
     ...(view?.pending !== undefined && { pending: view.pending }),
     ...(isWoken(service) && {
       idle_timeout_ms: service.idleTimeoutMs,
@@ -156,6 +170,10 @@ export function serviceStatus(service: Service, target: string, live: LiveStatus
     ...(view?.lastError !== undefined && { last_error: view.lastError }),
     ...(view?.lastLines !== undefined && { last_lines: view.lastLines }),
   };
+}
+
+function routeStatus({ isOpen, reason, flows }: NonNullable<LiveStatus["route"]>): KernelRouteStatus {
+  return { open: isOpen, ...(reason !== undefined && { reason }), flows };
 }
 
 function keptAwakeBy(view: ActivatorView | undefined): Pick<ServiceStatus, "kept_awake_by"> {

@@ -1,5 +1,11 @@
 /** The report of `wakeport status SERVICE`, for people. */
-import { formatListener, type OpenConnection, type PortStatus, type ServiceDetails } from "../admin/api.ts";
+import {
+  formatListener,
+  type KernelRouteStatus,
+  type OpenConnection,
+  type PortStatus,
+  type ServiceDetails,
+} from "../admin/api.ts";
 import { formatRange } from "../config/values/ports.ts";
 import { formatDuration } from "../config/values/units.ts";
 import { printable } from "../net/escape.ts";
@@ -19,6 +25,7 @@ export function formatDetails(service: ServiceDetails, now: number): string {
     ...row("woken with", leaders.join(", ")),
     ...row("group", group),
     ...row("connections", `${connections} served, ${waiting} waiting`),
+    ...row("kernel route", service.kernel_route && formatRoute(service.kernel_route)),
     ...row("waiting for", pending.join(", ")),
     ...row("kept awake by", kept_awake_by.join(", ")),
     ...row("needed by", dependents.join(", ")),
@@ -41,6 +48,11 @@ function formatCounts(counts: Readonly<Record<string, number>>): string {
   return Object.entries(counts)
     .map(([key, count]) => `${count} ${key}`)
     .join(", ");
+}
+
+function formatRoute({ open, reason, flows }: KernelRouteStatus): string {
+  const state = open ? "open" : `closed${reason === undefined ? "" : `: ${reason}`}`;
+  return flows === 0 ? state : `${state}, ${flows} forwarded connection${flows === 1 ? "" : "s"}`;
 }
 
 function row(key: string, value: string | 0 | undefined): string[][] {

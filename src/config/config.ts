@@ -70,7 +70,7 @@ export interface Service {
   /** Absent: that of the container, or 10 s for a process. */
   readonly stopGraceMs?: number;
   readonly releasePace: number;
-  /** How the bytes of its TCP connections are forwarded. */
+  /** How the bytes of its connections are forwarded. "kernel" also applies to UDP, other values to TCP only. */
   readonly relay: RelayMode;
   /** The protocol of its clients. */
   readonly protocol: ProtocolName;
@@ -186,7 +186,7 @@ export const protocolNames = ["raw", "ftp", "smtp", "ssh", "mysql", "redis", "po
 export type ProtocolName = (typeof protocolNames)[number];
 
 /** `splice`: by the data plane; `node`: by Node's streams; `auto`: by the data plane if it works here. */
-export const relayModes = ["auto", "splice", "node"] as const;
+export const relayModes = ["auto", "splice", "node", "kernel"] as const;
 export type RelayMode = (typeof relayModes)[number];
 
 /** Protocols with a probe for readiness. */

@@ -6,6 +6,8 @@ import { NoConfigError } from "../config/load.ts";
 import { ConfigError } from "../config/yaml/config-error.ts";
 import { DataPlane, withoutDataPlane } from "../dataplane/data-plane.ts";
 import { BindError, bindErrorOf, TargetError } from "../errors.ts";
+import { sharedSettings } from "../kernel-route/eligibility.ts";
+import { KernelRoute } from "../kernel-route/kernel-route.ts";
 import { type SharedAdmission, sharedAdmission } from "../proxy/admission/admission-stage.ts";
 import { Slots } from "../proxy/admission/slots.ts";
 import { Ident } from "../proxy/ident.ts";
@@ -47,6 +49,7 @@ export class Daemon {
   readonly #metrics: Metrics;
   readonly #engine: EngineParts | undefined;
   readonly #orphans: Orphans | undefined;
+  readonly #kernelRoute: KernelRoute;
   readonly #targets: TargetRegistry;
   readonly #discovery: LabelDiscovery | undefined;
   readonly #services: ServiceRegistry;
@@ -90,16 +93,20 @@ export class Daemon {
     this.#orphans =
       this.#engine && new Orphans({ ...this.#engine, services: createdIn(config), observer: this.#observer });
 
+    const settings = sharedSettings(config.services, config.log.userId);
+    this.#kernelRoute = new KernelRoute({ settings, observer: this.#observer });
     const { dependencyPolicy } = config;
     this.#targets = new TargetRegistry({
       engine: this.#engine,
       host: options,
       observer: this.#observer,
+      kernelRoute: this.#kernelRoute,
       dependencyPolicy,
     });
     this.#services = new ServiceRegistry({
       targets: this.#targets,
       sharedAdmission: this.#sharedAdmission,
+      kernelRoute: this.#kernelRoute,
       host: this.#host,
       dataPlane: this.#dataPlane,
       observer: this.#observer,
@@ -129,6 +136,7 @@ export class Daemon {
    * @throws BindError with a line for each address that cannot be bound; then nothing stays open
    */
   async open(): Promise<void> {
+    await this.#kernelRoute.open(this.#config.services);
     const opened = await Promise.allSettled([this.#services.open(), this.#admin.open()]);
     const failure = bindErrorOf(opened);
     if (failure !== undefined) {
@@ -138,6 +146,7 @@ export class Daemon {
       this.#engine?.engine.close();
       throw explained;
     }
+    await this.#kernelRoute.listening();
     const warning = openFilesWarning(this.#descriptorUse);
     if (warning !== undefined) this.#observer.warning("limits.open_files", warning);
     this.#prepareDataPlane(this.#configured);
@@ -236,6 +245,7 @@ export class Daemon {
       this.#services.drain(drainMs),
     ]);
     this.#dataPlane.drain();
+    await this.#kernelRoute.close();
     await this.#services.end();
     await this.#dataPlane.close();
     this.#ident.close();
@@ -273,6 +283,7 @@ export class Daemon {
     const commit = (): void => {
       this.#config = config;
       this.#targets.configure(config);
+      this.#kernelRoute.configure(sharedSettings(config.services, config.log.userId));
       this.#discovery?.configure(config);
     };
     const change = (): Promise<void> => this.#services.change(() => changes, config.shutdown.drainMs, commit);

@@ -7,6 +7,7 @@ import { Usage } from "../activation/usage.ts";
 import type { ContainerReference, WokenService } from "../config/config.ts";
 import type { ContainerFacts } from "../docker/container-facts.ts";
 import { TargetError } from "../errors.ts";
+import type { TargetRoute } from "../kernel-route/target-route.ts";
 import { ContainerTarget } from "../targets/container.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import type { ActivatorLookup } from "./dependency-resolver.ts";
@@ -17,6 +18,7 @@ import { containerKey, createUnnamedTarget } from "./target-factory.ts";
 export interface TargetEntry {
   readonly target: Target;
   readonly activator: Activator;
+  readonly route: TargetRoute;
   /** Empty for a container that only dependents need. */
   services: readonly WokenService[];
 }

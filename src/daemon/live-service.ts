@@ -4,6 +4,7 @@ import type { LiveStatus } from "../admin/api.ts";
 import type { Service } from "../config/config.ts";
 import { eachPort } from "../config/values/ports.ts";
 import type { DataPlane } from "../dataplane/data-plane.ts";
+import type { KernelRoute, ServiceRoute } from "../kernel-route/kernel-route.ts";
 import { readIp } from "../net/ip.ts";
 import {
   createAdmission,
@@ -34,6 +35,7 @@ export interface LiveServiceOptions {
   /** Admission that all services share. */
   readonly sharedAdmission: SharedAdmission;
   readonly observer: Observer;
+  readonly kernelRoute: KernelRoute;
   readonly host: InetdEnvironment;
   readonly dataPlane: DataPlane;
   /** Returns the number of the next connection or flow. */
@@ -54,12 +56,14 @@ export class LiveService {
   readonly dataEntries: readonly RouteEntry[];
   /** The data ports and the clients that may use them; undefined if the service never had data ports. */
   readonly dataPorts: DataPorts | undefined;
+  readonly #kernelRoute: KernelRoute;
 
   constructor(options: LiveServiceOptions) {
     const { service, activator, connections, before, sharedAdmission } = options;
     this.service = service;
     this.activator = activator;
     this.connections = connections;
+    this.#kernelRoute = options.kernelRoute;
     this.admission = createAdmission(service, sharedAdmission, before?.admission);
     const hasData = service.data.length > 0;
     this.dataPorts = before?.dataPorts ?? (hasData ? new DataPorts() : undefined);
@@ -83,12 +87,14 @@ export class LiveService {
 
   get gauges(): ServiceGauges {
     const { service, activator, connections, udp } = this;
+    const { meter } = connections;
+    const { up = 0, down = 0 } = this.#route?.counters ?? {};
     return {
       service: service.name,
       view: activator?.view,
       waiting: this.#waiting,
-      active: connections.active,
-      meter: connections.meter,
+      active: connections.active + (this.#route?.flows ?? 0),
+      meter: { in: meter.in + up, out: meter.out + down },
       udp,
     };
   }
@@ -96,7 +102,13 @@ export class LiveService {
   /** Its part of the status report. */
   get status(): LiveStatus {
     const { activator, connections } = this;
-    return { view: activator?.view, connections: connections.active, waiting: this.#waiting };
+    const route = this.#route;
+    const active = connections.active + (route?.flows ?? 0);
+    return { view: activator?.view, connections: active, waiting: this.#waiting, ...(route && { route }) };
+  }
+
+  get #route(): ServiceRoute | undefined {
+    return this.#kernelRoute.routeOf(this.service);
   }
 
   /** Number of clients that wait for a slot or for the target. */

@@ -3,6 +3,7 @@ import { isWoken, type Service } from "../config/config.ts";
 import type { ServiceChanges } from "../config/diff.ts";
 import type { DataPlane } from "../dataplane/data-plane.ts";
 import { bindErrorOf } from "../errors.ts";
+import type { KernelRoute } from "../kernel-route/kernel-route.ts";
 import type { SharedAdmission } from "../proxy/admission/admission-stage.ts";
 import { Slots } from "../proxy/admission/slots.ts";
 import type { Ident } from "../proxy/ident.ts";
@@ -23,6 +24,7 @@ import type { TargetRegistry } from "./target-registry.ts";
 export interface ServiceRegistryOptions {
   readonly targets: TargetRegistry;
   readonly sharedAdmission: SharedAdmission;
+  readonly kernelRoute: KernelRoute;
   readonly host: InetdEnvironment;
   readonly dataPlane: DataPlane;
   readonly observer: Observer;

@@ -5,6 +5,7 @@ import { Group } from "../activation/group.ts";
 import type { Holder } from "../activation/lease.ts";
 import type { Probe, Target } from "../activation/target.ts";
 import { isWoken, type Service, type WokenService } from "../config/config.ts";
+import type { KernelRoute } from "../kernel-route/kernel-route.ts";
 import { all } from "../readiness/probe.ts";
 import { ContainerTarget } from "../targets/container.ts";
 import { CreatedContainer } from "../targets/created-container.ts";
@@ -21,6 +22,7 @@ export interface TargetRegistryOptions {
   readonly engine: EngineParts | undefined;
   readonly host: HostEnvironment;
   readonly observer: Observer;
+  readonly kernelRoute: KernelRoute;
   /** The policy of containers that no service names. */
   readonly dependencyPolicy: ActivationPolicy;
 }
@@ -149,6 +151,7 @@ export class TargetRegistry {
     const closed = entry.activator.close({ drainMs, leaveRunning: entry.target instanceof ContainerTarget });
     this.#closing.set(entry, closed);
     await closed.finally(() => this.#closing.delete(entry));
+    this.#options.kernelRoute.removeRoute(entry.route);
     if (entry.target instanceof ContainerTarget) entry.target.release();
   }
 
@@ -186,11 +189,15 @@ export class TargetRegistry {
     probe: Probe,
     policy: ActivationPolicy,
   ): TargetEntry {
-    const { observer } = this.#options;
+    const { observer, kernelRoute } = this.#options;
     const holder = (): Holder => activator.asHolder;
     const current = (): readonly WokenService[] => this.#entries.get(key)?.services ?? [];
     const name = services.find(({ group }) => group !== undefined)?.group;
     const group = name === undefined ? undefined : this.#group(name);
+    const route = kernelRoute.newRoute(services, {
+      acquire: (holder) => activator.acquire(new AbortController().signal, holder),
+      isReady: () => activator.view.state === "ready",
+    });
     const activator: Activator = new Activator({
       target,
       probe,
@@ -199,10 +206,11 @@ export class TargetRegistry {
       dependencies: this.#dependenciesOf(target, holder, current),
       companions: this.#companionsOf(holder, current),
       observer,
+      bypass: route,
       ...(group && { group }),
     });
     group?.add(activator);
-    const entry: TargetEntry = { target, activator, services };
+    const entry: TargetEntry = { target, activator, route, services };
     if (target instanceof ProcessTarget) target.startAfter(() => this.#predecessorsEnded(entry, target));
     this.#entries.set(key, entry);
     if (this.#isOpen) activator.open();
@@ -220,7 +228,7 @@ export class TargetRegistry {
   }
 
   #configure(entry: TargetEntry, services: readonly WokenService[]): void {
-    const { target, activator } = entry;
+    const { target, activator, route } = entry;
     const isNamed = services.length > 0;
     entry.services = services;
     const spec = services[0]?.target;
@@ -233,6 +241,7 @@ export class TargetRegistry {
       probe: isNamed ? probeOf(services, target) : up,
       policy: isNamed ? policyOf(services) : this.#options.dependencyPolicy,
     });
+    route.configure(services);
   }
 
   #replace(from: WokenService, to: WokenService): void {

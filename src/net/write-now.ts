@@ -1,6 +1,5 @@
 import { writeSync } from "node:fs";
 import type net from "node:net";
-import { socketFd } from "./socket-fd.ts";
 
 /**
  * Writes bytes without a wait, as many as the kernel takes.
@@ -9,9 +8,11 @@ import { socketFd } from "./socket-fd.ts";
  *   then shows the error
  */
 export function writeNow(socket: net.Socket, bytes: Buffer): number {
+  const fd: unknown = Reflect.get(socket, "_handle")?.fd;
+  if (typeof fd !== "number" || fd < 0) return 0;
   if (socket.writableLength > 0 || socket.writableCorked > 0 || socket.connecting) return 0;
   try {
-    return writeSync(socketFd(socket), bytes);
+    return writeSync(fd, bytes);
   } catch {
     return 0;
   }

@@ -36,6 +36,10 @@ export function logObserver(log: Logger): Observer {
       log.debug(fields, `${service}: ${client} is served`);
     },
     connection: (report) => logConnection(log, report),
+    forwarded: ({ service, connections }) => {
+      const message = `${service}: ${connections} new connections forwarded by the kernel`;
+      log.debug({ event: "connection.forwarded", service, connections }, message);
+    },
     denials: (summary) => logDenials(log, summary),
     unrouted: (report) => logUnrouted(log, report),
     moreUnrouted: (summary) => logMoreUnrouted(log, summary),

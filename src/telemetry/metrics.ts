@@ -16,8 +16,11 @@ const CONNECTION_BUCKETS = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400];
 const SLEEP_BUCKETS = [0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60];
 const ENGINE_BUCKETS = [0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30];
 
-const connectionOutcomes: readonly ConnectionOutcome[] = [
+/** By the kernel: these connections are counted when they begin. */
+const FORWARDED = "forwarded";
+const connectionOutcomes: readonly (ConnectionOutcome | typeof FORWARDED)[] = [
   "relayed",
+  FORWARDED,
   "served",
   "denied_address",
   "denied_time",
@@ -192,6 +195,7 @@ export class Metrics {
         const isServed = outcome === "relayed" || outcome === "served";
         if (isServed && end !== "probe") this.#durations.observe({ service }, durationMs / 1000);
       },
+      forwarded: ({ service, connections }) => this.#connections.inc({ service, outcome: FORWARDED }, connections),
       unrouted: ({ listener, error }) => this.#unrouted.inc({ listener, reason: error.reason }),
       activation: ({ services, outcome, durationMs, startMs }) => {
         for (const service of services) {

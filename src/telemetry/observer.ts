@@ -1,5 +1,6 @@
 import type { ActivationObserver } from "../activation/reports.ts";
 import type { EngineObserver } from "../docker/reports.ts";
+import type { RouteObserver } from "../kernel-route/reports.ts";
 import type { DenialReason } from "../proxy/admission/denial.ts";
 import type { ProxyObserver } from "../proxy/reports.ts";
 import type { UnroutedReason } from "../proxy/unrouted.ts";
@@ -37,7 +38,7 @@ export interface Unreported {
 }
 
 /** Receives every report of every layer. Logs and metrics are made from these reports only. */
-export interface Observer extends ActivationObserver, ProxyObserver, EngineObserver, TargetObserver {
+export interface Observer extends ActivationObserver, ProxyObserver, EngineObserver, RouteObserver, TargetObserver {
   /** Denied clients without a line of their own in the log. */
   denials(summary: DenialSummary): void;
   /** Clients that were not routed, without a line of their own in the log. */
@@ -53,6 +54,7 @@ const silent: Observer = {
   stopFailed: () => {},
   connectionOpened: () => {},
   connection: () => {},
+  forwarded: () => {},
   denials: () => {},
   unrouted: () => {},
   moreUnrouted: () => {},

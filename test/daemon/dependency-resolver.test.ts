@@ -5,6 +5,7 @@ import { isWoken } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { DependencyResolver } from "../../src/daemon/dependency-resolver.ts";
 import { TargetRegistry } from "../../src/daemon/target-registry.ts";
+import { KernelRoute } from "../../src/kernel-route/kernel-route.ts";
 import { observer } from "../../src/telemetry/observer.ts";
 import { FakeTarget } from "../support/activation/fake-target.ts";
 import { policy } from "../support/activation/stage.ts";
@@ -50,7 +51,8 @@ suite("DependencyResolver", () => {
     const config = parseConfig(file, "w.yaml", { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } });
     const { dependencyPolicy, services } = config;
     const host = { env: {}, uid: 0, gid: 0 };
-    const registry = new TargetRegistry({ engine: undefined, host, observer: silent, dependencyPolicy });
+    const kernelRoute = new KernelRoute({ settings: { hasSensor: false, usesIdent: false }, observer: silent });
+    const registry = new TargetRegistry({ engine: undefined, host, observer: silent, kernelRoute, dependencyPolicy });
     registry.add(services.filter(isWoken));
     const names = registry.activators.map(({ target }) => target.name);
     assert.deepEqual(names, ["process node server.js", "process node server.js (b)"]);

@@ -74,8 +74,8 @@ function linesOf(heading: string, { services }: Config, summaryOf: (service: Ser
   return lines.length === 0 ? [] : [heading, ...lines];
 }
 
-function warningLines({ services }: Config): string[] {
-  const lines = warnings(services).map(({ of, remark }) => `  ${printable(`${of}: ${remark}`)}`);
+function warningLines({ services, log }: Config): string[] {
+  const lines = warnings(services, log.userId).map(({ of, remark }) => `  ${printable(`${of}: ${remark}`)}`);
   return lines.length === 0 ? [] : ["remarks:", ...lines];
 }
 

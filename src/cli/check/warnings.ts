@@ -7,6 +7,7 @@ import { formatDuration } from "../../config/values/units.ts";
 import { type WakingCycle, wakingCycles } from "../../config/wake-graph.ts";
 import { keyOf } from "../../daemon/target-factory.ts";
 import { policyOf } from "../../daemon/target-settings.ts";
+import { obstacle, type SharedSettings, sharedSettings } from "../../kernel-route/eligibility.ts";
 
 /** The source port of active transfers. No client connects to this port. */
 const DATA_PORT = 20;
@@ -15,10 +16,14 @@ const FTP_PORT = 21;
 const serverFirst: Readonly<Record<number, string>> = { 21: "FTP", 25: "SMTP", 587: "SMTP", 3306: "MySQL" };
 
 /** Returns remarks, each with the services that it applies to. */
-export function warnings(services: readonly Service[]): { readonly of: string; readonly remark: string }[] {
+export function warnings(
+  services: readonly Service[],
+  usesIdent: boolean = false,
+): { readonly of: string; readonly remark: string }[] {
+  const settings = sharedSettings(services, usesIdent);
   const enabled = services.filter(({ enabled }) => enabled).filter(isWoken);
   return [
-    ...enabled.flatMap((service) => warningsOn(service).map((remark) => ({ of: service.name, remark }))),
+    ...enabled.flatMap((service) => warningsOn(service, settings).map((remark) => ({ of: service.name, remark }))),
     ...[...Map.groupBy(enabled, keyOf).values()].flatMap(warningsOnSharing),
     ...wakingCycles(enabled).map(warningOnCycle),
   ];
@@ -48,7 +53,19 @@ function warningsOnSharing(sharing: readonly WokenService[]): { readonly of: str
   return [{ of: sharing.map(({ name }) => name).join(", "), remark }];
 }
 
-function warningsOn(service: WokenService): string[] {
+function warningsOn(service: WokenService, settings: SharedSettings): string[] {
+  return [...warningsOnProtocol(service), ...warningsOnRoute(service, settings)];
+}
+
+/** Whether the machine permits the kernel's rules is known when wakeport runs: status and the log show it. */
+function warningsOnRoute(service: WokenService, settings: SharedSettings): string[] {
+  const reason = service.relay === "kernel" ? obstacle(service, settings) : undefined;
+  return reason === undefined
+    ? []
+    : [`"relay: kernel" has no effect, because ${reason}: wakeport relays (see docs/kernel-route.md)`];
+}
+
+function warningsOnProtocol(service: WokenService): string[] {
   return service.protocol === "ftp" ? warningsOnFtp(service) : warningsOnRaw(service);
 }
 

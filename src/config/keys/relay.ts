@@ -1,19 +1,22 @@
 /** How the bytes of TCP connections are forwarded. */
 import { z } from "zod";
-import { relayModes, type Service } from "../config.ts";
+import { relayModes, type Service, wokenKinds } from "../config.ts";
 import { type Context, effective, key } from "./key.ts";
 
 export const relayKeys = {
   relay: key(z.enum(relayModes), {
     default: "auto",
     description:
-      "What forwards the bytes of connections: `splice`, the kernel; `node`, the program; `auto`, the best that works",
+      "What forwards the bytes of connections: `splice`, the kernel; `node`, the program; `auto`, the best of these that works; `kernel`, rules of the kernel without wakeport (docs/kernel-route.md)",
     targets: ["container", "process", "forward"],
-    needs: "tcp",
+    needs: "ports",
     label: true,
   }),
 };
 
-export function resolveRelay({ own, defaults }: Context<typeof relayKeys>): Pick<Service, "relay"> {
+export function resolveRelay({ own, defaults, target, report }: Context<typeof relayKeys>): Pick<Service, "relay"> {
+  if (own.relay === "kernel" && !wokenKinds.has(target.kind)) {
+    report('"relay: kernel" needs a target that wakeport starts', { at: ["relay"], hint: "remove it" });
+  }
   return { relay: effective(relayKeys, own, defaults).relay };
 }

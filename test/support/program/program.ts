@@ -28,15 +28,22 @@ export class Program implements AsyncDisposable {
   stdout = "";
   stderr = "";
 
-  /** @param openFiles RLIMIT_NOFILE; default: this process's */
-  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}, openFiles?: number) {
+  /**
+   * @param openFiles RLIMIT_NOFILE; default: this process's
+   * @param namespace its network namespace; default: this process's
+   */
+  constructor(
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+    openFiles?: number,
+    namespace?: string,
+  ) {
     const stdio: ["ignore", "pipe", "pipe"] = ["ignore", "pipe", "pipe"];
     const { PATH = "", NODE_COMPILE_CACHE: cache } = process.env;
     const inherited = { PATH, HOME: tmpdir(), ...(cache !== undefined && { NODE_COMPILE_CACHE: cache }) };
-    const [file, ...all] =
-      openFiles === undefined
-        ? [PROGRAM, ...args]
-        : ["sh", "-c", `ulimit -n ${openFiles}; exec "$0" "$@"`, PROGRAM, ...args];
+    const within = namespace === undefined ? [] : ["ip", "netns", "exec", namespace];
+    const limited = openFiles === undefined ? [] : ["sh", "-c", `ulimit -n ${openFiles}; exec "$0" "$@"`];
+    const [file = PROGRAM, ...all] = [...within, ...limited, PROGRAM, ...args];
     this.child = spawn(file, all, { stdio, env: { ...inherited, ...env }, cwd: tmpdir() });
     this.#exited = once(this.child, "close");
     this.child.stdout.on("data", (chunk: Buffer) => {
