@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 import { KIB, MIB, payload } from "./payload.ts";
 import { dial } from "./ports.ts";
 import { exitOnSignals } from "./program.ts";
+import { type Random, randomFrom } from "./random.ts";
 import { type Relay, relayNamed } from "./relays.ts";
 import { type Leftovers, Testbed } from "./testbed.ts";
 
@@ -33,9 +34,6 @@ interface Exchange {
   readonly fault: Fault | null;
 }
 
-/** A random number, at least 0 and below 1. */
-type Random = () => number;
-
 const CLIENTS = 200;
 const MAX_MESSAGE = 600 * KIB;
 const HALF_CLOSE_SHARE = 0.6;
@@ -54,17 +52,6 @@ class Tally {
     this.bytes += echoed;
     if (fault !== null) this.faults[fault] += 1;
   }
-}
-
-/** Mulberry32: small, fast and the same on every machine. */
-function randomFrom(seed: number): Random {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /** Messages are slices of one random buffer, which reveals bytes of other connections. */
