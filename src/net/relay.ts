@@ -6,14 +6,15 @@ import type net from "node:net";
 import { finished } from "node:stream";
 import { ExitedError, RenamedError } from "../activation/errors.ts";
 import { type Filter, Pump } from "./pump.ts";
-import { isShuttingDown, reset } from "./reset.ts";
-import { sendQueueEmpty } from "./send-queue.ts";
+import { reset } from "./reset.ts";
+import { delivered } from "./send-queue.ts";
 
-/** After a reset of one side: time for the other side to receive the buffered bytes. */
-const FLUSH_MS = 1_000;
-/** After the target's exit: time without a byte after which the end of its stream is no longer expected. */
+/**
+ * After a reset of one side: time without progress after which the other side is no longer expected to receive the
+ * buffered bytes. After the target's exit: the same for the end of its stream.
+ */
 const SILENCE_MS = 1_000;
-/** After the target's exit: time for the client to read the next of the last bytes, and then to close. */
+/** Limit of the whole wait after a reset. After the target's exit: time for the client to read the next bytes, and then to close. */
 const LINGER_MS = 30_000;
 
 /** Interval of the probes of a side whose stream has ended. */
@@ -212,18 +213,25 @@ class Relay {
     this.#pumps.in.discard(isLost ? () => {} : onLoss);
   }
 
-  /** Resets a connection when the peer has received all written bytes and the FIN, or after `limitMs`. */
-  #resetAfterFlush(socket: net.Socket, limitMs: number = FLUSH_MS): void {
+  /**
+   * Resets a connection when the peer has received all written bytes and the FIN. Waits at most `silenceMs` in which the
+   * peer receives nothing, and LINGER_MS in all.
+   */
+  #resetAfterFlush(socket: net.Socket, silenceMs: number = SILENCE_MS): void {
     if (socket.destroyed) return;
-    const timer = setTimeout(() => reset(socket), limitMs);
-    finished(socket, () => clearTimeout(timer));
-    const hasWritten = socket.bytesWritten > 0 || this.#pumps[socket === this.#client ? "out" : "in"].hasWritten;
-    const onFlushed = (): void => {
-      if (hasWritten) void sendQueueEmpty(socket, limitMs).then(() => reset(socket));
-      else reset(socket);
+    const give = (): void => reset(socket);
+    const limit = setTimeout(give, LINGER_MS);
+    let silence = setTimeout(give, silenceMs);
+    finished(socket, () => {
+      clearTimeout(limit);
+      clearTimeout(silence);
+    });
+    const onProgress = (): void => {
+      clearTimeout(silence);
+      if (!socket.destroyed) silence = setTimeout(give, silenceMs);
     };
-    if (socket.writableLength === 0 && !isShuttingDown(socket)) onFlushed();
-    else if (socket.writableEnded) socket.once("finish", onFlushed);
-    else socket.write(NOTHING, onFlushed);
+    const hasWritten = socket.bytesWritten > 0 || this.#pumps[socket === this.#client ? "out" : "in"].hasWritten;
+    if (hasWritten || socket.writableEnded) void delivered(socket, onProgress).then(give);
+    else give();
   }
 }

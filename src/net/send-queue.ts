@@ -2,24 +2,32 @@
 import type net from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { readTable, sendQueueOf, type TableName } from "./proc-net.ts";
+import { isShuttingDown } from "./reset.ts";
 
-/** Interval of the polls, doubled after each. */
+/** Interval of the polls, doubled after each without progress. */
 const MIN_POLL_MS = 5;
 const MAX_POLL_MS = 100;
 
 /**
- * Resolves when the peer has acknowledged all sent bytes, or the socket is closed, or after `limitMs` milliseconds; at
- * once without /proc/net. Never rejects.
+ * Resolves when the peer has acknowledged all written bytes and the FIN, or the socket is closed; without /proc/net, when
+ * the kernel has them. Never rejects.
+ *
+ * @param onProgress called at the first poll, and when the peer has acknowledged some of the bytes since
  */
-export async function sendQueueEmpty(socket: net.Socket, limitMs: number): Promise<void> {
-  const { localAddress, localPort, remotePort } = socket;
-  if (localAddress === undefined || localPort === undefined || remotePort === undefined) return;
+export async function delivered(socket: net.Socket, onProgress: () => void): Promise<void> {
+  const { localAddress = "", localPort, remotePort } = socket;
+  if (localPort === undefined || remotePort === undefined) return;
   // IPv4 clients of a dual-stack listener are in the table of IPv6.
   const table = localAddress.includes(":") ? "tcp6" : "tcp";
-  const end = performance.now() + limitMs;
+  let left = Number.POSITIVE_INFINITY;
   for (let pollMs = MIN_POLL_MS; !socket.destroyed; pollMs = Math.min(2 * pollMs, MAX_POLL_MS)) {
-    const isEmpty = sendQueueOf(await readShared(table), localPort, remotePort) === 0;
-    if (isEmpty || performance.now() >= end) return;
+    const queued = sendQueueOf(await readShared(table), localPort, remotePort) + socket.writableLength;
+    if (queued === 0 && !isShuttingDown(socket)) return;
+    if (queued < left) {
+      onProgress();
+      pollMs = MIN_POLL_MS;
+      left = queued;
+    }
     await pause(pollMs);
   }
 }

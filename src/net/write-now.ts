@@ -1,5 +1,6 @@
 import { writeSync } from "node:fs";
 import type net from "node:net";
+import { socketFd } from "./socket-fd.ts";
 
 /**
  * Writes bytes without a wait, as many as the kernel takes.
@@ -8,11 +9,9 @@ import type net from "node:net";
  *   then shows the error
  */
 export function writeNow(socket: net.Socket, bytes: Buffer): number {
-  const fd: unknown = Reflect.get(socket, "_handle")?.fd;
-  if (typeof fd !== "number" || fd < 0) return 0;
   if (socket.writableLength > 0 || socket.writableCorked > 0 || socket.connecting) return 0;
   try {
-    return writeSync(fd, bytes);
+    return writeSync(socketFd(socket), bytes);
   } catch {
     return 0;
   }
