@@ -13,8 +13,13 @@ export class FfiError extends Error {
   override readonly name = "FfiError";
 }
 
+type CParameter = number | bigint | string | Uint8Array | object | null;
+
 /** A function of the C library. Pointers are Buffers or null; `long` and `size_t` are numbers. */
-export type CFunction = (...parameters: readonly (number | bigint | string | Uint8Array | object | null)[]) => number;
+export type CFunction = (...parameters: readonly CParameter[]) => number;
+
+/** The same, called in a thread of libuv's pool. Keep and do not change its Buffers until the promise resolves. */
+export type ThreadedCFunction = (...parameters: readonly CParameter[]) => Promise<number>;
 
 export interface Libc {
   /**
@@ -23,9 +28,13 @@ export interface Libc {
    * @throws FfiError if the C library has no such function
    */
   readonly find: (prototype: string) => CFunction;
+  /** As `find`, for a function that blocks. `errno` is not available. */
+  readonly findThreaded: (prototype: string) => ThreadedCFunction;
   /** Returns `errno` of the last call in this thread. Any other call in between may change it. */
   readonly errno: () => number;
 }
+
+type KoffiFunction = ReturnType<LibraryHandle["func"]>;
 
 let loaded: Libc | undefined;
 
@@ -42,15 +51,21 @@ export function loadLibc(): Libc {
 function load(): Libc {
   if (platform() !== "linux") throw new FfiError(`the platform is ${platform()}, not linux`);
   const { library, errno } = open();
-  return {
-    errno,
-    find: (prototype) => {
-      try {
-        return library.func(prototype);
-      } catch (error) {
-        throw new FfiError(`the C library has no "${prototype}": ${messageOf(error)}`, { cause: error });
-      }
-    },
+  const find = (prototype: string): KoffiFunction => {
+    try {
+      return library.func(prototype);
+    } catch (error) {
+      throw new FfiError(`the C library has no "${prototype}": ${messageOf(error)}`, { cause: error });
+    }
+  };
+  return { errno, find, findThreaded: (prototype) => threaded(find(prototype)) };
+}
+
+function threaded(call: KoffiFunction): ThreadedCFunction {
+  return (...parameters) => {
+    return new Promise((resolve, reject) => {
+      call.async(...parameters, (error: unknown, result: number) => (error ? reject(error) : resolve(result)));
+    });
   };
 }
 

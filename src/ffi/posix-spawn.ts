@@ -16,8 +16,11 @@ export interface SpawnCall {
   readonly closed: readonly number[];
 }
 
-/** Starts a program as the leader of a new session. Returns its PID, or a negative error number. */
-export type PosixSpawn = (call: SpawnCall) => number;
+/**
+ * Starts a program as the leader of a new session, in a thread: the calling thread waits until the program is loaded, which
+ * takes long on a busy machine or a slow disk. Resolves to its PID, or a negative error number.
+ */
+export type PosixSpawn = (call: SpawnCall) => Promise<number>;
 
 /** More than the 336 and 80 bytes of glibc's and musl's attributes and file actions, and the 128 of a signal set. */
 const OPAQUE_BYTES = 1_024;
@@ -28,8 +31,10 @@ const POSIX_SPAWN_SETSIGMASK = 0x08;
 const POSIX_SPAWN_SETSID = 0x80;
 
 /** @throws FfiError if the C library lacks a function or a flag, such as posix_spawn_file_actions_addchdir_np */
-export function posixSpawn({ find }: Libc): PosixSpawn {
-  const spawn = find("int posix_spawn(void *pid, const char *file, void *, void *, const char **, const char **)");
+export function posixSpawn({ find, findThreaded }: Libc): PosixSpawn {
+  const spawn = findThreaded(
+    "int posix_spawn(void *pid, const char *file, void *, void *, const char **, const char **)",
+  );
   const initActions = find("int posix_spawn_file_actions_init(void *)");
   const destroyActions = find("int posix_spawn_file_actions_destroy(void *)");
   const addOpen = find("int posix_spawn_file_actions_addopen(void *, int, const char *, int, unsigned int)");
@@ -38,7 +43,7 @@ export function posixSpawn({ find }: Libc): PosixSpawn {
   const addChdir = find("int posix_spawn_file_actions_addchdir_np(void *, const char *)");
   const attributes = newSession({ find });
 
-  return ({ file, argv, env, cwd, descriptors, closed }) => {
+  return async ({ file, argv, env, cwd, descriptors, closed }) => {
     const actions = Buffer.alloc(OPAQUE_BYTES);
     const pid = new Int32Array(1);
     initActions(actions);
@@ -49,7 +54,7 @@ export function posixSpawn({ find }: Libc): PosixSpawn {
         else addDup(actions, source, fd);
       }
       if (cwd !== undefined) addChdir(actions, cwd);
-      const error = spawn(pid, file, actions, attributes, [...argv, null], [...env, null]);
+      const error = await spawn(pid, file, actions, attributes, [...argv, null], [...env, null]);
       return error === 0 ? (pid[0] ?? 0) : -error;
     } finally {
       destroyActions(actions);

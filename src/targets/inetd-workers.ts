@@ -17,6 +17,8 @@ export interface Worker {
   readonly startedAt: number;
   /** Resolves when the program has ended and was reaped. */
   readonly exited: Promise<Exit>;
+  /** Ends it with SIGKILL, with all that it started. */
+  readonly kill: () => void;
 }
 
 export interface WorkersOptions {
@@ -34,6 +36,7 @@ export interface WorkersOptions {
 /** The workers of one service. */
 export class Workers {
   readonly #options: WorkersOptions;
+  readonly #starting = new Set<Promise<Worker>>();
   readonly #running = new Set<Worker>();
 
   constructor(options: WorkersOptions) {
@@ -42,34 +45,57 @@ export class Workers {
 
   /** Starts a worker. The descriptors in `stdio` may be closed as with Launcher.launch. @throws TargetError */
   async start(stdio: Stdio, env: Readonly<Record<string, string>> = {}): Promise<Worker> {
-    const startedAt = performance.now();
-    const { pid, stderr, exited } = await this.#options.launcher.launch(stdio, env);
-    const worker = { pid, startedAt, exited };
-    const watch = this.#options.endWithWakeport ? watchdog.watch(pid, this.#options.graceMs) : undefined;
-    this.#running.add(worker);
     this.#options.busy.add(this);
-    const reading = stderr === null ? undefined : this.#read(stderr);
-    void exited.then(() => {
-      watch?.[Symbol.dispose]();
-      this.#running.delete(worker);
-      if (this.#running.size === 0) this.#options.busy.delete(this);
-      reading?.expire();
-    });
-    return worker;
+    const starting = this.#start(stdio, env);
+    this.#starting.add(starting);
+    try {
+      return await starting;
+    } finally {
+      this.#starting.delete(starting);
+      this.#updateBusy();
+    }
   }
 
   /** Waits `drainMs` milliseconds, then ends the workers that still run. */
   async close(drainMs: number): Promise<void> {
-    const { promise: elapsed, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, drainMs);
-    await Promise.race([elapsed, Promise.all([...this.#running].map(({ exited }) => exited))]);
-    clearTimeout(timer);
+    await settledWithin(drainMs, this.#ended());
+    await settledWithin(this.#options.graceMs, Promise.allSettled(this.#starting));
     await Promise.all([...this.#running].map((worker) => this.#end(worker)));
   }
 
   /** Kills all workers and does not wait: for the end of wakeport without a drain. */
   kill(): void {
-    for (const { pid } of this.#running) signalGroup(pid, "SIGKILL");
+    for (const { kill } of this.#running) kill();
+  }
+
+  async #start(stdio: Stdio, env: Readonly<Record<string, string>>): Promise<Worker> {
+    const startedAt = performance.now();
+    const { pid, stderr, exited } = await this.#options.launcher.launch(stdio, env);
+    const worker: Worker = { pid, startedAt, exited, kill: () => this.#kill(worker) };
+    const watch = this.#options.endWithWakeport ? watchdog.watch(pid, this.#options.graceMs) : undefined;
+    this.#running.add(worker);
+    const reading = stderr === null ? undefined : this.#read(stderr);
+    void exited.then(() => {
+      watch?.[Symbol.dispose]();
+      this.#running.delete(worker);
+      this.#updateBusy();
+      reading?.expire();
+    });
+    return worker;
+  }
+
+  async #ended(): Promise<void> {
+    await Promise.allSettled(this.#starting);
+    await Promise.all([...this.#running].map(({ exited }) => exited));
+  }
+
+  #updateBusy(): void {
+    if (this.#running.size === 0 && this.#starting.size === 0) this.#options.busy.delete(this);
+  }
+
+  #kill(worker: Worker): void {
+    // After the end, another process may have the PID.
+    if (this.#running.has(worker)) signalGroup(worker.pid, "SIGKILL");
   }
 
   async #end(worker: Worker): Promise<void> {
@@ -95,4 +121,12 @@ export class Workers {
       },
     };
   }
+}
+
+/** Resolves when the promise has resolved or the time is over. */
+async function settledWithin(ms: number, promise: Promise<unknown>): Promise<void> {
+  const { promise: elapsed, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  await Promise.race([elapsed, promise]);
+  clearTimeout(timer);
 }

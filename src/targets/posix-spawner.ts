@@ -3,9 +3,10 @@ import { closeSync, existsSync } from "node:fs";
 import net from "node:net";
 import { constants } from "node:os";
 import type { Readable, Writable } from "node:stream";
+import { Semaphore } from "../async/semaphore.ts";
 import { type Descriptors, descriptors } from "../ffi/descriptors.ts";
 import { type Libc, systemError } from "../ffi/libc.ts";
-import { type PosixSpawn, posixSpawn } from "../ffi/posix-spawn.ts";
+import { type PosixSpawn, posixSpawn, type SpawnCall } from "../ffi/posix-spawn.ts";
 import { socketFd } from "../net/socket-fd.ts";
 import { inheritableDescriptors } from "./inherited-descriptors.ts";
 import { Reaper } from "./reaper.ts";
@@ -17,9 +18,13 @@ const DEFAULT_PATH = "/bin:/usr/bin";
 const SHELL = "/bin/sh";
 const { EACCES, ENOENT, ENOEXEC, ENOTDIR } = constants.errno;
 
+/** Starts at a time: the threads of libuv's pool, in which also file and DNS calls of this process run. */
+const MAX_STARTS = 4;
+const never: AbortSignal = new AbortController().signal;
+
 /** One of the streams of a new child. */
 interface Opened {
-  /** The child's end; undefined is /dev/null. */
+  /** The child's end, which is closed after the start; undefined is /dev/null. */
   readonly fd: number | undefined;
   /** This process's end of a pipe. */
   readonly own?: number;
@@ -30,6 +35,7 @@ export class PosixSpawner implements Spawner {
   readonly #descriptors: Descriptors;
   readonly #reaper: Reaper;
   readonly #inherited = inheritableDescriptors();
+  readonly #starts = new Semaphore(MAX_STARTS);
 
   /** @throws FfiError if the C library lacks a function */
   constructor(libc: Libc) {
@@ -40,11 +46,9 @@ export class PosixSpawner implements Spawner {
 
   async spawn(request: SpawnRequest): Promise<Child> {
     const opened: Opened[] = [];
-    /** Copied descriptors that did not block. */
-    const changed: number[] = [];
     try {
-      for (const [index, stream] of request.stdio.entries()) opened.push(this.#open(stream, index === 0, changed));
-      const pid = this.#start(request, opened);
+      for (const [index, stream] of request.stdio.entries()) opened.push(this.#open(stream, index === 0));
+      const pid = await this.#start(request, opened);
       const exited = this.#reaper.exitOf(pid);
       const [stdin, stdout, stderr] = opened.map(({ own }) => own);
       return {
@@ -56,39 +60,48 @@ export class PosixSpawner implements Spawner {
         unref: () => this.#reaper.unref(pid),
       };
     } catch (error) {
-      for (const fd of changed) this.#descriptors.makeNonBlocking(fd);
       for (const { own } of opened) if (own !== undefined) closeSync(own);
       throw error;
     } finally {
-      for (const { fd, own } of opened) if (fd !== undefined && own !== undefined) closeSync(fd);
+      for (const { fd } of opened) if (fd !== undefined) closeSync(fd);
     }
   }
 
-  #open(stream: Stream, isInput: boolean, changed: number[]): Opened {
+  #open(stream: Stream, isInput: boolean): Opened {
     if (stream === "ignore") return { fd: undefined };
     if (stream === "pipe") {
       const { readEnd, writeEnd } = this.#descriptors.pipe();
       return isInput ? { fd: readEnd, own: writeEnd } : { fd: writeEnd, own: readEnd };
     }
-    const fd = typeof stream === "number" ? stream : socketFd(stream);
-    if (this.#descriptors.makeBlocking(fd)) changed.push(fd);
-    return { fd };
+    return { fd: this.#descriptors.duplicate(typeof stream === "number" ? stream : socketFd(stream)) };
   }
 
-  /** Returns the PID. @throws the system's error */
-  #start({ file, args, argv0, cwd, env: variables }: SpawnRequest, streams: readonly Opened[]): number {
+  /** Returns the PID. @throws the system's error; then each descriptor blocks or not as before */
+  async #start({ file, args, argv0, cwd, env: variables }: SpawnRequest, streams: readonly Opened[]): Promise<number> {
     const env = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
     rejectNul([file, argv0 ?? "", ...args, ...env, cwd ?? ""]);
-    const call = { env, cwd, descriptors: streams.map(({ fd }) => fd), closed: this.#inherited };
+    const fds = streams.map(({ fd }) => fd);
+    const call = { argv: [argv0 ?? file, ...args], env, cwd, descriptors: fds, closed: this.#inherited };
+    using _start = this.#starts.tryAcquire() ?? (await this.#starts.acquire(never));
+    const changed = fds.filter((fd) => fd !== undefined).filter((fd) => this.#descriptors.makeBlocking(fd));
+    const result = await this.#spawnFirst(pathsOf(file, variables["PATH"]), call);
+    if (result > 0) return result;
+    for (const fd of changed) this.#descriptors.makeNonBlocking(fd);
+    throw systemError(`spawn ${file}`, -result);
+  }
+
+  /** Starts the first of the files that can be executed, as execvp(3) does. Returns its PID, or a negative error number. */
+  async #spawnFirst(paths: readonly string[], call: Omit<SpawnCall, "file">): Promise<number> {
     let failure = ENOENT;
-    for (const path of pathsOf(file, variables["PATH"])) {
-      let result = this.#spawn({ ...call, file: path, argv: [argv0 ?? file, ...args] });
-      if (result === -ENOEXEC) result = this.#spawn({ ...call, file: SHELL, argv: [SHELL, path, ...args] });
-      if (result > 0) return result;
-      if (![ENOENT, ENOTDIR, EACCES].includes(-result)) throw systemError(`spawn ${file}`, -result);
+    for (const file of paths) {
+      let result = await this.#spawn({ ...call, file });
+      if (result === -ENOEXEC) {
+        result = await this.#spawn({ ...call, file: SHELL, argv: [SHELL, file, ...call.argv.slice(1)] });
+      }
+      if (![ENOENT, ENOTDIR, EACCES].includes(-result)) return result;
       if (result === -EACCES) failure = EACCES;
     }
-    throw systemError(`spawn ${file}`, failure);
+    return -failure;
   }
 }
 

@@ -2,11 +2,10 @@
 import { constants } from "node:os";
 import process from "node:process";
 import type { Exit } from "../activation/errors.ts";
+import { MAX_TIMER_MS } from "../async/wait.ts";
 import type { CFunction, Libc } from "../ffi/libc.ts";
 
 const WNOHANG = 1;
-/** The longest interval of a Node timer. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Waits for single PIDs when SIGCHLD arrives. libuv does the same for the children of Node, so neither reaps a child of the
@@ -14,6 +13,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
  */
 export class Reaper {
   readonly #waitpid: CFunction;
+  readonly #status = new Int32Array(1);
   readonly #children = new Map<number, (exit: Exit) => void>();
   /** Children for which this process keeps running. */
   readonly #referenced = new Set<number>();
@@ -23,15 +23,20 @@ export class Reaper {
   /** @throws FfiError if the C library lacks a function */
   constructor({ find }: Libc) {
     this.#waitpid = find("int waitpid(int, void *, int)");
-    process.on("SIGCHLD", () => this.#reap());
+    // Several children may cause one signal.
+    process.on("SIGCHLD", () => {
+      for (const pid of this.#children.keys()) this.#reap(pid);
+    });
   }
 
-  /** Resolves when the child has ended and was reaped. Call it in the same turn of the event loop as the spawn. */
+  /** Resolves when the child has ended and was reaped, in a later turn of the event loop. */
   exitOf(pid: number): Promise<Exit> {
     const { promise, resolve } = Promise.withResolvers<Exit>();
     this.#children.set(pid, resolve);
     this.#referenced.add(pid);
     this.#hold ??= setInterval(() => {}, MAX_TIMER_MS);
+    // Its signal may have arrived before this call.
+    setImmediate(() => this.#reap(pid));
     return promise;
   }
 
@@ -43,16 +48,14 @@ export class Reaper {
     this.#hold = undefined;
   }
 
-  /** Several children may cause one signal. */
-  #reap(): void {
-    const status = new Int32Array(1);
-    for (const [pid, onExit] of this.#children) {
-      const reaped = this.#waitpid(pid, status, WNOHANG);
-      if (reaped === 0) continue;
-      this.#children.delete(pid);
-      this.unref(pid);
-      onExit(reaped === pid ? exitFrom(status[0] ?? 0) : {});
-    }
+  #reap(pid: number): void {
+    const onExit = this.#children.get(pid);
+    if (onExit === undefined) return;
+    const reaped = this.#waitpid(pid, this.#status, WNOHANG);
+    if (reaped === 0) return;
+    this.#children.delete(pid);
+    this.unref(pid);
+    onExit(reaped === pid ? exitFrom(this.#status[0] ?? 0) : {});
   }
 }
 

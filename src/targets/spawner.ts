@@ -43,8 +43,8 @@ export interface Child {
 
 export interface Spawner {
   /**
-   * Starts a program. The descriptors are passed before this returns its promise, so that the caller may close its own
-   * copies. The program inherits no other descriptor.
+   * Starts a program. It takes copies of the descriptors before it returns its promise, so that the caller may close its
+   * own. The program inherits no other descriptor.
    *
    * @throws the system's error, with its `code`
    */

@@ -5,9 +5,9 @@
 import { Launcher } from "./spawn.ts";
 import type { Child } from "./spawner.ts";
 
-/** Reads `PID SECONDS` to add a group with its grace, and `PID` to remove one. */
+/** Begins with the groups in WATCHED. Reads `PID SECONDS` to add a group with its grace, and `PID` to remove one. */
 const SCRIPT = `trap '' HUP INT QUIT TERM
-groups=
+groups=$WATCHED
 while read -r pid grace; do
   kept=
   for one in $groups; do [ "\${one%:*}" = "$pid" ] || kept="$kept $one"; done
@@ -64,7 +64,9 @@ export class Watchdog {
 
   async #start(): Promise<Child> {
     try {
-      const child = await this.#launcher.launch(["pipe", "ignore", "ignore"]);
+      const groups = [...this.#groups].map(([pid, seconds]) => `${pid}:${seconds}`);
+      // Known from the start, because wakeport may be killed before it could write them.
+      const child = await this.#launcher.launch(["pipe", "ignore", "ignore"], { WATCHED: groups.join(" ") });
       // The shell must not keep this process running.
       child.unref();
       if (child.stdin !== null && "unref" in child.stdin && typeof child.stdin.unref === "function")
@@ -76,7 +78,6 @@ export class Watchdog {
         const isFailure = performance.now() - startedAt < STEADY_MS;
         if (!isFailure && this.#groups.size > 0) void this.open().catch(() => {});
       });
-      for (const [pid, seconds] of this.#groups) child.stdin?.write(`${pid} ${seconds}\n`);
       return child;
     } catch (error) {
       this.#child = undefined;

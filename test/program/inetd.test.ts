@@ -7,6 +7,7 @@ import { suite, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { connect, connecting } from "../support/net/tcp.ts";
+import { childrenOf } from "../support/program/children.ts";
 import { exchange, start } from "../support/program/inetd.ts";
 import { Program, wakeport } from "../support/program/program.ts";
 import { fixture } from "../support/targets/process-subject.ts";
@@ -166,9 +167,8 @@ suite("many passed connections", () => {
     await using bench = await start("{ command: [/bin/cat] }");
     const own = bench.program.child.pid ?? 0;
     const files = (): number => readdirSync(`/proc/${own}/fd`).length;
-    const children = (): string => readFileSync(`/proc/${own}/task/${own}/children`, "utf8").trim();
     await exchange(bench.port, "warm");
-    await eventually("no child", () => children() === "");
+    await eventually("no child", () => childrenOf(own).length === 0);
     const before = files();
     let left = count;
     const client = async (): Promise<void> => {
@@ -178,7 +178,7 @@ suite("many passed connections", () => {
       }
     };
     await Promise.all(Array.from({ length: 8 }, client));
-    await eventually("no child, not even a zombie", () => children() === "");
+    await eventually("no child, not even a zombie", () => childrenOf(own).length === 0);
     await eventually(`at most ${before} descriptors`, () => files() <= before);
     await bench.program.logged("connection.closed", count + 1);
     assert.ok(bench.program.log.every(({ event, outcome }) => event !== "connection.closed" || outcome === "served"));

@@ -149,11 +149,12 @@ for (const [name, spawner] of spawners) {
       assert.equal(await outputOf(file, ["argument"]), `${file} argument\n`);
     });
 
-    test("has a connection that blocks", async () => {
+    test("has a connection that blocks, also if this process closes its own copy at once", async () => {
       await using connection = await accepted();
       const { socket, client } = connection;
-      const child = await spawner.spawn({ file: "/bin/cat", args: [], env, stdio: [socket, socket, "ignore"] });
+      const starting = spawner.spawn({ file: "/bin/cat", args: [], env, stdio: [socket, socket, "ignore"] });
       socket.destroy();
+      const child = await starting;
       // If reads did not block, cat would have failed before this.
       client.end("echo this");
       assert.equal(await text(client), "echo this");

@@ -20,11 +20,15 @@ export class InetdNowait implements Handler {
     this.#stderr = stderr;
   }
 
-  /** @throws TargetError if the program cannot be started */
+  /** @throws TargetError if the program cannot be started; the reason of the signal, if the client was evicted meanwhile */
   async serve({ socket, signal, opened }: Client): Promise<Served> {
     signal.throwIfAborted();
     const stderr = this.#stderr === "socket" ? socket : "pipe";
     const worker = await this.#workers.start([socket, socket, stderr], environmentOf(socket));
+    if (signal.aborted) {
+      worker.kill();
+      throw signal.reason;
+    }
     // Closes only wakeport's copy; end() would shut the connection down. Otherwise the client would not see the end.
     socket.destroy();
     opened({ pid: worker.pid });
